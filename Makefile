@@ -1,0 +1,51 @@
+# `make demo` and `make test` work in a fresh clone: they make .venv and install what they need.
+
+PYTHON ?= python3
+BACKENDS ?= jax tensorflow
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test test-slow lint docs benchmark clean
+
+demo: .venv/demo.done      ## train a small ViT on real handwritten digits: about a minute
+	$(BIN)/keras-vit train
+
+test: .venv/test.done      ## the quick tests, on every backend of BACKENDS
+	@for backend in $(BACKENDS); do \
+		echo "== tests on $$backend"; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -m "not slow" || exit 1; \
+	done
+
+test-slow: .venv/test.done ## the slow tests: large models, whole training runs
+	@for backend in $(BACKENDS); do \
+		echo "== slow tests on $$backend"; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -m slow || exit 1; \
+	done
+
+lint: .venv/test.done      ## what pre-commit runs before each commit
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+docs: .venv/docs.done      ## build the site into site/, strictly
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+clean:
+	rm -rf .venv site build *.egg-info
+
+.venv/made.done:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "keras_vit needs Python 3.11 or newer. Received: $$($(PYTHON) --version). Name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/demo.done: .venv/made.done pyproject.toml
+	$(PIP) --editable ".[jax,tutorials]"
+	@touch $@
+
+.venv/test.done: .venv/made.done pyproject.toml
+	$(PIP) --editable ".[jax,tensorflow,dev]"
+	@touch $@
+
+.venv/docs.done: .venv/made.done pyproject.toml
+	$(PIP) --editable ".[jax,docs]"
+	@touch $@

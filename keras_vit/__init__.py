@@ -1,0 +1,37 @@
+"""Vision Transformers for Keras 3, as the paper describes them (arXiv 2010.11929)."""
+
+from keras_vit import backend
+
+backend.ensure_installed()
+
+from keras_vit import data, layers, pooling, training  # noqa: E402
+from keras_vit.layers import (  # noqa: E402
+    MLP,
+    LayerNorm,
+    PatchEncoder,
+    Patches,
+    SelfAttention,
+    TransformerBlock,
+)
+from keras_vit.pooling import AttentionPooling  # noqa: E402
+from keras_vit.variants import variants  # noqa: E402
+from keras_vit.version import __version__  # noqa: E402
+from keras_vit.vit import ViT, create  # noqa: E402
+
+__all__ = [
+    "MLP",
+    "AttentionPooling",
+    "LayerNorm",
+    "PatchEncoder",
+    "Patches",
+    "SelfAttention",
+    "TransformerBlock",
+    "ViT",
+    "__version__",
+    "create",
+    "data",
+    "layers",
+    "pooling",
+    "training",
+    "variants",
+]

@@ -1,0 +1,203 @@
+"""Checks of arguments: what was expected, what came, and what to do.
+
+Every check returns the value in its plain Python form, so that a configuration
+written to JSON reads the same as one that was typed.
+"""
+
+import math
+import numbers
+
+
+def positive_integer(name, value, advice=""):
+    """Returns `value` as an `int`, or raises `ValueError` unless it is 1 or more."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        refuse(f"`{name}` must be an integer of 1 or more", {name: value}, advice)
+    return int(value)
+
+
+def fraction(name, value):
+    """Returns `value` as a `float`, or raises `ValueError` unless 0 <= value < 1."""
+    if not _is_real(value) or not 0 <= value < 1:
+        advice = f"It is a probability: {name}=0.1 drops one in ten, {name}=0.0 turns it off."
+        refuse(f"`{name}` must be a number of at least 0 and less than 1", {name: value}, advice)
+    return float(value)
+
+
+def positive_number(name, value, advice=""):
+    """Returns `value` as a `float`, or raises `ValueError` unless it is finite and above 0."""
+    if not _is_real(value) or not 0 < value < math.inf:
+        refuse(f"`{name}` must be a finite number above 0", {name: value}, advice)
+    return float(value)
+
+
+def number(name, value, advice=""):
+    """Returns `value` as a `float`, or raises `ValueError` unless it is finite."""
+    if not _is_real(value) or not math.isfinite(value):
+        refuse(f"`{name}` must be a finite number", {name: value}, advice)
+    return float(value)
+
+
+def optional(check):
+    """Returns a check that lets None pass and else does what `check` does."""
+
+    def check_unless_none(name, value):
+        advice = f"Use {name}=None to leave it out."
+        return None if value is None else check(name, value, advice)
+
+    return check_unless_none
+
+
+def boolean(name, value):
+    """Returns `value`, or raises `ValueError` unless it is True or False."""
+    if not isinstance(value, bool):
+        refuse(f"`{name}` must be True or False", {name: value})
+    return value
+
+
+def one_of(*choices):
+    """Returns a check that lets only `choices` pass."""
+
+    def check_choice(name, value):
+        if not any(type(value) is type(choice) and value == choice for choice in choices):
+            listed = ", ".join(repr(choice) for choice in choices)
+            refuse(f"`{name}` must be one of {listed}", {name: value})
+        return value
+
+    return check_choice
+
+
+def checked(checks, values):
+    """Returns `{name: value}` of every name in `checks`, each value checked and in plain form."""
+    return {name: check(name, values[name]) for name, check in checks.items()}
+
+
+def height_width(name, value):
+    """Returns `(height, width)` of an integer or of a pair of integers."""
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2:
+        advice = f"Write {name}=224 for a square, {name}=(160, 320) for height and width."
+        refuse(f"`{name}` must be one integer or two (height, width)", {name: value}, advice)
+    return tuple(positive_integer(name, side) for side in pair)
+
+
+def divisible_image(image_size, patch_size):
+    """Raises `ValueError` unless whole patches cover the image; both are (height, width).
+
+    An image that is cut to fit would lose pixels in silence, so it is refused.
+    """
+    for side, image, patch in zip(("height", "width"), image_size, patch_size, strict=True):
+        if image % patch:
+            advice = (
+                f"Resize the pictures to a {side} of {nearest_multiples(image, patch)}, "
+                "or choose a patch that divides it."
+            )
+            expected = f"the image {side} must be divisible by the patch {side}"
+            refuse(expected, {"image_size": image_size, "patch_size": patch_size}, advice)
+
+
+def divisible_heads(hidden_dim, num_heads):
+    """Raises `ValueError` unless every attention head gets the same share of `hidden_dim`."""
+    if hidden_dim % num_heads:
+        divisors = [n for n in range(1, hidden_dim + 1) if hidden_dim % n == 0]
+        below = [n for n in divisors if n < num_heads][-1:]
+        closest = below + [n for n in divisors if n > num_heads][:1]
+        advice = (
+            f"Use num_heads={' or '.join(map(str, closest))}, "
+            f"or a hidden_dim of {nearest_multiples(hidden_dim, num_heads)}."
+        )
+        received = {"hidden_dim": hidden_dim, "num_heads": num_heads}
+        refuse("`hidden_dim` must be divisible by `num_heads`", received, advice)
+
+
+def nearest_multiples(value, step):
+    """Names the multiples of `step` on both sides of `value`: '208 or 224'."""
+    below = value // step * step
+    return " or ".join(str(multiple) for multiple in (below, below + step) if multiple)
+
+
+def pair(name, value, advice=""):
+    """Returns `value` as a tuple, or raises `ValueError` unless it holds two things."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        want = f"`{name}` must be two values, (mean, standard deviation) of the pixels"
+        refuse(want, {name: value}, f"The default is {name}=(127.5, 127.5). {advice}")
+    return tuple(value)
+
+
+def mean_and_deviation(normalize, num_channels):
+    """Returns (mean, standard deviation), each one number or a tuple of `num_channels`."""
+    mean, deviation = normalize
+    return (
+        _per_channel(number, "mean of normalize", mean, num_channels),
+        _per_channel(positive_number, "standard deviation of normalize", deviation, num_channels),
+    )
+
+
+def _per_channel(check, name, value, num_channels):
+    if not isinstance(value, (tuple, list)):
+        return check(name, value)
+    if len(value) != num_channels:
+        refuse(f"the {name} must be one number or {num_channels}, one per channel", {name: value})
+    return tuple(check(name, channel) for channel in value)
+
+
+def images(shape, expected):
+    """Raises `ValueError` unless `shape` is that of a batch of pictures `expected` by a model."""
+    shape, wanted = tuple(shape), tuple(expected[1:])
+    given = shape + (1,) if len(shape) == 3 and wanted[-1] == 1 else shape  # Keras adds the axis
+    pairs = zip(given[1:], wanted, strict=False)
+    if len(given) == 4 and all(a is None or a == b for a, b in pairs):
+        return
+    height, width, channels = wanted
+    if len(shape) == 3 and shape[-1] == channels:
+        advice = "A single picture needs a batch axis: model(image[None])."
+    elif len(shape) == 4 and shape[-1] != channels:
+        advice = f"Convert the pictures to {channels} channels, or build it with num_channels="
+        advice += f"{shape[-1]}."
+    else:
+        advice = f"Resize the pictures to {height} x {width}, or build it with another image_size."
+    want = f"the model expects images of shape (batch, {height}, {width}, {channels})"
+    refuse(want, {"images shape": shape}, advice)
+
+
+def whole_patches(shape, patch_size):
+    """Raises `ValueError` unless `shape` is of images that the patch divides."""
+    if len(shape) != 4 or None in shape[1:]:
+        want = "`Patches` expects images of shape (batch, height, width, channels), all but the "
+        want += "batch known"
+        advice = (
+            "Add a batch axis to a single picture with image[None], resize pictures to one size."
+        )
+        refuse(want, {"input shape": tuple(shape)}, advice)
+    divisible_image(tuple(shape[1:3]), patch_size)
+
+
+def patches(shape, num_patches=None):
+    """Raises `ValueError` unless `shape` is (batch, `num_patches`, patch length)."""
+    if len(shape) != 3 or None in shape[1:]:
+        want = (
+            "`PatchEncoder` expects patches of shape (batch, patches, patch length), all but the "
+        )
+        want += "batch known"
+        refuse(want, {"input shape": tuple(shape)}, "Put `Patches(patch_size)` before it.")
+    if num_patches not in (None, shape[1]):
+        want = f"this `PatchEncoder` has positions for {num_patches} patches"
+        advice = "Resize the pictures to the size that it was built for, or build a new one."
+        refuse(want, {"patches": shape[1]}, advice)
+
+
+def tokens(layer, shape):
+    """Raises `ValueError` unless `shape` is (batch, tokens, hidden_dim)."""
+    if len(shape) != 3 or shape[-1] is None:
+        advice = "Give it the output of `PatchEncoder` or of another `TransformerBlock`."
+        received = {"input shape": tuple(shape)}
+        refuse(f"`{layer}` expects tokens of shape (batch, tokens, hidden_dim)", received, advice)
+
+
+def refuse(expected, received, advice=""):
+    """Raises `ValueError` in the words that all messages of the package share."""
+    values = ", ".join(f"{name}={value!r}" for name, value in received.items())
+    raise ValueError(f"{expected[0].upper()}{expected[1:]}. Received: {values}. {advice}".rstrip())
+
+
+def _is_real(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -1,0 +1,64 @@
+"""The three backends: which is installed, and what each can do."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import sys
+
+BACKENDS = ("jax", "tensorflow", "torch")
+
+
+def ensure_installed():
+    """Lets Keras start on the backend that is installed.
+
+    Keras's own choice (`KERAS_BACKEND`, then `keras.json`, then TensorFlow) stands whenever it can
+    be imported. Only where `import keras` would fail, and nobody asked for that backend by
+    `KERAS_BACKEND`, the first one that is installed is taken.
+
+    Raises:
+        ImportError: no backend is installed, or the one asked for is not.
+    """
+    chosen = os.environ.get("KERAS_BACKEND") or _configured()
+    if "keras" in sys.modules or chosen not in BACKENDS or is_installed(chosen):
+        return
+    installed = [backend for backend in BACKENDS if is_installed(backend)]
+    if not installed:
+        raise ImportError(
+            "Keras needs a backend: TensorFlow, JAX or PyTorch. None is installed. "
+            'Install one, for example with: pip install "keras-vit[jax]"'
+        )
+    if os.environ.get("KERAS_BACKEND"):
+        raise ImportError(
+            f"Keras must find the backend that it is set to. Received: KERAS_BACKEND={chosen!r}, "
+            f"which is not installed. Set KERAS_BACKEND={installed[0]}, which is, or run: "
+            f'pip install "keras-vit[{chosen}]"'
+        )
+    os.environ["KERAS_BACKEND"] = installed[0]
+
+
+def is_installed(backend):
+    """Whether the package `backend` can be imported; it is not imported."""
+    return importlib.util.find_spec(backend) is not None
+
+
+def has_attention_kernel():
+    """Whether one fused attention kernel beats matmul, softmax, matmul (docs/speed.md).
+
+    PyTorch has one for every device, JAX for GPU and TPU, TensorFlow none.
+    """
+    import keras
+
+    if keras.backend.backend() == "jax":
+        return not keras.distribution.list_devices()[0].startswith("cpu")
+    return keras.backend.backend() == "torch"
+
+
+def _configured():
+    """The backend named in Keras's configuration file, TensorFlow where there is none."""
+    home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
+    try:
+        config = json.loads(pathlib.Path(home, "keras.json").read_text())
+        return config.get("backend", "tensorflow")
+    except (OSError, ValueError):
+        return "tensorflow"

@@ -1,0 +1,68 @@
+"""Times things against each other on a machine that is not quiet.
+
+Another program that takes the processor for a minute slows whatever runs in that minute. Measured
+one after the other, A and B would meet different minutes; measured in turns, A B A B, both meet
+the same ones. So each round gives one ratio, and the median of these ratios stands still where
+the times themselves do not.
+"""
+
+import statistics
+import time
+
+
+def measure(turns, rounds, warmup=2):
+    """Calls every function of `turns` once per round, in turns.
+
+    Args:
+        turns: `{name: function without arguments}`. A function returns when its work is done.
+        rounds: number of timed rounds.
+        warmup: rounds before those, not timed: compilation and first touches of memory.
+
+    Returns:
+        `{name: [seconds of round 1, seconds of round 2, ...]}`.
+    """
+    seconds = {name: [] for name in turns}
+    for index in range(warmup + rounds):
+        for name, turn in turns.items():
+            elapsed = timed(turn)
+            if index >= warmup:
+                seconds[name].append(elapsed)
+    return seconds
+
+
+def timed(function):
+    """Returns the seconds that one call takes."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def speedup(seconds, reference_seconds):
+    """How many times as fast as the reference: quartiles of the ratios of each round.
+
+    Args:
+        seconds: times of one contender, one per round.
+        reference_seconds: times of the other in the same rounds.
+
+    Returns:
+        (median, lower quartile, upper quartile) of `reference_seconds / seconds`.
+
+    Example:
+    >>> speedup([1.0, 2.0, 1.0], [2.0, 3.0, 1.0])
+    (1.5, 1.25, 1.75)
+    """
+    ratios = [b / a for a, b in zip(seconds, reference_seconds, strict=True)]
+    return (statistics.median(ratios), *quartiles(ratios))
+
+
+def quartiles(values):
+    """Returns the lower and the upper quartile, interpolated between neighbours."""
+    if len(values) == 1:
+        return values[0], values[0]
+    lower, _, upper = statistics.quantiles(values, n=4, method="inclusive")
+    return lower, upper
+
+
+def rate(seconds, pictures):
+    """Returns pictures per second at the median time of a turn."""
+    return pictures / statistics.median(seconds)

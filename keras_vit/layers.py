@@ -1,0 +1,350 @@
+"""The layers of the Vision Transformer: section 3.1 and Appendix A of the paper.
+
+    z_0  = [x_class; x_1 E; ...; x_N E] + E_pos         Eq. 1    Patches, PatchEncoder
+    z'_l = MSA(LN(z_l-1)) + z_l-1                       Eq. 2    TransformerBlock
+    z_l  = MLP(LN(z'_l)) + z'_l                         Eq. 3    TransformerBlock
+    MSA: q, k, v from z U_qkv, softmax(q k^T / sqrt(d)) v, U_msa   Eq. 5-8    SelfAttention
+
+Each line that changes a shape ends with the shape it makes. B is the batch, N the number of
+patches, P the patch side, C the channels, D `hidden_dim`. https://arxiv.org/abs/2010.11929
+"""
+
+import math
+
+import keras
+from keras import initializers, layers, ops
+
+from keras_vit import arguments, backend
+
+register = keras.saving.register_keras_serializable(package="keras_vit")
+
+
+@register
+class Patches(layers.Layer):
+    """Cuts images into patches and flattens each: x_p of Eq. 1.
+
+    Patches come row by row, and within each the order is row, column, channel: that of a
+    convolution kernel, so `Patches` followed by a `Dense` layer is a strided convolution.
+
+    Args:
+        patch_size: patch side P in pixels, or (height, width).
+
+    Call arguments:
+        images: (batch, height, width, channels).
+
+    Returns:
+        (batch, N, P * P * channels) with N = height * width / P^2.
+
+    Raises:
+        ValueError: the patch does not divide the image. Nothing is cropped in silence.
+
+    Example:
+    >>> keras_vit.Patches(16)(np.zeros((2, 224, 224, 3))).shape
+    (2, 196, 768)
+    """
+
+    def __init__(self, patch_size, **kwargs):
+        super().__init__(**kwargs)
+        self.patch_size = arguments.height_width("patch_size", patch_size)
+
+    def build(self, input_shape):
+        arguments.whole_patches(input_shape, self.patch_size)
+
+    def call(self, images):
+        arguments.whole_patches(images.shape, self.patch_size)
+        _, height, width, channels = images.shape
+        p, q = self.patch_size
+        x = ops.reshape(images, (-1, height // p, p, width // q, q, channels))
+        x = ops.transpose(x, (0, 1, 3, 2, 4, 5))  # (B, rows, columns, P, P, C)
+        return ops.reshape(x, (-1, height // p * (width // q), p * q * channels))  # (B, N, PPC)
+
+    def get_config(self):
+        return {**super().get_config(), "patch_size": self.patch_size}
+
+
+@register
+class PatchEncoder(layers.Layer):
+    """Makes the first tokens: z_0 = [x_class; x_1 E; x_2 E; ...; x_N E] + E_pos, Eq. 1.
+
+    E is `projection`, x_class `class_token`, E_pos `position_embedding`: a vector per position.
+
+    Args:
+        hidden_dim: D, the length of a token.
+        use_class_token: whether the learned class token comes before the patches.
+        dropout: rate after adding the positions (Appendix B.1).
+
+    Call arguments:
+        patches: (batch, N, patch length), as `Patches` makes them.
+
+    Returns:
+        (batch, N + 1, D), or (batch, N, D) without the class token.
+
+    Raises:
+        ValueError: the input is not a sequence, or not the one that the positions were made for.
+
+    Example:
+    >>> patches = keras_vit.Patches(16)(np.zeros((2, 224, 224, 3)))
+    >>> keras_vit.PatchEncoder(hidden_dim=192)(patches).shape
+    (2, 197, 192)
+    """
+
+    def __init__(self, hidden_dim, use_class_token=True, dropout=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.hidden_dim = arguments.positive_integer("hidden_dim", hidden_dim)
+        self.use_class_token = arguments.boolean("use_class_token", use_class_token)
+        self.dropout = arguments.fraction("dropout", dropout)
+        dtype = self.dtype_policy
+        self.projection = layers.Dense(
+            self.hidden_dim, kernel_initializer="lecun_normal", name="projection", dtype=dtype
+        )
+        self.drop = layers.Dropout(self.dropout, name="drop", dtype=dtype)
+
+    def build(self, input_shape):
+        arguments.patches(input_shape)
+        self.num_patches = input_shape[1]
+        self.projection.build(input_shape)
+        if self.use_class_token:
+            shape = (1, 1, self.hidden_dim)
+            self.class_token = self.add_weight(shape, "zeros", name="class_token")
+        shape = (1, self.num_patches + self.use_class_token, self.hidden_dim)
+        normal = initializers.RandomNormal(stddev=0.02)
+        self.position_embedding = self.add_weight(shape, normal, name="position_embedding")
+
+    def call(self, patches, training=None):
+        arguments.patches(patches.shape, self.num_patches)
+        x = self.projection(patches)  # (B, N, D)
+        if self.use_class_token:
+            class_token = ops.broadcast_to(self.class_token, (ops.shape(x)[0], 1, self.hidden_dim))
+            x = ops.concatenate([class_token, x], axis=1)  # (B, N + 1, D)
+        return self.drop(x + self.position_embedding)  # Eq. 1
+
+    def get_config(self):
+        config = {"hidden_dim": self.hidden_dim, "use_class_token": self.use_class_token}
+        return {**super().get_config(), **config, "dropout": self.dropout}
+
+
+@register
+class LayerNorm(layers.LayerNormalization):
+    """LN of Eq. 2-4: Keras's layer with the official epsilon, and fast to train on JAX too.
+
+    Example:
+    >>> keras_vit.LayerNorm()(np.ones((2, 5, 8))).shape
+    (2, 5, 8)
+    """
+
+    def __init__(self, epsilon=1e-6, **kwargs):
+        super().__init__(epsilon=arguments.positive_number("epsilon", epsilon), **kwargs)
+
+    def call(self, x):
+        # JAX sums gradients in reverse order of use. With this product first, the sum ends in two
+        # whole tensors and XLA stores it; else every block computes the chain after it again.
+        return super().call(x * 1.0)
+
+
+@register
+class SelfAttention(layers.Layer):
+    """Multi-head self-attention: MSA of Appendix A, Eq. 5-8.
+
+    U_qkv's columns are the queries of all heads, then keys, then values; d = D / `num_heads`.
+
+    Args:
+        num_heads: number of heads; it divides D.
+        dropout: rate after U_msa (Appendix B.1: after every dense layer but U_qkv).
+
+    Call arguments:
+        x: tokens (batch, tokens, D).
+
+    Returns:
+        (batch, tokens, D).
+
+    Raises:
+        ValueError: `num_heads` does not divide D.
+
+    Example:
+    >>> keras_vit.SelfAttention(num_heads=3)(np.zeros((2, 197, 192))).shape
+    (2, 197, 192)
+    """
+
+    def __init__(self, num_heads, dropout=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.num_heads = arguments.positive_integer("num_heads", num_heads)
+        self.dropout = arguments.fraction("dropout", dropout)
+        self.drop = layers.Dropout(self.dropout, name="drop", dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        arguments.tokens("SelfAttention", input_shape)
+        dim = input_shape[-1]
+        arguments.divisible_heads(dim, self.num_heads)
+        # Glorot's limit for each of the three D x D matrices is LeCun's for all of them.
+        dtype = self.dtype_policy
+        self.query_key_value = layers.Dense(
+            3 * dim, kernel_initializer="lecun_uniform", name="query_key_value", dtype=dtype
+        )
+        self.projection = layers.Dense(dim, name="projection", dtype=dtype)
+        self.query_key_value.build(input_shape)
+        self.projection.build(input_shape)
+
+    def call(self, x, training=None):
+        query, key, value = self.heads(x)
+        if backend.has_attention_kernel():
+            x_heads = ops.dot_product_attention(query, key, value)  # (B, tokens, heads, d)
+        else:
+            value = ops.transpose(value, (0, 2, 1, 3))  # (B, heads, tokens, d)
+            x_heads = ops.matmul(attention_scores(query, key), value)  # Eq. 7
+            x_heads = ops.transpose(x_heads, (0, 2, 1, 3))  # (B, tokens, heads, d)
+        return self.drop(self.projection(ops.reshape(x_heads, ops.shape(x))))  # Eq. 8
+
+    def heads(self, x):
+        """Returns q, k and v of all heads, each (batch, tokens, heads, d)."""
+        _, tokens, dim = ops.shape(x)
+        shape = (-1, tokens, self.num_heads, dim // self.num_heads)
+        query_key_value = ops.split(self.query_key_value(x), 3, axis=-1)  # Eq. 5
+        return [ops.reshape(part, shape) for part in query_key_value]
+
+    def get_config(self):
+        return {**super().get_config(), "num_heads": self.num_heads, "dropout": self.dropout}
+
+
+def attention_scores(query, key):
+    """Returns A = softmax(q k^T / sqrt(d)), Eq. 6: how much each token takes from each other.
+
+    `query` and `key` are (batch, tokens, heads, d), A is (batch, heads, tokens, tokens).
+    """
+    query = ops.transpose(query, (0, 2, 1, 3)) / math.sqrt(query.shape[-1])  # (B, heads, tokens, d)
+    key = ops.transpose(key, (0, 2, 3, 1))  # (B, heads, d, tokens)
+    return ops.softmax(ops.matmul(query, key))  # Eq. 6
+
+
+@register
+class MLP(layers.Layer):
+    """Two dense layers with a GELU between them: MLP of Eq. 3.
+
+    Args:
+        mlp_dim: width of the hidden layer.
+        dropout: rate after each dense layer (Appendix B.1).
+        approximate: True for the tanh form of GELU, as the official code and its checkpoints;
+            False for the exact x Phi(x), as timm and Hugging Face.
+
+    Call arguments:
+        x: tokens (batch, tokens, D).
+
+    Returns:
+        (batch, tokens, D).
+
+    Example:
+    >>> keras_vit.MLP(mlp_dim=768)(np.zeros((2, 197, 192))).shape
+    (2, 197, 192)
+    """
+
+    def __init__(self, mlp_dim, dropout=0.0, approximate=False, **kwargs):
+        super().__init__(**kwargs)
+        self.mlp_dim = arguments.positive_integer("mlp_dim", mlp_dim)
+        self.dropout = arguments.fraction("dropout", dropout)
+        self.approximate = arguments.boolean("approximate", approximate)
+        self.expand = self._dense(self.mlp_dim, "expand")
+        self.drop_1 = layers.Dropout(self.dropout, name="drop_1", dtype=self.dtype_policy)
+        self.drop_2 = layers.Dropout(self.dropout, name="drop_2", dtype=self.dtype_policy)
+
+    def _dense(self, units, name):
+        bias = initializers.RandomNormal(stddev=1e-6)
+        return layers.Dense(units, bias_initializer=bias, name=name, dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        arguments.tokens("MLP", input_shape)
+        self.contract = self._dense(input_shape[-1], "contract")
+        self.expand.build(input_shape)
+        self.contract.build((*input_shape[:-1], self.mlp_dim))
+
+    def call(self, x, training=None):
+        x = self.drop_1(ops.gelu(self.expand(x), self.approximate))  # (B, tokens, mlp_dim)
+        return self.drop_2(self.contract(x))  # (B, tokens, D)
+
+    def get_config(self):
+        config = {"mlp_dim": self.mlp_dim, "dropout": self.dropout}
+        return {**super().get_config(), **config, "approximate": self.approximate}
+
+
+@register
+class TransformerBlock(layers.Layer):
+    """One layer of the Transformer encoder: Eq. 2, Eq. 3 and Figure 1, right.
+
+    Args:
+        num_heads: number of attention heads; it divides D.
+        mlp_dim: width of the MLP's hidden layer.
+        dropout: rate after every dense layer but U_qkv (Appendix B.1).
+        stochastic_depth: probability that a picture skips a branch in training; not in the paper,
+            its successor arXiv 2106.10270 uses 0.1.
+        approximate: form of GELU, see `MLP`.
+        epsilon: of the layer normalisations.
+
+    Call arguments:
+        x: tokens (batch, tokens, D).
+
+    Returns:
+        (batch, tokens, D).
+
+    Raises:
+        ValueError: the input is not a sequence of tokens, or `num_heads` does not divide D.
+
+    Example:
+    >>> keras_vit.TransformerBlock(num_heads=3, mlp_dim=768)(np.zeros((2, 197, 192))).shape
+    (2, 197, 192)
+    """
+
+    def __init__(
+        self,
+        num_heads,
+        mlp_dim,
+        dropout=0.0,
+        stochastic_depth=0.0,
+        approximate=False,
+        epsilon=1e-6,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = arguments.positive_integer("num_heads", num_heads)
+        self.mlp_dim = arguments.positive_integer("mlp_dim", mlp_dim)
+        self.dropout = arguments.fraction("dropout", dropout)
+        self.stochastic_depth = arguments.fraction("stochastic_depth", stochastic_depth)
+        self.approximate = arguments.boolean("approximate", approximate)
+        self.epsilon = arguments.positive_number("epsilon", epsilon)
+        dtype = self.dtype_policy
+        self.norm_1 = LayerNorm(self.epsilon, name="norm_1", dtype=dtype)
+        self.attention = SelfAttention(num_heads, self.dropout, name="attention", dtype=dtype)
+        self.norm_2 = LayerNorm(self.epsilon, name="norm_2", dtype=dtype)
+        self.mlp = MLP(mlp_dim, self.dropout, approximate, name="mlp", dtype=dtype)
+        # One mask value per picture keeps or drops its whole branch.
+        rate, whole = self.stochastic_depth, (None, 1, 1)
+        self.skip_1 = layers.Dropout(rate, noise_shape=whole, name="skip_1", dtype=dtype)
+        self.skip_2 = layers.Dropout(rate, noise_shape=whole, name="skip_2", dtype=dtype)
+
+    def build(self, input_shape):
+        arguments.tokens("TransformerBlock", input_shape)
+        self.norm_1.build(input_shape)
+        self.attention.build(input_shape)
+        self.norm_2.build(input_shape)
+        self.mlp.build(input_shape)
+
+    def call(self, x, training=None):
+        x = x + self.skip_1(self.attention(self.norm_1(x)))  # Eq. 2
+        x = x + self.skip_2(self.mlp(self.norm_2(x)))  # Eq. 3
+        return x
+
+    def compute_output_shape(self, input_shape):
+        return input_shape  # said here, Keras need not trace every block to make a model
+
+    def attention_scores(self, x):
+        """Returns the scores A of this block for its input: (batch, heads, tokens, tokens)."""
+        query, key, _ = self.attention.heads(self.norm_1(x))
+        return attention_scores(query, key)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "mlp_dim": self.mlp_dim,
+            "dropout": self.dropout,
+            "stochastic_depth": self.stochastic_depth,
+            "approximate": self.approximate,
+            "epsilon": self.epsilon,
+        }

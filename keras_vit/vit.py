@@ -1,0 +1,243 @@
+"""The Vision Transformer: Figure 1 of the paper as a functional Keras model."""
+
+import keras
+import numpy as np
+from keras import initializers, layers
+
+from keras_vit import arguments
+from keras_vit.layers import LayerNorm, PatchEncoder, Patches, TransformerBlock
+from keras_vit.pooling import AttentionPooling, ClassToken
+from keras_vit.variants import parse
+
+# The arguments of `ViT`, each with its check. They are its attributes and its saved configuration.
+CHECKS = {
+    "image_size": arguments.height_width,
+    "patch_size": arguments.height_width,
+    "num_layers": arguments.positive_integer,
+    "hidden_dim": arguments.positive_integer,
+    "mlp_dim": arguments.positive_integer,
+    "num_heads": arguments.positive_integer,
+    "num_classes": arguments.optional(arguments.positive_integer),
+    "num_channels": arguments.positive_integer,
+    "pooling": arguments.one_of("token", "gap", "map"),
+    "representation_size": arguments.optional(arguments.positive_integer),
+    "dropout": arguments.fraction,
+    "stochastic_depth": arguments.fraction,
+    "head_bias": arguments.optional(arguments.number),
+    "normalize": arguments.optional(arguments.pair),
+    "approximate": arguments.boolean,
+    "epsilon": arguments.positive_number,
+}
+
+
+@keras.saving.register_keras_serializable(package="keras_vit")
+class ViT(keras.Model):
+    """Vision Transformer: pictures in (pixels 0 to 255), logits out.
+
+        z_0 = [x_class; x_1 E; ...; x_N E] + E_pos     Eq. 1
+        z_l = TransformerBlock(z_l-1),  l = 1 ... L    Eq. 2, 3
+        y   = LN(z_L)^0                                Eq. 4
+        logits = y W_head + b_head
+
+    It is a functional model: each stage is a node of its graph (`patches`, `patch_encoder`,
+    `block_0` ... `encoder_norm`, `head`), so `model.get_layer("block_3").output` is z_4 and every
+    activation can be reached. The defaults are ViT-B/16; `create` builds every named variant.
+
+    Args:
+        image_size: side of the pictures in pixels, or (height, width).
+        patch_size: side of a patch in pixels, or (height, width); it divides the image.
+        num_layers: L, number of blocks.
+        hidden_dim: D, length of a token.
+        mlp_dim: width of the MLP in each block.
+        num_heads: attention heads in each block; it divides D.
+        num_classes: length of the logits; None for a feature extractor without a head.
+        num_channels: channels of the pictures.
+        pooling: "token" takes the class token, as Eq. 4; "gap" the mean of the patches' tokens and
+            "map" attention pooling, both without a class token.
+        representation_size: width of the tanh layer before the head, which the paper has in
+            pre-training and takes away for fine-tuning; None for no such layer.
+        dropout: rate after every dense layer but query-key-value, and after adding positions.
+        stochastic_depth: probability of skipping a branch of the last block; earlier blocks skip
+            in proportion to their depth.
+        head_bias: initial value of the head's bias, None for a head without one. Its kernel starts
+            at zero, so every class starts equal. The ImageNet-21k recipe starts at -10.
+        normalize: (mean, standard deviation) of the pixels, one number each or one per channel:
+            the model's first node. The default maps 0..255 to -1..1 as the official code does;
+            None takes pictures as they come.
+        approximate: True for the tanh form of GELU (the official code and its checkpoints), False
+            for the exact one (timm, Hugging Face).
+        epsilon: of the layer normalisations.
+        dtype: a dtype or policy, for example "mixed_bfloat16"; logits are float32 all the same.
+
+    Call arguments:
+        images: (batch, height, width, num_channels), pixels 0 to 255, integers or floats.
+
+    Returns:
+        Logits (batch, num_classes); with `num_classes=None` the representation, (batch,
+        hidden_dim) or (batch, representation_size).
+
+    Raises:
+        ValueError: an argument cannot be used, or pictures have another shape than the model.
+
+    Example:
+    >>> model = keras_vit.ViT(image_size=32, patch_size=8, num_layers=2, hidden_dim=48,
+    ...                       mlp_dim=96, num_heads=3, num_classes=10)
+    >>> model(np.zeros((2, 32, 32, 3))).shape
+    (2, 10)
+
+    Reference: section 3.1, Figure 1; https://arxiv.org/abs/2010.11929
+    """
+
+    def __init__(
+        self,
+        image_size=224,
+        patch_size=16,
+        num_layers=12,
+        hidden_dim=768,
+        mlp_dim=3072,
+        num_heads=12,
+        num_classes=1000,
+        *,
+        num_channels=3,
+        pooling="token",
+        representation_size=None,
+        dropout=0.0,
+        stochastic_depth=0.0,
+        head_bias=0.0,
+        normalize=(127.5, 127.5),
+        approximate=False,
+        epsilon=1e-6,
+        dtype=None,
+        name="vit",
+        trainable=True,
+    ):
+        # --- Arguments: all refused or accepted before any work ---------------------------------
+        config = arguments.checked(CHECKS, locals())
+        image_size, patch_size = config["image_size"], config["patch_size"]
+        arguments.divisible_image(image_size, patch_size)
+        arguments.divisible_heads(hidden_dim, num_heads)
+        if normalize is not None:
+            config["normalize"] = arguments.mean_and_deviation(normalize, num_channels)
+
+        # --- Layers -----------------------------------------------------------------------------
+        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+        normalization = _normalization(config["normalize"])
+        patches = Patches(patch_size, name="patches", dtype=policy)
+        patch_encoder = PatchEncoder(
+            hidden_dim, pooling == "token", dropout, name="patch_encoder", dtype=policy
+        )
+        blocks = [
+            TransformerBlock(
+                num_heads=num_heads,
+                mlp_dim=mlp_dim,
+                dropout=dropout,
+                stochastic_depth=stochastic_depth * i / max(num_layers - 1, 1),
+                approximate=approximate,
+                epsilon=epsilon,
+                name=f"block_{i}",
+                dtype=policy,
+            )
+            for i in range(num_layers)
+        ]
+        encoder_norm = LayerNorm(epsilon, name="encoder_norm", dtype=policy)
+        pool = _pooling(config, policy)
+        head = _head(config, policy)
+
+        # --- The model of section 3.1 -----------------------------------------------------------
+        images = keras.Input((*image_size, num_channels), name="images")  # (B, height, width, C)
+        x = patches(normalization(images))  # (B, N, PPC)
+        x = patch_encoder(x)  # (B, N + 1, D), Eq. 1
+        for block in blocks:
+            x = block(x)  # Eq. 2, 3
+        x = pool(encoder_norm(x))  # (B, D), Eq. 4
+        for layer in head:
+            x = layer(x)  # (B, num_classes)
+
+        super().__init__(inputs=images, outputs=x, name=name, trainable=trainable)
+
+        self.dtype_policy = policy
+        for argument, value in config.items():
+            setattr(self, argument, value)
+
+    def __call__(self, images, *args, **kwargs):
+        if hasattr(images, "shape"):
+            arguments.images(images.shape, self.input_shape)
+        return super().__call__(images, *args, **kwargs)
+
+    def get_config(self):
+        config = super().get_config()  # name, trainable, dtype
+        return {**config, **{name: getattr(self, name) for name in CHECKS}}
+
+
+def create(name, /, **overrides):
+    """Builds a model by the name that the paper gives it.
+
+    Args:
+        name: such as "ViT-B/16"; `variants()` lists them, and any patch may follow the size.
+        **overrides: arguments of `ViT`: `num_classes`, `image_size`, `pooling`, `dropout`, ...
+
+    Returns:
+        A `ViT` with fresh weights, for 224 x 224 pixels and 1000 classes unless told otherwise.
+
+    Raises:
+        ValueError: no variant is called so (the nearest are named), or an argument is unusable.
+
+    Example:
+    >>> model = keras_vit.create("ViT-Ti/16", num_classes=10, image_size=(160, 320))
+    >>> model.count_params()
+    5565706
+
+    Reference: Table 1.
+    """
+    return ViT(**{**parse(name)._asdict(), "name": _graph_name(name), **overrides})
+
+
+def _graph_name(name):
+    """Keras allows no slash in a name: "ViT-B/16" becomes "vit_b_16"."""
+    return name.lower().replace("-", "_").replace("/", "_")
+
+
+def _normalization(normalize):
+    """(pixels - mean) / deviation in float32, whatever the model computes in, or nothing."""
+    if normalize is None:
+        return layers.Identity(name="normalization")
+    mean, deviation = normalize
+    # As (1, 1, C): a plain vector would follow Keras's global image format.
+    scale = 1.0 / np.reshape(deviation, (1, 1, -1))
+    offset = -np.reshape(mean, (1, 1, -1)) * scale
+    return layers.Rescaling(scale.tolist(), offset.tolist(), name="normalization", dtype="float32")
+
+
+def _pooling(config, policy):
+    """The layer that makes one vector of all tokens."""
+    if config["pooling"] == "token":
+        return ClassToken(name="pooling", dtype=policy)
+    if config["pooling"] == "gap":
+        return layers.GlobalAveragePooling1D("channels_last", name="pooling", dtype=policy)
+    names = ("num_heads", "mlp_dim", "approximate", "epsilon")
+    return AttentionPooling(**{name: config[name] for name in names}, name="pooling", dtype=policy)
+
+
+def _head(config, policy):
+    """The head of section 3.1: one tanh layer in pre-training, then one linear layer at zero."""
+    head = []
+    if config["representation_size"] is not None:
+        pre_logits = layers.Dense(
+            config["representation_size"],
+            activation="tanh",
+            kernel_initializer="lecun_normal",
+            name="pre_logits",
+            dtype=policy,
+        )
+        head.append(pre_logits)
+    if config["num_classes"] is not None:
+        logits = layers.Dense(
+            config["num_classes"],
+            kernel_initializer="zeros",
+            use_bias=config["head_bias"] is not None,
+            bias_initializer=initializers.Constant(config["head_bias"] or 0.0),
+            name="head",
+            dtype=keras.backend.result_type(policy.compute_dtype, "float32"),
+        )
+        head.append(logits)
+    return head

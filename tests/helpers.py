@@ -1,0 +1,120 @@
+"""Harnesses that every layer and model goes through."""
+
+import keras
+import numpy as np
+
+numpy = keras.ops.convert_to_numpy
+
+
+def random_images(*shape, seed=0):
+    return np.random.default_rng(seed).uniform(0, 255, shape).astype("float32")
+
+
+def random_tokens(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def randomize(layer, seed=1, scale=0.1):
+    """Gives every weight random values, so that no zero hides a mistake. Returns the layer."""
+    rng = np.random.default_rng(seed)
+    for weight in layer.weights:
+        if "seed_generator" not in weight.path:
+            noise = rng.normal(size=weight.shape) * scale
+            weight.assign(noise + 1 if weight.name == "gamma" else noise)
+    return layer
+
+
+def weights(layer):
+    """{path below `layer`: float64 array} of a layer; a model's paths as they are."""
+    prefix = "" if isinstance(layer, keras.Model) else layer.path + "/"
+    return {w.path.removeprefix(prefix): numpy(w).astype("float64") for w in layer.weights}
+
+
+def gradients(model, x, y):
+    """{path: gradient} of the mean squared distance between `model(x)` and `y`."""
+    trainable = model.trainable_variables
+    if not trainable:
+        return {}
+    return dict(zip([w.path for w in trainable], map(numpy, _gradients(model, x, y)), strict=True))
+
+
+def _gradients(model, x, y):
+    backend = keras.backend.backend()
+    y = keras.ops.convert_to_tensor(y)
+    if backend == "jax":
+        import jax
+
+        def loss(trainable):
+            out, _ = model.stateless_call(trainable, model.non_trainable_variables, x)
+            return keras.ops.mean(keras.ops.square(keras.ops.cast(out, "float32") - y))
+
+        return jax.grad(loss)([w.value for w in model.trainable_variables])
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            loss = keras.ops.mean(keras.ops.square(keras.ops.cast(model(x), "float32") - y))
+        return tape.gradient(loss, [w.value for w in model.trainable_variables])
+    model.zero_grad()
+    loss = keras.ops.mean(keras.ops.square(keras.ops.cast(model(x), "float32") - y))
+    loss.backward()
+    return [w.value.grad for w in model.trainable_variables]
+
+
+def check_layer(make, shape, output_shape, num_weights, tmp_path):
+    """Checks what every layer owes its users; `make(**kwargs)` builds it, `shape` has a batch.
+
+    from_config(get_config()), build from a shape, symbolic and eager shapes, `.keras` round trip
+    with equal outputs, one step of fit, a finite gradient for every weight, mixed precision.
+    """
+    x = random_tokens(*shape)
+    layer = make()
+    again = type(layer).from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+
+    again.build(shape)
+    assert len(again.weights) == num_weights
+    assert again(x).shape == output_shape
+
+    inputs = keras.Input(shape[1:])
+    model = keras.Model(inputs, layer(inputs))
+    assert model.output_shape == (None, *output_shape[1:])
+    randomize(model)
+    check_saving(model, x, tmp_path)
+    check_training(model, x)
+    check_mixed_precision(make(dtype="mixed_bfloat16"), x)
+
+
+def check_saving(model, x, tmp_path):
+    """A saved model comes back as what it was, with identical outputs."""
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded) is type(model)
+    assert loaded.layers[-1].get_config() == model.layers[-1].get_config()
+    np.testing.assert_array_equal(numpy(loaded(x)), numpy(model(x)))
+    return loaded
+
+
+def check_training(model, x):
+    """One step of `fit` changes every weight, and every weight has a finite, nonzero gradient."""
+    y = random_tokens(*model(x).shape, seed=2)
+    for path, gradient in gradients(model, x, y).items():
+        assert np.isfinite(gradient).all(), path
+        # Softmax does not see what all its inputs share: the keys' bias gets no gradient.
+        assert np.abs(gradient).max() > 1e-6 or "key/bias" in path, path
+    if model.weights:
+        before = weights(model)
+        model.compile("sgd", "mse")
+        model.fit(x, y, verbose=0)
+        after = weights(model)
+        assert all(np.any(before[path] != after[path]) for path in before if "key/b" not in path)
+
+
+def check_mixed_precision(layer, x):
+    """Weights stay float32 and every sublayer computes in bfloat16."""
+    out = layer(x)
+    assert keras.backend.standardize_dtype(out.dtype) == "bfloat16"
+    assert {keras.backend.standardize_dtype(w.dtype) for w in layer.weights} <= {"float32"}
+    for sublayer in layer._flatten_layers():
+        assert sublayer.compute_dtype == "bfloat16", sublayer.path
+    assert np.isfinite(numpy(keras.ops.cast(out, "float32"))).all()

@@ -1,0 +1,328 @@
+"""What a mistake is answered with: the argument, the value that came, and what to do.
+
+Each row is a call that must fail with `ValueError` before any work, and words of its message. The
+words stand here and not in the backends, so every backend must say the same.
+"""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_vit
+from keras_vit import (
+    MLP,
+    AttentionPooling,
+    LayerNorm,
+    PatchEncoder,
+    Patches,
+    SelfAttention,
+    TransformerBlock,
+    ViT,
+    create,
+)
+from keras_vit.pooling import ClassToken
+
+NAN, INFINITY = float("nan"), float("inf")
+
+
+def zeros(*shape):
+    return np.zeros(shape, "float32")
+
+
+def block(**arguments):
+    return TransformerBlock(**{"num_heads": 3, "mlp_dim": 17, **arguments})
+
+
+def vit(**arguments):
+    shape = dict(image_size=8, patch_size=4, num_layers=1, hidden_dim=6, mlp_dim=5, num_heads=3)
+    return ViT(**{**shape, "num_classes": 2, **arguments})
+
+
+def second_call(layer, first, second):
+    """The input was right at first; the check must not only be made when weights are."""
+    layer(first)
+    return layer(second)
+
+
+INTEGER = "must be an integer of 1 or more"
+FRACTION = "must be a number of at least 0 and less than 1"
+BOOLEAN = "must be True or False"
+
+CASES = {
+    # Patches
+    "patch 0": (lambda: Patches(0), f"`patch_size` {INTEGER}", "patch_size=0"),
+    "patch negative": (lambda: Patches(-4), f"`patch_size` {INTEGER}", "patch_size=-4"),
+    "patch float": (lambda: Patches(4.0), f"`patch_size` {INTEGER}", "patch_size=4.0"),
+    "patch text": (lambda: Patches("16"), f"`patch_size` {INTEGER}", "patch_size='16'"),
+    "patch None": (lambda: Patches(None), f"`patch_size` {INTEGER}", "patch_size=None"),
+    "patch True": (lambda: Patches(True), f"`patch_size` {INTEGER}", "patch_size=True"),
+    "patch of three": (lambda: Patches((4, 4, 4)), "two (height, width)", "patch_size=(4, 4, 4)"),
+    "patch empty": (lambda: Patches(()), "two (height, width)", "patch_size=()"),
+    "patch half": (lambda: Patches((4, None)), f"`patch_size` {INTEGER}", "patch_size=None"),
+    "height not divisible": (
+        lambda: Patches(8)(zeros(1, 30, 32, 3)),
+        "image height must be divisible by the patch height",
+        "image_size=(30, 32), patch_size=(8, 8)",
+        "Resize the pictures to a height of 24 or 32",
+    ),
+    "width not divisible": (
+        lambda: Patches((5, 7))(zeros(1, 30, 32, 3)),
+        "image width must be divisible by the patch width",
+        "image_size=(30, 32), patch_size=(5, 7)",
+        "a width of 28 or 35",
+    ),
+    "image smaller than a patch": (
+        lambda: Patches(16)(zeros(1, 8, 16, 3)),
+        "image height must be divisible",
+        "a height of 16",
+    ),
+    "second image not divisible": (
+        lambda: second_call(Patches(8), zeros(1, 16, 16, 3), zeros(1, 16, 12, 3)),
+        "image width must be divisible",
+        "image_size=(16, 12)",
+    ),
+    "one image without a batch": (
+        lambda: Patches(8)(zeros(32, 32, 3)),
+        "(batch, height, width, channels)",
+        "input shape=(32, 32, 3)",
+        "image[None]",
+    ),
+    "images of rank 5": (
+        lambda: Patches(8)(zeros(1, 1, 32, 32, 3)),
+        "(batch, height, width, channels)",
+        "input shape=(1, 1, 32, 32, 3)",
+    ),
+    "unknown image size": (
+        lambda: Patches(8)(keras.Input((None, None, 3))),
+        "all but the batch known",
+        "input shape=(None, None, None, 3)",
+        "resize pictures to one size",
+    ),
+    # PatchEncoder
+    "hidden 0": (lambda: PatchEncoder(0), f"`hidden_dim` {INTEGER}", "hidden_dim=0"),
+    "hidden negative": (lambda: PatchEncoder(-1), f"`hidden_dim` {INTEGER}", "hidden_dim=-1"),
+    "hidden float": (lambda: PatchEncoder(1.5), f"`hidden_dim` {INTEGER}", "hidden_dim=1.5"),
+    "hidden pair": (lambda: PatchEncoder((8, 8)), f"`hidden_dim` {INTEGER}", "hidden_dim=(8, 8)"),
+    "class token number": (
+        lambda: PatchEncoder(8, use_class_token=1),
+        f"`use_class_token` {BOOLEAN}",
+        "use_class_token=1",
+    ),
+    "encoder dropout 1": (
+        lambda: PatchEncoder(8, dropout=1),
+        f"`dropout` {FRACTION}",
+        "dropout=1",
+        "dropout=0.1 drops one in ten",
+    ),
+    "encoder on images": (
+        lambda: PatchEncoder(8)(zeros(1, 32, 32, 3)),
+        "(batch, patches, patch length)",
+        "input shape=(1, 32, 32, 3)",
+        "Put `Patches(patch_size)` before it",
+    ),
+    "encoder on vectors": (
+        lambda: PatchEncoder(8)(zeros(4, 12)),
+        "(batch, patches, patch length)",
+        "input shape=(4, 12)",
+    ),
+    "encoder, unknown number": (
+        lambda: PatchEncoder(8)(keras.Input((None, 12))),
+        "all but the batch known",
+        "input shape=(None, None, 12)",
+    ),
+    "encoder, other number": (
+        lambda: second_call(PatchEncoder(8), zeros(1, 4, 12), zeros(1, 9, 12)),
+        "has positions for 4 patches",
+        "patches=9",
+        "Resize the pictures",
+    ),
+    # LayerNorm
+    "epsilon 0": (lambda: LayerNorm(0), "`epsilon` must be a finite number above 0", "epsilon=0"),
+    "epsilon negative": (lambda: LayerNorm(-1e-6), "`epsilon` must be", "epsilon=-1e-06"),
+    "epsilon NaN": (lambda: LayerNorm(NAN), "`epsilon` must be", "epsilon=nan"),
+    "epsilon infinite": (lambda: LayerNorm(INFINITY), "`epsilon` must be", "epsilon=inf"),
+    "epsilon text": (lambda: LayerNorm("1e-6"), "`epsilon` must be", "epsilon='1e-6'"),
+    # SelfAttention
+    "heads 0": (lambda: SelfAttention(0), f"`num_heads` {INTEGER}", "num_heads=0"),
+    "heads negative": (lambda: SelfAttention(-3), f"`num_heads` {INTEGER}", "num_heads=-3"),
+    "heads float": (lambda: SelfAttention(3.0), f"`num_heads` {INTEGER}", "num_heads=3.0"),
+    "attention dropout": (
+        lambda: SelfAttention(3, dropout=-0.1), f"`dropout` {FRACTION}", "dropout=-0.1",
+    ),
+    "heads do not divide": (
+        lambda: SelfAttention(4)(zeros(1, 5, 18)),
+        "`hidden_dim` must be divisible by `num_heads`",
+        "hidden_dim=18, num_heads=4",
+        "Use num_heads=3 or 6, or a hidden_dim of 16 or 20",
+    ),
+    "more heads than width": (
+        lambda: SelfAttention(8)(zeros(1, 5, 4)),
+        "hidden_dim=4, num_heads=8",
+        "num_heads=4",
+    ),
+    "attention on images": (
+        lambda: SelfAttention(3)(zeros(1, 4, 4, 3)),
+        "`SelfAttention` expects tokens of shape (batch, tokens, hidden_dim)",
+        "input shape=(1, 4, 4, 3)",
+    ),
+    # MLP
+    "mlp 0": (lambda: MLP(0), f"`mlp_dim` {INTEGER}", "mlp_dim=0"),
+    "mlp float": (lambda: MLP(3072.0), f"`mlp_dim` {INTEGER}", "mlp_dim=3072.0"),
+    "mlp dropout NaN": (lambda: MLP(8, dropout=NAN), f"`dropout` {FRACTION}", "dropout=nan"),
+    "mlp GELU by name": (
+        lambda: MLP(8, approximate="tanh"), f"`approximate` {BOOLEAN}", "approximate='tanh'",
+    ),
+    "mlp on vectors": (lambda: MLP(8)(zeros(4, 6)), "`MLP` expects tokens", "input shape=(4, 6)"),
+    # TransformerBlock
+    "block heads": (lambda: block(num_heads=0), f"`num_heads` {INTEGER}", "num_heads=0"),
+    "block mlp": (lambda: block(mlp_dim=-1), f"`mlp_dim` {INTEGER}", "mlp_dim=-1"),
+    "block dropout": (lambda: block(dropout=1.5), f"`dropout` {FRACTION}", "dropout=1.5"),
+    "block dropout None": (lambda: block(dropout=None), f"`dropout` {FRACTION}", "dropout=None"),
+    "block depth": (
+        lambda: block(stochastic_depth=1.0), f"`stochastic_depth` {FRACTION}", "depth=1.0",
+    ),
+    "block epsilon": (lambda: block(epsilon=0.0), "`epsilon` must be", "epsilon=0.0"),
+    "block GELU": (lambda: block(approximate=None), f"`approximate` {BOOLEAN}", "approximate=None"),
+    "block not divisible": (
+        lambda: block(num_heads=5)(zeros(1, 4, 192)),
+        "hidden_dim=192, num_heads=5",
+        "num_heads=4 or 6, or a hidden_dim of 190 or 195",
+    ),
+    "block on images": (
+        lambda: block()(zeros(1, 224, 224, 3)),
+        "`TransformerBlock` expects tokens",
+        "Give it the output of `PatchEncoder`",
+    ),
+    # Pooling
+    "class token of vectors": (lambda: ClassToken()(zeros(2, 3)), "`ClassToken` expects tokens"),
+    "map heads": (lambda: AttentionPooling(0, 8), f"`num_heads` {INTEGER}", "num_heads=0"),
+    "map mlp": (lambda: AttentionPooling(3, 0), f"`mlp_dim` {INTEGER}", "mlp_dim=0"),
+    "map not divisible": (
+        lambda: AttentionPooling(4, 8)(zeros(1, 5, 6)), "hidden_dim=6, num_heads=4",
+    ),
+    # ViT
+    "layers 0": (lambda: vit(num_layers=0), f"`num_layers` {INTEGER}", "num_layers=0"),
+    "layers negative": (lambda: vit(num_layers=-1), f"`num_layers` {INTEGER}", "num_layers=-1"),
+    "layers float": (lambda: vit(num_layers=2.0), f"`num_layers` {INTEGER}", "num_layers=2.0"),
+    "model hidden 0": (lambda: vit(hidden_dim=0), f"`hidden_dim` {INTEGER}", "hidden_dim=0"),
+    "model not divisible": (lambda: vit(num_heads=4), "hidden_dim=6, num_heads=4", "3 or 6"),
+    "model heads None": (lambda: vit(num_heads=None), f"`num_heads` {INTEGER}", "num_heads=None"),
+    "model mlp 0": (lambda: vit(mlp_dim=0), f"`mlp_dim` {INTEGER}", "mlp_dim=0"),
+    "image 0": (lambda: vit(image_size=0), f"`image_size` {INTEGER}", "image_size=0"),
+    "image text": (lambda: vit(image_size="224"), f"`image_size` {INTEGER}", "image_size='224'"),
+    "image with channels": (
+        lambda: vit(image_size=(8, 8, 3)), "two (height, width)", "image_size=(8, 8, 3)",
+    ),
+    "model image not divisible": (
+        lambda: vit(image_size=(8, 10)),
+        "image width must be divisible by the patch width",
+        "image_size=(8, 10), patch_size=(4, 4)",
+        "8 or 12",
+    ),
+    "model patch 0": (lambda: vit(patch_size=0), f"`patch_size` {INTEGER}", "patch_size=0"),
+    "channels 0": (lambda: vit(num_channels=0), f"`num_channels` {INTEGER}", "num_channels=0"),
+    "classes 0": (
+        lambda: vit(num_classes=0), f"`num_classes` {INTEGER}", "num_classes=0", "num_classes=None",
+    ),
+    "classes float": (lambda: vit(num_classes=10.0), f"`num_classes` {INTEGER}", "=10.0"),
+    "pooling unknown": (
+        lambda: vit(pooling="mean"), "`pooling` must be one of 'token', 'gap', 'map'", "'mean'",
+    ),
+    "pooling None": (lambda: vit(pooling=None), "`pooling` must be one of", "pooling=None"),
+    "representation 0": (
+        lambda: vit(representation_size=0),
+        f"`representation_size` {INTEGER}",
+        "Use representation_size=None",
+    ),
+    "model dropout": (lambda: vit(dropout=1), f"`dropout` {FRACTION}", "dropout=1"),
+    "model depth": (lambda: vit(stochastic_depth=-1), f"`stochastic_depth` {FRACTION}", "=-1"),
+    "head bias NaN": (
+        lambda: vit(head_bias=NAN), "`head_bias` must be a finite number", "head_bias=nan",
+    ),
+    "normalize number": (
+        lambda: vit(normalize=127.5), "(mean, standard deviation)", "normalize=127.5",
+    ),
+    "normalize True": (lambda: vit(normalize=True), "(mean, standard deviation)", "normalize=None"),
+    "deviation 0": (
+        lambda: vit(normalize=(0, 0)), "standard deviation of normalize", "above 0", "=0",
+    ),
+    "deviation NaN": (lambda: vit(normalize=(0, NAN)), "standard deviation of normalize", "=nan"),
+    "mean per wrong channel": (
+        lambda: vit(normalize=((1, 2), 1)), "one number or 3, one per channel", "(1, 2)",
+    ),
+    "model GELU": (lambda: vit(approximate=1), f"`approximate` {BOOLEAN}", "approximate=1"),
+    "model epsilon": (lambda: vit(epsilon=-1), "`epsilon` must be", "epsilon=-1"),
+    # Pictures given to a model
+    "model, one image": (
+        lambda: vit()(zeros(8, 8, 3)),
+        "expects images of shape (batch, 8, 8, 3)",
+        "images shape=(8, 8, 3)",
+        "model(image[None])",
+    ),
+    "model, other size": (
+        lambda: vit()(zeros(2, 12, 12, 3)),
+        "expects images of shape (batch, 8, 8, 3)",
+        "images shape=(2, 12, 12, 3)",
+        "Resize the pictures to 8 x 8",
+    ),
+    "model, gray": (
+        lambda: vit()(zeros(2, 8, 8, 1)),
+        "images shape=(2, 8, 8, 1)",
+        "Convert the pictures to 3 channels",
+        "num_channels=1",
+    ),
+    "model, channels first": (
+        lambda: vit()(zeros(2, 3, 8, 8)), "expects images of shape (batch, 8, 8, 3)", "(2, 3, 8, 8",
+    ),
+    "model, vectors": (lambda: vit()(zeros(2, 192)), "images shape=(2, 192)"),
+    "model, symbolic": (
+        lambda: vit()(keras.Input((12, 12, 3))), "images shape=(None, 12, 12, 3)", "Resize",
+    ),
+    # Names
+    "name unknown": (lambda: create("ViT-XL/16"), "name='ViT-XL/16'", "Did you mean"),
+    "name number": (lambda: create(16), "name=16", "'ViT-B/16'"),
+    "name empty": (lambda: create(""), "name=''", "keras_vit.variants()"),
+    "name without patch": (lambda: create("ViT-B"), "name='ViT-B'", "'ViT-B/"),
+    "name with patch 0": (lambda: create("ViT-B/0"), "name='ViT-B/0'", "'ViT-B/"),
+    "name and image": (
+        lambda: create("ViT-H/14", image_size=384),
+        "image_size=(384, 384), patch_size=(14, 14)",
+        "378 or 392",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_mistake_is_answered_with_what_to_do(case):
+    call, *words = CASES[case]
+    with pytest.raises(ValueError) as error:
+        call()
+    message = str(error.value)
+    assert "Received: " in message
+    for word in words:
+        assert word in message
+
+
+def test_a_misspelt_argument_is_not_swallowed():
+    with pytest.raises(TypeError, match="num_layer"):
+        vit(num_layer=3)
+    with pytest.raises(TypeError, match="num_clases"):
+        create("ViT-Mini/8", image_size=32, num_clases=3)
+
+
+def test_nothing_was_built_when_an_argument_is_refused(monkeypatch):
+    """The last argument that is checked is refused before the first weight is made."""
+    made = []
+    monkeypatch.setattr(keras.layers.Layer, "add_weight", lambda self, *a, **k: made.append(self))
+    for wrong in (dict(head_bias=NAN), dict(normalize=3), dict(pooling="mean"), dict(mlp_dim=0)):
+        with pytest.raises(ValueError):
+            vit(**wrong)
+    assert not made
+
+
+def test_numpy_integers_are_integers():
+    eight, five = np.int64(8), np.int32(5)
+    model = keras_vit.ViT(eight, np.int32(4), np.int64(1), 6, five, 3, five, dropout=np.float32(0))
+    config = model.get_config()
+    assert {type(config[name]) for name in ("num_layers", "mlp_dim", "num_classes")} == {int}
+    assert config["image_size"] == (8, 8) and type(config["dropout"]) is float

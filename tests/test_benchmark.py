@@ -1,0 +1,117 @@
+"""The benchmark's arithmetic and its messages; no time is asserted."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+
+from keras_vit.benchmark import paired, peers, speed
+
+TINY = peers.Setup("ViT-Mini/4", image_size=8, batch_size=3, num_classes=5, num_layers=1)
+TINY_OPTIONS = [
+    *("--model", "ViT-Mini/4", "--image-size", "8", "--num-layers", "1", "--num-classes", "5"),
+    *("--batch-size", "3"),
+]
+
+
+def test_turns_alternate_and_warmup_is_not_timed():
+    calls = []
+    turns = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}
+    seconds = paired.measure(turns, rounds=3, warmup=1)
+    assert calls == ["a", "b"] * 4
+    assert {name: len(times) for name, times in seconds.items()} == {"a": 3, "b": 3}
+
+
+def test_speedup_is_the_median_of_each_rounds_ratio():
+    # Ratios 2, 1.5, 1, 4: their median is 1.75, while the ratio of the median times is 1.25.
+    assert paired.speedup([1, 2, 4, 1], [2, 3, 4, 4])[0] == 1.75
+
+
+def test_quartiles_of_hand_computed_values():
+    assert paired.speedup([1, 1, 1, 1, 1], [7, 3, 5, 2, 11]) == (5, 3, 7)
+    assert paired.speedup([2], [3]) == (1.5, 1.5, 1.5)
+
+
+def test_speedup_refuses_rounds_that_do_not_pair():
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        paired.speedup([1, 2], [3])
+
+
+def test_rate_is_pictures_per_second_of_the_median_turn():
+    assert paired.rate([4, 2, 1], pictures=8) == 4
+
+
+def test_setup_keeps_the_named_sizes_but_for_the_layers():
+    assert peers.Setup("ViT-S/16").variant == (12, 384, 1536, 6, 16)
+    assert peers.Setup("ViT-S/16", num_layers=2).variant == (2, 384, 1536, 6, 16)
+
+
+def test_contenders_get_the_same_batch():
+    (images, labels), (again, labels_again) = TINY.batch(), TINY.batch()
+    assert images.shape == (3, 8, 8, 3) and images.dtype == "float32"
+    assert labels.max() < 5
+    np.testing.assert_array_equal(images, again)
+    np.testing.assert_array_equal(labels, labels_again)
+
+
+@pytest.mark.parametrize("optimizer", peers.OPTIMIZERS)
+def test_training_lowers_the_loss(optimizer):
+    contender = peers.build("ours", TINY._replace(optimizer=optimizer))
+    losses = [contender.train(*TINY.batch()) for _ in range(10)]
+    assert losses[0] == pytest.approx(np.log(5), rel=1e-5)  # a zero head: all classes equal
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("name", ["keras", "matmul", "einsum", "kernel"])
+def test_changed_models_compute_the_same(name):
+    ours, changed = peers.build("ours", TINY), peers.build(name, TINY)
+    rng = np.random.default_rng(11)
+    weights = [rng.normal(size=w.shape) for w in ours.model.get_weights()]
+    ours.model.set_weights(weights)
+    changed.model.set_weights(weights)
+    images, _ = TINY.batch()
+    np.testing.assert_allclose(changed.predict(images), ours.predict(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["kerashub", "flax"])
+def test_missing_peer_names_the_command(name, monkeypatch):
+    monkeypatch.setattr(peers.keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
+    with pytest.raises(ImportError, match=r'Run: pip install "keras-vit\[benchmark\]"'):
+        peers.check(name, TINY)
+
+
+def test_flax_names_the_backend_and_the_dtype_that_it_needs(monkeypatch):
+    monkeypatch.setattr(peers.keras.backend, "backend", lambda: "torch")
+    with pytest.raises(ValueError, match="needs KERAS_BACKEND=jax. Received: 'torch'"):
+        peers.check("flax", TINY)
+    monkeypatch.setattr(peers.keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match="computes in float32. Received: dtype='mixed_bfloat16'"):
+        peers.check("flax", TINY._replace(dtype="mixed_bfloat16"))
+
+
+def test_unknown_peer_ends_the_command_in_one_line():
+    with pytest.raises(
+        SystemExit, match="A peer is one of .*kerashub, flax. Received: 'timm'."
+    ) as e:
+        speed.main(["--peers", "timm"])
+    assert "\n" not in str(e.value)
+
+
+def test_command_prints_tables_and_writes_every_time(tmp_path, capsys):
+    file = tmp_path / "speed.json"
+    options = ["--peers", "--mode", "predict", "--rounds", "3", "--fresh", "0", "--json", str(file)]
+    speed.main([*TINY_OPTIONS, *options])
+    parameters = peers.build("ours", TINY).parameters
+    assert f"| ours | {parameters:,} |" in capsys.readouterr().out
+    written = json.loads(file.read_text())
+    assert len(written["predict"]["ours"]) == 3
+    assert "train" not in written
+    assert "--rounds 3" in written["environment"]["command"]
+
+
+def test_fresh_table_takes_medians():
+    keys = ("create_s", "first_step_s", "second_step_s", "peak_mib")
+    runs = [dict(zip(keys, values, strict=True)) for values in ((1, 9, 3, 5), (2, 4, 4, 7))]
+    assert "| ours | 1.50 | 6.50 | 3.50 | 6 |" in speed.fresh_table({"ours": runs})

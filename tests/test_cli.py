@@ -1,0 +1,140 @@
+"""The command as a user types it: output, exit codes, one line for each error."""
+
+import ast
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_vit
+from keras_vit import cli, training
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for name, value in (("dark", 40), ("light", 220)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(3):
+            pixels = np.full((8, 8), value + i, "uint8")
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{i}.png")
+    return tmp_path / "data"
+
+
+def test_train_and_predict_from_end_to_end(pictures, tmp_path, capsys):
+    pytest.importorskip("sklearn")
+    out = tmp_path / "run"
+    words = ["train", str(pictures), "--model", "ViT-Mini/4", "--image-size", "8", "--epochs", "2"]
+    words += ["--batch-size", "2", "--learning-rate", "0.002", "--seed", "5", "--out", str(out)]
+    assert cli.main(words) == 0
+    text = capsys.readouterr().out
+    assert keras_vit.__version__ in text and "epoch 2/2" in text and "RBF SVC" in text
+    assert f"keras-vit predict {out}" in text
+    metrics = json.loads((out / "metrics.json").read_text())
+    options = metrics["options"]
+    assert (metrics["model"], metrics["image_size"], metrics["seed"]) == ("ViT-Mini/4", 8, 5)
+    assert (options["epochs"], options["batch_size"], options["learning_rate"]) == (2, 2, 0.002)
+
+    picture = str(pictures / "dark" / "0.png")
+    assert cli.main(["predict", str(out), picture, "--invert"]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    (found,) = training.predict(out, [picture], invert=True)
+    name, share = found.classes[0]
+    assert line.startswith(f"{picture}: {name} {100 * share:.1f} %, ")
+
+
+def test_variants_lists_the_table(capsys):
+    assert cli.main(["variants"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["ViT-B/16", "12", "768", "3072", "12", "86,567,656"] in rows
+    assert len(rows) == 1 + len(keras_vit.variants())
+
+
+def test_version_and_help(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"keras-vit {keras_vit.__version__}\n"
+    assert cli.main([]) == 0
+    assert "train" in capsys.readouterr().out
+
+
+def test_help_shows_the_defaults_that_the_recipes_have(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "default: ViT-Mini/2, with DATA ViT-Mini/8" in text
+    assert "default: 8, with DATA 64" in text
+    assert text.count("default: ") == 8
+
+
+@pytest.mark.parametrize(
+    "words, code, expected",
+    [
+        (["train", "nowhere"], 2, "'nowhere', which is not there"),
+        (["train", "--model", "vit-b/16"], 2, "ViT-B/16"),
+        (["train", "--epochs", "0"], 2, "epochs=0"),
+        (["train", "--learning-rate", "nan"], 2, "learning_rate=nan"),
+        (["train", "--image-size", "28"], 2, "the digits are 8 x 8"),
+        (["train", "--seed", "-3"], 2, "seed=-3"),
+        (["predict", "nowhere", "x.png"], 2, "'nowhere', not there"),
+    ],
+)
+def test_errors_are_one_line(words, code, expected, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words) == code
+    error = capsys.readouterr().err
+    assert (
+        error.count("\n") == 1
+        and error.startswith("keras-vit: ")
+        and expected.lower() in (error.lower())
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_words_that_argparse_refuses_exit_with_2(capsys):
+    for words in (["fly"], ["train", "--epochs", "many"], ["predict"]):
+        with pytest.raises(SystemExit) as exit_:
+            cli.main(words)
+        assert exit_.value.code == 2
+
+
+def test_debug_shows_the_error_itself():
+    with pytest.raises(FileNotFoundError):
+        cli.main(["train", "nowhere", "--debug"])
+
+
+@pytest.mark.parametrize(
+    "error, code, text",
+    [
+        (KeyboardInterrupt(), 130, "stopped"),
+        (ImportError('Run: pip install "keras-vit[tutorials]"'), 1, "keras-vit[tutorials]"),
+        (RuntimeError("a\nb"), 1, "RuntimeError: a b"),
+    ],
+)
+def test_failures_have_their_exit_codes(error, code, text, capsys, monkeypatch):
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr(training, "train", fail)
+    assert cli.main(["train"]) == code
+    captured = capsys.readouterr().err
+    assert text in captured and captured.count("\n") == 1
+
+
+def test_what_draws_and_compares_is_imported_only_where_it_is_used():
+    # Keras may import these three by itself, so `sys.modules` cannot tell: the source can.
+    for path in pathlib.Path(keras_vit.__file__).parent.rglob("*.py"):
+        for statement in ast.parse(path.read_text()).body:
+            if isinstance(statement, (ast.Import, ast.ImportFrom)):
+                module = getattr(statement, "module", None) or statement.names[0].name
+                assert module.split(".")[0] not in ("matplotlib", "PIL", "sklearn"), path
+
+
+def test_the_module_runs_as_the_command():
+    words = [sys.executable, "-m", "keras_vit", "--version"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout == f"keras-vit {keras_vit.__version__}\n"

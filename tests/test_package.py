@@ -1,0 +1,129 @@
+"""The package as a whole: what it imports, what it exports, and on which backends."""
+
+import ast
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import keras_vit
+from keras_vit import backend
+
+PACKAGE = pathlib.Path(keras_vit.__file__).parent
+# The order of reading: a module imports only from those before it.
+ORDER = [
+    "version", "arguments", "backend", "variants", "layers", "pooling", "vit",
+    "data", "training", "benchmark", "cli", "__main__",
+]  # fmt: skip
+
+
+def run(code, **environment):
+    """Runs Python in a fresh process and returns what it printed, or its error."""
+    env = {**os.environ, **environment}
+    env = {name: value for name, value in env.items() if value is not None}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    result = subprocess.run(command, env=env, capture_output=True, text=True)
+    return result.stdout.strip() if result.returncode == 0 else result.stderr.strip()
+
+
+def imports_of(path):
+    """Names of the package's own modules that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("keras_vit"):
+            below = node.module.split(".")[1:]
+            yield from below[:1] or [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith("keras_vit."):
+                    yield alias.name.split(".")[1]
+
+
+def test_modules_import_only_from_those_above():
+    for path in PACKAGE.rglob("*.py"):
+        module = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if module == "__init__":
+            continue
+        for name in imports_of(path):
+            if name in ORDER:
+                assert ORDER.index(name) <= ORDER.index(module), f"{path} imports {name}"
+
+
+def test_every_module_has_its_place_in_the_order():
+    modules = {path.name.removesuffix(".py") for path in PACKAGE.iterdir()}
+    assert modules - {"__init__", "__pycache__"} == set(ORDER)
+
+
+def test_nobody_imports_private_keras():
+    for path in PACKAGE.rglob("*.py"):
+        assert "keras.src" not in path.read_text(), path
+
+
+def test_everything_exported_exists_and_is_documented():
+    for name in keras_vit.__all__:
+        assert getattr(keras_vit, name).__doc__, name
+
+
+@pytest.mark.parametrize("name", backend.BACKENDS)
+def test_import_brings_in_no_other_backend_and_no_heavy_library(name):
+    if not backend.is_installed(name):
+        pytest.skip(f"{name} is not installed")
+    lazy = ["tensorflow", "jax", "torch", "matplotlib", "sklearn", "PIL", "tensorflow_datasets"]
+    code = f"""
+import sys, keras
+before = set(sys.modules)
+import keras_vit
+keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2)
+new = sorted(set(sys.modules) - before)
+print([name for name in {lazy!r} if name in new])
+print("tensorflow" in sys.modules)
+"""
+    brought, tensorflow = run(code, KERAS_BACKEND=name).splitlines()[-2:]
+    assert brought == "[]"
+    assert tensorflow == str(name == "tensorflow")
+
+
+ONLY = """
+import importlib.util, os, sys
+find_spec = importlib.util.find_spec
+hidden = {hidden!r}
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in hidden:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hide())
+importlib.util.find_spec = lambda name, *a: None if name in hidden else find_spec(name, *a)
+import keras_vit, keras
+print(keras.backend.backend(), keras_vit.create("ViT-Mini/8", image_size=16).count_params())
+"""
+
+
+@pytest.mark.parametrize("name", backend.BACKENDS)
+def test_works_with_any_one_backend_installed(name, tmp_path):
+    """Keras alone would ask for TensorFlow, which is not there."""
+    if not backend.is_installed(name):
+        pytest.skip(f"{name} is not installed")
+    hidden = [other for other in backend.BACKENDS if other != name]
+    printed = run(ONLY.format(hidden=hidden), KERAS_BACKEND=None, KERAS_HOME=str(tmp_path))
+    assert printed.splitlines()[-1].split()[0] == name, printed
+
+
+def test_without_a_backend_it_says_what_to_install(tmp_path):
+    hidden = list(backend.BACKENDS)
+    printed = run(ONLY.format(hidden=hidden), KERAS_BACKEND=None, KERAS_HOME=str(tmp_path))
+    assert 'pip install "keras-vit[jax]"' in printed.splitlines()[-1]
+
+
+def test_a_backend_that_was_asked_for_is_not_replaced(tmp_path):
+    code = ONLY.format(hidden=["torch"])
+    printed = run(code, KERAS_BACKEND="torch", KERAS_HOME=str(tmp_path)).splitlines()[-1]
+    assert "KERAS_BACKEND='torch'" in printed and "not installed" in printed
+    assert 'pip install "keras-vit[torch]"' in printed
+
+
+def test_the_configured_backend_is_kept(tmp_path):
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
+    code = ONLY.format(hidden=["torch"])
+    printed = run(code, KERAS_BACKEND=None, KERAS_HOME=str(tmp_path))
+    assert printed.splitlines()[-1].startswith("jax"), printed

@@ -1,0 +1,248 @@
+"""Recipes, baselines, figures and whole runs."""
+
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_vit import data, training
+from keras_vit.training import fitting, plots, recipes, reports
+from keras_vit.training.baselines import _pixels as pixels
+
+pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory):
+    """Six dark red and six dark blue pictures: easy to tell apart."""
+    path = tmp_path_factory.mktemp("colours")
+    rng = np.random.default_rng(0)
+    for name, channel in (("blue", 2), ("red", 0)):
+        (path / name).mkdir()
+        for i in range(6):
+            image = rng.integers(0, 30, (9, 7, 3), "uint8")
+            image[:, :, channel] += 200
+            Image.fromarray(image).save(path / name / f"{i}.png")
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(colours, tmp_path_factory):
+    """A run of two epochs on 16 x 16 pixels."""
+    out = tmp_path_factory.mktemp("runs") / "colours"
+    return training.train(colours, image_size=16, epochs=2, batch_size=5, out=out)
+
+
+def test_recipe_replaces_only_what_is_given():
+    settings = training.recipe("digits", epochs=3, batch_size=None)
+    assert settings == training.RECIPES["digits"]._replace(epochs=3)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"epochs": 1.5},
+        {"batch_size": -1},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"learning_rate": float("inf")},
+        {"image_size": 9},
+        {"model": "ViT-Huge/2"},
+    ],
+)
+def test_wrong_settings_are_refused(wrong):
+    with pytest.raises(ValueError, match="Received"):
+        training.recipe("digits", **wrong)
+
+
+def test_schedule_warms_up_and_falls_to_zero():
+    settings = training.recipe("digits", epochs=10, batch_size=10, learning_rate=0.5)
+    rate = recipes.schedule(settings, num_pictures=95)  # 100 steps, 10 of them warm-up
+    values = [float(rate(step)) for step in (0, 5, 10, 55, 100)]
+    np.testing.assert_allclose(values, [0.0, 0.25, 0.5, 0.25, 0.0], atol=1e-6)
+
+
+def test_similarity_is_the_cosine():
+    vectors = np.array([[3.0, 4.0], [4.0, 3.0], [-3.0, -4.0]])
+    expected = [[1, 0.96, -1], [0.96, 1, -0.96], [-1, -0.96, 1]]
+    np.testing.assert_allclose(plots.similarity(vectors), expected, atol=1e-12)
+
+
+def test_positions_leaves_the_class_token_out_and_draws_each_patch_in_its_place():
+    import keras_vit
+
+    model = keras_vit.create("ViT-Mini/2", image_size=(4, 6), num_classes=2)
+    values = np.random.default_rng(0).normal(size=(1, 7, 64))
+    model.get_layer("patch_encoder").position_embedding.assign(values)
+    figure = plots.positions(model)
+    maps = [axes.images[0].get_array() for axes in figure.axes[:6]]
+    expected = np.corrcoef(values[0, 1:])  # means are near zero, so correlation is near cosine
+    for i, drawn in enumerate(maps):
+        assert drawn.shape == (2, 3) and drawn.argmax() == i
+        np.testing.assert_allclose(drawn.ravel(), expected[i], atol=0.1)
+
+
+def test_predictions_put_the_surest_mistake_first_and_mark_it_in_words():
+    images = np.zeros((4, 2, 2, 1), "uint8")
+    probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.8, 0.2], [0.3, 0.7]])
+    figure = plots.predictions(images, np.array([0, 0, 1, 1]), probabilities, ("no", "yes"))
+    titles = [axes.get_title() for axes in figure.axes[:4]]
+    assert titles[:2] == ["\u2717 said no (80 %)\ntrue yes", "\u2717 said yes (60 %)\ntrue no"]
+    assert titles[2:] == ["\u2713 no (90 %)", "\u2713 yes (70 %)"]
+    assert "4 test pictures, 2 mistakes" in figure.get_suptitle()
+
+
+def test_curves_draw_the_history():
+    history = {"loss": [3, 2], "accuracy": [0.1, 0.5], "test_loss": [2, 1]}
+    figure = plots.curves({**history, "test_accuracy": [0.2, 0.6]}, {"RBF SVC": 0.9})
+    loss, accuracy = figure.axes
+    assert [list(line.get_ydata()) for line in loss.lines] == [[3, 2], [2, 1]]
+    assert [list(line.get_ydata()) for line in accuracy.lines] == [
+        [0.1, 0.5],
+        [0.2, 0.6],
+        [0.9] * 2,
+    ]
+
+
+def test_baselines_learn_what_can_be_learned_and_shrink_large_pictures():
+    labels = np.arange(40) % 2
+    images = np.repeat(labels * 200, 64 * 48 * 3).astype("uint8").reshape(40, 64, 48, 3)
+    pictures = data.Dataset("x", ("a", "b"), images[:30], labels[:30], images[30:], labels[30:])
+    assert training.baselines(pictures) == {"logistic regression": 1.0, "RBF SVC": 1.0}
+    assert pixels(images).shape == (40, 32 * 24 * 3)
+    assert pixels(images).max() == 200 / 255
+    assert pixels(images[:, :8, :8, :1]).shape == (40, 64)
+
+
+def test_a_run_leaves_all_its_files(run):
+    assert {path.name for path in run.folder.iterdir()} == set(reports.FILES)
+    for name in ("curves.png", "predictions.png", "positions.png", "example.png"):
+        with Image.open(run.folder / name) as image:
+            image.verify()
+
+
+def test_history_has_a_row_for_each_epoch(run):
+    with (run.folder / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert set(rows[0]) == {"epoch", "loss", "accuracy", "test_loss", "test_accuracy"}
+    assert float(rows[1]["test_accuracy"]) == pytest.approx(run.metrics["test_accuracy"], abs=1e-6)
+
+
+def test_metrics_say_what_was_done_with_what(run, colours):
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    assert metrics == json.loads(json.dumps(run.metrics))
+    assert metrics["data"] == str(colours.resolve())
+    assert metrics["class_names"] == ["blue", "red"]
+    assert (metrics["train_pictures"], metrics["test_pictures"]) == (10, 2)
+    assert metrics["options"]["batch_size"] == 5 and metrics["seed"] == 0
+    assert metrics["backend"] == keras.backend.backend()
+    assert metrics["versions"]["keras"] == keras.version()
+    assert metrics["hardware"]["cores"] >= 1 and metrics["seconds"] > 0
+    assert metrics["baselines"] == {"logistic regression": 1.0, "RBF SVC": 1.0}
+
+
+def test_the_reported_accuracy_is_that_of_the_saved_model(run, colours):
+    pictures = data.folder(colours, 16, seed=0)
+    logits = training.load(run.folder).model.predict(pictures.test_images, verbose=0)
+    accuracy = (logits.argmax(axis=1) == pictures.test_labels).mean()
+    assert accuracy == run.metrics["test_accuracy"]
+
+
+def test_predict_gives_the_models_softmax_in_descending_order(run, colours):
+    file = colours / "red" / "0.png"
+    (found,) = training.predict(run.folder / "model.keras", [file])
+    logits = run.model.predict(data.read(file, 16)[None], verbose=0)[0].astype("float64")
+    expected = dict(zip(("blue", "red"), np.exp(logits) / np.exp(logits).sum(), strict=True))
+    assert [name for name, _ in found.classes] == sorted(expected, key=expected.get)[::-1]
+    assert dict(found.classes) == pytest.approx(expected, abs=1e-5)
+    assert found.file == str(file) and found.hint == ""
+
+
+def test_a_digits_run_reads_digits_and_hints_at_bright_pictures(run, tmp_path):
+    class Sum:
+        def predict(self, pixels, **_):
+            assert pixels.shape == (1, 8, 8, 1)
+            return np.array([[0.0, float(pixels.sum()) - 6000]])
+
+    digits = run._replace(model=Sum(), metrics={**run.metrics, "data": "digits"})
+    path = tmp_path / "paper.png"
+    paper = np.full((20, 20), 240, "uint8")
+    paper[5:15, 5:9] = 10
+    Image.fromarray(paper).save(path)
+    bright, dark = (training.predict(digits, [path], invert)[0] for invert in (False, True))
+    assert "--invert" in bright.hint and bright.classes[0][0] == "red"
+    assert not dark.hint and dark.classes[0][0] == "red"
+
+
+def test_the_same_seed_gives_the_same_weights(run, colours):
+    pictures = data.folder(colours, 16, seed=0)
+    settings = training.recipe("folder", image_size=16, epochs=2, batch_size=5)
+    model, _ = training.fit(pictures, settings, seed=0)
+    for ours, theirs in zip(model.weights, run.model.weights, strict=True):
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (ours, theirs)))
+
+
+def test_out_must_be_new_or_empty(colours, tmp_path):
+    (tmp_path / "old.txt").write_text("x")
+    with pytest.raises(ValueError, match="new or an empty folder"):
+        training.train(colours, out=tmp_path)
+    with pytest.raises(ValueError, match="can be written"):
+        training.train(colours, out=tmp_path / "old.txt" / "below")
+    assert [path.name for path in tmp_path.iterdir()] == ["old.txt"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"seed": -1}, {"seed": 1.5}, {"seed": 2**32}, {"image_size": 16}, {"epochs": 0}]
+)
+def test_wrong_arguments_leave_no_folder(wrong, tmp_path):
+    with pytest.raises(ValueError, match="Received"):
+        training.train(out=tmp_path / "run", **wrong)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_no_folder(
+    colours, tmp_path, monkeypatch
+):
+    def diverge(*_):
+        progress = fitting.Progress()
+        progress.on_epoch_begin(0)
+        progress.on_epoch_end(0, {"loss": float("nan")})
+
+    monkeypatch.setattr(fitting, "fit", diverge)
+    with pytest.raises(ArithmeticError, match="epoch 1.*lower learning rate"):
+        training.train(colours, image_size=16, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_figure_that_fails_loses_neither_model_nor_numbers(colours, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no fonts")
+
+    monkeypatch.setattr(plots, "curves", fail)
+    with pytest.raises(RuntimeError, match="no fonts"):
+        training.train(colours, image_size=16, epochs=1, out=tmp_path / "run")
+    assert training.load(tmp_path / "run").metrics["image_size"] == 16
+    assert (tmp_path / "run" / "history.csv").exists()
+
+
+def test_load_names_what_is_missing(run, tmp_path):
+    with pytest.raises(FileNotFoundError, match="not there"):
+        training.load(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="without model.keras"):
+        training.load(tmp_path)
+    (tmp_path / "model.keras").write_bytes(b"no zip")
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(ValueError, match="cannot be read"):
+        training.load(tmp_path)
+
+
+@pytest.mark.slow
+def test_digits_reach_97_5_percent(tmp_path):
+    metrics = training.train(seed=0, out=tmp_path / "digits").metrics
+    assert metrics["test_accuracy"] >= 0.975
+    assert metrics["test_pictures"] == 359

@@ -1,0 +1,261 @@
+"""The whole model against the equations, and everything that Keras users do with a model."""
+
+import keras
+import numpy as np
+import paper
+import pytest
+from helpers import (
+    check_saving,
+    gradients,
+    numpy,
+    random_images,
+    random_tokens,
+    randomize,
+    weights,
+)
+
+import keras_vit
+
+SMALL = dict(
+    image_size=(10, 21),
+    patch_size=(5, 7),
+    num_layers=2,
+    hidden_dim=15,
+    mlp_dim=17,
+    num_heads=3,
+    num_classes=11,
+)
+
+
+def small(**overrides):
+    return keras_vit.ViT(**{**SMALL, **overrides})
+
+
+@pytest.mark.parametrize("approximate", [False, True])
+@pytest.mark.parametrize("pooling", ["token", "gap", "map"])
+@pytest.mark.parametrize("representation_size", [None, 13])
+def test_model_equals_equations_1_to_8(pooling, representation_size, approximate):
+    model = randomize(
+        small(pooling=pooling, representation_size=representation_size, approximate=approximate),
+        scale=0.3,
+    )
+    images = random_images(2, 10, 21, 3)
+    expected = [
+        paper.vit(
+            image.astype("float64"),
+            weights(model),
+            patch_size=(5, 7),
+            num_layers=2,
+            num_heads=3,
+            approximate=approximate,
+            pooling=pooling,
+        )
+        for image in images
+    ]
+    np.testing.assert_allclose(numpy(model(images)), expected, atol=1e-5)
+
+
+def test_mean_pooling_leaves_the_class_token_out():
+    model = small(pooling="gap", num_classes=None)
+    assert "patch_encoder/class_token" not in weights(model)
+    tokens = keras.Model(model.input, model.get_layer("encoder_norm").output)
+    images = random_images(2, 10, 21, 3)
+    assert tokens(images).shape == (2, 6, 15)
+    np.testing.assert_allclose(numpy(model(images)), numpy(tokens(images)).mean(1), atol=1e-5)
+
+
+def test_head_starts_at_its_bias():
+    """The fine-tuning head is zero, so before training every class has the same logit."""
+    logits = numpy(small(head_bias=-10.0)(random_images(2, 10, 21, 3)))
+    np.testing.assert_array_equal(logits, np.full((2, 11), -10))
+    assert "head/bias" not in weights(small(head_bias=None))
+
+
+@pytest.mark.parametrize(
+    "arguments, shape",
+    [
+        (dict(num_classes=None), (2, 15)),
+        (dict(num_classes=None, representation_size=13), (2, 13)),
+        (dict(num_classes=None, pooling="map"), (2, 15)),
+        (dict(num_classes=1), (2, 1)),
+    ],
+)
+def test_output_shapes(arguments, shape):
+    model = small(**arguments)
+    assert model.output_shape == (None, *shape[1:])
+    assert model(random_images(2, 10, 21, 3)).shape == shape
+
+
+def test_blocks_are_nodes_of_the_graph():
+    names = [layer.name for layer in small().layers]
+    assert names == [
+        "images", "normalization", "patches", "patch_encoder", "block_0", "block_1",
+        "encoder_norm", "pooling", "head",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_any_channel_count(channels):
+    model = small(num_channels=channels)
+    assert model(random_images(2, 10, 21, channels)).shape == (2, 11)
+    assert weights(model)["patch_encoder/projection/kernel"].shape == (5 * 7 * channels, 15)
+
+
+def test_normalisation_is_the_first_node():
+    images = random_images(2, 10, 21, 3)
+    mean, deviation = [1.0, 2.0, 3.0], [4.0, 5.0, 6.0]
+    model = randomize(small(normalize=(mean, deviation)))
+    plain = small(normalize=None)
+    plain.set_weights(model.get_weights())
+    expected = numpy(plain((images - mean) / deviation))
+    np.testing.assert_allclose(numpy(model(images)), expected, atol=1e-5)
+    first = keras.Model(model.input, model.get_layer("normalization").output)
+    np.testing.assert_allclose(numpy(first(images)), (images - mean) / deviation, rtol=1e-5)
+
+
+def test_default_normalisation_maps_pixels_to_minus_one_and_one():
+    model = small()
+    first = keras.Model(model.input, model.get_layer("normalization").output)
+    images = np.zeros((1, 10, 21, 3), "uint8")
+    images[0, 0, 0] = [0, 255, 51]
+    np.testing.assert_allclose(numpy(first(images))[0, 0, 0], [-1, 1, -0.6], atol=1e-6)
+
+
+def test_integer_pixels_equal_float_pixels():
+    model = randomize(small())
+    images = random_images(3, 10, 21, 3).astype("uint8")
+    expected = numpy(model(images.astype("float32")))
+    np.testing.assert_allclose(numpy(model(images)), expected, atol=1e-6)
+    np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-5)
+
+
+def test_gray_pictures_may_lack_the_channel_axis():
+    model = randomize(small(num_channels=1))
+    images = random_images(2, 10, 21, 1)
+    np.testing.assert_allclose(numpy(model(images[..., 0])), numpy(model(images)), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        dict(pooling="gap", dropout=0.1, stochastic_depth=0.2, approximate=True),
+        dict(pooling="map", representation_size=7, head_bias=-3.0, epsilon=1e-5),
+        dict(normalize=None, num_classes=None, name="features"),
+        dict(normalize=((1, 2, 3), (4, 5, 6)), head_bias=None, dtype="mixed_bfloat16"),
+    ],
+)
+def test_saving_gives_back_the_class_its_config_and_outputs(overrides, tmp_path):
+    model = randomize(small(**overrides))
+    loaded = check_saving(model, random_images(2, 10, 21, 3), tmp_path)
+    assert loaded.name == model.name
+    for key, value in model.get_config().items():
+        assert np.array_equal(loaded.get_config()[key], value), key
+    assert loaded.dtype_policy.name == model.dtype_policy.name
+    again = keras_vit.ViT.from_config(model.get_config())
+    again.set_weights(model.get_weights())
+    images = random_images(2, 10, 21, 3)
+    np.testing.assert_array_equal(numpy(again(images)), numpy(model(images)))
+
+
+def test_weights_file_round_trip(tmp_path):
+    model = randomize(small())
+    model.save_weights(tmp_path / "model.weights.h5")
+    other = small()
+    other.load_weights(tmp_path / "model.weights.h5")
+    images = random_images(2, 10, 21, 3)
+    np.testing.assert_array_equal(numpy(other(images)), numpy(model(images)))
+
+
+@pytest.mark.parametrize("pooling", ["token", "gap", "map"])
+def test_every_weight_gets_a_finite_gradient(pooling):
+    model = randomize(small(pooling=pooling, representation_size=13), scale=0.3)
+    images, targets = random_images(3, 10, 21, 3), random_tokens(3, 11)
+    for path, gradient in gradients(model, images, targets).items():
+        assert np.isfinite(gradient).all(), path
+        assert np.abs(gradient).max() > 1e-7 or "key/bias" in path, path
+
+
+@pytest.mark.parametrize("how", ["argument", "global policy"])
+def test_mixed_precision_keeps_weights_and_logits_in_float32(how):
+    if how == "argument":
+        model = small(dtype="mixed_bfloat16", representation_size=13, pooling="map")
+    else:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        model = small(representation_size=13, pooling="map")
+        keras.config.set_dtype_policy("float32")
+    assert model.dtype_policy.name == "mixed_bfloat16"
+    assert {keras.backend.standardize_dtype(w.dtype) for w in model.weights} == {"float32"}
+    assert model.get_layer("block_1").compute_dtype == "bfloat16"
+    randomize(model)
+    images = random_images(4, 10, 21, 3)
+    logits = model(images)
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    full = small(representation_size=13, pooling="map")
+    full.set_weights(model.get_weights())
+    np.testing.assert_allclose(numpy(logits), numpy(full(images)), atol=0.05)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    history = model.fit(images, np.arange(4), verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+
+
+def test_stochastic_depth_grows_with_depth():
+    model = small(num_layers=5, stochastic_depth=0.2)
+    rates = [model.get_layer(f"block_{i}").stochastic_depth for i in range(5)]
+    np.testing.assert_allclose(rates, [0, 0.05, 0.1, 0.15, 0.2])
+    assert small(num_layers=1, stochastic_depth=0.2).get_layer("block_0").stochastic_depth == 0
+
+
+def pictures_and_labels():
+    """Two classes that differ by brightness: a model that learns at all tells them apart."""
+    labels = np.arange(32) % 2
+    images = random_images(32, 10, 21, 3) / 4 + 190 * labels[:, None, None, None]
+    return images.astype("float32"), labels.astype("int32")
+
+
+def numpy_arrays(x, y):
+    return dict(x=x, y=y, batch_size=8)
+
+
+def tf_data(x, y):
+    tf = pytest.importorskip("tensorflow")
+    return dict(x=tf.data.Dataset.from_tensor_slices((x, y)).batch(8), shuffle=False)
+
+
+def py_dataset(x, y):
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, i):
+            return x[8 * i : 8 * i + 8], y[8 * i : 8 * i + 8]
+
+    return dict(x=Batches())
+
+
+def grain_dataset(x, y):
+    grain = pytest.importorskip("grain")
+    pairs = [(x[i], y[i]) for i in range(len(x))]
+    return dict(x=grain.MapDataset.source(pairs).batch(8).to_iter_dataset(), shuffle=False)
+
+
+@pytest.mark.parametrize("source", [numpy_arrays, tf_data, py_dataset, grain_dataset])
+def test_fit_learns_from_every_kind_of_data(source):
+    x, y = pictures_and_labels()
+    model = small(num_classes=2, dropout=0.1)
+    model.compile(
+        keras.optimizers.Adam(3e-3),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    model.fit(**source(x, y), epochs=12, verbose=0)
+    assert model.evaluate(x, y, verbose=0)[1] == 1.0
+
+
+def test_same_seed_same_model():
+    def build():
+        keras.utils.set_random_seed(3)
+        return small()
+
+    for a, b in zip(build().get_weights(), build().get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
