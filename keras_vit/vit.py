@@ -185,7 +185,7 @@ def create(name, /, **overrides):
     Example:
     >>> model = keras_vit.create("ViT-Ti/16", num_classes=10, image_size=(160, 320))
     >>> model.count_params()
-    5565706
+    5527114
 
     Reference: Table 1.
     """

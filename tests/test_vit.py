@@ -236,7 +236,8 @@ def py_dataset(x, y):
 def grain_dataset(x, y):
     grain = pytest.importorskip("grain")
     pairs = [(x[i], y[i]) for i in range(len(x))]
-    return dict(x=grain.MapDataset.source(pairs).batch(8).to_iter_dataset(), shuffle=False)
+    batches = grain.MapDataset.source(pairs).repeat().batch(8).to_iter_dataset()
+    return dict(x=batches, steps_per_epoch=4, shuffle=False)  # Keras cannot ask Grain for a length
 
 
 @pytest.mark.parametrize("source", [numpy_arrays, tf_data, py_dataset, grain_dataset])
