@@ -39,7 +39,7 @@ class Patches(layers.Layer):
         ValueError: the patch does not divide the image. Nothing is cropped in silence.
 
     Example:
-    >>> keras_vit.Patches(16)(np.zeros((2, 224, 224, 3))).shape
+    >>> tuple(keras_vit.Patches(16)(np.zeros((2, 224, 224, 3))).shape)
     (2, 196, 768)
     """
 
@@ -84,7 +84,7 @@ class PatchEncoder(layers.Layer):
 
     Example:
     >>> patches = keras_vit.Patches(16)(np.zeros((2, 224, 224, 3)))
-    >>> keras_vit.PatchEncoder(hidden_dim=192)(patches).shape
+    >>> tuple(keras_vit.PatchEncoder(hidden_dim=192)(patches).shape)
     (2, 197, 192)
     """
 
@@ -128,7 +128,7 @@ class LayerNorm(layers.LayerNormalization):
     """LN of Eq. 2-4: Keras's layer with the official epsilon, and fast to train on JAX too.
 
     Example:
-    >>> keras_vit.LayerNorm()(np.ones((2, 5, 8))).shape
+    >>> tuple(keras_vit.LayerNorm()(np.ones((2, 5, 8))).shape)
     (2, 5, 8)
     """
 
@@ -161,7 +161,7 @@ class SelfAttention(layers.Layer):
         ValueError: `num_heads` does not divide D.
 
     Example:
-    >>> keras_vit.SelfAttention(num_heads=3)(np.zeros((2, 197, 192))).shape
+    >>> tuple(keras_vit.SelfAttention(num_heads=3)(np.zeros((2, 197, 192))).shape)
     (2, 197, 192)
     """
 
@@ -232,7 +232,7 @@ class MLP(layers.Layer):
         (batch, tokens, D).
 
     Example:
-    >>> keras_vit.MLP(mlp_dim=768)(np.zeros((2, 197, 192))).shape
+    >>> tuple(keras_vit.MLP(mlp_dim=768)(np.zeros((2, 197, 192))).shape)
     (2, 197, 192)
     """
 
@@ -287,7 +287,7 @@ class TransformerBlock(layers.Layer):
         ValueError: the input is not a sequence of tokens, or `num_heads` does not divide D.
 
     Example:
-    >>> keras_vit.TransformerBlock(num_heads=3, mlp_dim=768)(np.zeros((2, 197, 192))).shape
+    >>> tuple(keras_vit.TransformerBlock(num_heads=3, mlp_dim=768)(np.zeros((2, 197, 192))).shape)
     (2, 197, 192)
     """
 

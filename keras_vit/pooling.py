@@ -20,7 +20,7 @@ class ClassToken(layers.Layer):
         (batch, D).
 
     Example:
-    >>> keras_vit.pooling.ClassToken()(np.zeros((2, 197, 192))).shape
+    >>> tuple(keras_vit.pooling.ClassToken()(np.zeros((2, 197, 192))).shape)
     (2, 192)
     """
 
@@ -58,7 +58,7 @@ class AttentionPooling(layers.Layer):
 
     Example:
     >>> pool = keras_vit.pooling.AttentionPooling(num_heads=3, mlp_dim=768)
-    >>> pool(np.zeros((2, 196, 192))).shape
+    >>> tuple(pool(np.zeros((2, 196, 192))).shape)
     (2, 192)
     """
 

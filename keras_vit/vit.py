@@ -82,7 +82,7 @@ class ViT(keras.Model):
     Example:
     >>> model = keras_vit.ViT(image_size=32, patch_size=8, num_layers=2, hidden_dim=48,
     ...                       mlp_dim=96, num_heads=3, num_classes=10)
-    >>> model(np.zeros((2, 32, 32, 3))).shape
+    >>> tuple(model(np.zeros((2, 32, 32, 3))).shape)
     (2, 10)
 
     Reference: section 3.1, Figure 1; https://arxiv.org/abs/2010.11929
