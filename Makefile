@@ -13,13 +13,13 @@ demo: .venv/demo.done      ## train a small ViT on real handwritten digits: abou
 test: .venv/test.done      ## the quick tests, on every backend of BACKENDS
 	@for backend in $(BACKENDS); do \
 		echo "== tests on $$backend"; \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -m "not slow" || exit 1; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n 2 -m "not slow" || exit 1; \
 	done
 
 test-slow: .venv/test.done ## the slow tests: large models, whole training runs
 	@for backend in $(BACKENDS); do \
 		echo "== slow tests on $$backend"; \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -m slow || exit 1; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n 2 -m slow || exit 1; \
 	done
 
 lint: .venv/test.done      ## what pre-commit runs before each commit

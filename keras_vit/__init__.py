@@ -4,7 +4,17 @@ from keras_vit import backend
 
 backend.ensure_installed()
 
-from keras_vit import data, layers, pooling, training  # noqa: E402
+from keras_vit import (  # noqa: E402
+    checkpoints,
+    convolutions,
+    data,
+    layers,
+    pooling,
+    positions,
+    resnet,
+    training,
+)
+from keras_vit.checkpoints import load_pretrained, load_weights, save_weights  # noqa: E402
 from keras_vit.layers import (  # noqa: E402
     MLP,
     LayerNorm,
@@ -14,6 +24,7 @@ from keras_vit.layers import (  # noqa: E402
     TransformerBlock,
 )
 from keras_vit.pooling import AttentionPooling  # noqa: E402
+from keras_vit.resnet import ResNet  # noqa: E402
 from keras_vit.variants import variants  # noqa: E402
 from keras_vit.version import __version__  # noqa: E402
 from keras_vit.vit import ViT, create  # noqa: E402
@@ -24,14 +35,22 @@ __all__ = [
     "LayerNorm",
     "PatchEncoder",
     "Patches",
+    "ResNet",
     "SelfAttention",
     "TransformerBlock",
     "ViT",
     "__version__",
+    "checkpoints",
+    "convolutions",
     "create",
     "data",
     "layers",
+    "load_pretrained",
+    "load_weights",
     "pooling",
+    "positions",
+    "resnet",
+    "save_weights",
     "training",
     "variants",
 ]

@@ -80,6 +80,35 @@ def height_width(name, value):
     return tuple(positive_integer(name, side) for side in pair)
 
 
+def units(name, value, advice=""):
+    """Returns `value` as a tuple of `int`, or raises `ValueError` unless each is 1 or more."""
+    if not isinstance(value, (tuple, list)):
+        advice = f"A ResNet-50 is {name}=(3, 4, 6, 3). {advice}"
+        refuse(f"`{name}` must be a tuple, the units of each stage", {name: value}, advice)
+    return tuple(positive_integer(name, count, advice) for count in value)
+
+
+def some_units(name, value):
+    """Returns what `units` does, or raises `ValueError` where there is no stage at all."""
+    if value in ((), []):
+        advice = f"A ResNet-50 is {name}=(3, 4, 6, 3)."
+        refuse(f"`{name}` must name at least one stage", {name: value}, advice)
+    return units(name, value)
+
+
+def divisible_patch(patch_size, resnet_units, step):
+    """Raises `ValueError` unless a patch is whole positions of a map that is `step` times smaller.
+
+    `patch_size` is (height, width) in pixels of the picture.
+    """
+    for side, patch in zip(("height", "width"), patch_size, strict=True):
+        if patch % step:
+            expected = f"the patch {side} must be divisible by {step}, the ResNet's step in pixels"
+            received = {"patch_size": patch_size, "resnet_units": resnet_units}
+            advice = f"Use a patch {side} of {nearest_multiples(patch, step)}, or fewer stages."
+            refuse(expected, received, advice)
+
+
 def divisible_image(image_size, patch_size):
     """Raises `ValueError` unless whole patches cover the image; both are (height, width).
 
@@ -183,6 +212,22 @@ def patches(shape, num_patches=None):
         want = f"this `PatchEncoder` has positions for {num_patches} patches"
         advice = "Resize the pictures to the size that it was built for, or build a new one."
         refuse(want, {"patches": shape[1]}, advice)
+
+
+def feature_map(layer, shape):
+    """Raises `ValueError` unless `shape` is (batch, height, width, channels), channels known."""
+    if len(shape) != 4 or shape[-1] is None:
+        advice = "Add a batch axis to a single picture with image[None]; channels come last."
+        want = f"`{layer}` expects a map of shape (batch, height, width, channels)"
+        refuse(want, {"input shape": tuple(shape)}, advice)
+
+
+def groups(layer, channels, count):
+    """Raises `ValueError` unless group normalisation can make `count` equal groups of channels."""
+    if channels % count:
+        advice = f"Use a multiple of {count}: {nearest_multiples(channels, count)}."
+        want = f"`{layer}` normalises in {count} groups, which must divide its channels"
+        refuse(want, {"channels": channels}, advice)
 
 
 def tokens(layer, shape):

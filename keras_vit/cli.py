@@ -4,9 +4,9 @@ import argparse
 import os
 import sys
 
-from keras_vit import training
+from keras_vit import checkpoints, training
 from keras_vit.training import environment, reports
-from keras_vit.variants import variants
+from keras_vit.variants import BiT, variants
 from keras_vit.version import __version__
 
 USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
@@ -54,6 +54,8 @@ def parser():
     _add_train(commands)
     _add_predict(commands)
     _add_variants(commands)
+    _add_weights(commands)
+    _add_convert(commands)
     return root
 
 
@@ -146,6 +148,38 @@ def _add_variants(commands):
     )
 
 
+def _add_weights(commands):
+    _add(
+        commands,
+        "weights",
+        _weights,
+        "list the published weights by name",
+        "Lists the catalogue of published weights: names for `keras_vit.load_pretrained` and "
+        "`keras-vit convert`. Nothing is downloaded.",
+    )
+
+
+def _add_convert(commands):
+    command = _add(
+        commands,
+        "convert",
+        _convert,
+        "write weights under the names of another library",
+        "Reads published weights and writes them as another library would: .npz for Google's code, "
+        ".safetensors for timm or Hugging Face, .weights.h5 for KerasHub.",
+    )
+    command.add_argument(
+        "source_file", metavar="IN", help="file of weights, or a name of `keras-vit weights`"
+    )
+    command.add_argument("target_file", metavar="OUT", help="file to write; it must not exist yet")
+    command.add_argument(
+        "--to",
+        metavar="SOURCE",
+        help="google, bit, timm, huggingface or kerashub; default: google for .npz (bit for a "
+        "ResNet), timm for .safetensors, kerashub for .weights.h5",
+    )
+
+
 def _train(options):
     training.train(
         data=options.data,
@@ -169,16 +203,39 @@ def _predict(options):
 
 
 def _variants(options):
-    print(f"{'name':<12}{'layers':>7}{'D':>6}{'MLP':>7}{'heads':>7}{'parameters':>15}")
+    columns = ("name", "layers", "D", "MLP", "heads", "ResNet units", "parameters")
+    print(_row(*columns))
     for name, v in variants().items():
-        print(
-            f"{name:<12}{v.num_layers:>7}{v.hidden_dim:>6}{v.mlp_dim:>7}{v.num_heads:>7}"
-            f"{v.parameters:>15,}"
-        )
+        if isinstance(v, BiT):
+            print(_row(name, "", "", "", "", _units(v.units), f"{v.parameters:,}"))
+        else:
+            sizes = (v.num_layers, v.hidden_dim, v.mlp_dim, v.num_heads)
+            print(_row(name, *sizes, _units(v.resnet_units), f"{v.parameters:,}"))
+
+
+def _weights(options):
+    print(checkpoints.catalogue.listing())
+
+
+def _convert(options):
+    if os.path.exists(options.target_file):
+        raise ValueError(f"OUT must not exist yet. Received: {options.target_file!r}. Remove it.")
+    model = checkpoints.load_pretrained(options.source_file)
+    checkpoints.save_weights(model, options.target_file, options.to)
+    print(f"Written: {options.target_file}, {model.count_params():,} parameters.")
+
+
+def _row(name, layers, dim, mlp, heads, units, parameters):
+    return f"{name:<13}{layers:>7}{dim:>6}{mlp:>7}{heads:>7}{units:>15}{parameters:>15}"
+
+
+def _units(units):
+    """The units of a ResNet's stages; a hybrid without stages has its root alone."""
+    return "" if units is None else " ".join(map(str, units)) or "root alone"
 
 
 def _one_line(error):
     """The message of an error on one line, with its kind where the kind is unexpected."""
     message = " ".join(str(error).split())
-    known = (ValueError, FileNotFoundError, ImportError, ArithmeticError)
+    known = (ValueError, OSError, ImportError, ArithmeticError)
     return message if isinstance(error, known) and message else f"{type(error).__name__}: {message}"

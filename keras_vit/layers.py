@@ -70,14 +70,14 @@ class PatchEncoder(layers.Layer):
 
     Args:
         hidden_dim: D, the length of a token.
-        use_class_token: whether the learned class token comes before the patches.
+        class_tokens: learned tokens before the patches: 1 (the paper), 0, or 2 (DeiT distilled).
         dropout: rate after adding the positions (Appendix B.1).
 
     Call arguments:
         patches: (batch, N, patch length), as `Patches` makes them.
 
     Returns:
-        (batch, N + 1, D), or (batch, N, D) without the class token.
+        (batch, N + class_tokens, D).
 
     Raises:
         ValueError: the input is not a sequence, or not the one that the positions were made for.
@@ -88,10 +88,10 @@ class PatchEncoder(layers.Layer):
     (2, 197, 192)
     """
 
-    def __init__(self, hidden_dim, use_class_token=True, dropout=0.0, **kwargs):
+    def __init__(self, hidden_dim, class_tokens=1, dropout=0.0, **kwargs):
         super().__init__(**kwargs)
         self.hidden_dim = arguments.positive_integer("hidden_dim", hidden_dim)
-        self.use_class_token = arguments.boolean("use_class_token", use_class_token)
+        self.class_tokens = arguments.one_of(0, 1, 2)("class_tokens", class_tokens)
         self.dropout = arguments.fraction("dropout", dropout)
         dtype = self.dtype_policy
         self.projection = layers.Dense(
@@ -103,23 +103,23 @@ class PatchEncoder(layers.Layer):
         arguments.patches(input_shape)
         self.num_patches = input_shape[1]
         self.projection.build(input_shape)
-        if self.use_class_token:
-            shape = (1, 1, self.hidden_dim)
+        if self.class_tokens:
+            shape = (1, self.class_tokens, self.hidden_dim)
             self.class_token = self.add_weight(shape, "zeros", name="class_token")
-        shape = (1, self.num_patches + self.use_class_token, self.hidden_dim)
+        shape = (1, self.num_patches + self.class_tokens, self.hidden_dim)
         normal = initializers.RandomNormal(stddev=0.02)
         self.position_embedding = self.add_weight(shape, normal, name="position_embedding")
 
     def call(self, patches, training=None):
         arguments.patches(patches.shape, self.num_patches)
         x = self.projection(patches)  # (B, N, D)
-        if self.use_class_token:
-            class_token = ops.broadcast_to(self.class_token, (ops.shape(x)[0], 1, self.hidden_dim))
-            x = ops.concatenate([class_token, x], axis=1)  # (B, N + 1, D)
-        return self.drop(x + self.position_embedding)  # Eq. 1
+        if self.class_tokens:
+            shape = (ops.shape(x)[0], self.class_tokens, self.hidden_dim)
+            x = ops.concatenate([ops.broadcast_to(self.class_token, shape), x], axis=1)
+        return self.drop(x + self.position_embedding)  # (B, N + 1, D), Eq. 1
 
     def get_config(self):
-        config = {"hidden_dim": self.hidden_dim, "use_class_token": self.use_class_token}
+        config = {"hidden_dim": self.hidden_dim, "class_tokens": self.class_tokens}
         return {**super().get_config(), **config, "dropout": self.dropout}
 
 

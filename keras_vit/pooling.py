@@ -13,26 +13,34 @@ register = keras.saving.register_keras_serializable(package="keras_vit")
 class ClassToken(layers.Layer):
     """Takes the class token: z_L^0 of Eq. 4.
 
+    Args:
+        class_tokens: how many tokens to take, side by side: 1 as in the paper, 2 with DeiT's
+            distillation token.
+
     Call arguments:
-        x: tokens (batch, N + 1, D), the class token first.
+        x: tokens (batch, N + class_tokens, D), these first.
 
     Returns:
-        (batch, D).
+        (batch, class_tokens * D).
 
     Example:
     >>> tuple(keras_vit.pooling.ClassToken()(np.zeros((2, 197, 192))).shape)
     (2, 192)
     """
 
+    def __init__(self, class_tokens=1, **kwargs):
+        super().__init__(**kwargs)
+        self.class_tokens = arguments.one_of(1, 2)("class_tokens", class_tokens)
+
     def build(self, input_shape):
         arguments.tokens("ClassToken", input_shape)
 
     def call(self, x):
-        return x[:, 0]  # (B, D)
+        first = x[:, : self.class_tokens]
+        return ops.reshape(first, (-1, self.class_tokens * x.shape[-1]))  # (B, class_tokens D)
 
     def get_config(self):
-        # Not idle: without it Keras would write the constructor's arguments and fail on a policy.
-        return super().get_config()
+        return {**super().get_config(), "class_tokens": self.class_tokens}
 
 
 @register

@@ -17,55 +17,102 @@ SIZES = {
 }
 PATCH_SIZES = (8, 14, 16, 32)
 
+# depth: residual units in each stage, arXiv 1512.03385, Table 1; 26 and 200: big_vision, bit.py
+DEPTHS = {
+    "26": (2, 2, 2, 2),
+    "50": (3, 4, 6, 3),
+    "101": (3, 4, 23, 3),
+    "152": (3, 8, 36, 3),
+    "200": (3, 24, 36, 3),
+}
+# Section 4.1: /32 are the positions of stage 4; for /16 its units are moved into stage 3.
+# name: size, patch in pixels, units in each stage
+HYBRIDS = {
+    # The root divides by 4 and 8 x 8 of its positions are a patch: 32 pixels, whatever the name.
+    "R+ViT-Ti/16": ("Ti", 32, ()),  # this, R26 and R50+ViT-L/32: AugReg, arXiv 2106.10270
+    "R26+ViT-S/32": ("S", 32, DEPTHS["26"]),
+    "R26+ViT-B/32": ("B", 32, DEPTHS["26"]),
+    "R50+ViT-B/16": ("B", 16, (3, 4, 9)),
+    "R50+ViT-B/32": ("B", 32, DEPTHS["50"]),
+    "R50+ViT-L/16": ("L", 16, (3, 4, 9)),
+    "R50+ViT-L/32": ("L", 32, DEPTHS["50"]),
+}
+# BiT, arXiv 1912.11370, and the paper's Table 6
+BIT_NAMES = ("R50x1", "R50x2", "R50x3", "R101x1", "R101x3", "R152x1", "R152x2", "R152x4", "R200x3")
+
 
 class Variant(NamedTuple):
-    """One row of the table: the shape of a Vision Transformer."""
+    """One row of the table: the shape of a Vision Transformer, or of a hybrid with a ResNet."""
 
     num_layers: int
     hidden_dim: int
     mlp_dim: int
     num_heads: int
     patch_size: int
+    resnet_units: tuple | None = None
 
     @property
     def parameters(self):
         """Number of weights at 224 x 224 x 3 pixels and 1000 classes, as published ones are."""
-        return count_parameters(*self)
+        return count_parameters(**self._asdict())
+
+
+class BiT(NamedTuple):
+    """The shape of a BiT ResNet: residual units in each stage, and a factor of all channels."""
+
+    units: tuple
+    width: int
+
+    @property
+    def parameters(self):
+        """Number of weights for 3 channels and 1000 classes, as published ones are."""
+        channels = 64 * self.width * 2 ** (len(self.units) + 1)
+        root = 7 * 7 * 3 * 64 * self.width
+        return root + _count_units(*self, count_bit_unit) + 2 * channels + (channels + 1) * 1000
 
 
 def variants():
-    """Returns every named ViT with its shape: `{"ViT-B/16": Variant(...), ...}`.
+    """Returns every named model with its shape: `{"ViT-B/16": Variant(...), ...}`.
 
-    `create` takes these names, and the same sizes with any other patch: `"ViT-S/4"`.
+    `create` takes these names, the same sizes with any other patch, `"ViT-S/4"`, and the same
+    ResNets with any other width, `"R26x1"`.
 
     Example:
-    >>> keras_vit.variants()["ViT-B/16"]
-    Variant(num_layers=12, hidden_dim=768, mlp_dim=3072, num_heads=12, patch_size=16)
+    >>> keras_vit.variants()["R50+ViT-B/16"]
+    Variant(num_layers=12, hidden_dim=768, mlp_dim=3072, num_heads=12, patch_size=16,
+            resnet_units=(3, 4, 9))
+    >>> keras_vit.variants()["R50x1"]
+    BiT(units=(3, 4, 6, 3), width=1)
     >>> keras_vit.variants()["ViT-B/16"].parameters
     86567656
 
-    Reference: Table 1.
+    Reference: Table 1 and section 4.1.
     """
-    return {
-        f"ViT-{size}/{patch}": parse(f"ViT-{size}/{patch}")
-        for size in SIZES
-        for patch in PATCH_SIZES
-    }
+    vits = [f"ViT-{size}/{patch}" for size in SIZES for patch in PATCH_SIZES]
+    return {name: parse(name) for name in (*vits, *HYBRIDS, *BIT_NAMES)}
 
 
 def parse(name):
-    """Returns the `Variant` of a name such as `"ViT-B/16"`.
+    """Returns the `Variant` of a name such as `"ViT-B/16"`, or the `BiT` of one such as `"R50x1"`.
 
     Raises:
         ValueError: no variant is called so; the message suggests the nearest names.
     """
-    match = re.fullmatch(r"ViT-(\w+)/([1-9]\d*)", name) if isinstance(name, str) else None
-    if not match or match[1] not in SIZES:
-        raise ValueError(
-            f"`name` must be a size of {', '.join(SIZES)} and a patch, such as 'ViT-B/16'. "
-            f"Received: name={name!r}. {_suggestion(name)}"
-        )
-    return Variant(*SIZES[match[1]], patch_size=int(match[2]))
+    text = name if isinstance(name, str) else ""
+    if text in HYBRIDS:
+        size, patch_size, units = HYBRIDS[text]
+        return Variant(*SIZES[size], patch_size, units)
+    vit = re.fullmatch(r"ViT-(\w+)/([1-9]\d*)", text)
+    if vit and vit[1] in SIZES:
+        return Variant(*SIZES[vit[1]], patch_size=int(vit[2]))
+    bit = re.fullmatch(r"R(\d+)x([1-9]\d*)", text)
+    if bit and bit[1] in DEPTHS:
+        return BiT(DEPTHS[bit[1]], width=int(bit[2]))
+    raise ValueError(
+        f"`name` must be a size of {', '.join(SIZES)} and a patch, such as 'ViT-B/16', a hybrid "
+        f"such as 'R50+ViT-B/16' or a ResNet such as 'R50x1'. Received: name={name!r}. "
+        f"{_suggestion(name)}"
+    )
 
 
 def _suggestion(name):
@@ -81,14 +128,53 @@ def _suggestion(name):
 
 
 def count_parameters(
-    num_layers, hidden_dim, mlp_dim, num_heads, patch_size, image_size=224, num_classes=1000
+    num_layers,
+    hidden_dim,
+    mlp_dim,
+    num_heads,
+    patch_size,
+    resnet_units=None,
+    image_size=224,
+    num_classes=1000,
 ):
     """Counts the weights of a ViT with a class token on square RGB images, term by term."""
     del num_heads  # heads share the width: their number changes no shape
     tokens = (image_size // patch_size) ** 2 + 1
-    embedding = (3 * patch_size**2 + 1) * hidden_dim + hidden_dim + tokens * hidden_dim
+    stem, patch = 0, 3 * patch_size**2  # numbers in a patch
+    if resnet_units is not None:
+        root = 7 * 7 * 3 * 64 + 2 * 64
+        stem = root + _count_units(resnet_units, 1, count_hybrid_unit)
+        stages = len(resnet_units)
+        step, channels = 4 * 2 ** max(stages - 1, 0), 64 * 2 ** (stages + 1) if stages else 64
+        patch = (patch_size // step) ** 2 * channels
+    embedding = (patch + 1) * hidden_dim + hidden_dim + tokens * hidden_dim
     attention = 4 * (hidden_dim + 1) * hidden_dim
     mlp = (hidden_dim + 1) * mlp_dim + (mlp_dim + 1) * hidden_dim
     norm = 2 * hidden_dim
     head = (hidden_dim + 1) * num_classes
-    return embedding + num_layers * (attention + mlp + 2 * norm) + norm + head
+    return stem + embedding + num_layers * (attention + mlp + 2 * norm) + norm + head
+
+
+def _count_units(units, width, count_unit):
+    """Counts the weights of all stages; the first unit of each has a projection."""
+    total, channels = 0, 64 * width
+    for stage, number in enumerate(units):
+        filters = 64 * width * 2**stage
+        total += count_unit(channels, filters, projection=True)
+        channels = 4 * filters
+        total += (number - 1) * count_unit(channels, filters, projection=False)
+    return total
+
+
+def count_hybrid_unit(channels, filters, projection):
+    """Counts the weights of a unit that normalises after each convolution."""
+    norms = 2 * (filters + filters + 4 * filters)
+    shortcut = (channels + 2) * 4 * filters if projection else 0
+    return (channels + 9 * filters + 4 * filters) * filters + norms + shortcut
+
+
+def count_bit_unit(channels, filters, projection):
+    """Counts the weights of a unit that normalises before each convolution."""
+    norms = 2 * (channels + filters + filters)
+    shortcut = channels * 4 * filters if projection else 0
+    return (channels + 9 * filters + 4 * filters) * filters + norms + shortcut

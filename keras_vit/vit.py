@@ -1,13 +1,15 @@
 """The Vision Transformer: Figure 1 of the paper as a functional Keras model."""
 
-import keras
-import numpy as np
-from keras import initializers, layers
+import re
 
-from keras_vit import arguments
+import keras
+from keras import layers
+
+from keras_vit import arguments, resnet
 from keras_vit.layers import LayerNorm, PatchEncoder, Patches, TransformerBlock
+from keras_vit.model import PictureModel, checked, dtype_policy, head, normalization
 from keras_vit.pooling import AttentionPooling, ClassToken
-from keras_vit.variants import parse
+from keras_vit.variants import BiT, parse
 
 # The arguments of `ViT`, each with its check. They are its attributes and its saved configuration.
 CHECKS = {
@@ -19,7 +21,8 @@ CHECKS = {
     "num_heads": arguments.positive_integer,
     "num_classes": arguments.optional(arguments.positive_integer),
     "num_channels": arguments.positive_integer,
-    "pooling": arguments.one_of("token", "gap", "map"),
+    "resnet_units": arguments.optional(arguments.units),
+    "pooling": arguments.one_of("token", "gap", "map", "distilled"),
     "representation_size": arguments.optional(arguments.positive_integer),
     "dropout": arguments.fraction,
     "stochastic_depth": arguments.fraction,
@@ -29,9 +32,11 @@ CHECKS = {
     "epsilon": arguments.positive_number,
 }
 
+CLASS_TOKENS = {"token": 1, "gap": 0, "map": 0, "distilled": 2}  # by pooling
+
 
 @keras.saving.register_keras_serializable(package="keras_vit")
-class ViT(keras.Model):
+class ViT(PictureModel):
     """Vision Transformer: pictures in (pixels 0 to 255), logits out.
 
         z_0 = [x_class; x_1 E; ...; x_N E] + E_pos     Eq. 1
@@ -45,15 +50,21 @@ class ViT(keras.Model):
 
     Args:
         image_size: side of the pictures in pixels, or (height, width).
-        patch_size: side of a patch in pixels, or (height, width); it divides the image.
+        patch_size: side of a patch in pixels of the picture, or (height, width); it divides the
+            image.
         num_layers: L, number of blocks.
         hidden_dim: D, length of a token.
         mlp_dim: width of the MLP in each block.
         num_heads: attention heads in each block; it divides D.
         num_classes: length of the logits; None for a feature extractor without a head.
         num_channels: channels of the pictures.
+        resnet_units: None for patches of the picture. For a hybrid, whose patches are those of a
+            ResNet's feature map, the number of residual units in each stage: (3, 4, 9), or () for
+            the ResNet's root alone. A patch must be whole positions of that map, which lie 4
+            pixels apart and twice as far with each stage after the first.
         pooling: "token" takes the class token, as Eq. 4; "gap" the mean of the patches' tokens and
-            "map" attention pooling, both without a class token.
+            "map" attention pooling, both without a class token; "distilled" takes the class and
+            the distillation token of DeiT side by side, for its published weights.
         representation_size: width of the tanh layer before the head, which the paper has in
             pre-training and takes away for fine-tuning; None for no such layer.
         dropout: rate after every dense layer but query-key-value, and after adding positions.
@@ -99,6 +110,7 @@ class ViT(keras.Model):
         num_classes=1000,
         *,
         num_channels=3,
+        resnet_units=None,
         pooling="token",
         representation_size=None,
         dropout=0.0,
@@ -112,19 +124,19 @@ class ViT(keras.Model):
         trainable=True,
     ):
         # --- Arguments: all refused or accepted before any work ---------------------------------
-        config = arguments.checked(CHECKS, locals())
-        image_size, patch_size = config["image_size"], config["patch_size"]
-        arguments.divisible_image(image_size, patch_size)
+        config = checked(CHECKS, locals())
+        arguments.divisible_image(config["image_size"], config["patch_size"])
         arguments.divisible_heads(hidden_dim, num_heads)
-        if normalize is not None:
-            config["normalize"] = arguments.mean_and_deviation(normalize, num_channels)
+        patch_size = _patch_on_map(config)
 
         # --- Layers -----------------------------------------------------------------------------
-        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-        normalization = _normalization(config["normalize"])
+        policy = dtype_policy(dtype)
+        stem = [normalization(config["normalize"])]
+        if resnet_units is not None:
+            stem += resnet.stem(config["resnet_units"], policy)
         patches = Patches(patch_size, name="patches", dtype=policy)
         patch_encoder = PatchEncoder(
-            hidden_dim, pooling == "token", dropout, name="patch_encoder", dtype=policy
+            hidden_dim, CLASS_TOKENS[pooling], dropout, name="patch_encoder", dtype=policy
         )
         blocks = [
             TransformerBlock(
@@ -141,43 +153,33 @@ class ViT(keras.Model):
         ]
         encoder_norm = LayerNorm(epsilon, name="encoder_norm", dtype=policy)
         pool = _pooling(config, policy)
-        head = _head(config, policy)
+        representation = _representation(config, policy)
 
         # --- The model of section 3.1 -----------------------------------------------------------
-        images = keras.Input((*image_size, num_channels), name="images")  # (B, height, width, C)
-        x = patches(normalization(images))  # (B, N, PPC)
-        x = patch_encoder(x)  # (B, N + 1, D), Eq. 1
+        images = keras.Input((*config["image_size"], num_channels), name="images")
+        x = images  # (B, height, width, C)
+        for layer in stem:
+            x = layer(x)  # the picture, or a hybrid's feature map
+        x = patch_encoder(patches(x))  # (B, N + 1, D), Eq. 1
         for block in blocks:
             x = block(x)  # Eq. 2, 3
         x = pool(encoder_norm(x))  # (B, D), Eq. 4
-        for layer in head:
+        for layer in representation + head(config, policy):
             x = layer(x)  # (B, num_classes)
-
-        super().__init__(inputs=images, outputs=x, name=name, trainable=trainable)
-
-        self.dtype_policy = policy
-        for argument, value in config.items():
-            setattr(self, argument, value)
-
-    def __call__(self, images, *args, **kwargs):
-        if hasattr(images, "shape"):
-            arguments.images(images.shape, self.input_shape)
-        return super().__call__(images, *args, **kwargs)
-
-    def get_config(self):
-        config = super().get_config()  # name, trainable, dtype
-        return {**config, **{name: getattr(self, name) for name in CHECKS}}
+        super().__init__(images, x, config, policy, name=name, trainable=trainable)
 
 
 def create(name, /, **overrides):
     """Builds a model by the name that the paper gives it.
 
     Args:
-        name: such as "ViT-B/16"; `variants()` lists them, and any patch may follow the size.
-        **overrides: arguments of `ViT`: `num_classes`, `image_size`, `pooling`, `dropout`, ...
+        name: such as "ViT-B/16", "R50+ViT-B/16" or "R50x1"; `variants()` lists them, and any patch
+            may follow a ViT's size.
+        **overrides: arguments of the model: `num_classes`, `image_size`, `pooling`, `dropout`, ...
 
     Returns:
-        A `ViT` with fresh weights, for 224 x 224 pixels and 1000 classes unless told otherwise.
+        A `ViT`, or a `ResNet` for the names of BiT, with fresh weights, for 224 x 224 pixels and
+        1000 classes unless told otherwise.
 
     Raises:
         ValueError: no variant is called so (the nearest are named), or an argument is unusable.
@@ -189,55 +191,45 @@ def create(name, /, **overrides):
 
     Reference: Table 1.
     """
-    return ViT(**{**parse(name)._asdict(), "name": _graph_name(name), **overrides})
+    variant = parse(name)
+    model = resnet.ResNet if isinstance(variant, BiT) else ViT
+    return model(**{**variant._asdict(), "name": graph_name(name), **overrides})
 
 
-def _graph_name(name):
-    """Keras allows no slash in a name: "ViT-B/16" becomes "vit_b_16"."""
-    return name.lower().replace("-", "_").replace("/", "_")
+def graph_name(name):
+    """Keras wants a plain word: "R50+ViT-B/16" becomes "r50_vit_b_16"."""
+    return re.sub(r"\W", "_", name.lower())
 
 
-def _normalization(normalize):
-    """(pixels - mean) / deviation in float32, whatever the model computes in, or nothing."""
-    if normalize is None:
-        return layers.Identity(name="normalization")
-    mean, deviation = normalize
-    # As (1, 1, C): a plain vector would follow Keras's global image format.
-    scale = 1.0 / np.reshape(deviation, (1, 1, -1))
-    offset = -np.reshape(mean, (1, 1, -1)) * scale
-    return layers.Rescaling(scale.tolist(), offset.tolist(), name="normalization", dtype="float32")
+def _patch_on_map(config):
+    """The patch in positions of the map that is cut: the picture, or a hybrid's feature map."""
+    patch_size, units = config["patch_size"], config["resnet_units"]
+    if units is None:
+        return patch_size
+    step = resnet.step(units)
+    arguments.divisible_patch(patch_size, units, step)
+    return tuple(side // step for side in patch_size)
 
 
 def _pooling(config, policy):
     """The layer that makes one vector of all tokens."""
-    if config["pooling"] == "token":
-        return ClassToken(name="pooling", dtype=policy)
+    if CLASS_TOKENS[config["pooling"]]:
+        return ClassToken(CLASS_TOKENS[config["pooling"]], name="pooling", dtype=policy)
     if config["pooling"] == "gap":
         return layers.GlobalAveragePooling1D("channels_last", name="pooling", dtype=policy)
     names = ("num_heads", "mlp_dim", "approximate", "epsilon")
     return AttentionPooling(**{name: config[name] for name in names}, name="pooling", dtype=policy)
 
 
-def _head(config, policy):
-    """The head of section 3.1: one tanh layer in pre-training, then one linear layer at zero."""
-    head = []
-    if config["representation_size"] is not None:
-        pre_logits = layers.Dense(
-            config["representation_size"],
-            activation="tanh",
-            kernel_initializer="lecun_normal",
-            name="pre_logits",
-            dtype=policy,
-        )
-        head.append(pre_logits)
-    if config["num_classes"] is not None:
-        logits = layers.Dense(
-            config["num_classes"],
-            kernel_initializer="zeros",
-            use_bias=config["head_bias"] is not None,
-            bias_initializer=initializers.Constant(config["head_bias"] or 0.0),
-            name="head",
-            dtype=keras.backend.result_type(policy.compute_dtype, "float32"),
-        )
-        head.append(logits)
-    return head
+def _representation(config, policy):
+    """The tanh layer that section 3.1 puts before the head in pre-training: in a list, or none."""
+    if config["representation_size"] is None:
+        return []
+    pre_logits = layers.Dense(
+        config["representation_size"],
+        activation="tanh",
+        kernel_initializer="lecun_normal",
+        name="pre_logits",
+        dtype=policy,
+    )
+    return [pre_logits]

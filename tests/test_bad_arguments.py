@@ -15,11 +15,13 @@ from keras_vit import (
     LayerNorm,
     PatchEncoder,
     Patches,
+    ResNet,
     SelfAttention,
     TransformerBlock,
     ViT,
     create,
 )
+from keras_vit.convolutions import BiTRoot, BiTUnit, HybridConv, HybridRoot, HybridUnit
 from keras_vit.pooling import ClassToken
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -36,6 +38,10 @@ def block(**arguments):
 def vit(**arguments):
     shape = dict(image_size=8, patch_size=4, num_layers=1, hidden_dim=6, mlp_dim=5, num_heads=3)
     return ViT(**{**shape, "num_classes": 2, **arguments})
+
+
+def bit(**arguments):
+    return ResNet(**{"image_size": 8, "units": (1,), "num_classes": 2, **arguments})
 
 
 def second_call(layer, first, second):
@@ -104,9 +110,9 @@ CASES = {
     "hidden float": (lambda: PatchEncoder(1.5), f"`hidden_dim` {INTEGER}", "hidden_dim=1.5"),
     "hidden pair": (lambda: PatchEncoder((8, 8)), f"`hidden_dim` {INTEGER}", "hidden_dim=(8, 8)"),
     "class token number": (
-        lambda: PatchEncoder(8, use_class_token=1),
-        f"`use_class_token` {BOOLEAN}",
-        "use_class_token=1",
+        lambda: PatchEncoder(8, class_tokens=True),
+        "`class_tokens` must be one of 0, 1, 2",
+        "class_tokens=True",
     ),
     "encoder dropout 1": (
         lambda: PatchEncoder(8, dropout=1),
@@ -252,6 +258,89 @@ CASES = {
     ),
     "model GELU": (lambda: vit(approximate=1), f"`approximate` {BOOLEAN}", "approximate=1"),
     "model epsilon": (lambda: vit(epsilon=-1), "`epsilon` must be", "epsilon=-1"),
+    # Hybrids
+    "hybrid units number": (
+        lambda: vit(resnet_units=50),
+        "`resnet_units` must be a tuple, the units of each stage",
+        "resnet_units=50",
+        "A ResNet-50 is resnet_units=(3, 4, 6, 3)",
+        "resnet_units=None",
+    ),
+    "hybrid units text": (lambda: vit(resnet_units="50"), "must be a tuple", "resnet_units='50'"),
+    "hybrid units 0": (
+        lambda: vit(resnet_units=(3, 0)), f"`resnet_units` {INTEGER}", "resnet_units=0",
+    ),
+    "hybrid units float": (
+        lambda: vit(resnet_units=(1.5,)), f"`resnet_units` {INTEGER}", "resnet_units=1.5",
+    ),
+    "hybrid patch too small": (
+        lambda: vit(image_size=224, patch_size=16, resnet_units=(3, 4, 6, 3)),
+        "patch height must be divisible by 32, the ResNet's step in pixels",
+        "patch_size=(16, 16), resnet_units=(3, 4, 6, 3)",
+        "Use a patch height of 32, or fewer stages",
+    ),
+    "hybrid patch not divisible": (
+        lambda: vit(image_size=40, patch_size=(8, 10), resnet_units=(1, 1)),
+        "patch width must be divisible by 8",
+        "Use a patch width of 8 or 16",
+    ),
+    "hybrid image not divisible": (
+        lambda: vit(image_size=(32, 40), patch_size=16, resnet_units=(1,)),
+        "image width must be divisible by the patch width",
+        "32 or 48",
+    ),
+    "hybrid by name, patch": (
+        lambda: create("R50+ViT-B/16", patch_size=8, image_size=32),
+        "must be divisible by 16",
+        "resnet_units=(3, 4, 9)",
+    ),
+    # ResNet
+    "units empty": (
+        lambda: bit(units=()), "`units` must name at least one stage", "units=()", "(3, 4, 6, 3)",
+    ),
+    "units None": (lambda: bit(units=None), "`units` must be a tuple", "units=None"),
+    "units negative": (lambda: bit(units=(3, -4)), f"`units` {INTEGER}", "units=-4"),
+    "width 0": (lambda: bit(width=0), f"`width` {INTEGER}", "width=0"),
+    "width half": (lambda: bit(width=0.5), f"`width` {INTEGER}", "width=0.5"),
+    "bit image 0": (lambda: bit(image_size=0), f"`image_size` {INTEGER}", "image_size=0"),
+    "bit channels 0": (lambda: bit(num_channels=0), f"`num_channels` {INTEGER}", "=0"),
+    "bit classes 0": (lambda: bit(num_classes=0), f"`num_classes` {INTEGER}", "num_classes=None"),
+    "bit head bias": (lambda: bit(head_bias="0"), "`head_bias` must be a finite number", "='0'"),
+    "bit normalize": (lambda: bit(normalize=127.5), "(mean, standard deviation)", "=127.5"),
+    "bit deviation": (lambda: bit(normalize=(0, -1)), "standard deviation of normalize", "=-1"),
+    "bit, other size": (
+        lambda: bit()(zeros(2, 9, 8, 3)),
+        "expects images of shape (batch, 8, 8, 3)",
+        "images shape=(2, 9, 8, 3)",
+    ),
+    "bit, one image": (lambda: bit()(zeros(8, 8, 3)), "model(image[None])"),
+    "bit by name, patch": (lambda: create("R50x0"), "name='R50x0'", "'R50x"),
+    "recipe of a ResNet": (
+        lambda: keras_vit.training.recipe("folder", model="R50x1"),
+        "`model` must be a Vision Transformer or a hybrid",
+        "model='R50x1'",
+    ),
+    "filters 0": (lambda: HybridConv(0, 3), f"`filters` {INTEGER}", "filters=0"),
+    "kernel 0": (lambda: HybridConv(8, 0), f"`kernel_size` {INTEGER}", "kernel_size=0"),
+    "strides 0": (lambda: HybridConv(8, 3, 0), f"`strides` {INTEGER}", "strides=0"),
+    "conv on tokens": (
+        lambda: HybridConv(8, 3)(zeros(2, 5, 8)),
+        "`HybridConv` expects a map of shape (batch, height, width, channels)",
+        "input shape=(2, 5, 8)",
+    ),
+    "unit groups": (
+        lambda: HybridUnit(48),
+        "`HybridUnit` normalises in 32 groups, which must divide its channels",
+        "channels=48",
+        "Use a multiple of 32: 32 or 64",
+    ),
+    "unit strides": (lambda: BiTUnit(32, 1.0), f"`strides` {INTEGER}", "strides=1.0"),
+    "unit on pictures": (lambda: BiTUnit(32)(zeros(1, 4, 4, 3)), "`BiTUnit`", "channels=3"),
+    "unit on tokens": (lambda: HybridUnit(32)(zeros(2, 5, 8)), "`HybridUnit` expects a map"),
+    "root filters": (lambda: BiTRoot(16), "`BiTRoot` normalises in 32 groups", "channels=16"),
+    "root on one image": (
+        lambda: HybridRoot(32)(zeros(8, 8, 3)), "`HybridRoot` expects a map", "image[None]",
+    ),
     # Pictures given to a model
     "model, one image": (
         lambda: vit()(zeros(8, 8, 3)),
@@ -317,6 +406,11 @@ def test_nothing_was_built_when_an_argument_is_refused(monkeypatch):
     for wrong in (dict(head_bias=NAN), dict(normalize=3), dict(pooling="mean"), dict(mlp_dim=0)):
         with pytest.raises(ValueError):
             vit(**wrong)
+    for wrong in (dict(head_bias=NAN), dict(normalize=3), dict(width=0)):
+        with pytest.raises(ValueError):
+            bit(**wrong)
+    with pytest.raises(ValueError):
+        vit(patch_size=4, resnet_units=(1, 1))
     assert not made
 
 

@@ -14,8 +14,9 @@ from keras_vit import backend
 PACKAGE = pathlib.Path(keras_vit.__file__).parent
 # The order of reading: a module imports only from those before it.
 ORDER = [
-    "version", "arguments", "backend", "variants", "layers", "pooling", "vit",
-    "data", "training", "benchmark", "cli", "__main__",
+    "version", "arguments", "backend", "variants", "positions", "layers", "pooling",
+    "convolutions", "model", "resnet", "vit", "checkpoints", "data", "training", "benchmark",
+    "cli", "__main__",
 ]  # fmt: skip
 
 

@@ -1,10 +1,13 @@
 """Names, and parameter counts to the last digit."""
 
+import pathlib
+
 import keras
+import numpy as np
 import pytest
 
 import keras_vit
-from keras_vit.variants import PATCH_SIZES, SIZES, count_parameters, parse
+from keras_vit.variants import BIT_NAMES, HYBRIDS, PATCH_SIZES, SIZES, count_parameters, parse
 
 # Published with the official code, at 1000 classes and 224 px.
 PUBLISHED = {
@@ -17,8 +20,27 @@ PUBLISHED = {
     "ViT-L/16": 304_326_632,
     "ViT-L/32": 306_535_400,
     "ViT-H/14": 632_045_800,
+    "R+ViT-Ti/16": 6_337_704,
+    "R26+ViT-S/32": 36_431_912,
+    "R26+ViT-B/32": 101_383_976,
+    "R50+ViT-B/16": 98_659_112,
+    "R50+ViT-L/32": 328_994_856,
+    # timm's
+    "R50x1": 25_549_352,
+    "R50x3": 217_319_080,
+    "R101x1": 44_541_480,
+    "R101x3": 387_934_888,
+    "R152x2": 236_335_208,
+    "R152x4": 936_533_224,
+    # Built of parts of the official code: tests/golden/record_hybrids.py, record_bit.py
+    "R50+ViT-B/32": 110_945_832,
+    "R50+ViT-L/16": 316_483_624,
+    "R50x2": 97_988_712,
+    "R152x1": 60_185_128,
+    "R200x3": 568_633_000,
 }
-LARGE = ("ViT-L/16", "ViT-L/32", "ViT-H/14")
+QUICK = ("ViT-Ti/16", "ViT-S/16", "ViT-S/32", "ViT-B/8", "ViT-B/16", "ViT-B/32")
+QUICK += ("R+ViT-Ti/16", "R26+ViT-S/32", "R50x1")
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -27,12 +49,22 @@ def test_listed_parameters_are_the_published_ones(name):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LARGE)) for n in PUBLISHED]
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in PUBLISHED]
 )
 def test_built_models_have_the_published_parameters(name):
     model = keras_vit.create(name)
     assert model.count_params() == PUBLISHED[name]
-    assert model.name == name.lower().replace("-", "_").replace("/", "_")
+    assert model.name == name.lower().replace("-", "_").replace("/", "_").replace("+", "_")
+    assert isinstance(model, keras_vit.ViT if "ViT" in name else keras_vit.ResNet)
+
+
+def test_counts_of_the_official_code_as_recorded():
+    for file in ("hybrids.npz", "bit.npz"):
+        recorded = np.load(pathlib.Path(__file__).with_name("golden") / file)
+        counts = {key.split()[0]: int(recorded[key]) for key in recorded if "parameters" in key}
+        assert len(counts) in (len(HYBRIDS), len(BIT_NAMES))
+        for name, count in counts.items():
+            assert keras_vit.variants()[name].parameters == count == PUBLISHED[name], name
 
 
 @pytest.mark.parametrize(
@@ -56,14 +88,41 @@ def test_fine_tuned_at_384_pixels():
 def test_the_formula_counts_what_is_built(size):
     layers, dim, mlp, heads = SIZES[size]
     model = keras_vit.create(f"ViT-{size}/7", num_layers=2, image_size=21, num_classes=5)
-    assert model.count_params() == count_parameters(2, dim, mlp, heads, 7, 21, 5)
+    assert model.count_params() == count_parameters(2, dim, mlp, heads, 7, None, 21, 5)
+
+
+@pytest.mark.parametrize("units, patch", [((), 8), ((1,), 4), ((2, 1), 8)])
+def test_the_formula_counts_hybrids(units, patch):
+    model = keras_vit.create(
+        "ViT-Mini/8", resnet_units=units, patch_size=patch, image_size=16, num_classes=5
+    )
+    assert model.count_params() == count_parameters(4, 64, 128, 4, patch, units, 16, 5)
 
 
 def test_every_size_has_every_patch():
-    assert len(keras_vit.variants()) == len(SIZES) * len(PATCH_SIZES)
-    assert keras_vit.variants()["ViT-H/14"] == (32, 1280, 5120, 16, 14)
+    assert len(keras_vit.variants()) == len(SIZES) * len(PATCH_SIZES) + 7 + 9
+    assert keras_vit.variants()["ViT-H/14"] == (32, 1280, 5120, 16, 14, None)
     assert keras_vit.variants()["ViT-g/14"].num_layers == 40
     assert keras_vit.variants()["ViT-G/14"].num_layers == 48
+
+
+def test_hybrids_and_resnets_are_the_papers():
+    """Section 4.1: for /16 the units of stage 4 are moved into stage 3."""
+    table = keras_vit.variants()
+    assert table["R50+ViT-B/16"] == (12, 768, 3072, 12, 16, (3, 4, 9))
+    assert table["R50+ViT-B/32"] == (12, 768, 3072, 12, 32, (3, 4, 6, 3))
+    assert table["R50+ViT-L/16"].resnet_units == (3, 4, 9)
+    assert table["R+ViT-Ti/16"] == (12, 192, 768, 3, 32, ())  # 32 pixels, whatever its name
+    assert table["R152x2"] == ((3, 8, 36, 3), 2)
+    assert parse("R26x5") == ((2, 2, 2, 2), 5)
+
+
+@pytest.mark.parametrize(
+    "name, tokens", {"R+ViT-Ti/16": 50, "R26+ViT-S/32": 50, "R50+ViT-B/16": 197}.items()
+)
+def test_hybrids_have_the_published_number_of_tokens(name, tokens):
+    model = keras_vit.create(name, num_layers=1, num_classes=None)
+    assert model.get_layer("patch_encoder").output.shape[1] == tokens
 
 
 def test_any_patch_may_be_asked_for():
@@ -82,6 +141,11 @@ def test_any_patch_may_be_asked_for():
         "ViT-Tiny/16": "'ViT-Ti/16'",
         "vit-g/14": "'ViT-g/14' or 'ViT-G/14'",
         "vit-h/14": "'ViT-H/14'",
+        "R50_ViT-B_16": "'R50+ViT-B/16'",
+        "r26+vit-s/32": "'R26+ViT-S/32'",
+        "R50+ViT-L_32": "'R50+ViT-L/32'",
+        "BiT-R101x3": "'R101x3'",
+        "r152X4": "'R152x4'",
     }.items(),
 )
 def test_unknown_names_suggest_the_nearest(wrong, nearest):

@@ -1,0 +1,159 @@
+"""The catalogue of public checkpoints: where they lie, what they are, how they take pictures."""
+
+import difflib
+import functools
+from typing import NamedTuple
+
+from keras_vit.checkpoints import published
+
+
+class Entry(NamedTuple):
+    """One public file of weights. A fact that its publisher does not tell is None.
+
+    Attributes:
+        name: short name that stays, such as "ViT-B/16-augreg-i21k-ft-384".
+        source: "google", "timm", "huggingface" or "bit": whose names its tensors have.
+        address: where to download it.
+        bytes: its exact size.
+        size: its size as published, such as "391 MiB", rounded.
+        sha256: checksum as published, in hexadecimal.
+        variant: what `keras_vit.create` calls the model.
+        image_size: resolution of its last training, in pixels.
+        num_classes: 21843 (ImageNet-21k), 1000 (ImageNet), 0 without a head.
+        representation_size: width of the tanh layer before the head; None without it.
+        normalize: (mean, standard deviation) of pixels 0 to 255.
+        approximate: whether its GELU is the tanh form; None for a ResNet, which has none.
+        epsilon: of the normalisation layers.
+        accuracy: published top-1 accuracy on ImageNet, in percent.
+        accuracy_source: "README", "BiT README" or "timm": who published it.
+        licence: as its publisher states.
+    """
+
+    name: str
+    source: str
+    address: str
+    bytes: int | None
+    size: str | None
+    sha256: str | None
+    variant: str
+    image_size: int | None
+    num_classes: int
+    representation_size: int | None
+    normalize: tuple
+    approximate: bool | None
+    epsilon: float
+    accuracy: float | None
+    accuracy_source: str | None
+    licence: str
+
+    @property
+    def recommended(self):
+        """Whether its variant alone, such as "ViT-B/16", stands for this entry."""
+        return published.RECOMMENDED.get(self.variant) == self.name
+
+
+def entries():
+    """Returns every `Entry` by its name, `{"ViT-B/16-augreg-i21k": Entry(...), ...}`.
+
+    Example:
+    >>> keras_vit.checkpoints.entries()["ViT-B/16-augreg-i21k"].size
+    '391 MiB'
+    """
+    return dict(_all())
+
+
+def find(name):
+    """Returns the `Entry` of a name, or the recommended one of a variant.
+
+    Args:
+        name: a name of `entries()`, or a variant such as "ViT-S/16".
+
+    Raises:
+        ValueError: there is no such entry; the message names the nearest.
+
+    Example:
+    >>> keras_vit.checkpoints.catalogue.find("ViT-S/16").name
+    'ViT-S/16-augreg-i21k-ft-224'
+    """
+    known = _all()
+    found = known.get(published.RECOMMENDED.get(name, name)) if isinstance(name, str) else None
+    if found is None:
+        near = difflib.get_close_matches(str(name), [*published.RECOMMENDED, *known], n=3)
+        suggestion = f"Did you mean {', '.join(map(repr, near))}? " if near else ""
+        raise ValueError(
+            "`name` must be a checkpoint of the catalogue or a variant that has one, such as "
+            f"'ViT-S/16'. Received: name={name!r}. {suggestion}"
+            "keras_vit.checkpoints.entries() lists all."
+        )
+    return found
+
+
+def listing(chosen=None):
+    """Returns the catalogue as lines of text, one for each entry, the recommended ones starred.
+
+    Args:
+        chosen: entries to list; None for all.
+
+    Example:
+    >>> print(keras_vit.checkpoints.catalogue.listing(
+    ...     [keras_vit.checkpoints.catalogue.find("ViT-Ti/16")]
+    ... ))
+      name                                     pixels classes       size  top-1         sha256
+    * ViT-Ti/16-augreg-i21k-ft-224                224    1000          -  75.45  not published
+    * what the variant's name alone stands for
+    """
+    chosen = _all().values() if chosen is None else chosen
+    head = f"  {'name':<41}{'pixels':>6}{'classes':>8}{'size':>11}{'top-1':>7}{'sha256':>15}"
+    note = "* what the variant's name alone stands for"
+    return "\n".join([head, *map(_line, chosen), note])
+
+
+def _line(entry):
+    accuracy = "-" if entry.accuracy is None else f"{entry.accuracy:.2f}"
+    checksum = entry.sha256[:13] if entry.sha256 else "not published"
+    return (
+        f"{'*' if entry.recommended else ' '} {entry.name:<41}{entry.image_size or '-':>6}"
+        f"{entry.num_classes:>8}{entry.size or '-':>11}{accuracy:>7}{checksum:>15}"
+    )
+
+
+@functools.cache
+def _all():
+    rows = [*_augreg(), *_groups()]
+    table = {entry.name: entry for entry in rows}
+    if len(table) < len(rows):
+        raise ValueError("Two entries of the catalogue have the same name.")
+    return table
+
+
+def _augreg():
+    """AugReg's addresses are made of the recipe, and of the fine-tuning where there was one."""
+    for variant, short, recipe, files in published.AUGREG:
+        for rate, pixels, size, accuracy, told_by in files:
+            stem = f"{published.GOOGLE}/augreg/{short}-i21k-300ep-lr_0.001-{recipe}"
+            tuning = f"--imagenet2012-steps_20k-lr_{rate}-res_{pixels}" if pixels else ""
+            yield _entry(
+                "augreg", variant, "i21k-ft" if pixels else "i21k", f"{stem}{tuning}.npz",
+                pixels or 224, 1000 if pixels else 21843, None, size, accuracy, told_by,
+            )  # fmt: skip
+
+
+def _groups():
+    for family, address, training, classes, files in published.GROUPS:
+        for variant, file, pixels, *facts in files:
+            yield _entry(
+                family, variant, training, address.format(file), pixels, classes, *facts
+            )  # fmt: skip
+
+
+def _entry(
+    family, variant, training, address, pixels, classes, representation, size, accuracy, told_by
+):
+    source, normalize, approximate, epsilon = published.FAMILIES[family]
+    name = f"{variant}-{family}-{training}"
+    if f"{family}-{training}" not in published.WITHOUT_RESOLUTION:
+        name = f"{name}-{pixels}"
+    return Entry(
+        name, source, address, None, size, published.SHA256.get(name), variant, pixels, classes,
+        representation, normalize, approximate, epsilon, accuracy, told_by, published.LICENCE,
+    )  # fmt: skip

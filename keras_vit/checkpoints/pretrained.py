@@ -1,0 +1,89 @@
+"""Models with published weights: by name from the catalogue, or from a file."""
+
+import os
+
+from keras_vit import resnet, vit
+from keras_vit.checkpoints import catalogue, download
+from keras_vit.checkpoints.describe import describe
+from keras_vit.checkpoints.loading import load_weights
+from keras_vit.checkpoints.matching import HEAD
+
+KINDS = {"ViT": vit.ViT, "ResNet": resnet.ResNet}
+
+
+def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **overrides):
+    """Builds a model with published weights, for your resolution and your classes.
+
+    With another `num_classes` than the file's, the head starts anew at zero and the tanh layer
+    before it goes, as in section 3.1. With another `image_size` the positions are resized (3.2).
+
+    Args:
+        name: a name of `keras_vit.checkpoints.entries()`, a variant such as "ViT-S/16" for its
+            recommended weights, or the path of a file that you have. Names are downloaded once.
+        method: how positions are resized, see `load_weights`.
+        cache_dir: folder for downloads; None for Keras's own.
+        verbose: whether to print what was done.
+        **overrides: arguments of `ViT` or `ResNet` that shall differ from the file's, such as
+            num_classes, image_size, dropout, dtype.
+
+    Returns:
+        A `ViT` or `ResNet`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: there is no such name, or the file is damaged or of something else.
+        OSError: the download failed; the message says what to do.
+
+    Example:
+    >>> model = keras_vit.load_pretrained(
+    ...     "ViT-S/16", num_classes=37, image_size=384
+    ... )  # doctest: +SKIP
+    """
+    entry, path = _find(name, cache_dir)
+    description = describe(path)
+    told = _of_entry(entry, description.kind) if entry else {}
+    found = {**description.arguments, **told}
+    skip = _skipped(found, overrides)
+    if skip and "representation_size" not in overrides:
+        found.pop("representation_size", None)
+    wanted = {"name": vit.graph_name(os.path.basename(str(name))), **found, **overrides}
+    model = KINDS[description.kind](**wanted)
+    report = load_weights(model, path, skip=skip, method=method)
+    if verbose:
+        print(_words(report, description, told, skip, model))
+    return model
+
+
+def _find(name, cache_dir):
+    """Returns (entry of the catalogue or None, path)."""
+    if os.path.exists(name) or str(name).endswith((".npz", ".safetensors", ".h5", ".json")):
+        return None, name
+    entry = catalogue.find(name)
+    return entry, download.fetch(entry, cache_dir)
+
+
+def _of_entry(entry, kind):
+    """What the catalogue knows better than the file."""
+    fields = ("normalize",) if kind == "ResNet" else ("normalize", "approximate", "epsilon")
+    return {key: getattr(entry, key) for key in fields if getattr(entry, key) is not None}
+
+
+def _skipped(found, overrides):
+    """The layers that start anew: the head of another task."""
+    if overrides.get("num_classes", found["num_classes"]) == found["num_classes"]:
+        return ()
+    return tuple(name for name in HEAD if name == "head" or found.get("representation_size"))
+
+
+def _words(report, description, told, skip, model):
+    words = [str(report)]
+    if skip and model.num_classes:
+        words.append(f"The head for {model.num_classes} classes is new and starts at zero.")
+    assumed = [name for name in description.assumed if name not in told]
+    if assumed:
+        values = ", ".join(f"{name}={getattr(model, name)}" for name in assumed)
+        words.append(f"No config.json beside it, so assumed: {values}.")
+    if description.preprocessing:
+        values = ", ".join(f"{key} {value}" for key, value in description.preprocessing.items())
+        words.append(f"Its publisher prepared pictures by: {values}.")
+    return " ".join(words)

@@ -1,0 +1,82 @@
+"""All tables, and which of them a file and a model ask for."""
+
+import re
+
+from keras_vit import arguments
+from keras_vit.checkpoints import google, kerashub, pytorch
+from keras_vit.resnet import ResNet
+
+# In the order in which a file is asked: the rarer names first.
+TABLES = (
+    pytorch.TIMM_DISTILLED,
+    pytorch.TIMM_ROOT,
+    pytorch.TIMM,
+    pytorch.HUGGING_FACE_DISTILLED,
+    pytorch.HUGGING_FACE,
+    google.VIT,
+    kerashub.KERAS_HUB,
+    google.BIT,
+    pytorch.TIMM_BIT,
+)
+SOURCES = ("google", "bit", "timm", "huggingface", "kerashub")
+
+
+def of_file(path, specs, source=None):
+    """Returns the table whose names a file holds.
+
+    Raises:
+        ValueError: the file holds other names than those of any source, or than those of `source`.
+    """
+    if source is not None:
+        arguments.one_of(*SOURCES)("source", source)
+    found = [table for table in TABLES if _holds(specs, table.signature)]
+    found = [table for table in found if source in (None, table.source)]
+    if found:
+        return found[0]
+    some = ", ".join(map(repr, list(specs)[:3])) or "no tensors"
+    known = f"the names of {source}" if source else f"the names of one of {', '.join(SOURCES)}"
+    raise ValueError(
+        f"{str(path)!r} must hold {known}. Received: {len(specs)} tensors: {some} ... "
+        "Give the file of a Vision Transformer, a hybrid or a BiT ResNet."
+    )
+
+
+def of_model(model, source):
+    """Returns the table by which a model is written under the names of `source`.
+
+    Raises:
+        ValueError: that source has no such models.
+    """
+    arguments.one_of(*SOURCES)("source", source)
+    fitting = [table for table in TABLES if kind_of(model) in table.kinds]
+    for table in fitting:
+        if table.source == source:
+            return table
+    possible = ", ".join(sorted({repr(table.source) for table in fitting}))
+    raise ValueError(
+        f"`source` must have names for a {kind_of(model)}. Received: source={source!r}. "
+        f"Use {possible}."
+    )
+
+
+def check_fit(path, table, model):
+    """Raises `ValueError` unless a file of this table is of the kind of model that `model` is."""
+    if kind_of(model) not in table.kinds:
+        raise ValueError(
+            f"{str(path)!r} holds the weights of a {' or '.join(table.kinds)}. Received: the model "
+            f"{model.name!r}, a {kind_of(model)}. Build the model with "
+            "keras_vit.load_pretrained(path), which reads its shape."
+        )
+
+
+def kind_of(model):
+    """Returns what a model is to the tables."""
+    if isinstance(model, ResNet):
+        return "ResNet"
+    if model.pooling == "distilled":
+        return "distilled ViT"
+    return "root hybrid" if model.resnet_units == () else "ViT"
+
+
+def _holds(specs, signature):
+    return any(re.fullmatch(signature, name) for name in specs)

@@ -1,0 +1,45 @@
+"""Weights that a script and a test can both make from a name, so that no file must hold them."""
+
+import zlib
+
+import numpy as np
+
+
+def weight(name, shape):
+    """The same random float32 array for the same name and shape, anywhere.
+
+    Scales are around 1, kernels small: activations stay near 1, and no zero hides a mistake.
+    """
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    noise = rng.standard_normal(shape, dtype="float32")
+    if name.endswith("gn3/scale"):
+        return 0.2 + noise / 10  # a branch adds a little, as in training: else rounding grows
+    if name.endswith("/scale"):
+        return 1 + noise / 10
+    return noise / (20 if name.endswith("/kernel") else 10)
+
+
+def pictures(height, width, frame=0):
+    """Two pictures of pixels 0 to 255; a `frame` of so many pixels has the mean colour."""
+    images = np.random.default_rng(0).uniform(0, 255, (2, height, width, 3)).astype("float32")
+    if frame:
+        inner = images[:, frame:-frame, frame:-frame].copy()
+        images[:] = 127.5
+        images[:, frame:-frame, frame:-frame] = inner
+    return images
+
+
+def normalized(images):
+    """-1 to 1, as the official input pipelines make them."""
+    return images.astype("float64") / 127.5 - 1
+
+
+def torch_weight(name, shape):
+    """`weight` for PyTorch's names, where a norm's scale and a kernel are both called weight.
+
+    Kernels of a hybrid's ResNet are large: timm standardises them with another epsilon than the
+    official code, which large kernels do not feel.
+    """
+    scale = "norm" in name and name.endswith("weight")
+    value = weight(name + ("/scale" if scale else "/kernel" if len(shape) in (2, 4) else ""), shape)
+    return 100 * value if "backbone" in name and len(shape) == 4 else value

@@ -1,0 +1,309 @@
+"""Files of tensors: what is written comes back, and no failure harms an earlier file."""
+
+import json
+import os
+import pathlib
+import sys
+import threading
+
+import damage
+import keras
+import ml_dtypes
+import numpy as np
+import pytest
+
+from keras_vit.checkpoints import atomic, files
+
+FOLDER = pathlib.Path(os.environ.get("KERAS_VIT_TEST_DATA", "not set"), "weights")
+real = pytest.mark.skipif(
+    not FOLDER.exists(), reason="KERAS_VIT_TEST_DATA names no folder with the official weights"
+)
+WRITE = {"npz": files.write_npz, "safetensors": files.write_safetensors, "h5": files.write_h5}
+formats = pytest.mark.parametrize("format", WRITE)
+TENSORS = {
+    **damage.TENSORS,
+    "file": np.asfortranarray(np.arange(6.0).reshape(2, 3)),  # a name that np.savez cannot take
+    "big endian": np.arange(5, dtype=">i4"),
+    "none": np.zeros((0, 3), "uint8"),
+    "flags": np.array([True, False]),
+}
+
+
+def read_all(path):
+    with files.open_tensors(path) as file:
+        return {name: file.read(name) for name in file.specs}
+
+
+@formats
+def test_what_is_written_comes_back(format, tmp_path):
+    WRITE[format](tmp_path / "a", TENSORS)
+    with files.open_tensors(tmp_path / "a") as file:
+        assert file.format == format and set(file.specs) == set(TENSORS) and file.metadata == {}
+        for name, array in TENSORS.items():
+            spec, read = file.specs[name], file.read(name)
+            assert spec == (array.shape, array.dtype.name) and spec.nbytes == array.nbytes
+            assert read.shape == spec.shape and read.dtype == spec.dtype
+            assert read.dtype.isnative and read.flags.c_contiguous and read.flags.writeable
+            np.testing.assert_array_equal(read, array)
+
+
+@formats
+def test_bfloat16_comes_as_float32(format, tmp_path):
+    array = np.array([1.0, -3.5, 0.1], ml_dtypes.bfloat16)
+    WRITE[format](tmp_path / "a", {"a": array})
+    read = read_all(tmp_path / "a")["a"]
+    assert read.dtype == "float32"
+    np.testing.assert_array_equal(read, array.astype("float32"))
+
+
+def test_bfloat16_is_found_where_numpy_has_no_name_for_it(tmp_path):
+    array = np.array([1.0, -3.5], ml_dtypes.bfloat16)
+    np.savez(tmp_path / "a.npz", a=array)
+    with files.open_tensors(tmp_path / "a.npz") as file:
+        assert file.specs["a"] == ((2,), "bfloat16") and file.specs["a"].nbytes == 4
+        assert file.read("a").tolist() == [1.0, -3.5]
+
+
+def test_compressed_npz_and_both_orders_of_axes(tmp_path):
+    arrays = {"c": np.arange(12.0).reshape(3, 4), "f": np.asfortranarray(np.ones((4, 3)).cumsum(0))}
+    np.savez_compressed(tmp_path / "a.npz", **arrays)
+    for name, read in read_all(tmp_path / "a.npz").items():
+        np.testing.assert_array_equal(read, arrays[name])
+
+
+def test_numpy_and_safetensors_read_what_is_written(tmp_path):
+    from safetensors.numpy import load_file
+
+    files.write_npz(tmp_path / "a.npz", TENSORS)
+    files.write_safetensors(tmp_path / "a.safetensors", TENSORS, {"source": "here"})
+    with np.load(tmp_path / "a.npz") as theirs:
+        assert all(np.array_equal(theirs[name], array) for name, array in TENSORS.items())
+    theirs = load_file(tmp_path / "a.safetensors")
+    assert all(np.array_equal(theirs[name], array) for name, array in TENSORS.items())
+    with files.open_tensors(tmp_path / "a.safetensors") as file:
+        assert file.metadata == {"source": "here"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_go_to_keras_and_back(dtype, tmp_path):
+    def build():
+        return keras.Sequential(
+            [keras.Input((3,)), keras.layers.Dense(5, dtype=dtype), keras.layers.Dense(2)]
+        )
+
+    model, other = build(), build()
+    model.save_weights(tmp_path / "a.weights.h5")
+    with files.open_tensors(tmp_path / "a.weights.h5") as file:
+        assert {spec.dtype for spec in file.specs.values()} == {dtype, "float32"}
+        tensors = {name: file.read(name) * 2 for name in file.specs}
+    assert {array.shape for array in tensors.values()} == {(3, 5), (5,), (5, 2), (2,)}
+    files.write_h5(tmp_path / "b.weights.h5", tensors)
+    other.load_weights(tmp_path / "b.weights.h5")
+    for ours, theirs in zip(model.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(as_float(ours) * 2, as_float(theirs))
+
+
+def as_float(weight):
+    return keras.ops.convert_to_numpy(keras.ops.cast(weight, "float32"))
+
+
+def test_shards_are_one_file(tmp_path):
+    names = list(damage.TENSORS)
+    shards = {"one.safetensors": names[:2], "two.safetensors": names[2:]}
+    for shard, held in shards.items():
+        files.write_safetensors(tmp_path / shard, {n: damage.TENSORS[n] for n in held}, {"a": "b"})
+    index = {"weight_map": {name: shard for shard, held in shards.items() for name in held}}
+    path = tmp_path / "model.safetensors.index.json"
+    path.write_text(json.dumps(index))
+    for given in (path, tmp_path):
+        with files.open_tensors(given) as file:
+            assert file.format == "safetensors" and set(file.specs) == set(names)
+            assert file.metadata == {"a": "b"}
+            assert all(np.array_equal(file.read(n), damage.TENSORS[n]) for n in names)
+
+
+def test_a_folder_with_one_safetensors_file(tmp_path):
+    files.write_safetensors(tmp_path / "model.safetensors", damage.TENSORS)
+    assert set(read_all(tmp_path)) == set(damage.TENSORS)
+
+
+@real
+def test_the_official_files_are_read_as_by_their_own_libraries():
+    from safetensors.numpy import load_file
+
+    names = "ViT-Ti_16.augreg.imagenet2012.224.npz", "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+    with np.load(FOLDER / names[0]) as theirs:
+        ours = read_all(FOLDER / names[0])
+        assert len(ours) == 200 and sum(array.size for array in ours.values()) == 5_717_416
+        assert all(np.array_equal(theirs[name], array) for name, array in ours.items())
+    theirs = load_file(FOLDER / f"{names[1]}.safetensors")
+    ours = read_all(FOLDER / f"{names[1]}.safetensors")
+    assert len(ours) == 152 and sum(array.size for array in ours.values()) == 5_717_416
+    assert all(np.array_equal(theirs[name], array) for name, array in ours.items())
+
+
+@pytest.mark.parametrize("path", [None, 7, "", b"bytes", ["a"]])
+def test_a_path_that_is_none(path):
+    with pytest.raises(ValueError, match="`path` must be the path of a file. Received: path="):
+        files.open_tensors(path)
+
+
+@pytest.mark.parametrize("path", ["nowhere.npz", "nowhere/at/all.npz"])
+def test_a_file_that_is_not_there(path, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere.*which is not there"):
+        files.open_tensors(tmp_path / path)
+    with pytest.raises(FileNotFoundError, match=r"nowhere.*which is not there"):
+        files.read_json(tmp_path / path)
+    with pytest.raises(ValueError, match="cannot be opened"):
+        files.open_tensors(tmp_path / ("x" * 300))
+
+
+def test_a_tensor_that_is_not_there(tmp_path):
+    files.write_npz(tmp_path / "a.npz", damage.TENSORS)
+    with files.open_tensors(tmp_path / "a.npz") as file:
+        with pytest.raises(ValueError, match="no tensor 'block/kernal'. Did you mean 'block/kern"):
+            file.read("block/kernal")
+        with pytest.raises(ValueError, match="no tensor 'x'. It has 3 tensors: 'block/kernel'"):
+            file.read("x")
+
+
+@formats
+@pytest.mark.parametrize(
+    "tensors", [{"a": np.array([{}])}, {"a": "text"}, {1: np.zeros(2)}, {"": np.zeros(2)}]
+)
+def test_what_cannot_be_written(format, tensors, tmp_path):
+    with pytest.raises(ValueError, match="arrays of numbers under names that are text"):
+        WRITE[format](tmp_path / "a", tensors)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a//b",), ("/a",), ("./a",)])
+def test_names_that_are_no_paths_in_an_h5_file(names, tmp_path):
+    with pytest.raises(ValueError, match="must be paths such as 'layers/dense/vars/0'"):
+        files.write_h5(tmp_path / "a", dict.fromkeys(names, np.zeros(2)))
+
+
+def test_metadata_must_be_text(tmp_path):
+    with pytest.raises(ValueError, match="`metadata` must be names and texts"):
+        files.write_safetensors(tmp_path / "a", damage.TENSORS, {"epochs": 3})
+
+
+@formats
+def test_a_failure_leaves_the_earlier_file(format, tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    WRITE[format](path, {"a": np.zeros(2)})
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        WRITE[format](path, {"b": np.ones(3)})
+    assert os.listdir(tmp_path) == ["a"] and list(read_all(path)) == ["a"]
+    with pytest.raises(FileNotFoundError, match="in a folder that exists"):
+        WRITE[format](tmp_path / "no" / "a", {"a": np.zeros(2)})
+
+
+FULL = """
+import os, resource, signal, sys
+import numpy as np
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+big = {f"layers/{i}/vars/0": np.ones((100, 100), "float32") for i in range(30)}
+many = {f"layers/{i}/vars/0": np.ones(2, "float32") for i in range(600)}
+for write, name in [(files.write_npz, "n"), (files.write_safetensors, "s"), (files.write_h5, "h")]:
+    path = os.path.join(sys.argv[1], name)
+    write(path, {"a": np.zeros(2)})
+    for limit, tensors in [(0, big), (100, big), (9_999, big), (1_000_003, big), (9_999, many)]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        try:
+            write(path, tensors)
+        except OSError as error:
+            assert error.errno == 27 and error.filename == path, error
+            print("refused", end=" ")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        with files.open_tensors(path) as file:
+            assert list(file.specs) == ["a"]
+print(sorted(os.listdir(sys.argv[1])))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
+def test_a_full_disk_leaves_the_earlier_file_and_python_lives(tmp_path):
+    done = damage.run_alone(FULL, str(tmp_path))
+    assert done.stdout.split("[")[0].count("refused") == 15, done.stderr
+    assert done.stdout.endswith("['h', 'n', 's']\n") and done.returncode == 0
+
+
+KILLED = """
+import os, random, signal, sys, time
+import numpy as np
+from safetensors.numpy import save_file  # before the first fork: to import it takes longer
+import h5py
+tensors = {f"layers/{i}/vars/0": np.ones((100, 100), "float32") for i in range(10)}
+unreadable = 0
+for write, name in [(files.write_npz, "n"), (files.write_safetensors, "s"), (files.write_h5, "h")]:
+    path = os.path.join(sys.argv[1], name)
+    write(path, tensors)
+    for _ in range(int(sys.argv[2])):
+        child = os.fork()
+        while not child:
+            write(path, tensors)
+        time.sleep(random.uniform(0.001, 0.02))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with files.open_tensors(path) as file:
+            unreadable += any(file.read(name).sum() != 10_000 for name in tensors)
+        for left in os.listdir(sys.argv[1]):
+            if left not in ("n", "s", "h"):
+                os.unlink(os.path.join(sys.argv[1], left))
+print("unreadable", unreadable)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills child processes as Unix does")
+@pytest.mark.parametrize("count", [5, pytest.param(350, marks=pytest.mark.slow)])
+def test_a_kill_at_any_moment_leaves_a_whole_file(count, tmp_path):
+    done = damage.run_alone(KILLED, str(tmp_path), str(count))
+    assert done.stdout == "unreadable 0\n", done.stderr
+
+
+def test_a_link_is_followed_and_modes_are_those_of_new_files(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "a")
+    (tmp_path / "plain").touch()
+    files.write_safetensors(tmp_path / "link", damage.TENSORS)
+    assert (tmp_path / "link").is_symlink() and read_all(tmp_path / "there" / "a")
+    mode = (tmp_path / "there" / "a").stat().st_mode
+    assert mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_writers_of_one_name_do_not_disturb_each_other(tmp_path):
+    def write(value):
+        for _ in range(5):
+            files.write_npz(tmp_path / "a", {"a": np.full(1000, value)})
+
+    threads = [threading.Thread(target=write, args=(value,)) for value in (1.0, 2.0)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert len(set(read_all(tmp_path / "a")["a"].tolist())) == 1
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_an_error_of_the_caller_is_not_hidden(tmp_path):
+    with pytest.raises(OSError, match="other"):
+        with atomic.replacing(tmp_path / "a"):
+            raise OSError(5, "other", "elsewhere")
+
+
+def test_read_json(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{"hidden_size": 768}')
+    assert files.read_json(path) == {"hidden_size": 768}
+    with pytest.raises(ValueError, match="A JSON file of at most 5 bytes was expected"):
+        files.read_json(path, limit=5)
+    for text in ("<html>", "", "[" * 10**5, '{"a": 1, "a": 2}', "\xff"):
+        path.write_text(text, encoding="latin-1")
+        with pytest.raises(ValueError, match="A JSON file was expected"):
+            files.read_json(path)
+    with pytest.raises(ValueError, match="not an ordinary file"):
+        files.read_json(tmp_path)

@@ -1,0 +1,540 @@
+"""Weights of other people's making: read, written, resized, refused."""
+
+import json
+import os
+import pathlib
+import sys
+
+import keras
+import numpy as np
+import pytest
+from helpers import numpy
+
+import keras_vit
+from keras_vit import checkpoints
+from keras_vit.checkpoints import files, google, kerashub, loading, matching, pytorch, rules
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+sys.path.insert(0, str(GOLDEN))
+import seeded  # noqa: E402
+
+SUFFIX = {"google": ".npz", "bit": ".npz", "timm": ".safetensors",
+          "huggingface": ".safetensors", "kerashub": ".weights.h5"}  # fmt: skip
+SOURCES = ("google", "timm", "huggingface", "kerashub")
+EXACT = dict(approximate=False)
+
+
+def tiny(**options):
+    """A ViT of width 192, which every source's names can tell the heads of."""
+    return keras_vit.ViT(
+        **{
+            **dict(image_size=32, patch_size=16, num_layers=2, hidden_dim=192, mlp_dim=768),
+            **dict(num_heads=3, num_classes=5),
+            **options,
+        }
+    )
+
+
+def randomized(model, seed=0):
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        weight.assign(rng.normal(size=weight.shape).astype("float32"))
+    return model
+
+
+def tensors_of(table, model, fill):
+    """{name: array} of a file that fits the model, each array made from its name and shape."""
+    tensors = {}
+    for weight in model.weights:
+        rule, numbers = rules.rule_of(table, weight.path)
+        parts = rules.parts(
+            rule, weight.path, tuple(weight.shape), numbers, matching.dimensions(model)
+        )
+        tensors |= {name: fill(name, part.shape) for name, part in parts.items()}
+    return tensors
+
+
+def linen(name):
+    """A name in a block as Flax Linen and big_vision count it: each class by itself."""
+    for old, new in (
+        ("MultiHeadDotProductAttention_1", "MultiHeadDotProductAttention_0"),
+        ("LayerNorm_2", "LayerNorm_1"),
+        ("MlpBlock_3", "MlpBlock_0"),
+    ):
+        name = name.replace(old, new) if "encoderblock" in name else name
+    return name
+
+
+def seeded_like(table):
+    """What fills a file as the recording scripts have filled the source's own model."""
+    if table.source == "google":
+        return lambda name, shape: seeded.weight(linen(name), shape)
+    return seeded.torch_weight
+
+
+def equal_weights(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(a.get_weights(), b.get_weights(), strict=True))
+
+
+# --- The references' own logits ------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def published():
+    return np.load(GOLDEN / "published.npz")
+
+
+def small_variant(name, size=64, **options):
+    """What `record_published.py` recorded: a named model with 2 blocks and 7 classes."""
+    return keras_vit.create(name, image_size=size, num_layers=2, num_classes=7, **options)
+
+
+CASES = {
+    "timm ViT-S/16": (pytorch.TIMM, "ViT-S/16", EXACT),
+    "timm ViT-B/32": (pytorch.TIMM, "ViT-B/32", EXACT),
+    "timm R+ViT-Ti/16": (pytorch.TIMM_ROOT, "R+ViT-Ti/16", EXACT),
+    "timm R26+ViT-S/32": (pytorch.TIMM, "R26+ViT-S/32", EXACT),
+    "timm ViT-Ti/16 distilled": (pytorch.TIMM_DISTILLED, "ViT-Ti/16", dict(pooling="distilled")),
+    "huggingface ViT-Ti/16": (
+        pytorch.HUGGING_FACE, "ViT-Ti/16", dict(approximate=True, epsilon=1e-3),
+    ),
+    "huggingface ViT-Ti/16 distilled": (
+        pytorch.HUGGING_FACE_DISTILLED, "ViT-Ti/16", dict(pooling="distilled", epsilon=1e-12),
+    ),
+    "google ViT-S/16": (google.VIT, "ViT-S/16", dict(approximate=True)),
+}  # fmt: skip
+
+
+SLOW = "timm R26+ViT-S/32"
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow) if case == SLOW else case for case in CASES]
+)
+def test_logits_are_those_of_the_source(case, published, tmp_path):
+    table, name, options = CASES[case]
+    model = small_variant(name, **options)
+    path = tmp_path / f"weights{table.suffix}"
+    loading.WRITERS[table.suffix](path, tensors_of(table, model, seeded_like(table)))
+    report = keras_vit.load_weights(model, path)
+    assert report.source == table.source and not report.ignored
+    logits = numpy(model(seeded.pictures(64, 64)))
+    np.testing.assert_allclose(logits, published[case], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "table, method, options",
+    [(google.VIT, "bilinear", dict(approximate=True)), (pytorch.TIMM, "bicubic", EXACT)],
+    ids=["google", "timm"],
+)
+def test_resized_positions_give_the_logits_of_the_source(
+    table, method, options, published, tmp_path
+):
+    model = small_variant("ViT-S/16", **options)
+    path = tmp_path / f"weights{table.suffix}"
+    loading.WRITERS[table.suffix](path, tensors_of(table, model, seeded_like(table)))
+    larger = small_variant("ViT-S/16", size=96, **options)
+    report = keras_vit.load_weights(larger, path, method=method)
+    assert report.grids == ((4, 4), (6, 6))
+    assert "4 x 4 to 6 x 6" in str(report)
+    logits = numpy(larger(seeded.pictures(96, 96)))
+    np.testing.assert_allclose(logits, published[f"{table.source} ViT-S/16 resized"], atol=1e-4)
+
+
+# --- Tables, in both directions -------------------------------------------------------------------
+MODELS = {
+    "token": lambda: tiny(),
+    "rectangle": lambda: tiny(image_size=(32, 64), patch_size=(8, 16)),
+    "gap": lambda: tiny(pooling="gap"),
+    "hybrid": lambda: tiny(resnet_units=(1, 2), image_size=64, num_layers=1),
+    "root": lambda: tiny(resnet_units=(), num_layers=1),
+    "pre_logits": lambda: tiny(representation_size=192),
+    "features": lambda: tiny(num_classes=None),
+    "map": lambda: tiny(pooling="map"),
+    "distilled": lambda: tiny(pooling="distilled"),
+    "resnet": lambda: keras_vit.ResNet(image_size=32, units=(1, 2), num_classes=5),
+}
+WRITTEN_BY = {
+    "token": SOURCES, "rectangle": SOURCES, "features": SOURCES, "gap": SOURCES,
+    "hybrid": SOURCES[:3], "root": SOURCES[:3], "pre_logits": SOURCES[:3], "map": ("google",),
+    "distilled": ("timm", "huggingface"), "resnet": ("bit", "timm"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "kind, source", [(kind, source) for kind, sources in WRITTEN_BY.items() for source in sources]
+)
+def test_what_is_written_reads_the_same(kind, source, tmp_path):
+    model, again = randomized(MODELS[kind]()), randomized(MODELS[kind](), seed=1)
+    path = tmp_path / f"weights{SUFFIX[source]}"
+    keras_vit.save_weights(model, path, source)
+    grid = (4, 4) if kind == "rectangle" else None  # 4 x 4 patches of a picture that is no square
+    report = keras_vit.load_weights(again, path, grid=grid)
+    assert equal_weights(model, again)
+    assert report.source == source and not report.fresh and not report.ignored
+    with files.open_tensors(path) as file:
+        assert report.loaded == len(file.specs)
+
+
+@pytest.mark.parametrize("kind", set(MODELS) - {"rectangle"})
+def test_a_file_tells_its_model(kind, tmp_path):
+    model = randomized(MODELS[kind]())
+    for source in WRITTEN_BY[kind]:
+        path = tmp_path / f"{source}{SUFFIX[source]}"
+        keras_vit.save_weights(model, path, source)
+        described = checkpoints.describe(path).arguments
+        if kind == "resnet":
+            described |= {"image_size": (32, 32)}  # a ResNet's weights fit any size
+        different = {
+            key: (value, getattr(model, key))
+            for key, value in described.items()
+            if key not in ("normalize", "epsilon", "approximate") and value != getattr(model, key)
+        }
+        assert not different, source
+
+
+def test_every_tensor_is_named_once():
+    for table in (google.VIT, pytorch.TIMM, pytorch.HUGGING_FACE, kerashub.KERAS_HUB):
+        model = MODELS["token"]()
+        names = [
+            name
+            for weight in model.weights
+            for name in rules.names_of(*rules.rule_of(table, weight.path))
+        ]
+        assert len(set(names)) == len(names)
+        for weight in model.weights:
+            rule, numbers = rules.rule_of(table, weight.path)
+            for number, name in enumerate(rules.names_of(rule, numbers)):
+                assert rules.path_of(table, name) == (weight.path, number)
+
+
+def test_a_source_without_names_for_a_weight_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="pooling/probe.*Use another source"):
+        keras_vit.save_weights(MODELS["map"](), tmp_path / "a.safetensors", "timm")
+    with pytest.raises(ValueError, match="names for a ResNet.*Use 'bit', 'timm'"):
+        keras_vit.save_weights(MODELS["resnet"](), tmp_path / "a.npz", "google")
+    with pytest.raises(ValueError, match=r"must end in .npz.*Call it .*a.npz"):
+        keras_vit.save_weights(tiny(), tmp_path / "a.safetensors", "google")
+    assert not any(tmp_path.iterdir())
+
+
+# --- Google's ways of naming ----------------------------------------------------------------------
+def renamed_linen(tensors):
+    return {linen(name): array for name, array in tensors.items()}
+
+
+def prefixed(tensors):
+    return {f"params/{name}": array for name, array in renamed_linen(tensors).items()}
+
+
+def old_positions(tensors):
+    return {name.replace("Transformer/posembed_input/", ""): a for name, a in tensors.items()}
+
+
+def stacked(tensors):
+    """As `lax.scan` keeps them: one tensor with a leading axis of blocks."""
+    plain = {name: a for name, a in renamed_linen(tensors).items() if "encoderblock" not in name}
+    blocks = {name: a for name, a in renamed_linen(tensors).items() if "encoderblock_0" in name}
+    both = renamed_linen(tensors)
+    for name in blocks:
+        layers = [both[name.replace("encoderblock_0", f"encoderblock_{i}")] for i in range(2)]
+        plain[name.replace("encoderblock_0", "encoderblock")] = np.stack(layers)
+    return plain
+
+
+def class_token_without_position(tensors):
+    """big_vision adds the class token's position to the token itself."""
+    name = "Transformer/posembed_input/pos_embedding"
+    table = tensors[name]
+    changed = {**tensors, "cls": tensors["cls"] + table[:, :1], "pos_embedding": table[:, 1:]}
+    del changed[name]
+    return changed
+
+
+@pytest.mark.parametrize(
+    "dialect",
+    [renamed_linen, prefixed, old_positions, stacked, class_token_without_position],
+)
+def test_all_dialects_of_google_give_the_same_answers(dialect, tmp_path):
+    model, again = randomized(tiny()), tiny()
+    keras_vit.save_weights(model, tmp_path / "first.npz")
+    with files.open_tensors(tmp_path / "first.npz") as file:
+        tensors = {name: file.read(name) for name in file.specs}
+    files.write_npz(tmp_path / "other.npz", dialect(tensors))
+    keras_vit.load_weights(again, tmp_path / "other.npz")
+    images = seeded.pictures(32, 32)
+    np.testing.assert_allclose(numpy(again(images)), numpy(model(images)), atol=1e-5)
+    assert equal_weights(model, again) or dialect is class_token_without_position
+    described = checkpoints.describe(tmp_path / "other.npz").arguments
+    assert (described["num_layers"], described["image_size"]) == (2, (32, 32))
+
+
+def test_attention_pooling_at_the_top_level(tmp_path):
+    model, again = randomized(tiny(pooling="map")), tiny(pooling="map")
+    keras_vit.save_weights(model, tmp_path / "first.npz")
+    with files.open_tensors(tmp_path / "first.npz") as file:
+        tensors = {name.removeprefix("MAPHead_0/"): file.read(name) for name in file.specs}
+    files.write_npz(tmp_path / "other.npz", tensors)
+    keras_vit.load_weights(again, tmp_path / "other.npz")
+    assert equal_weights(model, again)
+
+
+# --- KerasHub itself ------------------------------------------------------------------------------
+def test_what_kerashub_wrote_is_read(tmp_path):
+    """The names of a real KerasHub file, listed by `h5py`: a classifier of two blocks."""
+    block = "layers/vi_t_backbone/layers/vi_t_encoder/encoder_layers/vi_t_encoder_block"
+    model = tiny()
+    names = tensors_of(kerashub.KERAS_HUB, model, lambda name, shape: shape)
+    assert names[f"{block}/mha/query_dense/vars/0"] == (192, 3, 64)
+    assert names[f"{block}_1/mha/output_dense/vars/0"] == (3, 64, 192)
+    embedding = "layers/vi_t_backbone/layers/vi_t_patching_and_embedding"
+    assert names[f"{embedding}/position_embedding/vars/0"] == (5, 192)
+    assert names["layers/dense/vars/1"] == (5,)
+    alone = {
+        name.removeprefix("layers/vi_t_backbone/"): np.ones(shape, "float32")
+        for name, shape in names.items()
+        if not name.startswith("layers/dense")
+    }
+    files.write_h5(tmp_path / "backbone.weights.h5", alone)
+    report = keras_vit.load_weights(tiny(num_classes=None), tmp_path / "backbone.weights.h5")
+    assert report.loaded == len(alone)
+
+
+# --- Other tasks, other sizes ---------------------------------------------------------------------
+def test_load_pretrained_for_another_task(tmp_path, capsys):
+    model = randomized(tiny(representation_size=192))
+    keras_vit.save_weights(model, tmp_path / "weights.npz")
+    other = keras_vit.load_pretrained(tmp_path / "weights.npz", num_classes=3, image_size=(32, 64))
+    said = capsys.readouterr().out
+    assert "2 x 2 to 2 x 4 patches" in said and "3 classes is new and starts at zero" in said
+    assert other.representation_size is None and other.output_shape == (None, 3)
+    assert not np.any(other.get_layer("head").get_weights()[0])
+    before, after = ({w.path: numpy(w) for w in m.weights} for m in (model, other))
+    kept = [path for path in after if not path.startswith(("head", matching.POSITIONS))]
+    assert len(kept) == len(after) - 3
+    assert all(np.array_equal(before[path], after[path]) for path in kept)
+    np.testing.assert_array_equal(
+        after[matching.POSITIONS],
+        keras_vit.positions.resize(before[matching.POSITIONS], (2, 2), (2, 4)),
+    )
+
+
+def test_load_pretrained_as_it_is_and_without_a_head(tmp_path, capsys):
+    model = randomized(tiny(approximate=True, representation_size=192))
+    keras_vit.save_weights(model, tmp_path / "weights.npz")
+    images = seeded.pictures(32, 32)
+    again = keras_vit.load_pretrained(tmp_path / "weights.npz", verbose=False)
+    np.testing.assert_array_equal(numpy(again(images)), numpy(model(images)))
+    features = keras_vit.load_pretrained(tmp_path / "weights.npz", num_classes=None, verbose=False)
+    assert features.output_shape == (None, 192)
+    assert not capsys.readouterr().out
+
+
+def test_hugging_face_files_beside_the_weights_are_read(tmp_path):
+    keras_vit.save_weights(randomized(tiny()), tmp_path / "model.safetensors", "huggingface")
+    config = {"num_attention_heads": 6, "layer_norm_eps": 1e-5, "hidden_act": "gelu_new"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    pictures = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.2], "resample": 2,
+                "size": {"height": 32, "width": 32}}  # fmt: skip
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(pictures))
+    described = checkpoints.describe(tmp_path)  # the folder, as it is published
+    assert described.arguments["num_heads"] == 6
+    assert described.arguments["epsilon"] == 1e-5
+    assert described.arguments["approximate"] is True
+    np.testing.assert_allclose(described.arguments["normalize"][0], (127.5, 102, 76.5))
+    assert described.arguments["normalize"][1] == 51
+    assert described.preprocessing == {"resize": pictures["size"], "resampling": "bilinear"}
+    model = keras_vit.load_pretrained(tmp_path, verbose=False)
+    assert model.num_heads == 6
+
+
+# --- Refusals: all or nothing ---------------------------------------------------------------------
+def whole_file(model=None):
+    model = model or randomized(tiny())
+    table = google.VIT
+    return tensors_of(table, model, lambda name, shape: np.ones(shape, "float32"))
+
+
+def refused(tensors, tmp_path, model=None):
+    """Returns the message of the refusal, after seeing that the model is as it was."""
+    model = model or randomized(tiny())
+    before = model.get_weights()
+    files.write_npz(tmp_path / "bad.npz", tensors)
+    with pytest.raises(ValueError) as error:
+        keras_vit.load_weights(model, tmp_path / "bad.npz")
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    return str(error.value)
+
+
+DAMAGES = {
+    "dropped": lambda a: {},
+    "renamed": lambda a: {"renamed": a},
+    "transposed": lambda a: a.reshape(a.shape + (1,)) if a.ndim == 1 else a.T,
+    "not finite": lambda a: np.where(np.arange(a.size).reshape(a.shape) == 0, np.nan, a),
+    "infinite": lambda a: np.full_like(a, np.inf),
+    "wrongly typed": lambda a: a.astype("int32"),
+    "double": lambda a: a.astype("float64"),
+    "boolean": lambda a: a.astype("bool"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_each_tensor_in_turn_damaged(damage, tmp_path):
+    model, good = randomized(tiny(num_layers=1)), whole_file(tiny(num_layers=1))
+    for name, array in good.items():
+        bad = DAMAGES[damage](array)
+        symmetric = isinstance(bad, np.ndarray) and bad.shape == array.shape
+        if damage == "transposed" and symmetric:
+            continue  # a square's transposition cannot be seen
+        changed = {key: value for key, value in good.items() if key != name}
+        changed |= bad if isinstance(bad, dict) else {name: bad}
+        message = refused(changed, tmp_path, model)
+        if name != "Transformer/encoder_norm/scale" or damage not in ("dropped", "renamed"):
+            assert repr(name) in message, message
+
+
+def test_one_message_lists_everything(tmp_path):
+    tensors = whole_file()
+    del tensors["cls"], tensors["head/bias"]
+    tensors["extra"] = np.ones(3, "float32")
+    tensors["embedding/bias"] = np.ones(7, "float32")
+    tensors["embedding/kernel"] = np.full((16, 16, 3, 192), np.nan, "float32")
+    tensors["head/kernel"] = tensors["head/kernel"].astype("int64")
+    message = refused(tensors, tmp_path)
+    assert "1 misshapen, 2 missing, 1 not finite, 1 unexpected, 1 wrongly typed" in message
+    for words in (
+        "missing: 'cls' (1, 1, 192), for patch_encoder/class_token",
+        "missing: 'head/bias' (5,), for head/bias",
+        "unexpected: 'extra' (3,)",
+        "misshapen: 'embedding/bias' (7,); (192,) was expected, patch_encoder/projection/bias",
+        "not finite: 'embedding/kernel' 147456 of 147456 values, patch_encoder/projection/kernel",
+        "wrongly typed: 'head/kernel' int64; float32 was expected, head/kernel",
+        "Nothing was loaded",
+    ):
+        assert words in message, message
+
+
+def test_half_precision_is_widened(tmp_path):
+    tensors = {name: array.astype("float16") for name, array in whole_file().items()}
+    files.write_npz(tmp_path / "half.npz", tensors)
+    model = tiny()
+    keras_vit.load_weights(model, tmp_path / "half.npz")
+    assert all(np.array_equal(w, np.ones_like(w)) for w in model.get_weights())
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("blocks.0.ls1.gamma", "layer scale"),
+        ("norm_pre.weight", "a normalisation before the blocks"),
+        ("reg_token", "register tokens"),
+        ("blocks.0.attn.q_norm.weight", "normalised queries and keys"),
+        ("fc_norm.weight", "a normalisation after pooling"),
+    ],
+)
+def test_what_we_have_no_layer_for_is_said(name, words, tmp_path):
+    tensors = tensors_of(pytorch.TIMM, tiny(), lambda _, shape: np.ones(shape, "float32"))
+    files.write_safetensors(tmp_path / "a.safetensors", {**tensors, name: np.ones(192, "float32")})
+    with pytest.raises(ValueError, match=f"The file has {words}, which is not supported"):
+        keras_vit.load_weights(tiny(), tmp_path / "a.safetensors")
+
+
+def test_query_key_value_without_bias_is_refused(tmp_path):
+    tensors = tensors_of(pytorch.TIMM, tiny(), lambda _, shape: np.ones(shape, "float32"))
+    tensors = {name: array for name, array in tensors.items() if "qkv.bias" not in name}
+    files.write_safetensors(tmp_path / "a.safetensors", tensors)
+    with pytest.raises(ValueError, match=r"missing: 'blocks.0.attn.qkv.bias' \(576,\)"):
+        keras_vit.load_weights(tiny(), tmp_path / "a.safetensors")
+
+
+def test_mistakes_of_the_caller(tmp_path):
+    model = tiny()
+    keras_vit.save_weights(model, tmp_path / "a.npz")
+    bit = keras_vit.ResNet(image_size=32, units=(1,), num_classes=5)
+    cases = {
+        "a ViT or root hybrid. Received: the model 'resnet', a ResNet": lambda: (
+            keras_vit.load_weights(bit, tmp_path / "a.npz")
+        ),
+        "`skip` must name layers": lambda: keras_vit.load_weights(
+            model, tmp_path / "a.npz", skip=("hed",)
+        ),
+        "`method` must be one of 'bilinear', 'bicubic'": lambda: keras_vit.load_weights(
+            model, tmp_path / "a.npz", method="area"
+        ),
+        "`source` must be one of": lambda: keras_vit.load_weights(
+            model, tmp_path / "a.npz", source="meta"
+        ),
+        "must hold the names of timm": lambda: keras_vit.load_weights(
+            model, tmp_path / "a.npz", source="timm"
+        ),
+        "5 tokens are not grid=\\(3, 3\\)": lambda: keras_vit.load_weights(
+            model, tmp_path / "a.npz", grid=(3, 3)
+        ),
+        "`path` must tell the kind": lambda: keras_vit.save_weights(model, tmp_path / "a.bin"),
+    }
+    for words, call in cases.items():
+        with pytest.raises(ValueError, match=words):
+            call()
+    with pytest.raises(FileNotFoundError):
+        keras_vit.load_weights(model, tmp_path / "none.npz")
+    with pytest.raises(FileNotFoundError):
+        keras_vit.load_pretrained(tmp_path / "none.npz")
+
+
+def test_a_distilled_file_asks_for_a_distilled_model(tmp_path):
+    keras_vit.save_weights(tiny(pooling="distilled"), tmp_path / "a.safetensors", "timm")
+    words = "weights of a distilled ViT. Received: the model 'vit', a ViT"
+    with pytest.raises(ValueError, match=words):
+        keras_vit.load_weights(tiny(), tmp_path / "a.safetensors")
+    keras_vit.save_weights(tiny(), tmp_path / "b.safetensors", "timm")
+    with pytest.raises(ValueError, match="weights of a ViT. Received.*a distilled ViT"):
+        keras_vit.load_weights(tiny(pooling="distilled"), tmp_path / "b.safetensors")
+
+
+# --- Real weights ---------------------------------------------------------------------------------
+DATA = pathlib.Path(os.environ.get("KERAS_VIT_TEST_DATA", "not set"))
+REAL = {
+    "google": DATA / "weights" / "ViT-Ti_16.augreg.imagenet2012.224.npz",
+    "timm": DATA / "weights" / "vit_tiny_patch16_224.augreg_in21k_ft_in1k.safetensors",
+}
+needs_data = pytest.mark.skipif(
+    not REAL["google"].exists(), reason="KERAS_VIT_TEST_DATA names no folder with real weights"
+)
+
+
+@needs_data
+@pytest.mark.parametrize("source, logits", [("google", "google_flax"), ("timm", "timm")])
+def test_real_weights_give_the_official_logits(source, logits):
+    golden = np.load(DATA / "weights" / "golden_ViT-Ti_16.npz")
+    model = keras_vit.load_pretrained(REAL[source], verbose=False)
+    found = numpy(model(golden["x_uint8"]))
+    np.testing.assert_allclose(found, golden[f"logits_{logits}"], atol=1e-4)
+
+
+@needs_data
+@pytest.mark.parametrize("source", SOURCES)
+def test_real_weights_exported_and_loaded_again_are_bit_identical(source, tmp_path):
+    model = keras_vit.load_pretrained(REAL["google"], verbose=False)
+    path = tmp_path / f"again{SUFFIX[source]}"
+    keras_vit.save_weights(model, path, source)
+    again = keras_vit.create("ViT-Ti/16")
+    keras_vit.load_weights(again, path)
+    assert equal_weights(model, again)
+    if source in REAL:  # the very tensors of the publisher
+        with files.open_tensors(path) as ours, files.open_tensors(REAL[source]) as theirs:
+            assert ours.specs.keys() == theirs.specs.keys()
+            for name, spec in theirs.specs.items():
+                assert ours.specs[name] == spec
+                np.testing.assert_array_equal(ours.read(name), theirs.read(name))
+
+
+@needs_data
+def test_real_weights_know_photographs():
+    from keras_vit import data
+
+    lines = (DATA / "photos" / "nips17" / "labels.csv").read_text().splitlines()[1:]
+    names, labels = zip(*(line.split(",")[:2] for line in lines), strict=True)
+    images = np.stack([data.read(DATA / "photos" / "nips17" / name, 224) for name in names])
+    model = keras_vit.load_pretrained(REAL["google"], verbose=False)
+    predicted = model.predict(images, batch_size=20, verbose=0).argmax(axis=1)
+    correct = (predicted == np.array(labels, int)).sum()
+    assert len(labels) == 100 and correct >= 85
+    keras.backend.clear_session()

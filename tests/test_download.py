@@ -1,0 +1,239 @@
+"""Downloads from a real server on this machine, that breaks off, lies, and leads astray."""
+
+import os
+import threading
+import time
+import types
+
+import pytest
+from bad_server import CONTENT, LENGTH, PAGE, SHA256, Handler, Server
+
+from keras_vit.checkpoints import catalogue, download, files
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Server(("127.0.0.1", 0), Handler) as server:
+        server.asked, server.stop = [], threading.Event()
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.stop.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def entry(server):
+    """Makes an entry of the catalogue for what the server answers under `kind`."""
+
+    def make(kind, suffix=".npz", **facts):
+        address = f"http://127.0.0.1:{server.server_port}/{kind}/a{suffix}"
+        plain = catalogue.find("ViT-Ti/16")
+        facts = {"bytes": None, "sha256": None, **facts}
+        return plain._replace(name="ViT-Ti/16-test", address=address, **facts)
+
+    return make
+
+
+def names(folder):
+    return sorted(os.listdir(folder))
+
+
+@pytest.mark.parametrize("kind", ["whole", "unmeasured", "redirect"])
+@pytest.mark.parametrize("facts", [{}, {"sha256": SHA256}, {"bytes": LENGTH}])
+def test_a_whole_file_is_downloaded_once(kind, facts, entry, server, tmp_path, capsys):
+    wanted = entry(kind, **facts)
+    path = download.fetch(wanted, tmp_path / "new" / "folder")
+    assert path == tmp_path / "new" / "folder" / "ViT-Ti_16-test.npz"
+    assert path == download.place(wanted, tmp_path / "new" / "folder")
+    assert path.read_bytes() == CONTENT and names(path.parent) == ["ViT-Ti_16-test.npz"]
+    assert wanted.address in capsys.readouterr().out
+    count = len(server.asked)
+    assert download.fetch(wanted, path.parent) == path and len(server.asked) == count
+
+
+# kind, facts in the catalogue, words of the error, bytes that stay for the next try
+FAILURES = {
+    "cut": ("cut", {}, "broke off after 123,456 of 200", 123_456),
+    "cut, size unknown": ("unmeasured_cut", {}, "is damaged: it is not a whole zip archive", 0),
+    "cut, sha256 known": ("unmeasured_cut", {"sha256": SHA256}, "another sha256 than the pub", 0),
+    "cut, bytes known": ("unmeasured_cut", {"bytes": LENGTH}, "123,456 bytes came, the", 0),
+    "wrong bytes": ("wrong", {}, "Bad CRC-32", 0),
+    "wrong bytes, sha256 known": ("wrong", {"sha256": SHA256}, "another sha256", 0),
+    "other length": ("whole", {"bytes": 7}, "the catalogue says 7", 0),
+    "page": ("page", {}, "answers with a web page", 0),
+    "page that says it is none": ("hidden_page", {}, "is a web page", 0),
+    "missing": ("missing", {}, "the server answers 404 Not Found", 0),
+    "broken": ("broken", {}, "the server answers 503", 0),
+    "to a file": ("to_file", {}, "Redirection to url 'file:///etc/passwd'", 0),
+    "to ftp": ("to_ftp", {}, "leads to 'ftp://127.0.0.1/a.npz', which is not safe", 0),
+    "in a circle": ("circle", {}, "the server answers 302", 0),
+    "compressed": ("compressed", {}, "compresses it as 'gzip'", 0),
+    "huge": ("huge", {}, "more than any known model", 0),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_leaves_no_bad_file(name, entry, tmp_path):
+    kind, facts, words, kept = FAILURES[name]
+    wanted = entry(kind, **facts)
+    with pytest.raises(OSError) as caught:
+        download.fetch(wanted, tmp_path)
+    message = str(caught.value)
+    assert words in message and wanted.address in message
+    assert f"put it there: {tmp_path / 'ViT-Ti_16-test.npz'}" in message
+    partial = tmp_path / "ViT-Ti_16-test.npz.partial"
+    assert names(tmp_path) == ([partial.name] if kept else [])
+    if kept:
+        assert partial.stat().st_size == kept and f"after the {kept:,} bytes" in message
+    good = entry("whole", **(facts if "bytes" not in facts else {}))
+    assert download.fetch(good, tmp_path).read_bytes() == CONTENT
+    assert names(tmp_path) == ["ViT-Ti_16-test.npz"]
+
+
+def test_a_server_that_falls_silent(entry, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT", 0.2)
+    start = time.perf_counter()
+    with pytest.raises(OSError, match="timed out"):
+        download.fetch(entry("slow"), tmp_path)
+    assert time.perf_counter() - start < 2
+
+
+def test_a_server_that_never_ends(entry, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "MAX_BYTES", 10**6)
+    with pytest.raises(OSError, match="sends more than it said"):
+        download.fetch(entry("endless", ".safetensors"), tmp_path)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("facts", [{}, {"sha256": SHA256}])
+def test_it_goes_on_where_it_stopped(facts, entry, server, tmp_path):
+    with pytest.raises(OSError, match="goes on after the 123,456 bytes that came"):
+        download.fetch(entry("resume", **facts), tmp_path)
+    path = download.fetch(entry("resume", **facts), tmp_path)
+    assert server.asked == [None, "bytes=123456-"]
+    assert path.read_bytes() == CONTENT and names(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("kind", ["stubborn", "other_part"])
+def test_a_server_that_cannot_go_on_begins_anew(kind, entry, tmp_path):
+    with pytest.raises(OSError, match="broke off"):
+        download.fetch(entry(kind), tmp_path)
+    assert download.fetch(entry(kind), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_part_that_is_longer_than_the_file_begins_anew(entry, server, tmp_path):
+    (tmp_path / "ViT-Ti_16-test.npz.partial").write_bytes(CONTENT + b"more")
+    with pytest.raises(OSError, match="broke off after 123,456"):  # its first answer is cut
+        download.fetch(entry("resume"), tmp_path)
+    assert server.asked == [f"bytes={LENGTH + 4}-", None]
+
+
+@pytest.mark.parametrize("facts", [{}, {"sha256": SHA256}])
+def test_an_end_of_another_file_is_found(facts, entry, tmp_path):
+    for words in ("broke off", "another sha256" if facts else "Bad CRC-32"):
+        with pytest.raises(OSError, match=words):
+            download.fetch(entry("changed", **facts), tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_without_a_checksum_a_safetensors_file_begins_anew(entry, server, tmp_path):
+    """Nothing would tell whether the end is of the same file as the beginning."""
+    for _ in range(2):
+        with pytest.raises(OSError, match="Check the network and the disk, and run it again"):
+            download.fetch(entry("resume", ".safetensors"), tmp_path)
+        assert names(tmp_path) == []
+    assert server.asked == [None, None]
+
+
+def test_a_bad_file_in_the_cache_is_replaced(entry, tmp_path):
+    path = tmp_path / "ViT-Ti_16-test.npz"
+    for bad, facts in ((PAGE, {}), (CONTENT[:-1], {}), (CONTENT + b"x", {"sha256": SHA256})):
+        path.write_bytes(bad)
+        assert download.fetch(entry("whole", **facts), tmp_path).read_bytes() == CONTENT
+
+
+def test_ctrl_c_leaves_what_came(entry, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        download.fetch(entry("whole"), tmp_path)
+    assert names(tmp_path) == ["ViT-Ti_16-test.npz.partial"]
+    with pytest.raises(KeyboardInterrupt):
+        download.fetch(entry("whole", ".safetensors"), tmp_path)
+    assert names(tmp_path) == ["ViT-Ti_16-test.npz.partial"]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_a_full_disk_gets_its_bytes_back(suffix, entry, tmp_path):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large.*put it there"):
+            download.fetch(entry("whole", suffix), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert names(tmp_path) == []
+
+
+def test_too_small_a_disk_is_seen_before(entry, tmp_path, monkeypatch):
+    usage = types.SimpleNamespace(free=1000)
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(OSError, match="it needs 200,.* bytes, the disk has 1,000 left"):
+        download.fetch(entry("whole"), tmp_path)
+
+
+def test_offline(server, entry, tmp_path):
+    wanted = entry("whole")
+    server.server_close()
+    with pytest.raises(OSError, match=r"could not be downloaded: .*(refused|reset).*Check the net"):
+        download.fetch(wanted, tmp_path)
+    nowhere = wanted._replace(address="https://nowhere.invalid/a.npz")
+    with pytest.raises(OSError, match=r"https://nowhere.invalid/a.npz could not be downloaded"):
+        download.fetch(nowhere, tmp_path)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("address", ["file:///etc/passwd", "ftp://a/b", "/etc/passwd", "data:,x"])
+def test_only_the_web(address, entry, tmp_path):
+    with pytest.raises(ValueError, match="The address must begin with https://. Received: addr"):
+        download.fetch(entry("whole")._replace(address=address), tmp_path)
+
+
+def test_two_at_once_do_not_mix(entry, tmp_path):
+    done = []
+    threads = [
+        threading.Thread(target=lambda: done.append(download.fetch(entry("whole"), tmp_path)))
+        for _ in range(4)
+    ]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert len(done) == 4 and names(tmp_path) == ["ViT-Ti_16-test.npz"]
+    assert done[0].read_bytes() == CONTENT
+
+
+def test_the_folder_is_that_of_keras(entry, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert download.place(entry("whole")) == tmp_path / "keras_vit" / "ViT-Ti_16-test.npz"
+    monkeypatch.delenv("KERAS_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    here = tmp_path / ".keras" / "keras_vit" / "ViT-Ti_16-test.npz"
+    assert download.place(entry("whole")) == here
+    odd = entry("whole")._replace(name="../../etc/x")
+    assert download.place(odd, tmp_path).parent == tmp_path
+
+
+def test_a_folder_that_cannot_be_made(entry, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"folder for downloads, .*file.*, cannot be .*KERAS_HOME"):
+        download.fetch(entry("whole"), tmp_path / "file" / "below")
+
+
+def test_what_came_can_be_opened(entry, tmp_path):
+    with files.open_tensors(download.fetch(entry("whole"), tmp_path)) as file:
+        assert file.read("cls").tolist() == [1, 1, 1]

@@ -1,0 +1,55 @@
+"""Positions for another image size, against the libraries that the official codes call."""
+
+import numpy as np
+import pytest
+from helpers import random_tokens
+from scipy import ndimage
+
+from keras_vit import positions
+
+GRIDS = [((14, 14), (24, 24)), ((14, 14), (7, 7)), ((7, 5), (11, 13)), ((7, 7), (1, 3))]
+
+
+@pytest.mark.parametrize("grid, new_grid", GRIDS)
+def test_bilinear_is_the_zoom_of_the_official_code(grid, new_grid):
+    table = random_tokens(1, 1 + grid[0] * grid[1], 5)
+    resized = positions.resize(table, grid, new_grid)
+    factors = (new_grid[0] / grid[0], new_grid[1] / grid[1], 1)
+    zoomed = ndimage.zoom(table[0, 1:].reshape(*grid, 5), factors, order=1).reshape(-1, 5)
+    np.testing.assert_allclose(resized[0, 1:], zoomed, atol=1e-6)
+    np.testing.assert_array_equal(resized[0, :1], table[0, :1])
+    assert resized.dtype == "float32"
+
+
+@pytest.mark.parametrize("grid, new_grid", GRIDS)
+def test_bicubic_is_the_interpolation_of_timm(grid, new_grid):
+    torch = pytest.importorskip("torch")
+    table = random_tokens(1, grid[0] * grid[1], 5)
+    image = torch.tensor(table.reshape(1, *grid, 5)).permute(0, 3, 1, 2)
+    expected = torch.nn.functional.interpolate(image, new_grid, mode="bicubic", antialias=True)
+    expected = expected.permute(0, 2, 3, 1).reshape(1, -1, 5).numpy()
+    resized = positions.resize(table, grid, new_grid, "bicubic")
+    np.testing.assert_allclose(resized, expected, atol=1e-5)
+
+
+def test_hand_computed_middle():
+    """From 2 x 2 to 3 x 3 the corners stay, edges are means of two, the middle is that of four."""
+    table = np.array([1.0, 3.0, 5.0, 11.0]).reshape(1, 4, 1)
+    resized = positions.resize(table, (2, 2), (3, 3)).reshape(3, 3)
+    np.testing.assert_array_equal(resized, [[1, 2, 3], [3, 5, 7], [5, 8, 11]])
+
+
+@pytest.mark.parametrize("method", positions.MATRICES)
+def test_the_same_grid_stays_as_it_is(method):
+    table = random_tokens(1, 2 + 35, 3)
+    np.testing.assert_allclose(positions.resize(table, (5, 7), (5, 7), method), table, atol=1e-6)
+
+
+def test_refusals():
+    table = random_tokens(1, 10, 3)
+    with pytest.raises(ValueError, match="must hold a whole grid.*tokens=10, grid=\\(4, 4\\)"):
+        positions.resize(table, (4, 4), (8, 8))
+    with pytest.raises(ValueError, match="`method` must be one of 'bilinear', 'bicubic'"):
+        positions.resize(table, (3, 3), (8, 8), "nearest")
+    with pytest.raises(ValueError, match="`new_grid` must be an integer of 1 or more"):
+        positions.resize(table, (3, 3), (8, 0))
