@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 numpy = keras.ops.convert_to_numpy
 
@@ -22,6 +23,11 @@ def randomize(layer, seed=1, scale=0.1):
             noise = rng.normal(size=weight.shape) * scale
             weight.assign(noise + 1 if weight.name == "gamma" else noise)
     return layer
+
+
+def quick(names, *some):
+    """All of `names` as parameters of a test, but only `some` in the quick suite."""
+    return [pytest.param(n, marks=[] if n in some else [pytest.mark.slow]) for n in names]
 
 
 def weights(layer):

@@ -1,19 +1,19 @@
-"""The ResNets against plain NumPy, against Google's Flax code and against timm."""
+"""BiT and the hybrids against Google's code and timm, and all that users do with a model."""
 
-import math
 import pathlib
 import re
 
 import keras
 import numpy as np
 import paper
+import paper_resnet as reference
 import pytest
 from golden import seeded
 from helpers import (
-    check_layer,
     check_saving,
     gradients,
     numpy,
+    quick,
     random_images,
     random_tokens,
     randomize,
@@ -21,222 +21,11 @@ from helpers import (
 )
 
 import keras_vit
-from keras_vit.convolutions import BiTConv, BiTRoot, BiTUnit, HybridConv, HybridRoot, HybridUnit
 from keras_vit.variants import HYBRIDS as HYBRID_NAMES
 
+pytestmark = pytest.mark.usefixtures("blank")
 GOLDEN = pathlib.Path(__file__).with_name("golden")
 HYBRIDS, BIT = np.load(GOLDEN / "hybrids.npz"), np.load(GOLDEN / "bit.npz")
-KINDS = {
-    "HybridConv": (lambda **k: HybridConv(7, 3, strides=2, **k), (2, 5, 8, 3), (2, 3, 4, 7), 1),
-    "BiTConv": (lambda **k: BiTConv(7, 3, strides=2, **k), (2, 5, 8, 3), (2, 3, 4, 7), 1),
-    "HybridRoot": (lambda **k: HybridRoot(32, **k), (2, 13, 18, 3), (2, 4, 5, 32), 3),
-    "BiTRoot": (lambda **k: BiTRoot(32, **k), (2, 13, 18, 3), (2, 4, 5, 32), 1),
-    "HybridUnit": (lambda **k: HybridUnit(32, **k), (2, 5, 3, 128), (2, 5, 3, 128), 9),
-    "HybridUnit, half": (lambda **k: HybridUnit(32, 2, **k), (2, 5, 6, 128), (2, 3, 3, 128), 12),
-    "BiTUnit": (lambda **k: BiTUnit(32, **k), (2, 5, 3, 128), (2, 5, 3, 128), 9),
-    "BiTUnit, half": (lambda **k: BiTUnit(32, 2, **k), (2, 5, 6, 64), (2, 3, 3, 128), 10),
-}
-
-
-@pytest.fixture(autouse=True)
-def blank(monkeypatch):
-    """Kernels begin at zero: JAX would compile a generator for each shape, and all are replaced."""
-    zeros = keras.initializers.Zeros.__call__
-    monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", zeros)
-
-
-def quick(names, *some):
-    """All of `names`, but only `some` in the quick suite."""
-    return [pytest.param(n, marks=[] if n in some else [pytest.mark.slow]) for n in names]
-
-
-@pytest.mark.parametrize(
-    "case", quick(KINDS, *(k for k in KINDS if k not in ("HybridUnit", "BiTUnit")))
-)
-def test_layer_keeps_its_promises(case, tmp_path):
-    check_layer(*KINDS[case], tmp_path)
-
-
-# --- Plain NumPy -------------------------------------------------------------------------------
-
-
-def hybrid_kernel(kernel):
-    return (kernel - kernel.mean((0, 1, 2))) / (kernel.std((0, 1, 2)) + 1e-5)
-
-
-def bit_kernel(kernel):
-    return (kernel - kernel.mean((0, 1, 2))) / np.sqrt(kernel.var((0, 1, 2)) + 1e-10)
-
-
-def fewest(size, window, strides):
-    """Padding before and after, as little as gives size / strides positions, rounded up."""
-    total = max((math.ceil(size / strides) - 1) * strides + window - size, 0)
-    return total // 2, total - total // 2
-
-
-def even(size, window, strides):
-    return window // 2, window // 2
-
-
-def windows(x, side, strides, padding, value):
-    """(batch, rows, columns, side, side, channels), cut out one by one."""
-    sides = [padding(size, side, strides) for size in x.shape[1:3]]
-    x = np.pad(x, ((0, 0), *sides, (0, 0)), constant_values=value)
-    rows, columns = ((size - side) // strides + 1 for size in x.shape[1:3])
-    cut = np.empty((len(x), rows, columns, side, side, x.shape[-1]))
-    for row in range(rows):
-        for column in range(columns):
-            top, left = row * strides, column * strides
-            cut[:, row, column] = x[:, top : top + side, left : left + side]
-    return cut
-
-
-def convolve(x, kernel, strides, padding):
-    cut = windows(x, kernel.shape[0], strides, padding, 0)
-    return np.einsum("bijhwc,hwcd->bijd", cut, kernel)
-
-
-def group_norm(x, w, name, epsilon):
-    groups = x.reshape(*x.shape[:3], 32, -1)
-    mean = groups.mean((1, 2, 4), keepdims=True)
-    variance = ((groups - mean) ** 2).mean((1, 2, 4), keepdims=True)
-    normed = ((groups - mean) / np.sqrt(variance + epsilon)).reshape(x.shape)
-    return normed * w[f"{name}/gamma"] + w[f"{name}/beta"]
-
-
-def relu(x):
-    return np.maximum(x, 0)
-
-
-def hybrid_unit(x, w, strides):
-    def layer(x, conv, norm, strides=1):
-        x = convolve(x, hybrid_kernel(w[f"{conv}/kernel"]), strides, fewest)
-        return group_norm(x, w, norm, 1e-6)
-
-    y = relu(layer(x, "conv_1", "norm_1"))
-    y = relu(layer(y, "conv_2", "norm_2", strides))
-    y = layer(y, "conv_3", "norm_3")
-    return relu(
-        y + (layer(x, "projection", "norm_projection", strides) if "projection/kernel" in w else x)
-    )
-
-
-def bit_unit(x, w, strides):
-    def layer(x, conv, strides=1):
-        return convolve(x, bit_kernel(w[f"{conv}/kernel"]), strides, even)
-
-    first = relu(group_norm(x, w, "norm_1", 1e-5))
-    y = relu(group_norm(layer(first, "conv_1"), w, "norm_2", 1e-5))
-    y = relu(group_norm(layer(y, "conv_2", strides), w, "norm_3", 1e-5))
-    return layer(y, "conv_3") + (
-        layer(first, "projection", strides) if "projection/kernel" in w else x
-    )
-
-
-def hybrid_root(x, w):
-    x = convolve(x, hybrid_kernel(w["conv/kernel"]), 2, fewest)
-    return windows(relu(group_norm(x, w, "norm", 1e-6)), 3, 2, fewest, -np.inf).max((3, 4))
-
-
-def bit_root(x, w):
-    x = convolve(x, bit_kernel(w["conv/kernel"]), 2, even)
-    return windows(x, 3, 2, even, 0).max((3, 4))
-
-
-def built(layer, shape, scale=0.3):
-    layer.build(shape)
-    return randomize(layer, scale=scale)
-
-
-@pytest.mark.parametrize("shape", [(2, 7, 10, 3), (2, 8, 9, 3), (1, 1, 2, 3)])
-@pytest.mark.parametrize("side, strides", [(1, 1), (3, 2), (7, 2)])
-@pytest.mark.parametrize(
-    "conv, kernel, padding", [(HybridConv, hybrid_kernel, fewest), (BiTConv, bit_kernel, even)]
-)
-def test_convolution_equals_numpy(conv, kernel, padding, side, strides, shape):
-    x = random_tokens(*shape)
-    layer = built(conv(5, side, strides), shape)
-    expected = convolve(x, kernel(weights(layer)["kernel"]), strides, padding)
-    out = numpy(layer(x))
-    assert out.shape == layer.compute_output_shape(shape)
-    np.testing.assert_allclose(out, expected, atol=5e-5)
-
-
-def test_a_kernel_standardised_by_hand():
-    """Kernel 1, 3: mean 2, deviation 1, so (-1, 1) but for the epsilons."""
-    x = np.array([[[[10.0, 30.0]]]], "float32")
-    for conv, divisor in ((HybridConv, 1 + 1e-5), (BiTConv, math.sqrt(1 + 1e-10))):
-        layer = conv(1, 1)
-        layer.build(x.shape)
-        layer.set_weights([np.array([1.0, 3.0]).reshape(1, 1, 2, 1)])
-        np.testing.assert_allclose(numpy(layer(x)).item(), 20 / divisor, rtol=1e-6)
-
-
-@pytest.mark.parametrize("shape", [(2, 13, 18, 3), (2, 16, 15, 3)])
-@pytest.mark.parametrize("root, by_hand", [(HybridRoot, hybrid_root), (BiTRoot, bit_root)])
-def test_root_equals_numpy(root, by_hand, shape):
-    x = random_tokens(*shape)
-    layer = built(root(32), shape)
-    np.testing.assert_allclose(numpy(layer(x)), by_hand(x, weights(layer)), atol=1e-4)
-
-
-def test_zeros_surround_the_map_that_bit_pools():
-    """Where all of a window is negative the padding decides: zero, as in BiT's own releases."""
-    x = random_tokens(2, 16, 16, 3)
-    layer = built(BiTRoot(32), x.shape)
-    out = numpy(layer(x))
-    assert (out[:, 0] >= 0).all() and (out[:, :, 0] >= 0).all()
-    assert (out[:, 1:, 1:] < 0).any()
-
-
-@pytest.mark.parametrize("strides", [1, 2])
-@pytest.mark.parametrize("channels", [64, 128])  # at 128 and stride 1 there is no projection
-@pytest.mark.parametrize("unit, by_hand", [(HybridUnit, hybrid_unit), (BiTUnit, bit_unit)])
-def test_unit_equals_numpy(unit, by_hand, channels, strides):
-    x = random_tokens(2, 6, 7, channels)
-    layer = built(unit(32, strides), x.shape)
-    w = weights(layer)
-    assert ("projection/kernel" in w) == (channels != 128 or strides != 1)
-    expected = by_hand(x.astype("float64"), w, strides)
-    assert expected.shape == layer.compute_output_shape(x.shape)
-    np.testing.assert_allclose(numpy(layer(x)), expected, atol=1e-4 * np.abs(expected).max())
-
-
-@pytest.mark.parametrize("unit, by_hand", [(HybridUnit, hybrid_unit), (BiTUnit, bit_unit)])
-def test_unit_equals_numpy_where_epsilon_counts(unit, by_hand):
-    x = random_tokens(2, 6, 7, 128) / 10_000
-    layer = built(unit(32), x.shape)
-    expected = by_hand(x.astype("float64"), weights(layer), 1)
-    np.testing.assert_allclose(numpy(layer(x)), expected, atol=1e-4 * np.abs(expected).max())
-
-
-@pytest.mark.parametrize("make, epsilon", [("hybrid", 1e-6), ("bit", 1e-5)])
-def test_every_norm_has_its_epsilon(make, epsilon):
-    model = hybrid() if make == "hybrid" else small()
-    kind = keras.layers.GroupNormalization
-    norms = [layer for layer in model._flatten_layers() if isinstance(layer, kind)]
-    assert len(norms) == (1 + 2 * 4 if make == "hybrid" else 3 * 3 + 1)
-    assert {(norm.epsilon, norm.groups, norm.axis) for norm in norms} == {(epsilon, 32, -1)}
-
-
-def test_a_hybrids_unit_begins_as_its_shortcut():
-    x = np.abs(random_tokens(2, 6, 7, 128))
-    layer = HybridUnit(32)
-    layer.build(x.shape)
-    for conv in (layer.conv_1, layer.conv_2, layer.conv_3):
-        conv.set_weights([random_tokens(*conv.kernel.shape)])
-    np.testing.assert_array_equal(numpy(layer(x)), x)
-
-
-def test_the_kernel_is_standardised_in_float32():
-    """In half precision a mean far from zero leaves only rounding; weights here are about 10."""
-    x = random_tokens(2, 5, 5, 8)
-    half, full = HybridConv(4, 3, dtype="mixed_bfloat16"), HybridConv(4, 3)
-    half.build(x.shape), full.build(x.shape)
-    full.set_weights([10 + random_tokens(3, 3, 8, 4, seed=1) / 100])
-    half.set_weights(full.get_weights())
-    difference = numpy(keras.ops.cast(half(x), "float32")) - numpy(full(x))
-    assert np.abs(difference).max() < 0.02 * numpy(full(x)).std() * 8
 
 
 # --- The official code and timm ----------------------------------------------------------------
@@ -334,16 +123,6 @@ def test_bit_equals_timm(name):
     assert_logits(model, seeded.pictures(63, 98), BIT[f"{name} timm"])
 
 
-@pytest.mark.parametrize("conv, golden", [(HybridConv, HYBRIDS), (BiTConv, BIT)])
-def test_convolution_equals_googles(conv, golden):
-    """Alone and with a tiny kernel: a norm behind it would hide which epsilon it has."""
-    layer = conv(11, 3, strides=2)
-    layer.build((2, 8, 9, 5))
-    layer.set_weights([seeded.weight("convolution/kernel", (3, 3, 5, 11)) / 2000])
-    x = seeded.weight("convolution/input", (2, 8, 9, 5))
-    np.testing.assert_allclose(numpy(layer(x)), golden["convolution"], atol=1e-5)
-
-
 # --- Whole models ------------------------------------------------------------------------------
 
 SMALL = dict(image_size=(17, 30), units=(2, 1), num_classes=5)
@@ -367,13 +146,14 @@ def hybrid(**overrides):
     return keras_vit.ViT(**{**HYBRID, **overrides})
 
 
+@pytest.mark.slow
 def test_bit_is_its_parts():
     model = randomize(small(), scale=0.3)
     images, w = random_images(2, 17, 30, 3), weights(model)
-    x = bit_root(images.astype("float64") / 127.5 - 1, paper.under(w, "root"))
+    x = reference.bit_root(images.astype("float64") / 127.5 - 1, paper.under(w, "root"))
     for name, strides in (("stage_1_unit_1", 1), ("stage_1_unit_2", 1), ("stage_2_unit_1", 2)):
-        x = bit_unit(x, paper.under(w, name), strides)
-    x = relu(group_norm(x, w, "norm", 1e-5)).mean((1, 2))
+        x = reference.bit_unit(x, paper.under(w, name), strides)
+    x = reference.relu(reference.group_norm(x, w, "norm", 1e-5)).mean((1, 2))
     expected = x @ w["head/kernel"] + w["head/bias"]
     np.testing.assert_allclose(numpy(model(images)), expected, atol=1e-4)
 
@@ -438,7 +218,7 @@ def test_flat_pictures_give_numbers(make, level):
         (small, dict(normalize=None, num_classes=None, num_channels=2, name="features")),
         (small, dict(head_bias=None, normalize=((1, 2, 3), (4, 5, 6)))),
         (hybrid, {}),
-        (hybrid, dict(resnet_units=(), pooling="gap")),
+        pytest.param(hybrid, dict(resnet_units=(), pooling="gap"), marks=pytest.mark.slow),
     ],
 )
 def test_saving_gives_back_the_class_its_config_and_outputs(make, overrides, tmp_path):
@@ -520,9 +300,10 @@ def test_the_global_image_format_changes_nothing(make):
     np.testing.assert_array_equal(logits, numpy(model(images)))
 
 
-def test_sides_of_a_map_may_be_unknown():
-    inputs = keras.Input((None, None, 64))
-    for unit in (HybridUnit(32, 2), BiTUnit(32, 2)):
-        model = keras.Model(inputs, unit(inputs))
-        assert model.output_shape == (None, None, None, 128)
-        assert model.predict(random_tokens(2, 5, 6, 64), verbose=0).shape == (2, 3, 3, 128)
+@pytest.mark.parametrize("make, epsilon", [("hybrid", 1e-6), ("bit", 1e-5)])
+def test_every_norm_has_its_epsilon(make, epsilon):
+    model = hybrid() if make == "hybrid" else small()
+    kind = keras.layers.GroupNormalization
+    norms = [layer for layer in model._flatten_layers() if isinstance(layer, kind)]
+    assert len(norms) == (1 + 2 * 4 if make == "hybrid" else 3 * 3 + 1)
+    assert {(norm.epsilon, norm.groups, norm.axis) for norm in norms} == {(epsilon, 32, -1)}
