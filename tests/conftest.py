@@ -1,16 +1,7 @@
-"""What all tests share: names for the examples in docstrings, and a fresh seed for each test."""
+"""What all tests share: a fresh seed for each."""
 
 import keras
-import numpy as np
 import pytest
-
-import keras_vit
-
-
-@pytest.fixture(autouse=True)
-def doctest_names(doctest_namespace):
-    """Gives the examples in docstrings the three names that they use."""
-    doctest_namespace.update(keras_vit=keras_vit, keras=keras, np=np)
 
 
 @pytest.fixture(autouse=True)
