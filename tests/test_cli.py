@@ -53,6 +53,30 @@ def test_variants_lists_the_table(capsys):
     assert len(rows) == 1 + len(keras_vit.variants())
 
 
+def test_weights_lists_the_catalogue(capsys):
+    assert cli.main(["weights"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in keras_vit.checkpoints.entries())
+
+
+def test_convert_goes_there_and_back(tmp_path, capsys):
+    model = keras_vit.create("ViT-Ti/16", image_size=32, num_layers=1, num_classes=3)
+    first, second, third = (str(tmp_path / name) for name in ("a.npz", "b.safetensors", "c.npz"))
+    keras_vit.save_weights(model, first)
+    assert cli.main(["convert", first, second, "--to", "huggingface"]) == 0
+    said = capsys.readouterr().out
+    assert "names of google" in said and f"Written: {second}" in said
+    assert cli.main(["convert", second, third]) == 0
+    with np.load(first) as before, np.load(third) as after:
+        assert set(before) == set(after)
+        assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert cli.main(["convert", first, third]) == cli.USAGE_ERROR
+    assert "OUT must not exist yet" in capsys.readouterr().err
+    assert cli.main(["convert", str(tmp_path / "none.npz"), str(tmp_path / "d.npz")]) == 2
+    assert cli.main(["convert", first, str(tmp_path / "d.npz"), "--to", "timm"]) == 2
+    assert not (tmp_path / "d.npz").exists()
+
+
 def test_version_and_help(capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main(["--version"])

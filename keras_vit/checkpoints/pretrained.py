@@ -63,8 +63,10 @@ def _find(name, cache_dir):
 
 
 def _of_entry(entry, kind):
-    """What the catalogue knows better than the file."""
-    fields = ("normalize",) if kind == "ResNet" else ("normalize", "approximate", "epsilon")
+    """What the catalogue knows better than the file; a ResNet's file tells no resolution."""
+    fields = ("normalize", "image_size")
+    if kind == "ViT":
+        fields = ("normalize", "approximate", "epsilon")
     return {key: getattr(entry, key) for key in fields if getattr(entry, key) is not None}
 
 

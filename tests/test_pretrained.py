@@ -1,0 +1,55 @@
+"""Models by a name of the catalogue; the download itself is tested in test_download.py."""
+
+import numpy as np
+import pytest
+
+import keras_vit
+from keras_vit.checkpoints import catalogue, download
+
+
+@pytest.fixture
+def served(monkeypatch, tmp_path):
+    """Lets `fetch` give a small file that a test has written, and notes what was asked for."""
+    asked = []
+
+    def serve(model, source):
+        path = tmp_path / f"weights{'.npz' if source in ('google', 'bit') else '.safetensors'}"
+        keras_vit.save_weights(model, path, source)
+        monkeypatch.setattr(download, "fetch", lambda *words: asked.append(words) or path)
+        return asked
+
+    return serve
+
+
+def small(**options):
+    return keras_vit.create("ViT-Ti/16", image_size=32, num_layers=1, num_classes=4, **options)
+
+
+def test_a_variant_stands_for_its_recommended_weights(served):
+    asked = served(small(), "google")
+    model = keras_vit.load_pretrained("ViT-Ti/16", cache_dir="here", verbose=False)
+    assert asked == [(catalogue.find("ViT-Ti/16-augreg-i21k-ft-224"), "here")]
+    assert (model.approximate, model.epsilon, model.normalize) == (True, 1e-6, (127.5, 127.5))
+
+
+def test_the_catalogue_knows_the_pixels_that_the_file_does_not_tell(served, capsys):
+    """DeiT takes ImageNet's mean and deviation, in 0..1: 0.485 ..., 0.229 ..."""
+    served(small(pooling="distilled"), "timm")
+    model = keras_vit.load_pretrained("ViT-Ti/16-deit-distilled-i1k-224", num_classes=9)
+    mean, deviation = model.normalize
+    np.testing.assert_allclose(mean, np.array([0.485, 0.456, 0.406]) * 255)
+    np.testing.assert_allclose(deviation, np.array([0.229, 0.224, 0.225]) * 255)
+    assert model.pooling == "distilled" and model.output_shape == (None, 9)
+    assert "assumed" not in capsys.readouterr().out
+
+
+def test_a_resnet_comes_at_the_resolution_of_its_last_training(served):
+    served(keras_vit.ResNet(image_size=64, units=(1, 1), num_classes=4), "bit")
+    name = "R50x1-bit-m-i21k-ft-448"
+    assert keras_vit.load_pretrained(name, verbose=False).image_size == (448, 448)
+    assert keras_vit.load_pretrained(name, image_size=96, verbose=False).image_size == (96, 96)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="name='ViT-B/61'.*Did you mean .*'ViT-B/16'"):
+        keras_vit.load_pretrained("ViT-B/61")
