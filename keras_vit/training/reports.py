@@ -102,7 +102,9 @@ def _next_steps(target, metrics, data):
     return (
         f"{_aligned(steps)}\nA Vision Transformer from scratch needs many pictures: "
         f"{metrics['train_pictures']:,} are few,\nthe paper pre-trains on millions. "
-        "More pictures help most."
+        "Begin with published weights instead, in Python:\n"
+        "  model = keras_vit.load_pretrained('ViT-Ti/16', "
+        f"num_classes={len(metrics['class_names'])})"
     )
 
 
