@@ -275,6 +275,20 @@ def test_attention_pooling_at_the_top_level(tmp_path):
     assert equal_weights(model, again)
 
 
+def test_numbered_convolutions_of_bit(tmp_path):
+    model, again = randomized(MODELS["resnet"]()), MODELS["resnet"]()
+    keras_vit.save_weights(model, tmp_path / "first.npz")
+    with files.open_tensors(tmp_path / "first.npz") as file:
+        tensors = {name: file.read(name) for name in file.specs}
+    numbered = {
+        name.replace("standardized_conv2d", f"standardized_conv2d_{i}"): tensors[name]
+        for i, name in enumerate(tensors)
+    }
+    files.write_npz(tmp_path / "other.npz", numbered)
+    assert keras_vit.load_weights(again, tmp_path / "other.npz").source == "bit"
+    assert equal_weights(model, again)
+
+
 # --- KerasHub itself ------------------------------------------------------------------------------
 def test_what_kerashub_wrote_is_read(tmp_path):
     """The names of a real KerasHub file, listed by `h5py`: a classifier of two blocks."""

@@ -14,7 +14,6 @@ from keras_vit.checkpoints.rules import (
     Place,
     Rule,
     Table,
-    as_they_are,
 )
 
 BLOCK = "Transformer/encoderblock_{i}/"
@@ -126,6 +125,15 @@ VIT = Table(
     suffix=".npz",
 )
 
+
+def _bit_canonical(specs):
+    """Some files number the convolutions of the whole model."""
+    return {
+        re.sub(r"/standardized_conv2d_\d+/", "/standardized_conv2d/", name): Place(name)
+        for name in specs
+    }
+
+
 BIT_UNIT = "resnet/block{s}/unit{u:02d}/"
 BIT = Table(
     source="bit",
@@ -159,7 +167,7 @@ BIT = Table(
         Rule("head/kernel", ("resnet/head/conv2d/kernel",), POINTWISE),
         Rule("head/bias", ("resnet/head/conv2d/bias",)),
     ),
-    signature=r"resnet/root_block/standardized_conv2d/kernel",
-    canonical=as_they_are,
+    signature=r"resnet/root_block/standardized_conv2d(_\d+)?/kernel",
+    canonical=_bit_canonical,
     suffix=".npz",
 )
