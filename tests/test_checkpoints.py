@@ -340,6 +340,26 @@ def test_load_pretrained_as_it_is_and_without_a_head(tmp_path, capsys):
     assert not capsys.readouterr().out
 
 
+def test_heads_that_no_file_tells_are_asked_for(tmp_path):
+    model = randomized(tiny(hidden_dim=96, mlp_dim=160, num_heads=4))
+    keras_vit.save_weights(model, tmp_path / "a.safetensors", "timm")
+    with pytest.raises(ValueError, match="heads must be known.*hidden_dim=96.*give num_heads="):
+        keras_vit.load_pretrained(tmp_path / "a.safetensors")
+    again = keras_vit.load_pretrained(tmp_path / "a.safetensors", num_heads=4, verbose=False)
+    assert again.num_heads == 4 and equal_weights(model, again)
+
+
+def test_an_image_size_that_is_told_need_not_be_a_square(tmp_path):
+    model = randomized(tiny(image_size=(32, 96)))
+    keras_vit.save_weights(model, tmp_path / "model.safetensors", "huggingface")
+    with pytest.raises(
+        ValueError, match="must be those of a square of patches.*tokens=13"
+    ):  # 2 x 6 + 1
+        checkpoints.describe(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"image_size": [32, 96]}))
+    assert equal_weights(model, keras_vit.load_pretrained(tmp_path, verbose=False))
+
+
 def test_hugging_face_files_beside_the_weights_are_read(tmp_path):
     keras_vit.save_weights(randomized(tiny()), tmp_path / "model.safetensors", "huggingface")
     config = {"num_attention_heads": 6, "layer_norm_eps": 1e-5, "hidden_act": "gelu_new"}

@@ -1,25 +1,16 @@
 """Reads the shape of a model from a file of its weights: the arguments of `ViT` or `ResNet`."""
 
-import math
 import os
 import re
 from typing import NamedTuple
 
-from keras_vit import arguments
-from keras_vit.checkpoints import files, rules, tables
+from keras_vit import arguments, resnet
+from keras_vit.checkpoints import files, matching, published, rules, tables
 from keras_vit.checkpoints.matching import POSITIONS
 from keras_vit.variants import SIZES
 
-TORCH_LAYOUTS = (
-    rules.TORCH_CONV,
-    rules.TORCH_DENSE,
-    rules.TORCH_HALF,
-    rules.TORCH_PATCH,
-    rules.TORCH_POINTWISE,
-)
 TANH = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
 MINUS_ONE_TO_ONE = (127.5, 127.5)
-IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # DeiT's, and timm's default
 RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 
 
@@ -27,7 +18,8 @@ class Description(NamedTuple):
     """What a file is: `kind` is "ViT" or "ResNet", `arguments` builds it.
 
     `preprocessing` says how its publisher resized pictures, where files beside it tell:
-    {"resize": ..., "resampling": ...}. `assumed` names what no file told.
+    {"resize": ..., "resampling": ...}. `assumed` names what no file told. The arguments'
+    `num_heads` is None where neither tensors nor files tell it.
     """
 
     source: str
@@ -72,16 +64,10 @@ def _shapes(table, specs):
     for name, place in table.canonical(specs).items():
         found = rules.path_of(table, name)
         if found and found[1] == 0:
-            shape = specs[place.name].shape
-            shape = shape if place.slice is None else shape[1:]
             rule, _ = rules.rule_of(table, found[0])
-            shapes[found[0]] = _flax_order(shape) if rule.layout in TORCH_LAYOUTS else shape
+            shape = matching.spec_at(specs, place).shape
+            shapes[found[0]] = rules.flax_order(rule.layout, shape)
     return shapes
-
-
-def _flax_order(shape):
-    """(out, in, height, width) as (height, width, in, out), (out, in) as (in, out)."""
-    return (*shape[2:], *shape[1::-1])
 
 
 def _describe_vit(path, table, shapes):
@@ -91,8 +77,10 @@ def _describe_vit(path, table, shapes):
     *patch, channels, _ = _shape(path, shapes, "patch_encoder/projection/kernel")
     units = _units(shapes) if "root/conv/kernel" in shapes else None
     if units is not None:
-        step = 4 * 2 ** max(len(units) - 1, 0)
-        patch, channels = [side * step for side in patch], shapes["root/conv/kernel"][2]
+        patch, channels = (
+            [side * resnet.step(units) for side in patch],
+            shapes["root/conv/kernel"][2],
+        )
     pooling = _pooling(table, shapes)
     told, preprocessing = _told(table, beside)
     found = {
@@ -110,16 +98,11 @@ def _describe_vit(path, table, shapes):
         **_head(shapes),
         "approximate": table.source == "google",
         "epsilon": 1e-12 if table.source == "huggingface" else 1e-6,
-        "normalize": IMAGENET if table.kinds == ("distilled ViT",) else MINUS_ONE_TO_ONE,
+        "normalize": published.IMAGENET if table.kinds == ("distilled ViT",) else MINUS_ONE_TO_ONE,
         **told,
     }
-    found.setdefault("image_size", _image_size(path, shapes, pooling, patch))
-    if found["num_heads"] is None:
-        arguments.refuse(
-            "the number of attention heads must be known",
-            {"path": str(path), "hidden_dim": hidden_dim},
-            "Put config.json beside the file, or give num_heads=.",
-        )
+    if "image_size" not in found:
+        found["image_size"] = _image_size(path, shapes, pooling, patch)
     assumed = () if table.source in ("google", "kerashub") else tuple(
         name for name in ("normalize", "epsilon") if name not in told
     )  # fmt: skip
@@ -178,10 +161,9 @@ def _heads(shapes, hidden_dim, mlp_dim):
 def _image_size(path, shapes, pooling, patch):
     """The picture whose patches fill the table of positions, a square one."""
     tokens = _shape(path, shapes, POSITIONS)[-2]
-    for before in {"token": (1, 0), "distilled": (2,)}.get(pooling, (0,)):
-        side = math.isqrt(max(tokens - before, 0))
-        if side and side * side == tokens - before:
-            return tuple(side * length for length in patch)
+    grid = matching.grid_of(tokens, pooling)
+    if grid:
+        return tuple(count * side for count, side in zip(grid[1:], patch, strict=True))
     received = {"path": str(path), "tokens": tokens}
     advice = (
         "Build the model with keras_vit.ViT(...), then load_weights(..., grid=(rows, columns))."
@@ -205,11 +187,11 @@ def _told(table, beside):
     """What those files say: (arguments, preprocessing)."""
     config, pictures = beside["config.json"], beside["preprocessor_config.json"]
     if table.source == "timm":
-        published = config.get("pretrained_cfg", config)
-        return _pixels(published.get("mean"), published.get("std"), 255), {
-            key: published[ours]
-            for key, ours in (("resize", "input_size"), ("resampling", "interpolation"))
-            if ours in published
+        told = config.get("pretrained_cfg", config)
+        return _pixels(told.get("mean"), told.get("std"), 255), {
+            ours: told[theirs]
+            for ours, theirs in (("resize", "input_size"), ("resampling", "interpolation"))
+            if theirs in told
         }
     if table.source != "huggingface":
         return {}, {}

@@ -152,7 +152,7 @@ def _resize(arrays, plan, model, method, grid):
         return None
     array = arrays[found[0]]
     table = np.asarray(array, "float32").reshape(1, *array.shape[-2:])
-    before, *old = matching.grid_of(model, table.shape[1], grid)
+    before, *old = matching.grid_of(table.shape[1], model.pooling, grid, matching.model_grid(model))
     missing = CLASS_TOKENS[model.pooling] - before
     if missing:  # big_vision's class token has its position in it already
         table = np.pad(table, ((0, 0), (missing, 0), (0, 0)))

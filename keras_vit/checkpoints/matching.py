@@ -50,7 +50,7 @@ def match(table, model, specs, skip=(), grid=None):
         if _is_left_out(table, model, name, skip):
             plan.ignored.append(places[name].name)
         else:
-            words = str(_spec(specs, places[name]).shape)
+            words = str(spec_at(specs, places[name]).shape)
             plan.problems.append(Problem("unexpected", places[name].name, words))
     plan.fresh.extend(weight.path for weight in model.weights if layer_of(weight.path) in skip)
     return plan
@@ -81,16 +81,16 @@ def dimensions(model):
     return rules.Dimensions(model.get_layer("patches").patch_size, model.num_heads)
 
 
-def grid_of(model, tokens, grid=None):
+def grid_of(tokens, pooling, grid=None, own=None):
     """Returns (class tokens, rows, columns) of a table of positions; None if it is no grid.
 
-    It is that of a square of patches, or of the model's own, or as many as `grid` says. big_vision
-    leaves the class token out.
+    It is `grid` where that is given; else a square of patches, or the model's `own` grid.
+    big_vision leaves the class token out.
     """
-    for before in dict.fromkeys((CLASS_TOKENS[model.pooling], 0)):
+    for before in dict.fromkeys((CLASS_TOKENS[pooling], 0)):
         patches = tokens - before
         side = math.isqrt(max(patches, 0))
-        for rows, columns in [grid] if grid else [(side, side), model_grid(model)]:
+        for rows, columns in filter(None, [grid] if grid else [(side, side), own]):
             if patches > 0 and rows * columns == patches:
                 return before, rows, columns
     return None
@@ -132,7 +132,7 @@ def _problem(model, part, name, places, specs, grid):
     """Returns why this part of a weight cannot be read, or None."""
     if name not in places:
         return Problem("missing", name, f"{part.shape}, for {part.ours}")
-    spec, stored = _spec(specs, places[name]), places[name].name
+    spec, stored = spec_at(specs, places[name]), places[name].name
     if spec.dtype not in FLOATS:
         words = f"{spec.dtype}; float32 was expected, {part.ours}"
         return Problem("wrongly typed", stored, words)
@@ -149,7 +149,7 @@ def _problem_of_positions(model, part, stored, shape, grid):
     if shape[-1:] != part.shape[-1:] or len(_squeezed(shape)) != 2:
         words = f"{shape}; {part.shape} or another number of tokens was expected, {part.ours}"
         return Problem("misshapen", stored, words)
-    if grid_of(model, shape[-2], grid) is None:
+    if grid_of(shape[-2], model.pooling, grid, model_grid(model)) is None:
         words = f"tokens are not grid={grid}" if grid else "tokens are no square of patches"
         words = f"{shape}: {shape[-2]} {words}; give grid=(rows, columns), {part.ours}"
         return Problem("misshapen", stored, words)
@@ -167,8 +167,8 @@ def _is_left_out(table, model, name, skip):
     return any(re.fullmatch(pattern, name) for pattern in table.ignored)
 
 
-def _spec(specs, place):
-    """The spec of a tensor, or of the slice of it that belongs to one block."""
+def spec_at(specs, place):
+    """Returns the spec of a tensor, or of the slice of it that belongs to one block."""
     spec = specs[place.name]
     return spec if place.slice is None else spec._replace(shape=spec.shape[1:])
 

@@ -2,7 +2,7 @@
 
 import os
 
-from keras_vit import resnet, vit
+from keras_vit import arguments, resnet, vit
 from keras_vit.checkpoints import catalogue, download
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.loading import load_weights
@@ -47,6 +47,10 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
     if skip and "representation_size" not in overrides:
         found.pop("representation_size", None)
     wanted = {"name": vit.graph_name(os.path.basename(str(name))), **found, **overrides}
+    if wanted.get("num_heads", 1) is None:
+        advice = "Put config.json beside the file, or give num_heads=."
+        received = {"name": str(name), "hidden_dim": wanted["hidden_dim"]}
+        arguments.refuse("the number of attention heads must be known", received, advice)
     model = KINDS[description.kind](**wanted)
     report = load_weights(model, path, skip=skip, method=method)
     if verbose:

@@ -60,6 +60,14 @@ TORCH_POINTWISE = Layout(
 TORCH_HALF = Layout(lambda ours, _: 2 * ours.T, lambda theirs, _: theirs.T / 2)
 
 
+TORCH = (TORCH_DENSE, TORCH_CONV, TORCH_PATCH, TORCH_POINTWISE, TORCH_HALF)
+
+
+def flax_order(layout, shape):
+    """Returns the shape of a file's tensor as (height, width, in, out) or (in, out)."""
+    return (*shape[2:], *shape[1::-1]) if layout in TORCH else shape
+
+
 class Rule(NamedTuple):
     """One line of a table.
 
