@@ -243,7 +243,7 @@ def test_load_names_what_is_missing(run, tmp_path):
 
 @pytest.mark.slow
 def test_digits_reach_97_5_percent(tmp_path):
-    """On average: sums on several cores have no fixed order, a run repeats to half a percent."""
+    """On average: the same seed moves by almost a percent from one processor to another."""
     runs = [training.train(seed=seed, out=tmp_path / str(seed)).metrics for seed in range(3)]
     assert np.mean([metrics["test_accuracy"] for metrics in runs]) >= 0.975
     assert all(metrics["test_pictures"] == 359 for metrics in runs)
