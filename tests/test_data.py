@@ -58,8 +58,9 @@ def test_split_refuses_a_class_of_one():
 
 def test_batches_show_every_picture_once_an_epoch_in_a_new_order():
     batches = data.Batches(np.zeros((7, 2, 2, 1)), np.arange(7), batch_size=3, seed=5)
+    batches.on_epoch_begin()
     first = np.concatenate([labels for _, labels in batches])
-    batches.on_epoch_end()
+    batches.on_epoch_begin()
     second = np.concatenate([labels for _, labels in batches])
     assert sorted(first[:7]) == sorted(second[:7]) == list(range(7))
     assert first[7:].tolist() == first[:2].tolist()  # they fill the last batch
@@ -133,8 +134,8 @@ def test_batches_vary_the_same_picture_anew_but_reproducibly():
     def epochs():
         batches = data.Batches(image, np.zeros(1), 1, augmentation=data.Augmentation(shift=0.2))
         for _ in range(2):
+            batches.on_epoch_begin()
             yield batches[0][0]
-            batches.on_epoch_end()
 
     (first, second), again = epochs(), list(epochs())
     assert not np.array_equal(first, second)

@@ -16,7 +16,7 @@ PACKAGE = pathlib.Path(keras_vit.__file__).parent
 ORDER = [
     "version", "arguments", "backend", "variants", "positions", "layers", "pooling",
     "convolutions", "model", "resnet", "vit", "checkpoints", "data", "training", "benchmark",
-    "cli", "__main__",
+    "commands", "cli", "__main__",
 ]  # fmt: skip
 
 

@@ -8,12 +8,14 @@ from keras_vit.data.augmentation import Augmentation, augment
 from keras_vit.data.digits import digits, read_digit
 from keras_vit.data.folders import folder, scan
 from keras_vit.data.images import read
+from keras_vit.data.position import Position
 from keras_vit.data.splits import Batches, Dataset, split
 
 __all__ = [
     "Augmentation",
     "Batches",
     "Dataset",
+    "Position",
     "augment",
     "digits",
     "folder",

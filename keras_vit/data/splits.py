@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_vit import arguments
 from keras_vit.data.augmentation import augment
+from keras_vit.data.position import Position
 
 
 class Dataset(NamedTuple):
@@ -86,27 +87,23 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(self, images, labels, batch_size, seed=0, augmentation=None):
         super().__init__()
-        self.images, self.labels = images, labels
-        self.batch_size, self.seed = min(batch_size, len(images)), seed
-        self.augmentation = augmentation
-        self._start(epoch=0)
+        self.images, self.labels, self.augmentation = images, labels, augmentation
+        changes = augmentation._asdict() if augmentation is not None else None
+        self.position = Position(labels, batch_size, seed, settings={"augmentation": changes})
+        self.epoch, self.first = 0, 0
 
     def __len__(self):
-        return -(-len(self.images) // self.batch_size)
+        return self.position.steps_per_epoch - self.first
 
     def __getitem__(self, index):
-        chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        step = self.first + index
+        chosen = self.position.indices(self.epoch, step)
         images = self.images[chosen]
         if self.augmentation is not None:
-            rng = np.random.default_rng([self.seed, self.epoch, index])
+            rng = np.random.default_rng([self.position.seed, self.epoch, step])
             images = augment(images, self.augmentation, rng)
         return images, self.labels[chosen]
 
-    def on_epoch_end(self):
-        """Draws the order of the next epoch."""
-        self._start(self.epoch + 1)
-
-    def _start(self, epoch):
-        self.epoch = epoch
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
-        self.order = np.resize(order, len(self) * self.batch_size)  # begins again at its end
+    def on_epoch_begin(self):
+        """Goes where `position` stands: Keras calls it at the start of every epoch."""
+        self.epoch, self.first = self.position.begin()

@@ -1,0 +1,88 @@
+"""`keras-vit variants`, `weights` and `convert`: what there is by name, and its files."""
+
+import os
+
+from keras_vit import checkpoints
+from keras_vit.commands.parts import command
+from keras_vit.variants import BiT, variants
+
+
+def add(commands):
+    """Adds the commands."""
+    _add_variants(commands)
+    _add_weights(commands)
+    _add_convert(commands)
+
+
+def _add_variants(commands):
+    command(
+        commands,
+        "variants",
+        _variants,
+        "list the models by name",
+        "Lists every named model; parameters count 224 x 224 pixels and 1,000 classes.",
+    )
+
+
+def _add_weights(commands):
+    command(
+        commands,
+        "weights",
+        _weights,
+        "list the published weights by name",
+        "Lists the catalogue of published weights: names for `keras_vit.load_pretrained` and "
+        "`keras-vit convert`. Nothing is downloaded.",
+    )
+
+
+def _add_convert(commands):
+    parser = command(
+        commands,
+        "convert",
+        _convert,
+        "write weights under the names of another library",
+        "Reads published weights and writes them as another library would: .npz for Google's code, "
+        ".safetensors for timm or Hugging Face, .weights.h5 for KerasHub.",
+    )
+    parser.add_argument(
+        "source_file", metavar="IN", help="file of weights, or a name of `keras-vit weights`"
+    )
+    parser.add_argument("target_file", metavar="OUT", help="file to write; it must not exist yet")
+    parser.add_argument(
+        "--to",
+        metavar="SOURCE",
+        help="google, bit, timm, huggingface or kerashub; default: google for .npz (bit for a "
+        "ResNet), timm for .safetensors, kerashub for .weights.h5",
+    )
+
+
+def _variants(options):
+    columns = ("name", "layers", "D", "MLP", "heads", "ResNet units", "parameters")
+    print(_row(*columns))
+    for name, v in variants().items():
+        if isinstance(v, BiT):
+            print(_row(name, "", "", "", "", _units(v.units), f"{v.parameters:,}"))
+        else:
+            sizes = (v.num_layers, v.hidden_dim, v.mlp_dim, v.num_heads)
+            print(_row(name, *sizes, _units(v.resnet_units), f"{v.parameters:,}"))
+
+
+def _weights(options):
+    print(checkpoints.catalogue.listing())
+
+
+def _convert(options):
+    if os.path.exists(options.target_file):
+        raise ValueError(f"OUT must not exist yet. Received: {options.target_file!r}. Remove it.")
+    model = checkpoints.load_pretrained(options.source_file)
+    checkpoints.save_weights(model, options.target_file, options.to)
+    print(f"Written: {options.target_file}, {model.count_params():,} parameters.")
+
+
+def _row(name, layers, dim, mlp, heads, units, parameters):
+    return f"{name:<13}{layers:>7}{dim:>6}{mlp:>7}{heads:>7}{units:>15}{parameters:>15}"
+
+
+def _units(units):
+    """The units of a ResNet's stages; a hybrid without stages has its root alone."""
+    return "" if units is None else " ".join(map(str, units)) or "root alone"
