@@ -6,12 +6,23 @@ written to JSON reads the same as one that was typed.
 
 import math
 import numbers
+import sys
+import warnings
+
+INSIDE = ("keras_vit", "keras", "contextlib")  # a warning points to the line that called these
 
 
 def positive_integer(name, value, advice=""):
     """Returns `value` as an `int`, or raises `ValueError` unless it is 1 or more."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         refuse(f"`{name}` must be an integer of 1 or more", {name: value}, advice)
+    return int(value)
+
+
+def natural_number(name, value, advice=""):
+    """Returns `value` as an `int`, or raises `ValueError` unless it is 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
+        refuse(f"`{name}` must be an integer of 0 or more", {name: value}, advice)
     return int(value)
 
 
@@ -179,6 +190,8 @@ def images(shape, expected):
     height, width, channels = wanted
     if len(shape) == 3 and shape[-1] == channels:
         advice = "A single picture needs a batch axis: model(image[None])."
+    elif len(shape) == 4 and shape[1:] == (channels, height, width):
+        advice = "Channels come last here: np.moveaxis(images, 1, -1)."
     elif len(shape) == 4 and shape[-1] != channels:
         advice = f"Convert the pictures to {channels} channels, or build it with num_channels="
         advice += f"{shape[-1]}."
@@ -242,6 +255,14 @@ def refuse(expected, received, advice=""):
     """Raises `ValueError` in the words that all messages of the package share."""
     values = ", ".join(f"{name}={value!r}" for name, value in received.items())
     raise ValueError(f"{expected[0].upper()}{expected[1:]}. Received: {values}. {advice}".rstrip())
+
+
+def warn(message):
+    """Warns of what may be meant but seldom is, at the caller's line outside of the package."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in INSIDE:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def _is_real(value):

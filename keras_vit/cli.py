@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from keras_vit.commands import predict, train, weights
+from keras_vit.commands import check_data, evaluate, fewshot, predict, train, weights
 from keras_vit.version import __version__
 
 USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
@@ -27,7 +27,7 @@ def main(arguments=None):
     try:
         code = options.run(options)
     except KeyboardInterrupt:
-        print("keras-vit: stopped; nothing more was written.", file=sys.stderr)
+        print("keras-vit: stopped.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # `keras-vit variants | head`: the reader has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -49,7 +49,7 @@ def parser():
     )
     root.add_argument("--version", action="version", version=f"keras-vit {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND")
-    for module in (train, predict, weights):
+    for module in (train, predict, evaluate, fewshot, check_data, weights):
         module.add(commands)
     return root
 

@@ -1,14 +1,20 @@
 """What every model here shares: pixels in at one end, logits out at the other."""
 
+import functools
+
 import keras
 import numpy as np
 from keras import initializers, layers
 
 from keras_vit import arguments
+from keras_vit.guards import guarded, keeping_weights
 
 
 class PictureModel(keras.Model):
     """A functional model of pictures that keeps the arguments it was made with.
+
+    Pictures and labels are checked before `fit`, `evaluate` and `predict` begin, and a call that
+    fails leaves the weights of the last finished step (see `keras_vit.guards`).
 
     Args:
         images: the graph's input.
@@ -28,6 +34,36 @@ class PictureModel(keras.Model):
         if hasattr(images, "shape"):
             arguments.images(images.shape, self.input_shape)
         return super().__call__(images, *args, **kwargs)
+
+    @functools.wraps(keras.Model.fit)
+    def fit(self, *args, **kwargs):
+        with guarded(self, "fit", args, kwargs) as given:
+            return super().fit(**given)
+
+    @functools.wraps(keras.Model.evaluate)
+    def evaluate(self, *args, **kwargs):
+        with guarded(self, "evaluate", args, kwargs) as given:
+            return super().evaluate(**given)
+
+    @functools.wraps(keras.Model.predict)
+    def predict(self, *args, **kwargs):
+        with guarded(self, "predict", args, kwargs) as given:
+            return super().predict(**given)
+
+    @functools.wraps(keras.Model.train_on_batch)
+    def train_on_batch(self, *args, **kwargs):
+        with keeping_weights(self):
+            return super().train_on_batch(*args, **kwargs)
+
+    @functools.wraps(keras.Model.test_on_batch)
+    def test_on_batch(self, *args, **kwargs):
+        with keeping_weights(self):
+            return super().test_on_batch(*args, **kwargs)
+
+    @functools.wraps(keras.Model.predict_on_batch)
+    def predict_on_batch(self, *args, **kwargs):
+        with keeping_weights(self):
+            return super().predict_on_batch(*args, **kwargs)
 
     def get_config(self):
         config = super().get_config()  # name, trainable, dtype

@@ -58,6 +58,18 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
     return model
 
 
+def image_size(name, cache_dir=None):
+    """Returns the resolution, (height, width), that published weights were trained for last.
+
+    Args:
+        name: as in `load_pretrained`.
+        cache_dir: likewise.
+    """
+    entry, path = _find(name, cache_dir)
+    known = (entry and entry.image_size) or describe(path).arguments.get("image_size") or 224
+    return arguments.height_width("image_size", known)
+
+
 def _find(name, cache_dir):
     """Returns (entry of the catalogue or None, path)."""
     if os.path.exists(name) or str(name).endswith((".npz", ".safetensors", ".h5", ".json")):

@@ -1,33 +1,203 @@
-"""Random variations of training pictures, in NumPy: alike on every backend."""
+"""How training pictures are varied: settings as data, with the sets that papers name."""
 
+import difflib
+import math
+import numbers
 from typing import NamedTuple
 
 import numpy as np
 
+from keras_vit import arguments
+
 
 class Augmentation(NamedTuple):
-    """How far a training picture may be turned, zoomed and moved, each at random.
+    """How a training picture is varied, each time at random. Nothing is varied by default.
 
-    `rotation` is in degrees to either side, `zoom` and `shift` are shares of the side: 0.1 zooms
-    height and width by up to a tenth, `flip` mirrors half of the pictures left to right.
+    `keras_vit.data.prepare.train` applies the fields to one picture in the order of this table,
+    `keras_vit.data.mixing.mix` applies the last two to a batch.
+
+    | field | meaning |
+    |---|---|
+    | `crop` | (smallest, largest) share of the area that is cut out (Inception crop), or None |
+    | `flip` | whether half of the pictures are mirrored left to right |
+    | `pad` | share of the side by which the picture moves at most, in whole pixels, grey enters |
+    | `rotation`, `zoom`, `shift` | degrees; shares of the side: 0.1 zooms or moves by a tenth |
+    | `randaugment` | (operations per picture, magnitude on a scale of 10), or None |
+    | `randaugment_style` | "tensorflow" (official code) or "increasing" (timm, DeiT) |
+    | `jitter` | brightness, contrast and colour change by factors from 1 - jitter to 1 + jitter |
+    | `erasing` | probability that a rectangle becomes noise |
+    | `interpolation` | "bilinear" or "bicubic", of crop and resize |
+    | `mixup`, `cutmix` | alpha of their Beta(alpha, alpha) distribution, or 0 |
+
+    Example:
+    >>> keras_vit.data.Augmentation(rotation=10, flip=True).mixes
+    False
     """
 
     rotation: float = 0.0
     zoom: float = 0.0
     shift: float = 0.0
     flip: bool = False
+    crop: tuple | None = None
+    pad: float = 0.0
+    randaugment: tuple | None = None
+    randaugment_style: str = "tensorflow"
+    jitter: float = 0.0
+    erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    interpolation: str = "bilinear"
+
+    @property
+    def mixes(self):
+        """Whether pictures of a batch are mixed, which makes their labels shares of classes."""
+        return self.mixup > 0 or self.cutmix > 0
+
+
+# What the official code does for the paper's models: area of 5 to 100 percent, mirrored or not.
+INCEPTION = Augmentation(crop=(0.05, 1.0), flip=True)
+
+
+def _augreg(magnitude, mixup=0.0):
+    return INCEPTION._replace(randaugment=(2, magnitude), mixup=mixup)
+
+
+AUGMENTATIONS = {
+    "none": Augmentation(),
+    "flip": Augmentation(flip=True),
+    # For models of a minute on few pictures.
+    "small": Augmentation(rotation=10, zoom=0.2, shift=0.1, flip=True),
+    # He et al., "Deep Residual Learning" (arXiv:1512.03385), 4.2: 4 of 32 pixels to each side.
+    "cifar": Augmentation(pad=4 / 32, flip=True),
+    # Dosovitskiy et al. (arXiv:2010.11929), official code; also the level "none" of AugReg.
+    "inception": INCEPTION,
+    # Steiner et al., "How to train your ViT?" (AugReg, arXiv:2106.10270), 3.3.
+    "light1": _augreg(0),
+    "light2": _augreg(10, mixup=0.2),
+    "medium1": _augreg(15, mixup=0.2),
+    "medium2": _augreg(15, mixup=0.5),
+    "strong1": _augreg(20, mixup=0.5),
+    "strong2": _augreg(20, mixup=0.8),
+    # Touvron et al., "DeiT" (arXiv:2012.12877), table 9. Its colour jitter of 0.4 is absent: the
+    # authors' code leaves it out where RandAugment is on.
+    "deit": Augmentation(
+        crop=(0.08, 1.0),
+        flip=True,
+        randaugment=(2, 9),
+        randaugment_style="increasing",
+        erasing=0.25,
+        mixup=0.8,
+        cutmix=1.0,
+        interpolation="bicubic",
+    ),
+}
+
+
+def augmentation_of(value):
+    """Returns the `Augmentation` that a name or another value stands for, every field checked.
+
+    Args:
+        value: a name in `AUGMENTATIONS`, an `Augmentation`, or None for pictures as they are.
+
+    Returns:
+        An `Augmentation` of plain Python numbers.
+
+    Raises:
+        ValueError: there is no such name, or a field is outside its range.
+
+    Example:
+    >>> keras_vit.data.augmentation.augmentation_of("strong1").randaugment
+    (2, 20)
+    """
+    if isinstance(value, Augmentation):
+        return Augmentation(**arguments.checked(CHECKS, value._asdict()))
+    if value is None:
+        return Augmentation()
+    if isinstance(value, str) and value in AUGMENTATIONS:
+        return AUGMENTATIONS[value]
+    near = difflib.get_close_matches(str(value), AUGMENTATIONS, n=1, cutoff=0.5)
+    advice = f"Did you mean {near[0]!r}? " if near else ""
+    advice += f"Names are {', '.join(AUGMENTATIONS)}."
+    expected = "`augmentation` must be a name, an `Augmentation` or None"
+    return arguments.refuse(expected, {"augmentation": value}, advice)
+
+
+def _between(smallest, largest):
+    """Returns a check that a number lies in a range, its limits included."""
+
+    def check(name, value):
+        is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if not is_real or not smallest <= value <= largest or math.isinf(value):
+            want = f"`{name}` must be a finite number from {smallest} to {largest}"
+            arguments.refuse(want, {name: value}, f"{name}=0 turns it off.")
+        return float(value)
+
+    return check
+
+
+def _crop(name, value):
+    if value is None:
+        return None
+    advice = f"The paper's is {name}=(0.05, 1.0), {name}=None turns it off."
+    if not (_is_pair(value) and all(map(_is_share, value)) and value[0] <= value[1]):
+        want = f"`{name}` must be (smallest, largest) share of the area, above 0 and up to 1"
+        arguments.refuse(want, {name: value}, advice)
+    return tuple(map(float, value))
+
+
+def _randaugment(name, value):
+    if value is None:
+        return None
+    advice = f"A usual choice is {name}=(2, 10), {name}=None turns it off."
+    if not _is_pair(value):
+        want = f"`{name}` must be two numbers, (operations per picture, magnitude)"
+        arguments.refuse(want, {name: value}, advice)
+    layers = arguments.positive_integer(f"operations of {name}", value[0], advice)
+    magnitude = _between(0, 30)(f"magnitude of {name}", value[1])
+    return layers, int(magnitude) if magnitude.is_integer() else magnitude
+
+
+def _is_pair(value):
+    return isinstance(value, (tuple, list)) and len(value) == 2
+
+
+def _is_share(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 < value <= 1
+
+
+CHECKS = {
+    "rotation": _between(0, 180),
+    "zoom": _between(0, 0.9),
+    "shift": _between(0, 1),
+    "flip": arguments.boolean,
+    "crop": _crop,
+    "pad": _between(0, 1),
+    "randaugment": _randaugment,
+    "randaugment_style": arguments.one_of("tensorflow", "increasing"),
+    "jitter": _between(0, 1),
+    "erasing": _between(0, 1),
+    "mixup": _between(0, math.inf),
+    "cutmix": _between(0, math.inf),
+    "interpolation": arguments.one_of("bilinear", "bicubic"),
+}
 
 
 def augment(images, augmentation, rng):
-    """Returns a random variation of every picture.
+    """Returns a random variation of every picture: turned, zoomed, moved and mirrored, no more.
+
+    This is the quick way for small pictures in one array; `keras_vit.data.prepare.train` knows
+    the other fields.
 
     Args:
         images: uint8, (pictures, height, width, channels).
-        augmentation: an `Augmentation`.
+        augmentation: an `Augmentation` of rotation, zoom, shift and flip.
         rng: a NumPy random generator; the same one gives the same pictures.
 
     Returns:
         uint8, of the same shape. What enters at an edge repeats the edge.
+
+    Raises:
+        ValueError: the augmentation has other fields than these four.
 
     Example:
     >>> images = np.zeros((2, 8, 8, 1), "uint8")
@@ -35,6 +205,7 @@ def augment(images, augmentation, rng):
     >>> keras_vit.data.augment(images, changes, np.random.default_rng(0)).shape
     (2, 8, 8, 1)
     """
+    _refuse_others(augmentation)
     number, height, width, _ = images.shape
     angle = np.deg2rad(augmentation.rotation) * rng.uniform(-1, 1, number)
     zoom = 1 + augmentation.zoom * rng.uniform(-1, 1, (2, number))
@@ -43,6 +214,15 @@ def augment(images, augmentation, rng):
     cosine, sine = np.cos(angle), np.sin(angle)
     matrices = np.array([[cosine, -sine * mirror], [sine, cosine * mirror]]) * zoom[:, None]
     return resample(images, matrices.transpose(2, 0, 1), shift)
+
+
+def _refuse_others(augmentation):
+    """An array of pictures would silently miss what only `prepare.train` and `mix` do."""
+    fields = zip(augmentation._fields, augmentation, Augmentation(), strict=True)
+    others = {name: value for name, value, default in list(fields)[4:] if value != default}
+    if others:
+        expected = "pictures in an array can be varied by rotation, zoom, shift and flip only"
+        arguments.refuse(expected, others, "Use keras_vit.data.load, or leave these fields out.")
 
 
 def resample(images, matrices, shifts):

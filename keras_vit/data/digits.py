@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_vit.data import images
+from keras_vit.data.sources import ArraySource, Parts
 from keras_vit.data.splits import Dataset, split
 
 NAMES = tuple("0123456789")
@@ -31,6 +32,14 @@ def digits(seed=0):
     pixels, labels = _all_digits()
     train, test = split(labels, seed)
     return Dataset("digits", NAMES, pixels[train], labels[train], pixels[test], labels[test])
+
+
+def digit_parts(seed=0):
+    """Returns the `Parts` of `digits`: training and test, no validation."""
+    data = digits(seed)
+    train = ArraySource(data.train_images, data.train_labels)
+    test = ArraySource(data.test_images, data.test_labels)
+    return Parts("digits", NAMES, train, None, test)
 
 
 def read_digit(path, invert=False):

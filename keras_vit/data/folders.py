@@ -1,5 +1,6 @@
 """A folder of class folders with pictures in them, as most people keep theirs."""
 
+import os
 import pathlib
 from typing import NamedTuple
 
@@ -7,7 +8,18 @@ import numpy as np
 
 from keras_vit import arguments
 from keras_vit.data import images
+from keras_vit.data.sources import FileSource, Parts
 from keras_vit.data.splits import Dataset, split
+
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+    "testing": "test",
+}
 
 
 class Listing(NamedTuple):
@@ -22,8 +34,9 @@ class Listing(NamedTuple):
 def scan(path):
     """Lists the pictures of a folder of class folders without opening them.
 
-    Every folder in `path` is a class, every JPEG or PNG file in it (at any depth) one of its
-    pictures. Hidden files, whose names begin with a dot, are passed over.
+    Every folder in `path` is a class, every picture file in it (at any depth, told by the ends of
+    names in `images.SUFFIXES`) one of its pictures. Hidden files, whose names begin with a dot,
+    are passed over.
 
     Args:
         path: such as `pictures/` with `pictures/cat/1.jpg`, `pictures/dog/2.png`, ...
@@ -43,7 +56,7 @@ def scan(path):
             f"{'a file' if path.exists() else 'not there'}. Give a folder such as pictures/ with "
             "pictures/cat/1.jpg and pictures/dog/2.jpg."
         )
-    folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and _is_shown(entry.name))
+    folders = _visible_folders(path)
     found = [_visible_files(folder) for folder in folders]
     files = [[file for file in group if _is_picture(file)] for group in found]
     others = [file for group in found for file in group if not _is_picture(file)]
@@ -52,6 +65,69 @@ def scan(path):
     labels = np.repeat(np.arange(len(files)), [len(group) for group in files]).astype("int32")
     names = tuple(folder.name for folder in folders)
     return Listing(names, tuple(sum(files, [])), labels, tuple(sorted(others)))
+
+
+def find_splits(path):
+    """Finds the parts into which a folder is divided already.
+
+    Args:
+        path: such as `pictures/` with `pictures/train/cat/1.jpg` and `pictures/test/dog/2.jpg`.
+
+    Returns:
+        {"train": folder, "validation": folder, "test": folder}, those that are there; {} where
+        the folders in `path` are classes.
+
+    Raises:
+        ValueError: some folders are parts and others are not, or a part is there twice.
+
+    Example:
+    >>> keras_vit.data.folders.find_splits("cifar10/")  # doctest: +SKIP
+    {'train': PosixPath('cifar10/train'), 'test': PosixPath('cifar10/test')}
+    """
+    folders = _visible_folders(pathlib.Path(path))
+    found = [(SPLITS.get(folder.name.lower()), folder) for folder in folders]
+    parts = [part for part, _ in found if part is not None]
+    if "train" not in parts or (len(parts) == 1 and len(found) > 1):
+        return {}  # a single one among others is a class that is called so
+    if len(set(parts)) < len(found):
+        arguments.refuse(
+            "the folder must hold one folder for each part and no others, or one for each class",
+            {"path": str(path), "folders": [folder.name for folder in folders]},
+            f"Parts are called {', '.join(SPLITS)}. Move or rename the other folders.",
+        )
+    return dict(found)
+
+
+def parts(path, num_channels=3):
+    """Lists a folder of class folders, divided into parts or not, as sources of pictures.
+
+    Args:
+        path: folder as in `scan`, or with such folders called train, validation (val, valid) and
+            test in it. A class that is missing in one of them has no picture there.
+        num_channels: 1 for grey, 3 for colours.
+
+    Returns:
+        A `Parts`; parts that have no folder are None.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: the folder does not hold classes with pictures.
+    """
+    path = pathlib.Path(path)
+    splits = find_splits(path) if path.is_dir() else {}
+    name = path.resolve().name
+    if not splits:
+        listing = scan(path)
+        whole = _source(path, listing.files, listing.labels, num_channels)
+        return Parts(name, listing.class_names, whole, None, None)
+    groups = {part: _classes(folder) for part, folder in splits.items()}
+    class_names = tuple(sorted(set().union(*groups.values())))
+    sources = dict.fromkeys(("train", "validation", "test"))
+    for part, classes in groups.items():
+        files = [file for found in classes.values() for file in found]
+        labels = [class_names.index(label) for label, found in classes.items() for _ in found]
+        sources[part] = _source(path, files, labels, num_channels)
+    return Parts(name, class_names, **sources)
 
 
 def folder(path, image_size=64, seed=0):
@@ -85,10 +161,39 @@ def folder(path, image_size=64, seed=0):
     )
 
 
+def _source(path, files, labels, num_channels):
+    """Files by names that stay the same where the folder moves."""
+    names = [file.relative_to(path).as_posix() for file in files]
+    return FileSource(files, labels, num_channels, names)
+
+
+def _classes(path):
+    """{class: picture files} of a part; some classes may have none, but not all."""
+    classes = {
+        folder.name: [file for file in _visible_files(folder) if _is_picture(file)]
+        for folder in _visible_folders(path)
+    }
+    if len(classes) < 2 or not any(classes.values()):
+        arguments.refuse(
+            "every part must hold two class folders or more with pictures in them",
+            {"folder": str(path), "class folders": len(classes)},
+            "Put the pictures of each class into a folder of their own. Pictures without a class "
+            "cannot be learned from or tested on: move them elsewhere.",
+        )
+    return classes
+
+
+def _visible_folders(path):
+    return sorted(entry for entry in path.iterdir() if entry.is_dir() and _is_shown(entry.name))
+
+
 def _visible_files(folder):
     """Files in `folder` at any depth, in alphabetical order, without hidden files and folders."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [path for path in paths if all(map(_is_shown, path.relative_to(folder).parts))]
+    found = []
+    for path, folders, files in os.walk(folder):
+        folders[:] = filter(_is_shown, folders)  # `walk` looks into those that are left
+        found += [pathlib.Path(path, name) for name in files if _is_shown(name)]
+    return sorted(found)
 
 
 def _is_shown(name):
@@ -107,7 +212,7 @@ def _check_classes(path, folders, files):
     for entry, group in zip(folders, files, strict=True):
         if len(group) < 2:
             arguments.refuse(
-                "every class must have 2 pictures (.jpg, .jpeg, .png) or more",
+                "every class must have 2 pictures or more",
                 {"class folder": str(entry), "pictures": len(group)},
-                "Add pictures, or remove the folder.",
+                f"Add pictures ({', '.join(images.SUFFIXES)}), or remove the folder.",
             )

@@ -1,22 +1,47 @@
-"""Training from the first picture to a folder with a model, its numbers and its figures.
+"""Training, from the first picture to a folder with a model, its numbers and its figures.
 
-`train` does what the command `keras-vit train` does; `load` and `predict` use what it left.
+`train` does what the command `keras-vit train` does, `resume` goes on with it; `load` and `predict`
+use what it left. `recipe`, `freeze` and `Checkpoint` serve your own `model.fit`; `evaluate` and
+`few_shot` say what came of it.
 """
 
+from keras_vit.training.adaptation import freeze, merge_lora
 from keras_vit.training.baselines import baselines
-from keras_vit.training.fitting import fit, train
+from keras_vit.training.checkpoint import Checkpoint
+from keras_vit.training.evaluation import Evaluation, evaluate, of_run
+from keras_vit.training.features import Features, PictureFiles, features
+from keras_vit.training.fewshot import FewShot, FewShotResult, few_shot, linear_probe
+from keras_vit.training.fitting import fit, resume, train
 from keras_vit.training.recipes import RECIPES, Recipe, recipe
 from keras_vit.training.runs import Prediction, Run, load, predict
+from keras_vit.training.settings import Settings
+from keras_vit.training.tensorboard import tensorboard
 
 __all__ = [
     "RECIPES",
+    "Checkpoint",
+    "Evaluation",
+    "Features",
+    "FewShot",
+    "FewShotResult",
+    "PictureFiles",
     "Prediction",
     "Recipe",
     "Run",
+    "Settings",
     "baselines",
+    "evaluate",
+    "features",
+    "few_shot",
     "fit",
+    "freeze",
+    "linear_probe",
     "load",
+    "merge_lora",
+    "of_run",
     "predict",
     "recipe",
+    "resume",
+    "tensorboard",
     "train",
 ]

@@ -1,144 +1,194 @@
 """From pictures to a run: everything behind `keras-vit train`."""
 
 import datetime
-import json
 import math
-import pathlib
 import sys
 import time
+from typing import NamedTuple
 
 import keras
+import numpy as np
 
-from keras_vit import arguments
-from keras_vit.data import Batches, Dataset, digits, folder, scan
-from keras_vit.training import environment, recipes, reports, runs
-from keras_vit.training.baselines import baselines, ensure_installed
-
-LARGEST_SEED = 2**32 - 1  # NumPy's and Keras's limit
-# Keras speaks of validation; here nothing is chosen by these pictures, so they are a test.
-COLUMNS = {
-    "loss": "loss",
-    "accuracy": "accuracy",
-    "val_loss": "test_loss",
-    "val_accuracy": "test_accuracy",
-}
+from keras_vit.training import adaptation, environment, evaluation, experiment, reports, runs
+from keras_vit.training.baselines import baselines
+from keras_vit.training.checkpoint import Checkpoint
+from keras_vit.training.experiment import Options
+from keras_vit.training.features import collected
+from keras_vit.training.tensorboard import tensorboard
 
 
 def train(
     data=None,
     model=None,
+    weights=None,
+    recipe=None,
+    adapt=None,
     image_size=None,
     epochs=None,
     batch_size=None,
     learning_rate=None,
+    augment=None,
     seed=0,
+    split_seed=None,
+    validation_share=None,
+    test_share=None,
+    tensorboard=False,
     out=None,
 ):
-    """Trains a small Vision Transformer and writes a folder with all that it gave.
+    """Trains a Vision Transformer and writes a folder with all that it gave.
 
-    What is left at None comes from `RECIPES`: "digits" without `data`, "folder" with it. One fifth
-    of the pictures is only tested on; nothing is chosen by their result: the weights of the last
-    epoch are the ones that count. Progress and result are printed. Python's, NumPy's and Keras's
-    random generators are seeded.
+    What is left at None comes from the recipe. The test pictures are only tested on, once, with
+    the weights of the last epoch. Progress and result are printed. The run may be killed at any
+    moment: `resume` goes on with it exactly.
 
     Args:
-        data: folder of class folders (see `keras_vit.data.folder`); None for the digits that come
-            with scikit-learn.
-        model: name of a variant, such as "ViT-Mini/2".
-        image_size: side in pixels to which pictures of a folder are resized; digits are 8.
+        data: anything that `keras_vit.data.load` finds by a name or path: a folder of class
+            folders, a table, a named set; None for the digits that come with scikit-learn.
+        model: name of a variant, such as "ViT-Mini/2", for fresh weights.
+        weights: file or name of published weights, as in `keras_vit.load_pretrained`.
+        recipe: name in `keras_vit.training.recipe`; None for "finetune" with weights, "folder"
+            with data alone, "digits" without.
+        adapt: "full", "linear" or "lora": what of the model is trained.
+        image_size: side in pixels to which pictures are resized; None for that of the recipe or of
+            the weights.
         epochs: passes over the training pictures.
         batch_size: pictures in a step.
-        learning_rate: highest of the schedule.
-        seed: of the split, the weights, the order and the dropout.
+        learning_rate: highest of the schedule, taken as it is.
+        augment: name of how training pictures are varied, see `keras_vit.data.load`.
+        seed: of the weights, the order, the augmentation and the dropout.
+        split_seed: of the division into parts; None for 0, with digits for `seed`.
+        validation_share: see `keras_vit.data.load`.
+        test_share: likewise.
+        tensorboard: whether to log for TensorBoard, in the folder `logs` of the run.
         out: folder to write; it must be new or empty. None makes `runs/<time>-<name>`.
 
     Returns:
-        A `Run`. Its folder holds model.keras, history.csv, metrics.json, curves.png,
-        predictions.png, positions.png and example.png.
+        A `Run`. Its folder holds settings.json, model.keras, history.csv, metrics.json, and
+        figures.
 
     Raises:
-        ValueError: an argument cannot be used; nothing has been written or trained.
-        FileNotFoundError: there is no such folder.
-        ImportError: scikit-learn is not installed.
+        ValueError: an argument cannot be used; nothing has been trained.
+        FileNotFoundError: there is no such folder or file.
+        ImportError: something that was asked for is not installed.
         ArithmeticError: the loss is no longer a finite number.
 
     Example:
     >>> run = keras_vit.training.train(epochs=1, out="runs/first")  # doctest: +SKIP
     >>> run.metrics["test_accuracy"]  # doctest: +SKIP
     """
-    started = time.perf_counter()
-    settings = _settings(data, model, image_size, epochs, batch_size, learning_rate)
-    _check_seed(seed)
-    ensure_installed()
-    others = () if data is None else scan(data).others
-    target = runs.new_folder(out, "digits" if data is None else pathlib.Path(data).resolve().name)
+    given = dict(locals())
+    given.pop("out")
+    options = experiment.completed(Options(**given))
+    target = runs.new_folder(out, runs.short_name(options))
     try:
-        pictures = digits(seed) if data is None else folder(data, settings.image_size, seed)
-        print(reports.introduction(pictures, settings, seed, others), flush=True)
-        references = baselines(pictures)
-        print(reports.references(pictures, references), flush=True)
-        trained, history = fit(pictures, settings, seed)
-        trained.save(target / "model.keras")
-        runs.write_history(target / "history.csv", history)
+        made = experiment.assemble(options)
     except BaseException:
         runs.remove_if_empty(target)
         raise
-    probabilities = runs.predict_probabilities(trained, pictures.test_images)
-    metrics = {
-        **_result(pictures, probabilities, history, references),
-        **_provenance(data, settings, seed, pictures.class_names, trained),
-        "seconds": round(time.perf_counter() - started, 1),
-    }
-    (target / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    runs.write_figures(target, trained, history, metrics, pictures, probabilities)
-    print(reports.conclusion(target, metrics, data), flush=True)
-    return runs.Run(target, trained, metrics)
+    runs.write_settings(target, options)
+    return _run(target, options, made)
 
 
-def fit(data: Dataset, settings, seed=0):
-    """Trains a fresh model of a `Recipe` with `model.fit`.
+def resume(folder):
+    """Goes on with a run that was interrupted, exactly where it was.
 
     Args:
-        data: a `keras_vit.data.Dataset`.
-        settings: a `Recipe`.
-        seed: of the weights, the order of the pictures and the dropout.
+        folder: of the run: what `out` was, or what `train` made.
 
     Returns:
-        The model, and its history {"loss": [one number an epoch], "accuracy": ..., "test_loss":
-        ..., "test_accuracy": ...}.
+        A `Run`; of a run that is complete, what it left.
+
+    Raises:
+        FileNotFoundError: it is no folder of a run.
+        ValueError: the pictures are no longer those of the run, or its states are damaged.
+
+    Example:
+    >>> keras_vit.training.resume("runs/first")  # doctest: +SKIP
     """
-    keras.utils.set_random_seed(seed)
-    model = recipes.build(settings, len(data.class_names), len(data.train_images))
-    batches = Batches(
-        data.train_images,
-        data.train_labels,
-        settings.batch_size,
-        seed=seed,
-        augmentation=settings.augmentation,
-    )
-    terminal = sys.stdout.isatty()
-    history = model.fit(
-        batches,
-        epochs=settings.epochs,
-        shuffle=False,  # `Batches` has shuffled them
-        validation_data=(data.test_images, data.test_labels),
-        validation_batch_size=512,  # one batch of digits: a second size would be compiled anew
+    target, options = runs.read_settings(folder)
+    if runs.is_complete(target):
+        print(f"Nothing to do: {target} is complete. To look at it: keras-vit evaluate {target}")
+        return runs.load(target)
+    return _run(target, options, experiment.assemble(options))
+
+
+def _run(target, options, made):
+    """Trains, tests, and writes what came out; goes on where an earlier call ended."""
+    started = time.perf_counter()
+    print(reports.introduction(made, options, target), flush=True)
+    references = baselines(made.data)
+    print(reports.references(references), flush=True)
+    try:
+        history = fit(made, target, options)
+    except (KeyboardInterrupt, SystemExit):
+        print(reports.interrupted(target), flush=True)
+        raise
+    if made.settings.adapt == "lora":
+        made = made._replace(model=adaptation.merge_lora(made.model))
+    found = test(made)
+    metrics = {
+        **_result(made, found, history, references),
+        **_provenance(options, made),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    runs.write(target, made, history, metrics, found)
+    print(reports.conclusion(target, metrics, options), flush=True)
+    return runs.Run(target, made.model, metrics)
+
+
+class Test(NamedTuple):
+    """What the test of a run gave: (pictures, classes), (pictures,), and an `Evaluation`."""
+
+    probabilities: np.ndarray
+    labels: np.ndarray
+    evaluation: object
+
+
+def test(made):
+    """Returns the `Test` of an `Experiment`: of its validation part where there is no test part."""
+    data = made.data
+    part = "test" if data.counts["test"] else "validation"
+    logits, labels = collected(made.model, data, part)
+    outcomes = evaluation.outcomes(logits, labels)
+    found = evaluation.summary(outcomes, data.class_names, data.sources[part].names)
+    return Test(keras.ops.convert_to_numpy(keras.ops.softmax(logits)), labels, found)
+
+
+def fit(made, target, options):
+    """Trains an `Experiment` with `model.fit`, its states in a folder of the run.
+
+    Returns:
+        The history: {"loss": [one number an epoch], "accuracy": ..., and the same of the part that
+        was watched, as "validation_loss" or "test_loss", ...}.
+    """
+    data, terminal = made.data, sys.stdout.isatty()
+    part = runs.watched(data)
+    arguments = made.recipe.fit_arguments
+    callbacks = [*arguments.pop("callbacks"), Progress(part, lines=not terminal)]
+    if options.tensorboard:
+        callbacks.append(tensorboard(str(target / "logs")))
+    callbacks.append(Checkpoint(target / runs.STATES, data))
+    history = made.model.fit(
+        data.train,
+        validation_data=getattr(data, part),
         verbose=1 if terminal else 0,
-        callbacks=[Progress(lines=not terminal)],
+        callbacks=callbacks,
+        **arguments,
     )
-    return model, {ours: history.history[theirs] for theirs, ours in COLUMNS.items()}
+    return {_column(name, part): values for name, values in history.history.items()}
 
 
 class Progress(keras.callbacks.Callback):
     """Prints one line an epoch where there is no terminal, and stops at a loss that is not finite.
 
     Args:
+        part: what the validation pictures are called.
         lines: whether to print.
     """
 
-    def __init__(self, lines=True):
+    def __init__(self, part="validation", lines=True):
         super().__init__()
-        self.lines = lines
+        self.part, self.lines = part, lines
 
     def on_epoch_begin(self, epoch, logs=None):
         """Notes the time."""
@@ -153,51 +203,41 @@ class Progress(keras.callbacks.Callback):
             )
         if self.lines:
             seconds = time.perf_counter() - self.started
-            print(reports.epoch(epoch + 1, self.params["epochs"], logs, seconds), flush=True)
+            named = {_column(name, self.part): value for name, value in logs.items()}
+            print(reports.epoch(epoch + 1, self.params["epochs"], named, seconds), flush=True)
 
 
-def _settings(data, model, image_size, epochs, batch_size, learning_rate):
-    if data is None and image_size not in (None, 8):
-        advice = "Leave image_size out, or give a folder of pictures."
-        arguments.refuse("the digits are 8 x 8 pixels", {"image_size": image_size}, advice)
-    return recipes.recipe(
-        "digits" if data is None else "folder",
-        model=model,
-        image_size=image_size,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-    )
+def _column(name, part):
+    """Keras speaks of validation where these pictures may be the test's."""
+    return name.replace("val_", f"{part}_") if name.startswith("val_") else name
 
 
-def _check_seed(seed):
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
-        arguments.refuse(f"`seed` must be an integer from 0 to {LARGEST_SEED}", {"seed": seed})
-
-
-def _result(data, probabilities, history, references):
-    correct = probabilities.argmax(axis=1) == data.test_labels
+def _result(made, found, history, references):
     return {
-        "test_accuracy": float(correct.mean()),
-        "test_mistakes": int((~correct).sum()),
+        "test_accuracy": found.evaluation.accuracy,
+        "test_interval": list(found.evaluation.interval),
+        "test_mistakes": int(round((1 - found.evaluation.accuracy) * found.evaluation.pictures)),
         "train_accuracy": history["accuracy"][-1],
         "baselines": references,
-        "train_pictures": len(data.train_images),
-        "test_pictures": len(data.test_images),
+        **{f"{part}_pictures": count for part, count in made.data.counts.items()},
     }
 
 
-def _provenance(data, settings, seed, class_names, model):
+def _provenance(options, made):
     """Says what was trained, on what, with what: enough to repeat it and to predict with it."""
+    data, model = made.data, made.model
     return {
-        "data": "digits" if data is None else str(pathlib.Path(data).resolve()),
-        "class_names": list(class_names),
-        "model": settings.model,
+        "data": "digits" if options.data is None else options.data,
+        "class_names": list(data.class_names),
+        "model": model.name if options.weights else made.settings.model,
         "parameters": model.count_params(),
-        "image_size": settings.image_size,
-        "num_channels": settings.num_channels,
-        "seed": seed,
-        "options": {**settings._asdict(), "augmentation": settings.augmentation._asdict()},
+        "image_size": list(data.image_size),
+        "num_channels": data.num_channels,
+        "resize": data.resize,
+        "seed": options.seed,
+        "options": options._asdict(),
+        "recipe": str(made.recipe),
+        "epochs": made.recipe.plan.epochs,
         "backend": keras.backend.backend(),
         "versions": environment.versions(),
         "hardware": environment.hardware(),

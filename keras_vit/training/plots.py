@@ -8,20 +8,22 @@ DPI = 120  # a page width of 8 inches gives 960 pixels
 
 
 def curves(history, baselines=None):
-    """Draws loss and accuracy over the epochs, training and test.
+    """Draws loss and accuracy over the epochs, of the training and of the part that was watched.
 
     Args:
-        history: {"loss": [one an epoch], "accuracy": ..., "test_loss": ..., "test_accuracy": ...}.
+        history: {"loss": [one an epoch], "accuracy": ..., and the same with "validation_" or
+            "test_" before it}.
         baselines: {name: test accuracy}, drawn as level lines; None for none.
 
     Returns:
         A `matplotlib.figure.Figure`.
     """
+    part = "validation" if "validation_loss" in history else "test"
     figure = _figure(8, 3.6)
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         epochs = range(1, len(history[quantity]) + 1)
         axes.plot(epochs, history[quantity], "--", color=ORANGE, label="training, as it goes")
-        axes.plot(epochs, history[f"test_{quantity}"], "-", color=BLUE, label="test")
+        axes.plot(epochs, history[f"{part}_{quantity}"], "-", color=BLUE, label=part)
         axes.set(title=quantity.capitalize(), xlabel="epoch", ylabel=quantity)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
@@ -38,14 +40,14 @@ def _level_lines(axes, baselines):
         axes.axhline(value, color=GREY, linestyle=style, linewidth=1, label=label)
 
 
-def predictions(images, labels, probabilities, class_names, number=24):
+def predictions(picture, labels, probabilities, class_names, number=24):
     """Draws test pictures with true and predicted class, the mistakes first.
 
     Mistakes come in descending order of the probability that was given to the wrong class, then
     correct ones in their own order.
 
     Args:
-        images: (pictures, height, width, channels), pixels 0 to 255.
+        picture: function from the number of a picture to its pixels, (height, width, channels).
         labels: (pictures,).
         probabilities: (pictures, classes).
         class_names: name of every class.
@@ -63,7 +65,7 @@ def predictions(images, labels, probabilities, class_names, number=24):
         f"{len(labels):,} test pictures, {wrong.sum():,} mistakes; mistakes first", fontsize=11
     )
     for axes, i in zip(figure.subplots(rows, 6, squeeze=False).flat, order, strict=False):
-        _picture(axes, images[i], wrong[i])
+        _picture(axes, picture(i), wrong[i])
         said = f"{class_names[predicted[i]]} ({100 * confidence[i]:.0f} %)"
         title = (
             f"\u2717 said {said}\ntrue {class_names[labels[i]]}" if wrong[i] else f"\u2713 {said}"

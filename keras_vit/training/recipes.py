@@ -1,117 +1,225 @@
-"""How the small models are trained: settings as data, and what `model.fit` needs of them."""
+"""A recipe: what `compile` and `fit` need to train as a table says, on the pictures at hand."""
 
-import math
-from typing import NamedTuple
+import types
 
 import keras
 
-from keras_vit import arguments
-from keras_vit.data import Augmentation
-from keras_vit.variants import BiT, parse
+from keras_vit.training import rows, scaling, schedules
+from keras_vit.training.losses import LOSSES, accuracy
+from keras_vit.training.optimizers import OPTIMIZERS
+from keras_vit.training.settings import Settings, check, known
+from keras_vit.variants import parse
 from keras_vit.vit import create
 
-# Tokens of pixels scaled to -1..1 start 50 times larger than their positions, N(0, 0.02), and a
-# short training never comes to see the positions. Scaled like this, both start equally large.
-SMALL_PIXELS = (75.0, 4000.0)
+RECIPES = rows.RECIPES
+MODEL_ARGUMENTS = ("pooling", "dropout", "stochastic_depth", "head_bias", "normalize")
 
 
-class Recipe(NamedTuple):
-    """Settings of one training; sizes in pixels, durations in epochs."""
+def recipe(name, data=None, **overrides):
+    """Returns how to train on `data`: what `model.compile` and `model.fit` need.
 
-    model: str
-    image_size: int
-    num_channels: int
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    dropout: float = 0.0
-    weight_decay: float = 0.05
-    warmup_share: float = 0.1  # of all steps: linear, then cosine to zero
-    pooling: str = "token"
-    normalize: tuple = SMALL_PIXELS
-    augmentation: Augmentation = Augmentation()
+    | name | for | from |
+    |---|---|---|
+    | "digits", "folder", "cifar" | small models from scratch on a laptop | ours |
+    | "finetune" | published weights, own pictures | Table 4, made shorter for small sets |
+    | "linear-probe" | the head alone | ours |
+    | "lora" | low-rank changes of the blocks | arXiv 2106.09685 |
+    | "paper-imagenet", "paper-imagenet21k", "paper-jft" | pre-training | Table 3, by the model |
+    | "paper-finetune-pets", "-flowers", "-cifar10", "-cifar100", "-vtab", "-imagenet" | fine-tuning
+    as published | Table 4 |
+    | "augreg" | pre-training | arXiv 2106.10270, by the model |
+    | "deit" | ImageNet from scratch | arXiv 2012.12877 |
+    | "plain-vit-s16" | ImageNet from scratch, simply | arXiv 2205.01580 |
+
+    "fine-tune", "probe", "cifar10" and "vit-s16" are other names of four of them. What a table says
+    for its batches and pictures is scaled to those of `data` by the rules of `scaling.plan`;
+    `print` of the recipe tells what came out. The weights that are trained are chosen by
+    `keras_vit.training.freeze(model, recipe.settings.adapt)`, before `compile`.
+
+    Args:
+        name: of the recipe.
+        data: a `keras_vit.data.Data`, or anything with its `counts`, `batch_size` and
+            `steps_per_epoch`. None returns the `Settings` alone, which say how to load the data.
+        **overrides: fields of `Settings`, such as `epochs`, `learning_rate`, `layer_decay`,
+            `moving_average`, `accumulate`, `clip` or `loss`; None leaves a field as it is. A
+            learning rate is then taken as it is given, not scaled.
+
+    Returns:
+        A `Recipe`.
+
+    Raises:
+        ValueError: there is no such recipe or field, or a value cannot be used.
+
+    Example:
+    >>> data = keras_vit.training.recipes.stand_in(pictures=259, num_classes=37, batch_size=32)
+    >>> recipe = keras_vit.training.recipe("finetune", data, epochs=5)
+    >>> sorted(recipe.compile_arguments)
+    ['loss', 'metrics', 'optimizer']
+    >>> recipe.fit_arguments["epochs"]
+    5
+    """
+    chosen = _settings(name, overrides)
+    return chosen if data is None else Recipe(rows.ALIASES.get(name, name), chosen, data)
 
 
-RECIPES = {
-    "digits": Recipe(
-        "ViT-Mini/2",
-        image_size=8,
-        num_channels=1,
-        epochs=50,
-        batch_size=64,
-        learning_rate=2e-3,
-        augmentation=Augmentation(10, 0.1, 0.06),
-    ),
-    "folder": Recipe(
-        "ViT-Mini/8",
-        image_size=64,
-        num_channels=3,
-        epochs=40,
-        batch_size=64,
-        learning_rate=1e-3,
-        augmentation=Augmentation(10, 0.2, 0.1, flip=True),
-    ),
+def _settings(name, overrides):
+    given = {field: value for field, value in overrides.items() if value is not None}
+    for field in given:
+        known("setting", field, Settings._fields)
+    chosen = rows.row(name, given.get("model"))._replace(**given)
+    if "learning_rate" in given and "reference_batch" not in given:
+        chosen = chosen._replace(scaling="none")
+    if "epochs" in given:
+        chosen = chosen._replace(steps=None, min_updates=0)
+    check(chosen, drawn=name in rows.DRAWN)
+    return chosen
+
+
+class Recipe:
+    """`Settings` that have met their pictures. `recipe` makes it, `print` tells what it holds.
+
+    Attributes:
+        name: of the recipe.
+        settings: its `Settings`.
+        plan: the `Plan`: epochs, updates, warm-up, learning rate.
+        augment: how the training pictures should be varied, for `keras_vit.data.load`.
+    """
+
+    def __init__(self, name, settings, data):
+        self.name, self.settings = name, settings
+        self.pictures, self.batch_size = data.counts["train"], data.batch_size
+        self.plan = scaling.plan(settings, self.pictures, data.batch_size, data.steps_per_epoch)
+        self.augment = settings.augmentation
+
+    @property
+    def compile_arguments(self):
+        """{"optimizer": ..., "loss": ..., "metrics": [...]}, new objects each time."""
+        loss = LOSSES[self.settings.loss](self.settings.label_smoothing)
+        return {"optimizer": self.optimizer(), "loss": loss, "metrics": [accuracy]}
+
+    @property
+    def fit_arguments(self):
+        """{"epochs": ..., "shuffle": False, "callbacks": [...]}: `Data` shuffles by itself."""
+        callbacks = [keras.callbacks.SwapEMAWeights()] if self.settings.moving_average else []
+        return {"epochs": self.plan.epochs, "shuffle": False, "callbacks": callbacks}
+
+    @property
+    def model_arguments(self):
+        """Arguments of `keras_vit.create` or `load_pretrained` that the recipe sets."""
+        values = {name: getattr(self.settings, name) for name in MODEL_ARGUMENTS}
+        if self.settings.representation:
+            values["representation_size"] = parse(self.settings.model).hidden_dim
+        return {name: value for name, value in values.items() if value is not None}
+
+    def schedule(self):
+        """Returns the learning rate of every update, a schedule of Keras."""
+        settings, plan = self.settings, self.plan
+        lengths = {"total_steps": plan.updates, "warmup_steps": plan.warmup}
+        ends = {"start": settings.start, "end": settings.end}
+        rate = schedules.schedule(settings.decay, plan.learning_rate, **lengths, **ends)
+        return rate if settings.accumulate == 1 else schedules.Updates(rate, settings.accumulate)
+
+    def optimizer(self):
+        """Returns a new optimizer."""
+        settings = self.settings
+        momentum = {"momentum": settings.momentum} if settings.optimizer == "sgd" else {}
+        return OPTIMIZERS[settings.optimizer](
+            self.schedule(),
+            weight_decay=settings.weight_decay,
+            decayed=settings.decayed,
+            layer_decay=settings.layer_decay,
+            global_clipnorm=settings.clip,
+            gradient_accumulation_steps=settings.accumulate if settings.accumulate > 1 else None,
+            **momentum,
+            **_moving_average(settings),
+        )
+
+    def __str__(self):
+        return "\n".join([f"Recipe {self.name!r}: {self.settings.source}.", *_lines(self)])
+
+
+def _moving_average(settings):
+    """Keras averages after every batch: the a-th root lasts as long in updates of a batches."""
+    if settings.moving_average is None:
+        return {}
+    return {"use_ema": True, "ema_momentum": settings.moving_average ** (1 / settings.accumulate)}
+
+
+def _lines(recipe):
+    """Yields what a recipe chose, one line each."""
+    settings, plan = recipe.settings, recipe.plan
+    yield f"Pictures: {recipe.pictures} in batches of {recipe.batch_size}" + (
+        f", {settings.accumulate} of them to an update." if settings.accumulate > 1 else "."
+    )
+    yield f"Length: {plan.epochs} epochs, {plan.updates} updates, {plan.warmup} to warm up."
+    rate = f"{plan.learning_rate:.3g}{_scaled(settings, plan)}"
+    yield f"Learning rate: {rate}; {settings.decay} decay."
+    yield f"Optimizer: {_optimizer(settings)}."
+    yield f"Loss: {settings.loss} cross-entropy, label smoothing {settings.label_smoothing:g}."
+    yield f"Trained: {TRAINED[settings.adapt].format(rank=settings.rank)}."
+    if recipe.augment is not None:
+        yield f"Augmentation: load the data with augment={recipe.augment!r}."
+    if recipe.model_arguments:
+        given = ", ".join(f"{name}={value!r}" for name, value in recipe.model_arguments.items())
+        yield f"Model: make it with {given}."
+
+
+TRAINED = {
+    "full": "all weights",
+    "linear": "the head alone",
+    "lora": "changes of rank {rank} in the blocks, and the head",
 }
 
 
-def recipe(name, **overrides):
-    """Returns a row of `RECIPES` with some settings replaced; None leaves a setting as it is.
+def _scaled(settings, plan):
+    if settings.scaling == "none" or plan.batch == settings.reference_batch:
+        return ""
+    how = {"linear": "in proportion", "root": "by the root"}[settings.scaling]
+    published = f"{settings.learning_rate:g} for batches of {settings.reference_batch}"
+    return f" ({published}, scaled {how} to {plan.batch})"
 
-    Args:
-        name: "digits" or "folder".
-        **overrides: fields of `Recipe`.
 
-    Raises:
-        ValueError: a setting cannot be used.
+def _optimizer(settings):
+    parts = ["AdamW"] if settings.optimizer == "adamw" else [f"SGD, momentum {settings.momentum:g}"]
+    if settings.weight_decay:
+        where = "kernels" if settings.decayed else "all weights"
+        parts.append(f"weight decay {settings.weight_decay:g} of {where}")
+    if settings.clip:
+        parts.append(f"gradients cut to norm {settings.clip:g}")
+    if settings.layer_decay != 1:
+        parts.append(f"rate times {settings.layer_decay:g} from block to block")
+    if settings.moving_average:
+        parts.append(f"moving average {settings.moving_average:g} of the weights")
+    return ", ".join(parts)
+
+
+def stand_in(pictures, num_classes, batch_size=64):
+    """Returns what a recipe needs to know of its data, where there is no `Data`.
 
     Example:
-    >>> keras_vit.training.recipe("digits", epochs=5).epochs
-    5
+    >>> keras_vit.training.recipes.stand_in(100, 10, batch_size=32).steps_per_epoch
+    4
     """
-    arguments.one_of(*RECIPES)("name", name)
-    chosen = {field: value for field, value in overrides.items() if value is not None}
-    settings = RECIPES[name]._replace(**chosen)
-    for field in ("image_size", "epochs", "batch_size"):
-        arguments.positive_integer(field, getattr(settings, field))
-    arguments.positive_number("learning_rate", settings.learning_rate)
-    variant = parse(settings.model)
-    if isinstance(variant, BiT):
-        want = "`model` must be a Vision Transformer or a hybrid, whose patches are drawn"
-        advice = "Build a ResNet with keras_vit.create and train it with its `fit`."
-        arguments.refuse(want, {"model": settings.model}, advice)
-    patch_size = variant.patch_size
-    arguments.divisible_image((settings.image_size,) * 2, (patch_size,) * 2)
-    return settings
+    batch_size = min(batch_size, pictures)
+    return types.SimpleNamespace(
+        counts={"train": pictures},
+        num_classes=num_classes,
+        batch_size=batch_size,
+        steps_per_epoch=-(-pictures // batch_size),
+    )
 
 
 def build(settings, num_classes, num_pictures):
-    """Returns the model of a `Recipe`, compiled for training on `num_pictures` pictures."""
-    model = create(
-        settings.model,
-        image_size=settings.image_size,
-        num_channels=settings.num_channels,
-        num_classes=num_classes,
-        pooling=settings.pooling,
-        dropout=settings.dropout,
-        normalize=settings.normalize,
-    )
-    model.compile(
-        optimizer=keras.optimizers.AdamW(
-            learning_rate=schedule(settings, num_pictures), weight_decay=settings.weight_decay
-        ),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
+    """Returns the model of a `Settings`, compiled for training on `num_pictures` pictures."""
+    data = stand_in(num_pictures, num_classes, settings.batch_size)
+    recipe = Recipe("own", settings, data)
+    size = {"image_size": settings.image_size, "num_channels": settings.num_channels}
+    model = create(settings.model, num_classes=num_classes, **size, **recipe.model_arguments)
+    model.compile(**recipe.compile_arguments)
     return model
 
 
 def schedule(settings, num_pictures):
-    """Returns the learning rate of every step: a linear warm-up, then half a cosine to zero."""
-    steps = settings.epochs * math.ceil(num_pictures / settings.batch_size)
-    warmup = max(1, round(settings.warmup_share * steps))
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0,
-        decay_steps=max(1, steps - warmup),
-        warmup_target=settings.learning_rate,
-        warmup_steps=warmup,
-    )
+    """Returns the learning rate of every step of a training on `num_pictures` pictures."""
+    data = stand_in(num_pictures, 2, settings.batch_size)
+    return Recipe("own", settings, data).schedule()

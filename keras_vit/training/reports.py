@@ -10,56 +10,58 @@ FILES = {
     "model.keras": "the trained model",
     "history.csv": "loss and accuracy of every epoch",
     "metrics.json": "the result, all settings, versions and hardware",
+    "settings.json": "what was asked for",
     "curves.png": "loss and accuracy over the epochs",
     "predictions.png": "test pictures, the mistakes first",
+    "confusion.png": "which classes were taken for which",
+    "pictures.png": "training pictures as the model sees them",
     "positions.png": "similarity of the learned position embeddings (Figure 7 of the paper)",
     "example.png": "a test picture to try `predict` on",
 }
 
 
-def introduction(data, settings, seed, others=()):
+def introduction(made, options, target):
     """Says what is about to be trained."""
-    train, test = len(data.train_images), len(data.test_images)
-    height, width, channels = data.train_images.shape[1:]
-    lines = [
-        environment.description(),
-        f"Data: {data.name}, {len(data.class_names)} classes, {height} x {width} pixels, "
-        f"{channels} channel{'s' if channels > 1 else ''}; {train:,} pictures to train on, "
-        f"{test:,} to test on",
-    ]
-    if others:
-        some = ", ".join(str(path) for path in others[:3])
-        more = " ..." if len(others) > 3 else ""
-        lines.append(
-            f"Not read, no pictures (.jpg, .jpeg, .png): {len(others)} files: {some}{more}"
-        )
-    lines.append(
-        f"Model: {settings.model}, {settings.epochs} epochs, batches of {settings.batch_size}, "
-        f"learning rate {settings.learning_rate:g}, seed {seed}"
+    data = made.data
+    model = made.model.name if options.weights else made.settings.model
+    return "\n".join(
+        [
+            environment.description(),
+            repr(data).strip("<>"),
+            f"Model: {model}, {made.model.count_params():,} parameters, seed {options.seed}",
+            str(made.recipe),
+            f"Run: {target}",
+        ]
     )
-    return "\n".join(lines)
 
 
-def references(data, accuracies):
+def references(accuracies):
     """Says what the baselines reach."""
-    side = max(data.train_images.shape[1:3])
-    shrunk = f", shrunk to {LARGEST_SIDE} pixels" if side > LARGEST_SIDE else ""
+    if not accuracies:
+        return "Baselines: none (they need scikit-learn, a test part, 5,000 pictures or fewer)"
     listed = ", ".join(f"{name} {percent(value)}" for name, value in accuracies.items())
-    return f"Baselines, test accuracy on the same split{shrunk}: {listed}"
+    shrunk = f" (pictures shrunk to {LARGEST_SIDE} pixels where larger)"
+    return f"Baselines, test accuracy on the same split: {listed}{shrunk}"
 
 
 def epoch(number, total, logs, seconds):
     """Says how an epoch went, in one line."""
-    return (
-        f"epoch {number:>{len(str(total))}}/{total}  loss {logs['loss']:.3f}  "
-        f"accuracy {logs['accuracy']:.3f}  test loss {logs['val_loss']:.3f}  "
-        f"test accuracy {logs['val_accuracy']:.3f}  {seconds:.1f} s"
+    numbers = "  ".join(
+        f"{name.replace('_', ' ')} {value:.3f}"
+        for name, value in logs.items()
+        if name.endswith(("loss", "accuracy"))
     )
+    return f"epoch {number:>{len(str(total))}}/{total}  {numbers}  {seconds:.1f} s"
 
 
-def conclusion(target, metrics, data):
+def interrupted(target):
+    """Says how to go on."""
+    return f"Stopped. To go on exactly here: keras-vit train --resume {target}"
+
+
+def conclusion(target, metrics, options):
     """Says what came out, where it is and what to try next."""
-    parts = [_result(metrics), _contents(target), _next_steps(target, metrics, data)]
+    parts = [_result(metrics), _contents(target), _next_steps(target, metrics, options)]
     return "\n" + "\n\n".join(parts)
 
 
@@ -71,40 +73,44 @@ def percent(value):
 def _result(metrics):
     rows = {metrics["model"]: metrics["test_accuracy"], **metrics["baselines"]}
     width = max(map(len, rows))
-    number = metrics["test_pictures"]
-    lines = [f"Test accuracy on {number:,} pictures that were not trained on:"]
+    low, high = (100 * value for value in metrics["test_interval"])
+    number = metrics["test_pictures"] or metrics["validation_pictures"]
+    lines = [f"Accuracy on {number:,} pictures that were not trained on:"]
     lines += [f"  {name:<{width}}  {percent(value):>7}" for name, value in rows.items()]
     lines.append(
-        f"One picture is {100 / number:.2g} %: differences of a few pictures are chance. "
-        f"All took {metrics['seconds']:.0f} s."
+        f"On other pictures of the kind expect {low:.1f} to {high:.1f} % (95 % interval). "
+        f"It took {metrics['seconds']:.0f} s."
     )
     return "\n".join(lines)
 
 
 def _contents(target):
-    width = max(map(len, FILES))
+    there = {name: meaning for name, meaning in FILES.items() if not name.endswith(".png")}
+    there |= {name: meaning for name, meaning in FILES.items() if (target / name).exists()}
+    width = max(map(len, there))
     return "\n".join(
         [f"Written to {target}{os.sep}"]
-        + [f"  {name:<{width}}  {meaning}" for name, meaning in FILES.items()]
+        + [f"  {name:<{width}}  {meaning}" for name, meaning in there.items()]
     )
 
 
-def _next_steps(target, metrics, data):
-    seed = metrics["seed"] + 1
-    steps = {f"predict {target} {target / 'example.png'}": "name a picture, with the model"}
+def _next_steps(target, metrics, options):
+    data, seed = options.data, options.seed + 1
+    steps = {
+        f"predict {target} {target / 'example.png'}": "name a picture, with the model",
+        f"evaluate {target}": "every class, and how far to trust a probability",
+    }
     if data is None:
         steps[f"predict {target} photo.png --invert"] = "your own digit, dark ink on paper"
         steps[f"train --seed {seed}"] = "how far does the number move?"
         steps["train pictures/"] = "your own pictures, a folder for each class"
         return _aligned(steps)
-    steps[f"train {data} --seed {seed}"] = "how far does the number move?"
-    steps[f"train {data} --epochs {2 * metrics['options']['epochs']}"] = "train for longer"
+    if options.weights is not None:
+        return _aligned(steps)
+    steps[f"train {data} --weights ViT-Ti/16"] = "begin with published weights"
     return (
         f"{_aligned(steps)}\nA Vision Transformer from scratch needs many pictures: "
-        f"{metrics['train_pictures']:,} are few,\nthe paper pre-trains on millions. "
-        "Begin with published weights instead, in Python:\n"
-        "  model = keras_vit.load_pretrained('ViT-Ti/16', "
-        f"num_classes={len(metrics['class_names'])})"
+        f"{metrics['train_pictures']:,} are few,\nthe paper pre-trains on millions."
     )
 
 

@@ -1,17 +1,25 @@
 """The folder that a training leaves: how it is written, opened and used."""
 
+import contextlib
 import csv
 import datetime
 import json
+import os
 import pathlib
+import shutil
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.data import read, read_digit
-from keras_vit.training import reports
+from keras_vit.checkpoints import atomic
+from keras_vit.data import prepare, read_digit
+from keras_vit.data.images import load as load_picture
+from keras_vit.training import experiment, reports
+from keras_vit.training.experiment import Options
+
+SETTINGS, MODEL, METRICS, STATES = "settings.json", "model.keras", "metrics.json", "states"
 
 
 class Run(NamedTuple):
@@ -45,20 +53,60 @@ def load(path):
     """
     path = pathlib.Path(path)
     target = path if path.is_dir() else path.parent
-    for name in ("model.keras", "metrics.json"):
+    if (target / SETTINGS).is_file() and not is_complete(target):
+        raise FileNotFoundError(
+            f"A complete run was expected. Received: {str(target)!r}, which was interrupted. "
+            f"Run: keras-vit train --resume {target}"
+        )
+    for name in (MODEL, METRICS):
         if not path.exists() or not (target / name).is_file():
             raise FileNotFoundError(
                 f"A run of `keras-vit train` with model.keras and metrics.json was expected. "
                 f"Received: {str(path)!r}, {'without ' + name if path.exists() else 'not there'}."
             )
     try:
-        metrics = json.loads((target / "metrics.json").read_text())
-        model = keras.saving.load_model(target / "model.keras", compile=False)
+        metrics = json.loads((target / METRICS).read_text())
+        model = keras.saving.load_model(target / MODEL, compile=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"The run {str(target)!r} cannot be read: {error}. Train again."
         ) from error
     return Run(target, model, metrics)
+
+
+def is_complete(target):
+    """Whether a run came to its end: the metrics are written last."""
+    return (target / METRICS).is_file() and (target / MODEL).is_file()
+
+
+def read_settings(folder):
+    """Returns (folder, `Options`) of a run, complete or not."""
+    target = pathlib.Path(folder)
+    path = target / SETTINGS
+    if not path.is_file():
+        raise FileNotFoundError(
+            "A folder that `keras-vit train` wrote, with settings.json in it, was expected. "
+            f"Received: {str(target)!r}, {'without it' if target.exists() else 'not there'}."
+        )
+    try:
+        return target, Options(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error}. Train again.") from error
+
+
+def write_settings(target, options):
+    """Writes what a run is made from."""
+    write_text(target / SETTINGS, json.dumps(options._asdict(), indent=2) + "\n")
+
+
+def test_data(run):
+    """Returns the `keras_vit.data.Data` of a run: its `test` and `validation` are as they were."""
+    return experiment.load_pictures(read_settings(run.folder)[1])
+
+
+def watched(data):
+    """Returns the part whose loss is shown while training: nothing is chosen by it."""
+    return "validation" if data.counts["validation"] else "test"
 
 
 def predict(run, files, invert=False, top=3):
@@ -84,12 +132,9 @@ def predict(run, files, invert=False, top=3):
     run = run if isinstance(run, Run) else load(run)
     metrics = run.metrics
     is_digits = metrics["data"] == "digits"
-    size, channels = metrics["image_size"], metrics["num_channels"]
-    pixels = [
-        read_digit(file, invert) if is_digits else read(file, size, channels, invert)
-        for file in files
-    ]
-    probabilities = predict_probabilities(run.model, np.stack(pixels))
+    pixels = [_pixels(file, metrics, invert) for file in files]
+    logits = run.model.predict(np.stack(pixels), batch_size=256, verbose=0)
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
     found = []
     for file, picture, row in zip(files, pixels, probabilities, strict=True):
         best = np.argsort(-row)[:top]
@@ -99,10 +144,17 @@ def predict(run, files, invert=False, top=3):
     return found
 
 
-def predict_probabilities(model, pictures):
-    """Returns (pictures, classes), each row summing to 1, of pictures with pixels 0 to 255."""
-    logits = model.predict(pictures, batch_size=256, verbose=0)
-    return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+def _pixels(file, metrics, invert):
+    """A picture as the model of a run takes it."""
+    if metrics["data"] == "digits":
+        return read_digit(file, invert)
+    picture = load_picture(file, metrics["num_channels"], invert)
+    return prepare.evaluate(picture, metrics["image_size"], metrics["resize"])
+
+
+def short_name(options):
+    """Returns a word for the folder of a run."""
+    return "digits" if options.data is None else pathlib.Path(options.data).stem
 
 
 def new_folder(out, name):
@@ -111,6 +163,8 @@ def new_folder(out, name):
     target = pathlib.Path(out) if out is not None else pathlib.Path("runs", f"{now}-{name}")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         advice = "Choose another, or remove it."
+        if (target / SETTINGS).is_file() and not is_complete(target):
+            advice = f"It holds a run: go on with it by --resume {target}, or choose another."
         arguments.refuse("`out` must be a new or an empty folder", {"out": str(target)}, advice)
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -131,26 +185,55 @@ def remove_if_empty(target):
         target.rmdir()
 
 
+def write(target, made, history, metrics, found):
+    """Writes all that a complete run leaves; the metrics last, which say that it is complete."""
+    save_model(made.model, target / MODEL)
+    write_history(target / "history.csv", history)
+    write_figures(target, made, history, metrics, found)
+    write_text(target / METRICS, json.dumps(metrics, indent=2) + "\n")
+    shutil.rmtree(target / STATES)  # their weights are the model's
+
+
+def save_model(model, path):
+    """Saves a model so that the name stands for a complete file, whatever happens."""
+    partial = path.with_name(f".partial-{path.name}")  # Keras looks at how the name ends
+    with contextlib.ExitStack() as stack:
+        stack.callback(partial.unlink, missing_ok=True)
+        model.save(partial)
+        atomic.flush(partial)
+        os.replace(partial, path)
+
+
+def write_text(path, text):
+    """Writes a small file whole or not at all."""
+    with atomic.replacing(path) as partial:
+        pathlib.Path(partial).write_text(text)
+
+
 def write_history(path, history):
-    """Writes a table with one row for each epoch: epoch, loss, accuracy, test loss and accuracy."""
-    with path.open("w", newline="") as file:
+    """Writes a table with one row for each epoch: epoch, loss, accuracy, ..."""
+    with atomic.replacing(path) as partial, open(partial, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["epoch", *history])
         writer.writerows(zip(range(1, len(history["loss"]) + 1), *history.values(), strict=True))
 
 
-def write_figures(target, model, history, metrics, data, probabilities):
-    """Draws curves.png, predictions.png and positions.png, and saves a test picture."""
+def write_figures(target, made, history, metrics, found):
+    """Draws the run's figures, and saves a test picture."""
     from PIL import Image
 
-    from keras_vit.training import plots
+    from keras_vit.training import evaluation_plots, plots
 
+    data, batches = made.data, made.data.fixed_batches("test" if made.data.test else "validation")
     plots.curves(history, metrics["baselines"]).savefig(target / "curves.png")
-    plots.predictions(data.test_images, data.test_labels, probabilities, data.class_names).savefig(
+    plots.predictions(batches.picture, found.labels, found.probabilities, data.class_names).savefig(
         target / "predictions.png"
     )
-    plots.positions(model).savefig(target / "positions.png")
-    example = Image.fromarray(data.test_images[0].squeeze())
+    evaluation_plots.confusion(found.evaluation).savefig(target / "confusion.png")
+    if any(layer.name == "patch_encoder" for layer in made.model.layers):
+        plots.positions(made.model).savefig(target / "positions.png")
+    data.grid().savefig(target / "pictures.png")
+    example = Image.fromarray(batches.picture(0).squeeze())
     larger = max(1, 128 // max(example.size))  # a digit of 8 x 8 pixels could hardly be seen
     example.resize(
         (example.width * larger, example.height * larger), Image.Resampling.NEAREST

@@ -1,0 +1,54 @@
+"""Draws pictures with their classes."""
+
+import numpy as np
+
+COLUMNS = 8
+LONGEST = 18  # letters of a class name that a title shows
+
+
+def grid(images, labels, class_names):
+    """Draws pictures in rows of eight, each under the name of its class.
+
+    Args:
+        images: (pictures, height, width, 1 or 3), pixels 0 to 255.
+        labels: (pictures,), or (pictures, classes) shares of mixed pictures.
+        class_names: name of every class.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Example:
+    >>> figure = keras_vit.data.grid.grid(np.zeros((2, 8, 8, 1)), [0, 1], ("cat", "dog"))
+    >>> [axes.get_title() for axes in figure.axes]
+    ['cat', 'dog']
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(COLUMNS, len(images))
+    rows = -(-len(images) // columns)
+    height, width = images.shape[1:3]
+    figure = Figure((1.5 * columns, (1.5 * height / width + 0.3) * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for place, image, label in zip(axes, images, labels, strict=False):
+        pixels = np.asarray(image).astype("uint8")
+        grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if pixels.shape[-1] == 1 else {}
+        place.imshow(pixels[..., 0] if grey else pixels, **grey)
+        place.set_title(title(label, class_names), fontsize=8)
+        place.set_axis_off()
+    for place in axes[len(images) :]:
+        place.remove()
+    return figure
+
+
+def title(label, class_names):
+    """Returns a class name, or the names of the classes that a mixed picture has, and shares."""
+    if np.ndim(label) == 0:
+        return _short(class_names[label])
+    largest = np.argsort(-label, kind="stable")[: np.count_nonzero(label)]
+    if len(largest) == 1:
+        return _short(class_names[largest[0]])
+    return "\n".join(f"{_short(class_names[i])} {100 * label[i]:.0f} %" for i in largest[:2])
+
+
+def _short(name):
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"

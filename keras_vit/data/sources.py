@@ -1,0 +1,173 @@
+"""Labelled pictures, had one by one by their number, wherever they are kept."""
+
+import concurrent.futures
+import io
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_vit.data import images
+
+SMALL = 64  # pixels a side: what `decoded` takes for a small picture
+LIMIT = 2**30  # bytes of decoded pictures that `decoded` holds
+
+
+class Source:
+    """Pictures that are had by their number, and the class of each.
+
+    Attributes:
+        labels: int32, (pictures,).
+        names: a name for every picture, such as its file.
+    """
+
+    def __init__(self, labels, names):
+        self.labels, self.names = np.asarray(labels, "int32"), names
+
+    def __len__(self):
+        return len(self.labels)
+
+    def picture(self, number, smallest=None):
+        """Returns picture `number` as a Pillow image, upright, of mode RGB or L.
+
+        Args:
+            number: 0 to `len(self)` - 1.
+            smallest: (height, width) that are enough, as in `images.load`; None for all.
+
+        Raises:
+            ValueError: the picture cannot be read; the message names it.
+        """
+        raise NotImplementedError
+
+
+class FileSource(Source):
+    """Pictures in files, opened anew each time.
+
+    Args:
+        files: path of every picture.
+        labels: class of every picture.
+        num_channels: 1 for grey, 3 for colours.
+        names: names that stay the same where the folder moves; None for the paths.
+    """
+
+    def __init__(self, files, labels, num_channels=3, names=None):
+        super().__init__(labels, [str(file) for file in files] if names is None else names)
+        self.files, self.num_channels = files, num_channels
+
+    def picture(self, number, smallest=None):
+        """Reads a file."""
+        return images.load(self.files[number], self.num_channels, smallest=smallest)
+
+
+class EncodedSource(Source):
+    """Pictures as the bytes of a JPEG, PNG or the like.
+
+    Args:
+        encoded: a sequence of bytes, or a function from a number to bytes.
+        labels: class of every picture.
+        names: name of every picture; None for their numbers.
+        num_channels: 1 for grey, 3 for colours.
+    """
+
+    def __init__(self, encoded, labels, names=None, num_channels=3):
+        super().__init__(labels, _numbers(labels) if names is None else names)
+        self.encoded = encoded if callable(encoded) else encoded.__getitem__
+        self.num_channels = num_channels
+
+    def picture(self, number, smallest=None):
+        """Decodes the bytes."""
+        file = io.BytesIO(self.encoded(number))
+        return images.decode(file, self.names[number], self.num_channels, smallest)
+
+
+class ArraySource(Source):
+    """Pictures as arrays in memory.
+
+    Args:
+        pictures: uint8, (pictures, height, width, 1 or 3), or a list of such pictures of
+            different sizes.
+        labels: class of every picture.
+        names: name of every picture; None for their numbers.
+    """
+
+    def __init__(self, pictures, labels, names=None):
+        super().__init__(labels, _numbers(labels) if names is None else names)
+        self.pictures = pictures
+
+    def picture(self, number, smallest=None):
+        """Wraps the pixels."""
+        from PIL import Image
+
+        pixels = self.pictures[number]
+        return Image.fromarray(pixels[:, :, 0] if pixels.shape[-1] == 1 else pixels)
+
+
+class Subset(Source):
+    """Some pictures of another source, in the order of `numbers`."""
+
+    def __init__(self, source, numbers):
+        super().__init__(source.labels[numbers], [source.names[number] for number in numbers])
+        self.source, self.numbers = source, numbers
+
+    def picture(self, number, smallest=None):
+        """Asks the other source."""
+        return self.source.picture(self.numbers[number], smallest)
+
+
+class Parts(NamedTuple):
+    """A set of pictures: what its classes are called, and a `Source` or None for each part."""
+
+    name: str
+    class_names: tuple
+    train: Source
+    validation: Source | None
+    test: Source | None
+
+
+def decoded(source, largest=SMALL, limit=LIMIT):
+    """Decodes the pictures of a source once and for all, if they are small.
+
+    To open a file and decode it takes longer than anything that is done to a picture of 32 x 32.
+
+    Args:
+        source: a `Source`.
+        largest: pixels a side that a picture may have; `math.inf` for any.
+        limit: bytes that all pictures together may take; likewise.
+
+    Returns:
+        An `ArraySource`, or `source` itself where a picture is larger or the limit is passed.
+    """
+    if isinstance(source, ArraySource) or not len(source):
+        return source
+    pictures = []
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        for numbers in _chunks(len(source)):
+            pictures += threads.map(lambda number: _pixels(source.picture(number)), numbers)
+            total = sum(picture.nbytes for picture in pictures)
+            if max(map(_side, pictures[numbers[0] :])) > largest or total > limit:
+                return source
+    return ArraySource(_stacked(pictures), source.labels, source.names)
+
+
+def _numbers(labels):
+    return [str(number) for number in range(len(labels))]
+
+
+def _chunks(total):
+    """Ranges up to `total`, the first one short: most often its pictures decide."""
+    ends = itertools.chain((0, 1), range(1000, total, 1000), (total,))
+    edges = sorted({min(end, total) for end in ends})
+    return [range(a, b) for a, b in itertools.pairwise(edges)]
+
+
+def _pixels(picture):
+    return np.asarray(picture).reshape(picture.height, picture.width, -1)
+
+
+def _side(pixels):
+    return max(pixels.shape[:2])
+
+
+def _stacked(pictures):
+    """One array where the pictures have one size: a list of many takes more memory."""
+    return np.stack(pictures) if len({picture.shape for picture in pictures}) == 1 else pictures

@@ -1,0 +1,9 @@
+"""Guards around `fit`, `evaluate` and `predict`: mistakes are told before the first step.
+
+`ViT` and `ResNet` have them built in. `keeping_weights` is for models of your own.
+"""
+
+from keras_vit.guards.calls import guarded
+from keras_vit.guards.weights import keeping_weights
+
+__all__ = ["guarded", "keeping_weights"]

@@ -1,0 +1,79 @@
+"""Pictures must have the model's shape and pixels that its normalisation takes."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from keras_vit import arguments
+from keras_vit.guards.labels import as_numpy
+
+SAMPLE = 32  # pictures whose pixels are looked at
+# Pixels 0 to 255 divided by 255 or 127.5, or standardised by ImageNet's figures, end below this.
+LARGEST_SCALED = 4.0
+
+
+class Pictures(NamedTuple):
+    """What a model takes as pictures.
+
+    input_shape: (None, height, width, channels).
+    normalize: (mean, standard deviation) of the pixels, or None.
+    """
+
+    input_shape: tuple
+    normalize: tuple | None
+
+    def check(self, images):
+        """Raises `ValueError` unless `images` are such pictures, warns where they look scaled.
+
+        Of an array, the pixels of the first 32 pictures are looked at.
+        """
+        self.check_shape(np.shape(images) if isinstance(images, (list, tuple)) else images.shape)
+        if len(images) == 0:
+            refuse_nothing()
+        if "float" not in str(getattr(images, "dtype", "")):
+            return
+        pixels = as_numpy(images[:SAMPLE])
+        lowest, highest = float(pixels.min()), float(pixels.max())
+        if not np.isfinite([lowest, highest]).all():  # NaN is the minimum of whatever it is in
+            _refuse_pixels(pixels)
+        if self._looks_scaled(lowest, highest):
+            mean, deviation = self.normalize
+            arguments.warn(
+                f"Pixels from {lowest:.3g} to {highest:.3g} look scaled already, but this model "
+                f"takes 0 to 255 and normalises them itself: (pixels - {mean}) / {deviation}. Give "
+                "it pixels 0 to 255, or build it with normalize=None."
+            )
+
+    def check_shape(self, shape):
+        """Raises `ValueError` unless `shape` can be that of such pictures; None is unknown."""
+        arguments.images(shape, self.input_shape)
+
+    def _looks_scaled(self, lowest, highest):
+        if self.normalize is None or np.max(np.abs(self.normalize[0])) <= LARGEST_SCALED:
+            return False  # it brings its own range, which nobody knows here
+        return lowest < highest <= LARGEST_SCALED and lowest >= -LARGEST_SCALED
+
+
+def expected(model):
+    """Returns the `Pictures` that a model takes."""
+    return Pictures(tuple(model.input_shape), model.normalize)
+
+
+def only(x):
+    """Returns the one array in what Keras takes as input of a model, or None."""
+    leaves = keras.tree.flatten(x)
+    return leaves[0] if len(leaves) == 1 else None
+
+
+def refuse_nothing():
+    """Raises `ValueError` for data without a picture."""
+    advice = "Check the path, the filter or the split that made them."
+    arguments.refuse("at least one picture is needed", {"pictures": 0}, advice)
+
+
+def _refuse_pixels(pixels):
+    bad = ~np.isfinite(pixels)
+    index = np.argwhere(bad)[0]
+    received = {"picture": int(index[0]), "pixel": float(pixels[tuple(index)])}
+    arguments.refuse("pixels must be finite numbers", received, "Repair or leave out that picture.")

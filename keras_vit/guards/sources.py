@@ -1,0 +1,232 @@
+"""Every kind of data that Keras takes, and how to look at what flows out of it.
+
+A `Watch` is called with every batch on its way to the model. It looks at the first one in full and
+at the labels of the others; the data themselves are neither used up nor put in another order.
+"""
+
+import copy
+import itertools
+import types
+
+import keras
+import numpy as np
+
+from keras_vit.guards import pictures as picture_checks
+from keras_vit.guards.labels import ROUNDING
+
+
+class Watch:
+    """Checks batches `(images, labels)` as they come; `failure` is the error that it raised.
+
+    Args:
+        pictures: the `Pictures` that the model takes.
+        labels: the `Labels` that it takes; None for prediction, which has none.
+    """
+
+    def __init__(self, pictures, labels=None):
+        self.pictures, self.labels = pictures, labels
+        self.is_first, self.failure = True, None
+
+    def __call__(self, batch):
+        """Checks a batch and returns it."""
+        try:
+            self.look(batch)
+        except Exception as error:
+            self.failure = error
+            raise
+        return batch
+
+    def look(self, batch):
+        """Raises `ValueError` unless the batch is what the model takes."""
+        images, labels, _ = unpacked(batch)
+        if self.is_first:
+            self.is_first = False
+            if images is not None:
+                self.pictures.check(images)
+        if self.labels is not None and labels is not None:
+            self.labels.check(labels)
+
+
+def unpacked(batch):
+    """Returns (images, labels, weights) of a batch, each one array or None."""
+    parts = keras.utils.unpack_x_y_sample_weight(batch)
+    return tuple(None if part is None else picture_checks.only(part) for part in parts)
+
+
+def kind(data):
+    """Returns which row of `KINDS` `data` are; None for arrays and what Keras itself refuses."""
+    if isinstance(data, types.GeneratorType):
+        return "generator"
+    for parent in type(data).__mro__:
+        for name, (class_names, package, *_) in KINDS.items():
+            if parent.__name__ in class_names and parent.__module__.startswith(package):
+                return name
+    return None
+
+
+def watched(data, watch):
+    """Returns the same data, with `watch` called on every batch."""
+    return KINDS[kind(data)][2](data, watch)
+
+
+def first_batch(data):
+    """Returns the first batch, and data that still begin with it."""
+    return KINDS[kind(data)][3](data)
+
+
+def length(data):
+    """Returns the number of batches, None where it is unknown."""
+    try:
+        return int(data.cardinality()) if kind(data) == "tensorflow" else len(data)
+    except (TypeError, NotImplementedError):
+        return None
+
+
+# --- tf.data -------------------------------------------------------------------------------------
+
+
+def _tensorflow_watched(dataset, watch):
+    """Checks inside the graph; Python is called for the first batch and for a bad one alone."""
+    import tensorflow as tf
+
+    if not isinstance(dataset, tf.data.Dataset):
+        return dataset  # one that is distributed already cannot be mapped
+
+    def look(index, batch):
+        images, labels, _ = unpacked(batch)
+        if not isinstance(images, tf.Tensor):
+            return batch
+        good = index > 0
+        arrays = [images]
+        if watch.labels is not None and watch.labels.kind and isinstance(labels, tf.Tensor):
+            good = good & _all_good(labels, watch.labels)
+            arrays.append(labels)
+
+        def ask():
+            def check(*arrays):
+                watch(arrays)
+                return np.True_
+
+            return tf.numpy_function(check, arrays, tf.bool)
+
+        checked = tf.cond(good, lambda: tf.constant(True), ask)
+        with tf.control_dependencies([checked]):
+            return tf.nest.map_structure(tf.identity, batch)
+
+    return dataset.enumerate().map(look)
+
+
+def _all_good(labels, expects):
+    """Whether a batch of labels can only be right, as tensor."""
+    import tensorflow as tf
+
+    if labels.shape.rank is None or not (labels.dtype.is_integer or labels.dtype.is_floating):
+        return tf.constant(False)
+    if expects.kind == "number":
+        good = (labels >= 0) & (labels < expects.num_classes) & (labels == labels // 1)
+        return tf.reduce_all(good)
+    good = tf.reduce_all((labels >= 0) & (labels <= 1))
+    if expects.kind == "shares":
+        sums = tf.reduce_sum(tf.cast(labels, "float32"), -1)
+        good = good & tf.reduce_all(tf.abs(sums - 1) <= ROUNDING)
+    return good
+
+
+def _tensorflow_first(dataset):
+    batch = next(iter(dataset.take(1)), None)
+    return batch, dataset
+
+
+# --- keras.utils.PyDataset -----------------------------------------------------------------------
+
+
+class _WatchedPyDataset(keras.utils.PyDataset):
+    """A `PyDataset` that shows every batch to a `Watch`."""
+
+    def __init__(self, data, watch):
+        super().__init__(data.workers, data.use_multiprocessing, data.max_queue_size)
+        self.data, self.watch = data, watch
+
+    def __getitem__(self, index):
+        return self.watch(self.data[index])
+
+    @property
+    def num_batches(self):
+        """As of the data; None for endless ones."""
+        return self.data.num_batches
+
+    def on_epoch_begin(self):
+        """Hands on."""
+        self.data.on_epoch_begin()
+
+    def on_epoch_end(self):
+        """Hands on."""
+        self.data.on_epoch_end()
+
+
+def _indexed_first(data):
+    return data[0], data
+
+
+# --- torch.utils.data.DataLoader -----------------------------------------------------------------
+
+
+class _Collate:
+    """Makes a batch as a `DataLoader` does, and shows it to a `Watch`; workers can be sent it."""
+
+    def __init__(self, collate, watch):
+        self.collate, self.watch = collate, watch
+
+    def __call__(self, samples):
+        return self.watch(self.collate(samples))
+
+
+def _torch_watched(loader, watch):
+    loader = copy.copy(loader)
+    loader.collate_fn = _Collate(loader.collate_fn, watch)
+    return loader
+
+
+def _torch_first(loader):
+    """Takes the first pictures of the set: an iteration would draw from torch's generator."""
+    if hasattr(loader.dataset, "__getitem__") and loader.batch_size is not None:
+        count = min(loader.batch_size, len(loader.dataset))
+        return loader.collate_fn([loader.dataset[i] for i in range(count)]), loader
+    return next(iter(loader)), loader
+
+
+# --- Grain, generators ---------------------------------------------------------------------------
+
+
+def _grain_watched(dataset, watch):
+    return dataset.map(watch) if hasattr(dataset, "map") else dataset
+
+
+def _iterated_first(data):
+    return next(iter(data)), data
+
+
+def _generator_watched(generator, watch):
+    return (watch(batch) for batch in generator)
+
+
+def _generator_first(generator):
+    first = next(generator)
+    return first, (batch for batch in itertools.chain([first], generator))
+
+
+# name: (class names, package, a watched copy, its first batch)
+KINDS = {
+    "tensorflow": (
+        ("DatasetV2", "DistributedDataset", "DistributedDatasetsFromFunction"),
+        "tensorflow.python",
+        _tensorflow_watched,
+        _tensorflow_first,
+    ),
+    "keras": (("PyDataset",), "keras", _WatchedPyDataset, _indexed_first),
+    "torch": (("DataLoader",), "torch.utils.data", _torch_watched, _torch_first),
+    "grain": (
+        ("MapDataset", "IterDataset", "DataLoader"), "grain", _grain_watched, _iterated_first,
+    ),
+    "generator": ((), "", _generator_watched, _generator_first),
+}  # fmt: skip

@@ -1,0 +1,86 @@
+"""How far numbers can be trusted: a model's own confidence, and shares of few pictures."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_vit import arguments
+
+NORMAL_95 = 1.959963984540054  # 95 % of a normal distribution lie within so many deviations
+
+
+class Bin(NamedTuple):
+    """The pictures whose confidence lies in (lower, upper], their mean confidence and accuracy."""
+
+    lower: float
+    upper: float
+    pictures: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(confidence, right, bins=15):
+    """Returns a `Bin` for each of `bins` equal parts of 0 to 1.
+
+    Args:
+        confidence: probability of the class that was named, (pictures,).
+        right: whether it was the true one, (pictures,).
+        bins: their number.
+
+    Example:
+    >>> table = keras_vit.training.calibration.reliability([0.4, 0.9, 1.0], [True, True, False], 2)
+    >>> [(row.pictures, row.accuracy) for row in table]
+    [(1, 1.0), (2, 0.5)]
+    """
+    confidence, right = np.asarray(confidence), np.asarray(right)
+    edges = np.linspace(0, 1, arguments.positive_integer("bins", bins) + 1)
+    # Bin i holds edges[i] < confidence <= edges[i + 1]; rounding may give 1.0000000000000002.
+    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    return tuple(
+        Bin(
+            float(edges[i]),
+            float(edges[i + 1]),
+            int((place == i).sum()),
+            _mean(confidence[place == i]),
+            _mean(right[place == i]),
+        )
+        for i in range(bins)
+    )
+
+
+def calibration_error(table):
+    """Returns the expected calibration error, 0 to 1, of a table of `reliability`.
+
+    Reference: Guo et al., "On Calibration of Modern Neural Networks", Eq. 3,
+    https://arxiv.org/abs/1706.04599
+    """
+    pictures = sum(row.pictures for row in table)
+    gaps = [row.pictures * abs(row.accuracy - row.confidence) for row in table if row.pictures]
+    return sum(gaps) / pictures
+
+
+def wilson(right, number):
+    """Returns the 95 % interval of a share, by Wilson's score method; NaN of nothing.
+
+    It stays within 0 and 1 and is honest for few pictures, where the usual +- is not.
+
+    Example:
+    >>> low, high = keras_vit.training.calibration.wilson(9, 10)
+    >>> round(low, 3), round(high, 3)
+    (0.596, 0.982)
+
+    Reference: E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical
+    Inference", Journal of the American Statistical Association 22, 1927.
+    """
+    if not number:
+        return math.nan, math.nan
+    share, z2 = right / number, NORMAL_95**2
+    middle = (share + z2 / (2 * number)) / (1 + z2 / number)
+    half = math.sqrt(share * (1 - share) / number + z2 / (4 * number**2)) * NORMAL_95
+    half /= 1 + z2 / number
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _mean(values):
+    return float(values.mean()) if len(values) else math.nan

@@ -1,0 +1,260 @@
+"""Few-shot accuracy: how far a few pictures of each class go with a model's representation."""
+
+import math
+import statistics
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from keras_vit import arguments
+from keras_vit.data import Data
+from keras_vit.training.features import collected, labels_of, submodel
+
+BIAS = 100.0  # the constant feature: so large that the penalty hardly touches its weights
+L2 = 2.0**10
+
+
+class FewShotResult(NamedTuple):
+    """What `few_shot` finds.
+
+    `accuracies` is {shots: (accuracy of every seed, 0 to 1)}, `refused` {shots: why it could not
+    be computed}. `print` shows it as a table.
+    """
+
+    accuracies: dict
+    refused: dict
+
+    def mean(self, shots):
+        """Returns the mean of all seeds, NaN where it could not be computed."""
+        return statistics.fmean(self.accuracies.get(shots, [math.nan]))
+
+    def __str__(self):
+        lines = [f"{'shots':>6}{'accuracy':>11}{'+-':>8}   each seed"]
+        for shots, values in self.accuracies.items():
+            spread = f"{100 * statistics.stdev(values):.1f} %" if len(values) > 1 else "-"
+            each = "  ".join(f"{100 * value:.1f}" for value in values)
+            lines.append(f"{shots:>6}{100 * self.mean(shots):>9.1f} %{spread:>8}   {each}")
+        lines += [f"{shots:>6}{'-':>11}   {reason}" for shots, reason in self.refused.items()]
+        return "\n".join(lines)
+
+
+def few_shot(
+    features_train,
+    labels_train,
+    features_test,
+    labels_test,
+    shots=(1, 5, 10, 25),
+    seeds=3,
+    l2=L2,
+):
+    """Measures a representation by a linear classifier trained on a few pictures of each class.
+
+    The paper "solves a regularized least-squares regression problem that maps the (frozen)
+    representation of a subset of training images to {-1, 1}^K target vectors" (section 4.1): no
+    training, a closed form. What it leaves open is as in the authors' code: features are brought
+    to mean 0 and deviation 1 over the pictures drawn, a constant feature of 100 carries the bias,
+    the penalty is 1024. A class's pictures of 1 shot are among those of 5.
+
+    Args:
+        features_train: (pictures, D), those that are drawn from.
+        labels_train: integers (pictures,).
+        features_test: (pictures, D).
+        labels_test: integers (pictures,).
+        shots: pictures drawn of each class, one number or several.
+        seeds: how many draws; seed 0, 1, 2 ...
+        l2: penalty on the squared weights.
+
+    Returns:
+        A `FewShotResult`. Shots of which some class has too few pictures are in its `refused`.
+
+    Raises:
+        ValueError: features or labels cannot be used.
+
+    Example:
+    >>> x, y = np.eye(4)[[0, 0, 1, 1, 2, 2]], np.array([0, 0, 1, 1, 2, 2])
+    >>> print(keras_vit.training.few_shot(x, y, x, y, shots=(1, 5), seeds=2))
+     shots   accuracy      +-   each seed
+         1    100.0 %   0.0 %   100.0  100.0
+         5          -   class 0 has 2 pictures
+
+    Reference: section 4.1 and the `fewshot_lsr` evaluator of
+    https://github.com/google-research/big_vision
+    """
+    shots = _shots(shots)
+    seeds = arguments.positive_integer("seeds", seeds)
+    l2 = arguments.positive_number("l2", l2)
+    x, y = _checked(features_train, labels_train)
+    x_test, y_test = _checked(features_test, labels_test)
+    if x.shape[1] != x_test.shape[1]:
+        received = {"train": x.shape, "test": x_test.shape}
+        arguments.refuse("both parts must have features of one length", received)
+    classes = np.union1d(y, y_test)
+    refused = too_few(y, classes, shots)
+    possible = [number for number in shots if number not in refused]
+    accuracies = {number: [] for number in possible}
+    for seed in range(seeds):
+        order = _draw(y, classes, seed)
+        for number in possible:
+            chosen = np.concatenate([members[:number] for members in order])
+            targets = 2.0 * (y[chosen, None] == classes) - 1.0  # (pictures, K)
+            scores = regress(x[chosen], targets, x_test, l2)
+            accuracies[number].append(float(np.mean(classes[scores.argmax(axis=1)] == y_test)))
+    return FewShotResult({n: tuple(found) for n, found in accuracies.items()}, refused)
+
+
+def regress(x, targets, x_test, l2=L2):
+    """Returns the scores (pictures, K) of `x_test` by least squares from `x` to `targets`.
+
+    Computed in float64: a feature that is nearly constant would be all rounding error in float32.
+
+    Args:
+        x: features (N, D) to learn from.
+        targets: (N, K).
+        x_test: features (pictures, D).
+        l2: penalty on the squared weights.
+    """
+    x, x_test = np.asarray(x, "float64"), np.asarray(x_test, "float64")
+    mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-5
+    x, x_test = (
+        np.pad((each - mean) / deviation, ((0, 0), (0, 1)), constant_values=BIAS)
+        for each in (x, x_test)
+    )  # (N, D + 1)
+    number, length = x.shape
+    if number >= length:
+        weights = np.linalg.solve(x.T @ x + l2 * np.eye(length), x.T @ targets)
+    else:  # the same weights by a smaller system
+        weights = x.T @ np.linalg.solve(x @ x.T + l2 * np.eye(number), targets)
+    return x_test @ weights  # (pictures, K)
+
+
+def linear_probe(features_train, labels_train, features_test, labels_test, penalty=1.0):
+    """Returns the accuracy, 0 to 1, of logistic regression on features.
+
+    The usual comparison beside `few_shot`: scikit-learn's, on features of mean 0 and deviation 1.
+
+    Args:
+        features_train: (pictures, D).
+        labels_train: (pictures,).
+        features_test: (pictures, D).
+        labels_test: (pictures,).
+        penalty: on the squared weights, halved: 1 / C of scikit-learn.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+        ValueError: features or labels cannot be used.
+
+    Example:
+    >>> x, y = np.eye(3)[[0, 0, 1, 1, 2, 2]], np.array([0, 0, 1, 1, 2, 2])
+    >>> keras_vit.training.linear_probe(x, y, x, y)
+    1.0
+    """
+    try:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+    except ImportError as error:
+        raise ImportError(
+            "The linear probe needs scikit-learn, which is not installed. "
+            'Run: pip install "keras-vit[tutorials]"'
+        ) from error
+    inverse = 1.0 / arguments.positive_number("penalty", penalty)
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=inverse, max_iter=2000))
+    probe.fit(*_checked(features_train, labels_train))
+    return float(probe.score(*_checked(features_test, labels_test)))
+
+
+class FewShot(keras.callbacks.Callback):
+    """Adds the few-shot accuracy of the model in training to its logs, as `few_shot_5`.
+
+    `History`, the progress bar and later callbacks, such as `CSVLogger`, show it. The training
+    is not touched: with and without the callback it gives the same weights to the last bit.
+
+    Args:
+        train: a `keras_vit.data.Data`, whose training pictures are drawn from, unvaried; or
+            labelled pictures as in `features`, but not the batches in training, whose order is
+            its own.
+        test: a `Data`, whose validation pictures are tested on; or labelled pictures. None for
+            `train`, if that is a `Data`.
+        shots: one number or several.
+        every: epochs from one measurement to the next. The last epoch is measured too; epochs
+            between have NaN in the logs.
+        seeds: how many draws, see `few_shot`.
+        l2: see `few_shot`.
+        layer: see `features`.
+        batch_size: pictures in a batch, where they are arrays.
+
+    Raises:
+        ValueError: an argument cannot be used, at once; a class has too few pictures, when the
+            training begins.
+
+    Example:
+    >>> few_shot = keras_vit.training.FewShot(data, shots=(1, 5), every=5)  # doctest: +SKIP
+    >>> model.fit(data.train, epochs=50, callbacks=[few_shot])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, train, test=None, shots=5, every=1, seeds=3, l2=L2, layer=None, batch_size=64
+    ):
+        super().__init__()
+        if test is None and not isinstance(train, Data):
+            received = {"train": type(train).__name__, "test": None}
+            arguments.refuse("`test` must be labelled pictures", received, "Only a Data has both.")
+        self.parts = ((train, "train"), (train if test is None else test, "validation"))
+        self.layer, self.batch_size = layer, batch_size
+        self.every = arguments.positive_integer("every", every)
+        self.options = {"shots": _shots(shots), "seeds": seeds, "l2": l2}
+
+    def on_train_begin(self, logs=None):
+        """Checks that layer and pictures are there: rather now than after an epoch."""
+        self.representation = submodel(self.model, self.layer)  # once: it is compiled once
+        train, test = (labels_of(*part, self.batch_size) for part in self.parts)
+        refused = too_few(train, np.union1d(train, test), self.options["shots"])
+        if refused:
+            want = "every class must have pictures for all `shots`"
+            arguments.refuse(want, {"shots": self.options["shots"]}, f"Not so: {refused}.")
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Measures, and writes the means into the logs."""
+        is_due = (epoch + 1) % self.every == 0 or epoch + 1 == self.params["epochs"]
+        result = self._measure() if is_due else FewShotResult({}, {})
+        for number in self.options["shots"]:
+            logs[f"few_shot_{number}"] = result.mean(number)
+
+    def _measure(self):
+        found = [collected(self.representation, *part, self.batch_size) for part in self.parts]
+        return few_shot(*found[0], *found[1], **self.options)
+
+
+def too_few(labels, classes, shots):
+    """Returns {shots: reason} for each of `shots` that some class has too few pictures for."""
+    counts = [int(np.sum(labels == label)) for label in classes]
+    smallest, label = min(zip(counts, map(int, classes), strict=True))
+    pictures = "picture" if smallest == 1 else "pictures"
+    reason = f"class {label} has {smallest or 'no'} {pictures}"
+    return {number: reason for number in shots if number > smallest}
+
+
+def _shots(shots):
+    several = shots if isinstance(shots, (tuple, list)) else (shots,)
+    if not several:
+        arguments.refuse("`shots` must be one number or several", {"shots": shots})
+    return tuple(arguments.positive_integer("shots", number) for number in several)
+
+
+def _draw(labels, classes, seed):
+    """Returns the pictures of every class, each in a random order."""
+    rng = np.random.default_rng(seed)
+    return [rng.permutation(np.flatnonzero(labels == label)) for label in classes]
+
+
+def _checked(features, labels):
+    features, labels = np.asarray(features), np.asarray(labels)
+    received = {"features": features.shape, "labels": labels.shape}
+    if features.ndim != 2 or labels.shape != features.shape[:1] or not len(labels):
+        arguments.refuse("features must be (pictures, D) and labels (pictures,)", received)
+    if not np.issubdtype(labels.dtype, np.integer):
+        arguments.refuse("labels must be integers", {"labels": str(labels.dtype)})
+    if not np.isfinite(features).all():
+        arguments.refuse("features must be finite", {"features": "NaN or infinity"})
+    return features, labels

@@ -1,0 +1,106 @@
+"""Losses and the accuracy for labels of both kinds: class numbers, and shares of mixed pictures.
+
+While training pictures are mixed, those of validation are not: one `compile` meets shares
+(batch, classes) and integers (batch,). So both are taken here.
+"""
+
+import keras
+from keras import ops
+
+from keras_vit import arguments
+
+register = keras.saving.register_keras_serializable(package="keras_vit")
+
+
+class CrossEntropy(keras.losses.Loss):
+    """What both cross-entropies share.
+
+    Args:
+        label_smoothing: share of every label that is spread evenly over the classes.
+    """
+
+    def __init__(self, label_smoothing=0.0, name=None, **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.label_smoothing = arguments.fraction("label_smoothing", label_smoothing)
+
+    def call(self, labels, logits):  # noqa: D102
+        classes = logits.shape[-1]
+        labels = ops.cast(shares(labels, classes), logits.dtype)
+        labels = labels * (1 - self.label_smoothing) + self.label_smoothing / classes
+        return self.entropy(labels, logits)
+
+    def get_config(self):  # noqa: D102
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+@register
+class SoftmaxCrossEntropy(CrossEntropy):
+    """-sum_c y_c log softmax(logits)_c: one class, or shares of several, in each picture.
+
+    Args:
+        label_smoothing: share of every label that is spread evenly over the classes.
+
+    Call arguments:
+        labels: classes (batch,) or shares (batch, classes).
+        logits: (batch, classes).
+
+    Example:
+    >>> loss = keras_vit.training.losses.SoftmaxCrossEntropy()
+    >>> round(float(loss(np.array([1]), np.zeros((1, 4), "float32"))), 4)  # log 4
+    1.3863
+    """
+
+    def entropy(self, labels, logits):
+        """Returns the loss of every picture, (batch,)."""
+        return -ops.sum(labels * ops.log_softmax(logits), axis=-1)
+
+
+@register
+class SigmoidCrossEntropy(CrossEntropy):
+    """-sum_c y_c log s_c + (1 - y_c) log (1 - s_c), s = sigmoid(logits): each class by itself.
+
+    It is what ImageNet-21k is trained with, where a picture may show several classes. The classes
+    are summed, as the official code does; Keras's `BinaryCrossentropy` takes their mean, and would
+    need another learning rate for every number of classes. Start the head's bias low, at -10 for
+    21,843 classes, or the first steps only learn that every class is rare.
+
+    Args:
+        label_smoothing: share of every label that is spread evenly over the classes.
+
+    Call arguments:
+        labels: classes (batch,) or shares (batch, classes).
+        logits: (batch, classes).
+
+    Example:
+    >>> loss = keras_vit.training.losses.SigmoidCrossEntropy()
+    >>> round(float(loss(np.array([1]), np.zeros((1, 4), "float32"))), 4)  # 4 log 2
+    2.7726
+    """
+
+    def entropy(self, labels, logits):
+        """Returns the loss of every picture, (batch,)."""
+        of_others = (1 - labels) * ops.log_sigmoid(-logits)
+        return -ops.sum(labels * ops.log_sigmoid(logits) + of_others, axis=-1)
+
+
+LOSSES = {"softmax": SoftmaxCrossEntropy, "sigmoid": SigmoidCrossEntropy}
+
+
+@register
+def accuracy(labels, logits):
+    """Returns 1 for every picture whose highest logit is its class, or its largest share, else 0.
+
+    Example:
+    >>> logits = np.array([[1.0, 2.0], [1.0, 2.0]])
+    >>> np.asarray(keras_vit.training.losses.accuracy(np.array([1, 0]), logits))
+    array([1., 0.], dtype=float32)
+    """
+    largest = ops.argmax(shares(labels, logits.shape[-1]), axis=-1)
+    return ops.cast(ops.equal(largest, ops.argmax(logits, axis=-1)), "float32")
+
+
+def shares(labels, classes):
+    """Returns labels as shares of the classes, (batch, classes), from either kind."""
+    if len(labels.shape) == 1:
+        return ops.one_hot(ops.cast(labels, "int32"), classes)
+    return labels

@@ -1,0 +1,170 @@
+"""AdamW and SGD as Vision Transformers are trained with them.
+
+Keras has decoupled weight decay, clipping of the global norm, moving averages and the adding up of
+gradients. Here is what it does not have: a learning rate for each layer, and exceptions from weight
+decay that are saved with the optimizer.
+"""
+
+import re
+
+import keras
+from keras import ops
+
+from keras_vit import arguments
+
+register = keras.saving.register_keras_serializable(package="keras_vit")
+
+BLOCK = re.compile(r"(?:^|/)block_(\d+)/")
+# What stands behind the last block learns at the full rate, what stands before the first at the
+# lowest: the patch encoder and the ResNet of a hybrid.
+BEHIND_THE_BLOCKS = re.compile(r"(?:^|/)(encoder_norm|pooling|pre_logits|head)/")
+
+
+class ByLayer:
+    """An optimizer whose learning rate and weight decay depend on the weight's path.
+
+    Weights are updated one by one in `update_step`, which Keras calls on every backend.
+
+    Args:
+        layer_decay: factor of the learning rate from each block to the one before it.
+        decayed: regular expression; weight decay is for the weights in whose name it is found.
+    """
+
+    def __init__(self, learning_rate, *, layer_decay=1.0, decayed="kernel", **kwargs):
+        _at_most_one("layer_decay", layer_decay)
+        super().__init__(learning_rate, **kwargs)
+        self.layer_decay, self.decayed = float(layer_decay), decayed
+
+    def build(self, variables):
+        """Notes for each weight its share of the learning rate, and whether it decays."""
+        if self.built:
+            return
+        super().build(variables)
+        self.rates = rates([v.path for v in variables], self.layer_decay)
+        self.decays = tuple(bool(re.search(self.decayed, v.name)) for v in variables)
+
+    def _apply_weight_decay(self, variables):
+        """Does nothing: `update_step` does it, at the rate of each weight."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Takes decay and gradient from a weight, both at its own rate."""
+        index = self._get_variable_index(variable)
+        rate = ops.cast(learning_rate, variable.dtype) * self.rates[index]
+        if self.weight_decay and self.decays[index]:
+            self.assign_sub(variable, ops.multiply(variable, rate * self.weight_decay))
+        super().update_step(gradient, variable, rate)
+
+    def get_config(self):
+        """Returns the arguments, for saving."""
+        config = {"layer_decay": self.layer_decay, "decayed": self.decayed}
+        return {**super().get_config(), **config}
+
+
+@register
+class AdamW(ByLayer, keras.optimizers.AdamW):
+    """Adam with decoupled weight decay, a learning rate for each layer and saved exceptions.
+
+        w = w - r (m / (sqrt(v) + epsilon) + weight_decay w),  r = learning_rate layer_decay^k
+
+    with m and v corrected for their start at zero. k is 0 behind the last block, 1 in the last
+    block, L in the first, and L + 1 before it. Without `layer_decay` r is the learning rate.
+
+    Weight decay follows the learning rate, as in the paper's tables. Big Vision's configurations
+    write the product of both at the highest rate: its 1e-4 at a rate of 1e-3 is 0.1 here.
+
+    Args:
+        learning_rate: a number or a schedule.
+        weight_decay: relative to the learning rate.
+        layer_decay: factor of the learning rate from each block to the one before it, BEiT's and
+            MAE's 0.65 to 0.9 for fine-tuning; 1.0 for the same everywhere.
+        decayed: regular expression; weight decay is for the weights in whose name it is found. The
+            default leaves out biases, normalisations, class tokens and positions, as DeiT and Big
+            Vision do; "" decays all.
+        **kwargs: of `keras.optimizers.AdamW`: `global_clipnorm`, `use_ema`, `ema_momentum`,
+            `gradient_accumulation_steps`, `beta_2`, ...
+
+    Raises:
+        ValueError: an argument cannot be used, or, at the first step, there are no blocks.
+
+    Example:
+    >>> optimizer = keras_vit.training.optimizers.AdamW(1e-3, weight_decay=0.05, layer_decay=0.75)
+    >>> optimizer.layer_decay
+    0.75
+
+    Reference: https://arxiv.org/abs/1711.05101 (decay), https://arxiv.org/abs/2106.08254 (layers)
+    """
+
+    def __init__(self, learning_rate=1e-3, weight_decay=0.05, **kwargs):
+        super().__init__(learning_rate, weight_decay=weight_decay, **kwargs)
+
+
+@register
+class SGD(ByLayer, keras.optimizers.SGD):
+    """SGD with momentum 0.9, which the paper fine-tunes with, and a learning rate for each layer.
+
+        m = momentum m - r g,  w = w + m,  r = learning_rate layer_decay^k
+
+    k as in `AdamW`.
+
+    Args:
+        learning_rate: a number or a schedule.
+        momentum: share of the last step that is taken again.
+        layer_decay: see `AdamW`.
+        decayed: see `AdamW`.
+        **kwargs: of `keras.optimizers.SGD`: `weight_decay`, `global_clipnorm`, ...
+
+    Raises:
+        ValueError: an argument cannot be used, or, at the first step, there are no blocks.
+
+    Example:
+    >>> keras_vit.training.optimizers.SGD(0.03).momentum
+    0.9
+
+    Reference: section 4.1 and Table 4, https://arxiv.org/abs/2010.11929
+    """
+
+    def __init__(self, learning_rate=0.01, momentum=0.9, **kwargs):
+        super().__init__(learning_rate, momentum=momentum, **kwargs)
+
+
+OPTIMIZERS = {"adamw": AdamW, "sgd": SGD}
+
+
+def rates(paths, layer_decay):
+    """Returns for the weight at each path its share of the learning rate.
+
+    Args:
+        paths: of the weights of a Vision Transformer; the highest block counts as the last.
+        layer_decay: factor from each block to the one before it.
+
+    Raises:
+        ValueError: a factor below 1 and no blocks.
+
+    Example:
+    >>> paths = ["patch_encoder/class_token", "block_0/norm_1/gamma", "block_1/mlp/expand/kernel",
+    ...          "head/kernel"]
+    >>> keras_vit.training.optimizers.rates(paths, 0.5)
+    (0.125, 0.25, 0.5, 1.0)
+
+    Reference: https://arxiv.org/abs/2106.08254
+    """
+    if layer_decay == 1.0:
+        return (1.0,) * len(paths)
+    blocks = [int(match[1]) for path in paths if (match := BLOCK.search(path))]
+    if not blocks:
+        want = "`layer_decay` needs a Transformer's blocks, block_0, block_1, ..."
+        advice = "Use layer_decay=1.0 for a model, or a trained part of it, without blocks."
+        arguments.refuse(want, {"layer_decay": layer_decay}, advice)
+    return tuple(layer_decay ** _distance(path, max(blocks) + 1) for path in paths)
+
+
+def _at_most_one(name, value):
+    if arguments.positive_number(name, value) > 1:
+        arguments.refuse(f"`{name}` must be at most 1", {name: value}, f"{name}=1.0 turns it off.")
+
+
+def _distance(path, num_blocks):
+    """Blocks from a weight to the end of the model: 0 behind the last, L + 1 before the first."""
+    if match := BLOCK.search(path):
+        return num_blocks - int(match[1])
+    return 0 if BEHIND_THE_BLOCKS.search(path) else num_blocks + 1

@@ -1,0 +1,224 @@
+"""The recipes as rows: ours for small sets, and those made of the published tables."""
+
+from keras_vit import arguments
+from keras_vit.data import Augmentation
+from keras_vit.training import published, schedules
+from keras_vit.training.settings import ALL, KERNELS, Settings, known
+from keras_vit.variants import BiT, parse
+
+# Tokens of pixels scaled to -1..1 start 50 times larger than their positions, N(0, 0.02), and a
+# short training never comes to see the positions. Scaled like this, both start equally large.
+SMALL_PIXELS = (75.0, 4000.0)
+
+
+def _published(row, **more):
+    """Takes from a published row the fields that it shares with `Settings`."""
+    shared = {field: value for field, value in row.items() if field in Settings._fields}
+    scaled = {"reference_batch": row["batch_size"], "scaling": "root"}
+    return Settings(**{**scaled, **shared, **more})
+
+
+_SMALL = Settings(
+    epochs=50,
+    learning_rate=2e-3,
+    weight_decay=0.05,
+    decayed=ALL,
+    pooling="token",
+    dropout=0.0,
+    normalize=SMALL_PIXELS,
+    source="ours: from scratch, a minute on a laptop",
+)
+_FINE_TUNING = Settings(
+    epochs=10,
+    min_updates=100,
+    learning_rate=0.01,
+    reference_batch=published.FINE_TUNING_BATCH,
+    scaling="root",
+    batch_size=32,
+    optimizer="sgd",
+    momentum=published.MOMENTUM,
+    clip=published.CLIP,
+    augmentation="flip",
+    source="arXiv 2010.11929, Table 4, made shorter for small sets",
+)
+
+RECIPES = {
+    "digits": _SMALL._replace(
+        model="ViT-Mini/2",
+        image_size=8,
+        num_channels=1,
+        augmentation=Augmentation(10, 0.1, 0.06),
+    ),
+    "folder": _SMALL._replace(
+        model="ViT-Mini/8",
+        image_size=64,
+        epochs=40,
+        learning_rate=1e-3,
+        augmentation=Augmentation(10, 0.2, 0.1, flip=True),
+    ),
+    "cifar": _SMALL._replace(
+        model="ViT-Mini/4",
+        image_size=32,
+        epochs=20,
+        batch_size=128,
+        learning_rate=1e-3,
+        decayed=KERNELS,
+        clip=1.0,
+        label_smoothing=0.1,
+        augmentation="cifar",
+        source="ours: CIFAR's small pictures from scratch",
+    ),
+    "finetune": _FINE_TUNING,
+    "linear-probe": _FINE_TUNING._replace(
+        adapt="linear",
+        optimizer="adamw",
+        scaling="none",
+        reference_batch=None,
+        learning_rate=3e-3,
+        clip=None,
+        dropout=0.0,
+        stochastic_depth=0.0,
+        source="ours: the head alone is trained, the features stay",
+    ),
+    "lora": _FINE_TUNING._replace(
+        adapt="lora",
+        optimizer="adamw",
+        scaling="none",
+        reference_batch=None,
+        learning_rate=2e-3,
+        source="arXiv 2106.09685: low-rank changes of every dense layer of the blocks",
+    ),
+    "deit": _published(
+        published.DEIT,
+        model="ViT-S/16",
+        scaling="linear",
+        warmup_share=published.DEIT["warmup_epochs"] / published.DEIT["epochs"],
+        dropout=0.0,
+        augmentation="deit",
+        source="arXiv 2012.12877, Table 9",
+    ),
+    "plain-vit-s16": _published(
+        published.PLAIN_VIT_S16,
+        representation=True,
+        augmentation="light2",
+        source="arXiv 2205.01580; its positions are sines, here they are learned",
+    ),
+}
+# Recipes whose settings depend on the model: name, and what makes them of its name
+BY_MODEL = {
+    "paper-imagenet": lambda model: pre_training("ImageNet", model),
+    "paper-imagenet21k": lambda model: pre_training("ImageNet-21k", model),
+    "paper-jft": lambda model: pre_training("JFT-300M", model),
+    "augreg": lambda model: augreg(model),
+}
+ALIASES = {
+    "fine-tune": "finetune",
+    "probe": "linear-probe",
+    "cifar10": "cifar",
+    "paper-pre-training": "paper-imagenet",
+    "vit-s16": "plain-vit-s16",
+}
+DRAWN = ("digits", "folder", "cifar")  # their runs draw positions and patches
+
+
+def names():
+    """Returns the names of all recipes.
+
+    Example:
+    >>> "deit" in keras_vit.training.rows.names()
+    True
+    """
+    return (*RECIPES, *BY_MODEL, *FINE_TUNED)
+
+
+def pre_training(dataset, model=None):
+    """Returns the `Settings` of Table 3 for a model on "ImageNet", "ImageNet-21k" or "JFT-300M".
+
+    Raises:
+        ValueError: the paper did not train this model on it.
+
+    Example:
+    >>> keras_vit.training.rows.pre_training("ImageNet-21k", "ViT-L/16").weight_decay
+    0.03
+    """
+    model = model or "ViT-B/16"
+    rows = [row for row in published.PRE_TRAINING if row.dataset == dataset]
+    found = [row for row in rows if model in row.models or row.models == ("ViT-*",)]
+    if not found:
+        models = ", ".join(name for row in rows for name in row.models)
+        advice = f"Table 3 has {models}. Take one of these and override what differs."
+        arguments.refuse(f"a model of Table 3 on {dataset}", {"model": model}, advice)
+    row = found[0]
+    is_imagenet = dataset == "ImageNet"
+    return Settings(
+        model=model,
+        image_size=published.PRE_TRAINING_SIZE,
+        epochs=max(row.epochs),
+        batch_size=published.PRE_TRAINING_BATCH,
+        reference_batch=published.PRE_TRAINING_BATCH,
+        scaling="root",
+        learning_rate=row.learning_rate,
+        warmup_steps=published.PRE_TRAINING_WARMUP,
+        decay=row.decay,
+        end=0.0 if row.decay == "cosine" else schedules.LINEAR_END,
+        weight_decay=row.weight_decay,
+        dropout=row.dropout,
+        clip=published.CLIP_ON_IMAGENET if is_imagenet else None,
+        loss="softmax" if is_imagenet else "sigmoid",
+        head_bias=None if is_imagenet else published.HEAD_BIAS_21K,
+        representation=not isinstance(parse(model), BiT),
+        augmentation="inception",
+        source=f"arXiv 2010.11929, Table 3, {model} on {dataset}",
+    )
+
+
+def augreg(model=None):
+    """Returns the `Settings` of AugReg as its authors recommend them for a model."""
+    model = model or "ViT-S/16"
+    known("model", model, published.AUGREG_RECOMMENDED)
+    level, weight_decay, dropout, depth, _ = published.AUGREG_RECOMMENDED[model]
+    return _published(
+        published.AUGREG,
+        model=model,
+        weight_decay=weight_decay,
+        dropout=dropout,
+        stochastic_depth=depth,
+        representation=False,
+        augmentation="inception" if level == "none" else level,
+        source=f"arXiv 2106.10270, {model} with {level}",
+    )
+
+
+def fine_tuning(row):
+    """Returns the `Settings` of a row of Table 4, with the rate 0.01 that every row has."""
+    return _FINE_TUNING._replace(
+        epochs=None,
+        steps=row.steps,
+        min_updates=0,
+        learning_rate=0.01,
+        scaling="linear",
+        batch_size=published.FINE_TUNING_BATCH,
+        image_size=published.FINE_TUNING_SIZE,
+        warmup_steps=published.FINE_TUNING_WARMUP,
+        augmentation="inception",
+        source=f"arXiv 2010.11929, Table 4, {row.dataset}",
+    )
+
+
+FINE_TUNED = {
+    f"paper-finetune-{name}": fine_tuning(row)
+    for name, row in zip(
+        ("imagenet", "cifar100", "cifar10", "pets", "flowers", "vtab"),
+        published.FINE_TUNING,
+        strict=True,
+    )
+}
+
+
+def row(name, model):
+    """Returns the `Settings` of a recipe for a model, None for the recipe's own."""
+    known("recipe", name, (*names(), *ALIASES))
+    name = ALIASES.get(name, name)
+    if name in BY_MODEL:
+        return BY_MODEL[name](model)
+    return {**RECIPES, **FINE_TUNED}[name]

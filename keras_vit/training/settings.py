@@ -1,0 +1,118 @@
+"""The settings of a recipe, before it meets its pictures."""
+
+import difflib
+from typing import NamedTuple
+
+from keras_vit import arguments
+from keras_vit.data import Augmentation
+from keras_vit.variants import BiT, parse
+
+KERNELS, ALL = "kernel", ""  # what weight decay is for: names of weights, as regular expressions
+
+
+class Settings(NamedTuple):
+    """Everything that a recipe sets. None leaves the choice to the model or to the data.
+
+    Durations are in epochs, shares are of all updates, sizes are in pixels. `learning_rate` is for
+    batches of `reference_batch`; where that is None it is taken as it is.
+    """
+
+    epochs: int | None  # None: as many as `steps` are
+    learning_rate: float  # the highest
+    # --- pictures
+    image_size: int | None = None
+    num_channels: int = 3
+    batch_size: int = 64
+    augmentation: Augmentation | str | None = None  # a name in keras_vit.data, or what it names
+    # --- duration and learning rate
+    steps: int | None = None  # published number of updates, with batches of `reference_batch`
+    min_updates: int = 0  # epochs are added until there are so many
+    reference_batch: int | None = None
+    scaling: str = "none"  # with the batch: "linear", "root" or "none"
+    decay: str = "cosine"  # after the warm-up: "cosine", "linear" or "constant"
+    warmup_share: float = 0.1
+    warmup_steps: int | None = None  # published number, for batches of `reference_batch`
+    start: float = 0.0  # learning rate of the first step
+    end: float = 0.0  # learning rate after the last step
+    # --- optimizer
+    optimizer: str = "adamw"
+    momentum: float = 0.9  # of SGD
+    weight_decay: float = 0.0  # relative to the learning rate
+    decayed: str = KERNELS
+    clip: float | None = None  # highest global norm of the gradient
+    layer_decay: float = 1.0  # of the learning rate, from block to block
+    accumulate: int = 1  # batches in an update
+    moving_average: float | None = None  # momentum of the weights' average, Polyak's
+    # --- loss
+    loss: str = "softmax"  # or "sigmoid"
+    label_smoothing: float = 0.0
+    # --- model
+    adapt: str = "full"  # what is trained: "full", "linear" or "lora"
+    rank: int = 8  # of LoRA
+    model: str | None = None
+    pooling: str | None = None
+    dropout: float | None = None
+    stochastic_depth: float | None = None
+    representation: bool = False  # a tanh layer as wide as the tokens before the head
+    head_bias: float | None = None
+    normalize: tuple | None = None
+    # --- where it comes from
+    source: str = ""
+
+
+_optional = arguments.optional
+_positive = arguments.positive_number
+CHECKS = {
+    "epochs": _optional(arguments.positive_integer),
+    "steps": _optional(arguments.positive_integer),
+    "image_size": _optional(lambda name, value, advice="": arguments.height_width(name, value)),
+    "num_channels": arguments.positive_integer,
+    "batch_size": arguments.positive_integer,
+    "learning_rate": _positive,
+    "reference_batch": _optional(arguments.positive_integer),
+    "scaling": arguments.one_of("linear", "root", "none"),
+    "decay": arguments.one_of("cosine", "linear", "constant"),
+    "warmup_share": arguments.fraction,
+    "optimizer": arguments.one_of("adamw", "sgd"),
+    "momentum": arguments.fraction,
+    "weight_decay": arguments.number,
+    "clip": _optional(_positive),
+    "accumulate": arguments.positive_integer,
+    "moving_average": _optional(_positive),
+    "loss": arguments.one_of("softmax", "sigmoid"),
+    "label_smoothing": arguments.fraction,
+    "adapt": arguments.one_of("full", "linear", "lora"),
+    "rank": arguments.positive_integer,
+}
+
+
+def known(kind, name, names):
+    """Raises `ValueError` unless `name` is one of `names`; says which is near."""
+    if name in names:
+        return
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    advice = f"Did you mean {near[0]!r}? " if near else ""
+    advice += f"Names are {', '.join(names)}."
+    arguments.refuse(f"the name of a {kind} was expected", {kind: name}, advice)
+
+
+def check(chosen, drawn=False):
+    """Raises `ValueError` unless every value of `Settings` can be used.
+
+    Args:
+        chosen: a `Settings`.
+        drawn: whether the model's patches will be drawn, so that a ResNet is refused.
+    """
+    arguments.checked(CHECKS, chosen._asdict())
+    if chosen.model is None:
+        return
+    variant = parse(chosen.model)
+    if isinstance(variant, BiT):
+        if drawn:
+            want = "`model` must be a Vision Transformer or a hybrid, whose patches are drawn"
+            advice = "Build a ResNet with keras_vit.create and train it with its `fit`."
+            arguments.refuse(want, {"model": chosen.model}, advice)
+        return
+    if chosen.image_size is not None:
+        size = arguments.height_width("image_size", chosen.image_size)
+        arguments.divisible_image(size, (variant.patch_size,) * 2)

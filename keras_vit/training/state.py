@@ -1,0 +1,169 @@
+"""States of a training run as files: the newest, and one before it.
+
+A file is an npz archive: `facts`, JSON in bytes, and the arrays. Every member carries a checksum,
+which is compared when it is read. A file takes its name when all of it is on the disk, and only
+then the oldest is removed, so at every moment the folder holds a whole state.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_vit.checkpoints.npz import NpzFile, write_npz
+
+FORMAT = 1
+KEPT = 2
+NAME = re.compile(r"epoch-(\d+)-step-(\d+)\.npz")
+UNFINISHED = ".epoch-*.partial"  # what `atomic.replacing` leaves of a writer that was killed
+LOCK = ".lock"
+_locks = {}
+
+
+class State(NamedTuple):
+    """Where training goes on (0-based; `step` batches of `epoch` are done), and all it needs."""
+
+    epoch: int
+    step: int
+    facts: dict
+    arrays: dict
+
+
+def prepare(folder):
+    """Makes the folder, shows that it can be written, and removes what killed writers left.
+
+    Raises:
+        OSError: it cannot be written, or another process trains into it.
+    """
+    folder = pathlib.Path(folder)
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"1")
+        probe.unlink()
+    except OSError as error:
+        what = f"{error.strerror}. Checkpoints need a folder that can be written; choose another"
+        raise type(error)(error.errno, what, str(folder)) from error
+    _lock(folder)
+    for rest in folder.glob(UNFINISHED):
+        rest.unlink(missing_ok=True)
+
+
+def release(folder):
+    """Lets other processes train into the folder again."""
+    file = _locks.pop(os.path.realpath(folder), None)
+    if file is not None:
+        file.close()
+
+
+def paths(folder):
+    """Returns the files of states in a folder, oldest first."""
+    found = {p: NAME.fullmatch(p.name) for p in pathlib.Path(folder).glob("epoch-*.npz")}
+    places = {path: tuple(map(int, match.groups())) for path, match in found.items() if match}
+    return sorted(places, key=places.get)
+
+
+def write(folder, state):
+    """Writes a state and removes all but the two newest. Returns the file's path.
+
+    Raises:
+        OSError: it could not be written; the states before it are whole.
+    """
+    path = pathlib.Path(folder) / f"epoch-{state.epoch + 1:04d}-step-{state.step:06d}.npz"
+    facts = {**state.facts, "format": FORMAT, "epoch": state.epoch, "step": state.step}
+    text = np.frombuffer(json.dumps(facts).encode(), "uint8")
+    try:
+        write_npz(path, {"facts": text, **state.arrays})
+    except OSError as error:
+        raise type(error)(error.errno, _unwritten(folder, state, error), str(folder)) from error
+    for old in paths(folder)[:-KEPT]:
+        with contextlib.suppress(OSError):  # the new state is safe; the next save tries again
+            old.unlink()
+    return path
+
+
+def read(path):
+    """Reads a state and compares its checksums.
+
+    Raises:
+        ValueError: the file is damaged, or from another version.
+    """
+    with NpzFile(path) as file:
+        facts = json.loads(file.read("facts").tobytes())
+        if facts["format"] != FORMAT:
+            raise ValueError(f"{str(path)!r} is of format {facts['format']}, not {FORMAT}.")
+        arrays = {name: file.read(name) for name in file.specs if name != "facts"}
+    return State(facts["epoch"], facts["step"], facts, arrays)
+
+
+def newest(folder):
+    """Reads the newest state that is whole, None where there is none yet.
+
+    Newer files that are damaged get the ending `.damaged`, with a warning.
+
+    Raises:
+        ValueError: there are states, but all of them are damaged.
+    """
+    damaged = []
+    for path in reversed(paths(folder)):
+        try:
+            state = read(path)
+        except ValueError as error:
+            damaged.append((path, error))
+            continue
+        for bad, error in damaged:
+            bad.replace(bad.with_name(bad.name + ".damaged"))
+            warnings.warn(f"{bad} is damaged ({error}); {path} is used instead.", stacklevel=2)
+        return state
+    if damaged:
+        path, error = damaged[0]
+        raise ValueError(
+            f"A whole state of a training run was expected. Received: {str(path)!r}, which is "
+            f"damaged ({error}), and no earlier one. Remove the folder to train from the start."
+        )
+    return None
+
+
+def described(folder):
+    """Names the newest state: "epoch 3, step 20 (runs/a/epoch-0003-step-000020.npz)"."""
+    files = paths(folder)
+    if not files:
+        return "no state"
+    epoch, step = map(int, NAME.fullmatch(files[-1].name).groups())
+    return f"epoch {epoch}, step {step} ({files[-1]})"
+
+
+def _unwritten(folder, state, error):
+    """Says what could not be written, what is left, and what to do."""
+    return (
+        f"{error.strerror or error}. The state of epoch {state.epoch + 1}, step {state.step} was "
+        f"not written; that of {described(folder)} is whole. Free space or mend the "
+        "disk, and run the same command again: it goes on from there"
+    )
+
+
+def _lock(folder):
+    """Keeps other processes out until this one ends; systems without such locks go without."""
+    path = os.path.realpath(folder)
+    if path in _locks:
+        return
+    try:
+        import fcntl
+    except ImportError:
+        return
+    file = open(os.path.join(path, LOCK), "wb")  # noqa: SIM115 - held as long as the run
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        file.close()
+        what = "Another process trains into this folder. Wait for its end, or choose another"
+        raise BlockingIOError(error.errno, what, str(folder)) from error
+    except OSError:  # some network file systems
+        file.close()
+        return
+    _locks[path] = file

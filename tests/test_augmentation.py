@@ -1,0 +1,308 @@
+"""Crops, resizes and the other ways in which one picture is prepared."""
+
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_vit.data import Augmentation, augment, augmentation, erasing, prepare
+from keras_vit.data.augmentation import AUGMENTATIONS, augmentation_of
+
+BILINEAR, BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
+
+
+def photo(width=50, height=37, mode="RGB", seed=0):
+    """Smooth noise: neighbours are alike, as in a photograph."""
+    shape = (height // 4 + 2, width // 4 + 2, 3) if mode == "RGB" else (height // 4 + 2,) * 2
+    noise = np.random.default_rng(seed).integers(0, 256, shape, "uint8")
+    return Image.fromarray(noise).resize((width, height), BICUBIC)
+
+
+def train(picture, size, seed=0, **settings):
+    return prepare.train(picture, size, Augmentation(**settings), np.random.default_rng(seed))
+
+
+def boxes(width, height, shares, number, aspect=1.0):
+    rng = np.random.default_rng(0)
+    drawn = [prepare.inception_box(width, height, shares, rng, aspect) for _ in range(number)]
+    return np.array(drawn).T  # left, top, right, bottom
+
+
+@pytest.mark.parametrize("width, height", [(500, 375), (375, 500), (400, 400)])
+def test_inception_crop_has_uniform_areas_and_bounded_proportions(width, height):
+    left, top, right, bottom = boxes(width, height, (0.05, 1.0), 5000)
+    assert min(left.min(), top.min()) >= 0 and right.max() <= width and bottom.max() <= height
+    share = (right - left) * (bottom - top) / (width * height)
+    assert share.min() >= 0.05 - 1e-9 and share.max() <= 1
+    assert share.mean() == pytest.approx(0.525, abs=0.015)
+    tenths = np.histogram(share, np.linspace(0.05, 1, 11))[0]
+    assert np.all(np.abs(tenths - 500) < 5 * math.sqrt(500))
+    ratio = (right - left) / (bottom - top)
+    assert 0.75 - 1e-9 <= ratio.min() < 0.77 and 1.3 < ratio.max() <= 4 / 3 + 1e-9
+    small = share < 0.3  # all proportions fit
+    assert np.log(ratio[small]).mean() == pytest.approx(0, abs=0.02)
+    place = (
+        left[small] / (width - right + left)[small],
+        top[small] / (height - bottom + top)[small],
+    )
+    assert np.mean(place, axis=1) == pytest.approx([0.5, 0.5], abs=0.03)
+
+
+def test_inception_crop_of_a_very_long_picture_is_the_largest_that_fits():
+    left, top, right, bottom = boxes(1000, 100, (0.5, 1.0), 500)
+    assert np.allclose(bottom - top, 100) and np.allclose(right - left, 400 / 3)
+    assert left.min() < 30 and left.max() > 830
+    left, top, right, bottom = boxes(100, 1000, (0.5, 1.0), 500)
+    assert np.allclose(right - left, 100) and np.allclose(bottom - top, 400 / 3)
+
+
+def test_inception_crop_follows_the_proportions_of_the_model():
+    left, top, right, bottom = boxes(600, 300, (0.1, 0.4), 2000, aspect=2.0)
+    ratio = (right - left) / (bottom - top)
+    assert 1.5 <= ratio.min() < 1.55 and 2.6 < ratio.max() <= 8 / 3 + 1e-9
+
+
+@pytest.mark.parametrize("filter_name, resampling", [("bilinear", BILINEAR), ("bicubic", BICUBIC)])
+@pytest.mark.parametrize("size", [(24, 24), (20, 31), (64, 64)])
+def test_a_crop_of_everything_is_the_resize_of_pillow(filter_name, resampling, size):
+    picture = photo(40, 40)
+    wanted = np.asarray(picture.resize(size[::-1], resampling))
+    got = train(picture, size, interpolation=filter_name)
+    assert got.dtype == np.uint8 and np.array_equal(got, wanted)
+    if size[0] == size[1]:
+        whole = train(picture, size, crop=(1.0, 1.0), interpolation=filter_name)
+        assert np.array_equal(whole, wanted)
+
+
+def test_a_crop_is_the_part_of_the_picture_that_was_drawn():
+    picture = photo(60, 45)
+    box = prepare.inception_box(60, 45, (0.05, 0.3), np.random.default_rng(4))
+    got = train(picture, 16, seed=4, crop=(0.05, 0.3))
+    assert np.array_equal(got, np.asarray(picture.resize((16, 16), BILINEAR, box)))
+    ramp = Image.fromarray(np.tile(np.arange(60, dtype="uint8") * 4, (45, 1)))
+    columns = train(ramp, 16, seed=4, crop=(0.05, 0.3))[8, :, 0]
+    middles = box[0] + (np.arange(16) + 0.5) * (box[2] - box[0]) / 16
+    assert np.abs(columns - 4 * (middles - 0.5)).max() < 2.5
+
+
+def test_half_of_the_pictures_are_mirrored():
+    picture = photo(8, 8)
+    pixels = np.asarray(picture)
+    rng = np.random.default_rng(0)
+    drawn = [prepare.train(picture, 8, "flip", rng) for _ in range(1000)]
+    mirrored = sum(np.array_equal(one, pixels[:, ::-1]) for one in drawn)
+    assert 440 < mirrored < 560
+    assert mirrored + sum(np.array_equal(one, pixels) for one in drawn) == 1000
+
+
+def test_padding_moves_by_whole_pixels_and_fills_with_grey():
+    picture = photo(8, 8)
+    padded = np.full((12, 12, 3), 128, "uint8")
+    padded[2:10, 2:10] = picture
+    crops = {(y, x): padded[y : y + 8, x : x + 8] for y in range(5) for x in range(5)}
+    seen = set()
+    for seed in range(300):
+        got = train(picture, 8, seed, pad=0.25)
+        seen |= {place for place, crop in crops.items() if np.array_equal(crop, got)}
+        assert any(np.array_equal(crop, got) for crop in crops.values())
+    assert len(seen) == 25
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_turning_one_picture_agrees_with_turning_an_array(mode):
+    settings = Augmentation(rotation=30, zoom=0.3, shift=0.2)
+    picture = photo(23, 23, mode).resize((23, 17))
+    for seed in range(20):
+        got = prepare.turned(picture, settings, np.random.default_rng(seed))
+        angle, zoom_x, zoom_y, x, y = 2 * np.random.default_rng(seed).random(5) - 1
+        angle = np.deg2rad(30) * angle
+        rows = np.array([np.cos(angle), -np.sin(angle)]) * (1 + 0.3 * zoom_y)
+        columns = np.array([np.sin(angle), np.cos(angle)]) * (1 + 0.3 * zoom_x)
+        images = np.asarray(picture).reshape(1, 17, 23, -1)
+        matrix, shift = np.array([[rows, columns]]), np.array([[0.2 * y * 17, 0.2 * x * 23]])
+        wanted = augmentation.resample(images, matrix, shift)[0]
+        apart = np.abs(np.asarray(got).reshape(wanted.shape).astype(int) - wanted)
+        assert apart.max() <= 1, seed
+
+
+def test_jitter_changes_brightness_contrast_and_colour_around_one():
+    picture = Image.new("RGB", (4, 4), (200, 100, 50))
+    drawn = np.array([train(picture, 4, seed, jitter=0.4)[0, 0] for seed in range(500)], "int")
+    grey = drawn @ [0.299, 0.587, 0.114]
+    assert 70 < grey.min() < 85 and 160 < grey.max() < 180  # 124.7 times 0.6 and 1.4
+    spread = (drawn[:, 0] - drawn[:, 2]) / grey
+    assert spread.min() < 0.8 and spread.max() > 1.5  # 150 / 124.7 = 1.2 times 0.6 and 1.4
+    assert np.array_equal(train(picture, 4, jitter=0.0)[0, 0], [200, 100, 50])
+
+
+def test_erased_rectangles_have_the_stated_share_and_noise():
+    shares, values = [], []
+    for seed in range(400):
+        pixels = np.zeros((60, 80, 3), "uint8")
+        erasing.erase(pixels, 1.0, np.random.default_rng(seed))
+        rows, columns = np.nonzero(pixels.any(axis=-1))
+        inside = pixels[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        shares.append(inside[..., 0].size / 4800)
+        assert (inside == 0).mean() < 0.1  # a rectangle, all of it noise
+        values.append([inside.mean(), inside.std()])
+    assert 0.015 < min(shares) < 0.04 and 0.29 < max(shares) < 0.345
+    assert np.mean(shares) == pytest.approx((0.02 + 1 / 3) / 2, abs=0.015)
+    assert np.mean(values, axis=0) == pytest.approx([127.0, 56.0], abs=2.0)  # cut off at 0 and 255
+
+
+def test_erasing_happens_with_its_probability():
+    rng = np.random.default_rng(0)
+    erased = 0
+    for _ in range(2000):
+        pixels = np.zeros((16, 16, 1), "uint8")
+        erasing.erase(pixels, 0.25, rng)
+        erased += pixels.any()
+    assert 420 < erased < 580
+
+
+def test_squash_is_a_plain_resize():
+    picture = photo(50, 37)
+    for name, resampling in (("bilinear", BILINEAR), ("bicubic", BICUBIC)):
+        got = prepare.evaluate(picture, (20, 30), interpolation=name)
+        assert np.array_equal(got, np.asarray(picture.resize((30, 20), resampling)))
+
+
+def test_crop_is_the_middle_of_the_resized_picture():
+    wide = photo(512, 256)  # its small side is 224 * 256 / 224: no resize is left to do
+    got = prepare.evaluate(wide, 224, "crop")
+    assert np.array_equal(got, np.asarray(wide)[16:240, 144:368])
+    half = np.asarray(wide.resize((256, 128), BILINEAR))
+    assert np.array_equal(prepare.evaluate(wide, (112, 224), "crop"), half[8:120, 16:240])
+    tall = wide.transpose(Image.Transpose.TRANSPOSE)
+    assert np.array_equal(prepare.evaluate(tall, 224, "crop"), np.asarray(tall)[144:368, 16:240])
+    tight = prepare.evaluate(wide, 256, "crop", ratio=1.0)
+    assert np.array_equal(tight, np.asarray(wide)[:, 128:384])
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_every_preset_depends_on_the_generator_alone(name):
+    picture = photo()
+    settings = augmentation_of(name)
+    draws = [prepare.train(picture, 24, settings, np.random.default_rng([7, 0, i])) for i in (1, 1)]
+    assert draws[0].shape == (24, 24, 3) and draws[0].dtype == np.uint8
+    assert np.array_equal(*draws)
+    others = [
+        prepare.train(picture, 24, settings, np.random.default_rng([7, 0, i])) for i in range(8)
+    ]
+    different = {one.tobytes() for one in others}
+    assert len(different) == {"none": 1, "flip": 2}.get(name, len(different))
+    assert name in ("none", "flip") or len(different) > 6
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("mode, size", [("RGB", (1, 1)), ("L", (3, 2)), ("L", (90, 7))])
+def test_every_preset_takes_any_picture(name, mode, size):
+    picture = photo(40, 40, mode).resize(size)
+    channels = {"RGB": 3, "L": 1}[mode]
+    for seed in range(30):
+        pixels = prepare.train(picture, (16, 24), name, np.random.default_rng(seed))
+        assert pixels.shape == (16, 24, channels)
+    for resize in ("squash", "crop"):
+        assert prepare.evaluate(picture, (16, 24), resize).shape == (16, 24, channels)
+
+
+def test_presets_are_those_of_the_papers():
+    inception = augmentation_of("inception")
+    assert (inception.crop, inception.flip, inception.mixes) == ((0.05, 1.0), True, False)
+    levels = {
+        "light1": (0, 0),
+        "light2": (10, 0.2),
+        "medium1": (15, 0.2),
+        "medium2": (15, 0.5),
+        "strong1": (20, 0.5),
+        "strong2": (20, 0.8),
+    }
+    for name, (magnitude, mixup) in levels.items():
+        wanted = inception._replace(randaugment=(2, magnitude), mixup=mixup)
+        assert augmentation_of(name) == wanted
+        assert wanted.mixes == (mixup > 0)
+    deit = augmentation_of("deit")
+    assert (deit.mixup, deit.cutmix, deit.erasing, deit.randaugment) == (0.8, 1.0, 0.25, (2, 9))
+    assert (deit.randaugment_style, deit.interpolation, deit.jitter) == ("increasing", "bicubic", 0)
+    assert augmentation_of("cifar") == Augmentation(pad=0.125, flip=True)
+    assert augmentation_of(None) == augmentation_of("none") == Augmentation()
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_presets_pass_their_own_checks_unchanged(name):
+    assert augmentation_of(augmentation_of(name)) == AUGMENTATIONS[name]
+
+
+def test_fields_become_plain_numbers():
+    mixed = Augmentation(rotation=np.float32(5), crop=[np.float64(0.1), 1], randaugment=[2, 9.0])
+    plain = augmentation_of(mixed)
+    assert plain == Augmentation(rotation=5.0, crop=(0.1, 1.0), randaugment=(2, 9))
+    kinds = [type(plain.rotation), type(plain.crop[0]), type(plain.randaugment[1])]
+    assert kinds == [float, float, int]
+
+
+MISTAKES = [
+    ("strong3", "Did you mean 'strong"),
+    ("cutmix", "Names are none, flip"),
+    (3, "Received: augmentation=3."),
+    (True, "Received: augmentation=True."),
+    ({"rotation": 10}, "must be a name, an `Augmentation` or None"),
+    (Augmentation(rotation=-1), "`rotation` must be a finite number from 0 to 180"),
+    (Augmentation(rotation=math.nan), "Received: rotation=nan. rotation=0 turns it off."),
+    (Augmentation(rotation="10"), "Received: rotation='10'"),
+    (Augmentation(rotation=True), "`rotation` must be"),
+    (Augmentation(zoom=1), "`zoom` must be a finite number from 0 to 0.9"),
+    (Augmentation(shift=1.5), "`shift` must be"),
+    (Augmentation(flip=1), "`flip` must be True or False"),
+    (Augmentation(pad=4), "`pad` must be a finite number from 0 to 1"),
+    (Augmentation(crop=0.05), "`crop` must be (smallest, largest) share of the area"),
+    (Augmentation(crop=(0, 1)), "The paper's is crop=(0.05, 1.0)"),
+    (Augmentation(crop=(5, 100)), "`crop` must be"),
+    (Augmentation(crop=(1.0, 0.05)), "`crop` must be"),
+    (Augmentation(crop=(math.nan, 1.0)), "`crop` must be"),
+    (Augmentation(crop=("a", 1.0)), "`crop` must be"),
+    (Augmentation(crop=(0.1, 0.5, 1.0)), "`crop` must be"),
+    (Augmentation(randaugment=2), "`randaugment` must be two numbers"),
+    (Augmentation(randaugment=(0, 10)), "`operations of randaugment` must be an integer"),
+    (Augmentation(randaugment=(2.0, 10)), "`operations of randaugment` must be an integer"),
+    (Augmentation(randaugment=(2, 31)), "`magnitude of randaugment` must be"),
+    (Augmentation(randaugment=(2, -1)), "`magnitude of randaugment` must be"),
+    (Augmentation(randaugment_style="timm"), "must be one of 'tensorflow', 'increasing'"),
+    (Augmentation(jitter=1.1), "`jitter` must be"),
+    (Augmentation(erasing=25), "`erasing` must be a finite number from 0 to 1"),
+    (Augmentation(mixup=-0.2), "`mixup` must be"),
+    (Augmentation(mixup=math.inf), "`mixup` must be a finite number"),
+    (Augmentation(cutmix=None), "Received: cutmix=None. cutmix=0 turns it off."),
+    (Augmentation(interpolation="nearest"), "must be one of 'bilinear', 'bicubic'"),
+]
+
+
+@pytest.mark.parametrize("value, words", MISTAKES, ids=lambda value: str(value)[-40:])
+def test_a_mistake_is_answered_with_what_to_do(value, words):
+    with pytest.raises(ValueError) as error:
+        augmentation_of(value)
+    assert words in str(error.value)
+
+
+def test_pictures_and_sizes_that_cannot_be_used_are_refused():
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="mode RGB or L. Received: picture='RGBA'"):
+        prepare.train(Image.new("RGBA", (4, 4)), 4, None, rng)
+    with pytest.raises(ValueError, match="Received: picture='ndarray'. Convert it"):
+        prepare.evaluate(np.zeros((4, 4, 3), "uint8"), 4)
+    with pytest.raises(ValueError, match="`image_size` must be an integer of 1 or more"):
+        prepare.train(photo(), 0, None, rng)
+    with pytest.raises(ValueError, match="`resize` must be one of 'squash', 'crop'"):
+        prepare.evaluate(photo(), 8, "pad")
+    with pytest.raises(ValueError, match="`ratio` must be at least 1"):
+        prepare.evaluate(photo(), 8, "crop", ratio=0.875)
+    with pytest.raises(ValueError, match="`interpolation` must be one of"):
+        prepare.evaluate(photo(), 8, interpolation="nearest")
+
+
+def test_arrays_refuse_what_only_a_picture_can_get():
+    images = np.zeros((2, 8, 8, 3), "uint8")
+    settings = Augmentation(shift=0.1, mixup=0.2, crop=(0.05, 1.0))
+    with pytest.raises(ValueError, match=r"Received: crop=\(0.05, 1.0\), mixup=0.2. Use"):
+        augment(images, settings, np.random.default_rng(0))

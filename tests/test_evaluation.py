@@ -1,0 +1,442 @@
+"""Evaluation: every number beside scikit-learn's or a hand computation, every input it takes."""
+
+import argparse
+import importlib
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_vit
+from keras_vit.commands import evaluate as command
+from keras_vit.training import (
+    calibration,
+    evaluation,
+    evaluation_plots,
+    evaluation_words,
+    runs,
+)
+
+# The package exports functions of these names, which hide the modules.
+feature_module = importlib.import_module("keras_vit.training.features")
+tensorboard_module = importlib.import_module("keras_vit.training.tensorboard")
+PICTURES, CLASSES = 211, 7
+
+
+def some_logits(seed=0, pictures=PICTURES, classes=CLASSES, skill=2.0):
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(classes, pictures, p=np.arange(1, classes + 1) / sum(range(classes + 1)))
+    return rng.normal(size=(pictures, classes)) + skill * np.eye(classes)[labels], labels
+
+
+def evaluated(logits, labels, **options):
+    names = tuple(f"class {i}" for i in range(logits.shape[1]))
+    return evaluation.summary(evaluation.outcomes(logits, labels), names, **options)
+
+
+def fixed(classes):
+    """A functional model whose logits are the pixels of its (1, classes, 1) pictures."""
+    images = keras.Input((1, classes, 1))
+    return keras.Model(images, keras.layers.Flatten()(images))
+
+
+def as_pictures(logits):
+    return logits.astype("float32")[:, None, :, None]
+
+
+# --- Numbers -------------------------------------------------------------------------------------
+
+
+def test_numbers_are_those_of_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics")
+    logits, labels = some_logits()
+    found = evaluated(logits, labels)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    predicted, kinds = logits.argmax(axis=1), np.arange(CLASSES)
+    np.testing.assert_array_equal(found.confusion, metrics.confusion_matrix(labels, predicted))
+    np.testing.assert_allclose(found.accuracy, metrics.accuracy_score(labels, predicted))
+    np.testing.assert_allclose(found.loss, metrics.log_loss(labels, probabilities))
+    top = metrics.top_k_accuracy_score(labels, probabilities, k=5, labels=kinds)
+    np.testing.assert_allclose(found.top_5, top)
+    balanced = metrics.balanced_accuracy_score(labels, predicted)
+    np.testing.assert_allclose(found.class_accuracy, balanced)
+    brier = ((probabilities - np.eye(CLASSES)[labels]) ** 2).sum(axis=1).mean()
+    np.testing.assert_allclose(found.brier, brier)
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(labels, predicted)
+    for i, row in enumerate(found.classes):
+        np.testing.assert_allclose(row.precision, precision[i])
+        np.testing.assert_allclose(row.recall, recall[i])
+        np.testing.assert_allclose(row.f1, f1[i])
+        assert row.support == support[i] and row.name == f"class {i}"
+
+
+def test_a_class_that_is_never_named_or_never_there_is_not_a_number():
+    metrics = pytest.importorskip("sklearn.metrics")
+    labels, predicted = np.array([0, 0, 1, 3]), np.array([0, 1, 1, 1])
+    found = evaluated(10.0 * np.eye(5)[predicted], labels)
+    expected = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=range(5), zero_division=np.nan
+    )
+    rows = [(row.precision, row.recall, row.f1, row.support) for row in found.classes]
+    np.testing.assert_array_equal(np.array(rows).T, np.array(expected))
+    assert np.isnan(found.classes[2].recall) and np.isnan(found.classes[3].precision)
+    np.testing.assert_allclose(found.class_accuracy, (1 / 2 + 1 + 0) / 3)  # of classes that are
+    np.testing.assert_equal(found.classes[2].interval, (np.nan, np.nan))
+
+
+def test_no_top_5_of_five_classes():
+    assert evaluated(*some_logits(classes=5)).top_5 is None
+    assert evaluated(*some_logits(classes=6)).top_5 is not None
+
+
+def test_of_equal_logits_the_first_class_ranks_higher():
+    logits = np.zeros((7, 7))
+    found = evaluation.outcomes(logits, np.arange(7))
+    assert found.rank.tolist() == [0, 1, 2, 3, 4, 5, 6]
+    np.testing.assert_array_equal(found.predicted, 0)
+    np.testing.assert_array_equal(found.rank == 0, found.predicted == np.arange(7))
+    assert evaluated(logits, np.arange(7)).top_5 == 5 / 7
+    ties = np.array([[1.0, 3.0, 3.0, 2.0]] * 4)
+    assert evaluation.outcomes(ties, np.arange(4)).rank.tolist() == [3, 0, 1, 2]
+
+
+def test_huge_logits_neither_overflow_nor_give_nan():
+    found = evaluation.outcomes(np.array([[1e4, -1e4], [1e4, -1e4]]), np.array([0, 1]))
+    np.testing.assert_allclose(found.loss, [0, 2e4])
+    np.testing.assert_allclose(found.brier, [0, 2])
+
+
+def test_calibration_by_hand():
+    """Two bins: 0.3 and 0.5 (the edge belongs below) with one right, 0.8 and 1.0 with both."""
+    table = calibration.reliability([0.3, 0.5, 0.8, 1.0], [True, False, True, True], bins=2)
+    assert table[0] == (0.0, 0.5, 2, 0.4, 0.5) and table[1] == (0.5, 1.0, 2, 0.9, 1.0)
+    np.testing.assert_allclose(
+        calibration.calibration_error(table), 2 / 4 * abs(0.5 - 0.4) + 2 / 4 * abs(1.0 - 0.9)
+    )
+
+
+def test_calibration_as_defined_bin_by_bin():
+    logits, labels = some_logits(skill=1.0)
+    found = evaluated(logits, labels)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    confidence, right = probabilities.max(axis=1), logits.argmax(axis=1) == labels
+    expected = 0.0
+    for m in range(15):  # Guo et al., section 2: the interval ((m - 1) / M, m / M]
+        inside = (confidence > m / 15) & (confidence <= (m + 1) / 15)
+        assert found.reliability[m].pictures == inside.sum()
+        if inside.any():
+            gap = abs(right[inside].mean() - confidence[inside].mean())
+            expected += inside.sum() / PICTURES * gap
+    np.testing.assert_allclose(found.calibration_error, expected)
+    assert expected > 0.01
+
+
+def test_confidences_at_both_ends_have_a_bin():
+    table = calibration.reliability([0.0, 1.0, np.nextafter(1.0, 2.0)], [True] * 3, bins=3)
+    assert [row.pictures for row in table] == [1, 0, 2]
+
+
+@pytest.mark.parametrize("right, number", [(0, 5), (5, 5), (9, 10), (870, 1000)])
+def test_interval_is_wilsons(right, number):
+    stats = pytest.importorskip("scipy.stats")
+    expected = stats.binomtest(right, number).proportion_ci(0.95, method="wilson")
+    np.testing.assert_allclose(calibration.wilson(right, number), expected, atol=1e-12)
+
+
+def test_surest_mistakes_come_first_with_their_files():
+    logits = np.log([[0.6, 0.4], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7]])
+    labels = np.array([1, 0, 1, 0])
+    found = evaluated(logits, labels, names=["a.png", "b.png", "c.png", "d.png"], mistakes=2)
+    assert [one.picture for one in found.mistakes] == ["b.png", "d.png"]
+    assert (found.mistakes[0].true, found.mistakes[0].said) == ("class 0", "class 1")
+    np.testing.assert_allclose([one.probability for one in found.mistakes], [0.9, 0.7])
+
+
+def test_most_confused_pairs_count_errors_only():
+    predicted = np.array([0, 0, 2, 2, 2, 0, 0])
+    found = evaluated(np.eye(3)[predicted], np.array([0, 0, 0, 1, 1, 2, 0]))
+    expected = [("class 1", "class 2", 2), ("class 0", "class 2", 1), ("class 2", "class 0", 1)]
+    assert evaluation_words.most_confused(found) == expected
+
+
+# --- What it takes -------------------------------------------------------------------------------
+
+
+def sources(images, labels):
+    """The same labelled pictures in every form, in batches of 50."""
+    pairs = [(images[i : i + 50], labels[i : i + 50]) for i in range(0, len(images), 50)]
+
+    class Pictures(keras.utils.PyDataset):
+        def __len__(self):
+            return len(pairs)
+
+        def __getitem__(self, index):
+            return pairs[index]
+
+    one_hot = [(x, np.eye(CLASSES, dtype="float32")[y]) for x, y in pairs]
+    found = {"arrays": (images, labels), "PyDataset": Pictures()}
+    found |= {"list": pairs, "generator": iter(pairs), "one-hot": one_hot}
+    if keras_vit.backend.is_installed("tensorflow"):
+        import tensorflow
+
+        found["tf.data"] = tensorflow.data.Dataset.from_tensor_slices((images, labels)).batch(50)
+    return found
+
+
+def test_every_source_of_pictures_gives_the_same_numbers():
+    logits, labels = some_logits()
+    logits = logits.astype("float32")
+    expected = evaluated(logits, labels)
+    model = fixed(CLASSES)
+    for name, data in sources(as_pictures(logits), labels).items():
+        found = evaluation.evaluate(model, data)
+        np.testing.assert_array_equal(found.confusion, expected.confusion, err_msg=name)
+        np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(found.brier, expected.brier, rtol=1e-6, err_msg=name)
+        assert found.class_names == tuple("0123456")
+
+
+def some_data(**options):
+    """Grey pictures of 2 x 2 pixels: class 0, "ant", is darker than 100."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 2, 2, 1), "uint8")
+    images[:] = images[:, :1, :1]
+    labels = (images[:, 0, 0, 0] >= 100).astype("int32")
+    options = {"image_size": 2, "num_channels": 1, "batch_size": 7, **options}
+    return keras_vit.data.load((images, labels), validation_share=0.25, **options)
+
+
+def pixel_model():
+    """Says class 1 where the first pixel is above 127.5: right but for pixels 100 to 127."""
+    images = keras.Input((2, 2, 1))
+    logits = keras.layers.Dense(2)(keras.layers.Flatten()(images))
+    model = keras.Model(images, logits)
+    kernel = np.zeros((4, 2))
+    kernel[0] = (-0.1, 0.1)
+    model.layers[-1].set_weights([kernel, np.array([12.75, -12.75])])
+    return model
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_each_part_of_a_data_in_its_own_order_and_training_stays_where_it_is(part):
+    data, model = some_data(augment=keras_vit.data.Augmentation(flip=True)), pixel_model()
+    data.position.go_to(3, 2)
+    pixels = np.concatenate([x for x, _ in feature_module.batches(data, part)])[:, 0, 0, 0]
+    labels = data.labels(part)
+    np.testing.assert_array_equal(pixels >= 100, labels)
+    found = evaluation.evaluate(model, data, part)
+    predicted = (pixels > 127.5).astype(int)
+    expected = [[np.sum((labels == i) & (predicted == j)) for j in (0, 1)] for i in (0, 1)]
+    assert found.confusion.tolist() == expected and found.pictures == data.counts[part]
+    wrong = np.flatnonzero(labels != predicted)
+    assert {one.picture for one in found.mistakes} == {data.sources[part].names[i] for i in wrong}
+    assert found.class_names == data.class_names
+    assert (data.position.epoch, data.position.step) == (3, 2)
+
+
+def test_it_agrees_with_kerass_own_evaluation():
+    logits, labels = some_logits()
+    model = fixed(CLASSES)
+    model.compile(
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
+    )
+    loss, accuracy = model.evaluate(as_pictures(logits), labels, verbose=0)
+    found = evaluation.evaluate(model, (as_pictures(logits), labels))
+    np.testing.assert_allclose(found.loss, loss, rtol=1e-5)
+    np.testing.assert_allclose(found.accuracy, accuracy, rtol=1e-6)
+
+
+def test_the_batches_of_a_training_stay_where_they_are():
+    images, labels = np.zeros((10, 1, 2, 1), "float32"), np.arange(10) % 2
+    batches = keras_vit.data.Batches(images, labels, batch_size=4)
+    evaluation.evaluate(fixed(2), batches)
+    assert (batches.position.epoch, batches.position.step) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "data, words",
+    [
+        ((np.zeros((2, 1, 3, 1)), np.array([0, 3])), "labels must be from 0 to 2.*largest=3"),
+        ((np.zeros((2, 1, 3, 1)), np.array([0, -1])), "smallest=-1"),
+        ((np.zeros((2, 1, 3, 1)), np.array([0.0, 1.0])), "labels must be integers"),
+        ((np.zeros((2, 1, 3, 1)), np.full((2, 3), 1 / 3)), "mixed have no one class"),
+        ((np.zeros((0, 1, 3, 1)), np.zeros(0, "int32")), "pictures=0"),
+        ((np.full((2, 1, 3, 1), np.nan), np.array([0, 1])), "logits must be finite"),
+    ],
+)
+def test_unusable_data_is_refused(data, words):
+    with pytest.raises(ValueError, match=f"(?i){words}"):
+        evaluation.evaluate(fixed(3), data)
+
+
+def test_a_missing_part_and_a_wrong_part_are_refused():
+    data = keras_vit.data.load((np.zeros((8, 2, 2, 3), "uint8"), np.arange(8) % 2), 2, test_share=0)
+    with pytest.raises(ValueError, match="part='test', pictures=0"):
+        evaluation.evaluate(fixed(3), data)
+    with pytest.raises(ValueError, match="part='trial'"):
+        evaluation.evaluate(fixed(3), data, part="trial")
+
+
+def test_a_model_without_a_head_is_refused():
+    images = keras.Input((2, 2, 1))
+    with pytest.raises(ValueError, match="Evaluate a model with a head"):
+        evaluation.evaluate(keras.Model(images, images), (np.zeros((1, 2, 2, 1)), np.array([0])))
+
+
+def test_the_last_batch_is_filled_up_and_cut_again():
+    seen = []
+
+    class Model:
+        def predict_on_batch(self, images):
+            seen.append(len(images))
+            return images[:, 0, :, 0]
+
+    images = np.arange(7.0).reshape(7, 1, 1, 1)
+    found = list(feature_module.outputs(Model(), (images, np.arange(7)), batch_size=3))
+    assert seen == [3, 3, 3]
+    np.testing.assert_array_equal(np.concatenate([x for x, _ in found])[:, 0], np.arange(7))
+
+
+# --- Runs and the command ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of grey pictures, dark, light and middle, as `keras-vit train` would leave it."""
+    root = tmp_path_factory.mktemp("evaluation")
+    for name, value in (("dark", 40), ("light", 220), ("middle", 128)):
+        (root / "data" / name).mkdir(parents=True)
+        for i in range(5):
+            pixels = np.full((8, 8, 3), value + i, "uint8")
+            Image.fromarray(pixels).save(root / "data" / name / f"{i}.png")
+    (root / "run").mkdir()
+    model = keras_vit.create("ViT-Mini/4", image_size=8, num_classes=3, num_layers=1)
+    model.save(root / "run" / "model.keras")
+    metrics = {"data": str(root / "data"), "class_names": ["light", "dark", "middle"]}
+    metrics |= {"image_size": 8, "num_channels": 3, "resize": "squash"}
+    (root / "run" / "metrics.json").write_text(json.dumps(metrics))
+    return root
+
+
+def test_a_folder_is_matched_by_the_names_of_its_classes(run):
+    """A fresh head names class 0: "light" in the run, though "dark" comes first in the folder."""
+    found = evaluation.of_run(run / "run", str(run / "data"))
+    assert found.class_names == ("light", "dark", "middle")
+    assert found.confusion.tolist() == [[5, 0, 0]] * 3
+    files = {f"{name}/{i}.png" for name in ("dark", "middle") for i in range(5)}
+    assert {one.picture for one in found.mistakes} == files
+
+
+def test_a_folder_may_lack_classes_but_not_bring_new_ones(run, tmp_path):
+    for name in ("dark", "middle"):
+        (tmp_path / name).symlink_to(run / "data" / name)
+    found = evaluation.of_run(runs.load(run / "run"), tmp_path)
+    assert found.pictures == 10 and found.classes[0].support == 0
+    (tmp_path / "lihgt").symlink_to(run / "data" / "light")
+    with pytest.raises(ValueError, match=r"unknown=\['lihgt'\]. It knows: light, dark, middle"):
+        evaluation.of_run(run / "run", tmp_path)
+
+
+def keras_vit_evaluate(*words):
+    parser = argparse.ArgumentParser()
+    command.add(parser.add_subparsers())
+    options = parser.parse_args(["evaluate", *map(str, words)])
+    return options.run(options)
+
+
+def test_the_command_prints_a_text_and_writes_numbers_and_figures(run, tmp_path, capsys):
+    keras_vit_evaluate(run / "run", run / "data", "--out", tmp_path / "out")
+    text = capsys.readouterr().out
+    assert "33.3 %  (95 % interval: 15.2 % to 58.3 %)" in text  # Wilson's of 5 in 15
+    assert "5  dark named light" in text and f"said light, true {'dark'}" in text
+    numbers = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert numbers["accuracy"] == 1 / 3 and numbers["confusion"] == [[5, 0, 0]] * 3
+    assert numbers["classes"][1]["precision"] is None  # NaN is no JSON
+    for name in command.FIGURES:
+        with Image.open(tmp_path / "out" / f"{name}.png") as picture:
+            assert picture.width > 500
+    with pytest.raises(ValueError, match="new or an empty folder"):
+        keras_vit_evaluate(run / "run", run / "data", "--out", tmp_path / "out")
+
+
+def test_the_command_prints_json_alone(run, capsys):
+    keras_vit_evaluate(run / "run", run / "data", "--json")
+    assert json.loads(capsys.readouterr().out)["pictures"] == 15
+
+
+def test_a_failure_leaves_no_empty_folder(run, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        keras_vit_evaluate(run / "run", tmp_path / "none", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_own_pictures_of_a_run_give_the_accuracy_that_it_noted(run, tmp_path):
+    pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
+    trained = keras_vit.training.train(
+        run / "data", image_size=8, epochs=2, batch_size=5, out=tmp_path / "run"
+    )
+    found = evaluation.of_run(tmp_path / "run")
+    np.testing.assert_allclose(found.accuracy, trained.metrics["test_accuracy"])
+    assert found.pictures == trained.metrics["test_pictures"]
+
+
+# --- Figures -------------------------------------------------------------------------------------
+
+
+def test_a_small_matrix_holds_every_count():
+    logits, labels = some_logits()
+    found = evaluated(logits, labels)
+    axes = evaluation_plots.confusion(found).axes[0]
+    support = found.confusion.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(axes.images[0].get_array(), found.confusion / support)
+    written = {text.get_position()[::-1]: int(text.get_text()) for text in axes.texts}
+    expected = {(i, j): n for (i, j), n in np.ndenumerate(found.confusion) if n}
+    assert written == expected
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(found.class_names)
+
+
+def test_a_large_matrix_has_no_numbers_but_the_most_frequent_mistakes():
+    logits, labels = some_logits(pictures=900, classes=100)
+    found = evaluated(logits, labels)
+    figure = evaluation_plots.confusion(found)
+    assert not figure.axes[0].texts and figure.axes[0].images[0].get_array().shape == (100, 100)
+    bars = [bar.get_width() for bar in figure.axes[1].patches]
+    assert bars == [count for *_, count in evaluation_words.most_confused(found, 20)]
+
+
+def test_a_matrix_without_mistakes_says_so():
+    figure = evaluation_plots.confusion(evaluated(9 * np.eye(20), np.arange(20)))
+    assert [text.get_text() for text in figure.axes[1].texts] == ["no mistakes"]
+
+
+def test_reliability_draws_the_bins_that_have_pictures():
+    found = evaluated(*some_logits())
+    above, below = evaluation_plots.reliability(found).axes
+    rows = [row for row in found.reliability if row.pictures]
+    np.testing.assert_allclose(
+        [bar.get_height() for bar in above.patches], [r.accuracy for r in rows]
+    )
+    assert [bar.get_height() for bar in below.patches] == [row.pictures for row in rows]
+
+
+def test_classes_draws_the_lowest_forty_with_their_intervals():
+    found = evaluated(*some_logits(pictures=900, classes=60))
+    axes = evaluation_plots.classes(found).axes[0]
+    recalls = sorted(row.recall for row in found.classes if row.support)[:40]
+    np.testing.assert_allclose([bar.get_width() for bar in axes.patches], recalls)
+    lowest = min((row for row in found.classes if row.support), key=lambda row: row.recall)
+    (lines,) = axes.collections
+    np.testing.assert_allclose(lines.get_segments()[0][:, 0], lowest.interval, atol=1e-12)
+
+
+# --- TensorBoard ---------------------------------------------------------------------------------
+
+
+def test_tensorboard_says_what_is_missing(monkeypatch):
+    monkeypatch.setattr(tensorboard_module.importlib.util, "find_spec", lambda name: None)
+    words = "not installed: tensorflow, tensorboard. Run: pip install tensorflow tensorboard"
+    with pytest.raises(ImportError, match=words):
+        tensorboard_module.tensorboard("logs")

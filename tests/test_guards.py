@@ -1,0 +1,411 @@
+"""A call that fails leaves a model that can be used; mistakes in data are told before step 1."""
+
+import contextlib
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from helpers import quick, random_images, randomize
+
+import keras_vit
+from keras_vit import guards
+
+BACKEND = keras.backend.backend()
+SPARSE = keras.losses.SparseCategoricalCrossentropy
+NAN = float("nan")
+
+
+def small(loss="sparse", num_classes=2, optimizer="adam", **overrides):
+    shape = dict(image_size=8, patch_size=4, num_layers=1, hidden_dim=6, mlp_dim=5, num_heads=3)
+    model = keras_vit.ViT(**{**shape, "num_classes": num_classes, "dropout": 0.1, **overrides})
+    model.compile(optimizer, SPARSE(from_logits=True) if loss == "sparse" else loss)
+    return model
+
+
+def labelled(number, channels=3, side=8, classes=2):
+    return random_images(number, side, side, channels), np.arange(number) % classes
+
+
+# --- Weights survive -----------------------------------------------------------------------------
+
+
+class Broken(Exception):
+    pass
+
+
+class Batches(keras.utils.PyDataset):
+    """Four batches of two pictures. From `spoil` on, batch `bad` fails or has another shape."""
+
+    def __init__(self, bad=None, shape=None, late=False):
+        super().__init__()
+        self.bad, self.shape, self.spoilt = bad, shape, not late
+        self.images, self.labels = labelled(8)
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        images = self.images[2 * index : 2 * index + 2]
+        if index == self.bad and self.spoilt:
+            if self.shape is None:
+                raise Broken("a bad file")
+            images = random_images(2, *self.shape)
+        return images, self.labels[2 * index : 2 * index + 2]
+
+
+class Spoil(keras.callbacks.Callback):
+    """Spoils data once a call is under way: at the begin of an epoch, or of a test or prediction.
+
+    Until then Keras has read the first batches well, to learn their shapes.
+    """
+
+    def __init__(self, data, epoch=0):
+        super().__init__()
+        self.data, self.epoch = data, epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.data.spoilt = epoch >= self.epoch
+
+    def on_test_begin(self, logs=None):
+        self.data.spoilt = True
+
+    def on_predict_begin(self, logs=None):
+        self.data.spoilt = True
+
+
+def raising(hook, number=0, error=Broken):
+    """A callback that raises at the call of `hook` after `number` others."""
+    calls = []
+
+    def strike(self, *args, **kwargs):
+        calls.append(hook)
+        if len(calls) > number:
+            raise error("by a callback")
+
+    return type("Raising", (keras.callbacks.Callback,), {hook: strike})()
+
+
+LARGER, GREY, VECTORS = (12, 12, 3), (8, 8, 1), (192,)
+
+
+def spoilt(call, epoch=0, validation=False, **fault):
+    """Arguments of a call whose data go bad while it runs."""
+    data = Batches(late=True, **fault)
+    callbacks = [Spoil(data, epoch)]
+    if validation:
+        return call, Batches(), {"validation_data": data, "callbacks": callbacks}
+    return call, data, {"callbacks": callbacks}
+
+
+def failing(call, hook, number, error=Broken):
+    return call, Batches(), {"callbacks": [raising(hook, number, error)]}
+
+
+def epochs(failure, number, **more):
+    call, data, kwargs = failure
+    return call, data, {**kwargs, "epochs": number, **more}
+
+
+# What fails, and how many steps of training are finished by then (4 in an epoch).
+FAILURES = {
+    "fit, first batch at once": (lambda: ("fit", Batches(bad=0), {}), 0),
+    "fit, first batch": (lambda: spoilt("fit", bad=0), 0),
+    "fit, third batch": (lambda: spoilt("fit", bad=2), 2),
+    "fit, second epoch": (lambda: epochs(spoilt("fit", epoch=1, bad=0), 2), 4),
+    "fit, after validation": (
+        lambda: epochs(spoilt("fit", epoch=1, bad=0), 2, validation_data=Batches()), 4,
+    ),
+    "fit, first of validation": (lambda: spoilt("fit", validation=True, bad=0), 4),
+    "fit, third of validation": (lambda: spoilt("fit", validation=True, bad=2), 4),
+    "fit, size": (lambda: ("fit", Batches(bad=0, shape=LARGER), {}), 0),
+    "fit, later size": (lambda: spoilt("fit", bad=2, shape=LARGER), 2),
+    "fit, channels": (lambda: ("fit", Batches(bad=0, shape=GREY), {}), 0),
+    "fit, callback": (lambda: failing("fit", "on_train_batch_end", 1), 2),
+    "fit, callback at first": (lambda: failing("fit", "on_train_begin", 0), 0),
+    "fit, callback before": (lambda: failing("fit", "on_train_batch_begin", 3), 3),
+    "fit, Ctrl-C": (lambda: failing("fit", "on_train_batch_end", 2, KeyboardInterrupt), 3),
+    "evaluate, first batch": (lambda: spoilt("evaluate", bad=0), 0),
+    "evaluate, third batch": (lambda: spoilt("evaluate", bad=2), 0),
+    "evaluate, size": (lambda: ("evaluate", Batches(bad=0, shape=LARGER), {}), 0),
+    "evaluate, later channels": (lambda: spoilt("evaluate", bad=1, shape=GREY), 0),
+    "evaluate, exit": (lambda: failing("evaluate", "on_test_batch_end", 1, SystemExit), 0),
+    "predict, first batch": (lambda: spoilt("predict", bad=0), 0),
+    "predict, third batch": (lambda: spoilt("predict", bad=2), 0),
+    "predict, size": (lambda: ("predict", Batches(bad=0, shape=LARGER), {}), 0),
+    "predict, channels": (lambda: ("predict", Batches(bad=0, shape=GREY), {}), 0),
+    "predict, later rank": (lambda: spoilt("predict", bad=3, shape=VECTORS), 0),
+    "predict, Ctrl-C": (
+        lambda: failing("predict", "on_predict_batch_end", 1, KeyboardInterrupt), 0,
+    ),
+}  # fmt: skip
+
+
+def run(model, call, data, kwargs):
+    """Calls Keras quietly; a model that does not guard itself is guarded from outside."""
+    quiet = {"verbose": 0, **({"shuffle": False} if call == "fit" else {}), **kwargs}
+    outside = not isinstance(model, keras_vit.ViT)
+    with guards.keeping_weights(model) if outside else contextlib.nullcontext():
+        return getattr(model, call)(data, **quiet)
+
+
+class Trained:
+    """A model that has been trained, with its state after each of the next steps.
+
+    Steps are compiled once for all cases: each begins with the same state.
+    """
+
+    def __init__(self, nested, epochs=2):
+        self.model = randomize(small())
+        if nested:
+            self.model = keras.Sequential([self.model, keras.layers.Rescaling(1.0)])
+            self.model.compile("adam", SPARSE(from_logits=True))
+        run(self.model, "fit", Batches(), {"epochs": epochs})
+        run(self.model, "evaluate", Batches(), {})
+        run(self.model, "predict", Batches(), {})
+        self.begin = self.state()
+        self.after = {0: self.begin}
+        for step in range(4):
+            images, labels = Batches()[step]
+            run(self.model, "fit", images, {"y": labels})
+            self.after[step + 1] = self.state()
+
+    def variables(self):
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    def state(self):
+        """Weights, seeds and all that the optimizer keeps."""
+        return [keras.ops.convert_to_numpy(v.value).copy() for v in self.variables()]
+
+    def restart(self):
+        for variable, value in zip(self.variables(), self.begin, strict=True):
+            variable.assign(value)
+        return self.model
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["ViT", "around"])
+def trained(request):
+    keras.utils.set_random_seed(3)
+    return Trained(nested=request.param)
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_a_failed_call_leaves_the_last_finished_step(case, trained):
+    make, steps = FAILURES[case]
+    model = trained.restart()
+    fail(model, make())
+    for ours, theirs in zip(trained.state(), trained.after[steps], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert_usable(model)
+
+
+def fail(model, failure):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # JAX says that it found a later batch of another shape
+        with pytest.raises((Exception, KeyboardInterrupt, SystemExit)) as error:
+            run(model, *failure)
+    assert "is not callable" not in str(error.value)
+
+
+@pytest.mark.parametrize("case", quick(FAILURES, "fit, first batch", "predict, third batch"))
+def test_a_failed_call_leaves_a_fresh_model(case, tmp_path):
+    make, steps = FAILURES[case]
+    model = randomize(small())
+    weights = model.get_weights()
+    fail(model, make())
+    if steps == 0:
+        for ours, theirs in zip(model.get_weights(), weights, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    model.save_weights(tmp_path / "model.weights.h5")
+    assert_usable(model)
+
+
+def assert_usable(model):
+    """Everything that Keras does with a model goes on as if nothing had failed."""
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+    assert np.isfinite(run(model, "predict", Batches(), {})).all()
+    assert np.isfinite(run(model, "evaluate", Batches(), {}))
+    history = run(model, "fit", Batches(), {"epochs": 2}).history
+    assert np.isfinite(history["loss"]).all()
+
+
+# --- Data are checked ----------------------------------------------------------------------------
+
+ONE_HOT = "keras.losses.CategoricalCrossentropy(from_logits=True)"
+
+
+def dense(**overrides):
+    return small(keras.losses.CategoricalCrossentropy(from_logits=True), **overrides)
+
+
+def each(**overrides):
+    return small(keras.losses.BinaryCrossentropy(from_logits=True), **overrides)
+
+
+def one_hot(*numbers, classes=2):
+    return np.eye(classes, dtype="float32")[list(numbers)]
+
+
+def images(*shape):
+    return random_images(*(shape or (4, 8, 8, 3)))
+
+
+def nan_at(picture, value=NAN):
+    pixels = images()
+    pixels[picture, 3, 2, 1] = value
+    return pixels
+
+
+OUT_OF_RANGE = "Labels must be from 0 to 1, as the head has 2 classes"
+SHARES = "one value for each class, shape (batch, 2)"
+
+# A model, pictures, labels, and words of the answer: the same for every kind of data.
+MISTAKES = {
+    "three classes": (
+        small, images(), [0, 1, 2, 0], OUT_OF_RANGE, "highest label=2", "num_classes=3",
+    ),
+    "label 1000": (small, images(), [0, 1, 1000, 0], OUT_OF_RANGE, "num_classes=1001"),
+    "label -1": (small, images(), [0, 1, -1, 0], OUT_OF_RANGE, "ignore_class=-1"),
+    "1-based": (small, images(), [1, 2, 1, 2], OUT_OF_RANGE, "begin at 1? Subtract 1"),
+    "fraction": (
+        small, images(), [0, 1, 0.7, 0], "Labels must be whole numbers", "label=0.7",
+    ),
+    "label NaN": (small, images(), [0, 1, NAN, 0], "Labels must be finite numbers", "label=nan"),
+    "one-hot, numbers expected": (
+        small, images(), one_hot(0, 1, 0, 1), "one class number for each picture", ONE_HOT,
+    ),
+    "numbers, one-hot expected": (
+        dense, images(), [0, 1, 0, 1], SHARES, "SparseCategoricalCrossentropy(from_logits=True)",
+    ),
+    "one-hot too long": (
+        dense, images(), one_hot(0, 1, 0, 1, classes=3), SHARES, "(4, 3)", "num_classes=3",
+    ),
+    "one-hot of nothing": (
+        dense, images(), 0 * one_hot(0, 1, 0, 1), "must sum to 1", "sum=0.0", "BinaryCrossentropy",
+    ),
+    "one-hot of 255": (dense, images(), 255 * one_hot(0, 1, 0, 1), "from 0 to 1", "highest=255.0"),
+    "one-hot NaN": (dense, images(), NAN * one_hot(0, 1, 0, 1), "finite numbers"),
+    "each, numbers": (each, images(), [0, 1, 0, 1], SHARES, "to_categorical(labels, 2)"),
+    "each, 2": (each, images(), 2 * one_hot(0, 1, 0, 1), "from 0 to 1", "highest=2.0"),
+    "size": (
+        small, images(4, 12, 12, 3), [0, 1, 0, 1], "expects images of shape (batch, 8, 8, 3)",
+        "Resize the pictures to 8 x 8",
+    ),
+    "grey": (small, images(4, 8, 8, 1), [0, 1, 0, 1], "Convert the pictures to 3 channels"),
+    "channels first": (
+        small, images(4, 3, 8, 8), [0, 1, 0, 1], "Channels come last", "np.moveaxis(images, 1, -1)",
+    ),
+    "no channels": (small, images(4, 8, 8), [0, 1, 0, 1], "expects images of shape"),
+    "pixel NaN": (small, nan_at(2), [0, 1, 0, 1], "Pixels must be finite", "picture=2, pixel=nan"),
+    "pixel infinite": (
+        small, nan_at(2, float("inf")), [0, 1, 0, 1], "Pixels must be finite", "pixel=inf",
+    ),
+}  # fmt: skip
+
+
+def as_arrays(x, y):
+    return {"x": x, "y": y}
+
+
+def as_tensors(x, y):
+    return {"x": keras.ops.convert_to_tensor(x), "y": keras.ops.convert_to_tensor(y)}
+
+
+def as_tf(x, y):
+    tf = pytest.importorskip("tensorflow")
+    return {"x": tf.data.Dataset.from_tensor_slices((x, y)).batch(2)}
+
+
+def as_unshaped_tf(x, y):
+    """A set whose shapes TensorFlow does not know before a batch comes."""
+    tf = pytest.importorskip("tensorflow")
+    flat = tf.data.Dataset.from_tensor_slices((x, y)).batch(2)
+
+    def load(a, b):
+        shapeless = tf.numpy_function(lambda a, b: (a, b), [a, b], [a.dtype, b.dtype])
+        shapeless[0].set_shape([None] * len(x.shape))
+        shapeless[1].set_shape([None] * len(y.shape))
+        return tuple(shapeless)
+
+    return {"x": flat.map(load)}
+
+
+class Pairs(keras.utils.PyDataset):
+    def __init__(self, x, y, **kwargs):
+        super().__init__(**kwargs)
+        self.pairs = x, y
+
+    def __len__(self):
+        return -(-len(self.pairs[0]) // 2)
+
+    def __getitem__(self, index):
+        return tuple(part[2 * index : 2 * index + 2] for part in self.pairs)
+
+
+def as_pydataset(x, y):
+    return {"x": Pairs(x, y)}
+
+
+def as_threads(x, y):
+    return {"x": Pairs(x, y, workers=2)}
+
+
+def as_generator(x, y):
+    return {"x": (batch for batch in list(Pairs(x, y)))}
+
+
+def as_torch(x, y):
+    torch = pytest.importorskip("torch")
+    pairs = torch.utils.data.TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
+    return {"x": torch.utils.data.DataLoader(pairs, batch_size=2)}
+
+
+def as_grain(x, y):
+    grain = pytest.importorskip("grain")
+    return {"x": grain.MapDataset.source(list(zip(x, y, strict=True))).batch(2)}
+
+
+FLOWS = [
+    as_tf, as_unshaped_tf, as_pydataset, as_threads, as_generator, as_torch, as_grain,
+]  # fmt: skip
+LATER = ("label 1000", "label -1", "fraction", "label NaN", "one-hot of 255")
+
+
+def answers(case, call):
+    """Makes a mistake and looks for every word of the answer; nothing may have changed."""
+    make, x, y, *words = MISTAKES[case]
+    model = make()
+    weights = model.get_weights()
+    with pytest.raises(ValueError) as error:
+        call(model, x, np.asarray(y))
+    for word in words:
+        assert word in str(error.value)
+    assert str(error.value).count("\n") == 0 and "Received: " in str(error.value)
+    for kept, value in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, value)
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_in_arrays_is_told_by_fit_and_evaluate(case):
+    answers(case, lambda model, x, y: model.fit(x, y, verbose=0))
+    answers(case, lambda model, x, y: model.evaluate(x, y, verbose=0))
+    answers(case, lambda model, x, y: model.fit(**as_tensors(x, y), verbose=0))
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+@pytest.mark.parametrize("flow", FLOWS)
+def test_a_mistake_in_flowing_data_is_told_before_the_first_step(flow, case):
+    if case == "1-based":
+        pytest.skip("a batch of two shows one end of the labels alone")
+    make, x, y, *words = MISTAKES[case]
+    first = [2, 3, 0, 1]  # those at fault come first
+    named = [str(word).replace("(4, 3)", "3)").replace("picture=2", "picture=0") for word in words]
+    model = make()
+    weights = model.get_weights()
+    with pytest.raises(ValueError) as error:
+        model.fit(**flow(x[first], np.asarray(y)[first]), verbose=0)
+    for word in named:
+        assert word in str(error.value)
+    assert str(error.value).count("\n") == 0
+    for kept, value in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, value)

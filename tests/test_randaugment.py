@@ -1,0 +1,211 @@
+"""RandAugment's operations against pixels computed by hand."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_vit.data import randaugment
+
+GREY = randaugment.GREY
+
+
+class Fixed:
+    """A generator whose `random` always returns one number."""
+
+    def __init__(self, number):
+        self.random = lambda: number
+
+
+UP, DOWN = Fixed(0.1), Fixed(0.9)  # a draw below one half keeps the sign
+
+
+def operate(name, pixels, strength, **arguments):
+    picture = Image.fromarray(np.array(pixels, "uint8"))
+    return np.asarray(randaugment.operate(name, picture, strength, **arguments)).tolist()
+
+
+SQUARE = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+WIDE = [[1, 2, 3, 4], [5, 6, 7, 8]]
+RAMP = [[0, 1, 127, 128, 254, 255]]
+
+
+@pytest.mark.parametrize(
+    "name, pixels, strength, expected",
+    [
+        ("Invert", RAMP, None, [[255, 254, 128, 127, 1, 0]]),
+        ("Solarize", RAMP, 128, [[0, 1, 127, 127, 1, 0]]),
+        ("Solarize", RAMP, 0, [[255, 254, 128, 127, 1, 0]]),
+        ("Solarize", RAMP, 256, RAMP),
+        ("SolarizeAdd", RAMP, 110, [[110, 111, 237, 128, 254, 255]]),
+        ("SolarizeAdd", RAMP, 165, [[165, 166, 255, 128, 254, 255]]),
+        ("Posterize", [[0b10110111, 15, 16, 255]], 4, [[0b10110000, 0, 16, 240]]),
+        ("Posterize", RAMP, 1, [[0, 0, 0, 128, 128, 128]]),
+        ("Posterize", RAMP, 8, RAMP),
+        ("Posterize", RAMP, 0, [[0] * 6]),
+        ("AutoContrast", [[50, 100, 150]], None, [[0, 127, 255]]),
+        ("AutoContrast", [[70, 70]], None, [[70, 70]]),
+        ("Brightness", RAMP, 0.0, [[0] * 6]),
+        ("Brightness", RAMP, 1.0, RAMP),
+        ("Brightness", RAMP, 0.5, [[0, 0, 63, 64, 127, 127]]),
+        ("Brightness", RAMP, 2.0, [[0, 2, 254, 255, 255, 255]]),
+        ("Contrast", [[10, 30]], 0.0, [[20, 20]]),
+        ("Contrast", [[10, 30]], 0.5, [[15, 25]]),
+        ("Contrast", [[10, 30]], 2.0, [[0, 40]]),
+        ("Contrast", [[10, 30]], 3.0, [[0, 50]]),
+        ("Color", [[[200, 100, 50]]], 0.0, [[[124, 124, 124]]]),  # 0.299, 0.587 and 0.114 parts
+        ("Color", [[[200, 100, 50]]], 1.0, [[[200, 100, 50]]]),
+        ("Color", [[[200, 100, 50]]], 1.5, [[[238, 88, 13]]]),
+        ("Color", RAMP, 0.3, RAMP),
+        ("Sharpness", [[0, 0, 0], [0, 13, 0], [0, 0, 0]], 0.0, [[0, 0, 0], [0, 5, 0], [0, 0, 0]]),
+        ("Sharpness", [[0, 0, 0], [0, 13, 0], [0, 0, 0]], 2.0, [[0, 0, 0], [0, 21, 0], [0, 0, 0]]),
+        ("TranslateX", WIDE, 1 / 4, [[2, 3, 4, GREY], [6, 7, 8, GREY]]),
+        ("TranslateX", WIDE, -2 / 4, [[GREY, GREY, 1, 2], [GREY, GREY, 5, 6]]),
+        ("TranslateY", WIDE, 1 / 2, [[5, 6, 7, 8], [GREY] * 4]),
+        # A row's middle is read half a pixel further for shear 1: 0.5, 1.5, 2.5 to the right.
+        ("ShearX", SQUARE, 1.0, [[2, 3, GREY], [6, GREY, GREY], [GREY] * 3]),
+        ("ShearX", SQUARE, -0.5, [[1, 2, 3], [GREY, 4, 5], [GREY, 7, 8]]),
+        ("ShearY", SQUARE, 0.4, [[1, 5, 6], [4, 8, 9], [7, GREY, GREY]]),
+        ("Rotate", SQUARE, 90.0, [[7, 4, 1], [8, 5, 2], [9, 6, 3]]),
+        ("Rotate", SQUARE, -90.0, [[3, 6, 9], [2, 5, 8], [1, 4, 7]]),
+        ("Rotate", WIDE, 180.0, [[8, 7, 6, 5], [4, 3, 2, 1]]),
+        ("Rotate", WIDE, 0.0, WIDE),
+        ("Cutout", WIDE, (0.25, 0.5, 0.5), [[1, GREY, GREY, 4], [5, GREY, GREY, 8]]),
+        ("Cutout", SQUARE, (1 / 3, 0.0, 1.0), [[1, 2, 3], [4, 5, 6], [GREY, 8, 9]]),
+        ("Cutout", SQUARE, (0.0, 0.5, 0.5), SQUARE),
+    ],
+)
+def test_operations_give_the_pixels_computed_by_hand(name, pixels, strength, expected):
+    assert operate(name, pixels, strength) == expected
+
+
+def test_moved_colour_pictures_are_grey_where_nothing_was():
+    pixels = np.full((2, 2, 3), (1, 2, 3))
+    assert operate("TranslateX", pixels, 0.5)[0] == [[1, 2, 3], [GREY, GREY, GREY]]
+    assert operate("Cutout", pixels, (0.5, 0.0, 0.5))[1] == [[GREY, GREY, GREY], [1, 2, 3]]
+
+
+def test_equalize_spreads_a_known_histogram():
+    values = np.repeat([10, 20, 30], 255).reshape(15, 51)
+    # Steps of (765 - 255) // 255 = 2 pixels: before 10 there are 0, before 20 255, before 30 510.
+    spread = np.repeat([0, 128, 255], 255).reshape(15, 51)
+    assert operate("Equalize", values, None) == spread.tolist()
+
+
+def test_bicubic_moves_are_exact_by_whole_pixels_and_smooth_between():
+    assert operate("TranslateY", WIDE, 0.5, interpolation="bicubic")[0] == WIDE[1]
+    step = np.repeat([[0] * 8, [200] * 8], 4, axis=0)
+    between = np.array(operate("TranslateY", step, 0.5 / 8, interpolation="bicubic"))
+    assert between[3, 4] == 100
+    assert set(np.unique(operate("TranslateY", step, 0.4 / 8))) <= {0, GREY, 200}
+
+
+@pytest.mark.parametrize(
+    "style, name, level, expected",
+    [
+        ("tensorflow", "Rotate", 10, 30.0),
+        ("tensorflow", "Rotate", 15, 45.0),
+        ("tensorflow", "ShearX", 10, 0.3),
+        ("tensorflow", "ShearY", 20, 0.6),
+        ("tensorflow", "TranslateX", 10, 100 / 224),
+        ("tensorflow", "TranslateY", 15, 150 / 224),
+        ("tensorflow", "Color", 0, 0.1),
+        ("tensorflow", "Contrast", 10, 1.9),
+        ("tensorflow", "Brightness", 15, 2.8),
+        ("tensorflow", "Sharpness", 5, 1.0),
+        ("tensorflow", "Posterize", 0, 1),
+        ("tensorflow", "Posterize", 10, 4),
+        ("tensorflow", "Posterize", 15, 6),
+        ("tensorflow", "Posterize", 20, 8),
+        ("tensorflow", "Posterize", 30, 8),
+        ("tensorflow", "Solarize", 5, 128),
+        ("tensorflow", "Solarize", 10, 0),
+        ("tensorflow", "Solarize", 15, 128),
+        ("tensorflow", "SolarizeAdd", 10, 110),
+        ("tensorflow", "SolarizeAdd", 15, 165),
+        ("tensorflow", "Cutout", 10, (40 / 224, 0.1, 0.1)),
+        ("increasing", "Rotate", 9, 27.0),
+        ("increasing", "TranslateX", 10, 0.45),
+        ("increasing", "Posterize", 0, 4),
+        ("increasing", "Posterize", 9, 1),
+        ("increasing", "Posterize", 10, 1),
+        ("increasing", "Solarize", 0, 256),
+        ("increasing", "Solarize", 9, 26),
+        ("increasing", "Solarize", 10, 0),
+        ("increasing", "Color", 10, 1.9),
+        ("increasing", "Contrast", 0, 1.0),
+        ("increasing", "SolarizeAdd", 9, 99),
+    ],
+)
+def test_strength_of_a_level(style, name, level, expected):
+    assert randaugment.STYLES[style].strengths[name](level, UP) == pytest.approx(expected)
+
+
+def test_directions_are_drawn():
+    strengths = randaugment.INCREASING
+    assert strengths["Rotate"](10, DOWN) == -30.0
+    assert strengths["TranslateY"](10, DOWN) == -0.45
+    assert strengths["Brightness"](10, DOWN) == pytest.approx(0.1)
+    assert strengths["Brightness"](5, DOWN) == pytest.approx(0.55)
+
+
+def test_both_styles_have_their_operations():
+    assert len(randaugment.TENSORFLOW) == 16 and len(randaugment.INCREASING) == 15
+    known = set(randaugment.MOVES) | set(randaugment.CHANGES)
+    assert set(randaugment.TENSORFLOW) == known == set(randaugment.INCREASING) | {"Cutout"}
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("style", ["tensorflow", "increasing"])
+def test_every_operation_runs_at_every_level(style, mode):
+    shape = (5, 7, 3) if mode == "RGB" else (5, 7)
+    noise = np.random.default_rng(0).integers(0, 256, shape, "uint8")
+    strengths, *_, interpolation = randaugment.STYLES[style]
+    for level in (0, 3, 10) if style == "increasing" else (0, 3, 10, 15, 20, 30):
+        for name, strength in strengths.items():
+            drawn = strength(level, np.random.default_rng(1))
+            varied = randaugment.operate(name, Image.fromarray(noise), drawn, interpolation)
+            assert (varied.size, varied.mode) == ((7, 5), mode), (name, level)
+
+
+@pytest.fixture
+def operations(monkeypatch):
+    """Names and strengths of the operations that were applied."""
+    applied = []
+
+    def record(name, picture, strength, interpolation):
+        applied.append((name, strength))
+        return picture
+
+    monkeypatch.setattr(randaugment, "operate", record)
+    return applied
+
+
+def test_operations_are_drawn_evenly_and_all_applied(operations):
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        randaugment.randaugment(None, 2, 10, rng)
+    assert len(operations) == 4000
+    names, counts = np.unique([name for name, _ in operations], return_counts=True)
+    assert len(names) == 16
+    assert np.all(np.abs(counts - 250) < 5 * np.sqrt(250))
+    assert {abs(strength) for name, strength in operations if name == "Rotate"} == {30.0}
+
+
+def test_increasing_applies_half_of_the_operations_at_levels_around_the_magnitude(operations):
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        randaugment.randaugment(None, 2, 9, rng, "increasing")
+    assert 1850 < len(operations) < 2150
+    turns = np.array([strength for name, strength in operations if name == "Rotate"])
+    levels = np.abs(turns) / 3
+    assert 8.8 < levels.mean() < 9.2 and 0.4 < levels.std() < 0.6 and levels.max() <= 10
+    assert 0.3 < (turns > 0).mean() < 0.7
+
+
+def test_magnitude_zero_is_not_nothing():
+    picture = Image.new("RGB", (4, 4), (200, 100, 50))
+    rng = np.random.default_rng(0)
+    seen = {randaugment.randaugment(picture, 1, 0, rng).getpixel((1, 1)) for _ in range(200)}
+    assert (20, 10, 5) in seen  # Brightness 0.1
+    assert (55, 155, 205) in seen  # Invert, and Solarize from 0 on
+    assert (128, 0, 0) in seen  # Posterize leaves one bit

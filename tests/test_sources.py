@@ -1,0 +1,350 @@
+"""Pictures by number: files of every kind, bytes, arrays, tables and folders."""
+
+import io
+import os
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_vit import data
+from keras_vit.data import arrays, folders, images, sources, tables
+
+COLOURS = np.array([[(200, 30, 60), (10, 250, 90)], [(0, 0, 255), (130, 130, 7)]], "uint8")
+
+
+def blocks(side=16):
+    """Four even squares: what JPEG keeps nearly as it is."""
+    return Image.fromarray(COLOURS.repeat(side, axis=0).repeat(side, axis=1))
+
+
+def save(path, picture, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, **options)
+    return path
+
+
+@pytest.fixture
+def divided(tmp_path):
+    """Parts train, val and test of two classes; a pixel tells its part, class and number."""
+    for part, count in (("train", 5), ("Val", 2), ("test", 3)):
+        for label, name in enumerate(("cat", "dog")):
+            for i in range(count):
+                pixel = (count, 100 * label, i)
+                save(tmp_path / part / name / f"{i}.png", Image.new("RGB", (4, 4), pixel))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "suffix, error, options",
+    [
+        (".jpg", 4, {"quality": 95, "subsampling": 0}),
+        (".jfif", 4, {"quality": 95, "subsampling": 0}),
+        (".png", 0, {}),
+        (".bmp", 0, {}),
+        (".tif", 0, {"compression": "tiff_lzw"}),
+        (".tiff", 0, {}),
+        (".gif", 0, {}),
+        (".webp", 0, {"lossless": True}),
+    ],
+)
+def test_every_kind_of_file_gives_its_pixels(tmp_path, suffix, error, options):
+    assert suffix in images.SUFFIXES
+    picture = blocks().quantize(4) if suffix == ".gif" else blocks()
+    path = save(tmp_path / f"x{suffix.upper()}", picture, **options)
+    source = sources.FileSource([path], [0])
+    pixels = np.asarray(source.picture(0)).astype(int)
+    assert np.abs(pixels - np.asarray(blocks())).max() <= error
+    assert source.names == [str(path)] and source.labels.dtype == "int32"
+
+
+def test_of_a_film_the_first_picture_is_taken(tmp_path):
+    films = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    path = save(tmp_path / "film.gif", films[0], save_all=True, append_images=films[1:])
+    assert (np.asarray(images.load(path)) == (255, 0, 0)).all()
+
+
+def test_kinds_that_must_be_converted(tmp_path):
+    cmyk = save(tmp_path / "a.jpg", Image.new("CMYK", (16, 16), (0, 255, 255, 0)), quality=95)
+    deep = save(tmp_path / "b.png", Image.new("I;16", (16, 16), 257 * 99))
+    clear = save(tmp_path / "c.webp", Image.new("RGBA", (16, 16), (9, 9, 9, 0)), lossless=True)
+    expected = {cmyk: (255, 0, 0), deep: (99, 99, 99), clear: (255, 255, 255)}
+    for path, pixel in expected.items():
+        difference = np.asarray(images.load(path)).astype(int) - pixel
+        assert np.abs(difference).max() <= 3, path
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("smallest", [None, (6, 20)])
+@pytest.mark.parametrize("suffix", ["jpg", "tif", "png"])
+def test_pictures_are_upright_however_they_were_stored(tmp_path, suffix, orientation, smallest):
+    """EXIF 2.3, table 6: where row 0 and column 0 of the stored pixels are to be seen."""
+    stored = np.asarray(blocks(16))[:, :24]  # 32 x 24
+    turned = {
+        1: stored,
+        2: stored[:, ::-1],
+        3: stored[::-1, ::-1],
+        4: stored[::-1],
+        5: stored.swapaxes(0, 1),
+        6: stored[::-1].swapaxes(0, 1),
+        7: stored[::-1, ::-1].swapaxes(0, 1),
+        8: stored[:, ::-1].swapaxes(0, 1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 95, "subsampling": 0} if suffix == "jpg" else {}
+    path = save(tmp_path / f"x.{suffix}", Image.fromarray(stored), exif=exif, **options)
+    upright = np.asarray(images.load(path, smallest=smallest)).astype(int)
+    assert upright.shape == turned.shape  # 20 of 24 pixels are asked for: no half is enough
+    assert np.abs(upright - turned).max() <= 6
+
+
+def test_a_large_jpeg_is_decoded_as_small_as_is_asked_for(tmp_path):
+    path = save(tmp_path / "x.jpg", blocks(200), quality=95)  # 400 x 400
+    sizes = {None: 400, (400, 1): 400, (201, 201): 400, (200, 90): 200, (51, 9): 100, (9, 9): 50}
+    for smallest, side in sizes.items():
+        assert images.load(path, smallest=smallest).size == (side, side)
+    whole, half = (images.load(path, smallest=s).resize((40, 40), 2) for s in (None, (150, 150)))
+    difference = np.asarray(whole).astype(int) - np.asarray(half)
+    assert np.abs(difference).max() <= 4
+    grey = images.load(path, 1, smallest=(9, 9))
+    assert grey.mode == "L" and grey.size == (50, 50)
+
+
+def test_photographs_stay_what_they_are():
+    """Decoded at half size first: a smaller change than from one antialiasing filter to another."""
+    folder = os.environ.get("KERAS_VIT_TEST_DATA")
+    if folder is None:
+        pytest.skip("KERAS_VIT_TEST_DATA, the folder with photographs, is not set")
+    files = sorted(pathlib.Path(folder).glob("photos/pets370/*/*.jpg"))[::40]
+    assert len(files) > 5
+
+    def resized(picture, method=Image.Resampling.BILINEAR):
+        return np.asarray(picture.resize((32, 32), method)).astype(float)
+
+    for file in files:
+        whole, half = images.load(file), images.load(file, smallest=(96, 96))
+        assert half.size < whole.size
+        change = np.abs(resized(half) - resized(whole)).mean()
+        assert 0 < change < np.abs(resized(whole, Image.Resampling.BOX) - resized(whole)).mean() / 2
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + b"\0" * 30])
+def test_unreadable_files_and_bytes_are_named(tmp_path, content):
+    path = tmp_path / "bad.png"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="bad.png' cannot be read as a picture"):
+        sources.FileSource([path], [0]).picture(0)
+    with pytest.raises(ValueError, match="train/7' cannot be read as a picture"):
+        sources.EncodedSource([content], [0], ["train/7"]).picture(0)
+
+
+def test_encoded_pictures_come_from_a_sequence_or_a_function():
+    file = io.BytesIO()
+    blocks().save(file, "PNG")
+    for encoded in ([file.getvalue()] * 2, lambda number: file.getvalue()):
+        source = sources.EncodedSource(encoded, [0, 1])
+        assert np.array_equal(source.picture(1), blocks()) and source.names == ["0", "1"]
+    grey = sources.EncodedSource([file.getvalue()], [0], num_channels=1).picture(0)
+    assert np.array_equal(grey, blocks().convert("L"))
+
+
+def test_arrays_and_subsets_keep_pictures_and_labels_together():
+    pixels = np.arange(5 * 2 * 3 * 3, dtype="uint8").reshape(5, 2, 3, 3)
+    source = sources.ArraySource(pixels, [0, 1, 0, 1, 0])
+    assert source.picture(2).mode == "RGB" and np.array_equal(source.picture(2), pixels[2])
+    some = sources.Subset(source, np.array([3, 0]))
+    assert some.labels.tolist() == [1, 0] and some.names == ["3", "0"] and len(some) == 2
+    assert np.array_equal(some.picture(0), pixels[3])
+    grey = sources.ArraySource(pixels[..., :1], source.labels).picture(1)
+    assert grey.mode == "L" and np.array_equal(grey, pixels[1, :, :, 0])
+
+
+def test_small_pictures_are_decoded_once(tmp_path):
+    files = [save(tmp_path / f"{i}.png", Image.new("RGB", (8, 6), (i, 0, 0))) for i in range(5)]
+    kept = sources.decoded(sources.FileSource(files, np.arange(5)))
+    for file in files:
+        file.unlink()
+    assert isinstance(kept, sources.ArraySource) and kept.pictures.shape == (5, 6, 8, 3)
+    assert kept.names == list(map(str, files)) and kept.labels.tolist() == [0, 1, 2, 3, 4]
+    assert [kept.picture(i).getpixel((0, 0)) for i in range(5)] == [(i, 0, 0) for i in range(5)]
+
+
+def test_pictures_of_different_sizes_are_kept_in_a_list(tmp_path):
+    files = [save(tmp_path / f"{i}.png", Image.new("L", (8 + i, 6))) for i in range(3)]
+    kept = sources.decoded(sources.FileSource(files, np.zeros(3), num_channels=1))
+    assert [kept.picture(i).size for i in range(3)] == [(8, 6), (9, 6), (10, 6)]
+
+
+def test_large_pictures_stay_in_their_files(tmp_path):
+    sides = (64, 64, 65)
+    files = [save(tmp_path / f"{i}.png", Image.new("L", (side, 5))) for i, side in enumerate(sides)]
+    source = sources.FileSource(files, np.zeros(3))
+    assert sources.decoded(source) is source
+    small = sources.Subset(source, [0, 1])
+    assert sources.decoded(small) is not small
+    assert sources.decoded(small, limit=2 * 64 * 5 * 3 - 1) is small
+
+
+def test_a_folder_of_classes_is_one_part(divided):
+    parts = folders.parts(divided / "train")
+    assert parts.class_names == ("cat", "dog") and parts.name == "train"
+    assert parts.train.labels.tolist() == [0] * 5 + [1] * 5
+    assert parts.train.names[6] == "dog/1.png" and parts[3:] == (None, None)
+    assert parts.train.picture(6).getpixel((0, 0)) == (5, 100, 1)
+
+
+def test_a_folder_of_parts_is_divided_as_it_is(divided):
+    (divided / "README.md").write_text("notes")
+    parts = folders.parts(divided)
+    assert [len(part) for part in parts[2:]] == [10, 4, 6] and parts.class_names == ("cat", "dog")
+    assert parts.validation.names[3] == "Val/dog/1.png"
+    assert parts.validation.picture(3).getpixel((0, 0)) == (2, 100, 1)
+
+
+def test_classes_may_lack_in_a_part(divided):
+    for path in (divided / "Val" / "dog").iterdir():
+        path.unlink()
+    for path in (divided / "test" / "cat").iterdir():
+        path.unlink()
+    (divided / "test" / "cat").rmdir()
+    save(divided / "test" / "bear" / "1.png", Image.new("L", (3, 3)))
+    parts = folders.parts(divided)
+    assert parts.class_names == ("bear", "cat", "dog")
+    assert parts.validation.labels.tolist() == [1, 1] and parts.test.labels.tolist() == [0, 2, 2, 2]
+
+
+def test_a_class_may_be_called_as_a_part(tmp_path):
+    for name in ("train", "bus"):
+        for i in range(2):
+            save(tmp_path / name / f"{i}.png", Image.new("L", (3, 3)))
+    assert folders.parts(tmp_path).class_names == ("bus", "train")
+
+
+@pytest.mark.parametrize("extra", ["unlabelled", "valid"])
+def test_folders_that_are_neither_parts_nor_classes_are_refused(divided, extra):
+    (divided / extra).mkdir()
+    with pytest.raises(ValueError, match=f"one folder for each part.*{extra}.*rename"):
+        folders.parts(divided)
+
+
+def test_a_part_without_classes_is_refused(divided):
+    os.rename(divided / "test", divided / "away")
+    save(divided / "test" / "1.png", Image.new("L", (3, 3)))
+    os.rename(divided / "away", divided.parent / "away")
+    with pytest.raises(ValueError, match="two class folders.*test.*class folders=0"):
+        folders.parts(divided)
+
+
+def table(folder, text, name="table.csv"):
+    path = folder / name
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_a_table_gives_files_labels_and_parts(divided):
+    rows = ["\ufefffile,label,split", "train/dog/4.png,dog,train", '"train/cat/2.png", cat ,train']
+    rows += ["test/cat/0.png,cat,TEST", "Val/dog/1.png,dog,valid"]
+    parts = tables.parts(table(divided, "\n".join(rows)))
+    assert parts.name == "table" and parts.class_names == ("cat", "dog")
+    assert parts.train.labels.tolist() == [1, 0] and parts.test.labels.tolist() == [0]
+    assert parts.train.picture(0).getpixel((0, 0)) == (5, 100, 4)
+    assert parts.validation.names == ["Val/dog/1.png"]
+
+
+def test_labels_that_are_numbers_are_ordered_as_numbers(divided):
+    rows = ["train/dog/4.png,10", "train/dog/3.png,9", "train/dog/2.png,10"]
+    parts = tables.parts(table(divided, "\n".join(["file,label", *rows])))
+    assert parts.class_names == ("9", "10") and parts.train.labels.tolist() == [1, 0, 1]
+    assert parts.validation is None and parts.test is None
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        (["path,class", "train/dog/4.png,dog"], "table of pictures.*path.*file,label"),
+        ([], "table of pictures.*columns=None"),
+        (["file,label"], "two labels.*rows=0"),
+        (["file,label", "train/dog/4.png,dog"], "two labels.*'dog'"),
+        (["file,label", "train/dog/4.png"], "one value for each column.*line=2"),
+        (["file,label", "train/dog/4.png,"], "one value for each column.*line=2"),
+        (["file,label", "train/dog/4.png,a,b"], "one value for each column.*line=2.*quotes"),
+        (["file,label,split", "train/dog/4.png,dog,all"], "split.*line=2.*'all'"),
+        (["file,label", '"train/dog/4.png'], "cannot be read as a table.*CSV in UTF-8"),
+        (["file,label", "train/dog/4.png,a", "train/dog/4.png,b"], r"once.*lines=\(2, 3\)"),
+    ],
+)
+def test_tables_that_cannot_be_used_are_refused(divided, rows, message):
+    with pytest.raises(ValueError, match=message):
+        tables.parts(table(divided, "\n".join(rows)))
+
+
+def test_a_missing_file_of_a_table_is_named(divided):
+    path = table(divided, "file,label\ntrain/dog/4.png,dog\ntrain/dog/9.png,dog\n")
+    with pytest.raises(FileNotFoundError, match="line 3, 'train/dog/9.png'"):
+        tables.parts(path)
+
+
+IMAGES, LABELS = np.zeros((6, 4, 5, 3), "uint8"), np.arange(6) % 3
+
+
+def test_arrays_are_taken_in_every_form(tmp_path):
+    pair = (IMAGES, LABELS)
+    np.savez(tmp_path / "pair.npz", images=IMAGES, labels=LABELS)
+    whole = [arrays.parts(pair), arrays.parts({"images": IMAGES, "labels": LABELS[:, None]})]
+    whole += [arrays.parts({"train": pair}), arrays.npz_parts(tmp_path / "pair.npz")]
+    for parts in whole:
+        assert parts.train.labels.tolist() == [0, 1, 2, 0, 1, 2] and parts[3:] == (None, None)
+        assert parts.class_names == ("0", "1", "2") and parts.train.picture(5).size == (5, 4)
+    keras_style = {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES[:2], "y_test": LABELS[:2]}
+    np.savez(tmp_path / "mnist.npz", **keras_style)
+    for parts in (arrays.npz_parts(tmp_path / "mnist.npz"), arrays.parts(keras_style)):
+        assert len(parts.train) == 6 and len(parts.test) == 2 and parts.validation is None
+    assert arrays.npz_parts(tmp_path / "mnist.npz").name == "mnist"
+    grey = arrays.parts({"train": (IMAGES[..., 0], LABELS), "val": (IMAGES[:1, ..., 0], [2])})
+    assert grey.train.picture(0).mode == "L" and grey.validation.labels.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    "source, message",
+    [
+        ((IMAGES / 255, LABELS), "must be uint8.*float64.*255"),
+        ((IMAGES.transpose(0, 3, 1, 2), LABELS), "channels last"),
+        ((IMAGES[0, 0], LABELS), "Images must have the shape"),
+        ((IMAGES[:0], LABELS[:0]), "Images must have the shape"),
+        ((IMAGES, LABELS[:5]), "one label for each of 6 images"),
+        ((IMAGES, np.eye(3)[LABELS]), "one label.*argmax"),
+        ((IMAGES, LABELS + 0.5), "must be integers.*such as=0.5"),
+        ((IMAGES, np.where(LABELS == 2, np.nan, LABELS)), "must be integers.*nan"),
+        ((IMAGES, np.array(list("abcabc"))), "must be integers.*such as='a'"),
+        ((IMAGES, LABELS - 1), "0 or more.*smallest=-1"),
+        ((IMAGES, LABELS * 2), r"labels without pictures=\[1, 3\]"),
+        ((IMAGES, LABELS * 0), "two classes or more"),
+        ((IMAGES,), "Pictures and labels to train on"),
+        ({"x_train": IMAGES}, "Pictures and labels.*x_train.*Give a pair"),
+        ({"x_test": IMAGES, "y_test": LABELS}, "Pictures and labels to train on"),
+        ({"train": (IMAGES, LABELS), "holdout": (IMAGES, LABELS)}, "Pictures and labels.*holdout"),
+        ({"train": (IMAGES, LABELS), "training": (IMAGES, LABELS)}, "Pictures and labels"),
+        ({}, "Pictures and labels"),
+    ],
+)
+def test_arrays_that_cannot_be_used_are_refused(source, message):
+    with pytest.raises(ValueError, match=message):
+        arrays.parts(source)
+
+
+def test_a_gap_may_be_filled_by_another_part():
+    parts = arrays.parts({"train": (IMAGES[:2], [0, 2]), "test": (IMAGES[:1], [1])})
+    assert parts.class_names == ("0", "1", "2")
+
+
+def test_npz_files_are_never_unpickled(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, images=np.array([{"a": 1}], object), labels=[0])
+    whole = path.read_bytes()
+    for content in (whole, whole[:100], b"", b"text"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="x.npz' cannot be read as an npz") as error:
+            data.load(path)
+        assert "allow_pickle" not in str(error.value)
