@@ -189,6 +189,10 @@ def _same_pixels(other):
     return make
 
 
+def _at(path, other):
+    return path.parents[1] / other
+
+
 # Kind, path in a folder of good class folders, what makes it.
 FILES = [
     ("empty-file", "cat/empty.jpg", _bytes(b"")),
@@ -203,7 +207,7 @@ FILES = [
     ("suspect-data", "owl/marker.jpg", _bytes(jpeg_with_marker(807))),
     ("suspect-data", "owl/zeroed.jpg", _bytes(zeroed_jpeg(834))),
     ("suspect-data", "owl/checksum.png", _bytes(wrong_checksum(808))),
-    ("web-page", "cat/page.jpg", _bytes(b"<!DOCTYPE html>\n<html><body>404 Not Found</body></html>")),
+    ("web-page", "cat/page.jpg", _bytes(b"<!DOCTYPE html>\n<html><body>404</body></html>")),
     ("web-page", "cat/page2.png", _bytes(b"\xef\xbb\xbf <!-- x -->\n<HTML><head></head></HTML>")),
     ("text", "cat/text.jpg", _bytes(b"a picture of a cat")),
     ("text", "cat/error.jpg", _bytes('{"error": "näh, 403"}'.encode())),
@@ -263,11 +267,11 @@ FILES = [
     ("other-file", "cat/notes.txt", _bytes(b"cats")),
     ("other-file", "labels.csv", _bytes(b"file,label\n")),
     ("mixed-colour", ".", lambda path: save(path / "owl" / "grey.png", scene(833, mode="L"))),
-    ("label-clash", "cat/00.jpg", lambda path: shutil.copy(path, path.parents[1] / "dog/c.jpg")),
-    ("label-clash", "cat/01.jpg", lambda path: _same_pixels("cat/01.jpg")(path.parents[1] / "dog/p.png")),
+    ("label-clash", "cat/00.jpg", lambda path: shutil.copy(path, _at(path, "dog/c.jpg"))),
+    ("label-clash", "cat/01.jpg", lambda path: _same_pixels("cat/01.jpg")(_at(path, "dog/p.png"))),
     ("duplicate", "cat/copy.jpg", _copy("cat/02.jpg")),
     ("duplicate", "cat/pixels.png", _same_pixels("cat/03.jpg")),
-    ("near-clash", "cat/04.jpg", lambda path: _half("cat/04.jpg")(path.parents[1] / "owl/near.jpg")),
+    ("near-clash", "cat/04.jpg", lambda path: _half("cat/04.jpg")(_at(path, "owl/near.jpg"))),
     ("near-duplicate", "dog/near.jpg", _half("dog/05.jpg")),
     ("classes-alike", "cat", lambda path: good(path.parent, ("Cat ",), 10, 840)),
     ("classes-alike", "caf\xe9", lambda path: good(path.parent, ("caf\xe9",), 10, 850)),

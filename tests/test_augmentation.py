@@ -80,6 +80,9 @@ def test_a_crop_is_the_part_of_the_picture_that_was_drawn():
     box = prepare.inception_box(60, 45, (0.05, 0.3), np.random.default_rng(4))
     got = train(picture, 16, seed=4, crop=(0.05, 0.3))
     assert np.array_equal(got, np.asarray(picture.resize((16, 16), BILINEAR, box)))
+    wide = prepare.inception_box(60, 45, (0.05, 0.3), np.random.default_rng(4), aspect=2.0)
+    got = train(picture, (16, 32), seed=4, crop=(0.05, 0.3))
+    assert np.array_equal(got, np.asarray(picture.resize((32, 16), BILINEAR, wide)))
     ramp = Image.fromarray(np.tile(np.arange(60, dtype="uint8") * 4, (45, 1)))
     columns = train(ramp, 16, seed=4, crop=(0.05, 0.3))[8, :, 0]
     middles = box[0] + (np.arange(16) + 0.5) * (box[2] - box[0]) / 16
@@ -127,27 +130,35 @@ def test_turning_one_picture_agrees_with_turning_an_array(mode):
 
 
 def test_jitter_changes_brightness_contrast_and_colour_around_one():
-    picture = Image.new("RGB", (4, 4), (200, 100, 50))
-    drawn = np.array([train(picture, 4, seed, jitter=0.4)[0, 0] for seed in range(500)], "int")
+    colour = Image.new("RGB", (4, 4), (100, 60, 40))
+    drawn = np.array([train(colour, 4, seed, jitter=0.4)[0, 0] for seed in range(500)], "int")
     grey = drawn @ [0.299, 0.587, 0.114]
-    assert 70 < grey.min() < 85 and 160 < grey.max() < 180  # 124.7 times 0.6 and 1.4
-    spread = (drawn[:, 0] - drawn[:, 2]) / grey
-    assert spread.min() < 0.8 and spread.max() > 1.5  # 150 / 124.7 = 1.2 times 0.6 and 1.4
-    assert np.array_equal(train(picture, 4, jitter=0.0)[0, 0], [200, 100, 50])
+    assert 39 < grey.min() < 46 and 94 < grey.max() < 99  # 69.7 times 0.6 and 1.4
+    # Contrast and colour both scale how far one colour is from grey: 0.36 to 1.96 times.
+    spread = (drawn[:, 0] - drawn[:, 2]) / grey / (60 / 69.7)
+    assert 0.32 < spread.min() < 0.5 and 1.6 < spread.max() < 2.0
+    tones = Image.fromarray(np.array([[80, 150]], "uint8"))  # colour leaves these as they are
+    drawn = [train(tones, (1, 2), seed, jitter=0.4)[0, :, 0] for seed in range(500)]
+    low, high = np.array(drawn, "int").T
+    contrast = (high - low) / (high + low) / (70 / 230)  # whole greys: off by 1 in 42 at most
+    assert 0.58 < contrast.min() < 0.63 and 1.36 < contrast.max() < 1.4 * 43 / 42
+    assert np.array_equal(train(colour, 4, jitter=0.0)[0, 0], [100, 60, 40])
 
 
 def test_erased_rectangles_have_the_stated_share_and_noise():
-    shares, values = [], []
+    shares, values, ratios = [], [], []
     for seed in range(400):
         pixels = np.zeros((60, 80, 3), "uint8")
         erasing.erase(pixels, 1.0, np.random.default_rng(seed))
         rows, columns = np.nonzero(pixels.any(axis=-1))
         inside = pixels[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         shares.append(inside[..., 0].size / 4800)
+        ratios.append(math.log(len(inside) / inside.shape[1]))
         assert (inside == 0).mean() < 0.1  # a rectangle, all of it noise
         values.append([inside.mean(), inside.std()])
     assert 0.015 < min(shares) < 0.04 and 0.29 < max(shares) < 0.345
     assert np.mean(shares) == pytest.approx((0.02 + 1 / 3) / 2, abs=0.015)
+    assert -1.3 < min(ratios) < -1.0 and 1.0 < max(ratios) < 1.3  # 0.3 to 1 / 0.3: up to 1.2
     assert np.mean(values, axis=0) == pytest.approx([127.0, 56.0], abs=2.0)  # cut off at 0 and 255
 
 

@@ -279,6 +279,12 @@ def test_a_missing_part_and_a_wrong_part_are_refused():
         evaluation.evaluate(fixed(3), data, part="trial")
 
 
+def test_names_of_other_classes_are_refused():
+    data = np.zeros((2, 1, 3, 1)), np.array([0, 1])
+    with pytest.raises(ValueError, match="class_names=2, logits=3"):
+        evaluation.evaluate(fixed(3), data, class_names=("a", "b"))
+
+
 def test_a_model_without_a_head_is_refused():
     images = keras.Input((2, 2, 1))
     with pytest.raises(ValueError, match="Evaluate a model with a head"):

@@ -182,6 +182,9 @@ def test_features_are_what_the_head_sees(kind, blank):
 def test_a_model_without_a_head_gives_its_output(blank):
     model = MODELS["ViT"](num_classes=None)
     assert features.submodel(model).output is model.output
+    model = keras.Sequential([keras.Input((3, 2, 1)), keras.layers.Flatten()])
+    found = features.features(model, (np.ones((2, 3, 2, 1)), np.arange(2)))
+    np.testing.assert_array_equal(found.features, np.ones((2, 6)))
 
 
 def test_any_layer_can_be_taken_and_weights_are_shared(blank):

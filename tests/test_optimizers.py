@@ -29,6 +29,12 @@ WEIGHTS = {
 STEPS = 3
 
 
+def vit(**options):
+    arguments = {"image_size": 8, "patch_size": 4, "num_layers": 1, "num_heads": 2}
+    arguments |= {"hidden_dim": 4, "mlp_dim": 6, "num_classes": 2, **options}
+    return keras_vit.ViT(**arguments)
+
+
 class Weight(keras.Variable):
     """A variable that stands at a path of our choice."""
 
@@ -150,7 +156,7 @@ def test_an_update_of_two_batches_is_one_of_their_mean():
 
 
 def test_every_weight_of_a_vit_has_its_share_of_the_rate():
-    model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2, pooling="map")
+    model = vit(pooling="map", num_layers=4)
     paths = [weight.path for weight in model.weights]
     found = dict(zip(paths, optimizers.rates(paths, 0.5), strict=True))
     assert found["patch_encoder/position_embedding"] == 0.5**5
@@ -162,8 +168,7 @@ def test_every_weight_of_a_vit_has_its_share_of_the_rate():
 
 def test_only_kernels_decay_in_every_kind_of_model():
     """As DeiT and Big Vision: no biases, normalisations, tokens or positions."""
-    for name, options in (("ViT-Mini/8", {"pooling": "map"}), ("R+ViT-Ti/16", {"num_layers": 1})):
-        model = keras_vit.create(name, image_size=32, num_classes=2, **options)
+    for model in (vit(pooling="map"), vit(resnet_units=(), patch_size=4)):
         optimizer = optimizers.AdamW()
         optimizer.build(model.trainable_variables)
         pairs = zip(model.trainable_variables, optimizer.decays, strict=True)
@@ -174,11 +179,12 @@ def test_only_kernels_decay_in_every_kind_of_model():
         }
 
 
+@pytest.mark.slow
 def test_a_saved_optimizer_keeps_its_layers_and_exceptions(tmp_path):
-    model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2)
+    model = vit()
     rate = schedules.LinearDecay(1e-3, 100, 10)
     model.compile(optimizers.AdamW(rate, weight_decay=0.2, layer_decay=0.75, decayed="bias"), "mse")
-    images, labels = random_images(2, 16, 16, 3), np.eye(2)
+    images, labels = random_images(2, 8, 8, 3), np.eye(2)
     model.train_on_batch(images, labels)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")

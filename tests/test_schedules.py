@@ -70,7 +70,7 @@ def test_schedules_come_back_from_their_configuration(rate):
 def test_keras_asks_by_batches_and_updates_turn_them_into_updates():
     """Three batches to an update: the weight falls by the rates of steps 0, 1, 2, 3."""
     rate = schedules.LinearDecay(0.5, total_steps=5, end=0.0)
-    weight = keras.Variable(np.zeros(1), name="kernel")
+    weight = keras.Variable(np.zeros(1, "float32"), name="kernel")
     optimizer = keras.optimizers.SGD(schedules.Updates(rate, 3), gradient_accumulation_steps=3)
     optimizer.build([weight])
     for _ in range(12):

@@ -4,14 +4,18 @@
 `digits` and `folder` read small sets into arrays: a `Dataset`.
 
 augmentation.py, prepare.py, randaugment.py, erasing.py, mixing.py   how pictures are varied
-sources.py, folders.py, tables.py, arrays.py, named.py               where pictures come from
+sources.py, folders.py, tables.py, arrays.py                         where pictures come from
+named.py, sets.py, vtab.py, builders.py, records.py, network.py      sets of TensorFlow Datasets
+real_labels.py                                                       ImageNet's reassessed labels
+doctor/                                                              what is wrong with a folder
 position.py, batches.py, pipelines.py                                in which order, how they flow
 loading.py, loaded.py, grid.py                                       `load` and what it returns
 images.py, splits.py, digits.py                                      files, parts, a set at hand
 """
 
-from keras_vit.data.augmentation import Augmentation, augment
+from keras_vit.data.augmentation import AUGMENTATIONS, Augmentation, augment, augmentation_of
 from keras_vit.data.digits import digits, read_digit
+from keras_vit.data.doctor import Problem, Report, check, quarantine, undo
 from keras_vit.data.folders import folder, scan
 from keras_vit.data.images import read
 from keras_vit.data.loaded import Data
@@ -21,17 +25,24 @@ from keras_vit.data.position import Position
 from keras_vit.data.splits import Dataset, split
 
 __all__ = [
+    "AUGMENTATIONS",
     "Augmentation",
     "Batches",
     "Data",
     "Dataset",
     "Position",
+    "Problem",
+    "Report",
     "augment",
+    "augmentation_of",
+    "check",
     "digits",
     "folder",
     "load",
+    "quarantine",
     "read",
     "read_digit",
     "scan",
     "split",
+    "undo",
 ]

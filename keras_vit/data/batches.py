@@ -5,8 +5,9 @@ import math
 
 import numpy as np
 
-from keras_vit.data import mixing, prepare
+from keras_vit.data import mixing, prepare, quick
 from keras_vit.data.augmentation import augment
+from keras_vit.data.images import in_mode
 from keras_vit.data.position import Position
 
 # A picture is decoded to at least three times the size that it is then resized to. The mean pixel
@@ -66,6 +67,7 @@ class TrainingBatches:
         self.mode = _mode(num_channels)
         self.augmentation, self.position = augmentation, position
         self.smallest = smallest(image_size, augmentation)
+        self._quick = quick.suffices(augmentation)
         images = (position.batch_size, *image_size, num_channels)
         labels = (position.batch_size, *([num_classes] if augmentation.mixes else []))
         types = ("float32", "float32") if augmentation.mixes else ("uint8", "int32")
@@ -89,8 +91,11 @@ class TrainingBatches:
 
     def picture(self, epoch, number):
         """Returns picture `number` as `epoch` shows it, uint8 (height, width, channels)."""
-        picture = in_mode(self.source.picture(number, self.smallest), self.mode)
         rng = np.random.default_rng([self.position.seed, epoch, number])
+        pixels = self.source.pixels(number) if self._quick else None
+        if pixels is not None and pixels.shape == self.specification[0][0][1:]:
+            return quick.train(pixels, self.augmentation, rng)
+        picture = in_mode(self.source.picture(number, self.smallest), self.mode)
         return prepare.train(picture, self.image_size, self.augmentation, rng)
 
 
@@ -182,11 +187,6 @@ def smallest(image_size, augmentation):
 def enlarged(size, factor):
     """Returns (height, width) times a factor, rounded up."""
     return tuple(math.ceil(factor * side) for side in size)
-
-
-def in_mode(picture, mode):
-    """Returns a picture of Pillow mode L or RGB in the other mode, where that is asked for."""
-    return picture if picture.mode == mode else picture.convert(mode)
 
 
 def _mode(num_channels):

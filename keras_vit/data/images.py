@@ -1,6 +1,6 @@
 """Reads a picture file into the pixels that a model takes."""
 
-import pathlib
+import os
 import struct
 import zlib
 
@@ -64,7 +64,7 @@ def load(path, num_channels=3, invert=False, smallest=None):
     """
     from PIL import ImageOps
 
-    if not pathlib.Path(path).is_file():
+    if not os.path.isfile(path):
         raise FileNotFoundError(f"A picture file was expected. Received: {str(path)!r}.")
     picture = decode(path, path, num_channels, smallest)
     return ImageOps.invert(picture) if invert else picture
@@ -86,7 +86,12 @@ def decode(file, name, num_channels=3, smallest=None):
             f"{str(name)!r} cannot be read as a picture ({error}). Save it again as PNG or JPEG, "
             "or remove it."
         ) from error
-    return _flattened(picture, name).convert("L" if num_channels == 1 else "RGB")
+    return in_mode(_flattened(picture, name), "L" if num_channels == 1 else "RGB")
+
+
+def in_mode(picture, mode):
+    """Returns a Pillow image in a mode, itself where it has that: Pillow would copy it."""
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 def resized(picture, height, width):

@@ -2,6 +2,9 @@
 
 import functools
 
+import numpy as np
+
+from keras_vit import arguments
 from keras_vit.data import pipelines
 from keras_vit.data.batches import FixedBatches, Progress, TrainingBatches
 from keras_vit.data.grid import grid
@@ -61,7 +64,8 @@ class Data:
 
     def labels(self, part):
         """Returns the class of every picture of a part, int32 (pictures,), in source order."""
-        return self.sources[part].labels
+        arguments.one_of(*PARTS)("part", part)
+        return self.sources[part].labels if part in self.sources else np.zeros(0, "int32")
 
     @functools.cached_property
     def train(self):

@@ -111,4 +111,4 @@ def box(height, width, share, rng):
 
 def _interval(side, length, rng):
     start = int(rng.integers(side)) - length // 2
-    return slice(max(start, 0), max(min(start + length, side), 0))
+    return slice(max(start, 0), min(start + length, side))

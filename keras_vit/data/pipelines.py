@@ -70,6 +70,8 @@ def tf_dataset(batches):
     # Keras reads the number of batches once. An epoch that is resumed in its middle has fewer;
     # were the number unknown, Keras would take that one's for all that follow.
     dataset.cardinality = lambda: tf.constant(batches.steps, tf.int64)
+    # Where training stands, for whoever is given the pipeline alone.
+    dataset.position = getattr(batches, "position", None)
     return dataset
 
 

@@ -39,6 +39,10 @@ class Source:
         """
         raise NotImplementedError
 
+    def pixels(self, number):
+        """Returns uint8 (height, width, 1 or 3) where a picture is in memory so, else None."""
+        return None
+
 
 class FileSource(Source):
     """Pictures in files, opened anew each time.
@@ -51,8 +55,8 @@ class FileSource(Source):
     """
 
     def __init__(self, files, labels, num_channels=3, names=None):
-        super().__init__(labels, [str(file) for file in files] if names is None else names)
-        self.files, self.num_channels = files, num_channels
+        self.files, self.num_channels = [str(file) for file in files], num_channels
+        super().__init__(labels, self.files if names is None else names)
 
     def picture(self, number, smallest=None):
         """Reads a file."""
@@ -101,6 +105,10 @@ class ArraySource(Source):
         pixels = self.pictures[number]
         return Image.fromarray(pixels[:, :, 0] if pixels.shape[-1] == 1 else pixels)
 
+    def pixels(self, number):
+        """Returns the pixels as they are, not a copy."""
+        return self.pictures[number]
+
 
 class Subset(Source):
     """Some pictures of another source, in the order of `numbers`."""
@@ -112,6 +120,10 @@ class Subset(Source):
     def picture(self, number, smallest=None):
         """Asks the other source."""
         return self.source.picture(self.numbers[number], smallest)
+
+    def pixels(self, number):
+        """Asks the other source."""
+        return self.source.pixels(self.numbers[number])
 
 
 class Parts(NamedTuple):
@@ -135,9 +147,10 @@ def decoded(source, largest=SMALL, limit=LIMIT):
         limit: bytes that all pictures together may take; likewise.
 
     Returns:
-        An `ArraySource`, or `source` itself where a picture is larger or the limit is passed.
+        An `ArraySource`, or `source` itself where a picture is larger or the limit is passed, or
+        where all are in memory already.
     """
-    if isinstance(source, ArraySource) or not len(source):
+    if not len(source) or source.pixels(0) is not None:
         return source
     pictures = []
     with concurrent.futures.ThreadPoolExecutor() as threads:

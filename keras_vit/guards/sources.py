@@ -113,7 +113,9 @@ def _tensorflow_watched(dataset, watch):
         with tf.control_dependencies([checked]):
             return tf.nest.map_structure(tf.identity, batch)
 
-    return dataset.enumerate().map(look)
+    watched = dataset.enumerate().map(look)
+    watched.cardinality = dataset.cardinality  # as many batches, also where `map` cannot tell
+    return watched
 
 
 def _all_good(labels, expects):

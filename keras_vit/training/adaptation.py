@@ -63,9 +63,8 @@ def freeze(model, mode, rank=8):
     arguments.positive_integer("rank", rank)
     _check(model, mode)
     model.trainable = True
-    if mode == "linear":
-        for layer in model.layers:
-            layer.trainable = layer.name == "head"
+    for layer in model.layers:  # on TensorFlow the model's own setting does not reach its layers
+        layer.trainable = mode != "linear" or layer.name == "head"
     if mode == "lora":
         _add_lora(model, rank)
     for layer in model.layers:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.training import inside
+from keras_vit.training import generators, inside
 
 COMPARED = ("loss", "loss_weights", "metrics", "weighted_metrics", "jit_compile")
 SHARED = "seed/shared"
@@ -34,7 +34,8 @@ def variables(model):
 
 def arrays(model):
     """Returns `{name: array}`, copies that stay as they are while training goes on."""
-    return {n: np.array(keras.ops.convert_to_numpy(v)) for n, v in variables(model).items()}
+    taken = {n: np.array(keras.ops.convert_to_numpy(v)) for n, v in variables(model).items()}
+    return {**taken, **generators.states()}
 
 
 def put_back(model, values):
@@ -42,6 +43,7 @@ def put_back(model, values):
     if SHARED in values:
         inside.make_shared_generator()  # made at its first use
     _assign(variables(model), values)
+    generators.put_back(values)
 
 
 def put_back_weights(model, values):
@@ -123,7 +125,7 @@ def check_built(model):
 
 def stable(path):
     """Returns a name without the numbers that Keras appends to automatic names."""
-    return re.sub(r"_\d+(?=/|$)", "", path)
+    return re.sub(r"_\d+", "", path)
 
 
 def _other_variables(saved, here):
@@ -140,7 +142,7 @@ def _assign(variables_, values):
     values = {stable(name): value for name, value in values.items()}
     for name, variable in variables_.items():
         if stable(name) in values:
-            variable.assign(values[stable(name)])
+            variable.assign(np.array(values[stable(name)]))  # a backend may keep its memory
 
 
 def _weights(model):

@@ -87,22 +87,12 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Goes on from the newest state, or saves the first; refuses what does not fit."""
-        model = self.model
-        self._steps, self._stride = self.params["steps"], model.steps_per_execution
-        self._check_steps()
-        capture.check_built(model)
-        state.prepare(self.folder)
-        self._others = companions.named(self._list, self)
-        self._settings = capture.settings(model, self.position)
-        self._running, self._first, self._cost = True, 0, 0.0
-        self._kept = self._repeated = None
-        self._resumed = state.newest(self.folder)
-        if self._resumed is None:
-            self._write(self._take(0, 0))
-        else:
-            capture.refuse_another_run(self.folder, self._resumed, model, self._settings)
-            self._go_on(self._resumed)
-        self._signals.watch(model)
+        try:
+            self._begin()
+        except BaseException:
+            self._close()
+            raise
+        self._signals.watch(self._model)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Places the data; the epoch that was interrupted begins a step before its state."""
@@ -114,7 +104,7 @@ class Checkpoint(keras.callbacks.Callback):
         if self.position is not None:
             # Also where nothing was resumed: Keras looks into the data before it trains.
             self.position.go_to(epoch, self._first)
-            inside.set_batches(self._steps - self._first)
+            inside.epoch_iterator()._num_batches = self._steps - self._first
 
     def on_train_batch_end(self, batch, logs=None):
         """Saves when it is time, ends the run when it was asked to."""
@@ -126,7 +116,8 @@ class Checkpoint(keras.callbacks.Callback):
             self._repeated = None
         else:
             self._check_loss(step, logs)
-        if self.position is not None and step < self._steps:
+        model = self._model  # which need not be brought up to date for this
+        if self.position is not None and step < self._steps and not model.stop_training:
             if self._signals.received or self._is_due(step):
                 self._save(self.epoch, step)
             elif step + self._stride >= self._steps:
@@ -152,17 +143,37 @@ class Checkpoint(keras.callbacks.Callback):
         if self._signals.received:
             raise signals.ending(self._signals.received)
 
+    def _begin(self):
+        self._kept = self._repeated = self._resumed = None
+        self._running, self._first = True, 0
+        self._check_steps()
+        capture.check_built(self.model)
+        state.prepare(self.folder)
+        self._others = companions.named(self._list, self)
+        self._settings = capture.settings(self.model, self.position)
+        found = state.newest(self.folder)
+        if found is None:
+            self._write(self._take(0, 0))
+        else:
+            capture.refuse_another_run(self.folder, found, self.model, self._settings)
+            self._go_on(found)
+
     def _check_steps(self):
         """Refuses epochs that are not those of the data."""
-        whole = self._steps if self.position is None else self.position.steps_per_epoch
-        if self._steps not in (None, whole):
-            want = f"an epoch must be the whole data, {whole} steps"
-            advice = "Leave steps_per_epoch out, or load the data anew."
-            arguments.refuse(want, {"steps": self._steps}, advice)
+        self._steps, self._stride = self.params["steps"], self.model.steps_per_execution
+        if self.position is None:
+            return
+        given, whole = self._steps, self.position.steps_per_epoch
+        # Fewer are what is left of an epoch that the same data were interrupted in.
+        if inside.epoch_iterator().steps_per_epoch is not None or (given or 0) > whole:
+            want = f"an epoch must be once through `data`, {whole} steps"
+            advice = "Leave steps_per_epoch out; give `fit` and the checkpoint the same data."
+            arguments.refuse(want, {"steps": given}, advice)
         self._steps = whole
 
     def _go_on(self, found):
         """Lets `fit` begin where a state ends."""
+        self._resumed = found
         self._put_back(found)
         self._saved_at, self._cost = time.monotonic(), 0.0
         epochs = self.params["epochs"]

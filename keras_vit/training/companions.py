@@ -48,12 +48,12 @@ def attributes(callbacks):
 
 def put_back(callbacks, values, arrays):
     """Gives callbacks the attributes that `attributes` took."""
-    for name, attributes_ in values.items():
-        if name not in callbacks:
-            text = f"The state of {name.split('/')[0]} is not used: it is not among the callbacks."
-            warnings.warn(text, stacklevel=2)
-            continue
-        for attribute, value in attributes_.items():
+    absent = sorted({name.split("/")[0] for name in values.keys() - callbacks.keys()})
+    if absent:
+        text = f"The run went on with {', '.join(absent)}, which are not among the callbacks now."
+        warnings.warn(text, stacklevel=2)
+    for name in values.keys() & callbacks.keys():
+        for attribute, value in values[name].items():
             if attribute == "csv_file":
                 _rewrite(callbacks[name], value)
             else:

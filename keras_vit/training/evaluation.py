@@ -122,13 +122,19 @@ def evaluate(
     Reference: `keras_vit.training.calibration` for calibration and intervals.
     """
     model = getattr(model, "model", model)  # of a `Run`
-    parts = [outcomes(*batch) for batch in outputs(model, data, part, batch_size)]
+    parts = []
+    for logits, labels in outputs(model, data, part, batch_size):
+        parts.append(outcomes(logits, labels))
     together = Outcomes(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-    number = model.output_shape[-1]
-    class_names = class_names or getattr(data, "class_names", None) or map(str, range(number))
+    numbers = map(str, range(logits.shape[-1]))
+    class_names = class_names or getattr(data, "class_names", None) or numbers
     if names is None and isinstance(data, Data):
         names = data.sources[part].names
-    return summary(together, tuple(class_names), names, bins, mistakes)
+    class_names = tuple(class_names)
+    if len(class_names) != logits.shape[-1]:
+        received = {"class_names": len(class_names), "logits": logits.shape[-1]}
+        arguments.refuse("every class of the model must have one name", received)
+    return summary(together, class_names, names, bins, mistakes)
 
 
 def of_run(run, data=None, part="test", **options):

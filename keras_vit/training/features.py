@@ -85,12 +85,12 @@ def submodel(model, layer=None):
     """
     names = [member.name for member in model.layers]
     if layer is None:
-        outputs = model.get_layer("head").input if "head" in names else model.output
-        return keras.Model(model.input, outputs, name="representation")
+        outputs = model.get_layer("head").input if "head" in names else model.outputs[0]
+        return keras.Model(model.inputs[0], outputs, name="representation")
     if layer not in names:
         advice = f"Its layers: {', '.join(names)}."
         arguments.refuse("`layer` must be the name of a layer", {"layer": layer}, advice)
-    return keras.Model(model.input, model.get_layer(layer).output, name="representation")
+    return keras.Model(model.inputs[0], model.get_layer(layer).output, name="representation")
 
 
 def outputs(model, data, part="test", batch_size=64):

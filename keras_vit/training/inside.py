@@ -19,20 +19,20 @@ def callback_list(callback):
     return None
 
 
-def set_batches(number):
-    """Lets the epoch that begins end after a number of batches; called in `on_epoch_begin`.
+def epoch_iterator():
+    """Returns what counts the batches of the `fit` that is running.
 
-    Keras counts the batches before the first epoch. Where one runs out of them early, it warns, and
-    on TensorFlow the step that finds none still advances the random generators.
+    Its `_num_batches` is counted before the first epoch. Where an epoch runs out of batches early,
+    Keras warns, and on TensorFlow the step that finds none still moves the random generators on.
+    So an epoch that begins in its middle must be told its number.
     """
     for values in _frames():
-        iterator = values.get("epoch_iterator")
-        if hasattr(iterator, "_num_batches"):
-            iterator._num_batches = number
-            return
+        found = values.get("epoch_iterator")
+        if hasattr(found, "_num_batches") and hasattr(found, "steps_per_epoch"):
+            return found
     raise RuntimeError(
         "Keras's `fit` was expected to count its batches as Keras 3.15 does. Received: none that "
-        f"does, in Keras {keras.__version__}. Train with every=None, which resumes whole epochs."
+        f"does, in Keras {keras.__version__}. Save without `data`: that resumes whole epochs."
     )
 
 

@@ -31,7 +31,7 @@ class ByLayer:
     """
 
     def __init__(self, learning_rate, *, layer_decay=1.0, decayed="kernel", **kwargs):
-        _at_most_one("layer_decay", layer_decay)
+        at_most_one("layer_decay", layer_decay)
         super().__init__(learning_rate, **kwargs)
         self.layer_decay, self.decayed = float(layer_decay), decayed
 
@@ -53,6 +53,14 @@ class ByLayer:
         if self.weight_decay and self.decays[index]:
             self.assign_sub(variable, ops.multiply(variable, rate * self.weight_decay))
         super().update_step(gradient, variable, rate)
+
+    def finalize_variable_values(self, var_list):
+        """Puts the moving average, where there is one, into the weights: `fit` ends with it."""
+        super().finalize_variable_values(var_list)
+        if self.use_ema:
+            # On JAX weight and average would be one array, which evaluating the model deletes.
+            for variable in var_list:
+                variable.assign(ops.copy(variable))
 
     def get_config(self):
         """Returns the arguments, for saving."""
@@ -158,7 +166,8 @@ def rates(paths, layer_decay):
     return tuple(layer_decay ** _distance(path, max(blocks) + 1) for path in paths)
 
 
-def _at_most_one(name, value):
+def at_most_one(name, value):
+    """Raises `ValueError` unless `value` is a number above 0 and at most 1."""
     if arguments.positive_number(name, value) > 1:
         arguments.refuse(f"`{name}` must be at most 1", {name: value}, f"{name}=1.0 turns it off.")
 

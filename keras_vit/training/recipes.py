@@ -25,16 +25,17 @@ def recipe(name, data=None, **overrides):
     | "linear-probe" | the head alone | ours |
     | "lora" | low-rank changes of the blocks | arXiv 2106.09685 |
     | "paper-imagenet", "paper-imagenet21k", "paper-jft" | pre-training | Table 3, by the model |
-    | "paper-finetune-pets", "-flowers", "-cifar10", "-cifar100", "-vtab", "-imagenet" | fine-tuning
-    as published | Table 4 |
+    | "paper-finetune-pets" and five more | fine-tuning as published | Table 4 |
     | "augreg" | pre-training | arXiv 2106.10270, by the model |
     | "deit" | ImageNet from scratch | arXiv 2012.12877 |
     | "plain-vit-s16" | ImageNet from scratch, simply | arXiv 2205.01580 |
 
-    "fine-tune", "probe", "cifar10" and "vit-s16" are other names of four of them. What a table says
-    for its batches and pictures is scaled to those of `data` by the rules of `scaling.plan`;
-    `print` of the recipe tells what came out. The weights that are trained are chosen by
-    `keras_vit.training.freeze(model, recipe.settings.adapt)`, before `compile`.
+    The five more end in flowers, cifar10, cifar100, vtab and imagenet. "fine-tune", "probe",
+    "cifar10", "paper-pre-training" and "vit-s16" are other names of five of these.
+
+    What a table says for its batches and pictures is scaled to those of `data` by the rules of
+    `scaling.plan`; `print` of the recipe tells what came out. The weights that are trained are
+    chosen by `keras_vit.training.freeze(model, recipe.settings.adapt)`, before `compile`.
 
     Args:
         name: of the recipe.
@@ -71,7 +72,7 @@ def _settings(name, overrides):
         chosen = chosen._replace(scaling="none")
     if "epochs" in given:
         chosen = chosen._replace(steps=None, min_updates=0)
-    check(chosen, drawn=name in rows.DRAWN)
+    check(chosen, drawn=rows.ALIASES.get(name, name) in rows.DRAWN)
     return chosen
 
 
@@ -100,7 +101,8 @@ class Recipe:
     @property
     def fit_arguments(self):
         """{"epochs": ..., "shuffle": False, "callbacks": [...]}: `Data` shuffles by itself."""
-        callbacks = [keras.callbacks.SwapEMAWeights()] if self.settings.moving_average else []
+        averaged = self.settings.moving_average is not None
+        callbacks = [keras.callbacks.SwapEMAWeights()] if averaged else []
         return {"epochs": self.plan.epochs, "shuffle": False, "callbacks": callbacks}
 
     @property
@@ -188,7 +190,7 @@ def _optimizer(settings):
         parts.append(f"gradients cut to norm {settings.clip:g}")
     if settings.layer_decay != 1:
         parts.append(f"rate times {settings.layer_decay:g} from block to block")
-    if settings.moving_average:
+    if settings.moving_average is not None:
         parts.append(f"moving average {settings.moving_average:g} of the weights")
     return ", ".join(parts)
 

@@ -53,7 +53,8 @@ def load(path):
     """
     path = pathlib.Path(path)
     target = path if path.is_dir() else path.parent
-    if (target / SETTINGS).is_file() and not is_complete(target):
+    found = (target / METRICS).is_file() and (target / MODEL).is_file()
+    if (target / SETTINGS).is_file() and not found:
         raise FileNotFoundError(
             f"A complete run was expected. Received: {str(target)!r}, which was interrupted. "
             f"Run: keras-vit train --resume {target}"
@@ -75,8 +76,8 @@ def load(path):
 
 
 def is_complete(target):
-    """Whether a run came to its end: the metrics are written last."""
-    return (target / METRICS).is_file() and (target / MODEL).is_file()
+    """Whether a run came to its end: its states are removed last."""
+    return (target / METRICS).is_file() and not (target / STATES).exists()
 
 
 def read_settings(folder):
@@ -186,11 +187,11 @@ def remove_if_empty(target):
 
 
 def write(target, made, history, metrics, found):
-    """Writes all that a complete run leaves; the metrics last, which say that it is complete."""
+    """Writes all that a complete run leaves, then removes its states."""
     save_model(made.model, target / MODEL)
     write_history(target / "history.csv", history)
-    write_figures(target, made, history, metrics, found)
     write_text(target / METRICS, json.dumps(metrics, indent=2) + "\n")
+    write_figures(target, made, history, metrics, found)
     shutil.rmtree(target / STATES)  # their weights are the model's
 
 

@@ -130,7 +130,7 @@ def cosine(learning_rate, total_steps, warmup_steps=0, start=0.0, end=0.0):
         end: learning rate after the last step (DeiT: 1e-5).
 
     Raises:
-        ValueError: a length cannot be used.
+        ValueError: a length or the rate cannot be used.
 
     Example:
     >>> rate = keras_vit.training.schedules.cosine(0.03, total_steps=100, warmup_steps=10)
@@ -140,6 +140,7 @@ def cosine(learning_rate, total_steps, warmup_steps=0, start=0.0, end=0.0):
     Reference: Tables 3 and 4, https://arxiv.org/abs/2010.11929
     """
     check_lengths(total_steps, warmup_steps)
+    arguments.positive_number("learning_rate", learning_rate)
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=start if warmup_steps else learning_rate,
         decay_steps=total_steps - warmup_steps,

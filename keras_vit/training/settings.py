@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from keras_vit import arguments
 from keras_vit.data import Augmentation
+from keras_vit.training.optimizers import at_most_one
 from keras_vit.variants import BiT, parse
 
 KERNELS, ALL = "kernel", ""  # what weight decay is for: names of weights, as regular expressions
@@ -60,6 +61,12 @@ class Settings(NamedTuple):
     source: str = ""
 
 
+def at_least_zero(name, value):
+    """Raises `ValueError` unless `value` is a finite number and not negative."""
+    if arguments.number(name, value) < 0:
+        arguments.refuse(f"`{name}` must be at least 0", {name: value})
+
+
 _optional = arguments.optional
 _positive = arguments.positive_number
 CHECKS = {
@@ -73,12 +80,17 @@ CHECKS = {
     "scaling": arguments.one_of("linear", "root", "none"),
     "decay": arguments.one_of("cosine", "linear", "constant"),
     "warmup_share": arguments.fraction,
+    "warmup_steps": _optional(arguments.positive_integer),
+    "min_updates": at_least_zero,
     "optimizer": arguments.one_of("adamw", "sgd"),
     "momentum": arguments.fraction,
-    "weight_decay": arguments.number,
+    "weight_decay": at_least_zero,
     "clip": _optional(_positive),
     "accumulate": arguments.positive_integer,
-    "moving_average": _optional(_positive),
+    "moving_average": _optional(lambda name, value, advice="": arguments.fraction(name, value)),
+    "layer_decay": at_most_one,
+    "start": at_least_zero,
+    "end": at_least_zero,
     "loss": arguments.one_of("softmax", "sigmoid"),
     "label_smoothing": arguments.fraction,
     "adapt": arguments.one_of("full", "linear", "lora"),
@@ -104,6 +116,7 @@ def check(chosen, drawn=False):
         drawn: whether the model's patches will be drawn, so that a ResNet is refused.
     """
     arguments.checked(CHECKS, chosen._asdict())
+    _check_reference(chosen)
     if chosen.model is None:
         return
     variant = parse(chosen.model)
@@ -116,3 +129,12 @@ def check(chosen, drawn=False):
     if chosen.image_size is not None:
         size = arguments.height_width("image_size", chosen.image_size)
         arguments.divisible_image(size, (variant.patch_size,) * 2)
+
+
+def _check_reference(chosen):
+    """What is scaled with the batch needs the batch that it was published for."""
+    scaled = chosen.scaling != "none" or chosen.steps or chosen.warmup_steps
+    if scaled and chosen.reference_batch is None:
+        received = {name: getattr(chosen, name) for name in ("scaling", "steps", "warmup_steps")}
+        advice = "Give reference_batch=512, or the batch that your numbers are for."
+        arguments.refuse("`reference_batch` is needed to scale", received, advice)

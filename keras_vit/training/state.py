@@ -56,9 +56,9 @@ def prepare(folder):
 
 def release(folder):
     """Lets other processes train into the folder again."""
-    file = _locks.pop(os.path.realpath(folder), None)
-    if file is not None:
-        file.close()
+    held = _locks.pop(os.path.realpath(folder), None)
+    if held is not None:
+        os.close(held)
 
 
 def paths(folder):
@@ -75,7 +75,8 @@ def write(folder, state):
         OSError: it could not be written; the states before it are whole.
     """
     path = pathlib.Path(folder) / f"epoch-{state.epoch + 1:04d}-step-{state.step:06d}.npz"
-    facts = {**state.facts, "format": FORMAT, "epoch": state.epoch, "step": state.step}
+    place = {"format": FORMAT, "epoch": state.epoch, "step": state.step}
+    facts = {**state.facts, **place, "arrays": list(state.arrays)}
     text = np.frombuffer(json.dumps(facts).encode(), "uint8")
     try:
         write_npz(path, {"facts": text, **state.arrays})
@@ -98,6 +99,9 @@ def read(path):
         if facts["format"] != FORMAT:
             raise ValueError(f"{str(path)!r} is of format {facts['format']}, not {FORMAT}.")
         arrays = {name: file.read(name) for name in file.specs if name != "facts"}
+    # The archive's table of contents is all that has no checksum.
+    if sorted(arrays) != sorted(facts["arrays"]):
+        raise ValueError(f"{str(path)!r} has not the arrays that it says it has.")
     return State(facts["epoch"], facts["step"], facts, arrays)
 
 
@@ -156,14 +160,14 @@ def _lock(folder):
         import fcntl
     except ImportError:
         return
-    file = open(os.path.join(path, LOCK), "wb")  # noqa: SIM115 - held as long as the run
+    held = os.open(os.path.join(path, LOCK), os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:
-        file.close()
+        os.close(held)
         what = "Another process trains into this folder. Wait for its end, or choose another"
         raise BlockingIOError(error.errno, what, str(folder)) from error
     except OSError:  # some network file systems
-        file.close()
+        os.close(held)
         return
-    _locks[path] = file
+    _locks[path] = held

@@ -69,7 +69,7 @@ def check(folder, processes=None, small_class=10, seconds=workers.SECONDS, progr
         counts.setdefault((split, name), 0)
     found += tree.problems
     found += classes.problems(tree, counts, pictures, small_class)
-    found += copies.problems(pictures, copies.exact(pictures), copies.near(thumbs))
+    found += copies.problems(pictures, thumbs)
     names = defaultdict(dict)
     for (split, name), number in sorted(counts.items()):
         names[name][split] = number

@@ -29,9 +29,9 @@ p { margin: .25rem 0; }
   border-radius: .6rem; background: var(--card); color: inherit; text-decoration: none; }
 .totals b { display: block; font-size: 1.7rem; line-height: 1.2;
   font-variant-numeric: tabular-nums; }
-.error b, .error > summary .kind { color: var(--error); }
-.warning b, .warning > summary .kind { color: var(--warning); }
-.note b, .note > summary .kind { color: var(--note); }
+.totals .error b, .error > summary .kind { color: var(--error); }
+.totals .warning b, .warning > summary .kind { color: var(--warning); }
+.totals .note b, .note > summary .kind { color: var(--note); }
 details { margin: .6rem 0; border: 1px solid var(--line); border-radius: .6rem;
   background: var(--card); }
 summary { padding: .7rem 1rem; cursor: pointer; }
@@ -54,7 +54,7 @@ table { width: 100%; border-collapse: collapse; font-size: .875rem; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.bar { width: 40%; min-width: 5rem; }
-td.bar i { display: block; height: .7rem; border-radius: .2rem; background: var(--bar); }
+td.bar span { display: block; height: .7rem; border-radius: .2rem; background: var(--bar); }
 """
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -108,7 +108,7 @@ def _thumbnails(folder, groups):
 
 def _total(severity, number):
     name = severity if number == 1 else severity + "s"
-    return f'<a class="{severity}" href="#{severity}"><b>{number:,}</b>{name}</a>'
+    return f'<a href="#{severity}" class="{severity}"><b>{number:,}</b>{name}</a>'
 
 
 def _section(severity, groups, thumbnails):
@@ -180,7 +180,7 @@ def _classes(classes):
     rows = []
     for name, counts in list(classes.items())[:LINES]:
         cells = "".join(f'<td class="number">{counts.get(split, 0):,}</td>' for split in splits)
-        bar = f'<td class="bar"><i style="width:{100 * totals[name] / most:.1f}%"></i></td>'
+        bar = f'<td class="bar"><span style="width:{100 * totals[name] / most:.1f}%"></span></td>'
         rows.append(f"<tr><td>{_text(name)}</td>{cells}{bar}</tr>")
     return (
         f'<div class="scroll"><table><tr><th>class</th>{heads}<th></th></tr>'

@@ -63,6 +63,8 @@ def run(job, paths, processes=None, seconds=SECONDS):
         pool.stop()
         for thread in threads:
             thread.join()
+        for worker in list(pool.running):
+            worker.close()
 
 
 def serve():

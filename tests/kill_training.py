@@ -1,0 +1,94 @@
+"""A training that kills itself: `kill_training.py FOLDER RESULT PLACE NUMBER`, run by test_kill.
+
+PLACE is `batch`, `validation`, `end` (of an epoch), `write` (in the middle of saving) or `never`;
+it ends at the NUMBER-th one of this process, by SIGKILL, which nothing can catch. A training that
+ends writes all that must be equal to RESULT.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import sys
+
+import keras
+import numpy as np
+
+import keras_vit
+from keras_vit.data import Augmentation, Batches
+from keras_vit.training import capture
+from keras_vit.training.checkpoint import Checkpoint
+
+EPOCHS, STEPS = 8, 6
+rng = np.random.default_rng(0)
+IMAGES = rng.integers(0, 255, (22, 8, 8, 1)).astype("uint8")
+LABELS = rng.integers(0, 3, 22)
+
+
+class Mixed(Batches):
+    """Augmented pictures, each mixed with another one of its batch."""
+
+    def __getitem__(self, index):
+        images, labels = super().__getitem__(index)
+        labels = np.eye(3, dtype="float32")[labels]
+        return 0.7 * images + 0.3 * images[::-1], 0.7 * labels + 0.3 * labels[::-1]
+
+
+class Kill(keras.callbacks.Callback):
+    def __init__(self, place, number):
+        super().__init__()
+        self.place, self.left = place, iter(range(1, number))
+        if place == "write":
+            write = np.lib.format.write_array
+            np.lib.format.write_array = lambda *a, **k: (self.at("write"), write(*a, **k))
+
+    def at(self, place):
+        if place == self.place and next(self.left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.at("batch")
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.at("validation")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.at("end")
+
+
+def build():
+    """Returns a compiled model with dropout, stochastic depth and an average of its weights."""
+    model = keras_vit.ViT(
+        **{"image_size": 8, "patch_size": 4, "num_channels": 1, "num_classes": 3, "num_layers": 1},
+        **{"hidden_dim": 8, "mlp_dim": 16, "num_heads": 2, "dropout": 0.2, "stochastic_depth": 0.2},
+    )
+    rate = keras.optimizers.schedules.CosineDecay(0.0, 40, warmup_target=0.01, warmup_steps=8)
+    model.compile(
+        keras.optimizers.AdamW(rate, use_ema=True, ema_momentum=0.9),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def main(folder, result, place, number):
+    keras.utils.set_random_seed(os.getpid())  # the first state is saved: seeds need not be told
+    data, model = Mixed(IMAGES, LABELS, 4, 5, Augmentation(10, 0.1, 0.1)), build()
+    stop = keras.callbacks.EarlyStopping("val_loss", patience=99, restore_best_weights=True)
+    callbacks = [Kill(place, int(number)), stop, keras.callbacks.SwapEMAWeights()]
+    history = model.fit(
+        data,
+        epochs=EPOCHS,
+        validation_data=(IMAGES[:8].astype("float32"), np.eye(3, dtype="float32")[LABELS[:8]]),
+        validation_batch_size=4,
+        callbacks=[*callbacks, Checkpoint(folder, data, every=1, verbose=0)],
+        shuffle=False,
+        verbose=0,
+    )
+    facts = {"history": history.history, "epochs": history.epoch, "best": [stop.best, stop.wait]}
+    text = np.frombuffer(json.dumps(facts).encode(), "uint8")
+    np.savez(pathlib.Path(result), facts=text, **capture.arrays(model))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

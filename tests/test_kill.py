@@ -1,0 +1,76 @@
+"""Processes that are killed without warning: nothing is lost, nothing is different."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="SIGKILL is of POSIX systems"),
+]
+HERE = pathlib.Path(__file__).parent
+KILLS = 24
+# (place, how many in one process); the numbers of one write are its arrays.
+PLACES = [("batch", 1), ("batch", 2), ("batch", 3), ("validation", 1), ("validation", 2)]
+PLACES += [("end", 1), ("write", 1), ("write", 40), ("write", 160), ("write", 250)]
+
+
+def train(folder, result, place="never", number=1):
+    command = [sys.executable, HERE / "kill_training.py", folder, result, place, number]
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True)
+
+
+def read(path):
+    with np.load(path) as file:
+        arrays = dict(file)
+    return json.loads(arrays.pop("facts").tobytes()), arrays
+
+
+def test_a_training_killed_again_and_again_ends_as_one_that_was_not(tmp_path):
+    rng, killed = random.Random(3), []
+    places = PLACES + [rng.choice(PLACES) for _ in range(KILLS - len(PLACES))]
+    rng.shuffle(places)
+    # The first step ends by a kill too, and what it began with is saved.
+    for place, number in [("batch", 1), *places]:
+        ended = train(tmp_path / "run", tmp_path / "killed.npz", place, number)
+        assert ended.returncode in (0, -signal.SIGKILL), ended.stderr[-2000:]
+        killed.append(ended.returncode == -signal.SIGKILL)
+        if len(killed) == 1:
+            copy(tmp_path / "run", tmp_path / "unbroken")
+    ended = train(tmp_path / "run", tmp_path / "killed.npz")
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert sum(killed) >= 20
+
+    ended = train(tmp_path / "unbroken", tmp_path / "unbroken.npz")
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    facts, arrays = read(tmp_path / "killed.npz")
+    wanted_facts, wanted = read(tmp_path / "unbroken.npz")
+    assert facts == wanted_facts and facts["epochs"] == list(range(8))
+    assert list(arrays) == list(wanted) and any(name.startswith("seed/") for name in arrays)
+    for name, array in arrays.items():
+        assert np.array_equal(array, wanted[name]), name
+
+
+def copy(run, to):
+    """Gives the unbroken run the first state, that of no step, from which the other one began."""
+    to.mkdir()
+    (first,) = run.glob("*.npz")
+    assert first.name == "epoch-0001-step-000000.npz"
+    (to / first.name).write_bytes(first.read_bytes())
+
+
+def test_writers_killed_at_any_moment_leave_a_whole_state(tmp_path):
+    command = [sys.executable, HERE / "kill_writer.py", tmp_path, "300"]
+    ended = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    counts = json.loads(ended.stdout.splitlines()[-1])
+    assert counts["in_write"] >= 300 and counts["states"] > 300, counts
+    bad = {name: counts[name] for name in ("unreadable", "older", "mixed", "damaged")}
+    assert not any(bad.values()), counts

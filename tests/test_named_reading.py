@@ -1,0 +1,180 @@
+"""Named sets that are on the disk, in either format, read to the pixel."""
+
+import concurrent.futures
+
+import numpy as np
+import pytest
+from tfds_set import make_tiny, needs_tfds, png, tfds, tiny_pictures
+
+import keras_vit
+from keras_vit.data import builders, named, records, sets
+
+
+@pytest.fixture(scope="module", params=["array_record", "tfrecord"])
+def tiny(request, tmp_path_factory):
+    if tfds is None:
+        pytest.skip("tensorflow_datasets is not installed")
+    folder = tmp_path_factory.mktemp(request.param)
+    make_tiny(folder, request.param)
+    return folder
+
+
+def test_a_set_on_the_disk_is_read_to_the_pixel(tiny):
+    parts = named.parts("keras_vit_tiny", data_dir=tiny, seed=1)
+    assert parts.class_names == ("ant", "bee", "cat")
+    assert [len(source) for source in parts[2:]] == [35, 5, 40]
+    # A tenth of 5, 15 and 20 pictures, at least one of each class.
+    assert np.bincount(parts.validation.labels).tolist() == [1, 2, 2]
+    truth = {pixels.tobytes(): label for _, pixels, label in tiny_pictures()}
+    seen = []
+    for source in (parts.train, parts.validation):
+        for number in range(len(source)):
+            pixels = np.asarray(source.picture(number)).tobytes()
+            assert truth[pixels] == source.labels[number]
+            seen.append(pixels)
+    assert sorted(seen) == sorted(truth)
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        pictures = list(threads.map(parts.train.picture, range(len(parts.train))))
+    assert [np.asarray(picture).tobytes() for picture in pictures] == seen[: len(pictures)]
+    again = named.parts("keras_vit_tiny", data_dir=tiny, seed=1)
+    assert again.train.names == parts.train.names
+    assert named.parts("keras_vit_tiny", data_dir=tiny, seed=2).train.names != parts.train.names
+    grey = named.parts("keras_vit_tiny", data_dir=tiny, num_channels=1)
+    assert grey.test.picture(0).mode == "L"
+
+
+def test_labels_are_read_once_and_kept_beside_the_set(tmp_path, monkeypatch):
+    pytest.importorskip("tensorflow_datasets")
+    builder = make_tiny(tmp_path)
+    first = named.parts("keras_vit_tiny", data_dir=tmp_path)
+    kept = sorted(builder.data_path.glob("keras_vit-*.npz"))
+    assert [path.name.rpartition("-")[2] for path in kept] == ["test.npz", "train.npz"]
+
+    def fail(*_):
+        raise AssertionError("the labels were read again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "_labels", fail)
+        second = named.parts("keras_vit_tiny", data_dir=tmp_path)
+    assert second.train.names == first.train.names
+    np.testing.assert_array_equal(second.test.labels, first.test.labels)
+    kept[0].write_bytes(kept[0].read_bytes()[:100])
+    kept[1].write_bytes(b"")
+    third = named.parts("keras_vit_tiny", data_dir=tmp_path)
+    np.testing.assert_array_equal(third.test.labels, first.test.labels)
+
+
+def test_shares_of_validation(tiny):
+    parts = named.parts("keras_vit_tiny", data_dir=tiny, validation_share=0.4)
+    assert np.bincount(parts.validation.labels).tolist() == [2, 6, 8]
+    parts = named.parts("keras_vit_tiny", data_dir=tiny, validation_share=0)
+    assert parts.validation is None
+    assert parts.train.names[17] == "keras_vit_tiny/train/17"
+    for share in (1, -0.1, float("nan"), True, "0.1"):
+        with pytest.raises(ValueError, match="`validation_share` must be a number"):
+            named.parts("keras_vit_tiny", data_dir=tiny, validation_share=share)
+
+
+@pytest.mark.parametrize(
+    "splits, share, sizes",
+    [
+        (("train",), None, [40, 0, 0]),
+        (("train", "test"), None, [35, 5, 40]),
+        (("train", "validation"), None, [40, 40, 0]),
+        (("train", "validation", "test"), None, [40, 40, 40]),
+        (("train", "validation", "test"), 0.1, [40, 40, 40]),
+    ],
+)
+def test_parts_follow_the_splits_that_a_set_has(splits, share, sizes, tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    make_tiny(tmp_path, splits=splits)
+    parts = named.parts("keras_vit_tiny", data_dir=tmp_path, validation_share=share)
+    assert [len(source or ()) for source in parts[2:]] == sizes
+
+
+def test_a_set_without_training_split_is_refused(tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    make_tiny(tmp_path, splits=("dev",))
+    with pytest.raises(ValueError, match=r"must have the split 'train'.*splits=\['dev'\]"):
+        named.parts("keras_vit_tiny", data_dir=tmp_path)
+
+
+def test_a_set_too_large_for_memory_names_a_command_that_helps(tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    make_tiny(tmp_path, "tfrecord")
+    with pytest.raises(ValueError, match="must fit into memory") as error:
+        named.parts("keras_vit_tiny", data_dir=tmp_path, max_bytes=2000)
+    command = str(error.value).partition('python -c "')[2].partition('"')[0]
+    exec(command, {})
+    parts = named.parts("keras_vit_tiny", data_dir=tmp_path / "array_record", max_bytes=2000)
+    assert len(parts.test) == 40
+
+
+def test_max_bytes_counts_what_was_read(tmp_path, monkeypatch):
+    pytest.importorskip("tensorflow_datasets")
+    make_tiny(tmp_path, "tfrecord")
+    monkeypatch.setattr(records, "_expected_bytes", lambda *_: 0)  # TFDS does not always know
+    with pytest.raises(ValueError, match="must fit into memory"):
+        named.parts("keras_vit_tiny", data_dir=tmp_path, max_bytes=2000)
+
+
+def place_of(tiny, **changes):
+    row = sets.NamedSet("keras_vit_tiny", "train", 0.1, "test")._replace(**changes)
+    return records.Place(builders.prepared(row.tfds, tiny), row, "tiny", ("ant", "bee", "cat"))
+
+
+def test_pictures_that_are_arrays_are_read(tiny):
+    source = records.read(place_of(tiny, image="raw", file_name="key"), "train[3:]", 1)
+    name = source.names[5]
+    key = name.removeprefix("tiny/train[3:]/").removesuffix(".x")
+    assert np.unique(np.asarray(source.picture(5))).tolist() == [int(key)]
+    white = records.read(place_of(tiny, image="raw", file_name="key", white=51), "train[3:]", 1)
+    dark = next(i for i, name in enumerate(white.names) if name.endswith("/7.x"))
+    assert np.unique(np.asarray(white.picture(dark))).tolist() == [35]  # 7 * 255 / 51
+
+
+def test_white_of_encoded_pictures_is_255():
+    import io
+
+    from PIL import Image
+
+    ink = np.array([[0, 1, 1], [1, 0, 1]], "uint8")
+    opened = Image.open(io.BytesIO(records.encoded(png(ink[:, :, None]), white=1)))
+    np.testing.assert_array_equal(np.asarray(opened), ink * 255)
+
+
+def test_a_wrong_split_or_label_is_refused(tiny):
+    with pytest.raises(ValueError, match=r"must have the split 'dev\[:3\]'.*'train', 'test'"):
+        records.read(place_of(tiny), "dev[:3]")
+    with pytest.raises(ValueError, match="one of the 3 classes.*label=7"):
+        records.read(place_of(tiny, to_class=lambda label: 7), "train")
+
+
+def test_the_rotation_of_a_camera_is_not_applied():
+    import io
+
+    from PIL import Image
+
+    from keras_vit.data import images
+
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype="uint8")
+    plain, turned = io.BytesIO(), io.BytesIO()
+    Image.fromarray(pixels).save(plain, "JPEG")
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = 6
+    Image.fromarray(pixels).save(turned, "JPEG", exif=exif)
+    assert images.decode(io.BytesIO(turned.getvalue()), "turned").size == (16, 24)
+    stripped = images.decode(io.BytesIO(records.encoded(turned.getvalue())), "stripped")
+    assert stripped.size == (24, 16)
+    np.testing.assert_array_equal(np.asarray(stripped), np.asarray(Image.open(plain)))
+    assert records.without_exif(plain.getvalue()) == plain.getvalue()
+    assert records.without_exif(b"\xff\xd8\xff\xe1\x00") == b"\xff\xd8\xff\xe1\x00"
+
+
+@needs_tfds
+def test_load_takes_a_named_set(tmp_path):
+    make_tiny(tmp_path, splits=("train",))
+    data = keras_vit.data.load("keras_vit_tiny", data_dir=tmp_path, image_size=4, batch_size=7)
+    # Of 5, 15, 20 are 1, 3, 4 a fifth; of the rest, 4, 12, 16, a tenth is 1, 1, 2.
+    assert data.counts == {"train": 28, "validation": 4, "test": 8}
+    assert data.class_names == ("ant", "bee", "cat")
