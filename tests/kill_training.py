@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 import keras_vit
-from keras_vit.data import Augmentation, Batches
+from keras_vit.data import Augmentation
 from keras_vit.training import capture
 from keras_vit.training.checkpoint import Checkpoint
 
@@ -23,15 +23,6 @@ EPOCHS, STEPS = 8, 6
 rng = np.random.default_rng(0)
 IMAGES = rng.integers(0, 255, (22, 8, 8, 1)).astype("uint8")
 LABELS = rng.integers(0, 3, 22)
-
-
-class Mixed(Batches):
-    """Augmented pictures, each mixed with another one of its batch."""
-
-    def __getitem__(self, index):
-        images, labels = super().__getitem__(index)
-        labels = np.eye(3, dtype="float32")[labels]
-        return 0.7 * images + 0.3 * images[::-1], 0.7 * labels + 0.3 * labels[::-1]
 
 
 class Kill(keras.callbacks.Callback):
@@ -73,11 +64,14 @@ def build():
 
 def main(folder, result, place, number):
     keras.utils.set_random_seed(os.getpid())  # the first state is saved: seeds need not be told
-    data, model = Mixed(IMAGES, LABELS, 4, 5, Augmentation(10, 0.1, 0.1)), build()
+    augmentation = Augmentation(10, 0.1, 0.1, flip=True, mixup=0.4)
+    shares = {"validation_share": 0, "test_share": 0}
+    data = keras_vit.data.load((IMAGES, LABELS), 8, 4, augmentation, 5, num_channels=1, **shares)
+    model = build()
     stop = keras.callbacks.EarlyStopping("val_loss", patience=99, restore_best_weights=True)
     callbacks = [Kill(place, int(number)), stop, keras.callbacks.SwapEMAWeights()]
     history = model.fit(
-        data,
+        data.train,
         epochs=EPOCHS,
         validation_data=(IMAGES[:8].astype("float32"), np.eye(3, dtype="float32")[LABELS[:8]]),
         validation_batch_size=4,

@@ -55,7 +55,7 @@ def main(folder, kills):
     step = 0
     state.prepare(folder)
     while counts["in_write"] < kills:
-        told = kill_one(folder, step, rng.uniform(0, 0.04))
+        told = kill_one(folder, step, rng.uniform(0, 0.1))
         whole = [step] + [number for kind, number in told if kind == b"e"]
         counts["kills"] += 1
         counts["states"] += len(whole) - 1

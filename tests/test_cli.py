@@ -35,7 +35,7 @@ def test_train_and_predict_from_end_to_end(pictures, tmp_path, capsys):
     assert f"keras-vit predict {out}" in text
     metrics = json.loads((out / "metrics.json").read_text())
     options = metrics["options"]
-    assert (metrics["model"], metrics["image_size"], metrics["seed"]) == ("ViT-Mini/4", 8, 5)
+    assert (metrics["model"], metrics["image_size"], metrics["seed"]) == ("ViT-Mini/4", [8, 8], 5)
     assert (options["epochs"], options["batch_size"], options["learning_rate"]) == (2, 2, 0.002)
 
     picture = str(pictures / "dark" / "0.png")
@@ -92,13 +92,17 @@ def test_help_shows_the_defaults_that_the_recipes_have(capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert "default: ViT-Mini/2, with DATA ViT-Mini/8" in text
     assert "default: 8, with DATA 64" in text
-    assert text.count("default: ") == 8
+    assert "default: 50, with DATA 40" in text and "default: 0.002, with DATA 0.001" in text
 
 
 @pytest.mark.parametrize(
     "words, code, expected",
     [
-        (["train", "nowhere"], 2, "'nowhere', which is not there"),
+        (["train", "nowhere/"], 2, "'nowhere/', which is not there"),
+        (["train", "--resume", "nowhere"], 2, "'nowhere', not there"),
+        (["train", "--resume", "nowhere", "--epochs", "3"], 2, "its own settings alone"),
+        (["evaluate", "nowhere"], 2, "'nowhere', not there"),
+        (["check-data", "nowhere"], 2, "nowhere"),
         (["train", "--model", "vit-b/16"], 2, "ViT-B/16"),
         (["train", "--epochs", "0"], 2, "epochs=0"),
         (["train", "--learning-rate", "nan"], 2, "learning_rate=nan"),
@@ -128,7 +132,7 @@ def test_words_that_argparse_refuses_exit_with_2(capsys):
 
 def test_debug_shows_the_error_itself():
     with pytest.raises(FileNotFoundError):
-        cli.main(["train", "nowhere", "--debug"])
+        cli.main(["train", "nowhere/", "--debug"])
 
 
 @pytest.mark.parametrize(

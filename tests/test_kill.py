@@ -71,6 +71,6 @@ def test_writers_killed_at_any_moment_leave_a_whole_state(tmp_path):
     ended = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr[-2000:]
     counts = json.loads(ended.stdout.splitlines()[-1])
-    assert counts["in_write"] >= 300 and counts["states"] > 300, counts
+    assert counts["in_write"] >= 300 and counts["states"] >= 100, counts
     bad = {name: counts[name] for name in ("unreadable", "older", "mixed", "damaged")}
     assert not any(bad.values()), counts

@@ -15,7 +15,7 @@ PACKAGE = pathlib.Path(keras_vit.__file__).parent
 # The order of reading: a module imports only from those before it.
 ORDER = [
     "version", "arguments", "backend", "variants", "positions", "layers", "pooling",
-    "convolutions", "model", "resnet", "vit", "checkpoints", "data", "training", "benchmark",
+    "convolutions", "guards", "model", "resnet", "vit", "checkpoints", "data", "training", "benchmark",
     "commands", "cli", "__main__",
 ]  # fmt: skip
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import signal
+import sys
 
 import keras
 import numpy as np
@@ -126,8 +127,8 @@ def test_baselines_learn_what_can_be_learned_and_shrink_large_pictures():
 def test_baselines_are_left_out_where_they_would_take_minutes(monkeypatch):
     images, labels = np.zeros((20, 8, 8, 1), "uint8"), np.arange(20) % 2
     pictures = data.load((images, labels), image_size=8, num_channels=1, pipeline="keras")
-    monkeypatch.setattr("keras_vit.training.baselines.MOST", 13)
-    assert pictures.counts["train"] == 14 and training.baselines(pictures) == {}
+    monkeypatch.setattr(sys.modules["keras_vit.training.baselines"], "MOST", 13)
+    assert pictures.counts["train"] > 13 and training.baselines(pictures) == {}
 
 
 def test_a_run_leaves_all_its_files(run):
@@ -199,22 +200,17 @@ def test_the_same_seed_gives_the_same_weights(run, colours, tmp_path):
         np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (ours, theirs)))
 
 
-class Interrupt(keras.callbacks.Callback):
-    """Ctrl-C in the second step of the second epoch."""
-
-    def on_train_batch_end(self, batch, logs=None):
-        if (self.epoch, batch) == (1, 1):
-            signal.raise_signal(signal.SIGINT)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
+def interrupt(progress, batch, logs=None):
+    """Ctrl-C in the first step of the second epoch."""
+    if progress.epoch == 1:
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_an_interrupted_run_goes_on_exactly(run, colours, tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
     options = {"image_size": 16, "epochs": 2, "batch_size": 5, "out": out}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(fitting, "Progress", lambda *args, **kwargs: Interrupt())
+        patch.setattr(fitting.Progress, "on_train_batch_end", interrupt)
         training.train(colours, **options)
     assert f"keras-vit train --resume {out}" in capsys.readouterr().out
     with pytest.raises(FileNotFoundError, match="interrupted.*--resume"):
@@ -256,7 +252,7 @@ def test_a_run_from_published_weights_takes_their_resolution(colours, tmp_path, 
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"weights": "x.npz", "model": "ViT-S/16"}, "weights bring their own model"),
+        ({"weights": "x.npz", "model": "ViT-S/16"}, "Weights bring their own model"),
         ({"recipe": "finetune"}, "begins with weights"),
         ({"recipe": "finetun"}, "finetune"),
         ({"augment": "inceptio"}, "inception"),

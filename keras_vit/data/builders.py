@@ -14,7 +14,7 @@ import keras
 from keras_vit import arguments
 from keras_vit.data import network, sets, vtab
 
-KNOWN = "the name must be that of a set of TensorFlow Datasets"
+KNOWN = "a path that is there or the name of a set of TensorFlow Datasets was expected"
 NEEDED = ("tensorflow", "importlib_resources", "tensorflow_datasets")
 
 

@@ -133,13 +133,13 @@ def find(source, num_channels=3, data_dir=None, split_seed=0, validation_share=N
         return _of_file(path, num_channels)
     if source == "digits":
         return digit_parts(split_seed)
-    if not _is_name(source):
+    from keras_vit.data import named  # its sets are tables that a folder of pictures needs not
+
+    if not (named.is_listed(source) or (_has_sets() and _is_name(source))):
         raise FileNotFoundError(
             f"A set of pictures was expected. Received: {str(source)!r}, which is not "
             f"there. {ADVICE}"
         )
-    from keras_vit.data import named  # its sets are tables that a folder of pictures needs not
-
     return named.parts(
         source,
         data_dir=data_dir,
@@ -163,12 +163,18 @@ def divided(parts, split_seed=0, validation_share=None, test_share=0.2):
 
 
 def _is_name(source):
-    """Whether something that is not there can be meant as the name of a set, not as a path."""
-    from keras_vit.data import vtab
+    """Whether something that is not there can be meant as a set: "mnist", "eurosat/rgb:2.0.0"."""
+    from keras_vit.data import builders
 
-    if not isinstance(source, str):
-        return False
-    return source in vtab.TASKS or re.fullmatch(r"[A-Za-z0-9_]+", source) is not None
+    found = re.fullmatch(r"([A-Za-z0-9_]+)(/[\w.-]+)?(:[\d.*]+)?", str(source))
+    if found is None or not found[2]:
+        return found is not None
+    return found[1] in builders.tensorflow_datasets().list_builders()
+
+
+def _has_sets():
+    """Whether TFDS can say if there is a set of a name."""
+    return importlib.util.find_spec("tensorflow_datasets") is not None
 
 
 def _of_file(path, num_channels):

@@ -81,6 +81,12 @@ def parts(
     return Parts(name, class_names, *_drawn(train, seed, share), test)
 
 
+def is_listed(name):
+    """Whether a name is in our tables, or begins as those of VTAB do."""
+    plain = isinstance(name, str)
+    return plain and (name in sets.SETS or name in sets.ALIASES or name.startswith("vtab/"))
+
+
 def _drawn(source, seed, share):
     """Divides a source; the second part is None where nothing is drawn."""
     first, second = hold_out(source.labels, [seed, 1], share) if share else ((), ())

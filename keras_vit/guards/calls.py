@@ -106,18 +106,24 @@ def checked_data(model, x, watches, expects=None, y=None, training=False):
         return x
     if sources.length(x) == 0:
         picture_checks.refuse_nothing()
-    if sources.kind(x) == "tensorflow":
-        check_spec(x.element_spec, pictures, expects)
-    position, watch = _position(x), sources.Watch(pictures, expects)
-    if position and expects:
-        numbers = expects._replace(kind=expects.kind and "number", ignored=None)
-        label_checks.warn_of_one_class(numbers.check(position.labels), numbers)
-    if position:
-        if sources.kind(x) == "keras":
-            watch.look(x[0])
+    check_shapes(x, pictures, expects)
+    if _position(x):
+        check_known(x, pictures, expects)
         return x
-    watches.append(watch)
-    return sources.watched(x, watch)
+    watches.append(sources.Watch(pictures, expects))
+    if sources.kind(x) == "keras":  # its batches may come in any order, and several at once
+        watches[-1].look(x[0])
+    return sources.watched(x, watches[-1])
+
+
+def check_known(data, pictures, expects):
+    """Checks data of `keras_vit.data` by what they know; taking a batch would move their place."""
+    if expects:
+        numbers = expects._replace(kind=expects.kind and "number", ignored=None)
+        label_checks.warn_of_one_class(numbers.check(_position(data).labels), numbers)
+    images = getattr(getattr(data, "batches", None), "images", None)
+    if images is not None:
+        pictures.check(images)
 
 
 def check_arrays(pictures, x, expects, y, training):
@@ -139,13 +145,13 @@ def check_arrays(pictures, x, expects, y, training):
         label_checks.warn_of_one_class(labels, expects)
 
 
-def check_spec(spec, pictures, expects):
-    """Raises `ValueError` unless batches of a tf.data set have shapes that fit the model."""
-    images, labels, _ = sources.unpacked(spec)
-    if getattr(getattr(images, "shape", None), "rank", None) is not None:
-        pictures.check_shape(tuple(images.shape))
-    if expects is not None and getattr(getattr(labels, "shape", None), "rank", None) is not None:
-        expects.check_shape(tuple(labels.shape))
+def check_shapes(data, pictures, expects):
+    """Raises `ValueError` unless batches have shapes that fit the model, where data tell them."""
+    images, labels = sources.shapes(data)
+    if images is not None:
+        pictures.check_shape(images)
+    if expects is not None and labels is not None:
+        expects.check_shape(labels)
 
 
 def check_learning_rate(model):

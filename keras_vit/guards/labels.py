@@ -130,9 +130,10 @@ def warn_of_probabilities(model):
     """Warns where the loss takes the model's logits for probabilities."""
     name, settings = _loss(model.loss)
     if expected(model).kind is not None and not settings.get("from_logits"):
+        write = f"loss=keras.losses.{_class_name(name)}(from_logits=True)"
         arguments.warn(
             f"This model gives logits, but its loss {name} takes them for probabilities, so "
-            f"training goes wrong. Compile with loss=keras.losses.{_class_name(name)}(from_logits=True)."
+            f"training goes wrong. Compile with {write}."
         )
 
 

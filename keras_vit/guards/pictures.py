@@ -28,7 +28,7 @@ class Pictures(NamedTuple):
 
         Of an array, the pixels of the first 32 pictures are looked at.
         """
-        self.check_shape(np.shape(images) if isinstance(images, (list, tuple)) else images.shape)
+        self.check_shape(images.shape)
         if len(images) == 0:
             refuse_nothing()
         if "float" not in str(getattr(images, "dtype", "")):

@@ -39,10 +39,11 @@ class Watch:
     def look(self, batch):
         """Raises `ValueError` unless the batch is what the model takes."""
         images, labels, _ = unpacked(batch)
-        if self.is_first:
-            self.is_first = False
-            if images is not None:
+        if images is not None:
+            self.pictures.check_shape(images.shape)
+            if self.is_first:
                 self.pictures.check(images)
+        self.is_first = False
         if self.labels is not None and labels is not None:
             self.labels.check(labels)
 
@@ -82,6 +83,21 @@ def length(data):
         return None
 
 
+def shapes(data):
+    """Returns the shapes of a batch's images and labels as far as data tell them, else None."""
+    if kind(data) == "tensorflow":
+        images, labels, _ = unpacked(data.element_spec)
+        return _shape(images), _shape(labels)
+    # A `PyDataset` of `keras_vit.data` says what it will give.
+    specification = getattr(getattr(data, "batches", None), "specification", None)
+    return tuple(shape for shape, _ in specification) if specification else (None, None)
+
+
+def _shape(spec):
+    shape = getattr(spec, "shape", None)
+    return None if shape is None or shape.rank is None else tuple(shape)
+
+
 # --- tf.data -------------------------------------------------------------------------------------
 
 
@@ -96,7 +112,8 @@ def _tensorflow_watched(dataset, watch):
         images, labels, _ = unpacked(batch)
         if not isinstance(images, tf.Tensor):
             return batch
-        good = index > 0
+        unknown = _is_unknown(images, watch.pictures)
+        good = (index > 0) & _is_shaped(images, watch.pictures) if unknown else index > 0
         arrays = [images]
         if watch.labels is not None and watch.labels.kind and isinstance(labels, tf.Tensor):
             good = good & _all_good(labels, watch.labels)
@@ -110,12 +127,34 @@ def _tensorflow_watched(dataset, watch):
             return tf.numpy_function(check, arrays, tf.bool)
 
         checked = tf.cond(good, lambda: tf.constant(True), ask)
+
+        def passed(tensor):
+            same = tf.identity(tensor)
+            if unknown and tensor is images:  # TensorFlow builds no model for an unknown shape
+                same.set_shape(watch.pictures.input_shape)
+            return same
+
         with tf.control_dependencies([checked]):
-            return tf.nest.map_structure(tf.identity, batch)
+            return tf.nest.map_structure(passed, batch)
 
     watched = dataset.enumerate().map(look)
     watched.cardinality = dataset.cardinality  # as many batches, also where `map` cannot tell
     return watched
+
+
+def _is_unknown(images, expects):
+    """Whether a shape is told only by the batch itself; grey pictures may come in two ranks."""
+    rank = images.shape.rank
+    return expects.input_shape[-1] != 1 and (rank is None or None in images.shape[1:])
+
+
+def _is_shaped(images, expects):
+    """Whether a batch has the shape of the model's pictures, as tensor."""
+    import tensorflow as tf
+
+    shape, wanted = tf.shape(images), tf.constant(expects.input_shape[1:])
+    same = lambda: tf.reduce_all(shape[1:] == wanted)  # noqa: E731
+    return tf.cond(tf.rank(images) == 4, same, lambda: tf.constant(False))
 
 
 def _all_good(labels, expects):

@@ -192,6 +192,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Notes the time."""
+        self.epoch = epoch
         self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs):

@@ -182,8 +182,9 @@ def new_folder(out, name):
 
 def remove_if_empty(target):
     """Removes the folder of a run that ended before it left anything."""
-    if not any(target.iterdir()):
-        target.rmdir()
+    for folder in (target, *(parent for parent in target.parents if parent.name == "runs")):
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def write(target, made, history, metrics, found):
