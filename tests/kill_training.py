@@ -1,6 +1,7 @@
-"""A training that kills itself: `kill_training.py FOLDER RESULT PLACE NUMBER`, run by test_kill.
+"""A training that kills itself, run by test_kill.
 
-PLACE is `batch`, `validation`, `end` (of an epoch), `write` (in the middle of saving) or `never`;
+Every line of the input, FOLDER RESULT PLACE NUMBER, is a training in a process of its own, forked
+from one that has imported everything and done nothing; its exit code is printed. PLACE is `batch`, `validation`, `end` (of an epoch), `write` (in the middle of saving) or `never`;
 it ends at the NUMBER-th one of this process, by SIGKILL, which nothing can catch. A training that
 ends writes all that must be equal to RESULT.
 """
@@ -10,6 +11,7 @@ import os
 import pathlib
 import signal
 import sys
+import traceback
 
 import keras
 import numpy as np
@@ -84,5 +86,19 @@ def main(folder, result, place, number):
     np.savez(pathlib.Path(result), facts=text, **capture.arrays(model))
 
 
+def fork(line):
+    """Returns the exit code of a training in a new process, negative for a signal."""
+    child = os.fork()
+    if child == 0:
+        try:
+            main(*line.split())
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    for line in sys.stdin:
+        print(fork(line), flush=True)

@@ -173,17 +173,18 @@ class Trained:
             self.after[step + 1] = self.state()
 
     def variables(self):
-        """Weights, all that the optimizer keeps, and the seeds of the dropout last."""
-        model = self.model
-        return [*model.weights, *model.optimizer.variables, *model.non_trainable_variables]
+        """Weights, all that the optimizer keeps, and last the counters of steps and dropouts."""
+        count = self.model.optimizer.iterations
+        kept = [v for v in self.model.optimizer.variables if v is not count]
+        return [*self.model.weights, *kept, count, *self.model.non_trainable_variables]
 
     def check(self, step):
         """The state is that after `step` steps.
 
-        TensorFlow runs a step as one graph: its seeds may have been drawn from before the data of
-        the same step are found to be bad.
+        TensorFlow runs a step as one graph: it may have counted the step before it finds that the
+        data of that step are bad.
         """
-        unsure = len(self.model.non_trainable_variables) if BACKEND == "tensorflow" else 0
+        unsure = 1 + len(self.model.non_trainable_variables) if BACKEND == "tensorflow" else 0
         pairs = list(zip(self.state(), self.after[step], strict=True))
         for ours, theirs in pairs[: len(pairs) - unsure]:
             np.testing.assert_array_equal(ours, theirs)

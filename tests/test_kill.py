@@ -16,15 +16,30 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="SIGKILL is of POSIX systems"),
 ]
 HERE = pathlib.Path(__file__).parent
-KILLS = 24
+KILLS = 22
 # (place, how many in one process); the numbers of one write are its arrays.
 PLACES = [("batch", 1), ("batch", 2), ("batch", 3), ("validation", 1), ("validation", 2)]
 PLACES += [("end", 1), ("write", 1), ("write", 40), ("write", 160), ("write", 250)]
 
 
-def train(folder, result, place="never", number=1):
-    command = [sys.executable, HERE / "kill_training.py", folder, result, place, number]
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True)
+@pytest.fixture
+def train(tmp_path):
+    """A function that trains in a new process and returns its exit code."""
+    log = tmp_path / "log"
+    command = [sys.executable, str(HERE / "kill_training.py")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with log.open("w") as errors, subprocess.Popen(command, stderr=errors, **pipes) as server:
+
+        def run(folder, place="never", number=1):
+            line = f"{tmp_path / folder} {tmp_path / folder}.npz {place} {number}\n"
+            server.stdin.write(line)
+            server.stdin.flush()
+            code = server.stdout.readline().strip()
+            assert code in ("0", str(-signal.SIGKILL)), (place, number, log.read_text()[-2000:])
+            return int(code)
+
+        yield run
+        server.stdin.close()
 
 
 def read(path):
@@ -33,23 +48,16 @@ def read(path):
     return json.loads(arrays.pop("facts").tobytes()), arrays
 
 
-def test_a_training_killed_again_and_again_ends_as_one_that_was_not(tmp_path):
-    rng, killed = random.Random(3), []
+def test_a_training_killed_again_and_again_ends_as_one_that_was_not(train, tmp_path):
+    rng = random.Random(3)
     places = PLACES + [rng.choice(PLACES) for _ in range(KILLS - len(PLACES))]
     rng.shuffle(places)
-    # The first step ends by a kill too, and what it began with is saved.
-    for place, number in [("batch", 1), *places]:
-        ended = train(tmp_path / "run", tmp_path / "killed.npz", place, number)
-        assert ended.returncode in (0, -signal.SIGKILL), ended.stderr[-2000:]
-        killed.append(ended.returncode == -signal.SIGKILL)
-        if len(killed) == 1:
-            copy(tmp_path / "run", tmp_path / "unbroken")
-    ended = train(tmp_path / "run", tmp_path / "killed.npz")
-    assert ended.returncode == 0, ended.stderr[-2000:]
-    assert sum(killed) >= 20
+    killed = [train("killed", "batch", 1)]
+    copy(tmp_path / "killed", tmp_path / "unbroken")
+    killed += [train("killed", *place) for place in places]
+    assert killed.count(-signal.SIGKILL) >= 20
+    assert train("killed") == 0 and train("unbroken") == 0
 
-    ended = train(tmp_path / "unbroken", tmp_path / "unbroken.npz")
-    assert ended.returncode == 0, ended.stderr[-2000:]
     facts, arrays = read(tmp_path / "killed.npz")
     wanted_facts, wanted = read(tmp_path / "unbroken.npz")
     assert facts == wanted_facts and facts["epochs"] == list(range(8))

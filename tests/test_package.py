@@ -15,8 +15,8 @@ PACKAGE = pathlib.Path(keras_vit.__file__).parent
 # The order of reading: a module imports only from those before it.
 ORDER = [
     "version", "arguments", "backend", "variants", "positions", "layers", "pooling",
-    "convolutions", "guards", "model", "resnet", "vit", "checkpoints", "data", "training", "benchmark",
-    "commands", "cli", "__main__",
+    "convolutions", "guards", "model", "resnet", "vit", "checkpoints", "data", "training",
+    "benchmark", "commands", "cli", "__main__",
 ]  # fmt: skip
 
 

@@ -103,6 +103,7 @@ def load_pictures(options):
         image_size=settings.image_size or options.image_size,
         batch_size=settings.batch_size,
         augment=augment,
+        resize=settings.resize,
         seed=options.seed,
         split_seed=(options.seed if digits else 0)
         if options.split_seed is None

@@ -137,6 +137,10 @@ class Recipe:
         )
 
     def __str__(self):
+        return "\n".join([self.summary(), *_lines_for_python(self)])
+
+    def summary(self):
+        """Returns a few lines: what was chosen, and how it was scaled."""
         return "\n".join([f"Recipe {self.name!r}: {self.settings.source}.", *_lines(self)])
 
 
@@ -159,11 +163,20 @@ def _lines(recipe):
     yield f"Optimizer: {_optimizer(settings)}."
     yield f"Loss: {settings.loss} cross-entropy, label smoothing {settings.label_smoothing:g}."
     yield f"Trained: {TRAINED[settings.adapt].format(rank=settings.rank)}."
+
+
+def _lines_for_python(recipe):
+    """Yields what data and model must be made with, one line each."""
+    given = {"resize": recipe.settings.resize}
     if recipe.augment is not None:
-        yield f"Augmentation: load the data with augment={recipe.augment!r}."
+        given["augment"] = recipe.augment
+    yield f"Load the data with {_written(given)}."
     if recipe.model_arguments:
-        given = ", ".join(f"{name}={value!r}" for name, value in recipe.model_arguments.items())
-        yield f"Model: make it with {given}."
+        yield f"Make the model with {_written(recipe.model_arguments)}."
+
+
+def _written(values):
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())
 
 
 TRAINED = {

@@ -29,7 +29,7 @@ def introduction(made, options, target):
             environment.description(),
             repr(data).strip("<>"),
             f"Model: {model}, {made.model.count_params():,} parameters, seed {options.seed}",
-            str(made.recipe),
+            made.recipe.summary(),
             f"Run: {target}",
         ]
     )

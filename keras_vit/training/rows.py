@@ -38,7 +38,10 @@ _FINE_TUNING = Settings(
     optimizer="sgd",
     momentum=published.MOMENTUM,
     clip=published.CLIP,
-    augmentation="flip",
+    # Gentler than the paper's crop, for few pictures and epochs; nothing is squashed, as in the
+    # models' pre-training.
+    augmentation=Augmentation(crop=(0.25, 1.0), flip=True),
+    resize="crop",
     source="arXiv 2010.11929, Table 4, made shorter for small sets",
 )
 
@@ -89,12 +92,14 @@ RECIPES = {
         warmup_share=published.DEIT["warmup_epochs"] / published.DEIT["epochs"],
         dropout=0.0,
         augmentation="deit",
+        resize="crop",
         source="arXiv 2012.12877, Table 9",
     ),
     "plain-vit-s16": _published(
         published.PLAIN_VIT_S16,
         representation=True,
         augmentation="light2",
+        resize="crop",
         source="arXiv 2205.01580; its positions are sines, here they are learned",
     ),
 }
@@ -178,6 +183,7 @@ def augreg(model=None):
         dropout=dropout,
         stochastic_depth=depth,
         augmentation="inception" if level == "none" else level,
+        resize="crop",
         source=f"arXiv 2106.10270, {model} with {level}",
     )
 
@@ -194,6 +200,7 @@ def fine_tuning(row):
         image_size=published.FINE_TUNING_SIZE,
         warmup_steps=published.FINE_TUNING_WARMUP,
         augmentation="inception",
+        resize="squash",
         source=f"arXiv 2010.11929, Table 4, {row.dataset}",
     )
 

@@ -25,6 +25,7 @@ class Settings(NamedTuple):
     num_channels: int = 3
     batch_size: int = 64
     augmentation: Augmentation | str | None = None  # a name in keras_vit.data, or what it names
+    resize: str = "squash"  # of pictures to evaluate on, see `keras_vit.data.load`
     # --- duration and learning rate
     steps: int | None = None  # published number of updates, with batches of `reference_batch`
     min_updates: int = 0  # epochs are added until there are so many
@@ -75,6 +76,7 @@ CHECKS = {
     "image_size": _optional(lambda name, value, advice="": arguments.height_width(name, value)),
     "num_channels": arguments.positive_integer,
     "batch_size": arguments.positive_integer,
+    "resize": arguments.one_of("squash", "crop"),
     "learning_rate": _positive,
     "reference_batch": _optional(arguments.positive_integer),
     "scaling": arguments.one_of("linear", "root", "none"),
