@@ -1,9 +1,10 @@
 """A training that kills itself, run by test_kill.
 
 Every line of the input, FOLDER RESULT PLACE NUMBER, is a training in a process of its own, forked
-from one that has imported everything and done nothing; its exit code is printed. PLACE is `batch`, `validation`, `end` (of an epoch), `write` (in the middle of saving) or `never`;
-it ends at the NUMBER-th one of this process, by SIGKILL, which nothing can catch. A training that
-ends writes all that must be equal to RESULT.
+from one that has imported everything and done nothing; its exit code is printed. PLACE is `batch`,
+`validation`, `end` (of an epoch), `write` (in the middle of saving) or `never`; it ends at the
+NUMBER-th one of this process, by SIGKILL, which nothing can catch. A training that ends writes all
+that must be equal to RESULT.
 """
 
 import json

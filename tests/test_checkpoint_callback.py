@@ -26,6 +26,10 @@ LABELS = rng.integers(0, 3, PICTURES)
 VALIDATION = IMAGES[:8].astype("float32"), np.eye(3, dtype="float32")[LABELS[:8]]
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 class Mixed(Batches):
     """Augmented pictures, each mixed with another one of its batch."""
 
@@ -161,17 +165,17 @@ def newest(folder):
     return found.epoch, found.step
 
 
-PLACES = [("batch", 1), ("batch", STEPS), ("validation", 1), ("end", 2)]
+PLACES = [("batch", 1), ("batch", STEPS), ("validation", 1)]
 MORE = [
+    ("end", 2),
     *[("batch", step) for step in (2, STEPS - 1, STEPS + 1, 2 * STEPS, 3 * STEPS)],
     *[("validation", 4), ("begin", 2), ("end", 1), ("end", EPOCHS)],
 ]
-SLOW = [(every, PLACES + MORE) for every in (4, None)] + [(1, MORE)]
 
 
 @pytest.mark.parametrize(
     ("every", "places"),
-    [(1, PLACES), *[pytest.param(*slow, marks=pytest.mark.slow) for slow in SLOW]],
+    [(1, PLACES), slow(1, MORE), slow(4, PLACES + MORE), slow(None, PLACES + MORE)],
 )
 def test_resume_is_exact_wherever_it_was_cut(trained, model, tmp_path, every, places):
     for place in places:
@@ -190,6 +194,7 @@ def test_a_new_model_resumes_exactly(trained, model, tmp_path):
     assert_same(fit(build(), tmp_path), trained[2])
 
 
+@pytest.mark.slow
 def test_many_cuts_of_one_run(trained, model, tmp_path):
     for place in [("batch", 1), ("batch", 2), ("batch", 3), ("end", 1), ("batch", 4)]:
         with contextlib.suppress(Power):
@@ -217,6 +222,7 @@ def test_a_complete_run_is_loaded_at_once(trained, model, tmp_path, capsys):
     assert "the run is complete" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_more_epochs_go_on_from_the_end(model, tmp_path):
     fit(model, tmp_path / "two", epochs=2)
     resumed = fit(model, tmp_path / "two", epochs=3)
@@ -295,12 +301,12 @@ def test_settings_of_callbacks_are_those_of_the_new_run(model, tmp_path):
 @pytest.mark.parametrize(
     ("number", "error", "place", "left"),
     [
-        (signal.SIGTERM, SystemExit, ("batch", 2), (0, 2)),
         (signal.SIGINT, KeyboardInterrupt, ("batch", 2), (0, 2)),
-        (signal.SIGTERM, SystemExit, ("batch", STEPS), (0, STEPS - 1)),
         (signal.SIGTERM, SystemExit, ("validation", 1), (0, STEPS - 1)),
-        (signal.SIGTERM, SystemExit, ("end", 1), (1, 0)),
-        (signal.SIGINT, KeyboardInterrupt, ("begin", 2), (1, 1)),
+        slow(signal.SIGTERM, SystemExit, ("batch", 2), (0, 2)),
+        slow(signal.SIGTERM, SystemExit, ("batch", STEPS), (0, STEPS - 1)),
+        slow(signal.SIGTERM, SystemExit, ("end", 1), (1, 0)),
+        slow(signal.SIGINT, KeyboardInterrupt, ("begin", 2), (1, 1)),
     ],
 )
 def test_a_signal_saves_within_one_step(trained, model, tmp_path, number, error, place, left):
@@ -339,6 +345,7 @@ def test_a_signal_after_an_error_elsewhere_is_not_swallowed(model, tmp_path):
         os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_another_thread_trains_without_signals(trained, model, tmp_path):
     ends = []
     thread = threading.Thread(target=lambda: ends.append(fit(model, tmp_path)))
@@ -370,12 +377,12 @@ def test_weights_that_are_not_finite_are_never_saved(model, tmp_path):
         weight = callback.model.weights[0]
         weight.assign(np.asarray(weight) * np.float32("inf"))
 
-    with pytest.raises(ArithmeticError, match="kernel.*after the end of epoch 1"):
+    with pytest.raises(ArithmeticError, match="kernel.*not finite, after the end of epoch 1"):
         fit(model, tmp_path, ("end", 1), spoil)
     assert newest(tmp_path) == (0, STEPS - 1)
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
+@pytest.mark.parametrize("number", [errno.ENOSPC, slow(errno.EIO), slow(errno.EROFS)])
 def test_a_write_that_fails_leaves_the_state_before(trained, model, tmp_path, monkeypatch, number):
     flush, calls = atomic.flush, []
 
@@ -409,6 +416,7 @@ def test_a_full_disk_leaves_the_state_before(trained, model, tmp_path):
     assert_same(fit(model, tmp_path), trained[2])
 
 
+@pytest.mark.slow
 def test_a_small_disk_that_fills_up(trained, model, tmp_path):
     command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)]
     if subprocess.run(command, capture_output=True).returncode:
@@ -465,8 +473,9 @@ def test_a_run_of_another_kind_is_refused_and_nothing_is_changed(model, tmp_path
         with pytest.raises(ValueError, match="another kind") as error:
             fit(other, tmp_path, data=data)
         assert words in str(error.value) and "Nothing was changed" in str(error.value)
-        after = everything(other)  # on PyTorch, Keras makes metrics before it calls back
-        assert all(np.array_equal(value, after[name]) for name, value in before.items())
+        after = everything(other)  # on PyTorch, Keras makes metrics and draws before it calls back
+        told = [name for name in before if not name.startswith("generator/")]
+        assert all(np.array_equal(before[name], after[name]) for name in told)
     assert files == {p: p.read_bytes() for p in state.paths(tmp_path)}
 
 
@@ -502,7 +511,7 @@ def damage(path, how):
     path.write_bytes({"flipped": data, "cut": data[: len(data) // 3], "empty": b""}[how])
 
 
-@pytest.mark.parametrize("how", ["flipped", "cut", "empty"])
+@pytest.mark.parametrize("how", ["flipped", slow("cut"), slow("empty")])
 def test_a_damaged_file_falls_back_to_the_state_before(trained, model, tmp_path, how):
     with pytest.raises(Power):
         fit(model, tmp_path, ("batch", 4))
@@ -526,7 +535,7 @@ def test_every_flipped_byte_is_found(tmp_path):
     path = state.write(tmp_path, state.State(0, 1, {"a": 1}, {"x": np.arange(40, dtype="float32")}))
     whole = path.read_bytes()
     wanted = state.read(path)
-    for place in range(len(whole)):
+    for place in range(0, len(whole), 3):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
         with contextlib.suppress(ValueError):
             found = state.read(path)

@@ -27,7 +27,13 @@ def train(tmp_path):
     """A function that trains in a new process and returns its exit code."""
     log = tmp_path / "log"
     command = [sys.executable, str(HERE / "kill_training.py")]
+    cache = {  # of compiled steps: JAX would compile them anew in every process
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    pipes["env"] = {**os.environ, **cache}
     with log.open("w") as errors, subprocess.Popen(command, stderr=errors, **pipes) as server:
 
         def run(folder, place="never", number=1):

@@ -111,8 +111,8 @@ def checked_data(model, x, watches, expects=None, y=None, training=False):
         check_known(x, pictures, expects)
         return x
     watches.append(sources.Watch(pictures, expects))
-    if sources.kind(x) == "keras":  # its batches may come in any order, and several at once
-        watches[-1].look(x[0])
+    if sources.kind(x) in sources.UNORDERED:
+        watches[-1].look(sources.first_batch(x)[0])
     return sources.watched(x, watches[-1])
 
 

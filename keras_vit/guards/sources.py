@@ -205,8 +205,8 @@ class _WatchedPyDataset(keras.utils.PyDataset):
         self.data.on_epoch_end()
 
 
-def _indexed_first(data):
-    return data[0], data
+def _random_access_first(data):
+    return data[0] if hasattr(data, "__getitem__") else next(iter(data)), data
 
 
 # --- torch.utils.data.DataLoader -----------------------------------------------------------------
@@ -243,10 +243,6 @@ def _grain_watched(dataset, watch):
     return dataset.map(watch) if hasattr(dataset, "map") else dataset
 
 
-def _iterated_first(data):
-    return next(iter(data)), data
-
-
 def _generator_watched(generator, watch):
     return (watch(batch) for batch in generator)
 
@@ -256,6 +252,8 @@ def _generator_first(generator):
     return first, (batch for batch in itertools.chain([first], generator))
 
 
+UNORDERED = ("keras", "grain")  # threads may make several batches at once, and any of them first
+
 # name: (class names, package, a watched copy, its first batch)
 KINDS = {
     "tensorflow": (
@@ -264,10 +262,10 @@ KINDS = {
         _tensorflow_watched,
         _tensorflow_first,
     ),
-    "keras": (("PyDataset",), "keras", _WatchedPyDataset, _indexed_first),
+    "keras": (("PyDataset",), "keras", _WatchedPyDataset, _random_access_first),
     "torch": (("DataLoader",), "torch.utils.data", _torch_watched, _torch_first),
     "grain": (
-        ("MapDataset", "IterDataset", "DataLoader"), "grain", _grain_watched, _iterated_first,
+        ("MapDataset", "IterDataset", "DataLoader"), "grain", _grain_watched, _random_access_first,
     ),
     "generator": ((), "", _generator_watched, _generator_first),
 }  # fmt: skip

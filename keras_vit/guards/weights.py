@@ -23,7 +23,7 @@ def keeping_weights(model):
     has a value again after any exception: that of the last step that was finished.
 
     `ViT` and `ResNet` do this by themselves. It is for other models, such as a `keras.Sequential`
-    that has a ViT in it. TensorFlow and PyTorch leave the weights where they are, so nothing is done
+    that has a ViT in it. TensorFlow and PyTorch leave weights where they are, so nothing is done
     there; TensorFlow may have counted the failed step (`optimizer.iterations`, seeds of dropout).
 
     Only a step that breaks off while the device computes it (out of memory) takes the weights with

@@ -239,7 +239,7 @@ class Checkpoint(keras.callbacks.Callback):
             names = f" Pictures of the batch: {', '.join(files[:NAMES])}, ..."
         self._close()
         raise ArithmeticError(
-            f"Finite numbers were expected. Received: {what} not finite after {where}.{names} "
+            f"Finite numbers were expected. Received: {what}, not finite, after {where}.{names} "
             f"The last good state is {state.described(self.folder)}. Train in a new folder with a "
             "lower learning rate or with clipnorm=1.0 in the optimizer; look at the pictures."
         )
