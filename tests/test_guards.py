@@ -486,6 +486,15 @@ def test_good_data_flow_as_before(flow):
     assert not watch.is_first and watch.failure is None
 
 
+def test_labels_of_any_integer_type_are_compared_with_many_classes():
+    expects = guards.labels.Labels("number", 1000)
+    watch = guards.sources.Watch(guards.pictures.Pictures((None, 8, 8, 3), None), expects)
+    x, y = labelled(8)
+    for kind in ("uint8", "int8", "int64", "float32"):
+        data = guards.sources.watched(as_tf(x, y.astype(kind))["x"], watch)
+        np.testing.assert_array_equal(np.concatenate([labels for _, labels in data]), y)
+
+
 def test_validation_data_are_checked_before_the_first_step():
     model = shared(small)
     x, y = labelled(4)

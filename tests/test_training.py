@@ -96,7 +96,7 @@ def test_predictions_put_the_surest_mistake_first_and_mark_it_in_words():
         images.__getitem__, np.array([0, 0, 1, 1]), probabilities, ("no", "yes")
     )
     titles = [axes.get_title() for axes in figure.axes[:4]]
-    assert titles[:2] == ["\u2717 said no (80 %)\ntrue yes", "\u2717 said yes (60 %)\ntrue no"]
+    assert titles[:2] == ["\u2717 no (80 %)\ntrue: yes", "\u2717 yes (60 %)\ntrue: no"]
     assert titles[2:] == ["\u2713 no (90 %)", "\u2713 yes (70 %)"]
     assert "4 test pictures, 2 mistakes" in figure.get_suptitle()
 

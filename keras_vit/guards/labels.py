@@ -31,6 +31,11 @@ class Labels(NamedTuple):
     num_classes: int | None
     ignored: int | None = None
 
+    @property
+    def width(self):
+        """Length of the second axis of labels that have one."""
+        return 1 if self.kind == "number" else self.num_classes
+
     def check(self, labels):
         """Raises `ValueError` unless `labels` are such labels; returns them as NumPy array."""
         labels = as_numpy(labels)

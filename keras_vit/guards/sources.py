@@ -132,6 +132,8 @@ def _tensorflow_watched(dataset, watch):
             same = tf.identity(tensor)
             if unknown and tensor is images:  # TensorFlow builds no model for an unknown shape
                 same.set_shape(watch.pictures.input_shape)
+            elif len(arrays) == 2 and tensor is labels and labels.shape.rank == 2:
+                same.set_shape((None, watch.labels.width))
             return same
 
         with tf.control_dependencies([checked]):
@@ -163,10 +165,13 @@ def _all_good(labels, expects):
 
     if labels.shape.rank is None or not (labels.dtype.is_integer or labels.dtype.is_floating):
         return tf.constant(False)
+    if labels.dtype.is_integer:  # a byte cannot be compared with 1000 classes
+        labels = tf.cast(labels, "int64")
+    shaped = tf.shape(labels)[1] == expects.width if labels.shape.rank == 2 else True
     if expects.kind == "number":
         good = (labels >= 0) & (labels < expects.num_classes) & (labels == labels // 1)
-        return tf.reduce_all(good)
-    good = tf.reduce_all((labels >= 0) & (labels <= 1))
+        return shaped & tf.reduce_all(good)
+    good = shaped & tf.reduce_all((labels >= 0) & (labels <= 1))
     if expects.kind == "shares":
         sums = tf.reduce_sum(tf.cast(labels, "float32"), -1)
         good = good & tf.reduce_all(tf.abs(sums - 1) <= ROUNDING)

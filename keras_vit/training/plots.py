@@ -66,14 +66,19 @@ def predictions(picture, labels, probabilities, class_names, number=24):
     )
     for axes, i in zip(figure.subplots(rows, 6, squeeze=False).flat, order, strict=False):
         _picture(axes, picture(i), wrong[i])
-        said = f"{class_names[predicted[i]]} ({100 * confidence[i]:.0f} %)"
-        title = (
-            f"\u2717 said {said}\ntrue {class_names[labels[i]]}" if wrong[i] else f"\u2713 {said}"
-        )
-        axes.set_title(title, fontsize=8, color=ORANGE if wrong[i] else "black")
+        said = f"{_short(class_names[predicted[i]])} ({100 * confidence[i]:.0f} %)"
+        title = f"\u2713 {said}"
+        if wrong[i]:
+            title = f"\u2717 {said}\ntrue: {_short(class_names[labels[i]])}"
+        axes.set_title(title, fontsize=7, color=ORANGE if wrong[i] else "black")
     for axes in figure.axes[len(order) :]:
         axes.axis("off")
     return figure
+
+
+def _short(name, longest=16):
+    """A class name that stays within the width of its picture."""
+    return name if len(name) <= longest else name[: longest - 1] + "\u2026"
 
 
 def _picture(axes, image, wrong):

@@ -137,17 +137,18 @@ def described(folder):
     """Names the newest state: "epoch 3, step 20 (runs/a/epoch-0003-step-000020.npz)"."""
     files = paths(folder)
     if not files:
-        return "no state"
+        return "none"
     epoch, step = map(int, NAME.fullmatch(files[-1].name).groups())
     return f"epoch {epoch}, step {step} ({files[-1]})"
 
 
 def _unwritten(folder, state, error):
     """Says what could not be written, what is left, and what to do."""
+    left = f"that of {described(folder)} is whole" if paths(folder) else "there was none before"
     return (
         f"{error.strerror or error}. The state of epoch {state.epoch + 1}, step {state.step} was "
-        f"not written; that of {described(folder)} is whole. Free space or mend the "
-        "disk, and run the same command again: it goes on from there"
+        f"not written; {left}. Free space or mend the disk, and run the same command again: it "
+        "goes on from there"
     )
 
 
