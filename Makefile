@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BACKENDS ?= jax tensorflow
+TESTS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -10,10 +11,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 demo: .venv/demo.done      ## train a small ViT on real handwritten digits: about a minute
 	$(BIN)/keras-vit train
 
-test: .venv/test.done      ## the quick tests, on every backend of BACKENDS
+test: .venv/test.done      ## the quick tests, on every backend of BACKENDS; all of them, or TESTS
 	@for backend in $(BACKENDS); do \
 		echo "== tests on $$backend"; \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n 2 -m "not slow" || exit 1; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n 2 -m "not slow" $(TESTS) || exit 1; \
 	done
 
 test-slow: .venv/test.done ## the slow tests: large models, whole training runs

@@ -27,10 +27,10 @@ def read_all(path):
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_no_file_of_tensors_is_refused_by_what_it_is(name, tmp_path):
     path, words = make(name, tmp_path), CASES[name][1:]
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises((ValueError, FileNotFoundError)) as caught:
         files.open_tensors(path)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     message = str(caught.value)
     assert str(path.parent) in message and "Received: " in message
     assert all(word in message for word in words), message
@@ -117,10 +117,10 @@ def test_mutated_npz_files(count, tmp_path):
 
 
 def read_or_refuse(path):
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         arrays = read_all(path)
         assert sum(array.nbytes for array in arrays.values()) < 1e6
     except ValueError as error:
         assert "Received: " in str(error)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
