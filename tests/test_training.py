@@ -63,8 +63,8 @@ def test_wrong_settings_are_refused(wrong):
 
 
 def test_schedule_warms_up_and_falls_to_zero():
-    settings = training.recipe("digits", epochs=10, batch_size=10, learning_rate=0.5)
-    rate = recipes.schedule(settings, num_pictures=95)  # 100 steps, 10 of them warm-up
+    pictures = recipes.stand_in(95, 2, batch_size=10)  # 100 steps, 10 of them warm-up
+    rate = training.recipe("digits", pictures, epochs=10, learning_rate=0.5).schedule()
     values = [float(rate(step)) for step in (0, 5, 10, 55, 100)]
     np.testing.assert_allclose(values, [0.0, 0.25, 0.5, 0.25, 0.0], atol=1e-6)
 

@@ -1,7 +1,7 @@
 """Pictures and their labels, as `model.fit` takes them.
 
 `load` prepares pictures of any number, your own or a published set, in batches: a `Data`.
-`digits` and `folder` read small sets into arrays: a `Dataset`.
+`digits` reads a small set into arrays: a `Dataset`.
 
 augmentation.py, prepare.py, randaugment.py, erasing.py, mixing.py   how pictures are varied
 sources.py, folders.py, tables.py, arrays.py                         where pictures come from
@@ -16,7 +16,7 @@ images.py, splits.py, digits.py                                      files, part
 from keras_vit.data.augmentation import AUGMENTATIONS, Augmentation, augment, augmentation_of
 from keras_vit.data.digits import digits, read_digit
 from keras_vit.data.doctor import Problem, Report, check, quarantine, undo
-from keras_vit.data.folders import folder, scan
+from keras_vit.data.folders import scan
 from keras_vit.data.images import read
 from keras_vit.data.loaded import Data
 from keras_vit.data.loading import load
@@ -37,7 +37,6 @@ __all__ = [
     "augmentation_of",
     "check",
     "digits",
-    "folder",
     "load",
     "quarantine",
     "read",

@@ -9,7 +9,6 @@ import numpy as np
 from keras_vit import arguments
 from keras_vit.data import images
 from keras_vit.data.sources import FileSource, Parts
-from keras_vit.data.splits import Dataset, split
 
 SPLITS = {
     "train": "train",
@@ -128,37 +127,6 @@ def parts(path, num_channels=3):
         labels = [class_names.index(label) for label, found in classes.items() for _ in found]
         sources[part] = _source(path, files, labels, num_channels)
     return Parts(name, class_names, **sources)
-
-
-def folder(path, image_size=64, seed=0):
-    """Reads a folder of class folders into arrays, four fifths of every class for training.
-
-    All pictures are held in memory: 10,000 of 64 x 64 pixels take 123 MB.
-
-    Args:
-        path: folder as in `scan`.
-        image_size: side in pixels, or (height, width).
-        seed: of the split into training and test part.
-
-    Returns:
-        A `Dataset` with images (pictures, height, width, 3).
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: classes or pictures are missing, or a picture cannot be read; the message
-            names it.
-
-    Example:
-    >>> data = keras_vit.data.folder("pictures/", image_size=64)  # doctest: +SKIP
-    """
-    listing = scan(path)
-    pixels = np.stack([images.read(file, image_size) for file in listing.files])
-    train, test = split(listing.labels, seed)
-    labels = listing.labels
-    name = pathlib.Path(path).resolve().name
-    return Dataset(
-        name, listing.class_names, pixels[train], labels[train], pixels[test], labels[test]
-    )
 
 
 def _source(path, files, labels, num_channels):

@@ -9,7 +9,6 @@ from keras_vit.training.losses import LOSSES, accuracy
 from keras_vit.training.optimizers import OPTIMIZERS
 from keras_vit.training.settings import Settings, check, known
 from keras_vit.variants import parse
-from keras_vit.vit import create
 
 RECIPES = rows.RECIPES
 MODEL_ARGUMENTS = ("pooling", "dropout", "stochastic_depth", "head_bias", "normalize")
@@ -222,19 +221,3 @@ def stand_in(pictures, num_classes, batch_size=64):
         batch_size=batch_size,
         steps_per_epoch=-(-pictures // batch_size),
     )
-
-
-def build(settings, num_classes, num_pictures):
-    """Returns the model of a `Settings`, compiled for training on `num_pictures` pictures."""
-    data = stand_in(num_pictures, num_classes, settings.batch_size)
-    recipe = Recipe("own", settings, data)
-    size = {"image_size": settings.image_size, "num_channels": settings.num_channels}
-    model = create(settings.model, num_classes=num_classes, **size, **recipe.model_arguments)
-    model.compile(**recipe.compile_arguments)
-    return model
-
-
-def schedule(settings, num_pictures):
-    """Returns the learning rate of every step of a training on `num_pictures` pictures."""
-    data = stand_in(num_pictures, 2, settings.batch_size)
-    return Recipe("own", settings, data).schedule()
