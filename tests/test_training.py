@@ -194,19 +194,15 @@ def test_a_digits_run_reads_digits_and_hints_at_bright_pictures(run, tmp_path):
     assert not dark.hint and dark.classes[0][0] == "red"
 
 
-def test_the_same_seed_gives_the_same_weights(run, colours, tmp_path):
-    again = training.train(colours, image_size=16, epochs=2, batch_size=5, out=tmp_path / "again")
-    for ours, theirs in zip(again.model.weights, run.model.weights, strict=True):
-        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (ours, theirs)))
-
-
 def interrupt(progress, batch, logs=None):
     """Ctrl-C in the first step of the second epoch."""
     if progress.epoch == 1:
         signal.raise_signal(signal.SIGINT)
 
 
-def test_an_interrupted_run_goes_on_exactly(run, colours, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_run_goes_on_exactly_and_the_same_seed_gives_the_same_weights(
+    run, colours, tmp_path, monkeypatch, capsys
+):
     out = tmp_path / "run"
     options = {"image_size": 16, "epochs": 2, "batch_size": 5, "out": out}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -282,11 +278,13 @@ def test_wrong_arguments_leave_no_folder(wrong, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run(colours, tmp_path):
     with pytest.raises(ArithmeticError, match="lower learning rate"):
         training.train(colours, image_size=16, learning_rate=1e30, out=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_figure_that_fails_loses_neither_model_nor_numbers(colours, tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("no fonts")
