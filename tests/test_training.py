@@ -1,6 +1,7 @@
 """Recipes, baselines, figures and whole runs."""
 
 import csv
+import importlib.util
 import json
 import signal
 import sys
@@ -243,6 +244,13 @@ def test_a_run_from_published_weights_takes_their_resolution(colours, tmp_path, 
     # Merged: no matrices of LoRA are left, and what the saved model says is what was tested.
     assert len(run.model.weights) == len(model.weights)
     assert training.of_run(run).accuracy == run.metrics["test_accuracy"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is not None, reason="it is there")
+def test_tensorboard_is_missed_before_any_work(colours, tmp_path):
+    with pytest.raises(ImportError, match="pip install.*tensorboard"):
+        training.train(colours, tensorboard=True, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

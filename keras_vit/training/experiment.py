@@ -9,6 +9,7 @@ from keras_vit import arguments, vit
 from keras_vit.checkpoints import pretrained
 from keras_vit.data import augmentation, loading
 from keras_vit.training import adaptation, recipes
+from keras_vit.training.tensorboard import ensure_installed
 
 LARGEST_SEED = 2**32 - 1  # NumPy's and Keras's limit
 OVERRIDES = ("model", "image_size", "epochs", "batch_size", "learning_rate", "adapt")
@@ -57,6 +58,8 @@ def completed(options):
         arguments.refuse("weights bring their own model", received, "Leave one of them out.")
     if options.augment is not None:
         augmentation.augmentation_of(options.augment)
+    if options.tensorboard:
+        ensure_installed()
     name = options.recipe or _usual_recipe(options)
     options = options._replace(
         recipe=name,

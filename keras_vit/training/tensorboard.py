@@ -26,17 +26,21 @@ def tensorboard(folder, histograms=0):
     >>> logs = keras_vit.training.tensorboard("runs/first/logs")  # doctest: +SKIP
     >>> model.fit(data.train, callbacks=[logs])  # doctest: +SKIP
     """
-    missing = [
-        name for name in ("tensorflow", "tensorboard") if importlib.util.find_spec(name) is None
-    ]
+    ensure_installed()
+    if keras.backend.backend() != "tensorflow":
+        _leave_the_gpu()
+    return keras.callbacks.TensorBoard(folder, histogram_freq=histograms, write_graph=False)
+
+
+def ensure_installed():
+    """Raises `ImportError` unless TensorFlow and TensorBoard are installed."""
+    names = ("tensorflow", "tensorboard")
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(
             f"The logs need TensorFlow and TensorBoard; not installed: {', '.join(missing)}. "
             f"Run: pip install {' '.join(missing)}"
         )
-    if keras.backend.backend() != "tensorflow":
-        _leave_the_gpu()
-    return keras.callbacks.TensorBoard(folder, histogram_freq=histograms, write_graph=False)
 
 
 def _leave_the_gpu():
