@@ -1,5 +1,6 @@
 """The three backends: which is installed, and what each can do."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -37,9 +38,22 @@ def ensure_installed():
     os.environ["KERAS_BACKEND"] = installed[0]
 
 
-def is_installed(backend):
-    """Whether the package `backend` can be imported; it is not imported."""
-    return importlib.util.find_spec(backend) is not None
+def is_installed(package):
+    """Whether a package, a backend or another, can be imported; it is not imported."""
+    return importlib.util.find_spec(package) is not None
+
+
+def leave_the_gpu():
+    """Hides GPUs from TensorFlow where it only reads or writes for another backend.
+
+    It would take all of their memory.
+    """
+    import keras
+    import tensorflow
+
+    if keras.backend.backend() != "tensorflow":
+        with contextlib.suppress(RuntimeError):  # it has begun to compute: its devices are settled
+            tensorflow.config.set_visible_devices([], "GPU")
 
 
 def has_attention_kernel():

@@ -442,7 +442,7 @@ def test_classes_draws_the_lowest_forty_with_their_intervals():
 
 
 def test_tensorboard_says_what_is_missing(monkeypatch):
-    monkeypatch.setattr(tensorboard_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     words = "not installed: tensorflow, tensorboard. Run: pip install tensorflow tensorboard"
     with pytest.raises(ImportError, match=words):
         tensorboard_module.tensorboard("logs")

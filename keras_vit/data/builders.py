@@ -1,17 +1,12 @@
 """Finds a set of TensorFlow Datasets (TFDS) on the disk, or has it downloaded there."""
 
-import contextlib
 import difflib
 import importlib
-import importlib.util
 import os
 import pathlib
-import sys
 import urllib.parse
 
-import keras
-
-from keras_vit import arguments
+from keras_vit import arguments, backend
 from keras_vit.data import network, sets, vtab
 
 KNOWN = "a path that is there or the name of a set of TensorFlow Datasets was expected"
@@ -28,10 +23,7 @@ def tensorflow_datasets():
                 f"Named data sets come from TensorFlow Datasets, which needs {name!r} "
                 f'({error}). Run: pip install "keras-vit[data]"'
             ) from error
-    if keras.backend.backend() != "tensorflow":
-        with contextlib.suppress(RuntimeError):  # it has begun to compute: its devices are settled
-            # It only reads here, and would take all of the GPU's memory.
-            sys.modules["tensorflow"].config.set_visible_devices([], "GPU")
+    backend.leave_the_gpu()
     return module
 
 
@@ -56,7 +48,7 @@ def prepared(name, data_dir=None):
     found = _find(name, data_dir)
     if found.is_prepared():
         return found
-    random_access = importlib.util.find_spec("array_record") is not None
+    random_access = backend.is_installed("array_record")
     file_format = {"file_format": "array_record"} if random_access else {}
     found = _find(name, data_dir, **file_format)
     check_obtainable(found)

@@ -1,6 +1,5 @@
 """`load`: pictures from wherever they are, in batches that `model.fit` takes."""
 
-import importlib.util
 import math
 import numbers
 import os
@@ -8,7 +7,7 @@ import pathlib
 import re
 import warnings
 
-from keras_vit import arguments
+from keras_vit import arguments, backend
 from keras_vit.data import arrays, folders, tables
 from keras_vit.data.augmentation import augmentation_of
 from keras_vit.data.digits import digit_parts
@@ -174,7 +173,7 @@ def _is_name(source):
 
 def _has_sets():
     """Whether TFDS can say if there is a set of a name."""
-    return importlib.util.find_spec("tensorflow_datasets") is not None
+    return backend.is_installed("tensorflow_datasets")
 
 
 def _of_file(path, num_channels):
@@ -209,7 +208,7 @@ def _warn_of_empty_classes(parts):
 
 
 def _has_tensorflow():
-    return importlib.util.find_spec("tensorflow") is not None
+    return backend.is_installed("tensorflow")
 
 
 def _share(name, value):

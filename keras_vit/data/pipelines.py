@@ -13,6 +13,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from keras_vit import backend
 from keras_vit.data.batches import ArrayBatches
 
 AHEAD = 2  # batches that wait while the model computes
@@ -175,9 +176,5 @@ def _tensorflow():
             "tf.data needs TensorFlow, which is not installed. "
             'Run: pip install "keras-vit[tensorflow]"'
         ) from error
-    if keras.backend.backend() != "tensorflow":
-        try:
-            tf.config.set_visible_devices([], "GPU")  # or it would take all of the GPU's memory
-        except RuntimeError:
-            pass  # TensorFlow has begun to compute: its devices are settled
+    backend.leave_the_gpu()
     return tf

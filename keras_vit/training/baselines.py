@@ -1,8 +1,8 @@
 """What simple methods reach on the same pictures: without them an accuracy says little."""
 
-import importlib.util
-
 import numpy as np
+
+from keras_vit import backend
 
 LARGEST_SIDE = 32  # pictures are shrunk to this first: both methods slow down with every pixel
 MOST = 5_000  # training pictures
@@ -38,7 +38,7 @@ def baselines(data):
 
 def is_installed():
     """Whether scikit-learn can be imported."""
-    return importlib.util.find_spec("sklearn") is not None
+    return backend.is_installed("sklearn")
 
 
 def _methods():

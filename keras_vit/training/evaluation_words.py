@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from keras_vit.training.reports import percent
+
 MOST_ROWS = 20  # of a table: a terminal's height
 
 
@@ -29,11 +31,6 @@ def most_confused(found, number=10):
         for i, j, count in zip(rows, columns, counts, strict=True)
         if count
     ]
-
-
-def percent(share):
-    """Writes 0.9833 as "98.3 %", nothing for NaN."""
-    return "-" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
 def _numbers(found):

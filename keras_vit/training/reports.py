@@ -1,5 +1,6 @@
 """What a training run says in words."""
 
+import math
 import os
 
 from keras_vit.training import environment
@@ -66,8 +67,8 @@ def conclusion(target, metrics, options):
 
 
 def percent(value):
-    """Writes 0.9833 as "98.3 %"."""
-    return f"{100 * value:.1f} %"
+    """Writes 0.9833 as "98.3 %", and "-" for NaN."""
+    return "-" if math.isnan(value) else f"{100 * value:.1f} %"
 
 
 def _result(metrics):

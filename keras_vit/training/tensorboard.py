@@ -1,8 +1,8 @@
 """TensorBoard on every backend, or one clear word of what it needs."""
 
-import importlib.util
-
 import keras
+
+from keras_vit import backend
 
 
 def tensorboard(folder, histograms=0):
@@ -27,26 +27,16 @@ def tensorboard(folder, histograms=0):
     >>> model.fit(data.train, callbacks=[logs])  # doctest: +SKIP
     """
     ensure_installed()
-    if keras.backend.backend() != "tensorflow":
-        _leave_the_gpu()
+    backend.leave_the_gpu()
     return keras.callbacks.TensorBoard(folder, histogram_freq=histograms, write_graph=False)
 
 
 def ensure_installed():
     """Raises `ImportError` unless TensorFlow and TensorBoard are installed."""
     names = ("tensorflow", "tensorboard")
-    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    missing = [name for name in names if not backend.is_installed(name)]
     if missing:
         raise ImportError(
             f"The logs need TensorFlow and TensorBoard; not installed: {', '.join(missing)}. "
             f"Run: pip install {' '.join(missing)}"
         )
-
-
-def _leave_the_gpu():
-    import tensorflow
-
-    try:
-        tensorflow.config.set_visible_devices([], "GPU")
-    except RuntimeError:
-        pass  # it is in use by TensorFlow already
