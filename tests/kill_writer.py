@@ -13,10 +13,9 @@ import signal
 import sys
 import time
 
-os.environ["KERAS_BACKEND"] = "numpy"  # no threads, which a fork would lose
-import numpy as np  # noqa: E402
+import numpy as np
 
-from keras_vit.training import state  # noqa: E402
+from keras_vit.training import state
 
 NAMES = [f"weight/{i}/kernel" for i in range(20)]
 
