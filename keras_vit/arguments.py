@@ -202,7 +202,7 @@ def images(shape, expected):
 
 
 def whole_patches(shape, patch_size):
-    """Raises `ValueError` unless `shape` is of images that the patch divides."""
+    """Returns (rows, columns) of patches in images of `shape`, which the patch must divide."""
     if len(shape) != 4 or None in shape[1:]:
         want = "`Patches` expects images of shape (batch, height, width, channels), all but the "
         want += "batch known"
@@ -211,6 +211,7 @@ def whole_patches(shape, patch_size):
         )
         refuse(want, {"input shape": tuple(shape)}, advice)
     divisible_image(tuple(shape[1:3]), patch_size)
+    return shape[1] // patch_size[0], shape[2] // patch_size[1]
 
 
 def patches(shape, num_patches=None):

@@ -48,15 +48,14 @@ class Patches(layers.Layer):
         self.patch_size = arguments.height_width("patch_size", patch_size)
 
     def build(self, input_shape):
-        arguments.whole_patches(input_shape, self.patch_size)
+        self.grid = arguments.whole_patches(input_shape, self.patch_size)
 
     def call(self, images):
-        arguments.whole_patches(images.shape, self.patch_size)
-        _, height, width, channels = images.shape
-        p, q = self.patch_size
-        x = ops.reshape(images, (-1, height // p, p, width // q, q, channels))
+        rows, columns = arguments.whole_patches(images.shape, self.patch_size)
+        (p, q), channels = self.patch_size, images.shape[-1]
+        x = ops.reshape(images, (-1, rows, p, columns, q, channels))
         x = ops.transpose(x, (0, 1, 3, 2, 4, 5))  # (B, rows, columns, P, P, C)
-        return ops.reshape(x, (-1, height // p * (width // q), p * q * channels))  # (B, N, PPC)
+        return ops.reshape(x, (-1, rows * columns, p * q * channels))  # (B, N, PPC)
 
     def get_config(self):
         return {**super().get_config(), "patch_size": self.patch_size}
@@ -189,9 +188,7 @@ class SelfAttention(layers.Layer):
         if backend.has_attention_kernel():
             x_heads = ops.dot_product_attention(query, key, value)  # (B, tokens, heads, d)
         else:
-            value = ops.transpose(value, (0, 2, 1, 3))  # (B, heads, tokens, d)
-            x_heads = ops.matmul(attention_scores(query, key), value)  # Eq. 7
-            x_heads = ops.transpose(x_heads, (0, 2, 1, 3))  # (B, tokens, heads, d)
+            x_heads = weighted_sum(attention_scores(query, key), value)  # (B, tokens, heads, d)
         return self.drop(self.projection(ops.reshape(x_heads, ops.shape(x))))  # Eq. 8
 
     def heads(self, x):
@@ -213,6 +210,12 @@ def attention_scores(query, key):
     query = ops.transpose(query, (0, 2, 1, 3)) / math.sqrt(query.shape[-1])  # (B, heads, tokens, d)
     key = ops.transpose(key, (0, 2, 3, 1))  # (B, heads, d, tokens)
     return ops.softmax(ops.matmul(query, key))  # Eq. 6
+
+
+def weighted_sum(scores, value):
+    """Returns A v, Eq. 7, (batch, tokens, heads, d); `value` has that shape, `scores` A's."""
+    x_heads = ops.matmul(scores, ops.transpose(value, (0, 2, 1, 3)))  # Eq. 7
+    return ops.transpose(x_heads, (0, 2, 1, 3))  # (B, tokens, heads, d)
 
 
 @register
@@ -334,17 +337,10 @@ class TransformerBlock(layers.Layer):
         return input_shape  # said here, Keras need not trace every block to make a model
 
     def attention_scores(self, x):
-        """Returns the scores A of this block for its input: (batch, heads, tokens, tokens)."""
+        """Returns A of this block for its input x, in float32: (batch, heads, tokens, tokens)."""
         query, key, _ = self.attention.heads(self.norm_1(x))
-        return attention_scores(query, key)
+        return attention_scores(ops.cast(query, "float32"), ops.cast(key, "float32"))
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "mlp_dim": self.mlp_dim,
-            "dropout": self.dropout,
-            "stochastic_depth": self.stochastic_depth,
-            "approximate": self.approximate,
-            "epsilon": self.epsilon,
-        }
+        names = ("num_heads", "mlp_dim", "dropout", "stochastic_depth", "approximate", "epsilon")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

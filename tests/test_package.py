@@ -16,7 +16,7 @@ PACKAGE = pathlib.Path(keras_vit.__file__).parent
 ORDER = [
     "version", "arguments", "backend", "variants", "positions", "layers", "pooling",
     "convolutions", "guards", "model", "resnet", "vit", "checkpoints", "data", "training",
-    "benchmark", "commands", "cli", "__main__",
+    "explain", "benchmark", "commands", "cli", "__main__",
 ]  # fmt: skip
 
 

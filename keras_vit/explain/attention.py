@@ -1,0 +1,104 @@
+"""Attention scores, Eq. 6: which tokens each token looks at, in every block and head."""
+
+import math
+
+import numpy as np
+
+from keras_vit import arguments
+from keras_vit.explain import computing, encoder, hooks
+
+
+class Scores(dict):
+    """Attention scores of pictures: {name of the block: (batch, heads, tokens, tokens)}.
+
+    Row i of a matrix says how much token i takes from each token; it sums to 1. The tokens are
+    the class tokens, then the patches row by row.
+
+    Args:
+        scores: the dict, or anything that makes one.
+        grid: (rows, columns) of patches.
+        class_tokens: number of tokens before those of the patches.
+        patch_size: (height, width) of a patch in pixels; None where it is not known.
+    """
+
+    def __init__(self, scores, grid, class_tokens, patch_size=None):
+        super().__init__(scores)
+        self.grid = grid
+        self.class_tokens = class_tokens
+        self.patch_size = patch_size
+
+    def stacked(self):
+        """Returns one array (layers, batch, heads, tokens, tokens)."""
+        return np.stack(list(self.values()))
+
+
+def attention_scores(model, images, batch_size=8):
+    """Computes the attention scores of every block and head.
+
+    They are computed beside the model's own attention, from the same queries and keys, in float32.
+
+    Args:
+        model: a model with a Transformer encoder in it, see `encoder.find`.
+        images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
+        batch_size: pictures computed at once.
+
+    Returns:
+        `Scores`, a dict from the name of each block to (batch, heads, tokens, tokens), float32.
+        Twelve blocks of ViT-B/16 at 224 pixels make 22 MB a picture.
+
+    Raises:
+        ValueError: the model has no attention, or takes other pictures.
+
+    Example:
+    >>> model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2)
+    >>> scores = keras_vit.explain.attention_scores(model, np.zeros((2, 16, 16, 3)))
+    >>> scores["block_0"].shape, bool(np.allclose(scores["block_0"].sum(-1), 1))
+    ((2, 4, 5, 5), True)
+
+    Reference: Eq. 6.
+    """
+    found = encoder.find(model)
+    scores = computing.run(_scores, model, images, batch_size=batch_size)
+    named = {block.name: scores[block.name] for block in found.blocks}
+    return Scores(named, found.grid, found.class_tokens, found.patch_size)
+
+
+def scores_of(source, images=None, grid=None):
+    """Returns `Scores` of whatever they are asked of.
+
+    Args:
+        source: a model, `Scores`, or an array (layers, batch, heads, tokens, tokens).
+        images: pictures for a model.
+        grid: (rows, columns) of patches, for an array: tokens before these are class tokens. None
+            for the largest square.
+
+    Raises:
+        ValueError: a model without pictures, or an array that is no attention of such a grid.
+    """
+    if isinstance(source, Scores):
+        return source
+    if hasattr(source, "layers"):
+        if images is None:
+            arguments.refuse("a model needs pictures to look at", {"images": None})
+        return attention_scores(source, images)
+    return _of_array(np.asarray(source), grid)
+
+
+def _scores(model, images):
+    blocks = encoder.find(model).blocks
+    with hooks.recorded(blocks, "input") as inputs:
+        model(images, training=False)
+    return {block.name: block.attention_scores(inputs[block.name]) for block in blocks}
+
+
+def _of_array(scores, grid):
+    if scores.ndim != 5 or scores.shape[-1] != scores.shape[-2]:
+        want = "attention scores are an array (layers, batch, heads, tokens, tokens)"
+        arguments.refuse(want, {"shape": scores.shape}, "Take them from `attention_scores`.")
+    tokens = scores.shape[-1]
+    side = math.isqrt(tokens)
+    rows, columns = grid or (side, side)
+    if rows * columns > tokens:
+        arguments.refuse("a grid has no more patches than tokens", {"grid": grid, "tokens": tokens})
+    named = {f"block_{i}": layer for i, layer in enumerate(scores)}
+    return Scores(named, (rows, columns), tokens - rows * columns)

@@ -1,0 +1,132 @@
+"""The same computation on every backend: compiled where the backend compiles, with gradients."""
+
+import weakref
+
+import keras
+import numpy as np
+
+from keras_vit import arguments
+
+# {model: {(function, settings): compiled function}}; an entry lives as long as its model.
+_COMPILED = weakref.WeakKeyDictionary()
+
+
+def run(function, model, images, *more, batch_size=32, **settings):
+    """Computes `function(model, images, *more, **settings)` batch by batch.
+
+    The function is compiled once for each model and settings, and sees the weights that the model
+    has at each call. Nothing is trained: no state of the model changes.
+
+    Args:
+        function: a function of a module, not made anew for each call. It gets tensors and returns
+            tensors, or a dict, list or tuple of them, whose first axis is the batch.
+        model: a Keras model.
+        images: array (pictures, height, width, channels) as the model takes them.
+        *more: further arrays, with as many entries.
+        batch_size: pictures computed at once. A last batch that is smaller is filled up.
+        **settings: hashable arguments of the function that are no arrays.
+
+    Returns:
+        What the function returns, in NumPy arrays over all pictures.
+
+    Raises:
+        ValueError: the pictures have another shape than the model, or there are none.
+    """
+    arrays = [pictures(model, images), *map(np.asarray, more)]
+    step = min(arguments.positive_integer("batch_size", batch_size), len(arrays[0]))
+    compiled = _compiled(function, model, settings)
+    parts = []
+    for start in range(0, len(arrays[0]), step):
+        batch = [array[start : start + step] for array in arrays]
+        count = len(batch[0])
+        batch = [np.concatenate([b, np.repeat(b[-1:], step - count, axis=0)]) for b in batch]
+        found = compiled(*batch)
+        parts.append(keras.tree.map_structure(lambda x, n=count: _numpy(x)[:n], found))
+    return keras.tree.map_structure(lambda *xs: np.concatenate(xs), *parts)
+
+
+def pictures(model, images):
+    """Returns pictures as an array that the model can take, or raises `ValueError`."""
+    images = np.asarray(images)
+    expected = getattr(model, "input_shape", None)
+    if isinstance(expected, tuple) and len(expected) == 4:
+        arguments.images(images.shape, expected)
+    if not len(images):
+        arguments.refuse("at least one picture was expected", {"images shape": images.shape})
+    return images
+
+
+def gradients(function, tensors):
+    """Returns the gradients of `function(tensors)`, a sum over the batch, for a list of tensors."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.grad(function)(tensors)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(tensors)
+            total = function(tensors)
+        return tape.gradient(total, tensors, unconnected_gradients="zero")
+    import torch
+
+    with torch.enable_grad():
+        tensors = [tensor.detach().requires_grad_() for tensor in tensors]
+        total = function(tensors)
+        found = torch.autograd.grad(total, tensors, allow_unused=True, materialize_grads=True)
+    return list(found)
+
+
+def _compiled(function, model, settings):
+    known = _COMPILED.setdefault(model, {})
+    key = (function, tuple(sorted(settings.items())))
+    if key not in known:
+        known[key] = _compile(function, weakref.ref(model), settings)
+    return known[key]
+
+
+def _compile(function, model, settings):
+    """`model` is a weak reference: what is compiled must not keep the model alive."""
+
+    def compute(*arrays):
+        return function(model(), *arrays, **settings)
+
+    backend = keras.backend.backend()
+    if backend == "jax":
+        return _jit(compute, model)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(compute, reduce_retracing=True)
+    return _without_gradients(compute)
+
+
+def _jit(compute, model):
+    import jax
+
+    @jax.jit
+    def pure(values, *arrays):
+        mapping = zip(model().variables, values, strict=True)
+        with keras.StatelessScope(state_mapping=mapping):
+            return compute(*arrays)
+
+    return lambda *arrays: pure([variable.value for variable in model().variables], *arrays)
+
+
+def _without_gradients(compute):
+    import torch
+
+    def eager(*arrays):
+        with torch.no_grad():
+            return compute(*map(keras.ops.convert_to_tensor, arrays))
+
+    return eager
+
+
+def _numpy(tensor):
+    """An array of a tensor, in float32 where it was computed in less."""
+    if keras.backend.is_float_dtype(tensor.dtype):
+        tensor = keras.ops.cast(tensor, keras.backend.result_type(tensor.dtype, "float32"))
+    return keras.ops.convert_to_numpy(tensor)

@@ -1,0 +1,92 @@
+"""The Transformer encoder inside a model: where its blocks are, and what a token stands for."""
+
+from typing import NamedTuple
+
+import keras
+
+from keras_vit import arguments
+from keras_vit.layers import PatchEncoder, Patches, TransformerBlock
+
+
+class Encoder(NamedTuple):
+    """A Transformer encoder as it stands in a model.
+
+    Attributes:
+        blocks: its `TransformerBlock`s, in order.
+        patches: its `Patches`.
+        patch_encoder: its `PatchEncoder`.
+        grid: (rows, columns) of patches.
+        patch_size: (height, width) of a patch, in pixels of the picture that the encoder gets.
+        class_tokens: number of tokens before those of the patches.
+    """
+
+    blocks: tuple
+    patches: Patches
+    patch_encoder: PatchEncoder
+    grid: tuple
+    patch_size: tuple
+    class_tokens: int
+
+
+def find(model):
+    """Finds the Transformer encoder in a model.
+
+    Args:
+        model: a `ViT`, hybrid or not; a model that was put together from `Patches`, `PatchEncoder`
+            and `TransformerBlock`; or any Keras model that contains one of these.
+
+    Returns:
+        An `Encoder`.
+
+    Raises:
+        ValueError: the model has no Transformer blocks (a ResNet, for example), or more than one
+            encoder.
+
+    Example:
+    >>> found = keras_vit.explain.encoder.find(keras_vit.create("ViT-Mini/8", image_size=(16, 32)))
+    >>> len(found.blocks), found.grid, found.class_tokens
+    (6, (2, 4), 1)
+    """
+    everything = list(members(model))
+    patches = _only(Patches, everything, model)
+    patch_encoder = _only(PatchEncoder, everything, model)
+    blocks = tuple(layer for layer, _ in everything if isinstance(layer, TransformerBlock))
+    if not blocks:
+        _refuse(model, "TransformerBlock", 0)
+    owner = next(owner for layer, owner in everything if layer is patches)
+    height, width = owner.input_shape[1:3]
+    rows, columns = patches.grid
+    return Encoder(
+        blocks=blocks,
+        patches=patches,
+        patch_encoder=patch_encoder,
+        grid=(rows, columns),
+        patch_size=(height // rows, width // columns),
+        class_tokens=patch_encoder.class_tokens,
+    )
+
+
+def members(model):
+    """Yields (layer, the model that it stands in), also from models within the model."""
+    for layer in getattr(model, "layers", ()):
+        if isinstance(layer, keras.Model):
+            yield from members(layer)
+        else:
+            yield layer, model
+
+
+def _only(kind, everything, model):
+    found = [layer for layer, _ in everything if isinstance(layer, kind)]
+    if len(found) != 1:
+        _refuse(model, kind.__name__, len(found))
+    return found[0]
+
+
+def _refuse(model, kind, count):
+    want = "this view needs a model with one Transformer encoder, made of `Patches`, "
+    want += "`PatchEncoder` and `TransformerBlock`s"
+    advice = "Give the part of the model that has one."
+    if not count:
+        advice = "Of a model without attention these can be seen: "
+        advice += "cka, grad_cam, occlusion, nearest."
+    arguments.refuse(want, {"model": model.name, f"{kind} layers in it": count}, advice)
