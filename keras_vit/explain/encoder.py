@@ -45,7 +45,7 @@ def find(model):
     Example:
     >>> found = keras_vit.explain.encoder.find(keras_vit.create("ViT-Mini/8", image_size=(16, 32)))
     >>> len(found.blocks), found.grid, found.class_tokens
-    (6, (2, 4), 1)
+    (4, (2, 4), 1)
     """
     everything = list(members(model))
     patches = _only(Patches, everything, model)
