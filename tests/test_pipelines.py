@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from keras_vit import backend, data
-from keras_vit.data import batches, loading, pipelines, prepare, quick
+from keras_vit.data import loading, pipelines, prepare, quick
 
 TENSORFLOW = pytest.mark.skipif(
     not backend.is_installed("tensorflow"), reason="tf.data needs TensorFlow"
@@ -130,17 +130,17 @@ def test_a_look_does_not_move_the_position(pipeline):
     assert [labels.tolist() for _, labels in arrays_of(loaded.train)] == order[3:]
 
 
-def test_progress_counts_only_whole_iterations():
-    progress = batches.Progress(np.zeros(6), batch_size=2)
-    assert progress.begin() == (0, 0) and (progress.epoch, progress.step) == (1, 0)
-    progress.taken(0, 0)
-    assert progress.begin() == (0, 0)  # that was a look
-    progress.taken(0, 2)
-    assert progress.begin() == (1, 0)
-    progress.go_to(2)  # the epoch that was begun is given up
-    assert progress.begin() == (2, 0)
-    progress.taken(1, 2)  # a straggler of another epoch
-    assert progress.begin() == (2, 0)
+def test_a_position_counts_only_whole_iterations():
+    position = data.Position(np.zeros(6), batch_size=2)
+    assert position.begin() == (0, 0) and (position.epoch, position.step) == (1, 0)
+    position.taken(0, 0)
+    assert position.begin() == (0, 0)  # that was a look
+    position.taken(0, 2)
+    assert position.begin() == (1, 0)
+    position.go_to(2)  # the epoch that was begun is given up
+    assert position.begin() == (2, 0)
+    position.taken(1, 2)  # a straggler of another epoch
+    assert position.begin() == (2, 0)
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)

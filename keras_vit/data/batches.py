@@ -1,6 +1,5 @@
 """Batches as NumPy arrays. What is in one depends on (seed, epoch, step) and on nothing else."""
 
-import functools
 import math
 
 import numpy as np
@@ -16,37 +15,6 @@ SPARE = 3.0
 MIXING = 1  # sets the random numbers of a batch's mixing apart from those of its pictures
 
 
-class Progress(Position):
-    """A `Position` that tells a whole iteration from a look.
-
-    Keras takes one batch before training, to see its shapes, and lets the iteration go. An
-    iteration that was left before its last batch does not count: the next one begins where that
-    one did. (Of an epoch with one batch, a look is the whole.)
-    """
-
-    def __init__(self, *args, **kwargs):
-        self._open = None
-        super().__init__(*args, **kwargs)
-        self.order = functools.lru_cache(maxsize=2)(self.order)  # every batch of an epoch asks it
-
-    def go_to(self, epoch, step=0):
-        """Lets the next iteration begin at batch `step` of `epoch`."""
-        super().go_to(epoch, step)
-        self._open = None
-
-    def begin(self):
-        """Returns (epoch, step) where an iteration begins."""
-        if self._open is not None:
-            self.go_to(*self._open)
-        self._open = self.epoch, self.step
-        return super().begin()
-
-    def taken(self, epoch, step):
-        """Notes that a batch has left the pipeline."""
-        if self._open is not None and epoch == self._open[0] and step == self.steps_per_epoch - 1:
-            self._open = None
-
-
 class TrainingBatches:
     """Batches of a source in random order, every picture varied anew in each epoch.
 
@@ -59,7 +27,7 @@ class TrainingBatches:
         num_channels: 1 for grey, 3 for colours.
         image_size: (height, width).
         augmentation: an `Augmentation`.
-        position: a `Progress`.
+        position: a `Position`.
     """
 
     def __init__(self, source, num_classes, num_channels, image_size, augmentation, position):
@@ -116,7 +84,7 @@ class ArrayBatches:
         self.images, self.labels, self.augmentation = images, labels, augmentation
         changes = augmentation._asdict() if augmentation is not None else None
         settings = {"augmentation": changes}
-        self.position = Progress(labels, batch_size, seed, settings=settings)
+        self.position = Position(labels, batch_size, seed, settings=settings)
         self.steps, self.batch_size = self.position.steps_per_epoch, self.position.batch_size
         self.specification = [
             ((self.batch_size, *array.shape[1:]), array.dtype)

@@ -6,8 +6,9 @@ import numpy as np
 
 from keras_vit import arguments
 from keras_vit.data import pipelines
-from keras_vit.data.batches import FixedBatches, Progress, TrainingBatches
+from keras_vit.data.batches import FixedBatches, TrainingBatches
 from keras_vit.data.grid import grid
+from keras_vit.data.position import Position
 
 PARTS = ("train", "validation", "test")
 
@@ -50,7 +51,7 @@ class Data:
             "image_size": list(image_size),
             "num_channels": num_channels,
         }
-        self.position = Progress(train.labels, batch_size, seed, train.names, settings)
+        self.position = Position(train.labels, batch_size, seed, train.names, settings)
         self.batch_size, self.steps_per_epoch = (
             self.position.batch_size,
             self.position.steps_per_epoch,

@@ -1,5 +1,6 @@
 """Where training stands in its pictures: which epoch, which batch, which pictures are in it."""
 
+import functools
 import hashlib
 
 import numpy as np
@@ -14,6 +15,10 @@ class Position:
     one epoch further. `go_to` sets that place, so a run that was interrupted goes on with the very
     batch that it would have seen.
 
+    An iteration that was left before its last batch was `taken` was a look and does not count: the
+    next one begins where it did. Keras takes one batch before training, to see its shapes. (Of an
+    epoch with one batch, a look is the whole.)
+
     All batches have one size, so that a training step is compiled once: the first pictures of an
     epoch's order come again to fill its last batch.
 
@@ -27,7 +32,10 @@ class Position:
     Example:
     >>> position = keras_vit.data.Position(labels=[0, 1, 0, 1, 0], batch_size=2, seed=7)
     >>> position.steps_per_epoch, position.begin(), position.begin()
-    (3, (0, 0), (1, 0))
+    (3, (0, 0), (0, 0))
+    >>> position.taken(epoch=0, step=2)
+    >>> position.begin()
+    (1, 0)
     >>> position.go_to(epoch=4, step=2)
     >>> position.begin()
     (4, 2)
@@ -39,6 +47,7 @@ class Position:
         self.steps_per_epoch = -(-len(self.labels) // self.batch_size)
         self.settings = dict(settings or {})
         self._names = names
+        self.order = functools.lru_cache(maxsize=2)(self.order)  # every batch of an epoch asks it
         self.go_to(0)
 
     def go_to(self, epoch, step=0):
@@ -47,12 +56,19 @@ class Position:
             want = f"an epoch from 0 on and a step from 0 to {self.steps_per_epoch} were expected"
             arguments.refuse(want, {"epoch": epoch, "step": step})
         self.epoch, self.step = int(epoch), int(step)
+        self._open = None  # where an iteration began that has not come to its end
 
     def begin(self):
         """Returns (epoch, step) where an iteration begins; the next one begins an epoch later."""
-        begun = self.epoch, self.step
-        self.epoch, self.step = self.epoch + 1, 0
+        begun = self._open or (self.epoch, self.step)
+        self.go_to(begun[0] + 1)
+        self._open = begun
         return begun
+
+    def taken(self, epoch, step):
+        """Notes that a batch has left the pipeline."""
+        if self._open is not None and epoch == self._open[0] and step == self.steps_per_epoch - 1:
+            self._open = None
 
     def order(self, epoch):
         """Returns the numbers of an epoch's pictures, (steps_per_epoch * batch_size,)."""
