@@ -118,10 +118,11 @@ class Data:
             if value != type(self.augmentation)._field_defaults[name]
         }
         varied = ", ".join(f"{name}={value!r}" for name, value in changed.items()) or "not varied"
+        colours = "grey" if self.num_channels == 1 else f"{self.num_channels} channels"
         return (
             f"<Data {self.name!r}: {counts}\n"
             f" {self.num_classes} classes: {names}\n"
-            f" {height} x {width} pixels, {self.num_channels} channels, batches of "
+            f" {height} x {width} pixels, {colours}, batches of "
             f"{self.batch_size}, {self.steps_per_epoch} an epoch, seed {self.seed}\n"
             f" training pictures: {varied}>"
         )
