@@ -27,8 +27,9 @@ lint: .venv/test.done      ## what pre-commit runs before each commit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-docs: .venv/docs.done      ## build the site into site/, strictly
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+docs: .venv/docs.done      ## run the tutorials that have changed, build the site into site/, strictly
+	$(BIN)/python docs/pages.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf .venv site build *.egg-info

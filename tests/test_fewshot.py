@@ -14,6 +14,7 @@ from PIL import Image
 
 import keras_vit
 from keras_vit.commands import fewshot as command
+from keras_vit.commands import parts
 from keras_vit.training import fewshot, runs
 
 # The package exports a function of this name, which hides the module.
@@ -349,15 +350,16 @@ def test_the_command_measures_a_file_of_weights(pictures, tmp_path, capsys, blan
     assert rows["4"][1:3] == ["100.0", "%"] and len(rows["1"]) == 7
     assert rows["9"][1:] == "- class 0 has 4 pictures".split()
     assert "logistic regression on all 8: 100.0 %" in text
-    assert command._model(str(tmp_path / "weights.npz"), 48).image_size == (48, 48)
+    assert parts.load_model(str(tmp_path / "weights.npz"), 48)[0].image_size == (48, 48)
 
 
 def test_a_run_is_measured_at_its_own_resolution(tmp_path, monkeypatch):
-    model = types.SimpleNamespace(image_size=(16, 16))
+    model = types.SimpleNamespace(input_shape=(None, 16, 16, 3))
     monkeypatch.setattr(runs, "load", lambda name: runs.Run(tmp_path, model, {}))
-    assert command._model(str(tmp_path), None) is command._model(str(tmp_path), 16) is model
+    for size in (None, 16, (16, 16)):
+        assert parts.load_model(str(tmp_path), size) == (model, {})
     with pytest.raises(ValueError, match="image_size=32. Leave --image-size out"):
-        command._model(str(tmp_path), 32)
+        parts.load_model(str(tmp_path), 32)
 
 
 @needs_data

@@ -1,10 +1,8 @@
 """`keras-vit few-shot`."""
 
-import pathlib
-
-from keras_vit import arguments, checkpoints, data
-from keras_vit.commands.parts import command
-from keras_vit.training import environment, fewshot, runs
+from keras_vit import data
+from keras_vit.commands.parts import MODEL, command, load_model
+from keras_vit.training import environment, fewshot
 from keras_vit.training.features import collected, submodel
 
 
@@ -19,11 +17,7 @@ def add(commands):
         "from the features of a few pictures of each class to the classes. Nothing is trained.",
     )
     add = parser.add_argument
-    add(
-        "model",
-        metavar="MODEL",
-        help="run of `keras-vit train`, file of weights, or a name of `keras-vit weights`",
-    )
+    add("model", metavar="MODEL", help=MODEL)
     add("data", metavar="DATA", help="folder of class folders, or another source of pictures")
     add(
         "--shots",
@@ -67,7 +61,7 @@ def add(commands):
 
 
 def _few_shot(options):
-    model = _model(options.model, options.image_size)
+    model, _ = load_model(options.model, options.image_size)
     _, *size, channels = model.input_shape
     loaded = data.load(
         options.data,
@@ -85,15 +79,3 @@ def _few_shot(options):
     if options.linear_probe:
         accuracy = fewshot.linear_probe(*parts)
         print(f"logistic regression on all {len(parts[0]):,}: {100 * accuracy:.1f} %")
-
-
-def _model(name, image_size):
-    """The model of a run, or one with published weights at the resolution asked for."""
-    if not pathlib.Path(name).is_dir() and not name.endswith(".keras"):
-        chosen = {} if image_size is None else {"image_size": image_size}
-        return checkpoints.load_pretrained(name, **chosen)
-    model = runs.load(name).model
-    if image_size is not None and model.image_size != (image_size, image_size):
-        advice = f"Leave --image-size out: the run has {model.image_size}."
-        arguments.refuse("a run has its own resolution", {"image_size": image_size}, advice)
-    return model

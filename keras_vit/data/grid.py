@@ -43,12 +43,13 @@ def grid(images, labels, class_names):
 def title(label, class_names):
     """Returns a class name, or the names of the classes that a mixed picture has, and shares."""
     if np.ndim(label) == 0:
-        return _short(class_names[label])
+        return short_name(class_names[label])
     largest = np.argsort(-label, kind="stable")[: np.count_nonzero(label)]
     if len(largest) == 1:
-        return _short(class_names[largest[0]])
-    return "\n".join(f"{_short(class_names[i])} {100 * label[i]:.0f} %" for i in largest[:2])
+        return short_name(class_names[largest[0]])
+    return "\n".join(f"{short_name(class_names[i])} {100 * label[i]:.0f} %" for i in largest[:2])
 
 
-def _short(name):
-    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+def short_name(name, longest=LONGEST):
+    """A name that stays within the width of its picture."""
+    return name if len(name) <= longest else name[: longest - 1] + "…"

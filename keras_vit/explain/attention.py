@@ -58,9 +58,7 @@ def attention_scores(model, images, batch_size=8):
     Reference: Eq. 6.
     """
     found = encoder.find(model)
-    scores = computing.run(_scores, model, images, batch_size=batch_size)
-    named = {block.name: scores[block.name] for block in found.blocks}
-    return Scores(named, found.grid, found.class_tokens, found.patch_size)
+    return _named(computing.run(_scores, model, images, batch_size=batch_size), found)
 
 
 def scores_of(source, images=None, grid=None):
@@ -70,7 +68,7 @@ def scores_of(source, images=None, grid=None):
         source: a model, `Scores`, or an array (layers, batch, heads, tokens, tokens).
         images: pictures for a model.
         grid: (rows, columns) of patches, for an array: tokens before these are class tokens. None
-            for the largest square.
+            for a square.
 
     Raises:
         ValueError: a model without pictures, or an array that is no attention of such a grid.
@@ -81,7 +79,20 @@ def scores_of(source, images=None, grid=None):
         if images is None:
             arguments.refuse("a model needs pictures to look at", {"images": None})
         return attention_scores(source, images)
-    return _of_array(np.asarray(source), grid)
+    return _of_array(np.asarray(source, "float32"), grid)
+
+
+def by_batch(source, images=None, grid=None, batch_size=8):
+    """Yields what `scores_of` returns, a few pictures of a model at a time: memory stays bounded.
+
+    `Scores` and arrays, which are in memory, come as one.
+    """
+    if not hasattr(source, "layers") or images is None:
+        yield scores_of(source, images, grid)
+        return
+    found = encoder.find(source)
+    for scores in computing.batches(_scores, source, images, batch_size=batch_size):
+        yield _named(scores, found)
 
 
 def _scores(model, images):
@@ -91,14 +102,27 @@ def _scores(model, images):
     return {block.name: block.attention_scores(inputs[block.name]) for block in blocks}
 
 
+def _named(scores, found):
+    """JAX sorts a dict by its keys: the blocks come back in their order."""
+    named = {block.name: scores[block.name] for block in found.blocks}
+    return Scores(named, found.grid, found.class_tokens, found.patch_size)
+
+
 def _of_array(scores, grid):
     if scores.ndim != 5 or scores.shape[-1] != scores.shape[-2]:
         want = "attention scores are an array (layers, batch, heads, tokens, tokens)"
         arguments.refuse(want, {"shape": scores.shape}, "Take them from `attention_scores`.")
     tokens = scores.shape[-1]
-    side = math.isqrt(tokens)
-    rows, columns = grid or (side, side)
+    rows, columns = _square(tokens) if grid is None else arguments.height_width("grid", grid)
     if rows * columns > tokens:
         arguments.refuse("a grid has no more patches than tokens", {"grid": grid, "tokens": tokens})
     named = {f"block_{i}": layer for i, layer in enumerate(scores)}
     return Scores(named, (rows, columns), tokens - rows * columns)
+
+
+def _square(tokens):
+    side = math.isqrt(tokens)
+    if tokens - side * side > 2:
+        want = "tokens are a square of patches and at most two class tokens, or `grid` is given"
+        arguments.refuse(want, {"tokens": tokens, "grid": None}, "Write grid=(rows, columns).")
+    return side, side

@@ -32,24 +32,28 @@ def run(function, model, images, *more, batch_size=32, **settings):
     Raises:
         ValueError: the pictures have another shape than the model, or there are none.
     """
+    parts = list(batches(function, model, images, *more, batch_size=batch_size, **settings))
+    return keras.tree.map_structure(lambda *xs: np.concatenate(xs), *parts)
+
+
+def batches(function, model, images, *more, batch_size=32, **settings):
+    """Yields what `run` returns batch after batch, for what need not be kept of all pictures."""
     arrays = [pictures(model, images), *map(np.asarray, more)]
     step = min(arguments.positive_integer("batch_size", batch_size), len(arrays[0]))
     compiled = _compiled(function, model, settings)
-    parts = []
     for start in range(0, len(arrays[0]), step):
         batch = [array[start : start + step] for array in arrays]
         count = len(batch[0])
         batch = [np.concatenate([b, np.repeat(b[-1:], step - count, axis=0)]) for b in batch]
         found = compiled(*batch)
-        parts.append(keras.tree.map_structure(lambda x, n=count: _numpy(x)[:n], found))
-    return keras.tree.map_structure(lambda *xs: np.concatenate(xs), *parts)
+        yield keras.tree.map_structure(lambda x, n=count: _numpy(x)[:n], found)
 
 
 def pictures(model, images):
     """Returns pictures as an array that the model can take, or raises `ValueError`."""
     images = np.asarray(images)
     expected = getattr(model, "input_shape", None)
-    if isinstance(expected, tuple) and len(expected) == 4:
+    if isinstance(expected, tuple) and len(expected) == 4 and None not in expected[1:]:
         arguments.images(images.shape, expected)
     if not len(images):
         arguments.refuse("at least one picture was expected", {"images shape": images.shape})

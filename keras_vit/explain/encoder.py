@@ -39,8 +39,8 @@ def find(model):
         An `Encoder`.
 
     Raises:
-        ValueError: the model has no Transformer blocks (a ResNet, for example), or more than one
-            encoder.
+        ValueError: the model has no Transformer blocks (a ResNet, for example), more than one
+            encoder, or is not built yet.
 
     Example:
     >>> found = keras_vit.explain.encoder.find(keras_vit.create("ViT-Mini/8", image_size=(16, 32)))
@@ -54,16 +54,22 @@ def find(model):
     if not blocks:
         _refuse(model, "TransformerBlock", 0)
     owner = next(owner for layer, owner in everything if layer is patches)
-    height, width = owner.input_shape[1:3]
-    rows, columns = patches.grid
+    if not patches.built:
+        want = "a model is built before it can be looked into"
+        arguments.refuse(want, {"model": model.name}, "Call it once on a picture.")
     return Encoder(
         blocks=blocks,
         patches=patches,
         patch_encoder=patch_encoder,
-        grid=(rows, columns),
-        patch_size=(height // rows, width // columns),
+        grid=tuple(patches.grid),
+        patch_size=_patch_size(patches, owner),
         class_tokens=patch_encoder.class_tokens,
     )
+
+
+def has(model):
+    """Whether there are Transformer blocks in a model."""
+    return any(isinstance(layer, TransformerBlock) for layer, _ in members(model))
 
 
 def members(model):
@@ -73,6 +79,14 @@ def members(model):
             yield from members(layer)
         else:
             yield layer, model
+
+
+def _patch_size(patches, owner):
+    """In pixels of the picture; `Patches` of a hybrid knows positions of its feature map."""
+    shape = getattr(owner, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:3]:
+        return patches.patch_size  # a model with its own `call` does not say what it takes
+    return shape[1] // patches.grid[0], shape[2] // patches.grid[1]
 
 
 def _only(kind, everything, model):

@@ -15,7 +15,7 @@ def replaced(calls):
 
     Args:
         calls: {layer: function}. Instead of `layer.call(x)`, `function(call, x)` is computed, where
-            `call` is the layer's own. Its keyword arguments, such as `training`, are bound to it.
+            `call` is the layer's own. Its other arguments, such as `training`, are bound to it.
 
     Example:
     >>> layer = keras.layers.Rescaling(2)
@@ -25,6 +25,7 @@ def replaced(calls):
     >>> float(layer(3))
     6.0
     """
+    before = {layer: vars(layer)["call"] for layer in calls if "call" in vars(layer)}
     try:
         for layer, function in calls.items():
             layer.call = _instead(function, layer.call)
@@ -32,6 +33,8 @@ def replaced(calls):
     finally:
         for layer in calls:
             vars(layer).pop("call", None)
+        for layer, call in before.items():  # one `with` in another, around the same layer
+            layer.call = call
 
 
 @contextlib.contextmanager
@@ -62,7 +65,7 @@ def recorded(layers, what="output"):
 
 def _instead(function, call):
     @functools.wraps(call)
-    def replacement(x, **kwargs):
-        return function(functools.partial(call, **kwargs), x)
+    def replacement(x, *args, **kwargs):
+        return function(lambda x: call(x, *args, **kwargs), x)
 
     return replacement

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_vit.data.grid import short_name
+
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
 DPI = 120  # a page width of 8 inches gives 960 pixels
@@ -66,19 +68,14 @@ def predictions(picture, labels, probabilities, class_names, number=24):
     )
     for axes, i in zip(figure.subplots(rows, 6, squeeze=False).flat, order, strict=False):
         _picture(axes, picture(i), wrong[i])
-        said = f"{_short(class_names[predicted[i]])} ({100 * confidence[i]:.0f} %)"
+        said = f"{short_name(class_names[predicted[i]])} ({100 * confidence[i]:.0f} %)"
         title = f"\u2713 {said}"
         if wrong[i]:
-            title = f"\u2717 {said}\ntrue: {_short(class_names[labels[i]])}"
+            title = f"\u2717 {said}\ntrue: {short_name(class_names[labels[i]])}"
         axes.set_title(title, fontsize=7, color=ORANGE if wrong[i] else "black")
     for axes in figure.axes[len(order) :]:
         axes.axis("off")
     return figure
-
-
-def _short(name, longest=16):
-    """A class name that stays within the width of its picture."""
-    return name if len(name) <= longest else name[: longest - 1] + "\u2026"
 
 
 def _picture(axes, image, wrong):
@@ -104,7 +101,7 @@ def positions(model):
     embedding = np.asarray(model.get_layer("patch_encoder").position_embedding)[0]
     maps = similarity(embedding[-rows * columns :]).reshape(rows, columns, rows, columns)
     figure = _figure(6.4, 5.6)
-    shown_rows, shown_columns = _spread(rows), _spread(columns)
+    shown_rows, shown_columns = spread(rows), spread(columns)
     grid = figure.subplots(len(shown_rows), len(shown_columns), squeeze=False)
     for axes_row, row in zip(grid, shown_rows, strict=True):
         for axes, column in zip(axes_row, shown_columns, strict=True):
@@ -134,7 +131,7 @@ def similarity(vectors):
     return units @ units.T
 
 
-def _spread(number, most=14):
+def spread(number, most=14):
     """Chooses at most `most` of `number` positions, evenly from first to last."""
     return np.unique(np.linspace(0, number - 1, min(number, most)).round().astype(int))
 

@@ -1,0 +1,256 @@
+"""Makes the tutorials' pages of the site: runs tutorials/NN_name.py and writes what it showed.
+
+    python docs/pages.py               # all of them
+    python docs/pages.py 03 05_mae     # some, by name or its beginning
+
+For each tutorial docs/tutorials/ gets a page (NN_name.md, its figures in figures/), a notebook
+without outputs (NN_name.ipynb) and the script (NN_name.py); all of them get index.md. That folder
+is made anew each time, from runs that are kept in build/tutorials/<backend>/. A tutorial runs again
+only when its code, keras_vit, or a version of what it computes with has changed; its words may
+change freely. What the script asks of a tutorial:
+
+- The first cell has a title, `# 1. A picture is a sentence`, and in its box the paragraphs
+  `> **You will be able to** ...`, for the index, and `> **Time** {time}`, for the measured time.
+- A cell that draws says what is to be seen: `# %% alt="A cat"`; for two figures `alt=["A", "B"]`.
+- A solution is tagged, `# %% tags=["solution"]`: it is folded on the page and in the notebook.
+- A blank line stands before a list and before a formula of its own.
+- Links are true in the repository: `02_attention.py`, `../docs/weights.md`.
+
+What a cell writes to stderr goes to the terminal, not on the page.
+"""
+
+import argparse
+import base64
+import os
+import pathlib
+import re
+import shutil
+import sys
+import textwrap
+
+import nbformat
+import running
+from running import PageError
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+LONGEST, HEAD, TAIL = 60, 45, 10  # lines of output
+PNG = "image/png"
+
+INDEX = """# Tutorials
+
+Each tutorial is a page, a notebook and a Python script. It needs no GPU and no network. The time is
+that of the run that made its page.
+
+| Tutorial | You will be able to | Time |
+|---|---|---|
+"""
+
+COLAB = "https://colab.research.google.com/github/{repository}/blob/gh-pages/tutorials/{name}.ipynb"
+INSTALL = '%pip install --quiet "keras-vit[jax,tutorials] @ git+https://github.com/{repository}"'
+
+
+def main(arguments=None):
+    """Runs what has changed and writes all pages. Returns the exit status."""
+    options = _options(arguments)
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    cache = options.cache / os.environ["KERAS_BACKEND"]
+    try:
+        tutorials = [running.read(path) for path in sorted(options.source.glob("[0-9][0-9]_*.py"))]
+        names = [tutorial.name for tutorial in chosen(tutorials, options.names)]
+        runs = [run_of(tutorial, cache, tutorial.name in names) for tutorial in tutorials]
+        write_all(zip(tutorials, runs, strict=True), options.pages, options.repository)
+    except PageError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _options(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "names", nargs="*", help="tutorials, by name or its beginning; default: all"
+    )
+    parser.add_argument("--repository", help="OWNER/NAME on GitHub: notebooks open in Colab")
+    for name, default in (
+        ("source", "tutorials"),
+        ("pages", "docs/tutorials"),
+        ("cache", "build/tutorials"),
+    ):
+        parser.add_argument(f"--{name}", type=pathlib.Path, default=ROOT / default)
+    return parser.parse_args(arguments)
+
+
+def chosen(tutorials, names):
+    """The tutorials whose names begin with one of `names`; all of them without names."""
+    for name in names:
+        if not any(tutorial.name.startswith(name) for tutorial in tutorials):
+            known = ", ".join(tutorial.name for tutorial in tutorials)
+            raise PageError(f"No tutorial's name begins with {name!r}. There are: {known}.")
+    return [t for t in tutorials if not names or t.name.startswith(tuple(names))]
+
+
+def run_of(tutorial, cache, may_run):
+    """Returns what a tutorial showed: the kept run, else a new one, else None."""
+    if kept := running.recall(tutorial, cache):
+        print(f"{tutorial.name}: unchanged")
+        return kept
+    if not may_run:
+        return None
+    print(f"{tutorial.name}: runs", flush=True)
+    came = running.run_and_keep(tutorial, cache)
+    print(f"{tutorial.name}: {_time(came)}")
+    return came
+
+
+def write_all(made, folder, repository):
+    """Writes the pages of all (tutorial, run) that have a run, and the index: all or nothing."""
+    files, rows = {}, []
+    for tutorial, run in made:
+        if run:
+            files |= files_of(tutorial, run, repository)
+            title = f"[{tutorial.title}]({tutorial.name}.md)"
+            rows.append(f"| {title} | {tutorial.goal} | {_time(run)} |\n")
+    files["index.md"] = INDEX + "".join(rows)
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "figures").mkdir(parents=True)
+    for name, content in files.items():
+        content = content if isinstance(content, bytes) else content.encode()
+        (folder / name).write_bytes(content)
+
+
+def files_of(tutorial, run, repository=None):
+    """Returns page, figures, notebook and script of one tutorial, {name: str or bytes}."""
+    text, figures = page(tutorial, run, repository)
+    return figures | {
+        f"{tutorial.name}.md": text,
+        f"{tutorial.name}.ipynb": notebook(tutorial, run, repository),
+        f"{tutorial.name}.py": tutorial.text.replace("{time}", _measured(run), 1),
+    }
+
+
+def page(tutorial, run, repository=None):
+    """Returns the Markdown of a page and its figures, {file name: bytes}."""
+    blocks, figures, outputs = [], {}, iter(run["outputs"])
+    for cell in tutorial.notebook.cells:
+        if cell.cell_type == "markdown":
+            blocks.append(_prose(cell.source, ".md"))
+        else:
+            blocks.append(_code(tutorial, cell, next(outputs), figures))
+    title, _, rest = blocks[0].replace("{time}", _measured(run)).partition("\n")
+    blocks[0] = f"{title}\n\n{_downloads(tutorial.name, repository)}\n{rest}"
+    blocks.append(f"*Made on {run['date']} with {run['description']}.*\n")
+    return "\n\n".join(blocks), figures
+
+
+def notebook(tutorial, run, repository=None):
+    """Returns the notebook to take home: without outputs, solutions folded."""
+    copy = nbformat.from_dict(tutorial.notebook)
+    copy.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    for cell in copy.cells:
+        if cell.cell_type == "markdown":
+            cell.source = _prose(cell.source, ".ipynb")
+        elif _is_solution(cell):
+            cell.metadata["jupyter"] = {"source_hidden": True}
+    copy.cells[0].source = copy.cells[0].source.replace("{time}", _measured(run))
+    if repository:
+        install = INSTALL.format(repository=repository)
+        copy.cells.insert(1, nbformat.v4.new_code_cell(install, id="install"))
+    return nbformat.writes(copy) + "\n"
+
+
+def _measured(run):
+    cores = f"{run['cores']} CPU core{'s' if run['cores'] > 1 else ''} ({run['processor']})"
+    hardware = " and ".join([*run["accelerators"], cores])
+    return f"{_time(run)} on {hardware}, {run['backend']}, when this page was made"
+
+
+def _time(run):
+    seconds = run["seconds"]
+    return f"{max(seconds, 1):.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+
+
+def _downloads(name, repository):
+    links = [
+        f'[{label}]({name}.{ending}){{ .md-button download="{name}.{ending}" }}'
+        for label, ending in (("Notebook", "ipynb"), ("Python script", "py"))
+    ]
+    if repository:
+        colab = COLAB.format(repository=repository, name=name)
+        links.append(f"[![Open in Colab](../figures/colab.svg)]({colab})")
+    return "\n".join([*links, "{ .downloads }", ""])
+
+
+def _prose(text, ending):
+    """A text cell whose links between tutorials end as the files do, and go to the site's docs."""
+    text = re.sub(r"\]\((\d\d_\w+)\.py(?=[#)])", rf"](\1{ending}", text)
+    return text.replace("](../docs/", "](../")
+
+
+def _is_solution(cell):
+    return "solution" in cell.metadata.get("tags", [])
+
+
+def _code(tutorial, cell, outputs, figures):
+    """A code cell and what it showed, as Markdown; adds its figures to `figures`."""
+    alts = _alts(tutorial, cell, sum(_is_figure(output) for output in outputs))
+    blocks = [_fenced(cell.source, "python")]
+    for output in outputs:
+        if _is_figure(output):
+            blocks.append(_figure(tutorial, output, next(alts), figures))
+        elif text := _printed(tutorial, cell, output):
+            blocks.append(_fenced(_trimmed(text), " { .text .output .no-copy }"))
+    text = "\n\n".join(blocks)
+    if _is_solution(cell):
+        return '??? success "Solution"\n\n' + textwrap.indent(text, "    ")
+    return text
+
+
+def _is_figure(output):
+    return PNG in output.get("data", {})
+
+
+def _alts(tutorial, cell, drawn):
+    alts = cell.metadata.get("alt", [])
+    alts = [alts] if isinstance(alts, str) else alts
+    if len(alts) != drawn:
+        raise PageError(
+            f"{tutorial.where(cell)}: every figure needs a text that says what is to be seen. "
+            f'Received: {drawn} figures, {len(alts)} texts. Write # %% alt="..." above the cell, '
+            'or alt=["...", "..."] for several figures.'
+        )
+    return iter(alts)
+
+
+def _figure(tutorial, output, alt, figures):
+    name = f"figures/{tutorial.name}-{len(figures) + 1}.png"
+    figures[name] = base64.b64decode(output["data"][PNG])
+    width = output["metadata"].get(PNG, {}).get("width")  # the file may have twice as many pixels
+    alt = re.sub(r"([][])", r"\\\1", alt)
+    return f"![{alt}]({name})" + (f'{{ width="{width}" }}' if width else "")
+
+
+def _printed(tutorial, cell, output):
+    text = running.plain(output.get("text") or output.get("data", {}).get("text/plain", ""))
+    if text and output.get("name") == "stderr":
+        print(f"{tutorial.where(cell)}, stderr:\n{text}", file=sys.stderr)
+        return ""
+    return text
+
+
+def _trimmed(text):
+    lines = text.split("\n")
+    if len(lines) <= LONGEST:
+        return text
+    note = f"[{len(lines) - HEAD - TAIL} lines are left out here]"
+    return "\n".join([*lines[:HEAD], note, *lines[-TAIL:]])
+
+
+def _fenced(text, kind):
+    marks = "```"
+    while marks in text:
+        marks += "`"
+    return f"{marks}{kind}\n{text}\n{marks}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""Reads a tutorial, runs it in a fresh kernel, and keeps what it showed until its code changes."""
+
+import contextlib
+import dataclasses
+import datetime
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import pathlib
+import platform
+import re
+import tempfile
+import time
+
+import jupytext
+import nbclient
+import nbformat
+
+CELL_LIMIT = 600  # seconds
+
+# What decides how a tutorial runs, besides its code and keras_vit.
+SETTINGS = ("KERAS_BACKEND", "KERAS_VIT_FULL", "KERAS_VIT_DATA")
+PACKAGES = ("keras", "jax", "tensorflow", "torch", "numpy", "matplotlib", "scikit-learn")
+
+KERNEL = {"TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+
+# TensorFlow's and absl's notes, whatever the level of logging.
+NOISE = re.compile(r"^(WARNING: All log messages before absl|[IW]\d{4} [\d.:]+ ).*\n?", re.M)
+
+# The kernel itself tells where it ran: only it may open the backend and its accelerator.
+MACHINE = """
+import json, keras
+from keras_vit.training import environment as here
+backend = here.TITLES[keras.backend.backend()]
+print(json.dumps(here.hardware() | {"backend": backend, "description": here.description()}))
+"""
+
+
+class PageError(Exception):
+    """A tutorial that cannot become a page: which, where and why."""
+
+
+@dataclasses.dataclass
+class Tutorial:
+    """A tutorial as it was read."""
+
+    name: str
+    text: str
+    notebook: nbformat.NotebookNode
+    title: str
+    goal: str
+
+    def where(self, cell):
+        """The file and line of a cell, for messages."""
+        line = self.text[: self._start(cell)].count("\n") + 1
+        return f"{self.name}.py, line {line}"
+
+    def _start(self, cell):
+        lines = cell.source.split("\n")
+        if cell.cell_type == "markdown":
+            lines = [f"# {line}".rstrip() for line in lines]
+        return self.text.find("\n".join(lines))
+
+    def code(self):
+        """The cells that run."""
+        return [cell for cell in self.notebook.cells if cell.cell_type == "code"]
+
+
+def read(path):
+    """Reads a tutorial and checks what can be checked before it runs."""
+    text = path.read_text(encoding="utf-8")
+    notebook = jupytext.reads(text, fmt="py:percent")
+    notebook.cells = [cell for cell in notebook.cells if cell.source.strip()]
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number}"  # else random: the notebook would differ each time
+    tutorial = Tutorial(path.stem, text, notebook, *_title_and_goal(path, notebook))
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            _check_blank_lines(tutorial, cell)
+    return tutorial
+
+
+def _title_and_goal(path, notebook):
+    first = notebook.cells[0].source if notebook.cells else ""
+    title = re.match(r"# (.+)", first)
+    goal = re.search(r"^> \*\*You will be able to\*\* (.+(?:\n> .+)*)", first, re.M)
+    if not (title and goal and "{time}" in first):
+        raise PageError(
+            f"{path.name}: the first cell needs a title, '# 1. ...', and a box with the "
+            "paragraphs '> **You will be able to** ...' and '> **Time** {time}'."
+        )
+    return title[1], goal[1].replace("\n> ", " ")
+
+
+def _check_blank_lines(tutorial, cell):
+    """Jupyter needs no blank line there, Python-Markdown does."""
+    prose = re.sub(r"```.*?```", "", cell.source, flags=re.DOTALL)
+    text, start = r"(?!([-*+>|]|\d+\.) |\s|#).+", r"([-*+] |\d+\. |\$\$)"
+    if glued := re.search(rf"^{text}\n{start}.*", prose, re.M):
+        raise PageError(
+            f"{tutorial.where(cell)}: a list and a formula of its own need a blank line before "
+            f"them. Received:\n{glued[0]}"
+        )
+
+
+def key(tutorial):
+    """A hash of all that decides what a tutorial shows."""
+    digest = hashlib.sha256(repr([cell.source for cell in tutorial.code()]).encode())
+    digest.update(repr([platform.python_version(), *map(_version, PACKAGES)]).encode())
+    digest.update(repr([os.environ.get(name) for name in SETTINGS]).encode())
+    [folder] = importlib.util.find_spec("keras_vit").submodule_search_locations
+    for file in sorted(pathlib.Path(folder).rglob("*")):
+        if file.is_file() and "__pycache__" not in file.parts:
+            digest.update(str(file.relative_to(folder)).encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def recall(tutorial, folder):
+    """Returns the kept run of a tutorial, None if there is none or something has changed."""
+    file = folder / f"{tutorial.name}.json"
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return kept if kept.get("key") == key(tutorial) else None
+
+
+def run_and_keep(tutorial, folder):
+    """Runs a tutorial and writes what came of it where `recall` finds it. Returns it."""
+    before = key(tutorial)  # who edits keras_vit while it runs, runs it again
+    came = {"key": before, **run(tutorial)}
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{tutorial.name}.part"
+    part.write_text(json.dumps(came), encoding="utf-8")
+    part.replace(folder / f"{tutorial.name}.json")  # whole or not at all
+    return came
+
+
+def run(tutorial):
+    """Runs a tutorial in a fresh kernel and an empty folder.
+
+    Returns:
+        A dict: `outputs` (a list for each code cell), `seconds`, `date`, and what `MACHINE` prints.
+
+    Raises:
+        PageError: a cell failed; with its line, its code and the traceback.
+    """
+    cells = nbformat.from_dict([*tutorial.code(), nbformat.v4.new_code_cell(MACHINE)])
+    client = nbclient.NotebookClient(
+        nbformat.v4.new_notebook(cells=cells),
+        timeout=None if os.environ.get("KERAS_VIT_FULL") else CELL_LIMIT,
+        kernel_name="python3",
+        coalesce_streams=True,
+        extra_arguments=["--InlineBackend.figure_formats=retina", "--log-level=ERROR"],
+    )
+    with _kernel(client) as log:
+        begin = time.perf_counter()
+        for index, cell in enumerate(cells[:-1]):
+            _run_cell(client, index, tutorial.where(cell), log)
+        seconds = time.perf_counter() - begin
+        _run_cell(client, len(cells) - 1, f"{tutorial.name}.py, after its end", log)
+    *outputs, [machine] = [cell.outputs for cell in cells]
+    date = datetime.date.today().isoformat()
+    return {"outputs": outputs, "seconds": seconds, "date": date, **json.loads(machine.text)}
+
+
+@contextlib.contextmanager
+def _kernel(client):
+    """Starts a kernel in an empty folder; gives the file that its own messages go to."""
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as log:
+        environment = {**os.environ, **KERNEL, "IPYTHONDIR": f"{folder}/.ipython"}
+        with client.setup_kernel(cwd=folder, env=environment, stderr=log):
+            yield log
+
+
+def _run_cell(client, index, where, log):
+    cell = client.nb.cells[index]
+    try:
+        client.execute_cell(cell, index)
+        return
+    except nbclient.exceptions.CellExecutionError as error:
+        reason = plain(error.traceback)
+    except (nbclient.exceptions.CellTimeoutError, nbclient.exceptions.DeadKernelError) as error:
+        log.seek(0)
+        reason = f"{error}\n{log.read()[-2000:]}"
+    raise PageError(f"{where}: this cell failed.\n{cell.source}\n\n{reason}")
+
+
+def plain(text):
+    """Text as a terminal shows it in the end: no colours, the last state of a progress bar."""
+    text = NOISE.sub("", text)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\b", "")
+    lines = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n")]
+    return "\n".join(lines).strip("\n")

@@ -1,0 +1,129 @@
+"""The pictures and classes that `keras-vit explain` is asked about."""
+
+import difflib
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_vit import arguments
+from keras_vit.data import images, prepare
+from keras_vit.training import runs
+
+
+class Asked(NamedTuple):
+    """What a view is asked to show: the model, metrics of its run or None, pictures, options."""
+
+    model: object
+    metrics: dict | None
+    files: list
+    images: np.ndarray | None
+    options: object
+
+    @property
+    def names(self):
+        """A name for each picture: of its file, with its folder where two are called the same."""
+        names = [path.name for path in self.files]
+        return names if len(set(names)) == len(names) else [str(path) for path in self.files]
+
+    @property
+    def class_names(self):
+        """Names of a run's classes; None where they are not known."""
+        return self.metrics and self.metrics["class_names"]
+
+    @property
+    def batch(self):
+        """{"batch_size": N} where one was given."""
+        size = self.options.batch_size
+        return {} if size is None else {"batch_size": size}
+
+    @property
+    def classes(self):
+        """Numbers of the classes to explain, or None for the most probable ones."""
+        words = self.options.classes
+        if words is None:
+            return None
+        numbers = [class_number(word, self.class_names) for word in words]
+        return numbers[0] if len(numbers) == 1 else numbers
+
+    def read(self, folder):
+        """Returns (paths, pixels) of other pictures for the same model."""
+        files = picture_files([folder])
+        options = self.options
+        return files, pictures(files, self.model, self.metrics, options.resize, options.invert)
+
+
+def picture_files(words):
+    """Returns the paths of pictures, in folders at any depth, in alphabetical order.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder.
+        ValueError: a folder holds no pictures.
+    """
+    found = []
+    for path in map(pathlib.Path, words):
+        if not path.exists():
+            raise FileNotFoundError(
+                f"A picture file or folder was expected. Received: {str(path)!r}."
+            )
+        inside = (
+            [path] if path.is_file() else [p for p in sorted(path.rglob("*")) if _is_picture(p)]
+        )
+        if not inside:
+            advice = f"Pictures end in {', '.join(images.SUFFIXES)}."
+            arguments.refuse("the folder must hold pictures", {"folder": str(path)}, advice)
+        found += inside
+    return found
+
+
+def _is_picture(path):
+    shown = not path.name.startswith(".")
+    return shown and path.suffix.lower() in images.SUFFIXES and path.is_file()
+
+
+def pictures(files, model, metrics=None, resize=None, invert=False):
+    """Reads pictures as a model takes them: a run as `keras-vit predict` does.
+
+    Args:
+        files: paths of pictures.
+        model: a Keras model.
+        metrics: of its run; None for a model of no run.
+        resize: "squash" or "crop"; None for the run's way, else "squash".
+        invert: whether dark and light are exchanged.
+
+    Returns:
+        uint8 array (pictures, height, width, channels); None where there are no files.
+
+    Raises:
+        ValueError: a file cannot be read as a picture, or the model takes no pictures.
+    """
+    if not files:
+        return None
+    if metrics is not None:
+        settings = metrics if resize is None else {**metrics, "resize": resize}
+        return np.stack([runs._pixels(path, settings, invert) for path in files])
+    *size, channels = _input(model)
+    loaded = (images.load(path, channels, invert) for path in files)
+    return np.stack([prepare.evaluate(picture, size, resize or "squash") for picture in loaded])
+
+
+def _input(model):
+    """(height, width, channels) of the pictures that a model takes."""
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
+        want = "the model must take pictures of one known size, (batch, height, width, channels)"
+        arguments.refuse(want, {"model": model.name, "input shape": shape})
+    return shape[1:]
+
+
+def class_number(word, class_names):
+    """Returns the number of a class of which the name or the number is given."""
+    if class_names and word in class_names:
+        return list(class_names).index(word)
+    if word.isascii() and word.isdigit():
+        return int(word)
+    near = difflib.get_close_matches(word, class_names or (), n=3)
+    advice = f"Did you mean {', '.join(map(repr, near))}?" if near else "Give its number, from 0."
+    if class_names and not near:
+        advice = f"The classes are {', '.join(class_names[:20])}."
+    return arguments.refuse("--classes must name classes of the model", {"class": word}, advice)

@@ -1,0 +1,51 @@
+"""The figures of what is inside: one function for each view, named as the view.
+
+Each takes what the function of the same name in `keras_vit.explain` returns, and the pictures, and
+returns a Matplotlib `Figure` to save or show.
+"""
+
+from keras_vit.explain.plots.charts import (
+    attention_entropy,
+    cka,
+    deletion_curve,
+    embedding_filters,
+    logit_lens,
+    mean_attention_distance,
+    position_similarity,
+    token_norms,
+)
+from keras_vit.explain.plots.overlays import (
+    attention_rollout,
+    attention_scores,
+    grad_cam,
+    nearest,
+    occlusion,
+    patch_grid,
+    relevance,
+    token_colors,
+    token_similarity,
+)
+from keras_vit.explain.plots.parts import overlay, pixels, probabilities
+
+__all__ = [
+    "attention_entropy",
+    "attention_rollout",
+    "attention_scores",
+    "cka",
+    "deletion_curve",
+    "embedding_filters",
+    "grad_cam",
+    "logit_lens",
+    "mean_attention_distance",
+    "nearest",
+    "occlusion",
+    "overlay",
+    "patch_grid",
+    "pixels",
+    "position_similarity",
+    "probabilities",
+    "relevance",
+    "token_colors",
+    "token_norms",
+    "token_similarity",
+]

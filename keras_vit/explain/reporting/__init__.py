@@ -1,0 +1,5 @@
+"""Everything that can be seen of a model and some pictures, on one page."""
+
+from keras_vit.explain.reporting.building import report
+
+__all__ = ["report"]

@@ -1,0 +1,70 @@
+"""Pictures and figures as elements of a page, all of their bytes in it."""
+
+import base64
+import html
+import io
+
+from keras_vit.explain.plots.charts import SHARP
+from keras_vit.explain.plots.parts import bare, overlay, picture, pixels
+
+INCHES, DPI = 2.4, 140  # 336 pixels: sharp at 168 on a screen of double density
+COLORS = 256  # of a palette: a third of the bytes of a picture in full colours
+
+
+def plain(image, name):
+    """A picture as it is."""
+    return _drawn(image, lambda axes: picture(axes, image), name)
+
+
+def over(image, values, signed, words):
+    """A map over its picture."""
+    return _drawn(image, lambda axes: overlay(axes, image, values, signed), words)
+
+
+def colors(image, values, words):
+    """Colours of patches."""
+
+    def draw(axes):
+        axes.imshow(values, extent=(0, image.shape[1], image.shape[0], 0), **SHARP)
+        bare(axes)
+
+    return _drawn(image, draw, words)
+
+
+def thumbnail(image, side=96):
+    """A small picture beside words that say the same."""
+    from PIL import Image
+
+    small = Image.fromarray(pixels(image))
+    small.thumbnail((side, side), Image.Resampling.BOX)
+    return _element(small, "")
+
+
+def chart(figure, words):
+    """A Matplotlib figure."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return _element(Image.open(file).convert("RGB"), words)
+
+
+def _drawn(image, draw, words):
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    height, width = image.shape[:2]
+    scale = INCHES / max(width, height / 1.5)  # a tall picture is not as wide as the others
+    figure = Figure((width * scale, height * scale), dpi=DPI)
+    draw(figure.add_axes((0, 0, 1, 1)))
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return _element(Image.open(file).convert("RGB").quantize(COLORS), words)
+
+
+def _element(shown, words):
+    file = io.BytesIO()
+    shown.save(file, "png", optimize=True)
+    data = base64.b64encode(file.getvalue()).decode()
+    size = f'width="{shown.width}" height="{shown.height}"'
+    return f'<img alt="{html.escape(words)}" {size} src="data:image/png;base64,{data}">'
