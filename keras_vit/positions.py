@@ -48,6 +48,29 @@ def resize(positions, grid, new_grid, method="bilinear"):
     return np.concatenate([positions[0, :before], table]).astype("float32")[None]
 
 
+def similarity(vectors, grid):
+    """Compares the vectors of all patches, such as their position embeddings: Figure 7, centre.
+
+    Args:
+        vectors: (patches, D), row by row.
+        grid: (rows, columns) of patches.
+
+    Returns:
+        float64 array (rows, columns, rows, columns): at (r, c) the map of cosine similarities of
+        that patch with all, -1 to 1; a vector of zeros is similar to none.
+
+    Example:
+    >>> keras_vit.positions.similarity([[2.0, 0.0], [0.0, 3.0]], grid=(1, 2))
+    array([[[[1., 0.]],
+    <BLANKLINE>
+            [[0., 1.]]]])
+    """
+    vectors = np.asarray(vectors, "float64")
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    units = vectors / np.where(lengths > 0, lengths, 1)
+    return (units @ units.T).reshape(*grid, *grid)
+
+
 def bilinear(old, new):
     """Returns the (new, old) matrix of linear interpolation whose ends lie on each other.
 

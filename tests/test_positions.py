@@ -53,3 +53,10 @@ def test_refusals():
         positions.resize(table, (3, 3), (8, 8), "nearest")
     with pytest.raises(ValueError, match="`new_grid` must be an integer of 1 or more"):
         positions.resize(table, (3, 3), (8, 0))
+
+
+def test_similarity_is_the_cosine():
+    vectors = np.array([[3.0, 4.0], [4.0, 3.0], [-3.0, -4.0]])
+    expected = [[1, 0.96, -1], [0.96, 1, -0.96], [-1, -0.96, 1]]
+    found = positions.similarity(vectors, (1, 3))
+    np.testing.assert_allclose(found.reshape(3, 3), expected, atol=1e-12)

@@ -70,12 +70,6 @@ def test_schedule_warms_up_and_falls_to_zero():
     np.testing.assert_allclose(values, [0.0, 0.25, 0.5, 0.25, 0.0], atol=1e-6)
 
 
-def test_similarity_is_the_cosine():
-    vectors = np.array([[3.0, 4.0], [4.0, 3.0], [-3.0, -4.0]])
-    expected = [[1, 0.96, -1], [0.96, 1, -0.96], [-1, -0.96, 1]]
-    np.testing.assert_allclose(plots.similarity(vectors), expected, atol=1e-12)
-
-
 def test_positions_leaves_the_class_token_out_and_draws_each_patch_in_its_place():
     import keras_vit
 

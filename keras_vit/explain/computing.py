@@ -1,5 +1,6 @@
 """The same computation on every backend: compiled where the backend compiles, with gradients."""
 
+import functools
 import weakref
 
 import keras
@@ -103,7 +104,9 @@ def _compile(function, model, settings):
     if backend == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(compute, reduce_retracing=True)
+        # TensorFlow warns of much retracing by the code, which is the same for all that is
+        # computed here; a partial has none.
+        return tf.function(functools.partial(compute), reduce_retracing=True)
     return _without_gradients(compute)
 
 

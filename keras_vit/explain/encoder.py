@@ -102,5 +102,5 @@ def _refuse(model, kind, count):
     advice = "Give the part of the model that has one."
     if not count:
         advice = "Of a model without attention these can be seen: "
-        advice += "cka, grad_cam, occlusion, nearest."
+        advice += "cka, grad_cam, occlusion, nearest, deletion_curve; of ours embedding_filters."
     arguments.refuse(want, {"model": model.name, f"{kind} layers in it": count}, advice)

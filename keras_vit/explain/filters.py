@@ -77,9 +77,7 @@ def position_similarity(model, grid=None):
     if grid is not None:
         rows, columns = arguments.height_width("grid", grid)
         table = positions.resize(table, found.grid, (rows, columns))
-    directions = vectors.unit(table[0, found.class_tokens :])  # (N, D)
-    similarity = directions @ directions.T  # (N, N)
-    return similarity.reshape(rows, columns, rows, columns).astype("float32")
+    return positions.similarity(table[0, found.class_tokens :], (rows, columns)).astype("float32")
 
 
 def _filters(model):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_vit.data.grid import short_name
+from keras_vit.positions import similarity
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
@@ -99,7 +100,7 @@ def positions(model):
     """
     rows, columns = (i // p for i, p in zip(model.image_size, model.patch_size, strict=True))
     embedding = np.asarray(model.get_layer("patch_encoder").position_embedding)[0]
-    maps = similarity(embedding[-rows * columns :]).reshape(rows, columns, rows, columns)
+    maps = similarity(embedding[-rows * columns :], (rows, columns))
     figure = _figure(6.4, 5.6)
     shown_rows, shown_columns = spread(rows), spread(columns)
     grid = figure.subplots(len(shown_rows), len(shown_columns), squeeze=False)
@@ -116,19 +117,6 @@ def positions(model):
     figure.supylabel("patch row", fontsize=10)
     figure.colorbar(drawn, ax=grid, label="cosine similarity", shrink=0.8)
     return figure
-
-
-def similarity(vectors):
-    """Returns the cosine similarity of every row with every other, (rows, rows), -1 to 1.
-
-    Example:
-    >>> keras_vit.training.plots.similarity(np.array([[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0]]))
-    array([[ 1.,  0., -1.],
-           [ 0.,  1.,  0.],
-           [-1.,  0.,  1.]])
-    """
-    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return units @ units.T
 
 
 def spread(number, most=14):
