@@ -32,7 +32,7 @@ docs: .venv/docs.done      ## run the tutorials that have changed, build the sit
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf .venv site build *.egg-info
+	rm -rf .venv site build docs/tutorials *.egg-info
 
 .venv/made.done:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -8,6 +8,7 @@ from helpers import random_images, randomize
 from test_explain_occlusion import linear, probability
 
 import keras_vit
+from keras_vit.benchmark import deletion
 from keras_vit.explain import removing
 from keras_vit.explain.deleting import deletion_curve
 
@@ -122,3 +123,13 @@ def test_a_vit_under_mixed_precision():
 def test_bad_arguments_are_refused(maps, options, message):
     with pytest.raises(ValueError, match=message):
         deletion_curve(linear((4, 6, 3), 3), np.zeros((2, 4, 6, 3)), maps, **options)
+
+
+def test_the_benchmarks_area_and_its_interval():
+    curve = np.array([[1.0, 0.8], [0.5, 0.4], [0.0, 0.4]])
+    np.testing.assert_allclose(deletion.areas(curve), [0.5, 0.5])  # (0.75 + 0.25, 0.6 + 0.4) / 2
+    np.testing.assert_array_equal(deletion.interval(np.ones(5), np.random.default_rng(0)), [1, 1])
+    values = np.random.default_rng(1).normal(size=400)
+    low, high = deletion.interval(values, np.random.default_rng(0))
+    expected = 1.96 * values.std() / 20  # of the normal distribution that a mean nears
+    np.testing.assert_allclose([low, high], values.mean() + np.array([-1, 1]) * expected, atol=0.01)

@@ -120,16 +120,15 @@ def table(curves, rng):
 
 def figure(curves):
     """Draws the mean curves of all methods."""
-    from matplotlib.figure import Figure
-
-    drawn = Figure((7.6, 4.2), dpi=120, layout="constrained")
+    drawn = keras_vit.figures.figure(7.6, 4.2)
     axes = drawn.subplots()
     for name, curve in curves.items():
         color, style, marker = METHODS[name][0]
         share = np.linspace(0, 100, len(curve))
         line = {"color": color, "linestyle": style, "marker": marker, "markersize": 4.5}
         axes.plot(share, curve.mean(axis=1), label=f"{name}, {areas(curve).mean():.2f}", **line)
-    axes.set_title(f"Patches removed, the most important first ({curve.shape[1]} photographs)")
+    title = f"Patches removed, the most important first ({curve.shape[1]} photographs)"
+    axes.set_title(title, fontsize=11)
     axes.set_xlabel("patches removed, %")
     axes.set_ylabel("mean probability of the class")
     axes.set(xlim=(0, 100), ylim=(0, None))

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_vit import figures
+
 COLUMNS = 8
 LONGEST = 18  # letters of a class name that a title shows
 
@@ -22,12 +24,10 @@ def grid(images, labels, class_names):
     >>> [axes.get_title() for axes in figure.axes]
     ['cat', 'dog']
     """
-    from matplotlib.figure import Figure
-
     columns = min(COLUMNS, len(images))
     rows = -(-len(images) // columns)
     height, width = images.shape[1:3]
-    figure = Figure((1.5 * columns, (1.5 * height / width + 0.3) * rows), layout="constrained")
+    figure = figures.figure(1.2 * columns, (1.2 * height / width + 0.35) * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for place, image, label in zip(axes, images, labels, strict=False):
         pixels = np.asarray(image).astype("uint8")

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_vit import figures
 from keras_vit.data.grid import short_name
 from keras_vit.positions import similarity
 
@@ -125,7 +126,4 @@ def spread(number, most=14):
 
 
 def _figure(width, height):
-    """A figure that needs no window: `pyplot` would open one, and keep every figure in memory."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    return figures.figure(width, height, DPI)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_vit import arguments
+from keras_vit import arguments, figures
 from keras_vit.data.grid import short_name
 from keras_vit.training.plots import ORANGE
 
@@ -128,10 +128,8 @@ def mark(axes, image, grid, token):
 
 
 def new_figure(height):
-    """Returns a figure that needs no window: `pyplot` would open one, and keep every figure."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+    """Returns a figure as wide as a page."""
+    return figures.figure(WIDTH, height, DPI)
 
 
 def rows_of(count, across, aspect, extra=0.35, head=0.5):

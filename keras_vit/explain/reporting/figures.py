@@ -4,6 +4,7 @@ import base64
 import html
 import io
 
+from keras_vit import figures
 from keras_vit.explain.plots.charts import SHARP
 from keras_vit.explain.plots.parts import bare, overlay, picture, pixels
 
@@ -50,12 +51,11 @@ def chart(figure, words):
 
 
 def _drawn(image, draw, words):
-    from matplotlib.figure import Figure
     from PIL import Image
 
     height, width = image.shape[:2]
     scale = INCHES / max(width, height / 1.5)  # a tall picture is not as wide as the others
-    figure = Figure((width * scale, height * scale), dpi=DPI)
+    figure = figures.figure(width * scale, height * scale, DPI, layout=None)
     draw(figure.add_axes((0, 0, 1, 1)))
     file = io.BytesIO()
     figure.savefig(file, format="png")
