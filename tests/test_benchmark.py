@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_vit.benchmark import paired, peers, speed
+from keras_vit.benchmark import paired, peers, scores, speed
 
 TINY = peers.Setup("ViT-Mini/4", image_size=8, batch_size=3, num_classes=5, num_layers=1)
 TINY_OPTIONS = [
@@ -115,3 +115,12 @@ def test_fresh_table_takes_medians():
     keys = ("create_s", "first_step_s", "second_step_s", "peak_mib")
     runs = [dict(zip(keys, values, strict=True)) for values in ((1, 9, 3, 5), (2, 4, 4, 7))]
     assert "| ours | 1.50 | 6.50 | 3.50 | 6 |" in speed.fresh_table({"ours": runs})
+
+
+def test_scores_and_predictions_are_measured_in_turns(capsys):
+    tiny = ["--model", "ViT-Mini/8", "--image-size", "16", "--batch-size", "2", "--rounds", "2"]
+    scores.main(tiny)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "2 pictures, ViT-Mini/8, medians of 2 rounds"
+    assert [line.split(":")[0] for line in lines[2:4]] == ["predict_on_batch", "attention_scores"]
+    assert lines[4].startswith("ratio ")

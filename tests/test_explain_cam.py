@@ -68,6 +68,7 @@ def test_any_layer_can_be_named():
         grad_cam(model, images, layer="head")
 
 
+@pytest.mark.slow
 def test_the_last_map_is_found_in_models_within_models():
     model, images = convnet(), random_images(2, 6, 8, 3)
     outer = keras.Sequential([keras.Input((6, 8, 3)), keras.layers.RandomFlip(), model])

@@ -64,6 +64,7 @@ def test_integer_pixels_get_a_mean_that_is_not_rounded():
     np.testing.assert_allclose(occlusion(model, images, 1, patch_size=2), same, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_patches_are_those_of_the_encoder_in_pixels_of_the_picture():
     sizes = {"image_size": (16, 24), "num_layers": 1, "hidden_dim": 8, "num_classes": 3}
     vit = randomize(keras_vit.create("ViT-Mini/8", **sizes))
