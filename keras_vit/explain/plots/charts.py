@@ -198,8 +198,8 @@ def cka(found, layers_a=None, layers_b=None, models=("", "")):
     axes.set_yticks(rows, [short_name(str(names[0][i]), 20) for i in rows], fontsize=SMALL)
     axes.set_xticks(columns, [short_name(str(names[1][i]), 20) for i in columns], fontsize=SMALL)
     axes.tick_params("x", rotation=90)
-    axes.set_ylabel(" ".join(["layers, first at the bottom", *_of(models[0])]), fontsize=MEDIUM)
-    axes.set_xlabel(" ".join(["layers, first at the left", *_of(models[1])]), fontsize=MEDIUM)
+    axes.set_ylabel(" ".join(["layers", *_of(models[0]), "(first at the bottom)"]), fontsize=MEDIUM)
+    axes.set_xlabel(" ".join(["layers", *_of(models[1]), "(first at the left)"]), fontsize=MEDIUM)
     axes.set_title("Similarity of representations (linear CKA)", fontsize=11)
     bar = figure.colorbar(drawn, ax=axes, shrink=0.8, aspect=30)
     bar.set_label("CKA: 0 unlike, 1 alike", fontsize=MEDIUM)
@@ -208,7 +208,7 @@ def cka(found, layers_a=None, layers_b=None, models=("", "")):
 
 
 def _of(model):
-    return [f"of {short_name(model, 40)}"] if model else []
+    return [f"of {short_name(model, 24)}"] if model else []
 
 
 def logit_lens(logits, images=None, names=None, class_names=None, top=5):
