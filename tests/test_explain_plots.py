@@ -316,7 +316,8 @@ def test_cka_names_its_layers_from_below():
     assert image.origin == "lower" and image.get_clim() == (0, 1)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["p", "q"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["x", "y", "z"]
-    assert axes.get_ylabel().endswith("of ViT") and axes.get_xlabel().endswith("of ResNet")
+    assert axes.get_ylabel() == "layers of ViT (first at the bottom)"
+    assert axes.get_xlabel() == "layers of ResNet (first at the left)"
     assert plots.cka(values).axes[0].get_yticklabels()[1].get_text() == "1"
 
 
