@@ -137,7 +137,7 @@ print(f"{model.count_params():,} parameters, and equal logits")
 # 8 × 8 pixels (scikit-learn brings them along). `data.load` splits
 # them into parts for training, validation and test, and shifts and
 # turns the training pictures a little in every epoch. The recipe is
-# what `compile` and `fit` need: AdamW, a warm-up, a linear decay.
+# what `compile` and `fit` need: AdamW, a warm-up, a cosine decay.
 
 # %%
 settings = keras_vit.training.recipe("digits")
@@ -181,7 +181,8 @@ plt.show()
 # %% [markdown]
 # **You should see** both losses fall and come to rest. Validation is
 # the better of the two in the beginning: its pictures are not shifted
-# or turned, and no dropout disturbs the model.
+# or turned, and it is measured when the epoch is over, while the
+# training numbers are a mean over the epoch.
 #
 # ## What is it worth?
 #

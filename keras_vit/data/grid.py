@@ -33,7 +33,7 @@ def grid(images, labels, class_names):
         pixels = np.asarray(image).astype("uint8")
         grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if pixels.shape[-1] == 1 else {}
         place.imshow(pixels[..., 0] if grey else pixels, **grey)
-        place.set_title(title(label, class_names), fontsize=8)
+        place.set_title(title(label, class_names), fontsize=10)
         place.set_axis_off()
     for place in axes[len(images) :]:
         place.remove()
