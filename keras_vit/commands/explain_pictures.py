@@ -101,7 +101,7 @@ def pictures(files, model, metrics=None, resize=None, invert=False):
         return None
     if metrics is not None:
         settings = metrics if resize is None else {**metrics, "resize": resize}
-        return np.stack([runs._pixels(path, settings, invert) for path in files])
+        return np.stack([runs.read_pixels(path, settings, invert) for path in files])
     *size, channels = _input(model)
     loaded = (images.load(path, channels, invert) for path in files)
     return np.stack([prepare.evaluate(picture, size, resize or "squash") for picture in loaded])

@@ -133,7 +133,7 @@ def predict(run, files, invert=False, top=3):
     run = run if isinstance(run, Run) else load(run)
     metrics = run.metrics
     is_digits = metrics["data"] == "digits"
-    pixels = [_pixels(file, metrics, invert) for file in files]
+    pixels = [read_pixels(file, metrics, invert) for file in files]
     logits = run.model.predict(np.stack(pixels), batch_size=256, verbose=0)
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
     found = []
@@ -145,7 +145,7 @@ def predict(run, files, invert=False, top=3):
     return found
 
 
-def _pixels(file, metrics, invert):
+def read_pixels(file, metrics, invert):
     """A picture as the model of a run takes it."""
     if metrics["data"] == "digits":
         return read_digit(file, invert)
