@@ -119,7 +119,7 @@ def check_search(tab, home):
     found = tab.locator(".md-search-result__link")
     found.first.wait_for()
     found.first.click()
-    tab.wait_for_url("**?h=position**")
+    tab.wait_for_url("**/?h=*")
     assert "position embedding" in tab.locator(".md-content").inner_text().lower()
 
 
