@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+import keras_vit
+
 numpy = keras.ops.convert_to_numpy
 
 
@@ -23,6 +25,13 @@ def randomize(layer, seed=1, scale=0.1):
             noise = rng.normal(size=weight.shape) * scale
             weight.assign(noise + 1 if weight.name == "gamma" else noise)
     return layer
+
+
+def wide_vit(**options):
+    """A small ViT with a grid of 2 x 3 patches of 4 x 5 pixels, and random weights."""
+    sizes = {"image_size": (8, 15), "patch_size": (4, 5), "num_layers": 2, "hidden_dim": 8}
+    heads = {"mlp_dim": 8, "num_heads": 2, "num_classes": 3}
+    return randomize(keras_vit.ViT(**{**sizes, **heads, **options}), scale=0.3)
 
 
 def quick(names, *some):

@@ -6,7 +6,7 @@ import pathlib
 import keras
 import numpy as np
 import pytest
-from helpers import numpy, random_images, randomize
+from helpers import numpy, random_images, randomize, wide_vit
 
 import keras_vit
 from keras_vit.explain.lens import logit_lens
@@ -14,12 +14,6 @@ from keras_vit.explain.lens import logit_lens
 pytestmark = pytest.mark.usefixtures("blank")
 DATA = pathlib.Path(os.environ.get("KERAS_VIT_TEST_DATA", "none"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="KERAS_VIT_TEST_DATA is not set")
-
-
-def vit(**options):
-    sizes = {"image_size": (8, 15), "patch_size": (4, 5), "num_layers": 2, "hidden_dim": 8}
-    heads = {"mlp_dim": 8, "num_heads": 2, "num_classes": 3}
-    return randomize(keras_vit.ViT(**{**sizes, **heads, **options}), scale=0.3)
 
 
 class Wrapped(keras.Model):
@@ -43,7 +37,7 @@ def silence(block):
 
 @pytest.mark.parametrize("pooling", ["token", "gap"])
 def test_first_row_in_numpy_and_last_row_the_models_own(pooling):
-    model, images = vit(pooling=pooling), random_images(4, 8, 15, 3)
+    model, images = wide_vit(pooling=pooling), random_images(4, 8, 15, 3)
     found = logit_lens(model, images)
     assert found.shape == (3, 4, 3) and found.dtype == "float32"
     np.testing.assert_allclose(found[-1], numpy(model(images)), atol=1e-5)
@@ -70,16 +64,16 @@ def test_first_row_in_numpy_and_last_row_the_models_own(pooling):
     ],
 )
 def test_a_row_is_that_of_a_model_with_fewer_blocks(options):
-    model, images = vit(**options), random_images(4, 8, 15, 3)
+    model, images = wide_vit(**options), random_images(4, 8, 15, 3)
     found = logit_lens(model, images)
-    fewer = vit(num_layers=1, **options)
+    fewer = wide_vit(num_layers=1, **options)
     for layer in fewer.layers:
         layer.set_weights(model.get_layer(layer.name).get_weights())
     np.testing.assert_allclose(found[1], numpy(fewer(images)), atol=1e-5)
 
 
 def test_blocks_that_do_nothing_change_nothing():
-    model, images = vit(), random_images(4, 8, 15, 3)
+    model, images = wide_vit(), random_images(4, 8, 15, 3)
     for i in range(2):
         silence(model.get_layer(f"block_{i}"))
     found = logit_lens(model, images)
@@ -89,7 +83,7 @@ def test_blocks_that_do_nothing_change_nothing():
 
 def test_a_model_around_it_is_part_of_the_rest():
     images = random_images(4, 8, 15, 3)
-    inner = vit()
+    inner = wide_vit()
     rows = logit_lens(inner, images)
     functional = keras.Sequential([keras.Input((8, 15, 3)), inner, keras.layers.Dense(2)])
     subclassed = Wrapped(inner)
@@ -109,15 +103,15 @@ def randomize_last(model):
 
 @pytest.mark.slow
 def test_mixed_precision():
-    model, images = vit(dtype="mixed_bfloat16"), random_images(4, 8, 15, 3)
+    model, images = wide_vit(dtype="mixed_bfloat16"), random_images(4, 8, 15, 3)
     found = logit_lens(model, images)
     assert found.dtype == "float32"
-    np.testing.assert_allclose(found, logit_lens(vit(), images), atol=0.1)
+    np.testing.assert_allclose(found, logit_lens(wide_vit(), images), atol=0.1)
 
 
 @pytest.mark.slow
 def test_hybrids():
-    model = vit(image_size=(16, 24), patch_size=8, resnet_units=(1,))
+    model = wide_vit(image_size=(16, 24), patch_size=8, resnet_units=(1,))
     images = random_images(4, 16, 24, 3)
     found = logit_lens(model, images)
     np.testing.assert_allclose(found[-1], numpy(model(images)), atol=1e-5)
@@ -127,14 +121,14 @@ def test_hybrids():
 
 
 def test_a_model_without_classes_gives_representations():
-    model, images = vit(num_classes=None), random_images(4, 8, 15, 3)
+    model, images = wide_vit(num_classes=None), random_images(4, 8, 15, 3)
     found = logit_lens(model, images)
     assert found.shape == (3, 4, 8)
     np.testing.assert_allclose(found[-1], numpy(model(images)), atol=1e-5)
 
 
 def test_the_saved_model_says_the_same(tmp_path):
-    model, images = vit(), random_images(4, 8, 15, 3)
+    model, images = wide_vit(), random_images(4, 8, 15, 3)
     before = logit_lens(model, images)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -146,7 +140,7 @@ def test_models_without_blocks_are_refused():
     with pytest.raises(ValueError, match="needs a model with one Transformer encoder"):
         logit_lens(keras_vit.ResNet(16, (1,)), random_images(1, 16, 16, 3))
     with pytest.raises(ValueError, match="expects images of shape"):
-        logit_lens(vit(), random_images(1, 8, 8, 3))
+        logit_lens(wide_vit(), random_images(1, 8, 8, 3))
 
 
 @needs_data

@@ -3,19 +3,12 @@
 import keras
 import numpy as np
 import pytest
-from helpers import numpy, random_images, randomize
+from helpers import numpy, random_images, randomize, wide_vit
 
 import keras_vit
 from keras_vit.explain.tokens import patch_grid, token_colors, token_similarity
 
 pytestmark = pytest.mark.usefixtures("blank")
-
-
-def vit(**options):
-    """A grid of 2 x 3 patches of 4 x 5 pixels."""
-    sizes = {"image_size": (8, 15), "patch_size": (4, 5), "num_layers": 2, "hidden_dim": 8}
-    heads = {"mlp_dim": 8, "num_heads": 2, "num_classes": 3}
-    return randomize(keras_vit.ViT(**{**sizes, **heads, **options}), scale=0.3)
 
 
 class Wrapped(keras.Model):
@@ -52,7 +45,7 @@ def cosine(x, y):
 
 def test_patches_are_slices():
     images = random_images(4, 8, 15, 3).astype("uint8")
-    inner = vit()
+    inner = wide_vit()
     for model in (inner, Wrapped(inner), keras.Sequential([keras.Input((8, 15, 3)), inner])):
         found = patch_grid(model, images)
         assert found.shape == (4, 2, 3, 4, 5, 3) and found.dtype == "uint8"
@@ -63,20 +56,20 @@ def test_patches_are_slices():
 
 
 def test_patches_of_a_hybrid_are_those_of_the_picture():
-    model = vit(image_size=(16, 24), patch_size=8, resnet_units=())
+    model = wide_vit(image_size=(16, 24), patch_size=8, resnet_units=())
     images = random_images(1, 16, 24, 3)
     np.testing.assert_array_equal(patch_grid(model, images)[0, 1, 2], images[0, 8:, 16:])
 
 
 def test_patches_of_grey_pictures_without_an_axis_of_channels():
     images = random_images(2, 8, 15)
-    found = patch_grid(vit(num_channels=1), images)
+    found = patch_grid(wide_vit(num_channels=1), images)
     np.testing.assert_array_equal(found[1, 0, 2, ..., 0], images[1, :4, 10:])
 
 
 def test_patches_of_other_pictures_are_refused():
     with pytest.raises(ValueError, match="expects images of shape"):
-        patch_grid(vit(), random_images(1, 8, 16, 3))
+        patch_grid(wide_vit(), random_images(1, 8, 16, 3))
     with pytest.raises(ValueError, match="needs a model with one Transformer encoder"):
         patch_grid(keras_vit.ResNet(16, (1,)), random_images(1, 16, 16, 3))
 
@@ -88,7 +81,7 @@ def test_patches_of_other_pictures_are_refused():
 def shared():
     """One model for many tests: each would be compiled anew."""
     keras.utils.set_random_seed(3)
-    return vit()
+    return wide_vit()
 
 
 @pytest.mark.parametrize("layer", [None, "patch_encoder", "block_0"])
@@ -111,7 +104,7 @@ def test_similarity_by_hand(layer, token, shared):
 @pytest.mark.parametrize("pooling", ["gap", pytest.param("distilled", marks=pytest.mark.slow)])
 def test_similarity_where_there_is_no_class_token_or_more_than_one(pooling):
     """Without a class token the mean of the patches stands in; of two, the first is meant."""
-    model, images = vit(pooling=pooling), random_images(4, 8, 15, 3)
+    model, images = wide_vit(pooling=pooling), random_images(4, 8, 15, 3)
     x = tokens(model, "encoder_norm", images)
     patches = x[:, {"gap": 0, "distilled": 2}[pooling] :]
     chosen = patches.mean(axis=1) if pooling == "gap" else x[:, 0]
@@ -140,15 +133,15 @@ def test_batches(shared):
 @pytest.mark.slow
 def test_mixed_precision():
     images = random_images(4, 8, 15, 3)
-    mixed = token_similarity(vit(dtype="mixed_bfloat16"), images)
+    mixed = token_similarity(wide_vit(dtype="mixed_bfloat16"), images)
     assert mixed.dtype == "float32"
-    np.testing.assert_allclose(mixed, token_similarity(vit(), images), atol=0.1)
+    np.testing.assert_allclose(mixed, token_similarity(wide_vit(), images), atol=0.1)
 
 
 @pytest.mark.parametrize("token", [(2, 0), (0, 3), (-1, 0), 4, (1,), (0, 0.5)])
 def test_tokens_that_are_no_patch_are_refused(token):
     with pytest.raises(ValueError, match=r"`token` must be \(row, column\) .* grid of 2 x 3"):
-        token_similarity(vit(), random_images(4, 8, 15, 3), token)
+        token_similarity(wide_vit(), random_images(4, 8, 15, 3), token)
 
 
 def test_layers_without_all_tokens_are_refused():
@@ -157,7 +150,7 @@ def test_layers_without_all_tokens_are_refused():
             with pytest.raises(
                 ValueError, match="puts out all tokens.*These are patch_encoder, bl"
             ):
-                view(vit(), random_images(4, 8, 15, 3), layer=name)
+                view(wide_vit(), random_images(4, 8, 15, 3), layer=name)
 
 
 # --- Colours ------------------------------------------------------------------------------------
@@ -165,7 +158,7 @@ def test_layers_without_all_tokens_are_refused():
 
 def plain(values):
     """A model whose tokens are `values`, (patches, D), times the brightness of the picture."""
-    model = vit(image_size=(8, 15), pooling="gap", normalize=None, hidden_dim=values.shape[1])
+    model = wide_vit(image_size=(8, 15), pooling="gap", normalize=None, hidden_dim=values.shape[1])
     encoder = model.get_layer("patch_encoder")
     encoder.projection.kernel.assign(np.zeros(encoder.projection.kernel.shape))
     encoder.projection.bias.assign(np.zeros(values.shape[1]))

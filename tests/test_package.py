@@ -14,9 +14,9 @@ from keras_vit import backend
 PACKAGE = pathlib.Path(keras_vit.__file__).parent
 # The order of reading: a module imports only from those before it.
 ORDER = [
-    "version", "arguments", "backend", "figures", "variants", "positions", "layers", "pooling",
-    "convolutions", "guards", "model", "resnet", "vit", "checkpoints", "data", "training",
-    "explain", "benchmark", "commands", "cli", "__main__",
+    "version", "arguments", "backend", "figures", "webpage", "variants", "positions", "layers",
+    "pooling", "convolutions", "guards", "model", "resnet", "vit", "checkpoints", "data",
+    "training", "explain", "benchmark", "commands", "cli", "__main__",
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import os
 from keras_vit.data.doctor import workers
 from keras_vit.data.doctor.kinds import KINDS, SEVERITIES
 from keras_vit.data.doctor.walking import printable
+from keras_vit.webpage import HEAD
 
 CARDS = 12  # problems of each kind that are shown with thumbnails
 THUMBNAILS = 240  # of a page: some 2 to 4 kB each
@@ -56,14 +57,9 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; wh
 td.bar { width: 40%; min-width: 5rem; }
 td.bar span { display: block; height: .7rem; border-radius: .2rem; background: var(--bar); }
 """
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>Data check: {name}</title>
+_PAGE = (
+    HEAD
+    + """<title>Data check: {name}</title>
 <style>{style}</style>
 </head>
 <body>
@@ -77,6 +73,7 @@ _PAGE = """<!doctype html>
 </body>
 </html>
 """
+)
 
 
 def page(report):

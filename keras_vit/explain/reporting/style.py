@@ -1,5 +1,7 @@
 """What a report's page looks like, and its frame."""
 
+from keras_vit.webpage import HEAD
+
 STYLE = """
 :root { color-scheme: light dark; --ground: #f6f7f9; --card: #fff; --ink: #1b1f24; --soft: #5d6672;
   --line: #dfe3e8; --link: #1f5fa8; --bar: #8fb3dc; }
@@ -53,14 +55,9 @@ footer { margin-top: 3rem; font-size: .8125rem; color: var(--soft); }
 @media print { :root { --ground: #fff; --card: #fff; --ink: #000; --soft: #444; --line: #bbb; }
   body { max-width: none; font-size: 11pt; } article { break-inside: avoid; } }
 """
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>Inside {model}</title>
+PAGE = (
+    HEAD
+    + """<title>Inside {model}</title>
 <style>{style}</style>
 </head>
 <body>
@@ -97,3 +94,4 @@ the numbers below a map say its range.</p>
 </body>
 </html>
 """
+)
