@@ -3,6 +3,7 @@
 import ast
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -44,6 +45,20 @@ def test_train_and_predict_from_end_to_end(pictures, tmp_path, capsys):
     (found,) = training.predict(out, [picture], invert=True)
     name, share = found.classes[0]
     assert line.startswith(f"{picture}: {name} {100 * share:.1f} %, ")
+
+
+def test_predict_with_what_is_shipped_or_saved(pictures, tmp_path, capsys):
+    """Weights that know their classes name them; a model of no run has numbers."""
+    picture = str(pictures / "dark" / "0.png")
+    assert cli.main(["predict", "ViT-Mini/4", picture]) == 0
+    names = keras_vit.checkpoints.entries()["ViT-Mini/4-keras-vit-cifar10"].class_names
+    words = re.split(r": |, ", capsys.readouterr().out.splitlines()[-1])
+    assert words[0] == picture and [word.split()[0] in names for word in words[1:]] == [True] * 3
+
+    model = keras_vit.create("ViT-Mini/4", image_size=8, num_classes=2)
+    model.save(tmp_path / "mine.keras")
+    assert cli.main(["predict", str(tmp_path / "mine.keras"), picture]) == 0
+    assert "class 0 50.0 %" in capsys.readouterr().out.splitlines()[-1]  # the head begins at zero
 
 
 def test_variants_lists_the_table(capsys):

@@ -1,10 +1,17 @@
 """Models by a name of the catalogue; the download itself is tested in test_download.py."""
 
+import os
+import pathlib
+import tarfile
+
 import numpy as np
 import pytest
+from PIL import Image
 
 import keras_vit
 from keras_vit.checkpoints import catalogue, download
+
+CIFAR = pathlib.Path(os.environ.get("KERAS_VIT_TEST_DATA", "not set"), "cifar10")
 
 
 @pytest.fixture
@@ -53,3 +60,31 @@ def test_a_resnet_comes_at_the_resolution_of_its_last_training(served):
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="name='ViT-B/61'.*Did you mean .*'ViT-B/16'"):
         keras_vit.load_pretrained("ViT-B/61")
+
+
+def test_what_is_shipped_needs_no_network(monkeypatch):
+    monkeypatch.setattr(download, "_download", None)
+    model = keras_vit.load_pretrained("ViT-Mini/4", verbose=False)
+    assert model.input_shape == (None, 32, 32, 3) and model.output_shape == (None, 10)
+    assert (model.normalize, model.approximate) == ((75, 4000), False)
+    larger = keras_vit.load_pretrained("ViT-Mini/4", image_size=48, num_classes=3, verbose=False)
+    assert larger.get_layer("block_0").input.shape == (None, 1 + 12 * 12, 64)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CIFAR.exists(), reason="KERAS_VIT_TEST_DATA names no folder with CIFAR-10")
+def test_what_is_shipped_is_as_accurate_as_its_row_says():
+    """The 10,000 test pictures of CIFAR-10, in the copy that it was trained on."""
+    entry = catalogue.find("ViT-Mini/4")
+    images, labels = [], []
+    with tarfile.open(CIFAR / "cifar10-images.tar.xz") as files:
+        for member in files:
+            part, name = ("", "", *pathlib.PurePath(member.name).parts)[-3:-1]
+            if part == "test" and member.isfile():
+                images.append(np.asarray(Image.open(files.extractfile(member))))
+                labels.append(entry.class_names.index(name))
+    assert len(images) == 10_000
+    model = keras_vit.load_pretrained(entry.name, verbose=False)
+    logits = model.predict(np.stack(images), batch_size=500, verbose=0)
+    accuracy = 100 * (logits.argmax(axis=1) == labels).mean()
+    assert abs(accuracy - entry.accuracy) < 0.05

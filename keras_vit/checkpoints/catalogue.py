@@ -2,9 +2,12 @@
 
 import difflib
 import functools
+import pathlib
 from typing import NamedTuple
 
 from keras_vit.checkpoints import published
+
+ROOT = pathlib.Path(__file__).parents[2]  # of the package
 
 
 class Entry(NamedTuple):
@@ -13,7 +16,7 @@ class Entry(NamedTuple):
     Attributes:
         name: short name that stays, such as "ViT-B/16-augreg-i21k-ft-384".
         source: "google", "timm", "huggingface" or "bit": whose names its tensors have.
-        address: where to download it.
+        address: where to download it; a path in the package for what is shipped with it.
         bytes: its exact size.
         size: its size as published, such as "391 MiB", rounded.
         sha256: checksum as published, in hexadecimal.
@@ -24,8 +27,9 @@ class Entry(NamedTuple):
         normalize: (mean, standard deviation) of pixels 0 to 255.
         approximate: whether its GELU is the tanh form; None for a ResNet, which has none.
         epsilon: of the normalisation layers.
-        accuracy: published top-1 accuracy on ImageNet, in percent.
-        accuracy_source: "README", "BiT README" or "timm": who published it.
+        accuracy: published top-1 accuracy on ImageNet, of what we trained on its own test set, in
+            percent.
+        accuracy_source: "README", "BiT README", "timm" or "ours": who published it.
         licence: as its publisher states.
     """
 
@@ -51,6 +55,17 @@ class Entry(NamedTuple):
         """Whether its variant alone, such as "ViT-B/16", stands for this entry."""
         return published.RECOMMENDED.get(self.variant) == self.name
 
+    @property
+    def class_names(self):
+        """Names of its classes; None where they are not known here."""
+        return published.CLASS_NAMES.get(self.name)
+
+    @property
+    def shipped(self):
+        """Path of its file if it comes with the package and needs no network; else None."""
+        inside = self.address.startswith(published.SHIPPED)
+        return ROOT / self.address if inside else None
+
 
 def entries():
     """Returns every `Entry` by its name, `{"ViT-B/16-augreg-i21k": Entry(...), ...}`.
@@ -75,17 +90,25 @@ def find(name):
     >>> keras_vit.checkpoints.catalogue.find("ViT-S/16").name
     'ViT-S/16-augreg-i21k-ft-224'
     """
-    known = _all()
-    found = known.get(published.RECOMMENDED.get(name, name)) if isinstance(name, str) else None
+    found = _all().get(published.RECOMMENDED.get(name, name)) if isinstance(name, str) else None
     if found is None:
-        near = difflib.get_close_matches(str(name), [*published.RECOMMENDED, *known], n=3)
-        suggestion = f"Did you mean {', '.join(map(repr, near))}? " if near else ""
         raise ValueError(
             "`name` must be a checkpoint of the catalogue or a variant that has one, such as "
-            f"'ViT-S/16'. Received: name={name!r}. {suggestion}"
+            f"'ViT-S/16'. Received: name={name!r}. {suggestion(name)}"
             "keras_vit.checkpoints.entries() lists all."
         )
     return found
+
+
+def suggestion(name):
+    """Returns "Did you mean 'ViT-B/16'? " for a name that is nearly right, else "".
+
+    Example:
+    >>> keras_vit.checkpoints.catalogue.suggestion("R50x11")
+    "Did you mean 'R50x1', 'R50x3', 'R101x1'? "
+    """
+    near = difflib.get_close_matches(str(name), [*published.RECOMMENDED, *_all()], n=3)
+    return f"Did you mean {', '.join(map(repr, near))}? " if near else ""
 
 
 def listing(chosen=None):

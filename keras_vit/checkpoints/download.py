@@ -31,7 +31,7 @@ MAX_BYTES = 16 * 2**30  # the largest of the catalogue, BiT's R152x4, has under 
 
 
 def fetch(entry, cache_dir=None):
-    """Downloads the file of an `Entry` unless it is there already.
+    """Downloads the file of an `Entry` unless it is there already, or comes with the package.
 
     A file gets its name only when it is whole: its size and sha256 are those of the catalogue
     where it knows them, and else it opens as a file of tensors (of an npz, all checksums are
@@ -55,6 +55,8 @@ def fetch(entry, cache_dir=None):
     >>> keras_vit.checkpoints.download.fetch(entry)  # doctest: +SKIP
     PosixPath('/home/me/.keras/keras_vit/ViT-Ti_16-augreg-i21k-ft-224.npz')
     """
+    if entry.shipped:
+        return entry.shipped
     _check_address(entry.address)
     path = place(entry, cache_dir)
     if path.is_file() and _is_good(path, entry):

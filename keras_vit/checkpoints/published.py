@@ -11,10 +11,13 @@ Sources of the facts, read in November 2026:
 
 That `imagenet21k/` files have the tanh layer before the head, and which have it not, follows from
 their sizes. None of Google's files has a published sha256.
+
+One file is ours and comes with the package: how it was trained stands in docs/results.md.
 """
 
 GOOGLE = "https://storage.googleapis.com/vit_models"
 BIT = "https://storage.googleapis.com/bit_models"
+SHIPPED = "keras_vit/checkpoints/shipped/"  # in the package itself
 HUGGING_FACE = "https://huggingface.co/{}/resolve/main/model.safetensors"
 IMAGENET = (tuple(255 * x for x in (0.485, 0.456, 0.406)),
             tuple(255 * x for x in (0.229, 0.224, 0.225)))  # fmt: skip
@@ -28,6 +31,7 @@ FAMILIES = {
     "deit": ("timm", IMAGENET, False, 1e-6),
     "huggingface": ("huggingface", (127.5, 127.5), False, 1e-12),
     "bit": ("bit", (127.5, 127.5), None, 1e-5),
+    "keras-vit": ("google", (75, 4000), False, 1e-6),
 }
 # So say vision_transformer's LICENSE, timm's default_cfgs and the pages on huggingface.co.
 LICENCE = "Apache-2.0"
@@ -164,12 +168,18 @@ GROUPS = (
     ("bit", BIT + "/distill/{}.npz", "teacher", 1000, (
         ("R152x2", "R152x2_T_224", 224, None, None, 82.918, "timm"),
         ("R152x2", "R152x2_T_384", 384, None, None, 83.858, "timm"))),
+    # Trained by us from scratch, shipped with the package.
+    ("keras-vit", SHIPPED + "{}.npz", "cifar10", 10, (
+        ("ViT-Mini/4", "ViT-Mini_4-cifar10", 32, None, "0.6 MB", 57.0, "ours"),)),
 )  # fmt: skip
 # Of these trainings there is one resolution alone, so the name leaves it out.
 WITHOUT_RESOLUTION = ("original-i21k", "augreg-i21k", "sam-i1k", "huggingface-i21k", "bit-m-i21k",
-                      "bit-s-i1k")  # fmt: skip
+                      "bit-s-i1k", "keras-vit-cifar10")  # fmt: skip
 
 SHA256 = {
+    "ViT-Mini/4-keras-vit-cifar10": (
+        "03992bc24c5c5256aa2fb39de8df456433b47bd7632befd841b211bf259eb2c2"
+    ),
     "ViT-Ti/16-deit-i1k-224": "21d4764d94f6c3ffdb6da3581115a0a1ee2d505537d96883b540e54766407c9e",
 }
 
@@ -184,10 +194,18 @@ RECOMMENDED = {
     "ViT-H/14": "ViT-H/14-original-i21k",  # 21,843 classes: there is no fine-tuned one
     "R50+ViT-B/16": "R50+ViT-B/16-original-i21k-ft-384",
     "R26+ViT-B/32": "R26+ViT-B/32-original-i21k",  # 21,843 classes
+    "ViT-Mini/4": "ViT-Mini/4-keras-vit-cifar10",  # 10 classes
     "R50x1": "R50x1-bit-m-i21k-ft-448",
     "R50x3": "R50x3-bit-m-i21k-ft-448",
     "R101x1": "R101x1-bit-m-i21k-ft-448",
     "R101x3": "R101x3-bit-m-i21k-ft-448",
     "R152x2": "R152x2-bit-m-i21k-ft-448",
     "R152x4": "R152x4-bit-m-i21k-ft-480",
+}  # fmt: skip
+
+# ImageNet's stand in no file of weights; a run of `keras-vit train` keeps its own.
+CLASS_NAMES = {
+    "ViT-Mini/4-keras-vit-cifar10": (
+        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+    ),
 }  # fmt: skip

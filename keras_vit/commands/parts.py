@@ -1,5 +1,6 @@
 """What the commands share."""
 
+import os
 import pathlib
 
 import keras
@@ -38,7 +39,8 @@ def load_model(name, image_size=None):
         image_size: side in pixels, or (height, width), for published weights; None for their own.
 
     Returns:
-        (model, metrics of its run); None in their place for a model of no run.
+        (model, metrics of its run). For a model of no run `runs.stand_in` takes their place
+        where the catalogue knows its classes, and else None.
 
     Raises:
         FileNotFoundError, ValueError: it is not there or cannot be read, or a saved model has
@@ -46,8 +48,7 @@ def load_model(name, image_size=None):
     """
     path = pathlib.Path(name)
     if not path.is_dir() and path.suffix != ".keras":
-        chosen = {} if image_size is None else {"image_size": image_size}
-        return checkpoints.load_pretrained(name, **chosen), None
+        return _published(name, image_size)
     if path.is_file() and not (path.parent / runs.METRICS).is_file():
         model, metrics = _saved(path), None
     else:
@@ -55,6 +56,21 @@ def load_model(name, image_size=None):
     if image_size is not None:
         _check_size(model, image_size)
     return model, metrics
+
+
+def _published(name, image_size):
+    chosen = {} if image_size is None else {"image_size": image_size}
+    if os.path.exists(name):
+        return checkpoints.load_pretrained(name, **chosen), None
+    try:
+        entry = checkpoints.catalogue.find(name)
+    except ValueError as error:
+        raise FileNotFoundError(
+            f"A {MODEL} was expected. Received: {str(name)!r}, not there. "
+            f"{checkpoints.catalogue.suggestion(name)}".rstrip()
+        ) from error
+    model = checkpoints.load_pretrained(name, **chosen)
+    return model, entry.class_names and runs.stand_in(model, entry.class_names)
 
 
 def _saved(path):

@@ -100,6 +100,23 @@ def write_settings(target, options):
     write_text(target / SETTINGS, json.dumps(options._asdict(), indent=2) + "\n")
 
 
+def stand_in(model, class_names=None):
+    """Returns what `predict` needs of a run's metrics, for a model of no run.
+
+    Args:
+        model: takes pictures of one size, (batch, height, width, channels), and gives logits.
+        class_names: of the logits; None for "class 0", "class 1", ...
+    """
+    *size, channels = model.input_shape[1:]
+    return {
+        "data": None,
+        "class_names": class_names or [f"class {i}" for i in range(model.output_shape[-1])],
+        "image_size": size,
+        "num_channels": channels,
+        "resize": "squash",
+    }
+
+
 def test_data(run):
     """Returns the `keras_vit.data.Data` of a run: its `test` and `validation` are as they were."""
     return experiment.load_pictures(read_settings(run.folder)[1])
