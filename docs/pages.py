@@ -7,7 +7,9 @@ For each tutorial docs/tutorials/ gets a page (NN_name.md, its figures in figure
 without outputs (NN_name.ipynb) and the script (NN_name.py); all of them get index.md. That folder
 is made anew each time, from runs that are kept in build/tutorials/<backend>/. A tutorial runs again
 only when its code, keras_vit, or a version of what it computes with has changed; its words may
-change freely. What the script asks of a tutorial:
+change freely. The tables of the model zoo's page are made too, in build/zoo.md: see zoo.py.
+
+What the script asks of a tutorial:
 
 - The first cell has a title, `# 1. A picture is a sentence`, and in its box the paragraphs
   `> **You will be able to** ...`, for the index, and `> **Time** {time}`, for the measured time.
@@ -30,6 +32,7 @@ import textwrap
 
 import nbformat
 import running
+import zoo
 from running import PageError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -59,6 +62,7 @@ def main(arguments=None):
         names = [tutorial.name for tutorial in chosen(tutorials, options.names)]
         runs = [run_of(tutorial, cache, tutorial.name in names) for tutorial in tutorials]
         write_all(zip(tutorials, runs, strict=True), options.pages, options.repository)
+        write_zoo(options.zoo or options.cache.parent / "zoo.md")
     except PageError as error:
         print(error, file=sys.stderr)
         return 1
@@ -77,6 +81,7 @@ def _options(arguments):
         ("cache", "build/tutorials"),
     ):
         parser.add_argument(f"--{name}", type=pathlib.Path, default=ROOT / default)
+    parser.add_argument("--zoo", type=pathlib.Path, help="default: zoo.md beside the cache")
     return parser.parse_args(arguments)
 
 
@@ -116,6 +121,12 @@ def write_all(made, folder, repository):
     for name, content in files.items():
         content = content if isinstance(content, bytes) else content.encode()
         (folder / name).write_bytes(content)
+
+
+def write_zoo(file):
+    """Writes the model zoo's tables where docs/zoo.md includes them from."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(zoo.text(), encoding="utf-8")
 
 
 def files_of(tutorial, run, repository=None):

@@ -2,15 +2,20 @@
 
 import contextlib
 import functools
+import html.parser
 import http.server
+import itertools
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
 import threading
+import urllib.parse
 
 import pytest
+
+import keras_vit
 
 for package in ("mkdocs", "jupytext", "nbclient", "sklearn"):
     pytest.importorskip(package, reason='needs: pip install "keras-vit[docs]"')
@@ -28,12 +33,60 @@ FAULTS = """() => {
         ...(wide > 0 ? [`${wide} px wider than the window`] : []),
         ...all("img").filter((i) => !i.naturalWidth).map((i) => `no picture: ${i.src}`),
         ...all("img").filter((i) => !i.alt).map((i) => `picture without a text: ${i.src}`),
+        ...all("article svg:not(.katex svg, button svg, [role=img] svg)")
+            .filter((i) => !i.getAttribute("aria-labelledby"))
+            .map((i) => `drawing without a text: ${i.outerHTML.slice(0, 80)}`),
         ...all(".arithmatex").filter((f) => !f.querySelector(".katex"))
             .map((f) => `not drawn: ${f.textContent}`),
+        ...all(".md-nav, .md-footer").filter((nav) => nav.innerText.includes("\\\\("))
+            .map((nav) => `formula as text: ${nav.innerText}`),
         ...all(".katex-error").map((f) => `no formula: ${f.textContent}`),
         ...all(".md-content p, .md-content li").filter((p) => p.innerText.includes("$$"))
             .map((p) => `formula as text: ${p.innerText}`),
+        ...all(".md-content p").filter((p) => p.innerText.includes("--8<--"))
+            .map((p) => `not included: ${p.innerText}`),
     ];
+}"""
+
+# Texts with less contrast to what lies behind them than WCAG 2.2, 1.4.3 asks for.
+FAINT = """() => {
+    const numbers = (color) => {
+        const [r, g, b, a = 1] = color.match(/[\\d.]+/g).map(Number);
+        return color.startsWith("color(") ? [255 * r, 255 * g, 255 * b, a] : [r, g, b, a];
+    };
+    const over = ([r, g, b, a], below) =>
+        [r, g, b].map((value, i) => a * value + (1 - a) * below[i]);
+    const behind = (element) => {
+        if (!element) return [255, 255, 255];
+        return over(numbers(getComputedStyle(element).backgroundColor),
+                    behind(element.parentElement));
+    };
+    const light = (color) => {
+        const [r, g, b] = color.map((v) => v / 255)
+            .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const opacity = (element) =>
+        element ? getComputedStyle(element).opacity * opacity(element.parentElement) : 1;
+    const found = new Map();
+    const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walk.nextNode()) {
+        const element = walk.currentNode.parentElement;
+        if (!walk.currentNode.textContent.trim() || !element.checkVisibility({
+            opacityProperty: true, visibilityProperty: true })) continue;
+        if (element.closest("title, script, style, .katex-mathml, .headerlink, .on")) continue;
+        const style = getComputedStyle(element), below = behind(element);
+        const [r, g, b, a] = numbers(element.closest("svg") ? style.fill : style.color);
+        const [high, low] = [light(over([r, g, b, a * opacity(element)], below)), light(below)]
+            .sort((x, y) => y - x);
+        const size = parseFloat(style.fontSize), bold = style.fontWeight >= 700;
+        const needed = size >= 24 || (bold && size >= 18.66) ? 3 : 4.5;
+        const ratio = (high + 0.05) / (low + 0.05);
+        if (ratio < needed)
+            found.set(`${element.tagName}.${element.className}`,
+                `contrast ${ratio.toFixed(2)}: ${walk.currentNode.textContent.trim()}`);
+    }
+    return [...found].map(([where, what]) => `${what} (${where})`);
 }"""
 
 
@@ -51,6 +104,7 @@ def build(folder):
     for name in ("mkdocs.yml", "CHANGELOG.md"):
         shutil.copy(ROOT / name, folder)
     script = [ROOT / "docs" / "pages.py", "--pages", folder / "docs" / "tutorials"]
+    script += ["--zoo", folder / "build" / "zoo.md"]
     for command in (script, ["-m", "mkdocs", "build", "--strict"]):
         made = subprocess.run(
             [sys.executable, *command],
@@ -92,23 +146,48 @@ def check_address(url, home, faults):
         faults.append(f"left this machine: {url}")
 
 
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("site"))
+
+
 @pytest.mark.slow  # it also runs all tutorials
 @pytest.mark.skipif(not CHROMIUM, reason="needs the browser Chromium")
-def test_site_in_a_browser(tmp_path):
-    site, faults, formulas = build(tmp_path), [], 0
+def test_site_in_a_browser(site):
+    faults, formulas = [], 0
     pages = sorted(str(p.parent.relative_to(site)) for p in site.rglob("index.html"))
-    assert {".", "api", "changelog", "tutorials"} <= set(pages)
+    assert {".", "api", "changelog", "faq", "tutorials", "tutorials/01_patches", "zoo"} <= {*pages}
     with served(site) as home, browsing(home, faults) as tab:
-        for size in (DESKTOP, PHONE):
+        for size, scheme in itertools.product((DESKTOP, PHONE), ("light", "dark")):
             tab.set_viewport_size(size)
+            tab.emulate_media(color_scheme=scheme)
             for page in pages:
                 tab.goto(f"{home}{page}/", wait_until="networkidle")
-                faults += [f"{page}, {size['width']} px: {fault}" for fault in tab.evaluate(FAULTS)]
+                said = tab.evaluate(FAULTS) + tab.evaluate(FAINT)
+                faults += [f"{page}, {size['width']} px, {scheme}: {fault}" for fault in said]
                 formulas += tab.locator(".katex-display").count()
+        check_home(tab, home)
+        check_table(tab, home)
         check_search(tab, home)
         check_dark(tab, home)
     assert not faults, "\n".join(faults)
     assert formulas > 0
+
+
+def check_home(tab, home):
+    """What it is and what it can do fits on one screen."""
+    tab.set_viewport_size(DESKTOP)
+    tab.goto(home)
+    box = tab.locator(".cards").bounding_box()
+    assert box["y"] + box["height"] <= DESKTOP["height"]
+
+
+def check_table(tab, home):
+    """On a phone the zoo's tables scroll, and the page does not."""
+    tab.set_viewport_size(PHONE)
+    tab.goto(f"{home}zoo/")
+    scrolls = "box => box.scrollWidth > box.clientWidth && getComputedStyle(box).overflowX"
+    assert tab.locator(".md-typeset__scrollwrap").first.evaluate(scrolls) == "auto"
 
 
 def check_search(tab, home):
@@ -131,3 +210,53 @@ def check_dark(tab, home):
     assert body.get_attribute("data-md-color-scheme") == "slate"
     tab.locator("label[title='Light mode']").click()
     assert body.get_attribute("data-md-color-scheme") == "default"
+
+
+class Page(html.parser.HTMLParser):
+    """What a page can be asked for, and what it asks for: its anchors, links and code."""
+
+    def __init__(self, file):
+        super().__init__()
+        self.anchors, self.links, self.code, self._in_code = {""}, [], [], False
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.anchors |= {attributes.get("id", ""), attributes.get("name", "")}
+        link = attributes.get("href" if tag in ("a", "link") else "src")
+        self.links += [link] if link else []
+        self._in_code = tag == "code"
+
+    def handle_data(self, data):
+        self.code += [data] if self._in_code else []
+
+    def handle_endtag(self, tag):
+        self._in_code = False
+
+
+@pytest.mark.slow
+def test_every_link_within_the_site_leads_somewhere(site):
+    pages = {file: Page(file) for file in site.rglob("*.html") if file.name != "404.html"}
+    links = [(file, link) for file, page in pages.items() for link in page.links]
+    assert len(links) > 1000
+    dead = [(file, link) for file, link in links if not leads(file, link, pages)]
+    assert not dead, "\n".join(f"{file.relative_to(site)}: {link}" for file, link in dead)
+
+
+def leads(file, link, pages):
+    """Whether the file and the anchor of a link are there; other sites are not asked."""
+    parts = urllib.parse.urlsplit(link)
+    if parts.scheme or parts.netloc:
+        return True
+    target = file.parent / urllib.parse.unquote(parts.path) if parts.path else file
+    target = pathlib.Path(os.path.normpath(target))
+    target = target / "index.html" if target.is_dir() else target
+    if target in pages:
+        return urllib.parse.unquote(parts.fragment) in pages[target].anchors
+    return target.is_file()
+
+
+@pytest.mark.slow
+def test_every_name_of_the_catalogue_stands_in_the_zoo(site):
+    names = Page(site / "zoo" / "index.html").code
+    assert {*keras_vit.checkpoints.entries(), *keras_vit.variants()} <= {*names}

@@ -1,6 +1,7 @@
-// Draws the formulas that pymdownx.arithmatex marks. Where Material loads pages without a reload, `document$` tells of each.
+// Draws the formulas that pymdownx.arithmatex marks, and those of headings in the table of contents.
+// Where Material loads pages without a reload, `document$` tells of each.
 function drawMaths() {
-  document.querySelectorAll(".arithmatex").forEach((formula) =>
+  document.querySelectorAll(".arithmatex, .md-nav .md-ellipsis").forEach((formula) =>
     renderMathInElement(formula, {
       delimiters: [
         { left: "\\(", right: "\\)", display: false },

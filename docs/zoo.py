@@ -1,0 +1,146 @@
+"""Makes the tables of the model zoo's page from the catalogue: they never go stale."""
+
+import collections
+
+HEAD = "| {} |\n|---|--:|--:|--:|--:|---|---|\n"
+COLUMNS = ("name", "pixels", "classes", "parameters", "top-1, %", "file", "licence")
+
+# family: title, what it is
+FAMILIES = {
+    "augreg": (
+        "AugReg",
+        '"How to train your ViT?", [arXiv 2106.10270](https://arxiv.org/abs/2106.10270): '
+        "ImageNet-21k (`i21k`), then fine-tuned on ImageNet (`ft`). Begin with these.",
+    ),
+    "original": (
+        "The paper's own",
+        "[arXiv 2010.11929](https://arxiv.org/abs/2010.11929): ImageNet-21k, then fine-tuned on "
+        "ImageNet. The head of the files that are not fine-tuned is zero: they give features.",
+    ),
+    "sam": (
+        "SAM",
+        "Trained on ImageNet alone with sharpness-aware minimisation, "
+        "[arXiv 2106.01548](https://arxiv.org/abs/2106.01548).",
+    ),
+    "augreg2": ("AugReg, second", "AugReg's, fine-tuned once more by the author of timm."),
+    "deit": (
+        "DeiT",
+        "[arXiv 2012.12877](https://arxiv.org/abs/2012.12877), trained on ImageNet alone; the "
+        "distilled ones have a second token.",
+    ),
+    "huggingface": (
+        "Under Hugging Face's names",
+        "The paper's own weights, as safetensors; ViT-hybrid too.",
+    ),
+    "bit": (
+        "BiT",
+        "The paper's ResNets, [arXiv 1912.11370](https://arxiv.org/abs/1912.11370). `m`: "
+        "ImageNet-21k, `s`: ImageNet alone; `distilled` and `teacher`: "
+        "[arXiv 2106.05237](https://arxiv.org/abs/2106.05237).",
+    ),
+    "keras-vit": ("Ours", "Trained by us from scratch, without other data; no download."),
+}
+
+
+SHORT = """
+A variant's name alone stands for one file: fine-tuned, at 224 pixels where there is such a one.
+`keras_vit.load_pretrained("ViT-S/16")` is all it takes. The smallest model stands first.
+"""
+
+EVERY = """
+`keras_vit.load_pretrained` takes each of these names. A star marks those that have a short one.
+"""
+
+WITHOUT = """
+`keras_vit.create` builds these with random weights, and any other patch, such as `"ViT-S/4"`. The
+catalogue knows no published weights for them. A hybrid and a ResNet have units in each stage.
+"""
+
+
+def text():
+    """Returns the page's tables as Markdown: short names, every file, variants without weights."""
+    import keras_vit
+
+    entries = list(keras_vit.checkpoints.entries().values())
+    short = sorted((entry for entry in entries if entry.recommended), key=_parameters)
+    known = {entry.variant for entry in entries}
+    without = {name: it for name, it in keras_vit.variants().items() if name not in known}
+    parts = ["## Short names", SHORT, _table(short, lambda entry: entry.variant)]
+    parts += ["## Every file", EVERY, *_families(entries)]
+    return "\n".join([*parts, "## Without weights", WITHOUT, _shapes(without)])
+
+
+def _families(entries):
+    groups = collections.defaultdict(list)
+    for entry in entries:
+        groups[_family(entry)].append(entry)
+    for family, members in groups.items():
+        title, words = FAMILIES.get(family, (family, ""))
+        yield f"### {title}\n\n{words}\n"
+        yield _table(members, lambda entry: entry.name, star=True)
+
+
+def _family(entry):
+    from keras_vit.checkpoints import published
+
+    training = entry.name.removeprefix(f"{entry.variant}-")
+    return next(family for family in published.FAMILIES if training.startswith(f"{family}-"))
+
+
+def _table(entries, name, star=False):
+    rows = [_row(entry, name(entry), star) for entry in entries]
+    return _scrolling(HEAD.format(" | ".join(COLUMNS)) + "".join(rows))
+
+
+def _row(entry, name, star):
+    mark = " ★" if star and entry.recommended else ""
+    told = f"{entry.accuracy:.2f} ({entry.accuracy_source})" if entry.accuracy else "–"
+    cells = (
+        f"`{name}`{mark}", entry.image_size or "–", f"{entry.num_classes:,}",
+        _millions(_parameters(entry)), told, _file(entry), entry.licence,
+    )  # fmt: skip
+    return f"| {' | '.join(map(str, cells))} |\n"
+
+
+def _parameters(entry):
+    """Counts the weights of the model that a file makes, with its head."""
+    from keras_vit.variants import count_parameters, parse
+
+    shape, classes = parse(entry.variant), entry.num_classes
+    if hasattr(shape, "width"):  # a ResNet
+        return shape.parameters + (classes - 1000) * (2048 * shape.width + 1)
+    tanh_layer = (entry.representation_size or 0) * (shape.hidden_dim + 1)
+    return tanh_layer + count_parameters(
+        **shape._asdict(), image_size=entry.image_size, num_classes=classes
+    )
+
+
+def _file(entry):
+    words = ", ".join(filter(None, [entry.address.rpartition(".")[2], entry.size]))
+    return f"[{words}]({entry.address})" if "://" in entry.address else f"{words}, in the package"
+
+
+def _shapes(variants):
+    head = "| name | layers, width, MLP, heads | units, width | parameters |\n|---|---|---|--:|\n"
+    return _scrolling(head + "".join(_shape(*item) for item in variants.items()))
+
+
+def _shape(name, variant):
+    if hasattr(variant, "width"):  # a ResNet
+        encoder, units = "–", f"{_series(variant.units)}; x {variant.width}"
+    else:
+        encoder = _series(variant[:4])
+        units = "–" if variant.resnet_units is None else _series(variant.resnet_units)
+    return f"| `{name}` | {encoder} | {units} | {_millions(variant.parameters)} |\n"
+
+
+def _series(numbers):
+    return ", ".join(f"{number:,}" for number in numbers)
+
+
+def _millions(parameters):
+    return f"{parameters / 1e6:,.{1 if parameters >= 1e6 else 2}f} M"
+
+
+def _scrolling(table):
+    return f'<div class="zoo" markdown>\n\n{table}\n</div>\n'
