@@ -21,7 +21,7 @@ import nbformat
 CELL_LIMIT = 600  # seconds
 
 # What decides how a tutorial runs, besides its code and keras_vit.
-SETTINGS = ("KERAS_BACKEND", "KERAS_VIT_FULL", "KERAS_VIT_DATA")
+SETTINGS = ("KERAS_BACKEND", "KERAS_VIT_FULL", "KERAS_VIT_DATA", "KERAS_VIT_WEIGHTS")
 PACKAGES = ("keras", "jax", "tensorflow", "torch", "numpy", "matplotlib", "scikit-learn")
 
 KERNEL = {"TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
