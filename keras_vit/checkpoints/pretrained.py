@@ -8,6 +8,7 @@ from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.loading import load_weights
 from keras_vit.checkpoints.matching import HEAD
 
+SUFFIXES = (".npz", ".safetensors", ".weights.h5", ".h5", ".json")
 KINDS = {"ViT": vit.ViT, "ResNet": resnet.ResNet}
 
 
@@ -46,13 +47,15 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
     skip = _skipped(found, overrides)
     if skip and "representation_size" not in overrides:
         found.pop("representation_size", None)
-    wanted = {"name": vit.graph_name(os.path.basename(str(name))), **found, **overrides}
+    wanted = {"name": _graph_name(name), **found, **overrides}
     if wanted.get("num_heads", 1) is None:
         advice = "Put config.json beside the file, or give num_heads=."
         received = {"name": str(name), "hidden_dim": wanted["hidden_dim"]}
         arguments.refuse("the number of attention heads must be known", received, advice)
     model = KINDS[description.kind](**wanted)
     report = load_weights(model, path, skip=skip, method=method)
+    if entry and entry.shipped:
+        report = report._replace(path=entry.name)  # where it is installed helps nobody
     if verbose:
         print(_words(report, description, told, skip, model))
     return model
@@ -70,9 +73,21 @@ def image_size(name, cache_dir=None):
     return arguments.height_width("image_size", known)
 
 
+def _graph_name(name):
+    """A file's name without its folder and its kind, or the name of an entry, for the model."""
+    base = os.path.basename(os.path.normpath(str(name))) if _is_path(name) else str(name)
+    for suffix in SUFFIXES:
+        base = base.removesuffix(suffix)
+    return vit.graph_name(base)
+
+
+def _is_path(name):
+    return os.path.exists(name) or str(name).endswith(SUFFIXES)
+
+
 def _find(name, cache_dir):
     """Returns (entry of the catalogue or None, path)."""
-    if os.path.exists(name) or str(name).endswith((".npz", ".safetensors", ".h5", ".json")):
+    if _is_path(name):
         return None, name
     entry = catalogue.find(name)
     return entry, download.fetch(entry, cache_dir)
@@ -100,7 +115,7 @@ def _words(report, description, told, skip, model):
     assumed = [name for name in description.assumed if name not in told]
     if assumed:
         values = ", ".join(f"{name}={getattr(model, name)}" for name in assumed)
-        words.append(f"No config.json beside it, so assumed: {values}.")
+        words.append(f"No JSON file beside it tells these, so assumed: {values}.")
     if description.preprocessing:
         values = ", ".join(f"{key} {value}" for key, value in description.preprocessing.items())
         words.append(f"Its publisher prepared pictures by: {values}.")
