@@ -5,7 +5,9 @@ from keras_vit import backend
 backend.ensure_installed()
 
 from keras_vit import (  # noqa: E402
+    accounting,
     checkpoints,
+    comparison,
     convolutions,
     data,
     explain,
@@ -14,6 +16,7 @@ from keras_vit import (  # noqa: E402
     layers,
     pooling,
     positions,
+    pretraining,
     resnet,
     training,
 )
@@ -43,7 +46,9 @@ __all__ = [
     "TransformerBlock",
     "ViT",
     "__version__",
+    "accounting",
     "checkpoints",
+    "comparison",
     "convolutions",
     "create",
     "data",
@@ -55,6 +60,7 @@ __all__ = [
     "load_weights",
     "pooling",
     "positions",
+    "pretraining",
     "resnet",
     "save_weights",
     "training",

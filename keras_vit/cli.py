@@ -4,7 +4,16 @@ import argparse
 import os
 import sys
 
-from keras_vit.commands import check_data, evaluate, explain, fewshot, predict, train, weights
+from keras_vit.commands import (
+    check_data,
+    cost,
+    evaluate,
+    explain,
+    fewshot,
+    predict,
+    train,
+    weights,
+)
 from keras_vit.version import __version__
 
 USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
@@ -49,7 +58,7 @@ def parser():
     )
     root.add_argument("--version", action="version", version=f"keras-vit {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND")
-    for module in (train, predict, evaluate, explain, fewshot, check_data, weights):
+    for module in (train, predict, evaluate, explain, fewshot, check_data, weights, cost):
         module.add(commands)
     return root
 

@@ -16,7 +16,8 @@ PACKAGE = pathlib.Path(keras_vit.__file__).parent
 ORDER = [
     "version", "arguments", "backend", "figures", "webpage", "variants", "positions", "layers",
     "pooling", "convolutions", "guards", "model", "resnet", "vit", "checkpoints", "data",
-    "training", "explain", "benchmark", "commands", "cli", "__main__",
+    "training", "pretraining", "comparison", "explain", "accounting", "benchmark", "commands",
+    "cli", "__main__",
 ]  # fmt: skip
 
 

@@ -1,0 +1,100 @@
+"""What a model costs, by its name or as it is built."""
+
+import keras
+
+from keras_vit import arguments, comparison
+from keras_vit.accounting import built, named
+from keras_vit.variants import Variant, parse
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
+
+
+def count(model_or_name, image_size=None, batch_size=1):
+    """Counts what a forward pass takes.
+
+    A name is counted from its row of the table: nothing is built, so `"ViT-G/14"` takes no time.
+    It is the model that `create` makes, with 1000 classes. A built model is counted by what its
+    layers multiply. Both ways give the same numbers.
+
+    Args:
+        model_or_name: a name, such as "ViT-B/16", "R50x1" or one of `keras_vit.comparison`, or a
+            Keras model.
+        image_size: side in pixels, or (height, width), for a name; None for 224, or that of
+            an EfficientNet's name. A built model has its own.
+        batch_size: number of pictures.
+
+    Returns:
+        A `Cost`: `parameters`, `multiply_adds`, `flops` (two for each multiply-add),
+        `activations`, `kept` for the backward pass, and the multiply-adds of `dense` layers,
+        `convolutions` and `attention` apart.
+
+    Raises:
+        ValueError: there is no such name, or its patches do not divide the picture.
+
+    Example:
+    >>> cost = keras_vit.accounting.count("ViT-B/16")
+    >>> cost.parameters, round(cost.multiply_adds / 1e9, 2), round(cost.flops / 1e9, 1)
+    (86567656, 17.56, 35.1)
+    >>> model = keras_vit.create("ViT-Mini/8", image_size=32, num_classes=10)
+    >>> keras_vit.accounting.count(model).attention  # 4 layers, 17 tokens of 64 numbers
+    147968
+    """
+    batch_size = arguments.positive_integer("batch_size", batch_size)
+    if isinstance(model_or_name, keras.Model):
+        cost = built.of(_of_size(model_or_name, image_size))
+    else:
+        cost = of_name(model_or_name, image_size)
+    return cost.of_batch(batch_size)
+
+
+def of_name(name, image_size=None, padding=True):
+    """Returns the `Cost` of a name for one picture; see `count` and `named.of`."""
+    shape = comparison.SHAPES.get(name) or parse("R152x4" if name == comparison.BIT_L else name)
+    own = getattr(shape, "image_size", 224)
+    size = arguments.height_width("image_size", own if image_size is None else image_size)
+    if isinstance(shape, Variant):
+        arguments.divisible_image(size, (shape.patch_size, shape.patch_size))
+    return named.of(shape, size, padding=padding)
+
+
+def activation_memory(model_or_name, batch_size, image_size=None, dtype="float32"):
+    """Estimates the memory that a training step needs for what backward reads again.
+
+    It is the inputs of all layers with weights, of GELU and of the pools, queries, keys, values
+    and attention scores, each once: what the equations need. A backend keeps more, where it
+    stores a value twice or in pieces: JAX on a CPU 1.2 to 2.1 times as much in float32.
+    Weights, gradients and the optimizer's state come on top: 16 bytes for each parameter with
+    Adam in float32.
+
+    Args:
+        model_or_name: as for `count`.
+        batch_size: number of pictures in a step.
+        image_size: as for `count`.
+        dtype: in which the layers compute: "float32", "bfloat16", "float16" or "float64".
+
+    Returns:
+        Bytes.
+
+    Raises:
+        ValueError: an argument cannot be used.
+
+    Example:
+    >>> round(keras_vit.accounting.activation_memory("ViT-B/16", batch_size=32) / 2**30, 1)
+    4.2
+    """
+    arguments.one_of(*BYTES)("dtype", dtype)
+    return BYTES[dtype] * count(model_or_name, image_size, batch_size).kept
+
+
+def _of_size(model, image_size):
+    own = tuple(model.input_shape[1:3])
+    if image_size is not None and arguments.height_width("image_size", image_size) != own:
+        advice = f"Leave image_size out, or build the model with image_size={image_size}."
+        received = {"image_size": image_size, "the model's": own}
+        arguments.refuse("a built model has its own resolution", received, advice)
+    if None in model.input_shape[1:]:
+        advice = "Build the model with a fixed image_size."
+        arguments.refuse(
+            "the shape of a picture must be known", {"input shape": model.input_shape}, advice
+        )
+    return model

@@ -1,0 +1,77 @@
+"""`keras-vit cost`: multiply-adds, memory and exaFLOPs of models by name, and of the paper's."""
+
+from keras_vit import accounting, comparison
+from keras_vit.accounting.paper import TABLE_6
+from keras_vit.commands.parts import command
+
+SHARE = 0.35  # of a core's peak; the paper's runs reached 0.25 to 0.43
+HEAD = ("parameters", "GMAC", "GFLOPs", "activations, M", "training, MiB")
+
+
+def add(commands):
+    """Adds the command."""
+    parser = command(
+        commands,
+        "cost",
+        _cost,
+        "say what models cost: multiply-adds, memory, exaFLOPs",
+        "Counts a forward pass (1 GMAC is 10^9 multiply-adds, 2 GFLOPs), the numbers that its "
+        "products make, and the memory that a training step keeps for the backward pass in "
+        "float32. Nothing is built.",
+    )
+    add = parser.add_argument
+    add("names", metavar="NAME", nargs="*", help="names; default: those of Table 6 of the paper")
+    add("--image-size", type=int, metavar="PIXELS", help="side of the pictures; default: 224")
+    add("--batch-size", type=int, default=1, metavar="N", help="pictures; default: %(default)s")
+    add(
+        "--training",
+        nargs=2,
+        type=int,
+        metavar=("IMAGES", "EPOCHS"),
+        help=f"also the exaFLOPs of a training run, and its days on one core of TPU v3 at "
+        f"{100 * SHARE:.0f} %% of its peak",
+    )
+    add("--comparison", action="store_true", help="list the models that ViT is compared with")
+    add("--paper", action="store_true", help="print Tables 6 and 2 beside what is counted here")
+
+
+def _cost(options):
+    if options.paper:
+        _print_paper()
+        return
+    others = [*comparison.SHAPES, comparison.BIT_L] if options.comparison else []
+    names = options.names + others or list(dict.fromkeys(row[0] for row in TABLE_6))
+    lines = [_line(name, options) for name in names]  # a wrong name is told before any line
+    more = ("exaFLOPs", "core-days") if options.training else ()
+    print(_columns("name", *HEAD, *more), *lines, sep="\n")
+
+
+def _line(name, options):
+    cost = accounting.count(name, options.image_size, options.batch_size)
+    size = options.image_size
+    memory = accounting.activation_memory(name, options.batch_size, size) / 2**20
+    numbers = [f"{cost.parameters:,}", f"{cost.multiply_adds / 1e9:,.2f}"]
+    numbers += [f"{cost.flops / 1e9:,.2f}", f"{cost.activations / 1e6:,.1f}", f"{memory:,.0f}"]
+    if options.training:
+        exaflops = accounting.training(name, *options.training, size)
+        numbers += [f"{exaflops:,.3g}", f"{accounting.core_days(exaflops, SHARE):,.3g}"]
+    return _columns(name, *numbers)
+
+
+def _columns(name, *numbers):
+    return f"{name:<17}" + "".join(f"{number:>15}" for number in numbers)
+
+
+def _print_paper():
+    print("Table 6: JFT-300M at 224 pixels; exaFLOPs of the paper and counted here")
+    print(_columns("name", "epochs", "paper", "here", "ratio", "no padding", "ratio"))
+    for row in accounting.table_6():
+        inside = row.without_padding
+        numbers = (row.published, f"{row.exaflops:.1f}", f"{row.ratio:.3f}")
+        more = (f"{inside:.1f}", f"{inside / row.published:.3f}")
+        print(_columns(row.name, row.epochs, *numbers, *more))
+    print("\nTable 2: the share of the cores' peak that the paper's core-days mean")
+    print(_columns("name", "images", "epochs", "core-days", "exaFLOPs", "share"))
+    for row in accounting.table_2():
+        numbers = (f"{row.images:,}", row.epochs, f"{row.core_days:,}", f"{row.exaflops:,.0f}")
+        print(_columns(row.name, *numbers, f"{row.utilization:.0%}"))

@@ -1,0 +1,77 @@
+"""From a pre-trained encoder to a classifier that is trained like any other ViT."""
+
+import keras
+import numpy as np
+
+from keras_vit import arguments, positions
+from keras_vit.pretraining import encoder as parts
+from keras_vit.training.adaptation import merge_lora
+from keras_vit.vit import ViT
+
+POSITIONS = "patch_encoder/position_embedding"
+# Weights that may stay fresh: the head, and what comes and goes with `pooling`
+FRESH = ("head/", "pre_logits/", "pooling/", "patch_encoder/class_token")
+
+
+def classifier(encoder, num_classes, **overrides):
+    """Makes a new ViT with an encoder's weights and a head of zeros: ready for `compile` and `fit`.
+
+    Of another image size the positions are resized (section 3.2). Both layers of the head are new,
+    as section 3.2 wants it for fine-tuning.
+
+    Args:
+        encoder: a `ViT`; it stays as it is.
+        num_classes: length of the logits; None for no head.
+        **overrides: arguments of `ViT` that change: `image_size`, `pooling`, `dropout`,
+            `stochastic_depth`, ...
+
+    Returns:
+        A `ViT`.
+
+    Raises:
+        ValueError: an argument asks for other weights than the encoder has.
+
+    Example:
+    >>> encoder = keras_vit.create("ViT-Mini/8", image_size=32, num_classes=None)
+    >>> model = keras_vit.pretraining.classifier(encoder, num_classes=10, image_size=48)
+    >>> tuple(model(np.zeros((2, 48, 48, 3))).shape)
+    (2, 10)
+
+    Reference: section 3.2
+    """
+    parts.checked(encoder)
+    new = {"num_classes": num_classes, "representation_size": None, **overrides}
+    model = ViT.from_config({**encoder.get_config(), **new})
+    values = {w.path: keras.ops.convert_to_numpy(w) for w in merge_lora(encoder).weights}
+    fresh = {w.path: keras.ops.convert_to_numpy(w) for w in model.weights}
+    values[POSITIONS] = _positions(values[POSITIONS], fresh[POSITIONS], encoder, model)
+    _check(values, fresh, overrides)
+    for weight in model.weights:
+        if _fits(weight.path, values, fresh):
+            weight.assign(values[weight.path])
+    return model
+
+
+def _positions(table, fresh, encoder, model):
+    """Those of the encoder for the model's grid and class tokens."""
+    if table.shape[-1] != fresh.shape[-1]:
+        return table  # refused below
+    before, after = parts.class_tokens(encoder), parts.class_tokens(model)
+    if parts.grid(encoder) != parts.grid(model):
+        table = positions.resize(table, parts.grid(encoder), parts.grid(model))
+    first = table[:, :before] if before == after else fresh[:, :after]
+    return np.concatenate([first, table[:, before:]], axis=1)
+
+
+def _fits(path, values, fresh):
+    if path.startswith("head/"):
+        return False
+    return path in values and values[path].shape == fresh[path].shape
+
+
+def _check(values, fresh, overrides):
+    missing = [p for p in fresh if not p.startswith(FRESH) and not _fits(p, values, fresh)]
+    if missing or any(p not in fresh and not p.startswith(FRESH) for p in values):
+        want = "the classifier must have the encoder's own layers"
+        advice = "Change image_size, pooling, dropout and the like, not the encoder's sizes."
+        arguments.refuse(want, overrides, advice)

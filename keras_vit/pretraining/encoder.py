@@ -1,0 +1,100 @@
+"""The parts of a `ViT` that pre-training works on, in the order in which pictures pass them.
+
+Pre-training changes tokens between Eq. 1's projection and the first block. It uses the encoder's
+own layers, so their weights are trained where they are.
+"""
+
+from keras import ops
+
+from keras_vit import arguments
+from keras_vit.vit import ViT
+
+TRAINED = ("patch_encoder", "encoder_norm")  # and the blocks; not pooling and head
+
+
+def checked(encoder):
+    """Returns the encoder, or raises `ValueError` unless it is a `ViT` with patches of pixels."""
+    if not isinstance(encoder, ViT):
+        want = "`encoder` must be a ViT, whose patches can be hidden"
+        advice = 'Make one with keras_vit.create("ViT-B/16").'
+        arguments.refuse(want, {"encoder": type(encoder).__name__}, advice)
+    if encoder.resnet_units is not None:
+        want = "`encoder` must cut its patches from the picture; a hybrid's patches have seen "
+        want += "their neighbours, so nothing would be hidden"
+        arguments.refuse(want, {"resnet_units": encoder.resnet_units}, "Use resnet_units=None.")
+    if count(encoder) < 2:
+        advice = "Use larger pictures or smaller patches."
+        arguments.refuse("there must be 2 patches or more", {"patches": count(encoder)}, advice)
+    return encoder
+
+
+def grid(encoder):
+    """Returns (rows, columns) of an encoder's patches."""
+    return tuple(encoder.get_layer("patches").grid)
+
+
+def count(encoder):
+    """Returns N, the number of patches."""
+    rows, columns = grid(encoder)
+    return rows * columns
+
+
+def class_tokens(encoder):
+    """Returns the number of tokens before those of the patches."""
+    return encoder.get_layer("patch_encoder").class_tokens
+
+
+def patch_length(encoder):
+    """Returns P * P * channels."""
+    height, width = encoder.patch_size
+    return height * width * encoder.num_channels
+
+
+def patches(encoder, images):
+    """Cuts pictures, pixels 0 to 255, into patches of pixels: (B, N, PPC), float32."""
+    return encoder.get_layer("patches")(ops.cast(images, "float32"))
+
+
+def normalized_patches(encoder, images):
+    """Cuts pictures into patches of normalised pixels, x_p of Eq. 1: (B, N, PPC), float32."""
+    return ops.cast(patches(encoder, encoder.get_layer("normalization")(images)), "float32")
+
+
+def first_tokens(encoder, images):
+    """Returns z_0 of pictures, Eq. 1: (B, N + class tokens, D)."""
+    return encoder.get_layer("patch_encoder")(normalized_patches(encoder, images))
+
+
+def embedded(encoder, images):
+    """Returns x_p E, the patches' embeddings before positions are added: (B, N, D)."""
+    return encoder.get_layer("patch_encoder").projection(normalized_patches(encoder, images))
+
+
+def placed(encoder, embeddings):
+    """Returns z_0 of embeddings (B, N, D): class token before them, positions added, Eq. 1."""
+    layer = encoder.get_layer("patch_encoder")
+    x = ops.cast(embeddings, "float32")  # as the weights, which no layer of its own casts here
+    if layer.class_tokens:
+        shape = (ops.shape(x)[0], layer.class_tokens, layer.hidden_dim)
+        x = ops.concatenate([ops.broadcast_to(layer.class_token, shape), x], axis=1)
+    return layer.drop(x + layer.position_embedding)  # (B, N + 1, D)
+
+
+def blocks(encoder):
+    """Returns the encoder's `TransformerBlock`s, in order."""
+    return [encoder.get_layer(f"block_{i}") for i in range(encoder.num_layers)]
+
+
+def encoded(encoder, tokens):
+    """Returns LN(z_L) of all tokens z_0, Eq. 2-4, of whatever number: (B, tokens, D)."""
+    x = tokens
+    for block in blocks(encoder):
+        x = block(x)
+    return encoder.get_layer("encoder_norm")(x)
+
+
+def unused(encoder):
+    """Returns the weights that stand behind the tokens: of pooling and head."""
+    trained = [encoder.get_layer(name) for name in TRAINED] + blocks(encoder)
+    kept = {id(weight) for layer in trained for weight in layer.weights}
+    return [weight for weight in encoder.weights if id(weight) not in kept]

@@ -1,0 +1,155 @@
+"""Masked autoencoder, MAE: He et al. 2021, https://arxiv.org/abs/2111.06377."""
+
+import keras
+from keras import initializers, layers, losses, ops
+
+from keras_vit import arguments
+from keras_vit.layers import LayerNorm, TransformerBlock
+from keras_vit.pretraining import encoder as parts
+from keras_vit.pretraining import masks
+from keras_vit.pretraining.objective import Objective, pixels
+from keras_vit.pretraining.sincos import sincos
+from keras_vit.pretraining.targets import standardized
+
+
+@keras.saving.register_keras_serializable(package="keras_vit")
+class MAE(Objective):
+    """Masked autoencoder: the encoder sees a quarter of the patches, a decoder draws the others.
+
+    The encoder gets the visible patches alone, with their positions, so a step costs a fraction of
+    a supervised one. The small decoder gets their tokens, a learned mask token for each hidden
+    patch, and fixed sin-cos positions; a linear layer makes pixels. The loss is the mean squared
+    error over the hidden patches. After training the decoder is left behind.
+
+    Differs from the article: the encoder keeps its own learned positions.
+
+    Args:
+        encoder: a `ViT`, whose weights are trained where they are.
+        decoder_layers: number of the decoder's blocks.
+        decoder_dim: length of its tokens, divisible by 4; its MLPs are 4 times as wide.
+        decoder_heads: its attention heads; they divide `decoder_dim`.
+        mask: share of the patches that is hidden.
+        normalize_targets: whether each patch's pixels are scaled to mean 0 and deviation 1 to make
+            the target.
+        seed: of the masks.
+
+    Call arguments:
+        images: (batch, height, width, channels), pixels 0 to 255.
+
+    Returns:
+        {"prediction": (batch, N, P * P * channels), "mask": bool (batch, N), True where a patch
+        was hidden}.
+
+    Raises:
+        ValueError: the encoder is no ViT of pixels, or an argument cannot be used.
+
+    Example:
+    >>> encoder = keras_vit.create("ViT-Mini/8", image_size=32, num_classes=None)
+    >>> model = keras_vit.pretraining.MAE(
+    ...     encoder, decoder_layers=2, decoder_dim=32, decoder_heads=4
+    ... )
+    >>> model.compile("adam")
+    >>> images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), "uint8")
+    >>> history = model.fit(images, verbose=0)
+    >>> model.reconstruct(images).mask.sum(axis=(1, 2))  # 12 of 16 patches of each picture
+    array([12, 12, 12, 12, 12, 12, 12, 12])
+
+    Reference: https://arxiv.org/abs/2111.06377
+    """
+
+    argument_names = (
+        "decoder_layers", "decoder_dim", "decoder_heads", "mask", "normalize_targets",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        encoder,
+        decoder_layers=8,
+        decoder_dim=512,
+        decoder_heads=16,
+        mask=0.75,
+        normalize_targets=True,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(encoder, seed, **kwargs)
+        self.decoder_layers = arguments.positive_integer("decoder_layers", decoder_layers)
+        self.decoder_dim = arguments.positive_integer("decoder_dim", decoder_dim)
+        self.decoder_heads = arguments.positive_integer("decoder_heads", decoder_heads)
+        arguments.divisible_heads(decoder_dim, decoder_heads)
+        self.mask = masks.share("mask", mask)
+        self.visible = parts.count(encoder) - masks.hidden("mask", mask, parts.count(encoder))
+        self.normalize_targets = arguments.boolean("normalize_targets", normalize_targets)
+        before = parts.class_tokens(encoder)
+        self.positions = sincos(parts.grid(encoder), decoder_dim, before)
+        policy = encoder.dtype_policy
+        self.decoder_embed = layers.Dense(decoder_dim, name="decoder_embed", dtype=policy)
+        self.decoder_blocks = [
+            TransformerBlock(
+                decoder_heads, 4 * decoder_dim, name=f"decoder_block_{i}", dtype=policy
+            )
+            for i in range(decoder_layers)
+        ]
+        self.decoder_norm = LayerNorm(name="decoder_norm", dtype=policy)
+        self.head = layers.Dense(parts.patch_length(encoder), name="head", dtype="float32")
+        self.error = losses.MeanSquaredError(reduction="mean_with_sample_weight")
+        self.build(self.input_shape)
+
+    def build(self, input_shape):  # noqa: D102
+        shape = (None, None, self.decoder_dim)
+        normal = initializers.RandomNormal(stddev=0.02)
+        self.mask_token = self.add_weight((1, 1, self.decoder_dim), normal, name="mask_token")
+        self.decoder_embed.build((None, None, self.encoder.hidden_dim))
+        for block in self.decoder_blocks:
+            block.build(shape)
+        self.decoder_norm.build(shape)
+        self.head.build(shape)
+
+    def solve(self, images, random):
+        """Returns what `call` does, masking by a `keras.random.SeedGenerator`."""
+        x = parts.first_tokens(self.encoder, images)  # (B, N + 1, D)
+        class_tokens, x = _split(x, parts.class_tokens(self.encoder))
+        order, places = masks.shuffled(random, ops.shape(x)[0], x.shape[1])
+        x = masks.taken(x, order[:, : self.visible])  # (B, visible, D)
+        x = parts.encoded(self.encoder, ops.concatenate([class_tokens, x], axis=1))
+        prediction = self.decoded(x, places)  # (B, N, PPC)
+        return {"prediction": prediction, "mask": places >= self.visible}
+
+    def decoded(self, tokens, places):
+        """Returns pixels (batch, N, PPC) of the encoder's tokens (batch, visible + 1, D).
+
+        `places` (batch, N) tells where in the shuffled order, visible patches first, each patch is.
+        """
+        x = ops.cast(self.decoder_embed(tokens), "float32")
+        class_tokens, x = _split(x, parts.class_tokens(self.encoder))
+        hidden = (ops.shape(x)[0], places.shape[1] - self.visible, self.decoder_dim)
+        x = ops.concatenate([x, ops.broadcast_to(self.mask_token, hidden)], axis=1)
+        x = masks.taken(x, places)  # (B, N, decoder_dim), each in its own place again
+        x = ops.concatenate([class_tokens, x], axis=1)
+        x = x + ops.convert_to_tensor(self.positions)
+        for block in self.decoder_blocks:
+            x = block(x)
+        _, x = _split(self.decoder_norm(x), parts.class_tokens(self.encoder))
+        return self.head(x)  # (B, N, PPC)
+
+    def truth(self, images):
+        """Returns the pixels of patches as they are to be predicted, (batch, N, PPC)."""
+        patches = parts.normalized_patches(self.encoder, images)
+        return standardized(patches)[0] if self.normalize_targets else patches
+
+    def shown(self, prediction, images):
+        """Returns pixels of patches, (batch, N, PPC).
+
+        Where targets are normalised nothing predicts a patch's mean and deviation: they are taken
+        from the patch itself.
+        """
+        if self.normalize_targets:
+            patches = parts.normalized_patches(self.encoder, images)
+            _, mean, deviation = standardized(patches)
+            prediction = ops.convert_to_tensor(prediction) * deviation + mean
+        return pixels(self.encoder, prediction)
+
+
+def _split(x, number):
+    """Returns the first `number` tokens, and the others."""
+    return x[:, :number], x[:, number:]
