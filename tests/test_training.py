@@ -13,7 +13,7 @@ from PIL import Image
 
 import keras_vit
 from keras_vit import data, training
-from keras_vit.training import fitting, plots, recipes, reports, runs
+from keras_vit.training import experiment, fitting, plots, recipes, reports, runs
 from keras_vit.training.baselines import _pixels as pixels
 
 pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
@@ -307,6 +307,13 @@ def test_load_names_what_is_missing(run, tmp_path):
     (tmp_path / "metrics.json").write_text("{}")
     with pytest.raises(ValueError, match="cannot be read"):
         training.load(tmp_path)
+
+
+@pytest.mark.parametrize("share, counts", [(None, (1438, 0, 359)), (0.1, (1295, 143, 359))])
+def test_digits_are_validated_on_only_if_asked(share, counts):
+    options = experiment.completed(experiment.Options(validation_share=share))
+    found = experiment.load_pictures(options).counts
+    assert tuple(found[part] for part in ("train", "validation", "test")) == counts
 
 
 @pytest.mark.slow

@@ -98,7 +98,7 @@ def load_pictures(options):
     digits = options.data is None
     augment = settings.augmentation if options.augment is None else options.augment
     shares = {"validation_share": options.validation_share, "test_share": options.test_share}
-    if digits:
+    if digits and options.validation_share is None:
         shares["validation_share"] = 0.0  # nothing is chosen, so all may be learned from
     shares = {name: share for name, share in shares.items() if share is not None}
     return loading.load(
