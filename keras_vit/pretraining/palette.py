@@ -23,7 +23,7 @@ def palette(images, colors=512, seed=0):
 
     Example:
     >>> images = np.zeros((1, 2, 2, 1))
-    >>> images[0, 0] = 100, 104
+    >>> images[0, 0, :, 0] = 100, 104
     >>> keras_vit.pretraining.palette(images, colors=2).tolist()
     [[0.0], [102.0]]
 
