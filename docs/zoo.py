@@ -130,7 +130,8 @@ def _shape(name, variant):
         encoder, units = "–", f"{_series(variant.units)}; x {variant.width}"
     else:
         encoder = _series(variant[:4])
-        units = "–" if variant.resnet_units is None else _series(variant.resnet_units)
+        stages = getattr(variant, "resnet_units", None)
+        units = "–" if stages is None else _series(stages)
     return f"| `{name}` | {encoder} | {units} | {_millions(variant.parameters)} |\n"
 
 

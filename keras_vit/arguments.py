@@ -215,7 +215,7 @@ def whole_patches(shape, patch_size):
 
 
 def patches(shape, num_patches=None):
-    """Raises `ValueError` unless `shape` is (batch, `num_patches`, patch length)."""
+    """Returns N, or raises `ValueError` unless `shape` is (batch, `num_patches`, patch length)."""
     if len(shape) != 3 or None in shape[1:]:
         want = (
             "`PatchEncoder` expects patches of shape (batch, patches, patch length), all but the "
@@ -226,6 +226,7 @@ def patches(shape, num_patches=None):
         want = f"this `PatchEncoder` has positions for {num_patches} patches"
         advice = "Resize the pictures to the size that it was built for, or build a new one."
         refuse(want, {"patches": shape[1]}, advice)
+    return shape[1]
 
 
 def feature_map(layer, shape):
@@ -245,11 +246,12 @@ def groups(layer, channels, count):
 
 
 def tokens(layer, shape):
-    """Raises `ValueError` unless `shape` is (batch, tokens, hidden_dim)."""
+    """Returns D, or raises `ValueError` unless `shape` is (batch, tokens, hidden_dim)."""
     if len(shape) != 3 or shape[-1] is None:
         advice = "Give it the output of `PatchEncoder` or of another `TransformerBlock`."
         received = {"input shape": tuple(shape)}
         refuse(f"`{layer}` expects tokens of shape (batch, tokens, hidden_dim)", received, advice)
+    return shape[-1]
 
 
 def refuse(expected, received, advice=""):

@@ -316,17 +316,21 @@ class BiTUnit(_Unit):
         self.norm_1 = group_norm(1e-5, "norm_1", dtype)
         self.conv_1 = BiTConv(filters, 1, name="conv_1", dtype=dtype)
         self.norm_2 = group_norm(1e-5, "norm_2", dtype)
-        self.conv_2 = BiTConv(filters, 3, strides, name="conv_2", dtype=dtype)
+        self.conv_2 = self.middle_layer()
         self.norm_3 = group_norm(1e-5, "norm_3", dtype)
         self.conv_3 = BiTConv(4 * filters, 1, name="conv_3", dtype=dtype)
         self.projection = None
+
+    def middle_layer(self):
+        """Returns the layer between the 1 x 1 filters; a relative of this unit has another."""
+        return BiTConv(self.filters, 3, self.strides, name="conv_2", dtype=self.dtype_policy)
 
     def build(self, input_shape):
         if self._needs_projection(input_shape):
             dtype, strides = self.dtype_policy, self.strides
             self.projection = BiTConv(4 * self.filters, 1, strides, name="projection", dtype=dtype)
             self.projection.build(input_shape)
-        arguments.groups("BiTUnit", input_shape[-1], GROUPS)
+        arguments.groups(type(self).__name__, input_shape[-1], GROUPS)
         branch = (self.norm_1, self.conv_1, self.norm_2, self.conv_2, self.norm_3, self.conv_3)
         _build(input_shape, *branch)
 

@@ -71,6 +71,7 @@ class PatchEncoder(layers.Layer):
         hidden_dim: D, the length of a token.
         class_tokens: learned tokens before the patches: 1 (the paper), 0, or 2 (DeiT distilled).
         dropout: rate after adding the positions (Appendix B.1).
+        positions: False to leave E_pos out, for the other kinds of Appendix D.4.
 
     Call arguments:
         patches: (batch, N, patch length), as `Patches` makes them.
@@ -87,11 +88,12 @@ class PatchEncoder(layers.Layer):
     (2, 197, 192)
     """
 
-    def __init__(self, hidden_dim, class_tokens=1, dropout=0.0, **kwargs):
+    def __init__(self, hidden_dim, class_tokens=1, dropout=0.0, positions=True, **kwargs):
         super().__init__(**kwargs)
         self.hidden_dim = arguments.positive_integer("hidden_dim", hidden_dim)
         self.class_tokens = arguments.one_of(0, 1, 2)("class_tokens", class_tokens)
         self.dropout = arguments.fraction("dropout", dropout)
+        self.positions = arguments.boolean("positions", positions)
         dtype = self.dtype_policy
         self.projection = layers.Dense(
             self.hidden_dim, kernel_initializer="lecun_normal", name="projection", dtype=dtype
@@ -99,15 +101,15 @@ class PatchEncoder(layers.Layer):
         self.drop = layers.Dropout(self.dropout, name="drop", dtype=dtype)
 
     def build(self, input_shape):
-        arguments.patches(input_shape)
-        self.num_patches = input_shape[1]
+        self.num_patches = arguments.patches(input_shape)
         self.projection.build(input_shape)
         if self.class_tokens:
             shape = (1, self.class_tokens, self.hidden_dim)
             self.class_token = self.add_weight(shape, "zeros", name="class_token")
-        shape = (1, self.num_patches + self.class_tokens, self.hidden_dim)
-        normal = initializers.RandomNormal(stddev=0.02)
-        self.position_embedding = self.add_weight(shape, normal, name="position_embedding")
+        if self.positions:
+            shape = (1, self.num_patches + self.class_tokens, self.hidden_dim)
+            normal = initializers.RandomNormal(stddev=0.02)
+            self.position_embedding = self.add_weight(shape, normal, name="position_embedding")
 
     def call(self, patches, training=None):
         arguments.patches(patches.shape, self.num_patches)
@@ -115,11 +117,12 @@ class PatchEncoder(layers.Layer):
         if self.class_tokens:
             shape = (ops.shape(x)[0], self.class_tokens, self.hidden_dim)
             x = ops.concatenate([ops.broadcast_to(self.class_token, shape), x], axis=1)
-        return self.drop(x + self.position_embedding)  # (B, N + 1, D), Eq. 1
+        x = x + self.position_embedding if self.positions else x  # (B, N + 1, D), Eq. 1
+        return self.drop(x)
 
     def get_config(self):
-        config = {"hidden_dim": self.hidden_dim, "class_tokens": self.class_tokens}
-        return {**super().get_config(), **config, "dropout": self.dropout}
+        names = ("hidden_dim", "class_tokens", "dropout", "positions")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @register
@@ -171,8 +174,7 @@ class SelfAttention(layers.Layer):
         self.drop = layers.Dropout(self.dropout, name="drop", dtype=self.dtype_policy)
 
     def build(self, input_shape):
-        arguments.tokens("SelfAttention", input_shape)
-        dim = input_shape[-1]
+        dim = arguments.tokens("SelfAttention", input_shape)
         arguments.divisible_heads(dim, self.num_heads)
         # Glorot's limit for each of the three D x D matrices is LeCun's for all of them.
         dtype = self.dtype_policy
@@ -188,7 +190,7 @@ class SelfAttention(layers.Layer):
         if backend.has_attention_kernel():
             x_heads = ops.dot_product_attention(query, key, value)  # (B, tokens, heads, d)
         else:
-            x_heads = weighted_sum(attention_scores(query, key), value)  # (B, tokens, heads, d)
+            x_heads = weighted_sum(self.scores(query, key), value)  # (B, tokens, heads, d)
         return self.drop(self.projection(ops.reshape(x_heads, ops.shape(x))))  # Eq. 8
 
     def heads(self, x):
@@ -197,6 +199,10 @@ class SelfAttention(layers.Layer):
         shape = (-1, tokens, self.num_heads, dim // self.num_heads)
         query_key_value = ops.split(self.query_key_value(x), 3, axis=-1)  # Eq. 5
         return [ops.reshape(part, shape) for part in query_key_value]
+
+    def scores(self, query, key):
+        """Returns A of queries and keys: (batch, heads, tokens, tokens)."""
+        return attention_scores(query, key)
 
     def get_config(self):
         return {**super().get_config(), "num_heads": self.num_heads, "dropout": self.dropout}
@@ -225,8 +231,7 @@ class MLP(layers.Layer):
     Args:
         mlp_dim: width of the hidden layer.
         dropout: rate after each dense layer (Appendix B.1).
-        approximate: True for the tanh form of GELU, as the official code and its checkpoints;
-            False for the exact x Phi(x), as timm and Hugging Face.
+        approximate: GELU's tanh form, as in the official code; else x Phi(x), as in timm.
 
     Call arguments:
         x: tokens (batch, tokens, D).
@@ -294,6 +299,8 @@ class TransformerBlock(layers.Layer):
     (2, 197, 192)
     """
 
+    attention_layer = SelfAttention
+
     def __init__(
         self,
         num_heads,
@@ -313,7 +320,7 @@ class TransformerBlock(layers.Layer):
         self.epsilon = arguments.positive_number("epsilon", epsilon)
         dtype = self.dtype_policy
         self.norm_1 = LayerNorm(self.epsilon, name="norm_1", dtype=dtype)
-        self.attention = SelfAttention(num_heads, self.dropout, name="attention", dtype=dtype)
+        self.attention = self.attention_layer(num_heads, dropout, name="attention", dtype=dtype)
         self.norm_2 = LayerNorm(self.epsilon, name="norm_2", dtype=dtype)
         self.mlp = MLP(mlp_dim, self.dropout, approximate, name="mlp", dtype=dtype)
         # One mask value per picture keeps or drops its whole branch.
@@ -323,10 +330,8 @@ class TransformerBlock(layers.Layer):
 
     def build(self, input_shape):
         arguments.tokens("TransformerBlock", input_shape)
-        self.norm_1.build(input_shape)
-        self.attention.build(input_shape)
-        self.norm_2.build(input_shape)
-        self.mlp.build(input_shape)
+        for layer in (self.norm_1, self.attention, self.norm_2, self.mlp):
+            layer.build(input_shape)
 
     def call(self, x, training=None):
         x = x + self.skip_1(self.attention(self.norm_1(x)))  # Eq. 2
@@ -339,7 +344,7 @@ class TransformerBlock(layers.Layer):
     def attention_scores(self, x):
         """Returns A of this block for its input x, in float32: (batch, heads, tokens, tokens)."""
         query, key, _ = self.attention.heads(self.norm_1(x))
-        return attention_scores(ops.cast(query, "float32"), ops.cast(key, "float32"))
+        return self.attention.scores(ops.cast(query, "float32"), ops.cast(key, "float32"))
 
     def get_config(self):
         names = ("num_heads", "mlp_dim", "dropout", "stochastic_depth", "approximate", "epsilon")

@@ -8,6 +8,8 @@ from keras_vit.layers import MLP, LayerNorm
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
+CLASS_TOKENS = {"token": 1, "gap": 0, "map": 0, "distilled": 2}  # by pooling
+
 
 @register
 class ClassToken(layers.Layer):

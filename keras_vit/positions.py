@@ -1,13 +1,190 @@
-"""Position embeddings for another image size: section 3.2 of the paper.
+"""Position embeddings: other kinds (Appendix D.4), and for another image size (section 3.2).
+
+The paper's default, a learned vector for each place in the sequence, is E_pos of `PatchEncoder`.
+The layers here stand in its place, before the first block or before every block. (Relative
+positions are part of the attention: `keras_vit.relative`.)
 
 A picture of another size has another grid of patches. Its positions are the trained ones, resized
 as an image of D channels would be. Both ways of doing so are linear and treat rows and columns
 apart, so each is one matrix per axis: new = A_rows old A_columns^T.
 """
 
+import keras
 import numpy as np
+from keras import initializers, layers, ops
 
 from keras_vit import arguments
+
+register = keras.saving.register_keras_serializable(package="keras_vit")
+LONGEST = 10_000  # ratio of sin-cos wavelengths, arXiv 1706.03762
+
+
+class PositionEmbedding(layers.Layer):
+    """Adds to every token a vector that tells its place: x + E_pos. What all kinds share.
+
+    Args:
+        grid: (rows, columns) of patches.
+        class_tokens: number of tokens before those of the patches.
+
+    Call arguments:
+        x: tokens (batch, class_tokens + rows * columns, D).
+
+    Returns:
+        The same shape.
+
+    Raises:
+        ValueError: the tokens are not those of the grid, or D cannot be divided as the kind needs.
+    """
+
+    divides = 1  # D must be a multiple of it
+
+    def __init__(self, grid, class_tokens=0, **kwargs):
+        super().__init__(**kwargs)
+        self.grid = arguments.height_width("grid", grid)
+        self.class_tokens = arguments.natural_number("class_tokens", class_tokens)
+
+    def build(self, input_shape):
+        arguments.tokens(type(self).__name__, input_shape)
+        rows, columns = self.grid
+        tokens, self.hidden_dim = input_shape[1:]
+        if tokens != self.class_tokens + rows * columns:
+            received = {"tokens": tokens, "grid": self.grid, "class_tokens": self.class_tokens}
+            arguments.refuse("positions are one for each token", received)
+        check_length(self.hidden_dim, self.divides)
+
+    def call(self, x):
+        return x + ops.cast(self.table(), x.dtype)  # (B, tokens, D)
+
+    def table(self):
+        """Returns E_pos: (1, class_tokens + rows * columns, D)."""
+        raise NotImplementedError
+
+    def _learned(self, places, length, name):
+        normal = initializers.RandomNormal(stddev=0.02)
+        return self.add_weight((1, places, length), normal, name=name)
+
+    def get_config(self):
+        return {**super().get_config(), "grid": self.grid, "class_tokens": self.class_tokens}
+
+
+@register
+class Positions1D(PositionEmbedding):
+    """A learned vector for each place in the sequence: what `PatchEncoder` adds, as a layer.
+
+    Example:
+    >>> layer = keras_vit.positions.Positions1D(grid=(2, 3), class_tokens=1)
+    >>> tuple(layer(np.zeros((5, 7, 16))).shape), layer.count_params()
+    ((5, 7, 16), 112)
+
+    Reference: Appendix D.4, "1-dimensional"
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.embedding = self._learned(input_shape[1], self.hidden_dim, "embedding")
+
+    def table(self):
+        return self.embedding
+
+
+@register
+class Positions2D(PositionEmbedding):
+    """Half of each vector is learned for the column of a patch, half for its row: [X_c; Y_r].
+
+    Class tokens stand in no row or column and have vectors of their own. D must be even.
+
+    Example:
+    >>> layer = keras_vit.positions.Positions2D(grid=(2, 3), class_tokens=1)
+    >>> tuple(layer(np.zeros((5, 7, 16))).shape), layer.count_params()  # (2 + 3) 8 + 16
+    ((5, 7, 16), 56)
+
+    Reference: Appendix D.4, "2-dimensional"
+    """
+
+    divides = 2
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        rows, columns = self.grid
+        self.x_embedding = self._learned(columns, self.hidden_dim // 2, "x_embedding")
+        self.y_embedding = self._learned(rows, self.hidden_dim // 2, "y_embedding")
+        if self.class_tokens:
+            self.class_embedding = self._learned(
+                self.class_tokens, self.hidden_dim, "class_embedding"
+            )
+
+    def table(self):
+        rows, columns = self.grid
+        x = ops.tile(self.x_embedding, (1, rows, 1))  # (1, N, D / 2)
+        y = ops.repeat(self.y_embedding, columns, axis=1)  # (1, N, D / 2)
+        patches = ops.concatenate([x, y], axis=-1)  # (1, N, D)
+        before = [self.class_embedding] if self.class_tokens else []
+        return ops.concatenate([*before, patches], axis=1)  # (1, N + 1, D)
+
+
+@register
+class SinCosPositions(PositionEmbedding):
+    """Fixed sines and cosines of column and row, see `sincos`; zeros for class tokens.
+
+    Not in the paper: what MAE and other successors use. Nothing is learned. 4 must divide D.
+
+    Example:
+    >>> layer = keras_vit.positions.SinCosPositions(grid=(2, 3), class_tokens=1)
+    >>> tuple(layer(np.zeros((5, 7, 16))).shape), layer.count_params()
+    ((5, 7, 16), 0)
+    """
+
+    divides = 4
+
+    def table(self):
+        return ops.convert_to_tensor(sincos(self.grid, self.hidden_dim, self.class_tokens))
+
+
+KINDS = {"1d": Positions1D, "2d": Positions2D, "sincos": SinCosPositions}
+
+
+def sincos(grid, dim, before=0):
+    """Returns fixed positions of a grid of patches: half of each vector tells the column.
+
+    With d = `dim` / 4 wavelengths, a column c has sin(c w_k), then cos(c w_k) for k = 0 ... d - 1
+    and w_k = 10000^(-k / d); then follow those of the row.
+
+    Args:
+        grid: (rows, columns).
+        dim: length of a vector, divisible by 4.
+        before: tokens before the patches; theirs are zeros.
+
+    Returns:
+        float32 array (1, before + rows * columns, dim).
+
+    Raises:
+        ValueError: 4 does not divide `dim`.
+
+    Example:
+    >>> keras_vit.positions.sincos((1, 2), dim=4)[0].round(2)
+    array([[0.  , 1.  , 0.  , 1.  ],
+           [0.84, 0.54, 0.  , 1.  ]], dtype=float32)
+
+    Reference: MAE, https://arxiv.org/abs/2111.06377
+    """
+    check_length(dim, 4)
+    rows, columns = np.indices(grid).reshape(2, -1)
+    table = np.concatenate([_waves(columns, dim // 4), _waves(rows, dim // 4)], axis=1)
+    return np.pad(table, ((before, 0), (0, 0)))[None].astype("float32")
+
+
+def _waves(places, number):
+    """(patches, 2 number)."""
+    angles = places[:, None] * LONGEST ** (-np.arange(number) / number)
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+
+
+def check_length(dim, divisor):
+    """Raises `ValueError` unless a vector can be divided as a kind of positions needs it."""
+    if dim % divisor:
+        advice = f"Use {arguments.nearest_multiples(dim, divisor)}."
+        want = f"positions of this kind need a length divisible by {divisor}"
+        arguments.refuse(want, {"dim": dim}, advice)
 
 
 def resize(positions, grid, new_grid, method="bilinear"):

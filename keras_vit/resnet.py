@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from keras_vit import arguments
+from keras_vit.axial import AxialUnit
 from keras_vit.convolutions import BiTRoot, BiTUnit, HybridRoot, HybridUnit, group_norm
 from keras_vit.model import PictureModel, checked, dtype_policy, head, normalization
 
@@ -16,6 +17,7 @@ CHECKS = {
     "num_channels": arguments.positive_integer,
     "head_bias": arguments.optional(arguments.number),
     "normalize": arguments.optional(arguments.pair),
+    "attention": arguments.one_of(None, "axial"),
 }
 ROOT_WIDTH = 64  # channels after the root, and of the 3 x 3 filters of the first stage
 
@@ -40,6 +42,8 @@ class ResNet(PictureModel):
         normalize: (mean, standard deviation) of the pixels, one number each or one per channel:
             the model's first node. The default maps 0..255 to -1..1; None takes pictures as they
             come.
+        attention: "axial" for attention in rows and columns where each unit has 3 x 3 filters:
+            the AxialResNet of Appendix D.6. None for convolutions alone.
         dtype: a dtype or policy, for example "mixed_bfloat16"; logits are float32 all the same.
 
     Call arguments:
@@ -70,15 +74,17 @@ class ResNet(PictureModel):
         num_channels=3,
         head_bias=0.0,
         normalize=(127.5, 127.5),
+        attention=None,
         dtype=None,
         name="resnet",
         trainable=True,
     ):
         config, policy = checked(CHECKS, locals()), dtype_policy(dtype)
+        unit = BiTUnit if attention is None else AxialUnit
         chain = [
             normalization(config["normalize"]),
             BiTRoot(ROOT_WIDTH * width, name="root", dtype=policy),
-            *_stages(BiTUnit, config["units"], width, policy),
+            *_stages(unit, config["units"], width, policy),
             group_norm(1e-5, "norm", policy),
             layers.ReLU(name="relu", dtype=policy),
             layers.GlobalAveragePooling2D("channels_last", name="pooling", dtype=policy),

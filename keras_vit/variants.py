@@ -40,6 +40,8 @@ HYBRIDS = {
 # BiT, arXiv 1912.11370, and the paper's Table 6
 BIT_NAMES = ("R50x1", "R50x2", "R50x3", "R101x1", "R101x3", "R152x1", "R152x2", "R152x4", "R200x3")
 
+AXIAL_NAMES = ("Axial-ViT-B/32", "Axial-ViT-B/16", "Axial-R50x1")  # Figure 13
+
 
 class Variant(NamedTuple):
     """One row of the table: the shape of a Vision Transformer, or of a hybrid with a ResNet."""
@@ -71,11 +73,45 @@ class BiT(NamedTuple):
         return root + _count_units(*self, count_bit_unit) + 2 * channels + (channels + 1) * 1000
 
 
+class AxialViT(NamedTuple):
+    """The shape of an Axial-ViT, whose blocks attend in rows and columns: Appendix D.6."""
+
+    num_layers: int
+    hidden_dim: int
+    mlp_dim: int
+    num_heads: int
+    patch_size: int
+    attention: str = "axial"
+    pooling: str = "gap"  # a class token would stand in no row
+
+    @property
+    def parameters(self):
+        """Number of weights at 224 x 224 x 3 pixels and 1000 classes."""
+        return count_parameters(**self._asdict())
+
+
+class AxialBiT(NamedTuple):
+    """The shape of an AxialResNet: `BiT` with attention in place of 3 x 3 filters, App. D.6."""
+
+    units: tuple
+    width: int
+    attention: str = "axial"
+
+    @property
+    def parameters(self):
+        """Number of weights at 224 x 224 x 3 pixels and 1000 classes."""
+        bit = BiT(self.units, self.width)
+        return bit.parameters + count_axial_extra(*bit)
+
+
+RESNETS = (BiT, AxialBiT)
+
+
 def variants():
     """Returns every named model with its shape: `{"ViT-B/16": Variant(...), ...}`.
 
     `create` takes these names, the same sizes with any other patch, `"ViT-S/4"`, and the same
-    ResNets with any other width, `"R26x1"`.
+    ResNets with any other width, `"R26x1"`; all of these may be axial, `"Axial-ViT-S/16"`.
 
     Example:
     >>> keras_vit.variants()["R50+ViT-B/16"]
@@ -86,14 +122,17 @@ def variants():
     >>> keras_vit.variants()["ViT-B/16"].parameters
     86567656
 
-    Reference: Table 1 and section 4.1.
+    Reference: Table 1, section 4.1 and Appendix D.6.
     """
     vits = [f"ViT-{size}/{patch}" for size in SIZES for patch in PATCH_SIZES]
-    return {name: parse(name) for name in (*vits, *HYBRIDS, *BIT_NAMES)}
+    return {name: parse(name) for name in (*vits, *HYBRIDS, *BIT_NAMES, *AXIAL_NAMES)}
 
 
 def parse(name):
-    """Returns the `Variant` of a name such as `"ViT-B/16"`, or the `BiT` of one such as `"R50x1"`.
+    """Returns the row of the table that a name stands for.
+
+    It is the `Variant` of "ViT-B/16" or "R50+ViT-B/16", the `BiT` of "R50x1", the `AxialViT` of
+    "Axial-ViT-B/16", the `AxialBiT` of "Axial-R50x1". Its fields are arguments of the model.
 
     Raises:
         ValueError: no variant is called so; the message suggests the nearest names.
@@ -102,12 +141,14 @@ def parse(name):
     if text in HYBRIDS:
         size, patch_size, units = HYBRIDS[text]
         return Variant(*SIZES[size], patch_size, units)
-    vit = re.fullmatch(r"ViT-(\w+)/([1-9]\d*)", text)
-    if vit and vit[1] in SIZES:
-        return Variant(*SIZES[vit[1]], patch_size=int(vit[2]))
-    bit = re.fullmatch(r"R(\d+)x([1-9]\d*)", text)
-    if bit and bit[1] in DEPTHS:
-        return BiT(DEPTHS[bit[1]], width=int(bit[2]))
+    vit = re.fullmatch(r"(Axial-)?ViT-(\w+)/([1-9]\d*)", text)
+    if vit and vit[2] in SIZES:
+        kind = AxialViT if vit[1] else Variant
+        return kind(*SIZES[vit[2]], patch_size=int(vit[3]))
+    bit = re.fullmatch(r"(Axial-)?R(\d+)x([1-9]\d*)", text)
+    if bit and bit[2] in DEPTHS:
+        kind = AxialBiT if bit[1] else BiT
+        return kind(DEPTHS[bit[2]], width=int(bit[3]))
     raise ValueError(
         f"`name` must be a size of {', '.join(SIZES)} and a patch, such as 'ViT-B/16', a hybrid "
         f"such as 'R50+ViT-B/16' or a ResNet such as 'R50x1'. Received: name={name!r}. "
@@ -136,10 +177,16 @@ def count_parameters(
     resnet_units=None,
     image_size=224,
     num_classes=1000,
+    attention="full",
+    pooling="token",
 ):
-    """Counts the weights of a ViT with a class token on square RGB images, term by term."""
+    """Counts the weights of a ViT on square RGB images, term by term.
+
+    `pooling` is "token", or "gap" for one without a class token.
+    """
     del num_heads  # heads share the width: their number changes no shape
-    tokens = (image_size // patch_size) ** 2 + 1
+    class_tokens = int(pooling == "token")
+    tokens = (image_size // patch_size) ** 2 + class_tokens
     stem, patch = 0, 3 * patch_size**2  # numbers in a patch
     if resnet_units is not None:
         root = 7 * 7 * 3 * 64 + 2 * 64
@@ -147,12 +194,13 @@ def count_parameters(
         stages = len(resnet_units)
         step, channels = 4 * 2 ** max(stages - 1, 0), 64 * 2 ** (stages + 1) if stages else 64
         patch = (patch_size // step) ** 2 * channels
-    embedding = (patch + 1) * hidden_dim + hidden_dim + tokens * hidden_dim
-    attention = 4 * (hidden_dim + 1) * hidden_dim
+    embedding = (patch + 1) * hidden_dim + (class_tokens + tokens) * hidden_dim
+    msa = 4 * (hidden_dim + 1) * hidden_dim
     mlp = (hidden_dim + 1) * mlp_dim + (mlp_dim + 1) * hidden_dim
     norm = 2 * hidden_dim
+    block = (msa + mlp + 2 * norm) * (2 if attention == "axial" else 1)  # in rows and in columns
     head = (hidden_dim + 1) * num_classes
-    return stem + embedding + num_layers * (attention + mlp + 2 * norm) + norm + head
+    return stem + embedding + num_layers * block + norm + head
 
 
 def _count_units(units, width, count_unit):
@@ -178,3 +226,20 @@ def count_bit_unit(channels, filters, projection):
     norms = 2 * (channels + filters + filters)
     shortcut = channels * 4 * filters if projection else 0
     return (channels + 9 * filters + 4 * filters) * filters + norms + shortcut
+
+
+def count_axial_extra(units, width, side=56):
+    """Counts how many more weights axial attention has than the 3 x 3 filters; below 0: fewer.
+
+    `side` is that of the map of the first stage, 56 for 224 pixels. A row and a column have an
+    attention each, with a vector for each of 2 `side` - 1 offsets; the first unit of a later stage
+    attends before it halves the map.
+    """
+    total = 0
+    for stage, number in enumerate(units):
+        filters = 64 * width * 2**stage
+        after = side // 2**stage
+        for before in (2 * after if stage else after, *(number - 1) * (after,)):
+            attention = 4 * (filters + 1) * filters + (2 * before - 1) * filters
+            total += 2 * attention - 9 * filters**2
+    return total

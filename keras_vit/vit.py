@@ -5,11 +5,11 @@ import re
 import keras
 from keras import layers
 
-from keras_vit import arguments, resnet
-from keras_vit.layers import LayerNorm, PatchEncoder, Patches, TransformerBlock
+from keras_vit import ablations, arguments, resnet
+from keras_vit.layers import LayerNorm, PatchEncoder, Patches
 from keras_vit.model import PictureModel, checked, dtype_policy, head, normalization
-from keras_vit.pooling import AttentionPooling, ClassToken
-from keras_vit.variants import BiT, parse
+from keras_vit.pooling import CLASS_TOKENS, AttentionPooling, ClassToken
+from keras_vit.variants import RESNETS, parse
 
 # The arguments of `ViT`, each with its check. They are its attributes and its saved configuration.
 CHECKS = {
@@ -22,7 +22,8 @@ CHECKS = {
     "num_classes": arguments.optional(arguments.positive_integer),
     "num_channels": arguments.positive_integer,
     "resnet_units": arguments.optional(arguments.units),
-    "pooling": arguments.one_of("token", "gap", "map", "distilled"),
+    "pooling": arguments.one_of(*CLASS_TOKENS),
+    **ablations.CHECKS,
     "representation_size": arguments.optional(arguments.positive_integer),
     "dropout": arguments.fraction,
     "stochastic_depth": arguments.fraction,
@@ -31,8 +32,6 @@ CHECKS = {
     "approximate": arguments.boolean,
     "epsilon": arguments.positive_number,
 }
-
-CLASS_TOKENS = {"token": 1, "gap": 0, "map": 0, "distilled": 2}  # by pooling
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
@@ -65,9 +64,18 @@ class ViT(PictureModel):
         pooling: "token" takes the class token, as Eq. 4; "gap" the mean of the patches' tokens and
             "map" attention pooling, both without a class token; "distilled" takes the class and
             the distillation token of DeiT side by side, for its published weights.
+        position_embedding: what tells a patch's place (Appendix D.4): "1d" a learned vector for
+            each place in the sequence, the paper's choice; "2d" learned halves for row and column;
+            "sincos" fixed ones; "relative" learned keys for the offsets between tokens, in every
+            block; None for nothing.
+        position_placement: "stem" adds positions once, before the first block; "every" others
+            before every block; "shared" the same ones before every block.
+        attention: "full", among all tokens, or "axial", within each row of patches and then
+            within each column (Appendix D.6), which has no class token.
         representation_size: width of the tanh layer before the head, which the paper has in
             pre-training and takes away for fine-tuning; None for no such layer.
-        dropout: rate after every dense layer but query-key-value, and after adding positions.
+        dropout: rate after every dense layer but query-key-value, and after adding positions
+            (those of the paper; others are added after it).
         stochastic_depth: probability of skipping a branch of the last block; earlier blocks skip
             in proportion to their depth.
         head_bias: initial value of the head's bias, None for a head without one. Its kernel starts
@@ -112,6 +120,9 @@ class ViT(PictureModel):
         num_channels=3,
         resnet_units=None,
         pooling="token",
+        position_embedding="1d",
+        position_placement="stem",
+        attention="full",
         representation_size=None,
         dropout=0.0,
         stochastic_depth=0.0,
@@ -128,6 +139,7 @@ class ViT(PictureModel):
         arguments.divisible_image(config["image_size"], config["patch_size"])
         arguments.divisible_heads(hidden_dim, num_heads)
         patch_size = _patch_on_map(config)
+        ablations.check(config)
 
         # --- Layers -----------------------------------------------------------------------------
         policy = dtype_policy(dtype)
@@ -136,10 +148,17 @@ class ViT(PictureModel):
             stem += resnet.stem(config["resnet_units"], policy)
         patches = Patches(patch_size, name="patches", dtype=policy)
         patch_encoder = PatchEncoder(
-            hidden_dim, CLASS_TOKENS[pooling], dropout, name="patch_encoder", dtype=policy
+            hidden_dim=hidden_dim,
+            class_tokens=CLASS_TOKENS[pooling],
+            dropout=dropout,
+            positions=ablations.in_patch_encoder(config),
+            name="patch_encoder",
+            dtype=policy,
         )
+        positions = ablations.positions(config, policy)
+        transformer_block = ablations.block(config)
         blocks = [
-            TransformerBlock(
+            transformer_block(
                 num_heads=num_heads,
                 mlp_dim=mlp_dim,
                 dropout=dropout,
@@ -161,7 +180,8 @@ class ViT(PictureModel):
         for layer in stem:
             x = layer(x)  # the picture, or a hybrid's feature map
         x = patch_encoder(patches(x))  # (B, N + 1, D), Eq. 1
-        for block in blocks:
+        for i, block in enumerate(blocks):
+            x = positions[i](x) if i in positions else x  # Appendix D.4
             x = block(x)  # Eq. 2, 3
         x = pool(encoder_norm(x))  # (B, D), Eq. 4
         for layer in representation + head(config, policy):
@@ -173,8 +193,8 @@ def create(name, /, **overrides):
     """Builds a model by the name that the paper gives it.
 
     Args:
-        name: such as "ViT-B/16", "R50+ViT-B/16" or "R50x1"; `variants()` lists them, and any patch
-            may follow a ViT's size.
+        name: such as "ViT-B/16", "R50+ViT-B/16", "R50x1" or "Axial-ViT-B/16"; `variants()` lists
+            them, and any patch may follow a ViT's size.
         **overrides: arguments of the model: `num_classes`, `image_size`, `pooling`, `dropout`, ...
 
     Returns:
@@ -192,7 +212,7 @@ def create(name, /, **overrides):
     Reference: Table 1.
     """
     variant = parse(name)
-    model = resnet.ResNet if isinstance(variant, BiT) else ViT
+    model = resnet.ResNet if isinstance(variant, RESNETS) else ViT
     return model(**{**variant._asdict(), "name": graph_name(name), **overrides})
 
 

@@ -10,10 +10,10 @@ from helpers import wide_vit as two_blocks
 import keras_vit
 from keras_vit import pretraining
 from keras_vit.data import Batches
+from keras_vit.positions import sincos
 from keras_vit.pretraining import encoder as parts
 from keras_vit.pretraining import masked_patches as mpp
 from keras_vit.pretraining import masks
-from keras_vit.pretraining.sincos import sincos
 from keras_vit.training.checkpoint import Checkpoint
 
 IMAGES = random_images(6, 8, 15, 3).round()  # 2 x 3 patches of 4 x 5 pixels
@@ -437,7 +437,7 @@ MISTAKES = {
     ),
     "decoder positions": (
         lambda: mae(decoder_dim=6, decoder_heads=3),
-        "positions need a length divisible by 4",
+        "need a length divisible by 4",
         "dim=6",
     ),
     "mask unit": (

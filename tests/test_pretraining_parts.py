@@ -10,10 +10,10 @@ from helpers import numpy, random_images, wide_vit
 
 import keras_vit
 from keras_vit import pretraining
+from keras_vit.positions import sincos
 from keras_vit.pretraining import masked_patches as mpp
 from keras_vit.pretraining import masks, targets
 from keras_vit.pretraining.palette import nearest
-from keras_vit.pretraining.sincos import sincos
 
 
 def generator(seed=0):

@@ -102,7 +102,7 @@ def test_the_formula_counts_hybrids(units, patch):
 
 
 def test_every_size_has_every_patch():
-    assert len(keras_vit.variants()) == len(SIZES) * len(PATCH_SIZES) + 7 + 9
+    assert len(keras_vit.variants()) == len(SIZES) * len(PATCH_SIZES) + 7 + 9 + 3
     assert keras_vit.variants()["ViT-H/14"] == (32, 1280, 5120, 16, 14, None)
     assert keras_vit.variants()["ViT-g/14"].num_layers == 40
     assert keras_vit.variants()["ViT-G/14"].num_layers == 48

@@ -6,11 +6,12 @@ import keras
 from keras import layers
 
 from keras_vit import layers as ours
-from keras_vit.accounting.cost import Cost, attention, kept, total
+from keras_vit.accounting.cost import Cost, attention, kept, relative_attention, total
 from keras_vit.comparison import RelativeAttention
 from keras_vit.convolutions import BiTRoot, HybridRoot
 from keras_vit.explain import hooks
 from keras_vit.pooling import AttentionPooling
+from keras_vit.relative import RelativeSelfAttention
 
 
 def of(model):
@@ -95,8 +96,13 @@ def _einsum(layer, x, y, keep):
 
 
 def _self_attention(layer, x, y, keep):
-    _, tokens, dim = x.shape
-    return attention(tokens, tokens, dim, layer.num_heads)
+    sequences, tokens, dim = x.shape  # one, or the rows or columns of a picture
+    return attention(tokens, tokens, dim, layer.num_heads).of_batch(sequences)
+
+
+def _relative_self_attention(layer, x, y, keep):
+    sequences, tokens, dim = x.shape
+    return relative_attention(tokens, dim, layer.num_heads).of_batch(sequences)
 
 
 def _relative_attention(layer, x, y, keep):
@@ -140,6 +146,7 @@ CLASSES = {
     (layers.EinsumDense,): _einsum,
     (layers.Dense, layers.Conv2D, layers.DepthwiseConv2D): _kernel,
     (*NORMS, layers.MaxPooling2D): _input,
+    (RelativeSelfAttention,): _relative_self_attention,
     (ours.SelfAttention,): _self_attention,
     (RelativeAttention,): _relative_attention,
     (AttentionPooling,): _probe,

@@ -68,6 +68,13 @@ def attention(queries, keys, hidden_dim, num_heads):
     )
 
 
+def relative_attention(tokens, hidden_dim, num_heads):
+    """Attention whose queries also multiply a learned key for each of 2 `tokens` - 1 offsets."""
+    offsets = 2 * tokens - 1
+    extra = Cost(attention=tokens * offsets * hidden_dim, activations=num_heads * tokens * offsets)
+    return total([attention(tokens, tokens, hidden_dim, num_heads), extra])
+
+
 def kept(numbers):
     """What backward needs of a function without weights: GELU's input, a pool's."""
     return Cost(kept=numbers)

@@ -4,7 +4,7 @@ import keras
 
 from keras_vit import arguments, comparison
 from keras_vit.accounting import built, named
-from keras_vit.variants import Variant, parse
+from keras_vit.variants import AxialViT, Variant, parse
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
 
@@ -52,7 +52,7 @@ def of_name(name, image_size=None, padding=True):
     shape = comparison.SHAPES.get(name) or parse("R152x4" if name == comparison.BIT_L else name)
     own = getattr(shape, "image_size", 224)
     size = arguments.height_width("image_size", own if image_size is None else image_size)
-    if isinstance(shape, Variant):
+    if isinstance(shape, (Variant, AxialViT)):
         arguments.divisible_image(size, (shape.patch_size, shape.patch_size))
     return named.of(shape, size, padding=padding)
 

@@ -1,10 +1,20 @@
 """The cost of a model from its row of the table alone: nothing is built."""
 
-from keras_vit import resnet
+from keras_vit import axial, resnet
 from keras_vit.accounting.convnets import of_coatnet, of_efficientnet
-from keras_vit.accounting.cost import Cost, attention, convolution, dense, halve, kept, norm, total
+from keras_vit.accounting.cost import (
+    Cost,
+    attention,
+    convolution,
+    dense,
+    halve,
+    kept,
+    norm,
+    relative_attention,
+    total,
+)
 from keras_vit.comparison import CoAtNetShape, EfficientNetShape
-from keras_vit.variants import BiT, Variant
+from keras_vit.variants import AxialBiT, AxialViT, BiT, Variant
 
 ROOT = resnet.ROOT_WIDTH
 
@@ -13,7 +23,7 @@ def of(shape, image_size, num_classes=1000, num_channels=3, padding=True):
     """Returns the `Cost` of a shape for one picture.
 
     Args:
-        shape: a `Variant` or `BiT` of `keras_vit.variants`, or one of `comparison.SHAPES`.
+        shape: a row of `keras_vit.variants`, or one of `comparison.SHAPES`.
         image_size: (height, width).
         num_classes: length of the logits.
         num_channels: channels of the pictures.
@@ -37,6 +47,20 @@ def _vit(variant, image_size, num_classes, channels, padding):
     return total([stem, dense(patches, patch, dim), learned, *blocks, *head])
 
 
+def _axial_vit(variant, image_size, num_classes, channels, padding):
+    """No class token, and of each block two: in the rows of patches and in their columns."""
+    num_layers, dim, mlp_dim, heads, patch_size, *_ = variant
+    rows, columns = (side // patch_size for side in image_size)
+    patches = rows * columns
+    embedding = [dense(patches, patch_size**2 * channels, dim), Cost(parameters=patches * dim)]
+    block = [
+        _block(columns, dim, mlp_dim, heads).of_batch(rows),
+        _block(rows, dim, mlp_dim, heads).of_batch(columns),
+    ]
+    head = [norm(patches, dim), dense(1, dim, num_classes)]
+    return total([*embedding, *(num_layers * block), *head])
+
+
 def _block(tokens, dim, mlp_dim, heads):
     """One layer of the encoder, Eq. 2 and 3."""
     msa = [
@@ -55,7 +79,8 @@ def _block(tokens, dim, mlp_dim, heads):
 
 
 def _bit(variant, image_size, num_classes, channels, padding):
-    body, sides, width = _resnet(_bit_unit, image_size, channels, *variant, padding)
+    unit = _axial_unit if isinstance(variant, AxialBiT) else _bit_unit
+    body, sides, width = _resnet(unit, image_size, channels, *variant[:2], padding)
     positions = sides[0] * sides[1]
     return total([body, norm(positions, width), dense(1, width, num_classes)])
 
@@ -80,33 +105,61 @@ def _resnet(unit, sides, channels, units, width, padding):
 
 
 def _bit_unit(sides, new_sides, channels, filters, projection, padding):
+    middle = convolution(sides, new_sides, filters, filters, 3, padding=padding)
+    return _normed_before(sides, new_sides, channels, filters, projection, middle)
+
+
+def _axial_unit(sides, new_sides, channels, filters, projection, padding):
+    rows, columns = sides
+    middle = [
+        _relative(columns, filters).of_batch(rows),
+        _relative(rows, filters).of_batch(columns),
+    ]
+    return _normed_before(sides, new_sides, channels, filters, projection, total(middle))
+
+
+def _normed_before(sides, new_sides, channels, filters, projection, middle):
     """Each convolution is normalised before it; the projection reads what the first one reads."""
     positions, new_positions = sides[0] * sides[1], new_sides[0] * new_sides[1]
     norms = [norm(positions, channels), norm(positions, filters), norm(new_positions, filters)]
-    return total([*norms, *_branch(sides, new_sides, channels, filters, projection, padding)])
+    return total([*norms, *_branch(sides, new_sides, channels, filters, projection, middle)])
 
 
 def _hybrid_unit(sides, new_sides, channels, filters, projection, padding):
     """Each convolution is normalised after it, that of the projection too."""
     positions, new_positions = sides[0] * sides[1], new_sides[0] * new_sides[1]
+    middle = convolution(sides, new_sides, filters, filters, 3, padding=padding)
     norms = [norm(positions, filters), norm(new_positions, filters)]
     norms += (1 + projection) * [norm(new_positions, 4 * filters)]
-    return total([*norms, *_branch(sides, new_sides, channels, filters, projection, padding)])
+    return total([*norms, *_branch(sides, new_sides, channels, filters, projection, middle)])
 
 
-def _branch(sides, new_sides, channels, filters, projection, padding):
-    """1 x 1, 3 x 3 and 1 x 1 filters, and a projection beside them where the shape changes."""
+def _branch(sides, new_sides, channels, filters, projection, middle):
+    """1 x 1 filters on both sides of the middle, and a projection where the shape changes."""
     yield convolution(sides, sides, channels, filters)
-    yield convolution(sides, new_sides, filters, filters, 3, padding=padding)
+    yield middle
     yield convolution(new_sides, new_sides, filters, 4 * filters)
     if projection:
         cost = convolution(sides, new_sides, channels, 4 * filters)
         yield cost._replace(kept=0)  # its input is kept for the first convolution
 
 
+def _relative(tokens, channels):
+    """The attention of one row or column of a map: U_qkv, scores, U_msa, keys of offsets."""
+    parts = [
+        dense(tokens, channels, 3 * channels),
+        relative_attention(tokens, channels, axial.HEADS),
+        dense(tokens, channels, channels),
+        Cost(parameters=(2 * tokens - 1) * channels),
+    ]
+    return total(parts)
+
+
 COUNTS = {
     Variant: _vit,
     BiT: _bit,
+    AxialViT: _axial_vit,
+    AxialBiT: _bit,
     EfficientNetShape: of_efficientnet,
     CoAtNetShape: of_coatnet,
 }

@@ -10,7 +10,7 @@ import numpy as np
 from keras_vit import arguments, positions
 from keras_vit.checkpoints import files, matching, rules, tables
 from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of
-from keras_vit.vit import CLASS_TOKENS
+from keras_vit.pooling import CLASS_TOKENS
 
 WRITERS = {
     ".npz": files.write_npz,

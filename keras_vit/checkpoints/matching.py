@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from keras_vit.checkpoints import rules
-from keras_vit.vit import CLASS_TOKENS
+from keras_vit.pooling import CLASS_TOKENS
 
 POSITIONS = "patch_encoder/position_embedding"
 HEAD = ("head", "pre_logits")  # what section 3.1 replaces for fine-tuning

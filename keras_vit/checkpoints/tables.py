@@ -53,9 +53,9 @@ def of_model(model, source):
         if table.source == source:
             return table
     possible = ", ".join(sorted({repr(table.source) for table in fitting}))
+    advice = f"Use {possible}." if possible else "No source has: use Keras's model.save_weights."
     raise ValueError(
-        f"`source` must have names for a {kind_of(model)}. Received: source={source!r}. "
-        f"Use {possible}."
+        f"`source` must have names for a {kind_of(model)}. Received: source={source!r}. {advice}"
     )
 
 
@@ -71,6 +71,8 @@ def check_fit(path, table, model):
 
 def kind_of(model):
     """Returns what a model is to the tables."""
+    if model.attention == "axial":
+        return f"{type(model).__name__} with axial attention"
     if isinstance(model, ResNet):
         return "ResNet"
     if model.pooling == "distilled":

@@ -105,7 +105,7 @@ def deletion_curve(asked):
     classes = _classes(asked)
     model, images = asked.model, asked.images
     maps = {"Grad-CAM": cam.grad_cam(model, images, classes, **asked.batch)}
-    if encoder.has(model):
+    if encoder.has_attention(model):
         maps["relevance"] = gradient_rollout.relevance(model, images, classes, **asked.batch)
         maps["rollout"] = rollout.attention_rollout(model, images, **asked.batch)
     maps["random order"] = np.random.default_rng(0).random(maps["Grad-CAM"].shape)

@@ -4,7 +4,7 @@ import os
 
 from keras_vit import checkpoints
 from keras_vit.commands.parts import command
-from keras_vit.variants import BiT, variants
+from keras_vit.variants import RESNETS, variants
 
 
 def add(commands):
@@ -60,11 +60,12 @@ def _variants(options):
     columns = ("name", "layers", "D", "MLP", "heads", "ResNet units", "parameters")
     print(_row(*columns))
     for name, v in variants().items():
-        if isinstance(v, BiT):
+        if isinstance(v, RESNETS):
             print(_row(name, "", "", "", "", _units(v.units), f"{v.parameters:,}"))
         else:
             sizes = (v.num_layers, v.hidden_dim, v.mlp_dim, v.num_heads)
-            print(_row(name, *sizes, _units(v.resnet_units), f"{v.parameters:,}"))
+            units = _units(getattr(v, "resnet_units", None))
+            print(_row(name, *sizes, units, f"{v.parameters:,}"))
 
 
 def _weights(options):
@@ -80,7 +81,7 @@ def _convert(options):
 
 
 def _row(name, layers, dim, mlp, heads, units, parameters):
-    return f"{name:<13}{layers:>7}{dim:>6}{mlp:>7}{heads:>7}{units:>15}{parameters:>15}"
+    return f"{name:<15}{layers:>7}{dim:>6}{mlp:>7}{heads:>7}{units:>15}{parameters:>15}"
 
 
 def _units(units):

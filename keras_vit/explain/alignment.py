@@ -8,10 +8,10 @@ from keras import ops
 from keras_vit import arguments
 from keras_vit.convolutions import BiTRoot, BiTUnit, HybridRoot, HybridUnit
 from keras_vit.explain import computing, encoder, hooks
-from keras_vit.layers import LayerNorm, PatchEncoder, TransformerBlock
+from keras_vit.layers import LayerNorm, PatchEncoder
 
 # The stages of our models. They are compared unless layers are named.
-STAGES = (BiTRoot, BiTUnit, HybridRoot, HybridUnit, PatchEncoder, TransformerBlock, LayerNorm)
+STAGES = (BiTRoot, BiTUnit, HybridRoot, HybridUnit, PatchEncoder, *encoder.BLOCKS, LayerNorm)
 
 
 class CKA(NamedTuple):
@@ -160,7 +160,7 @@ def _grams(model, images, names, normalize_tokens):
     layers = {layer.name: layer for layer, _ in encoder.members(model) if layer.name in names}
     with hooks.recorded(layers.values()) as outputs:
         model(images, training=False)
-    kinds = (PatchEncoder, TransformerBlock) if normalize_tokens else ()
+    kinds = (PatchEncoder, *encoder.BLOCKS) if normalize_tokens else ()
     return [_gram(outputs[name], isinstance(layers[name], kinds)) for name in names]
 
 

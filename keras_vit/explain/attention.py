@@ -38,7 +38,7 @@ def attention_scores(model, images, batch_size=8):
     They are computed beside the model's own attention, from the same queries and keys, in float32.
 
     Args:
-        model: a model with a Transformer encoder in it, see `encoder.find`.
+        model: a model with a Transformer encoder in it, see `encoder.find_attention`.
         images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
         batch_size: pictures computed at once.
 
@@ -47,7 +47,7 @@ def attention_scores(model, images, batch_size=8):
         Twelve blocks of ViT-B/16 at 224 pixels make 22 MB a picture.
 
     Raises:
-        ValueError: the model has no attention, or takes other pictures.
+        ValueError: the model has no attention among all tokens, or takes other pictures.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2)
@@ -57,7 +57,7 @@ def attention_scores(model, images, batch_size=8):
 
     Reference: Eq. 6.
     """
-    found = encoder.find(model)
+    found = encoder.find_attention(model)
     return _named(computing.run(_scores, model, images, batch_size=batch_size), found)
 
 
@@ -90,7 +90,7 @@ def by_batch(source, images=None, grid=None, batch_size=8):
     if not hasattr(source, "layers") or images is None:
         yield scores_of(source, images, grid)
         return
-    found = encoder.find(source)
+    found = encoder.find_attention(source)
     for scores in computing.batches(_scores, source, images, batch_size=batch_size):
         yield _named(scores, found)
 

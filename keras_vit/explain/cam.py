@@ -5,7 +5,6 @@ from keras import ops
 
 from keras_vit import arguments
 from keras_vit.explain import computing, encoder, hooks, targets
-from keras_vit.layers import TransformerBlock
 
 
 def grad_cam(model, images, classes=None, layer=None, batch_size=8):
@@ -75,9 +74,9 @@ def _target(model, name):
         if _shape(named):
             _grid(model, named, _shape(named))
         return named, "output"
-    layers = [layer for layer, _ in encoder.members(model)]
-    if any(isinstance(layer, TransformerBlock) for layer in layers):
+    if encoder.has(model):
         return encoder.find(model).blocks[-1], "input"
+    layers = [layer for layer, _ in encoder.members(model)]
     maps = [layer for layer in layers if _is_map(layer)]
     if not maps:
         want = "this view needs a layer with an output (batch, rows, columns, channels)"

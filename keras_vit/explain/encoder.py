@@ -5,14 +5,22 @@ from typing import NamedTuple
 import keras
 
 from keras_vit import arguments
+from keras_vit.axial import AxialBlock
 from keras_vit.layers import PatchEncoder, Patches, TransformerBlock
+
+BLOCKS = (TransformerBlock, AxialBlock)
+# Views of an encoder whose attention has no (tokens, tokens) matrix
+WITHOUT_SCORES = (
+    "grad_cam, occlusion, logit_lens, token_similarity, token_colors, token_norms, cka, nearest, "
+    "position_similarity, embedding_filters, deletion_curve"
+)
 
 
 class Encoder(NamedTuple):
     """A Transformer encoder as it stands in a model.
 
     Attributes:
-        blocks: its `TransformerBlock`s, in order.
+        blocks: its `TransformerBlock`s, or `AxialBlock`s, in order.
         patches: its `Patches`.
         patch_encoder: its `PatchEncoder`.
         grid: (rows, columns) of patches.
@@ -50,7 +58,7 @@ def find(model):
     everything = list(members(model))
     patches = _only(Patches, everything, model)
     patch_encoder = _only(PatchEncoder, everything, model)
-    blocks = tuple(layer for layer, _ in everything if isinstance(layer, TransformerBlock))
+    blocks = tuple(layer for layer, _ in everything if isinstance(layer, BLOCKS))
     if not blocks:
         _refuse(model, "TransformerBlock", 0)
     owner = next(owner for layer, owner in everything if layer is patches)
@@ -67,9 +75,37 @@ def find(model):
     )
 
 
+def find_attention(model):
+    """Finds the encoder of a model whose tokens all attend to each other.
+
+    Args:
+        model: as for `find`.
+
+    Returns:
+        An `Encoder`.
+
+    Raises:
+        ValueError: `find` does, or attention is in rows and columns of patches.
+    """
+    found = find(model)
+    axial = [block.name for block in found.blocks if isinstance(block, AxialBlock)]
+    if axial:
+        want = "this view needs attention among all tokens; within rows, then within columns "
+        want += "there is no matrix (tokens, tokens)"
+        advice = f"Of such a model these can be seen: {WITHOUT_SCORES}."
+        arguments.refuse(want, {"model": model.name, "AxialBlock layers in it": len(axial)}, advice)
+    return found
+
+
 def has(model):
-    """Whether there are Transformer blocks in a model."""
-    return any(isinstance(layer, TransformerBlock) for layer, _ in members(model))
+    """Whether there are blocks of a Transformer in a model."""
+    return any(isinstance(layer, BLOCKS) for layer, _ in members(model))
+
+
+def has_attention(model):
+    """Whether there are blocks in a model, and tokens all attend to each other."""
+    blocks = [layer for layer, _ in members(model) if isinstance(layer, BLOCKS)]
+    return bool(blocks) and not any(isinstance(block, AxialBlock) for block in blocks)
 
 
 def members(model):

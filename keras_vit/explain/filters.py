@@ -60,7 +60,7 @@ def position_similarity(model, grid=None):
         tokens are left out.
 
     Raises:
-        ValueError: the model has no Transformer encoder.
+        ValueError: the model has no Transformer encoder, or no positions that are added to it.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=(16, 24))
@@ -72,12 +72,29 @@ def position_similarity(model, grid=None):
     Reference: section 4.5, Figure 7 (centre); Appendix D.4, Figure 10.
     """
     found = encoder.find(model)
-    table = _numpy(found.patch_encoder.position_embedding)
+    table = _positions(model, found.patch_encoder)
     rows, columns = found.grid
     if grid is not None:
         rows, columns = arguments.height_width("grid", grid)
         table = positions.resize(table, found.grid, (rows, columns))
     return positions.similarity(table[0, found.class_tokens :], (rows, columns)).astype("float32")
+
+
+def _positions(model, patch_encoder):
+    """The positions that a model adds to its tokens: (1, tokens, D)."""
+    if patch_encoder.positions:
+        return _numpy(patch_encoder.position_embedding)
+    added = [
+        layer
+        for layer, _ in encoder.members(model)
+        if isinstance(layer, positions.PositionEmbedding)
+    ]
+    if len(added) != 1:
+        want = "this view needs a model that adds the same positions to its tokens once or always"
+        received = {"model": model.name, "layers that add positions": len(added)}
+        advice = "Relative positions and those of every block have no one table."
+        arguments.refuse(want, received, advice)
+    return _numpy(added[0].table())
 
 
 def _filters(model):

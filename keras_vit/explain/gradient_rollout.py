@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_vit.explain import computing, encoder, hooks, targets
-from keras_vit.layers import attention_scores, weighted_sum
+from keras_vit.layers import weighted_sum
 
 
 def relevance(model, images, classes=None, batch_size=8):
@@ -19,7 +19,7 @@ def relevance(model, images, classes=None, batch_size=8):
     model computes in.
 
     Args:
-        model: a model with a Transformer encoder in it, see `encoder.find`.
+        model: a model with a Transformer encoder in it, see `encoder.find_attention`.
         images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
         classes: None for the most probable class of each picture, one number for all, or one each.
         batch_size: pictures computed at once. For each, the scores of ViT-B/16 at 224 pixels and
@@ -40,7 +40,7 @@ def relevance(model, images, classes=None, batch_size=8):
 
     Reference: Chefer, Gur and Wolf, https://arxiv.org/abs/2103.15679, Eq. 5 and 6.
     """
-    found = encoder.find(model)
+    found = encoder.find_attention(model)
     images = computing.pictures(model, images)
     classes = targets.chosen(model, images, classes, batch_size)
     maps = computing.run(_relevance, model, images, classes, batch_size=batch_size)
@@ -83,7 +83,7 @@ def _with_factor(layer, factor):
     def attend(call, x):
         wide = keras.backend.result_type(x.dtype, "float32")
         query, key, value = (ops.cast(part, wide) for part in layer.heads(x))
-        scores = attention_scores(query, key) * factor
+        scores = layer.scores(query, key) * factor
         return layer.projection(ops.reshape(weighted_sum(scores, value), ops.shape(x)))
 
     return attend

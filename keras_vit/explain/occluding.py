@@ -7,7 +7,6 @@ from keras import ops
 
 from keras_vit import arguments
 from keras_vit.explain import computing, encoder, removing, targets
-from keras_vit.layers import TransformerBlock
 
 GRID = 14  # patches along a side for models without patches, as ViT-B/16 has at 224 pixels
 
@@ -80,6 +79,6 @@ def _grid(model, size, patch_size):
         patch = arguments.height_width("patch_size", patch_size)
         arguments.divisible_image(size, patch)
         return tuple(side // p for side, p in zip(size, patch, strict=True))
-    if any(isinstance(layer, TransformerBlock) for layer, _ in encoder.members(model)):
+    if encoder.has(model):
         return encoder.find(model).grid
     return tuple(min(GRID, side) for side in size)

@@ -44,7 +44,8 @@ def classifier(encoder, num_classes, **overrides):
     model = ViT.from_config({**encoder.get_config(), **new})
     values = {w.path: keras.ops.convert_to_numpy(w) for w in merge_lora(encoder).weights}
     fresh = {w.path: keras.ops.convert_to_numpy(w) for w in model.weights}
-    values[POSITIONS] = _positions(values[POSITIONS], fresh[POSITIONS], encoder, model)
+    if POSITIONS in values and POSITIONS in fresh:
+        values[POSITIONS] = _positions(values[POSITIONS], fresh[POSITIONS], encoder, model)
     _check(values, fresh, overrides)
     for weight in model.weights:
         if _fits(weight.path, values, fresh):
@@ -73,5 +74,6 @@ def _check(values, fresh, overrides):
     missing = [p for p in fresh if not p.startswith(FRESH) and not _fits(p, values, fresh)]
     if missing or any(p not in fresh and not p.startswith(FRESH) for p in values):
         want = "the classifier must have the encoder's own layers"
-        advice = "Change image_size, pooling, dropout and the like, not the encoder's sizes."
+        advice = "Change image_size, pooling, dropout and the like, not the encoder's sizes or "
+        advice += "positions; only learned 1-D positions can be resized."
         arguments.refuse(want, overrides, advice)

@@ -22,10 +22,23 @@ def checked(encoder):
         want = "`encoder` must cut its patches from the picture; a hybrid's patches have seen "
         want += "their neighbours, so nothing would be hidden"
         arguments.refuse(want, {"resnet_units": encoder.resnet_units}, "Use resnet_units=None.")
+    if encoder.position_placement != "stem" or encoder.position_embedding == "relative":
+        want = "`encoder` must add positions once, before the first block: patches that are left "
+        want += "out there would lose their places in later blocks"
+        received = {"position_embedding": encoder.position_embedding}
+        received["position_placement"] = encoder.position_placement
+        arguments.refuse(want, received, "Use position_embedding='1d', '2d' or 'sincos'.")
     if count(encoder) < 2:
         advice = "Use larger pictures or smaller patches."
         arguments.refuse("there must be 2 patches or more", {"patches": count(encoder)}, advice)
     return encoder
+
+
+def check_attention(encoder, why):
+    """Raises `ValueError` where tokens attend in rows and columns; `why` says what that lacks."""
+    if encoder.attention != "full":
+        advice = 'Use attention="full", or SimMIM or MaskedPatchPrediction.'
+        arguments.refuse(why, {"attention": encoder.attention}, advice)
 
 
 def grid(encoder):
@@ -77,16 +90,22 @@ def placed(encoder, embeddings):
     if layer.class_tokens:
         shape = (ops.shape(x)[0], layer.class_tokens, layer.hidden_dim)
         x = ops.concatenate([ops.broadcast_to(layer.class_token, shape), x], axis=1)
-    return layer.drop(x + layer.position_embedding)  # (B, N + 1, D)
+    if layer.positions:
+        return layer.drop(x + layer.position_embedding)  # (B, N + 1, D)
+    # Of the other kinds of Appendix D.4, those that are added once
+    return encoder.get_layer("positions")(layer.drop(x)) if encoder.position_embedding else x
 
 
 def blocks(encoder):
-    """Returns the encoder's `TransformerBlock`s, in order."""
+    """Returns the encoder's `TransformerBlock`s, or `AxialBlock`s, in order."""
     return [encoder.get_layer(f"block_{i}") for i in range(encoder.num_layers)]
 
 
 def encoded(encoder, tokens):
-    """Returns LN(z_L) of all tokens z_0, Eq. 2-4, of whatever number: (B, tokens, D)."""
+    """Returns LN(z_L) of tokens z_0, Eq. 2-4: (B, tokens, D).
+
+    Of any number where they attend to all; `AxialBlock`s need all patches in their order.
+    """
     x = tokens
     for block in blocks(encoder):
         x = block(x)

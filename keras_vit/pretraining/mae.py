@@ -5,10 +5,10 @@ from keras import initializers, layers, losses, ops
 
 from keras_vit import arguments
 from keras_vit.layers import LayerNorm, TransformerBlock
+from keras_vit.positions import sincos
 from keras_vit.pretraining import encoder as parts
 from keras_vit.pretraining import masks
 from keras_vit.pretraining.objective import Objective, pixels
-from keras_vit.pretraining.sincos import sincos
 from keras_vit.pretraining.targets import standardized
 
 
@@ -73,6 +73,8 @@ class MAE(Objective):
         **kwargs,
     ):
         super().__init__(encoder, seed, **kwargs)
+        why = "the encoder of `MAE` gets the visible patches alone, which are no rows and columns"
+        parts.check_attention(encoder, why)
         self.decoder_layers = arguments.positive_integer("decoder_layers", decoder_layers)
         self.decoder_dim = arguments.positive_integer("decoder_dim", decoder_dim)
         self.decoder_heads = arguments.positive_integer("decoder_heads", decoder_heads)

@@ -61,6 +61,9 @@ class PixelPrediction(Objective):
             arguments.refuse("each patch must be one pixel", received, "Use patch_size=1.")
         self.palette = _checked(palette, encoder.num_channels)
         self.order = arguments.one_of("next", "masked")("order", order)
+        if order == "next":
+            why = "a pixel must be able to attend to all before it, for order='next'"
+            parts.check_attention(encoder, why)
         self.mask = masks.share("mask", mask)
         self.number = masks.hidden("mask", mask, parts.count(encoder))
         self.head = layers.Dense(len(self.palette), name="head", dtype="float32")

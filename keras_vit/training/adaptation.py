@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_vit import arguments
+from keras_vit.axial import AxialBlock
 
 # The dense layers of a block, all of which LoRA changes. Their weights are most of the model.
 DENSE = ("attention.query_key_value", "attention.projection", "mlp.expand", "mlp.contract")
@@ -67,7 +68,7 @@ def freeze(model, mode, rank=8):
         layer.trainable = mode != "linear" or layer.name == "head"
     if mode == "lora":
         _add_lora(model, rank)
-    for layer in model.layers:
+    for layer in _parts(model):
         _drop(layer, layer.trainable)
     trainable = _size(model.trainable_weights)
     return Counts(trainable, _size(model.weights) - trainable)
@@ -112,8 +113,15 @@ def _add_lora(model, rank):
 
 
 def _dense_layers(model):
-    blocks = [layer for layer in model.layers if layer.name.startswith("block_")]
+    blocks = _parts(model, "block_")
     return [operator.attrgetter(path)(block) for block in blocks for path in DENSE]
+
+
+def _parts(model, prefix=""):
+    """The layers of these names; in place of an `AxialBlock` the two blocks that it is."""
+    layers = [layer for layer in model.layers if layer.name.startswith(prefix)]
+    pairs = [(x.row, x.column) if isinstance(x, AxialBlock) else (x,) for x in layers]
+    return [layer for pair in pairs for layer in pair]
 
 
 def _drop(layer, active):

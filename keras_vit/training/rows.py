@@ -4,7 +4,7 @@ from keras_vit import arguments
 from keras_vit.data import Augmentation
 from keras_vit.training import published, schedules
 from keras_vit.training.settings import ALL, KERNELS, Settings, known
-from keras_vit.variants import BiT, parse
+from keras_vit.variants import RESNETS, parse
 
 # Tokens of pixels scaled to -1..1 start 50 times larger than their positions, N(0, 0.02), and a
 # short training never comes to see the positions. Scaled like this, both start equally large.
@@ -148,7 +148,7 @@ def pre_training(dataset, model=None):
         advice = f"Table 3 has {models}. Take one of these and override what differs."
         arguments.refuse(f"`model` must be one of Table 3 on {dataset}", {"model": model}, advice)
     row = found[0]
-    is_imagenet, is_resnet = dataset == "ImageNet", isinstance(parse(model), BiT)
+    is_imagenet, is_resnet = dataset == "ImageNet", isinstance(parse(model), RESNETS)
     return Settings(
         model=model,
         image_size=published.PRE_TRAINING_SIZE,

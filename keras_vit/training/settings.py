@@ -6,7 +6,7 @@ from typing import NamedTuple
 from keras_vit import arguments
 from keras_vit.data import Augmentation
 from keras_vit.training.optimizers import at_most_one
-from keras_vit.variants import BiT, parse
+from keras_vit.variants import RESNETS, parse
 
 KERNELS, ALL = "kernel", ""  # what weight decay is for: names of weights, as regular expressions
 
@@ -122,7 +122,7 @@ def check(chosen, drawn=False):
     if chosen.model is None:
         return
     variant = parse(chosen.model)
-    if isinstance(variant, BiT):
+    if isinstance(variant, RESNETS):
         if drawn:
             want = "`model` must be a Vision Transformer or a hybrid, whose patches are drawn"
             advice = "Build a ResNet with keras_vit.create and train it with its `fit`."

@@ -1,0 +1,218 @@
+"""Axial attention, one axis of a picture after the other: Appendix D.6 of the paper.
+
+    Axial-ViT      AxialBlock       a Transformer block within each row, then within each column
+    AxialResNet    AxialUnit        BiT's unit with axial attention in place of its 3 x 3 filters
+                   AxialAttention   attention in rows, then in columns, with relative positions
+
+Two steps connect any two patches: a token looks at the `columns` tokens of its row, then at the
+`rows` tokens of its column, and never at all N. But each block of Axial-ViT is two, MLPs and all.
+https://arxiv.org/abs/1912.12180
+"""
+
+import keras
+from keras import layers, ops
+
+from keras_vit import arguments
+from keras_vit.convolutions import BiTUnit
+from keras_vit.layers import TransformerBlock
+from keras_vit.relative import RelativeSelfAttention
+
+register = keras.saving.register_keras_serializable(package="keras_vit")
+
+HEADS = 8  # of a unit's attention: Wang et al., arXiv 2003.07853, section 4
+
+
+def within_rows(layer, x):
+    """Applies a layer of tokens to each row of a map by itself, as one picture.
+
+    Args:
+        layer: takes (batch, tokens, D), gives the same shape.
+        x: (batch, rows, columns, D).
+
+    Returns:
+        (batch, rows, columns, D).
+    """
+    _, rows, columns, dim = x.shape
+    x = layer(ops.reshape(x, (-1, columns, dim)))  # (B rows, columns, D)
+    return ops.reshape(x, (-1, rows, columns, dim))  # (B, rows, columns, D)
+
+
+def within_columns(layer, x):
+    """Applies a layer of tokens to each column of a map; see `within_rows`."""
+    turned = ops.swapaxes(x, 1, 2)  # (B, columns, rows, D)
+    return ops.swapaxes(within_rows(layer, turned), 1, 2)  # (B, rows, columns, D)
+
+
+@register
+class AxialBlock(layers.Layer):
+    """One layer of Axial-ViT: a Transformer block in each row of patches, then in each column.
+
+        x = row(x):     MSA and MLP, Eq. 2 and 3, each row by itself
+        x = column(x):  the same with weights of its own, each column by itself
+
+    Args:
+        grid: (rows, columns) of patches, or one integer for a square.
+        num_heads: number of attention heads; it divides D.
+        mlp_dim: width of the hidden layer of both MLPs.
+        dropout: rate after every dense layer but U_qkv (Appendix B.1).
+        stochastic_depth: probability that a row (a column) of a picture skips a branch in
+            training. `TransformerBlock` draws once for a picture; here each row is one to it.
+        approximate: form of GELU, see `MLP`.
+        epsilon: of the layer normalisations.
+
+    Call arguments:
+        x: tokens (batch, rows * columns, D), row by row, without a class token.
+
+    Returns:
+        (batch, rows * columns, D).
+
+    Raises:
+        ValueError: the tokens are not those of the grid, or `num_heads` does not divide D.
+
+    Example:
+    >>> block = keras_vit.axial.AxialBlock(grid=(10, 20), num_heads=3, mlp_dim=768)
+    >>> tuple(block(np.zeros((2, 200, 192))).shape)
+    (2, 200, 192)
+
+    Reference: Appendix D.6
+    """
+
+    def __init__(
+        self,
+        grid,
+        num_heads,
+        mlp_dim,
+        dropout=0.0,
+        stochastic_depth=0.0,
+        approximate=False,
+        epsilon=1e-6,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.grid = arguments.height_width("grid", grid)
+        same = (num_heads, mlp_dim, dropout, stochastic_depth, approximate, epsilon)
+        self.row = TransformerBlock(*same, name="row", dtype=self.dtype_policy)
+        self.column = TransformerBlock(*same, name="column", dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        self._check(input_shape)
+        rows, columns = self.grid
+        self.row.build((None, columns, input_shape[-1]))
+        self.column.build((None, rows, input_shape[-1]))
+
+    def call(self, x, training=None):
+        self._check(x.shape)
+        _, tokens, dim = x.shape
+        x = ops.reshape(x, (-1, *self.grid, dim))  # (B, rows, columns, D)
+        x = within_columns(self.column, within_rows(self.row, x))  # (B, rows, columns, D)
+        return ops.reshape(x, (-1, tokens, dim))  # (B, rows * columns, D)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def _check(self, shape):
+        arguments.tokens("AxialBlock", shape)
+        rows, columns = self.grid
+        if shape[1] != rows * columns:
+            want = f"this `AxialBlock` expects {rows * columns} tokens, {rows} rows of {columns}"
+            advice = "Give it the grid of your patches, and no class token: it has no row."
+            arguments.refuse(want, {"tokens": shape[1], "grid": self.grid}, advice)
+
+    def get_config(self):
+        names = ("num_heads", "mlp_dim", "dropout", "stochastic_depth", "approximate", "epsilon")
+        same = {name: getattr(self.row, name) for name in names}
+        return {**super().get_config(), "grid": self.grid, **same}
+
+
+@register
+class AxialAttention(layers.Layer):
+    """Attention in each row of a map, then in each column, with relative positions.
+
+    Both are `RelativeSelfAttention`, one after the other with nothing between them. (The layer of
+    Wang et al. has offsets for keys and values too, and batch normalisation in it; Appendix D.6
+    says only "a row and column attention, augmented by relative positional encoding".)
+
+    Args:
+        num_heads: number of attention heads; it divides the channels.
+        strides: side of the squares whose mean is taken afterwards; 1 for none.
+
+    Call arguments:
+        x: (batch, height, width, channels), all but the batch as it was built for.
+
+    Returns:
+        (batch, height / strides, width / strides, channels), rounded up.
+
+    Raises:
+        ValueError: the input is not a map of known or of that size, or `num_heads` does not divide
+            its channels.
+
+    Example:
+    >>> attention = keras_vit.axial.AxialAttention(num_heads=8, strides=2)
+    >>> tuple(attention(np.zeros((2, 7, 10, 64))).shape)
+    (2, 4, 5, 64)
+
+    Reference: Appendix D.6; Ho et al., https://arxiv.org/abs/1912.12180; Wang et al.,
+    https://arxiv.org/abs/2003.07853
+    """
+
+    def __init__(self, num_heads, strides=1, **kwargs):
+        super().__init__(**kwargs)
+        self.num_heads = arguments.positive_integer("num_heads", num_heads)
+        self.strides = arguments.positive_integer("strides", strides)
+        self.row = RelativeSelfAttention(num_heads, name="row", dtype=self.dtype_policy)
+        self.column = RelativeSelfAttention(num_heads, name="column", dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        arguments.feature_map("AxialAttention", input_shape)
+        _, height, width, channels = input_shape
+        if None in (height, width):
+            want = "`AxialAttention` expects a map of known height and width"
+            arguments.refuse(want, {"input shape": tuple(input_shape)}, "Use a fixed image_size.")
+        self.row.build((None, width, channels))
+        self.column.build((None, height, channels))
+
+    def call(self, x):
+        x = within_columns(self.column, within_rows(self.row, x))  # (B, H, W, C)
+        if self.strides == 1:
+            return x
+        sides = (self.strides, self.strides)
+        pool = ops.average_pool(x, sides, sides, "same", data_format="channels_last")
+        return pool  # (B, H / strides, W / strides, C)
+
+    def compute_output_shape(self, input_shape):
+        batch, *sides, channels = input_shape
+        return (batch, *(side and -(-side // self.strides) for side in sides), channels)
+
+    def get_config(self):
+        return {**super().get_config(), "num_heads": self.num_heads, "strides": self.strides}
+
+
+@register
+class AxialUnit(BiTUnit):
+    """Residual unit of AxialResNet: BiT's, with 8 heads of axial attention for 3 x 3 filters.
+
+    Args:
+        filters: channels of the attention, a multiple of 32; the unit gives 4 times these.
+        strides: side of the squares whose mean is taken after the attention: 2 where a stage
+            begins with half the size.
+
+    Call arguments:
+        x: (batch, height, width, channels), the channels a multiple of 32, as it was built for.
+
+    Returns:
+        (batch, height / strides, width / strides, 4 * filters), rounded up.
+
+    Raises:
+        ValueError: the input is not a map of known size, or 32 does not divide its channels or
+            `filters`.
+
+    Example:
+    >>> unit = keras_vit.axial.AxialUnit(filters=64, strides=2)
+    >>> tuple(unit(np.zeros((2, 8, 12, 64))).shape)
+    (2, 4, 6, 256)
+
+    Reference: Appendix D.6
+    """
+
+    def middle_layer(self):
+        return AxialAttention(HEADS, self.strides, name="attention", dtype=self.dtype_policy)

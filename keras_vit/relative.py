@@ -1,0 +1,107 @@
+"""Relative positions: attention that knows how far apart two tokens are (Appendix D.4)."""
+
+import math
+
+import keras
+from keras import initializers, ops
+
+from keras_vit import arguments
+from keras_vit.layers import SelfAttention, TransformerBlock, weighted_sum
+
+register = keras.saving.register_keras_serializable(package="keras_vit")
+
+
+@register
+class RelativeSelfAttention(SelfAttention):
+    """Self-attention with a learned key for every offset between two tokens.
+
+    An extra attention of the same queries to `offset_embedding` is added to the logits:
+
+        A = softmax((q_i k_j + q_i r_(i - j)) / sqrt(d)),   i - j = T - 1 ... 1 - T
+
+    Offsets are those in the sequence of T tokens, the class token being the first. Each head has
+    its own d numbers of an embedding, as it has of a key.
+
+    Args:
+        num_heads: number of heads; it divides D.
+        dropout: rate after U_msa.
+
+    Call arguments:
+        x: tokens (batch, T, D), as many as it was built for.
+
+    Returns:
+        (batch, T, D).
+
+    Raises:
+        ValueError: `num_heads` does not divide D, or T is not known or another.
+
+    Example:
+    >>> layer = keras_vit.relative.RelativeSelfAttention(num_heads=3)
+    >>> tuple(layer(np.zeros((2, 5, 192))).shape), tuple(layer.offset_embedding.shape)
+    ((2, 5, 192), (9, 192))
+
+    Reference: Appendix D.4
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        _, tokens, dim = input_shape
+        if tokens is None:
+            want = "relative positions need the number of tokens"
+            arguments.refuse(want, {"input shape": tuple(input_shape)}, "Use a fixed image_size.")
+        normal = initializers.RandomNormal(stddev=0.02)
+        self.offset_embedding = self.add_weight(
+            (2 * tokens - 1, dim), normal, name="offset_embedding"
+        )
+
+    def call(self, x, training=None):
+        query, key, value = self.heads(x)
+        x_heads = weighted_sum(self.scores(query, key), value)  # (B, T, heads, d)
+        return self.drop(self.projection(ops.reshape(x_heads, ops.shape(x))))
+
+    def scores(self, query, key):
+        """Returns A of queries and keys: (batch, heads, T, T)."""
+        _, tokens, heads, dim = query.shape
+        offsets = self.offset_embedding.shape[0]
+        if tokens != (offsets + 1) // 2:
+            want = f"this attention has offsets between {(offsets + 1) // 2} tokens"
+            advice = "Give it pictures of the size that it was built for."
+            arguments.refuse(want, {"tokens": tokens}, advice)
+        relative = ops.reshape(self.offset_embedding, (offsets, heads, dim))
+        relative = ops.transpose(ops.cast(relative, query.dtype), (1, 2, 0))  # (heads, d, 2T - 1)
+        query = ops.transpose(query, (0, 2, 1, 3)) / math.sqrt(dim)  # (B, heads, T, d)
+        logits = ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))  # (B, heads, T, T)
+        return ops.softmax(logits + by_pairs(ops.matmul(query, relative)))
+
+
+def by_pairs(x):
+    """Takes what belongs to each pair: y[i, j] = x[i, T - 1 - (i - j)].
+
+    Row i begins one place before row i - 1 does. Rows that are one place longer than they are read
+    shift by one place each, so nothing is gathered.
+
+    Args:
+        x: (batch, heads, T, 2 T - 1), a number for every query and offset T - 1 ... 1 - T.
+
+    Returns:
+        (batch, heads, T, T), one for every query and key.
+    """
+    heads, tokens, offsets = x.shape[1:]
+    x = ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, 1)))
+    x = ops.reshape(x, (-1, heads, tokens * (offsets + 1)))[..., tokens - 1 : -1]
+    return ops.reshape(x, (-1, heads, tokens, offsets))[..., :tokens]  # (B, heads, T, T)
+
+
+@register
+class RelativeTransformerBlock(TransformerBlock):
+    """`TransformerBlock` with `RelativeSelfAttention`; it takes the same arguments.
+
+    Example:
+    >>> block = keras_vit.relative.RelativeTransformerBlock(num_heads=3, mlp_dim=768)
+    >>> tuple(block(np.zeros((2, 197, 192))).shape)
+    (2, 197, 192)
+
+    Reference: Appendix D.4
+    """
+
+    attention_layer = RelativeSelfAttention
