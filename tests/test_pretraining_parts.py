@@ -11,6 +11,7 @@ from helpers import numpy, random_images, wide_vit
 import keras_vit
 from keras_vit import pretraining
 from keras_vit.positions import sincos
+from keras_vit.pretraining import encoder as encoders
 from keras_vit.pretraining import masked_patches as mpp
 from keras_vit.pretraining import masks, targets
 from keras_vit.pretraining.palette import nearest
@@ -190,6 +191,19 @@ def test_sincos_positions_equal_a_transcription():
                 expected += [math.cos(place * w) for w in omega]
             found = table[0, 1 + row * columns + column]
             np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["token", "gap"])
+@pytest.mark.parametrize("kind", ["1d", "2d", "sincos", None])
+def test_first_tokens_are_those_of_the_model(kind, pooling):
+    """Whole, as MAE takes them, and in two steps, as SimMIM does."""
+    encoder = wide_vit(position_embedding=kind, pooling=pooling)
+    images = random_images(2, 8, 15, 3)
+    first = keras.Model(encoder.input, encoder.get_layer("block_0").input)
+    expected = numpy(first(images))
+    np.testing.assert_allclose(numpy(encoders.first_tokens(encoder, images)), expected, atol=1e-5)
+    z = encoders.placed(encoder, encoders.embedded(encoder, images))
+    np.testing.assert_allclose(numpy(z), expected, atol=1e-5)
 
 
 def test_palette_finds_clusters():

@@ -75,7 +75,8 @@ def normalized_patches(encoder, images):
 
 def first_tokens(encoder, images):
     """Returns z_0 of pictures, Eq. 1: (B, N + class tokens, D)."""
-    return encoder.get_layer("patch_encoder")(normalized_patches(encoder, images))
+    x = encoder.get_layer("patch_encoder")(normalized_patches(encoder, images))
+    return _with_positions(encoder, x)
 
 
 def embedded(encoder, images):
@@ -91,9 +92,15 @@ def placed(encoder, embeddings):
         shape = (ops.shape(x)[0], layer.class_tokens, layer.hidden_dim)
         x = ops.concatenate([ops.broadcast_to(layer.class_token, shape), x], axis=1)
     if layer.positions:
-        return layer.drop(x + layer.position_embedding)  # (B, N + 1, D)
-    # Of the other kinds of Appendix D.4, those that are added once
-    return encoder.get_layer("positions")(layer.drop(x)) if encoder.position_embedding else x
+        x = x + layer.position_embedding
+    return _with_positions(encoder, layer.drop(x))  # (B, N + 1, D)
+
+
+def _with_positions(encoder, x):
+    """Adds positions that are not those of `PatchEncoder`: 2-D or sin-cos, Appendix D.4."""
+    if encoder.get_layer("patch_encoder").positions or encoder.position_embedding is None:
+        return x
+    return encoder.get_layer("positions")(x)
 
 
 def blocks(encoder):
