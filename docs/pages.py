@@ -7,7 +7,7 @@ For each tutorial docs/tutorials/ gets a page (NN_name.md, its figures in figure
 without outputs (NN_name.ipynb) and the script (NN_name.py); all of them get index.md. That folder
 is made anew each time, from runs that are kept in build/tutorials/<backend>/. A tutorial runs again
 only when its code, keras_vit, or a version of what it computes with has changed; its words may
-change freely. The tables of the model zoo's page are made too, in build/zoo.md: see zoo.py.
+change freely. Parts of two more pages are made too, in build/: see zoo.py and studies.py.
 
 What the script asks of a tutorial:
 
@@ -32,6 +32,7 @@ import textwrap
 
 import nbformat
 import running
+import studies
 import zoo
 from running import PageError
 
@@ -62,7 +63,7 @@ def main(arguments=None):
         names = [tutorial.name for tutorial in chosen(tutorials, options.names)]
         runs = [run_of(tutorial, cache, tutorial.name in names) for tutorial in tutorials]
         write_all(zip(tutorials, runs, strict=True), options.pages, options.repository)
-        write_zoo(options.zoo or options.cache.parent / "zoo.md")
+        write_parts(options.parts or options.cache.parent)
     except PageError as error:
         print(error, file=sys.stderr)
         return 1
@@ -81,7 +82,7 @@ def _options(arguments):
         ("cache", "build/tutorials"),
     ):
         parser.add_argument(f"--{name}", type=pathlib.Path, default=ROOT / default)
-    parser.add_argument("--zoo", type=pathlib.Path, help="default: zoo.md beside the cache")
+    parser.add_argument("--parts", type=pathlib.Path, help="default: the folder of the cache")
     return parser.parse_args(arguments)
 
 
@@ -123,10 +124,12 @@ def write_all(made, folder, repository):
         (folder / name).write_bytes(content)
 
 
-def write_zoo(file):
-    """Writes the model zoo's tables where docs/zoo.md includes them from."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(zoo.text(), encoding="utf-8")
+def write_parts(folder):
+    """Writes what docs/zoo.md and docs/studies.md include, where they include it from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for module in (zoo, studies):
+        text = module.text()
+        (folder / f"{module.__name__}.md").write_text(text, encoding="utf-8")
 
 
 def files_of(tutorial, run, repository=None):

@@ -6,6 +6,7 @@ backend.ensure_installed()
 
 from keras_vit import (  # noqa: E402
     accounting,
+    axial,
     checkpoints,
     comparison,
     convolutions,
@@ -17,7 +18,9 @@ from keras_vit import (  # noqa: E402
     pooling,
     positions,
     pretraining,
+    relative,
     resnet,
+    studies,
     training,
 )
 from keras_vit.checkpoints import load_pretrained, load_weights, save_weights  # noqa: E402
@@ -47,6 +50,7 @@ __all__ = [
     "ViT",
     "__version__",
     "accounting",
+    "axial",
     "checkpoints",
     "comparison",
     "convolutions",
@@ -61,8 +65,10 @@ __all__ = [
     "pooling",
     "positions",
     "pretraining",
+    "relative",
     "resnet",
     "save_weights",
+    "studies",
     "training",
     "variants",
 ]

@@ -11,6 +11,7 @@ from keras_vit.commands import (
     explain,
     fewshot,
     predict,
+    study,
     train,
     weights,
 )
@@ -58,7 +59,7 @@ def parser():
     )
     root.add_argument("--version", action="version", version=f"keras-vit {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND")
-    for module in (train, predict, evaluate, explain, fewshot, check_data, weights, cost):
+    for module in (train, predict, evaluate, explain, fewshot, check_data, weights, cost, study):
         module.add(commands)
     return root
 

@@ -15,9 +15,9 @@ PACKAGE = pathlib.Path(keras_vit.__file__).parent
 # The order of reading: a module imports only from those before it.
 ORDER = [
     "version", "arguments", "backend", "figures", "webpage", "variants", "positions", "layers",
-    "pooling", "convolutions", "guards", "model", "resnet", "vit", "checkpoints", "data",
-    "training", "pretraining", "comparison", "explain", "accounting", "benchmark", "commands",
-    "cli", "__main__",
+    "relative", "pooling", "convolutions", "axial", "ablations", "guards", "model", "resnet",
+    "vit", "checkpoints", "data", "training", "pretraining", "comparison", "explain", "accounting",
+    "benchmark", "studies", "commands", "cli", "__main__",
 ]  # fmt: skip
 
 

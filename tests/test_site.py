@@ -104,7 +104,7 @@ def build(folder):
     for name in ("mkdocs.yml", "CHANGELOG.md"):
         shutil.copy(ROOT / name, folder)
     script = [ROOT / "docs" / "pages.py", "--pages", folder / "docs" / "tutorials"]
-    script += ["--zoo", folder / "build" / "zoo.md"]
+    script += ["--parts", folder / "build"]
     for command in (script, ["-m", "mkdocs", "build", "--strict"]):
         made = subprocess.run(
             [sys.executable, *command],

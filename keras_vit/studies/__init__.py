@@ -1,0 +1,101 @@
+"""The paper's tables and figures at a scale that a laptop can run: `keras-vit study NAME`.
+
+Each study is one module: a question, a table of runs, what one run does, a figure, a conclusion.
+
+ledger.py    the table of finished runs: a CSV that loses nothing and is gone on with
+running.py   one run after another, the figure, the conclusion
+tasks.py     the pictures: digits that stand anywhere, CIFAR-10
+fitting.py   training a small model for a number of steps; accuracy, few-shot accuracy
+paper.py     the paper's own numbers
+"""
+
+import difflib
+import importlib
+
+from keras_vit import arguments
+
+# Modules are imported when they are asked for.
+NAMES = (
+    "figure-2",
+    "figure-3",
+    "figure-4",
+    "figure-5",
+    "figure-8",
+    "figure-9",
+    "figure-10",
+    "figure-11",
+    "figure-12",
+    "figure-13",
+    "table-5",
+    "table-6",
+    "table-7",
+    "table-8",
+    "table-9",
+)
+SCALES = ("tiny", "small", "gpu")
+
+
+def names():
+    """Returns the names of all studies, in the order of the paper.
+
+    Example:
+    >>> "figure-8" in keras_vit.studies.names()
+    True
+    """
+    return NAMES
+
+
+def load(name):
+    """Returns the module of a study.
+
+    Args:
+        name: one of `names()`; capitals and "_" for "-" are taken too.
+
+    Returns:
+        A module with `TITLE`, `QUESTION`, `PAPER`, `runs(scale)`, `run(**settings)`,
+        `plot(rows)` and `conclusion(rows)`.
+
+    Raises:
+        ValueError: there is no such study; the nearest names are told.
+
+    Example:
+    >>> keras_vit.studies.load("figure-8").TITLE
+    'The shape of the Transformer'
+    """
+    known = str(name).lower().replace("_", "-").replace(" ", "-")
+    if known not in NAMES:
+        near = difflib.get_close_matches(known, NAMES, n=3, cutoff=0.5)
+        advice = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+        advice += f"There are: {', '.join(NAMES)}."
+        arguments.refuse("`name` must be the name of a study", {"name": name}, advice)
+    return importlib.import_module(f"keras_vit.studies.{known.replace('-', '_')}")
+
+
+def run(name, scale="tiny", folder="studies", plot_only=False):
+    """Runs a study, or what is left of it, and draws its figure.
+
+    Each finished run is a row of `folder/NAME-SCALE.csv` at once, and is not run again: after an
+    interruption the same call goes on. The figure is `folder/NAME-SCALE.png`.
+
+    Args:
+        name: one of `names()`.
+        scale: "tiny" for minutes of a laptop's processor, "small" for CIFAR-10 and hours, "gpu"
+            for one GPU.
+        folder: where table and figure are kept; it is made where it is not there.
+        plot_only: draw and conclude from the rows that are there, run nothing.
+
+    Returns:
+        A `keras_vit.studies.running.Outcome`: rows, table, picture, conclusion.
+
+    Raises:
+        ValueError: there is no such study or scale, or the table there is another one.
+
+    Example:
+    >>> outcome = keras_vit.studies.run("figure-8")  # doctest: +SKIP
+    >>> print(outcome.conclusion)  # doctest: +SKIP
+    """
+    from keras_vit.studies import running
+
+    module = load(name)
+    arguments.one_of(*SCALES)("scale", scale)
+    return running.carry_out(module, scale, folder, plot_only)

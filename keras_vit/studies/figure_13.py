@@ -1,0 +1,191 @@
+"""Figure 13: is it enough that a patch sees its row, then its column?
+
+Appendix D.6 trains Axial-ViT-B/32 and B/16, whose blocks attend within rows, then within columns,
+each with an MLP, and AxialResNet, an R50 with axial attention in place of its 3 x 3 filters. On
+ImageNet 5-shot, Axial-ViTs are better than their ViT-B, for more compute (two MLPs in each block);
+AxialResNet is better than a ResNet of the same compute but very slow on TPUs. The figure has no
+numbers in the text.
+
+At "tiny" models of 4 layers (the ResNets of 2 units) are trained on handwritten digits that stand
+anywhere in a picture of 16 x 16 pixels; all ViTs with mean pooling, since a class token stands in
+no row. A ViT of 8 layers is one more row: an axial block has the weights of two. "small" and "gpu"
+take CIFAR-10. Seconds are those of a step of training while the model was trained, on whatever else
+the machine did, so no more than an order of size.
+"""
+
+import statistics
+import time
+
+from keras_vit import ResNet, ViT, accounting, figures
+from keras_vit.studies import fitting, seeds, tasks
+
+TITLE = "Axial attention"
+QUESTION = "Is attention in rows and columns as good as among all patches, for its compute?"
+PAPER = (
+    "Axial-ViT-B/32 and B/16 are better than ViT-B/32 and B/16 in ImageNet 5-shot, and take more "
+    "compute; AxialResNet-50 is better than R50 at the same compute but slow (Figure 13)."
+)
+NEEDS = {
+    "small": "CIFAR-10, or pictures in the folder $KERAS_VIT_DATA; a day of a processor",
+    "gpu": "CIFAR-10, or pictures in the folder $KERAS_VIT_DATA; hours of one large GPU",
+}
+# D, D_MLP, heads, layers, patches; units of the ResNets
+SIZES = {
+    "tiny": ((32, 64, 2), 4, (4,), (1, 1)),
+    "small": ((192, 384, 3), 6, (4, 2), (2, 2, 2)),
+    "gpu": ((384, 1536, 6), 12, (4, 2), (3, 4, 6, 3)),
+}
+TRAINING = {
+    "tiny": {
+        **{"data": "wandering digits", "pictures": 8000, "dtype": "float32"},
+        **{"steps": 500, "batch_size": 64, "rate": 3e-3},
+    },
+    "small": {
+        **{"data": "cifar10", "pictures": 50_000, "dtype": "float32"},
+        **{"steps": 8000, "batch_size": 128, "rate": 1e-3},
+    },
+    "gpu": {
+        **{"data": "cifar10", "pictures": 50_000, "dtype": "mixed_bfloat16"},
+        **{"steps": 20_000, "batch_size": 512, "rate": 5e-4},
+    },
+}
+PAIRS = {"Axial-ViT": "ViT", "AxialResNet": "ResNet"}  # family: the one that it is compared with
+
+
+def runs(scale):
+    """Returns the settings of all runs, those of the first seed first."""
+    return [
+        {"family": family, "size": size, "scale": scale, **TRAINING[scale], "seed": seed}
+        for seed in (1, 2, 3)
+        for family, size in _models(scale)
+    ]
+
+
+def run(family, size, scale, data, pictures, steps, batch_size, rate, seed, dtype):
+    """Trains one model, and returns its accuracy and what it costs."""
+    arguments = {**tasks.model_arguments(data), "dtype": dtype}
+    model = fitting.seeded(seed, lambda: build(family, size, scale, arguments))
+    images, labels = tasks.load(data, pictures, seed)
+    fitting.fit(model, images, labels, steps, batch_size, rate, seed)
+    cost = accounting.count(model)
+    return {
+        "accuracy": fitting.accuracy(model, *tasks.test(data)),
+        "multiply_adds": cost.multiply_adds,
+        "parameters": cost.parameters,
+        "step_seconds": _step_seconds(model, images[:batch_size], labels[:batch_size]),
+    }
+
+
+def build(family, size, scale, arguments):
+    """Returns a fresh model of a family; `size` is a ViT's "layers/patch", a ResNet's "units"."""
+    (hidden_dim, mlp_dim, num_heads), _, _, units = SIZES[scale]
+    if family in ("ResNet", "AxialResNet"):
+        return ResNet(
+            units=units, attention="axial" if family == "AxialResNet" else None, **arguments
+        )
+    num_layers, patch_size = map(int, size.split("/"))
+    return ViT(
+        hidden_dim=hidden_dim,
+        mlp_dim=mlp_dim,
+        num_heads=num_heads,
+        num_layers=num_layers,
+        patch_size=patch_size,
+        pooling="gap",
+        attention="axial" if family == "Axial-ViT" else "full",
+        **arguments,
+    )
+
+
+def plot(rows):
+    """Draws accuracy against multiply-adds and against the time of a step."""
+    figure = figures.figure(8, 4)
+    panels = figure.subplots(1, 2, sharey=True)
+    costs = {"multiply_adds": "multiply-adds of a picture", "step_seconds": "ms of a step"}
+    for axes, (cost, label) in zip(panels, costs.items(), strict=True):
+        for family, marker in zip(("ViT", *PAIRS, "ResNet"), "osD^", strict=True):
+            points = _points([r for r in rows if r["family"] == family], cost)
+            if points:
+                x, y, names = zip(*points, strict=True)
+                x = [1000 * value for value in x] if cost == "step_seconds" else x
+                axes.plot(x, y, marker, label=family)
+                for place in zip(names, x, y, strict=True):
+                    axes.annotate(
+                        place[0], place[1:], (4, 4), textcoords="offset points", fontsize=7
+                    )
+        axes.set_xscale("log")
+        axes.set_xlabel(label)
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("test accuracy, % (mean of seeds)")
+    panels[0].legend(fontsize=8)
+    return figure
+
+
+def conclusion(rows):
+    """Says for each axial model what it gains over its counterpart, and what that takes."""
+    groups = seeds.grouped(rows, ("family", "size"), "accuracy")
+    cost = {(row["family"], row["size"]): row for row in rows}
+    found = []
+    for (family, size), values in groups.items():
+        other = (PAIRS.get(family), size)
+        if other in groups:
+            gain = 100 * (statistics.fmean(values) - statistics.fmean(groups[other]))
+            clear = "" if seeds.differ(values, groups[other]) else " (within the seeds)"
+            ratio = cost[family, size]["multiply_adds"] / cost[other]["multiply_adds"]
+            slower = cost[family, size]["step_seconds"] / cost[other]["step_seconds"]
+            found.append(
+                f"{family} {size} against {other[0]}: {gain:+.1f} points{clear}, {ratio:.2f} times "
+                f"the multiply-adds, {slower:.1f} times the time of a step"
+            )
+    if not found:
+        return "An axial model and its counterpart must be trained to compare them."
+    return "; ".join(found) + ". " + _deeper(groups, cost)
+
+
+def _deeper(groups, cost):
+    """Compares axial blocks with twice as many ordinary ones, which have as many weights."""
+    said = []
+    for family, size in groups:
+        layers, _, patch = size.partition("/")
+        twice = ("ViT", f"{2 * int(layers)}/{patch}") if family == "Axial-ViT" else None
+        if twice in groups:
+            axial, deep = groups[family, size], groups[twice]
+            verdict = "within the seeds"
+            if seeds.differ(axial, deep):
+                verdict = "better" if statistics.fmean(axial) > statistics.fmean(deep) else "worse"
+            share = cost[family, size]["multiply_adds"] / cost[twice]["multiply_adds"]
+            said.append(
+                f"Beside a ViT of twice the layers (about its weights) Axial-ViT {size} is "
+                f"{verdict}: {seeds.points(axial)} and {seeds.points(deep)} %, for {share:.2f} of "
+                f"the multiply-adds."
+            )
+    return " ".join(said) or "No ViT of twice the layers is trained yet."
+
+
+def _models(scale):
+    _, layers, patches, units = SIZES[scale]
+    vits = [(family, f"{layers}/{patch}") for patch in patches for family in ("ViT", "Axial-ViT")]
+    deep = [("ViT", f"{2 * layers}/{patch}") for patch in patches]
+    names = ", ".join(map(str, units))
+    return [*vits, *deep, ("ResNet", f"({names})"), ("AxialResNet", f"({names})")]
+
+
+def _step_seconds(model, images, labels, steps=5):
+    """The median time of some steps, after one that compiles."""
+    model.steps_per_execution = 1
+    model.train_on_batch(images, labels)
+    seconds = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        model.train_on_batch(images, labels)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def _points(rows, cost):
+    """Returns (cost, mean accuracy in %, name) of each model."""
+    groups = seeds.grouped(rows, "size", "accuracy")
+    costs = seeds.grouped(rows, "size", cost)
+    return [
+        (statistics.median(costs[size]), 100 * statistics.fmean(values), size)
+        for size, values in groups.items()
+    ]

@@ -1,0 +1,107 @@
+"""How fast a model is, beside a matrix product in turns with it, and how large a batch it takes."""
+
+import keras
+import numpy as np
+
+from keras_vit import accounting
+from keras_vit.benchmark import paired
+
+REFUSALS = ("resource_exhausted", "resource exhausted", "out of memory")
+PER_WEIGHT = 16  # bytes: a weight, its gradient, two moments of Adam, in float32
+MOST = 2**16  # pictures in the largest batch that is tried
+
+
+def speed(model, batch_sizes, rounds, matrix):
+    """Times `predict_on_batch`, in turns with a product of two square matrices.
+
+    Args:
+        model: a Keras model of square pictures.
+        batch_sizes: pictures in a batch, several numbers; the fastest counts.
+        rounds: of timed turns.
+        matrix: side of the matrices, which are of the model's dtype.
+
+    Returns:
+        {"images_per_second": at the median time, "lower_quartile", "upper_quartile",
+        "images_per_product": median of the rounds' ratios, "best_batch"}; zeros where the device
+        has not the memory for any batch.
+    """
+    product = _product(matrix, model.compute_dtype)
+    found = [_rates(model, batch, rounds, product) for batch in batch_sizes]
+    found = [rates for rates in found if rates] or [_rates_of(0, [1.0], [1.0])]
+    return max(found, key=lambda rates: rates["images_per_second"])
+
+
+def estimated_batch(name, image_size, gib):
+    """Returns how many pictures a training step takes in a memory of `gib` GiB, by estimate.
+
+    Weights, gradients and Adam's moments are in float32, and all that the backward pass reads is
+    kept, see `keras_vit.accounting.activation_memory`.
+
+    Args:
+        name: of a model, such as "ViT-B/16".
+        image_size: side of the pictures.
+        gib: memory of the device.
+
+    Example:
+    >>> keras_vit.studies.measuring.estimated_batch("ViT-B/16", 224, gib=16)
+    110
+    """
+    weights = PER_WEIGHT * accounting.count(name, image_size).parameters
+    picture = accounting.activation_memory(name, 1, image_size)
+    return max(0, int((gib * 2**30 - weights) // picture))
+
+
+def tried_batch(model):
+    """Returns the largest power of two of pictures that the device takes in a training step.
+
+    Returns:
+        0 where it takes not even one, 65,536 where it takes all that was tried.
+    """
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-6), loss)
+    batch = 1
+    while batch <= MOST and unless_refused(lambda: _step(model, batch)):  # noqa: B023
+        batch *= 2
+    return batch // 2
+
+
+def unless_refused(function):
+    """Returns what a function gives; None where the device has not the memory for it."""
+    try:
+        return function()
+    except Exception as error:  # each backend has a class of its own for it
+        if isinstance(error, MemoryError) or any(r in str(error).lower() for r in REFUSALS):
+            return None
+        raise
+
+
+def _rates(model, batch, rounds, product):
+    images = np.random.default_rng(0).integers(
+        0, 256, (batch, *model.input_shape[1:]), dtype="uint8"
+    )
+    turns = {"model": lambda: model.predict_on_batch(images), "product": product}
+    seconds = unless_refused(lambda: paired.measure(turns, rounds))
+    return seconds and _rates_of(batch, seconds["model"], seconds["product"])
+
+
+def _rates_of(batch, seconds, product_seconds):
+    fast, slow = paired.quartiles(seconds)
+    return {
+        "images_per_second": paired.rate(seconds, batch),
+        "lower_quartile": batch / slow,
+        "upper_quartile": batch / fast,
+        "images_per_product": batch * paired.speedup(seconds, product_seconds)[0],
+        "best_batch": batch,
+    }
+
+
+def _product(matrix, dtype):
+    """Returns a function that multiplies two matrices, and returns when it is done."""
+    factor = keras.ops.full((matrix, matrix), 0.5, dtype)
+    return lambda: keras.ops.convert_to_numpy(keras.ops.matmul(factor, factor)[0, 0])
+
+
+def _step(model, batch):
+    images = np.zeros((batch, *model.input_shape[1:]), "uint8")
+    model.train_on_batch(images, np.zeros(batch, "int32"))
+    return True

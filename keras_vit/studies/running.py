@@ -1,0 +1,168 @@
+"""Carries a study out: one run after another, then the figure and the conclusion."""
+
+import contextlib
+import datetime
+import gc
+import pathlib
+import tempfile
+import time
+from typing import NamedTuple
+
+import keras
+
+from keras_vit.studies.ledger import PROVENANCE, Ledger
+from keras_vit.training import environment
+
+
+class Outcome(NamedTuple):
+    """What a study gave: dicts of settings and results, two paths, and what they say."""
+
+    rows: list
+    table: pathlib.Path
+    picture: pathlib.Path
+    conclusion: str
+
+
+def carry_out(module, scale, folder="studies", plot_only=False):
+    """Does all runs of a study that its table lacks, then draws and concludes.
+
+    Args:
+        module: a study, see `keras_vit.studies.load`.
+        scale: "tiny", "small" or "gpu".
+        folder: of table and figure.
+        plot_only: whether nothing is run.
+
+    Returns:
+        An `Outcome`.
+    """
+    runs = module.runs(scale)
+    name = module.__name__.rpartition(".")[2].replace("_", "-")
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    ledger = Ledger(folder / f"{rows_of(module, name)}-{scale}.csv", runs[0])
+    print(f"{name}: {module.TITLE}\n{module.QUESTION}", flush=True)
+    if not plot_only:
+        with programs_kept():
+            _do(module, runs, ledger)
+    rows = [row for row in map(ledger.row, runs) if row]
+    return _summary(module, rows, len(runs), ledger.path, folder / f"{name}-{scale}.png")
+
+
+def rows_of(module, name):
+    """Returns the name of the study whose runs these are: its own, or that in `ROWS_OF`."""
+    return getattr(module, "ROWS_OF", name)
+
+
+def _do(module, runs, ledger):
+    """Does the runs that are not done; a row is on the disk before the next run begins."""
+    varied = [name for name in runs[0] if len({str(run[name]) for run in runs}) > 1]
+    fixed = ", ".join(f"{name} {value}" for name, value in runs[0].items() if name not in varied)
+    count = f"{len(runs)} run{'s' * (len(runs) > 1)}"
+    print(f"{count}, each one kept in {ledger.path} at once. In all: {fixed or '-'}")
+    done = [row for row in map(ledger.row, runs) if row]
+    for number, settings in enumerate(runs, start=1):
+        words = ", ".join(f"{name} {settings[name]}" for name in varied)
+        print(f"{number:>4}/{len(runs)}  {words}: ", end="", flush=True)
+        if earlier := ledger.row(settings):
+            print(f"{_results(earlier, settings)} (done before)", flush=True)
+            continue
+        start = time.perf_counter()
+        results = module.run(**settings)
+        seconds = round(time.perf_counter() - start, 2)
+        ledger.append({**settings, **results, **_provenance(seconds)})
+        done.append(ledger.row(settings))
+        left = _seconds_left(runs[number:], done, varied)
+        print(f"{_results(done[-1], settings)}, {seconds:.1f} s; {_time(left)}", flush=True)
+        keras.utils.clear_session()  # else the memory of every model stays
+        gc.collect()
+
+
+@contextlib.contextmanager
+def programs_kept():
+    """Lets JAX keep compiled programs: those of one setting are the same with every seed.
+
+    Compiling takes JAX longer than a few hundred steps of a tiny model. Nothing is done on other
+    backends, or where a folder for it is configured.
+    """
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+    from jax.experimental.compilation_cache import compilation_cache
+
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = [getattr(jax.config, name) for name in names]
+    if before[0]:
+        yield
+        return
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        try:
+            for name, value in zip(names, (folder, 0.0), strict=True):
+                jax.config.update(name, value)
+            compilation_cache.reset_cache()  # else JAX stays with what it decided before
+            yield
+        finally:
+            for name, value in zip(names, before, strict=True):
+                jax.config.update(name, value)
+            compilation_cache.reset_cache()
+
+
+def _seconds_left(runs, done, varied):
+    """Estimates the time of runs: each takes as long as those done that are most like it."""
+    left = 0.0
+    for settings in runs:
+        alike = [sum(settings[name] == row[name] for name in varied) for row in done]
+        if max(alike) == len(varied):
+            continue  # it is done
+        nearest = [row["seconds"] for row, n in zip(done, alike, strict=True) if n == max(alike)]
+        left += sum(nearest) / len(nearest)
+    return left
+
+
+def _time(seconds):
+    minutes = round(seconds / 60)
+    if minutes >= 90:
+        return f"about {minutes / 60:.1f} hours left"
+    return f"about {minutes} min left" if minutes > 1 else f"about {seconds:.0f} s left"
+
+
+def _results(row, settings):
+    results = {name: v for name, v in row.items() if name not in (*settings, *PROVENANCE)}
+    return ", ".join(f"{name} {_short(value)}" for name, value in results.items())
+
+
+def _short(value):
+    """A number of four digits, or a text's beginning: figures keep some arrays as text."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value) if len(str(value)) <= 24 else f"{str(value)[:20]} ..."
+
+
+def _provenance(seconds):
+    backend = keras.backend.backend()
+    hardware, versions = environment.hardware(), environment.versions()
+    processor = ", ".join(hardware["accelerators"]) or hardware["processor"]
+    values = (seconds, backend, versions[backend], versions["keras"])
+    values += (f"{processor}, {hardware['cores']} cores", datetime.date.today().isoformat())
+    return dict(zip(PROVENANCE, values, strict=True))
+
+
+def _summary(module, rows, count, table, picture):
+    """Draws, concludes, and says where everything lies."""
+    print(f"\n{len(rows)} of {count} runs are done.")
+    if rows:
+        module.plot(rows).savefig(picture)
+    conclusion = module.conclusion(rows) if rows else "No run is done yet."
+    print(f"Here:  {conclusion}\nPaper: {module.PAPER}")
+    for made_on in sorted({_made_on(row) for row in rows}):
+        print(f"Made on {made_on}")
+    print(f"Table: {table}\nFigure: {picture}" if rows else f"Table: {table}", flush=True)
+    return Outcome(rows, table, picture, conclusion)
+
+
+def _made_on(row):
+    backend = environment.TITLES.get(row["backend"], row["backend"])
+    return (
+        f"{backend} {row['backend_version']}, Keras {row['keras']}, {row['processor']}, "
+        f"{row['date']}"
+    )

@@ -1,0 +1,177 @@
+"""The pictures of the studies, as arrays."""
+
+import functools
+import os
+
+import numpy as np
+
+from keras_vit import arguments, data
+
+SIDE, DIGIT = 16, 8  # pixels of a canvas, and of the digit on it
+PLACES = SIDE - DIGIT + 1  # rows (or columns) where a digit can begin
+FOLDER = "KERAS_VIT_DATA"  # a folder of pictures in place of CIFAR-10
+
+
+def load(name, count, seed=0, part="train"):
+    """Returns pictures and labels of a task.
+
+    Args:
+        name: "wandering digits", "digits" or "cifar10".
+        count: how many pictures; None for all.
+        seed: which ones; with the same seed, fewer pictures are the first of more.
+        part: "train" or "test".
+
+    Returns:
+        uint8 (count, height, width, channels) and int32 (count,).
+
+    Raises:
+        ValueError: there is no such task, or it has fewer pictures.
+
+    Example:
+    >>> images, labels = keras_vit.studies.tasks.load("wandering digits", 100)
+    >>> images.shape, labels.shape
+    ((100, 16, 16, 1), (100,))
+    """
+    arguments.one_of(*TASKS)("name", name)
+    return TASKS[name][0](count, seed, part=part)
+
+
+def test(name):
+    """Returns the test pictures of a task, the same for all seeds, and their labels."""
+    arguments.one_of(*TASKS)("name", name)
+    make, count, _ = TASKS[name]
+    return make(count, part="test")
+
+
+def model_arguments(name):
+    """Returns the arguments that make a model fit a task.
+
+    Example:
+    >>> keras_vit.studies.tasks.model_arguments("wandering digits")
+    {'image_size': (16, 16), 'num_channels': 1, 'num_classes': 10, 'normalize': (20.0, 40.0)}
+    """
+    images, labels = test(name)
+    return {
+        "image_size": images.shape[1:3],
+        "num_channels": images.shape[3],
+        "num_classes": int(labels.max()) + 1,
+        "normalize": TASKS[name][2],
+    }
+
+
+def wandering_digits(count, seed=0, classes=range(10), part="train"):
+    """Real handwritten digits, each anywhere on a canvas of 16 x 16 pixels.
+
+    The digits are those of `keras_vit.data.digits`: the test part has other digits than the
+    training part. Each can begin in 9 rows and 9 columns, so there are 81 times as many different
+    pictures, and a model must find the digit before it can read it. No two pictures are equal in
+    both digit and place.
+
+    Args:
+        count: how many pictures; None for all, about 116,000 for training.
+        seed: which digits at which places; with the same seed, fewer pictures are the first of
+            more.
+        classes: digits that take part; a label is a position among them.
+        part: "train" or "test".
+
+    Returns:
+        uint8 (count, 16, 16, 1) and int32 (count,).
+
+    Raises:
+        ValueError: there are not as many.
+
+    Example:
+    >>> images, labels = keras_vit.studies.tasks.wandering_digits(50, classes=(3, 8))
+    >>> images.shape, sorted(set(labels.tolist()))
+    ((50, 16, 16, 1), [0, 1])
+    """
+    digits, labels = _digits(part)
+    classes = np.asarray(list(classes))
+    chosen = np.flatnonzero(np.isin(labels, classes))
+    drawn = _first(count, len(chosen) * PLACES**2, seed)
+    which, place = np.divmod(drawn, PLACES**2)
+    images = np.zeros((len(drawn), SIDE, SIDE, 1), "uint8")
+    rows, columns = np.divmod(place, PLACES)
+    for image, digit, row, column in zip(images, chosen[which], rows, columns, strict=True):
+        image[row : row + DIGIT, column : column + DIGIT] = digits[digit]
+    found = (labels[chosen[which], None] == classes).argmax(axis=1)
+    return images, found.astype("int32")
+
+
+def digits(count, seed=0, part="train"):
+    """The same digits in the middle of 8 x 8 pixels, where each stroke has its place.
+
+    Args:
+        count: how many pictures; None for all, 1,438 for training and 359 to test.
+        seed: which ones; with the same seed, fewer pictures are the first of more.
+        part: "train" or "test".
+
+    Returns:
+        uint8 (count, 8, 8, 1) and int32 (count,).
+
+    Raises:
+        ValueError: there are not as many.
+    """
+    images, labels = _digits(part)
+    drawn = _first(count, len(labels), seed)
+    return images[drawn], labels[drawn]
+
+
+def cifar10(count, seed=0, part="train"):
+    """CIFAR-10, or the pictures of the folder that $KERAS_VIT_DATA names, at 32 x 32 pixels.
+
+    CIFAR-10 is read, and downloaded once, by TensorFlow Datasets. A folder has the folders train
+    and test, these one folder for each class.
+
+    Args:
+        count: how many pictures; None for all.
+        seed: which ones; with the same seed, fewer pictures are the first of more.
+        part: "train" or "test".
+
+    Returns:
+        uint8 (count, 32, 32, 3) and int32 (count,).
+
+    Raises:
+        ImportError: TensorFlow Datasets is not installed and no folder is named.
+        ValueError: there are not as many.
+    """
+    images, labels = _cifar10(os.environ.get(FOLDER), part)
+    drawn = _first(count, len(labels), seed)
+    return images[drawn], labels[drawn]
+
+
+# name: function, test pictures, (mean, deviation) that pixels are scaled by. That of the digits was
+# chosen among 20 to 250 for the accuracy of a small ViT after 400 steps.
+TASKS = {
+    "wandering digits": (wandering_digits, 2000, (20.0, 40.0)),
+    "digits": (digits, None, (75.0, 100.0)),
+    "cifar10": (cifar10, None, (120.0, 64.0)),
+}
+
+
+def _first(count, number, seed):
+    """Returns the first `count` of `number` positions in random order."""
+    if count is not None and not 1 <= count <= number:
+        want = f"`count` must be 1 to {number:,}, all pictures there are, or None"
+        arguments.refuse(want, {"count": count})
+    return np.random.default_rng(seed).permutation(number)[:count]
+
+
+@functools.cache
+def _digits(part):
+    arguments.one_of("train", "test")("part", part)
+    found = data.digits()  # the split is always that of seed 0
+    return (
+        (found.train_images, found.train_labels)
+        if part == "train"
+        else (found.test_images, found.test_labels)
+    )
+
+
+@functools.cache
+def _cifar10(folder, part):
+    arguments.one_of("train", "test")("part", part)
+    loaded = data.load(folder or "cifar10", image_size=32, validation_share=0)
+    batches = loaded.fixed_batches(part)
+    labels = np.asarray(loaded.labels(part), "int32")
+    return np.stack([batches.picture(i) for i in range(len(labels))]), labels

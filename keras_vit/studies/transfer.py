@@ -1,0 +1,202 @@
+"""Pre-training on half of the classes, transfer to the other half: Figures 3 and 4, Table 5.
+
+The digits 0 to 4, or the first five classes of CIFAR-10, are "known": a model is trained on them.
+The others are "new": pre-training never shows them.
+"""
+
+import functools
+import statistics
+
+import keras
+import numpy as np
+
+from keras_vit import ResNet, ViT, arguments
+from keras_vit.studies import fitting, seeds, tasks
+from keras_vit.training.features import submodel
+
+TRANSFER_SHOTS = 5
+TEST = 2000  # pictures that a transfer is tested on
+DRAWS = 10  # of the few pictures: with 5 of each class, which ones they are matters much
+# A name says what a model is: layers and length of a token of a ViT, units of a ResNet's stages.
+# The rate is that of pre-training, as in the paper's Table 3 one for each model.
+MODELS = {
+    "tiny": {
+        "ViT 4 x 24": {"rate": 3e-3, "patch_size": 4, "num_heads": 2},
+        "ViT 4 x 48": {"rate": 3e-3, "patch_size": 4, "num_heads": 2},
+        "ResNet 1": {"rate": 3e-3},
+    },
+    "small": {
+        "ViT 4 x 96": {"rate": 1e-3, "patch_size": 4, "num_heads": 3},
+        "ViT 6 x 192": {"rate": 1e-3, "patch_size": 4, "num_heads": 3},
+        "ResNet 1 + 1 + 1": {"rate": 1e-3},
+    },
+    "gpu": {
+        "ViT 4 x 192": {"rate": 1e-3, "patch_size": 4, "num_heads": 3},
+        "ViT 12 x 384": {"rate": 5e-4, "patch_size": 4, "num_heads": 6},
+        "ResNet 3 + 4 + 6 + 3": {"rate": 1e-3},
+    },
+}
+# Of Figure 3 and Table 5: pre-training sets, and labelled pictures of the new task
+SIZES = {"tiny": (250, 2500, 25_000), "small": (250, 2500, 25_000), "gpu": (250, 2500, 25_000)}
+TUNING = {
+    "tiny": {"labels": 100, "tuning_steps": 150, "tuning_rate": 1e-3},
+    "small": {"labels": 500, "tuning_steps": 1000, "tuning_rate": 3e-4},
+    "gpu": {"labels": 500, "tuning_steps": 1000, "tuning_rate": 3e-4},
+}
+TRAINING = {
+    "tiny": {
+        **{"data": "wandering digits", "dtype": "float32"},
+        **{"steps": 400, "batch_size": 64},
+    },
+    "small": {"data": "cifar10", "dtype": "float32", "steps": 8000, "batch_size": 128},
+    "gpu": {"data": "cifar10", "dtype": "mixed_bfloat16", "steps": 10_000, "batch_size": 512},
+}
+SEEDS = {"tiny": (1, 2), "small": (1, 2, 3), "gpu": (1, 2)}
+NEEDS = {
+    "small": "CIFAR-10, or pictures in the folder $KERAS_VIT_DATA; some days of a processor",
+    "gpu": "CIFAR-10, or pictures in the folder $KERAS_VIT_DATA; half a day of one large GPU",
+}
+
+
+def settings(scale, sizes, **more):
+    """Returns the settings of all runs: each model after each number of pictures, seed by seed."""
+    return [
+        {"model": name, **shape, "pictures": pictures, **TRAINING[scale], **more, "seed": seed}
+        for seed in SEEDS[scale]
+        for pictures in sizes
+        for name, shape in _flat(MODELS[scale]).items()
+    ]
+
+
+def pictures_of(data, half, count, seed=0, part="train"):
+    """Returns pictures of half of the classes, and their labels from 0.
+
+    Args:
+        data: a name of `tasks`.
+        half: "known" or "new": the first half of the classes, or the others.
+        count: how many; all where there are fewer, or for None.
+        seed: which ones; with the same seed, fewer pictures are the first of more.
+        part: "train" or "test".
+
+    Example:
+    >>> images, labels = keras_vit.studies.transfer.pictures_of("wandering digits", "new", 50)
+    >>> images.shape, sorted(set(labels.tolist()))
+    ((50, 16, 16, 1), [0, 1, 2, 3, 4])
+    """
+    arguments.one_of("known", "new")("half", half)
+    images, labels = _all(data, seed, part)
+    border = known_classes(data)
+    chosen = np.flatnonzero((labels >= border) == (half == "new"))[:count]
+    return images[chosen], labels[chosen] - (border if half == "new" else 0)
+
+
+def known_classes(data):
+    """Returns how many classes, the first ones, are known."""
+    return tasks.model_arguments(data)["num_classes"] // 2
+
+
+def build(model, data, num_classes, seed, patch_size, num_heads, dtype):
+    """Returns a model by its name in `MODELS`, with weights drawn from a seed."""
+    kind, _, shape = model.partition(" ")
+    fixed = {**tasks.model_arguments(data), "num_classes": num_classes, "dtype": dtype}
+    if kind == "ResNet":
+        units = [int(number) for number in shape.split("+")]
+        return fitting.seeded(seed, lambda: ResNet(units=units, **fixed))
+    layers, length = (int(number) for number in shape.split("x"))
+    fixed |= {"num_layers": layers, "hidden_dim": length, "mlp_dim": 2 * length}
+    fixed |= {"patch_size": patch_size, "num_heads": num_heads}
+    return fitting.seeded(seed, lambda: ViT(**fixed))
+
+
+def pretrained(model, rate, patch_size, num_heads, pictures, data, dtype, steps, batch_size, seed):
+    """Returns a model trained on `pictures` of the known classes; untrained for 0 pictures.
+
+    All models take the same number of steps, whatever the number of pictures, and nothing is
+    regularised more where pictures are few: as the paper has it in Figure 4, but for early
+    stopping, which is not done.
+    """
+    known = known_classes(data)
+    made = build(model, data, known, seed, patch_size, num_heads, dtype)
+    if pictures:
+        few = pictures_of(data, "known", pictures, seed)
+        fitting.fit(made, *few, steps, batch_size, rate, seed)
+    return made
+
+
+def with_new_head(model, num_classes):
+    """Returns the model with a head of zeros for other classes; the rest shares its weights."""
+    representation = submodel(model)
+    head = keras.layers.Dense(num_classes, kernel_initializer="zeros", dtype="float32", name="head")
+    return keras.Model(representation.inputs[0], head(representation.outputs[0]))
+
+
+def fine_tuned_accuracy(model, train, test, steps, rate, batch_size, seed):
+    """Trains all weights of a model on another task's pictures; returns its accuracy there.
+
+    The head is a new one. AdamW without weight decay; the paper takes SGD, and the best of four
+    learning rates. The model itself is left as it was.
+
+    Args:
+        model: of `pretrained`.
+        train: (images, labels), the few that are known.
+        test: (images, labels).
+        steps: number of updates.
+        rate: learning rate after the warm-up.
+        batch_size: pictures in a step.
+        seed: of their order.
+    """
+    before = model.get_weights()
+    tuned = with_new_head(model, int(test[1].max()) + 1)
+    fitting.fit(tuned, *train, steps, batch_size, rate, seed, weight_decay=0.0)
+    found = fitting.accuracy(tuned, *test)
+    model.set_weights(before)
+    return found
+
+
+def label(name, rows):
+    """Returns a model's name with its multiply-adds, for a legend."""
+    cost = next(row["multiply_adds"] for row in rows if row["model"] == name) / 1e6
+    return f"{name} ({cost:.1f}M)" if cost < 10 else f"{name} ({cost:.0f}M)"
+
+
+def by_model(rows, value):
+    """Returns {model: {pictures of pre-training: [each seed]}}, fewer pictures first."""
+    found = {}
+    for (name, size), values in seeds.grouped(rows, ("model", "pictures"), value).items():
+        found.setdefault(name, {})[size] = values
+    return {name: dict(sorted(sizes.items())) for name, sizes in found.items()}
+
+
+def draw_lines(axes, rows, value):
+    """Draws a line for each model: means against pictures, and bars from lowest to highest."""
+    for (name, sizes), marker in zip(by_model(rows, value).items(), "osD^v", strict=False):
+        means = [100 * statistics.fmean(values) for values in sizes.values()]
+        ends = [[100 * f(values) for values in sizes.values()] for f in (min, max)]
+        bars = [[abs(m - e) for m, e in zip(means, end, strict=True)] for end in ends]
+        axes.errorbar(list(sizes), means, bars, label=label(name, rows), marker=marker, capsize=2)
+    axes.set_xscale("log")
+    sizes = sorted({row["pictures"] for row in rows})
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
+    axes.set_xlabel("pictures of pre-training")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, title="model (multiply-adds)", title_fontsize=8)
+
+
+def vits(rows):
+    """Returns the names of the ViTs, the cheaper first."""
+    costs = {row["model"]: row["multiply_adds"] for row in rows if row["model"][:3] == "ViT"}
+    return sorted(costs, key=costs.get)
+
+
+def _flat(models):
+    """Fills up a ResNet's settings: every row of a table has the same columns."""
+    return {
+        name: {"rate": shape["rate"], "patch_size": 0, "num_heads": 0, **shape}
+        for name, shape in models.items()
+    }
+
+
+@functools.lru_cache(maxsize=3)
+def _all(data, seed, part):
+    return tasks.load(data, None, seed, part)
