@@ -140,7 +140,8 @@ def test_table_6_compares_orders_within_families_and_over_all():
     said = table_6.conclusion(compute_rows(fallen))
     assert "ViT -1.00" in said and "all together better than any one family" in said
     mixed = {"ViT": [(1, 0.3), (2, 0.2), (3, 0.1)], "ResNet": [(1, 0.7), (2, 0.8), (3, 0.9)]}
-    assert "no worse than every single family" in table_6.conclusion(compute_rows(mixed))
+    said = table_6.conclusion(compute_rows(mixed))
+    assert said.endswith("compute orders ResNet alone better than all together.")
     assert "are needed" in table_6.conclusion(compute_rows({"ViT": VITS, "ResNet": VITS[:2]}))
 
 

@@ -151,6 +151,7 @@ def spread(side):
 def plot(rows):
     """Draws the maps of one seed for each recipe, and both numbers of all seeds."""
     figure = figures.figure(10, 6.2)
+    figure.get_layout_engine().set(w_pad=0.12)
     top, bottom = figure.subfigures(2, 1, height_ratios=(1.1, 1))
     found = {row["recipe"]: row for row in reversed(rows)}  # of the first seed
     found = {name: found[name] for name in _names(rows)}

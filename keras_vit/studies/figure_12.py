@@ -88,7 +88,11 @@ def plot(rows):
     """Draws pictures per second, and the largest batch, against the size of pictures."""
     figure = figures.figure(8, 3.9)
     left, right = figure.subplots(1, 2)
-    _draw(left, rows, "images_per_second", "pictures per second")
+    _draw(left, rows, "images_per_second", "pictures per second: median, quartiles")
+    for number, points in enumerate(by_model(rows).values()):
+        ends = ([p[end] for p in points] for end in ("lower_quartile", "upper_quartile"))
+        sizes = [p["image_size"] for p in points]
+        left.fill_between(sizes, *ends, color=f"C{number}", alpha=0.15, linewidth=0)
     _draw(right, rows, "largest_batch", f"largest batch, {_how(rows[0])}")
     right.legend(fontsize=8)
     return figure

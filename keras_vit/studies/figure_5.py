@@ -283,7 +283,7 @@ def _above(rows, family):
     if not gains:
         return ""
     told = ", ".join(
-        f"{seeds.points(gains[cost], '+.1f')} at {cost:.2g} teraFLOPs" for cost in sorted(gains)
+        f"{seeds.points(gains[cost], '+.1f')} at {cost:.3g} teraFLOPs" for cost in sorted(gains)
     )
     return f"Points of a {family} above ViTs of the same compute: {told}."
 

@@ -82,6 +82,8 @@ def plot(rows):
         label = POOLINGS[pooling]
         axes.errorbar(list(found), means, bars, marker=mark, capsize=3, label=label)
     axes.set_xscale("log")
+    axes.set_xticks(rates := sorted({row["rate"] for row in rows}), [f"{rate:g}" for rate in rates])
+    axes.minorticks_off()
     axes.set(xlabel="learning rate", ylabel="test accuracy, %")
     axes.set_title("mean of seeds, bars from lowest to highest", fontsize=10)
     axes.grid(alpha=0.3)

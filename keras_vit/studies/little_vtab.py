@@ -16,6 +16,7 @@ from keras_vit.studies.tasks import DIGIT, PLACES, SIDE
 
 FIRST = 5  # digits of the tasks: FIRST to 9; a model is pre-trained on those before
 OUTPUTS = 9  # of the task with the most classes: one head for all, so that one program serves all
+FAINTEST = 0.1  # of digits that are counted: all of one brightness, the sum of pixels tells it
 NOISE = 60.0  # standard deviation of the noise, of pixels 0 to 255
 
 
@@ -73,15 +74,15 @@ def _region(rng, count, part):
 
 
 def _count(rng, count, part):
-    """One to four digits, each in a quarter of its own."""
+    """One to four digits, each in a quarter of its own and of a brightness of its own."""
     labels = rng.integers(4, size=count)
     order = rng.permuted(np.tile(np.arange(4), (count, 1)), axis=1)
     layers = []
     for number in range(4):
         digits, _ = _drawn(rng, count, part)
-        shown = (number <= labels)[:, None, None]
+        shown = (number <= labels) * rng.uniform(FAINTEST, 1, count)
         rows, columns = np.divmod(order[:, number], 2)
-        layers.append((digits * shown, rows * DIGIT, columns * DIGIT))
+        layers.append(((digits * shown[:, None, None]).astype(int), rows * DIGIT, columns * DIGIT))
     return _canvas(layers), labels
 
 
@@ -111,6 +112,8 @@ TASKS = {
     "turn": ("structured", _turned),
     "higher": ("structured", _higher),
 }
+# Chance is one of so many.
+CLASSES = dict.fromkeys(TASKS, 5) | {"region": 9, "count": 4, "turn": 4, "higher": 2}
 
 
 def _canvas(layers):

@@ -44,7 +44,7 @@ def estimated_batch(name, image_size, gib):
 
     Example:
     >>> keras_vit.studies.measuring.estimated_batch("ViT-B/16", 224, gib=16)
-    110
+    113
     """
     weights = PER_WEIGHT * accounting.count(name, image_size).parameters
     picture = accounting.activation_memory(name, 1, image_size)

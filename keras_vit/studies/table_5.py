@@ -78,6 +78,9 @@ def plot(rows):
     """Draws a panel for each task, accuracy by pre-training set, and the paper's B/16 and L/16."""
     figure = figures.figure(10, 3.8)
     *ours, papers = figure.subplots(1, 4)
+    for axes in ours[1:]:
+        axes.sharey(ours[0])
+        axes.tick_params(labelleft=False)
     sizes = sorted({row["pictures"] for row in rows})
     for axes, name in zip(ours, TASKS, strict=True):
         for model, marker in zip(transfer.vits(rows), "os", strict=False):
@@ -92,9 +95,6 @@ def plot(rows):
         axes.set_xticks(range(len(sizes)), [f"{n:,}" if n else "scratch" for n in sizes])
     ours[0].set_ylabel("accuracy after fine-tuning, %")
     ours[1].set_xlabel("pictures of pre-training")
-    for axes in ours[1:]:
-        axes.sharey(ours[0])
-        axes.tick_params(labelleft=False)
     ours[2].legend(fontsize=7, title="dots: each seed", title_fontsize=7)
     for column, name in enumerate(TABLE_5_TASKS):
         values = [TABLE_5[kind, "B/16"][column] for kind in SETS]

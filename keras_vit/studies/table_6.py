@@ -58,8 +58,9 @@ def conclusion(rows):
         verdict = "compute orders each family better than all together: families differ"
     elif found["all"] > max(within.values()):
         verdict = "compute orders all together better than any one family"
-    else:
-        verdict = "compute orders all together no worse than every single family"
+    else:  # NaN, where all accuracies are equal, too
+        better = [name for name, value in within.items() if value > found["all"]]
+        verdict = f"compute orders {' and '.join(better) or 'none'} alone better than all together"
     return f"Rank correlation of accuracy with compute, Table 6's in brackets: {told}: {verdict}."
 
 

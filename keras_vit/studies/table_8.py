@@ -55,7 +55,7 @@ TRAINING = {
     },
 }
 NAMES = {"none": "none", "1d": "1-D", "2d": "2-D", "relative": "relative", "sincos": "sin-cos"}
-PLACES = {"stem": "", "every": ", every block", "shared": ", shared"}
+PLACES = {"stem": "", "every": " in every block", "shared": " shared"}
 
 
 def runs(scale):
