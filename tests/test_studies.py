@@ -249,9 +249,7 @@ def test_wandering_digits_are_nested_split_and_of_the_classes_asked_for():
     assert [inks[image[image > 0].tobytes()] for image in some] == [(8, 3)[y] for y in of_two]
     with pytest.raises(ValueError, match="`count` must be 1 to "):
         tasks.wandering_digits(10**6)
-    with pytest.raises(
-        ValueError, match="`name` must be one of 'wandering digits', 'digits'"
-    ):
+    with pytest.raises(ValueError, match="`name` must be one of 'wandering digits', 'digits'"):
         tasks.load("mnist", 5)
 
 

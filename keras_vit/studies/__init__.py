@@ -2,11 +2,15 @@
 
 Each study is one module: a question, a table of runs, what one run does, a figure, a conclusion.
 
-ledger.py    the table of finished runs: a CSV that loses nothing and is gone on with
-running.py   one run after another, the figure, the conclusion
-tasks.py     the pictures: digits that stand anywhere, CIFAR-10
-fitting.py   training a small model for a number of steps; accuracy, few-shot accuracy
-paper.py     the paper's own numbers
+ledger.py       the table of finished runs: a CSV that loses nothing and is gone on with
+running.py      one run after another, the figure, the conclusion
+tasks.py        the pictures: digits that stand anywhere, CIFAR-10
+fitting.py      training a small model for a number of steps; accuracy, few-shot accuracy
+transfer.py     pre-training on half of the classes, transfer to the others
+little_vtab.py  eight small tasks in VTAB's three groups
+measuring.py    pictures per second, and the largest batch
+seeds.py        means and spreads over seeds
+paper.py        the paper's own numbers
 """
 
 import difflib

@@ -97,25 +97,18 @@ def build(family, size, scale, arguments):
 
 
 def plot(rows):
-    """Draws accuracy against multiply-adds and against the time of a step."""
+    """Draws accuracy against multiply-adds and against the time of a step; bars span the seeds."""
     figure = figures.figure(8, 4)
     panels = figure.subplots(1, 2, sharey=True)
-    costs = {"multiply_adds": "multiply-adds of a picture", "step_seconds": "ms of a step"}
-    for axes, (cost, label) in zip(panels, costs.items(), strict=True):
+    costs = {"multiply_adds": ("multiply-adds of a picture, M", 1e-6)}
+    costs["step_seconds"] = ("time of a step, ms", 1e3)
+    for axes, (cost, (label, unit)) in zip(panels, costs.items(), strict=True):
         for family, marker in zip(("ViT", *PAIRS, "ResNet"), "osD^", strict=True):
-            points = _points([r for r in rows if r["family"] == family], cost)
-            if points:
-                x, y, names = zip(*points, strict=True)
-                x = [1000 * value for value in x] if cost == "step_seconds" else x
-                axes.plot(x, y, marker, label=family)
-                for place in zip(names, x, y, strict=True):
-                    axes.annotate(
-                        place[0], place[1:], (4, 4), textcoords="offset points", fontsize=7
-                    )
-        axes.set_xscale("log")
+            _draw(axes, [r for r in rows if r["family"] == family], cost, unit, marker, family)
         axes.set_xlabel(label)
+        axes.margins(x=0.15)
         axes.grid(alpha=0.3)
-    panels[0].set_ylabel("test accuracy, % (mean of seeds)")
+    panels[0].set_ylabel("test accuracy, %")
     panels[0].legend(fontsize=8)
     return figure
 
@@ -123,7 +116,7 @@ def plot(rows):
 def conclusion(rows):
     """Says for each axial model what it gains over its counterpart, and what that takes."""
     groups = seeds.grouped(rows, ("family", "size"), "accuracy")
-    cost = {(row["family"], row["size"]): row for row in rows}
+    cost = {model: _cost(rows, model) for model in groups}
     found = []
     for (family, size), values in groups.items():
         other = (PAIRS.get(family), size)
@@ -181,11 +174,20 @@ def _step_seconds(model, images, labels, steps=5):
     return statistics.median(seconds)
 
 
-def _points(rows, cost):
-    """Returns (cost, mean accuracy in %, name) of each model."""
-    groups = seeds.grouped(rows, "size", "accuracy")
-    costs = seeds.grouped(rows, "size", cost)
-    return [
-        (statistics.median(costs[size]), 100 * statistics.fmean(values), size)
-        for size, values in groups.items()
-    ]
+def _cost(rows, model):
+    """Returns the multiply-adds of a model, and the median of its seeds' times."""
+    rows = [row for row in rows if (row["family"], row["size"]) == model]
+    seconds = statistics.median(row["step_seconds"] for row in rows)
+    return {"multiply_adds": rows[0]["multiply_adds"], "step_seconds": seconds}
+
+
+def _draw(axes, rows, cost, unit, marker, family):
+    """Draws the models of a family, each with its name."""
+    for size, values in seeds.grouped(rows, "size", "accuracy").items():
+        x = unit * _cost(rows, (family, size))[cost]
+        mean, low, high = (100 * f(values) for f in (statistics.fmean, min, max))
+        label = family if size == rows[0]["size"] else None
+        color = f"C{'osD^'.index(marker)}"
+        bars = [[mean - low], [high - mean]]
+        axes.errorbar([x], [mean], bars, fmt=marker, capsize=2, color=color, label=label)
+        axes.annotate(size, (x, mean), (5, 4), textcoords="offset points", fontsize=7)
