@@ -23,7 +23,7 @@ def _names():
 def _section(name, module):
     rows = _rows(name, module)
     parts = [
-        f"## {_title(name)}: {module.TITLE[0].lower()}{module.TITLE[1:]} {{ #{name} }}",
+        f"## {_title(name)}: {module.TITLE} {{ #{name} }}",
         f"**{module.QUESTION}**",
         f"```\nkeras-vit study {name}\n```",
     ]
@@ -59,14 +59,14 @@ def _about(module):
 
 
 def _made_on(name, module, rows):
-    minutes = sum(row["seconds"] for row in rows) / 60
+    minutes = max(1, round(sum(row["seconds"] for row in rows) / 60))
     row = rows[-1]
     table = _table(name, module)
     seeds = sorted({row["seed"] for row in rows if "seed" in row})
     told = f", seeds {', '.join(map(str, seeds))}" if seeds else ""
     return (
         f"{len(rows)} of {len(module.runs(SCALE))} runs{told}: "
-        f"[{table}](studies/{table}); {minutes:.0f} minutes with Keras "
+        f"[{table}](studies/{table}); {minutes} min with Keras "
         f"{row['keras']} and {row['backend']} {row['backend_version']} on {row['processor']}, "
         f"{row['date']}."
     )
