@@ -117,8 +117,7 @@ class PatchEncoder(layers.Layer):
         if self.class_tokens:
             shape = (ops.shape(x)[0], self.class_tokens, self.hidden_dim)
             x = ops.concatenate([ops.broadcast_to(self.class_token, shape), x], axis=1)
-        x = x + self.position_embedding if self.positions else x  # (B, N + 1, D), Eq. 1
-        return self.drop(x)
+        return self.drop(x + self.position_embedding if self.positions else x)  # (B, N + 1, D)
 
     def get_config(self):
         names = ("hidden_dim", "class_tokens", "dropout", "positions")

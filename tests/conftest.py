@@ -1,5 +1,7 @@
 """What all tests share: a fresh seed for each."""
 
+import gc
+
 import keras
 import pytest
 
@@ -11,6 +13,17 @@ def seed_and_policy():
     policy = keras.config.dtype_policy()
     yield
     keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def memory():
+    """Lets go of what a file compiled: the programs of all files would fill gigabytes on JAX."""
+    yield
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture

@@ -98,10 +98,10 @@ def nearness(maps):
     """Returns the rank correlation of similarity with nearness over pairs of other patches.
 
     Example:
-    >>> side = np.arange(4.0)
-    >>> apart = abs(side[:, None, None, None] - side[:, None]) + 0 * side[:, None, None]
-    >>> keras_vit.studies.figure_10.nearness(-apart) > 0.5
-    True
+    >>> row, column = np.indices((4, 4))
+    >>> apart = np.hypot(row[:, :, None, None] - row, column[:, :, None, None] - column)
+    >>> keras_vit.studies.figure_10.nearness(-apart)
+    1.0
     """
     rows, columns = np.indices(maps.shape[:2]).reshape(2, -1)
     apart = np.hypot(rows[:, None] - rows, columns[:, None] - columns)
