@@ -28,7 +28,7 @@ def _section(name, module):
         f"```\nkeras-vit study {name}\n```",
     ]
     if rows:
-        parts.append(f"![{_alt(name, module)}](studies/{name}-{SCALE}.png){{ loading=lazy }}")
+        parts.append(f"![{_alt(name, module)}](studies/{name}-{SCALE}.png)")
     parts.append(f"*Here:* {module.conclusion(rows) if rows else 'not run yet.'}")
     parts.append(f"*Paper:* {module.PAPER}")
     parts.append(_about(module))
