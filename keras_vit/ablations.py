@@ -62,5 +62,4 @@ def block(config):
 
 def grid(config):
     """Returns (rows, columns) of patches."""
-    sides = zip(config["image_size"], config["patch_size"], strict=True)
-    return tuple(image // patch for image, patch in sides)
+    return arguments.grid(config["image_size"], config["patch_size"])

@@ -135,6 +135,11 @@ def divisible_image(image_size, patch_size):
             refuse(expected, {"image_size": image_size, "patch_size": patch_size}, advice)
 
 
+def grid(image_size, patch_size):
+    """Returns (rows, columns) of patches in a picture, both sizes as (height, width)."""
+    return tuple(side // patch for side, patch in zip(image_size, patch_size, strict=True))
+
+
 def divisible_heads(hidden_dim, num_heads):
     """Raises `ValueError` unless every attention head gets the same share of `hidden_dim`."""
     if hidden_dim % num_heads:

@@ -5,6 +5,7 @@ import math
 import re
 from typing import NamedTuple
 
+from keras_vit import arguments
 from keras_vit.checkpoints import rules
 from keras_vit.pooling import CLASS_TOKENS
 
@@ -98,8 +99,7 @@ def grid_of(tokens, pooling, grid=None, own=None):
 
 def model_grid(model):
     """Returns (rows, columns) of a model's patches."""
-    sides = zip(model.image_size, model.patch_size, strict=True)
-    return tuple(image // patch for image, patch in sides)
+    return arguments.grid(model.image_size, model.patch_size)
 
 
 def refusal(path, model, table, problems, specs):

@@ -3,8 +3,8 @@
 Appendix D.6 trains Axial-ViT-B/32 and B/16, whose blocks attend within rows, then within columns,
 each with an MLP, and AxialResNet, an R50 with axial attention in place of its 3 x 3 filters. On
 ImageNet 5-shot, Axial-ViTs are better than their ViT-B, for more compute (two MLPs in each block);
-AxialResNet is better than a ResNet of the same compute but very slow on TPUs. The figure has no
-numbers in the text.
+AxialResNet is reasonable for its compute but very slow on TPUs. The figure has no numbers in the
+text.
 
 At "tiny" models of 4 layers (the ResNets of 2 units) are trained on handwritten digits that stand
 anywhere in a picture of 16 x 16 pixels; all ViTs with mean pooling, since a class token stands in
@@ -23,7 +23,7 @@ TITLE = "Axial attention"
 QUESTION = "Is attention in rows and columns as good as among all patches, for its compute?"
 PAPER = (
     "Axial-ViT-B/32 and B/16 are better than ViT-B/32 and B/16 in ImageNet 5-shot, and take more "
-    "compute; AxialResNet-50 is better than R50 at the same compute but slow (Figure 13)."
+    "compute; AxialResNet is reasonable for its compute, but very slow on a TPU (Figure 13)."
 )
 NEEDS = {
     "small": "CIFAR-10, or pictures in the folder $KERAS_VIT_DATA; a day of a processor",
