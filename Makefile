@@ -11,6 +11,11 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 demo: .venv/demo.done      ## train a small ViT on real handwritten digits: about a minute
 	$(BIN)/keras-vit train
 
+# Most of the tests' time on JAX is compiling: it keeps the programs, and optimizes them little.
+test test-slow: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.venv/jax
+test test-slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+test: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
+
 test: .venv/test.done      ## the quick tests, on every backend of BACKENDS; all of them, or TESTS
 	@for backend in $(BACKENDS); do \
 		echo "== tests on $$backend"; \

@@ -63,7 +63,7 @@ def _gradients(model, x, y):
             out, _ = model.stateless_call(trainable, model.non_trainable_variables, x)
             return keras.ops.mean(keras.ops.square(keras.ops.cast(out, "float32") - y))
 
-        return jax.grad(loss)([w.value for w in model.trainable_variables])
+        return jax.jit(jax.grad(loss))([w.value for w in model.trainable_variables])
     if backend == "tensorflow":
         import tensorflow as tf
 

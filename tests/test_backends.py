@@ -50,7 +50,12 @@ def test_backends_agree_on_logits_and_gradients(tmp_path):
 def reference(pooling, folder):
     """Saves a model and pictures in `folder`; returns its logits and gradients on this backend."""
     model = keras_vit.create(
-        "ViT-Mini/8", image_size=32, num_classes=11, pooling=pooling, representation_size=13
+        "ViT-Mini/8",
+        num_layers=2,
+        image_size=32,
+        num_classes=11,
+        pooling=pooling,
+        representation_size=13,
     )
     randomize(model, scale=0.1)
     images, targets = random_images(5, 32, 32, 3), random_tokens(5, 11)

@@ -1,5 +1,6 @@
 """Downloads from a real server on this machine, that breaks off, lies, and leads astray."""
 
+import contextlib
 import os
 import threading
 import time
@@ -215,6 +216,18 @@ def test_two_at_once_do_not_mix(entry, tmp_path):
     [thread.join() for thread in threads]
     assert len(done) == 4 and names(tmp_path) == ["ViT-Ti_16-test.npz"]
     assert done[0].read_bytes() == CONTENT
+
+
+def test_who_is_ready_leaves_the_next_ones_file(tmp_path):
+    path = tmp_path / "a.npz"
+    with contextlib.ExitStack() as second:
+        with download._partial(path, resumable=True) as file:
+            file.write(CONTENT)
+            os.replace(file.name, path)
+            next_file = second.enter_context(download._partial(path, resumable=True))
+        next_file.write(CONTENT[:3])
+        assert (tmp_path / "a.npz.partial").read_bytes() == CONTENT[:3]
+    assert path.read_bytes() == CONTENT
 
 
 def test_the_folder_is_that_of_keras(entry, monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ import csv
 import inspect
 import math
 import types
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -138,19 +139,23 @@ def test_time_left_is_that_of_the_runs_most_alike():
     assert running._seconds_left(RUNS, done, ["depth", "seed"]) == 40.0  # what is done takes none
 
 
-def test_programs_are_kept_for_the_study_alone():
-    if keras.backend.backend() != "jax":
-        pytest.skip("JAX alone keeps programs")
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX alone keeps programs")
+@pytest.mark.parametrize("configured", [False, True])
+def test_programs_are_kept_for_the_study_alone(configured, tmp_path):
     import jax
 
     before = jax.config.jax_compilation_cache_dir
-    with running.programs_kept():
-        folder = jax.config.jax_compilation_cache_dir
-        jax.jit(lambda x: x * 3 + 1)(np.ones(7)).block_until_ready()
-        from pathlib import Path
-
-        assert list(Path(folder).iterdir())
-    assert jax.config.jax_compilation_cache_dir == before and not Path(folder).exists()
+    given = str(tmp_path) if configured else None
+    jax.config.update("jax_compilation_cache_dir", given)
+    try:
+        with running.programs_kept():
+            folder = jax.config.jax_compilation_cache_dir
+            jax.jit(lambda x: x * 3 + 1)(np.ones(7)).block_until_ready()
+            assert (folder == given) is configured and (configured or list(Path(folder).iterdir()))
+        assert jax.config.jax_compilation_cache_dir == given
+        assert Path(folder).exists() is configured
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
 
 
 # --- Names and the command ------------------------------------------------------------------------

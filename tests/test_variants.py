@@ -72,17 +72,17 @@ def test_counts_of_the_official_code_as_recorded():
 @pytest.mark.parametrize(
     "name, count", {"ViT-B/16": 86_566_120, "ViT-B/32": 88_222_696, "ViT-S/16": 22_049_896}.items()
 )
-def test_mean_pooling_has_no_class_token(name, count):
+def test_mean_pooling_has_no_class_token(name, count, blank):
     assert keras_vit.create(name, pooling="gap").count_params() == count
 
 
-def test_pre_logits_and_21k_classes():
+def test_pre_logits_and_21k_classes(blank):
     """The ImageNet-21k ViT-B/16: 21,843 classes and a hidden layer of 768."""
     model = keras_vit.create("ViT-B/16", num_classes=21_843, representation_size=768)
     assert model.count_params() == 103_186_515
 
 
-def test_fine_tuned_at_384_pixels():
+def test_fine_tuned_at_384_pixels(blank):
     assert keras_vit.create("ViT-B/16", image_size=384).count_params() == 86_859_496
 
 
@@ -122,7 +122,7 @@ def test_hybrids_and_resnets_are_the_papers():
 @pytest.mark.parametrize(
     "name, tokens", {"R+ViT-Ti/16": 50, "R26+ViT-S/32": 50, "R50+ViT-B/16": 197}.items()
 )
-def test_hybrids_have_the_published_number_of_tokens(name, tokens):
+def test_hybrids_have_the_published_number_of_tokens(name, tokens, blank):
     model = keras_vit.create(name, num_layers=1, num_classes=None)
     assert model.get_layer("patch_encoder").output.shape[1] == tokens
 

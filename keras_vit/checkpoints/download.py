@@ -137,15 +137,22 @@ def _telling(entry, path, file):
 def _partial(path, resumable):
     """Opens the file for what has come so far; it stays only where the next try can use it."""
     file = _locked(f"{path}.partial") if resumable else None
-    # Without a buffer: what does not fit on a full disk would be tried again when it is closed.
-    file = file or open(f"{path}.{secrets.token_hex(4)}.partial", "xb", buffering=0)
-    try:
+    if file:
         with file:
+            try:
+                yield file
+            finally:
+                # While it is locked: afterwards the name may be that of the next one's file.
+                if os.fstat(file.fileno()).st_size == 0:
+                    os.unlink(file.name)
+        return
+    try:
+        # Without a buffer: what does not fit on a full disk would be tried again when it is closed.
+        with open(f"{path}.{secrets.token_hex(4)}.partial", "xb", buffering=0) as file:
             yield file
     finally:
         with contextlib.suppress(FileNotFoundError):  # it has its final name
-            if not _stays(path, file) or os.path.getsize(file.name) == 0:
-                os.unlink(file.name)
+            os.unlink(file.name)
 
 
 def _stays(path, file):
