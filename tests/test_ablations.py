@@ -11,6 +11,7 @@ from helpers import (
     check_saving,
     gradients,
     numpy,
+    outputs,
     quick,
     random_images,
     random_tokens,
@@ -60,7 +61,7 @@ def test_two_dimensional_positions_are_two_tables_side_by_side(class_tokens):
     layer = positions.Positions2D((3, 5), class_tokens)
     layer.build(x.shape)
     w = weights(randomize(layer))
-    np.testing.assert_allclose(numpy(layer(x)), x + two_dimensional(w, 3, 5), atol=1e-6)
+    np.testing.assert_allclose(outputs(layer, x), x + two_dimensional(w, 3, 5), atol=1e-6)
     assert layer.count_params() == (3 + 5) * 3 + class_tokens * 6
 
 
@@ -98,7 +99,7 @@ def test_relative_attention_equals_a_transcription():
     layer.build(x.shape)
     w = weights(randomize(layer, scale=0.5))
     expected = [relative_msa(z.astype("float64"), w, 3) for z in x]
-    np.testing.assert_allclose(numpy(layer(x)), expected, atol=1e-5)
+    np.testing.assert_allclose(outputs(layer, x), expected, atol=1e-5)
     assert layer.count_params() == 4 * 15 * 16 + (2 * 7 - 1) * 15
 
 
@@ -111,13 +112,13 @@ def test_relative_attention_without_embeddings_is_attention():
     layer.offset_embedding.assign(np.zeros((13, 15)))
     for path, weight in ((w.path.partition("/")[2], w) for w in plain.weights):
         weight.assign(next(w for w in layer.weights if w.path.endswith(path)))
-    np.testing.assert_allclose(numpy(layer(x)), numpy(plain(x)), atol=1e-5)
+    np.testing.assert_allclose(outputs(layer, x), outputs(plain, x), atol=1e-5)
 
 
 def test_offsets_of_three_tokens_by_hand():
     x = np.arange(15, dtype="float32").reshape(1, 1, 3, 5)  # offsets 2 1 0 -1 -2
     expected = [[2, 3, 4], [6, 7, 8], [10, 11, 12]]
-    np.testing.assert_array_equal(numpy(by_pairs(x))[0, 0], expected)
+    np.testing.assert_array_equal(outputs(by_pairs, x)[0, 0], expected)
 
 
 # --- The model -----------------------------------------------------------------------------------
@@ -160,20 +161,20 @@ def test_model_equals_a_transcription(kind, placement):
     model = wide_vit(position_embedding=kind, position_placement=placement)
     images = random_images(2, 8, 15, 3)
     expected = [expected_logits(image.astype("float64"), model) for image in images]
-    np.testing.assert_allclose(numpy(model(images)), expected, atol=1e-5)
+    np.testing.assert_allclose(outputs(model, images), expected, atol=1e-5)
 
 
 def test_every_choice_computes_something_else():
     """Equal weights where names are equal: only the positions differ."""
-    images, outputs = random_images(1, 8, 15, 3), set()
+    images, found = random_images(1, 8, 15, 3), set()
     for kind, placement in CHOICES:
         model = wide_vit(position_embedding=kind, position_placement=placement)
         for weight in model.weights:
             scale = sum(map(ord, weight.path)) % 97
             rng = np.random.default_rng(scale)
             weight.assign(rng.normal(size=weight.shape) * 0.3)
-        outputs.add(tuple(numpy(model(images))[0].round(4)))
-    assert len(outputs) == len(CHOICES) - 1  # fixed positions of every block are the same ones
+        found.add(tuple(outputs(model, images)[0].round(4)))
+    assert len(found) == len(CHOICES) - 1  # fixed positions of every block are the same ones
 
 
 # What each choice learns for 1 + 2 x 3 tokens of 8 numbers and 2 blocks
@@ -229,7 +230,7 @@ def test_without_positions_patches_may_change_places():
     halves = np.concatenate([images[:, 4:], images[:, :4]], axis=1)
     for kind, same in ((None, True), ("1d", False), ("2d", False), ("relative", False)):
         model = wide_vit(position_embedding=kind)
-        difference = np.abs(numpy(model(images)) - numpy(model(halves))).max()
+        difference = np.abs(outputs(model, images) - outputs(model, halves)).max()
         assert bool(difference < 1e-5) is same, kind
 
 

@@ -56,7 +56,8 @@ def pictures_of(model, number=6):
 
 
 def compiled(model, optimizer=None):
-    model.compile(optimizer or keras.optimizers.SGD(0.1), jit_compile=False)
+    on_jax = keras.backend.backend() == "jax"  # else one small operation is compiled after another
+    model.compile(optimizer or keras.optimizers.SGD(0.1), jit_compile=on_jax)
     return model
 
 

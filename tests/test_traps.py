@@ -6,7 +6,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from helpers import numpy, random_images, random_tokens, randomize
+from helpers import numpy, outputs, random_images, random_tokens, randomize
 
 import keras_vit
 from keras_vit.layers import attention_scores
@@ -61,7 +61,7 @@ def test_a_subclassed_model_restores_its_weights(tmp_path):
     randomize(first)
     first.save_weights(tmp_path / "mine.weights.h5")
     second.load_weights(tmp_path / "mine.weights.h5")
-    np.testing.assert_array_equal(numpy(second(images)), numpy(first(images)))
+    np.testing.assert_array_equal(outputs(second, images), outputs(first, images))
 
 
 def test_every_call_has_one_output():
@@ -139,7 +139,7 @@ def test_a_cloned_model_computes_the_same():
     clone = keras.models.clone_model(model)
     clone.set_weights(model.get_weights())
     images = random_images(2, 8, 8, 3)
-    np.testing.assert_allclose(numpy(clone(images)), numpy(model(images)), atol=1e-6)
+    np.testing.assert_allclose(outputs(clone, images), outputs(model, images), atol=1e-6)
 
 
 def test_one_block_may_be_called_twice():
@@ -149,7 +149,7 @@ def test_one_block_may_be_called_twice():
     model = randomize(keras.Model(inputs, block(block(inputs))))
     assert len(model.weights) == 12
     x = random_tokens(2, 5, 6)
-    np.testing.assert_allclose(numpy(model(x)), numpy(block(block(x))), atol=1e-6)
+    np.testing.assert_allclose(outputs(model, x), numpy(block(block(x))), atol=1e-6)
 
 
 def test_the_argument_dropout_stays_a_number():
@@ -169,10 +169,10 @@ def test_the_global_image_format_changes_nothing(normalize):
     try:
         other = small(pooling="gap", normalize=normalize)
         other.set_weights(model.get_weights())
-        logits = numpy(other(images))
+        logits = outputs(other, images)
     finally:
         keras.config.set_image_data_format("channels_last")
-    np.testing.assert_array_equal(logits, numpy(model(images)))
+    np.testing.assert_array_equal(logits, outputs(model, images))
 
 
 def test_paths_of_weights_do_not_hold_the_models_name():
