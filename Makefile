@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BACKENDS ?= jax tensorflow
 TESTS ?=
+PAGES ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -19,13 +20,13 @@ test: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
 test: .venv/test.done      ## the quick tests, on every backend of BACKENDS; all of them, or TESTS
 	@for backend in $(BACKENDS); do \
 		echo "== tests on $$backend"; \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n 2 -m "not slow" $(TESTS) || exit 1; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(TESTS) || exit 1; \
 	done
 
 test-slow: .venv/test.done ## the slow tests: large models, whole training runs
 	@for backend in $(BACKENDS); do \
 		echo "== slow tests on $$backend"; \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n 2 -m slow || exit 1; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n 2 --dist worksteal -m slow || exit 1; \
 	done
 
 lint: .venv/test.done      ## what pre-commit runs before each commit
@@ -33,7 +34,7 @@ lint: .venv/test.done      ## what pre-commit runs before each commit
 	$(BIN)/ruff format --check .
 
 docs: .venv/docs.done      ## run the tutorials that have changed, build the site into site/, strictly
-	$(BIN)/python docs/pages.py
+	$(BIN)/python docs/pages.py $(PAGES)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:

@@ -29,6 +29,7 @@ import re
 import shutil
 import sys
 import textwrap
+from concurrent import futures
 
 import nbformat
 import running
@@ -61,7 +62,8 @@ def main(arguments=None):
     try:
         tutorials = [running.read(path) for path in sorted(options.source.glob("[0-9][0-9]_*.py"))]
         names = [tutorial.name for tutorial in chosen(tutorials, options.names)]
-        runs = [run_of(tutorial, cache, tutorial.name in names) for tutorial in tutorials]
+        with futures.ThreadPoolExecutor(options.at_once) as pool:
+            runs = list(pool.map(lambda t: run_of(t, cache, t.name in names), tutorials))
         write_all(zip(tutorials, runs, strict=True), options.pages, options.repository)
         write_parts(options.parts or options.cache.parent)
     except PageError as error:
@@ -75,6 +77,8 @@ def _options(arguments):
     parser.add_argument(
         "names", nargs="*", help="tutorials, by name or its beginning; default: all"
     )
+    help = "tutorials that run at the same time; the time that each page tells is then longer"
+    parser.add_argument("--at-once", type=int, default=1, metavar="N", help=help)
     parser.add_argument("--repository", help="OWNER/NAME on GitHub: notebooks open in Colab")
     for name, default in (
         ("source", "tutorials"),
@@ -104,7 +108,7 @@ def run_of(tutorial, cache, may_run):
         return None
     print(f"{tutorial.name}: runs", flush=True)
     came = running.run_and_keep(tutorial, cache)
-    print(f"{tutorial.name}: {_time(came)}")
+    print(f"{tutorial.name}: {_time(came)}", flush=True)
     return came
 
 

@@ -6,6 +6,10 @@ import keras
 import pytest
 
 
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)
+
+
 @pytest.fixture(autouse=True)
 def seed_and_policy():
     """Seeds every test alike and undoes a dtype policy that a test may have set."""
@@ -19,11 +23,11 @@ def seed_and_policy():
 def memory():
     """Lets go of what a file compiled: the programs of all files would fill gigabytes on JAX."""
     yield
-    if keras.backend.backend() == "jax":
+    if keras.backend.backend() == "jax":  # on TensorFlow, taking graphs apart would take a minute
         import jax
 
         jax.clear_caches()
-    gc.collect()
+        gc.collect()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.first,
     pytest.mark.skipif(os.name != "posix", reason="SIGKILL is of POSIX systems"),
 ]
 HERE = pathlib.Path(__file__).parent

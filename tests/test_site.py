@@ -13,6 +13,7 @@ import sys
 import threading
 import urllib.parse
 
+import keras
 import pytest
 
 import keras_vit
@@ -21,6 +22,7 @@ for package in ("mkdocs", "jupytext", "nbclient", "sklearn"):
     pytest.importorskip(package, reason='needs: pip install "keras-vit[docs]"')
 playwright = pytest.importorskip("playwright.sync_api", reason="needs: pip install playwright")
 
+pytestmark = [pytest.mark.slow, pytest.mark.first]  # it runs all tutorials
 ROOT = pathlib.Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -151,7 +153,7 @@ def site(tmp_path_factory):
     return build(tmp_path_factory.mktemp("site"))
 
 
-@pytest.mark.slow  # it also runs all tutorials
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="once: words and design are the same")
 @pytest.mark.skipif(not CHROMIUM, reason="needs the browser Chromium")
 def test_site_in_a_browser(site):
     faults, formulas = [], 0
@@ -234,7 +236,6 @@ class Page(html.parser.HTMLParser):
         self._in_code = False
 
 
-@pytest.mark.slow
 def test_every_link_within_the_site_leads_somewhere(site):
     pages = {file: Page(file) for file in site.rglob("*.html") if file.name != "404.html"}
     links = [(file, link) for file, page in pages.items() for link in page.links]
@@ -256,7 +257,6 @@ def leads(file, link, pages):
     return target.is_file()
 
 
-@pytest.mark.slow
 def test_every_name_of_the_catalogue_stands_in_the_zoo(site):
     names = Page(site / "zoo" / "index.html").code
     assert {*keras_vit.checkpoints.entries(), *keras_vit.variants()} <= {*names}

@@ -317,6 +317,7 @@ def test_digits_are_validated_on_only_if_asked(share, counts):
 
 
 @pytest.mark.slow
+@pytest.mark.first
 def test_digits_reach_97_5_percent(tmp_path):
     """On average: the same seed moves by almost a percent from one processor to another."""
     runs = [training.train(seed=seed, out=tmp_path / str(seed)).metrics for seed in range(3)]
