@@ -118,7 +118,7 @@ def test_relative_attention_without_embeddings_is_attention():
 def test_offsets_of_three_tokens_by_hand():
     x = np.arange(15, dtype="float32").reshape(1, 1, 3, 5)  # offsets 2 1 0 -1 -2
     expected = [[2, 3, 4], [6, 7, 8], [10, 11, 12]]
-    np.testing.assert_array_equal(outputs(by_pairs, x)[0, 0], expected)
+    np.testing.assert_array_equal(numpy(by_pairs(x))[0, 0], expected)
 
 
 # --- The model -----------------------------------------------------------------------------------
