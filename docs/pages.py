@@ -77,8 +77,10 @@ def _options(arguments):
     parser.add_argument(
         "names", nargs="*", help="tutorials, by name or its beginning; default: all"
     )
-    help = "tutorials that run at the same time; the time that each page tells is then longer"
-    parser.add_argument("--at-once", type=int, default=1, metavar="N", help=help)
+    parser.add_argument(
+        "--at-once", type=int, default=1, metavar="N",
+        help="tutorials that run at the same time; the time that each page tells is then longer",
+    )  # fmt: skip
     parser.add_argument("--repository", help="OWNER/NAME on GitHub: notebooks open in Colab")
     for name, default in (
         ("source", "tutorials"),

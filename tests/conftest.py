@@ -7,6 +7,7 @@ import pytest
 
 
 def pytest_collection_modifyitems(items):
+    """Puts the tests that take minutes before the others."""
     items.sort(key=lambda item: item.get_closest_marker("first") is None)
 
 

@@ -13,7 +13,6 @@ import sys
 import threading
 import urllib.parse
 
-import keras
 import pytest
 
 import keras_vit
@@ -153,7 +152,6 @@ def site(tmp_path_factory):
     return build(tmp_path_factory.mktemp("site"))
 
 
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="once: words and design are the same")
 @pytest.mark.skipif(not CHROMIUM, reason="needs the browser Chromium")
 def test_site_in_a_browser(site):
     faults, formulas = [], 0

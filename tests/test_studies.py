@@ -143,19 +143,23 @@ def test_time_left_is_that_of_the_runs_most_alike():
 @pytest.mark.parametrize("configured", [False, True])
 def test_programs_are_kept_for_the_study_alone(configured, tmp_path):
     import jax
+    from jax.experimental.compilation_cache import compilation_cache
 
     before = jax.config.jax_compilation_cache_dir
     given = str(tmp_path) if configured else None
     jax.config.update("jax_compilation_cache_dir", given)
     try:
         with running.programs_kept():
-            folder = jax.config.jax_compilation_cache_dir
-            jax.jit(lambda x: x * 3 + 1)(np.ones(7)).block_until_ready()
-            assert (folder == given) is configured and (configured or list(Path(folder).iterdir()))
+            folder = Path(jax.config.jax_compilation_cache_dir)
+            assert (folder == tmp_path) is configured
+            if not configured:
+                jax.jit(lambda x: x * 3 + 1)(np.ones(7)).block_until_ready()
+                assert list(folder.iterdir())
         assert jax.config.jax_compilation_cache_dir == given
-        assert Path(folder).exists() is configured
+        assert folder.exists() is configured
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
+        compilation_cache.reset_cache()  # else JAX stays with the folder of this test
 
 
 # --- Names and the command ------------------------------------------------------------------------
