@@ -19,6 +19,7 @@ import time
 SECONDS = 60  # that a picture may take
 MEMORY = 2 << 30  # bytes of address space of a worker, where the system can limit it
 _AHEAD = 8  # pictures that a worker is given at once, so that it does not wait for the next
+_THREAD = "keras_vit pictures"
 _PACKAGE = pathlib.Path(__file__).parents[2]
 # Empty packages stand in for the real ones, whose __init__ would import Keras.
 _START = """
@@ -54,7 +55,9 @@ def run(job, paths, processes=None, seconds=SECONDS):
     """
     pool = _Pool(job, paths, seconds)
     workers = min(processes or count(), -(-len(paths) // _AHEAD))
-    threads = [threading.Thread(target=pool.work, daemon=True) for _ in range(workers)]
+    threads = [
+        threading.Thread(target=pool.work, name=_THREAD, daemon=True) for _ in range(workers)
+    ]
     try:
         for thread in threads:
             thread.start()
