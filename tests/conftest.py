@@ -36,3 +36,11 @@ def blank(monkeypatch):
     """Kernels begin at zero: JAX would compile a generator for each shape, and all are replaced."""
     zeros = keras.initializers.Zeros.__call__
     monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", zeros)
+
+
+@pytest.fixture
+def hollow():
+    """Weights have shapes and no values: enough to count with, where a model fills gigabytes."""
+    with keras.StatelessScope(initialize_variables=False):
+        yield
+    keras.utils.clear_session(free_memory=False)  # or the next scope would give them values

@@ -35,12 +35,14 @@ def wide_vit(**options):
 
 
 def outputs(layer, x):
-    """What a built layer or model gives, as an array; on JAX computed by one program.
+    """What a built layer or model gives, as an array; on JAX computed by one program."""
+    return numpy(_outputs(layer, x))
 
-    Called as it is, JAX compiles each of its operations alone, which takes several times as long.
-    """
+
+def _outputs(layer, x):
+    """Called as it is, JAX compiles each operation alone, which takes several times as long."""
     if keras.backend.backend() != "jax":
-        return numpy(layer(x))
+        return layer(x)
     import jax
 
     @jax.jit  # a function of this call alone: settings may have changed since the last one
@@ -48,7 +50,7 @@ def outputs(layer, x):
         return layer.stateless_call(trainable, non_trainable, x)[0]
 
     parts = (layer.trainable_variables, layer.non_trainable_variables)
-    return numpy(program(*([w.value for w in part] for part in parts), x))
+    return program(*([w.value for w in part] for part in parts), x)
 
 
 def quick(names, *some):
@@ -106,15 +108,19 @@ def check_layer(make, shape, output_shape, num_weights, tmp_path):
 
     again.build(shape)
     assert len(again.weights) == num_weights
-    assert again(x).shape == output_shape
+    assert outputs(_model(again, shape), x).shape == output_shape
 
-    inputs = keras.Input(shape[1:])
-    model = keras.Model(inputs, layer(inputs))
+    model = _model(layer, shape)
     assert model.output_shape == (None, *output_shape[1:])
     randomize(model)
     check_saving(model, x, tmp_path)
     check_training(model, x)
     check_mixed_precision(make(dtype="mixed_bfloat16"), x)
+
+
+def _model(layer, shape):
+    inputs = keras.Input(shape[1:])
+    return keras.Model(inputs, layer(inputs))
 
 
 def check_saving(model, x, tmp_path):
@@ -144,7 +150,7 @@ def check_training(model, x):
 
 def check_mixed_precision(layer, x):
     """Weights stay float32 and every sublayer computes in bfloat16."""
-    out = layer(x)
+    out = _outputs(_model(layer, x.shape), x)
     assert keras.backend.standardize_dtype(out.dtype) == "bfloat16"
     assert {keras.backend.standardize_dtype(w.dtype) for w in layer.weights} <= {"float32"}
     for sublayer in layer._flatten_layers():

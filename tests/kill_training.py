@@ -23,6 +23,7 @@ from keras_vit.training import capture
 from keras_vit.training.checkpoint import Checkpoint
 
 EPOCHS, STEPS = 8, 6
+keras.utils.set_random_seed(0)  # imports TensorFlow, on JAX too: here, not in every process
 rng = np.random.default_rng(0)
 IMAGES = rng.integers(0, 255, (22, 8, 8, 1)).astype("uint8")
 LABELS = rng.integers(0, 3, 22)

@@ -88,7 +88,7 @@ def test_multiply_adds_of_hybrids_are_a_little_fewer_than_timms(name):
 
 
 @pytest.mark.parametrize("kind", BUILT)
-def test_a_name_and_a_built_model_cost_the_same(kind, blank):
+def test_a_name_and_a_built_model_cost_the_same(kind, hollow):
     name, size, model = build(kind)
     cost = accounting.count(model)
     assert cost == accounting.count(name, size)
@@ -101,7 +101,7 @@ def test_a_name_and_a_built_model_cost_the_same(kind, blank):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ViT-B/16", "R50+ViT-B/16", "R26+ViT-S/32", "R50x1"])
-def test_whole_models_cost_what_their_names_say(name, blank):
+def test_whole_models_cost_what_their_names_say(name, hollow):
     assert accounting.count(keras_vit.create(name)) == accounting.count(name)
 
 

@@ -297,7 +297,7 @@ def test_axial_resnet_costs_what_a_unit_by_hand_does():
 
 
 @pytest.mark.parametrize("make", [vit, resnet])
-def test_a_shape_and_a_built_model_cost_the_same(make):
+def test_a_shape_and_a_built_model_cost_the_same(make, hollow):
     model = make()
     cost = accounting.count(model)
     if make is vit:  # patches of a name are square

@@ -415,6 +415,7 @@ def test_real_weights_exported_and_loaded_again_are_bit_identical(source, tmp_pa
                 np.testing.assert_array_equal(ours.read(name), theirs.read(name))
 
 
+@pytest.mark.slow
 @needs_data
 def test_real_weights_know_photographs():
     from keras_vit import data

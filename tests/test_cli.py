@@ -177,6 +177,7 @@ def test_what_draws_and_compares_is_imported_only_where_it_is_used():
                 assert module.split(".")[0] not in ("matplotlib", "PIL", "sklearn"), path
 
 
+@pytest.mark.slow
 def test_the_module_runs_as_the_command():
     words = [sys.executable, "-m", "keras_vit", "--version"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)

@@ -1,6 +1,5 @@
 """The models that ViT is compared with: their parameters, and their numbers beside others'."""
 
-import gc
 import math
 
 import keras
@@ -70,9 +69,8 @@ def learned(model):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(8))
-def test_efficientnets_equal_those_of_keras(number, blank):
+def test_efficientnets_equal_those_of_keras(number, hollow):
     """Parameters to the last digit, and the products of another implementation's layers."""
-    gc.collect()
     theirs = getattr(keras.applications, f"EfficientNetB{number}")(weights=None)
     ours = accounting.count(f"EfficientNet-B{number}")
     assert learned(theirs) == ours.parameters
@@ -82,8 +80,7 @@ def test_efficientnets_equal_those_of_keras(number, blank):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in comparison.SHAPES if n.endswith(("B0", "B7", "L2"))])
-def test_built_efficientnets_cost_what_their_names_say(name, blank):
-    gc.collect()
+def test_built_efficientnets_cost_what_their_names_say(name, hollow):
     model = comparison.create(name)
     published = {"EfficientNet-B0": 5_288_548, "EfficientNet-B7": 66_347_960}
     assert learned(model) == published.get(name, 480_309_308)
@@ -92,8 +89,7 @@ def test_built_efficientnets_cost_what_their_names_say(name, blank):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COATNET)
-def test_built_coatnets_cost_what_their_names_say(name, blank):
-    gc.collect()
+def test_built_coatnets_cost_what_their_names_say(name, hollow):
     model = comparison.create(name)
     assert accounting.count(model) == accounting.count(name)
     without = comparison.create(name, representation=False)

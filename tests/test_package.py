@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import keras
+import pytest
 
 import keras_vit
 from keras_vit import backend
@@ -99,6 +100,7 @@ print(keras.backend.backend(), keras_vit.create("ViT-Mini/8", image_size=16).cou
 """
 
 
+@pytest.mark.slow
 def test_works_with_this_backend_alone_installed(tmp_path):
     """Keras alone would ask for TensorFlow, which is not there."""
     name = keras.backend.backend()
@@ -120,6 +122,7 @@ def test_a_backend_that_was_asked_for_is_not_replaced(tmp_path):
     assert 'pip install "keras-vit[torch]"' in printed
 
 
+@pytest.mark.slow
 def test_the_configured_backend_is_kept(tmp_path):
     (tmp_path / "keras.json").write_text('{"backend": "jax"}')
     code = ONLY.format(hidden=["torch"])

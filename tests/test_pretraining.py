@@ -288,6 +288,7 @@ def test_a_perfect_prediction_is_the_picture():
     np.testing.assert_array_equal(colors, numpy(parts.patches(model.encoder, images)))
 
 
+@pytest.mark.slow
 def test_labels_are_ignored():
     model, losses, labels = compiled(mae()), [], np.array([7.5, -1, 0, 0, 0, 900])
     head = numpy(model.encoder.get_layer("head").kernel)
@@ -315,6 +316,7 @@ def test_an_objective_comes_back_from_a_file(name, tmp_path, blank):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.data is TensorFlow's")
 def test_datasets_of_pictures_and_of_pairs():
     import tensorflow as tf

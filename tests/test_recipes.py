@@ -297,6 +297,7 @@ class Mixed(keras.utils.PyDataset):
         return images, np.array([[1, 0], [0.75, 0.25], [0, 1], [0.5, 0.5]], "float32")
 
 
+@pytest.mark.slow
 def test_a_recipe_trains_on_shares_and_validates_on_classes(tmp_path):
     """From `recipe` through `fit` with everything on, and the result can be saved."""
     data = recipes.stand_in(pictures=8, num_classes=2, batch_size=4)

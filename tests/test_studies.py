@@ -9,7 +9,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from helpers import quick
 
 import keras_vit
 from keras_vit import cli, studies
@@ -294,7 +293,8 @@ def tiny_vit():
     return keras_vit.ViT(4, 4, 1, 8, 8, 1, num_classes=2, num_channels=1, normalize=(127.5, 127.5))
 
 
-@pytest.mark.parametrize("optimizer", quick(fitting.OPTIMIZERS, "sgd"))
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", fitting.OPTIMIZERS)
 def test_fit_learns_and_repeats(optimizer):
     labels = np.arange(40) % 2
     images = np.zeros((40, 4, 4, 1), "uint8")
@@ -395,6 +395,7 @@ def test_figure_8_draws_the_base_alone():
     assert "layers 4, D 32" in axes.get_title()
 
 
+@pytest.mark.slow
 def test_figure_8_runs():
     settings = {**figure_8.runs("tiny")[0], **miniature("tiny"), "num_layers": 1}
     found = figure_8.run(**settings)

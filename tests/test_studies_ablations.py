@@ -38,6 +38,7 @@ def test_table_8_draws_gains_over_the_default():
     assert table_8.plot(positions(relative=0.71)[:1])
 
 
+@pytest.mark.slow
 def test_table_8_runs_and_counts_what_positions_learn():
     settings = {**table_8.runs("tiny")[0], "steps": 2, "pictures": 50, "num_layers": 1}
     expected = {"none": 0, "1d": 17 * 32, "2d": 8 * 16 + 32, "relative": 33 * 32, "sincos": 0}

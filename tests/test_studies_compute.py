@@ -154,6 +154,7 @@ def test_table_6_lists_the_cheapest_first():
     assert table_6.name("hybrid", "1", 2, 8) == "ResNet 1 + ViT 2 x 8"
 
 
+@pytest.mark.slow
 def test_a_study_of_anothers_rows_runs_nothing_twice(tmp_path):
     settings = [{"depth": depth, "seed": 1} for depth in (2, 4)]
     ran = []

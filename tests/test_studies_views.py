@@ -319,6 +319,7 @@ def test_small_tasks_are_real_ones_of_every_group():
         assert {group for group, _ in table_9.TASKS[scale]} == set(table_9.GROUPS)
 
 
+@pytest.mark.slow
 def test_a_model_that_was_compiled_trains_as_a_fresh_one():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, (40, 4, 4, 1)).astype("uint8")

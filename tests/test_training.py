@@ -195,6 +195,7 @@ def interrupt(progress, batch, logs=None):
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_exactly_and_the_same_seed_gives_the_same_weights(
     run, colours, tmp_path, monkeypatch, capsys
 ):
@@ -225,6 +226,7 @@ def test_resume_names_what_is_no_run(tmp_path):
         training.resume(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_from_published_weights_takes_their_resolution(colours, tmp_path, capsys):
     model = keras_vit.create("ViT-Mini/8", image_size=24, num_classes=5, normalize=(100.0, 50.0))
     keras_vit.save_weights(model, tmp_path / "published.safetensors")

@@ -1,6 +1,5 @@
 """Names, and parameter counts to the last digit."""
 
-import gc
 import pathlib
 
 import keras
@@ -52,8 +51,7 @@ def test_listed_parameters_are_the_published_ones(name):
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in PUBLISHED]
 )
-def test_built_models_have_the_published_parameters(name, blank):
-    gc.collect()  # layers refer to each other: the last model's gigabytes wait for the collector
+def test_built_models_have_the_published_parameters(name, hollow):
     model = keras_vit.create(name)
     assert model.count_params() == PUBLISHED[name]
     assert model.name == name.lower().replace("-", "_").replace("/", "_").replace("+", "_")
@@ -72,29 +70,29 @@ def test_counts_of_the_official_code_as_recorded():
 @pytest.mark.parametrize(
     "name, count", {"ViT-B/16": 86_566_120, "ViT-B/32": 88_222_696, "ViT-S/16": 22_049_896}.items()
 )
-def test_mean_pooling_has_no_class_token(name, count, blank):
+def test_mean_pooling_has_no_class_token(name, count, hollow):
     assert keras_vit.create(name, pooling="gap").count_params() == count
 
 
-def test_pre_logits_and_21k_classes(blank):
+def test_pre_logits_and_21k_classes(hollow):
     """The ImageNet-21k ViT-B/16: 21,843 classes and a hidden layer of 768."""
     model = keras_vit.create("ViT-B/16", num_classes=21_843, representation_size=768)
     assert model.count_params() == 103_186_515
 
 
-def test_fine_tuned_at_384_pixels(blank):
+def test_fine_tuned_at_384_pixels(hollow):
     assert keras_vit.create("ViT-B/16", image_size=384).count_params() == 86_859_496
 
 
 @pytest.mark.parametrize("size", [s for s in SIZES if s not in ("L", "H", "g", "G")])
-def test_the_formula_counts_what_is_built(size):
+def test_the_formula_counts_what_is_built(size, hollow):
     layers, dim, mlp, heads = SIZES[size]
     model = keras_vit.create(f"ViT-{size}/7", num_layers=2, image_size=21, num_classes=5)
     assert model.count_params() == count_parameters(2, dim, mlp, heads, 7, None, 21, 5)
 
 
 @pytest.mark.parametrize("units, patch", [((), 8), ((1,), 4), ((2, 1), 8)])
-def test_the_formula_counts_hybrids(units, patch):
+def test_the_formula_counts_hybrids(units, patch, hollow):
     model = keras_vit.create(
         "ViT-Mini/8", resnet_units=units, patch_size=patch, image_size=16, num_classes=5
     )
@@ -122,7 +120,7 @@ def test_hybrids_and_resnets_are_the_papers():
 @pytest.mark.parametrize(
     "name, tokens", {"R+ViT-Ti/16": 50, "R26+ViT-S/32": 50, "R50+ViT-B/16": 197}.items()
 )
-def test_hybrids_have_the_published_number_of_tokens(name, tokens, blank):
+def test_hybrids_have_the_published_number_of_tokens(name, tokens, hollow):
     model = keras_vit.create(name, num_layers=1, num_classes=None)
     assert model.get_layer("patch_encoder").output.shape[1] == tokens
 

@@ -9,6 +9,7 @@ from helpers import (
     gradients,
     numpy,
     outputs,
+    quick,
     random_images,
     random_tokens,
     randomize,
@@ -241,7 +242,10 @@ def grain_dataset(x, y):
     return dict(x=batches, steps_per_epoch=4, shuffle=False)  # Keras cannot ask Grain for a length
 
 
-@pytest.mark.parametrize("source", [numpy_arrays, tf_data, py_dataset, grain_dataset])
+SOURCES = (numpy_arrays, tf_data, py_dataset, grain_dataset)
+
+
+@pytest.mark.parametrize("source", quick(SOURCES, numpy_arrays))
 def test_fit_learns_from_every_kind_of_data(source):
     x, y = pictures_and_labels()
     model = small(num_classes=2, dropout=0.1)
