@@ -1,10 +1,9 @@
 """Names, and parameter counts to the last digit."""
 
-import pathlib
-
 import keras
 import numpy as np
 import pytest
+from helpers import GOLDEN
 
 import keras_vit
 from keras_vit.variants import BIT_NAMES, HYBRIDS, PATCH_SIZES, SIZES, count_parameters, parse
@@ -60,7 +59,7 @@ def test_built_models_have_the_published_parameters(name, hollow):
 
 def test_counts_of_the_official_code_as_recorded():
     for file in ("hybrids.npz", "bit.npz"):
-        recorded = np.load(pathlib.Path(__file__).with_name("golden") / file)
+        recorded = np.load(GOLDEN / file)
         counts = {key.split()[0]: int(recorded[key]) for key in recorded if "parameters" in key}
         assert len(counts) in (len(HYBRIDS), len(BIT_NAMES))
         for name, count in counts.items():

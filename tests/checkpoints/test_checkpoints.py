@@ -8,13 +8,11 @@ import keras
 import numpy as np
 import pytest
 from golden import seeded
-from helpers import numpy, outputs
+from helpers import GOLDEN, numpy, outputs
 
 import keras_vit
 from keras_vit import checkpoints
 from keras_vit.checkpoints import files, google, kerashub, loading, matching, pytorch, rules
-
-GOLDEN = pathlib.Path(__file__).parent / "golden"
 
 SUFFIX = {"google": ".npz", "bit": ".npz", "timm": ".safetensors",
           "huggingface": ".safetensors", "kerashub": ".weights.h5"}  # fmt: skip

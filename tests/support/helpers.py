@@ -1,11 +1,15 @@
 """Harnesses that every layer and model goes through."""
 
+import pathlib
+
 import keras
 import numpy as np
 import pytest
 
 import keras_vit
 
+ROOT = pathlib.Path(__file__).parents[2]
+SUPPORT, GOLDEN = ROOT / "tests" / "support", ROOT / "tests" / "golden"
 numpy = keras.ops.convert_to_numpy
 
 

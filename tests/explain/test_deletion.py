@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from helpers import random_images, randomize
-from test_explain_occlusion import linear, probability
+from test_occlusion import linear, probability
 
 import keras_vit
 from keras_vit.benchmark import deletion

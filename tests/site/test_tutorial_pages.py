@@ -8,11 +8,12 @@ import subprocess
 import sys
 
 import pytest
+from helpers import ROOT
 
 for package in ("jupytext", "nbclient", "ipykernel", "sklearn"):
     pytest.importorskip(package, reason='needs: pip install "keras-vit[docs]"')
 
-SCRIPT = pathlib.Path(__file__).parents[1] / "docs" / "pages.py"
+SCRIPT = ROOT / "docs" / "pages.py"
 
 HEAD = """# %% [markdown]
 # # 1. Counting

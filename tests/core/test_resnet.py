@@ -1,6 +1,5 @@
 """BiT and the hybrids against Google's code and timm, and all that users do with a model."""
 
-import pathlib
 import re
 
 import keras
@@ -10,6 +9,7 @@ import paper_resnet as reference
 import pytest
 from golden import seeded
 from helpers import (
+    GOLDEN,
     check_saving,
     gradients,
     numpy,
@@ -25,7 +25,6 @@ import keras_vit
 from keras_vit.variants import HYBRIDS as HYBRID_NAMES
 
 pytestmark = pytest.mark.usefixtures("blank")
-GOLDEN = pathlib.Path(__file__).with_name("golden")
 HYBRIDS, BIT = np.load(GOLDEN / "hybrids.npz"), np.load(GOLDEN / "bit.npz")
 
 

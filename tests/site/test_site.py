@@ -14,6 +14,7 @@ import threading
 import urllib.parse
 
 import pytest
+from helpers import ROOT
 
 import keras_vit
 
@@ -22,7 +23,6 @@ for package in ("mkdocs", "jupytext", "nbclient", "sklearn"):
 playwright = pytest.importorskip("playwright.sync_api", reason="needs: pip install playwright")
 
 pytestmark = [pytest.mark.slow, pytest.mark.first]  # it runs all tutorials
-ROOT = pathlib.Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import random
 import signal
 import subprocess
@@ -10,13 +9,13 @@ import sys
 
 import numpy as np
 import pytest
+from helpers import SUPPORT
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.first,
     pytest.mark.skipif(os.name != "posix", reason="SIGKILL is of POSIX systems"),
 ]
-HERE = pathlib.Path(__file__).parent
 KILLS = 22
 # (place, how many in one process); the numbers of one write are its arrays.
 PLACES = [("batch", 1), ("batch", 2), ("batch", 3), ("validation", 1), ("validation", 2)]
@@ -27,7 +26,7 @@ PLACES += [("end", 1), ("write", 1), ("write", 40), ("write", 160), ("write", 25
 def train(tmp_path):
     """A function that trains in a new process and returns its exit code."""
     log = tmp_path / "log"
-    command = [sys.executable, str(HERE / "kill_training.py")]
+    command = [sys.executable, str(SUPPORT / "kill_training.py")]
     cache = {  # of compiled steps: JAX would compile them anew in every process
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -82,7 +81,7 @@ def copy(run, to):
 
 
 def test_writers_killed_at_any_moment_leave_a_whole_state(tmp_path):
-    command = [sys.executable, HERE / "kill_writer.py", tmp_path, "300"]
+    command = [sys.executable, SUPPORT / "kill_writer.py", tmp_path, "300"]
     env = {**os.environ, "KERAS_BACKEND": "numpy"}  # no threads, which a fork would lose
     ended = subprocess.run([str(part) for part in command], env=env, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr[-2000:]

@@ -1,19 +1,17 @@
 """Each layer of the ResNets against plain NumPy, a hand computation and the official code."""
 
 import math
-import pathlib
 
 import keras
 import numpy as np
 import paper_resnet as reference
 import pytest
 from golden import seeded
-from helpers import check_layer, numpy, quick, random_tokens, randomize, weights
+from helpers import GOLDEN, check_layer, numpy, quick, random_tokens, randomize, weights
 
 from keras_vit.convolutions import BiTConv, BiTRoot, BiTUnit, HybridConv, HybridRoot, HybridUnit
 
 pytestmark = pytest.mark.usefixtures("blank")
-GOLDEN = pathlib.Path(__file__).with_name("golden")
 HYBRIDS, BIT = np.load(GOLDEN / "hybrids.npz"), np.load(GOLDEN / "bit.npz")
 KINDS = {
     "HybridConv": (lambda **k: HybridConv(7, 3, strides=2, **k), (2, 5, 8, 3), (2, 3, 4, 7), 1),

@@ -1,14 +1,13 @@
 """One model, three backends: a file saved by one gives the same numbers on the others."""
 
 import os
-import pathlib
 import subprocess
 import sys
 
 import keras
 import numpy as np
 import pytest
-from helpers import gradients, numpy, random_images, random_tokens, randomize
+from helpers import SUPPORT, gradients, numpy, random_images, random_tokens, randomize
 
 import keras_vit
 from keras_vit.backend import BACKENDS, is_installed
@@ -67,7 +66,6 @@ def reference(pooling, folder):
 
 
 def run_on(backend, folder):
-    tests = str(pathlib.Path(__file__).parent)
-    code = WORKER.format(tests=tests, folder=str(folder), poolings=POOLINGS)
+    code = WORKER.format(tests=str(SUPPORT), folder=str(folder), poolings=POOLINGS)
     env = {**os.environ, "KERAS_BACKEND": backend}
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=env, check=True)
