@@ -11,7 +11,7 @@ PACKAGE = "keras_vit"
 def files(code):
     """Returns the files of the package that decide what `code` does.
 
-    A name such as `keras_vit.explain.attention_rollout` stands for the module that defines it, and a
+    A name such as `keras_vit.explain.attention_rollout` stands for the module that defines it, a
     package used as a value (`tools = keras_vit.explain`) for all of its files.
 
     Args:
