@@ -12,6 +12,8 @@ from helpers import ROOT
 
 import keras_vit
 
+pytestmark = pytest.mark.backend_free
+
 for package in ("jupytext", "nbclient", "ipykernel", "sklearn"):
     pytest.importorskip(package, reason='needs: pip install "keras-vit[docs]"')
 
