@@ -1,4 +1,6 @@
-"""Gives the examples in docstrings the three names that they use."""
+"""What tests and the examples in docstrings share: names, marks, how JAX compiles them."""
+
+import os
 
 import keras
 import numpy as np
@@ -11,3 +13,25 @@ import keras_vit
 def doctest_names(doctest_namespace):
     """Puts the names into every docstring's example."""
     doctest_namespace.update(keras_vit=keras_vit, keras=keras, np=np)
+
+
+# Modules whose docstring examples train a model, or build one of a ResNet's depth.
+SLOW_EXAMPLES = ["pretraining.", "axial.", "comparison.", "relative.", "resnet."]
+
+
+def pytest_itemcollected(item):
+    """Marks examples in docstrings, as those of a test file are marked in it."""
+    slow = tuple(f"keras_vit.{module}" for module in SLOW_EXAMPLES)
+    if isinstance(item, pytest.DoctestItem) and item.name.startswith(slow):
+        item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(tryfirst=True)  # before the fixtures of a test compile anything
+def pytest_runtest_setup(item):
+    """Quick tests optimize little on JAX, as compiling takes most of their time."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        quick = not item.get_closest_marker("slow")
+        jax.config.update("jax_disable_most_optimizations", quick)
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))  # for other processes

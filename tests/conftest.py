@@ -1,7 +1,6 @@
-"""What all tests share: their order, a fresh seed for each, how JAX compiles them."""
+"""What all tests share: their order, a fresh seed for each, the memory that they leave."""
 
 import gc
-import os
 
 import keras
 import pytest
@@ -16,17 +15,6 @@ def pytest_collection_modifyitems(items):
     rest = [item for item in items if item not in longest]
     middle = max(0, len(items) // 2 - len(one))
     items[:] = [*one, *rest[:middle], *two, *rest[middle:]]
-
-
-@pytest.hookimpl(tryfirst=True)  # before the fixtures of a test compile anything
-def pytest_runtest_setup(item):
-    """Quick tests optimize little on JAX, as compiling takes most of their time."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        quick = not item.get_closest_marker("slow")
-        jax.config.update("jax_disable_most_optimizations", quick)
-        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))  # for other processes
 
 
 @pytest.fixture(autouse=True)

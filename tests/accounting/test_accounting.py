@@ -91,6 +91,7 @@ def test_multiply_adds_of_hybrids_are_a_little_fewer_than_timms(name):
     assert 1.005 < ratio < 1.03
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BUILT)
 def test_a_name_and_a_built_model_cost_the_same(kind, hollow):
     name, size, model = build(kind)
@@ -178,6 +179,7 @@ def stateless(model):
     return logits, shapes
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "jax", reason="XLA's own count")
 @pytest.mark.parametrize(
     "name, options, most",

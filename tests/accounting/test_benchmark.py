@@ -62,6 +62,7 @@ def test_contenders_get_the_same_batch():
     np.testing.assert_array_equal(labels, labels_again)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", peers.OPTIMIZERS)
 def test_training_lowers_the_loss(optimizer):
     contender = peers.build("ours", TINY._replace(optimizer=optimizer))
@@ -70,6 +71,7 @@ def test_training_lowers_the_loss(optimizer):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["keras", "matmul", "einsum", "kernel"])
 def test_changed_models_compute_the_same(name):
     ours, changed = peers.build("ours", TINY), peers.build(name, TINY)
@@ -128,6 +130,7 @@ def test_fresh_table_takes_medians():
     assert "| ours | 1.50 | 6.50 | 3.50 | 6 |" in speed.fresh_table({"ours": runs})
 
 
+@pytest.mark.slow
 def test_scores_and_predictions_are_measured_in_turns(capsys):
     tiny = ["--model", "ViT-Mini/8", "--image-size", "16", "--batch-size", "2", "--rounds", "2"]
     scores.main(tiny)

@@ -99,6 +99,7 @@ def test_built_coatnets_cost_what_their_names_say(name, hollow):
     assert learned(model) - learned(without) == (width + 1) * width
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL)
 def test_small_models_cost_what_their_shapes_say(kind, blank):
     model = SMALL[kind]()

@@ -1,5 +1,6 @@
 """Weights of other people's making: read, written and resized."""
 
+import functools
 import json
 import os
 import pathlib
@@ -8,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 from golden import seeded
-from helpers import GOLDEN, numpy, outputs
+from helpers import GOLDEN, numpy, outputs, quick
 
 import keras_vit
 from keras_vit import checkpoints
@@ -99,12 +100,10 @@ CASES = {
 }  # fmt: skip
 
 
-SLOW = "timm R26+ViT-S/32"
+QUICK = ("timm ViT-S/16", "huggingface ViT-Ti/16 distilled", "google ViT-S/16")
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=pytest.mark.slow) if case == SLOW else case for case in CASES]
-)
+@pytest.mark.parametrize("case", quick(CASES, *QUICK))
 def test_logits_are_those_of_the_source(case, published, tmp_path):
     table, name, options = CASES[case]
     model = small_variant(name, **options)
@@ -112,7 +111,7 @@ def test_logits_are_those_of_the_source(case, published, tmp_path):
     loading.WRITERS[table.suffix](path, tensors_of(table, model, seeded_like(table)))
     report = keras_vit.load_weights(model, path)
     assert report.source == table.source and not report.ignored
-    logits = numpy(model(seeded.pictures(64, 64)))
+    logits = outputs(model, seeded.pictures(64, 64))
     np.testing.assert_allclose(logits, published[case], atol=1e-4)
 
 
@@ -131,7 +130,7 @@ def test_resized_positions_give_the_logits_of_the_source(
     report = keras_vit.load_weights(larger, path, method=method)
     assert report.grids == ((4, 4), (6, 6))
     assert "4 x 4 to 6 x 6" in str(report)
-    logits = numpy(larger(seeded.pictures(96, 96)))
+    logits = outputs(larger, seeded.pictures(96, 96))
     np.testing.assert_allclose(logits, published[f"{table.source} ViT-S/16 resized"], atol=1e-4)
 
 
@@ -155,11 +154,16 @@ WRITTEN_BY = {
 }  # fmt: skip
 
 
+@functools.cache
+def two_models(kind):
+    return MODELS[kind](), MODELS[kind]()
+
+
 @pytest.mark.parametrize(
     "kind, source", [(kind, source) for kind, sources in WRITTEN_BY.items() for source in sources]
 )
 def test_what_is_written_reads_the_same(kind, source, tmp_path):
-    model, again = randomized(MODELS[kind]()), randomized(MODELS[kind](), seed=1)
+    model, again = (randomized(m, seed) for seed, m in enumerate(two_models(kind)))
     path = tmp_path / f"weights{SUFFIX[source]}"
     keras_vit.save_weights(model, path, source)
     grid = (4, 4) if kind == "rectangle" else None  # 4 x 4 patches of a picture that is no square
@@ -172,7 +176,7 @@ def test_what_is_written_reads_the_same(kind, source, tmp_path):
 
 @pytest.mark.parametrize("kind", [kind for kind in MODELS if kind != "rectangle"])
 def test_a_file_tells_its_model(kind, tmp_path):
-    model = randomized(MODELS[kind]())
+    model = randomized(two_models(kind)[0])
     for source in WRITTEN_BY[kind]:
         path = tmp_path / f"{source}{SUFFIX[source]}"
         keras_vit.save_weights(model, path, source)
@@ -392,12 +396,12 @@ needs_data = pytest.mark.skipif(
 def test_real_weights_give_the_official_logits(source, logits):
     golden = np.load(DATA / "weights" / "golden_ViT-Ti_16.npz")
     model = keras_vit.load_pretrained(REAL[source], verbose=False)
-    found = numpy(model(golden["x_uint8"]))
+    found = outputs(model, golden["x_uint8"])
     np.testing.assert_allclose(found, golden[f"logits_{logits}"], atol=1e-4)
 
 
 @needs_data
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", quick(SOURCES, "google"))
 def test_real_weights_exported_and_loaded_again_are_bit_identical(source, tmp_path):
     model = keras_vit.load_pretrained(REAL["google"], verbose=False)
     path = tmp_path / f"again{SUFFIX[source]}"

@@ -25,6 +25,7 @@ def pictures(tmp_path):
     return tmp_path / "data"
 
 
+@pytest.mark.slow
 def test_train_and_predict_from_end_to_end(pictures, tmp_path, capsys):
     pytest.importorskip("sklearn")
     out = tmp_path / "run"

@@ -36,6 +36,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAYERS)
 def test_layer_keeps_its_promises(name, tmp_path):
     make, number = LAYERS[name]
@@ -164,6 +165,7 @@ def test_model_equals_a_transcription(kind, placement):
     np.testing.assert_allclose(outputs(model, images), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_choice_computes_something_else():
     """Equal weights where names are equal: only the positions differ."""
     images, found = random_images(1, 8, 15, 3), set()
@@ -282,6 +284,7 @@ def test_positions_without_one_table_have_no_similarity(kind, placement):
         keras_vit.explain.position_similarity(model)
 
 
+@pytest.mark.slow
 def test_scores_of_relative_attention_are_those_that_it_computes():
     model = wide_vit(position_embedding="relative", num_layers=1)
     images = random_images(2, 8, 15, 3)
@@ -295,6 +298,7 @@ def test_scores_of_relative_attention_are_those_that_it_computes():
     assert np.isfinite(keras_vit.explain.relevance(model, images)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [None, "2d", "sincos"])
 def test_objectives_use_the_encoders_own_positions(kind):
     from keras_vit.pretraining import encoder as parts

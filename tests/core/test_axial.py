@@ -239,6 +239,7 @@ def test_unknown_names_suggest_the_nearest(wrong, nearest):
     assert f"Did you mean {nearest}?" in str(error.value)
 
 
+@pytest.mark.slow
 def test_create_makes_them():
     model = keras_vit.create("Axial-ViT-Mini/8", image_size=(16, 24), num_classes=5)
     assert isinstance(model, keras_vit.ViT) and model.name == "axial_vit_mini_8"
@@ -296,6 +297,7 @@ def test_axial_resnet_costs_what_a_unit_by_hand_does():
     assert cost.attention == rows + columns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [vit, resnet])
 def test_a_shape_and_a_built_model_cost_the_same(make, hollow):
     model = make()
@@ -482,6 +484,7 @@ def test_masks_that_leave_patches_in_place_train_all_of_the_encoder():
     assert moved == {"patch_encoder", "block_0", "block_1", "encoder_norm"}
 
 
+@pytest.mark.slow
 def test_lora_changes_both_halves_of_a_block():
     model = vit(dropout=0.5, stochastic_depth=0.5)
     total, head = model.count_params(), 9 * 3

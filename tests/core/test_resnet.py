@@ -18,6 +18,7 @@ from helpers import (
     random_images,
     random_tokens,
     randomize,
+    slow,
     weights,
 )
 
@@ -100,7 +101,7 @@ def assert_logits(model, pictures, expected):
     np.testing.assert_allclose(logits, expected, atol=1e-4 * max(1, expected.std()))
 
 
-@pytest.mark.parametrize("name", quick(HYBRID_NAMES, "R+ViT-Ti/16", "R26+ViT-S/32"))
+@pytest.mark.parametrize("name", quick(HYBRID_NAMES, "R+ViT-Ti/16"))
 def test_hybrid_equals_googles(name):
     model = keras_vit.create(
         name, image_size=(64, 96), num_layers=2, num_classes=7, approximate=True
@@ -116,6 +117,7 @@ def test_bit_equals_big_vision():
     assert_logits(model, seeded.pictures(63, 98, frame=5), BIT["R50x1 big_vision"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick(("R50x1", "R101x3"), "R50x1"))
 def test_bit_equals_timm(name):
     model = keras_vit.create(name, image_size=(63, 98), num_classes=7)
@@ -195,6 +197,7 @@ def test_a_patch_counts_pixels_whatever_the_stages(units, patch_size, kernel):
     assert model.patch_size == patch_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, (5, 64)])
 def test_bit_takes_any_size(size):
     model = small(image_size=size)
@@ -203,7 +206,7 @@ def test_bit_takes_any_size(size):
 
 
 @pytest.mark.parametrize("make", [small, hybrid])
-@pytest.mark.parametrize("level", [0, 128, 255])
+@pytest.mark.parametrize("level", quick([0, 128, 255], 0))
 def test_flat_pictures_give_numbers(make, level):
     """A flat picture has no variance to divide by; one-pass formulas can make it negative."""
     model = randomize(make(), scale=0.3)
@@ -215,10 +218,10 @@ def test_flat_pictures_give_numbers(make, level):
     "make, overrides",
     [
         (small, {}),
-        (small, dict(normalize=None, num_classes=None, num_channels=2, name="features")),
-        (small, dict(head_bias=None, normalize=((1, 2, 3), (4, 5, 6)))),
+        slow(small, dict(normalize=None, num_classes=None, num_channels=2, name="features")),
+        slow(small, dict(head_bias=None, normalize=((1, 2, 3), (4, 5, 6)))),
         (hybrid, {}),
-        pytest.param(hybrid, dict(resnet_units=(), pooling="gap"), marks=pytest.mark.slow),
+        slow(hybrid, dict(resnet_units=(), pooling="gap")),
     ],
 )
 def test_saving_gives_back_the_class_its_config_and_outputs(make, overrides, tmp_path):
@@ -271,6 +274,7 @@ def test_fit_learns(make):
     assert model.evaluate(images, labels, verbose=0)[1] == 1.0
 
 
+@pytest.mark.slow
 def test_feature_extractor_and_width():
     model = keras_vit.create("R50x2", num_classes=None, num_channels=1)
     assert model.output_shape == (None, 2048 * 2)

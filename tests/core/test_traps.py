@@ -116,6 +116,7 @@ def test_epsilon_is_not_keras_default():
     assert {norm.epsilon for norm in norms} == {1e-6}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("matrix", ["query", "key", "value"])
 def test_attention_of_keras_starts_at_glorots_scale(matrix):
     pool = keras_vit.AttentionPooling(12, 3072)
@@ -182,6 +183,7 @@ def test_paths_of_weights_do_not_hold_the_models_name():
     assert paths == [weight.path for weight in small(name="other").weights]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="it is XLA's fusion that is counted")
 def test_compiled_gradients_do_not_grow_with_depth():
     """With Keras's own layer normalisation the largest fusion holds the chain of all blocks."""

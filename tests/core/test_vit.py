@@ -5,6 +5,7 @@ import numpy as np
 import paper
 import pytest
 from helpers import (
+    call,
     check_saving,
     gradients,
     numpy,
@@ -13,6 +14,7 @@ from helpers import (
     random_images,
     random_tokens,
     randomize,
+    slow,
     weights,
 )
 
@@ -142,9 +144,9 @@ def test_gray_pictures_may_lack_the_channel_axis():
     [
         {},
         dict(pooling="gap", dropout=0.1, stochastic_depth=0.2, approximate=True),
-        dict(pooling="map", representation_size=7, head_bias=-3.0, epsilon=1e-5),
-        dict(normalize=None, num_classes=None, name="features"),
-        dict(normalize=((1, 2, 3), (4, 5, 6)), head_bias=None, dtype="mixed_bfloat16"),
+        slow(dict(pooling="map", representation_size=7, head_bias=-3.0, epsilon=1e-5)),
+        slow(dict(normalize=None, num_classes=None, name="features")),
+        slow(dict(normalize=((1, 2, 3), (4, 5, 6)), head_bias=None, dtype="mixed_bfloat16")),
     ],
 )
 def test_saving_gives_back_the_class_its_config_and_outputs(overrides, tmp_path):
@@ -178,7 +180,7 @@ def test_every_weight_gets_a_finite_gradient(pooling):
         assert np.abs(gradient).max() > 1e-7 or "key/bias" in path, path
 
 
-@pytest.mark.parametrize("how", ["argument", "global policy"])
+@pytest.mark.parametrize("how", quick(["argument", "global policy"], "argument"))
 def test_mixed_precision_keeps_weights_and_logits_in_float32(how):
     if how == "argument":
         model = small(dtype="mixed_bfloat16", representation_size=13, pooling="map")
@@ -191,7 +193,7 @@ def test_mixed_precision_keeps_weights_and_logits_in_float32(how):
     assert model.get_layer("block_1").compute_dtype == "bfloat16"
     randomize(model)
     images = random_images(4, 10, 21, 3)
-    logits = model(images)
+    logits = call(model, images)
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
     full = small(representation_size=13, pooling="map")
     full.set_weights(model.get_weights())
@@ -245,6 +247,7 @@ def grain_dataset(x, y):
 SOURCES = (numpy_arrays, tf_data, py_dataset, grain_dataset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", quick(SOURCES, numpy_arrays))
 def test_fit_learns_from_every_kind_of_data(source):
     x, y = pictures_and_labels()

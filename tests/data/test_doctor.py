@@ -615,6 +615,7 @@ def test_undo_makes_folders_that_have_gone(bad):
     assert tree(bad) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crash", range(9))
 def test_a_crash_at_any_point_can_be_undone(bad, monkeypatch, crash):
     """The program ends before or after a move, or within the writing of a line."""

@@ -249,6 +249,7 @@ def test_threads_are_bounded_by_memory(monkeypatch):
     assert pipelines.threads(made) == 1
 
 
+@pytest.mark.slow
 @every_pipeline
 def test_a_model_is_trained_and_evaluated(pipeline):
     pixels = np.zeros((60, 8, 8, 3), "uint8")

@@ -306,6 +306,7 @@ def test_labels_are_ignored():
     np.testing.assert_array_equal(numpy(model.encoder.get_layer("head").kernel), head)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_an_objective_comes_back_from_a_file(name, tmp_path, blank):
     model = randomize(OBJECTIVES[name]())
@@ -330,6 +331,7 @@ def test_datasets_of_pictures_and_of_pairs():
         ).all()
 
 
+@pytest.mark.slow
 def test_masks_differ_from_batch_to_batch_and_follow_the_seed():
     model, same, other = mae(seed=1), mae(seed=1), mae(seed=2)
     first, second = (numpy(model(IMAGES)["mask"]) for _ in range(2))
@@ -358,6 +360,7 @@ def test_a_run_that_was_interrupted_goes_on_exactly(tmp_path):
     np.testing.assert_array_equal(whole[1], parted[1])
 
 
+@pytest.mark.slow
 def test_the_encoder_is_trained_in_place_and_makes_a_classifier():
     encoder = wide_vit()
     before = weights(encoder)

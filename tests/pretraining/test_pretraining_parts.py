@@ -193,6 +193,7 @@ def test_sincos_positions_equal_a_transcription():
             np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["token", "gap"])
 @pytest.mark.parametrize("kind", ["1d", "2d", "sincos", None])
 def test_first_tokens_are_those_of_the_model(kind, pooling):
@@ -236,6 +237,7 @@ def test_nearest_colors_equal_numpy():
 # --- Classifiers ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_classifier_has_the_encoder_and_a_new_head():
     encoder = wide_vit(representation_size=5)
     model = pretraining.classifier(encoder, num_classes=7)

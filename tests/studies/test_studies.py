@@ -30,6 +30,7 @@ def study(runs, run):
 RUNS = [{"depth": depth, "rate": 0.1, "seed": seed} for seed in (1, 2) for depth in (4, 8)]
 
 
+@pytest.mark.slow
 @pytest.mark.backend_free
 def test_a_run_that_is_done_is_not_run_again(tmp_path, capsys):
     ran = []
@@ -58,6 +59,7 @@ def test_a_run_that_is_done_is_not_run_again(tmp_path, capsys):
     assert float(rows[3]["seconds"]) >= 0
 
 
+@pytest.mark.slow
 @pytest.mark.backend_free
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ArithmeticError])
 def test_an_interruption_keeps_the_rows_before(tmp_path, error):

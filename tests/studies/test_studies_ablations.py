@@ -88,6 +88,7 @@ def test_figure_13_draws_both_costs():
     assert "0.9 times the time of a step" in figure_13.conclusion(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["ViT", "Axial-ViT", "ResNet", "AxialResNet"])
 def test_figure_13_builds_its_families(family):
     size = "4/4" if "ViT" in family else "(1, 1)"

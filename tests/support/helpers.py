@@ -39,12 +39,16 @@ def wide_vit(**options):
 
 
 def outputs(layer, x):
-    """What a built layer or model gives, as an array; on JAX computed by one program."""
-    return numpy(_outputs(layer, x))
+    """Returns what a built layer or model computes, as an array; on JAX by one program."""
+    return numpy(call(layer, x))
 
 
-def _outputs(layer, x):
-    """Called as it is, JAX compiles each operation alone, which takes several times as long."""
+def call(layer, x):
+    """Returns what a built layer or model computes, as a tensor.
+
+    On JAX it is compiled as a whole: an eager call compiles each of its operations alone, which
+    takes several times as long.
+    """
     if keras.backend.backend() != "jax":
         return layer(x)
     import jax
@@ -55,6 +59,11 @@ def _outputs(layer, x):
 
     parts = (layer.trainable_variables, layer.non_trainable_variables)
     return program(*([w.value for w in part] for part in parts), x)
+
+
+def slow(*values):
+    """A parameter of a test, or several, that the quick suite leaves out."""
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def quick(names, *some, rest=pytest.mark.slow):
@@ -169,7 +178,7 @@ def check_training(model, x):
 
 def check_mixed_precision(layer, x):
     """Weights stay float32 and every sublayer computes in bfloat16."""
-    out = _outputs(_model(layer, x.shape), x)
+    out = call(_model(layer, x.shape), x)
     assert keras.backend.standardize_dtype(out.dtype) == "bfloat16"
     assert {keras.backend.standardize_dtype(w.dtype) for w in layer.weights} <= {"float32"}
     for sublayer in layer._flatten_layers():

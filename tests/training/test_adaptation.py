@@ -63,6 +63,7 @@ def test_a_linear_probe_trains_the_head_alone():
     assert moved(before, weights(trained(model))) == {"head/kernel", "head/bias"}
 
 
+@pytest.mark.slow
 def test_the_frozen_part_drops_nothing_and_drops_again_when_thawed():
     model = small(dropout=0.5, stochastic_depth=0.5)
     logits = numpy(model(images()))

@@ -280,6 +280,7 @@ def probes():
     return random_images(20, 4, 4, 1) + 25 * labels[:, None, None, None], labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [small, pytest.param(vit, marks=pytest.mark.slow)])
 def test_the_callback_logs_the_accuracy_and_touches_nothing(tmp_path, make):
     log = keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))
@@ -350,6 +351,7 @@ def pictures(tmp_path):
     return tmp_path / "data"
 
 
+@pytest.mark.slow
 def test_the_command_measures_a_file_of_weights(pictures, tmp_path, capsys, blank):
     model = randomize(keras_vit.create("ViT-Ti/16", image_size=32, num_layers=1, num_classes=3))
     keras_vit.save_weights(model, tmp_path / "weights.npz")
