@@ -8,13 +8,13 @@ PAGES ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow test-all lint docs benchmark clean
+.PHONY: demo test test-slow test-avx2 test-all torch lint docs benchmark clean
 
 demo: .venv/demo.done      ## train a small ViT on real handwritten digits: about a minute
 	$(BIN)/keras-vit train
 
 # Most of the tests' time on JAX is compiling: the programs are kept for the next run.
-test: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.venv/jax
+test: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax
 test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 
 test: .venv/test.done      ## the quick tests, on every backend of BACKENDS; all of them, or TESTS
@@ -27,8 +27,21 @@ test: .venv/test.done      ## the quick tests, on every backend of BACKENDS; all
 test-slow:                 ## quick and slow tests: large models, whole training runs; CI runs these
 	$(MAKE) test MARKS="not weekly"
 
+# What each library offers to compute as on a processor without AVX-512.
+test-avx2: export XLA_FLAGS = --xla_cpu_max_isa=AVX2
+test-avx2: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.venv/jax-avx2
+test-avx2: export ONEDNN_MAX_CPU_ISA = AVX2
+test-avx2: export ATEN_CPU_CAPABILITY = avx2
+test-avx2: export OPENBLAS_CORETYPE = Haswell
+
+test-avx2:                 ## the quick tests of numbers, computed without AVX-512
+	$(MAKE) test TESTS="tests/core tests/checkpoints tests/explain keras_vit" MARKS="$(MARKS) and not backend_free"
+
 test-all:                  ## every test: all tutorials on both backends, all combinations, all seeds
 	$(MAKE) test MARKS="slow or not slow"
+
+torch: .venv/test.done     ## a CPU build of PyTorch, for `make test BACKENDS=torch`
+	$(PIP) torch==2.13.0
 
 lint: .venv/test.done      ## what pre-commit runs before each commit
 	$(BIN)/ruff check .
