@@ -8,7 +8,7 @@ PAGES ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow test-avx2 test-all torch lint docs benchmark clean
+.PHONY: demo test test-slow test-avx2 test-all mutants torch lint docs benchmark clean
 
 demo: .venv/demo.done      ## train a small ViT on real handwritten digits: about a minute
 	$(BIN)/keras-vit train
@@ -39,6 +39,9 @@ test-avx2:                 ## the quick tests of numbers, computed without AVX-5
 
 test-all:                  ## every test: all tutorials on both backends, all combinations, all seeds
 	$(MAKE) test MARKS="slow or not slow"
+
+mutants: .venv/test.done   ## break the package at ten places and show that the quick tests notice
+	$(BIN)/python tests/mutants.py
 
 torch: .venv/test.done     ## a CPU build of PyTorch, for `make test BACKENDS=torch`
 	$(PIP) torch==2.13.0
