@@ -15,6 +15,7 @@ paper.py        the paper's own numbers
 
 import difflib
 import importlib
+import importlib.util
 
 from keras_vit import arguments
 
@@ -37,6 +38,14 @@ NAMES = (
     "table-9",
 )
 SCALES = ("tiny", "small", "gpu")
+
+
+def __getattr__(name):
+    """Imports a module of this package at its first use: `keras_vit.studies.seeds`."""
+    module = f"{__name__}.{name}"
+    if importlib.util.find_spec(module) is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(module)
 
 
 def names():

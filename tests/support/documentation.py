@@ -170,10 +170,8 @@ def _unknown(options):
 
 def is_quick(words):
     """Whether a command needs no model, no data and no network: it only prints."""
-    return bool({"--help", "--version", "--list"} & {*words}) or words[:1] == ["cost"] or words in (
-        ["variants"],
-        ["weights"],
-    )
+    prints = {"--help", "--version", "--list"} & {*words} or words[:1] == ["cost"]
+    return bool(prints) or words in (["variants"], ["weights"])
 
 
 def output(words):
