@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import functools
 import io
 import re
 import shlex
@@ -142,26 +143,36 @@ def _filled(words):
 
 def refusal(words):
     """Returns why the command line does not take these words, or None."""
-    from keras_vit import cli
-
     with _quiet() as printed:
         try:
-            options = cli.parser().parse_args(words)
+            options = _parser().parse_args(words)
         except SystemExit as end:
             return printed.getvalue().splitlines()[-1] if end.code else None
     return _unknown(options)
 
 
-def _unknown(options):
-    """Returns what is wrong with a view, study or recipe that an option names, or None."""
+@functools.cache
+def _parser():
+    from keras_vit import cli
+
+    return cli.parser()
+
+
+@functools.cache
+def _known():
+    """Returns the values that an option may have although its parser takes any."""
     import keras_vit
 
-    known = {
+    return {
         ("explain", "name"): re.findall(r"^  (\S+)", output(["explain", "--list"]), re.MULTILINE),
         ("study", "name"): keras_vit.studies.names(),
         ("train", "recipe"): keras_vit.training.rows.names(),
     }
-    for (command, option), values in known.items():
+
+
+def _unknown(options):
+    """Returns what is wrong with a view, study or recipe that an option names, or None."""
+    for (command, option), values in _known().items():
         value = getattr(options, option, None) if options.command == command else None
         if value not in (None, PLACEHOLDER, *values):
             return f"{command}: {value!r} is none of {', '.join(values)}"
