@@ -13,31 +13,28 @@ ARGUMENT = re.compile(r"^(\w+): ", re.MULTILINE)
 
 
 class HouseStyle(griffe.Extension):
-    """Turns those sections into Markdown before griffe reads the rest as Google's style.
-
-    It also resolves names as Python does: a function that hides the module it comes from, such as
-    `keras_vit.variants`, is the function.
-    """
+    """Turns those sections into Markdown before griffe reads the rest as Google's style."""
 
     def on_package(self, *, pkg, **kwargs):
-        """Griffe calls this once the whole package is loaded."""
-        _prefer_functions(pkg)
-
-    def on_object(self, *, obj, **kwargs):
-        """Griffe calls this for each module, class, function and attribute that it finds."""
-        if obj.docstring:
-            text = EXAMPLE.sub(_example, obj.docstring.value)
-            obj.docstring.value = PROSE.sub(_prose, text)
+        """Griffe calls this when a package is loaded."""
+        _restyle(pkg)
 
 
-def _prefer_functions(package):
-    """Replaces each module that a function of the same name hides by that function."""
-    for name, module in list(package.modules.items()):
-        imported = package.imports.get(name) == f"{module.path}.{name}"
-        if imported and name in module.functions:
-            package.members[name] = griffe.Alias(name, module.functions[name], parent=package)
-        elif module.is_subpackage:
-            _prefer_functions(module)
+def _restyle(obj):
+    """Rewrites the docstrings of an object and of all its members.
+
+    It also resolves names as Python does: `keras_vit.variants` is the function, which hides the
+    module that it comes from.
+    """
+    if obj.docstring:
+        text = EXAMPLE.sub(_example, obj.docstring.value)
+        obj.docstring.value = PROSE.sub(_prose, text)
+    for name, member in list(obj.members.items()):
+        if member.is_alias:
+            continue
+        _restyle(member)
+        if obj.imports.get(name) == f"{member.path}.{name}":
+            obj.members[name] = griffe.Alias(name, member.members[name], parent=obj)
 
 
 def _example(match):
