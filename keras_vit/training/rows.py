@@ -164,7 +164,7 @@ def pre_training(dataset, model=None):
         weight_decay=row.weight_decay,
         dropout=None if is_resnet else row.dropout,
         clip=published.CLIP_ON_IMAGENET if is_imagenet else None,
-        # The sigmoid and the bias of -10 are known of ImageNet-21k; JFT-300M is assumed to be alike.
+        # The sigmoid and the bias of -10 are known for ImageNet-21k, and assumed for JFT-300M.
         loss="softmax" if is_imagenet else "sigmoid",
         head_bias=None if is_imagenet else published.HEAD_BIAS_21K,
         representation=not is_resnet,
