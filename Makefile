@@ -3,31 +3,32 @@
 PYTHON ?= python3
 BACKENDS ?= jax tensorflow
 TESTS ?=
+MARKS ?= not slow and not weekly
 PAGES ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-slow lint docs benchmark clean
+.PHONY: demo test test-slow test-all lint docs benchmark clean
 
 demo: .venv/demo.done      ## train a small ViT on real handwritten digits: about a minute
 	$(BIN)/keras-vit train
 
-# Most of the tests' time on JAX is compiling: it keeps the programs, and optimizes them little.
-test test-slow: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.venv/jax
-test test-slow: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
-test: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
+# Most of the tests' time on JAX is compiling: the programs are kept for the next run.
+test: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.venv/jax
+test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 
 test: .venv/test.done      ## the quick tests, on every backend of BACKENDS; all of them, or TESTS
-	@for backend in $(BACKENDS); do \
-		echo "== tests on $$backend"; \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(TESTS) || exit 1; \
+	@marks="$(MARKS)"; for backend in $(BACKENDS); do \
+		echo "== tests on $$backend: $$marks"; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n 2 --dist worksteal -m "$$marks" $(TESTS) || exit 1; \
+		marks="($(MARKS)) and not backend_free"; \
 	done
 
-test-slow: .venv/test.done ## the slow tests: large models, whole training runs
-	@for backend in $(BACKENDS); do \
-		echo "== slow tests on $$backend"; \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n 2 --dist worksteal -m slow || exit 1; \
-	done
+test-slow:                 ## quick and slow tests: large models, whole training runs; CI runs these
+	$(MAKE) test MARKS="not weekly"
+
+test-all:                  ## every test: all tutorials on both backends, all combinations, all seeds
+	$(MAKE) test MARKS="slow or not slow"
 
 lint: .venv/test.done      ## what pre-commit runs before each commit
 	$(BIN)/ruff check .

@@ -6,8 +6,9 @@
 For each tutorial docs/tutorials/ gets a page (NN_name.md, its figures in figures/), a notebook
 without outputs (NN_name.ipynb) and the script (NN_name.py); all of them get index.md. That folder
 is made anew each time, from runs that are kept in build/tutorials/<backend>/. A tutorial runs again
-only when its code, keras_vit, or a version of what it computes with has changed; its words may
-change freely. Parts of two more pages are made too, in build/: see zoo.py and studies.py.
+only if its code, a module of keras_vit that it depends on, or a version of what it computes with
+has changed; its text may change freely. Parts of two more pages are made too, in build/: see
+zoo.py and studies.py.
 
 What the script asks of a tutorial:
 

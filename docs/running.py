@@ -5,22 +5,21 @@ import dataclasses
 import datetime
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import os
-import pathlib
 import platform
 import re
 import tempfile
 import time
 
+import dependencies
 import jupytext
 import nbclient
 import nbformat
 
 CELL_LIMIT = 600  # seconds
 
-# What decides how a tutorial runs, besides its code and keras_vit.
+# What decides how a tutorial runs, besides its code and the files of keras_vit that it uses.
 SETTINGS = ("KERAS_BACKEND", "KERAS_VIT_FULL", "KERAS_VIT_DATA", "KERAS_VIT_WEIGHTS")
 PACKAGES = ("keras", "jax", "tensorflow", "torch", "numpy", "matplotlib", "scikit-learn")
 
@@ -106,14 +105,13 @@ def _check_blank_lines(tutorial, cell):
 
 
 def key(tutorial):
-    """A hash of all that decides what a tutorial shows."""
-    digest = hashlib.sha256(repr([cell.source for cell in tutorial.code()]).encode())
+    """Returns a hash of everything that decides what a tutorial shows."""
+    cells = [cell.source for cell in tutorial.code()]
+    digest = hashlib.sha256(repr(cells).encode())
     digest.update(repr([platform.python_version(), *map(_version, PACKAGES)]).encode())
     digest.update(repr([os.environ.get(name) for name in SETTINGS]).encode())
-    [folder] = importlib.util.find_spec("keras_vit").submodule_search_locations
-    for file in sorted(pathlib.Path(folder).rglob("*")):
-        if file.is_file() and "__pycache__" not in file.parts:
-            digest.update(str(file.relative_to(folder)).encode() + file.read_bytes())
+    for file in sorted(dependencies.files("\n".join(cells))):
+        digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
 
 

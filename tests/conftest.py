@@ -1,6 +1,7 @@
-"""What all tests share: a fresh seed for each."""
+"""What all tests share: their order, a fresh seed for each, how JAX compiles them."""
 
 import gc
+import os
 
 import keras
 import pytest
@@ -15,6 +16,28 @@ def pytest_collection_modifyitems(items):
     rest = [item for item in items if item not in longest]
     middle = max(0, len(items) // 2 - len(one))
     items[:] = [*one, *rest[:middle], *two, *rest[middle:]]
+
+
+@pytest.hookimpl(tryfirst=True)  # before the fixtures of a test compile anything
+def pytest_runtest_setup(item):
+    """Quick tests optimize little on JAX, as compiling takes most of their time."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        quick = not item.get_closest_marker("slow")
+        jax.config.update("jax_disable_most_optimizations", quick)
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))  # for other processes
+
+
+@pytest.fixture(autouse=True)
+def check_backend_free(request, monkeypatch):
+    """A test marked `backend_free` calls no layer: it would be checked on one backend alone."""
+    if request.node.get_closest_marker("backend_free"):
+
+        def refuse(layer, *args, **kwargs):
+            raise AssertionError(f"{layer} was called in a test that is marked backend_free.")
+
+        monkeypatch.setattr(keras.layers.Layer, "__call__", refuse)
 
 
 @pytest.fixture(autouse=True)

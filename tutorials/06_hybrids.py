@@ -515,10 +515,12 @@ assert shape[1] * shape[2] + 1 == 24 * 24 + 1 == 577
 
 # %% tags=["solution"]
 other = {**picture, "image_size": 2 * side}
-for name, same in (("ResNet", True), ("ViT", False)):
-    kind = getattr(keras_vit, name)
+for kind, same in (
+    (keras_vit.ResNet, True),
+    (keras_vit.ViT, False),
+):
     more = {"units": (1,)}
-    if name == "ViT":  # with a ResNet in front: a hybrid
+    if kind is keras_vit.ViT:  # with a ResNet in front: a hybrid
         more = {"resnet_units": (1,), "num_layers": 1, **tokens}
     here, there = (
         [w.shape for w in kind(**more, **size).weights]

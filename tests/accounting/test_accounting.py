@@ -40,6 +40,7 @@ def build(kind):
     return name, options["image_size"], keras_vit.create(name, **options)
 
 
+@pytest.mark.backend_free
 def test_vit_b_16_equals_a_count_by_hand():
     """196 patches of 768 numbers, 197 tokens, 12 blocks."""
     cost = accounting.count("ViT-B/16")
@@ -54,6 +55,7 @@ def test_vit_b_16_equals_a_count_by_hand():
     assert cost.kept == 196 * 768 + 12 * kept + 197 * 768 + 768
 
 
+@pytest.mark.backend_free
 def test_r50x1_equals_a_count_by_hand():
     """Root, four stages with a projection each, head: about 4.1 billion."""
     root = 112**2 * 7 * 7 * 3 * 64
@@ -71,6 +73,7 @@ def test_r50x1_equals_a_count_by_hand():
     assert cost.dense == 2048 * 1000 and cost.attention == 0
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("name, size", TIMM)
 def test_multiply_adds_are_those_that_timm_publishes(name, size):
     shape = keras_vit.variants()[name]
@@ -81,6 +84,7 @@ def test_multiply_adds_are_those_that_timm_publishes(name, size):
     assert round(counted, digits) == TIMM[name, size]
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("name", TIMM_HYBRIDS)
 def test_multiply_adds_of_hybrids_are_a_little_fewer_than_timms(name):
     ratio = TIMM_HYBRIDS[name] / (accounting.count(name).multiply_adds / 1e9)
@@ -105,6 +109,7 @@ def test_whole_models_cost_what_their_names_say(name, hollow):
     assert accounting.count(keras_vit.create(name)) == accounting.count(name)
 
 
+@pytest.mark.backend_free
 def test_all_names_have_their_parameters():
     for name, variant in keras_vit.variants().items():
         if isinstance(variant, RESNETS) or 224 % variant.patch_size == 0:
@@ -194,6 +199,7 @@ def test_xla_counts_the_same_and_a_little_more(name, options, most, blank):
     assert 0.97 < step / (3 * flops) < most
 
 
+@pytest.mark.backend_free
 @pytest.mark.skipif(BACKEND != "jax", reason="XLA's own count")
 def test_xla_leaves_padding_out_as_we_do():
     """A convolution that pads by itself: only products with the map itself are counted."""
@@ -228,6 +234,7 @@ def test_torch_counts_the_same(kind, blank):
     assert counter.get_total_flops() == accounting.count(model, batch_size=2).flops
 
 
+@pytest.mark.backend_free
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch tells which tensors it keeps")
 def test_torch_keeps_what_we_say():
     import torch
@@ -283,6 +290,7 @@ def test_tensorflow_counts_the_same_and_a_little_more(blank, recwarn):
     assert 1 < counted / accounting.count(model).flops < 1.01
 
 
+@pytest.mark.backend_free
 def test_memory_follows_the_type_and_the_batch():
     memory = accounting.activation_memory
     assert memory("ViT-B/16", 1) == 4 * accounting.count("ViT-B/16").kept
@@ -290,6 +298,7 @@ def test_memory_follows_the_type_and_the_batch():
     assert memory("R50x1", 2, 448) == pytest.approx(4 * memory("R50x1", 2), rel=0.001)
 
 
+@pytest.mark.backend_free
 def test_training_is_three_forward_passes():
     one = accounting.training("ViT-B/16", 1)
     assert one == pytest.approx(3 * 35_127_656_448 / 1e18)
@@ -298,6 +307,7 @@ def test_training_is_three_forward_passes():
     assert accounting.core_days(1.0, 0.5, peak=1e18 / 86_400) == pytest.approx(2.0)
 
 
+@pytest.mark.backend_free
 def test_table_6_is_what_our_counts_make():
     """Transformers to 0.2 %; convolutions to 1 % where zeros around the maps are not counted."""
     rows = {(row.name, row.epochs): row for row in accounting.table_6()}
@@ -315,6 +325,7 @@ def test_table_6_is_what_our_counts_make():
             assert row.without_padding / row.published == pytest.approx(1, abs=0.01), name
 
 
+@pytest.mark.backend_free
 def test_core_days_of_table_2_are_a_plausible_share_of_the_peak():
     rows = accounting.table_2()
     assert [round(row.utilization, 2) for row in rows] == [0.32, 0.43, 0.39, 0.25]
@@ -323,6 +334,7 @@ def test_core_days_of_table_2_are_a_plausible_share_of_the_peak():
         assert days == pytest.approx(row.core_days)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     "call, words",
     [
@@ -360,6 +372,7 @@ def run(capsys, *words):
     return capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.backend_free
 def test_command_prints_what_was_asked_for(capsys):
     head, line = run(capsys, "ViT-B/16", "--training", "303000000", "7", "--batch-size", "2")
     assert head.split()[:3] == ["name", "parameters", "GMAC"] and "exaFLOPs" in head
@@ -370,6 +383,7 @@ def test_command_prints_what_was_asked_for(capsys):
     assert math.isclose(float(run(capsys, "R50x1", "--image-size", "448")[1].split()[2]), 16.35)
 
 
+@pytest.mark.backend_free
 def test_command_prints_the_papers_tables(capsys):
     lines = run(capsys, "--paper")
     assert any(line.split()[:5] == ["ViT-L/16", "14", "1567", "1566.7", "1.000"] for line in lines)

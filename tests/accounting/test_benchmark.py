@@ -15,6 +15,7 @@ TINY_OPTIONS = [
 ]
 
 
+@pytest.mark.backend_free
 def test_turns_alternate_and_warmup_is_not_timed():
     calls = []
     turns = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}
@@ -23,30 +24,36 @@ def test_turns_alternate_and_warmup_is_not_timed():
     assert {name: len(times) for name, times in seconds.items()} == {"a": 3, "b": 3}
 
 
+@pytest.mark.backend_free
 def test_speedup_is_the_median_of_each_rounds_ratio():
     # Ratios 2, 1.5, 1, 4: their median is 1.75, while the ratio of the median times is 1.25.
     assert paired.speedup([1, 2, 4, 1], [2, 3, 4, 4])[0] == 1.75
 
 
+@pytest.mark.backend_free
 def test_quartiles_of_hand_computed_values():
     assert paired.speedup([1, 1, 1, 1, 1], [7, 3, 5, 2, 11]) == (5, 3, 7)
     assert paired.speedup([2], [3]) == (1.5, 1.5, 1.5)
 
 
+@pytest.mark.backend_free
 def test_speedup_refuses_rounds_that_do_not_pair():
     with pytest.raises(ValueError, match="argument 2 is shorter"):
         paired.speedup([1, 2], [3])
 
 
+@pytest.mark.backend_free
 def test_rate_is_pictures_per_second_of_the_median_turn():
     assert paired.rate([4, 2, 1], pictures=8) == 4
 
 
+@pytest.mark.backend_free
 def test_setup_keeps_the_named_sizes_but_for_the_layers():
     assert peers.Setup("ViT-S/16").variant == (12, 384, 1536, 6, 16, None)
     assert peers.Setup("ViT-S/16", num_layers=2).variant == (2, 384, 1536, 6, 16, None)
 
 
+@pytest.mark.backend_free
 def test_contenders_get_the_same_batch():
     (images, labels), (again, labels_again) = TINY.batch(), TINY.batch()
     assert images.shape == (3, 8, 8, 3) and images.dtype == "float32"
@@ -74,6 +81,7 @@ def test_changed_models_compute_the_same(name):
     np.testing.assert_allclose(changed.predict(images), ours.predict(images), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("name", ["kerashub", "flax"])
 def test_missing_peer_names_the_command(name, monkeypatch):
     monkeypatch.setattr(peers.keras.backend, "backend", lambda: "jax")
@@ -82,6 +90,7 @@ def test_missing_peer_names_the_command(name, monkeypatch):
         peers.check(name, TINY)
 
 
+@pytest.mark.backend_free
 def test_flax_names_the_backend_and_the_dtype_that_it_needs(monkeypatch):
     monkeypatch.setattr(peers.keras.backend, "backend", lambda: "torch")
     with pytest.raises(ValueError, match="needs KERAS_BACKEND=jax. Received: 'torch'"):
@@ -91,6 +100,7 @@ def test_flax_names_the_backend_and_the_dtype_that_it_needs(monkeypatch):
         peers.check("flax", TINY._replace(dtype="mixed_bfloat16"))
 
 
+@pytest.mark.backend_free
 def test_unknown_peer_ends_the_command_in_one_line():
     with pytest.raises(
         SystemExit, match="A peer is one of .*kerashub, flax. Received: 'timm'."
@@ -111,6 +121,7 @@ def test_command_prints_tables_and_writes_every_time(tmp_path, capsys):
     assert "--rounds 3" in written["environment"]["command"]
 
 
+@pytest.mark.backend_free
 def test_fresh_table_takes_medians():
     keys = ("create_s", "first_step_s", "second_step_s", "peak_mib")
     runs = [dict(zip(keys, values, strict=True)) for values in ((1, 9, 3, 5), (2, 4, 4, 7))]

@@ -42,6 +42,7 @@ SMALL = {
 }
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("name", EFFICIENTNET)
 def test_efficientnets_have_the_published_parameters_and_multiply_adds(name):
     cost, (millions, giga) = accounting.count(name), EFFICIENTNET[name]
@@ -49,6 +50,7 @@ def test_efficientnets_have_the_published_parameters_and_multiply_adds(name):
     assert giga is None or cost.multiply_adds / 1e9 == pytest.approx(giga, rel=0.05)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("name", COATNET)
 def test_coatnets_have_the_published_parameters_and_multiply_adds(name):
     cost, (millions, giga) = accounting.count(name), COATNET[name]
@@ -190,6 +192,7 @@ def test_models_save_and_train(kind, tmp_path):
     assert np.any(numpy(model.trainable_weights[0]) != before)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     "call, words",
     [

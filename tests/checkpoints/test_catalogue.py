@@ -9,6 +9,8 @@ import pytest
 from keras_vit.checkpoints import catalogue, download
 from keras_vit.variants import BiT, parse
 
+pytestmark = pytest.mark.backend_free
+
 ENTRIES = list(catalogue.entries().values())
 SHIPPED = [entry for entry in ENTRIES if entry.shipped]
 rows = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)

@@ -56,6 +56,7 @@ def test_bfloat16_comes_as_float32(format, tmp_path):
     np.testing.assert_array_equal(read, array.astype("float32"))
 
 
+@pytest.mark.backend_free
 def test_bfloat16_is_found_where_numpy_has_no_name_for_it(tmp_path):
     array = np.array([1.0, -3.5], ml_dtypes.bfloat16)
     np.savez(tmp_path / "a.npz", a=array)
@@ -64,6 +65,7 @@ def test_bfloat16_is_found_where_numpy_has_no_name_for_it(tmp_path):
         assert file.read("a").tolist() == [1.0, -3.5]
 
 
+@pytest.mark.backend_free
 def test_compressed_npz_and_both_orders_of_axes(tmp_path):
     arrays = {"c": np.arange(12.0).reshape(3, 4), "f": np.asfortranarray(np.ones((4, 3)).cumsum(0))}
     np.savez_compressed(tmp_path / "a.npz", **arrays)
@@ -71,6 +73,7 @@ def test_compressed_npz_and_both_orders_of_axes(tmp_path):
         np.testing.assert_array_equal(read, arrays[name])
 
 
+@pytest.mark.backend_free
 def test_numpy_and_safetensors_read_what_is_written(tmp_path):
     from safetensors.numpy import load_file
 
@@ -107,6 +110,7 @@ def as_float(weight):
     return keras.ops.convert_to_numpy(keras.ops.cast(weight, "float32"))
 
 
+@pytest.mark.backend_free
 def test_shards_are_one_file(tmp_path):
     names = list(damage.TENSORS)
     shards = {"one.safetensors": names[:2], "two.safetensors": names[2:]}
@@ -122,11 +126,13 @@ def test_shards_are_one_file(tmp_path):
             assert all(np.array_equal(file.read(n), damage.TENSORS[n]) for n in names)
 
 
+@pytest.mark.backend_free
 def test_a_folder_with_one_safetensors_file(tmp_path):
     files.write_safetensors(tmp_path / "model.safetensors", damage.TENSORS)
     assert set(read_all(tmp_path)) == set(damage.TENSORS)
 
 
+@pytest.mark.backend_free
 @real
 def test_the_official_files_are_read_as_by_their_own_libraries():
     from safetensors.numpy import load_file
@@ -142,12 +148,14 @@ def test_the_official_files_are_read_as_by_their_own_libraries():
     assert all(np.array_equal(theirs[name], array) for name, array in ours.items())
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("path", [None, 7, "", b"bytes", ["a"]])
 def test_a_path_that_is_none(path):
     with pytest.raises(ValueError, match="`path` must be the path of a file. Received: path="):
         files.open_tensors(path)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("path", ["nowhere.npz", "nowhere/at/all.npz"])
 def test_a_file_that_is_not_there(path, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere.*which is not there"):
@@ -158,6 +166,7 @@ def test_a_file_that_is_not_there(path, tmp_path):
         files.open_tensors(tmp_path / ("x" * 300))
 
 
+@pytest.mark.backend_free
 def test_a_tensor_that_is_not_there(tmp_path):
     files.write_npz(tmp_path / "a.npz", damage.TENSORS)
     with files.open_tensors(tmp_path / "a.npz") as file:
@@ -177,12 +186,14 @@ def test_what_cannot_be_written(format, tensors, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("names", [("a", "a/b"), ("a//b",), ("/a",), ("./a",)])
 def test_names_that_are_no_paths_in_an_h5_file(names, tmp_path):
     with pytest.raises(ValueError, match="must be paths such as 'layers/dense/vars/0'"):
         files.write_h5(tmp_path / "a", dict.fromkeys(names, np.zeros(2)))
 
 
+@pytest.mark.backend_free
 def test_metadata_must_be_text(tmp_path):
     with pytest.raises(ValueError, match="`metadata` must be names and texts"):
         files.write_safetensors(tmp_path / "a", damage.TENSORS, {"epochs": 3})
@@ -227,6 +238,7 @@ print(sorted(os.listdir(sys.argv[1])))
 """
 
 
+@pytest.mark.backend_free
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
 def test_a_full_disk_leaves_the_earlier_file_and_python_lives(tmp_path):
     done = damage.run_alone(FULL, str(tmp_path))
@@ -260,6 +272,7 @@ print("unreadable", unreadable)
 """
 
 
+@pytest.mark.backend_free
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills child processes as Unix does")
 @pytest.mark.parametrize("count", [5, pytest.param(350, marks=pytest.mark.slow)])
 def test_a_kill_at_any_moment_leaves_a_whole_file(count, tmp_path):
@@ -267,6 +280,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_file(count, tmp_path):
     assert done.stdout == "unreadable 0\n", done.stderr
 
 
+@pytest.mark.backend_free
 def test_a_link_is_followed_and_modes_are_those_of_new_files(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "there" / "a")
@@ -277,6 +291,7 @@ def test_a_link_is_followed_and_modes_are_those_of_new_files(tmp_path):
     assert mode == (tmp_path / "plain").stat().st_mode
 
 
+@pytest.mark.backend_free
 def test_writers_of_one_name_do_not_disturb_each_other(tmp_path):
     def write(value):
         for _ in range(5):
@@ -289,12 +304,14 @@ def test_writers_of_one_name_do_not_disturb_each_other(tmp_path):
     assert os.listdir(tmp_path) == ["a"]
 
 
+@pytest.mark.backend_free
 def test_an_error_of_the_caller_is_not_hidden(tmp_path):
     with pytest.raises(OSError, match="other"):
         with atomic.replacing(tmp_path / "a"):
             raise OSError(5, "other", "elsewhere")
 
 
+@pytest.mark.backend_free
 def test_read_json(tmp_path):
     path = tmp_path / "config.json"
     path.write_text('{"hidden_size": 768}')

@@ -11,6 +11,8 @@ from damage_cases import CASES
 
 from keras_vit.checkpoints import files
 
+pytestmark = pytest.mark.backend_free
+
 WRITE = {"npz": files.write_npz, "safetensors": files.write_safetensors, "h5": files.write_h5}
 
 

@@ -11,6 +11,8 @@ from bad_server import CONTENT, LENGTH, PAGE, SHA256, Handler, Server
 
 from keras_vit.checkpoints import catalogue, download, files
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.fixture
 def server(monkeypatch):

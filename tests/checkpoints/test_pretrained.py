@@ -57,6 +57,7 @@ def test_a_resnet_comes_at_the_resolution_of_its_last_training(served):
     assert keras_vit.load_pretrained(name, image_size=96, verbose=False).image_size == (96, 96)
 
 
+@pytest.mark.backend_free
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="name='ViT-B/61'.*Did you mean .*'ViT-B/16'"):
         keras_vit.load_pretrained("ViT-B/61")

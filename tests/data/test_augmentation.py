@@ -9,6 +9,8 @@ from PIL import Image
 from keras_vit.data import Augmentation, augment, augmentation, erasing, prepare
 from keras_vit.data.augmentation import AUGMENTATIONS, augmentation_of
 
+pytestmark = pytest.mark.backend_free
+
 BILINEAR, BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
 
 

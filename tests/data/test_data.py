@@ -25,6 +25,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.backend_free
 def test_digits_are_all_pictures_once_in_the_range_of_pixels():
     sklearn = pytest.importorskip("sklearn.datasets")
     ink, labels = sklearn.load_digits(return_X_y=True)
@@ -42,6 +43,7 @@ def test_digits_are_all_pictures_once_in_the_range_of_pixels():
     assert rows(images, both) == rows(np.round(ink * 15.9375), labels)
 
 
+@pytest.mark.backend_free
 def test_split_is_complete_stratified_and_drawn_by_its_seed():
     labels = np.array([0] * 10 + [1] * 30 + [2] * 2)
     train, test = data.split(labels, seed=0)
@@ -51,11 +53,13 @@ def test_split_is_complete_stratified_and_drawn_by_its_seed():
     assert not np.array_equal(test, data.split(labels, seed=1)[1])
 
 
+@pytest.mark.backend_free
 def test_split_refuses_a_class_of_one():
     with pytest.raises(ValueError, match="2 pictures or more.*class=1, pictures=1"):
         data.split([0, 0, 1])
 
 
+@pytest.mark.backend_free
 def test_batches_show_every_picture_once_an_epoch_in_a_new_order():
     batches = data.Batches(np.zeros((7, 2, 2, 1)), np.arange(7), batch_size=3, seed=5)
     batches.on_epoch_begin()
@@ -69,6 +73,7 @@ def test_batches_show_every_picture_once_an_epoch_in_a_new_order():
     assert np.concatenate([labels for _, labels in again]).tolist() == first.tolist()
 
 
+@pytest.mark.backend_free
 def test_batches_keep_pictures_and_labels_together():
     images = np.arange(11, dtype="uint8").reshape(11, 1, 1, 1)
     for pictures, labels in data.Batches(images, np.arange(11), batch_size=4):
@@ -94,6 +99,7 @@ def test_fit_sees_another_order_in_each_epoch():
     assert orders[0] != orders[1] != orders[2] != orders[0]
 
 
+@pytest.mark.backend_free
 def test_resample_moves_turns_and_interpolates():
     image = np.arange(0, 120, 10, dtype="uint8").reshape(1, 3, 4, 1)
 
@@ -111,6 +117,7 @@ def test_resample_moves_turns_and_interpolates():
     assert moved(same, [0.5, 0.0])[:, 0].tolist() == [20, 60, 80]
 
 
+@pytest.mark.backend_free
 def test_augmentation_stays_within_its_limits():
     ramp = np.tile(np.arange(100, dtype="uint8"), (300, 10, 1))[..., None]  # pixel = its column
     rng = np.random.default_rng(0)
@@ -128,6 +135,7 @@ def test_augmentation_stays_within_its_limits():
     assert 0.15 < climbs.max() <= 0.19 and -0.19 <= climbs.min() < -0.15
 
 
+@pytest.mark.backend_free
 def test_batches_vary_the_same_picture_anew_but_reproducibly():
     image = np.random.default_rng(0).integers(0, 255, (1, 9, 9, 1), "uint8")
 
@@ -186,6 +194,7 @@ def test_a_damaged_picture_is_named(folder):
         data.load(folder, image_size=4, pipeline="keras")  # small pictures are decoded at once
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     "mode, pixel, colour, grey",
     [
@@ -204,6 +213,7 @@ def test_modes_become_the_same_pixels(tmp_path, mode, pixel, colour, grey):
     assert (data.read(tmp_path / "x.png", (2, 3), num_channels=1) == grey).all()
 
 
+@pytest.mark.backend_free
 def test_palettes_and_cmyk_become_colours(tmp_path):
     palette = Image.new("RGB", (3, 2), (0, 255, 0)).convert("P")
     palette.save(tmp_path / "palette.png")
@@ -214,6 +224,7 @@ def test_palettes_and_cmyk_become_colours(tmp_path):
     assert np.abs(data.read(tmp_path / "cmyk.jpg", 8).astype(int) - (0, 255, 255)).max() <= 3
 
 
+@pytest.mark.backend_free
 def test_the_rotation_of_the_camera_is_applied(tmp_path):
     image = Image.fromarray(np.array([[10, 20, 30], [40, 50, 60]], "uint8"))
     exif = Image.Exif()
@@ -223,6 +234,7 @@ def test_the_rotation_of_the_camera_is_applied(tmp_path):
     assert upright[:, :, 0].tolist() == [[40, 10], [50, 20], [60, 30]]
 
 
+@pytest.mark.backend_free
 def test_a_digit_is_cut_to_its_ink_and_made_as_light_as_can_be(tmp_path):
     paper = np.full((20, 30), 250, "uint8")
     paper[4:12, 5:9] = 60  # a bar 8 tall, 4 wide: in a square of 8 two columns are free beside it
@@ -232,6 +244,7 @@ def test_a_digit_is_cut_to_its_ink_and_made_as_light_as_can_be(tmp_path):
     assert np.array_equal(data.read_digit(path, invert=True)[:, :, 0], expected)
 
 
+@pytest.mark.backend_free
 def test_an_empty_picture_is_an_empty_digit(tmp_path):
     for value in (0, 255):
         path = picture(tmp_path / "empty.png", np.full((5, 7), value, "uint8"))
@@ -239,11 +252,13 @@ def test_an_empty_picture_is_an_empty_digit(tmp_path):
         assert not data.read_digit(path, invert=value == 255).any()
 
 
+@pytest.mark.backend_free
 def test_invert_exchanges_dark_and_light(tmp_path):
     path = picture(tmp_path / "x.png", np.array([[0, 100], [200, 255]], "uint8"))
     assert data.read(path, 2, 1, invert=True)[:, :, 0].tolist() == [[255, 155], [55, 0]]
 
 
+@pytest.mark.backend_free
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="none.png"):
         data.read(tmp_path / "none.png", 8)

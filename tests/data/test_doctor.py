@@ -33,6 +33,8 @@ from keras_vit.data.doctor import (
     workers,
 )
 
+pytestmark = pytest.mark.backend_free
+
 DATA = os.environ.get("KERAS_VIT_TEST_DATA")
 
 

@@ -5,6 +5,8 @@ import pytest
 
 from keras_vit.data import Augmentation, mixing
 
+pytestmark = pytest.mark.backend_free
+
 COLOURS = np.array([0, 40, 80, 160, 240], "uint8")  # one per picture
 
 

@@ -162,6 +162,7 @@ def test_without_network_the_message_helps(kind, tmp_path, server, monkeypatch, 
         assert said in str(error.value)
 
 
+@pytest.mark.backend_free
 @needs_tfds
 def test_archives_that_must_be_had_by_hand_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="ILSVRC2012_img_train.tar") as error:
@@ -169,6 +170,7 @@ def test_archives_that_must_be_had_by_hand_are_named(tmp_path):
     assert str(tmp_path / "downloads" / "manual") in str(error.value)
 
 
+@pytest.mark.backend_free
 @needs_tfds
 @pytest.mark.parametrize(
     "name, said",
@@ -197,6 +199,7 @@ def test_sets_without_pictures_of_classes_are_refused(tmp_path, obtainable, monk
                 named.parts(name, data_dir=tmp_path)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("missing", builders.NEEDED)
 def test_what_is_not_installed_is_named_with_the_command(missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)

@@ -133,6 +133,7 @@ def test_pictures_that_are_arrays_are_read(tiny):
     assert np.unique(np.asarray(white.picture(dark))).tolist() == [35]  # 7 * 255 / 51
 
 
+@pytest.mark.backend_free
 def test_white_of_encoded_pictures_is_255():
     import io
 
@@ -150,6 +151,7 @@ def test_a_wrong_split_or_label_is_refused(tiny):
         records.read(place_of(tiny, to_class=lambda label: 7), "train")
 
 
+@pytest.mark.backend_free
 def test_the_rotation_of_a_camera_is_not_applied():
     import io
 

@@ -111,6 +111,7 @@ def test_a_set_in_no_table_opens(tmp_path):
     assert (picture.mode, picture.size) == ("L", (28, 28))
 
 
+@pytest.mark.backend_free
 def test_the_tables_name_what_is_tested():
     assert list(CLASSES) == [*sets.SETS, *vtab.TASKS]
     assert len(vtab.TASKS) == 19
@@ -124,6 +125,7 @@ def interval(split, sizes):
     return base, range(int(start or 0), int(end or sizes[base]))
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("name", vtab.TASKS)
 def test_vtab_splits_are_those_of_the_benchmark(name):
     row = vtab.TASKS[name]
@@ -153,6 +155,7 @@ def test_vtab_trains_on_all_thousand_pictures(obtainable):
         named.parts("vtab/cifar100", validation_share=0.1)
 
 
+@pytest.mark.backend_free
 def test_clevr_labels():
     def objects(*distances):
         return {"size": [1] * len(distances), "pixel_coords": [(9, 9, d) for d in distances]}
@@ -166,6 +169,7 @@ def test_clevr_labels():
         assert vtab.clevr_distance(objects(20, near, 15)) == label, distance
 
 
+@pytest.mark.backend_free
 def test_kitti_labels():
     def objects(*pairs):
         return {"type": [kind for kind, _ in pairs], "location": [(9, 9, z) for _, z in pairs]}
@@ -181,12 +185,14 @@ def test_kitti_labels():
     assert vtab.kitti_distance(objects()) == 3
 
 
+@pytest.mark.backend_free
 @needs_tfds
 def test_the_types_of_kitti_are_in_the_order_that_is_counted_on():
     kitti = tfds.builder("kitti", data_dir="/nowhere")
     assert kitti.info.features["objects"]["type"].names[:4] == ["Car", "Van", "Truck", "Pedestrian"]
 
 
+@pytest.mark.backend_free
 def test_dsprites_labels():
     for step in range(40):  # the official division, in float32
         assert vtab.dsprites_orientation(step) == np.float32(step) // np.float32(2.5)
@@ -198,6 +204,7 @@ def test_dsprites_labels():
     assert orientation.class_names[-1] == "step 38 to 39"
 
 
+@pytest.mark.backend_free
 def test_real_labels(tmp_path):
     lists = [[] for _ in range(50_000)]
     lists[0], lists[1], lists[292] = [65], [795, 970], [7]
@@ -213,6 +220,7 @@ def test_real_labels(tmp_path):
     assert real_labels.real_accuracy(scores, right) == 2 / 3
 
 
+@pytest.mark.backend_free
 def test_real_labels_refuse_what_they_are_not(tmp_path):
     path = tmp_path / "real.json"
     with pytest.raises(FileNotFoundError, match="reassessed-imagenet/master/real.json"):

@@ -130,6 +130,7 @@ def test_a_look_does_not_move_the_position(pipeline):
     assert [labels.tolist() for _, labels in arrays_of(loaded.train)] == order[3:]
 
 
+@pytest.mark.backend_free
 def test_a_position_counts_only_whole_iterations():
     position = data.Position(np.zeros(6), batch_size=2)
     assert position.begin() == (0, 0) and (position.epoch, position.step) == (1, 0)
@@ -182,6 +183,7 @@ def test_batches_are_functions_of_seed_epoch_and_number(pipeline, augment):
                 assert np.array_equal(images, plain) and np.array_equal(classes, labels[numbers])
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("channels", [1, 3])
 def test_small_pictures_in_memory_are_varied_as_all_others(channels):
     pixels = drawn(40, (11, 7, channels))[0]
@@ -235,6 +237,7 @@ def test_an_unreadable_picture_is_named_where_it_is_read(tmp_path, pipeline):
         arrays_of(loaded.train)
 
 
+@pytest.mark.backend_free
 def test_threads_are_bounded_by_memory(monkeypatch):
     monkeypatch.setattr(pipelines, "cores", lambda: 8)
     made = load_numbered(1000, 10).training_batches

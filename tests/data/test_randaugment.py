@@ -6,6 +6,8 @@ from PIL import Image
 
 from keras_vit.data import randaugment
 
+pytestmark = pytest.mark.backend_free
+
 GREY = randaugment.GREY
 
 

@@ -11,6 +11,8 @@ from PIL import Image
 from keras_vit import data
 from keras_vit.data import arrays, folders, images, sources, tables
 
+pytestmark = pytest.mark.backend_free
+
 COLOURS = np.array([[(200, 30, 60), (10, 250, 90)], [(0, 0, 255), (130, 130, 7)]], "uint8")
 
 

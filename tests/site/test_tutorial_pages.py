@@ -1,6 +1,6 @@
 """The script that makes the tutorials' pages, on a tutorial that fits on a screen."""
 
-import importlib.util
+import importlib
 import json
 import os
 import pathlib
@@ -9,6 +9,10 @@ import sys
 
 import pytest
 from helpers import ROOT
+
+import keras_vit
+
+pytestmark = pytest.mark.backend_free
 
 for package in ("jupytext", "nbclient", "ipykernel", "sklearn"):
     pytest.importorskip(package, reason='needs: pip install "keras-vit[docs]"')
@@ -249,19 +253,60 @@ def test_what_changes_a_run_changes_its_key(modules, tmp_path, monkeypatch):
     assert key() != first
 
 
-def test_package_is_part_of_the_key(modules, tmp_path, monkeypatch):
+def test_modules_that_a_tutorial_uses_are_part_of_its_key(modules, tmp_path, monkeypatch):
     _, running = modules
-    (tmp_path / "keras_vit").mkdir()
-    source = tmp_path / "keras_vit" / "__init__.py"
-    source.write_text("a = 1")
-    found = importlib.util.spec_from_file_location(
-        "keras_vit", source, submodule_search_locations=[str(source.parent)]
-    )
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: found)
+    source = tmp_path / "used.py"
+    monkeypatch.setattr(running.dependencies, "files", lambda code: {source})
     tutorial = running.read(write(tmp_path, TUTORIAL))
+    source.write_text("a = 1")
     first = running.key(tutorial)
     source.write_text("a = 2")
     assert running.key(tutorial) != first
+
+
+def test_dependencies_are_the_files_of_what_is_named(modules):
+    _, running = modules
+    package = pathlib.Path(keras_vit.__file__).parent
+
+    def names(code):
+        return {str(f.relative_to(package)) for f in running.dependencies.files(code)}
+
+    trunk = {"__init__.py", "layers.py", "arguments.py", "backend.py"}
+    assert names("import keras_vit\nkeras_vit.Patches(4)(x).shape") == trunk
+    assert names("from keras_vit.layers import Patches as P\nP(4)") == trunk
+    assert names("import keras_vit as kv\nprint(kv.Patches)") == trunk
+    assert names("import keras_vit\nprint(keras_vit.__version__)") == {"__init__.py"}
+    weights = "checkpoints/shipped/ViT-Mini_4-cifar10.npz"
+    assert weights not in names("import keras_vit\nkeras_vit.create('ViT-Mini/4')")
+    everything = names("import keras_vit\nprint(keras_vit)")
+    assert weights in everything and "data/doctor/page.py" in everything
+
+
+CODE = """
+import numpy as np
+import keras_vit
+
+model = keras_vit.create("ViT-Mini/8", image_size=16, num_layers=1, num_classes=2)
+images = np.zeros((1, 16, 16, 3))
+keras_vit.explain.attention_rollout(model, images)
+keras_vit.data.split(np.arange(8) % 2)
+"""
+
+
+def test_dependencies_hold_every_file_that_runs(modules):
+    """Against the interpreter: files of the package in which a function of `CODE` is called."""
+    _, running = modules
+    package, called = pathlib.Path(keras_vit.__file__).parent, set()
+    program = compile(CODE, "tutorial", "exec")
+    sys.setprofile(lambda frame, event, arg: called.add(frame.f_code.co_filename))
+    try:
+        exec(program, {})
+    finally:
+        sys.setprofile(None)
+    called = {pathlib.Path(name) for name in called}
+    called = {path for path in called if package in path.parents}
+    assert len(called) > 5
+    assert called - {package / "__init__.py"} <= running.dependencies.files(CODE)
 
 
 def test_names_choose(modules, tmp_path, capsys):

@@ -30,6 +30,7 @@ def study(runs, run):
 RUNS = [{"depth": depth, "rate": 0.1, "seed": seed} for seed in (1, 2) for depth in (4, 8)]
 
 
+@pytest.mark.backend_free
 def test_a_run_that_is_done_is_not_run_again(tmp_path, capsys):
     ran = []
 
@@ -57,6 +58,7 @@ def test_a_run_that_is_done_is_not_run_again(tmp_path, capsys):
     assert float(rows[3]["seconds"]) >= 0
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ArithmeticError])
 def test_an_interruption_keeps_the_rows_before(tmp_path, error):
     def run(depth, rate, seed):
@@ -70,6 +72,7 @@ def test_an_interruption_keeps_the_rows_before(tmp_path, error):
     assert [row["seed"] for row in left.rows] == [1, 1] and left.rows[0]["result"] == 1.5
 
 
+@pytest.mark.backend_free
 def test_a_full_disk_leaves_the_table_as_it_was(tmp_path, monkeypatch):
     path = tmp_path / "t.csv"
     ledger = Ledger(path, ["a"])
@@ -85,6 +88,7 @@ def test_a_full_disk_leaves_the_table_as_it_was(tmp_path, monkeypatch):
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.backend_free
 def test_rows_of_other_settings_and_of_another_process_stay(tmp_path):
     one, other = (Ledger(tmp_path / "t.csv", ["a", "name"]) for _ in range(2))
     text = 'a, "quoted"\nsecond line'
@@ -95,6 +99,7 @@ def test_rows_of_other_settings_and_of_another_process_stay(tmp_path):
     assert one.row({"a": 2, "name": "another"}) is None
 
 
+@pytest.mark.backend_free
 def test_settings_are_compared_as_the_file_holds_them(tmp_path):
     ledger = Ledger(tmp_path / "t.csv", ["rate", "kind", "n"])
     row = {"rate": np.float64(1e-4), "kind": "04", "n": np.int64(3), "share": np.float32(0.5)}
@@ -113,6 +118,7 @@ TABLES = {
 }
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("kind", TABLES)
 def test_a_foreign_table_is_refused_before_any_run(tmp_path, kind):
     path = tmp_path / "table-0-tiny.csv"
@@ -125,6 +131,7 @@ def test_a_foreign_table_is_refused_before_any_run(tmp_path, kind):
     assert path.read_bytes() == before
 
 
+@pytest.mark.backend_free
 def test_results_of_another_name_are_refused(tmp_path):
     running.carry_out(study(RUNS[:1], lambda **_: {"result": 1}), "tiny", tmp_path)
     with pytest.raises(ValueError, match="'other': 5"):  # the row is told, so not lost
@@ -132,12 +139,14 @@ def test_results_of_another_name_are_refused(tmp_path):
     assert len(Ledger(tmp_path / "table-0-tiny.csv", RUNS[0]).read()) == 1
 
 
+@pytest.mark.backend_free
 def test_time_left_is_that_of_the_runs_most_alike():
     done = [{**RUNS[0], "seconds": 10.0}, {**RUNS[1], "seconds": 30.0}]
     assert running._seconds_left(RUNS[2:], done, ["depth", "seed"]) == 40.0
     assert running._seconds_left(RUNS, done, ["depth", "seed"]) == 40.0  # what is done takes none
 
 
+@pytest.mark.backend_free
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX alone keeps programs")
 @pytest.mark.parametrize("configured", [False, True])
 def test_programs_are_kept_for_the_study_alone(configured, tmp_path):
@@ -164,6 +173,7 @@ def test_programs_are_kept_for_the_study_alone(configured, tmp_path):
 # --- Names and the command ------------------------------------------------------------------------
 
 
+@pytest.mark.backend_free
 def test_unknown_names_are_refused_with_the_nearest():
     with pytest.raises(ValueError, match="Did you mean .*'figure-8'.*figure-12"):
         studies.load("figure 88")
@@ -202,6 +212,7 @@ def test_command_lists_runs_and_refuses(tmp_path, capsys, monkeypatch):
 # --- Every study ----------------------------------------------------------------------------------
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("scale", studies.SCALES)
 @pytest.mark.parametrize("name", studies.names())
 def test_settings_are_plain_unique_and_those_that_run_takes(name, scale):
@@ -222,6 +233,7 @@ def test_settings_are_plain_unique_and_those_that_run_takes(name, scale):
 # --- Pictures and training ------------------------------------------------------------------------
 
 
+@pytest.mark.backend_free
 def test_wandering_digits_are_digits_in_all_places():
     images, labels = tasks.wandering_digits(3000)
     digits = keras_vit.data.digits()
@@ -242,6 +254,7 @@ def test_wandering_digits_are_digits_in_all_places():
     assert {r for r, _ in places} == {c for _, c in places} == set(range(9))
 
 
+@pytest.mark.backend_free
 def test_wandering_digits_are_nested_split_and_of_the_classes_asked_for():
     images, labels = tasks.wandering_digits(500, seed=3)
     fewer, fewer_labels = tasks.wandering_digits(200, seed=3)
@@ -261,6 +274,7 @@ def test_wandering_digits_are_nested_split_and_of_the_classes_asked_for():
         tasks.load("mnist", 5)
 
 
+@pytest.mark.backend_free
 def test_cifar10_can_be_a_folder(tmp_path, monkeypatch):
     from PIL import Image
 
@@ -281,6 +295,7 @@ def test_cifar10_can_be_a_folder(tmp_path, monkeypatch):
     assert tasks.model_arguments("cifar10")["num_classes"] == 2
 
 
+@pytest.mark.backend_free
 def test_every_picture_is_seen_before_any_again():
     order = fitting.shuffled(7, 17, seed=1)
     assert sorted(order[:7]) == sorted(order[7:14]) == list(range(7)) and len(order) == 17
@@ -324,6 +339,7 @@ def test_a_loss_that_is_not_finite_is_an_error():
 # --- What numbers say -----------------------------------------------------------------------------
 
 
+@pytest.mark.backend_free
 def test_seeds_differ_only_without_overlap():
     assert seeds.differ([0.1, 0.2], [0.3, 0.4]) and seeds.differ([3, 4, 5], [1, 2, 2.5])
     assert not seeds.differ([0.1, 0.3], [0.2, 0.4])
@@ -331,6 +347,7 @@ def test_seeds_differ_only_without_overlap():
     assert seeds.points([0.123]) == "12.3" and seeds.points([0.1, 0.2]) == "15.0 (10.0 to 20.0)"
 
 
+@pytest.mark.backend_free
 def test_rank_correlation_equals_scipys():
     scipy = pytest.importorskip("scipy.stats")
     first, second = [3, 1, 4, 1, 5, 9, 2], [2, 7, 1, 8, 2, 8, 1]
@@ -358,6 +375,7 @@ def shapes_8(gain_by_depth, gain_by_width, seed_noise=0.001):
     return rows
 
 
+@pytest.mark.backend_free
 def test_figure_8_says_which_dimension_gives_most():
     said = figure_8.conclusion(shapes_8(0.05, 0.02))
     assert "depth +5.0" in said and "width +2.0" in said and "depth gives most" in said
@@ -367,6 +385,7 @@ def test_figure_8_says_which_dimension_gives_most():
     assert "must be varied" in figure_8.conclusion(shapes_8(0.05, 0.02)[:1])
 
 
+@pytest.mark.backend_free
 def test_figure_8_compares_compute_with_parameters():
     rows = shapes_8(0.05, 0.05)
     for row in rows:
@@ -377,6 +396,7 @@ def test_figure_8_compares_compute_with_parameters():
     assert "-1.00 with compute and 1.00 with parameters" in figure_8.conclusion(rows)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("count", [15, 4, 1])
 def test_figure_8_draws_what_there_is(count):
     rows = shapes_8(0.05, 0.02)[-count:]
@@ -389,6 +409,7 @@ def test_figure_8_draws_what_there_is(count):
         np.testing.assert_allclose(line.get_ydata(orig=False), [44.99, 50, 55.01], atol=1e-9)
 
 
+@pytest.mark.backend_free
 def test_figure_8_draws_the_base_alone():
     (axes,) = figure_8.plot(shapes_8(0.05, 0.02)[:1]).axes
     assert list(axes.containers[0].lines[0].get_ydata(orig=False)) == [50.0]
@@ -422,6 +443,7 @@ def speeds(vit, resnet, vit_memory=100, resnet_memory=50, power=1.0):
     return rows
 
 
+@pytest.mark.backend_free
 def test_figure_12_says_who_is_faster_and_what_grows():
     said = figure_12.conclusion(speeds(0.6, 0.4))
     assert "1.50 to 1.50 times" in said and "more at every size" in said
@@ -433,6 +455,7 @@ def test_figure_12_says_who_is_faster_and_what_grows():
     assert "must be measured" in figure_12.conclusion(speeds(0, 1))  # no batch fitted
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("count", [4, 1])
 def test_figure_12_draws_what_there_is(count):
     left, right = figure_12.plot(speeds(0.6, 0.4)[:count]).axes
@@ -454,6 +477,7 @@ def test_figure_12_runs():
     assert kept <= 16 * 2**30 < kept + one
 
 
+@pytest.mark.backend_free
 def test_sizes_are_whole_patches_at_every_scale():
     for scale in studies.SCALES:
         for settings in figure_12.runs(scale):

@@ -18,6 +18,7 @@ def positions(**accuracies):
     ]
 
 
+@pytest.mark.backend_free
 def test_table_8_says_whether_positions_help():
     said = table_8.conclusion(positions(one=0.70, none=0.60, relative=0.702))
     assert "+10.0 points, more than seeds differ" in said
@@ -29,6 +30,7 @@ def test_table_8_says_whether_positions_help():
     assert "No other kind" in table_8.conclusion(positions(one=0.7, none=0.6))
 
 
+@pytest.mark.backend_free
 def test_table_8_draws_gains_over_the_default():
     ours, papers = table_8.plot(positions(one=0.70, none=0.60, relative=0.71)).axes
     assert [text.get_text() for text in ours.get_yticklabels()] == ["1-D", "none", "relative"]
@@ -59,6 +61,7 @@ def axial(vit, rows_and_columns, deep=None):
     ]
 
 
+@pytest.mark.backend_free
 def test_figure_13_says_what_axial_blocks_give_and_cost():
     said = figure_13.conclusion(axial(0.6, 0.65, deep=0.7))
     assert "against ViT: +5.0 points, 1.80 times the multiply-adds, 1.8 times the time" in said
@@ -71,6 +74,7 @@ def test_figure_13_says_what_axial_blocks_give_and_cost():
     assert "must be trained" in figure_13.conclusion(axial(0.6, 0.7)[:1])
 
 
+@pytest.mark.backend_free
 def test_figure_13_draws_both_costs():
     rows = axial(0.6, 0.65)
     rows[0]["step_seconds"] = 0.3  # of two seeds, 0.3 and 0.1 seconds, the median is drawn

@@ -36,6 +36,7 @@ def compute_rows(accuracies, noise=0.0):
 VITS = [(1, 0.4), (10, 0.5), (100, 0.6)]
 
 
+@pytest.mark.backend_free
 def test_compute_for_an_accuracy_lies_between_the_points():
     assert figure_5.compute_for(VITS, 0.5) == pytest.approx(10)
     assert figure_5.compute_for(VITS, 0.55) == pytest.approx(10**1.5)
@@ -48,6 +49,7 @@ def test_compute_for_an_accuracy_lies_between_the_points():
     assert figure_5.compute_for([(1, 0.4), (10, 0.3)], 0.4) == 1
 
 
+@pytest.mark.backend_free
 def test_accuracy_at_a_compute_lies_between_the_points():
     assert figure_5.accuracy_at(VITS, 10**0.5) == pytest.approx(0.45)
     assert figure_5.accuracy_at(VITS[::-1], 10) == pytest.approx(0.5)
@@ -55,11 +57,13 @@ def test_accuracy_at_a_compute_lies_between_the_points():
     assert figure_5.accuracy_at(VITS, 0.9) is figure_5.accuracy_at(VITS, 101) is None
 
 
+@pytest.mark.backend_free
 def test_shares_are_of_accuracies_that_both_reach():
     others = [(20, 0.5), (40, 0.45), (500, 0.6), (1000, 0.7)]
     assert figure_5.shares(VITS, others) == pytest.approx([0.5, 0.2])
 
 
+@pytest.mark.backend_free
 def test_the_papers_table_read_so_says_what_the_paper_says():
     """Section 4.4: ViTs take approximately 2 to 4 times less compute."""
     found = figure_5.shares(figure_5.papers_points("ViT"), figure_5.papers_points("ResNet"))
@@ -69,6 +73,7 @@ def test_the_papers_table_read_so_says_what_the_paper_says():
     assert compute == 106 and mean == pytest.approx(by_hand, abs=6e-4)
 
 
+@pytest.mark.backend_free
 def test_figure_5_says_what_vits_take_for_a_resnets_accuracy():
     said = figure_5.conclusion(compute_rows({"ViT": VITS, "ResNet": [(20, 0.5), (200, 0.6)]}))
     assert "on the new classes ViTs take 0.50 (0.50 to 0.50) times the compute of ResNets" in said
@@ -83,6 +88,7 @@ def test_figure_5_says_what_vits_take_for_a_resnets_accuracy():
     assert "seeds do not decide which is less" in figure_5.conclusion(rows)
 
 
+@pytest.mark.backend_free
 def test_figure_5_says_when_no_accuracy_is_common():
     said = figure_5.conclusion(compute_rows({"ViT": VITS, "ResNet": [(5, 0.7), (50, 0.8)]}))
     assert "On the new classes no accuracy is common" in said
@@ -91,6 +97,7 @@ def test_figure_5_says_when_no_accuracy_is_common():
     assert "best ResNet has 30.0 (30.0 to 30.0) %, the worst ViT 40.0 (40.0 to 40.0) %" in said
 
 
+@pytest.mark.backend_free
 def test_figure_5_says_what_hybrids_and_longer_training_give():
     models = {"ViT": VITS, "ResNet": VITS, "hybrid": [(10, 0.52), (100, 0.59), (1000, 0.9)]}
     said = figure_5.conclusion(compute_rows(models))
@@ -102,6 +109,7 @@ def test_figure_5_says_what_hybrids_and_longer_training_give():
     assert "hybrid" not in figure_5.conclusion(compute_rows(models))
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("scale", keras_vit.studies.SCALES)
 def test_figure_5_names_a_resnet_where_there_is_one(scale):
     for settings in figure_5.runs(scale):
@@ -123,6 +131,7 @@ def test_figure_5_builds_what_it_names():
 # --- Table 6 --------------------------------------------------------------------------------------
 
 
+@pytest.mark.backend_free
 def test_table_6_has_the_published_exaflops():
     """Those that the accounting holds, for the same names and epochs."""
     assert all(len(row) == len(TABLE_6_TASKS) + 1 for row in TABLE_6.values())
@@ -131,6 +140,7 @@ def test_table_6_has_the_published_exaflops():
     )
 
 
+@pytest.mark.backend_free
 def test_table_6_compares_orders_within_families_and_over_all():
     risen = {"ViT": [(1, 0.1), (2, 0.2), (3, 0.3)], "ResNet": [(1, 0.7), (2, 0.8), (3, 0.9)]}
     said = table_6.conclusion(compute_rows(risen))
@@ -145,6 +155,7 @@ def test_table_6_compares_orders_within_families_and_over_all():
     assert "are needed" in table_6.conclusion(compute_rows({"ViT": VITS, "ResNet": VITS[:2]}))
 
 
+@pytest.mark.backend_free
 def test_table_6_lists_the_cheapest_first():
     found = table_6.pretrainings(compute_rows({"ViT": VITS[::-1]}, noise=0.2))
     assert [compute for _, compute, _ in found] == [1, 10, 100]
@@ -195,6 +206,7 @@ def pooling_rows(token, gap, noise=0.0):
     ]
 
 
+@pytest.mark.backend_free
 def test_figure_9_compares_at_the_best_rate_of_each():
     rows = pooling_rows((0.3, 0.8, 0.2), (0.8, 0.5, 0.2))
     said = figure_9.conclusion(rows)
@@ -210,6 +222,7 @@ def test_figure_9_compares_at_the_best_rate_of_each():
     assert "seeds do not decide" in said and "+10.0 at 0.01, within the seeds" in said
 
 
+@pytest.mark.backend_free
 def test_figure_9_draws_a_line_for_each_pooling():
     (axes,) = figure_9.plot(pooling_rows((0.3, 0.8, 0.2), (0.8, 0.5, 0.2), noise=0.1)).axes
     token, gap = (container.lines[0] for container in axes.containers)
@@ -234,6 +247,7 @@ def optimizer_rows(adam, sgd, noise=0.0):
 ADAM = {0.001: (0.8, 0.9), 0.003: (0.9, 0.5), 0.01: (0.7, 0.9)}  # best known: worst transfer
 
 
+@pytest.mark.backend_free
 def test_table_7_takes_the_rate_that_is_best_on_the_known_classes():
     rows = optimizer_rows(ADAM, {0.1: (0.9, 0.6), 0.3: (0.8, 0.99)})
     assert table_7.best_rates(rows) == {
@@ -246,6 +260,7 @@ def test_table_7_takes_the_rate_that_is_best_on_the_known_classes():
     assert table_7.gains(table_7.chosen(rows)["ResNet 1"], "few_shot") == pytest.approx([-10, -10])
 
 
+@pytest.mark.backend_free
 def test_table_7_says_which_is_better():
     said = table_7.conclusion(optimizer_rows(ADAM, {0.1: (0.9, 0.4)}))
     assert said.count("Adam is better") == 2
@@ -254,6 +269,7 @@ def test_table_7_says_which_is_better():
     assert "squares 50.0 (40.0 to 60.0) and 40.0 (30.0 to 50.0) %: seeds do not decide" in said
 
 
+@pytest.mark.backend_free
 def test_papers_table_7_has_its_own_means():
     """The table prints the averages: 89.33, 88.79, 94.01, 93.72."""
     means = [statistics.fmean(values) for values in TABLE_7.values()]
@@ -272,6 +288,7 @@ MADE_UP = {
 }
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("study", STUDIES)
 def test_few_rows_are_drawn_and_one_is_not_concluded_from(study):
     rows = MADE_UP[study]
@@ -283,6 +300,7 @@ def test_few_rows_are_drawn_and_one_is_not_concluded_from(study):
         assert "must be" in said or "are needed" in said
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("scale", keras_vit.studies.SCALES)
 @pytest.mark.parametrize("study", STUDIES)
 def test_runs_go_seed_by_seed_and_bind(study, scale):

@@ -30,6 +30,7 @@ def rows_of(accuracies, value, noise=0.0, **more):
 # --- The two halves -------------------------------------------------------------------------------
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_halves_are_the_digits_below_and_from_5(part):
     """A digit's ink does not depend on its place: it must be that of a digit of the right half."""
@@ -47,6 +48,7 @@ def test_halves_are_the_digits_below_and_from_5(part):
         assert set(zip(sums, classes + border, strict=True)) <= pairs[half]
 
 
+@pytest.mark.backend_free
 def test_smaller_sets_lie_within_larger():
     few, many = (transfer.pictures_of("wandering digits", "known", n, 3) for n in (50, 200))
     np.testing.assert_array_equal(many[0][:50], few[0])
@@ -60,6 +62,7 @@ def test_smaller_sets_lie_within_larger():
 # --- Models and fine-tuning -----------------------------------------------------------------------
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("scale", keras_vit.studies.SCALES)
 def test_every_model_is_built_as_its_name_says(scale):
     """Also the models of CIFAR-10, whose pictures are not needed for it."""
@@ -128,6 +131,7 @@ def test_a_miniature_runs(study):
     keras.utils.clear_session()
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("scale", keras_vit.studies.SCALES)
 @pytest.mark.parametrize("study", STUDIES)
 def test_runs_go_seed_by_seed_and_bind(study, scale):
@@ -139,6 +143,7 @@ def test_runs_go_seed_by_seed_and_bind(study, scale):
     assert (0 in {settings["pictures"] for settings in runs}) == (study is table_5)
 
 
+@pytest.mark.backend_free
 def test_tasks_of_table_5():
     images = np.arange(4 * 6, dtype="uint8").reshape(6, 2, 2, 1)
     labels = np.array([4, 3, 2, 1, 0, 0])
@@ -159,6 +164,7 @@ def few_shot_rows(vit, resnet, noise=0.0):
     return rows_of(found, "few_shot", noise, pixels=0.25, known_accuracy=0.9)
 
 
+@pytest.mark.backend_free
 def test_figure_4_says_who_leads_and_who_overtakes():
     said = figure_4.conclusion(few_shot_rows((0.3, 0.5, 0.7), (0.4, 0.45, 0.5)))
     assert "after 100 pictures ResNet 1 leads with 40.0" in said
@@ -186,6 +192,7 @@ def tuned_rows(small, large, noise=0.0):
     return rows_of(found, "accuracy", noise)
 
 
+@pytest.mark.backend_free
 def test_figure_3_says_when_the_larger_wins():
     said = figure_3.conclusion(tuned_rows((0.5, 0.6), (0.4, 0.8)))
     assert "-10.0 points after 250 pictures; +20.0 points after 25,000 pictures. " in said
@@ -200,6 +207,7 @@ def task_rows(start, end, noise=0.0):
     return [{**row, "negative": row["new"], "turned": 0.3} for row in rows]
 
 
+@pytest.mark.backend_free
 def test_table_5_says_what_each_task_gains():
     said = table_5.conclusion(task_rows(0.4, 0.6))
     assert "from scratch to 25,000 pictures" in said and "In 2 of 3 tasks" in said
@@ -217,6 +225,7 @@ MADE_UP = {
 }
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("study", STUDIES)
 def test_one_row_is_drawn_and_not_concluded_from(study):
     rows = MADE_UP[study]
@@ -229,6 +238,7 @@ def test_one_row_is_drawn_and_not_concluded_from(study):
         assert "must be" in said and "+" not in said
 
 
+@pytest.mark.backend_free
 def test_figure_4_draws_means_and_the_floor():
     panels = figure_4.plot(few_shot_rows((0.3, 0.5, 0.7), (0.4, 0.45, 0.5), noise=0.1)).axes
     line = panels[0].containers[0].lines[0]
@@ -238,6 +248,7 @@ def test_figure_4_draws_means_and_the_floor():
     assert labels == ["pixels", "ViT 4 x 48 (1.0M)", "ResNet 1 (1.0M)"]
 
 
+@pytest.mark.backend_free
 def test_papers_table_5_is_whole():
     assert len(TABLE_5) == 14 and all(len(row) == len(TABLE_5_TASKS) for row in TABLE_5.values())
     assert TABLE_5["JFT-300M", "H/14"] == (99.50, 94.55, 88.04, 90.33, 99.68, 97.56)

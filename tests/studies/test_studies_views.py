@@ -32,6 +32,7 @@ def maps_of(embeddings):
     return np.einsum("rcd,pqd->rcpq", unit, unit)
 
 
+@pytest.mark.backend_free
 def test_row_and_column_share_is_that_of_an_analysis_of_variance():
     rng = np.random.default_rng(0)
     embeddings = rng.normal(size=(4, 6, 5))
@@ -49,6 +50,7 @@ def test_row_and_column_share_is_that_of_an_analysis_of_variance():
     assert figure_10.row_column(np.eye(64).reshape(8, 8, 8, 8)) == pytest.approx(14 / 63)
 
 
+@pytest.mark.backend_free
 def test_nearness_is_the_rank_correlation_with_distance():
     stats = pytest.importorskip("scipy.stats")
     maps = maps_of(np.random.default_rng(1).normal(size=(3, 4, 5)))
@@ -65,6 +67,7 @@ def test_nearness_is_the_rank_correlation_with_distance():
     assert figure_10.nearness(near) == 1 and figure_10.nearness(-near) == -1
 
 
+@pytest.mark.backend_free
 def test_maps_are_kept_as_text():
     maps = maps_of(np.random.default_rng(2).normal(size=(8, 8, 3)))
     found = figure_10.read(figure_10.written(maps))
@@ -87,6 +90,7 @@ def recipe_rows(nearness, noise=0.01):
     ]
 
 
+@pytest.mark.backend_free
 def test_figure_10_says_whether_recipes_differ():
     said = figure_10.conclusion(recipe_rows((0.1, 0.2, 0.3)))
     assert "Nearness, rank correlation: untrained 0.00" in said and "0.12 (0.11 to 0.12)" in said
@@ -98,6 +102,7 @@ def test_figure_10_says_whether_recipes_differ():
     assert "must be run" in figure_10.conclusion(recipe_rows((0.3, 0.2, 0.1))[:1])
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("count", [6, 2, 1])
 def test_figure_10_draws_what_there_is(count):
     figure = figure_10.plot(recipe_rows((0.1, 0.2, 0.3))[:count])
@@ -108,6 +113,7 @@ def test_figure_10_draws_what_there_is(count):
     assert labels == ["untrained", *RECIPES[: min(count, 3)]]
 
 
+@pytest.mark.backend_free
 def test_recipes_have_the_papers_ratios():
     for scale in keras_vit.studies.SCALES:
         first, second, third = figure_10.recipes(scale).values()
@@ -139,6 +145,7 @@ def attention_rows(vit, hybrid, noise=0.0):
     return rows
 
 
+@pytest.mark.backend_free
 def test_figure_11_says_what_depth_does_and_who_is_local():
     said = figure_11.conclusion(attention_rows((0.2, 0.4, 0.8, 1.0), (0.7, 0.6, 0.5, 0.4)))
     assert (
@@ -159,6 +166,7 @@ def test_figure_11_says_what_depth_does_and_who_is_local():
     assert "no ViT beside a hybrid" in figure_11.conclusion(rows[:1])
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("count", [4, 1])
 def test_figure_11_draws_what_there_is(count):
     axes = figure_11.plot(attention_rows((0.2, 0.4), (0.7, 0.6), 0.1)[:count]).axes
@@ -211,6 +219,7 @@ def test_figure_11_takes_published_weights(tmp_path, monkeypatch):
     assert heads.shape == fresh.shape and abs(heads - fresh).max() > 0.1
 
 
+@pytest.mark.backend_free
 def test_pieces_are_of_both_photographs_and_of_the_seed():
     found = figure_11.pieces((16, 24), 1)
     assert found.shape == (128, 16, 24, 3) and found.dtype == np.uint8
@@ -242,6 +251,7 @@ def places(image, part="train"):
     ]
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_natural_tasks_ask_for_the_digit(part):
     images, labels = little_vtab.load("digit", 40, 1, part)
@@ -253,6 +263,7 @@ def test_natural_tasks_ask_for_the_digit(part):
         assert label + 5 in {found for _, _, found in places(image, part)}
 
 
+@pytest.mark.backend_free
 def test_noise_is_added_and_outlines_are_differences():
     plain, _ = little_vtab._digit(np.random.default_rng(3), 200, "train")
     noisy, _ = little_vtab._noisy(np.random.default_rng(3), 200, "train")
@@ -264,6 +275,7 @@ def test_noise_is_added_and_outlines_are_differences():
     np.testing.assert_array_equal(outlines[7], abs(below - image) + abs(right - image))
 
 
+@pytest.mark.backend_free
 def test_structured_tasks_ask_for_geometry():
     images, labels = little_vtab.load("region", 40, 1)
     for image, label in zip(images[..., 0], labels, strict=True):
@@ -286,6 +298,7 @@ def test_structured_tasks_ask_for_geometry():
         assert any((b < a) == bool(label) and a != b for a in left for b in right)
 
 
+@pytest.mark.backend_free
 def test_little_tasks_repeat_and_differ_by_seed_and_part():
     for task in little_vtab.TASKS:
         images, labels = little_vtab.load(task, 300, 5)
@@ -306,6 +319,7 @@ def test_little_tasks_repeat_and_differ_by_seed_and_part():
 # --- Table 9 and Figure 2 -------------------------------------------------------------------------
 
 
+@pytest.mark.backend_free
 def test_means_of_the_papers_table_are_those_it_prints():
     means = [round(float(np.mean(values)), 1) for values in TABLE_9.values()]
     assert means == [77.6, 76.3, 72.7]
@@ -313,6 +327,7 @@ def test_means_of_the_papers_table_are_those_it_prints():
     assert [f"vtab/{name}" for _, name in TABLE_9_TASKS] == list(vtab.TASKS)
 
 
+@pytest.mark.backend_free
 def test_small_tasks_are_real_ones_of_every_group():
     assert len(table_9.TASKS["small"]) == len(table_9.SMALL)
     for scale in keras_vit.studies.SCALES:
@@ -338,6 +353,7 @@ def test_a_model_that_was_compiled_trains_as_a_fresh_one():
     assert abs(found[0] - found[1]).max() > 1e-3
 
 
+@pytest.mark.backend_free
 def test_a_real_task_has_train_and_validation_and_few_test_pictures(monkeypatch):
     rng = np.random.default_rng(0)
     parts = {
@@ -375,6 +391,7 @@ def task_rows(accuracies, noise=0.01):
     ]
 
 
+@pytest.mark.backend_free
 def test_table_9_says_where_models_differ():
     rows = task_rows({"digit": (0.7, 0.5, 0.3), "negative": (0.5, 0.5, 0.5), "turn": (0.2, 0.4, 0)})
     said = table_9.conclusion(rows)
@@ -385,6 +402,7 @@ def test_table_9_says_where_models_differ():
     assert "Mean of 1 tasks" in table_9.conclusion([r for r in rows if r["task"] == "turn"])
 
 
+@pytest.mark.backend_free
 def test_figure_2_says_which_group_gains():
     rows = task_rows({"digit": (0.7, 0.5, 0.3), "noise": (0.5, 0.5, 0.3), "turn": (0.2, 0.4, 0.1)})
     said = figure_2.conclusion(rows)
@@ -399,6 +417,7 @@ def test_figure_2_says_which_group_gains():
     assert figure_2.group_means(rows[1:], "ViT, pre-trained")["natural"] == [0.32]
 
 
+@pytest.mark.backend_free
 def test_figure_2_takes_the_rows_of_table_9(tmp_path):
     assert figure_2.ROWS_OF == "table-9"
     for scale in keras_vit.studies.SCALES:
@@ -407,6 +426,7 @@ def test_figure_2_takes_the_rows_of_table_9(tmp_path):
     assert found.table.name == "table-9-tiny.csv" and found.picture.name == "figure-2-tiny.png"
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("count", [18, 4, 1])
 def test_groups_and_tasks_are_drawn_as_far_as_they_go(count):
     rows = task_rows(

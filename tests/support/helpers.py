@@ -57,9 +57,24 @@ def _outputs(layer, x):
     return program(*([w.value for w in part] for part in parts), x)
 
 
-def quick(names, *some):
-    """All of `names` as parameters of a test, but only `some` in the quick suite."""
-    return [pytest.param(n, marks=[] if n in some else [pytest.mark.slow]) for n in names]
+def quick(names, *some, rest=pytest.mark.slow):
+    """All of `names` as parameters of a test, those that are not in `some` with the mark `rest`."""
+    return [pytest.param(n, marks=[] if n in some else [rest]) for n in names]
+
+
+def pairs(first, second, mark=pytest.mark.weekly):
+    """All pairs of two lists as parameters of a test, most of them marked.
+
+    Every value is in a pair that is not marked: the two lists run beside each other, the shorter
+    one again and again.
+    """
+    longer = max(len(first), len(second))
+    chosen = {(i % len(first), i % len(second)) for i in range(longer)}
+    return [
+        pytest.param(a, b, marks=[] if (i, j) in chosen else [mark])
+        for i, a in enumerate(first)
+        for j, b in enumerate(second)
+    ]
 
 
 def weights(layer):

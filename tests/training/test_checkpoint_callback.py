@@ -544,6 +544,7 @@ def test_nothing_but_damaged_files_is_an_error(model, tmp_path):
         fit(model, tmp_path)
 
 
+@pytest.mark.backend_free
 def test_every_flipped_byte_is_found(tmp_path):
     path = state.write(tmp_path, state.State(0, 1, {"a": 1}, {"x": np.arange(40, dtype="float32")}))
     whole = path.read_bytes()
@@ -576,6 +577,7 @@ def test_two_processes_do_not_train_into_one_folder(model, tmp_path):
     fit(model, tmp_path, epochs=1)
 
 
+@pytest.mark.backend_free
 def test_auto_saves_once_a_minute_and_seldom_where_writing_is_slow(monkeypatch, tmp_path):
     checkpoint = Checkpoint(tmp_path)
     checkpoint._saved_at, checkpoint._cost = 0.0, 0.1
@@ -585,6 +587,7 @@ def test_auto_saves_once_a_minute_and_seldom_where_writing_is_slow(monkeypatch, 
         assert checkpoint._is_due(1) is due
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("every", [0, -1, 1.5, "epoch", True])
 def test_wrong_arguments_are_refused(every):
     with pytest.raises(ValueError, match="every"):
@@ -599,6 +602,7 @@ def test_epochs_that_are_not_those_of_the_data_are_refused(model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.backend_free
 def test_facts_are_json(tmp_path):
     path = state.write(tmp_path, state.State(2, 3, {"loss": 0.1 + 0.2}, {}))
     with np.load(path) as file:

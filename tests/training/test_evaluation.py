@@ -49,6 +49,7 @@ def as_pictures(logits):
 # --- Numbers -------------------------------------------------------------------------------------
 
 
+@pytest.mark.backend_free
 def test_numbers_are_those_of_scikit_learn():
     metrics = pytest.importorskip("sklearn.metrics")
     logits, labels = some_logits()
@@ -72,6 +73,7 @@ def test_numbers_are_those_of_scikit_learn():
         assert row.support == support[i] and row.name == f"class {i}"
 
 
+@pytest.mark.backend_free
 def test_a_class_that_is_never_named_or_never_there_is_not_a_number():
     metrics = pytest.importorskip("sklearn.metrics")
     labels, predicted = np.array([0, 0, 1, 3]), np.array([0, 1, 1, 1])
@@ -86,11 +88,13 @@ def test_a_class_that_is_never_named_or_never_there_is_not_a_number():
     np.testing.assert_equal(found.classes[2].interval, (np.nan, np.nan))
 
 
+@pytest.mark.backend_free
 def test_no_top_5_of_five_classes():
     assert evaluated(*some_logits(classes=5)).top_5 is None
     assert evaluated(*some_logits(classes=6)).top_5 is not None
 
 
+@pytest.mark.backend_free
 def test_of_equal_logits_the_first_class_ranks_higher():
     logits = np.zeros((7, 7))
     found = evaluation.outcomes(logits, np.arange(7))
@@ -102,12 +106,14 @@ def test_of_equal_logits_the_first_class_ranks_higher():
     assert evaluation.outcomes(ties, np.arange(4)).rank.tolist() == [3, 0, 1, 2]
 
 
+@pytest.mark.backend_free
 def test_huge_logits_neither_overflow_nor_give_nan():
     found = evaluation.outcomes(np.array([[1e4, -1e4], [1e4, -1e4]]), np.array([0, 1]))
     np.testing.assert_allclose(found.loss, [0, 2e4])
     np.testing.assert_allclose(found.brier, [0, 2])
 
 
+@pytest.mark.backend_free
 def test_calibration_by_hand():
     """Two bins: 0.3 and 0.5 (the edge belongs below) with one right, 0.8 and 1.0 with both."""
     table = calibration.reliability([0.3, 0.5, 0.8, 1.0], [True, False, True, True], bins=2)
@@ -117,6 +123,7 @@ def test_calibration_by_hand():
     )
 
 
+@pytest.mark.backend_free
 def test_calibration_as_defined_bin_by_bin():
     logits, labels = some_logits(skill=1.0)
     found = evaluated(logits, labels)
@@ -133,11 +140,13 @@ def test_calibration_as_defined_bin_by_bin():
     assert expected > 0.01
 
 
+@pytest.mark.backend_free
 def test_confidences_at_both_ends_have_a_bin():
     table = calibration.reliability([0.0, 1.0, np.nextafter(1.0, 2.0)], [True] * 3, bins=3)
     assert [row.pictures for row in table] == [1, 0, 2]
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("right, number", [(0, 5), (5, 5), (9, 10), (870, 1000)])
 def test_interval_is_wilsons(right, number):
     stats = pytest.importorskip("scipy.stats")
@@ -145,6 +154,7 @@ def test_interval_is_wilsons(right, number):
     np.testing.assert_allclose(calibration.wilson(right, number), expected, atol=1e-12)
 
 
+@pytest.mark.backend_free
 def test_surest_mistakes_come_first_with_their_files():
     logits = np.log([[0.6, 0.4], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7]])
     labels = np.array([1, 0, 1, 0])
@@ -154,6 +164,7 @@ def test_surest_mistakes_come_first_with_their_files():
     np.testing.assert_allclose([one.probability for one in found.mistakes], [0.9, 0.7])
 
 
+@pytest.mark.backend_free
 def test_most_confused_pairs_count_errors_only():
     predicted = np.array([0, 0, 2, 2, 2, 0, 0])
     found = evaluated(np.eye(3)[predicted], np.array([0, 0, 0, 1, 1, 2, 0]))
@@ -271,6 +282,7 @@ def test_unusable_data_is_refused(data, words):
         evaluation.evaluate(fixed(3), data)
 
 
+@pytest.mark.backend_free
 def test_a_missing_part_and_a_wrong_part_are_refused():
     data = keras_vit.data.load((np.zeros((8, 2, 2, 3), "uint8"), np.arange(8) % 2), 2, test_share=0)
     with pytest.raises(ValueError, match="part='test', pictures=0"):
@@ -291,6 +303,7 @@ def test_a_model_without_a_head_is_refused():
         evaluation.evaluate(keras.Model(images, images), (np.zeros((1, 2, 2, 1)), np.array([0])))
 
 
+@pytest.mark.backend_free
 def test_the_last_batch_is_filled_up_and_cut_again():
     seen = []
 
@@ -392,6 +405,7 @@ def test_the_own_pictures_of_a_run_give_the_accuracy_that_it_noted(run, tmp_path
 # --- Figures -------------------------------------------------------------------------------------
 
 
+@pytest.mark.backend_free
 def test_a_small_matrix_holds_every_count():
     logits, labels = some_logits()
     found = evaluated(logits, labels)
@@ -404,6 +418,7 @@ def test_a_small_matrix_holds_every_count():
     assert [label.get_text() for label in axes.get_yticklabels()] == list(found.class_names)
 
 
+@pytest.mark.backend_free
 def test_a_large_matrix_has_no_numbers_but_the_most_frequent_mistakes():
     logits, labels = some_logits(pictures=900, classes=100)
     found = evaluated(logits, labels)
@@ -413,11 +428,13 @@ def test_a_large_matrix_has_no_numbers_but_the_most_frequent_mistakes():
     assert bars == [count for *_, count in evaluation_words.most_confused(found, 20)]
 
 
+@pytest.mark.backend_free
 def test_a_matrix_without_mistakes_says_so():
     figure = evaluation_plots.confusion(evaluated(9 * np.eye(20), np.arange(20)))
     assert [text.get_text() for text in figure.axes[1].texts] == ["no mistakes"]
 
 
+@pytest.mark.backend_free
 def test_reliability_draws_the_bins_that_have_pictures():
     found = evaluated(*some_logits())
     above, below = evaluation_plots.reliability(found).axes
@@ -428,6 +445,7 @@ def test_reliability_draws_the_bins_that_have_pictures():
     assert [bar.get_height() for bar in below.patches] == [row.pictures for row in rows]
 
 
+@pytest.mark.backend_free
 def test_classes_draws_the_lowest_forty_with_their_intervals():
     found = evaluated(*some_logits(pictures=900, classes=60))
     axes = evaluation_plots.classes(found).axes[0]
@@ -441,6 +459,7 @@ def test_classes_draws_the_lowest_forty_with_their_intervals():
 # --- TensorBoard ---------------------------------------------------------------------------------
 
 
+@pytest.mark.backend_free
 def test_tensorboard_says_what_is_missing(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     words = "not installed: tensorflow, tensorboard. Run: pip install tensorflow tensorboard"

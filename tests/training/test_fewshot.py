@@ -39,6 +39,7 @@ def augmented(x, like):
 # --- Least squares -------------------------------------------------------------------------------
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("number", [3, 11, 12, 13, 40])
 def test_scores_are_those_of_a_direct_solution(number):
     """Both forms, at and around their border: 12 columns with the constant."""
@@ -51,6 +52,7 @@ def test_scores_are_those_of_a_direct_solution(number):
     np.testing.assert_allclose(fewshot.regress(x, targets, x_test, 77.0), expected, rtol=1e-9)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("number", [6, 50])
 def test_scores_are_those_of_scikit_learns_ridge(number):
     linear_model = pytest.importorskip("sklearn.linear_model")
@@ -62,6 +64,7 @@ def test_scores_are_those_of_scikit_learns_ridge(number):
     np.testing.assert_allclose(fewshot.regress(x, targets, x_test), expected, rtol=1e-7)
 
 
+@pytest.mark.backend_free
 def test_a_feature_that_is_constant_in_training_does_no_harm():
     """In float32 its rounding, divided by 1e-5, would be the largest feature of all."""
     x, y = clusters(spread=0.3)
@@ -73,6 +76,7 @@ def test_a_feature_that_is_constant_in_training_does_no_harm():
     assert found == fewshot.few_shot(x, y, x_test, y_test, shots=5)
 
 
+@pytest.mark.backend_free
 def test_float32_and_float64_features_agree():
     x, y = clusters(spread=1.5)
     x = x.astype("float32")
@@ -83,6 +87,7 @@ def test_float32_and_float64_features_agree():
 # --- Protocol ------------------------------------------------------------------------------------
 
 
+@pytest.mark.backend_free
 def test_accuracy_is_that_of_the_protocol_written_out():
     x, y = clusters(spread=1.5, each=12)
     x_test, y_test = clusters(spread=1.5, each=6)
@@ -101,12 +106,14 @@ def test_accuracy_is_that_of_the_protocol_written_out():
     assert found.refused == {}
 
 
+@pytest.mark.backend_free
 def test_labels_need_not_begin_at_zero_or_be_close():
     x, y = clusters()
     strange = np.array([3, 7, 20, 21, 1000])[y]
     assert fewshot.few_shot(x, strange, x, strange, 2) == fewshot.few_shot(x, y, x, y, 2)
 
 
+@pytest.mark.backend_free
 def test_noise_gives_chance():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(100, 20)), np.arange(100) % 4
@@ -114,6 +121,7 @@ def test_noise_gives_chance():
     assert abs(fewshot.few_shot(x, y, x_test, y_test, 10).mean(10) - 0.25) < 0.05
 
 
+@pytest.mark.backend_free
 def test_a_class_with_too_few_pictures_is_named_and_the_rest_computed():
     x, y = clusters(each=6)
     kept = np.flatnonzero(y != 3).tolist() + np.flatnonzero(y == 3)[:4].tolist()
@@ -126,6 +134,7 @@ def test_a_class_with_too_few_pictures_is_named_and_the_rest_computed():
     assert found == ({}, {1: "class 3 has no pictures"})
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     "wrong, words",
     [
@@ -148,6 +157,7 @@ def test_unusable_arguments_are_refused(wrong, words):
     assert words in str(error.value).lower() and "Received" in str(error.value)
 
 
+@pytest.mark.backend_free
 def test_linear_probe_learns_what_is_linear():
     pytest.importorskip("sklearn")
     x, y = clusters(spread=0.1, each=10)
@@ -207,6 +217,7 @@ def test_half_precision_gives_float32():
     assert found.features.dtype == "float32" and found.features.sum() == 12
 
 
+@pytest.mark.backend_free
 def test_picture_files_come_in_the_order_of_the_list(tmp_path):
     for i in range(5):
         Image.fromarray(np.full((4, 6, 3), 10 * i, "uint8")).save(tmp_path / f"{i}.png")
@@ -353,6 +364,7 @@ def test_the_command_measures_a_file_of_weights(pictures, tmp_path, capsys, blan
     assert parts.load_model(str(tmp_path / "weights.npz"), 48)[0].image_size == (48, 48)
 
 
+@pytest.mark.backend_free
 def test_a_run_is_measured_at_its_own_resolution(tmp_path, monkeypatch):
     model = types.SimpleNamespace(input_shape=(None, 16, 16, 3))
     monkeypatch.setattr(runs, "load", lambda name: runs.Run(tmp_path, model, {}))

@@ -195,6 +195,7 @@ def test_a_saved_optimizer_keeps_its_layers_and_exceptions(tmp_path):
         np.testing.assert_allclose(numpy(mine), numpy(theirs), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.backend_free
 def test_unusable_arguments_are_refused():
     with pytest.raises(ValueError, match="`layer_decay` must be at most 1. Received"):
         optimizers.AdamW(layer_decay=1.5)

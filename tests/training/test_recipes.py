@@ -62,6 +62,7 @@ def models(text):
     return tuple(stem + end for end in ends.split(","))
 
 
+@pytest.mark.backend_free
 def test_table_3_is_complete():
     expected = [
         (models(row[0]), row[1], tuple(map(int, row[2].split("/"))), float(row[3]), row[4])
@@ -74,6 +75,7 @@ def test_table_3_is_complete():
     assert (published.CLIP_ON_IMAGENET, published.PRE_TRAINING_SIZE) == (1.0, 224)
 
 
+@pytest.mark.backend_free
 def test_table_4_is_complete():
     expected = [(row[0], int(row[1]), tuple(map(float, row[2].split()))) for row in lines(TABLE_4)]
     assert [tuple(row) for row in published.FINE_TUNING] == expected
@@ -81,6 +83,7 @@ def test_table_4_is_complete():
     assert (published.MOMENTUM, published.CLIP, published.POLYAK) == (0.9, 1.0, 0.9999)
 
 
+@pytest.mark.backend_free
 def test_augreg_is_complete():
     found = {name: " ".join(map(str, row)) for name, row in published.AUGREG_RECOMMENDED.items()}
     assert found == AUGREG
@@ -149,6 +152,7 @@ def test_fine_tuning_as_published_is_table_4():
     assert made.settings.image_size == 384
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     "overrides, batch, expected",
     [
@@ -166,6 +170,7 @@ def test_the_learning_rate_follows_the_batch(overrides, batch, expected):
     assert made.plan.learning_rate == pytest.approx(expected)
 
 
+@pytest.mark.backend_free
 def test_small_sets_get_epochs_enough_and_no_more():
     def epochs(pictures, **overrides):
         data = recipes.stand_in(pictures, 2, batch_size=32)
@@ -178,6 +183,7 @@ def test_small_sets_get_epochs_enough_and_no_more():
     assert epochs(20, epochs=7) == 7  # as it is given
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("pictures, batch", [(1, 1), (5, 4), (64, 64), (1000, 8)])
 @pytest.mark.parametrize("accumulate", [1, 7])
 @pytest.mark.parametrize("name", rows.names())
@@ -211,6 +217,7 @@ def test_what_fit_gets():
     assert float(averaged.schedule()(5)) == float(averaged.schedule()(4))
 
 
+@pytest.mark.backend_free
 def test_a_recipe_says_what_it_chose():
     text = str(recipes.recipe("finetune", PETS, layer_decay=0.75))
     assert "Table 4" in text and "259 in batches of 32" in text
@@ -220,11 +227,13 @@ def test_a_recipe_says_what_it_chose():
     assert "low-rank" in str(recipes.recipe("lora", PETS))
 
 
+@pytest.mark.backend_free
 def test_other_names_are_the_same_recipes():
     for alias, name in rows.ALIASES.items():
         assert recipes.recipe(alias) == recipes.recipe(name)
 
 
+@pytest.mark.backend_free
 def test_augmentations_are_known_to_the_data():
     names = keras_vit.data.augmentation.AUGMENTATIONS
     for name in rows.names():
@@ -232,6 +241,7 @@ def test_augmentations_are_known_to_the_data():
         assert augment in names or isinstance(augment, keras_vit.data.Augmentation)
 
 
+@pytest.mark.backend_free
 def test_augmentations_are_the_published_levels():
     presets = keras_vit.data.augmentation.AUGMENTATIONS
     for name, level in published.AUGREG_LEVELS.items():
@@ -244,6 +254,7 @@ def test_augmentations_are_the_published_levels():
     assert (light2.randaugment, light2.mixup) == (plain["randaugment"], plain["mixup"])
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     "name, overrides, words",
     [
@@ -319,6 +330,7 @@ def test_a_recipe_trains_on_shares_and_validates_on_classes(tmp_path):
     model.save(tmp_path / "model.keras")  # the optimizer's own arrays are still there
 
 
+@pytest.mark.backend_free
 def test_the_plan_counts_updates_of_several_batches():
     data = recipes.stand_in(pictures=320, num_classes=2, batch_size=32)
     settings = recipes.recipe("finetune", epochs=10, accumulate=4)

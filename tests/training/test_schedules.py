@@ -42,6 +42,7 @@ def test_warm_up_from_a_start_to_an_end_as_deit(decay):
     np.testing.assert_allclose(found, [1e-6, 5.005e-4, 1e-3, 1e-5], rtol=1e-5)
 
 
+@pytest.mark.backend_free
 def test_keras_counts_decay_steps_from_the_end_of_the_warm_up():
     """What the official code calls total is `warmup_steps + decay_steps` of Keras."""
     config = schedules.cosine(0.5, total_steps=100, warmup_steps=10).get_config()
@@ -80,6 +81,7 @@ def test_keras_asks_by_batches_and_updates_turn_them_into_updates():
     np.testing.assert_allclose(keras.ops.convert_to_numpy(weight), [expected], rtol=1e-6)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     "wrong, words",
     [
@@ -95,6 +97,7 @@ def test_lengths_and_rates_that_cannot_be_used_are_refused(decay, wrong, words):
         schedules.schedule(decay, **{"learning_rate": 0.1, **wrong})
 
 
+@pytest.mark.backend_free
 def test_unknown_decay_is_refused():
     with pytest.raises(ValueError, match="`decay` must be one of 'cosine'"):
         schedules.schedule("step", 0.1, 10)

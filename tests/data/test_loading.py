@@ -10,6 +10,8 @@ from PIL import Image
 from keras_vit import data
 from keras_vit.data import loading, sources
 
+pytestmark = pytest.mark.backend_free
+
 
 def drawn(count, size=(12, 9, 3), seed=0):
     pixels = np.random.default_rng(seed).integers(0, 256, (count, *size), "uint8")
