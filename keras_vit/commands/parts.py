@@ -19,7 +19,7 @@ def command(commands, name, run, summary, description=None):
         name: word that calls it.
         run: function of the parsed options; an int that it returns is the exit code.
         summary: its line in `keras-vit --help`.
-        description: what `keras-vit COMMAND --help` says; None for the summary.
+        description: what `keras-vit NAME --help` says; None for the summary.
 
     Returns:
         Its parser, for its arguments.

@@ -136,9 +136,9 @@ PLACEHOLDER = "1"  # a name, a file and a number
 
 
 def _filled(words):
-    values = {"COMMAND": "train"}
-    filled = [values.get(w, PLACEHOLDER) if re.fullmatch("[A-Z_]+", w) else w for w in words]
-    return [word for word in filled if word.rstrip(".")]
+    filled = [PLACEHOLDER if re.fullmatch("[A-Z_]+", word) else word for word in words]
+    command = ["train" if word == PLACEHOLDER else word for word in filled[:1]]
+    return [word for word in command + filled[1:] if word.rstrip(".")]
 
 
 def refusal(words):
