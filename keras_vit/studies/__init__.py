@@ -15,7 +15,6 @@ paper.py        the paper's own numbers
 
 import difflib
 import importlib
-import importlib.util
 
 from keras_vit import arguments
 
@@ -42,10 +41,10 @@ SCALES = ("tiny", "small", "gpu")
 
 def __getattr__(name):
     """Imports a module of this package at its first use: `keras_vit.studies.seeds`."""
-    module = f"{__name__}.{name}"
-    if importlib.util.find_spec(module) is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module(module)
+    try:
+        return importlib.import_module(f"{__name__}.{name}")
+    except ModuleNotFoundError as error:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from error
 
 
 def names():
