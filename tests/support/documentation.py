@@ -221,7 +221,7 @@ def lost_paths(page):
 
 def _exists(path):
     """Whether it is there, or is made: `*`, `NN` and `name` stand for any part of a name."""
-    made = (ROOT / ".gitignore").read_text().split()
+    made = [line.lstrip("/") for line in (ROOT / ".gitignore").read_text().split()]
     pattern = re.sub(r"NN|\bname\b|(?<=_)name\b", "*", path)
     return path.startswith(tuple(made)) or any(ROOT.glob(pattern.rstrip("/")))
 
