@@ -15,11 +15,26 @@ ARGUMENT = re.compile(r"^(\w+): ", re.MULTILINE)
 class HouseStyle(griffe.Extension):
     """Turns those sections into Markdown before griffe reads the rest as Google's style."""
 
-    def on_object(self, *, obj, **kwargs):
-        """Griffe calls this for each module, class, function and attribute that it finds."""
-        if obj.docstring:
-            text = EXAMPLE.sub(_example, obj.docstring.value)
-            obj.docstring.value = PROSE.sub(_prose, text)
+    def on_package(self, *, pkg, **kwargs):
+        """Griffe calls this when a package is loaded."""
+        _restyle(pkg)
+
+
+def _restyle(obj):
+    """Rewrites the docstrings of an object and of all its members.
+
+    It also resolves names as Python does: `keras_vit.variants` is the function, which hides the
+    module that it comes from.
+    """
+    if obj.docstring:
+        text = EXAMPLE.sub(_example, obj.docstring.value)
+        obj.docstring.value = PROSE.sub(_prose, text)
+    for name, member in list(obj.members.items()):
+        if member.is_alias:
+            continue
+        _restyle(member)
+        if obj.imports.get(name) == f"{member.path}.{name}":
+            obj.members[name] = griffe.Alias(name, member.members[name], parent=obj)
 
 
 def _example(match):

@@ -15,45 +15,45 @@ FAMILIES = {
     "original": (
         "The paper's own",
         "[arXiv 2010.11929](https://arxiv.org/abs/2010.11929): ImageNet-21k, then fine-tuned on "
-        "ImageNet. The head of the files that are not fine-tuned is zero: they give features.",
+        "ImageNet. Files that are not fine-tuned have a head of zeros: use them for features.",
     ),
     "sam": (
         "SAM",
-        "Trained on ImageNet alone with sharpness-aware minimisation, "
+        "Trained on ImageNet only, with sharpness-aware minimization, "
         "[arXiv 2106.01548](https://arxiv.org/abs/2106.01548).",
     ),
-    "augreg2": ("AugReg, second", "AugReg's, fine-tuned once more by the author of timm."),
+    "augreg2": ("AugReg, second", "AugReg's weights, fine-tuned again by the author of timm."),
     "deit": (
         "DeiT",
-        "[arXiv 2012.12877](https://arxiv.org/abs/2012.12877), trained on ImageNet alone; the "
-        "distilled ones have a second token.",
+        "[arXiv 2012.12877](https://arxiv.org/abs/2012.12877), trained on ImageNet only; "
+        "distilled models have a second token.",
     ),
     "huggingface": (
         "Under Hugging Face's names",
-        "The paper's own weights, as safetensors; ViT-hybrid too.",
+        "The paper's own weights as safetensors, and ViT-hybrid.",
     ),
     "bit": (
         "BiT",
         "The paper's ResNets, [arXiv 1912.11370](https://arxiv.org/abs/1912.11370). `m`: "
-        "ImageNet-21k, `s`: ImageNet alone; `distilled` and `teacher`: "
+        "ImageNet-21k, `s`: ImageNet only; `distilled` and `teacher`: "
         "[arXiv 2106.05237](https://arxiv.org/abs/2106.05237).",
     ),
-    "keras-vit": ("Ours", "Trained by us from scratch, without other data; no download."),
+    "keras-vit": ("Ours", "Trained by us from scratch, without other data. No download."),
 }
 
 
 SHORT = """
-A variant's name alone stands for one file: fine-tuned, at 224 pixels where there is such a one.
-`keras_vit.load_pretrained("ViT-S/16")` is all it takes. The smallest model stands first.
+The name of a variant selects one file: fine-tuned, and at 224 pixels if there is one.
+`keras_vit.load_pretrained("ViT-S/16")` is all it takes. The smallest models come first.
 """
 
 EVERY = """
-`keras_vit.load_pretrained` takes each of these names. A star marks those that have a short one.
+`keras_vit.load_pretrained` accepts each of these names. A star marks those with a short name.
 """
 
 WITHOUT = """
-`keras_vit.create` builds these with random weights, and any other patch, such as `"ViT-S/4"`. The
-catalogue knows no published weights for them. A hybrid and a ResNet have units in each stage.
+`keras_vit.create` builds these with random weights, and any other patch size, such as `"ViT-S/4"`.
+The catalog has no published weights for them. Hybrids and ResNets list the units of each stage.
 """
 
 

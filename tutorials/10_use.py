@@ -402,6 +402,6 @@ assert status == 400 and "no picture" in said
 # ## Next
 #
 # Your own pictures: `keras-vit check-data pictures/`, then
-# `keras-vit train pictures/`. [Your own pictures](../docs/pictures.md)
+# `keras-vit train pictures/`. [Your own images](../docs/images.md)
 # goes on from there. The web page of this tutorial serves such a run
 # too.

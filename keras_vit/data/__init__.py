@@ -13,6 +13,7 @@ loading.py, loaded.py, grid.py                                       `load` and 
 images.py, splits.py, digits.py                                      files, parts, a set at hand
 """
 
+from keras_vit.data import named, real_labels
 from keras_vit.data.augmentation import AUGMENTATIONS, Augmentation, augment, augmentation_of
 from keras_vit.data.digits import digits, read_digit
 from keras_vit.data.doctor import Problem, Report, check, quarantine, undo
@@ -38,9 +39,11 @@ __all__ = [
     "check",
     "digits",
     "load",
+    "named",
     "quarantine",
     "read",
     "read_digit",
+    "real_labels",
     "scan",
     "split",
     "undo",

@@ -39,6 +39,14 @@ NAMES = (
 SCALES = ("tiny", "small", "gpu")
 
 
+def __getattr__(name):
+    """Imports a module of this package at its first use: `keras_vit.studies.seeds`."""
+    try:
+        return importlib.import_module(f"{__name__}.{name}")
+    except ModuleNotFoundError as error:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from error
+
+
 def names():
     """Returns the names of all studies, in the order of the paper.
 

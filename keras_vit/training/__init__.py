@@ -5,6 +5,7 @@ use what it left. `recipe`, `freeze` and `Checkpoint` serve your own `model.fit`
 `few_shot` say what came of it.
 """
 
+from keras_vit.training import evaluation_plots
 from keras_vit.training.adaptation import freeze, merge_lora
 from keras_vit.training.baselines import baselines
 from keras_vit.training.checkpoint import Checkpoint
@@ -31,6 +32,7 @@ __all__ = [
     "Settings",
     "baselines",
     "evaluate",
+    "evaluation_plots",
     "features",
     "few_shot",
     "fit",

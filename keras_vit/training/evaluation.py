@@ -87,30 +87,30 @@ class Outcomes(NamedTuple):
 def evaluate(
     model, data, part="test", class_names=None, names=None, bins=15, mistakes=25, batch_size=64
 ):
-    """Measures a classifier on labelled pictures.
+    """Measures a classifier on labelled images.
 
-    Of classes with equal logits the first one counts as ranked higher, as in `argmax`: a model
-    that says nothing names class 0.
+    If several classes have equal logits, the first one ranks highest, as in `argmax`.
 
-    Calibration asks whether a model that says 80 % is right in 80 % of the cases. Its expected
-    error (ECE) is the mean distance of confidence and accuracy over bins of equal width, weighted
-    by their pictures; with few pictures it comes out too large.
+    A calibrated model that reports 80 % confidence is right in 80 % of the cases. The expected
+    calibration error (ECE) is the mean gap between confidence and accuracy over bins of equal
+    width, weighted by the number of images in each bin. It is overestimated on few images.
 
     Args:
-        model: gives logits (pictures, classes); or a run that `keras-vit train` wrote.
-        data: labelled pictures, as in `keras_vit.training.features.batches`.
+        model: model with logits (images, classes), or a run written by `keras-vit train`.
+        data: labelled images: a `keras_vit.data.Data`, a pair of arrays (images, labels), a
+            `keras.utils.PyDataset`, a `tf.data.Dataset` or another iterable of such pairs.
         part: "train", "validation" or "test" of a `Data`.
-        class_names: name of every class; None for those of `data`, or their numbers.
-        names: name of every picture, in their order; None for those of `data`, or their numbers.
-        bins: of the reliability table.
-        mistakes: how many to list.
-        batch_size: pictures in a batch, where `data` is arrays.
+        class_names: names of the classes; None for those of `data`, or their numbers.
+        names: names of the images, in order; None for those of `data`, or their numbers.
+        bins: number of bins of the reliability table.
+        mistakes: number of mistakes to list.
+        batch_size: images per batch if `data` is a pair of arrays.
 
     Returns:
         An `Evaluation`.
 
     Raises:
-        ValueError: labels and logits do not belong together, or a logit is not a number.
+        ValueError: labels and logits do not match, or a logit is not finite.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2)

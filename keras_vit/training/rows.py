@@ -85,6 +85,7 @@ RECIPES = {
         learning_rate=1e-3,
         source="arXiv 2106.09685: low-rank changes of every dense layer of the blocks",
     ),
+    # DeiT repeats each image three times and keeps its average beside the weights: not done here.
     "deit": _published(
         published.DEIT,
         model="ViT-S/16",
@@ -100,7 +101,7 @@ RECIPES = {
         representation=True,
         augmentation="light2",
         resize="crop",
-        source="arXiv 2205.01580; its positions are sines, here they are learned",
+        source="arXiv 2205.01580; its positions are fixed sines, here they are learned",
     ),
 }
 # Recipes whose settings depend on the model: name, and what makes them of its name
@@ -163,6 +164,7 @@ def pre_training(dataset, model=None):
         weight_decay=row.weight_decay,
         dropout=None if is_resnet else row.dropout,
         clip=published.CLIP_ON_IMAGENET if is_imagenet else None,
+        # The sigmoid and the bias of -10 are known for ImageNet-21k, and assumed for JFT-300M.
         loss="softmax" if is_imagenet else "sigmoid",
         head_bias=None if is_imagenet else published.HEAD_BIAS_21K,
         representation=not is_resnet,
@@ -176,7 +178,7 @@ def augreg(model=None):
     model = model or "ViT-S/16"
     known("model", model, published.AUGREG_RECOMMENDED)
     level, weight_decay, dropout, depth, _ = published.AUGREG_RECOMMENDED[model]
-    return _published(
+    return _published(  # big_vision trains with a sigmoid, here it is the softmax
         published.AUGREG,
         model=model,
         weight_decay=weight_decay,
@@ -199,7 +201,7 @@ def fine_tuning(row):
         batch_size=published.FINE_TUNING_BATCH,
         image_size=published.FINE_TUNING_SIZE,
         warmup_steps=published.FINE_TUNING_WARMUP,
-        augmentation="inception",
+        augmentation="inception",  # AugReg's 384 random pixels of 448 cannot be expressed
         resize="squash",
         source=f"arXiv 2010.11929, Table 4, {row.dataset}",
     )
