@@ -36,7 +36,7 @@ def read(path, image_size, num_channels=3, invert=False):
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read as a picture; the message names it.
+        ValueError: the file cannot be read as an image; the message names it.
 
     Example:
     >>> keras_vit.data.read("cat.jpg", image_size=224).shape  # doctest: +SKIP
