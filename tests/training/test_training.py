@@ -14,8 +14,8 @@ from PIL import Image
 import keras_vit
 from keras_vit import data, training
 from keras_vit.training import experiment, fitting, plots, recipes, reports, runs
-from keras_vit.training.options import Options
 from keras_vit.training.baselines import _pixels as pixels
+from keras_vit.training.options import Options
 
 pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
 
