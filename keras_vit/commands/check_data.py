@@ -5,6 +5,7 @@ import sys
 from keras_vit import writable
 from keras_vit.commands.parts import command
 from keras_vit.data import doctor
+from keras_vit.data.doctor.moving import quarantine_folder
 
 DESCRIPTION = """Finds what is wrong with a folder of images: files that cannot be read, the same
 image in two classes or in both training and test, missing classes, and some fifty other problems.
@@ -59,8 +60,7 @@ def _check_data(options):
         back = doctor.undo(options.folder, options.quarantine)
         print(f"Moved back: {len(back):,} files.")
         return 0
-    for path in filter(None, (options.json, options.html)):
-        writable.check_file(path, "Choose another FILE.")
+    _check_writable(options)
     report = doctor.check(options.folder, options.processes, options.small_class, progress=True)
     print(report.to_json() if options.format == "json" else report)
     _write(report, options)
@@ -69,6 +69,16 @@ def _check_data(options):
         moved = doctor.quarantine(report, options.quarantine)
         _say_moved(moved, options)
     return int(_fails(report, {problem.path for problem in moved}, options.strict))
+
+
+def _check_writable(options):
+    """Raises before the work if its result cannot be written."""
+    for path in filter(None, (options.json, options.html)):
+        writable.check_file(path, "Choose another FILE.")
+    if options.fix:
+        target = quarantine_folder(options.folder, options.quarantine)
+        writable.check_folder(target, "Choose another one: --quarantine DIR.")
+        writable.check_folder(options.folder, "Its files cannot be moved: make it writable.")
 
 
 def _write(report, options):

@@ -80,6 +80,8 @@ def test_folders_without_permission_are_refused(tmp_path, monkeypatch):
         "explain report ViT-Mini/4 {images} --out {}/page.html",
         "check-data {images} --json {}/report.json",
         "check-data {images} --html {}/report.html",
+        "check-data {images} --fix quarantine --quarantine {}/bad",
+        "check-data {} --fix quarantine --quarantine {images}/bad",
         "convert ViT-Mini/4 {}/new.npz",
         "study figure-8 --folder {}",
     ],
