@@ -36,7 +36,7 @@ def main(arguments=None):
         parser().print_help()
         return 0
     try:
-        return _carry_out(options)
+        return carry_out(options)
     except KeyboardInterrupt:
         print("keras-vit: stopped.", file=sys.stderr)
         return INTERRUPTED
@@ -48,6 +48,15 @@ def main(arguments=None):
             raise
         print(f"keras-vit: {_one_line(error)}", file=sys.stderr)
         return USAGE_ERROR if isinstance(error, (ValueError, FileNotFoundError)) else FAILURE
+
+
+def carry_out(options):
+    """Returns the exit code of a command. Keras is imported after the arguments were checked."""
+    code = options.start(options)
+    if code is None and options.run is not None:
+        startup.load()
+        code = options.run(options)
+    return code or 0
 
 
 def parser():
@@ -62,15 +71,6 @@ def parser():
     for module in (train, predict, evaluate, explain, fewshot, check_data, weights, cost, study):
         module.add(commands)
     return root
-
-
-def _carry_out(options):
-    """Returns the exit code of a command. Keras is imported after the arguments were checked."""
-    code = options.start(options)
-    if code is None and options.run is not None:
-        startup.load()
-        code = options.run(options)
-    return code or 0
 
 
 def _one_line(error):

@@ -57,13 +57,13 @@ def load_model(name, image_size=None):
         FileNotFoundError, ValueError: it does not exist or cannot be read, or a saved model has
             another resolution.
     """
-    from keras_vit import training
+    from keras_vit.training import runs
 
     path = pathlib.Path(name)
     if not path.is_dir() and path.suffix != ".keras":
         return _published(name, image_size)
     if _is_run(path):
-        _, model, metrics = training.load(path)
+        _, model, metrics = runs.load(path)
     else:
         model, metrics = _saved(path), None
     if image_size is not None:

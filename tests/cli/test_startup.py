@@ -137,22 +137,27 @@ def test_help_needs_no_backend(folder):
 # --- The package in the process of the command ---------------------------------------------------
 
 PACKAGES = ("", ".checkpoints", ".comparison", ".data", ".explain", ".training")
-NAMES = f"""
+NAMES = """
 import importlib, json, sys
-sys.argv = [{{program!r}}]
+sys.argv = [PROGRAM]
 import keras_vit
 before = "keras" in sys.modules
-found = {{}}
-for package in {PACKAGES!r}:
+found = {}
+for package in PACKAGES:
     module = importlib.import_module("keras_vit" + package)
-    names = {{name: getattr(module, name) for name in module.__all__}}
-    kinds = {{name: (type(value).__name__, getattr(value, "__module__", None))
-             for name, value in names.items()}}
+    names = {name: getattr(module, name) for name in module.__all__}
+    kinds = {name: (type(value).__name__, getattr(value, "__module__", None))
+             for name, value in names.items()}
     found[package] = kinds, dir(module)
 import keras
 registered = sorted(name for name in keras.saving.get_custom_objects() if "keras_vit" in name)
 print(json.dumps([before, found, registered]))
 """
+
+
+def names_for(program):
+    """[whether Keras is imported at once, {package: (names, dir)}, registered classes]."""
+    return python(NAMES.replace("PROGRAM", repr(program)).replace("PACKAGES", repr(PACKAGES)))
 
 
 def python(code):
@@ -166,8 +171,8 @@ def python(code):
 
 @pytest.mark.slow
 def test_the_command_sees_the_same_names_and_registers_the_same_classes():
-    eager, names, registered = python(NAMES.format(program="script.py"))
-    postponed, same_names, same_registered = python(NAMES.format(program="/usr/bin/keras-vit"))
+    eager, names, registered = names_for("script.py")
+    postponed, same_names, same_registered = names_for("/usr/bin/keras-vit")
     assert (eager, postponed) == (True, False)
     assert same_names == names and same_registered == registered
     assert names[""][0]["variants"][0] == names[".training"][0]["features"][0] == "function"
