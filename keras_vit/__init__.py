@@ -1,42 +1,43 @@
 """Vision Transformers for Keras 3, as the paper describes them (arXiv 2010.11929)."""
 
-from keras_vit import backend
+from keras_vit import backend, startup
+from keras_vit.variants import variants
+from keras_vit.version import __version__
 
-backend.ensure_installed()
+if not startup.postpone(__name__):  # in the command `keras-vit`, until a name is used
+    backend.ensure_installed()
 
-from keras_vit import (  # noqa: E402
-    accounting,
-    axial,
-    checkpoints,
-    comparison,
-    convolutions,
-    data,
-    explain,
-    figures,
-    guards,
-    layers,
-    pooling,
-    positions,
-    pretraining,
-    relative,
-    resnet,
-    studies,
-    training,
-)
-from keras_vit.checkpoints import load_pretrained, load_weights, save_weights  # noqa: E402
-from keras_vit.layers import (  # noqa: E402
-    MLP,
-    LayerNorm,
-    PatchEncoder,
-    Patches,
-    SelfAttention,
-    TransformerBlock,
-)
-from keras_vit.pooling import AttentionPooling  # noqa: E402
-from keras_vit.resnet import ResNet  # noqa: E402
-from keras_vit.variants import variants  # noqa: E402
-from keras_vit.version import __version__  # noqa: E402
-from keras_vit.vit import ViT, create  # noqa: E402
+    from keras_vit import (
+        accounting,
+        axial,
+        checkpoints,
+        comparison,
+        convolutions,
+        data,
+        explain,
+        figures,
+        guards,
+        layers,
+        pooling,
+        positions,
+        pretraining,
+        relative,
+        resnet,
+        studies,
+        training,
+    )
+    from keras_vit.checkpoints import load_pretrained, load_weights, save_weights
+    from keras_vit.layers import (
+        MLP,
+        LayerNorm,
+        PatchEncoder,
+        Patches,
+        SelfAttention,
+        TransformerBlock,
+    )
+    from keras_vit.pooling import AttentionPooling
+    from keras_vit.resnet import ResNet
+    from keras_vit.vit import ViT, create
 
 __all__ = [
     "MLP",

@@ -1,4 +1,4 @@
-"""The three backends: which is installed, and what each can do."""
+"""The three backends: which ones are installed, and what each can do."""
 
 import contextlib
 import importlib.util
@@ -8,43 +8,56 @@ import pathlib
 import sys
 
 BACKENDS = ("jax", "tensorflow", "torch")
+KERAS_BACKENDS = (*BACKENDS, "openvino", "numpy")  # the last two cannot train
 
 
 def ensure_installed():
-    """Lets Keras start on the backend that is installed.
+    """Makes Keras use a backend that is installed.
 
-    Keras's own choice (`KERAS_BACKEND`, then `keras.json`, then TensorFlow) stands whenever it can
-    be imported. Only where `import keras` would fail, and nobody asked for that backend by
-    `KERAS_BACKEND`, the first one that is installed is taken.
+    Keras chooses by `KERAS_BACKEND`, then `keras.json`, and otherwise takes TensorFlow. If that
+    backend is not installed and `KERAS_BACKEND` is not set, the first one that is installed is
+    used instead.
 
     Raises:
-        ImportError: no backend is installed, or the one asked for is not.
+        ImportError: no backend is installed, or not the one in `KERAS_BACKEND`.
+        ValueError: `KERAS_BACKEND` is not the name of a backend.
     """
-    chosen = os.environ.get("KERAS_BACKEND") or _configured()
-    if "keras" in sys.modules or chosen not in BACKENDS or is_installed(chosen):
+    if "keras" in sys.modules:
         return
+    wanted = os.environ.get("KERAS_BACKEND")
+    if wanted and wanted not in KERAS_BACKENDS:
+        raise ValueError(
+            f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}. Received: {wanted!r}. "
+            "Set it to one of these, or unset it."
+        )
+    chosen = wanted or _configured()
+    if chosen in BACKENDS and not is_installed(chosen):
+        os.environ["KERAS_BACKEND"] = _replacement(wanted)
+
+
+def _replacement(wanted):
+    """The first backend that is installed, unless the user asked for another by `wanted`."""
     installed = [backend for backend in BACKENDS if is_installed(backend)]
+    if wanted and installed:
+        raise ImportError(
+            f"An installed backend was expected. Received: KERAS_BACKEND={wanted!r}, which is not "
+            f"installed. Run: pip install {wanted}, or set KERAS_BACKEND={installed[0]}."
+        )
     if not installed:
         raise ImportError(
-            "Keras needs a backend: TensorFlow, JAX or PyTorch. None is installed. "
-            'Install one, for example with: pip install "keras-vit[jax]"'
+            "Keras needs TensorFlow, JAX or PyTorch as its backend, and none is installed. "
+            f"Run: pip install {wanted or BACKENDS[0]}"
         )
-    if os.environ.get("KERAS_BACKEND"):
-        raise ImportError(
-            f"Keras must find the backend that it is set to. Received: KERAS_BACKEND={chosen!r}, "
-            f"which is not installed. Set KERAS_BACKEND={installed[0]}, which is, or run: "
-            f'pip install "keras-vit[{chosen}]"'
-        )
-    os.environ["KERAS_BACKEND"] = installed[0]
+    return installed[0]
 
 
 def is_installed(package):
-    """Whether a package, a backend or another, can be imported; it is not imported."""
+    """Returns whether a package can be imported; it is not imported."""
     return importlib.util.find_spec(package) is not None
 
 
 def leave_the_gpu():
-    """Hides GPUs from TensorFlow where it only reads or writes for another backend.
+    """Hides GPUs from TensorFlow if it only reads or writes for another backend.
 
     It would take all of their memory.
     """
@@ -52,7 +65,7 @@ def leave_the_gpu():
     import tensorflow
 
     if keras.backend.backend() != "tensorflow":
-        with contextlib.suppress(RuntimeError):  # it has begun to compute: its devices are settled
+        with contextlib.suppress(RuntimeError):  # its devices are fixed once it computes
             tensorflow.config.set_visible_devices([], "GPU")
 
 
@@ -69,7 +82,7 @@ def has_attention_kernel():
 
 
 def _configured():
-    """The backend named in Keras's configuration file, TensorFlow where there is none."""
+    """The backend in Keras's configuration file, TensorFlow if there is none."""
     home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
     try:
         config = json.loads(pathlib.Path(home, "keras.json").read_text())

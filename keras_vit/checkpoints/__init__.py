@@ -1,10 +1,13 @@
 """Published weights: reading and writing them under the names of every source."""
 
-from keras_vit.checkpoints import catalogue
-from keras_vit.checkpoints.catalogue import Entry, entries
-from keras_vit.checkpoints.describe import Description, describe
-from keras_vit.checkpoints.loading import Report, load_weights, save_weights
-from keras_vit.checkpoints.pretrained import load_pretrained
+from keras_vit import startup
+
+if not startup.postpone(__name__):
+    from keras_vit.checkpoints import catalogue
+    from keras_vit.checkpoints.catalogue import Entry, entries
+    from keras_vit.checkpoints.describe import Description, describe
+    from keras_vit.checkpoints.loading import Report, load_weights, save_weights
+    from keras_vit.checkpoints.pretrained import load_pretrained
 
 __all__ = [
     "Description",

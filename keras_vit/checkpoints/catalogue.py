@@ -2,12 +2,14 @@
 
 import difflib
 import functools
+import os
 import pathlib
 from typing import NamedTuple
 
 from keras_vit.checkpoints import published
 
 ROOT = pathlib.Path(__file__).parents[2]  # of the package
+SUFFIXES = (".npz", ".safetensors", ".weights.h5", ".h5", ".json")
 
 
 class Entry(NamedTuple):
@@ -98,6 +100,35 @@ def find(name):
             "keras_vit.checkpoints.entries() lists all."
         )
     return found
+
+
+def is_path(name):
+    """Returns whether `load_pretrained` takes a name as the path of a file."""
+    return os.path.exists(name) or str(name).endswith(SUFFIXES)
+
+
+def check_source(name):
+    """Raises unless `load_pretrained` would find a file or an entry; nothing is opened.
+
+    Raises:
+        FileNotFoundError: the name is that of a file, which does not exist.
+        ValueError: the name is neither a file nor in the catalogue.
+
+    Example:
+    >>> keras_vit.checkpoints.catalogue.check_source("ViT-S/16")
+    >>> keras_vit.checkpoints.catalogue.check_source("weights.npz")
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: A file of weights was expected. Received: 'weights.npz', which does not
+    exist. Give another path, or a name of `keras-vit weights`.
+    """
+    if not is_path(name):
+        find(name)
+    elif not os.path.exists(name):
+        raise FileNotFoundError(
+            f"A file of weights was expected. Received: {str(name)!r}, which does not exist. "
+            "Give another path, or a name of `keras-vit weights`."
+        )
 
 
 def suggestion(name):

@@ -8,7 +8,6 @@ from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.loading import load_weights
 from keras_vit.checkpoints.matching import HEAD
 
-SUFFIXES = (".npz", ".safetensors", ".weights.h5", ".h5", ".json")
 KINDS = {"ViT": vit.ViT, "ResNet": resnet.ResNet}
 
 
@@ -75,19 +74,15 @@ def image_size(name, cache_dir=None):
 
 def _graph_name(name):
     """A file's name without its folder and its kind, or the name of an entry, for the model."""
-    base = os.path.basename(os.path.normpath(str(name))) if _is_path(name) else str(name)
-    for suffix in SUFFIXES:
+    base = os.path.basename(os.path.normpath(str(name))) if catalogue.is_path(name) else str(name)
+    for suffix in catalogue.SUFFIXES:
         base = base.removesuffix(suffix)
     return vit.graph_name(base)
 
 
-def _is_path(name):
-    return os.path.exists(name) or str(name).endswith(SUFFIXES)
-
-
 def _find(name, cache_dir):
     """Returns (entry of the catalogue or None, path)."""
-    if _is_path(name):
+    if catalogue.is_path(name):
         return None, name
     entry = catalogue.find(name)
     return entry, download.fetch(entry, cache_dir)

@@ -22,6 +22,9 @@ HUGGING_FACE = "https://huggingface.co/{}/resolve/main/model.safetensors"
 IMAGENET = (tuple(255 * x for x in (0.485, 0.456, 0.406)),
             tuple(255 * x for x in (0.229, 0.224, 0.225)))  # fmt: skip
 
+# Whose names the tensors of a file can have.
+SOURCES = ("google", "bit", "timm", "huggingface", "kerashub")
+
 # What the files of a family share: source, normalize, GELU as tanh, epsilon.
 FAMILIES = {
     "augreg": ("google", (127.5, 127.5), True, 1e-6),

@@ -4,6 +4,7 @@ import re
 
 from keras_vit import arguments
 from keras_vit.checkpoints import google, kerashub, pytorch
+from keras_vit.checkpoints.published import SOURCES
 from keras_vit.resnet import ResNet
 
 # In the order in which a file is asked: the rarer names first.
@@ -18,7 +19,6 @@ TABLES = (
     google.BIT,
     pytorch.TIMM_BIT,
 )
-SOURCES = ("google", "bit", "timm", "huggingface", "kerashub")
 
 
 def of_file(path, specs, source=None):

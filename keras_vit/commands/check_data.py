@@ -1,51 +1,57 @@
 """`keras-vit check-data`."""
 
-import pathlib
 import sys
 
+from keras_vit import writable
 from keras_vit.commands.parts import command
 from keras_vit.data import doctor
+from keras_vit.data.doctor.moving import quarantine_folder
 
-DESCRIPTION = """Finds what is wrong with a folder of pictures: files that cannot be read, the same
-picture in two classes or in training and test, classes that are missing, and some fifty kinds more.
-Exit code: 0 without errors (with --strict: without warnings, too), 1 with some, 2 where the
-arguments cannot be used. A report changes no file."""
+DESCRIPTION = """Finds what is wrong with a folder of images: files that cannot be read, the same
+image in two classes or in both training and test, missing classes, and some fifty other problems.
+Exit code: 0 without errors (with --strict: without warnings either), 1 with errors, 2 if an
+argument cannot be used. No file is changed unless --fix is given."""
 
 
 def add(commands):
     """Adds the command."""
     parser = command(
-        commands, "check-data", _check_data, "find what is wrong with a folder", DESCRIPTION
+        commands, "check-data", _check_data, None, "find what is wrong with a folder", DESCRIPTION
     )
     parser.add_argument(
         "folder",
         metavar="FOLDER",
-        help="class folders with pictures, perhaps within train, validation and test",
+        help="class folders with images, optionally within train, validation and test",
     )
-    parser.add_argument("--format", choices=["text", "json"], default="text", help="of the output")
+    parser.add_argument(
+        "--format",
+        choices=["text", "json"],
+        default="text",
+        help="format of the output; default: text",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON")
-    parser.add_argument("--html", metavar="FILE", help="write it as a page with thumbnails")
-    parser.add_argument("--strict", action="store_true", help="exit code 1 for warnings, too")
+    parser.add_argument("--html", metavar="FILE", help="write the report as a page with thumbnails")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings, too")
     parser.add_argument(
         "--fix",
         choices=["quarantine", "undo"],
-        help="quarantine: move files that cannot be read, and training copies of test pictures, "
-        "aside; undo: move them back, without a check",
+        help="quarantine: move aside files that cannot be read, and training copies of test "
+        "images; undo: move them back, without a check",
     )
     parser.add_argument(
         "--quarantine",
         metavar="DIR",
-        help="where to move files to, on the same disk; default: FOLDER-quarantine",
+        help="folder on the same disk to move files to; default: FOLDER-quarantine",
     )
     parser.add_argument(
         "--small-class",
         type=int,
         default=10,
         metavar="N",
-        help="warn of classes with fewer pictures to train on; default: 10",
+        help="warn of classes with fewer training images; default: %(default)s",
     )
     parser.add_argument(
-        "--processes", type=int, metavar="N", help="how many work at once; default: one a core"
+        "--processes", type=int, metavar="N", help="number of processes; default: one per core"
     )
 
 
@@ -54,8 +60,7 @@ def _check_data(options):
         back = doctor.undo(options.folder, options.quarantine)
         print(f"Moved back: {len(back):,} files.")
         return 0
-    for path in filter(None, (options.json, options.html)):
-        _check_writable(path)
+    _check_writable(options)
     report = doctor.check(options.folder, options.processes, options.small_class, progress=True)
     print(report.to_json() if options.format == "json" else report)
     _write(report, options)
@@ -66,14 +71,14 @@ def _check_data(options):
     return int(_fails(report, {problem.path for problem in moved}, options.strict))
 
 
-def _check_writable(path):
-    """Raises before the work that a report cannot be written after it."""
-    folder = pathlib.Path(path).absolute().parent
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"A file in a folder that exists was expected. Received: {path!r}. "
-            f"Make {str(folder)!r} first."
-        )
+def _check_writable(options):
+    """Raises before the work if its result cannot be written."""
+    for path in filter(None, (options.json, options.html)):
+        writable.check_file(path, "Choose another FILE.")
+    if options.fix:
+        target = quarantine_folder(options.folder, options.quarantine)
+        writable.check_folder(target, "Choose another one: --quarantine DIR.")
+        writable.check_folder(options.folder, "Its files cannot be moved: make it writable.")
 
 
 def _write(report, options):
@@ -86,7 +91,7 @@ def _write(report, options):
 
 
 def _say_moved(moved, options):
-    # Not to stdout: that is the report's, which another program may read.
+    # Not to stdout, which holds the report: another program may read it.
     if not moved:
         print("Nothing to move.", file=sys.stderr)
         return
@@ -97,7 +102,7 @@ def _say_moved(moved, options):
 
 
 def _fails(report, moved, strict):
-    """Whether there are problems left that count; those of moved files do not."""
+    """Whether problems are left that count; those of moved files do not."""
     counting = ("error", "warning") if strict else ("error",)
     left = (p for p in report.problems if p.path not in moved)
     return any(problem.severity in counting for problem in left)

@@ -1,8 +1,9 @@
 """`keras-vit cost`: multiply-adds, memory and exaFLOPs of models by name, and of the paper's."""
 
-from keras_vit import accounting, comparison
-from keras_vit.accounting.paper import TABLE_6
+from keras_vit import arguments
 from keras_vit.commands.parts import command
+from keras_vit.comparison.shapes import BIT_L, SHAPES
+from keras_vit.variants import parse
 
 SHARE = 0.35  # of a core's peak; the paper's runs reached 0.25 to 0.43
 HEAD = ("parameters", "GMAC", "GFLOPs", "activations, M", "training, MiB")
@@ -13,40 +14,58 @@ def add(commands):
     parser = command(
         commands,
         "cost",
+        _start,
         _cost,
-        "say what models cost: multiply-adds, memory, exaFLOPs",
-        "Counts a forward pass (1 GMAC is 10^9 multiply-adds, 2 GFLOPs), the numbers that its "
-        "products make, and the memory that a training step keeps for the backward pass in "
-        "float32. Nothing is built.",
+        "count multiply-adds, memory and exaFLOPs of models",
+        "Counts a forward pass (1 GMAC is 10^9 multiply-adds, or 2 GFLOPs), the activations that "
+        "its products write, and the memory that a training step keeps for the backward pass in "
+        "float32. No model is built.",
     )
     add = parser.add_argument
-    add("names", metavar="NAME", nargs="*", help="names; default: those of Table 6 of the paper")
-    add("--image-size", type=int, metavar="PIXELS", help="side of the pictures; default: 224")
-    add("--batch-size", type=int, default=1, metavar="N", help="pictures; default: %(default)s")
+    add("names", metavar="NAME", nargs="*", help="models; default: those of Table 6 of the paper")
+    add("--image-size", type=int, metavar="PIXELS", help="side of the images; default: 224")
+    add("--batch-size", type=int, default=1, metavar="N", help="images; default: %(default)s")
     add(
         "--training",
         nargs=2,
         type=int,
         metavar=("IMAGES", "EPOCHS"),
-        help=f"also the exaFLOPs of a training run, and its days on one core of TPU v3 at "
+        help="also print the exaFLOPs of a training run, and its days on one TPU v3 core at "
         f"{100 * SHARE:.0f} %% of its peak",
     )
     add("--comparison", action="store_true", help="list the models that ViT is compared with")
-    add("--paper", action="store_true", help="print Tables 6 and 2 beside what is counted here")
+    add("--paper", action="store_true", help="print Tables 6 and 2 beside these counts")
+
+
+def _start(options):
+    for name in options.names:
+        if name not in (*SHAPES, BIT_L):
+            parse(name)
+    arguments.positive_integer("batch_size", options.batch_size)
+    if options.image_size is not None:
+        arguments.positive_integer("image_size", options.image_size)
+    for number in options.training or ():
+        arguments.positive_integer("training", number)
 
 
 def _cost(options):
     if options.paper:
         _print_paper()
         return
-    others = [*comparison.SHAPES, comparison.BIT_L] if options.comparison else []
-    names = options.names + others or list(dict.fromkeys(row[0] for row in TABLE_6))
-    lines = [_line(name, options) for name in names]  # a wrong name is told before any line
+    from keras_vit import accounting
+
+    others = [*SHAPES, BIT_L] if options.comparison else []
+    names = options.names + others or list(
+        dict.fromkeys(row[0] for row in accounting.paper.TABLE_6)
+    )
+    lines = [_line(name, options) for name in names]  # an error comes before any line
     more = ("exaFLOPs", "core-days") if options.training else ()
     print(_columns("name", *HEAD, *more), *lines, sep="\n")
 
 
 def _line(name, options):
+    from keras_vit import accounting
+
     cost = accounting.count(name, options.image_size, options.batch_size)
     size = options.image_size
     memory = accounting.activation_memory(name, options.batch_size, size) / 2**20
@@ -63,6 +82,8 @@ def _columns(name, *numbers):
 
 
 def _print_paper():
+    from keras_vit import accounting
+
     print("Table 6: JFT-300M at 224 pixels; exaFLOPs of the paper and counted here")
     print(_columns("name", "epochs", "paper", "here", "ratio", "no padding", "ratio"))
     for row in accounting.table_6():

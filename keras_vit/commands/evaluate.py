@@ -3,7 +3,8 @@
 import json
 
 from keras_vit.commands.parts import command
-from keras_vit.training import environment, evaluation, evaluation_words, runs
+from keras_vit.data.loading import check_source
+from keras_vit.training import run_folder
 
 FIGURES = ("confusion", "reliability", "classes")  # functions of training.evaluation_plots
 
@@ -13,11 +14,12 @@ def add(commands):
     parser = command(
         commands,
         "evaluate",
+        _start,
         _evaluate,
-        "say how good a trained model is, and where it errs",
-        "Measures a model on labelled pictures: accuracy with its 95 % interval, every class, the "
-        "most confused classes, calibration, the surest mistakes. Without DATA these are the "
-        "pictures that the run kept from training.",
+        "measure how accurate a trained model is, and where it errs",
+        "Evaluates a model on labeled images: accuracy with its 95 % interval, every class, the "
+        "most confused classes, calibration, and the most confident mistakes. Without DATA these "
+        "are the images that the run held out from training.",
     )
     add = parser.add_argument
     add("folder", metavar="RUN", help="folder that `keras-vit train` wrote")
@@ -31,20 +33,31 @@ def add(commands):
         "--part",
         default="test",
         choices=("test", "validation"),
-        help="of the run's own pictures; default: %(default)s",
+        help="split of the run's own images; default: %(default)s",
     )
     add("--out", metavar="DIR", help="new or empty folder for evaluation.json and three figures")
     add("--json", action="store_true", help="print all numbers as JSON instead of a text")
 
 
+def _start(options):
+    run_folder.find(options.folder)
+    if options.data is not None:
+        check_source(options.data)
+    if options.out is not None:
+        run_folder.check_out(options.out)
+
+
 def _evaluate(options):
-    run = runs.load(options.folder)
-    target = runs.new_folder(options.out, "evaluation") if options.out else None
+    from keras_vit import training
+    from keras_vit.training import environment, evaluation_words
+
+    run = training.load(options.folder)
+    target = run_folder.new_folder(options.out, "evaluation") if options.out else None
     try:
-        found = evaluation.of_run(run, options.data, options.part)
+        found = training.of_run(run, options.data, options.part)
     except BaseException:
         if target:
-            runs.remove_if_empty(target)
+            run_folder.remove_if_empty(target)
         raise
     numbers = json.dumps(evaluation_words.plain(found), indent=2)
     if target:

@@ -1,39 +1,36 @@
-"""The pictures and classes that `keras-vit explain` is asked about."""
+"""The images and classes that `keras-vit explain` is asked about."""
 
 import difflib
 import pathlib
 from typing import NamedTuple
 
-import numpy as np
-
 from keras_vit import arguments
-from keras_vit.data import images, prepare
-from keras_vit.training import runs
+from keras_vit.data import images
 
 
 class Asked(NamedTuple):
-    """What a view is asked to show: the model, metrics of its run or None, pictures, options."""
+    """What a view is asked to show: the model, metrics of its run or None, images, options."""
 
     model: object
     metrics: dict | None
     files: list
-    images: np.ndarray | None
+    images: object
     options: object
 
     @property
     def names(self):
-        """A name for each picture: of its file, with its folder where two are called the same."""
+        """A name for each image: that of its file, with its folder if two have the same."""
         names = [path.name for path in self.files]
         return names if len(set(names)) == len(names) else [str(path) for path in self.files]
 
     @property
     def class_names(self):
-        """Names of a run's classes; None where they are not known."""
+        """Names of a run's classes; None if they are unknown."""
         return self.metrics and self.metrics["class_names"]
 
     @property
     def batch(self):
-        """{"batch_size": N} where one was given."""
+        """{"batch_size": N} if one was given."""
         size = self.options.batch_size
         return {} if size is None else {"batch_size": size}
 
@@ -47,31 +44,32 @@ class Asked(NamedTuple):
         return numbers[0] if len(numbers) == 1 else numbers
 
     def read(self, folder):
-        """Returns (paths, pixels) of other pictures for the same model."""
+        """Returns (paths, pixels) of other images for the same model."""
         files = picture_files([folder])
         options = self.options
         return files, pictures(files, self.model, self.metrics, options.resize, options.invert)
 
 
 def picture_files(words):
-    """Returns the paths of pictures, in folders at any depth, in alphabetical order.
+    """Returns the paths of images, in folders at any depth, in alphabetical order.
 
     Raises:
-        FileNotFoundError: there is no such file or folder.
-        ValueError: a folder holds no pictures.
+        FileNotFoundError: a file or folder does not exist.
+        ValueError: a folder contains no images.
     """
     found = []
     for path in map(pathlib.Path, words):
         if not path.exists():
             raise FileNotFoundError(
-                f"A picture file or folder was expected. Received: {str(path)!r}."
+                f"An image file or folder was expected. Received: {str(path)!r}, which does not "
+                "exist."
             )
         inside = (
             [path] if path.is_file() else [p for p in sorted(path.rglob("*")) if _is_picture(p)]
         )
         if not inside:
-            advice = f"Pictures end in {', '.join(images.SUFFIXES)}."
-            arguments.refuse("the folder must hold pictures", {"folder": str(path)}, advice)
+            advice = f"Their names end in {', '.join(images.SUFFIXES)}."
+            arguments.refuse("the folder must contain images", {"folder": str(path)}, advice)
         found += inside
     return found
 
@@ -82,24 +80,30 @@ def _is_picture(path):
 
 
 def pictures(files, model, metrics=None, resize=None, invert=False):
-    """Reads pictures as a model takes them: a run as `keras-vit predict` does.
+    """Reads images as a model takes them; for a run as `keras-vit predict` does.
 
     Args:
-        files: paths of pictures.
+        files: paths of images.
         model: a Keras model.
         metrics: of its run; None for a model of no run.
-        resize: "squash" or "crop"; None for the run's way, else "squash".
-        invert: whether dark and light are exchanged.
+        resize: "squash" or "crop"; None for that of the run, otherwise "squash".
+        invert: whether colors are inverted.
 
     Returns:
-        uint8 array (pictures, height, width, channels); None where there are no files.
+        uint8 array (images, height, width, channels); None if there are no files.
 
     Raises:
-        ValueError: a file cannot be read as a picture, or the model takes no pictures.
+        ValueError: a file cannot be read as an image, or the model does not take images.
     """
     if not files:
         return None
+    import numpy as np
+
+    from keras_vit.data import prepare
+
     if metrics is not None:
+        from keras_vit.training import runs
+
         settings = metrics if resize is None else {**metrics, "resize": resize}
         return np.stack([runs.read_pixels(path, settings, invert) for path in files])
     *size, channels = _input(model)
@@ -108,16 +112,16 @@ def pictures(files, model, metrics=None, resize=None, invert=False):
 
 
 def _input(model):
-    """(height, width, channels) of the pictures that a model takes."""
+    """(height, width, channels) of the images that a model takes."""
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
-        want = "the model must take pictures of one known size, (batch, height, width, channels)"
+        want = "the model must take images of one known size, (batch, height, width, channels)"
         arguments.refuse(want, {"model": model.name, "input shape": shape})
     return shape[1:]
 
 
 def class_number(word, class_names):
-    """Returns the number of a class of which the name or the number is given."""
+    """Returns the number of a class that is given by name or number."""
     if class_names and word in class_names:
         return list(class_names).index(word)
     if word.isascii() and word.isdigit():

@@ -3,35 +3,46 @@
 import os
 import pathlib
 
-import keras
-
-from keras_vit import arguments, checkpoints
-from keras_vit.training import runs
+from keras_vit import arguments
+from keras_vit.checkpoints.catalogue import find, suggestion
+from keras_vit.training import run_folder
 
 MODEL = "run of `keras-vit train`, .keras file, file of weights, or a name of `keras-vit weights`"
 
 
-def command(commands, name, run, summary, description=None):
+def command(commands, name, start, run, summary, description):
     """Adds a command to `keras-vit`.
 
     Args:
         commands: argparse's subparsers.
         name: word that calls it.
-        run: function of the parsed options; an int that it returns is the exit code.
+        start: function of the parsed options, called before Keras is imported. It raises if an
+            argument cannot be used, and returns an exit code if nothing is left to do.
+        run: function of the parsed options that does the rest and may return an exit code; None
+            if `start` does everything.
         summary: its line in `keras-vit --help`.
-        description: what `keras-vit NAME --help` says; None for the summary.
+        description: text of `keras-vit NAME --help`.
 
     Returns:
         Its parser, for its arguments.
     """
-    parser = commands.add_parser(name, help=summary, description=description or summary)
+    parser = commands.add_parser(name, help=summary, description=description)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.set_defaults(run=run)
+    parser.set_defaults(start=start, run=run)
     return parser
 
 
+def check_model(name):
+    """Raises `FileNotFoundError` unless `load_model` would find something; nothing is opened."""
+    path = pathlib.Path(name)
+    if _is_run(path):
+        run_folder.find(path)
+    elif not path.exists():
+        _entry(name)
+
+
 def load_model(name, image_size=None):
-    """Opens the model that a user names.
+    """Loads the model that a user names.
 
     Args:
         name: folder of a run or the model.keras in it; another .keras file; a file of published
@@ -40,40 +51,55 @@ def load_model(name, image_size=None):
 
     Returns:
         (model, metrics of its run). For a model of no run `runs.stand_in` takes their place
-        where the catalogue knows its classes, and else None.
+        if the catalogue knows its classes; otherwise they are None.
 
     Raises:
-        FileNotFoundError, ValueError: it is not there or cannot be read, or a saved model has
+        FileNotFoundError, ValueError: it does not exist or cannot be read, or a saved model has
             another resolution.
     """
+    from keras_vit.training import runs
+
     path = pathlib.Path(name)
     if not path.is_dir() and path.suffix != ".keras":
         return _published(name, image_size)
-    if path.is_file() and not (path.parent / runs.METRICS).is_file():
-        model, metrics = _saved(path), None
-    else:
+    if _is_run(path):
         _, model, metrics = runs.load(path)
+    else:
+        model, metrics = _saved(path), None
     if image_size is not None:
         _check_size(model, image_size)
     return model, metrics
 
 
+def _is_run(path):
+    """A folder, or a .keras file that does not lie alone."""
+    alone = path.is_file() and not (path.parent / run_folder.METRICS).is_file()
+    return path.is_dir() or (path.suffix == ".keras" and not alone)
+
+
 def _published(name, image_size):
+    from keras_vit import load_pretrained
+    from keras_vit.training import runs
+
     chosen = {} if image_size is None else {"image_size": image_size}
-    if os.path.exists(name):
-        return checkpoints.load_pretrained(name, **chosen), None
+    model = load_pretrained(name, **chosen)
+    names = None if os.path.exists(name) else _entry(name).class_names
+    return model, names and runs.stand_in(model, names)
+
+
+def _entry(name):
     try:
-        entry = checkpoints.catalogue.find(name)
+        return find(name)
     except ValueError as error:
         raise FileNotFoundError(
-            f"A {MODEL} was expected. Received: {str(name)!r}, not there. "
-            f"{checkpoints.catalogue.suggestion(name)}".rstrip()
+            f"A {MODEL} was expected. Received: {str(name)!r}, which does not exist. "
+            f"{suggestion(name)}".rstrip()
         ) from error
-    model = checkpoints.load_pretrained(name, **chosen)
-    return model, entry.class_names and runs.stand_in(model, entry.class_names)
 
 
 def _saved(path):
+    import keras
+
     try:
         return keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -1,8 +1,7 @@
 """`keras-vit predict`."""
 
-from keras_vit import training
-from keras_vit.commands.parts import MODEL, command, load_model
-from keras_vit.training import environment, reports, runs
+from keras_vit.commands.parts import MODEL, check_model, command, load_model
+from keras_vit.data.images import check_file
 
 
 def add(commands):
@@ -10,18 +9,28 @@ def add(commands):
     parser = command(
         commands,
         "predict",
+        _start,
         _predict,
-        "name what is on pictures, with a trained model",
-        "Names the three most probable classes of each picture.",
+        "classify images with a trained model",
+        "Prints the three most probable classes of each image.",
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL)
-    parser.add_argument("files", nargs="+", metavar="IMAGE", help="picture file of any kind")
+    parser.add_argument("files", nargs="+", metavar="IMAGE", help="image file in any format")
     parser.add_argument(
-        "--invert", action="store_true", help="exchange dark and light: for dark ink on paper"
+        "--invert", action="store_true", help="invert the colors first: for dark ink on paper"
     )
+
+
+def _start(options):
+    check_model(options.model)
+    for file in options.files:
+        check_file(file)
 
 
 def _predict(options):
+    from keras_vit import training
+    from keras_vit.training import environment, reports, runs
+
     print(environment.description())
     model, metrics = load_model(options.model)
     run = runs.Run(None, model, metrics or runs.stand_in(model))

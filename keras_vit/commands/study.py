@@ -1,7 +1,8 @@
 """`keras-vit study`."""
 
-from keras_vit import studies
+from keras_vit import writable
 from keras_vit.commands.parts import command
+from keras_vit.studies import SCALES, check_name, names, summary
 
 
 def add(commands):
@@ -9,29 +10,42 @@ def add(commands):
     parser = command(
         commands,
         "study",
+        _start,
         _study,
         "run a table or figure of the paper at a small scale",
-        "Asks a question of the paper again, with models and pictures that fit a laptop. Every "
-        "finished run is kept at once: after Ctrl-C the same command goes on.",
+        "Repeats an experiment of the paper with models and images that fit a laptop. Every "
+        "finished run is saved at once: after Ctrl-C the same command resumes the study.",
     )
     add = parser.add_argument
     add("name", metavar="NAME", nargs="?", help="such as figure-8; without it all are listed")
     add(
         "--scale",
         default="tiny",
-        choices=studies.SCALES,
+        choices=SCALES,
         help="tiny: minutes of a processor; small: CIFAR-10, hours; gpu: one GPU; "
         "default: %(default)s",
     )
-    add("--folder", default="studies", metavar="DIR", help="of tables and figures")
+    add(
+        "--folder",
+        default="studies",
+        metavar="DIR",
+        help="folder of the tables and figures; default: %(default)s",
+    )
     add("--list", action="store_true", help="list all studies")
-    add("--plot-only", action="store_true", help="draw from the runs that are done, run nothing")
+    add("--plot-only", action="store_true", help="plot the finished runs, run nothing")
+
+
+def _start(options):
+    if options.list or options.name is None:
+        _list()
+        return 0
+    check_name(options.name)
+    writable.check_folder(options.folder, "Choose another one: --folder DIR.")
 
 
 def _study(options):
-    if options.list or options.name is None:
-        _list()
-        return
+    from keras_vit import studies
+
     needs = getattr(studies.load(options.name), "NEEDS", {}).get(options.scale)
     if needs and not options.plot_only:
         print(f"The scale {options.scale} needs: {needs}", flush=True)
@@ -39,6 +53,6 @@ def _study(options):
 
 
 def _list():
-    for name in studies.names():
-        module = studies.load(name)
-        print(f"{name:<12}{module.TITLE}\n{'':<12}{module.QUESTION}")
+    for name in names():
+        title, question = summary(name)
+        print(f"{name:<12}{title}\n{'':<12}{question}")

@@ -1,8 +1,10 @@
-"""`keras-vit variants`, `weights` and `convert`: what there is by name, and its files."""
+"""`keras-vit variants`, `weights` and `convert`: models and weights by name, and their files."""
 
 import os
 
-from keras_vit import checkpoints
+from keras_vit import writable
+from keras_vit.checkpoints.catalogue import check_source, listing
+from keras_vit.checkpoints.published import SOURCES
 from keras_vit.commands.parts import command
 from keras_vit.variants import RESNETS, variants
 
@@ -19,8 +21,9 @@ def _add_variants(commands):
         commands,
         "variants",
         _variants,
+        None,
         "list the models by name",
-        "Lists every named model; parameters count 224 x 224 pixels and 1,000 classes.",
+        "Lists every named model, with its parameters at 224 x 224 pixels and 1,000 classes.",
     )
 
 
@@ -29,9 +32,10 @@ def _add_weights(commands):
         commands,
         "weights",
         _weights,
+        None,
         "list the published weights by name",
-        "Lists the catalogue of published weights: names for `keras_vit.load_pretrained` and "
-        "`keras-vit convert`. Nothing is downloaded.",
+        "Lists the published weights that `keras_vit.load_pretrained` and `keras-vit convert` "
+        "take by name. Nothing is downloaded.",
     )
 
 
@@ -39,6 +43,7 @@ def _add_convert(commands):
     parser = command(
         commands,
         "convert",
+        _start,
         _convert,
         "write weights under the names of another library",
         "Reads published weights and writes them as another library would: .npz for Google's code, "
@@ -47,10 +52,11 @@ def _add_convert(commands):
     parser.add_argument(
         "source_file", metavar="IN", help="file of weights, or a name of `keras-vit weights`"
     )
-    parser.add_argument("target_file", metavar="OUT", help="file to write; it must not exist yet")
+    parser.add_argument("target_file", metavar="OUT", help="new file to write")
     parser.add_argument(
         "--to",
         metavar="SOURCE",
+        choices=SOURCES,
         help="google, bit, timm, huggingface or kerashub; default: google for .npz (bit for a "
         "ResNet), timm for .safetensors, kerashub for .weights.h5",
     )
@@ -69,14 +75,21 @@ def _variants(options):
 
 
 def _weights(options):
-    print(checkpoints.catalogue.listing())
+    print(listing())
+
+
+def _start(options):
+    if os.path.exists(options.target_file):
+        raise ValueError(f"OUT must not exist yet. Received: {options.target_file!r}. Remove it.")
+    writable.check_file(options.target_file, "Choose another OUT.")
+    check_source(options.source_file)
 
 
 def _convert(options):
-    if os.path.exists(options.target_file):
-        raise ValueError(f"OUT must not exist yet. Received: {options.target_file!r}. Remove it.")
-    model = checkpoints.load_pretrained(options.source_file)
-    checkpoints.save_weights(model, options.target_file, options.to)
+    from keras_vit import load_pretrained, save_weights
+
+    model = load_pretrained(options.source_file)
+    save_weights(model, options.target_file, options.to)
     print(f"Written: {options.target_file}, {model.count_params():,} parameters.")
 
 
@@ -85,5 +98,5 @@ def _row(name, layers, dim, mlp, heads, units, parameters):
 
 
 def _units(units):
-    """The units of a ResNet's stages; a hybrid without stages has its root alone."""
+    """The units of a ResNet's stages; a hybrid without stages has only the root."""
     return "" if units is None else " ".join(map(str, units)) or "root alone"

@@ -7,8 +7,6 @@ as the last stage stands before the head: with it the counts are the published o
 without it up to 2.2 % fewer. It has no stochastic depth.
 """
 
-from typing import NamedTuple
-
 import keras
 from keras import layers
 
@@ -32,14 +30,6 @@ CHECKS = {
     "head_bias": arguments.optional(arguments.number),
     "normalize": arguments.optional(arguments.pair),
 }
-
-
-class CoAtNetShape(NamedTuple):
-    """A row of Table 3: blocks in each of five stages, and their channels."""
-
-    depths: tuple
-    widths: tuple
-    image_size: int = 224
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")

@@ -39,14 +39,6 @@ CHECKS = {
 }
 
 
-class EfficientNetShape(NamedTuple):
-    """A row of the family: factors of all channels and layers, and the published resolution."""
-
-    width: float
-    depth: float
-    image_size: int
-
-
 class Block(NamedTuple):
     """One inverted bottleneck."""
 

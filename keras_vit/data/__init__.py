@@ -13,17 +13,20 @@ loading.py, loaded.py, grid.py                                       `load` and 
 images.py, splits.py, digits.py                                      files, parts, a set at hand
 """
 
-from keras_vit.data import named, real_labels
-from keras_vit.data.augmentation import AUGMENTATIONS, Augmentation, augment, augmentation_of
-from keras_vit.data.digits import digits, read_digit
-from keras_vit.data.doctor import Problem, Report, check, quarantine, undo
-from keras_vit.data.folders import scan
-from keras_vit.data.images import read
-from keras_vit.data.loaded import Data
-from keras_vit.data.loading import load
-from keras_vit.data.pipelines import Batches
-from keras_vit.data.position import Position
-from keras_vit.data.splits import Dataset, split
+from keras_vit import startup
+
+if not startup.postpone(__name__):
+    from keras_vit.data import named, real_labels
+    from keras_vit.data.augmentation import AUGMENTATIONS, Augmentation, augment, augmentation_of
+    from keras_vit.data.digits import digits, read_digit
+    from keras_vit.data.doctor import Problem, Report, check, quarantine, undo
+    from keras_vit.data.folders import scan
+    from keras_vit.data.images import read
+    from keras_vit.data.loaded import Data
+    from keras_vit.data.loading import load
+    from keras_vit.data.pipelines import Batches
+    from keras_vit.data.position import Position
+    from keras_vit.data.splits import Dataset, split
 
 __all__ = [
     "AUGMENTATIONS",

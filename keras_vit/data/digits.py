@@ -57,7 +57,7 @@ def read_digit(path, invert=False):
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read as a picture; the message names it.
+        ValueError: the file cannot be read as an image; the message names it.
 
     Example:
     >>> keras_vit.data.read_digit("three.png", invert=True).shape  # doctest: +SKIP

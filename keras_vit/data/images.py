@@ -36,7 +36,7 @@ def read(path, image_size, num_channels=3, invert=False):
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read as a picture; the message names it.
+        ValueError: the file cannot be read as an image; the message names it.
 
     Example:
     >>> keras_vit.data.read("cat.jpg", image_size=224).shape  # doctest: +SKIP
@@ -64,10 +64,16 @@ def load(path, num_channels=3, invert=False, smallest=None):
     """
     from PIL import ImageOps
 
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"A picture file was expected. Received: {str(path)!r}.")
+    check_file(path)
     picture = decode(path, path, num_channels, smallest)
     return ImageOps.invert(picture) if invert else picture
+
+
+def check_file(path):
+    """Raises `FileNotFoundError` unless a path is that of a file; it is not opened."""
+    if not os.path.isfile(path):
+        kind = "a folder" if os.path.isdir(path) else "which does not exist"
+        raise FileNotFoundError(f"An image file was expected. Received: {str(path)!r}, {kind}.")
 
 
 def decode(file, name, num_channels=3, smallest=None):
@@ -83,7 +89,7 @@ def decode(file, name, num_channels=3, smallest=None):
             ImageOps.exif_transpose(picture, in_place=True)
     except (*DECODING_ERRORS, Image.DecompressionBombError) as error:
         raise ValueError(
-            f"{str(name)!r} cannot be read as a picture ({error}). Save it again as PNG or JPEG, "
+            f"{str(name)!r} cannot be read as an image ({error}). Save it again as PNG or JPEG, "
             "or remove it."
         ) from error
     return in_mode(_flattened(picture, name), "L" if num_channels == 1 else "RGB")

@@ -5,9 +5,7 @@ import functools
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.data import pipelines
 from keras_vit.data.batches import FixedBatches, TrainingBatches
-from keras_vit.data.grid import grid
 from keras_vit.data.position import Position
 
 PARTS = ("train", "validation", "test")
@@ -105,6 +103,8 @@ class Data:
         Returns:
             A `matplotlib.figure.Figure`.
         """
+        from keras_vit.data.grid import grid
+
         images, labels = self.training_batches.batch(epoch, 0)
         return grid(images[:number], labels[:number], self.class_names)
 
@@ -142,6 +142,8 @@ class Data:
         return self._shell(self.fixed_batches(part)) if part in self.sources else None
 
     def _shell(self, batches):
+        from keras_vit.data import pipelines  # imports Keras, which `keras-vit train` does late
+
         make = pipelines.tf_dataset if self.pipeline == "tf.data" else pipelines.Loader
         return make(batches)
 

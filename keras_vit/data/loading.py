@@ -95,12 +95,12 @@ def load(
     checks = {
         "image_size": arguments.height_width,
         "batch_size": arguments.positive_integer,
-        "seed": _seed,
-        "validation_share": _optional_share,
-        "test_share": _share,
+        "seed": check_seed,
+        "validation_share": _check_optional_share,
+        "test_share": check_share,
         "num_channels": arguments.one_of(1, 3),
         "resize": arguments.one_of("squash", "crop"),
-        "split_seed": _seed,
+        "split_seed": check_seed,
         "cache": arguments.one_of(None, True, False),
         "pipeline": arguments.one_of(None, *PIPELINES),
     }
@@ -132,13 +132,9 @@ def find(source, num_channels=3, data_dir=None, split_seed=0, validation_share=N
         return _of_file(path, num_channels)
     if source == "digits":
         return digit_parts(split_seed)
-    from keras_vit.data import named  # its sets are tables that a folder of pictures needs not
+    check_source(source)
+    from keras_vit.data import named  # tables that a folder of images does not need
 
-    if not (named.is_listed(source) or (_has_sets() and _is_name(source))):
-        raise FileNotFoundError(
-            f"A set of pictures was expected. Received: {str(source)!r}, which is not "
-            f"there. {ADVICE}"
-        )
     return named.parts(
         source,
         data_dir=data_dir,
@@ -146,6 +142,33 @@ def find(source, num_channels=3, data_dir=None, split_seed=0, validation_share=N
         num_channels=num_channels,
         validation_share=validation_share,
     )
+
+
+def check_source(source):
+    """Raises `FileNotFoundError` unless a string is a path that exists or the name of a dataset."""
+    from keras_vit.data import named
+
+    known = source == "digits" or os.path.exists(source) or named.is_listed(source)
+    if not known and not (_has_sets() and _is_name(source)):
+        raise FileNotFoundError(
+            f"A dataset was expected. Received: {str(source)!r}, which does not exist. {ADVICE}"
+        )
+
+
+def check_share(name, value):
+    """Returns a share of the images as a `float`, or raises `ValueError` unless 0 <= it < 1."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < 1:
+        advice = f"{name}=0.1 holds a tenth out, {name}=0 nothing."
+        arguments.refuse(f"`{name}` must be at least 0 and less than 1", {name: value}, advice)
+    return float(value)
+
+
+def check_seed(name, value):
+    """Returns a seed as an `int`, or raises `ValueError` unless NumPy's generators take it."""
+    if value == 0 and not isinstance(value, bool):
+        return 0
+    return arguments.positive_integer(name, value, "0 is allowed too.")
 
 
 def divided(parts, split_seed=0, validation_share=None, test_share=0.2):
@@ -211,21 +234,5 @@ def _has_tensorflow():
     return backend.is_installed("tensorflow")
 
 
-def _share(name, value):
-    """A share of pictures; not all of them."""
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not 0 <= value < 1:
-        advice = f"{name}=0.1 holds a tenth out, {name}=0 nothing."
-        arguments.refuse(f"`{name}` must be at least 0 and less than 1", {name: value}, advice)
-    return float(value)
-
-
-def _optional_share(name, value):
-    return None if value is None else _share(name, value)
-
-
-def _seed(name, value):
-    """An integer of 0 or more, as NumPy's generators take it."""
-    if value == 0 and not isinstance(value, bool):
-        return 0
-    return arguments.positive_integer(name, value, "0 is allowed too.")
+def _check_optional_share(name, value):
+    return None if value is None else check_share(name, value)

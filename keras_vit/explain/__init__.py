@@ -4,21 +4,24 @@ Arrays in, arrays out; `keras_vit.explain.plots` draws them. A module is not cal
 which would hide it.
 """
 
-from keras_vit.explain import computing, encoder, hooks, map_words, plots
-from keras_vit.explain.alignment import CKA, cka
-from keras_vit.explain.attention import Scores, attention_scores
-from keras_vit.explain.cam import grad_cam
-from keras_vit.explain.deleting import deletion_curve
-from keras_vit.explain.distance import mean_attention_distance
-from keras_vit.explain.filters import embedding_filters, position_similarity
-from keras_vit.explain.gradient_rollout import relevance
-from keras_vit.explain.heads import attention_entropy, token_norms
-from keras_vit.explain.lens import logit_lens
-from keras_vit.explain.neighbours import Nearest, nearest
-from keras_vit.explain.occluding import occlusion
-from keras_vit.explain.reporting import report
-from keras_vit.explain.rollout import attention_rollout, token_attention
-from keras_vit.explain.tokens import patch_grid, token_colors, token_similarity
+from keras_vit import startup
+
+if not startup.postpone(__name__):
+    from keras_vit.explain import computing, encoder, hooks, map_words, plots
+    from keras_vit.explain.alignment import CKA, cka
+    from keras_vit.explain.attention import Scores, attention_scores
+    from keras_vit.explain.cam import grad_cam
+    from keras_vit.explain.deleting import deletion_curve
+    from keras_vit.explain.distance import mean_attention_distance
+    from keras_vit.explain.filters import embedding_filters, position_similarity
+    from keras_vit.explain.gradient_rollout import relevance
+    from keras_vit.explain.heads import attention_entropy, token_norms
+    from keras_vit.explain.lens import logit_lens
+    from keras_vit.explain.neighbours import Nearest, nearest
+    from keras_vit.explain.occluding import occlusion
+    from keras_vit.explain.reporting import report
+    from keras_vit.explain.rollout import attention_rollout, token_attention
+    from keras_vit.explain.tokens import patch_grid, token_colors, token_similarity
 
 __all__ = [
     "CKA",

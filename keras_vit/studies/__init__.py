@@ -13,8 +13,10 @@ seeds.py        means and spreads over seeds
 paper.py        the paper's own numbers
 """
 
+import ast
 import difflib
 import importlib
+import pathlib
 
 from keras_vit import arguments
 
@@ -57,6 +59,40 @@ def names():
     return NAMES
 
 
+def summary(name):
+    """Returns the title and the question of a study, read from its file: importing it is slow.
+
+    Args:
+        name: as in `load`.
+
+    Example:
+    >>> keras_vit.studies.summary("figure-9")[0]
+    'Class token or mean pooling'
+    """
+    path = pathlib.Path(__file__).with_name(f"{_module_name(name)}.py")
+    constants = {
+        statement.targets[0].id: statement.value
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
+    }
+    return tuple(ast.literal_eval(constants[field]) for field in ("TITLE", "QUESTION"))
+
+
+def check_name(name):
+    """Returns a name as `names` has it, or raises `ValueError` with similar ones."""
+    known = str(name).lower().replace("_", "-").replace(" ", "-")
+    if known not in NAMES:
+        near = difflib.get_close_matches(known, NAMES, n=3, cutoff=0.5)
+        advice = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+        advice += f"Names are {', '.join(NAMES)}."
+        arguments.refuse("`name` must be the name of a study", {"name": name}, advice)
+    return known
+
+
+def _module_name(name):
+    return check_name(name).replace("-", "_")
+
+
 def load(name):
     """Returns the module of a study.
 
@@ -68,19 +104,13 @@ def load(name):
         `plot(rows)` and `conclusion(rows)`.
 
     Raises:
-        ValueError: there is no such study; the nearest names are told.
+        ValueError: there is no such study; the message lists similar names.
 
     Example:
     >>> keras_vit.studies.load("figure-8").TITLE
     'The shape of the Transformer'
     """
-    known = str(name).lower().replace("_", "-").replace(" ", "-")
-    if known not in NAMES:
-        near = difflib.get_close_matches(known, NAMES, n=3, cutoff=0.5)
-        advice = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-        advice += f"There are: {', '.join(NAMES)}."
-        arguments.refuse("`name` must be the name of a study", {"name": name}, advice)
-    return importlib.import_module(f"keras_vit.studies.{known.replace('-', '_')}")
+    return importlib.import_module(f"keras_vit.studies.{_module_name(name)}")
 
 
 def run(name, scale="tiny", folder="studies", plot_only=False):

@@ -9,11 +9,19 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_vit.training import adaptation, environment, evaluation, experiment, reports, runs
+from keras_vit.training import (
+    adaptation,
+    environment,
+    evaluation,
+    experiment,
+    reports,
+    run_folder,
+    runs,
+)
 from keras_vit.training.baselines import baselines
 from keras_vit.training.checkpoint import Checkpoint
-from keras_vit.training.experiment import Options
 from keras_vit.training.features import collected
+from keras_vit.training.options import Options
 from keras_vit.training.tensorboard import tensorboard
 
 
@@ -78,14 +86,14 @@ def train(
     """
     given = dict(locals())
     given.pop("out")
-    options = experiment.completed(Options(**given))
-    target = runs.new_folder(out, runs.short_name(options))
+    options = experiment.complete(Options(**given))
+    target = run_folder.new_folder(out, run_folder.short_name(options))
     try:
         made = experiment.assemble(options)
     except BaseException:
-        runs.remove_if_empty(target)
+        run_folder.remove_if_empty(target)
         raise
-    runs.write_settings(target, options)
+    run_folder.write_settings(target, options)
     return _run(target, options, made)
 
 
@@ -105,8 +113,9 @@ def resume(folder):
     Example:
     >>> keras_vit.training.resume("runs/first")  # doctest: +SKIP
     """
-    target, options = runs.read_settings(folder)
-    if runs.is_complete(target):
+    run_folder.check_resumable(folder)
+    target, options = run_folder.read_settings(folder)
+    if run_folder.is_complete(target):
         print(f"Nothing to do: {target} is complete. To look at it: keras-vit evaluate {target}")
         return runs.load(target)
     return _run(target, options, experiment.assemble(options))
@@ -167,7 +176,7 @@ def fit(made, target, options):
     callbacks = [*arguments.pop("callbacks"), Progress(part, lines=not terminal)]
     if options.tensorboard:
         callbacks.append(tensorboard(str(target / "logs")))
-    callbacks.append(Checkpoint(target / runs.STATES, data))
+    callbacks.append(Checkpoint(target / run_folder.STATES, data))
     history = made.model.fit(
         data.train,
         validation_data=getattr(data, part),

@@ -11,6 +11,7 @@ import keras
 from keras import ops
 
 from keras_vit import arguments
+from keras_vit.training.settings import at_most_one
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
@@ -164,12 +165,6 @@ def rates(paths, layer_decay):
         advice = "Use layer_decay=1.0 for a model, or a trained part of it, without blocks."
         arguments.refuse(want, {"layer_decay": layer_decay}, advice)
     return tuple(layer_decay ** _distance(path, max(blocks) + 1) for path in paths)
-
-
-def at_most_one(name, value):
-    """Raises `ValueError` unless `value` is a number above 0 and at most 1."""
-    if arguments.positive_number(name, value) > 1:
-        arguments.refuse(f"`{name}` must be at most 1", {name: value}, f"{name}=1.0 turns it off.")
 
 
 def _distance(path, num_blocks):

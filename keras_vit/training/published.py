@@ -42,8 +42,9 @@ PRE_TRAINING_WARMUP = 10_000  # steps
 PRE_TRAINING_SIZE = 224  # pixels
 ADAM = {"beta_1": 0.9, "beta_2": 0.999}  # section 4.1
 CLIP_ON_IMAGENET = 1.0  # Appendix B.1; on the other sets gradients are not clipped
-# The official code's authors: the linear decay ends at 1e-5, the head's bias starts at -10 on
-# ImageNet-21k. The paper names neither.
+# The official code: the linear decay ends at 1e-5, the head's bias starts at -10 on ImageNet-21k.
+# The paper mentions neither.
+LINEAR_END = 1e-5
 HEAD_BIAS_21K = -10.0
 
 

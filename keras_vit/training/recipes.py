@@ -7,7 +7,6 @@ import keras
 from keras_vit.training import rows, scaling, schedules
 from keras_vit.training.losses import LOSSES, accuracy
 from keras_vit.training.optimizers import OPTIMIZERS
-from keras_vit.training.settings import Settings, check, known
 from keras_vit.variants import parse
 
 RECIPES = rows.RECIPES
@@ -58,21 +57,8 @@ def recipe(name, data=None, **overrides):
     >>> recipe.fit_arguments["epochs"]
     5
     """
-    chosen = _settings(name, overrides)
+    chosen = rows.settings(name, overrides)
     return chosen if data is None else Recipe(rows.ALIASES.get(name, name), chosen, data)
-
-
-def _settings(name, overrides):
-    given = {field: value for field, value in overrides.items() if value is not None}
-    for field in given:
-        known("setting", field, Settings._fields)
-    chosen = rows.row(name, given.get("model"))._replace(**given)
-    if "learning_rate" in given and "reference_batch" not in given:
-        chosen = chosen._replace(scaling="none")
-    if "epochs" in given:
-        chosen = chosen._replace(steps=None, min_updates=0)
-    check(chosen, drawn=rows.ALIASES.get(name, name) in rows.DRAWN)
-    return chosen
 
 
 class Recipe:

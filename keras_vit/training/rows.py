@@ -1,9 +1,9 @@
 """The recipes as rows: ours for small sets, and those made of the published tables."""
 
 from keras_vit import arguments
-from keras_vit.data import Augmentation
-from keras_vit.training import published, schedules
-from keras_vit.training.settings import ALL, KERNELS, Settings, known
+from keras_vit.data.augmentation import Augmentation
+from keras_vit.training import published
+from keras_vit.training.settings import ALL, KERNELS, Settings, check, known
 from keras_vit.variants import RESNETS, parse
 
 # Tokens of pixels scaled to -1..1 start 50 times larger than their positions, N(0, 0.02), and a
@@ -160,7 +160,7 @@ def pre_training(dataset, model=None):
         learning_rate=row.learning_rate,
         warmup_steps=published.PRE_TRAINING_WARMUP,
         decay=row.decay,
-        end=0.0 if row.decay == "cosine" else schedules.LINEAR_END,
+        end=0.0 if row.decay == "cosine" else published.LINEAR_END,
         weight_decay=row.weight_decay,
         dropout=None if is_resnet else row.dropout,
         clip=published.CLIP_ON_IMAGENET if is_imagenet else None,
@@ -224,3 +224,30 @@ def row(name, model):
     if name in BY_MODEL:
         return BY_MODEL[name](model)
     return {**RECIPES, **FINE_TUNED}[name]
+
+
+def settings(name, overrides):
+    """Returns the `Settings` of a recipe with some fields overridden, checked.
+
+    Args:
+        name: of the recipe.
+        overrides: {field of `Settings`: value}; None leaves a field as it is. A learning rate is
+            taken as it is given, not scaled with the batch.
+
+    Raises:
+        ValueError: there is no such recipe or field, or a value cannot be used.
+
+    Example:
+    >>> keras_vit.training.rows.settings("cifar", {"epochs": 5}).epochs
+    5
+    """
+    given = {field: value for field, value in overrides.items() if value is not None}
+    for field in given:
+        known("setting", field, Settings._fields)
+    chosen = row(name, given.get("model"))._replace(**given)
+    if "learning_rate" in given and "reference_batch" not in given:
+        chosen = chosen._replace(scaling="none")
+    if "epochs" in given:
+        chosen = chosen._replace(steps=None, min_updates=0)
+    check(chosen, drawn=ALIASES.get(name, name) in DRAWN)
+    return chosen

@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import datetime
 import json
 import os
 import pathlib
@@ -12,14 +11,11 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_vit import arguments
 from keras_vit.checkpoints import atomic
 from keras_vit.data import prepare, read_digit
 from keras_vit.data.images import load as load_picture
 from keras_vit.training import experiment, reports
-from keras_vit.training.experiment import Options
-
-SETTINGS, MODEL, METRICS, STATES = "settings.json", "model.keras", "metrics.json", "states"
+from keras_vit.training.run_folder import METRICS, MODEL, STATES, find, read_settings, write_text
 
 
 class Run(NamedTuple):
@@ -51,20 +47,7 @@ def load(path):
         FileNotFoundError: model.keras or metrics.json is not there.
         ValueError: one of them cannot be read.
     """
-    path = pathlib.Path(path)
-    target = path if path.is_dir() else path.parent
-    found = (target / METRICS).is_file() and (target / MODEL).is_file()
-    if (target / SETTINGS).is_file() and not found:
-        raise FileNotFoundError(
-            f"A complete run was expected. Received: {str(target)!r}, which was interrupted. "
-            f"Run: keras-vit train --resume {target}"
-        )
-    for name in (MODEL, METRICS):
-        if not path.exists() or not (target / name).is_file():
-            raise FileNotFoundError(
-                f"A run of `keras-vit train` with model.keras and metrics.json was expected. "
-                f"Received: {str(path)!r}, {'without ' + name if path.exists() else 'not there'}."
-            )
+    target = find(path)
     try:
         metrics = json.loads((target / METRICS).read_text())
         model = keras.saving.load_model(target / MODEL, compile=False)
@@ -73,31 +56,6 @@ def load(path):
             f"The run {str(target)!r} cannot be read: {error}. Train again."
         ) from error
     return Run(target, model, metrics)
-
-
-def is_complete(target):
-    """Whether a run came to its end: its states are removed last."""
-    return (target / METRICS).is_file() and not (target / STATES).exists()
-
-
-def read_settings(folder):
-    """Returns (folder, `Options`) of a run, complete or not."""
-    target = pathlib.Path(folder)
-    path = target / SETTINGS
-    if not path.is_file():
-        raise FileNotFoundError(
-            "A folder that `keras-vit train` wrote, with settings.json in it, was expected. "
-            f"Received: {str(target)!r}, {'without it' if target.exists() else 'not there'}."
-        )
-    try:
-        return target, Options(**json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {error}. Train again.") from error
-
-
-def write_settings(target, options):
-    """Writes what a run is made from."""
-    write_text(target / SETTINGS, json.dumps(options._asdict(), indent=2) + "\n")
 
 
 def stand_in(model, class_names=None):
@@ -170,40 +128,6 @@ def read_pixels(file, metrics, invert):
     return prepare.evaluate(picture, metrics["image_size"], metrics["resize"])
 
 
-def short_name(options):
-    """Returns a word for the folder of a run."""
-    return "digits" if options.data is None else pathlib.Path(options.data).stem
-
-
-def new_folder(out, name):
-    """Makes the folder of a run, or raises unless it is new or empty and can be written."""
-    now = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    target = pathlib.Path(out) if out is not None else pathlib.Path("runs", f"{now}-{name}")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        advice = "Choose another, or remove it."
-        if (target / SETTINGS).is_file() and not is_complete(target):
-            advice = f"It holds a run: go on with it by --resume {target}, or choose another."
-        arguments.refuse("`out` must be a new or an empty folder", {"out": str(target)}, advice)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        probe = target / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(
-            f"`out` must be a folder that can be written. Received: out={str(target)!r} "
-            f"({error.strerror}). Choose another."
-        ) from error
-    return target
-
-
-def remove_if_empty(target):
-    """Removes the folder of a run that ended before it left anything."""
-    for folder in (target, *(parent for parent in target.parents if parent.name == "runs")):
-        if not any(folder.iterdir()):
-            folder.rmdir()
-
-
 def write(target, made, history, metrics, found):
     """Writes all that a complete run leaves, then removes its states."""
     save_model(made.model, target / MODEL)
@@ -221,12 +145,6 @@ def save_model(model, path):
         model.save(partial)
         atomic.flush(partial)
         os.replace(partial, path)
-
-
-def write_text(path, text):
-    """Writes a small file whole or not at all."""
-    with atomic.replacing(path) as partial:
-        pathlib.Path(partial).write_text(text)
 
 
 def write_history(path, history):

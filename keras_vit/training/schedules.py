@@ -9,8 +9,8 @@ import keras
 from keras import ops
 
 from keras_vit import arguments
+from keras_vit.training.published import LINEAR_END
 
-LINEAR_END = 1e-5  # the official code's `linear_end`
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
 

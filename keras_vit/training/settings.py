@@ -4,10 +4,10 @@ import difflib
 from typing import NamedTuple
 
 from keras_vit import arguments
-from keras_vit.data import Augmentation
-from keras_vit.training.optimizers import at_most_one
+from keras_vit.data.augmentation import Augmentation
 from keras_vit.variants import RESNETS, parse
 
+ADAPTATIONS = ("full", "linear", "lora")  # which weights are trained
 KERNELS, ALL = "kernel", ""  # what weight decay is for: names of weights, as regular expressions
 
 
@@ -68,6 +68,12 @@ def at_least_zero(name, value):
         arguments.refuse(f"`{name}` must be at least 0", {name: value})
 
 
+def at_most_one(name, value):
+    """Raises `ValueError` unless `value` is a number above 0 and at most 1."""
+    if arguments.positive_number(name, value) > 1:
+        arguments.refuse(f"`{name}` must be at most 1", {name: value}, f"{name}=1.0 turns it off.")
+
+
 _optional = arguments.optional
 _positive = arguments.positive_number
 CHECKS = {
@@ -95,7 +101,7 @@ CHECKS = {
     "end": at_least_zero,
     "loss": arguments.one_of("softmax", "sigmoid"),
     "label_smoothing": arguments.fraction,
-    "adapt": arguments.one_of("full", "linear", "lora"),
+    "adapt": arguments.one_of(*ADAPTATIONS),
     "rank": arguments.positive_integer,
 }
 

@@ -1,7 +1,5 @@
 """TensorBoard on every backend, or one clear word of what it needs."""
 
-import keras
-
 from keras_vit import backend
 
 
@@ -26,6 +24,8 @@ def tensorboard(folder, histograms=0):
     >>> logs = keras_vit.training.tensorboard("runs/first/logs")  # doctest: +SKIP
     >>> model.fit(data.train, callbacks=[logs])  # doctest: +SKIP
     """
+    import keras
+
     ensure_installed()
     backend.leave_the_gpu()
     return keras.callbacks.TensorBoard(folder, histogram_freq=histograms, write_graph=False)

@@ -1,6 +1,5 @@
 """Costs: by hand, by name, by layers, and as the backends' own counters see them."""
 
-import argparse
 import math
 
 import keras
@@ -9,9 +8,8 @@ import pytest
 from paper import block
 
 import keras_vit
-from keras_vit import accounting
+from keras_vit import accounting, cli
 from keras_vit.accounting import paper
-from keras_vit.commands import cost as command
 from keras_vit.variants import RESNETS
 
 BACKEND = keras.backend.backend()
@@ -367,10 +365,7 @@ def test_a_built_model_has_its_own_resolution(blank):
 
 
 def run(capsys, *words):
-    parser = argparse.ArgumentParser()
-    command.add(parser.add_subparsers())
-    options = parser.parse_args(["cost", *words])
-    options.run(options)
+    cli.carry_out(cli.parser().parse_args(["cost", *words]))
     return capsys.readouterr().out.splitlines()
 
 

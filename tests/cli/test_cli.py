@@ -114,9 +114,9 @@ def test_help_shows_the_defaults_that_the_recipes_have(capsys):
 @pytest.mark.parametrize(
     "words, code, expected",
     [
-        (["train", "nowhere/"], 2, "'nowhere/', which is not there"),
+        (["train", "nowhere/"], 2, "'nowhere/', which does not exist"),
         (["train", "--resume", "nowhere"], 2, "'nowhere', not there"),
-        (["train", "--resume", "nowhere", "--epochs", "3"], 2, "its own settings alone"),
+        (["train", "--resume", "nowhere", "--epochs", "3"], 2, "takes no other argument"),
         (["evaluate", "nowhere"], 2, "'nowhere', not there"),
         (["check-data", "nowhere"], 2, "nowhere"),
         (["train", "--model", "vit-b/16"], 2, "ViT-B/16"),
@@ -124,7 +124,7 @@ def test_help_shows_the_defaults_that_the_recipes_have(capsys):
         (["train", "--learning-rate", "nan"], 2, "learning_rate=nan"),
         (["train", "--image-size", "28"], 2, "the digits are 8 x 8"),
         (["train", "--seed", "-3"], 2, "seed=-3"),
-        (["predict", "nowhere", "x.png"], 2, "'nowhere', not there"),
+        (["predict", "nowhere", "x.png"], 2, "'nowhere', which does not exist"),
     ],
 )
 def test_errors_are_one_line(words, code, expected, capsys, tmp_path, monkeypatch):
@@ -155,7 +155,7 @@ def test_debug_shows_the_error_itself():
     "error, code, text",
     [
         (KeyboardInterrupt(), 130, "stopped"),
-        (ImportError('Run: pip install "keras-vit[tutorials]"'), 1, "keras-vit[tutorials]"),
+        (ImportError("Run: pip install scikit-learn"), 1, "pip install scikit-learn"),
         (RuntimeError("a\nb"), 1, "RuntimeError: a b"),
     ],
 )

@@ -61,7 +61,7 @@ def explained(model, monkeypatch, tmp_path, pictures, capsys):
     def run(name, *words, images=True, metrics=None):
         monkeypatch.setattr(command, "load_model", lambda *_: (model, metrics))
         out = tmp_path / "out"
-        given = ["explain", name, "model", *([str(pictures)] if images else [])]
+        given = ["explain", name, "ViT-Mini/4", *([str(pictures)] if images else [])]
         code = cli.main([*given, *map(str, words), "--out", str(out)])
         printed = capsys.readouterr()
         path = out / f"{name.replace('_', '-')}.npz"
@@ -174,7 +174,7 @@ def test_the_nearest_are_those_of_the_gallery(explained, model, pictures):
 def test_two_models_are_compared_each_with_pictures_of_its_size(explained, monkeypatch, pictures):
     other = randomize(keras_vit.ResNet(image_size=32, units=(1, 1), num_classes=3, name="other"))
     monkeypatch.setattr(explain_views, "load_model", lambda name: (other, None))
-    code, found, text = explained("cka", "--other", "other.keras")
+    code, found, text = explained("cka", "--other", "ViT-Mini/4")
     assert code == 0 and found["layers_b"].tolist()[0] == "root"
     assert found["values"].shape == (4, 3) and "better take hundreds" in text
 
@@ -195,19 +195,19 @@ def test_several_views_share_a_folder_and_nothing_is_replaced(explained, tmp_pat
 def test_without_out_a_new_folder_in_runs_is_made(model, monkeypatch, tmp_path, pictures, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "load_model", lambda *_: (model, None))
-    assert cli.main(["explain", "patch_grid", "m", str(pictures / "0.png")]) == 0
+    assert cli.main(["explain", "patch_grid", "ViT-Mini/4", str(pictures / "0.png")]) == 0
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.endswith("-explain-patch-grid")
     assert sorted(path.name for path in folder.iterdir()) == ["patch-grid.npz", "patch-grid.png"]
 
 
 def test_the_report_is_a_page_in_the_folder_or_a_file(explained, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "report", lambda *words: f"<p>{words[2]}</p>")
+    monkeypatch.setattr(keras_vit.explain, "report", lambda *words: f"<p>{words[2]}</p>")
     code, _, text = explained("report")
     page = tmp_path / "out" / "report.html"
     assert code == 0 and page.read_text() == "<p>['0.png', '1.png', '2.png', '3.png']</p>"
     assert str(page) in text
-    assert command._names_of_files("report", "a/b.html")[0].name == "b.html"
+    assert command._paths("report", "a/b.html")[0].name == "b.html"
 
 
 # --- Pictures and models -------------------------------------------------------------------------
@@ -284,12 +284,12 @@ def test_the_model_of_a_run_comes_with_its_class_names(tmp_path):
         (["attention-rolout", "m", "x.png"], "Did you mean attention-rollout"),
         (["zzz", "m"], "--list shows all"),
         (["relevance"], "needs a model"),
-        (["relevance", "m"], "needs pictures"),
+        (["relevance", "m"], "needs images"),
         (["nearest", "m", "x.png"], "--gallery"),
         (["cka", "m", "x.png", "--token", "1", "2"], "--token must be left out of cka"),
         (["relevance", "m", "x.png", "--other", "n"], "It belongs to cka"),
         (["relevance", "m", "gone.png"], "gone.png"),
-        (["relevance", "m", "."], "must hold pictures"),
+        (["relevance", "m", "."], "must contain images"),
         (["relevance", "m", "x.png", "--image-size", "8", "8", "8"], "--image-size"),
     ],
 )
@@ -307,7 +307,7 @@ def test_errors_before_any_work_are_one_line(words, expected, tmp_path, monkeypa
 def test_a_file_that_is_no_picture_is_named(explained, pictures):
     (pictures / "broken.png").write_bytes(b"not a picture")
     code, _, text = explained("patch-grid")
-    assert code == 2 and "broken.png' cannot be read as a picture" in text
+    assert code == 2 and "broken.png' cannot be read as an image" in text
 
 
 def test_unknown_classes_and_blocks_are_refused(explained):
@@ -326,7 +326,8 @@ def test_unknown_classes_and_blocks_are_refused(explained):
 def test_a_resnet_has_no_attention_to_draw(monkeypatch, pictures, tmp_path, capsys, blank):
     resnet = keras_vit.ResNet(image_size=32, units=(1,), num_classes=3)
     monkeypatch.setattr(command, "load_model", lambda *_: (resnet, None))
-    words = ["explain", "attention-rollout", "m", str(pictures), "--out", str(tmp_path / "o")]
+    words = ["explain", "attention-rollout", "ViT-Mini/4", str(pictures)]
+    words += ["--out", str(tmp_path / "o")]
     assert cli.main(words) == 2
     assert "cka, grad_cam, occlusion, nearest" in capsys.readouterr().err
     assert not (tmp_path / "o").exists()

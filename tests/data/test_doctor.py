@@ -1,6 +1,5 @@
 """The dataset doctor against a corpus of faults, and against good pictures."""
 
-import argparse
 import collections
 import contextlib
 import html
@@ -19,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_vit.commands import check_data
+from keras_vit import cli
 from keras_vit.data import doctor, images
 from keras_vit.data.doctor import (
     checking,
@@ -66,10 +65,7 @@ def severe(report):
 
 def run(*words):
     """Calls the command; returns its exit code."""
-    parser = argparse.ArgumentParser()
-    check_data.add(parser.add_subparsers())
-    options = parser.parse_args(["check-data", *map(str, words)])
-    return options.run(options) or 0
+    return cli.carry_out(cli.parser().parse_args(["check-data", *map(str, words)]))
 
 
 def tree(folder):

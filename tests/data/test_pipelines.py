@@ -233,7 +233,7 @@ def test_an_unreadable_picture_is_named_where_it_is_read(tmp_path, pipeline):
     path = tmp_path / "dog" / "1.jpg"
     path.write_bytes(path.read_bytes()[:300])
     loaded = data.load(tmp_path, 8, test_share=0, validation_share=0, pipeline=pipeline)
-    with pytest.raises(Exception, match="dog.1.jpg.*cannot be read as a picture"):
+    with pytest.raises(Exception, match="dog.1.jpg.*cannot be read as an image"):
         arrays_of(loaded.train)
 
 

@@ -136,9 +136,9 @@ def test_photographs_stay_what_they_are():
 def test_unreadable_files_and_bytes_are_named(tmp_path, content):
     path = tmp_path / "bad.png"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="bad.png' cannot be read as a picture"):
+    with pytest.raises(ValueError, match="bad.png' cannot be read as an image"):
         sources.FileSource([path], [0]).picture(0)
-    with pytest.raises(ValueError, match="train/7' cannot be read as a picture"):
+    with pytest.raises(ValueError, match="train/7' cannot be read as an image"):
         sources.EncodedSource([content], [0], ["train/7"]).picture(0)
 
 

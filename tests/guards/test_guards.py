@@ -695,9 +695,9 @@ def test_a_reader_inside_tf_data_is_heard_alone(tmp_path):
     data = tf.data.Dataset.from_tensor_slices([str(path)]).map(load).batch(1)
     with pytest.raises(ValueError) as error:
         shared(small).predict(data, verbose=0)
-    assert str(error.value).startswith(f"{str(path)!r} cannot be read as a picture (")
+    assert str(error.value).startswith(f"{str(path)!r} cannot be read as an image (")
     assert str(error.value).endswith("or remove it.") and "Traceback" not in str(error.value)
-    with pytest.raises(ValueError, match="cannot be read as a picture"):
+    with pytest.raises(ValueError, match="cannot be read as an image"):
         shared(small).fit(data, verbose=0)
 
 

@@ -15,10 +15,10 @@ from keras_vit import backend
 PACKAGE = pathlib.Path(keras_vit.__file__).parent
 # The order of reading: a module imports only from those before it.
 ORDER = [
-    "version", "arguments", "backend", "figures", "webpage", "variants", "positions", "layers",
-    "relative", "pooling", "convolutions", "axial", "ablations", "guards", "model", "resnet",
-    "vit", "checkpoints", "data", "training", "pretraining", "comparison", "explain", "accounting",
-    "benchmark", "studies", "commands", "cli", "__main__",
+    "version", "arguments", "writable", "startup", "backend", "figures", "webpage", "variants",
+    "positions", "layers", "relative", "pooling", "convolutions", "axial", "ablations", "guards",
+    "model", "resnet", "vit", "checkpoints", "data", "training", "pretraining", "comparison",
+    "explain", "accounting", "benchmark", "studies", "commands", "cli", "__main__",
 ]  # fmt: skip
 
 
@@ -112,14 +112,22 @@ def test_works_with_this_backend_alone_installed(tmp_path):
 def test_without_a_backend_it_says_what_to_install(tmp_path):
     hidden = list(backend.BACKENDS)
     printed = run(ONLY.format(hidden=hidden), KERAS_BACKEND=None, KERAS_HOME=str(tmp_path))
-    assert 'pip install "keras-vit[jax]"' in printed.splitlines()[-1]
+    assert printed.splitlines()[-1].endswith("none is installed. Run: pip install jax")
+    printed = run(ONLY.format(hidden=hidden), KERAS_BACKEND="torch", KERAS_HOME=str(tmp_path))
+    assert printed.splitlines()[-1].endswith("none is installed. Run: pip install torch")
 
 
 def test_a_backend_that_was_asked_for_is_not_replaced(tmp_path):
     code = ONLY.format(hidden=["torch"])
     printed = run(code, KERAS_BACKEND="torch", KERAS_HOME=str(tmp_path)).splitlines()[-1]
     assert "KERAS_BACKEND='torch'" in printed and "not installed" in printed
-    assert 'pip install "keras-vit[torch]"' in printed
+    assert "Run: pip install torch, or set KERAS_BACKEND=" in printed
+
+
+@pytest.mark.parametrize("name", ["JAX", "pytorch"])
+def test_a_backend_that_does_not_exist_is_refused(name):
+    printed = run("import keras_vit", KERAS_BACKEND=name).splitlines()[-1]
+    assert f"must be one of jax, tensorflow, torch. Received: {name!r}" in printed
 
 
 @pytest.mark.slow

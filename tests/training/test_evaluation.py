@@ -1,6 +1,5 @@
 """Evaluation: every number beside scikit-learn's or a hand computation, every input it takes."""
 
-import argparse
 import importlib
 import json
 
@@ -10,6 +9,7 @@ import pytest
 from PIL import Image
 
 import keras_vit
+from keras_vit import cli
 from keras_vit.commands import evaluate as command
 from keras_vit.training import (
     calibration,
@@ -359,10 +359,7 @@ def test_a_folder_may_lack_classes_but_not_bring_new_ones(run, tmp_path):
 
 
 def keras_vit_evaluate(*words):
-    parser = argparse.ArgumentParser()
-    command.add(parser.add_subparsers())
-    options = parser.parse_args(["evaluate", *map(str, words)])
-    return options.run(options)
+    return cli.carry_out(cli.parser().parse_args(["evaluate", *map(str, words)]))
 
 
 def test_the_command_prints_a_text_and_writes_numbers_and_figures(run, tmp_path, capsys):

@@ -1,6 +1,5 @@
 """Features and few-shot accuracy: beside plain NumPy and scikit-learn, and on real weights."""
 
-import argparse
 import importlib
 import os
 import pathlib
@@ -13,7 +12,7 @@ from helpers import quick, random_images, randomize
 from PIL import Image
 
 import keras_vit
-from keras_vit.commands import fewshot as command
+from keras_vit import cli
 from keras_vit.commands import parts
 from keras_vit.training import fewshot, runs
 
@@ -334,10 +333,7 @@ def test_a_data_gives_pictures_to_draw_from_and_to_test_on():
 
 
 def keras_vit_few_shot(*words):
-    parser = argparse.ArgumentParser()
-    command.add(parser.add_subparsers())
-    options = parser.parse_args(["few-shot", *map(str, words)])
-    return options.run(options)
+    return cli.carry_out(cli.parser().parse_args(["few-shot", *map(str, words)]))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import keras_vit
 from keras_vit import data, training
 from keras_vit.training import experiment, fitting, plots, recipes, reports, runs
 from keras_vit.training.baselines import _pixels as pixels
+from keras_vit.training.options import Options
 
 pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
 
@@ -260,7 +261,7 @@ def test_tensorboard_is_missed_before_any_work(colours, tmp_path):
     "wrong, message",
     [
         ({"weights": "x.npz", "model": "ViT-S/16"}, "Weights bring their own model"),
-        ({"recipe": "finetune"}, "begins with weights"),
+        ({"recipe": "finetune"}, "starts from weights"),
         ({"recipe": "finetun"}, "finetune"),
         ({"augment": "inceptio"}, "inception"),
     ],
@@ -322,8 +323,8 @@ def test_load_names_what_is_missing(run, tmp_path):
 @pytest.mark.backend_free
 @pytest.mark.parametrize("share, counts", [(None, (1438, 0, 359)), (0.1, (1295, 143, 359))])
 def test_digits_are_validated_on_only_if_asked(share, counts):
-    options = experiment.completed(experiment.Options(validation_share=share))
-    found = experiment.load_pictures(options).counts
+    asked = experiment.complete(Options(validation_share=share))
+    found = experiment.load_pictures(asked).counts
     assert tuple(found[part] for part in ("train", "validation", "test")) == counts
 
 

@@ -39,7 +39,7 @@ def quarantine(report, to=None):
     Example:
     >>> keras_vit.data.quarantine(keras_vit.data.check("pictures/"))  # doctest: +SKIP
     """
-    source, target = report.folder, _target(report.folder, to)
+    source, target = report.folder, quarantine_folder(report.folder, to)
     todo = {problem.path: problem for problem in reversed(_movable(report))}
     todo = dict(reversed(todo.items()))
     if not todo:
@@ -74,7 +74,7 @@ def undo(folder, to=None):
         OSError: a file cannot be moved.
     """
     folder = os.path.abspath(folder)
-    target = _target(folder, to)
+    target = quarantine_folder(folder, to)
     manifest = os.path.join(target, MANIFEST)
     if not os.path.isfile(manifest):
         raise FileNotFoundError(
@@ -90,7 +90,8 @@ def undo(folder, to=None):
     return [source for source, _ in moves]
 
 
-def _target(folder, to):
+def quarantine_folder(folder, to=None):
+    """Returns the path of a dataset's quarantine, or raises if it is inside the dataset."""
     folder = os.path.abspath(folder)
     target = os.path.abspath(f"{folder}-quarantine" if to is None else to)
     inside = os.path.realpath(target) + os.sep
@@ -98,7 +99,7 @@ def _target(folder, to):
         arguments.refuse(
             "the quarantine must be outside the dataset",
             {"folder": folder, "quarantine": target},
-            "Else its files would be found there again.",
+            "Otherwise its files would be found again.",
         )
     return target
 

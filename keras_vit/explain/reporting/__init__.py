@@ -1,5 +1,8 @@
 """Everything that can be seen of a model and some pictures, on one page."""
 
-from keras_vit.explain.reporting.building import report
+from keras_vit import startup
+
+if not startup.postpone(__name__):
+    from keras_vit.explain.reporting.building import report
 
 __all__ = ["report"]

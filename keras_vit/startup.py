@@ -1,0 +1,66 @@
+"""When the package is imported: at once, or in the command `keras-vit` when it is first used.
+
+`import keras_vit` imports Keras and registers every class that a saved model may contain, because
+`keras.saving.load_model` must find them. This takes seconds, and `keras-vit --help` or a mistyped
+option needs none of it. In the process of the command, packages therefore postpone the imports in
+their `__init__`. The first use of a public name makes all of them, those of `keras_vit` first.
+Only the time of the imports differs, never what they bring.
+"""
+
+import importlib
+import pathlib
+import sys
+
+_postponed = []
+
+
+def is_command():
+    """Returns whether this process runs `keras-vit` or `python -m keras_vit`.
+
+    While Python locates the package for `-m`, the name of the program is "-m".
+    """
+    program = sys.argv[0] if sys.argv else ""
+    by_module = program == "-m" and "keras_vit" in sys.orig_argv
+    return by_module or pathlib.Path(program).stem == "keras-vit"
+
+
+_waits = is_command()
+
+
+def postpone(package):
+    """Returns whether a package should postpone its imports; `load` runs it again to make them."""
+    if not _waits:
+        return False
+    module = sys.modules[package]
+
+    def first_use(name):
+        if name not in vars(module).get("__all__", ()):
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        _fill(package)
+        return getattr(module, name)
+
+    def names():
+        _fill(package)
+        return dir(module)
+
+    module.__getattr__, module.__dir__ = first_use, names  # PEP 562
+    _postponed.append(package)
+    return True
+
+
+def load():
+    """Makes all postponed imports, those of `keras_vit` first."""
+    global _waits
+    _waits = False
+    while _postponed:
+        _fill(_postponed[0])
+
+
+def _fill(package):
+    if _waits:
+        load()
+    if package in _postponed:
+        _postponed.remove(package)
+        module = sys.modules[package]
+        del module.__getattr__, module.__dir__
+        importlib.reload(module)

@@ -1,0 +1,235 @@
+"""`keras-vit` reports mistakes and lists before it imports Keras; `import keras_vit` has it all."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+from helpers import ROOT
+
+pytestmark = pytest.mark.backend_free
+
+HEAVY = {"keras", "jax", "tensorflow", "torch", "matplotlib", "sklearn", "scipy", "pandas"}
+LIGHT = [
+    "",
+    "--help",
+    "--version",
+    "train --help",
+    "predict --help",
+    "evaluate --help",
+    "explain --help",
+    "few-shot --help",
+    "check-data --help",
+    "convert --help",
+    "cost --help",
+    "study --help",
+    "variants",
+    "weights",
+    "explain",
+    "explain --list",
+    "study",
+    "check-data images --processes 1",
+]
+REFUSED = {
+    "fly": "invalid choice: 'fly'",
+    "--fly": "unrecognized arguments: --fly",
+    "predict": "the following arguments are required",
+    "train --epochs many": "invalid int value",
+    "train --adapt none": "invalid choice: 'none'",
+    "train --recipe cifra": "Did you mean 'cifar'?",
+    "train --model vit-b/16": "Did you mean 'ViT-B/16'?",
+    "train --weights ViT-Ti/15": "Did you mean 'ViT-Ti/16'",
+    "train --weights gone.npz": "'gone.npz', which does not exist",
+    "train --weights ViT-Ti/16 --model ViT-Ti/16": "Leave one of them out",
+    "train --recipe finetune": "Give --weights",
+    "train --augment strong3": "Names are none, flip",
+    "train --epochs 0": "epochs=0",
+    "train --learning-rate nan": "learning_rate=nan",
+    "train --test-share 1": "test_share=1.0",
+    "train --split-seed -1": "split_seed=-1",
+    "train --image-size 28": "8 x 8 pixels",
+    "train gone/": "'gone/', which does not exist",
+    "train --resume gone": "'gone', not there",
+    "train --resume gone --epochs 3": "takes no other argument",
+    "train --out images": "a new or an empty folder",
+    "train --out /dev/null/run": "'/dev/null/run' (Not a directory)",
+    "predict gone images/1.png": "'gone', which does not exist",
+    "predict images images/1.png": "without model.keras",
+    "predict ViT-Mini/4 gone.png": "'gone.png', which does not exist",
+    "predict ViT-Mini/4 images": "'images', a folder",
+    "evaluate gone": "'gone', not there",
+    "few-shot ViT-Mini/4 gone/": "'gone/', which does not exist",
+    "few-shot ViT-Mini/4 digits --shots 0": "shots=0",
+    "explain attention-rolout": "Did you mean attention-rollout",
+    "explain cka": "needs a model",
+    "explain cka ViT-Mini/4": "needs images",
+    "explain cka ViT-Mini/4 gone.png": "'gone.png', which does not exist",
+    "explain cka ViT-Mini/4 images --other gone": "'gone', which does not exist",
+    "explain nearest ViT-Mini/4 images --gallery gone": "'gone', which does not exist",
+    "explain cka ViT-Mini/4 images --out /dev/null/x": "'/dev/null/x' (Not a directory)",
+    "check-data gone": "Received: 'gone'",
+    "check-data images --json gone/x.json": "first",
+    "check-data images --html images": "the folder 'images'",
+    "convert gone.npz new.npz": "'gone.npz', which does not exist",
+    "convert ViT-Mini/4 images": "must not exist yet",
+    "convert ViT-Mini/4 gone/new.npz": "first",
+    "convert ViT-Mini/4 new.npz --to flax": "invalid choice: 'flax'",
+    "cost ViT-X/16": "Did you mean",
+    "cost --batch-size 0": "batch_size=0",
+    "study figure-88": "Did you mean 'figure-8'",
+    "study figure-8 --folder /dev/null/x": "'/dev/null/x' (Not a directory)",
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A working folder with two images in it."""
+    image = pytest.importorskip("PIL.Image")
+    (tmp_path / "images").mkdir()
+    for number in (1, 2):
+        image.new("L", (8, 8), 100 * number).save(tmp_path / "images" / f"{number}.png")
+    return tmp_path
+
+
+def run(words, folder, **environment):
+    """Runs the command; returns (exit code, stdout, messages, all modules that it imported)."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "keras_vit", *words.split()],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+    )
+    lines = done.stderr.splitlines()
+    messages = [line for line in lines if not line.startswith("import time:")]
+    imported = {line.split("|")[-1].strip() for line in lines if line.startswith("import time:")}
+    return done.returncode, done.stdout, "\n".join(messages), imported
+
+
+@pytest.mark.parametrize("words", LIGHT)
+def test_help_and_lists_import_neither_keras_nor_a_backend(words, folder):
+    code, printed, messages, imported = run(words, folder)
+    assert code in (0, 1) if words.startswith("check-data") else code == 0, messages
+    assert printed and "keras_vit.cli" in imported
+    assert not imported & HEAVY
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_mistakes_are_reported_before_keras_is_imported(words, folder):
+    before = sorted(folder.rglob("*"))
+    code, printed, messages, imported = run(words, folder)
+    assert (code, printed) == (2, "")
+    assert REFUSED[words] in messages
+    assert not imported & HEAVY
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_help_needs_no_backend(folder):
+    for chosen in ("torch", "nothing"):
+        assert run("--help", folder, KERAS_BACKEND=chosen)[0] == 0
+    code, _, message, _ = run("cost", folder, KERAS_BACKEND="nothing")
+    assert code == 2 and "one of jax, tensorflow, torch. Received: 'nothing'" in message
+
+
+# --- The package in the process of the command ---------------------------------------------------
+
+PACKAGES = ("", ".checkpoints", ".comparison", ".data", ".explain", ".training")
+NAMES = """
+import importlib, json, sys
+sys.argv = [PROGRAM]
+import keras_vit
+before = "keras" in sys.modules
+found = {}
+for package in PACKAGES:
+    module = importlib.import_module("keras_vit" + package)
+    names = {name: getattr(module, name) for name in module.__all__}
+    kinds = {name: (type(value).__name__, getattr(value, "__module__", None))
+             for name, value in names.items()}
+    found[package] = kinds, dir(module)
+import keras
+registered = sorted(name for name in keras.saving.get_custom_objects() if "keras_vit" in name)
+print(json.dumps([before, found, registered]))
+"""
+
+
+def names_for(program):
+    """[whether Keras is imported at once, {package: (names, dir)}, registered classes]."""
+    return python(NAMES.replace("PROGRAM", repr(program)).replace("PACKAGES", repr(PACKAGES)))
+
+
+def python(code):
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, env=env
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_the_command_sees_the_same_names_and_registers_the_same_classes():
+    eager, names, registered = names_for("script.py")
+    postponed, same_names, same_registered = names_for("/usr/bin/keras-vit")
+    assert (eager, postponed) == (True, False)
+    assert same_names == names and same_registered == registered
+    assert names[""][0]["variants"][0] == names[".training"][0]["features"][0] == "function"
+
+
+def test_every_serializable_class_is_registered_by_the_import_alone():
+    found = set()
+    for path in (ROOT / "keras_vit").rglob("*.py"):
+        pattern = r"@(?:keras\.saving\.)?register\w*(?:\(.*\))?\n(?:@.*\n)*class (\w+)"
+        found |= set(re.findall(pattern, path.read_text()))
+    assert {"ViT", "CoAtNet", "MAE", "LinearDecay"} <= found
+    code = "import keras_vit, keras, json\nprint(json.dumps([*keras.saving.get_custom_objects()]))"
+    assert {f"keras_vit>{name}" for name in found} <= set(python(code))
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "expected"),
+    [
+        ("/usr/local/bin/keras-vit", [], True),
+        ("keras-vit.exe", [], True),
+        ("-m", ["python", "-m", "keras_vit", "train"], True),
+        ("-m", ["python", "-m", "keras_vit.benchmark.speed"], False),
+        ("-m", ["python", "-m", "pytest"], False),
+        ("pytest", ["python", "-m", "pytest", "keras_vit"], False),
+        ("keras_vit.py", [], False),
+        ("-c", [], False),
+        ("", [], False),
+    ],
+)
+def test_the_process_of_the_command_is_recognized(program, words, expected, monkeypatch):
+    from keras_vit import startup
+
+    monkeypatch.setattr(sys, "argv", [program])
+    monkeypatch.setattr(sys, "orig_argv", words)
+    assert startup.is_command() is expected
+
+
+def test_an_unknown_name_is_an_attribute_error_that_imports_nothing():
+    code = """
+import json, sys
+sys.argv = ["keras-vit"]
+import keras_vit.data
+said = []
+for module in (keras_vit, keras_vit.data):
+    try:
+        module.nothing
+    except AttributeError as error:
+        said.append(str(error))
+print(json.dumps([said, "keras" in sys.modules]))
+"""
+    said, imported = python(code)
+    assert said == [
+        f"module 'keras_vit{package}' has no attribute 'nothing'" for package in ("", ".data")
+    ]
+    assert not imported
+
+
+def test_the_installed_command_is_the_one_that_is_recognized():
+    """The name in pyproject.toml is the name that `startup` looks for."""
+    assert 'keras-vit = "keras_vit.cli:main"' in pathlib.Path(ROOT, "pyproject.toml").read_text()

@@ -1,0 +1,107 @@
+"""Results that cannot be written are refused before the work, whoever asks."""
+
+import ctypes
+import os
+import sys
+
+import pytest
+
+from keras_vit import cli, data, training, writable
+from keras_vit.training import run_folder
+
+pytestmark = pytest.mark.backend_free
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A folder on a read-only disk: not even root may write there."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    (folder / "settings.json").write_text("{}")
+    if not sys.platform.startswith("linux"):
+        pytest.skip("mounts are Linux's")
+    libc, path = ctypes.CDLL(None, use_errno=True), os.fsencode(folder)
+    bind, remount_read_only = 4096, 4096 | 32 | 1
+    for flags in (bind, remount_read_only):
+        if libc.mount(path, path, None, flags, None):
+            pytest.skip(f"needs the right to mount: {os.strerror(ctypes.get_errno())}")
+    yield folder
+    libc.umount2(path, 2)
+
+
+def test_a_new_folder_is_allowed_and_nothing_is_left_behind(tmp_path):
+    writable.check_folder(tmp_path / "a" / "b")
+    writable.check_file(tmp_path / "report.json", "Choose another.")
+    assert not list(tmp_path.iterdir())
+    writable.make_folder(tmp_path / "a" / "b")
+    writable.make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir() and not list((tmp_path / "a" / "b").iterdir())
+
+
+def test_what_is_there_is_never_touched(tmp_path):
+    (tmp_path / "report.json").write_text("mine")
+    writable.check_file(tmp_path / "report.json", "Choose another.")
+    assert (tmp_path / "report.json").read_text() == "mine"
+    with pytest.raises(ValueError, match="report.json/x' .*Not a directory.*--out DIR"):
+        writable.make_folder(tmp_path / "report.json" / "x")
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(ValueError, match="can be written"):
+        writable.check_folder(tmp_path / "link")
+
+
+def test_a_file_needs_a_folder_and_is_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match="gone' first"):
+        writable.check_file(tmp_path / "gone" / "x.json", "Choose another.")
+    with pytest.raises(ValueError, match="Received: the folder .* Choose another."):
+        writable.check_file(tmp_path, "Choose another.")
+
+
+def test_folders_without_permission_are_refused(tmp_path, monkeypatch):
+    """As another user than root would find them."""
+
+    def denied(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(writable.tempfile, "TemporaryFile", denied)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(training, "train", None)  # not reached
+    assert cli.main(["train"]) == 2
+    with pytest.raises(ValueError, match=r"'runs' \(Permission denied\)\. .*--out DIR"):
+        run_folder.new_folder(None, "digits")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train --out {}/run",
+        "train --resume {}",
+        "explain cka ViT-Mini/4 {images} --out {}/new",
+        "explain report ViT-Mini/4 {images} --out {}/page.html",
+        "check-data {images} --json {}/report.json",
+        "check-data {images} --html {}/report.html",
+        "check-data {images} --fix quarantine --quarantine {}/bad",
+        "check-data {} --fix quarantine --quarantine {images}/bad",
+        "convert ViT-Mini/4 {}/new.npz",
+        "study figure-8 --folder {}",
+    ],
+)
+def test_commands_refuse_a_read_only_disk(words, read_only, tmp_path, monkeypatch, capsys):
+    from PIL import Image
+
+    (tmp_path / "images").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "images" / "1.png")
+    monkeypatch.setattr(data.doctor, "check", None)  # not reached
+    monkeypatch.setattr(cli.startup, "load", None)
+    assert cli.main(words.format(read_only, images=tmp_path / "images").split()) == 2
+    message = capsys.readouterr().err
+    assert "(Read-only file system)" in message and str(read_only) in message
+    assert message.count("\n") == 1
+    assert [path.name for path in read_only.iterdir()] == ["settings.json"]
+
+
+def test_python_refuses_a_read_only_disk(read_only):
+    with pytest.raises(ValueError, match="Read-only file system"):
+        training.resume(read_only)
+    with pytest.raises(ValueError, match="Read-only file system"):
+        training.train(out=read_only / "run")
