@@ -1,7 +1,8 @@
 """Vision Transformers for Keras 3, as the paper describes them (arXiv 2010.11929)."""
 
-from keras_vit import backend
+from keras_vit import backend, installation
 
+installation.warn_of_namesake()
 backend.ensure_installed()
 
 from keras_vit import (  # noqa: E402

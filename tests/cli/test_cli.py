@@ -154,7 +154,7 @@ def test_debug_shows_the_error_itself():
     "error, code, text",
     [
         (KeyboardInterrupt(), 130, "stopped"),
-        (ImportError('Run: pip install "keras-vit[tutorials]"'), 1, "keras-vit[tutorials]"),
+        (ImportError("Run: pip install scikit-learn"), 1, "pip install scikit-learn"),
         (RuntimeError("a\nb"), 1, "RuntimeError: a b"),
     ],
 )

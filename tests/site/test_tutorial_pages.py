@@ -11,7 +11,7 @@ import pytest
 from helpers import ROOT
 
 for package in ("jupytext", "nbclient", "ipykernel", "sklearn"):
-    pytest.importorskip(package, reason='needs: pip install "keras-vit[docs]"')
+    pytest.importorskip(package, reason="needs: pip install -e '.[docs]'")
 
 SCRIPT = ROOT / "docs" / "pages.py"
 
