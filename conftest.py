@@ -1,10 +1,11 @@
-"""Gives the examples in docstrings the three names that they use."""
+"""Gives the examples in docstrings the three names that they use; pytest imports it first."""
 
+import keras_vit  # before keras: it picks an installed backend
+
+# isort: split
 import keras
 import numpy as np
 import pytest
-
-import keras_vit
 
 
 @pytest.fixture(autouse=True)
