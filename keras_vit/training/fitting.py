@@ -107,7 +107,7 @@ def resume(folder):
     """
     target, options = runs.read_settings(folder)
     if runs.is_complete(target):
-        print(f"Nothing to do: {target} is complete. To look at it: keras-vit evaluate {target}")
+        print(f"Nothing to do: {target} is complete. Run: {reports.command('evaluate', target)}")
         return runs.load(target)
     return _run(target, options, experiment.assemble(options))
 
@@ -117,7 +117,7 @@ def _run(target, options, made):
     started = time.perf_counter()
     print(reports.introduction(made, options, target), flush=True)
     references = baselines(made.data)
-    print(reports.references(references), flush=True)
+    print(reports.references(references, made.data.image_size), flush=True)
     try:
         history = fit(made, target, options)
     except (KeyboardInterrupt, SystemExit):

@@ -57,7 +57,7 @@ def load(path):
     if (target / SETTINGS).is_file() and not found:
         raise FileNotFoundError(
             f"A complete run was expected. Received: {str(target)!r}, which was interrupted. "
-            f"Run: keras-vit train --resume {target}"
+            f"Run: {reports.command('train', '--resume', target)}"
         )
     for name in (MODEL, METRICS):
         if not path.exists() or not (target / name).is_file():
@@ -182,7 +182,8 @@ def new_folder(out, name):
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         advice = "Choose another, or remove it."
         if (target / SETTINGS).is_file() and not is_complete(target):
-            advice = f"It holds a run: go on with it by --resume {target}, or choose another."
+            resume = reports.command("train", "--resume", target)
+            advice = f"It holds an interrupted run. Resume it with {resume}, or choose another."
         arguments.refuse("`out` must be a new or an empty folder", {"out": str(target)}, advice)
     try:
         target.mkdir(parents=True, exist_ok=True)

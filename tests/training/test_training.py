@@ -199,15 +199,15 @@ def interrupt(progress, batch, logs=None):
 def test_an_interrupted_run_goes_on_exactly_and_the_same_seed_gives_the_same_weights(
     run, colours, tmp_path, monkeypatch, capsys
 ):
-    out = tmp_path / "run"
+    out = tmp_path / "my run"
     options = {"image_size": 16, "epochs": 2, "batch_size": 5, "out": out}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(fitting.Progress, "on_train_batch_end", interrupt)
         training.train(colours, **options)
-    assert f"keras-vit train --resume {out}" in capsys.readouterr().out
+    assert f"keras-vit train --resume '{out}'" in capsys.readouterr().out
     with pytest.raises(FileNotFoundError, match="interrupted.*--resume"):
         training.load(out)
-    with pytest.raises(ValueError, match="go on with it by --resume"):
+    with pytest.raises(ValueError, match="Resume it with keras-vit train --resume '"):
         training.train(colours, **options)
     resumed = training.resume(out)
     for ours, theirs in zip(resumed.model.weights, run.model.weights, strict=True):
