@@ -8,6 +8,7 @@ from keras_vit.training import environment
 from keras_vit.training.baselines import LARGEST_SIDE
 
 INVERT_HINT = "The image is mostly bright; digits are light ink on black. Try --invert."
+START = "The first step takes longest: it compiles the model."
 FILES = {
     "curves.png": "loss and accuracy of every epoch",
     "predictions.png": "test images with their predictions, mistakes first",
@@ -46,14 +47,14 @@ def references(accuracies, image_size):
     return f"Baselines, test accuracy on the same split: {listed}{shrunk}"
 
 
-def epoch(number, total, logs, seconds):
-    """Says how an epoch went, in one line."""
+def epoch(number, total, logs):
+    """Says how an epoch went, or goes so far, in one line."""
     numbers = "  ".join(
         f"{name.replace('_', ' ')} {value:.3f}"
         for name, value in logs.items()
         if name.endswith(("loss", "accuracy"))
     )
-    return f"epoch {number:>{len(str(total))}}/{total}  {numbers}  {seconds:.1f} s"
+    return f"epoch {number:>{len(str(total))}}/{total}  {numbers}"
 
 
 def command(*words):
