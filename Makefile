@@ -47,8 +47,8 @@ clean:
 	rm -rf .venv site build dist docs/tutorials *.egg-info
 
 .venv/made.done:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "keras_vit needs Python 3.11 or newer. Received: $$($(PYTHON) --version). Name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "keras_vit needs Python 3.11 or newer. Received: $$($(PYTHON) --version 2>&1). Name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv
 	@touch $@
 
