@@ -6,12 +6,14 @@ TESTS ?=
 MARKS ?= not slow and not weekly
 PAGES ?=
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Python compiles what it imports; pip would compile ten times as much.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: demo test test-slow test-avx2 test-all mutants torch lint docs benchmark clean
+.PHONY: demo dist test test-slow test-avx2 test-all mutants torch lint docs clean
 
 demo: .venv/demo.done      ## train a small ViT on real handwritten digits: about a minute
-	$(BIN)/keras-vit train
+	@$(BIN)/keras-vit train
+	@echo "Before these commands, once in each terminal: source .venv/bin/activate"
 
 # Most of the tests' time on JAX is compiling: the programs are kept for the next run.
 test: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax
@@ -54,17 +56,22 @@ docs: .venv/docs.done      ## run the tutorials that have changed, build the sit
 	$(BIN)/python docs/pages.py $(PAGES)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+dist: .venv/made.done      ## build the source archive and the wheel into dist/
+	$(PIP) build
+	$(BIN)/python -m build
+
 clean:
-	rm -rf .venv site build docs/tutorials *.egg-info
+	rm -rf .venv site build dist docs/tutorials *.egg-info
 
 .venv/made.done:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "keras_vit needs Python 3.11 or newer. Received: $$($(PYTHON) --version). Name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "keras_vit needs Python 3.11 or newer. Received: $$($(PYTHON) --version 2>&1). Name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
 	@touch $@
 
 .venv/demo.done: .venv/made.done pyproject.toml
-	$(PIP) --editable ".[jax,tutorials]"
+	@echo "Installing Keras, JAX and scikit-learn into .venv: about half a minute."
+	@$(PIP) --editable ".[jax,tutorials]"
 	@touch $@
 
 .venv/test.done: .venv/made.done pyproject.toml

@@ -1,12 +1,13 @@
-"""What tests and the examples in docstrings share: names, marks, how JAX compiles them."""
+"""What tests and the examples in docstrings share; pytest imports it first."""
 
 import os
 
+import keras_vit  # before keras: it picks an installed backend
+
+# isort: split
 import keras
 import numpy as np
 import pytest
-
-import keras_vit
 
 
 @pytest.fixture(autouse=True)

@@ -35,6 +35,7 @@ from concurrent import futures
 import nbformat
 import running
 import studies
+import yaml
 import zoo
 from running import PageError
 
@@ -51,8 +52,9 @@ that of the run that made its page.
 |---|---|---|
 """
 
-COLAB = "https://colab.research.google.com/github/{repository}/blob/gh-pages/tutorials/{name}.ipynb"
-INSTALL = '%pip install --quiet "keras-vit[jax,tutorials] @ git+https://github.com/{repository}"'
+GITHUB = "https://github.com/"
+COLAB = "https://colab.research.google.com/github/{path}/blob/gh-pages/tutorials/{name}.ipynb"
+INSTALL = '%pip install --quiet "keras-vision-transformers[jax,tutorials] @ git+{repository}"'
 
 
 def main(arguments=None):
@@ -65,7 +67,7 @@ def main(arguments=None):
         names = [tutorial.name for tutorial in chosen(tutorials, options.names)]
         with futures.ThreadPoolExecutor(options.at_once) as pool:
             runs = list(pool.map(lambda t: run_of(t, cache, t.name in names), tutorials))
-        write_all(zip(tutorials, runs, strict=True), options.pages, options.repository)
+        write_all(zip(tutorials, runs, strict=True), options.pages, repo_url(ROOT / "mkdocs.yml"))
         write_parts(options.parts or options.cache.parent)
     except PageError as error:
         print(error, file=sys.stderr)
@@ -82,7 +84,6 @@ def _options(arguments):
         "--at-once", type=int, default=1, metavar="N",
         help="tutorials that run at the same time; the time that each page tells is then longer",
     )  # fmt: skip
-    parser.add_argument("--repository", help="OWNER/NAME on GitHub: notebooks open in Colab")
     for name, default in (
         ("source", "tutorials"),
         ("pages", "docs/tutorials"),
@@ -91,6 +92,12 @@ def _options(arguments):
         parser.add_argument(f"--{name}", type=pathlib.Path, default=ROOT / default)
     parser.add_argument("--parts", type=pathlib.Path, help="default: the folder of the cache")
     return parser.parse_args(arguments)
+
+
+def repo_url(settings):
+    """Returns the address of the repository, if the site's settings have one, else None."""
+    url = yaml.safe_load(settings.read_text(encoding="utf-8")).get("repo_url")
+    return url and url.rstrip("/")
 
 
 def chosen(tutorials, names):
@@ -196,7 +203,7 @@ def _downloads(name, repository):
         for label, ending in (("Notebook", "ipynb"), ("Python script", "py"))
     ]
     if repository:
-        colab = COLAB.format(repository=repository, name=name)
+        colab = COLAB.format(path=repository.removeprefix(GITHUB), name=name)
         links.append(f"[![Open in Colab](../figures/colab.svg)]({colab})")
     return "\n".join([*links, "{ .downloads }", ""])
 

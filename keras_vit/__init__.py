@@ -1,10 +1,11 @@
 """Vision Transformers for Keras 3, as the paper describes them (arXiv 2010.11929)."""
 
-from keras_vit import backend, startup
+from keras_vit import backend, installation, startup
 from keras_vit.variants import variants
 from keras_vit.version import __version__
 
 if not startup.postpone(__name__):  # in the command `keras-vit`, until a name is used
+    installation.warn_of_namesake()
     backend.ensure_installed()
 
     from keras_vit import (

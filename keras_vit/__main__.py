@@ -1,7 +1,22 @@
-"""Lets `python -m keras_vit` do what the command `keras-vit` does."""
+"""The command `keras-vit`, also called by `python -m keras_vit`."""
 
 import sys
 
-from keras_vit.cli import main
+import keras_vit
+from keras_vit.installation import check_installation
+from keras_vit.version import __version__
 
-sys.exit(main())
+
+def main():
+    """Runs the command, unless another project has replaced files of this package."""
+    replaced = keras_vit.__version__ != __version__  # `keras_vit/__init__.py` is not ours
+    if replaced and (message := check_installation()):
+        print(f"keras-vit: {message}", file=sys.stderr)
+        return 1
+    from keras_vit import cli
+
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

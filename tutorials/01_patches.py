@@ -19,13 +19,12 @@
 # > section 3.1, Eq. 1, Figure 1 left.
 
 # %%
+import keras_vit  # before keras: it picks an installed backend
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_image
-
-import keras_vit
 
 keras.utils.set_random_seed(0)
 print("Keras", keras.__version__, "on", keras.backend.backend())

@@ -19,13 +19,12 @@
 # > Appendix A, Eq. 5 to 8.
 
 # %%
+import keras_vit
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_image
-
-import keras_vit
 
 keras.utils.set_random_seed(0)
 rng = np.random.default_rng(0)

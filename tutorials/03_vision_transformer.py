@@ -20,11 +20,10 @@
 # > section 3.1, Eq. 2 to 4, Figure 1.
 
 # %%
+import keras_vit
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-
-import keras_vit
 
 keras.utils.set_random_seed(0)
 rng = np.random.default_rng(0)

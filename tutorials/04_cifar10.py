@@ -23,13 +23,12 @@
 # %%
 import os
 
+import keras_vit
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
-
-import keras_vit
 
 keras.utils.set_random_seed(0)
 rng = np.random.default_rng(0)

@@ -24,14 +24,13 @@
 import os
 import pathlib
 
+import keras_vit
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
+from keras_vit import explain
 from PIL import Image
 from sklearn.datasets import load_sample_image
-
-import keras_vit
-from keras_vit import explain
 
 keras.utils.set_random_seed(0)
 rng = np.random.default_rng(0)

@@ -24,13 +24,12 @@
 # > [arXiv 2111.06377](https://arxiv.org/abs/2111.06377).
 
 # %%
+import keras_vit
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-
-import keras_vit
 from keras_vit.pretraining import masked_patches
+from sklearn.linear_model import LogisticRegression
 
 keras.utils.set_random_seed(0)
 rng = np.random.default_rng(0)

@@ -33,12 +33,11 @@ import contextlib
 import math
 import os
 
+import keras_vit
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
-
-import keras_vit
 
 BACKEND = keras.backend.backend()
 devices = ["the only one"]

@@ -35,11 +35,10 @@ import urllib.error
 import urllib.request
 from importlib.util import find_spec
 
+import keras_vit
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-
-import keras_vit
 
 BACKEND = keras.backend.backend()
 to_numpy = keras.ops.convert_to_numpy

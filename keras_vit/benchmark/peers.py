@@ -25,16 +25,15 @@ import numpy as np
 from keras_vit.benchmark import ours
 from keras_vit.variants import parse
 
-EXTRA = 'pip install "keras-vit[benchmark]"'
 FLAX = (
     "pip install git+https://github.com/google-research/vision_transformer, or put a checkout of "
-    f"it on PYTHONPATH and run {EXTRA}"
+    "it on PYTHONPATH and run: pip install flax"
 )
-# name of a contender: what it imports and how to get that
+# name of a contender: what it imports and the command that installs it
 NEEDS = {
     **dict.fromkeys(ours.MODELS, {}),
-    "kerashub": {"keras_hub": EXTRA},
-    "flax": {"flax": EXTRA, "optax": EXTRA, "vit_jax": FLAX},
+    "kerashub": {"keras_hub": "pip install keras-hub"},
+    "flax": {"flax": "pip install flax", "optax": "pip install optax", "vit_jax": FLAX},
 }
 PEERS = tuple(name for name in NEEDS if name != "ours")
 OPTIMIZERS = ("sgd", "adam")

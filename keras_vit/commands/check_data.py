@@ -6,6 +6,7 @@ from keras_vit import writable
 from keras_vit.commands.parts import command
 from keras_vit.data import doctor
 from keras_vit.data.doctor.moving import quarantine_folder
+from keras_vit.training.run_folder import command_line
 
 DESCRIPTION = """Finds what is wrong with a folder of images: files that cannot be read, the same
 image in two classes or in both training and test, missing classes, and some fifty other problems.
@@ -95,10 +96,11 @@ def _say_moved(moved, options):
     if not moved:
         print("Nothing to move.", file=sys.stderr)
         return
-    again = f"keras-vit check-data {options.folder} --fix undo"
+    again = ["check-data", options.folder, "--fix", "undo"]
     if options.quarantine:
-        again += f" --quarantine {options.quarantine}"
-    print(f"Moved aside: {len(moved):,} files. To move them back: {again}", file=sys.stderr)
+        again += ["--quarantine", options.quarantine]
+    back = command_line(*again)
+    print(f"Moved aside: {len(moved):,} files. To move them back: {back}", file=sys.stderr)
 
 
 def _fails(report, moved, strict):

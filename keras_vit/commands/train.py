@@ -127,7 +127,7 @@ def _start(options):
         return
     given = {name: value for name, value in values.items() if value not in (None, False, 0)}
     if given:
-        advice = f"Write: keras-vit train --resume {options.resume}"
+        advice = f"Write: {run_folder.command_line('train', '--resume', options.resume)}"
         arguments.refuse("--resume takes no other argument", given, advice)
     run_folder.check_resumable(options.resume)
 

@@ -11,6 +11,7 @@ from keras_vit.data import network, sets, vtab
 
 KNOWN = "a path that is there or the name of a set of TensorFlow Datasets was expected"
 NEEDED = ("tensorflow", "importlib_resources", "tensorflow_datasets")
+PACKAGES = ("tensorflow", "tensorflow-datasets", "importlib_resources")
 
 
 def tensorflow_datasets():
@@ -20,8 +21,8 @@ def tensorflow_datasets():
             module = importlib.import_module(name)
         except ImportError as error:
             raise ImportError(
-                f"Named data sets come from TensorFlow Datasets, which needs {name!r} "
-                f'({error}). Run: pip install "keras-vit[data]"'
+                f"Named datasets come from TensorFlow Datasets, which needs {name!r} ({error}). "
+                f"Run: pip install {' '.join(PACKAGES)}"
             ) from error
     backend.leave_the_gpu()
     return module

@@ -86,7 +86,7 @@ def _all_digits():
     except ImportError as error:
         raise ImportError(
             "The digits come with scikit-learn, which is not installed. "
-            'Run: pip install "keras-vit[tutorials]"'
+            "Run: pip install scikit-learn"
         ) from error
     ink, labels = load_digits(return_X_y=True)  # (1797, 64), 0 to 16
     pixels = np.round(ink * (255 / 16)).astype("uint8").reshape(-1, 8, 8, 1)

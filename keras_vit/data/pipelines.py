@@ -173,8 +173,7 @@ def _tensorflow():
         import tensorflow as tf
     except ImportError as error:
         raise ImportError(
-            "tf.data needs TensorFlow, which is not installed. "
-            'Run: pip install "keras-vit[tensorflow]"'
+            "tf.data needs TensorFlow, which is not installed. Run: pip install tensorflow"
         ) from error
     backend.leave_the_gpu()
     return tf

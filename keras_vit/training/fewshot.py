@@ -156,7 +156,7 @@ def linear_probe(features_train, labels_train, features_test, labels_test, penal
     except ImportError as error:
         raise ImportError(
             "The linear probe needs scikit-learn, which is not installed. "
-            'Run: pip install "keras-vit[tutorials]"'
+            "Run: pip install scikit-learn"
         ) from error
     inverse = 1.0 / arguments.positive_number("penalty", penalty)
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=inverse, max_iter=2000))

@@ -24,6 +24,8 @@ from keras_vit.training.features import collected
 from keras_vit.training.options import Options
 from keras_vit.training.tensorboard import tensorboard
 
+CLEAR = "\x1b[K"  # a terminal's code for: the rest of the line is empty
+
 
 def train(
     data=None,
@@ -116,7 +118,9 @@ def resume(folder):
     run_folder.check_resumable(folder)
     target, options = run_folder.read_settings(folder)
     if run_folder.is_complete(target):
-        print(f"Nothing to do: {target} is complete. To look at it: keras-vit evaluate {target}")
+        print(
+            f"Nothing to do: {target} is complete. Run: {run_folder.command_line('evaluate', target)}"
+        )
         return runs.load(target)
     return _run(target, options, experiment.assemble(options))
 
@@ -126,7 +130,7 @@ def _run(target, options, made):
     started = time.perf_counter()
     print(reports.introduction(made, options, target), flush=True)
     references = baselines(made.data)
-    print(reports.references(references), flush=True)
+    print(reports.references(references, made.data.image_size), reports.START, sep="\n", flush=True)
     try:
         history = fit(made, target, options)
     except (KeyboardInterrupt, SystemExit):
@@ -170,17 +174,16 @@ def fit(made, target, options):
         The history: {"loss": [one number an epoch], "accuracy": ..., and the same of the part that
         was watched, as "validation_loss" or "test_loss", ...}.
     """
-    data, terminal = made.data, sys.stdout.isatty()
-    part = runs.watched(data)
+    data, part = made.data, runs.watched(made.data)
     arguments = made.recipe.fit_arguments
-    callbacks = [*arguments.pop("callbacks"), Progress(part, lines=not terminal)]
+    callbacks = [*arguments.pop("callbacks"), Progress(part, live=sys.stdout.isatty())]
     if options.tensorboard:
         callbacks.append(tensorboard(str(target / "logs")))
     callbacks.append(Checkpoint(target / run_folder.STATES, data))
     history = made.model.fit(
         data.train,
         validation_data=getattr(data, part),
-        verbose=1 if terminal else 0,
+        verbose=0,
         callbacks=callbacks,
         **arguments,
     )
@@ -188,21 +191,27 @@ def fit(made, target, options):
 
 
 class Progress(keras.callbacks.Callback):
-    """Prints one line an epoch where there is no terminal, and stops at a loss that is not finite.
+    """Prints one line per epoch, and stops if the loss is not finite.
 
     Args:
-        part: what the validation pictures are called.
-        lines: whether to print.
+        part: the split that is evaluated after each epoch, "validation" or "test".
+        live: whether the line is shown and updated while the epoch runs, as a terminal can.
     """
 
-    def __init__(self, part="validation", lines=True):
+    def __init__(self, part="validation", live=False):
         super().__init__()
-        self.part, self.lines = part, lines
+        self.part, self.live = part, live
 
     def on_epoch_begin(self, epoch, logs=None):
         """Notes the time."""
         self.epoch = epoch
         self.started = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Shows the numbers so far."""
+        if self.live:
+            step = f"step {batch + 1}/{self.params['steps']}"
+            print(f"{self._line(logs)}  {step}{CLEAR}", end="\r", flush=True)
 
     def on_epoch_end(self, epoch, logs):
         """Prints the epoch's numbers."""
@@ -211,14 +220,16 @@ class Progress(keras.callbacks.Callback):
                 f"The loss became {logs['loss']} in epoch {epoch + 1}. "
                 "Train again with a lower learning rate."
             )
-        if self.lines:
-            seconds = time.perf_counter() - self.started
-            named = {_column(name, self.part): value for name, value in logs.items()}
-            print(reports.epoch(epoch + 1, self.params["epochs"], named, seconds), flush=True)
+        seconds = f"{time.perf_counter() - self.started:.1f} s"
+        print(f"{self._line(logs)}  {seconds}{CLEAR if self.live else ''}", flush=True)
+
+    def _line(self, logs):
+        named = {_column(name, self.part): value for name, value in logs.items()}
+        return reports.epoch(self.epoch + 1, self.params["epochs"], named)
 
 
 def _column(name, part):
-    """Keras speaks of validation where these pictures may be the test's."""
+    """Keras says validation even if the images are those of the test split."""
     return name.replace("val_", f"{part}_") if name.startswith("val_") else name
 
 

@@ -139,10 +139,10 @@ def _moving_average(settings):
 def _lines(recipe):
     """Yields what a recipe chose, one line each."""
     settings, plan = recipe.settings, recipe.plan
-    yield f"Pictures: {recipe.pictures} in batches of {recipe.batch_size}" + (
-        f", {settings.accumulate} of them to an update." if settings.accumulate > 1 else "."
+    yield f"Images: {recipe.pictures:,} in batches of {recipe.batch_size}" + (
+        f", {settings.accumulate} batches per update." if settings.accumulate > 1 else "."
     )
-    yield f"Length: {plan.epochs} epochs, {plan.updates} updates, {plan.warmup} to warm up."
+    yield f"Length: {plan.epochs} epochs, {plan.updates:,} updates, warm-up {plan.warmup:,}."
     rate = f"{plan.learning_rate:.3g}{_scaled(settings, plan)}"
     yield f"Learning rate: {rate}; {settings.decay} decay."
     yield f"Optimizer: {_optimizer(settings)}."

@@ -5,19 +5,21 @@ import os
 
 from keras_vit.training import environment
 from keras_vit.training.baselines import LARGEST_SIDE
+from keras_vit.training.run_folder import command_line
 
-INVERT_HINT = "The picture is mostly bright; digits are light ink on black. Try --invert."
+INVERT_HINT = "The image is mostly bright; digits are light ink on black. Try --invert."
+START = "The first step takes longest: it compiles the model."
 FILES = {
-    "model.keras": "the trained model",
-    "history.csv": "loss and accuracy of every epoch",
-    "metrics.json": "the result, all settings, versions and hardware",
-    "settings.json": "what was asked for",
-    "curves.png": "loss and accuracy over the epochs",
-    "predictions.png": "test pictures, the mistakes first",
-    "confusion.png": "which classes were taken for which",
-    "pictures.png": "training pictures as the model sees them",
+    "curves.png": "loss and accuracy of every epoch",
+    "predictions.png": "test images with their predictions, mistakes first",
+    "confusion.png": "which classes were confused with which",
     "positions.png": "similarity of the learned position embeddings (Figure 7 of the paper)",
-    "example.png": "a test picture to try `predict` on",
+    "pictures.png": "training images as the model sees them",
+    "example.png": "a test image to try `predict` on",
+    "model.keras": "the trained model",
+    "history.csv": "the numbers behind curves.png",
+    "metrics.json": "the result, all settings, versions and hardware",
+    "settings.json": "the arguments of this run",
 }
 
 
@@ -36,28 +38,28 @@ def introduction(made, options, target):
     )
 
 
-def references(accuracies):
+def references(accuracies, image_size):
     """Says what the baselines reach."""
     if not accuracies:
-        return "Baselines: none (they need scikit-learn, a test part, 5,000 pictures or fewer)"
+        return "Baselines: none (they need scikit-learn, a test split, and at most 5,000 images)"
     listed = ", ".join(f"{name} {percent(value)}" for name, value in accuracies.items())
-    shrunk = f" (pictures shrunk to {LARGEST_SIDE} pixels where larger)"
+    shrunk = f" (images shrunk to {LARGEST_SIDE} pixels)" if max(image_size) > LARGEST_SIDE else ""
     return f"Baselines, test accuracy on the same split: {listed}{shrunk}"
 
 
-def epoch(number, total, logs, seconds):
-    """Says how an epoch went, in one line."""
+def epoch(number, total, logs):
+    """Says how an epoch went, or goes so far, in one line."""
     numbers = "  ".join(
         f"{name.replace('_', ' ')} {value:.3f}"
         for name, value in logs.items()
         if name.endswith(("loss", "accuracy"))
     )
-    return f"epoch {number:>{len(str(total))}}/{total}  {numbers}  {seconds:.1f} s"
+    return f"epoch {number:>{len(str(total))}}/{total}  {numbers}"
 
 
 def interrupted(target):
-    """Says how to go on."""
-    return f"Stopped. To go on exactly here: keras-vit train --resume {target}"
+    """Says how to resume."""
+    return f"Stopped. To resume exactly here: {command_line('train', '--resume', target)}"
 
 
 def conclusion(target, metrics, options):
@@ -76,46 +78,38 @@ def _result(metrics):
     width = max(map(len, rows))
     low, high = (100 * value for value in metrics["test_interval"])
     number = metrics["test_pictures"] or metrics["validation_pictures"]
-    lines = [f"Accuracy on {number:,} pictures that were not trained on:"]
+    lines = [f"Accuracy on {number:,} images that were not used for training:"]
     lines += [f"  {name:<{width}}  {percent(value):>7}" for name, value in rows.items()]
     lines.append(
-        f"On other pictures of the kind expect {low:.1f} to {high:.1f} % (95 % interval). "
-        f"It took {metrics['seconds']:.0f} s."
+        f"On other images of the same kind, expect {low:.1f} to {high:.1f} % (95 % interval). "
+        f"The run took {metrics['seconds']:.0f} s."
     )
     return "\n".join(lines)
 
 
 def _contents(target):
-    there = {name: meaning for name, meaning in FILES.items() if not name.endswith(".png")}
-    there |= {name: meaning for name, meaning in FILES.items() if (target / name).exists()}
+    there = {name: meaning for name, meaning in FILES.items() if (target / name).exists()}
     width = max(map(len, there))
     return "\n".join(
-        [f"Written to {target}{os.sep}"]
+        [f"Written to {target}{os.sep} (look at the first two files):"]
         + [f"  {name:<{width}}  {meaning}" for name, meaning in there.items()]
     )
 
 
 def _next_steps(target, metrics, options):
-    data, seed = options.data, options.seed + 1
-    steps = {
-        f"predict {target} {target / 'example.png'}": "name a picture, with the model",
-        f"evaluate {target}": "every class, and how far to trust a probability",
-    }
-    if data is None:
-        steps[f"predict {target} photo.png --invert"] = "your own digit, dark ink on paper"
-        steps[f"train --seed {seed}"] = "how far does the number move?"
-        steps["train pictures/"] = "your own pictures, a folder for each class"
-        return _aligned(steps)
-    if options.weights is not None:
-        return _aligned(steps)
-    steps[f"train {data} --weights ViT-Ti/16"] = "begin with published weights"
-    return (
-        f"{_aligned(steps)}\nA Vision Transformer from scratch needs many pictures: "
-        f"{metrics['train_pictures']:,} are few,\nthe paper pre-trains on millions."
-    )
-
-
-def _aligned(steps):
-    width = max(map(len, steps))
-    lines = [f"  keras-vit {words:<{width}}   # {purpose}" for words, purpose in steps.items()]
+    steps = [
+        ("classify an image with the model", "predict", target, target / "example.png"),
+        ("accuracy of every class, and how far to trust a probability", "evaluate", target),
+    ]
+    if options.data is None:
+        steps += [
+            ("your own digit, dark ink on paper", "predict", target, "photo.png", "--invert"),
+            ("how much the accuracy varies", "train", "--seed", options.seed + 1),
+            ("your own images, in one folder per class", "train", "images"),
+        ]
+    elif options.weights is None:
+        weights = ("train", options.data, "--weights", "ViT-Ti/16")
+        few = f"{metrics['train_pictures']:,} images are few to train a ViT from scratch"
+        steps.append((f"{few}: fine-tune published weights", *weights))
+    lines = [f"  # {purpose}\n  {command_line(*words)}" for purpose, *words in steps]
     return "\n".join(["Try next:", *lines])

@@ -3,12 +3,23 @@
 import datetime
 import json
 import pathlib
+import shlex
 
 from keras_vit import arguments, writable
 from keras_vit.checkpoints import atomic
 from keras_vit.training.options import Options
 
 SETTINGS, MODEL, METRICS, STATES = "settings.json", "model.keras", "metrics.json", "states"
+
+
+def command_line(*words):
+    """Returns a call of `keras-vit` as a shell takes it: paths with spaces are quoted.
+
+    Example:
+    >>> keras_vit.training.run_folder.command_line("evaluate", "my runs/first")
+    "keras-vit evaluate 'my runs/first'"
+    """
+    return shlex.join(["keras-vit", *map(str, words)])
 
 
 def find(path):
@@ -26,7 +37,7 @@ def find(path):
     if (target / SETTINGS).is_file() and not complete:
         raise FileNotFoundError(
             f"A complete run was expected. Received: {str(target)!r}, which was interrupted. "
-            f"Run: keras-vit train --resume {target}"
+            f"Run: {command_line('train', '--resume', target)}"
         )
     for name in (MODEL, METRICS):
         if not path.exists() or not (target / name).is_file():
@@ -82,7 +93,8 @@ def check_out(out):
     if out is not None and target.exists() and (not target.is_dir() or any(target.iterdir())):
         advice = "Choose another, or remove it."
         if (target / SETTINGS).is_file() and not is_complete(target):
-            advice = f"It holds a run: resume it with --resume {target}, or choose another."
+            resume = command_line("train", "--resume", target)
+            advice = f"It holds an interrupted run. Resume it with {resume}, or choose another."
         arguments.refuse("`out` must be a new or an empty folder", {"out": str(target)}, advice)
     writable.check_folder(target)
 

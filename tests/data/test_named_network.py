@@ -205,5 +205,5 @@ def test_what_is_not_installed_is_named_with_the_command(missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     if tfds is None:
         monkeypatch.setattr(builders, "NEEDED", (missing,))
-    with pytest.raises(ImportError, match=rf'{missing}.*pip install "keras-vit\[data\]"'):
+    with pytest.raises(ImportError, match=rf"{missing}.*pip install tensorflow .*-datasets"):
         named.parts("cifar10")

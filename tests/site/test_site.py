@@ -19,7 +19,7 @@ from helpers import ROOT
 import keras_vit
 
 for package in ("mkdocs", "jupytext", "nbclient", "sklearn"):
-    pytest.importorskip(package, reason='needs: pip install "keras-vit[docs]"')
+    pytest.importorskip(package, reason="needs: pip install -e '.[docs]'")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs: pip install playwright")
 
 pytestmark = [pytest.mark.slow, pytest.mark.first]  # it runs all tutorials

@@ -15,7 +15,7 @@ import keras_vit
 pytestmark = pytest.mark.backend_free
 
 for package in ("jupytext", "nbclient", "ipykernel", "sklearn"):
-    pytest.importorskip(package, reason='needs: pip install "keras-vit[docs]"')
+    pytest.importorskip(package, reason="needs: pip install -e '.[docs]'")
 
 SCRIPT = ROOT / "docs" / "pages.py"
 
@@ -208,10 +208,24 @@ def test_colab_is_there_with_a_repository(modules, tmp_path):
     link = (
         "](https://colab.research.google.com/github/me/mine/blob/gh-pages/tutorials/01_count.ipynb)"
     )
-    assert link in pages.page(tutorial, shown(), "me/mine")[0]
-    cells = json.loads(pages.notebook(tutorial, shown(), "me/mine"))["cells"]
-    assert "".join(cells[1]["source"]).endswith('@ git+https://github.com/me/mine"')
+    url = "https://github.com/me/mine"
+    assert link in pages.page(tutorial, shown(), url)[0]
+    cells = json.loads(pages.notebook(tutorial, shown(), url))["cells"]
+    project = "keras-vision-transformers[jax,tutorials]"
+    assert "".join(cells[1]["source"]) == f'%pip install --quiet "{project} @ git+{url}"'
+    assert "%pip" not in pages.notebook(tutorial, shown())
     assert (SCRIPT.parent / "figures" / "colab.svg").exists()
+
+
+def test_the_repository_is_that_of_the_sites_settings(modules, tmp_path):
+    pages, _ = modules
+    settings = tmp_path / "mkdocs.yml"
+    for line, found in (
+        ("repo_url: https://github.com/me/mine/", "https://github.com/me/mine"),
+        ("# repo_url: https://github.com/me/mine", None),
+    ):
+        settings.write_text(f"site_name: mine\n{line}\n")
+        assert pages.repo_url(settings) == found
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,7 @@ def test_what_fit_gets():
 def test_a_recipe_says_what_it_chose():
     text = str(recipes.recipe("finetune", PETS, layer_decay=0.75))
     assert "Table 4" in text and "259 in batches of 32" in text
-    assert "12 epochs, 108 updates, 11 to warm up" in text
+    assert "12 epochs, 108 updates, warm-up 11" in text
     assert "0.0075 (0.03 for batches of 512, scaled by the root to 32); cosine decay" in text
     assert "SGD, momentum 0.9, gradients cut to norm 1, rate times 0.75" in text
     assert "low-rank" in str(recipes.recipe("lora", PETS))

@@ -196,6 +196,22 @@ def test_a_digits_run_reads_digits_and_hints_at_bright_pictures(run, tmp_path):
     assert not dark.hint and dark.classes[0][0] == "red"
 
 
+@pytest.mark.backend_free
+@pytest.mark.parametrize("live", [False, True])
+def test_progress_is_a_line_per_epoch_and_live_on_a_terminal(live, capsys):
+    progress = fitting.Progress("test", live)
+    progress.set_params({"epochs": 12, "steps": 3})
+    progress.on_epoch_begin(0)
+    progress.on_train_batch_end(1, {"accuracy": 0.25, "loss": 2.0})
+    progress.on_epoch_end(0, {"accuracy": 0.5, "loss": 1.5, "val_accuracy": 0.75, "val_loss": 1})
+    printed = capsys.readouterr().out
+    assert (
+        "epoch  1/12  accuracy 0.500  loss 1.500  test accuracy 0.750  test loss 1.000" in printed
+    )
+    assert ("epoch  1/12  accuracy 0.250  loss 2.000  step 2/3" in printed) == live
+    assert printed.count("\n") == 1 and printed.count("\r") == live
+
+
 def interrupt(progress, batch, logs=None):
     """Ctrl-C in the first step of the second epoch."""
     if progress.epoch == 1:
@@ -206,15 +222,15 @@ def interrupt(progress, batch, logs=None):
 def test_an_interrupted_run_goes_on_exactly_and_the_same_seed_gives_the_same_weights(
     run, colours, tmp_path, monkeypatch, capsys
 ):
-    out = tmp_path / "run"
+    out = tmp_path / "my run"
     options = {"image_size": 16, "epochs": 2, "batch_size": 5, "out": out}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(fitting.Progress, "on_train_batch_end", interrupt)
         training.train(colours, **options)
-    assert f"keras-vit train --resume {out}" in capsys.readouterr().out
+    assert f"keras-vit train --resume '{out}'" in capsys.readouterr().out
     with pytest.raises(FileNotFoundError, match="interrupted.*--resume"):
         training.load(out)
-    with pytest.raises(ValueError, match="go on with it by --resume"):
+    with pytest.raises(ValueError, match="Resume it with keras-vit train --resume '"):
         training.train(colours, **options)
     resumed = training.resume(out)
     for ours, theirs in zip(resumed.model.weights, run.model.weights, strict=True):
