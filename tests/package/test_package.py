@@ -16,8 +16,8 @@ PACKAGE = pathlib.Path(keras_vit.__file__).parent
 # The order of reading: a module imports only from those before it.
 ORDER = [
     "version", "installation", "arguments", "writable", "startup", "backend", "figures",
-    "webpage", "variants", "positions", "layers", "relative", "pooling", "convolutions", "axial", "ablations", "guards",
-    "model", "resnet", "vit", "checkpoints", "data", "training", "pretraining", "comparison",
+    "webpage", "variants", "positions", "layers", "relative", "pooling", "convolutions", "axial",
+    "ablations", "guards", "model", "resnet", "vit", "checkpoints", "data", "training", "pretraining", "comparison",
     "explain", "accounting", "benchmark", "studies", "commands", "cli", "__main__",
 ]  # fmt: skip
 
