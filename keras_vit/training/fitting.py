@@ -118,9 +118,8 @@ def resume(folder):
     run_folder.check_resumable(folder)
     target, options = run_folder.read_settings(folder)
     if run_folder.is_complete(target):
-        print(
-            f"Nothing to do: {target} is complete. Run: {run_folder.command_line('evaluate', target)}"
-        )
+        evaluate = run_folder.command_line("evaluate", target)
+        print(f"Nothing to do: {target} is complete. Run: {evaluate}")
         return runs.load(target)
     return _run(target, options, experiment.assemble(options))
 

@@ -17,7 +17,8 @@ PACKAGE = pathlib.Path(keras_vit.__file__).parent
 ORDER = [
     "version", "installation", "arguments", "writable", "startup", "backend", "figures",
     "webpage", "variants", "positions", "layers", "relative", "pooling", "convolutions", "axial",
-    "ablations", "guards", "model", "resnet", "vit", "checkpoints", "data", "training", "pretraining", "comparison",
+    "ablations", "guards", "model", "resnet", "vit", "checkpoints", "data", "training",
+    "pretraining", "comparison",
     "explain", "accounting", "benchmark", "studies", "commands", "cli", "__main__",
 ]  # fmt: skip
 
