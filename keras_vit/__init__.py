@@ -4,8 +4,8 @@ from keras_vit import backend, installation, startup
 from keras_vit.variants import variants
 from keras_vit.version import __version__
 
+installation.warn_of_namesake()
 if not startup.postpone(__name__):  # in the command `keras-vit`, until a name is used
-    installation.warn_of_namesake()
     backend.ensure_installed()
 
     from keras_vit import (

@@ -146,9 +146,9 @@ def find(source, num_channels=3, data_dir=None, split_seed=0, validation_share=N
 
 def check_source(source):
     """Raises `FileNotFoundError` unless a string is a path that exists or the name of a dataset."""
-    from keras_vit.data import named
+    from keras_vit.data.named import is_listed
 
-    known = source == "digits" or os.path.exists(source) or named.is_listed(source)
+    known = source == "digits" or os.path.exists(source) or is_listed(source)
     if not known and not (_has_sets() and _is_name(source)):
         raise FileNotFoundError(
             f"A dataset was expected. Received: {str(source)!r}, which does not exist. {ADVICE}"

@@ -193,7 +193,6 @@ def test_models_save_and_train(kind, tmp_path):
     assert np.any(numpy(model.trainable_weights[0]) != before)
 
 
-@pytest.mark.backend_free
 @pytest.mark.parametrize(
     "call, words",
     [

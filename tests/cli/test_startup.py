@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import re
 import subprocess
 import sys
@@ -84,14 +83,60 @@ REFUSED = {
 }
 
 
-@pytest.fixture
-def folder(tmp_path):
+# The command in one process: each call in turn, and which heavy modules there are after it.
+CALLS = """
+import contextlib, io, json, pathlib, sys
+sys.argv = ["keras-vit"]
+from keras_vit import cli
+
+def call(words):
+    before, out, messages = files(), io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(messages):
+        try:
+            code = cli.main(words.split())
+        except SystemExit as end:
+            code = end.code
+    heavy = sorted(HEAVY & set(sys.modules))
+    return code, out.getvalue(), messages.getvalue(), heavy, files() == before
+
+def files():
+    return sorted(pathlib.Path().rglob("*"))
+
+if __name__ == "__main__":
+    print(json.dumps({words: call(words) for words in CALLED}))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
     """A working folder with two images in it."""
-    image = pytest.importorskip("PIL.Image")
-    (tmp_path / "images").mkdir()
+    image, folder = pytest.importorskip("PIL.Image"), tmp_path_factory.mktemp("startup")
+    (folder / "images").mkdir()
     for number in (1, 2):
-        image.new("L", (8, 8), 100 * number).save(tmp_path / "images" / f"{number}.png")
-    return tmp_path
+        image.new("L", (8, 8), 100 * number).save(folder / "images" / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answers(folder):
+    """{call: [exit code, stdout, messages, heavy modules, whether all files are as before]}."""
+    code = CALLS.replace("HEAVY", repr(HEAVY)).replace("CALLED", repr([*LIGHT, *REFUSED]))
+    return python(code, folder)
+
+
+@pytest.mark.parametrize("words", LIGHT)
+def test_help_and_lists_import_neither_keras_nor_a_backend(words, answers):
+    code, printed, messages, heavy, _ = answers[words]
+    assert code in (0, 1) if words.startswith("check-data") else code == 0, messages
+    assert printed and not heavy
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_mistakes_are_reported_before_keras_is_imported(words, answers):
+    code, printed, messages, heavy, unchanged = answers[words]
+    assert (code, printed) == (2, "")
+    assert REFUSED[words] in messages
+    assert not heavy and unchanged
 
 
 def run(words, folder, **environment):
@@ -109,22 +154,11 @@ def run(words, folder, **environment):
     return done.returncode, done.stdout, "\n".join(messages), imported
 
 
-@pytest.mark.parametrize("words", LIGHT)
-def test_help_and_lists_import_neither_keras_nor_a_backend(words, folder):
-    code, printed, messages, imported = run(words, folder)
-    assert code in (0, 1) if words.startswith("check-data") else code == 0, messages
-    assert printed and "keras_vit.cli" in imported
-    assert not imported & HEAVY
-
-
-@pytest.mark.parametrize("words", REFUSED)
-def test_mistakes_are_reported_before_keras_is_imported(words, folder):
-    before = sorted(folder.rglob("*"))
-    code, printed, messages, imported = run(words, folder)
-    assert (code, printed) == (2, "")
-    assert REFUSED[words] in messages
-    assert not imported & HEAVY
-    assert sorted(folder.rglob("*")) == before
+def test_a_process_of_its_own_imports_nothing_heavy_either(folder):
+    for words, expected in (("--version", 0), ("fly", 2), ("check-data images", 1)):
+        code, _, messages, imported = run(words, folder)
+        assert code == expected, messages
+        assert "keras_vit.cli" in imported and not imported & HEAVY
 
 
 def test_help_needs_no_backend(folder):
@@ -160,11 +194,10 @@ def names_for(program):
     return python(NAMES.replace("PROGRAM", repr(program)).replace("PACKAGES", repr(PACKAGES)))
 
 
-def python(code):
+def python(code, folder=None):
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, env=env
-    )
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=folder)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -232,4 +265,5 @@ print(json.dumps([said, "keras" in sys.modules]))
 
 def test_the_installed_command_is_the_one_that_is_recognized():
     """The name in pyproject.toml is the name that `startup` looks for."""
-    assert 'keras-vit = "keras_vit.cli:main"' in pathlib.Path(ROOT, "pyproject.toml").read_text()
+    project = (ROOT / "pyproject.toml").read_text()
+    assert 'keras-vit = "keras_vit.__main__:main"' in project

@@ -178,7 +178,7 @@ def test_arguments_that_cannot_be_used_are_refused(options, message):
 
 def test_sources_that_cannot_be_used_are_refused(tmp_path):
     for missing in (tmp_path / "none", "pictures/none", "none.csv", "no name", r"C:\none"):
-        with pytest.raises(FileNotFoundError, match="not there. Give a folder"):
+        with pytest.raises(FileNotFoundError, match="which does not exist. Give a folder"):
             data.load(missing)
     (tmp_path / "x.txt").write_text("x")
     with pytest.raises(ValueError, match="folder, a .csv or an .npz.*x.txt"):

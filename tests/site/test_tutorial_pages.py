@@ -296,33 +296,6 @@ def test_dependencies_are_the_files_of_what_is_named(modules):
     assert weights in everything and "data/doctor/page.py" in everything
 
 
-CODE = """
-import numpy as np
-import keras_vit
-
-model = keras_vit.create("ViT-Mini/8", image_size=16, num_layers=1, num_classes=2)
-images = np.zeros((1, 16, 16, 3))
-keras_vit.explain.attention_rollout(model, images)
-keras_vit.data.split(np.arange(8) % 2)
-"""
-
-
-def test_dependencies_hold_every_file_that_runs(modules):
-    """Against the interpreter: files of the package in which a function of `CODE` is called."""
-    _, running = modules
-    package, called = pathlib.Path(keras_vit.__file__).parent, set()
-    program = compile(CODE, "tutorial", "exec")
-    sys.setprofile(lambda frame, event, arg: called.add(frame.f_code.co_filename))
-    try:
-        exec(program, {})
-    finally:
-        sys.setprofile(None)
-    called = {pathlib.Path(name) for name in called}
-    called = {path for path in called if package in path.parents}
-    assert len(called) > 5
-    assert called - {package / "__init__.py"} <= running.dependencies.files(CODE)
-
-
 def test_names_choose(modules, tmp_path, capsys):
     pages, running = modules
     tutorials = [running.read(write(tmp_path, HEAD, name)) for name in ("01_a", "02_b", "02_c")]

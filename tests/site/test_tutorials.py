@@ -2,11 +2,14 @@
 
 import importlib
 import os
+import pathlib
 import sys
 
 import keras
 import pytest
 from helpers import ROOT
+
+import keras_vit
 
 for package in ("jupytext", "nbclient", "ipykernel", "sklearn"):
     pytest.importorskip(package, reason="needs the extra `docs`")
@@ -36,3 +39,31 @@ def test_a_tutorial_runs(name, monkeypatch):
         os.environ["KERAS_BACKEND"]
     ]
     sys.modules.pop("running")
+
+
+CODE = """
+import numpy as np
+import keras_vit
+
+model = keras_vit.create("ViT-Mini/8", image_size=16, num_layers=1, num_classes=2)
+images = np.zeros((1, 16, 16, 3))
+keras_vit.explain.attention_rollout(model, images)
+keras_vit.data.split(np.arange(8) % 2)
+"""
+
+
+def test_dependencies_hold_every_file_that_runs(monkeypatch):
+    """Against the interpreter: files of the package in which a function of `CODE` is called."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    dependencies = importlib.import_module("dependencies")
+    package, called = pathlib.Path(keras_vit.__file__).parent, set()
+    program = compile(CODE, "tutorial", "exec")
+    sys.setprofile(lambda frame, event, arg: called.add(frame.f_code.co_filename))
+    try:
+        exec(program, {})
+    finally:
+        sys.setprofile(None)
+    called = {pathlib.Path(name) for name in called}
+    called = {path for path in called if package in path.parents}
+    assert len(called) > 5
+    assert called - {package / "__init__.py"} <= dependencies.files(CODE)

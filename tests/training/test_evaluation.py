@@ -282,7 +282,6 @@ def test_unusable_data_is_refused(data, words):
         evaluation.evaluate(fixed(3), data)
 
 
-@pytest.mark.backend_free
 def test_a_missing_part_and_a_wrong_part_are_refused():
     data = keras_vit.data.load((np.zeros((8, 2, 2, 3), "uint8"), np.arange(8) % 2), 2, test_share=0)
     with pytest.raises(ValueError, match="part='test', pictures=0"):
