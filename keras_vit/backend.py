@@ -8,6 +8,7 @@ import pathlib
 import sys
 
 BACKENDS = ("jax", "tensorflow", "torch")
+RANDOM_INITIALIZERS = ("RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling")
 
 
 def ensure_installed():
@@ -66,6 +67,26 @@ def has_attention_kernel():
     if keras.backend.backend() == "jax":
         return not keras.distribution.list_devices()[0].startswith("cpu")
     return keras.backend.backend() == "torch"
+
+
+@contextlib.contextmanager
+def blank_weights():
+    """Within it, weights that would be random are zero: all of them are about to be loaded.
+
+    JAX compiles a generator for every shape, which takes longer than loading a small model.
+    """
+    import keras
+    import numpy as np
+
+    kinds = [getattr(keras.initializers, name) for name in RANDOM_INITIALIZERS]
+    calls = [kind.__call__ for kind in kinds]
+    try:
+        for kind in kinds if keras.backend.backend() == "jax" else ():
+            kind.__call__ = lambda self, shape, dtype=None: np.zeros(shape, dtype or "float32")
+        yield
+    finally:
+        for kind, call in zip(kinds, calls, strict=True):
+            kind.__call__ = call
 
 
 def _configured():

@@ -5,7 +5,7 @@ import pathlib
 
 import keras
 
-from keras_vit import arguments, checkpoints
+from keras_vit import arguments, backend, checkpoints
 from keras_vit.training import runs
 
 MODEL = "run of `keras-vit train`, .keras file, file of weights, or a name of `keras-vit weights`"
@@ -75,7 +75,8 @@ def _published(name, image_size):
 
 def _saved(path):
     try:
-        return keras.saving.load_model(path, compile=False)
+        with backend.blank_weights():
+            return keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(path)!r} cannot be read as a Keras model: {error}.") from error
 

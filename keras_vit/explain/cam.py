@@ -1,10 +1,10 @@
-"""Grad-CAM: the features of a map that a class reads, where they are."""
+"""Grad-CAM: where in the image the features are that a class depends on."""
 
 import keras
 from keras import ops
 
 from keras_vit import arguments
-from keras_vit.explain import computing, encoder, hooks, targets
+from keras_vit.explain import computing, encoder, forward, hooks, targets
 
 
 def grad_cam(model, images, classes=None, layer=None, batch_size=8):
@@ -19,20 +19,20 @@ def grad_cam(model, images, classes=None, layer=None, batch_size=8):
     Args:
         model: a Keras model with an output (batch, classes), a ViT or a convolutional network.
         images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
-        classes: None for the most probable class of each picture, one number for all, or one each.
+        classes: None for the most probable class of each image, one number for all, or one each.
         layer: name of the layer whose output F is. None for the input of the last Transformer
-            block: at its output a class token has heard all that it will, and the patches have no
+            block: after it a class token reads nothing more from the patches, so they have no
             gradient. Without Transformer blocks it is the output of the last layer with a map
             (batch, rows, columns, channels).
-        batch_size: pictures computed at once.
+        batch_size: images computed at once.
 
     Returns:
         (batch, rows, columns), float32. A map is not negative and sums to 1; it is 0 everywhere if
         nothing there raises the logit.
 
     Raises:
-        ValueError: no such layer, or its output has no positions; the model takes other pictures
-            or has no such class.
+        ValueError: there is no such layer, or its output has no positions; the model takes other
+            images or has no such class.
 
     Example:
     >>> model = keras_vit.create("R50x1", image_size=64, units=(1, 1), num_classes=5)
@@ -43,16 +43,29 @@ def grad_cam(model, images, classes=None, layer=None, batch_size=8):
     """
     images = computing.pictures(model, images)
     _target(model, layer)
-    classes = targets.chosen(model, images, classes, batch_size)
-    maps = computing.run(_maps, model, images, classes, batch_size=batch_size, layer=layer)
-    return targets.shares(maps)
+    classes = forward.chosen_classes(model, images, classes, batch_size)
+    how = {"batch_size": batch_size, "compiled": False, "layer": layer}
+    return targets.shares(computing.run(_maps, model, images, classes, **how))
 
 
 def _maps(model, images, classes, layer):
+    if _target(model, layer)[1] == "input":
+        features = forward.seen(model, images)["inputs"][-1]
+    else:
+        features = computing.program(_features, model, layer=layer)(images)
+    return computing.program(_weighted, model, layer=layer)(images, classes, features)
+
+
+def _features(model, images, layer):
     target, what = _target(model, layer)
     with hooks.recorded([target], what) as kept:
         model(images, training=False)
-    features = kept[target.name]
+    return kept[target.name]
+
+
+def _weighted(model, images, classes, features, layer):
+    """The map of features, from the gradient of what follows them."""
+    target, what = _target(model, layer)
 
     def total(tensors):
         def instead(call, x):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_vit.explain import computing, encoder, hooks, targets
+from keras_vit.explain import computing, encoder, forward, hooks, targets
 from keras_vit.layers import weighted_sum
 
 
@@ -21,8 +21,8 @@ def relevance(model, images, classes=None, batch_size=8):
     Args:
         model: a model with a Transformer encoder in it, see `encoder.find_attention`.
         images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
-        classes: None for the most probable class of each picture, one number for all, or one each.
-        batch_size: pictures computed at once. For each, the scores of ViT-B/16 at 224 pixels and
+        classes: None for the most probable class of each image, one number for all, or one each.
+        batch_size: images computed at once. For each, the scores of ViT-B/16 at 224 pixels and
             their gradients take 22 MB each, and the activations of all blocks stay in memory.
 
     Returns:
@@ -30,7 +30,7 @@ def relevance(model, images, classes=None, batch_size=8):
         everywhere if no attention raises the logit, as in a model whose head is still zero.
 
     Raises:
-        ValueError: the model has no attention, takes other pictures or has no such class.
+        ValueError: the model has no attention, takes other images or has no such class.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=(16, 32), num_classes=5)
@@ -42,7 +42,7 @@ def relevance(model, images, classes=None, batch_size=8):
     """
     found = encoder.find_attention(model)
     images = computing.pictures(model, images)
-    classes = targets.chosen(model, images, classes, batch_size)
+    classes = forward.chosen_classes(model, images, classes, batch_size)
     maps = computing.run(_relevance, model, images, classes, batch_size=batch_size)
     return targets.shares(maps).reshape(-1, *found.grid)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_vit import arguments
+from keras_vit import arguments, backend
 from keras_vit.checkpoints import atomic
 from keras_vit.data import prepare, read_digit
 from keras_vit.data.images import load as load_picture
@@ -67,7 +67,8 @@ def load(path):
             )
     try:
         metrics = json.loads((target / METRICS).read_text())
-        model = keras.saving.load_model(target / MODEL, compile=False)
+        with backend.blank_weights():
+            model = keras.saving.load_model(target / MODEL, compile=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"The run {str(target)!r} cannot be read: {error}. Train again."
