@@ -1,4 +1,4 @@
-"""Gives the examples in docstrings the three names that they use."""
+"""What the examples in docstrings share: three names, and how arrays are printed."""
 
 import keras
 import numpy as np
@@ -9,5 +9,7 @@ import keras_vit
 
 @pytest.fixture(autouse=True)
 def doctest_names(doctest_namespace):
-    """Puts the names into every docstring's example."""
+    """Puts the names into every example and rounds arrays: last digits depend on the processor."""
     doctest_namespace.update(keras_vit=keras_vit, keras=keras, np=np)
+    with np.printoptions(precision=4, suppress=True):
+        yield

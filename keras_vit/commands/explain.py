@@ -212,14 +212,11 @@ def _write_view(name, asked, png, npz):
 
 def _write_page(asked, paths):
     page = report(asked.model, asked.images, asked.names, asked.class_names, _progress)
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
     paths[0].parent.mkdir(parents=True, exist_ok=True)
     runs.write_text(paths[0], page)
     print(f"Written: {paths[0]}, {len(page) / 1e6:.1f} MB, open it in a browser")
 
 
 def _progress(name):
-    """Says on a terminal what takes the time; nothing of it remains there."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{name.replace('_', '-')} ...", end="", file=sys.stderr, flush=True)
+    """Names the view that is computed next, on its own line of stderr."""
+    print(f"{name.replace('_', '-')} ...", file=sys.stderr, flush=True)
