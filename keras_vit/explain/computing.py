@@ -42,6 +42,8 @@ def run(function, model, images, *more, batch_size=32, compiled=True, **settings
 def batches(function, model, images, *more, batch_size=32, compiled=True, **settings):
     """Yields what `run` returns batch by batch, if it need not be kept of all images."""
     arrays = [pictures(model, images), *map(np.asarray, more)]
+    if not model.built:  # a compiled function must not make weights: they would not outlast it
+        model(keras.KerasTensor(arrays[0].shape))
     step = min(arguments.positive_integer("batch_size", batch_size), len(arrays[0]))
     make = program if compiled else functools.partial
     compute = make(function, model, **settings)
