@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.explain import computing, encoder, forward
+from keras_vit.explain import computing, encoder, hooks
 
 
 class Scores(dict):
@@ -96,19 +96,16 @@ def by_batch(source, images=None, grid=None, batch_size=8):
 
 def _of_model(model, images, batch_size):
     found = encoder.find_attention(model)
-    how = {"batch_size": batch_size, "compiled": False}
-    for scores in computing.batches(_scores, model, images, **how):
+    for scores in computing.batches(_scores, model, images, batch_size=batch_size):
         yield _named(scores, found)
 
 
 def _scores(model, images):
-    return computing.program(_of_inputs, model)(*forward.seen(model, images)["inputs"])
-
-
-def _of_inputs(model, *inputs):
-    """Scores of all blocks from the tokens that each of them gets."""
-    pairs = zip(encoder.find(model).blocks, inputs, strict=True)
-    return {block.name: block.attention_scores(x) for block, x in pairs}
+    """Scores of all blocks; what follows the last block's scores is not computed."""
+    blocks = encoder.find(model).blocks
+    with hooks.recorded(blocks, "input") as inputs:
+        model(images, training=False)
+    return {block.name: block.attention_scores(inputs[block.name]) for block in blocks}
 
 
 def _named(scores, found):
