@@ -12,8 +12,10 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def doctest_names(doctest_namespace):
-    """Puts the names into every docstring's example."""
+    """Puts the names into every example and rounds arrays: last digits depend on the processor."""
     doctest_namespace.update(keras_vit=keras_vit, keras=keras, np=np)
+    with np.printoptions(precision=4, suppress=True):
+        yield
 
 
 # Modules whose docstring examples train a model, or build one of a ResNet's depth.

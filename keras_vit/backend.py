@@ -6,9 +6,12 @@ import json
 import os
 import pathlib
 import sys
+import threading
 
 BACKENDS = ("jax", "tensorflow", "torch")
 KERAS_BACKENDS = (*BACKENDS, "openvino", "numpy")  # the last two cannot train
+RANDOM_INITIALIZERS = ("RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling")
+_blanking = threading.RLock()
 
 
 def ensure_installed():
@@ -79,6 +82,42 @@ def has_attention_kernel():
     if keras.backend.backend() == "jax":
         return not keras.distribution.list_devices()[0].startswith("cpu")
     return keras.backend.backend() == "torch"
+
+
+@contextlib.contextmanager
+def blank_weights():
+    """Makes weights zero that would be random, in this thread: all of them are about to be loaded.
+
+    JAX compiles a generator for every shape, which takes longer than loading a small model.
+    """
+    import keras
+
+    kinds = [getattr(keras.initializers, name) for name in RANDOM_INITIALIZERS]
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    with _blanking:  # one thread at a time: each gives back what it found
+        calls, thread = {kind: kind.__call__ for kind in kinds}, threading.get_ident()
+        try:
+            for kind, call in calls.items():
+                kind.__call__ = _blank_in(thread, call)
+            yield
+        finally:
+            for kind, call in calls.items():
+                kind.__call__ = call
+
+
+def _blank_in(thread, call):
+    """Returns an initializer's `__call__` that gives zeros in one thread."""
+
+    def blank(self, shape, dtype=None, **kwargs):
+        if threading.get_ident() != thread:
+            return call(self, shape, dtype, **kwargs)
+        import numpy as np
+
+        return np.zeros(shape, dtype or "float32")
+
+    return blank
 
 
 def _configured():

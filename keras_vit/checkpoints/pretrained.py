@@ -1,8 +1,9 @@
 """Models with published weights: by name from the catalogue, or from a file."""
 
+import contextlib
 import os
 
-from keras_vit import arguments, resnet, vit
+from keras_vit import arguments, backend, resnet, vit
 from keras_vit.checkpoints import catalogue, download
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.loading import load_weights
@@ -51,7 +52,8 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
         advice = "Put config.json beside the file, or give num_heads=."
         received = {"name": str(name), "hidden_dim": wanted["hidden_dim"]}
         arguments.refuse("the number of attention heads must be known", received, advice)
-    model = KINDS[description.kind](**wanted)
+    with contextlib.nullcontext() if skip else backend.blank_weights():
+        model = KINDS[description.kind](**wanted)
     report = load_weights(model, path, skip=skip, method=method)
     if entry and entry.shipped:
         report = report._replace(path=entry.name)  # where it is installed helps nobody

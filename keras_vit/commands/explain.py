@@ -234,14 +234,11 @@ def _write_page(asked, path):
     from keras_vit import explain
 
     page = explain.report(asked.model, asked.images, asked.names, asked.class_names, _progress)
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
     print(f"Written: {path}, {len(page) / 1e6:.1f} MB, open it in a browser")
 
 
 def _progress(name):
-    """Shows on a terminal which view is being computed, on a line that is erased later."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{name.replace('_', '-')} ...", end="", file=sys.stderr, flush=True)
+    """Names the view that is computed next, on its own line of stderr."""
+    print(f"{name.replace('_', '-')} ...", file=sys.stderr, flush=True)

@@ -25,6 +25,7 @@ from keras_vit.explain import (
     rollout,
     tokens,
 )
+from keras_vit.explain.forward import chosen_classes
 from keras_vit.explain.map_words import (
     area,
     cosines,
@@ -35,7 +36,6 @@ from keras_vit.explain.map_words import (
     times_mean,
 )
 from keras_vit.explain.plots.parts import block_number, class_name, probabilities
-from keras_vit.explain.targets import chosen
 
 
 class Shown(NamedTuple):
@@ -216,7 +216,7 @@ def cka(asked):
 
 
 def _classes(asked):
-    return chosen(asked.model, asked.images, asked.classes, asked.options.batch_size or 32)
+    return chosen_classes(asked.model, asked.images, asked.classes, **asked.batch)
 
 
 def _layer(asked):

@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from keras_vit import arguments
+from keras_vit import arguments, backend
 from keras_vit.checkpoints.catalogue import find, suggestion
 from keras_vit.training import run_folder
 
@@ -101,7 +101,8 @@ def _saved(path):
     import keras
 
     try:
-        return keras.saving.load_model(path, compile=False)
+        with backend.blank_weights():
+            return keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(path)!r} cannot be read as a Keras model: {error}.") from error
 

@@ -1,4 +1,4 @@
-"""Attention scores, Eq. 6: which tokens each token looks at, in every block and head."""
+"""Attention scores, Eq. 6: which tokens each token attends to, in every block and head."""
 
 import math
 
@@ -9,16 +9,16 @@ from keras_vit.explain import computing, encoder, hooks
 
 
 class Scores(dict):
-    """Attention scores of pictures: {name of the block: (batch, heads, tokens, tokens)}.
+    """Attention scores of images: {name of the block: (batch, heads, tokens, tokens)}.
 
-    Row i of a matrix says how much token i takes from each token; it sums to 1. The tokens are
+    Row i of a matrix holds how much token i takes from each token; it sums to 1. The tokens are
     the class tokens, then the patches row by row.
 
     Args:
         scores: the dict, or anything that makes one.
         grid: (rows, columns) of patches.
         class_tokens: number of tokens before those of the patches.
-        patch_size: (height, width) of a patch in pixels; None where it is not known.
+        patch_size: (height, width) of a patch in pixels; None if it is not known.
     """
 
     def __init__(self, scores, grid, class_tokens, patch_size=None):
@@ -35,19 +35,19 @@ class Scores(dict):
 def attention_scores(model, images, batch_size=8):
     """Computes the attention scores of every block and head.
 
-    They are computed beside the model's own attention, from the same queries and keys, in float32.
+    They are computed in float32, from the tokens that each block gets and its queries and keys.
 
     Args:
         model: a model with a Transformer encoder in it, see `encoder.find_attention`.
         images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
-        batch_size: pictures computed at once.
+        batch_size: images computed at once.
 
     Returns:
         `Scores`, a dict from the name of each block to (batch, heads, tokens, tokens), float32.
-        Twelve blocks of ViT-B/16 at 224 pixels make 22 MB a picture.
+        Twelve blocks of ViT-B/16 at 224 pixels make 22 MB per image.
 
     Raises:
-        ValueError: the model has no attention among all tokens, or takes other pictures.
+        ValueError: the model has no attention among all tokens, or takes other images.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2)
@@ -57,21 +57,22 @@ def attention_scores(model, images, batch_size=8):
 
     Reference: Eq. 6.
     """
-    found = encoder.find_attention(model)
-    return _named(computing.run(_scores, model, images, batch_size=batch_size), found)
+    parts = list(_of_model(model, images, batch_size))
+    scores = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return _named(scores, encoder.find_attention(model))
 
 
 def scores_of(source, images=None, grid=None):
-    """Returns `Scores` of whatever they are asked of.
+    """Returns `Scores` of a model, or of scores in any form.
 
     Args:
         source: a model, `Scores`, or an array (layers, batch, heads, tokens, tokens).
-        images: pictures for a model.
+        images: images for a model.
         grid: (rows, columns) of patches, for an array: tokens before these are class tokens. None
             for a square.
 
     Raises:
-        ValueError: a model without pictures, or an array that is no attention of such a grid.
+        ValueError: a model without images, or an array that is not attention of such a grid.
     """
     if isinstance(source, Scores):
         return source
@@ -83,19 +84,24 @@ def scores_of(source, images=None, grid=None):
 
 
 def by_batch(source, images=None, grid=None, batch_size=8):
-    """Yields what `scores_of` returns, a few pictures of a model at a time: memory stays bounded.
+    """Yields what `scores_of` returns, a few images of a model at a time: memory stays bounded.
 
     `Scores` and arrays, which are in memory, come as one.
     """
     if not hasattr(source, "layers") or images is None:
         yield scores_of(source, images, grid)
         return
-    found = encoder.find_attention(source)
-    for scores in computing.batches(_scores, source, images, batch_size=batch_size):
+    yield from _of_model(source, images, batch_size)
+
+
+def _of_model(model, images, batch_size):
+    found = encoder.find_attention(model)
+    for scores in computing.batches(_scores, model, images, batch_size=batch_size):
         yield _named(scores, found)
 
 
 def _scores(model, images):
+    """Scores of all blocks; what follows the last block's scores is not computed."""
     blocks = encoder.find(model).blocks
     with hooks.recorded(blocks, "input") as inputs:
         model(images, training=False)

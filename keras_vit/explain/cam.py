@@ -1,10 +1,11 @@
-"""Grad-CAM: the features of a map that a class reads, where they are."""
+"""Grad-CAM: where in the image the features are that a class depends on."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_vit import arguments
-from keras_vit.explain import computing, encoder, hooks, targets
+from keras_vit.explain import computing, encoder, forward, gradient_rollout, hooks, targets
 
 
 def grad_cam(model, images, classes=None, layer=None, batch_size=8):
@@ -19,20 +20,20 @@ def grad_cam(model, images, classes=None, layer=None, batch_size=8):
     Args:
         model: a Keras model with an output (batch, classes), a ViT or a convolutional network.
         images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
-        classes: None for the most probable class of each picture, one number for all, or one each.
+        classes: None for the most probable class of each image, one number for all, or one each.
         layer: name of the layer whose output F is. None for the input of the last Transformer
-            block: at its output a class token has heard all that it will, and the patches have no
+            block: after it a class token reads nothing more from the patches, so they have no
             gradient. Without Transformer blocks it is the output of the last layer with a map
             (batch, rows, columns, channels).
-        batch_size: pictures computed at once.
+        batch_size: images computed at once.
 
     Returns:
         (batch, rows, columns), float32. A map is not negative and sums to 1; it is 0 everywhere if
         nothing there raises the logit.
 
     Raises:
-        ValueError: no such layer, or its output has no positions; the model takes other pictures
-            or has no such class.
+        ValueError: there is no such layer, or its output has no positions; the model takes other
+            images or has no such class.
 
     Example:
     >>> model = keras_vit.create("R50x1", image_size=64, units=(1, 1), num_classes=5)
@@ -42,13 +43,23 @@ def grad_cam(model, images, classes=None, layer=None, batch_size=8):
     Reference: Selvaraju et al., https://arxiv.org/abs/1610.02391, Eq. 1 and 2.
     """
     images = computing.pictures(model, images)
-    _target(model, layer)
-    classes = targets.chosen(model, images, classes, batch_size)
-    maps = computing.run(_maps, model, images, classes, batch_size=batch_size, layer=layer)
-    return targets.shares(maps)
+    target, _ = _target(model, layer)
+    classes = forward.chosen_classes(model, images, classes, batch_size)
+    transformer = layer is None and encoder.has_attention(model)
+    compute, settings = (_of_tokens, {}) if transformer else (_of_layer, {"layer": layer})
+    how = {"batch_size": batch_size, "compiled": not transformer, **settings}
+    parts = computing.batches(compute, model, images, classes, **how)
+    return targets.shares(np.concatenate([_weighted(model, target, *part) for part in parts]))
 
 
-def _maps(model, images, classes, layer):
+def _of_tokens(model, images, classes):
+    """Features and gradients before the last block, from the programs that other views share."""
+    features = forward.seen(model, images)["inputs"][-1]
+    return features, computing.program(gradient_rollout.gradients, model)(images, classes)[1]
+
+
+def _of_layer(model, images, classes, layer):
+    """Features and gradients of a layer."""
     target, what = _target(model, layer)
     with hooks.recorded([target], what) as kept:
         model(images, training=False)
@@ -61,10 +72,13 @@ def _maps(model, images, classes, layer):
         with hooks.replaced({target: instead}):
             return ops.sum(targets.of_class(targets.logits(model, images), classes))
 
-    gradient = computing.gradients(total, [features])[0]
-    gradient, features = (_map(model, target, x) for x in (gradient, features))
-    weights = ops.mean(gradient, axis=(1, 2), keepdims=True)  # (B, 1, 1, C)
-    return ops.relu(ops.sum(weights * features, axis=-1))  # (B, rows, columns)
+    return features, computing.gradients(total, [features])[0]
+
+
+def _weighted(model, target, features, gradients):
+    features, gradients = (_map(model, target, x) for x in (features, gradients))
+    weights = gradients.mean(axis=(1, 2), keepdims=True)  # (B, 1, 1, C)
+    return np.maximum(np.sum(weights * features, axis=-1), 0)  # (B, rows, columns)
 
 
 def _target(model, name):
@@ -112,12 +126,9 @@ def _names(layers):
 
 
 def _map(model, layer, x):
-    """Returns (batch, rows, columns, channels) in float32 of a layer's output."""
-    x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
-    rows, columns = _grid(model, layer, tuple(x.shape))
-    if len(x.shape) == 3:
-        x = ops.reshape(x[:, -rows * columns :], (-1, rows, columns, x.shape[-1]))
-    return x
+    """Returns (batch, rows, columns, channels) of a layer's output."""
+    rows, columns = _grid(model, layer, x.shape)
+    return x[:, -rows * columns :].reshape(-1, rows, columns, x.shape[-1]) if x.ndim == 3 else x
 
 
 def _grid(model, layer, shape):

@@ -12,46 +12,63 @@ from keras_vit import arguments
 _COMPILED = weakref.WeakKeyDictionary()
 
 
-def run(function, model, images, *more, batch_size=32, **settings):
+def run(function, model, images, *more, batch_size=32, compiled=True, **settings):
     """Computes `function(model, images, *more, **settings)` batch by batch.
 
     The function is compiled once for each model and settings, and sees the weights that the model
-    has at each call. Nothing is trained: no state of the model changes.
+    has at each call. No state of the model changes.
 
     Args:
-        function: a function of a module, not made anew for each call. It gets tensors and returns
-            tensors, or a dict, list or tuple of them, whose first axis is the batch.
+        function: gets tensors and returns tensors, or a dict, list or tuple of them, whose first
+            axis is the batch. If it is compiled, a function of a module, not made for one call.
         model: a Keras model.
-        images: array (pictures, height, width, channels) as the model takes them.
+        images: array (batch, height, width, channels) as the model takes them.
         *more: further arrays, with as many entries.
-        batch_size: pictures computed at once. A last batch that is smaller is filled up.
-        **settings: hashable arguments of the function that are no arrays.
+        batch_size: images computed at once. A last batch that is smaller is padded.
+        compiled: False for a function that calls programs, see `program`, and little else.
+        **settings: hashable arguments of the function that are not arrays.
 
     Returns:
-        What the function returns, in NumPy arrays over all pictures.
+        What the function returns, in NumPy arrays over all images.
 
     Raises:
-        ValueError: the pictures have another shape than the model, or there are none.
+        ValueError: the images have another shape than the model takes, or there are none.
     """
-    parts = list(batches(function, model, images, *more, batch_size=batch_size, **settings))
+    options = {"batch_size": batch_size, "compiled": compiled, **settings}
+    parts = list(batches(function, model, images, *more, **options))
     return keras.tree.map_structure(lambda *xs: np.concatenate(xs), *parts)
 
 
-def batches(function, model, images, *more, batch_size=32, **settings):
-    """Yields what `run` returns batch after batch, for what need not be kept of all pictures."""
+def batches(function, model, images, *more, batch_size=32, compiled=True, **settings):
+    """Yields what `run` returns batch by batch, if it need not be kept of all images."""
     arrays = [pictures(model, images), *map(np.asarray, more)]
+    if not model.built:  # a compiled function must not make weights: they would not outlast it
+        model(keras.KerasTensor(arrays[0].shape))
     step = min(arguments.positive_integer("batch_size", batch_size), len(arrays[0]))
-    compiled = _compiled(function, model, settings)
+    make = program if compiled else functools.partial
+    compute = make(function, model, **settings)
     for start in range(0, len(arrays[0]), step):
         batch = [array[start : start + step] for array in arrays]
         count = len(batch[0])
         batch = [np.concatenate([b, np.repeat(b[-1:], step - count, axis=0)]) for b in batch]
-        found = compiled(*batch)
+        batch[0] = batch[0].astype("float32")  # one program, whatever the pixels came in
+        found = compute(*batch)
         yield keras.tree.map_structure(lambda x, n=count: _numpy(x)[:n], found)
 
 
+def program(function, model, **settings):
+    """Returns `function(model, *arrays, **settings)` compiled, a function of the arrays.
+
+    Args:
+        function: as in `run`.
+        model: a Keras model.
+        **settings: as in `run`.
+    """
+    return _compiled(function, model, settings)
+
+
 def pictures(model, images):
-    """Returns pictures as an array that the model can take, or raises `ValueError`."""
+    """Returns images as an array that the model can take, or raises `ValueError`."""
     images = np.asarray(images)
     expected = getattr(model, "input_shape", None)
     if isinstance(expected, tuple) and len(expected) == 4 and None not in expected[1:]:

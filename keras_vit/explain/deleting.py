@@ -1,38 +1,37 @@
-"""Deletion: is what a map calls important what the model needs?"""
+"""Deletion: does the model need the patches that a map ranks highest?"""
 
 import numpy as np
-from keras import ops
 
 from keras_vit import arguments
-from keras_vit.explain import computing, removing, targets
+from keras_vit.explain import computing, forward, removing
 
 FILLS = ("mean", "blur")
 
 
-def deletion_curve(model, images, maps, classes=None, steps=14, fill="mean", batch_size=32):
-    """Takes patches out of pictures, the highest of a map first, and watches the probability.
+def deletion_curve(model, images, maps, classes=None, steps=14, fill="mean", batch_size=8):
+    """Removes patches from images, the highest of a map first, and records the probability.
 
-    The faster the probability of the class falls, the better the map knows what the model uses.
-    Random maps give random order, to compare with; of equal values the first goes first. After
-    step k of n the share k / n of the patches is gone, rounded to whole patches.
+    The faster the probability of the class falls, the better the map found what the model uses.
+    Random maps give a random order to compare with; of equal values the first goes first. After
+    step k of n the share k / n of the patches is removed, rounded to whole patches.
 
     Args:
         model: a Keras model with an output (batch, classes): logits, or probabilities (see
             `keras_vit.explain.targets`).
         images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
         maps: (batch, rows, columns), any grid that is no finer than the pixels.
-        classes: None for the most probable class of each picture, one number for all, or one each.
-        steps: number of steps from the whole picture to none of it.
-        fill: what a patch becomes: "mean", the mean colour of the picture, or "blur", the picture
+        classes: None for the most probable class of each image, one number for all, or one each.
+        steps: number of steps from the whole image to none of it.
+        fill: what replaces a patch: "mean", the mean colour of the image, or "blur", the image
             blurred with a standard deviation of one patch.
-        batch_size: pictures computed at once.
+        batch_size: images computed at once.
 
     Returns:
-        (steps + 1, batch), float32: probability of the class, first of the whole picture.
+        (steps + 1, batch), float32: probability of the class, first of the whole image.
 
     Raises:
-        ValueError: the maps do not belong to the pictures or are not finite; the model takes other
-            pictures or has no such class.
+        ValueError: the maps do not belong to the images or are not finite; the model takes other
+            images or has no such class.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=5)
@@ -47,15 +46,13 @@ def deletion_curve(model, images, maps, classes=None, steps=14, fill="mean", bat
     maps = _checked(np.asarray(maps), images)
     steps = arguments.positive_integer("steps", steps)
     arguments.one_of(*FILLS)("fill", fill)
-    classes = targets.chosen(model, images, classes, batch_size)
-    patches = maps[0].size
-    ranks = _ranks(maps.reshape(len(maps), patches))
-    settings = {"batch_size": batch_size, "grid": maps.shape[1:], "fill": fill}
-    curve = []
-    for step in range(steps + 1):
-        gone = np.full(len(images), round(step / steps * patches), "int32")
-        curve.append(computing.run(_without, model, images, classes, ranks, gone, **settings))
-    return np.stack(curve)
+    classes = forward.chosen_classes(model, images, classes, batch_size)
+    ranks = _ranks(maps.reshape(len(maps), -1))
+    parts = []
+    for start in range(0, len(images), batch_size):
+        batch = (array[start : start + batch_size] for array in (images, classes, ranks))
+        parts.append(_curve(model, *batch, maps.shape[1:], steps, fill, batch_size))
+    return np.concatenate(parts, axis=1)
 
 
 def _ranks(maps):
@@ -64,17 +61,20 @@ def _ranks(maps):
     return np.argsort(order, axis=1, kind="stable").astype("int32")
 
 
-def _without(model, images, classes, ranks, gone, grid, fill):
-    images = ops.cast(images, "float32")
-    size = images.shape[1:3]
-    rank = ops.take(ranks, removing.patch_numbers(size, grid), axis=1)  # (B, height, width)
-    removed = (rank < gone[:, None, None])[..., None]  # (B, height, width, 1)
+def _curve(model, images, classes, ranks, grid, steps, fill, batch_size):
+    """The curves of a batch of images, (steps + 1, batch)."""
+    size, patches = images.shape[1:3], ranks.shape[1]
+    rank = ranks[:, removing.patch_numbers(size, grid), None]  # (B, height, width, 1)
     if fill == "mean":
         instead = removing.mean_color(images)
     else:
         instead = removing.blurred(images, [s / n for s, n in zip(size, grid, strict=True)])
-    pictures = ops.where(removed, instead, images)
-    return targets.of_class(targets.probabilities(model, pictures), classes)
+    curve = []
+    for step in range(steps + 1):
+        left = np.where(rank < round(step / steps * patches), instead, images)
+        found = forward.probabilities(model, left.astype("float32"), batch_size)
+        curve.append(found[np.arange(len(images)), classes])
+    return np.stack(curve)
 
 
 def _checked(maps, images):

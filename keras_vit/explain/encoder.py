@@ -108,6 +108,22 @@ def has_attention(model):
     return bool(blocks) and not any(isinstance(block, AxialBlock) for block in blocks)
 
 
+def token_layers(model):
+    """Returns the layers whose output is all tokens, {name: layer}, in the order of the model.
+
+    They are the `PatchEncoder`, the blocks, and layers that are named "encoder_norm".
+
+    Args:
+        model: as for `find`.
+
+    Raises:
+        ValueError: `find` does.
+    """
+    found = find(model)
+    norms = [layer for layer, _ in members(model) if layer.name == "encoder_norm"]
+    return {layer.name: layer for layer in (found.patch_encoder, *found.blocks, *norms)}
+
+
 def members(model):
     """Yields (layer, the model that it stands in), also from models within the model."""
     for layer in getattr(model, "layers", ()):

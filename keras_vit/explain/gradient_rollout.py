@@ -1,9 +1,10 @@
 """Relevance: the attention rollout of one class, weighted by the gradient of its logit."""
 
 import keras
+import numpy as np
 from keras import ops
 
-from keras_vit.explain import computing, encoder, hooks, targets
+from keras_vit.explain import computing, encoder, forward, hooks, targets
 from keras_vit.layers import weighted_sum
 
 
@@ -21,8 +22,8 @@ def relevance(model, images, classes=None, batch_size=8):
     Args:
         model: a model with a Transformer encoder in it, see `encoder.find_attention`.
         images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
-        classes: None for the most probable class of each picture, one number for all, or one each.
-        batch_size: pictures computed at once. For each, the scores of ViT-B/16 at 224 pixels and
+        classes: None for the most probable class of each image, one number for all, or one each.
+        batch_size: images computed at once. For each, the scores of ViT-B/16 at 224 pixels and
             their gradients take 22 MB each, and the activations of all blocks stay in memory.
 
     Returns:
@@ -30,7 +31,7 @@ def relevance(model, images, classes=None, batch_size=8):
         everywhere if no attention raises the logit, as in a model whose head is still zero.
 
     Raises:
-        ValueError: the model has no attention, takes other pictures or has no such class.
+        ValueError: the model has no attention, takes other images or has no such class.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=(16, 32), num_classes=5)
@@ -42,41 +43,49 @@ def relevance(model, images, classes=None, batch_size=8):
     """
     found = encoder.find_attention(model)
     images = computing.pictures(model, images)
-    classes = targets.chosen(model, images, classes, batch_size)
-    maps = computing.run(_relevance, model, images, classes, batch_size=batch_size)
+    classes = forward.chosen_classes(model, images, classes, batch_size)
+    parts = computing.batches(gradients, model, images, classes, batch_size=batch_size)
+    maps = np.concatenate([_relevance(scores, found) for scores, _ in parts])
     return targets.shares(maps).reshape(-1, *found.grid)
 
 
-def _relevance(model, images, classes):
-    found = encoder.find(model)
-    weighted = [ops.mean(ops.relu(x), axis=1) for x in _weighted_scores(model, images, classes)]
-    patches, batch = found.grid[0] * found.grid[1], ops.shape(images)[0]
-    readers = found.class_tokens or patches  # the tokens that the head reads, the first ones
-    tokens = found.class_tokens + patches
-    row = ops.cast(ops.arange(tokens) < readers, weighted[0].dtype) / readers
-    start = row = ops.broadcast_to(row, (batch, 1, tokens))
+def _relevance(weighted, found):
+    """The maps (batch, patches) of A_1 ... A_L, each (batch, tokens, tokens)."""
+    tokens = weighted[0].shape[-1]
+    readers = found.class_tokens or tokens  # the tokens that the head reads, the first ones
+    start = row = (np.arange(tokens) < readers).astype(weighted[0].dtype)[None, None] / readers
     for scores in reversed(weighted):  # a row of (I + A_L) ... (I + A_1), from its left
-        row = row + ops.matmul(row, scores)  # (B, 1, tokens)
+        row = row + row @ scores  # (B, 1, tokens)
     return (row - start)[:, 0, found.class_tokens :]  # (B, N)
 
 
-def _weighted_scores(model, images, classes):
-    """Returns dy / dA * A of every block, (batch, heads, tokens, tokens).
+def gradients(model, images, classes):
+    """Returns all gradients of a class that views need: compiled once, relevance and Grad-CAM.
 
-    That is the gradient with respect to a factor of 1 on each score.
+    Args:
+        model: as for `relevance`.
+        images: a batch of images, as a function gets it that `computing.run` calls.
+        classes: the class of each, (batch,).
+
+    Returns:
+        ([A_1, ..., A_L] of `relevance`, each (batch, tokens, tokens); the gradient with respect to
+        the tokens before the last block, (batch, tokens, D)).
     """
     found = encoder.find(model)
-    layers = [block.attention for block in found.blocks]
-    tokens = found.class_tokens + found.grid[0] * found.grid[1]
-    batch = ops.shape(images)[0]
+    layers, last = [block.attention for block in found.blocks], found.blocks[-1]
+    batch, tokens = ops.shape(images)[0], found.class_tokens + found.grid[0] * found.grid[1]
     factors = [ops.ones((batch, layer.num_heads, tokens, tokens)) for layer in layers]
+    shift = ops.zeros((batch, tokens, found.patch_encoder.hidden_dim), last.compute_dtype)
 
-    def total(factors):
-        pairs = zip(layers, factors, strict=True)
-        with hooks.replaced({layer: _with_factor(layer, factor) for layer, factor in pairs}):
+    def total(tensors):
+        *factors, shift = tensors
+        calls = {layer: _with_factor(layer, x) for layer, x in zip(layers, factors, strict=True)}
+        with hooks.replaced({**calls, last: lambda call, x: call(x + shift)}):
             return ops.sum(targets.of_class(targets.logits(model, images), classes))
 
-    return computing.gradients(total, factors)
+    # The gradient with respect to a factor of 1 on each score is dy / dA * A.
+    *weighted, of_tokens = computing.gradients(total, [*factors, shift])
+    return [ops.mean(ops.relu(x), axis=1) for x in weighted], of_tokens
 
 
 def _with_factor(layer, factor):

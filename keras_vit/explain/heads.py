@@ -1,9 +1,8 @@
-"""What can be said of a head or a token in one number."""
+"""One number for each head, or for each token."""
 
 import numpy as np
-from keras import ops
 
-from keras_vit.explain import attention, computing, encoder, hooks
+from keras_vit.explain import attention, computing, encoder, forward
 
 
 def attention_entropy(source, images=None):
@@ -36,22 +35,22 @@ def attention_entropy(source, images=None):
     return (total / pictures).astype("float32")
 
 
-def token_norms(model, images, batch_size=32):
-    """Computes the length of every token before the first block and after each.
+def token_norms(model, images, batch_size=8):
+    """Computes the length of every token before the first block and after each block.
 
-    A few tokens that are much longer than the others, in even parts of the picture, hold what the
-    model keeps of the whole: "registers" (Darcet et al. 2023).
+    A few tokens that are much longer than the others, in uniform regions of the image, hold global
+    information: "registers" (Darcet et al. 2023).
 
     Args:
         model: a model with a Transformer encoder.
         images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
-        batch_size: pictures computed at once.
+        batch_size: images computed at once.
 
     Returns:
         (layers + 1, batch, tokens), float32: the L2 norms of z_0 ... z_L, class tokens first.
 
     Raises:
-        ValueError: the model has no Transformer encoder, or takes other pictures.
+        ValueError: the model has no Transformer encoder, or takes other images.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2)
@@ -60,7 +59,9 @@ def token_norms(model, images, batch_size=32):
 
     Reference: Eq. 1-3; https://arxiv.org/abs/2309.16588
     """
-    return np.stack(computing.run(_norms, model, images, batch_size=batch_size))
+    encoder.find(model)
+    parts = computing.batches(_tokens, model, images, batch_size=batch_size, compiled=False)
+    return np.concatenate([np.linalg.norm(np.stack(z), axis=-1) for z in parts], axis=1)
 
 
 def _entropy(scores):
@@ -68,9 +69,7 @@ def _entropy(scores):
     return -(scores * logarithms).sum(-1)
 
 
-def _norms(model, images):
-    blocks = encoder.find(model).blocks
-    with hooks.recorded(blocks[:1], "input") as first, hooks.recorded(blocks) as outputs:
-        model(images, training=False)
-    z = [*first.values(), *(outputs[block.name] for block in blocks)]
-    return [ops.norm(ops.cast(tokens, "float32"), axis=-1) for tokens in z]
+def _tokens(model, images):
+    """The tokens z_0 ... z_L."""
+    seen, blocks = forward.seen(model, images), encoder.find(model).blocks
+    return [seen["inputs"][0], *(seen["outputs"][block.name] for block in blocks)]

@@ -1,12 +1,11 @@
-"""The logit lens: what a model would say if it stopped after fewer blocks."""
+"""The logit lens: what a model would predict if it stopped after fewer blocks."""
 
 import numpy as np
-from keras import ops
 
-from keras_vit.explain import computing, encoder, hooks
+from keras_vit.explain import computing, encoder, forward, hooks
 
 
-def logit_lens(model, images, batch_size=32):
+def logit_lens(model, images, batch_size=8):
     """Computes the logits of every depth, as if the blocks after it were left out.
 
     The tokens z_l after l blocks go through all that follows the last block: the final norm, the
@@ -15,14 +14,14 @@ def logit_lens(model, images, batch_size=32):
     Args:
         model: a model with a Transformer encoder in it, see `encoder.find`.
         images: (batch, height, width, channels) as the model takes them.
-        batch_size: pictures computed at once.
+        batch_size: images computed at once.
 
     Returns:
         An array (layers + 1, batch, classes): the logits of z_0 ... z_L. The last are the model's
-        own. A model without a head gives the representation of each depth in their place.
+        own. A model without a head gives the representation of each depth instead.
 
     Raises:
-        ValueError: the model has no Transformer encoder, or takes other pictures.
+        ValueError: the model has no Transformer encoder, or takes other images.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=10)
@@ -33,20 +32,17 @@ def logit_lens(model, images, batch_size=32):
     https://arxiv.org/abs/2310.18969
     """
     encoder.find(model)
-    logits = computing.run(_lens, model, images, batch_size=batch_size)
-    return np.moveaxis(logits, 1, 0)
+    return np.stack(computing.run(_lens, model, images, batch_size=batch_size, compiled=False))
 
 
 def _lens(model, images):
-    """Logits of all depths, (batch, layers + 1, classes)."""
+    """Logits of all depths, a list of (batch, classes)."""
+    seen, rest = forward.seen(model, images), computing.program(_rest, model)
+    return [*(rest(images, z) for z in seen["inputs"]), seen["output"]]  # of z_0 ... z_L
+
+
+def _rest(model, images, z):
+    """What follows the last block, if the blocks give the tokens z."""
     blocks = encoder.find(model).blocks
-    with hooks.recorded(blocks, "input") as inputs:
-        last = model(images, training=False)
-    logits = [_rest(model, images, blocks, z) for z in inputs.values()]  # of z_0 ... z_L-1
-    return ops.stack([*logits, last], axis=1)
-
-
-def _rest(model, images, blocks, z):
-    """What follows the last block, where the blocks give the tokens z."""
     with hooks.replaced(dict.fromkeys(blocks, lambda call, x: z)):
         return model(images, training=False)

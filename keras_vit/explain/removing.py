@@ -1,14 +1,13 @@
-"""Taking patches out of pictures: what `occlusion` and `deletion_curve` share."""
+"""Removing patches from images: what `occlusion` and `deletion_curve` share."""
 
 import numpy as np
-from keras import ops
 
 
 def patch_numbers(size, grid):
     """Returns the number of the patch that each pixel is in, (height, width).
 
-    Patches are counted row by row. Where the grid does not divide the picture, some patches are
-    one pixel larger than others.
+    Patches are counted row by row. If the grid does not divide the image, some patches are one
+    pixel larger than others.
 
     Args:
         size: (height, width) in pixels.
@@ -24,19 +23,20 @@ def patch_numbers(size, grid):
 
 
 def mean_color(images):
-    """Returns each picture's mean colour as a picture: (batch, 1, 1, channels)."""
-    return ops.mean(images, axis=(1, 2), keepdims=True)
+    """Returns the mean colour of each image, float32 (batch, 1, 1, channels)."""
+    return images.mean(axis=(1, 2), keepdims=True, dtype="float64").astype("float32")
 
 
 def blurred(images, deviation):
-    """Returns pictures after a Gaussian blur.
+    """Returns images after a Gaussian blur, float32.
 
     Args:
         images: (batch, height, width, channels).
         deviation: standard deviations in pixels, (down, across).
     """
     down, across = (_blur(side, d) for side, d in zip(images.shape[1:3], deviation, strict=True))
-    return ops.einsum("ij,bjkc,lk->bilc", down, images, across)
+    rows = np.einsum("ij,bjkc->bikc", down, images, optimize=True)
+    return np.einsum("lk,bikc->bilc", across, rows, optimize=True).astype("float32")
 
 
 def _blur(side, deviation):

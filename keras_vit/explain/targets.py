@@ -1,6 +1,6 @@
-"""The class that a view explains: which it is, its logit to differentiate, its probability.
+"""The class that a view explains: its logit to differentiate, its probability.
 
-What a model gives is read as follows.
+A model's output is read as follows.
 
 | output | differentiated | probability |
 | --- | --- | --- |
@@ -17,51 +17,27 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_vit import arguments
-from keras_vit.explain import computing
-
 LEAST = 1e-37  # a probability that was rounded to 0 has a logarithm too
-
-
-def chosen(model, images, classes, batch_size):
-    """Returns the class to explain of every picture, (pictures,) int32.
-
-    Args:
-        model: a Keras model whose output is (batch, classes).
-        images: pictures, checked by `computing.pictures`.
-        classes: None for the most probable class of each picture, one number for all, or one each.
-        batch_size: pictures computed at once.
-
-    Raises:
-        ValueError: the output is another, or a class that does not exist, or too few of them.
-    """
-    count = _number_of_classes(model, images)
-    if classes is None:
-        found = computing.run(logits, model, images, batch_size=batch_size)
-        return found.argmax(axis=-1).astype("int32")
-    picked = np.asarray(classes)
-    if picked.dtype.kind not in "iu" or picked.shape not in ((), (len(images),)):
-        want = "`classes` must be None, one number of a class, or one number for every picture"
-        arguments.refuse(want, {"classes": classes, "pictures": len(images)})
-    if picked.min() < 0 or picked.max() >= count:
-        want = f"the model has {count} classes, 0 to {count - 1}"
-        arguments.refuse(want, {"classes": classes}, "Count them from 0.")
-    return np.broadcast_to(picked.astype("int32"), len(images))
 
 
 def logits(model, images):
     """Returns what is differentiated, (batch, classes), float32 or wider."""
-    return _read(model, images)[0]
+    return _logits(model, model(images, training=False))[0]
 
 
 def probabilities(model, images):
     """Returns the probability of each class, (batch, classes), float32 or wider."""
-    x, independent = _read(model, images)
-    return ops.sigmoid(x) if independent else ops.softmax(x)
+    return read(model, model(images, training=False))[1]
+
+
+def read(model, output):
+    """Returns logits and probabilities of a model's output, both (batch, classes)."""
+    x, independent = _logits(model, output)
+    return x, ops.sigmoid(x) if independent else ops.softmax(x)
 
 
 def of_class(values, classes):
-    """Returns the entry of each picture's class: (batch,) of (batch, classes)."""
+    """Returns the entry of each image's class: (batch,) of (batch, classes)."""
     return ops.take_along_axis(values, classes[:, None], axis=1)[:, 0]
 
 
@@ -71,10 +47,9 @@ def shares(maps):
     return maps / np.where(total > 0, total, 1)
 
 
-def _read(model, images):
+def _logits(model, output):
     """Returns logits, and whether each class has its own sigmoid."""
-    x = model(images, training=False)
-    x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+    x = ops.cast(output, keras.backend.result_type(output.dtype, "float32"))
     one, sigmoid = x.shape[-1] == 1, _ends_in_sigmoid(model)
     if sigmoid:
         x = _log(x) - _log(1 - x)
@@ -91,7 +66,7 @@ def _log(x):
 
 
 def _sums_to_one(x):
-    """Whether the outputs for a picture are probabilities, (batch, 1)."""
+    """Whether the outputs for an image are probabilities, (batch, 1)."""
     total = ops.sum(x, axis=-1, keepdims=True)
     rounding = 0.02  # of a thousand probabilities in bfloat16
     positive = ops.min(x, axis=-1, keepdims=True) >= 0
@@ -103,13 +78,3 @@ def _ends_in_sigmoid(model):
     while getattr(last, "layers", None):
         last = last.layers[-1]
     return getattr(last, "activation", None) is keras.activations.sigmoid
-
-
-def _number_of_classes(model, images):
-    outputs = model.compute_output_spec(keras.KerasTensor(images.shape, str(images.dtype)))
-    shape = getattr(outputs, "shape", None)
-    if shape is None or len(shape) != 2:
-        advice = "Give the part of the model that ends in the classes."
-        want = "this view needs a model with one output, (batch, classes)"
-        arguments.refuse(want, {"output": outputs if shape is None else shape}, advice)
-    return max(shape[-1], 2)

@@ -1,11 +1,11 @@
-"""Tokens as a map of the picture: its patches, their similarity, and colours for what they hold."""
+"""Tokens as a map of the image: its patches, their similarity, and colours for what they hold."""
 
 import math
 
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.explain import computing, encoder, hooks, vectors
+from keras_vit.explain import computing, encoder, forward, vectors
 
 
 def patch_grid(model, images):
@@ -38,7 +38,7 @@ def patch_grid(model, images):
     return images.reshape(shape).swapaxes(2, 3)  # (B, rows, columns, P, P, C)
 
 
-def token_similarity(model, images, token=None, layer=None, batch_size=32):
+def token_similarity(model, images, token=None, layer=None, batch_size=8):
     """Computes the cosine similarity of one token with those of all patches.
 
     Args:
@@ -48,7 +48,7 @@ def token_similarity(model, images, token=None, layer=None, batch_size=32):
             mean of all patches, which is what its pooling sees.
         layer: name of the `PatchEncoder`, of a block, or "encoder_norm", whose output is compared.
             None for "encoder_norm", and for the last block in a model without a layer so named.
-        batch_size: pictures computed at once.
+        batch_size: images computed at once.
 
     Returns:
         float32 array (batch, rows, columns), -1 to 1.
@@ -71,7 +71,7 @@ def token_similarity(model, images, token=None, layer=None, batch_size=32):
     return similarity.reshape(-1, *found.grid).astype("float32")
 
 
-def token_colors(model, images, layer=None, batch_size=32):
+def token_colors(model, images, layer=None, batch_size=8):
     """Colours every patch by what its token holds: patches of the same colour are alike.
 
     Red, green and blue are the first three principal components of all patches of all pictures,
@@ -82,7 +82,7 @@ def token_colors(model, images, layer=None, batch_size=32):
         images: (batch, height, width, channels) as the model takes them. Colours mean the same in
             all pictures of one call, and in no other.
         layer: as in `token_similarity`.
-        batch_size: pictures computed at once.
+        batch_size: images computed at once.
 
     Returns:
         float32 array (batch, rows, columns, 3), 0 to 1.
@@ -122,26 +122,15 @@ def _place(found, token):
 
 
 def _tokens(model, images, layer, batch_size):
-    """The tokens of all pictures after a layer, (batch, tokens, D)."""
-    name = _layer(model, layer).name
-    return computing.run(_after, model, images, batch_size=batch_size, name=name)
+    """The tokens of all images after a layer, (batch, tokens, D)."""
+    names = tuple(encoder.token_layers(model))
+    name = names[-1] if layer is None else layer  # the last is the norm, if there is one
+    if name not in names:
+        want = "`layer` must be the name of a layer that puts out all tokens"
+        arguments.refuse(want, {"layer": name}, f"These are {', '.join(names)}.")
+    how = {"batch_size": batch_size, "compiled": False}
+    return computing.run(_after, model, images, name=name, **how)
 
 
 def _after(model, images, name):
-    with hooks.recorded([_layer(model, name)]) as outputs:
-        model(images, training=False)
-    return outputs[name]
-
-
-def _layer(model, name):
-    """A layer whose output is all tokens."""
-    found = encoder.find(model)
-    named = {layer.name: layer for layer in (found.patch_encoder, *found.blocks)}
-    norms = [layer for layer, _ in encoder.members(model) if layer.name == "encoder_norm"]
-    named.update({layer.name: layer for layer in norms})
-    if name is None:
-        return (norms or found.blocks)[-1]
-    if name not in named:
-        want = "`layer` must be the name of a layer that puts out all tokens"
-        arguments.refuse(want, {"layer": name}, f"These are {', '.join(named)}.")
-    return named[name]
+    return forward.seen(model, images)["outputs"][name]

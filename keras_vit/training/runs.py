@@ -11,6 +11,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from keras_vit import backend
 from keras_vit.checkpoints import atomic
 from keras_vit.data import prepare, read_digit
 from keras_vit.data.images import load as load_picture
@@ -50,7 +51,8 @@ def load(path):
     target = find(path)
     try:
         metrics = json.loads((target / METRICS).read_text())
-        model = keras.saving.load_model(target / MODEL, compile=False)
+        with backend.blank_weights():
+            model = keras.saving.load_model(target / MODEL, compile=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"The run {str(target)!r} cannot be read: {error}. Train again."

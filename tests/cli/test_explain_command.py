@@ -210,6 +210,16 @@ def test_the_report_is_a_page_in_the_folder_or_a_file(explained, tmp_path, monke
     assert command._paths("report", "a/b.html")[0].name == "b.html"
 
 
+def test_the_report_names_each_view_while_it_runs(explained, monkeypatch):
+    def report(*words):
+        words[-1]("grad_cam")
+        words[-1]("cka")
+        return ""
+
+    monkeypatch.setattr(keras_vit.explain, "report", report)
+    assert explained("report")[2].endswith("grad-cam ...\ncka ...\n")
+
+
 # --- Pictures and models -------------------------------------------------------------------------
 
 

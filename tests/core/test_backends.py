@@ -1,5 +1,7 @@
 """One model, three backends: a file saved by one gives the same numbers on the others."""
 
+import concurrent.futures
+import contextlib
 import os
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import pytest
 from helpers import SUPPORT, gradients, numpy, random_images, random_tokens, randomize
 
 import keras_vit
-from keras_vit.backend import BACKENDS, is_installed
+from keras_vit.backend import BACKENDS, blank_weights, is_installed
 
 POOLINGS = ["token", "map"]
 WORKER = """
@@ -69,3 +71,23 @@ def run_on(backend, folder):
     code = WORKER.format(tests=str(SUPPORT), folder=str(folder), poolings=POOLINGS)
     env = {**os.environ, "KERAS_BACKEND": backend}
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=env, check=True)
+
+
+def test_weights_are_blank_only_while_they_are_about_to_be_loaded():
+    make = lambda: keras.layers.Dense(3)  # noqa: E731
+    with contextlib.suppress(RuntimeError), blank_weights():
+        layer = make()
+        layer.build((None, 4))
+        blank = numpy(layer.kernel)
+        raise RuntimeError
+    assert blank.shape == (4, 3) and blank.dtype == "float32"
+    assert blank.any() == (keras.backend.backend() != "jax")
+    layer = make()
+    layer.build((None, 4))
+    assert np.ptp(numpy(layer.kernel)) > 0
+
+
+def test_weights_that_another_thread_draws_meanwhile_are_random():
+    with blank_weights(), concurrent.futures.ThreadPoolExecutor(1) as pool:
+        drawn = pool.submit(keras.initializers.GlorotUniform(0), (4, 3)).result()
+    assert np.ptp(numpy(drawn)) > 0

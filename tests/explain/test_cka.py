@@ -62,6 +62,7 @@ def minibatch_cka(xs, ys, weights=None):
 # --- Arrays -------------------------------------------------------------------------------------
 
 
+@pytest.mark.backend_free
 def test_three_pictures_by_hand():
     """Centred X = [[1, 0], [-1, 0], [0, 0]], Y = [[1], [1], [-2]], Z = [[1], [0], [-1]]."""
     x = np.array([[6, 2], [4, 2], [5, 2]])
@@ -73,6 +74,7 @@ def test_three_pictures_by_hand():
     assert isinstance(cka(x, z), float)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("pictures", [5, 200])
 def test_rotation_scale_and_offset_do_not_matter(pictures):
     x = random_tokens(pictures, 3, 4)
@@ -82,6 +84,7 @@ def test_rotation_scale_and_offset_do_not_matter(pictures):
     assert cka(x, x.reshape(pictures, 12) * np.arange(12)) < 0.99
 
 
+@pytest.mark.backend_free
 def test_both_ways_to_compute_are_the_same():
     """11 pictures with 3 and 5 features, then the same in 300 features that are mostly zero."""
     x, y = random_tokens(11, 3), random_tokens(11, 5, seed=1)
@@ -93,6 +96,7 @@ def test_both_ways_to_compute_are_the_same():
     assert cka(x, long) == pytest.approx(expected)
 
 
+@pytest.mark.backend_free
 def test_unusable_arrays_are_refused():
     x = random_tokens(6, 3)
     for a, b in ((x, x[:5]), (x[:1], x[:1]), (x[:, 0], x)):

@@ -125,6 +125,7 @@ def test_bad_arguments_are_refused(maps, options, message):
         deletion_curve(linear((4, 6, 3), 3), np.zeros((2, 4, 6, 3)), maps, **options)
 
 
+@pytest.mark.backend_free
 def test_the_benchmarks_area_and_its_interval():
     curve = np.array([[1.0, 0.8], [0.5, 0.4], [0.0, 0.4]])
     np.testing.assert_allclose(deletion.areas(curve), [0.5, 0.5])  # (0.75 + 0.25, 0.6 + 0.4) / 2

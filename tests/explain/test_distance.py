@@ -14,6 +14,7 @@ def one_hot(targets, class_tokens=0):
     return np.eye(len(targets) + class_tokens)[[*range(class_tokens), *targets]][None, None, None]
 
 
+@pytest.mark.backend_free
 def test_identity_has_distance_zero():
     assert mean_attention_distance(one_hot(range(9)), patch_size=16) == [[0]]
 
@@ -23,6 +24,7 @@ def there(places, step):
     return np.where(places // max(step, 1) % 2 == 0, places + step, places - step)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     "rows, columns, distance",
     [
@@ -42,12 +44,14 @@ def test_a_shift_has_its_length_in_pixels(rows, columns, distance):
     np.testing.assert_allclose(found, [[distance]], rtol=1e-6)
 
 
+@pytest.mark.backend_free
 def test_uniform_attention_on_a_small_grid():
     """2 x 2 patches of 16 pixels: 0, 16, 16 and 16 root 2 from each."""
     found = mean_attention_distance(np.full((1, 2, 3, 4, 4), 0.25), patch_size=16)
     np.testing.assert_allclose(found, np.full((1, 3), (32 + 16 * 2**0.5) / 4), rtol=1e-6)
 
 
+@pytest.mark.backend_free
 def test_attention_to_the_class_token_has_no_distance():
     """A quarter goes to each of 2 patches and half to the class token: 0 and 8 pixels away."""
     array = np.tile([0.5, 0.25, 0.25], (1, 1, 1, 3, 1))
@@ -57,12 +61,14 @@ def test_attention_to_the_class_token_has_no_distance():
     np.testing.assert_allclose(found, [[2]])
 
 
+@pytest.mark.backend_free
 def test_the_class_tokens_own_row_is_left_out():
     array = np.eye(6)[None, None, None]
     array[..., 0, :] = array[..., 1, :] = [0, 0, 0, 0, 0, 1]  # two of them, both look at the last
     assert mean_attention_distance(array, patch_size=16, grid=2) == [[0]]
 
 
+@pytest.mark.backend_free
 def test_a_patch_that_looks_at_class_tokens_alone_counts_as_zero():
     array = np.zeros((1, 1, 1, 3, 3))
     array[..., 0] = [1, 1, 0]
@@ -72,6 +78,7 @@ def test_a_patch_that_looks_at_class_tokens_alone_counts_as_zero():
         np.testing.assert_allclose(found, [[4]])
 
 
+@pytest.mark.backend_free
 def test_layers_heads_and_pictures():
     """Each layer and head for itself, the mean over pictures; a loop over pairs of patches."""
     array = np.exp(random_tokens(2, 3, 4, 7, 7))
@@ -112,6 +119,7 @@ def test_a_model_knows_its_patches_in_pixels(blank, options, patch_size):
     np.testing.assert_allclose(twice, 2 * expected, rtol=1e-5)
 
 
+@pytest.mark.backend_free
 def test_what_is_refused():
     array = np.full((1, 1, 1, 5, 5), 0.2)
     with pytest.raises(ValueError, match="Received: patch_size=None. Write patch_size=16, or"):

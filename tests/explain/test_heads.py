@@ -12,6 +12,7 @@ from keras_vit.explain.heads import attention_entropy, token_norms
 pytestmark = pytest.mark.usefixtures("blank")
 
 
+@pytest.mark.backend_free
 def test_entropy_of_uniform_and_of_one_hot_attention():
     for tokens in (5, 197):
         uniform = np.full((1, 1, 1, tokens, tokens), 1 / tokens)
@@ -19,6 +20,7 @@ def test_entropy_of_uniform_and_of_one_hot_attention():
         np.testing.assert_array_equal(attention_entropy(np.eye(tokens)[None, None, None]), [[0]])
 
 
+@pytest.mark.backend_free
 def test_entropy_by_hand():
     """Two rows of (1/2, 1/2, 0), one of (1/4, 1/4, 1/2): log 2, log 2 and 1.5 log 2."""
     rows = np.array([[0.5, 0.5, 0], [0, 0.5, 0.5], [0.25, 0.25, 0.5]])
@@ -26,6 +28,7 @@ def test_entropy_by_hand():
     np.testing.assert_allclose(attention_entropy(pictures), [[3.5 / 6 * np.log(2)]], rtol=1e-6)
 
 
+@pytest.mark.backend_free
 def test_entropy_of_each_layer_and_head():
     array = np.exp(random_tokens(3, 2, 4, 12, 12))  # of no square: the grid does not matter
     array /= array.sum(-1, keepdims=True)

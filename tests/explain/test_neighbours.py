@@ -25,6 +25,7 @@ def by_hand(queries, gallery, k):
     return np.array(indices), np.take_along_axis(np.array(cosines), np.array(indices), 1)
 
 
+@pytest.mark.backend_free
 def test_features_by_hand():
     """Directions at 0, 90, 45, 180 and 0 degrees; lengths do not matter."""
     gallery = np.array([[1, 0], [0, 7], [2, 2], [-1, 0], [5, 0]])

@@ -9,6 +9,8 @@ from keras_vit.explain.alignment import CKA
 from keras_vit.explain.map_words import area, highest, points, settled, times_even
 from keras_vit.explain.neighbours import Nearest
 
+pytestmark = pytest.mark.backend_free
+
 IMAGES = random_images(3, 20, 30, 3)
 MAPS = np.random.default_rng(1).uniform(size=(3, 2, 3)).astype("float32")
 NAMES = ["a.png", "b.png", "c.png"]

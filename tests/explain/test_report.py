@@ -98,6 +98,7 @@ def page(text):
     return Page(text)
 
 
+@pytest.mark.backend_free
 def test_the_page_is_whole_and_asks_nobody_for_anything(text, page):
     assert page.open == [] and text.startswith("<!doctype html>")
     tags = {tag for tag, _ in page.elements}
@@ -115,6 +116,7 @@ def test_the_page_is_whole_and_asks_nobody_for_anything(text, page):
     assert policy.startswith("default-src 'none'; img-src data:")
 
 
+@pytest.mark.backend_free
 def test_every_link_within_the_page_has_its_place(page):
     places = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(set(places)) == len(places)
@@ -123,6 +125,7 @@ def test_every_link_within_the_page_has_its_place(page):
             assert link["href"][1:] in places
 
 
+@pytest.mark.backend_free
 def test_every_view_is_there_with_its_words(page):
     for name in (*OF_PICTURES, *OF_THE_MODEL):
         view = VIEWS[name]
@@ -132,6 +135,7 @@ def test_every_view_is_there_with_its_words(page):
     assert set(OF_PICTURES) | set(OF_THE_MODEL) <= set(VIEWS)
 
 
+@pytest.mark.backend_free
 def test_every_picture_is_a_png_with_words_beside_or_in_it(page):
     pictures = page.all("img")
     of_each = 1 + 5 + 1  # itself, four maps and colours, the lens
@@ -146,6 +150,7 @@ def test_every_picture_is_a_png_with_words_beside_or_in_it(page):
     assert len(set(alts)) == len(alts)
 
 
+@pytest.mark.backend_free
 def test_pictures_keep_their_proportions(page):
     maps = [
         p for p in page.all("img") if p["alt"].startswith(("Attention rollout of", "Occlusion of"))
@@ -155,6 +160,7 @@ def test_pictures_keep_their_proportions(page):
         assert int(shown["width"]) / int(shown["height"]) == pytest.approx(24 / 16, rel=0.02)
 
 
+@pytest.mark.backend_free
 def test_names_of_files_and_classes_are_text(text, page):
     assert "<script" not in text and "<b>cat" not in text
     for name in NAMES[:2]:
@@ -162,6 +168,7 @@ def test_names_of_files_and_classes_are_text(text, page):
         assert any(name in picture["alt"] for picture in page.all("img"))
 
 
+@pytest.mark.backend_free
 def test_classes_are_listed_by_their_probability(findings, page):
     for i, row in enumerate(findings.shares):
         listed = " ".join(f"{CLASSES[k]} {100 * row[k]:.1f} %" for k in np.argsort(-row))
@@ -169,6 +176,7 @@ def test_classes_are_listed_by_their_probability(findings, page):
     assert "Maps of a class are of the most probable one: owl ." in page.text
 
 
+@pytest.mark.backend_free
 def test_maps_say_their_range_and_where_they_are_highest(findings, page):
     values = findings.views["occlusion"][1]
     row, column = np.unravel_index(values.argmax(), (2, 3))
@@ -178,24 +186,28 @@ def test_maps_say_their_range_and_where_they_are_highest(findings, page):
     assert alt in [picture["alt"] for picture in page.all("img")]
 
 
+@pytest.mark.backend_free
 def test_charts_say_their_main_numbers(page):
     assert "First block: 3.0 to 5.0 pixels; last block: 7.0 to 8.0 pixels." in page.text
     assert "First block: 0.5 to 1.0 nats; last block: 1.2 to 1.5 nats." in page.text
     assert "3 layers, 2 pictures. Few pictures: the values are rough." in page.text
 
 
+@pytest.mark.backend_free
 def test_the_page_says_what_the_model_is(page):
     assert page.text.startswith("Inside small")
     assert "pictures of 16 × 24 pixels and 3 channels. 2 pictures." in page.text
     assert "keras_vit" in page.text.split("Made with")[1]
 
 
+@pytest.mark.backend_free
 def test_headings_go_down_one_step_at_a_time(page):
     levels = [int(tag[1]) for tag, _ in page.elements if tag in ("h1", "h2", "h3", "h4")]
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
 
 
+@pytest.mark.backend_free
 def test_a_view_that_is_refused_is_named_with_its_reason(findings):
     views = {name: findings.views[name] for name in ("classes", "grad_cam")}
     found = findings._replace(views=views, missing={"cka": "CKA needs 4 <pictures>."})

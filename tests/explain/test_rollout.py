@@ -38,6 +38,7 @@ def maps(rows, grid):
     return rows.reshape(-1, *grid)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("residual", [True, False])
 @pytest.mark.parametrize("heads", ["mean", "max", "min"])
 def test_it_is_the_product_of_all_layers(heads, residual):
@@ -50,6 +51,7 @@ def test_it_is_the_product_of_all_layers(heads, residual):
     np.testing.assert_allclose(found, maps(product[:, 1 + 9, 1:], (3, 4)), atol=1e-6)
 
 
+@pytest.mark.backend_free
 def test_the_view_without_a_class_token_is_the_mean_of_all_patches():
     array = random_scores(3, 2, 2, 6, 6)
     product = written_out(array)
@@ -57,6 +59,7 @@ def test_the_view_without_a_class_token_is_the_mean_of_all_patches():
     np.testing.assert_allclose(found, maps(product.mean(1), (2, 3)), atol=1e-6)
 
 
+@pytest.mark.backend_free
 def test_the_first_of_two_class_tokens_is_taken():
     array = random_scores(3, 2, 2, 8, 8)
     product = written_out(array)
@@ -66,6 +69,7 @@ def test_the_first_of_two_class_tokens_is_taken():
     np.testing.assert_allclose(found, maps(product[:, 7, 2:], (2, 3)), atol=1e-6)
 
 
+@pytest.mark.backend_free
 def test_uniform_attention_gives_a_uniform_map():
     for residual in (True, False):
         found = attention_rollout(np.full((7, 2, 3, 10, 10), 0.1), residual=residual)
@@ -83,6 +87,7 @@ def two_layers():
     return np.stack([first, last])[:, None, None]
 
 
+@pytest.mark.backend_free
 def test_two_layers_by_hand():
     array = two_layers()
     found = attention_rollout(array, residual=False)  # class token, patch 3, patch 0
@@ -102,6 +107,7 @@ def two_heads():
     return heads[None, None]
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     "heads, expected",
     [
@@ -117,6 +123,7 @@ def test_heads_become_one_by_hand(heads, expected):
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     "discard, expected",
     [
@@ -132,6 +139,7 @@ def test_the_smallest_scores_of_patches_are_forgotten(discard, expected):
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.backend_free
 def test_the_class_token_is_never_forgotten():
     """Patch 0 hears of patch 3 through the class token alone, of which it takes the least."""
     last, first = np.eye(5), np.eye(5)
@@ -143,6 +151,7 @@ def test_the_class_token_is_never_forgotten():
     np.testing.assert_allclose(found, [[[0, 0], [0.8, 0.2]]], rtol=1e-6)
 
 
+@pytest.mark.backend_free
 def test_the_given_scores_stay_as_they_are():
     array = two_heads().astype("float32")[:, :, :1]
     before = array.copy()
@@ -150,6 +159,7 @@ def test_the_given_scores_stay_as_they_are():
     np.testing.assert_array_equal(array, before)
 
 
+@pytest.mark.backend_free
 def test_a_token_that_hears_of_no_patch_has_an_empty_map():
     array = np.eye(5)[None, None, None]
     np.testing.assert_array_equal(attention_rollout(array), np.zeros((1, 2, 2)))
@@ -159,6 +169,7 @@ def test_a_token_that_hears_of_no_patch_has_an_empty_map():
     np.testing.assert_array_equal(found, np.zeros((1, 2, 2)))
 
 
+@pytest.mark.backend_free
 def test_token_attention_lays_a_row_of_the_scores_on_the_grid():
     array = random_scores(3, 2, 4, 8, 8).astype("float32")  # 2 + 2 x 3 tokens
     found = token_attention(array, grid=(2, 3))
@@ -171,6 +182,7 @@ def test_token_attention_lays_a_row_of_the_scores_on_the_grid():
     np.testing.assert_allclose(found.reshape(3, 2, 4, 6), bare.mean(-2), rtol=1e-5)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("view", [attention_rollout, token_attention])
 @pytest.mark.parametrize("token", [(2, 0), (0, 3), (-1, 0), (0,), 5, "class", (0.5, 1), (True, 0)])
 def test_a_token_that_is_not_there_is_refused(view, token):

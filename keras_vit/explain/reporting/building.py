@@ -12,12 +12,12 @@ from keras_vit.explain import (
     distance,
     encoder,
     filters,
+    forward,
     gradient_rollout,
     heads,
     lens,
     occluding,
     rollout,
-    targets,
     tokens,
 )
 from keras_vit.explain.plots.parts import names_of
@@ -58,7 +58,7 @@ def report(model, images, names=None, class_names=None, progress=None):
     views, missing = _found(model, images, progress or (lambda name: None))
     shares = None
     if "classes" in views:
-        shares = computing.run(targets.probabilities, model, images)
+        shares = forward.probabilities(model, images)
     findings = Findings(model, images, names, class_names, shares, views, missing)
     return page(findings)
 
@@ -84,7 +84,7 @@ def _found(model, images, progress):
 def _classes(model, images, views):
     if getattr(model, "num_classes", 1) is None:
         raise ValueError("The model has no head, so no classes.")
-    return targets.chosen(model, images, None, 32)
+    return forward.chosen_classes(model, images)
 
 
 def _entropy(model, images, views):
