@@ -5,6 +5,7 @@ import os
 import keras_vit  # before keras: it picks an installed backend
 
 # isort: split
+import drawing
 import keras
 import numpy as np
 import pytest
@@ -18,8 +19,16 @@ def doctest_names(doctest_namespace):
         yield
 
 
-# Modules whose docstring examples train a model, or build one of a ResNet's depth.
+# Modules whose docstring examples train a model, or compute one many times.
 SLOW_EXAMPLES = ["pretraining.", "axial.", "comparison.", "relative.", "resnet."]
+SLOW_EXAMPLES += [f"explain.{m}" for m in ("alignment", "cam", "deleting", "lens", "neighbours")]
+SLOW_EXAMPLES += [f"explain.{m}" for m in ("gradient_rollout", "occluding")]
+
+
+def pytest_configure():
+    """Prepares quick tests on JAX to draw first weights by NumPy."""
+    if keras.backend.backend() == "jax":
+        drawing.replace_samplers()
 
 
 def pytest_itemcollected(item):
@@ -31,10 +40,11 @@ def pytest_itemcollected(item):
 
 @pytest.hookimpl(tryfirst=True)  # before the fixtures of a test compile anything
 def pytest_runtest_setup(item):
-    """Quick tests optimize little on JAX, as compiling takes most of their time."""
+    """Quick tests compile and optimize little on JAX, which takes most of their time."""
     if keras.backend.backend() == "jax":
         import jax
 
         quick = not item.get_closest_marker("slow")
+        drawing.active = quick
         jax.config.update("jax_disable_most_optimizations", quick)
         os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))  # for other processes

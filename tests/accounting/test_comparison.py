@@ -141,6 +141,7 @@ def in_their_order(ours, source):
         yield found.pop(place)
 
 
+@pytest.mark.slow
 def test_relative_attention_is_a_layer(tmp_path):
     check_layer(
         lambda **options: RelativeAttention(hidden_dim=8, num_heads=2, **options),

@@ -251,7 +251,10 @@ def class_token_without_position(tensors):
 
 @pytest.mark.parametrize(
     "dialect",
-    [renamed_linen, prefixed, old_positions, stacked, class_token_without_position],
+    quick(
+        [renamed_linen, prefixed, old_positions, stacked, class_token_without_position],
+        *(stacked, class_token_without_position),
+    ),
 )
 def test_all_dialects_of_google_give_the_same_answers(dialect, tmp_path):
     model, again = randomized(tiny()), tiny()
@@ -401,7 +404,8 @@ def test_real_weights_give_the_official_logits(source, logits):
 
 
 @needs_data
-@pytest.mark.parametrize("source", quick(SOURCES, "google"))
+@pytest.mark.slow
+@pytest.mark.parametrize("source", SOURCES)
 def test_real_weights_exported_and_loaded_again_are_bit_identical(source, tmp_path):
     model = keras_vit.load_pretrained(REAL["google"], verbose=False)
     path = tmp_path / f"again{SUFFIX[source]}"

@@ -200,6 +200,7 @@ def test_learned_numbers_counted_by_hand(choice):
     assert model.count_params() - without == TABLES[choice]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", quick(CHOICES, ("2d", "shared"), ("relative", "stem")))
 def test_model_saves_and_every_weight_learns(choice, tmp_path):
     kind, placement = choice
@@ -226,6 +227,7 @@ def test_a_configuration_of_an_older_version_is_the_papers_model():
     assert (model.position_embedding, model.attention) == ("1d", "full")
 
 
+@pytest.mark.slow
 def test_without_positions_patches_may_change_places():
     """The encoder sees a set: only position embeddings tell it where a patch was."""
     images = random_images(1, 8, 15, 3)

@@ -356,6 +356,7 @@ def test_saving_gives_back_the_model_and_its_weights(make, tmp_path):
     np.testing.assert_array_equal(outputs(other, images), outputs(model, images))
 
 
+@pytest.mark.slow
 def test_a_resnet_without_attention_is_what_it_was():
     plain = keras_vit.ResNet(image_size=(17, 30), units=(1, 2), num_classes=3)
     assert plain.attention is None

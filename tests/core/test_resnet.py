@@ -284,6 +284,7 @@ def test_feature_extractor_and_width():
     assert model(images).shape == (2, 512)
 
 
+@pytest.mark.slow
 def test_head_starts_at_its_bias():
     logits = numpy(small(head_bias=-10.0)(random_images(2, 17, 30, 3)))
     np.testing.assert_array_equal(logits, np.full((2, 5), -10))

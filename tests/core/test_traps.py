@@ -44,6 +44,7 @@ def test_build_makes_every_weight_without_a_warning():
         assert len(layer.weights) == count, layer.name
 
 
+@pytest.mark.slow
 def test_a_subclassed_model_restores_its_weights(tmp_path):
     class Mine(keras.Model):
         def __init__(self):

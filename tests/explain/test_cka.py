@@ -134,6 +134,7 @@ def test_batches_count_by_their_pictures(pictures, used, weights):
     assert found.values[0, 0] == pytest.approx(minibatch_cka(xs, ys, weights), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_tokens_are_compared_as_the_next_block_sees_them():
     model, images, names = vit(), random_images(4, 8, 15, 3), ["patch_encoder", "block_1"]
     raw = outputs(model, names, images)

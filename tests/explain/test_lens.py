@@ -81,6 +81,7 @@ def test_blocks_that_do_nothing_change_nothing():
     assert np.abs(found).max() > 0.01
 
 
+@pytest.mark.slow
 def test_a_model_around_it_is_part_of_the_rest():
     images = random_images(4, 8, 15, 3)
     inner = wide_vit()

@@ -96,6 +96,7 @@ def cross_entropy(logits, classes):
 # --- Numbers -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_masked_patch_prediction_equals_a_transcription():
     model = randomize(pretraining.MaskedPatchPrediction(wide_vit()), scale=0.3)
     found = solved(model)

@@ -22,7 +22,7 @@ for package in ("mkdocs", "jupytext", "nbclient", "sklearn"):
     pytest.importorskip(package, reason="needs: pip install -e '.[docs]'")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs: pip install playwright")
 
-pytestmark = [pytest.mark.slow, pytest.mark.first]  # it runs all tutorials
+pytestmark = [pytest.mark.slow, pytest.mark.first, pytest.mark.backend_free]  # all tutorials
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 

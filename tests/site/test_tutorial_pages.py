@@ -162,6 +162,7 @@ def check_what_is_taken_home(folder):
     assert script == TUTORIAL.replace("{time}", time, 1)
 
 
+@pytest.mark.slow
 def test_failing_cell_is_named(tmp_path):
     write(tmp_path, HEAD + '\n# %%\nnumerator = 1\nprint(numerator / 0)\n\n# %%\nprint("after")\n')
     (tmp_path / "pages").mkdir()
