@@ -71,16 +71,17 @@ def quick(names, *some, rest=pytest.mark.slow):
     return [pytest.param(n, marks=[] if n in some else [rest]) for n in names]
 
 
-def pairs(first, second, mark=pytest.mark.weekly):
-    """All pairs of two lists as parameters of a test, most of them marked.
+def pairs(first, second, quick):
+    """All pairs of two lists as parameters of a test; most of them run weekly.
 
-    Every value is in a pair that is not marked: the two lists run beside each other, the shorter
-    one again and again.
+    Every value is in a pair that CI runs: the two lists run beside each other, the shorter one
+    again and again. The first `quick` of these pairs are in the quick suite.
     """
     longer = max(len(first), len(second))
-    chosen = {(i % len(first), i % len(second)) for i in range(longer)}
+    chosen = [(i % len(first), i % len(second)) for i in range(longer)]
+    marks = {pair: [] if n < quick else [pytest.mark.slow] for n, pair in enumerate(chosen)}
     return [
-        pytest.param(a, b, marks=[] if (i, j) in chosen else [mark])
+        pytest.param(a, b, marks=marks.get((i, j), [pytest.mark.weekly]))
         for i, a in enumerate(first)
         for j, b in enumerate(second)
     ]
