@@ -3,9 +3,11 @@
 import ast
 import importlib
 import pathlib
+import threading
 import types
 
 PACKAGE = "keras_vit"
+_parsing = threading.Lock()  # Python 3.11 cannot parse in two threads at once
 
 
 def files(code):
@@ -27,7 +29,16 @@ def files(code):
             found.add(path)
             if path.name != "__init__.py" and path.suffix == ".py":
                 waiting |= _names(path.read_text(encoding="utf-8"))
+                found |= _data_beside(path)
     return found
+
+
+def _data_beside(module):
+    """The files in folders beside a module that are no packages, such as weights."""
+    folders = [
+        f for f in module.parent.iterdir() if f.is_dir() and not (f / "__init__.py").exists()
+    ]
+    return {file for folder in folders for file in folder.rglob("*") if _is_source(file)}
 
 
 class _Names(ast.NodeVisitor):
@@ -64,7 +75,9 @@ class _Names(ast.NodeVisitor):
 
 
 def _names(code):
-    return _Names(ast.parse(code)).names
+    with _parsing:
+        tree = ast.parse(code)
+    return _Names(tree).names
 
 
 def _files_of(name):

@@ -4,12 +4,11 @@ import sys
 
 import keras_vit
 from keras_vit.installation import check_installation
-from keras_vit.version import __version__
 
 
 def main():
     """Runs the command, unless another project has replaced files of this package."""
-    replaced = keras_vit.__version__ != __version__  # `keras_vit/__init__.py` is not ours
+    replaced = not hasattr(keras_vit, "startup")  # `keras_vit/__init__.py` is not ours
     if replaced and (message := check_installation()):
         print(f"keras-vit: {message}", file=sys.stderr)
         return 1

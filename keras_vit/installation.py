@@ -8,6 +8,8 @@ import pathlib
 import sys
 import warnings
 
+_warned = False
+
 
 def check_installation():
     """Returns what is wrong with the installation and how to repair it, in words.
@@ -29,15 +31,17 @@ def check_installation():
 
 
 def warn_of_namesake():
-    """Warns if `check_installation` finds the other project."""
-    if message := check_installation():
+    """Warns, once in a process, if `check_installation` finds the other project."""
+    global _warned
+    if not _warned and (message := check_installation()):
+        _warned = True
         warnings.warn(message, stacklevel=3)
 
 
 def _message(folder):
     return (
-        "keras_vit must come from keras-vision-transformers alone. Received: another project, "
-        f"keras-vit, in {str(folder)!r}, whose files can replace this package's. Run: "
+        "keras_vit must come from keras-vision-transformers alone. Received: keras-vit too, which "
+        f"is another project, in {str(folder)!r}; its files can replace this package's. Run: "
         "pip uninstall keras-vit; then install keras-vision-transformers again, with "
         "pip install --force-reinstall, because the two share the names of some files."
     )

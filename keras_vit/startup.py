@@ -20,8 +20,9 @@ def is_command():
     While Python locates the package for `-m`, the name of the program is "-m".
     """
     program = sys.argv[0] if sys.argv else ""
-    by_module = program == "-m" and "keras_vit" in sys.orig_argv
-    return by_module or pathlib.Path(program).stem == "keras-vit"
+    if program == "-m":
+        return ["-m", "keras_vit"] in [sys.orig_argv[i : i + 2] for i in range(len(sys.orig_argv))]
+    return pathlib.Path(program).name.lower() in ("keras-vit", "keras-vit.exe")
 
 
 _waits = is_command()
@@ -61,6 +62,5 @@ def _fill(package):
         load()
     if package in _postponed:
         _postponed.remove(package)
-        module = sys.modules[package]
+        module = importlib.reload(sys.modules[package])
         del module.__getattr__, module.__dir__
-        importlib.reload(module)

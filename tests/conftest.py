@@ -19,7 +19,10 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def check_backend_free(request, monkeypatch):
-    """A test marked `backend_free` calls no layer: it would be checked on one backend alone."""
+    """A test marked `backend_free` calls no layer: it would be checked on one backend alone.
+
+    This sees most mistakes in marking, not a call of `keras.ops`.
+    """
     if request.node.get_closest_marker("backend_free"):
 
         def refuse(layer, *args, **kwargs):

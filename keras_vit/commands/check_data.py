@@ -1,5 +1,6 @@
 """`keras-vit check-data`."""
 
+import os
 import sys
 
 from keras_vit import writable
@@ -76,7 +77,7 @@ def _check_writable(options):
     """Raises before the work if its result cannot be written."""
     for path in filter(None, (options.json, options.html)):
         writable.check_file(path, "Choose another FILE.")
-    if options.fix:
+    if options.fix and os.path.isdir(options.folder):
         target = quarantine_folder(options.folder, options.quarantine)
         writable.check_folder(target, "Choose another one: --quarantine DIR.")
         writable.check_folder(options.folder, "Its files cannot be moved: make it writable.")

@@ -1,5 +1,7 @@
 """Grad-CAM: where in the image the features are that a class depends on."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -54,7 +56,9 @@ def grad_cam(model, images, classes=None, layer=None, batch_size=8):
 
 def _of_tokens(model, images, classes):
     """Features and gradients before the last block, from the programs that other views share."""
-    features = forward.seen(model, images)["inputs"][-1]
+    features, found = forward.seen(model, images)["inputs"][-1], encoder.find(model)
+    if features.shape[1] != found.class_tokens + math.prod(found.grid):  # a layer adds tokens
+        return _of_layer(model, images, classes, None)
     return features, computing.program(gradient_rollout.gradients, model)(images, classes)[1]
 
 

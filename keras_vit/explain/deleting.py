@@ -45,6 +45,7 @@ def deletion_curve(model, images, maps, classes=None, steps=14, fill="mean", bat
     images = computing.pictures(model, images)
     maps = _checked(np.asarray(maps), images)
     steps = arguments.positive_integer("steps", steps)
+    batch_size = arguments.positive_integer("batch_size", batch_size)
     arguments.one_of(*FILLS)("fill", fill)
     classes = forward.chosen_classes(model, images, classes, batch_size)
     ranks = _ranks(maps.reshape(len(maps), -1))

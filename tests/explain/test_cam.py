@@ -239,6 +239,29 @@ def test_nested_and_hybrid_vits():
     assert grad_cam(hybrid, images, 1, layer="stage_1_unit_1").shape == (1, 4, 6)
 
 
+class Register(keras.layers.Layer):
+    """Appends a token to the others."""
+
+    def call(self, x):
+        return keras.ops.concatenate([x, x[:, :1]], axis=1)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], input_shape[1] + 1, input_shape[2])
+
+
+def test_a_token_behind_the_patches_is_no_obstacle():
+    """The last block's input is what the layer before it gives, which can be named."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras_vit.PatchEncoder(8)(keras_vit.Patches(4)(inputs))
+    x = keras_vit.TransformerBlock(2, 8, name="first")(Register()(x))
+    x = keras_vit.TransformerBlock(2, 8, name="last")(x)
+    model = randomize(keras.Model(inputs, keras.layers.Dense(3)(x[:, 0])), scale=0.3)
+    images = random_images(2, 8, 8, 3)
+    maps = grad_cam(model, images, 1)
+    assert maps.shape == (2, 2, 2) and maps.any()
+    np.testing.assert_allclose(maps, grad_cam(model, images, 1, layer="first"), atol=1e-6)
+
+
 @pytest.mark.slow
 def test_mixed_precision_gives_the_same_map_up_to_its_rounding():
     images = random_images(2, 4, 9, 3)

@@ -292,7 +292,8 @@ def test_dependencies_are_the_files_of_what_is_named(modules):
     assert names("import keras_vit as kv\nprint(kv.Patches)") == trunk
     assert names("import keras_vit\nprint(keras_vit.__version__)") == {"__init__.py"}
     weights = "checkpoints/shipped/ViT-Mini_4-cifar10.npz"
-    assert weights not in names("import keras_vit\nkeras_vit.create('ViT-Mini/4')")
+    assert weights in names("import keras_vit\nkeras_vit.load_pretrained('ViT-Mini/4')")
+    assert weights not in names("import keras_vit\nkeras_vit.Patches(4)")
     everything = names("import keras_vit\nprint(keras_vit)")
     assert weights in everything and "data/doctor/page.py" in everything
 
