@@ -16,7 +16,7 @@ for package in ("jupytext", "nbclient", "ipykernel", "sklearn"):
 
 TUTORIALS = sorted(path.stem for path in (ROOT / "tutorials").glob("[0-9][0-9]_*.py"))
 # `make docs` runs all of them on JAX, and what it kept is not run again.
-IN_CI = TUTORIALS if keras.backend.backend() == "jax" else ["03_vision_transformer", "05_finetuning"]
+IN_CI = TUTORIALS if keras.backend.backend() == "jax" else ["03_vision_transformer", "07_looking_inside"]
 
 
 @pytest.mark.slow
