@@ -62,5 +62,6 @@ def _fill(package):
         load()
     if package in _postponed:
         _postponed.remove(package)
-        module = importlib.reload(sys.modules[package])
-        del module.__getattr__, module.__dir__
+        module = sys.modules[package]
+        del module.__getattr__, module.__dir__  # or the imports below would come back here
+        importlib.reload(module)
