@@ -201,10 +201,15 @@ class Trained:
 AROUND = pytest.param(True, marks=pytest.mark.slow)
 
 
-@pytest.fixture(scope="module", params=[False, AROUND], ids=["ViT", "around"])
-def trained(request):
+@functools.cache  # a fixture of the module would train anew for every indirect parameter
+def trained_model(nested):
     keras.utils.set_random_seed(3)
-    return Trained(nested=request.param)
+    return Trained(nested)
+
+
+@pytest.fixture(params=[False, AROUND], ids=["ViT", "around"])
+def trained(request):
+    return trained_model(request.param)
 
 
 # Only JAX takes weights away.
