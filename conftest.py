@@ -40,7 +40,10 @@ def pytest_itemcollected(item):
 
 @pytest.hookimpl(tryfirst=True)  # before the fixtures of a test compile anything
 def pytest_runtest_setup(item):
-    """Quick tests compile and optimize little on JAX, which takes most of their time."""
+    """Quick tests compile and optimize little on JAX, which takes most of their time.
+
+    What two tests compare bit by bit must therefore be computed in tests of one kind.
+    """
     if keras.backend.backend() == "jax":
         import jax
 

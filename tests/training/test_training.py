@@ -218,7 +218,6 @@ def interrupt(progress, batch, logs=None):
         signal.raise_signal(signal.SIGINT)
 
 
-@pytest.mark.slow
 def test_an_interrupted_run_goes_on_exactly_and_the_same_seed_gives_the_same_weights(
     run, colours, tmp_path, monkeypatch, capsys
 ):
