@@ -34,7 +34,7 @@ def files(code):
 
 
 def _data_beside(module):
-    """The files in folders beside a module that are no packages, such as weights."""
+    """Returns the files in data folders beside a module, such as weights."""
     folders = [
         f for f in module.parent.iterdir() if f.is_dir() and not (f / "__init__.py").exists()
     ]
@@ -81,7 +81,7 @@ def _names(code):
 
 
 def _files_of(name):
-    """The files that a dotted name stands for."""
+    """Returns the files that a dotted name refers to."""
     module, package_files, rest = importlib.import_module(PACKAGE), set(), name.split(".")[1:]
     while rest and isinstance(below := _attribute(module, rest[0]), types.ModuleType):
         package_files.add(pathlib.Path(module.__file__))
