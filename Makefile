@@ -30,10 +30,10 @@ test: .venv/test.done      ## the quick tests, on every backend of BACKENDS; all
 test-slow:                 ## quick and slow tests: large models, whole training runs; CI runs these
 	$(MAKE) test MARKS="not weekly"
 
-# What each library offers to compute as on a processor without AVX-512.
+# What each library offers to compute as on a processor without AVX-512; TensorFlow leaves oneDNN out there.
 test-avx2: export XLA_FLAGS = --xla_cpu_max_isa=AVX2
 test-avx2: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.venv/jax-avx2
-test-avx2: export ONEDNN_MAX_CPU_ISA = AVX2
+test-avx2: export TF_ENABLE_ONEDNN_OPTS = 0
 test-avx2: export ATEN_CPU_CAPABILITY = avx2
 test-avx2: export OPENBLAS_CORETYPE = Haswell
 

@@ -202,6 +202,7 @@ def python(code, folder=None):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_the_command_sees_the_same_names_and_registers_the_same_classes():
     eager, names, registered = names_for("script.py")
     postponed, same_names, same_registered = names_for("/usr/bin/keras-vit")
@@ -210,6 +211,7 @@ def test_the_command_sees_the_same_names_and_registers_the_same_classes():
     assert names[""][0]["variants"][0] == names[".training"][0]["features"][0] == "function"
 
 
+@pytest.mark.slow
 def test_every_serializable_class_is_registered_by_the_import_alone():
     found = set()
     for path in (ROOT / "keras_vit").rglob("*.py"):

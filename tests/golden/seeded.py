@@ -43,3 +43,20 @@ def torch_weight(name, shape):
     scale = "norm" in name and name.endswith("weight")
     value = weight(name + ("/scale" if scale else "/kernel" if len(shape) in (2, 4) else ""), shape)
     return 100 * value if "backbone" in name and len(shape) == 4 else value
+
+
+def model_weight(path, shape):
+    """`weight` for the paths of our own models, where a norm's scale is called gamma."""
+    return weight(path.replace("norm_3/gamma", "gn3/scale").replace("gamma", "scale"), shape)
+
+
+def fill(model):
+    """Gives every weight of a Keras model its seeded value. Returns the model."""
+    for variable in model.weights:
+        variable.assign(model_weight(variable.path, variable.shape))
+    return model
+
+
+def images_of(model):
+    """Two images of random pixels in the shape that a Keras model expects."""
+    return np.random.default_rng(0).uniform(0, 255, (2, *model.input_shape[1:])).astype("float32")

@@ -69,6 +69,7 @@ def test_everything_exported_exists_and_is_documented():
         assert getattr(keras_vit, name).__doc__, name
 
 
+@pytest.mark.slow
 def test_import_brings_in_no_other_backend_and_no_heavy_library():
     name = keras.backend.backend()
     lazy = ["tensorflow", "jax", "torch", "matplotlib", "sklearn", "PIL", "tensorflow_datasets"]

@@ -95,33 +95,49 @@ def weights(layer):
 
 def gradients(model, x, y):
     """{path: gradient} of the mean squared distance between `model(x)` and `y`."""
-    trainable = model.trainable_variables
-    if not trainable:
-        return {}
-    return dict(zip([w.path for w in trainable], map(numpy, _gradients(model, x, y)), strict=True))
+    return value_and_gradients(model, x, y)[1] if model.trainable_variables else {}
 
 
-def _gradients(model, x, y):
-    backend = keras.backend.backend()
+def value_and_gradients(model, x, y=0.0):
+    """(outputs, {path: gradient}) of a model; the loss is the mean square of outputs less `y`."""
+    names = [w.path for w in model.trainable_variables]
     y = keras.ops.convert_to_tensor(y)
+
+    def loss(out):
+        out = (
+            out
+            if keras.backend.standardize_dtype(out.dtype) == "float64"
+            else keras.ops.cast(out, "float32")
+        )
+        return keras.ops.mean(keras.ops.square(out - keras.ops.cast(y, out.dtype)))
+
+    out, found = _differentiated(model, x, loss)
+    return numpy(out), dict(zip(names, map(numpy, found), strict=True))
+
+
+def _differentiated(model, x, loss):
+    backend = keras.backend.backend()
+    values = [w.value for w in model.trainable_variables]
     if backend == "jax":
         import jax
 
-        def loss(trainable):
+        def program(trainable, x):
             out, _ = model.stateless_call(trainable, model.non_trainable_variables, x)
-            return keras.ops.mean(keras.ops.square(keras.ops.cast(out, "float32") - y))
+            return loss(out), out
 
-        return jax.jit(jax.grad(loss))([w.value for w in model.trainable_variables])
+        (_, out), found = jax.jit(jax.value_and_grad(program, has_aux=True))(values, x)
+        return out, found
     if backend == "tensorflow":
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
-            loss = keras.ops.mean(keras.ops.square(keras.ops.cast(model(x), "float32") - y))
-        return tape.gradient(loss, [w.value for w in model.trainable_variables])
+            out = model(x)
+            result = loss(out)
+        return out, tape.gradient(result, values)
     model.zero_grad()
-    loss = keras.ops.mean(keras.ops.square(keras.ops.cast(model(x), "float32") - y))
-    loss.backward()
-    return [w.value.grad for w in model.trainable_variables]
+    out = model(x)
+    loss(out).backward()
+    return out, [w.value.grad for w in model.trainable_variables]
 
 
 def check_layer(make, shape, output_shape, num_weights, tmp_path):

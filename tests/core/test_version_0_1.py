@@ -1,0 +1,121 @@
+"""Every kind of model computes what it did in version 0.1: logits and the gradient of each weight.
+
+`golden/record_version_0_1.py` recorded them in float64, in which these tests compute too.
+"""
+
+import keras
+import numpy as np
+import pytest
+from golden import seeded
+from helpers import GOLDEN, numpy, quick, value_and_gradients
+
+import keras_vit
+
+RECORDED = np.load(GOLDEN / "version_0_1.npz")
+TINY = {"image_size": 16, "patch_size": 4, "num_layers": 2, "hidden_dim": 16}
+TINY |= {"mlp_dim": 24, "num_heads": 2, "num_classes": 5}
+WIDE = {"image_size": (12, 20), "patch_size": (4, 5)}
+BIT = {"image_size": (33, 40), "units": (1, 1), "num_classes": 5}
+HYBRID = {"image_size": 32, "patch_size": 8, "num_layers": 1}
+CUT = {"num_layers": 2, "num_classes": 5}
+
+
+def vit(**options):
+    return keras_vit.ViT(**{**TINY, **options}, dtype="float64")
+
+
+def bit(**options):
+    return keras_vit.ResNet(**{**BIT, **options}, dtype="float64")
+
+
+def create(name, **options):
+    return keras_vit.create(name, **options, dtype="float64")
+
+
+def positions(kind, placement="stem", **options):
+    return vit(position_embedding=kind, position_placement=placement, **options)
+
+
+def axial(**options):
+    return vit(attention="axial", **{"pooling": "gap", **options})
+
+
+MODELS = {
+    "token": lambda: vit(),
+    "gap": lambda: vit(pooling="gap"),
+    "map": lambda: vit(pooling="map"),
+    "distilled": lambda: vit(pooling="distilled"),
+    "not square": lambda: vit(**WIDE),
+    "not square, map": lambda: vit(**WIDE, pooling="map"),
+    "1 channel": lambda: vit(num_channels=1),
+    "4 channels": lambda: vit(num_channels=4),
+    "tanh form of GELU": lambda: vit(approximate=True, pooling="map"),
+    "another epsilon": lambda: vit(epsilon=1e-3, pooling="map"),
+    "pre-logits": lambda: vit(representation_size=12),
+    "without a head": lambda: vit(num_classes=None),
+    "without a head, gap": lambda: vit(num_classes=None, pooling="gap"),
+    "without a head, distilled": lambda: vit(num_classes=None, pooling="distilled"),
+    "without a head, pre-logits": lambda: vit(num_classes=None, representation_size=12),
+    "pixels as they are": lambda: vit(normalize=None),
+    "mean of each channel": lambda: vit(normalize=((120.0, 110.0, 100.0), (60.0, 55.0, 50.0))),
+    "head without bias": lambda: vit(head_bias=None),
+    "positions 2d": lambda: positions("2d"),
+    "positions sincos": lambda: positions("sincos"),
+    "positions relative": lambda: positions("relative"),
+    "no positions": lambda: positions(None),
+    "positions 1d, every": lambda: positions("1d", "every"),
+    "positions 1d, shared": lambda: positions("1d", "shared"),
+    "positions 2d, every": lambda: positions("2d", "every", **WIDE, pooling="gap"),
+    "positions 2d, shared": lambda: positions("2d", "shared", pooling="distilled"),
+    "positions sincos, every": lambda: positions("sincos", "every"),
+    "positions sincos, shared": lambda: positions("sincos", "shared", pooling="map"),
+    "positions relative, not square, gap": lambda: positions("relative", **WIDE, pooling="gap"),
+    "no positions, map": lambda: positions(None, pooling="map"),
+    "axial": lambda: axial(),
+    "axial, not square, map": lambda: axial(**WIDE, pooling="map"),
+    "axial, 2d, every": lambda: axial(position_embedding="2d", position_placement="every"),
+    "hybrid": lambda: vit(**HYBRID, resnet_units=(1, 1)),
+    "hybrid of the root alone": lambda: vit(**HYBRID, resnet_units=()),
+    "hybrid, not square, gap": lambda: vit(
+        **{**HYBRID, "image_size": (32, 48), "patch_size": 16}, resnet_units=(1, 2), pooling="gap"
+    ),
+    "hybrid, relative": lambda: vit(**HYBRID, resnet_units=(1,), position_embedding="relative"),
+    "BiT": lambda: bit(),
+    "BiT, twice as wide, without a head": lambda: bit(units=(1,), width=2, num_classes=None),
+    "BiT, 1 channel": lambda: bit(num_channels=1, units=(2, 1)),
+    "axial BiT": lambda: bit(attention="axial"),
+    "ViT-Mini/4": lambda: create("ViT-Mini/4", image_size=16, num_classes=5),
+    "ViT-Ti/16": lambda: create("ViT-Ti/16", image_size=32, **CUT),
+    "ViT-S/8": lambda: create("ViT-S/8", image_size=24, **CUT),
+    "R+ViT-Ti/16": lambda: create("R+ViT-Ti/16", image_size=64, **CUT),
+    "Axial-ViT-Ti/8": lambda: create("Axial-ViT-Ti/8", image_size=(16, 24), **CUT),
+}
+QUICK = ("token", "not square, map", "pre-logits", "positions 2d, every", "axial", "hybrid", "BiT")
+
+
+@pytest.fixture
+def float64():
+    """JAX computes in float64 only if it is told to."""
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)  # compiles in a third of the time
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.mark.parametrize("name", quick(MODELS, *QUICK))
+def test_logits_and_gradients_are_those_of_version_0_1(name, float64, blank):
+    model = seeded.fill(MODELS[name]())
+    logits, gradients = value_and_gradients(model, seeded.images_of(model))
+    paths, norms = RECORDED[f"{name}: paths"], RECORDED[f"{name}: norms"]
+    np.testing.assert_allclose(logits, RECORDED[f"{name}: logits"], rtol=0, atol=1e-6)
+    assert sorted(gradients) == sorted(paths)
+    found = [np.linalg.norm(numpy(gradients[path])) for path in paths]
+    np.testing.assert_allclose(found, norms, rtol=1e-5, atol=1e-9)  # pixels are in float32
+
+
+def test_every_recorded_model_is_compared():
+    assert {key.split(": ")[0] for key in RECORDED.files} == set(MODELS)
