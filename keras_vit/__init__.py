@@ -9,15 +9,18 @@ if not startup.postpone(__name__):  # in the command `keras-vit`, until a name i
     backend.ensure_installed()
 
     from keras_vit import (
+        ablations,
         accounting,
         axial,
         checkpoints,
-        comparison,
         convolutions,
         data,
+        deit,
         explain,
+        families,
         figures,
         guards,
+        hybrid,
         layers,
         pooling,
         positions,
@@ -28,6 +31,8 @@ if not startup.postpone(__name__):  # in the command `keras-vit`, until a name i
         training,
     )
     from keras_vit.checkpoints import load_pretrained, load_weights, save_weights
+    from keras_vit.families import create
+    from keras_vit.hybrid import HybridViT
     from keras_vit.layers import (
         MLP,
         LayerNorm,
@@ -38,11 +43,12 @@ if not startup.postpone(__name__):  # in the command `keras-vit`, until a name i
     )
     from keras_vit.pooling import AttentionPooling
     from keras_vit.resnet import ResNet
-    from keras_vit.vit import ViT, create
+    from keras_vit.vit import ViT
 
 __all__ = [
     "MLP",
     "AttentionPooling",
+    "HybridViT",
     "LayerNorm",
     "PatchEncoder",
     "Patches",
@@ -51,16 +57,19 @@ __all__ = [
     "TransformerBlock",
     "ViT",
     "__version__",
+    "ablations",
     "accounting",
     "axial",
     "checkpoints",
-    "comparison",
     "convolutions",
     "create",
     "data",
+    "deit",
     "explain",
+    "families",
     "figures",
     "guards",
+    "hybrid",
     "layers",
     "load_pretrained",
     "load_weights",

@@ -1,65 +1,99 @@
-"""What Appendix D of the paper varies in a `ViT`: its positions (D.4) and its attention (D.6)."""
+"""Other positions than E_pos: Appendix D.4 of the paper.
 
-import functools
+    z_0 = [x_class; x_1 E; ...; x_N E]                      Eq. 1 without E_pos
+    z_l = TransformerBlock(z_l-1 + P_l)                     P_1 alone, or one before every block
+
+Relative positions are part of the attention instead: `keras_vit.relative`.
+"""
+
+import keras
 
 from keras_vit import arguments
-from keras_vit.axial import AxialBlock
-from keras_vit.layers import TransformerBlock
-from keras_vit.pooling import CLASS_TOKENS
+from keras_vit.layers import PatchEncoder
 from keras_vit.positions import KINDS
-from keras_vit.relative import RelativeTransformerBlock
+from keras_vit.vit import ViT
 
-CHECKS = {
-    "position_embedding": arguments.one_of(None, *KINDS, "relative"),
-    "position_placement": arguments.one_of("stem", "every", "shared"),
-    "attention": arguments.one_of("full", "axial"),
-}
+register = keras.saving.register_keras_serializable(package="keras_vit")
 
 
-def check(config):
-    """Raises `ValueError` where arguments of a `ViT` are usable each, but not together."""
-    kind, pooling = config["position_embedding"], config["pooling"]
-    placement, attention = config["position_placement"], config["attention"]
-    if kind not in KINDS and placement != "stem":
-        want = "only positions that are added to tokens, '1d', '2d' or 'sincos', can be placed"
-        received = {"position_embedding": kind, "position_placement": placement}
-        arguments.refuse(want, received, "Leave position_placement out.")
-    if attention == "axial" and CLASS_TOKENS[pooling]:
-        want = "axial attention has rows and columns of patches, in which no class token stands"
-        received = {"attention": attention, "pooling": pooling}
-        arguments.refuse(want, received, "Use pooling='gap' or 'map'.")
-    if attention == "axial" and kind == "relative":
-        want = "positions of a model with axial attention are added to its tokens"
-        received = {"attention": attention, "position_embedding": kind}
-        arguments.refuse(want, received, "Use position_embedding='1d', '2d' or 'sincos'.")
+@register
+class UnplacedPatchEncoder(PatchEncoder):
+    """`PatchEncoder` without positions: z_0 = [x_class; x_1 E; ...; x_N E].
+
+    Example:
+    >>> encoder = keras_vit.ablations.UnplacedPatchEncoder(hidden_dim=192)
+    >>> tuple(encoder(np.zeros((2, 196, 768))).shape), encoder.count_params()
+    ((2, 197, 192), 147840)
+
+    Reference: Appendix D.4, "providing no positional information"
+    """
+
+    def build_positions(self, shape):
+        pass
+
+    def add_positions(self, x):
+        return x
 
 
-def in_patch_encoder(config):
-    """Whether positions are E_pos of Eq. 1, the paper's own choice, which `PatchEncoder` adds."""
-    return (config["position_embedding"], config["position_placement"]) == ("1d", "stem")
+@register
+class PositionViT(ViT):
+    """A `ViT` with another kind of position embedding, or the same at other places.
 
+    Args:
+        *args: arguments of `ViT`.
+        position_embedding: "1d" a learned vector for each place in the sequence, the paper's
+            choice; "2d" learned halves for row and column; "sincos" fixed ones; None for none.
+        position_placement: "stem" adds positions once, before the first block; "every" adds others
+            before every block; "shared" the same ones before every block.
+        **kwargs: arguments of `ViT`.
 
-def positions(config, policy):
-    """Returns {number of a block: the layer that adds positions before it}, without E_pos."""
-    kind, placement = config["position_embedding"], config["position_placement"]
-    if kind not in KINDS or in_patch_encoder(config):
-        return {}
-    class_tokens = CLASS_TOKENS[config["pooling"]]
-    make = functools.partial(KINDS[kind], grid(config), class_tokens, dtype=policy)
-    blocks = range(config["num_layers"])
-    if placement == "every":
-        return {i: make(name=f"positions_{i}") for i in blocks}
-    return dict.fromkeys(blocks if placement == "shared" else [0], make(name="positions"))
+    Raises:
+        ValueError: an argument cannot be used, or there is a placement for no positions.
 
+    Example:
+    >>> model = keras_vit.create("ViT-Mini/8", keras_vit.ablations.PositionViT, image_size=16,
+    ...                          position_embedding="2d", position_placement="every")
+    >>> model.get_layer("positions_3").count_params()  # (2 + 2) 32 + 64
+    192
 
-def block(config):
-    """Returns what makes a layer of the encoder from the arguments of `TransformerBlock`."""
-    if config["attention"] == "axial":
-        return functools.partial(AxialBlock, grid(config))
-    relative = config["position_embedding"] == "relative"
-    return RelativeTransformerBlock if relative else TransformerBlock
+    Reference: Appendix D.4, Table 8
+    """
 
+    checks = {
+        **ViT.checks,
+        "position_embedding": arguments.one_of(None, *KINDS),
+        "position_placement": arguments.one_of("stem", "every", "shared"),
+    }
 
-def grid(config):
-    """Returns (rows, columns) of patches."""
-    return arguments.grid(config["image_size"], config["patch_size"])
+    def __init__(self, *args, position_embedding="1d", position_placement="stem", **kwargs):
+        self.keep(locals())
+        if position_embedding is None and position_placement != "stem":
+            received = {"position_embedding": None, "position_placement": position_placement}
+            want = "only positions that are added to tokens can be placed"
+            arguments.refuse(want, received, "Leave position_placement out.")
+        super().__init__(*args, **kwargs)
+
+    @property
+    def encoder_layer(self):
+        """The paper's own choice are the positions of `PatchEncoder`."""
+        paper = (self.position_embedding, self.position_placement) == ("1d", "stem")
+        return PatchEncoder if paper else UnplacedPatchEncoder
+
+    def embed(self, x):
+        x = super().embed(x)
+        in_stem = self.position_placement == "stem" and self.position_embedding is not None
+        if in_stem and self.encoder_layer is UnplacedPatchEncoder:
+            x = self._positions("positions")(x)
+        return x
+
+    def encode(self, x):
+        if self.position_placement == "stem":
+            return super().encode(x)
+        shared = self._positions("positions") if self.position_placement == "shared" else None
+        for i in range(self.num_layers):
+            x = self.make_block(i)((shared or self._positions(f"positions_{i}"))(x))
+        return x
+
+    def _positions(self, name):
+        kind = KINDS[self.position_embedding]
+        return self.part(kind, self.grid, self.prefix_tokens, name=name)

@@ -12,6 +12,31 @@ import warnings
 INSIDE = ("keras_vit", "keras", "contextlib")  # a warning points to the line that called these
 
 
+class Checked:
+    """What keeps the arguments it was made with: as attributes, and in its configuration.
+
+    Layers and models derive from it. `checks` is {argument: its check}, a function of this module;
+    a subclass with further arguments extends it.
+    """
+
+    checks = {}
+
+    def keep(self, values):
+        """Checks the arguments that are in `values`, and sets them as attributes."""
+        for name, check in self.checks.items():
+            if name in values:
+                setattr(self, name, check(name, values[name]))
+
+    @property
+    def argument_names(self):
+        """Names of the arguments that are kept."""
+        return tuple(self.checks)
+
+    def get_config(self):
+        """Returns the configuration that `from_config` makes the same layer or model of."""
+        return {**super().get_config(), **{name: getattr(self, name) for name in self.checks}}
+
+
 def positive_integer(name, value, advice=""):
     """Returns `value` as an `int`, or raises `ValueError` unless it is 1 or more."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:

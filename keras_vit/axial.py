@@ -1,6 +1,6 @@
 """Axial attention, one axis of a picture after the other: Appendix D.6 of the paper.
 
-    Axial-ViT      AxialBlock       a Transformer block within each row, then within each column
+    AxialViT       AxialBlock       a Transformer block within each row, then within each column
     AxialResNet    AxialUnit        BiT's unit with axial attention in place of its 3 x 3 filters
                    AxialAttention   attention in rows, then in columns, with relative positions
 
@@ -9,13 +9,17 @@ Two steps connect any two patches: a token looks at the `columns` tokens of its 
 https://arxiv.org/abs/1912.12180
 """
 
+import functools
+
 import keras
-from keras import layers, ops
+from keras import ops
 
 from keras_vit import arguments
+from keras_vit.ablations import PositionViT
 from keras_vit.convolutions import BiTUnit
-from keras_vit.layers import TransformerBlock
+from keras_vit.layers import Layer, TransformerBlock
 from keras_vit.relative import RelativeSelfAttention
+from keras_vit.resnet import ResNet
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
@@ -23,7 +27,7 @@ HEADS = 8  # of a unit's attention: Wang et al., arXiv 2003.07853, section 4
 
 
 def within_rows(layer, x):
-    """Applies a layer of tokens to each row of a map by itself, as one picture.
+    """Applies a layer of tokens to each row of a map by itself, as one image.
 
     Args:
         layer: takes (batch, tokens, D), gives the same shape.
@@ -44,7 +48,7 @@ def within_columns(layer, x):
 
 
 @register
-class AxialBlock(layers.Layer):
+class AxialBlock(Layer):
     """One layer of Axial-ViT: a Transformer block in each row of patches, then in each column.
 
         x = row(x):     MSA and MLP, Eq. 2 and 3, each row by itself
@@ -55,8 +59,8 @@ class AxialBlock(layers.Layer):
         num_heads: number of attention heads; it divides D.
         mlp_dim: width of the hidden layer of both MLPs.
         dropout: rate after every dense layer but U_qkv (Appendix B.1).
-        stochastic_depth: probability that a row (a column) of a picture skips a branch in
-            training. `TransformerBlock` draws once for a picture; here each row is one to it.
+        stochastic_depth: probability that a row (a column) of an image skips a branch in
+            training. `TransformerBlock` draws once per image, and here each row is one.
         approximate: form of GELU, see `MLP`.
         epsilon: of the layer normalisations.
 
@@ -77,6 +81,8 @@ class AxialBlock(layers.Layer):
     Reference: Appendix D.6
     """
 
+    checks = {"grid": arguments.height_width, **TransformerBlock.checks}
+
     def __init__(
         self,
         grid,
@@ -89,10 +95,10 @@ class AxialBlock(layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.grid = arguments.height_width("grid", grid)
+        self.keep(locals())
         same = (num_heads, mlp_dim, dropout, stochastic_depth, approximate, epsilon)
-        self.row = TransformerBlock(*same, name="row", dtype=self.dtype_policy)
-        self.column = TransformerBlock(*same, name="column", dtype=self.dtype_policy)
+        self.row = self.part(TransformerBlock, *same, name="row")
+        self.column = self.part(TransformerBlock, *same, name="column")
 
     def build(self, input_shape):
         self._check(input_shape)
@@ -118,14 +124,9 @@ class AxialBlock(layers.Layer):
             advice = "Give it the grid of your patches, and no class token: it has no row."
             arguments.refuse(want, {"tokens": shape[1], "grid": self.grid}, advice)
 
-    def get_config(self):
-        names = ("num_heads", "mlp_dim", "dropout", "stochastic_depth", "approximate", "epsilon")
-        same = {name: getattr(self.row, name) for name in names}
-        return {**super().get_config(), "grid": self.grid, **same}
-
 
 @register
-class AxialAttention(layers.Layer):
+class AxialAttention(Layer):
     """Attention in each row of a map, then in each column, with relative positions.
 
     Both are `RelativeSelfAttention`, one after the other with nothing between them. (The layer of
@@ -155,12 +156,13 @@ class AxialAttention(layers.Layer):
     https://arxiv.org/abs/2003.07853
     """
 
+    checks = {"num_heads": arguments.positive_integer, "strides": arguments.positive_integer}
+
     def __init__(self, num_heads, strides=1, **kwargs):
         super().__init__(**kwargs)
-        self.num_heads = arguments.positive_integer("num_heads", num_heads)
-        self.strides = arguments.positive_integer("strides", strides)
-        self.row = RelativeSelfAttention(num_heads, name="row", dtype=self.dtype_policy)
-        self.column = RelativeSelfAttention(num_heads, name="column", dtype=self.dtype_policy)
+        self.keep(locals())
+        self.row = self.part(RelativeSelfAttention, num_heads, name="row")
+        self.column = self.part(RelativeSelfAttention, num_heads, name="column")
 
     def build(self, input_shape):
         arguments.feature_map("AxialAttention", input_shape)
@@ -182,9 +184,6 @@ class AxialAttention(layers.Layer):
     def compute_output_shape(self, input_shape):
         batch, *sides, channels = input_shape
         return (batch, *(side and -(-side // self.strides) for side in sides), channels)
-
-    def get_config(self):
-        return {**super().get_config(), "num_heads": self.num_heads, "strides": self.strides}
 
 
 @register
@@ -216,3 +215,53 @@ class AxialUnit(BiTUnit):
 
     def middle_layer(self):
         return AxialAttention(HEADS, self.strides, name="attention", dtype=self.dtype_policy)
+
+
+@register
+class AxialViT(PositionViT):
+    """A `ViT` whose blocks attend within rows, then within columns of patches.
+
+    It has no class token, which would belong to no row: `pooling` is "gap" or "map". Positions are
+    added to the tokens, as `PositionViT` has them.
+
+    Args:
+        *args: arguments of `PositionViT`.
+        pooling: "gap" or "map".
+        **kwargs: arguments of `PositionViT`.
+
+    Raises:
+        ValueError: an argument cannot be used, or the pooling needs a class token.
+
+    Example:
+    >>> model = keras_vit.create("Axial-ViT-Mini/8", image_size=(16, 24), num_classes=10)
+    >>> type(model).__name__, model.get_layer("block_0").grid
+    ('AxialViT', (2, 3))
+
+    Reference: Appendix D.6
+    """
+
+    def __init__(self, *args, pooling="gap", **kwargs):
+        if pooling in self.poolings and self.poolings[pooling][0]:
+            want = "axial attention has rows and columns of patches, and a class token has no row"
+            arguments.refuse(want, {"pooling": pooling}, "Use pooling='gap' or 'map'.")
+        super().__init__(*args, pooling=pooling, **kwargs)
+
+    @property
+    def block(self):
+        """What makes a block of this model's grid."""
+        return functools.partial(AxialBlock, self.grid)
+
+
+@register
+class AxialResNet(ResNet):
+    """A `ResNet` with attention in rows and columns in place of its 3 x 3 filters.
+
+    Example:
+    >>> model = keras_vit.axial.AxialResNet(image_size=(33, 64), units=(1, 1), num_classes=10)
+    >>> tuple(model(np.zeros((2, 33, 64, 3))).shape)
+    (2, 10)
+
+    Reference: Appendix D.6
+    """
+
+    unit = AxialUnit

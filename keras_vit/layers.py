@@ -1,9 +1,10 @@
 """The layers of the Vision Transformer: section 3.1 and Appendix A of the paper.
 
-    z_0  = [x_class; x_1 E; ...; x_N E] + E_pos         Eq. 1    Patches, PatchEncoder
-    z'_l = MSA(LN(z_l-1)) + z_l-1                       Eq. 2    TransformerBlock
-    z_l  = MLP(LN(z'_l)) + z'_l                         Eq. 3    TransformerBlock
-    MSA: q, k, v from z U_qkv, softmax(q k^T / sqrt(d)) v, U_msa   Eq. 5-8    SelfAttention
+    z_0  = [x_class; x_1 E; ...; x_N E] + E_pos                    Eq. 1    Patches, PatchEncoder
+    z'_l = MSA(LN(z_l-1)) + z_l-1                                  Eq. 2    TransformerBlock
+    z_l  = MLP(LN(z'_l)) + z'_l                                    Eq. 3    TransformerBlock
+    y    = LN(z_L)^0                                               Eq. 4    LayerNorm, ClassToken
+    MSA: q, k, v from z U_qkv, softmax(q k^T / sqrt(d)) v, U_msa   Eq. 5-8  SelfAttention
 
 Each line that changes a shape ends with the shape it makes. B is the batch, N the number of
 patches, P the patch side, C the channels, D `hidden_dim`. https://arxiv.org/abs/2010.11929
@@ -19,8 +20,16 @@ from keras_vit import arguments, backend
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
 
+class Layer(arguments.Checked, layers.Layer):
+    """A layer whose arguments, those in `checks`, are checked, kept as attributes and saved."""
+
+    def part(self, kind, *args, **kwargs):
+        """Makes a layer inside this one, which computes in the same dtype."""
+        return kind(*args, dtype=self.dtype_policy, **kwargs)
+
+
 @register
-class Patches(layers.Layer):
+class Patches(Layer):
     """Cuts images into patches and flattens each: x_p of Eq. 1.
 
     Patches come row by row, and within each the order is row, column, channel: that of a
@@ -36,16 +45,18 @@ class Patches(layers.Layer):
         (batch, N, P * P * channels) with N = height * width / P^2.
 
     Raises:
-        ValueError: the patch does not divide the image. Nothing is cropped in silence.
+        ValueError: the patch does not divide the image. No image is silently cropped.
 
     Example:
     >>> tuple(keras_vit.Patches(16)(np.zeros((2, 224, 224, 3))).shape)
     (2, 196, 768)
     """
 
+    checks = {"patch_size": arguments.height_width}
+
     def __init__(self, patch_size, **kwargs):
         super().__init__(**kwargs)
-        self.patch_size = arguments.height_width("patch_size", patch_size)
+        self.keep(locals())
 
     def build(self, input_shape):
         self.grid = arguments.whole_patches(input_shape, self.patch_size)
@@ -57,30 +68,27 @@ class Patches(layers.Layer):
         x = ops.transpose(x, (0, 1, 3, 2, 4, 5))  # (B, rows, columns, P, P, C)
         return ops.reshape(x, (-1, rows * columns, p * q * channels))  # (B, N, PPC)
 
-    def get_config(self):
-        return {**super().get_config(), "patch_size": self.patch_size}
-
 
 @register
-class PatchEncoder(layers.Layer):
+class PatchEncoder(Layer):
     """Makes the first tokens: z_0 = [x_class; x_1 E; x_2 E; ...; x_N E] + E_pos, Eq. 1.
 
     E is `projection`, x_class `class_token`, E_pos `position_embedding`: a vector per position.
 
     Args:
         hidden_dim: D, the length of a token.
-        class_tokens: learned tokens before the patches: 1 (the paper), 0, or 2 (DeiT distilled).
+        prefix_tokens: number of learned tokens before the patches: 1 is the paper's class token.
         dropout: rate after adding the positions (Appendix B.1).
-        positions: False to leave E_pos out, for the other kinds of Appendix D.4.
 
     Call arguments:
         patches: (batch, N, patch length), as `Patches` makes them.
 
     Returns:
-        (batch, N + class_tokens, D).
+        (batch, prefix_tokens + N, D).
 
     Raises:
-        ValueError: the input is not a sequence, or not the one that the positions were made for.
+        ValueError: the input is not a sequence of patches, or has more or fewer of them than
+            there are positions.
 
     Example:
     >>> patches = keras_vit.Patches(16)(np.zeros((2, 224, 224, 3)))
@@ -88,40 +96,48 @@ class PatchEncoder(layers.Layer):
     (2, 197, 192)
     """
 
-    def __init__(self, hidden_dim, class_tokens=1, dropout=0.0, positions=True, **kwargs):
+    checks = {
+        "hidden_dim": arguments.positive_integer,
+        "prefix_tokens": arguments.natural_number,
+        "dropout": arguments.fraction,
+    }
+
+    def __init__(self, hidden_dim, prefix_tokens=1, dropout=0.0, **kwargs):
         super().__init__(**kwargs)
-        self.hidden_dim = arguments.positive_integer("hidden_dim", hidden_dim)
-        self.class_tokens = arguments.one_of(0, 1, 2)("class_tokens", class_tokens)
-        self.dropout = arguments.fraction("dropout", dropout)
-        self.positions = arguments.boolean("positions", positions)
-        dtype = self.dtype_policy
-        self.projection = layers.Dense(
-            self.hidden_dim, kernel_initializer="lecun_normal", name="projection", dtype=dtype
+        self.keep(locals())
+        self.projection = self.part(
+            layers.Dense, hidden_dim, kernel_initializer="lecun_normal", name="projection"
         )
-        self.drop = layers.Dropout(self.dropout, name="drop", dtype=dtype)
+        self.drop = self.part(layers.Dropout, dropout, name="drop")
 
     def build(self, input_shape):
         self.num_patches = arguments.patches(input_shape)
         self.projection.build(input_shape)
-        if self.class_tokens:
-            shape = (1, self.class_tokens, self.hidden_dim)
+        if self.prefix_tokens:
+            shape = (1, self.prefix_tokens, self.hidden_dim)
             self.class_token = self.add_weight(shape, "zeros", name="class_token")
-        if self.positions:
-            shape = (1, self.num_patches + self.class_tokens, self.hidden_dim)
-            normal = initializers.RandomNormal(stddev=0.02)
-            self.position_embedding = self.add_weight(shape, normal, name="position_embedding")
+        self.build_positions((1, self.prefix_tokens + self.num_patches, self.hidden_dim))
+
+    def build_positions(self, shape):
+        """Makes E_pos."""
+        normal = initializers.RandomNormal(stddev=0.02)
+        self.position_embedding = self.add_weight(shape, normal, name="position_embedding")
 
     def call(self, patches, training=None):
         arguments.patches(patches.shape, self.num_patches)
-        x = self.projection(patches)  # (B, N, D)
-        if self.class_tokens:
-            shape = (ops.shape(x)[0], self.class_tokens, self.hidden_dim)
-            x = ops.concatenate([ops.broadcast_to(self.class_token, shape), x], axis=1)
-        return self.drop(x + self.position_embedding if self.positions else x)  # (B, N + 1, D)
+        return self.assemble(self.projection(patches))  # (B, N + 1, D), Eq. 1
 
-    def get_config(self):
-        names = ("hidden_dim", "class_tokens", "dropout", "positions")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+    def assemble(self, x):
+        """Makes z_0 of embedded patches x_p E: (batch, N, D)."""
+        if self.prefix_tokens:
+            shape = (ops.shape(x)[0], self.prefix_tokens, self.hidden_dim)
+            x_class = ops.cast(self.class_token, x.dtype)
+            x = ops.concatenate([ops.broadcast_to(x_class, shape), x], axis=1)  # (B, N + 1, D)
+        return self.drop(self.add_positions(x))
+
+    def add_positions(self, x):
+        """Adds E_pos to tokens."""
+        return x + ops.cast(self.position_embedding, x.dtype)
 
 
 @register
@@ -143,10 +159,11 @@ class LayerNorm(layers.LayerNormalization):
 
 
 @register
-class SelfAttention(layers.Layer):
+class SelfAttention(Layer):
     """Multi-head self-attention: MSA of Appendix A, Eq. 5-8.
 
     U_qkv's columns are the queries of all heads, then keys, then values; d = D / `num_heads`.
+    A subclass that overrides `scores` is another attention; everything else follows.
 
     Args:
         num_heads: number of heads; it divides D.
@@ -166,28 +183,28 @@ class SelfAttention(layers.Layer):
     (2, 197, 192)
     """
 
+    checks = {"num_heads": arguments.positive_integer, "dropout": arguments.fraction}
+
     def __init__(self, num_heads, dropout=0.0, **kwargs):
         super().__init__(**kwargs)
-        self.num_heads = arguments.positive_integer("num_heads", num_heads)
-        self.dropout = arguments.fraction("dropout", dropout)
-        self.drop = layers.Dropout(self.dropout, name="drop", dtype=self.dtype_policy)
+        self.keep(locals())
+        self.drop = self.part(layers.Dropout, dropout, name="drop")
 
     def build(self, input_shape):
         dim = arguments.tokens("SelfAttention", input_shape)
         arguments.divisible_heads(dim, self.num_heads)
         # Glorot's limit for each of the three D x D matrices is LeCun's for all of them.
-        dtype = self.dtype_policy
-        self.query_key_value = layers.Dense(
-            3 * dim, kernel_initializer="lecun_uniform", name="query_key_value", dtype=dtype
+        self.query_key_value = self.part(
+            layers.Dense, 3 * dim, kernel_initializer="lecun_uniform", name="query_key_value"
         )
-        self.projection = layers.Dense(dim, name="projection", dtype=dtype)
+        self.projection = self.part(layers.Dense, dim, name="projection")
         self.query_key_value.build(input_shape)
         self.projection.build(input_shape)
 
     def call(self, x, training=None):
         query, key, value = self.heads(x)
-        if backend.has_attention_kernel():
-            x_heads = ops.dot_product_attention(query, key, value)  # (B, tokens, heads, d)
+        if backend.has_attention_kernel() and type(self).scores is SelfAttention.scores:
+            x_heads = ops.dot_product_attention(query, key, value)  # Eq. 6 and 7 in one kernel
         else:
             x_heads = weighted_sum(self.scores(query, key), value)  # (B, tokens, heads, d)
         return self.drop(self.projection(ops.reshape(x_heads, ops.shape(x))))  # Eq. 8
@@ -200,21 +217,17 @@ class SelfAttention(layers.Layer):
         return [ops.reshape(part, shape) for part in query_key_value]
 
     def scores(self, query, key):
-        """Returns A of queries and keys: (batch, heads, tokens, tokens)."""
-        return attention_scores(query, key)
+        """Returns A = softmax(q k^T / sqrt(d)): how much each token takes from each other.
 
-    def get_config(self):
-        return {**super().get_config(), "num_heads": self.num_heads, "dropout": self.dropout}
+        `query` and `key` are (batch, tokens, heads, d), A is (batch, heads, tokens, tokens).
+        """
+        return ops.softmax(logits(query, key))  # Eq. 6
 
 
-def attention_scores(query, key):
-    """Returns A = softmax(q k^T / sqrt(d)), Eq. 6: how much each token takes from each other.
-
-    `query` and `key` are (batch, tokens, heads, d), A is (batch, heads, tokens, tokens).
-    """
+def logits(query, key):
+    """Returns q k^T / sqrt(d), what the softmax of Eq. 6 is taken of."""
     query = ops.transpose(query, (0, 2, 1, 3)) / math.sqrt(query.shape[-1])  # (B, heads, tokens, d)
-    key = ops.transpose(key, (0, 2, 3, 1))  # (B, heads, d, tokens)
-    return ops.softmax(ops.matmul(query, key))  # Eq. 6
+    return ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))  # (B, heads, tokens, tokens)
 
 
 def weighted_sum(scores, value):
@@ -224,7 +237,7 @@ def weighted_sum(scores, value):
 
 
 @register
-class MLP(layers.Layer):
+class MLP(Layer):
     """Two dense layers with a GELU between them: MLP of Eq. 3.
 
     Args:
@@ -243,18 +256,22 @@ class MLP(layers.Layer):
     (2, 197, 192)
     """
 
+    checks = {
+        "mlp_dim": arguments.positive_integer,
+        "dropout": arguments.fraction,
+        "approximate": arguments.boolean,
+    }
+
     def __init__(self, mlp_dim, dropout=0.0, approximate=False, **kwargs):
         super().__init__(**kwargs)
-        self.mlp_dim = arguments.positive_integer("mlp_dim", mlp_dim)
-        self.dropout = arguments.fraction("dropout", dropout)
-        self.approximate = arguments.boolean("approximate", approximate)
-        self.expand = self._dense(self.mlp_dim, "expand")
-        self.drop_1 = layers.Dropout(self.dropout, name="drop_1", dtype=self.dtype_policy)
-        self.drop_2 = layers.Dropout(self.dropout, name="drop_2", dtype=self.dtype_policy)
+        self.keep(locals())
+        self.expand = self._dense(mlp_dim, "expand")
+        self.drop_1 = self.part(layers.Dropout, dropout, name="drop_1")
+        self.drop_2 = self.part(layers.Dropout, dropout, name="drop_2")
 
     def _dense(self, units, name):
         bias = initializers.RandomNormal(stddev=1e-6)
-        return layers.Dense(units, bias_initializer=bias, name=name, dtype=self.dtype_policy)
+        return self.part(layers.Dense, units, bias_initializer=bias, name=name)
 
     def build(self, input_shape):
         arguments.tokens("MLP", input_shape)
@@ -266,20 +283,19 @@ class MLP(layers.Layer):
         x = self.drop_1(ops.gelu(self.expand(x), self.approximate))  # (B, tokens, mlp_dim)
         return self.drop_2(self.contract(x))  # (B, tokens, D)
 
-    def get_config(self):
-        config = {"mlp_dim": self.mlp_dim, "dropout": self.dropout}
-        return {**super().get_config(), **config, "approximate": self.approximate}
-
 
 @register
-class TransformerBlock(layers.Layer):
+class TransformerBlock(Layer):
     """One layer of the Transformer encoder: Eq. 2, Eq. 3 and Figure 1, right.
+
+    A subclass may have another `attention_layer` or `mlp_layer`, which are made of the same
+    arguments as `SelfAttention` and `MLP`.
 
     Args:
         num_heads: number of attention heads; it divides D.
         mlp_dim: width of the MLP's hidden layer.
         dropout: rate after every dense layer but U_qkv (Appendix B.1).
-        stochastic_depth: probability that a picture skips a branch in training; not in the paper,
+        stochastic_depth: probability that an image skips a branch in training; not in the paper,
             its successor arXiv 2106.10270 uses 0.1.
         approximate: form of GELU, see `MLP`.
         epsilon: of the layer normalisations.
@@ -298,7 +314,15 @@ class TransformerBlock(layers.Layer):
     (2, 197, 192)
     """
 
-    attention_layer = SelfAttention
+    attention_layer, mlp_layer = SelfAttention, MLP
+    checks = {
+        "num_heads": arguments.positive_integer,
+        "mlp_dim": arguments.positive_integer,
+        "dropout": arguments.fraction,
+        "stochastic_depth": arguments.fraction,
+        "approximate": arguments.boolean,
+        "epsilon": arguments.positive_number,
+    }
 
     def __init__(
         self,
@@ -311,21 +335,15 @@ class TransformerBlock(layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.num_heads = arguments.positive_integer("num_heads", num_heads)
-        self.mlp_dim = arguments.positive_integer("mlp_dim", mlp_dim)
-        self.dropout = arguments.fraction("dropout", dropout)
-        self.stochastic_depth = arguments.fraction("stochastic_depth", stochastic_depth)
-        self.approximate = arguments.boolean("approximate", approximate)
-        self.epsilon = arguments.positive_number("epsilon", epsilon)
-        dtype = self.dtype_policy
-        self.norm_1 = LayerNorm(self.epsilon, name="norm_1", dtype=dtype)
-        self.attention = self.attention_layer(num_heads, dropout, name="attention", dtype=dtype)
-        self.norm_2 = LayerNorm(self.epsilon, name="norm_2", dtype=dtype)
-        self.mlp = MLP(mlp_dim, self.dropout, approximate, name="mlp", dtype=dtype)
-        # One mask value per picture keeps or drops its whole branch.
-        rate, whole = self.stochastic_depth, (None, 1, 1)
-        self.skip_1 = layers.Dropout(rate, noise_shape=whole, name="skip_1", dtype=dtype)
-        self.skip_2 = layers.Dropout(rate, noise_shape=whole, name="skip_2", dtype=dtype)
+        self.keep(locals())
+        self.norm_1 = self.part(LayerNorm, epsilon, name="norm_1")
+        self.attention = self.part(self.attention_layer, num_heads, dropout, name="attention")
+        self.norm_2 = self.part(LayerNorm, epsilon, name="norm_2")
+        self.mlp = self.part(self.mlp_layer, mlp_dim, dropout, approximate, name="mlp")
+        # One mask value per image keeps or drops its whole branch.
+        rate, whole = stochastic_depth, (None, 1, 1)
+        self.skip_1 = self.part(layers.Dropout, rate, noise_shape=whole, name="skip_1")
+        self.skip_2 = self.part(layers.Dropout, rate, noise_shape=whole, name="skip_2")
 
     def build(self, input_shape):
         arguments.tokens("TransformerBlock", input_shape)
@@ -338,13 +356,31 @@ class TransformerBlock(layers.Layer):
         return x
 
     def compute_output_shape(self, input_shape):
-        return input_shape  # said here, Keras need not trace every block to make a model
+        return input_shape  # stated here, so that Keras need not trace every block
 
     def attention_scores(self, x):
         """Returns A of this block for its input x, in float32: (batch, heads, tokens, tokens)."""
         query, key, _ = self.attention.heads(self.norm_1(x))
         return self.attention.scores(ops.cast(query, "float32"), ops.cast(key, "float32"))
 
-    def get_config(self):
-        names = ("num_heads", "mlp_dim", "dropout", "stochastic_depth", "approximate", "epsilon")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+@register
+class ClassToken(Layer):
+    """Takes the class token, the first of all: y = z^0 of Eq. 4.
+
+    Call arguments:
+        x: tokens (batch, tokens, D).
+
+    Returns:
+        (batch, D).
+
+    Example:
+    >>> tuple(keras_vit.layers.ClassToken()(np.zeros((2, 197, 192))).shape)
+    (2, 192)
+    """
+
+    def build(self, input_shape):
+        arguments.tokens("ClassToken", input_shape)
+
+    def call(self, x):
+        return x[:, 0]  # (B, D)

@@ -4,31 +4,66 @@ import functools
 
 import keras
 import numpy as np
-from keras import initializers, layers
+from keras import layers
 
 from keras_vit import arguments
 from keras_vit.guards import guarded, keeping_weights
 
 
-class PictureModel(keras.Model):
-    """A functional model of pictures that keeps the arguments it was made with.
+class ImageModel(arguments.Checked, keras.Model):
+    """A functional model of images that keeps the arguments it was made with.
 
-    Pictures and labels are checked before `fit`, `evaluate` and `predict` begin, and a call that
+    Images and labels are checked before `fit`, `evaluate` and `predict` begin, and a call that
     fails leaves the weights of the last finished step (see `keras_vit.guards`).
+
+    A subclass first calls `self.keep(locals())` in its `__init__`, then builds its graph from
+    `self.images()` to the logits, then calls `super().__init__`.
 
     Args:
         images: the graph's input.
         outputs: the graph's output.
-        config: the checked arguments of the model: its attributes and its saved configuration.
-        policy: dtype policy of its layers.
+        **kwargs: `name`, `trainable`.
     """
 
-    def __init__(self, images, outputs, config, policy, **kwargs):
+    def __init__(self, images, outputs, **kwargs):
         super().__init__(inputs=images, outputs=outputs, **kwargs)
-        self.dtype_policy = policy
-        self.argument_names = tuple(config)
-        for argument, value in config.items():
-            setattr(self, argument, value)
+        self.dtype_policy = self.policy
+
+    def keep(self, values):
+        """Checks the arguments that are in `values`, and sets them as attributes."""
+        super().keep(values)
+        if "dtype" in values:  # a subclass with further arguments keeps these before the others
+            self.policy = keras.dtype_policies.get(values["dtype"] or keras.config.dtype_policy())
+        if values.get("normalize") is not None:
+            pair, channels = self.normalize, self.num_channels
+            self.normalize = arguments.mean_and_deviation(pair, channels)
+
+    def part(self, kind, *args, **kwargs):
+        """Makes a layer of the model, which computes in the model's dtype."""
+        return kind(*args, dtype=self.policy, **kwargs)
+
+    def images(self):
+        """Returns the graph's input: (batch, height, width, channels)."""
+        return keras.Input((*self.image_size, self.num_channels), name="images")
+
+    def normalized(self, images):
+        """Makes (pixels - mean) / deviation in float32, whatever the model computes in."""
+        if self.normalize is None:
+            return layers.Identity(name="normalization")(images)
+        mean, deviation = self.normalize
+        # As (1, 1, C): a plain vector would follow Keras's global image format.
+        scale = 1.0 / np.reshape(deviation, (1, 1, -1))
+        offset = -np.reshape(mean, (1, 1, -1)) * scale
+        pair = (scale.tolist(), offset.tolist())
+        return layers.Rescaling(*pair, name="normalization", dtype="float32")(images)
+
+    def head(self, x):
+        """Makes logits of a vector, in float32; all are zero at first. None without classes."""
+        if self.num_classes is None:
+            return x
+        dtype = "float64" if self.policy.compute_dtype == "float64" else "float32"
+        zeros = {"kernel_initializer": "zeros", "dtype": dtype}
+        return layers.Dense(self.num_classes, **zeros, name="head")(x)  # (B, num_classes)
 
     def __call__(self, images, *args, **kwargs):
         if hasattr(images, "shape"):
@@ -64,47 +99,3 @@ class PictureModel(keras.Model):
     def predict_on_batch(self, *args, **kwargs):
         with keeping_weights(self):
             return super().predict_on_batch(*args, **kwargs)
-
-    def get_config(self):
-        config = super().get_config()  # name, trainable, dtype
-        return {**config, **{name: getattr(self, name) for name in self.argument_names}}
-
-
-def checked(checks, values):
-    """Returns `{name: value}` of a model's arguments, checked and in plain form."""
-    config = arguments.checked(checks, values)
-    if config["normalize"] is not None:
-        pair, channels = config["normalize"], config["num_channels"]
-        config["normalize"] = arguments.mean_and_deviation(pair, channels)
-    return config
-
-
-def dtype_policy(dtype):
-    """Returns the policy that `dtype` names, Keras's global one for None."""
-    return keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-
-
-def normalization(normalize):
-    """(pixels - mean) / deviation in float32, whatever the model computes in, or nothing."""
-    if normalize is None:
-        return layers.Identity(name="normalization")
-    mean, deviation = normalize
-    # As (1, 1, C): a plain vector would follow Keras's global image format.
-    scale = 1.0 / np.reshape(deviation, (1, 1, -1))
-    offset = -np.reshape(mean, (1, 1, -1)) * scale
-    return layers.Rescaling(scale.tolist(), offset.tolist(), name="normalization", dtype="float32")
-
-
-def head(config, policy):
-    """The linear layer of the logits, starting at zero: in a list, empty without classes."""
-    if config["num_classes"] is None:
-        return []
-    logits = layers.Dense(
-        config["num_classes"],
-        kernel_initializer="zeros",
-        use_bias=config["head_bias"] is not None,
-        bias_initializer=initializers.Constant(config["head_bias"] or 0.0),
-        name="head",
-        dtype=keras.backend.result_type(policy.compute_dtype, "float32"),
-    )
-    return [logits]

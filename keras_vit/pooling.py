@@ -1,55 +1,23 @@
-"""From tokens to one vector: Eq. 4, Appendix D.3, and the pooling of the paper's successors."""
+"""Attention pooling, "MAP": not in the paper, but in its successor, arXiv 2106.04560.
+
+y = u + MLP(LN(u)),  u = MSA with the learned query q_probe and the tokens as keys and values
+"""
 
 import keras
 from keras import layers, ops
 
 from keras_vit import arguments
-from keras_vit.layers import MLP, LayerNorm
+from keras_vit.layers import MLP, Layer, LayerNorm
+from keras_vit.vit import ViT
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
-CLASS_TOKENS = {"token": 1, "gap": 0, "map": 0, "distilled": 2}  # by pooling
-
 
 @register
-class ClassToken(layers.Layer):
-    """Takes the class token: z_L^0 of Eq. 4.
+class AttentionPooling(Layer):
+    """Pools tokens with one learned query: attention from a probe, then a residual MLP.
 
-    Args:
-        class_tokens: how many tokens to take, side by side: 1 as in the paper, 2 with DeiT's
-            distillation token.
-
-    Call arguments:
-        x: tokens (batch, N + class_tokens, D), these first.
-
-    Returns:
-        (batch, class_tokens * D).
-
-    Example:
-    >>> tuple(keras_vit.pooling.ClassToken()(np.zeros((2, 197, 192))).shape)
-    (2, 192)
-    """
-
-    def __init__(self, class_tokens=1, **kwargs):
-        super().__init__(**kwargs)
-        self.class_tokens = arguments.one_of(1, 2)("class_tokens", class_tokens)
-
-    def build(self, input_shape):
-        arguments.tokens("ClassToken", input_shape)
-
-    def call(self, x):
-        first = x[:, : self.class_tokens]
-        return ops.reshape(first, (-1, self.class_tokens * x.shape[-1]))  # (B, class_tokens D)
-
-    def get_config(self):
-        return {**super().get_config(), "class_tokens": self.class_tokens}
-
-
-@register
-class AttentionPooling(layers.Layer):
-    """Pools tokens with one learned query, "MAP": attention from a probe, then a residual MLP.
-
-    Not in the paper: the head of its successor "Scaling Vision Transformers" (arXiv 2106.04560).
+    `ViT(pooling="map")` has it. Source: "Scaling Vision Transformers", arXiv 2106.04560.
 
     Args:
         num_heads: number of attention heads; it divides D.
@@ -72,14 +40,18 @@ class AttentionPooling(layers.Layer):
     (2, 192)
     """
 
+    checks = {
+        "num_heads": arguments.positive_integer,
+        "mlp_dim": arguments.positive_integer,
+        "approximate": arguments.boolean,
+        "epsilon": arguments.positive_number,
+    }
+
     def __init__(self, num_heads, mlp_dim, approximate=False, epsilon=1e-6, **kwargs):
         super().__init__(**kwargs)
-        self.num_heads = arguments.positive_integer("num_heads", num_heads)
-        self.mlp_dim = arguments.positive_integer("mlp_dim", mlp_dim)
-        self.approximate = arguments.boolean("approximate", approximate)
-        self.epsilon = arguments.positive_number("epsilon", epsilon)
-        self.norm = LayerNorm(epsilon, name="norm", dtype=self.dtype_policy)
-        self.mlp = MLP(mlp_dim, approximate=approximate, name="mlp", dtype=self.dtype_policy)
+        self.keep(locals())
+        self.norm = self.part(LayerNorm, epsilon, name="norm")
+        self.mlp = self.part(MLP, mlp_dim, approximate=approximate, name="mlp")
 
     def build(self, input_shape):
         arguments.tokens("AttentionPooling", input_shape)
@@ -87,9 +59,8 @@ class AttentionPooling(layers.Layer):
         arguments.divisible_heads(hidden_dim, self.num_heads)
         probe_shape = (1, 1, hidden_dim)
         self.probe = self.add_weight(shape=probe_shape, initializer="glorot_uniform", name="probe")
-        self.attention = layers.MultiHeadAttention(
-            self.num_heads, hidden_dim // self.num_heads, name="attention", dtype=self.dtype_policy
-        )
+        heads = (self.num_heads, hidden_dim // self.num_heads)
+        self.attention = self.part(layers.MultiHeadAttention, *heads, name="attention")
         self.attention.build(probe_shape, input_shape)
         self.norm.build(probe_shape)
         self.mlp.build(probe_shape)
@@ -100,11 +71,10 @@ class AttentionPooling(layers.Layer):
         x = x + self.mlp(self.norm(x))
         return x[:, 0]  # (B, D)
 
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "mlp_dim": self.mlp_dim,
-            "approximate": self.approximate,
-            "epsilon": self.epsilon,
-        }
+
+def _pooling(vit, **options):
+    shape = (vit.num_heads, vit.mlp_dim, vit.approximate, vit.epsilon)
+    return AttentionPooling(*shape, **options)
+
+
+ViT.poolings["map"] = (0, _pooling)

@@ -1,33 +1,34 @@
 """Position embeddings: other kinds (Appendix D.4), and for another image size (section 3.2).
 
 The paper's default, a learned vector for each place in the sequence, is E_pos of `PatchEncoder`.
-The layers here stand in its place, before the first block or before every block. (Relative
+The layers here replace it, before the first block or before every block. (Relative
 positions are part of the attention: `keras_vit.relative`.)
 
-A picture of another size has another grid of patches. Its positions are the trained ones, resized
+An image of another size has another grid of patches. Its positions are the trained ones, resized
 as an image of D channels would be. Both ways of doing so are linear and treat rows and columns
 apart, so each is one matrix per axis: new = A_rows old A_columns^T.
 """
 
 import keras
 import numpy as np
-from keras import initializers, layers, ops
+from keras import initializers, ops
 
 from keras_vit import arguments
+from keras_vit.layers import Layer
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
 LONGEST = 10_000  # ratio of sin-cos wavelengths, arXiv 1706.03762
 
 
-class PositionEmbedding(layers.Layer):
-    """Adds to every token a vector that tells its place: x + E_pos. What all kinds share.
+class PositionEmbedding(Layer):
+    """Adds to every token a vector that depends on its place: x + E_pos. What all kinds share.
 
     Args:
         grid: (rows, columns) of patches.
-        class_tokens: number of tokens before those of the patches.
+        prefix_tokens: number of tokens before those of the patches.
 
     Call arguments:
-        x: tokens (batch, class_tokens + rows * columns, D).
+        x: tokens (batch, prefix_tokens + rows * columns, D).
 
     Returns:
         The same shape.
@@ -37,18 +38,18 @@ class PositionEmbedding(layers.Layer):
     """
 
     divides = 1  # D must be a multiple of it
+    checks = {"grid": arguments.height_width, "prefix_tokens": arguments.natural_number}
 
-    def __init__(self, grid, class_tokens=0, **kwargs):
+    def __init__(self, grid, prefix_tokens=0, **kwargs):
         super().__init__(**kwargs)
-        self.grid = arguments.height_width("grid", grid)
-        self.class_tokens = arguments.natural_number("class_tokens", class_tokens)
+        self.keep(locals())
 
     def build(self, input_shape):
         arguments.tokens(type(self).__name__, input_shape)
         rows, columns = self.grid
         tokens, self.hidden_dim = input_shape[1:]
-        if tokens != self.class_tokens + rows * columns:
-            received = {"tokens": tokens, "grid": self.grid, "class_tokens": self.class_tokens}
+        if tokens != self.prefix_tokens + rows * columns:
+            received = {"tokens": tokens, "grid": self.grid, "prefix_tokens": self.prefix_tokens}
             arguments.refuse("positions are one for each token", received)
         check_length(self.hidden_dim, self.divides)
 
@@ -56,15 +57,12 @@ class PositionEmbedding(layers.Layer):
         return x + ops.cast(self.table(), x.dtype)  # (B, tokens, D)
 
     def table(self):
-        """Returns E_pos: (1, class_tokens + rows * columns, D)."""
+        """Returns E_pos: (1, prefix_tokens + rows * columns, D)."""
         raise NotImplementedError
 
     def _learned(self, places, length, name):
         normal = initializers.RandomNormal(stddev=0.02)
         return self.add_weight((1, places, length), normal, name=name)
-
-    def get_config(self):
-        return {**super().get_config(), "grid": self.grid, "class_tokens": self.class_tokens}
 
 
 @register
@@ -72,7 +70,7 @@ class Positions1D(PositionEmbedding):
     """A learned vector for each place in the sequence: what `PatchEncoder` adds, as a layer.
 
     Example:
-    >>> layer = keras_vit.positions.Positions1D(grid=(2, 3), class_tokens=1)
+    >>> layer = keras_vit.positions.Positions1D(grid=(2, 3), prefix_tokens=1)
     >>> tuple(layer(np.zeros((5, 7, 16))).shape), layer.count_params()
     ((5, 7, 16), 112)
 
@@ -91,10 +89,10 @@ class Positions1D(PositionEmbedding):
 class Positions2D(PositionEmbedding):
     """Half of each vector is learned for the column of a patch, half for its row: [X_c; Y_r].
 
-    Class tokens stand in no row or column and have vectors of their own. D must be even.
+    Prefix tokens belong to no row or column and have vectors of their own. D must be even.
 
     Example:
-    >>> layer = keras_vit.positions.Positions2D(grid=(2, 3), class_tokens=1)
+    >>> layer = keras_vit.positions.Positions2D(grid=(2, 3), prefix_tokens=1)
     >>> tuple(layer(np.zeros((5, 7, 16))).shape), layer.count_params()  # (2 + 3) 8 + 16
     ((5, 7, 16), 56)
 
@@ -108,9 +106,9 @@ class Positions2D(PositionEmbedding):
         rows, columns = self.grid
         self.x_embedding = self._learned(columns, self.hidden_dim // 2, "x_embedding")
         self.y_embedding = self._learned(rows, self.hidden_dim // 2, "y_embedding")
-        if self.class_tokens:
+        if self.prefix_tokens:
             self.class_embedding = self._learned(
-                self.class_tokens, self.hidden_dim, "class_embedding"
+                self.prefix_tokens, self.hidden_dim, "class_embedding"
             )
 
     def table(self):
@@ -118,18 +116,18 @@ class Positions2D(PositionEmbedding):
         x = ops.tile(self.x_embedding, (1, rows, 1))  # (1, N, D / 2)
         y = ops.repeat(self.y_embedding, columns, axis=1)  # (1, N, D / 2)
         patches = ops.concatenate([x, y], axis=-1)  # (1, N, D)
-        before = [self.class_embedding] if self.class_tokens else []
+        before = [self.class_embedding] if self.prefix_tokens else []
         return ops.concatenate([*before, patches], axis=1)  # (1, N + 1, D)
 
 
 @register
 class SinCosPositions(PositionEmbedding):
-    """Fixed sines and cosines of column and row, see `sincos`; zeros for class tokens.
+    """Fixed sines and cosines of column and row, see `sincos`; zeros for prefix tokens.
 
     Not in the paper: what MAE and other successors use. Nothing is learned. 4 must divide D.
 
     Example:
-    >>> layer = keras_vit.positions.SinCosPositions(grid=(2, 3), class_tokens=1)
+    >>> layer = keras_vit.positions.SinCosPositions(grid=(2, 3), prefix_tokens=1)
     >>> tuple(layer(np.zeros((5, 7, 16))).shape), layer.count_params()
     ((5, 7, 16), 0)
     """
@@ -137,7 +135,7 @@ class SinCosPositions(PositionEmbedding):
     divides = 4
 
     def table(self):
-        return ops.convert_to_tensor(sincos(self.grid, self.hidden_dim, self.class_tokens))
+        return ops.convert_to_tensor(sincos(self.grid, self.hidden_dim, self.prefix_tokens))
 
 
 KINDS = {"1d": Positions1D, "2d": Positions2D, "sincos": SinCosPositions}

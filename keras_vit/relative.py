@@ -1,12 +1,16 @@
-"""Relative positions: attention that knows how far apart two tokens are (Appendix D.4)."""
+"""Relative positions: attention that knows how far apart two tokens are (Appendix D.4).
 
-import math
+z_0 = [x_class; x_1 E; ...; x_N E]                                Eq. 1 without E_pos
+A   = softmax((q_i k_j + q_i r_(i - j)) / sqrt(d))                Eq. 6 with offsets r
+"""
 
 import keras
 from keras import initializers, ops
 
 from keras_vit import arguments
-from keras_vit.layers import SelfAttention, TransformerBlock, weighted_sum
+from keras_vit.ablations import UnplacedPatchEncoder
+from keras_vit.layers import SelfAttention, TransformerBlock, logits
+from keras_vit.vit import ViT
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
@@ -54,24 +58,18 @@ class RelativeSelfAttention(SelfAttention):
             (2 * tokens - 1, dim), normal, name="offset_embedding"
         )
 
-    def call(self, x, training=None):
-        query, key, value = self.heads(x)
-        x_heads = weighted_sum(self.scores(query, key), value)  # (B, T, heads, d)
-        return self.drop(self.projection(ops.reshape(x_heads, ops.shape(x))))
-
     def scores(self, query, key):
         """Returns A of queries and keys: (batch, heads, T, T)."""
         _, tokens, heads, dim = query.shape
         offsets = self.offset_embedding.shape[0]
         if tokens != (offsets + 1) // 2:
             want = f"this attention has offsets between {(offsets + 1) // 2} tokens"
-            advice = "Give it pictures of the size that it was built for."
+            advice = "Give it images of the size that it was built for."
             arguments.refuse(want, {"tokens": tokens}, advice)
         relative = ops.reshape(self.offset_embedding, (offsets, heads, dim))
         relative = ops.transpose(ops.cast(relative, query.dtype), (1, 2, 0))  # (heads, d, 2T - 1)
-        query = ops.transpose(query, (0, 2, 1, 3)) / math.sqrt(dim)  # (B, heads, T, d)
-        logits = ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))  # (B, heads, T, T)
-        return ops.softmax(logits + by_pairs(ops.matmul(query, relative)))
+        offset_logits = ops.matmul(ops.transpose(query, (0, 2, 1, 3)), relative) / dim**0.5
+        return ops.softmax(logits(query, key) + by_pairs(offset_logits))
 
 
 def by_pairs(x):
@@ -105,3 +103,18 @@ class RelativeTransformerBlock(TransformerBlock):
     """
 
     attention_layer = RelativeSelfAttention
+
+
+@register
+class RelativeViT(ViT):
+    """A `ViT` with relative positions in every block in place of E_pos; the same arguments.
+
+    Example:
+    >>> model = keras_vit.create("ViT-Mini/8", keras_vit.relative.RelativeViT, image_size=16)
+    >>> tuple(model(np.zeros((1, 16, 16, 3))).shape)
+    (1, 1000)
+
+    Reference: Appendix D.4
+    """
+
+    block, encoder_layer = RelativeTransformerBlock, UnplacedPatchEncoder

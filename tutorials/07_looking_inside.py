@@ -152,7 +152,7 @@ encoder = model.get_layer("patch_encoder")
 E_pos = to_numpy(encoder.position_embedding)
 scores = explain.attention_scores(model, some)
 rows, columns = scores.grid
-skip = scores.class_tokens  # the class token comes first
+skip = scores.prefix_tokens  # the class token comes first
 e = E_pos[0, skip:]
 assert e.shape == (rows * columns, model.hidden_dim)
 e = e / np.linalg.norm(e, axis=1, keepdims=True)

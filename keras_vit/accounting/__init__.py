@@ -1,8 +1,6 @@
 """What a model costs: multiply-adds, parameters, memory, and what the paper spent.
 
 cost.py      a cost, and what each kind of layer adds to it
-named.py     a model's cost from its row of the table: nothing is built
-convnets.py  the same for the models of keras_vit.comparison
 built.py     a built model's cost: its layers are watched while shapes run through it
 counting.py  `count` and `activation_memory`, by name or of a model
 paper.py     `training`, `core_days`, and Tables 2 and 6 beside what is counted here

@@ -1,4 +1,4 @@
-"""The cost of a built model: what its layers multiply while a picture runs through them."""
+"""The cost of a built model: what its layers multiply while an image runs through them."""
 
 import math
 
@@ -6,24 +6,24 @@ import keras
 from keras import layers
 
 from keras_vit import layers as ours
-from keras_vit.accounting.cost import Cost, attention, kept, relative_attention, total
-from keras_vit.comparison import RelativeAttention
+from keras_vit.accounting.cost import Cost, attention, kept, relative_attention, taps, total
 from keras_vit.convolutions import BiTRoot, HybridRoot
 from keras_vit.explain import hooks
 from keras_vit.pooling import AttentionPooling
 from keras_vit.relative import RelativeSelfAttention
 
 
-def of(model):
-    """Returns the `Cost` of a Keras model for one picture.
+def of(model, padding=True):
+    """Returns the `Cost` of a Keras model for one image.
 
     The model runs on shapes alone, without numbers. So every model can be counted whose products
     stand in layers of `CLASSES`; the products of other layers are not seen.
 
     Args:
         model: a model with one input of known shape.
+        padding: whether convolutions multiply the zeros around their maps, as the field counts.
     """
-    seen = _Seen()
+    seen = _Seen(padding)
     watched = {layer: seen.watch(layer) for layer in model._flatten_layers()}
     with hooks.replaced({layer: watch for layer, watch in watched.items() if watch}):
         picture = keras.KerasTensor((1, *model.input_shape[1:]), dtype="float32")
@@ -53,8 +53,8 @@ class _Run(keras.Operation):
 class _Seen:
     """The costs that were seen, and the tensors whose numbers are kept."""
 
-    def __init__(self):
-        self.costs, self.tensors = [], {}
+    def __init__(self, padding):
+        self.costs, self.tensors, self.padding = [], {}, padding
 
     def clear(self):
         """Forgets all that was seen."""
@@ -68,7 +68,10 @@ class _Seen:
 
     def _counted(self, layer, count, call, x):
         y = call(x)
-        self.costs.append(count(layer, x, y, self._keep))
+        cost = count(layer, x, y, self._keep)
+        if not self.padding and isinstance(layer, layers.Conv2D):
+            cost = cost._replace(convolutions=_inside(layer, x, y))
+        self.costs.append(cost)
         return y
 
     def _keep(self, x):
@@ -87,6 +90,14 @@ def _kernel(layer, x, y, keep):
     return Cost(activations=_numbers(y), kept=keep(x), **{kind: products})
 
 
+def _inside(layer, x, y):
+    """The multiply-adds of a convolution without the zeros around its map."""
+    sides = zip(x.shape[1:3], y.shape[1:3], layer.kernel_size, strict=True)
+    return math.prod(taps(*side, padding=False) for side in sides) * math.prod(
+        layer.kernel.shape[2:]
+    )
+
+
 def _einsum(layer, x, y, keep):
     """The dense layers of Keras's own attention: one kernel for all heads."""
     _, axes, made = layer.equation.replace("->", ",").split(",")
@@ -96,18 +107,13 @@ def _einsum(layer, x, y, keep):
 
 
 def _self_attention(layer, x, y, keep):
-    sequences, tokens, dim = x.shape  # one, or the rows or columns of a picture
+    sequences, tokens, dim = x.shape  # one, or the rows or columns of an image
     return attention(tokens, tokens, dim, layer.num_heads).of_batch(sequences)
 
 
 def _relative_self_attention(layer, x, y, keep):
     sequences, tokens, dim = x.shape
     return relative_attention(tokens, dim, layer.num_heads).of_batch(sequences)
-
-
-def _relative_attention(layer, x, y, keep):
-    positions = x.shape[1] * x.shape[2]
-    return attention(positions, positions, layer.hidden_dim, layer.num_heads)
 
 
 def _probe(layer, x, y, keep):
@@ -148,7 +154,6 @@ CLASSES = {
     (*NORMS, layers.MaxPooling2D): _input,
     (RelativeSelfAttention,): _relative_self_attention,
     (ours.SelfAttention,): _self_attention,
-    (RelativeAttention,): _relative_attention,
     (AttentionPooling,): _probe,
     (ours.MLP,): _gelu,
     (BiTRoot, HybridRoot): _pool,

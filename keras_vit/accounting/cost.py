@@ -31,7 +31,7 @@ class Cost(NamedTuple):
         return 2 * self.multiply_adds
 
     def of_batch(self, batch_size):
-        """Returns the cost of as many pictures; the parameters stay."""
+        """Returns the cost of as many images; the parameters stay."""
         return Cost(self.parameters, *(batch_size * number for number in self[1:]))
 
 
@@ -40,22 +40,10 @@ def total(costs):
 
     Example:
     >>> from keras_vit.accounting import cost
-    >>> cost.total([cost.norm(5, 8), cost.dense(5, 8, 3)])
-    Cost(parameters=43, dense=120, convolutions=0, attention=0, activations=15, kept=80)
+    >>> cost.total([cost.kept(40), cost.attention(5, 5, 8, num_heads=2)])
+    Cost(parameters=0, dense=0, convolutions=0, attention=400, activations=90, kept=210)
     """
     return Cost(*map(sum, zip(*costs, strict=True)))
-
-
-def dense(positions, inputs, outputs, bias=True):
-    """A dense layer at each position: of a token, or of a picture."""
-    products = positions * inputs * outputs
-    weights = (inputs + bias) * outputs
-    return Cost(weights, products, activations=positions * outputs, kept=positions * inputs)
-
-
-def norm(positions, channels):
-    """A normalisation with scale and offset; backward needs its input."""
-    return Cost(2 * channels, kept=positions * channels)
 
 
 def attention(queries, keys, hidden_dim, num_heads):
@@ -80,49 +68,22 @@ def kept(numbers):
     return Cost(kept=numbers)
 
 
-def convolution(sides, new_sides, inputs, outputs, kernel=1, *, bias=False, padding=True):
-    """A convolution from a map of `sides` to one of `new_sides`.
+def taps(side, new_side, kernel, padding=True):
+    """Returns how many rows (or columns) all positions of a kernel read, with zeros or without.
 
     Args:
-        sides: (height, width) of the map that it reads.
-        new_sides: (height, width) of the map that it makes.
-        inputs: channels that each of its filters reads: 1 for a depthwise convolution.
-        outputs: number of filters.
-        kernel: side of its kernel.
-        bias: whether it has one.
-        padding: whether the products with zeros around the map are counted, as the field does.
+        side: of the map that is read.
+        new_side: of the map that is made.
+        kernel: side of the kernel.
+        padding: whether the zeros around the map are counted.
 
     Example:
     >>> from keras_vit.accounting import cost
-    >>> cost.convolution((7, 7), (7, 7), 64, 64, kernel=3).convolutions  # 7 * 7 * 3 * 3 * 64 * 64
-    1806336
-    >>> cost.convolution((7, 7), (7, 7), 64, 64, kernel=3, padding=False).convolutions  # 19 * 19
-    1478656
+    >>> cost.taps(7, 7, 3), cost.taps(7, 7, 3, padding=False)
+    (21, 19)
     """
-    taps = _product(_taps(*pair, kernel, padding) for pair in zip(sides, new_sides, strict=True))
-    channels = outputs if inputs == 1 else inputs  # a depthwise one reads as many as it makes
-    return Cost(
-        parameters=(kernel**2 * inputs + bias) * outputs,
-        convolutions=taps * inputs * outputs,
-        activations=_product(new_sides) * outputs,
-        kept=_product(sides) * channels,
-    )
-
-
-def halve(sides):
-    """Returns the sides of a map at every second position."""
-    return tuple(-(-side // 2) for side in sides)
-
-
-def _taps(side, new_side, kernel, padding):
-    """How many rows (or columns) all positions of a kernel read, of the map alone or in all."""
     if padding:
         return kernel * new_side
     stride = -(-side // new_side)
     starts = [stride * position - kernel // 2 for position in range(new_side)]
     return sum(0 <= start + tap < side for start in starts for tap in range(kernel))
-
-
-def _product(numbers):
-    rows, columns = numbers
-    return rows * columns

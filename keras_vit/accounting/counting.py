@@ -1,10 +1,13 @@
 """What a model costs, by its name or as it is built."""
 
+import functools
+import threading
+
 import keras
 
-from keras_vit import arguments, comparison
-from keras_vit.accounting import built, named
-from keras_vit.variants import AxialViT, Variant, parse
+from keras_vit import arguments, families
+from keras_vit.accounting import built
+from keras_vit.variants import RESNETS, parse
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
 
@@ -12,16 +15,14 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
 def count(model_or_name, image_size=None, batch_size=1):
     """Counts what a forward pass takes.
 
-    A name is counted from its row of the table: nothing is built, so `"ViT-G/14"` takes no time.
-    It is the model that `create` makes, with 1000 classes. A built model is counted by what its
-    layers multiply. Both ways give the same numbers.
+    A model is counted by what its layers multiply. Of a name, it is the model that `create`
+    makes, with 1000 classes; its weights have no values, so "ViT-G/14" fits any memory.
 
     Args:
-        model_or_name: a name, such as "ViT-B/16", "R50x1" or one of `keras_vit.comparison`, or a
-            Keras model.
-        image_size: side in pixels, or (height, width), for a name; None for 224, or that of
-            an EfficientNet's name. A built model has its own.
-        batch_size: number of pictures.
+        model_or_name: a name, such as "ViT-B/16" or "R50x1", or a Keras model.
+        image_size: side in pixels, or (height, width), for a name; None for 224. A built model
+            has its own.
+        batch_size: number of images.
 
     Returns:
         A `Cost`: `parameters`, `multiply_adds`, `flops` (two for each multiply-add),
@@ -29,7 +30,7 @@ def count(model_or_name, image_size=None, batch_size=1):
         `convolutions` and `attention` apart.
 
     Raises:
-        ValueError: there is no such name, or its patches do not divide the picture.
+        ValueError: there is no such name, or its patches do not divide the image.
 
     Example:
     >>> cost = keras_vit.accounting.count("ViT-B/16")
@@ -48,13 +49,27 @@ def count(model_or_name, image_size=None, batch_size=1):
 
 
 def of_name(name, image_size=None, padding=True):
-    """Returns the `Cost` of a name for one picture; see `count` and `named.of`."""
-    shape = comparison.SHAPES.get(name) or parse("R152x4" if name == comparison.BIT_L else name)
-    own = getattr(shape, "image_size", 224)
-    size = arguments.height_width("image_size", own if image_size is None else image_size)
-    if isinstance(shape, (Variant, AxialViT)):
-        arguments.divisible_image(size, (shape.patch_size, shape.patch_size))
-    return named.of(shape, size, padding=padding)
+    """Returns the `Cost` of a name for one image; see `count` and `built.of`."""
+    variant = parse(name)
+    size = arguments.height_width("image_size", 224 if image_size is None else image_size)
+    if not isinstance(variant, RESNETS):
+        arguments.divisible_image(size, (variant.patch_size, variant.patch_size))
+    return _of_hollow(name, size, padding)
+
+
+@functools.cache
+def _of_hollow(name, size, padding):
+    """Builds a model without values, in a thread: Keras keeps its settings for each of them."""
+    found = []
+
+    def build():
+        with keras.StatelessScope(initialize_variables=False):
+            found.append(built.of(families.create(name, image_size=size), padding))
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    thread.join()
+    return found[0]
 
 
 def activation_memory(model_or_name, batch_size, image_size=None, dtype="float32"):
@@ -68,7 +83,7 @@ def activation_memory(model_or_name, batch_size, image_size=None, dtype="float32
 
     Args:
         model_or_name: as for `count`.
-        batch_size: number of pictures in a step.
+        batch_size: number of images in a step.
         image_size: as for `count`.
         dtype: in which the layers compute: "float32", "bfloat16", "float16" or "float64".
 

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 import keras_vit
-from keras_vit.layers import LayerNorm, SelfAttention, attention_scores
+from keras_vit.layers import LayerNorm, SelfAttention, logits, weighted_sum
 
 
 def model(setup, approximate=False):
@@ -48,9 +48,7 @@ def _with_call(model, layer_class, call):
 
 def matmul(query, key, value):
     """Heads moved to the front, one matrix product per head."""
-    value = ops.transpose(value, (0, 2, 1, 3))  # (B, heads, tokens, d)
-    x_heads = ops.matmul(attention_scores(query, key), value)
-    return ops.transpose(x_heads, (0, 2, 1, 3))  # (B, tokens, heads, d)
+    return weighted_sum(ops.softmax(logits(query, key)), value)  # (B, tokens, heads, d)
 
 
 def einsum(query, key, value):

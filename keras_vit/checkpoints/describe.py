@@ -1,10 +1,10 @@
-"""Reads the shape of a model from a file of its weights: the arguments of `ViT` or `ResNet`."""
+"""Reads the shape of a model from a file of its weights: its class and its arguments."""
 
 import os
 import re
 from typing import NamedTuple
 
-from keras_vit import arguments, resnet
+from keras_vit import arguments, hybrid
 from keras_vit.checkpoints import files, matching, published, rules, tables
 from keras_vit.checkpoints.matching import POSITIONS
 from keras_vit.variants import SIZES
@@ -15,9 +15,9 @@ RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box",
 
 
 class Description(NamedTuple):
-    """What a file is: `kind` is "ViT" or "ResNet", `arguments` builds it.
+    """What a file is: `kind` is "ViT", "HybridViT" or "ResNet", `arguments` builds it.
 
-    `preprocessing` says how its publisher resized pictures, where files beside it tell:
+    `preprocessing` says how its publisher resized images, if files beside it tell:
     {"resize": ..., "resampling": ...}. `assumed` names what no file told. The arguments'
     `num_heads` is None where neither tensors nor files tell it.
     """
@@ -78,7 +78,7 @@ def _describe_vit(path, table, shapes):
     units = _units(shapes) if "root/conv/kernel" in shapes else None
     if units is not None:
         patch, channels = (
-            [side * resnet.step(units) for side in patch],
+            [side * hybrid.step(units) for side in patch],
             shapes["root/conv/kernel"][2],
         )
     pooling = _pooling(table, shapes)
@@ -92,7 +92,6 @@ def _describe_vit(path, table, shapes):
         "mlp_dim": mlp_dim,
         "num_heads": _heads(shapes, hidden_dim, mlp_dim),
         "num_channels": channels,
-        "resnet_units": units,
         "pooling": pooling,
         "representation_size": shapes.get("pre_logits/bias", (None,))[-1],
         **_head(shapes),
@@ -101,12 +100,15 @@ def _describe_vit(path, table, shapes):
         "normalize": published.IMAGENET if table.kinds == ("distilled ViT",) else MINUS_ONE_TO_ONE,
         **told,
     }
+    if units is not None:
+        found["resnet_units"] = units
     if "image_size" not in found:
         found["image_size"] = _image_size(path, shapes, pooling, patch)
     assumed = () if table.source in ("google", "kerashub") else tuple(
         name for name in ("normalize", "epsilon") if name not in told
     )  # fmt: skip
-    return Description(table.source, "ViT", found, preprocessing, assumed)
+    kind = "ViT" if units is None else "HybridViT"
+    return Description(table.source, kind, found, preprocessing, assumed)
 
 
 def _describe_resnet(path, table, shapes):
@@ -141,11 +143,7 @@ def _pooling(table, shapes):
 
 
 def _head(shapes):
-    classes = shapes.get("head/kernel", (None,))[-1]
-    return {
-        "num_classes": classes,
-        "head_bias": 0.0 if "head/bias" in shapes or not classes else None,
-    }
+    return {"num_classes": shapes.get("head/kernel", (None,))[-1]}
 
 
 def _heads(shapes, hidden_dim, mlp_dim):

@@ -10,7 +10,6 @@ import numpy as np
 from keras_vit import arguments, positions
 from keras_vit.checkpoints import files, matching, rules, tables
 from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of
-from keras_vit.pooling import CLASS_TOKENS
 
 WRITERS = {
     ".npz": files.write_npz,
@@ -153,7 +152,7 @@ def _resize(arrays, plan, model, method, grid):
     array = arrays[found[0]]
     table = np.asarray(array, "float32").reshape(1, *array.shape[-2:])
     before, *old = matching.grid_of(table.shape[1], model.pooling, grid, matching.model_grid(model))
-    missing = CLASS_TOKENS[model.pooling] - before
+    missing = model.prefix_tokens - before
     if missing:  # big_vision's class token has its position in it already
         table = np.pad(table, ((0, 0), (missing, 0), (0, 0)))
     old, new = tuple(old), matching.model_grid(model)

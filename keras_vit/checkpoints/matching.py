@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from keras_vit import arguments
 from keras_vit.checkpoints import rules
-from keras_vit.pooling import CLASS_TOKENS
+from keras_vit.vit import ViT
 
 POSITIONS = "patch_encoder/position_embedding"
 HEAD = ("head", "pre_logits")  # what section 3.1 replaces for fine-tuning
@@ -88,7 +88,7 @@ def grid_of(tokens, pooling, grid=None, own=None):
     It is `grid` where that is given; else a square of patches, or the model's `own` grid.
     big_vision leaves the class token out.
     """
-    for before in dict.fromkeys((CLASS_TOKENS[pooling], 0)):
+    for before in dict.fromkeys((ViT.poolings[pooling][0], 0)):
         patches = tokens - before
         side = math.isqrt(max(patches, 0))
         for rows, columns in filter(None, [grid] if grid else [(side, side), own]):

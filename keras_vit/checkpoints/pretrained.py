@@ -3,13 +3,13 @@
 import contextlib
 import os
 
-from keras_vit import arguments, backend, resnet, vit
+from keras_vit import arguments, backend, families, hybrid, resnet, vit
 from keras_vit.checkpoints import catalogue, download
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.loading import load_weights
 from keras_vit.checkpoints.matching import HEAD
 
-KINDS = {"ViT": vit.ViT, "ResNet": resnet.ResNet}
+KINDS = {"ViT": vit.ViT, "HybridViT": hybrid.HybridViT, "ResNet": resnet.ResNet}
 
 
 def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **overrides):
@@ -24,11 +24,11 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
         method: how positions are resized, see `load_weights`.
         cache_dir: folder for downloads; None for Keras's own.
         verbose: whether to print what was done.
-        **overrides: arguments of `ViT` or `ResNet` that shall differ from the file's, such as
+        **overrides: arguments of the model that shall differ from the file's, such as
             num_classes, image_size, dropout, dtype.
 
     Returns:
-        A `ViT` or `ResNet`.
+        A `ViT`, `HybridViT` or `ResNet`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -79,7 +79,7 @@ def _graph_name(name):
     base = os.path.basename(os.path.normpath(str(name))) if catalogue.is_path(name) else str(name)
     for suffix in catalogue.SUFFIXES:
         base = base.removesuffix(suffix)
-    return vit.graph_name(base)
+    return families.graph_name(base)
 
 
 def _find(name, cache_dir):
@@ -93,7 +93,7 @@ def _find(name, cache_dir):
 def _of_entry(entry, kind):
     """What the catalogue knows better than the file; a ResNet's file tells no resolution."""
     fields = ("normalize", "image_size")
-    if kind == "ViT":
+    if kind != "ResNet":
         fields = ("normalize", "approximate", "epsilon")
     return {key: getattr(entry, key) for key in fields if getattr(entry, key) is not None}
 

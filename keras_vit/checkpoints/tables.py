@@ -5,7 +5,9 @@ import re
 from keras_vit import arguments
 from keras_vit.checkpoints import google, kerashub, pytorch
 from keras_vit.checkpoints.published import SOURCES
+from keras_vit.hybrid import HybridViT
 from keras_vit.resnet import ResNet
+from keras_vit.vit import ViT
 
 # In the order in which a file is asked: the rarer names first.
 TABLES = (
@@ -71,13 +73,13 @@ def check_fit(path, table, model):
 
 def kind_of(model):
     """Returns what a model is to the tables."""
-    if model.attention == "axial":
-        return f"{type(model).__name__} with axial attention"
-    if isinstance(model, ResNet):
+    if type(model) is ResNet:
         return "ResNet"
-    if model.pooling == "distilled":
-        return "distilled ViT"
-    return "root hybrid" if model.resnet_units == () else "ViT"
+    if type(model) is HybridViT:
+        return "ViT" if model.resnet_units else "root hybrid"
+    if not isinstance(model, ViT) or type(model).embed is not ViT.embed:
+        return type(model).__name__
+    return "distilled ViT" if model.pooling == "distilled" else "ViT"
 
 
 def _holds(specs, signature):

@@ -2,7 +2,6 @@
 
 from keras_vit import arguments
 from keras_vit.commands.parts import command
-from keras_vit.comparison.shapes import BIT_L, SHAPES
 from keras_vit.variants import parse
 
 SHARE = 0.35  # of a core's peak; the paper's runs reached 0.25 to 0.43
@@ -19,7 +18,7 @@ def add(commands):
         "count multiply-adds, memory and exaFLOPs of models",
         "Counts a forward pass (1 GMAC is 10^9 multiply-adds, or 2 GFLOPs), the activations that "
         "its products write, and the memory that a training step keeps for the backward pass in "
-        "float32. No model is built.",
+        "float32. Models are built without values, which takes seconds for each name.",
     )
     add = parser.add_argument
     add("names", metavar="NAME", nargs="*", help="models; default: those of Table 6 of the paper")
@@ -33,14 +32,12 @@ def add(commands):
         help="also print the exaFLOPs of a training run, and its days on one TPU v3 core at "
         f"{100 * SHARE:.0f} %% of its peak",
     )
-    add("--comparison", action="store_true", help="list the models that ViT is compared with")
     add("--paper", action="store_true", help="print Tables 6 and 2 beside these counts")
 
 
 def _start(options):
     for name in options.names:
-        if name not in (*SHAPES, BIT_L):
-            parse(name)
+        parse(name)
     arguments.positive_integer("batch_size", options.batch_size)
     if options.image_size is not None:
         arguments.positive_integer("image_size", options.image_size)
@@ -54,10 +51,7 @@ def _cost(options):
         return
     from keras_vit import accounting
 
-    others = [*SHAPES, BIT_L] if options.comparison else []
-    names = options.names + others or list(
-        dict.fromkeys(row[0] for row in accounting.paper.TABLE_6)
-    )
+    names = options.names or list(dict.fromkeys(row[0] for row in accounting.paper.TABLE_6))
     lines = [_line(name, options) for name in names]  # an error comes before any line
     more = ("exaFLOPs", "core-days") if options.training else ()
     print(_columns("name", *HEAD, *more), *lines, sep="\n")

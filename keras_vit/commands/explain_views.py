@@ -59,7 +59,7 @@ def attention_scores(asked):
     token, blocks = asked.options.token, asked.options.block
     scores = attention.attention_scores(asked.model, asked.images, **asked.batch)
     figure = plots.attention_scores(scores, asked.images, blocks, token, names=asked.names)
-    arrays = {**scores, "grid": scores.grid, "class_tokens": scores.class_tokens}
+    arrays = {**scores, "grid": scores.grid, "prefix_tokens": scores.prefix_tokens}
     return Shown(figure, arrays, [f"{len(scores)} blocks of {scores.stacked().shape[2]} heads"])
 
 
@@ -185,14 +185,14 @@ def attention_entropy(asked):
     """How widely each head spreads its attention."""
     found = heads.attention_entropy(asked.model, asked.images)
     there = encoder.find(asked.model)
-    figure = plots.attention_entropy(found, there.class_tokens + math.prod(there.grid))
+    figure = plots.attention_entropy(found, there.prefix_tokens + math.prod(there.grid))
     return Shown(figure, {"attention_entropy": found}, _of_heads(found, "nats", 2))
 
 
 def token_norms(asked):
     """How long tokens are after each block."""
     found = heads.token_norms(asked.model, asked.images, **asked.batch)
-    first = encoder.find(asked.model).class_tokens
+    first = encoder.find(asked.model).prefix_tokens
     words = [
         f"after {depth} blocks: median patch {np.median(z[:, first:]):.1f}, longest "
         f"{z[:, first:].max():.1f}"

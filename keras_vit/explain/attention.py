@@ -17,14 +17,14 @@ class Scores(dict):
     Args:
         scores: the dict, or anything that makes one.
         grid: (rows, columns) of patches.
-        class_tokens: number of tokens before those of the patches.
+        prefix_tokens: number of tokens before those of the patches.
         patch_size: (height, width) of a patch in pixels; None if it is not known.
     """
 
-    def __init__(self, scores, grid, class_tokens, patch_size=None):
+    def __init__(self, scores, grid, prefix_tokens, patch_size=None):
         super().__init__(scores)
         self.grid = grid
-        self.class_tokens = class_tokens
+        self.prefix_tokens = prefix_tokens
         self.patch_size = patch_size
 
     def stacked(self):
@@ -111,7 +111,7 @@ def _scores(model, images):
 def _named(scores, found):
     """JAX sorts a dict by its keys: the blocks come back in their order."""
     named = {block.name: scores[block.name] for block in found.blocks}
-    return Scores(named, found.grid, found.class_tokens, found.patch_size)
+    return Scores(named, found.grid, found.prefix_tokens, found.patch_size)
 
 
 def _of_array(scores, grid):

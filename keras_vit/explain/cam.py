@@ -57,7 +57,7 @@ def grad_cam(model, images, classes=None, layer=None, batch_size=8):
 def _of_tokens(model, images, classes):
     """Features and gradients before the last block, from the programs that other views share."""
     features, found = forward.seen(model, images)["inputs"][-1], encoder.find(model)
-    if features.shape[1] != found.class_tokens + math.prod(found.grid):  # a layer adds tokens
+    if features.shape[1] != found.prefix_tokens + math.prod(found.grid):  # a layer adds tokens
         return _of_layer(model, images, classes, None)
     return features, computing.program(gradient_rollout.gradients, model)(images, classes)[1]
 

@@ -25,7 +25,7 @@ class Encoder(NamedTuple):
         patch_encoder: its `PatchEncoder`.
         grid: (rows, columns) of patches.
         patch_size: (height, width) of a patch, in pixels of the picture that the encoder gets.
-        class_tokens: number of tokens before those of the patches.
+        prefix_tokens: number of tokens before those of the patches.
     """
 
     blocks: tuple
@@ -33,7 +33,7 @@ class Encoder(NamedTuple):
     patch_encoder: PatchEncoder
     grid: tuple
     patch_size: tuple
-    class_tokens: int
+    prefix_tokens: int
 
 
 def find(model):
@@ -52,7 +52,7 @@ def find(model):
 
     Example:
     >>> found = keras_vit.explain.encoder.find(keras_vit.create("ViT-Mini/8", image_size=(16, 32)))
-    >>> len(found.blocks), found.grid, found.class_tokens
+    >>> len(found.blocks), found.grid, found.prefix_tokens
     (4, (2, 4), 1)
     """
     everything = list(members(model))
@@ -71,7 +71,7 @@ def find(model):
         patch_encoder=patch_encoder,
         grid=tuple(patches.grid),
         patch_size=_patch_size(patches, owner),
-        class_tokens=patch_encoder.class_tokens,
+        prefix_tokens=patch_encoder.prefix_tokens,
     )
 
 

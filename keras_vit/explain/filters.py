@@ -77,12 +77,12 @@ def position_similarity(model, grid=None):
     if grid is not None:
         rows, columns = arguments.height_width("grid", grid)
         table = positions.resize(table, found.grid, (rows, columns))
-    return positions.similarity(table[0, found.class_tokens :], (rows, columns)).astype("float32")
+    return positions.similarity(table[0, found.prefix_tokens :], (rows, columns)).astype("float32")
 
 
 def _positions(model, patch_encoder):
     """The positions that a model adds to its tokens: (1, tokens, D)."""
-    if patch_encoder.positions:
+    if hasattr(patch_encoder, "position_embedding"):
         return _numpy(patch_encoder.position_embedding)
     added = [
         layer

@@ -52,11 +52,11 @@ def relevance(model, images, classes=None, batch_size=8):
 def _relevance(weighted, found):
     """The maps (batch, patches) of A_1 ... A_L, each (batch, tokens, tokens)."""
     tokens = weighted[0].shape[-1]
-    readers = found.class_tokens or tokens  # the tokens that the head reads, the first ones
+    readers = found.prefix_tokens or tokens  # the tokens that the head reads, the first ones
     start = row = (np.arange(tokens) < readers).astype(weighted[0].dtype)[None, None] / readers
     for scores in reversed(weighted):  # a row of (I + A_L) ... (I + A_1), from its left
         row = row + row @ scores  # (B, 1, tokens)
-    return (row - start)[:, 0, found.class_tokens :]  # (B, N)
+    return (row - start)[:, 0, found.prefix_tokens :]  # (B, N)
 
 
 def gradients(model, images, classes):
@@ -73,7 +73,7 @@ def gradients(model, images, classes):
     """
     found = encoder.find(model)
     layers, last = [block.attention for block in found.blocks], found.blocks[-1]
-    batch, tokens = ops.shape(images)[0], found.class_tokens + found.grid[0] * found.grid[1]
+    batch, tokens = ops.shape(images)[0], found.prefix_tokens + found.grid[0] * found.grid[1]
     factors = [ops.ones((batch, layer.num_heads, tokens, tokens)) for layer in layers]
     shift = ops.zeros((batch, tokens, found.patch_encoder.hidden_dim), last.compute_dtype)
 

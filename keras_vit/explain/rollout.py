@@ -64,7 +64,7 @@ def attention_rollout(
     for scores in attention.by_batch(source, images, grid, batch_size):
         row = _asking(scores, token)[None]  # (1, tokens)
         for layer in reversed(scores.values()):
-            mixed = _forgotten(fuse(layer, axis=1), discard, scores.class_tokens)
+            mixed = _forgotten(fuse(layer, axis=1), discard, scores.prefix_tokens)
             row = np.squeeze(row[:, None] @ _normalised(mixed, residual), 1)  # (B, tokens)
         maps.append(_on_grid(row, scores))
     maps = np.concatenate(maps)
@@ -107,7 +107,7 @@ def token_attention(source, images=None, *, token=None, grid=None):
 def _asking(scores, token):
     """The weights (tokens,) of those whose view is taken."""
     rows, columns = scores.grid
-    first = scores.class_tokens
+    first = scores.prefix_tokens
     weights = np.zeros(first + rows * columns, "float32")
     if token is not None:
         row, column = _place(token, scores.grid)
@@ -131,15 +131,15 @@ def _place(token, grid):
     return row, column
 
 
-def _forgotten(scores, discard, class_tokens):
+def _forgotten(scores, discard, prefix_tokens):
     """Sets the smallest scores of patches to 0 in each row."""
-    patches = scores[..., class_tokens:]
+    patches = scores[..., prefix_tokens:]
     count = int(discard * patches.shape[-1])
     if not count:
         return scores
     smallest = np.argpartition(patches, count, axis=-1)[..., :count]
     scores = scores.copy()
-    np.put_along_axis(scores[..., class_tokens:], smallest, 0, axis=-1)
+    np.put_along_axis(scores[..., prefix_tokens:], smallest, 0, axis=-1)
     return scores
 
 
@@ -155,4 +155,4 @@ def _divided(values, totals):
 
 
 def _on_grid(rows, scores):
-    return rows[..., scores.class_tokens :].reshape(*rows.shape[:-1], *scores.grid)
+    return rows[..., scores.prefix_tokens :].reshape(*rows.shape[:-1], *scores.grid)

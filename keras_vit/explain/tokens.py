@@ -65,7 +65,7 @@ def token_similarity(model, images, token=None, layer=None, batch_size=8):
     found = encoder.find(model)
     place = _place(found, token)
     x = _tokens(model, images, layer, batch_size)
-    patches = x[:, found.class_tokens :]  # (B, N, D)
+    patches = x[:, found.prefix_tokens :]  # (B, N, D)
     chosen = patches.mean(axis=1) if place is None else x[:, place]  # (B, D)
     similarity = np.einsum("bnd,bd->bn", vectors.unit(patches), vectors.unit(chosen))
     return similarity.reshape(-1, *found.grid).astype("float32")
@@ -98,7 +98,7 @@ def token_colors(model, images, layer=None, batch_size=8):
     Reference: the colours of DINOv2's figures, https://arxiv.org/abs/2304.07193
     """
     found = encoder.find(model)
-    x = _tokens(model, images, layer, batch_size)[:, found.class_tokens :]
+    x = _tokens(model, images, layer, batch_size)[:, found.prefix_tokens :]
     x = x.reshape(math.prod(x.shape[:2]), -1).astype("float64")  # (B N, D)
     x = x - x.mean(axis=0)
     parts = x @ vectors.principal(x, 3).T  # (B N, 3), or fewer where there are fewer tokens
@@ -112,13 +112,13 @@ def token_colors(model, images, layer=None, batch_size=8):
 def _place(found, token):
     """The place of a token among all; None for the mean of the patches."""
     if token is None:
-        return 0 if found.class_tokens else None
+        return 0 if found.prefix_tokens else None
     rows, columns = found.grid
     inside = [(r, c) for r in range(rows) for c in range(columns)]
     if not isinstance(token, (tuple, list)) or tuple(token) not in inside:
         want = f"`token` must be (row, column) of a patch in a grid of {rows} x {columns}"
         arguments.refuse(want, {"token": token}, "Rows and columns count from 0.")
-    return found.class_tokens + inside.index(tuple(token))
+    return found.prefix_tokens + inside.index(tuple(token))
 
 
 def _tokens(model, images, layer, batch_size):

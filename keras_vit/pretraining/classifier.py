@@ -6,7 +6,6 @@ import numpy as np
 from keras_vit import arguments, positions
 from keras_vit.pretraining import encoder as parts
 from keras_vit.training.adaptation import merge_lora
-from keras_vit.vit import ViT
 
 POSITIONS = "patch_encoder/position_embedding"
 # Weights that may stay fresh: the head, and what comes and goes with `pooling`
@@ -26,7 +25,7 @@ def classifier(encoder, num_classes, **overrides):
             `stochastic_depth`, ...
 
     Returns:
-        A `ViT`.
+        A model of the encoder's own class.
 
     Raises:
         ValueError: an argument asks for other weights than the encoder has.
@@ -41,7 +40,7 @@ def classifier(encoder, num_classes, **overrides):
     """
     parts.checked(encoder)
     new = {"num_classes": num_classes, "representation_size": None, **overrides}
-    model = ViT.from_config({**encoder.get_config(), **new})
+    model = type(encoder).from_config({**encoder.get_config(), **new})
     values = {w.path: keras.ops.convert_to_numpy(w) for w in merge_lora(encoder).weights}
     fresh = {w.path: keras.ops.convert_to_numpy(w) for w in model.weights}
     if POSITIONS in values and POSITIONS in fresh:
@@ -57,7 +56,7 @@ def _positions(table, fresh, encoder, model):
     """Those of the encoder for the model's grid and class tokens."""
     if table.shape[-1] != fresh.shape[-1]:
         return table  # refused below
-    before, after = parts.class_tokens(encoder), parts.class_tokens(model)
+    before, after = encoder.prefix_tokens, model.prefix_tokens
     if parts.grid(encoder) != parts.grid(model):
         table = positions.resize(table, parts.grid(encoder), parts.grid(model))
     first = table[:, :before] if before == after else fresh[:, :after]

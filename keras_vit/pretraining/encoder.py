@@ -1,4 +1,4 @@
-"""The parts of a `ViT` that pre-training works on, in the order in which pictures pass them.
+"""The parts of a `ViT` that pre-training works on, in the order in which images pass them.
 
 Pre-training changes tokens between Eq. 1's projection and the first block. It uses the encoder's
 own layers, so their weights are trained where they are.
@@ -7,6 +7,9 @@ own layers, so their weights are trained where they are.
 from keras import ops
 
 from keras_vit import arguments
+from keras_vit.axial import AxialBlock
+from keras_vit.positions import PositionEmbedding
+from keras_vit.relative import RelativeViT
 from keras_vit.vit import ViT
 
 TRAINED = ("patch_encoder", "encoder_norm")  # and the blocks; not pooling and head
@@ -18,27 +21,28 @@ def checked(encoder):
         want = "`encoder` must be a ViT, whose patches can be hidden"
         advice = 'Make one with keras_vit.create("ViT-B/16").'
         arguments.refuse(want, {"encoder": type(encoder).__name__}, advice)
-    if encoder.resnet_units is not None:
-        want = "`encoder` must cut its patches from the picture; a hybrid's patches have seen "
+    received = {"encoder": type(encoder).__name__}
+    if type(encoder).stem is not ViT.stem:
+        want = "`encoder` must cut its patches from the image; a hybrid's patches have seen "
         want += "their neighbours, so nothing would be hidden"
-        arguments.refuse(want, {"resnet_units": encoder.resnet_units}, "Use resnet_units=None.")
-    if encoder.position_placement != "stem" or encoder.position_embedding == "relative":
+        arguments.refuse(want, received, "Use a ViT.")
+    placement = getattr(encoder, "position_placement", "stem")
+    if placement != "stem" or isinstance(encoder, RelativeViT):
         want = "`encoder` must add positions once, before the first block: patches that are left "
         want += "out there would lose their places in later blocks"
-        received = {"position_embedding": encoder.position_embedding}
-        received["position_placement"] = encoder.position_placement
-        arguments.refuse(want, received, "Use position_embedding='1d', '2d' or 'sincos'.")
+        received["position_placement"] = placement
+        arguments.refuse(want, received, "Use a ViT, or a PositionViT with placement 'stem'.")
     if count(encoder) < 2:
-        advice = "Use larger pictures or smaller patches."
+        advice = "Use larger images or smaller patches."
         arguments.refuse("there must be 2 patches or more", {"patches": count(encoder)}, advice)
     return encoder
 
 
 def check_attention(encoder, why):
     """Raises `ValueError` where tokens attend in rows and columns; `why` says what that lacks."""
-    if encoder.attention != "full":
-        advice = 'Use attention="full", or SimMIM or MaskedPatchPrediction.'
-        arguments.refuse(why, {"attention": encoder.attention}, advice)
+    if any(isinstance(block, AxialBlock) for block in blocks(encoder)):
+        advice = "Use a ViT, or SimMIM or MaskedPatchPrediction."
+        arguments.refuse(why, {"encoder": type(encoder).__name__}, advice)
 
 
 def grid(encoder):
@@ -52,11 +56,6 @@ def count(encoder):
     return rows * columns
 
 
-def class_tokens(encoder):
-    """Returns the number of tokens before those of the patches."""
-    return encoder.get_layer("patch_encoder").class_tokens
-
-
 def patch_length(encoder):
     """Returns P * P * channels."""
     height, width = encoder.patch_size
@@ -64,7 +63,7 @@ def patch_length(encoder):
 
 
 def patches(encoder, images):
-    """Cuts pictures, pixels 0 to 255, into patches of pixels: (B, N, PPC), float32."""
+    """Cuts images, pixels 0 to 255, into patches of pixels: (B, N, PPC), float32."""
     return encoder.get_layer("patches")(ops.cast(images, "float32"))
 
 
@@ -74,9 +73,8 @@ def normalized_patches(encoder, images):
 
 
 def first_tokens(encoder, images):
-    """Returns z_0 of pictures, Eq. 1: (B, N + class tokens, D)."""
-    x = encoder.get_layer("patch_encoder")(normalized_patches(encoder, images))
-    return _with_positions(encoder, x)
+    """Returns z_0 of images, Eq. 1: (B, N + prefix tokens, D)."""
+    return placed(encoder, embedded(encoder, images))
 
 
 def embedded(encoder, images):
@@ -86,21 +84,10 @@ def embedded(encoder, images):
 
 def placed(encoder, embeddings):
     """Returns z_0 of embeddings (B, N, D): class token before them, positions added, Eq. 1."""
-    layer = encoder.get_layer("patch_encoder")
     x = ops.cast(embeddings, "float32")  # as the weights, which no layer of its own casts here
-    if layer.class_tokens:
-        shape = (ops.shape(x)[0], layer.class_tokens, layer.hidden_dim)
-        x = ops.concatenate([ops.broadcast_to(layer.class_token, shape), x], axis=1)
-    if layer.positions:
-        x = x + layer.position_embedding
-    return _with_positions(encoder, layer.drop(x))  # (B, N + 1, D)
-
-
-def _with_positions(encoder, x):
-    """Adds positions that are not those of `PatchEncoder`: 2-D or sin-cos, Appendix D.4."""
-    if encoder.get_layer("patch_encoder").positions or encoder.position_embedding is None:
-        return x
-    return encoder.get_layer("positions")(x)
+    x = encoder.get_layer("patch_encoder").assemble(x)  # (B, N + 1, D)
+    added = [layer for layer in encoder.layers if isinstance(layer, PositionEmbedding)]
+    return added[0](x) if added else x  # Appendix D.4
 
 
 def blocks(encoder):

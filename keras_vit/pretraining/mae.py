@@ -82,7 +82,7 @@ class MAE(Objective):
         self.mask = masks.share("mask", mask)
         self.visible = parts.count(encoder) - masks.hidden("mask", mask, parts.count(encoder))
         self.normalize_targets = arguments.boolean("normalize_targets", normalize_targets)
-        before = parts.class_tokens(encoder)
+        before = encoder.prefix_tokens
         self.positions = sincos(parts.grid(encoder), decoder_dim, before)
         policy = encoder.dtype_policy
         self.decoder_embed = layers.Dense(decoder_dim, name="decoder_embed", dtype=policy)
@@ -110,10 +110,10 @@ class MAE(Objective):
     def solve(self, images, random):
         """Returns what `call` does, masking by a `keras.random.SeedGenerator`."""
         x = parts.first_tokens(self.encoder, images)  # (B, N + 1, D)
-        class_tokens, x = _split(x, parts.class_tokens(self.encoder))
+        prefix_tokens, x = _split(x, self.encoder.prefix_tokens)
         order, places = masks.shuffled(random, ops.shape(x)[0], x.shape[1])
         x = masks.taken(x, order[:, : self.visible])  # (B, visible, D)
-        x = parts.encoded(self.encoder, ops.concatenate([class_tokens, x], axis=1))
+        x = parts.encoded(self.encoder, ops.concatenate([prefix_tokens, x], axis=1))
         prediction = self.decoded(x, places)  # (B, N, PPC)
         return {"prediction": prediction, "mask": places >= self.visible}
 
@@ -123,15 +123,15 @@ class MAE(Objective):
         `places` (batch, N) tells where in the shuffled order, visible patches first, each patch is.
         """
         x = ops.cast(self.decoder_embed(tokens), "float32")
-        class_tokens, x = _split(x, parts.class_tokens(self.encoder))
+        prefix_tokens, x = _split(x, self.encoder.prefix_tokens)
         hidden = (ops.shape(x)[0], places.shape[1] - self.visible, self.decoder_dim)
         x = ops.concatenate([x, ops.broadcast_to(self.mask_token, hidden)], axis=1)
         x = masks.taken(x, places)  # (B, N, decoder_dim), each in its own place again
-        x = ops.concatenate([class_tokens, x], axis=1)
+        x = ops.concatenate([prefix_tokens, x], axis=1)
         x = x + ops.convert_to_tensor(self.positions)
         for block in self.decoder_blocks:
             x = block(x)
-        _, x = _split(self.decoder_norm(x), parts.class_tokens(self.encoder))
+        _, x = _split(self.decoder_norm(x), self.encoder.prefix_tokens)
         return self.head(x)  # (B, N, PPC)
 
     def truth(self, images):

@@ -86,7 +86,7 @@ class MaskedPatchPrediction(Objective):
         fate, others = corruption(random, ops.shape(x)[0], x.shape[1], self.number)
         x = corrupted(x, fate, others, self.mask_token)
         x = parts.encoded(self.encoder, parts.placed(self.encoder, x))  # (B, N + 1, D)
-        x = self.head(x[:, parts.class_tokens(self.encoder) :])
+        x = self.head(x[:, self.encoder.prefix_tokens :])
         prediction = ops.reshape(x, (-1, x.shape[1], *self._answer))
         return {"prediction": prediction, "mask": fate != LEFT}
 

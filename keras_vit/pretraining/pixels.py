@@ -90,17 +90,17 @@ class PixelPrediction(Objective):
             mask = masks.random_mask(random, batch, number, self.number)
             x = masks.covered(x, mask, self.mask_token)
             x = parts.encoded(self.encoder, parts.placed(self.encoder, x))
-            x = x[:, parts.class_tokens(self.encoder) :]
+            x = x[:, self.encoder.prefix_tokens :]
         return {"prediction": self.head(x), "mask": mask}  # (B, N, colours), (B, N)
 
     def _next(self, x):
         """The token before each pixel, (B, N, D); the first one may have but itself."""
-        before = parts.class_tokens(self.encoder)
+        before = self.encoder.prefix_tokens
         return x[:, before - 1 : -1] if before else ops.concatenate([x[:, :1], x[:, :-1]], axis=1)
 
     def _followers(self, batch):
         """True for each pixel that has a token before it, (B, N)."""
-        first = 0 if parts.class_tokens(self.encoder) else 1
+        first = 0 if self.encoder.prefix_tokens else 1
         number = parts.count(self.encoder)
         return ops.broadcast_to(ops.arange(number)[None] >= first, (batch, number))
 

@@ -72,7 +72,7 @@ class SimMIM(Objective):
         mask = self.masked(random, ops.shape(x)[0])  # (B, N)
         x = masks.covered(x, mask, self.mask_token)
         x = parts.encoded(self.encoder, parts.placed(self.encoder, x))  # (B, N + 1, D)
-        prediction = self.head(x[:, parts.class_tokens(self.encoder) :])
+        prediction = self.head(x[:, self.encoder.prefix_tokens :])
         return {"prediction": prediction, "mask": mask}
 
     def masked(self, random, batch):

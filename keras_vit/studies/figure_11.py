@@ -20,12 +20,13 @@ Distances are drawn as a share of the distance that attention to all patches ali
 the whole picture. A head is called local below 50 %.
 """
 
+import functools
 import os
 import statistics
 
 import numpy as np
 
-from keras_vit import ViT, data, figures, load_pretrained
+from keras_vit import HybridViT, ViT, data, figures, load_pretrained
 from keras_vit.checkpoints.pretrained import image_size
 from keras_vit.explain import encoder, mean_attention_distance
 from keras_vit.studies import fitting, seeds, tasks
@@ -93,8 +94,9 @@ def run(model, data, seed, **training):
 
 def trained(data, seed, units, pictures, steps, batch_size, rate, **shape):
     """Returns a ViT that was trained, for `units` of 1 or more a hybrid."""
-    shape |= tasks.model_arguments(data) | {"resnet_units": (units,) if units else None}
-    made = fitting.seeded(seed, lambda: ViT(**shape))
+    shape |= tasks.model_arguments(data)
+    build = functools.partial(HybridViT, resnet_units=(units,)) if units else ViT
+    made = fitting.seeded(seed, lambda: build(**shape))
     fitting.fit(made, *tasks.load(data, pictures, seed), steps, batch_size, rate, seed)
     return made
 

@@ -17,6 +17,7 @@ import statistics
 import time
 
 from keras_vit import ResNet, ViT, accounting, figures
+from keras_vit.axial import AxialResNet, AxialViT
 from keras_vit.studies import fitting, seeds, tasks
 
 TITLE = "Axial attention"
@@ -80,18 +81,15 @@ def build(family, size, scale, arguments):
     """Returns a fresh model of a family; `size` is a ViT's "layers/patch", a ResNet's "units"."""
     (hidden_dim, mlp_dim, num_heads), _, _, units = SIZES[scale]
     if family in ("ResNet", "AxialResNet"):
-        return ResNet(
-            units=units, attention="axial" if family == "AxialResNet" else None, **arguments
-        )
+        return (ResNet if family == "ResNet" else AxialResNet)(units=units, **arguments)
     num_layers, patch_size = map(int, size.split("/"))
-    return ViT(
+    return (AxialViT if family == "Axial-ViT" else ViT)(
         hidden_dim=hidden_dim,
         mlp_dim=mlp_dim,
         num_heads=num_heads,
         num_layers=num_layers,
         patch_size=patch_size,
         pooling="gap",
-        attention="axial" if family == "Axial-ViT" else "full",
         **arguments,
     )
 

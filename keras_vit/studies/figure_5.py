@@ -16,12 +16,13 @@ than by compute. Also their representation is of 256 or 512 numbers, a ViT's of 
 squares can use more numbers. That ViTs overtake them cannot be expected of so short a training.
 """
 
+import functools
 import math
 import statistics
 
 import numpy as np
 
-from keras_vit import ResNet, ViT, accounting, figures
+from keras_vit import HybridViT, ResNet, ViT, accounting, figures
 from keras_vit.studies import fitting, seeds, tasks, transfer
 from keras_vit.studies.paper import TABLE_6
 
@@ -116,13 +117,13 @@ def build(family, units, num_layers, hidden_dim, num_heads, patch_size, **fixed)
     counts = tuple(int(count) for count in units.split("+") if count.strip().isdigit())
     if family == "ResNet":
         return ResNet(units=counts, **fixed)
-    return ViT(
+    model = functools.partial(HybridViT, resnet_units=counts) if family == "hybrid" else ViT
+    return model(
         patch_size=patch_size,
         num_layers=num_layers,
         hidden_dim=hidden_dim,
         mlp_dim=2 * hidden_dim,
         num_heads=num_heads,
-        resnet_units=counts if family == "hybrid" else None,
         **fixed,
     )
 

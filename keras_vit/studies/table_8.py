@@ -16,7 +16,9 @@ import statistics
 
 import numpy as np
 
-from keras_vit import ViT, figures
+from keras_vit import figures
+from keras_vit.ablations import PositionViT
+from keras_vit.relative import RelativeViT
 from keras_vit.studies import fitting, seeds, tasks
 from keras_vit.studies.paper import TABLE_8
 
@@ -76,8 +78,7 @@ def runs(scale):
 def run(positions, placement, data, pictures, steps, batch_size, rate, seed, **shape):
     """Trains one model, and returns its accuracy and the size of its positions."""
     shape |= tasks.model_arguments(data)
-    shape |= {"position_embedding": None if positions == "none" else positions}
-    model = fitting.seeded(seed, lambda: ViT(**shape, position_placement=placement))
+    model = fitting.seeded(seed, lambda: build(positions, placement, **shape))
     fitting.fit(model, *tasks.load(data, pictures, seed), steps, batch_size, rate, seed)
     told = ("position_embedding", "positions", "offset_embedding")
     learned = [w for w in model.weights if any(name in w.path for name in told)]
@@ -85,6 +86,14 @@ def run(positions, placement, data, pictures, steps, batch_size, rate, seed, **s
         "accuracy": fitting.accuracy(model, *tasks.test(data)),
         "position_parameters": sum(int(np.prod(w.shape)) for w in learned),
     }
+
+
+def build(positions, placement, **shape):
+    """Returns a fresh model with a kind of positions."""
+    if positions == "relative":
+        return RelativeViT(**shape)
+    kind = None if positions == "none" else positions
+    return PositionViT(**shape, position_embedding=kind, position_placement=placement)
 
 
 def plot(rows):

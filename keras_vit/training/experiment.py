@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import keras
 
-from keras_vit import vit
+from keras_vit import families
 from keras_vit.checkpoints import pretrained
 from keras_vit.data import loading
 from keras_vit.training import adaptation, recipes
@@ -42,6 +42,7 @@ def assemble(options):
     recipe = recipes.recipe(options.recipe, data, **overrides(options))
     keras.utils.set_random_seed(options.seed)
     model = _model(options, settings, recipe, data)
+    recipe.initialize(model)
     adaptation.freeze(model, settings.adapt, settings.rank)
     model.compile(**recipe.compile_arguments)
     return Experiment(data, model, recipe, settings)
@@ -90,4 +91,4 @@ def _model(options, settings, recipe, data):
     if options.weights is not None:
         return pretrained.load_pretrained(options.weights, **shape, **recipe.model_arguments)
     shape["num_channels"] = data.num_channels
-    return vit.create(settings.model, **shape, **recipe.model_arguments)
+    return families.create(settings.model, **shape, **recipe.model_arguments)

@@ -10,7 +10,7 @@ from keras_vit.training.optimizers import OPTIMIZERS
 from keras_vit.variants import parse
 
 RECIPES = rows.RECIPES
-MODEL_ARGUMENTS = ("pooling", "dropout", "stochastic_depth", "head_bias", "normalize")
+MODEL_ARGUMENTS = ("pooling", "dropout", "stochastic_depth", "normalize")
 
 
 def recipe(name, data=None, **overrides):
@@ -97,6 +97,12 @@ class Recipe:
         if self.settings.representation:
             values["representation_size"] = parse(self.settings.model).hidden_dim
         return {name: value for name, value in values.items() if value is not None}
+
+    def initialize(self, model):
+        """Sets the bias of a new model's head, with which some recipes start; call it once."""
+        if self.settings.head_bias is not None:
+            bias = model.get_layer("head").bias
+            bias.assign(keras.ops.full(bias.shape, self.settings.head_bias))
 
     def schedule(self):
         """Returns the learning rate of every update, a schedule of Keras."""

@@ -56,14 +56,14 @@ def two_dimensional(w, rows, columns):
     return np.stack([*w.get("class_embedding", [[]])[0], *patches])
 
 
-@pytest.mark.parametrize("class_tokens", [0, 1, 2])
-def test_two_dimensional_positions_are_two_tables_side_by_side(class_tokens):
-    x = random_tokens(2, class_tokens + 15, 6)
-    layer = positions.Positions2D((3, 5), class_tokens)
+@pytest.mark.parametrize("prefix_tokens", [0, 1, 2])
+def test_two_dimensional_positions_are_two_tables_side_by_side(prefix_tokens):
+    x = random_tokens(2, prefix_tokens + 15, 6)
+    layer = positions.Positions2D((3, 5), prefix_tokens)
     layer.build(x.shape)
     w = weights(randomize(layer))
     np.testing.assert_allclose(outputs(layer, x), x + two_dimensional(w, 3, 5), atol=1e-6)
-    assert layer.count_params() == (3 + 5) * 3 + class_tokens * 6
+    assert layer.count_params() == (3 + 5) * 3 + prefix_tokens * 6
 
 
 def test_fixed_positions_are_sines_and_cosines_of_column_and_row():

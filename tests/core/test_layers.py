@@ -14,7 +14,7 @@ CASES = {
     "Patches": (lambda **k: keras_vit.Patches((5, 7), **k), (2, 15, 21, 3), (2, 9, 105), 0),
     "PatchEncoder": (lambda **k: keras_vit.PatchEncoder(11, **k), (2, 7, 13), (2, 8, 11), 4),
     "PatchEncoder without class token": (
-        lambda **k: keras_vit.PatchEncoder(11, class_tokens=0, **k),
+        lambda **k: keras_vit.PatchEncoder(11, prefix_tokens=0, **k),
         (2, 7, 13),
         (2, 7, 11),
         3,

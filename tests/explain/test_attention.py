@@ -54,14 +54,14 @@ def by_hand(z, block):
 
 @pytest.mark.parametrize("pooling", quick(["token", "gap", "map", "distilled"], "token"))
 def test_scores_equal_the_equation_for_every_pooling(pooling):
-    class_tokens = {"token": 1, "gap": 0, "map": 0, "distilled": 2}[pooling]
+    prefix_tokens = {"token": 1, "gap": 0, "map": 0, "distilled": 2}[pooling]
     model, x = vit(pooling=pooling), random_images(2, *SIZE, 3)
     scores = attention.attention_scores(model, x)
-    assert (scores.grid, scores.patch_size, scores.class_tokens) == ((3, 5), (4, 2), class_tokens)
+    assert (scores.grid, scores.patch_size, scores.prefix_tokens) == ((3, 5), (4, 2), prefix_tokens)
     assert list(scores) == ["block_0", "block_1"]
     assert {s.dtype.name for s in scores.values()} == {"float32"}
     expected = scores_of_weights(model, x)
-    assert scores.stacked().shape == expected.shape == (2, 2, 3, *[15 + class_tokens] * 2)
+    assert scores.stacked().shape == expected.shape == (2, 2, 3, *[15 + prefix_tokens] * 2)
     assert expected.std() > 0.02  # not all alike
     np.testing.assert_allclose(scores.stacked(), expected, atol=1e-5)
 
@@ -107,7 +107,7 @@ def test_a_nested_model_has_the_scores_of_the_inner_one():
     functional, subclassed = keras.Model(inputs, inner(scaled)), Outer(keras.Sequential([inner]))
     for model, factor in ((functional, 0.5), (subclassed, 1)):
         scores = attention.attention_scores(model, x * factor)
-        assert (scores.grid, scores.patch_size, scores.class_tokens) == ((3, 5), (4, 2), 1)
+        assert (scores.grid, scores.patch_size, scores.prefix_tokens) == ((3, 5), (4, 2), 1)
         np.testing.assert_allclose(scores.stacked(), expected, atol=1e-6)
 
 
@@ -149,7 +149,7 @@ def test_models_of_our_layers_have_scores():
     for model in (layers, functional):
         scores = attention.attention_scores(model, x)
         assert list(scores) == ["mine_0", "mine_1"]
-        assert (scores.grid, scores.patch_size, scores.class_tokens) == ((3, 5), (4, 2), 1)
+        assert (scores.grid, scores.patch_size, scores.prefix_tokens) == ((3, 5), (4, 2), 1)
         np.testing.assert_allclose(scores.stacked(), expected, atol=1e-5)
 
 
@@ -177,7 +177,7 @@ def test_pictures_come_a_few_at_a_time_where_not_all_are_kept():
     joined = np.concatenate([part["block_0"] for part in parts])
     scores = attention.attention_scores(model, x)
     np.testing.assert_allclose(joined, scores["block_0"], atol=1e-5)
-    assert {(p.grid, p.patch_size, p.class_tokens) for p in parts} == {((3, 5), (4, 2), 1)}
+    assert {(p.grid, p.patch_size, p.prefix_tokens) for p in parts} == {((3, 5), (4, 2), 1)}
     assert list(attention.by_batch(scores)) == [scores]
 
 
@@ -303,10 +303,10 @@ def test_wrong_pictures_are_refused_before_any_work():
 def test_an_array_is_scores_too():
     array = random_tokens(3, 2, 4, 10, 10)
     scores = attention.scores_of(array)
-    assert (scores.grid, scores.class_tokens, scores.patch_size) == ((3, 3), 1, None)
+    assert (scores.grid, scores.prefix_tokens, scores.patch_size) == ((3, 3), 1, None)
     np.testing.assert_array_equal(scores.stacked(), array)
     scores = attention.scores_of(array.astype("float64"), grid=(2, 4))
-    assert (scores.grid, scores.class_tokens) == ((2, 4), 2)
+    assert (scores.grid, scores.prefix_tokens) == ((2, 4), 2)
     assert scores["block_2"].dtype == "float32"
     assert attention.scores_of(array, grid=2).grid == (2, 2)  # six tokens of another kind
     assert attention.scores_of(scores) is scores
@@ -342,7 +342,7 @@ def test_the_encoder_is_found_with_what_its_tokens_stand_for():
     assert found.blocks == (model.get_layer("block_0"), model.get_layer("block_1"))
     assert found.patches is model.get_layer("patches")
     assert found.patch_encoder is model.get_layer("patch_encoder")
-    assert (found.grid, found.patch_size, found.class_tokens) == ((3, 5), (4, 2), 2)
+    assert (found.grid, found.patch_size, found.prefix_tokens) == ((3, 5), (4, 2), 2)
 
 
 def test_pictures_of_any_size_before_a_resizing_layer():

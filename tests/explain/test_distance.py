@@ -9,9 +9,9 @@ from keras_vit.explain import attention
 from keras_vit.explain.distance import mean_attention_distance
 
 
-def one_hot(targets, class_tokens=0):
+def one_hot(targets, prefix_tokens=0):
     """(1, 1, 1, tokens, tokens): token i attends to targets[i] alone."""
-    return np.eye(len(targets) + class_tokens)[[*range(class_tokens), *targets]][None, None, None]
+    return np.eye(len(targets) + prefix_tokens)[[*range(prefix_tokens), *targets]][None, None, None]
 
 
 @pytest.mark.backend_free
@@ -62,14 +62,14 @@ def test_attention_to_the_class_token_has_no_distance():
 
 
 @pytest.mark.backend_free
-def test_the_class_tokens_own_row_is_left_out():
+def test_the_prefix_tokens_own_row_is_left_out():
     array = np.eye(6)[None, None, None]
     array[..., 0, :] = array[..., 1, :] = [0, 0, 0, 0, 0, 1]  # two of them, both look at the last
     assert mean_attention_distance(array, patch_size=16, grid=2) == [[0]]
 
 
 @pytest.mark.backend_free
-def test_a_patch_that_looks_at_class_tokens_alone_counts_as_zero():
+def test_a_patch_that_looks_at_prefix_tokens_alone_counts_as_zero():
     array = np.zeros((1, 1, 1, 3, 3))
     array[..., 0] = [1, 1, 0]
     array[..., 2, 1] = 1  # only the second patch looks at a patch, 8 pixels away

@@ -267,16 +267,16 @@ def test_entropy_has_the_line_of_even_attention():
     assert len(figure.legends) == 1
 
 
-def test_lengths_of_tokens_are_those_of_patches_and_of_class_tokens():
+def test_lengths_of_tokens_are_those_of_patches_and_of_prefix_tokens():
     norms = np.random.default_rng(0).uniform(1, 9, (4, 5, 7))
-    (axes,) = plots.token_norms(norms, class_tokens=2).axes
+    (axes,) = plots.token_norms(norms, prefix_tokens=2).axes
     median, longest, first = (line.get_ydata() for line in axes.get_lines())
     patches = norms[:, :, 2:].reshape(4, -1)
     np.testing.assert_allclose(median, np.median(patches, axis=1), rtol=1e-6)
     np.testing.assert_allclose(longest, patches.max(axis=1), rtol=1e-6)
     np.testing.assert_allclose(first, norms[:, :, :2].mean((1, 2)), rtol=1e-6)
     assert axes.get_yscale() == "log"
-    assert len(plots.token_norms(norms, class_tokens=0).axes[0].get_lines()) == 2
+    assert len(plots.token_norms(norms, prefix_tokens=0).axes[0].get_lines()) == 2
 
 
 def test_filters_have_grey_for_zero_and_a_scale_of_their_own():

@@ -60,7 +60,7 @@ def test_the_view_without_a_class_token_is_the_mean_of_all_patches():
 
 
 @pytest.mark.backend_free
-def test_the_first_of_two_class_tokens_is_taken():
+def test_the_first_of_two_prefix_tokens_is_taken():
     array = random_scores(3, 2, 2, 8, 8)
     product = written_out(array)
     found = attention_rollout(array, grid=(2, 3))
@@ -218,7 +218,7 @@ def vit(**options):
 def test_of_a_model_it_is_that_of_its_scores(pooling):
     model, x = vit(pooling=pooling), random_images(5, 8, 12, 3)
     scores = attention.attention_scores(model, x)
-    assert scores.class_tokens == {"token": 1, "map": 0}[pooling]
+    assert scores.prefix_tokens == {"token": 1, "map": 0}[pooling]
     outer = keras.Sequential([model])
     for options in ({}, dict(heads="max", discard=0.5, token=(1, 2)), dict(residual=False)):
         found = attention_rollout(outer, x, batch_size=2, **options)
@@ -239,7 +239,7 @@ def test_only_a_few_pictures_are_in_memory_at_once(monkeypatch):
 
     def watch(*arguments):
         scores = made(*arguments)
-        watched = Watched(scores, scores.grid, scores.class_tokens, scores.patch_size)
+        watched = Watched(scores, scores.grid, scores.prefix_tokens, scores.patch_size)
         alive.add(watched)
         most.append(len(alive))
         return watched

@@ -15,11 +15,12 @@ import tensorflow as tf
 import keras_vit
 
 TINY = {"image_size": 16, "patch_size": 4, "num_layers": 2, "hidden_dim": 16}
-TINY |= {"mlp_dim": 24, "num_heads": 2, "num_classes": 5}
+EXACT = {"normalize": (128.0, 64.0)}  # without rounding: it computes in float32
+TINY |= {"mlp_dim": 24, "num_heads": 2, "num_classes": 5, **EXACT}
 WIDE = {"image_size": (12, 20), "patch_size": (4, 5)}
-BIT = {"image_size": (33, 40), "units": (1, 1), "num_classes": 5}
+BIT = {"image_size": (33, 40), "units": (1, 1), "num_classes": 5, **EXACT}
 HYBRID = {"image_size": 32, "patch_size": 8, "num_layers": 1}
-CUT = {"num_layers": 2, "num_classes": 5}
+CUT = {"num_layers": 2, "num_classes": 5, **EXACT}
 
 
 def vit(**options):
@@ -58,6 +59,7 @@ MODELS = {
     "without a head, gap": vit(num_classes=None, pooling="gap"),
     "without a head, distilled": vit(num_classes=None, pooling="distilled"),
     "without a head, pre-logits": vit(num_classes=None, representation_size=12),
+    "default normalisation": vit(normalize=(127.5, 127.5)),
     "pixels as they are": vit(normalize=None),
     "mean of each channel": vit(normalize=((120.0, 110.0, 100.0), (60.0, 55.0, 50.0))),
     "head without bias": vit(head_bias=None),
@@ -86,7 +88,7 @@ MODELS = {
     "BiT, twice as wide, without a head": bit(units=(1,), width=2, num_classes=None),
     "BiT, 1 channel": bit(num_channels=1, units=(2, 1)),
     "axial BiT": bit(attention="axial"),
-    "ViT-Mini/4": create("ViT-Mini/4", image_size=16, num_classes=5),
+    "ViT-Mini/4": create("ViT-Mini/4", image_size=16, num_classes=5, **EXACT),
     "ViT-Ti/16": create("ViT-Ti/16", image_size=32, **CUT),
     "ViT-S/8": create("ViT-S/8", image_size=24, **CUT),
     "R+ViT-Ti/16": create("R+ViT-Ti/16", image_size=64, **CUT),

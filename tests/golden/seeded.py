@@ -58,5 +58,6 @@ def fill(model):
 
 
 def images_of(model):
-    """Two images of random pixels in the shape that a Keras model expects."""
-    return np.random.default_rng(0).uniform(0, 255, (2, *model.input_shape[1:])).astype("float32")
+    """Two images of random pixels, whole numbers, in the shape that a Keras model expects."""
+    shape = (2, *model.input_shape[1:])
+    return np.random.default_rng(0).integers(0, 256, shape).astype("float32")

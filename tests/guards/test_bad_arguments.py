@@ -110,9 +110,9 @@ CASES = {
     "hidden float": (lambda: PatchEncoder(1.5), f"`hidden_dim` {INTEGER}", "hidden_dim=1.5"),
     "hidden pair": (lambda: PatchEncoder((8, 8)), f"`hidden_dim` {INTEGER}", "hidden_dim=(8, 8)"),
     "class token number": (
-        lambda: PatchEncoder(8, class_tokens=True),
-        "`class_tokens` must be one of 0, 1, 2",
-        "class_tokens=True",
+        lambda: PatchEncoder(8, prefix_tokens=True),
+        "`prefix_tokens` must be one of 0, 1, 2",
+        "prefix_tokens=True",
     ),
     "encoder dropout 1": (
         lambda: PatchEncoder(8, dropout=1),

@@ -80,27 +80,27 @@ def _over_depth(values, label):
     return figure, axes
 
 
-def token_norms(norms, class_tokens=1):
+def token_norms(norms, prefix_tokens=1):
     """Draws how long tokens are after each block.
 
     Args:
         norms: (layers + 1, batch, tokens), what `token_norms` returns: z_0 ... z_L.
-        class_tokens: number of tokens before those of the patches.
+        prefix_tokens: number of tokens before those of the patches.
 
     Returns:
         A `matplotlib.figure.Figure`: the median of the patches' tokens, the middle 90 % of them,
         the longest one, and the class token.
     """
     norms = checked("token_norms", norms, ("layers + 1", "batch", "tokens"))
-    depth, patches = np.arange(len(norms)), norms[:, :, class_tokens:].reshape(len(norms), -1)
+    depth, patches = np.arange(len(norms)), norms[:, :, prefix_tokens:].reshape(len(norms), -1)
     low, middle, high, most = np.percentile(patches, (5, 50, 95, 100), axis=1)
     figure = new_figure(3.8)
     axes = figure.subplots()
     axes.fill_between(depth, low, high, color=BLUE, alpha=0.2, lw=0, label="90 % of the patches")
     axes.plot(depth, middle, "-o", color=BLUE, ms=4, label="median patch")
     axes.plot(depth, most, ":", color=GREY, label="longest patch")
-    if class_tokens:
-        first = norms[:, :, :class_tokens].mean(axis=(1, 2))
+    if prefix_tokens:
+        first = norms[:, :, :prefix_tokens].mean(axis=(1, 2))
         axes.plot(depth, first, "--s", color=ORANGE, ms=4, label="class token, mean")
     axes.set(xlabel="blocks passed (0: input of the first)", ylabel="length of a token (L2)")
     axes.set_yscale("log", subs=())  # a few tokens may be fifty times as long as the others

@@ -89,12 +89,12 @@ def _classes(model, images, views):
 
 def _entropy(model, images, views):
     found = encoder.find(model)
-    tokens_of_all = found.class_tokens + math.prod(found.grid)
+    tokens_of_all = found.prefix_tokens + math.prod(found.grid)
     return heads.attention_entropy(model, images), tokens_of_all
 
 
 def _norms(model, images, views):
-    return heads.token_norms(model, images), encoder.find(model).class_tokens
+    return heads.token_norms(model, images), encoder.find(model).prefix_tokens
 
 
 def _deletion(model, images, views):
