@@ -1,7 +1,7 @@
 """What a model costs, by its name or as it is built."""
 
 import functools
-import threading
+from concurrent import futures
 
 import keras
 
@@ -60,16 +60,13 @@ def of_name(name, image_size=None, padding=True):
 @functools.cache
 def _of_hollow(name, size, padding):
     """Builds a model without values, in a thread: Keras keeps its settings for each of them."""
-    found = []
 
-    def build():
+    def counted():
         with keras.StatelessScope(initialize_variables=False):
-            found.append(built.of(families.create(name, image_size=size), padding))
+            return built.of(families.create(name, image_size=size), padding)
 
-    thread = threading.Thread(target=build)
-    thread.start()
-    thread.join()
-    return found[0]
+    with futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(counted).result()
 
 
 def activation_memory(model_or_name, batch_size, image_size=None, dtype="float32"):

@@ -106,6 +106,8 @@ MODELS = {
     "R+ViT-Ti/16": lambda: create("R+ViT-Ti/16", image_size=64, **CUT),
     "Axial-ViT-Ti/8": lambda: create("Axial-ViT-Ti/8", image_size=(16, 24), **CUT),
 }
+# On PyTorch, Keras normalises layers in float32 whatever the dtype is.
+ROUNDING = 1e-5 if keras.backend.backend() == "torch" else 1e-6
 QUICK = ("token", "not square, map", "pre-logits", "positions 2d, every", "axial", "hybrid", "BiT")
 
 
@@ -127,10 +129,10 @@ def test_logits_and_gradients_are_those_of_version_0_1(name, float64, blank):
     model = seeded.fill(MODELS[name]())
     logits, gradients = value_and_gradients(model, seeded.images_of(model))
     paths, norms = RECORDED[f"{name}: paths"], RECORDED[f"{name}: norms"]
-    np.testing.assert_allclose(logits, RECORDED[f"{name}: logits"], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(logits, RECORDED[f"{name}: logits"], rtol=0, atol=ROUNDING)
     assert sorted(gradients) == sorted(paths)
     found = [np.linalg.norm(numpy(gradients[path])) for path in paths]
-    np.testing.assert_allclose(found, norms, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(found, norms, rtol=ROUNDING, atol=1e-9)
 
 
 def test_every_recorded_model_is_compared():
