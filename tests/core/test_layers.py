@@ -7,8 +7,8 @@ import pytest
 from helpers import check_layer, numpy, random_images, random_tokens, randomize, weights
 
 import keras_vit
-from keras_vit.layers import attention_scores
-from keras_vit.pooling import ClassToken
+from keras_vit.deit import ClassAndDistillationToken
+from keras_vit.layers import ClassToken
 
 CASES = {
     "Patches": (lambda **k: keras_vit.Patches((5, 7), **k), (2, 15, 21, 3), (2, 9, 105), 0),
@@ -29,6 +29,12 @@ CASES = {
         12,
     ),
     "ClassToken": (lambda **k: ClassToken(**k), (2, 7, 15), (2, 15), 0),
+    "ClassAndDistillationToken": (
+        lambda **k: ClassAndDistillationToken(**k),
+        (2, 7, 15),
+        (2, 30),
+        0,
+    ),
     "AttentionPooling": (
         lambda **k: keras_vit.AttentionPooling(3, 17, **k),
         (2, 7, 15),
@@ -43,7 +49,7 @@ def test_layer_keeps_its_promises(case, tmp_path):
     check_layer(*CASES[case], tmp_path)
 
 
-def test_patches_of_a_picture_counted_by_hand():
+def test_patches_of_an_image_counted_by_hand():
     # Pixel (row, column) holds 10 row + column; two channels, the second negative.
     grid = 10 * np.arange(4)[:, None] + np.arange(6)
     image = np.stack([grid, -grid], -1)[None].astype("float32")
@@ -80,6 +86,17 @@ def test_patch_encoder_equals_equation_1():
     np.testing.assert_allclose(numpy(encoder(out)), expected, atol=1e-5)
 
 
+def test_patch_encoder_with_three_prefix_tokens():
+    x = random_tokens(2, 7, 13)
+    encoder = keras_vit.PatchEncoder(11, prefix_tokens=3)
+    encoder.build(x.shape)
+    assert encoder.count_params() == 13 * 11 + 11 + 3 * 11 + (3 + 7) * 11
+    w = weights(randomize(encoder))
+    expected = [paper.embed(patches.astype("float64"), w) for patches in x]
+    assert np.shape(expected) == (2, 10, 11)
+    np.testing.assert_allclose(numpy(encoder(x)), expected, atol=1e-5)
+
+
 def test_layer_norm_equals_numpy():
     x = random_tokens(3, 5, 7) * 13 + 17
     norm = keras_vit.LayerNorm()
@@ -104,7 +121,22 @@ def test_self_attention_equals_equations_5_to_8():
     expected, scores = zip(*[paper.msa(z.astype("float64"), w, 3) for z in x], strict=True)
     np.testing.assert_allclose(numpy(attention(x)), expected, atol=1e-5)
     query, key, _ = attention.heads(x)
-    np.testing.assert_allclose(numpy(attention_scores(query, key)), scores, atol=1e-5)
+    np.testing.assert_allclose(numpy(attention.scores(query, key)), scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_the_fused_kernel_and_the_equations_give_the_same_numbers(kernel, monkeypatch):
+    monkeypatch.setattr(keras_vit.backend, "has_attention_kernel", lambda: kernel)
+    fused, called = keras.ops.dot_product_attention, []
+    watch = lambda *args: called.append(1) or fused(*args)  # noqa: E731
+    monkeypatch.setattr(keras.ops, "dot_product_attention", watch)
+    x = random_tokens(2, 7, 15)
+    attention = keras_vit.SelfAttention(3)
+    attention.build(x.shape)
+    w = weights(randomize(attention, scale=0.5))
+    expected = [paper.msa(z.astype("float64"), w, 3)[0] for z in x]
+    np.testing.assert_allclose(numpy(attention(x)), expected, atol=1e-5)
+    assert bool(called) is kernel
 
 
 def test_attention_to_equal_keys_is_the_mean():
@@ -210,7 +242,7 @@ def test_stochastic_depth_skips_whole_branches():
     block.build(x.shape)
     randomize(block)
     moved = np.abs(numpy(block(x, training=True)) - x).max((1, 2)) > 0
-    assert 0.6 < moved.mean() < 0.9  # both branches are skipped by a quarter of the pictures
+    assert 0.6 < moved.mean() < 0.9  # both branches are skipped by a quarter of the images
     branch = keras_vit.TransformerBlock(3, 17, stochastic_depth=0.5).skip_1
     kept = numpy(branch(np.ones((64, 7, 15), "float32"), training=True))
     assert set(np.unique(kept)) == {0.0, 2.0}  # what is kept is doubled: the mean stays

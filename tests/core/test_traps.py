@@ -9,7 +9,6 @@ import pytest
 from helpers import numpy, outputs, random_images, random_tokens, randomize
 
 import keras_vit
-from keras_vit.layers import attention_scores
 
 SMALL = dict(image_size=8, patch_size=4, num_layers=2, hidden_dim=6, mlp_dim=5, num_heads=3)
 
@@ -95,8 +94,11 @@ def test_attention_scores_from_the_graph_also_after_saving_and_nesting(tmp_path)
 
 
 def test_attention_rows_sum_to_one_in_half_precision_too():
-    q, k = random_tokens(2, 5, 3, 4), random_tokens(2, 5, 3, 4, seed=1)
-    np.testing.assert_allclose(numpy(attention_scores(q, k)).sum(-1), 1, atol=1e-5)
+    block = keras_vit.TransformerBlock(3, 7, dtype="mixed_bfloat16")
+    block.build((None, 5, 12))
+    scores = numpy(randomize(block, scale=0.5).attention_scores(random_tokens(2, 5, 12)))
+    np.testing.assert_allclose(scores.sum(-1), 1, atol=1e-5)
+    assert scores.dtype == "float32" and scores.std() > 0.02
 
 
 def test_dropouts_do_not_share_a_mask():
@@ -164,7 +166,7 @@ def test_the_argument_dropout_stays_a_number():
 
 @pytest.mark.parametrize("normalize", [(127.5, 127.5), ((1, 2, 3), (4, 5, 6))])
 def test_the_global_image_format_changes_nothing(normalize):
-    """Keras's layers for images follow `image_data_format`; tokens and our pictures do not."""
+    """Keras's layers for images follow `image_data_format`; tokens and our images do not."""
     images = random_images(2, 8, 8, 3)
     model = randomize(small(pooling="gap", normalize=normalize))
     keras.config.set_image_data_format("channels_first")

@@ -19,7 +19,9 @@ from helpers import (
 )
 
 import keras_vit
+from keras_vit.layers import logits
 
+register = keras.saving.register_keras_serializable(package="tests")
 SMALL = dict(
     image_size=(10, 21),
     patch_size=(5, 7),
@@ -31,8 +33,8 @@ SMALL = dict(
 )
 
 
-def small(**overrides):
-    return keras_vit.ViT(**{**SMALL, **overrides})
+def small(model=keras_vit.ViT, **overrides):
+    return model(**{**SMALL, **overrides})
 
 
 @pytest.mark.parametrize("approximate", [False, True])
@@ -70,9 +72,33 @@ def test_mean_pooling_leaves_the_class_token_out():
 
 def test_head_starts_at_its_bias():
     """The fine-tuning head is zero, so before training every class has the same logit."""
-    logits = numpy(small(head_bias=-10.0)(random_images(2, 10, 21, 3)))
-    np.testing.assert_array_equal(logits, np.full((2, 11), -10))
-    assert "head/bias" not in weights(small(head_bias=None))
+    model, images = small(), random_images(2, 10, 21, 3)
+    np.testing.assert_array_equal(numpy(model(images)), np.zeros((2, 11)))
+    model.get_layer("head").bias.assign(np.full(11, -10))
+    np.testing.assert_array_equal(numpy(model(images)), np.full((2, 11), -10))
+
+
+def test_without_pooling_the_output_is_the_normalised_tokens():
+    model, images = (
+        randomize(small(pooling=None, num_classes=None), scale=0.3),
+        random_images(2, 10, 21, 3),
+    )
+    assert model.output_shape == (None, 7, 15) and model.num_classes is None
+    assert [layer.name for layer in model.layers][-1] == "encoder_norm"
+    sizes = dict(patch_size=(5, 7), num_layers=2, num_heads=3, approximate=False, pooling=None)
+    expected = [paper.vit(image.astype("float64"), weights(model), **sizes) for image in images]
+    tokens = outputs(model, images)
+    np.testing.assert_allclose(tokens, expected, atol=1e-5)
+    features = small(num_classes=None)  # has the same weights
+    features.set_weights(model.get_weights())
+    np.testing.assert_allclose(outputs(features, images), tokens[:, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("head", [dict(num_classes=10), dict(representation_size=13)])
+def test_without_pooling_there_is_no_head(head):
+    assert small(pooling=None, num_classes=None).num_classes is None
+    with pytest.raises(ValueError, match="has no head.*pooling=None.*another pooling"):
+        small(pooling=None, **{"num_classes": None, **head})
 
 
 @pytest.mark.parametrize(
@@ -133,7 +159,7 @@ def test_integer_pixels_equal_float_pixels():
     np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-5)
 
 
-def test_gray_pictures_may_lack_the_channel_axis():
+def test_gray_images_may_lack_the_channel_axis():
     model = randomize(small(num_channels=1))
     images = random_images(2, 10, 21, 1)
     np.testing.assert_allclose(numpy(model(images[..., 0])), outputs(model, images), atol=1e-6)
@@ -144,9 +170,10 @@ def test_gray_pictures_may_lack_the_channel_axis():
     [
         {},
         dict(pooling="gap", dropout=0.1, stochastic_depth=0.2, approximate=True),
-        slow(dict(pooling="map", representation_size=7, head_bias=-3.0, epsilon=1e-5)),
+        slow(dict(pooling="map", representation_size=7, epsilon=1e-5)),
         slow(dict(normalize=None, num_classes=None, name="features")),
-        slow(dict(normalize=((1, 2, 3), (4, 5, 6)), head_bias=None, dtype="mixed_bfloat16")),
+        slow(dict(pooling=None, num_classes=None)),
+        slow(dict(normalize=((1, 2, 3), (4, 5, 6)), dtype="mixed_bfloat16")),
     ],
 )
 def test_saving_gives_back_the_class_its_config_and_outputs(overrides, tmp_path):
@@ -210,7 +237,7 @@ def test_stochastic_depth_grows_with_depth():
     assert small(num_layers=1, stochastic_depth=0.2).get_layer("block_0").stochastic_depth == 0
 
 
-def pictures_and_labels():
+def images_and_labels():
     """Two classes that differ by brightness: a model that learns at all tells them apart."""
     labels = np.arange(32) % 2
     images = random_images(32, 10, 21, 3) / 4 + 190 * labels[:, None, None, None]
@@ -250,7 +277,7 @@ SOURCES = (numpy_arrays, tf_data, py_dataset, grain_dataset)
 @pytest.mark.slow
 @pytest.mark.parametrize("source", quick(SOURCES, numpy_arrays))
 def test_fit_learns_from_every_kind_of_data(source):
-    x, y = pictures_and_labels()
+    x, y = images_and_labels()
     model = small(num_classes=2, dropout=0.1)
     model.compile(
         keras.optimizers.Adam(3e-3),
@@ -268,3 +295,113 @@ def test_same_seed_same_model():
 
     for a, b in zip(build().get_weights(), build().get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+# --- Relatives, as a user writes them ------------------------------------------------------------
+
+
+@register
+class TopAttention(keras_vit.SelfAttention):
+    """Each token looks at two tokens alone, those with the highest scores."""
+
+    def scores(self, query, key):
+        x = logits(query, key)
+        second = keras.ops.top_k(x, 2)[0][..., -1:]
+        return keras.ops.softmax(keras.ops.where(x < second, -np.inf, x))
+
+
+@register
+class TopBlock(keras_vit.TransformerBlock):
+    attention_layer = TopAttention
+
+
+@register
+class TopViT(keras_vit.ViT):
+    block = TopBlock
+
+
+def test_a_foreign_attention_trains_saves_and_can_be_seen(tmp_path):
+    model, images = randomize(small(TopViT), scale=0.3), random_images(4, 10, 21, 3)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    first, second = (model.train_on_batch(images, np.arange(4)) for _ in range(2))
+    assert second < first
+    check_saving(model, images, tmp_path)
+    scores = keras_vit.explain.attention_scores(model, images).stacked()
+    assert scores.shape == (2, 4, 3, 7, 7)
+    assert ((scores > 0).sum(-1) == 2).all()
+    np.testing.assert_allclose(scores.sum(-1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_a_foreign_attention_equals_numpy(kernel, monkeypatch):
+    """Also where a fused kernel would compute attention: it knows nothing of other scores."""
+    monkeypatch.setattr(keras_vit.backend, "has_attention_kernel", lambda: kernel)
+    layer, x = TopAttention(3), random_tokens(2, 7, 15)
+    layer.build(x.shape)
+    w = weights(randomize(layer, scale=0.5))
+
+    def top(x):
+        return full(np.where(x < np.sort(x)[..., -2:-1], -np.inf, x))
+
+    full = paper.softmax
+    monkeypatch.setattr(paper, "softmax", top)
+    expected = [paper.msa(z.astype("float64"), w, 3)[0] for z in x]
+    np.testing.assert_allclose(outputs(layer, x), expected, atol=1e-5)
+
+
+@register
+class SquaredReLU(keras_vit.MLP):
+    def call(self, x, training=None):
+        x = self.drop_1(keras.ops.square(keras.ops.relu(self.expand(x))))
+        return self.drop_2(self.contract(x))
+
+
+@register
+class SquaredBlock(keras_vit.TransformerBlock):
+    mlp_layer = SquaredReLU
+
+
+@register
+class SquaredViT(keras_vit.ViT):
+    block = SquaredBlock
+
+
+def test_a_foreign_mlp_equals_numpy_and_saves(tmp_path, monkeypatch):
+    model = randomize(small(SquaredViT), scale=0.3)
+    monkeypatch.setattr(paper, "gelu", lambda x, approximate: np.maximum(x, 0) ** 2)
+    images = random_images(2, 10, 21, 3)
+    sizes = dict(patch_size=(5, 7), num_layers=2, num_heads=3, approximate=False)
+    expected = [paper.vit(image.astype("float64"), weights(model), **sizes) for image in images]
+    np.testing.assert_allclose(outputs(model, images), expected, atol=1e-5)
+    check_saving(model, images, tmp_path)
+
+
+@register
+class OtherEnds(keras_vit.ViT):
+    """Tokens of a convolution, without positions; logits of vectors of length 1, without bias."""
+
+    def embed(self, x):
+        sides, dtype = (self.patch_size, self.patch_size), self.policy
+        x = keras.layers.Conv2D(self.hidden_dim, *sides, name="convolution", dtype=dtype)(x)
+        return keras.layers.Reshape((-1, self.hidden_dim), dtype=dtype)(x)
+
+    def head(self, x):
+        x = keras.layers.UnitNormalization(dtype="float32")(x)
+        return keras.layers.Dense(self.num_classes, use_bias=False, name="head")(x)
+
+
+def test_a_foreign_embedding_and_head_equal_numpy_and_save(tmp_path):
+    model, images = (
+        randomize(small(OtherEnds, pooling="gap"), scale=0.3),
+        random_images(2, 10, 21, 3),
+    )
+    w, expected = weights(model), []
+    for image in images.astype("float64") / 127.5 - 1:
+        z = paper.patches(image, 5, 7) @ w["convolution/kernel"].reshape(-1, 15)
+        z = z + w["convolution/bias"]
+        for i in range(2):
+            z = paper.block(z, paper.under(w, f"block_{i}"), 3, False)
+        y = paper.norm(z, w, "encoder_norm").mean(0)
+        expected.append(y / np.linalg.norm(y) @ w["head/kernel"])
+    np.testing.assert_allclose(outputs(model, images), expected, atol=1e-5)
+    check_saving(model, images, tmp_path)

@@ -31,11 +31,11 @@ def randomize(layer, seed=1, scale=0.1):
     return layer
 
 
-def wide_vit(**options):
-    """A small ViT with a grid of 2 x 3 patches of 4 x 5 pixels, and random weights."""
+def wide_vit(model=keras_vit.ViT, **options):
+    """A small ViT, or a relative of it, with 2 x 3 patches of 4 x 5 pixels and random weights."""
     sizes = {"image_size": (8, 15), "patch_size": (4, 5), "num_layers": 2, "hidden_dim": 8}
     heads = {"mlp_dim": 8, "num_heads": 2, "num_classes": 3}
-    return randomize(keras_vit.ViT(**{**sizes, **heads, **options}), scale=0.3)
+    return randomize(model(**{**sizes, **heads, **options}), scale=0.3)
 
 
 def outputs(layer, x):

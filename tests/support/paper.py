@@ -80,17 +80,19 @@ def under(w, prefix):
 
 
 def vit(image, w, *, patch_size, num_layers, num_heads, approximate, pooling="token"):
-    """Eq. 1-4 and the head, for one picture of pixels 0 to 255."""
+    """Eq. 1-4 and the head, for one image of pixels 0 to 255; all tokens if `pooling` is None."""
     z = embed(patches(image / 127.5 - 1, *patch_size), under(w, "patch_encoder"))
     for i in range(num_layers):
         z = block(z, under(w, f"block_{i}"), num_heads, approximate)
     z = norm(z, w, "encoder_norm")
+    if pooling is None:
+        return z
     y = {"token": z[0], "gap": z.mean(0), "map": None}[pooling]
     if pooling == "map":
         y = attention_pooling(z, under(w, "pooling"), approximate)
     if "pre_logits/kernel" in w:
         y = np.tanh(y @ w["pre_logits/kernel"] + w["pre_logits/bias"])
-    return y @ w["head/kernel"] + w.get("head/bias", 0)
+    return y @ w["head/kernel"] + w["head/bias"]
 
 
 def attention_pooling(z, w, approximate):
