@@ -25,6 +25,12 @@ class ImageModel(arguments.Checked, keras.Model):
         **kwargs: `name`, `trainable`.
     """
 
+    def __new__(cls, *args, **kwargs):
+        """Makes a model; a plain one of a graph that `keras.models.clone_model` has copied."""
+        if args and keras.backend.is_keras_tensor(args[0]):
+            return keras.Model(*args, **kwargs)
+        return super().__new__(cls, *args, **kwargs)
+
     def __init__(self, images, outputs, **kwargs):
         super().__init__(inputs=images, outputs=outputs, **kwargs)
         self.dtype_policy = self.policy
@@ -37,6 +43,11 @@ class ImageModel(arguments.Checked, keras.Model):
         if values.get("normalize") is not None:
             pair, channels = self.normalize, self.num_channels
             self.normalize = arguments.mean_and_deviation(pair, channels)
+
+    def get_config(self):
+        """Returns the arguments alone; Keras would add the graph where `__init__` has `*args`."""
+        kept = {name: getattr(self, name) for name in self.argument_names}
+        return {**layers.Layer.get_config(self), **kept}
 
     def part(self, kind, *args, **kwargs):
         """Makes a layer of the model, which computes in the model's dtype."""

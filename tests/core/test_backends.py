@@ -50,7 +50,7 @@ def test_backends_agree_on_logits_and_gradients(tmp_path):
 
 
 def reference(pooling, folder):
-    """Saves a model and pictures in `folder`; returns its logits and gradients on this backend."""
+    """Saves a model and images in `folder`; returns its logits and gradients on this backend."""
     model = keras_vit.create(
         "ViT-Mini/8",
         num_layers=2,

@@ -13,8 +13,8 @@ import keras_vit
 SMALL = dict(image_size=8, patch_size=4, num_layers=2, hidden_dim=6, mlp_dim=5, num_heads=3)
 
 
-def small(**overrides):
-    return keras_vit.ViT(**{**SMALL, "num_classes": 2, **overrides})
+def small(model=keras_vit.ViT, **overrides):
+    return model(**{**SMALL, "num_classes": 2, **overrides})
 
 
 def every_layer():
@@ -132,14 +132,21 @@ def test_config_is_what_the_constructor_takes():
     """Keras's automatic config fails for functional subclasses; KerasHub's lists other names."""
     for layer, _, _ in every_layer():
         assert type(layer).from_config(layer.get_config()).get_config() == layer.get_config()
-    config = small().get_config()
-    assert "layers" not in config and config["num_layers"] == 2
-    assert config["hidden_dim"] == 6
+    for kind in (keras_vit.ViT, keras_vit.ablations.PositionViT):
+        config = small(kind, name="mine", trainable=False).get_config()
+        assert set(config) == {"name", "trainable", "dtype", *kind.checks}
+        assert (config["num_layers"], config["hidden_dim"], config["name"]) == (2, 6, "mine")
+        again = kind.from_config(config)
+        assert type(again) is kind and again.get_config() == config
 
 
-def test_a_cloned_model_computes_the_same():
-    """`clone_model` gives a plain functional model; its graph must still be complete."""
-    model = randomize(small())
+@pytest.mark.parametrize("kind", [keras_vit.ViT, keras_vit.ablations.PositionViT])
+def test_a_cloned_model_computes_the_same(kind):
+    """`clone_model` gives a plain functional model; its graph must still be complete.
+
+    Of a class whose `__init__` takes `*args, **kwargs` Keras believes that it takes a graph.
+    """
+    model = randomize(small(kind))
     clone = keras.models.clone_model(model)
     clone.set_weights(model.get_weights())
     images = random_images(2, 8, 8, 3)

@@ -6,7 +6,8 @@ import pytest
 from helpers import GOLDEN
 
 import keras_vit
-from keras_vit.variants import BIT_NAMES, HYBRIDS, PATCH_SIZES, SIZES, count_parameters, parse
+from keras_vit.relative import RelativeViT
+from keras_vit.variants import BIT_NAMES, HYBRIDS, PARAMETERS, PATCH_SIZES, SIZES, parse
 
 # Published with the official code, at 1000 classes and 224 px.
 PUBLISHED = {
@@ -54,7 +55,8 @@ def test_built_models_have_the_published_parameters(name, hollow):
     model = keras_vit.create(name)
     assert model.count_params() == PUBLISHED[name]
     assert model.name == name.lower().replace("-", "_").replace("/", "_").replace("+", "_")
-    assert isinstance(model, keras_vit.ViT if "ViT" in name else keras_vit.ResNet)
+    family = keras_vit.HybridViT if "+" in name else keras_vit.ViT
+    assert type(model) is (family if "ViT" in name else keras_vit.ResNet)
 
 
 def test_counts_of_the_official_code_as_recorded():
@@ -83,24 +85,65 @@ def test_fine_tuned_at_384_pixels(hollow):
     assert keras_vit.create("ViT-B/16", image_size=384).count_params() == 86_859_496
 
 
+def by_hand(num_layers, hidden_dim, mlp_dim, num_heads, patch_size, units=None, image_size=224,
+            num_classes=1000):  # fmt: skip
+    """Counts the weights of a ViT or a hybrid on square RGB images, term by term."""
+    tokens, stem, patch = (image_size // patch_size) ** 2, 0, 3 * patch_size**2
+    if units is not None:
+        stem, channels = 7 * 7 * 3 * 64 + 2 * 64, 64
+        for stage, number in enumerate(units):
+            filters = 64 * 2**stage
+            stem += (channels + 2) * 4 * filters  # projection of the first unit, and its norm
+            for _ in range(number):
+                stem += (channels + 9 * filters + 4 * filters) * filters + 2 * 6 * filters
+                channels = 4 * filters
+        step = 4 * 2 ** max(len(units) - 1, 0)
+        patch = (patch_size // step) ** 2 * channels
+    embedding = (patch + 1) * hidden_dim + (1 + tokens + 1) * hidden_dim
+    msa = 4 * (hidden_dim + 1) * hidden_dim
+    mlp = (hidden_dim + 1) * mlp_dim + (mlp_dim + 1) * hidden_dim
+    block = msa + mlp + 2 * 2 * hidden_dim
+    return stem + embedding + num_layers * block + 2 * hidden_dim + (hidden_dim + 1) * num_classes
+
+
+VITS = [name for name in PARAMETERS if "ViT" in name and "Axial" not in name]
+
+
+@pytest.mark.parametrize("name", VITS)
+def test_listed_parameters_are_those_counted_by_hand(name):
+    assert keras_vit.variants()[name].parameters == by_hand(*keras_vit.variants()[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(PARAMETERS.keys() - PUBLISHED.keys()))
+def test_built_models_have_the_listed_parameters(name, hollow):
+    assert keras_vit.create(name).count_params() == PARAMETERS[name]
+
+
+def test_every_name_has_listed_parameters_and_no_other_row_has():
+    assert list(PARAMETERS) == list(keras_vit.variants())
+    assert parse("ViT-S/4").parameters is None
+    assert parse("R26x1").parameters is None
+    assert parse("Axial-R50x2").parameters is None
+
+
 @pytest.mark.parametrize("size", [s for s in SIZES if s not in ("L", "H", "g", "G")])
-def test_the_formula_counts_what_is_built(size, hollow):
+def test_built_models_have_the_weights_counted_by_hand(size, hollow):
     layers, dim, mlp, heads = SIZES[size]
     model = keras_vit.create(f"ViT-{size}/7", num_layers=2, image_size=21, num_classes=5)
-    assert model.count_params() == count_parameters(2, dim, mlp, heads, 7, None, 21, 5)
+    assert model.count_params() == by_hand(2, dim, mlp, heads, 7, None, 21, 5)
 
 
 @pytest.mark.parametrize("units, patch", [((), 8), ((1,), 4), ((2, 1), 8)])
-def test_the_formula_counts_hybrids(units, patch, hollow):
-    model = keras_vit.create(
-        "ViT-Mini/8", resnet_units=units, patch_size=patch, image_size=16, num_classes=5
-    )
-    assert model.count_params() == count_parameters(4, 64, 128, 4, patch, units, 16, 5)
+def test_built_hybrids_have_the_weights_counted_by_hand(units, patch, hollow):
+    sizes = {"patch_size": patch, "image_size": 16, "num_classes": 5}
+    model = keras_vit.create("ViT-Mini/8", keras_vit.HybridViT, resnet_units=units, **sizes)
+    assert model.count_params() == by_hand(4, 64, 128, 4, patch, units, 16, 5)
 
 
 def test_every_size_has_every_patch():
     assert len(keras_vit.variants()) == len(SIZES) * len(PATCH_SIZES) + 7 + 9 + 3
-    assert keras_vit.variants()["ViT-H/14"] == (32, 1280, 5120, 16, 14, None)
+    assert keras_vit.variants()["ViT-H/14"] == (32, 1280, 5120, 16, 14)
     assert keras_vit.variants()["ViT-g/14"].num_layers == 40
     assert keras_vit.variants()["ViT-G/14"].num_layers == 48
 
@@ -152,6 +195,12 @@ def test_unknown_names_suggest_the_nearest(wrong, nearest):
         keras_vit.create(wrong)
     assert f"Did you mean {nearest}?" in str(error.value)
     assert repr(wrong) in str(error.value)
+
+
+def test_another_class_may_be_built_by_a_name():
+    model = keras_vit.create("ViT-Mini/8", RelativeViT, image_size=16, num_classes=2)
+    assert type(model) is RelativeViT and (model.num_layers, model.hidden_dim) == (4, 64)
+    assert model.name == keras_vit.families.graph_name("ViT-Mini/8") == "vit_mini_8"
 
 
 def test_an_override_goes_before_the_variant():
