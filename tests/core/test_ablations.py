@@ -1,4 +1,4 @@
-"""Appendix D's positions and attention as arguments of the model: numbers, counts, refusals."""
+"""Appendix D's positions and attention as relatives of the model: numbers, counts, refusals."""
 
 import math
 
@@ -22,15 +22,32 @@ from helpers import (
 
 import keras_vit
 from keras_vit import positions
-from keras_vit.relative import RelativeSelfAttention, RelativeTransformerBlock, by_pairs
+from keras_vit.ablations import PositionViT, UnplacedPatchEncoder
+from keras_vit.axial import AxialViT
+from keras_vit.relative import (
+    RelativeSelfAttention,
+    RelativeTransformerBlock,
+    RelativeViT,
+    by_pairs,
+)
 
 ADDED = [(kind, place) for kind in ("1d", "2d", "sincos") for place in ("stem", "every", "shared")]
 CHOICES = [*ADDED, ("relative", "stem"), (None, "stem")]
+
+
+def vit(kind="1d", placement="stem", **options):
+    """`wide_vit` with any positions; of relative ones there is but one placement."""
+    if kind == "relative":
+        return wide_vit(RelativeViT, **options)
+    return wide_vit(PositionViT, position_embedding=kind, position_placement=placement, **options)
+
+
 LAYERS = {
     "Positions1D": (lambda **k: positions.Positions1D((2, 3), 1, **k), 1),
     "Positions2D": (lambda **k: positions.Positions2D((2, 3), 1, **k), 3),
     "Positions2D of patches alone": (lambda **k: positions.Positions2D((1, 7), 0, **k), 2),
     "SinCosPositions": (lambda **k: positions.SinCosPositions((2, 3), 1, **k), 0),
+    "UnplacedPatchEncoder": (lambda **k: UnplacedPatchEncoder(12, prefix_tokens=0, **k), 2),
     "RelativeSelfAttention": (lambda **k: RelativeSelfAttention(3, **k), 5),
     "RelativeTransformerBlock": (lambda **k: RelativeTransformerBlock(3, 17, **k), 13),
 }
@@ -125,7 +142,7 @@ def test_offsets_of_three_tokens_by_hand():
 # --- The model -----------------------------------------------------------------------------------
 
 
-def expected_logits(image, model):
+def expected_logits(image, model, kind, placement):
     """The model with any positions, token by token."""
     w = weights(model)
     z = paper.patches(image / 127.5 - 1, 4, 5)
@@ -134,12 +151,12 @@ def expected_logits(image, model):
     for i in range(2):
         block = paper.under(w, f"block_{i}")
         name = "positions"
-        if model.position_placement == "every":
+        if placement == "every":
             name = f"positions_{i}"
-        if model.position_embedding in ("1d", "2d", "sincos"):
-            if model.position_placement != "stem" or i == 0:
-                z = z + table(paper.under(w, name), w, model.position_embedding)
-        attend = relative_msa if model.position_embedding == "relative" else msa
+        if kind in ("1d", "2d", "sincos"):
+            if placement != "stem" or i == 0:
+                z = z + table(paper.under(w, name), w, kind)
+        attend = relative_msa if kind == "relative" else msa
         z = attend(paper.norm(z, block, "norm_1"), paper.under(block, "attention"), 2) + z
         z = paper.mlp(paper.norm(z, block, "norm_2"), paper.under(block, "mlp"), False) + z
     return paper.norm(z, w, "encoder_norm")[0] @ w["head/kernel"] + w["head/bias"]
@@ -159,9 +176,11 @@ def table(own, w, kind):
 
 @pytest.mark.parametrize(("kind", "placement"), CHOICES)
 def test_model_equals_a_transcription(kind, placement):
-    model = wide_vit(position_embedding=kind, position_placement=placement)
+    model = vit(kind, placement)
     images = random_images(2, 8, 15, 3)
-    expected = [expected_logits(image.astype("float64"), model) for image in images]
+    expected = [
+        expected_logits(image.astype("float64"), model, kind, placement) for image in images
+    ]
     np.testing.assert_allclose(outputs(model, images), expected, atol=1e-5)
 
 
@@ -170,7 +189,7 @@ def test_every_choice_computes_something_else():
     """Equal weights where names are equal: only the positions differ."""
     images, found = random_images(1, 8, 15, 3), set()
     for kind, placement in CHOICES:
-        model = wide_vit(position_embedding=kind, position_placement=placement)
+        model = vit(kind, placement)
         for weight in model.weights:
             scale = sum(map(ord, weight.path)) % 97
             rng = np.random.default_rng(scale)
@@ -195,8 +214,8 @@ TABLES = {
 @pytest.mark.parametrize("choice", TABLES)
 def test_learned_numbers_counted_by_hand(choice):
     kind, placement = choice
-    without = wide_vit(position_embedding=None).count_params()
-    model = wide_vit(position_embedding=kind, position_placement=placement)
+    without = vit(None).count_params()
+    model = vit(kind, placement)
     assert model.count_params() - without == TABLES[choice]
 
 
@@ -204,19 +223,39 @@ def test_learned_numbers_counted_by_hand(choice):
 @pytest.mark.parametrize("choice", quick(CHOICES, ("2d", "shared"), ("relative", "stem")))
 def test_model_saves_and_every_weight_learns(choice, tmp_path):
     kind, placement = choice
-    model = wide_vit(position_embedding=kind, position_placement=placement)
+    model = vit(kind, placement)
     images = random_images(4, 8, 15, 3)
     loaded = check_saving(model, images, tmp_path)
-    assert (loaded.position_embedding, loaded.position_placement) == (kind, placement)
+    if kind != "relative":
+        assert (loaded.position_embedding, loaded.position_placement) == (kind, placement)
     for path, gradient in gradients(model, images, random_tokens(4, 3)).items():
         assert np.isfinite(gradient).all() and np.abs(gradient).max() > 1e-7, path
 
 
-def test_the_default_has_the_names_that_checkpoints_know():
-    model = wide_vit()
+def test_the_default_is_the_papers_model():
+    model, plain = vit(), wide_vit()
     assert model.get_config()["position_embedding"] == "1d"
-    assert not [layer.name for layer in model.layers if layer.name.startswith("positions")]
+    assert [layer.name for layer in model.layers] == [layer.name for layer in plain.layers]
+    assert list(weights(model)) == list(weights(plain))
     assert "patch_encoder/position_embedding" in weights(model)
+    images = random_images(2, 8, 15, 3)
+    np.testing.assert_array_equal(outputs(model, images), outputs(plain, images))
+
+
+class RelativeHybrid(keras_vit.HybridViT, RelativeViT):
+    """Both at once."""
+
+
+def test_two_relatives_of_the_model_make_a_third():
+    options = {"image_size": (8, 16), "patch_size": 4, "resnet_units": ()}
+    model = wide_vit(RelativeHybrid, **options)
+    assert type(model.get_layer("block_1")) is RelativeTransformerBlock
+    assert "patch_encoder/position_embedding" not in weights(model)
+    assert weights(model)["patch_encoder/projection/kernel"].shape == (64, 8)
+    plain = wide_vit(keras_vit.HybridViT, **options)
+    offsets = 2 * (2 * 9 - 1) * 8
+    assert model.count_params() - plain.count_params() == offsets - 9 * 8
+    assert model(random_images(2, 8, 16, 3)).shape == (2, 3)
 
 
 def test_a_configuration_of_an_older_version_is_the_papers_model():
@@ -233,7 +272,7 @@ def test_without_positions_patches_may_change_places():
     images = random_images(1, 8, 15, 3)
     halves = np.concatenate([images[:, 4:], images[:, :4]], axis=1)
     for kind, same in ((None, True), ("1d", False), ("2d", False), ("relative", False)):
-        model = wide_vit(position_embedding=kind)
+        model = vit(kind)
         difference = np.abs(outputs(model, images) - outputs(model, halves)).max()
         assert bool(difference < 1e-5) is same, kind
 
@@ -244,19 +283,18 @@ def test_without_positions_patches_may_change_places():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"position_embedding": "3d"}, "one of None, '1d', '2d', 'sincos', 'relative'"),
+        ({"position_embedding": "3d"}, "one of None, '1d', '2d', 'sincos'"),
         ({"position_placement": "end"}, "one of 'stem', 'every', 'shared'"),
         ({"position_embedding": None, "position_placement": "every"}, "can be placed"),
-        ({"position_embedding": "relative", "position_placement": "shared"}, "can be placed"),
         ({"position_embedding": "2d", "hidden_dim": 9, "num_heads": 3}, "divisible by 2"),
         ({"position_embedding": "sincos", "hidden_dim": 10}, "divisible by 4"),
-        ({"attention": "axial"}, "no class token"),
-        ({"attention": "axial", "pooling": "gap", "position_embedding": "relative"}, "tokens"),
+        ({"model": AxialViT, "pooling": "token"}, "no row"),
+        ({"model": AxialViT, "pooling": None}, "no row"),
     ],
 )
 def test_what_cannot_be_is_told(options, words):
     with pytest.raises(ValueError, match=words):
-        wide_vit(**options)
+        wide_vit(**{"model": PositionViT, **options})
 
 
 def test_positions_of_another_number_of_tokens_are_refused():
@@ -272,7 +310,7 @@ def test_positions_of_another_number_of_tokens_are_refused():
 
 
 def test_similarity_of_two_dimensional_positions():
-    model = wide_vit(position_embedding="2d")
+    model = vit("2d")
     own = paper.under(weights(model), "positions")
     found = keras_vit.explain.position_similarity(model)
     expected = positions.similarity(two_dimensional(own, 2, 3)[1:], (2, 3))
@@ -281,14 +319,14 @@ def test_similarity_of_two_dimensional_positions():
 
 @pytest.mark.parametrize(("kind", "placement"), [("1d", "every"), ("relative", "stem")])
 def test_positions_without_one_table_have_no_similarity(kind, placement):
-    model = wide_vit(position_embedding=kind, position_placement=placement)
+    model = vit(kind, placement)
     with pytest.raises(ValueError, match="layers that add positions"):
         keras_vit.explain.position_similarity(model)
 
 
 @pytest.mark.slow
 def test_scores_of_relative_attention_are_those_that_it_computes():
-    model = wide_vit(position_embedding="relative", num_layers=1)
+    model = vit("relative", num_layers=1)
     images = random_images(2, 8, 15, 3)
     scores = keras_vit.explain.attention_scores(model, images)["block_0"]
     block = model.get_layer("block_0")
@@ -305,7 +343,7 @@ def test_scores_of_relative_attention_are_those_that_it_computes():
 def test_objectives_use_the_encoders_own_positions(kind):
     from keras_vit.pretraining import encoder as parts
 
-    model = wide_vit(position_embedding=kind, num_classes=None)
+    model = vit(kind, num_classes=None)
     images = random_images(2, 8, 15, 3)
     tokens = parts.placed(model, parts.embedded(model, images))
     expected = keras.Model(model.input, model.get_layer("block_0").input)(images)
@@ -317,9 +355,9 @@ def test_objectives_use_the_encoders_own_positions(kind):
 
 
 def test_objectives_refuse_positions_in_every_block():
-    for options in ({"position_placement": "every"}, {"position_embedding": "relative"}):
+    for encoder in (vit(placement="every"), vit("relative")):
         with pytest.raises(ValueError, match="must add positions once"):
-            keras_vit.pretraining.MAE(wide_vit(**options), 1, 8, 2)
-    encoder = wide_vit(position_embedding="2d")
+            keras_vit.pretraining.MAE(encoder, 1, 8, 2)
+    encoder = vit("2d")
     with pytest.raises(ValueError, match="only learned 1-D positions can be resized"):
         keras_vit.pretraining.classifier(encoder, num_classes=3, image_size=(8, 20))
