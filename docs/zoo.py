@@ -104,15 +104,18 @@ def _row(entry, name, star):
 
 def _parameters(entry):
     """Counts the weights of the model that a file makes, with its head."""
-    from keras_vit.variants import count_parameters, parse
+    from keras_vit import accounting
+    from keras_vit.variants import parse
 
     shape, classes = parse(entry.variant), entry.num_classes
+    parameters = shape.parameters or accounting.count(entry.variant).parameters
     if hasattr(shape, "width"):  # a ResNet
-        return shape.parameters + (classes - 1000) * (2048 * shape.width + 1)
-    tanh_layer = (entry.representation_size or 0) * (shape.hidden_dim + 1)
-    return tanh_layer + count_parameters(
-        **shape._asdict(), image_size=entry.image_size, num_classes=classes
-    )
+        return parameters + (classes - 1000) * (2048 * shape.width + 1)
+    tokens = (entry.image_size // shape.patch_size) ** 2 - (224 // shape.patch_size) ** 2
+    parameters += tokens * shape.hidden_dim + (classes - 1000) * (shape.hidden_dim + 1)
+    if "-deit-distilled-" in entry.name:  # a token, its position, and its half of the head
+        parameters += (2 + classes) * shape.hidden_dim
+    return parameters + (entry.representation_size or 0) * (shape.hidden_dim + 1)
 
 
 def _file(entry):

@@ -26,7 +26,7 @@ import keras_vit
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-from keras_vit import convolutions, resnet
+from keras_vit import convolutions, hybrid
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
@@ -212,8 +212,15 @@ np.testing.assert_allclose(to_numpy(bit(x)), x + y, atol=1e-4)
 
 
 # %%
+def resnet(units):
+    """The layers that a hybrid has before its patches."""
+    yield convolutions.HybridRoot(64, name="root")
+    for unit in convolutions.stages(convolutions.HybridUnit, units):
+        yield unit()
+
+
 def shapes(units, shape=(1, 224, 224, 3)):
-    for layer in resnet.stem(units, "float32"):
+    for layer in resnet(units):
         shape = layer.compute_output_shape(shape)
         if layer.name == "root" or layer.name.endswith("_unit_1"):
             print(f"    {layer.name:<15} {shape[1:]}")
@@ -226,7 +233,7 @@ for name in ("R50+ViT-B/32", "R50+ViT-B/16"):
     map_ = shapes(units)
     patch = keras_vit.variants()[name].patch_size
     assert map_[0] == map_[1] == 224 // patch
-    assert resnet.step(units) == patch  # pixels between two places
+    assert hybrid.step(units) == patch  # pixels between two places
 
 # %% [markdown]
 # So a place of the map stands for 32 × 32 or 16 × 16 pixels: as large
@@ -404,7 +411,7 @@ tokens = {
 }
 makers = {
     "ViT": lambda: keras_vit.ViT(num_layers=4, **tokens, **picture),
-    "hybrid": lambda: keras_vit.ViT(
+    "hybrid": lambda: keras_vit.HybridViT(
         num_layers=2, resnet_units=(1,), **tokens, **picture
     ),
     "ResNet": lambda: keras_vit.ResNet(units=(2,), **picture),
@@ -503,7 +510,7 @@ for name, runs in results.items():
 # %% tags=["solution"]
 shape = (1, 384, 384, 3)
 units = keras_vit.variants()["R50+ViT-L/16"].resnet_units
-for layer in resnet.stem(units, "float32"):
+for layer in resnet(units):
     shape = layer.compute_output_shape(shape)
 assert shape[1] * shape[2] + 1 == 24 * 24 + 1 == 577
 
@@ -516,10 +523,10 @@ assert shape[1] * shape[2] + 1 == 24 * 24 + 1 == 577
 other = {**picture, "image_size": 2 * side}
 for kind, same in (
     (keras_vit.ResNet, True),
-    (keras_vit.ViT, False),
+    (keras_vit.HybridViT, False),
 ):
     more = {"units": (1,)}
-    if kind is keras_vit.ViT:  # with a ResNet in front: a hybrid
+    if kind is keras_vit.HybridViT:
         more = {"resnet_units": (1,), "num_layers": 1, **tokens}
     here, there = (
         [w.shape for w in kind(**more, **size).weights]
