@@ -26,7 +26,7 @@ SLOW_EXAMPLES += [f"explain.{m}" for m in ("gradient_rollout", "occluding")]
 
 
 def pytest_configure():
-    """Prepares quick tests on JAX to draw first weights by NumPy."""
+    """Prepares tests on JAX to draw first weights by NumPy."""
     if keras.backend.backend() == "jax":
         drawing.replace_samplers()
 
@@ -40,14 +40,14 @@ def pytest_itemcollected(item):
 
 @pytest.hookimpl(tryfirst=True)  # before the fixtures of a test compile anything
 def pytest_runtest_setup(item):
-    """Quick tests compile and optimize little on JAX, which takes most of their time.
+    """Tests compile and optimize little on JAX, which takes most of their time; `first` ones train.
 
     What two tests compare bit by bit must therefore be computed in tests of one kind.
     """
     if keras.backend.backend() == "jax":
         import jax
 
-        quick = not item.get_closest_marker("slow")
-        drawing.active = quick
-        jax.config.update("jax_disable_most_optimizations", quick)
-        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))  # for other processes
+        short = not item.get_closest_marker("first")
+        drawing.active = short
+        jax.config.update("jax_disable_most_optimizations", short)
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(short))  # for other processes

@@ -50,7 +50,7 @@ def test_rate_is_pictures_per_second_of_the_median_turn():
 @pytest.mark.backend_free
 def test_setup_keeps_the_named_sizes_but_for_the_layers():
     assert peers.Setup("ViT-S/16").variant == (12, 384, 1536, 6, 16)
-    assert peers.Setup("ViT-S/16", num_layers=2).variant == (2, 384, 1536, 6, 16, None)
+    assert peers.Setup("ViT-S/16", num_layers=2).variant == (2, 384, 1536, 6, 16)
 
 
 @pytest.mark.backend_free

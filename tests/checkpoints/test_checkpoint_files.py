@@ -274,7 +274,7 @@ print("unreadable", unreadable)
 
 @pytest.mark.backend_free
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills child processes as Unix does")
-@pytest.mark.parametrize("count", [5, pytest.param(350, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [5, pytest.param(350, marks=pytest.mark.weekly)])
 def test_a_kill_at_any_moment_leaves_a_whole_file(count, tmp_path):
     done = damage.run_alone(KILLED, str(tmp_path), str(count))
     assert done.stdout == "unreadable 0\n", done.stderr

@@ -100,6 +100,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in contents(wheel))
 
 
+@pytest.mark.weekly
 def test_source_archive_builds_the_wheel_of_the_sources(dist, wheel, tmp_path):
     """`make dist` makes its wheel from the archive, the other one is made from the sources."""
     [archive] = dist.glob("*.tar.gz")
@@ -111,6 +112,7 @@ def test_source_archive_builds_the_wheel_of_the_sources(dist, wheel, tmp_path):
     assert contents(wheel) == contents(other)
 
 
+@pytest.mark.weekly
 def test_installed_command_says_its_version(bin, tmp_path):
     said = run(bin / "keras-vit", "--version", cwd=tmp_path, KERAS_HOME=str(tmp_path))
     assert said.stdout == f"keras-vit {keras_vit.__version__}\n"
@@ -139,7 +141,7 @@ print(keras_vit.load_pretrained("ViT-Mini/4").count_params())
     assert int(parameters) == expected
 
 
-@pytest.mark.parametrize("configured", [None, "tensorflow"])
+@pytest.mark.parametrize("configured", [None, pytest.param("tensorflow", marks=pytest.mark.weekly)])
 def test_tutorials_begin_with_jax_alone(configured, bin, tmp_path):
     """Keras alone would look for TensorFlow; an import of it that failed leaves that in a file."""
     home = tmp_path / "home"

@@ -97,7 +97,7 @@ def test_figure_13_builds_its_families(family):
     assert model.attention == {"A": "axial"}.get(family[0], "full" if "ViT" in family else None)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_figure_13_runs():
     settings = next(s for s in figure_13.runs("tiny") if s["family"] == "Axial-ViT")
     found = figure_13.run(**{**settings, "steps": 2, "pictures": 50})

@@ -8,6 +8,7 @@ import types
 import keras
 import numpy as np
 import pytest
+from helpers import quick
 
 import keras_vit
 from keras_vit.studies import figure_5, figure_9, running, table_6, table_7, transfer
@@ -121,11 +122,12 @@ def test_figure_5_names_a_resnet_where_there_is_one(scale):
 def test_figure_5_builds_what_it_names():
     fixed = {"image_size": 16, "num_channels": 1, "num_classes": 5}
     made = figure_5.build("hybrid", "root", 1, 8, 2, 4, **fixed)
+    assert type(made) is keras_vit.HybridViT
     assert made.resnet_units == () and made.get_layer("block_0") and made.patch_size == (4, 4)
     made = figure_5.build("hybrid", "1", 1, 8, 2, 4, **fixed)
     assert tuple(made.resnet_units) == (1,) and made.get_layer("stage_1_unit_1")
     assert tuple(figure_5.build("ResNet", "2 + 1", 0, 0, 0, 4, **fixed).units) == (2, 1)
-    assert figure_5.build("ViT", "-", 1, 8, 2, 4, **fixed).resnet_units is None
+    assert type(figure_5.build("ViT", "-", 1, 8, 2, 4, **fixed)) is keras_vit.ViT
 
 
 # --- Table 6 --------------------------------------------------------------------------------------
@@ -313,7 +315,9 @@ def test_runs_go_seed_by_seed_and_bind(study, scale):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("study", [figure_5, figure_9, table_7])
+@pytest.mark.parametrize(
+    "study", quick((figure_5, figure_9, table_7), figure_9, rest=pytest.mark.weekly)
+)
 def test_a_miniature_runs(study):
     settings = study.runs("tiny")[-1] | {"pictures": 30, "steps": 2, "batch_size": 8}
     settings |= {"shots": 2} if "shots" in settings else {}

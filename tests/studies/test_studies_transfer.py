@@ -5,6 +5,7 @@ import inspect
 import keras
 import numpy as np
 import pytest
+from helpers import quick
 
 import keras_vit
 from keras_vit.studies import figure_3, figure_4, table_5, transfer
@@ -117,7 +118,7 @@ def test_fine_tuning_learns_and_leaves_the_model_as_it_was():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("study", quick(STUDIES, STUDIES[0], rest=pytest.mark.weekly))
 def test_a_miniature_runs(study):
     settings = next(s for s in study.runs("tiny") if s["model"].startswith("ViT"))
     settings |= {"model": "ViT 1 x 8", "pictures": 30, "steps": 2, "batch_size": 8}

@@ -186,7 +186,7 @@ def test_reach_is_relative_to_attention_to_all_alike():
     np.testing.assert_allclose(figure_11.reach(model, images), np.ones((2, 2)), atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.parametrize("number", [0, 1])
 def test_figure_11_runs(number):
     small = {"steps": 2, "pictures": 20, "num_layers": 2, "batch_size": 8}
@@ -444,7 +444,7 @@ def test_groups_and_tasks_are_drawn_as_far_as_they_go(count):
         assert heights[:3] == pytest.approx([71.5, 51.5, 21.5])
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_table_9_runs_and_pre_trains_once():
     table_9._little_model.cache_clear()
     small = {"steps": 2, "pictures": 20, "batch_size": 8, "tuning_steps": 2, "test": 20}
