@@ -89,9 +89,11 @@ def weights(entry):
     """Numbers in the file of an entry, from those of its variant at 224 pixels."""
     shape = parse(entry.variant)
     width, head = shape.hidden_dim, shape.hidden_dim + 1
-    count = shape.parameters + head * (entry.num_classes - 1000)
+    listed = shape if shape.parameters else shape._replace(patch_size=8)  # there is no "Mini/4"
+    count = listed.parameters + head * (entry.num_classes - 1000)
     count += head * (entry.representation_size or 0)
-    sides = [pixels // shape.patch_size for pixels in (224, entry.image_size)]
+    count += 3 * (shape.patch_size**2 - listed.patch_size**2) * width
+    sides = [224 // listed.patch_size, entry.image_size // shape.patch_size]
     count += (sides[1] ** 2 - sides[0] ** 2) * width
     distilled = "distilled" in entry.name
     return count + distilled * (2 * width + head * entry.num_classes)

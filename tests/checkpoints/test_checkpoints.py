@@ -21,9 +21,9 @@ SOURCES = ("google", "timm", "huggingface", "kerashub")
 EXACT = dict(approximate=False)
 
 
-def tiny(**options):
+def tiny(model=keras_vit.ViT, **options):
     """A ViT of width 192, which every source's names can tell the heads of."""
-    return keras_vit.ViT(
+    return model(
         **{
             **dict(image_size=32, patch_size=16, num_layers=2, hidden_dim=192, mlp_dim=768),
             **dict(num_heads=3, num_classes=5),
@@ -139,8 +139,8 @@ MODELS = {
     "token": lambda: tiny(),
     "rectangle": lambda: tiny(image_size=(32, 64), patch_size=(8, 16)),
     "gap": lambda: tiny(pooling="gap"),
-    "hybrid": lambda: tiny(resnet_units=(1, 2), image_size=64, num_layers=1),
-    "root": lambda: tiny(resnet_units=(), num_layers=1),
+    "hybrid": lambda: tiny(keras_vit.HybridViT, resnet_units=(1, 2), image_size=64, num_layers=1),
+    "root": lambda: tiny(keras_vit.HybridViT, resnet_units=(), num_layers=1),
     "pre_logits": lambda: tiny(representation_size=192),
     "features": lambda: tiny(num_classes=None),
     "map": lambda: tiny(pooling="map"),

@@ -24,9 +24,9 @@ pytestmark = pytest.mark.usefixtures("blank")
 SIZE = (12, 10)  # of the pictures: 3 x 5 patches of 4 x 2 pixels
 
 
-def vit(seed=1, scale=0.7, **options):
+def vit(model=keras_vit.ViT, seed=1, scale=0.7, **options):
     shape = dict(image_size=SIZE, patch_size=(4, 2), num_layers=2, hidden_dim=6, mlp_dim=5)
-    model = keras_vit.ViT(**{**shape, "num_heads": 3, "num_classes": 2, **options})
+    model = model(**{**shape, "num_heads": 3, "num_classes": 2, **options})
     return randomize(model, seed, scale)
 
 
@@ -154,7 +154,8 @@ def test_models_of_our_layers_have_scores():
 
 
 def test_patches_of_a_hybrid_are_told_in_pixels_of_the_picture():
-    hybrid = vit(resnet_units=(), image_size=(16, 24), patch_size=(4, 8), num_layers=1)
+    sizes = dict(image_size=(16, 24), patch_size=(4, 8), num_layers=1)
+    hybrid = vit(keras_vit.HybridViT, resnet_units=(), **sizes)
     x = random_images(1, 16, 24, 3)
     scores = attention.attention_scores(keras.Sequential([hybrid]), x)
     assert encoder.find(hybrid).patches.patch_size == (1, 2)  # of the map, 4 times smaller
@@ -204,7 +205,7 @@ def test_weights_are_those_of_the_moment():
 
 def test_two_models_do_not_mix():
     x = random_images(2, *SIZE, 3)
-    models = [vit(seed, num_layers=1) for seed in (1, 2)]
+    models = [vit(seed=seed, num_layers=1) for seed in (1, 2)]
     for _ in range(2):
         for model in models:
             scores = attention.attention_scores(model, x).stacked()

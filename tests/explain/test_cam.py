@@ -166,10 +166,10 @@ def test_softmax_outputs_are_not_taken_for_logits():
 
 
 @functools.cache
-def small(pooling="token", **options):
+def small(pooling="token", model=keras_vit.ViT, **options):
     sizes = {"image_size": (4, 9), "patch_size": (2, 3), "num_layers": 2, "hidden_dim": 6}
     sizes |= {"mlp_dim": 7, "num_heads": 3, "num_classes": 5, "pooling": pooling}
-    return randomize(keras_vit.ViT(**sizes | options), scale=0.4)
+    return randomize(model(**sizes | options), scale=0.4)
 
 
 def expected(image, w, pooling, label, step=1e-5):
@@ -233,7 +233,9 @@ def test_nested_and_hybrid_vits():
     outer = keras.Sequential(layers)
     randomize(outer, scale=0.4)
     assert grad_cam(outer, images, 2).shape == (2, 2, 3)
-    hybrid = small(image_size=(16, 24), patch_size=8, resnet_units=(1, 1))
+    hybrid = small(
+        model=keras_vit.HybridViT, image_size=(16, 24), patch_size=8, resnet_units=(1, 1)
+    )
     images = random_images(1, 16, 24, 3)
     assert grad_cam(hybrid, images, 1).shape == (1, 2, 3)
     assert grad_cam(hybrid, images, 1, layer="stage_1_unit_1").shape == (1, 4, 6)

@@ -19,10 +19,10 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="KERAS_VIT_TEST_DATA i
 STAGES = ("patch_encoder", "block_0", "block_1", "encoder_norm")
 
 
-def vit(**options):
+def vit(model=keras_vit.ViT, **options):
     sizes = {"image_size": (8, 15), "patch_size": (4, 5), "num_layers": 2, "hidden_dim": 8}
     heads = {"mlp_dim": 8, "num_heads": 2, "num_classes": 3}
-    return randomize(keras_vit.ViT(**{**sizes, **heads, **options}), scale=0.3)
+    return randomize(model(**{**sizes, **heads, **options}), scale=0.3)
 
 
 def dense(*units, image_size=(2, 3), seed=1):
@@ -195,7 +195,9 @@ def test_a_model_is_computed_once_against_itself(monkeypatch):
 @pytest.mark.slow
 def test_stages_of_every_kind_of_model():
     images = random_images(4, 32, 32, 3)
-    hybrid = vit(image_size=32, patch_size=16, resnet_units=(1, 1), pooling="gap")
+    hybrid = vit(
+        keras_vit.HybridViT, image_size=32, patch_size=16, resnet_units=(1, 1), pooling="gap"
+    )
     resnet = randomize(keras_vit.ResNet(32, (1, 1), num_classes=2))
     found = cka(hybrid, resnet, images)
     units = ("root", "stage_1_unit_1", "stage_2_unit_1")

@@ -106,7 +106,8 @@ def test_layers_heads_and_pictures():
 )
 def test_a_model_knows_its_patches_in_pixels(blank, options, patch_size):
     shape = dict(image_size=(16, 24), num_layers=2, hidden_dim=6, mlp_dim=5, num_heads=3)
-    model = randomize(keras_vit.ViT(**shape, num_classes=2, **options), scale=0.7)
+    kind = keras_vit.HybridViT if "resnet_units" in options else keras_vit.ViT
+    model = randomize(kind(**shape, num_classes=2, **options), scale=0.7)
     x = random_images(10, 16, 24, 3)  # more than are computed at once
     scores = attention.attention_scores(model, x)
     found = mean_attention_distance(model, x)

@@ -16,14 +16,14 @@ pytestmark = pytest.mark.usefixtures("blank")
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="KERAS_VIT_TEST_DATA is not set")
 
 
-def vit(**options):
+def vit(model=keras_vit.ViT, **options):
     sizes = {"image_size": (4, 6), "patch_size": (2, 3), "num_layers": 1, "hidden_dim": 8}
     heads = {"mlp_dim": 8, "num_heads": 2, "num_classes": 3}
-    return randomize(keras_vit.ViT(**{**sizes, **heads, **options}))
+    return randomize(model(**{**sizes, **heads, **options}))
 
 
 def hybrid(**options):
-    return vit(image_size=8, patch_size=4, resnet_units=(), **options)
+    return vit(keras_vit.HybridViT, image_size=8, patch_size=4, resnet_units=(), **options)
 
 
 def nested(model):

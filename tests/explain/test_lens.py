@@ -112,7 +112,7 @@ def test_mixed_precision():
 
 @pytest.mark.slow
 def test_hybrids():
-    model = wide_vit(image_size=(16, 24), patch_size=8, resnet_units=(1,))
+    model = wide_vit(keras_vit.HybridViT, image_size=(16, 24), patch_size=8, resnet_units=(1,))
     images = random_images(4, 16, 24, 3)
     found = logit_lens(model, images)
     np.testing.assert_allclose(found[-1], numpy(model(images)), atol=1e-5)

@@ -30,10 +30,10 @@ numpy = keras.ops.convert_to_numpy
 
 
 @functools.cache
-def small(pooling="token", **options):
+def small(pooling="token", model=keras_vit.ViT, **options):
     sizes = {"image_size": (4, 9), "patch_size": (2, 3), "num_layers": NUM_LAYERS, "hidden_dim": 6}
     sizes |= {"mlp_dim": 7, "num_heads": NUM_HEADS, "num_classes": 5, "pooling": pooling}
-    return randomize(keras_vit.ViT(**sizes | options), scale=0.4)
+    return randomize(model(**sizes | options), scale=0.4)
 
 
 def logit(image, w, factors, pooling, label):
@@ -214,7 +214,7 @@ def test_mixed_precision_gives_the_same_map_up_to_its_rounding():
 
 @pytest.mark.slow
 def test_hybrids_have_a_map_over_their_patches():
-    model = small(image_size=(16, 24), patch_size=8, resnet_units=(1, 1))
+    model = small(model=keras_vit.HybridViT, image_size=(16, 24), patch_size=8, resnet_units=(1, 1))
     maps = relevance(model, random_images(1, 16, 24, 3), 1)
     assert maps.shape == (1, 2, 3)
     np.testing.assert_allclose(maps.sum(), 1, rtol=1e-5)

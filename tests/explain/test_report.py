@@ -242,7 +242,7 @@ def test_everything_that_a_vit_has_is_computed(model, images):
         assert VIEWS[name].reading in page.text
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_of_a_resnet_the_page_shows_what_applies_and_names_the_rest(images):
     resnet = randomize(keras_vit.ResNet((16, 24), units=(1, 1), num_classes=3))
     page = Page(report(resnet, images[:1]))
@@ -266,7 +266,7 @@ def test_a_model_without_a_head_has_no_classes_to_explain(images):
     assert "Attention rollout of picture 1" in alts and "Grad-CAM" not in alts
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_many_pictures_do_not_make_a_large_page(model):
     told = []
     images = np.repeat(random_images(1, 16, 24, 3), MOST + 2, axis=0)

@@ -56,7 +56,7 @@ def test_patches_are_slices():
 
 
 def test_patches_of_a_hybrid_are_those_of_the_picture():
-    model = wide_vit(image_size=(16, 24), patch_size=8, resnet_units=())
+    model = wide_vit(keras_vit.HybridViT, image_size=(16, 24), patch_size=8, resnet_units=())
     images = random_images(1, 16, 24, 3)
     np.testing.assert_array_equal(patch_grid(model, images)[0, 1, 2], images[0, 8:, 16:])
 

@@ -12,6 +12,7 @@ import keras_vit
 from keras_vit import (
     MLP,
     AttentionPooling,
+    HybridViT,
     LayerNorm,
     PatchEncoder,
     Patches,
@@ -21,8 +22,9 @@ from keras_vit import (
     ViT,
     create,
 )
+from keras_vit.ablations import PositionViT
 from keras_vit.convolutions import BiTRoot, BiTUnit, HybridConv, HybridRoot, HybridUnit
-from keras_vit.pooling import ClassToken
+from keras_vit.layers import ClassToken
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -35,9 +37,9 @@ def block(**arguments):
     return TransformerBlock(**{"num_heads": 3, "mlp_dim": 17, **arguments})
 
 
-def vit(**arguments):
+def vit(model=ViT, **arguments):
     shape = dict(image_size=8, patch_size=4, num_layers=1, hidden_dim=6, mlp_dim=5, num_heads=3)
-    return ViT(**{**shape, "num_classes": 2, **arguments})
+    return model(**{**shape, "num_classes": 2, **arguments})
 
 
 def bit(**arguments):
@@ -111,8 +113,13 @@ CASES = {
     "hidden pair": (lambda: PatchEncoder((8, 8)), f"`hidden_dim` {INTEGER}", "hidden_dim=(8, 8)"),
     "class token number": (
         lambda: PatchEncoder(8, prefix_tokens=True),
-        "`prefix_tokens` must be one of 0, 1, 2",
+        "`prefix_tokens` must be an integer of 0 or more",
         "prefix_tokens=True",
+    ),
+    "negative number of tokens": (
+        lambda: PatchEncoder(8, prefix_tokens=-1),
+        "`prefix_tokens` must be an integer of 0 or more",
+        "prefix_tokens=-1",
     ),
     "encoder dropout 1": (
         lambda: PatchEncoder(8, dropout=1),
@@ -232,9 +239,17 @@ CASES = {
     ),
     "classes float": (lambda: vit(num_classes=10.0), f"`num_classes` {INTEGER}", "=10.0"),
     "pooling unknown": (
-        lambda: vit(pooling="mean"), "`pooling` must be one of 'token', 'gap', 'map'", "'mean'",
+        lambda: vit(pooling="mean"),
+        "`pooling` must be one of 'token', 'gap', None, 'map', 'distilled'",
+        "'mean'",
     ),
-    "pooling None": (lambda: vit(pooling=None), "`pooling` must be one of", "pooling=None"),
+    "pooling 1": (lambda: vit(pooling=1), "`pooling` must be one of", "pooling=1"),
+    "pooling None, classes": (
+        lambda: vit(pooling=None), "has no head", "pooling=None, num_classes=", "num_classes=None",
+    ),
+    "pooling None, pre-logits": (
+        lambda: vit(pooling=None, num_classes=None, representation_size=3), "has no head", "size=3",
+    ),
     "representation 0": (
         lambda: vit(representation_size=0),
         f"`representation_size` {INTEGER}",
@@ -242,8 +257,21 @@ CASES = {
     ),
     "model dropout": (lambda: vit(dropout=1), f"`dropout` {FRACTION}", "dropout=1"),
     "model depth": (lambda: vit(stochastic_depth=-1), f"`stochastic_depth` {FRACTION}", "=-1"),
-    "head bias NaN": (
-        lambda: vit(head_bias=NAN), "`head_bias` must be a finite number", "head_bias=nan",
+    "class token of axial attention": (
+        lambda: vit(keras_vit.axial.AxialViT, pooling="distilled"), "no row", "'distilled'",
+    ),
+    "bad argument of a relative": (
+        lambda: vit(keras_vit.relative.RelativeViT, mlp_dim=0), f"`mlp_dim` {INTEGER}", "=0",
+    ),
+    "positions unknown": (
+        lambda: vit(PositionViT, position_embedding="3d"),
+        "`position_embedding` must be one of None, '1d', '2d', 'sincos'",
+        "position_embedding='3d'",
+    ),
+    "placement unknown": (
+        lambda: vit(PositionViT, position_placement=None),
+        "`position_placement` must be one of 'stem', 'every', 'shared'",
+        "position_placement=None",
     ),
     "normalize number": (
         lambda: vit(normalize=127.5), "(mean, standard deviation)", "normalize=127.5",
@@ -260,32 +288,36 @@ CASES = {
     "model epsilon": (lambda: vit(epsilon=-1), "`epsilon` must be", "epsilon=-1"),
     # Hybrids
     "hybrid units number": (
-        lambda: vit(resnet_units=50),
+        lambda: vit(HybridViT, resnet_units=50),
         "`resnet_units` must be a tuple, the units of each stage",
         "resnet_units=50",
         "A ResNet-50 is resnet_units=(3, 4, 6, 3)",
-        "resnet_units=None",
     ),
-    "hybrid units text": (lambda: vit(resnet_units="50"), "must be a tuple", "resnet_units='50'"),
+    "hybrid units None": (
+        lambda: vit(HybridViT, resnet_units=None), "must be a tuple", "resnet_units=None",
+    ),
+    "hybrid units text": (
+        lambda: vit(HybridViT, resnet_units="50"), "must be a tuple", "resnet_units='50'",
+    ),
     "hybrid units 0": (
-        lambda: vit(resnet_units=(3, 0)), f"`resnet_units` {INTEGER}", "resnet_units=0",
+        lambda: vit(HybridViT, resnet_units=(3, 0)), f"`resnet_units` {INTEGER}", "resnet_units=0",
     ),
     "hybrid units float": (
-        lambda: vit(resnet_units=(1.5,)), f"`resnet_units` {INTEGER}", "resnet_units=1.5",
+        lambda: vit(HybridViT, resnet_units=(1.5,)), f"`resnet_units` {INTEGER}", "units=1.5",
     ),
     "hybrid patch too small": (
-        lambda: vit(image_size=224, patch_size=16, resnet_units=(3, 4, 6, 3)),
+        lambda: vit(HybridViT, image_size=224, patch_size=16, resnet_units=(3, 4, 6, 3)),
         "patch height must be divisible by 32, the ResNet's step in pixels",
         "patch_size=(16, 16), resnet_units=(3, 4, 6, 3)",
         "Use a patch height of 32, or fewer stages",
     ),
     "hybrid patch not divisible": (
-        lambda: vit(image_size=40, patch_size=(8, 10), resnet_units=(1, 1)),
+        lambda: vit(HybridViT, image_size=40, patch_size=(8, 10), resnet_units=(1, 1)),
         "patch width must be divisible by 8",
         "Use a patch width of 8 or 16",
     ),
     "hybrid image not divisible": (
-        lambda: vit(image_size=(32, 40), patch_size=16, resnet_units=(1,)),
+        lambda: vit(HybridViT, image_size=(32, 40), patch_size=16, resnet_units=(1,)),
         "image width must be divisible by the patch width",
         "32 or 48",
     ),
@@ -305,7 +337,6 @@ CASES = {
     "bit image 0": (lambda: bit(image_size=0), f"`image_size` {INTEGER}", "image_size=0"),
     "bit channels 0": (lambda: bit(num_channels=0), f"`num_channels` {INTEGER}", "=0"),
     "bit classes 0": (lambda: bit(num_classes=0), f"`num_classes` {INTEGER}", "num_classes=None"),
-    "bit head bias": (lambda: bit(head_bias="0"), "`head_bias` must be a finite number", "='0'"),
     "bit normalize": (lambda: bit(normalize=127.5), "(mean, standard deviation)", "=127.5"),
     "bit deviation": (lambda: bit(normalize=(0, -1)), "standard deviation of normalize", "=-1"),
     "bit, other size": (
@@ -335,13 +366,13 @@ CASES = {
         "Use a multiple of 32: 32 or 64",
     ),
     "unit strides": (lambda: BiTUnit(32, 1.0), f"`strides` {INTEGER}", "strides=1.0"),
-    "unit on pictures": (lambda: BiTUnit(32)(zeros(1, 4, 4, 3)), "`BiTUnit`", "channels=3"),
+    "unit on images": (lambda: BiTUnit(32)(zeros(1, 4, 4, 3)), "`BiTUnit`", "channels=3"),
     "unit on tokens": (lambda: HybridUnit(32)(zeros(2, 5, 8)), "`HybridUnit` expects a map"),
     "root filters": (lambda: BiTRoot(16), "`BiTRoot` normalises in 32 groups", "channels=16"),
     "root on one image": (
         lambda: HybridRoot(32)(zeros(8, 8, 3)), "`HybridRoot` expects a map", "image[None]",
     ),
-    # Pictures given to a model
+    # Images given to a model
     "model, one image": (
         lambda: vit()(zeros(8, 8, 3)),
         "expects images of shape (batch, 8, 8, 3)",
@@ -403,14 +434,19 @@ def test_nothing_was_built_when_an_argument_is_refused(monkeypatch):
     """The last argument that is checked is refused before the first weight is made."""
     made = []
     monkeypatch.setattr(keras.layers.Layer, "add_weight", lambda self, *a, **k: made.append(self))
-    for wrong in (dict(head_bias=NAN), dict(normalize=3), dict(pooling="mean"), dict(mlp_dim=0)):
+    for wrong in (dict(epsilon=NAN), dict(normalize=3), dict(pooling="mean"), dict(mlp_dim=0)):
         with pytest.raises(ValueError):
             vit(**wrong)
-    for wrong in (dict(head_bias=NAN), dict(normalize=3), dict(width=0)):
+    for wrong in (dict(num_classes=0), dict(normalize=3), dict(width=0)):
         with pytest.raises(ValueError):
             bit(**wrong)
-    with pytest.raises(ValueError):
-        vit(patch_size=4, resnet_units=(1, 1))
+    for relative, wrong in (
+        (HybridViT, dict(patch_size=4, resnet_units=(1, 1))),
+        (PositionViT, dict(position_embedding=None, position_placement="every")),
+        (PositionViT, dict(position_embedding="2d", epsilon=NAN)),
+    ):
+        with pytest.raises(ValueError):
+            vit(relative, **wrong)
     assert not made
 
 

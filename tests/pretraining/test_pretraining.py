@@ -19,8 +19,8 @@ from keras_vit.training.checkpoint import Checkpoint
 IMAGES = random_images(6, 8, 15, 3).round()  # 2 x 3 patches of 4 x 5 pixels
 
 
-def wide_vit(**options):
-    return two_blocks(**{"num_layers": 1, **options})
+def wide_vit(model=keras_vit.ViT, **options):
+    return two_blocks(model, **{"num_layers": 1, **options})
 
 
 def pixel_vit(**options):
@@ -235,7 +235,7 @@ def test_causal_attention_equals_numpy():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", quick(OBJECTIVES, "mae", rest=pytest.mark.weekly))
 def test_an_objective_trains_saves_and_reconstructs(name, tmp_path):
     model = compiled(OBJECTIVES[name](), keras.optimizers.AdamW(0.01, weight_decay=0.1))
     images = pictures_of(model)
@@ -375,7 +375,7 @@ def test_the_encoder_is_trained_in_place_and_makes_a_classifier():
     model.fit(IMAGES, np.array([0, 1, 0, 1, 0, 1]), verbose=0)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_mixed_precision():
     for make in (mae, pretraining.MaskedPatchPrediction):
         model = make(wide_vit(dtype="mixed_bfloat16"))
@@ -385,7 +385,7 @@ def test_mixed_precision():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", quick(OBJECTIVES, "mae", rest=pytest.mark.weekly))
 def test_the_loss_falls(name):
     """It learns 6 pictures, compiled as Keras does by default."""
     model = OBJECTIVES[name]()
@@ -406,7 +406,7 @@ MISTAKES = {
     ),
     "hybrid": (
         lambda: mae(
-            keras_vit.ViT(
+            keras_vit.HybridViT(
                 image_size=32,
                 patch_size=16,
                 num_layers=1,
@@ -416,8 +416,8 @@ MISTAKES = {
                 resnet_units=(1,),
             )
         ),
-        "must cut its patches from the picture",
-        "resnet_units=(1,)",
+        "must cut its patches from the image",
+        "encoder='HybridViT'",
     ),  # fmt: skip
     "one patch": (
         lambda: mae(wide_vit(image_size=(4, 5))),

@@ -10,6 +10,7 @@ from helpers import numpy, random_images, wide_vit
 
 import keras_vit
 from keras_vit import pretraining
+from keras_vit.ablations import PositionViT
 from keras_vit.positions import sincos
 from keras_vit.pretraining import encoder as encoders
 from keras_vit.pretraining import masked_patches as mpp
@@ -198,7 +199,7 @@ def test_sincos_positions_equal_a_transcription():
 @pytest.mark.parametrize("kind", ["1d", "2d", "sincos", None])
 def test_first_tokens_are_those_of_the_model(kind, pooling):
     """Whole, as MAE takes them, and in two steps, as SimMIM does."""
-    encoder = wide_vit(position_embedding=kind, pooling=pooling)
+    encoder = wide_vit(PositionViT, position_embedding=kind, pooling=pooling)
     images = random_images(2, 8, 15, 3)
     first = keras.Model(encoder.input, encoder.get_layer("block_0").input)
     expected = numpy(first(images))

@@ -172,7 +172,7 @@ MODELS = {
     "ViT": lambda **o: keras_vit.ViT(patch_size=8, **SMALL, **o),
     "gap": lambda **o: keras_vit.ViT(patch_size=8, pooling="gap", **SMALL, **o),
     "pre_logits": lambda **o: keras_vit.ViT(patch_size=8, representation_size=13, **SMALL, **o),
-    "hybrid": lambda **o: keras_vit.ViT(patch_size=8, resnet_units=(1,), **SMALL, **o),
+    "hybrid": lambda **o: keras_vit.HybridViT(patch_size=8, resnet_units=(1,), **SMALL, **o),
     "ResNet": lambda **o: keras_vit.ResNet(image_size=32, units=(1,), **o),
 }
 

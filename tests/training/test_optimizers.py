@@ -29,10 +29,10 @@ WEIGHTS = {
 STEPS = 3
 
 
-def vit(**options):
+def vit(model=keras_vit.ViT, **options):
     arguments = {"image_size": 8, "patch_size": 4, "num_layers": 1, "num_heads": 2}
     arguments |= {"hidden_dim": 4, "mlp_dim": 6, "num_classes": 2, **options}
-    return keras_vit.ViT(**arguments)
+    return model(**arguments)
 
 
 class Weight(keras.Variable):
@@ -168,7 +168,7 @@ def test_every_weight_of_a_vit_has_its_share_of_the_rate():
 
 def test_only_kernels_decay_in_every_kind_of_model():
     """As DeiT and Big Vision: no biases, normalisations, tokens or positions."""
-    for model in (vit(pooling="map"), vit(resnet_units=(), patch_size=4)):
+    for model in (vit(pooling="map"), vit(keras_vit.HybridViT, resnet_units=(), patch_size=4)):
         optimizer = optimizers.AdamW()
         optimizer.build(model.trainable_variables)
         pairs = zip(model.trainable_variables, optimizer.decays, strict=True)

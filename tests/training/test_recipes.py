@@ -134,11 +134,24 @@ def test_pre_training_on_larger_sets_is_table_3():
     assert float(made.schedule()(10**7)) == pytest.approx(1e-5)
     loss = made.compile_arguments["loss"]
     assert isinstance(loss, losses.SigmoidCrossEntropy)
-    assert made.model_arguments["head_bias"] == -10.0
+    assert "head_bias" not in made.model_arguments and made.settings.head_bias == -10.0
     assert made.compile_arguments["optimizer"].global_clipnorm is None
     resnet = recipes.recipe("paper-jft", IMAGENET, model="R152x2")
     assert resnet.plan.learning_rate == 6e-4
-    assert resnet.model_arguments == {"head_bias": -10.0}  # a ResNet has no dropout and no tokens
+    assert resnet.model_arguments == {}  # a ResNet has no dropout and no tokens
+    assert resnet.settings.head_bias == -10.0
+
+
+@pytest.mark.parametrize("make", [keras_vit.ViT, keras_vit.ResNet])
+def test_a_recipe_sets_the_first_bias_of_the_head(make):
+    sizes = {"num_layers": 1, "hidden_dim": 6, "mlp_dim": 5, "num_heads": 3, "patch_size": 4}
+    sizes = sizes if make is keras_vit.ViT else {"units": (1,)}
+    images = np.zeros((2, 8, 8, 3), "float32")
+    for name, bias in (("paper-jft", -10.0), ("paper-finetune-pets", 0.0)):
+        model = make(image_size=8, num_classes=3, **sizes)
+        recipes.recipe(name, IMAGENET).initialize(model)
+        logits = keras.ops.convert_to_numpy(model(images))
+        np.testing.assert_array_equal(logits, np.full((2, 3), bias))
 
 
 def test_fine_tuning_as_published_is_table_4():
