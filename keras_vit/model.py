@@ -9,6 +9,15 @@ from keras import layers
 from keras_vit import arguments
 from keras_vit.guards import guarded, keeping_weights
 
+# Arguments of version 0.1 that are classes or methods now, and the values that meant the default.
+FORMER = {
+    "resnet_units": (None,),
+    "position_embedding": ("1d",),
+    "position_placement": ("stem",),
+    "attention": (None, "full"),
+    "head_bias": (0.0,),
+}
+
 
 class ImageModel(arguments.Checked, keras.Model):
     """A functional model of images that keeps the arguments it was made with.
@@ -48,6 +57,21 @@ class ImageModel(arguments.Checked, keras.Model):
         """Returns the arguments alone; Keras would add the graph where `__init__` has `*args`."""
         kept = {name: getattr(self, name) for name in self.argument_names}
         return {**layers.Layer.get_config(self), **kept}
+
+    @classmethod
+    def from_config(cls, config):
+        """Makes a model of what `get_config` returned, in version 0.1 too."""
+        config = dict(config)
+        for name, defaults in FORMER.items():
+            if name in config and name not in cls.checks:
+                value = config.pop(name)
+                changed = name != "head_bias" or value is None  # its value is in the weights
+                if changed and value not in defaults:
+                    want = f"a {cls.__name__} has no argument `{name}` since version 0.2"
+                    advice = "Build the model with the class for it (see CHANGELOG.md), then read "
+                    advice += "the file's weights with model.load_weights(path)."
+                    arguments.refuse(want, {name: value}, advice)
+        return cls(**config)
 
     def part(self, kind, *args, **kwargs):
         """Makes a layer of the model, which computes in the model's dtype."""

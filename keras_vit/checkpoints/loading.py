@@ -110,6 +110,7 @@ def save_weights(model, path, source=None):
     >>> keras_vit.save_weights(model, "vit.safetensors", source="huggingface")  # doctest: +SKIP
     """
     table = tables.of_model(model, source or _default_source(model, path))
+    tables.warn_of_changes(model, table)
     if not str(path).endswith(table.suffix):
         advice = f"Call it {os.path.splitext(str(path))[0]}{table.suffix}, or name another source."
         want = f"the file of source={table.source!r} must end in {table.suffix}"

@@ -47,6 +47,8 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
     skip = _skipped(found, overrides)
     if skip and "representation_size" not in overrides:
         found.pop("representation_size", None)
+    if overrides.get("pooling", "") is None:  # tokens have no head
+        found |= {"num_classes": None, "representation_size": None}
     wanted = {"name": _graph_name(name), **found, **overrides}
     if wanted.get("num_heads", 1) is None:
         advice = "Put config.json beside the file, or give num_heads=."

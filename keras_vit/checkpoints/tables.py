@@ -9,6 +9,8 @@ from keras_vit.hybrid import HybridViT
 from keras_vit.resnet import ResNet
 from keras_vit.vit import ViT
 
+# What a subclass may replace
+COMPUTES = ("block", "encoder_layer", "stem", "embed", "encode", "pool", "head", "unit")
 # In the order in which a file is asked: the rarer names first.
 TABLES = (
     pytorch.TIMM_DISTILLED,
@@ -80,6 +82,21 @@ def kind_of(model):
     if not isinstance(model, ViT) or type(model).embed is not ViT.embed:
         return type(model).__name__
     return "distilled ViT" if model.pooling == "distilled" else "ViT"
+
+
+def warn_of_changes(model, table):
+    """Warns if whoever reads a model's weights by these names would compute something else."""
+    plain = next(kind for kind in (HybridViT, ViT, ResNet) if isinstance(model, kind))
+    names = [
+        name for name in COMPUTES if getattr(type(model), name, 0) is not getattr(plain, name, 0)
+    ]
+    if getattr(model, "pooling", "token") not in ("token", "gap", "map", "distilled"):
+        names.append("pooling")
+    if names:
+        arguments.warn(
+            f"{type(model).__name__} computes by its own {', '.join(names)}. A program that reads "
+            f"these weights by the names of {table.source!r} computes a plain {plain.__name__}."
+        )
 
 
 def _holds(specs, signature):

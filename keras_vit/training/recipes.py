@@ -164,6 +164,8 @@ def _lines_for_python(recipe):
     yield f"Load the data with {_written(given)}."
     if recipe.model_arguments:
         yield f"Make the model with {_written(recipe.model_arguments)}."
+    if recipe.settings.head_bias is not None:
+        yield f"Call recipe.initialize(model): its head begins at {recipe.settings.head_bias:g}."
 
 
 def _written(values):

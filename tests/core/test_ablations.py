@@ -54,7 +54,9 @@ LAYERS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(
+    "name", quick(LAYERS, "Positions2D", "RelativeSelfAttention", rest=pytest.mark.weekly)
+)
 def test_layer_keeps_its_promises(name, tmp_path):
     make, number = LAYERS[name]
     check_layer(make, (2, 7, 12), (2, 7, 12), number, tmp_path)
@@ -220,7 +222,9 @@ def test_learned_numbers_counted_by_hand(choice):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("choice", quick(CHOICES, ("2d", "shared"), ("relative", "stem")))
+@pytest.mark.parametrize(
+    "choice", quick(CHOICES, ("2d", "shared"), ("relative", "stem"), rest=pytest.mark.weekly)
+)
 def test_model_saves_and_every_weight_learns(choice, tmp_path):
     kind, placement = choice
     model = vit(kind, placement)
@@ -258,12 +262,24 @@ def test_two_relatives_of_the_model_make_a_third():
     assert model(random_images(2, 8, 16, 3)).shape == (2, 3)
 
 
-def test_a_configuration_of_an_older_version_is_the_papers_model():
+OLD = {"position_embedding": "1d", "position_placement": "stem", "attention": "full"}
+OLD |= {"resnet_units": None, "head_bias": -10.0}
+
+
+def test_a_configuration_of_version_0_1_is_the_papers_model():
     config = wide_vit().get_config()
-    for name in ("position_embedding", "position_placement", "attention"):
-        del config[name]
-    model = keras_vit.ViT.from_config(config)
-    assert (model.position_embedding, model.attention) == ("1d", "full")
+    assert keras_vit.ViT.from_config({**config, **OLD}).get_config() == config
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("resnet_units", [1]), ("position_embedding", "2d"), ("attention", "axial")]
+    + [("position_placement", "every"), ("head_bias", None)],
+)
+def test_a_configuration_of_version_0_1_of_another_model_is_refused(name, value):
+    config = {**wide_vit().get_config(), **OLD, name: value}
+    with pytest.raises(ValueError, match=f"no argument `{name}` since version 0.2.*load_weights"):
+        keras_vit.ViT.from_config(config)
 
 
 @pytest.mark.slow

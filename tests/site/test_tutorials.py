@@ -16,16 +16,15 @@ for package in ("jupytext", "nbclient", "ipykernel", "sklearn"):
 
 TUTORIALS = sorted(path.stem for path in (ROOT / "tutorials").glob("[0-9][0-9]_*.py"))
 # `make docs` runs all of them on JAX, and what it kept is not run again.
-IN_CI = TUTORIALS if keras.backend.backend() == "jax" else ["03_vision_transformer", "07_looking_inside"]
+IN_CI = ["03_vision_transformer", "07_looking_inside"]
+IN_CI = TUTORIALS if keras.backend.backend() == "jax" else IN_CI
 
 
 @pytest.mark.slow
 @pytest.mark.first
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[] if name in IN_CI else pytest.mark.weekly) for name in TUTORIALS
-    ],
+    [pytest.param(name, marks=[] if name in IN_CI else pytest.mark.weekly) for name in TUTORIALS],
 )
 def test_a_tutorial_runs(name, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "docs")
@@ -35,9 +34,12 @@ def test_a_tutorial_runs(name, monkeypatch):
     tutorial = running.read(ROOT / "tutorials" / f"{name}.py")
     run = running.recall(tutorial, kept) or running.run_and_keep(tutorial, kept)
     assert len(run["outputs"]) == len(tutorial.code())
-    assert run["backend"] == {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}[
-        os.environ["KERAS_BACKEND"]
-    ]
+    assert (
+        run["backend"]
+        == {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}[
+            os.environ["KERAS_BACKEND"]
+        ]
+    )
     sys.modules.pop("running")
 
 

@@ -181,7 +181,7 @@ def _unknown(options):
 
 def is_quick(words):
     """Whether a command needs no model, no data and no network: it only prints."""
-    prints = {"--help", "--version", "--list"} & {*words} or words[:1] == ["cost"]
+    prints = {"--help", "--version", "--list"} & {*words}
     return bool(prints) or words in (["variants"], ["weights"])
 
 
