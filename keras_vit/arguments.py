@@ -135,7 +135,7 @@ def some_units(name, value):
 def divisible_patch(patch_size, resnet_units, step):
     """Raises `ValueError` unless a patch is whole positions of a map that is `step` times smaller.
 
-    `patch_size` is (height, width) in pixels of the picture.
+    `patch_size` is (height, width) in pixels of the image.
     """
     for side, patch in zip(("height", "width"), patch_size, strict=True):
         if patch % step:
@@ -153,7 +153,7 @@ def divisible_image(image_size, patch_size):
     for side, image, patch in zip(("height", "width"), image_size, patch_size, strict=True):
         if image % patch:
             advice = (
-                f"Resize the pictures to a {side} of {nearest_multiples(image, patch)}, "
+                f"Resize the images to a {side} of {nearest_multiples(image, patch)}, "
                 "or choose a patch that divides it."
             )
             expected = f"the image {side} must be divisible by the patch {side}"
@@ -161,7 +161,7 @@ def divisible_image(image_size, patch_size):
 
 
 def grid(image_size, patch_size):
-    """Returns (rows, columns) of patches in a picture, both sizes as (height, width)."""
+    """Returns (rows, columns) of patches in an image, both sizes as (height, width)."""
     return tuple(side // patch for side, patch in zip(image_size, patch_size, strict=True))
 
 
@@ -211,7 +211,7 @@ def _per_channel(check, name, value, num_channels):
 
 
 def images(shape, expected):
-    """Raises `ValueError` unless `shape` is that of a batch of pictures `expected` by a model."""
+    """Raises `ValueError` unless `shape` is that of a batch of images `expected` by a model."""
     shape, wanted = tuple(shape), tuple(expected[1:])
     given = shape + (1,) if len(shape) == 3 and wanted[-1] == 1 else shape  # Keras adds the axis
     pairs = zip(given[1:], wanted, strict=False)
@@ -219,14 +219,14 @@ def images(shape, expected):
         return
     height, width, channels = wanted
     if len(shape) == 3 and shape[-1] == channels:
-        advice = "A single picture needs a batch axis: model(image[None])."
+        advice = "A single image needs a batch axis: model(image[None])."
     elif len(shape) == 4 and shape[1:] == (channels, height, width):
         advice = "Channels come last here: np.moveaxis(images, 1, -1)."
     elif len(shape) == 4 and shape[-1] != channels:
-        advice = f"Convert the pictures to {channels} channels, or build it with num_channels="
+        advice = f"Convert the images to {channels} channels, or build it with num_channels="
         advice += f"{shape[-1]}."
     else:
-        advice = f"Resize the pictures to {height} x {width}, or build it with another image_size."
+        advice = f"Resize the images to {height} x {width}, or build it with another image_size."
     want = f"the model expects images of shape (batch, {height}, {width}, {channels})"
     refuse(want, {"images shape": shape}, advice)
 
@@ -237,7 +237,7 @@ def whole_patches(shape, patch_size):
         want = "`Patches` expects images of shape (batch, height, width, channels), all but the "
         want += "batch known"
         advice = (
-            "Add a batch axis to a single picture with image[None], resize pictures to one size."
+            "Add a batch axis to a single image with image[None], resize images to one size."
         )
         refuse(want, {"input shape": tuple(shape)}, advice)
     divisible_image(tuple(shape[1:3]), patch_size)
@@ -254,7 +254,7 @@ def patches(shape, num_patches=None):
         refuse(want, {"input shape": tuple(shape)}, "Put `Patches(patch_size)` before it.")
     if num_patches not in (None, shape[1]):
         want = f"this `PatchEncoder` has positions for {num_patches} patches"
-        advice = "Resize the pictures to the size that it was built for, or build a new one."
+        advice = "Resize the images to the size that it was built for, or build a new one."
         refuse(want, {"patches": shape[1]}, advice)
     return shape[1]
 
@@ -262,7 +262,7 @@ def patches(shape, num_patches=None):
 def feature_map(layer, shape):
     """Raises `ValueError` unless `shape` is (batch, height, width, channels), channels known."""
     if len(shape) != 4 or shape[-1] is None:
-        advice = "Add a batch axis to a single picture with image[None]; channels come last."
+        advice = "Add a batch axis to a single image with image[None]; channels come last."
         want = f"`{layer}` expects a map of shape (batch, height, width, channels)"
         refuse(want, {"input shape": tuple(shape)}, advice)
 

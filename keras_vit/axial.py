@@ -1,4 +1,4 @@
-"""Axial attention, one axis of a picture after the other: Appendix D.6 of the paper.
+"""Axial attention, one axis of an image after the other: Appendix D.6 of the paper.
 
     AxialViT       AxialBlock       a Transformer block within each row, then within each column
     AxialResNet    AxialUnit        BiT's unit with axial attention in place of its 3 x 3 filters

@@ -155,7 +155,7 @@ class HybridRoot(_Root):
         (batch, height / 4, width / 4, filters), rounded up.
 
     Raises:
-        ValueError: the input is not a batch of pictures, or 32 does not divide `filters`.
+        ValueError: the input is not a batch of images, or 32 does not divide `filters`.
 
     Example:
     >>> tuple(keras_vit.convolutions.HybridRoot(filters=64)(np.zeros((2, 64, 96, 3))).shape)
@@ -193,7 +193,7 @@ class BiTRoot(_Root):
         (batch, height / 4, width / 4, filters), rounded up.
 
     Raises:
-        ValueError: the input is not a batch of pictures, or 32 does not divide `filters`.
+        ValueError: the input is not a batch of images, or 32 does not divide `filters`.
 
     Example:
     >>> tuple(keras_vit.convolutions.BiTRoot(filters=64)(np.zeros((2, 64, 96, 3))).shape)

@@ -26,8 +26,8 @@ def of(model, padding=True):
     seen = _Seen(padding)
     watched = {layer: seen.watch(layer) for layer in model._flatten_layers()}
     with hooks.replaced({layer: watch for layer, watch in watched.items() if watch}):
-        picture = keras.KerasTensor((1, *model.input_shape[1:]), dtype="float32")
-        _Run(model, seen).compute_output_spec(picture)
+        image = keras.KerasTensor((1, *model.input_shape[1:]), dtype="float32")
+        _Run(model, seen).compute_output_spec(image)
     return total([Cost(parameters(model)), *seen.costs])
 
 

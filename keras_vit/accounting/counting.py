@@ -107,6 +107,6 @@ def _of_size(model, image_size):
     if None in model.input_shape[1:]:
         advice = "Build the model with a fixed image_size."
         arguments.refuse(
-            "the shape of a picture must be known", {"input shape": model.input_shape}, advice
+            "the shape of an image must be known", {"input shape": model.input_shape}, advice
         )
     return model

@@ -6,7 +6,7 @@ from keras_vit import arguments
 from keras_vit.accounting.counting import count, of_name
 
 BACKWARD = 2  # times the forward pass: the gradients of what a layer reads, and of its weights
-JFT_300M = 303_000_000  # pictures, section 4.1
+JFT_300M = 303_000_000  # images, section 4.1
 IMAGENET_21K = 14_197_122
 # bfloat16 FLOPs in a second of one core of TPU v3, half a chip: cloud.google.com/tpu/docs/v3
 TPU_V3_CORE = 61.5e12
@@ -32,7 +32,7 @@ TABLE_6 = (
     ("R50+ViT-L/16", 7, 859),
     ("R50+ViT-L/16", 14, 1668),
 )
-# Table 2: name here, pictures, epochs, TPUv3-core-days. The 90 epochs of ImageNet-21k are one of
+# Table 2: name here, images, epochs, TPUv3-core-days. The 90 epochs of ImageNet-21k are one of
 # two in Table 3; the 40 of BiT-L are those of arXiv 1912.11370, section 3.3.
 TABLE_2 = (
     ("ViT-H/14", JFT_300M, 14, 2500),
@@ -73,7 +73,7 @@ def training(model_or_name, images, epochs=1, image_size=None):
 
     Args:
         model_or_name: as for `keras_vit.accounting.count`.
-        images: number of pictures in an epoch.
+        images: number of images in an epoch.
         epochs: how often each is seen.
         image_size: as for `count`.
 
