@@ -8,7 +8,7 @@ Relative positions are part of the attention instead: `keras_vit.relative`.
 
 import keras
 
-from keras_vit import arguments
+from keras_vit import arguments as check
 from keras_vit.layers import PatchEncoder
 from keras_vit.positions import KINDS
 from keras_vit.vit import ViT
@@ -59,18 +59,18 @@ class PositionViT(ViT):
     Reference: Appendix D.4, Table 8
     """
 
-    checks = {
-        **ViT.checks,
-        "position_embedding": arguments.one_of(None, *KINDS),
-        "position_placement": arguments.one_of("stem", "every", "shared"),
-    }
-
-    def __init__(self, *args, position_embedding="1d", position_placement="stem", **kwargs):
+    def __init__(
+        self,
+        *args,
+        position_embedding: check.one_of(None, *KINDS) = "1d",
+        position_placement: check.one_of("stem", "every", "shared") = "stem",
+        **kwargs,
+    ):
         self.keep(locals())
         if position_embedding is None and position_placement != "stem":
             received = {"position_embedding": None, "position_placement": position_placement}
             want = "only positions that are added to tokens can be placed"
-            arguments.refuse(want, received, "Leave position_placement out.")
+            check.refuse(want, received, "Leave position_placement out.")
         super().__init__(*args, **kwargs)
 
     @property

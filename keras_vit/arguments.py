@@ -4,8 +4,9 @@ Every check returns the value in its plain Python form, so that a configuration
 written to JSON reads the same as one that was typed.
 """
 
+import inspect
 import math
-import numbers
+import numbers as kinds_of_numbers
 import sys
 import warnings
 
@@ -15,11 +16,18 @@ INSIDE = ("keras_vit", "keras", "contextlib")  # a warning points to the line th
 class Checked:
     """What keeps the arguments it was made with: as attributes, and in its configuration.
 
-    Layers and models derive from it. `checks` is {argument: its check}, a function of this module;
-    a subclass with further arguments extends it.
+    Layers and models derive from it. In the signature of their `__init__` each argument stands with
+    its check, a function of this module: `dropout: fraction = 0.0`. A subclass with further
+    arguments has those of its parents too.
     """
 
-    checks = {}
+    checks = {}  # {argument: its check}
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        own = vars(cls).get("__init__")
+        if own is not None:
+            cls.checks = {**cls.checks, **inspect.get_annotations(own)}
 
     def keep(self, values):
         """Checks the arguments that are in `values`, and sets them as attributes."""
@@ -39,14 +47,14 @@ class Checked:
 
 def positive_integer(name, value, advice=""):
     """Returns `value` as an `int`, or raises `ValueError` unless it is 1 or more."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, kinds_of_numbers.Integral) or value < 1:
         refuse(f"`{name}` must be an integer of 1 or more", {name: value}, advice)
     return int(value)
 
 
 def natural_number(name, value, advice=""):
     """Returns `value` as an `int`, or raises `ValueError` unless it is 0 or more."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, kinds_of_numbers.Integral) or value < 0:
         refuse(f"`{name}` must be an integer of 0 or more", {name: value}, advice)
     return int(value)
 
@@ -71,6 +79,22 @@ def number(name, value, advice=""):
     if not _is_real(value) or not math.isfinite(value):
         refuse(f"`{name}` must be a finite number", {name: value}, advice)
     return float(value)
+
+
+def numbers(name, value):
+    """Returns `value` as `number` does; it may be a tuple of numbers, one per channel."""
+    return _each(number, name, value)
+
+
+def positive_numbers(name, value):
+    """Returns `value` as `positive_number` does; it may be a tuple, one number per channel."""
+    return _each(positive_number, name, value)
+
+
+def _each(check, name, value):
+    if isinstance(value, (tuple, list)):
+        return tuple(check(name, one) for one in value)
+    return check(name, value)
 
 
 def optional(check):
@@ -193,21 +217,29 @@ def pair(name, value, advice=""):
     return tuple(value)
 
 
+def no_head(num_classes, representation_size):
+    """Raises `ValueError` if a head was asked for in a model that returns tokens.
+
+    1000 classes are the default, which asks for none.
+    """
+    if num_classes not in (None, 1000) or representation_size is not None:
+        want = "a model without pooling returns tokens and has no head"
+        received = {"num_classes": num_classes, "representation_size": representation_size}
+        refuse(want, {"pooling": None, **received}, "Use num_classes=None, or another pooling.")
+
+
 def mean_and_deviation(normalize, num_channels):
     """Returns (mean, standard deviation), each one number or a tuple of `num_channels`."""
-    mean, deviation = normalize
-    return (
-        _per_channel(number, "mean of normalize", mean, num_channels),
-        _per_channel(positive_number, "standard deviation of normalize", deviation, num_channels),
-    )
-
-
-def _per_channel(check, name, value, num_channels):
-    if not isinstance(value, (tuple, list)):
-        return check(name, value)
-    if len(value) != num_channels:
-        refuse(f"the {name} must be one number or {num_channels}, one per channel", {name: value})
-    return tuple(check(name, channel) for channel in value)
+    found = []
+    for name, check, value in zip(
+        ("mean", "standard deviation"), (numbers, positive_numbers), normalize, strict=True
+    ):
+        name = f"{name} of normalize"
+        if isinstance(value, (tuple, list)) and len(value) != num_channels:
+            want = f"the {name} must be one number or {num_channels}, one per channel"
+            refuse(want, {name: value})
+        found.append(check(name, value))
+    return tuple(found)
 
 
 def images(shape, expected):
@@ -236,9 +268,7 @@ def whole_patches(shape, patch_size):
     if len(shape) != 4 or None in shape[1:]:
         want = "`Patches` expects images of shape (batch, height, width, channels), all but the "
         want += "batch known"
-        advice = (
-            "Add a batch axis to a single image with image[None], resize images to one size."
-        )
+        advice = "Add a batch axis to a single image with image[None], resize images to one size."
         refuse(want, {"input shape": tuple(shape)}, advice)
     divisible_image(tuple(shape[1:3]), patch_size)
     return shape[1] // patch_size[0], shape[2] // patch_size[1]
@@ -299,4 +329,4 @@ def warn(message):
 
 
 def _is_real(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return isinstance(value, kinds_of_numbers.Real) and not isinstance(value, bool)

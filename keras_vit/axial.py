@@ -14,7 +14,7 @@ import functools
 import keras
 from keras import ops
 
-from keras_vit import arguments
+from keras_vit import arguments as check
 from keras_vit.ablations import PositionViT
 from keras_vit.convolutions import BiTUnit
 from keras_vit.layers import Layer, TransformerBlock
@@ -56,13 +56,9 @@ class AxialBlock(Layer):
 
     Args:
         grid: (rows, columns) of patches, or one integer for a square.
-        num_heads: number of attention heads; it divides D.
-        mlp_dim: width of the hidden layer of both MLPs.
-        dropout: rate after every dense layer but U_qkv (Appendix B.1).
-        stochastic_depth: probability that a row (a column) of an image skips a branch in
-            training. `TransformerBlock` draws once per image, and here each row is one.
-        approximate: form of GELU, see `MLP`.
-        epsilon: of the layer normalisations.
+        *args: arguments of `TransformerBlock`. `stochastic_depth` is the probability that a row
+            (a column) of an image skips a branch: to its block, each row is an image.
+        **kwargs: likewise.
 
     Call arguments:
         x: tokens (batch, rows * columns, D), row by row, without a class token.
@@ -81,24 +77,13 @@ class AxialBlock(Layer):
     Reference: Appendix D.6
     """
 
-    checks = {"grid": arguments.height_width, **TransformerBlock.checks}
-
     def __init__(
-        self,
-        grid,
-        num_heads,
-        mlp_dim,
-        dropout=0.0,
-        stochastic_depth=0.0,
-        approximate=False,
-        epsilon=1e-6,
-        **kwargs,
+        self, grid: check.height_width, *args, name=None, dtype=None, trainable=True, **kwargs
     ):
-        super().__init__(**kwargs)
+        super().__init__(name=name, dtype=dtype, trainable=trainable)
         self.keep(locals())
-        same = (num_heads, mlp_dim, dropout, stochastic_depth, approximate, epsilon)
-        self.row = self.part(TransformerBlock, *same, name="row")
-        self.column = self.part(TransformerBlock, *same, name="column")
+        self.row = self.part(TransformerBlock, *args, **kwargs, name="row")
+        self.column = self.part(TransformerBlock, *args, **kwargs, name="column")
 
     def build(self, input_shape):
         self._check(input_shape)
@@ -117,12 +102,16 @@ class AxialBlock(Layer):
         return input_shape
 
     def _check(self, shape):
-        arguments.tokens("AxialBlock", shape)
+        check.tokens("AxialBlock", shape)
         rows, columns = self.grid
         if shape[1] != rows * columns:
             want = f"this `AxialBlock` expects {rows * columns} tokens, {rows} rows of {columns}"
             advice = "Give it the grid of your patches, and no class token: it has no row."
-            arguments.refuse(want, {"tokens": shape[1], "grid": self.grid}, advice)
+            check.refuse(want, {"tokens": shape[1], "grid": self.grid}, advice)
+
+    def get_config(self):
+        same = {name: getattr(self.row, name) for name in TransformerBlock.checks}
+        return {**super().get_config(), **same}
 
 
 @register
@@ -156,20 +145,20 @@ class AxialAttention(Layer):
     https://arxiv.org/abs/2003.07853
     """
 
-    checks = {"num_heads": arguments.positive_integer, "strides": arguments.positive_integer}
-
-    def __init__(self, num_heads, strides=1, **kwargs):
+    def __init__(
+        self, num_heads: check.positive_integer, strides: check.positive_integer = 1, **kwargs
+    ):
         super().__init__(**kwargs)
         self.keep(locals())
         self.row = self.part(RelativeSelfAttention, num_heads, name="row")
         self.column = self.part(RelativeSelfAttention, num_heads, name="column")
 
     def build(self, input_shape):
-        arguments.feature_map("AxialAttention", input_shape)
+        check.feature_map("AxialAttention", input_shape)
         _, height, width, channels = input_shape
         if None in (height, width):
             want = "`AxialAttention` expects a map of known height and width"
-            arguments.refuse(want, {"input shape": tuple(input_shape)}, "Use a fixed image_size.")
+            check.refuse(want, {"input shape": tuple(input_shape)}, "Use a fixed image_size.")
         self.row.build((None, width, channels))
         self.column.build((None, height, channels))
 
@@ -243,7 +232,7 @@ class AxialViT(PositionViT):
     def __init__(self, *args, pooling="gap", **kwargs):
         if pooling in self.poolings and self.poolings[pooling][0]:
             want = "axial attention has rows and columns of patches, and a class token has no row"
-            arguments.refuse(want, {"pooling": pooling}, "Use pooling='gap' or 'map'.")
+            check.refuse(want, {"pooling": pooling}, "Use pooling='gap' or 'map'.")
         super().__init__(*args, pooling=pooling, **kwargs)
 
     @property

@@ -16,7 +16,7 @@ import functools
 import keras
 from keras import layers, ops
 
-from keras_vit import arguments
+from keras_vit import arguments as check
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
@@ -49,9 +49,9 @@ class HybridConv(layers.Conv2D):
 
     def __init__(self, filters, kernel_size, strides=1, **kwargs):
         super().__init__(
-            filters=arguments.positive_integer("filters", filters),
-            kernel_size=arguments.positive_integer("kernel_size", kernel_size),
-            strides=arguments.positive_integer("strides", strides),
+            filters=check.positive_integer("filters", filters),
+            kernel_size=check.positive_integer("kernel_size", kernel_size),
+            strides=check.positive_integer("strides", strides),
             padding="same",
             data_format="channels_last",
             use_bias=False,
@@ -61,7 +61,7 @@ class HybridConv(layers.Conv2D):
         self.input_spec = None  # `build` refuses other shapes first, in the words of the package
 
     def build(self, input_shape):
-        arguments.feature_map(type(self).__name__, input_shape)
+        check.feature_map(type(self).__name__, input_shape)
         super().build(input_shape)
 
     def add_weight(self, *args, **kwargs):
@@ -125,8 +125,8 @@ class _Root(layers.Layer):
 
     def __init__(self, filters, **kwargs):
         super().__init__(**kwargs)
-        self.filters = arguments.positive_integer("filters", filters)
-        arguments.groups(type(self).__name__, self.filters, GROUPS)
+        self.filters = check.positive_integer("filters", filters)
+        check.groups(type(self).__name__, self.filters, GROUPS)
 
     def compute_output_shape(self, input_shape):
         return _halved(_halved((*input_shape[:-1], self.filters)))
@@ -168,7 +168,7 @@ class HybridRoot(_Root):
         self.norm = group_norm(1e-6, "norm", self.dtype_policy)
 
     def build(self, input_shape):
-        arguments.feature_map("HybridRoot", input_shape)
+        check.feature_map("HybridRoot", input_shape)
         _build(input_shape, self.conv, self.norm)
 
     def call(self, images):
@@ -205,7 +205,7 @@ class BiTRoot(_Root):
         self.conv = BiTConv(filters, 7, strides=2, name="conv", dtype=self.dtype_policy)
 
     def build(self, input_shape):
-        arguments.feature_map("BiTRoot", input_shape)
+        check.feature_map("BiTRoot", input_shape)
         self.conv.build(input_shape)
 
     def call(self, images):
@@ -218,13 +218,13 @@ class _Unit(layers.Layer):
 
     def __init__(self, filters, strides=1, **kwargs):
         super().__init__(**kwargs)
-        self.filters = arguments.positive_integer("filters", filters)
-        self.strides = arguments.positive_integer("strides", strides)
-        arguments.groups(type(self).__name__, self.filters, GROUPS)
+        self.filters = check.positive_integer("filters", filters)
+        self.strides = check.positive_integer("strides", strides)
+        check.groups(type(self).__name__, self.filters, GROUPS)
 
     def _needs_projection(self, input_shape):
         """Whether the shortcut must change its shape to be added."""
-        arguments.feature_map(type(self).__name__, input_shape)
+        check.feature_map(type(self).__name__, input_shape)
         return self.strides != 1 or input_shape[-1] != 4 * self.filters
 
     def compute_output_shape(self, input_shape):
@@ -332,7 +332,7 @@ class BiTUnit(_Unit):
             dtype, strides = self.dtype_policy, self.strides
             self.projection = BiTConv(4 * self.filters, 1, strides, name="projection", dtype=dtype)
             self.projection.build(input_shape)
-        arguments.groups(type(self).__name__, input_shape[-1], GROUPS)
+        check.groups(type(self).__name__, input_shape[-1], GROUPS)
         branch = (self.norm_1, self.conv_1, self.norm_2, self.conv_2, self.norm_3, self.conv_3)
         _build(input_shape, *branch)
 

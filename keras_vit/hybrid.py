@@ -5,7 +5,7 @@ x_p = patches of units(root(images))     Eq. 1 with a ResNet v1 before it; every
 
 import keras
 
-from keras_vit import arguments
+from keras_vit import arguments as check
 from keras_vit.convolutions import HybridRoot, HybridUnit, stages
 from keras_vit.layers import Patches
 from keras_vit.vit import ViT
@@ -34,14 +34,12 @@ class HybridViT(ViT):
     Reference: section 3.1, "Hybrid Architecture", and 4.1
     """
 
-    checks = {**ViT.checks, "resnet_units": arguments.units}
-
-    def __init__(self, *args, resnet_units=(3, 4, 9), **kwargs):
+    def __init__(self, *args, resnet_units: check.units = (3, 4, 9), **kwargs):
         self.keep(locals())
         super().__init__(*args, **kwargs)
 
     def stem(self, x):
-        arguments.divisible_patch(self.patch_size, self.resnet_units, step(self.resnet_units))
+        check.divisible_patch(self.patch_size, self.resnet_units, step(self.resnet_units))
         x = self.part(HybridRoot, 64, name="root")(x)  # (B, height / 4, width / 4, 64)
         for unit in stages(HybridUnit, self.resnet_units):
             x = self.part(unit)(x)

@@ -13,19 +13,54 @@ patches, P the patch side, C the channels, D `hidden_dim`. https://arxiv.org/abs
 import math
 
 import keras
+import numpy as np
 from keras import initializers, layers, ops
 
-from keras_vit import arguments, backend
+from keras_vit import arguments as check
+from keras_vit import backend
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
 
-class Layer(arguments.Checked, layers.Layer):
-    """A layer whose arguments, those in `checks`, are checked, kept as attributes and saved."""
+class Layer(check.Checked, layers.Layer):
+    """A layer that checks its arguments, keeps them as attributes and saves them."""
 
     def part(self, kind, *args, **kwargs):
         """Makes a layer inside this one, which computes in the same dtype."""
         return kind(*args, dtype=self.dtype_policy, **kwargs)
+
+
+@register
+class Normalize(Layer):
+    """Normalises pixels: (pixels - mean) / deviation.
+
+    Args:
+        mean: of the pixels, one number or one per channel.
+        deviation: their standard deviation, likewise.
+
+    Call arguments:
+        images: (batch, height, width, channels), of any type.
+
+    Returns:
+        The same shape, in the layer's dtype.
+
+    Example:
+    >>> x = keras_vit.layers.Normalize(mean=(50, 100), deviation=10)(np.full((1, 1, 1, 2), 70))
+    >>> keras.ops.convert_to_numpy(x)
+    array([[[[ 2., -3.]]]], dtype=float32)
+    """
+
+    def __init__(
+        self, mean: check.numbers = 127.5, deviation: check.positive_numbers = 127.5, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.keep(locals())
+
+    def call(self, images):
+        scale = 1.0 / np.reshape(self.deviation, (1, 1, -1))  # of each channel
+        offset = -np.reshape(self.mean, (1, 1, -1)) * scale
+        scale, offset = (ops.cast(x, self.compute_dtype) for x in (scale, offset))
+        return ops.cast(images, self.compute_dtype) * scale + offset  # (B, height, width, C)
 
 
 @register
@@ -52,17 +87,15 @@ class Patches(Layer):
     (2, 196, 768)
     """
 
-    checks = {"patch_size": arguments.height_width}
-
-    def __init__(self, patch_size, **kwargs):
+    def __init__(self, patch_size: check.height_width, **kwargs):
         super().__init__(**kwargs)
         self.keep(locals())
 
     def build(self, input_shape):
-        self.grid = arguments.whole_patches(input_shape, self.patch_size)
+        self.grid = check.whole_patches(input_shape, self.patch_size)
 
     def call(self, images):
-        rows, columns = arguments.whole_patches(images.shape, self.patch_size)
+        rows, columns = check.whole_patches(images.shape, self.patch_size)
         (p, q), channels = self.patch_size, images.shape[-1]
         x = ops.reshape(images, (-1, rows, p, columns, q, channels))
         x = ops.transpose(x, (0, 1, 3, 2, 4, 5))  # (B, rows, columns, P, P, C)
@@ -96,13 +129,13 @@ class PatchEncoder(Layer):
     (2, 197, 192)
     """
 
-    checks = {
-        "hidden_dim": arguments.positive_integer,
-        "prefix_tokens": arguments.natural_number,
-        "dropout": arguments.fraction,
-    }
-
-    def __init__(self, hidden_dim, prefix_tokens=1, dropout=0.0, **kwargs):
+    def __init__(
+        self,
+        hidden_dim: check.positive_integer,
+        prefix_tokens: check.natural_number = 1,
+        dropout: check.fraction = 0.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.keep(locals())
         self.projection = self.part(
@@ -111,7 +144,7 @@ class PatchEncoder(Layer):
         self.drop = self.part(layers.Dropout, dropout, name="drop")
 
     def build(self, input_shape):
-        self.num_patches = arguments.patches(input_shape)
+        self.num_patches = check.patches(input_shape)
         self.projection.build(input_shape)
         if self.prefix_tokens:
             shape = (1, self.prefix_tokens, self.hidden_dim)
@@ -124,7 +157,7 @@ class PatchEncoder(Layer):
         self.position_embedding = self.add_weight(shape, normal, name="position_embedding")
 
     def call(self, patches, training=None):
-        arguments.patches(patches.shape, self.num_patches)
+        check.patches(patches.shape, self.num_patches)
         return self.assemble(self.projection(patches))  # (B, N + 1, D), Eq. 1
 
     def assemble(self, x):
@@ -150,7 +183,7 @@ class LayerNorm(layers.LayerNormalization):
     """
 
     def __init__(self, epsilon=1e-6, **kwargs):
-        super().__init__(epsilon=arguments.positive_number("epsilon", epsilon), **kwargs)
+        super().__init__(epsilon=check.positive_number("epsilon", epsilon), **kwargs)
 
     def call(self, x):
         # JAX sums gradients in reverse order of use. With this product first, the sum ends in two
@@ -183,16 +216,14 @@ class SelfAttention(Layer):
     (2, 197, 192)
     """
 
-    checks = {"num_heads": arguments.positive_integer, "dropout": arguments.fraction}
-
-    def __init__(self, num_heads, dropout=0.0, **kwargs):
+    def __init__(self, num_heads: check.positive_integer, dropout: check.fraction = 0.0, **kwargs):
         super().__init__(**kwargs)
         self.keep(locals())
         self.drop = self.part(layers.Dropout, dropout, name="drop")
 
     def build(self, input_shape):
-        dim = arguments.tokens("SelfAttention", input_shape)
-        arguments.divisible_heads(dim, self.num_heads)
+        dim = check.tokens("SelfAttention", input_shape)
+        check.divisible_heads(dim, self.num_heads)
         # Glorot's limit for each of the three D x D matrices is LeCun's for all of them.
         self.query_key_value = self.part(
             layers.Dense, 3 * dim, kernel_initializer="lecun_uniform", name="query_key_value"
@@ -256,13 +287,13 @@ class MLP(Layer):
     (2, 197, 192)
     """
 
-    checks = {
-        "mlp_dim": arguments.positive_integer,
-        "dropout": arguments.fraction,
-        "approximate": arguments.boolean,
-    }
-
-    def __init__(self, mlp_dim, dropout=0.0, approximate=False, **kwargs):
+    def __init__(
+        self,
+        mlp_dim: check.positive_integer,
+        dropout: check.fraction = 0.0,
+        approximate: check.boolean = False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.keep(locals())
         self.expand = self._dense(mlp_dim, "expand")
@@ -274,7 +305,7 @@ class MLP(Layer):
         return self.part(layers.Dense, units, bias_initializer=bias, name=name)
 
     def build(self, input_shape):
-        arguments.tokens("MLP", input_shape)
+        check.tokens("MLP", input_shape)
         self.contract = self._dense(input_shape[-1], "contract")
         self.expand.build(input_shape)
         self.contract.build((*input_shape[:-1], self.mlp_dim))
@@ -315,23 +346,15 @@ class TransformerBlock(Layer):
     """
 
     attention_layer, mlp_layer = SelfAttention, MLP
-    checks = {
-        "num_heads": arguments.positive_integer,
-        "mlp_dim": arguments.positive_integer,
-        "dropout": arguments.fraction,
-        "stochastic_depth": arguments.fraction,
-        "approximate": arguments.boolean,
-        "epsilon": arguments.positive_number,
-    }
 
     def __init__(
         self,
-        num_heads,
-        mlp_dim,
-        dropout=0.0,
-        stochastic_depth=0.0,
-        approximate=False,
-        epsilon=1e-6,
+        num_heads: check.positive_integer,
+        mlp_dim: check.positive_integer,
+        dropout: check.fraction = 0.0,
+        stochastic_depth: check.fraction = 0.0,
+        approximate: check.boolean = False,
+        epsilon: check.positive_number = 1e-6,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -346,7 +369,7 @@ class TransformerBlock(Layer):
         self.skip_2 = self.part(layers.Dropout, rate, noise_shape=whole, name="skip_2")
 
     def build(self, input_shape):
-        arguments.tokens("TransformerBlock", input_shape)
+        check.tokens("TransformerBlock", input_shape)
         for layer in (self.norm_1, self.attention, self.norm_2, self.mlp):
             layer.build(input_shape)
 
@@ -365,6 +388,21 @@ class TransformerBlock(Layer):
 
 
 @register
+class Head(layers.Dense):
+    """The linear layer that makes logits, in float32; all of them are zero at first (3.2).
+
+    Example:
+    >>> keras.ops.convert_to_numpy(keras_vit.layers.Head(3, dtype="bfloat16")(np.ones((1, 8))))
+    array([[0., 0., 0.]], dtype=float32)
+    """
+
+    def __init__(self, units, dtype=None, kernel_initializer="zeros", **kwargs):
+        given = keras.dtype_policies.get(dtype).compute_dtype
+        kwargs["dtype"] = "float64" if given == "float64" else "float32"
+        super().__init__(units, kernel_initializer=kernel_initializer, **kwargs)
+
+
+@register
 class ClassToken(Layer):
     """Takes the class token, the first of all: y = z^0 of Eq. 4.
 
@@ -380,7 +418,7 @@ class ClassToken(Layer):
     """
 
     def build(self, input_shape):
-        arguments.tokens("ClassToken", input_shape)
+        check.tokens("ClassToken", input_shape)
 
     def call(self, x):
         return x[:, 0]  # (B, D)

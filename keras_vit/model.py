@@ -3,7 +3,6 @@
 import functools
 
 import keras
-import numpy as np
 from keras import layers
 
 from keras_vit import arguments
@@ -25,8 +24,8 @@ class ImageModel(arguments.Checked, keras.Model):
     Images and labels are checked before `fit`, `evaluate` and `predict` begin, and a call that
     fails leaves the weights of the last finished step (see `keras_vit.guards`).
 
-    A subclass first calls `self.keep(locals())` in its `__init__`, then builds its graph from
-    `self.images()` to the logits, then calls `super().__init__`.
+    A subclass first calls `self.keep(locals())` in its `__init__`, then builds its graph, then
+    calls `super().__init__`.
 
     Args:
         images: the graph's input.
@@ -76,29 +75,6 @@ class ImageModel(arguments.Checked, keras.Model):
     def part(self, kind, *args, **kwargs):
         """Makes a layer of the model, which computes in the model's dtype."""
         return kind(*args, dtype=self.policy, **kwargs)
-
-    def images(self):
-        """Returns the graph's input: (batch, height, width, channels)."""
-        return keras.Input((*self.image_size, self.num_channels), name="images")
-
-    def normalized(self, images):
-        """Makes (pixels - mean) / deviation in float32, whatever the model computes in."""
-        if self.normalize is None:
-            return layers.Identity(name="normalization")(images)
-        mean, deviation = self.normalize
-        # As (1, 1, C): a plain vector would follow Keras's global image format.
-        scale = 1.0 / np.reshape(deviation, (1, 1, -1))
-        offset = -np.reshape(mean, (1, 1, -1)) * scale
-        pair = (scale.tolist(), offset.tolist())
-        return layers.Rescaling(*pair, name="normalization", dtype="float32")(images)
-
-    def head(self, x):
-        """Makes logits of a vector, in float32; all are zero at first. None without classes."""
-        if self.num_classes is None:
-            return x
-        dtype = "float64" if self.policy.compute_dtype == "float64" else "float32"
-        zeros = {"kernel_initializer": "zeros", "dtype": dtype}
-        return layers.Dense(self.num_classes, **zeros, name="head")(x)  # (B, num_classes)
 
     def __call__(self, images, *args, **kwargs):
         if hasattr(images, "shape"):

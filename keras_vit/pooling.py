@@ -6,7 +6,7 @@ y = u + MLP(LN(u)),  u = MSA with the learned query q_probe and the tokens as ke
 import keras
 from keras import layers, ops
 
-from keras_vit import arguments
+from keras_vit import arguments as check
 from keras_vit.layers import MLP, Layer, LayerNorm
 from keras_vit.vit import ViT
 
@@ -40,23 +40,23 @@ class AttentionPooling(Layer):
     (2, 192)
     """
 
-    checks = {
-        "num_heads": arguments.positive_integer,
-        "mlp_dim": arguments.positive_integer,
-        "approximate": arguments.boolean,
-        "epsilon": arguments.positive_number,
-    }
-
-    def __init__(self, num_heads, mlp_dim, approximate=False, epsilon=1e-6, **kwargs):
+    def __init__(
+        self,
+        num_heads: check.positive_integer,
+        mlp_dim: check.positive_integer,
+        approximate: check.boolean = False,
+        epsilon: check.positive_number = 1e-6,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.keep(locals())
         self.norm = self.part(LayerNorm, epsilon, name="norm")
         self.mlp = self.part(MLP, mlp_dim, approximate=approximate, name="mlp")
 
     def build(self, input_shape):
-        arguments.tokens("AttentionPooling", input_shape)
+        check.tokens("AttentionPooling", input_shape)
         hidden_dim = input_shape[-1]
-        arguments.divisible_heads(hidden_dim, self.num_heads)
+        check.divisible_heads(hidden_dim, self.num_heads)
         probe_shape = (1, 1, hidden_dim)
         self.probe = self.add_weight(shape=probe_shape, initializer="glorot_uniform", name="probe")
         heads = (self.num_heads, hidden_dim // self.num_heads)

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import initializers, ops
 
-from keras_vit import arguments
+from keras_vit import arguments as check
 from keras_vit.layers import Layer
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
@@ -38,19 +38,18 @@ class PositionEmbedding(Layer):
     """
 
     divides = 1  # D must be a multiple of it
-    checks = {"grid": arguments.height_width, "prefix_tokens": arguments.natural_number}
 
-    def __init__(self, grid, prefix_tokens=0, **kwargs):
+    def __init__(self, grid: check.height_width, prefix_tokens: check.natural_number = 0, **kwargs):
         super().__init__(**kwargs)
         self.keep(locals())
 
     def build(self, input_shape):
-        arguments.tokens(type(self).__name__, input_shape)
+        check.tokens(type(self).__name__, input_shape)
         rows, columns = self.grid
         tokens, self.hidden_dim = input_shape[1:]
         if tokens != self.prefix_tokens + rows * columns:
             received = {"tokens": tokens, "grid": self.grid, "prefix_tokens": self.prefix_tokens}
-            arguments.refuse("positions are one for each token", received)
+            check.refuse("positions are one for each token", received)
         check_length(self.hidden_dim, self.divides)
 
     def call(self, x):
@@ -180,9 +179,9 @@ def _waves(places, number):
 def check_length(dim, divisor):
     """Raises `ValueError` unless a vector can be divided as a kind of positions needs it."""
     if dim % divisor:
-        advice = f"Use {arguments.nearest_multiples(dim, divisor)}."
+        advice = f"Use {check.nearest_multiples(dim, divisor)}."
         want = f"positions of this kind need a length divisible by {divisor}"
-        arguments.refuse(want, {"dim": dim}, advice)
+        check.refuse(want, {"dim": dim}, advice)
 
 
 def resize(positions, grid, new_grid, method="bilinear"):
@@ -208,13 +207,13 @@ def resize(positions, grid, new_grid, method="bilinear"):
 
     Reference: section 3.2.
     """
-    arguments.one_of(*MATRICES)("method", method)
-    rows, columns = arguments.height_width("grid", grid)
-    new_rows, new_columns = arguments.height_width("new_grid", new_grid)
+    check.one_of(*MATRICES)("method", method)
+    rows, columns = check.height_width("grid", grid)
+    new_rows, new_columns = check.height_width("new_grid", new_grid)
     before = positions.shape[1] - rows * columns
     if before < 0:
         received = {"tokens": positions.shape[1], "grid": (rows, columns)}
-        arguments.refuse("the positions must hold a whole grid", received, "Give its own grid.")
+        check.refuse("the positions must hold a whole grid", received, "Give its own grid.")
     matrix = MATRICES[method]
     table = positions[0, before:].reshape(rows, columns, -1)
     table = np.tensordot(matrix(rows, new_rows), table, axes=1)  # (new rows, columns, D)

@@ -7,7 +7,7 @@ A   = softmax((q_i k_j + q_i r_(i - j)) / sqrt(d))                Eq. 6 with off
 import keras
 from keras import initializers, ops
 
-from keras_vit import arguments
+from keras_vit import arguments as check
 from keras_vit.ablations import UnplacedPatchEncoder
 from keras_vit.layers import SelfAttention, TransformerBlock, logits
 from keras_vit.vit import ViT
@@ -52,7 +52,7 @@ class RelativeSelfAttention(SelfAttention):
         _, tokens, dim = input_shape
         if tokens is None:
             want = "relative positions need the number of tokens"
-            arguments.refuse(want, {"input shape": tuple(input_shape)}, "Use a fixed image_size.")
+            check.refuse(want, {"input shape": tuple(input_shape)}, "Use a fixed image_size.")
         normal = initializers.RandomNormal(stddev=0.02)
         self.offset_embedding = self.add_weight(
             (2 * tokens - 1, dim), normal, name="offset_embedding"
@@ -65,7 +65,7 @@ class RelativeSelfAttention(SelfAttention):
         if tokens != (offsets + 1) // 2:
             want = f"this attention has offsets between {(offsets + 1) // 2} tokens"
             advice = "Give it images of the size that it was built for."
-            arguments.refuse(want, {"tokens": tokens}, advice)
+            check.refuse(want, {"tokens": tokens}, advice)
         relative = ops.reshape(self.offset_embedding, (offsets, heads, dim))
         relative = ops.transpose(ops.cast(relative, query.dtype), (1, 2, 0))  # (heads, d, 2T - 1)
         offset_logits = ops.matmul(ops.transpose(query, (0, 2, 1, 3)), relative) / dim**0.5
@@ -92,7 +92,7 @@ def by_pairs(x):
 
 @register
 class RelativeTransformerBlock(TransformerBlock):
-    """`TransformerBlock` with `RelativeSelfAttention`; it takes the same arguments.
+    """`TransformerBlock` with `RelativeSelfAttention`; it takes the same check.
 
     Example:
     >>> block = keras_vit.relative.RelativeTransformerBlock(num_heads=3, mlp_dim=768)
@@ -107,7 +107,7 @@ class RelativeTransformerBlock(TransformerBlock):
 
 @register
 class RelativeViT(ViT):
-    """A `ViT` with relative positions in every block in place of E_pos; the same arguments.
+    """A `ViT` with relative positions in every block in place of E_pos; the same check.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", keras_vit.relative.RelativeViT, image_size=16)

@@ -8,8 +8,9 @@ logits = mean(relu(norm(x))) W_head + b_head
 import keras
 from keras import layers
 
-from keras_vit import arguments
+from keras_vit import arguments as check
 from keras_vit.convolutions import BiTRoot, BiTUnit, group_norm, stages
+from keras_vit.layers import Head, Normalize
 from keras_vit.model import ImageModel
 
 
@@ -52,33 +53,30 @@ class ResNet(ImageModel):
     """
 
     unit = BiTUnit
-    checks = {
-        "image_size": arguments.height_width,
-        "units": arguments.some_units,
-        "width": arguments.positive_integer,
-        "num_classes": arguments.optional(arguments.positive_integer),
-        "num_channels": arguments.positive_integer,
-        "normalize": arguments.optional(arguments.pair),
-    }
 
     def __init__(
         self,
-        image_size=224,
-        units=(3, 4, 6, 3),
-        width=1,
-        num_classes=1000,
+        image_size: check.height_width = 224,
+        units: check.some_units = (3, 4, 6, 3),
+        width: check.positive_integer = 1,
+        num_classes: check.optional(check.positive_integer) = 1000,
         *,
-        num_channels=3,
-        normalize=(127.5, 127.5),
+        num_channels: check.positive_integer = 3,
+        normalize: check.optional(check.pair) = (127.5, 127.5),
         dtype=None,
         name="resnet",
         trainable=True,
     ):
         self.keep(locals())
-        images = self.images()
-        x = self.part(BiTRoot, 64 * self.width, name="root")(self.normalized(images))
+        images = keras.Input((*self.image_size, self.num_channels), name="images")
+        x = Normalize(*(self.normalize or (0.0, 1.0)), name="normalization", dtype="float32")(
+            images
+        )
+        x = self.part(BiTRoot, 64 * self.width, name="root")(x)
         for unit in stages(self.unit, self.units, self.width):
             x = self.part(unit)(x)  # (B, height / 4, width / 4, C), then half the size, twice C
         x = layers.ReLU(name="relu", dtype=self.policy)(group_norm(1e-5, "norm", self.policy)(x))
         x = self.part(layers.GlobalAveragePooling2D, "channels_last", name="pooling")(x)  # (B, C)
-        super().__init__(images, self.head(x), name=name, trainable=trainable)
+        if self.num_classes is not None:
+            x = self.part(Head, self.num_classes, name="head")(x)  # (B, num_classes)
+        super().__init__(images, x, name=name, trainable=trainable)

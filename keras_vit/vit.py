@@ -11,9 +11,22 @@ A relative of the model overrides one of these methods, or has another `block`.
 import keras
 from keras import layers
 
-from keras_vit import arguments
-from keras_vit.layers import ClassToken, LayerNorm, PatchEncoder, Patches, TransformerBlock
+from keras_vit import arguments as check
+from keras_vit.layers import (
+    ClassToken,
+    Head,
+    LayerNorm,
+    Normalize,
+    PatchEncoder,
+    Patches,
+    TransformerBlock,
+)
 from keras_vit.model import ImageModel
+
+
+def known_pooling(name, value):
+    """Checks that a pooling is one of `ViT.poolings`, which other modules add theirs to."""
+    return check.one_of(*ViT.poolings)(name, value)
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
@@ -83,76 +96,55 @@ class ViT(ImageModel):
         "gap": (0, lambda vit, **o: layers.GlobalAveragePooling1D("channels_last", **o)),
         None: (1, None),
     }
-    checks = {
-        "image_size": arguments.height_width,
-        "patch_size": arguments.height_width,
-        "num_layers": arguments.positive_integer,
-        "hidden_dim": arguments.positive_integer,
-        "mlp_dim": arguments.positive_integer,
-        "num_heads": arguments.positive_integer,
-        "num_classes": arguments.optional(arguments.positive_integer),
-        "num_channels": arguments.positive_integer,
-        "pooling": lambda name, value: arguments.one_of(*ViT.poolings)(name, value),
-        "representation_size": arguments.optional(arguments.positive_integer),
-        "dropout": arguments.fraction,
-        "stochastic_depth": arguments.fraction,
-        "normalize": arguments.optional(arguments.pair),
-        "approximate": arguments.boolean,
-        "epsilon": arguments.positive_number,
-    }
 
     def __init__(
         self,
-        image_size=224,
-        patch_size=16,
-        num_layers=12,
-        hidden_dim=768,
-        mlp_dim=3072,
-        num_heads=12,
-        num_classes=1000,
+        image_size: check.height_width = 224,
+        patch_size: check.height_width = 16,
+        num_layers: check.positive_integer = 12,
+        hidden_dim: check.positive_integer = 768,
+        mlp_dim: check.positive_integer = 3072,
+        num_heads: check.positive_integer = 12,
+        num_classes: check.optional(check.positive_integer) = 1000,
         *,
-        num_channels=3,
-        pooling="token",
-        representation_size=None,
-        dropout=0.0,
-        stochastic_depth=0.0,
-        normalize=(127.5, 127.5),
-        approximate=False,
-        epsilon=1e-6,
+        num_channels: check.positive_integer = 3,
+        pooling: known_pooling = "token",
+        representation_size: check.optional(check.positive_integer) = None,
+        dropout: check.fraction = 0.0,
+        stochastic_depth: check.fraction = 0.0,
+        normalize: check.optional(check.pair) = (127.5, 127.5),
+        approximate: check.boolean = False,
+        epsilon: check.positive_number = 1e-6,
         dtype=None,
         name="vit",
         trainable=True,
     ):
         self.keep(locals())
-        arguments.divisible_image(self.image_size, self.patch_size)
-        arguments.divisible_heads(self.hidden_dim, self.num_heads)
-        if pooling is None:
-            self._leave_head_out()
-        images = self.images()  # (B, height, width, C)
-        x = self.embed(self.stem(self.normalized(images)))  # (B, N + 1, D), Eq. 1
+        check.divisible_image(self.image_size, self.patch_size)
+        check.divisible_heads(self.hidden_dim, self.num_heads)
+        images = keras.Input((*self.image_size, self.num_channels), name="images")
+        x = Normalize(*(self.normalize or (0.0, 1.0)), name="normalization", dtype="float32")(
+            images
+        )
+        x = self.embed(self.stem(x))  # (B, N + 1, D), Eq. 1
         x = self.encode(x)  # (B, N + 1, D), Eq. 2, 3
         x = self.part(LayerNorm, epsilon, name="encoder_norm")(x)
-        if pooling is not None:
+        if pooling is None:
+            check.no_head(self.num_classes, representation_size)
+            self.num_classes = None
+        else:
             x = self.head(self.pool(x))  # (B, num_classes), Eq. 4
         super().__init__(images, x, name=name, trainable=trainable)
 
     @property
     def grid(self):
         """(rows, columns) of patches."""
-        return arguments.grid(self.image_size, self.patch_size)
+        return check.grid(self.image_size, self.patch_size)
 
     @property
     def prefix_tokens(self):
         """Number of tokens before those of the patches."""
         return self.poolings[self.pooling][0]
-
-    def _leave_head_out(self):
-        if self.num_classes not in (None, 1000) or self.representation_size is not None:
-            want = "a model without pooling returns tokens and has no head"
-            received = {"pooling": None, "num_classes": self.num_classes}
-            received["representation_size"] = self.representation_size
-            arguments.refuse(want, received, "Use num_classes=None, or another pooling.")
-        self.num_classes = None
 
     def stem(self, x):
         """What happens to normalised images before they are cut: nothing, in the paper."""
@@ -197,4 +189,6 @@ class ViT(ImageModel):
         if self.representation_size is not None:
             tanh = {"activation": "tanh", "kernel_initializer": "lecun_normal"}
             x = self.part(layers.Dense, self.representation_size, **tanh, name="pre_logits")(x)
-        return super().head(x)
+        if self.num_classes is not None:
+            x = self.part(Head, self.num_classes, name="head")(x)  # (B, num_classes)
+        return x

@@ -11,6 +11,7 @@ from helpers import (
     gradients,
     numpy,
     outputs,
+    quick,
     random_images,
     random_tokens,
     randomize,
@@ -60,7 +61,7 @@ def resnet(model=AxialResNet, **options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", quick(KINDS, "block", rest=pytest.mark.weekly))
 def test_layer_keeps_its_promises(kind, tmp_path):
     check_layer(*KINDS[kind], tmp_path)
 
@@ -381,7 +382,7 @@ def test_every_weight_gets_a_finite_gradient(make):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [vit, resnet])
+@pytest.mark.parametrize("make", quick((vit, resnet), vit, rest=pytest.mark.weekly))
 def test_mixed_precision_is_near_the_full(make):
     model, full = make(dtype="mixed_bfloat16"), make()
     full.set_weights(model.get_weights())
@@ -392,7 +393,7 @@ def test_mixed_precision_is_near_the_full(make):
     np.testing.assert_allclose(numpy(logits), expected, atol=0.05 * np.abs(expected).max())
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.parametrize("make, smaller", [(vit, {"num_layers": 1}), (resnet, {"units": (1,)})])
 def test_fit_learns(make, smaller):
     labels = np.arange(16) % 2

@@ -26,7 +26,7 @@ KINDS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", quick(KINDS, "HybridUnit, half", "BiTUnit, half"))
+@pytest.mark.parametrize("case", quick(KINDS, "BiTUnit, half", rest=pytest.mark.weekly))
 def test_layer_keeps_its_promises(case, tmp_path):
     check_layer(*KINDS[case], tmp_path)
 

@@ -101,7 +101,7 @@ def assert_logits(model, images, expected):
     np.testing.assert_allclose(logits, expected, atol=1e-4 * max(1, expected.std()))
 
 
-@pytest.mark.parametrize("name", quick(HYBRID_NAMES, "R+ViT-Ti/16"))
+@pytest.mark.parametrize("name", quick(HYBRID_NAMES, "R+ViT-Ti/16", rest=pytest.mark.weekly))
 def test_hybrid_equals_googles(name):
     model = keras_vit.create(
         name, image_size=(64, 96), num_layers=2, num_classes=7, approximate=True
@@ -118,7 +118,7 @@ def test_bit_equals_big_vision():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", quick(("R50x1", "R101x3"), "R50x1"))
+@pytest.mark.parametrize("name", quick(("R50x1", "R101x3"), "R50x1", rest=pytest.mark.weekly))
 def test_bit_equals_timm(name):
     model = keras_vit.create(name, image_size=(63, 98), num_classes=7)
     fill(model, timm_weight)
@@ -247,7 +247,7 @@ def test_every_weight_gets_a_finite_gradient(make):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [small, hybrid])
+@pytest.mark.parametrize("make", quick((small, hybrid), hybrid, rest=pytest.mark.weekly))
 def test_mixed_precision_keeps_weights_and_logits_in_float32(make):
     model, full = randomize(make(dtype="mixed_bfloat16"), scale=0.3), make()
     again = type(model).from_config(model.get_config())
@@ -263,7 +263,7 @@ def test_mixed_precision_keeps_weights_and_logits_in_float32(make):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [small, hybrid])
+@pytest.mark.parametrize("make", quick((small, hybrid), hybrid, rest=pytest.mark.weekly))
 def test_fit_learns(make):
     labels = np.arange(16) % 2
     model = randomize(make(num_classes=2))

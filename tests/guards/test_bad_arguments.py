@@ -71,7 +71,7 @@ CASES = {
         lambda: Patches(8)(zeros(1, 30, 32, 3)),
         "image height must be divisible by the patch height",
         "image_size=(30, 32), patch_size=(8, 8)",
-        "Resize the pictures to a height of 24 or 32",
+        "Resize the images to a height of 24 or 32",
     ),
     "width not divisible": (
         lambda: Patches((5, 7))(zeros(1, 30, 32, 3)),
@@ -104,7 +104,7 @@ CASES = {
         lambda: Patches(8)(keras.Input((None, None, 3))),
         "all but the batch known",
         "input shape=(None, None, None, 3)",
-        "resize pictures to one size",
+        "resize images to one size",
     ),
     # PatchEncoder
     "hidden 0": (lambda: PatchEncoder(0), f"`hidden_dim` {INTEGER}", "hidden_dim=0"),
@@ -147,7 +147,7 @@ CASES = {
         lambda: second_call(PatchEncoder(8), zeros(1, 4, 12), zeros(1, 9, 12)),
         "has positions for 4 patches",
         "patches=9",
-        "Resize the pictures",
+        "Resize the images",
     ),
     # LayerNorm
     "epsilon 0": (lambda: LayerNorm(0), "`epsilon` must be a finite number above 0", "epsilon=0"),
@@ -383,12 +383,12 @@ CASES = {
         lambda: vit()(zeros(2, 12, 12, 3)),
         "expects images of shape (batch, 8, 8, 3)",
         "images shape=(2, 12, 12, 3)",
-        "Resize the pictures to 8 x 8",
+        "Resize the images to 8 x 8",
     ),
     "model, gray": (
         lambda: vit()(zeros(2, 8, 8, 1)),
         "images shape=(2, 8, 8, 1)",
-        "Convert the pictures to 3 channels",
+        "Convert the images to 3 channels",
         "num_channels=1",
     ),
     "model, channels first": (

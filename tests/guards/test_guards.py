@@ -356,9 +356,9 @@ MISTAKES = {
     "each, 2": (each, images(), 2 * one_hot(0, 1, 0, 1), "from 0 to 1", "highest=2.0"),
     "size": (
         small, images(4, 12, 12, 3), [0, 1, 0, 1], "expects images of shape (batch, 8, 8, 3)",
-        "Resize the pictures to 8 x 8",
+        "Resize the images to 8 x 8",
     ),
-    "grey": (small, images(4, 8, 8, 1), [0, 1, 0, 1], "Convert the pictures to 3 channels"),
+    "grey": (small, images(4, 8, 8, 1), [0, 1, 0, 1], "Convert the images to 3 channels"),
     "channels first": (
         small, images(4, 3, 8, 8), [0, 1, 0, 1], "Channels come last", "np.moveaxis(images, 1, -1)",
     ),
