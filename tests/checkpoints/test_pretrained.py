@@ -75,7 +75,7 @@ def test_what_is_shipped_needs_no_network(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.skipif(not CIFAR.exists(), reason="KERAS_VIT_TEST_DATA names no folder with CIFAR-10")
 def test_what_is_shipped_is_as_accurate_as_its_row_says():
-    """The 10,000 test pictures of CIFAR-10, in the copy that it was trained on."""
+    """The 10,000 test images of CIFAR-10, in the copy that it was trained on."""
     entry = catalogue.find("ViT-Mini/4")
     images, labels = [], []
     with tarfile.open(CIFAR / "cifar10-images.tar.xz") as files:

@@ -153,7 +153,7 @@ def test_models_of_our_layers_have_scores():
         np.testing.assert_allclose(scores.stacked(), expected, atol=1e-5)
 
 
-def test_patches_of_a_hybrid_are_told_in_pixels_of_the_picture():
+def test_patches_of_a_hybrid_are_told_in_pixels_of_the_image():
     sizes = dict(image_size=(16, 24), patch_size=(4, 8), num_layers=1)
     hybrid = vit(keras_vit.HybridViT, resnet_units=(), **sizes)
     x = random_images(1, 16, 24, 3)
@@ -163,7 +163,7 @@ def test_patches_of_a_hybrid_are_told_in_pixels_of_the_picture():
     np.testing.assert_allclose(scores.stacked(), scores_of_weights(hybrid, x), atol=1e-5)
 
 
-def test_a_last_batch_of_fewer_pictures_is_like_the_others():
+def test_a_last_batch_of_fewer_images_is_like_the_others():
     model, x = vit(), random_images(5, *SIZE, 3)
     whole = attention.attention_scores(model, x, batch_size=100).stacked()
     parts = attention.attention_scores(model, x, batch_size=2).stacked()
@@ -171,7 +171,7 @@ def test_a_last_batch_of_fewer_pictures_is_like_the_others():
     np.testing.assert_allclose(parts, whole, atol=1e-5)
 
 
-def test_pictures_come_a_few_at_a_time_where_not_all_are_kept():
+def test_images_come_a_few_at_a_time_where_not_all_are_kept():
     model, x = vit(num_layers=1), random_images(5, *SIZE, 3)
     parts = list(attention.by_batch(model, x, batch_size=2))
     assert [part["block_0"].shape[0] for part in parts] == [2, 2, 1]
@@ -284,7 +284,7 @@ def test_models_without_one_encoder_are_refused():
         encoder.find(keras.Model(inputs, x))
 
 
-def test_wrong_pictures_are_refused_before_any_work():
+def test_wrong_images_are_refused_before_any_work():
     model = vit()
     message = re.escape("shape (batch, 12, 10, 3). Received: images shape=(2, 10, 12, 3)")
     with pytest.raises(ValueError, match=message):
@@ -346,7 +346,7 @@ def test_the_encoder_is_found_with_what_its_tokens_stand_for():
     assert (found.grid, found.patch_size, found.prefix_tokens) == ((3, 5), (4, 2), 2)
 
 
-def test_pictures_of_any_size_before_a_resizing_layer():
+def test_images_of_any_size_before_a_resizing_layer():
     """The inner model says what a patch is in pixels."""
     inner = vit()
     inputs = keras.Input((None, None, 3))

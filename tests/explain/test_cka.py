@@ -63,7 +63,7 @@ def minibatch_cka(xs, ys, weights=None):
 
 
 @pytest.mark.backend_free
-def test_three_pictures_by_hand():
+def test_three_images_by_hand():
     """Centred X = [[1, 0], [-1, 0], [0, 0]], Y = [[1], [1], [-2]], Z = [[1], [0], [-1]]."""
     x = np.array([[6, 2], [4, 2], [5, 2]])
     y, z = np.array([[3], [3], [0]]), np.array([[1], [0], [-1]])
@@ -86,7 +86,7 @@ def test_rotation_scale_and_offset_do_not_matter(pictures):
 
 @pytest.mark.backend_free
 def test_both_ways_to_compute_are_the_same():
-    """11 pictures with 3 and 5 features, then the same in 300 features that are mostly zero."""
+    """11 images with 3 and 5 features, then the same in 300 features that are mostly zero."""
     x, y = random_tokens(11, 3), random_tokens(11, 5, seed=1)
     long = np.zeros((11, 300))
     long[:, ::60] = y
@@ -125,7 +125,7 @@ def test_one_batch_is_the_formula():
 @pytest.mark.parametrize(
     "pictures, used, weights", [(10, 10, [1, 1]), (14, 14, [5, 5, 4]), (13, 10, [1, 1])]
 )
-def test_batches_count_by_their_pictures(pictures, used, weights):
+def test_batches_count_by_their_images(pictures, used, weights):
     """Batches of 5; a last one of 4 counts for 4, one of 3 does not count."""
     model, images = dense(5, 4), random_images(pictures, 2, 3, 1)
     found = cka(model, model, images, ["dense_0"], ["dense_1"], batch_size=5)
@@ -162,7 +162,7 @@ def test_a_model_is_like_itself_and_stays_as_it_is():
 
 
 def test_unlike_noise_however_many_the_features():
-    """Independent noise in 256 features: the biased estimate is near 1 with 16 pictures."""
+    """Independent noise in 256 features: the biased estimate is near 1 with 16 images."""
     model = dense(256, image_size=(16, 16))
     images, other = (random_images(1024, 16, 16, 1, seed=seed) for seed in (0, 1))
     x, y = (outputs(model, ["dense_0"], batch[:16])[0] for batch in (images, other))
@@ -170,8 +170,8 @@ def test_unlike_noise_however_many_the_features():
     assert abs(cka(model, model, (images, other), batch_size=16).values[0, 0]) < 0.05
 
 
-def test_what_all_pictures_share_does_not_matter():
-    """Positions a thousand times as long as the pictures' own part: float32 products lose that."""
+def test_what_all_images_share_does_not_matter():
+    """Positions a thousand times as long as the images' own part: float32 products lose that."""
     model, images, name = vit(), random_images(9, 8, 15, 3), ["patch_encoder"]
     position = model.get_layer("patch_encoder").position_embedding
     position.assign(position + 300)
@@ -219,7 +219,7 @@ def test_layers_within_models_and_with_several_inputs():
     assert cka(outer, inner, batch, "last", ["dense_1"]).values.shape == (1, 1)
 
 
-def test_a_layer_that_tells_no_pictures_apart():
+def test_a_layer_that_tells_no_images_apart():
     model, images = dense(5, 4), random_images(9, 2, 3, 1)
     for weight, value in zip(model.layers[-1].weights, (0, 0.3), strict=True):
         weight.assign(np.full(weight.shape, value))
@@ -235,7 +235,7 @@ def test_mixed_precision():
     np.testing.assert_allclose(np.diag(found.values), 1, atol=0.02)
 
 
-def test_unusable_models_and_pictures_are_refused():
+def test_unusable_models_and_images_are_refused():
     model, images = dense(3), random_images(8, 2, 3, 1)
     with pytest.raises(ValueError, match="two arrays, or two models with `images`. Rec.*a='Func"):
         cka(model, model)

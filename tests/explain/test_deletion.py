@@ -19,7 +19,7 @@ MAP, ORDER = np.array([[0.2, 0.9], [0.9, 0.1]]), [1, 2, 0, 3]
 
 
 def after(model, image, label, gone, instead):
-    """The probability once the patches in `gone` are those of the picture `instead`."""
+    """The probability once the patches in `gone` are those of the image `instead`."""
     image = image.copy()
     for patch in gone:
         row, column = divmod(patch, 2)
@@ -89,7 +89,7 @@ def images_class(model, images):
     return [max(range(3), key=lambda label: probability(model, x, label)) for x in images]
 
 
-def test_no_class_means_the_most_probable_one_of_the_whole_picture():
+def test_no_class_means_the_most_probable_one_of_the_whole_image():
     model, images = linear((4, 6, 3), 3), random_images(12, 4, 6, 3)
     images *= np.random.default_rng(1).uniform(0, 1, (12, 1, 1, 3)).astype("float32")
     maps = np.broadcast_to(MAP, (12, 2, 2))

@@ -79,8 +79,8 @@ def test_a_patch_that_looks_at_prefix_tokens_alone_counts_as_zero():
 
 
 @pytest.mark.backend_free
-def test_layers_heads_and_pictures():
-    """Each layer and head for itself, the mean over pictures; a loop over pairs of patches."""
+def test_layers_heads_and_images():
+    """Each layer and head for itself, the mean over images; a loop over pairs of patches."""
     array = np.exp(random_tokens(2, 3, 4, 7, 7))
     array /= array.sum(-1, keepdims=True)
     expected = np.zeros((2, 4))

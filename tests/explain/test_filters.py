@@ -57,7 +57,7 @@ def test_components_of_an_embedding_made_of_two(wrap):
 
 
 def test_components_see_pixels_in_the_order_of_patches():
-    """A filter that is a patch of a picture comes back as that patch."""
+    """A filter that is a patch of an image comes back as that patch."""
     image = np.abs(random_tokens(1, 4, 6, 3)) + 0.1
     model = vit()
     patches = keras.ops.convert_to_numpy(keras_vit.Patches((2, 3))(image))

@@ -111,7 +111,7 @@ def several(model, images, shift, power=1):
     return {"y": y**power + shift[:, None], "flat": [half, ops.cast(shift, "int32")]}
 
 
-def test_a_tree_of_tensors_comes_back_over_all_pictures():
+def test_a_tree_of_tensors_comes_back_over_all_images():
     model, x, shift = picture_model(), random_images(5, 4, 4, 3), np.arange(5)
     y = numpy(model(x))
     for batch_size in (2, 5, 64):
@@ -177,7 +177,7 @@ def test_nothing_is_trained():
         assert not computing._compiled(several, model, {})(np.zeros((1, 4, 4, 3)), [0])["y"].grad_fn
 
 
-def test_pictures_are_those_of_the_model():
+def test_images_are_those_of_the_model():
     model = picture_model()
     with pytest.raises(ValueError, match=r"\(batch, 4, 4, 3\)"):
         computing.pictures(model, np.zeros((2, 4, 5, 3)))

@@ -17,7 +17,7 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="KERAS_VIT_TEST_DATA i
 
 
 class Wrapped(keras.Model):
-    """Adds a layer that also sees the picture, so the rest is more than the head."""
+    """Adds a layer that also sees the image, so the rest is more than the head."""
 
     def __init__(self, inner):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Nearest pictures against cosines by hand."""
+"""Nearest images against cosines by hand."""
 
 import keras
 import numpy as np
@@ -36,7 +36,7 @@ def test_features_by_hand():
     assert found.similarity.dtype == "float32"
 
 
-def test_a_picture_finds_itself_and_then_by_what_the_head_sees():
+def test_an_image_finds_itself_and_then_by_what_the_head_sees():
     model, gallery = vit(), random_images(4, 8, 15, 3)
     order = [2, 0, 3, 1]
     features = numpy(keras.Model(model.inputs[0], model.get_layer("head").input)(gallery))

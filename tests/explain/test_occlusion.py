@@ -45,7 +45,7 @@ def test_each_patch_in_turn_becomes_the_mean_colour(activation):
     np.testing.assert_allclose(again, truth, atol=1e-5)
 
 
-def test_none_is_the_most_probable_class_of_each_picture():
+def test_none_is_the_most_probable_class_of_each_image():
     model, images = linear((4, 4, 3), 3), random_images(12, 4, 4, 3)
     labels = keras.ops.convert_to_numpy(model(images)).argmax(-1)
     assert len(set(labels)) > 1
@@ -53,7 +53,7 @@ def test_none_is_the_most_probable_class_of_each_picture():
     np.testing.assert_array_equal(maps, occlusion(model, images, labels, patch_size=2))
 
 
-def test_a_picture_of_one_colour_loses_nothing():
+def test_an_image_of_one_colour_loses_nothing():
     maps = occlusion(linear((4, 4, 3), 3), np.full((1, 4, 4, 3), 77, "uint8"), patch_size=2)
     np.testing.assert_allclose(maps, 0, atol=1e-6)
 
@@ -65,7 +65,7 @@ def test_integer_pixels_get_a_mean_that_is_not_rounded():
 
 
 @pytest.mark.slow
-def test_patches_are_those_of_the_encoder_in_pixels_of_the_picture():
+def test_patches_are_those_of_the_encoder_in_pixels_of_the_image():
     sizes = {"image_size": (16, 24), "num_layers": 1, "hidden_dim": 8, "num_classes": 3}
     vit = randomize(keras_vit.create("ViT-Mini/8", **sizes))
     images = random_images(1, 32, 48, 3)
@@ -83,13 +83,13 @@ def test_a_model_without_patches_gets_a_grid_of_14():
     np.testing.assert_array_equal(numbers[0], [0, 1, 2])
 
 
-def test_patches_must_divide_the_picture():
+def test_patches_must_divide_the_image():
     with pytest.raises(ValueError, match=r"height must be divisible.*patch_size=\(4, 4\)"):
         occlusion(linear((6, 8, 3), 2), np.zeros((1, 6, 8, 3)), patch_size=4)
 
 
-def test_no_more_than_a_batch_of_covered_pictures_is_in_memory(monkeypatch):
-    """The pictures go in as views of the user's own; only their batches are copied."""
+def test_no_more_than_a_batch_of_covered_images_is_in_memory(monkeypatch):
+    """The images go in as views of the user's own; only their batches are copied."""
     model, images, seen = linear((6, 10, 3), 4, None), random_images(2, 6, 10, 3), []
     run = computing.run
 

@@ -1,4 +1,4 @@
-"""Rollout on photographs: most of it lies on the thing that the picture shows."""
+"""Rollout on photographs: most of it lies on the thing that the image shows."""
 
 import os
 import pathlib

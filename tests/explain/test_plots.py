@@ -17,7 +17,7 @@ NAMES = ["a.png", "b.png", "c.png"]
 
 
 def drawn(axes):
-    """The arrays of the pictures in an `Axes`."""
+    """The arrays of the images in an `Axes`."""
     return [np.asarray(image.get_array()) for image in axes.get_images()]
 
 
@@ -49,7 +49,7 @@ def axes_of():
 @pytest.mark.parametrize(
     ("channels", "shape"), [(1, (2, 3)), (2, (2, 3)), (3, (2, 3, 3)), (4, (2, 3, 3))]
 )
-def test_pictures_of_any_channels_are_drawn_as_grey_or_colours(channels, shape):
+def test_images_of_any_channels_are_drawn_as_grey_or_colours(channels, shape):
     image = random_images(2, 3, channels)
     shown = plots.pixels(image)
     want = image[..., 0] if len(shape) == 2 else image[..., :3]
@@ -63,7 +63,7 @@ def test_pixels_outside_of_the_range_are_cut_off_at_its_ends():
     assert plots.pixels(image).tolist() == [[0, 255, 12]]
 
 
-def test_an_overlay_lies_over_the_whole_picture_in_grey():
+def test_an_overlay_lies_over_the_whole_image_in_grey():
     axes = axes_of()
     plots.overlay(axes, IMAGES[0], MAPS[0])
     below, above = axes.get_images()
@@ -156,7 +156,7 @@ def test_the_token_that_is_compared_is_framed():
     assert not plots.token_similarity(MAPS, IMAGES).axes[1].patches
 
 
-def test_no_more_than_sixteen_pictures_are_drawn_and_it_is_said():
+def test_no_more_than_sixteen_images_are_drawn_and_it_is_said():
     images, maps = np.zeros((17, 8, 8, 1)), np.ones((17, 2, 2))
     figure = plots.attention_rollout(maps, images)
     assert sum(len(axes.get_images()) == 2 for axes in figure.axes) == 16
@@ -164,7 +164,7 @@ def test_no_more_than_sixteen_pictures_are_drawn_and_it_is_said():
 
 
 @pytest.mark.parametrize("image_size", [(60, 20), (20, 60), (8, 8)])
-def test_nothing_is_cut_off_and_maps_lie_exactly_on_their_pictures(image_size):
+def test_nothing_is_cut_off_and_maps_lie_exactly_on_their_images(image_size):
     figure = plots.attention_rollout(MAPS[:2], np.zeros((2, *image_size, 1)), NAMES[:2])
     pixels = rendered(figure)[..., :3]
     border = np.concatenate([pixels[:2].ravel(), pixels[-2:].ravel(), pixels[:, :2].ravel()])
@@ -175,7 +175,7 @@ def test_nothing_is_cut_off_and_maps_lie_exactly_on_their_pictures(image_size):
 
 
 @pytest.mark.parametrize("name", ["attention_rollout", "relevance", "grad_cam", "occlusion"])
-def test_maps_that_do_not_belong_to_the_pictures_are_refused(name):
+def test_maps_that_do_not_belong_to_the_images_are_refused(name):
     draw = getattr(plots, name)
     with pytest.raises(ValueError, match="one map .* for each picture. Received: maps shape"):
         draw(MAPS[:2], IMAGES)
@@ -185,7 +185,7 @@ def test_maps_that_do_not_belong_to_the_pictures_are_refused(name):
         draw(MAPS, IMAGES, names=["a"])
 
 
-def test_token_colours_fill_the_picture():
+def test_token_colours_fill_the_image():
     colors = np.random.default_rng(0).uniform(size=(3, 2, 3, 3)).astype("float32")
     figure = plots.token_colors(colors, IMAGES)
     image = figure.axes[1].get_images()[0]
@@ -239,7 +239,7 @@ def test_many_heads_go_on_in_further_rows_and_the_last_block_is_the_default():
     assert "row 1, column 1" in words(figure)
 
 
-def test_blocks_and_pictures_that_are_not_there_are_refused():
+def test_blocks_and_images_that_are_not_there_are_refused():
     with pytest.raises(ValueError, match="blocks 0 to 1. Received: block=2"):
         plots.attention_scores(scores(), IMAGES[:2], blocks=[2], grid=(2, 3))
     with pytest.raises(ValueError, match="scores of=2, pictures=3"):

@@ -100,7 +100,7 @@ def test_factors_on_scores_are_where_they_should_be():
     np.testing.assert_allclose(scores, same)
 
 
-def test_none_is_the_most_probable_class_of_each_picture():
+def test_none_is_the_most_probable_class_of_each_image():
     model, images = small(), np.random.default_rng(1).normal(0, 1000, (4, 4, 9, 3))
     w = weights(model)
     predicted = [np.argmax([logit(x, w, ONES, "token", c) for c in range(5)]) for x in images]

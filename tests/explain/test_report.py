@@ -136,7 +136,7 @@ def test_every_view_is_there_with_its_words(page):
 
 
 @pytest.mark.backend_free
-def test_every_picture_is_a_png_with_words_beside_or_in_it(page):
+def test_every_image_is_a_png_with_words_beside_or_in_it(page):
     pictures = page.all("img")
     of_each = 1 + 5 + 1  # itself, four maps and colours, the lens
     assert len(pictures) == 2 + 2 * of_each + len(OF_THE_MODEL)
@@ -151,7 +151,7 @@ def test_every_picture_is_a_png_with_words_beside_or_in_it(page):
 
 
 @pytest.mark.backend_free
-def test_pictures_keep_their_proportions(page):
+def test_images_keep_their_proportions(page):
     maps = [
         p for p in page.all("img") if p["alt"].startswith(("Attention rollout of", "Occlusion of"))
     ]
@@ -267,7 +267,7 @@ def test_a_model_without_a_head_has_no_classes_to_explain(images):
 
 
 @pytest.mark.weekly
-def test_many_pictures_do_not_make_a_large_page(model):
+def test_many_images_do_not_make_a_large_page(model):
     told = []
     images = np.repeat(random_images(1, 16, 24, 3), MOST + 2, axis=0)
     page = report(model, images, progress=told.append)
@@ -276,7 +276,7 @@ def test_many_pictures_do_not_make_a_large_page(model):
     assert len(page) < 4e6 and "occlusion" in told
 
 
-def test_pictures_of_another_size_and_missing_names_are_refused(model, images):
+def test_images_of_another_size_and_missing_names_are_refused(model, images):
     with pytest.raises(ValueError, match="images of shape"):
         report(model, images[:, :8])
     with pytest.raises(ValueError, match="one name for each picture"):

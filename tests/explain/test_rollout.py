@@ -20,7 +20,7 @@ def random_scores(*shape, seed=0):
 
 
 def written_out(array, residual=True, fuse=np.mean):
-    """All of A_L ... A_2 A_1, in float64, picture by picture."""
+    """All of A_L ... A_2 A_1, in float64, image by image."""
     pictures = []
     for b in range(array.shape[1]):
         product = np.eye(array.shape[-1])
@@ -230,7 +230,7 @@ def test_of_a_model_it_is_that_of_its_scores(pooling):
     np.testing.assert_allclose(token_attention(outer, x), token_attention(scores), atol=1e-5)
 
 
-def test_only_a_few_pictures_are_in_memory_at_once(monkeypatch):
+def test_only_a_few_images_are_in_memory_at_once(monkeypatch):
     """Each batch's scores are gone when those of the next but one are computed."""
     alive, most, made = weakref.WeakSet(), [], attention._named
 

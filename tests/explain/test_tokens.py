@@ -1,4 +1,4 @@
-"""Tokens as maps of the picture, against slices and hand computations."""
+"""Tokens as maps of the image, against slices and hand computations."""
 
 import keras
 import numpy as np
@@ -55,19 +55,19 @@ def test_patches_are_slices():
                 np.testing.assert_array_equal(found[:, r, c], slices)
 
 
-def test_patches_of_a_hybrid_are_those_of_the_picture():
+def test_patches_of_a_hybrid_are_those_of_the_image():
     model = wide_vit(keras_vit.HybridViT, image_size=(16, 24), patch_size=8, resnet_units=())
     images = random_images(1, 16, 24, 3)
     np.testing.assert_array_equal(patch_grid(model, images)[0, 1, 2], images[0, 8:, 16:])
 
 
-def test_patches_of_grey_pictures_without_an_axis_of_channels():
+def test_patches_of_grey_images_without_an_axis_of_channels():
     images = random_images(2, 8, 15)
     found = patch_grid(wide_vit(num_channels=1), images)
     np.testing.assert_array_equal(found[1, 0, 2, ..., 0], images[1, :4, 10:])
 
 
-def test_patches_of_other_pictures_are_refused():
+def test_patches_of_other_images_are_refused():
     with pytest.raises(ValueError, match="expects images of shape"):
         patch_grid(wide_vit(), random_images(1, 8, 16, 3))
     with pytest.raises(ValueError, match="needs a model with one Transformer encoder"):
@@ -157,7 +157,7 @@ def test_layers_without_all_tokens_are_refused():
 
 
 def plain(values):
-    """A model whose tokens are `values`, (patches, D), times the brightness of the picture."""
+    """A model whose tokens are `values`, (patches, D), times the brightness of the image."""
     model = wide_vit(image_size=(8, 15), pooling="gap", normalize=None, hidden_dim=values.shape[1])
     encoder = model.get_layer("patch_encoder")
     encoder.projection.kernel.assign(np.zeros(encoder.projection.kernel.shape))
@@ -198,7 +198,7 @@ def test_colours_by_an_independent_decomposition(shared):
     np.testing.assert_allclose(token_colors(wrapped, images), expected, atol=2e-3)
 
 
-def test_colours_are_the_same_for_all_pictures_of_a_call(shared):
+def test_colours_are_the_same_for_all_images_of_a_call(shared):
     model, images = shared, random_images(4, 8, 15, 3)
     images[2] = images[0]
     found = token_colors(model, images)

@@ -37,7 +37,7 @@ class Broken(Exception):
 
 
 class Batches(keras.utils.PyDataset):
-    """Four batches of two pictures. From `spoil` on, batch `bad` fails or has another shape."""
+    """Four batches of two images. From `spoil` on, batch `bad` fails or has another shape."""
 
     def __init__(self, bad=None, shape=None, late=False):
         super().__init__()
@@ -583,7 +583,7 @@ def test_counts_that_mean_nothing_are_refused(name):
         shared(small).fit(*labelled(4), **{name: value}, verbose=0)
 
 
-def test_counts_of_pictures_and_labels():
+def test_counts_of_images_and_labels():
     model, (x, y) = shared(small), labelled(4)
     with pytest.raises(ValueError, match="one label for each picture. Received: pictures=4, lab"):
         model.fit(x, y[:3], verbose=0)
@@ -596,7 +596,7 @@ def test_counts_of_pictures_and_labels():
         model.predict(x[:0], verbose=0)
 
 
-def test_prediction_checks_pictures():
+def test_prediction_checks_images():
     model = shared(small)
     for wrong in (images(4, 12, 12, 3), images(4, 3, 8, 8), nan_at(1)):
         with pytest.raises(ValueError, match="Received: "):

@@ -267,7 +267,7 @@ def test_an_objective_trains_saves_and_reconstructs(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", quick(["mean-color", "mae"], "mae"))
-def test_what_was_not_hidden_is_the_picture(name):
+def test_what_was_not_hidden_is_the_image(name):
     model = OBJECTIVES[name]()
     found = model.reconstruct(IMAGES, seed=5)
     seen = ~found.mask.repeat(4, 1).repeat(5, 2)
@@ -276,7 +276,7 @@ def test_what_was_not_hidden_is_the_picture(name):
     np.testing.assert_array_equal(found.mask, model.reconstruct(IMAGES, seed=5).mask)
 
 
-def test_a_perfect_prediction_is_the_picture():
+def test_a_perfect_prediction_is_the_image():
     """What makes pixels of a prediction undoes what makes targets of pixels."""
     for model in (mae(), mae(normalize_targets=False), OBJECTIVES["simmim"]()):
         shown = model.shown(numpy(model.truth(IMAGES)), IMAGES)
@@ -320,7 +320,7 @@ def test_an_objective_comes_back_from_a_file(name, tmp_path, blank):
 
 @pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.data is TensorFlow's")
-def test_datasets_of_pictures_and_of_pairs():
+def test_datasets_of_images_and_of_pairs():
     import tensorflow as tf
 
     model = compiled(mae())
@@ -387,7 +387,7 @@ def test_mixed_precision():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", quick(OBJECTIVES, "mae", rest=pytest.mark.weekly))
 def test_the_loss_falls(name):
-    """It learns 6 pictures, compiled as Keras does by default."""
+    """It learns 6 images, compiled as Keras does by default."""
     model = OBJECTIVES[name]()
     images = pictures_of(model)
     model.compile(keras.optimizers.Adam(0.01))

@@ -107,7 +107,7 @@ def test_standardized_patches_as_norm_pix_loss():
     np.testing.assert_allclose(x * deviation + mean, patches, atol=1e-4)  # of 255
 
 
-def test_pictures_undo_patches():
+def test_images_undo_patches():
     images = random_images(2, 8, 15, 3)
     patches = numpy(keras_vit.Patches((4, 5))(images))
     np.testing.assert_array_equal(targets.pictures(patches, (2, 3), (4, 5)), images)
@@ -117,7 +117,7 @@ def test_pictures_undo_patches():
 
 
 def test_corruption_of_10_000_patches():
-    """B.1.2: half of each picture; of these 80 % masked, 10 % another patch, 10 % kept."""
+    """B.1.2: half of each image; of these 80 % masked, 10 % another patch, 10 % kept."""
     fate, others = (numpy(x) for x in mpp.corruption(generator(), 100, 100, 50))
     assert ((fate != mpp.LEFT).sum(axis=1) == 50).all()
     corrupted = fate[fate != mpp.LEFT]
@@ -143,7 +143,7 @@ def test_corrupted_embeddings_by_hand():
     assert found[0].tolist() == [[0, 1], [-1, -1], [2, 3], [6, 7], [0, 1]]
 
 
-def test_a_random_mask_hides_as_many_of_each_picture():
+def test_a_random_mask_hides_as_many_of_each_image():
     mask = numpy(masks.random_mask(generator(), 500, 20, 7))
     assert (mask.sum(axis=1) == 7).all()
     assert abs(mask.mean(axis=0) - 0.35).max() < 4.5 * math.sqrt(0.35 * 0.65 / 500)
@@ -216,7 +216,7 @@ def test_palette_finds_clusters():
     np.testing.assert_allclose(found, centres[[0, 2, 1]], atol=0.3)  # sorted by the first channel
 
 
-def test_palette_has_no_more_colors_than_the_pictures():
+def test_palette_has_no_more_colors_than_the_images():
     images = np.array([[0, 5], [5, 255]]).reshape(1, 2, 2, 1)
     assert pretraining.palette(images, colors=8).tolist() == [[0], [5], [255]]
 

@@ -299,7 +299,7 @@ def test_cifar10_can_be_a_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.backend_free
-def test_every_picture_is_seen_before_any_again():
+def test_every_image_is_seen_before_any_again():
     order = fitting.shuffled(7, 17, seed=1)
     assert sorted(order[:7]) == sorted(order[7:14]) == list(range(7)) and len(order) == 17
     assert len(set(order[14:])) == 3
@@ -489,7 +489,7 @@ def test_sizes_are_whole_patches_at_every_scale():
 
 
 def test_a_batch_that_the_device_refuses_ends_the_search(monkeypatch):
-    """Refused above 37 pictures: the largest power of two below is found, other errors pass."""
+    """Refused above 37 images: the largest power of two below is found, other errors pass."""
     tried = []
 
     def step(model, batch):

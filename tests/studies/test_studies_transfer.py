@@ -18,7 +18,7 @@ COSTS = {"ViT 4 x 24": 10**5, "ViT 4 x 48": 10**6, "ResNet 1": 10**6}
 
 
 def rows_of(accuracies, value, noise=0.0, **more):
-    """Made-up rows of {model: {pictures: accuracy}}, two seeds `noise` apart."""
+    """Made-up rows of {model: {images: accuracy}}, two seeds `noise` apart."""
     return [
         {"model": model, "pictures": size, "seed": seed, value: accuracy + noise * (seed - 1.5)}
         | {"multiply_adds": COSTS[model], **more}
@@ -66,7 +66,7 @@ def test_smaller_sets_lie_within_larger():
 @pytest.mark.backend_free
 @pytest.mark.parametrize("scale", keras_vit.studies.SCALES)
 def test_every_model_is_built_as_its_name_says(scale):
-    """Also the models of CIFAR-10, whose pictures are not needed for it."""
+    """Also the models of CIFAR-10, whose images are not needed for it."""
     for name, shape in transfer._flat(transfer.MODELS[scale]).items():
         kind, _, numbers = name.partition(" ")
         if kind == "ResNet":

@@ -177,7 +177,7 @@ def test_figure_11_draws_what_there_is(count):
 
 
 def test_reach_is_relative_to_attention_to_all_alike():
-    """Without query and key all scores are equal, in a picture that is no square too."""
+    """Without query and key all scores are equal, in an image that is no square too."""
     model = keras_vit.ViT((8, 12), 4, 2, 8, 8, 2, num_classes=2, num_channels=1, pooling="gap")
     for layer in ("block_0", "block_1"):
         dense = model.get_layer(layer).attention.query_key_value
@@ -354,7 +354,7 @@ def test_a_model_that_was_compiled_trains_as_a_fresh_one():
 
 
 @pytest.mark.backend_free
-def test_a_real_task_has_train_and_validation_and_few_test_pictures(monkeypatch):
+def test_a_real_task_has_train_and_validation_and_few_test_images(monkeypatch):
     rng = np.random.default_rng(0)
     parts = {
         part: (rng.integers(0, 255, (n, 8, 8, 3)).astype("uint8"), np.arange(n) % 3)

@@ -31,7 +31,7 @@ def slow(*values):
 
 
 class Mixed(Batches):
-    """Augmented pictures, each mixed with another one of its batch."""
+    """Augmented images, each mixed with another one of its batch."""
 
     def __getitem__(self, index):
         images, labels = super().__getitem__(index)

@@ -37,7 +37,7 @@ def evaluated(logits, labels, **options):
 
 
 def fixed(classes):
-    """A functional model whose logits are the pixels of its (1, classes, 1) pictures."""
+    """A functional model whose logits are the pixels of its (1, classes, 1) images."""
     images = keras.Input((1, classes, 1))
     return keras.Model(images, keras.layers.Flatten()(images))
 
@@ -176,7 +176,7 @@ def test_most_confused_pairs_count_errors_only():
 
 
 def sources(images, labels):
-    """The same labelled pictures in every form, in batches of 50."""
+    """The same labelled images in every form, in batches of 50."""
     pairs = [(images[i : i + 50], labels[i : i + 50]) for i in range(0, len(images), 50)]
 
     class Pictures(keras.utils.PyDataset):
@@ -196,7 +196,7 @@ def sources(images, labels):
     return found
 
 
-def test_every_source_of_pictures_gives_the_same_numbers():
+def test_every_source_of_images_gives_the_same_numbers():
     logits, labels = some_logits()
     logits = logits.astype("float32")
     expected = evaluated(logits, labels)
@@ -322,7 +322,7 @@ def test_the_last_batch_is_filled_up_and_cut_again():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run of grey pictures, dark, light and middle, as `keras-vit train` would leave it."""
+    """A run of grey images, dark, light and middle, as `keras-vit train` would leave it."""
     root = tmp_path_factory.mktemp("evaluation")
     for name, value in (("dark", 40), ("light", 220), ("middle", 128)):
         (root / "data" / name).mkdir(parents=True)
@@ -388,7 +388,7 @@ def test_a_failure_leaves_no_empty_folder(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_own_pictures_of_a_run_give_the_accuracy_that_it_noted(run, tmp_path):
+def test_the_own_images_of_a_run_give_the_accuracy_that_it_noted(run, tmp_path):
     pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
     trained = keras_vit.training.train(
         run / "data", image_size=8, epochs=2, batch_size=5, out=tmp_path / "run"
@@ -431,7 +431,7 @@ def test_a_matrix_without_mistakes_says_so():
 
 
 @pytest.mark.backend_free
-def test_reliability_draws_the_bins_that_have_pictures():
+def test_reliability_draws_the_bins_that_have_images():
     found = evaluated(*some_logits())
     above, below = evaluation_plots.reliability(found).axes
     rows = [row for row in found.reliability if row.pictures]

@@ -121,7 +121,7 @@ def test_noise_gives_chance():
 
 
 @pytest.mark.backend_free
-def test_a_class_with_too_few_pictures_is_named_and_the_rest_computed():
+def test_a_class_with_too_few_images_is_named_and_the_rest_computed():
     x, y = clusters(each=6)
     kept = np.flatnonzero(y != 3).tolist() + np.flatnonzero(y == 3)[:4].tolist()
     found = fewshot.few_shot(x[kept], y[kept], x, y, shots=(4, 5, 25))
@@ -217,7 +217,7 @@ def test_half_precision_gives_float32():
 
 
 @pytest.mark.backend_free
-def test_picture_files_come_in_the_order_of_the_list(tmp_path):
+def test_image_files_come_in_the_order_of_the_list(tmp_path):
     for i in range(5):
         Image.fromarray(np.full((4, 6, 3), 10 * i, "uint8")).save(tmp_path / f"{i}.png")
     files = [tmp_path / f"{i}.png" for i in (3, 1, 4, 0, 2)]
@@ -229,7 +229,7 @@ def test_picture_files_come_in_the_order_of_the_list(tmp_path):
     assert pictures.names == [str(file) for file in files]
 
 
-def test_the_training_pictures_of_a_data_come_unvaried_and_in_order():
+def test_the_training_images_of_a_data_come_unvaried_and_in_order():
     images = np.repeat(np.arange(30, dtype="uint8"), 12).reshape(30, 2, 2, 3)
     changes = keras_vit.data.Augmentation(rotation=90, zoom=0.5)
     data = keras_vit.data.load((images, np.arange(30) % 3), 2, batch_size=4, augment=changes)
@@ -274,7 +274,7 @@ def train(make, callbacks):
 
 
 def probes():
-    """Twenty pictures in two classes that are hard to tell apart."""
+    """Twenty images in two classes that are hard to tell apart."""
     labels = np.arange(20) % 2
     return random_images(20, 4, 4, 1) + 25 * labels[:, None, None, None], labels
 
@@ -317,7 +317,7 @@ def test_the_callback_refuses_before_the_first_step(wrong, words):
         fewshot.FewShot(probes())
 
 
-def test_a_data_gives_pictures_to_draw_from_and_to_test_on():
+def test_a_data_gives_images_to_draw_from_and_to_test_on():
     images, labels = probes()
     pictures = np.clip(images, 0, 255).astype("uint8"), labels
     data = keras_vit.data.load(pictures, 4, num_channels=1, validation_share=0.4, test_share=0)
@@ -374,8 +374,8 @@ def test_a_run_is_measured_at_its_own_resolution(tmp_path, monkeypatch):
 
 @needs_data
 @pytest.mark.slow
-def test_real_weights_tell_37_breeds_apart_from_five_pictures_each():
-    """Chance is 2.7 %; the paper's larger models reach far more with all pictures (Table 2)."""
+def test_real_weights_tell_37_breeds_apart_from_five_images_each():
+    """Chance is 2.7 %; the paper's larger models reach far more with all images (Table 2)."""
     pytest.importorskip("sklearn")
     path = DATA / "weights" / "ViT-Ti_16.augreg.imagenet2012.224.npz"
     model = keras_vit.load_pretrained(path, verbose=False)

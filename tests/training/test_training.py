@@ -22,7 +22,7 @@ pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
 
 @pytest.fixture(scope="module")
 def colours(tmp_path_factory):
-    """Six dark red and six dark blue pictures: easy to tell apart."""
+    """Six dark red and six dark blue images: easy to tell apart."""
     path = tmp_path_factory.mktemp("colours")
     rng = np.random.default_rng(0)
     for name, channel in (("blue", 2), ("red", 0)):
@@ -114,7 +114,7 @@ def test_curves_draw_the_history():
 
 
 @pytest.mark.backend_free
-def test_baselines_learn_what_can_be_learned_and_shrink_large_pictures():
+def test_baselines_learn_what_can_be_learned_and_shrink_large_images():
     labels = np.arange(40) % 2
     images = np.repeat(labels * 200, 64 * 48 * 3).astype("uint8").reshape(40, 64, 48, 3)
     pictures = data.load((images, labels), image_size=(64, 48), pipeline="keras")
@@ -180,7 +180,7 @@ def test_predict_gives_the_models_softmax_in_descending_order(run, colours):
     assert found.file == str(file) and found.hint == ""
 
 
-def test_a_digits_run_reads_digits_and_hints_at_bright_pictures(run, tmp_path):
+def test_a_digits_run_reads_digits_and_hints_at_bright_images(run, tmp_path):
     class Sum:
         def predict(self, pixels, **_):
             assert pixels.shape == (1, 8, 8, 1)
