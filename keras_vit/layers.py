@@ -26,8 +26,8 @@ class Layer(check.Checked, layers.Layer):
     """A layer that checks its arguments, keeps them as attributes and saves them."""
 
     def part(self, kind, *args, **kwargs):
-        """Makes a layer inside this one, which computes in the same dtype."""
-        return kind(*args, dtype=self.dtype_policy, **kwargs)
+        """Makes a layer inside this one, which computes in the same dtype and is frozen with it."""
+        return kind(*args, dtype=self.dtype_policy, trainable=self.trainable, **kwargs)
 
 
 @register

@@ -3,7 +3,7 @@
 `ViT` and `ResNet` have them built in. `keeping_weights` is for models of your own.
 """
 
-from keras_vit.guards.calls import guarded
+from keras_vit.guards.model import Guarded
 from keras_vit.guards.weights import keeping_weights
 
-__all__ = ["guarded", "keeping_weights"]
+__all__ = ["Guarded", "keeping_weights"]

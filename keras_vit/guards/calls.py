@@ -8,9 +8,9 @@ import math
 import keras
 
 from keras_vit import arguments
+from keras_vit.guards import changes, compiling, sources
 from keras_vit.guards import labels as label_checks
 from keras_vit.guards import pictures as picture_checks
-from keras_vit.guards import sources
 from keras_vit.guards.errors import plain_errors
 from keras_vit.guards.weights import keeping_weights
 
@@ -24,7 +24,7 @@ def guarded(model, call, args, kwargs):
     """Gives the checked arguments of a call of Keras, and guards what is run with them.
 
     Args:
-        model: a `PictureModel`.
+        model: a `Guarded` one.
         call: "fit", "evaluate" or "predict".
         args: the call's arguments by position.
         kwargs: the call's arguments by name.
@@ -65,10 +65,11 @@ def check_counts(given):
 
 def checked_training(model, given, watches, training):
     """Checks all that `fit` or `evaluate` is given, and puts watched data in its place."""
-    label_checks.warn_of_probabilities(model)
+    compiling.check(model, model.loss)
     expects = label_checks.expected(model)
     if training:
         check_learning_rate(model)
+        check_callbacks(given.get("callbacks"))
         if "shuffle" not in given and _has_order(given.get("x")):
             given["shuffle"] = False  # else Keras says that it was asked to, and does not
         validation = given.get("validation_data")
@@ -93,7 +94,7 @@ def checked_data(model, x, watches, expects=None, y=None, training=False):
     """Returns `x`, checked where it is known, watched where it flows.
 
     Args:
-        model: a `PictureModel`.
+        model: a `Guarded` one.
         x: what Keras takes as `x`.
         watches: list that a new `Watch` is added to.
         expects: the `Labels` that the model takes, None for prediction.
@@ -152,6 +153,13 @@ def check_shapes(data, pictures, expects):
         pictures.check_shape(images)
     if expects is not None and labels is not None:
         expects.check_shape(labels)
+
+
+def check_callbacks(callbacks):
+    """Raises `ValueError` for a callback that would fail, or write what cannot be loaded."""
+    for callback in keras.tree.flatten(callbacks):
+        if isinstance(callback, keras.callbacks.ModelCheckpoint) and not callback.save_weights_only:
+            changes.check_path(callback.filepath)
 
 
 def check_learning_rate(model):

@@ -124,22 +124,16 @@ class Labels(NamedTuple):
 
 def expected(model):
     """Returns the `Labels` that a compiled model takes."""
-    name, settings = _loss(model.loss)
-    kind = KINDS.get(name)
-    if model.num_classes is None or _is_customized(model):
-        kind = None
+    _, settings = named_loss(model.loss)
+    kind = kind_of(model, model.loss)
     return Labels(kind, model.num_classes, settings.get("ignore_class"))
 
 
-def warn_of_probabilities(model):
-    """Warns where the loss takes the model's logits for probabilities."""
-    name, settings = _loss(model.loss)
-    if expected(model).kind is not None and not settings.get("from_logits"):
-        write = f"loss=keras.losses.{_class_name(name)}(from_logits=True)"
-        arguments.warn(
-            f"This model gives logits, but its loss {name} takes them for probabilities, so "
-            f"training goes wrong. Compile with {write}."
-        )
+def kind_of(model, loss):
+    """Returns the kind of labels that a loss takes, None if that cannot be known."""
+    if model.num_classes is None or _is_customized(model):
+        return None
+    return KINDS.get(named_loss(loss)[0])
 
 
 def warn_of_one_class(labels, expects):
@@ -163,7 +157,7 @@ def as_numpy(values):
     return values.astype("float32") if values.dtype.name == "bfloat16" else values
 
 
-def _loss(loss):
+def named_loss(loss):
     """Returns a loss's name in Keras, and its settings; a custom one has none."""
     if isinstance(loss, (list, tuple)) and len(loss) == 1:
         loss = loss[0]
@@ -171,7 +165,7 @@ def _loss(loss):
         loss = keras.losses.get(loss)
     if isinstance(loss, keras.losses.Loss):
         for name in KINDS:
-            if type(loss) is getattr(keras.losses, _class_name(name)):
+            if type(loss) is getattr(keras.losses, class_name(name)):
                 return name, loss.get_config()
     for name in KINDS:
         if loss is not None and loss is getattr(keras.losses, name):
@@ -179,7 +173,8 @@ def _loss(loss):
     return None, {}
 
 
-def _class_name(name):
+def class_name(name):
+    """Returns "BinaryCrossentropy" for "binary_crossentropy"."""
     return "".join(word.capitalize() for word in name.split("_"))
 
 

@@ -1,7 +1,6 @@
 """What all objectives share: a part of each picture is hidden, predicted, and compared."""
 
 import contextlib
-import functools
 from typing import NamedTuple
 
 import keras
@@ -9,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_vit import arguments
-from keras_vit.guards import guarded, keeping_weights
+from keras_vit.guards import Guarded, keeping_weights
 from keras_vit.guards.calls import named
 from keras_vit.pretraining import encoder as parts
 from keras_vit.pretraining import targets
@@ -31,7 +30,7 @@ class Reconstruction(NamedTuple):
     mask: np.ndarray
 
 
-class Objective(keras.Model):
+class Objective(Guarded, keras.Model):
     """A model that trains an encoder without labels; the objectives are its subclasses.
 
     A subclass has `solve`, which hides and predicts; `truth`, what was hidden; `error`, a loss of
@@ -98,34 +97,13 @@ class Objective(keras.Model):
             weights = ops.repeat(weights[..., None], prediction.shape[2], axis=2)
         return self.error(truth, prediction, sample_weight=weights)
 
-    @functools.wraps(keras.Model.fit)
-    def fit(self, *args, **kwargs):  # noqa: D102
-        with self._guarded("fit", args, kwargs) as given:
-            return super().fit(**given)
-
-    @functools.wraps(keras.Model.evaluate)
-    def evaluate(self, *args, **kwargs):  # noqa: D102
-        with self._guarded("evaluate", args, kwargs) as given:
-            return super().evaluate(**given)
-
-    @functools.wraps(keras.Model.predict)
-    def predict(self, *args, **kwargs):  # noqa: D102
-        with self._guarded("predict", args, kwargs) as given:
-            return super().predict(**given)
-
-    def predict_on_batch(self, *args, **kwargs):  # noqa: D102
-        with keeping_weights(self):
-            return super().predict_on_batch(*args, **kwargs)
-
-    @contextlib.contextmanager
-    def _guarded(self, call, args, kwargs):
-        given = named(call, args, kwargs)
+    def checked_call(self, name, args, kwargs):  # noqa: D102
+        given = named(name, args, kwargs)
         if self.compiled and self.loss is not None:
             want = "a pre-training objective has its own loss"
             arguments.refuse(want, {"loss": self.loss}, "Use model.compile(optimizer) alone.")
         given["x"] = check_range(given.get("x"))
-        with guarded(self, call, (), given) as checked:
-            yield checked
+        return super().checked_call(name, (), given)
 
     def reconstruct(self, images, seed=0):
         """Hides a part of each picture and fills it by the model's prediction.

@@ -647,15 +647,6 @@ def test_pixels_that_may_be_right_are_not_told(pixels):
     assert not told(small, pixels, [0, 1, 0, 1])
 
 
-@pytest.mark.parametrize(
-    "loss",
-    ["sparse_categorical_crossentropy", SPARSE(), keras.losses.sparse_categorical_crossentropy],
-)
-def test_a_loss_of_probabilities_is_told_what_to_be(loss):
-    (message,) = told(functools.partial(small, loss), images(), [0, 1, 0, 1])
-    assert "SparseCategoricalCrossentropy(from_logits=True)" in message
-
-
 @pytest.mark.filterwarnings(ENDLESS)
 @pytest.mark.parametrize("flow", quick(FLOWS, as_tf, as_pydataset))
 def test_fit_gives_no_false_warning_of_shuffling(flow):

@@ -1,0 +1,215 @@
+"""Compiling, saving, copying, threads: what is wrong is refused, what is right survives."""
+
+import copy
+import pickle
+import threading
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from helpers import numpy, outputs, random_images, randomize
+
+import keras_vit
+from keras_vit import pretraining
+
+SPARSE = keras.losses.SparseCategoricalCrossentropy
+EACH = keras.losses.BinaryCrossentropy
+IMAGES, LABELS = random_images(6, 8, 8, 3), np.arange(6) % 3
+
+
+def small(**options):
+    shape = {"image_size": 8, "patch_size": 4, "num_layers": 2, "hidden_dim": 6}
+    shape |= {"mlp_dim": 5, "num_heads": 3, "num_classes": 3}
+    return randomize(keras_vit.ViT(**{**shape, **options}), scale=0.3)
+
+
+# --- Compiling -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "loss, right",
+    [
+        ("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy"),
+        (SPARSE(), "SparseCategoricalCrossentropy"),
+        (keras.losses.sparse_categorical_crossentropy, "SparseCategoricalCrossentropy"),
+        ("categorical_crossentropy", "CategoricalCrossentropy"),
+        (EACH(), "BinaryCrossentropy"),
+    ],
+)
+def test_a_loss_of_probabilities_is_refused(loss, right):
+    model = small()
+    with pytest.raises(ValueError, match="must take logits") as error:
+        model.compile("sgd", loss)
+    assert f"loss=keras.losses.{right}(from_logits=True)" in str(error.value)
+    assert not model.compiled
+
+
+def test_a_loss_of_probabilities_is_right_behind_a_softmax():
+    model = small()
+    model.get_layer("head").activation = keras.activations.softmax
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    before = model.get_weights()
+    loss = model.fit(IMAGES, LABELS, verbose=0).history["loss"]
+    assert np.isfinite(loss).all() and np.any(before[0] != model.get_weights()[0])
+
+
+def test_a_loss_that_became_wrong_is_refused_by_fit():
+    model = small()
+    head = model.get_layer("head")
+    head.activation = keras.activations.softmax
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    head.activation = keras.activations.linear
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="must take logits"):
+        model.fit(IMAGES, LABELS, verbose=0)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize(
+    "loss, metric, right",
+    [
+        (EACH, "accuracy", "BinaryAccuracy(threshold=0.0)"),
+        (EACH, "AUC", "AUC(from_logits=True)"),
+        (EACH, keras.metrics.BinaryAccuracy(), "BinaryAccuracy(threshold=0.0)"),
+        (EACH, keras.metrics.Precision(), "Precision(thresholds=0.0)"),
+        (SPARSE, "sparse_categorical_crossentropy", "SparseCategoricalCrossentropy(from_logits"),
+        (SPARSE, "accuracy", None),
+        (SPARSE, keras.metrics.SparseTopKCategoricalAccuracy(2), None),
+        (EACH, keras.metrics.BinaryAccuracy(threshold=0.0), None),
+        (EACH, keras.metrics.AUC(from_logits=True), None),
+    ],
+)
+def test_a_metric_that_misreads_logits_is_named_with_the_right_one(loss, metric, right):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        small().compile("sgd", loss(from_logits=True), metrics=[metric])
+    told = [str(w.message) for w in caught if "takes them for probabilities" in str(w.message)]
+    assert len(told) == (right is not None)
+    if right:
+        assert f"keras.metrics.{right}" in told[0]
+        assert caught[0].filename.endswith("test_protection.py")
+
+
+def test_the_right_metric_counts_what_is_right():
+    """Every prediction right: the metric named in the warning says so, the misread one does not."""
+    model = small()
+    bias = model.get_layer("head").bias
+    bias.assign(numpy(bias) - np.median(outputs(model, IMAGES), axis=0))
+    truth = (outputs(model, IMAGES) > 0).astype("float32")
+    assert truth.mean() == 0.5
+    named = keras.metrics.BinaryAccuracy(threshold=0.0)
+    model.compile("sgd", EACH(from_logits=True), metrics=[named])
+    assert model.evaluate(IMAGES, truth, verbose=0)[1] == 1.0
+
+
+# --- Saving and copying --------------------------------------------------------------------------
+
+
+def changed_model():
+    model = small()
+    model.get_layer("block_0").trainable = False
+    model.get_layer("block_1").mlp.trainable = False
+    model.get_layer("head").activation = keras.activations.softmax
+    model.get_layer("block_1").mlp.drop_1.rate = 0.25
+    return model
+
+
+def reload(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    return keras.saving.load_model(tmp_path / "model.keras")
+
+
+COPIES = {
+    "file": reload,
+    "pickle": lambda model, _: pickle.loads(pickle.dumps(model)),
+    "deepcopy": lambda model, _: copy.deepcopy(model),
+}
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_what_was_changed_in_a_model_is_changed_in_its_copy(kind, tmp_path):
+    model = changed_model()
+    again = COPIES[kind](model, tmp_path)
+    count = len(small().trainable_weights)
+    assert len(again.trainable_weights) == count - 12 - 4  # block_0, two dense layers of block_1
+    assert [w.path for w in again.trainable_weights] == [w.path for w in model.trainable_weights]
+    assert again.get_layer("head").activation is keras.activations.softmax
+    assert again.get_layer("block_1").mlp.drop_1.rate == 0.25
+    np.testing.assert_array_equal(outputs(again, IMAGES), outputs(model, IMAGES))
+    assert again.get_config() == model.get_config()
+
+
+def test_a_frozen_layer_of_a_clone_is_frozen():
+    model = small()
+    model.get_layer("block_0").trainable = False
+    clone = keras.models.clone_model(model)
+    assert len(clone.trainable_weights) == len(model.trainable_weights)
+
+
+def test_a_model_that_was_not_changed_says_nothing_of_it():
+    assert not {"frozen", "changed"} & set(small().get_config())
+    whole = small()
+    whole.trainable = False
+    assert type(whole).from_config(whole.get_config()).trainable_weights == []
+
+
+def test_frozen_layers_must_be_the_models():
+    config = {**small().get_config(), "frozen": ["block_7"]}
+    with pytest.raises(ValueError, match="one of the model's.*block_7"):
+        keras_vit.ViT.from_config(config)
+
+
+def test_a_file_that_could_not_be_loaded_is_refused_before_the_first_step(tmp_path):
+    model = small()
+    model.compile("sgd", SPARSE(from_logits=True))
+    path, before = tmp_path / "best.h5", model.get_weights()
+    callbacks = [keras.callbacks.ModelCheckpoint(path)]
+    with pytest.raises(ValueError, match="could not be loaded again.*best.keras"):
+        model.fit(IMAGES, LABELS, callbacks=callbacks, verbose=0)
+    with pytest.raises(ValueError, match="could not be loaded again.*best.keras"):
+        model.save(path)
+    assert not list(tmp_path.iterdir())
+    np.testing.assert_array_equal(before[0], model.get_weights()[0])
+    path = tmp_path / "best.weights.h5"
+    callbacks = [keras.callbacks.ModelCheckpoint(path, save_weights_only=True)]
+    model.fit(IMAGES, LABELS, callbacks=callbacks, verbose=0)
+    assert path.exists()
+
+
+def test_a_saved_model_with_a_wrong_loss_is_loaded_without_it():
+    model = small()
+    model.get_layer("head").activation = keras.activations.softmax
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    config = model.get_compile_config()
+    other = small()
+    with pytest.warns(UserWarning, match="loaded, but not compiled"):
+        other.compile_from_config(config)
+    assert not other.compiled
+
+
+# --- Several threads -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [small, lambda: pretraining.MAE(small(num_classes=None))])
+def test_calls_from_many_threads_give_what_one_gives(make):
+    model, found = make(), {}
+    expected = model.predict(IMAGES, verbose=0)
+
+    def predict(number):
+        try:
+            found[number] = model.predict(IMAGES, verbose=0)
+        except Exception as error:
+            found[number] = error
+
+    threads = [threading.Thread(target=predict, args=(n,)) for n in range(48)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 48 and not [x for x in found.values() if isinstance(x, Exception)]
+    if not isinstance(expected, dict):  # an objective draws what it hides
+        for one in found.values():
+            np.testing.assert_allclose(one, expected, atol=1e-6)
+    assert all(np.isfinite(w).all() for w in model.get_weights())
