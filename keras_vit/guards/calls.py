@@ -129,6 +129,7 @@ def check_known(data, pictures, expects):
 
 def check_arrays(pictures, x, expects, y, training):
     """Raises `ValueError` unless pictures and labels in memory fit the model and each other."""
+    picture_checks.check_kind(x)
     images = picture_checks.only(x)
     if not hasattr(images, "shape"):
         return  # Keras says which kinds of data it takes

@@ -66,6 +66,19 @@ def only(x):
     return leaves[0] if len(leaves) == 1 else None
 
 
+def check_kind(x):
+    """Raises `ValueError` for a list of images, and for images of several sizes."""
+    is_list = isinstance(x, (list, tuple)) and len(x) > 0
+    if is_list and (len(x) > 1 or not hasattr(x[0], "shape")):
+        received, advice = f"a {type(x).__name__} of {len(x)}", "Write np.stack(images)."
+    elif type(x).__name__ == "RaggedTensor":
+        received, advice = "a RaggedTensor", ""
+    else:
+        return
+    want = "images must be one array of shape (batch, height, width, channels), all of one size"
+    arguments.refuse(want, {"images": received}, f"Resize them to the model's size. {advice}")
+
+
 def refuse_nothing():
     """Raises `ValueError` for data without a picture."""
     advice = "Check the path, the filter or the split that made them."

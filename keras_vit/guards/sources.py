@@ -109,7 +109,7 @@ def _tensorflow_watched(dataset, watch):
         return dataset  # one that is distributed already cannot be mapped
 
     def look(index, batch):
-        images, labels, _ = unpacked(batch)
+        images, labels, weights = unpacked(batch)
         if not isinstance(images, tf.Tensor):
             return batch
         unknown = _is_unknown(images, watch.pictures)
@@ -134,6 +134,11 @@ def _tensorflow_watched(dataset, watch):
                 same.set_shape(watch.pictures.input_shape)
             elif len(arrays) == 2 and tensor is labels and labels.shape.rank == 2:
                 same.set_shape((None, watch.labels.width))
+            elif len(arrays) == 2 and tensor is labels and labels.shape.rank is None:
+                numbered = watch.labels.kind == "number"
+                same = tf.reshape(same, (-1,) if numbered else (-1, watch.labels.width))
+            elif tensor is weights and weights.shape.rank is None:
+                same = tf.reshape(same, (-1,))  # one for each image
             return same
 
         with tf.control_dependencies([checked]):

@@ -213,3 +213,73 @@ def test_calls_from_many_threads_give_what_one_gives(make):
         for one in found.values():
             np.testing.assert_allclose(one, expected, atol=1e-6)
     assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+# --- Labels and weights whose rank is not known --------------------------------------------------
+
+
+@pytest.mark.parametrize("loss, labels", [(SPARSE, LABELS), (EACH, np.eye(3)[LABELS])])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_labels_of_unknown_rank_train_as_others(loss, labels, weighted):
+    tf = pytest.importorskip("tensorflow")
+    arrays = (IMAGES, labels.astype("float32"), np.linspace(0.5, 1, 6, dtype="float32"))
+    arrays = arrays if weighted else arrays[:2]
+
+    def batches():
+        yield from ([a[:3] for a in arrays], [a[3:] for a in arrays])
+
+    unknown = tf.data.Dataset.from_generator(
+        lambda: map(tuple, batches()), output_types=("float32",) * len(arrays)
+    )
+    unknown = unknown.apply(tf.data.experimental.assert_cardinality(2))
+    known = tf.data.Dataset.from_tensor_slices(arrays).batch(3)
+    assert unknown.element_spec[1].shape.rank is None
+    found = []
+    for data in (unknown, known):
+        model = small()
+        model.compile("sgd", loss(from_logits=True))
+        model.fit(data, verbose=0, shuffle=False)
+        found.append([model.evaluate(data, verbose=0), *model.get_weights()])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+# --- What is not one array of images --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "images, received",
+    [
+        (list(IMAGES), "a list of 6"),
+        (tuple(IMAGES), "a tuple of 6"),
+        ([IMAGES[0].tolist()], "a list of 1"),
+    ],
+)
+def test_a_list_of_images_is_answered_with_what_to_do(images, received):
+    model = small()
+    model.compile("sgd", SPARSE(from_logits=True))
+    calls = (
+        lambda: model.predict(images, verbose=0),
+        lambda: model.fit(images, LABELS, verbose=0),
+        lambda: model.evaluate(images, LABELS, verbose=0),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match=f"one array of shape.*{received}.*np.stack"):
+            call()
+
+
+def test_ragged_images_are_answered_with_what_to_do():
+    tf = pytest.importorskip("tensorflow")
+    with pytest.raises(ValueError, match="all of one size.*RaggedTensor.*Resize"):
+        small().predict(tf.RaggedTensor.from_tensor(IMAGES), verbose=0)
+
+
+def test_weights_of_a_model_around_a_vit_are_answered_with_what_to_do(tmp_path):
+    around = keras.Sequential([small(), keras.layers.Softmax()])
+    for model, kind in ((around, "Sequential"), (keras.models.clone_model(small()), "Functional")):
+        with pytest.raises(ValueError, match=f"names for a {kind}.*use Keras's model.save_weights"):
+            keras_vit.save_weights(model, tmp_path / "a.safetensors")
+        keras_vit.save_weights(small(), tmp_path / "b.safetensors")
+        with pytest.raises(ValueError, match=f"a {kind}"):
+            keras_vit.load_weights(model, tmp_path / "b.safetensors")
+    assert not (tmp_path / "a.safetensors").exists()
