@@ -20,7 +20,7 @@ def doctest_names(doctest_namespace):
 
 
 # Modules whose docstring examples train a model, or compute one many times.
-SLOW_EXAMPLES = ["pretraining.", "axial.", "comparison.", "relative.", "resnet."]
+SLOW_EXAMPLES = ["pretraining.", "axial.", "relative.", "resnet."]
 SLOW_EXAMPLES += [f"explain.{m}" for m in ("alignment", "cam", "deleting", "lens", "neighbours")]
 SLOW_EXAMPLES += [f"explain.{m}" for m in ("gradient_rollout", "occluding")]
 

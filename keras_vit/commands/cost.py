@@ -52,9 +52,12 @@ def _cost(options):
     from keras_vit import accounting
 
     names = options.names or list(dict.fromkeys(row[0] for row in accounting.paper.TABLE_6))
-    lines = [_line(name, options) for name in names]  # an error comes before any line
     more = ("exaFLOPs", "core-days") if options.training else ()
-    print(_columns("name", *HEAD, *more), *lines, sep="\n")
+    for number, name in enumerate(names):
+        line = _line(name, options)  # an error comes before any line
+        if number == 0:
+            print(_columns("name", *HEAD, *more))
+        print(line, flush=True)
 
 
 def _line(name, options):

@@ -9,13 +9,11 @@ SETTINGS = ("activation", "rate", "kernel_regularizer", "bias_regularizer", "ker
 
 
 def settings(model):
-    """Returns {path of a layer: its settings} of all layers that have some."""
-    found = {}
-    for path, layer in _layers(model):
-        if any(hasattr(layer, name) for name in SETTINGS):
-            config = layer.get_config()
-            found[path] = {name: config[name] for name in SETTINGS if name in config}
-    return found
+    """Returns {path of a layer: {name: value}} of all layers that have some."""
+    return {
+        path: {name: getattr(layer, name) for name in SETTINGS if hasattr(layer, name)}
+        for path, layer in _layers(model)
+    }
 
 
 def changes(model, made):
@@ -30,11 +28,12 @@ def changes(model, made):
         the whole model is; "changed" is `{path: {setting: value}}`. What is empty is left out.
     """
     frozen = list(_frozen(model)) if model.trainable else []
-    changed = {
-        path: {name: value for name, value in now.items() if made[path].get(name) != value}
-        for path, now in settings(model).items()
-        if path in made and made[path] != now
-    }
+    changed = {}
+    for path, layer in _layers(model):
+        before = made.get(path, {})
+        names = [name for name in before if getattr(layer, name) != before[name]]
+        if names:
+            changed[path] = {name: layer.get_config()[name] for name in names}
     return {**({"frozen": frozen} if frozen else {}), **({"changed": changed} if changed else {})}
 
 

@@ -366,7 +366,11 @@ def test_command_prints_what_was_asked_for(capsys):
     name, parameters, gmac, gflops, *_, exaflops, _ = line.split()
     assert (name, parameters, gmac, gflops) == ("ViT-B/16", "86,567,656", "35.13", "70.26")
     assert exaflops == "224"
-    assert len(run(capsys)) == 16  # the head and the 15 models of Table 6
+
+
+@pytest.mark.slow
+def test_command_lists_the_models_of_table_6(capsys):
+    assert len(run(capsys)) == 16  # with the head
     assert math.isclose(float(run(capsys, "R50x1", "--image-size", "448")[1].split()[2]), 16.35)
 
 

@@ -170,7 +170,7 @@ def test_help_needs_no_backend(folder):
 
 # --- The package in the process of the command ---------------------------------------------------
 
-PACKAGES = ("", ".checkpoints", ".comparison", ".data", ".explain", ".training")
+PACKAGES = ("", ".checkpoints", ".data", ".explain", ".training")
 NAMES = """
 import importlib, json, sys
 sys.argv = [PROGRAM]
@@ -217,7 +217,7 @@ def test_every_serializable_class_is_registered_by_the_import_alone():
     for path in (ROOT / "keras_vit").rglob("*.py"):
         pattern = r"@(?:keras\.saving\.)?register\w*(?:\(.*\))?\n(?:@.*\n)*class (\w+)"
         found |= set(re.findall(pattern, path.read_text()))
-    assert {"ViT", "CoAtNet", "MAE", "LinearDecay"} <= found
+    assert {"ViT", "HybridViT", "MAE", "LinearDecay"} <= found
     code = "import keras_vit, keras, json\nprint(json.dumps([*keras.saving.get_custom_objects()]))"
     assert {f"keras_vit>{name}" for name in found} <= set(python(code))
 

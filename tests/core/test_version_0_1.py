@@ -108,7 +108,7 @@ MODELS = {
 }
 # On PyTorch, Keras normalises layers in float32 whatever the dtype is.
 ROUNDING = 1e-5 if keras.backend.backend() == "torch" else 1e-6
-QUICK = ("token", "not square, map", "pre-logits", "positions 2d, every", "axial", "hybrid", "BiT")
+QUICK = ("token", "positions 2d, every", "axial", "hybrid")
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ import keras_vit
 from keras_vit import backend
 
 PACKAGE = pathlib.Path(keras_vit.__file__).parent
-# The order of reading: a module imports only from those before it.
+# The order of reading: a module imports only from those before it. The paper's model is `layers`
+# and `vit`; what varies it stands after them.
 ORDER = [
     "version", "installation", "arguments", "writable", "startup", "backend", "figures",
-    "webpage", "variants", "positions", "layers", "relative", "pooling", "convolutions", "axial",
-    "ablations", "guards", "model", "resnet", "vit", "checkpoints", "data", "training",
-    "pretraining", "comparison",
+    "webpage", "variants", "guards", "model", "layers", "vit",
+    "pooling", "deit", "convolutions", "resnet", "hybrid", "positions", "ablations", "relative",
+    "axial", "families", "checkpoints", "data", "training", "pretraining",
     "explain", "accounting", "benchmark", "studies", "commands", "cli", "__main__",
 ]  # fmt: skip
 
