@@ -32,6 +32,7 @@ if not startup.postpone(__name__):  # in the command `keras-vit`, until a name i
     )
     from keras_vit.checkpoints import load_pretrained, load_weights, save_weights
     from keras_vit.families import create
+    from keras_vit.guards import check_batch
     from keras_vit.hybrid import HybridViT
     from keras_vit.layers import (
         MLP,
@@ -60,6 +61,7 @@ __all__ = [
     "ablations",
     "accounting",
     "axial",
+    "check_batch",
     "checkpoints",
     "convolutions",
     "create",

@@ -32,34 +32,31 @@ class Layer(check.Checked, layers.Layer):
 
 @register
 class Normalize(Layer):
-    """Normalises pixels: (pixels - mean) / deviation.
+    """Normalises pixels: (pixels - mean) / deviation, in float32 unless told otherwise.
 
     Args:
-        mean: of the pixels, one number or one per channel.
-        deviation: their standard deviation, likewise.
+        normalize: (mean, deviation), one number each or one per channel; None changes nothing.
 
     Call arguments:
         images: (batch, height, width, channels), of any type.
 
     Returns:
-        The same shape, in the layer's dtype.
+        The same shape.
 
     Example:
-    >>> x = keras_vit.layers.Normalize(mean=(50, 100), deviation=10)(np.full((1, 1, 1, 2), 70))
+    >>> x = keras_vit.layers.Normalize(((50, 100), 10))(np.full((1, 1, 1, 2), 70))
     >>> keras.ops.convert_to_numpy(x)
     array([[[[ 2., -3.]]]], dtype=float32)
     """
 
-    def __init__(
-        self, mean: check.numbers = 127.5, deviation: check.positive_numbers = 127.5, **kwargs
-    ):
-        super().__init__(**kwargs)
+    def __init__(self, normalize: check.optional(check.pair) = None, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
         self.keep(locals())
 
     def call(self, images):
-        scale = 1.0 / np.reshape(self.deviation, (1, 1, -1))  # of each channel
-        offset = -np.reshape(self.mean, (1, 1, -1)) * scale
-        scale, offset = (ops.cast(x, self.compute_dtype) for x in (scale, offset))
+        mean, deviation = (np.reshape(x, (1, 1, -1)) for x in self.normalize or (0.0, 1.0))
+        scale = ops.cast(1 / deviation, self.compute_dtype)
+        offset = ops.cast(-mean * (1 / deviation), self.compute_dtype)
         return ops.cast(images, self.compute_dtype) * scale + offset  # (B, height, width, C)
 
 

@@ -69,9 +69,7 @@ class ResNet(ImageModel):
     ):
         self.keep(locals())
         images = keras.Input((*self.image_size, self.num_channels), name="images")
-        x = Normalize(*(self.normalize or (0.0, 1.0)), name="normalization", dtype="float32")(
-            images
-        )
+        x = Normalize(self.normalize, name="normalization")(images)
         x = self.part(BiTRoot, 64 * self.width, name="root")(x)
         for unit in stages(self.unit, self.units, self.width):
             x = self.part(unit)(x)  # (B, height / 4, width / 4, C), then half the size, twice C

@@ -123,9 +123,7 @@ class ViT(ImageModel):
         check.divisible_image(self.image_size, self.patch_size)
         check.divisible_heads(self.hidden_dim, self.num_heads)
         images = keras.Input((*self.image_size, self.num_channels), name="images")
-        x = Normalize(*(self.normalize or (0.0, 1.0)), name="normalization", dtype="float32")(
-            images
-        )
+        x = Normalize(self.normalize, name="normalization")(images)
         x = self.embed(self.stem(x))  # (B, N + 1, D), Eq. 1
         x = self.encode(x)  # (B, N + 1, D), Eq. 2, 3
         x = self.part(LayerNorm, epsilon, name="encoder_norm")(x)

@@ -3,7 +3,8 @@
 `ViT` and `ResNet` have them built in. `keeping_weights` is for models of your own.
 """
 
+from keras_vit.guards.batches import check_batch
 from keras_vit.guards.model import Guarded
 from keras_vit.guards.weights import keeping_weights
 
-__all__ = ["Guarded", "keeping_weights"]
+__all__ = ["Guarded", "check_batch", "keeping_weights"]

@@ -27,11 +27,8 @@ def check(model, loss, metrics=()):
         return
     name, settings = labels.named_loss(loss)
     kind = labels.kind_of(model, loss)
-    if kind is not None and not settings.get("from_logits"):
-        write = f"loss=keras.losses.{labels.class_name(name)}(from_logits=True)"
-        want = "the loss must take logits, which this model gives; this one takes probabilities, "
-        want += "and its first step would make all weights NaN"
-        arguments.refuse(want, {"loss": name}, f"Compile with {write}.")
+    if kind is not None:
+        refuse_probabilities(name, settings)
     for metric in keras.tree.flatten(metrics):
         right = _misread(metric, kind)
         if right:
@@ -39,6 +36,15 @@ def check(model, loss, metrics=()):
                 f"This model gives logits, but its metric {_name(metric)} takes them for "
                 f"probabilities, so its value means nothing. Compile with keras.metrics.{right}."
             )
+
+
+def refuse_probabilities(name, settings):
+    """Raises `ValueError` unless a loss with these settings takes logits."""
+    if not settings.get("from_logits"):
+        write = f"loss=keras.losses.{labels.class_name(name)}(from_logits=True)"
+        want = "the loss must take logits, which this model gives; this one takes probabilities, "
+        want += "and its first step would make all weights NaN"
+        arguments.refuse(want, {"loss": name}, f"Compile with {write}.")
 
 
 def gives_logits(model):

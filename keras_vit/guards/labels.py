@@ -133,7 +133,12 @@ def kind_of(model, loss):
     """Returns the kind of labels that a loss takes, None if that cannot be known."""
     if model.num_classes is None or _is_customized(model):
         return None
-    return KINDS.get(named_loss(loss)[0])
+    return kind_of_loss(named_loss(loss)[0])
+
+
+def kind_of_loss(name):
+    """Returns the kind of labels that a loss of this name takes, None for a custom one."""
+    return KINDS.get(name)
 
 
 def warn_of_one_class(labels, expects):

@@ -1,4 +1,4 @@
-"""Pictures must have the model's shape and pixels that its normalisation takes."""
+"""Images must have the model's shape and pixels that its normalisation takes."""
 
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from keras_vit.guards.labels import as_numpy
 SAMPLE = 32  # pictures whose pixels are looked at
 # Pixels 0 to 255 divided by 255 or 127.5, or standardised by ImageNet's figures, end below this.
 LARGEST_SCALED = 4.0
+LARGEST = 260.0  # a little above 255, which resizing by cubic curves exceeds
 
 
 class Pictures(NamedTuple):
@@ -24,35 +25,44 @@ class Pictures(NamedTuple):
     normalize: tuple | None
 
     def check(self, images):
-        """Raises `ValueError` unless `images` are such pictures, warns where they look scaled.
+        """Raises `ValueError` unless `images` are such images, warns if their pixels are odd.
 
-        Of an array, the pixels of the first 32 pictures are looked at.
+        Of an array, the pixels of the first 32 images are looked at.
         """
         self.check_shape(images.shape)
         if len(images) == 0:
             refuse_nothing()
-        if "float" not in str(getattr(images, "dtype", "")):
-            return
         pixels = as_numpy(images[:SAMPLE])
         lowest, highest = float(pixels.min()), float(pixels.max())
         if not np.isfinite([lowest, highest]).all():  # NaN is the minimum of whatever it is in
             _refuse_pixels(pixels)
-        if self._looks_scaled(lowest, highest):
+        looks = self._looks(lowest, highest, pixels.dtype.kind)
+        if looks:
             mean, deviation = self.normalize
             arguments.warn(
-                f"Pixels from {lowest:.3g} to {highest:.3g} look scaled already, but this model "
-                f"takes 0 to 255 and normalises them itself: (pixels - {mean}) / {deviation}. Give "
-                "it pixels 0 to 255, or build it with normalize=None."
+                f"Pixels from {lowest:.5g} to {highest:.5g} look {looks}, but this model takes 0 "
+                f"to 255 and normalises them itself: (pixels - {mean}) / {deviation}. Give it "
+                "pixels 0 to 255, or build it with normalize=None."
             )
 
     def check_shape(self, shape):
         """Raises `ValueError` unless `shape` can be that of such pictures; None is unknown."""
         arguments.images(shape, self.input_shape)
 
-    def _looks_scaled(self, lowest, highest):
-        if self.normalize is None or np.max(np.abs(self.normalize[0])) <= LARGEST_SCALED:
-            return False  # it brings its own range, which nobody knows here
-        return lowest < highest <= LARGEST_SCALED and lowest >= -LARGEST_SCALED
+    def _looks(self, lowest, highest, kind):
+        """Returns what was done to pixels that are not 0 to 255, in words, or None."""
+        mean = 0 if self.normalize is None else np.max(np.abs(self.normalize[0]))
+        if not LARGEST_SCALED < mean < LARGEST:
+            return None  # it brings its own range, which nobody knows here
+        if highest > LARGEST:
+            return "like those of 16 bits (divide them by 257)"
+        if lowest < -LARGEST_SCALED:
+            return "as if a mean had been subtracted already"
+        if not lowest < highest <= LARGEST_SCALED:
+            return None
+        if kind == "f":
+            return "scaled already"
+        return "like a mask" if kind == "b" else "divided by 255 and cut to whole numbers"
 
 
 def expected(model):

@@ -283,3 +283,72 @@ def test_weights_of_a_model_around_a_vit_are_answered_with_what_to_do(tmp_path):
         with pytest.raises(ValueError, match=f"a {kind}"):
             keras_vit.load_weights(model, tmp_path / "b.safetensors")
     assert not (tmp_path / "a.safetensors").exists()
+
+
+# --- A ViT inside another model ------------------------------------------------------------------
+
+
+def around(*before, loss=None, head=None):
+    vit = small(num_classes=None)
+    head = head or keras.layers.Dense(3)
+    model = keras.Sequential([keras.Input((8, 8, 3)), *before, vit, head])
+    model.compile("sgd", loss or SPARSE(from_logits=True))
+    return model
+
+
+def test_a_good_batch_of_a_nested_model_passes():
+    assert keras_vit.check_batch(around(), IMAGES, LABELS) == 1
+    assert keras_vit.check_batch(small(), IMAGES) == 1
+    softmax = keras.layers.Dense(3, activation="softmax")
+    model = around(loss="sparse_categorical_crossentropy", head=softmax)
+    assert keras_vit.check_batch(model, IMAGES.astype("uint8"), LABELS) == 1
+
+
+ODD = {
+    "scaled": (lambda x: x / 255, "scaled already"),
+    "16 bits": (lambda x: (x * 257).astype("uint16"), "like those of 16 bits"),
+    "without a mean": (lambda x: x - [123.68, 116.78, 103.94], "a mean had been subtracted"),
+    "cut": (lambda x: (x / 255).round().astype("uint8"), "divided by 255 and cut"),
+    "booleans": (lambda x: x > 128, "like a mask"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_pixels_that_are_not_0_to_255_are_named(name):
+    change, words = ODD[name]
+    model = small()
+    model.compile("sgd", SPARSE(from_logits=True))
+    odd = change(IMAGES)
+    odd = odd.astype("float32") if odd.dtype == "float64" else odd
+    for call in (
+        lambda: keras_vit.check_batch(around(), odd, LABELS),
+        lambda: model.fit(odd, LABELS, verbose=0),
+        lambda: model.predict(odd, verbose=0),
+    ):
+        with pytest.warns(UserWarning, match=words):
+            call()
+
+
+def test_what_stands_before_a_nested_model_is_seen():
+    scaled = around(keras.layers.Rescaling(1 / 255))
+    with pytest.warns(UserWarning, match="scaled already"):
+        keras_vit.check_batch(scaled, IMAGES, LABELS)
+
+
+@pytest.mark.parametrize(
+    "make, labels, words",
+    [
+        (around, [0, 1, 2, 3, 0, 1], "labels must be from 0 to 2"),
+        (around, [0, 1, 2], "one label for each image"),
+        (lambda: around(loss="sparse_categorical_crossentropy"), LABELS, "must take logits"),
+        (
+            lambda: around(head=keras.layers.Dense(3, activation="softmax")),
+            LABELS,
+            "must take probabilities",
+        ),
+        (lambda: keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()]), LABELS, "ViT"),
+    ],
+)
+def test_a_bad_batch_of_a_nested_model_is_refused(make, labels, words):
+    with pytest.raises(ValueError, match=words):
+        keras_vit.check_batch(make(), IMAGES, np.asarray(labels))
