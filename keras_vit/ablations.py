@@ -16,6 +16,11 @@ from keras_vit.vit import ViT
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
 
+def known_kind(name, value):
+    """Checks that a kind of positions is None or one of `positions.KINDS`."""
+    return check.one_of(None, *KINDS)(name, value)
+
+
 @register
 class UnplacedPatchEncoder(PatchEncoder):
     """`PatchEncoder` without positions: z_0 = [x_class; x_1 E; ...; x_N E].
@@ -62,7 +67,7 @@ class PositionViT(ViT):
     def __init__(
         self,
         *args,
-        position_embedding: check.one_of(None, *KINDS) = "1d",
+        position_embedding: known_kind = "1d",
         position_placement: check.one_of("stem", "every", "shared") = "stem",
         **kwargs,
     ):

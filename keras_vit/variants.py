@@ -158,6 +158,9 @@ class AxialBiT(NamedTuple):
 
 
 RESNETS = (BiT, AxialBiT)
+# Rows that have a name of their own, not one made of a size: a new family adds its rows here, and
+# its model to `families.FAMILIES`.
+NAMED = {name: HybridVariant(*SIZES[size], *row) for name, (size, *row) in HYBRIDS.items()}
 
 
 def variants():
@@ -178,7 +181,7 @@ def variants():
     Reference: Table 1, section 4.1 and Appendix D.6.
     """
     vits = [f"ViT-{size}/{patch}" for size in SIZES for patch in PATCH_SIZES]
-    return {name: parse(name) for name in (*vits, *HYBRIDS, *BIT_NAMES, *AXIAL_NAMES)}
+    return {name: parse(name) for name in (*vits, *NAMED, *BIT_NAMES, *AXIAL_NAMES)}
 
 
 def parse(name):
@@ -192,9 +195,8 @@ def parse(name):
         ValueError: no variant is called so; the message suggests the nearest names.
     """
     text = name if isinstance(name, str) else ""
-    if text in HYBRIDS:
-        size, patch_size, units = HYBRIDS[text]
-        return HybridVariant(*SIZES[size], patch_size, units)
+    if text in NAMED:
+        return NAMED[text]
     vit = re.fullmatch(r"(Axial-)?ViT-(\w+)/([1-9]\d*)", text)
     if vit and vit[2] in SIZES:
         kind = AxialVariant if vit[1] else Variant

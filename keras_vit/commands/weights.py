@@ -6,7 +6,7 @@ from keras_vit import writable
 from keras_vit.checkpoints.catalogue import check_source, listing
 from keras_vit.checkpoints.published import SOURCES
 from keras_vit.commands.parts import command
-from keras_vit.variants import RESNETS, variants
+from keras_vit.variants import variants
 
 
 def add(commands):
@@ -66,12 +66,11 @@ def _variants(options):
     columns = ("name", "layers", "D", "MLP", "heads", "ResNet units", "parameters")
     print(_row(*columns))
     for name, v in variants().items():
-        if isinstance(v, RESNETS):
-            print(_row(name, "", "", "", "", _units(v.units), f"{v.parameters:,}"))
-        else:
-            sizes = (v.num_layers, v.hidden_dim, v.mlp_dim, v.num_heads)
-            units = _units(getattr(v, "resnet_units", None))
-            print(_row(name, *sizes, units, f"{v.parameters:,}"))
+        sizes = ("num_layers", "hidden_dim", "mlp_dim", "num_heads")
+        units = getattr(v, "units", getattr(v, "resnet_units", None))
+        count = getattr(v, "parameters", None)
+        sizes = (getattr(v, size, "") for size in sizes)
+        print(_row(name, *sizes, _units(units), f"{count:,}" if count else ""))
 
 
 def _weights(options):
