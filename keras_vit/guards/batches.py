@@ -3,10 +3,11 @@
 import contextvars
 
 import keras
+import numpy as np
 
 from keras_vit import arguments
 from keras_vit.guards import compiling, pictures
-from keras_vit.guards.labels import Labels, kind_of_loss, named_loss
+from keras_vit.guards.labels import Labels, as_numpy, kind_of_loss, named_loss
 
 SHOWN = 8  # images that are computed
 SEEN = contextvars.ContextVar("what the models inside are called with", default=None)
@@ -42,12 +43,14 @@ def check_batch(model, images, labels=None):
     1
     """
     pictures.check_kind(images)
-    seen = _reaching(model, images[:SHOWN])
+    shown = as_numpy(images[:SHOWN])
+    seen = _reaching(model, shown)
     if not seen:
         want = "the model must contain a ViT or ResNet of this package"
         arguments.refuse(want, {"model": model.name}, "Its own data need no such check.")
     for inside, x in seen:
-        pictures.expected(inside).check(x)
+        unchanged = np.array_equal(as_numpy(x), shown)  # but for the type, which tells more
+        pictures.expected(inside).check(shown if unchanged else x)
     if labels is not None:
         _check_labels(model, images, labels)
     return len(seen)

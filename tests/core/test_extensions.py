@@ -7,7 +7,8 @@ import numpy as np
 from helpers import numpy, outputs, random_images, randomize
 
 import keras_vit
-from keras_vit import ablations, families, positions, variants
+from keras_vit import ablations, families, positions
+from keras_vit.variants import NAMED
 
 SHAPE = {"image_size": (8, 12), "patch_size": 4, "num_layers": 1, "hidden_dim": 6}
 SHAPE |= {"mlp_dim": 5, "num_heads": 3, "num_classes": 2}
@@ -62,7 +63,7 @@ class ShallowViT(keras_vit.ViT):
 
 
 def test_a_family_with_names_of_its_own(monkeypatch):
-    monkeypatch.setitem(variants.NAMED, "Shallow-6", Shallow(6, 3))
+    monkeypatch.setitem(NAMED, "Shallow-6", Shallow(6, 3))
     monkeypatch.setitem(families.FAMILIES, Shallow, ShallowViT)
     assert keras_vit.variants()["Shallow-6"] == Shallow(6, 3)
     model = keras_vit.create("Shallow-6", num_classes=3)

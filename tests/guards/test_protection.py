@@ -338,7 +338,7 @@ def test_what_stands_before_a_nested_model_is_seen():
 @pytest.mark.parametrize(
     "make, labels, words",
     [
-        (around, [0, 1, 2, 3, 0, 1], "labels must be from 0 to 2"),
+        (around, [0, 1, 2, 3, 0, 1], "Labels must be from 0 to 2"),
         (around, [0, 1, 2], "one label for each image"),
         (lambda: around(loss="sparse_categorical_crossentropy"), LABELS, "must take logits"),
         (
