@@ -16,6 +16,8 @@ SIZES = {
     "G": (48, 1664, 8192, 16),
 }
 PATCH_SIZES = (8, 14, 16, 32)
+# what timm and Hugging Face call a size
+ELSEWHERE = {"tiny": "Ti", "small": "S", "base": "B", "large": "L", "huge": "H"}
 
 # depth: residual units in each stage, arXiv 1512.03385, Table 1; 26 and 200: big_vision, bit.py
 DEPTHS = {
@@ -219,6 +221,9 @@ def _suggestion(name):
     for variant in known:
         by_lower_case.setdefault(variant.lower(), []).append(variant)
     spelled = str(name).replace("_", "/").replace("vit/", "vit-").lower()
+    elsewhere = re.search(rf"({'|'.join(ELSEWHERE)}).*?p(?:atch)?_?(\d+)", str(name).lower())
+    if elsewhere:  # as timm and Hugging Face spell it: "vit_base_patch16_224"
+        spelled = f"vit-{ELSEWHERE[elsewhere[1]]}/{elsewhere[2]}".lower()
     near = difflib.get_close_matches(spelled, by_lower_case, n=1, cutoff=0.5)
     names = by_lower_case[near[0]] if near else ["ViT-B/16"]
     return f"Did you mean {' or '.join(map(repr, names))}? keras_vit.variants() lists all."

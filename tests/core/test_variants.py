@@ -188,6 +188,9 @@ def test_any_patch_may_be_asked_for():
         "R50+ViT-L_32": "'R50+ViT-L/32'",
         "BiT-R101x3": "'R101x3'",
         "r152X4": "'R152x4'",
+        "vit_base_patch16_224": "'ViT-B/16'",
+        "vit_small_patch32_384": "'ViT-S/32'",
+        "facebook/deit-tiny-patch16-224": "'ViT-Ti/16'",
     }.items(),
 )
 def test_unknown_names_suggest_the_nearest(wrong, nearest):
