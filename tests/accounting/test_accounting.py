@@ -69,8 +69,13 @@ def test_r50x1_equals_a_count_by_hand():
     assert cost.dense == 2048 * 1000 and cost.attention == 0
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name, size", TIMM)
+@pytest.mark.parametrize(
+    "name, size",
+    [
+        pytest.param(*row, marks=[pytest.mark.slow] + [pytest.mark.weekly] * (row[0][4] in "LH"))
+        for row in TIMM
+    ],
+)
 def test_multiply_adds_are_those_that_timm_publishes(name, size):
     shape = keras_vit.variants()[name]
     tokens = (size // shape.patch_size) ** 2 + 1
@@ -299,7 +304,7 @@ def test_training_is_three_forward_passes():
     assert accounting.core_days(1.0, 0.5, peak=1e18 / 86_400) == pytest.approx(2.0)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_table_6_is_what_our_counts_make():
     """Transformers to 0.2 %; convolutions to 1 % where zeros around the maps are not counted."""
     rows = {(row.name, row.epochs): row for row in accounting.table_6()}
@@ -317,7 +322,7 @@ def test_table_6_is_what_our_counts_make():
             assert row.without_padding / row.published == pytest.approx(1, abs=0.01), name
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_core_days_of_table_2_are_a_plausible_share_of_the_peak():
     rows = accounting.table_2()
     assert [round(row.utilization, 2) for row in rows] == [0.32, 0.43, 0.39, 0.25]
@@ -368,13 +373,13 @@ def test_command_prints_what_was_asked_for(capsys):
     assert exaflops == "224"
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_command_lists_the_models_of_table_6(capsys):
     assert len(run(capsys)) == 16  # with the head
     assert math.isclose(float(run(capsys, "R50x1", "--image-size", "448")[1].split()[2]), 16.35)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_command_prints_the_papers_tables(capsys):
     lines = run(capsys, "--paper")
     assert any(line.split()[:5] == ["ViT-L/16", "14", "1567", "1566.7", "1.000"] for line in lines)
