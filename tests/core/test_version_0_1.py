@@ -107,7 +107,7 @@ MODELS = {
     "Axial-ViT-Ti/8": lambda: create("Axial-ViT-Ti/8", image_size=(16, 24), **CUT),
 }
 # Keras normalises layers in float32 whatever the dtype is; on PyTorch that differs most.
-ROUNDING = 1e-5 if keras.backend.backend() == "torch" else 1e-6
+ROUNDING, OF_NORMS = (1e-5, 5e-5) if keras.backend.backend() == "torch" else (1e-6, 1e-5)
 QUICK = ("token", "positions 2d, every", "axial", "hybrid")
 
 
@@ -132,7 +132,7 @@ def test_logits_and_gradients_are_those_of_version_0_1(name, float64, blank):
     np.testing.assert_allclose(logits, RECORDED[f"{name}: logits"], rtol=0, atol=ROUNDING)
     assert sorted(gradients) == sorted(paths)
     found = [np.linalg.norm(numpy(gradients[path])) for path in paths]
-    np.testing.assert_allclose(found, norms, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(found, norms, rtol=OF_NORMS, atol=1e-9)
 
 
 def test_every_recorded_model_is_compared():
