@@ -27,7 +27,7 @@ HEADS = 8  # of a unit's attention: Wang et al., arXiv 2003.07853, section 4
 
 
 def within_rows(layer, x):
-    """Applies a layer of tokens to each row of a map by itself, as one image.
+    """Applies a layer of tokens to each row of a map separately, as if it were an image.
 
     Args:
         layer: takes (batch, tokens, D), gives the same shape.

@@ -11,8 +11,6 @@ The two differ in numbers as in order, and published weights fit only the one th
 trained with: so there are two of each layer, side by side, and no switch between them.
 """
 
-import functools
-
 import keras
 from keras import layers, ops
 
@@ -343,21 +341,3 @@ class BiTUnit(_Unit):
         y = ops.relu(self.norm_2(self.conv_1(y)))  # (B, H, W, filters)
         y = ops.relu(self.norm_3(self.conv_2(y)))  # (B, H / strides, W / strides, filters)
         return x + self.conv_3(y)  # (B, H / strides, W / strides, 4 filters)
-
-
-def stages(unit, units, width=1):
-    """Yields what makes each unit of all stages; each stage has twice the channels of the last.
-
-    Args:
-        unit: a class of units.
-        units: number of units in each stage.
-        width: factor of all channels, 64 in the first stage.
-    """
-    for stage, count in enumerate(units):
-        for number in range(count):
-            yield functools.partial(
-                unit,
-                filters=64 * width * 2**stage,
-                strides=2 if stage > 0 and number == 0 else 1,
-                name=f"stage_{stage + 1}_unit_{number + 1}",
-            )

@@ -6,8 +6,9 @@ x_p = patches of units(root(images))     Eq. 1 with a ResNet v1 before it; every
 import keras
 
 from keras_vit import arguments as check
-from keras_vit.convolutions import HybridRoot, HybridUnit, stages
+from keras_vit.convolutions import HybridRoot, HybridUnit
 from keras_vit.layers import Patches
+from keras_vit.resnet import stages
 from keras_vit.vit import ViT
 
 

@@ -5,11 +5,13 @@ x = x + conv(relu(norm(...x...)))                BiTUnit, four stages of them
 logits = mean(relu(norm(x))) W_head + b_head
 """
 
+import functools
+
 import keras
 from keras import layers
 
 from keras_vit import arguments as check
-from keras_vit.convolutions import BiTRoot, BiTUnit, group_norm, stages
+from keras_vit.convolutions import BiTRoot, BiTUnit, group_norm
 from keras_vit.layers import Head, Normalize
 from keras_vit.model import ImageModel
 
@@ -78,3 +80,21 @@ class ResNet(ImageModel):
         if self.num_classes is not None:
             x = self.part(Head, self.num_classes, name="head")(x)  # (B, num_classes)
         super().__init__(images, x, name=name, trainable=trainable)
+
+
+def stages(unit, units, width=1):
+    """Yields what makes each unit of all stages; each stage has twice the channels of the last.
+
+    Args:
+        unit: a class of units.
+        units: number of units in each stage.
+        width: factor of all channels, 64 in the first stage.
+    """
+    for stage, count in enumerate(units):
+        for number in range(count):
+            yield functools.partial(
+                unit,
+                filters=64 * width * 2**stage,
+                strides=2 if stage > 0 and number == 0 else 1,
+                name=f"stage_{stage + 1}_unit_{number + 1}",
+            )

@@ -27,6 +27,7 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from keras_vit import convolutions, hybrid
+from keras_vit.resnet import stages
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
@@ -215,7 +216,7 @@ np.testing.assert_allclose(to_numpy(bit(x)), x + y, atol=1e-4)
 def resnet(units):
     """The layers that a hybrid has before its patches."""
     yield convolutions.HybridRoot(64, name="root")
-    for unit in convolutions.stages(convolutions.HybridUnit, units):
+    for unit in stages(convolutions.HybridUnit, units):
         yield unit()
 
 

@@ -47,9 +47,9 @@ def check_batch(model, images, labels=None):
     seen = _reaching(model, shown)
     if not seen:
         want = "the model must contain a ViT or ResNet of this package"
-        arguments.refuse(want, {"model": model.name}, "Its own data need no such check.")
+        arguments.refuse(want, {"model": model.name}, "Give the model that has one as a layer.")
     for inside, x in seen:
-        unchanged = np.array_equal(as_numpy(x), shown)  # but for the type, which tells more
+        unchanged = np.array_equal(as_numpy(x), shown)  # apart from the type
         pictures.expected(inside).check(shown if unchanged else x)
     if labels is not None:
         _check_labels(model, images, labels)

@@ -11,16 +11,9 @@ import keras
 import numpy as np
 import seeded
 import tensorflow as tf
+from seeded import BIT, CUT, EXACT, HYBRID, TINY, WIDE
 
 import keras_vit
-
-TINY = {"image_size": 16, "patch_size": 4, "num_layers": 2, "hidden_dim": 16}
-EXACT = {"normalize": (128.0, 64.0)}  # without rounding: it computes in float32
-TINY |= {"mlp_dim": 24, "num_heads": 2, "num_classes": 5, **EXACT}
-WIDE = {"image_size": (12, 20), "patch_size": (4, 5)}
-BIT = {"image_size": (33, 40), "units": (1, 1), "num_classes": 5, **EXACT}
-HYBRID = {"image_size": 32, "patch_size": 8, "num_layers": 1}
-CUT = {"num_layers": 2, "num_classes": 5, **EXACT}
 
 
 def vit(**options):

@@ -4,6 +4,15 @@ import zlib
 
 import numpy as np
 
+# Shapes of the models of version 0.1 that were recorded
+TINY = {"image_size": 16, "patch_size": 4, "num_layers": 2, "hidden_dim": 16}
+EXACT = {"normalize": (128.0, 64.0)}  # without rounding: it computes in float32
+TINY |= {"mlp_dim": 24, "num_heads": 2, "num_classes": 5, **EXACT}
+WIDE = {"image_size": (12, 20), "patch_size": (4, 5)}
+BIT = {"image_size": (33, 40), "units": (1, 1), "num_classes": 5, **EXACT}
+HYBRID = {"image_size": 32, "patch_size": 8, "num_layers": 1}
+CUT = {"num_layers": 2, "num_classes": 5, **EXACT}
+
 
 def weight(name, shape):
     """The same random float32 array for the same name and shape, anywhere.
