@@ -12,7 +12,7 @@ zoo.py and studies.py.
 
 What the script asks of a tutorial:
 
-- The first cell has a title, `# 1. A picture is a sentence`, and in its box the paragraphs
+- The first cell has a title, `# 1. An image is a sentence`, and in its box the paragraphs
   `> **You will be able to** ...`, for the index, and `> **Time** {time}`, for the measured time.
 - A cell that draws says what is to be seen: `# %% alt="A cat"`; for two figures `alt=["A", "B"]`.
 - A solution is tagged, `# %% tags=["solution"]`: it is folded on the page and in the notebook.

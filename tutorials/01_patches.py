@@ -1,11 +1,11 @@
 # %% [markdown]
-# # 1. A picture is a sentence
+# # 1. An image is a sentence
 #
-# A Transformer reads a sequence of vectors. A picture is a grid of
+# A Transformer reads a sequence of vectors. An image is a grid of
 # pixels. This tutorial turns the one into the other, step by step,
 # on a real photograph: that is all of Eq. 1 of the paper.
 #
-# > **You will be able to** cut a picture into patches, turn them
+# > **You will be able to** cut an image into patches, turn them
 # > into tokens, and say why the class token and the position
 # > embeddings are there.
 # >
@@ -32,7 +32,7 @@ print("Keras", keras.__version__, "on", keras.backend.backend())
 # %% [markdown]
 # ## The photograph
 #
-# A model takes a batch of pictures: an array of shape
+# A model takes a batch of images: an array of shape
 # (batch, height, width, channels) with pixels from 0 to 255. We
 # take one photograph, cut a square out of its middle, and shrink it
 # to 224 by 224 pixels, the size that the paper trains on.
@@ -44,7 +44,7 @@ images = np.asarray(photo, "float32")[np.newaxis]
 assert images.shape == (1, 224, 224, 3)
 
 plt.imshow(photo)
-plt.title("The picture: 224 × 224 pixels, 3 channels")
+plt.title("The image: 224 × 224 pixels, 3 channels")
 plt.xlabel("column (pixels)")
 plt.ylabel("row (pixels)")
 plt.show()
@@ -55,7 +55,7 @@ plt.show()
 # Why not let every pixel be a word? Attention compares every word
 # with every other. 224 × 224 pixels are 50,176 words and 2.5
 # billion pairs. So the paper takes squares of $P \times P$ pixels:
-# with $P = 16$ the picture is a sentence of
+# with $P = 16$ the image is a sentence of
 #
 # $$ N = \frac{H W}{P^2} = \frac{224 \cdot 224}{16^2} = 196 $$
 #
@@ -113,7 +113,7 @@ assert tokens.shape == (196, 192)
 # Two things are missing.
 #
 # *Where is the answer read?* The paper puts one more token before
-# the others, $x_\text{class}$, learned and equal for every picture.
+# the others, $x_\text{class}$, learned and equal for every image.
 # It can collect what it needs from all patches; in the end the class
 # is read from it alone.
 #
@@ -150,7 +150,7 @@ print("PatchEncoder:", patches.shape, "->", encoded.shape)
 # %% [markdown]
 # ## What the positions are good for
 #
-# Shuffle the patches. Without positions, the two pictures below are
+# Shuffle the patches. Without positions, the two images below are
 # the same 196 words: one is the other in a different order, and
 # attention does not look at the order.
 
@@ -159,15 +159,15 @@ order = rng.permutation(196)
 shuffled = patches[:, order]
 
 
-def picture_of(patches):
+def image_of(patches):
     grid = patches.reshape(14, 14, P, P, 3).swapaxes(1, 2)
     return grid.reshape(224, 224, 3).astype("uint8")
 
 
 figure, axes = plt.subplots(1, 2, figsize=(7, 3.8))
-axes[0].imshow(picture_of(patches[0]))
+axes[0].imshow(image_of(patches[0]))
 axes[0].set_title("in order")
-axes[1].imshow(picture_of(shuffled[0]))
+axes[1].imshow(image_of(shuffled[0]))
 axes[1].set_title("the same patches, shuffled")
 for axis in axes:
     axis.set_axis_off()

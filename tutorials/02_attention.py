@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 2. Attention from scratch
 #
-# In a sentence, the meaning of a word depends on the others. In a
-# picture, too: a blue patch is sky or water, depending on what is
+# In a sentence, the meaning of a word depends on the others. In an
+# image, too: a blue patch is sky or water, depending on what is
 # around it. Attention is how every token takes what it needs from
 # all others. This tutorial builds it from four equations.
 #
@@ -61,7 +61,7 @@ np.testing.assert_allclose(A.sum(axis=1), 1, rtol=1e-6)
 
 # %% [markdown]
 # Row $i$ of $A$ says how much token $i$ takes from each of the 196
-# patches. We draw two rows as pictures.
+# patches. We draw two rows as images.
 
 
 # %% alt="A photograph with two patches marked, and what each looks at"

@@ -83,26 +83,26 @@ print("TransformerBlock and Eq. 2 and 3 agree")
 # ## The whole model
 #
 # After the last block the class token is normalised once more: it is
-# the picture's representation $y$. One linear layer makes the class
+# the image's representation $y$. One linear layer makes the class
 # scores, called logits, of it.
 #
 # $$ y = \operatorname{LN}(z_L^0) \tag{4} $$
 #
-# That is all there is. In Keras layers, for grey pictures of 8 × 8
+# That is all there is. In Keras layers, for grey images of 8 × 8
 # pixels, patches of 2 pixels and ten classes. (The first layer scales
 # the pixels so that tokens and positions begin equally large. Larger
 # pixels would hide the positions from a short training.)
 
 # %%
-pictures = keras.Input((8, 8, 1))
-x = keras.layers.Rescaling(1 / 4000, -75 / 4000)(pictures)
+images = keras.Input((8, 8, 1))
+x = keras.layers.Rescaling(1 / 4000, -75 / 4000)(images)
 x = keras_vit.Patches(2)(x)  # (B, 16, 4)
 x = keras_vit.PatchEncoder(D)(x)  # (B, 17, 64), Eq. 1
 for _ in range(4):
     x = keras_vit.TransformerBlock(4, mlp_dim=128)(x)  # Eq. 2, 3
 x = keras_vit.LayerNorm()(x)[:, 0]  # (B, 64), Eq. 4
 logits = keras.layers.Dense(10)(x)  # (B, 10)
-by_hand = keras.Model(pictures, logits)
+by_hand = keras.Model(images, logits)
 
 # %% [markdown]
 # `keras_vit.create` builds the same model by name. We give it our
@@ -135,7 +135,7 @@ print(f"{model.count_params():,} parameters, and equal logits")
 # The digits are real: 1,797 of them, written by 43 people, scanned at
 # 8 × 8 pixels (scikit-learn brings them along). `data.load` splits
 # them into parts for training, validation and test, and shifts and
-# turns the training pictures a little in every epoch. The recipe is
+# turns the training images a little in every epoch. The recipe is
 # what `compile` and `fit` need: AdamW, a warm-up, a cosine decay.
 
 # %%
@@ -179,15 +179,15 @@ plt.show()
 
 # %% [markdown]
 # **You should see** both losses fall and come to rest. Validation is
-# the better of the two in the beginning: its pictures are not shifted
+# the better of the two in the beginning: its images are not shifted
 # or turned, and it is measured when the epoch is over, while the
 # training numbers are a mean over the epoch.
 #
 # ## What is it worth?
 #
 # An accuracy alone says little. We put two numbers beside it: chance,
-# and a logistic regression, which sees 64 pixels and no picture. All
-# are measured on the same test pictures, which no training has seen.
+# and a logistic regression, which sees 64 pixels and no image. All
+# are measured on the same test images, which no training has seen.
 
 # %%
 evaluation = keras_vit.training.evaluate(model, data)
@@ -203,16 +203,16 @@ assert evaluation.accuracy > 0.9 > chance
 
 # %% [markdown]
 # **You should see** the ViT and the baselines within a few points of
-# each other. The test has a few hundred pictures, so the interval is
+# each other. The test has a few hundred images, so the interval is
 # wide: differences smaller than it say nothing. A support vector
 # machine on pixels is very strong here. Digits are an easy task; what
-# a ViT is good for begins with large sets of large pictures.
+# a ViT is good for begins with large sets of large images.
 #
 # ## What it is unsure of
 
 # %% alt="The test digits of which the model is least sure"
 batches = data.fixed_batches("test")
-images = np.stack([batches.picture(i) for i in range(64)])
+images = np.stack([batches.image(i) for i in range(64)])
 truth = data.labels("test")[:64]
 logits = model.predict(images, verbose=0)
 shares = to_numpy(keras.ops.softmax(logits))
@@ -249,16 +249,16 @@ np.testing.assert_allclose(by_hand, logits, atol=1e-3)
 
 # %% [markdown]
 # **Exercise 2.** The class token starts as one vector for all
-# pictures. Is it still the same for all after block 0? Why?
+# images. Is it still the same for all after block 0? Why?
 
 # %% tags=["solution"]
 first = keras.Model(model.input, model.get_layer("block_0").output)
 encoder = model.get_layer("patch_encoder").output
 before = to_numpy(keras.Model(model.input, encoder)(images))[:, 0]
 after = to_numpy(first(images))[:, 0]
-assert before.std(axis=0).max() < 1e-5  # equal for all pictures
+assert before.std(axis=0).max() < 1e-5  # equal for all images
 assert after.std(axis=0).max() > 1e-2  # it has read the patches
-# Attention has added to it what it found in each picture.
+# Attention has added to it what it found in each image.
 
 # %% [markdown]
 # **Exercise 3.** How many of the parameters stand in the blocks, and
@@ -285,5 +285,5 @@ assert in_blocks > 10 * rest
 #
 # ## Next
 #
-# Real pictures in colour, from scratch: CIFAR-10, and why small data
+# Real images in colour, from scratch: CIFAR-10, and why small data
 # is hard. That is tutorial 4.

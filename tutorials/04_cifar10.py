@@ -1,20 +1,20 @@
 # %% [markdown]
-# # 4. From scratch on few pictures: CIFAR-10
+# # 4. From scratch on few images: CIFAR-10
 #
 # The paper says it plainly: trained on small sets, a Vision
 # Transformer is worse than a convolutional network of its size. With
-# enough pictures it is better. This tutorial shows why, measures it,
+# enough images it is better. This tutorial shows why, measures it,
 # and shows what helps: augmentation, a schedule, regularisation.
 #
 # > **You will be able to** train a ViT from scratch as well as few
-# > pictures allow, compare it fairly, and say what it lacks.
+# > images allow, compare it fairly, and say what it lacks.
 # >
 # > **You need** tutorial 3.
 # >
 # > **Time** {time}
 # >
 # > **Result** ViT and convolutional network of like compute on the
-# > same pictures; CIFAR-10 itself in the stored results of the full
+# > same images; CIFAR-10 itself in the stored results of the full
 # > run.
 # >
 # > **Paper** [arXiv 2010.11929](https://arxiv.org/abs/2010.11929),
@@ -37,12 +37,12 @@ to_numpy = keras.ops.convert_to_numpy
 FOLDER = os.environ.get("KERAS_VIT_DATA")
 
 # %% [markdown]
-# ## The pictures
+# ## The images
 #
-# CIFAR-10 has 50,000 pictures of 32 × 32 pixels, and training on it
+# CIFAR-10 has 50,000 images of 32 × 32 pixels, and training on it
 # takes a CPU an hour. So the page you read was made with something
-# smaller that has the same difficulty: digits that stand anywhere in a
-# picture of 12 × 12 pixels. With CIFAR-10 in a folder (`train/cat/...`,
+# smaller that has the same difficulty: digits that stand anywhere in an
+# image of 12 × 12 pixels. With CIFAR-10 in a folder (`train/cat/...`,
 # `test/cat/...`) the same program runs on it:
 #
 # ```
@@ -57,16 +57,16 @@ FOLDER = os.environ.get("KERAS_VIT_DATA")
 def digits_anywhere():
     digits = load_digits()
     order = rng.permutation(len(digits.images))
-    pictures = np.zeros((len(order), 12, 12, 3), "uint8")
-    for picture, digit in zip(
-        pictures, digits.images[order], strict=True
+    images = np.zeros((len(order), 12, 12, 3), "uint8")
+    for image, digit in zip(
+        images, digits.images[order], strict=True
     ):
         row, column = rng.integers(0, 5, size=2)
-        window = picture[row : row + 8, column : column + 8]
+        window = image[row : row + 8, column : column + 8]
         window[...] = digit[..., None] * 15
     labels = digits.target[order]
-    return (pictures[:1200], labels[:1200]), (
-        pictures[1200:],
+    return (images[:1200], labels[:1200]), (
+        images[1200:],
         labels[1200:],
     )
 
@@ -76,8 +76,8 @@ def from_folder(part):
         FOLDER, image_size=32, validation_share=0
     )
     batches, labels = data.fixed_batches(part), data.labels(part)
-    pictures = [batches.picture(i) for i in range(len(labels))]
-    return np.stack(pictures), np.array(labels)
+    images = [batches.image(i) for i in range(len(labels))]
+    return np.stack(images), np.array(labels)
 
 
 if FOLDER:
@@ -90,7 +90,7 @@ print(f"{len(training[0]):,} to train on, {len(test[0]):,} to test")
 
 
 def load(count, augment):
-    """The first `count` training pictures, in batches."""
+    """The first `count` training images, in batches."""
     first = (training[0][:count], training[1][:count])
     return keras_vit.data.load(
         {"train": first, "test": test},
@@ -101,14 +101,14 @@ def load(count, augment):
     )
 
 
-# %% alt="Digits at different places of small pictures"
+# %% alt="Digits at different places of small images"
 load(len(training[0]), "none").grid()
 
 # %% [markdown]
 # ## What a convolution knows
 #
 # A convolution looks at 3 × 3 neighbours, with the same weights
-# everywhere. If the picture moves by a pixel, what it finds moves by
+# everywhere. If the image moves by a pixel, what it finds moves by
 # a pixel, and is otherwise the same. Nobody had to teach it that.
 #
 # The ViT's first layer knows it for whole patches only. What lies in
@@ -123,19 +123,19 @@ load(len(training[0]), "none").grid()
 kernel = rng.normal(size=(3, 3))
 
 
-def convolve(picture):
+def convolve(image):
     out = np.zeros((SIDE - 2, SIDE - 2))
     for i in range(3):
         for j in range(3):
-            window = picture[i : i + SIDE - 2, j : j + SIDE - 2]
+            window = image[i : i + SIDE - 2, j : j + SIDE - 2]
             out += kernel[i, j] * window
     return out
 
 
-picture = training[0][0, ..., 0].astype("float64")
-found = convolve(picture)
+image = training[0][0, ..., 0].astype("float64")
+found = convolve(image)
 ours = keras.ops.conv(
-    picture[None, ..., None].astype("float32"),
+    image[None, ..., None].astype("float32"),
     kernel[..., None, None].astype("float32"),
     padding="valid",
 )
@@ -143,7 +143,7 @@ assert found.shape == (SIDE - 2, SIDE - 2)
 np.testing.assert_allclose(
     to_numpy(ours)[0, ..., 0], found, atol=1e-2
 )
-moved = convolve(np.roll(picture, 1, axis=1))
+moved = convolve(np.roll(image, 1, axis=1))
 np.testing.assert_allclose(moved[:, 1:], found[:, :-1], atol=1e-9)
 
 vit = keras_vit.create(
@@ -168,7 +168,7 @@ assert change > 0.1
 # ## Two models of like compute
 #
 # A comparison is fair when both may calculate equally much. We build a
-# convolutional network that multiplies about as often for one picture
+# convolutional network that multiplies about as often for one image
 # as ViT-Mini/4 does, and count for both.
 
 
@@ -198,7 +198,7 @@ def transformer():
 
 
 def multiplications(model):
-    """Of one picture, in convolutions, dense layers, attention."""
+    """Of one image, in convolutions, dense layers, attention."""
     total = 0
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D):
@@ -221,15 +221,15 @@ for name, build in models.items():
     print(
         f"{name:<14} {model.count_params():>8,} parameters", end=""
     )
-    print(f"{million:6.1f} M multiplications a picture")
+    print(f"{million:6.1f} M multiplications an image")
 
 
 # %% [markdown]
 # ## What helps: the recipe
 #
-# Three things make the most of few pictures.
+# Three things make the most of few images.
 #
-# **Augmentation.** In every epoch each picture is moved a little. So
+# **Augmentation.** In every epoch each image is moved a little. So
 # the model sees that a cat two pixels to the right is a cat: the
 # knowledge that the convolution has, given as data.
 #
@@ -266,28 +266,28 @@ plt.ylabel("learning rate")
 plt.tight_layout()
 plt.show()
 
-# %% alt="One picture, varied eight times"
+# %% alt="One image, varied eight times"
 move = keras_vit.data.Augmentation(
     pad=1 / 8 if FOLDER else 1 / 12, flip=bool(FOLDER)
 )
-picture = Image.fromarray(training[0][1])
+image = Image.fromarray(training[0][1])
 varied = [
-    keras_vit.data.prepare.train(picture, (SIDE, SIDE), move, rng)
+    keras_vit.data.prepare.train(image, (SIDE, SIDE), move, rng)
     for _ in range(8)
 ]
 figure, axes = plt.subplots(1, 8, figsize=(8, 1.3))
-for axis, picture in zip(axes, varied, strict=True):
-    axis.imshow(np.asarray(picture).astype("uint8"))
+for axis, image in zip(axes, varied, strict=True):
+    axis.imshow(np.asarray(image).astype("uint8"))
     axis.set_axis_off()
 plt.tight_layout()
 plt.show()
 
 
 # %% [markdown]
-# ## Few pictures, many pictures
+# ## Few images, many images
 #
-# Both models are trained on more and more pictures, always for the
-# same number of updates, so that the one with few pictures sees each
+# Both models are trained on more and more images, always for the
+# same number of updates, so that the one with few images sees each
 # of them more often. Same optimizer, same schedule. The ViT is trained
 # with and without augmentation.
 
@@ -319,12 +319,12 @@ for name, (build, augment) in kinds.items():
         results[name, count] = train(build, count, augment)
 linear = {
     count: keras_vit.training.baselines(load(count, "none")).get(
-        "logistic regression"  # None with very many pictures
+        "logistic regression"  # None with very many images
     )
     for count in COUNTS
 }
 
-# %% alt="Test accuracy against the number of training pictures"
+# %% alt="Test accuracy against the number of training images"
 plt.figure(figsize=(6, 3.8))
 for name, style in zip(kinds, ("s-", "o-", "o--"), strict=True):
     found = [results[name, count] for count in COUNTS]
@@ -341,7 +341,7 @@ plt.text(COUNTS[0], 100 / len(NAMES), "chance", color="grey")
 plt.xscale("log")
 plt.xticks(COUNTS, [f"{count:,}" for count in COUNTS])
 plt.minorticks_off()
-plt.xlabel("training pictures")
+plt.xlabel("training images")
 plt.ylabel("test accuracy, %")
 plt.legend()
 plt.tight_layout()
@@ -351,7 +351,7 @@ plt.show()
 for (name, count), found in results.items():
     low, high = found.interval
     print(
-        f"{name:<15}{count:>7,} pictures {found.accuracy:7.1%}",
+        f"{name:<15}{count:>7,} images {found.accuracy:7.1%}",
         end="",
     )
     print(f"  (95 % interval {low:.1%} to {high:.1%})")
@@ -359,11 +359,11 @@ best = {name: results[name, EVERY].accuracy for name in kinds}
 assert best["convolutional"] > 2 / len(NAMES)
 
 # %% [markdown]
-# **You should see** the convolutional network ahead with few pictures
+# **You should see** the convolutional network ahead with few images
 # and with many, for it knows from the start that a digit is the same
 # everywhere. The ViT must see each digit at each place: with few
-# pictures it learns them by heart, and moving them a little in every
-# epoch helps it most. With many pictures and so short a training,
+# images it learns them by heart, and moving them a little in every
+# epoch helps it most. With many images and so short a training,
 # augmentation can cost some points: the task is harder, and there is
 # no time to learn it. It pays when training is long. Logistic
 # regression has one weight for each pixel and cannot do with digits
@@ -388,9 +388,9 @@ np.testing.assert_allclose(smallest, entropy, rtol=1e-5)
 print(f"{entropy:.3f}, the entropy of the labels, and not 0")
 
 # %% [markdown]
-# **Exercise 2.** Mixup adds two pictures, and their labels in the same
+# **Exercise 2.** Mixup adds two images, and their labels in the same
 # shares. Write it for a share of 0.7, and compare with
-# `keras_vit.data.mixing.blend`, which takes the picture before each.
+# `keras_vit.data.mixing.blend`, which takes the image before each.
 
 # %% tags=["solution"]
 four = training[0][:4].astype("float32")
@@ -402,7 +402,7 @@ np.testing.assert_allclose(
 
 # %% [markdown]
 # **Exercise 3.** Without position embeddings a ViT cannot know where a
-# patch was: mix up the patches of a picture, and the logits stay as
+# patch was: mix up the patches of an image, and the logits stay as
 # they are. Show it.
 
 # %% tags=["solution"]
@@ -430,15 +430,15 @@ np.testing.assert_allclose(
 #
 # Trained on ImageNet alone, the larger ViT-L/16 is worse than ViT-B/16
 # (76.5 % and 77.9 %, Table 5), however strongly it is regularised; on
-# JFT's 300 million pictures it is better (87.1 % and 84.2 %). ViT-B/32
+# JFT's 300 million images it is better (87.1 % and 84.2 %). ViT-B/32
 # costs a little less than BiT's ResNet50: it "performs much worse" than
-# that after 9 million pictures, and better after 90 million and more
+# that after 9 million images, and better after 90 million and more
 # (section 4.3, Figures 3 and 4). The paper trains no ViT on CIFAR-10
 # alone.
 #
 # **Stored results of the full run**, CIFAR-10 (a copy that was encoded
 # again as JPEG, quality 75, so a little below the original), 49,000
-# pictures to train on, 10,000 to test:
+# images to train on, 10,000 to test:
 #
 # | model | parameters | epochs | test accuracy |
 # |---|---|---|---|
@@ -453,7 +453,7 @@ np.testing.assert_allclose(
 # 0.10.2, tensorflow 2.21.0, seed 0, 2026-11-21. One run each; 95 %
 # intervals are a point to either side.
 #
-# So we see the same at a millionth of the size: on few pictures the
+# So we see the same at a millionth of the size: on few images the
 # convolutional network is far ahead, and what helps the ViT is to see
 # more. Why our numbers lie so much lower than what others reach with
 # ViTs on CIFAR-10: our model is tiny and was trained for minutes, not
@@ -462,5 +462,5 @@ np.testing.assert_allclose(
 #
 # ## Next
 #
-# If pictures are few, begin with a model that has seen many:
+# If images are few, begin with a model that has seen many:
 # fine-tuning, tutorial 5.

@@ -1,14 +1,14 @@
 # %% [markdown]
-# # 5. Fine-tuning on your own pictures
+# # 5. Fine-tuning on your own images
 #
-# Few people have millions of pictures. But a model that has seen many
+# Few people have millions of images. But a model that has seen many
 # of any kind has learned to see, and needs few of yours to name what
 # is on them. This tutorial takes trained weights, gives them a new
 # head, and compares three ways of training on: the head alone, a
 # small change of every matrix (LoRA), and everything.
 #
 # > **You will be able to** fine-tune on a folder of your own, choose
-# > what to train and how fast, and use another picture size than the
+# > what to train and how fast, and use another image size than the
 # > weights were trained for.
 # >
 # > **You need** tutorial 3. No GPU and no download: weights come with
@@ -24,24 +24,24 @@
 #
 # ## In a hurry
 #
-# You have a folder with a folder of pictures for each class:
-# `my_pictures/cat/1.jpg`, `my_pictures/dog/1.jpg` ... Three commands
-# look for faults in it, fine-tune on it, and name a new picture:
+# You have a folder with a folder of images for each class:
+# `my_images/cat/1.jpg`, `my_images/dog/1.jpg` ... Three commands
+# look for faults in it, fine-tune on it, and name a new image:
 #
 # ```
-# keras-vit check-data my_pictures/
-# keras-vit train my_pictures/ --weights ViT-Ti/16 --out runs/mine
+# keras-vit check-data my_images/
+# keras-vit train my_images/ --weights ViT-Ti/16 --out runs/mine
 # keras-vit predict runs/mine new.jpg
 # ```
 #
-# The second prints an accuracy on pictures that it did not train on.
+# The second prints an accuracy on images that it did not train on.
 # `--weights` takes a name of the [zoo](../docs/zoo.md), which is
 # downloaded once, or a file that you have. The rest of this page does
 # the same in Python and shows why each step is as it is. It runs on
-# your pictures too:
+# your images too:
 #
 # ```
-# KERAS_VIT_DATA=my_pictures/ KERAS_VIT_WEIGHTS=ViT-Ti/16 \
+# KERAS_VIT_DATA=my_images/ KERAS_VIT_WEIGHTS=ViT-Ti/16 \
 #     python 05_finetuning.py
 # ```
 #
@@ -69,12 +69,12 @@ FOLDER = os.environ.get("KERAS_VIT_DATA")
 temporary = pathlib.Path(tempfile.mkdtemp())
 
 # %% [markdown]
-# ## The pictures
+# ## The images
 #
 # Without a folder of yours we make one: 200 of scikit-learn's
 # handwritten digits to train on, and a thousand for the test. To the
 # CIFAR model, which knows ships and horses, they are as new as your
-# pictures are to ImageNet's.
+# images are to ImageNet's.
 
 
 # %%
@@ -92,8 +92,8 @@ def digits_folder():
 
 # %% [markdown]
 # `data.load` reads a folder. Where it has no part for the test, 3 of
-# 10 pictures of each class are kept for it here. The recipe says how
-# to vary the training pictures, crops and mirrored ones; digits must
+# 10 images of each class are kept for it here. The recipe says how
+# to vary the training images, crops and mirrored ones; digits must
 # not be mirrored. `resize="crop"` cuts the middle out of photographs,
 # where `"squash"` would change their proportions.
 
@@ -121,7 +121,7 @@ data = load(SIZE)
 K = data.num_classes
 print(data)
 
-# %% alt="Training pictures with their classes"
+# %% alt="Training images with their classes"
 data.grid()
 
 # %% [markdown]
@@ -185,7 +185,7 @@ print("the first step of the head is the one computed by hand")
 #
 # `keras_vit.training.freeze` sets what is trained:
 #
-# - `"linear"`: the head. The rest is a fixed function of the pictures.
+# - `"linear"`: the head. The rest is a fixed function of the images.
 # - `"full"`: everything, which is what the paper does.
 # - `"lora"`: to every matrix $W$ of the blocks a product of two thin
 #   ones is added, $x(W + AB)$, and only these are trained. $A$ begins
@@ -226,14 +226,14 @@ for mode in ("linear", "lora", "full"):
 
 
 # %%
-def train(model, mode, rate=None, epochs=None, pictures=data):
+def train(model, mode, rate=None, epochs=None, images=data):
     keras_vit.training.freeze(model, mode)
     recipe = keras_vit.training.recipe(
-        "finetune", pictures, learning_rate=rate, epochs=epochs
+        "finetune", images, learning_rate=rate, epochs=epochs
     )
     model.compile(**recipe.compile_arguments)
     history = model.fit(
-        pictures.train, verbose=0, **recipe.fit_arguments
+        images.train, verbose=0, **recipe.fit_arguments
     )
     return history.history["loss"]
 
@@ -265,7 +265,7 @@ plt.show()
 #
 # Beside the three ways stand the same model from fresh weights, and
 # methods that see the pixels alone. All are measured once on the test
-# pictures.
+# images.
 
 # %%
 EPOCHS = 10
@@ -301,17 +301,17 @@ assert results["full"].accuracy > 1 / K
 # Methods on pixels are strong with digits, which are centred and cut
 # out; on photographs they fail, as the stored results show below.
 #
-# **Which one?** Few pictures of a kind that the model knows: the
-# linear probe, in seconds. More pictures, or of another kind: train
+# **Which one?** Few images of a kind that the model knows: the
+# linear probe, in seconds. More images, or of another kind: train
 # everything. LoRA stands between: nearly as good as everything, with
 # a small file for each task beside one large model.
 #
-# ## Larger pictures
+# ## Larger images
 #
 # "It is often beneficial to fine-tune at higher resolution than
 # pre-training" (section 3.2). Patches keep their size, so there are
-# more of them, and each needs a position. The trained ones are a
-# picture of vectors, and a picture can be enlarged: between two known
+# more of them, and each needs a position. The trained ones are an
+# image of vectors, and an image can be enlarged: between two known
 # points on the straight line.
 
 # %%
@@ -361,8 +361,8 @@ figure.colorbar(drawn, ax=axes, label="cosine similarity")
 plt.show()
 
 # %% [markdown]
-# **You should see** the same picture twice, the right one smoother:
-# near positions stay similar, the middle of the picture stays its
+# **You should see** the same image twice, the right one smoother:
+# near positions stay similar, the middle of the image stays its
 # middle. `load_pretrained(image_size=...)` does this. We fine-tune
 # the larger model for half as many epochs.
 
@@ -378,7 +378,7 @@ print(f"{found.accuracy:.1%}")
 # ## Keep it, use it
 #
 # The file holds the whole model, with the scaling of its pixels. It
-# takes pictures as they are, 0 to 255, and gives logits.
+# takes images as they are, 0 to 255, and gives logits.
 
 # %%
 file = temporary / "mine.keras"
@@ -397,8 +397,8 @@ for i in shares.argsort()[::-1][:3]:
 # ## Exercises
 #
 # **Exercise 1.** A linear probe needs no gradient descent. Take the
-# features of the training pictures and solve the least squares of
-# section 4.1 with five pictures of each class:
+# features of the training images and solve the least squares of
+# section 4.1 with five images of each class:
 # `keras_vit.training.few_shot`.
 
 # %% tags=["solution"]
@@ -449,10 +449,10 @@ for i in range(before.num_layers):
 # ## What the paper reports, what we got, why they differ
 #
 # The paper fine-tunes ViT-B/16, after ImageNet-21k, on some 3,700
-# pictures of the 37 breeds of Oxford-IIIT Pets at 384 pixels, and
+# images of the 37 breeds of Oxford-IIIT Pets at 384 pixels, and
 # reaches 94.4 % (Table 5); after ImageNet alone 93.8 %.
 #
-# **Stored results of the full run** on 370 of these pictures, 10 of
+# **Stored results of the full run** on 370 of these images, 10 of
 # each breed: ViT-Ti/16 of AugReg, 224 pixels, fine-tuned on 259 and
 # tested on 111, 12 epochs:
 #
@@ -466,12 +466,12 @@ for i in range(before.num_layers):
 # `keras-vit train pets/ --weights ViT-Ti/16 --validation-share 0
 # --test-share 0.3`, with `--recipe lora` and `--recipe linear-probe`;
 # two shared cores of an AMD EPYC, keras 3.15.1, jax 0.10.2, seed and
-# split 0, 2026-11-21. A test picture is 0.9 %, the 95 % interval some
+# split 0, 2026-11-21. A test image is 0.9 %, the 95 % interval some
 # seven points to either side: the three ways cannot be told apart.
 # Three splits, and 384 pixels, stand in the
 # [results](../docs/results.md).
 #
-# Our model has a fifteenth of ViT-B's parameters, and seven pictures
+# Our model has a fifteenth of ViT-B's parameters, and seven images
 # of each breed where the paper has a hundred. Logistic regression
 # shows what the pixels alone are worth on photographs.
 #

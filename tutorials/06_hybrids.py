@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 6. Hybrids and BiT ResNets
 #
-# A ViT cuts the picture itself. A hybrid lets a ResNet look first and
+# A ViT cuts the image itself. A hybrid lets a ResNet look first and
 # cuts the ResNet's feature map: its words know their neighbours. This
 # tutorial builds that ResNet from its three parts, turns its map into
 # tokens, and trains a ViT, a hybrid and a ResNet side by side.
@@ -94,8 +94,8 @@ print("Both agree, and the kernel's size and offset do not matter")
 # ## Group normalisation, and why not batch normalisation
 #
 # The second part is the normalisation. Batch normalisation takes mean
-# and deviation of a channel over all pictures of the batch. Group
-# normalisation cuts the channels of *one* picture into 32 groups and
+# and deviation of a channel over all images of the batch. Group
+# normalisation cuts the channels of *one* image into 32 groups and
 # takes mean and deviation of each group, over all its places:
 
 # %%
@@ -117,7 +117,7 @@ np.testing.assert_allclose(
 )
 
 # %% [markdown]
-# Why does it matter? We normalise the same picture 200 times, each
+# Why does it matter? We normalise the same image 200 times, each
 # time in a batch with other, random companions, and watch how much
 # its output changes.
 
@@ -142,8 +142,8 @@ group = [change(group_norm, size) for size in sizes]
 plt.plot(sizes, batch, "-o", label="batch normalisation")
 plt.plot(sizes, group, "--s", label="group normalisation")
 plt.xscale("log", base=2)
-plt.title("How much a picture's output hangs on its companions")
-plt.xlabel("pictures in the batch")
+plt.title("How much an image's output hangs on its companions")
+plt.xlabel("images in the batch")
 plt.ylabel("deviation of the output")
 plt.legend()
 plt.show()
@@ -151,8 +151,8 @@ assert max(group) < 1e-6 < batch[-1] < batch[0]
 
 # %% [markdown]
 # **You should see** one line that falls and one at zero. In a small
-# batch, batch normalisation gives every picture a different output
-# for reasons that are not in the picture. And large pictures leave
+# batch, batch normalisation gives every image a different output
+# for reasons that are not in the image. And large images leave
 # room for small batches only. In use, it takes averages that were
 # kept from training, perhaps those of another task. Group
 # normalisation has neither trouble: that is why BiT, which is made to
@@ -203,7 +203,7 @@ y = to_numpy(bit.conv_3(relu(bit.norm_3(y))))
 np.testing.assert_allclose(to_numpy(bit(x)), x + y, atol=1e-4)
 
 # %% [markdown]
-# ## From a picture to a map, from a map to words
+# ## From an image to a map, from a map to words
 #
 # A root makes a quarter of the sides. Then come stages of units; each
 # stage after the first halves the sides and doubles the channels. The
@@ -312,7 +312,7 @@ assert fields["stage 3 of R50+ViT-B/16"] > 224
 
 # %% [markdown]
 # **You should see** that a word of R50+ViT-B/16 can see more than the
-# whole picture before any attention. (Strictly even a word of the
+# whole image before any attention. (Strictly even a word of the
 # root does: group normalisation takes its mean over all places.) A
 # ViT must learn in its first blocks what a hybrid brings along: that
 # near pixels belong together.
@@ -320,7 +320,7 @@ assert fields["stage 3 of R50+ViT-B/16"] > 224
 # ## What it costs
 #
 # To be fair, models are compared at equal cost. We count numbers to
-# learn, and multiplications for one picture.
+# learn, and multiplications for one image.
 
 
 # %%
@@ -383,7 +383,7 @@ for name, theirs in exaflops.items():
 #
 # The task is the digits of tutorial 3, at 16 × 16 pixels. (Set
 # `KERAS_VIT_DATA` to a folder of class folders to use your own
-# pictures, at 32 × 32 pixels.) All three see the picture in steps of
+# images, at 32 × 32 pixels.) All three see the image in steps of
 # 4 pixels.
 
 # %%
@@ -398,7 +398,7 @@ data = keras_vit.data.load(
     augment=settings.augmentation,
     seed=0,
 )
-picture = {
+image = {
     "image_size": side,
     "num_channels": channels,
     "num_classes": data.num_classes,
@@ -411,11 +411,11 @@ tokens = {
     "num_heads": 4,
 }
 makers = {
-    "ViT": lambda: keras_vit.ViT(num_layers=4, **tokens, **picture),
+    "ViT": lambda: keras_vit.ViT(num_layers=4, **tokens, **image),
     "hybrid": lambda: keras_vit.HybridViT(
-        num_layers=2, resnet_units=(1,), **tokens, **picture
+        num_layers=2, resnet_units=(1,), **tokens, **image
     ),
-    "ResNet": lambda: keras_vit.ResNet(units=(2,), **picture),
+    "ResNet": lambda: keras_vit.ResNet(units=(2,), **image),
 }
 stem, map_side, width = stem_cost(side, (1,), channels)
 cost = {
@@ -482,13 +482,13 @@ for name, runs in results.items():
 # %% [markdown]
 # **You should see** in the figure that the models with convolutions
 # learn faster at first, and here that the intervals of all three
-# overlap. With a few hundred test pictures and one seed, this run
+# overlap. With a few hundred test images and one seed, this run
 # cannot rank them. Can five seeds and more epochs?
 #
 # **Stored results of the full run**, `KERAS_VIT_FULL=1
 # KERAS_BACKEND=tensorflow python tutorials/06_hybrids.py`: 20 epochs,
 # seeds 0 to 4 (of weights and order; the division into parts stays),
-# 359 test pictures, two shared CPU cores (AMD EPYC), Keras 3.15.1,
+# 359 test images, two shared CPU cores (AMD EPYC), Keras 3.15.1,
 # TensorFlow 2.21.0, 2026-11-21.
 #
 # | model | test accuracy, mean | by seed |
@@ -516,12 +516,12 @@ for layer in resnet(units):
 assert shape[1] * shape[2] + 1 == 24 * 24 + 1 == 577
 
 # %% [markdown]
-# **Exercise 2.** A ResNet takes pictures of any size, a ViT needs its
+# **Exercise 2.** A ResNet takes images of any size, a ViT needs its
 # positions resized (section 3.2). Which of the two is a hybrid? Say
 # it first, then look at what is learned.
 
 # %% tags=["solution"]
-other = {**picture, "image_size": 2 * side}
+other = {**image, "image_size": 2 * side}
 for kind, same in (
     (keras_vit.ResNet, True),
     (keras_vit.HybridViT, False),
@@ -531,7 +531,7 @@ for kind, same in (
         more = {"resnet_units": (1,), "num_layers": 1, **tokens}
     here, there = (
         [w.shape for w in kind(**more, **size).weights]
-        for size in (picture, other)
+        for size in (image, other)
     )
     assert (here == there) == same
 # A hybrid is a ViT in this: only its position table differs.
@@ -611,7 +611,7 @@ plt.show()
 # a ViT of any size.
 #
 # Ours says less. The task is easy, ViT-B/16 multiplies seven thousand
-# times as often for a picture as our ViT, and all three are near the
+# times as often for an image as our ViT, and all three are near the
 # best that the test can show. What agrees is the beginning: with
 # little compute and little data, what a convolution knows beforehand
 # helps.

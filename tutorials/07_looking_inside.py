@@ -4,10 +4,10 @@
 # A trained ViT is a few million numbers. What have they become? The
 # paper looks at four things: the filters that see the pixels, the
 # positions, how far each head looks, and which patches the answer
-# comes from. Each is a few lines of NumPy. Then we ask what such a
-# picture is worth: does it show what the model uses?
+# comes from. Each is a few lines of NumPy. Then we ask what such an
+# image is worth: does it show what the model uses?
 #
-# > **You will be able to** make the paper's pictures of any ViT, and
+# > **You will be able to** make the paper's images of any ViT, and
 # > test whether a map shows what the model uses.
 # >
 # > **You need** tutorials 1 to 3.
@@ -53,7 +53,7 @@ height, width = model.image_size
 print(f"{model.count_params():,} parameters")
 
 # %% [markdown]
-# The pictures are squares cut from two photographs that come with
+# The images are squares cut from two photographs that come with
 # scikit-learn. (Set `KERAS_VIT_DATA` to a folder to look at your
 # own.)
 
@@ -93,7 +93,7 @@ images = np.stack(
 )
 some = images[:: max(1, len(images) // 2)][:2]  # for the figures
 assert images.shape[1:] == (height, width, 3)
-print(f"{len(images)} pictures of {height} × {width} pixels")
+print(f"{len(images)} images of {height} × {width} pixels")
 
 # %% [markdown]
 # ## Filters: Figure 7, left
@@ -115,7 +115,7 @@ signs = np.einsum("nhwc,nhwc->n", by_hand, filters)  # 1 or -1: a
 signs = np.sign(signs)[:, None, None, None]  # sign has no meaning
 np.testing.assert_allclose(by_hand * signs, filters, atol=1e-3)
 
-# %% alt="The 28 strongest components of the filters, as small pictures"
+# %% alt="The 28 strongest components of the filters, as small images"
 explain.plots.embedding_filters(filters)
 
 # %% [markdown]
@@ -168,7 +168,7 @@ explain.plots.position_similarity(similarity)
 
 # %% [markdown]
 # **You should see** that each small map is brightest at its own place
-# and falls off from there: the model has learned that pictures have
+# and falls off from there: the model has learned that images have
 # two dimensions. In numbers, beside the twin:
 
 # %%
@@ -205,7 +205,7 @@ assert A.shape == (B, heads, T, T)
 np.testing.assert_allclose(scores[block.name], A, atol=1e-4)
 print("attention_scores and Eq. 6 agree")
 
-# %% alt="Two pictures, and where the class token looks in each head"
+# %% alt="Two images, and where the class token looks in each head"
 explain.plots.attention_scores(scores, some)
 
 # %% [markdown]
@@ -213,7 +213,7 @@ explain.plots.attention_scores(scores, some)
 #
 # A convolution sees a window. What is the window of a head? Take the
 # distance between two patches, in pixels, weigh it by the attention,
-# and take the mean over the patches that ask and over pictures. The
+# and take the mean over the patches that ask and over images. The
 # class token has no place, so it is left out.
 
 # %%
@@ -247,14 +247,14 @@ np.testing.assert_allclose(by_twin, even, rtol=0.1)
 # **You should see** the twin near the distance of equal attention, and
 # the trained heads away from it, each with a reach of its own. A head
 # below it keeps to its neighbourhood, as a convolution does; a head
-# above it looks past it. In a large model, trained on many pictures,
+# above it looks past it. In a large model, trained on many images,
 # the heads differ much more: the stored table at the end shows it.
 #
 # ## From which patches the answer comes: Figures 6 and 14
 #
 # Attention of one block says where *tokens* look, and after the first
 # block tokens are mixtures. Attention rollout follows the mixing back
-# to the picture. In each block the mean over heads becomes one matrix;
+# to the image. In each block the mean over heads becomes one matrix;
 # half of it is the input itself, for the residual; all are multiplied:
 #
 # $$ R = \hat A_L \cdots \hat A_2 \hat A_1, \qquad
@@ -275,16 +275,16 @@ np.testing.assert_allclose(
 )
 maps = {"rollout": explain.attention_rollout(model, images)}
 
-# %% alt="Two pictures and their attention rollout"
+# %% alt="Two images and their attention rollout"
 explain.plots.attention_rollout(by_hand, some)
 
 # %% [markdown]
 # ## A map is not an explanation
 #
-# Such a picture is easy to believe. Two checks.
+# Such an image is easy to believe. Two checks.
 #
 # **Does it depend on what was learned?** A map that the untrained twin
-# gives as well shows the picture, not the model
+# gives as well shows the image, not the model
 # ([Adebayo et al.](https://arxiv.org/abs/1810.03292)). We compare how
 # uneven both are, and how they correlate.
 
@@ -299,7 +299,7 @@ print(f"correlation of the two maps: {np.mean(alike):+.2f}")
 
 # %% [markdown]
 # **Does the model need what it shows?** We take patches out of the
-# picture, the highest of the map first, paint them in the mean colour,
+# image, the highest of the map first, paint them in the mean colour,
 # and watch the probability of the class that the model had named. The
 # faster it falls, the better the map knew what the answer hangs on.
 # Random order is the baseline. `relevance` is another map: it weighs
@@ -318,15 +318,15 @@ explain.plots.deletion_curve(curves)
 
 # %% [markdown]
 # **You should see** in the legend which map has the smaller area: that
-# one is nearer to what the model uses. These are few pictures, and
+# one is nearer to what the model uses. These are few images, and
 # many of them may be cut from one photograph, so look at the bands
 # before you rank. A band says where the mean would lie with other
-# pictures of this kind, in 95 % of the cases:
+# images of this kind, in 95 % of the cases:
 
 
 # %%
 def area(curve):
-    return (curve[1:] + curve[:-1]).mean(axis=0) / 2  # (pictures,)
+    return (curve[1:] + curve[:-1]).mean(axis=0) / 2  # (images,)
 
 
 drawn = rng.integers(0, len(images), (2000, len(images)))
@@ -354,7 +354,7 @@ assert lens.shape == (model.num_layers + 1, 2, model.num_classes)
 last = to_numpy(model(some))
 np.testing.assert_allclose(lens[-1], last, rtol=1e-3, atol=1e-3)
 
-# %% alt="Probabilities of the classes after each block, two pictures"
+# %% alt="Probabilities of the classes after each block, two images"
 explain.plots.logit_lens(lens, some, class_names=class_names)
 
 # %% [markdown]
@@ -453,7 +453,7 @@ assert max(means["row"], means["column"]) > means["elsewhere"]
 #   those of a row or a column. Ours: cosine 0.85 of neighbours, 0.50 in
 #   a row, 0.43 in a column, −0.06 elsewhere.
 # - **Figure 7, right, and 11, left**, distance. Paper: it grows with
-#   depth; in the lowest blocks some heads look at most of the picture,
+#   depth; in the lowest blocks some heads look at most of the image,
 #   others stay near. Ours: it grows; in blocks 0 to 2 all heads stay
 #   below equal attention, near and middling ones side by side.
 # - **Figure 10**. Paper: how the positions look depends on how one
@@ -464,10 +464,10 @@ assert max(means["row"], means["column"]) > means["elsewhere"]
 # Why do they differ? ViT-Ti/16 has 3 heads in a block where ViT-L/16
 # has 16, so there are fewer kinds to see. Its last blocks look farther
 # than equal attention: a few tokens, which the model uses as memory,
-# draw all others. And `ViT-Mini/4` is a small model of small pictures:
+# draw all others. And `ViT-Mini/4` is a small model of small images:
 # it shows less of all this.
 #
 # ## Next
 #
 # The same views at a terminal, with more of them, on one page for your
-# own pictures: [Look inside](../docs/explain.md).
+# own images: [Look inside](../docs/explain.md).

@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 8. Learning without labels
 #
-# Labels are expensive, pictures are not. A model that must guess what
-# is hidden behind a hole in a picture has to learn what pictures look
+# Labels are expensive, images are not. A model that must guess what
+# is hidden behind a hole in an image has to learn what images look
 # like, and nobody has to tell it what they show. The paper tries this
 # once, as *masked patch prediction*; a year later the masked
 # autoencoder (MAE) made it work well. This tutorial does both on
 # handwritten digits, and then asks what they are worth when only ten
 # labels of each class are left.
 #
-# > **You will be able to** pre-train a ViT on pictures without labels,
+# > **You will be able to** pre-train a ViT on images without labels,
 # > look at what it fills in, and fine-tune it with few labels.
 # >
 # > **You need** tutorials 1 to 3. No GPU and no download.
@@ -48,7 +48,7 @@ assert images.shape == (1438, 8, 8, 1)
 # one: each channel is cut into 8 levels, which is 3 bits. A red,
 # green and blue patch has one of $8^3 = 512$ colours, ours is grey and
 # has one of 8. So the task is to name a class, as in tutorial 3, but
-# the picture itself says which one is right. By hand:
+# the image itself says which one is right. By hand:
 
 # %%
 patches = to_numpy(keras_vit.Patches(2)(images[:4]))
@@ -66,7 +66,7 @@ np.testing.assert_array_equal(to_numpy(found)[..., 0], classes)
 figure, axes = plt.subplots(2, 4, figsize=(7, 3.8))
 for i in range(4):
     axes[0, i].imshow(images[i, ..., 0], cmap="gray")
-    axes[0, i].set_title("picture")
+    axes[0, i].set_title("image")
     axes[1, i].imshow(classes[i].reshape(4, 4), cmap="gray")
     axes[1, i].set_title("3-bit colours")
 for axis in axes.flat:
@@ -81,7 +81,7 @@ plt.show()
 # are *corrupted*. Of these
 #
 # - 80 % get a learned `[mask]` token in place of their embedding,
-# - 10 % get the embedding of another patch of the picture,
+# - 10 % get the embedding of another patch of the image,
 # - 10 % are kept: later there are no `[mask]` tokens, so what the model
 #   makes of patches that it sees is asked for as well.
 #
@@ -111,7 +111,7 @@ assert (others != np.arange(16)).all()  # never the patch itself
 #
 # `MaskedPatchPrediction` is a Keras model around a ViT. It has its own
 # loss, the cross-entropy of the corrupted patches' colours, so
-# `compile` takes an optimizer and `fit` takes pictures. The ViT inside
+# `compile` takes an optimizer and `fit` takes images. The ViT inside
 # is trained where it is.
 
 # %%
@@ -194,7 +194,7 @@ pretraining.plots.reconstruction(some, colors.reconstruct(some))
 # A masked autoencoder changes three things. It hides more, three
 # patches of four. The encoder does not see masks at all: it gets the
 # few visible tokens alone, which is faster and is what it will
-# meet later, as no picture has `[mask]` tokens. And it asks for
+# meet later, as no image has `[mask]` tokens. And it asks for
 # pixels, which a second, small Transformer (the *decoder*) draws, so
 # that the encoder need not. After training the decoder is thrown away.
 #
@@ -248,7 +248,7 @@ pretraining.plots.reconstruction(some, mae.reconstruct(some))
 # %% [markdown]
 # **You should see** strokes that go on behind the holes. One thing is
 # not the model's work: brightness and contrast of a patch are taken
-# from the picture, since the loss never asked for them.
+# from the image, since the loss never asked for them.
 #
 # ## What is it worth?
 #
@@ -353,7 +353,7 @@ np.testing.assert_array_equal(before, after)  # none
 # %% [markdown]
 # ## What the paper reports, what we got, why they differ
 #
-# ViT-B/16, pre-trained on JFT's pictures by masked patch prediction,
+# ViT-B/16, pre-trained on JFT's images by masked patch prediction,
 # reaches 79.9 % on ImageNet: 2 points above the same model from
 # scratch, 4 below supervised pre-training (4.6). Of the three targets
 # the mean colour was as good as 4 × 4 colours, and pixels a little
@@ -368,4 +368,4 @@ np.testing.assert_array_equal(before, after)  # none
 #
 # ## Next
 #
-# Larger models, larger pictures, more devices: tutorial 9.
+# Larger models, larger images, more devices: tutorial 9.

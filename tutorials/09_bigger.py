@@ -73,15 +73,15 @@ plt.style.use("tableau-colorblind10")
 
 
 # %%
-def training_memory(variant, pictures):
-    """Bytes in float32, for pictures of 224 by 224 pixels."""
+def training_memory(variant, images):
+    """Bytes in float32, for images of 224 by 224 pixels."""
     N = (224 // variant.patch_size) ** 2 + 1
     block = 16 * N * variant.hidden_dim + variant.num_heads * N**2
     return {
         "weights": 4 * variant.parameters,
         "gradients": 4 * variant.parameters,
         "Adam's averages": 2 * 4 * variant.parameters,
-        "activations": 4 * pictures * variant.num_layers * block,
+        "activations": 4 * images * variant.num_layers * block,
     }
 
 
@@ -110,14 +110,14 @@ for name in names[::-1]:
 bars = [plt.Rectangle((0, 0), 1, 1, color=c) for c in colours]
 axis.legend(bars, parts)
 axis.set_xlabel("memory (GiB), at least")
-axis.set_title("Training in float32, 64 pictures in a batch")
+axis.set_title("Training in float32, 64 images in a batch")
 plt.show()
 
 # %% [markdown]
 # **You should see** that the activations take the most, except that
 # they shrink with the batch. So there are three ways out. Smaller
-# numbers: mixed precision. Fewer pictures at a time: accumulation.
-# And more devices: one for some of the pictures, or for some of the
+# numbers: mixed precision. Fewer images at a time: accumulation.
+# And more devices: one for some of the images, or for some of the
 # weights.
 #
 # ## A number in 16 bits
@@ -250,7 +250,7 @@ for name, test in tests.items():
 # %% [markdown]
 # ## Small batches that act as a large one
 #
-# The loss of a batch is the mean over its pictures. So its gradient
+# The loss of a batch is the mean over its images. So its gradient
 # is the mean of the gradients of its halves:
 #
 # $$ \nabla L = \tfrac{1}{2} \left( \nabla L_1 + \nabla L_2 \right) $$
@@ -280,7 +280,7 @@ np.testing.assert_allclose(gradient(x, y), halves / 2)
 # gradient. A recipe does it with `accumulate=4`.
 
 # %%
-accumulated = train("4 × 16 pictures", batch_size=16, accumulate=4)
+accumulated = train("4 × 16 images", batch_size=16, accumulate=4)
 steps = [
     int(model.optimizer.iterations)
     for model in (baseline, accumulated)
@@ -288,11 +288,11 @@ steps = [
 assert steps[0] == steps[1] == 6 * 20  # updates, not batches
 
 # %% [markdown]
-# ## Several devices, each with some of the pictures
+# ## Several devices, each with some of the images
 #
 # If the parts of a batch can be taken one after the other, they can
 # be taken side by side, each on a device of its own. All have the
-# same weights. Each computes the gradient of its pictures, the mean
+# same weights. Each computes the gradient of its images, the mean
 # is taken over all devices, and all make the same update. On JAX that
 # is `keras.distribution`, on TensorFlow `tf.distribute`. The model is
 # made in the scope, and nothing else changes. (PyTorch wants one
@@ -307,7 +307,7 @@ elif BACKEND == "tensorflow":
     parallel = tf.distribute.MirroredStrategy(devices)
 
 with parallel.scope() if parallel else contextlib.nullcontext():
-    train(f"pictures over {len(devices)} devices")
+    train(f"images over {len(devices)} devices")
 
 # %% [markdown]
 # ## Several devices, each with some of the weights
@@ -350,8 +350,8 @@ pieces = {
 }
 for axis, (title, piece) in zip(axes, pieces.items(), strict=True):
     rows, columns, device = piece
-    picture = np.broadcast_to(device, (rows, columns))
-    drawn = axis.imshow(picture, cmap=plt.get_cmap("cividis", 4))
+    image = np.broadcast_to(device, (rows, columns))
+    drawn = axis.imshow(image, cmap=plt.get_cmap("cividis", 4))
     axis.set_title(title)
     axis.set_xlabel("column")
     axis.set_ylabel("row")
@@ -363,7 +363,7 @@ plt.show()
 # A layout map says so of a ViT: for the names of some weights, which
 # of their axes is cut. Attention goes the same way, a head being some
 # columns. The devices stand in a table of 2 × 4: each row has a whole
-# model in four pieces, and gets half of the pictures. On other
+# model in four pieces, and gets half of the images. On other
 # numbers of devices the table is another one, and the program stays.
 
 # %%
@@ -440,16 +440,16 @@ for name, test in tests.items():
 #
 # ## Exercises
 #
-# **Exercise 1.** How many pictures at a time can train ViT-B/16 in 16
+# **Exercise 1.** How many images at a time can train ViT-B/16 in 16
 # GiB, by the count above? How many if the activations take half?
 
 # %% tags=["solution"]
 variant = keras_vit.variants()["ViT-B/16"]
-memory = training_memory(variant, pictures=1)
-picture = memory.pop("activations")
+memory = training_memory(variant, images=1)
+image = memory.pop("activations")
 free = 16 * 2**30 - sum(memory.values())
-most = [free // picture, free // (picture // 2)]
-print("at most", most, "pictures")
+most = [free // image, free // (image // 2)]
+print("at most", most, "images")
 assert training_memory(variant, most[0])["activations"] <= free
 assert most[1] in (2 * most[0], 2 * most[0] + 1)
 
@@ -503,13 +503,13 @@ def planned(num_layers):
     options = {**small, "num_layers": num_layers}
     model = keras_vit.create("ViT-Mini/2", **options)
 
-    def loss(weights, pictures):
-        logits, _ = model.stateless_call(weights, [], pictures)
+    def loss(weights, images):
+        logits, _ = model.stateless_call(weights, [], images)
         return (logits**2).sum()
 
     weights = [weight.value for weight in model.trainable_variables]
-    pictures = np.zeros((64, 8, 8, 1), "float32")
-    program = jax.jit(jax.grad(loss)).lower(weights, pictures)
+    images = np.zeros((64, 8, 8, 1), "float32")
+    program = jax.jit(jax.grad(loss)).lower(weights, images)
     plan = program.compile().memory_analysis()
     return plan.temp_size_in_bytes
 
@@ -527,8 +527,8 @@ if BACKEND == "jax":
 #
 # The paper trains its largest model, ViT-H/14, on TPUv3 cores: 2,500
 # core-days, that is a month on 83 of them (Table 2), with batches of
-# 4,096 pictures (Table 3). That is this tutorial's program with
-# another mesh. It also measures how many pictures fit on one core
+# 4,096 images (Table 3). That is this tutorial's program with
+# another mesh. It also measures how many images fit on one core
 # (Appendix D.5, Figure 12) and finds that large ViTs need less
 # memory than ResNets of the same cost. We measured neither: we had
 # one CPU. What we did show is that the ways are equal.

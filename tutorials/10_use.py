@@ -14,7 +14,7 @@
 # >
 # > **Time** {time}
 # >
-# > **Result** a page that names uploaded pictures, on this machine.
+# > **Result** a page that names uploaded images, on this machine.
 # >
 # > **Paper** none: the paper ends before this. Calibration is from
 # > [arXiv 1706.04599](https://arxiv.org/abs/1706.04599).
@@ -58,7 +58,7 @@ model = run.model
 # %% [markdown]
 # ## How good is it?
 #
-# The test has 359 pictures. Another 359 would give another accuracy.
+# The test has 359 images. Another 359 would give another accuracy.
 # The interval says how far the true one may be: with $k$ of $n$
 # right, $p = k / n$ and $z = 1.96$ for 95 %, Wilson's is
 #
@@ -69,7 +69,7 @@ model = run.model
 data = keras_vit.training.runs.test_data(run)
 batches = data.fixed_batches("test")
 labels = data.labels("test")
-images = np.stack([batches.picture(i) for i in range(len(labels))])
+images = np.stack([batches.image(i) for i in range(len(labels))])
 assert images.shape == (359, 8, 8, 1)
 logits = model.predict(images, verbose=0)
 shares = to_numpy(keras.ops.softmax(logits))
@@ -93,9 +93,9 @@ print(f"ViT-Mini/2          {p:.1%}, {low:.1%} to {high:.1%}")
 # ## Can one trust its confidence?
 #
 # A model that says "80 %" should be right in 80 % of these cases.
-# Sort the pictures into 15 bins by their confidence; in each, compare
+# Sort the images into 15 bins by their confidence; in each, compare
 # the mean confidence with the accuracy. The mean distance, weighted
-# by the pictures, is the expected calibration error (ECE).
+# by the images, is the expected calibration error (ECE).
 
 # %%
 confidence = shares.max(axis=1)
@@ -109,13 +109,13 @@ np.testing.assert_allclose(
 )
 print(f"ECE {found.calibration_error:.1%}")
 
-# %% alt="Bars of accuracy over confidence, and pictures in each bin"
+# %% alt="Bars of accuracy over confidence, and images in each bin"
 keras_vit.training.evaluation_plots.reliability(found)
 
 # %% [markdown]
-# **You should see** that nearly all pictures are in the last bin,
+# **You should see** that nearly all images are in the last bin,
 # where the bar meets the diagonal. The others hold a handful of
-# pictures each: the lines, 95 % intervals, say that little is known
+# images each: the lines, 95 % intervals, say that little is known
 # there.
 #
 # ## Saving
@@ -209,7 +209,7 @@ for kind, path, ask, needs in WAYS[BACKEND]:
 # program:
 
 # %%
-example = pathlib.Path("run/example.png")  # a test picture
+example = pathlib.Path("run/example.png")  # a test image
 command = [sys.executable, "-m", "keras_vit", "predict"]
 printed = subprocess.run(
     [*command, "run", example], capture_output=True, text=True
@@ -226,13 +226,13 @@ assert f"{example}: {best} " in printed
 # has a server that is good enough for one machine. `<meter>` draws
 # the bars. What a visitor sends is never trusted: its size is
 # limited, it goes to a file of ours with no name of theirs, and what
-# is no picture gets an answer that says so.
+# is no image gets an answer that says so.
 
 # %%
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <title>Digits</title><h1>Which digit is it?</h1>
 <form method="post" enctype="multipart/form-data">
-<label>A picture: <input type="file" name="picture"></label>
+<label>An image: <input type="file" name="image"></label>
 <button>Name it</button></form>{result}</html>"""
 ROW = '<p><meter value="{1:.4f}"></meter> {0}: {1:.1%}</p>'
 
@@ -251,7 +251,7 @@ class Page(http.server.BaseHTTPRequestHandler):
             ]
             self.answer(200, "".join(rows))
         except ValueError:
-            self.answer(400, "<p>This is no picture.</p>")
+            self.answer(400, "<p>This is no image.</p>")
 
     def sent_file(self):
         size = int(self.headers["Content-Length"] or 0)
@@ -293,7 +293,7 @@ def serving():
 
 
 def upload(address, content):
-    head = '--cut\nContent-Disposition: form-data; name="picture"'
+    head = '--cut\nContent-Disposition: form-data; name="image"'
     body = f"{head}; filename=x\n\n".replace("\n", "\r\n").encode()
     request = urllib.request.Request(
         address,
@@ -315,7 +315,7 @@ assert [name for _, name in rows] == [
 assert float(rows[0][0]) == round(share, 4)
 print(re.sub("<p>", "\n<p>", answer.partition("</form>")[2]))
 
-# %% alt="The picture that was sent, and bars of the three classes"
+# %% alt="The image that was sent, and bars of the three classes"
 figure, axes = plt.subplots(
     1,
     2,
@@ -337,13 +337,13 @@ plt.show()
 # **You should see** the digit that was sent, and the three classes
 # that the model takes it for, with how sure it is of each. For many
 # visitors one takes a server made for that, and gives the model
-# several pictures at a time.
+# several images at a time.
 #
 # ## Exercises
 #
 # **Exercise 1.** A model that is too sure, or not sure enough, can be
 # mended without training: divide all logits by a temperature $T$.
-# Choose $T$ on one half of the test pictures, so that their loss is
+# Choose $T$ on one half of the test images, so that their loss is
 # least. What changes on the other half: accuracy, loss, ECE?
 
 # %% tags=["solution"]
@@ -369,38 +369,38 @@ assert after.accuracy == before.accuracy  # no order has changed
 assert evaluated(T, chosen_on).loss <= evaluated(1, chosen_on).loss
 
 # %% [markdown]
-# **Exercise 2.** How many times more test pictures make the interval
+# **Exercise 2.** How many times more test images make the interval
 # half as wide?
 
 # %% tags=["solution"]
 wilson = keras_vit.training.calibration.wilson
 widths = [np.diff(wilson(p * m, m))[0] for m in (n, 4 * n)]
 assert 1.9 < widths[0] / widths[1] < 2.2  # four times
-print(f"{n} pictures: {widths[0]:.3f}, {4 * n}: {widths[1]:.3f}")
+print(f"{n} images: {widths[0]:.3f}, {4 * n}: {widths[1]:.3f}")
 
 # %% [markdown]
-# **Exercise 3.** What does the page say to a file that is no picture?
+# **Exercise 3.** What does the page say to a file that is no image?
 
 # %% tags=["solution"]
 status = None
 with serving() as address:
     try:
-        upload(address, b"I am no picture.")
+        upload(address, b"I am no image.")
     except urllib.error.HTTPError as error:
         status, said = error.code, error.read().decode()
-assert status == 400 and "no picture" in said
+assert status == 400 and "no image" in said
 
 # %% [markdown]
 # ## What the paper reports, what we got, why they differ
 #
 # The paper gives accuracies as mean and deviation of three runs
-# (Table 2), on tests of up to 50,000 pictures. We have one run and
-# 359 pictures, so our interval is wide. Calibration, files and pages
+# (Table 2), on tests of up to 50,000 images. We have one run and
+# 359 images, so our interval is wide. Calibration, files and pages
 # are not its subject.
 #
 # ## Next
 #
-# Your own pictures: `keras-vit check-data pictures/`, then
-# `keras-vit train pictures/`. [Your own images](../docs/images.md)
+# Your own images: `keras-vit check-data images/`, then
+# `keras-vit train images/`. [Your own images](../docs/images.md)
 # goes on from there. The web page of this tutorial serves such a run
 # too.

@@ -1,9 +1,9 @@
 """A convolutional network of like compute beside the small ViT on CIFAR-10 (docs/results.md).
 
-    python -m keras_vit.benchmark.convnet pictures/
+    python -m keras_vit.benchmark.convnet images/
 
-Pictures, order, augmentation, optimizer and length are those of the recipe "cifar". For 32 x 32
-pixels it multiplies 9.9 million times a picture, ViT-Mini/4 10.8 million times.
+Images, order, augmentation, optimizer and length are those of the recipe "cifar". For 32 x 32
+pixels it multiplies 9.9 million times an image, ViT-Mini/4 10.8 million times.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def main():
     parser.add_argument("--states", help="folder for states, to go on after an interruption")
     options = parser.parse_args()
     settings = training.recipe("cifar")
-    pictures = data.load(
+    images = data.load(
         options.folder,
         image_size=settings.image_size,
         batch_size=settings.batch_size,
@@ -56,22 +56,22 @@ def main():
         seed=options.seed,
         validation_share=0.02,
     )
-    recipe = training.recipe("cifar", pictures, epochs=options.epochs)
+    recipe = training.recipe("cifar", images, epochs=options.epochs)
     keras.utils.set_random_seed(options.seed)
-    model = convnet(pictures.image_size, pictures.num_classes)
+    model = convnet(images.image_size, images.num_classes)
     model.compile(**recipe.compile_arguments)
-    print(environment.description(), pictures, recipe.summary(), sep="\n")
+    print(environment.description(), images, recipe.summary(), sep="\n")
     print(f"Convolutional network, {model.count_params():,} parameters")
-    states = [training.Checkpoint(options.states, pictures)] if options.states else []
+    states = [training.Checkpoint(options.states, images)] if options.states else []
     started = time.perf_counter()
     model.fit(
-        pictures.train,
-        validation_data=pictures.validation,
+        images.train,
+        validation_data=images.validation,
         verbose=2,
         **{**recipe.fit_arguments, "callbacks": states},
     )
     print(f"Trained for {time.perf_counter() - started:.0f} s")
-    print(training.evaluate(model, pictures))
+    print(training.evaluate(model, images))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python -m keras_vit.benchmark.deletion MODEL FOLDER --out deletion.png
 
-FOLDER holds pictures and `labels.csv` with the columns `file` and `imagenet_class`, the number of
-the class among the model's outputs. Only pictures that the model names right count: of others no
+FOLDER holds images and `labels.csv` with the columns `file` and `imagenet_class`, the number of
+the class among the model's outputs. Only images that the model names right count: of others no
 map can say why. The patches of each are removed in the order of each map, and the probability of
 the class is watched; the smaller the area under that curve, the better the map.
 """
@@ -63,7 +63,7 @@ def main(given=None):
     model = keras_vit.load_pretrained(options.model, verbose=False)
     images, labels = photographs(options.folder, model.image_size)
     right = model.predict(images, verbose=0).argmax(-1) == labels
-    print(f"Named right: {right.sum()} of {len(right)} pictures, which are used.", flush=True)
+    print(f"Named right: {right.sum()} of {len(right)} images, which are used.", flush=True)
     images, labels = images[right], labels[right]
     curves = {}
     for name, (_, view) in METHODS.items():
@@ -79,7 +79,7 @@ def main(given=None):
 
 
 def photographs(folder, image_size):
-    """Returns the pictures of a folder, (pictures, height, width, 3), and their classes."""
+    """Returns the images of a folder, (images, height, width, 3), and their classes."""
     folder = pathlib.Path(folder)
     with open(folder / "labels.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -88,18 +88,18 @@ def photographs(folder, image_size):
 
 
 def areas(curve):
-    """Returns the area under each picture's curve over the share removed, (pictures,)."""
+    """Returns the area under each image's curve over the share removed, (images,)."""
     return (curve[1:] + curve[:-1]).mean(axis=0) / 2
 
 
 def interval(values, rng):
-    """Returns the 95 % bootstrap interval of the mean over pictures."""
+    """Returns the 95 % bootstrap interval of the mean over images."""
     drawn = rng.integers(0, len(values), (RESAMPLES, len(values)))
     return np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
 
 
 def table(curves, rng):
-    """Areas of all methods, and how far they are below random order on the same pictures."""
+    """Areas of all methods, and how far they are below random order on the same images."""
     lines = [
         "| order of the patches | area under the curve | 95 % | below random order by | 95 % |",
         "| --- | --- | --- | --- | --- |",
@@ -156,7 +156,7 @@ def _grid(model):
 def _parser():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model", metavar="MODEL", help="name or file for `load_pretrained`")
-    parser.add_argument("folder", metavar="FOLDER", help="pictures and labels.csv")
+    parser.add_argument("folder", metavar="FOLDER", help="images and labels.csv")
     parser.add_argument("--out", metavar="PNG", required=True, help="where to draw the curves")
     parser.add_argument("--npz", metavar="FILE", help="where to write every curve")
     parser.add_argument("--steps", type=int, default=14)

@@ -11,7 +11,7 @@ from keras_vit.layers import LayerNorm, SelfAttention, logits, weighted_sum
 
 
 def model(setup, approximate=False):
-    """The model itself; it gets pictures already normalised, as the peers do."""
+    """The model itself; it gets images already normalised, as the peers do."""
     return keras_vit.create(
         setup.model,
         image_size=setup.image_size,

@@ -63,6 +63,6 @@ def quartiles(values):
     return lower, upper
 
 
-def rate(seconds, pictures):
-    """Returns pictures per second at the median time of a turn."""
-    return pictures / statistics.median(seconds)
+def rate(seconds, images):
+    """Returns images per second at the median time of a turn."""
+    return images / statistics.median(seconds)

@@ -94,7 +94,7 @@ def build(name, setup):
 
 
 def kerashub_model(setup):
-    """KerasHub's classifier as a plain model: its graph, without its picture preprocessing."""
+    """KerasHub's classifier as a plain model: its graph, without its image preprocessing."""
     import keras_hub
 
     size = setup.variant

@@ -1,7 +1,7 @@
-"""Training pictures per second of a core: `python -m keras_vit.benchmark.pipeline FOLDER`.
+"""Training images per second of a core: `python -m keras_vit.benchmark.pipeline FOLDER`.
 
 Ours against tf.data's own operations, in turns. Photographs of a folder of class folders are
-decoded, cut as the Inception crop does, resized to 224 pixels and mirrored; pictures of 32 x 32 in
+decoded, cut as the Inception crop does, resized to 224 pixels and mirrored; images of 32 x 32 in
 an array are moved by up to 4 pixels and mirrored. Nothing waits for a model. What counts is the
 time of the processor, all threads together: other programs on the machine take no part of it.
 
@@ -23,7 +23,7 @@ from keras_vit.data import folders, pipelines
 BATCH = 64
 SMALL = 32
 MARGIN = 4
-COUNT = 4096  # pictures of 32 x 32 in a turn
+COUNT = 4096  # images of 32 x 32 in a turn
 
 
 def photographs(folder, image_size):
@@ -39,8 +39,8 @@ def photographs(folder, image_size):
     return turns, len(source)
 
 
-def small_pictures():
-    """The same for an array of small pictures."""
+def small_images():
+    """The same for an array of small images."""
     pixels = np.random.default_rng(0).integers(0, 256, (COUNT, SMALL, SMALL, 3), "uint8")
     labels = np.arange(COUNT) % 10
     loaded = data.load((pixels, labels), SMALL, BATCH, "cifar", test_share=0, validation_share=0)
@@ -49,7 +49,7 @@ def small_pictures():
 
 
 def official(files, labels, image_size, antialias):
-    """Photographs by the operations that the official ViT code calls, one call a picture."""
+    """Photographs by the operations that the official ViT code calls, one call an image."""
     import tensorflow as tf
 
     def prepared(file, label):
@@ -70,7 +70,7 @@ def official(files, labels, image_size, antialias):
 
 
 def official_small(pixels, labels):
-    """Small pictures by TensorFlow's own operations: padded, cut at random, mirrored."""
+    """Small images by TensorFlow's own operations: padded, cut at random, mirrored."""
     import tensorflow as tf
 
     def prepared(image, label):
@@ -81,11 +81,11 @@ def official_small(pixels, labels):
     return batched(pixels, labels, prepared)
 
 
-def batched(pictures, labels, prepare):
-    """Batches of all pictures in random order, by tf.data's own means."""
+def batched(images, labels, prepare):
+    """Batches of all images in random order, by tf.data's own means."""
     import tensorflow as tf
 
-    dataset = tf.data.Dataset.from_tensor_slices((pictures, labels)).shuffle(len(labels))
+    dataset = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(len(labels))
     dataset = dataset.map(prepare, num_parallel_calls=pipelines.cores())
     return dataset.batch(BATCH).prefetch(pipelines.AHEAD)
 
@@ -108,13 +108,13 @@ def measure(turns, rounds):
     return seconds
 
 
-def compare(title, turns, pictures, rounds):
-    """Prints pictures per second of each, and how many times as fast ours is."""
+def compare(title, turns, images, rounds):
+    """Prints images per second of each, and how many times as fast ours is."""
     seconds = measure(turns, rounds)
     print(title)
     for name, times in seconds.items():
         ratio, low, high = paired.speedup(seconds["ours"], times)
-        rate = f"{paired.rate(times, pictures):8,.0f} pictures/s"
+        rate = f"{paired.rate(times, images):8,.0f} images/s"
         print(f"  {name:20} {rate}; ours is {ratio:.2f} ({low:.2f} to {high:.2f}) times as fast")
 
 
@@ -128,8 +128,8 @@ def main(arguments=None):
     print(f"{pipelines.cores()} core(s), batches of {BATCH}, medians of {options.rounds} rounds")
     turns, count = photographs(options.folder, options.image_size)
     compare(f"{count} photographs at {options.image_size} px", turns, count, options.rounds)
-    turns, count = small_pictures()
-    compare(f"{count} pictures of 32 x 32", turns, count, options.rounds)
+    turns, count = small_images()
+    compare(f"{count} images of 32 x 32", turns, count, options.rounds)
 
 
 if __name__ == "__main__":

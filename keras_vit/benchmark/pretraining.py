@@ -26,7 +26,7 @@ OBJECTIVES = {
     "MAE": lambda encoder, seed: pretraining.MAE(encoder, 2, 32, 4, seed=seed),
     "SimMIM": lambda encoder, seed: pretraining.SimMIM(encoder, mask_unit=1, seed=seed),
 }
-BATCH, FEW = 64, 50  # pictures in a step of pre-training, of fine-tuning
+BATCH, FEW = 64, 50  # images in a step of pre-training, of fine-tuning
 
 
 def encoder(seed):
@@ -43,7 +43,7 @@ def optimizer(rate, steps):
 
 
 def labelled(data, shots, seed):
-    """Returns a few training pictures of each class, and their labels."""
+    """Returns a few training images of each class, and their labels."""
     rng = np.random.default_rng(seed)
     of_class = [np.flatnonzero(data.train_labels == c) for c in range(len(data.class_names))]
     chosen = np.concatenate([rng.permutation(places)[:shots] for places in of_class])
@@ -60,7 +60,7 @@ def pretrained(make, images, seed, epochs):
 
 
 def accuracy(trained, few, data, epochs):
-    """Returns the share of test pictures that are named right after fine-tuning."""
+    """Returns the share of test images that are named right after fine-tuning."""
     images, labels = few
     model = pretraining.classifier(trained, num_classes=len(data.class_names))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

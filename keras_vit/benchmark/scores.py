@@ -1,7 +1,7 @@
 """What attention scores cost: `python -m keras_vit.benchmark.scores`.
 
-`attention_scores` of some pictures against `predict_on_batch` of the same model, both compiled
-before, in turns. Both end with NumPy arrays; those of ViT-B/16 at 224 pixels are 22 MB a picture.
+`attention_scores` of some images against `predict_on_batch` of the same model, both compiled
+before, in turns. Both end with NumPy arrays; those of ViT-B/16 at 224 pixels are 22 MB an image.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main(arguments=None):
     functions = turns(options.model, options.image_size, options.batch_size)
     seconds = paired.measure(functions, options.rounds, warmup=1)
     print(environment.description())
-    print(f"{options.batch_size} pictures, {options.model}, medians of {options.rounds} rounds")
+    print(f"{options.batch_size} images, {options.model}, medians of {options.rounds} rounds")
     for name, times in seconds.items():
         print(f"{name}: {statistics.median(times):.2f} s")
     ratio, low, high = paired.speedup(seconds["predict_on_batch"], seconds["attention_scores"])

@@ -1,4 +1,4 @@
-"""Pictures per second of this package and of its peers, in one process, in turns.
+"""Images per second of this package and of its peers, in one process, in turns.
 
     KERAS_BACKEND=jax python -m keras_vit.benchmark.speed --peers kerashub flax keras
 
@@ -95,17 +95,17 @@ def _turn(method, batch, steps):
     return turn
 
 
-def speed_table(mode, results, pictures):
+def speed_table(mode, results, images):
     """Rates of one mode, and how many times as fast as each contender `ours` is."""
     seconds = results[mode]
     lines = [
-        f"| {mode} | parameters | pictures/s | ours is faster by | quartiles |",
+        f"| {mode} | parameters | images/s | ours is faster by | quartiles |",
         "| --- | --- | --- | --- | --- |",
     ]
     for name, times in seconds.items():
         median, lower, upper = paired.speedup(seconds["ours"], times)
         lines.append(
-            f"| {name} | {results['parameters'][name]:,} | {paired.rate(times, pictures):.1f} "
+            f"| {name} | {results['parameters'][name]:,} | {paired.rate(times, images):.1f} "
             f"| {median:.2f} x | {lower:.2f}-{upper:.2f} |"
         )
     return "\n".join(lines)

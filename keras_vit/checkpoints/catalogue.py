@@ -1,4 +1,4 @@
-"""The catalogue of public checkpoints: where they lie, what they are, how they take pictures."""
+"""The catalogue of public checkpoints: where they lie, what they are, how they take images."""
 
 import difflib
 import functools

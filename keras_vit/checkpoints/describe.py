@@ -157,7 +157,7 @@ def _heads(shapes, hidden_dim, mlp_dim):
 
 
 def _image_size(path, shapes, pooling, patch):
-    """The picture whose patches fill the table of positions, a square one."""
+    """The image whose patches fill the table of positions, a square one."""
     tokens = _shape(path, shapes, POSITIONS)[-2]
     grid = matching.grid_of(tokens, pooling)
     if grid:
@@ -183,7 +183,7 @@ def _beside(path):
 
 def _told(table, beside):
     """What those files say: (arguments, preprocessing)."""
-    config, pictures = beside["config.json"], beside["preprocessor_config.json"]
+    config, images = beside["config.json"], beside["preprocessor_config.json"]
     if table.source == "timm":
         told = config.get("pretrained_cfg", config)
         return _pixels(told.get("mean"), told.get("std"), 255), {
@@ -204,12 +204,12 @@ def _told(table, beside):
     }
     if "hidden_act" in config:
         told["approximate"] = config["hidden_act"] in TANH
-    scale = 1 / pictures.get("rescale_factor", 1 / 255)
-    if pictures.get("do_normalize", True):
-        told |= _pixels(pictures.get("image_mean"), pictures.get("image_std"), scale)
+    scale = 1 / images.get("rescale_factor", 1 / 255)
+    if images.get("do_normalize", True):
+        told |= _pixels(images.get("image_mean"), images.get("image_std"), scale)
     preprocessing = {
-        "resize": pictures.get("size"),
-        "resampling": RESAMPLING.get(pictures.get("resample")),
+        "resize": images.get("size"),
+        "resampling": RESAMPLING.get(images.get("resample")),
     }
     return told, {key: value for key, value in preprocessing.items() if value is not None}
 

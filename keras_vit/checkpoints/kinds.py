@@ -40,8 +40,8 @@ MAGIC = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", UNPACK),
     (b"Rar!", "a rar archive", UNPACK),
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "Run: git lfs pull"),
-    (b"\xff\xd8\xff", "a JPEG picture", ""),
-    (b"\x89PNG", "a PNG picture", ""),
+    (b"\xff\xd8\xff", "a JPEG image", ""),
+    (b"\x89PNG", "a PNG image", ""),
     (b"GGUF", "a GGUF file", "Ask for the weights as safetensors."),
 )
 PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<error", b"<!--")

@@ -117,5 +117,5 @@ def _words(report, description, told, skip, model):
         words.append(f"No JSON file beside it tells these, so assumed: {values}.")
     if description.preprocessing:
         values = ", ".join(f"{key} {value}" for key, value in description.preprocessing.items())
-        words.append(f"Its publisher prepared pictures by: {values}.")
+        words.append(f"Its publisher prepared images by: {values}.")
     return " ".join(words)

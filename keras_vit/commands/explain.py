@@ -7,7 +7,7 @@ import sys
 
 from keras_vit import arguments, writable
 from keras_vit.checkpoints import atomic
-from keras_vit.commands.explain_pictures import Asked, picture_files, pictures
+from keras_vit.commands.explain_images import Asked, image_files, load_images
 from keras_vit.commands.parts import MODEL, check_model, command, load_model
 from keras_vit.explain.reporting.words import VIEWS
 from keras_vit.training.run_folder import write_text
@@ -25,7 +25,7 @@ OF_VIEWS = {
     "other": ("cka",),
     "gallery": ("nearest",),
 }
-WITHOUT_PICTURES = ("embedding_filters", "position_similarity")
+WITHOUT_IMAGES = ("embedding_filters", "position_similarity")
 
 
 def add(commands):
@@ -123,9 +123,9 @@ def _explain(options):
 
     name = view_name(options.name)
     paths = _paths(name, options.out)
-    files = picture_files(options.images)
+    files = image_files(options.images)
     model, metrics = load_model(options.model, _image_size(options.image_size))
-    images = pictures(files, model, metrics, options.resize, options.invert)
+    images = load_images(files, model, metrics, options.resize, options.invert)
     asked = Asked(model, metrics, files, images, options)
     print(environment.description(), flush=True)
     if name == REPORT:
@@ -157,7 +157,7 @@ def _check(name, options):
     shown = name.replace("_", "-")
     if options.model is None:
         arguments.refuse(f"{shown} needs a model", {"MODEL": None}, f"MODEL is a {MODEL}.")
-    if not options.images and name not in WITHOUT_PICTURES:
+    if not options.images and name not in WITHOUT_IMAGES:
         advice = f"keras-vit explain {shown} {options.model} cat.jpg"
         arguments.refuse(f"{shown} needs images", {"IMAGE": options.images}, advice)
     for option, views in OF_VIEWS.items():
@@ -197,11 +197,11 @@ def _folder(name):
 
 def _check_files(options):
     """Raises if an image, a model or the gallery does not exist."""
-    picture_files(options.images)
+    image_files(options.images)
     for model in filter(None, (options.model, options.other)):
         check_model(model)
     if options.gallery is not None:
-        picture_files([options.gallery])
+        image_files([options.gallery])
 
 
 def _image_size(sides):

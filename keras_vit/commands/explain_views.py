@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.commands.explain_pictures import pictures
+from keras_vit.commands.explain_images import load_images
 from keras_vit.commands.parts import load_model
 from keras_vit.explain import (
     alignment,
@@ -47,7 +47,7 @@ class Shown(NamedTuple):
 
 
 def patch_grid(asked):
-    """Pictures cut into patches."""
+    """Images cut into patches."""
     found = tokens.patch_grid(asked.model, asked.images)
     _, rows, columns, height, width, _ = found.shape
     words = [f"{rows} x {columns} = {rows * columns} patches of {height} x {width} pixels"]
@@ -146,7 +146,7 @@ def logit_lens(asked):
 
 
 def nearest(asked):
-    """The nearest pictures of a gallery."""
+    """The nearest images of a gallery."""
     files, gallery = asked.read(asked.options.gallery)
     found = neighbours.nearest(
         asked.model, asked.images, gallery, min(5, len(files)), **asked.batch
@@ -208,10 +208,10 @@ def cka(asked):
     if other is not None:
         second, metrics = load_model(other)
         options = asked.options
-        more = pictures(asked.files, second, metrics, options.resize, options.invert)
+        more = load_images(asked.files, second, metrics, options.resize, options.invert)
         images, names = (images, more), (model.name, second.name)
     found = alignment.cka(model, second, images, **asked.batch)
-    words = [f"{len(asked.images)} pictures: better take hundreds"] * (len(asked.images) < 64)
+    words = [f"{len(asked.images)} images: better take hundreds"] * (len(asked.images) < 64)
     return Shown(plots.cka(found, models=names), found._asdict(), words)
 
 
@@ -231,7 +231,7 @@ def _layer(asked):
 
 
 def _of_maps(asked, maps, note, classes=None):
-    """A line for each picture: its class, the range of its map and where that is highest."""
+    """A line for each image: its class, the range of its map and where that is highest."""
     words = []
     for i, (name, values) in enumerate(zip(asked.names, maps, strict=True)):
         label = "" if classes is None else f" {class_name(classes[i], asked.class_names)},"

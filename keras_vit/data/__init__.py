@@ -1,10 +1,10 @@
-"""Pictures and their labels, as `model.fit` takes them.
+"""Images and their labels, as `model.fit` takes them.
 
-`load` prepares pictures of any number, your own or a published set, in batches: a `Data`.
+`load` prepares images of any number, your own or a published set, in batches: a `Data`.
 `digits` reads a small set into arrays: a `Dataset`.
 
-augmentation.py, prepare.py, randaugment.py, erasing.py, mixing.py   how pictures are varied
-sources.py, folders.py, tables.py, arrays.py                         where pictures come from
+augmentation.py, prepare.py, randaugment.py, erasing.py, mixing.py   how images are varied
+sources.py, folders.py, tables.py, arrays.py                         where images come from
 named.py, sets.py, vtab.py, builders.py, records.py, network.py      sets of TensorFlow Datasets
 real_labels.py                                                       ImageNet's reassessed labels
 doctor/                                                              what is wrong with a folder

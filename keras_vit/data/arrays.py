@@ -1,4 +1,4 @@
-"""Pictures that are arrays already, in memory or in an npz file."""
+"""Images that are arrays already, in memory or in an npz file."""
 
 import pathlib
 import zipfile
@@ -18,13 +18,13 @@ ADVICE = (
 
 
 def parts(source, name="arrays"):
-    """Takes pictures from arrays.
+    """Takes images from arrays.
 
     Args:
         source: a pair (images, labels), or a dict of such pairs by part, or a dict of arrays:
             "images" and "labels", or "x_train", "y_train" and the like for other parts. Images
-            are uint8, (pictures, height, width) or (pictures, height, width, 1 or 3), pixels 0 to
-            255; labels are integers from 0 to classes - 1, (pictures,) or (pictures, 1).
+            are uint8, (images, height, width) or (images, height, width, 1 or 3), pixels 0 to
+            255; labels are integers from 0 to classes - 1, (images,) or (images, 1).
         name: what the set is called.
 
     Returns:
@@ -43,7 +43,7 @@ def parts(source, name="arrays"):
 
 
 def npz_parts(path):
-    """Takes pictures from the arrays of an npz file, as `parts` does; nothing is unpickled.
+    """Takes images from the arrays of an npz file, as `parts` does; nothing is unpickled.
 
     Raises:
         ValueError: it is no npz file, or its arrays cannot be used.
@@ -67,7 +67,7 @@ def _pairs(source):
     whole = all(len(pair) == 2 and not any(x is None for x in pair) for pair in pairs.values())
     if not whole or None in names or "train" not in names or len(names) < len(pairs):
         received = {"source": [*source] if isinstance(source, dict) else type(source).__name__}
-        arguments.refuse("pictures and labels to train on were expected", received, ADVICE)
+        arguments.refuse("images and labels to train on were expected", received, ADVICE)
     return names
 
 
@@ -83,7 +83,7 @@ def _named_pairs(source):
 
 
 def _checked_images(part, images):
-    """Returns uint8 (pictures, height, width, 1 or 3)."""
+    """Returns uint8 (images, height, width, 1 or 3)."""
     images = np.asarray(images)
     received = {"part": part, "images": f"{images.dtype} of shape {images.shape}"}
     if images.dtype != "uint8":
@@ -92,13 +92,13 @@ def _checked_images(part, images):
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
-        want = "images must have the shape (pictures, height, width, channels), channels 1 or 3"
+        want = "images must have the shape (images, height, width, channels), channels 1 or 3"
         arguments.refuse(want, received, "Put channels last: images.transpose(0, 2, 3, 1).")
     return images
 
 
 def _checked_labels(part, labels, count):
-    """Returns int32 (pictures,)."""
+    """Returns int32 (images,)."""
     labels = np.asarray(labels)
     received = {"part": part, "labels": f"{labels.dtype} of shape {labels.shape}"}
     if labels.ndim == 2 and labels.shape[1] == 1:
@@ -119,13 +119,13 @@ def _checked_labels(part, labels, count):
 
 
 def _class_names(labels):
-    """Names of classes 0 to the largest; each must have a picture in some part."""
+    """Names of classes 0 to the largest; each must have an image in some part."""
     counts = np.bincount(np.concatenate(labels))
     gaps = np.flatnonzero(counts == 0)
     if len(gaps):
         advice = "Number the classes anew: numpy.unique(labels, return_inverse=True)[1]."
         want = f"labels must be all the integers from 0 to {len(counts) - 1}"
-        arguments.refuse(want, {"labels without pictures": gaps[:10].tolist()}, advice)
+        arguments.refuse(want, {"labels without images": gaps[:10].tolist()}, advice)
     if len(counts) < 2:
         arguments.refuse("there must be two classes or more", {"classes": len(counts)})
     return tuple(map(str, range(len(counts))))

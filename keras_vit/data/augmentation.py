@@ -1,4 +1,4 @@
-"""How training pictures are varied: settings as data, with the sets that papers name."""
+"""How training images are varied: settings as data, with the sets that papers name."""
 
 import difflib
 import math
@@ -11,18 +11,18 @@ from keras_vit import arguments
 
 
 class Augmentation(NamedTuple):
-    """How a training picture is varied, each time at random. Nothing is varied by default.
+    """How a training image is varied, each time at random. Nothing is varied by default.
 
-    `keras_vit.data.prepare.train` applies the fields to one picture in the order of this table,
+    `keras_vit.data.prepare.train` applies the fields to one image in the order of this table,
     `keras_vit.data.mixing.mix` applies the last two to a batch.
 
     | field | meaning |
     |---|---|
     | `crop` | (smallest, largest) share of the area that is cut out (Inception crop), or None |
-    | `flip` | whether half of the pictures are mirrored left to right |
-    | `pad` | share of the side by which the picture moves at most, in whole pixels, grey enters |
+    | `flip` | whether half of the images are mirrored left to right |
+    | `pad` | share of the side by which the image moves at most, in whole pixels, grey enters |
     | `rotation`, `zoom`, `shift` | degrees; shares of the side: 0.1 zooms or moves by a tenth |
-    | `randaugment` | (operations per picture, magnitude on a scale of 10), or None |
+    | `randaugment` | (operations per image, magnitude on a scale of 10), or None |
     | `randaugment_style` | "tensorflow" (official code) or "increasing" (timm, DeiT) |
     | `jitter` | brightness, contrast and colour change by factors from 1 - jitter to 1 + jitter |
     | `erasing` | probability that a rectangle becomes noise |
@@ -50,7 +50,7 @@ class Augmentation(NamedTuple):
 
     @property
     def mixes(self):
-        """Whether pictures of a batch are mixed, which makes their labels shares of classes."""
+        """Whether images of a batch are mixed, which makes their labels shares of classes."""
         return self.mixup > 0 or self.cutmix > 0
 
 
@@ -65,7 +65,7 @@ def _augreg(magnitude, mixup=0.0):
 AUGMENTATIONS = {
     "none": Augmentation(),
     "flip": Augmentation(flip=True),
-    # For models of a minute on few pictures.
+    # For models of a minute on few images.
     "small": Augmentation(rotation=10, zoom=0.2, shift=0.1, flip=True),
     # He et al., "Deep Residual Learning" (arXiv:1512.03385), 4.2: 4 of 32 pixels to each side.
     "cifar": Augmentation(pad=4 / 32, flip=True),
@@ -97,7 +97,7 @@ def augmentation_of(value):
     """Returns the `Augmentation` that a name or another value stands for, every field checked.
 
     Args:
-        value: a name in `AUGMENTATIONS`, an `Augmentation`, or None for pictures as they are.
+        value: a name in `AUGMENTATIONS`, an `Augmentation`, or None for images as they are.
 
     Returns:
         An `Augmentation` of plain Python numbers.
@@ -150,7 +150,7 @@ def _randaugment(name, value):
         return None
     advice = f"A usual choice is {name}=(2, 10), {name}=None turns it off."
     if not _is_pair(value):
-        want = f"`{name}` must be two numbers, (operations per picture, magnitude)"
+        want = f"`{name}` must be two numbers, (operations per image, magnitude)"
         arguments.refuse(want, {name: value}, advice)
     layers = arguments.positive_integer(f"operations of {name}", value[0], advice)
     magnitude = _between(0, 30)(f"magnitude of {name}", value[1])
@@ -183,15 +183,15 @@ CHECKS = {
 
 
 def augment(images, augmentation, rng):
-    """Returns a random variation of every picture: turned, zoomed, moved and mirrored, no more.
+    """Returns a random variation of every image: turned, zoomed, moved and mirrored, no more.
 
-    This is the quick way for small pictures in one array; `keras_vit.data.prepare.train` knows
+    This is the quick way for small images in one array; `keras_vit.data.prepare.train` knows
     the other fields.
 
     Args:
-        images: uint8, (pictures, height, width, channels).
+        images: uint8, (images, height, width, channels).
         augmentation: an `Augmentation` of rotation, zoom, shift and flip.
-        rng: a NumPy random generator; the same one gives the same pictures.
+        rng: a NumPy random generator; the same one gives the same images.
 
     Returns:
         uint8, of the same shape. What enters at an edge repeats the edge.
@@ -217,11 +217,11 @@ def augment(images, augmentation, rng):
 
 
 def _refuse_others(augmentation):
-    """An array of pictures would silently miss what only `prepare.train` and `mix` do."""
+    """An array of images would silently miss what only `prepare.train` and `mix` do."""
     fields = zip(augmentation._fields, augmentation, Augmentation(), strict=True)
     others = {name: value for name, value, default in list(fields)[4:] if value != default}
     if others:
-        expected = "pictures in an array can be varied by rotation, zoom, shift and flip only"
+        expected = "images in an array can be varied by rotation, zoom, shift and flip only"
         arguments.refuse(expected, others, "Use keras_vit.data.load, or leave these fields out.")
 
 
@@ -231,9 +231,9 @@ def resample(images, matrices, shifts):
     A pixel at p, measured from the middle as (row, column), is read at matrix @ p + shift.
 
     Args:
-        images: uint8, (pictures, height, width, channels), sides of 2 pixels or more.
-        matrices: (pictures, 2, 2).
-        shifts: (pictures, 2), in pixels.
+        images: uint8, (images, height, width, channels), sides of 2 pixels or more.
+        matrices: (images, 2, 2).
+        shifts: (images, 2), in pixels.
 
     Returns:
         uint8, of the shape of `images`.
@@ -253,8 +253,8 @@ def resample(images, matrices, shifts):
     corner = np.minimum(points.astype("int32"), limits - 1)
     down, right = np.moveaxis((points - corner).astype("float32"), -1, 0)[..., None]
     row, column = np.moveaxis(corner, -1, 0)  # (B, pixels) each
-    picture = np.arange(len(images))[:, None]
-    upper = images[picture, row, column] * (1 - right) + images[picture, row, column + 1] * right
+    image = np.arange(len(images))[:, None]
+    upper = images[image, row, column] * (1 - right) + images[image, row, column + 1] * right
     row = row + 1
-    lower = images[picture, row, column] * (1 - right) + images[picture, row, column + 1] * right
+    lower = images[image, row, column] * (1 - right) + images[image, row, column + 1] * right
     return np.rint(upper * (1 - down) + lower * down).astype("uint8").reshape(images.shape)

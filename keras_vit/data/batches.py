@@ -9,16 +9,16 @@ from keras_vit.data.augmentation import augment
 from keras_vit.data.images import in_mode
 from keras_vit.data.position import Position
 
-# A picture is decoded to at least three times the size that it is then resized to. The mean pixel
+# An image is decoded to at least three times the size that it is then resized to. The mean pixel
 # is then within 0.5 of 255 of what all pixels give; another filter of the resize changes it by 2.5.
 SPARE = 3.0
-MIXING = 1  # sets the random numbers of a batch's mixing apart from those of its pictures
+MIXING = 1  # sets the random numbers of a batch's mixing apart from those of its images
 
 
 class TrainingBatches:
-    """Batches of a source in random order, every picture varied anew in each epoch.
+    """Batches of a source in random order, every image varied anew in each epoch.
 
-    All random numbers of a picture come from a generator of (seed, epoch, number of the picture):
+    All random numbers of an image come from a generator of (seed, epoch, number of the image):
     they are the same whatever was done before, and on however many threads.
 
     Args:
@@ -48,34 +48,34 @@ class TrainingBatches:
         return self.position.steps_per_epoch
 
     def batch(self, epoch, step):
-        """Returns (images, labels): uint8 and int32, or float32 both where pictures are mixed."""
+        """Returns (images, labels): uint8 and int32, or float32 both where images are mixed."""
         numbers = self.position.indices(epoch, step)
-        images = np.stack([self.picture(epoch, number) for number in numbers])
+        images = np.stack([self.image(epoch, number) for number in numbers])
         labels = self.source.labels[numbers]
         if not self.augmentation.mixes:
             return images, labels
         rng = np.random.default_rng([self.position.seed, epoch, step, MIXING])
         return mixing.mix(images, labels, self.num_classes, self.augmentation, rng)
 
-    def picture(self, epoch, number):
-        """Returns picture `number` as `epoch` shows it, uint8 (height, width, channels)."""
+    def image(self, epoch, number):
+        """Returns image `number` as `epoch` shows it, uint8 (height, width, channels)."""
         rng = np.random.default_rng([self.position.seed, epoch, number])
         pixels = self.source.pixels(number) if self._quick else None
         if pixels is not None and pixels.shape == self.specification[0][0][1:]:
             return quick.train(pixels, self.augmentation, rng)
-        picture = in_mode(self.source.picture(number, self.smallest), self.mode)
-        return prepare.train(picture, self.image_size, self.augmentation, rng)
+        image = in_mode(self.source.image(number, self.smallest), self.mode)
+        return prepare.train(image, self.image_size, self.augmentation, rng)
 
 
 class ArrayBatches:
-    """Batches of pictures in one array, in random order, varied anew in each epoch.
+    """Batches of images in one array, in random order, varied anew in each epoch.
 
     It does with a whole batch at once the little that `keras_vit.data.augment` can do.
 
     Args:
-        images: (pictures, height, width, channels).
-        labels: (pictures,).
-        batch_size: pictures in a batch; all of them where they are fewer.
+        images: (images, height, width, channels).
+        labels: (images,).
+        batch_size: images in a batch; all of them where they are fewer.
         seed: integer of 0 or more.
         augmentation: an `Augmentation`, or None.
     """
@@ -103,13 +103,13 @@ class ArrayBatches:
 
 
 class FixedBatches:
-    """Batches of a source in its own order, pictures as they are; the last batch may be smaller.
+    """Batches of a source in its own order, images as they are; the last batch may be smaller.
 
     Args:
         source: a `Source`.
         num_channels: 1 for grey, 3 for colours.
         image_size: (height, width).
-        batch_size: pictures in a batch.
+        batch_size: images in a batch.
         resize: as in `prepare.evaluate`.
         interpolation: likewise.
     """
@@ -133,17 +133,17 @@ class FixedBatches:
     def batch(self, epoch, step):
         """Returns (images, labels), uint8 and int32; `epoch` is ignored."""
         numbers = range(len(self.source))[step * self.batch_size : (step + 1) * self.batch_size]
-        images = np.stack([self.picture(number) for number in numbers])
+        images = np.stack([self.image(number) for number in numbers])
         return images, self.source.labels[numbers.start : numbers.stop]
 
-    def picture(self, number):
-        """Returns picture `number`, uint8 (height, width, channels)."""
-        picture = in_mode(self.source.picture(number, self.smallest), self.mode)
-        return prepare.evaluate(picture, self.image_size, self.resize, self.interpolation)
+    def image(self, number):
+        """Returns image `number`, uint8 (height, width, channels)."""
+        image = in_mode(self.source.image(number, self.smallest), self.mode)
+        return prepare.evaluate(image, self.image_size, self.resize, self.interpolation)
 
 
 def smallest(image_size, augmentation):
-    """Returns the (height, width) that a training picture must be decoded to at least.
+    """Returns the (height, width) that a training image must be decoded to at least.
 
     With an Inception crop, the smallest crop must still have as many pixels as the model gets.
     """

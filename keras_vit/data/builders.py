@@ -32,7 +32,7 @@ def prepared(name, data_dir=None):
     """Returns the TFDS builder of a set that is prepared on the disk.
 
     A set that is not there is downloaded and prepared, if the network answers. It is then kept as
-    array_record, where any picture is at hand by its number.
+    array_record, where any image is at hand by its number.
 
     Args:
         name: of the set in TFDS, with its configuration.
@@ -109,7 +109,7 @@ def _find(name, data_dir, **file_format):
         known = {*sets.SETS, *sets.ALIASES, *vtab.TASKS, *tfds.list_builders()}
         nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         advice = f"Did you mean {' or '.join(map(repr, nearest))}? " if nearest else ""
-        advice += "See https://www.tensorflow.org/datasets/catalog, or give a folder of pictures."
+        advice += "See https://www.tensorflow.org/datasets/catalog, or give a folder of images."
         arguments.refuse(KNOWN, {"name": name}, advice)
     except (AssertionError, ValueError) as error:  # a version or a configuration
         said = " ".join(str(error).split())[:500]

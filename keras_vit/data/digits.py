@@ -1,4 +1,4 @@
-"""Handwritten digits that come with scikit-learn: real pictures without a network."""
+"""Handwritten digits that come with scikit-learn: real images without a network."""
 
 import numpy as np
 
@@ -20,7 +20,7 @@ def digits(seed=0):
         seed: of the split into training and test part.
 
     Returns:
-        A `Dataset` with images (pictures, 8, 8, 1).
+        A `Dataset` with images (images, 8, 8, 1).
 
     Raises:
         ImportError: scikit-learn is not installed.
@@ -43,13 +43,13 @@ def digit_parts(seed=0):
 
 
 def read_digit(path, invert=False):
-    """Reads a picture of one digit and makes it look like those of `digits`.
+    """Reads an image of one digit and makes it look like those of `digits`.
 
     It is cut to its ink, centred in a square, shrunk to 8 x 8 pixels, and its strongest ink
     becomes 255: a thin stroke would otherwise be much paler than any that was trained on.
 
     Args:
-        path: picture file.
+        path: image file.
         invert: whether dark and light are exchanged, for dark ink on light paper.
 
     Returns:
@@ -68,14 +68,14 @@ def read_digit(path, invert=False):
     return np.rint((pixels - lowest) / (highest - lowest) * 255).astype("uint8")
 
 
-def _cut_to_ink(picture):
+def _cut_to_ink(image):
     """Cuts a grey Pillow image to its ink, in the middle of a square as tall or wide as that."""
     from PIL import Image
 
     # Paper is never quite even: what is below half of the strongest ink is background.
-    threshold = picture.getextrema()[1] // 2
-    ink = picture.crop(picture.point(lambda pixel: 255 * (pixel > threshold)).getbbox())
-    square = Image.new("L", (max(ink.size),) * 2, color=picture.getextrema()[0])
+    threshold = image.getextrema()[1] // 2
+    ink = image.crop(image.point(lambda pixel: 255 * (pixel > threshold)).getbbox())
+    square = Image.new("L", (max(ink.size),) * 2, color=image.getextrema()[0])
     square.paste(ink, ((square.width - ink.width) // 2, (square.height - ink.height) // 2))
     return square
 

@@ -1,10 +1,10 @@
-"""Random erasing (Zhong et al., arXiv:1708.04896): a rectangle of a picture becomes noise."""
+"""Random erasing (Zhong et al., arXiv:1708.04896): a rectangle of an image becomes noise."""
 
 import math
 
 import numpy as np
 
-AREA = (0.02, 1 / 3)  # share of the picture
+AREA = (0.02, 1 / 3)  # share of the image
 ASPECT = 0.3  # height : width from here to its inverse
 TRIES = 10  # a long rectangle may not fit; DeiT's code gives up after as many
 MEAN, DEVIATION = 127.5, 57.5  # of ordinary photographs, so that the noise looks like their pixels
@@ -40,7 +40,7 @@ def erase(pixels, probability, rng):
 
 
 def _rectangle(height, width, rng):
-    """Returns (rows, columns) smaller than the picture, (0, 0) where none was found."""
+    """Returns (rows, columns) smaller than the image, (0, 0) where none was found."""
     for _ in range(TRIES):
         area = rng.uniform(*AREA) * height * width
         aspect = math.exp(rng.uniform(math.log(ASPECT), -math.log(ASPECT)))

@@ -1,4 +1,4 @@
-"""A folder of class folders with pictures in them, as most people keep theirs."""
+"""A folder of class folders with images in them, as most people keep theirs."""
 
 import os
 import pathlib
@@ -22,7 +22,7 @@ SPLITS = {
 
 
 class Listing(NamedTuple):
-    """The pictures of a folder: files and their classes, and files that are no pictures."""
+    """The images of a folder: files and their classes, and files that are no images."""
 
     class_names: tuple
     files: tuple
@@ -31,34 +31,34 @@ class Listing(NamedTuple):
 
 
 def scan(path):
-    """Lists the pictures of a folder of class folders without opening them.
+    """Lists the images of a folder of class folders without opening them.
 
-    Every folder in `path` is a class, every picture file in it (at any depth, told by the ends of
-    names in `images.SUFFIXES`) one of its pictures. Hidden files, whose names begin with a dot,
+    Every folder in `path` is a class, every image file in it (at any depth, told by the ends of
+    names in `images.SUFFIXES`) one of its images. Hidden files, whose names begin with a dot,
     are passed over.
 
     Args:
-        path: such as `pictures/` with `pictures/cat/1.jpg`, `pictures/dog/2.png`, ...
+        path: such as `images/` with `images/cat/1.jpg`, `images/dog/2.png`, ...
 
     Returns:
-        A `Listing`: class names in alphabetical order, picture files, labels (pictures,), and the
+        A `Listing`: class names in alphabetical order, image files, labels (images,), and the
         other files.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: there are fewer than two classes, or fewer than two pictures in one.
+        ValueError: there are fewer than two classes, or fewer than two images in one.
     """
     path = pathlib.Path(path)
     if not path.is_dir():
         raise FileNotFoundError(
             f"A folder of class folders was expected. Received: {str(path)!r}, which is "
-            f"{'a file' if path.exists() else 'not there'}. Give a folder such as pictures/ with "
-            "pictures/cat/1.jpg and pictures/dog/2.jpg."
+            f"{'a file' if path.exists() else 'not there'}. Give a folder such as images/ with "
+            "images/cat/1.jpg and images/dog/2.jpg."
         )
     folders = _visible_folders(path)
     found = [_visible_files(folder) for folder in folders]
-    files = [[file for file in group if _is_picture(file)] for group in found]
-    others = [file for group in found for file in group if not _is_picture(file)]
+    files = [[file for file in group if _is_image(file)] for group in found]
+    others = [file for group in found for file in group if not _is_image(file)]
     others += [file for file in path.iterdir() if file.is_file() and _is_shown(file.name)]
     _check_classes(path, folders, files)
     labels = np.repeat(np.arange(len(files)), [len(group) for group in files]).astype("int32")
@@ -70,7 +70,7 @@ def find_splits(path):
     """Finds the parts into which a folder is divided already.
 
     Args:
-        path: such as `pictures/` with `pictures/train/cat/1.jpg` and `pictures/test/dog/2.jpg`.
+        path: such as `images/` with `images/train/cat/1.jpg` and `images/test/dog/2.jpg`.
 
     Returns:
         {"train": folder, "validation": folder, "test": folder}, those that are there; {} where
@@ -98,11 +98,11 @@ def find_splits(path):
 
 
 def parts(path, num_channels=3):
-    """Lists a folder of class folders, divided into parts or not, as sources of pictures.
+    """Lists a folder of class folders, divided into parts or not, as sources of images.
 
     Args:
         path: folder as in `scan`, or with such folders called train, validation (val, valid) and
-            test in it. A class that is missing in one of them has no picture there.
+            test in it. A class that is missing in one of them has no image there.
         num_channels: 1 for grey, 3 for colours.
 
     Returns:
@@ -110,7 +110,7 @@ def parts(path, num_channels=3):
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: the folder does not hold classes with pictures.
+        ValueError: the folder does not hold classes with images.
     """
     path = pathlib.Path(path)
     splits = find_splits(path) if path.is_dir() else {}
@@ -136,16 +136,16 @@ def _source(path, files, labels, num_channels):
 
 
 def _classes(path):
-    """{class: picture files} of a part; some classes may have none, but not all."""
+    """{class: image files} of a part; some classes may have none, but not all."""
     classes = {
-        folder.name: [file for file in _visible_files(folder) if _is_picture(file)]
+        folder.name: [file for file in _visible_files(folder) if _is_image(file)]
         for folder in _visible_folders(path)
     }
     if len(classes) < 2 or not any(classes.values()):
         arguments.refuse(
-            "every part must hold two class folders or more with pictures in them",
+            "every part must hold two class folders or more with images in them",
             {"folder": str(path), "class folders": len(classes)},
-            "Put the pictures of each class into a folder of their own. Pictures without a class "
+            "Put the images of each class into a folder of their own. Images without a class "
             "cannot be learned from or tested on: move them elsewhere.",
         )
     return classes
@@ -168,19 +168,19 @@ def _is_shown(name):
     return not name.startswith(".")
 
 
-def _is_picture(path):
+def _is_image(path):
     return path.suffix.lower() in images.SUFFIXES
 
 
 def _check_classes(path, folders, files):
     received = {"path": str(path), "class folders": len(folders)}
     if len(folders) < 2:
-        advice = "Put the pictures of each class into a folder of their own, named as the class."
+        advice = "Put the images of each class into a folder of their own, named as the class."
         arguments.refuse("the folder must have two class folders or more", received, advice)
     for entry, group in zip(folders, files, strict=True):
         if len(group) < 2:
             arguments.refuse(
-                "every class must have 2 pictures or more",
-                {"class folder": str(entry), "pictures": len(group)},
-                f"Add pictures ({', '.join(images.SUFFIXES)}), or remove the folder.",
+                "every class must have 2 images or more",
+                {"class folder": str(entry), "images": len(group)},
+                f"Add images ({', '.join(images.SUFFIXES)}), or remove the folder.",
             )

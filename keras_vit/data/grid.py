@@ -1,4 +1,4 @@
-"""Draws pictures with their classes."""
+"""Draws images with their classes."""
 
 import numpy as np
 
@@ -9,11 +9,11 @@ LONGEST = 18  # letters of a class name that a title shows
 
 
 def grid(images, labels, class_names):
-    """Draws pictures in rows of eight, each under the name of its class.
+    """Draws images in rows of eight, each under the name of its class.
 
     Args:
-        images: (pictures, height, width, 1 or 3), pixels 0 to 255.
-        labels: (pictures,), or (pictures, classes) shares of mixed pictures.
+        images: (images, height, width, 1 or 3), pixels 0 to 255.
+        labels: (images,), or (images, classes) shares of mixed images.
         class_names: name of every class.
 
     Returns:
@@ -41,7 +41,7 @@ def grid(images, labels, class_names):
 
 
 def title(label, class_names):
-    """Returns a class name, or the names of the classes that a mixed picture has, and shares."""
+    """Returns a class name, or the names of the classes that a mixed image has, and shares."""
     if np.ndim(label) == 0:
         return short_name(class_names[label])
     largest = np.argsort(-label, kind="stable")[: np.count_nonzero(label)]
@@ -51,5 +51,5 @@ def title(label, class_names):
 
 
 def short_name(name, longest=LONGEST):
-    """A name that stays within the width of its picture."""
+    """A name that stays within the width of its image."""
     return name if len(name) <= longest else name[: longest - 1] + "…"

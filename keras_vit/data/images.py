@@ -1,4 +1,4 @@
-"""Reads a picture file into the pixels that a model takes."""
+"""Reads an image file into the pixels that a model takes."""
 
 import os
 import struct
@@ -20,13 +20,13 @@ ORIENTATION = 0x0112  # the EXIF tag; from 5 on height and width are exchanged
 
 
 def read(path, image_size, num_channels=3, invert=False):
-    """Reads any picture that Pillow can open, upright and resized.
+    """Reads any image that Pillow can open, upright and resized.
 
-    The picture is resized to `image_size` whatever its proportions, as the official code does
+    The image is resized to `image_size` whatever its proportions, as the official code does
     (here with antialiasing).
 
     Args:
-        path: picture file.
+        path: image file.
         image_size: side in pixels, or (height, width).
         num_channels: 1 for grey, 3 for colours.
         invert: whether dark and light are exchanged.
@@ -43,19 +43,19 @@ def read(path, image_size, num_channels=3, invert=False):
     (224, 224, 3)
     """
     height, width = arguments.height_width("image_size", image_size)
-    picture = load(path, num_channels, invert)
-    return resized(picture, height, width)
+    image = load(path, num_channels, invert)
+    return resized(image, height, width)
 
 
 def load(path, num_channels=3, invert=False, smallest=None):
-    """Opens a picture as a Pillow image of mode L (1 channel) or RGB (3).
+    """Opens an image as a Pillow image of mode L (1 channel) or RGB (3).
 
     The rotation that a camera noted (EXIF) is applied, transparent parts become white, 16 bits
-    become 8, CMYK and palettes become colours or grey; of a film (GIF) it is the first picture.
+    become 8, CMYK and palettes become colours or grey; of a film (GIF) it is the first image.
     It raises what `read` does.
 
     Args:
-        path: picture file.
+        path: image file.
         num_channels: 1 for grey, 3 for colours.
         invert: whether dark and light are exchanged.
         smallest: (height, width) in pixels that are enough, None for all there are. A JPEG may
@@ -65,8 +65,8 @@ def load(path, num_channels=3, invert=False, smallest=None):
     from PIL import ImageOps
 
     check_file(path)
-    picture = decode(path, path, num_channels, smallest)
-    return ImageOps.invert(picture) if invert else picture
+    image = decode(path, path, num_channels, smallest)
+    return ImageOps.invert(image) if invert else image
 
 
 def check_file(path):
@@ -82,46 +82,46 @@ def decode(file, name, num_channels=3, smallest=None):
 
     arguments.one_of(1, 3)("num_channels", num_channels)
     try:
-        with Image.open(file) as picture:
+        with Image.open(file) as image:
             if smallest is not None:
-                turned = picture.getexif().get(ORIENTATION, 1) >= 5
-                picture.draft(None, smallest if turned else smallest[::-1])
-            ImageOps.exif_transpose(picture, in_place=True)
+                turned = image.getexif().get(ORIENTATION, 1) >= 5
+                image.draft(None, smallest if turned else smallest[::-1])
+            ImageOps.exif_transpose(image, in_place=True)
     except (*DECODING_ERRORS, Image.DecompressionBombError) as error:
         raise ValueError(
             f"{str(name)!r} cannot be read as an image ({error}). Save it again as PNG or JPEG, "
             "or remove it."
         ) from error
-    return in_mode(_flattened(picture, name), "L" if num_channels == 1 else "RGB")
+    return in_mode(_flattened(image, name), "L" if num_channels == 1 else "RGB")
 
 
-def in_mode(picture, mode):
+def in_mode(image, mode):
     """Returns a Pillow image in a mode, itself where it has that: Pillow would copy it."""
-    return picture if picture.mode == mode else picture.convert(mode)
+    return image if image.mode == mode else image.convert(mode)
 
 
-def resized(picture, height, width):
+def resized(image, height, width):
     """Returns the pixels of a Pillow image, uint8 (height, width, channels)."""
     from PIL import Image
 
-    pixels = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+    pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
     return pixels.reshape(height, width, -1)
 
 
-def _flattened(picture, path):
-    """Brings transparent pictures onto white and 16-bit ones to 8 bits."""
+def _flattened(image, path):
+    """Brings transparent images onto white and 16-bit ones to 8 bits."""
     from PIL import Image
 
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(white, picture)
-    if picture.mode == "F":
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image)
+    if image.mode == "F":
         arguments.refuse(
             f"{str(path)!r} must have pixels that are integers",
             {"Pillow mode": "F"},
             "Floating-point pixels have no fixed range: save it as an 8-bit PNG.",
         )
-    if picture.mode.startswith("I"):  # Pillow's own conversion would cut 16 bits off at 255
-        return Image.fromarray((np.clip(picture, 0, 65535) / 257).round().astype("uint8"))
-    return picture
+    if image.mode.startswith("I"):  # Pillow's own conversion would cut 16 bits off at 255
+        return Image.fromarray((np.clip(image, 0, 65535) / 257).round().astype("uint8"))
+    return image

@@ -1,4 +1,4 @@
-"""What `load` returns: the parts of a set of pictures, ready for `model.fit`."""
+"""What `load` returns: the parts of a set of images, ready for `model.fit`."""
 
 import functools
 
@@ -12,7 +12,7 @@ PARTS = ("train", "validation", "test")
 
 
 class Data:
-    """A set of pictures in batches. `keras_vit.data.load` makes it.
+    """A set of images in batches. `keras_vit.data.load` makes it.
 
     Attributes:
         name: of the set.
@@ -20,16 +20,16 @@ class Data:
         num_classes: number of classes.
         image_size: (height, width) in pixels.
         num_channels: 1 or 3.
-        batch_size: pictures in a training batch; all of them where they are fewer.
+        batch_size: images in a training batch; all of them where they are fewer.
         seed: of order and augmentation.
-        augmentation: the `Augmentation` of training pictures.
-        sources: {"train": a `Source`, ...}, parts without pictures left out.
+        augmentation: the `Augmentation` of training images.
+        sources: {"train": a `Source`, ...}, parts without images left out.
         position: a `Position`: where the next iteration over `train` begins.
-        train: batches of pictures in random order, varied anew in each epoch: images (batch,
-            height, width, channels), uint8, and labels (batch,), int32; where pictures are mixed
+        train: batches of images in random order, varied anew in each epoch: images (batch,
+            height, width, channels), uint8, and labels (batch,), int32; where images are mixed
             float32, labels (batch, classes). All batches have the same size.
-        validation: all pictures in their own order, unvaried, uint8 and int32, in batches of
-            `batch_size` or, of small pictures, more; the last one may be smaller. None where there
+        validation: all images in their own order, unvaried, uint8 and int32, in batches of
+            `batch_size` or, of small images, more; the last one may be smaller. None where there
             are none.
         test: likewise.
     """
@@ -58,27 +58,27 @@ class Data:
 
     @property
     def counts(self):
-        """{"train": pictures, "validation": pictures, "test": pictures}."""
+        """{"train": images, "validation": images, "test": images}."""
         return {part: len(self.sources.get(part, ())) for part in PARTS}
 
     def labels(self, part):
-        """Returns the class of every picture of a part, int32 (pictures,), in source order."""
+        """Returns the class of every image of a part, int32 (images,), in source order."""
         arguments.one_of(*PARTS)("part", part)
         return self.sources[part].labels if part in self.sources else np.zeros(0, "int32")
 
     @functools.cached_property
     def train(self):
-        """Training pictures."""
+        """Training images."""
         return self._shell(self.training_batches)
 
     @functools.cached_property
     def validation(self):
-        """Validation pictures, or None."""
+        """Validation images, or None."""
         return self._evaluation("validation")
 
     @functools.cached_property
     def test(self):
-        """Test pictures, or None."""
+        """Test images, or None."""
         return self._evaluation("test")
 
     @functools.cached_property
@@ -94,10 +94,10 @@ class Data:
         )
 
     def grid(self, number=16, epoch=0):
-        """Draws training pictures as the model sees them, varied, with their classes.
+        """Draws training images as the model sees them, varied, with their classes.
 
         Args:
-            number: of pictures, from the first batch.
+            number: of images, from the first batch.
             epoch: in each one they are varied anew.
 
         Returns:
@@ -124,11 +124,11 @@ class Data:
             f" {self.num_classes} classes: {names}\n"
             f" {height} x {width} pixels, {colours}, batches of "
             f"{self.batch_size}, {self.steps_per_epoch} an epoch, seed {self.seed}\n"
-            f" training pictures: {varied}>"
+            f" training images: {varied}>"
         )
 
     def fixed_batches(self, part):
-        """Returns the `FixedBatches` of a part: its pictures as NumPy arrays, unvaried."""
+        """Returns the `FixedBatches` of a part: its images as NumPy arrays, unvaried."""
         return FixedBatches(
             self.sources[part],
             self.num_channels,
@@ -149,6 +149,6 @@ class Data:
 
 
 def _evaluation_size(batch_size, image_size, num_channels):
-    """More small pictures fit into a batch where nothing is learned: up to 512 of 4 MiB."""
+    """More small images fit into a batch where nothing is learned: up to 512 of 4 MiB."""
     height, width = image_size
     return max(batch_size, min(512, 2**22 // (height * width * num_channels)))

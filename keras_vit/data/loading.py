@@ -1,4 +1,4 @@
-"""`load`: pictures from wherever they are, in batches that `model.fit` takes."""
+"""`load`: images from wherever they are, in batches that `model.fit` takes."""
 
 import math
 import numbers
@@ -39,40 +39,40 @@ def load(
     cache=None,
     pipeline=None,
 ):
-    """Prepares pictures for `model.fit`: reads, divides, shuffles, varies and batches them.
+    """Prepares images for `model.fit`: reads, divides, shuffles, varies and batches them.
 
     What a source has as its test part is tested on and nothing else. Parts that it lacks are
-    drawn from its training pictures, each class by itself: first the test part, then the
-    validation part. Which pictures these are depends on the labels and on `split_seed`. Order and
-    augmentation depend on (`seed`, epoch, number of the picture) alone: they are the same on every
+    drawn from its training images, each class by itself: first the test part, then the
+    validation part. Which images these are depends on the labels and on `split_seed`. Order and
+    augmentation depend on (`seed`, epoch, number of the image) alone: they are the same on every
     backend, on any number of threads, and after an interruption.
 
     Args:
         source: one of
-            - a folder of class folders (`pictures/cat/1.jpg`), or of folders train, validation
+            - a folder of class folders (`images/cat/1.jpg`), or of folders train, validation
               (val, valid) and test that hold class folders;
             - a .csv file with the columns file, label and, if wanted, split;
             - a pair (images, labels) of arrays, a dict of such pairs by part, or an .npz file
               with the arrays images and labels, or x_train, y_train, x_test, y_test;
             - the name of a TensorFlow Datasets set, such as "cifar10";
             - "digits", the handwritten digits of scikit-learn, 8 x 8 pixels of one channel.
-        image_size: side in pixels that pictures are resized to, or (height, width).
-        batch_size: pictures in a batch.
-        augment: how training pictures are varied: a name in
+        image_size: side in pixels that images are resized to, or (height, width).
+        batch_size: images in a batch.
+        augment: how training images are varied: a name in
             `keras_vit.data.augmentation.AUGMENTATIONS`, an `Augmentation`, or None.
         seed: of the order and of the augmentation, integer of 0 or more.
-        validation_share: share of the training pictures that is held out for validation where the
+        validation_share: share of the training images that is held out for validation where the
             source has no such part; 0 for none; None for a tenth, or what the paper held out of
             a named set (see `keras_vit.data.named.parts`).
-        test_share: share of all pictures that is held out for the test where the source has no
+        test_share: share of all images that is held out for the test where the source has no
             such part; 0 for none.
-        num_channels: 1 for grey, 3 for colours; pictures of the other kind are converted.
+        num_channels: 1 for grey, 3 for colours; images of the other kind are converted.
         data_dir: folder of the TensorFlow Datasets sets; None for its own default.
-        resize: how validation and test pictures get their size: "squash" or "crop", see
+        resize: how validation and test images get their size: "squash" or "crop", see
             `keras_vit.data.prepare.evaluate`.
         split_seed: of the division into parts. It is apart from `seed`, so that no run is tested
             on what another one was trained on.
-        cache: whether pictures are decoded once and held in memory. None: if none has a side of
+        cache: whether images are decoded once and held in memory. None: if none has a side of
             more than 64 pixels and each part takes 1 GiB at most.
         pipeline: "tf.data", "keras" for a `keras.utils.PyDataset`, or None for tf.data where
             TensorFlow is installed.
@@ -83,7 +83,7 @@ def load(
     Raises:
         FileNotFoundError: a path that is not there.
         ImportError: the source or the pipeline needs TensorFlow, which is not installed.
-        ValueError: an argument, a table, an array or a picture cannot be used; the message says
+        ValueError: an argument, a table, an array or an image cannot be used; the message says
             which.
 
     Example:
@@ -124,7 +124,7 @@ def find(source, num_channels=3, data_dir=None, split_seed=0, validation_share=N
     if isinstance(source, (tuple, list, dict)):
         return arrays.parts(source)
     if not isinstance(source, (str, os.PathLike)):
-        arguments.refuse("pictures were expected", {"source": type(source).__name__}, ADVICE)
+        arguments.refuse("images were expected", {"source": type(source).__name__}, ADVICE)
     path = pathlib.Path(source)
     if path.is_dir():
         return folders.parts(path, num_channels)
@@ -172,7 +172,7 @@ def check_seed(name, value):
 
 
 def divided(parts, split_seed=0, validation_share=None, test_share=0.2):
-    """Returns `Parts` in which missing parts are drawn from the training pictures."""
+    """Returns `Parts` in which missing parts are drawn from the training images."""
     validation_share = VALIDATION_SHARE if validation_share is None else validation_share
     shares = {"test": test_share, "validation": validation_share}
     for number, (part, share) in enumerate(shares.items()):
@@ -216,7 +216,7 @@ def _cached(source, cache):
 
 
 def _warn_of_empty_classes(parts):
-    """A class without pictures is no error, but few want it."""
+    """A class without images is no error, but few want it."""
     everyone = range(len(parts.class_names))
     for part in PARTS:
         source = getattr(parts, part)
@@ -225,7 +225,7 @@ def _warn_of_empty_classes(parts):
             names = ", ".join(repr(parts.class_names[label]) for label in missing[:10])
             more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
             warnings.warn(
-                f"The {part} part of {parts.name!r} has no picture of class {names}{more}.",
+                f"The {part} part of {parts.name!r} has no image of class {names}{more}.",
                 stacklevel=3,
             )
 

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: pictures of a batch are mixed, and their labels in the same shares."""
+"""Mixup and CutMix: images of a batch are mixed, and their labels in the same shares."""
 
 import math
 
@@ -10,16 +10,16 @@ SWITCH = 0.5  # probability of CutMix where both are on (DeiT, arXiv:2012.12877,
 
 
 def mix(images, labels, num_classes, augmentation, rng):
-    """Mixes every picture of a batch with the one before it, the first with the last.
+    """Mixes every image of a batch with the one before it, the first with the last.
 
     One share is drawn for the whole batch, as the official code and DeiT do. Mixup
-    (arXiv:1710.09412) adds the pictures in this share, Beta(alpha, alpha), the larger part being
-    the picture's own. CutMix (arXiv:1905.04899) replaces a rectangle; labels follow the
+    (arXiv:1710.09412) adds the images in this share, Beta(alpha, alpha), the larger part being
+    the image's own. CutMix (arXiv:1905.04899) replaces a rectangle; labels follow the
     pixels that it really covers. With both on, each batch gets one of them, by a coin.
 
     Args:
         images: uint8 (batch, height, width, channels).
-        labels: class of every picture, (batch,).
+        labels: class of every image, (batch,).
         num_classes: classes, from 0.
         augmentation: an `Augmentation`; with neither `mixup` nor `cutmix` nothing is mixed.
         rng: a NumPy random generator.
@@ -29,7 +29,7 @@ def mix(images, labels, num_classes, augmentation, rng):
         sum to 1.
 
     Raises:
-        ValueError: a label is no class, or there are not as many as pictures.
+        ValueError: a label is no class, or there are not as many as images.
 
     Example:
     >>> images = np.array([0, 100, 200], "uint8").reshape(3, 1, 1, 1)
@@ -42,7 +42,7 @@ def mix(images, labels, num_classes, augmentation, rng):
     classes = one_hot(labels, num_classes)
     if len(images) != len(classes):
         received = {"images": len(images), "labels": len(classes)}
-        arguments.refuse("there must be one label for every picture", received)
+        arguments.refuse("there must be one label for every image", received)
     mixup, cutmix = augmentation.mixup, augmentation.cutmix
     if cutmix and (not mixup or rng.random() < SWITCH):
         images, share = cut(images, rng.beta(cutmix, cutmix), rng)
@@ -61,7 +61,7 @@ def one_hot(labels, num_classes):
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         received = {"labels": f"{labels.dtype} of shape {labels.shape}"}
-        advice = "Give the class of each picture as an integer."
+        advice = "Give the class of each image as an integer."
         arguments.refuse("`labels` must be integers of shape (batch,)", received, advice)
     strange = labels[(labels < 0) | (labels >= num_classes)]
     if len(strange):
@@ -74,18 +74,18 @@ def blend(batch, share):
     """Returns `share` of every row of a batch and the rest of the row before it, float32."""
     own, other = np.float32(share), np.float32(1 - share)
     mixed = np.empty(batch.shape, "float32")
-    for i in range(len(batch)):  # one at a time: a picture stays in the processor's cache
+    for i in range(len(batch)):  # one at a time: an image stays in the processor's cache
         np.multiply(batch[i], own, out=mixed[i])
         mixed[i] += batch[i - 1] * other
     return mixed
 
 
 def cut(images, share, rng):
-    """Replaces one rectangle of every picture by that of the picture before it.
+    """Replaces one rectangle of every image by that of the image before it.
 
     Args:
         images: uint8 (batch, height, width, channels).
-        share: of the picture that stays, before the rectangle is clipped at the edges.
+        share: of the image that stays, before the rectangle is clipped at the edges.
         rng: a NumPy random generator.
 
     Returns:
@@ -100,7 +100,7 @@ def cut(images, share, rng):
 
 
 def box(height, width, share, rng):
-    """Draws CutMix's rectangle: the picture's proportions, its middle anywhere, clipped.
+    """Draws CutMix's rectangle: the image's proportions, its middle anywhere, clipped.
 
     Returns:
         Two slices, rows and columns.

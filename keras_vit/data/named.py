@@ -1,4 +1,4 @@
-"""Sets of pictures that are known by a name: those of the paper, VTAB-1k, and all of TFDS."""
+"""Sets of images that are known by a name: those of the paper, VTAB-1k, and all of TFDS."""
 
 import math
 import numbers
@@ -28,11 +28,11 @@ def parts(
     | "cifar10", "cifar100" | `train`, 98 % | 2 % of it | `test` |
     | "oxford_flowers102", "oxford_iiit_pet" | `train`, 90 % | 10 % of it | `test` |
     | "imagenet2012" | `train`, 99 % | 1 % of it | `validation` |
-    | "vtab/cifar100" and 18 more | 800 pictures | 200 pictures | as in VTAB |
+    | "vtab/cifar100" and 18 more | 800 images | 200 images | as in VTAB |
     | any other of TFDS | `train` | `validation`, or 10 % of `train` | `test` |
 
     A set that TFDS does not divide at all is left whole: `load` divides it. What is drawn for
-    validation depends on the labels and the seed alone, each class by itself. Pictures lie as
+    validation depends on the labels and the seed alone, each class by itself. Images lie as
     they are in their files: a rotation that a camera noted (EXIF) is not applied, for the
     official code does not.
 
@@ -43,7 +43,7 @@ def parts(
             downloads/manual in it.
         seed: of what is drawn for validation, integer of 0 or more.
         num_channels: 1 for grey, 3 for colours.
-        validation_share: share of the training pictures that is drawn for validation where TFDS
+        validation_share: share of the training images that is drawn for validation where TFDS
             has no such split; 0 to train on all of them (of VTAB: on all 1,000); None as above.
         max_bytes: that each part may take in memory; only a set that is not kept as array_record
             is read into it.
@@ -112,7 +112,7 @@ def _check_share(name, share):
         expected = "`validation_share` must be a number of at least 0 and less than 1"
         arguments.refuse(expected, {"validation_share": share}, advice)
     if name in vtab.TASKS and share:
-        expected = "the 800 and 200 pictures of a VTAB task are fixed"
+        expected = "the 800 and 200 images of a VTAB task are fixed"
         advice = "Leave validation_share out, or set it to 0 to train on all 1,000."
         arguments.refuse(expected, {"name": name, "validation_share": share}, advice)
 
@@ -139,17 +139,17 @@ def _described(builder):
 
 
 def _class_names(builder, row):
-    """Names of the classes, if the set has pictures of which each is of one class."""
+    """Names of the classes, if the set has images of which each is of one class."""
     features = dict(builder.info.features.items())
     image, label = features.get(row.image), features.get(row.label)
     names = getattr(label, "names", None)
-    if not names or not _is_picture(image):
-        expected = "the set must have pictures of 8 or 16 bits, each with one class"
+    if not names or not _is_image(image):
+        expected = "the set must have images of 8 or 16 bits, each with one class"
         received = {"set": builder.info.full_name, "features": sorted(features)}
         arguments.refuse(expected, received, "Choose another set of TensorFlow Datasets.")
     return tuple(names)
 
 
-def _is_picture(feature):
+def _is_image(feature):
     shape, dtype = getattr(feature, "shape", None), getattr(feature, "np_dtype", None)
     return len(shape or ()) == 3 and np.dtype(dtype).name in ("uint8", "uint16")

@@ -1,7 +1,7 @@
 """Batches as `model.fit` takes them: two thin shells, with TensorFlow's tf.data or without it.
 
 Either reads ahead on several threads while the model computes. Pillow decodes and resizes outside
-of Python's lock, so threads share the work of large pictures; those of 32 x 32 pixels are mostly
+of Python's lock, so threads share the work of large images; those of 32 x 32 pixels are mostly
 Python, and use one core.
 """
 
@@ -135,21 +135,21 @@ class Visit(NamedTuple):
 
 
 class Batches(Loader):
-    """Pictures of an array in batches, in an order that depends on (seed, epoch) alone.
+    """Images of an array in batches, in an order that depends on (seed, epoch) alone.
 
     Keras shuffles arrays by itself, but on TensorFlow with a fixed seed it repeats the same order
     in every epoch. Give it to `model.fit` with `shuffle=False`: the shuffling is done here.
 
-    All batches have one size, so that the training step is compiled once: the first pictures of an
+    All batches have one size, so that the training step is compiled once: the first images of an
     epoch come again to fill its last batch.
 
     Args:
-        images: (pictures, height, width, channels).
-        labels: (pictures,).
-        batch_size: pictures in a batch; all of them where they are fewer.
+        images: (images, height, width, channels).
+        labels: (images,).
+        batch_size: images in a batch; all of them where they are fewer.
         seed: integer of 0 or more.
-        augmentation: an `Augmentation` that varies every picture anew in each epoch; None for
-            pictures as they are.
+        augmentation: an `Augmentation` that varies every image anew in each epoch; None for
+            images as they are.
 
     Example:
     >>> batches = keras_vit.data.Batches(np.zeros((10, 8, 8, 1)), np.arange(10), batch_size=4)

@@ -1,4 +1,4 @@
-"""Where training stands in its pictures: which epoch, which batch, which pictures are in it."""
+"""Where training stands in its images: which epoch, which batch, which images are in it."""
 
 import functools
 import hashlib
@@ -9,9 +9,9 @@ from keras_vit import arguments
 
 
 class Position:
-    """The order of the pictures, a function of (seed, epoch) alone, and a place in it.
+    """The order of the images, a function of (seed, epoch) alone, and a place in it.
 
-    Every iteration over the training pictures asks `begin` where it starts, and the next one is
+    Every iteration over the training images asks `begin` where it starts, and the next one is
     one epoch further. `go_to` sets that place, so a run that was interrupted goes on with the very
     batch that it would have seen.
 
@@ -19,14 +19,14 @@ class Position:
     next one begins where it did. Keras takes one batch before training, to see its shapes. (Of an
     epoch with one batch, a look is the whole.)
 
-    All batches have one size, so that a training step is compiled once: the first pictures of an
+    All batches have one size, so that a training step is compiled once: the first images of an
     epoch's order come again to fill its last batch.
 
     Args:
-        labels: class of every picture, (pictures,).
-        batch_size: pictures in a batch; all of them where they are fewer.
+        labels: class of every image, (images,).
+        batch_size: images in a batch; all of them where they are fewer.
         seed: integer of 0 or more.
-        names: name of every picture, such as its file; None for their numbers.
+        names: name of every image, such as its file; None for their numbers.
         settings: plain values that a resumed run must share, such as the augmentation.
 
     Example:
@@ -51,7 +51,7 @@ class Position:
         self.go_to(0)
 
     def go_to(self, epoch, step=0):
-        """Lets the next iteration over the pictures begin at batch `step` of `epoch`."""
+        """Lets the next iteration over the images begin at batch `step` of `epoch`."""
         if not 0 <= step <= self.steps_per_epoch or epoch < 0:
             want = f"an epoch from 0 on and a step from 0 to {self.steps_per_epoch} were expected"
             arguments.refuse(want, {"epoch": epoch, "step": step})
@@ -71,28 +71,28 @@ class Position:
             self._open = None
 
     def order(self, epoch):
-        """Returns the numbers of an epoch's pictures, (steps_per_epoch * batch_size,)."""
+        """Returns the numbers of an epoch's images, (steps_per_epoch * batch_size,)."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.labels))
         return np.resize(order, self.steps_per_epoch * self.batch_size)  # begins again at its end
 
     def indices(self, epoch, step):
-        """Returns the numbers of the pictures in a batch, (batch_size,)."""
+        """Returns the numbers of the images in a batch, (batch_size,)."""
         return self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
 
     def names(self, epoch, step):
-        """Returns the names of the pictures in a batch."""
+        """Returns the names of the images in a batch."""
         chosen = self.indices(epoch, step)
         return tuple(str(i if self._names is None else self._names[i]) for i in chosen)
 
     def fingerprint(self):
         """Returns plain values that a run must share with the one that it goes on from."""
-        pictures = hashlib.sha256(np.ascontiguousarray(self.labels, "int64").tobytes())
+        images = hashlib.sha256(np.ascontiguousarray(self.labels, "int64").tobytes())
         for name in self._names if self._names is not None else ():
-            pictures.update(str(name).encode("utf-8", "surrogateescape") + b"\0")
+            images.update(str(name).encode("utf-8", "surrogateescape") + b"\0")
         return {
-            "pictures": len(self.labels),
+            "images": len(self.labels),
             "batch_size": self.batch_size,
             "seed": self.seed,
-            "names_and_labels": pictures.hexdigest(),
+            "names_and_labels": images.hexdigest(),
             **self.settings,
         }

@@ -1,7 +1,7 @@
-"""One picture on its way to the model: cut, resized, varied. Pure functions of picture and `rng`.
+"""One image on its way to the model: cut, resized, varied. Pure functions of image and `rng`.
 
 Every resize is Pillow's, with antialiasing: a pixel is the weighted mean of all that it covers.
-The official code resizes without it, which leaves jagged edges where a picture shrinks a lot.
+The official code resizes without it, which leaves jagged edges where an image shrinks a lot.
 """
 
 import math
@@ -13,19 +13,19 @@ from keras_vit.data.augmentation import Augmentation, augmentation_of
 from keras_vit.data.erasing import erase
 from keras_vit.data.randaugment import CHANGES, grey, randaugment
 
-ASPECTS = (3 / 4, 4 / 3)  # width : height of an Inception crop on a square picture
+ASPECTS = (3 / 4, 4 / 3)  # width : height of an Inception crop on a square image
 CROP_RATIO = 256 / 224  # resized to, cut out: as the official evaluations do
 
 
-def train(picture, image_size, augmentation, rng):
-    """Returns the pixels of a picture, varied at random.
+def train(image, image_size, augmentation, rng):
+    """Returns the pixels of an image, varied at random.
 
-    The picture is cut and resized in one step, then mirrored, moved, turned, changed by
+    The image is cut and resized in one step, then mirrored, moved, turned, changed by
     RandAugment, jittered in its colours and erased in part: what `augmentation` has of these, in
-    this order. Turning reads the resized picture by linear interpolation; the edge repeats.
+    this order. Turning reads the resized image by linear interpolation; the edge repeats.
 
     Args:
-        picture: Pillow image of mode RGB or L.
+        image: Pillow image of mode RGB or L.
         image_size: side in pixels, or (height, width).
         augmentation: an `Augmentation`, a name in `AUGMENTATIONS`, or None.
         rng: a NumPy random generator; one in the same state gives the same pixels.
@@ -42,23 +42,23 @@ def train(picture, image_size, augmentation, rng):
     >>> keras_vit.data.prepare.train(photo, 224, "light2", np.random.default_rng(0)).shape
     (224, 224, 3)
     """
-    height, width = _checked_size(picture, image_size)
+    height, width = _checked_size(image, image_size)
     if not isinstance(augmentation, Augmentation):  # one that is has been checked by its maker
         augmentation = augmentation_of(augmentation)
     box = None
     if augmentation.crop:
-        box = inception_box(*picture.size, augmentation.crop, rng, width / height)
-    picture = resized(picture, width, height, augmentation.interpolation, box)
-    pixels = np.array(varied(picture, augmentation, rng)).reshape(height, width, -1)
+        box = inception_box(*image.size, augmentation.crop, rng, width / height)
+    image = resized(image, width, height, augmentation.interpolation, box)
+    pixels = np.array(varied(image, augmentation, rng)).reshape(height, width, -1)
     erase(pixels, augmentation.erasing, rng)
     return pixels
 
 
-def evaluate(picture, image_size, resize="squash", interpolation="bilinear", ratio=CROP_RATIO):
-    """Returns the pixels of a picture, always the same ones.
+def evaluate(image, image_size, resize="squash", interpolation="bilinear", ratio=CROP_RATIO):
+    """Returns the pixels of an image, always the same ones.
 
     Args:
-        picture: Pillow image of mode RGB or L.
+        image: Pillow image of mode RGB or L.
         image_size: side in pixels, or (height, width).
         resize: "squash" resizes whatever the proportions, as the paper's official code does.
             "crop" keeps the proportions, resizes to `ratio` times `image_size` and cuts out the
@@ -77,42 +77,42 @@ def evaluate(picture, image_size, resize="squash", interpolation="bilinear", rat
     >>> keras_vit.data.prepare.evaluate(Image.new("L", (500, 375)), 224, resize="crop").shape
     (224, 224, 1)
     """
-    height, width = _checked_size(picture, image_size)
+    height, width = _checked_size(image, image_size)
     arguments.one_of("squash", "crop")("resize", resize)
     arguments.one_of("bilinear", "bicubic")("interpolation", interpolation)
     if resize == "squash":
-        picture = resized(picture, width, height, interpolation)
+        image = resized(image, width, height, interpolation)
     else:
-        picture = central(picture, width, height, interpolation, ratio)
-    return np.array(picture).reshape(height, width, -1)
+        image = central(image, width, height, interpolation, ratio)
+    return np.array(image).reshape(height, width, -1)
 
 
-def varied(picture, augmentation, rng):
-    """Returns a picture of the same size after all that `train` does between resize and erasing."""
+def varied(image, augmentation, rng):
+    """Returns an image of the same size after all that `train` does between resize and erasing."""
     if augmentation.flip and rng.random() < 0.5:
-        picture = mirrored(picture)
+        image = mirrored(image)
     if augmentation.pad:
-        picture = moved(picture, augmentation.pad, rng)
+        image = moved(image, augmentation.pad, rng)
     if augmentation.rotation or augmentation.zoom or augmentation.shift:
-        picture = turned(picture, augmentation, rng)
+        image = turned(image, augmentation, rng)
     if augmentation.randaugment:
         style = augmentation.randaugment_style
-        picture = randaugment(picture, *augmentation.randaugment, rng, style)
-    return jittered(picture, augmentation.jitter, rng) if augmentation.jitter else picture
+        image = randaugment(image, *augmentation.randaugment, rng, style)
+    return jittered(image, augmentation.jitter, rng) if augmentation.jitter else image
 
 
 def inception_box(width, height, shares, rng, aspect=1.0):
-    """Draws the part of a picture that a crop keeps (Szegedy et al., arXiv:1409.4842, section 6).
+    """Draws the part of an image that a crop keeps (Szegedy et al., arXiv:1409.4842, section 6).
 
-    Its area is uniform between `shares` of the picture's, its width : height is between 3/4 and
-    4/3 of `aspect`, uniform in the logarithm as far as the picture's sides allow, its place
-    uniform. Where no such crop fits into a very long picture, it is the largest one that does.
+    Its area is uniform between `shares` of the image's, its width : height is between 3/4 and
+    4/3 of `aspect`, uniform in the logarithm as far as the image's sides allow, its place
+    uniform. Where no such crop fits into a very long image, it is the largest one that does.
 
     TensorFlow's operation, which the official code calls, draws the height instead of the area:
-    its crops are smaller, on a square picture 37 percent of the area on average instead of 52.
+    its crops are smaller, on a square image 37 percent of the area on average instead of 52.
 
     Args:
-        width: of the picture in pixels.
+        width: of the image in pixels.
         height: likewise.
         shares: (smallest, largest) share of the area.
         rng: a NumPy random generator.
@@ -132,69 +132,69 @@ def inception_box(width, height, shares, rng, aspect=1.0):
     return left, top, min(left + across, width), min(top + down, height)
 
 
-def resized(picture, width, height, interpolation="bilinear", box=None):
-    """Returns a picture of this size, of the part `box` = (left, top, right, bottom) if given."""
+def resized(image, width, height, interpolation="bilinear", box=None):
+    """Returns an image of this size, of the part `box` = (left, top, right, bottom) if given."""
     from PIL import Image
 
-    return picture.resize((width, height), Image.Resampling[interpolation.upper()], box)
+    return image.resize((width, height), Image.Resampling[interpolation.upper()], box)
 
 
-def central(picture, width, height, interpolation="bilinear", ratio=CROP_RATIO):
-    """Resizes a picture to cover `ratio` times this size, and cuts out the middle."""
+def central(image, width, height, interpolation="bilinear", ratio=CROP_RATIO):
+    """Resizes an image to cover `ratio` times this size, and cuts out the middle."""
     arguments.positive_number("ratio", ratio, "256 / 224 keeps the middle 77 percent.")
     if ratio < 1:
-        advice = "256 / 224 keeps the middle 77 percent, 1.0 the whole of a square picture."
+        advice = "256 / 224 keeps the middle 77 percent, 1.0 the whole of a square image."
         arguments.refuse("`ratio` must be at least 1", {"ratio": ratio}, advice)
-    factor = ratio * max(width / picture.width, height / picture.height)
-    picture = resized(
-        picture,
-        max(round(picture.width * factor), width),
-        max(round(picture.height * factor), height),
+    factor = ratio * max(width / image.width, height / image.height)
+    image = resized(
+        image,
+        max(round(image.width * factor), width),
+        max(round(image.height * factor), height),
         interpolation,
     )
-    left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    return picture.crop((left, top, left + width, top + height))
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
-def mirrored(picture):
-    """Returns a picture with left and right exchanged."""
+def mirrored(image):
+    """Returns an image with left and right exchanged."""
     from PIL import Image
 
-    return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
-def moved(picture, share, rng):
-    """Moves a picture by whole pixels, up to `share` of its sides; grey enters.
+def moved(image, share, rng):
+    """Moves an image by whole pixels, up to `share` of its sides; grey enters.
 
-    The same as a random crop from a padded picture. Grey is what zeros are after normalisation.
+    The same as a random crop from a padded image. Grey is what zeros are after normalisation.
     """
     from PIL import Image
 
-    limits = [round(share * side) for side in picture.size]
+    limits = [round(share * side) for side in image.size]
     offset = [int(rng.integers(-limit, limit, endpoint=True)) for limit in limits]
-    canvas = Image.new(picture.mode, picture.size, grey(picture))
-    canvas.paste(picture, tuple(offset))
+    canvas = Image.new(image.mode, image.size, grey(image))
+    canvas.paste(image, tuple(offset))
     return canvas
 
 
-def turned(picture, augmentation, rng):
-    """Turns, zooms and moves a picture, as `keras_vit.data.augment` does with arrays."""
+def turned(image, augmentation, rng):
+    """Turns, zooms and moves an image, as `keras_vit.data.augment` does with arrays."""
     from PIL import Image
 
-    width, height = picture.size
+    width, height = image.size
     angle, zoom_x, zoom_y, x, y = (2 * rng.random(5) - 1).tolist()
     angle = math.radians(augmentation.rotation * angle)
     zoom_x, zoom_y = 1 + augmentation.zoom * zoom_x, 1 + augmentation.zoom * zoom_y
     across = math.cos(angle) * zoom_x, math.sin(angle) * zoom_x, augmentation.shift * x * width
     down = -math.sin(angle) * zoom_y, math.cos(angle) * zoom_y, augmentation.shift * y * height
-    margins = _margin(*across, picture.size, width), _margin(*down, picture.size, height)
+    margins = _margin(*across, image.size, width), _margin(*down, image.size, height)
     matrix = (
-        *_from_corner(*across, picture.size, width / 2 + margins[0]),
-        *_from_corner(*down, picture.size, height / 2 + margins[1]),
+        *_from_corner(*across, image.size, width / 2 + margins[0]),
+        *_from_corner(*down, image.size, height / 2 + margins[1]),
     )
-    wide = with_margins(picture, *margins)
+    wide = with_margins(image, *margins)
     affine = Image.Transform.AFFINE
-    return wide.transform(picture.size, affine, matrix, Image.Resampling.BILINEAR)
+    return wide.transform(image.size, affine, matrix, Image.Resampling.BILINEAR)
 
 
 def _margin(a, b, shift, size, side):
@@ -208,27 +208,27 @@ def _from_corner(a, b, shift, size, middle):
     return a, b, middle + shift - a * size[0] / 2 - b * size[1] / 2
 
 
-def with_margins(picture, across, down):
-    """Repeats the edge of a picture, `across` pixels left and right, `down` above and below."""
+def with_margins(image, across, down):
+    """Repeats the edge of an image, `across` pixels left and right, `down` above and below."""
     from PIL import Image
 
-    columns = np.arange(-across, picture.width + across).clip(0, picture.width - 1)
-    rows = np.arange(-down, picture.height + down).clip(0, picture.height - 1)
-    return Image.fromarray(np.asarray(picture).take(rows, axis=0).take(columns, axis=1))
+    columns = np.arange(-across, image.width + across).clip(0, image.width - 1)
+    rows = np.arange(-down, image.height + down).clip(0, image.height - 1)
+    return Image.fromarray(np.asarray(image).take(rows, axis=0).take(columns, axis=1))
 
 
-def jittered(picture, strength, rng):
+def jittered(image, strength, rng):
     """Changes brightness, contrast and colour by factors around 1, in random order."""
     kinds = ("Brightness", "Contrast", "Color")
     factors = rng.uniform(1 - strength, 1 + strength, len(kinds)).tolist()
     for kind in rng.permutation(len(kinds)).tolist():
-        picture = CHANGES[kinds[kind]](picture, factors[kind])
-    return picture
+        image = CHANGES[kinds[kind]](image, factors[kind])
+    return image
 
 
-def _checked_size(picture, image_size):
-    if getattr(picture, "mode", None) not in ("RGB", "L"):
-        received = {"picture": getattr(picture, "mode", type(picture).__name__)}
-        advice = "Convert it with picture.convert('RGB'), or an array with PIL.Image.fromarray."
-        arguments.refuse("the picture must be a Pillow image of mode RGB or L", received, advice)
+def _checked_size(image, image_size):
+    if getattr(image, "mode", None) not in ("RGB", "L"):
+        received = {"image": getattr(image, "mode", type(image).__name__)}
+        advice = "Convert it with image.convert('RGB'), or an array with PIL.Image.fromarray."
+        arguments.refuse("the image must be a Pillow image of mode RGB or L", received, advice)
     return arguments.height_width("image_size", image_size)

@@ -1,6 +1,6 @@
-"""Small pictures in memory, mirrored and moved without Pillow: the same pixels, twice as fast.
+"""Small images in memory, mirrored and moved without Pillow: the same pixels, twice as fast.
 
-What `keras_vit.data.prepare.train` does to a picture of 32 x 32 takes less time than to make a
+What `keras_vit.data.prepare.train` does to an image of 32 x 32 takes less time than to make a
 Pillow image of it and an array again.
 """
 
@@ -11,13 +11,13 @@ from keras_vit.data.randaugment import GREY
 
 
 def suffices(augmentation):
-    """Whether an `Augmentation` does no more to a single picture than to mirror and to move it."""
+    """Whether an `Augmentation` does no more to a single image than to mirror and to move it."""
     rest = {"flip": False, "pad": 0.0, "mixup": 0.0, "cutmix": 0.0, "interpolation": "bilinear"}
     return augmentation._replace(**rest) == Augmentation()
 
 
 def train(pixels, augmentation, rng):
-    """Does what `keras_vit.data.prepare.train` does to a picture that has its size already.
+    """Does what `keras_vit.data.prepare.train` does to an image that has its size already.
 
     Args:
         pixels: uint8 (height, width, channels).
@@ -40,7 +40,7 @@ def train(pixels, augmentation, rng):
 
 
 def moved(pixels, share, rng):
-    """Moves a picture by whole pixels, up to `share` of its sides; grey enters."""
+    """Moves an image by whole pixels, up to `share` of its sides; grey enters."""
     height, width, _ = pixels.shape
     limits = round(share * width), round(share * height)
     x, y = (int(rng.integers(-limit, limit, endpoint=True)) for limit in limits)

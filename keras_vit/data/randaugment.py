@@ -3,14 +3,14 @@
 Operations take a Pillow image and a strength. Where a strength comes from is a table of its own:
 the same magnitude means other strengths in the official code than in timm (and so in DeiT).
 
-Sizes in pixels are from pictures of 224 pixels; here they are shares of the side, so that small
-pictures keep their content.
+Sizes in pixels are from images of 224 pixels; here they are shares of the side, so that small
+images keep their content.
 """
 
 import math
 from typing import NamedTuple
 
-GREY = 128  # what enters where a picture was turned, moved or cut
+GREY = 128  # what enters where an image was turned, moved or cut
 
 
 def rotation(degrees, width, height):
@@ -31,60 +31,60 @@ MOVES = {
 }
 
 
-def auto_contrast(picture, _):
+def auto_contrast(image, _):
     """Stretches every channel to 0..255."""
     from PIL import ImageOps
 
-    return ImageOps.autocontrast(picture)
+    return ImageOps.autocontrast(image)
 
 
-def equalize(picture, _):
+def equalize(image, _):
     """Makes the values of every channel about equally frequent."""
     from PIL import ImageOps
 
-    return ImageOps.equalize(picture)
+    return ImageOps.equalize(image)
 
 
-def invert(picture, _):
+def invert(image, _):
     """Exchanges dark and light."""
-    return per_value(picture, lambda value: 255 - value)
+    return per_value(image, lambda value: 255 - value)
 
 
-def posterize(picture, bits):
+def posterize(image, bits):
     """Keeps the highest `bits` of every value."""
-    return per_value(picture, lambda value: value >> 8 - bits << 8 - bits)
+    return per_value(image, lambda value: value >> 8 - bits << 8 - bits)
 
 
-def solarize(picture, threshold):
+def solarize(image, threshold):
     """Inverts what is not darker than `threshold`."""
-    return per_value(picture, lambda value: value if value < threshold else 255 - value)
+    return per_value(image, lambda value: value if value < threshold else 255 - value)
 
 
-def solarize_add(picture, addition):
+def solarize_add(image, addition):
     """Lightens what is darker than 128."""
-    return per_value(picture, lambda value: min(value + addition, 255) if value < 128 else value)
+    return per_value(image, lambda value: min(value + addition, 255) if value < 128 else value)
 
 
 def enhance(kind):
     """Returns an operation of `PIL.ImageEnhance`: factor 0 takes `kind` away, 1 changes nothing."""
 
-    def operation(picture, factor):
+    def operation(image, factor):
         from PIL import ImageEnhance
 
-        return getattr(ImageEnhance, kind)(picture).enhance(factor)
+        return getattr(ImageEnhance, kind)(image).enhance(factor)
 
     return operation
 
 
-def cutout(picture, place):
+def cutout(image, place):
     """Makes a rectangle grey; `place` is (half its side, middle x, middle y) as shares."""
     half, x, y = place
-    width, height = picture.size
+    width, height = image.size
     box = [(x - half) * width, (y - half) * height, (x + half) * width, (y + half) * height]
     left, top, right, bottom = (round(edge) for edge in box)
-    covered = picture.copy()
+    covered = image.copy()
     inside = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
-    covered.paste(grey(picture), inside)
+    covered.paste(grey(image), inside)
     return covered
 
 
@@ -103,12 +103,12 @@ CHANGES = {
 }
 
 
-def operate(name, picture, strength, interpolation="nearest"):
-    """Returns a picture after one operation.
+def operate(name, image, strength, interpolation="nearest"):
+    """Returns an image after one operation.
 
     Args:
         name: of a row in `MOVES` or `CHANGES`.
-        picture: Pillow image of mode RGB or L.
+        image: Pillow image of mode RGB or L.
         strength: what the operation takes; None for those that take nothing.
         interpolation: "nearest" or "bicubic", of the moves.
 
@@ -119,27 +119,27 @@ def operate(name, picture, strength, interpolation="nearest"):
     250
     """
     if name in CHANGES:
-        return CHANGES[name](picture, strength)
-    return moved(picture, MOVES[name](strength, *picture.size), interpolation)
+        return CHANGES[name](image, strength)
+    return moved(image, MOVES[name](strength, *image.size), interpolation)
 
 
-def moved(picture, matrix, interpolation):
-    """Returns a picture of the same size, read where `matrix` (as in `MOVES`) points to."""
+def moved(image, matrix, interpolation):
+    """Returns an image of the same size, read where `matrix` (as in `MOVES`) points to."""
     from PIL import Image
 
     resampling = Image.Resampling[interpolation.upper()]
     affine = Image.Transform.AFFINE
-    return picture.transform(picture.size, affine, matrix, resampling, fillcolor=grey(picture))
+    return image.transform(image.size, affine, matrix, resampling, fillcolor=grey(image))
 
 
-def grey(picture):
-    """Returns the grey that fits a picture's mode."""
-    return GREY if picture.mode == "L" else (GREY, GREY, GREY)
+def grey(image):
+    """Returns the grey that fits an image's mode."""
+    return GREY if image.mode == "L" else (GREY, GREY, GREY)
 
 
-def per_value(picture, function):
-    """Returns a picture whose values 0..255 went through `function`."""
-    return picture.point([function(value) for value in range(256)] * len(picture.getbands()))
+def per_value(image, function):
+    """Returns an image whose values 0..255 went through `function`."""
+    return image.point([function(value) for value in range(256)] * len(image.getbands()))
 
 
 def nothing(level, rng):
@@ -217,16 +217,16 @@ STYLES = {
 }
 
 
-def randaugment(picture, layers, magnitude, rng, style="tensorflow"):
-    """Returns a picture after `layers` operations drawn at random, one after the other.
+def randaugment(image, layers, magnitude, rng, style="tensorflow"):
+    """Returns an image after `layers` operations drawn at random, one after the other.
 
     Two things differ from both sources. What enters is grey, 128, where DeiT takes ImageNet's mean
-    colour. Contrast 0 is the picture's mean grey, as in Pillow and timm, where the official code
+    colour. Contrast 0 is the image's mean grey, as in Pillow and timm, where the official code
     takes the number of pixels / 256.
 
     Args:
-        picture: Pillow image of mode RGB or L.
-        layers: operations per picture.
+        image: Pillow image of mode RGB or L.
+        layers: operations per image.
         magnitude: strength on a scale of 10; the official code also takes 15 and 20.
         rng: a NumPy random generator.
         style: "tensorflow": 16 operations, always applied. "increasing": 15 operations, each
@@ -247,5 +247,5 @@ def randaugment(picture, layers, magnitude, rng, style="tensorflow"):
         if rng.random() < probability:
             level = min(max(rng.normal(magnitude, noise), 0.0), highest)
             strength = strengths[names[choice]](level, rng)
-            picture = operate(names[choice], picture, strength, interpolation)
-    return picture
+            image = operate(names[choice], image, strength, interpolation)
+    return image

@@ -1,6 +1,6 @@
-"""ReaL: the reassessed labels of ImageNet's validation pictures (arXiv 2006.07159).
+"""ReaL: the reassessed labels of ImageNet's validation images (arXiv 2006.07159).
 
-Several classes can be right for a picture, and for some of them none is. The paper reports this
+Several classes can be right for an image, and for some of them none is. The paper reports this
 accuracy beside the usual one in Tables 2, 5 and 6.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from keras_vit import arguments
 
 ADDRESS = "https://raw.githubusercontent.com/google-research/reassessed-imagenet/master/real.json"
-PICTURES, CLASSES = 50_000, 1_000
+IMAGES, CLASSES = 50_000, 1_000
 
 
 def read(path):
@@ -23,7 +23,7 @@ def read(path):
         path: the file.
 
     Returns:
-        A tuple with the right classes of each of the 50,000 pictures, in the order of their file
+        A tuple with the right classes of each of the 50,000 images, in the order of their file
         names; () where no class is right.
 
     Raises:
@@ -51,7 +51,7 @@ def read(path):
 
 
 def in_order(labels, names):
-    """Returns the ReaL labels of pictures in the order of their names.
+    """Returns the ReaL labels of images in the order of their names.
 
     Args:
         labels: what `read` returns.
@@ -59,7 +59,7 @@ def in_order(labels, names):
             "ILSVRC2012_val_00000293.JPEG".
 
     Raises:
-        ValueError: a name is not that of a validation picture.
+        ValueError: a name is not that of a validation image.
 
     Example:
     >>> labels = ((65,), (970, 795), (230,))
@@ -70,16 +70,16 @@ def in_order(labels, names):
 
 
 def real_accuracy(predictions, labels):
-    """Returns the share of pictures whose predicted class is one of the right ones.
+    """Returns the share of images whose predicted class is one of the right ones.
 
-    Pictures for which no class is right are left out.
+    Images for which no class is right are left out.
 
     Args:
-        predictions: class of every picture, (pictures,), or scores, (pictures, classes).
-        labels: right classes of every picture, in the same order.
+        predictions: class of every image, (images,), or scores, (images, classes).
+        labels: right classes of every image, in the same order.
 
     Raises:
-        ValueError: the numbers of pictures differ, or no picture has a label.
+        ValueError: the numbers of images differ, or no image has a label.
 
     Example:
     >>> labels = ((65,), (970, 795), ())
@@ -89,19 +89,19 @@ def real_accuracy(predictions, labels):
     predictions = np.asarray(predictions)
     received = {"predictions shape": predictions.shape, "lists of labels": len(labels)}
     if predictions.ndim not in (1, 2) or len(predictions) != len(labels):
-        expected = "predictions must be (pictures,) or (pictures, classes), a list of labels each"
+        expected = "predictions must be (images,) or (images, classes), a list of labels each"
         arguments.refuse(expected, received)
     if not any(len(right) for right in labels):
-        arguments.refuse("at least one picture must have a label", received)
+        arguments.refuse("at least one image must have a label", received)
     classes = predictions if predictions.ndim == 1 else predictions.argmax(axis=1)
     pairs = zip(classes, labels, strict=True)
     return float(np.mean([predicted in right for predicted, right in pairs if len(right)]))
 
 
-def _number(name, pictures):
+def _number(name, images):
     found = re.search(r"ILSVRC2012_val_(\d{8})", str(name))
-    if found is None or not 1 <= int(found[1]) <= pictures:
-        expected = "the name must hold that of a validation picture of ImageNet, such as "
+    if found is None or not 1 <= int(found[1]) <= images:
+        expected = "the name must hold that of a validation image of ImageNet, such as "
         expected += "ILSVRC2012_val_00000293.JPEG"
         arguments.refuse(expected, {"name": str(name)})
     return int(found[1])
@@ -110,7 +110,7 @@ def _number(name, pictures):
 def _is_published(lists):
     return (
         isinstance(lists, list)
-        and len(lists) == PICTURES
+        and len(lists) == IMAGES
         and all(isinstance(classes, list) for classes in lists)
         and all(type(c) is int and 0 <= c < CLASSES for classes in lists for c in classes)
     )

@@ -1,4 +1,4 @@
-"""Reads pictures and labels of a prepared set of TensorFlow Datasets (TFDS), by number."""
+"""Reads images and labels of a prepared set of TensorFlow Datasets (TFDS), by number."""
 
 import contextlib
 import functools
@@ -16,7 +16,7 @@ from keras_vit.data.sources import EncodedSource
 from keras_vit.version import __version__
 
 MAX_BYTES = 4 * 2**30  # of a part that is held in memory
-MANY = 50_000  # pictures whose labels take a while to read
+MANY = 50_000  # images whose labels take a while to read
 
 
 class Place(NamedTuple):
@@ -31,7 +31,7 @@ class Place(NamedTuple):
 def read(place, split, num_channels=3, max_bytes=MAX_BYTES):
     """Opens one part of a prepared set.
 
-    A set in array_record is read picture by picture when they are asked for. One in another
+    A set in array_record is read image by image when they are asked for. One in another
     format can only be read from its beginning to its end, so its files are held in memory, as
     they are (JPEG or PNG).
 
@@ -50,7 +50,7 @@ def read(place, split, num_channels=3, max_bytes=MAX_BYTES):
     """
     builder, row = place.builder, place.row
     _check_split(builder, split)
-    skip = {key: _skip_decoding() for key in _pictures(builder)}
+    skip = {key: _skip_decoding() for key in _images(builder)}
     try:
         examples = builder.as_data_source(split, decoders=skip)
     except NotImplementedError:  # TFDS reads this format only in order
@@ -64,41 +64,41 @@ def read(place, split, num_channels=3, max_bytes=MAX_BYTES):
     return EncodedSource(getter, labels, names, num_channels)
 
 
-def encoded(picture, white=255):
-    """Returns the bytes of a picture as a file, its brightest value `white` turned into 255.
+def encoded(image, white=255):
+    """Returns the bytes of an image as a file, its brightest value `white` turned into 255.
 
     Args:
-        picture: bytes of a file, or pixels (height, width, 1 or 3), uint8.
+        image: bytes of a file, or pixels (height, width, 1 or 3), uint8.
         white: the value of white.
     """
     from PIL import Image
 
-    if isinstance(picture, bytes) and white == 255:
-        return without_exif(picture)
-    if isinstance(picture, bytes):
-        opened = Image.open(io.BytesIO(picture))
+    if isinstance(image, bytes) and white == 255:
+        return without_exif(image)
+    if isinstance(image, bytes):
+        opened = Image.open(io.BytesIO(image))
     else:
-        opened = Image.fromarray(picture[:, :, 0] if picture.shape[-1] == 1 else picture)
+        opened = Image.fromarray(image[:, :, 0] if image.shape[-1] == 1 else image)
     file = io.BytesIO()
     opened.point(lambda value: value * 255 // white).save(file, "PNG")
     return file.getvalue()
 
 
-def without_exif(picture):
+def without_exif(image):
     """Returns the bytes of a JPEG without what its camera noted, such as its rotation.
 
-    The official code does not look at it: pictures of a published set are seen as they lie.
+    The official code does not look at it: images of a published set are seen as they lie.
     """
-    if picture[:2] != b"\xff\xd8":
-        return picture
-    kept, start = [picture[:2]], 2
-    while picture[start : start + 1] == b"\xff" and picture[start + 1 : start + 2] != b"\xda":
-        end = start + 2 + int.from_bytes(picture[start + 2 : start + 4], "big")
-        segment = picture[start:end]
+    if image[:2] != b"\xff\xd8":
+        return image
+    kept, start = [image[:2]], 2
+    while image[start : start + 1] == b"\xff" and image[start + 1 : start + 2] != b"\xda":
+        end = start + 2 + int.from_bytes(image[start + 2 : start + 4], "big")
+        segment = image[start:end]
         if segment[1:2] != b"\xe1" or segment[4:8] != b"Exif":
             kept.append(segment)
         start = end
-    return b"".join([*kept, picture[start:]])
+    return b"".join([*kept, image[start:]])
 
 
 def _encoded(examples, row, number):
@@ -109,8 +109,8 @@ def _skip_decoding():
     return builders.tensorflow_datasets().decode.SkipDecoding()
 
 
-def _pictures(builder):
-    """Names of the features that are encoded pictures."""
+def _images(builder):
+    """Names of the features that are encoded images."""
     image = builders.tensorflow_datasets().features.Image
     return [key for key, feature in builder.info.features.items() if isinstance(feature, image)]
 
@@ -119,7 +119,7 @@ def _in_memory(builder, row, split, max_bytes):
     """Reads what is needed of every example of a split."""
     decode = builders.tensorflow_datasets().decode
     wanted = {key: True for key in (row.image, row.label, row.file_name) if key}
-    skip = {row.image: decode.SkipDecoding()} if row.image in _pictures(builder) else {}
+    skip = {row.image: decode.SkipDecoding()} if row.image in _images(builder) else {}
     decoders = decode.PartialDecoding(wanted, decoders=skip)
     _check_size(builder, split, _expected_bytes(builder, split), max_bytes)
     examples, total = [], 0
@@ -146,7 +146,7 @@ def _check_size(builder, split, total, max_bytes):
             f"{builder.info.full_name!r} is kept in a format that is read only in order, so its "
             f"{split!r} must fit into memory",
             {"bytes": total, "max_bytes": max_bytes},
-            "Prepare it once as array_record, where any picture is at hand: "
+            "Prepare it once as array_record, where any image is at hand: "
             f"{builders.command(builder, new, old / 'downloads')} "
             f"and load it with data_dir={str(new)!r}.",
         )
@@ -178,7 +178,7 @@ def _kept_labels(place, split, examples):
             if len(kept["labels"]) == len(examples):
                 return kept["labels"], kept["files"]
     if len(examples) >= MANY:
-        print(f"Reading the labels of {len(examples):,} pictures of {place.name!r}, this once")
+        print(f"Reading the labels of {len(examples):,} images of {place.name!r}, this once")
     labels, files = _labels(examples, place.row)
     with contextlib.suppress(OSError), atomic.replacing(path) as temporary:
         with open(temporary, "wb") as file:
@@ -198,5 +198,5 @@ def _check_labels(place, split, labels):
     wrong = np.flatnonzero((labels < 0) | (labels >= len(place.class_names)))
     if len(wrong):
         received = {"set": place.name, "split": split, "label": int(labels[wrong[0]])}
-        expected = f"every picture must be of one of the {len(place.class_names)} classes"
+        expected = f"every image must be of one of the {len(place.class_names)} classes"
         arguments.refuse(expected, received)

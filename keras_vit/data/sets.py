@@ -1,4 +1,4 @@
-"""The named sets of the paper, as a table: where their pictures, labels and parts come from."""
+"""The named sets of the paper, as a table: where their images, labels and parts come from."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,9 +15,9 @@ class NamedSet(NamedTuple):
         label: feature that holds the class.
         to_class: makes the class of that feature; None where it is the class.
         class_names: in the order of the classes; () for those that the feature has.
-        image: feature that holds the picture.
+        image: feature that holds the image.
         white: value of its brightest pixel.
-        file_name: feature that names the picture's file; None for numbers.
+        file_name: feature that names the image's file; None for numbers.
     """
 
     tfds: str
@@ -33,13 +33,13 @@ class NamedSet(NamedTuple):
 
 
 # Training and test part of section 4.1; the shares for validation are those of Table 4. Of the
-# Flowers' 1,020 + 1,020 + 6,149 pictures the official code trains on the first 1,020.
+# Flowers' 1,020 + 1,020 + 6,149 images the official code trains on the first 1,020.
 SETS = {
     "cifar10": NamedSet("cifar10", "train", 0.02, "test"),
     "cifar100": NamedSet("cifar100", "train", 0.02, "test"),
     "oxford_flowers102": NamedSet("oxford_flowers102", "train", 0.1, "test"),
     "oxford_iiit_pet": NamedSet("oxford_iiit_pet", "train", 0.1, "test"),
-    # Its test pictures have no public labels: the paper reports the validation split. The names
+    # Its test images have no public labels: the paper reports the validation split. The names
     # of the files lead to the ReaL labels.
     "imagenet2012": NamedSet("imagenet2012", "train", 0.01, "validation", file_name="file_name"),
 }

@@ -1,4 +1,4 @@
-"""A set of pictures in arrays, and how pictures are divided into parts."""
+"""A set of images in arrays, and how images are divided into parts."""
 
 from typing import NamedTuple
 
@@ -8,9 +8,9 @@ from keras_vit import arguments
 
 
 class Dataset(NamedTuple):
-    """Labelled pictures in a training and a test part.
+    """Labelled images in a training and a test part.
 
-    Pictures are uint8, (pictures, height, width, channels), pixels 0 to 255; labels are int32,
+    Images are uint8, (images, height, width, channels), pixels 0 to 255; labels are int32,
     positions in `class_names`.
     """
 
@@ -23,21 +23,21 @@ class Dataset(NamedTuple):
 
 
 def split(labels, seed=0, test_share=0.2):
-    """Divides pictures at random into a training and a test part, each class by itself.
+    """Divides images at random into a training and a test part, each class by itself.
 
     The test part depends on the labels and on the seed, on nothing else.
 
     Args:
-        labels: class of every picture, (pictures,).
+        labels: class of every image, (images,).
         seed: integer of 0 or more; another one draws another test part.
-        test_share: share of every class that is tested; at least one picture of each class is
+        test_share: share of every class that is tested; at least one image of each class is
             on either side.
 
     Returns:
         Two arrays of positions in `labels`: training and test, each in ascending order.
 
     Raises:
-        ValueError: a class has a single picture.
+        ValueError: a class has a single image.
 
     Example:
     >>> train, test = keras_vit.data.split([0, 0, 0, 0, 0, 1, 1, 1, 1, 1], seed=0)
@@ -46,20 +46,20 @@ def split(labels, seed=0, test_share=0.2):
     """
     for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
         if count < 2:
-            advice = "Add a picture to this class, or leave the class out."
-            refuse = "every class must have 2 pictures or more, one to train on and one to test"
-            arguments.refuse(refuse, {"class": int(label), "pictures": int(count)}, advice)
+            advice = "Add an image to this class, or leave the class out."
+            refuse = "every class must have 2 images or more, one to train on and one to test"
+            arguments.refuse(refuse, {"class": int(label), "images": int(count)}, advice)
     return hold_out(labels, seed, test_share)
 
 
 def hold_out(labels, seed, share):
-    """Does what `split` does, but leaves a class of one picture wholly to the first part.
+    """Does what `split` does, but leaves a class of one image wholly to the first part.
 
     Args:
-        labels: class of every picture, (pictures,).
+        labels: class of every image, (images,).
         seed: integer of 0 or more, or a list of such.
-        share: share of every class in the second part, as far as whole pictures allow; at least
-            one picture of a class, and never the last.
+        share: share of every class in the second part, as far as whole images allow; at least
+            one image of a class, and never the last.
 
     Returns:
         Two arrays of positions in `labels`, each in ascending order.

@@ -1,4 +1,4 @@
-"""A table of pictures: a CSV file with a file and a label in each row."""
+"""A table of images: a CSV file with a file and a label in each row."""
 
 import csv
 import pathlib
@@ -14,7 +14,7 @@ ADVICE = 'Its first line is "file,label", or "file,label,split" with train, vali
 
 
 def parts(path, num_channels=3):
-    """Reads a table of pictures.
+    """Reads a table of images.
 
     ```
     file,label,split
@@ -29,7 +29,7 @@ def parts(path, num_channels=3):
 
     Returns:
         A `Parts`; class names are the labels in alphabetical order, or by value where all are
-        integers. Without a column `split` all pictures are in `train`.
+        integers. Without a column `split` all images are in `train`.
 
     Raises:
         FileNotFoundError: the table or one of its files is not there; the message names it.
@@ -50,7 +50,7 @@ def parts(path, num_channels=3):
             sources[part] = FileSource(files, labels, num_channels, names)
     if sources["train"] is None or len(class_names) < 2:
         received = {"path": str(path), "rows": len(rows), "labels": list(class_names)}
-        arguments.refuse("the table must have pictures of two labels to train on", received, ADVICE)
+        arguments.refuse("the table must have images of two labels to train on", received, ADVICE)
     return Parts(path.stem, class_names, **sources)
 
 
@@ -61,7 +61,7 @@ def _rows(path):
         try:
             if [*(reader.fieldnames or ())] not in COLUMNS:
                 received = {"path": str(path), "columns": reader.fieldnames}
-                arguments.refuse("a table of pictures was expected", received, ADVICE)
+                arguments.refuse("a table of images was expected", received, ADVICE)
             return dict(_row(path, reader.line_num, row) for row in reader)
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(

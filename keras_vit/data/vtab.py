@@ -1,9 +1,9 @@
-"""VTAB-1k: 19 tasks with 1,000 labelled pictures each (arXiv 1910.04867; Table 9 of the paper).
+"""VTAB-1k: 19 tasks with 1,000 labelled images each (arXiv 1910.04867; Table 9 of the paper).
 
-Of every set, 800 fixed pictures are trained on, 200 serve for validation, and all of the test
+Of every set, 800 fixed images are trained on, 200 serve for validation, and all of the test
 split for the test. Numbers in the splits are those of the benchmark's own code: where a set has
 no validation split, it begins behind nine tenths of the training split (four fifths of the pets,
-three fifths of the satellite pictures).
+three fifths of the satellite images).
 """
 
 import numpy as np
@@ -17,18 +17,18 @@ NO_VEHICLE = 1000.0
 
 
 def clevr_count(objects):
-    """Class of a CLEVR picture: how many objects are in it, 3 to 10."""
+    """Class of a CLEVR image: how many objects are in it, 3 to 10."""
     return len(objects["size"]) - 3
 
 
 def clevr_distance(objects):
-    """Class of a CLEVR picture: how far the closest object is, in 6 intervals."""
+    """Class of a CLEVR image: how far the closest object is, in 6 intervals."""
     nearest = min(np.asarray(coordinates)[2] for coordinates in objects["pixel_coords"])
     return _interval(CLEVR_DISTANCES, nearest)
 
 
 def kitti_distance(objects):
-    """Class of a KITTI picture: how far the closest car, van or truck is; 3 for none.
+    """Class of a KITTI image: how far the closest car, van or truck is; 3 for none.
 
     The distance is the third coordinate of its place before the camera, in metres.
     """
@@ -38,12 +38,12 @@ def kitti_distance(objects):
 
 
 def dsprites_location(column):
-    """Class of a dSprites picture: its x position, 32 columns, in 16 pairs."""
+    """Class of a dSprites image: its x position, 32 columns, in 16 pairs."""
     return int(column) * 16 // 32
 
 
 def dsprites_orientation(angle):
-    """Class of a dSprites picture: its orientation, 40 steps of a full turn, in 16 groups."""
+    """Class of a dSprites image: its orientation, 40 steps of a full turn, in 16 groups."""
     return int(angle) * 16 // 40
 
 
@@ -64,7 +64,7 @@ def _own(tfds, **more):
 
 
 def _cut(tfds, start, test="test", **more):
-    """A set whose validation pictures are taken from the training split, from `start` on."""
+    """A set whose validation images are taken from the training split, from `start` on."""
     return NamedSet(tfds, "train[:800]", f"train[{start}:{start + 200}]", test, **more)
 
 

@@ -19,7 +19,7 @@ class CKA(NamedTuple):
 
     Attributes:
         values: (layers of a, layers of b), 1 for the same representation up to rotation and scale,
-            about 0 for unrelated ones; nan where a layer tells no two pictures apart.
+            about 0 for unrelated ones; nan where a layer tells no two images apart.
         layers_a: names of the rows.
         layers_b: names of the columns.
     """
@@ -30,27 +30,27 @@ class CKA(NamedTuple):
 
 
 def cka(a, b, images=None, layers_a=None, layers_b=None, batch_size=32, normalize_tokens=True):
-    """Computes linear CKA, how alike two representations of the same pictures are.
+    """Computes linear CKA, how alike two representations of the same images are.
 
     Two arrays are compared as they stand: ||Y^T X||^2 / (||X^T X|| ||Y^T Y||) of the centred
-    features, which Kornblith et al. define. With few pictures and many features this is high even
+    features, which Kornblith et al. define. With few images and many features this is high even
     for unrelated ones.
 
-    Two models are compared in batches, of which only the batch x batch products of the pictures
+    Two models are compared in batches, of which only the batch x batch products of the images
     are kept. The unbiased estimator HSIC_1 of Nguyen et al., eq. 3, is averaged over the batches,
-    which count by their pictures. It does not grow with the number of features, may lie a little
-    below 0, and needs 4 pictures: a last batch with fewer is left out.
+    which count by their images. It does not grow with the number of features, may lie a little
+    below 0, and needs 4 images: a last batch with fewer is left out.
 
     Args:
-        a: array (pictures, ...), or a Keras model.
+        a: array (images, ...), or a Keras model.
         b: the same.
-        images: for models: pictures as both take them, or a pair (images for a, images for b) of
-            the same pictures in the sizes of both.
+        images: for models: images as both take them, or a pair (images for a, images for b) of
+            the same images in the sizes of both.
         layers_a: names of layers of `a` whose outputs are compared, also of layers in models
             within it. None for the stages: root and residual units, `PatchEncoder`, blocks and
             `LayerNorm` of our models; all layers with weights in a model that has none of these.
         layers_b: the same for `b`.
-        batch_size: pictures computed at once, 4 or more.
+        batch_size: images computed at once, 4 or more.
         normalize_tokens: whether the tokens that `PatchEncoder` and blocks put out are compared as
             the next block sees them, after a layer normalisation (without its learned scale). As
             they are, a few tokens of huge length (arXiv 2309.16588) can decide alone: in a
@@ -60,7 +60,7 @@ def cka(a, b, images=None, layers_a=None, layers_b=None, batch_size=32, normaliz
         A float for arrays, `CKA` for models.
 
     Raises:
-        ValueError: the numbers of pictures differ, there are too few, features do not vary, or a
+        ValueError: the numbers of images differ, there are too few, features do not vary, or a
             model has no such layer.
 
     Example:
@@ -83,18 +83,18 @@ def cka(a, b, images=None, layers_a=None, layers_b=None, batch_size=32, normaliz
         received = {"a": type(a).__name__, "b": type(b).__name__, "images": type(images).__name__}
         arguments.refuse("`cka` compares two arrays, or two models with `images`", received)
     names = _names(a, layers_a, "layers_a"), _names(b, layers_b, "layers_b")
-    pictures = _pair(images, batch_size)
+    both = _pair(images, batch_size)
     how = {"batch_size": batch_size, "normalize_tokens": bool(normalize_tokens)}
-    first = _products(a, pictures[0], names[0], **how)
-    same = a is b and names[0] == names[1] and pictures[0] is pictures[1]
-    second = first if same else _products(b, pictures[1], names[1], **how)
+    first = _products(a, both[0], names[0], **how)
+    same = a is b and names[0] == names[1] and both[0] is both[1]
+    second = first if same else _products(b, both[1], names[1], **how)
     return CKA(_alignment(first, second), *names)
 
 
 def _of_arrays(a, b):
-    """CKA of two arrays with as many pictures each."""
+    """CKA of two arrays with as many images each."""
     if a.ndim < 2 or b.ndim < 2 or len(a) != len(b) or len(a) < 2:
-        want = "features are two arrays (pictures, ...) of the same pictures, two or more"
+        want = "features are two arrays (images, ...) of the same images, two or more"
         arguments.refuse(want, {"a shape": a.shape, "b shape": b.shape})
     x, y = (_centred_features(name, array) for name, array in (("a", a), ("b", b)))
     return float(_hsic(x, y) / np.sqrt(_hsic(x, x) * _hsic(y, y)))
@@ -103,7 +103,7 @@ def _of_arrays(a, b):
 def _centred_features(name, array):
     x = array.reshape(len(array), -1).astype("float64")
     if (x == x[0]).all():
-        arguments.refuse("features must differ between pictures", {name: "all pictures alike"})
+        arguments.refuse("features must differ between images", {name: "all images alike"})
     return x - x.mean(axis=0)
 
 
@@ -136,21 +136,21 @@ def _advice(names):
 
 
 def _pair(images, batch_size):
-    """Pictures for each of two models."""
+    """Images for each of two models."""
     pair = images if isinstance(images, (tuple, list)) and len(images) == 2 else (images, images)
-    counts = [len(pictures) for pictures in pair]
+    counts = [len(array) for array in pair]
     if counts[0] != counts[1]:
-        arguments.refuse("both models need the same pictures", {"numbers of pictures": counts})
+        arguments.refuse("both models need the same images", {"numbers of images": counts})
     if min(counts[0], arguments.positive_integer("batch_size", batch_size)) < 4:
-        received = {"pictures": counts[0], "batch_size": batch_size}
-        arguments.refuse("CKA needs 4 pictures in a batch, better many more", received)
+        received = {"images": counts[0], "batch_size": batch_size}
+        arguments.refuse("CKA needs 4 images in a batch, better many more", received)
     return pair
 
 
 def _products(model, images, names, **how):
-    """The Gram matrices of all batches: [for each batch, (layers, pictures, pictures)]."""
+    """The Gram matrices of all batches: [for each batch, (layers, images, images)]."""
     grams = computing.run(_grams, model, images, names=names, **how)
-    grams = np.stack(grams).astype("float64")  # (layers, all pictures, batch)
+    grams = np.stack(grams).astype("float64")  # (layers, all images, batch)
     step = grams.shape[-1]
     batches = (grams[:, start : start + step] for start in range(0, grams.shape[1], step))
     return [batch[..., : batch.shape[1]] for batch in batches]  # a last one was filled up
@@ -165,13 +165,13 @@ def _grams(model, images, names, normalize_tokens):
 
 
 def _gram(x, normalize):
-    """The products of all pictures' features, (batch, batch), in float32."""
+    """The products of all images' features, (batch, batch), in float32."""
     x = ops.cast(x, "float32")
     if normalize:
         mean, variance = ops.moments(x, -1, keepdims=True)
         x = (x - mean) / ops.sqrt(variance + 1e-6)
     x = ops.reshape(x, (ops.shape(x)[0], -1))
-    # HSIC_1 does not see what all pictures share, such as the positions; float32 would round it.
+    # HSIC_1 does not see what all images share, such as the positions; float32 would round it.
     x = x - x[:1]
     return ops.matmul(x, ops.transpose(x))
 
@@ -184,7 +184,7 @@ def _alignment(first, second):
         if count < 4:
             continue
         a, b = _centred(a), _centred(b)
-        weight = 1 / (count - 3)  # HSIC_1 is the sum / (count (count - 3)); times its pictures
+        weight = 1 / (count - 3)  # HSIC_1 is the sum / (count (count - 3)); times its images
         across = across + weight * np.einsum("iab,jab->ij", a, b)
         within_a = within_a + weight * np.einsum("iab,iab->i", a, a)
         within_b = within_b + weight * np.einsum("jab,jab->j", b, b)

@@ -78,7 +78,7 @@ def scores_of(source, images=None, grid=None):
         return source
     if hasattr(source, "layers"):
         if images is None:
-            arguments.refuse("a model needs pictures to look at", {"images": None})
+            arguments.refuse("a model needs images to look at", {"images": None})
         return attention_scores(source, images)
     return _of_array(np.asarray(source, "float32"), grid)
 

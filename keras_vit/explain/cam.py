@@ -44,7 +44,7 @@ def grad_cam(model, images, classes=None, layer=None, batch_size=8):
 
     Reference: Selvaraju et al., https://arxiv.org/abs/1610.02391, Eq. 1 and 2.
     """
-    images = computing.pictures(model, images)
+    images = computing.check_images(model, images)
     target, _ = _target(model, layer)
     classes = forward.chosen_classes(model, images, classes, batch_size)
     transformer = layer is None and encoder.has_attention(model)

@@ -41,7 +41,7 @@ def run(function, model, images, *more, batch_size=32, compiled=True, **settings
 
 def batches(function, model, images, *more, batch_size=32, compiled=True, **settings):
     """Yields what `run` returns batch by batch, if it need not be kept of all images."""
-    arrays = [pictures(model, images), *map(np.asarray, more)]
+    arrays = [check_images(model, images), *map(np.asarray, more)]
     if not model.built:  # a compiled function must not make weights: they would not outlast it
         model(keras.KerasTensor(arrays[0].shape))
     step = min(arguments.positive_integer("batch_size", batch_size), len(arrays[0]))
@@ -67,14 +67,14 @@ def program(function, model, **settings):
     return _compiled(function, model, settings)
 
 
-def pictures(model, images):
+def check_images(model, images):
     """Returns images as an array that the model can take, or raises `ValueError`."""
     images = np.asarray(images)
     expected = getattr(model, "input_shape", None)
     if isinstance(expected, tuple) and len(expected) == 4 and None not in expected[1:]:
         arguments.images(images.shape, expected)
     if not len(images):
-        arguments.refuse("at least one picture was expected", {"images shape": images.shape})
+        arguments.refuse("at least one image was expected", {"images shape": images.shape})
     return images
 
 

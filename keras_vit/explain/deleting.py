@@ -42,7 +42,7 @@ def deletion_curve(model, images, maps, classes=None, steps=14, fill="mean", bat
     Reference: the deletion metric of RISE, https://arxiv.org/abs/1806.07421, section 4.2, on
         patches as in Samek et al., https://arxiv.org/abs/1509.06321.
     """
-    images = computing.pictures(model, images)
+    images = computing.check_images(model, images)
     maps = _checked(np.asarray(maps), images)
     steps = arguments.positive_integer("steps", steps)
     batch_size = arguments.positive_integer("batch_size", batch_size)
@@ -82,7 +82,7 @@ def _checked(maps, images):
     height, width = images.shape[1:3]
     fits = maps.ndim == 3 and len(maps) == len(images)
     if not fits or not 0 < maps.shape[1] <= height or not 0 < maps.shape[2] <= width:
-        want = "`maps` must be (batch, rows, columns), one map for each picture, no finer than it"
+        want = "`maps` must be (batch, rows, columns), one map for each image, no finer than it"
         arguments.refuse(want, {"maps shape": maps.shape, "images shape": images.shape})
     if not np.isfinite(maps).all():
         arguments.refuse("`maps` must be finite", {"not finite": int((~np.isfinite(maps)).sum())})

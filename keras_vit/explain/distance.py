@@ -10,14 +10,14 @@ def mean_attention_distance(source, images=None, *, patch_size=None, grid=None, 
     """Computes the mean distance, in pixels, between a patch and those that it attends to.
 
     It is the counterpart of a convolution's receptive field: the distance between the centres of
-    two patches, weighted by the attention, averaged over the patches that ask and over pictures.
+    two patches, weighted by the attention, averaged over the patches that ask and over images.
 
     Args:
         source: a model with a Transformer encoder, `Scores`, or an array (layers, batch, heads,
             tokens, tokens).
         images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
         patch_size: side of a patch in pixels, or (height, width). A model knows its own, that of a
-            hybrid in pixels of the picture; an array needs it.
+            hybrid in pixels of the image; an array needs it.
         grid: (rows, columns) of patches, for an array; None for a square.
         renormalize: class tokens have no place, so their rows and columns are left out. True scales
             what is left of each row to sum to 1: a mean of distances. False does not, so attention
@@ -41,13 +41,13 @@ def mean_attention_distance(source, images=None, *, patch_size=None, grid=None, 
     arguments.boolean("renormalize", renormalize)
     if patch_size is not None:
         patch_size = arguments.height_width("patch_size", patch_size)
-    total = pictures = 0
+    total = count = 0
     for scores in attention.by_batch(source, images, grid):
         apart = _distances(scores.grid, _pixels(patch_size or scores.patch_size))
         layers = [_reach(layer, apart, renormalize) for layer in scores.values()]
         total = total + np.sum(layers, axis=1)  # (layers, heads)
-        pictures += len(layers[0])
-    return (total / pictures).astype("float32")
+        count += len(layers[0])
+    return (total / count).astype("float32")
 
 
 def _reach(scores, apart, renormalize):

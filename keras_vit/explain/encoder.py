@@ -24,7 +24,7 @@ class Encoder(NamedTuple):
         patches: its `Patches`.
         patch_encoder: its `PatchEncoder`.
         grid: (rows, columns) of patches.
-        patch_size: (height, width) of a patch, in pixels of the picture that the encoder gets.
+        patch_size: (height, width) of a patch, in pixels of the image that the encoder gets.
         prefix_tokens: number of tokens before those of the patches.
     """
 
@@ -64,7 +64,7 @@ def find(model):
     owner = next(owner for layer, owner in everything if layer is patches)
     if not patches.built:
         want = "a model is built before it can be looked into"
-        arguments.refuse(want, {"model": model.name}, "Call it once on a picture.")
+        arguments.refuse(want, {"model": model.name}, "Call it once on an image.")
     return Encoder(
         blocks=blocks,
         patches=patches,
@@ -134,7 +134,7 @@ def members(model):
 
 
 def _patch_size(patches, owner):
-    """In pixels of the picture; `Patches` of a hybrid knows positions of its feature map."""
+    """In pixels of the image; `Patches` of a hybrid knows positions of its feature map."""
     shape = getattr(owner, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:3]:
         return patches.patch_size  # a model with its own `call` does not say what it takes

@@ -115,7 +115,7 @@ def _filters(model):
 
 
 def _channels(model, patches):
-    """Channels of the pictures; None in a model with its own `call`, which does not say."""
+    """Channels of the images; None in a model with its own `call`, which does not say."""
     owner = next(owner for layer, owner in encoder.members(model) if layer is patches)
     shape = getattr(owner, "input_shape", None)
     return shape[-1] if isinstance(shape, tuple) else None

@@ -51,7 +51,7 @@ def chosen_classes(model, images, classes=None, batch_size=8):
 
     Args:
         model: a Keras model whose output is (batch, classes).
-        images: images, checked by `computing.pictures`.
+        images: images, checked by `computing.check_images`.
         classes: None for the most probable class of each image, one number for all, or one each.
         batch_size: images computed at once.
 
@@ -63,8 +63,8 @@ def chosen_classes(model, images, classes=None, batch_size=8):
         return _part(model, images, batch_size, "logits").argmax(axis=-1).astype("int32")
     picked = np.asarray(classes)
     if picked.dtype.kind not in "iu" or picked.shape not in ((), (len(images),)):
-        want = "`classes` must be None, one number of a class, or one number for every picture"
-        arguments.refuse(want, {"classes": classes, "pictures": len(images)})
+        want = "`classes` must be None, one number of a class, or one number for every image"
+        arguments.refuse(want, {"classes": classes, "images": len(images)})
     if picked.min() < 0 or picked.max() >= count:
         want = f"the model has {count} classes, 0 to {count - 1}"
         arguments.refuse(want, {"classes": classes}, "Count them from 0.")

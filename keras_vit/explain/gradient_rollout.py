@@ -42,7 +42,7 @@ def relevance(model, images, classes=None, batch_size=8):
     Reference: Chefer, Gur and Wolf, https://arxiv.org/abs/2103.15679, Eq. 5 and 6.
     """
     found = encoder.find_attention(model)
-    images = computing.pictures(model, images)
+    images = computing.check_images(model, images)
     classes = forward.chosen_classes(model, images, classes, batch_size)
     parts = computing.batches(gradients, model, images, classes, batch_size=batch_size)
     maps = np.concatenate([_relevance(scores, found) for scores, _ in parts])

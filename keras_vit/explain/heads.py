@@ -15,7 +15,7 @@ def attention_entropy(source, images=None):
 
     Returns:
         (layers, heads) in nats, float32: the entropy of a row of attention, averaged over the
-        pictures and all tokens. 0 where each token attends to one; at most log(tokens), where each
+        images and all tokens. 0 where each token attends to one; at most log(tokens), where each
         attends to all alike: 5.28 of 197 tokens.
 
     Raises:
@@ -23,16 +23,16 @@ def attention_entropy(source, images=None):
 
     Example:
     >>> uniform, pointed = np.full((5, 5), 1 / 5), np.eye(5)
-    >>> scores = np.stack([uniform, pointed])[None, None]  # 1 layer, 1 picture, 2 heads
+    >>> scores = np.stack([uniform, pointed])[None, None]  # 1 layer, 1 image, 2 heads
     >>> bool(np.allclose(keras_vit.explain.attention_entropy(scores), [[np.log(5), 0]]))
     True
     """
-    total = pictures = 0
+    total = count = 0
     for scores in attention.by_batch(source, images, grid=(1, 1)):  # no place matters here
         layers = [_entropy(layer).mean(-1) for layer in scores.values()]  # (B, heads) each
         total = total + np.sum(layers, axis=1, dtype="float64")
-        pictures += len(layers[0])
-    return (total / pictures).astype("float32")
+        count += len(layers[0])
+    return (total / count).astype("float32")
 
 
 def token_norms(model, images, batch_size=8):

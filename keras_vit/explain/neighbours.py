@@ -1,4 +1,4 @@
-"""Pictures that a model finds alike."""
+"""Images that a model finds alike."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from keras_vit.explain import computing, encoder, hooks, vectors
 
 
 class Nearest(NamedTuple):
-    """The nearest pictures of a gallery, the nearest first.
+    """The nearest images of a gallery, the nearest first.
 
     Attributes:
         indices: (batch, k), their places in the gallery.
@@ -22,24 +22,24 @@ class Nearest(NamedTuple):
 
 
 def nearest(model, images, gallery, k=5, layer=None, batch_size=32):
-    """Finds the pictures of a gallery whose representations point the same way.
+    """Finds the images of a gallery whose representations point the same way.
 
     Args:
-        model: any Keras model of pictures; None where both are features.
+        model: any Keras model of images; None where both are features.
         images: (batch, height, width, channels) as the model takes them, or their features
             (batch, D), as `keras_vit.training.features` makes them.
-        gallery: the pictures to choose from, or their features.
-        k: how many to find for each picture.
+        gallery: the images to choose from, or their features.
+        k: how many to find for each image.
         layer: name of the layer whose output is the representation, flattened; also of a layer in
             a model within the model. None for the input of the layer "head", or the model's output
             where no layer is so named.
-        batch_size: pictures computed at once.
+        batch_size: images computed at once.
 
     Returns:
         `Nearest`, (batch, k) each. Of equal similarity, the first in the gallery comes first.
 
     Raises:
-        ValueError: the gallery has fewer than `k` pictures, the model has no such layer, or
+        ValueError: the gallery has fewer than `k` images, the model has no such layer, or
             features differ in length.
 
     Example:
@@ -61,8 +61,8 @@ def nearest(model, images, gallery, k=5, layer=None, batch_size=32):
 
 def _check(model, k, count, layer):
     if arguments.positive_integer("k", k) > count:
-        received = {"k": k, "pictures in the gallery": count}
-        arguments.refuse("`k` must be no more than there are pictures", received)
+        received = {"k": k, "images in the gallery": count}
+        arguments.refuse("`k` must be no more than there are images", received)
     names = [member.name for member, _ in encoder.members(model)]
     if layer is not None and layer not in names:
         advice = f"The layers are {', '.join(names)}."
@@ -70,7 +70,7 @@ def _check(model, k, count, layer):
 
 
 def _directions(model, images, layer, batch_size):
-    """Representations at length 1, (pictures, D)."""
+    """Representations at length 1, (images, D)."""
     images = np.asarray(images)
     if images.ndim != 2:
         run = computing.run

@@ -42,7 +42,7 @@ def occlusion(model, images, classes=None, patch_size=None, batch_size=32):
 
     Reference: Zeiler and Fergus, https://arxiv.org/abs/1311.2901, section 4.2.
     """
-    images = computing.pictures(model, images)
+    images = computing.check_images(model, images)
     grid = _grid(model, images.shape[1:3], patch_size)
     batch_size = arguments.positive_integer("batch_size", batch_size)
     classes = forward.chosen_classes(model, images, classes, batch_size)

@@ -1,4 +1,4 @@
-"""From attention to a map over the picture: attention rollout, Appendix D.8, and single tokens."""
+"""From attention to a map over the image: attention rollout, Appendix D.8, and single tokens."""
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def attention_rollout(
             mean over all patches, also where the model then pools with attention ("map"). Or
             (row, column) of one patch.
         grid: (rows, columns) of patches, for an array; None for a square.
-        batch_size: pictures of a model computed at once.
+        batch_size: images of a model computed at once.
 
     Returns:
         (batch, rows, columns), float32. Each map sums to 1, or is 0 where nothing of any patch
@@ -50,7 +50,7 @@ def attention_rollout(
         ValueError: the model has no attention, or an argument cannot be used.
 
     Example:
-    >>> uniform = np.full((3, 1, 2, 5, 5), 1 / 5)  # 3 layers, 1 picture, 2 heads, 1 + 2 x 2 tokens
+    >>> uniform = np.full((3, 1, 2, 5, 5), 1 / 5)  # 3 layers, 1 image, 2 heads, 1 + 2 x 2 tokens
     >>> keras_vit.explain.attention_rollout(uniform)
     array([[[0.25, 0.25],
             [0.25, 0.25]]], dtype=float32)

@@ -9,18 +9,18 @@ from keras_vit.explain import computing, encoder, forward, vectors
 
 
 def patch_grid(model, images):
-    """Cuts pictures into the patches that the model makes tokens of: Figure 1, below.
+    """Cuts images into the patches that the model makes tokens of: Figure 1, below.
 
     Args:
         model: a model with a Transformer encoder in it, see `encoder.find`.
         images: (batch, height, width, channels) as the model takes them.
 
     Returns:
-        An array (batch, rows, columns, patch height, patch width, channels), in the pictures' own
+        An array (batch, rows, columns, patch height, patch width, channels), in the images' own
         type.
 
     Raises:
-        ValueError: the model has no Transformer encoder, or takes other pictures.
+        ValueError: the model has no Transformer encoder, or takes other images.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=(16, 24))
@@ -30,7 +30,7 @@ def patch_grid(model, images):
     Reference: section 3.1, Figure 1.
     """
     rows, columns = encoder.find(model).grid
-    images = computing.pictures(model, images)
+    images = computing.check_images(model, images)
     images = images[..., None] if images.ndim == 3 else images
     count, height, width, channels = images.shape
     arguments.divisible_image((height, width), (height // rows, width // columns))
@@ -74,13 +74,13 @@ def token_similarity(model, images, token=None, layer=None, batch_size=8):
 def token_colors(model, images, layer=None, batch_size=8):
     """Colours every patch by what its token holds: patches of the same colour are alike.
 
-    Red, green and blue are the first three principal components of all patches of all pictures,
+    Red, green and blue are the first three principal components of all patches of all images,
     each from its 1st to its 99th percentile.
 
     Args:
         model: a model with a Transformer encoder in it, see `encoder.find`.
         images: (batch, height, width, channels) as the model takes them. Colours mean the same in
-            all pictures of one call, and in no other.
+            all images of one call, and in no other.
         layer: as in `token_similarity`.
         batch_size: images computed at once.
 

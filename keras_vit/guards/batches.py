@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.guards import compiling, pictures
+from keras_vit.guards import compiling, image_checks
 from keras_vit.guards.labels import Labels, as_numpy, kind_of_loss, named_loss
 
 SHOWN = 8  # images that are computed
@@ -42,7 +42,7 @@ def check_batch(model, images, labels=None):
     >>> keras_vit.check_batch(model, np.full((2, 16, 16, 3), 200.0), labels=[0, 2])
     1
     """
-    pictures.check_kind(images)
+    image_checks.check_kind(images)
     shown = as_numpy(images[:SHOWN])
     seen = _reaching(model, shown)
     if not seen:
@@ -50,7 +50,7 @@ def check_batch(model, images, labels=None):
         arguments.refuse(want, {"model": model.name}, "Give the model that has one as a layer.")
     for inside, x in seen:
         unchanged = np.array_equal(as_numpy(x), shown)  # apart from the type
-        pictures.expected(inside).check(shown if unchanged else x)
+        image_checks.expected(inside).check(shown if unchanged else x)
     if labels is not None:
         _check_labels(model, images, labels)
     return len(seen)

@@ -8,9 +8,8 @@ import math
 import keras
 
 from keras_vit import arguments
-from keras_vit.guards import changes, compiling, sources
+from keras_vit.guards import changes, compiling, image_checks, sources
 from keras_vit.guards import labels as label_checks
-from keras_vit.guards import pictures as picture_checks
 from keras_vit.guards.errors import plain_errors
 from keras_vit.guards.weights import keeping_weights
 
@@ -86,7 +85,7 @@ def checked_validation(model, data, watches, expects):
         return (x, *data[1:])
     if sources.kind(data) is not None and not _position(data):
         batch, data = sources.first_batch(data)
-        sources.Watch(picture_checks.expected(model), expects).look(batch)
+        sources.Watch(image_checks.expected(model), expects).look(batch)
     return checked_data(model, data, watches, expects)
 
 
@@ -101,57 +100,57 @@ def checked_data(model, x, watches, expects=None, y=None, training=False):
         y: labels where `x` are arrays.
         training: whether labels of one class alone are worth a warning.
     """
-    pictures = picture_checks.expected(model)
+    spec = image_checks.expected(model)
     if sources.kind(x) is None:
-        check_arrays(pictures, x, expects, y, training)
+        check_arrays(spec, x, expects, y, training)
         return x
     if sources.length(x) == 0:
-        picture_checks.refuse_nothing()
-    check_shapes(x, pictures, expects)
+        image_checks.refuse_nothing()
+    check_shapes(x, spec, expects)
     if _position(x):
-        check_known(x, pictures, expects)
+        check_known(x, spec, expects)
         return x
-    watches.append(sources.Watch(pictures, expects))
+    watches.append(sources.Watch(spec, expects))
     if sources.kind(x) in sources.UNORDERED:
         watches[-1].look(sources.first_batch(x)[0])
     return sources.watched(x, watches[-1])
 
 
-def check_known(data, pictures, expects):
+def check_known(data, spec, expects):
     """Checks data of `keras_vit.data` by what they know; taking a batch would move their place."""
     if expects:
         numbers = expects._replace(kind=expects.kind and "number", ignored=None)
         label_checks.warn_of_one_class(numbers.check(_position(data).labels), numbers)
     images = getattr(getattr(data, "batches", None), "images", None)
     if images is not None:
-        pictures.check(images)
+        spec.check(images)
 
 
-def check_arrays(pictures, x, expects, y, training):
-    """Raises `ValueError` unless pictures and labels in memory fit the model and each other."""
-    picture_checks.check_kind(x)
-    images = picture_checks.only(x)
+def check_arrays(spec, x, expects, y, training):
+    """Raises `ValueError` unless images and labels in memory fit the model and each other."""
+    image_checks.check_kind(x)
+    images = image_checks.only(x)
     if not hasattr(images, "shape"):
         return  # Keras says which kinds of data it takes
-    pictures.check(images)
+    spec.check(images)
     if expects is None or expects.kind is None:
         return
     if y is None:
         advice = "Write model.fit(images, labels), model.evaluate(images, labels)."
-        arguments.refuse("labels are needed with the pictures", {"labels": None}, advice)
+        arguments.refuse("labels are needed with the images", {"labels": None}, advice)
     labels = expects.check(y)
     if len(labels) != len(images):
-        want = "there must be one label for each picture"
-        arguments.refuse(want, {"pictures": len(images), "labels": len(labels)})
+        want = "there must be one label for each image"
+        arguments.refuse(want, {"images": len(images), "labels": len(labels)})
     if training:
         label_checks.warn_of_one_class(labels, expects)
 
 
-def check_shapes(data, pictures, expects):
+def check_shapes(data, spec, expects):
     """Raises `ValueError` unless batches have shapes that fit the model, where data tell them."""
     images, labels = sources.shapes(data)
     if images is not None:
-        pictures.check_shape(images)
+        spec.check_shape(images)
     if expects is not None and labels is not None:
         expects.check_shape(labels)
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 
-# A picture reader's errors, which libraries hand on as text inside an error of their own.
+# An image reader's errors, which libraries hand on as text inside an error of their own.
 RAISED = {"ValueError": ValueError, "FileNotFoundError": FileNotFoundError}
 OURS = f"{os.sep}keras_vit{os.sep}"
 FROM_TENSORFLOW = re.compile(r"(ValueError|FileNotFoundError): (.*?)\n+Traceback ", re.DOTALL)

@@ -60,7 +60,7 @@ class Labels(NamedTuple):
             return
         if self.kind == "number":
             good = len(shape) == 1 or (len(shape) == 2 and shape[1] in (1, None))
-            want = "the loss expects one class number for each picture, shape (batch,)"
+            want = "the loss expects one class number for each image, shape (batch,)"
         else:
             good = len(shape) == 2 and shape[1] in (classes, None)
             good = good or (classes == 1 and len(shape) == 1)
@@ -91,7 +91,7 @@ class Labels(NamedTuple):
         broken = labels[labels != np.floor(labels)] if labels.dtype.kind == "f" else ()
         if len(broken):
             want = "labels must be whole numbers, one class each"
-            advice = "Give the number of each picture's class, from 0 on, as integer."
+            advice = "Give the number of each image's class, from 0 on, as integer."
             arguments.refuse(want, {"label": float(broken[0])}, advice)
         lowest, highest = int(labels.min()), int(labels.max())
         if lowest < 0 or highest >= self.num_classes:
@@ -103,7 +103,7 @@ class Labels(NamedTuple):
     def _range_advice(self, lowest, highest):
         if lowest < 0:
             mark = f"ignore_class={lowest}"
-            return f"Leave out pictures without a class, or name their mark in the loss: {mark}."
+            return f"Leave out images without a class, or name their mark in the loss: {mark}."
         if lowest >= 1 and highest == self.num_classes:
             return "Do your labels begin at 1? Subtract 1 from them."
         return f"Correct the labels, or build the model with num_classes={highest + 1}."
@@ -111,14 +111,14 @@ class Labels(NamedTuple):
     def _check_shares(self, labels):
         if labels.min() < 0 or labels.max() > 1:
             received = {"lowest": float(labels.min()), "highest": float(labels.max())}
-            advice = "A one-hot label is 1 for the picture's class and 0 for the others."
+            advice = "A one-hot label is 1 for the image's class and 0 for the others."
             arguments.refuse("labels of each class must be from 0 to 1", received, advice)
         sums = labels.sum(-1)
         if self.kind == "shares" and np.abs(sums - 1).max() > ROUNDING:
             worst = float(sums[np.abs(sums - 1).argmax()])
-            advice = "For pictures of no class or of several, compile with "
+            advice = "For images of no class or of several, compile with "
             advice += "loss=keras.losses.BinaryCrossentropy(from_logits=True)."
-            want = "the labels of a picture must sum to 1 over the classes"
+            want = "the labels of an image must sum to 1 over the classes"
             arguments.refuse(want, {"sum": round(worst, 4)}, advice)
 
 
@@ -153,7 +153,7 @@ def warn_of_one_class(labels, expects):
 
 
 def as_numpy(values):
-    """Returns labels or pictures of any kind of array as NumPy array."""
+    """Returns labels or images of any kind of array as NumPy array."""
     if not isinstance(values, np.ndarray):
         try:
             values = keras.ops.convert_to_numpy(values)
@@ -192,5 +192,5 @@ def _is_customized(model):
 def _check_finite(labels):
     bad = labels[~np.isfinite(labels)]
     if len(bad):
-        advice = "Leave out pictures without a class."
+        advice = "Leave out images without a class."
         arguments.refuse("labels must be finite numbers", {"label": float(bad[0])}, advice)

@@ -11,7 +11,7 @@ import types
 import keras
 import numpy as np
 
-from keras_vit.guards import pictures as picture_checks
+from keras_vit.guards import image_checks
 from keras_vit.guards.labels import ROUNDING
 
 
@@ -19,12 +19,12 @@ class Watch:
     """Checks batches `(images, labels)` as they come; `failure` is the error that it raised.
 
     Args:
-        pictures: the `Pictures` that the model takes.
+        spec: the `ImageSpec` that the model takes.
         labels: the `Labels` that it takes; None for prediction, which has none.
     """
 
-    def __init__(self, pictures, labels=None):
-        self.pictures, self.labels = pictures, labels
+    def __init__(self, spec, labels=None):
+        self.spec, self.labels = spec, labels
         self.is_first, self.failure = True, None
 
     def __call__(self, batch):
@@ -40,9 +40,9 @@ class Watch:
         """Raises `ValueError` unless the batch is what the model takes."""
         images, labels, _ = unpacked(batch)
         if images is not None:
-            self.pictures.check_shape(images.shape)
+            self.spec.check_shape(images.shape)
             if self.is_first:
-                self.pictures.check(images)
+                self.spec.check(images)
         self.is_first = False
         if self.labels is not None and labels is not None:
             self.labels.check(labels)
@@ -51,7 +51,7 @@ class Watch:
 def unpacked(batch):
     """Returns (images, labels, weights) of a batch, each one array or None."""
     parts = keras.utils.unpack_x_y_sample_weight(batch)
-    return tuple(None if part is None else picture_checks.only(part) for part in parts)
+    return tuple(None if part is None else image_checks.only(part) for part in parts)
 
 
 def kind(data):
@@ -112,8 +112,8 @@ def _tensorflow_watched(dataset, watch):
         images, labels, weights = unpacked(batch)
         if not isinstance(images, tf.Tensor):
             return batch
-        unknown = _is_unknown(images, watch.pictures)
-        good = (index > 0) & _is_shaped(images, watch.pictures) if unknown else index > 0
+        unknown = _is_unknown(images, watch.spec)
+        good = (index > 0) & _is_shaped(images, watch.spec) if unknown else index > 0
         arrays = [images]
         if watch.labels is not None and watch.labels.kind and isinstance(labels, tf.Tensor):
             good = good & _all_good(labels, watch.labels)
@@ -131,7 +131,7 @@ def _tensorflow_watched(dataset, watch):
         def passed(tensor):
             same = tf.identity(tensor)
             if unknown and tensor is images:  # TensorFlow builds no model for an unknown shape
-                same.set_shape(watch.pictures.input_shape)
+                same.set_shape(watch.spec.input_shape)
             elif len(arrays) == 2 and tensor is labels and labels.shape.rank == 2:
                 same.set_shape((None, watch.labels.width))
             elif len(arrays) == 2 and tensor is labels and labels.shape.rank is None:
@@ -150,13 +150,13 @@ def _tensorflow_watched(dataset, watch):
 
 
 def _is_unknown(images, expects):
-    """Whether a shape is told only by the batch itself; grey pictures may come in two ranks."""
+    """Whether a shape is told only by the batch itself; grey images may come in two ranks."""
     rank = images.shape.rank
     return expects.input_shape[-1] != 1 and (rank is None or None in images.shape[1:])
 
 
 def _is_shaped(images, expects):
-    """Whether a batch has the shape of the model's pictures, as tensor."""
+    """Whether a batch has the shape of the model's images, as tensor."""
     import tensorflow as tf
 
     shape, wanted = tf.shape(images), tf.constant(expects.input_shape[1:])
@@ -239,7 +239,7 @@ def _torch_watched(loader, watch):
 
 
 def _torch_first(loader):
-    """Takes the first pictures of the set: an iteration would draw from torch's generator."""
+    """Takes the first images of the set: an iteration would draw from torch's generator."""
     if hasattr(loader.dataset, "__getitem__") and loader.batch_size is not None:
         count = min(loader.batch_size, len(loader.dataset))
         return loader.collate_fn([loader.dataset[i] for i in range(count)]), loader

@@ -18,7 +18,7 @@ def keeping_weights(model):
     """Keeps the weights of a model through a failed `fit`, `evaluate` or `predict` on JAX.
 
     Keras on JAX takes the values out of a model's variables while its steps run. Where a call fails
-    (a picture that cannot be read, a wrong shape, Ctrl-C), it may not put them back, and all
+    (an image that cannot be read, a wrong shape, Ctrl-C), it may not put them back, and all
     weights are lost. Inside this context every variable of the model, its optimizer and its metrics
     has a value again after any exception: that of the last step that was finished.
 

@@ -68,7 +68,7 @@ def patches(encoder, images):
 
 
 def normalized_patches(encoder, images):
-    """Cuts pictures into patches of normalised pixels, x_p of Eq. 1: (B, N, PPC), float32."""
+    """Cuts images into patches of normalised pixels, x_p of Eq. 1: (B, N, PPC), float32."""
     return ops.cast(patches(encoder, encoder.get_layer("normalization")(images)), "float32")
 
 

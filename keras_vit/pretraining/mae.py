@@ -51,7 +51,7 @@ class MAE(Objective):
     >>> model.compile("adam")
     >>> images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), "uint8")
     >>> history = model.fit(images, verbose=0)
-    >>> model.reconstruct(images).mask.sum(axis=(1, 2))  # 12 of 16 patches of each picture
+    >>> model.reconstruct(images).mask.sum(axis=(1, 2))  # 12 of 16 patches of each image
     array([12, 12, 12, 12, 12, 12, 12, 12])
 
     Reference: https://arxiv.org/abs/2111.06377

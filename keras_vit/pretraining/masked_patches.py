@@ -22,7 +22,7 @@ class MaskedPatchPrediction(Objective):
     """Predicts the colours of corrupted patches, as BERT does words: Appendix B.1.2.
 
     Of half of the patches the embeddings are replaced by a learned [mask] embedding (80 % of
-    them), by that of another patch of the picture (10 %), or kept (10 %). From the encoder's
+    them), by that of another patch of the image (10 %), or kept (10 %). From the encoder's
     output a linear layer predicts the colour of each corrupted patch.
 
     Args:
@@ -112,13 +112,13 @@ def corruption(random, batch, patches, number):
 
     Args:
         random: a `keras.random.SeedGenerator`.
-        batch: number of pictures.
+        batch: number of images.
         patches: N.
-        number: how many patches of each picture are corrupted.
+        number: how many patches of each image are corrupted.
 
     Returns:
         (fate, others), integers (batch, N): `LEFT`, `MASK_TOKEN`, `OTHER_PATCH` or `KEPT`, and the
-        number of another patch of the picture, any but itself.
+        number of another patch of the image, any but itself.
     """
     kind = keras.random.uniform((batch, patches), seed=random)
     replaced, swapped = SHARES[MASK_TOKEN], SHARES[MASK_TOKEN] + SHARES[OTHER_PATCH]

@@ -1,4 +1,4 @@
-"""Which patches are hidden: the same number in every picture, drawn at random."""
+"""Which patches are hidden: the same number in every image, drawn at random."""
 
 import math
 
@@ -35,11 +35,11 @@ def hidden(name, value, patches):
 
 
 def shuffled(random, batch, patches):
-    """Returns a random order of each picture's patches, and the place of each patch in it.
+    """Returns a random order of each image's patches, and the place of each patch in it.
 
     Args:
         random: a `keras.random.SeedGenerator`.
-        batch: number of pictures.
+        batch: number of images.
         patches: N.
 
     Returns:
@@ -51,7 +51,7 @@ def shuffled(random, batch, patches):
 
 
 def random_mask(random, batch, patches, number):
-    """Returns bool (batch, N): `number` patches of each picture are True."""
+    """Returns bool (batch, N): `number` patches of each image are True."""
     _, places = shuffled(random, batch, patches)
     return places < number
 

@@ -1,4 +1,4 @@
-"""What all objectives share: a part of each picture is hidden, predicted, and compared."""
+"""What all objectives share: a part of each image is hidden, predicted, and compared."""
 
 import contextlib
 from typing import NamedTuple
@@ -14,13 +14,13 @@ from keras_vit.pretraining import encoder as parts
 from keras_vit.pretraining import targets
 from keras_vit.pretraining.ranges import check_range
 
-GREY = 128.0  # of what is hidden, in the pictures
+GREY = 128.0  # of what is hidden, in the images
 
 
 class Reconstruction(NamedTuple):
-    """What a model made of pictures, all as arrays.
+    """What a model made of images, all as arrays.
 
-    `masked` are the pictures with what was hidden in grey, `predicted` those with the prediction
+    `masked` are the images with what was hidden in grey, `predicted` those with the prediction
     in its place, both (batch, height, width, channels) with pixels 0 to 255 in float32; `mask` is
     True where a patch was hidden, bool (batch, rows, columns).
     """
@@ -106,7 +106,7 @@ class Objective(Guarded, keras.Model):
         return super().checked_call(name, (), given)
 
     def reconstruct(self, images, seed=0):
-        """Hides a part of each picture and fills it by the model's prediction.
+        """Hides a part of each image and fills it by the model's prediction.
 
         Args:
             images: array (batch, height, width, channels), pixels 0 to 255.
@@ -116,9 +116,9 @@ class Objective(Guarded, keras.Model):
             A `Reconstruction`.
 
         Raises:
-            ValueError: pictures have another shape than the model, or other pixels.
+            ValueError: images have another shape than the model, or other pixels.
         """
-        images = self._checked_pictures(images)
+        images = self._checked_images(images)
         with self.seeded(seed):
             found = self.predict_on_batch(images)
         predicted = ops.convert_to_numpy(self.shown(found["prediction"], images))
@@ -135,18 +135,18 @@ class Objective(Guarded, keras.Model):
             finally:
                 self.random.state.assign(state)
 
-    def _checked_pictures(self, images):
+    def _checked_images(self, images):
         images = np.asarray(images, "float32")
         arguments.images(images.shape, self.input_shape)
         return check_range(images)
 
     def _reconstruction(self, images, mask, predicted):
-        """Puts `predicted`, pixels of patches (batch, N, PPC), into the pictures."""
+        """Puts `predicted`, pixels of patches (batch, N, PPC), into the images."""
         rows, columns = parts.grid(self.encoder)
         whole = ops.convert_to_numpy(parts.patches(self.encoder, images))  # (B, N, PPC)
         seen = [np.where(mask[..., None], shown, whole) for shown in (GREY, predicted)]
         masked, filled = (
-            targets.pictures(x.astype("float32"), (rows, columns), self.encoder.patch_size)
+            targets.to_images(x.astype("float32"), (rows, columns), self.encoder.patch_size)
             for x in seen
         )
         return Reconstruction(masked, filled, mask.reshape(-1, rows, columns))

@@ -1,4 +1,4 @@
-"""The colours of pictures as a few clusters: k-means, as Image GPT uses it."""
+"""The colours of images as a few clusters: k-means, as Image GPT uses it."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ ROUNDS = 20
 
 
 def palette(images, colors=512, seed=0):
-    """Finds the colours that stand best for those of pictures, by k-means.
+    """Finds the colours that stand best for those of images, by k-means.
 
     Args:
         images: array (batch, height, width, channels), pixels 0 to 255. Of many pixels 20,000 are
@@ -18,7 +18,7 @@ def palette(images, colors=512, seed=0):
         seed: of the pixels that are drawn and of the first centres.
 
     Returns:
-        float32 array (colors, channels), sorted. Fewer rows where the pictures have no more
+        float32 array (colors, channels), sorted. Fewer rows where the images have no more
         colours.
 
     Example:

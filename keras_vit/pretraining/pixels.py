@@ -21,7 +21,7 @@ class PixelPrediction(Objective):
 
     Differs from the article: tokens are embedded by the ViT's own projection of their colour, not
     by a table; and after the order "next" the classifier's attention looks in all directions,
-    which this training never did. A step costs the square of the number of pixels: use pictures of
+    which this training never did. A step costs the square of the number of pixels: use images of
     32 pixels or less.
 
     Args:
@@ -113,7 +113,7 @@ class PixelPrediction(Objective):
         return ops.cast(ops.argmin(distances, axis=-1), "int32")
 
     def reduced(self, images):
-        """Returns pictures in the palette's colours, float32."""
+        """Returns images in the palette's colours, float32."""
         colors = ops.take(ops.convert_to_tensor(self.palette, "float32"), self.truth(images), 0)
         return ops.reshape(colors, (-1, *self.input_shape[1:]))  # (B, height, width, C)
 
@@ -135,11 +135,11 @@ class PixelPrediction(Objective):
             A `Reconstruction`.
 
         Raises:
-            ValueError: pictures have another shape than the model, or other pixels.
+            ValueError: images have another shape than the model, or other pixels.
         """
         if self.order == "masked":
             return super().reconstruct(images, seed)
-        images, rng = self._checked_pictures(images), np.random.default_rng(seed)
+        images, rng = self._checked_images(images), np.random.default_rng(seed)
         rows, columns = parts.grid(self.encoder)
         drawn = self._colors(self.truth(images))  # (B, N, C), a new array
         hidden = np.arange(rows * columns) >= rows // 2 * columns

@@ -29,7 +29,7 @@ def mean_color(patches, patch_size, channels):
     Args:
         patches: (batch, N, P * P * channels), pixels 0 to 255, as `Patches` cuts them.
         patch_size: (height, width).
-        channels: of the pictures.
+        channels: of the images.
 
     Returns:
         int32 (batch, N, 1), red first: 64 red + 8 green + blue of RGB.
@@ -50,7 +50,7 @@ def downsized(patches, patch_size, channels):
     Args:
         patches: as in `mean_color`.
         patch_size: (height, width), both divisible by 4. Each of the 16 is a mean of its part.
-        channels: of the pictures.
+        channels: of the images.
 
     Returns:
         int32 (batch, N, 16), row by row.
@@ -96,8 +96,8 @@ def standardized(patches):
     return centred / deviation, mean, deviation
 
 
-def pictures(patches, grid, patch_size):
-    """Puts patches together to pictures: the inverse of `Patches`.
+def to_images(patches, grid, patch_size):
+    """Puts patches together to images: the inverse of `Patches`.
 
     Args:
         patches: array (batch, N, P * P * channels).

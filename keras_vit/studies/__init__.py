@@ -4,11 +4,11 @@ Each study is one module: a question, a table of runs, what one run does, a figu
 
 ledger.py       the table of finished runs: a CSV that loses nothing and is gone on with
 running.py      one run after another, the figure, the conclusion
-tasks.py        the pictures: digits that stand anywhere, CIFAR-10
+tasks.py        the images: digits that stand anywhere, CIFAR-10
 fitting.py      training a small model for a number of steps; accuracy, few-shot accuracy
 transfer.py     pre-training on half of the classes, transfer to the others
 little_vtab.py  eight small tasks in VTAB's three groups
-measuring.py    pictures per second, and the largest batch
+measuring.py    images per second, and the largest batch
 seeds.py        means and spreads over seeds
 paper.py        the paper's own numbers
 """
@@ -129,7 +129,7 @@ def run(name, scale="tiny", folder="studies", plot_only=False):
         plot_only: draw and conclude from the rows that are there, run nothing.
 
     Returns:
-        A `keras_vit.studies.running.Outcome`: rows, table, picture, conclusion.
+        A `keras_vit.studies.running.Outcome`: rows, table, image, conclusion.
 
     Raises:
         ValueError: there is no such study or scale, or the table there is another one.

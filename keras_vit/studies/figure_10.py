@@ -4,7 +4,7 @@ Appendix D.4 shows how similar the position embeddings of ViT-L/32 are after thr
 at a rate of 2e-4 and a weight decay of 0.01; 7 epochs at 4e-4 and 0.1; 14 epochs at 4e-4 and 0.1.
 The figure has maps and no numbers.
 
-At "tiny" a ViT of 8 x 8 patches is trained on handwritten digits that stand anywhere in a picture
+At "tiny" a ViT of 8 x 8 patches is trained on handwritten digits that stand anywhere in an image
 of 16 x 16 pixels, "small" and "gpu" take CIFAR-10. The three recipes have the paper's ratios of
 steps and rates, and its weight decays. Two numbers stand for a map:
 
@@ -31,11 +31,11 @@ TITLE = "Positions by training recipe"
 QUESTION = "Does the pattern of the learned positions depend on rate, weight decay and epochs?"
 PAPER = (
     "Maps of ViT-L/32 show a row and column pattern whose strength and reach depend on the "
-    "training's hyperparameters (D.4, Figure 10, pictures without numbers)."
+    "training's hyperparameters (D.4, Figure 10, images without numbers)."
 )
 NEEDS = {
-    "small": "CIFAR-10, or pictures in the folder $KERAS_VIT_DATA; a day of a processor",
-    "gpu": "CIFAR-10, or pictures in the folder $KERAS_VIT_DATA; hours of one large GPU",
+    "small": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; a day of a processor",
+    "gpu": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; hours of one large GPU",
 }
 MODELS = {
     "tiny": {"num_layers": 2, "hidden_dim": 32, "mlp_dim": 64, "num_heads": 4, "patch_size": 2},
@@ -43,9 +43,9 @@ MODELS = {
     "gpu": {"num_layers": 12, "hidden_dim": 384, "mlp_dim": 1536, "num_heads": 6, "patch_size": 4},
 }
 TRAINING = {
-    "tiny": {"data": "wandering digits", "pictures": 8000, "dtype": "float32", "batch_size": 64},
-    "small": {"data": "cifar10", "pictures": 50_000, "dtype": "float32", "batch_size": 128},
-    "gpu": {"data": "cifar10", "pictures": 50_000, "dtype": "mixed_bfloat16", "batch_size": 512},
+    "tiny": {"data": "wandering digits", "images": 8000, "dtype": "float32", "batch_size": 64},
+    "small": {"data": "cifar10", "images": 50_000, "dtype": "float32", "batch_size": 128},
+    "gpu": {"data": "cifar10", "images": 50_000, "dtype": "mixed_bfloat16", "batch_size": 512},
 }
 # Of the short recipes, and of the two that have the higher rate
 STEPS = {"tiny": 400, "small": 4000, "gpu": 10_000}
@@ -74,11 +74,11 @@ def runs(scale):
     ]
 
 
-def run(recipe, data, pictures, steps, batch_size, rate, weight_decay, seed, **shape):
+def run(recipe, data, images, steps, batch_size, rate, weight_decay, seed, **shape):
     """Trains one model, and measures its positions before and after."""
     model = fitting.seeded(seed, lambda: ViT(**shape, **tasks.model_arguments(data)))
     before = measured(position_similarity(model))
-    known = tasks.load(data, pictures, seed)
+    known = tasks.load(data, images, seed)
     fitting.fit(model, *known, steps, batch_size, rate, seed, weight_decay=weight_decay)
     maps = position_similarity(model)
     return {

@@ -1,23 +1,23 @@
 """Figure 11: how far does attention reach, by head and depth?
 
 Appendix D.7 takes the mean distance between a patch and those that it attends to, weighted by the
-attention, over 128 pictures, for every head of every layer. Some heads of the lowest layers look at
-most of the picture already, others near by; with depth all look far. Hybrids have fewer such local
+attention, over 128 images, for every head of every layer. Some heads of the lowest layers look at
+most of the image already, others near by; with depth all look far. Hybrids have fewer such local
 heads: their ResNet may do what these do. The figure has dots and no numbers.
 
 At "tiny" a ViT on patches of 4 pixels and a hybrid on the map of a small ResNet, also 4 pixels
-apart, are trained on handwritten digits that stand anywhere in a picture of 16 x 16 pixels; both
+apart, are trained on handwritten digits that stand anywhere in an image of 16 x 16 pixels; both
 have 4 x 4 tokens, so distances are coarse. ViT-Mini/4, with the weights of CIFAR-10 that come with
 the package, is looked at beside them, in random pieces of the two photographs of scikit-learn. At
 "small" and "gpu" published weights are looked at, and nothing is trained. The same models with
 fresh weights are the control: they attend to everything alike.
 
 None of the models of "tiny" can be expected to show the paper's pattern: they are small and saw few
-pictures for a short time. Published weights show it by the same code: heads of the first layer of
-ViT-Ti/16 reach 16, 51 and 73 % on 74 pictures of pets, those of the last 115 to 120 %.
+images for a short time. Published weights show it by the same code: heads of the first layer of
+ViT-Ti/16 reach 16, 51 and 73 % on 74 images of pets, those of the last 115 to 120 %.
 
 Distances are drawn as a share of the distance that attention to all patches alike has: "100 %" is
-the whole picture. A head is called local below 50 %.
+the whole image. A head is called local below 50 %.
 """
 
 import functools
@@ -36,20 +36,20 @@ QUESTION = (
     "Do some heads look far in the lowest layers, and does attention reach farther with depth?"
 )
 PAPER = (
-    "Some heads of the lowest layers attend to most of the picture, others have small distances; "
+    "Some heads of the lowest layers attend to most of the image, others have small distances; "
     "hybrids have fewer of these local heads; the distance grows with depth (4.5, D.7, Figure 11, "
-    "a picture without numbers)."
+    "an image without numbers)."
 )
 PUBLISHED, PIECES = "published weights", "published weights, pieces of photographs"
 NEEDS = {
-    "small": "CIFAR-10, or pictures in the folder $KERAS_VIT_DATA; 80 MB of published weights; "
+    "small": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; 80 MB of published weights; "
     "minutes of a processor",
-    "gpu": "CIFAR-10, or pictures in the folder $KERAS_VIT_DATA; 3 GB of published weights; "
+    "gpu": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; 3 GB of published weights; "
     "minutes of one GPU",
 }
 SHAPE = {"num_layers": 6, "hidden_dim": 32, "mlp_dim": 64, "num_heads": 4, "patch_size": 4}
 TRAINING = {
-    **{"data": "wandering digits", "pictures": 8000, "dtype": "float32"},
+    **{"data": "wandering digits", "images": 8000, "dtype": "float32"},
     **{"steps": 600, "batch_size": 64, "rate": 3e-3},
 }
 # Of the models that are trained here: the number of units of the hybrid's ResNet
@@ -61,7 +61,7 @@ MODELS = {
     "gpu": ("ViT-S/32", "ViT-B/16", "ViT-L/16", "R26+ViT-S/32", "R50+ViT-L/32"),
 }
 SEEDS = (1, 2, 3)
-SEEN = 128  # pictures, as in the paper
+SEEN = 128  # images, as in the paper
 LOCAL = 0.5
 
 
@@ -78,10 +78,10 @@ def runs(scale):
 
 
 def run(model, data, seed, **training):
-    """Returns how far each head looks, trained and untrained, as shares of the whole picture."""
+    """Returns how far each head looks, trained and untrained, as shares of the whole image."""
     if data in (PUBLISHED, PIECES):
         made = load_pretrained(model, verbose=False)
-        images = (pictures if data == PUBLISHED else pieces)(image_size(model), seed)
+        images = (load_images if data == PUBLISHED else pieces)(image_size(model), seed)
     else:
         made = trained(data, seed, **training)
         images = tasks.test(data)[0][:SEEN]
@@ -92,21 +92,21 @@ def run(model, data, seed, **training):
     }
 
 
-def trained(data, seed, units, pictures, steps, batch_size, rate, **shape):
+def trained(data, seed, units, images, steps, batch_size, rate, **shape):
     """Returns a ViT that was trained, for `units` of 1 or more a hybrid."""
     shape |= tasks.model_arguments(data)
     build = functools.partial(HybridViT, resnet_units=(units,)) if units else ViT
     made = fitting.seeded(seed, lambda: build(**shape))
-    fitting.fit(made, *tasks.load(data, pictures, seed), steps, batch_size, rate, seed)
+    fitting.fit(made, *tasks.load(data, images, seed), steps, batch_size, rate, seed)
     return made
 
 
-def pictures(size, seed):
-    """Returns test pictures of CIFAR-10, or of $KERAS_VIT_DATA, drawn from a seed."""
+def load_images(size, seed):
+    """Returns test images of CIFAR-10, or of $KERAS_VIT_DATA, drawn from a seed."""
     loaded = data.load(os.environ.get(tasks.FOLDER) or "cifar10", size, validation_share=0)
     batches, count = loaded.fixed_batches("test"), loaded.counts["test"]
     drawn = np.random.default_rng(seed).permutation(count)[:SEEN]
-    return np.stack([batches.picture(number) for number in drawn])
+    return np.stack([batches.image(number) for number in drawn])
 
 
 def pieces(size, seed):

@@ -1,14 +1,14 @@
-"""Figure 12: what do speed and memory look like when pictures grow?
+"""Figure 12: what do speed and memory look like when images grow?
 
 Appendix D.5 times the inference of ViTs and ResNets on a TPUv3 over a range of input sizes, at the
 best batch size, and finds the largest batch that fits into a core's memory.
 
 At "tiny" small models run on the processor at one batch size; "small" takes the paper's smaller
-models, and larger pictures; "gpu" its larger ones, at several batch sizes, the best of which
-counts. Pictures go through `predict_on_batch`, their transfer to the device included.
+models, and larger images; "gpu" its larger ones, at several batch sizes, the best of which
+counts. Images go through `predict_on_batch`, their transfer to the device included.
 
 In turns with each batch a matrix product is timed. What share of the product's speed a model
-reaches does not depend on what else the machine does at that minute, where pictures per second do.
+reaches does not depend on what else the machine does at that minute, where images per second do.
 
 The largest batch is that of a training step. At "tiny" and "small" it is no measurement but an
 estimate: what fits into 16 GiB, which a TPUv3 core has, when weights, gradients and Adam's two
@@ -24,15 +24,15 @@ from keras_vit.studies import measuring
 from keras_vit.variants import Variant, parse
 
 TITLE = "Speed and memory"
-QUESTION = "How do speed and memory change with the size of pictures, for ViTs and ResNets?"
+QUESTION = "How do speed and memory change with the size of images, for ViTs and ResNets?"
 PAPER = (
     "ViTs are about as fast as ResNets of their size. That their work grows with the square of "
-    "the number of patches barely begins to show, for the largest models and pictures. Large ViTs "
+    "the number of patches barely begins to show, for the largest models and images. Large ViTs "
     "clearly need less memory (D.5, Figure 12)."
 )
 NEEDS = {
-    "small": "no pictures; 8 GiB of memory; about an hour of a processor",
-    "gpu": "no pictures; one GPU of 40 GiB or more; about two hours",
+    "small": "no images; 8 GiB of memory; about an hour of a processor",
+    "gpu": "no images; one GPU of 40 GiB or more; about two hours",
 }
 GROUPS = {
     "tiny": (
@@ -85,10 +85,10 @@ def run(model, image_size, batch_sizes, rounds, dtype, matrix, memory_gib):
 
 
 def plot(rows):
-    """Draws pictures per second, and the largest batch, against the size of pictures."""
+    """Draws images per second, and the largest batch, against the size of images."""
     figure = figures.figure(8, 3.9)
     left, right = figure.subplots(1, 2)
-    _draw(left, rows, "images_per_second", "pictures per second: median, quartiles")
+    _draw(left, rows, "images_per_second", "images per second: median, quartiles")
     for number, points in enumerate(by_model(rows).values()):
         ends = ([p[end] for p in points] for end in ("lower_quartile", "upper_quartile"))
         sizes = [p["image_size"] for p in points]
@@ -110,7 +110,7 @@ def _draw(axes, rows, column, title):
     ticks = sorted({row["image_size"] for row in rows})
     axes.set_xticks(ticks, [str(size) for size in ticks], fontsize=8)
     axes.minorticks_off()
-    axes.set(title=title, xlabel="side of a picture, pixels")
+    axes.set(title=title, xlabel="side of an image, pixels")
     axes.grid(alpha=0.3)
 
 
@@ -139,7 +139,7 @@ def by_model(rows):
 
 
 def _growth(models):
-    """The powers of a picture's pixels that its time and its multiply-adds grow with."""
+    """The powers of an image's pixels that its time and its multiply-adds grow with."""
     grown = []
     for name, points in models.items():
         if len(points) > 1:
@@ -150,7 +150,7 @@ def _growth(models):
     if not grown:
         return "Growth takes two sizes or more."
     return (
-        "The time of a picture (its multiply-adds) grows with this power of its number of pixels, "
+        "The time of an image (its multiply-adds) grows with this power of its number of pixels, "
         f"1 being in proportion and 2 the square: {', '.join(grown)}."
     )
 
@@ -199,7 +199,7 @@ def _memory(models):
         verdict = "ViTs need more memory"
     listed = ", ".join(f"{row['model']} {row['largest_batch']}" for row in last)
     how = f"in the largest training step, {_how(last[0])}"
-    return f"Pictures of {size} pixels {how}: {listed}: {verdict}."
+    return f"Images of {size} pixels {how}: {listed}: {verdict}."
 
 
 def _is_vit(model):

@@ -7,7 +7,7 @@ AxialResNet is reasonable for its compute but very slow on TPUs. The figure has 
 text.
 
 At "tiny" models of 4 layers (the ResNets of 2 units) are trained on handwritten digits that stand
-anywhere in a picture of 16 x 16 pixels; all ViTs with mean pooling, since a class token stands in
+anywhere in an image of 16 x 16 pixels; all ViTs with mean pooling, since a class token stands in
 no row. A ViT of 8 layers is one more row: an axial block has the weights of two. "small" and "gpu"
 take CIFAR-10. Seconds are those of a step of training while the model was trained, on whatever else
 the machine did, so no more than an order of size.
@@ -27,8 +27,8 @@ PAPER = (
     "compute; AxialResNet is reasonable for its compute, but very slow on a TPU (Figure 13)."
 )
 NEEDS = {
-    "small": "CIFAR-10, or pictures in the folder $KERAS_VIT_DATA; a day of a processor",
-    "gpu": "CIFAR-10, or pictures in the folder $KERAS_VIT_DATA; hours of one large GPU",
+    "small": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; a day of a processor",
+    "gpu": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; hours of one large GPU",
 }
 # D, D_MLP, heads, layers, patches; units of the ResNets
 SIZES = {
@@ -38,15 +38,15 @@ SIZES = {
 }
 TRAINING = {
     "tiny": {
-        **{"data": "wandering digits", "pictures": 8000, "dtype": "float32"},
+        **{"data": "wandering digits", "images": 8000, "dtype": "float32"},
         **{"steps": 500, "batch_size": 64, "rate": 3e-3},
     },
     "small": {
-        **{"data": "cifar10", "pictures": 50_000, "dtype": "float32"},
+        **{"data": "cifar10", "images": 50_000, "dtype": "float32"},
         **{"steps": 8000, "batch_size": 128, "rate": 1e-3},
     },
     "gpu": {
-        **{"data": "cifar10", "pictures": 50_000, "dtype": "mixed_bfloat16"},
+        **{"data": "cifar10", "images": 50_000, "dtype": "mixed_bfloat16"},
         **{"steps": 20_000, "batch_size": 512, "rate": 5e-4},
     },
 }
@@ -62,18 +62,18 @@ def runs(scale):
     ]
 
 
-def run(family, size, scale, data, pictures, steps, batch_size, rate, seed, dtype):
+def run(family, size, scale, data, images, steps, batch_size, rate, seed, dtype):
     """Trains one model, and returns its accuracy and what it costs."""
     arguments = {**tasks.model_arguments(data), "dtype": dtype}
     model = fitting.seeded(seed, lambda: build(family, size, scale, arguments))
-    images, labels = tasks.load(data, pictures, seed)
-    fitting.fit(model, images, labels, steps, batch_size, rate, seed)
+    x, y = tasks.load(data, images, seed)
+    fitting.fit(model, x, y, steps, batch_size, rate, seed)
     cost = accounting.count(model)
     return {
         "accuracy": fitting.accuracy(model, *tasks.test(data)),
         "multiply_adds": cost.multiply_adds,
         "parameters": cost.parameters,
-        "step_seconds": _step_seconds(model, images[:batch_size], labels[:batch_size]),
+        "step_seconds": _step_seconds(model, x[:batch_size], y[:batch_size]),
     }
 
 
@@ -98,7 +98,7 @@ def plot(rows):
     """Draws accuracy against multiply-adds and against the time of a step; bars span the seeds."""
     figure = figures.figure(8, 4)
     panels = figure.subplots(1, 2, sharey=True)
-    costs = {"multiply_adds": ("multiply-adds of a picture, M", 1e-6)}
+    costs = {"multiply_adds": ("multiply-adds of an image, M", 1e-6)}
     costs["step_seconds"] = ("time of a step, ms", 1e3)
     for axes, (cost, (label, unit)) in zip(panels, costs.items(), strict=True):
         for family, marker in zip(("ViT", *PAIRS, "ResNet"), "osD^", strict=True):

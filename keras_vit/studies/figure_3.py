@@ -1,17 +1,17 @@
 """Figure 3: after which pre-training sets does the larger ViT win?
 
-Section 4.3 pre-trains ViTs on ImageNet (1.3M pictures), ImageNet-21k (14M) and JFT (303M) and
+Section 4.3 pre-trains ViTs on ImageNet (1.3M images), ImageNet-21k (14M) and JFT (303M) and
 fine-tunes them on ImageNet: after ImageNet the large ones are behind the base ones, after JFT
 ahead. Regularisation is tuned for each set there.
 
-At "tiny" models are pre-trained on 250, 2500 and 25,000 pictures of the digits 0 to 4, that stand
-anywhere in a picture of 16 x 16 pixels, and fine-tuned on 100 of the digits 5 to 9, which were not
-among them; "small" and "gpu" take the first five classes of CIFAR-10 and 500 pictures of the
+At "tiny" models are pre-trained on 250, 2500 and 25,000 images of the digits 0 to 4, that stand
+anywhere in an image of 16 x 16 pixels, and fine-tuned on 100 of the digits 5 to 9, which were not
+among them; "small" and "gpu" take the first five classes of CIFAR-10 and 500 images of the
 others. The sets differ in size alone, in the paper in kind and in classes too. All models take the
 same steps, with one learning rate for fine-tuning, and nothing is tuned for a set.
 
 The rate of fine-tuning at "tiny" is the best of 3e-4, 1e-3 and 3e-3 for a ViT of 4 x 64 and nearly
-so for the ResNet, tried after 2500 pictures with a seed that is not among these. After 400 steps
+so for the ResNet, tried after 2500 images with a seed that is not among these. After 400 steps
 ViTs are not trained out: what the order is after a long training cannot be said.
 """
 
@@ -22,14 +22,14 @@ from keras_vit.studies import seeds, transfer
 from keras_vit.studies.paper import TABLE_5, TABLE_5_TASKS
 
 TITLE = "Fine-tuning by size of the pre-training set"
-QUESTION = "Is a larger ViT better only after pre-training on many pictures?"
+QUESTION = "Is a larger ViT better only after pre-training on many images?"
 PAPER = (
     "ImageNet after fine-tuning: pre-trained on ImageNet, L/16 is behind B/16 with 76.5 to 77.9 %; "
     "on ImageNet-21k they are alike with 85.2 and 84.0 %; on JFT L/16 is ahead with 87.1 to 84.2 % "
     "(4.3, Figure 3, Table 5)."
 )
 NEEDS = transfer.NEEDS
-SETS = {"ImageNet": 1.3e6, "ImageNet-21k": 14e6, "JFT-300M": 303e6}  # pictures, section 4.1
+SETS = {"ImageNet": 1.3e6, "ImageNet-21k": 14e6, "JFT-300M": 303e6}  # images, section 4.1
 
 
 def runs(scale):
@@ -38,10 +38,10 @@ def runs(scale):
 
 
 def run(data, labels, tuning_steps, tuning_rate, batch_size, seed, **settings):
-    """Pre-trains one model and fine-tunes it on few pictures of the new classes."""
+    """Pre-trains one model and fine-tunes it on few images of the new classes."""
     model = transfer.pretrained(data=data, batch_size=batch_size, seed=seed, **settings)
-    train = transfer.pictures_of(data, "new", labels, seed)
-    test = transfer.pictures_of(data, "new", transfer.TEST, part="test")
+    train = transfer.images_of(data, "new", labels, seed)
+    test = transfer.images_of(data, "new", transfer.TEST, part="test")
     tuning = {"steps": tuning_steps, "rate": tuning_rate, "batch_size": batch_size, "seed": seed}
     return {
         "accuracy": transfer.fine_tuned_accuracy(model, train, test, **tuning),
@@ -50,7 +50,7 @@ def run(data, labels, tuning_steps, tuning_rate, batch_size, seed, **settings):
 
 
 def plot(rows):
-    """Draws accuracy after fine-tuning against pictures: ours, and the paper's ViTs."""
+    """Draws accuracy after fine-tuning against images: ours, and the paper's ViTs."""
     figure = figures.figure(8, 4)
     ours, papers = figure.subplots(1, 2)
     transfer.draw_lines(ours, rows, "accuracy")
@@ -83,7 +83,7 @@ def conclusion(rows):
     small, large = (found[name] for name in (vits[0], vits[-1]))
     sizes = [size for size in small if size in large]
     if not sizes:
-        return "Both ViTs must be pre-trained on the same pictures to compare them."
+        return "Both ViTs must be pre-trained on the same images to compare them."
     leads = [_lead(small[size], large[size], size) for size in sizes]
     text = f"{vits[-1]} beside {vits[0]}: {'; '.join(leads)}. "
     if len(sizes) > 1:
@@ -94,7 +94,7 @@ def conclusion(rows):
 def _lead(small, large, size):
     lead = 100 * (statistics.fmean(large) - statistics.fmean(small))
     but = "" if seeds.differ(small, large) else " (within the seeds)"
-    return f"{lead:+.1f} points after {size:,} pictures{but}"
+    return f"{lead:+.1f} points after {size:,} images{but}"
 
 
 def _change(small, large, sizes):
@@ -119,6 +119,6 @@ def _resnet(found, sizes):
     if set(best) != {"ViT", "ResNet"}:
         return "There is no ResNet beside them yet."
     return (
-        f"After {sizes[-1]:,} pictures the best ViT has {seeds.points(best['ViT'])} %, the ResNet "
+        f"After {sizes[-1]:,} images the best ViT has {seeds.points(best['ViT'])} %, the ResNet "
         f"{seeds.points(best['ResNet'])} %."
     )

@@ -1,17 +1,17 @@
-"""Figure 4: whose representation gains more by more pictures, a ViT's or a ResNet's?
+"""Figure 4: whose representation gains more by more images, a ViT's or a ResNet's?
 
-Section 4.3 pre-trains on 9M, 30M, 90M and 300M pictures of JFT and measures linear 5-shot accuracy
+Section 4.3 pre-trains on 9M, 30M, 90M and 300M images of JFT and measures linear 5-shot accuracy
 on ImageNet. ResNets lead after the smallest set and flatten; ViTs overtake them.
 
-At "tiny" models are pre-trained on handwritten digits 0 to 4 that stand anywhere in a picture of
-16 x 16 pixels, on 100 to 25,000 pictures of them, and the frozen representation is asked for the
-digits 5 to 9, which it never saw, by least squares from 5 pictures of each. "small" and "gpu" take
+At "tiny" models are pre-trained on handwritten digits 0 to 4 that stand anywhere in an image of
+16 x 16 pixels, on 100 to 25,000 images of them, and the frozen representation is asked for the
+digits 5 to 9, which it never saw, by least squares from 5 images of each. "small" and "gpu" take
 the first five classes of CIFAR-10 and the others. The smaller sets lie within the larger.
 
-As in the paper nothing but the pictures changes with the size of the set. Steps are the same for
-all sizes, not epochs, and there is no early stopping. The classes are five, and all pictures show
+As in the paper nothing but the images changes with the size of the set. Steps are the same for
+all sizes, not epochs, and there is no early stopping. The classes are five, and all images show
 one of some 700 handwritten digits: no set here is large as JFT is large. At "tiny" 400 steps show
-each of the largest set's pictures once. ViTs are not trained out then. Twice the steps of half the
+each of the largest set's images once. ViTs are not trained out then. Twice the steps of half the
 batch, tried with another seed and ViTs of 4 x 32 and 4 x 64, left the ResNet 9 points ahead.
 """
 
@@ -22,9 +22,9 @@ from keras_vit.studies import fitting, seeds, transfer
 from keras_vit.training import few_shot
 
 TITLE = "Few-shot accuracy by size of the pre-training set"
-QUESTION = "Does a ViT's representation gain more by more pictures than a ResNet's?"
+QUESTION = "Does a ViT's representation gain more by more images than a ResNet's?"
 PAPER = (
-    "Linear 5-shot on ImageNet: ResNets lead after 9M pictures of JFT and flatten sooner; ViT-B/32 "
+    "Linear 5-shot on ImageNet: ResNets lead after 9M images of JFT and flatten sooner; ViT-B/32 "
     "is much worse than a ResNet-50 after 9M, and better from 90M on (4.3, Figure 4)."
 )
 NEEDS = transfer.NEEDS
@@ -43,9 +43,9 @@ def runs(scale):
 def run(data, seed, **settings):
     """Pre-trains one model; returns 5-shot accuracy of its features, and of the bare pixels."""
     model = transfer.pretrained(data=data, seed=seed, **settings)
-    train = transfer.pictures_of(data, "new", transfer.TEST, seed)
-    test = transfer.pictures_of(data, "new", transfer.TEST, part="test")
-    known = transfer.pictures_of(data, "known", transfer.TEST, part="test")
+    train = transfer.images_of(data, "new", transfer.TEST, seed)
+    test = transfer.images_of(data, "new", transfer.TEST, part="test")
+    known = transfer.images_of(data, "known", transfer.TEST, part="test")
     shots = transfer.TRANSFER_SHOTS
     flat = [(images.reshape(len(images), -1), labels) for images, labels in (train, test)]
     pixels = few_shot(*flat[0], *flat[1], shots=shots, seeds=transfer.DRAWS)
@@ -58,7 +58,7 @@ def run(data, seed, **settings):
 
 
 def plot(rows):
-    """Draws few-shot accuracy, and that of the known classes, against pictures."""
+    """Draws few-shot accuracy, and that of the known classes, against images."""
     figure = figures.figure(8, 4)
     panels = figure.subplots(1, 2)
     titles = {"few_shot": "new classes, linear 5-shot", "known_accuracy": "known classes"}
@@ -79,10 +79,10 @@ def conclusion(rows):
     found = transfer.by_model(rows, "few_shot")
     complete = {name: sizes for name, sizes in found.items() if len(sizes) >= 2}
     if len(complete) < 2:
-        return "Two models must be pre-trained on two numbers of pictures to compare them."
+        return "Two models must be pre-trained on two numbers of images to compare them."
     sizes = sorted(set.intersection(*(set(values) for values in complete.values())))
     if len(sizes) < 2:
-        return "All models need at least two numbers of pictures in common to compare them."
+        return "All models need at least two numbers of images in common to compare them."
     floor = [row["pixels"] for row in rows]
     after = [_leader(complete, size) for size in (sizes[0], sizes[-1])]
     return (
@@ -106,24 +106,24 @@ def _gains(models, sizes):
         for name, found in models.items()
     )
     return (
-        f"Gained by {last:,} pictures in place of {first:,}: {listed}{but}; in place of "
+        f"Gained by {last:,} images in place of {first:,}: {listed}{but}; in place of "
         f"{before:,}: {steps} points."
     )
 
 
 def _leader(models, size):
-    """Says which model is best after `size` pictures, and whether seeds decide that."""
+    """Says which model is best after `size` images, and whether seeds decide that."""
     order = sorted(models, key=lambda name: -_mean(models[name][size]))
     best, second = (models[name][size] for name in order[:2])
     but = "" if seeds.differ(best, second) else ", which seeds do not decide"
     return (
-        f"after {size:,} pictures {order[0]} leads with {seeds.points(best)} % before {order[1]} "
+        f"after {size:,} images {order[0]} leads with {seeds.points(best)} % before {order[1]} "
         f"with {seeds.points(second)} %{but}"
     )
 
 
 def _overtaking(models, sizes):
-    """Says from how many pictures on the best ViT is ahead of the ResNet."""
+    """Says from how many images on the best ViT is ahead of the ResNet."""
     vits = [found for name, found in models.items() if name.startswith("ViT")]
     resnets = [found for name, found in models.items() if name.startswith("ResNet")]
     if not vits or not resnets:
@@ -137,7 +137,7 @@ def _overtaking(models, sizes):
     if not ahead[-1]:
         return "No ViT is ahead of the ResNet after the largest set."
     first = max(i for i, leads in enumerate(ahead) if not leads) + 1
-    return f"A ViT is ahead of the ResNet from {sizes[first]:,} pictures on."
+    return f"A ViT is ahead of the ResNet from {sizes[first]:,} images on."
 
 
 def _mean(values):

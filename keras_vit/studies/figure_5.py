@@ -4,8 +4,8 @@ Section 4.4 pre-trains ViTs, ResNets (BiT) and hybrids on JFT for 7 or 14 epochs
 on five tasks. Accuracy is drawn against the exaFLOPs of pre-training; the numbers are in Table 6.
 
 At "tiny" models of each family are pre-trained on handwritten digits 0 to 4 that stand anywhere in
-a picture of 16 x 16 pixels, for 120 or 240 steps, in which no picture comes twice. Their frozen
-representation is then asked for the digits 5 to 9 by least squares from 20 pictures of each: the
+an image of 16 x 16 pixels, for 120 or 240 steps, in which no image comes twice. Their frozen
+representation is then asked for the digits 5 to 9 by least squares from 20 images of each: the
 paper's fast measure (4.1), not its fine-tuning. "small" and "gpu" take the first five classes of
 CIFAR-10 and the others. Compute is that of all steps: three times that of a forward pass.
 
@@ -68,15 +68,15 @@ MODELS = {
 }
 TRAINING = {
     "tiny": {
-        **{"data": "wandering digits", "pictures": 25_000, "dtype": "float32"},
+        **{"data": "wandering digits", "images": 25_000, "dtype": "float32"},
         **{"patch_size": 4, "batch_size": 64, "shots": 20},
     },
     "small": {
-        **{"data": "cifar10", "pictures": 25_000, "dtype": "float32"},
+        **{"data": "cifar10", "images": 25_000, "dtype": "float32"},
         **{"patch_size": 4, "batch_size": 128, "shots": 20},
     },
     "gpu": {
-        **{"data": "cifar10", "pictures": 25_000, "dtype": "mixed_bfloat16"},
+        **{"data": "cifar10", "images": 25_000, "dtype": "mixed_bfloat16"},
         **{"patch_size": 4, "batch_size": 512, "shots": 20},
     },
 }
@@ -95,15 +95,15 @@ def runs(scale):
     ]
 
 
-def run(data, pictures, steps, batch_size, rate, seed, shots, **shape):
+def run(data, images, steps, batch_size, rate, seed, shots, **shape):
     """Pre-trains one model; returns what it makes of the new classes, and the compute it took."""
     fixed = {**tasks.model_arguments(data), "num_classes": transfer.known_classes(data)}
     model = fitting.seeded(seed, lambda: build(**shape, **fixed))
-    known = transfer.pictures_of(data, "known", pictures, seed)
+    known = transfer.images_of(data, "known", images, seed)
     fitting.fit(model, *known, steps, batch_size, rate, seed)
-    train = transfer.pictures_of(data, "new", transfer.TEST, seed)
-    test = transfer.pictures_of(data, "new", transfer.TEST, part="test")
-    known = transfer.pictures_of(data, "known", transfer.TEST, part="test")
+    train = transfer.images_of(data, "new", transfer.TEST, seed)
+    test = transfer.images_of(data, "new", transfer.TEST, part="test")
+    known = transfer.images_of(data, "known", transfer.TEST, part="test")
     return {
         "few_shot": fitting.few_shot_accuracy(model, train, test, shots, transfer.DRAWS),
         "known_accuracy": fitting.accuracy(model, *known),

@@ -4,9 +4,9 @@ Appendix D.2 varies one dimension of a base model at a time: depth, width, MLP, 
 together. The base has 8 layers, D = 1024, D_MLP = 2048 and patches of 32 pixels. Few-shot accuracy
 on ImageNet is drawn against the compute relative to the base.
 
-At "tiny" the base is 4 / 32 / 64 / 4, trained on handwritten digits that stand anywhere in a
-picture of 16 x 16 pixels; "small" takes CIFAR-10 and a base of 4 / 96 / 192 / 4; "gpu" takes the
-paper's own base, but for patches of 4 pixels: a picture of 32 pixels then has 64 patches, one of
+At "tiny" the base is 4 / 32 / 64 / 4, trained on handwritten digits that stand anywhere in an
+image of 16 x 16 pixels; "small" takes CIFAR-10 and a base of 4 / 96 / 192 / 4; "gpu" takes the
+paper's own base, but for patches of 4 pixels: an image of 32 pixels then has 64 patches, one of
 the paper's 49. Accuracy is that of the task itself. "All" are depth, width and MLP.
 
 All models take the same number of steps at one learning rate. So those that learn fast are
@@ -26,8 +26,8 @@ PAPER = (
     "help without more parameters, so compute may predict more than parameters (D.2, Figure 8)."
 )
 NEEDS = {
-    "small": "CIFAR-10, or pictures in the folder $KERAS_VIT_DATA; some days of a processor",
-    "gpu": "CIFAR-10, or pictures in the folder $KERAS_VIT_DATA; a day of one large GPU",
+    "small": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; some days of a processor",
+    "gpu": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; a day of one large GPU",
 }
 NAMES = ("layers", "D", "MLP", "patch")  # of `SHAPE` in the figure
 DIMENSIONS = ("depth", "width", "MLP", "patch", "all")
@@ -62,15 +62,15 @@ SHAPES = {
 # Learning rates were tried on the base alone, with a seed that is not among these.
 TRAINING = {
     "tiny": {
-        **{"data": "wandering digits", "pictures": 8000, "num_heads": 4, "dtype": "float32"},
+        **{"data": "wandering digits", "images": 8000, "num_heads": 4, "dtype": "float32"},
         **{"steps": 1500, "batch_size": 16, "rate": 2e-3},
     },
     "small": {
-        **{"data": "cifar10", "pictures": 50_000, "num_heads": 4, "dtype": "float32"},
+        **{"data": "cifar10", "images": 50_000, "num_heads": 4, "dtype": "float32"},
         **{"steps": 8000, "batch_size": 128, "rate": 1e-3},
     },
     "gpu": {
-        **{"data": "cifar10", "pictures": 50_000, "num_heads": 16, "dtype": "mixed_bfloat16"},
+        **{"data": "cifar10", "images": 50_000, "num_heads": 16, "dtype": "mixed_bfloat16"},
         **{"steps": 10_000, "batch_size": 512, "rate": 3e-4},
     },
 }
@@ -87,10 +87,10 @@ def runs(scale):
     ]
 
 
-def run(data, pictures, steps, batch_size, rate, seed, varied=None, **shape):
+def run(data, images, steps, batch_size, rate, seed, varied=None, **shape):
     """Trains one model, and returns its accuracy and what it costs."""
     model = fitting.seeded(seed, lambda: ViT(**shape, **tasks.model_arguments(data)))
-    fitting.fit(model, *tasks.load(data, pictures, seed), steps, batch_size, rate, seed)
+    fitting.fit(model, *tasks.load(data, images, seed), steps, batch_size, rate, seed)
     cost = accounting.count(model)
     return {
         "accuracy": fitting.accuracy(model, *tasks.test(data)),
@@ -116,7 +116,7 @@ def plot(rows):
     axes.axvline(1, color="grey", linestyle=":", linewidth=1)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
-    axes.set(xlabel="multiply-adds of a picture, relative to the base", ylabel="test accuracy, %")
+    axes.set(xlabel="multiply-adds of an image, relative to the base", ylabel="test accuracy, %")
     if base := [row for row in rows if row["varied"] == "base"]:
         sizes = ", ".join(f"{name} {base[0][key]}" for name, key in zip(NAMES, SHAPE, strict=True))
         axes.set_title(f"base: {sizes}", fontsize=10)
@@ -137,7 +137,7 @@ def conclusion(rows):
     clear = seeds.differ(gains[best], gains[second])
     verdict = f"{best} gives most" if clear else f"between {best} and {second} seeds do not decide"
     return (
-        "After as many steps for all models, each doubling of a picture's compute gains these "
+        "After as many steps for all models, each doubling of an image's compute gains these "
         f"points of accuracy: {listed}: {verdict}. "
         f"{_predictor(rows)}"
     )

@@ -4,7 +4,7 @@ Appendix D.3 first tried a ViT without a class token, its image representation t
 patches' tokens (GAP), and found it much worse. The reason was neither the token nor the mean: GAP
 needs another learning rate. The figure has no numbers in the text.
 
-At "tiny" a ViT of 2 layers is trained on handwritten digits that stand anywhere in a picture of
+At "tiny" a ViT of 2 layers is trained on handwritten digits that stand anywhere in an image of
 16 x 16 pixels and asked for the digit; "small" and "gpu" take CIFAR-10. Attention pooling ("MAP",
 arXiv 2106.04560), which the paper has not, is a third row. Accuracy is that of the task itself, the
 paper's is few-shot on ImageNet. The best rate of each is that of the best mean test accuracy: all
@@ -23,8 +23,8 @@ PAPER = (
     "is as good (D.3, Figure 9)."
 )
 NEEDS = {
-    "small": "CIFAR-10, or pictures in the folder $KERAS_VIT_DATA; a day of a processor",
-    "gpu": "CIFAR-10, or pictures in the folder $KERAS_VIT_DATA; hours of one large GPU",
+    "small": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; a day of a processor",
+    "gpu": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; hours of one large GPU",
 }
 POOLINGS = {"token": "class token", "gap": "mean (GAP)", "map": "attention (MAP)"}
 RATES = {
@@ -39,15 +39,15 @@ MODELS = {
 }
 TRAINING = {
     "tiny": {
-        **{"data": "wandering digits", "pictures": 8000, "dtype": "float32"},
+        **{"data": "wandering digits", "images": 8000, "dtype": "float32"},
         **{"steps": 250, "batch_size": 64},
     },
     "small": {
-        **{"data": "cifar10", "pictures": 50_000, "dtype": "float32"},
+        **{"data": "cifar10", "images": 50_000, "dtype": "float32"},
         **{"steps": 8000, "batch_size": 128},
     },
     "gpu": {
-        **{"data": "cifar10", "pictures": 50_000, "dtype": "mixed_bfloat16"},
+        **{"data": "cifar10", "images": 50_000, "dtype": "mixed_bfloat16"},
         **{"steps": 10_000, "batch_size": 512},
     },
 }
@@ -64,10 +64,10 @@ def runs(scale):
     ]
 
 
-def run(data, pictures, steps, batch_size, rate, seed, **shape):
+def run(data, images, steps, batch_size, rate, seed, **shape):
     """Trains one model, and returns its mean loss in training and its accuracy."""
     model = fitting.seeded(seed, lambda: ViT(**shape, **tasks.model_arguments(data)))
-    loss = fitting.fit(model, *tasks.load(data, pictures, seed), steps, batch_size, rate, seed)
+    loss = fitting.fit(model, *tasks.load(data, images, seed), steps, batch_size, rate, seed)
     return {"accuracy": fitting.accuracy(model, *tasks.test(data)), "training_loss": float(loss)}
 
 

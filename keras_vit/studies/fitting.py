@@ -35,15 +35,15 @@ def fit(
 ):
     """Trains a model for `steps` updates: warm-up, cosine, gradients clipped to norm 1.
 
-    Every picture is seen once before any is seen again. Their order depends on the seed alone, not
+    Every image is seen once before any is seen again. Their order depends on the seed alone, not
     on the backend.
 
     Args:
         model: a Keras model that gives logits; it is compiled here.
-        images: uint8 (pictures, height, width, channels).
-        labels: integers (pictures,).
+        images: uint8 (images, height, width, channels).
+        labels: integers (images,).
         steps: number of updates.
-        batch_size: pictures in a step; there may be fewer pictures than that.
+        batch_size: images in a step; there may be fewer images than that.
         rate: learning rate after the warm-up.
         seed: of the order.
         optimizer: "adamw", "adam" or "sgd" with momentum 0.9.
@@ -81,11 +81,11 @@ def shuffled(number, count, seed):
 
 
 class Batches(keras.utils.PyDataset):
-    """The pictures of each step, cut out when they are asked for.
+    """The images of each step, cut out when they are asked for.
 
     Args:
-        images: (pictures, height, width, channels).
-        labels: (pictures,).
+        images: (images, height, width, channels).
+        labels: (images,).
         order: positions, (steps, batch).
     """
 
@@ -101,12 +101,12 @@ class Batches(keras.utils.PyDataset):
 
 
 def accuracy(model, images, labels):
-    """Returns the share of pictures, 0 to 1, that a model names right."""
+    """Returns the share of images, 0 to 1, that a model names right."""
     return float(np.mean(outputs(model, images).argmax(axis=-1) == labels))
 
 
 def outputs(model, images):
-    """Returns a model's outputs as an array (pictures, ...)."""
+    """Returns a model's outputs as an array (images, ...)."""
     return model.predict(images, batch_size=min(TEST_BATCH, len(images)), verbose=0)
 
 
@@ -117,7 +117,7 @@ def few_shot_accuracy(model, train, test, shots=5, seeds=3):
         model: a model with a layer "head", or without one.
         train: (images, labels) that are drawn from.
         test: (images, labels).
-        shots: pictures of each class.
+        shots: images of each class.
         seeds: number of draws.
     """
     representation = submodel(model)

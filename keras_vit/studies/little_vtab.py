@@ -1,7 +1,7 @@
 """Eight little tasks with handwritten digits, in the groups of VTAB-1k.
 
-VTAB calls tasks natural where pictures are of everyday things, specialized where a special
-instrument took them, structured where the answer is the scene's geometry. Here natural pictures
+VTAB calls tasks natural where images are of everyday things, specialized where a special
+instrument took them, structured where the answer is the scene's geometry. Here natural images
 show a digit anywhere on a canvas, specialized ones are turned into what another instrument would
 see, and structured tasks ask where digits stand, how many there are, or how they are turned.
 """
@@ -21,11 +21,11 @@ NOISE = 60.0  # standard deviation of the noise, of pixels 0 to 255
 
 
 def load(task, count, seed=0, part="train"):
-    """Returns pictures of a task and their labels.
+    """Returns images of a task and their labels.
 
     Args:
         task: a name in `TASKS`.
-        count: how many pictures; each is drawn by itself.
+        count: how many images; each is drawn by itself.
         seed: of digits, places and all else.
         part: "train" or "test": the digits that are drawn from.
 
@@ -39,7 +39,7 @@ def load(task, count, seed=0, part="train"):
     """
     arguments.one_of(*TASKS)("task", task)
     arguments.one_of("train", "test")("part", part)
-    # Training and test pictures, and those of two tasks, must not share their random numbers.
+    # Training and test images, and those of two tasks, must not share their random numbers.
     rng = np.random.default_rng((seed, list(TASKS).index(task), part == "test"))
     images, labels = TASKS[task][1](rng, count, part)
     return images.clip(0, 255).astype("uint8")[..., None], labels.astype("int32")
@@ -117,7 +117,7 @@ CLASSES = dict.fromkeys(TASKS, 5) | {"region": 9, "count": 4, "turn": 4, "higher
 
 
 def _canvas(layers):
-    """Puts digits (pictures, 8, 8) at rows and columns on empty canvases."""
+    """Puts digits (images, 8, 8) at rows and columns on empty canvases."""
     images = np.zeros((len(layers[0][0]), SIDE, SIDE), int)
     for digits, rows, columns in layers:
         for image, digit, row, column in zip(images, digits, rows, columns, strict=True):

@@ -8,15 +8,15 @@ from keras_vit.benchmark import paired
 
 REFUSALS = ("resource_exhausted", "resource exhausted", "out of memory")
 PER_WEIGHT = 16  # bytes: a weight, its gradient, two moments of Adam, in float32
-MOST = 2**16  # pictures in the largest batch that is tried
+MOST = 2**16  # images in the largest batch that is tried
 
 
 def speed(model, batch_sizes, rounds, matrix):
     """Times `predict_on_batch`, in turns with a product of two square matrices.
 
     Args:
-        model: a Keras model of square pictures.
-        batch_sizes: pictures in a batch, several numbers; the fastest counts.
+        model: a Keras model of square images.
+        batch_sizes: images in a batch, several numbers; the fastest counts.
         rounds: of timed turns.
         matrix: side of the matrices, which are of the model's dtype.
 
@@ -32,14 +32,14 @@ def speed(model, batch_sizes, rounds, matrix):
 
 
 def estimated_batch(name, image_size, gib):
-    """Returns how many pictures a training step takes in a memory of `gib` GiB, by estimate.
+    """Returns how many images a training step takes in a memory of `gib` GiB, by estimate.
 
     Weights, gradients and Adam's moments are in float32, and all that the backward pass reads is
     kept, see `keras_vit.accounting.activation_memory`.
 
     Args:
         name: of a model, such as "ViT-B/16".
-        image_size: side of the pictures.
+        image_size: side of the images.
         gib: memory of the device.
 
     Example:
@@ -47,12 +47,12 @@ def estimated_batch(name, image_size, gib):
     113
     """
     weights = PER_WEIGHT * accounting.count(name, image_size).parameters
-    picture = accounting.activation_memory(name, 1, image_size)
-    return max(0, int((gib * 2**30 - weights) // picture))
+    image = accounting.activation_memory(name, 1, image_size)
+    return max(0, int((gib * 2**30 - weights) // image))
 
 
 def tried_batch(model):
-    """Returns the largest power of two of pictures that the device takes in a training step.
+    """Returns the largest power of two of images that the device takes in a training step.
 
     Returns:
         0 where it takes not even one, 65,536 where it takes all that was tried.

@@ -19,7 +19,7 @@ class Outcome(NamedTuple):
 
     rows: list
     table: pathlib.Path
-    picture: pathlib.Path
+    image: pathlib.Path
     conclusion: str
 
 
@@ -147,17 +147,17 @@ def _provenance(seconds):
     return dict(zip(PROVENANCE, values, strict=True))
 
 
-def _summary(module, rows, count, table, picture):
+def _summary(module, rows, count, table, image):
     """Draws, concludes, and says where everything lies."""
     print(f"\n{len(rows)} of {count} runs are done.")
     if rows:
-        module.plot(rows).savefig(picture)
+        module.plot(rows).savefig(image)
     conclusion = module.conclusion(rows) if rows else "No run is done yet."
     print(f"Here:  {conclusion}\nPaper: {module.PAPER}")
     for made_on in sorted({_made_on(row) for row in rows}):
         print(f"Made on {made_on}")
-    print(f"Table: {table}\nFigure: {picture}" if rows else f"Table: {table}", flush=True)
-    return Outcome(rows, table, picture, conclusion)
+    print(f"Table: {table}\nFigure: {image}" if rows else f"Table: {table}", flush=True)
+    return Outcome(rows, table, image, conclusion)
 
 
 def _made_on(row):

@@ -4,11 +4,11 @@ The paper fine-tunes ViTs on CIFAR-10, CIFAR-100, ImageNet (with its own labels 
 ones), Flowers and Pets after pre-training on ImageNet, ImageNet-21k and JFT. Almost every number
 rises from the first set to the second, most where the task is hard.
 
-At "tiny" ViTs are pre-trained on 0 (from scratch), 250, 2500 and 25,000 pictures of the digits 0
-to 4, that stand anywhere in a picture of 16 x 16 pixels, and fine-tuned on 100 pictures of the
+At "tiny" ViTs are pre-trained on 0 (from scratch), 250, 2500 and 25,000 images of the digits 0
+to 4, that stand anywhere in an image of 16 x 16 pixels, and fine-tuned on 100 images of the
 digits 5 to 9 for each of three tasks: which digit it is, which digit it is in a negative, and by
 how many quarter turns it was turned. "small" and "gpu" take the first five classes of CIFAR-10 and
-500 pictures of the others. The sets differ in size alone. Steps and learning rates are the same for
+500 images of the others. The sets differ in size alone. Steps and learning rates are the same for
 all sets and tasks, the paper's are not; a model from scratch takes the fine-tuning's steps alone.
 """
 
@@ -43,8 +43,8 @@ def runs(scale):
 def run(data, labels, tuning_steps, tuning_rate, batch_size, seed, **settings):
     """Pre-trains one model and fine-tunes it on each task, each time from the same weights."""
     model = transfer.pretrained(data=data, batch_size=batch_size, seed=seed, **settings)
-    train = transfer.pictures_of(data, "new", labels, seed)
-    test = transfer.pictures_of(data, "new", transfer.TEST, part="test")
+    train = transfer.images_of(data, "new", labels, seed)
+    test = transfer.images_of(data, "new", transfer.TEST, part="test")
     tuning = {"steps": tuning_steps, "rate": tuning_rate, "batch_size": batch_size, "seed": seed}
     return {
         **{
@@ -58,11 +58,11 @@ def run(data, labels, tuning_steps, tuning_rate, batch_size, seed, **settings):
 
 
 def task(name, images, labels):
-    """Returns the pictures and labels of a task.
+    """Returns the images and labels of a task.
 
     Example:
-    >>> picture = np.array([[[[10], [20]], [[30], [40]]]], "uint8")
-    >>> keras_vit.studies.table_5.task("negative", picture, np.array([3]))[0].ravel().tolist()
+    >>> image = np.array([[[[10], [20]], [[30], [40]]]], "uint8")
+    >>> keras_vit.studies.table_5.task("negative", image, np.array([3]))[0].ravel().tolist()
     [245, 235, 225, 215]
     """
     if name == "negative":
@@ -81,7 +81,7 @@ def plot(rows):
     for axes in ours[1:]:
         axes.sharey(ours[0])
         axes.tick_params(labelleft=False)
-    sizes = sorted({row["pictures"] for row in rows})
+    sizes = sorted({row["images"] for row in rows})
     for axes, name in zip(ours, TASKS, strict=True):
         for model, marker in zip(transfer.vits(rows), "os", strict=False):
             found = transfer.by_model(rows, name)[model]
@@ -94,7 +94,7 @@ def plot(rows):
         axes.set_title(WORDS[name], fontsize=10)
         axes.set_xticks(range(len(sizes)), [f"{n:,}" if n else "scratch" for n in sizes])
     ours[0].set_ylabel("accuracy after fine-tuning, %")
-    ours[1].set_xlabel("pictures of pre-training")
+    ours[1].set_xlabel("images of pre-training")
     ours[2].legend(fontsize=7, title="dots: each seed", title_fontsize=7)
     for column, name in enumerate(TABLE_5_TASKS):
         values = [TABLE_5[kind, "B/16"][column] for kind in SETS]
@@ -129,8 +129,8 @@ def _gain(model, rows):
         low, high = accuracies[first], accuracies[last]
         but = "" if seeds.differ(low, high) else " (within the seeds)"
         gains.append(f"{WORDS[name]} {seeds.points(low)} to {seeds.points(high)} %{but}")
-    before = f"{first:,} pictures" if first else "scratch"
-    return f"{model}, from {before} to {last:,} pictures: {'; '.join(gains)}.{_rises(found, sizes)}"
+    before = f"{first:,} images" if first else "scratch"
+    return f"{model}, from {before} to {last:,} images: {'; '.join(gains)}.{_rises(found, sizes)}"
 
 
 def _rises(found, sizes):
@@ -144,5 +144,5 @@ def _rises(found, sizes):
         text += f" In {rising} of {len(means)} tasks each larger set has the higher mean."
     if 0 in sizes and trained:
         behind = sum(mean[trained[0]] < mean[0] for mean in means.values())
-        text += f" After {trained[0]:,} pictures it is behind scratch in {behind} of {len(means)}."
+        text += f" After {trained[0]:,} images it is behind scratch in {behind} of {len(means)}."
     return text

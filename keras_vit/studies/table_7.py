@@ -4,14 +4,14 @@ ResNets are usually pre-trained with SGD. Appendix D.1 pre-trains ResNet50 and R
 with both and fine-tunes them on five tasks: Adam is better in the mean (89.33 against 88.79 %, and
 94.01 against 93.72), if not in every task, so the paper takes Adam for its ResNets too.
 
-At "tiny" a ResNet of one unit is pre-trained on handwritten digits 0 to 4 that stand anywhere in a
-picture of 16 x 16 pixels, and, which the paper has not, a ViT; neither optimizer has weight decay.
-Transfer is to the digits 5 to 9: least squares on the frozen representation (20 pictures of each)
-and fine-tuning on 100 pictures, with AdamW where the paper has SGD. "small" and "gpu" take the
+At "tiny" a ResNet of one unit is pre-trained on handwritten digits 0 to 4 that stand anywhere in an
+image of 16 x 16 pixels, and, which the paper has not, a ViT; neither optimizer has weight decay.
+Transfer is to the digits 5 to 9: least squares on the frozen representation (20 images of each)
+and fine-tuning on 100 images, with AdamW where the paper has SGD. "small" and "gpu" take the
 first five classes of CIFAR-10 and the others.
 
 Each optimizer has three learning rates. What is compared is the rate with the best mean accuracy on
-held-out pictures of the known classes, never that with the best transfer.
+held-out images of the known classes, never that with the best transfer.
 """
 
 import statistics
@@ -40,17 +40,17 @@ RATES = {
 }
 TRAINING = {
     "tiny": {
-        **{"data": "wandering digits", "pictures": 25_000, "dtype": "float32"},
+        **{"data": "wandering digits", "images": 25_000, "dtype": "float32"},
         **{"steps": 200, "batch_size": 64, "shots": 20, "labels": 100},
         **{"tuning_steps": 60, "tuning_rate": 1e-3},
     },
     "small": {
-        **{"data": "cifar10", "pictures": 25_000, "dtype": "float32"},
+        **{"data": "cifar10", "images": 25_000, "dtype": "float32"},
         **{"steps": 8000, "batch_size": 128, "shots": 20, "labels": 500},
         **{"tuning_steps": 1000, "tuning_rate": 3e-4},
     },
     "gpu": {
-        **{"data": "cifar10", "pictures": 25_000, "dtype": "mixed_bfloat16"},
+        **{"data": "cifar10", "images": 25_000, "dtype": "mixed_bfloat16"},
         **{"steps": 10_000, "batch_size": 512, "shots": 20, "labels": 500},
         **{"tuning_steps": 1000, "tuning_rate": 3e-4},
     },
@@ -85,7 +85,7 @@ def run(
     optimizer,
     rate,
     data,
-    pictures,
+    images,
     steps,
     batch_size,
     shots,
@@ -98,11 +98,11 @@ def run(
     """Pre-trains one model; returns its accuracy there and on the new classes in two ways."""
     num_classes = transfer.known_classes(data)
     model = transfer.build(data=data, num_classes=num_classes, seed=seed, **shape)
-    few = transfer.pictures_of(data, "known", pictures, seed)
+    few = transfer.images_of(data, "known", images, seed)
     fitting.fit(model, *few, steps, batch_size, rate, seed, optimizer)
-    drawn = transfer.pictures_of(data, "new", transfer.TEST, seed)
-    known = transfer.pictures_of(data, "known", transfer.TEST, part="test")
-    test = transfer.pictures_of(data, "new", transfer.TEST, part="test")
+    drawn = transfer.images_of(data, "new", transfer.TEST, seed)
+    known = transfer.images_of(data, "known", transfer.TEST, part="test")
+    test = transfer.images_of(data, "new", transfer.TEST, part="test")
     tuning = {"steps": tuning_steps, "rate": tuning_rate, "batch_size": batch_size, "seed": seed}
     train = tuple(array[:labels] for array in drawn)
     return {

@@ -5,10 +5,10 @@ after the stem, in every block, or the same ones in every block, and compares Im
 accuracy: without positions 61.4 %, with any of them 64.0 to 64.3 %.
 
 At "tiny" a ViT of 4 layers reads handwritten digits of 8 x 8 pixels in 16 patches of 2 x 2: pieces
-of strokes, of which the place says much. (On digits that stand anywhere in a larger picture, after
+of strokes, of which the place says much. (On digits that stand anywhere in a larger image, after
 500 steps, positions made no difference that three seeds could show: 74.5 % with, 76.2 % without.)
 Fixed sin-cos positions, which the paper has not, are one more row. "small" and "gpu" take CIFAR-10.
-The paper measures few-shot accuracy on another set, we held-out pictures of the same (at "tiny"
+The paper measures few-shot accuracy on another set, we held-out images of the same (at "tiny"
 359, each 0.3 points): differences are drawn relative to learned 1-D positions at the stem.
 """
 
@@ -29,8 +29,8 @@ PAPER = (
     "every block 64.0 (1-D and 2-D), shared by all blocks 64.3 and 64.0 % (Table 8)."
 )
 NEEDS = {
-    "small": "CIFAR-10, or pictures in the folder $KERAS_VIT_DATA; a day of a processor",
-    "gpu": "CIFAR-10, or pictures in the folder $KERAS_VIT_DATA; hours of one large GPU",
+    "small": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; a day of a processor",
+    "gpu": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; hours of one large GPU",
 }
 PLACED = ("1d", "2d", "sincos")
 CHOICES = [
@@ -44,15 +44,15 @@ MODELS = {
 }
 TRAINING = {
     "tiny": {
-        **{"data": "digits", "pictures": 1438, "dtype": "float32"},
+        **{"data": "digits", "images": 1438, "dtype": "float32"},
         **{"steps": 500, "batch_size": 64, "rate": 3e-3},
     },
     "small": {
-        **{"data": "cifar10", "pictures": 50_000, "dtype": "float32"},
+        **{"data": "cifar10", "images": 50_000, "dtype": "float32"},
         **{"steps": 8000, "batch_size": 128, "rate": 1e-3},
     },
     "gpu": {
-        **{"data": "cifar10", "pictures": 50_000, "dtype": "mixed_bfloat16"},
+        **{"data": "cifar10", "images": 50_000, "dtype": "mixed_bfloat16"},
         **{"steps": 20_000, "batch_size": 512, "rate": 5e-4},
     },
 }
@@ -75,11 +75,11 @@ def runs(scale):
     ]
 
 
-def run(positions, placement, data, pictures, steps, batch_size, rate, seed, **shape):
+def run(positions, placement, data, images, steps, batch_size, rate, seed, **shape):
     """Trains one model, and returns its accuracy and the size of its positions."""
     shape |= tasks.model_arguments(data)
     model = fitting.seeded(seed, lambda: build(positions, placement, **shape))
-    fitting.fit(model, *tasks.load(data, pictures, seed), steps, batch_size, rate, seed)
+    fitting.fit(model, *tasks.load(data, images, seed), steps, batch_size, rate, seed)
     told = ("position_embedding", "positions", "offset_embedding")
     learned = [w for w in model.weights if any(name in w.path for name in told)]
     return {

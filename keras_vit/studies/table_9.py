@@ -1,8 +1,8 @@
 """Table 9: what does pre-training give where a task has few labels (VTAB-1k)?
 
-VTAB-1k has 19 tasks with 1,000 labelled pictures each, in three groups: natural, specialized,
+VTAB-1k has 19 tasks with 1,000 labelled images each, in three groups: natural, specialized,
 structured. Section 4.2 and Appendix D.10 fine-tune pre-trained ViTs on each: 2,500 steps of 512
-pictures at a rate of 0.01, the same for all tasks.
+images at a rate of 0.01, the same for all tasks.
 
 At "tiny" eight little tasks with 100 labels each take their place, made of the digits 5 to 9 on
 canvases of 16 x 16 pixels (`keras_vit.studies.little_vtab`): which digit it is, plain and with
@@ -14,7 +14,7 @@ pre-training; after 100 steps at a third of it the ViT was at chance in three of
 
 "small" takes nine of the real tasks, those with small downloads and one for each group at least,
 "gpu" all 19, with published weights of ImageNet-21k and ImageNet; of large test parts 2,000 or
-10,000 pictures are drawn. 800 + 200 pictures are trained on, as in the paper. Table 2's "VTAB" is
+10,000 images are drawn. 800 + 200 images are trained on, as in the paper. Table 2's "VTAB" is
 the mean over the tasks.
 """
 
@@ -64,7 +64,7 @@ MODELS = {
 TRAINING = {
     "tiny": {
         **{"data": LITTLE, "labels": 100, "test": 1000, "dtype": "float32"},
-        **{"pictures": 25_000, "steps": 400, "batch_size": 64, "rate": 3e-3},
+        **{"images": 25_000, "steps": 400, "batch_size": 64, "rate": 3e-3},
         **{"tuning_steps": 300, "tuning_batch": 32, "tuning_rate": 3e-3},
     },
     "small": {
@@ -118,7 +118,7 @@ def _little_model(model, start, seed, dtype, **settings):
     shape = transfer.MODELS["tiny"][model]
     shape = {"patch_size": shape.get("patch_size", 0), "num_heads": shape.get("num_heads", 0)}
     if start != PRETRAINED:
-        settings["pictures"] = 0
+        settings["images"] = 0
     settings |= {"data": "wandering digits", "dtype": dtype, "seed": seed, **shape}
     made = transfer.with_new_head(transfer.pretrained(model, **settings), little_vtab.OUTPUTS)
     return made, made.get_weights()
@@ -127,7 +127,7 @@ def _little_model(model, start, seed, dtype, **settings):
 def _fit_anew(model, weights, images, labels, steps, batch_size, rate, seed):
     """Trains a model from `weights`; compiles it for the first task alone.
 
-    Compiling takes longer than the steps. Settings but pictures and seed must be the same.
+    Compiling takes longer than the steps. Settings but images and seed must be the same.
     """
     model.set_weights(weights)
     if not model.compiled:
@@ -154,19 +154,19 @@ def real_task(name, image_size, most):
     Args:
         name: as in `keras_vit.data.load("vtab/NAME")`.
         image_size: in pixels.
-        most: test pictures are that many at most, drawn evenly from all.
+        most: test images are that many at most, drawn evenly from all.
     """
     loaded = data.load(f"vtab/{name}", image_size)
-    known = [_pictures(loaded, part) for part in ("train", "validation")]
+    known = [_images(loaded, part) for part in ("train", "validation")]
     train = tuple(np.concatenate(both) for both in zip(*known, strict=True))
-    return train, _pictures(loaded, "test", most), loaded.num_classes
+    return train, _images(loaded, "test", most), loaded.num_classes
 
 
-def _pictures(loaded, part, most=None):
+def _images(loaded, part, most=None):
     batches, labels = loaded.fixed_batches(part), loaded.labels(part)
     count = len(labels)
     chosen = np.linspace(0, count - 1, min(most or count, count)).round().astype(int)
-    return np.stack([batches.picture(number) for number in chosen]), labels[chosen]
+    return np.stack([batches.image(number) for number in chosen]), labels[chosen]
 
 
 def plot(rows):

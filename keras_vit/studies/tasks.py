@@ -1,4 +1,4 @@
-"""The pictures of the studies, as arrays."""
+"""The images of the studies, as arrays."""
 
 import functools
 import os
@@ -9,23 +9,23 @@ from keras_vit import arguments, data
 
 SIDE, DIGIT = 16, 8  # pixels of a canvas, and of the digit on it
 PLACES = SIDE - DIGIT + 1  # rows (or columns) where a digit can begin
-FOLDER = "KERAS_VIT_DATA"  # a folder of pictures in place of CIFAR-10
+FOLDER = "KERAS_VIT_DATA"  # a folder of images in place of CIFAR-10
 
 
 def load(name, count, seed=0, part="train"):
-    """Returns pictures and labels of a task.
+    """Returns images and labels of a task.
 
     Args:
         name: "wandering digits", "digits" or "cifar10".
-        count: how many pictures; None for all.
-        seed: which ones; with the same seed, fewer pictures are the first of more.
+        count: how many images; None for all.
+        seed: which ones; with the same seed, fewer images are the first of more.
         part: "train" or "test".
 
     Returns:
         uint8 (count, height, width, channels) and int32 (count,).
 
     Raises:
-        ValueError: there is no such task, or it has fewer pictures.
+        ValueError: there is no such task, or it has fewer images.
 
     Example:
     >>> images, labels = keras_vit.studies.tasks.load("wandering digits", 100)
@@ -37,7 +37,7 @@ def load(name, count, seed=0, part="train"):
 
 
 def test(name):
-    """Returns the test pictures of a task, the same for all seeds, and their labels."""
+    """Returns the test images of a task, the same for all seeds, and their labels."""
     arguments.one_of(*TASKS)("name", name)
     make, count, _ = TASKS[name]
     return make(count, part="test")
@@ -64,12 +64,12 @@ def wandering_digits(count, seed=0, classes=range(10), part="train"):
 
     The digits are those of `keras_vit.data.digits`: the test part has other digits than the
     training part. Each can begin in 9 rows and 9 columns, so there are 81 times as many different
-    pictures, and a model must find the digit before it can read it. No two pictures are equal in
+    images, and a model must find the digit before it can read it. No two images are equal in
     both digit and place.
 
     Args:
-        count: how many pictures; None for all, about 116,000 for training.
-        seed: which digits at which places; with the same seed, fewer pictures are the first of
+        count: how many images; None for all, about 116,000 for training.
+        seed: which digits at which places; with the same seed, fewer images are the first of
             more.
         classes: digits that take part; a label is a position among them.
         part: "train" or "test".
@@ -102,8 +102,8 @@ def digits(count, seed=0, part="train"):
     """The same digits in the middle of 8 x 8 pixels, where each stroke has its place.
 
     Args:
-        count: how many pictures; None for all, 1,438 for training and 359 to test.
-        seed: which ones; with the same seed, fewer pictures are the first of more.
+        count: how many images; None for all, 1,438 for training and 359 to test.
+        seed: which ones; with the same seed, fewer images are the first of more.
         part: "train" or "test".
 
     Returns:
@@ -118,14 +118,14 @@ def digits(count, seed=0, part="train"):
 
 
 def cifar10(count, seed=0, part="train"):
-    """CIFAR-10, or the pictures of the folder that $KERAS_VIT_DATA names, at 32 x 32 pixels.
+    """CIFAR-10, or the images of the folder that $KERAS_VIT_DATA names, at 32 x 32 pixels.
 
     CIFAR-10 is read, and downloaded once, by TensorFlow Datasets. A folder has the folders train
     and test, these one folder for each class.
 
     Args:
-        count: how many pictures; None for all.
-        seed: which ones; with the same seed, fewer pictures are the first of more.
+        count: how many images; None for all.
+        seed: which ones; with the same seed, fewer images are the first of more.
         part: "train" or "test".
 
     Returns:
@@ -140,7 +140,7 @@ def cifar10(count, seed=0, part="train"):
     return images[drawn], labels[drawn]
 
 
-# name: function, test pictures, (mean, deviation) that pixels are scaled by. That of the digits was
+# name: function, test images, (mean, deviation) that pixels are scaled by. That of the digits was
 # chosen among 20 to 250 for the accuracy of a small ViT after 400 steps.
 TASKS = {
     "wandering digits": (wandering_digits, 2000, (20.0, 40.0)),
@@ -152,7 +152,7 @@ TASKS = {
 def _first(count, number, seed):
     """Returns the first `count` of `number` positions in random order."""
     if count is not None and not 1 <= count <= number:
-        want = f"`count` must be 1 to {number:,}, all pictures there are, or None"
+        want = f"`count` must be 1 to {number:,}, all images there are, or None"
         arguments.refuse(want, {"count": count})
     return np.random.default_rng(seed).permutation(number)[:count]
 
@@ -174,4 +174,4 @@ def _cifar10(folder, part):
     loaded = data.load(folder or "cifar10", image_size=32, validation_share=0)
     batches = loaded.fixed_batches(part)
     labels = np.asarray(loaded.labels(part), "int32")
-    return np.stack([batches.picture(i) for i in range(len(labels))]), labels
+    return np.stack([batches.image(i) for i in range(len(labels))]), labels

@@ -15,8 +15,8 @@ from keras_vit.studies import fitting, seeds, tasks
 from keras_vit.training.features import submodel
 
 TRANSFER_SHOTS = 5
-TEST = 2000  # pictures that a transfer is tested on
-DRAWS = 10  # of the few pictures: with 5 of each class, which ones they are matters much
+TEST = 2000  # images that a transfer is tested on
+DRAWS = 10  # of the few images: with 5 of each class, which ones they are matters much
 # A name says what a model is: layers and length of a token of a ViT, units of a ResNet's stages.
 # The rate is that of pre-training, as in the paper's Table 3 one for each model.
 MODELS = {
@@ -36,7 +36,7 @@ MODELS = {
         "ResNet 3 + 4 + 6 + 3": {"rate": 1e-3},
     },
 }
-# Of Figure 3 and Table 5: pre-training sets, and labelled pictures of the new task
+# Of Figure 3 and Table 5: pre-training sets, and labelled images of the new task
 SIZES = {"tiny": (250, 2500, 25_000), "small": (250, 2500, 25_000), "gpu": (250, 2500, 25_000)}
 TUNING = {
     "tiny": {"labels": 100, "tuning_steps": 150, "tuning_rate": 1e-3},
@@ -53,33 +53,33 @@ TRAINING = {
 }
 SEEDS = {"tiny": (1, 2), "small": (1, 2, 3), "gpu": (1, 2)}
 NEEDS = {
-    "small": "CIFAR-10, or pictures in the folder $KERAS_VIT_DATA; some days of a processor",
-    "gpu": "CIFAR-10, or pictures in the folder $KERAS_VIT_DATA; half a day of one large GPU",
+    "small": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; some days of a processor",
+    "gpu": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; half a day of one large GPU",
 }
 
 
 def settings(scale, sizes, **more):
-    """Returns the settings of all runs: each model after each number of pictures, seed by seed."""
+    """Returns the settings of all runs: each model after each number of images, seed by seed."""
     return [
-        {"model": name, **shape, "pictures": pictures, **TRAINING[scale], **more, "seed": seed}
+        {"model": name, **shape, "images": images, **TRAINING[scale], **more, "seed": seed}
         for seed in SEEDS[scale]
-        for pictures in sizes
+        for images in sizes
         for name, shape in _flat(MODELS[scale]).items()
     ]
 
 
-def pictures_of(data, half, count, seed=0, part="train"):
-    """Returns pictures of half of the classes, and their labels from 0.
+def images_of(data, half, count, seed=0, part="train"):
+    """Returns images of half of the classes, and their labels from 0.
 
     Args:
         data: a name of `tasks`.
         half: "known" or "new": the first half of the classes, or the others.
         count: how many; all where there are fewer, or for None.
-        seed: which ones; with the same seed, fewer pictures are the first of more.
+        seed: which ones; with the same seed, fewer images are the first of more.
         part: "train" or "test".
 
     Example:
-    >>> images, labels = keras_vit.studies.transfer.pictures_of("wandering digits", "new", 50)
+    >>> images, labels = keras_vit.studies.transfer.images_of("wandering digits", "new", 50)
     >>> images.shape, sorted(set(labels.tolist()))
     ((50, 16, 16, 1), [0, 1, 2, 3, 4])
     """
@@ -108,17 +108,17 @@ def build(model, data, num_classes, seed, patch_size, num_heads, dtype):
     return fitting.seeded(seed, lambda: ViT(**fixed))
 
 
-def pretrained(model, rate, patch_size, num_heads, pictures, data, dtype, steps, batch_size, seed):
-    """Returns a model trained on `pictures` of the known classes; untrained for 0 pictures.
+def pretrained(model, rate, patch_size, num_heads, images, data, dtype, steps, batch_size, seed):
+    """Returns a model trained on `images` of the known classes; untrained for 0 images.
 
-    All models take the same number of steps, whatever the number of pictures, and nothing is
-    regularised more where pictures are few: as the paper has it in Figure 4, but for early
+    All models take the same number of steps, whatever the number of images, and nothing is
+    regularised more where images are few: as the paper has it in Figure 4, but for early
     stopping, which is not done.
     """
     known = known_classes(data)
     made = build(model, data, known, seed, patch_size, num_heads, dtype)
-    if pictures:
-        few = pictures_of(data, "known", pictures, seed)
+    if images:
+        few = images_of(data, "known", images, seed)
         fitting.fit(made, *few, steps, batch_size, rate, seed)
     return made
 
@@ -131,7 +131,7 @@ def with_new_head(model, num_classes):
 
 
 def fine_tuned_accuracy(model, train, test, steps, rate, batch_size, seed):
-    """Trains all weights of a model on another task's pictures; returns its accuracy there.
+    """Trains all weights of a model on another task's images; returns its accuracy there.
 
     The head is a new one. AdamW without weight decay; the paper takes SGD, and the best of four
     learning rates. The model itself is left as it was.
@@ -142,7 +142,7 @@ def fine_tuned_accuracy(model, train, test, steps, rate, batch_size, seed):
         test: (images, labels).
         steps: number of updates.
         rate: learning rate after the warm-up.
-        batch_size: pictures in a step.
+        batch_size: images in a step.
         seed: of their order.
     """
     before = model.get_weights()
@@ -160,25 +160,25 @@ def label(name, rows):
 
 
 def by_model(rows, value):
-    """Returns {model: {pictures of pre-training: [each seed]}}, fewer pictures first."""
+    """Returns {model: {images of pre-training: [each seed]}}, fewer images first."""
     found = {}
-    for (name, size), values in seeds.grouped(rows, ("model", "pictures"), value).items():
+    for (name, size), values in seeds.grouped(rows, ("model", "images"), value).items():
         found.setdefault(name, {})[size] = values
     return {name: dict(sorted(sizes.items())) for name, sizes in found.items()}
 
 
 def draw_lines(axes, rows, value):
-    """Draws a line for each model: means against pictures, and bars from lowest to highest."""
+    """Draws a line for each model: means against images, and bars from lowest to highest."""
     for (name, sizes), marker in zip(by_model(rows, value).items(), "osD^v", strict=False):
         means = [100 * statistics.fmean(values) for values in sizes.values()]
         ends = [[100 * f(values) for values in sizes.values()] for f in (min, max)]
         bars = [[abs(m - e) for m, e in zip(means, end, strict=True)] for end in ends]
         axes.errorbar(list(sizes), means, bars, label=label(name, rows), marker=marker, capsize=2)
     axes.set_xscale("log")
-    sizes = sorted({row["pictures"] for row in rows})
+    sizes = sorted({row["images"] for row in rows})
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()
-    axes.set_xlabel("pictures of pre-training")
+    axes.set_xlabel("images of pre-training")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, title="model (multiply-adds)", title_fontsize=8)
 

@@ -1,4 +1,4 @@
-"""Training, from the first picture to a folder with a model, its numbers and its figures.
+"""Training, from the first image to a folder with a model, its numbers and its figures.
 
 `train` does what the command `keras-vit train` does, `resume` goes on with it; `load` and `predict`
 use what it left. `recipe`, `freeze` and `Checkpoint` serve your own `model.fit`; `evaluate` and
@@ -13,7 +13,7 @@ if not startup.postpone(__name__):
     from keras_vit.training.baselines import baselines
     from keras_vit.training.checkpoint import Checkpoint
     from keras_vit.training.evaluation import Evaluation, evaluate, of_run
-    from keras_vit.training.features import Features, PictureFiles, features
+    from keras_vit.training.features import Features, ImageFiles, features
     from keras_vit.training.fewshot import FewShot, FewShotResult, few_shot, linear_probe
     from keras_vit.training.fitting import fit, resume, train
     from keras_vit.training.recipes import RECIPES, Recipe, recipe
@@ -28,7 +28,7 @@ __all__ = [
     "Features",
     "FewShot",
     "FewShotResult",
-    "PictureFiles",
+    "ImageFiles",
     "Prediction",
     "Recipe",
     "Run",

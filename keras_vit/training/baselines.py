@@ -1,25 +1,25 @@
-"""What simple methods reach on the same pictures: without them an accuracy says little."""
+"""What simple methods reach on the same images: without them an accuracy says little."""
 
 import numpy as np
 
 from keras_vit import backend
 
-LARGEST_SIDE = 32  # pictures are shrunk to this first: both methods slow down with every pixel
-MOST = 5_000  # training pictures
+LARGEST_SIDE = 32  # images are shrunk to this first: both methods slow down with every pixel
+MOST = 5_000  # training images
 
 
 def baselines(data):
     """Trains a linear and a kernel classifier on the pixels of a `Data`.
 
     Both are scikit-learn's, with its default settings: logistic regression on pixels divided by
-    255, and a support vector machine with RBF kernel. Neither sees varied pictures.
+    255, and a support vector machine with RBF kernel. Neither sees varied images.
 
     Args:
-        data: a `keras_vit.data.Data`; pictures larger than 32 pixels are shrunk to that.
+        data: a `keras_vit.data.Data`; images larger than 32 pixels are shrunk to that.
 
     Returns:
         Accuracy of each on the test part, 0 to 1: {"logistic regression": ..., "RBF SVC": ...}.
-        Nothing where scikit-learn is not installed, where there are more training pictures than
+        Nothing where scikit-learn is not installed, where there are more training images than
         5,000, for which both would take minutes, or where there is no test part.
 
     Example:
@@ -51,11 +51,11 @@ def _methods():
 
 
 def _pixels(data, part):
-    """Pictures as rows of numbers 0 to 1, shrunk to 32 pixels a side where larger, and classes."""
+    """Images as rows of numbers 0 to 1, shrunk to 32 pixels a side where larger, and classes."""
     scale = min(1.0, LARGEST_SIDE / max(data.image_size))
     size = tuple(max(1, round(scale * side)) for side in data.image_size)
     source, batches = data.sources[part], data.fixed_batches(part)
-    rows = [_row(batches.picture(i), size) for i in range(len(source))]
+    rows = [_row(batches.image(i), size) for i in range(len(source))]
     return np.stack(rows), source.labels
 
 
@@ -63,5 +63,5 @@ def _row(pixels, size):
     from PIL import Image
 
     height, width = size
-    picture = Image.fromarray(pixels.squeeze())  # a grey picture has no channel axis in Pillow
-    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR)).ravel() / 255.0
+    image = Image.fromarray(pixels.squeeze())  # a grey image has no channel axis in Pillow
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)).ravel() / 255.0

@@ -1,4 +1,4 @@
-"""How far numbers can be trusted: a model's own confidence, and shares of few pictures."""
+"""How far numbers can be trusted: a model's own confidence, and shares of few images."""
 
 import math
 from typing import NamedTuple
@@ -11,11 +11,11 @@ NORMAL_95 = 1.959963984540054  # 95 % of a normal distribution lie within so man
 
 
 class Bin(NamedTuple):
-    """The pictures whose confidence lies in (lower, upper], their mean confidence and accuracy."""
+    """The images whose confidence lies in (lower, upper], their mean confidence and accuracy."""
 
     lower: float
     upper: float
-    pictures: int
+    images: int
     confidence: float
     accuracy: float
 
@@ -24,13 +24,13 @@ def reliability(confidence, right, bins=15):
     """Returns a `Bin` for each of `bins` equal parts of 0 to 1.
 
     Args:
-        confidence: probability of the class that was named, (pictures,).
-        right: whether it was the true one, (pictures,).
+        confidence: probability of the class that was named, (images,).
+        right: whether it was the true one, (images,).
         bins: their number.
 
     Example:
     >>> table = keras_vit.training.calibration.reliability([0.4, 0.9, 1.0], [True, True, False], 2)
-    >>> [(row.pictures, row.accuracy) for row in table]
+    >>> [(row.images, row.accuracy) for row in table]
     [(1, 1.0), (2, 0.5)]
     """
     confidence, right = np.asarray(confidence), np.asarray(right)
@@ -55,15 +55,15 @@ def calibration_error(table):
     Reference: Guo et al., "On Calibration of Modern Neural Networks", Eq. 3,
     https://arxiv.org/abs/1706.04599
     """
-    pictures = sum(row.pictures for row in table)
-    gaps = [row.pictures * abs(row.accuracy - row.confidence) for row in table if row.pictures]
-    return sum(gaps) / pictures
+    images = sum(row.images for row in table)
+    gaps = [row.images * abs(row.accuracy - row.confidence) for row in table if row.images]
+    return sum(gaps) / images
 
 
 def wilson(right, number):
     """Returns the 95 % interval of a share, by Wilson's score method; NaN of nothing.
 
-    It stays within 0 and 1 and is honest for few pictures, where the usual +- is not.
+    It stays within 0 and 1 and is honest for few images, where the usual +- is not.
 
     Example:
     >>> low, high = keras_vit.training.calibration.wilson(9, 10)

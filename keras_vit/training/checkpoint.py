@@ -41,7 +41,7 @@ class Checkpoint(keras.callbacks.Callback):
         folder: where the states are; a folder for each run.
         data: what `fit` trains on, or anything else with a `position`: `keras_vit.data.load`,
             `keras_vit.data.Batches`. None saves only whole epochs, and leaves the order of the
-            pictures to you.
+            images to you.
         every: steps between saves within an epoch; "auto" for once a minute, or more seldom where
             writing takes more than a hundredth of that; None for none.
         verbose: 1 prints where a run goes on or ends, 0 does not.
@@ -236,12 +236,12 @@ class Checkpoint(keras.callbacks.Callback):
         if self.position is not None and taken.step:
             steps = range(taken.step - self._stride, taken.step)
             files = [n for step in steps for n in self.position.names(taken.epoch, step)]
-            names = f" Pictures of the batch: {', '.join(files[:NAMES])}, ..."
+            names = f" Images of the batch: {', '.join(files[:NAMES])}, ..."
         self._close()
         raise ArithmeticError(
             f"Finite numbers were expected. Received: {what}, not finite, after {where}.{names} "
             f"The last good state is {state.described(self.folder)}. Train in a new folder with a "
-            "lower learning rate or with clipnorm=1.0 in the optimizer; look at the pictures."
+            "lower learning rate or with clipnorm=1.0 in the optimizer; look at the images."
         )
 
     def _end_if_asked(self):

@@ -19,8 +19,8 @@ from keras_vit.training.features import outputs
 class ClassScore(NamedTuple):
     """How one class did; shares are 0 to 1, NaN where nothing can be said.
 
-    `support` counts its pictures, `recall` is the share of them that was named right (the accuracy
-    on the class) with its 95 % `interval`, `precision` the share of pictures named so that are,
+    `support` counts its images, `recall` is the share of them that was named right (the accuracy
+    on the class) with its 95 % `interval`, `precision` the share of images named so that are,
     `f1` the harmonic mean of the two.
     """
 
@@ -33,9 +33,9 @@ class ClassScore(NamedTuple):
 
 
 class Mistake(NamedTuple):
-    """A picture that was named wrongly, with the probability that was given to the wrong class."""
+    """An image that was named wrongly, with the probability that was given to the wrong class."""
 
-    picture: str
+    image: str
     true: str
     said: str
     probability: float
@@ -48,11 +48,11 @@ class Evaluation(NamedTuple):
     `class_accuracy` is the mean of all classes' recall, `loss` the mean negative log-likelihood
     (natural logarithm), `brier` the mean squared distance of the probabilities from the truth (0
     to 2), `calibration_error` the ECE over `reliability`. Row i, column j of `confusion` counts
-    the pictures of class i that were named j. `mistakes` begins with the surest.
+    the images of class i that were named j. `mistakes` begins with the surest.
     """
 
     class_names: tuple
-    pictures: int
+    images: int
     accuracy: float
     interval: tuple
     top_5: float | None
@@ -70,7 +70,7 @@ class Evaluation(NamedTuple):
 
 
 class Outcomes(NamedTuple):
-    """How each picture did: arrays (pictures,).
+    """How each image did: arrays (images,).
 
     Label, class predicted and its probability; number of classes ranked before the true one; its
     negative log-likelihood; squared distance of the probabilities from the truth.
@@ -138,21 +138,21 @@ def evaluate(
 
 
 def of_run(run, data=None, part="test", **options):
-    """Measures the model of a run on the run's own pictures, or on others.
+    """Measures the model of a run on the run's own images, or on others.
 
     Args:
         run: a `Run`, or the path of one.
-        data: None for pictures that the run did not train on; or a source of `keras_vit.data.load`,
+        data: None for images that the run did not train on; or a source of `keras_vit.data.load`,
             such as a folder of class folders: its test part, or all of it where it has no parts.
             Its classes must be classes of the run by their names; it may lack some.
-        part: "test" or "validation" of the run's own pictures.
+        part: "test" or "validation" of the run's own images.
         **options: of `evaluate`.
 
     Returns:
         An `Evaluation`.
 
     Raises:
-        FileNotFoundError, ValueError: run or pictures cannot be used.
+        FileNotFoundError, ValueError: run or images cannot be used.
 
     Example:
     >>> print(keras_vit.training.of_run("runs/first"))  # doctest: +SKIP
@@ -170,12 +170,12 @@ def of_run(run, data=None, part="test", **options):
 
 
 def outcomes(logits, labels):
-    """Returns the `Outcomes` of logits (pictures, classes) and labels (pictures,)."""
+    """Returns the `Outcomes` of logits (images, classes) and labels (images,)."""
     logits, labels = np.asarray(logits, "float64"), np.asarray(labels)
     _check(logits, labels)
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_likelihood = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    probabilities = np.exp(log_likelihood)  # (pictures, classes)
+    probabilities = np.exp(log_likelihood)  # (images, classes)
     rows, predicted = np.arange(len(labels)), logits.argmax(axis=1)
     true = logits[rows, labels][:, None]
     is_earlier = np.arange(logits.shape[1]) < labels[:, None]
@@ -188,7 +188,7 @@ def outcomes(logits, labels):
 
 def summary(outcomes, class_names, names=None, bins=15, mistakes=25):
     """Returns the `Evaluation` of `Outcomes`; its arguments are those of `evaluate`."""
-    number, pictures = len(class_names), len(outcomes.labels)
+    number, images = len(class_names), len(outcomes.labels)
     right = outcomes.rank == 0
     confusion = np.zeros((number, number), "int64")
     np.add.at(confusion, (outcomes.labels, outcomes.predicted), 1)
@@ -196,9 +196,9 @@ def summary(outcomes, class_names, names=None, bins=15, mistakes=25):
     table = reliability(outcomes.confidence, right, bins)
     return Evaluation(
         class_names=class_names,
-        pictures=pictures,
+        images=images,
         accuracy=float(right.mean()),
-        interval=wilson(int(right.sum()), pictures),
+        interval=wilson(int(right.sum()), images),
         top_5=float((outcomes.rank < 5).mean()) if number > 5 else None,
         class_accuracy=float(np.mean([row.recall for row in classes if row.support])),
         loss=float(outcomes.loss.mean()),
@@ -212,7 +212,7 @@ def summary(outcomes, class_names, names=None, bins=15, mistakes=25):
 
 
 def _source(run, data):
-    """The pictures to test on, labelled with the classes of the run."""
+    """The images to test on, labelled with the classes of the run."""
     parts, known = find(data, run.model.input_shape[-1]), list(run.metrics["class_names"])
     unknown = [name for name in parts.class_names if name not in known]
     if unknown:
@@ -255,7 +255,7 @@ def _surest_mistakes(outcomes, class_names, names, number):
 def _check(logits, labels):
     if logits.ndim != 2 or len(logits) != len(labels):
         arguments.refuse(
-            "a model of logits (pictures, classes) was expected",
+            "a model of logits (images, classes) was expected",
             {"output": logits.shape, "labels": labels.shape},
             "Evaluate a model with a head.",
         )

@@ -14,7 +14,7 @@ SKY = "#56B4E9"  # Okabe and Ito's too
 def confusion(found):
     """Draws which classes are taken for which: rows are true classes, columns what was said.
 
-    A field's colour is its share of the true class's pictures. With more than 15 classes it holds
+    A field's colour is its share of the true class's images. With more than 15 classes it holds
     no number; the most frequent mistakes stand beside the matrix instead.
 
     Args:
@@ -42,7 +42,7 @@ def confusion(found):
 def reliability(found):
     """Draws how often a model is right when it says how sure it is, and how often it says so.
 
-    A bar that ends on the diagonal is right: of the pictures with 80 % confidence, 80 % are named
+    A bar that ends on the diagonal is right: of the images with 80 % confidence, 80 % are named
     rightly. Longer bars mean too little confidence, shorter ones too much.
 
     Args:
@@ -51,20 +51,20 @@ def reliability(found):
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    rows = [row for row in found.reliability if row.pictures]
+    rows = [row for row in found.reliability if row.images]
     middles = [(row.lower + row.upper) / 2 for row in rows]
     width = 0.92 * (rows[0].upper - rows[0].lower)
     accuracy = np.array([row.accuracy for row in rows])
     figure = _figure(5.2, 6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     above.bar(middles, accuracy, width, color=SKY, label="accuracy, with 95 % interval")
-    _intervals(above.errorbar, middles, accuracy, [row.pictures for row in rows], "yerr")
+    _intervals(above.errorbar, middles, accuracy, [row.images for row in rows], "yerr")
     above.plot([0, 1], [0, 1], "--", color=GREY, label="as sure as right")
     above.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1))
     error, bins = percent(found.calibration_error), len(found.reliability)
     above.set_title(f"Calibration error {error} (ECE, {bins} bins)", fontsize=11)
-    below.bar(middles, [row.pictures for row in rows], width, color=GREY)
-    below.set(xlabel="confidence: probability of the class that was named", ylabel="pictures")
+    below.bar(middles, [row.images for row in rows], width, color=GREY)
+    below.set(xlabel="confidence: probability of the class that was named", ylabel="images")
     _legend(figure, above)
     return figure
 
@@ -94,7 +94,7 @@ def classes(found):
     axes.plot(precision, places, "D", color=ORANGE, ms=4.5, label="precision")
     axes.axvline(found.accuracy, color=GREY, linestyle="--", linewidth=1, label="accuracy of all")
     axes.set_yticks(places, [f"{row.name} ({row.support:,})" for row in rows], fontsize=8)
-    axes.set(xlim=(0, 1.02), ylim=(len(rows) - 0.4, -0.6), xlabel="share (pictures in brackets)")
+    axes.set(xlim=(0, 1.02), ylim=(len(rows) - 0.4, -0.6), xlabel="share (images in brackets)")
     axes.set_title(title, fontsize=11)
     figure.legend(
         *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8
@@ -114,7 +114,7 @@ def _matrix(axes, found, power):
         axes.set_xticks(range(len(shares)), found.class_names, rotation=90, fontsize=size)
         axes.set_yticks(range(len(shares)), found.class_names, fontsize=size)
     axes.set(xlabel="said", ylabel="true")
-    title = f"{found.pictures:,} pictures, accuracy {percent(found.accuracy)}"
+    title = f"{found.images:,} images, accuracy {percent(found.accuracy)}"
     axes.set_title(title, fontsize=11)
     return drawn
 
@@ -140,7 +140,7 @@ def _pairs(axes, pairs):
     axes.set_yticks(places, names, fontsize=8)
     axes.invert_yaxis()
     axes.set_title("Most frequent mistakes: true \u2192 said", fontsize=11)
-    axes.set(xlabel="pictures")
+    axes.set(xlabel="images")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -150,9 +150,9 @@ def _legend(figure, axes):
     figure.legend(*words, loc="outside lower center", ncols=3, fontsize=8)
 
 
-def _intervals(errorbar, x, y, pictures, direction):
+def _intervals(errorbar, x, y, images, direction):
     """Lines from the lower to the upper end of each share's 95 % interval."""
     shares = np.asarray(y if direction == "yerr" else x)
-    ends = np.array([wilson(s * n, n) for s, n in zip(shares, pictures, strict=True)])  # (bars, 2)
+    ends = np.array([wilson(s * n, n) for s, n in zip(shares, images, strict=True)])  # (bars, 2)
     lengths = np.abs(ends.T - shares)
     errorbar(x, y, **{direction: lengths}, fmt="none", ecolor="black", elinewidth=1, capsize=2)

@@ -21,7 +21,7 @@ def plain(found):
 
 
 def most_confused(found, number=10):
-    """Returns the most frequent mistakes: (true class, class said, pictures), descending."""
+    """Returns the most frequent mistakes: (true class, class said, images), descending."""
     off_diagonal = found.confusion * (1 - np.eye(len(found.class_names), dtype="int64"))
     order = np.argsort(-off_diagonal, axis=None, kind="stable")[:number]
     rows, columns = np.unravel_index(order, off_diagonal.shape)
@@ -35,8 +35,8 @@ def most_confused(found, number=10):
 
 def _numbers(found):
     low, high = map(percent, found.interval)
-    filled = [row for row in found.reliability if row.pictures]
-    confidence = sum(row.pictures * row.confidence for row in filled) / found.pictures
+    filled = [row for row in found.reliability if row.images]
+    confidence = sum(row.images * row.confidence for row in filled) / found.images
     bins = len(found.reliability)
     rows = {
         "accuracy": f"{percent(found.accuracy)}  (95 % interval: {low} to {high})",
@@ -47,7 +47,7 @@ def _numbers(found):
         "calibration error": f"{percent(found.calibration_error)}  (ECE of {bins} bins; mean "
         f"confidence {percent(confidence)})",
     }
-    lines = [f"{found.pictures:,} pictures, {len(found.class_names):,} classes"]
+    lines = [f"{found.images:,} images, {len(found.class_names):,} classes"]
     return "\n".join(lines + [f"  {name:<20}{value}" for name, value in rows.items() if value])
 
 
@@ -58,7 +58,7 @@ def _classes(found):
         shown = sorted(shown, key=lambda row: math.inf if math.isnan(row.f1) else row.f1)
         shown, title = shown[:MOST_ROWS], f"Classes, the {MOST_ROWS} with the lowest F1"
     width = max(len("name"), *(len(row.name) for row in shown))
-    head = f"  {'name':<{width}}{'pictures':>10}{'recall':>10}{'precision':>11}{'F1':>10}"
+    head = f"  {'name':<{width}}{'images':>10}{'recall':>10}{'precision':>11}{'F1':>10}"
     lines = [
         f"  {row.name:<{width}}{row.support:>10,}{percent(row.recall):>10}"
         f"{percent(row.precision):>11}{percent(row.f1):>10}"
@@ -75,7 +75,7 @@ def _confused(found):
 
 def _mistakes(found):
     lines = [
-        f"  {percent(one.probability):>8}  {one.picture}: said {one.said}, true {one.true}"
+        f"  {percent(one.probability):>8}  {one.image}: said {one.said}, true {one.true}"
         for one in found.mistakes[:10]
     ]
     return "\n".join(["Surest mistakes", *lines]) if lines else ""

@@ -1,4 +1,4 @@
-"""From the words of a command to what is trained: the same pictures, model and recipe each time."""
+"""From the words of a command to what is trained: the same images, model and recipe each time."""
 
 import os
 from typing import NamedTuple
@@ -36,9 +36,9 @@ def complete(options):
 
 
 def assemble(options):
-    """Loads the pictures, builds the model and compiles it, as completed `Options` say."""
+    """Loads the images, builds the model and compiles it, as completed `Options` say."""
     settings = recipe_settings(options)
-    data = load_pictures(options)
+    data = load_images(options)
     recipe = recipes.recipe(options.recipe, data, **overrides(options))
     keras.utils.set_random_seed(options.seed)
     model = _model(options, settings, recipe, data)
@@ -48,7 +48,7 @@ def assemble(options):
     return Experiment(data, model, recipe, settings)
 
 
-def load_pictures(options):
+def load_images(options):
     """Returns the `keras_vit.data.Data` of completed `Options`."""
     settings = recipe_settings(options)
     digits = options.data is None

@@ -1,4 +1,4 @@
-"""Labelled pictures from any source, and what a model makes of them: outputs and features."""
+"""Labelled images from any source, and what a model makes of them: outputs and features."""
 
 from typing import NamedTuple
 
@@ -13,25 +13,25 @@ from keras_vit.data.sources import FileSource
 
 
 class Features(NamedTuple):
-    """A model's vector for each picture, (pictures, length) in float32, and its class."""
+    """A model's vector for each image, (images, length) in float32, and its class."""
 
     features: np.ndarray
     labels: np.ndarray
 
 
-class PictureFiles(Loader):
-    """Pictures read from the files of a list, batch by batch, in the order of the list.
+class ImageFiles(Loader):
+    """Images read from the files of a list, batch by batch, in the order of the list.
 
     Args:
-        files: paths of the pictures.
-        labels: class of every picture.
+        files: paths of the images.
+        labels: class of every image.
         image_size: side in pixels, or (height, width), to which they are resized.
         num_channels: 1 for grey, 3 for colours.
-        batch_size: pictures in a batch; the last one has the rest.
+        batch_size: images in a batch; the last one has the rest.
         resize: "squash" or "crop", see `keras_vit.data.prepare.evaluate`.
 
     Example:
-    >>> pictures = keras_vit.training.PictureFiles(
+    >>> images = keras_vit.training.ImageFiles(
     ...     ["cat.jpg", "dog.jpg"], [0, 1], image_size=224
     ... )  # doctest: +SKIP
     """
@@ -44,22 +44,22 @@ class PictureFiles(Loader):
 
 
 def features(model, data, layer=None, part="test", batch_size=64):
-    """Computes a model's representation of pictures: what its head would see.
+    """Computes a model's representation of images: what its head would see.
 
     Args:
         model: a `ViT`, a `ResNet` or another functional model. Its weights are used where they
             are, not copied.
-        data: labelled pictures, as in `batches`.
+        data: labelled images, as in `batches`.
         layer: name of the layer whose output is taken, such as "block_5". None for the input of
             the layer "head", or the model's output where there is no head.
         part: "train", "validation" or "test" of a `Data`.
-        batch_size: pictures in a batch, where `data` is arrays.
+        batch_size: images in a batch, where `data` is arrays.
 
     Returns:
-        `Features`: an array (pictures, ...), (pictures, D) for the representation, and labels.
+        `Features`: an array (images, ...), (images, D) for the representation, and labels.
 
     Raises:
-        ValueError: the model has no such layer, or `data` has no labelled pictures.
+        ValueError: the model has no such layer, or `data` has no labelled images.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2)
@@ -94,7 +94,7 @@ def submodel(model, layer=None):
 
 
 def outputs(model, data, part="test", batch_size=64):
-    """Yields a model's outputs and the labels, both NumPy arrays, for every batch of pictures.
+    """Yields a model's outputs and the labels, both NumPy arrays, for every batch of images.
 
     A batch smaller than those before it is filled up for the model, which would be compiled anew.
     """
@@ -108,18 +108,18 @@ def outputs(model, data, part="test", batch_size=64):
 
 
 def batches(data, part="test", batch_size=64):
-    """Yields (pictures, labels) as NumPy arrays, batch by batch.
+    """Yields (images, labels) as NumPy arrays, batch by batch.
 
     Args:
-        data: a `keras_vit.data.Data`, of which a part is taken, also the training pictures
+        data: a `keras_vit.data.Data`, of which a part is taken, also the training images
             unvaried and in their own order; a pair of arrays; a `keras.utils.PyDataset`; a
             `tf.data.Dataset`; or anything else that gives pairs when it is iterated over. Labels
             are numbers of classes, or one-hot.
         part: "train", "validation" or "test" of a `Data`.
-        batch_size: pictures in a batch, where `data` is arrays.
+        batch_size: images in a batch, where `data` is arrays.
 
     Raises:
-        ValueError: there are no pictures, or their labels are not classes.
+        ValueError: there are no images, or their labels are not classes.
     """
     arguments.one_of("train", "validation", "test")("part", part)
     step = arguments.positive_integer("batch_size", batch_size)
@@ -128,11 +128,11 @@ def batches(data, part="test", batch_size=64):
         empty = False
         yield np.asarray(images), _classes(np.asarray(labels))
     if empty:
-        arguments.refuse("labelled pictures were expected", {"part": part, "pictures": 0})
+        arguments.refuse("labelled images were expected", {"part": part, "images": 0})
 
 
 def labels_of(data, part="test", batch_size=64):
-    """Returns the class of every picture, in the order of `batches`, whose arguments it takes."""
+    """Returns the class of every image, in the order of `batches`, whose arguments it takes."""
     if isinstance(data, Data) and part in data.sources:
         return data.labels(part)
     return np.concatenate([labels for _, labels in batches(data, part, batch_size)])
@@ -151,13 +151,13 @@ def _pairs(data, part, step):
 
 
 def _classes(labels):
-    """Returns the class of every picture, (pictures,), of labels that may be one-hot."""
+    """Returns the class of every image, (images,), of labels that may be one-hot."""
     if labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer):
         return labels
     if labels.ndim == 2 and np.all((labels == 0) | (labels == 1)) and np.all(labels.sum(1) == 1):
         return labels.argmax(axis=1)
     arguments.refuse(
-        "labels must be integers (pictures,) or one-hot (pictures, classes)",
+        "labels must be integers (images,) or one-hot (images, classes)",
         {"shape": labels.shape, "dtype": str(labels.dtype)},
-        "Pictures that are mixed have no one class: evaluate without mixing.",
+        "Images that are mixed have no one class: evaluate without mixing.",
     )

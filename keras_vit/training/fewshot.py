@@ -1,4 +1,4 @@
-"""Few-shot accuracy: how far a few pictures of each class go with a model's representation."""
+"""Few-shot accuracy: how far a few images of each class go with a model's representation."""
 
 import math
 import statistics
@@ -48,25 +48,25 @@ def few_shot(
     seeds=3,
     l2=L2,
 ):
-    """Measures a representation by a linear classifier trained on a few pictures of each class.
+    """Measures a representation by a linear classifier trained on a few images of each class.
 
     The paper "solves a regularized least-squares regression problem that maps the (frozen)
     representation of a subset of training images to {-1, 1}^K target vectors" (section 4.1): no
     training, a closed form. What it leaves open is as in the authors' code: features are brought
-    to mean 0 and deviation 1 over the pictures drawn, a constant feature of 100 carries the bias,
-    the penalty is 1024. A class's pictures of 1 shot are among those of 5.
+    to mean 0 and deviation 1 over the images drawn, a constant feature of 100 carries the bias,
+    the penalty is 1024. A class's images of 1 shot are among those of 5.
 
     Args:
-        features_train: (pictures, D), those that are drawn from.
-        labels_train: integers (pictures,).
-        features_test: (pictures, D).
-        labels_test: integers (pictures,).
-        shots: pictures drawn of each class, one number or several.
+        features_train: (images, D), those that are drawn from.
+        labels_train: integers (images,).
+        features_test: (images, D).
+        labels_test: integers (images,).
+        shots: images drawn of each class, one number or several.
         seeds: how many draws; seed 0, 1, 2 ...
         l2: penalty on the squared weights.
 
     Returns:
-        A `FewShotResult`. Shots of which some class has too few pictures are in its `refused`.
+        A `FewShotResult`. Shots of which some class has too few images are in its `refused`.
 
     Raises:
         ValueError: features or labels cannot be used.
@@ -76,7 +76,7 @@ def few_shot(
     >>> print(keras_vit.training.few_shot(x, y, x, y, shots=(1, 5), seeds=2))
      shots   accuracy      +-   each seed
          1    100.0 %   0.0 %   100.0  100.0
-         5          -   class 0 has 2 pictures
+         5          -   class 0 has 2 images
 
     Reference: section 4.1 and the `fewshot_lsr` evaluator of
     https://github.com/google-research/big_vision
@@ -97,21 +97,21 @@ def few_shot(
         order = _draw(y, classes, seed)
         for number in possible:
             chosen = np.concatenate([members[:number] for members in order])
-            targets = 2.0 * (y[chosen, None] == classes) - 1.0  # (pictures, K)
+            targets = 2.0 * (y[chosen, None] == classes) - 1.0  # (images, K)
             scores = regress(x[chosen], targets, x_test, l2)
             accuracies[number].append(float(np.mean(classes[scores.argmax(axis=1)] == y_test)))
     return FewShotResult({n: tuple(found) for n, found in accuracies.items()}, refused)
 
 
 def regress(x, targets, x_test, l2=L2):
-    """Returns the scores (pictures, K) of `x_test` by least squares from `x` to `targets`.
+    """Returns the scores (images, K) of `x_test` by least squares from `x` to `targets`.
 
     Computed in float64: a feature that is nearly constant would be all rounding error in float32.
 
     Args:
         x: features (N, D) to learn from.
         targets: (N, K).
-        x_test: features (pictures, D).
+        x_test: features (images, D).
         l2: penalty on the squared weights.
     """
     x, x_test = np.asarray(x, "float64"), np.asarray(x_test, "float64")
@@ -125,7 +125,7 @@ def regress(x, targets, x_test, l2=L2):
         weights = np.linalg.solve(x.T @ x + l2 * np.eye(length), x.T @ targets)
     else:  # the same weights by a smaller system
         weights = x.T @ np.linalg.solve(x @ x.T + l2 * np.eye(number), targets)
-    return x_test @ weights  # (pictures, K)
+    return x_test @ weights  # (images, K)
 
 
 def linear_probe(features_train, labels_train, features_test, labels_test, penalty=1.0):
@@ -134,10 +134,10 @@ def linear_probe(features_train, labels_train, features_test, labels_test, penal
     The usual comparison beside `few_shot`: scikit-learn's, on features of mean 0 and deviation 1.
 
     Args:
-        features_train: (pictures, D).
-        labels_train: (pictures,).
-        features_test: (pictures, D).
-        labels_test: (pictures,).
+        features_train: (images, D).
+        labels_train: (images,).
+        features_test: (images, D).
+        labels_test: (images,).
         penalty: on the squared weights, halved: 1 / C of scikit-learn.
 
     Raises:
@@ -171,10 +171,10 @@ class FewShot(keras.callbacks.Callback):
     is not touched: with and without the callback it gives the same weights to the last bit.
 
     Args:
-        train: a `keras_vit.data.Data`, whose training pictures are drawn from, unvaried; or
-            labelled pictures as in `features`, but not the batches in training, whose order is
+        train: a `keras_vit.data.Data`, whose training images are drawn from, unvaried; or
+            labelled images as in `features`, but not the batches in training, whose order is
             its own.
-        test: a `Data`, whose validation pictures are tested on; or labelled pictures. None for
+        test: a `Data`, whose validation images are tested on; or labelled images. None for
             `train`, if that is a `Data`.
         shots: one number or several.
         every: epochs from one measurement to the next. The last epoch is measured too; epochs
@@ -182,10 +182,10 @@ class FewShot(keras.callbacks.Callback):
         seeds: how many draws, see `few_shot`.
         l2: see `few_shot`.
         layer: see `features`.
-        batch_size: pictures in a batch, where they are arrays.
+        batch_size: images in a batch, where they are arrays.
 
     Raises:
-        ValueError: an argument cannot be used, at once; a class has too few pictures, when the
+        ValueError: an argument cannot be used, at once; a class has too few images, when the
             training begins.
 
     Example:
@@ -199,19 +199,19 @@ class FewShot(keras.callbacks.Callback):
         super().__init__()
         if test is None and not isinstance(train, Data):
             received = {"train": type(train).__name__, "test": None}
-            arguments.refuse("`test` must be labelled pictures", received, "Only a Data has both.")
+            arguments.refuse("`test` must be labelled images", received, "Only a Data has both.")
         self.parts = ((train, "train"), (train if test is None else test, "validation"))
         self.layer, self.batch_size = layer, batch_size
         self.every = arguments.positive_integer("every", every)
         self.options = {"shots": _shots(shots), "seeds": seeds, "l2": l2}
 
     def on_train_begin(self, logs=None):
-        """Checks that layer and pictures are there: rather now than after an epoch."""
+        """Checks that layer and images are there: rather now than after an epoch."""
         self.representation = submodel(self.model, self.layer)  # once: it is compiled once
         train, test = (labels_of(*part, self.batch_size) for part in self.parts)
         refused = too_few(train, np.union1d(train, test), self.options["shots"])
         if refused:
-            want = "every class must have pictures for all `shots`"
+            want = "every class must have images for all `shots`"
             arguments.refuse(want, {"shots": self.options["shots"]}, f"Not so: {refused}.")
 
     def on_epoch_end(self, epoch, logs=None):
@@ -227,11 +227,11 @@ class FewShot(keras.callbacks.Callback):
 
 
 def too_few(labels, classes, shots):
-    """Returns {shots: reason} for each of `shots` that some class has too few pictures for."""
+    """Returns {shots: reason} for each of `shots` that some class has too few images for."""
     counts = [int(np.sum(labels == label)) for label in classes]
     smallest, label = min(zip(counts, map(int, classes), strict=True))
-    pictures = "picture" if smallest == 1 else "pictures"
-    reason = f"class {label} has {smallest or 'no'} {pictures}"
+    images = "image" if smallest == 1 else "images"
+    reason = f"class {label} has {smallest or 'no'} {images}"
     return {number: reason for number in shots if number > smallest}
 
 
@@ -243,7 +243,7 @@ def _shots(shots):
 
 
 def _draw(labels, classes, seed):
-    """Returns the pictures of every class, each in a random order."""
+    """Returns the images of every class, each in a random order."""
     rng = np.random.default_rng(seed)
     return [rng.permutation(np.flatnonzero(labels == label)) for label in classes]
 
@@ -252,7 +252,7 @@ def _checked(features, labels):
     features, labels = np.asarray(features), np.asarray(labels)
     received = {"features": features.shape, "labels": labels.shape}
     if features.ndim != 2 or labels.shape != features.shape[:1] or not len(labels):
-        arguments.refuse("features must be (pictures, D) and labels (pictures,)", received)
+        arguments.refuse("features must be (images, D) and labels (images,)", received)
     if not np.issubdtype(labels.dtype, np.integer):
         arguments.refuse("labels must be integers", {"labels": str(labels.dtype)})
     if not np.isfinite(features).all():

@@ -1,4 +1,4 @@
-"""From pictures to a run: everything behind `keras-vit train`."""
+"""From images to a run: everything behind `keras-vit train`."""
 
 import datetime
 import math
@@ -47,7 +47,7 @@ def train(
 ):
     """Trains a Vision Transformer and writes a folder with all that it gave.
 
-    What is left at None comes from the recipe. The test pictures are only tested on, once, with
+    What is left at None comes from the recipe. The test images are only tested on, once, with
     the weights of the last epoch. Progress and result are printed. The run may be killed at any
     moment: `resume` goes on with it exactly.
 
@@ -59,12 +59,12 @@ def train(
         recipe: name in `keras_vit.training.recipe`; None for "finetune" with weights, "folder"
             with data alone, "digits" without.
         adapt: "full", "linear" or "lora": what of the model is trained.
-        image_size: side in pixels to which pictures are resized; None for that of the recipe or of
+        image_size: side in pixels to which images are resized; None for that of the recipe or of
             the weights.
-        epochs: passes over the training pictures.
-        batch_size: pictures in a step.
+        epochs: passes over the training images.
+        batch_size: images in a step.
         learning_rate: highest of the schedule, taken as it is.
-        augment: name of how training pictures are varied, see `keras_vit.data.load`.
+        augment: name of how training images are varied, see `keras_vit.data.load`.
         seed: of the weights, the order, the augmentation and the dropout.
         split_seed: of the division into parts; None for 0, with digits for `seed`.
         validation_share: see `keras_vit.data.load`.
@@ -110,7 +110,7 @@ def resume(folder):
 
     Raises:
         FileNotFoundError: it is no folder of a run.
-        ValueError: the pictures are no longer those of the run, or its states are damaged.
+        ValueError: the images are no longer those of the run, or its states are damaged.
 
     Example:
     >>> keras_vit.training.resume("runs/first")  # doctest: +SKIP
@@ -149,7 +149,7 @@ def _run(target, options, made):
 
 
 class Test(NamedTuple):
-    """What the test of a run gave: (pictures, classes), (pictures,), and an `Evaluation`."""
+    """What the test of a run gave: (images, classes), (images,), and an `Evaluation`."""
 
     probabilities: np.ndarray
     labels: np.ndarray
@@ -236,10 +236,10 @@ def _result(made, found, history, references):
     return {
         "test_accuracy": found.evaluation.accuracy,
         "test_interval": list(found.evaluation.interval),
-        "test_mistakes": int(round((1 - found.evaluation.accuracy) * found.evaluation.pictures)),
+        "test_mistakes": int(round((1 - found.evaluation.accuracy) * found.evaluation.images)),
         "train_accuracy": history["accuracy"][-1],
         "baselines": references,
-        **{f"{part}_pictures": count for part, count in made.data.counts.items()},
+        **{f"{part}_images": count for part, count in made.data.counts.items()},
     }
 
 

@@ -1,6 +1,6 @@
-"""Losses and the accuracy for labels of both kinds: class numbers, and shares of mixed pictures.
+"""Losses and the accuracy for labels of both kinds: class numbers, and shares of mixed images.
 
-While training pictures are mixed, those of validation are not: one `compile` meets shares
+While training images are mixed, those of validation are not: one `compile` meets shares
 (batch, classes) and integers (batch,). So both are taken here.
 """
 
@@ -35,7 +35,7 @@ class CrossEntropy(keras.losses.Loss):
 
 @register
 class SoftmaxCrossEntropy(CrossEntropy):
-    """-sum_c y_c log softmax(logits)_c: one class, or shares of several, in each picture.
+    """-sum_c y_c log softmax(logits)_c: one class, or shares of several, in each image.
 
     Args:
         label_smoothing: share of every label that is spread evenly over the classes.
@@ -51,7 +51,7 @@ class SoftmaxCrossEntropy(CrossEntropy):
     """
 
     def entropy(self, labels, logits):
-        """Returns the loss of every picture, (batch,)."""
+        """Returns the loss of every image, (batch,)."""
         return -ops.sum(labels * ops.log_softmax(logits), axis=-1)
 
 
@@ -59,7 +59,7 @@ class SoftmaxCrossEntropy(CrossEntropy):
 class SigmoidCrossEntropy(CrossEntropy):
     """-sum_c y_c log s_c + (1 - y_c) log (1 - s_c), s = sigmoid(logits): each class by itself.
 
-    It is what ImageNet-21k is trained with, where a picture may show several classes. The classes
+    It is what ImageNet-21k is trained with, where an image may show several classes. The classes
     are summed, as the official code does; Keras's `BinaryCrossentropy` takes their mean, and would
     need another learning rate for every number of classes. Start the head's bias low, at -10 for
     21,843 classes, or the first steps only learn that every class is rare.
@@ -78,7 +78,7 @@ class SigmoidCrossEntropy(CrossEntropy):
     """
 
     def entropy(self, labels, logits):
-        """Returns the loss of every picture, (batch,)."""
+        """Returns the loss of every image, (batch,)."""
         of_others = (1 - labels) * ops.log_sigmoid(-logits)
         return -ops.sum(labels * ops.log_sigmoid(logits) + of_others, axis=-1)
 
@@ -88,7 +88,7 @@ LOSSES = {"softmax": SoftmaxCrossEntropy, "sigmoid": SigmoidCrossEntropy}
 
 @register
 def accuracy(labels, logits):
-    """Returns 1 for every picture whose highest logit is its class, or its largest share, else 0.
+    """Returns 1 for every image whose highest logit is its class, or its largest share, else 0.
 
     Example:
     >>> logits = np.array([[1.0, 2.0], [1.0, 2.0]])

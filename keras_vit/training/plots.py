@@ -44,18 +44,18 @@ def _level_lines(axes, baselines):
         axes.axhline(value, color=GREY, linestyle=style, linewidth=1, label=label)
 
 
-def predictions(picture, labels, probabilities, class_names, number=24):
-    """Draws test pictures with true and predicted class, the mistakes first.
+def predictions(image, labels, probabilities, class_names, number=24):
+    """Draws test images with true and predicted class, the mistakes first.
 
     Mistakes come in descending order of the probability that was given to the wrong class, then
     correct ones in their own order.
 
     Args:
-        picture: function from the number of a picture to its pixels, (height, width, channels).
-        labels: (pictures,).
-        probabilities: (pictures, classes).
+        image: function from the number of an image to its pixels, (height, width, channels).
+        labels: (images,).
+        probabilities: (images, classes).
         class_names: name of every class.
-        number: most pictures to draw.
+        number: most images to draw.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -66,10 +66,10 @@ def predictions(picture, labels, probabilities, class_names, number=24):
     rows = -(-len(order) // 6)
     figure = _figure(8, 0.5 + 1.6 * rows)
     figure.suptitle(
-        f"{len(labels):,} test pictures, {wrong.sum():,} mistakes; mistakes first", fontsize=11
+        f"{len(labels):,} test images, {wrong.sum():,} mistakes; mistakes first", fontsize=11
     )
     for axes, i in zip(figure.subplots(rows, 6, squeeze=False).flat, order, strict=False):
-        _picture(axes, picture(i), wrong[i])
+        _image(axes, image(i), wrong[i])
         said = f"{short_name(class_names[predicted[i]])} ({100 * confidence[i]:.0f} %)"
         title = f"\u2713 {said}"
         if wrong[i]:
@@ -80,7 +80,7 @@ def predictions(picture, labels, probabilities, class_names, number=24):
     return figure
 
 
-def _picture(axes, image, wrong):
+def _image(axes, image, wrong):
     axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():

@@ -1,6 +1,6 @@
 """Published recipes as data: the paper's Tables 3 and 4, AugReg, DeiT, and the plain ViT-S/16.
 
-Numbers as they are printed; `recipes.py` turns them into settings for the pictures at hand. Weight
+Numbers as they are printed; `recipes.py` turns them into settings for the images at hand. Weight
 decay is relative to the learning rate, as Keras's AdamW takes it.
 """
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class PreTraining(NamedTuple):
-    """A row of Table 3: models, pictures and what it takes to train on them."""
+    """A row of Table 3: models, images and what it takes to train on them."""
 
     models: tuple  # as the paper writes them, patch sizes apart
     dataset: str

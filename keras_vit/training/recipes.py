@@ -1,4 +1,4 @@
-"""A recipe: what `compile` and `fit` need to train as a table says, on the pictures at hand."""
+"""A recipe: what `compile` and `fit` need to train as a table says, on the images at hand."""
 
 import types
 
@@ -19,7 +19,7 @@ def recipe(name, data=None, **overrides):
     | name | for | from |
     |---|---|---|
     | "digits", "folder", "cifar" | small models from scratch on a laptop | ours |
-    | "finetune" | published weights, own pictures | Table 4, made shorter for small sets |
+    | "finetune" | published weights, own images | Table 4, made shorter for small sets |
     | "linear-probe" | the head alone | ours |
     | "lora" | low-rank changes of the blocks | arXiv 2106.09685 |
     | "paper-imagenet", "paper-imagenet21k", "paper-jft" | pre-training | Table 3, by the model |
@@ -31,7 +31,7 @@ def recipe(name, data=None, **overrides):
     The five more end in flowers, cifar10, cifar100, vtab and imagenet. "fine-tune", "probe",
     "cifar10", "paper-pre-training" and "vit-s16" are other names of five of these.
 
-    What a table says for its batches and pictures is scaled to those of `data` by the rules of
+    What a table says for its batches and images is scaled to those of `data` by the rules of
     `scaling.plan`; `print` of the recipe tells what came out. The weights that are trained are
     chosen by `keras_vit.training.freeze(model, recipe.settings.adapt)`, before `compile`.
 
@@ -50,7 +50,7 @@ def recipe(name, data=None, **overrides):
         ValueError: there is no such recipe or field, or a value cannot be used.
 
     Example:
-    >>> data = keras_vit.training.recipes.stand_in(pictures=259, num_classes=37, batch_size=32)
+    >>> data = keras_vit.training.recipes.stand_in(images=259, num_classes=37, batch_size=32)
     >>> recipe = keras_vit.training.recipe("finetune", data, epochs=5)
     >>> sorted(recipe.compile_arguments)
     ['loss', 'metrics', 'optimizer']
@@ -62,19 +62,19 @@ def recipe(name, data=None, **overrides):
 
 
 class Recipe:
-    """`Settings` that have met their pictures. `recipe` makes it, `print` tells what it holds.
+    """`Settings` that have met their images. `recipe` makes it, `print` tells what it holds.
 
     Attributes:
         name: of the recipe.
         settings: its `Settings`.
         plan: the `Plan`: epochs, updates, warm-up, learning rate.
-        augment: how the training pictures should be varied, for `keras_vit.data.load`.
+        augment: how the training images should be varied, for `keras_vit.data.load`.
     """
 
     def __init__(self, name, settings, data):
         self.name, self.settings = name, settings
-        self.pictures, self.batch_size = data.counts["train"], data.batch_size
-        self.plan = scaling.plan(settings, self.pictures, data.batch_size, data.steps_per_epoch)
+        self.images, self.batch_size = data.counts["train"], data.batch_size
+        self.plan = scaling.plan(settings, self.images, data.batch_size, data.steps_per_epoch)
         self.augment = settings.augmentation
 
     @property
@@ -145,7 +145,7 @@ def _moving_average(settings):
 def _lines(recipe):
     """Yields what a recipe chose, one line each."""
     settings, plan = recipe.settings, recipe.plan
-    yield f"Images: {recipe.pictures:,} in batches of {recipe.batch_size}" + (
+    yield f"Images: {recipe.images:,} in batches of {recipe.batch_size}" + (
         f", {settings.accumulate} batches per update." if settings.accumulate > 1 else "."
     )
     yield f"Length: {plan.epochs} epochs, {plan.updates:,} updates, warm-up {plan.warmup:,}."
@@ -201,17 +201,17 @@ def _optimizer(settings):
     return ", ".join(parts)
 
 
-def stand_in(pictures, num_classes, batch_size=64):
+def stand_in(images, num_classes, batch_size=64):
     """Returns what a recipe needs to know of its data, where there is no `Data`.
 
     Example:
     >>> keras_vit.training.recipes.stand_in(100, 10, batch_size=32).steps_per_epoch
     4
     """
-    batch_size = min(batch_size, pictures)
+    batch_size = min(batch_size, images)
     return types.SimpleNamespace(
-        counts={"train": pictures},
+        counts={"train": images},
         num_classes=num_classes,
         batch_size=batch_size,
-        steps_per_epoch=-(-pictures // batch_size),
+        steps_per_epoch=-(-images // batch_size),
     )

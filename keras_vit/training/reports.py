@@ -14,7 +14,7 @@ FILES = {
     "predictions.png": "test images with their predictions, mistakes first",
     "confusion.png": "which classes were confused with which",
     "positions.png": "similarity of the learned position embeddings (Figure 7 of the paper)",
-    "pictures.png": "training images as the model sees them",
+    "images.png": "training images as the model sees them",
     "example.png": "a test image to try `predict` on",
     "model.keras": "the trained model",
     "history.csv": "the numbers behind curves.png",
@@ -77,7 +77,7 @@ def _result(metrics):
     rows = {metrics["model"]: metrics["test_accuracy"], **metrics["baselines"]}
     width = max(map(len, rows))
     low, high = (100 * value for value in metrics["test_interval"])
-    number = metrics["test_pictures"] or metrics["validation_pictures"]
+    number = metrics["test_images"] or metrics["validation_images"]
     lines = [f"Accuracy on {number:,} images that were not used for training:"]
     lines += [f"  {name:<{width}}  {percent(value):>7}" for name, value in rows.items()]
     lines.append(
@@ -109,7 +109,7 @@ def _next_steps(target, metrics, options):
         ]
     elif options.weights is None:
         weights = ("train", options.data, "--weights", "ViT-Ti/16")
-        few = f"{metrics['train_pictures']:,} images are few to train a ViT from scratch"
+        few = f"{metrics['train_images']:,} images are few to train a ViT from scratch"
         steps.append((f"{few}: fine-tune published weights", *weights))
     lines = [f"  # {purpose}\n  {command_line(*words)}" for purpose, *words in steps]
     return "\n".join(["Try next:", *lines])

@@ -38,7 +38,7 @@ _FINE_TUNING = Settings(
     optimizer="sgd",
     momentum=published.MOMENTUM,
     clip=published.CLIP,
-    # Gentler than the paper's crop, for few pictures and epochs; nothing is squashed, as in the
+    # Gentler than the paper's crop, for few images and epochs; nothing is squashed, as in the
     # models' pre-training.
     augmentation=Augmentation(crop=(0.25, 1.0), flip=True),
     resize="crop",
@@ -68,7 +68,7 @@ RECIPES = {
         decayed=KERNELS,
         clip=1.0,
         augmentation="cifar",
-        source="ours: CIFAR's small pictures from scratch",
+        source="ours: CIFAR's small images from scratch",
     ),
     "finetune": _FINE_TUNING,
     "linear-probe": _FINE_TUNING._replace(

@@ -14,7 +14,7 @@ import numpy as np
 from keras_vit import backend
 from keras_vit.checkpoints import atomic
 from keras_vit.data import prepare, read_digit
-from keras_vit.data.images import load as load_picture
+from keras_vit.data.images import load as load_image
 from keras_vit.training import experiment, reports
 from keras_vit.training.run_folder import METRICS, MODEL, STATES, find, read_settings, write_text
 
@@ -28,7 +28,7 @@ class Run(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """The most probable classes of one picture, as pairs (name, probability 0 to 1)."""
+    """The most probable classes of one image, as pairs (name, probability 0 to 1)."""
 
     file: str
     classes: tuple
@@ -64,7 +64,7 @@ def stand_in(model, class_names=None):
     """Returns what `predict` needs of a run's metrics, for a model of no run.
 
     Args:
-        model: takes pictures of one size, (batch, height, width, channels), and gives logits.
+        model: takes images of one size, (batch, height, width, channels), and gives logits.
         class_names: of the logits; None for "class 0", "class 1", ...
     """
     *size, channels = model.input_shape[1:]
@@ -79,7 +79,7 @@ def stand_in(model, class_names=None):
 
 def test_data(run):
     """Returns the `keras_vit.data.Data` of a run: its `test` and `validation` are as they were."""
-    return experiment.load_pictures(read_settings(run.folder)[1])
+    return experiment.load_images(read_settings(run.folder)[1])
 
 
 def watched(data):
@@ -88,13 +88,13 @@ def watched(data):
 
 
 def predict(run, files, invert=False, top=3):
-    """Names the classes of picture files.
+    """Names the classes of image files.
 
-    A run of digits cuts a picture to its ink, as the digits it was trained on are.
+    A run of digits cuts an image to its ink, as the digits it was trained on are.
 
     Args:
         run: a `Run`, or the path of one.
-        files: paths of pictures.
+        files: paths of images.
         invert: whether dark and light are exchanged first, for dark ink on light paper.
         top: number of classes to name.
 
@@ -102,7 +102,7 @@ def predict(run, files, invert=False, top=3):
         A `Prediction` for every file, its classes in descending order of probability.
 
     Raises:
-        FileNotFoundError, ValueError: a file is not there or is no picture; it is named.
+        FileNotFoundError, ValueError: a file is not there or is no image; it is named.
 
     Example:
     >>> keras_vit.training.predict("runs/first", ["three.png"], invert=True)  # doctest: +SKIP
@@ -114,20 +114,20 @@ def predict(run, files, invert=False, top=3):
     logits = run.model.predict(np.stack(pixels), batch_size=256, verbose=0)
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
     found = []
-    for file, picture, row in zip(files, pixels, probabilities, strict=True):
+    for file, image, row in zip(files, pixels, probabilities, strict=True):
         best = np.argsort(-row)[:top]
         classes = tuple((metrics["class_names"][i], float(row[i])) for i in best)
-        bright = is_digits and not invert and picture.mean() > 127
+        bright = is_digits and not invert and image.mean() > 127
         found.append(Prediction(str(file), classes, reports.INVERT_HINT if bright else ""))
     return found
 
 
 def read_pixels(file, metrics, invert):
-    """A picture as the model of a run takes it."""
+    """An image as the model of a run takes it."""
     if metrics["data"] == "digits":
         return read_digit(file, invert)
-    picture = load_picture(file, metrics["num_channels"], invert)
-    return prepare.evaluate(picture, metrics["image_size"], metrics["resize"])
+    image = load_image(file, metrics["num_channels"], invert)
+    return prepare.evaluate(image, metrics["image_size"], metrics["resize"])
 
 
 def write(target, made, history, metrics, found):
@@ -158,21 +158,21 @@ def write_history(path, history):
 
 
 def write_figures(target, made, history, metrics, found):
-    """Draws the run's figures, and saves a test picture."""
+    """Draws the run's figures, and saves a test image."""
     from PIL import Image
 
     from keras_vit.training import evaluation_plots, plots
 
     data, batches = made.data, made.data.fixed_batches("test" if made.data.test else "validation")
     plots.curves(history, metrics["baselines"]).savefig(target / "curves.png")
-    plots.predictions(batches.picture, found.labels, found.probabilities, data.class_names).savefig(
+    plots.predictions(batches.image, found.labels, found.probabilities, data.class_names).savefig(
         target / "predictions.png"
     )
     evaluation_plots.confusion(found.evaluation).savefig(target / "confusion.png")
     if any(layer.name == "patch_encoder" for layer in made.model.layers):
         plots.positions(made.model).savefig(target / "positions.png")
-    data.grid().savefig(target / "pictures.png")
-    example = Image.fromarray(batches.picture(0).squeeze())
+    data.grid().savefig(target / "images.png")
+    example = Image.fromarray(batches.image(0).squeeze())
     larger = max(1, 128 // max(example.size))  # a digit of 8 x 8 pixels could hardly be seen
     example.resize(
         (example.width * larger, example.height * larger), Image.Resampling.NEAREST

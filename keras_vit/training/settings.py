@@ -1,4 +1,4 @@
-"""The settings of a recipe, before it meets its pictures."""
+"""The settings of a recipe, before it meets its images."""
 
 import difflib
 from typing import NamedTuple
@@ -20,12 +20,12 @@ class Settings(NamedTuple):
 
     epochs: int | None  # None: as many as `steps` are
     learning_rate: float  # the highest
-    # --- pictures
+    # --- images
     image_size: int | None = None
     num_channels: int = 3
     batch_size: int = 64
     augmentation: Augmentation | str | None = None  # a name in keras_vit.data, or what it names
-    resize: str = "squash"  # of pictures to evaluate on, see `keras_vit.data.load`
+    resize: str = "squash"  # of images to evaluate on, see `keras_vit.data.load`
     # --- duration and learning rate
     steps: int | None = None  # published number of updates, with batches of `reference_batch`
     min_updates: int = 0  # epochs are added until there are so many

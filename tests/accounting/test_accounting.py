@@ -166,7 +166,7 @@ def test_a_block_costs_what_the_equations_multiply():
 
 
 def stateless(model):
-    """(function of weights and pictures, their shapes) of a model on JAX."""
+    """(function of weights and images, their shapes) of a model on JAX."""
     import jax
 
     def logits(trainable, other, images):

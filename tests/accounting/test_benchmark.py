@@ -43,8 +43,8 @@ def test_speedup_refuses_rounds_that_do_not_pair():
 
 
 @pytest.mark.backend_free
-def test_rate_is_pictures_per_second_of_the_median_turn():
-    assert paired.rate([4, 2, 1], pictures=8) == 4
+def test_rate_is_images_per_second_of_the_median_turn():
+    assert paired.rate([4, 2, 1], images=8) == 4
 
 
 @pytest.mark.backend_free
@@ -135,6 +135,6 @@ def test_scores_and_predictions_are_measured_in_turns(capsys):
     tiny = ["--model", "ViT-Mini/8", "--image-size", "16", "--batch-size", "2", "--rounds", "2"]
     scores.main(tiny)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1] == "2 pictures, ViT-Mini/8, medians of 2 rounds"
+    assert lines[1] == "2 images, ViT-Mini/8, medians of 2 rounds"
     assert [line.split(":")[0] for line in lines[2:4]] == ["predict_on_batch", "attention_scores"]
     assert lines[4].startswith("ratio ")

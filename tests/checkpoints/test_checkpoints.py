@@ -111,7 +111,7 @@ def test_logits_are_those_of_the_source(case, published, tmp_path):
     loading.WRITERS[table.suffix](path, tensors_of(table, model, seeded_like(table)))
     report = keras_vit.load_weights(model, path)
     assert report.source == table.source and not report.ignored
-    logits = outputs(model, seeded.pictures(64, 64))
+    logits = outputs(model, seeded.make_images(64, 64))
     np.testing.assert_allclose(logits, published[case], atol=1e-4)
 
 
@@ -130,7 +130,7 @@ def test_resized_positions_give_the_logits_of_the_source(
     report = keras_vit.load_weights(larger, path, method=method)
     assert report.grids == ((4, 4), (6, 6))
     assert "4 x 4 to 6 x 6" in str(report)
-    logits = outputs(larger, seeded.pictures(96, 96))
+    logits = outputs(larger, seeded.make_images(96, 96))
     np.testing.assert_allclose(logits, published[f"{table.source} ViT-S/16 resized"], atol=1e-4)
 
 
@@ -166,7 +166,7 @@ def test_what_is_written_reads_the_same(kind, source, tmp_path):
     model, again = (randomized(m, seed) for seed, m in enumerate(two_models(kind)))
     path = tmp_path / f"weights{SUFFIX[source]}"
     keras_vit.save_weights(model, path, source)
-    grid = (4, 4) if kind == "rectangle" else None  # 4 x 4 patches of a picture that is no square
+    grid = (4, 4) if kind == "rectangle" else None  # 4 x 4 patches of an image that is no square
     report = keras_vit.load_weights(again, path, grid=grid)
     assert equal_weights(model, again)
     assert report.source == source and not report.fresh and not report.ignored
@@ -263,7 +263,7 @@ def test_all_dialects_of_google_give_the_same_answers(dialect, tmp_path):
         tensors = {name: file.read(name) for name in file.specs}
     files.write_npz(tmp_path / "other.npz", dialect(tensors))
     keras_vit.load_weights(again, tmp_path / "other.npz")
-    images = seeded.pictures(32, 32)
+    images = seeded.make_images(32, 32)
     np.testing.assert_allclose(outputs(again, images), outputs(model, images), atol=1e-5)
     assert equal_weights(model, again) or dialect is class_token_without_position
     described = checkpoints.describe(tmp_path / "other.npz").arguments
@@ -337,7 +337,7 @@ def test_load_pretrained_for_another_task(tmp_path, capsys):
 def test_load_pretrained_as_it_is_and_without_a_head(tmp_path, capsys):
     model = randomized(tiny(approximate=True, representation_size=192))
     keras_vit.save_weights(model, tmp_path / "weights.npz")
-    images = seeded.pictures(32, 32)
+    images = seeded.make_images(32, 32)
     again = keras_vit.load_pretrained(tmp_path / "weights.npz", verbose=False)
     np.testing.assert_array_equal(outputs(again, images), outputs(model, images))
     features = keras_vit.load_pretrained(tmp_path / "weights.npz", num_classes=None, verbose=False)
@@ -369,16 +369,16 @@ def test_hugging_face_files_beside_the_weights_are_read(tmp_path):
     keras_vit.save_weights(randomized(tiny()), tmp_path / "model.safetensors", "huggingface")
     config = {"num_attention_heads": 6, "layer_norm_eps": 1e-5, "hidden_act": "gelu_new"}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    pictures = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.2], "resample": 2,
+    images = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.2, 0.2], "resample": 2,
                 "size": {"height": 32, "width": 32}}  # fmt: skip
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(pictures))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(images))
     described = checkpoints.describe(tmp_path)  # the folder, as it is published
     assert described.arguments["num_heads"] == 6
     assert described.arguments["epsilon"] == 1e-5
     assert described.arguments["approximate"] is True
     np.testing.assert_allclose(described.arguments["normalize"][0], (127.5, 102, 76.5))
     assert described.arguments["normalize"][1] == 51
-    assert described.preprocessing == {"resize": pictures["size"], "resampling": "bilinear"}
+    assert described.preprocessing == {"resize": images["size"], "resampling": "bilinear"}
     model = keras_vit.load_pretrained(tmp_path, verbose=False)
     assert model.num_heads == 6
 

@@ -16,7 +16,7 @@ from keras_vit import cli, training
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def folder(tmp_path):
     for name, value in (("dark", 40), ("light", 220)):
         (tmp_path / "data" / name).mkdir(parents=True)
         for i in range(3):
@@ -26,10 +26,19 @@ def pictures(tmp_path):
 
 
 @pytest.mark.slow
-def test_train_and_predict_from_end_to_end(pictures, tmp_path, capsys):
+def test_train_and_predict_from_end_to_end(folder, tmp_path, capsys):
     pytest.importorskip("sklearn")
     out = tmp_path / "run"
-    words = ["train", str(pictures), "--model", "ViT-Mini/4", "--image-size", "8", "--epochs", "2"]
+    words = [
+        "train",
+        str(folder),
+        "--model",
+        "ViT-Mini/4",
+        "--image-size",
+        "8",
+        "--epochs",
+        "2",
+    ]
     words += ["--batch-size", "2", "--learning-rate", "0.002", "--seed", "5", "--out", str(out)]
     assert cli.main(words) == 0
     text = capsys.readouterr().out
@@ -40,25 +49,25 @@ def test_train_and_predict_from_end_to_end(pictures, tmp_path, capsys):
     assert (metrics["model"], metrics["image_size"], metrics["seed"]) == ("ViT-Mini/4", [8, 8], 5)
     assert (options["epochs"], options["batch_size"], options["learning_rate"]) == (2, 2, 0.002)
 
-    picture = str(pictures / "dark" / "0.png")
-    assert cli.main(["predict", str(out), picture, "--invert"]) == 0
+    image = str(folder / "dark" / "0.png")
+    assert cli.main(["predict", str(out), image, "--invert"]) == 0
     line = capsys.readouterr().out.splitlines()[-1]
-    (found,) = training.predict(out, [picture], invert=True)
+    (found,) = training.predict(out, [image], invert=True)
     name, share = found.classes[0]
-    assert line.startswith(f"{picture}: {name} {100 * share:.1f} %, ")
+    assert line.startswith(f"{image}: {name} {100 * share:.1f} %, ")
 
 
-def test_predict_with_what_is_shipped_or_saved(pictures, tmp_path, capsys):
+def test_predict_with_what_is_shipped_or_saved(folder, tmp_path, capsys):
     """Weights that know their classes name them; a model of no run has numbers."""
-    picture = str(pictures / "dark" / "0.png")
-    assert cli.main(["predict", "ViT-Mini/4", picture]) == 0
+    image = str(folder / "dark" / "0.png")
+    assert cli.main(["predict", "ViT-Mini/4", image]) == 0
     names = keras_vit.checkpoints.entries()["ViT-Mini/4-keras-vit-cifar10"].class_names
     words = re.split(r": |, ", capsys.readouterr().out.splitlines()[-1])
-    assert words[0] == picture and [word.split()[0] in names for word in words[1:]] == [True] * 3
+    assert words[0] == image and [word.split()[0] in names for word in words[1:]] == [True] * 3
 
     model = keras_vit.create("ViT-Mini/4", image_size=8, num_classes=2)
     model.save(tmp_path / "mine.keras")
-    assert cli.main(["predict", str(tmp_path / "mine.keras"), picture]) == 0
+    assert cli.main(["predict", str(tmp_path / "mine.keras"), image]) == 0
     assert "class 0 50.0 %" in capsys.readouterr().out.splitlines()[-1]  # the head begins at zero
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 import keras_vit
 from keras_vit import cli
 from keras_vit.commands import explain as command
-from keras_vit.commands import explain_pictures, explain_views, parts
+from keras_vit.commands import explain_images, explain_views, parts
 from keras_vit.data import images as reading
 from keras_vit.data import read_digit
 from keras_vit.explain import (
@@ -44,24 +44,24 @@ def model():
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """Four pictures, of other sizes than the model's."""
-    folder = tmp_path / "pictures"
+def folder(tmp_path):
+    """Four images, of other sizes than the model's."""
+    folder = tmp_path / "images"
     folder.mkdir()
     for i, pixels in enumerate(random_images(4, 40, 50, 3).astype("uint8")):
         Image.fromarray(pixels).save(folder / f"{i}.png")
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     return folder
 
 
 @pytest.fixture
-def explained(model, monkeypatch, tmp_path, pictures, capsys):
+def explained(model, monkeypatch, tmp_path, folder, capsys):
     """Runs the command with the model; returns (exit code, npz, what it printed)."""
 
     def run(name, *words, images=True, metrics=None):
         monkeypatch.setattr(command, "load_model", lambda *_: (model, metrics))
         out = tmp_path / "out"
-        given = ["explain", name, "ViT-Mini/4", *([str(pictures)] if images else [])]
+        given = ["explain", name, "ViT-Mini/4", *([str(folder)] if images else [])]
         code = cli.main([*given, *map(str, words), "--out", str(out)])
         printed = capsys.readouterr()
         path = out / f"{name.replace('_', '-')}.npz"
@@ -104,13 +104,13 @@ QUICK = ("patch_grid", "attention_rollout", "embedding_filters", "position_simil
 
 
 @pytest.mark.parametrize("name", quick(ARRAYS, *QUICK))
-def test_a_view_writes_its_figure_and_its_numbers(name, explained, model, pictures, tmp_path):
-    images = name not in command.WITHOUT_PICTURES
+def test_a_view_writes_its_figure_and_its_numbers(name, explained, model, folder, tmp_path):
+    images = name not in command.WITHOUT_IMAGES
     code, found, text = explained(name.replace("_", "-"), images=images)
     assert code == 0, text
-    for key, want in ARRAYS[name](model, pixels_of(pictures)).items():
+    for key, want in ARRAYS[name](model, pixels_of(folder)).items():
         np.testing.assert_allclose(found[key], want, rtol=1e-4, atol=1e-5, err_msg=key)
-    files = [str(pictures / f"{i}.png") for i in range(4)] if images else []
+    files = [str(images / f"{i}.png") for i in range(4)] if images else []
     assert found["files"].tolist() == files
     png = tmp_path / "out" / f"{name.replace('_', '-')}.png"
     with Image.open(png) as figure:
@@ -127,8 +127,8 @@ def test_every_view_has_a_function_words_and_a_line(capsys):
     assert "attention-rollout " in first and "from which patches" in first
 
 
-def test_options_reach_their_functions(explained, model, pictures):
-    x = pixels_of(pictures)
+def test_options_reach_their_functions(explained, model, folder):
+    x = pixels_of(folder)
     words = ("--heads", "max", "--discard", "0.5", "--token", 1, 2)
     _, found, text = explained("attention-rollout", *words)
     want = rollout.attention_rollout(model, x, heads="max", discard=0.5, token=(1, 2))
@@ -142,28 +142,28 @@ def test_options_reach_their_functions(explained, model, pictures):
 
 
 @pytest.mark.slow
-def test_classes_are_given_by_name_or_number(explained, model, pictures):
+def test_classes_are_given_by_name_or_number(explained, model, folder):
     metrics = {"class_names": NAMES, "data": "x", "num_channels": 3, "image_size": (16, 24)}
     metrics["resize"] = "squash"
     words = ("--classes", "cat", "0", "1", "bat")
     code, found, text = explained("grad-cam", *words, metrics=metrics)
     assert code == 0 and found["classes"].tolist() == [2, 0, 1, 1]
-    want = cam.grad_cam(model, pixels_of(pictures), [2, 0, 1, 1])
+    want = cam.grad_cam(model, pixels_of(folder), [2, 0, 1, 1])
     np.testing.assert_allclose(found["grad_cam"], want, rtol=1e-4, atol=1e-6)
     assert "0.png: cat," in text and "3.png: bat," in text
 
 
 @pytest.mark.slow
-def test_a_block_is_looked_at(explained, model, pictures):
+def test_a_block_is_looked_at(explained, model, folder):
     _, found, _ = explained("token-similarity", "--block", 0, "--token", 1, 1)
-    want = tokens.token_similarity(model, pixels_of(pictures), (1, 1), layer="block_0")
+    want = tokens.token_similarity(model, pixels_of(folder), (1, 1), layer="block_0")
     np.testing.assert_allclose(found["token_similarity"], want, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow
-def test_the_nearest_are_those_of_the_gallery(explained, model, pictures):
-    code, found, text = explained("nearest", "--gallery", pictures)
-    x = pixels_of(pictures)
+def test_the_nearest_are_those_of_the_gallery(explained, model, folder):
+    code, found, text = explained("nearest", "--gallery", folder)
+    x = pixels_of(folder)
     want = neighbours.nearest(model, x, x, k=4)
     np.testing.assert_array_equal(found["indices"], want.indices)
     assert found["gallery"].tolist() == found["files"].tolist()
@@ -171,7 +171,7 @@ def test_the_nearest_are_those_of_the_gallery(explained, model, pictures):
 
 
 @pytest.mark.slow
-def test_two_models_are_compared_each_with_pictures_of_its_size(explained, monkeypatch, pictures):
+def test_two_models_are_compared_each_with_images_of_its_size(explained, monkeypatch, folder):
     other = randomize(keras_vit.ResNet(image_size=32, units=(1, 1), num_classes=3, name="other"))
     monkeypatch.setattr(explain_views, "load_model", lambda name: (other, None))
     code, found, text = explained("cka", "--other", "ViT-Mini/4")
@@ -192,13 +192,13 @@ def test_several_views_share_a_folder_and_nothing_is_replaced(explained, tmp_pat
     assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
-def test_without_out_a_new_folder_in_runs_is_made(model, monkeypatch, tmp_path, pictures, capsys):
+def test_without_out_a_new_folder_in_runs_is_made(model, monkeypatch, tmp_path, folder, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "load_model", lambda *_: (model, None))
-    assert cli.main(["explain", "patch_grid", "ViT-Mini/4", str(pictures / "0.png")]) == 0
-    (folder,) = (tmp_path / "runs").iterdir()
-    assert folder.name.endswith("-explain-patch-grid")
-    assert sorted(path.name for path in folder.iterdir()) == ["patch-grid.npz", "patch-grid.png"]
+    assert cli.main(["explain", "patch_grid", "ViT-Mini/4", str(folder / "0.png")]) == 0
+    (made,) = (tmp_path / "runs").iterdir()
+    assert made.name.endswith("-explain-patch-grid")
+    assert sorted(path.name for path in made.iterdir()) == ["patch-grid.npz", "patch-grid.png"]
 
 
 def test_the_report_is_a_page_in_the_folder_or_a_file(explained, tmp_path, monkeypatch):
@@ -220,28 +220,28 @@ def test_the_report_names_each_view_while_it_runs(explained, monkeypatch):
     assert explained("report")[2].endswith("grad-cam ...\ncka ...\n")
 
 
-# --- Pictures and models -------------------------------------------------------------------------
+# --- Images and models -------------------------------------------------------------------------
 
 
-def test_pictures_of_published_weights_are_upright_and_of_the_models_size(tmp_path, model):
+def test_images_of_published_weights_are_upright_and_of_the_models_size(tmp_path, model):
     left_dark = np.zeros((40, 20, 3), "uint8")
     left_dark[:, 10:] = 255
     exif = Image.Exif()
     exif[reading.ORIENTATION] = 8  # a quarter turn to the left: the right side comes to the top
     Image.fromarray(left_dark).save(tmp_path / "turned.png", exif=exif)
-    (shown,) = explain_pictures.pictures([tmp_path / "turned.png"], model)
+    (shown,) = explain_images.load_images([tmp_path / "turned.png"], model)
     assert shown.shape == (16, 24, 3) and shown.dtype == "uint8"
     assert (shown[:7] == 255).all() and (shown[9:] == 0).all()
-    (inverted,) = explain_pictures.pictures([tmp_path / "turned.png"], model, invert=True)
+    (inverted,) = explain_images.load_images([tmp_path / "turned.png"], model, invert=True)
     np.testing.assert_array_equal(inverted, 255 - shown)
-    (cut,) = explain_pictures.pictures([tmp_path / "turned.png"], model, resize="crop")
+    (cut,) = explain_images.load_images([tmp_path / "turned.png"], model, resize="crop")
     assert cut.shape == (16, 24, 3) and (cut[:7] == 255).all()
 
 
-def test_pictures_of_a_run_are_read_as_predict_reads_them(tmp_path):
+def test_images_of_a_run_are_read_as_predict_reads_them(tmp_path):
     Image.fromarray(np.eye(30, dtype="uint8") * 200).save(tmp_path / "one.png")
     metrics = {"data": "digits", "num_channels": 1, "image_size": [8, 8], "resize": "squash"}
-    (shown,) = explain_pictures.pictures([tmp_path / "one.png"], None, metrics)
+    (shown,) = explain_images.load_images([tmp_path / "one.png"], None, metrics)
     np.testing.assert_array_equal(shown, read_digit(tmp_path / "one.png"))
 
 
@@ -249,16 +249,16 @@ def test_folders_are_searched_at_any_depth_without_hidden_files(tmp_path):
     for name in ("b/2.JPG", "b/.hidden.png", "a.png", "b/c/3.webp", "b/x.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = explain_pictures.picture_files([tmp_path, tmp_path / "b" / "x.txt"])
+    found = explain_images.image_files([tmp_path, tmp_path / "b" / "x.txt"])
     names = [str(path.relative_to(tmp_path)) for path in found]
     assert names == ["a.png", "b/2.JPG", "b/c/3.webp", "b/x.txt"]
 
 
-def test_pictures_called_the_same_are_told_apart_by_their_folders(tmp_path):
+def test_images_called_the_same_are_told_apart_by_their_folders(tmp_path):
     files = [tmp_path / "a" / "1.png", tmp_path / "b" / "1.png"]
-    asked = explain_pictures.Asked(None, None, files, None, None)
+    asked = explain_images.Asked(None, None, files, None, None)
     assert asked.names == [str(file) for file in files]
-    assert explain_pictures.Asked(None, None, files[:1], None, None).names == ["1.png"]
+    assert explain_images.Asked(None, None, files[:1], None, None).names == ["1.png"]
 
 
 def test_a_saved_model_of_no_run_is_opened(tmp_path):
@@ -314,8 +314,8 @@ def test_errors_before_any_work_are_one_line(words, expected, tmp_path, monkeypa
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_file_that_is_no_picture_is_named(explained, pictures):
-    (pictures / "broken.png").write_bytes(b"not a picture")
+def test_a_file_that_is_no_image_is_named(explained, folder):
+    (folder / "broken.png").write_bytes(b"not an image")
     code, _, text = explained("patch-grid")
     assert code == 2 and "broken.png' cannot be read as an image" in text
 
@@ -333,10 +333,10 @@ def test_unknown_classes_and_blocks_are_refused(explained):
     assert code == 2 and "one block" in text
 
 
-def test_a_resnet_has_no_attention_to_draw(monkeypatch, pictures, tmp_path, capsys, blank):
+def test_a_resnet_has_no_attention_to_draw(monkeypatch, folder, tmp_path, capsys, blank):
     resnet = keras_vit.ResNet(image_size=32, units=(1,), num_classes=3)
     monkeypatch.setattr(command, "load_model", lambda *_: (resnet, None))
-    words = ["explain", "attention-rollout", "ViT-Mini/4", str(pictures)]
+    words = ["explain", "attention-rollout", "ViT-Mini/4", str(folder)]
     words += ["--out", str(tmp_path / "o")]
     assert cli.main(words) == 2
     assert "cka, grad_cam, occlusion, nearest" in capsys.readouterr().err

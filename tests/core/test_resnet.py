@@ -107,14 +107,14 @@ def test_hybrid_equals_googles(name):
         name, image_size=(64, 96), num_layers=2, num_classes=7, approximate=True
     )
     fill(model, google_weight, GOOGLE)
-    assert_logits(model, seeded.pictures(64, 96), HYBRIDS[f"{name} logits"])
+    assert_logits(model, seeded.make_images(64, 96), HYBRIDS[f"{name} logits"])
 
 
 @pytest.mark.slow
 def test_bit_equals_big_vision():
     model = keras_vit.create("R50x1", image_size=(63, 98), num_classes=7)
     fill(model, google_weight, BIG_VISION)
-    assert_logits(model, seeded.pictures(63, 98, frame=5), BIT["R50x1 big_vision"])
+    assert_logits(model, seeded.make_images(63, 98, frame=5), BIT["R50x1 big_vision"])
 
 
 @pytest.mark.slow
@@ -122,7 +122,7 @@ def test_bit_equals_big_vision():
 def test_bit_equals_timm(name):
     model = keras_vit.create(name, image_size=(63, 98), num_classes=7)
     fill(model, timm_weight)
-    assert_logits(model, seeded.pictures(63, 98), BIT[f"{name} timm"])
+    assert_logits(model, seeded.make_images(63, 98), BIT[f"{name} timm"])
 
 
 # --- Whole models ------------------------------------------------------------------------------

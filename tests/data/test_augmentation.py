@@ -1,4 +1,4 @@
-"""Crops, resizes and the other ways in which one picture is prepared."""
+"""Crops, resizes and the other ways in which one image is prepared."""
 
 import math
 
@@ -21,8 +21,8 @@ def photo(width=50, height=37, mode="RGB", seed=0):
     return Image.fromarray(noise).resize((width, height), BICUBIC)
 
 
-def train(picture, size, seed=0, **settings):
-    return prepare.train(picture, size, Augmentation(**settings), np.random.default_rng(seed))
+def train(image, size, seed=0, **settings):
+    return prepare.train(image, size, Augmentation(**settings), np.random.default_rng(seed))
 
 
 def boxes(width, height, shares, number, aspect=1.0):
@@ -51,7 +51,7 @@ def test_inception_crop_has_uniform_areas_and_bounded_proportions(width, height)
     assert np.mean(place, axis=1) == pytest.approx([0.5, 0.5], abs=0.03)
 
 
-def test_inception_crop_of_a_very_long_picture_is_the_largest_that_fits():
+def test_inception_crop_of_a_very_long_image_is_the_largest_that_fits():
     left, top, right, bottom = boxes(1000, 100, (0.5, 1.0), 500)
     assert np.allclose(bottom - top, 100) and np.allclose(right - left, 400 / 3)
     assert left.min() < 30 and left.max() > 830
@@ -68,63 +68,63 @@ def test_inception_crop_follows_the_proportions_of_the_model():
 @pytest.mark.parametrize("filter_name, resampling", [("bilinear", BILINEAR), ("bicubic", BICUBIC)])
 @pytest.mark.parametrize("size", [(24, 24), (20, 31), (64, 64)])
 def test_a_crop_of_everything_is_the_resize_of_pillow(filter_name, resampling, size):
-    picture = photo(40, 40)
-    wanted = np.asarray(picture.resize(size[::-1], resampling))
-    got = train(picture, size, interpolation=filter_name)
+    image = photo(40, 40)
+    wanted = np.asarray(image.resize(size[::-1], resampling))
+    got = train(image, size, interpolation=filter_name)
     assert got.dtype == np.uint8 and np.array_equal(got, wanted)
     if size[0] == size[1]:
-        whole = train(picture, size, crop=(1.0, 1.0), interpolation=filter_name)
+        whole = train(image, size, crop=(1.0, 1.0), interpolation=filter_name)
         assert np.array_equal(whole, wanted)
 
 
-def test_a_crop_is_the_part_of_the_picture_that_was_drawn():
-    picture = photo(60, 45)
+def test_a_crop_is_the_part_of_the_image_that_was_drawn():
+    image = photo(60, 45)
     box = prepare.inception_box(60, 45, (0.05, 0.3), np.random.default_rng(4))
-    got = train(picture, 16, seed=4, crop=(0.05, 0.3))
-    assert np.array_equal(got, np.asarray(picture.resize((16, 16), BILINEAR, box)))
+    got = train(image, 16, seed=4, crop=(0.05, 0.3))
+    assert np.array_equal(got, np.asarray(image.resize((16, 16), BILINEAR, box)))
     wide = prepare.inception_box(60, 45, (0.05, 0.3), np.random.default_rng(4), aspect=2.0)
-    got = train(picture, (16, 32), seed=4, crop=(0.05, 0.3))
-    assert np.array_equal(got, np.asarray(picture.resize((32, 16), BILINEAR, wide)))
+    got = train(image, (16, 32), seed=4, crop=(0.05, 0.3))
+    assert np.array_equal(got, np.asarray(image.resize((32, 16), BILINEAR, wide)))
     ramp = Image.fromarray(np.tile(np.arange(60, dtype="uint8") * 4, (45, 1)))
     columns = train(ramp, 16, seed=4, crop=(0.05, 0.3))[8, :, 0]
     middles = box[0] + (np.arange(16) + 0.5) * (box[2] - box[0]) / 16
     assert np.abs(columns - 4 * (middles - 0.5)).max() < 2.5
 
 
-def test_half_of_the_pictures_are_mirrored():
-    picture = photo(8, 8)
-    pixels = np.asarray(picture)
+def test_half_of_the_images_are_mirrored():
+    image = photo(8, 8)
+    pixels = np.asarray(image)
     rng = np.random.default_rng(0)
-    drawn = [prepare.train(picture, 8, "flip", rng) for _ in range(1000)]
+    drawn = [prepare.train(image, 8, "flip", rng) for _ in range(1000)]
     mirrored = sum(np.array_equal(one, pixels[:, ::-1]) for one in drawn)
     assert 440 < mirrored < 560
     assert mirrored + sum(np.array_equal(one, pixels) for one in drawn) == 1000
 
 
 def test_padding_moves_by_whole_pixels_and_fills_with_grey():
-    picture = photo(8, 8)
+    image = photo(8, 8)
     padded = np.full((12, 12, 3), 128, "uint8")
-    padded[2:10, 2:10] = picture
+    padded[2:10, 2:10] = image
     crops = {(y, x): padded[y : y + 8, x : x + 8] for y in range(5) for x in range(5)}
     seen = set()
     for seed in range(300):
-        got = train(picture, 8, seed, pad=0.25)
+        got = train(image, 8, seed, pad=0.25)
         seen |= {place for place, crop in crops.items() if np.array_equal(crop, got)}
         assert any(np.array_equal(crop, got) for crop in crops.values())
     assert len(seen) == 25
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_turning_one_picture_agrees_with_turning_an_array(mode):
+def test_turning_one_image_agrees_with_turning_an_array(mode):
     settings = Augmentation(rotation=30, zoom=0.3, shift=0.2)
-    picture = photo(23, 23, mode).resize((23, 17))
+    image = photo(23, 23, mode).resize((23, 17))
     for seed in range(20):
-        got = prepare.turned(picture, settings, np.random.default_rng(seed))
+        got = prepare.turned(image, settings, np.random.default_rng(seed))
         angle, zoom_x, zoom_y, x, y = 2 * np.random.default_rng(seed).random(5) - 1
         angle = np.deg2rad(30) * angle
         rows = np.array([np.cos(angle), -np.sin(angle)]) * (1 + 0.3 * zoom_y)
         columns = np.array([np.sin(angle), np.cos(angle)]) * (1 + 0.3 * zoom_x)
-        images = np.asarray(picture).reshape(1, 17, 23, -1)
+        images = np.asarray(image).reshape(1, 17, 23, -1)
         matrix, shift = np.array([[rows, columns]]), np.array([[0.2 * y * 17, 0.2 * x * 23]])
         wanted = augmentation.resample(images, matrix, shift)[0]
         apart = np.abs(np.asarray(got).reshape(wanted.shape).astype(int) - wanted)
@@ -175,13 +175,13 @@ def test_erasing_happens_with_its_probability():
 
 
 def test_squash_is_a_plain_resize():
-    picture = photo(50, 37)
+    image = photo(50, 37)
     for name, resampling in (("bilinear", BILINEAR), ("bicubic", BICUBIC)):
-        got = prepare.evaluate(picture, (20, 30), interpolation=name)
-        assert np.array_equal(got, np.asarray(picture.resize((30, 20), resampling)))
+        got = prepare.evaluate(image, (20, 30), interpolation=name)
+        assert np.array_equal(got, np.asarray(image.resize((30, 20), resampling)))
 
 
-def test_crop_is_the_middle_of_the_resized_picture():
+def test_crop_is_the_middle_of_the_resized_image():
     wide = photo(512, 256)  # its small side is 224 * 256 / 224: no resize is left to do
     got = prepare.evaluate(wide, 224, "crop")
     assert np.array_equal(got, np.asarray(wide)[16:240, 144:368])
@@ -195,13 +195,13 @@ def test_crop_is_the_middle_of_the_resized_picture():
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_every_preset_depends_on_the_generator_alone(name):
-    picture = photo()
+    image = photo()
     settings = augmentation_of(name)
-    draws = [prepare.train(picture, 24, settings, np.random.default_rng([7, 0, i])) for i in (1, 1)]
+    draws = [prepare.train(image, 24, settings, np.random.default_rng([7, 0, i])) for i in (1, 1)]
     assert draws[0].shape == (24, 24, 3) and draws[0].dtype == np.uint8
     assert np.array_equal(*draws)
     others = [
-        prepare.train(picture, 24, settings, np.random.default_rng([7, 0, i])) for i in range(8)
+        prepare.train(image, 24, settings, np.random.default_rng([7, 0, i])) for i in range(8)
     ]
     different = {one.tobytes() for one in others}
     assert len(different) == {"none": 1, "flip": 2}.get(name, len(different))
@@ -210,14 +210,14 @@ def test_every_preset_depends_on_the_generator_alone(name):
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 @pytest.mark.parametrize("mode, size", [("RGB", (1, 1)), ("L", (3, 2)), ("L", (90, 7))])
-def test_every_preset_takes_any_picture(name, mode, size):
-    picture = photo(40, 40, mode).resize(size)
+def test_every_preset_takes_any_image(name, mode, size):
+    image = photo(40, 40, mode).resize(size)
     channels = {"RGB": 3, "L": 1}[mode]
     for seed in range(30):
-        pixels = prepare.train(picture, (16, 24), name, np.random.default_rng(seed))
+        pixels = prepare.train(image, (16, 24), name, np.random.default_rng(seed))
         assert pixels.shape == (16, 24, channels)
     for resize in ("squash", "crop"):
-        assert prepare.evaluate(picture, (16, 24), resize).shape == (16, 24, channels)
+        assert prepare.evaluate(image, (16, 24), resize).shape == (16, 24, channels)
 
 
 def test_presets_are_those_of_the_papers():
@@ -298,11 +298,11 @@ def test_a_mistake_is_answered_with_what_to_do(value, words):
     assert words in str(error.value)
 
 
-def test_pictures_and_sizes_that_cannot_be_used_are_refused():
+def test_images_and_sizes_that_cannot_be_used_are_refused():
     rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="mode RGB or L. Received: picture='RGBA'"):
+    with pytest.raises(ValueError, match="mode RGB or L. Received: image='RGBA'"):
         prepare.train(Image.new("RGBA", (4, 4)), 4, None, rng)
-    with pytest.raises(ValueError, match="Received: picture='ndarray'. Convert it"):
+    with pytest.raises(ValueError, match="Received: image='ndarray'. Convert it"):
         prepare.evaluate(np.zeros((4, 4, 3), "uint8"), 4)
     with pytest.raises(ValueError, match="`image_size` must be an integer of 1 or more"):
         prepare.train(photo(), 0, None, rng)
@@ -314,7 +314,7 @@ def test_pictures_and_sizes_that_cannot_be_used_are_refused():
         prepare.evaluate(photo(), 8, interpolation="nearest")
 
 
-def test_arrays_refuse_what_only_a_picture_can_get():
+def test_arrays_refuse_what_only_a_image_can_get():
     images = np.zeros((2, 8, 8, 3), "uint8")
     settings = Augmentation(shift=0.1, mixup=0.2, crop=(0.05, 1.0))
     with pytest.raises(ValueError, match=r"Received: crop=\(0.05, 1.0\), mixup=0.2. Use"):

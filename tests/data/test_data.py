@@ -1,4 +1,4 @@
-"""Reading pictures, splitting and shuffling them, against pixels computed by hand."""
+"""Reading images, splitting and shuffling them, against pixels computed by hand."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from keras_vit import data
 from keras_vit.data import augmentation
 
 
-def picture(path, pixels, mode=None, **options):
+def image(path, pixels, mode=None, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.asarray(pixels), mode=None).save(path, **options)
     return path
@@ -17,16 +17,16 @@ def picture(path, pixels, mode=None, **options):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Five pictures each of two classes; the colour of a picture tells its class and number."""
+    """Five images each of two classes; the colour of an image tells its class and number."""
     for label, name in enumerate(("cat", "dog")):
         for i in range(5):
             pixels = np.full((4, 6, 3), (100 * label, 10 * i, 7), "uint8")
-            picture(tmp_path / name / f"{i}.png", pixels)
+            image(tmp_path / name / f"{i}.png", pixels)
     return tmp_path
 
 
 @pytest.mark.backend_free
-def test_digits_are_all_pictures_once_in_the_range_of_pixels():
+def test_digits_are_all_images_once_in_the_range_of_pixels():
     sklearn = pytest.importorskip("sklearn.datasets")
     ink, labels = sklearn.load_digits(return_X_y=True)
     digits = data.digits(seed=3)
@@ -55,12 +55,12 @@ def test_split_is_complete_stratified_and_drawn_by_its_seed():
 
 @pytest.mark.backend_free
 def test_split_refuses_a_class_of_one():
-    with pytest.raises(ValueError, match="2 pictures or more.*class=1, pictures=1"):
+    with pytest.raises(ValueError, match="2 images or more.*class=1, images=1"):
         data.split([0, 0, 1])
 
 
 @pytest.mark.backend_free
-def test_batches_show_every_picture_once_an_epoch_in_a_new_order():
+def test_batches_show_every_image_once_an_epoch_in_a_new_order():
     batches = data.Batches(np.zeros((7, 2, 2, 1)), np.arange(7), batch_size=3, seed=5)
     batches.on_epoch_begin()
     first = np.concatenate([labels for _, labels in batches])
@@ -74,10 +74,10 @@ def test_batches_show_every_picture_once_an_epoch_in_a_new_order():
 
 
 @pytest.mark.backend_free
-def test_batches_keep_pictures_and_labels_together():
+def test_batches_keep_images_and_labels_together():
     images = np.arange(11, dtype="uint8").reshape(11, 1, 1, 1)
-    for pictures, labels in data.Batches(images, np.arange(11), batch_size=4):
-        assert np.array_equal(pictures[:, 0, 0, 0], labels)
+    for found, labels in data.Batches(images, np.arange(11), batch_size=4):
+        assert np.array_equal(found[:, 0, 0, 0], labels)
 
 
 def test_fit_sees_another_order_in_each_epoch():
@@ -136,7 +136,7 @@ def test_augmentation_stays_within_its_limits():
 
 
 @pytest.mark.backend_free
-def test_batches_vary_the_same_picture_anew_but_reproducibly():
+def test_batches_vary_the_same_image_anew_but_reproducibly():
     image = np.random.default_rng(0).integers(0, 255, (1, 9, 9, 1), "uint8")
 
     def epochs():
@@ -168,7 +168,7 @@ def test_scan_passes_over_hidden_files_and_reports_others(folder):
         (folder / name).write_bytes(b"\0")
     for name in ("notes.txt", "dog/list.csv"):
         (folder / name).write_text("x")
-    picture(folder / "dog" / "more" / "deep.JPG", np.zeros((2, 2, 3), "uint8"), format="JPEG")
+    image(folder / "dog" / "more" / "deep.JPG", np.zeros((2, 2, 3), "uint8"), format="JPEG")
     listing = data.scan(folder)
     assert listing.class_names == ("cat", "dog") and listing.labels.tolist() == [0] * 5 + [1] * 6
     assert [path.name for path in listing.others] == ["list.csv", "notes.txt"]
@@ -183,15 +183,15 @@ def test_folders_that_cannot_be_used_are_refused(folder, tmp_path):
         data.scan(folder / "cat")
     for i in range(1, 5):
         (folder / "dog" / f"{i}.png").unlink()
-    with pytest.raises(ValueError, match="dog.*pictures=1"):
+    with pytest.raises(ValueError, match="dog.*images=1"):
         data.scan(folder)
 
 
-def test_a_damaged_picture_is_named(folder):
+def test_a_damaged_image_is_named(folder):
     path = folder / "dog" / "3.png"
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(ValueError, match="3.png.*cannot be read"):
-        data.load(folder, image_size=4, pipeline="keras")  # small pictures are decoded at once
+        data.load(folder, image_size=4, pipeline="keras")  # small images are decoded at once
 
 
 @pytest.mark.backend_free
@@ -228,7 +228,7 @@ def test_palettes_and_cmyk_become_colours(tmp_path):
 def test_the_rotation_of_the_camera_is_applied(tmp_path):
     image = Image.fromarray(np.array([[10, 20, 30], [40, 50, 60]], "uint8"))
     exif = Image.Exif()
-    exif[0x0112] = 6  # the picture's top is on its right side: turn it by 90 degrees clockwise
+    exif[0x0112] = 6  # the image's top is on its right side: turn it by 90 degrees clockwise
     image.save(tmp_path / "turned.png", exif=exif)
     upright = data.read(tmp_path / "turned.png", (3, 2), num_channels=1)
     assert upright[:, :, 0].tolist() == [[40, 10], [50, 20], [60, 30]]
@@ -238,23 +238,23 @@ def test_the_rotation_of_the_camera_is_applied(tmp_path):
 def test_a_digit_is_cut_to_its_ink_and_made_as_light_as_can_be(tmp_path):
     paper = np.full((20, 30), 250, "uint8")
     paper[4:12, 5:9] = 60  # a bar 8 tall, 4 wide: in a square of 8 two columns are free beside it
-    path = picture(tmp_path / "bar.png", paper)
+    path = image(tmp_path / "bar.png", paper)
     expected = np.zeros((8, 8))
     expected[:, 2:6] = 255
     assert np.array_equal(data.read_digit(path, invert=True)[:, :, 0], expected)
 
 
 @pytest.mark.backend_free
-def test_an_empty_picture_is_an_empty_digit(tmp_path):
+def test_an_empty_image_is_an_empty_digit(tmp_path):
     for value in (0, 255):
-        path = picture(tmp_path / "empty.png", np.full((5, 7), value, "uint8"))
+        path = image(tmp_path / "empty.png", np.full((5, 7), value, "uint8"))
         assert data.read_digit(path).shape == (8, 8, 1)
         assert not data.read_digit(path, invert=value == 255).any()
 
 
 @pytest.mark.backend_free
 def test_invert_exchanges_dark_and_light(tmp_path):
-    path = picture(tmp_path / "x.png", np.array([[0, 100], [200, 255]], "uint8"))
+    path = image(tmp_path / "x.png", np.array([[0, 100], [200, 255]], "uint8"))
     assert data.read(path, 2, 1, invert=True)[:, :, 0].tolist() == [[255, 155], [55, 0]]
 
 

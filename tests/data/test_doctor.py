@@ -1,4 +1,4 @@
-"""The dataset doctor against a corpus of faults, and against good pictures."""
+"""The dataset doctor against a corpus of faults, and against good images."""
 
 import collections
 import contextlib
@@ -134,7 +134,7 @@ def test_copies_name_the_other_copy(faulty):
 def test_a_good_folder_has_no_problems(good):
     report = doctor.check(good)
     assert report.problems == () and report.ok and report.counts == {}
-    assert report.pictures == 36
+    assert report.images == 36
     assert report.classes == {name: {"": 12} for name in ("cat", "dog", "owl")}
     assert "0 errors, 0 warnings, 0 notes" in str(report) and "Nothing was found" in str(report)
 
@@ -146,8 +146,8 @@ def test_good_splits_have_no_problems(splits):
 
 
 def test_faults_between_splits(splits):
-    with Image.open(splits / "train/dog/00.jpg") as picture:
-        picture.resize((90, 80)).save(splits / "test/dog/near.png")
+    with Image.open(splits / "train/dog/00.jpg") as image:
+        image.resize((90, 80)).save(splits / "test/dog/near.png")
     faults.make(splits, [row for row in faults.SPLITS if row[0] != "near-leak"])
     report = doctor.check(splits)
     assert {p.kind for p in severe(report)} == {kind for kind, _, _ in faults.SPLITS}
@@ -196,7 +196,7 @@ def test_a_class_that_its_format_gives_away(tmp_path):
         faults.save(path, faults.scene(500 + number, (44 + number, 40)))
     report = doctor.check(tmp_path / "set")
     assert found(report) == {("shortcut", "owl/0.png")}
-    assert "20 of its pictures are PNG files, of all others 0" in str(report)
+    assert "20 of its images are PNG files, of all others 0" in str(report)
 
 
 def test_without_the_right_to_read():
@@ -227,31 +227,31 @@ def test_without_the_right_to_read():
 # --- near copies
 
 CHANGES = {
-    "saved again at quality 30": lambda picture: _saved(picture, quality=30),
-    "halved": lambda picture: picture.resize((picture.width // 2, picture.height // 2), 2),
-    "brighter": lambda picture: picture.point(lambda value: min(255, int(1.2 * value))),
-    "less contrast": lambda picture: picture.point(lambda value: int(0.8 * value + 25)),
-    "cropped by 1 %": lambda picture: picture.crop((3, 2, picture.width - 3, picture.height - 2)),
-    "turned on its side by EXIF": lambda picture: _on_its_side(picture),
+    "saved again at quality 30": lambda image: _saved(image, quality=30),
+    "halved": lambda image: image.resize((image.width // 2, image.height // 2), 2),
+    "brighter": lambda image: image.point(lambda value: min(255, int(1.2 * value))),
+    "less contrast": lambda image: image.point(lambda value: int(0.8 * value + 25)),
+    "cropped by 1 %": lambda image: image.crop((3, 2, image.width - 3, image.height - 2)),
+    "turned on its side by EXIF": lambda image: _on_its_side(image),
 }
 
 
-def _saved(picture, **options):
+def _saved(image, **options):
     import io
 
     file = io.BytesIO()
-    picture.save(file, "JPEG", **options)
+    image.save(file, "JPEG", **options)
     return Image.open(file)
 
 
-def _on_its_side(picture):
+def _on_its_side(image):
     exif = Image.Exif()
     exif[0x0112] = 6
-    return _saved(picture.transpose(Image.Transpose.ROTATE_90), exif=exif, quality=95)
+    return _saved(image.transpose(Image.Transpose.ROTATE_90), exif=exif, quality=95)
 
 
-def thumbs(pictures):
-    found = [np.frombuffer(_decoded(examine._thumb(p)[0]), "uint8") for p in pictures]
+def thumbs(images):
+    found = [np.frombuffer(_decoded(examine._thumb(p)[0]), "uint8") for p in images]
     return np.stack(found)
 
 
@@ -262,10 +262,10 @@ def _decoded(text):
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_changed_copies_are_found_and_different_pictures_are_not(change):
-    pictures = [faults.scene(seed, (300, 200)) for seed in range(40)]
-    changed = [CHANGES[change](picture) for picture in pictures]
-    pairs = copies.near(thumbs(pictures + changed))
+def test_changed_copies_are_found_and_different_images_are_not(change):
+    images = [faults.scene(seed, (300, 200)) for seed in range(40)]
+    changed = [CHANGES[change](image) for image in images]
+    pairs = copies.near(thumbs(images + changed))
     assert {tuple(pair) for pair in pairs.tolist()} == {(i, i + 40) for i in range(40)}
 
 
@@ -284,7 +284,7 @@ def test_near_finds_what_comparing_all_pairs_finds():
     assert got <= expected and len(got) >= 0.97 * len(expected) > 35
 
 
-def test_flat_pictures_are_not_called_alike():
+def test_flat_images_are_not_called_alike():
     flat = [Image.new("RGB", (64, 64), (200 + i, 200, 200)) for i in range(5)]
     assert len(copies.near(thumbs(flat))) == 0
     assert len(copies.near(np.zeros((0, copies.thumb_length()), "uint8"))) == 0
@@ -314,8 +314,8 @@ JPEGS = [
 def test_whole_jpegs_have_no_fault_and_shortened_ones_have(options):
     data = faults.jpeg(3, (120, 90), **options)
     assert formats.fault(data) is None
-    picture, _ = examine.decode(data)
-    assert not examine._loses_its_place(data, picture)
+    image, _ = examine.decode(data)
+    assert not examine._loses_its_place(data, image)
     for end in range(2, len(data), 97):
         assert formats.fault(data[:end])[0] == "truncated", end
     assert formats.fault(data + b"bytes after the end") is None
@@ -396,7 +396,7 @@ examine.examine = examine_or_not
     ))  # fmt: skip
 
 
-def test_a_picture_that_ends_the_process_is_named_and_the_others_are_read(
+def test_a_image_that_ends_the_process_is_named_and_the_others_are_read(
     good, tmp_path, monkeypatch
 ):
     _waits(monkeypatch, tmp_path, "if path.endswith('03.jpg'): import os; os._exit(1)")
@@ -405,7 +405,7 @@ def test_a_picture_that_ends_the_process_is_named_and_the_others_are_read(
     assert report.classes["cat"] == {"": 11}
 
 
-def test_a_picture_that_never_ends_is_named(good, tmp_path, monkeypatch):
+def test_a_image_that_never_ends_is_named(good, tmp_path, monkeypatch):
     _waits(monkeypatch, tmp_path, "if path.endswith('cat/03.jpg'): import time; time.sleep(99)")
     start = time.perf_counter()
     report = doctor.check(good, seconds=2)
@@ -442,10 +442,10 @@ def test_stopping_in_the_middle_ends_the_workers(good):
     assert len(list(workers.run("examine", paths, processes=2))) == 36
 
 
-def test_memory_does_not_grow_with_the_pictures_pixels():
+def test_memory_does_not_grow_with_the_images_pixels():
     """A record holds no pixels but a thumbnail of 288 values."""
-    picture = checking.Picture("x" * 40, "c", "", (1, 1), "JPEG", False, bytes(16), bytes(16))
-    assert sum(map(sys.getsizeof, picture)) + sys.getsizeof(picture) < 700
+    image = checking.CheckedImage("x" * 40, "c", "", (1, 1), "JPEG", False, bytes(16), bytes(16))
+    assert sum(map(sys.getsizeof, image)) + sys.getsizeof(image) < 700
     assert copies.thumb_length() == 288
 
 
@@ -512,9 +512,7 @@ def test_a_page_has_few_thumbnails_and_lines(good, monkeypatch):
 
 def test_the_text_is_grouped_and_short(faulty):
     text = str(faulty[1])
-    assert (
-        "ERROR truncated (5): the file ends before the picture does\n  cat/cut.jpg (cat): " in text
-    )
+    assert "ERROR truncated (5): the file ends before the image does\n  cat/cut.jpg (cat): " in text
     assert text.index("ERROR leak" if "ERROR leak" in text else "ERROR label") < text.index(
         "WARNING"
     )
@@ -524,18 +522,18 @@ def test_the_text_is_grouped_and_short(faulty):
 
 
 def test_progress_is_a_line_where_there_is_no_terminal(capsys):
-    with progress.Progress(2, "pictures") as bar:
+    with progress.Progress(2, "images") as bar:
         bar.step()
         bar.step()
-    assert capsys.readouterr().err.startswith("2 pictures examined in ")
+    assert capsys.readouterr().err.startswith("2 images examined in ")
 
 
 def test_progress_is_a_bar_at_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with progress.Progress(4, "pictures") as bar:
+    with progress.Progress(4, "images") as bar:
         bar.step()
     written = capsys.readouterr().err
-    assert "1 of 4 pictures" in written and "#######..." in written
+    assert "1 of 4 images" in written and "#######..." in written
 
 
 # --- the command
@@ -728,20 +726,20 @@ def test_the_quarantine_must_be_outside(bad):
         doctor.quarantine(doctor.check(bad), bad / "train" / "aside")
 
 
-# --- real pictures
+# --- real images
 
 
 def _shared(*parts):
     path = pathlib.Path(DATA or "nowhere", *parts)
     if not path.exists():
-        pytest.skip("real pictures are in KERAS_VIT_TEST_DATA")
+        pytest.skip("real images are in KERAS_VIT_TEST_DATA")
     return path
 
 
 @pytest.mark.slow
 def test_photographs_give_no_false_alarm():
     report = doctor.check(_shared("photos", "pets370"))
-    assert report.pictures == 370 and severe(report) == []
+    assert report.images == 370 and severe(report) == []
 
 
 # Looked at one by one: each pair shows one scene, in other colours or a little moved.
@@ -749,13 +747,13 @@ CIFAR_NEAR = 14
 
 
 @pytest.mark.slow
-def test_ten_thousand_pictures_give_no_false_alarm(tmp_path):
+def test_ten_thousand_images_give_no_false_alarm(tmp_path):
     with tarfile.open(_shared("cifar10", "cifar10-images.tar.xz")) as archive:
         for member in archive:
             if "test/" in member.name:
                 archive.extract(member, tmp_path, filter="data")
     (folder,) = tmp_path.rglob("test")
     report = doctor.check(folder)
-    assert report.pictures == 10_000 and severe(report) == []
+    assert report.images == 10_000 and severe(report) == []
     assert report.counts.get("near-duplicate", 0) <= CIFAR_NEAR + 3
     assert set(report.counts) <= {"near-duplicate", "mixed-colour"}

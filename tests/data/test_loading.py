@@ -1,4 +1,4 @@
-"""`load`: which pictures, in which parts, and what is refused."""
+"""`load`: which images, in which parts, and what is refused."""
 
 import re
 
@@ -18,8 +18,8 @@ def drawn(count, size=(12, 9, 3), seed=0):
     return pixels, np.arange(count) % 3
 
 
-def test_small_pictures_are_evaluated_in_larger_batches():
-    sizes = {(8, 4): 512, (96, 4): 151, (224, 64): 64, (224, 4): 27}  # 4 MiB of pictures
+def test_small_images_are_evaluated_in_larger_batches():
+    sizes = {(8, 4): 512, (96, 4): 151, (224, 64): 64, (224, 4): 27}  # 4 MiB of images
     for (side, batch_size), size in sizes.items():
         images = np.zeros((600, 1, 1, 3), "uint8")
         parts = {"train": (images[:2], [0, 1]), "test": (images, np.arange(600) % 2)}
@@ -60,17 +60,17 @@ def test_the_seed_changes_the_order_but_not_the_parts():
     assert first.sources["test"].names == second.sources["test"].names
 
 
-def test_classes_without_pictures_in_a_part_are_told():
+def test_classes_without_images_in_a_part_are_told():
     images = np.zeros((4, 2, 2, 1), "uint8")
     parts = {"train": (images, [0, 1, 2, 2]), "val": (images, [0] * 4), "test": (images, [2] * 4)}
     with pytest.warns(UserWarning) as warned:
         loaded = data.load(parts, 2, pipeline="keras")
     assert [str(warning.message) for warning in warned] == [
-        "The validation part of 'arrays' has no picture of class '1', '2'.",
-        "The test part of 'arrays' has no picture of class '0', '1'.",
+        "The validation part of 'arrays' has no image of class '1', '2'.",
+        "The test part of 'arrays' has no image of class '0', '1'.",
     ]
     assert loaded.num_classes == 3 and warned[0].filename == __file__
-    with pytest.warns(UserWarning, match="test.*class '1', '2'"):  # a single picture is trained on
+    with pytest.warns(UserWarning, match="test.*class '1', '2'"):  # a single image is trained on
         loaded = data.load((images, [0, 0, 1, 2]), 2, pipeline="keras")
     assert loaded.counts == {"train": 3, "validation": 0, "test": 1}
     assert loaded.validation is None and len(loaded.labels("validation")) == 0
@@ -79,20 +79,20 @@ def test_classes_without_pictures_in_a_part_are_told():
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """Grey pictures of 70 x 70 in colours files; the shade tells class and number."""
+def image_folder(tmp_path):
+    """Grey images of 70 x 70 in colours files; the shade tells class and number."""
     for label, name in enumerate(("cat", "dog", "eel")):
-        (tmp_path / "pictures" / name).mkdir(parents=True)
+        (tmp_path / "photos" / name).mkdir(parents=True)
         for i in range(10):
-            path = tmp_path / "pictures" / name / f"{i}.png"
+            path = tmp_path / "photos" / name / f"{i}.png"
             Image.new("RGB", (70, 70), (80 * label + i,) * 3).save(path)
-    return tmp_path / "pictures"
+    return tmp_path / "photos"
 
 
 @pytest.mark.parametrize("cache", [None, True, False])
-def test_a_folder_is_loaded(pictures, cache):
-    loaded = data.load(pictures, 8, batch_size=5, num_channels=1, cache=cache, pipeline="keras")
-    assert loaded.name == "pictures" and loaded.class_names == ("cat", "dog", "eel")
+def test_a_folder_is_loaded(image_folder, cache):
+    loaded = data.load(image_folder, 8, batch_size=5, num_channels=1, cache=cache, pipeline="keras")
+    assert loaded.name == "photos" and loaded.class_names == ("cat", "dog", "eel")
     assert loaded.counts == {"train": 21, "validation": 3, "test": 6}
     assert isinstance(loaded.sources["train"], sources.ArraySource) == (cache is True)
     for part in ("train", "validation", "test"):
@@ -114,9 +114,9 @@ def test_grey_and_colours_are_converted():
     assert images.shape[-1] == 3 and (images == images[..., :1]).all()
 
 
-def test_fingerprint_tells_what_a_resumed_run_must_share(pictures):
+def test_fingerprint_tells_what_a_resumed_run_must_share(image_folder):
     def fingerprint(**options):
-        return data.load(pictures, **{"image_size": 8, "pipeline": "keras"} | options).position
+        return data.load(image_folder, **{"image_size": 8, "pipeline": "keras"} | options).position
 
     same = fingerprint().fingerprint()
     assert same == fingerprint(pipeline="keras", resize="crop").fingerprint()
@@ -124,31 +124,31 @@ def test_fingerprint_tells_what_a_resumed_run_must_share(pictures):
     others += [{"split_seed": 1}, {"num_channels": 1}, {"validation_share": 0.5}]
     for options in others:
         assert fingerprint(**options).fingerprint() != same, options
-    moved = pictures.parent / "elsewhere" / "pictures"
+    moved = image_folder.parent / "elsewhere" / "photos"
     moved.parent.mkdir()
-    pictures.rename(moved)
+    image_folder.rename(moved)
     assert data.load(moved, 8, pipeline="keras").position.fingerprint() == same
 
 
-def test_repr_tells_what_was_loaded(pictures):
-    loaded = data.load(pictures, (8, 16), batch_size=5, augment="cifar", pipeline="keras")
+def test_repr_tells_what_was_loaded(image_folder):
+    loaded = data.load(image_folder, (8, 16), batch_size=5, augment="cifar", pipeline="keras")
     assert repr(loaded) == (
-        "<Data 'pictures': 21 train, 3 validation, 6 test\n"
+        "<Data 'photos': 21 train, 3 validation, 6 test\n"
         " 3 classes: cat, dog, eel\n"
         " 8 x 16 pixels, 3 channels, batches of 5, 5 an epoch, seed 0\n"
-        " training pictures: flip=True, pad=0.125>"
+        " training images: flip=True, pad=0.125>"
     )
 
 
-def test_the_grid_shows_what_the_model_sees(pictures):
-    loaded = data.load(pictures, 8, batch_size=10, augment="inception", pipeline="keras")
+def test_the_grid_shows_what_the_model_sees(image_folder):
+    loaded = data.load(image_folder, 8, batch_size=10, augment="inception", pipeline="keras")
     images, labels = loaded.training_batches.batch(1, 0)
     figure = loaded.grid(number=9, epoch=1)
     assert len(figure.axes) == 9
     for axes, image, label in zip(figure.axes, images, labels, strict=False):
         assert np.array_equal(axes.images[0].get_array(), image)
         assert axes.get_title() == ("cat", "dog", "eel")[label]
-    mixed = data.load(pictures, 8, batch_size=30, augment="deit", pipeline="keras").grid()
+    mixed = data.load(image_folder, 8, batch_size=30, augment="deit", pipeline="keras").grid()
     titles = [axes.get_title() for axes in mixed.axes]
     assert len(titles) == 16 and any(re.fullmatch(r"\w+ \d+ %\n\w+ \d+ %", t) for t in titles)
     assert loaded.position.begin() == (0, 0)
@@ -177,7 +177,7 @@ def test_arguments_that_cannot_be_used_are_refused(options, message):
 
 
 def test_sources_that_cannot_be_used_are_refused(tmp_path):
-    for missing in (tmp_path / "none", "pictures/none", "none.csv", "no name", r"C:\none"):
+    for missing in (tmp_path / "none", "images/none", "none.csv", "no name", r"C:\none"):
         with pytest.raises(FileNotFoundError, match="which does not exist. Give a folder"):
             data.load(missing)
     (tmp_path / "x.txt").write_text("x")

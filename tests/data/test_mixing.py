@@ -7,7 +7,7 @@ from keras_vit.data import Augmentation, mixing
 
 pytestmark = pytest.mark.backend_free
 
-COLOURS = np.array([0, 40, 80, 160, 240], "uint8")  # one per picture
+COLOURS = np.array([0, 40, 80, 160, 240], "uint8")  # one per image
 
 
 def constant(height=12, width=8, channels=3):
@@ -29,14 +29,14 @@ def test_nothing_is_mixed_without_an_alpha():
 
 
 @pytest.mark.parametrize("alpha", [0.2, 0.8, 1.0])
-def test_mixup_adds_pictures_in_the_share_of_the_labels(alpha):
+def test_mixup_adds_images_in_the_share_of_the_labels(alpha):
     shares = []
     for seed in range(200):
         images, labels = mix(seed, mixup=alpha)
         assert images.dtype == labels.dtype == "float32"
         assert np.allclose(labels.sum(axis=1), 1, atol=1e-6)
         assert np.count_nonzero(labels) <= 10
-        wanted = labels @ COLOURS.astype("float32")  # a picture's colour is that of its classes
+        wanted = labels @ COLOURS.astype("float32")  # an image's colour is that of its classes
         assert np.allclose(images, wanted[:, None, None, None], atol=1e-3)
         own = labels.diagonal()
         assert np.ptp(own) == 0  # one share for the batch
@@ -109,13 +109,13 @@ def test_with_both_on_each_batch_gets_one_of_them():
     assert 0.4 < np.mean(kinds) < 0.6
 
 
-def test_pictures_of_one_class_keep_it():
+def test_images_of_one_class_keep_it():
     for settings in ({"mixup": 0.4}, {"cutmix": 1.0}):
         labels = mix(3, labels=(2, 2, 2, 2, 2), **settings)[1]
         assert np.allclose(labels, np.eye(5)[[2] * 5], atol=1e-6)
 
 
-def test_a_single_picture_is_mixed_with_itself():
+def test_a_single_image_is_mixed_with_itself():
     images, labels = mix(0, images=constant()[3:4], labels=(3,), mixup=0.5)
     assert np.allclose(images, COLOURS[3], atol=1e-3) and labels[0, 3] == pytest.approx(1)
 
@@ -127,7 +127,7 @@ def test_the_same_generator_mixes_the_same():
     assert not np.array_equal(first[0], other[0])
 
 
-def test_the_pictures_given_are_not_changed():
+def test_the_images_given_are_not_changed():
     images = constant()
     for settings in ({"mixup": 0.4}, {"cutmix": 1.0}):
         mix(1, images=images, **settings)
@@ -137,7 +137,7 @@ def test_the_pictures_given_are_not_changed():
 @pytest.mark.parametrize(
     "images, labels, words",
     [
-        (constant(), [0, 1, 2, 3], "one label for every picture. Received: images=5, labels=4"),
+        (constant(), [0, 1, 2, 3], "one label for every image. Received: images=5, labels=4"),
         (constant(), [0, 1, 2, 3, 5], "classes from 0 to 4. Received: label=5, num_classes=5"),
         (constant(), [0, -1, 2, 3, 4], "label=-1"),
         (constant(), [0.0, 1.0, 2.0, 3.0, 4.0], "labels='float64 of shape (5,)'"),

@@ -58,8 +58,8 @@ def test_an_archive_put_by_hand_is_prepared_without_network(tmp_path, monkeypatc
     truth = {pixels[n].tobytes(): labels[n] for n in range(24)}
     for source in (parts.train, parts.test):
         for number in range(len(source)):
-            picture = np.asarray(source.picture(number)).tobytes()
-            assert truth.pop(picture) == source.labels[number]
+            image = np.asarray(source.image(number)).tobytes()
+            assert truth.pop(image) == source.labels[number]
     assert not truth
 
 
@@ -191,11 +191,11 @@ def test_unknown_names_are_refused(name, said, tmp_path):
 
 
 @needs_tfds
-def test_sets_without_pictures_of_classes_are_refused(tmp_path, obtainable, monkeypatch):
+def test_sets_without_images_of_classes_are_refused(tmp_path, obtainable, monkeypatch):
     monkeypatch.setattr(named, "_described", lambda builder: sets.NamedSet("", "train", 0.1, None))
     with tfds.testing.mock_data(num_examples=3):
         for name in ("coco_captions", "imdb_reviews"):
-            with pytest.raises(ValueError, match="must have pictures of 8 or 16 bits"):
+            with pytest.raises(ValueError, match="must have images of 8 or 16 bits"):
                 named.parts(name, data_dir=tmp_path)
 
 

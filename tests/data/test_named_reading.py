@@ -4,7 +4,7 @@ import concurrent.futures
 
 import numpy as np
 import pytest
-from tfds_set import make_tiny, needs_tfds, png, tfds, tiny_pictures
+from tfds_set import make_tiny, needs_tfds, png, tfds, tiny_images
 
 import keras_vit
 from keras_vit.data import builders, named, records, sets
@@ -23,24 +23,24 @@ def test_a_set_on_the_disk_is_read_to_the_pixel(tiny):
     parts = named.parts("keras_vit_tiny", data_dir=tiny, seed=1)
     assert parts.class_names == ("ant", "bee", "cat")
     assert [len(source) for source in parts[2:]] == [35, 5, 40]
-    # A tenth of 5, 15 and 20 pictures, at least one of each class.
+    # A tenth of 5, 15 and 20 images, at least one of each class.
     assert np.bincount(parts.validation.labels).tolist() == [1, 2, 2]
-    truth = {pixels.tobytes(): label for _, pixels, label in tiny_pictures()}
+    truth = {pixels.tobytes(): label for _, pixels, label in tiny_images()}
     seen = []
     for source in (parts.train, parts.validation):
         for number in range(len(source)):
-            pixels = np.asarray(source.picture(number)).tobytes()
+            pixels = np.asarray(source.image(number)).tobytes()
             assert truth[pixels] == source.labels[number]
             seen.append(pixels)
     assert sorted(seen) == sorted(truth)
     with concurrent.futures.ThreadPoolExecutor(4) as threads:
-        pictures = list(threads.map(parts.train.picture, range(len(parts.train))))
-    assert [np.asarray(picture).tobytes() for picture in pictures] == seen[: len(pictures)]
+        images = list(threads.map(parts.train.image, range(len(parts.train))))
+    assert [np.asarray(image).tobytes() for image in images] == seen[: len(images)]
     again = named.parts("keras_vit_tiny", data_dir=tiny, seed=1)
     assert again.train.names == parts.train.names
     assert named.parts("keras_vit_tiny", data_dir=tiny, seed=2).train.names != parts.train.names
     grey = named.parts("keras_vit_tiny", data_dir=tiny, num_channels=1)
-    assert grey.test.picture(0).mode == "L"
+    assert grey.test.image(0).mode == "L"
 
 
 def test_labels_are_read_once_and_kept_beside_the_set(tmp_path, monkeypatch):
@@ -123,18 +123,18 @@ def place_of(tiny, **changes):
     return records.Place(builders.prepared(row.tfds, tiny), row, "tiny", ("ant", "bee", "cat"))
 
 
-def test_pictures_that_are_arrays_are_read(tiny):
+def test_images_that_are_arrays_are_read(tiny):
     source = records.read(place_of(tiny, image="raw", file_name="key"), "train[3:]", 1)
     name = source.names[5]
     key = name.removeprefix("tiny/train[3:]/").removesuffix(".x")
-    assert np.unique(np.asarray(source.picture(5))).tolist() == [int(key)]
+    assert np.unique(np.asarray(source.image(5))).tolist() == [int(key)]
     white = records.read(place_of(tiny, image="raw", file_name="key", white=51), "train[3:]", 1)
     dark = next(i for i, name in enumerate(white.names) if name.endswith("/7.x"))
-    assert np.unique(np.asarray(white.picture(dark))).tolist() == [35]  # 7 * 255 / 51
+    assert np.unique(np.asarray(white.image(dark))).tolist() == [35]  # 7 * 255 / 51
 
 
 @pytest.mark.backend_free
-def test_white_of_encoded_pictures_is_255():
+def test_white_of_encoded_images_is_255():
     import io
 
     from PIL import Image

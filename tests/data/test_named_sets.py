@@ -8,7 +8,7 @@ from tfds_set import needs_tfds, png, tfds
 
 from keras_vit.data import builders, named, real_labels, sets, vtab
 
-# Published: classes and pictures of each split.
+# Published: classes and images of each split.
 CLASSES = {
     "cifar10": 10, "cifar100": 100, "oxford_flowers102": 102, "oxford_iiit_pet": 37,
     "imagenet2012": 1000,
@@ -38,7 +38,7 @@ PUBLISHED_SIZES = {
     "kitti": {"train": 6347, "validation": 423, "test": 711},
     "smallnorb": {"train": 24_300, "test": 24_300},
 }  # fmt: skip
-# Tested on in the benchmark, and the share of the training pictures before the validation ones.
+# Tested on in the benchmark, and the share of the training images before the validation ones.
 TESTED = {"eurosat/rgb": 5400, "resisc45": 6300, "dsprites": 73_728, "smallnorb": 12_150,
           "clevr": 15_000}  # fmt: skip
 PERCENT = {"caltech101": 90, "cifar100": 90, "oxford_iiit_pet": 80, "svhn_cropped": 90,
@@ -58,8 +58,8 @@ def some_example(number):
     places = rng.uniform(1, 30, (count, 3)).astype("float32")
     objects = {"size": [0] * count, "type": rng.integers(0, 8, count)}
     objects |= {"pixel_coords": list(places), "location": list(places)}
-    picture = png(rng.integers(0, 256, (7, 5, 3)))
-    return {"image": picture, "label": number % 37, "objects": objects}
+    image = png(rng.integers(0, 256, (7, 5, 3)))
+    return {"image": image, "label": number % 37, "objects": objects}
 
 
 def opened(name, num_examples=40, **more):
@@ -85,10 +85,10 @@ def test_every_named_set_opens(name, obtainable):
         assert source.labels.shape == (len(source),) == (len(source.names),)
         assert 0 <= source.labels.min() <= source.labels.max() < CLASSES[name]
         assert source.names[0].startswith(name + "/")
-        picture = source.picture(len(source) - 1)
-        assert picture.mode == "RGB"
-        assert min(picture.size) >= 5
-    if name.startswith("vtab/"):  # the mock has as many pictures in whatever is asked for
+        image = source.image(len(source) - 1)
+        assert image.mode == "RGB"
+        assert min(image.size) >= 5
+    if name.startswith("vtab/"):  # the mock has as many images in whatever is asked for
         assert [len(source) for source in parts[2:]] == [number] * 3
     else:
         assert len(parts.train) + len(parts.validation) == len(parts.test) == number
@@ -107,8 +107,8 @@ def test_a_set_in_no_table_opens(tmp_path):
         parts = named.parts("mnist", data_dir=tmp_path, num_channels=1)
     assert parts.class_names == tuple("0123456789")
     assert len(parts.train) + len(parts.validation) == len(parts.test) == 40
-    picture = parts.test.picture(0)
-    assert (picture.mode, picture.size) == ("L", (28, 28))
+    image = parts.test.image(0)
+    assert (image.mode, image.size) == ("L", (28, 28))
 
 
 @pytest.mark.backend_free
@@ -147,11 +147,11 @@ def test_vtab_splits_are_those_of_the_benchmark(name):
 
 
 @needs_tfds
-def test_vtab_trains_on_all_thousand_pictures(obtainable):
+def test_vtab_trains_on_all_thousand_images(obtainable):
     parts = opened("vtab/cifar100", validation_share=0)
     assert parts.validation is None
     assert parts.train.names[0] == "vtab/cifar100/train[:800]+train[45000:45200]/0"
-    with pytest.raises(ValueError, match="800 and 200 pictures of a VTAB task are fixed"):
+    with pytest.raises(ValueError, match="800 and 200 images of a VTAB task are fixed"):
         named.parts("vtab/cifar100", validation_share=0.1)
 
 
@@ -230,11 +230,11 @@ def test_real_labels_refuse_what_they_are_not(tmp_path):
         with pytest.raises(ValueError, match="50,000 lists of classes, 0 to 999"):
             real_labels.read(path)
     for name in ("17", "ILSVRC2012_val_00000000.JPEG", "ILSVRC2012_val_00000003.JPEG"):
-        with pytest.raises(ValueError, match="name of a validation|that of a validation picture"):
+        with pytest.raises(ValueError, match="name of a validation|that of a validation image"):
             real_labels.in_order(((1,), (2,)), [name])
     with pytest.raises(ValueError, match="a list of labels each"):
         real_labels.real_accuracy([1, 2], [(1,)])
-    with pytest.raises(ValueError, match="at least one picture must have a label|At least one"):
+    with pytest.raises(ValueError, match="at least one image must have a label|At least one"):
         real_labels.real_accuracy([1], [()])
 
 
@@ -242,10 +242,9 @@ def test_real_labels_refuse_what_they_are_not(tmp_path):
 def test_file_names_of_imagenet_lead_to_real_labels(obtainable):
     def examples(builder, split, decoders=None, **_):
         name = "ILSVRC2012_val_{:08d}.JPEG" if split == "validation" else "n{:08d}_1.JPEG"
-        picture = png(np.zeros((3, 3, 3)))
+        image = png(np.zeros((3, 3, 3)))
         return [
-            {"image": picture, "label": n, "file_name": name.format(4 - n).encode()}
-            for n in range(4)
+            {"image": image, "label": n, "file_name": name.format(4 - n).encode()} for n in range(4)
         ]
 
     with tfds.testing.mock_data(as_data_source_fn=examples):

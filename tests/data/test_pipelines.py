@@ -20,7 +20,7 @@ CHANGES = data.Augmentation(crop=(0.3, 1.0), flip=True, pad=0.1)
 
 
 def numbered(count):
-    """Pictures of one pixel that tells their number, which is their label too."""
+    """Images of one pixel that tells their number, which is their label too."""
     return np.arange(count, dtype="uint8").reshape(-1, 1, 1, 1), np.arange(count)
 
 
@@ -47,7 +47,7 @@ def equal(first, second):
 
 
 class Counts(keras.callbacks.Callback):
-    """How often each picture was trained on in each epoch, as the weights of `counter` tell."""
+    """How often each image was trained on in each epoch, as the weights of `counter` tell."""
 
     def __init__(self):
         super().__init__()
@@ -60,7 +60,7 @@ class Counts(keras.callbacks.Callback):
 
 
 def counter(count, batch_size):
-    """A model with a weight for every picture that falls by one each time it is trained on."""
+    """A model with a weight for every image that falls by one each time it is trained on."""
     model = keras.Sequential([keras.Input((1, 1, 1)), keras.layers.Flatten()])
     model.add(keras.layers.Embedding(count, 1, embeddings_initializer="zeros"))
     model.add(keras.layers.Flatten())
@@ -76,7 +76,7 @@ def expected_counts(position, epoch, first=0):
 
 @every_pipeline
 def test_fit_sees_the_epochs_in_their_order(pipeline):
-    loaded = load_numbered(18, 4, pipeline)  # 5 batches, two pictures of the first come again
+    loaded = load_numbered(18, 4, pipeline)  # 5 batches, two images of the first come again
     left, counts = record(loaded), Counts()
     counter(18, 4).fit(loaded.train, epochs=3, shuffle=False, verbose=0, callbacks=[counts])
     order = loaded.position.order
@@ -147,7 +147,7 @@ def test_a_position_counts_only_whole_iterations():
 @pytest.mark.parametrize("pipeline", PIPELINES)
 @pytest.mark.parametrize("augment", [None, CHANGES, CHANGES._replace(mixup=0.5)])
 def test_batches_are_functions_of_seed_epoch_and_number(pipeline, augment):
-    """Every batch again, from `prepare.train` and the generator of each picture."""
+    """Every batch again, from `prepare.train` and the generator of each image."""
     pixels, labels = drawn(11)
     options = {"image_size": (6, 8), "batch_size": 4, "seed": 5, "augment": augment}
     loaded = data.load(
@@ -185,7 +185,7 @@ def test_batches_are_functions_of_seed_epoch_and_number(pipeline, augment):
 
 @pytest.mark.backend_free
 @pytest.mark.parametrize("channels", [1, 3])
-def test_small_pictures_in_memory_are_varied_as_all_others(channels):
+def test_small_images_in_memory_are_varied_as_all_others(channels):
     pixels = drawn(40, (11, 7, channels))[0]
     settings = [{}, {"flip": True}, {"pad": 0.3}, {"flip": True, "pad": 0.3, "mixup": 0.2}]
     for changes in (data.Augmentation(**options) for options in settings):
@@ -226,7 +226,7 @@ def test_tf_data_knows_its_shapes_and_its_length():
 
 
 @every_pipeline
-def test_an_unreadable_picture_is_named_where_it_is_read(tmp_path, pipeline):
+def test_an_unreadable_image_is_named_where_it_is_read(tmp_path, pipeline):
     for number, name in itertools.product(range(3), ("cat", "dog")):
         (tmp_path / name).mkdir(exist_ok=True)
         Image.new("RGB", (70, 70)).save(tmp_path / name / f"{number}.jpg")
@@ -277,8 +277,8 @@ def test_the_pipelines_benchmark_names_every_contender(tmp_path, monkeypatch, ca
     monkeypatch.setattr(pipeline, "COUNT", 64)
     pipeline.main([str(tmp_path), "--rounds", "1", "--image-size", "8"])
     printed = capsys.readouterr().out
-    assert "30 photographs at 8 px" in printed and "64 pictures of 32 x 32" in printed
-    contenders = re.findall(r"^  (\S.*?) +[\d,]+ pictures/s; ours is \d+\.\d\d", printed, re.M)
+    assert "30 photographs at 8 px" in printed and "64 images of 32 x 32" in printed
+    contenders = re.findall(r"^  (\S.*?) +[\d,]+ images/s; ours is \d+\.\d\d", printed, re.M)
     assert contenders == ["ours", "tf.data", "tf.data, antialiased", "ours", "tf.data"]
 
 

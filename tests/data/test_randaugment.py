@@ -22,8 +22,8 @@ UP, DOWN = Fixed(0.1), Fixed(0.9)  # a draw below one half keeps the sign
 
 
 def operate(name, pixels, strength, **arguments):
-    picture = Image.fromarray(np.array(pixels, "uint8"))
-    return np.asarray(randaugment.operate(name, picture, strength, **arguments)).tolist()
+    image = Image.fromarray(np.array(pixels, "uint8"))
+    return np.asarray(randaugment.operate(name, image, strength, **arguments)).tolist()
 
 
 SQUARE = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
@@ -80,7 +80,7 @@ def test_operations_give_the_pixels_computed_by_hand(name, pixels, strength, exp
     assert operate(name, pixels, strength) == expected
 
 
-def test_moved_colour_pictures_are_grey_where_nothing_was():
+def test_moved_colour_images_are_grey_where_nothing_was():
     pixels = np.full((2, 2, 3), (1, 2, 3))
     assert operate("TranslateX", pixels, 0.5)[0] == [[1, 2, 3], [GREY, GREY, GREY]]
     assert operate("Cutout", pixels, (0.5, 0.0, 0.5))[1] == [[GREY, GREY, GREY], [1, 2, 3]]
@@ -174,9 +174,9 @@ def operations(monkeypatch):
     """Names and strengths of the operations that were applied."""
     applied = []
 
-    def record(name, picture, strength, interpolation):
+    def record(name, image, strength, interpolation):
         applied.append((name, strength))
-        return picture
+        return image
 
     monkeypatch.setattr(randaugment, "operate", record)
     return applied
@@ -205,9 +205,9 @@ def test_increasing_applies_half_of_the_operations_at_levels_around_the_magnitud
 
 
 def test_magnitude_zero_is_not_nothing():
-    picture = Image.new("RGB", (4, 4), (200, 100, 50))
+    image = Image.new("RGB", (4, 4), (200, 100, 50))
     rng = np.random.default_rng(0)
-    seen = {randaugment.randaugment(picture, 1, 0, rng).getpixel((1, 1)) for _ in range(200)}
+    seen = {randaugment.randaugment(image, 1, 0, rng).getpixel((1, 1)) for _ in range(200)}
     assert (20, 10, 5) in seen  # Brightness 0.1
     assert (55, 155, 205) in seen  # Invert, and Solarize from 0 on
     assert (128, 0, 0) in seen  # Posterize leaves one bit

@@ -1,4 +1,4 @@
-"""Pictures by number: files of every kind, bytes, arrays, tables and folders."""
+"""Images by number: files of every kind, bytes, arrays, tables and folders."""
 
 import io
 import os
@@ -21,9 +21,9 @@ def blocks(side=16):
     return Image.fromarray(COLOURS.repeat(side, axis=0).repeat(side, axis=1))
 
 
-def save(path, picture, **options):
+def save(path, image, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, **options)
+    image.save(path, **options)
     return path
 
 
@@ -53,15 +53,15 @@ def divided(tmp_path):
 )
 def test_every_kind_of_file_gives_its_pixels(tmp_path, suffix, error, options):
     assert suffix in images.SUFFIXES
-    picture = blocks().quantize(4) if suffix == ".gif" else blocks()
-    path = save(tmp_path / f"x{suffix.upper()}", picture, **options)
+    image = blocks().quantize(4) if suffix == ".gif" else blocks()
+    path = save(tmp_path / f"x{suffix.upper()}", image, **options)
     source = sources.FileSource([path], [0])
-    pixels = np.asarray(source.picture(0)).astype(int)
+    pixels = np.asarray(source.image(0)).astype(int)
     assert np.abs(pixels - np.asarray(blocks())).max() <= error
     assert source.names == [str(path)] and source.labels.dtype == "int32"
 
 
-def test_of_a_film_the_first_picture_is_taken(tmp_path):
+def test_of_a_film_the_first_image_is_taken(tmp_path):
     films = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     path = save(tmp_path / "film.gif", films[0], save_all=True, append_images=films[1:])
     assert (np.asarray(images.load(path)) == (255, 0, 0)).all()
@@ -80,7 +80,7 @@ def test_kinds_that_must_be_converted(tmp_path):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("smallest", [None, (6, 20)])
 @pytest.mark.parametrize("suffix", ["jpg", "tif", "png"])
-def test_pictures_are_upright_however_they_were_stored(tmp_path, suffix, orientation, smallest):
+def test_images_are_upright_however_they_were_stored(tmp_path, suffix, orientation, smallest):
     """EXIF 2.3, table 6: where row 0 and column 0 of the stored pixels are to be seen."""
     stored = np.asarray(blocks(16))[:, :24]  # 32 x 24
     turned = {
@@ -122,8 +122,8 @@ def test_photographs_stay_what_they_are():
     files = sorted(pathlib.Path(folder).glob("photos/pets370/*/*.jpg"))[::40]
     assert len(files) > 5
 
-    def resized(picture, method=Image.Resampling.BILINEAR):
-        return np.asarray(picture.resize((32, 32), method)).astype(float)
+    def resized(image, method=Image.Resampling.BILINEAR):
+        return np.asarray(image.resize((32, 32), method)).astype(float)
 
     for file in files:
         whole, half = images.load(file), images.load(file, smallest=(96, 96))
@@ -132,54 +132,54 @@ def test_photographs_stay_what_they_are():
         assert 0 < change < np.abs(resized(whole, Image.Resampling.BOX) - resized(whole)).mean() / 2
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + b"\0" * 30])
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"\0" * 30])
 def test_unreadable_files_and_bytes_are_named(tmp_path, content):
     path = tmp_path / "bad.png"
     path.write_bytes(content)
     with pytest.raises(ValueError, match="bad.png' cannot be read as an image"):
-        sources.FileSource([path], [0]).picture(0)
+        sources.FileSource([path], [0]).image(0)
     with pytest.raises(ValueError, match="train/7' cannot be read as an image"):
-        sources.EncodedSource([content], [0], ["train/7"]).picture(0)
+        sources.EncodedSource([content], [0], ["train/7"]).image(0)
 
 
-def test_encoded_pictures_come_from_a_sequence_or_a_function():
+def test_encoded_images_come_from_a_sequence_or_a_function():
     file = io.BytesIO()
     blocks().save(file, "PNG")
     for encoded in ([file.getvalue()] * 2, lambda number: file.getvalue()):
         source = sources.EncodedSource(encoded, [0, 1])
-        assert np.array_equal(source.picture(1), blocks()) and source.names == ["0", "1"]
-    grey = sources.EncodedSource([file.getvalue()], [0], num_channels=1).picture(0)
+        assert np.array_equal(source.image(1), blocks()) and source.names == ["0", "1"]
+    grey = sources.EncodedSource([file.getvalue()], [0], num_channels=1).image(0)
     assert np.array_equal(grey, blocks().convert("L"))
 
 
-def test_arrays_and_subsets_keep_pictures_and_labels_together():
+def test_arrays_and_subsets_keep_images_and_labels_together():
     pixels = np.arange(5 * 2 * 3 * 3, dtype="uint8").reshape(5, 2, 3, 3)
     source = sources.ArraySource(pixels, [0, 1, 0, 1, 0])
-    assert source.picture(2).mode == "RGB" and np.array_equal(source.picture(2), pixels[2])
+    assert source.image(2).mode == "RGB" and np.array_equal(source.image(2), pixels[2])
     some = sources.Subset(source, np.array([3, 0]))
     assert some.labels.tolist() == [1, 0] and some.names == ["3", "0"] and len(some) == 2
-    assert np.array_equal(some.picture(0), pixels[3])
-    grey = sources.ArraySource(pixels[..., :1], source.labels).picture(1)
+    assert np.array_equal(some.image(0), pixels[3])
+    grey = sources.ArraySource(pixels[..., :1], source.labels).image(1)
     assert grey.mode == "L" and np.array_equal(grey, pixels[1, :, :, 0])
 
 
-def test_small_pictures_are_decoded_once(tmp_path):
+def test_small_images_are_decoded_once(tmp_path):
     files = [save(tmp_path / f"{i}.png", Image.new("RGB", (8, 6), (i, 0, 0))) for i in range(5)]
     kept = sources.decoded(sources.FileSource(files, np.arange(5)))
     for file in files:
         file.unlink()
-    assert isinstance(kept, sources.ArraySource) and kept.pictures.shape == (5, 6, 8, 3)
+    assert isinstance(kept, sources.ArraySource) and kept.images.shape == (5, 6, 8, 3)
     assert kept.names == list(map(str, files)) and kept.labels.tolist() == [0, 1, 2, 3, 4]
-    assert [kept.picture(i).getpixel((0, 0)) for i in range(5)] == [(i, 0, 0) for i in range(5)]
+    assert [kept.image(i).getpixel((0, 0)) for i in range(5)] == [(i, 0, 0) for i in range(5)]
 
 
-def test_pictures_of_different_sizes_are_kept_in_a_list(tmp_path):
+def test_images_of_different_sizes_are_kept_in_a_list(tmp_path):
     files = [save(tmp_path / f"{i}.png", Image.new("L", (8 + i, 6))) for i in range(3)]
     kept = sources.decoded(sources.FileSource(files, np.zeros(3), num_channels=1))
-    assert [kept.picture(i).size for i in range(3)] == [(8, 6), (9, 6), (10, 6)]
+    assert [kept.image(i).size for i in range(3)] == [(8, 6), (9, 6), (10, 6)]
 
 
-def test_large_pictures_stay_in_their_files(tmp_path):
+def test_large_images_stay_in_their_files(tmp_path):
     sides = (64, 64, 65)
     files = [save(tmp_path / f"{i}.png", Image.new("L", (side, 5))) for i, side in enumerate(sides)]
     source = sources.FileSource(files, np.zeros(3))
@@ -194,7 +194,7 @@ def test_a_folder_of_classes_is_one_part(divided):
     assert parts.class_names == ("cat", "dog") and parts.name == "train"
     assert parts.train.labels.tolist() == [0] * 5 + [1] * 5
     assert parts.train.names[6] == "dog/1.png" and parts[3:] == (None, None)
-    assert parts.train.picture(6).getpixel((0, 0)) == (5, 100, 1)
+    assert parts.train.image(6).getpixel((0, 0)) == (5, 100, 1)
 
 
 def test_a_folder_of_parts_is_divided_as_it_is(divided):
@@ -202,7 +202,7 @@ def test_a_folder_of_parts_is_divided_as_it_is(divided):
     parts = folders.parts(divided)
     assert [len(part) for part in parts[2:]] == [10, 4, 6] and parts.class_names == ("cat", "dog")
     assert parts.validation.names[3] == "Val/dog/1.png"
-    assert parts.validation.picture(3).getpixel((0, 0)) == (2, 100, 1)
+    assert parts.validation.image(3).getpixel((0, 0)) == (2, 100, 1)
 
 
 def test_classes_may_lack_in_a_part(divided):
@@ -251,7 +251,7 @@ def test_a_table_gives_files_labels_and_parts(divided):
     parts = tables.parts(table(divided, "\n".join(rows)))
     assert parts.name == "table" and parts.class_names == ("cat", "dog")
     assert parts.train.labels.tolist() == [1, 0] and parts.test.labels.tolist() == [0]
-    assert parts.train.picture(0).getpixel((0, 0)) == (5, 100, 4)
+    assert parts.train.image(0).getpixel((0, 0)) == (5, 100, 4)
     assert parts.validation.names == ["Val/dog/1.png"]
 
 
@@ -265,8 +265,8 @@ def test_labels_that_are_numbers_are_ordered_as_numbers(divided):
 @pytest.mark.parametrize(
     "rows, message",
     [
-        (["path,class", "train/dog/4.png,dog"], "table of pictures.*path.*file,label"),
-        ([], "table of pictures.*columns=None"),
+        (["path,class", "train/dog/4.png,dog"], "table of images.*path.*file,label"),
+        ([], "table of images.*columns=None"),
         (["file,label"], "two labels.*rows=0"),
         (["file,label", "train/dog/4.png,dog"], "two labels.*'dog'"),
         (["file,label", "train/dog/4.png"], "one value for each column.*line=2"),
@@ -298,14 +298,14 @@ def test_arrays_are_taken_in_every_form(tmp_path):
     whole += [arrays.parts({"train": pair}), arrays.npz_parts(tmp_path / "pair.npz")]
     for parts in whole:
         assert parts.train.labels.tolist() == [0, 1, 2, 0, 1, 2] and parts[3:] == (None, None)
-        assert parts.class_names == ("0", "1", "2") and parts.train.picture(5).size == (5, 4)
+        assert parts.class_names == ("0", "1", "2") and parts.train.image(5).size == (5, 4)
     keras_style = {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES[:2], "y_test": LABELS[:2]}
     np.savez(tmp_path / "mnist.npz", **keras_style)
     for parts in (arrays.npz_parts(tmp_path / "mnist.npz"), arrays.parts(keras_style)):
         assert len(parts.train) == 6 and len(parts.test) == 2 and parts.validation is None
     assert arrays.npz_parts(tmp_path / "mnist.npz").name == "mnist"
     grey = arrays.parts({"train": (IMAGES[..., 0], LABELS), "val": (IMAGES[:1, ..., 0], [2])})
-    assert grey.train.picture(0).mode == "L" and grey.validation.labels.tolist() == [2]
+    assert grey.train.image(0).mode == "L" and grey.validation.labels.tolist() == [2]
 
 
 @pytest.mark.parametrize(
@@ -321,14 +321,14 @@ def test_arrays_are_taken_in_every_form(tmp_path):
         ((IMAGES, np.where(LABELS == 2, np.nan, LABELS)), "must be integers.*nan"),
         ((IMAGES, np.array(list("abcabc"))), "must be integers.*such as='a'"),
         ((IMAGES, LABELS - 1), "0 or more.*smallest=-1"),
-        ((IMAGES, LABELS * 2), r"labels without pictures=\[1, 3\]"),
+        ((IMAGES, LABELS * 2), r"labels without images=\[1, 3\]"),
         ((IMAGES, LABELS * 0), "two classes or more"),
-        ((IMAGES,), "Pictures and labels to train on"),
-        ({"x_train": IMAGES}, "Pictures and labels.*x_train.*Give a pair"),
-        ({"x_test": IMAGES, "y_test": LABELS}, "Pictures and labels to train on"),
-        ({"train": (IMAGES, LABELS), "holdout": (IMAGES, LABELS)}, "Pictures and labels.*holdout"),
-        ({"train": (IMAGES, LABELS), "training": (IMAGES, LABELS)}, "Pictures and labels"),
-        ({}, "Pictures and labels"),
+        ((IMAGES,), "Images and labels to train on"),
+        ({"x_train": IMAGES}, "Images and labels.*x_train.*Give a pair"),
+        ({"x_test": IMAGES, "y_test": LABELS}, "Images and labels to train on"),
+        ({"train": (IMAGES, LABELS), "holdout": (IMAGES, LABELS)}, "Images and labels.*holdout"),
+        ({"train": (IMAGES, LABELS), "training": (IMAGES, LABELS)}, "Images and labels"),
+        ({}, "Images and labels"),
     ],
 )
 def test_arrays_that_cannot_be_used_are_refused(source, message):

@@ -21,7 +21,7 @@ needs_data = pytest.mark.skipif(
     not REAL.exists(), reason="KERAS_VIT_TEST_DATA names no folder with real weights"
 )
 pytestmark = pytest.mark.usefixtures("blank")
-SIZE = (12, 10)  # of the pictures: 3 x 5 patches of 4 x 2 pixels
+SIZE = (12, 10)  # of the images: 3 x 5 patches of 4 x 2 pixels
 
 
 def vit(model=keras_vit.ViT, seed=1, scale=0.7, **options):
@@ -291,7 +291,7 @@ def test_wrong_images_are_refused_before_any_work():
         attention.attention_scores(model, random_images(2, 10, 12, 3))
     with pytest.raises(ValueError, match=r"batch axis: model\(image\[None\]\)"):
         attention.attention_scores(model, random_images(*SIZE, 3))
-    with pytest.raises(ValueError, match=r"At least one picture.*\(0, 12, 10, 3\)"):
+    with pytest.raises(ValueError, match=r"At least one image.*\(0, 12, 10, 3\)"):
         attention.attention_scores(model, random_images(0, *SIZE, 3))
     with pytest.raises(ValueError, match="`batch_size` must be an integer of 1 or more"):
         attention.attention_scores(model, random_images(2, *SIZE, 3), batch_size=0)
@@ -328,9 +328,9 @@ def test_what_is_no_scores_is_refused():
         attention.scores_of(np.zeros((1, 1, 1, 5, 5)), grid=(2, 3))
     with pytest.raises(ValueError, match=r"at most two class tokens.*tokens=12.*grid=\(rows"):
         attention.scores_of(np.zeros((1, 1, 1, 12, 12)))
-    with pytest.raises(ValueError, match="A model needs pictures"):
+    with pytest.raises(ValueError, match="A model needs images"):
         attention.scores_of(vit())
-    with pytest.raises(ValueError, match="A model needs pictures"):
+    with pytest.raises(ValueError, match="A model needs images"):
         list(attention.by_batch(vit()))
 
 

@@ -75,13 +75,13 @@ def test_three_images_by_hand():
 
 
 @pytest.mark.backend_free
-@pytest.mark.parametrize("pictures", [5, 200])
-def test_rotation_scale_and_offset_do_not_matter(pictures):
-    x = random_tokens(pictures, 3, 4)
+@pytest.mark.parametrize("count", [5, 200])
+def test_rotation_scale_and_offset_do_not_matter(count):
+    x = random_tokens(count, 3, 4)
     turn = np.linalg.qr(random_tokens(12, 12, seed=1))[0]
     assert cka(x, x) == pytest.approx(1)
-    assert cka(x, -3 * x.reshape(pictures, 12) @ turn + 100) == pytest.approx(1, abs=1e-5)
-    assert cka(x, x.reshape(pictures, 12) * np.arange(12)) < 0.99
+    assert cka(x, -3 * x.reshape(count, 12) @ turn + 100) == pytest.approx(1, abs=1e-5)
+    assert cka(x, x.reshape(count, 12) * np.arange(12)) < 0.99
 
 
 @pytest.mark.backend_free
@@ -102,7 +102,7 @@ def test_unusable_arrays_are_refused():
     for a, b in ((x, x[:5]), (x[:1], x[:1]), (x[:, 0], x)):
         with pytest.raises(ValueError, match="Features are two arrays .*Received: a shape="):
             cka(a, b)
-    with pytest.raises(ValueError, match="Features must differ.*Received: b='all pictures alike'"):
+    with pytest.raises(ValueError, match="Features must differ.*Received: b='all images alike'"):
         cka(x, np.ones((6, 2)))
 
 
@@ -123,11 +123,11 @@ def test_one_batch_is_the_formula():
 
 
 @pytest.mark.parametrize(
-    "pictures, used, weights", [(10, 10, [1, 1]), (14, 14, [5, 5, 4]), (13, 10, [1, 1])]
+    "count, used, weights", [(10, 10, [1, 1]), (14, 14, [5, 5, 4]), (13, 10, [1, 1])]
 )
-def test_batches_count_by_their_images(pictures, used, weights):
+def test_batches_count_by_their_images(count, used, weights):
     """Batches of 5; a last one of 4 counts for 4, one of 3 does not count."""
-    model, images = dense(5, 4), random_images(pictures, 2, 3, 1)
+    model, images = dense(5, 4), random_images(count, 2, 3, 1)
     found = cka(model, model, images, ["dense_0"], ["dense_1"], batch_size=5)
     x, y = outputs(model, ("dense_0", "dense_1"), images[:used])
     xs, ys = ([array[i : i + 5] for i in range(0, used, 5)] for array in (x, y))
@@ -241,11 +241,11 @@ def test_unusable_models_and_images_are_refused():
         cka(model, model)
     with pytest.raises(ValueError, match="two arrays, or two models.* b='ndarray'"):
         cka(model, images, images)
-    with pytest.raises(ValueError, match="CKA needs 4 pictures in a batch.*Received: pictures=3"):
+    with pytest.raises(ValueError, match="CKA needs 4 images in a batch.*Received: images=3"):
         cka(model, model, images[:3])
-    with pytest.raises(ValueError, match="CKA needs 4 .*pictures=8, batch_size=3"):
+    with pytest.raises(ValueError, match="CKA needs 4 .*images=8, batch_size=3"):
         cka(model, model, images, batch_size=3)
-    with pytest.raises(ValueError, match=r"same pictures. Received: numbers of pictures=\[8, 7\]"):
+    with pytest.raises(ValueError, match=r"same images. Received: numbers of images=\[8, 7\]"):
         cka(model, model, (images, images[:7]))
     with pytest.raises(ValueError, match="layers_b='dense', layers so named=0.*are .*, dense_0."):
         cka(model, model, images, layers_b=["dense_0", "dense"])

@@ -110,10 +110,10 @@ def test_a_vit_under_mixed_precision():
 @pytest.mark.parametrize(
     ("maps", "options", "message"),
     [
-        (np.zeros((2, 2)), {}, "one map for each picture"),
+        (np.zeros((2, 2)), {}, "one map for each image"),
         (np.zeros((3, 2, 2)), {}, r"maps shape=\(3, 2, 2\), images shape=\(2, 4, 6, 3\)"),
         (np.zeros((2, 5, 2)), {}, "no finer than it"),
-        (np.zeros((2, 0, 2)), {}, "one map for each picture"),
+        (np.zeros((2, 0, 2)), {}, "one map for each image"),
         (np.full((2, 2, 2), math.nan), {}, "`maps` must be finite. Received: not finite=8"),
         (np.zeros((2, 2, 2)), {"steps": 0}, "`steps` must be an integer of 1 or more"),
         (np.zeros((2, 2, 2)), {"fill": "black"}, "`fill` must be one of 'mean', 'blur'"),

@@ -24,8 +24,8 @@ def test_entropy_of_uniform_and_of_one_hot_attention():
 def test_entropy_by_hand():
     """Two rows of (1/2, 1/2, 0), one of (1/4, 1/4, 1/2): log 2, log 2 and 1.5 log 2."""
     rows = np.array([[0.5, 0.5, 0], [0, 0.5, 0.5], [0.25, 0.25, 0.5]])
-    pictures = np.stack([rows, np.eye(3)])[None, :, None]  # the mean of two pictures
-    np.testing.assert_allclose(attention_entropy(pictures), [[3.5 / 6 * np.log(2)]], rtol=1e-6)
+    images = np.stack([rows, np.eye(3)])[None, :, None]  # the mean of two images
+    np.testing.assert_allclose(attention_entropy(images), [[3.5 / 6 * np.log(2)]], rtol=1e-6)
 
 
 @pytest.mark.backend_free
@@ -83,5 +83,5 @@ def test_what_is_refused():
             view(resnet, random_images(1, 8, 8, 3))
         with pytest.raises(ValueError, match=r"shape \(batch, 8, 12, 3\)"):
             view(vit(), random_images(1, 12, 8, 3))
-    with pytest.raises(ValueError, match="A model needs pictures"):
+    with pytest.raises(ValueError, match="A model needs images"):
         attention_entropy(vit())

@@ -92,7 +92,7 @@ def test_a_model_saved_while_it_is_watched_is_an_ordinary_model(tmp_path):
 # --- Computing ------------------------------------------------------------------------------------
 
 
-def picture_model():
+def image_model():
     inputs = keras.Input((4, 4, 3))
     x = layers.Dense(2, name="top")(layers.Flatten(name="flat")(inputs))
     return randomize(keras.Model(inputs, x))
@@ -112,7 +112,7 @@ def several(model, images, shift, power=1):
 
 
 def test_a_tree_of_tensors_comes_back_over_all_images():
-    model, x, shift = picture_model(), random_images(5, 4, 4, 3), np.arange(5)
+    model, x, shift = image_model(), random_images(5, 4, 4, 3), np.arange(5)
     y = numpy(model(x))
     for batch_size in (2, 5, 64):
         found = computing.run(several, model, x, shift, batch_size=batch_size, power=2)
@@ -124,7 +124,7 @@ def test_a_tree_of_tensors_comes_back_over_all_images():
 
 
 def test_batches_come_one_by_one_without_what_filled_up_the_last():
-    model, x, shift = picture_model(), random_images(5, 4, 4, 3), np.arange(5)
+    model, x, shift = image_model(), random_images(5, 4, 4, 3), np.arange(5)
     parts = list(computing.batches(several, model, x, shift, batch_size=3))
     assert [len(part["y"]) for part in parts] == [3, 2]
     np.testing.assert_array_equal(np.concatenate([part["flat"][1] for part in parts]), shift)
@@ -132,7 +132,7 @@ def test_batches_come_one_by_one_without_what_filled_up_the_last():
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="PyTorch compiles nothing here")
 def test_it_is_compiled_once_for_each_model_and_settings():
-    model, x = picture_model(), random_images(7, 4, 4, 3)
+    model, x = image_model(), random_images(7, 4, 4, 3)
     TRACED.clear()
     for _ in range(3):
         computing.run(several, model, x, np.zeros(7), batch_size=3)
@@ -156,7 +156,7 @@ def gradient_of_squares(model, images):
 
 
 def test_gradients_are_those_of_mathematics():
-    model, x = picture_model(), random_tokens(3, 4, 4, 3)
+    model, x = image_model(), random_tokens(3, 4, 4, 3)
     found, unused = computing.run(gradient_of_squares, model, x, batch_size=2)
     kernel = numpy(model.get_layer("top").kernel)
     np.testing.assert_allclose(found, 2 * numpy(model(x)) @ kernel.T, rtol=1e-4, atol=1e-5)
@@ -178,11 +178,11 @@ def test_nothing_is_trained():
 
 
 def test_images_are_those_of_the_model():
-    model = picture_model()
+    model = image_model()
     with pytest.raises(ValueError, match=r"\(batch, 4, 4, 3\)"):
-        computing.pictures(model, np.zeros((2, 4, 5, 3)))
-    with pytest.raises(ValueError, match="At least one picture"):
-        computing.pictures(model, np.zeros((0, 4, 4, 3)))
-    assert computing.pictures(model, np.zeros((2, 4, 4, 3)).tolist()).shape == (2, 4, 4, 3)
+        computing.check_images(model, np.zeros((2, 4, 5, 3)))
+    with pytest.raises(ValueError, match="At least one image"):
+        computing.check_images(model, np.zeros((0, 4, 4, 3)))
+    assert computing.check_images(model, np.zeros((2, 4, 4, 3)).tolist()).shape == (2, 4, 4, 3)
     any_size = keras.Sequential([keras.Input((None, None, 3)), layers.GlobalAveragePooling2D()])
-    assert computing.pictures(any_size, np.zeros((2, 4, 5, 3))).shape == (2, 4, 5, 3)
+    assert computing.check_images(any_size, np.zeros((2, 4, 5, 3))).shape == (2, 4, 5, 3)

@@ -33,11 +33,11 @@ def test_each_patch_in_turn_becomes_the_mean_colour(activation):
     model, labels = linear((6, 10, 3), 4, activation), [0, 3]
     images = random_images(2, 6, 10, 3)
     truth = np.zeros((2, 2, 2))
-    for picture, row, column in np.ndindex(truth.shape):
-        covered = images[picture].copy()
+    for image, row, column in np.ndindex(truth.shape):
+        covered = images[image].copy()
         covered[3 * row : 3 * row + 3, 5 * column : 5 * column + 5] = covered.mean((0, 1))
-        whole = probability(model, images[picture], labels[picture])
-        truth[picture, row, column] = whole - probability(model, covered, labels[picture])
+        whole = probability(model, images[image], labels[image])
+        truth[image, row, column] = whole - probability(model, covered, labels[image])
     found = occlusion(model, images, labels, patch_size=(3, 5))
     assert found.dtype == "float32" and np.abs(truth).max() > 0.05 and truth.min() < 0
     np.testing.assert_allclose(found, truth, atol=1e-5)
@@ -99,7 +99,7 @@ def test_no_more_than_a_batch_of_covered_images_is_in_memory(monkeypatch):
 
     monkeypatch.setattr(computing, "run", watched)
     occlusion(model, images, 1, patch_size=1, batch_size=7)
-    assert seen == [(True, 7), (True, 7)]  # 61 covered pictures in 9 batches, once each picture
+    assert seen == [(True, 7), (True, 7)]  # 61 covered images in 9 batches, once each image
     occlusion(model, images, 1, patch_size=1, batch_size=60)
     assert seen[2:] == [(True, 31), (True, 31)]  # two equal batches, not 60 and 1
 

@@ -41,7 +41,7 @@ def model():
     keras.backend.clear_session()
 
 
-def pictures(names):
+def images(names):
     return np.stack([keras_vit.data.read(DATA / "photos" / "nips17" / n, 224) for n in names])
 
 
@@ -63,7 +63,7 @@ def test_rollout_lies_on_the_thing(model, options, better, ratio):
     """Measured: all ten lie above their box's share of the area, by 1.64 and 2.41 on average."""
     boxes = np.stack([covered(box) for box in BOXES.values()])
     area = boxes.mean((1, 2))
-    maps = attention_rollout(model, pictures(BOXES), **options)
+    maps = attention_rollout(model, images(BOXES), **options)
     share = (maps * boxes).sum((1, 2))
     report = dict(zip(BOXES, zip(area.round(3), share.round(3), strict=True), strict=True))
     assert (share > area).sum() >= better, report
@@ -73,7 +73,7 @@ def test_rollout_lies_on_the_thing(model, options, better, ratio):
 def test_attention_reaches_further_in_deeper_layers(model):
     """Figure 7, right: early layers have heads that look near and heads that look far."""
     names = sorted(path.name for path in (DATA / "photos" / "nips17").glob("*.png"))[:20]
-    distance = mean_attention_distance(model, pictures(names))  # (12 layers, 3 heads)
+    distance = mean_attention_distance(model, images(names))  # (12 layers, 3 heads)
     depth = np.corrcoef(np.arange(12), distance.mean(-1))[0, 1]
     assert depth > 0.85, distance.round(1)
     assert distance[:3].min(-1).max() < 32 < 64 < distance[:3].max(-1).min(), distance.round(1)

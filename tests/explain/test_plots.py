@@ -43,7 +43,7 @@ def axes_of():
     return Figure().subplots()
 
 
-# --- Pictures and overlays -----------------------------------------------------------------------
+# --- Images and overlays -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_an_overlay_of_another_shape_is_refused(shape):
         plots.overlay(axes_of(), IMAGES[0], np.zeros(shape))
 
 
-# --- Maps beside their pictures ------------------------------------------------------------------
+# --- Maps beside their images ------------------------------------------------------------------
 
 
 def test_rollout_draws_the_input_at_the_left_and_the_map_at_the_right():
@@ -177,11 +177,11 @@ def test_nothing_is_cut_off_and_maps_lie_exactly_on_their_images(image_size):
 @pytest.mark.parametrize("name", ["attention_rollout", "relevance", "grad_cam", "occlusion"])
 def test_maps_that_do_not_belong_to_the_images_are_refused(name):
     draw = getattr(plots, name)
-    with pytest.raises(ValueError, match="one map .* for each picture. Received: maps shape"):
+    with pytest.raises(ValueError, match="one map .* for each image. Received: maps shape"):
         draw(MAPS[:2], IMAGES)
     with pytest.raises(ValueError, match="needs a batch axis"):
         draw(MAPS[:1], IMAGES[0])
-    with pytest.raises(ValueError, match="one name for each picture"):
+    with pytest.raises(ValueError, match="one name for each image"):
         draw(MAPS, IMAGES, names=["a"])
 
 
@@ -220,7 +220,7 @@ def test_every_head_of_the_chosen_blocks_is_drawn():
     values = scores()
     figure = plots.attention_scores(values, IMAGES[:2], blocks=[0, 1], grid=(2, 3), names=NAMES[:2])
     cells = np.array(figure.axes[:16]).reshape(4, 4)
-    places = [(0, 0), (0, 1), (1, 0), (1, 1)]  # (picture, block)
+    places = [(0, 0), (0, 1), (1, 0), (1, 1)]  # (image, block)
     for row, (i, block) in zip(cells, places, strict=True):
         np.testing.assert_array_equal(drawn(row[0])[0], plots.pixels(IMAGES[i]))
         assert (row[0].get_title(), row[0].get_xlabel()) == (NAMES[i], f"block {block}")
@@ -242,7 +242,7 @@ def test_many_heads_go_on_in_further_rows_and_the_last_block_is_the_default():
 def test_blocks_and_images_that_are_not_there_are_refused():
     with pytest.raises(ValueError, match="blocks 0 to 1. Received: block=2"):
         plots.attention_scores(scores(), IMAGES[:2], blocks=[2], grid=(2, 3))
-    with pytest.raises(ValueError, match="scores of=2, pictures=3"):
+    with pytest.raises(ValueError, match="scores of=2, images=3"):
         plots.attention_scores(scores(), IMAGES, grid=(2, 3))
 
 
@@ -337,7 +337,7 @@ def test_the_lens_follows_the_classes_that_are_first_at_the_end():
     alone = plots.logit_lens(logits)
     assert len(alone.axes) == 1
     assert alone.axes[0].get_lines()[0].get_label() == "class 2"
-    with pytest.raises(ValueError, match="logits of=1, pictures=3"):
+    with pytest.raises(ValueError, match="logits of=1, images=3"):
         plots.logit_lens(logits, IMAGES)
 
 

@@ -120,7 +120,7 @@ def test_none_is_the_most_probable_class_of_each_image():
     [
         (5, "The model has 5 classes, 0 to 4. Received: classes=5"),
         ([0, -1], "The model has 5 classes"),
-        ([0, 1, 2], "one number for every picture. Received: classes=.*, pictures=2"),
+        ([0, 1, 2], "one number for every image. Received: classes=.*, images=2"),
         (1.5, "must be None, one number of a class"),
         (True, "must be None, one number of a class"),
         ("cat", "must be None, one number of a class"),

@@ -15,7 +15,7 @@ from keras_vit.explain.alignment import CKA
 from keras_vit.explain.plots import parts
 from keras_vit.explain.reporting import building
 from keras_vit.explain.reporting import page as written
-from keras_vit.explain.reporting.page import MOST, OF_PICTURES, OF_THE_MODEL
+from keras_vit.explain.reporting.page import MOST, OF_IMAGES, OF_THE_MODEL
 from keras_vit.explain.reporting.words import VIEWS
 
 # The package exports a function of this name, which hides the module.
@@ -127,26 +127,26 @@ def test_every_link_within_the_page_has_its_place(page):
 
 @pytest.mark.backend_free
 def test_every_view_is_there_with_its_words(page):
-    for name in (*OF_PICTURES, *OF_THE_MODEL):
+    for name in (*OF_IMAGES, *OF_THE_MODEL):
         view = VIEWS[name]
         for words in (view.title, view.shows, view.reading, view.limits, view.source):
             assert words in page.text, name
     assert "do not apply" not in page.text
-    assert set(OF_PICTURES) | set(OF_THE_MODEL) <= set(VIEWS)
+    assert set(OF_IMAGES) | set(OF_THE_MODEL) <= set(VIEWS)
 
 
 @pytest.mark.backend_free
 def test_every_image_is_a_png_with_words_beside_or_in_it(page):
-    pictures = page.all("img")
+    images = page.all("img")
     of_each = 1 + 5 + 1  # itself, four maps and colours, the lens
-    assert len(pictures) == 2 + 2 * of_each + len(OF_THE_MODEL)
-    for picture in pictures:
-        data = base64.b64decode(picture["src"].partition(",")[2], validate=True)
+    assert len(images) == 2 + 2 * of_each + len(OF_THE_MODEL)
+    for image in images:
+        data = base64.b64decode(image["src"].partition(",")[2], validate=True)
         shown = Image.open(io.BytesIO(data))
         shown.load()
-        assert (str(shown.width), str(shown.height)) == (picture["width"], picture["height"])
-    assert sum(not picture["alt"] for picture in pictures) == 2  # thumbnails, named beside them
-    alts = [picture["alt"] for picture in pictures if picture["alt"]]
+        assert (str(shown.width), str(shown.height)) == (image["width"], image["height"])
+    assert sum(not image["alt"] for image in images) == 2  # thumbnails, named beside them
+    alts = [image["alt"] for image in images if image["alt"]]
     assert len(set(alts)) == len(alts)
 
 
@@ -165,7 +165,7 @@ def test_names_of_files_and_classes_are_text(text, page):
     assert "<script" not in text and "<b>cat" not in text
     for name in NAMES[:2]:
         assert name in page.text
-        assert any(name in picture["alt"] for picture in page.all("img"))
+        assert any(name in image["alt"] for image in page.all("img"))
 
 
 @pytest.mark.backend_free
@@ -183,20 +183,20 @@ def test_maps_say_their_range_and_where_they_are_highest(findings, page):
     said = f"{100 * values.min():+.1f} to {100 * values.max():+.1f} points"
     assert said in page.text
     alt = f"Occlusion of b&c.png: {said}, highest at row {row}, column {column}"
-    assert alt in [picture["alt"] for picture in page.all("img")]
+    assert alt in [image["alt"] for image in page.all("img")]
 
 
 @pytest.mark.backend_free
 def test_charts_say_their_main_numbers(page):
     assert "First block: 3.0 to 5.0 pixels; last block: 7.0 to 8.0 pixels." in page.text
     assert "First block: 0.5 to 1.0 nats; last block: 1.2 to 1.5 nats." in page.text
-    assert "3 layers, 2 pictures. Few pictures: the values are rough." in page.text
+    assert "3 layers, 2 images. Few images: the values are rough." in page.text
 
 
 @pytest.mark.backend_free
 def test_the_page_says_what_the_model_is(page):
     assert page.text.startswith("Inside small")
-    assert "pictures of 16 × 24 pixels and 3 channels. 2 pictures." in page.text
+    assert "images of 16 × 24 pixels and 3 channels. 2 images." in page.text
     assert "keras_vit" in page.text.split("Made with")[1]
 
 
@@ -210,10 +210,10 @@ def test_headings_go_down_one_step_at_a_time(page):
 @pytest.mark.backend_free
 def test_a_view_that_is_refused_is_named_with_its_reason(findings):
     views = {name: findings.views[name] for name in ("classes", "grad_cam")}
-    found = findings._replace(views=views, missing={"cka": "CKA needs 4 <pictures>."})
+    found = findings._replace(views=views, missing={"cka": "CKA needs 4 <images>."})
     shown = Page(written.page(found))
     missing = shown.text.split("Views that do not apply here")[1]
-    assert "Similarity of layers : CKA needs 4 <pictures>." in missing
+    assert "Similarity of layers : CKA needs 4 <images>." in missing
     assert len(shown.all("img")) == 2 + 2 * 2
     assert VIEWS["occlusion"].reading not in shown.text
 
@@ -230,7 +230,7 @@ def test_the_report_computes_each_view_and_tells_its_progress(model, images, mon
     np.testing.assert_array_equal(found.views["classes"], logits.argmax(-1))
     want = rollout.attention_rollout(model, images[:3])
     np.testing.assert_allclose(found.views["attention_rollout"], want, rtol=1e-4)
-    assert told == list(names) and "4 pictures" in found.missing["cka"]
+    assert told == list(names) and "4 images" in found.missing["cka"]
 
 
 @pytest.mark.slow
@@ -238,7 +238,7 @@ def test_everything_that_a_vit_has_is_computed(model, images):
     page = Page(report(model, images, NAMES, CLASSES))
     assert "do not apply" not in page.text
     assert len(page.all("img")) == 4 + 4 * 7 + len(OF_THE_MODEL)
-    for name in (*OF_PICTURES, *OF_THE_MODEL):
+    for name in (*OF_IMAGES, *OF_THE_MODEL):
         assert VIEWS[name].reading in page.text
 
 
@@ -246,13 +246,13 @@ def test_everything_that_a_vit_has_is_computed(model, images):
 def test_of_a_resnet_the_page_shows_what_applies_and_names_the_rest(images):
     resnet = randomize(keras_vit.ResNet((16, 24), units=(1, 1), num_classes=3))
     page = Page(report(resnet, images[:1]))
-    alts = " ".join(picture["alt"] for picture in page.all("img"))
-    assert "Grad-CAM of picture 1" in alts and "Occlusion of picture 1" in alts
+    alts = " ".join(image["alt"] for image in page.all("img"))
+    assert "Grad-CAM of image 1" in alts and "Occlusion of image 1" in alts
     assert "Attention rollout" not in alts
     missing = page.text.split("Views that do not apply here")[1]
     for name in ("attention_rollout", "relevance", "logit_lens", "token_norms", "cka"):
         assert VIEWS[name].title in missing, name
-    assert "CKA needs 4 pictures" in missing and VIEWS["grad_cam"].title not in missing
+    assert "CKA needs 4 images" in missing and VIEWS["grad_cam"].title not in missing
 
 
 @pytest.mark.slow
@@ -262,8 +262,8 @@ def test_a_model_without_a_head_has_no_classes_to_explain(images):
     assert (
         "The model has no head" in page.text.split("How to read")[1]
     )  # [0] is before the contents
-    alts = " ".join(picture["alt"] for picture in page.all("img"))
-    assert "Attention rollout of picture 1" in alts and "Grad-CAM" not in alts
+    alts = " ".join(image["alt"] for image in page.all("img"))
+    assert "Attention rollout of image 1" in alts and "Grad-CAM" not in alts
 
 
 @pytest.mark.weekly
@@ -271,13 +271,13 @@ def test_many_images_do_not_make_a_large_page(model):
     told = []
     images = np.repeat(random_images(1, 16, 24, 3), MOST + 2, axis=0)
     page = report(model, images, progress=told.append)
-    assert f"{MOST + 2} pictures, of which the first {MOST} are shown" in page
-    assert f'id="picture-{MOST}"' in page and f'id="picture-{MOST + 1}"' not in page
+    assert f"{MOST + 2} images, of which the first {MOST} are shown" in page
+    assert f'id="image-{MOST}"' in page and f'id="image-{MOST + 1}"' not in page
     assert len(page) < 4e6 and "occlusion" in told
 
 
 def test_images_of_another_size_and_missing_names_are_refused(model, images):
     with pytest.raises(ValueError, match="images of shape"):
         report(model, images[:, :8])
-    with pytest.raises(ValueError, match="one name for each picture"):
+    with pytest.raises(ValueError, match="one name for each image"):
         report(model, images, ["a"])

@@ -21,7 +21,7 @@ def random_scores(*shape, seed=0):
 
 def written_out(array, residual=True, fuse=np.mean):
     """All of A_L ... A_2 A_1, in float64, image by image."""
-    pictures = []
+    images = []
     for b in range(array.shape[1]):
         product = np.eye(array.shape[-1])
         for layer in array.astype("float64"):
@@ -29,8 +29,8 @@ def written_out(array, residual=True, fuse=np.mean):
             if residual:
                 matrix = 0.5 * matrix + 0.5 * np.eye(len(matrix))
             product = matrix / matrix.sum(-1, keepdims=True) @ product
-        pictures.append(product)
-    return np.stack(pictures)
+        images.append(product)
+    return np.stack(images)
 
 
 def maps(rows, grid):
@@ -204,7 +204,7 @@ def test_other_arguments_that_are_refused():
     }.items():
         with pytest.raises(ValueError, match=words):
             attention_rollout(array, **dict([options]))
-    with pytest.raises(ValueError, match="A model needs pictures"):
+    with pytest.raises(ValueError, match="A model needs images"):
         attention_rollout(keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2))
 
 

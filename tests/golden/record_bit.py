@@ -2,8 +2,8 @@
 
 Needs torch, torchvision, timm (1.0.31), jax, flax and https://github.com/google-research/big_vision
 (commit 0127fb6) on PYTHONPATH; run: python tests/golden/record_bit.py
-timm's pictures are random to the edge. big_vision pads the first pool with minus infinity, BiT's
-releases and timm with zero: its pictures have a frame of the mean colour, where both are the same.
+timm's images are random to the edge. big_vision pads the first pool with minus infinity, BiT's
+releases and timm with zero: its images have a frame of the mean colour, where both are the same.
 All is computed in float64, so that the difference that a test finds is that of the model under
 test; timm's epsilon of the kernel's variance, 1e-8, is not BiT's, and hidden by the norms.
 """
@@ -80,8 +80,8 @@ def convolution():
 
 def main():
     jax.config.update("jax_enable_x64", True)
-    images = seeded.normalized(seeded.pictures(*SIZE))
-    framed = seeded.normalized(seeded.pictures(*SIZE, frame=FRAME))
+    images = seeded.normalized(seeded.make_images(*SIZE))
+    framed = seeded.normalized(seeded.make_images(*SIZE, frame=FRAME))
     recorded = {
         "convolution": convolution(),
         "R50x1 big_vision": big_vision_logits("R50x1", framed),

@@ -71,7 +71,7 @@ def convolution():
 
 def main():
     jax.config.update("jax_enable_x64", True)
-    images = seeded.normalized(seeded.pictures(*SIZE))
+    images = seeded.normalized(seeded.make_images(*SIZE))
     recorded = {"convolution": convolution()}
     for name, config in configurations().items():
         recorded[f"{name} parameters"] = parameters(config)

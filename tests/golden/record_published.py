@@ -43,8 +43,8 @@ def filled(model):
     return model.double().eval()
 
 
-def torch_pictures(size):
-    images = seeded.normalized(seeded.pictures(size, size))
+def torch_images(size):
+    images = seeded.normalized(seeded.make_images(size, size))
     return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
 
 
@@ -53,13 +53,13 @@ def timm_model(name, size):
 
 
 def timm_logits(name):
-    return filled(timm_model(name, SIZE))(torch_pictures(SIZE)).numpy()
+    return filled(timm_model(name, SIZE))(torch_images(SIZE)).numpy()
 
 
 def timm_resized(name):
     model = timm_model(name, LARGER).double().eval()
     model.load_state_dict(checkpoint_filter_fn(filled(timm_model(name, SIZE)).state_dict(), model))
-    return model(torch_pictures(LARGER)).numpy()
+    return model(torch_images(LARGER)).numpy()
 
 
 def hugging_face_logits(config, kind):
@@ -72,7 +72,7 @@ def hugging_face_logits(config, kind):
         weights = {name: seeded.torch_weight(name, shape) for name, shape in shapes.items()}
         safetensors.numpy.save_file(weights, f"{folder}/model.safetensors", {"format": "pt"})
         model = kind.from_pretrained(folder).double().eval()
-    return model(torch_pictures(SIZE)).logits.numpy()
+    return model(torch_images(SIZE)).logits.numpy()
 
 
 def hugging_face_config(kind, **options):
@@ -96,7 +96,7 @@ def flax_logits(size):
     flat[name] = np.asarray(
         checkpoint.interpolate_posembed(flat[name], (size // 16) ** 2 + 1, has_class_token=True)
     )
-    images = seeded.normalized(seeded.pictures(size, size)).astype("float32")
+    images = seeded.normalized(seeded.make_images(size, size)).astype("float32")
     parameters = flax.traverse_util.unflatten_dict(flat, sep="/")
     return model.apply({"params": parameters}, images, train=False)
 

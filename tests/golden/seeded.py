@@ -28,8 +28,8 @@ def weight(name, shape):
     return noise / (20 if name.endswith("/kernel") else 10)
 
 
-def pictures(height, width, frame=0):
-    """Two pictures of pixels 0 to 255; a `frame` of so many pixels has the mean colour."""
+def make_images(height, width, frame=0):
+    """Two images of pixels 0 to 255; a `frame` of so many pixels has the mean colour."""
     images = np.random.default_rng(0).uniform(0, 255, (2, height, width, 3)).astype("float32")
     if frame:
         inner = images[:, frame:-frame, frame:-frame].copy()

@@ -317,16 +317,16 @@ def images(*shape):
     return random_images(*(shape or (4, 8, 8, 3)))
 
 
-def nan_at(picture, value=NAN):
+def nan_at(image, value=NAN):
     pixels = images()
-    pixels[picture, 3, 2, 1] = value
+    pixels[image, 3, 2, 1] = value
     return pixels
 
 
 OUT_OF_RANGE = "Labels must be from 0 to 1, as the head has 2 classes"
 SHARES = "one value for each class, shape (batch, 2)"
 
-# A model, pictures, labels, and words of the answer: the same for every kind of data.
+# A model, images, labels, and words of the answer: the same for every kind of data.
 MISTAKES = {
     "three classes": (
         small, images(), [0, 1, 2, 0], OUT_OF_RANGE, "highest label=2", "num_classes=3",
@@ -339,7 +339,7 @@ MISTAKES = {
     ),
     "label NaN": (small, images(), [0, 1, NAN, 0], "Labels must be finite numbers", "label=nan"),
     "one-hot, numbers expected": (
-        small, images(), one_hot(0, 1, 0, 1), "one class number for each picture", ONE_HOT,
+        small, images(), one_hot(0, 1, 0, 1), "one class number for each image", ONE_HOT,
     ),
     "numbers, one-hot expected": (
         dense, images(), [0, 1, 0, 1], SHARES, "SparseCategoricalCrossentropy(from_logits=True)",
@@ -363,7 +363,7 @@ MISTAKES = {
         small, images(4, 3, 8, 8), [0, 1, 0, 1], "Channels come last", "np.moveaxis(images, 1, -1)",
     ),
     "no channels": (small, images(4, 8, 8), [0, 1, 0, 1], "expects images of shape"),
-    "pixel NaN": (small, nan_at(2), [0, 1, 0, 1], "Pixels must be finite", "picture=2, pixel=nan"),
+    "pixel NaN": (small, nan_at(2), [0, 1, 0, 1], "Pixels must be finite", "image=2, pixel=nan"),
     "pixel infinite": (
         small, nan_at(2, float("inf")), [0, 1, 0, 1], "Pixels must be finite", "pixel=inf",
     ),
@@ -437,6 +437,7 @@ FLOWS = [
 ]  # fmt: skip
 shared = functools.cache(lambda make: make())  # a refused call changes nothing
 SPARSE_OF_TWO = guards.labels.Labels("number", 2)
+SPEC = guards.image_checks.ImageSpec((None, 8, 8, 3), None)
 
 
 def answers(case, call):
@@ -468,7 +469,7 @@ FLOWING = [case for case in MISTAKES if case != "1-based"]
 def test_a_mistake_in_flowing_data_is_told_before_the_first_step(flow, case):
     make, x, y, *words = MISTAKES[case]
     first = [2, 3, 0, 1]  # those at fault come first
-    words = [word.replace("(4, 3)", "3)").replace("picture=2", "picture=0") for word in words]
+    words = [word.replace("(4, 3)", "3)").replace("image=2", "image=0") for word in words]
     model = shared(make)
     weights = model.get_weights()
     with pytest.raises(ValueError) as error:
@@ -500,7 +501,7 @@ def test_good_data_flow_as_before(flow):
     """What the model sees is what the data give: all of it, once, in its order."""
     x, y = labelled(8)
     plain = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
-    watch = guards.sources.Watch(guards.pictures.Pictures((None, 8, 8, 3), None), SPARSE_OF_TWO)
+    watch = guards.sources.Watch(SPEC, SPARSE_OF_TWO)
     data = guards.sources.watched(flow(x, y)["x"], watch)
     np.testing.assert_array_equal(plain.predict(data, verbose=0), x.reshape(8, -1))
     assert not watch.is_first and watch.failure is None
@@ -508,7 +509,7 @@ def test_good_data_flow_as_before(flow):
 
 def test_labels_of_any_integer_type_are_compared_with_many_classes():
     expects = guards.labels.Labels("number", 1000)
-    watch = guards.sources.Watch(guards.pictures.Pictures((None, 8, 8, 3), None), expects)
+    watch = guards.sources.Watch(SPEC, expects)
     x, y = labelled(8)
     for kind in ("uint8", "int8", "int64", "float32"):
         data = guards.sources.watched(as_tf(x, y.astype(kind))["x"], watch)
@@ -549,7 +550,7 @@ def test_labels_that_the_loss_leaves_out_may_have_any_number():
 def test_labels_that_keras_takes_are_taken(labels):
     SPARSE_OF_TWO.check(labels)
     guards.labels.Labels("shares", 2).check(one_hot(0, 1))
-    guards.labels.Labels("shares", 2).check([[0.3, 0.7]])  # of mixed pictures
+    guards.labels.Labels("shares", 2).check([[0.3, 0.7]])  # of mixed images
     guards.labels.Labels("each", 2).check([[0.0, 0.0], [1.0, 1.0]])
     guards.labels.Labels(None, 2).check(["anything"])
 
@@ -585,14 +586,14 @@ def test_counts_that_mean_nothing_are_refused(name):
 
 def test_counts_of_images_and_labels():
     model, (x, y) = shared(small), labelled(4)
-    with pytest.raises(ValueError, match="one label for each picture. Received: pictures=4, lab"):
+    with pytest.raises(ValueError, match="one label for each image. Received: images=4, lab"):
         model.fit(x, y[:3], verbose=0)
-    with pytest.raises(ValueError, match="labels are needed with the pictures|Labels are needed"):
+    with pytest.raises(ValueError, match="labels are needed with the images|Labels are needed"):
         model.fit(x, verbose=0)
     for call in (model.fit, model.evaluate):
-        with pytest.raises(ValueError, match="At least one picture is needed"):
+        with pytest.raises(ValueError, match="At least one image is needed"):
             call(x[:0], y[:0], verbose=0)
-    with pytest.raises(ValueError, match="At least one picture is needed"):
+    with pytest.raises(ValueError, match="At least one image is needed"):
         model.predict(x[:0], verbose=0)
 
 
@@ -680,7 +681,7 @@ def test_data_that_know_their_labels_are_checked_at_once_and_not_moved():
 def test_a_reader_inside_tf_data_is_heard_alone(tmp_path):
     tf = pytest.importorskip("tensorflow")
     path = tmp_path / "cat.jpg"
-    path.write_text("no picture")
+    path.write_text("no image")
 
     def load(name):
         pixels = tf.numpy_function(

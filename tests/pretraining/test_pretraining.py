@@ -51,7 +51,7 @@ OBJECTIVES = {
 }
 
 
-def pictures_of(model, number=6):
+def images_of(model, number=6):
     return random_images(number, *model.input_shape[1:]).round()
 
 
@@ -128,7 +128,7 @@ def test_loss_of_masked_patch_prediction_is_of_the_corrupted_patches():
 
 def test_loss_of_16_predictions_is_their_mean():
     model = OBJECTIVES["downsized"]()
-    images = pictures_of(model)
+    images = images_of(model)
     logits = np.random.default_rng(0).normal(size=(6, 6, 16, 512)).astype("float32")
     mask = np.random.default_rng(1).random((6, 6)) < 0.5
     loss = float(model.compute_loss(images, y_pred={"prediction": logits, "mask": mask}))
@@ -181,7 +181,7 @@ def test_mae_never_sees_what_it_hides():
     found = solved(model)
     mask = numpy(found["mask"])
     patches = np.where(mask[..., None], 0, numpy(parts.patches(model.encoder, IMAGES)))
-    blanked = pretraining.targets.pictures(patches, (2, 3), (4, 5))
+    blanked = pretraining.targets.to_images(patches, (2, 3), (4, 5))
     again = solved(model, blanked)
     np.testing.assert_array_equal(numpy(again["prediction"]), numpy(found["prediction"]))
 
@@ -208,7 +208,7 @@ def test_simmim_equals_a_transcription():
 @pytest.mark.parametrize("pooling", quick(["token", "gap"], "token"))
 def test_next_pixels_are_predicted_from_those_before(pooling):
     model = randomize(of_pixels(pooling=pooling), scale=0.3)
-    images = pictures_of(model, 2)
+    images = images_of(model, 2)
     clean = model.predict_on_batch(images)["prediction"]
     for pixel in (0, 5, 11):
         changed = images.reshape(2, 12, 3).copy()
@@ -238,7 +238,7 @@ def test_causal_attention_equals_numpy():
 @pytest.mark.parametrize("name", quick(OBJECTIVES, "mae", rest=pytest.mark.weekly))
 def test_an_objective_trains_saves_and_reconstructs(name, tmp_path):
     model = compiled(OBJECTIVES[name](), keras.optimizers.AdamW(0.01, weight_decay=0.1))
-    images = pictures_of(model)
+    images = images_of(model)
     before = weights(model)
     unused = {w.path for w in parts.unused(model.encoder)}
     seen = []
@@ -283,7 +283,7 @@ def test_a_perfect_prediction_is_the_image():
         whole = numpy(parts.patches(model.encoder, IMAGES))
         np.testing.assert_allclose(numpy(shown), whole, atol=1e-2)
     model = OBJECTIVES["downsized"]()
-    images = pictures_of(model) // 32 * 32 + 16
+    images = images_of(model) // 32 * 32 + 16
     logits = np.eye(512)[numpy(model.truth(images))]
     colors = model.shown(logits.astype("float32"), images)
     np.testing.assert_array_equal(colors, numpy(parts.patches(model.encoder, images)))
@@ -389,7 +389,7 @@ def test_mixed_precision():
 def test_the_loss_falls(name):
     """It learns 6 images, compiled as Keras does by default."""
     model = OBJECTIVES[name]()
-    images = pictures_of(model)
+    images = images_of(model)
     model.compile(keras.optimizers.Adam(0.01))
     losses = model.fit(images, epochs=120, verbose=0).history["loss"]
     assert np.mean(losses[-20:]) < 0.9 * np.mean(losses[:20])
@@ -504,7 +504,7 @@ MISTAKES = {
     ),
     "reconstruction of others": (
         lambda: pretraining.plots.reconstruction(IMAGES[:2], mae().reconstruct(IMAGES)),
-        "There must be a reconstruction of each picture",
+        "There must be a reconstruction of each image",
         "(2, 8, 15, 3)",
     ),
 }

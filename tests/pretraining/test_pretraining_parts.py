@@ -110,7 +110,7 @@ def test_standardized_patches_as_norm_pix_loss():
 def test_images_undo_patches():
     images = random_images(2, 8, 15, 3)
     patches = numpy(keras_vit.Patches((4, 5))(images))
-    np.testing.assert_array_equal(targets.pictures(patches, (2, 3), (4, 5)), images)
+    np.testing.assert_array_equal(targets.to_images(patches, (2, 3), (4, 5)), images)
 
 
 # --- Masks ---------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ def test_corruption_of_10_000_patches():
         assert abs((corrupted == kind).mean() - share) < 4 * deviation
     everywhere = (fate != mpp.LEFT).mean(axis=0)  # no place is favoured
     assert abs(everywhere - 0.5).max() < 4.5 * 0.5 / math.sqrt(100)
-    assert len(np.unique(fate, axis=0)) == 100  # each picture has its own
+    assert len(np.unique(fate, axis=0)) == 100  # each image has its own
     distance = (others - np.arange(100)) % 100
     assert distance.min() == 1 and distance.max() == 99  # another patch, never itself
     counts = np.bincount(distance.ravel(), minlength=100)[1:]  # each equally often, by chi squared

@@ -32,8 +32,8 @@ FAULTS = """() => {
     const wide = document.documentElement.scrollWidth - window.innerWidth;
     return [
         ...(wide > 0 ? [`${wide} px wider than the window`] : []),
-        ...all("img").filter((i) => !i.naturalWidth).map((i) => `no picture: ${i.src}`),
-        ...all("img").filter((i) => !i.alt).map((i) => `picture without a text: ${i.src}`),
+        ...all("img").filter((i) => !i.naturalWidth).map((i) => `no image: ${i.src}`),
+        ...all("img").filter((i) => !i.alt).map((i) => `image without a text: ${i.src}`),
         ...all("article svg:not(.katex svg, button svg, [role=img] svg)")
             .filter((i) => !i.getAttribute("aria-labelledby"))
             .map((i) => `drawing without a text: ${i.outerHTML.slice(0, 80)}`),

@@ -52,7 +52,7 @@ def test_a_run_that_is_done_is_not_run_again(tmp_path, capsys):
     assert [row["result"] for row in outcome.rows] == [4, 8, 8, 16]
     assert capsys.readouterr().out.count("(done before)") == 3
     assert outcome.table.name == "table-0-tiny.csv"
-    assert outcome.picture.read_bytes()[1:4] == b"PNG"
+    assert outcome.image.read_bytes()[1:4] == b"PNG"
     with open(outcome.table, newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["depth", "rate", "seed", "result", *PROVENANCE]
@@ -233,7 +233,7 @@ def test_settings_are_plain_unique_and_those_that_run_takes(name, scale):
     assert "\n" not in module.TITLE + module.QUESTION + module.PAPER  # one line of the command each
 
 
-# --- Pictures and training ------------------------------------------------------------------------
+# --- Images and training ------------------------------------------------------------------------
 
 
 @pytest.mark.backend_free
@@ -360,7 +360,7 @@ def test_rank_correlation_equals_scipys():
 
 
 def miniature(scale):
-    return {**figure_8.TRAINING[scale], "steps": 2, "pictures": 50, "num_heads": 1}
+    return {**figure_8.TRAINING[scale], "steps": 2, "images": 50, "num_heads": 1}
 
 
 def shapes_8(gain_by_depth, gain_by_width, seed_noise=0.001):

@@ -42,7 +42,7 @@ def test_table_8_draws_gains_over_the_default():
 
 @pytest.mark.slow
 def test_table_8_runs_and_counts_what_positions_learn():
-    settings = {**table_8.runs("tiny")[0], "steps": 2, "pictures": 50, "num_layers": 1}
+    settings = {**table_8.runs("tiny")[0], "steps": 2, "images": 50, "num_layers": 1}
     expected = {"none": 0, "1d": 17 * 32, "2d": 8 * 16 + 32, "relative": 33 * 32, "sincos": 0}
     for kind in ("2d", "relative"):
         found = table_8.run(**{**settings, "positions": kind})
@@ -104,7 +104,7 @@ def test_figure_13_builds_its_families(family):
 @pytest.mark.weekly
 def test_figure_13_runs():
     settings = next(s for s in figure_13.runs("tiny") if s["family"] == "Axial-ViT")
-    found = figure_13.run(**{**settings, "steps": 2, "pictures": 50})
+    found = figure_13.run(**{**settings, "steps": 2, "images": 50})
     model = figure_13.build("Axial-ViT", "4/4", "tiny", {"image_size": 16, "num_channels": 1})
     same_but_head = keras_vit.accounting.count(model).parameters - 990 * 33
     assert found["parameters"] == same_but_head and found["step_seconds"] > 0

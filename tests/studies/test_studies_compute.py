@@ -184,9 +184,7 @@ def test_a_study_of_anothers_rows_runs_nothing_twice(tmp_path):
     running.carry_out(first, "tiny", tmp_path)
     outcome = running.carry_out(second, "tiny", tmp_path)
     assert ran == [2, 4] and outcome.conclusion == "2 rows"
-    assert (
-        outcome.table.name == "figure-98-tiny.csv" and outcome.picture.name == "table-98-tiny.png"
-    )
+    assert outcome.table.name == "figure-98-tiny.csv" and outcome.image.name == "table-98-tiny.png"
     assert {path.name for path in tmp_path.iterdir()} == {
         "figure-98-tiny.csv",
         "figure-98-tiny.png",
@@ -319,7 +317,7 @@ def test_runs_go_seed_by_seed_and_bind(study, scale):
     "study", quick((figure_5, figure_9, table_7), figure_9, rest=pytest.mark.weekly)
 )
 def test_a_miniature_runs(study):
-    settings = study.runs("tiny")[-1] | {"pictures": 30, "steps": 2, "batch_size": 8}
+    settings = study.runs("tiny")[-1] | {"images": 30, "steps": 2, "batch_size": 8}
     settings |= {"shots": 2} if "shots" in settings else {}
     settings |= {"labels": 20, "tuning_steps": 2} if "labels" in settings else {}
     settings |= {"model": "ViT 1 x 8"} if "model" in settings else {"num_layers": 1}
@@ -344,5 +342,5 @@ def test_the_optimizer_is_that_of_the_row(monkeypatch):
     monkeypatch.setattr(table_7.fitting, "accuracy", lambda *_: 0.5)
     settings = next(s for s in table_7.runs("tiny") if s["optimizer"] == "sgd")
     table_7.run(**settings | {"model": "ViT 1 x 8", "num_heads": 2, "patch_size": 8})
-    known = transfer.pictures_of("wandering digits", "known", settings["pictures"])
+    known = transfer.images_of("wandering digits", "known", settings["images"])
     assert taken == [("sgd", 0.03, len(known[1])), ("adamw", 1e-3, 100)]

@@ -20,7 +20,7 @@ COSTS = {"ViT 4 x 24": 10**5, "ViT 4 x 48": 10**6, "ResNet 1": 10**6}
 def rows_of(accuracies, value, noise=0.0, **more):
     """Made-up rows of {model: {images: accuracy}}, two seeds `noise` apart."""
     return [
-        {"model": model, "pictures": size, "seed": seed, value: accuracy + noise * (seed - 1.5)}
+        {"model": model, "images": size, "seed": seed, value: accuracy + noise * (seed - 1.5)}
         | {"multiply_adds": COSTS[model], **more}
         for seed in (1, 2)
         for model, sizes in accuracies.items()
@@ -43,7 +43,7 @@ def test_halves_are_the_digits_below_and_from_5(part):
         ("new", labels >= 5),
     )}  # fmt: skip
     for half, border in (("known", 0), ("new", 5)):
-        found, classes = transfer.pictures_of("wandering digits", half, 300, 4, part)
+        found, classes = transfer.images_of("wandering digits", half, 300, 4, part)
         assert found.shape == (300, 16, 16, 1) and set(classes) == set(range(5))
         sums = found.astype(int).sum(axis=(1, 2, 3))
         assert set(zip(sums, classes + border, strict=True)) <= pairs[half]
@@ -51,13 +51,13 @@ def test_halves_are_the_digits_below_and_from_5(part):
 
 @pytest.mark.backend_free
 def test_smaller_sets_lie_within_larger():
-    few, many = (transfer.pictures_of("wandering digits", "known", n, 3) for n in (50, 200))
+    few, many = (transfer.images_of("wandering digits", "known", n, 3) for n in (50, 200))
     np.testing.assert_array_equal(many[0][:50], few[0])
     np.testing.assert_array_equal(many[1][:50], few[1])
-    other = transfer.pictures_of("wandering digits", "known", 50, 4)
+    other = transfer.images_of("wandering digits", "known", 50, 4)
     assert not np.array_equal(few[0], other[0])
     with pytest.raises(ValueError, match="half"):
-        transfer.pictures_of("wandering digits", "old", 5)
+        transfer.images_of("wandering digits", "old", 5)
 
 
 # --- Models and fine-tuning -----------------------------------------------------------------------
@@ -99,7 +99,7 @@ def test_vit_of_tiny_costs_what_the_resnet_costs():
 def test_a_new_head_is_zero_and_the_rest_is_shared():
     model = transfer.build("ViT 1 x 8", "wandering digits", 5, 1, 8, 2, "float32")
     tuned = transfer.with_new_head(model, 3)
-    images, _ = transfer.pictures_of("wandering digits", "new", 4)
+    images, _ = transfer.images_of("wandering digits", "new", 4)
     np.testing.assert_array_equal(tuned.predict(images, verbose=0), np.zeros((4, 3)))
     assert tuned.weights[0] is model.weights[0]
 
@@ -108,11 +108,11 @@ def test_a_new_head_is_zero_and_the_rest_is_shared():
 def test_fine_tuning_learns_and_leaves_the_model_as_it_was():
     model = transfer.build("ResNet 1", "wandering digits", 5, 1, 0, 0, "float32")
     before = [np.array(value) for value in model.get_weights()]
-    images, labels = transfer.pictures_of("wandering digits", "new", 20)
+    images, labels = transfer.images_of("wandering digits", "new", 20)
     found = transfer.fine_tuned_accuracy(
         model, (images, labels), (images, labels), steps=30, rate=3e-3, batch_size=20, seed=1
     )
-    assert found > 0.9  # 20 pictures by heart
+    assert found > 0.9  # 20 images by heart
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
@@ -121,7 +121,7 @@ def test_fine_tuning_learns_and_leaves_the_model_as_it_was():
 @pytest.mark.parametrize("study", quick(STUDIES, STUDIES[0], rest=pytest.mark.weekly))
 def test_a_miniature_runs(study):
     settings = next(s for s in study.runs("tiny") if s["model"].startswith("ViT"))
-    settings |= {"model": "ViT 1 x 8", "pictures": 30, "steps": 2, "batch_size": 8}
+    settings |= {"model": "ViT 1 x 8", "images": 30, "steps": 2, "batch_size": 8}
     if "labels" in settings:
         settings |= {"labels": 20, "tuning_steps": 2}
     found = study.run(**settings)
@@ -141,7 +141,7 @@ def test_runs_go_seed_by_seed_and_bind(study, scale):
     assert seeds == sorted(seeds) and len(set(map(str, runs))) == len(runs)
     for settings in runs:
         inspect.signature(study.run).bind(**settings)
-    assert (0 in {settings["pictures"] for settings in runs}) == (study is table_5)
+    assert (0 in {settings["images"] for settings in runs}) == (study is table_5)
 
 
 @pytest.mark.backend_free
@@ -168,11 +168,11 @@ def few_shot_rows(vit, resnet, noise=0.0):
 @pytest.mark.backend_free
 def test_figure_4_says_who_leads_and_who_overtakes():
     said = figure_4.conclusion(few_shot_rows((0.3, 0.5, 0.7), (0.4, 0.45, 0.5)))
-    assert "after 100 pictures ResNet 1 leads with 40.0" in said
-    assert "after 4,000 pictures ViT 4 x 48 leads with 70.0" in said
+    assert "after 100 images ResNet 1 leads with 40.0" in said
+    assert "after 4,000 images ViT 4 x 48 leads with 70.0" in said
     assert "ViT 4 x 48 +40.0 (+40.0 to +40.0), ResNet 1 +10.0 (+10.0 to +10.0); in" in said
     assert "in place of 600: ViT 4 x 48 +20.0, ResNet 1 +5.0 points" in said
-    assert "ahead of the ResNet from 600 pictures on" in said and "pixels give 25.0" in said
+    assert "ahead of the ResNet from 600 images on" in said and "pixels give 25.0" in said
     assert "do not decide" not in said
     said = figure_4.conclusion(few_shot_rows((0.3, 0.5, 0.45), (0.4, 0.45, 0.5)))
     assert "No ViT is ahead of the ResNet after the largest set" in said
@@ -196,7 +196,7 @@ def tuned_rows(small, large, noise=0.0):
 @pytest.mark.backend_free
 def test_figure_3_says_when_the_larger_wins():
     said = figure_3.conclusion(tuned_rows((0.5, 0.6), (0.4, 0.8)))
-    assert "-10.0 points after 250 pictures; +20.0 points after 25,000 pictures. " in said
+    assert "-10.0 points after 250 images; +20.0 points after 25,000 images. " in said
     assert "Its lead grows" in said and "best ViT has 80.0 (80.0 to 80.0) %" in said
     assert "Its lead shrinks" in figure_3.conclusion(tuned_rows((0.5, 0.6), (0.9, 0.5)))
     said = figure_3.conclusion(tuned_rows((0.5, 0.6), (0.51, 0.61), noise=0.1))
@@ -211,7 +211,7 @@ def task_rows(start, end, noise=0.0):
 @pytest.mark.backend_free
 def test_table_5_says_what_each_task_gains():
     said = table_5.conclusion(task_rows(0.4, 0.6))
-    assert "from scratch to 25,000 pictures" in said and "In 2 of 3 tasks" in said
+    assert "from scratch to 25,000 images" in said and "In 2 of 3 tasks" in said
     assert "new classes 20.0 (20.0 to 20.0) to 60.0 (60.0 to 60.0) %;" in said
     assert "quarter turns 30.0 (30.0 to 30.0) to 30.0 (30.0 to 30.0) % (within the seeds)" in said
     said = table_5.conclusion(task_rows(0.6, 0.4))

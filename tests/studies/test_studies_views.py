@@ -106,9 +106,9 @@ def test_figure_10_says_whether_recipes_differ():
 @pytest.mark.parametrize("count", [6, 2, 1])
 def test_figure_10_draws_what_there_is(count):
     figure = figure_10.plot(recipe_rows((0.1, 0.2, 0.3))[:count])
-    pictures = [axes for axes in figure.axes if axes.images]
-    assert len(pictures) == min(count, 3)
-    assert pictures[0].images[0].get_array().shape == (35, 35)
+    images = [axes for axes in figure.axes if axes.images]
+    assert len(images) == min(count, 3)
+    assert images[0].images[0].get_array().shape == (35, 35)
     labels = [t.get_text() for t in figure.axes[-1].get_yticklabels()]
     assert labels == ["untrained", *RECIPES[: min(count, 3)]]
 
@@ -125,7 +125,7 @@ def test_recipes_have_the_papers_ratios():
 
 @pytest.mark.slow
 def test_figure_10_runs():
-    small = {"steps": 2, "pictures": 20, "num_layers": 1, "batch_size": 8}
+    small = {"steps": 2, "images": 20, "num_layers": 1, "batch_size": 8}
     found = figure_10.run(**{**figure_10.runs("tiny")[0], **small})
     assert abs(found["nearness_before"]) < 0.15 and abs(found["row_column_before"] - 14 / 63) < 0.05
     assert figure_10.read(found["maps"]).shape == (16, 64)
@@ -189,7 +189,7 @@ def test_reach_is_relative_to_attention_to_all_alike():
 @pytest.mark.weekly
 @pytest.mark.parametrize("number", [0, 1])
 def test_figure_11_runs(number):
-    small = {"steps": 2, "pictures": 20, "num_layers": 2, "batch_size": 8}
+    small = {"steps": 2, "images": 20, "num_layers": 2, "batch_size": 8}
     found = figure_11.run(**{**figure_11.runs("tiny")[number], **small})
     for text in found.values():
         assert figure_11.read(text).shape == (2, 4)
@@ -214,7 +214,7 @@ def test_figure_11_takes_published_weights(tmp_path, monkeypatch):
     model = keras_vit.load_pretrained("ViT-Mini/4", verbose=False)
     rows, columns = np.indices((8, 8)).reshape(2, -1)
     whole = 4 * np.hypot(rows[:, None] - rows, columns[:, None] - columns).mean()
-    seen = keras_vit.explain.mean_attention_distance(model, figure_11.pictures((32, 32), 1))
+    seen = keras_vit.explain.mean_attention_distance(model, figure_11.load_images((32, 32), 1))
     np.testing.assert_allclose(heads, seen / whole, atol=0.006)
     assert heads.shape == fresh.shape and abs(heads - fresh).max() > 0.1
 
@@ -423,7 +423,7 @@ def test_figure_2_takes_the_rows_of_table_9(tmp_path):
     for scale in keras_vit.studies.SCALES:
         assert figure_2.runs(scale) == table_9.runs(scale)
     found = keras_vit.studies.run("figure-2", folder=tmp_path, plot_only=True)
-    assert found.table.name == "table-9-tiny.csv" and found.picture.name == "figure-2-tiny.png"
+    assert found.table.name == "table-9-tiny.csv" and found.image.name == "figure-2-tiny.png"
 
 
 @pytest.mark.backend_free
@@ -447,7 +447,7 @@ def test_groups_and_tasks_are_drawn_as_far_as_they_go(count):
 @pytest.mark.weekly
 def test_table_9_runs_and_pre_trains_once():
     table_9._little_model.cache_clear()
-    small = {"steps": 2, "pictures": 20, "batch_size": 8, "tuning_steps": 2, "test": 20}
+    small = {"steps": 2, "images": 20, "batch_size": 8, "tuning_steps": 2, "test": 20}
     chosen = [row for row in table_9.runs("tiny") if row["task"] in ("digit", "region")]
     for settings in (chosen[0], chosen[1], chosen[2]):
         found = table_9.run(**{**settings, **small})

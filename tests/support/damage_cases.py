@@ -108,7 +108,7 @@ CASES = {
     "zeros": (content(bytes(9999)), "nothing but zero bytes", "download it again"),
     "json": (content(b'{"a": 1}'), "is JSON text", ".index.json"),
     "flax": (content(b"\x81\xa6params\x82"), "is a msgpack file of Flax", "flatten_dict"),
-    "picture": (content(b"\xff\xd8\xff\xe0"), "is a JPEG picture"),
+    "image": (content(b"\xff\xd8\xff\xe0"), "is a JPEG image"),
     "noise": (content(bytes(range(200, 255))), "of no known kind (first bytes c8 c9 ca"),
     "folder": (folder("cat.jpg"), "is a folder without safetensors"),
     "folder of torch": (folder("pytorch_model.bin"), "weights of PyTorch only", "torch.load"),

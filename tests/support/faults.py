@@ -1,4 +1,4 @@
-"""A corpus of everything that may be wrong with a folder of pictures, made from nothing.
+"""A corpus of everything that may be wrong with a folder of images, made from nothing.
 
 Each fault is a row: its kind, the path that it is told of, and what makes it.
 """
@@ -15,21 +15,21 @@ import numpy as np
 from PIL import Image
 
 CLASSES = ("cat", "dog", "owl")
-EACH = 12  # pictures of a class
+EACH = 12  # images of a class
 HEIC = struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic" + bytes(100)
 
 
 def scene(seed, size=(48, 40), mode="RGB"):
-    """A picture like no other: coarse and fine random shapes."""
+    """An image like no other: coarse and fine random shapes."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), "uint8")).resize(size, 3)
     fine = Image.fromarray(rng.integers(0, 256, (20, 20, 3), "uint8")).resize(size, 2)
     return Image.blend(coarse, fine, 0.3).convert(mode)
 
 
-def save(path, picture, **options):
+def save(path, image, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, **options)
+    image.save(path, **options)
     return path
 
 
@@ -46,7 +46,7 @@ def png(seed, size=(48, 40), **options):
 
 
 def good(folder, classes=CLASSES, each=EACH, first_seed=0):
-    """Fills a folder of class folders with pictures that have no fault."""
+    """Fills a folder of class folders with images that have no fault."""
     seed = first_seed
     for name in classes:
         for number in range(each):
@@ -126,8 +126,8 @@ def _bytes(data):
     return lambda path: write(path, data)
 
 
-def _picture(picture, **options):
-    return lambda path: save(path, picture, **options)
+def _image(image, **options):
+    return lambda path: save(path, image, **options)
 
 
 def _copy(other):
@@ -166,25 +166,25 @@ def _rotated(path):
 
 
 def _clear(path):
-    picture = scene(931).convert("RGBA")
-    picture.putalpha(Image.fromarray(np.arange(48 * 40).reshape(40, 48).astype("uint8")))
-    picture.save(path)
+    image = scene(931).convert("RGBA")
+    image.putalpha(Image.fromarray(np.arange(48 * 40).reshape(40, 48).astype("uint8")))
+    image.save(path)
 
 
 def _half(other):
-    """Half as large, saved as another format: the same picture to the eye."""
+    """Half as large, saved as another format: the same image to the eye."""
 
     def make(path):
-        with Image.open(path.parents[1] / other) as picture:
-            save(path, picture.resize((picture.width * 3 // 4, picture.height * 3 // 4), 2))
+        with Image.open(path.parents[1] / other) as image:
+            save(path, image.resize((image.width * 3 // 4, image.height * 3 // 4), 2))
 
     return make
 
 
 def _same_pixels(other):
     def make(path):
-        with Image.open(path.parents[1] / other) as picture:
-            picture.save(path)
+        with Image.open(path.parents[1] / other) as image:
+            image.save(path)
 
     return make
 
@@ -209,43 +209,43 @@ FILES = [
     ("suspect-data", "owl/checksum.png", _bytes(wrong_checksum(808))),
     ("web-page", "cat/page.jpg", _bytes(b"<!DOCTYPE html>\n<html><body>404</body></html>")),
     ("web-page", "cat/page2.png", _bytes(b"\xef\xbb\xbf <!-- x -->\n<HTML><head></head></HTML>")),
-    ("text", "cat/text.jpg", _bytes(b"a picture of a cat")),
+    ("text", "cat/text.jpg", _bytes(b"an image of a cat")),
     ("text", "cat/error.jpg", _bytes('{"error": "näh, 403"}'.encode())),
-    ("not-a-picture", "cat/noise.jpg", _bytes(bytes(range(128, 256)) * 4)),
-    ("not-a-picture", "cat/heic.jpg", _bytes(HEIC)),
-    ("not-a-picture", "cat/document.png", _bytes(b"%PDF-1.7\n\xe2\xe3")),
-    ("not-a-picture", "cat/drawing.png", _bytes(b'<?xml version="1.0"?><svg></svg>')),
-    ("not-a-picture", "cat/zeros.jpg", _bytes(bytes(5000))),
-    ("not-a-picture", "cat/double.jpg", _bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00")),
-    ("float-pixels", "dog/float.tif", _picture(scene(810, mode="F"))),
+    ("not-an-image", "cat/noise.jpg", _bytes(bytes(range(128, 256)) * 4)),
+    ("not-an-image", "cat/heic.jpg", _bytes(HEIC)),
+    ("not-an-image", "cat/document.png", _bytes(b"%PDF-1.7\n\xe2\xe3")),
+    ("not-an-image", "cat/drawing.png", _bytes(b'<?xml version="1.0"?><svg></svg>')),
+    ("not-an-image", "cat/zeros.jpg", _bytes(bytes(5000))),
+    ("not-an-image", "cat/double.jpg", _bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00")),
+    ("float-pixels", "dog/float.tif", _image(scene(810, mode="F"))),
     ("bomb", "dog/bomb.png", _bytes(png_of(20_000, 20_000))),
     ("dangling-link", "dog/gone.jpg", lambda path: link(path, "nowhere.jpg")),
     ("link-loop", "dog/loop.jpg", lambda path: link(path, "loop.jpg")),
     ("special-file", "dog/pipe.jpg", _pipe),
     ("special-file", "dog/socket.png", _socket),
     ("special-file", "dog/zero.jpg", lambda path: link(path, "/dev/zero")),
-    ("wrong-suffix", "owl/really_png.jpg", _picture(scene(811), format="PNG")),
+    ("wrong-suffix", "owl/really_png.jpg", _image(scene(811), format="PNG")),
     ("wrong-suffix", "owl/really_jpeg.png", _bytes(jpeg(812))),
-    ("wrong-suffix", "owl/really_avif.jpg", _picture(scene(813), format="AVIF")),
+    ("wrong-suffix", "owl/really_avif.jpg", _image(scene(813), format="AVIF")),
     ("unread-format", "cat/phone.heic", _bytes(HEIC)),
-    ("unread-format", "cat/new.avif", _picture(scene(814), format="AVIF")),
+    ("unread-format", "cat/new.avif", _image(scene(814), format="AVIF")),
     ("unread-format", "cat/drawing.svg", _bytes(b"<svg></svg>")),
     ("unread-format", "cat/camera.nef", _bytes(b"MM\0*")),
     ("unread-format", "cat/paper.pdf", _bytes(b"%PDF-1.7")),
     ("unread-format", "cat/layers.psd", _bytes(b"8BPS")),
     ("unread-format", "cat/no_suffix", _bytes(jpeg(815))),
     ("giant", "dog/giant.png", _bytes(png_of(9_000, 9_000))),
-    ("one-pixel", "owl/dot.png", _picture(Image.new("RGB", (1, 1), "red"))),
-    ("tiny", "owl/tiny.png", _picture(scene(816, (5, 6)))),
-    ("extreme-aspect", "owl/strip.png", _picture(scene(817, (400, 40)))),
-    ("blank", "owl/blank.png", _picture(Image.new("RGB", (48, 40), "white"))),
-    ("blank", "owl/clear.png", _picture(Image.new("RGBA", (48, 41), (9, 9, 9, 0)))),
+    ("one-pixel", "owl/dot.png", _image(Image.new("RGB", (1, 1), "red"))),
+    ("tiny", "owl/tiny.png", _image(scene(816, (5, 6)))),
+    ("extreme-aspect", "owl/strip.png", _image(scene(817, (400, 40)))),
+    ("blank", "owl/blank.png", _image(Image.new("RGB", (48, 40), "white"))),
+    ("blank", "owl/clear.png", _image(Image.new("RGBA", (48, 41), (9, 9, 9, 0)))),
     ("odd-size", "owl/large.jpg", _bytes(jpeg(818, (500, 480)))),
     ("animated", "owl/film.gif", _gif),
     ("rotated", "owl/rotated.jpg", _rotated),
-    ("cmyk", "owl/print.jpg", _picture(scene(819, mode="CMYK"))),
-    ("sixteen-bit", "owl/deep.png", _picture(scene(820).convert("I;16"))),
-    ("palette", "owl/palette.png", _picture(scene(821).convert("P"))),
+    ("cmyk", "owl/print.jpg", _image(scene(819, mode="CMYK"))),
+    ("sixteen-bit", "owl/deep.png", _image(scene(820).convert("I;16"))),
+    ("palette", "owl/palette.png", _image(scene(821).convert("P"))),
     ("transparent", "owl/clear2.png", _clear),
     ("name-bytes", os.fsdecode(b"cat/caf\xe9.jpg"), _bytes(jpeg(822))),
     ("name-control", "cat/line\nbreak.jpg", _bytes(jpeg(823))),
@@ -278,7 +278,7 @@ FILES = [
     ("names-alike", "caf\xe9", lambda path: good(path.parent, ("cafe\u0301",), 10, 860)),
     ("name-spaces", "Cat ", lambda path: None),
     ("empty-class", "nothing", lambda path: path.mkdir()),
-    ("single-picture", "one", lambda path: write(path / "1.jpg", jpeg(880))),
+    ("single-image", "one", lambda path: write(path / "1.jpg", jpeg(880))),
     ("small-class", "few", lambda path: good(path.parent, ("few",), 2, 890)),
 ]  # fmt: skip
 # More that the rows above bring with them.
@@ -308,7 +308,7 @@ def _alike(path):
 
 
 def make(folder, rows):
-    """Puts the faults of `rows` into a folder of good pictures."""
+    """Puts the faults of `rows` into a folder of good images."""
     folder = pathlib.Path(folder)
     for _, path, maker in rows:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)

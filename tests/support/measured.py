@@ -13,7 +13,7 @@ What nobody knows any more may be confessed: "The date was not recorded."
 import re
 from typing import NamedTuple
 
-UNIT = r"(?:%|x|s|ms|min|images/s|pictures/s|MiB|points)"
+UNIT = r"(?:%|x|s|ms|min|images/s|images/s|MiB|points)"
 NUMBER = r"[+−-]? ?\d[\d.,]*"
 MEASURED = re.compile(rf"\W*{NUMBER}\W*{UNIT}(?: \(.*\))?\W*")
 UNIT_ABOVE = re.compile(rf".*(?:, {UNIT}|/s|accuracy)\W*", re.IGNORECASE)

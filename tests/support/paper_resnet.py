@@ -1,6 +1,6 @@
 """The ResNets' layers in plain NumPy and float64: the independent truth, as `paper` for the ViT.
 
-Pictures are (batch, height, width, channels), weights dictionaries of arrays.
+Images are (batch, height, width, channels), weights dictionaries of arrays.
 """
 
 import math

@@ -20,8 +20,8 @@ def png(pixels):
     return records.encoded(np.asarray(pixels, "uint8"))
 
 
-def tiny_pictures():
-    """Pixels, class and key of 40 pictures, 5 of class 0, 15 of class 1, 20 of class 2."""
+def tiny_images():
+    """Pixels, class and key of 40 images, 5 of class 0, 15 of class 1, 20 of class 2."""
     rng = np.random.default_rng(3)
     for number in range(40):
         label = 0 if number < 5 else 1 if number < 20 else 2
@@ -52,7 +52,7 @@ def tiny_builder():
             return {split: self._generate_examples() for split in self.splits}
 
         def _generate_examples(self):
-            for number, pixels, label in tiny_pictures():
+            for number, pixels, label in tiny_images():
                 yield number, {
                     "image": pixels, "mask": pixels[:, :, :1], "label": label, "key": f"{number}.x",
                     "raw": np.full((2, 2, 1), number, "uint8"),

@@ -19,10 +19,10 @@ from keras_vit.data import Augmentation, Batches
 from keras_vit.training import capture, state
 from keras_vit.training.checkpoint import Checkpoint
 
-EPOCHS, STEPS, PICTURES = 3, 6, 22
+EPOCHS, STEPS, COUNT = 3, 6, 22
 rng = np.random.default_rng(0)
-IMAGES = rng.integers(0, 255, (PICTURES, 8, 8, 1)).astype("uint8")
-LABELS = rng.integers(0, 3, PICTURES)
+IMAGES = rng.integers(0, 255, (COUNT, 8, 8, 1)).astype("uint8")
+LABELS = rng.integers(0, 3, COUNT)
 VALIDATION = IMAGES[:8].astype("float32"), np.eye(3, dtype="float32")[LABELS[:8]]
 
 
@@ -461,7 +461,7 @@ CHANGES = {
     "loss": lambda: build(loss="mse"),
     "data.batch_size: 4 in the checkpoint, 5 here": {"batch_size": 5},
     "data.seed": {"seed": 6},
-    "data.pictures: 22 in": {"images": IMAGES[1:], "labels": LABELS[1:]},
+    "data.images: 22 in": {"images": IMAGES[1:], "labels": LABELS[1:]},
     "data.names_and_labels": {"labels": LABELS[::-1]},
     "data.augmentation": {"augmentation": Augmentation(20, 0.1, 0.1)},
 }

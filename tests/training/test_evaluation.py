@@ -22,13 +22,13 @@ from keras_vit.training import (
 # The package exports functions of these names, which hide the modules.
 feature_module = importlib.import_module("keras_vit.training.features")
 tensorboard_module = importlib.import_module("keras_vit.training.tensorboard")
-PICTURES, CLASSES = 211, 7
+IMAGES, CLASSES = 211, 7
 
 
-def some_logits(seed=0, pictures=PICTURES, classes=CLASSES, skill=2.0):
+def some_logits(seed=0, images=IMAGES, classes=CLASSES, skill=2.0):
     rng = np.random.default_rng(seed)
-    labels = rng.choice(classes, pictures, p=np.arange(1, classes + 1) / sum(range(classes + 1)))
-    return rng.normal(size=(pictures, classes)) + skill * np.eye(classes)[labels], labels
+    labels = rng.choice(classes, images, p=np.arange(1, classes + 1) / sum(range(classes + 1)))
+    return rng.normal(size=(images, classes)) + skill * np.eye(classes)[labels], labels
 
 
 def evaluated(logits, labels, **options):
@@ -42,7 +42,7 @@ def fixed(classes):
     return keras.Model(images, keras.layers.Flatten()(images))
 
 
-def as_pictures(logits):
+def as_images(logits):
     return logits.astype("float32")[:, None, :, None]
 
 
@@ -132,10 +132,10 @@ def test_calibration_as_defined_bin_by_bin():
     expected = 0.0
     for m in range(15):  # Guo et al., section 2: the interval ((m - 1) / M, m / M]
         inside = (confidence > m / 15) & (confidence <= (m + 1) / 15)
-        assert found.reliability[m].pictures == inside.sum()
+        assert found.reliability[m].images == inside.sum()
         if inside.any():
             gap = abs(right[inside].mean() - confidence[inside].mean())
-            expected += inside.sum() / PICTURES * gap
+            expected += inside.sum() / IMAGES * gap
     np.testing.assert_allclose(found.calibration_error, expected)
     assert expected > 0.01
 
@@ -143,7 +143,7 @@ def test_calibration_as_defined_bin_by_bin():
 @pytest.mark.backend_free
 def test_confidences_at_both_ends_have_a_bin():
     table = calibration.reliability([0.0, 1.0, np.nextafter(1.0, 2.0)], [True] * 3, bins=3)
-    assert [row.pictures for row in table] == [1, 0, 2]
+    assert [row.images for row in table] == [1, 0, 2]
 
 
 @pytest.mark.backend_free
@@ -159,7 +159,7 @@ def test_surest_mistakes_come_first_with_their_files():
     logits = np.log([[0.6, 0.4], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7]])
     labels = np.array([1, 0, 1, 0])
     found = evaluated(logits, labels, names=["a.png", "b.png", "c.png", "d.png"], mistakes=2)
-    assert [one.picture for one in found.mistakes] == ["b.png", "d.png"]
+    assert [one.image for one in found.mistakes] == ["b.png", "d.png"]
     assert (found.mistakes[0].true, found.mistakes[0].said) == ("class 0", "class 1")
     np.testing.assert_allclose([one.probability for one in found.mistakes], [0.9, 0.7])
 
@@ -179,7 +179,7 @@ def sources(images, labels):
     """The same labelled images in every form, in batches of 50."""
     pairs = [(images[i : i + 50], labels[i : i + 50]) for i in range(0, len(images), 50)]
 
-    class Pictures(keras.utils.PyDataset):
+    class Images(keras.utils.PyDataset):
         def __len__(self):
             return len(pairs)
 
@@ -187,7 +187,7 @@ def sources(images, labels):
             return pairs[index]
 
     one_hot = [(x, np.eye(CLASSES, dtype="float32")[y]) for x, y in pairs]
-    found = {"arrays": (images, labels), "PyDataset": Pictures()}
+    found = {"arrays": (images, labels), "PyDataset": Images()}
     found |= {"list": pairs, "generator": iter(pairs), "one-hot": one_hot}
     if keras_vit.backend.is_installed("tensorflow"):
         import tensorflow
@@ -201,7 +201,7 @@ def test_every_source_of_images_gives_the_same_numbers():
     logits = logits.astype("float32")
     expected = evaluated(logits, labels)
     model = fixed(CLASSES)
-    for name, data in sources(as_pictures(logits), labels).items():
+    for name, data in sources(as_images(logits), labels).items():
         found = evaluation.evaluate(model, data)
         np.testing.assert_array_equal(found.confusion, expected.confusion, err_msg=name)
         np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-6, err_msg=name)
@@ -210,7 +210,7 @@ def test_every_source_of_images_gives_the_same_numbers():
 
 
 def some_data(**options):
-    """Grey pictures of 2 x 2 pixels: class 0, "ant", is darker than 100."""
+    """Grey images of 2 x 2 pixels: class 0, "ant", is darker than 100."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 2, 2, 1), "uint8")
     images[:] = images[:, :1, :1]
@@ -240,9 +240,9 @@ def test_each_part_of_a_data_in_its_own_order_and_training_stays_where_it_is(par
     found = evaluation.evaluate(model, data, part)
     predicted = (pixels > 127.5).astype(int)
     expected = [[np.sum((labels == i) & (predicted == j)) for j in (0, 1)] for i in (0, 1)]
-    assert found.confusion.tolist() == expected and found.pictures == data.counts[part]
+    assert found.confusion.tolist() == expected and found.images == data.counts[part]
     wrong = np.flatnonzero(labels != predicted)
-    assert {one.picture for one in found.mistakes} == {data.sources[part].names[i] for i in wrong}
+    assert {one.image for one in found.mistakes} == {data.sources[part].names[i] for i in wrong}
     assert found.class_names == data.class_names
     assert (data.position.epoch, data.position.step) == (3, 2)
 
@@ -253,8 +253,8 @@ def test_it_agrees_with_kerass_own_evaluation():
     model.compile(
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
     )
-    loss, accuracy = model.evaluate(as_pictures(logits), labels, verbose=0)
-    found = evaluation.evaluate(model, (as_pictures(logits), labels))
+    loss, accuracy = model.evaluate(as_images(logits), labels, verbose=0)
+    found = evaluation.evaluate(model, (as_images(logits), labels))
     np.testing.assert_allclose(found.loss, loss, rtol=1e-5)
     np.testing.assert_allclose(found.accuracy, accuracy, rtol=1e-6)
 
@@ -273,7 +273,7 @@ def test_the_batches_of_a_training_stay_where_they_are():
         ((np.zeros((2, 1, 3, 1)), np.array([0, -1])), "smallest=-1"),
         ((np.zeros((2, 1, 3, 1)), np.array([0.0, 1.0])), "labels must be integers"),
         ((np.zeros((2, 1, 3, 1)), np.full((2, 3), 1 / 3)), "mixed have no one class"),
-        ((np.zeros((0, 1, 3, 1)), np.zeros(0, "int32")), "pictures=0"),
+        ((np.zeros((0, 1, 3, 1)), np.zeros(0, "int32")), "images=0"),
         ((np.full((2, 1, 3, 1), np.nan), np.array([0, 1])), "logits must be finite"),
     ],
 )
@@ -284,7 +284,7 @@ def test_unusable_data_is_refused(data, words):
 
 def test_a_missing_part_and_a_wrong_part_are_refused():
     data = keras_vit.data.load((np.zeros((8, 2, 2, 3), "uint8"), np.arange(8) % 2), 2, test_share=0)
-    with pytest.raises(ValueError, match="part='test', pictures=0"):
+    with pytest.raises(ValueError, match="part='test', images=0"):
         evaluation.evaluate(fixed(3), data)
     with pytest.raises(ValueError, match="part='trial'"):
         evaluation.evaluate(fixed(3), data, part="trial")
@@ -344,14 +344,14 @@ def test_a_folder_is_matched_by_the_names_of_its_classes(run):
     assert found.class_names == ("light", "dark", "middle")
     assert found.confusion.tolist() == [[5, 0, 0]] * 3
     files = {f"{name}/{i}.png" for name in ("dark", "middle") for i in range(5)}
-    assert {one.picture for one in found.mistakes} == files
+    assert {one.image for one in found.mistakes} == files
 
 
 def test_a_folder_may_lack_classes_but_not_bring_new_ones(run, tmp_path):
     for name in ("dark", "middle"):
         (tmp_path / name).symlink_to(run / "data" / name)
     found = evaluation.of_run(runs.load(run / "run"), tmp_path)
-    assert found.pictures == 10 and found.classes[0].support == 0
+    assert found.images == 10 and found.classes[0].support == 0
     (tmp_path / "lihgt").symlink_to(run / "data" / "light")
     with pytest.raises(ValueError, match=r"unknown=\['lihgt'\]. It knows: light, dark, middle"):
         evaluation.of_run(run / "run", tmp_path)
@@ -370,15 +370,15 @@ def test_the_command_prints_a_text_and_writes_numbers_and_figures(run, tmp_path,
     assert numbers["accuracy"] == 1 / 3 and numbers["confusion"] == [[5, 0, 0]] * 3
     assert numbers["classes"][1]["precision"] is None  # NaN is no JSON
     for name in command.FIGURES:
-        with Image.open(tmp_path / "out" / f"{name}.png") as picture:
-            assert picture.width > 500
+        with Image.open(tmp_path / "out" / f"{name}.png") as image:
+            assert image.width > 500
     with pytest.raises(ValueError, match="new or an empty folder"):
         keras_vit_evaluate(run / "run", run / "data", "--out", tmp_path / "out")
 
 
 def test_the_command_prints_json_alone(run, capsys):
     keras_vit_evaluate(run / "run", run / "data", "--json")
-    assert json.loads(capsys.readouterr().out)["pictures"] == 15
+    assert json.loads(capsys.readouterr().out)["images"] == 15
 
 
 def test_a_failure_leaves_no_empty_folder(run, tmp_path):
@@ -395,7 +395,7 @@ def test_the_own_images_of_a_run_give_the_accuracy_that_it_noted(run, tmp_path):
     )
     found = evaluation.of_run(tmp_path / "run")
     np.testing.assert_allclose(found.accuracy, trained.metrics["test_accuracy"])
-    assert found.pictures == trained.metrics["test_pictures"]
+    assert found.images == trained.metrics["test_images"]
 
 
 # --- Figures -------------------------------------------------------------------------------------
@@ -416,7 +416,7 @@ def test_a_small_matrix_holds_every_count():
 
 @pytest.mark.backend_free
 def test_a_large_matrix_has_no_numbers_but_the_most_frequent_mistakes():
-    logits, labels = some_logits(pictures=900, classes=100)
+    logits, labels = some_logits(images=900, classes=100)
     found = evaluated(logits, labels)
     figure = evaluation_plots.confusion(found)
     assert not figure.axes[0].texts and figure.axes[0].images[0].get_array().shape == (100, 100)
@@ -434,16 +434,16 @@ def test_a_matrix_without_mistakes_says_so():
 def test_reliability_draws_the_bins_that_have_images():
     found = evaluated(*some_logits())
     above, below = evaluation_plots.reliability(found).axes
-    rows = [row for row in found.reliability if row.pictures]
+    rows = [row for row in found.reliability if row.images]
     np.testing.assert_allclose(
         [bar.get_height() for bar in above.patches], [r.accuracy for r in rows]
     )
-    assert [bar.get_height() for bar in below.patches] == [row.pictures for row in rows]
+    assert [bar.get_height() for bar in below.patches] == [row.images for row in rows]
 
 
 @pytest.mark.backend_free
 def test_classes_draws_the_lowest_forty_with_their_intervals():
-    found = evaluated(*some_logits(pictures=900, classes=60))
+    found = evaluated(*some_logits(images=900, classes=60))
     axes = evaluation_plots.classes(found).axes[0]
     recalls = sorted(row.recall for row in found.classes if row.support)[:40]
     np.testing.assert_allclose([bar.get_width() for bar in axes.patches], recalls)

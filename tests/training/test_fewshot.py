@@ -126,11 +126,11 @@ def test_a_class_with_too_few_images_is_named_and_the_rest_computed():
     kept = np.flatnonzero(y != 3).tolist() + np.flatnonzero(y == 3)[:4].tolist()
     found = fewshot.few_shot(x[kept], y[kept], x, y, shots=(4, 5, 25))
     assert list(found.accuracies) == [4]
-    assert found.refused == dict.fromkeys((5, 25), "class 3 has 4 pictures")
-    assert np.isnan(found.mean(25)) and "25          -   class 3 has 4 pictures" in str(found)
+    assert found.refused == dict.fromkeys((5, 25), "class 3 has 4 images")
+    assert np.isnan(found.mean(25)) and "25          -   class 3 has 4 images" in str(found)
     without = y != 3  # class 3 is tested, never shown
     found = fewshot.few_shot(x[without], y[without], x, y, shots=1)
-    assert found == ({}, {1: "class 3 has no pictures"})
+    assert found == ({}, {1: "class 3 has no images"})
 
 
 @pytest.mark.backend_free
@@ -221,12 +221,12 @@ def test_image_files_come_in_the_order_of_the_list(tmp_path):
     for i in range(5):
         Image.fromarray(np.full((4, 6, 3), 10 * i, "uint8")).save(tmp_path / f"{i}.png")
     files = [tmp_path / f"{i}.png" for i in (3, 1, 4, 0, 2)]
-    pictures = features.PictureFiles(files, [3, 1, 4, 0, 2], image_size=(2, 4), batch_size=2)
-    found = list(features.batches(pictures))
+    dataset = features.ImageFiles(files, [3, 1, 4, 0, 2], image_size=(2, 4), batch_size=2)
+    found = list(features.batches(dataset))
     assert [images.shape for images, _ in found] == [(2, 2, 4, 3), (2, 2, 4, 3), (1, 2, 4, 3)]
     for images, labels in found:
         np.testing.assert_array_equal(images[:, 0, 0, 0], 10 * labels)
-    assert pictures.names == [str(file) for file in files]
+    assert dataset.names == [str(file) for file in files]
 
 
 def test_the_training_images_of_a_data_come_unvaried_and_in_order():
@@ -301,7 +301,7 @@ def test_the_callback_logs_the_accuracy_and_touches_nothing(tmp_path, make):
 @pytest.mark.parametrize(
     "wrong, words",
     [
-        ({"shots": 11}, r"class 0 has 10 pictures"),
+        ({"shots": 11}, r"class 0 has 10 images"),
         ({"layer": "nose"}, "layer='nose'. Its layers: .*neck"),
     ],
 )
@@ -319,8 +319,8 @@ def test_the_callback_refuses_before_the_first_step(wrong, words):
 
 def test_a_data_gives_images_to_draw_from_and_to_test_on():
     images, labels = probes()
-    pictures = np.clip(images, 0, 255).astype("uint8"), labels
-    data = keras_vit.data.load(pictures, 4, num_channels=1, validation_share=0.4, test_share=0)
+    arrays = np.clip(images, 0, 255).astype("uint8"), labels
+    data = keras_vit.data.load(arrays, 4, num_channels=1, validation_share=0.4, test_share=0)
     model, history, _ = train(small, [fewshot.FewShot(data, shots=2, every=3)])
     parts = [features.features(model, data, part=part) for part in ("train", "validation")]
     expected = fewshot.few_shot(*parts[0], *parts[1], shots=2)
@@ -337,7 +337,7 @@ def keras_vit_few_shot(*words):
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def image_folder(tmp_path):
     rng = np.random.default_rng(0)
     for name, value in (("dark", 40), ("light", 200)):
         (tmp_path / "data" / name).mkdir(parents=True)
@@ -348,16 +348,16 @@ def pictures(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_measures_a_file_of_weights(pictures, tmp_path, capsys, blank):
+def test_the_command_measures_a_file_of_weights(image_folder, tmp_path, capsys, blank):
     model = randomize(keras_vit.create("ViT-Ti/16", image_size=32, num_layers=1, num_classes=3))
     keras_vit.save_weights(model, tmp_path / "weights.npz")
-    words = (tmp_path / "weights.npz", pictures, "--test-share", "0.34")
+    words = (tmp_path / "weights.npz", image_folder, "--test-share", "0.34")
     keras_vit_few_shot(*words, "--shots", 1, 4, 9, "--seeds", 2, "--linear-probe")
     text = capsys.readouterr().out
     assert "8 train, 0 validation, 4 test" in text and "32 x 32 pixels" in text
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
     assert rows["4"][1:3] == ["100.0", "%"] and len(rows["1"]) == 7
-    assert rows["9"][1:] == "- class 0 has 4 pictures".split()
+    assert rows["9"][1:] == "- class 0 has 4 images".split()
     assert "logistic regression on all 8: 100.0 %" in text
     assert parts.load_model(str(tmp_path / "weights.npz"), 48)[0].image_size == (48, 48)
 

@@ -46,8 +46,8 @@ AUGREG = {
     "ViT-S/32": "none 0.1 0.0 0.0 0.01",
     "R+ViT-Ti/16": "none 0.03 0.0 0.0 0.03",
 }
-PETS = recipes.stand_in(pictures=259, num_classes=37, batch_size=32)
-IMAGENET = recipes.stand_in(pictures=1_281_167, num_classes=1000, batch_size=4096)
+PETS = recipes.stand_in(images=259, num_classes=37, batch_size=32)
+IMAGENET = recipes.stand_in(images=1_281_167, num_classes=1000, batch_size=4096)
 
 
 def lines(table):
@@ -155,9 +155,9 @@ def test_a_recipe_sets_the_first_bias_of_the_head(make):
 
 
 def test_fine_tuning_as_published_is_table_4():
-    data = recipes.stand_in(pictures=3312, num_classes=37, batch_size=512)
+    data = recipes.stand_in(images=3312, num_classes=37, batch_size=512)
     made = recipes.recipe("paper-finetune-pets", data)
-    assert made.plan.epochs == 78  # 500 steps of 512 are 77.3 times 3312 pictures
+    assert made.plan.epochs == 78  # 500 steps of 512 are 77.3 times 3312 images
     assert made.plan.learning_rate == 0.01
     assert made.plan.warmup == 78 * 7 // 5  # the official 500 would be all of it
     optimizer = made.optimizer()
@@ -178,15 +178,15 @@ def test_fine_tuning_as_published_is_table_4():
     ],
 )
 def test_the_learning_rate_follows_the_batch(overrides, batch, expected):
-    data = recipes.stand_in(pictures=5000, num_classes=37, batch_size=batch)
+    data = recipes.stand_in(images=5000, num_classes=37, batch_size=batch)
     made = recipes.recipe("finetune", data, **overrides)
     assert made.plan.learning_rate == pytest.approx(expected)
 
 
 @pytest.mark.backend_free
 def test_small_sets_get_epochs_enough_and_no_more():
-    def epochs(pictures, **overrides):
-        data = recipes.stand_in(pictures, 2, batch_size=32)
+    def epochs(images, **overrides):
+        data = recipes.stand_in(images, 2, batch_size=32)
         return recipes.recipe("finetune", data, **overrides).plan.epochs
 
     assert epochs(10_000) == 10
@@ -197,11 +197,11 @@ def test_small_sets_get_epochs_enough_and_no_more():
 
 
 @pytest.mark.backend_free
-@pytest.mark.parametrize("pictures, batch", [(1, 1), (5, 4), (64, 64), (1000, 8)])
+@pytest.mark.parametrize("images, batch", [(1, 1), (5, 4), (64, 64), (1000, 8)])
 @pytest.mark.parametrize("accumulate", [1, 7])
 @pytest.mark.parametrize("name", rows.names())
-def test_every_recipe_fits_every_size(name, pictures, batch, accumulate):
-    data = recipes.stand_in(pictures, num_classes=2, batch_size=batch)
+def test_every_recipe_fits_every_size(name, images, batch, accumulate):
+    data = recipes.stand_in(images, num_classes=2, batch_size=batch)
     plan = recipes.recipe(name, data, accumulate=accumulate).plan
     assert plan.updates >= 1 and 0 <= plan.warmup < plan.updates
     assert plan.updates == max(1, plan.epochs * data.steps_per_epoch // accumulate)
@@ -324,7 +324,7 @@ class Mixed(keras.utils.PyDataset):
 @pytest.mark.slow
 def test_a_recipe_trains_on_shares_and_validates_on_classes(tmp_path):
     """From `recipe` through `fit` with everything on, and the result can be saved."""
-    data = recipes.stand_in(pictures=8, num_classes=2, batch_size=4)
+    data = recipes.stand_in(images=8, num_classes=2, batch_size=4)
     made = recipes.recipe(
         "finetune", data, epochs=2, moving_average=0.5, accumulate=2, layer_decay=0.7,
         label_smoothing=0.1, weight_decay=0.01,
@@ -345,7 +345,7 @@ def test_a_recipe_trains_on_shares_and_validates_on_classes(tmp_path):
 
 @pytest.mark.backend_free
 def test_the_plan_counts_updates_of_several_batches():
-    data = recipes.stand_in(pictures=320, num_classes=2, batch_size=32)
+    data = recipes.stand_in(images=320, num_classes=2, batch_size=32)
     settings = recipes.recipe("finetune", epochs=10, accumulate=4)
     found = scaling.plan(settings, 320, data.batch_size, data.steps_per_epoch)
     assert (found.updates, found.batch, found.warmup) == (25, 128, 2)

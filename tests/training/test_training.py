@@ -67,8 +67,8 @@ def test_wrong_settings_are_refused(wrong):
 
 
 def test_schedule_warms_up_and_falls_to_zero():
-    pictures = recipes.stand_in(95, 2, batch_size=10)  # 100 steps, 10 of them warm-up
-    rate = training.recipe("digits", pictures, epochs=10, learning_rate=0.5).schedule()
+    dataset = recipes.stand_in(95, 2, batch_size=10)  # 100 steps, 10 of them warm-up
+    rate = training.recipe("digits", dataset, epochs=10, learning_rate=0.5).schedule()
     values = [float(rate(step)) for step in (0, 5, 10, 55, 100)]
     np.testing.assert_allclose(values, [0.0, 0.25, 0.5, 0.25, 0.0], atol=1e-6)
 
@@ -97,7 +97,7 @@ def test_predictions_put_the_surest_mistake_first_and_mark_it_in_words():
     titles = [axes.get_title() for axes in figure.axes[:4]]
     assert titles[:2] == ["\u2717 no (80 %)\ntrue: yes", "\u2717 yes (60 %)\ntrue: no"]
     assert titles[2:] == ["\u2713 no (90 %)", "\u2713 yes (70 %)"]
-    assert "4 test pictures, 2 mistakes" in figure.get_suptitle()
+    assert "4 test images, 2 mistakes" in figure.get_suptitle()
 
 
 @pytest.mark.backend_free
@@ -117,9 +117,9 @@ def test_curves_draw_the_history():
 def test_baselines_learn_what_can_be_learned_and_shrink_large_images():
     labels = np.arange(40) % 2
     images = np.repeat(labels * 200, 64 * 48 * 3).astype("uint8").reshape(40, 64, 48, 3)
-    pictures = data.load((images, labels), image_size=(64, 48), pipeline="keras")
-    assert training.baselines(pictures) == {"logistic regression": 1.0, "RBF SVC": 1.0}
-    rows, classes = pixels(pictures, "test")
+    dataset = data.load((images, labels), image_size=(64, 48), pipeline="keras")
+    assert training.baselines(dataset) == {"logistic regression": 1.0, "RBF SVC": 1.0}
+    rows, classes = pixels(dataset, "test")
     assert rows.shape == (8, 32 * 24 * 3) and np.array_equal(rows[:, 0], classes * (200 / 255))
     small = data.load((images, labels), image_size=8, num_channels=1, pipeline="keras")
     assert pixels(small, "test")[0].shape == (8, 64)
@@ -128,9 +128,9 @@ def test_baselines_learn_what_can_be_learned_and_shrink_large_images():
 @pytest.mark.backend_free
 def test_baselines_are_left_out_where_they_would_take_minutes(monkeypatch):
     images, labels = np.zeros((20, 8, 8, 1), "uint8"), np.arange(20) % 2
-    pictures = data.load((images, labels), image_size=8, num_channels=1, pipeline="keras")
+    dataset = data.load((images, labels), image_size=8, num_channels=1, pipeline="keras")
     monkeypatch.setattr(sys.modules["keras_vit.training.baselines"], "MOST", 13)
-    assert pictures.counts["train"] > 13 and training.baselines(pictures) == {}
+    assert dataset.counts["train"] > 13 and training.baselines(dataset) == {}
 
 
 def test_a_run_leaves_all_its_files(run):
@@ -154,7 +154,7 @@ def test_metrics_say_what_was_done_with_what(run, colours):
     assert metrics["data"] == str(colours.resolve())
     assert metrics["class_names"] == ["blue", "red"]
     parts = ("train", "validation", "test")
-    assert [metrics[f"{part}_pictures"] for part in parts] == [8, 2, 2]
+    assert [metrics[f"{part}_images"] for part in parts] == [8, 2, 2]
     assert metrics["options"]["batch_size"] == 5 and metrics["seed"] == 0
     assert metrics["backend"] == keras.backend.backend()
     assert metrics["versions"]["keras"] == keras.version()
@@ -163,8 +163,8 @@ def test_metrics_say_what_was_done_with_what(run, colours):
 
 
 def test_the_reported_accuracy_is_that_of_the_saved_model(run):
-    pictures = runs.test_data(run)
-    images, labels = pictures.fixed_batches("test").batch(0, 0)
+    dataset = runs.test_data(run)
+    images, labels = dataset.fixed_batches("test").batch(0, 0)
     logits = training.load(run.folder).model.predict(images, verbose=0)
     assert (logits.argmax(axis=1) == labels).mean() == run.metrics["test_accuracy"]
     assert training.of_run(run.folder).accuracy == run.metrics["test_accuracy"]
@@ -339,7 +339,7 @@ def test_load_names_what_is_missing(run, tmp_path):
 @pytest.mark.parametrize("share, counts", [(None, (1438, 0, 359)), (0.1, (1295, 143, 359))])
 def test_digits_are_validated_on_only_if_asked(share, counts):
     asked = experiment.complete(Options(validation_share=share))
-    found = experiment.load_pictures(asked).counts
+    found = experiment.load_images(asked).counts
     assert tuple(found[part] for part in ("train", "validation", "test")) == counts
 
 
@@ -359,4 +359,4 @@ def test_digits_reach_97_5_percent(seeds, tmp_path):
     """
     runs = [training.train(seed=seed, out=tmp_path / str(seed)).metrics for seed in seeds]
     assert np.mean([metrics["test_accuracy"] for metrics in runs]) >= 0.975
-    assert all(metrics["test_pictures"] == 359 for metrics in runs)
+    assert all(metrics["test_images"] == 359 for metrics in runs)

@@ -1,6 +1,6 @@
-"""The dataset doctor: what is wrong with a folder of pictures, before a model learns from it.
+"""The dataset doctor: what is wrong with a folder of images, before a model learns from it.
 
-Read `kinds` for what it knows, then `checking`: `walking` lists files, `examine` opens one picture
+Read `kinds` for what it knows, then `checking`: `walking` lists files, `examine` opens one image
 (in the processes of `workers`), `copies` and `classes` look at the whole, `report` and `page` say
 what was found, `moving` moves bad files aside and back.
 """

@@ -1,4 +1,4 @@
-"""`check`: walks a folder, examines every picture and looks at the whole."""
+"""`check`: walks a folder, examines every image and looks at the whole."""
 
 import base64
 import os
@@ -15,8 +15,8 @@ from keras_vit.data.doctor.progress import Progress
 from keras_vit.data.doctor.report import Report
 
 
-class Picture(NamedTuple):
-    """What is kept of a picture that was decoded: some 500 bytes, its thumbnail 288 more."""
+class CheckedImage(NamedTuple):
+    """What is kept of an image that was decoded: some 500 bytes, its thumbnail 288 more."""
 
     path: str
     class_name: str
@@ -29,7 +29,7 @@ class Picture(NamedTuple):
 
 
 def check(folder, processes=None, small_class=10, seconds=workers.SECONDS, progress=False):
-    """Examines a folder of pictures before a model is trained on it.
+    """Examines a folder of images before a model is trained on it.
 
     Every file is opened and decoded, in processes of their own, so that none can stop the check.
     Nothing is changed. What it looks for stands in `keras_vit.data.doctor.KINDS`.
@@ -38,8 +38,8 @@ def check(folder, processes=None, small_class=10, seconds=workers.SECONDS, progr
         folder: class folders, perhaps within train, validation and test, as `keras_vit.data.scan`
             takes it.
         processes: how many work at once; None for one on each core.
-        small_class: a class with fewer pictures to train on gets a warning.
-        seconds: that one picture may take.
+        small_class: a class with fewer images to train on gets a warning.
+        seconds: that one image may take.
         progress: whether to show on stderr how far it is.
 
     Returns:
@@ -50,7 +50,7 @@ def check(folder, processes=None, small_class=10, seconds=workers.SECONDS, progr
         ValueError: an argument cannot be used.
 
     Example:
-    >>> report = keras_vit.data.check("pictures/")  # doctest: +SKIP
+    >>> report = keras_vit.data.check("images/")  # doctest: +SKIP
     >>> report.ok, report.counts  # doctest: +SKIP
     (False, {'truncated': 2, 'near-leak': 1})
     """
@@ -60,16 +60,16 @@ def check(folder, processes=None, small_class=10, seconds=workers.SECONDS, progr
     if not os.path.isdir(folder):
         raise FileNotFoundError(
             f"A folder of class folders was expected. Received: {os.fspath(folder)!r}. Give a "
-            "folder such as pictures/ with pictures/cat/1.jpg and pictures/dog/2.jpg."
+            "folder such as images/ with images/cat/1.jpg and images/dog/2.jpg."
         )
     start = time.perf_counter()
     tree = walking.walk(folder)
-    pictures, thumbs, found, counts = _examined(folder, tree, processes, seconds, progress)
+    images, thumbs, found, counts = _examined(folder, tree, processes, seconds, progress)
     for split, name in tree.classes:
         counts.setdefault((split, name), 0)
     found += tree.problems
-    found += classes.problems(tree, counts, pictures, small_class)
-    found += copies.problems(pictures, thumbs)
+    found += classes.problems(tree, counts, images, small_class)
+    found += copies.problems(images, thumbs)
     names = defaultdict(dict)
     for (split, name), number in sorted(counts.items()):
         names[name][split] = number
@@ -78,12 +78,12 @@ def check(folder, processes=None, small_class=10, seconds=workers.SECONDS, progr
 
 
 def _examined(folder, tree, processes, seconds, progress):
-    """Returns pictures that were decoded, thumbnails, problems, {(split, class): readable}."""
+    """Returns images that were decoded, thumbnails, problems, {(split, class): readable}."""
     found, counts = [], Counter()
-    pictures = [None] * len(tree.entries)
+    images = [None] * len(tree.entries)
     thumbs = np.zeros((len(tree.entries), copies.thumb_length()), "uint8")
     paths = [os.path.join(folder, entry.path) for entry in tree.entries]
-    with Progress(len(paths), "pictures", shown=progress) as bar:
+    with Progress(len(paths), "images", shown=progress) as bar:
         for index, record in workers.run("examine", paths, processes, seconds):
             entry = tree.entries[index]
             kinds = record["problems"]
@@ -92,15 +92,15 @@ def _examined(folder, tree, processes, seconds, progress):
             counts[entry.split, entry.class_name] += not refused
             if "thumb" in record:
                 thumbs[index] = np.frombuffer(base64.b64decode(record["thumb"]), "uint8")
-                pictures[index] = _picture(entry, record)
+                images[index] = _image(entry, record)
             bar.step()
-    decoded = [index for index, picture in enumerate(pictures) if picture]
-    return [pictures[index] for index in decoded], thumbs[decoded], found, counts
+    decoded = [index for index, image in enumerate(images) if image]
+    return [images[index] for index in decoded], thumbs[decoded], found, counts
 
 
-def _picture(entry, record):
+def _image(entry, record):
     digests = (bytes.fromhex(record[name]) for name in ("bytes", "pixels"))
-    return Picture(*entry, tuple(record["size"]), record["format"], record["grey"], *digests)
+    return CheckedImage(*entry, tuple(record["size"]), record["format"], record["grey"], *digests)
 
 
 def _sorted(problems):

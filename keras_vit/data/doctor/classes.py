@@ -1,4 +1,4 @@
-"""Looks at the classes as a whole: how many pictures each has, where, and how they were saved."""
+"""Looks at the classes as a whole: how many images each has, where, and how they were saved."""
 
 from collections import Counter, defaultdict
 
@@ -10,17 +10,17 @@ from keras_vit.data.doctor.walking import plain, printable, told_apart
 IMBALANCE, MILD_IMBALANCE = 10, 3  # largest class by smallest
 ODD_SIZE = 8  # times the median side
 NEARLY_ALL, HARDLY_ANY = 0.95, 0.05  # shares of a class and of the others that make a shortcut
-FEWEST = 10  # pictures of a class, and of the others, that a shortcut is looked for in
+FEWEST = 10  # images of a class, and of the others, that a shortcut is looked for in
 
 
-def problems(tree, counts, pictures, small_class):
+def problems(tree, counts, images, small_class):
     """Says what is wrong with the classes.
 
     Args:
         tree: a `walking.Tree`.
-        counts: {(split, class): pictures that can be read}.
-        pictures: list of `Picture`, those that were decoded.
-        small_class: pictures below which a class is small.
+        counts: {(split, class): images that can be read}.
+        images: list of `CheckedImage`, those that were decoded.
+        small_class: images below which a class is small.
 
     Returns:
         List of `Problem`.
@@ -35,7 +35,7 @@ def problems(tree, counts, pictures, small_class):
     for name in names:
         found += _size_of_class(tree, counts, name, home, splits, small_class)
     found += _balance({name: counts[home, name] for name in names if counts[home, name]}, home)
-    return [*found, *_odd_sizes(pictures), *_colours(pictures), *_shortcuts(pictures)]
+    return [*found, *_odd_sizes(images), *_colours(images), *_shortcuts(images)]
 
 
 def _alike(tree, names):
@@ -59,16 +59,16 @@ def _size_of_class(tree, counts, name, home, splits, small_class):
             where = " and ".join(elsewhere)
             yield Problem("class-untrained", folder, f"only in {where}", name, elsewhere[0])
         else:
-            yield Problem("empty-class", folder, "0 pictures", name, home)
+            yield Problem("empty-class", folder, "0 images", name, home)
         return
     if number == 1:
-        yield Problem("single-picture", folder, "1 picture", name, home)
+        yield Problem("single-image", folder, "1 image", name, home)
     elif number < small_class:
-        reason = f"{number} pictures, fewer than {small_class}"
+        reason = f"{number} images, fewer than {small_class}"
         yield Problem("small-class", folder, reason, name, home)
     for split in splits:
         if counts[split, name] == 0:
-            yield Problem("class-missing", folder, f"0 pictures in {split}", name, split)
+            yield Problem("class-missing", folder, f"0 images in {split}", name, split)
 
 
 def _balance(counts, split):
@@ -78,48 +78,48 @@ def _balance(counts, split):
     most, least = counts[largest], counts[smallest]
     if most >= MILD_IMBALANCE * least:
         kind = "imbalance" if most >= IMBALANCE * least else "mild-imbalance"
-        reason = f"{printable(largest)} has {most:,} pictures, {printable(smallest)} {least:,}"
+        reason = f"{printable(largest)} has {most:,} images, {printable(smallest)} {least:,}"
         yield Problem(kind, ".", reason, smallest, split)
 
 
-def _odd_sizes(pictures):
-    sides = np.sqrt([picture.size[0] * picture.size[1] for picture in pictures])
+def _odd_sizes(images):
+    sides = np.sqrt([image.size[0] * image.size[1] for image in images])
     median = np.median(sides) if len(sides) else 0
     odd = np.flatnonzero((sides > ODD_SIZE * median) | (sides * ODD_SIZE < median))
-    for picture in (pictures[index] for index in odd):
-        width, height = picture.size
+    for image in (images[index] for index in odd):
+        width, height = image.size
         reason = f"{width} x {height}; half of all have less than {median:.0f} x {median:.0f}"
-        yield Problem("odd-size", picture.path, reason, picture.class_name, picture.split)
+        yield Problem("odd-size", image.path, reason, image.class_name, image.split)
 
 
-def _colours(pictures):
-    grey = sum(picture.grey for picture in pictures)
-    if 0 < grey < len(pictures):
-        yield Problem("mixed-colour", ".", f"{grey:,} of {len(pictures):,} are grey")
+def _colours(images):
+    grey = sum(image.grey for image in images)
+    if 0 < grey < len(images):
+        yield Problem("mixed-colour", ".", f"{grey:,} of {len(images):,} are grey")
 
 
-def _shortcuts(pictures):
+def _shortcuts(images):
     """Finds classes that nearly all share a format, size or lack of colour that others lack."""
-    sizes = Counter(picture.class_name for picture in pictures)
+    sizes = Counter(image.class_name for image in images)
     for what in ("format", "size", "grey"):
-        of_class = Counter((picture.class_name, getattr(picture, what)) for picture in pictures)
-        of_all = Counter(getattr(picture, what) for picture in pictures)
+        of_class = Counter((image.class_name, getattr(image, what)) for image in images)
+        of_all = Counter(getattr(image, what) for image in images)
         for (name, value), number in of_class.items():
-            others = len(pictures) - sizes[name]
+            others = len(images) - sizes[name]
             common = number >= NEARLY_ALL * sizes[name] and sizes[name] >= FEWEST
             rare = of_all[value] - number <= HARDLY_ANY * others and others >= FEWEST
             if common and rare:
-                yield _shortcut(pictures, name, what, value, number, of_all[value] - number)
+                yield _shortcut(images, name, what, value, number, of_all[value] - number)
 
 
-def _shortcut(pictures, name, what, value, number, elsewhere):
-    path = next(p.path for p in pictures if p.class_name == name and getattr(p, what) == value)
+def _shortcut(images, name, what, value, number, elsewhere):
+    path = next(p.path for p in images if p.class_name == name and getattr(p, what) == value)
     words = {
         "format": f"{value} files",
         "size": f"of {value[0]} x {value[1]} pixels" if what == "size" else "",
         "grey": "without colours" if value else "in colour",
     }[what]
-    reason = f"{number:,} of its pictures are {words}, of all others {elsewhere:,}"
+    reason = f"{number:,} of its images are {words}, of all others {elsewhere:,}"
     return Problem("shortcut", path, reason, name)
 
 

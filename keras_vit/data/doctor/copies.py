@@ -1,4 +1,4 @@
-"""Finds pictures that are there more than once, in about linear time.
+"""Finds images that are there more than once, in about linear time.
 
 Exact copies share the bytes of the file or the decoded pixels. Near copies (saved again, resized,
 brighter, a hair cropped) are found by the signs of the low frequencies of a small grey thumbnail,
@@ -19,12 +19,12 @@ LATER = {"": 0, "train": 0, "validation": 1, "test": 2}
 # some 500 come as near; the 143 between training and test were looked at, and all show one scene.
 # The nearest pair that did not (a ship, an airplane) differed in 10 bits.
 MOST_BITS, LEAST_CORRELATION = 9, 0.95
-MOST_TINT = 25.0  # root mean square of colour differences beyond which it is another picture
+MOST_TINT = 25.0  # root mean square of colour differences beyond which it is another image
 LEAST_CONTRAST = 4.0  # standard deviation below which a thumbnail is too flat to compare
 _FREQUENCIES = 8
 _SLICE = 8192  # thumbnails that are held as floats at once
 _BANDS, _BAND_BITS = 24, 16
-# So that thousands of nearly equal pictures, as of a film, cost no more than linear time: what is
+# So that thousands of nearly equal images, as of a film, cost no more than linear time: what is
 # compared in a bucket, and the near copies after which no more are looked for.
 _NEIGHBOURS, _PARTNERS = 24, 8
 
@@ -34,23 +34,23 @@ def thumb_length():
     return THUMB * THUMB + 2 * TINT * TINT
 
 
-def exact(pictures):
-    """Groups pictures with equal bytes or equal decoded pixels.
+def exact(images):
+    """Groups images with equal bytes or equal decoded pixels.
 
     Args:
-        pictures: list of `Picture`.
+        images: list of `CheckedImage`.
 
     Returns:
         List of lists of indices, each of two or more.
     """
-    parent = list(range(len(pictures)))
+    parent = list(range(len(images)))
     for attribute in ("bytes", "pixels"):
         first = {}
-        for index, picture in enumerate(pictures):
-            other = _root(parent, first.setdefault(getattr(picture, attribute), index))
+        for index, image in enumerate(images):
+            other = _root(parent, first.setdefault(getattr(image, attribute), index))
             parent[_root(parent, index)] = other
     groups = defaultdict(list)
-    for index in range(len(pictures)):
+    for index in range(len(images)):
         groups[_root(parent, index)].append(index)
     return [group for group in groups.values() if len(group) > 1]
 
@@ -59,16 +59,16 @@ def near(thumbs):
     """Finds pairs of thumbnails that show nearly the same.
 
     Args:
-        thumbs: uint8 (pictures, `thumb_length()`).
+        thumbs: uint8 (images, `thumb_length()`).
 
     Returns:
-        Integer array (pairs, 2), the smaller index first; about the first 8 pairs of each picture.
+        Integer array (pairs, 2), the smaller index first; about the first 8 pairs of each image.
     """
     if len(thumbs) < 2:
         return np.zeros((0, 2), "int64")
     parts = [_hashes(thumbs[i : i + _SLICE]) for i in range(0, len(thumbs), _SLICE)]
     hashes, contrast = map(np.concatenate, zip(*parts, strict=True))
-    found = np.zeros(0, "int64")  # pairs (a, b) as a * pictures + b
+    found = np.zeros(0, "int64")  # pairs (a, b) as a * images + b
     partners = np.zeros(len(thumbs), "int64")
     rng = np.random.default_rng(0)
     for _ in range(_BANDS):
@@ -85,22 +85,22 @@ def near(thumbs):
     return np.stack(np.divmod(np.sort(found), len(thumbs)), axis=1)
 
 
-def problems(pictures, thumbs):
+def problems(images, thumbs):
     """Says what is wrong with copies: between classes, between splits, within a class.
 
     Args:
-        pictures: list of `Picture`.
+        images: list of `CheckedImage`.
         thumbs: their thumbnails, as `near` takes them.
 
     Returns:
         List of `Problem`.
     """
-    groups = exact(pictures)
-    found = [problem for group in groups for problem in _group([pictures[i] for i in group])]
+    groups = exact(images)
+    found = [problem for group in groups for problem in _group([images[i] for i in group])]
     copied = {index for group in groups for index in group[1:]}
-    alone = np.array([i for i in range(len(pictures)) if i not in copied], "int64")
+    alone = np.array([i for i in range(len(images)) if i not in copied], "int64")
     for pair in alone[near(thumbs[alone])].tolist():
-        found.append(_pair(*sorted((pictures[index] for index in pair), key=_place)))
+        found.append(_pair(*sorted((images[index] for index in pair), key=_place)))
     return found
 
 
@@ -131,13 +131,13 @@ def _pair(first, second):
     return _problem("near-duplicate", second, [first], "nearly the same")
 
 
-def _problem(kind, picture, others, reason):
+def _problem(kind, image, others, reason):
     paths = tuple(other.path for other in others)
-    return Problem(kind, picture.path, reason, picture.class_name, picture.split, paths)
+    return Problem(kind, image.path, reason, image.class_name, image.split, paths)
 
 
-def _place(picture):
-    return LATER[picture.split], picture.path
+def _place(image):
+    return LATER[image.split], image.path
 
 
 def _root(parent, index):
@@ -148,14 +148,14 @@ def _root(parent, index):
 
 
 def _hashes(thumbs):
-    """Signs of the low frequencies of a discrete cosine transform, bool (pictures, 63).
+    """Signs of the low frequencies of a discrete cosine transform, bool (images, 63).
 
-    Also returns the standard deviations of the grey values, (pictures,).
+    Also returns the standard deviations of the grey values, (images,).
     """
     k, n = np.arange(_FREQUENCIES)[:, None], np.arange(THUMB)[None]
     cosines = np.cos(np.pi * (2 * n + 1) * k / (2 * THUMB)).astype("float32")
     grey = thumbs[:, : THUMB * THUMB].astype("float32")
-    waves = cosines @ grey.reshape(-1, THUMB, THUMB) @ cosines.T  # (pictures, 8, 8)
+    waves = cosines @ grey.reshape(-1, THUMB, THUMB) @ cosines.T  # (images, 8, 8)
     signs = waves.reshape(-1, _FREQUENCIES**2)[:, 1:] > 0  # the first is the mean
     return signs, grey.std(axis=1)
 
@@ -163,7 +163,7 @@ def _hashes(thumbs):
 def _candidates(hashes, bits):
     """Pairs whose hashes agree in some bits and nearly everywhere, (pairs, 2).
 
-    Pictures are sorted by those bits and compared with the few that follow.
+    Images are sorted by those bits and compared with the few that follow.
     """
     whole = np.packbits(hashes, axis=1)
     band = np.packbits(hashes[:, bits], axis=1).copy().view(">u2").ravel()

@@ -1,4 +1,4 @@
-"""Examines one picture file, in a process of its own: see `workers`.
+"""Examines one image file, in a process of its own: see `workers`.
 
 It imports neither Keras nor NumPy, so that a process starts in a tenth of a second.
 """
@@ -14,7 +14,7 @@ import warnings
 from keras_vit.data.doctor import formats
 
 LARGEST_FILE = 256 << 20  # bytes; a larger file is not read
-LARGEST_PICTURE = 50_000_000  # pixels; a larger picture is not decoded
+LARGEST_IMAGE = 50_000_000  # pixels; a larger image is not decoded
 TINY = 8  # pixels
 EXTREME = 8  # times the shorter side
 THUMB, TINT = 16, 4  # sides in pixels of the grey and colour thumbnails that copies are found by
@@ -36,13 +36,13 @@ class Refused(Exception):
 
 
 def examine(path):
-    """Examines a picture file.
+    """Examines an image file.
 
     Args:
         path: of the file.
 
     Returns:
-        Dict with `problems`, a list of (kind, reason); for a picture that was decoded also `size`
+        Dict with `problems`, a list of (kind, reason); for an image that was decoded also `size`
         (width, height), `format`, `grey` (whether it has no colours), `bytes` and `pixels`
         (digests), `thumb` (base64 of THUMB x THUMB grey values and twice TINT x TINT colour
         differences).
@@ -56,7 +56,7 @@ def examine(path):
     try:
         data = read_file(path)
         record["bytes"] = _digest(data)
-        _examine_picture(data, os.path.splitext(path)[1].lower(), record)
+        _examine_image(data, os.path.splitext(path)[1].lower(), record)
     except Refused as found:
         record["problems"].append([found.kind, found.reason])
     return record
@@ -85,7 +85,7 @@ def read_file(path):
 
 
 def decode(data):
-    """Opens the bytes of a picture and decodes them, large JPEGs at a fraction of their size.
+    """Opens the bytes of an image and decodes them, large JPEGs at a fraction of their size.
 
     Returns:
         A Pillow image as it is stored, neither turned upright nor converted, and its full size
@@ -97,11 +97,11 @@ def decode(data):
     from PIL import Image, UnidentifiedImageError
 
     try:
-        picture = Image.open(io.BytesIO(data), formats=_DECODED)
-        size = picture.size
+        image = Image.open(io.BytesIO(data), formats=_DECODED)
+        size = image.size
         _check_pixels(*size)
-        picture.draft(None, (ENOUGH, ENOUGH))
-        picture.load()
+        image.draft(None, (ENOUGH, ENOUGH))
+        image.load()
     except Refused:
         raise
     except Image.DecompressionBombError as error:
@@ -112,17 +112,17 @@ def decode(data):
         raise Refused("bomb", "decoding it needs more memory than is allowed") from None
     except Exception as error:  # decoders raise whatever they like on damaged data
         raise Refused(*_damage(data, error)) from None
-    if picture.mode == "F":
+    if image.mode == "F":
         raise Refused("float-pixels", "Pillow mode F")
-    return picture, size
+    return image, size
 
 
 def thumbnail(path, side=96):
-    """Returns a small JPEG of a picture, upright, as base64; None where it cannot be shown."""
+    """Returns a small JPEG of an image, upright, as base64; None where it cannot be shown."""
     try:
-        picture, _ = decode(read_file(path))
-        scale = max(1, max(picture.size) / side)
-        small = reduced(picture, [max(1, round(length / scale)) for length in picture.size])
+        image, _ = decode(read_file(path))
+        scale = max(1, max(image.size) / side)
+        small = reduced(image, [max(1, round(length / scale)) for length in image.size])
         file = io.BytesIO()
         small.save(file, "JPEG", quality=70)
     except Exception:  # a page without one thumbnail is better than none
@@ -130,41 +130,41 @@ def thumbnail(path, side=96):
     return base64.b64encode(file.getvalue()).decode()
 
 
-def reduced(picture, size):
-    """Returns a decoded picture as RGB at `size`, upright and on white, as the reader shows it."""
+def reduced(image, size):
+    """Returns a decoded image as RGB at `size`, upright and on white, as the reader shows it."""
     from PIL import Image
 
-    if picture.mode.startswith("I"):
-        picture = picture.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-    elif picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-    elif picture.mode not in ("L", "RGB"):
-        picture = picture.convert("RGB")
-    small = picture.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
+    if image.mode.startswith("I"):
+        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+    elif image.mode not in ("L", "RGB"):
+        image = image.convert("RGB")
+    small = image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
     if small.mode == "RGBA":
         small = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small)
-    turn = _TURNS.get(_orientation(picture))
+    turn = _TURNS.get(_orientation(image))
     return (small.transpose(turn) if turn is not None else small).convert("RGB")
 
 
-def _examine_picture(data, suffix, record):
+def _examine_image(data, suffix, record):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's on large or odd files; they are problems here
-        picture, size = decode(data)
-        record["size"], record["format"] = size, _FAMILY.get(picture.format, picture.format)
-        record["pixels"] = _digest_of_pixels(picture, size)
-        record["thumb"], record["grey"] = _thumb(picture)
+        image, size = decode(data)
+        record["size"], record["format"] = size, _FAMILY.get(image.format, image.format)
+        record["pixels"] = _digest_of_pixels(image, size)
+        record["thumb"], record["grey"] = _thumb(image)
         found = record["problems"]
-        found += _faults_of_file(data, picture, record["format"], suffix)
-        found += _faults_of_shape(*size, picture)
-        found += _notes(picture)
+        found += _faults_of_file(data, image, record["format"], suffix)
+        found += _faults_of_shape(*size, image)
+        found += _notes(image)
 
 
-def _thumb(picture):
-    """Returns the thumbnail that copies are found by, and whether the picture is grey."""
+def _thumb(image):
+    """Returns the thumbnail that copies are found by, and whether the image is grey."""
     from PIL import Image
 
-    small = reduced(picture, (4 * THUMB, 4 * THUMB)).convert("YCbCr")
+    small = reduced(image, (4 * THUMB, 4 * THUMB)).convert("YCbCr")
     light, *tints = small.split()
     light = light.resize((THUMB, THUMB), Image.Resampling.BOX).tobytes()
     # Grey JPEGs that were saved in colour come back within 2 of neutral.
@@ -173,27 +173,27 @@ def _thumb(picture):
     return base64.b64encode(b"".join([light, *tints])).decode(), grey
 
 
-def _faults_of_file(data, picture, family, suffix):
+def _faults_of_file(data, image, family, suffix):
     broken = formats.fault(data)
     if broken:
         yield "suspect-data", broken[1]
-    elif family == "JPEG" and _loses_its_place(data, picture):
+    elif family == "JPEG" and _loses_its_place(data, image):
         yield "suspect-data", "its data end before the last rows; decoders fill them in silence"
     if suffix not in formats.SUFFIXES.get(family, ()):
         yield "wrong-suffix", f"{family} named {suffix}"
 
 
-def _loses_its_place(data, picture):
+def _loses_its_place(data, image):
     from PIL import ImageChops
 
     try:
         again, _ = decode(formats.overfed(data))
     except Refused:
         return True
-    return ImageChops.difference(picture, again).getbbox() is not None
+    return ImageChops.difference(image, again).getbbox() is not None
 
 
-def _faults_of_shape(width, height, picture):
+def _faults_of_shape(width, height, image):
     short, long = sorted((width, height))
     if short == 1:
         yield "one-pixel", f"{width} x {height} pixels"
@@ -201,23 +201,23 @@ def _faults_of_shape(width, height, picture):
         yield "tiny", f"{width} x {height} pixels"
     if long > EXTREME * short:
         yield "extreme-aspect", f"{width} x {height} pixels"
-    bands = dict(zip(picture.getbands(), _extrema(picture), strict=True))
+    bands = dict(zip(image.getbands(), _extrema(image), strict=True))
     if short > 1 and (all(low == high for low, high in bands.values()) or bands.get("A") == (0, 0)):
         yield "blank", "transparent" if bands.get("A") == (0, 0) else "one colour"
 
 
-def _notes(picture):
-    frames = getattr(picture, "n_frames", 1) if picture.format != "MPO" else 1
+def _notes(image):
+    frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
     if frames > 1:
         yield "animated", f"{frames} frames"
-    if _orientation(picture) in _TURNS:
-        yield "rotated", f"EXIF orientation {_orientation(picture)}"
-    if picture.mode in _MODES:
-        yield _MODES[picture.mode], f"Pillow mode {picture.mode}"
-    elif picture.mode.startswith("I"):
-        yield "sixteen-bit", f"Pillow mode {picture.mode}"
-    if picture.has_transparency_data:
-        yield "transparent", f"Pillow mode {picture.mode}"
+    if _orientation(image) in _TURNS:
+        yield "rotated", f"EXIF orientation {_orientation(image)}"
+    if image.mode in _MODES:
+        yield _MODES[image.mode], f"Pillow mode {image.mode}"
+    elif image.mode.startswith("I"):
+        yield "sixteen-bit", f"Pillow mode {image.mode}"
+    if image.has_transparency_data:
+        yield "transparent", f"Pillow mode {image.mode}"
 
 
 def _check_pixels(width, height):
@@ -226,7 +226,7 @@ def _check_pixels(width, height):
     pixels = width * height
     if pixels > 2 * (Image.MAX_IMAGE_PIXELS or 1 << 62):
         raise Refused("bomb", f"{width} x {height} pixels")
-    if pixels > LARGEST_PICTURE:
+    if pixels > LARGEST_IMAGE:
         raise Refused("giant", f"{width} x {height} pixels")
 
 
@@ -241,7 +241,7 @@ def _unknown(data):
         broken = formats.fault(data)
         kind = "truncated" if broken and broken[0] == "truncated" else "damaged"
         return kind, f"a {found} file whose beginning cannot be read"
-    return "not-a-picture", f"it is: {found}" if found else f"it begins with {data[:8].hex(' ')}"
+    return "not-an-image", f"it is: {found}" if found else f"it begins with {data[:8].hex(' ')}"
 
 
 def _damage(data, error):
@@ -252,26 +252,26 @@ def _damage(data, error):
     return "damaged", words if not broken else f"{broken[1]}; {words}"
 
 
-def _orientation(picture):
+def _orientation(image):
     try:
-        return picture.getexif().get(_ROTATION)
+        return image.getexif().get(_ROTATION)
     except Exception:  # EXIF may be as damaged as anything else
         return None
 
 
-def _extrema(picture):
-    extrema = picture.getextrema()
+def _extrema(image):
+    extrema = image.getextrema()
     return extrema if isinstance(extrema[0], tuple) else (extrema,)
 
 
-def _digest_of_pixels(picture, size):
+def _digest_of_pixels(image, size):
     """Digest of the decoded pixels in strips: copies saved in different formats share it."""
-    if picture.mode in ("1", "L", "P") and not picture.has_transparency_data:
-        picture = picture.convert("RGB")
-    width, height = picture.size
-    digest = hashlib.blake2b(repr((size, picture.mode)).encode(), digest_size=16)
+    if image.mode in ("1", "L", "P") and not image.has_transparency_data:
+        image = image.convert("RGB")
+    width, height = image.size
+    digest = hashlib.blake2b(repr((size, image.mode)).encode(), digest_size=16)
     for top in range(0, height, 1024):
-        digest.update(picture.crop((0, top, width, min(height, top + 1024))).tobytes())
+        digest.update(image.crop((0, top, width, min(height, top + 1024))).tobytes())
     return digest.hexdigest()
 
 

@@ -46,8 +46,8 @@ SUFFIXES = {
     "WEBP": (".webp",),
     "TIFF": (".tif", ".tiff"),
 }
-PICTURES = (*SUFFIXES, "HEIC", "HEIF", "AVIF", "JPEG 2000", "SVG", "Photoshop (PSD)")
-# Suffixes of pictures that this package passes over.
+IMAGES = (*SUFFIXES, "HEIC", "HEIF", "AVIF", "JPEG 2000", "SVG", "Photoshop (PSD)")
+# Suffixes of images that this package passes over.
 UNREAD = {
     **dict.fromkeys([".heic", ".heif", ".hif"], "HEIC"),
     **dict.fromkeys([".avif", ".avifs"], "AVIF"),
@@ -138,7 +138,7 @@ def overfed(data):
     """Returns a JPEG file with bytes more at the end of each scan of it.
 
     A decoder never comes to them if the data are whole: it has all its blocks before. If it shows
-    another picture then, wrong bits made it lose its place in the data.
+    another image then, wrong bits made it lose its place in the data.
     """
     ends, _ = _jpeg_scans(data)
     for end in reversed(ends):

@@ -22,7 +22,7 @@ class Kind(NamedTuple):
 _SAVE_AGAIN = "Fetch the file again from its source, or remove it."
 _CONVERT = "Save it as JPEG or PNG, for example with `magick in.heic out.jpg`."
 _RENAME = "Rename it with plain letters, digits, - and _."
-_SAME_SPLIT = "Keep all copies of a picture in one split."
+_SAME_SPLIT = "Keep all copies of an image in one split."
 
 KINDS = {
     # Files that cannot be read
@@ -33,17 +33,17 @@ KINDS = {
         "error", "the system refuses to list the folder", "Give yourself the right to read it."
     ),
     "empty-file": Kind("error", "the file has no bytes", _SAVE_AGAIN, True),
-    "truncated": Kind("error", "the file ends before the picture does", _SAVE_AGAIN, True),
-    "damaged": Kind("error", "the picture's data are damaged", _SAVE_AGAIN, True),
+    "truncated": Kind("error", "the file ends before the image does", _SAVE_AGAIN, True),
+    "damaged": Kind("error", "the image's data are damaged", _SAVE_AGAIN, True),
     "web-page": Kind(
         "error",
         "the file is a web page, often what a failed download left",
-        "Download the picture again, or remove the file.",
+        "Download the image again, or remove the file.",
         True,
     ),
-    "text": Kind("error", "the file is text, no picture", "Remove it.", True),
-    "not-a-picture": Kind(
-        "error", "the file is no picture that can be read, whatever its name says", _CONVERT, True
+    "text": Kind("error", "the file is text, no image", "Remove it.", True),
+    "not-an-image": Kind(
+        "error", "the file is no image that can be read, whatever its name says", _CONVERT, True
     ),
     "float-pixels": Kind(
         "error",
@@ -53,12 +53,12 @@ KINDS = {
     ),
     "bomb": Kind(
         "error",
-        "the picture is so large that Pillow refuses it; it was not decoded",
+        "the image is so large that Pillow refuses it; it was not decoded",
         "Remove it, or save it smaller.",
         True,
     ),
-    "slow": Kind("error", "reading the picture did not come to an end", _SAVE_AGAIN, True),
-    "crash": Kind("error", "reading the picture ended the process", _SAVE_AGAIN, True),
+    "slow": Kind("error", "reading the image did not come to an end", _SAVE_AGAIN, True),
+    "crash": Kind("error", "reading the image ended the process", _SAVE_AGAIN, True),
     "dangling-link": Kind(
         "error", "a link to a file that is not there", "Remove it, or mend its target.", True
     ),
@@ -67,7 +67,7 @@ KINDS = {
     # Files that can be read
     "suspect-data": Kind(
         "warning",
-        "the picture is read, but its file breaks the rules of its format: bits may be wrong",
+        "the image is read, but its file breaks the rules of its format: bits may be wrong",
         "Look at it. Fetch it again if a part looks broken.",
     ),
     "wrong-suffix": Kind(
@@ -76,24 +76,24 @@ KINDS = {
         "Rename it to the suffix of its format.",
     ),
     "unread-format": Kind(
-        "warning", "a picture in a format that is passed over, as if it were not there", _CONVERT
+        "warning", "an image in a format that is passed over, as if it were not there", _CONVERT
     ),
     "giant": Kind(
         "warning",
-        "a picture so large that it was not decoded here; training would read it at every epoch",
+        "an image so large that it was not decoded here; training would read it at every epoch",
         "Save it smaller.",
     ),
     "one-pixel": Kind(
-        "warning", "a side of the picture is a single pixel", "Remove it: it shows nothing."
+        "warning", "a side of the image is a single pixel", "Remove it: it shows nothing."
     ),
-    "tiny": Kind("warning", "a side of the picture has less than 8 pixels", "Look at it."),
+    "tiny": Kind("warning", "a side of the image has less than 8 pixels", "Look at it."),
     "extreme-aspect": Kind(
         "warning",
         "one side is more than 8 times the other; made square, it is squashed",
         "Crop it, or remove it.",
     ),
     "blank": Kind("warning", "all pixels have one colour", "Look at it, and remove it if empty."),
-    "odd-size": Kind("note", "the picture is far larger or smaller than the others", "Look at it."),
+    "odd-size": Kind("note", "the image is far larger or smaller than the others", "Look at it."),
     "animated": Kind("note", "the file has several frames; only the first is read", "None needed."),
     "rotated": Kind(
         "note",
@@ -123,7 +123,7 @@ KINDS = {
     ),
     "outside-class": Kind(
         "warning",
-        "a picture outside the class folders; it is not read",
+        "an image outside the class folders; it is not read",
         "Move it into the folder of its class.",
     ),
     "extra-folder": Kind(
@@ -133,7 +133,7 @@ KINDS = {
     ),
     "split-twice": Kind("error", "two folders are the same split", "Put them together."),
     "nested-folder": Kind(
-        "note", "a folder in a class folder; its pictures count to the class", "None needed."
+        "note", "a folder in a class folder; its images count to the class", "None needed."
     ),
     "system-folder": Kind(
         "error", "a folder that a program left; it would be taken for a class", "Remove it."
@@ -142,29 +142,29 @@ KINDS = {
     "hidden": Kind(
         "note", "a hidden file or folder (its name begins with a dot); not read", "None needed."
     ),
-    "other-file": Kind("note", "a file that is no picture; it is not read", "None needed."),
+    "other-file": Kind("note", "a file that is no image; it is not read", "None needed."),
     # Classes
     "no-classes": Kind(
         "error",
         "there are no class folders",
-        "Put the pictures of each class into a folder named as the class.",
+        "Put the images of each class into a folder named as the class.",
     ),
     "one-class": Kind("error", "there is only one class", "Add a folder for another class."),
     "empty-class": Kind(
-        "error", "no picture of the class can be read", "Add pictures, or remove the folder."
+        "error", "no image of the class can be read", "Add images, or remove the folder."
     ),
-    "single-picture": Kind(
-        "error", "the class has only one picture to train on", "Add pictures, or remove the class."
+    "single-image": Kind(
+        "error", "the class has only one image to train on", "Add images, or remove the class."
     ),
-    "small-class": Kind("warning", "the class has very few pictures", "Add pictures."),
+    "small-class": Kind("warning", "the class has very few images", "Add images."),
     "imbalance": Kind(
         "warning",
-        "the largest class has 10 times the pictures of the smallest or more",
-        "Add pictures to the small classes; judge by the accuracy of each class.",
+        "the largest class has 10 times the images of the smallest or more",
+        "Add images to the small classes; judge by the accuracy of each class.",
     ),
     "mild-imbalance": Kind(
         "note",
-        "the largest class has 3 times the pictures of the smallest or more",
+        "the largest class has 3 times the images of the smallest or more",
         "Judge by the accuracy of each class.",
     ),
     "classes-alike": Kind(
@@ -175,12 +175,12 @@ KINDS = {
     "class-missing": Kind(
         "warning",
         "a class to train on is not in another split, so it is never measured",
-        "Move some of its pictures there.",
+        "Move some of its images there.",
     ),
     "class-untrained": Kind(
         "error",
         "a class of the validation or test split is not in the training split",
-        "Add pictures of it to train, or remove it.",
+        "Add images of it to train, or remove it.",
     ),
     "shortcut": Kind(
         "warning",
@@ -188,23 +188,21 @@ KINDS = {
         "Save all classes in the same way.",
     ),
     "mixed-colour": Kind(
-        "note", "some pictures are grey, others in colour", "None needed; grey becomes RGB."
+        "note", "some images are grey, others in colour", "None needed; grey becomes RGB."
     ),
-    # The same picture more than once
+    # The same image more than once
     "label-clash": Kind(
-        "error", "the same picture is in two classes", "Look at it and keep the right copy."
+        "error", "the same image is in two classes", "Look at it and keep the right copy."
     ),
     "leak": Kind(
-        "error", "the same picture is in two splits, so the test measures memory", _SAME_SPLIT, True
+        "error", "the same image is in two splits, so the test measures memory", _SAME_SPLIT, True
     ),
     "near-clash": Kind(
-        "warning", "nearly the same picture is in two classes", "Look at both and decide."
+        "warning", "nearly the same image is in two classes", "Look at both and decide."
     ),
-    "near-leak": Kind("warning", "nearly the same picture is in two splits", _SAME_SPLIT),
-    "duplicate": Kind(
-        "warning", "the same picture twice in a class; it counts twice", "Remove one."
-    ),
-    "near-duplicate": Kind("note", "nearly the same picture twice in a class", "Look at both."),
+    "near-leak": Kind("warning", "nearly the same image is in two splits", _SAME_SPLIT),
+    "duplicate": Kind("warning", "the same image twice in a class; it counts twice", "Remove one."),
+    "near-duplicate": Kind("note", "nearly the same image twice in a class", "Look at both."),
 }
 
 
@@ -217,7 +215,7 @@ class Problem(NamedTuple):
         reason: what was found there.
         class_name: the class that it belongs to, "" where it belongs to none.
         split: "train", "validation" or "test"; "" where the folder has no splits.
-        others: paths of the other files concerned, as of a picture's copies.
+        others: paths of the other files concerned, as of an image's copies.
     """
 
     kind: str

@@ -20,7 +20,7 @@ MANIFEST = "manifest.jsonl"
 def quarantine(report, to=None):
     """Moves the files that a report found to be of no use into a folder beside the dataset.
 
-    It moves files that cannot be read as pictures, and of a picture that is in two splits the copy
+    It moves files that cannot be read as images, and of an image that is in two splits the copy
     in the earlier one (train before validation before test), unless copies differ in class. It
     moves nothing for warnings, nor files that only lack a right or stand in the wrong class.
 
@@ -37,7 +37,7 @@ def quarantine(report, to=None):
         OSError: a file cannot be moved; those before it were, and `undo` brings them back.
 
     Example:
-    >>> keras_vit.data.quarantine(keras_vit.data.check("pictures/"))  # doctest: +SKIP
+    >>> keras_vit.data.quarantine(keras_vit.data.check("images/"))  # doctest: +SKIP
     """
     source, target = report.folder, quarantine_folder(report.folder, to)
     todo = {problem.path: problem for problem in reversed(_movable(report))}

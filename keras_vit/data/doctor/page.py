@@ -77,7 +77,7 @@ _PAGE = (
 
 
 def page(report):
-    """Returns the page; pictures are opened again for their thumbnails, by `workers`."""
+    """Returns the page; images are opened again for their thumbnails, by `workers`."""
     groups = report.by_kind()
     thumbnails = _thumbnails(report.folder, groups)
     sections = "".join(_section(severity, groups, thumbnails) for severity in SEVERITIES)
@@ -94,7 +94,7 @@ def page(report):
 
 
 def _thumbnails(folder, groups):
-    """{path: JPEG as base64} of the pictures on cards."""
+    """{path: JPEG as base64} of the images on cards."""
     cards = (problem for group in groups.values() for problem in group[:CARDS])
     wanted = dict.fromkeys(path for card in cards for path in (card.path, *card.others[:1]))
     paths = [path for path in wanted if os.path.isfile(os.path.join(folder, path))][:THUMBNAILS]
@@ -173,7 +173,7 @@ def _classes(classes):
     ]
     totals = {name: sum(counts.values()) for name, counts in classes.items()}
     most = max([1, *totals.values()])
-    heads = "".join(f'<th class="number">{split or "pictures"}</th>' for split in splits)
+    heads = "".join(f'<th class="number">{split or "images"}</th>' for split in splits)
     rows = []
     for name, counts in list(classes.items())[:LINES]:
         cells = "".join(f'<td class="number">{counts.get(split, 0):,}</td>' for split in splits)

@@ -9,7 +9,7 @@ class Progress:
 
     Args:
         total: number of steps.
-        things: what is counted, as "pictures".
+        things: what is counted, as "images".
         shown: whether to write anything.
         stream: file to write to; None for stderr.
     """

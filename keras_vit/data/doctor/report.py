@@ -18,14 +18,14 @@ class Report(NamedTuple):
 
     Attributes:
         folder: absolute path.
-        pictures: number of picture files that were examined.
-        classes: {class: {split: pictures that can be read}}; the split is "" where there is none.
+        images: number of image files that were examined.
+        classes: {class: {split: images that can be read}}; the split is "" where there is none.
         problems: tuple of `Problem`, errors first.
         seconds: that the check took.
     """
 
     folder: str
-    pictures: int
+    images: int
     classes: dict
     problems: tuple
     seconds: float
@@ -48,7 +48,7 @@ class Report(NamedTuple):
         """The result in a line."""
         errors, warnings, notes = (len(self.of(severity)) for severity in SEVERITIES)
         return (
-            f"{_plural(self.pictures, 'picture')} in {_plural(len(self.classes), 'class')}: "
+            f"{_plural(self.images, 'image')} in {_plural(len(self.classes), 'class')}: "
             f"{_plural(errors, 'error')}, {_plural(warnings, 'warning')}, {_plural(notes, 'note')}"
         )
 
@@ -75,7 +75,7 @@ class Report(NamedTuple):
                 "format": FORMAT,
                 "folder": self.folder,
                 "ok": self.ok,
-                "pictures": self.pictures,
+                "images": self.images,
                 "seconds": round(self.seconds, 3),
                 "severities": {"error": errors, "warning": warnings, "note": notes},
                 "counts": self.counts,
@@ -99,7 +99,7 @@ class Report(NamedTuple):
             Problem(p["kind"], p["path"], p["reason"], p["class"], p["split"], tuple(p["others"]))
             for p in found["problems"]
         )
-        rest = (found[name] for name in ("folder", "pictures", "classes"))
+        rest = (found[name] for name in ("folder", "images", "classes"))
         return cls(*rest, problems, found["seconds"])
 
     def write_json(self, path):

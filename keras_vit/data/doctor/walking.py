@@ -1,6 +1,6 @@
-"""Walks a folder of class folders and lists its pictures and what is wrong with names and places.
+"""Walks a folder of class folders and lists its images and what is wrong with names and places.
 
-Nothing is opened but files without a suffix of a picture, of which the first bytes are read.
+Nothing is opened but files without a suffix of an image, of which the first bytes are read.
 """
 
 import errno
@@ -18,7 +18,7 @@ SYSTEM_FOLDERS = ("__macosx", "@eadir", "$recycle.bin", "lost+found", "system vo
 
 
 class Entry(NamedTuple):
-    """A picture file: path relative to the folder, its class and split ("" for none)."""
+    """An image file: path relative to the folder, its class and split ("" for none)."""
 
     path: str
     class_name: str
@@ -26,7 +26,7 @@ class Entry(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """What a folder holds: picture files, {(split, class): folder}, problems."""
+    """What a folder holds: image files, {(split, class): folder}, problems."""
 
     entries: list
     classes: dict
@@ -37,7 +37,7 @@ def walk(folder):
     """Lists a folder.
 
     Folders and files are told apart as `keras_vit.data.folders` does: class folders, perhaps
-    within folders called train, validation (val, valid) and test; pictures at any depth in them.
+    within folders called train, validation (val, valid) and test; images at any depth in them.
 
     Args:
         folder: path of the dataset.
@@ -199,7 +199,7 @@ class _Walker:
                 self.add("link-outside", path, f"it points to {target}", class_name, split)
         elif suffix in formats.UNREAD:
             self.add("unread-format", path, formats.UNREAD[suffix], class_name, split)
-        elif (found := formats.name(_head(full))) in formats.PICTURES:
+        elif (found := formats.name(_head(full))) in formats.IMAGES:
             self.add("unread-format", path, f"{found}, but not named so", class_name, split)
         else:
             self.add("other-file", path, found or "of no known kind", class_name, split)

@@ -1,4 +1,4 @@
-"""Processes that open pictures: a picture may end or stop one of them, never the program.
+"""Processes that open images: an image may end or stop one of them, never the program.
 
 A worker imports the modules here without the package around them, so it loads neither Keras nor a
 backend, starts in a tenth of a second and takes 30 MB. It is asked in lines of JSON and answers so.
@@ -16,10 +16,10 @@ import sys
 import threading
 import time
 
-SECONDS = 60  # that a picture may take
+SECONDS = 60  # that an image may take
 MEMORY = 2 << 30  # bytes of address space of a worker, where the system can limit it
-_AHEAD = 8  # pictures that a worker is given at once, so that it does not wait for the next
-_THREAD = "keras_vit pictures"
+_AHEAD = 8  # images that a worker is given at once, so that it does not wait for the next
+_THREAD = "keras_vit images"
 _PACKAGE = pathlib.Path(__file__).parents[2]
 # Empty packages stand in for the real ones, whose __init__ would import Keras.
 _START = """
@@ -161,7 +161,7 @@ class _Pool:
                 worker.kill()
         if worker.answer() != "ready" and not self.stopped:
             raise RuntimeError(
-                f"The process that opens pictures did not start: {sys.executable} must be a Python "
+                f"The process that opens images did not start: {sys.executable} must be a Python "
                 "with Pillow."
             )
         return worker
@@ -183,7 +183,7 @@ class _Pool:
         return []
 
     def _once_more(self, worker, index):
-        """Whether to try again a picture that a worker ended at: the system may have ended it."""
+        """Whether to try again an image that a worker ended at: the system may have ended it."""
         if not worker.late and index not in self.ended_once:
             self.ended_once.add(index)
             return True

@@ -1,6 +1,6 @@
 """The figures of what is inside: one function for each view, named as the view.
 
-Each takes what the function of the same name in `keras_vit.explain` returns, and the pictures, and
+Each takes what the function of the same name in `keras_vit.explain` returns, and the images, and
 returns a Matplotlib `Figure` to save or show.
 """
 

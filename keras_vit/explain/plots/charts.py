@@ -12,12 +12,12 @@ from keras_vit.explain.plots.parts import (
     WIDTH,
     bare,
     checked,
-    checked_pictures,
+    checked_images,
     class_name,
     names_of,
     new_figure,
-    picture,
     probabilities,
+    show,
 )
 from keras_vit.training.plots import BLUE, GREY, ORANGE, spread
 
@@ -48,7 +48,7 @@ def attention_entropy(entropies, tokens=None):
 
     Args:
         entropies: (layers, heads) in nats, what `attention_entropy` returns.
-        tokens: number of tokens of a picture; with it a line shows the highest entropy that there
+        tokens: number of tokens of an image; with it a line shows the highest entropy that there
             can be, the logarithm of the tokens. None for no line.
 
     Returns:
@@ -217,27 +217,27 @@ def logit_lens(logits, images=None, names=None, class_names=None, top=5):
     Args:
         logits: (layers + 1, batch, classes), what `logit_lens` returns.
         images: (batch, height, width, channels), drawn at the left; None for none.
-        names: title of each picture.
+        names: title of each image.
         class_names: name of every class.
         top: number of classes, the most probable ones at the end.
 
     Returns:
-        A `matplotlib.figure.Figure`: a row for each picture.
+        A `matplotlib.figure.Figure`: a row for each image.
     """
     logits = checked("logit_lens", logits, ("layers + 1", "batch", "classes"))
     shares = probabilities(logits)
     total = shares.shape[1]
-    images = None if images is None else checked_pictures(images)
+    images = None if images is None else checked_images(images)
     if images is not None and len(images) != total:
-        received = {"logits of": total, "pictures": len(images)}
-        arguments.refuse("there must be logits of each picture", received)
+        received = {"logits of": total, "images": len(images)}
+        arguments.refuse("there must be logits of each image", received)
     count, names = min(total, MOST), names_of(names, total)
     figure = new_figure(0.5 + 2.2 * count)
     ratios = (1, 3) if images is not None else (1,)
     cells = figure.subplots(count, len(ratios), squeeze=False, width_ratios=ratios, sharex="col")
     for i, (*left, axes) in enumerate(cells):
         for place in left:
-            picture(place, images[i])
+            show(place, images[i])
             place.set_title(short_name(names[i], 15), fontsize=SMALL)
         _lens(axes, shares[:, i], class_names, top)
     cells[-1, -1].set_xlabel("blocks passed (0: input of the first)", fontsize=MEDIUM)
@@ -261,7 +261,7 @@ def deletion_curve(curves, names=None):
     Args:
         curves: (steps + 1, batch), what `deletion_curve` returns; or {name: such an array}, to
             compare maps of several kinds: then the mean of each is drawn.
-        names: of the pictures, for a legend; None for none.
+        names: of the images, for a legend; None for none.
 
     Returns:
         A `matplotlib.figure.Figure`. The area under the mean stands in the legend: the lower, the

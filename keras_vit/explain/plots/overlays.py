@@ -1,4 +1,4 @@
-"""Figures over pictures: one function for each view that lies on them, named as the view."""
+"""Figures over images: one function for each view that lies on them, named as the view."""
 
 import numpy as np
 
@@ -13,16 +13,16 @@ from keras_vit.explain.plots.parts import (
     beside,
     block_number,
     checked,
+    checked_images,
     checked_maps,
-    checked_pictures,
     class_names_of,
     mark,
     names_of,
     overlay,
-    picture,
     pixels,
     rows_of,
     scale_bar,
+    show,
 )
 from keras_vit.explain.rollout import token_attention
 
@@ -38,7 +38,7 @@ def attention_scores(scores, images, blocks=None, token=None, grid=None, names=N
         blocks: numbers of the blocks to draw, negative ones from the end; None for the last one.
         token: (row, column) of the patch that looks; None for the class token.
         grid: (rows, columns) of patches, where `scores` is an array and they make no square.
-        names: title of each picture.
+        names: title of each image.
 
     Returns:
         A `matplotlib.figure.Figure`. Each map has its own colours, from its lowest to its highest
@@ -47,11 +47,11 @@ def attention_scores(scores, images, blocks=None, token=None, grid=None, names=N
     Raises:
         ValueError: an array has another shape, or there is no such block or token.
     """
-    images = checked_pictures(images)
+    images = checked_images(images)
     maps = token_attention(scores, token=token, grid=grid)  # (layers, batch, heads, rows, columns)
     if maps.shape[1] != len(images):
-        received = {"scores of": maps.shape[1], "pictures": len(images)}
-        arguments.refuse("there must be scores of each picture", received)
+        received = {"scores of": maps.shape[1], "images": len(images)}
+        arguments.refuse("there must be scores of each image", received)
     chosen = [block_number(number, len(maps)) for number in ([-1] if blocks is None else blocks)]
     shown = [(i, block) for i in range(len(images)) for block in chosen][:MOST]
     heads = maps.shape[2]
@@ -73,8 +73,8 @@ def attention_scores(scores, images, blocks=None, token=None, grid=None, names=N
 
 
 def _heads(group, image, maps, token):
-    """Draws one picture and the maps of its heads, in rows whose first cell is the picture's."""
-    picture(group[0, 0], image)
+    """Draws one image and the maps of its heads, in rows whose first cell is the image's."""
+    show(group[0, 0], image)
     mark(group[0, 0], image, maps.shape[1:], token)
     for axes in group[1:, 0]:
         axes.axis("off")
@@ -93,7 +93,7 @@ def attention_rollout(maps, images, names=None):
     Args:
         maps: (batch, rows, columns), what `attention_rollout` returns.
         images: (batch, height, width, channels), pixels 0 to 255.
-        names: title of each picture.
+        names: title of each image.
 
     Returns:
         A `matplotlib.figure.Figure`. Under each map stands its range: 1 is what a patch would get
@@ -110,7 +110,7 @@ def relevance(maps, images, classes=None, names=None, class_names=None):
         maps: (batch, rows, columns), what `relevance` returns.
         images: (batch, height, width, channels), pixels 0 to 255.
         classes: the class that each map is of, (batch,) numbers or one for all; None for no words.
-        names: title of each picture.
+        names: title of each image.
         class_names: name of every class.
 
     Returns:
@@ -135,7 +135,7 @@ def occlusion(maps, images, classes=None, names=None, class_names=None):
         maps: (batch, rows, columns), what `occlusion` returns: fall of the probability.
         images: (batch, height, width, channels), pixels 0 to 255.
         classes: as in `relevance`.
-        names: title of each picture.
+        names: title of each image.
         class_names: name of every class.
 
     Returns:
@@ -154,7 +154,7 @@ def token_similarity(maps, images, token=None, names=None):
         maps: (batch, rows, columns), what `token_similarity` returns: cosines.
         images: (batch, height, width, channels), pixels 0 to 255.
         token: (row, column) of the patch that is compared, framed; None for the class token.
-        names: title of each picture.
+        names: title of each image.
 
     Returns:
         A `matplotlib.figure.Figure`. Under each map stands its range of cosines.
@@ -176,7 +176,7 @@ def _maps(maps, images, names, title, label, classes=None, note=None, signed=Fal
 
     figure = beside(images, names, title, draw)
     ends = {"ends": ("rises", "falls")} if signed else {}
-    scale_bar(figure, drawn[-1], f"{label}, in each picture", **ends)
+    scale_bar(figure, drawn[-1], f"{label}, in each image", **ends)
     return figure
 
 
@@ -186,18 +186,18 @@ def token_colors(colors, images, names=None):
     Args:
         colors: (batch, rows, columns, 3) in 0..1, what `token_colors` returns.
         images: (batch, height, width, channels), pixels 0 to 255.
-        names: title of each picture.
+        names: title of each image.
 
     Returns:
         A `matplotlib.figure.Figure`.
     """
     colors, images = (
         checked("token_colors", colors, ("batch", "rows", "columns", "3")),
-        checked_pictures(images),
+        checked_images(images),
     )
     if len(colors) != len(images) or colors.shape[-1] != 3:
         received = {"colors shape": colors.shape, "images shape": images.shape}
-        arguments.refuse("there must be three colours a patch for each picture", received)
+        arguments.refuse("there must be three colours a patch for each image", received)
     height, width = images.shape[1:3]
 
     def draw(axes, i):
@@ -209,11 +209,11 @@ def token_colors(colors, images, names=None):
 
 
 def patch_grid(patches, names=None):
-    """Draws pictures cut into patches, as the lower left of Figure 1 of the paper does.
+    """Draws images cut into patches, as the lower left of Figure 1 of the paper does.
 
     Args:
         patches: (batch, rows, columns, height, width, channels), what `patch_grid` returns.
-        names: title of each picture.
+        names: title of each image.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -239,7 +239,7 @@ def patch_grid(patches, names=None):
 
 
 def _apart(patches):
-    """Returns one picture of patches with white lines between them."""
+    """Returns one image of patches with white lines between them."""
     rows, columns, height, width, _ = patches.shape
     gap = max(1, min(height, width) // 8)
     shown = pixels(patches)  # (rows, columns, height, width) and perhaps 3 colours
@@ -250,33 +250,33 @@ def _apart(patches):
 
 
 def nearest(found, images, gallery, names=None, gallery_names=None):
-    """Draws each picture and those of a gallery that the model finds most like it.
+    """Draws each image and those of a gallery that the model finds most like it.
 
     Args:
         found: (indices, similarity), each (batch, k): what `nearest` returns.
         images: (batch, height, width, channels), pixels 0 to 255.
-        gallery: (pictures, height, width, channels).
-        names: title of each picture.
-        gallery_names: title of each picture of the gallery.
+        gallery: (images, height, width, channels).
+        names: title of each image.
+        gallery_names: title of each image of the gallery.
 
     Returns:
-        A `matplotlib.figure.Figure`: a row for each picture, the most similar first.
+        A `matplotlib.figure.Figure`: a row for each image, the most similar first.
     """
     indices, similarity = (np.asarray(part) for part in found)
-    images, gallery = checked_pictures(images), checked_pictures(gallery)
+    images, gallery = checked_images(images), checked_images(gallery)
     if indices.ndim != 2 or indices.shape != similarity.shape or len(indices) != len(images):
         received = {"indices shape": indices.shape, "images shape": images.shape}
-        arguments.refuse("there must be k neighbours of each picture", received)
+        arguments.refuse("there must be k neighbours of each image", received)
     names, titles = names_of(names, len(images)), names_of(gallery_names, len(gallery))
     count, across = min(len(images), MOST), indices.shape[1] + 1
     aspect = images.shape[1] / images.shape[2]
     figure, cells = rows_of(count * across, across, aspect, extra=0.45)
     for i, (first, *others) in enumerate(cells[:count]):
-        picture(first, images[i])
+        show(first, images[i])
         first.set_title(short_name(names[i], 11), fontsize=SMALL, fontweight="bold")
         for axes, number, cosine in zip(others, indices[i], similarity[i], strict=True):
-            picture(axes, gallery[number])
+            show(axes, gallery[number])
             axes.set_title(short_name(titles[number], 14), fontsize=SMALL)
             axes.set_xlabel(minus(f"cosine {cosine:.2f}"), fontsize=SMALL)
-    figure.suptitle("The nearest pictures, most similar first", size=11)
+    figure.suptitle("The nearest images, most similar first", size=11)
     return figure

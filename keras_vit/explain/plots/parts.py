@@ -1,4 +1,4 @@
-"""What the figures share: a picture, a map over it, pictures in rows, checks of what is drawn."""
+"""What the figures share: an image, a map over it, images in rows, checks of what is drawn."""
 
 import numpy as np
 
@@ -7,18 +7,18 @@ from keras_vit.data.grid import short_name
 from keras_vit.training.plots import ORANGE
 
 WIDTH, DPI = 6, 140  # inches: on a page of 700 pixels, letters of 8 points are 13 pixels high
-MOST = 16  # pictures that one figure shows
+MOST = 16  # images that one figure shows
 SMALL, MEDIUM = 8, 9  # points
 # Ordered by lightness, told apart by colour-blind readers too. Of two signs, orange is positive.
 SEQUENTIAL, SIGNED = "viridis", "PuOr_r"
-VEIL = 0.6  # how much of the picture a map covers
+VEIL = 0.6  # how much of the image a map covers
 PERCENTILE = 97  # of a map: the upper end of its colours
 LEAST = 0.01  # the least end of a scale around zero: noise below a percentage point stays white
 QUERY = ORANGE
 
 
 def pixels(image):
-    """Returns a picture as it is drawn: uint8, (height, width) of a grey one, else RGB.
+    """Returns an image as it is drawn: uint8, (height, width) of a grey one, else RGB.
 
     Of more than 3 channels the first three are drawn, of two the first.
 
@@ -35,7 +35,7 @@ def pixels(image):
 
 
 def resized(values, height, width):
-    """Returns a map at the resolution of its picture, bilinear between the middles of patches.
+    """Returns a map at the resolution of its image, bilinear between the middles of patches.
 
     Args:
         values: (rows, columns).
@@ -52,12 +52,12 @@ def resized(values, height, width):
 
 
 def overlay(axes, image, values, signed=False):
-    """Draws a map over its picture, which is grey so that colours are the map's alone.
+    """Draws a map over its image, which is grey so that colours are the map's alone.
 
     Args:
         axes: where to draw, a Matplotlib `Axes`.
         image: (height, width, channels), pixels 0 to 255.
-        values: (rows, columns), resized to the picture.
+        values: (rows, columns), resized to the image.
         signed: False for colours from the lowest value to the highest 3 %: a few tokens that the
             model uses as its memory may stand far above all others. True for a scale around zero,
             orange above it and violet below, of 0.01 or more on each side.
@@ -66,11 +66,11 @@ def overlay(axes, image, values, signed=False):
         The Matplotlib `AxesImage` of the map, for a colour bar.
 
     Raises:
-        ValueError: the picture or the map has another shape.
+        ValueError: the image or the map has another shape.
     """
     image, values = np.asarray(image), np.asarray(values, "float32")
     if image.ndim != 3 or values.ndim != 2:
-        want = "an overlay is a map (rows, columns) over one picture (height, width, channels)"
+        want = "an overlay is a map (rows, columns) over one image (height, width, channels)"
         arguments.refuse(want, {"map shape": values.shape, "image shape": image.shape})
     shown = grey(pixels(image))
     axes.imshow(shown, cmap="gray", vmin=0, vmax=255)
@@ -96,14 +96,14 @@ def limits(values, signed):
 
 
 def grey(shown):
-    """Returns the luminance of a picture that `pixels` made, uint8 (height, width)."""
+    """Returns the luminance of an image that `pixels` made, uint8 (height, width)."""
     if shown.ndim == 2:
         return shown
     return np.round(shown @ np.array([0.299, 0.587, 0.114])).astype("uint8")
 
 
-def picture(axes, image):
-    """Draws one picture."""
+def show(axes, image):
+    """Draws one image."""
     axes.imshow(pixels(image), cmap="gray", vmin=0, vmax=255)  # colours have no use for `cmap`
     bare(axes)
 
@@ -133,12 +133,12 @@ def new_figure(height):
 
 
 def rows_of(count, across, aspect, extra=0.35, head=0.5):
-    """Makes a figure of cells for pictures.
+    """Makes a figure of cells for images.
 
     Args:
         count: number of cells.
         across: cells in a row.
-        aspect: height : width of a picture.
+        aspect: height : width of an image.
         extra: inches for the words of each row.
         head: inches for the title.
 
@@ -152,18 +152,18 @@ def rows_of(count, across, aspect, extra=0.35, head=0.5):
 
 
 def beside(images, names, title, draw):
-    """Draws each picture at the left of what was found in it, as Figures 6 and 14 of the paper do.
+    """Draws each image at the left of what was found in it, as Figures 6 and 14 of the paper do.
 
     Args:
         images: (batch, height, width, channels).
-        names: title of each picture, or None.
+        names: title of each image, or None.
         title: of the figure.
-        draw: function (axes, number of the picture) that draws the right side.
+        draw: function (axes, number of the image) that draws the right side.
 
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    images = checked_pictures(images)
+    images = checked_images(images)
     count, total = min(len(images), MOST), len(images)
     names = names_of(names, total)
     aspect = images.shape[1] / images.shape[2]
@@ -171,7 +171,7 @@ def beside(images, names, title, draw):
     cells = cells.ravel()
     for i in range(count):
         left, right = cells[2 * i : 2 * i + 2]
-        picture(left, images[i])
+        show(left, images[i])
         left.set_title(short_name(names[i], 22), fontsize=SMALL)
         draw(right, i)
     for axes in cells[2 * count :]:
@@ -183,7 +183,7 @@ def beside(images, names, title, draw):
 
 
 def scale_bar(figure, drawn, label, ends=("lowest", "highest 3 %")):
-    """Draws the colours under the figure; what they stand for is each picture's own."""
+    """Draws the colours under the figure; what they stand for is each image's own."""
     low, high = drawn.norm.vmin, drawn.norm.vmax
     bar = figure.colorbar(
         drawn, ax=figure.axes, location="bottom", shrink=0.45, aspect=28, pad=0.02, fraction=0.06
@@ -193,21 +193,21 @@ def scale_bar(figure, drawn, label, ends=("lowest", "highest 3 %")):
     bar.solids.set_alpha(1)
 
 
-def checked_pictures(images):
-    """Returns pictures as an array, or raises `ValueError` unless it is a batch of them."""
+def checked_images(images):
+    """Returns images as an array, or raises `ValueError` unless it is a batch of them."""
     images = np.asarray(images)
     if images.ndim != 4 or not len(images):
-        advice = "A single picture needs a batch axis: images[None]."
-        want = "pictures are an array (batch, height, width, channels)"
+        advice = "A single image needs a batch axis: images[None]."
+        want = "images are an array (batch, height, width, channels)"
         arguments.refuse(want, {"images shape": images.shape}, advice)
     return images
 
 
 def checked_maps(maps, images):
-    """Returns (maps, pictures) as arrays, or raises `ValueError` unless there is one of each."""
-    maps, images = np.asarray(maps, "float32"), checked_pictures(images)
+    """Returns (maps, images) as arrays, or raises `ValueError` unless there is one of each."""
+    maps, images = np.asarray(maps, "float32"), checked_images(images)
     if maps.ndim != 3 or len(maps) != len(images):
-        want = "there must be one map (rows, columns) for each picture"
+        want = "there must be one map (rows, columns) for each image"
         arguments.refuse(want, {"maps shape": maps.shape, "images shape": images.shape})
     return maps, images
 
@@ -222,11 +222,11 @@ def checked(name, values, axes):
 
 
 def names_of(names, count):
-    """Returns a name for each of `count` pictures, none where none are given."""
+    """Returns a name for each of `count` images, none where none are given."""
     if names is None:
         return [""] * count
     if len(names) != count:
-        arguments.refuse("there must be one name for each picture", {"names": len(names)})
+        arguments.refuse("there must be one name for each image", {"names": len(names)})
     return [str(name) for name in names]
 
 
@@ -238,7 +238,7 @@ def block_number(number, count):
 
 
 def class_names_of(classes, class_names, count):
-    """Returns the name of each picture's class; "" where no classes are told."""
+    """Returns the name of each image's class; "" where no classes are told."""
     if classes is None:
         return [""] * count
     classes = np.broadcast_to(np.asarray(classes, "int64"), count)

@@ -1,4 +1,4 @@
-"""Everything that can be seen of a model and some pictures, on one page."""
+"""Everything that can be seen of a model and some images, on one page."""
 
 from keras_vit import startup
 

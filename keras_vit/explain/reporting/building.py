@@ -1,4 +1,4 @@
-"""Everything that can be seen of a model and some pictures, on one page."""
+"""Everything that can be seen of a model and some images, on one page."""
 
 import math
 
@@ -29,17 +29,17 @@ RANDOM = "random order"
 
 
 def report(model, images, names=None, class_names=None, progress=None):
-    """Makes one page of all views: what a model says of pictures, and what is inside of it.
+    """Makes one page of all views: what a model says of images, and what is inside of it.
 
-    The page is a single file that needs no network and no script. Twelve pictures are shown at
+    The page is a single file that needs no network and no script. Twelve images are shown at
     most; the charts of the model as a whole are of all of them. Occlusion takes as many passes for
-    a picture as it has patches.
+    an image as it has patches.
 
     Args:
-        model: a Keras model of pictures. One without attention gets the views that need none, and
+        model: a Keras model of images. One without attention gets the views that need none, and
             the page says which do not apply.
         images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
-        names: of the pictures; None for numbers.
+        names: of the images; None for numbers.
         class_names: name of every class; None for numbers.
         progress: function that is told the name of each view before it is computed; None for none.
 
@@ -47,13 +47,13 @@ def report(model, images, names=None, class_names=None, progress=None):
         The page, HTML.
 
     Raises:
-        ValueError: the model takes other pictures, or names are missing.
+        ValueError: the model takes other images, or names are missing.
 
     Example:
     >>> page = keras_vit.explain.report(model, images, names)  # doctest: +SKIP
     >>> pathlib.Path("report.html").write_text(page)  # doctest: +SKIP
     """
-    images = computing.pictures(model, images)
+    images = computing.check_images(model, images)
     names = names_of(names, len(images)) if names else _numbered(len(images))
     views, missing = _found(model, images, progress or (lambda name: None))
     shares = None
@@ -64,7 +64,7 @@ def report(model, images, names=None, class_names=None, progress=None):
 
 
 def _numbered(count):
-    return [f"picture {i + 1}" for i in range(count)]
+    return [f"image {i + 1}" for i in range(count)]
 
 
 def _found(model, images, progress):

@@ -8,19 +8,19 @@ import numpy as np
 
 from keras_vit import figures
 from keras_vit.explain.plots.charts import SHARP
-from keras_vit.explain.plots.parts import bare, overlay, picture, pixels
+from keras_vit.explain.plots.parts import bare, overlay, pixels, show
 
 INCHES, DPI = 2.4, 140  # 336 pixels: sharp at 168 on a screen of double density
-COLORS = 256  # of a palette: a third of the bytes of a picture in full colours
+COLORS = 256  # of a palette: a third of the bytes of an image in full colours
 
 
 def plain(image, name):
-    """A picture as it is."""
-    return _drawn(image, lambda axes: picture(axes, image), name)
+    """An image as it is."""
+    return _drawn(image, lambda axes: show(axes, image), name)
 
 
 def over(image, values, signed, words):
-    """A map over its picture."""
+    """A map over its image."""
     return _drawn(image, lambda axes: overlay(axes, image, values, signed), words)
 
 
@@ -35,7 +35,7 @@ def colors(image, values, words):
 
 
 def thumbnail(image, side=96):
-    """A small picture beside words that say the same."""
+    """A small image beside words that say the same."""
     from PIL import Image
 
     small = Image.fromarray(pixels(image))
@@ -50,7 +50,7 @@ def chart(figure, words):
 
 def _drawn(image, draw, words):
     height, width = image.shape[:2]
-    scale = INCHES / max(width, height / 1.5)  # a tall picture is not as wide as the others
+    scale = INCHES / max(width, height / 1.5)  # a tall image is not as wide as the others
     figure = figures.figure(width * scale, height * scale, DPI, layout=None)
     draw(figure.add_axes((0, 0, 1, 1)))
     return _element(_rendered(figure).quantize(COLORS), words)

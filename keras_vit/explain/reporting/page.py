@@ -13,16 +13,16 @@ from keras_vit.explain.reporting.style import PAGE, STYLE
 from keras_vit.explain.reporting.words import VIEWS
 from keras_vit.training import environment
 
-MOST = 12  # pictures: some 250 kB each
-TOP = 3  # classes that are named of each picture
-# Maps of a picture: {view: (what says its range, whether it has two signs)}.
+MOST = 12  # images: some 250 kB each
+TOP = 3  # classes that are named of each image
+# Maps of an image: {view: (what says its range, whether it has two signs)}.
 MAPS = {
     "attention_rollout": (times_even, False),
     "relevance": (times_mean, False),
     "grad_cam": (times_mean, False),
     "occlusion": (points, True),
 }
-OF_PICTURES = (*MAPS, "token_colors", "logit_lens")
+OF_IMAGES = (*MAPS, "token_colors", "logit_lens")
 OF_THE_MODEL = (
     "deletion_curve", "embedding_filters", "position_similarity", "mean_attention_distance",
     "attention_entropy", "token_norms", "cka",
@@ -35,7 +35,7 @@ class Findings(NamedTuple):
     Attributes:
         model: the Keras model.
         images: (batch, height, width, channels).
-        names: of the pictures.
+        names: of the images.
         class_names: of the classes, None where they are not known.
         shares: (batch, classes) probabilities; None of a model without classes.
         views: {view: what its function gives}.
@@ -61,8 +61,8 @@ def page(found):
         summary=_summary(found, count),
         contents=_contents(found, count, shown),
         predictions=_predictions(found, count),
-        reading="".join(_reading(name) for name in OF_PICTURES if name in found.views),
-        pictures="".join(_picture(found, i) for i in range(count)),
+        reading="".join(_reading(name) for name in OF_IMAGES if name in found.views),
+        images="".join(_image(found, i) for i in range(count)),
         views="".join(_view(found, name) for name in shown),
         missing=_missing(found),
         made=_text(environment.description()),
@@ -73,21 +73,21 @@ def _summary(found, count):
     height, width, channels = found.images.shape[1:]
     total = len(found.images)
     words = [
-        f"{found.model.count_params():,} parameters, pictures of {height} \u00d7 {width} pixels "
+        f"{found.model.count_params():,} parameters, images of {height} \u00d7 {width} pixels "
         f"and {channels} channel{'s' * (channels > 1)}.",
-        f"{total:,} picture{'s' * (total > 1)}"
+        f"{total:,} image{'s' * (total > 1)}"
         + (f", of which the first {count} are shown; charts are of all." if count < total else "."),
     ]
     return " ".join(words)
 
 
 def _contents(found, count, shown):
-    pictures = [(f"picture-{i + 1}", found.names[i]) for i in range(count)]
+    images = [(f"image-{i + 1}", found.names[i]) for i in range(count)]
     views = [(name, VIEWS[name].title) for name in shown]
     return (
         '<li><a href="#says">What the model says</a></li>'
         '<li><a href="#reading">How to read the maps</a></li>'
-        f'<li><a href="#pictures">The pictures</a>{_links(pictures)}</li>'
+        f'<li><a href="#images">The images</a>{_links(images)}</li>'
         f'<li><a href="#model">The model as a whole</a>{_links(views)}</li>'
     )
 
@@ -101,7 +101,7 @@ def _predictions(found, count):
     if found.shares is None:
         return f'<p class="soft">{_text(found.missing["classes"])}</p>'
     cards = "".join(
-        f'<li><a href="#picture-{i + 1}">{figures.thumbnail(found.images[i])}</a>'
+        f'<li><a href="#image-{i + 1}">{figures.thumbnail(found.images[i])}</a>'
         f'<div><p class="path">{_text(found.names[i])}</p>{_bars(found, i)}</div></li>'
         for i in range(count)
     )
@@ -135,9 +135,9 @@ def _explained(view):
     )
 
 
-def _picture(found, i):
+def _image(found, i):
     name = found.names[i]
-    cards = [_card("The picture", figures.plain(found.images[i], name), "as the model sees it")]
+    cards = [_card("The image", figures.plain(found.images[i], name), "as the model sees it")]
     for view, (note, signed) in MAPS.items():
         if view in found.views:
             values = found.views[view][i]
@@ -151,7 +151,7 @@ def _picture(found, i):
         drawn = figures.colors(found.images[i], found.views["token_colors"][i], words)
         cards.append(_card(VIEWS["token_colors"].title, drawn, "same colour: alike"))
     return (
-        f'<article id="picture-{i + 1}"><h3>{_text(name)}</h3>{_maps_of(found, i)}'
+        f'<article id="image-{i + 1}"><h3>{_text(name)}</h3>{_maps_of(found, i)}'
         f'<div class="cards">{"".join(cards)}</div>{_lens(found, i)}</article>'
     )
 
@@ -164,9 +164,9 @@ def _maps_of(found, i):
     return f"<p>Maps of a class are of the most probable one: <b>{label}</b>.</p>"
 
 
-def _card(title, picture, note):
+def _card(title, image, note):
     return (
-        f"<figure>{picture}<figcaption><b>{title}</b><br>"
+        f"<figure>{image}<figcaption><b>{title}</b><br>"
         f'<span class="soft">{note}</span></figcaption></figure>'
     )
 
@@ -215,8 +215,8 @@ def _chart(name, values, found):
     if name == "token_norms":
         norms, first = values
         return plots.token_norms(norms, first), _lengths(norms[:, :, first:])
-    few = " Few pictures: the values are rough." if len(found.images) < 64 else ""
-    return plots.cka(values), f"{len(values.layers_a)} layers, {len(found.images)} pictures.{few}"
+    few = " Few images: the values are rough." if len(found.images) < 64 else ""
+    return plots.cka(values), f"{len(values.layers_a)} layers, {len(found.images)} images.{few}"
 
 
 def _areas(curves):

@@ -73,16 +73,16 @@ PAGE = (
 </section>
 <section>
 <h2 id="reading">How to read the maps</h2>
-<p>Maps lie over the picture in grey. From the lowest value to the highest 3 % of the picture:
+<p>Maps lie over the image in grey. From the lowest value to the highest 3 % of the image:
 <span class="scale sequential" role="img" aria-label="violet, blue, green, yellow"></span>. Where
 values have two signs: <span class="scale signed" role="img"
-aria-label="violet, white, orange"></span>, with zero in the middle. Colours are each picture's own;
+aria-label="violet, white, orange"></span>, with zero in the middle. Colours are each image's own;
 the numbers below a map say its range.</p>
 <dl>{reading}</dl>
 </section>
 <section>
-<h2 id="pictures">The pictures</h2>
-{pictures}
+<h2 id="images">The images</h2>
+{images}
 </section>
 <section>
 <h2 id="model">The model as a whole</h2>

@@ -29,7 +29,7 @@ PAPER = "https://arxiv.org/abs/2010.11929"
 VIEWS = {
     "patch_grid": View(
         "Patches",
-        "the picture as the model cuts it, each patch one token",
+        "the image as the model cuts it, each patch one token",
         "Read row by row this is the sequence that the Transformer gets.",
         "Within a patch the model has one linear map; finer structure is seen through it alone.",
         "Figure 1 of the paper",
@@ -76,7 +76,7 @@ VIEWS = {
         "how far the class's probability falls where a patch is covered",
         "Orange: without this part the model is less sure of the class; violet: more sure. It "
         "looks at the model from outside, by trying.",
-        "One patch at a time: what stands in the picture twice is not missed. A covered patch is "
+        "One patch at a time: what stands in the image twice is not missed. A covered patch is "
         "itself something that the model has not seen in training.",
         "Zeiler and Fergus 2013",
         "https://arxiv.org/abs/1311.2901",
@@ -86,8 +86,8 @@ VIEWS = {
         "how the class's probability falls as the highest-ranked patches are removed",
         "The faster it falls, the better a map found what the class hangs on: the smaller area is "
         "the better one.",
-        "Pictures with many patches removed are unlike all that the model was trained on. With few "
-        "pictures the order of the maps is chance.",
+        "Images with many patches removed are unlike all that the model was trained on. With few "
+        "images the order of the maps is chance.",
         "Petsiuk, Das and Saenko 2018",
         "https://arxiv.org/abs/1806.07421",
     ),
@@ -119,8 +119,8 @@ VIEWS = {
         "https://arxiv.org/abs/2310.18969",
     ),
     "nearest": View(
-        "Nearest pictures",
-        "pictures of a gallery that the model finds most alike",
+        "Nearest images",
+        "images of a gallery that the model finds most alike",
         "Neighbours show what the representation keeps: kind, colour, pose or ground.",
         "There is always a nearest one, however unlike: look at the cosines.",
         "cosine of the representations y, Eq. 4",
@@ -148,7 +148,7 @@ VIEWS = {
         "Attention distance",
         "how far each head looks, over the depth of the network",
         "Each dot is a head. Low dots look at neighbours, like a small convolution; high ones at "
-        "the whole picture. In trained models the first blocks have both kinds.",
+        "the whole image. In trained models the first blocks have both kinds.",
         "A mean: one distance may stand for an even spread or for two places. Tokens used as "
         "memory, often in corners, raise it in late blocks.",
         "Figure 7, right; Figure 11, Appendix D.7",
@@ -167,7 +167,7 @@ VIEWS = {
         "Length of tokens",
         "how long tokens are after each block",
         "All should grow slowly. A few that are many times longer hold what the model keeps of "
-        "the whole picture; they disturb maps of attention.",
+        "the whole image; they disturb maps of attention.",
         "Length is not weight: the last layer normalisation takes it away again.",
         "Darcet et al. 2023",
         "https://arxiv.org/abs/2309.16588",
@@ -175,9 +175,9 @@ VIEWS = {
     "cka": View(
         "Similarity of layers",
         "how alike the representations of layers are, of one model or of two",
-        "Bright fields are layers that tell pictures apart in the same way. Within one model, "
+        "Bright fields are layers that tell images apart in the same way. Within one model, "
         "blocks off the diagonal that are bright add little of their own.",
-        "It takes many pictures, better hundreds: with few the values are rough.",
+        "It takes many images, better hundreds: with few the values are rough.",
         "Kornblith et al. 2019; Raghu et al. 2021 for Vision Transformers",
         "https://arxiv.org/abs/2108.08810",
     ),

@@ -8,14 +8,14 @@ import numpy as np
 from keras_vit import arguments
 from keras_vit.guards.labels import as_numpy
 
-SAMPLE = 32  # pictures whose pixels are looked at
+SAMPLE = 32  # images whose pixels are looked at
 # Pixels 0 to 255 divided by 255 or 127.5, or standardised by ImageNet's figures, end below this.
 LARGEST_SCALED = 4.0
 LARGEST = 260.0  # a little above 255, which resizing by cubic curves exceeds
 
 
-class Pictures(NamedTuple):
-    """What a model takes as pictures.
+class ImageSpec(NamedTuple):
+    """What a model takes as images.
 
     input_shape: (None, height, width, channels).
     normalize: (mean, standard deviation) of the pixels, or None.
@@ -46,7 +46,7 @@ class Pictures(NamedTuple):
             )
 
     def check_shape(self, shape):
-        """Raises `ValueError` unless `shape` can be that of such pictures; None is unknown."""
+        """Raises `ValueError` unless `shape` can be that of such images; None is unknown."""
         arguments.images(shape, self.input_shape)
 
     def _looks(self, lowest, highest, kind):
@@ -66,8 +66,8 @@ class Pictures(NamedTuple):
 
 
 def expected(model):
-    """Returns the `Pictures` that a model takes."""
-    return Pictures(tuple(model.input_shape), model.normalize)
+    """Returns the `Images` that a model takes."""
+    return ImageSpec(tuple(model.input_shape), model.normalize)
 
 
 def only(x):
@@ -90,13 +90,13 @@ def check_kind(x):
 
 
 def refuse_nothing():
-    """Raises `ValueError` for data without a picture."""
+    """Raises `ValueError` for data without an image."""
     advice = "Check the path, the filter or the split that made them."
-    arguments.refuse("at least one picture is needed", {"pictures": 0}, advice)
+    arguments.refuse("at least one image is needed", {"images": 0}, advice)
 
 
 def _refuse_pixels(pixels):
     bad = ~np.isfinite(pixels)
     index = np.argwhere(bad)[0]
-    received = {"picture": int(index[0]), "pixel": float(pixels[tuple(index)])}
-    arguments.refuse("pixels must be finite numbers", received, "Repair or leave out that picture.")
+    received = {"image": int(index[0]), "pixel": float(pixels[tuple(index)])}
+    arguments.refuse("pixels must be finite numbers", received, "Repair or leave out that image.")

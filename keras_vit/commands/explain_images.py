@@ -45,12 +45,12 @@ class Asked(NamedTuple):
 
     def read(self, folder):
         """Returns (paths, pixels) of other images for the same model."""
-        files = picture_files([folder])
+        files = image_files([folder])
         options = self.options
-        return files, pictures(files, self.model, self.metrics, options.resize, options.invert)
+        return files, load_images(files, self.model, self.metrics, options.resize, options.invert)
 
 
-def picture_files(words):
+def image_files(words):
     """Returns the paths of images, in folders at any depth, in alphabetical order.
 
     Raises:
@@ -64,9 +64,7 @@ def picture_files(words):
                 f"An image file or folder was expected. Received: {str(path)!r}, which does not "
                 "exist."
             )
-        inside = (
-            [path] if path.is_file() else [p for p in sorted(path.rglob("*")) if _is_picture(p)]
-        )
+        inside = [path] if path.is_file() else [p for p in sorted(path.rglob("*")) if _is_image(p)]
         if not inside:
             advice = f"Their names end in {', '.join(images.SUFFIXES)}."
             arguments.refuse("the folder must contain images", {"folder": str(path)}, advice)
@@ -74,12 +72,12 @@ def picture_files(words):
     return found
 
 
-def _is_picture(path):
+def _is_image(path):
     shown = not path.name.startswith(".")
     return shown and path.suffix.lower() in images.SUFFIXES and path.is_file()
 
 
-def pictures(files, model, metrics=None, resize=None, invert=False):
+def load_images(files, model, metrics=None, resize=None, invert=False):
     """Reads images as a model takes them; for a run as `keras-vit predict` does.
 
     Args:
@@ -108,7 +106,7 @@ def pictures(files, model, metrics=None, resize=None, invert=False):
         return np.stack([runs.read_pixels(path, settings, invert) for path in files])
     *size, channels = _input(model)
     loaded = (images.load(path, channels, invert) for path in files)
-    return np.stack([prepare.evaluate(picture, size, resize or "squash") for picture in loaded])
+    return np.stack([prepare.evaluate(image, size, resize or "squash") for image in loaded])
 
 
 def _input(model):
