@@ -110,7 +110,7 @@ def test_a_view_writes_its_figure_and_its_numbers(name, explained, model, folder
     assert code == 0, text
     for key, want in ARRAYS[name](model, pixels_of(folder)).items():
         np.testing.assert_allclose(found[key], want, rtol=1e-4, atol=1e-5, err_msg=key)
-    files = [str(images / f"{i}.png") for i in range(4)] if images else []
+    files = [str(folder / f"{i}.png") for i in range(4)] if images else []
     assert found["files"].tolist() == files
     png = tmp_path / "out" / f"{name.replace('_', '-')}.png"
     with Image.open(png) as figure:
