@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.checkpoints import atomic
 from keras_vit.data import builders
 from keras_vit.data.sources import EncodedSource
-from keras_vit.version import __version__
+from keras_vit.environment import __version__
+from keras_vit.io import writing
 
 MAX_BYTES = 4 * 2**30  # of a part that is held in memory
 MANY = 50_000  # images whose labels take a while to read
@@ -180,7 +180,7 @@ def _kept_labels(place, split, examples):
     if len(examples) >= MANY:
         print(f"Reading the labels of {len(examples):,} images of {place.name!r}, this once")
     labels, files = _labels(examples, place.row)
-    with contextlib.suppress(OSError), atomic.replacing(path) as temporary:
+    with contextlib.suppress(OSError), writing.replacing(path) as temporary:
         with open(temporary, "wb") as file:
             np.savez(file, labels=labels, files=files)
     return labels, files

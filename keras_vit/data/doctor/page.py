@@ -6,7 +6,7 @@ import os
 from keras_vit.data.doctor import workers
 from keras_vit.data.doctor.kinds import KINDS, SEVERITIES
 from keras_vit.data.doctor.walking import printable
-from keras_vit.webpage import HEAD
+from keras_vit.io.webpage import HEAD
 
 CARDS = 12  # problems of each kind that are shown with thumbnails
 THUMBNAILS = 240  # of a page: some 2 to 4 kB each

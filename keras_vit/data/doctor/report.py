@@ -4,10 +4,10 @@ import json
 from collections import Counter
 from typing import NamedTuple
 
-from keras_vit.checkpoints.atomic import replacing
 from keras_vit.data.doctor import page
 from keras_vit.data.doctor.kinds import KINDS, SEVERITIES, Problem
 from keras_vit.data.doctor.walking import printable
+from keras_vit.io.writing import replacing
 
 FORMAT = "keras-vit check-data 1"
 SHOWN = 5  # paths of each kind in the text
