@@ -1,4 +1,9 @@
-"""The command `keras-vit`: arguments in, calls of public functions, one line per error."""
+"""The command `keras-vit`: it reads arguments, calls public functions and prints the results.
+
+A command has two functions, see `common.command`. Keras is imported between them, so that invalid
+arguments are reported at once. The modules of this package import Keras, and modules that need it,
+only within functions.
+"""
 
 import argparse
 import os
@@ -15,10 +20,10 @@ def main(arguments=None):
     """Runs the command.
 
     Args:
-        arguments: list of words; None for those of the program.
+        arguments: list of strings; None for `sys.argv`.
 
     Returns:
-        Exit code: 0, 2 if an argument cannot be used, 1 for other failures, 130 after Ctrl-C.
+        Exit code: 0, 2 if an argument is invalid, 1 for other failures, 130 after Ctrl-C.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     options = parser().parse_args(arguments)
@@ -26,11 +31,11 @@ def main(arguments=None):
         parser().print_help()
         return 0
     try:
-        return carry_out(options)
+        return run(options)
     except KeyboardInterrupt:
         print("keras-vit: stopped.", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # `keras-vit variants | head` has read enough
+    except BrokenPipeError:  # as in `keras-vit variants | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
     except Exception as error:
@@ -40,8 +45,8 @@ def main(arguments=None):
         return USAGE_ERROR if isinstance(error, (ValueError, FileNotFoundError)) else FAILURE
 
 
-def carry_out(options):
-    """Returns the exit code of a command. Keras is imported after the arguments were checked."""
+def run(options):
+    """Runs a command and returns its exit code; imports Keras after the arguments were checked."""
     code = options.start(options)
     if code is None and options.run is not None:
         startup.load()
@@ -73,7 +78,7 @@ def parser():
 
 
 def _one_line(error):
-    """The message of an error on one line, with its type if that is unexpected."""
+    """Returns the message of an error on one line, with its type if it is unexpected."""
     message = " ".join(str(error).split())
     known = (ValueError, OSError, ImportError, ArithmeticError)
     return message if isinstance(error, known) and message else f"{type(error).__name__}: {message}"

@@ -69,7 +69,7 @@ def _check_data(options):
     moved = []
     if options.fix:
         moved = doctor.quarantine(report, options.quarantine)
-        _say_moved(moved, options)
+        _report_moved(moved, options)
     return int(_fails(report, {problem.path for problem in moved}, options.strict))
 
 
@@ -92,8 +92,8 @@ def _write(report, options):
         print(f"Written: {options.html}", file=sys.stderr)
 
 
-def _say_moved(moved, options):
-    # Not to stdout, which holds the report: another program may read it.
+def _report_moved(moved, options):
+    # On stderr: another program may read the report on stdout.
     if not moved:
         print("Nothing to move.", file=sys.stderr)
         return
@@ -105,7 +105,7 @@ def _say_moved(moved, options):
 
 
 def _fails(report, moved, strict):
-    """Whether problems are left that count; those of moved files do not."""
+    """Returns whether problems remain that count, apart from those of moved files."""
     counting = ("error", "warning") if strict else ("error",)
     left = (p for p in report.problems if p.path not in moved)
     return any(problem.severity in counting for problem in left)

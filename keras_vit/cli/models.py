@@ -128,7 +128,7 @@ def _row(name, layers, dim, mlp, heads, units, parameters):
 
 
 def _units(units):
-    """The units of a ResNet's stages; a hybrid without stages has only the root."""
+    """Returns the units of a ResNet's stages; a hybrid without stages has only the root."""
     return "" if units is None else " ".join(map(str, units)) or "root alone"
 
 

@@ -10,7 +10,7 @@ def add(commands):
     parser = command(
         commands,
         "study",
-        _start,
+        _check_study,
         _study,
         "run a table or figure of the paper at a small scale",
         "Repeats an experiment of the paper with models and images that fit a laptop. Every "
@@ -35,7 +35,7 @@ def add(commands):
     add("--plot-only", action="store_true", help="plot the finished runs, run nothing")
 
 
-def _start(options):
+def _check_study(options):
     if options.list or options.name is None:
         _list()
         return 0

@@ -18,7 +18,7 @@ def add(commands):
     parser = command(
         commands,
         "train",
-        _start,
+        _check_train,
         _train,
         "train on handwritten digits, or on your own images",
         DESCRIPTION,
@@ -111,7 +111,7 @@ def _add_results(add):
 
 
 def _default(field):
-    """Returns the default of a setting as the help shows it."""
+    """Returns the default of a setting for the help."""
     values = {name: getattr(RECIPES[name], field) for name in ("digits", "folder")}
     listed = [str(values["digits"])]
     if values["folder"] != values["digits"]:
@@ -119,7 +119,7 @@ def _default(field):
     return f"default: {', '.join(listed)}"
 
 
-def _start(options):
+def _check_train(options):
     values = _values(options)
     if options.resume is None:
         check(Options(**{name: values[name] for name in Options._fields}))
@@ -142,6 +142,6 @@ def _train(options):
 
 
 def _values(options):
-    """The arguments of `training.train`."""
+    """Returns the arguments of `training.train`."""
     others = ("command", "start", "run", "debug", "resume")
     return {name: value for name, value in vars(options).items() if name not in others}

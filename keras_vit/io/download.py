@@ -1,8 +1,8 @@
-"""Downloads a checkpoint of the catalogue once, into Keras's cache folder.
+"""Downloads a file of weights once, into Keras's cache folder.
 
-`keras.utils.get_file` is not used: it writes under the final name from the first byte on, so that a
-kill or a cut leaves a part which counts as whole the next time; it also takes file://, and may fall
-back to a folder that all users share.
+`keras.utils.get_file` is not used: it writes to the final name from the first byte on, so that an
+interrupted download counts as complete the next time. It also accepts file://, and may fall back to
+a folder that all users share.
 """
 
 import contextlib
@@ -27,28 +27,28 @@ from keras_vit.io.tensor_file import MEGABYTE
 
 TIMEOUT = 30  # seconds without a byte
 PIECE = 2**16
-MAX_BYTES = 16 * 2**30  # the largest of the catalogue, BiT's R152x4, has under 4
+MAX_BYTES = 16 * 2**30  # the largest file of the catalogue, BiT's R152x4, has less than 4 GiB
 
 
 def fetch(entry, cache_dir=None):
-    """Downloads the file of an `Entry` unless it is there already, or comes with the package.
+    """Downloads the file of an `Entry`, unless it exists or is shipped with the package.
 
-    A file gets its name only when it is whole: its size and sha256 are those of the catalogue
-    where it knows them, and else it opens as a file of tensors (of an npz, all checksums are
-    compared). A download that was interrupted goes on where it stopped if the server can and what
-    comes can be checked, which needs a sha256 or an npz.
+    A file gets its name only when it is complete: its size and sha256 are compared with those of
+    the catalogue. If these are unknown, it must open as a file of tensors, and all checksums of an
+    npz are compared. An interrupted download is resumed if the server supports it and the result
+    can be checked, by its sha256 or because it is an npz.
 
     Args:
-        entry: an entry of the catalogue.
-        cache_dir: folder for the file; None for keras_vit/ in $KERAS_HOME, or in ~/.keras.
+        entry: a `keras_vit.checkpoints.Entry`.
+        cache_dir: folder for the file; None for keras_vit/ in $KERAS_HOME or in ~/.keras.
 
     Returns:
         Path of the file.
 
     Raises:
-        OSError: it cannot be downloaded or written; the message names the address, the place to
-            put the file by hand, and what to do.
-        ValueError: the address is not of the web.
+        OSError: the file cannot be downloaded or written; the message has its address and where to
+            save it by hand.
+        ValueError: the address does not begin with https:// or http://.
 
     Example:
     >>> entry = keras_vit.checkpoints.catalogue.find("ViT-Ti/16")
@@ -58,13 +58,13 @@ def fetch(entry, cache_dir=None):
     if entry.shipped:
         return entry.shipped
     _check_address(entry.address)
-    path = place(entry, cache_dir)
+    path = target_path(entry, cache_dir)
     if path.is_file() and _is_good(path, entry):
         return path
     _make_folder(path.parent)
     print(f"Downloading {entry.address} to {path}")
     with _partial(path, resumable=bool(entry.sha256) or path.suffix == ".npz") as file:
-        with _telling(entry, path, file):
+        with _explain_errors(entry, path, file):
             _download(entry, file)
             _check(file.name, entry)
         if os.name == "nt":  # there, an open file cannot be renamed
@@ -74,8 +74,8 @@ def fetch(entry, cache_dir=None):
     return path
 
 
-def place(entry, cache_dir=None):
-    """Returns the path where `fetch` looks for the file of an entry, and to put it by hand."""
+def target_path(entry, cache_dir=None):
+    """Returns the path where `fetch` saves the file of an entry."""
     home = os.environ.get("KERAS_HOME") or os.path.join("~", ".keras")
     folder = os.path.join(home, "keras_vit") if cache_dir is None else cache_dir
     suffix = pathlib.PurePosixPath(urllib.parse.urlsplit(entry.address).path).suffix
@@ -100,54 +100,54 @@ class _Failure(Exception):
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects within the web, and none from https to http."""
+    """Follows redirects to http and https, but not from https to http."""
 
     def redirect_request(self, request, file, code, message, headers, address):
         schemes = [urllib.parse.urlsplit(url).scheme for url in (request.full_url, address)]
         if schemes[1] not in ("http", "https") or schemes == ["https", "http"]:
             file.close()
-            raise _Failure(f"the server leads to {address!r}, which is not safe")
+            raise _Failure(f"the server redirects to {address!r}, which is not safe")
         return super().redirect_request(request, file, code, message, headers, address)
 
 
 def _check_address(address):
     if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
-        advice = "Open a file that you have by its path."
+        advice = "Pass the path of a local file instead."
         arguments.refuse("the address must begin with https://", {"address": address}, advice)
 
 
 @contextlib.contextmanager
-def _telling(entry, path, file):
-    """Makes one error of all that can go wrong: what happened, and what to do."""
+def _explain_errors(entry, path, file):
+    """Converts every failure to one error that says what happened and what to do."""
     try:
         yield
     except (_Failure, OSError, http.client.HTTPException, ValueError) as error:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
         reason = " ".join(str(cause).split()) or type(cause).__name__
-        kept = os.fstat(file.fileno()).st_size if _stays(path, file) else 0
-        again = f"Run it again: it goes on after the {kept:,} bytes that came." if kept else ""
+        kept = os.fstat(file.fileno()).st_size if _is_resumable(path, file) else 0
+        resume = f"Run it again to resume after the {kept:,} bytes received so far." if kept else ""
         raise OSError(
             f"{entry.address} could not be downloaded: {reason}. "
-            f"{again or 'Check the network and the disk, and run it again.'} Or download the file "
-            f"by other means, and put it there: {path}"
+            f"{resume or 'Check the network and the disk, and run it again.'} Or download the "
+            f"file yourself and save it as {path}"
         ) from error
 
 
 @contextlib.contextmanager
 def _partial(path, resumable):
-    """Opens the file for what has come so far; it stays only where the next try can use it."""
-    file = _locked(f"{path}.partial") if resumable else None
+    """Opens the file of a partial download; it is kept only if the next try can resume it."""
+    file = _open_locked(f"{path}.partial") if resumable else None
     if file:
         with file:
             try:
                 yield file
             finally:
-                # While it is locked: afterwards the name may be that of the next one's file.
+                # While it is locked: afterwards another process may use the name.
                 if os.fstat(file.fileno()).st_size == 0:
                     os.unlink(file.name)
         return
     try:
-        # Without a buffer: what does not fit on a full disk would be tried again when it is closed.
+        # Unbuffered: on a full disk, a buffer would be written again when the file is closed.
         with open(f"{path}.{secrets.token_hex(4)}.partial", "xb", buffering=0) as file:
             yield file
     finally:
@@ -155,13 +155,13 @@ def _partial(path, resumable):
             os.unlink(file.name)
 
 
-def _stays(path, file):
-    """Whether what has come so far serves the next try."""
+def _is_resumable(path, file):
+    """Returns whether the next try can resume the partial download."""
     return file.name == f"{path}.partial"
 
 
-def _locked(path):
-    """Opens a file to go on with, or returns None where another process has it in hand."""
+def _open_locked(path):
+    """Opens a partial download, or returns None if another process uses it."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -171,17 +171,17 @@ def _locked(path):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
             return file
-    except OSError:  # it is locked, or was renamed since it was opened
+    except OSError:  # it is locked, or was renamed after it was opened
         pass
     file.close()
     return None
 
 
 def _download(entry, file):
-    """Brings the file to the disk, after what is there of it."""
-    response, start, total = _ask(entry.address, file.tell())
+    """Downloads the rest of a partial file."""
+    response, start, total = _request(entry.address, file.tell())
     with response:
-        _check_answer(entry, response, start, total, os.path.dirname(file.name))
+        _check_response(entry, response, start, total, os.path.dirname(file.name))
         file.truncate(start)
         file.seek(start)
         bar = keras.utils.Progbar(total and total // MEGABYTE + 1, unit_name="MiB")
@@ -190,20 +190,20 @@ def _download(entry, file):
                 while piece:
                     piece = piece[file.write(piece) :]
                 if file.tell() > (total or MAX_BYTES):
-                    raise _Failure("the server sends more than it said")
+                    raise _Failure("the server sends more than it announced")
                 bar.update(file.tell() // MEGABYTE)
             bar.update(bar.target or file.tell() // MEGABYTE, finalize=True)
             os.fsync(file.fileno())
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                file.truncate(0)  # give the bytes back
+                file.truncate(0)  # free the disk space
             raise
     if total and file.tell() < total:
-        raise _Failure(f"the connection broke off after {file.tell():,} of {total:,} bytes")
+        raise _Failure(f"the connection was interrupted after {file.tell():,} of {total:,} bytes")
 
 
-def _ask(address, start):
-    """Returns (answer of the server, byte at which it begins, length of the whole file or None)."""
+def _request(address, start):
+    """Returns (response, its first byte in the file, length of the whole file or None)."""
     headers = {"User-Agent": f"keras-vit/{__version__}", "Accept-Encoding": "identity"}
     wanted = {"Range": f"bytes={start}-"} if start else {}
     request = urllib.request.Request(address, headers={**headers, **wanted})
@@ -212,7 +212,7 @@ def _ask(address, start):
     except urllib.error.HTTPError as error:
         error.close()
         if start and error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return _ask(address, 0)
+            return _request(address, 0)
         raise _Failure(f"the server answers {error.code} {error.reason}") from error
     if response.status != http.client.PARTIAL_CONTENT:
         return response, 0, _length(response)
@@ -220,11 +220,11 @@ def _ask(address, start):
     if place and int(place[1]) == start:
         return response, start, int(place[2])
     response.close()
-    return _ask(address, 0)
+    return _request(address, 0)
 
 
 def _opener():
-    """Returns an opener for the web alone: urllib's own also takes file:, ftp: and data:."""
+    """Returns an opener for http and https: the default one accepts file:, ftp: and data:."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler,
@@ -239,8 +239,8 @@ def _length(response):
     return int(text) if re.fullmatch(r"\d{1,20}", text) else None
 
 
-def _check_answer(entry, response, start, total, folder):
-    """Raises `_Failure` before the first byte where what comes cannot be the file."""
+def _check_response(entry, response, start, total, folder):
+    """Raises `_Failure` if the headers show that the response is not the file."""
     headers = response.headers
     if headers.get_content_type() in ("text/html", "application/xhtml+xml"):
         raise _Failure("the server answers with a web page")
@@ -256,13 +256,13 @@ def _check_answer(entry, response, start, total, folder):
 
 
 def _check(path, entry):
-    """Raises unless the file at `path` is that of `entry`; then the next try begins anew."""
+    """Raises and empties the file unless it is that of `entry`."""
     try:
         size = os.path.getsize(path)
         if entry.bytes and size != entry.bytes:
-            raise _Failure(f"{size:,} bytes came, the catalogue says {entry.bytes:,}")
+            raise _Failure(f"{size:,} bytes were received, the catalogue says {entry.bytes:,}")
         if entry.sha256 and _sha256(path) != entry.sha256:
-            raise _Failure(f"what came has another sha256 than the published {entry.sha256}")
+            raise _Failure(f"its sha256 differs from the published {entry.sha256}")
         with files.open_tensors(path) as file:
             if file.format == "npz" and not entry.sha256:
                 for name in file.specs:
@@ -273,7 +273,7 @@ def _check(path, entry):
 
 
 def _is_good(path, entry):
-    """Whether a file that is there is the right one, as far as its header and sha256 tell."""
+    """Returns whether an existing file is that of `entry`, by its size, sha256 or header."""
     if entry.bytes and path.stat().st_size != entry.bytes:
         return False
     if entry.sha256:

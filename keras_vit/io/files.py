@@ -1,7 +1,7 @@
-"""Files of tensors: npz, safetensors, .weights.h5. What they hold means nothing here.
+"""Reads and writes files of tensors: npz, safetensors, .weights.h5.
 
-A file from the network is read as if an enemy had made it: sizes are compared with the bytes that
-are there before any memory is taken, and nothing in a file is ever run or unpickled.
+Files are not trusted: sizes are compared with the length of the file before memory is allocated,
+and nothing in a file is ever executed or unpickled.
 """
 
 import os
@@ -28,19 +28,19 @@ OPEN = {"npz": NpzFile, "safetensors": SafetensorsFile, "h5": H5File}
 
 
 def open_tensors(path):
-    """Opens a file of tensors for reading; its format is told by its content, not its name.
+    """Opens a file of tensors for reading; its format is detected from its content.
 
     Args:
-        path: an npz, safetensors or .weights.h5 file; for weights in several safetensors files
-            their index (model.safetensors.index.json) or the folder.
+        path: an npz, safetensors or .weights.h5 file. For weights in several safetensors files,
+            their index (model.safetensors.index.json) or their folder.
 
     Returns:
         A `TensorFile`, for use in a `with` statement.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is something else, is damaged, or would take more memory than it may. The
-            message says what it is and what to do.
+        FileNotFoundError: the file does not exist.
+        ValueError: it is something else, is damaged, or would take too much memory. The message
+            describes the file and what to do.
 
     Example:
     >>> with files.open_tensors("ViT-B_16.npz") as file:  # doctest: +SKIP
@@ -56,11 +56,11 @@ def open_tensors(path):
     sniff.check_regular(path)
     if path.endswith(INDEX):
         return ShardedFile(path)
-    return OPEN[sniff.kind(path)](path)
+    return OPEN[sniff.detect_format(path)](path)
 
 
 def _in_folder(path):
-    """Returns the file of weights in a folder of the kind that Hugging Face publishes."""
+    """Returns the file of weights in a folder as Hugging Face publishes it."""
     for name in ("model.safetensors", "model.safetensors" + INDEX):
         if os.path.lexists(os.path.join(path, name)):
             return os.path.join(path, name)

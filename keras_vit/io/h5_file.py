@@ -1,4 +1,4 @@
-"""Keras's .weights.h5: an HDF5 file of which only plain, uncompressed arrays are read."""
+"""Keras's .weights.h5: HDF5 files, from which only plain, uncompressed arrays are read."""
 
 import io
 import os
@@ -10,23 +10,23 @@ from keras_vit.io.tensor_file import (
     MAX_TENSORS,
     TensorFile,
     check_count,
-    checked_spec,
-    native,
-    reading,
+    check_spec,
+    prepare_arrays,
     refuse,
-    shown,
-    writable,
+    shorten,
+    to_native,
+    wrap_errors,
 )
 
 MAX_DEPTH = 32
-MAX_OBJECTS = 3 * MAX_TENSORS  # to Keras every layer is a folder, and its variables are one more
-WHOLE_MODEL = """A model is not loaded from a file that could run a program. In the Keras that
-wrote it, where you trust it: keras.models.load_model({path!r}).save_weights("model.weights.h5")"""
-REWRITE = "Keras writes none such. Do not use it unless you know who made it."
+MAX_OBJECTS = 3 * MAX_TENSORS  # Keras has a group for each layer and one for its variables
+WHOLE_MODEL = """A whole model may contain a program and is not loaded. If you trust it, in the
+Keras that wrote it: keras.models.load_model({path!r}).save_weights("model.weights.h5")"""
+REWRITE = "Keras does not write such files. Use it only if you know who made it."
 
 
 class H5File(TensorFile):
-    """A .weights.h5 file that is open for reading; names are paths such as "layers/a/vars/0"."""
+    """An open .weights.h5 file; names are paths such as "layers/a/vars/0"."""
 
     format = "h5"
 
@@ -34,10 +34,10 @@ class H5File(TensorFile):
         import h5py
 
         super().__init__(path)
-        with reading(path, "it is not a whole HDF5 file"):
+        with wrap_errors(path, "it is not a whole HDF5 file"):
             self._file = h5py.File(path, "r")
         try:
-            with reading(path, "its table of contents cannot be read"):
+            with wrap_errors(path, "its table of contents cannot be read"):
                 self._check_model()
                 for name, dataset in _datasets(path, self._file):
                     self.specs[name] = _spec(path, name, dataset)
@@ -50,10 +50,10 @@ class H5File(TensorFile):
     def _check_model(self):
         if "model_config" in self._file.attrs or "model_weights" in self._file:
             advice = WHOLE_MODEL.format(path=str(self.path))
-            refuse(self.path, "which is a whole Keras model in the old form (.h5)", advice)
+            refuse(self.path, "which is a whole Keras model in the old format (.h5)", advice)
 
     def _check_total(self):
-        """Nothing is compressed, so tensors that take more than the file must share bytes."""
+        """Nothing is compressed, so tensors larger than the file must share bytes."""
         total, size = sum(spec.nbytes for spec in self.specs.values()), os.path.getsize(self.path)
         if total > size:
             refuse(self.path, f"whose tensors take {total:,} bytes in a file of {size:,}", REWRITE)
@@ -67,7 +67,7 @@ class H5File(TensorFile):
             import ml_dtypes
 
             array = array.view(ml_dtypes.bfloat16)
-        return native(array)
+        return to_native(array)
 
     def close(self):
         """Closes the file."""
@@ -77,18 +77,18 @@ class H5File(TensorFile):
 def write_h5(path, tensors):
     """Writes `{"layers/dense/vars/0": array, ...}` as a .weights.h5 file for Keras.
 
-    The file takes its name when it is complete. bfloat16 is written as float32.
+    The file is written completely or not at all. bfloat16 is written as float32.
 
     Raises:
-        ValueError: a value is not an array of numbers, or one name lies below another.
-        OSError: it cannot be written; an earlier file of that name stays.
+        ValueError: a value is not an array of numbers, or one name is a prefix of another.
+        OSError: the file cannot be written; an existing file is unchanged.
 
     Example:
     >>> files.write_h5("a.weights.h5", {"layers/dense/vars/0": np.zeros(3)})  # doctest: +SKIP
     """
     import h5py
 
-    arrays = writable(tensors)
+    arrays = prepare_arrays(tensors)
     _check_names(arrays)
     with writing.replacing(path) as temporary, _Disk(temporary, "r+b") as disk:
         with h5py.File(disk, "w") as file:
@@ -98,7 +98,7 @@ def write_h5(path, tensors):
 
 
 class _Disk(io.FileIO):
-    """A file that keeps the first error for itself: HDF5 brings Python down when a disk is full."""
+    """A file that holds back its first error: HDF5 crashes Python if the disk is full."""
 
     error = None
 
@@ -113,24 +113,24 @@ class _Disk(io.FileIO):
 
     def __exit__(self, *reason):
         super().__exit__(*reason)
-        if self.error:  # what HDF5 may have raised after it is but a consequence
+        if self.error:  # later errors of HDF5 are a consequence
             raise OSError(self.error.errno, self.error.strerror, self.name)
 
 
 def _check_names(names):
-    """Raises `ValueError` where a name is no path, or both a tensor and a folder of tensors."""
+    """Raises `ValueError` if a name is not a path, or both a tensor and a group of tensors."""
     for name in names:
         parts = name.split("/")
         above = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
         if not all(parts) or "." in parts or above & names.keys():
             raise ValueError(
-                "Names in an .h5 file must be paths such as 'layers/dense/vars/0', none below "
-                f"another. Received: {name!r}."
+                "Names in an .h5 file must be paths such as 'layers/dense/vars/0', none a prefix "
+                f"of another. Received: {name!r}. Rename it."
             )
 
 
 def _datasets(path, root):
-    """Yields (path in the file, dataset) of everything; refuses links, and groups in a circle."""
+    """Yields (path, dataset) for everything in the file; refuses links and cycles."""
     import h5py
 
     seen, waiting, count = set(), [("", root, 0)], 0
@@ -144,7 +144,9 @@ def _datasets(path, root):
             entry = group[key]
             address = h5py.h5o.get_info(entry.id).addr
             if address in seen or depth > MAX_DEPTH:
-                refuse(path, f"in which {shown(name)} stands twice or too deep", REWRITE)
+                refuse(
+                    path, f"in which {shorten(name)} appears twice or is nested too deeply", REWRITE
+                )
             seen.add(address)
             if isinstance(entry, h5py.Group):
                 waiting.append((f"{name}/", entry, depth + 1))
@@ -153,37 +155,37 @@ def _datasets(path, root):
 
 
 def _check_link(path, name, group, key):
-    """Refuses links by name: they could lead to any file of the machine."""
+    """Raises `ValueError` for links: they could lead to any file of the machine."""
     import h5py
 
     if type(group.get(key, getlink=True)) is not h5py.HardLink:
-        refuse(path, f"in which {shown(name)} is a link to another place", REWRITE)
+        refuse(path, f"in which {shorten(name)} is a link to another place", REWRITE)
 
 
 def _spec(path, name, dataset):
     import h5py
 
     def reject(what):
-        refuse(path, f"whose tensor {shown(name)} {what}", REWRITE)
+        refuse(path, f"whose tensor {shorten(name)} {what}", REWRITE)
 
     if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
         reject("is not an array")
     if dataset.is_virtual or dataset.external:
-        reject("lies in another file")
+        reject("is stored in another file")
     properties = dataset.id.get_create_plist()
     if properties.get_nfilters():
         reject("is compressed")
-    spec = checked_spec(path, name, tuple(map(int, dataset.shape)), _type(dataset))
+    spec = check_spec(path, name, tuple(map(int, dataset.shape)), _type(dataset))
     if dataset.id.get_storage_size() < spec.nbytes:
         reject(f"of shape {spec.shape} has fewer bytes than that")
     chunk = int(np.prod(dataset.chunks or (0,), dtype=object)) * dataset.dtype.itemsize
     if chunk > os.path.getsize(path):
-        reject("is cut into pieces larger than the file")
+        reject("has chunks larger than the file")
     return spec
 
 
 def _type(dataset):
-    """Returns the name of a dataset's type; Keras marks bfloat16, which HDF5 does not know."""
+    """Returns the name of a dataset's type; HDF5 stores bfloat16 as 2 bytes without a type."""
     if dataset.dtype.itemsize == 2 and dataset.dtype.kind == "V":
         return "bfloat16"
     return dataset.dtype.name

@@ -1,4 +1,4 @@
-"""npz: a zip archive of arrays, as Google publishes weights. No array is ever unpickled."""
+"""npz: zip archives of arrays, as Google publishes weights. Arrays are never unpickled."""
 
 import io
 import math
@@ -16,20 +16,20 @@ from keras_vit.io.tensor_file import (
     MEGABYTE,
     TensorFile,
     check_count,
-    checked_spec,
-    native,
-    reading,
+    check_spec,
+    prepare_arrays,
     refuse,
-    shown,
-    summary,
-    writable,
+    shorten,
+    summarize,
+    to_native,
+    wrap_errors,
 )
 
-ARRAY_HEADER = 4096  # bytes at most of one array's header; numpy writes 128
+ARRAY_HEADER = 4096  # maximum bytes of one array's header; NumPy writes 128
 
 
 class NpzFile(TensorFile):
-    """An npz file that is open for reading."""
+    """An open npz file."""
 
     format = "npz"
 
@@ -37,7 +37,7 @@ class NpzFile(TensorFile):
         super().__init__(path)
         self._file = _Reader(io.FileIO(path))
         try:
-            with reading(path, "it is not a whole zip archive"):
+            with wrap_errors(path, "it is not a whole zip archive"):
                 self._archive = zipfile.ZipFile(self._file)
             members = self._archive.infolist()
             _check_members(path, members, self._file.seek(0, io.SEEK_END))
@@ -51,18 +51,22 @@ class NpzFile(TensorFile):
     def _add(self, member):
         """Reads the header of one array and checks it against the member's size."""
         name = member.filename.removesuffix(".npy")
-        with reading(self.path, f"the header of its array {shown(name)} cannot be read"):
+        with wrap_errors(self.path, f"the header of its array {shorten(name)} cannot be read"):
             with self._archive.open(member) as stream:
                 dtype, fortran, shape, start = _array_header(stream.read(ARRAY_HEADER))
         if dtype.hasobject:
-            advice = "Opening it could run a program. Ask for plain arrays: npz or safetensors."
-            refuse(self.path, f"whose array {shown(name)} is pickled Python objects", advice)
-        # NumPy has no bfloat16: programs that use it leave it in an npz as 2 bytes of no type.
+            advice = (
+                "Opening it could run a program. Ask for an npz of plain arrays or safetensors."
+            )
+            refuse(
+                self.path, f"whose array {shorten(name)} contains pickled Python objects", advice
+            )
+        # NumPy has no bfloat16: in an npz it is 2 bytes without a type.
         kind = "bfloat16" if dtype.str == "|V2" else dtype.name
-        spec = checked_spec(self.path, name, shape, kind)
+        spec = check_spec(self.path, name, shape, kind)
         if start + spec.nbytes != member.file_size:
             held = member.file_size - start
-            what = f"whose array {shown(name)} of shape {spec.shape} has {held:,} bytes"
+            what = f"whose array {shorten(name)} of shape {spec.shape} has {held:,} bytes"
             refuse(self.path, f"{what}, not {spec.nbytes:,}", DOWNLOAD)
         self.specs[name] = spec
         self._members[name] = member
@@ -75,15 +79,15 @@ class NpzFile(TensorFile):
             stream.read(start)
             for begin in range(0, spec.nbytes, MEGABYTE):
                 _fill(stream, memoryview(data)[begin : begin + MEGABYTE])
-            if stream.read(1):  # reading to the end also makes zipfile compare the checksum
-                raise ValueError("it goes on after its end")
+            if stream.read(1):  # at the end, zipfile compares the checksum
+                raise ValueError("it continues after its end")
         if spec.dtype == "bfloat16":
             import ml_dtypes
 
             dtype = np.dtype(ml_dtypes.bfloat16)
         array = data.view(dtype)
         array = array.reshape(spec.shape[::-1]).T if fortran else array.reshape(spec.shape)
-        return native(np.asarray(array, order="C"))
+        return to_native(np.asarray(array, order="C"))
 
     def close(self):
         """Closes the file."""
@@ -94,16 +98,16 @@ class NpzFile(TensorFile):
 def write_npz(path, tensors):
     """Writes `{name: array}` as an npz file that `np.load` and Google's code read.
 
-    The file takes its name when it is complete. bfloat16 is written as float32.
+    The file is written completely or not at all. bfloat16 is written as float32.
 
     Raises:
         ValueError: a value is not an array of numbers.
-        OSError: it cannot be written; an earlier file of that name stays.
+        OSError: the file cannot be written; an existing file is unchanged.
 
     Example:
     >>> files.write_npz("weights.npz", {"cls": np.zeros((1, 1, 192))})  # doctest: +SKIP
     """
-    arrays = writable(tensors)
+    arrays = prepare_arrays(tensors)
     with writing.replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, array in arrays.items():
             array = array.astype("float32") if array.dtype.name == "bfloat16" else array
@@ -112,29 +116,29 @@ def write_npz(path, tensors):
 
 
 class _Reader(io.BufferedReader):
-    """A file that refuses to be read in one large piece, as zipfile reads a table of contents."""
+    """A file that limits how much zipfile reads at once for the table of contents."""
 
     def read(self, size=-1):
         if size is not None and size > MAX_HEADER:
             raise ValueError(f"its table of contents has more than {MAX_HEADER:,} bytes")
-        whole = size is None or size < 0  # zipfile asks so for the last 64 kB
+        whole = size is None or size < 0  # how zipfile reads the last 64 kB
         return super().read(MAX_HEADER if whole else size)
 
 
 def _check_members(path, members, size):
-    """Refuses what numpy would not have written, before any of it is inflated."""
+    """Raises `ValueError` for what NumPy would not write, before anything is decompressed."""
     sniff.check_archive(path, [member.filename for member in members])
     check_count(path, len(members))
     names = [member.filename for member in members]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        refuse(path, f"which has two arrays of the name {shown(twice)}", DOWNLOAD)
+        refuse(path, f"which has two arrays named {shorten(twice)}", DOWNLOAD)
     strange = [name for name in names if not name.endswith(".npy")]
     if strange:
-        refuse(path, f"a zip archive that holds more than arrays ({summary(strange)})")
+        refuse(path, f"a zip archive that contains more than arrays ({summarize(strange)})")
     for member in members:
         if member.flag_bits & 1 or member.compress_type not in (0, zipfile.ZIP_DEFLATED):
-            what = f"whose array {shown(member.filename)} is encrypted or unusually compressed"
+            what = f"whose array {shorten(member.filename)} is encrypted or unusually compressed"
             refuse(path, what, "Write it again with np.savez.")
     total = sum(member.file_size for member in members)
     if total > MAX_RATIO * size + ALLOWANCE:
@@ -143,13 +147,13 @@ def _check_members(path, members, size):
 
 
 def _array_header(start):
-    """Returns (dtype, is Fortran order, shape, length of the header) of the start of an array."""
+    """Returns (dtype, is Fortran order, shape, length of the header) of an array."""
     stream = io.BytesIO(start)
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"version {version} of the array format is for records")
     read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
-    with warnings.catch_warnings():  # the parser warns of odd text; what it returns is checked
+    with warnings.catch_warnings():  # the parser warns of odd text, but its result is checked
         warnings.simplefilter("ignore")
         shape, fortran, dtype = read[version[0]](stream, max_header_size=ARRAY_HEADER)
     if math.prod(shape) < 0 or dtype.subdtype is not None:
@@ -158,7 +162,7 @@ def _array_header(start):
 
 
 def _fill(stream, view):
-    """Reads exactly as many bytes as `view` has room for."""
+    """Fills `view` with bytes."""
     while view:
         count = stream.readinto(view)
         if not count:

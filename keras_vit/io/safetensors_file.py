@@ -1,4 +1,4 @@
-"""safetensors: one file, or several that an index file lists, as Hugging Face publishes weights."""
+"""safetensors: one file, or several with an index file, as Hugging Face publishes weights."""
 
 import contextlib
 import json
@@ -9,15 +9,15 @@ from keras_vit.io import sniff, writing
 from keras_vit.io.tensor_file import (
     DOWNLOAD,
     MAX_HEADER,
-    Refused,
+    InvalidFileError,
     TensorFile,
     check_count,
-    checked_spec,
-    reading,
+    check_spec,
+    prepare_arrays,
     refuse,
-    shown,
-    summary,
-    writable,
+    shorten,
+    summarize,
+    wrap_errors,
 )
 
 INDEX = ".index.json"
@@ -30,7 +30,7 @@ TYPES = {
 
 
 class SafetensorsFile(TensorFile):
-    """A safetensors file that is open for reading."""
+    """An open safetensors file."""
 
     format = "safetensors"
 
@@ -43,11 +43,11 @@ class SafetensorsFile(TensorFile):
         check_count(path, len(header))
         for name, entry in header.items():
             self.specs[name] = _spec(path, name, entry)
-        # The library checks what the header says: that the tensors fill the file without a gap.
-        with reading(path, "its header is not that of a safetensors file"):
+        # The library checks that the tensors fill the file without gaps.
+        with wrap_errors(path, "its header is not that of a safetensors file"):
             self._file = safe_open(path, framework="np")
             if set(self._file.keys()) != set(self.specs):
-                raise ValueError("two readings of it differ")
+                raise ValueError("it was read twice with different results")
         self.metadata = metadata
 
     def _read(self, name):
@@ -62,7 +62,7 @@ class SafetensorsFile(TensorFile):
 
 
 class ShardedFile(TensorFile):
-    """Several safetensors files that an index file lists, as one."""
+    """The safetensors files of an index file, as one."""
 
     format = "safetensors"
 
@@ -75,7 +75,7 @@ class ShardedFile(TensorFile):
                 file = stack.enter_context(SafetensorsFile(_shard_path(path, shard)))
                 if set(file.specs) != names:
                     differ = set(file.specs) ^ names
-                    what = f"whose index and file {shard!r} disagree about {summary(differ)}"
+                    what = f"whose index and file {shard!r} disagree about {summarize(differ)}"
                     refuse(path, what, DOWNLOAD)
                 self._of.update(dict.fromkeys(names, file))
                 self.specs.update(file.specs)
@@ -92,13 +92,13 @@ class ShardedFile(TensorFile):
 
 
 def write_safetensors(path, tensors, metadata=None):
-    """Writes `{name: array}` as a safetensors file, with `metadata` of text, such as the source.
+    """Writes `{name: array}` as a safetensors file, with `metadata` of strings.
 
-    The file takes its name when it is complete.
+    The file is written completely or not at all.
 
     Raises:
-        ValueError: a value is not an array of numbers, or the metadata is not text.
-        OSError: it cannot be written; an earlier file of that name stays.
+        ValueError: a value is not an array of numbers, or the metadata are not strings.
+        OSError: the file cannot be written; an existing file is unchanged.
 
     Example:
     >>> files.write_safetensors("model.safetensors", {"cls": np.zeros(192)})  # doctest: +SKIP
@@ -108,8 +108,10 @@ def write_safetensors(path, tensors, metadata=None):
 
     metadata = dict(metadata or {})
     if not all(isinstance(text, str) for pair in metadata.items() for text in pair):
-        raise ValueError(f"`metadata` must be names and texts. Received: metadata={metadata!r}.")
-    arrays = writable(tensors)
+        raise ValueError(
+            f"`metadata` must map strings to strings. Received: metadata={metadata!r}."
+        )
+    arrays = prepare_arrays(tensors)
     with writing.replacing(path) as temporary:
         try:
             save_file(arrays, temporary, metadata=metadata or None)
@@ -124,14 +126,14 @@ def read_json(path, limit=MAX_HEADER):
 
     Args:
         path: the file.
-        limit: bytes that it may have at most.
+        limit: maximum size in bytes.
 
     Returns:
-        What the file holds: a dictionary, as a rule.
+        The content, usually a dictionary.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not JSON, larger than `limit`, or has a name twice.
+        FileNotFoundError: the file does not exist.
+        ValueError: it is not JSON, is larger than `limit`, or contains a name twice.
 
     Example:
     >>> files.read_json("vit-base/config.json")["hidden_size"]  # doctest: +SKIP
@@ -141,26 +143,28 @@ def read_json(path, limit=MAX_HEADER):
     with open(path, "rb") as file:
         text = file.read(limit + 1)
     if len(text) > limit:
-        raise Refused(f"A JSON file of at most {limit:,} bytes was expected. Received: {path!r}.")
+        raise InvalidFileError(
+            f"A JSON file of at most {limit:,} bytes was expected. Received: {path!r}."
+        )
     try:
         return _parse(text)
     except (ValueError, RecursionError) as error:
-        raise Refused(
+        raise InvalidFileError(
             f"A JSON file was expected. Received: {str(path)!r}, which is not ({error}). {DOWNLOAD}"
         ) from error
 
 
 def _header(path):
-    """Returns the table of contents of a safetensors file; its length was checked before."""
+    """Returns the header of a safetensors file, whose length was checked before."""
     with open(path, "rb") as file:
         text = file.read(int.from_bytes(file.read(8), "little"))
-    with reading(path, "its header is not that of a safetensors file"):
+    with wrap_errors(path, "its header is not that of a safetensors file"):
         header = _parse(text)
         if not isinstance(header, dict):
             raise ValueError("it is not a table")
         metadata = header.get("__metadata__", {})
         if not isinstance(metadata, dict) or not all(map(_is_text, metadata.values())):
-            raise ValueError("its metadata are not texts")
+            raise ValueError("its metadata are not strings")
     return header
 
 
@@ -169,36 +173,38 @@ def _is_text(value):
 
 
 def _parse(text):
-    return json.loads(text, object_pairs_hook=_without_doubles)
+    return json.loads(text, object_pairs_hook=_unique_names)
 
 
-def _without_doubles(pairs):
-    """Returns a dictionary; where a name stands twice, readers would disagree on its value."""
+def _unique_names(pairs):
+    """Returns a dictionary, or raises if a name appears twice: readers would disagree on it."""
     table = dict(pairs)
     if len(table) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {shown(twice)} stands there twice")
+        raise ValueError(f"the name {shorten(twice)} appears twice")
     return table
 
 
 def _spec(path, name, entry):
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         refuse(
-            path, f"which is damaged: tensor {shown(name)} has no type, shape or place", DOWNLOAD
+            path,
+            f"which is damaged: tensor {shorten(name)} has no type, shape or offsets",
+            DOWNLOAD,
         )
     kind, shape = entry["dtype"], entry["shape"]
     if not isinstance(kind, str) or not isinstance(shape, list):
-        refuse(path, f"which is damaged: the type or shape of {shown(name)} is odd", DOWNLOAD)
-    return checked_spec(path, name, tuple(shape), TYPES.get(kind, kind))
+        refuse(path, f"which is damaged: the type or shape of {shorten(name)} is invalid", DOWNLOAD)
+    return check_spec(path, name, tuple(shape), TYPES.get(kind, kind))
 
 
 def _shards(path):
-    """Returns `{shard: names in it}` of an index file."""
+    """Returns `{shard: its names}` from an index file."""
     index = read_json(path, limit=2 * MAX_HEADER)
     names = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(names, dict) or not names or not all(map(_is_text, names.values())):
-        refuse(path, 'which is JSON without a "weight_map" that names files', DOWNLOAD)
+        refuse(path, 'which is JSON without a "weight_map" of files', DOWNLOAD)
     shards = {}
     for name, shard in names.items():
         shards.setdefault(shard, set()).add(name)
@@ -208,16 +214,16 @@ def _shards(path):
 
 
 def _shard_path(index, shard):
-    """Returns the path of a file that an index lists; it must lie beside the index."""
+    """Returns the path of a file in an index; it must be in the same folder."""
     plain = shard.endswith(".safetensors") and not set(shard) & set("/\\:\0") and ".." not in shard
     if not plain:
-        what = f"which lists {shown(shard)}, not the plain name of a .safetensors file"
-        refuse(index, what, "Do not use it: an index must not lead out of its folder.")
+        what = f"which lists {shorten(shard)}, not the plain name of a .safetensors file"
+        refuse(index, what, "Do not use it: an index must not refer to other folders.")
     path = os.path.join(os.path.dirname(os.fspath(index)), shard)
     if os.path.islink(path):
         what = f"which lists {shard!r}, a link that leads elsewhere"
         refuse(index, what, "Copy the folder with its files: cp -rL.")
     sniff.check_regular(path)
-    if sniff.kind(path) != "safetensors":
+    if sniff.detect_format(path) != "safetensors":
         refuse(path, "which is listed as safetensors, but is not")
     return path

@@ -1,24 +1,24 @@
-"""Says what a file is by its content, whatever its name, and what to do when it is no weights."""
+"""Detects the format of a file from its content, and describes files that are not weights."""
 
 import os
 import stat
 
-from keras_vit.io.tensor_file import DOWNLOAD, MAX_HEADER, refuse, shown
+from keras_vit.io.tensor_file import DOWNLOAD, MAX_HEADER, refuse, shorten
 
-HEAD = 4096  # bytes at the start that tell the kind
+HEAD = 4096  # bytes at the start that identify the format
 
-TORCH = """It can run a program when it is opened. If you trust it, turn it into safetensors:
+TORCH = """Opening it can run a program. If you trust it, convert it to safetensors:
 import torch, safetensors.torch;
 state = torch.load({path!r}, map_location="cpu", weights_only=True);
 state = state.get("model", state.get("state_dict", state));
 state = {{name: value.clone().contiguous() for name, value in state.items()}};
 safetensors.torch.save_file(state, "model.safetensors")"""
-PICKLE = """Opening it can run any program that was put into it. If you made it yourself:
+PICKLE = """Opening it can run any program that is in it. If you made it yourself:
 import pickle, numpy;
 numpy.savez("weights.npz", **pickle.load(open({path!r}, "rb")))"""
 ARRAY = """It has one array without a name: numpy.savez("weights.npz", name=numpy.load({path!r}))"""
-UNPACK = "Unpack it yourself, and give one of the files in it."
-KERAS = """A model is not loaded from a file that could run a program. In Keras, where you trust it:
+UNPACK = "Unpack it yourself and pass one of the files in it."
+KERAS = """A whole model may contain a program and is not loaded. If you trust it, in Keras:
 keras.saving.load_model({path!r}).save_weights("model.weights.h5")"""
 ORBAX = """Restore it with the library that wrote it, and save its arrays under their names:
 numpy.savez("weights.npz", **{{"/".join(path): array for path, array in
@@ -29,7 +29,7 @@ numpy.savez("weights.npz", **{{v.name: v.numpy() for v in model.variables}})"""
 PLAIN_PICKLES = (b"(dp0", b"(lp0", b"cnumpy", b"ccollections", b"}q\x00", b"]q\x00")
 # First bytes of a file: what it is, what to do.
 MAGIC = (
-    (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19", "a PyTorch file of the old form", TORCH),
+    (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19", "a PyTorch file in the old format", TORCH),
     *((bytes([0x80, n]), "a Python pickle", PICKLE) for n in (2, 3, 4, 5)),
     *((start, "a Python pickle", PICKLE) for start in PLAIN_PICKLES),
     (b"\x93NUMPY", "a single array (npy)", ARRAY),
@@ -51,31 +51,31 @@ FOLDERS = (
     ("_METADATA", "an Orbax checkpoint", ORBAX),
     ("_CHECKPOINT_METADATA", "an Orbax checkpoint", ORBAX),
     ("manifest.ocdbt", "an Orbax checkpoint", ORBAX),
-    ("pytorch_model.bin", "a folder with weights of PyTorch only", TORCH),
+    ("pytorch_model.bin", "a folder with PyTorch weights only", TORCH),
 )
 
 
 def check_regular(path):
-    """Raises unless `path` is an ordinary file: a pipe or a device would keep us waiting."""
+    """Raises unless `path` is an ordinary file: reading a pipe or a device might never end."""
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(
-            f"A file was expected. Received: {str(path)!r}, which is not there. Check the path."
+            f"A file was expected. Received: {str(path)!r}, which does not exist. Check the path."
         ) from error
     except OSError as error:
         refuse(path, f"which cannot be opened ({error.strerror})")
     if not stat.S_ISREG(mode):
         refuse(path, "which is not an ordinary file", "Give the path of a file.")
     if not os.access(path, os.R_OK):
-        refuse(path, "which may not be read (permission denied)")
+        refuse(path, "which is not readable (permission denied)", "Change its permissions.")
 
 
-def kind(path):
-    """Returns "npz", "safetensors" or "h5" for a file whose content looks like that.
+def detect_format(path):
+    """Returns "npz", "safetensors" or "h5" from the first bytes of a file.
 
     Raises:
-        ValueError: it is something else; the message says what.
+        ValueError: the file is something else; the message describes it.
     """
     with open(path, "rb") as file:
         head = file.read(HEAD)
@@ -94,7 +94,7 @@ def kind(path):
 
 
 def check_archive(path, names):
-    """Refuses zip archives that are known not to be npz, by the names of their members."""
+    """Raises `ValueError` for zip archives of PyTorch and Keras, by the names of their members."""
     ends = {name.rsplit("/", 1)[-1] for name in names}
     if "data.pkl" in ends:
         refuse(path, "which is a PyTorch file (a pickle)", TORCH.format(path=str(path)))
@@ -103,40 +103,40 @@ def check_archive(path, names):
 
 
 def refuse_folder(path):
-    """Refuses a folder, and says what it is where that is known."""
+    """Raises `ValueError` for a folder and describes it if it is known."""
     for name, what, advice in FOLDERS:
         if os.path.exists(os.path.join(path, name)):
             advice = advice.format(path=os.path.join(path, name))
             refuse(path, f"which is {what}", advice)
-    advice = "Give a file, or a folder with model.safetensors or model.safetensors.index.json."
+    advice = "Pass a file, or a folder with model.safetensors or model.safetensors.index.json."
     refuse(path, "which is a folder without safetensors", advice)
 
 
 def _check_length(path, length, size):
-    """Refuses a safetensors file whose table of contents is longer than it can be."""
+    """Raises `ValueError` if the header of a safetensors file is too long."""
     if length > size - 8:
-        what = f"a safetensors file that is cut: its header alone has {length:,} bytes, the file "
+        what = f"a safetensors file that is truncated: its header alone has {length:,} bytes, it "
         refuse(path, f"{what}{size:,}", DOWNLOAD)
     if length > MAX_HEADER:
         what = f"a safetensors file whose header has {length:,} bytes, more than {MAX_HEADER:,}"
-        refuse(path, what, "No known model needs so many.")
+        refuse(path, what, "No known model needs as many.")
 
 
 def _foreign(head):
-    """Returns (what it is, what to do) of the first bytes of a file that holds no tensors."""
+    """Returns (description, advice) for the first bytes of a file without tensors."""
     for start, what, advice in MAGIC:
         if head.startswith(start):
             return what, advice
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.lower().startswith(PAGES):
-        return "a web page (HTML or XML), as a server sends it when a download fails", DOWNLOAD
+        return "a web page (HTML or XML), which a server sends if a download fails", DOWNLOAD
     if head[257:262] == b"ustar":
         return "a tar archive", UNPACK
     if not head.strip(b"\0"):
-        return "nothing but zero bytes, as an interrupted download leaves it", DOWNLOAD
+        return "nothing but zero bytes, as after an interrupted download", DOWNLOAD
     if text.startswith(b"{"):
         return "JSON text", "If it lists safetensors, its name must end in .index.json."
-    # Flax writes a map of one to fifteen short names, or of more, in msgpack.
+    # Flax writes a msgpack map of short names, with up to fifteen or more entries.
     if (0x81 <= head[0] <= 0x8F and 0xA1 <= head[1:2][0] <= 0xBF) or head[0] in (0xDE, 0xDF):
         return "a msgpack file of Flax", ORBAX
     return _unknown(head)
@@ -148,5 +148,5 @@ def _unknown(head):
     except UnicodeDecodeError:
         text = "\0"
     if text.isprintable():
-        return f"text that begins with {shown(text)}", DOWNLOAD
-    return f"of no known kind (first bytes {head[:8].hex(' ')})", DOWNLOAD
+        return f"text that begins with {shorten(text)}", DOWNLOAD
+    return f"of an unknown kind (first bytes {head[:8].hex(' ')})", DOWNLOAD

@@ -1,4 +1,4 @@
-"""What our pages begin with: one file each, that asks no other place for anything."""
+"""The beginning of HTML pages that are one file and load nothing from elsewhere."""
 
 HEAD = """<!doctype html>
 <html lang="en">

@@ -1,4 +1,4 @@
-"""What of a trained model is trained further: all of it, its head, or low-rank changes (LoRA)."""
+"""Which weights of a model are trained: all, only its head, or low-rank updates (LoRA)."""
 
 import operator
 from typing import NamedTuple
@@ -9,9 +9,9 @@ import numpy as np
 from keras_vit import arguments
 from keras_vit.axial import AxialBlock
 
-# The dense layers of a block, all of which LoRA changes. Their weights are most of the model.
+# The dense layers of a block, which have most of the weights. LoRA updates all of them.
 DENSE = ("attention.query_key_value", "attention.projection", "mlp.expand", "mlp.contract")
-# Layers that drop in training, and the argument of their owner that says how often
+# Layers that drop in training, and the attribute of their owner that has the rate
 DROPPING = {
     "drop": "dropout",
     "attention.drop": "attention.dropout",
@@ -23,33 +23,33 @@ DROPPING = {
 
 
 class Counts(NamedTuple):
-    """Numbers of single values in a model's weights."""
+    """Number of parameters of a model."""
 
     trainable: int
     frozen: int
 
 
 def freeze(model, mode, rank=8):
-    """Sets what of a model is trained. Call it before `compile`.
+    """Selects the weights of a model that are trained. Call it before `compile`.
 
     - "full": everything.
-    - "linear": the head alone. The rest computes as in inference: nothing is dropped, so the head
-      sees the features that it will see later (a linear probe).
-    - "lora": every dense layer of the blocks computes x (W + A B) with the trained W frozen, A
-      (inputs, rank) random and B (rank, outputs) zero; A, B and the head are trained. Biases,
-      normalisations, class token and positions are frozen too. `merge_lora` adds A B to W again.
+    - "linear": only the head (a linear probe). The other layers compute as in inference, without
+      dropout, so that the head is trained on the features that it sees later.
+    - "lora": every dense layer of the blocks computes x (W + A B), with the trained W frozen, A
+      (inputs, rank) random and B (rank, outputs) zero. A, B and the head are trained; biases,
+      normalisations, class token and positions are frozen too. `merge_lora` adds A B to W.
 
     Args:
-        model: a `ViT`; for "full" any model, for "linear" any that has a layer called "head".
+        model: a `ViT`; for "full" any model, for "linear" any model with a layer named "head".
         mode: "full", "linear" or "lora".
-        rank: of A and B.
+        rank: rank of A and B.
 
     Returns:
         `Counts(trainable, frozen)` of the model's weights.
 
     Raises:
-        ValueError: there is no such mode, the model has no head or no blocks, or it is trained by
-            LoRA already and should be merged first.
+        ValueError: `mode` is invalid, the model has no head or no blocks, or it already has LoRA
+            and should be merged first.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=32, num_classes=10)
@@ -64,27 +64,27 @@ def freeze(model, mode, rank=8):
     arguments.positive_integer("rank", rank)
     _check(model, mode)
     model.trainable = True
-    for layer in model.layers:  # on TensorFlow the model's own setting does not reach its layers
+    for layer in model.layers:  # on TensorFlow, `model.trainable` does not change its layers
         layer.trainable = mode != "linear" or layer.name == "head"
     if mode == "lora":
         _add_lora(model, rank)
-    for layer in _parts(model):
-        _drop(layer, layer.trainable)
+    for layer in _layers(model):
+        _set_dropout(layer, layer.trainable)
     trainable = _size(model.trainable_weights)
     return Counts(trainable, _size(model.weights) - trainable)
 
 
 def merge_lora(model):
-    """Returns the same model without LoRA: W + A B in place of W, A and B.
+    """Returns a copy of a model without LoRA: W + A B replaces W, A and B.
 
-    It has the weights of a model that never had LoRA, so it can be saved, exported and written as a
-    checkpoint like any other. Where the model has no LoRA, it is a copy.
+    The copy has the same weights as a model without LoRA, so that it can be saved, exported and
+    written as a checkpoint. If the model has no LoRA, it is a plain copy.
 
     Args:
-        model: a model of this package after `freeze(model, "lora")`; it stays as it is.
+        model: a model of this package after `freeze(model, "lora")`; it is not changed.
 
     Returns:
-        A new model, all trainable, not compiled.
+        A new model, trainable and not compiled.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=32, num_classes=10)
@@ -113,19 +113,19 @@ def _add_lora(model, rank):
 
 
 def _dense_layers(model):
-    blocks = _parts(model, "block_")
+    blocks = _layers(model, "block_")
     return [operator.attrgetter(path)(block) for block in blocks for path in DENSE]
 
 
-def _parts(model, prefix=""):
-    """The layers of these names; in place of an `AxialBlock` the two blocks that it is."""
+def _layers(model, prefix=""):
+    """Returns the layers with a name prefix; an `AxialBlock` is replaced by its two blocks."""
     layers = [layer for layer in model.layers if layer.name.startswith(prefix)]
     pairs = [(x.row, x.column) if isinstance(x, AxialBlock) else (x,) for x in layers]
     return [layer for pair in pairs for layer in pair]
 
 
-def _drop(layer, active):
-    """Lets a layer's dropout work, or not: Keras drops in a frozen layer as well."""
+def _set_dropout(layer, active):
+    """Turns a layer's dropout on or off: Keras drops in frozen layers as well."""
     for path, argument in DROPPING.items():
         try:
             dropout, rate = operator.attrgetter(path, argument)(layer)
@@ -137,14 +137,14 @@ def _drop(layer, active):
 def _check(model, mode):
     names = [layer.name for layer in model.layers]
     if mode != "full" and "head" not in names:
-        advice = "Make it with num_classes=..."
+        advice = "Create it with num_classes=..."
         arguments.refuse("the model must have a head to train", {"model": model.name}, advice)
     if any(layer.lora_enabled for layer in _dense_layers(model)):
-        advice = "Use keras_vit.training.merge_lora(model), which returns a model without."
+        advice = "Use keras_vit.training.merge_lora(model), which returns a model without it."
         arguments.refuse("the model must not have LoRA already", {"mode": mode}, advice)
     if mode == "lora" and not any(name.startswith("block_") for name in names):
         advice = 'Use mode="linear" or "full" for a ResNet.'
-        arguments.refuse("LoRA needs a Transformer's blocks", {"model": model.name}, advice)
+        arguments.refuse("LoRA needs Transformer blocks", {"model": model.name}, advice)
 
 
 def _size(weights):

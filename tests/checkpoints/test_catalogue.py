@@ -102,8 +102,8 @@ def weights(entry):
 
 @rows
 def test_files_have_names_of_their_own(entry):
-    path = download.place(entry, "folder")
-    others = [download.place(other, "folder") for other in ENTRIES]
+    path = download.target_path(entry, "folder")
+    others = [download.target_path(other, "folder") for other in ENTRIES]
     assert others.count(path) == 1 and path.parent.name == "folder"
     assert [other.address for other in ENTRIES].count(entry.address) == 1
 

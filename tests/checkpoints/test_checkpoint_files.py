@@ -158,9 +158,9 @@ def test_a_path_that_is_none(path):
 @pytest.mark.backend_free
 @pytest.mark.parametrize("path", ["nowhere.npz", "nowhere/at/all.npz"])
 def test_a_file_that_is_not_there(path, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere.*which is not there"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere.*which does not exist"):
         files.open_tensors(tmp_path / path)
-    with pytest.raises(FileNotFoundError, match=r"nowhere.*which is not there"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere.*which does not exist"):
         files.read_json(tmp_path / path)
     with pytest.raises(ValueError, match="cannot be opened"):
         files.open_tensors(tmp_path / ("x" * 300))
@@ -181,7 +181,7 @@ def test_a_tensor_that_is_not_there(tmp_path):
     "tensors", [{"a": np.array([{}])}, {"a": "text"}, {1: np.zeros(2)}, {"": np.zeros(2)}]
 )
 def test_what_cannot_be_written(format, tensors, tmp_path):
-    with pytest.raises(ValueError, match="arrays of numbers under names that are text"):
+    with pytest.raises(ValueError, match="arrays of numbers, and their names strings"):
         WRITE[format](tmp_path / "a", tensors)
     assert not list(tmp_path.iterdir())
 
@@ -195,7 +195,7 @@ def test_names_that_are_no_paths_in_an_h5_file(names, tmp_path):
 
 @pytest.mark.backend_free
 def test_metadata_must_be_text(tmp_path):
-    with pytest.raises(ValueError, match="`metadata` must be names and texts"):
+    with pytest.raises(ValueError, match="`metadata` must map strings to strings"):
         files.write_safetensors(tmp_path / "a", damage.TENSORS, {"epochs": 3})
 
 

@@ -51,7 +51,7 @@ def test_a_whole_file_is_downloaded_once(kind, facts, entry, server, tmp_path, c
     wanted = entry(kind, **facts)
     path = download.fetch(wanted, tmp_path / "new" / "folder")
     assert path == tmp_path / "new" / "folder" / "ViT-Ti_16-test.npz"
-    assert path == download.place(wanted, tmp_path / "new" / "folder")
+    assert path == download.target_path(wanted, tmp_path / "new" / "folder")
     assert path.read_bytes() == CONTENT and names(path.parent) == ["ViT-Ti_16-test.npz"]
     assert wanted.address in capsys.readouterr().out
     count = len(server.asked)
@@ -60,19 +60,24 @@ def test_a_whole_file_is_downloaded_once(kind, facts, entry, server, tmp_path, c
 
 # kind, facts in the catalogue, words of the error, bytes that stay for the next try
 FAILURES = {
-    "cut": ("cut", {}, "broke off after 123,456 of 200", 123_456),
+    "cut": ("cut", {}, "interrupted after 123,456 of 200", 123_456),
     "cut, size unknown": ("unmeasured_cut", {}, "is damaged: it is not a whole zip archive", 0),
-    "cut, sha256 known": ("unmeasured_cut", {"sha256": SHA256}, "another sha256 than the pub", 0),
-    "cut, bytes known": ("unmeasured_cut", {"bytes": LENGTH}, "123,456 bytes came, the", 0),
+    "cut, sha256 known": ("unmeasured_cut", {"sha256": SHA256}, "sha256 differs from the pub", 0),
+    "cut, bytes known": (
+        "unmeasured_cut",
+        {"bytes": LENGTH},
+        "123,456 bytes were received, the",
+        0,
+    ),
     "wrong bytes": ("wrong", {}, "Bad CRC-32", 0),
-    "wrong bytes, sha256 known": ("wrong", {"sha256": SHA256}, "another sha256", 0),
+    "wrong bytes, sha256 known": ("wrong", {"sha256": SHA256}, "sha256 differs", 0),
     "other length": ("whole", {"bytes": 7}, "the catalogue says 7", 0),
     "page": ("page", {}, "answers with a web page", 0),
     "page that says it is none": ("hidden_page", {}, "is a web page", 0),
     "missing": ("missing", {}, "the server answers 404 Not Found", 0),
     "broken": ("broken", {}, "the server answers 503", 0),
     "to a file": ("to_file", {}, "Redirection to url 'file:///etc/passwd'", 0),
-    "to ftp": ("to_ftp", {}, "leads to 'ftp://127.0.0.1/a.npz', which is not safe", 0),
+    "to ftp": ("to_ftp", {}, "redirects to 'ftp://127.0.0.1/a.npz', which is not safe", 0),
     "in a circle": ("circle", {}, "the server answers 302", 0),
     "compressed": ("compressed", {}, "compresses it as 'gzip'", 0),
     "huge": ("huge", {}, "more than any known model", 0),
@@ -87,7 +92,7 @@ def test_a_failure_leaves_no_bad_file(name, entry, tmp_path):
         download.fetch(wanted, tmp_path)
     message = str(caught.value)
     assert words in message and wanted.address in message
-    assert f"put it there: {tmp_path / 'ViT-Ti_16-test.npz'}" in message
+    assert f"save it as {tmp_path / 'ViT-Ti_16-test.npz'}" in message
     partial = tmp_path / "ViT-Ti_16-test.npz.partial"
     assert names(tmp_path) == ([partial.name] if kept else [])
     if kept:
@@ -107,14 +112,14 @@ def test_a_server_that_falls_silent(entry, tmp_path, monkeypatch):
 
 def test_a_server_that_never_ends(entry, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "MAX_BYTES", 10**6)
-    with pytest.raises(OSError, match="sends more than it said"):
+    with pytest.raises(OSError, match="sends more than it announced"):
         download.fetch(entry("endless", ".safetensors"), tmp_path)
     assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("facts", [{}, {"sha256": SHA256}])
 def test_it_goes_on_where_it_stopped(facts, entry, server, tmp_path):
-    with pytest.raises(OSError, match="goes on after the 123,456 bytes that came"):
+    with pytest.raises(OSError, match="resume after the 123,456 bytes"):
         download.fetch(entry("resume", **facts), tmp_path)
     path = download.fetch(entry("resume", **facts), tmp_path)
     assert server.asked == [None, "bytes=123456-"]
@@ -123,21 +128,21 @@ def test_it_goes_on_where_it_stopped(facts, entry, server, tmp_path):
 
 @pytest.mark.parametrize("kind", ["stubborn", "other_part"])
 def test_a_server_that_cannot_go_on_begins_anew(kind, entry, tmp_path):
-    with pytest.raises(OSError, match="broke off"):
+    with pytest.raises(OSError, match="interrupted"):
         download.fetch(entry(kind), tmp_path)
     assert download.fetch(entry(kind), tmp_path).read_bytes() == CONTENT
 
 
 def test_a_part_that_is_longer_than_the_file_begins_anew(entry, server, tmp_path):
     (tmp_path / "ViT-Ti_16-test.npz.partial").write_bytes(CONTENT + b"more")
-    with pytest.raises(OSError, match="broke off after 123,456"):  # its first answer is cut
+    with pytest.raises(OSError, match="interrupted after 123,456"):  # its first answer is cut
         download.fetch(entry("resume"), tmp_path)
     assert server.asked == [f"bytes={LENGTH + 4}-", None]
 
 
 @pytest.mark.parametrize("facts", [{}, {"sha256": SHA256}])
 def test_an_end_of_another_file_is_found(facts, entry, tmp_path):
-    for words in ("broke off", "another sha256" if facts else "Bad CRC-32"):
+    for words in ("interrupted", "sha256 differs" if facts else "Bad CRC-32"):
         with pytest.raises(OSError, match=words):
             download.fetch(entry("changed", **facts), tmp_path)
     assert names(tmp_path) == []
@@ -178,7 +183,7 @@ def test_a_full_disk_gets_its_bytes_back(suffix, entry, tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(OSError, match=r"File too large.*put it there"):
+        with pytest.raises(OSError, match=r"File too large.*save it as"):
             download.fetch(entry("whole", suffix), tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -235,13 +240,13 @@ def test_who_is_ready_leaves_the_next_ones_file(tmp_path):
 
 def test_the_folder_is_that_of_keras(entry, monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    assert download.place(entry("whole")) == tmp_path / "keras_vit" / "ViT-Ti_16-test.npz"
+    assert download.target_path(entry("whole")) == tmp_path / "keras_vit" / "ViT-Ti_16-test.npz"
     monkeypatch.delenv("KERAS_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     here = tmp_path / ".keras" / "keras_vit" / "ViT-Ti_16-test.npz"
-    assert download.place(entry("whole")) == here
+    assert download.target_path(entry("whole")) == here
     odd = entry("whole")._replace(name="../../etc/x")
-    assert download.place(odd, tmp_path).parent == tmp_path
+    assert download.target_path(odd, tmp_path).parent == tmp_path
 
 
 def test_a_folder_that_cannot_be_made(entry, tmp_path):

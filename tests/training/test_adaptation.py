@@ -140,7 +140,7 @@ def test_lora_computes_in_mixed_precision_and_merges_in_float32():
         (
             lambda: keras_vit.ResNet(units=(1,), image_size=16, num_classes=2),
             {"mode": "lora"},
-            "LoRA needs a Transformer's blocks",
+            "LoRA needs Transformer blocks",
         ),
     ],
 )

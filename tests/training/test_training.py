@@ -199,7 +199,7 @@ def test_a_digits_run_reads_digits_and_hints_at_bright_images(run, tmp_path):
 @pytest.mark.backend_free
 @pytest.mark.parametrize("live", [False, True])
 def test_progress_is_a_line_per_epoch_and_live_on_a_terminal(live, capsys):
-    progress = callbacks.Progress("test", live)
+    progress = callbacks.ProgressLine("test", live)
     progress.set_params({"epochs": 12, "steps": 3})
     progress.on_epoch_begin(0)
     progress.on_train_batch_end(1, {"accuracy": 0.25, "loss": 2.0})
@@ -224,7 +224,7 @@ def test_an_interrupted_run_goes_on_exactly_and_the_same_seed_gives_the_same_wei
     out = tmp_path / "my run"
     given = {"image_size": 16, "epochs": 2, "batch_size": 5, "out": out}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(callbacks.Progress, "on_train_batch_end", interrupt)
+        patch.setattr(callbacks.ProgressLine, "on_train_batch_end", interrupt)
         training.train(colours, **given)
     assert f"keras-vit train --resume '{out}'" in capsys.readouterr().out
     with pytest.raises(FileNotFoundError, match="interrupted.*--resume"):

@@ -70,7 +70,7 @@ class Recipe:
     Attributes:
         name: name of the recipe.
         settings: its `Settings`.
-        plan: a `Plan`: epochs, updates, warm-up, learning rate.
+        plan: a `TrainingPlan`: epochs, updates, warm-up, learning rate.
         augment: augmentation of the training images, for `keras_vit.data.load`.
     """
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 LONGEST_WARMUP = 0.2  # of all updates: published warm-ups would outlast a small training
 
 
-class Plan(NamedTuple):
+class TrainingPlan(NamedTuple):
     """`Settings` scaled to a number of images and a batch size."""
 
     epochs: int
@@ -35,19 +35,19 @@ def plan(settings, images, batch_size, steps_per_epoch):
         steps_per_epoch: batches per epoch.
 
     Returns:
-        A `Plan`.
+        A `TrainingPlan`.
 
     Example:
     >>> settings = keras_vit.training.recipe("paper-finetune-pets")
     >>> from keras_vit.training.recipes import scaling
     >>> scaling.plan(settings, 3312, batch_size=32, steps_per_epoch=104)
-    Plan(epochs=78, updates=8112, warmup=1622, batch=32, learning_rate=0.000625)
+    TrainingPlan(epochs=78, updates=8112, warmup=1622, batch=32, learning_rate=0.000625)
     """
     batch = batch_size * settings.accumulate
     epochs = _epochs(settings, images, steps_per_epoch)
     updates = max(1, epochs * steps_per_epoch // settings.accumulate)
     rate = settings.learning_rate * _factor(settings, batch)
-    return Plan(epochs, updates, _warmup(settings, updates, batch), batch, rate)
+    return TrainingPlan(epochs, updates, _warmup(settings, updates, batch), batch, rate)
 
 
 def _epochs(settings, images, steps_per_epoch):

@@ -11,7 +11,7 @@ from keras_vit.training.runs import messages, options
 CLEAR = "\x1b[K"  # clears the rest of a terminal's line
 
 
-class Progress(keras.callbacks.Callback):
+class ProgressLine(keras.callbacks.Callback):
     """Prints one line per epoch, and stops if the loss is not finite.
 
     Args:

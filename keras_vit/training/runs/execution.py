@@ -20,7 +20,7 @@ from keras_vit.training.runs import callbacks, messages, run_folder, saved_run
 from keras_vit.training.runs import options as run_options
 
 
-class Setup(NamedTuple):
+class BuiltRun(NamedTuple):
     """What a run trains: a `keras_vit.data.Data`, a compiled model, and its `Recipe`."""
 
     data: object
@@ -126,7 +126,7 @@ def resume(folder):
 
 
 def build(options):
-    """Loads the images, builds the model and compiles it; returns the `Setup`."""
+    """Loads the images, builds the model and compiles it; returns the `BuiltRun`."""
     data = run_options.load_data(options)
     recipe = applied.recipe(options.recipe, data, **run_options.overrides(options))
     keras.utils.set_random_seed(options.seed)
@@ -134,7 +134,7 @@ def build(options):
     recipe.initialize(model)
     adaptation.freeze(model, recipe.settings.adapt, recipe.settings.rank)
     model.compile(**recipe.compile_arguments)
-    return Setup(data, model, recipe)
+    return BuiltRun(data, model, recipe)
 
 
 def _model(options, recipe, data):
@@ -197,7 +197,7 @@ def fit(setup, target, options):
     """
     data, split = setup.data, saved_run.monitored_split(setup.data)
     fit_arguments = setup.recipe.fit_arguments
-    hooks = [*fit_arguments.pop("callbacks"), callbacks.Progress(split, sys.stdout.isatty())]
+    hooks = [*fit_arguments.pop("callbacks"), callbacks.ProgressLine(split, sys.stdout.isatty())]
     if options.tensorboard:
         hooks.append(callbacks.tensorboard(str(target / "logs")))
     hooks.append(Checkpoint(target / run_folder.STATES, data))
