@@ -36,3 +36,8 @@ def _kind():
             return file.getvalue()
 
     return ShownFigure
+
+
+def short_name(name, longest=18):
+    """Returns a name that fits above a small image: at most `longest` characters."""
+    return name if len(name) <= longest else name[: longest - 1] + "…"

@@ -3,10 +3,9 @@
 import os
 import sys
 
-from keras_vit import writable
+from keras_vit import doctor, writable
 from keras_vit.commands.parts import command
-from keras_vit.data import doctor
-from keras_vit.data.doctor.moving import quarantine_folder
+from keras_vit.doctor.quarantine_files import quarantine_folder
 from keras_vit.training.run_folder import command_line
 
 DESCRIPTION = """Finds what is wrong with a folder of images: files that cannot be read, the same

@@ -3,7 +3,7 @@
 import json
 
 from keras_vit.commands.parts import command
-from keras_vit.data.loading import check_source
+from keras_vit.data.opening import check_source
 from keras_vit.training import run_folder
 
 FIGURES = ("confusion", "reliability", "classes")  # functions of training.evaluation_plots

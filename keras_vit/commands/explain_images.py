@@ -97,7 +97,7 @@ def load_images(files, model, metrics=None, resize=None, invert=False):
         return None
     import numpy as np
 
-    from keras_vit.data import prepare
+    from keras_vit.data import transforms
 
     if metrics is not None:
         from keras_vit.training import runs
@@ -105,8 +105,8 @@ def load_images(files, model, metrics=None, resize=None, invert=False):
         settings = metrics if resize is None else {**metrics, "resize": resize}
         return np.stack([runs.read_pixels(path, settings, invert) for path in files])
     *size, channels = _input(model)
-    loaded = (images.load(path, channels, invert) for path in files)
-    return np.stack([prepare.evaluate(image, size, resize or "squash") for image in loaded])
+    loaded = (images.open_image(path, channels, invert) for path in files)
+    return np.stack([transforms.resize_image(image, size, resize or "squash") for image in loaded])
 
 
 def _input(model):

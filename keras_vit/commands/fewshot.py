@@ -2,7 +2,8 @@
 
 from keras_vit import arguments
 from keras_vit.commands.parts import MODEL, check_model, command, load_model
-from keras_vit.data.loading import check_share, check_source
+from keras_vit.data.opening import check_source
+from keras_vit.data.sources.splits import check_share
 
 
 def add(commands):

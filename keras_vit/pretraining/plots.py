@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_vit import arguments, figures
-from keras_vit.data.grid import short_name
+from keras_vit.figures import short_name
 
 WIDTH, DPI, SMALL = 6, 140, 8
 MOST = 8  # images side by side

@@ -13,7 +13,7 @@ def check_range(x):
     """
     if sources.kind(x) is None:
         images = image_checks.only(x) if x is not None else None
-    elif hasattr(x, "position"):  # of `keras_vit.data`, which gives 0 to 255; a look moves it
+    elif hasattr(x, "sampler"):  # of `keras_vit.data`, which gives 0 to 255; a look moves it
         images = None
     else:
         first, x = sources.first_batch(x)

@@ -15,7 +15,7 @@ def baselines(data):
     255, and a support vector machine with RBF kernel. Neither sees varied images.
 
     Args:
-        data: a `keras_vit.data.Data`; images larger than 32 pixels are shrunk to that.
+        data: a `keras_vit.data.ImageDataset`; images larger than 32 pixels are shrunk to that.
 
     Returns:
         Accuracy of each on the test part, 0 to 1: {"logistic regression": ..., "RBF SVC": ...}.

@@ -39,7 +39,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     Args:
         folder: where the states are; a folder for each run.
-        data: what `fit` trains on, or anything else with a `position`: `keras_vit.data.load`,
+        data: what `fit` trains on, or anything else with a `sampler`: `keras_vit.data.load`,
             `keras_vit.data.Batches`. None saves only whole epochs, and leaves the order of the
             images to you.
         every: steps between saves within an epoch; "auto" for once a minute, or more seldom where
@@ -271,10 +271,10 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def _position(data):
-    """Returns the `Position` of data, or None."""
-    position = getattr(data, "position", data)
-    if position is not None and not hasattr(position, "go_to"):
-        want = "`data` must have a position, or be one"
+    """Returns the `Sampler` of data, or None."""
+    sampler = getattr(data, "sampler", data)
+    if sampler is not None and not hasattr(sampler, "go_to"):
+        want = "`data` must have a sampler, or be one"
         advice = "Use keras_vit.data.load, keras_vit.data.Batches or None."
         arguments.refuse(want, {"data": type(data).__name__}, advice)
-    return position
+    return sampler

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.data import Data
-from keras_vit.data.batches import FixedBatches
-from keras_vit.data.loading import find
+from keras_vit.data import ImageDataset
+from keras_vit.data.batching import FixedBatches
+from keras_vit.data.opening import open_source
 from keras_vit.data.pipelines import Loader
-from keras_vit.data.sources import Subset
+from keras_vit.data.sources.source import Subset
 from keras_vit.training import evaluation_words
 from keras_vit.training.calibration import calibration_error, reliability, wilson
 from keras_vit.training.features import outputs
@@ -97,9 +97,9 @@ def evaluate(
 
     Args:
         model: model with logits (images, classes), or a run written by `keras-vit train`.
-        data: labelled images: a `keras_vit.data.Data`, a pair of arrays (images, labels), a
+        data: labelled images: a `keras_vit.data.ImageDataset`, a pair of arrays (images, labels), a
             `keras.utils.PyDataset`, a `tf.data.Dataset` or another iterable of such pairs.
-        part: "train", "validation" or "test" of a `Data`.
+        part: "train", "validation" or "test" of an `ImageDataset`.
         class_names: names of the classes; None for those of `data`, or their numbers.
         names: names of the images, in order; None for those of `data`, or their numbers.
         bins: number of bins of the reliability table.
@@ -128,7 +128,7 @@ def evaluate(
     together = Outcomes(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
     numbers = map(str, range(logits.shape[-1]))
     class_names = class_names or getattr(data, "class_names", None) or numbers
-    if names is None and isinstance(data, Data):
+    if names is None and isinstance(data, ImageDataset):
         names = data.sources[part].names
     class_names = tuple(class_names)
     if len(class_names) != logits.shape[-1]:
@@ -213,7 +213,7 @@ def summary(outcomes, class_names, names=None, bins=15, mistakes=25):
 
 def _source(run, data):
     """The images to test on, labelled with the classes of the run."""
-    parts, known = find(data, run.model.input_shape[-1]), list(run.metrics["class_names"])
+    parts, known = open_source(data, run.model.input_shape[-1]), list(run.metrics["class_names"])
     unknown = [name for name in parts.class_names if name not in known]
     if unknown:
         some = ", ".join(known[:20]) + (" ..." if len(known) > 20 else "")

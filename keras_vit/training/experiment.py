@@ -7,13 +7,13 @@ import keras
 
 from keras_vit import families
 from keras_vit.checkpoints import pretrained
-from keras_vit.data import loading
+from keras_vit.data import dataset
 from keras_vit.training import adaptation, recipes
 from keras_vit.training.options import check, overrides, recipe_name, recipe_settings
 
 
 class Experiment(NamedTuple):
-    """What is trained: a `keras_vit.data.Data`, a compiled model, a `Recipe`, the settings."""
+    """What is trained: an `ImageDataset`, a compiled model, a `Recipe`, the settings."""
 
     data: object
     model: keras.Model
@@ -49,7 +49,7 @@ def assemble(options):
 
 
 def load_images(options):
-    """Returns the `keras_vit.data.Data` of completed `Options`."""
+    """Returns the `keras_vit.data.ImageDataset` of completed `Options`."""
     settings = recipe_settings(options)
     digits = options.data is None
     augment = settings.augmentation if options.augment is None else options.augment
@@ -57,7 +57,7 @@ def load_images(options):
     if digits and options.validation_share is None:
         shares["validation_share"] = 0.0  # nothing is chosen, so all may be learned from
     shares = {name: share for name, share in shares.items() if share is not None}
-    return loading.load(
+    return dataset.load(
         "digits" if digits else options.data,
         image_size=settings.image_size or options.image_size,
         batch_size=settings.batch_size,

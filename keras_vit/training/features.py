@@ -6,10 +6,10 @@ import keras
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.data import Data
-from keras_vit.data.batches import FixedBatches
+from keras_vit.data import ImageDataset
+from keras_vit.data.batching import FixedBatches
 from keras_vit.data.pipelines import Loader
-from keras_vit.data.sources import FileSource
+from keras_vit.data.sources.source import FileSource
 
 
 class Features(NamedTuple):
@@ -28,7 +28,7 @@ class ImageFiles(Loader):
         image_size: side in pixels, or (height, width), to which they are resized.
         num_channels: 1 for grey, 3 for colours.
         batch_size: images in a batch; the last one has the rest.
-        resize: "squash" or "crop", see `keras_vit.data.prepare.evaluate`.
+        resize: "squash" or "crop", see `keras_vit.data.transforms.resize_image`.
 
     Example:
     >>> images = keras_vit.training.ImageFiles(
@@ -52,7 +52,7 @@ def features(model, data, layer=None, part="test", batch_size=64):
         data: labelled images, as in `batches`.
         layer: name of the layer whose output is taken, such as "block_5". None for the input of
             the layer "head", or the model's output where there is no head.
-        part: "train", "validation" or "test" of a `Data`.
+        part: "train", "validation" or "test" of an `ImageDataset`.
         batch_size: images in a batch, where `data` is arrays.
 
     Returns:
@@ -111,11 +111,11 @@ def batches(data, part="test", batch_size=64):
     """Yields (images, labels) as NumPy arrays, batch by batch.
 
     Args:
-        data: a `keras_vit.data.Data`, of which a part is taken, also the training images
+        data: a `keras_vit.data.ImageDataset`, of which a part is taken, also the training images
             unvaried and in their own order; a pair of arrays; a `keras.utils.PyDataset`; a
             `tf.data.Dataset`; or anything else that gives pairs when it is iterated over. Labels
             are numbers of classes, or one-hot.
-        part: "train", "validation" or "test" of a `Data`.
+        part: "train", "validation" or "test" of an `ImageDataset`.
         batch_size: images in a batch, where `data` is arrays.
 
     Raises:
@@ -133,13 +133,13 @@ def batches(data, part="test", batch_size=64):
 
 def labels_of(data, part="test", batch_size=64):
     """Returns the class of every image, in the order of `batches`, whose arguments it takes."""
-    if isinstance(data, Data) and part in data.sources:
+    if isinstance(data, ImageDataset) and part in data.sources:
         return data.labels(part)
     return np.concatenate([labels for _, labels in batches(data, part, batch_size)])
 
 
 def _pairs(data, part, step):
-    if isinstance(data, Data):  # `data.train` itself would move the place where training stands
+    if isinstance(data, ImageDataset):  # iterating over `data.train` would move its sampler
         data = Loader(data.fixed_batches(part)) if part in data.sources else ()
     if isinstance(data, keras.utils.PyDataset):  # Python's own iteration may not end
         return (data[i] for i in range(len(data)))

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.data import Data
+from keras_vit.data import ImageDataset
 from keras_vit.training.features import collected, labels_of, submodel
 
 BIAS = 100.0  # the constant feature: so large that the penalty hardly touches its weights
@@ -171,11 +171,11 @@ class FewShot(keras.callbacks.Callback):
     is not touched: with and without the callback it gives the same weights to the last bit.
 
     Args:
-        train: a `keras_vit.data.Data`, whose training images are drawn from, unvaried; or
+        train: a `keras_vit.data.ImageDataset`, whose training images are drawn from, unvaried; or
             labelled images as in `features`, but not the batches in training, whose order is
             its own.
-        test: a `Data`, whose validation images are tested on; or labelled images. None for
-            `train`, if that is a `Data`.
+        test: an `ImageDataset`, whose validation images are tested on; or labelled images. None for
+            `train`, if that is an `ImageDataset`.
         shots: one number or several.
         every: epochs from one measurement to the next. The last epoch is measured too; epochs
             between have NaN in the logs.
@@ -197,9 +197,10 @@ class FewShot(keras.callbacks.Callback):
         self, train, test=None, shots=5, every=1, seeds=3, l2=L2, layer=None, batch_size=64
     ):
         super().__init__()
-        if test is None and not isinstance(train, Data):
+        if test is None and not isinstance(train, ImageDataset):
             received = {"train": type(train).__name__, "test": None}
-            arguments.refuse("`test` must be labelled images", received, "Only a Data has both.")
+            advice = "Only an ImageDataset has both."
+            arguments.refuse("`test` must be labelled images", received, advice)
         self.parts = ((train, "train"), (train if test is None else test, "validation"))
         self.layer, self.batch_size = layer, batch_size
         self.every = arguments.positive_integer("every", every)

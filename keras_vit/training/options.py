@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 from keras_vit import arguments
 from keras_vit.checkpoints import catalogue
-from keras_vit.data import augmentation, loading
+from keras_vit.data.opening import check_source
+from keras_vit.data.sources.splits import check_share
+from keras_vit.data.transforms.augmentation import get_augmentation
 from keras_vit.training import rows
 from keras_vit.training.tensorboard import ensure_installed
 
@@ -48,12 +50,12 @@ def check(options):
     _check_weights(options)
     _check_splits(options)
     if options.augment is not None:
-        augmentation.augmentation_of(options.augment)
+        get_augmentation(options.augment)
     if options.tensorboard:
         ensure_installed()
     recipe_settings(options)
     if options.data is not None:
-        loading.check_source(options.data)
+        check_source(options.data)
 
 
 def recipe_name(options):
@@ -92,9 +94,9 @@ def _check_digits(options):
 def _check_splits(options):
     for name in ("validation_share", "test_share"):
         if getattr(options, name) is not None:
-            loading.check_share(name, getattr(options, name))
+            check_share(name, getattr(options, name))
     if options.split_seed is not None:
-        loading.check_seed("split_seed", options.split_seed)
+        arguments.natural_number("split_seed", options.split_seed)
 
 
 def _check_weights(options):

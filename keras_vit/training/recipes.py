@@ -37,7 +37,7 @@ def recipe(name, data=None, **overrides):
 
     Args:
         name: of the recipe.
-        data: a `keras_vit.data.Data`, or anything with its `counts`, `batch_size` and
+        data: a `keras_vit.data.ImageDataset`, or anything with its `counts`, `batch_size` and
             `steps_per_epoch`. None returns the `Settings` alone, which say how to load the data.
         **overrides: fields of `Settings`, such as `epochs`, `learning_rate`, `layer_decay`,
             `moving_average`, `accumulate`, `clip` or `loss`; None leaves a field as it is. A

@@ -1,7 +1,7 @@
 """The recipes as rows: ours for small sets, and those made of the published tables."""
 
 from keras_vit import arguments
-from keras_vit.data.augmentation import Augmentation
+from keras_vit.data.transforms.augmentation import Augmentation
 from keras_vit.training import published
 from keras_vit.training.settings import ALL, KERNELS, Settings, check, known
 from keras_vit.variants import RESNETS, parse

@@ -13,8 +13,8 @@ import numpy as np
 
 from keras_vit import backend
 from keras_vit.checkpoints import atomic
-from keras_vit.data import prepare, read_digit
-from keras_vit.data.images import load as load_image
+from keras_vit.data import read_digit, transforms
+from keras_vit.data.images import open_image
 from keras_vit.training import experiment, reports
 from keras_vit.training.run_folder import METRICS, MODEL, STATES, find, read_settings, write_text
 
@@ -78,7 +78,7 @@ def stand_in(model, class_names=None):
 
 
 def test_data(run):
-    """Returns the `keras_vit.data.Data` of a run: its `test` and `validation` are as they were."""
+    """Returns the `ImageDataset` of a run: its `test` and `validation` are as they were."""
     return experiment.load_images(read_settings(run.folder)[1])
 
 
@@ -126,8 +126,8 @@ def read_pixels(file, metrics, invert):
     """An image as the model of a run takes it."""
     if metrics["data"] == "digits":
         return read_digit(file, invert)
-    image = load_image(file, metrics["num_channels"], invert)
-    return prepare.evaluate(image, metrics["image_size"], metrics["resize"])
+    image = open_image(file, metrics["num_channels"], invert)
+    return transforms.resize_image(image, metrics["image_size"], metrics["resize"])
 
 
 def write(target, made, history, metrics, found):

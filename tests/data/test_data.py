@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from keras_vit import data
-from keras_vit.data import augmentation
+from keras_vit.data.transforms import augmentation
 
 
 def image(path, pixels, mode=None, **options):
@@ -175,9 +175,9 @@ def test_scan_passes_over_hidden_files_and_reports_others(folder):
 
 
 def test_folders_that_cannot_be_used_are_refused(folder, tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere.*not there"):
+    with pytest.raises(FileNotFoundError, match="nowhere.*does not exist"):
         data.scan(folder / "nowhere")
-    with pytest.raises(FileNotFoundError, match="a file"):
+    with pytest.raises(FileNotFoundError, match="is a file"):
         data.scan(folder / "cat" / "0.png")
     with pytest.raises(ValueError, match="two class folders or more"):
         data.scan(folder / "cat")

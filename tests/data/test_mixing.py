@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_vit.data import Augmentation, mixing
+from keras_vit.data import Augmentation
+from keras_vit.data.transforms import mixing
 
 pytestmark = pytest.mark.backend_free
 
@@ -93,7 +94,7 @@ class Middle:
     ],
 )
 def test_box_has_the_share_it_was_given_and_stays_inside(share, middle, rows, columns):
-    drawn = mixing.box(10, 20, share, Middle(*middle))
+    drawn = mixing.draw_box(10, 20, share, Middle(*middle))
     assert [(part.start, part.stop) for part in drawn] == [rows, columns]
 
 

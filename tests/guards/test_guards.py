@@ -667,11 +667,11 @@ def test_data_that_know_their_labels_are_checked_at_once_and_not_moved():
     model = shared(small)
     given = {"x": batches}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches.position, "begin", None)  # a look must not begin an epoch
+        patch.setattr(batches.sampler, "begin", None)  # a look must not begin an epoch
         patch.setattr(type(batches), "__getitem__", None)  # nor take a batch
         guards.calls.checked_training(model, given, [], training=True)
     assert given == {"x": batches, "shuffle": False}
-    assert (batches.position.epoch, batches.position.step) == (0, 0)
+    assert (batches.sampler.epoch, batches.sampler.step) == (0, 0)
     with pytest.raises(ValueError, match="highest label=2"):
         model.fit(keras_vit.data.Batches(x, y + (np.arange(6) == 5), batch_size=2), verbose=0)
     with pytest.raises(ValueError, match="expects images of shape"):

@@ -19,7 +19,7 @@ ORDER = [
     "version", "installation", "arguments", "writable", "startup", "backend", "figures",
     "webpage", "variants", "guards", "model", "layers", "vit",
     "pooling", "deit", "convolutions", "resnet", "hybrid", "positions", "ablations", "relative",
-    "axial", "families", "checkpoints", "data", "training", "pretraining",
+    "axial", "families", "checkpoints", "doctor", "data", "training", "pretraining",
     "explain", "accounting", "benchmark", "studies", "commands", "cli", "__main__",
 ]  # fmt: skip
 

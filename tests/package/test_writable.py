@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from keras_vit import cli, data, training, writable
+from keras_vit import cli, doctor, training, writable
 from keras_vit.training import run_folder
 
 pytestmark = pytest.mark.backend_free
@@ -91,7 +91,7 @@ def test_commands_refuse_a_read_only_disk(words, read_only, tmp_path, monkeypatc
 
     (tmp_path / "images").mkdir()
     Image.new("L", (8, 8)).save(tmp_path / "images" / "1.png")
-    monkeypatch.setattr(data.doctor, "check", None)  # not reached
+    monkeypatch.setattr(doctor, "check", None)  # not reached
     monkeypatch.setattr(cli.startup, "load", None)
     assert cli.main(words.format(read_only, images=tmp_path / "images").split()) == 2
     message = capsys.readouterr().err

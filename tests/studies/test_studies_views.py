@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_vit
-from keras_vit.data import vtab
+from keras_vit.data.tfds import vtab
 from keras_vit.studies import (
     figure_2,
     figure_10,

@@ -3,7 +3,6 @@
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.data.grid import short_name
 from keras_vit.explain.map_words import area
 from keras_vit.explain.plots.parts import (
     MEDIUM,
@@ -19,6 +18,7 @@ from keras_vit.explain.plots.parts import (
     probabilities,
     show,
 )
+from keras_vit.figures import short_name
 from keras_vit.training.plots import BLUE, GREY, ORANGE, spread
 
 # Okabe and Ito's colours; markers and dashes tell lines apart in grey print, too.

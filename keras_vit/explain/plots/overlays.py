@@ -3,7 +3,6 @@
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.data.grid import short_name
 from keras_vit.explain.map_words import cosines, minus, points, times_even, times_mean
 from keras_vit.explain.plots.charts import SHARP
 from keras_vit.explain.plots.parts import (
@@ -25,6 +24,7 @@ from keras_vit.explain.plots.parts import (
     show,
 )
 from keras_vit.explain.rollout import token_attention
+from keras_vit.figures import short_name
 
 HEADS_ACROSS = 6
 

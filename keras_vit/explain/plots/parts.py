@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_vit import arguments, figures
-from keras_vit.data.grid import short_name
+from keras_vit.figures import short_name
 from keras_vit.training.plots import ORANGE
 
 WIDTH, DPI = 6, 140  # inches: on a page of 700 pixels, letters of 8 points are 13 pixels high
