@@ -41,7 +41,7 @@ def tf_dataset(batches):
         batches: `TrainingBatches` or `FixedBatches`.
 
     Raises:
-        ImportError: tensorFlow is not installed.
+        ImportError: TensorFlow is not installed.
     """
     tf = _import_tensorflow()
     types = [tf.as_dtype(dtype) for _, dtype in batches.specification]

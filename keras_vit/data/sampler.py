@@ -53,9 +53,9 @@ class Sampler:
     def go_to(self, epoch, step=0):
         """Lets the next iteration over the images begin at batch `step` of `epoch`."""
         if not 0 <= step <= self.steps_per_epoch or epoch < 0:
-            expected = f"an epoch of 0 or more and a step from 0 to {self.steps_per_epoch} were "
-            expected += "expected"
-            arguments.refuse(expected, {"epoch": epoch, "step": step})
+            expected = f"the epoch must be 0 or more, and the step 0 to {self.steps_per_epoch}"
+            advice = "A later step belongs to the next epoch."
+            arguments.refuse(expected, {"epoch": epoch, "step": step}, advice)
         self.epoch, self.step = int(epoch), int(step)
         self._unfinished = None  # where an iteration began that has not ended
 

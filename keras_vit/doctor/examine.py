@@ -202,7 +202,7 @@ def _check_shape(width, height, image):
         yield "extreme-aspect", f"{width} x {height} pixels"
     bands = dict(zip(image.getbands(), _extrema(image), strict=True))
     if short > 1 and (all(low == high for low, high in bands.values()) or bands.get("A") == (0, 0)):
-        yield "blank", "transparent" if bands.get("A") == (0, 0) else "one colour"
+        yield "blank", "transparent" if bands.get("A") == (0, 0) else "all pixels are equal"
 
 
 def _describe_mode(image):

@@ -1,4 +1,4 @@
-"""Crops, resizes and the other ways in which one image is prepared."""
+"""Augmenting and resizing one image, against Pillow, statistics and pixels computed by hand."""
 
 import math
 
@@ -15,7 +15,7 @@ BILINEAR, BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
 
 
 def photo(width=50, height=37, mode="RGB", seed=0):
-    """Smooth noise: neighbours are alike, as in a photograph."""
+    """Smooth noise: neighboring pixels are similar, as in a photograph."""
     shape = (height // 4 + 2, width // 4 + 2, 3) if mode == "RGB" else (height // 4 + 2,) * 2
     noise = np.random.default_rng(seed).integers(0, 256, shape, "uint8")
     return Image.fromarray(noise).resize((width, height), BICUBIC)
@@ -68,7 +68,7 @@ def test_inception_crop_follows_the_proportions_of_the_model():
 
 @pytest.mark.parametrize("filter_name, resampling", [("bilinear", BILINEAR), ("bicubic", BICUBIC)])
 @pytest.mark.parametrize("size", [(24, 24), (20, 31), (64, 64)])
-def test_a_crop_of_everything_is_the_resize_of_pillow(filter_name, resampling, size):
+def test_a_crop_of_the_whole_image_equals_pillows_resize(filter_name, resampling, size):
     image = photo(40, 40)
     wanted = np.asarray(image.resize(size[::-1], resampling))
     got = train(image, size, interpolation=filter_name)
@@ -78,7 +78,7 @@ def test_a_crop_of_everything_is_the_resize_of_pillow(filter_name, resampling, s
         assert np.array_equal(whole, wanted)
 
 
-def test_a_crop_is_the_part_of_the_image_that_was_drawn():
+def test_a_crop_equals_pillows_resize_of_the_drawn_box():
     image = photo(60, 45)
     box = image_transforms.draw_crop_box(60, 45, (0.05, 0.3), np.random.default_rng(4))
     got = train(image, 16, seed=4, crop=(0.05, 0.3))
@@ -92,7 +92,7 @@ def test_a_crop_is_the_part_of_the_image_that_was_drawn():
     assert np.abs(columns - 4 * (middles - 0.5)).max() < 2.5
 
 
-def test_half_of_the_images_are_mirrored():
+def test_half_of_the_images_are_flipped():
     image = photo(8, 8)
     pixels = np.asarray(image)
     rng = np.random.default_rng(0)
@@ -102,7 +102,7 @@ def test_half_of_the_images_are_mirrored():
     assert mirrored + sum(np.array_equal(one, pixels) for one in drawn) == 1000
 
 
-def test_padding_moves_by_whole_pixels_and_fills_with_grey():
+def test_padding_translates_by_whole_pixels_and_fills_with_gray():
     image = photo(8, 8)
     padded = np.full((12, 12, 3), 128, "uint8")
     padded[2:10, 2:10] = image
@@ -116,7 +116,7 @@ def test_padding_moves_by_whole_pixels_and_fills_with_grey():
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_turning_one_image_agrees_with_turning_an_array(mode):
+def test_affine_transforms_of_an_image_and_of_an_array_agree(mode):
     settings = Augmentation(rotation=30, zoom=0.3, shift=0.2)
     image = photo(23, 23, mode).resize((23, 17))
     for seed in range(20):
@@ -132,7 +132,7 @@ def test_turning_one_image_agrees_with_turning_an_array(mode):
         assert apart.max() <= 1, seed
 
 
-def test_jitter_changes_brightness_contrast_and_colour_around_one():
+def test_jitter_changes_brightness_contrast_and_color_around_one():
     colour = Image.new("RGB", (4, 4), (100, 60, 40))
     drawn = np.array([train(colour, 4, seed, jitter=0.4)[0, 0] for seed in range(500)], "int")
     grey = drawn @ [0.299, 0.587, 0.114]
@@ -181,7 +181,7 @@ def test_squash_is_a_plain_resize():
         assert np.array_equal(got, np.asarray(image.resize((30, 20), resampling)))
 
 
-def test_crop_is_the_middle_of_the_resized_image():
+def test_crop_is_the_center_of_the_resized_image():
     wide = photo(512, 256)  # its small side is 224 * 256 / 224: no resize is left to do
     got = resize_image(wide, 224, "crop")
     assert np.array_equal(got, np.asarray(wide)[16:240, 144:368])
@@ -194,7 +194,7 @@ def test_crop_is_the_middle_of_the_resized_image():
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_every_preset_depends_on_the_generator_alone(name):
+def test_every_preset_depends_only_on_the_generator(name):
     image = photo()
     settings = get_augmentation(name)
     draws = [augment_image(image, 24, settings, np.random.default_rng([7, 0, i])) for i in (1, 1)]
@@ -210,7 +210,7 @@ def test_every_preset_depends_on_the_generator_alone(name):
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 @pytest.mark.parametrize("mode, size", [("RGB", (1, 1)), ("L", (3, 2)), ("L", (90, 7))])
-def test_every_preset_takes_any_image(name, mode, size):
+def test_every_preset_accepts_any_image(name, mode, size):
     image = photo(40, 40, mode).resize(size)
     channels = {"RGB": 3, "L": 1}[mode]
     for seed in range(30):
@@ -220,7 +220,7 @@ def test_every_preset_takes_any_image(name, mode, size):
         assert resize_image(image, (16, 24), resize).shape == (16, 24, channels)
 
 
-def test_presets_are_those_of_the_papers():
+def test_presets_have_the_values_of_the_papers():
     inception = get_augmentation("inception")
     assert (inception.crop, inception.flip, inception.mixes) == ((0.05, 1.0), True, False)
     levels = {
@@ -292,13 +292,13 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize("value, words", MISTAKES, ids=lambda value: str(value)[-40:])
-def test_a_mistake_is_answered_with_what_to_do(value, words):
+def test_invalid_augmentations_are_refused_with_advice(value, words):
     with pytest.raises(ValueError) as error:
         get_augmentation(value)
     assert words in str(error.value)
 
 
-def test_images_and_sizes_that_cannot_be_used_are_refused():
+def test_invalid_images_and_sizes_are_refused():
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="mode RGB or L. Received: image='RGBA'"):
         augment_image(Image.new("RGBA", (4, 4)), 4, None, rng)
@@ -314,7 +314,7 @@ def test_images_and_sizes_that_cannot_be_used_are_refused():
         resize_image(photo(), 8, interpolation="nearest")
 
 
-def test_arrays_refuse_what_only_a_image_can_get():
+def test_arrays_refuse_fields_that_need_single_images():
     images = np.zeros((2, 8, 8, 3), "uint8")
     settings = Augmentation(shift=0.1, mixup=0.2, crop=(0.05, 1.0))
     with pytest.raises(ValueError, match=r"Received: crop=\(0.05, 1.0\), mixup=0.2. Use"):

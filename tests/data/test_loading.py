@@ -1,4 +1,4 @@
-"""`load`: which images, in which parts, and what is refused."""
+"""`load`: which images are in which split, and which arguments are refused."""
 
 import re
 
@@ -30,7 +30,7 @@ def test_small_images_are_evaluated_in_larger_batches():
         assert loaded.fixed_batches("test").batch_size == size
 
 
-def test_missing_parts_are_drawn_each_class_by_itself():
+def test_missing_splits_are_drawn_stratified_by_class():
     labels = np.repeat([0, 1, 2], [50, 30, 20])
     source = sources.ArraySource(np.zeros((100, 1, 1, 1), "uint8"), labels)
     parts = Splits("x", ("a", "b", "c"), source, None, None)
@@ -48,7 +48,7 @@ def test_missing_parts_are_drawn_each_class_by_itself():
     assert numbers(validation_share=0, test_share=0) == [set(range(100)), None, None]
 
 
-def test_parts_that_are_there_stay_and_validation_comes_from_training():
+def test_existing_splits_are_kept_and_validation_is_drawn_from_training():
     whole = {"train": drawn(30), "test": drawn(6, seed=1)}
     loaded = data.load(whole, 8, pipeline="keras")
     assert loaded.counts == {"train": 27, "validation": 3, "test": 6}
@@ -57,13 +57,13 @@ def test_parts_that_are_there_stay_and_validation_comes_from_training():
     assert both.counts == {"train": 30, "validation": 9, "test": 6}
 
 
-def test_the_seed_changes_the_order_but_not_the_parts():
+def test_the_seed_changes_the_order_but_not_the_splits():
     first, second = (data.load(drawn(40), 8, seed=seed, pipeline="keras") for seed in (0, 1))
     assert first.sampler.order(0).tolist() != second.sampler.order(0).tolist()
     assert first.sources["test"].names == second.sources["test"].names
 
 
-def test_classes_without_images_in_a_part_are_told():
+def test_classes_without_images_in_a_split_are_warned_of():
     images = np.zeros((4, 2, 2, 1), "uint8")
     parts = {"train": (images, [0, 1, 2, 2]), "val": (images, [0] * 4), "test": (images, [2] * 4)}
     with pytest.warns(UserWarning) as warned:
@@ -83,7 +83,7 @@ def test_classes_without_images_in_a_part_are_told():
 
 @pytest.fixture
 def image_folder(tmp_path):
-    """Grey images of 70 x 70 in colours files; the shade tells class and number."""
+    """Gray images of 70 x 70 in RGB files; the shade encodes class and number."""
     for label, name in enumerate(("cat", "dog", "eel")):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for i in range(10):
@@ -106,7 +106,7 @@ def test_a_folder_is_loaded(image_folder, cache):
     assert len(names) == 5 and all(re.fullmatch(r"(cat|dog|eel)/\d\.png", name) for name in names)
 
 
-def test_grey_and_colours_are_converted():
+def test_channels_are_converted():
     pixels, labels = drawn(12)
     grey = data.load((pixels, labels), (12, 9), num_channels=1, pipeline="keras")
     images, classes = next(iter(grey.test))
@@ -117,7 +117,7 @@ def test_grey_and_colours_are_converted():
     assert images.shape[-1] == 3 and (images == images[..., :1]).all()
 
 
-def test_fingerprint_tells_what_a_resumed_run_must_share(image_folder):
+def test_fingerprint_changes_with_everything_a_resumed_run_must_share(image_folder):
     def fingerprint(**options):
         return data.load(image_folder, **{"image_size": 8, "pipeline": "keras"} | options).sampler
 
@@ -133,7 +133,7 @@ def test_fingerprint_tells_what_a_resumed_run_must_share(image_folder):
     assert data.load(moved, 8, pipeline="keras").sampler.fingerprint() == same
 
 
-def test_repr_tells_what_was_loaded(image_folder):
+def test_repr_describes_the_dataset(image_folder):
     loaded = data.load(image_folder, (8, 16), batch_size=5, augment="cifar", pipeline="keras")
     assert repr(loaded) == (
         "<ImageDataset 'photos': 21 train, 3 validation, 6 test\n"
@@ -143,7 +143,7 @@ def test_repr_tells_what_was_loaded(image_folder):
     )
 
 
-def test_the_grid_shows_what_the_model_sees(image_folder):
+def test_the_grid_contains_the_models_input(image_folder):
     loaded = data.load(image_folder, 8, batch_size=10, augment="inception", pipeline="keras")
     images, labels = loaded.training_batches.batch(1, 0)
     figure = loaded.grid(number=9, epoch=1)
@@ -174,12 +174,12 @@ def test_the_grid_shows_what_the_model_sees(image_folder):
         ({"augment": "incption"}, "Did you mean 'inception'"),
     ],
 )
-def test_arguments_that_cannot_be_used_are_refused(options, message):
+def test_invalid_arguments_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         data.load(drawn(10), **options)
 
 
-def test_sources_that_cannot_be_used_are_refused(tmp_path):
+def test_invalid_sources_are_refused(tmp_path):
     for missing in (tmp_path / "none", "images/none", "none.csv", "no name", r"C:\none"):
         with pytest.raises(FileNotFoundError, match="which does not exist. Give a folder"):
             data.load(missing)
@@ -190,7 +190,7 @@ def test_sources_that_cannot_be_used_are_refused(tmp_path):
         data.load(3)
 
 
-def test_names_of_sets_are_told_from_paths(monkeypatch, tmp_path):
+def test_names_of_datasets_are_distinguished_from_paths(monkeypatch, tmp_path):
     asked = []
 
     def load_splits(name, **options):
@@ -211,7 +211,7 @@ def test_names_of_sets_are_told_from_paths(monkeypatch, tmp_path):
         data.load("cifar10")
 
 
-def test_without_tensorflow_keras_pipelines_are_made(monkeypatch):
+def test_without_tensorflow_pipelines_are_keras_datasets(monkeypatch):
     monkeypatch.setattr(dataset, "_has_tensorflow", lambda: False)
     loaded = data.load(drawn(20), 8)
     assert isinstance(loaded.train, keras.utils.PyDataset) and loaded.pipeline == "keras"

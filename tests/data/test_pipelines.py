@@ -1,4 +1,4 @@
-"""What reaches the model, in which order, on tf.data and without TensorFlow."""
+"""Which batches reach the model, and in which order, on tf.data and without TensorFlow."""
 
 import itertools
 import re
@@ -21,7 +21,7 @@ CHANGES = data.Augmentation(crop=(0.3, 1.0), flip=True, pad=0.1)
 
 
 def numbered(count):
-    """Images of one pixel that tells their number, which is their label too."""
+    """Images of one pixel, whose value is also their label."""
     return np.arange(count, dtype="uint8").reshape(-1, 1, 1, 1), np.arange(count)
 
 
@@ -48,7 +48,7 @@ def equal(first, second):
 
 
 class Counts(keras.callbacks.Callback):
-    """How often each image was trained on in each epoch, as the weights of `counter` tell."""
+    """Counts from the weights of `counter` how often each image was used in each epoch."""
 
     def __init__(self):
         super().__init__()
@@ -61,7 +61,7 @@ class Counts(keras.callbacks.Callback):
 
 
 def counter(count, batch_size):
-    """A model with a weight for every image that falls by one each time it is trained on."""
+    """A model with one weight per image, which decreases by one each time the image is used."""
     model = keras.Sequential([keras.Input((1, 1, 1)), keras.layers.Flatten()])
     model.add(keras.layers.Embedding(count, 1, embeddings_initializer="zeros"))
     model.add(keras.layers.Flatten())
@@ -76,7 +76,7 @@ def expected_counts(sampler, epoch, first=0):
 
 
 @every_pipeline
-def test_fit_sees_the_epochs_in_their_order(pipeline):
+def test_fit_receives_the_epochs_in_order(pipeline):
     loaded = load_numbered(18, 4, pipeline)  # 5 batches, two images of the first come again
     left, counts = record(loaded), Counts()
     counter(18, 4).fit(loaded.train, epochs=3, shuffle=False, verbose=0, callbacks=[counts])
@@ -89,7 +89,7 @@ def test_fit_sees_the_epochs_in_their_order(pipeline):
 
 @every_pipeline
 @pytest.mark.filterwarnings("ignore:.*ran out of data")
-def test_fit_goes_on_in_the_middle_of_an_epoch(pipeline):
+def test_fit_resumes_in_the_middle_of_an_epoch(pipeline):
     loaded = load_numbered(20, 4, pipeline)
     left, counts = record(loaded), Counts()
     loaded.sampler.go_to(1, 2)
@@ -118,7 +118,7 @@ def whole_epochs(*epochs):
 
 
 @every_pipeline
-def test_a_look_does_not_move_the_position(pipeline):
+def test_taking_one_batch_does_not_move_the_sampler(pipeline):
     loaded = load_numbered(20, 4, pipeline)
     order = [labels.tolist() for labels in loaded.sampler.order(0).reshape(5, 4)]
     for _ in range(2):
@@ -132,7 +132,7 @@ def test_a_look_does_not_move_the_position(pipeline):
 
 
 @pytest.mark.backend_free
-def test_a_position_counts_only_whole_iterations():
+def test_a_sampler_counts_only_whole_iterations():
     sampler = data.Sampler(np.zeros(6), batch_size=2)
     assert sampler.begin() == (0, 0) and (sampler.epoch, sampler.step) == (1, 0)
     sampler.mark_delivered(0, 0)
@@ -147,8 +147,8 @@ def test_a_position_counts_only_whole_iterations():
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
 @pytest.mark.parametrize("augment", [None, CHANGES, CHANGES._replace(mixup=0.5)])
-def test_batches_are_functions_of_seed_epoch_and_number(pipeline, augment):
-    """Every batch again, from `prepare.train` and the generator of each image."""
+def test_batches_depend_only_on_seed_epoch_and_index(pipeline, augment):
+    """Every batch again, from `augment_image` and the generator of each image."""
     pixels, labels = drawn(11)
     options = {"image_size": (6, 8), "batch_size": 4, "seed": 5, "augment": augment}
     loaded = data.load(
@@ -194,7 +194,7 @@ SETTINGS = [
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_pixels_in_memory_are_augmented_like_images(channels, settings, monkeypatch):
-    """Without a crop there is nothing to resize, so no Pillow image is made of the source."""
+    """Without a crop there is nothing to resize, so the source makes no Pillow image."""
     pixels, labels = drawn(20, (11, 7, channels))
     before, changes = pixels.copy(), data.Augmentation(**settings)
     options = {"num_channels": channels, "augment": changes, "pipeline": "keras", "seed": 3}
@@ -208,7 +208,7 @@ def test_pixels_in_memory_are_augmented_like_images(channels, settings, monkeypa
 
 
 @TENSORFLOW
-def test_both_pipelines_show_the_same():
+def test_both_pipelines_yield_the_same():
     both = [
         data.load(
             drawn(30), 8, batch_size=7, augment=CHANGES._replace(cutmix=1.0), pipeline=pipeline
@@ -233,7 +233,7 @@ def test_tf_data_knows_its_shapes_and_its_length():
 
 
 @every_pipeline
-def test_an_unreadable_image_is_named_where_it_is_read(tmp_path, pipeline):
+def test_pipelines_raise_the_name_of_an_unreadable_image(tmp_path, pipeline):
     for number, name in itertools.product(range(3), ("cat", "dog")):
         (tmp_path / name).mkdir(exist_ok=True)
         Image.new("RGB", (70, 70)).save(tmp_path / name / f"{number}.jpg")
@@ -245,7 +245,7 @@ def test_an_unreadable_image_is_named_where_it_is_read(tmp_path, pipeline):
 
 
 @pytest.mark.backend_free
-def test_threads_are_bounded_by_memory(monkeypatch):
+def test_memory_limits_the_number_of_threads(monkeypatch):
     monkeypatch.setattr(pipelines, "cores", lambda: 8)
     made = load_numbered(1000, 10).training_batches
     assert pipelines.count_threads(made) == 8
@@ -275,7 +275,7 @@ def test_a_model_is_trained_and_evaluated(pipeline):
 
 
 @TENSORFLOW
-def test_the_pipelines_benchmark_names_every_contender(tmp_path, monkeypatch, capsys):
+def test_the_pipelines_benchmark_lists_every_contender(tmp_path, monkeypatch, capsys):
     from keras_vit.benchmark import pipeline
 
     for number, name in itertools.product(range(15), ("cat", "dog")):
@@ -290,7 +290,7 @@ def test_the_pipelines_benchmark_names_every_contender(tmp_path, monkeypatch, ca
 
 
 @every_pipeline
-def test_validation_and_test_are_plain_and_complete(pipeline):
+def test_validation_and_test_are_complete_and_not_augmented(pipeline):
     pixels, labels = drawn(40)
     options = {"validation_share": 0.2, "augment": "inception", "pipeline": pipeline}
     loaded = data.load((pixels, labels), 5, batch_size=4, **options)

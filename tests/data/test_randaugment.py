@@ -80,7 +80,7 @@ def test_operations_give_the_pixels_computed_by_hand(name, pixels, strength, exp
     assert operate(name, pixels, strength) == expected
 
 
-def test_moved_colour_images_are_grey_where_nothing_was():
+def test_empty_areas_of_color_images_become_gray():
     pixels = np.full((2, 2, 3), (1, 2, 3))
     assert operate("TranslateX", pixels, 0.5)[0] == [[1, 2, 3], [GRAY, GRAY, GRAY]]
     assert operate("Cutout", pixels, (0.5, 0.0, 0.5))[1] == [[GRAY, GRAY, GRAY], [1, 2, 3]]
@@ -93,7 +93,7 @@ def test_equalize_spreads_a_known_histogram():
     assert operate("Equalize", values, None) == spread.tolist()
 
 
-def test_bicubic_moves_are_exact_by_whole_pixels_and_smooth_between():
+def test_bicubic_translation_is_exact_by_whole_pixels_and_smooth_between():
     assert operate("TranslateY", WIDE, 0.5, interpolation="bicubic")[0] == WIDE[1]
     step = np.repeat([[0] * 8, [200] * 8], 4, axis=0)
     between = np.array(operate("TranslateY", step, 0.5 / 8, interpolation="bicubic"))
@@ -204,7 +204,7 @@ def test_increasing_applies_half_of_the_operations_at_levels_around_the_magnitud
     assert 0.3 < (turns > 0).mean() < 0.7
 
 
-def test_magnitude_zero_is_not_nothing():
+def test_magnitude_zero_still_changes_images():
     image = Image.new("RGB", (4, 4), (200, 100, 50))
     rng = np.random.default_rng(0)
     seen = {randaugment.randaugment(image, 1, 0, rng).getpixel((1, 1)) for _ in range(200)}

@@ -1,4 +1,4 @@
-"""Named sets: the tables, VTAB, ReaL, and every set mocked."""
+"""Named datasets: the tables, VTAB, ReaL, and every dataset, mocked."""
 
 import json
 
@@ -48,7 +48,7 @@ PERCENT = {"caltech101": 90, "cifar100": 90, "oxford_iiit_pet": 80, "svhn_croppe
 
 @pytest.fixture
 def obtainable(monkeypatch):
-    """A network that answers."""
+    """A network connection."""
     monkeypatch.setattr(builders, "check_obtainable", lambda found: None)
 
 
@@ -74,7 +74,7 @@ def opened(name, num_examples=40, **more):
 
 @needs_tfds
 @pytest.mark.parametrize("name", CLASSES)
-def test_every_named_set_opens(name, obtainable):
+def test_every_named_dataset_opens(name, obtainable):
     # Of ImageNet's 1,000 classes some must come twice.
     number = 200 if name == "imagenet2012" else 12 if name.startswith("vtab/") else 40
     splits = opened(name, number)
@@ -97,7 +97,7 @@ def test_every_named_set_opens(name, obtainable):
 
 
 @needs_tfds
-def test_a_set_in_no_table_opens(tmp_path):
+def test_a_dataset_in_no_table_opens(tmp_path):
     folder = tmp_path / "mnist" / "3.0.1"
     folder.mkdir(parents=True)
     splits = {"train": "60000", "test": "10000"}
@@ -113,14 +113,14 @@ def test_a_set_in_no_table_opens(tmp_path):
 
 
 @pytest.mark.backend_free
-def test_the_tables_name_what_is_tested():
+def test_the_tables_list_the_tested_datasets():
     assert list(CLASSES) == [*paper_datasets.DATASETS, *vtab.TASKS]
     assert len(vtab.TASKS) == 19
     assert set(paper_datasets.ALIASES.values()) <= set(paper_datasets.DATASETS)
 
 
 def interval(split, sizes):
-    """(set's own split, numbers) that a split in the words of TFDS stands for."""
+    """(split, indices) of a split in TFDS's notation."""
     base, _, rest = split.rstrip("]").partition("[")
     start, _, end = rest.partition(":")
     return base, range(int(start or 0), int(end or sizes[base]))
@@ -148,7 +148,7 @@ def test_vtab_splits_are_those_of_the_benchmark(name):
 
 
 @needs_tfds
-def test_vtab_trains_on_all_thousand_images(obtainable):
+def test_vtab_can_train_on_all_1000_images(obtainable):
     splits = opened("vtab/cifar100", validation_share=0)
     assert splits.validation is None
     assert splits.train.names[0] == "vtab/cifar100/train[:800]+train[45000:45200]/0"
@@ -188,7 +188,7 @@ def test_kitti_labels():
 
 @pytest.mark.backend_free
 @needs_tfds
-def test_the_types_of_kitti_are_in_the_order_that_is_counted_on():
+def test_the_types_of_kitti_are_in_the_expected_order():
     kitti = tfds.builder("kitti", data_dir="/nowhere")
     assert kitti.info.features["objects"]["type"].names[:4] == ["Car", "Van", "Truck", "Pedestrian"]
 
@@ -214,7 +214,7 @@ def test_real_labels(tmp_path):
     labels = real_labels.read(path)
     assert labels[:3] == ((65,), (795, 970), ())
     names = [f"imagenet2012/validation/ILSVRC2012_val_{n:08d}.JPEG" for n in (2, 293, 3, 1)]
-    right = real_labels.in_order(labels, names)
+    right = real_labels.look_up(labels, names)
     assert right == ((795, 970), (7,), (), (65,))
     assert real_labels.real_accuracy([970, 8, 1, 65], right) == 2 / 3  # the third has no label
     scores = np.eye(1000)[[970, 8, 1, 65]]
@@ -222,7 +222,7 @@ def test_real_labels(tmp_path):
 
 
 @pytest.mark.backend_free
-def test_real_labels_refuse_what_they_are_not(tmp_path):
+def test_invalid_real_labels_are_refused(tmp_path):
     path = tmp_path / "real.json"
     with pytest.raises(FileNotFoundError, match="reassessed-imagenet/master/real.json"):
         real_labels.read(path)
@@ -231,16 +231,16 @@ def test_real_labels_refuse_what_they_are_not(tmp_path):
         with pytest.raises(ValueError, match="50,000 lists of classes, 0 to 999"):
             real_labels.read(path)
     for name in ("17", "ILSVRC2012_val_00000000.JPEG", "ILSVRC2012_val_00000003.JPEG"):
-        with pytest.raises(ValueError, match="name of a validation|that of a validation image"):
-            real_labels.in_order(((1,), (2,)), [name])
-    with pytest.raises(ValueError, match="a list of labels each"):
+        with pytest.raises(ValueError, match="that of a validation image"):
+            real_labels.look_up(((1,), (2,)), [name])
+    with pytest.raises(ValueError, match="with a list of labels each"):
         real_labels.real_accuracy([1, 2], [(1,)])
-    with pytest.raises(ValueError, match="at least one image must have a label|At least one"):
+    with pytest.raises(ValueError, match="At least one image must have a label"):
         real_labels.real_accuracy([1], [()])
 
 
 @needs_tfds
-def test_file_names_of_imagenet_lead_to_real_labels(obtainable):
+def test_file_names_of_imagenet_identify_real_labels(obtainable):
     def examples(builder, split, decoders=None, **_):
         name = "ILSVRC2012_val_{:08d}.JPEG" if split == "validation" else "n{:08d}_1.JPEG"
         image = png(np.zeros((3, 3, 3)))
@@ -252,6 +252,6 @@ def test_file_names_of_imagenet_lead_to_real_labels(obtainable):
         test = load_splits("imagenet").test
     assert test.names[0] == "imagenet2012/validation/ILSVRC2012_val_00000004.JPEG"
     labels = ((3,), (0,), (), (0, 9))
-    assert real_labels.in_order(labels, test.names) == ((0, 9), (), (0,), (3,))
-    right = real_labels.in_order(labels, test.names)
+    assert real_labels.look_up(labels, test.names) == ((0, 9), (), (0,), (3,))
+    right = real_labels.look_up(labels, test.names)
     assert real_labels.real_accuracy(test.labels, right) == 2 / 3

@@ -1,4 +1,4 @@
-"""Named sets that are not on the disk: archives, networks and names."""
+"""Named datasets that are not on disk: archives, networks and names."""
 
 import hashlib
 import http.server
@@ -17,7 +17,7 @@ from keras_vit.data.tfds import builders, load_splits, named_datasets, paper_dat
 
 @pytest.fixture
 def obtainable(monkeypatch):
-    """A network that answers."""
+    """A network connection."""
     monkeypatch.setattr(builders, "check_obtainable", lambda found: None)
 
 
@@ -39,7 +39,7 @@ def make_cifar_archive(path, pixels, labels):
             archive.addfile(entry, io.BytesIO(text))
 
 
-def test_an_archive_put_by_hand_is_prepared_without_network(tmp_path, monkeypatch):
+def test_a_manually_downloaded_archive_is_prepared_without_network(tmp_path, monkeypatch):
     pytest.importorskip("tensorflow_datasets")
     rng = np.random.default_rng(0)
     pixels, labels = rng.integers(0, 256, (24, 32, 32, 3), "uint8"), np.arange(24) % 10
@@ -65,7 +65,7 @@ def test_an_archive_put_by_hand_is_prepared_without_network(tmp_path, monkeypatc
 
 @pytest.fixture
 def server():
-    """Makes a server on this machine that answers with a status, or never (None)."""
+    """Starts a local server that answers with a status, or never (None)."""
     made = []
 
     def start(status):
@@ -99,13 +99,13 @@ def no_proxy(monkeypatch):
 
 
 def refusing():
-    """An address of this machine where nobody listens."""
+    """A local address without a server."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return f"http://127.0.0.1:{taken.getsockname()[1]}/a.zip"
 
 
 @pytest.mark.parametrize("status", [200, 301, 403, 404, 405, 500])
-def test_any_answer_of_a_server_is_a_network(status, server, no_proxy):
+def test_any_answer_of_a_server_will_do(status, server, no_proxy):
     assert builders.find_network_problem([refusing(), server(status)]) is None
 
 
@@ -120,7 +120,7 @@ def test_servers_that_refuse_and_that_are_silent_are_problems(server, no_proxy, 
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_lets_nothing_through_is_trouble(scheme, server, no_proxy, monkeypatch):
+def test_a_proxy_that_denies_access_is_a_problem(scheme, server, no_proxy, monkeypatch):
     proxy = server(503) if scheme == "http" else refusing()
     monkeypatch.setenv(f"{scheme}_proxy", proxy.removesuffix("a.zip"))
     assert builders.find_network_problem([f"{scheme}://example.com/a.zip"])
@@ -149,7 +149,7 @@ def test_without_network_the_message_helps(kind, tmp_path, server, monkeypatch, 
 
 @pytest.mark.backend_free
 @needs_tfds
-def test_archives_that_must_be_had_by_hand_are_named(tmp_path):
+def test_archives_to_download_manually_are_listed(tmp_path):
     with pytest.raises(FileNotFoundError, match="ILSVRC2012_img_train.tar") as error:
         load_splits("imagenet", data_dir=tmp_path)
     assert str(tmp_path / "downloads" / "manual") in str(error.value)
@@ -176,7 +176,7 @@ def test_unknown_names_are_refused(name, said, tmp_path):
 
 
 @needs_tfds
-def test_sets_without_images_of_classes_are_refused(tmp_path, obtainable, monkeypatch):
+def test_datasets_without_classes_are_refused(tmp_path, obtainable, monkeypatch):
     row = paper_datasets.NamedDataset("", "train", 0.1, None)
     monkeypatch.setattr(named_datasets, "_make_row", lambda builder: row)
     with tfds.testing.mock_data(num_examples=3):
@@ -187,7 +187,7 @@ def test_sets_without_images_of_classes_are_refused(tmp_path, obtainable, monkey
 
 @pytest.mark.backend_free
 @pytest.mark.parametrize("missing", builders.NEEDED)
-def test_what_is_not_installed_is_named_with_the_command(missing, monkeypatch):
+def test_a_missing_package_is_reported_with_the_command_to_install_it(missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     if tfds is None:
         monkeypatch.setattr(builders, "NEEDED", (missing,))

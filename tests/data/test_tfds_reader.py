@@ -1,4 +1,4 @@
-"""Named sets that are on the disk, in either format, read to the pixel."""
+"""Named datasets on disk, in both formats."""
 
 import concurrent.futures
 
@@ -20,7 +20,7 @@ def tiny(request, tmp_path_factory):
     return folder
 
 
-def test_a_set_on_the_disk_is_read_to_the_pixel(tiny):
+def test_a_dataset_on_disk_is_read_exactly(tiny):
     splits = load_splits("keras_vit_tiny", data_dir=tiny, seed=1)
     assert splits.class_names == ("ant", "bee", "cat")
     assert [len(source) for source in splits[2:]] == [35, 5, 40]
@@ -44,7 +44,7 @@ def test_a_set_on_the_disk_is_read_to_the_pixel(tiny):
     assert grey.test.image(0).mode == "L"
 
 
-def test_labels_are_read_once_and_kept_beside_the_set(tmp_path, monkeypatch):
+def test_labels_are_read_once_and_kept_next_to_the_dataset(tmp_path, monkeypatch):
     pytest.importorskip("tensorflow_datasets")
     builder = make_tiny(tmp_path)
     first = load_splits("keras_vit_tiny", data_dir=tmp_path)
@@ -86,21 +86,21 @@ def test_shares_of_validation(tiny):
         (("train", "validation", "test"), 0.1, [40, 40, 40]),
     ],
 )
-def test_parts_follow_the_splits_that_a_set_has(splits, share, sizes, tmp_path):
+def test_splits_follow_those_of_tfds(splits, share, sizes, tmp_path):
     pytest.importorskip("tensorflow_datasets")
     make_tiny(tmp_path, splits=splits)
     splits = load_splits("keras_vit_tiny", data_dir=tmp_path, validation_share=share)
     assert [len(source or ()) for source in splits[2:]] == sizes
 
 
-def test_a_set_without_training_split_is_refused(tmp_path):
+def test_a_dataset_without_training_split_is_refused(tmp_path):
     pytest.importorskip("tensorflow_datasets")
     make_tiny(tmp_path, splits=("dev",))
     with pytest.raises(ValueError, match=r"must have the split 'train'.*splits=\['dev'\]"):
         load_splits("keras_vit_tiny", data_dir=tmp_path)
 
 
-def test_a_set_too_large_for_memory_names_a_command_that_helps(tmp_path):
+def test_a_dataset_too_large_for_memory_reports_a_command_that_helps(tmp_path):
     pytest.importorskip("tensorflow_datasets")
     make_tiny(tmp_path, "tfrecord")
     with pytest.raises(ValueError, match="must fit into memory") as error:
@@ -111,7 +111,7 @@ def test_a_set_too_large_for_memory_names_a_command_that_helps(tmp_path):
     assert len(splits.test) == 40
 
 
-def test_max_bytes_counts_what_was_read(tmp_path, monkeypatch):
+def test_max_bytes_limits_what_is_read(tmp_path, monkeypatch):
     pytest.importorskip("tensorflow_datasets")
     make_tiny(tmp_path, "tfrecord")
     monkeypatch.setattr(tfds_reader, "_expected_bytes", lambda *_: 0)  # TFDS does not always know
@@ -155,7 +155,7 @@ def test_a_wrong_split_or_label_is_refused(tiny):
 
 
 @pytest.mark.backend_free
-def test_the_rotation_of_a_camera_is_not_applied():
+def test_the_exif_orientation_of_published_images_is_not_applied():
     import io
 
     from PIL import Image
@@ -175,7 +175,7 @@ def test_the_rotation_of_a_camera_is_not_applied():
 
 
 @needs_tfds
-def test_load_takes_a_named_set(tmp_path):
+def test_load_accepts_a_named_dataset(tmp_path):
     make_tiny(tmp_path, splits=("train",))
     data = keras_vit.data.load("keras_vit_tiny", data_dir=tmp_path, image_size=4, batch_size=7)
     # Of 5, 15, 20 are 1, 3, 4 a fifth; of the rest, 4, 12, 16, a tenth is 1, 1, 2.

@@ -85,7 +85,7 @@ def _read_row(path, line, row):
     split = cells.setdefault("split", "train")
     if split.lower() not in SPLIT_NAMES:
         expected = f"`split` must be one of {', '.join(SPLIT_NAMES)}"
-        arguments.refuse(expected, received | {"split": split})
+        arguments.refuse(expected, received | {"split": split}, "Correct the row.")
     return line, cells | {"split": SPLIT_NAMES[split.lower()]}
 
 

@@ -183,7 +183,8 @@ def _check_split(builder, split):
     wanted = [piece.split("[")[0] for piece in split.split("+")]
     if known and not set(wanted) <= set(known):
         received = {"dataset": builder.info.full_name, "splits": known}
-        arguments.refuse(f"the dataset must have the split {split!r}", received)
+        advice = "Use one of its splits, or a slice of one such as train[:800]."
+        arguments.refuse(f"the dataset must have the split {split!r}", received, advice)
 
 
 def _check_labels(dataset, split, labels):
@@ -191,4 +192,4 @@ def _check_labels(dataset, split, labels):
     if len(wrong):
         received = {"dataset": dataset.name, "split": split, "label": int(labels[wrong[0]])}
         expected = f"every image must have one of the {len(dataset.class_names)} classes"
-        arguments.refuse(expected, received)
+        arguments.refuse(expected, received, "Correct `to_class` or `class_names` of the dataset.")

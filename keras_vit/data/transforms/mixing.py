@@ -41,7 +41,7 @@ def mix(images, labels, num_classes, augmentation, rng):
     classes = one_hot(labels, num_classes)
     if len(images) != len(classes):
         received = {"images": len(images), "labels": len(classes)}
-        arguments.refuse("there must be one label for every image", received)
+        arguments.refuse("there must be one label for every image", received, "Give both in full.")
     mixup, cutmix = augmentation.mixup, augmentation.cutmix
     if cutmix and (not mixup or rng.random() < SWITCH):
         images, share = cut(images, rng.beta(cutmix, cutmix), rng)
@@ -65,7 +65,8 @@ def one_hot(labels, num_classes):
     invalid = labels[(labels < 0) | (labels >= num_classes)]
     if len(invalid):
         expected = f"labels must be classes from 0 to {num_classes - 1}"
-        arguments.refuse(expected, {"label": int(invalid[0]), "num_classes": num_classes})
+        received = {"label": int(invalid[0]), "num_classes": num_classes}
+        arguments.refuse(expected, received, "Correct the label, or increase num_classes.")
     return np.eye(num_classes, dtype="float32")[labels]
 
 
