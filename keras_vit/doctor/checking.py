@@ -22,7 +22,7 @@ FEWEST = 10  # images of a class, and of all others, for which a shortcut is rep
 
 
 class CheckedImage(NamedTuple):
-    """What is kept of a decoded image: about 500 bytes, and 288 more for its thumbnail."""
+    """The record of a decoded image: about 500 bytes, and 288 more for its thumbnail."""
 
     path: str
     class_name: str

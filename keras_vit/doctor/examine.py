@@ -57,8 +57,8 @@ def examine(path):
         data = read_file(path)
         record["bytes"] = _hash_bytes(data)
         _examine_image(data, os.path.splitext(path)[1].lower(), record)
-    except UnusableFile as found:
-        record["problems"].append([found.kind, found.reason])
+    except UnusableFile as error:
+        record["problems"].append([error.kind, error.reason])
     return record
 
 

@@ -113,7 +113,7 @@ def augment_pixels(pixels, augmentation, rng):
         pixels = translate(pixels, augmentation.pad, rng)
     if _needs_pillow(augmentation):  # small images take longer to convert than to flip
         pixels = _to_array(_augment_with_pillow(_to_image(pixels), augmentation, rng))
-    return erase(pixels, augmentation.erasing, rng)
+    return erase(pixels, augmentation.erasing, rng) if augmentation.erasing else pixels
 
 
 def _needs_pillow(augmentation):
