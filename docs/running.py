@@ -31,7 +31,7 @@ NOISE = re.compile(r"^(WARNING: All log messages before absl|[IW]\d{4} [\d.:]+ )
 # The kernel itself tells where it ran: only it may open the backend and its accelerator.
 MACHINE = """
 import json
-from keras_vit.training import environment as here
+from keras_vit import environment as here
 import keras
 backend = here.TITLES[keras.backend.backend()]
 print(json.dumps(here.hardware() | {"backend": backend, "description": here.description()}))

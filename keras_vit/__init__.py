@@ -1,10 +1,10 @@
 """Vision Transformers for Keras 3, as the paper describes them (arXiv 2010.11929)."""
 
-from keras_vit import backend, installation, startup
+from keras_vit import backend, environment, startup
+from keras_vit.environment import __version__
 from keras_vit.variants import variants
-from keras_vit.version import __version__
 
-installation.warn_of_namesake()
+environment.warn_of_namesake()
 if not startup.postpone(__name__):  # in the command `keras-vit`, until a name is used
     backend.ensure_installed()
 

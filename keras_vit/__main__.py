@@ -3,7 +3,7 @@
 import sys
 
 import keras_vit
-from keras_vit.installation import check_installation
+from keras_vit.environment import check_installation
 
 
 def main():

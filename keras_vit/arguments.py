@@ -4,6 +4,7 @@ Every check returns the value in its plain Python form, so that a configuration
 written to JSON reads the same as one that was typed.
 """
 
+import difflib
 import inspect
 import math
 import numbers as kinds_of_numbers
@@ -318,6 +319,12 @@ def refuse(expected, received, advice=""):
     """Raises `ValueError` in the words that all messages of the package share."""
     values = ", ".join(f"{name}={value!r}" for name, value in received.items())
     raise ValueError(f"{expected[0].upper()}{expected[1:]}. Received: {values}. {advice}".rstrip())
+
+
+def suggest(name, names, number=1):
+    """Returns "Did you mean 'ViT-B/16'? " for a name that is nearly one of `names`, else ""."""
+    near = difflib.get_close_matches(str(name), names, n=number, cutoff=0.5)
+    return f"Did you mean {', '.join(map(repr, near))}? " if near else ""
 
 
 def warn(message):

@@ -51,7 +51,7 @@ MUTANTS = (
     ),
     Mutant(
         "the cosine ends at the length of the warm-up",
-        "training/schedules.py", "decay_steps=total_steps - warmup_steps",
+        "training/recipes/schedules.py", "decay_steps=total_steps - warmup_steps",
         "decay_steps=total_steps", "training",
     ),
     Mutant(

@@ -404,8 +404,8 @@ for i in shares.argsort()[::-1][:3]:
 # %% tags=["solution"]
 frozen = pretrained()
 parts = {
-    part: keras_vit.training.features(frozen, data, part=part)
-    for part in ("train", "test")
+    split: keras_vit.training.features(frozen, data, split=split)
+    for split in ("train", "test")
 }
 shot = keras_vit.training.few_shot(
     *parts["train"], *parts["test"], shots=(1, 5)

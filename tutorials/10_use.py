@@ -66,7 +66,7 @@ model = run.model
 #    + \frac{z^2}{4 n^2}}}{1 + \frac{z^2}{n}} $$
 
 # %%
-data = keras_vit.training.runs.test_data(run)
+data = keras_vit.training.load_data(run)
 batches = data.fixed_batches("test")
 labels = data.labels("test")
 images = np.stack([batches.image(i) for i in range(len(labels))])
@@ -347,12 +347,14 @@ plt.show()
 # least. What changes on the other half: accuracy, loss, ECE?
 
 # %% tags=["solution"]
-measure = keras_vit.training.evaluation
+measure = keras_vit.training.evaluation.metrics
 
 
 def evaluated(T, half):
-    outcomes = measure.outcomes(logits[half] / T, labels[half])
-    return measure.summary(outcomes, data.class_names)
+    outcomes = measure.compute_outcomes(
+        logits[half] / T, labels[half]
+    )
+    return measure.summarize(outcomes, data.class_names)
 
 
 chosen_on, tested_on = slice(0, None, 2), slice(1, None, 2)
@@ -373,7 +375,7 @@ assert evaluated(T, chosen_on).loss <= evaluated(1, chosen_on).loss
 # half as wide?
 
 # %% tags=["solution"]
-wilson = keras_vit.training.calibration.wilson
+wilson = keras_vit.training.evaluation.calibration.wilson
 widths = [np.diff(wilson(p * m, m))[0] for m in (n, 4 * n)]
 assert 1.9 < widths[0] / widths[1] < 2.2  # four times
 print(f"{n} images: {widths[0]:.3f}, {4 * n}: {widths[1]:.3f}")

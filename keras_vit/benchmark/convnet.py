@@ -12,8 +12,7 @@ import time
 import keras
 from keras import layers
 
-from keras_vit import data, training
-from keras_vit.training import environment
+from keras_vit import data, environment, training
 
 
 def convnet(image_size, num_classes, width=16, stages=3):

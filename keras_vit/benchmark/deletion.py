@@ -19,12 +19,12 @@ import time
 import numpy as np
 
 import keras_vit
+from keras_vit import environment
 from keras_vit.explain.cam import grad_cam
 from keras_vit.explain.deleting import FILLS, deletion_curve
 from keras_vit.explain.gradient_rollout import relevance
 from keras_vit.explain.occluding import occlusion
 from keras_vit.explain.rollout import attention_rollout, token_attention
-from keras_vit.training import environment
 
 # Method: (its line in the figure, its map of (model, images, labels, rng)).
 METHODS = {

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 
 import keras_vit
-from keras_vit import pretraining
-from keras_vit.training import environment, schedules
+from keras_vit import environment, pretraining
+from keras_vit.training.recipes import schedules
 
 OBJECTIVES = {
     "masked patch prediction, mean colour": lambda encoder, seed: pretraining.MaskedPatchPrediction(

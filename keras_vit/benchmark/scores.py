@@ -11,8 +11,8 @@ import statistics
 import numpy as np
 
 import keras_vit
+from keras_vit import environment
 from keras_vit.benchmark import paired
-from keras_vit.training import environment
 
 
 def turns(name, image_size, batch_size):

@@ -5,8 +5,9 @@ import re
 from typing import NamedTuple
 
 from keras_vit import arguments, hybrid
-from keras_vit.checkpoints import files, matching, published, rules, tables
+from keras_vit.checkpoints import matching, published, rules, tables
 from keras_vit.checkpoints.matching import POSITIONS
+from keras_vit.io import files
 from keras_vit.variants import SIZES
 
 TANH = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")

@@ -8,8 +8,9 @@ import keras
 import numpy as np
 
 from keras_vit import arguments, positions
-from keras_vit.checkpoints import files, matching, rules, tables
+from keras_vit.checkpoints import matching, rules, tables
 from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of
+from keras_vit.io import files
 
 WRITERS = {
     ".npz": files.write_npz,

@@ -4,10 +4,11 @@ import contextlib
 import os
 
 from keras_vit import arguments, backend, families, hybrid, resnet, vit
-from keras_vit.checkpoints import catalogue, download
+from keras_vit.checkpoints import catalogue
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.loading import load_weights
 from keras_vit.checkpoints.matching import HEAD
+from keras_vit.io import download
 
 KINDS = {"ViT": vit.ViT, "HybridViT": hybrid.HybridViT, "ResNet": resnet.ResNet}
 

@@ -10,9 +10,9 @@ import json
 import os
 
 from keras_vit import arguments
-from keras_vit.checkpoints.atomic import flush_folder
 from keras_vit.doctor.file_tree import printable
 from keras_vit.doctor.problems import KINDS
+from keras_vit.io.writing import flush_folder
 
 MANIFEST = "manifest.jsonl"
 

@@ -11,10 +11,10 @@ import string
 from collections import Counter
 from typing import NamedTuple
 
-from keras_vit.checkpoints.atomic import replacing
 from keras_vit.doctor import workers
 from keras_vit.doctor.file_tree import printable
 from keras_vit.doctor.problems import KINDS, SEVERITIES, Problem
+from keras_vit.io.writing import replacing
 
 FORMAT = "keras-vit check-data 1"
 SHOWN = 5  # problems of each kind in the text

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.training import few_shot, schedules
-from keras_vit.training.features import collected, submodel
+from keras_vit.training import few_shot
+from keras_vit.training.evaluation.representation import predict_all, submodel
+from keras_vit.training.recipes import schedules
 
 # Steps in one call, where they divide the training: what Keras does between two calls takes some
 # 5 ms on JAX, as long as the step of a tiny model itself; on TensorFlow it made no difference.
@@ -121,7 +122,7 @@ def few_shot_accuracy(model, train, test, shots=5, seeds=3):
         seeds: number of draws.
     """
     representation = submodel(model)
-    parts = (collected(representation, part, batch_size=TEST_BATCH) for part in (train, test))
+    parts = (predict_all(representation, part, batch_size=TEST_BATCH) for part in (train, test))
     found = few_shot(*next(parts), *next(parts), shots=shots, seeds=seeds)
     return float(found.mean(shots))
 

@@ -5,7 +5,7 @@ import io
 import pathlib
 
 from keras_vit import arguments
-from keras_vit.checkpoints import atomic
+from keras_vit.io import writing
 
 # What every row has after its settings and results; studies cannot use these names.
 PROVENANCE = ("seconds", "backend", "backend_version", "keras", "processor", "date")
@@ -71,7 +71,7 @@ class Ledger:
         writer = csv.DictWriter(file, list(row), lineterminator="\n")
         writer.writeheader()
         writer.writerows([*rows, {name: str(value) for name, value in row.items()}])
-        with atomic.replacing(self.path) as temporary:
+        with writing.replacing(self.path) as temporary:
             pathlib.Path(temporary).write_text(file.getvalue(), encoding="utf-8", newline="")
 
     def _key(self, row):

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import keras
 
+from keras_vit import environment
 from keras_vit.studies.ledger import PROVENANCE, Ledger
-from keras_vit.training import environment
 
 
 class Outcome(NamedTuple):

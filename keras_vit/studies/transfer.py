@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_vit import ResNet, ViT, arguments
 from keras_vit.studies import fitting, seeds, tasks
-from keras_vit.training.features import submodel
+from keras_vit.training.evaluation.representation import submodel
 
 TRANSFER_SHOTS = 5
 TEST = 2000  # images that a transfer is tested on

@@ -1,25 +1,38 @@
-"""Training, from the first image to a folder with a model, its numbers and its figures.
+"""Training: from images to a folder with a model, its numbers and its figures.
 
-`train` does what the command `keras-vit train` does, `resume` goes on with it; `load` and `predict`
-use what it left. `recipe`, `freeze` and `Checkpoint` serve your own `model.fit`; `evaluate` and
-`few_shot` say what came of it.
+`train` does what the command `keras-vit train` does, and `resume` continues an interrupted run;
+`load`, `predict` and `evaluate_run` use its result. `recipe`, `freeze` and `Checkpoint` serve your
+own `model.fit`. `evaluate` and `few_shot` measure any model.
 """
 
 from keras_vit import startup
 
 if not startup.postpone(__name__):
-    from keras_vit.training import evaluation_plots
     from keras_vit.training.adaptation import freeze, merge_lora
-    from keras_vit.training.baselines import baselines
-    from keras_vit.training.checkpoint import Checkpoint
-    from keras_vit.training.evaluation import Evaluation, evaluate, of_run
-    from keras_vit.training.features import Features, ImageFiles, features
-    from keras_vit.training.fewshot import FewShot, FewShotResult, few_shot, linear_probe
-    from keras_vit.training.fitting import fit, resume, train
-    from keras_vit.training.recipes import RECIPES, Recipe, recipe
-    from keras_vit.training.runs import Prediction, Run, load, predict
-    from keras_vit.training.settings import Settings
-    from keras_vit.training.tensorboard import tensorboard
+    from keras_vit.training.evaluation import evaluation_plots
+    from keras_vit.training.evaluation.linear_evaluation import (
+        FewShot,
+        FewShotResult,
+        few_shot,
+        linear_probe,
+    )
+    from keras_vit.training.evaluation.metrics import Evaluation, evaluate
+    from keras_vit.training.evaluation.pixel_baselines import baselines
+    from keras_vit.training.evaluation.representation import Features, ImageFiles, features
+    from keras_vit.training.recipes import losses, optimizers, schedules
+    from keras_vit.training.recipes.applied import RECIPES, Recipe, recipe
+    from keras_vit.training.recipes.settings import Settings
+    from keras_vit.training.resuming.checkpoint import Checkpoint
+    from keras_vit.training.runs.callbacks import tensorboard
+    from keras_vit.training.runs.execution import fit, resume, train
+    from keras_vit.training.runs.saved_run import (
+        Prediction,
+        Run,
+        evaluate_run,
+        load,
+        load_data,
+        predict,
+    )
 
 __all__ = [
     "RECIPES",
@@ -35,6 +48,7 @@ __all__ = [
     "Settings",
     "baselines",
     "evaluate",
+    "evaluate_run",
     "evaluation_plots",
     "features",
     "few_shot",
@@ -42,11 +56,14 @@ __all__ = [
     "freeze",
     "linear_probe",
     "load",
+    "load_data",
+    "losses",
     "merge_lora",
-    "of_run",
+    "optimizers",
     "predict",
     "recipe",
     "resume",
+    "schedules",
     "tensorboard",
     "train",
 ]

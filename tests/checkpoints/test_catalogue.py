@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from keras_vit.checkpoints import catalogue, download
+from keras_vit.checkpoints import catalogue
+from keras_vit.io import download
 from keras_vit.variants import BiT, parse
 
 pytestmark = pytest.mark.backend_free

@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from keras_vit.checkpoints import atomic, files
+from keras_vit.io import files, writing
 
 FOLDER = pathlib.Path(os.environ.get("KERAS_VIT_TEST_DATA", "not set"), "weights")
 real = pytest.mark.skipif(
@@ -307,7 +307,7 @@ def test_writers_of_one_name_do_not_disturb_each_other(tmp_path):
 @pytest.mark.backend_free
 def test_an_error_of_the_caller_is_not_hidden(tmp_path):
     with pytest.raises(OSError, match="other"):
-        with atomic.replacing(tmp_path / "a"):
+        with writing.replacing(tmp_path / "a"):
             raise OSError(5, "other", "elsewhere")
 
 

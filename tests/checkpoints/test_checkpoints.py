@@ -13,7 +13,8 @@ from helpers import GOLDEN, numpy, outputs, quick
 
 import keras_vit
 from keras_vit import checkpoints
-from keras_vit.checkpoints import files, google, kerashub, loading, matching, pytorch, rules
+from keras_vit.checkpoints import google, kerashub, loading, matching, pytorch, rules
+from keras_vit.io import files
 
 SUFFIX = {"google": ".npz", "bit": ".npz", "timm": ".safetensors",
           "huggingface": ".safetensors", "kerashub": ".weights.h5"}  # fmt: skip

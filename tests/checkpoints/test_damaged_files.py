@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from damage_cases import CASES
 
-from keras_vit.checkpoints import files
+from keras_vit.io import files
 
 pytestmark = pytest.mark.backend_free
 

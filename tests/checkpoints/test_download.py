@@ -9,7 +9,8 @@ import types
 import pytest
 from bad_server import CONTENT, LENGTH, PAGE, SHA256, Handler, Server
 
-from keras_vit.checkpoints import catalogue, download, files
+from keras_vit.checkpoints import catalogue
+from keras_vit.io import download, files
 
 pytestmark = pytest.mark.backend_free
 

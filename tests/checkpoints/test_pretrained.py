@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 import keras_vit
-from keras_vit.checkpoints import catalogue, download
+from keras_vit.checkpoints import catalogue
+from keras_vit.io import download
 
 CIFAR = pathlib.Path(os.environ.get("KERAS_VIT_TEST_DATA", "not set"), "cifar10")
 

@@ -124,9 +124,9 @@ def test_help_shows_the_defaults_that_the_recipes_have(capsys):
     "words, code, expected",
     [
         (["train", "nowhere/"], 2, "'nowhere/', which does not exist"),
-        (["train", "--resume", "nowhere"], 2, "'nowhere', not there"),
+        (["train", "--resume", "nowhere"], 2, "'nowhere', which does not exist"),
         (["train", "--resume", "nowhere", "--epochs", "3"], 2, "takes no other argument"),
-        (["evaluate", "nowhere"], 2, "'nowhere', not there"),
+        (["evaluate", "nowhere"], 2, "'nowhere', which does not exist"),
         (["check-data", "nowhere"], 2, "nowhere"),
         (["train", "--model", "vit-b/16"], 2, "ViT-B/16"),
         (["train", "--epochs", "0"], 2, "epochs=0"),

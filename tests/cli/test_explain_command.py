@@ -10,8 +10,8 @@ from PIL import Image
 
 import keras_vit
 from keras_vit import cli
-from keras_vit.commands import explain as command
-from keras_vit.commands import explain_images, explain_views, parts
+from keras_vit.cli import common, explain_images, explain_views
+from keras_vit.cli import explain_command as command
 from keras_vit.data import images as reading
 from keras_vit.data import read_digit
 from keras_vit.explain import (
@@ -265,15 +265,15 @@ def test_a_saved_model_of_no_run_is_opened(tmp_path):
     inputs = keras.Input((8, 8, 1))
     model = keras.Model(inputs, keras.layers.Flatten()(inputs))
     model.save(tmp_path / "any.keras")
-    found, metrics = parts.load_model(str(tmp_path / "any.keras"))
+    found, metrics = common.load_model(str(tmp_path / "any.keras"))
     assert found.input_shape == (None, 8, 8, 1) and metrics is None
     with pytest.raises(ValueError, match="own resolution.*image_size=16.*Leave --image-size out"):
-        parts.load_model(str(tmp_path / "any.keras"), 16)
+        common.load_model(str(tmp_path / "any.keras"), 16)
     (tmp_path / "broken.keras").write_bytes(b"PK nothing")
     with pytest.raises(ValueError, match="broken.keras' cannot be read as a Keras model"):
-        parts.load_model(str(tmp_path / "broken.keras"))
+        common.load_model(str(tmp_path / "broken.keras"))
     with pytest.raises(FileNotFoundError, match="gone.keras"):
-        parts.load_model(str(tmp_path / "gone.keras"))
+        common.load_model(str(tmp_path / "gone.keras"))
 
 
 def test_the_model_of_a_run_comes_with_its_class_names(tmp_path):
@@ -281,7 +281,7 @@ def test_the_model_of_a_run_comes_with_its_class_names(tmp_path):
     keras.Model(inputs, keras.layers.Flatten()(inputs)).save(tmp_path / "model.keras")
     (tmp_path / "metrics.json").write_text(json.dumps({"class_names": NAMES}))
     for name in (tmp_path, tmp_path / "model.keras"):
-        _, metrics = parts.load_model(str(name))
+        _, metrics = common.load_model(str(name))
         assert metrics["class_names"] == list(NAMES)
 
 

@@ -28,7 +28,8 @@ from keras_vit.axial import (
     AxialUnit,
     AxialViT,
 )
-from keras_vit.training import adaptation, optimizers
+from keras_vit.training import adaptation
+from keras_vit.training.recipes import optimizers
 from keras_vit.variants import AxialBiT, AxialVariant, parse
 
 pytestmark = pytest.mark.usefixtures("blank")
@@ -503,7 +504,7 @@ def test_lora_changes_both_halves_of_a_block():
 
 def test_layer_decay_counts_axial_blocks():
     paths = [w.path for w in vit().trainable_variables]
-    shares = dict(zip(paths, optimizers.rates(paths, 0.5), strict=True))
+    shares = dict(zip(paths, optimizers.layer_rates(paths, 0.5), strict=True))
     assert shares["block_0/row/norm_1/gamma"] == shares["block_0/column/norm_1/gamma"] == 0.25
     assert shares["patch_encoder/projection/kernel"] == 0.125
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import keras_vit
-from keras_vit.installation import check_installation
+from keras_vit.environment import check_installation
 
 pytestmark = pytest.mark.backend_free
 PACKAGE = pathlib.Path(keras_vit.__file__).parent
@@ -46,7 +46,7 @@ def test_every_start_names_the_other_project_and_the_repair(tmp_path):
 def test_the_command_refuses_to_run_the_other_projects_files(tmp_path):
     ours = tmp_path / "keras_vit"
     ours.mkdir()
-    for name in ("__main__", "installation", "version"):
+    for name in ("__main__", "environment"):
         shutil.copy(PACKAGE / f"{name}.py", ours)
     (ours / "__init__.py").write_text('__version__ = "1.0.0"\n')  # as keras-vit 1.0.1 writes it
     install(tmp_path, RECORD)

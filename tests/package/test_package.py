@@ -16,11 +16,11 @@ PACKAGE = pathlib.Path(keras_vit.__file__).parent
 # The order of reading: a module imports only from those before it. The paper's model is `layers`
 # and `vit`; what varies it stands after them.
 ORDER = [
-    "version", "installation", "arguments", "writable", "startup", "backend", "figures",
-    "webpage", "variants", "guards", "model", "layers", "vit",
+    "environment", "arguments", "io", "startup", "backend", "figures",
+    "variants", "guards", "model", "layers", "vit",
     "pooling", "deit", "convolutions", "resnet", "hybrid", "positions", "ablations", "relative",
     "axial", "families", "checkpoints", "doctor", "data", "training", "pretraining",
-    "explain", "accounting", "benchmark", "studies", "commands", "cli", "__main__",
+    "explain", "accounting", "benchmark", "studies", "cli", "__main__",
 ]  # fmt: skip
 
 

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from keras_vit import cli, doctor, training, writable
-from keras_vit.training import run_folder
+from keras_vit import cli, doctor, training
+from keras_vit.io import writing
+from keras_vit.training.runs import run_folder
 
 pytestmark = pytest.mark.backend_free
 
@@ -30,30 +31,30 @@ def read_only(tmp_path):
 
 
 def test_a_new_folder_is_allowed_and_nothing_is_left_behind(tmp_path):
-    writable.check_folder(tmp_path / "a" / "b")
-    writable.check_file(tmp_path / "report.json", "Choose another.")
+    writing.check_folder(tmp_path / "a" / "b")
+    writing.check_file(tmp_path / "report.json", "Choose another.")
     assert not list(tmp_path.iterdir())
-    writable.make_folder(tmp_path / "a" / "b")
-    writable.make_folder(tmp_path / "a" / "b")
+    writing.make_folder(tmp_path / "a" / "b")
+    writing.make_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir() and not list((tmp_path / "a" / "b").iterdir())
 
 
 def test_what_is_there_is_never_touched(tmp_path):
     (tmp_path / "report.json").write_text("mine")
-    writable.check_file(tmp_path / "report.json", "Choose another.")
+    writing.check_file(tmp_path / "report.json", "Choose another.")
     assert (tmp_path / "report.json").read_text() == "mine"
     with pytest.raises(ValueError, match="report.json/x' .*Not a directory.*--out DIR"):
-        writable.make_folder(tmp_path / "report.json" / "x")
+        writing.make_folder(tmp_path / "report.json" / "x")
     (tmp_path / "link").symlink_to(tmp_path / "gone")
     with pytest.raises(ValueError, match="can be written"):
-        writable.check_folder(tmp_path / "link")
+        writing.check_folder(tmp_path / "link")
 
 
 def test_a_file_needs_a_folder_and_is_none(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone' first"):
-        writable.check_file(tmp_path / "gone" / "x.json", "Choose another.")
+        writing.check_file(tmp_path / "gone" / "x.json", "Choose another.")
     with pytest.raises(ValueError, match="Received: the folder .* Choose another."):
-        writable.check_file(tmp_path, "Choose another.")
+        writing.check_file(tmp_path, "Choose another.")
 
 
 def test_folders_without_permission_are_refused(tmp_path, monkeypatch):
@@ -62,12 +63,12 @@ def test_folders_without_permission_are_refused(tmp_path, monkeypatch):
     def denied(**_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(writable.tempfile, "TemporaryFile", denied)
+    monkeypatch.setattr(writing.tempfile, "TemporaryFile", denied)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(training, "train", None)  # not reached
     assert cli.main(["train"]) == 2
     with pytest.raises(ValueError, match=r"'runs' \(Permission denied\)\. .*--out DIR"):
-        run_folder.new_folder(None, "digits")
+        run_folder.make(None, "digits")
     assert not list(tmp_path.iterdir())
 
 

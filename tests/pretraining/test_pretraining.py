@@ -14,7 +14,7 @@ from keras_vit.positions import sincos
 from keras_vit.pretraining import encoder as parts
 from keras_vit.pretraining import masked_patches as mpp
 from keras_vit.pretraining import masks
-from keras_vit.training.checkpoint import Checkpoint
+from keras_vit.training.resuming.checkpoint import Checkpoint
 
 IMAGES = random_images(6, 8, 15, 3).round()  # 2 x 3 patches of 4 x 5 pixels
 

@@ -13,7 +13,7 @@ import zipfile
 import h5py
 import numpy as np
 
-from keras_vit.checkpoints import files
+from keras_vit.io import files
 
 TENSORS = {
     "block/kernel": np.arange(35, dtype="float32").reshape(5, 7),
@@ -240,7 +240,7 @@ import sys, types
 for name, folder in {packages!r}.items():  # without their __init__, which import Keras
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = [folder]
-from keras_vit.checkpoints import files
+from keras_vit.io import files
 """
 
 

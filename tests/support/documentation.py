@@ -166,7 +166,7 @@ def _known():
     return {
         ("explain", "name"): re.findall(r"^  (\S+)", output(["explain", "--list"]), re.MULTILINE),
         ("study", "name"): keras_vit.studies.names(),
-        ("train", "recipe"): keras_vit.training.rows.names(),
+        ("train", "recipe"): keras_vit.training.recipes.recipe_tables.names(),
     }
 
 

@@ -19,8 +19,8 @@ import numpy as np
 
 import keras_vit
 from keras_vit.data import Augmentation
-from keras_vit.training import capture
-from keras_vit.training.checkpoint import Checkpoint
+from keras_vit.training.resuming import run_state
+from keras_vit.training.resuming.checkpoint import Checkpoint
 
 EPOCHS, STEPS = 8, 6
 keras.utils.set_random_seed(0)  # imports TensorFlow, on JAX too: here, not in every process
@@ -85,7 +85,7 @@ def main(folder, result, place, number):
     )
     facts = {"history": history.history, "epochs": history.epoch, "best": [stop.best, stop.wait]}
     text = np.frombuffer(json.dumps(facts).encode(), "uint8")
-    np.savez(pathlib.Path(result), facts=text, **capture.arrays(model))
+    np.savez(pathlib.Path(result), facts=text, **run_state.copy_arrays(model))
 
 
 def fork(line):

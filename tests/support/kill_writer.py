@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 
-from keras_vit.training import state
+from keras_vit.training.resuming import state_files
 
 NAMES = [f"weight/{i}/kernel" for i in range(20)]
 
@@ -26,7 +26,7 @@ def write_for_ever(folder, step, pipe):
         step += 1
         arrays = {name: np.full((100, 50), step, "float32") for name in NAMES}
         os.write(pipe, b"b%08d" % step)
-        state.write(folder, state.State(0, step, {"settings": {}}, arrays))
+        state_files.write(folder, state_files.State(0, step, {"settings": {}}, arrays))
         os.write(pipe, b"e%08d" % step)
 
 
@@ -53,7 +53,7 @@ def main(folder, kills):
     folder, rng = pathlib.Path(folder), random.Random(0)
     counts = dict.fromkeys(["kills", "in_write", "unreadable", "older", "mixed", "states"], 0)
     step = 0
-    state.prepare(folder)
+    state_files.prepare(folder)
     while counts["in_write"] < kills:
         told = kill_one(folder, step, rng.uniform(0, 0.1))
         whole = [step] + [number for kind, number in told if kind == b"e"]
@@ -61,7 +61,7 @@ def main(folder, kills):
         counts["states"] += len(whole) - 1
         counts["in_write"] += bool(told) and told[-1][0] == b"b"
         try:
-            found = state.newest(folder)
+            found = state_files.read_newest(folder)
         except ValueError:
             counts["unreadable"] += 1
             continue
@@ -70,7 +70,7 @@ def main(folder, kills):
         if found is not None:
             counts["mixed"] += any(np.any(a != step_found) for a in found.arrays.values())
         step = step_found
-        for rest in folder.glob(state.UNFINISHED):
+        for rest in folder.glob(state_files.UNFINISHED):
             rest.unlink()
     counts["damaged"] = len(list(folder.glob("*.damaged")))
     print(json.dumps(counts))

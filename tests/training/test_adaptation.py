@@ -6,7 +6,8 @@ import pytest
 from helpers import numpy, random_images, randomize, weights
 
 import keras_vit
-from keras_vit.training import adaptation, optimizers
+from keras_vit.training import adaptation
+from keras_vit.training.recipes import optimizers
 
 DIM, MLP, LAYERS, CLASSES, RANK = 6, 10, 2, 5, 3
 

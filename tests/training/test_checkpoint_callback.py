@@ -14,10 +14,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vit.checkpoints import atomic
 from keras_vit.data import Augmentation, Batches
-from keras_vit.training import capture, state
-from keras_vit.training.checkpoint import Checkpoint
+from keras_vit.io import writing
+from keras_vit.training.resuming import run_state, state_files
+from keras_vit.training.resuming.checkpoint import Checkpoint
 
 EPOCHS, STEPS, COUNT = 3, 6, 22
 rng = np.random.default_rng(0)
@@ -96,7 +96,7 @@ def build(units=8, optimizer=None, loss="categorical_crossentropy", **compiled):
 
 
 def everything(model):
-    return capture.arrays(model)
+    return run_state.copy_arrays(model)
 
 
 def begun(**arguments):
@@ -104,14 +104,14 @@ def begun(**arguments):
     model = build(**arguments)
     first = everything(model)
     fit(model, None, epochs=1)
-    capture.put_back(model, first)
-    capture.put_back(model, {n: v * 0 for n, v in everything(model).items() if n not in first})
+    run_state.restore(model, first)
+    run_state.restore(model, {n: v * 0 for n, v in everything(model).items() if n not in first})
     return model, everything(model)
 
 
 def scramble(model):
     """Gives every variable another value, as a new process may have."""
-    for variable in capture.variables(model).values():
+    for variable in run_state.collect_variables(model).values():
         variable.assign(np.asarray(variable) * 0 + 3)
 
 
@@ -156,12 +156,12 @@ def trained():
 def model(trained):
     """The model as it was before its training."""
     model, first, _ = trained
-    capture.put_back(model, first)
+    run_state.restore(model, first)
     return model
 
 
 def newest(folder):
-    found = state.newest(folder)
+    found = state_files.read_newest(folder)
     return found.epoch, found.step
 
 
@@ -180,7 +180,7 @@ MORE = [
 def test_resume_is_exact_wherever_it_was_cut(trained, model, tmp_path, every, places):
     for place in places:
         folder = tmp_path / f"{place}"
-        capture.put_back(model, trained[1])
+        run_state.restore(model, trained[1])
         with pytest.raises(Power):
             fit(model, folder, place, every=every)
         scramble(model)
@@ -205,7 +205,7 @@ def test_many_cuts_of_one_run(trained, model, tmp_path):
 
 def test_saving_changes_nothing_and_two_states_stay(trained, model, tmp_path):
     assert_same(fit(model, tmp_path), trained[2])
-    assert [p.name for p in state.paths(tmp_path)] == [
+    assert [p.name for p in state_files.paths(tmp_path)] == [
         "epoch-0003-step-000005.npz",
         "epoch-0004-step-000000.npz",
     ]
@@ -213,10 +213,10 @@ def test_saving_changes_nothing_and_two_states_stay(trained, model, tmp_path):
 
 def test_a_complete_run_is_loaded_at_once(trained, model, tmp_path, capsys):
     fit(model, tmp_path)
-    files = {p: p.read_bytes() for p in state.paths(tmp_path)}
+    files = {p: p.read_bytes() for p in state_files.paths(tmp_path)}
     scramble(model)
     assert_same(fit(model, tmp_path, ("batch", 1)), trained[2])
-    assert files == {p: p.read_bytes() for p in state.paths(tmp_path)}
+    assert files == {p: p.read_bytes() for p in state_files.paths(tmp_path)}
     with pytest.warns(UserWarning, match="EarlyStopping, Interrupt, ReduceLROnPlateau"):
         model.fit(batches(), epochs=2, callbacks=[Checkpoint(tmp_path, batches())], verbose=0)
     assert "the run is complete" in capsys.readouterr().out
@@ -256,7 +256,7 @@ def test_more_steps_at_once(tmp_path):
     model, first = begun(steps_per_execution=4)
     end = fit(model, None)
     for place in (("batch", 1), ("batch", 2), ("batch", 3), ("validation", 1)):
-        capture.put_back(model, first)
+        run_state.restore(model, first)
         with pytest.raises(Power):
             fit(model, tmp_path / str(place), place)
         scramble(model)
@@ -266,7 +266,7 @@ def test_more_steps_at_once(tmp_path):
 def test_a_table_of_results_has_each_epoch_once(trained, model, tmp_path):
     for append in (False, True):
         folder = tmp_path / str(append)
-        capture.put_back(model, trained[1])
+        run_state.restore(model, trained[1])
         for place in (("end", 2), ("batch", 1), None):
             data, table = batches(), keras.callbacks.CSVLogger(tmp_path / "t.csv", append=append)
             callbacks = [Checkpoint(folder, data, verbose=0), table, Interrupt(place, cut)]
@@ -372,7 +372,7 @@ def test_nan_ends_the_run_at_its_step(trained, model, tmp_path):
     assert ", ".join(data.sampler.names(1, 2)[:3]) in str(error.value)
     assert "epoch-0002-step-000002.npz" in str(error.value) and "lower" in str(error.value)
     assert newest(tmp_path) == (1, 2)
-    assert not capture.not_finite(state.newest(tmp_path).arrays)
+    assert not run_state.find_nonfinite(state_files.read_newest(tmp_path).arrays)
     scramble(model)
     assert_same(fit(model, tmp_path), trained[2])
 
@@ -389,7 +389,7 @@ def test_weights_that_are_not_finite_are_never_saved(model, tmp_path):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, slow(errno.EIO), slow(errno.EROFS)])
 def test_a_write_that_fails_leaves_the_state_before(trained, model, tmp_path, monkeypatch, number):
-    flush, calls = atomic.flush, []
+    flush, calls = writing.flush, []
 
     def failing(path):
         calls.append(path)
@@ -397,11 +397,11 @@ def test_a_write_that_fails_leaves_the_state_before(trained, model, tmp_path, mo
             raise OSError(number, os.strerror(number), path)
         flush(path)
 
-    monkeypatch.setattr(atomic, "flush", failing)
+    monkeypatch.setattr(writing, "flush", failing)
     with pytest.raises(OSError, match="run the same command again") as error:
         fit(model, tmp_path)
     assert error.value.errno == number and os.strerror(number) in str(error.value)
-    assert newest(tmp_path) == (0, 2) and not list(tmp_path.glob(state.UNFINISHED))
+    assert newest(tmp_path) == (0, 2) and not list(tmp_path.glob(state_files.UNFINISHED))
     assert_same(fit(model, tmp_path), trained[2])
 
 
@@ -417,7 +417,7 @@ def test_a_full_disk_leaves_the_state_before(trained, model, tmp_path):
             fit(model, tmp_path, ("batch", 3), limit)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert not list(tmp_path.glob(state.UNFINISHED))
+    assert not list(tmp_path.glob(state_files.UNFINISHED))
     assert_same(fit(model, tmp_path), trained[2])
 
 
@@ -470,25 +470,25 @@ CHANGES = {
 def test_a_run_of_another_kind_is_refused_and_nothing_is_changed(model, tmp_path):
     with pytest.raises(Power):
         fit(model, tmp_path, ("batch", 3))
-    files = {p: p.read_bytes() for p in state.paths(tmp_path)}
+    files = {p: p.read_bytes() for p in state_files.paths(tmp_path)}
     for words, change in CHANGES.items():
         other = change() if callable(change) else model
         data = batches() if callable(change) else batches(**change)
         before = everything(other)
-        with pytest.raises(ValueError, match="another kind") as error:
+        with pytest.raises(ValueError, match="contains another run") as error:
             fit(other, tmp_path, data=data)
         assert words in str(error.value) and "Nothing was changed" in str(error.value)
         after = everything(other)  # on PyTorch, Keras makes metrics and draws before it calls back
         told = [name for name in before if not name.startswith("generator/")]
         assert all(np.array_equal(before[name], after[name]) for name in told)
-    assert files == {p: p.read_bytes() for p in state.paths(tmp_path)}
+    assert files == {p: p.read_bytes() for p in state_files.paths(tmp_path)}
 
 
 def test_another_backend_is_refused(model, tmp_path):
     fit(model, tmp_path, epochs=1)
-    found = state.newest(tmp_path)
+    found = state_files.read_newest(tmp_path)
     found.facts["settings"]["backend"] = "numpy"
-    state.write(tmp_path, found)
+    state_files.write(tmp_path, found)
     with pytest.raises(ValueError, match="backend: 'numpy' in the checkpoint"):
         fit(model, tmp_path)
 
@@ -500,7 +500,7 @@ def test_weights_alone_go_into_another_run(trained, model, tmp_path):
         fit(model, tmp_path, ("batch", 3))
     other = build(optimizer="sgd")
     Checkpoint(tmp_path).load_weights(other)
-    saved = state.newest(tmp_path).arrays
+    saved = state_files.read_newest(tmp_path).arrays
     for weight, name in zip(other.weights, [n for n in saved if "weight/" == n[:7]], strict=True):
         assert np.array_equal(weight, saved[name])
     with pytest.raises(ValueError, match="another model"):
@@ -511,8 +511,8 @@ def test_generators_are_resumed(model):
     keras.random.normal((1,))  # makes the generator of those who bring none
     taken = everything(model)
     drawn = [np.asarray(keras.random.normal((3,))) for _ in range(2)]
-    capture.put_back(model, taken)
-    assert capture.SHARED in taken and not np.array_equal(*drawn)
+    run_state.restore(model, taken)
+    assert run_state.SHARED in taken and not np.array_equal(*drawn)
     for numbers in drawn:
         assert np.array_equal(keras.ops.convert_to_numpy(keras.random.normal((3,))), numbers)
 
@@ -528,7 +528,7 @@ def damage(path, how):
 def test_a_damaged_file_falls_back_to_the_state_before(trained, model, tmp_path, how):
     with pytest.raises(Power):
         fit(model, tmp_path, ("batch", 4))
-    damage(state.paths(tmp_path)[-1], how)
+    damage(state_files.paths(tmp_path)[-1], how)
     scramble(model)
     with pytest.warns(UserWarning, match="step-000003.npz is damaged.*step-000002.npz is used"):
         assert_same(fit(model, tmp_path), trained[2])
@@ -538,7 +538,7 @@ def test_a_damaged_file_falls_back_to_the_state_before(trained, model, tmp_path,
 def test_nothing_but_damaged_files_is_an_error(model, tmp_path):
     with pytest.raises(Power):
         fit(model, tmp_path, ("batch", 4))
-    for path in state.paths(tmp_path):
+    for path in state_files.paths(tmp_path):
         damage(path, "cut")
     with pytest.raises(ValueError, match="no earlier one"):
         fit(model, tmp_path)
@@ -546,13 +546,14 @@ def test_nothing_but_damaged_files_is_an_error(model, tmp_path):
 
 @pytest.mark.backend_free
 def test_every_flipped_byte_is_found(tmp_path):
-    path = state.write(tmp_path, state.State(0, 1, {"a": 1}, {"x": np.arange(40, dtype="float32")}))
+    state = state_files.State(0, 1, {"a": 1}, {"x": np.arange(40, dtype="float32")})
+    path = state_files.write(tmp_path, state)
     whole = path.read_bytes()
-    wanted = state.read(path)
+    wanted = state_files.read(path)
     for place in range(0, len(whole), 3):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
         with contextlib.suppress(ValueError):
-            found = state.read(path)
+            found = state_files.read(path)
             assert found.facts == wanted.facts and list(found.arrays) == ["x"], place
             assert np.array_equal(found.arrays["x"], wanted.arrays["x"]), place
 
@@ -561,14 +562,14 @@ def test_what_killed_writers_left_is_removed(model, tmp_path):
     (tmp_path / ".epoch-0001-step-000002.npz.0123abcd.partial").write_bytes(b"half")
     (tmp_path / "notes.txt").write_text("mine")
     fit(model, tmp_path, epochs=1)
-    left = {p.name for p in tmp_path.iterdir()} - {p.name for p in state.paths(tmp_path)}
-    assert left == {"notes.txt", state.LOCK}
+    left = {p.name for p in tmp_path.iterdir()} - {p.name for p in state_files.paths(tmp_path)}
+    assert left == {"notes.txt", state_files.LOCK}
 
 
 def test_two_processes_do_not_train_into_one_folder(model, tmp_path):
     pytest.importorskip("fcntl")
     hold = "import fcntl, sys; f = open(sys.argv[1], 'wb'); fcntl.lockf(f, 6); print(flush=True)"
-    command = [sys.executable, "-c", hold + "; input()", str(tmp_path / state.LOCK)]
+    command = [sys.executable, "-c", hold + "; input()", str(tmp_path / state_files.LOCK)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         with pytest.raises(OSError, match="Another process"):
@@ -604,7 +605,7 @@ def test_epochs_that_are_not_those_of_the_data_are_refused(model, tmp_path):
 
 @pytest.mark.backend_free
 def test_facts_are_json(tmp_path):
-    path = state.write(tmp_path, state.State(2, 3, {"loss": 0.1 + 0.2}, {}))
+    path = state_files.write(tmp_path, state_files.State(2, 3, {"loss": 0.1 + 0.2}, {}))
     with np.load(path) as file:
         facts = json.loads(file["facts"].tobytes())
     assert facts == {"loss": 0.1 + 0.2, "format": 1, "epoch": 2, "step": 3, "arrays": []}

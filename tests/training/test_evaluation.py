@@ -1,6 +1,5 @@
 """Evaluation: every number beside scikit-learn's or a hand computation, every input it takes."""
 
-import importlib
 import json
 
 import keras
@@ -10,18 +9,11 @@ from PIL import Image
 
 import keras_vit
 from keras_vit import cli
-from keras_vit.commands import evaluate as command
-from keras_vit.training import (
-    calibration,
-    evaluation,
-    evaluation_plots,
-    evaluation_words,
-    runs,
-)
+from keras_vit.cli import use as command
+from keras_vit.training.evaluation import calibration, evaluation_plots, representation, wording
+from keras_vit.training.evaluation import metrics as scores
+from keras_vit.training.runs import saved_run
 
-# The package exports functions of these names, which hide the modules.
-feature_module = importlib.import_module("keras_vit.training.features")
-tensorboard_module = importlib.import_module("keras_vit.training.tensorboard")
 IMAGES, CLASSES = 211, 7
 
 
@@ -33,7 +25,7 @@ def some_logits(seed=0, images=IMAGES, classes=CLASSES, skill=2.0):
 
 def evaluated(logits, labels, **options):
     names = tuple(f"class {i}" for i in range(logits.shape[1]))
-    return evaluation.summary(evaluation.outcomes(logits, labels), names, **options)
+    return scores.summarize(scores.compute_outcomes(logits, labels), names, **options)
 
 
 def fixed(classes):
@@ -97,18 +89,18 @@ def test_no_top_5_of_five_classes():
 @pytest.mark.backend_free
 def test_of_equal_logits_the_first_class_ranks_higher():
     logits = np.zeros((7, 7))
-    found = evaluation.outcomes(logits, np.arange(7))
+    found = scores.compute_outcomes(logits, np.arange(7))
     assert found.rank.tolist() == [0, 1, 2, 3, 4, 5, 6]
     np.testing.assert_array_equal(found.predicted, 0)
     np.testing.assert_array_equal(found.rank == 0, found.predicted == np.arange(7))
     assert evaluated(logits, np.arange(7)).top_5 == 5 / 7
     ties = np.array([[1.0, 3.0, 3.0, 2.0]] * 4)
-    assert evaluation.outcomes(ties, np.arange(4)).rank.tolist() == [3, 0, 1, 2]
+    assert scores.compute_outcomes(ties, np.arange(4)).rank.tolist() == [3, 0, 1, 2]
 
 
 @pytest.mark.backend_free
 def test_huge_logits_neither_overflow_nor_give_nan():
-    found = evaluation.outcomes(np.array([[1e4, -1e4], [1e4, -1e4]]), np.array([0, 1]))
+    found = scores.compute_outcomes(np.array([[1e4, -1e4], [1e4, -1e4]]), np.array([0, 1]))
     np.testing.assert_allclose(found.loss, [0, 2e4])
     np.testing.assert_allclose(found.brier, [0, 2])
 
@@ -169,7 +161,7 @@ def test_most_confused_pairs_count_errors_only():
     predicted = np.array([0, 0, 2, 2, 2, 0, 0])
     found = evaluated(np.eye(3)[predicted], np.array([0, 0, 0, 1, 1, 2, 0]))
     expected = [("class 1", "class 2", 2), ("class 0", "class 2", 1), ("class 2", "class 0", 1)]
-    assert evaluation_words.most_confused(found) == expected
+    assert wording.most_confused(found) == expected
 
 
 # --- What it takes -------------------------------------------------------------------------------
@@ -202,7 +194,7 @@ def test_every_source_of_images_gives_the_same_numbers():
     expected = evaluated(logits, labels)
     model = fixed(CLASSES)
     for name, data in sources(as_images(logits), labels).items():
-        found = evaluation.evaluate(model, data)
+        found = scores.evaluate(model, data)
         np.testing.assert_array_equal(found.confusion, expected.confusion, err_msg=name)
         np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-6, err_msg=name)
         np.testing.assert_allclose(found.brier, expected.brier, rtol=1e-6, err_msg=name)
@@ -234,10 +226,10 @@ def pixel_model():
 def test_each_part_of_a_data_in_its_own_order_and_training_stays_where_it_is(part):
     data, model = some_data(augment=keras_vit.data.Augmentation(flip=True)), pixel_model()
     data.sampler.go_to(3, 2)
-    pixels = np.concatenate([x for x, _ in feature_module.batches(data, part)])[:, 0, 0, 0]
+    pixels = np.concatenate([x for x, _ in representation.iterate_batches(data, part)])[:, 0, 0, 0]
     labels = data.labels(part)
     np.testing.assert_array_equal(pixels >= 100, labels)
-    found = evaluation.evaluate(model, data, part)
+    found = scores.evaluate(model, data, part)
     predicted = (pixels > 127.5).astype(int)
     expected = [[np.sum((labels == i) & (predicted == j)) for j in (0, 1)] for i in (0, 1)]
     assert found.confusion.tolist() == expected and found.images == data.counts[part]
@@ -254,7 +246,7 @@ def test_it_agrees_with_kerass_own_evaluation():
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
     )
     loss, accuracy = model.evaluate(as_images(logits), labels, verbose=0)
-    found = evaluation.evaluate(model, (as_images(logits), labels))
+    found = scores.evaluate(model, (as_images(logits), labels))
     np.testing.assert_allclose(found.loss, loss, rtol=1e-5)
     np.testing.assert_allclose(found.accuracy, accuracy, rtol=1e-6)
 
@@ -262,7 +254,7 @@ def test_it_agrees_with_kerass_own_evaluation():
 def test_the_batches_of_a_training_stay_where_they_are():
     images, labels = np.zeros((10, 1, 2, 1), "float32"), np.arange(10) % 2
     batches = keras_vit.data.Batches(images, labels, batch_size=4)
-    evaluation.evaluate(fixed(2), batches)
+    scores.evaluate(fixed(2), batches)
     assert (batches.sampler.epoch, batches.sampler.step) == (0, 0)
 
 
@@ -272,34 +264,34 @@ def test_the_batches_of_a_training_stay_where_they_are():
         ((np.zeros((2, 1, 3, 1)), np.array([0, 3])), "labels must be from 0 to 2.*largest=3"),
         ((np.zeros((2, 1, 3, 1)), np.array([0, -1])), "smallest=-1"),
         ((np.zeros((2, 1, 3, 1)), np.array([0.0, 1.0])), "labels must be integers"),
-        ((np.zeros((2, 1, 3, 1)), np.full((2, 3), 1 / 3)), "mixed have no one class"),
+        ((np.zeros((2, 1, 3, 1)), np.full((2, 3), 1 / 3)), "mixed images have no single class"),
         ((np.zeros((0, 1, 3, 1)), np.zeros(0, "int32")), "images=0"),
         ((np.full((2, 1, 3, 1), np.nan), np.array([0, 1])), "logits must be finite"),
     ],
 )
 def test_unusable_data_is_refused(data, words):
     with pytest.raises(ValueError, match=f"(?i){words}"):
-        evaluation.evaluate(fixed(3), data)
+        scores.evaluate(fixed(3), data)
 
 
 def test_a_missing_part_and_a_wrong_part_are_refused():
     data = keras_vit.data.load((np.zeros((8, 2, 2, 3), "uint8"), np.arange(8) % 2), 2, test_share=0)
-    with pytest.raises(ValueError, match="part='test', images=0"):
-        evaluation.evaluate(fixed(3), data)
-    with pytest.raises(ValueError, match="part='trial'"):
-        evaluation.evaluate(fixed(3), data, part="trial")
+    with pytest.raises(ValueError, match="split='test', images=0"):
+        scores.evaluate(fixed(3), data)
+    with pytest.raises(ValueError, match="split='trial'"):
+        scores.evaluate(fixed(3), data, split="trial")
 
 
 def test_names_of_other_classes_are_refused():
     data = np.zeros((2, 1, 3, 1)), np.array([0, 1])
     with pytest.raises(ValueError, match="class_names=2, logits=3"):
-        evaluation.evaluate(fixed(3), data, class_names=("a", "b"))
+        scores.evaluate(fixed(3), data, class_names=("a", "b"))
 
 
 def test_a_model_without_a_head_is_refused():
     images = keras.Input((2, 2, 1))
     with pytest.raises(ValueError, match="Evaluate a model with a head"):
-        evaluation.evaluate(keras.Model(images, images), (np.zeros((1, 2, 2, 1)), np.array([0])))
+        scores.evaluate(keras.Model(images, images), (np.zeros((1, 2, 2, 1)), np.array([0])))
 
 
 @pytest.mark.backend_free
@@ -312,7 +304,7 @@ def test_the_last_batch_is_filled_up_and_cut_again():
             return images[:, 0, :, 0]
 
     images = np.arange(7.0).reshape(7, 1, 1, 1)
-    found = list(feature_module.outputs(Model(), (images, np.arange(7)), batch_size=3))
+    found = list(representation.predict_batches(Model(), (images, np.arange(7)), batch_size=3))
     assert seen == [3, 3, 3]
     np.testing.assert_array_equal(np.concatenate([x for x, _ in found])[:, 0], np.arange(7))
 
@@ -340,7 +332,7 @@ def run(tmp_path_factory):
 
 def test_a_folder_is_matched_by_the_names_of_its_classes(run):
     """A fresh head names class 0: "light" in the run, though "dark" comes first in the folder."""
-    found = evaluation.of_run(run / "run", str(run / "data"))
+    found = saved_run.evaluate_run(run / "run", str(run / "data"))
     assert found.class_names == ("light", "dark", "middle")
     assert found.confusion.tolist() == [[5, 0, 0]] * 3
     files = {f"{name}/{i}.png" for name in ("dark", "middle") for i in range(5)}
@@ -350,11 +342,14 @@ def test_a_folder_is_matched_by_the_names_of_its_classes(run):
 def test_a_folder_may_lack_classes_but_not_bring_new_ones(run, tmp_path):
     for name in ("dark", "middle"):
         (tmp_path / name).symlink_to(run / "data" / name)
-    found = evaluation.of_run(runs.load(run / "run"), tmp_path)
+    found = saved_run.evaluate_run(saved_run.load(run / "run"), tmp_path)
     assert found.images == 10 and found.classes[0].support == 0
     (tmp_path / "lihgt").symlink_to(run / "data" / "light")
-    with pytest.raises(ValueError, match=r"unknown=\['lihgt'\]. It knows: light, dark, middle"):
-        evaluation.of_run(run / "run", tmp_path)
+    with pytest.raises(
+        ValueError,
+        match=r"unknown=\['lihgt'\]. Rename the folders. The run knows: light, dark, middle",
+    ):
+        saved_run.evaluate_run(run / "run", tmp_path)
 
 
 def keras_vit_evaluate(*words):
@@ -365,7 +360,7 @@ def test_the_command_prints_a_text_and_writes_numbers_and_figures(run, tmp_path,
     keras_vit_evaluate(run / "run", run / "data", "--out", tmp_path / "out")
     text = capsys.readouterr().out
     assert "33.3 %  (95 % interval: 15.2 % to 58.3 %)" in text  # Wilson's of 5 in 15
-    assert "5  dark named light" in text and f"said light, true {'dark'}" in text
+    assert "5  dark predicted as light" in text and f"predicted light, true {'dark'}" in text
     numbers = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert numbers["accuracy"] == 1 / 3 and numbers["confusion"] == [[5, 0, 0]] * 3
     assert numbers["classes"][1]["precision"] is None  # NaN is no JSON
@@ -393,7 +388,7 @@ def test_the_own_images_of_a_run_give_the_accuracy_that_it_noted(run, tmp_path):
     trained = keras_vit.training.train(
         run / "data", image_size=8, epochs=2, batch_size=5, out=tmp_path / "run"
     )
-    found = evaluation.of_run(tmp_path / "run")
+    found = saved_run.evaluate_run(tmp_path / "run")
     np.testing.assert_allclose(found.accuracy, trained.metrics["test_accuracy"])
     assert found.images == trained.metrics["test_images"]
 
@@ -421,7 +416,7 @@ def test_a_large_matrix_has_no_numbers_but_the_most_frequent_mistakes():
     figure = evaluation_plots.confusion(found)
     assert not figure.axes[0].texts and figure.axes[0].images[0].get_array().shape == (100, 100)
     bars = [bar.get_width() for bar in figure.axes[1].patches]
-    assert bars == [count for *_, count in evaluation_words.most_confused(found, 20)]
+    assert bars == [count for *_, count in wording.most_confused(found, 20)]
 
 
 @pytest.mark.backend_free
@@ -460,4 +455,4 @@ def test_tensorboard_says_what_is_missing(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     words = "not installed: tensorflow, tensorboard. Run: pip install tensorflow tensorboard"
     with pytest.raises(ImportError, match=words):
-        tensorboard_module.tensorboard("logs")
+        keras_vit.training.tensorboard("logs")

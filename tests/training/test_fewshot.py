@@ -1,6 +1,5 @@
 """Features and few-shot accuracy: beside plain NumPy and scikit-learn, and on real weights."""
 
-import importlib
 import os
 import pathlib
 import types
@@ -13,11 +12,11 @@ from PIL import Image
 
 import keras_vit
 from keras_vit import cli
-from keras_vit.commands import parts
-from keras_vit.training import fewshot, runs
+from keras_vit.cli import common
+from keras_vit.training.evaluation import linear_evaluation as linear
+from keras_vit.training.evaluation import representation
+from keras_vit.training.runs import saved_run
 
-# The package exports a function of this name, which hides the module.
-features = importlib.import_module("keras_vit.training.features")
 DATA = pathlib.Path(os.environ.get("KERAS_VIT_TEST_DATA", "none"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="KERAS_VIT_TEST_DATA is not set")
 
@@ -48,7 +47,7 @@ def test_scores_are_those_of_a_direct_solution(number):
     columns = augmented(x, x)
     weights = np.linalg.solve(columns.T @ columns + 77.0 * np.eye(12), columns.T @ targets)
     expected = augmented(x_test, x) @ weights
-    np.testing.assert_allclose(fewshot.regress(x, targets, x_test, 77.0), expected, rtol=1e-9)
+    np.testing.assert_allclose(linear.regress(x, targets, x_test, 77.0), expected, rtol=1e-9)
 
 
 @pytest.mark.backend_free
@@ -60,7 +59,7 @@ def test_scores_are_those_of_scikit_learns_ridge(number):
     targets = np.sign(rng.normal(size=(number, 4)))
     ridge = linear_model.Ridge(alpha=2.0**10, fit_intercept=False).fit(augmented(x, x), targets)
     expected = ridge.predict(augmented(x_test, x))
-    np.testing.assert_allclose(fewshot.regress(x, targets, x_test), expected, rtol=1e-7)
+    np.testing.assert_allclose(linear.regress(x, targets, x_test), expected, rtol=1e-7)
 
 
 @pytest.mark.backend_free
@@ -71,15 +70,15 @@ def test_a_feature_that_is_constant_in_training_does_no_harm():
     constant, changing = np.full((len(x), 1), 1000.1), np.linspace(0, 2000, len(x))[:, None]
     wide = np.concatenate([x, constant], axis=1).astype("float32")
     wide_test = np.concatenate([x_test, changing], axis=1).astype("float32")
-    found = fewshot.few_shot(wide, y, wide_test, y_test, shots=5)
-    assert found == fewshot.few_shot(x, y, x_test, y_test, shots=5)
+    found = linear.few_shot(wide, y, wide_test, y_test, shots=5)
+    assert found == linear.few_shot(x, y, x_test, y_test, shots=5)
 
 
 @pytest.mark.backend_free
 def test_float32_and_float64_features_agree():
     x, y = clusters(spread=1.5)
     x = x.astype("float32")
-    found = [fewshot.few_shot(x.astype(t), y, x.astype(t), y, (1, 5)) for t in ("f4", "f8")]
+    found = [linear.few_shot(x.astype(t), y, x.astype(t), y, (1, 5)) for t in ("f4", "f8")]
     assert found[0] == found[1]
 
 
@@ -90,7 +89,7 @@ def test_float32_and_float64_features_agree():
 def test_accuracy_is_that_of_the_protocol_written_out():
     x, y = clusters(spread=1.5, each=12)
     x_test, y_test = clusters(spread=1.5, each=6)
-    found = fewshot.few_shot(x, y, x_test, y_test, shots=(1, 5), seeds=2)
+    found = linear.few_shot(x, y, x_test, y_test, shots=(1, 5), seeds=2)
     for seed in range(2):
         rng = np.random.default_rng(seed)
         drawn = [rng.permutation(np.flatnonzero(y == label)) for label in range(5)]
@@ -109,7 +108,7 @@ def test_accuracy_is_that_of_the_protocol_written_out():
 def test_labels_need_not_begin_at_zero_or_be_close():
     x, y = clusters()
     strange = np.array([3, 7, 20, 21, 1000])[y]
-    assert fewshot.few_shot(x, strange, x, strange, 2) == fewshot.few_shot(x, y, x, y, 2)
+    assert linear.few_shot(x, strange, x, strange, 2) == linear.few_shot(x, y, x, y, 2)
 
 
 @pytest.mark.backend_free
@@ -117,19 +116,19 @@ def test_noise_gives_chance():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(100, 20)), np.arange(100) % 4
     x_test, y_test = rng.normal(size=(2000, 20)), np.arange(2000) % 4
-    assert abs(fewshot.few_shot(x, y, x_test, y_test, 10).mean(10) - 0.25) < 0.05
+    assert abs(linear.few_shot(x, y, x_test, y_test, 10).mean(10) - 0.25) < 0.05
 
 
 @pytest.mark.backend_free
 def test_a_class_with_too_few_images_is_named_and_the_rest_computed():
     x, y = clusters(each=6)
     kept = np.flatnonzero(y != 3).tolist() + np.flatnonzero(y == 3)[:4].tolist()
-    found = fewshot.few_shot(x[kept], y[kept], x, y, shots=(4, 5, 25))
+    found = linear.few_shot(x[kept], y[kept], x, y, shots=(4, 5, 25))
     assert list(found.accuracies) == [4]
     assert found.refused == dict.fromkeys((5, 25), "class 3 has 4 images")
     assert np.isnan(found.mean(25)) and "25          -   class 3 has 4 images" in str(found)
     without = y != 3  # class 3 is tested, never shown
-    found = fewshot.few_shot(x[without], y[without], x, y, shots=1)
+    found = linear.few_shot(x[without], y[without], x, y, shots=1)
     assert found == ({}, {1: "class 3 has no images"})
 
 
@@ -152,7 +151,7 @@ def test_unusable_arguments_are_refused(wrong, words):
     x, y = np.zeros((4, 3)), np.arange(4) % 2
     given = {"features_train": x, "labels_train": y, "features_test": x, "labels_test": y}
     with pytest.raises(ValueError) as error:
-        fewshot.few_shot(**{**given, **wrong})
+        linear.few_shot(**{**given, **wrong})
     assert words in str(error.value).lower() and "Received" in str(error.value)
 
 
@@ -160,9 +159,9 @@ def test_unusable_arguments_are_refused(wrong, words):
 def test_linear_probe_learns_what_is_linear():
     pytest.importorskip("sklearn")
     x, y = clusters(spread=0.1, each=10)
-    assert fewshot.linear_probe(x[:30], y[:30], x[30:], y[30:]) == 1.0
+    assert linear.linear_probe(x[:30], y[:30], x[30:], y[30:]) == 1.0
     shuffled = np.random.default_rng(0).permutation(y)
-    assert fewshot.linear_probe(x[:30], shuffled[:30], x[30:], shuffled[30:]) < 0.7
+    assert linear.linear_probe(x[:30], shuffled[:30], x[30:], shuffled[30:]) < 0.7
 
 
 # --- Features ------------------------------------------------------------------------------------
@@ -181,7 +180,7 @@ MODELS = {
 def test_features_are_what_the_head_sees(kind, blank):
     model = randomize(MODELS[kind](num_classes=3))
     images, labels = random_images(5, 32, 32, 3), np.arange(5) % 3
-    found = features.features(model, (images, labels), batch_size=3)
+    found = representation.features(model, (images, labels), batch_size=3)
     kernel, bias = (keras.ops.convert_to_numpy(w) for w in model.get_layer("head").weights)
     logits = model.predict_on_batch(images)
     np.testing.assert_allclose(found.features @ kernel + bias, logits, rtol=1e-4, atol=1e-4)
@@ -191,28 +190,28 @@ def test_features_are_what_the_head_sees(kind, blank):
 
 def test_a_model_without_a_head_gives_its_output(blank):
     model = MODELS["ViT"](num_classes=None)
-    assert features.submodel(model).output is model.output
+    assert representation.submodel(model).output is model.output
     model = keras.Sequential([keras.Input((3, 2, 1)), keras.layers.Flatten()])
-    found = features.features(model, (np.ones((2, 3, 2, 1)), np.arange(2)))
+    found = representation.features(model, (np.ones((2, 3, 2, 1)), np.arange(2)))
     np.testing.assert_array_equal(found.features, np.ones((2, 6)))
 
 
 def test_any_layer_can_be_taken_and_weights_are_shared(blank):
     model = randomize(MODELS["ViT"](num_classes=3))
     images = random_images(2, 32, 32, 3)
-    found = features.features(model, (images, np.arange(2)), layer="block_0")
+    found = representation.features(model, (images, np.arange(2)), layer="block_0")
     assert found.features.shape == (2, 17, 24)
-    part = features.submodel(model, "block_0")
+    part = representation.submodel(model, "block_0")
     theirs = {id(weight) for weight in model.weights}
     assert part.weights and all(id(weight) in theirs for weight in part.weights)
     with pytest.raises(ValueError, match="layer='block_7'. Its layers: .*block_0"):
-        features.features(model, (images, np.arange(2)), layer="block_7")
+        representation.features(model, (images, np.arange(2)), layer="block_7")
 
 
 def test_half_precision_gives_float32():
     images = keras.Input((2, 2, 1))
     model = keras.Model(images, keras.layers.Flatten(dtype="bfloat16")(images))
-    found = features.features(model, (np.ones((3, 2, 2, 1)), np.arange(3)))
+    found = representation.features(model, (np.ones((3, 2, 2, 1)), np.arange(3)))
     assert found.features.dtype == "float32" and found.features.sum() == 12
 
 
@@ -221,8 +220,8 @@ def test_image_files_come_in_the_order_of_the_list(tmp_path):
     for i in range(5):
         Image.fromarray(np.full((4, 6, 3), 10 * i, "uint8")).save(tmp_path / f"{i}.png")
     files = [tmp_path / f"{i}.png" for i in (3, 1, 4, 0, 2)]
-    dataset = features.ImageFiles(files, [3, 1, 4, 0, 2], image_size=(2, 4), batch_size=2)
-    found = list(features.batches(dataset))
+    dataset = representation.ImageFiles(files, [3, 1, 4, 0, 2], image_size=(2, 4), batch_size=2)
+    found = list(representation.iterate_batches(dataset))
     assert [images.shape for images, _ in found] == [(2, 2, 4, 3), (2, 2, 4, 3), (1, 2, 4, 3)]
     for images, labels in found:
         np.testing.assert_array_equal(images[:, 0, 0, 0], 10 * labels)
@@ -235,7 +234,7 @@ def test_the_training_images_of_a_data_come_unvaried_and_in_order():
     data = keras_vit.data.load((images, np.arange(30) % 3), 2, batch_size=4, augment=changes)
     flat = keras.Input((2, 2, 3))
     model = keras.Model(flat, keras.layers.Flatten()(flat))
-    found = features.features(model, data, part="train")
+    found = representation.features(model, data, split="train")
     np.testing.assert_array_equal(found.features[:, 0] % 3, data.labels("train"))
     assert np.all(np.diff(found.features[:, 0]) > 0) and len(found.labels) == data.counts["train"]
     assert (data.sampler.epoch, data.sampler.step) == (0, 0)
@@ -283,14 +282,14 @@ def probes():
 @pytest.mark.parametrize("make", [small, pytest.param(vit, marks=pytest.mark.slow)])
 def test_the_callback_logs_the_accuracy_and_touches_nothing(tmp_path, make):
     log = keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))
-    probe = fewshot.FewShot(probes(), probes(), shots=(1, 5), every=2)
+    probe = linear.FewShot(probes(), probes(), shots=(1, 5), every=2)
     with_callback, without = train(make, [probe, log]), train(make, [])
     for ours, theirs in zip(with_callback[2], without[2], strict=True):
         np.testing.assert_array_equal(ours, theirs)
     history = with_callback[1]
     assert {name: history[name] for name in without[1]} == without[1]
-    x, y = features.features(with_callback[0], probes())
-    expected = fewshot.few_shot(x, y, x, y, (1, 5))
+    x, y = representation.features(with_callback[0], probes())
+    expected = linear.few_shot(x, y, x, y, (1, 5))
     assert history["few_shot_5"][2] == expected.mean(5)
     assert history["few_shot_1"][2] == expected.mean(1)
     measured = [not np.isnan(value) for value in history["few_shot_5"]]
@@ -309,21 +308,21 @@ def test_the_callback_refuses_before_the_first_step(wrong, words):
     seen = []
     spy = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda *_: seen.append(1))
     with pytest.raises(ValueError, match=words):
-        train(small, [fewshot.FewShot(probes(), probes(), **wrong), spy])
+        train(small, [linear.FewShot(probes(), probes(), **wrong), spy])
     assert not seen
     with pytest.raises(ValueError, match="every=0"):
-        fewshot.FewShot(probes(), probes(), every=0)
-    with pytest.raises(ValueError, match="Only an ImageDataset has both"):
-        fewshot.FewShot(probes())
+        linear.FewShot(probes(), probes(), every=0)
+    with pytest.raises(ValueError, match="only an ImageDataset contains both"):
+        linear.FewShot(probes())
 
 
 def test_a_data_gives_images_to_draw_from_and_to_test_on():
     images, labels = probes()
     arrays = np.clip(images, 0, 255).astype("uint8"), labels
     data = keras_vit.data.load(arrays, 4, num_channels=1, validation_share=0.4, test_share=0)
-    model, history, _ = train(small, [fewshot.FewShot(data, shots=2, every=3)])
-    parts = [features.features(model, data, part=part) for part in ("train", "validation")]
-    expected = fewshot.few_shot(*parts[0], *parts[1], shots=2)
+    model, history, _ = train(small, [linear.FewShot(data, shots=2, every=3)])
+    parts = [representation.features(model, data, split=part) for part in ("train", "validation")]
+    expected = linear.few_shot(*parts[0], *parts[1], shots=2)
     assert history["few_shot_2"][2] == expected.mean(2)
     np.testing.assert_array_equal(history["few_shot_2"][:2], np.nan)
     assert data.sampler.epoch == 0
@@ -359,17 +358,17 @@ def test_the_command_measures_a_file_of_weights(image_folder, tmp_path, capsys, 
     assert rows["4"][1:3] == ["100.0", "%"] and len(rows["1"]) == 7
     assert rows["9"][1:] == "- class 0 has 4 images".split()
     assert "logistic regression on all 8: 100.0 %" in text
-    assert parts.load_model(str(tmp_path / "weights.npz"), 48)[0].image_size == (48, 48)
+    assert common.load_model(str(tmp_path / "weights.npz"), 48)[0].image_size == (48, 48)
 
 
 @pytest.mark.backend_free
 def test_a_run_is_measured_at_its_own_resolution(tmp_path, monkeypatch):
     model = types.SimpleNamespace(input_shape=(None, 16, 16, 3))
-    monkeypatch.setattr(runs, "load", lambda name: runs.Run(tmp_path, model, {}))
+    monkeypatch.setattr(saved_run, "load", lambda name: saved_run.Run(tmp_path, model, {}))
     for size in (None, 16, (16, 16)):
-        assert parts.load_model(str(tmp_path), size) == (model, {})
+        assert common.load_model(str(tmp_path), size) == (model, {})
     with pytest.raises(ValueError, match="image_size=32. Leave --image-size out"):
-        parts.load_model(str(tmp_path), 32)
+        common.load_model(str(tmp_path), 32)
 
 
 @needs_data
@@ -380,8 +379,11 @@ def test_real_weights_tell_37_breeds_apart_from_five_images_each():
     path = DATA / "weights" / "ViT-Ti_16.augreg.imagenet2012.224.npz"
     model = keras_vit.load_pretrained(path, verbose=False)
     data = keras_vit.data.load(DATA / "photos" / "pets370", validation_share=0, test_share=0.3)
-    part = features.submodel(model)
-    parts = [*features.collected(part, data, "train"), *features.collected(part, data)]
-    found = fewshot.few_shot(*parts, shots=(1, 5, 10))
+    part = representation.submodel(model)
+    parts = [
+        *representation.predict_all(part, data, "train"),
+        *representation.predict_all(part, data),
+    ]
+    found = linear.few_shot(*parts, shots=(1, 5, 10))
     assert found.mean(1) > 0.5 and found.mean(5) > 0.7 and 10 in found.refused
-    assert fewshot.linear_probe(*parts) > 0.75
+    assert linear.linear_probe(*parts) > 0.75

@@ -6,7 +6,7 @@ import pytest
 from helpers import numpy, random_images
 
 import keras_vit
-from keras_vit.training import optimizers, schedules
+from keras_vit.training.recipes import optimizers, schedules
 
 # A model of three blocks: path, share of the rate with layer_decay 0.5 (3 blocks: 0.5^4 at the
 # bottom), whether it decays
@@ -158,7 +158,7 @@ def test_an_update_of_two_batches_is_one_of_their_mean():
 def test_every_weight_of_a_vit_has_its_share_of_the_rate():
     model = vit(pooling="map", num_layers=4)
     paths = [weight.path for weight in model.weights]
-    found = dict(zip(paths, optimizers.rates(paths, 0.5), strict=True))
+    found = dict(zip(paths, optimizers.layer_rates(paths, 0.5), strict=True))
     assert found["patch_encoder/position_embedding"] == 0.5**5
     assert found["block_0/norm_1/gamma"] == 0.5**4
     assert found["block_3/mlp/contract/bias"] == 0.5
@@ -202,4 +202,4 @@ def test_unusable_arguments_are_refused():
     with pytest.raises(ValueError, match="`layer_decay` must be a finite number above 0"):
         optimizers.SGD(layer_decay=0)
     with pytest.raises(ValueError, match="needs a Transformer's blocks"):
-        optimizers.rates(["head/kernel"], 0.5)
+        optimizers.layer_rates(["head/kernel"], 0.5)

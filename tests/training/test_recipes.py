@@ -6,7 +6,14 @@ import pytest
 from helpers import numpy, random_images
 
 import keras_vit
-from keras_vit.training import losses, optimizers, published, recipes, rows, scaling
+from keras_vit.training.recipes import (
+    applied,
+    losses,
+    optimizers,
+    paper_tables,
+    recipe_tables,
+    scaling,
+)
 
 # Table 3 of arXiv 2010.11929, read from the paper: models, set, epochs, rate, decay, weight decay,
 # dropout
@@ -46,8 +53,8 @@ AUGREG = {
     "ViT-S/32": "none 0.1 0.0 0.0 0.01",
     "R+ViT-Ti/16": "none 0.03 0.0 0.0 0.03",
 }
-PETS = recipes.stand_in(images=259, num_classes=37, batch_size=32)
-IMAGENET = recipes.stand_in(images=1_281_167, num_classes=1000, batch_size=4096)
+PETS = applied.describe_data(images=259, num_classes=37, batch_size=32)
+IMAGENET = applied.describe_data(images=1_281_167, num_classes=1000, batch_size=4096)
 
 
 def lines(table):
@@ -69,34 +76,34 @@ def test_table_3_is_complete():
         + (float(row[5]), float(row[6]))
         for row in lines(TABLE_3)
     ]
-    assert [tuple(row) for row in published.PRE_TRAINING] == expected
-    assert (published.PRE_TRAINING_BATCH, published.PRE_TRAINING_WARMUP) == (4096, 10_000)
-    assert published.ADAM == {"beta_1": 0.9, "beta_2": 0.999}
-    assert (published.CLIP_ON_IMAGENET, published.PRE_TRAINING_SIZE) == (1.0, 224)
+    assert [tuple(row) for row in paper_tables.PRE_TRAINING] == expected
+    assert (paper_tables.PRE_TRAINING_BATCH, paper_tables.PRE_TRAINING_WARMUP) == (4096, 10_000)
+    assert paper_tables.ADAM == {"beta_1": 0.9, "beta_2": 0.999}
+    assert (paper_tables.CLIP_ON_IMAGENET, paper_tables.PRE_TRAINING_SIZE) == (1.0, 224)
 
 
 @pytest.mark.backend_free
 def test_table_4_is_complete():
     expected = [(row[0], int(row[1]), tuple(map(float, row[2].split()))) for row in lines(TABLE_4)]
-    assert [tuple(row) for row in published.FINE_TUNING] == expected
-    assert (published.FINE_TUNING_BATCH, published.FINE_TUNING_SIZE) == (512, 384)
-    assert (published.MOMENTUM, published.CLIP, published.POLYAK) == (0.9, 1.0, 0.9999)
+    assert [tuple(row) for row in paper_tables.FINE_TUNING] == expected
+    assert (paper_tables.FINE_TUNING_BATCH, paper_tables.FINE_TUNING_SIZE) == (512, 384)
+    assert (paper_tables.MOMENTUM, paper_tables.CLIP, paper_tables.POLYAK) == (0.9, 1.0, 0.9999)
 
 
 @pytest.mark.backend_free
 def test_augreg_is_complete():
-    found = {name: " ".join(map(str, row)) for name, row in published.AUGREG_RECOMMENDED.items()}
+    found = {name: " ".join(map(str, row)) for name, row in paper_tables.AUGREG_RECOMMENDED.items()}
     assert found == AUGREG
     levels = "none light1 light2 medium1 medium2 strong1 strong2".split()
-    assert list(published.AUGREG_LEVELS) == levels
-    magnitudes = [level.randaugment for level in published.AUGREG_LEVELS.values()]
+    assert list(paper_tables.AUGREG_LEVELS) == levels
+    magnitudes = [level.randaugment for level in paper_tables.AUGREG_LEVELS.values()]
     assert magnitudes == [None, (2, 0), (2, 10), (2, 15), (2, 15), (2, 20), (2, 20)]
-    mixup = [level.mixup for level in published.AUGREG_LEVELS.values()]
+    mixup = [level.mixup for level in paper_tables.AUGREG_LEVELS.values()]
     assert mixup == [0.0, 0.0, 0.2, 0.2, 0.5, 0.5, 0.8]
 
 
 def test_deit_and_the_plain_vit_are_as_published():
-    deit = recipes.recipe("deit", recipes.stand_in(1_281_167, 1000, batch_size=1024))
+    deit = applied.recipe("deit", applied.describe_data(1_281_167, 1000, batch_size=1024))
     settings = deit.settings
     assert deit.plan.learning_rate == pytest.approx(5e-4 * 1024 / 512)
     assert (deit.plan.epochs, settings.weight_decay, settings.label_smoothing) == (300, 0.05, 0.1)
@@ -104,19 +111,19 @@ def test_deit_and_the_plain_vit_are_as_published():
     assert deit.plan.warmup == 5 * -(-1_281_167 // 1024)
     rate = deit.schedule()
     assert float(rate(0)) == pytest.approx(1e-6) and float(rate(10**7)) == pytest.approx(1e-5)
-    row = published.DEIT
+    row = paper_tables.DEIT
     assert (row["randaugment"], row["mixup"], row["cutmix"]) == ((2, 9), 0.8, 1.0)
     assert (row["erasing"], row["mix_switch"], row["colour_jitter"]) == (0.25, 0.5, 0.4)
 
-    plain = recipes.recipe("vit-s16", recipes.stand_in(1_281_167, 1000, batch_size=1024))
+    plain = applied.recipe("vit-s16", applied.describe_data(1_281_167, 1000, batch_size=1024))
     assert plain.plan[1:] == (90 * 1252, 10_000, 1024, 1e-3)
     assert (plain.settings.weight_decay, plain.settings.clip) == (0.1, 1.0)
     assert plain.model_arguments == {"pooling": "gap", "representation_size": 384}
-    assert (published.PLAIN_VIT_S16["randaugment"], plain.augment) == ((2, 10), "light2")
+    assert (paper_tables.PLAIN_VIT_S16["randaugment"], plain.augment) == ((2, 10), "light2")
 
 
 def test_pre_training_on_imagenet_is_table_3():
-    made = recipes.recipe("paper-imagenet", IMAGENET)
+    made = applied.recipe("paper-imagenet", IMAGENET)
     steps = 300 * 313  # 313 batches of 4096 are an epoch
     assert made.plan == (300, steps, 10_000, 4096, 3e-3)
     rate = made.schedule()
@@ -129,14 +136,14 @@ def test_pre_training_on_imagenet_is_table_3():
 
 
 def test_pre_training_on_larger_sets_is_table_3():
-    made = recipes.recipe("paper-imagenet21k", IMAGENET, model="ViT-L/16")
+    made = applied.recipe("paper-imagenet21k", IMAGENET, model="ViT-L/16")
     assert (made.plan.epochs, made.settings.weight_decay) == (90, 0.03)
     assert float(made.schedule()(10**7)) == pytest.approx(1e-5)
     loss = made.compile_arguments["loss"]
     assert isinstance(loss, losses.SigmoidCrossEntropy)
     assert "head_bias" not in made.model_arguments and made.settings.head_bias == -10.0
     assert made.compile_arguments["optimizer"].global_clipnorm is None
-    resnet = recipes.recipe("paper-jft", IMAGENET, model="R152x2")
+    resnet = applied.recipe("paper-jft", IMAGENET, model="R152x2")
     assert resnet.plan.learning_rate == 6e-4
     assert resnet.model_arguments == {}  # a ResNet has no dropout and no tokens
     assert resnet.settings.head_bias == -10.0
@@ -149,14 +156,14 @@ def test_a_recipe_sets_the_first_bias_of_the_head(make):
     images = np.zeros((2, 8, 8, 3), "float32")
     for name, bias in (("paper-jft", -10.0), ("paper-finetune-pets", 0.0)):
         model = make(image_size=8, num_classes=3, **sizes)
-        recipes.recipe(name, IMAGENET).initialize(model)
+        applied.recipe(name, IMAGENET).initialize(model)
         logits = keras.ops.convert_to_numpy(model(images))
         np.testing.assert_array_equal(logits, np.full((2, 3), bias))
 
 
 def test_fine_tuning_as_published_is_table_4():
-    data = recipes.stand_in(images=3312, num_classes=37, batch_size=512)
-    made = recipes.recipe("paper-finetune-pets", data)
+    data = applied.describe_data(images=3312, num_classes=37, batch_size=512)
+    made = applied.recipe("paper-finetune-pets", data)
     assert made.plan.epochs == 78  # 500 steps of 512 are 77.3 times 3312 images
     assert made.plan.learning_rate == 0.01
     assert made.plan.warmup == 78 * 7 // 5  # the official 500 would be all of it
@@ -178,16 +185,16 @@ def test_fine_tuning_as_published_is_table_4():
     ],
 )
 def test_the_learning_rate_follows_the_batch(overrides, batch, expected):
-    data = recipes.stand_in(images=5000, num_classes=37, batch_size=batch)
-    made = recipes.recipe("finetune", data, **overrides)
+    data = applied.describe_data(images=5000, num_classes=37, batch_size=batch)
+    made = applied.recipe("finetune", data, **overrides)
     assert made.plan.learning_rate == pytest.approx(expected)
 
 
 @pytest.mark.backend_free
 def test_small_sets_get_epochs_enough_and_no_more():
     def epochs(images, **overrides):
-        data = recipes.stand_in(images, 2, batch_size=32)
-        return recipes.recipe("finetune", data, **overrides).plan.epochs
+        data = applied.describe_data(images, 2, batch_size=32)
+        return applied.recipe("finetune", data, **overrides).plan.epochs
 
     assert epochs(10_000) == 10
     assert epochs(259) == 12  # 9 updates in each: 108 in all
@@ -199,10 +206,10 @@ def test_small_sets_get_epochs_enough_and_no_more():
 @pytest.mark.backend_free
 @pytest.mark.parametrize("images, batch", [(1, 1), (5, 4), (64, 64), (1000, 8)])
 @pytest.mark.parametrize("accumulate", [1, 7])
-@pytest.mark.parametrize("name", rows.names())
+@pytest.mark.parametrize("name", recipe_tables.names())
 def test_every_recipe_fits_every_size(name, images, batch, accumulate):
-    data = recipes.stand_in(images, num_classes=2, batch_size=batch)
-    plan = recipes.recipe(name, data, accumulate=accumulate).plan
+    data = applied.describe_data(images, num_classes=2, batch_size=batch)
+    plan = applied.recipe(name, data, accumulate=accumulate).plan
     assert plan.updates >= 1 and 0 <= plan.warmup < plan.updates
     assert plan.updates == max(1, plan.epochs * data.steps_per_epoch // accumulate)
     assert 0 < plan.learning_rate < 1
@@ -210,7 +217,7 @@ def test_every_recipe_fits_every_size(name, images, batch, accumulate):
 
 def test_the_small_recipes_stay_what_was_measured():
     for name, epochs, rate in (("digits", 50, 2e-3), ("folder", 40, 1e-3)):
-        made = recipes.recipe(name, recipes.stand_in(1437, 10))
+        made = applied.recipe(name, applied.describe_data(1437, 10))
         optimizer = made.compile_arguments["optimizer"]
         assert isinstance(optimizer, optimizers.AdamW)
         assert (optimizer.weight_decay, optimizer.decayed) == (0.05, "")
@@ -219,9 +226,9 @@ def test_the_small_recipes_stay_what_was_measured():
 
 
 def test_what_fit_gets():
-    plain = recipes.recipe("finetune", PETS).fit_arguments
+    plain = applied.recipe("finetune", PETS).fit_arguments
     assert plain == {"epochs": 12, "shuffle": False, "callbacks": []}
-    averaged = recipes.recipe("finetune", PETS, moving_average=0.9999, accumulate=2)
+    averaged = applied.recipe("finetune", PETS, moving_average=0.9999, accumulate=2)
     assert [type(c).__name__ for c in averaged.fit_arguments["callbacks"]] == ["SwapEMAWeights"]
     optimizer = averaged.optimizer()
     assert optimizer.use_ema and optimizer.ema_momentum**2 == pytest.approx(0.9999)
@@ -232,38 +239,38 @@ def test_what_fit_gets():
 
 @pytest.mark.backend_free
 def test_a_recipe_says_what_it_chose():
-    text = str(recipes.recipe("finetune", PETS, layer_decay=0.75))
+    text = str(applied.recipe("finetune", PETS, layer_decay=0.75))
     assert "Table 4" in text and "259 in batches of 32" in text
     assert "12 epochs, 108 updates, warm-up 11" in text
-    assert "0.0075 (0.03 for batches of 512, scaled by the root to 32); cosine decay" in text
-    assert "SGD, momentum 0.9, gradients cut to norm 1, rate times 0.75" in text
-    assert "low-rank" in str(recipes.recipe("lora", PETS))
+    assert "0.0075 (0.03 for batches of 512, scaled by the square root to 32); cosine decay" in text
+    assert "SGD, momentum 0.9, gradients clipped to norm 1, learning rate times 0.75" in text
+    assert "low-rank" in str(applied.recipe("lora", PETS))
 
 
 @pytest.mark.backend_free
 def test_other_names_are_the_same_recipes():
-    for alias, name in rows.ALIASES.items():
-        assert recipes.recipe(alias) == recipes.recipe(name)
+    for alias, name in recipe_tables.ALIASES.items():
+        assert applied.recipe(alias) == applied.recipe(name)
 
 
 @pytest.mark.backend_free
 def test_augmentations_are_known_to_the_data():
     names = keras_vit.data.AUGMENTATIONS
-    for name in rows.names():
-        augment = recipes.recipe(name).augmentation
+    for name in recipe_tables.names():
+        augment = applied.recipe(name).augmentation
         assert augment in names or isinstance(augment, keras_vit.data.Augmentation)
 
 
 @pytest.mark.backend_free
 def test_augmentations_are_the_published_levels():
     presets = keras_vit.data.AUGMENTATIONS
-    for name, level in published.AUGREG_LEVELS.items():
+    for name, level in paper_tables.AUGREG_LEVELS.items():
         preset = presets["inception" if name == "none" else name]
         assert (preset.randaugment, preset.mixup) == (level.randaugment, level.mixup)
-    deit, row = presets["deit"], published.DEIT
+    deit, row = presets["deit"], paper_tables.DEIT
     assert deit.randaugment == row["randaugment"] and deit.erasing == row["erasing"]
     assert (deit.mixup, deit.cutmix) == (row["mixup"], row["cutmix"])
-    light2, plain = presets["light2"], published.PLAIN_VIT_S16
+    light2, plain = presets["light2"], paper_tables.PLAIN_VIT_S16
     assert (light2.randaugment, light2.mixup) == (plain["randaugment"], plain["mixup"])
 
 
@@ -286,7 +293,7 @@ def test_augmentations_are_the_published_levels():
 )
 def test_what_cannot_be_used_is_refused(name, overrides, words):
     with pytest.raises(ValueError, match=words):
-        recipes.recipe(name, **overrides)
+        applied.recipe(name, **overrides)
 
 
 def log_softmax(logits):
@@ -324,8 +331,8 @@ class Mixed(keras.utils.PyDataset):
 @pytest.mark.slow
 def test_a_recipe_trains_on_shares_and_validates_on_classes(tmp_path):
     """From `recipe` through `fit` with everything on, and the result can be saved."""
-    data = recipes.stand_in(images=8, num_classes=2, batch_size=4)
-    made = recipes.recipe(
+    data = applied.describe_data(images=8, num_classes=2, batch_size=4)
+    made = applied.recipe(
         "finetune", data, epochs=2, moving_average=0.5, accumulate=2, layer_decay=0.7,
         label_smoothing=0.1, weight_decay=0.01,
     )  # fmt: skip
@@ -345,7 +352,7 @@ def test_a_recipe_trains_on_shares_and_validates_on_classes(tmp_path):
 
 @pytest.mark.backend_free
 def test_the_plan_counts_updates_of_several_batches():
-    data = recipes.stand_in(images=320, num_classes=2, batch_size=32)
-    settings = recipes.recipe("finetune", epochs=10, accumulate=4)
+    data = applied.describe_data(images=320, num_classes=2, batch_size=32)
+    settings = applied.recipe("finetune", epochs=10, accumulate=4)
     found = scaling.plan(settings, 320, data.batch_size, data.steps_per_epoch)
     assert (found.updates, found.batch, found.warmup) == (25, 128, 2)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vit.training import schedules
+from keras_vit.training.recipes import schedules
 
 LENGTHS = [(1000, 100), (1000, 0), (37, 5), (2, 1)]  # total, warm-up
 

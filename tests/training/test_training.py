@@ -4,7 +4,6 @@ import csv
 import importlib.util
 import json
 import signal
-import sys
 
 import keras
 import numpy as np
@@ -13,9 +12,10 @@ from PIL import Image
 
 import keras_vit
 from keras_vit import data, training
-from keras_vit.training import experiment, fitting, plots, recipes, reports, runs
-from keras_vit.training.baselines import _pixels as pixels
-from keras_vit.training.options import Options
+from keras_vit.training.evaluation import pixel_baselines
+from keras_vit.training.evaluation.pixel_baselines import read_pixels
+from keras_vit.training.recipes import applied
+from keras_vit.training.runs import callbacks, messages, options, run_plots, saved_run
 
 pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
 
@@ -67,7 +67,7 @@ def test_wrong_settings_are_refused(wrong):
 
 
 def test_schedule_warms_up_and_falls_to_zero():
-    dataset = recipes.stand_in(95, 2, batch_size=10)  # 100 steps, 10 of them warm-up
+    dataset = applied.describe_data(95, 2, batch_size=10)  # 100 steps, 10 of them warm-up
     rate = training.recipe("digits", dataset, epochs=10, learning_rate=0.5).schedule()
     values = [float(rate(step)) for step in (0, 5, 10, 55, 100)]
     np.testing.assert_allclose(values, [0.0, 0.25, 0.5, 0.25, 0.0], atol=1e-6)
@@ -79,7 +79,7 @@ def test_positions_leaves_the_class_token_out_and_draws_each_patch_in_its_place(
     model = keras_vit.create("ViT-Mini/2", image_size=(4, 6), num_classes=2)
     values = np.random.default_rng(0).normal(size=(1, 7, 64))
     model.get_layer("patch_encoder").position_embedding.assign(values)
-    figure = plots.positions(model)
+    figure = run_plots.positions(model)
     maps = [axes.images[0].get_array() for axes in figure.axes[:6]]
     expected = np.corrcoef(values[0, 1:])  # means are near zero, so correlation is near cosine
     for i, drawn in enumerate(maps):
@@ -91,7 +91,7 @@ def test_positions_leaves_the_class_token_out_and_draws_each_patch_in_its_place(
 def test_predictions_put_the_surest_mistake_first_and_mark_it_in_words():
     images = np.zeros((4, 2, 2, 1), "uint8")
     probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.8, 0.2], [0.3, 0.7]])
-    figure = plots.predictions(
+    figure = run_plots.predictions(
         images.__getitem__, np.array([0, 0, 1, 1]), probabilities, ("no", "yes")
     )
     titles = [axes.get_title() for axes in figure.axes[:4]]
@@ -103,7 +103,7 @@ def test_predictions_put_the_surest_mistake_first_and_mark_it_in_words():
 @pytest.mark.backend_free
 def test_curves_draw_the_history():
     history = {"loss": [3, 2], "accuracy": [0.1, 0.5], "test_loss": [2, 1]}
-    figure = plots.curves({**history, "test_accuracy": [0.2, 0.6]}, {"RBF SVC": 0.9})
+    figure = run_plots.curves({**history, "test_accuracy": [0.2, 0.6]}, {"RBF SVC": 0.9})
     loss, accuracy = figure.axes
     assert [list(line.get_ydata()) for line in loss.lines] == [[3, 2], [2, 1]]
     assert [list(line.get_ydata()) for line in accuracy.lines] == [
@@ -119,23 +119,23 @@ def test_baselines_learn_what_can_be_learned_and_shrink_large_images():
     images = np.repeat(labels * 200, 64 * 48 * 3).astype("uint8").reshape(40, 64, 48, 3)
     dataset = data.load((images, labels), image_size=(64, 48), pipeline="keras")
     assert training.baselines(dataset) == {"logistic regression": 1.0, "RBF SVC": 1.0}
-    rows, classes = pixels(dataset, "test")
+    rows, classes = read_pixels(dataset, "test")
     assert rows.shape == (8, 32 * 24 * 3) and np.array_equal(rows[:, 0], classes * (200 / 255))
     small = data.load((images, labels), image_size=8, num_channels=1, pipeline="keras")
-    assert pixels(small, "test")[0].shape == (8, 64)
+    assert read_pixels(small, "test")[0].shape == (8, 64)
 
 
 @pytest.mark.backend_free
 def test_baselines_are_left_out_where_they_would_take_minutes(monkeypatch):
     images, labels = np.zeros((20, 8, 8, 1), "uint8"), np.arange(20) % 2
     dataset = data.load((images, labels), image_size=8, num_channels=1, pipeline="keras")
-    monkeypatch.setattr(sys.modules["keras_vit.training.baselines"], "MOST", 13)
+    monkeypatch.setattr(pixel_baselines, "MOST", 13)
     assert dataset.counts["train"] > 13 and training.baselines(dataset) == {}
 
 
 def test_a_run_leaves_all_its_files(run):
-    assert {path.name for path in run.folder.iterdir()} == set(reports.FILES)
-    for name in filter(lambda name: name.endswith(".png"), reports.FILES):
+    assert {path.name for path in run.folder.iterdir()} == set(messages.FILES)
+    for name in filter(lambda name: name.endswith(".png"), messages.FILES):
         with Image.open(run.folder / name) as image:
             image.verify()
 
@@ -163,11 +163,11 @@ def test_metrics_say_what_was_done_with_what(run, colours):
 
 
 def test_the_reported_accuracy_is_that_of_the_saved_model(run):
-    dataset = runs.test_data(run)
+    dataset = saved_run.load_data(run)
     images, labels = dataset.fixed_batches("test").batch(0, 0)
     logits = training.load(run.folder).model.predict(images, verbose=0)
     assert (logits.argmax(axis=1) == labels).mean() == run.metrics["test_accuracy"]
-    assert training.of_run(run.folder).accuracy == run.metrics["test_accuracy"]
+    assert training.evaluate_run(run.folder).accuracy == run.metrics["test_accuracy"]
 
 
 def test_predict_gives_the_models_softmax_in_descending_order(run, colours):
@@ -199,7 +199,7 @@ def test_a_digits_run_reads_digits_and_hints_at_bright_images(run, tmp_path):
 @pytest.mark.backend_free
 @pytest.mark.parametrize("live", [False, True])
 def test_progress_is_a_line_per_epoch_and_live_on_a_terminal(live, capsys):
-    progress = fitting.Progress("test", live)
+    progress = callbacks.Progress("test", live)
     progress.set_params({"epochs": 12, "steps": 3})
     progress.on_epoch_begin(0)
     progress.on_train_batch_end(1, {"accuracy": 0.25, "loss": 2.0})
@@ -222,15 +222,15 @@ def test_an_interrupted_run_goes_on_exactly_and_the_same_seed_gives_the_same_wei
     run, colours, tmp_path, monkeypatch, capsys
 ):
     out = tmp_path / "my run"
-    options = {"image_size": 16, "epochs": 2, "batch_size": 5, "out": out}
+    given = {"image_size": 16, "epochs": 2, "batch_size": 5, "out": out}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(fitting.Progress, "on_train_batch_end", interrupt)
-        training.train(colours, **options)
+        patch.setattr(callbacks.Progress, "on_train_batch_end", interrupt)
+        training.train(colours, **given)
     assert f"keras-vit train --resume '{out}'" in capsys.readouterr().out
     with pytest.raises(FileNotFoundError, match="interrupted.*--resume"):
         training.load(out)
     with pytest.raises(ValueError, match="Resume it with keras-vit train --resume '"):
-        training.train(colours, **options)
+        training.train(colours, **given)
     resumed = training.resume(out)
     for ours, theirs in zip(resumed.model.weights, run.model.weights, strict=True):
         np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (ours, theirs)))
@@ -242,7 +242,7 @@ def test_an_interrupted_run_goes_on_exactly_and_the_same_seed_gives_the_same_wei
 
 @pytest.mark.backend_free
 def test_resume_names_what_is_no_run(tmp_path):
-    with pytest.raises(FileNotFoundError, match="settings.json.*not there"):
+    with pytest.raises(FileNotFoundError, match="settings.json.*does not exist"):
         training.resume(tmp_path / "nowhere")
     (tmp_path / "settings.json").write_text('{"colour": 1}')
     with pytest.raises(ValueError, match="settings.json.*cannot be read"):
@@ -262,7 +262,7 @@ def test_a_run_from_published_weights_takes_their_resolution(colours, tmp_path, 
     assert "new and starts at zero" in capsys.readouterr().out
     # Merged: no matrices of LoRA are left, and what the saved model says is what was tested.
     assert len(run.model.weights) == len(model.weights)
-    assert training.of_run(run).accuracy == run.metrics["test_accuracy"]
+    assert training.evaluate_run(run).accuracy == run.metrics["test_accuracy"]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorboard") is not None, reason="it is there")
@@ -317,7 +317,7 @@ def test_a_figure_that_fails_loses_neither_model_nor_numbers(colours, tmp_path, 
     def fail(*_):
         raise RuntimeError("no fonts")
 
-    monkeypatch.setattr(plots, "curves", fail)
+    monkeypatch.setattr(run_plots, "curves", fail)
     with pytest.raises(RuntimeError, match="no fonts"):
         training.train(colours, image_size=16, epochs=1, out=tmp_path / "run")
     assert training.load(tmp_path / "run").metrics["image_size"] == [16, 16]
@@ -325,7 +325,7 @@ def test_a_figure_that_fails_loses_neither_model_nor_numbers(colours, tmp_path, 
 
 
 def test_load_names_what_is_missing(run, tmp_path):
-    with pytest.raises(FileNotFoundError, match="not there"):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
         training.load(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="without model.keras"):
         training.load(tmp_path)
@@ -338,8 +338,8 @@ def test_load_names_what_is_missing(run, tmp_path):
 @pytest.mark.backend_free
 @pytest.mark.parametrize("share, counts", [(None, (1438, 0, 359)), (0.1, (1295, 143, 359))])
 def test_digits_are_validated_on_only_if_asked(share, counts):
-    asked = experiment.complete(Options(validation_share=share))
-    found = experiment.load_images(asked).counts
+    asked = options.complete(options.Options(validation_share=share))
+    found = options.load_data(asked).counts
     assert tuple(found[part] for part in ("train", "validation", "test")) == counts
 
 

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.checkpoints import atomic
 from keras_vit.data.sources.source import EncodedSource
 from keras_vit.data.tfds import builders
-from keras_vit.version import __version__
+from keras_vit.environment import __version__
+from keras_vit.io import writing
 
 MAX_BYTES = 4 * 2**30  # of a split in memory
 MANY = 50_000  # reading the labels of this many images takes a while
@@ -172,7 +172,7 @@ def _cache_labels(dataset, split, examples):
     if len(examples) >= MANY:
         print(f"Reading the labels of {len(examples):,} images of {dataset.name!r}, only once")
     labels, files = _read_labels(examples, dataset.row)
-    with contextlib.suppress(OSError), atomic.replacing(path) as temporary:
+    with contextlib.suppress(OSError), writing.replacing(path) as temporary:
         with open(temporary, "wb") as file:
             np.savez(file, labels=labels, files=files)
     return labels, files

@@ -18,8 +18,7 @@ from keras_vit.explain.plots.parts import (
     probabilities,
     show,
 )
-from keras_vit.figures import short_name
-from keras_vit.training.plots import BLUE, GREY, ORANGE, spread
+from keras_vit.figures import BLUE, GREY, ORANGE, short_name, spread
 
 # Okabe and Ito's colours; markers and dashes tell lines apart in grey print, too.
 LINES = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#009E73", "^", "-."),

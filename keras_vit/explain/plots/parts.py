@@ -3,8 +3,7 @@
 import numpy as np
 
 from keras_vit import arguments, figures
-from keras_vit.figures import short_name
-from keras_vit.training.plots import ORANGE
+from keras_vit.figures import ORANGE, short_name
 
 WIDTH, DPI = 6, 140  # inches: on a page of 700 pixels, letters of 8 points are 13 pixels high
 MOST = 16  # images that one figure shows

@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_vit import environment
 from keras_vit.explain import plots
 from keras_vit.explain.map_words import area, highest, points, settled, times_even, times_mean
 from keras_vit.explain.plots.parts import class_name
 from keras_vit.explain.reporting import figures
 from keras_vit.explain.reporting.style import PAGE, STYLE
 from keras_vit.explain.reporting.words import VIEWS
-from keras_vit.training import environment
 
 MOST = 12  # images: some 250 kB each
 TOP = 3  # classes that are named of each image

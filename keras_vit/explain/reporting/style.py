@@ -1,6 +1,6 @@
 """What a report's page looks like, and its frame."""
 
-from keras_vit.webpage import HEAD
+from keras_vit.io.webpage import HEAD
 
 STYLE = """
 :root { color-scheme: light dark; --ground: #f6f7f9; --card: #fff; --ink: #1b1f24; --soft: #5d6672;

@@ -1,0 +1,79 @@
+"""The command `keras-vit`: arguments in, calls of public functions, one line per error."""
+
+import argparse
+import os
+import sys
+
+from keras_vit import startup
+from keras_vit.cli import check_data, explain_command, models, study, train, use
+from keras_vit.environment import __version__
+
+USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
+
+
+def main(arguments=None):
+    """Runs the command.
+
+    Args:
+        arguments: list of words; None for those of the program.
+
+    Returns:
+        Exit code: 0, 2 if an argument cannot be used, 1 for other failures, 130 after Ctrl-C.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    options = parser().parse_args(arguments)
+    if options.command is None:
+        parser().print_help()
+        return 0
+    try:
+        return carry_out(options)
+    except KeyboardInterrupt:
+        print("keras-vit: stopped.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `keras-vit variants | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILURE
+    except Exception as error:
+        if options.debug:
+            raise
+        print(f"keras-vit: {_one_line(error)}", file=sys.stderr)
+        return USAGE_ERROR if isinstance(error, (ValueError, FileNotFoundError)) else FAILURE
+
+
+def carry_out(options):
+    """Returns the exit code of a command. Keras is imported after the arguments were checked."""
+    code = options.start(options)
+    if code is None and options.run is not None:
+        startup.load()
+        code = options.run(options)
+    return code or 0
+
+
+def parser():
+    """Returns the parser of all commands."""
+    root = argparse.ArgumentParser(
+        prog="keras-vit",
+        description="Vision Transformers (arXiv 2010.11929) for Keras 3: train and use them.",
+        epilog="To start: keras-vit train",
+    )
+    root.add_argument("--version", action="version", version=f"keras-vit {__version__}")
+    commands = root.add_subparsers(dest="command", metavar="COMMAND")
+    for add in (
+        train.add,
+        use.add,
+        explain_command.add,
+        use.add_few_shot,
+        check_data.add,
+        models.add,
+        models.add_cost,
+        study.add,
+    ):
+        add(commands)
+    return root
+
+
+def _one_line(error):
+    """The message of an error on one line, with its type if that is unexpected."""
+    message = " ".join(str(error).split())
+    known = (ValueError, OSError, ImportError, ArithmeticError)
+    return message if isinstance(error, known) and message else f"{type(error).__name__}: {message}"

@@ -1,0 +1,192 @@
+"""`keras-vit variants`, `weights`, `convert` and `cost`: models and weights by name."""
+
+import os
+
+from keras_vit import arguments
+from keras_vit.checkpoints.catalogue import check_source, listing
+from keras_vit.checkpoints.published import SOURCES
+from keras_vit.cli.common import command
+from keras_vit.io import writing
+from keras_vit.variants import parse, variants
+
+SHARE = 0.35  # of a core's peak; the paper's runs reached 0.25 to 0.43
+COST_COLUMNS = ("parameters", "GMAC", "GFLOPs", "activations, M", "training, MiB")
+
+
+def add(commands):
+    """Adds the commands."""
+    _add_variants(commands)
+    _add_weights(commands)
+    _add_convert(commands)
+
+
+def _add_variants(commands):
+    command(
+        commands,
+        "variants",
+        _variants,
+        None,
+        "list the models by name",
+        "Lists every named model, with its parameters at 224 x 224 pixels and 1,000 classes.",
+    )
+
+
+def _add_weights(commands):
+    command(
+        commands,
+        "weights",
+        _weights,
+        None,
+        "list the published weights by name",
+        "Lists the published weights that `keras_vit.load_pretrained` and `keras-vit convert` "
+        "take by name. Nothing is downloaded.",
+    )
+
+
+def _add_convert(commands):
+    parser = command(
+        commands,
+        "convert",
+        _check_convert,
+        _convert,
+        "write weights under the names of another library",
+        "Reads published weights and writes them as another library would: .npz for Google's code, "
+        ".safetensors for timm or Hugging Face, .weights.h5 for KerasHub.",
+    )
+    parser.add_argument(
+        "source_file", metavar="IN", help="file of weights, or a name of `keras-vit weights`"
+    )
+    parser.add_argument("target_file", metavar="OUT", help="new file to write")
+    parser.add_argument(
+        "--to",
+        metavar="SOURCE",
+        choices=SOURCES,
+        help="google, bit, timm, huggingface or kerashub; default: google for .npz (bit for a "
+        "ResNet), timm for .safetensors, kerashub for .weights.h5",
+    )
+
+
+def add_cost(commands):
+    """Adds `keras-vit cost`."""
+    parser = command(
+        commands,
+        "cost",
+        _check_cost,
+        _cost,
+        "count multiply-adds, memory and exaFLOPs of models",
+        "Counts a forward pass (1 GMAC is 10^9 multiply-adds, or 2 GFLOPs), the activations that "
+        "its products write, and the memory that a training step keeps for the backward pass in "
+        "float32. Models are built without values, which takes seconds for each name.",
+    )
+    add = parser.add_argument
+    add("names", metavar="NAME", nargs="*", help="models; default: those of Table 6 of the paper")
+    add("--image-size", type=int, metavar="PIXELS", help="side of the images; default: 224")
+    add("--batch-size", type=int, default=1, metavar="N", help="images; default: %(default)s")
+    add(
+        "--training",
+        nargs=2,
+        type=int,
+        metavar=("IMAGES", "EPOCHS"),
+        help="also print the exaFLOPs of a training run, and its days on one TPU v3 core at "
+        f"{100 * SHARE:.0f} %% of its peak",
+    )
+    add("--paper", action="store_true", help="print Tables 6 and 2 beside these counts")
+
+
+def _variants(options):
+    columns = ("name", "layers", "D", "MLP", "heads", "ResNet units", "parameters")
+    print(_row(*columns))
+    for name, v in variants().items():
+        sizes = ("num_layers", "hidden_dim", "mlp_dim", "num_heads")
+        units = getattr(v, "units", getattr(v, "resnet_units", None))
+        count = getattr(v, "parameters", None)
+        sizes = (getattr(v, size, "") for size in sizes)
+        print(_row(name, *sizes, _units(units), f"{count:,}" if count else ""))
+
+
+def _weights(options):
+    print(listing())
+
+
+def _check_convert(options):
+    if os.path.exists(options.target_file):
+        raise ValueError(f"OUT must not exist yet. Received: {options.target_file!r}. Remove it.")
+    writing.check_file(options.target_file, "Choose another OUT.")
+    check_source(options.source_file)
+
+
+def _convert(options):
+    from keras_vit import load_pretrained, save_weights
+
+    model = load_pretrained(options.source_file)
+    save_weights(model, options.target_file, options.to)
+    print(f"Written: {options.target_file}, {model.count_params():,} parameters.")
+
+
+def _row(name, layers, dim, mlp, heads, units, parameters):
+    return f"{name:<15}{layers:>7}{dim:>6}{mlp:>7}{heads:>7}{units:>15}{parameters:>15}"
+
+
+def _units(units):
+    """The units of a ResNet's stages; a hybrid without stages has only the root."""
+    return "" if units is None else " ".join(map(str, units)) or "root alone"
+
+
+def _check_cost(options):
+    for name in options.names:
+        parse(name)
+    arguments.positive_integer("batch_size", options.batch_size)
+    if options.image_size is not None:
+        arguments.positive_integer("image_size", options.image_size)
+    for number in options.training or ():
+        arguments.positive_integer("training", number)
+
+
+def _cost(options):
+    if options.paper:
+        _print_paper()
+        return
+    from keras_vit import accounting
+
+    names = options.names or list(dict.fromkeys(row[0] for row in accounting.paper.TABLE_6))
+    more = ("exaFLOPs", "core-days") if options.training else ()
+    for number, name in enumerate(names):
+        line = _line(name, options)  # an error comes before any line
+        if number == 0:
+            print(_columns("name", *COST_COLUMNS, *more))
+        print(line, flush=True)
+
+
+def _line(name, options):
+    from keras_vit import accounting
+
+    cost = accounting.count(name, options.image_size, options.batch_size)
+    size = options.image_size
+    memory = accounting.activation_memory(name, options.batch_size, size) / 2**20
+    numbers = [f"{cost.parameters:,}", f"{cost.multiply_adds / 1e9:,.2f}"]
+    numbers += [f"{cost.flops / 1e9:,.2f}", f"{cost.activations / 1e6:,.1f}", f"{memory:,.0f}"]
+    if options.training:
+        exaflops = accounting.training(name, *options.training, size)
+        numbers += [f"{exaflops:,.3g}", f"{accounting.core_days(exaflops, SHARE):,.3g}"]
+    return _columns(name, *numbers)
+
+
+def _columns(name, *numbers):
+    return f"{name:<17}" + "".join(f"{number:>15}" for number in numbers)
+
+
+def _print_paper():
+    from keras_vit import accounting
+
+    print("Table 6: JFT-300M at 224 pixels; exaFLOPs of the paper and counted here")
+    print(_columns("name", "epochs", "paper", "here", "ratio", "no padding", "ratio"))
+    for row in accounting.table_6():
+        inside = row.without_padding
+        numbers = (row.published, f"{row.exaflops:.1f}", f"{row.ratio:.3f}")
+        more = (f"{inside:.1f}", f"{inside / row.published:.3f}")
+        print(_columns(row.name, row.epochs, *numbers, *more))
+    print("\nTable 2: the share of the cores' peak that the paper's core-days mean")
+    print(_columns("name", "images", "epochs", "core-days", "exaFLOPs", "share"))
+    for row in accounting.table_2():
+        numbers = (f"{row.images:,}", row.epochs, f"{row.core_days:,}", f"{row.exaflops:,.0f}")
+        print(_columns(row.name, *numbers, f"{row.utilization:.0%}"))

@@ -1,0 +1,147 @@
+"""`keras-vit train`."""
+
+from keras_vit import arguments
+from keras_vit.cli.common import command
+from keras_vit.training.recipes.recipe_tables import RECIPES, names
+from keras_vit.training.recipes.settings import ADAPTATIONS
+from keras_vit.training.runs import run_folder
+from keras_vit.training.runs.options import Options, check
+
+DESCRIPTION = """Trains a Vision Transformer and writes the model, its numbers and figures to a
+folder. Without DATA it trains a small one on the 1,797 handwritten digits of scikit-learn: no
+download, about a minute. With --weights it fine-tunes published weights. A run may be killed at any
+moment: --resume continues it exactly where it stopped."""
+
+
+def add(commands):
+    """Adds the command."""
+    parser = command(
+        commands,
+        "train",
+        _start,
+        _train,
+        "train on handwritten digits, or on your own images",
+        DESCRIPTION,
+    )
+    add = parser.add_argument
+    add(
+        "data",
+        nargs="?",
+        metavar="DATA",
+        help="folder with a folder of images for each class, .csv table, .npz file, or the name "
+        "of a TensorFlow dataset; default: the digits",
+    )
+    _add_model(parser.add_argument_group("model and data").add_argument)
+    _add_training(parser.add_argument_group("training").add_argument)
+    _add_results(parser.add_argument_group("results").add_argument)
+
+
+def _add_model(add):
+    add("--weights", metavar="NAME", help="file, or name of `keras-vit weights`, to start from")
+    add(
+        "--model",
+        metavar="NAME",
+        help="start from random weights: a name of `keras-vit variants`, with any patch after the "
+        f"size; {_default('model')}",
+    )
+    add(
+        "--image-size",
+        type=int,
+        metavar="PIXELS",
+        help="side to which images are resized, divisible by the patch; "
+        f"{_default('image_size')}, with --weights theirs",
+    )
+    add(
+        "--validation-share",
+        type=float,
+        metavar="SHARE",
+        help="share of the training images for validation while training; default: 0.1",
+    )
+    add(
+        "--test-share",
+        type=float,
+        metavar="SHARE",
+        help="share of all images that is tested on once, at the end; default: 0.2",
+    )
+    add("--split-seed", type=int, metavar="N", help="seed of these splits; default: 0")
+
+
+def _add_training(add):
+    add(
+        "--recipe",
+        metavar="NAME",
+        help=f"{', '.join(names())}; default: digits, with DATA folder, with --weights finetune",
+    )
+    add(
+        "--adapt",
+        choices=ADAPTATIONS,
+        help="which weights are trained; default: the recipe's, usually all",
+    )
+    add("--epochs", type=int, metavar="N", help=f"passes over the images; {_default('epochs')}")
+    add("--batch-size", type=int, metavar="N", help=f"images per step; {_default('batch_size')}")
+    add(
+        "--learning-rate",
+        type=float,
+        metavar="RATE",
+        help=f"peak of the schedule; {_default('learning_rate')}",
+    )
+    add(
+        "--augment",
+        metavar="NAME",
+        help="augmentation of the training images: none, flip, inception, cifar, light1 ... "
+        "strong2, deit, small; default: the recipe's",
+    )
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the weights and the order of images; default: %(default)s",
+    )
+
+
+def _add_results(add):
+    add(
+        "--out",
+        metavar="DIR",
+        help="new or empty folder for the results; default: runs/<time>-<name>",
+    )
+    add("--tensorboard", action="store_true", help="also log for TensorBoard, in DIR/logs")
+    add("--resume", metavar="RUN", help="resume an interrupted run; takes no other argument")
+
+
+def _default(field):
+    """Returns the default of a setting as the help shows it."""
+    values = {name: getattr(RECIPES[name], field) for name in ("digits", "folder")}
+    listed = [str(values["digits"])]
+    if values["folder"] != values["digits"]:
+        listed.append(f"with DATA {values['folder']}")
+    return f"default: {', '.join(listed)}"
+
+
+def _start(options):
+    values = _values(options)
+    if options.resume is None:
+        check(Options(**{name: values[name] for name in Options._fields}))
+        run_folder.check_out(options.out)
+        return
+    given = {name: value for name, value in values.items() if value not in (None, False, 0)}
+    if given:
+        advice = f"Write: {run_folder.command_line('train', '--resume', options.resume)}"
+        arguments.refuse("--resume takes no other argument", given, advice)
+    run_folder.check_resumable(options.resume)
+
+
+def _train(options):
+    from keras_vit import training
+
+    if options.resume is None:
+        training.train(**_values(options))
+    else:
+        training.resume(options.resume)
+
+
+def _values(options):
+    """The arguments of `training.train`."""
+    others = ("command", "start", "run", "debug", "resume")
+    return {name: value for name, value in vars(options).items() if name not in others}

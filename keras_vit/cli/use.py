@@ -1,0 +1,211 @@
+"""`keras-vit predict`, `evaluate` and `few-shot`: what a trained model can do."""
+
+import json
+
+from keras_vit import arguments
+from keras_vit.cli.common import MODEL, check_model, command, load_model
+from keras_vit.data.images import check_file
+from keras_vit.data.opening import check_source
+from keras_vit.data.sources.splits import check_share
+from keras_vit.io import writing
+from keras_vit.training.runs import run_folder
+
+FIGURES = ("confusion", "reliability", "classes")  # functions of `evaluation_plots`
+
+
+def add(commands):
+    """Adds the commands."""
+    _add_predict(commands)
+    _add_evaluate(commands)
+
+
+def _add_predict(commands):
+    parser = command(
+        commands,
+        "predict",
+        _check_predict,
+        _predict,
+        "classify images with a trained model",
+        "Prints the three most probable classes of each image.",
+    )
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
+    parser.add_argument("files", nargs="+", metavar="IMAGE", help="image file in any format")
+    parser.add_argument(
+        "--invert", action="store_true", help="invert the colors first: for dark ink on paper"
+    )
+
+
+def _add_evaluate(commands):
+    parser = command(
+        commands,
+        "evaluate",
+        _check_evaluate,
+        _evaluate,
+        "measure how accurate a trained model is, and where it errs",
+        "Evaluates a model on labeled images: accuracy with its 95 % interval, every class, the "
+        "most confused classes, calibration, and the most confident mistakes. Without DATA these "
+        "are the images that the run held out from training.",
+    )
+    add = parser.add_argument
+    add("folder", metavar="RUN", help="folder that `keras-vit train` wrote")
+    add(
+        "data",
+        nargs="?",
+        metavar="DATA",
+        help="folder of class folders, named as the classes of the run",
+    )
+    add(
+        "--part",
+        default="test",
+        choices=("test", "validation"),
+        help="split of the run's own images; default: %(default)s",
+    )
+    add("--out", metavar="DIR", help="new or empty folder for evaluation.json and three figures")
+    add("--json", action="store_true", help="print all numbers as JSON instead of a text")
+
+
+def add_few_shot(commands):
+    """Adds `keras-vit few-shot`."""
+    parser = command(
+        commands,
+        "few-shot",
+        _check_few_shot,
+        _few_shot,
+        "measure how well a few images per class work with a model's features",
+        "Evaluates the representation of a model as section 4.1 of the paper does: least squares "
+        "from the features of a few images per class to the classes. Nothing is trained.",
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", help=MODEL)
+    add("data", metavar="DATA", help="folder of class folders, or another dataset")
+    add(
+        "--shots",
+        type=int,
+        nargs="+",
+        default=[1, 5, 10, 25],
+        metavar="N",
+        help="images per class; default: 1 5 10 25",
+    )
+    add("--seeds", type=int, default=3, metavar="N", help="number of draws; default: %(default)s")
+    add(
+        "--image-size",
+        type=int,
+        metavar="PIXELS",
+        help="side to which images are resized; default: the model's",
+    )
+    add(
+        "--test-share",
+        type=float,
+        default=0.3,
+        metavar="SHARE",
+        help="share of every class to test on, if DATA has no test split; default: %(default)s",
+    )
+    add(
+        "--resize",
+        default="squash",
+        choices=("squash", "crop"),
+        help="how images are resized: squash as in the paper's code, crop as in AugReg; "
+        "default: %(default)s",
+    )
+    add("--layer", metavar="NAME", help="layer whose output is used; default: the head's input")
+    add(
+        "--linear-probe",
+        action="store_true",
+        help="also train a logistic regression on all images outside the test split",
+    )
+
+
+def _check_predict(options):
+    check_model(options.model)
+    for file in options.files:
+        check_file(file)
+
+
+def _predict(options):
+    from keras_vit import environment, training
+    from keras_vit.training.evaluation.wording import percent
+    from keras_vit.training.runs.saved_run import default_metrics
+
+    print(environment.description())
+    model, metrics = load_model(options.model)
+    run = training.Run(None, model, metrics or default_metrics(model))
+    for prediction in training.predict(run, options.files, invert=options.invert):
+        listed = ", ".join(f"{name} {percent(share)}" for name, share in prediction.classes)
+        print(f"{prediction.file}: {listed}")
+        if prediction.hint:
+            print(f"  {prediction.hint}")
+
+
+def _check_evaluate(options):
+    run_folder.find(options.folder)
+    if options.data is not None:
+        check_source(options.data)
+    if options.out is not None:
+        run_folder.check_out(options.out)
+
+
+def _evaluate(options):
+    from keras_vit import environment, training
+    from keras_vit.training.evaluation import wording
+
+    run = training.load(options.folder)
+    target = run_folder.make(options.out, "evaluation") if options.out else None
+    try:
+        evaluation = training.evaluate_run(run, options.data, options.part)
+    except BaseException:
+        if target:
+            run_folder.remove_if_empty(target)
+        raise
+    numbers = json.dumps(wording.to_plain(evaluation), indent=2)
+    if target:
+        _write_evaluation(target, evaluation, numbers)
+    if options.json:
+        print(numbers)
+        return
+    print(environment.description(), evaluation, sep="\n")
+    if target:
+        names = ", ".join(f"{name}.png" for name in FIGURES)
+        print(f"\nWritten to {target}: evaluation.json, {names}")
+
+
+def _write_evaluation(target, evaluation, numbers):
+    from keras_vit.training import evaluation_plots
+
+    writing.write_text(target / "evaluation.json", numbers + "\n")
+    for name in FIGURES:
+        getattr(evaluation_plots, name)(evaluation).savefig(target / f"{name}.png")
+
+
+def _check_few_shot(options):
+    for shots in options.shots:
+        arguments.positive_integer("shots", shots)
+    arguments.positive_integer("seeds", options.seeds)
+    if options.image_size is not None:
+        arguments.positive_integer("image_size", options.image_size)
+    check_share("test_share", options.test_share)
+    check_model(options.model)
+    check_source(options.data)
+
+
+def _few_shot(options):
+    from keras_vit import data, environment, training
+    from keras_vit.training.evaluation.representation import predict_all, submodel
+
+    model, _ = load_model(options.model, options.image_size)
+    _, *size, channels = model.input_shape
+    loaded = data.load(
+        options.data,
+        tuple(size),
+        num_channels=channels,
+        validation_share=0,
+        test_share=options.test_share,
+        resize=options.resize,
+    )
+    print(environment.description())
+    print(f"{loaded}\nFew shots of the training images, tested on the test images", flush=True)
+    representation = submodel(model, options.layer)
+    splits = [*predict_all(representation, loaded, "train"), *predict_all(representation, loaded)]
+    print(training.few_shot(*splits, shots=options.shots, seeds=options.seeds))
+    if options.linear_probe:
+        accuracy = training.linear_probe(*splits)
+        print(f"logistic regression on all {len(splits[0]):,}: {100 * accuracy:.1f} %")

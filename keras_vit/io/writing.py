@@ -1,0 +1,130 @@
+"""Writes files so that a name always stands for a complete one, and checks first that it can."""
+
+import contextlib
+import os
+import pathlib
+import secrets
+import tempfile
+
+OUT = "Choose another one: --out DIR, in Python `out`."
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Gives the path of a temporary file beside `path`, which replaces `path` at the end.
+
+    The bytes are on the disk before the name changes, and the name changes in one step. Whatever
+    fails (a full disk, Ctrl-C, a power cut), `path` is the old file or the new one, never half a
+    file.
+
+    Args:
+        path: file to write. If it is a link, the file it points to is replaced.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
+        OSError: the file cannot be written; the error names `path`.
+    """
+    path = os.path.realpath(os.fspath(path))
+    folder, name = os.path.split(path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"A file in a folder that exists was expected. Received: {path!r}.")
+    temporary = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(4)}.partial")
+    try:
+        open(temporary, "xb").close()
+        mode = os.stat(temporary).st_mode
+        yield temporary
+        os.chmod(temporary, mode)  # the safetensors library makes a file that only its owner reads
+        flush(temporary)
+        os.replace(temporary, path)
+        flush_folder(folder)
+    except OSError as error:
+        if error.filename == temporary or error.filename is None:
+            reason = error.strerror or str(error)
+            raise OSError(error.errno, f"{reason}; nothing was changed", path) from error
+        raise
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def write_text(path, text):
+    """Writes a small text file completely or not at all."""
+    with replacing(path) as partial:
+        pathlib.Path(partial).write_text(text)
+
+
+def flush(path):
+    """Returns once the bytes of a file are on the disk."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def flush_folder(folder):
+    """Returns once the names in a folder are on the disk, on systems that can do this."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check_folder(folder, advice=OUT):
+    """Raises `ValueError` unless files can be written to a folder, which need not exist yet.
+
+    Creates a temporary file in the nearest existing folder and removes it at once: permissions
+    alone are not enough, because root may write anywhere except on a read-only disk.
+
+    Args:
+        folder: path.
+        advice: a sentence on what to do if the folder is not writable.
+
+    Example:
+    >>> from keras_vit.io import writing
+    >>> writing.check_folder("/dev/null/results")
+    Traceback (most recent call last):
+    ...
+    ValueError: A folder that can be written was expected. Received: '/dev/null/results' (Not a
+    directory). Choose another one: --out DIR, in Python `out`.
+    """
+    whole = pathlib.Path(folder).absolute()
+    nearest = next(path for path in (whole, *whole.parents) if os.path.lexists(path))
+    with _refusing(folder, advice), tempfile.TemporaryFile(dir=nearest):
+        pass
+
+
+def make_folder(folder, advice=OUT):
+    """Creates a folder and its parents; raises `ValueError` if it cannot be written."""
+    check_folder(folder, advice)
+    with _refusing(folder, advice):
+        os.makedirs(folder, exist_ok=True)
+
+
+def check_file(path, advice):
+    """Raises unless a file can be written to a folder that exists.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
+        ValueError: the folder cannot be written, or `path` is a folder.
+    """
+    folder = pathlib.Path(path).absolute().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"A file in a folder that exists was expected. Received: {str(path)!r}. "
+            f"Make {str(folder)!r} first."
+        )
+    if os.path.isdir(path):
+        raise ValueError(f"A file was expected. Received: the folder {str(path)!r}. {advice}")
+    check_folder(folder, advice)
+
+
+@contextlib.contextmanager
+def _refusing(folder, advice):
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(
+            f"A folder that can be written was expected. Received: {str(folder)!r} "
+            f"({error.strerror}). {advice}"
+        ) from error

@@ -1,0 +1,1 @@
+"""Evaluation of models on labelled images, in numbers, words and figures."""

@@ -1,0 +1,160 @@
+"""The figures of an evaluation. Each function returns a Matplotlib `Figure` to save or show."""
+
+import numpy as np
+
+from keras_vit.figures import GREY, ORANGE, SKY, figure
+from keras_vit.training.evaluation.calibration import wilson
+from keras_vit.training.evaluation.wording import most_confused, percent
+
+MOST_NUMBERS = 15  # classes up to which every field of the matrix shows its number
+MOST_BARS = 40
+
+
+def confusion(evaluation):
+    """Plots the confusion matrix: rows are true classes, columns are predicted classes.
+
+    The color of a field is its share of the images of the true class. With more than 15 classes
+    the fields have no numbers, and a bar chart beside the matrix shows the most frequent mistakes.
+
+    Args:
+        evaluation: an `Evaluation`.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    number = len(evaluation.class_names)
+    if number <= MOST_NUMBERS:
+        side = max(4.5, 0.55 * number + 2)
+        plot = figure(side + 0.8, side)
+        axes = plot.subplots()
+        mesh = _matrix(axes, evaluation, power=1.0)
+        _numbers(axes, evaluation.confusion)
+    else:
+        plot = figure(12, 6.4)
+        axes, beside = plot.subplots(1, 2, width_ratios=(3, 2))
+        mesh = _matrix(axes, evaluation, power=0.4)  # makes rare mistakes visible
+        _pairs(beside, most_confused(evaluation, 20))
+    plot.colorbar(mesh, ax=axes, label="share of the true class", shrink=0.8)
+    return plot
+
+
+def reliability(evaluation):
+    """Plots accuracy against confidence, and the number of images at each confidence.
+
+    For a calibrated model the bars end on the diagonal: of the images with 80 % confidence, 80 %
+    are classified correctly. Longer bars mean too little confidence, shorter ones too much.
+
+    Args:
+        evaluation: an `Evaluation`.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    rows = [row for row in evaluation.reliability if row.images]
+    middles = [(row.lower + row.upper) / 2 for row in rows]
+    width = 0.92 * (rows[0].upper - rows[0].lower)
+    accuracy = np.array([row.accuracy for row in rows])
+    plot = figure(5.2, 6)
+    above, below = plot.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    above.bar(middles, accuracy, width, color=SKY, label="accuracy, with 95 % interval")
+    _intervals(above.errorbar, middles, accuracy, [row.images for row in rows], "yerr")
+    above.plot([0, 1], [0, 1], "--", color=GREY, label="perfectly calibrated")
+    above.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1))
+    error, bins = percent(evaluation.calibration_error), len(evaluation.reliability)
+    above.set_title(f"Calibration error {error} (ECE, {bins} bins)", fontsize=11)
+    below.bar(middles, [row.images for row in rows], width, color=GREY)
+    below.set(xlabel="confidence: probability of the predicted class", ylabel="images")
+    _legend(plot, above)
+    return plot
+
+
+def classes(evaluation):
+    """Plots recall and precision of every class, the lowest recall first.
+
+    With more than 40 classes the 40 lowest are shown. Lines are 95 % intervals of the recall.
+
+    Args:
+        evaluation: an `Evaluation`.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    rows = sorted((row for row in evaluation.classes if row.support), key=lambda row: row.recall)
+    title = "Classes, the lowest recall first"
+    if len(rows) > MOST_BARS:
+        title = f"The {MOST_BARS} of {len(rows)} classes with the lowest recall"
+        rows = rows[:MOST_BARS]
+    plot = figure(7, 1.5 + 0.22 * len(rows))
+    axes, places = plot.subplots(), np.arange(len(rows))
+    recall = np.array([row.recall for row in rows])
+    axes.barh(places, recall, 0.75, color=SKY, label="recall")
+    _intervals(axes.errorbar, recall, places, [row.support for row in rows], "xerr")
+    precision = [row.precision for row in rows]
+    axes.plot(precision, places, "D", color=ORANGE, ms=4.5, label="precision")
+    overall = {"color": GREY, "linestyle": "--", "linewidth": 1, "label": "overall accuracy"}
+    axes.axvline(evaluation.accuracy, **overall)
+    axes.set_yticks(places, [f"{row.name} ({row.support:,})" for row in rows], fontsize=8)
+    axes.set(
+        xlim=(0, 1.02),
+        ylim=(len(rows) - 0.4, -0.6),
+        xlabel="share (images in parentheses)",
+    )
+    axes.set_title(title, fontsize=11)
+    plot.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    return plot
+
+
+def _matrix(axes, evaluation, power):
+    from matplotlib.colors import PowerNorm
+
+    support = evaluation.confusion.sum(axis=1, keepdims=True)
+    shares = evaluation.confusion / np.maximum(support, 1)
+    mesh = axes.imshow(shares, cmap="Blues", norm=PowerNorm(power, 0, 1))
+    few = len(shares) <= MOST_BARS  # more names would be illegible
+    size = 9 if len(shares) <= MOST_NUMBERS else 6
+    if few:
+        axes.set_xticks(range(len(shares)), evaluation.class_names, rotation=90, fontsize=size)
+        axes.set_yticks(range(len(shares)), evaluation.class_names, fontsize=size)
+    axes.set(xlabel="predicted", ylabel="true")
+    title = f"{evaluation.images:,} images, accuracy {percent(evaluation.accuracy)}"
+    axes.set_title(title, fontsize=11)
+    return mesh
+
+
+def _numbers(axes, counts):
+    support = np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            color = "white" if count / support[row, 0] > 0.5 else "black"
+            axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color=color)
+
+
+def _pairs(axes, pairs):
+    """Plots the most frequent mistakes as bars."""
+    if not pairs:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "no mistakes", ha="center", fontsize=11)
+        return
+    places = range(len(pairs))
+    bars = axes.barh(places, [count for *_, count in pairs], color=ORANGE)
+    axes.bar_label(bars, padding=3, fontsize=8)
+    names = [f"{true} \u2192 {said}" for true, said, _ in pairs]
+    axes.set_yticks(places, names, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_title("Most frequent mistakes: true \u2192 predicted", fontsize=11)
+    axes.set(xlabel="images")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _legend(plot, axes):
+    words = axes.get_legend_handles_labels()
+    plot.legend(*words, loc="outside lower center", ncols=3, fontsize=8)
+
+
+def _intervals(errorbar, x, y, images, direction):
+    """Adds the 95 % interval of each share as a line."""
+    shares = np.asarray(y if direction == "yerr" else x)
+    ends = np.array([wilson(s * n, n) for s, n in zip(shares, images, strict=True)])  # (bars, 2)
+    lengths = np.abs(ends.T - shares)
+    errorbar(x, y, **{direction: lengths}, fmt="none", ecolor="black", elinewidth=1, capsize=2)

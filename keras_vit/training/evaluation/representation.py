@@ -1,0 +1,162 @@
+"""Labelled images from any source, and a model's outputs and features for them."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from keras_vit import arguments
+from keras_vit.data import ImageDataset
+from keras_vit.data.batching import FixedBatches
+from keras_vit.data.pipelines import Loader
+from keras_vit.data.sources.source import FileSource
+
+
+class Features(NamedTuple):
+    """A model's vector for each image, (images, length) in float32, and its class."""
+
+    features: np.ndarray
+    labels: np.ndarray
+
+
+class ImageFiles(Loader):
+    """Images read from a list of files, batch by batch, in the order of the list.
+
+    Args:
+        files: paths of the images.
+        labels: class of every image.
+        image_size: side in pixels, or (height, width), to which they are resized.
+        num_channels: 1 for grey, 3 for colors.
+        batch_size: images per batch; the last batch has the rest.
+        resize: "squash" or "crop", see `keras_vit.data.transforms.resize_image`.
+
+    Example:
+    >>> images = keras_vit.training.ImageFiles(
+    ...     ["cat.jpg", "dog.jpg"], [0, 1], image_size=224
+    ... )  # doctest: +SKIP
+    """
+
+    def __init__(self, files, labels, image_size, num_channels=3, batch_size=64, resize="squash"):
+        size = arguments.height_width("image_size", image_size)
+        source = FileSource(files, labels, num_channels)
+        super().__init__(FixedBatches(source, num_channels, size, batch_size, resize, "bilinear"))
+        self.names = source.names
+
+
+def features(model, data, layer=None, split="test", batch_size=64):
+    """Computes a model's representation of images: the input of its head.
+
+    Args:
+        model: a `ViT`, a `ResNet` or another functional model. Its weights are shared, not copied.
+        data: labelled images, as in `iterate_batches`.
+        layer: name of the layer whose output is returned, such as "block_5". None for the input
+            of the layer "head", or for the model's output if it has no head.
+        split: "train", "validation" or "test" of an `ImageDataset`.
+        batch_size: images per batch if `data` is a pair of arrays.
+
+    Returns:
+        `Features`: an array (images, ...), (images, D) for the representation, and labels.
+
+    Raises:
+        ValueError: the model has no such layer, or `data` has no labelled images.
+
+    Example:
+    >>> model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2)
+    >>> images, labels = np.zeros((5, 16, 16, 3)), np.array([0, 1, 0, 1, 0])
+    >>> keras_vit.training.features(model, (images, labels)).features.shape
+    (5, 64)
+    """
+    return predict_all(submodel(model, layer), data, split, batch_size)
+
+
+def submodel(model, layer=None):
+    """Returns the model up to a layer's output; it shares all weights.
+
+    Args:
+        model: a functional model.
+        layer: name of a layer; None as in `features`.
+    """
+    names = [member.name for member in model.layers]
+    if layer is None:
+        outputs = model.get_layer("head").input if "head" in names else model.outputs[0]
+        return keras.Model(model.inputs[0], outputs, name="representation")
+    if layer not in names:
+        advice = f"Its layers: {', '.join(names)}."
+        arguments.refuse("`layer` must be the name of a layer", {"layer": layer}, advice)
+    return keras.Model(model.inputs[0], model.get_layer(layer).output, name="representation")
+
+
+def predict_all(model, data, split="test", batch_size=64):
+    """Returns the outputs of `model` and the labels of all images, as `Features`."""
+    batches = predict_batches(model, data, split, batch_size)
+    return Features(*(np.concatenate(arrays) for arrays in zip(*batches, strict=True)))
+
+
+def predict_batches(model, data, split="test", batch_size=64):
+    """Yields a model's outputs and the labels, both NumPy arrays, batch by batch.
+
+    A batch smaller than the earlier ones is padded: the model would be compiled again for it.
+    """
+    largest = 0
+    for images, labels in iterate_batches(data, split, batch_size):
+        largest = max(largest, len(images))
+        if missing := largest - len(images):
+            padding = np.repeat(images[-1:], missing, axis=0)
+            images = np.concatenate([images, padding])
+        yield np.asarray(model.predict_on_batch(images), "float32")[: len(labels)], labels
+
+
+def iterate_batches(data, split="test", batch_size=64):
+    """Yields (images, labels) as NumPy arrays, batch by batch.
+
+    Args:
+        data: a `keras_vit.data.ImageDataset`, of which a split is read in its own order and without
+            augmentation; a pair of arrays; a `keras.utils.PyDataset`; a `tf.data.Dataset`; or
+            another iterable of pairs. Labels are class numbers or one-hot.
+        split: "train", "validation" or "test" of an `ImageDataset`.
+        batch_size: images per batch if `data` is a pair of arrays.
+
+    Raises:
+        ValueError: there are no images, or their labels are not classes.
+    """
+    arguments.one_of("train", "validation", "test")("split", split)
+    step = arguments.positive_integer("batch_size", batch_size)
+    empty = True
+    for images, labels in _pairs(data, split, step):
+        empty = False
+        yield np.asarray(images), _class_numbers(np.asarray(labels))
+    if empty:
+        advice = "Choose another split, or pass images."
+        arguments.refuse("labelled images were expected", {"split": split, "images": 0}, advice)
+
+
+def read_labels(data, split="test", batch_size=64):
+    """Returns the class of every image; the arguments are those of `iterate_batches`."""
+    if isinstance(data, ImageDataset) and split in data.sources:
+        return data.labels(split)
+    return np.concatenate([labels for _, labels in iterate_batches(data, split, batch_size)])
+
+
+def _pairs(data, split, step):
+    if isinstance(data, ImageDataset):  # iterating over `data.train` would advance its position
+        data = Loader(data.fixed_batches(split)) if split in data.sources else ()
+    if isinstance(data, keras.utils.PyDataset):  # Python's own iteration may not end
+        return (data[i] for i in range(len(data)))
+    if isinstance(data, (tuple, list)) and len(data) == 2 and hasattr(data[0], "shape"):
+        images, labels = data
+        starts = range(0, len(images), step)
+        return ((images[i : i + step], labels[i : i + step]) for i in starts)
+    return data
+
+
+def _class_numbers(labels):
+    """Returns the class of every image, (images,), from labels that may be one-hot."""
+    if labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer):
+        return labels
+    if labels.ndim == 2 and np.all((labels == 0) | (labels == 1)) and np.all(labels.sum(1) == 1):
+        return labels.argmax(axis=1)
+    arguments.refuse(
+        "labels must be integers (images,) or one-hot (images, classes)",
+        {"shape": labels.shape, "dtype": str(labels.dtype)},
+        "Mixed images have no single class: evaluate without mixing.",
+    )

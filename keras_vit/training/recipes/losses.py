@@ -1,0 +1,106 @@
+"""Losses and accuracy for class numbers and for the soft labels of mixed images.
+
+Training images may be mixed, validation images are not: one `compile` has to accept soft labels
+(batch, classes) and integers (batch,).
+"""
+
+import keras
+from keras import ops
+
+from keras_vit import arguments
+
+register = keras.saving.register_keras_serializable(package="keras_vit")
+
+
+class CrossEntropy(keras.losses.Loss):
+    """Base class of both cross-entropies.
+
+    Args:
+        label_smoothing: share of every label that is distributed evenly over the classes.
+    """
+
+    def __init__(self, label_smoothing=0.0, name=None, **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.label_smoothing = arguments.fraction("label_smoothing", label_smoothing)
+
+    def call(self, labels, logits):  # noqa: D102
+        classes = logits.shape[-1]
+        labels = ops.cast(to_soft(labels, classes), logits.dtype)
+        labels = labels * (1 - self.label_smoothing) + self.label_smoothing / classes
+        return self.entropy(labels, logits)
+
+    def get_config(self):  # noqa: D102
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+@register
+class SoftmaxCrossEntropy(CrossEntropy):
+    """-sum_c y_c log softmax(logits)_c, for one class per image or soft labels.
+
+    Args:
+        label_smoothing: share of every label that is distributed evenly over the classes.
+
+    Call arguments:
+        labels: class numbers (batch,) or soft labels (batch, classes).
+        logits: (batch, classes).
+
+    Example:
+    >>> loss = keras_vit.training.losses.SoftmaxCrossEntropy()
+    >>> round(float(loss(np.array([1]), np.zeros((1, 4), "float32"))), 4)  # log 4
+    1.3863
+    """
+
+    def entropy(self, labels, logits):
+        """Returns the loss of every image, (batch,)."""
+        return -ops.sum(labels * ops.log_softmax(logits), axis=-1)
+
+
+@register
+class SigmoidCrossEntropy(CrossEntropy):
+    """-sum_c y_c log s_c + (1 - y_c) log (1 - s_c), with s = sigmoid(logits).
+
+    Used for ImageNet-21k, where an image may show several classes. The sum over the classes follows
+    the official code; Keras's `BinaryCrossentropy` takes the mean and would need a different
+    learning rate for each number of classes. Initialize the bias of the head to a low value, such
+    as -10 for 21,843 classes; otherwise the first steps only learn that every class is rare.
+
+    Args:
+        label_smoothing: share of every label that is distributed evenly over the classes.
+
+    Call arguments:
+        labels: class numbers (batch,) or soft labels (batch, classes).
+        logits: (batch, classes).
+
+    Example:
+    >>> loss = keras_vit.training.losses.SigmoidCrossEntropy()
+    >>> round(float(loss(np.array([1]), np.zeros((1, 4), "float32"))), 4)  # 4 log 2
+    2.7726
+    """
+
+    def entropy(self, labels, logits):
+        """Returns the loss of every image, (batch,)."""
+        of_others = (1 - labels) * ops.log_sigmoid(-logits)
+        return -ops.sum(labels * ops.log_sigmoid(logits) + of_others, axis=-1)
+
+
+LOSSES = {"softmax": SoftmaxCrossEntropy, "sigmoid": SigmoidCrossEntropy}
+
+
+@register
+def accuracy(labels, logits):
+    """Returns 1 for every image whose highest logit is its class or largest soft label, else 0.
+
+    Example:
+    >>> logits = np.array([[1.0, 2.0], [1.0, 2.0]])
+    >>> np.asarray(keras_vit.training.losses.accuracy(np.array([1, 0]), logits))
+    array([1., 0.], dtype=float32)
+    """
+    largest = ops.argmax(to_soft(labels, logits.shape[-1]), axis=-1)
+    return ops.cast(ops.equal(largest, ops.argmax(logits, axis=-1)), "float32")
+
+
+def to_soft(labels, classes):
+    """Returns soft labels (batch, classes) from class numbers or soft labels."""
+    if len(labels.shape) == 1:
+        return ops.one_hot(ops.cast(labels, "int32"), classes)
+    return labels

@@ -1,0 +1,1 @@
+"""Exact resumption of an interrupted `fit`: the callback `Checkpoint` and what it saves."""

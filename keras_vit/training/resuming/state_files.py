@@ -1,0 +1,174 @@
+"""States of a training run as files: the newest one and the one before it.
+
+A file is an npz archive of `facts`, JSON as bytes, and the arrays. Each member has a checksum that
+is compared when it is read. A new file gets its name when all of it is on the disk, and only then
+the oldest is removed, so that the folder contains a complete state at every moment.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_vit.io.npz_file import NpzFile, write_npz
+
+FORMAT = 1
+KEPT = 2
+NAME = re.compile(r"epoch-(\d+)-step-(\d+)\.npz")
+UNFINISHED = ".epoch-*.partial"  # what `writing.replacing` leaves if the process is killed
+LOCK = ".lock"
+_locks = {}
+
+
+class State(NamedTuple):
+    """Where training resumes (0-based; `step` batches of `epoch` are done), and all it needs."""
+
+    epoch: int
+    step: int
+    facts: dict
+    arrays: dict
+
+
+def prepare(folder):
+    """Creates and locks the folder, and removes what killed processes left in it.
+
+    Raises:
+        OSError: the folder cannot be written, or another process trains in it.
+    """
+    folder = pathlib.Path(folder)
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"1")
+        probe.unlink()
+    except OSError as error:
+        what = f"{error.strerror}. Checkpoints need a folder that can be written; choose another"
+        raise type(error)(error.errno, what, str(folder)) from error
+    _lock(folder)
+    for partial in folder.glob(UNFINISHED):
+        partial.unlink(missing_ok=True)
+
+
+def release(folder):
+    """Lets other processes train in the folder again."""
+    held = _locks.pop(os.path.realpath(folder), None)
+    if held is not None:
+        os.close(held)
+
+
+def paths(folder):
+    """Returns the state files in a folder, oldest first."""
+    matches = {p: NAME.fullmatch(p.name) for p in pathlib.Path(folder).glob("epoch-*.npz")}
+    places = {path: tuple(map(int, match.groups())) for path, match in matches.items() if match}
+    return sorted(places, key=places.get)
+
+
+def write(folder, state):
+    """Writes a state, removes all but the two newest, and returns the path of the new file.
+
+    Raises:
+        OSError: the state cannot be written; the earlier states remain.
+    """
+    path = pathlib.Path(folder) / f"epoch-{state.epoch + 1:04d}-step-{state.step:06d}.npz"
+    place = {"format": FORMAT, "epoch": state.epoch, "step": state.step}
+    facts = {**state.facts, **place, "arrays": list(state.arrays)}
+    text = np.frombuffer(json.dumps(facts).encode(), "uint8")
+    try:
+        write_npz(path, {"facts": text, **state.arrays})
+    except OSError as error:
+        raise type(error)(error.errno, _failure(folder, state, error), str(folder)) from error
+    for old in paths(folder)[:-KEPT]:
+        with contextlib.suppress(OSError):  # the new state is safe; the next save tries again
+            old.unlink()
+    return path
+
+
+def read(path):
+    """Reads a state and compares its checksums.
+
+    Raises:
+        ValueError: the file is damaged, or from another version.
+    """
+    with NpzFile(path) as file:
+        facts = json.loads(file.read("facts").tobytes())
+        if facts["format"] != FORMAT:
+            raise ValueError(f"{str(path)!r} has format {facts['format']}, not {FORMAT}.")
+        arrays = {name: file.read(name) for name in file.specs if name != "facts"}
+    # Only the table of contents of the archive has no checksum.
+    if sorted(arrays) != sorted(facts["arrays"]):
+        raise ValueError(f"{str(path)!r} does not contain the arrays that it lists.")
+    return State(facts["epoch"], facts["step"], facts, arrays)
+
+
+def read_newest(folder):
+    """Reads the newest complete state, or returns None if there is none yet.
+
+    Newer files that are damaged are renamed to end in `.damaged`, with a warning.
+
+    Raises:
+        ValueError: there are states, but all of them are damaged.
+    """
+    damaged = []
+    for path in reversed(paths(folder)):
+        try:
+            state = read(path)
+        except ValueError as error:
+            damaged.append((path, error))
+            continue
+        for bad, error in damaged:
+            bad.replace(bad.with_name(bad.name + ".damaged"))
+            warnings.warn(f"{bad} is damaged ({error}); {path} is used instead.", stacklevel=2)
+        return state
+    if damaged:
+        path, error = damaged[0]
+        raise ValueError(
+            f"A complete state of a training run was expected. Received: {str(path)!r}, which is "
+            f"damaged ({error}), and no earlier one. Remove the folder to train from the start."
+        )
+    return None
+
+
+def describe_newest(folder):
+    """Returns a text such as "epoch 3, step 20 (runs/a/epoch-0003-step-000020.npz)"."""
+    files = paths(folder)
+    if not files:
+        return "none"
+    epoch, step = map(int, NAME.fullmatch(files[-1].name).groups())
+    return f"epoch {epoch}, step {step} ({files[-1]})"
+
+
+def _failure(folder, state, error):
+    """Returns what was not written, what remains, and what to do."""
+    left = f"that of {describe_newest(folder)} is complete" if paths(folder) else "it was the first"
+    return (
+        f"{error.strerror or error}. The state of epoch {state.epoch + 1}, step {state.step} was "
+        f"not written; {left}. Free space or repair the disk, then run the same command again to "
+        "resume"
+    )
+
+
+def _lock(folder):
+    """Locks the folder until this process ends, on systems that have such locks."""
+    path = os.path.realpath(folder)
+    if path in _locks:
+        return
+    try:
+        import fcntl
+    except ImportError:
+        return
+    held = os.open(os.path.join(path, LOCK), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        os.close(held)
+        what = "Another process trains in this folder. Wait until it ends, or choose another"
+        raise BlockingIOError(error.errno, what, str(folder)) from error
+    except OSError:  # some network file systems
+        os.close(held)
+        return
+    _locks[path] = held

@@ -1,0 +1,229 @@
+"""A finished run: its folder written, loaded, and used to predict and evaluate."""
+
+import contextlib
+import csv
+import json
+import os
+import pathlib
+import shutil
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from keras_vit import arguments, backend
+from keras_vit.data import read_digit, transforms
+from keras_vit.data.batching import FixedBatches
+from keras_vit.data.images import open_image
+from keras_vit.data.opening import open_source
+from keras_vit.data.pipelines import Loader
+from keras_vit.data.sources.source import Subset
+from keras_vit.io import writing
+from keras_vit.training.evaluation.metrics import evaluate
+from keras_vit.training.runs import messages, run_folder
+from keras_vit.training.runs import options as run_options
+
+
+class Run(NamedTuple):
+    """A finished training: its folder, the trained model, and metrics.json as a dictionary."""
+
+    folder: pathlib.Path
+    model: keras.Model
+    metrics: dict
+
+
+class Prediction(NamedTuple):
+    """The most probable classes of an image, as pairs (name, probability from 0 to 1)."""
+
+    file: str
+    classes: tuple
+    hint: str
+
+
+def load(path):
+    """Loads a run of `train`.
+
+    Args:
+        path: its folder, or the file model.keras in it.
+
+    Returns:
+        A `Run`.
+
+    Raises:
+        FileNotFoundError: model.keras or metrics.json does not exist.
+        ValueError: one of them cannot be read.
+    """
+    target = run_folder.find(path)
+    try:
+        metrics = json.loads((target / run_folder.METRICS).read_text())
+        with backend.blank_weights():
+            model = keras.saving.load_model(target / run_folder.MODEL, compile=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"The run {str(target)!r} cannot be read: {error}. Train again."
+        ) from error
+    return Run(target, model, metrics)
+
+
+def default_metrics(model, class_names=None):
+    """Returns the metrics that `predict` needs, for a model that is not from a run.
+
+    Args:
+        model: takes images of one size, (batch, height, width, channels), and returns logits.
+        class_names: of the logits; None for "class 0", "class 1", ...
+    """
+    *size, channels = model.input_shape[1:]
+    return {
+        "data": None,
+        "class_names": class_names or [f"class {i}" for i in range(model.output_shape[-1])],
+        "image_size": size,
+        "num_channels": channels,
+        "resize": "squash",
+    }
+
+
+def load_data(run):
+    """Loads the data of a run, with the same splits, as a `keras_vit.data.ImageDataset`."""
+    return run_options.load_data(run_folder.read_settings(run.folder)[1])
+
+
+def monitored_split(data):
+    """Returns the split that is evaluated after each epoch; nothing is selected by it."""
+    return "validation" if data.counts["validation"] else "test"
+
+
+def predict(run, files, invert=False, top=3):
+    """Classifies image files.
+
+    A run on digits crops an image to its ink, like the digits that it was trained on.
+
+    Args:
+        run: a `Run`, or the path of one.
+        files: paths of images.
+        invert: whether to invert the colors first, for dark ink on light paper.
+        top: number of classes to return.
+
+    Returns:
+        A `Prediction` for each file, its classes in descending order of probability.
+
+    Raises:
+        FileNotFoundError, ValueError: a file does not exist or is not an image.
+
+    Example:
+    >>> keras_vit.training.predict("runs/first", ["three.png"], invert=True)  # doctest: +SKIP
+    """
+    run = run if isinstance(run, Run) else load(run)
+    names, is_digits = run.metrics["class_names"], run.metrics["data"] == "digits"
+    pixels = [read_pixels(file, run.metrics, invert) for file in files]
+    logits = run.model.predict(np.stack(pixels), batch_size=256, verbose=0)
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+    predictions = []
+    for file, image, row in zip(files, pixels, probabilities, strict=True):
+        classes = tuple((names[i], float(row[i])) for i in np.argsort(-row)[:top])
+        bright = is_digits and not invert and image.mean() > 127
+        predictions.append(Prediction(str(file), classes, messages.INVERT_HINT if bright else ""))
+    return predictions
+
+
+def read_pixels(file, metrics, invert):
+    """Reads an image as the model of a run takes it."""
+    if metrics["data"] == "digits":
+        return read_digit(file, invert)
+    image = open_image(file, metrics["num_channels"], invert)
+    return transforms.resize_image(image, metrics["image_size"], metrics["resize"])
+
+
+def evaluate_run(run, data=None, split="test", **options):
+    """Evaluates the model of a run on the run's own images or on others.
+
+    Args:
+        run: a `Run`, or the path of one.
+        data: None for images that the run did not train on; or a source of `keras_vit.data.load`,
+            such as a folder of class folders: its test split, or all of it if it has no splits.
+            Its class names must be class names of the run; classes may be missing.
+        split: "test" or "validation" of the run's own images.
+        **options: arguments of `evaluate`.
+
+    Returns:
+        An `Evaluation`.
+
+    Raises:
+        FileNotFoundError, ValueError: the run or the images cannot be used.
+
+    Example:
+    >>> print(keras_vit.training.evaluate_run("runs/first"))  # doctest: +SKIP
+    """
+    run = run if isinstance(run, Run) else load(run)
+    options["class_names"] = run.metrics["class_names"]
+    if data is None:
+        return evaluate(run.model, load_data(run), split, **options)
+    source = _labelled_source(run, data)
+    _, *size, channels = run.model.input_shape
+    batches = FixedBatches(source, channels, size, 64, run.metrics["resize"], "bilinear")
+    return evaluate(run.model, Loader(batches), names=source.names, **options)
+
+
+def _labelled_source(run, data):
+    """Returns the images to test on, labelled with the classes of the run."""
+    splits, known = open_source(data, run.model.input_shape[-1]), list(run.metrics["class_names"])
+    unknown = [name for name in splits.class_names if name not in known]
+    if unknown:
+        some = ", ".join(known[:20]) + (" ..." if len(known) > 20 else "")
+        want = "the class names must be among those of the run"
+        received = {"data": str(data), "unknown": unknown[:20]}
+        arguments.refuse(want, received, f"Rename the folders. The run knows: {some}.")
+    whole = splits.train if splits.test is None else splits.test
+    source = Subset(whole, np.arange(len(whole)))
+    source.labels = np.array([known.index(name) for name in splits.class_names])[whole.labels]
+    return source
+
+
+def write(target, setup, history, metrics, tested):
+    """Writes the files of a complete run, then removes its states."""
+    save_model(setup.model, target / run_folder.MODEL)
+    write_history(target / "history.csv", history)
+    writing.write_text(target / run_folder.METRICS, json.dumps(metrics, indent=2) + "\n")
+    write_figures(target, setup, history, metrics, tested)
+    shutil.rmtree(target / run_folder.STATES)  # the model has their weights
+
+
+def save_model(model, path):
+    """Saves a model so that the name always stands for a complete file."""
+    partial = path.with_name(f".partial-{path.name}")  # Keras requires the suffix
+    with contextlib.ExitStack() as stack:
+        stack.callback(partial.unlink, missing_ok=True)
+        model.save(partial)
+        writing.flush(partial)
+        os.replace(partial, path)
+
+
+def write_history(path, history):
+    """Writes a table with one row for each epoch: epoch, loss, accuracy, ..."""
+    with writing.replacing(path) as partial, open(partial, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["epoch", *history])
+        writer.writerows(zip(range(1, len(history["loss"]) + 1), *history.values(), strict=True))
+
+
+def write_figures(target, setup, history, metrics, tested):
+    """Saves the run's figures, and a test image."""
+    from PIL import Image
+
+    from keras_vit.training.evaluation import evaluation_plots
+    from keras_vit.training.runs import run_plots
+
+    data = setup.data
+    batches = data.fixed_batches("test" if data.test else "validation")
+    run_plots.curves(history, metrics["baselines"]).savefig(target / "curves.png")
+    run_plots.predictions(
+        batches.image, tested.labels, tested.probabilities, data.class_names
+    ).savefig(target / "predictions.png")
+    evaluation_plots.confusion(tested.evaluation).savefig(target / "confusion.png")
+    if any(layer.name == "patch_encoder" for layer in setup.model.layers):
+        run_plots.positions(setup.model).savefig(target / "positions.png")
+    data.grid().savefig(target / "images.png")
+    example = Image.fromarray(batches.image(0).squeeze())
+    larger = max(1, 128 // max(example.size))  # a digit of 8 x 8 pixels is hard to see
+    example.resize(
+        (example.width * larger, example.height * larger), Image.Resampling.NEAREST
+    ).save(target / "example.png")
