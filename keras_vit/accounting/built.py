@@ -5,10 +5,10 @@ import math
 import keras
 from keras import layers
 
+from keras_vit import hooks
 from keras_vit import layers as ours
 from keras_vit.accounting.cost import Cost, attention, kept, relative_attention, taps, total
 from keras_vit.convolutions import BiTRoot, HybridRoot
-from keras_vit.explain import hooks
 from keras_vit.pooling import AttentionPooling
 from keras_vit.relative import RelativeSelfAttention
 
@@ -25,7 +25,7 @@ def of(model, padding=True):
     """
     seen = _Seen(padding)
     watched = {layer: seen.watch(layer) for layer in model._flatten_layers()}
-    with hooks.replaced({layer: watch for layer, watch in watched.items() if watch}):
+    with hooks.replace({layer: watch for layer, watch in watched.items() if watch}):
         image = keras.KerasTensor((1, *model.input_shape[1:]), dtype="float32")
         _Run(model, seen).compute_output_spec(image)
     return total([Cost(parameters(model)), *seen.costs])

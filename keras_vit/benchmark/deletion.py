@@ -19,10 +19,8 @@ import time
 import numpy as np
 
 import keras_vit
-from keras_vit.explain.cam import grad_cam
-from keras_vit.explain.deleting import FILLS, deletion_curve
-from keras_vit.explain.gradient_rollout import relevance
-from keras_vit.explain.occluding import occlusion
+from keras_vit.explain.gradients import grad_cam, relevance
+from keras_vit.explain.masking import FILLS, deletion_curve, occlusion
 from keras_vit.explain.rollout import attention_rollout, token_attention
 from keras_vit.training import environment
 
@@ -150,7 +148,7 @@ def header(given):
 
 
 def _grid(model):
-    return keras_vit.explain.encoder.find(model).grid
+    return keras_vit.explain.inside.find_encoder.find(model).grid
 
 
 def _parser():

@@ -433,10 +433,10 @@ def test_views_of_attention_say_what_can_be_seen_instead(view):
 @pytest.mark.slow
 def test_other_views_see_axial_blocks():
     model, images = vit(), random_images(4, 8, 15, 3)
-    found = explain.encoder.find(model)
+    found = explain.find_encoder.find(model)
     assert [block.name for block in found.blocks] == ["block_0", "block_1"]
     assert (found.grid, found.prefix_tokens, found.patch_size) == (GRID, 0, (4, 5))
-    assert explain.encoder.has(model) and not explain.encoder.has_attention(model)
+    assert explain.find_encoder.has_blocks(model) and not explain.find_encoder.has_attention(model)
     lens = explain.logit_lens(model, images)
     np.testing.assert_allclose(lens[-1], outputs(model, images), atol=1e-5)
     shortened = vit(num_layers=1)

@@ -1,4 +1,4 @@
-"""The same computation on every backend: compiled where the backend compiles, with gradients."""
+"""Computes batch by batch on every backend: compiled if the backend compiles, with gradients."""
 
 import functools
 import weakref
@@ -8,31 +8,32 @@ import numpy as np
 
 from keras_vit import arguments
 
-# {model: {(function, settings): compiled function}}; an entry lives as long as its model.
+# {model: {(function, settings): compiled function}}; an entry is dropped with its model.
 _COMPILED = weakref.WeakKeyDictionary()
 
 
 def run(function, model, images, *more, batch_size=32, compiled=True, **settings):
     """Computes `function(model, images, *more, **settings)` batch by batch.
 
-    The function is compiled once for each model and settings, and sees the weights that the model
-    has at each call. No state of the model changes.
+    The function is compiled once for each model and settings, and each call uses the model's
+    current weights. No state of the model changes.
 
     Args:
-        function: gets tensors and returns tensors, or a dict, list or tuple of them, whose first
-            axis is the batch. If it is compiled, a function of a module, not made for one call.
+        function: takes tensors and returns tensors, or a dict, list or tuple of tensors, whose
+            first axis is the batch. A compiled function must be defined at module level: a new
+            function for each call would be compiled each time.
         model: a Keras model.
         images: array (batch, height, width, channels) as the model takes them.
-        *more: further arrays, with as many entries.
-        batch_size: images computed at once. A last batch that is smaller is padded.
-        compiled: False for a function that calls programs, see `program`, and little else.
+        *more: further arrays of the same length.
+        batch_size: number of images computed at once. A smaller last batch is padded.
+        compiled: False for a function that does little but call programs, see `program`.
         **settings: hashable arguments of the function that are not arrays.
 
     Returns:
-        What the function returns, in NumPy arrays over all images.
+        What the function returns, as NumPy arrays over all images.
 
     Raises:
-        ValueError: the images have another shape than the model takes, or there are none.
+        ValueError: the images do not have the shape that the model takes, or there are none.
     """
     options = {"batch_size": batch_size, "compiled": compiled, **settings}
     parts = list(batches(function, model, images, *more, **options))
@@ -40,9 +41,9 @@ def run(function, model, images, *more, batch_size=32, compiled=True, **settings
 
 
 def batches(function, model, images, *more, batch_size=32, compiled=True, **settings):
-    """Yields what `run` returns batch by batch, if it need not be kept of all images."""
+    """Yields what `run` returns, one batch at a time, so that memory stays bounded."""
     arrays = [check_images(model, images), *map(np.asarray, more)]
-    if not model.built:  # a compiled function must not make weights: they would not outlast it
+    if not model.built:  # weights created in a compiled function would be lost
         model(keras.KerasTensor(arrays[0].shape))
     step = min(arguments.positive_integer("batch_size", batch_size), len(arrays[0]))
     make = program if compiled else functools.partial
@@ -51,24 +52,28 @@ def batches(function, model, images, *more, batch_size=32, compiled=True, **sett
         batch = [array[start : start + step] for array in arrays]
         count = len(batch[0])
         batch = [np.concatenate([b, np.repeat(b[-1:], step - count, axis=0)]) for b in batch]
-        batch[0] = batch[0].astype("float32")  # one program, whatever the pixels came in
-        found = compute(*batch)
-        yield keras.tree.map_structure(lambda x, n=count: _numpy(x)[:n], found)
+        batch[0] = batch[0].astype("float32")  # one program for all pixel types
+        outputs = compute(*batch)
+        yield keras.tree.map_structure(lambda x, n=count: _to_numpy(x)[:n], outputs)
 
 
 def program(function, model, **settings):
-    """Returns `function(model, *arrays, **settings)` compiled, a function of the arrays.
+    """Compiles `function(model, *arrays, **settings)` into a function of the arrays.
 
     Args:
         function: as in `run`.
         model: a Keras model.
         **settings: as in `run`.
     """
-    return _compiled(function, model, settings)
+    known = _COMPILED.setdefault(model, {})
+    key = (function, tuple(sorted(settings.items())))
+    if key not in known:
+        known[key] = _compile(function, weakref.ref(model), settings)
+    return known[key]
 
 
 def check_images(model, images):
-    """Returns images as an array that the model can take, or raises `ValueError`."""
+    """Returns images as an array, or raises `ValueError` if the model cannot take them."""
     images = np.asarray(images)
     expected = getattr(model, "input_shape", None)
     if isinstance(expected, tuple) and len(expected) == 4 and None not in expected[1:]:
@@ -101,16 +106,8 @@ def gradients(function, tensors):
     return list(found)
 
 
-def _compiled(function, model, settings):
-    known = _COMPILED.setdefault(model, {})
-    key = (function, tuple(sorted(settings.items())))
-    if key not in known:
-        known[key] = _compile(function, weakref.ref(model), settings)
-    return known[key]
-
-
 def _compile(function, model, settings):
-    """`model` is a weak reference: what is compiled must not keep the model alive."""
+    """`model` is a weak reference, so that the compiled function does not keep the model alive."""
 
     def compute(*arrays):
         return function(model(), *arrays, **settings)
@@ -121,8 +118,8 @@ def _compile(function, model, settings):
     if backend == "tensorflow":
         import tensorflow as tf
 
-        # TensorFlow warns of much retracing by the code, which is the same for all that is
-        # computed here; a partial has none.
+        # TensorFlow warns about retracing per code object, which all functions here share; a
+        # partial has none.
         return tf.function(functools.partial(compute), reduce_retracing=True)
     return _without_gradients(compute)
 
@@ -149,8 +146,8 @@ def _without_gradients(compute):
     return eager
 
 
-def _numpy(tensor):
-    """An array of a tensor, in float32 where it was computed in less."""
+def _to_numpy(tensor):
+    """Returns a tensor as an array, in float32 if its type is narrower."""
     if keras.backend.is_float_dtype(tensor.dtype):
         tensor = keras.ops.cast(tensor, keras.backend.result_type(tensor.dtype, "float32"))
     return keras.ops.convert_to_numpy(tensor)

@@ -1,32 +1,32 @@
-"""The class that a view explains: its logit to differentiate, its probability.
+"""The class that a view explains: the logit that is differentiated, and its probability.
 
-A model's output is read as follows.
+A model's output is interpreted as follows.
 
 | output | differentiated | probability |
 | --- | --- | --- |
 | logits | the logit of the class | softmax |
-| one logit: class 1 against class 0 | the logit, for class 0 its negative | sigmoid |
-| probabilities that sum to 1 | log p of the class, less the mean of log p | p |
-| last layer with activation sigmoid | log p - log(1 - p) | p, and 1 - p for class 0 of one |
+| one logit: class 1 against class 0 | the logit, its negative for class 0 | sigmoid |
+| probabilities that sum to 1 | log p of the class, minus the mean of log p | p |
+| last layer with activation sigmoid | log p - log(1 - p) | p; 1 - p for class 0 of one |
 
-The third is the logit before the softmax, less the mean of all logits: unlike p and log p it keeps
-its gradient where p is all but 1.
+The third row recovers the logit before the softmax, minus the mean of all logits. Unlike p and
+log p, its gradient does not vanish if p is close to 1.
 """
 
 import keras
 import numpy as np
 from keras import ops
 
-LEAST = 1e-37  # a probability that was rounded to 0 has a logarithm too
+SMALLEST = 1e-37  # so that a probability rounded to 0 has a logarithm
 
 
 def logits(model, images):
-    """Returns what is differentiated, (batch, classes), float32 or wider."""
+    """Returns what is differentiated, (batch, classes), in float32 or wider."""
     return _logits(model, model(images, training=False))[0]
 
 
 def probabilities(model, images):
-    """Returns the probability of each class, (batch, classes), float32 or wider."""
+    """Returns the probability of each class, (batch, classes), in float32 or wider."""
     return read(model, model(images, training=False))[1]
 
 
@@ -36,13 +36,13 @@ def read(model, output):
     return x, ops.sigmoid(x) if independent else ops.softmax(x)
 
 
-def of_class(values, classes):
-    """Returns the entry of each image's class: (batch,) of (batch, classes)."""
+def select(values, classes):
+    """Selects the value of each image's class: (batch,) from (batch, classes)."""
     return ops.take_along_axis(values, classes[:, None], axis=1)[:, 0]
 
 
-def shares(maps):
-    """Divides each map, (batch, ...), by its sum; one of zeros stays as it is."""
+def divide_by_sum(maps):
+    """Divides each map, (batch, ...), by its sum; a map of zeros stays zero."""
     total = maps.sum(axis=tuple(range(1, maps.ndim)), keepdims=True)
     return maps / np.where(total > 0, total, 1)
 
@@ -62,15 +62,15 @@ def _logits(model, output):
 
 
 def _log(x):
-    return ops.log(ops.maximum(x, LEAST))
+    return ops.log(ops.maximum(x, SMALLEST))
 
 
 def _sums_to_one(x):
-    """Whether the outputs for an image are probabilities, (batch, 1)."""
+    """Returns whether the outputs for an image are probabilities, (batch, 1)."""
     total = ops.sum(x, axis=-1, keepdims=True)
-    rounding = 0.02  # of a thousand probabilities in bfloat16
+    tolerance = 0.02  # the rounding of a thousand probabilities in bfloat16
     positive = ops.min(x, axis=-1, keepdims=True) >= 0
-    return ops.logical_and(positive, ops.abs(total - 1) < rounding)
+    return ops.logical_and(positive, ops.abs(total - 1) < tolerance)
 
 
 def _ends_in_sigmoid(model):

@@ -1,4 +1,4 @@
-"""What the figures share: an image, a map over it, images in rows, checks of what is drawn."""
+"""What all plots share: images, maps over images, rows of cells, checks of the values."""
 
 import numpy as np
 
@@ -7,26 +7,27 @@ from keras_vit.data.grid import short_name
 from keras_vit.training.plots import ORANGE
 
 WIDTH, DPI = 6, 140  # inches: on a page of 700 pixels, letters of 8 points are 13 pixels high
-MOST = 16  # images that one figure shows
+MOST = 16  # images in one figure
 SMALL, MEDIUM = 8, 9  # points
-# Ordered by lightness, told apart by colour-blind readers too. Of two signs, orange is positive.
+# Ordered by lightness and distinct for colour-blind readers. Orange is positive, violet negative.
 SEQUENTIAL, SIGNED = "viridis", "PuOr_r"
-VEIL = 0.6  # how much of the image a map covers
+OPACITY = 0.6  # of a map over its image
 PERCENTILE = 97  # of a map: the upper end of its colours
-LEAST = 0.01  # the least end of a scale around zero: noise below a percentage point stays white
+LEAST = 0.01  # the smallest end of a scale around zero: noise below one point stays white
 QUERY = ORANGE
+SHARP = {"interpolation": "nearest"}  # each value fills its own cell
 
 
-def pixels(image):
-    """Returns an image as it is drawn: uint8, (height, width) of a grey one, else RGB.
+def to_pixels(image):
+    """Converts an image to what is drawn: uint8, (height, width) if it is grey, RGB otherwise.
 
-    Of more than 3 channels the first three are drawn, of two the first.
+    Of more than three channels the first three are drawn, of two the first.
 
     Args:
         image: (height, width, channels), pixels 0 to 255, integers or floats.
 
     Example:
-    >>> keras_vit.explain.plots.pixels(np.full((2, 2, 1), 99.6)).tolist()
+    >>> keras_vit.explain.plots.to_pixels(np.full((2, 2, 1), 99.6)).tolist()
     [[100, 100], [100, 100]]
     """
     image = np.asarray(image)
@@ -34,8 +35,8 @@ def pixels(image):
     return np.clip(np.round(np.asarray(shown, "float32")), 0, 255).astype("uint8")
 
 
-def resized(values, height, width):
-    """Returns a map at the resolution of its image, bilinear between the middles of patches.
+def resize(values, height, width):
+    """Resizes a map to its image, bilinearly between the centres of patches.
 
     Args:
         values: (rows, columns).
@@ -52,42 +53,42 @@ def resized(values, height, width):
 
 
 def overlay(axes, image, values, signed=False):
-    """Draws a map over its image, which is grey so that colours are the map's alone.
+    """Draws a map over its image, which is drawn in grey so that only the map has colours.
 
     Args:
         axes: where to draw, a Matplotlib `Axes`.
         image: (height, width, channels), pixels 0 to 255.
-        values: (rows, columns), resized to the image.
-        signed: False for colours from the lowest value to the highest 3 %: a few tokens that the
-            model uses as its memory may stand far above all others. True for a scale around zero,
-            orange above it and violet below, of 0.01 or more on each side.
+        values: (rows, columns), resize to the image.
+        signed: False for colours from the lowest value to the highest 3 %, because a few tokens
+            that the model uses as memory can be far above all others. True for a scale around zero,
+            orange above and violet below, at least 0.01 on each side.
 
     Returns:
         The Matplotlib `AxesImage` of the map, for a colour bar.
 
     Raises:
-        ValueError: the image or the map has another shape.
+        ValueError: the image or the map has the wrong shape.
     """
     image, values = np.asarray(image), np.asarray(values, "float32")
     if image.ndim != 3 or values.ndim != 2:
-        want = "an overlay is a map (rows, columns) over one image (height, width, channels)"
+        want = "an overlay needs a map (rows, columns) and one image (height, width, channels)"
         arguments.refuse(want, {"map shape": values.shape, "image shape": image.shape})
-    shown = grey(pixels(image))
+    shown = to_grey(to_pixels(image))
     axes.imshow(shown, cmap="gray", vmin=0, vmax=255)
-    low, high = limits(values, signed)
+    low, high = color_limits(values, signed)
     drawn = axes.imshow(
-        resized(values, *shown.shape),
+        resize(values, *shown.shape),
         cmap=SIGNED if signed else SEQUENTIAL,
         vmin=low,
         vmax=high,
-        alpha=VEIL,
+        alpha=OPACITY,
     )
-    bare(axes)
+    remove_axes(axes)
     return drawn
 
 
-def limits(values, signed):
-    """Returns (lowest, highest) of a colour scale; a map that is even lies at its lower end."""
+def color_limits(values, signed):
+    """Returns (lowest, highest) of a colour scale; a uniform map is at its lower end."""
     if signed:
         high = max(float(np.abs(values).max()), LEAST)
         return -high, high
@@ -95,8 +96,8 @@ def limits(values, signed):
     return low, high if high > low else low + 1.0
 
 
-def grey(shown):
-    """Returns the luminance of an image that `pixels` made, uint8 (height, width)."""
+def to_grey(shown):
+    """Returns the luminance of an image from `to_pixels`, uint8 (height, width)."""
     if shown.ndim == 2:
         return shown
     return np.round(shown @ np.array([0.299, 0.587, 0.114])).astype("uint8")
@@ -104,18 +105,25 @@ def grey(shown):
 
 def show(axes, image):
     """Draws one image."""
-    axes.imshow(pixels(image), cmap="gray", vmin=0, vmax=255)  # colours have no use for `cmap`
-    bare(axes)
+    axes.imshow(to_pixels(image), cmap="gray", vmin=0, vmax=255)  # RGB ignores `cmap`
+    remove_axes(axes)
 
 
-def bare(axes):
-    """Takes ticks and frame away."""
+def draw_colors(axes, image, colors):
+    """Draws a colour for each patch, (rows, columns, 3), at the size of the image."""
+    height, width = image.shape[:2]
+    axes.imshow(colors, extent=(-0.5, width - 0.5, height - 0.5, -0.5), **SHARP)
+    remove_axes(axes)
+
+
+def remove_axes(axes):
+    """Removes ticks and frame."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 
 
-def mark(axes, image, grid, token):
-    """Draws a frame around the patch of a token; nothing for the class token, None."""
+def frame_patch(axes, image, grid, token):
+    """Draws a frame around the patch of a token; nothing if it is None, the class token."""
     from matplotlib.patches import Rectangle
 
     if token is None:
@@ -127,19 +135,19 @@ def mark(axes, image, grid, token):
         axes.add_patch(frame)
 
 
-def new_figure(height):
-    """Returns a figure as wide as a page."""
+def create_figure(height):
+    """Creates a figure as wide as a page."""
     return figures.figure(WIDTH, height, DPI)
 
 
-def rows_of(count, across, aspect, extra=0.35, head=0.5):
-    """Makes a figure of cells for images.
+def create_cells(count, across, aspect, extra=0.35, head=0.5):
+    """Creates a figure with cells for images.
 
     Args:
         count: number of cells.
-        across: cells in a row.
-        aspect: height : width of an image.
-        extra: inches for the words of each row.
+        across: number of cells in a row.
+        aspect: height / width of an image.
+        extra: inches for the text of each row.
         head: inches for the title.
 
     Returns:
@@ -147,27 +155,27 @@ def rows_of(count, across, aspect, extra=0.35, head=0.5):
     """
     rows = -(-count // across)
     cell = min(WIDTH / across * aspect, 5) + extra
-    figure = new_figure(head + rows * cell)
+    figure = create_figure(head + rows * cell)
     return figure, figure.subplots(rows, across, squeeze=False)
 
 
-def beside(images, names, title, draw):
-    """Draws each image at the left of what was found in it, as Figures 6 and 14 of the paper do.
+def draw_pairs(images, names, title, draw):
+    """Draws each image to the left of its view, as in Figures 6 and 14 of the paper.
 
     Args:
         images: (batch, height, width, channels).
-        names: title of each image, or None.
-        title: of the figure.
+        names: titles of the images, or None.
+        title: title of the figure.
         draw: function (axes, number of the image) that draws the right side.
 
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    images = checked_images(images)
+    images = check_images(images)
     count, total = min(len(images), MOST), len(images)
-    names = names_of(names, total)
+    names = fill_names(names, total)
     aspect = images.shape[1] / images.shape[2]
-    figure, cells = rows_of(2 * count, 4 if count > 1 else 2, aspect, extra=0.5)
+    figure, cells = create_cells(2 * count, 4 if count > 1 else 2, aspect, extra=0.5)
     cells = cells.ravel()
     for i in range(count):
         left, right = cells[2 * i : 2 * i + 2]
@@ -182,8 +190,8 @@ def beside(images, names, title, draw):
     return figure
 
 
-def scale_bar(figure, drawn, label, ends=("lowest", "highest 3 %")):
-    """Draws the colours under the figure; what they stand for is each image's own."""
+def add_color_bar(figure, drawn, label, ends=("lowest", "highest 3 %")):
+    """Draws the colour scale below the figure; its values differ from image to image."""
     low, high = drawn.norm.vmin, drawn.norm.vmax
     bar = figure.colorbar(
         drawn, ax=figure.axes, location="bottom", shrink=0.45, aspect=28, pad=0.02, fraction=0.06
@@ -193,70 +201,71 @@ def scale_bar(figure, drawn, label, ends=("lowest", "highest 3 %")):
     bar.solids.set_alpha(1)
 
 
-def checked_images(images):
-    """Returns images as an array, or raises `ValueError` unless it is a batch of them."""
+def check_images(images):
+    """Returns images as an array, or raises `ValueError` unless it is a batch of images."""
     images = np.asarray(images)
     if images.ndim != 4 or not len(images):
         advice = "A single image needs a batch axis: images[None]."
-        want = "images are an array (batch, height, width, channels)"
+        want = "images must be an array (batch, height, width, channels)"
         arguments.refuse(want, {"images shape": images.shape}, advice)
     return images
 
 
-def checked_maps(maps, images):
-    """Returns (maps, images) as arrays, or raises `ValueError` unless there is one of each."""
-    maps, images = np.asarray(maps, "float32"), checked_images(images)
+def check_maps(maps, images):
+    """Returns (maps, images) as arrays, or raises `ValueError` unless there are equally many."""
+    maps, images = np.asarray(maps, "float32"), check_images(images)
     if maps.ndim != 3 or len(maps) != len(images):
         want = "there must be one map (rows, columns) for each image"
         arguments.refuse(want, {"maps shape": maps.shape, "images shape": images.shape})
     return maps, images
 
 
-def checked(name, values, axes):
-    """Returns an array of floats, or raises `ValueError` unless it has the axes that are named."""
+def check_array(name, values, axes):
+    """Returns an array of floats, or raises `ValueError` unless it has these axes."""
     values = np.asarray(values, "float32")
     if values.ndim != len(axes) or not values.size:
         want = f"`{name}` must be an array ({', '.join(axes)})"
-        arguments.refuse(want, {"shape": values.shape}, f"explain.{name} makes one.")
+        arguments.refuse(want, {"shape": values.shape}, f"explain.{name} returns one.")
     return values
 
 
-def names_of(names, count):
-    """Returns a name for each of `count` images, none where none are given."""
+def fill_names(names, count):
+    """Returns a name for each of `count` images, empty names if None are given."""
     if names is None:
         return [""] * count
     if len(names) != count:
-        arguments.refuse("there must be one name for each image", {"names": len(names)})
+        received = {"names": len(names), "images": count}
+        arguments.refuse("there must be one name for each image", received)
     return [str(name) for name in names]
 
 
-def block_number(number, count):
-    """Returns which of `count` blocks is meant, negative numbers from the end; or refuses."""
+def check_block(number, count):
+    """Returns the number of one of `count` blocks, from 0; negative numbers count from the end."""
     if not -count <= number < count:
         arguments.refuse(f"the model has blocks 0 to {count - 1}", {"block": number})
     return number % count
 
 
-def class_names_of(classes, class_names, count):
-    """Returns the name of each image's class; "" where no classes are told."""
+def name_classes(classes, class_names, count):
+    """Returns the name of each image's class, empty names if there are no classes."""
     if classes is None:
         return [""] * count
     classes = np.broadcast_to(np.asarray(classes, "int64"), count)
-    return [class_name(number, class_names) for number in classes]
+    return [name_class(number, class_names) for number in classes]
 
 
-def class_name(number, class_names=None):
-    """Names a class: "tabby", or "class 281" where its name is not known."""
+def name_class(number, class_names=None):
+    """Returns the name of a class: "tabby", or "class 281" if its name is unknown."""
     return f"class {number}" if class_names is None else str(class_names[number])
 
 
-def probabilities(logits):
-    """Returns probabilities of logits, in float64; rows that are probabilities already stay.
+def to_probabilities(logits):
+    """Converts logits to probabilities, in float64; probabilities stay unchanged.
 
-    Of one logit they are those of class 0 and class 1, by the sigmoid.
+    A single logit is converted to the probabilities of class 0 and class 1, by the sigmoid.
 
     Example:
-    >>> keras_vit.explain.plots.probabilities(np.log([[1.0, 3.0]]))
+    >>> keras_vit.explain.plots.to_probabilities(np.log([[1.0, 3.0]]))
     array([[0.25, 0.75]])
     """
     logits = np.asarray(logits, "float64")
