@@ -463,10 +463,10 @@ def test_a_report_tells_which_views_do_not_apply():
 
 def test_pre_training_that_needs_all_patches_in_place():
     encoder = vit(num_classes=None)
-    with pytest.raises(ValueError, match="visible patches alone.*encoder='AxialViT'.*SimMIM"):
+    with pytest.raises(ValueError, match="any subset of patches.*encoder='AxialViT'.*SimMIM"):
         pretraining.MAE(encoder, decoder_dim=8, decoder_heads=2, decoder_layers=1)
     pixels = vit(image_size=(2, 3), patch_size=1, num_classes=None)
-    palette = pretraining.palette(random_images(4, 2, 3, 3), colors=2)
+    palette = pretraining.find_palette(random_images(4, 2, 3, 3), colors=2)
     with pytest.raises(ValueError, match="order='next'.*encoder='AxialViT'"):
         pretraining.PixelPrediction(pixels, palette)
 

@@ -14,7 +14,7 @@ from keras_vit.explain.plots.charts import (
     position_similarity,
     token_norms,
 )
-from keras_vit.explain.plots.drawing import overlay, to_pixels, to_probabilities
+from keras_vit.explain.plots.drawing import overlay, to_probabilities
 from keras_vit.explain.plots.overlays import (
     attention_rollout,
     attention_scores,
@@ -41,7 +41,6 @@ __all__ = [
     "occlusion",
     "overlay",
     "patch_grid",
-    "to_pixels",
     "position_similarity",
     "to_probabilities",
     "relevance",

@@ -16,10 +16,9 @@ from keras_vit.explain.plots.drawing import (
     create_figure,
     fill_names,
     name_class,
-    remove_axes,
-    show,
     to_probabilities,
 )
+from keras_vit.figures import remove_axes, show
 from keras_vit.training.plots import BLUE, GREY, ORANGE, spread
 
 # Okabe and Ito's colours; markers and dashes distinguish lines in grey print.

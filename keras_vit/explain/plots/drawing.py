@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_vit import arguments, figures
 from keras_vit.data.grid import short_name
+from keras_vit.figures import remove_axes, show, to_pixels
 from keras_vit.training.plots import ORANGE
 
 WIDTH, DPI = 6, 140  # inches: on a page of 700 pixels, letters of 8 points are 13 pixels high
@@ -16,23 +17,6 @@ PERCENTILE = 97  # of a map: the upper end of its colours
 LEAST = 0.01  # the smallest end of a scale around zero: noise below one point stays white
 QUERY = ORANGE
 SHARP = {"interpolation": "nearest"}  # each value fills its own cell
-
-
-def to_pixels(image):
-    """Converts an image to what is drawn: uint8, (height, width) if it is grey, RGB otherwise.
-
-    Of more than three channels the first three are drawn, of two the first.
-
-    Args:
-        image: (height, width, channels), pixels 0 to 255, integers or floats.
-
-    Example:
-    >>> keras_vit.explain.plots.to_pixels(np.full((2, 2, 1), 99.6)).tolist()
-    [[100, 100], [100, 100]]
-    """
-    image = np.asarray(image)
-    shown = image[..., :3] if image.shape[-1] >= 3 else image[..., 0]
-    return np.clip(np.round(np.asarray(shown, "float32")), 0, 255).astype("uint8")
 
 
 def resize(values, height, width):
@@ -103,23 +87,11 @@ def to_grey(shown):
     return np.round(shown @ np.array([0.299, 0.587, 0.114])).astype("uint8")
 
 
-def show(axes, image):
-    """Draws one image."""
-    axes.imshow(to_pixels(image), cmap="gray", vmin=0, vmax=255)  # RGB ignores `cmap`
-    remove_axes(axes)
-
-
 def draw_colors(axes, image, colors):
     """Draws a colour for each patch, (rows, columns, 3), at the size of the image."""
     height, width = image.shape[:2]
     axes.imshow(colors, extent=(-0.5, width - 0.5, height - 0.5, -0.5), **SHARP)
     remove_axes(axes)
-
-
-def remove_axes(axes):
-    """Removes ticks and frame."""
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
 
 
 def frame_patch(axes, image, grid, token):

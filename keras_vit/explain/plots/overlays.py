@@ -26,11 +26,9 @@ from keras_vit.explain.plots.drawing import (
     frame_patch,
     name_classes,
     overlay,
-    remove_axes,
-    show,
-    to_pixels,
 )
 from keras_vit.explain.rollout import token_attention
+from keras_vit.figures import remove_axes, show, to_pixels
 
 HEADS_ACROSS = 6
 

@@ -1,4 +1,4 @@
-"""What is to be predicted of a patch: its colours in 3 bits, or its pixels."""
+"""What is predicted for a patch: its colours in 3 bits, or its pixels."""
 
 import math
 
@@ -13,30 +13,30 @@ STEP = 256 // LEVELS  # pixel values in a level
 SIDE = 4  # of a downsized patch (Appendix B.1.2)
 
 
-def colors(channels):
-    """Returns the number of 3-bit colours: 512 of RGB.
+def count_colors(channels):
+    """Returns the number of 3-bit colours, 512 for RGB.
 
     Example:
-    >>> keras_vit.pretraining.targets.colors(3), keras_vit.pretraining.targets.colors(1)
-    (512, 8)
+    >>> keras_vit.pretraining.patch_targets.count_colors(3)
+    512
     """
     return LEVELS**channels
 
 
-def mean_color(patches, patch_size, channels):
+def quantize_mean(patches, patch_size, channels):
     """Returns the 3-bit mean colour of each patch: Appendix B.1.2, target 1.
 
     Args:
         patches: (batch, N, P * P * channels), pixels 0 to 255, as `Patches` cuts them.
         patch_size: (height, width).
-        channels: of the images.
+        channels: number of channels of the images.
 
     Returns:
-        int32 (batch, N, 1), red first: 64 red + 8 green + blue of RGB.
+        int32 (batch, N, 1): 64 red + 8 green + blue for RGB.
 
     Example:
     >>> patch = np.array([[[255, 0, 64, 255, 0, 64]]], "float32")
-    >>> np.array(keras_vit.pretraining.targets.mean_color(patch, (1, 2), channels=3))
+    >>> np.array(keras_vit.pretraining.patch_targets.quantize_mean(patch, (1, 2), channels=3))
     array([[[450]]], dtype=int32)
     """
     pixels = math.prod(patch_size)
@@ -44,13 +44,13 @@ def mean_color(patches, patch_size, channels):
     return _class(ops.sum(x, axis=3), pixels)  # (B, N, 1)
 
 
-def downsized(patches, patch_size, channels):
-    """Returns the 3-bit colours of each patch made 4 x 4: Appendix B.1.2, target 2.
+def quantize_downsized(patches, patch_size, channels):
+    """Returns the 3-bit colours of each patch downsized to 4 x 4: Appendix B.1.2, target 2.
 
     Args:
-        patches: as in `mean_color`.
-        patch_size: (height, width), both divisible by 4. Each of the 16 is a mean of its part.
-        channels: of the images.
+        patches: as in `quantize_mean`.
+        patch_size: (height, width), both divisible by 4. Each of the 16 colours is a mean.
+        channels: number of channels of the images.
 
     Returns:
         int32 (batch, N, 16), row by row.
@@ -61,43 +61,43 @@ def downsized(patches, patch_size, channels):
     return _class(x, height * width)  # (B, N, 16)
 
 
-def divisible_by_4(patch_size):
-    """Raises `ValueError` unless a patch can be made 4 x 4."""
+def check_divisible_by_4(patch_size):
+    """Raises `ValueError` unless a patch can be downsized to 4 x 4."""
     if any(side % SIDE for side in patch_size):
-        advice = 'Use target="mean-color", which takes any patch.'
-        want = 'target="downsized" makes patches 4 x 4, so 4 must divide their sides'
+        advice = 'Use target="mean-color", which takes any patch size.'
+        want = 'the sides of patches must be divisible by 4 for target="downsized"'
         arguments.refuse(want, {"patch_size": tuple(patch_size)}, advice)
 
 
-def color_of(classes, channels):
-    """Returns the middle colour of each class, pixels 0 to 255: float32 (..., channels).
+def to_color(classes, channels):
+    """Returns the central colour of each class, pixels 0 to 255: float32 (..., channels).
 
     Example:
-    >>> keras_vit.pretraining.targets.color_of(np.array([450]), channels=3)
+    >>> keras_vit.pretraining.patch_targets.to_color(np.array([450]), channels=3)
     array([[240.,  16.,  80.]], dtype=float32)
     """
     digits = np.stack(np.unravel_index(classes, (LEVELS,) * channels), axis=-1)
     return ((digits + 0.5) * STEP).astype("float32")
 
 
-def standardized(patches):
-    """Returns each patch with mean 0 and deviation 1, its mean and its deviation.
+def standardize(patches):
+    """Scales each patch to mean 0 and deviation 1; returns patches, means and deviations.
 
-    MAE's `norm_pix_loss` divides by n - 1 in the variance and adds 1e-6 to it.
+    As in MAE's `norm_pix_loss`, the variance is divided by n - 1, and 1e-6 is added to it.
 
     Args:
         patches: (batch, N, length).
     """
     patches = ops.convert_to_tensor(patches)
     mean = ops.mean(patches, axis=-1, keepdims=True)
-    centred = patches - mean
-    variance = ops.sum(ops.square(centred), axis=-1, keepdims=True) / (patches.shape[-1] - 1)
+    centered = patches - mean
+    variance = ops.sum(ops.square(centered), axis=-1, keepdims=True) / (patches.shape[-1] - 1)
     deviation = ops.sqrt(variance + 1e-6)
-    return centred / deviation, mean, deviation
+    return centered / deviation, mean, deviation
 
 
 def to_images(patches, grid, patch_size):
-    """Puts patches together to images: the inverse of `Patches`.
+    """Assembles images from patches: the inverse of `Patches`.
 
     Args:
         patches: array (batch, N, P * P * channels).
@@ -114,8 +114,8 @@ def to_images(patches, grid, patch_size):
 
 
 def _class(sums, pixels):
-    """The number of each colour, of sums over `pixels` pixels: (..., channels) to (...)."""
-    # In whole numbers: a compiler may divide by multiplying, and 32 become a little less.
+    """The number of each colour, from sums over `pixels` pixels: (..., channels) to (...)."""
+    # In integers: a compiler may replace the division by a product, so that 32 becomes 31.999.
     levels = ops.cast(ops.round(sums), "int32") // (STEP * pixels)
     levels = ops.clip(levels, 0, LEVELS - 1)
     places = LEVELS ** np.arange(sums.shape[-1])[::-1]
