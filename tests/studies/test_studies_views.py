@@ -18,7 +18,7 @@ from keras_vit.studies import (
     table_9,
     tasks,
 )
-from keras_vit.studies.paper import TABLE_9, TABLE_9_TASKS
+from keras_vit.studies.paper_numbers import TABLE_9, TABLE_9_TASKS
 
 pytest.importorskip("sklearn")
 
