@@ -38,7 +38,8 @@ test-avx2: export ATEN_CPU_CAPABILITY = avx2
 test-avx2: export OPENBLAS_CORETYPE = Haswell
 
 test-avx2:                 ## the quick tests of numbers, computed without AVX-512
-	$(MAKE) test TESTS="tests/core tests/checkpoints tests/explain keras_vit" MARKS="($(MARKS)) and not backend_free"
+	$(MAKE) test BACKENDS=jax MARKS="($(MARKS)) and not backend_free" TESTS="tests/core tests/checkpoints tests/explain keras_vit"
+	$(MAKE) test BACKENDS=tensorflow MARKS="($(MARKS)) and not backend_free" TESTS="tests/core keras_vit"
 
 test-all:                  ## every test: all tutorials on both backends, all combinations, all seeds
 	$(MAKE) test MARKS="slow or not slow"

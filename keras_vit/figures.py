@@ -1,7 +1,9 @@
-"""Figures that need no window and show themselves in a notebook, and their colours."""
+"""Figures that need no window and show themselves in a notebook, and images in them."""
 
 import functools
 import io
+
+import numpy as np
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 BLUE, SKY, ORANGE, GREY = "#0072B2", "#56B4E9", "#D55E00", "#666666"
@@ -26,6 +28,35 @@ def figure(width, height, dpi=120, layout="constrained"):
     return _figure_class()(figsize=(width, height), dpi=dpi, layout=layout)
 
 
+def to_pixels(image):
+    """Converts an image to what is drawn: uint8, (height, width) if it is grey, RGB otherwise.
+
+    Of more than three channels the first three are drawn, of two the first.
+
+    Args:
+        image: (height, width, channels), pixels 0 to 255, integers or floats.
+
+    Example:
+    >>> keras_vit.figures.to_pixels(np.full((2, 2, 1), 99.6)).tolist()
+    [[100, 100], [100, 100]]
+    """
+    image = np.asarray(image)
+    shown = image[..., :3] if image.shape[-1] >= 3 else image[..., 0]
+    return np.clip(np.round(np.asarray(shown, "float32")), 0, 255).astype("uint8")
+
+
+def show(axes, image):
+    """Draws an image without axes."""
+    axes.imshow(to_pixels(image), cmap="gray", vmin=0, vmax=255)  # RGB ignores `cmap`
+    remove_axes(axes)
+
+
+def remove_axes(axes):
+    """Removes ticks and frame."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
 @functools.cache
 def _figure_class():
     from matplotlib.figure import Figure
@@ -46,3 +77,8 @@ def spread(number, most=14):
     import numpy as np
 
     return np.unique(np.linspace(0, number - 1, min(number, most)).round().astype(int))
+
+
+def short_name(name, longest=18):
+    """Returns a name that fits above a small image: at most `longest` characters."""
+    return name if len(name) <= longest else name[: longest - 1] + "…"

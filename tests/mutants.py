@@ -65,7 +65,7 @@ MUTANTS = (
     ),
     Mutant(
         "every epoch has the same order",
-        "data/position.py", "default_rng([self.seed, epoch])", "default_rng([self.seed, 0])",
+        "data/sampler.py", "default_rng([self.seed, epoch])", "default_rng([self.seed, 0])",
         "data",
     ),
     Mutant(
@@ -75,7 +75,8 @@ MUTANTS = (
     ),
     Mutant(
         "half of the flips are left out",
-        "data/quick.py", "rng.random() < 0.5", "rng.random() < 0.25", "data",
+        "data/transforms/image_transforms.py", "rng.random() < 0.5", "rng.random() < 0.25",
+        "data",
     ),
     Mutant(
         "positions are resized without their class token",

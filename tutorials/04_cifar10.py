@@ -271,10 +271,8 @@ move = keras_vit.data.Augmentation(
     pad=1 / 8 if FOLDER else 1 / 12, flip=bool(FOLDER)
 )
 image = Image.fromarray(training[0][1])
-varied = [
-    keras_vit.data.prepare.train(image, (SIDE, SIDE), move, rng)
-    for _ in range(8)
-]
+augment = keras_vit.data.transforms.augment_image
+varied = [augment(image, SIDE, move, rng) for _ in range(8)]
 figure, axes = plt.subplots(1, 8, figsize=(8, 1.3))
 for axis, image in zip(axes, varied, strict=True):
     axis.imshow(np.asarray(image).astype("uint8"))
@@ -390,14 +388,17 @@ print(f"{entropy:.3f}, the entropy of the labels, and not 0")
 # %% [markdown]
 # **Exercise 2.** Mixup adds two images, and their labels in the same
 # shares. Write it for a share of 0.7, and compare with
-# `keras_vit.data.mixing.blend`, which takes the image before each.
+# `keras_vit.data.transforms.mixing.blend`, which takes the image
+# before each.
 
 # %% tags=["solution"]
 four = training[0][:4].astype("float32")
 mixed = 0.7 * four + 0.3 * np.roll(four, 1, axis=0)
 assert mixed.shape == four.shape
 np.testing.assert_allclose(
-    keras_vit.data.mixing.blend(four, 0.7), mixed, atol=1e-3
+    keras_vit.data.transforms.mixing.blend(four, 0.7),
+    mixed,
+    atol=1e-3,
 )
 
 # %% [markdown]

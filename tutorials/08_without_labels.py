@@ -57,7 +57,7 @@ means = patches.astype("float64").mean(axis=-1)
 classes = (means // 32).astype(int)  # 256 values, 8 levels
 assert classes.shape == (4, 16)
 
-found = pretraining.targets.mean_color(
+found = pretraining.patch_targets.quantize_mean(
     patches.astype("float32"), (2, 2), channels=1
 )
 np.testing.assert_array_equal(to_numpy(found)[..., 0], classes)
@@ -183,7 +183,7 @@ assert losses[-1] < places < blind < np.log(8)
 
 # %% alt="Digits, the same with half of the patches grey, and filled"
 some = digits.test_images[:8]
-pretraining.plots.reconstruction(some, colors.reconstruct(some))
+pretraining.plot_reconstruction(some, colors.reconstruct(some))
 
 # %% [markdown]
 # **You should see** flat squares, as one colour is all that was asked
@@ -243,7 +243,7 @@ print(f"from {losses[0]:.2f} to {losses[-1]:.2f}")
 assert losses[-1] < 0.6 * losses[0]
 
 # %% alt="Digits, a quarter of their patches, and what MAE draws"
-pretraining.plots.reconstruction(some, mae.reconstruct(some))
+pretraining.plot_reconstruction(some, mae.reconstruct(some))
 
 # %% [markdown]
 # **You should see** strokes that go on behind the holes. One thing is
@@ -270,7 +270,7 @@ few, few_labels = images[chosen], digits.train_labels[chosen]
 
 
 def fine_tuned(encoder):
-    model = pretraining.classifier(encoder, num_classes=10)
+    model = pretraining.build_classifier(encoder, num_classes=10)
     loss = keras.losses.SparseCategoricalCrossentropy(
         from_logits=True
     )

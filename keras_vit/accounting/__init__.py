@@ -1,14 +1,13 @@
-"""What a model costs: multiply-adds, parameters, memory, and what the paper spent.
+"""The cost of models: multiply-adds, parameters, memory, and the compute of the paper's training.
 
-cost.py      a cost, and what each kind of layer adds to it
-built.py     a built model's cost: its layers are watched while shapes run through it
-counting.py  `count` and `activation_memory`, by name or of a model
-paper.py     `training`, `core_days`, and Tables 2 and 6 beside what is counted here
+layer_costs.py  a cost, and what each layer adds to it as shapes pass through
+counting.py     `count` and `activation_memory`, of a model or a name
+paper_costs.py  `training`, `core_days`, and Tables 2 and 6 beside our counts
 """
 
-from keras_vit.accounting.cost import Cost
 from keras_vit.accounting.counting import activation_memory, count
-from keras_vit.accounting.paper import core_days, table_2, table_6, training
+from keras_vit.accounting.layer_costs import Cost
+from keras_vit.accounting.paper_costs import core_days, table_2, table_6, training
 
 __all__ = [
     "Cost",

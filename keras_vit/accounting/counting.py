@@ -1,4 +1,4 @@
-"""What a model costs, by its name or as it is built."""
+"""Counts the cost of a model, built or by name."""
 
 import functools
 from concurrent import futures
@@ -6,31 +6,31 @@ from concurrent import futures
 import keras
 
 from keras_vit import arguments, families
-from keras_vit.accounting import built
+from keras_vit.accounting.layer_costs import count_layers
 from keras_vit.variants import RESNETS, parse
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
 
 
 def count(model_or_name, image_size=None, batch_size=1):
-    """Counts what a forward pass takes.
+    """Counts the cost of a forward pass.
 
-    A model is counted by what its layers multiply. Of a name, it is the model that `create`
-    makes, with 1000 classes; its weights have no values, so "ViT-G/14" fits any memory.
+    The products of a model's layers are counted. A name is counted as the model that `create`
+    builds, with 1000 classes; its weights have no values, so "ViT-G/14" fits any memory.
 
     Args:
         model_or_name: a name, such as "ViT-B/16" or "R50x1", or a Keras model.
-        image_size: side in pixels, or (height, width), for a name; None for 224. A built model
-            has its own.
+        image_size: side in pixels, or (height, width), for a name; None for 224. A built model has
+            its own image size.
         batch_size: number of images.
 
     Returns:
         A `Cost`: `parameters`, `multiply_adds`, `flops` (two for each multiply-add),
-        `activations`, `kept` for the backward pass, and the multiply-adds of `dense` layers,
-        `convolutions` and `attention` apart.
+        `activations`, `kept` for the backward pass, and separately the multiply-adds of `dense`
+        layers, `convolutions` and `attention`.
 
     Raises:
-        ValueError: there is no such name, or its patches do not divide the image.
+        ValueError: the name is unknown, or its patches do not divide the image.
 
     Example:
     >>> cost = keras_vit.accounting.count("ViT-B/16")
@@ -42,53 +42,52 @@ def count(model_or_name, image_size=None, batch_size=1):
     """
     batch_size = arguments.positive_integer("batch_size", batch_size)
     if isinstance(model_or_name, keras.Model):
-        cost = built.of(_of_size(model_or_name, image_size))
+        cost = count_layers(_check_size(model_or_name, image_size))
     else:
-        cost = of_name(model_or_name, image_size)
-    return cost.of_batch(batch_size)
+        cost = count_name(model_or_name, image_size)
+    return cost.multiply(batch_size)
 
 
-def of_name(name, image_size=None, padding=True):
-    """Returns the `Cost` of a name for one image; see `count` and `built.of`."""
+def count_name(name, image_size=None, padding=True):
+    """Returns the `Cost` of a name for one image; see `count` and `count_layers`."""
     variant = parse(name)
     size = arguments.height_width("image_size", 224 if image_size is None else image_size)
     if not isinstance(variant, RESNETS):
         arguments.divisible_image(size, (variant.patch_size, variant.patch_size))
-    return _of_hollow(name, size, padding)
+    return _count_without_values(name, size, padding)
 
 
 @functools.cache
-def _of_hollow(name, size, padding):
-    """Builds a model without values, in a thread: Keras keeps its settings for each of them."""
+def _count_without_values(name, size, padding):
+    """Builds a model without values, in a thread, which has its own global state of Keras."""
 
-    def counted():
+    def build_and_count():
         with keras.StatelessScope(initialize_variables=False):
-            return built.of(families.create(name, image_size=size), padding)
+            return count_layers(families.create(name, image_size=size), padding)
 
     with futures.ThreadPoolExecutor(1) as thread:
-        return thread.submit(counted).result()
+        return thread.submit(build_and_count).result()
 
 
 def activation_memory(model_or_name, batch_size, image_size=None, dtype="float32"):
-    """Estimates the memory that a training step needs for what backward reads again.
+    """Estimates the memory that a training step keeps for the backward pass.
 
-    It is the inputs of all layers with weights, of GELU and of the pools, queries, keys, values
-    and attention scores, each once: what the equations need. A backend keeps more, where it
-    stores a value twice or in pieces: JAX on a CPU 1.2 to 2.1 times as much in float32.
-    Weights, gradients and the optimizer's state come on top: 16 bytes for each parameter with
-    Adam in float32.
+    Counted are the inputs of layers with weights, of GELU and of pooling, and queries, keys, values
+    and attention scores, each once, as the equations need them. A backend may store values more
+    than once: JAX on a CPU takes 1.2 to 2.1 times as much in float32. Weights, gradients and the
+    optimizer's state are not included: 16 bytes per parameter for Adam in float32.
 
     Args:
         model_or_name: as for `count`.
         batch_size: number of images in a step.
         image_size: as for `count`.
-        dtype: in which the layers compute: "float32", "bfloat16", "float16" or "float64".
+        dtype: dtype of the layers: "float32", "bfloat16", "float16" or "float64".
 
     Returns:
-        Bytes.
+        Number of bytes.
 
     Raises:
-        ValueError: an argument cannot be used.
+        ValueError: an argument is invalid.
 
     Example:
     >>> round(keras_vit.accounting.activation_memory("ViT-B/16", batch_size=32) / 2**30, 1)
@@ -98,15 +97,13 @@ def activation_memory(model_or_name, batch_size, image_size=None, dtype="float32
     return BYTES[dtype] * count(model_or_name, image_size, batch_size).kept
 
 
-def _of_size(model, image_size):
+def _check_size(model, image_size):
     own = tuple(model.input_shape[1:3])
     if image_size is not None and arguments.height_width("image_size", image_size) != own:
         advice = f"Leave image_size out, or build the model with image_size={image_size}."
         received = {"image_size": image_size, "the model's": own}
-        arguments.refuse("a built model has its own resolution", received, advice)
+        arguments.refuse("`image_size` must be that of the built model", received, advice)
     if None in model.input_shape[1:]:
-        advice = "Build the model with a fixed image_size."
-        arguments.refuse(
-            "the shape of an image must be known", {"input shape": model.input_shape}, advice
-        )
+        want, received = "the input shape must be known", {"input shape": model.input_shape}
+        arguments.refuse(want, received, "Build the model with a fixed image_size.")
     return model

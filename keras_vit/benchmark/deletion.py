@@ -20,10 +20,8 @@ import numpy as np
 
 import keras_vit
 from keras_vit import environment
-from keras_vit.explain.cam import grad_cam
-from keras_vit.explain.deleting import FILLS, deletion_curve
-from keras_vit.explain.gradient_rollout import relevance
-from keras_vit.explain.occluding import occlusion
+from keras_vit.explain.gradients import grad_cam, relevance
+from keras_vit.explain.masking import FILLS, deletion_curve, occlusion
 from keras_vit.explain.rollout import attention_rollout, token_attention
 
 # Method: (its line in the figure, its map of (model, images, labels, rng)).
@@ -150,7 +148,7 @@ def header(given):
 
 
 def _grid(model):
-    return keras_vit.explain.encoder.find(model).grid
+    return keras_vit.explain.inside.find_encoder.find(model).grid
 
 
 def _parser():

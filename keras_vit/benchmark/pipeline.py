@@ -18,7 +18,8 @@ import numpy as np
 
 from keras_vit import data
 from keras_vit.benchmark import paired
-from keras_vit.data import folders, pipelines
+from keras_vit.data import pipelines
+from keras_vit.data.sources import folders
 
 BATCH = 64
 SMALL = 32
@@ -28,7 +29,7 @@ COUNT = 4096  # images of 32 x 32 in a turn
 
 def photographs(folder, image_size):
     """{name: function that runs through all photographs once}, and how many those are."""
-    source = folders.parts(folder).train
+    source = folders.read_folder(folder).train
     loaded = data.load(
         folder, image_size, BATCH, "inception", test_share=0, validation_share=0, cache=False
     )

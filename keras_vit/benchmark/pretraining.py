@@ -62,7 +62,7 @@ def pretrained(make, images, seed, epochs):
 def accuracy(trained, few, data, epochs):
     """Returns the share of test images that are named right after fine-tuning."""
     images, labels = few
-    model = pretraining.classifier(trained, num_classes=len(data.class_names))
+    model = pretraining.build_classifier(trained, num_classes=len(data.class_names))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer(1e-3, epochs * -(-len(images) // FEW)), loss)
     model.fit(images, labels, batch_size=FEW, epochs=epochs, verbose=0)

@@ -3,9 +3,9 @@
 import os
 import sys
 
+from keras_vit import doctor
 from keras_vit.cli.common import command
-from keras_vit.data import doctor
-from keras_vit.data.doctor.moving import quarantine_folder
+from keras_vit.doctor.quarantine_files import quarantine_folder
 from keras_vit.io import writing
 from keras_vit.training.runs.run_folder import command_line
 

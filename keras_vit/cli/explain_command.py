@@ -7,24 +7,14 @@ import sys
 
 from keras_vit import arguments
 from keras_vit.cli.common import MODEL, check_model, command, load_model
-from keras_vit.cli.explain_images import Asked, image_files, load_images
-from keras_vit.explain.reporting.words import VIEWS
+from keras_vit.cli.explain_images import ImageReader, find_classes, find_images, name_images
+from keras_vit.explain.views import VIEWS
+from keras_vit.explain.views.record import Request
 from keras_vit.io import writing
 
 REPORT = "report"
 SHOWS = {**{name: view.shows for name, view in VIEWS.items()}, REPORT: "all views on one page"}
-# Options that only some views have: {option: their names}.
-OF_VIEWS = {
-    "token": ("attention_scores", "attention_rollout", "token_similarity"),
-    "block": ("attention_scores", "token_similarity", "token_colors"),
-    "classes": ("relevance", "grad_cam", "occlusion", "deletion_curve"),
-    "heads": ("attention_rollout",),
-    "discard": ("attention_rollout",),
-    "grid": ("position_similarity",),
-    "other": ("cka",),
-    "gallery": ("nearest",),
-}
-WITHOUT_IMAGES = ("embedding_filters", "position_similarity")
+OPTIONS = sorted({option for view in VIEWS.values() for option in view.options})
 
 
 def add(commands):
@@ -35,9 +25,9 @@ def add(commands):
         _start,
         _explain,
         "visualize what a model looks at",
-        "Visualizes what happens inside a model. Each view writes its figure and its numbers, "
-        "DIR/NAME.png and DIR/NAME.npz; `report` writes one page with all views. Without NAME it "
-        "lists the views.",
+        "Visualizes what happens inside a model. Each view writes a figure and its numbers, "
+        "DIR/NAME.png and DIR/NAME.npz; `report` writes one page with all views. Without NAME, the "
+        "views are listed.",
     )
     add = parser.add_argument
     add("name", nargs="?", metavar="NAME", help="view, such as attention-rollout, or report")
@@ -47,32 +37,32 @@ def add(commands):
     add(
         "--out",
         metavar="DIR",
-        help="folder to write to, new or not; for the report also FILE.html. Existing files are "
-        "never replaced. Default: a new folder in runs/",
+        help="folder to write to; for the report also FILE.html. Existing files are never "
+        "replaced. Default: a new folder in runs/",
     )
-    _add_options_of_images(add)
-    _add_options_of_views(add)
+    _add_image_options(add)
+    _add_view_options(add)
 
 
-def _add_options_of_images(add):
+def _add_image_options(add):
     add(
         "--image-size",
         type=int,
         nargs="+",
         metavar="PIXELS",
-        help="side of the images, or height and width, for published weights; default: theirs",
+        help="side of the images, or height and width, for published weights; default: their own",
     )
     add(
         "--resize",
         choices=("squash", "crop"),
-        help="how images are resized: squash ignores their proportions, crop takes the center; "
+        help="how images are resized: squash ignores their proportions, crop keeps the center; "
         "default: as in the run, squash for published weights",
     )
-    add("--invert", action="store_true", help="invert the colors first: for dark ink on paper")
-    add("--batch-size", type=int, metavar="N", help="images computed at once")
+    add("--invert", action="store_true", help="invert the colors first, for dark ink on paper")
+    add("--batch-size", type=int, metavar="N", help="number of images computed at once")
 
 
-def _add_options_of_views(add):
+def _add_view_options(add):
     add(
         "--token",
         type=int,
@@ -91,7 +81,7 @@ def _add_options_of_views(add):
         "--classes",
         nargs="+",
         metavar="CLASS",
-        help="name or number of the class to explain, one for all images or one for each; "
+        help="name or number of the class to explain, one for all images or one for each image; "
         "default: the most probable",
     )
     add("--heads", choices=("mean", "max", "min"), help="how rollout combines heads; default: mean")
@@ -99,7 +89,7 @@ def _add_options_of_views(add):
         "--discard",
         type=float,
         metavar="SHARE",
-        help="share of the weakest attention that rollout drops; default: 0",
+        help="fraction of the weakest attention that rollout discards; default: 0",
     )
     add("--grid", type=int, nargs=2, metavar=("R", "C"), help="resize positions to this grid")
     add("--other", metavar="MODEL", help="second model of cka; default: the same one")
@@ -122,48 +112,67 @@ def _explain(options):
 
     name = view_name(options.name)
     paths = _paths(name, options.out)
-    files = image_files(options.images)
-    model, metrics = load_model(options.model, _image_size(options.image_size))
-    images = load_images(files, model, metrics, options.resize, options.invert)
-    asked = Asked(model, metrics, files, images, options)
+    files = find_images(options.images)
+    request = _request(options, files)
     print(environment.description(), flush=True)
     if name == REPORT:
-        _write_page(asked, *paths)
+        _write_page(request, *paths)
     else:
-        _write_view(name, asked, *paths)
+        _write_view(VIEWS[name], request, files, *paths)
+
+
+def _request(options, files):
+    """Reads what a view is asked to show."""
+    reader = ImageReader(options.resize, options.invert)
+    model, metrics = load_model(options.model, _image_size(options.image_size))
+    images = reader.read(files, model, metrics)
+    class_names = metrics and metrics["class_names"]
+    chosen = {option: getattr(options, option) for option in (*OPTIONS, "batch_size")}
+    chosen["classes"] = find_classes(options.classes, class_names)
+    for option in ("token", "grid"):
+        chosen[option] = chosen[option] and tuple(chosen[option])
+    if options.other is not None:
+        other, other_metrics = load_model(options.other)
+        chosen["other"] = other, reader.read(files, other, other_metrics)
+    if options.gallery is not None:
+        gallery = find_images([options.gallery])
+        titles = [path.name for path in gallery]
+        chosen["gallery"] = titles, reader.read(gallery, model, metrics)
+    return Request(model, images, name_images(files), class_names, chosen)
 
 
 def listing():
-    """Returns the views and what they show, one line each."""
+    """Returns the list of views and what they show, one line each."""
     width = max(map(len, SHOWS))
     lines = [f"  {name.replace('_', '-'):<{width}}  {shows}" for name, shows in SHOWS.items()]
     return "\n".join(["keras-vit explain NAME MODEL IMAGE... --out DIR, with NAME one of:", *lines])
 
 
 def view_name(word):
-    """Returns the Python name of a view; it may be written with "-" or "_"."""
+    """Returns the Python name of a view, which may be written with "-" or "_"."""
     name = word.lower().replace("-", "_")
     if name not in SHOWS:
         near = difflib.get_close_matches(name, SHOWS, n=3)
-        shown = ", ".join(found.replace("_", "-") for found in near)
+        shown = ", ".join(similar.replace("_", "-") for similar in near)
         advice = (f"Did you mean {shown}? " if near else "") + "keras-vit explain --list shows all."
         arguments.refuse("NAME must be a view", {"NAME": word}, advice)
     return name
 
 
 def _check(name, options):
-    """Raises before any work if an argument is missing or does not belong to the view."""
+    """Raises, before any work, if an argument is missing or does not belong to the view."""
     shown = name.replace("_", "-")
     if options.model is None:
         arguments.refuse(f"{shown} needs a model", {"MODEL": None}, f"MODEL is a {MODEL}.")
-    if not options.images and name not in WITHOUT_IMAGES:
+    if not options.images and (name == REPORT or VIEWS[name].needs_images):
         advice = f"keras-vit explain {shown} {options.model} cat.jpg"
         arguments.refuse(f"{shown} needs images", {"IMAGE": options.images}, advice)
-    for option, views in OF_VIEWS.items():
+    for option in OPTIONS:
         value = getattr(options, option)
+        views = [view.name for view in VIEWS.values() if option in view.options]
         if value is not None and name not in views:
             known = ", ".join(view.replace("_", "-") for view in views)
-            want = f"--{option} must be left out of {shown}"
+            want = f"--{option} is not an option of {shown}"
             arguments.refuse(want, {f"--{option}": value}, f"It belongs to {known}.")
     if name == "nearest" and options.gallery is None:
         advice = "Give a folder of images to search: --gallery images/"
@@ -175,8 +184,8 @@ def _paths(name, out):
     paths = _files(name, _folder(name) if out is None else pathlib.Path(out))
     for path in paths:
         if path.exists():
-            advice = "Choose another folder, or remove it."
-            want = "--out must not hold such a file yet: nothing is replaced"
+            advice = "Choose another folder, or remove the file."
+            want = "--out must not contain the file yet: nothing is replaced"
             arguments.refuse(want, {"--out": str(out), "file": str(path)}, advice)
     writing.check_folder(paths[0].parent if out is not None else "runs")
     return paths
@@ -196,11 +205,11 @@ def _folder(name):
 
 def _check_files(options):
     """Raises if an image, a model or the gallery does not exist."""
-    image_files(options.images)
+    find_images(options.images)
     for model in filter(None, (options.model, options.other)):
         check_model(model)
     if options.gallery is not None:
-        image_files([options.gallery])
+        find_images([options.gallery])
 
 
 def _image_size(sides):
@@ -212,32 +221,32 @@ def _image_size(sides):
     return tuple(sides)
 
 
-def _write_view(name, asked, png, npz):
+def _write_view(view, request, files, png, npz):
     import numpy as np
 
-    from keras_vit.cli import explain_views
-
-    shown = getattr(explain_views, name)(asked)
+    values = view.compute(request)
+    arrays = {"files": np.array(list(map(str, files))), **view.save(values, request)}
     png.parent.mkdir(parents=True, exist_ok=True)
     with writing.replacing(png) as partial:
-        shown.figure.savefig(partial, format="png")
+        view.plot(values, request).savefig(partial, format="png")
     with writing.replacing(npz) as partial, open(partial, "wb") as file:
-        np.savez(file, files=np.array([str(path) for path in asked.files]), **shown.arrays)
-    if shown.words:
-        print("\n".join(shown.words))
+        np.savez(file, **arrays)
+    for line in view.lines(values, request):
+        print(line)
     print(f"Written: {png}, the figure")
-    print(f"Written: {npz}, {', '.join(['files', *shown.arrays])}")
+    print(f"Written: {npz}, {', '.join(arrays)}")
 
 
-def _write_page(asked, path):
+def _write_page(request, path):
     from keras_vit import explain
 
-    page = explain.report(asked.model, asked.images, asked.names, asked.class_names, _progress)
+    shown = request.model, request.images, request.names, request.class_names
+    page = explain.report(*shown, _report_progress)
     path.parent.mkdir(parents=True, exist_ok=True)
     writing.write_text(path, page)
     print(f"Written: {path}, {len(page) / 1e6:.1f} MB, open it in a browser")
 
 
-def _progress(name):
-    """Names the view that is computed next, on its own line of stderr."""
+def _report_progress(name):
+    """Prints the name of the view that is computed next to stderr."""
     print(f"{name.replace('_', '-')} ...", file=sys.stderr, flush=True)

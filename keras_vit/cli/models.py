@@ -148,7 +148,7 @@ def _cost(options):
         return
     from keras_vit import accounting
 
-    names = options.names or list(dict.fromkeys(row[0] for row in accounting.paper.TABLE_6))
+    names = options.names or list(dict.fromkeys(row[0] for row in accounting.paper_costs.TABLE_6))
     more = ("exaFLOPs", "core-days") if options.training else ()
     for number, name in enumerate(names):
         line = _line(name, options)  # an error comes before any line

@@ -1,53 +1,53 @@
-"""Images and their labels, as `model.fit` takes them.
+"""Images and their labels, for `model.fit`.
 
-`load` prepares images of any number, your own or a published set, in batches: a `Data`.
-`digits` reads a small set into arrays: a `Dataset`.
+`load` prepares any number of images, your own or a published dataset, in batches and returns an
+`ImageDataset`. `digits` loads a small dataset as arrays.
 
-augmentation.py, prepare.py, randaugment.py, erasing.py, mixing.py   how images are varied
-sources.py, folders.py, tables.py, arrays.py                         where images come from
-named.py, sets.py, vtab.py, builders.py, records.py, network.py      sets of TensorFlow Datasets
-real_labels.py                                                       ImageNet's reassessed labels
-doctor/                                                              what is wrong with a folder
-position.py, batches.py, pipelines.py                                in which order, how they flow
-loading.py, loaded.py, grid.py                                       `load` and what it returns
-images.py, splits.py, digits.py                                      files, parts, a set at hand
+dataset.py                  `load`, and the `ImageDataset` that it returns
+opening.py, sources/        images in folders, tables, arrays and files, as `Splits`
+tfds/                       datasets of TensorFlow Datasets, by name
+images.py                   reads one image file
+transforms/                 augmentation and resizing
+sampler.py                  the order of the images
+batching.py, pipelines.py   batches as NumPy arrays, as tf.data, as `keras.utils.PyDataset`
+real_labels.py              ImageNet's reassessed labels
 """
 
 from keras_vit import startup
 
 if not startup.postpone(__name__):
-    from keras_vit.data import named, real_labels
-    from keras_vit.data.augmentation import AUGMENTATIONS, Augmentation, augment, augmentation_of
-    from keras_vit.data.digits import digits, read_digit
-    from keras_vit.data.doctor import Problem, Report, check, quarantine, undo
-    from keras_vit.data.folders import scan
+    from keras_vit.data import real_labels, tfds, transforms
+    from keras_vit.data.dataset import ImageDataset, load
     from keras_vit.data.images import read
-    from keras_vit.data.loaded import Data
-    from keras_vit.data.loading import load
     from keras_vit.data.pipelines import Batches
-    from keras_vit.data.position import Position
-    from keras_vit.data.splits import Dataset, split
+    from keras_vit.data.sampler import Sampler
+    from keras_vit.data.sources.folders import scan
+    from keras_vit.data.sources.handwritten_digits import Digits, digits, read_digit
+    from keras_vit.data.sources.splits import split
+    from keras_vit.data.transforms import AUGMENTATIONS, Augmentation, augment, get_augmentation
+    from keras_vit.doctor import DatasetReport, Problem, check, quarantine, undo
 
 __all__ = [
     "AUGMENTATIONS",
     "Augmentation",
     "Batches",
-    "Data",
-    "Dataset",
-    "Position",
+    "DatasetReport",
+    "Digits",
+    "ImageDataset",
     "Problem",
-    "Report",
+    "Sampler",
     "augment",
-    "augmentation_of",
     "check",
     "digits",
+    "get_augmentation",
     "load",
-    "named",
     "quarantine",
     "read",
     "read_digit",
     "real_labels",
     "scan",
     "split",
+    "tfds",
+    "transforms",
     "undo",
 ]

@@ -1,5 +1,6 @@
-"""Reads an image file into the pixels that a model takes."""
+"""Reads image files into pixels."""
 
+import itertools
 import os
 import struct
 import zlib
@@ -7,60 +8,58 @@ import zlib
 import numpy as np
 
 from keras_vit import arguments
+from keras_vit.doctor import formats
 
-SUFFIXES = (
-    ".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff",
-)  # fmt: skip
+SUFFIXES = tuple(itertools.chain.from_iterable(formats.SUFFIXES.values()))  # .jpg, .png, ...
 # Pillow's decoders raise many kinds of errors on damaged files.
 DECODING_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError,
     struct.error, zlib.error,
 )  # fmt: skip
-ORIENTATION = 0x0112  # the EXIF tag; from 5 on height and width are exchanged
+ORIENTATION = 0x0112  # the EXIF tag; values of 5 or more exchange height and width
 
 
 def read(path, image_size, num_channels=3, invert=False):
     """Reads any image that Pillow can open, upright and resized.
 
-    The image is resized to `image_size` whatever its proportions, as the official code does
+    The image is resized to `image_size` regardless of its proportions, as in the official code
     (here with antialiasing).
 
     Args:
         path: image file.
         image_size: side in pixels, or (height, width).
-        num_channels: 1 for grey, 3 for colours.
-        invert: whether dark and light are exchanged.
+        num_channels: 1 for grayscale, 3 for RGB.
+        invert: whether to invert the pixels.
 
     Returns:
         uint8 array (height, width, num_channels), pixels 0 to 255.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read as an image; the message names it.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file cannot be read as an image.
 
     Example:
     >>> keras_vit.data.read("cat.jpg", image_size=224).shape  # doctest: +SKIP
     (224, 224, 3)
     """
     height, width = arguments.height_width("image_size", image_size)
-    image = load(path, num_channels, invert)
-    return resized(image, height, width)
+    return resize(open_image(path, num_channels, invert), height, width)
 
 
-def load(path, num_channels=3, invert=False, smallest=None):
-    """Opens an image as a Pillow image of mode L (1 channel) or RGB (3).
+def open_image(path, num_channels=3, invert=False, smallest=None):
+    """Opens an image as a Pillow image of mode L (1 channel) or RGB (3 channels).
 
-    The rotation that a camera noted (EXIF) is applied, transparent parts become white, 16 bits
-    become 8, CMYK and palettes become colours or grey; of a film (GIF) it is the first image.
-    It raises what `read` does.
+    The EXIF orientation is applied, transparent pixels become white, 16 bits become 8, CMYK and
+    palettes become RGB or grayscale, and of an animation only the first frame is read. Raises the
+    errors of `read`.
 
     Args:
         path: image file.
-        num_channels: 1 for grey, 3 for colours.
-        invert: whether dark and light are exchanged.
-        smallest: (height, width) in pixels that are enough, None for all there are. A JPEG may
-            then come at a half, a quarter or an eighth of its size, no side below `smallest`: the
-            decoder leaves the finest waves out, which is several times faster.
+        num_channels: 1 for grayscale, 3 for RGB.
+        invert: whether to invert the pixels.
+        smallest: smallest (height, width) that is sufficient; None for the full resolution. A
+            JPEG may then be decoded at a half, a quarter or an eighth of its size, no side below
+            `smallest`, which is several times faster.
     """
     from PIL import ImageOps
 
@@ -70,46 +69,46 @@ def load(path, num_channels=3, invert=False, smallest=None):
 
 
 def check_file(path):
-    """Raises `FileNotFoundError` unless a path is that of a file; it is not opened."""
+    """Raises `FileNotFoundError` unless a path is a file, without opening it."""
     if not os.path.isfile(path):
-        kind = "a folder" if os.path.isdir(path) else "which does not exist"
-        raise FileNotFoundError(f"An image file was expected. Received: {str(path)!r}, {kind}.")
+        reason = "a folder" if os.path.isdir(path) else "which does not exist"
+        raise FileNotFoundError(f"An image file was expected. Received: {str(path)!r}, {reason}.")
 
 
 def decode(file, name, num_channels=3, smallest=None):
-    """Does what `load` does for a file that may be open; `name` stands in the error messages."""
+    """Does what `open_image` does for a path or an open file; errors contain `name`."""
     from PIL import Image, ImageOps
 
     arguments.one_of(1, 3)("num_channels", num_channels)
     try:
         with Image.open(file) as image:
             if smallest is not None:
-                turned = image.getexif().get(ORIENTATION, 1) >= 5
-                image.draft(None, smallest if turned else smallest[::-1])
+                rotated = image.getexif().get(ORIENTATION, 1) >= 5
+                image.draft(None, smallest if rotated else smallest[::-1])
             ImageOps.exif_transpose(image, in_place=True)
     except (*DECODING_ERRORS, Image.DecompressionBombError) as error:
         raise ValueError(
             f"{str(name)!r} cannot be read as an image ({error}). Save it again as PNG or JPEG, "
             "or remove it."
         ) from error
-    return in_mode(_flattened(image, name), "L" if num_channels == 1 else "RGB")
+    return convert(_flatten(image, name), "L" if num_channels == 1 else "RGB")
 
 
-def in_mode(image, mode):
-    """Returns a Pillow image in a mode, itself where it has that: Pillow would copy it."""
+def convert(image, mode):
+    """Returns a Pillow image in a mode, without the copy that Pillow makes if it has that mode."""
     return image if image.mode == mode else image.convert(mode)
 
 
-def resized(image, height, width):
-    """Returns the pixels of a Pillow image, uint8 (height, width, channels)."""
+def resize(image, height, width):
+    """Returns the pixels of a resized Pillow image, uint8 (height, width, channels)."""
     from PIL import Image
 
     pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
     return pixels.reshape(height, width, -1)
 
 
-def _flattened(image, path):
-    """Brings transparent images onto white and 16-bit ones to 8 bits."""
+def _flatten(image, name):
+    """Puts transparent images on white, and reduces 16 bits to 8."""
     from PIL import Image
 
     if image.has_transparency_data:
@@ -118,10 +117,10 @@ def _flattened(image, path):
         return Image.alpha_composite(white, image)
     if image.mode == "F":
         arguments.refuse(
-            f"{str(path)!r} must have pixels that are integers",
+            f"{str(name)!r} must have integer pixels",
             {"Pillow mode": "F"},
             "Floating-point pixels have no fixed range: save it as an 8-bit PNG.",
         )
-    if image.mode.startswith("I"):  # Pillow's own conversion would cut 16 bits off at 255
+    if image.mode.startswith("I"):  # Pillow's own conversion would clip 16 bits at 255
         return Image.fromarray((np.clip(image, 0, 65535) / 257).round().astype("uint8"))
     return image

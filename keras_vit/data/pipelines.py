@@ -1,8 +1,8 @@
-"""Batches as `model.fit` takes them: two thin shells, with TensorFlow's tf.data or without it.
+"""Wraps batches for `model.fit`: as a `tf.data.Dataset` or as a `keras.utils.PyDataset`.
 
-Either reads ahead on several threads while the model computes. Pillow decodes and resizes outside
-of Python's lock, so threads share the work of large images; those of 32 x 32 pixels are mostly
-Python, and use one core.
+Both prefetch on several threads while the model computes. Pillow decodes and resizes without
+Python's lock, so threads share the work of large images; images of 32 x 32 pixels are mostly
+Python code and use one core.
 """
 
 import concurrent.futures
@@ -14,10 +14,10 @@ import keras
 import numpy as np
 
 from keras_vit import backend
-from keras_vit.data.batches import ArrayBatches
+from keras_vit.data.batching import ArrayBatches
 
-AHEAD = 2  # batches that wait while the model computes
-MEMORY = 2**30  # bytes of batches that are made at the same time, at most
+AHEAD = 2  # batches to prefetch
+MEMORY = 2**30  # largest number of bytes of all batches that are computed at the same time
 
 
 def cores():
@@ -27,8 +27,8 @@ def cores():
     return os.cpu_count() or 1
 
 
-def threads(batches):
-    """Returns how many batches are made at once: one a core, as far as `MEMORY` allows."""
+def count_threads(batches):
+    """Returns how many batches to compute at once: one per core, as far as `MEMORY` allows."""
     shape, dtype = batches.specification[0]
     size = math.prod(shape[1:]) * (shape[0] or batches.batch_size) * np.dtype(dtype).itemsize
     return max(1, min(cores(), batches.steps, MEMORY // size - AHEAD))
@@ -43,41 +43,41 @@ def tf_dataset(batches):
     Raises:
         ImportError: TensorFlow is not installed.
     """
-    tf = _tensorflow()
+    tf = _import_tensorflow()
     types = [tf.as_dtype(dtype) for _, dtype in batches.specification]
 
     def steps(_):
-        # Asked when an iteration takes its first batch; Keras makes iterators that it never uses.
-        place = tf.numpy_function(lambda: np.array(batches.begin(), "int64"), [], tf.int64)
-        epoch, first = tf.unstack(tf.ensure_shape(place, (2,)))
+        # Runs when an iteration takes its first batch: Keras creates iterators it never uses.
+        begun = tf.numpy_function(lambda: np.array(batches.begin(), "int64"), [], tf.int64)
+        epoch, first = tf.unstack(tf.ensure_shape(begun, (2,)))
         return tf.data.Dataset.range(first, batches.steps).map(lambda step: (epoch, step))
 
     def batch(epoch, step):
-        made = tf.numpy_function(batches.batch, [epoch, step], types, stateful=False)
-        for tensor, (shape, _) in zip(made, batches.specification, strict=True):
+        pair = tf.numpy_function(batches.batch, [epoch, step], types, stateful=False)
+        for tensor, (shape, _) in zip(pair, batches.specification, strict=True):
             tensor.set_shape(shape)
-        return epoch, step, *made
+        return epoch, step, *pair
 
-    def taken(epoch, step, images, labels):
-        with tf.control_dependencies([tf.numpy_function(note, [epoch, step], [])]):
+    def deliver(epoch, step, images, labels):
+        with tf.control_dependencies([tf.numpy_function(mark, [epoch, step], [])]):
             return tf.identity(images), labels
 
-    def note(epoch, step):
-        batches.taken(int(epoch), int(step))
+    def mark(epoch, step):
+        batches.mark_delivered(int(epoch), int(step))
 
     dataset = tf.data.Dataset.from_tensors(0).flat_map(steps)
-    dataset = dataset.map(batch, num_parallel_calls=threads(batches), deterministic=True)
-    dataset = dataset.prefetch(AHEAD).map(taken)
-    # Keras reads the number of batches once. An epoch that is resumed in its middle has fewer;
-    # were the number unknown, Keras would take that one's for all that follow.
+    dataset = dataset.map(batch, num_parallel_calls=count_threads(batches), deterministic=True)
+    dataset = dataset.prefetch(AHEAD).map(deliver)
+    # Keras reads the number of batches once. An epoch that is resumed in the middle has fewer; if
+    # the number were unknown, Keras would assume this smaller one for all later epochs.
     dataset.cardinality = lambda: tf.constant(batches.steps, tf.int64)
-    # Where training stands, for whoever is given the pipeline alone.
-    dataset.position = getattr(batches, "position", None)
+    # For callbacks that receive only the pipeline.
+    dataset.sampler = getattr(batches, "sampler", None)
     return dataset
 
 
 class Loader(keras.utils.PyDataset):
-    """Batches as a `keras.utils.PyDataset`, which needs no TensorFlow.
+    """Batches as a `keras.utils.PyDataset`, which does not need TensorFlow.
 
     Args:
         batches: `TrainingBatches` or `FixedBatches`.
@@ -86,25 +86,25 @@ class Loader(keras.utils.PyDataset):
     def __init__(self, batches):
         super().__init__()
         self.batches = batches
-        self._threads = concurrent.futures.ThreadPoolExecutor(threads(batches))
-        self._visit = Visit(0, 0, {})
+        self._threads = concurrent.futures.ThreadPoolExecutor(count_threads(batches))
+        self._iteration = _Iteration(0, 0, {})
         self._entered = False
 
     def __len__(self):
-        # Keras asks before an epoch, for all epochs, and at its start, for this one. Only then
-        # is an epoch that is resumed in its middle shorter.
-        return self.batches.steps - (self._visit.first if self._entered else 0)
+        # Keras calls this before an epoch, for all epochs, and at its start, for this epoch. Only
+        # then is an epoch that is resumed in the middle shorter.
+        return self.batches.steps - (self._iteration.first if self._entered else 0)
 
     def __getitem__(self, index):
         self._entered = False
-        epoch, first, waiting = self._visit
+        epoch, first, pending = self._iteration
         step = first + index
         for ahead in range(step, min(step + self._ahead, self.batches.steps)):
-            if ahead not in waiting:
-                waiting[ahead] = self._threads.submit(self.batches.batch, epoch, ahead)
-        made = waiting.pop(step).result()
-        self.batches.taken(epoch, step)
-        return made
+            if ahead not in pending:
+                pending[ahead] = self._threads.submit(self.batches.batch, epoch, ahead)
+        pair = pending.pop(step).result()
+        self.batches.mark_delivered(epoch, step)
+        return pair
 
     def __iter__(self):
         self.on_epoch_begin()
@@ -112,44 +112,43 @@ class Loader(keras.utils.PyDataset):
             yield self[index]
 
     def on_epoch_begin(self):
-        """Goes where `position` stands: Keras calls it at the start of every epoch."""
+        """Begins an iteration; Keras calls this at the start of every epoch."""
         self.on_epoch_end()
-        self._visit, self._entered = Visit(*self.batches.begin(), {}), True
+        self._iteration, self._entered = _Iteration(*self.batches.begin(), {}), True
 
     def on_epoch_end(self):
-        """Gives up what was read ahead and not asked for: Keras calls it after every epoch."""
-        for made in self._visit.waiting.values():
-            made.cancel()
+        """Cancels batches that nobody asked for; Keras calls this after every epoch."""
+        for future in self._iteration.pending.values():
+            future.cancel()
 
     @property
     def _ahead(self):
-        return threads(self.batches) + AHEAD
+        return count_threads(self.batches) + AHEAD
 
 
-class Visit(NamedTuple):
-    """One iteration: its epoch, its first batch, and those that are being made."""
+class _Iteration(NamedTuple):
+    """One iteration: its epoch, its first batch, and {step: future} of prefetched batches."""
 
     epoch: int
     first: int
-    waiting: dict
+    pending: dict
 
 
 class Batches(Loader):
-    """Images of an array in batches, in an order that depends on (seed, epoch) alone.
+    """Images of an array in batches, in an order that depends only on (seed, epoch).
 
-    Keras shuffles arrays by itself, but on TensorFlow with a fixed seed it repeats the same order
-    in every epoch. Give it to `model.fit` with `shuffle=False`: the shuffling is done here.
+    Keras also shuffles arrays, but with a fixed seed on TensorFlow it repeats the same order in
+    every epoch. Use `model.fit(batches, shuffle=False)`: the batches are shuffled already.
 
-    All batches have one size, so that the training step is compiled once: the first images of an
-    epoch come again to fill its last batch.
+    All batches have the same size, so that the training step is compiled once: the last batch is
+    filled with the first images of the epoch.
 
     Args:
         images: (images, height, width, channels).
         labels: (images,).
-        batch_size: images in a batch; all of them where they are fewer.
+        batch_size: images per batch; all of them if there are fewer.
         seed: integer of 0 or more.
-        augmentation: an `Augmentation` that varies every image anew in each epoch; None for
-            images as they are.
+        augmentation: an `Augmentation` that is applied anew in each epoch; None for none.
 
     Example:
     >>> batches = keras_vit.data.Batches(np.zeros((10, 8, 8, 1)), np.arange(10), batch_size=4)
@@ -160,20 +159,21 @@ class Batches(Loader):
     def __init__(self, images, labels, batch_size, seed=0, augmentation=None):
         batches = ArrayBatches(images, labels, batch_size, seed, augmentation)
         super().__init__(batches)
-        self.position = batches.position
+        self.sampler = batches.sampler
 
     @property
     def epoch(self):
-        """The epoch that is being shown."""
-        return self._visit.epoch
+        """The epoch of the current iteration."""
+        return self._iteration.epoch
 
 
-def _tensorflow():
+def _import_tensorflow():
     try:
         import tensorflow as tf
     except ImportError as error:
         raise ImportError(
-            "tf.data needs TensorFlow, which is not installed. Run: pip install tensorflow"
+            "tf.data needs TensorFlow, which is not installed. Run: pip install tensorflow, or use "
+            'pipeline="keras".'
         ) from error
     backend.leave_the_gpu()
     return tf

@@ -1,27 +1,41 @@
-"""Looking inside a model: section 4.5 of the paper, Appendix D.7 and D.8, and what came after.
+"""Look inside a model: section 4.5 of the paper, Appendix D.7 and D.8, and later methods.
 
-Arrays in, arrays out; `keras_vit.explain.plots` draws them. A module is not called as its function,
-which would hide it.
+Functions take and return arrays; `keras_vit.explain.plots` draws them.
+
+inside/              how a view reads a model: its encoder, one forward pass, gradients
+attention.py         attention scores
+rollout.py           attention rollout, the attention of one token
+per_head.py          attention distance and entropy of each head
+gradients.py         relevance and Grad-CAM
+masking.py           occlusion and deletion curves
+tokens.py            patches, similarities, colours and lengths of tokens, logit lens
+representations.py   nearest neighbours, linear CKA
+filters.py           filters of the first layer, position embeddings
+captions.py          numbers of maps as words
+views/               one record per view
+plots/               one plot per view
+reporting/           all views on one page
 """
 
 from keras_vit import startup
 
 if not startup.postpone(__name__):
-    from keras_vit.explain import computing, encoder, hooks, map_words, plots
-    from keras_vit.explain.alignment import CKA, cka
+    from keras_vit.explain import inside, plots
     from keras_vit.explain.attention import Scores, attention_scores
-    from keras_vit.explain.cam import grad_cam
-    from keras_vit.explain.deleting import deletion_curve
-    from keras_vit.explain.distance import mean_attention_distance
     from keras_vit.explain.filters import embedding_filters, position_similarity
-    from keras_vit.explain.gradient_rollout import relevance
-    from keras_vit.explain.heads import attention_entropy, token_norms
-    from keras_vit.explain.lens import logit_lens
-    from keras_vit.explain.neighbours import Nearest, nearest
-    from keras_vit.explain.occluding import occlusion
-    from keras_vit.explain.reporting import report
+    from keras_vit.explain.gradients import grad_cam, relevance
+    from keras_vit.explain.masking import deletion_curve, occlusion
+    from keras_vit.explain.per_head import attention_entropy, mean_attention_distance
+    from keras_vit.explain.reporting.building import report
+    from keras_vit.explain.representations import CKA, Nearest, cka, nearest
     from keras_vit.explain.rollout import attention_rollout, token_attention
-    from keras_vit.explain.tokens import patch_grid, token_colors, token_similarity
+    from keras_vit.explain.tokens import (
+        logit_lens,
+        patch_grid,
+        token_colors,
+        token_norms,
+        token_similarity,
+    )
 
 __all__ = [
     "CKA",
@@ -31,14 +45,11 @@ __all__ = [
     "attention_rollout",
     "attention_scores",
     "cka",
-    "computing",
     "deletion_curve",
     "embedding_filters",
-    "encoder",
     "grad_cam",
-    "hooks",
+    "inside",
     "logit_lens",
-    "map_words",
     "mean_attention_distance",
     "nearest",
     "occlusion",

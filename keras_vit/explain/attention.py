@@ -1,24 +1,24 @@
-"""Attention scores, Eq. 6: which tokens each token attends to, in every block and head."""
+"""Attention scores, Eq. 6: how much each token attends to each token, in every block and head."""
 
 import math
 
 import numpy as np
 
-from keras_vit import arguments
-from keras_vit.explain import computing, encoder, hooks
+from keras_vit import arguments, hooks
+from keras_vit.explain.inside import batched, find_encoder
 
 
 class Scores(dict):
     """Attention scores of images: {name of the block: (batch, heads, tokens, tokens)}.
 
-    Row i of a matrix holds how much token i takes from each token; it sums to 1. The tokens are
-    the class tokens, then the patches row by row.
+    Row i of a matrix holds the weights with which token i attends to each token; it sums to 1. The
+    prefix tokens come first, then the patches row by row.
 
     Args:
-        scores: the dict, or anything that makes one.
+        scores: a dict, or anything that `dict` accepts.
         grid: (rows, columns) of patches.
-        prefix_tokens: number of tokens before those of the patches.
-        patch_size: (height, width) of a patch in pixels; None if it is not known.
+        prefix_tokens: number of tokens before the patch tokens.
+        patch_size: (height, width) of a patch in pixels; None if it is unknown.
     """
 
     def __init__(self, scores, grid, prefix_tokens, patch_size=None):
@@ -27,7 +27,7 @@ class Scores(dict):
         self.prefix_tokens = prefix_tokens
         self.patch_size = patch_size
 
-    def stacked(self):
+    def stack(self):
         """Returns one array (layers, batch, heads, tokens, tokens)."""
         return np.stack(list(self.values()))
 
@@ -35,19 +35,19 @@ class Scores(dict):
 def attention_scores(model, images, batch_size=8):
     """Computes the attention scores of every block and head.
 
-    They are computed in float32, from the tokens that each block gets and its queries and keys.
+    They are computed in float32, from the input of each block and its queries and keys.
 
     Args:
-        model: a model with a Transformer encoder in it, see `encoder.find_attention`.
+        model: a model that contains a Transformer encoder with attention among all tokens.
         images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
-        batch_size: images computed at once.
+        batch_size: number of images computed at once.
 
     Returns:
         `Scores`, a dict from the name of each block to (batch, heads, tokens, tokens), float32.
-        Twelve blocks of ViT-B/16 at 224 pixels make 22 MB per image.
+        The twelve blocks of ViT-B/16 at 224 pixels take 22 MB per image.
 
     Raises:
-        ValueError: the model has no attention among all tokens, or takes other images.
+        ValueError: the model has no attention among all tokens, or does not take these images.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2)
@@ -57,71 +57,72 @@ def attention_scores(model, images, batch_size=8):
 
     Reference: Eq. 6.
     """
-    parts = list(_of_model(model, images, batch_size))
-    scores = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return _named(scores, encoder.find_attention(model))
+    batches = list(_iterate_model(model, images, batch_size))
+    scores = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    return _in_order(scores, find_encoder.find_attention(model))
 
 
-def scores_of(source, images=None, grid=None):
-    """Returns `Scores` of a model, or of scores in any form.
+def as_scores(source, images=None, grid=None):
+    """Returns the `Scores` of a model, or converts scores in any form.
 
     Args:
         source: a model, `Scores`, or an array (layers, batch, heads, tokens, tokens).
         images: images for a model.
-        grid: (rows, columns) of patches, for an array: tokens before these are class tokens. None
-            for a square.
+        grid: (rows, columns) of patches for an array, preceded by any prefix tokens. None for a
+            square.
 
     Raises:
-        ValueError: a model without images, or an array that is not attention of such a grid.
+        ValueError: a model without images, or an array that is not attention on such a grid.
     """
     if isinstance(source, Scores):
         return source
     if hasattr(source, "layers"):
         if images is None:
-            arguments.refuse("a model needs images to look at", {"images": None})
+            arguments.refuse("a model needs images", {"images": None}, "Pass images as well.")
         return attention_scores(source, images)
-    return _of_array(np.asarray(source, "float32"), grid)
+    return _from_array(np.asarray(source, "float32"), grid)
 
 
-def by_batch(source, images=None, grid=None, batch_size=8):
-    """Yields what `scores_of` returns, a few images of a model at a time: memory stays bounded.
+def iterate_scores(source, images=None, grid=None, batch_size=8):
+    """Yields what `as_scores` returns, a few images of a model at a time: memory stays bounded.
 
-    `Scores` and arrays, which are in memory, come as one.
+    `Scores` and arrays are in memory already and are yielded whole.
     """
     if not hasattr(source, "layers") or images is None:
-        yield scores_of(source, images, grid)
+        yield as_scores(source, images, grid)
         return
-    yield from _of_model(source, images, batch_size)
+    yield from _iterate_model(source, images, batch_size)
 
 
-def _of_model(model, images, batch_size):
-    found = encoder.find_attention(model)
-    for scores in computing.batches(_scores, model, images, batch_size=batch_size):
-        yield _named(scores, found)
+def _iterate_model(model, images, batch_size):
+    encoder = find_encoder.find_attention(model)
+    for scores in batched.batches(_compute_scores, model, images, batch_size=batch_size):
+        yield _in_order(scores, encoder)
 
 
-def _scores(model, images):
-    """Scores of all blocks; what follows the last block's scores is not computed."""
-    blocks = encoder.find(model).blocks
-    with hooks.recorded(blocks, "input") as inputs:
+def _compute_scores(model, images):
+    """Scores of all blocks; the compiler drops what follows the last block's scores."""
+    blocks = find_encoder.find(model).blocks
+    with hooks.record(blocks, "input") as inputs:
         model(images, training=False)
     return {block.name: block.attention_scores(inputs[block.name]) for block in blocks}
 
 
-def _named(scores, found):
-    """JAX sorts a dict by its keys: the blocks come back in their order."""
-    named = {block.name: scores[block.name] for block in found.blocks}
-    return Scores(named, found.grid, found.prefix_tokens, found.patch_size)
+def _in_order(scores, encoder):
+    """Restores the order of the blocks: JAX sorts a dict by its keys."""
+    named = {block.name: scores[block.name] for block in encoder.blocks}
+    return Scores(named, encoder.grid, encoder.prefix_tokens, encoder.patch_size)
 
 
-def _of_array(scores, grid):
+def _from_array(scores, grid):
     if scores.ndim != 5 or scores.shape[-1] != scores.shape[-2]:
-        want = "attention scores are an array (layers, batch, heads, tokens, tokens)"
-        arguments.refuse(want, {"shape": scores.shape}, "Take them from `attention_scores`.")
+        want = "attention scores must be an array (layers, batch, heads, tokens, tokens)"
+        arguments.refuse(want, {"shape": scores.shape}, "`attention_scores` returns such scores.")
     tokens = scores.shape[-1]
     rows, columns = _square(tokens) if grid is None else arguments.height_width("grid", grid)
     if rows * columns > tokens:
-        arguments.refuse("a grid has no more patches than tokens", {"grid": grid, "tokens": tokens})
+        want = "a grid must have no more patches than tokens"
+        arguments.refuse(want, {"grid": grid, "tokens": tokens})
     named = {f"block_{i}": layer for i, layer in enumerate(scores)}
     return Scores(named, (rows, columns), tokens - rows * columns)
 
@@ -129,6 +130,6 @@ def _of_array(scores, grid):
 def _square(tokens):
     side = math.isqrt(tokens)
     if tokens - side * side > 2:
-        want = "tokens are a square of patches and at most two class tokens, or `grid` is given"
+        want = "without `grid`, tokens must be a square of patches and at most two class tokens"
         arguments.refuse(want, {"tokens": tokens, "grid": None}, "Write grid=(rows, columns).")
     return side, side

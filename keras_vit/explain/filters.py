@@ -1,4 +1,4 @@
-"""What the first layer has learned: Figure 7, left and centre, and Figure 10."""
+"""What the first layer has learned, its filters and positions: Figures 7 (left, centre) and 10."""
 
 import math
 
@@ -7,31 +7,31 @@ import numpy as np
 
 from keras_vit import arguments, positions
 from keras_vit.convolutions import BiTRoot, HybridRoot
-from keras_vit.explain import encoder, vectors
+from keras_vit.explain.inside import find_encoder, vectors
 
 
 def embedding_filters(model, components=28):
     """Computes the principal components of the filters that see the pixels: Figure 7, left.
 
-    The projection E of Eq. 1 holds D filters of P x P x C. The components are the directions of
-    patches that it keeps most of: its left singular vectors. They are not centred. A mean over the
-    D filters depends on the axes of the token space, which mean nothing; without it, a turned E
-    gives the same components. (The paper does not say how its figure was made.)
+    The projection E of Eq. 1 holds D filters of P x P x C. The components are the patch patterns
+    that E amplifies most, its left singular vectors. They are not centred: the mean over the D
+    filters would depend on the arbitrary axes of the token space, whereas rotating E leaves these
+    components unchanged. (The paper does not say how its figure was made.)
 
-    A hybrid's E sees a feature map. There the filters are those of the ResNet's first convolution,
-    standardised as it applies them, and so they are for a ResNet.
+    E of a hybrid sees a feature map. For hybrids and ResNets, the filters are those of the ResNet's
+    first convolution, standardized as in its forward pass.
 
     Args:
-        model: a model with a Transformer encoder in it, see `encoder.find`, or a `ResNet`.
-        components: most components to return; there are no more than filters, or than numbers in
-            a filter.
+        model: a model that contains a Transformer encoder, or a `ResNet`.
+        components: the maximum number of components; there are at most as many as filters, and as
+            weights in a filter.
 
     Returns:
-        float32 array (components, height, width, channels), the strongest first. Flattened, they
-        are orthonormal. The largest entry of each is positive: a component has no sign.
+        float32 array (components, height, width, channels), the strongest first, orthonormal if
+        flattened. The largest entry of each is positive, because the sign is arbitrary.
 
     Raises:
-        ValueError: no filters see the pixels, as after a stem of other layers.
+        ValueError: no filters see the pixels, for example after a stem of other layers.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=16)
@@ -42,25 +42,25 @@ def embedding_filters(model, components=28):
     """
     components = arguments.positive_integer("components", components)
     filters = _filters(model)
-    found = vectors.principal(filters.reshape(len(filters), -1), components)
-    return found.reshape(-1, *filters.shape[1:]).astype("float32")
+    directions = vectors.find_principal(filters.reshape(len(filters), -1), components)
+    return directions.reshape(-1, *filters.shape[1:]).astype("float32")
 
 
 def position_similarity(model, grid=None):
-    """Computes how similar the position embeddings of all patches are: Figure 7, centre.
+    """Computes the similarity of the position embeddings of all patches: Figure 7, centre.
 
     Args:
-        model: a model with a Transformer encoder in it, see `encoder.find`.
-        grid: (rows, columns) to which the embeddings are resized before, as in section 3.2; None
-            for the model's own.
+        model: a model that contains a Transformer encoder.
+        grid: (rows, columns) to which the embeddings are resized first, as in section 3.2; None for
+            the model's own grid.
 
     Returns:
-        float32 array (rows, columns, rows, columns): at (r, c) the map of cosine similarities of
-        the embedding of the patch in row r and column c with those of all patches, -1 to 1. Class
-        tokens are left out.
+        float32 array (rows, columns, rows, columns): entry (r, c) is the map of cosine similarities
+        between the embedding of the patch in row r and column c and those of all patches, -1 to 1.
+        Prefix tokens are left out.
 
     Raises:
-        ValueError: the model has no Transformer encoder, or no positions that are added to it.
+        ValueError: the model has no Transformer encoder, or adds no single table of positions.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=(16, 24))
@@ -71,13 +71,14 @@ def position_similarity(model, grid=None):
 
     Reference: section 4.5, Figure 7 (centre); Appendix D.4, Figure 10.
     """
-    found = encoder.find(model)
-    table = _positions(model, found.patch_encoder)
-    rows, columns = found.grid
+    encoder = find_encoder.find(model)
+    table = _positions(model, encoder.patch_encoder)
+    rows, columns = encoder.grid
     if grid is not None:
         rows, columns = arguments.height_width("grid", grid)
-        table = positions.resize(table, found.grid, (rows, columns))
-    return positions.similarity(table[0, found.prefix_tokens :], (rows, columns)).astype("float32")
+        table = positions.resize(table, encoder.grid, (rows, columns))
+    patches = table[0, encoder.prefix_tokens :]
+    return positions.similarity(patches, (rows, columns)).astype("float32")
 
 
 def _positions(model, patch_encoder):
@@ -86,45 +87,45 @@ def _positions(model, patch_encoder):
         return _numpy(patch_encoder.position_embedding)
     added = [
         layer
-        for layer, _ in encoder.members(model)
+        for layer, _ in find_encoder.walk(model)
         if isinstance(layer, positions.PositionEmbedding)
     ]
     if len(added) != 1:
-        want = "this view needs a model that adds the same positions to its tokens once or always"
+        want = "this view needs a model that adds one table of positions to its tokens"
         received = {"model": model.name, "layers that add positions": len(added)}
-        advice = "Relative positions and those of every block have no one table."
+        advice = "Relative positions, and positions of each block, have no single table."
         arguments.refuse(want, received, advice)
     return _numpy(added[0].table())
 
 
 def _filters(model):
     """The filters that see the pixels: (filters, height, width, channels)."""
-    for layer, _ in encoder.members(model):
+    for layer, _ in find_encoder.walk(model):
         if isinstance(layer, (HybridRoot, BiTRoot)):
-            return _standardised(np.moveaxis(_numpy(layer.conv.kernel), -1, 0))
-    found = encoder.find(model)
-    kernel = _numpy(found.patch_encoder.projection.kernel)  # (P P C, D)
-    patch = found.patches.patch_size
+            return _standardize(np.moveaxis(_numpy(layer.conv.kernel), -1, 0))
+    encoder = find_encoder.find(model)
+    kernel = _numpy(encoder.patch_encoder.projection.kernel)  # (P P C, D)
+    patch = encoder.patches.patch_size
     shape = (*patch, len(kernel) // math.prod(patch))
-    seen = (*found.patch_size, _channels(model, found.patches) or shape[-1])
-    if shape != seen:
-        want = "the embedding's filters must see the pixels, not the feature map of a stem"
-        received = {"patch in pixels": seen, "what a filter sees": shape}
+    in_pixels = (*encoder.patch_size, _channels(model, encoder.patches) or shape[-1])
+    if shape != in_pixels:
+        want = "the filters of the embedding must see the pixels, not the feature map of a stem"
+        received = {"patch in pixels": in_pixels, "shape of a filter": shape}
         arguments.refuse(want, received, "Look at the filters of the stem's first layer.")
     return kernel.T.reshape(-1, *shape)
 
 
 def _channels(model, patches):
-    """Channels of the images; None in a model with its own `call`, which does not say."""
-    owner = next(owner for layer, owner in encoder.members(model) if layer is patches)
+    """Channels of the images; None if the input shape is unknown, as in a subclassed model."""
+    owner = next(owner for layer, owner in find_encoder.walk(model) if layer is patches)
     shape = getattr(owner, "input_shape", None)
     return shape[-1] if isinstance(shape, tuple) else None
 
 
-def _standardised(filters):
-    """Filters less their means and of equal lengths, as `HybridConv` and `BiTConv` apply them."""
+def _standardize(filters):
+    """Subtracts the means and scales to equal lengths, as `HybridConv` and `BiTConv` do."""
     centred = filters - filters.mean(axis=(1, 2, 3), keepdims=True)
-    return vectors.unit(centred.reshape(len(filters), -1)).reshape(filters.shape)
+    return vectors.normalize(centred.reshape(len(filters), -1)).reshape(filters.shape)
 
 
 def _numpy(variable):

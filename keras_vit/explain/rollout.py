@@ -1,4 +1,4 @@
-"""From attention to a map over the image: attention rollout, Appendix D.8, and single tokens."""
+"""Maps of attention over the image: attention rollout, Appendix D.8, and single tokens."""
 
 import numpy as np
 
@@ -19,35 +19,34 @@ def attention_rollout(
     grid=None,
     batch_size=8,
 ):
-    """Computes how much of each patch arrives in the class token after all layers.
+    """Computes how much of each patch reaches the class token through all layers.
 
-    In each layer the heads become one matrix A and its rows are scaled to sum to 1; the layers are
-    multiplied, A_L ... A_2 A_1, and the row of the token is laid out on the grid. The paper's
-    Figures 6 and 14 are made so. Attention is followed here, not what it does to the class: that
-    is `relevance`.
+    In each layer the heads are combined to one matrix A whose rows sum to 1. The layers are
+    multiplied, A_L ... A_2 A_1, and the row of the token is arranged on the grid, as in the paper's
+    Figures 6 and 14. Rollout follows attention, not its effect on a class: see `relevance`.
 
     Args:
         source: a model with a Transformer encoder, `Scores`, or an array (layers, batch, heads,
             tokens, tokens).
         images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
-        residual: whether A becomes 0.5 A + 0.5 I, for the input that each layer adds to its output.
-        heads: how heads become one matrix: "mean" as the paper, "max" or "min".
-        discard: share of the patches that each token forgets in each layer: in every row of A the
-            `int(discard * patches)` smallest scores of patches become 0. Class tokens are never
-            forgotten, as columns, and do not count among the patches. (The popular code ranks all
-            rows together and may leave some rows empty.)
+        residual: whether A is replaced by 0.5 A + 0.5 I, for the residual connection.
+        heads: how heads are combined: "mean" as in the paper, "max" or "min".
+        discard: fraction of patches that each token ignores in each layer: in every row of A the
+            `int(discard * patches)` smallest scores of patches are set to 0. Columns of prefix
+            tokens are never discarded and do not count as patches. (The widely used implementation
+            ranks all rows together and may leave some rows empty.)
         token: None for what the model pools: the class token, the first of two; without one, the
-            mean over all patches, also where the model then pools with attention ("map"). Or
-            (row, column) of one patch.
-        grid: (rows, columns) of patches, for an array; None for a square.
-        batch_size: images of a model computed at once.
+            mean over all patches, even if the model pools with attention ("map"). Or (row, column)
+            of one patch.
+        grid: (rows, columns) of patches for an array; None for a square.
+        batch_size: number of images of a model computed at once.
 
     Returns:
-        (batch, rows, columns), float32. Each map sums to 1, or is 0 where nothing of any patch
-        arrives in the token.
+        (batch, rows, columns), float32. Each map sums to 1, or is 0 if nothing of any patch reaches
+        the token.
 
     Raises:
-        ValueError: the model has no attention, or an argument cannot be used.
+        ValueError: the model has no attention, or an argument is invalid.
 
     Example:
     >>> uniform = np.full((3, 1, 2, 5, 5), 1 / 5)  # 3 layers, 1 image, 2 heads, 1 + 2 x 2 tokens
@@ -61,18 +60,18 @@ def attention_rollout(
     fuse = HEADS[arguments.one_of(*HEADS)("heads", heads)]
     discard = arguments.fraction("discard", discard)
     maps = []
-    for scores in attention.by_batch(source, images, grid, batch_size):
-        row = _asking(scores, token)[None]  # (1, tokens)
+    for scores in attention.iterate_scores(source, images, grid, batch_size):
+        row = _query_weights(scores, token)[None]  # (1, tokens)
         for layer in reversed(scores.values()):
-            mixed = _forgotten(fuse(layer, axis=1), discard, scores.prefix_tokens)
-            row = np.squeeze(row[:, None] @ _normalised(mixed, residual), 1)  # (B, tokens)
-        maps.append(_on_grid(row, scores))
+            mixed = _discard(fuse(layer, axis=1), discard, scores.prefix_tokens)
+            row = np.squeeze(row[:, None] @ _normalize(mixed, residual), 1)  # (B, tokens)
+        maps.append(_arrange(row, scores))
     maps = np.concatenate(maps)
-    return _divided(maps, maps.sum((1, 2), keepdims=True))
+    return _divide(maps, maps.sum((1, 2), keepdims=True))
 
 
 def token_attention(source, images=None, *, token=None, grid=None):
-    """Takes what one token attends to out of the scores, in every layer and head.
+    """Returns what one token attends to, in every layer and head.
 
     Args:
         source: a model with a Transformer encoder, `Scores`, or an array (layers, batch, heads,
@@ -80,14 +79,14 @@ def token_attention(source, images=None, *, token=None, grid=None):
         images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
         token: None for the class token, the first of two; without one, the mean over all patches.
             Or (row, column) of one patch.
-        grid: (rows, columns) of patches, for an array; None for a square.
+        grid: (rows, columns) of patches for an array; None for a square.
 
     Returns:
-        (layers, batch, heads, rows, columns), float32: the scores as they are. What is missing to
-        a sum of 1 goes to class tokens.
+        (layers, batch, heads, rows, columns), float32: the scores, unscaled. If a map sums to less
+        than 1, the rest is attention to prefix tokens.
 
     Raises:
-        ValueError: the model has no attention, or there is no such token.
+        ValueError: the model has no attention, or the token does not exist.
 
     Example:
     >>> scores = np.tile(np.eye(5), (3, 1, 2, 1, 1))  # every token attends to itself
@@ -97,20 +96,20 @@ def token_attention(source, images=None, *, token=None, grid=None):
 
     Reference: Eq. 6.
     """
-    parts = []
-    for scores in attention.by_batch(source, images, grid):
-        asking = _asking(scores, token)
-        parts.append(np.stack([_on_grid(asking @ layer, scores) for layer in scores.values()]))
-    return np.concatenate(parts, axis=1)
+    batches = []
+    for scores in attention.iterate_scores(source, images, grid):
+        weights = _query_weights(scores, token)
+        batches.append(np.stack([_arrange(weights @ layer, scores) for layer in scores.values()]))
+    return np.concatenate(batches, axis=1)
 
 
-def _asking(scores, token):
-    """The weights (tokens,) of those whose view is taken."""
+def _query_weights(scores, token):
+    """The weights (tokens,) with which the rows of queries are averaged."""
     rows, columns = scores.grid
     first = scores.prefix_tokens
     weights = np.zeros(first + rows * columns, "float32")
     if token is not None:
-        row, column = _place(token, scores.grid)
+        row, column = _check_token(token, scores.grid)
         weights[first + row * columns + column] = 1
     elif first:
         weights[0] = 1
@@ -119,9 +118,9 @@ def _asking(scores, token):
     return weights
 
 
-def _place(token, grid):
+def _check_token(token, grid):
     try:
-        row, column = (arguments.natural_number("token", place) for place in token)
+        row, column = (arguments.natural_number("token", number) for number in token)
         inside = row < grid[0] and column < grid[1]
     except (TypeError, ValueError):
         inside = False
@@ -131,8 +130,8 @@ def _place(token, grid):
     return row, column
 
 
-def _forgotten(scores, discard, prefix_tokens):
-    """Sets the smallest scores of patches to 0 in each row."""
+def _discard(scores, discard, prefix_tokens):
+    """Sets the smallest scores of patches in each row to 0."""
     patches = scores[..., prefix_tokens:]
     count = int(discard * patches.shape[-1])
     if not count:
@@ -143,16 +142,16 @@ def _forgotten(scores, discard, prefix_tokens):
     return scores
 
 
-def _normalised(scores, residual):
-    """Scales rows to sum to 1; an empty row, which `min` can leave, stays empty."""
+def _normalize(scores, residual):
+    """Scales rows to sum to 1; an empty row, which `min` can produce, stays empty."""
     if residual:
         scores = 0.5 * scores + 0.5 * np.eye(scores.shape[-1], dtype=scores.dtype)
-    return _divided(scores, scores.sum(-1, keepdims=True))
+    return _divide(scores, scores.sum(-1, keepdims=True))
 
 
-def _divided(values, totals):
+def _divide(values, totals):
     return np.divide(values, totals, out=np.zeros_like(values), where=totals > 0)
 
 
-def _on_grid(rows, scores):
+def _arrange(rows, scores):
     return rows[..., scores.prefix_tokens :].reshape(*rows.shape[:-1], *scores.grid)

@@ -180,5 +180,5 @@ def _has_order(x):
 
 def _position(data):
     """Returns where training stands in data of `keras_vit.data`, which know all their labels."""
-    position = getattr(data, "position", None)
-    return position if hasattr(position, "labels") else None
+    sampler = getattr(data, "sampler", None)
+    return sampler if hasattr(sampler, "labels") else None

@@ -6,42 +6,42 @@ from keras import initializers, layers, losses, ops
 from keras_vit import arguments
 from keras_vit.layers import LayerNorm, TransformerBlock
 from keras_vit.positions import sincos
-from keras_vit.pretraining import encoder as parts
 from keras_vit.pretraining import masks
-from keras_vit.pretraining.objective import Objective, pixels
-from keras_vit.pretraining.targets import standardized
+from keras_vit.pretraining import vit_stages as stages
+from keras_vit.pretraining.objective import Objective, denormalize
+from keras_vit.pretraining.patch_targets import standardize
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
 class MAE(Objective):
-    """Masked autoencoder: the encoder sees a quarter of the patches, a decoder draws the others.
+    """Masked autoencoder: an encoder sees a quarter of the patches, a decoder predicts the others.
 
-    The encoder gets the visible patches alone, with their positions, so a step costs a fraction of
-    a supervised one. The small decoder gets their tokens, a learned mask token for each hidden
-    patch, and fixed sin-cos positions; a linear layer makes pixels. The loss is the mean squared
-    error over the hidden patches. After training the decoder is left behind.
+    The encoder gets only the visible patches, with their positions, so a step costs a fraction of a
+    supervised step. The small decoder gets their tokens, a learned mask token for each hidden
+    patch, and fixed sin-cos positions; a linear layer predicts pixels. The loss is the mean squared
+    error over the hidden patches. After training, the decoder is discarded.
 
-    Differs from the article: the encoder keeps its own learned positions.
+    Difference from the article: the encoder keeps its learned positions.
 
     Args:
-        encoder: a `ViT`, whose weights are trained where they are.
-        decoder_layers: number of the decoder's blocks.
-        decoder_dim: length of its tokens, divisible by 4; its MLPs are 4 times as wide.
-        decoder_heads: its attention heads; they divide `decoder_dim`.
-        mask: share of the patches that is hidden.
-        normalize_targets: whether each patch's pixels are scaled to mean 0 and deviation 1 to make
-            the target.
-        seed: of the masks.
+        encoder: a `ViT`, whose weights are trained in place.
+        decoder_layers: number of decoder blocks.
+        decoder_dim: length of the decoder's tokens, divisible by 4; its MLPs are 4 times as wide.
+        decoder_heads: number of the decoder's attention heads, a divisor of `decoder_dim`.
+        mask: fraction of the patches that is hidden.
+        normalize_targets: whether the pixels of each patch are scaled to mean 0 and deviation 1
+            before they are predicted.
+        seed: seed of the masks.
 
     Call arguments:
         images: (batch, height, width, channels), pixels 0 to 255.
 
     Returns:
-        {"prediction": (batch, N, P * P * channels), "mask": bool (batch, N), True where a patch
-        was hidden}.
+        {"prediction": (batch, N, P * P * channels), "mask": bool (batch, N), True for hidden
+        patches}.
 
     Raises:
-        ValueError: the encoder is no ViT of pixels, or an argument cannot be used.
+        ValueError: the encoder is not a ViT on pixels, or an argument is invalid.
 
     Example:
     >>> encoder = keras_vit.create("ViT-Mini/8", image_size=32, num_classes=None)
@@ -73,17 +73,18 @@ class MAE(Objective):
         **kwargs,
     ):
         super().__init__(encoder, seed, **kwargs)
-        why = "the encoder of `MAE` gets the visible patches alone, which are no rows and columns"
-        parts.check_attention(encoder, why)
+        why = "the encoder of `MAE` must accept any subset of patches, not only whole rows"
+        stages.check_attention(encoder, why)
         self.decoder_layers = arguments.positive_integer("decoder_layers", decoder_layers)
         self.decoder_dim = arguments.positive_integer("decoder_dim", decoder_dim)
         self.decoder_heads = arguments.positive_integer("decoder_heads", decoder_heads)
         arguments.divisible_heads(decoder_dim, decoder_heads)
-        self.mask = masks.share("mask", mask)
-        self.visible = parts.count(encoder) - masks.hidden("mask", mask, parts.count(encoder))
+        self.mask = masks.check_share("mask", mask)
+        patches = stages.count_patches(encoder)
+        self.visible = patches - masks.count_hidden("mask", mask, patches)
         self.normalize_targets = arguments.boolean("normalize_targets", normalize_targets)
         before = encoder.prefix_tokens
-        self.positions = sincos(parts.grid(encoder), decoder_dim, before)
+        self.positions = sincos(stages.grid(encoder), decoder_dim, before)
         policy = encoder.dtype_policy
         self.decoder_embed = layers.Dense(decoder_dim, name="decoder_embed", dtype=policy)
         self.decoder_blocks = [
@@ -93,7 +94,7 @@ class MAE(Objective):
             for i in range(decoder_layers)
         ]
         self.decoder_norm = LayerNorm(name="decoder_norm", dtype=policy)
-        self.head = layers.Dense(parts.patch_length(encoder), name="head", dtype="float32")
+        self.head = layers.Dense(stages.patch_length(encoder), name="head", dtype="float32")
         self.error = losses.MeanSquaredError(reduction="mean_with_sample_weight")
         self.build(self.input_shape)
 
@@ -108,25 +109,25 @@ class MAE(Objective):
         self.head.build(shape)
 
     def solve(self, images, random):
-        """Returns what `call` does, masking by a `keras.random.SeedGenerator`."""
-        x = parts.first_tokens(self.encoder, images)  # (B, N + 1, D)
+        """Returns what `call` does, with masks from a `keras.random.SeedGenerator`."""
+        x = stages.embed(self.encoder, images)  # (B, N + 1, D)
         prefix_tokens, x = _split(x, self.encoder.prefix_tokens)
-        order, places = masks.shuffled(random, ops.shape(x)[0], x.shape[1])
-        x = masks.taken(x, order[:, : self.visible])  # (B, visible, D)
-        x = parts.encoded(self.encoder, ops.concatenate([prefix_tokens, x], axis=1))
-        prediction = self.decoded(x, places)  # (B, N, PPC)
+        order, places = masks.shuffle(random, ops.shape(x)[0], x.shape[1])
+        x = masks.take(x, order[:, : self.visible])  # (B, visible, D)
+        x = stages.encode(self.encoder, ops.concatenate([prefix_tokens, x], axis=1))
+        prediction = self.decode(x, places)  # (B, N, PPC)
         return {"prediction": prediction, "mask": places >= self.visible}
 
-    def decoded(self, tokens, places):
-        """Returns pixels (batch, N, PPC) of the encoder's tokens (batch, visible + 1, D).
+    def decode(self, tokens, places):
+        """Decodes the encoder's tokens (batch, visible + 1, D) to pixels (batch, N, PPC).
 
-        `places` (batch, N) tells where in the shuffled order, visible patches first, each patch is.
+        `places` (batch, N) are the positions of patches in the shuffled order, visible ones first.
         """
         x = ops.cast(self.decoder_embed(tokens), "float32")
         prefix_tokens, x = _split(x, self.encoder.prefix_tokens)
         hidden = (ops.shape(x)[0], places.shape[1] - self.visible, self.decoder_dim)
         x = ops.concatenate([x, ops.broadcast_to(self.mask_token, hidden)], axis=1)
-        x = masks.taken(x, places)  # (B, N, decoder_dim), each in its own place again
+        x = masks.take(x, places)  # (B, N, decoder_dim), in the order of the image
         x = ops.concatenate([prefix_tokens, x], axis=1)
         x = x + ops.convert_to_tensor(self.positions)
         for block in self.decoder_blocks:
@@ -135,23 +136,23 @@ class MAE(Objective):
         return self.head(x)  # (B, N, PPC)
 
     def truth(self, images):
-        """Returns the pixels of patches as they are to be predicted, (batch, N, PPC)."""
-        patches = parts.normalized_patches(self.encoder, images)
-        return standardized(patches)[0] if self.normalize_targets else patches
+        """Returns the targets, pixels of patches (batch, N, PPC)."""
+        patches = stages.cut_normalized_patches(self.encoder, images)
+        return standardize(patches)[0] if self.normalize_targets else patches
 
-    def shown(self, prediction, images):
+    def render(self, prediction, images):
         """Returns pixels of patches, (batch, N, PPC).
 
-        Where targets are normalised nothing predicts a patch's mean and deviation: they are taken
-        from the patch itself.
+        If targets are normalized, the mean and deviation of a patch are not predicted: they are
+        those of the original patch.
         """
         if self.normalize_targets:
-            patches = parts.normalized_patches(self.encoder, images)
-            _, mean, deviation = standardized(patches)
+            patches = stages.cut_normalized_patches(self.encoder, images)
+            _, mean, deviation = standardize(patches)
             prediction = ops.convert_to_tensor(prediction) * deviation + mean
-        return pixels(self.encoder, prediction)
+        return denormalize(self.encoder, prediction)
 
 
 def _split(x, number):
-    """Returns the first `number` tokens, and the others."""
+    """Splits off the first `number` tokens."""
     return x[:, :number], x[:, number:]

@@ -1,50 +1,53 @@
-"""Pixel prediction on few colours, after Image GPT: Chen et al., ICML 2020."""
+"""Prediction of pixels with few colours, as in Image GPT: Chen et al., ICML 2020."""
 
 import keras
 import numpy as np
 from keras import initializers, layers, losses, ops
 
 from keras_vit import arguments
-from keras_vit.pretraining import encoder as parts
 from keras_vit.pretraining import masks
+from keras_vit.pretraining import vit_stages as stages
 from keras_vit.pretraining.objective import Objective
+
+SAMPLE = 20_000  # pixels that are clustered
+ROUNDS = 20  # of k-means
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
 class PixelPrediction(Objective):
-    """Predicts pixels as a language model does words: the next one, or masked ones.
+    """Predicts pixels as a language model predicts words: the next one, or masked ones.
 
-    Each pixel is a token (`patch_size=1`) and takes the nearest colour of a palette. In the order
-    "next" every token sees those before it, row by row, and the class token where there is one;
-    the loss is the cross-entropy of the next pixel's colour. In the order "masked" some tokens are
-    hidden and all others seen, as BERT has it.
+    Each pixel is a token (`patch_size=1`) with the nearest colour of a palette. With order="next",
+    every token sees the class token, if there is one, and the pixels before it, row by row; the
+    loss is the cross-entropy of the next pixel's colour. With order="masked", some tokens are
+    hidden and all others visible, as in BERT.
 
-    Differs from the article: tokens are embedded by the ViT's own projection of their colour, not
-    by a table; and after the order "next" the classifier's attention looks in all directions,
-    which this training never did. A step costs the square of the number of pixels: use images of
-    32 pixels or less.
+    Differences from the article: tokens are embedded by the ViT's projection of their colour, not
+    by a table; and after order="next", the classifier's attention looks in all directions, which it
+    never did in training. The cost of a step grows with the square of the number of pixels: use
+    images of 32 pixels or less.
 
     Args:
-        encoder: a `ViT` with `patch_size=1`, whose weights are trained where they are.
-        palette: (colours, channels), pixels 0 to 255, such as `palette` finds them.
+        encoder: a `ViT` with `patch_size=1`, whose weights are trained in place.
+        palette: (colours, channels), pixels 0 to 255, as returned by `find_palette`.
         order: "next" or "masked".
-        mask: share of the pixels that the order "masked" hides.
-        seed: of the masks.
+        mask: fraction of the pixels hidden with order="masked".
+        seed: seed of the masks.
 
     Call arguments:
         images: (batch, height, width, channels), pixels 0 to 255.
 
     Returns:
-        {"prediction": logits (batch, N, colours), "mask": bool (batch, N), True where a pixel was
+        {"prediction": logits (batch, N, colours), "mask": bool (batch, N), True for pixels that are
         predicted without being seen}.
 
     Raises:
-        ValueError: the encoder's patches are no pixels, or an argument cannot be used.
+        ValueError: the encoder's patches are not single pixels, or an argument is invalid.
 
     Example:
     >>> images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), "uint8")
     >>> encoder = keras_vit.create("ViT-Mini/1", image_size=8, num_classes=None, pooling="gap")
-    >>> palette = keras_vit.pretraining.palette(images, colors=16)
+    >>> palette = keras_vit.pretraining.find_palette(images, colors=16)
     >>> model = keras_vit.pretraining.PixelPrediction(encoder, palette)
     >>> model.compile("adam")
     >>> history = model.fit(images, verbose=0)
@@ -59,13 +62,13 @@ class PixelPrediction(Objective):
         if encoder.patch_size != (1, 1):
             received = {"patch_size": encoder.patch_size}
             arguments.refuse("each patch must be one pixel", received, "Use patch_size=1.")
-        self.palette = _checked(palette, encoder.num_channels)
+        self.palette = _check_palette(palette, encoder.num_channels)
         self.order = arguments.one_of("next", "masked")("order", order)
         if order == "next":
-            why = "a pixel must be able to attend to all before it, for order='next'"
-            parts.check_attention(encoder, why)
-        self.mask = masks.share("mask", mask)
-        self.number = masks.hidden("mask", mask, parts.count(encoder))
+            why = "a pixel must attend to all pixels before it for order='next'"
+            stages.check_attention(encoder, why)
+        self.mask = masks.check_share("mask", mask)
+        self.number = masks.count_hidden("mask", mask, stages.count_patches(encoder))
         self.head = layers.Dense(len(self.palette), name="head", dtype="float32")
         self.error = losses.SparseCategoricalCrossentropy(
             from_logits=True, reduction="mean_with_sample_weight"
@@ -80,99 +83,145 @@ class PixelPrediction(Objective):
         self.head.build((None, None, dim))
 
     def solve(self, images, random):
-        """Returns what `call` does, masking by a `keras.random.SeedGenerator`."""
-        x = parts.embedded(self.encoder, self.reduced(images))  # (B, N, D)
+        """Returns what `call` does, with masks from a `keras.random.SeedGenerator`."""
+        x = stages.project(self.encoder, self.reduce_colors(images))  # (B, N, D)
         batch, number = ops.shape(x)[0], x.shape[1]
         if self.order == "next":
-            x = causally_encoded(self.encoder, parts.placed(self.encoder, x))
-            x, mask = self._next(x), self._followers(batch)
+            x = encode_causally(self.encoder, stages.add_positions(self.encoder, x))
+            x, mask = self._shift(x), self._mask_followers(batch)
         else:
-            mask = masks.random_mask(random, batch, number, self.number)
-            x = masks.covered(x, mask, self.mask_token)
-            x = parts.encoded(self.encoder, parts.placed(self.encoder, x))
+            mask = masks.draw_mask(random, batch, number, self.number)
+            x = masks.cover(x, mask, self.mask_token)
+            x = stages.encode(self.encoder, stages.add_positions(self.encoder, x))
             x = x[:, self.encoder.prefix_tokens :]
         return {"prediction": self.head(x), "mask": mask}  # (B, N, colours), (B, N)
 
-    def _next(self, x):
-        """The token before each pixel, (B, N, D); the first one may have but itself."""
+    def _shift(self, x):
+        """The token before each pixel, (B, N, D); without a class token, the first is its own."""
         before = self.encoder.prefix_tokens
         return x[:, before - 1 : -1] if before else ops.concatenate([x[:, :1], x[:, :-1]], axis=1)
 
-    def _followers(self, batch):
-        """True for each pixel that has a token before it, (B, N)."""
+    def _mask_followers(self, batch):
+        """True for each pixel with a token before it, (B, N)."""
         first = 0 if self.encoder.prefix_tokens else 1
-        number = parts.count(self.encoder)
+        number = stages.count_patches(self.encoder)
         return ops.broadcast_to(ops.arange(number)[None] >= first, (batch, number))
 
     def truth(self, images):
-        """Returns which colour of the palette is nearest to each pixel, int32 (batch, N)."""
-        patches = parts.patches(self.encoder, images)  # (B, N, C)
+        """Returns the number of the nearest colour of each pixel, int32 (batch, N)."""
+        patches = stages.cut_patches(self.encoder, images)  # (B, N, C)
         colors = ops.convert_to_tensor(self.palette, "float32")  # (colours, C)
         # |pixel - colour|^2 without |pixel|^2, which is the same for all colours
         distances = ops.sum(colors**2, axis=1) - 2 * patches @ ops.transpose(colors)
         return ops.cast(ops.argmin(distances, axis=-1), "int32")
 
-    def reduced(self, images):
-        """Returns images in the palette's colours, float32."""
+    def reduce_colors(self, images):
+        """Returns images with the colours of the palette, float32."""
         colors = ops.take(ops.convert_to_tensor(self.palette, "float32"), self.truth(images), 0)
         return ops.reshape(colors, (-1, *self.input_shape[1:]))  # (B, height, width, C)
 
-    def shown(self, prediction, images):
+    def render(self, prediction, images):
         """Returns the most probable colours, (batch, N, channels)."""
         return self._colors(ops.argmax(prediction, axis=-1))
 
     def reconstruct(self, images, seed=0):
-        """Fills hidden pixels; in the order "next" the lower half, pixel by pixel.
+        """Fills hidden pixels; with order="next" the lower half, pixel by pixel.
 
-        Each of these is drawn from what the model gives for it, and the next one sees it. That
-        takes as many passes through the encoder as there are pixels.
+        Each pixel is sampled from the model's prediction, and the next pixel sees it. This takes
+        one forward pass per pixel.
 
         Args:
             images: array (batch, height, width, channels), pixels 0 to 255.
-            seed: of what is hidden or drawn. Training's own generator is left where it is.
+            seed: seed of what is hidden or sampled. The generator used in training is not changed.
 
         Returns:
             A `Reconstruction`.
 
         Raises:
-            ValueError: images have another shape than the model, or other pixels.
+            ValueError: the images do not have the model's input shape, or pixels are not 0 to 255.
         """
         if self.order == "masked":
             return super().reconstruct(images, seed)
-        images, rng = self._checked_images(images), np.random.default_rng(seed)
-        rows, columns = parts.grid(self.encoder)
+        images, rng = self._check_images(images), np.random.default_rng(seed)
+        rows, columns = stages.grid(self.encoder)
         drawn = self._colors(self.truth(images))  # (B, N, C), a new array
         hidden = np.arange(rows * columns) >= rows // 2 * columns
         for pixel in np.flatnonzero(hidden):
             seen = drawn.reshape(images.shape)
             logits = self.predict_on_batch(seen)["prediction"][:, pixel]
-            # Gumbel's noise makes of the largest logit a draw by their probabilities.
+            # The maximum of logits with Gumbel noise is a sample from their probabilities.
             drawn[:, pixel] = self._colors((logits + rng.gumbel(size=logits.shape)).argmax(-1))
-        return self._reconstruction(images, np.broadcast_to(hidden, drawn.shape[:2]), drawn)
+        return self._assemble(images, np.broadcast_to(hidden, drawn.shape[:2]), drawn)
 
     def _colors(self, classes):
         return np.asarray(self.palette, "float32")[ops.convert_to_numpy(classes)]
 
 
-def causally_encoded(encoder, tokens):
-    """Returns LN(z_L) of tokens that each see but themselves and those before: (B, tokens, D)."""
+def encode_causally(encoder, tokens):
+    """Returns LN(z_L) of tokens that see only themselves and those before: (B, tokens, D)."""
     x = tokens
-    for block in parts.blocks(encoder):
-        x = x + block.skip_1(causal_attention(block.attention, block.norm_1(x)))  # Eq. 2
+    for block in stages.blocks(encoder):
+        x = x + block.skip_1(attend_causally(block.attention, block.norm_1(x)))  # Eq. 2
         x = x + block.skip_2(block.mlp(block.norm_2(x)))  # Eq. 3
     return encoder.get_layer("encoder_norm")(x)
 
 
-def causal_attention(attention, x):
-    """Returns what a `SelfAttention` would, if tokens saw no token after them."""
+def attend_causally(attention, x):
+    """Computes a `SelfAttention` in which tokens do not see those after them."""
     heads = ops.dot_product_attention(*attention.heads(x), is_causal=True)
     return attention.drop(attention.projection(ops.reshape(heads, ops.shape(x))))
 
 
-def _checked(palette, channels):
+def _check_palette(palette, channels):
     colors = np.asarray(palette, "float32")
     if colors.ndim != 2 or len(colors) < 2 or colors.shape[1] != channels:
-        advice = "keras_vit.pretraining.palette(images) finds one."
+        advice = "keras_vit.pretraining.find_palette(images) finds one."
         want = f"`palette` must be an array (2 colours or more, {channels} channels)"
         arguments.refuse(want, {"palette shape": colors.shape}, advice)
     return colors.tolist()
+
+
+def find_palette(images, colors=512, seed=0):
+    """Finds the colours that approximate those of images best, by k-means.
+
+    Args:
+        images: array (batch, height, width, channels), pixels 0 to 255. At most 20,000 pixels are
+            used, drawn at random.
+        colors: number of colours. Image GPT uses 512.
+        seed: seed of the pixels and of the initial centres.
+
+    Returns:
+        float32 array (colors, channels), sorted, with fewer rows if the images have fewer colours.
+
+    Example:
+    >>> images = np.zeros((1, 2, 2, 1))
+    >>> images[0, 0, :, 0] = 100, 104
+    >>> keras_vit.pretraining.find_palette(images, colors=2).tolist()
+    [[0.0], [102.0]]
+
+    Reference: Chen et al., Generative Pretraining from Pixels, ICML 2020, section 3
+    """
+    arguments.positive_integer("colors", colors)
+    rng = np.random.default_rng(seed)
+    pixels = np.reshape(images, (-1, np.shape(images)[-1]))
+    pixels = pixels[rng.permutation(len(pixels))[:SAMPLE]].astype("float32")
+    distinct = np.unique(pixels, axis=0)
+    if len(distinct) <= colors:
+        return distinct
+    centres = distinct[rng.permutation(len(distinct))[:colors]]
+    for _ in range(ROUNDS):
+        centres = _means(pixels, find_nearest(pixels, centres), centres)
+    return centres[np.lexsort(centres.T[::-1])]
+
+
+def find_nearest(pixels, centres):
+    """Returns the number of the nearest centre of each pixel, integers (pixels,)."""
+    # |pixel - centre|^2 without |pixel|^2, which is the same for all centres
+    return np.argmin((centres**2).sum(axis=1) - 2 * pixels @ centres.T, axis=1)
+
+
+def _means(pixels, groups, centres):
+    """The mean of each group's pixels; a centre without pixels does not move."""
+    counts = np.bincount(groups, minlength=len(centres))[:, None]
+    sums = np.stack([np.bincount(groups, c, len(centres)) for c in pixels.T], axis=1)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), centres).astype("float32")

@@ -4,34 +4,35 @@ import keras
 from keras import initializers, layers, losses, ops
 
 from keras_vit import arguments
-from keras_vit.pretraining import encoder as parts
 from keras_vit.pretraining import masks
-from keras_vit.pretraining.objective import Objective, pixels
+from keras_vit.pretraining import vit_stages as stages
+from keras_vit.pretraining.objective import Objective, denormalize
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
 class SimMIM(Objective):
-    """Predicts the pixels of masked squares by one linear layer and the absolute error (L1).
+    """Predicts the pixels of masked squares with one linear layer and the absolute error (L1).
 
     The embeddings of masked patches are replaced by a learned mask token, the encoder sees all
-    tokens, and a linear layer predicts pixels as the encoder normalises them.
+    tokens, and a linear layer predicts normalized pixels.
 
     Args:
-        encoder: a `ViT`, whose weights are trained where they are.
-        mask: share of the squares that is masked.
-        mask_unit: side of a masked square in patches; it divides the grid of patches. The article
-            masks 32 x 32 pixels: 2 patches of 16. Smaller masks are filled from their neighbours.
-        seed: of the masks.
+        encoder: a `ViT`, whose weights are trained in place.
+        mask: fraction of the squares that is masked.
+        mask_unit: side of a masked square in patches, a divisor of the grid of patches. The article
+            masks 32 x 32 pixels, 2 patches of 16: smaller squares are too easy to fill from their
+            neighbours.
+        seed: seed of the masks.
 
     Call arguments:
         images: (batch, height, width, channels), pixels 0 to 255.
 
     Returns:
-        {"prediction": (batch, N, P * P * channels), "mask": bool (batch, N), True where a patch
-        was masked}.
+        {"prediction": (batch, N, P * P * channels), "mask": bool (batch, N), True for masked
+        patches}.
 
     Raises:
-        ValueError: the encoder is no ViT of pixels, or an argument cannot be used.
+        ValueError: the encoder is not a ViT on pixels, or an argument is invalid.
 
     Example:
     >>> encoder = keras_vit.create("ViT-Mini/8", image_size=32, num_classes=None)
@@ -48,15 +49,15 @@ class SimMIM(Objective):
     def __init__(self, encoder, mask=0.6, mask_unit=2, seed=0, **kwargs):
         super().__init__(encoder, seed, **kwargs)
         self.mask_unit = arguments.positive_integer("mask_unit", mask_unit)
-        rows, columns = parts.grid(encoder)
+        rows, columns = stages.grid(encoder)
         if rows % mask_unit or columns % mask_unit:
             received = {"mask_unit": mask_unit, "grid": (rows, columns)}
-            advice = "mask_unit=1 always does."
+            advice = "mask_unit=1 always divides it."
             arguments.refuse("`mask_unit` must divide the grid of patches", received, advice)
         self.units = rows // mask_unit, columns // mask_unit
-        self.mask = masks.share("mask", mask)
-        self.number = masks.hidden("mask", mask, self.units[0] * self.units[1])
-        self.head = layers.Dense(parts.patch_length(encoder), name="head", dtype="float32")
+        self.mask = masks.check_share("mask", mask)
+        self.number = masks.count_hidden("mask", mask, self.units[0] * self.units[1])
+        self.head = layers.Dense(stages.patch_length(encoder), name="head", dtype="float32")
         self.error = losses.MeanAbsoluteError(reduction="mean_with_sample_weight")
         self.build(self.input_shape)
 
@@ -67,26 +68,26 @@ class SimMIM(Objective):
         self.head.build((None, None, dim))
 
     def solve(self, images, random):
-        """Returns what `call` does, masking by a `keras.random.SeedGenerator`."""
-        x = parts.embedded(self.encoder, images)  # (B, N, D)
-        mask = self.masked(random, ops.shape(x)[0])  # (B, N)
-        x = masks.covered(x, mask, self.mask_token)
-        x = parts.encoded(self.encoder, parts.placed(self.encoder, x))  # (B, N + 1, D)
+        """Returns what `call` does, with masks from a `keras.random.SeedGenerator`."""
+        x = stages.project(self.encoder, images)  # (B, N, D)
+        mask = self.draw_mask(random, ops.shape(x)[0])  # (B, N)
+        x = masks.cover(x, mask, self.mask_token)
+        x = stages.encode(self.encoder, stages.add_positions(self.encoder, x))  # (B, N + 1, D)
         prediction = self.head(x[:, self.encoder.prefix_tokens :])
         return {"prediction": prediction, "mask": mask}
 
-    def masked(self, random, batch):
-        """Returns bool (batch, N), True in squares of `mask_unit` patches."""
+    def draw_mask(self, random, batch):
+        """Draws a mask of squares, bool (batch, N)."""
         rows, columns = self.units
-        mask = masks.random_mask(random, batch, rows * columns, self.number)
+        mask = masks.draw_mask(random, batch, rows * columns, self.number)
         mask = ops.reshape(mask, (-1, rows, 1, columns, 1))
         mask = ops.tile(mask, (1, 1, self.mask_unit, 1, self.mask_unit))
-        return ops.reshape(mask, (-1, parts.count(self.encoder)))  # (B, N)
+        return ops.reshape(mask, (-1, stages.count_patches(self.encoder)))  # (B, N)
 
     def truth(self, images):
-        """Returns normalised pixels of patches, (batch, N, PPC)."""
-        return parts.normalized_patches(self.encoder, images)
+        """Returns normalized pixels of patches, (batch, N, PPC)."""
+        return stages.cut_normalized_patches(self.encoder, images)
 
-    def shown(self, prediction, images):
+    def render(self, prediction, images):
         """Returns pixels of patches, (batch, N, PPC)."""
-        return pixels(self.encoder, prediction)
+        return denormalize(self.encoder, prediction)

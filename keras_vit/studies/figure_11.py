@@ -28,7 +28,8 @@ import numpy as np
 
 from keras_vit import HybridViT, ViT, data, figures, load_pretrained
 from keras_vit.checkpoints.pretrained import image_size
-from keras_vit.explain import encoder, mean_attention_distance
+from keras_vit.explain import mean_attention_distance
+from keras_vit.explain.inside import find_encoder
 from keras_vit.studies import fitting, seeds, tasks
 
 TITLE = "Attended area by head and depth"
@@ -133,7 +134,7 @@ def reach(model, images):
 
     A patch's distance to itself is 0 and counts in both.
     """
-    grid, side = encoder.find(model).grid, model.get_config()["patch_size"]
+    grid, side = find_encoder.find(model).grid, model.get_config()["patch_size"]
     tokens = grid[0] * grid[1]
     alike = np.full((1, 1, 1, tokens, tokens), 1 / tokens, "float32")
     whole = mean_attention_distance(alike, patch_size=side, grid=grid).item()

@@ -12,7 +12,7 @@ import statistics
 
 from keras_vit import figures
 from keras_vit.studies import seeds, table_9
-from keras_vit.studies.paper import TABLE_9, TABLE_9_TASKS
+from keras_vit.studies.paper_numbers import TABLE_9, TABLE_9_TASKS
 
 TITLE = "Groups of tasks with few labels (VTAB-1k)"
 QUESTION = "Does pre-training help in natural, specialized and structured tasks alike?"

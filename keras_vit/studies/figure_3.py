@@ -19,7 +19,7 @@ import statistics
 
 from keras_vit import accounting, figures
 from keras_vit.studies import seeds, transfer
-from keras_vit.studies.paper import TABLE_5, TABLE_5_TASKS
+from keras_vit.studies.paper_numbers import TABLE_5, TABLE_5_TASKS
 
 TITLE = "Fine-tuning by size of the pre-training set"
 QUESTION = "Is a larger ViT better only after pre-training on many images?"

@@ -24,7 +24,7 @@ import numpy as np
 
 from keras_vit import HybridViT, ResNet, ViT, accounting, figures
 from keras_vit.studies import fitting, seeds, tasks, transfer
-from keras_vit.studies.paper import TABLE_6
+from keras_vit.studies.paper_numbers import TABLE_6
 
 TITLE = "Transfer by compute of pre-training"
 QUESTION = "Which transfers best for its compute: a ViT, a ResNet, or a hybrid of both?"

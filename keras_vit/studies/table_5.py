@@ -18,7 +18,7 @@ import numpy as np
 
 from keras_vit import accounting, figures
 from keras_vit.studies import seeds, transfer
-from keras_vit.studies.paper import TABLE_5, TABLE_5_TASKS
+from keras_vit.studies.paper_numbers import TABLE_5, TABLE_5_TASKS
 
 TITLE = "Transfer to several tasks by pre-training set"
 QUESTION = "Does a larger pre-training set help a ViT in every task?"

@@ -13,7 +13,7 @@ import statistics
 
 from keras_vit import figures
 from keras_vit.studies import figure_5, seeds
-from keras_vit.studies.paper import TABLE_6
+from keras_vit.studies.paper_numbers import TABLE_6
 
 TITLE = "Compute and accuracy of every pre-training"
 QUESTION = "Does compute order models by accuracy, within a family and over all families?"

@@ -18,7 +18,7 @@ import statistics
 
 from keras_vit import figures
 from keras_vit.studies import fitting, seeds, transfer
-from keras_vit.studies.paper import TABLE_7, TABLE_7_TASKS
+from keras_vit.studies.paper_numbers import TABLE_7, TABLE_7_TASKS
 
 TITLE = "Adam or SGD for pre-training"
 QUESTION = "Does a ResNet transfer better when it is pre-trained with Adam, or with SGD?"

@@ -20,7 +20,7 @@ from keras_vit import figures
 from keras_vit.ablations import PositionViT
 from keras_vit.relative import RelativeViT
 from keras_vit.studies import fitting, seeds, tasks
-from keras_vit.studies.paper import TABLE_8
+from keras_vit.studies.paper_numbers import TABLE_8
 
 TITLE = "Kinds of position embedding"
 QUESTION = "How much does a ViT gain by knowing where patches are, and does the kind matter?"

@@ -26,7 +26,7 @@ import numpy as np
 
 from keras_vit import create, data, figures, load_pretrained
 from keras_vit.studies import fitting, little_vtab, seeds, transfer
-from keras_vit.studies.paper import TABLE_9, TABLE_9_TASKS
+from keras_vit.studies.paper_numbers import TABLE_9, TABLE_9_TASKS
 
 TITLE = "Nineteen tasks with few labels (VTAB-1k)"
 QUESTION = (

@@ -357,14 +357,14 @@ def test_scores_of_relative_attention_are_those_that_it_computes():
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [None, "2d", "sincos"])
 def test_objectives_use_the_encoders_own_positions(kind):
-    from keras_vit.pretraining import encoder as parts
+    from keras_vit.pretraining import vit_stages as stages
 
     model = vit(kind, num_classes=None)
     images = random_images(2, 8, 15, 3)
-    tokens = parts.placed(model, parts.embedded(model, images))
+    tokens = stages.add_positions(model, stages.project(model, images))
     expected = keras.Model(model.input, model.get_layer("block_0").input)(images)
     np.testing.assert_allclose(numpy(tokens), numpy(expected), atol=1e-5)
-    tuned = keras_vit.pretraining.classifier(model, num_classes=3)
+    tuned = keras_vit.pretraining.build_classifier(model, num_classes=3)
     encoded = keras.Model(tuned.input, tuned.get_layer("encoder_norm").output)(images)
     own = keras.Model(model.input, model.get_layer("encoder_norm").output)(images)
     np.testing.assert_allclose(numpy(encoded), numpy(own), atol=1e-5)
@@ -376,4 +376,4 @@ def test_objectives_refuse_positions_in_every_block():
             keras_vit.pretraining.MAE(encoder, 1, 8, 2)
     encoder = vit("2d")
     with pytest.raises(ValueError, match="only learned 1-D positions can be resized"):
-        keras_vit.pretraining.classifier(encoder, num_classes=3, image_size=(8, 20))
+        keras_vit.pretraining.build_classifier(encoder, num_classes=3, image_size=(8, 20))

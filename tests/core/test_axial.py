@@ -434,10 +434,10 @@ def test_views_of_attention_say_what_can_be_seen_instead(view):
 @pytest.mark.slow
 def test_other_views_see_axial_blocks():
     model, images = vit(), random_images(4, 8, 15, 3)
-    found = explain.encoder.find(model)
+    found = explain.find_encoder.find(model)
     assert [block.name for block in found.blocks] == ["block_0", "block_1"]
     assert (found.grid, found.prefix_tokens, found.patch_size) == (GRID, 0, (4, 5))
-    assert explain.encoder.has(model) and not explain.encoder.has_attention(model)
+    assert explain.find_encoder.has_blocks(model) and not explain.find_encoder.has_attention(model)
     lens = explain.logit_lens(model, images)
     np.testing.assert_allclose(lens[-1], outputs(model, images), atol=1e-5)
     shortened = vit(num_layers=1)
@@ -464,10 +464,10 @@ def test_a_report_tells_which_views_do_not_apply():
 
 def test_pre_training_that_needs_all_patches_in_place():
     encoder = vit(num_classes=None)
-    with pytest.raises(ValueError, match="visible patches alone.*encoder='AxialViT'.*SimMIM"):
+    with pytest.raises(ValueError, match="any subset of patches.*encoder='AxialViT'.*SimMIM"):
         pretraining.MAE(encoder, decoder_dim=8, decoder_heads=2, decoder_layers=1)
     pixels = vit(image_size=(2, 3), patch_size=1, num_classes=None)
-    palette = pretraining.palette(random_images(4, 2, 3, 3), colors=2)
+    palette = pretraining.find_palette(random_images(4, 2, 3, 3), colors=2)
     with pytest.raises(ValueError, match="order='next'.*encoder='AxialViT'"):
         pretraining.PixelPrediction(pixels, palette)
 

@@ -326,7 +326,7 @@ def test_a_foreign_attention_trains_saves_and_can_be_seen(tmp_path):
     first, second = (model.train_on_batch(images, np.arange(4)) for _ in range(2))
     assert second < first
     check_saving(model, images, tmp_path)
-    scores = keras_vit.explain.attention_scores(model, images).stacked()
+    scores = keras_vit.explain.attention_scores(model, images).stack()
     assert scores.shape == (2, 4, 3, 7, 7)
     assert ((scores > 0).sum(-1) == 2).all()
     np.testing.assert_allclose(scores.sum(-1), 1, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Crops, resizes and the other ways in which one image is prepared."""
+"""Augmenting and resizing one image, against Pillow, statistics and pixels computed by hand."""
 
 import math
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_vit.data import Augmentation, augment, augmentation, erasing, prepare
-from keras_vit.data.augmentation import AUGMENTATIONS, augmentation_of
+from keras_vit.data import AUGMENTATIONS, Augmentation, augment, get_augmentation
+from keras_vit.data.transforms import augment_image, augmentation, image_transforms, resize_image
 
 pytestmark = pytest.mark.backend_free
 
@@ -15,19 +15,20 @@ BILINEAR, BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
 
 
 def photo(width=50, height=37, mode="RGB", seed=0):
-    """Smooth noise: neighbours are alike, as in a photograph."""
+    """Smooth noise: neighboring pixels are similar, as in a photograph."""
     shape = (height // 4 + 2, width // 4 + 2, 3) if mode == "RGB" else (height // 4 + 2,) * 2
     noise = np.random.default_rng(seed).integers(0, 256, shape, "uint8")
     return Image.fromarray(noise).resize((width, height), BICUBIC)
 
 
 def train(image, size, seed=0, **settings):
-    return prepare.train(image, size, Augmentation(**settings), np.random.default_rng(seed))
+    return augment_image(image, size, Augmentation(**settings), np.random.default_rng(seed))
 
 
 def boxes(width, height, shares, number, aspect=1.0):
     rng = np.random.default_rng(0)
-    drawn = [prepare.inception_box(width, height, shares, rng, aspect) for _ in range(number)]
+    draw = image_transforms.draw_crop_box
+    drawn = [draw(width, height, shares, rng, aspect) for _ in range(number)]
     return np.array(drawn).T  # left, top, right, bottom
 
 
@@ -67,7 +68,7 @@ def test_inception_crop_follows_the_proportions_of_the_model():
 
 @pytest.mark.parametrize("filter_name, resampling", [("bilinear", BILINEAR), ("bicubic", BICUBIC)])
 @pytest.mark.parametrize("size", [(24, 24), (20, 31), (64, 64)])
-def test_a_crop_of_everything_is_the_resize_of_pillow(filter_name, resampling, size):
+def test_a_crop_of_the_whole_image_equals_pillows_resize(filter_name, resampling, size):
     image = photo(40, 40)
     wanted = np.asarray(image.resize(size[::-1], resampling))
     got = train(image, size, interpolation=filter_name)
@@ -77,12 +78,12 @@ def test_a_crop_of_everything_is_the_resize_of_pillow(filter_name, resampling, s
         assert np.array_equal(whole, wanted)
 
 
-def test_a_crop_is_the_part_of_the_image_that_was_drawn():
+def test_a_crop_equals_pillows_resize_of_the_drawn_box():
     image = photo(60, 45)
-    box = prepare.inception_box(60, 45, (0.05, 0.3), np.random.default_rng(4))
+    box = image_transforms.draw_crop_box(60, 45, (0.05, 0.3), np.random.default_rng(4))
     got = train(image, 16, seed=4, crop=(0.05, 0.3))
     assert np.array_equal(got, np.asarray(image.resize((16, 16), BILINEAR, box)))
-    wide = prepare.inception_box(60, 45, (0.05, 0.3), np.random.default_rng(4), aspect=2.0)
+    wide = image_transforms.draw_crop_box(60, 45, (0.05, 0.3), np.random.default_rng(4), aspect=2.0)
     got = train(image, (16, 32), seed=4, crop=(0.05, 0.3))
     assert np.array_equal(got, np.asarray(image.resize((32, 16), BILINEAR, wide)))
     ramp = Image.fromarray(np.tile(np.arange(60, dtype="uint8") * 4, (45, 1)))
@@ -91,17 +92,17 @@ def test_a_crop_is_the_part_of_the_image_that_was_drawn():
     assert np.abs(columns - 4 * (middles - 0.5)).max() < 2.5
 
 
-def test_half_of_the_images_are_mirrored():
+def test_half_of_the_images_are_flipped():
     image = photo(8, 8)
     pixels = np.asarray(image)
     rng = np.random.default_rng(0)
-    drawn = [prepare.train(image, 8, "flip", rng) for _ in range(1000)]
+    drawn = [augment_image(image, 8, "flip", rng) for _ in range(1000)]
     mirrored = sum(np.array_equal(one, pixels[:, ::-1]) for one in drawn)
     assert 440 < mirrored < 560
     assert mirrored + sum(np.array_equal(one, pixels) for one in drawn) == 1000
 
 
-def test_padding_moves_by_whole_pixels_and_fills_with_grey():
+def test_padding_translates_by_whole_pixels_and_fills_with_gray():
     image = photo(8, 8)
     padded = np.full((12, 12, 3), 128, "uint8")
     padded[2:10, 2:10] = image
@@ -115,11 +116,11 @@ def test_padding_moves_by_whole_pixels_and_fills_with_grey():
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_turning_one_image_agrees_with_turning_an_array(mode):
+def test_affine_transforms_of_an_image_and_of_an_array_agree(mode):
     settings = Augmentation(rotation=30, zoom=0.3, shift=0.2)
     image = photo(23, 23, mode).resize((23, 17))
     for seed in range(20):
-        got = prepare.turned(image, settings, np.random.default_rng(seed))
+        got = image_transforms.transform_affine(image, settings, np.random.default_rng(seed))
         angle, zoom_x, zoom_y, x, y = 2 * np.random.default_rng(seed).random(5) - 1
         angle = np.deg2rad(30) * angle
         rows = np.array([np.cos(angle), -np.sin(angle)]) * (1 + 0.3 * zoom_y)
@@ -131,7 +132,7 @@ def test_turning_one_image_agrees_with_turning_an_array(mode):
         assert apart.max() <= 1, seed
 
 
-def test_jitter_changes_brightness_contrast_and_colour_around_one():
+def test_jitter_changes_brightness_contrast_and_color_around_one():
     colour = Image.new("RGB", (4, 4), (100, 60, 40))
     drawn = np.array([train(colour, 4, seed, jitter=0.4)[0, 0] for seed in range(500)], "int")
     grey = drawn @ [0.299, 0.587, 0.114]
@@ -150,8 +151,9 @@ def test_jitter_changes_brightness_contrast_and_colour_around_one():
 def test_erased_rectangles_have_the_stated_share_and_noise():
     shares, values, ratios = [], [], []
     for seed in range(400):
-        pixels = np.zeros((60, 80, 3), "uint8")
-        erasing.erase(pixels, 1.0, np.random.default_rng(seed))
+        plain = np.zeros((60, 80, 3), "uint8")
+        pixels = image_transforms.erase(plain, 1.0, np.random.default_rng(seed))
+        assert not plain.any()
         rows, columns = np.nonzero(pixels.any(axis=-1))
         inside = pixels[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         shares.append(inside[..., 0].size / 4800)
@@ -168,40 +170,38 @@ def test_erasing_happens_with_its_probability():
     rng = np.random.default_rng(0)
     erased = 0
     for _ in range(2000):
-        pixels = np.zeros((16, 16, 1), "uint8")
-        erasing.erase(pixels, 0.25, rng)
-        erased += pixels.any()
+        erased += image_transforms.erase(np.zeros((16, 16, 1), "uint8"), 0.25, rng).any()
     assert 420 < erased < 580
 
 
 def test_squash_is_a_plain_resize():
     image = photo(50, 37)
     for name, resampling in (("bilinear", BILINEAR), ("bicubic", BICUBIC)):
-        got = prepare.evaluate(image, (20, 30), interpolation=name)
+        got = resize_image(image, (20, 30), interpolation=name)
         assert np.array_equal(got, np.asarray(image.resize((30, 20), resampling)))
 
 
-def test_crop_is_the_middle_of_the_resized_image():
+def test_crop_is_the_center_of_the_resized_image():
     wide = photo(512, 256)  # its small side is 224 * 256 / 224: no resize is left to do
-    got = prepare.evaluate(wide, 224, "crop")
+    got = resize_image(wide, 224, "crop")
     assert np.array_equal(got, np.asarray(wide)[16:240, 144:368])
     half = np.asarray(wide.resize((256, 128), BILINEAR))
-    assert np.array_equal(prepare.evaluate(wide, (112, 224), "crop"), half[8:120, 16:240])
+    assert np.array_equal(resize_image(wide, (112, 224), "crop"), half[8:120, 16:240])
     tall = wide.transpose(Image.Transpose.TRANSPOSE)
-    assert np.array_equal(prepare.evaluate(tall, 224, "crop"), np.asarray(tall)[144:368, 16:240])
-    tight = prepare.evaluate(wide, 256, "crop", ratio=1.0)
+    assert np.array_equal(resize_image(tall, 224, "crop"), np.asarray(tall)[144:368, 16:240])
+    tight = resize_image(wide, 256, "crop", ratio=1.0)
     assert np.array_equal(tight, np.asarray(wide)[:, 128:384])
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_every_preset_depends_on_the_generator_alone(name):
+def test_every_preset_depends_only_on_the_generator(name):
     image = photo()
-    settings = augmentation_of(name)
-    draws = [prepare.train(image, 24, settings, np.random.default_rng([7, 0, i])) for i in (1, 1)]
+    settings = get_augmentation(name)
+    draws = [augment_image(image, 24, settings, np.random.default_rng([7, 0, i])) for i in (1, 1)]
     assert draws[0].shape == (24, 24, 3) and draws[0].dtype == np.uint8
     assert np.array_equal(*draws)
     others = [
-        prepare.train(image, 24, settings, np.random.default_rng([7, 0, i])) for i in range(8)
+        augment_image(image, 24, settings, np.random.default_rng([7, 0, i])) for i in range(8)
     ]
     different = {one.tobytes() for one in others}
     assert len(different) == {"none": 1, "flip": 2}.get(name, len(different))
@@ -210,18 +210,18 @@ def test_every_preset_depends_on_the_generator_alone(name):
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 @pytest.mark.parametrize("mode, size", [("RGB", (1, 1)), ("L", (3, 2)), ("L", (90, 7))])
-def test_every_preset_takes_any_image(name, mode, size):
+def test_every_preset_accepts_any_image(name, mode, size):
     image = photo(40, 40, mode).resize(size)
     channels = {"RGB": 3, "L": 1}[mode]
     for seed in range(30):
-        pixels = prepare.train(image, (16, 24), name, np.random.default_rng(seed))
+        pixels = augment_image(image, (16, 24), name, np.random.default_rng(seed))
         assert pixels.shape == (16, 24, channels)
     for resize in ("squash", "crop"):
-        assert prepare.evaluate(image, (16, 24), resize).shape == (16, 24, channels)
+        assert resize_image(image, (16, 24), resize).shape == (16, 24, channels)
 
 
-def test_presets_are_those_of_the_papers():
-    inception = augmentation_of("inception")
+def test_presets_have_the_values_of_the_papers():
+    inception = get_augmentation("inception")
     assert (inception.crop, inception.flip, inception.mixes) == ((0.05, 1.0), True, False)
     levels = {
         "light1": (0, 0),
@@ -233,23 +233,23 @@ def test_presets_are_those_of_the_papers():
     }
     for name, (magnitude, mixup) in levels.items():
         wanted = inception._replace(randaugment=(2, magnitude), mixup=mixup)
-        assert augmentation_of(name) == wanted
+        assert get_augmentation(name) == wanted
         assert wanted.mixes == (mixup > 0)
-    deit = augmentation_of("deit")
+    deit = get_augmentation("deit")
     assert (deit.mixup, deit.cutmix, deit.erasing, deit.randaugment) == (0.8, 1.0, 0.25, (2, 9))
     assert (deit.randaugment_style, deit.interpolation, deit.jitter) == ("increasing", "bicubic", 0)
-    assert augmentation_of("cifar") == Augmentation(pad=0.125, flip=True)
-    assert augmentation_of(None) == augmentation_of("none") == Augmentation()
+    assert get_augmentation("cifar") == Augmentation(pad=0.125, flip=True)
+    assert get_augmentation(None) == get_augmentation("none") == Augmentation()
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_presets_pass_their_own_checks_unchanged(name):
-    assert augmentation_of(augmentation_of(name)) == AUGMENTATIONS[name]
+    assert get_augmentation(get_augmentation(name)) == AUGMENTATIONS[name]
 
 
 def test_fields_become_plain_numbers():
     mixed = Augmentation(rotation=np.float32(5), crop=[np.float64(0.1), 1], randaugment=[2, 9.0])
-    plain = augmentation_of(mixed)
+    plain = get_augmentation(mixed)
     assert plain == Augmentation(rotation=5.0, crop=(0.1, 1.0), randaugment=(2, 9))
     kinds = [type(plain.rotation), type(plain.crop[0]), type(plain.randaugment[1])]
     assert kinds == [float, float, int]
@@ -292,29 +292,29 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize("value, words", MISTAKES, ids=lambda value: str(value)[-40:])
-def test_a_mistake_is_answered_with_what_to_do(value, words):
+def test_invalid_augmentations_are_refused_with_advice(value, words):
     with pytest.raises(ValueError) as error:
-        augmentation_of(value)
+        get_augmentation(value)
     assert words in str(error.value)
 
 
-def test_images_and_sizes_that_cannot_be_used_are_refused():
+def test_invalid_images_and_sizes_are_refused():
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="mode RGB or L. Received: image='RGBA'"):
-        prepare.train(Image.new("RGBA", (4, 4)), 4, None, rng)
+        augment_image(Image.new("RGBA", (4, 4)), 4, None, rng)
     with pytest.raises(ValueError, match="Received: image='ndarray'. Convert it"):
-        prepare.evaluate(np.zeros((4, 4, 3), "uint8"), 4)
+        resize_image(np.zeros((4, 4, 3), "uint8"), 4)
     with pytest.raises(ValueError, match="`image_size` must be an integer of 1 or more"):
-        prepare.train(photo(), 0, None, rng)
+        augment_image(photo(), 0, None, rng)
     with pytest.raises(ValueError, match="`resize` must be one of 'squash', 'crop'"):
-        prepare.evaluate(photo(), 8, "pad")
+        resize_image(photo(), 8, "pad")
     with pytest.raises(ValueError, match="`ratio` must be at least 1"):
-        prepare.evaluate(photo(), 8, "crop", ratio=0.875)
+        resize_image(photo(), 8, "crop", ratio=0.875)
     with pytest.raises(ValueError, match="`interpolation` must be one of"):
-        prepare.evaluate(photo(), 8, interpolation="nearest")
+        resize_image(photo(), 8, interpolation="nearest")
 
 
-def test_arrays_refuse_what_only_a_image_can_get():
+def test_arrays_refuse_fields_that_need_single_images():
     images = np.zeros((2, 8, 8, 3), "uint8")
     settings = Augmentation(shift=0.1, mixup=0.2, crop=(0.05, 1.0))
     with pytest.raises(ValueError, match=r"Received: crop=\(0.05, 1.0\), mixup=0.2. Use"):

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from keras_vit import data
-from keras_vit.data import augmentation
+from keras_vit.data.transforms import augmentation
 
 
 def image(path, pixels, mode=None, **options):
@@ -17,7 +17,7 @@ def image(path, pixels, mode=None, **options):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Five images each of two classes; the colour of an image tells its class and number."""
+    """Five images of each of two classes; the color of an image encodes its class and number."""
     for label, name in enumerate(("cat", "dog")):
         for i in range(5):
             pixels = np.full((4, 6, 3), (100 * label, 10 * i, 7), "uint8")
@@ -26,7 +26,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.backend_free
-def test_digits_are_all_images_once_in_the_range_of_pixels():
+def test_digits_contain_every_image_once_with_pixels_0_to_255():
     sklearn = pytest.importorskip("sklearn.datasets")
     ink, labels = sklearn.load_digits(return_X_y=True)
     digits = data.digits(seed=3)
@@ -54,13 +54,13 @@ def test_split_is_complete_stratified_and_drawn_by_its_seed():
 
 
 @pytest.mark.backend_free
-def test_split_refuses_a_class_of_one():
+def test_split_refuses_a_class_with_one_image():
     with pytest.raises(ValueError, match="2 images or more.*class=1, images=1"):
         data.split([0, 0, 1])
 
 
 @pytest.mark.backend_free
-def test_batches_show_every_image_once_an_epoch_in_a_new_order():
+def test_batches_contain_every_image_once_per_epoch_in_a_new_order():
     batches = data.Batches(np.zeros((7, 2, 2, 1)), np.arange(7), batch_size=3, seed=5)
     batches.on_epoch_begin()
     first = np.concatenate([labels for _, labels in batches])
@@ -80,7 +80,7 @@ def test_batches_keep_images_and_labels_together():
         assert np.array_equal(found[:, 0, 0, 0], labels)
 
 
-def test_fit_sees_another_order_in_each_epoch():
+def test_fit_receives_another_order_in_each_epoch():
     drawn = []
 
     class Recorded(data.Batches):
@@ -100,7 +100,7 @@ def test_fit_sees_another_order_in_each_epoch():
 
 
 @pytest.mark.backend_free
-def test_resample_moves_turns_and_interpolates():
+def test_resample_shifts_rotates_and_interpolates():
     image = np.arange(0, 120, 10, dtype="uint8").reshape(1, 3, 4, 1)
 
     def moved(matrix, shift):
@@ -136,7 +136,7 @@ def test_augmentation_stays_within_its_limits():
 
 
 @pytest.mark.backend_free
-def test_batches_vary_the_same_image_anew_but_reproducibly():
+def test_batches_augment_an_image_anew_but_reproducibly():
     image = np.random.default_rng(0).integers(0, 255, (1, 9, 9, 1), "uint8")
 
     def epochs():
@@ -162,7 +162,7 @@ def test_a_folder_is_read_with_its_classes_in_alphabetical_order(folder):
     assert sorted(numbers) == sorted([0, 10, 20, 30, 40] * 2)
 
 
-def test_scan_passes_over_hidden_files_and_reports_others(folder):
+def test_scan_ignores_hidden_files_and_reports_others(folder):
     for name in (".DS_Store", "cat/._0.png", ".git/x/1.png", "cat/.thumbs/1.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"\0")
@@ -174,10 +174,10 @@ def test_scan_passes_over_hidden_files_and_reports_others(folder):
     assert [path.name for path in listing.others] == ["list.csv", "notes.txt"]
 
 
-def test_folders_that_cannot_be_used_are_refused(folder, tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere.*not there"):
+def test_invalid_folders_are_refused(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere.*does not exist"):
         data.scan(folder / "nowhere")
-    with pytest.raises(FileNotFoundError, match="a file"):
+    with pytest.raises(FileNotFoundError, match="is a file"):
         data.scan(folder / "cat" / "0.png")
     with pytest.raises(ValueError, match="two class folders or more"):
         data.scan(folder / "cat")
@@ -187,7 +187,7 @@ def test_folders_that_cannot_be_used_are_refused(folder, tmp_path):
         data.scan(folder)
 
 
-def test_a_damaged_image_is_named(folder):
+def test_an_error_contains_the_name_of_a_damaged_image(folder):
     path = folder / "dog" / "3.png"
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(ValueError, match="3.png.*cannot be read"):
@@ -207,14 +207,14 @@ def test_a_damaged_image_is_named(folder):
         ("I;16", 257 * 130, (130, 130, 130), 130),
     ],
 )
-def test_modes_become_the_same_pixels(tmp_path, mode, pixel, colour, grey):
+def test_pillow_modes_are_converted(tmp_path, mode, pixel, colour, grey):
     Image.new(mode, (3, 2), pixel).save(tmp_path / "x.png")
     assert (data.read(tmp_path / "x.png", (2, 3)) == colour).all()
     assert (data.read(tmp_path / "x.png", (2, 3), num_channels=1) == grey).all()
 
 
 @pytest.mark.backend_free
-def test_palettes_and_cmyk_become_colours(tmp_path):
+def test_palettes_and_cmyk_are_converted(tmp_path):
     palette = Image.new("RGB", (3, 2), (0, 255, 0)).convert("P")
     palette.save(tmp_path / "palette.png")
     assert (data.read(tmp_path / "palette.png", (2, 3)) == (0, 255, 0)).all()
@@ -225,7 +225,7 @@ def test_palettes_and_cmyk_become_colours(tmp_path):
 
 
 @pytest.mark.backend_free
-def test_the_rotation_of_the_camera_is_applied(tmp_path):
+def test_the_exif_orientation_is_applied(tmp_path):
     image = Image.fromarray(np.array([[10, 20, 30], [40, 50, 60]], "uint8"))
     exif = Image.Exif()
     exif[0x0112] = 6  # the image's top is on its right side: turn it by 90 degrees clockwise
@@ -235,7 +235,7 @@ def test_the_rotation_of_the_camera_is_applied(tmp_path):
 
 
 @pytest.mark.backend_free
-def test_a_digit_is_cut_to_its_ink_and_made_as_light_as_can_be(tmp_path):
+def test_a_digit_is_cropped_to_its_ink_and_stretched_to_255(tmp_path):
     paper = np.full((20, 30), 250, "uint8")
     paper[4:12, 5:9] = 60  # a bar 8 tall, 4 wide: in a square of 8 two columns are free beside it
     path = image(tmp_path / "bar.png", paper)
@@ -253,12 +253,12 @@ def test_an_empty_image_is_an_empty_digit(tmp_path):
 
 
 @pytest.mark.backend_free
-def test_invert_exchanges_dark_and_light(tmp_path):
+def test_invert_inverts_pixels(tmp_path):
     path = image(tmp_path / "x.png", np.array([[0, 100], [200, 255]], "uint8"))
     assert data.read(path, 2, 1, invert=True)[:, :, 0].tolist() == [[255, 155], [55, 0]]
 
 
 @pytest.mark.backend_free
-def test_missing_files_are_named(tmp_path):
+def test_an_error_contains_the_name_of_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="none.png"):
         data.read(tmp_path / "none.png", 8)

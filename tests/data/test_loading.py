@@ -1,4 +1,4 @@
-"""`load`: which images, in which parts, and what is refused."""
+"""`load`: which images are in which split, and which arguments are refused."""
 
 import re
 
@@ -8,7 +8,10 @@ import pytest
 from PIL import Image
 
 from keras_vit import data
-from keras_vit.data import loading, sources
+from keras_vit.data import dataset
+from keras_vit.data.sources import source as sources
+from keras_vit.data.sources.splits import Splits, draw_missing
+from keras_vit.data.tfds import named_datasets
 
 pytestmark = pytest.mark.backend_free
 
@@ -27,25 +30,25 @@ def test_small_images_are_evaluated_in_larger_batches():
         assert loaded.fixed_batches("test").batch_size == size
 
 
-def test_missing_parts_are_drawn_each_class_by_itself():
+def test_missing_splits_are_drawn_stratified_by_class():
     labels = np.repeat([0, 1, 2], [50, 30, 20])
     source = sources.ArraySource(np.zeros((100, 1, 1, 1), "uint8"), labels)
-    parts = sources.Parts("x", ("a", "b", "c"), source, None, None)
+    parts = Splits("x", ("a", "b", "c"), source, None, None)
 
     def numbers(**options):
-        found = loading.divided(parts, **options)
+        found = draw_missing(parts, **options)
         return [set(map(int, part.names)) if part else None for part in found[2:]]
 
     train, validation, test = numbers()
     assert train | validation | test == set(range(100)) and len(train) == 72
     assert np.bincount(labels[sorted(test)]).tolist() == [10, 6, 4]
     assert np.bincount(labels[sorted(validation)]).tolist() == [4, 2, 2]  # a tenth of 40, 24, 16
-    assert numbers() == [train, validation, test] != numbers(split_seed=1)
+    assert numbers() == [train, validation, test] != numbers(seed=1)
     assert numbers(validation_share=0.5)[2] == test  # the test part depends on nothing else
     assert numbers(validation_share=0, test_share=0) == [set(range(100)), None, None]
 
 
-def test_parts_that_are_there_stay_and_validation_comes_from_training():
+def test_existing_splits_are_kept_and_validation_is_drawn_from_training():
     whole = {"train": drawn(30), "test": drawn(6, seed=1)}
     loaded = data.load(whole, 8, pipeline="keras")
     assert loaded.counts == {"train": 27, "validation": 3, "test": 6}
@@ -54,33 +57,33 @@ def test_parts_that_are_there_stay_and_validation_comes_from_training():
     assert both.counts == {"train": 30, "validation": 9, "test": 6}
 
 
-def test_the_seed_changes_the_order_but_not_the_parts():
+def test_the_seed_changes_the_order_but_not_the_splits():
     first, second = (data.load(drawn(40), 8, seed=seed, pipeline="keras") for seed in (0, 1))
-    assert first.position.order(0).tolist() != second.position.order(0).tolist()
+    assert first.sampler.order(0).tolist() != second.sampler.order(0).tolist()
     assert first.sources["test"].names == second.sources["test"].names
 
 
-def test_classes_without_images_in_a_part_are_told():
+def test_classes_without_images_in_a_split_are_warned_of():
     images = np.zeros((4, 2, 2, 1), "uint8")
     parts = {"train": (images, [0, 1, 2, 2]), "val": (images, [0] * 4), "test": (images, [2] * 4)}
     with pytest.warns(UserWarning) as warned:
         loaded = data.load(parts, 2, pipeline="keras")
     assert [str(warning.message) for warning in warned] == [
-        "The validation part of 'arrays' has no image of class '1', '2'.",
-        "The test part of 'arrays' has no image of class '0', '1'.",
+        "The validation split of 'arrays' has no image of class '1', '2'.",
+        "The test split of 'arrays' has no image of class '0', '1'.",
     ]
     assert loaded.num_classes == 3 and warned[0].filename == __file__
     with pytest.warns(UserWarning, match="test.*class '1', '2'"):  # a single image is trained on
         loaded = data.load((images, [0, 0, 1, 2]), 2, pipeline="keras")
     assert loaded.counts == {"train": 3, "validation": 0, "test": 1}
     assert loaded.validation is None and len(loaded.labels("validation")) == 0
-    with pytest.raises(ValueError, match="part.*'train', 'validation', 'test'"):
+    with pytest.raises(ValueError, match="split.*'train', 'validation', 'test'"):
         loaded.labels("val")
 
 
 @pytest.fixture
 def image_folder(tmp_path):
-    """Grey images of 70 x 70 in colours files; the shade tells class and number."""
+    """Gray images of 70 x 70 in RGB files; the shade encodes class and number."""
     for label, name in enumerate(("cat", "dog", "eel")):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for i in range(10):
@@ -99,11 +102,11 @@ def test_a_folder_is_loaded(image_folder, cache):
         for images, labels in getattr(loaded, part):
             assert images.shape[1:] == (8, 8, 1)
             assert np.array_equal(images[:, 0, 0, 0] // 80, labels)
-    names = loaded.position.names(1, 2)
+    names = loaded.sampler.names(1, 2)
     assert len(names) == 5 and all(re.fullmatch(r"(cat|dog|eel)/\d\.png", name) for name in names)
 
 
-def test_grey_and_colours_are_converted():
+def test_channels_are_converted():
     pixels, labels = drawn(12)
     grey = data.load((pixels, labels), (12, 9), num_channels=1, pipeline="keras")
     images, classes = next(iter(grey.test))
@@ -114,9 +117,9 @@ def test_grey_and_colours_are_converted():
     assert images.shape[-1] == 3 and (images == images[..., :1]).all()
 
 
-def test_fingerprint_tells_what_a_resumed_run_must_share(image_folder):
+def test_fingerprint_changes_with_everything_a_resumed_run_must_share(image_folder):
     def fingerprint(**options):
-        return data.load(image_folder, **{"image_size": 8, "pipeline": "keras"} | options).position
+        return data.load(image_folder, **{"image_size": 8, "pipeline": "keras"} | options).sampler
 
     same = fingerprint().fingerprint()
     assert same == fingerprint(pipeline="keras", resize="crop").fingerprint()
@@ -127,20 +130,20 @@ def test_fingerprint_tells_what_a_resumed_run_must_share(image_folder):
     moved = image_folder.parent / "elsewhere" / "photos"
     moved.parent.mkdir()
     image_folder.rename(moved)
-    assert data.load(moved, 8, pipeline="keras").position.fingerprint() == same
+    assert data.load(moved, 8, pipeline="keras").sampler.fingerprint() == same
 
 
-def test_repr_tells_what_was_loaded(image_folder):
+def test_repr_describes_the_dataset(image_folder):
     loaded = data.load(image_folder, (8, 16), batch_size=5, augment="cifar", pipeline="keras")
     assert repr(loaded) == (
-        "<Data 'photos': 21 train, 3 validation, 6 test\n"
+        "<ImageDataset 'photos': 21 train, 3 validation, 6 test\n"
         " 3 classes: cat, dog, eel\n"
-        " 8 x 16 pixels, 3 channels, batches of 5, 5 an epoch, seed 0\n"
-        " training images: flip=True, pad=0.125>"
+        " 8 x 16 pixels, 3 channels, batches of 5, 5 per epoch, seed 0\n"
+        " augmentation of training images: flip=True, pad=0.125>"
     )
 
 
-def test_the_grid_shows_what_the_model_sees(image_folder):
+def test_the_grid_contains_the_models_input(image_folder):
     loaded = data.load(image_folder, 8, batch_size=10, augment="inception", pipeline="keras")
     images, labels = loaded.training_batches.batch(1, 0)
     figure = loaded.grid(number=9, epoch=1)
@@ -151,7 +154,7 @@ def test_the_grid_shows_what_the_model_sees(image_folder):
     mixed = data.load(image_folder, 8, batch_size=30, augment="deit", pipeline="keras").grid()
     titles = [axes.get_title() for axes in mixed.axes]
     assert len(titles) == 16 and any(re.fullmatch(r"\w+ \d+ %\n\w+ \d+ %", t) for t in titles)
-    assert loaded.position.begin() == (0, 0)
+    assert loaded.sampler.begin() == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -171,12 +174,12 @@ def test_the_grid_shows_what_the_model_sees(image_folder):
         ({"augment": "incption"}, "Did you mean 'inception'"),
     ],
 )
-def test_arguments_that_cannot_be_used_are_refused(options, message):
+def test_invalid_arguments_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         data.load(drawn(10), **options)
 
 
-def test_sources_that_cannot_be_used_are_refused(tmp_path):
+def test_invalid_sources_are_refused(tmp_path):
     for missing in (tmp_path / "none", "images/none", "none.csv", "no name", r"C:\none"):
         with pytest.raises(FileNotFoundError, match="which does not exist. Give a folder"):
             data.load(missing)
@@ -187,17 +190,15 @@ def test_sources_that_cannot_be_used_are_refused(tmp_path):
         data.load(3)
 
 
-def test_names_of_sets_are_told_from_paths(monkeypatch, tmp_path):
-    from keras_vit.data import named
-
+def test_names_of_datasets_are_distinguished_from_paths(monkeypatch, tmp_path):
     asked = []
 
-    def parts(name, **options):
+    def load_splits(name, **options):
         asked.append((name, options))
         source = sources.ArraySource(*drawn(10))
-        return sources.Parts(name, ("a", "b", "c"), source, source, source)
+        return Splits(name, ("a", "b", "c"), source, source, source)
 
-    monkeypatch.setattr(named, "parts", parts)
+    monkeypatch.setattr(named_datasets, "load_splits", load_splits)
     options = {"data_dir": "/sets", "validation_share": 0.3, "split_seed": 4, "num_channels": 1}
     loaded = data.load("cifar10", 8, pipeline="keras", **options)
     assert loaded.name == "cifar10" and loaded.counts["validation"] == 10
@@ -210,8 +211,8 @@ def test_names_of_sets_are_told_from_paths(monkeypatch, tmp_path):
         data.load("cifar10")
 
 
-def test_without_tensorflow_keras_pipelines_are_made(monkeypatch):
-    monkeypatch.setattr(loading, "_has_tensorflow", lambda: False)
+def test_without_tensorflow_pipelines_are_keras_datasets(monkeypatch):
+    monkeypatch.setattr(dataset, "_has_tensorflow", lambda: False)
     loaded = data.load(drawn(20), 8)
     assert isinstance(loaded.train, keras.utils.PyDataset) and loaded.pipeline == "keras"
     assert data.load(drawn(20), 8, validation_share=0, test_share=0).validation is None

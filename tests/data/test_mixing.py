@@ -1,9 +1,10 @@
-"""Mixup and CutMix: the labels are the shares of the pixels that were really mixed."""
+"""Mixup and CutMix: the labels are the shares of the mixed pixels."""
 
 import numpy as np
 import pytest
 
-from keras_vit.data import Augmentation, mixing
+from keras_vit.data import Augmentation
+from keras_vit.data.transforms import mixing
 
 pytestmark = pytest.mark.backend_free
 
@@ -72,7 +73,7 @@ def test_cutmix_replaces_a_rectangle():
 
 
 class Middle:
-    """A generator that puts every middle at one place."""
+    """A generator that puts every center at one place."""
 
     def __init__(self, *places):
         self.places = list(places)
@@ -92,12 +93,12 @@ class Middle:
         (1.0, (5, 10), (5, 5), (10, 10)),
     ],
 )
-def test_box_has_the_share_it_was_given_and_stays_inside(share, middle, rows, columns):
-    drawn = mixing.box(10, 20, share, Middle(*middle))
+def test_box_has_the_given_share_and_is_clipped(share, middle, rows, columns):
+    drawn = mixing.draw_box(10, 20, share, Middle(*middle))
     assert [(part.start, part.stop) for part in drawn] == [rows, columns]
 
 
-def test_with_both_on_each_batch_gets_one_of_them():
+def test_if_both_are_on_each_batch_gets_one_of_them():
     kinds = []
     for seed in range(400):
         images, labels = mix(seed, mixup=0.8, cutmix=1.0)
@@ -120,14 +121,14 @@ def test_a_single_image_is_mixed_with_itself():
     assert np.allclose(images, COLOURS[3], atol=1e-3) and labels[0, 3] == pytest.approx(1)
 
 
-def test_the_same_generator_mixes_the_same():
+def test_equal_generators_mix_equally():
     settings = {"mixup": 0.8, "cutmix": 1.0}
     first, again, other = mix(5, **settings), mix(5, **settings), mix(6, **settings)
     assert np.array_equal(first[0], again[0]) and np.array_equal(first[1], again[1])
     assert not np.array_equal(first[0], other[0])
 
 
-def test_the_images_given_are_not_changed():
+def test_the_input_is_not_changed():
     images = constant()
     for settings in ({"mixup": 0.4}, {"cutmix": 1.0}):
         mix(1, images=images, **settings)
@@ -144,7 +145,7 @@ def test_the_images_given_are_not_changed():
         (constant(), np.eye(5, dtype="int32"), "of shape (batch,)"),
     ],
 )
-def test_a_mistake_is_answered(images, labels, words):
+def test_invalid_labels_are_refused(images, labels, words):
     with pytest.raises(ValueError) as error:
         mix(0, images=images, labels=labels, mixup=0.2)
     assert words in str(error.value)

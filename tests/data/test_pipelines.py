@@ -1,4 +1,4 @@
-"""What reaches the model, in which order, on tf.data and without TensorFlow."""
+"""Which batches reach the model, and in which order, on tf.data and without TensorFlow."""
 
 import itertools
 import re
@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from keras_vit import backend, data
-from keras_vit.data import loading, pipelines, prepare, quick
+from keras_vit.data import dataset, pipelines
+from keras_vit.data.transforms import augment_image, resize_image
 
 TENSORFLOW = pytest.mark.skipif(
     not backend.is_installed("tensorflow"), reason="tf.data needs TensorFlow"
@@ -20,7 +21,7 @@ CHANGES = data.Augmentation(crop=(0.3, 1.0), flip=True, pad=0.1)
 
 
 def numbered(count):
-    """Images of one pixel that tells their number, which is their label too."""
+    """Images of one pixel, whose value is also their label."""
     return np.arange(count, dtype="uint8").reshape(-1, 1, 1, 1), np.arange(count)
 
 
@@ -47,7 +48,7 @@ def equal(first, second):
 
 
 class Counts(keras.callbacks.Callback):
-    """How often each image was trained on in each epoch, as the weights of `counter` tell."""
+    """Counts from the weights of `counter` how often each image was used in each epoch."""
 
     def __init__(self):
         super().__init__()
@@ -60,7 +61,7 @@ class Counts(keras.callbacks.Callback):
 
 
 def counter(count, batch_size):
-    """A model with a weight for every image that falls by one each time it is trained on."""
+    """A model with one weight per image, which decreases by one each time the image is used."""
     model = keras.Sequential([keras.Input((1, 1, 1)), keras.layers.Flatten()])
     model.add(keras.layers.Embedding(count, 1, embeddings_initializer="zeros"))
     model.add(keras.layers.Flatten())
@@ -68,18 +69,18 @@ def counter(count, batch_size):
     return model
 
 
-def expected_counts(position, epoch, first=0):
-    steps = range(first, position.steps_per_epoch)
-    numbers = np.concatenate([position.indices(epoch, step) for step in steps])
-    return np.bincount(numbers, minlength=len(position.labels)).tolist()
+def expected_counts(sampler, epoch, first=0):
+    steps = range(first, sampler.steps_per_epoch)
+    numbers = np.concatenate([sampler.indices(epoch, step) for step in steps])
+    return np.bincount(numbers, minlength=len(sampler.labels)).tolist()
 
 
 @every_pipeline
-def test_fit_sees_the_epochs_in_their_order(pipeline):
+def test_fit_receives_the_epochs_in_order(pipeline):
     loaded = load_numbered(18, 4, pipeline)  # 5 batches, two images of the first come again
     left, counts = record(loaded), Counts()
     counter(18, 4).fit(loaded.train, epochs=3, shuffle=False, verbose=0, callbacks=[counts])
-    order = loaded.position.order
+    order = loaded.sampler.order
     for epoch in range(3):
         assert counts.epochs[epoch] == np.bincount(order(epoch), minlength=18).tolist()
     assert [place for place, _ in itertools.groupby(left)][-15:] == whole_epochs(0, 1, 2)
@@ -88,27 +89,27 @@ def test_fit_sees_the_epochs_in_their_order(pipeline):
 
 @every_pipeline
 @pytest.mark.filterwarnings("ignore:.*ran out of data")
-def test_fit_goes_on_in_the_middle_of_an_epoch(pipeline):
+def test_fit_resumes_in_the_middle_of_an_epoch(pipeline):
     loaded = load_numbered(20, 4, pipeline)
     left, counts = record(loaded), Counts()
-    loaded.position.go_to(1, 2)
+    loaded.sampler.go_to(1, 2)
     options = {"epochs": 4, "initial_epoch": 1, "shuffle": False, "verbose": 0}
     counter(20, 4).fit(loaded.train, callbacks=[counts], **options)
-    assert counts.epochs[1] == expected_counts(loaded.position, 1, first=2)
+    assert counts.epochs[1] == expected_counts(loaded.sampler, 1, first=2)
     assert counts.epochs[2] == counts.epochs[3] == [1] * 20
     assert left[-13:] == [(1, 2), (1, 3), (1, 4)] + whole_epochs(2, 3)
-    assert (loaded.position.epoch, loaded.position.step) == (4, 0)
+    assert (loaded.sampler.epoch, loaded.sampler.step) == (4, 0)
 
 
 def record(loaded):
     """Lists the (epoch, step) of every batch that leaves the pipeline."""
-    left, taken = [], loaded.training_batches.taken
+    left, taken = [], loaded.training_batches.mark_delivered
 
     def noted(epoch, step):
         left.append((epoch, step))
         taken(epoch, step)
 
-    loaded.training_batches.taken = noted
+    loaded.training_batches.mark_delivered = noted
     return left
 
 
@@ -117,37 +118,37 @@ def whole_epochs(*epochs):
 
 
 @every_pipeline
-def test_a_look_does_not_move_the_position(pipeline):
+def test_taking_one_batch_does_not_move_the_sampler(pipeline):
     loaded = load_numbered(20, 4, pipeline)
-    order = [labels.tolist() for labels in loaded.position.order(0).reshape(5, 4)]
+    order = [labels.tolist() for labels in loaded.sampler.order(0).reshape(5, 4)]
     for _ in range(2):
         assert keras.ops.convert_to_numpy(next(iter(loaded.train))[1]).tolist() == order[0]
     assert [labels.tolist() for _, labels in arrays_of(loaded.train)] == order
     other = [labels.tolist() for _, labels in arrays_of(loaded.train)]
-    assert other == loaded.position.order(1).reshape(5, 4).tolist() != order
-    loaded.position.go_to(0, 3)
+    assert other == loaded.sampler.order(1).reshape(5, 4).tolist() != order
+    loaded.sampler.go_to(0, 3)
     iter(loaded.train)  # an iterator of which nothing is taken
     assert [labels.tolist() for _, labels in arrays_of(loaded.train)] == order[3:]
 
 
 @pytest.mark.backend_free
-def test_a_position_counts_only_whole_iterations():
-    position = data.Position(np.zeros(6), batch_size=2)
-    assert position.begin() == (0, 0) and (position.epoch, position.step) == (1, 0)
-    position.taken(0, 0)
-    assert position.begin() == (0, 0)  # that was a look
-    position.taken(0, 2)
-    assert position.begin() == (1, 0)
-    position.go_to(2)  # the epoch that was begun is given up
-    assert position.begin() == (2, 0)
-    position.taken(1, 2)  # a straggler of another epoch
-    assert position.begin() == (2, 0)
+def test_a_sampler_counts_only_whole_iterations():
+    sampler = data.Sampler(np.zeros(6), batch_size=2)
+    assert sampler.begin() == (0, 0) and (sampler.epoch, sampler.step) == (1, 0)
+    sampler.mark_delivered(0, 0)
+    assert sampler.begin() == (0, 0)  # that was a look
+    sampler.mark_delivered(0, 2)
+    assert sampler.begin() == (1, 0)
+    sampler.go_to(2)  # the epoch that was begun is given up
+    assert sampler.begin() == (2, 0)
+    sampler.mark_delivered(1, 2)  # a straggler of another epoch
+    assert sampler.begin() == (2, 0)
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
 @pytest.mark.parametrize("augment", [None, CHANGES, CHANGES._replace(mixup=0.5)])
-def test_batches_are_functions_of_seed_epoch_and_number(pipeline, augment):
-    """Every batch again, from `prepare.train` and the generator of each image."""
+def test_batches_depend_only_on_seed_epoch_and_index(pipeline, augment):
+    """Every batch again, from `augment_image` and the generator of each image."""
     pixels, labels = drawn(11)
     options = {"image_size": (6, 8), "batch_size": 4, "seed": 5, "augment": augment}
     loaded = data.load(
@@ -158,10 +159,10 @@ def test_batches_are_functions_of_seed_epoch_and_number(pipeline, augment):
         shown = arrays_of(loaded.train)
         assert len(shown) == loaded.steps_per_epoch == 3
         for step, (images, classes) in enumerate(shown):
-            numbers = loaded.position.indices(epoch, step)
+            numbers = loaded.sampler.indices(epoch, step)
             plain = np.stack(
                 [
-                    prepare.train(
+                    augment_image(
                         Image.fromarray(pixels[i]),
                         (6, 8),
                         changes,
@@ -183,30 +184,36 @@ def test_batches_are_functions_of_seed_epoch_and_number(pipeline, augment):
                 assert np.array_equal(images, plain) and np.array_equal(classes, labels[numbers])
 
 
+SETTINGS = [
+    {}, {"flip": True}, {"pad": 0.3}, {"flip": True, "pad": 0.3, "mixup": 0.2}, {"rotation": 20},
+    {"randaugment": (2, 9), "jitter": 0.2}, {"flip": True, "erasing": 0.9},
+]  # fmt: skip
+
+
 @pytest.mark.backend_free
 @pytest.mark.parametrize("channels", [1, 3])
-def test_small_images_in_memory_are_varied_as_all_others(channels):
-    pixels = drawn(40, (11, 7, channels))[0]
-    settings = [{}, {"flip": True}, {"pad": 0.3}, {"flip": True, "pad": 0.3, "mixup": 0.2}]
-    for changes in (data.Augmentation(**options) for options in settings):
-        assert quick.suffices(changes)
-        for number, one in enumerate(pixels):
-            image = Image.fromarray(one[..., 0] if channels == 1 else one)
-            expected = prepare.train(image, (11, 7), changes, np.random.default_rng(number))
-            again = quick.train(one, changes, np.random.default_rng(number))
-            assert np.array_equal(again, expected)
-    others = [{"rotation": 1}, {"crop": (1.0, 1.0)}, {"erasing": 0.1}, {"randaugment": (1, 1)}]
-    others += [{"zoom": 0.1}, {"shift": 0.1}, {"jitter": 0.1}]
-    assert not any(quick.suffices(data.Augmentation(**options)) for options in others)
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_pixels_in_memory_are_augmented_like_images(channels, settings, monkeypatch):
+    """Without a crop there is nothing to resize, so the source makes no Pillow image."""
+    pixels, labels = drawn(20, (11, 7, channels))
+    before, changes = pixels.copy(), data.Augmentation(**settings)
+    options = {"num_channels": channels, "augment": changes, "pipeline": "keras", "seed": 3}
+    loaded = data.load((pixels, labels), (11, 7), test_share=0, validation_share=0, **options)
+    monkeypatch.setattr(type(loaded.sources["train"]), "image", None)
+    for index, one in enumerate(before):
+        image = Image.fromarray(one[..., 0] if channels == 1 else one)
+        expected = augment_image(image, (11, 7), changes, np.random.default_rng([3, 4, index]))
+        assert np.array_equal(loaded.training_batches.image(4, index), expected)
+    assert np.array_equal(pixels, before)
 
 
 @TENSORFLOW
-def test_both_pipelines_show_the_same():
+def test_both_pipelines_yield_the_same():
     both = [
         data.load(
             drawn(30), 8, batch_size=7, augment=CHANGES._replace(cutmix=1.0), pipeline=pipeline
         )
-        for pipeline in loading.PIPELINES
+        for pipeline in dataset.PIPELINES
     ]
     for part in ("train", "validation", "test", "train"):
         assert equal(*(arrays_of(getattr(loaded, part)) for loaded in both))
@@ -218,7 +225,7 @@ def test_tf_data_knows_its_shapes_and_its_length():
     images, labels = loaded.train.element_spec
     assert images.shape == (16, 8, 6, 3) and labels.shape == (16,) and images.dtype == "uint8"
     assert len(loaded.train) == loaded.steps_per_epoch == 2 and len(loaded.test) == 1
-    loaded.position.go_to(0, 1)
+    loaded.sampler.go_to(0, 1)
     assert len(loaded.train) == 2 and len(arrays_of(loaded.train)) == 1
     mixed = data.load(drawn(40), 8, augment="deit", batch_size=64, pipeline="tf.data")
     images, labels = mixed.train.element_spec
@@ -226,7 +233,7 @@ def test_tf_data_knows_its_shapes_and_its_length():
 
 
 @every_pipeline
-def test_an_unreadable_image_is_named_where_it_is_read(tmp_path, pipeline):
+def test_pipelines_raise_the_name_of_an_unreadable_image(tmp_path, pipeline):
     for number, name in itertools.product(range(3), ("cat", "dog")):
         (tmp_path / name).mkdir(exist_ok=True)
         Image.new("RGB", (70, 70)).save(tmp_path / name / f"{number}.jpg")
@@ -238,15 +245,15 @@ def test_an_unreadable_image_is_named_where_it_is_read(tmp_path, pipeline):
 
 
 @pytest.mark.backend_free
-def test_threads_are_bounded_by_memory(monkeypatch):
+def test_memory_limits_the_number_of_threads(monkeypatch):
     monkeypatch.setattr(pipelines, "cores", lambda: 8)
     made = load_numbered(1000, 10).training_batches
-    assert pipelines.threads(made) == 8
-    assert pipelines.threads(load_numbered(20, 10).training_batches) == 2  # batches in all
+    assert pipelines.count_threads(made) == 8
+    assert pipelines.count_threads(load_numbered(20, 10).training_batches) == 2  # batches in all
     large = data.load(drawn(120), 1024, batch_size=72, pipeline="keras", test_share=0)
-    assert pipelines.threads(large.training_batches) == 2 - 0  # of 216 MiB each, in 1 GiB
+    assert pipelines.count_threads(large.training_batches) == 2 - 0  # of 216 MiB each, in 1 GiB
     monkeypatch.setattr(pipelines, "MEMORY", 1)
-    assert pipelines.threads(made) == 1
+    assert pipelines.count_threads(made) == 1
 
 
 @pytest.mark.slow
@@ -268,7 +275,7 @@ def test_a_model_is_trained_and_evaluated(pipeline):
 
 
 @TENSORFLOW
-def test_the_pipelines_benchmark_names_every_contender(tmp_path, monkeypatch, capsys):
+def test_the_pipelines_benchmark_lists_every_contender(tmp_path, monkeypatch, capsys):
     from keras_vit.benchmark import pipeline
 
     for number, name in itertools.product(range(15), ("cat", "dog")):
@@ -283,7 +290,7 @@ def test_the_pipelines_benchmark_names_every_contender(tmp_path, monkeypatch, ca
 
 
 @every_pipeline
-def test_validation_and_test_are_plain_and_complete(pipeline):
+def test_validation_and_test_are_complete_and_not_augmented(pipeline):
     pixels, labels = drawn(40)
     options = {"validation_share": 0.2, "augment": "inception", "pipeline": pipeline}
     loaded = data.load((pixels, labels), 5, batch_size=4, **options)
@@ -294,7 +301,7 @@ def test_validation_and_test_are_plain_and_complete(pipeline):
         assert equal(first, again) and [len(classes) for _, classes in first] == sizes
         numbers = [int(name) for name in loaded.sources[part].names]
         assert numbers == sorted(numbers)
-        expected = [prepare.evaluate(Image.fromarray(pixels[i]), 5) for i in numbers]
+        expected = [resize_image(Image.fromarray(pixels[i]), 5) for i in numbers]
         assert np.array_equal(np.concatenate([images for images, _ in first]), expected)
         assert np.array_equal(np.concatenate([c for _, c in first]), labels[numbers])
         assert np.array_equal(loaded.labels(part), labels[numbers])

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_vit.data import randaugment
+from keras_vit.data.transforms import randaugment
 
 pytestmark = pytest.mark.backend_free
 
-GREY = randaugment.GREY
+GRAY = randaugment.GRAY
 
 
 class Fixed:
@@ -60,19 +60,19 @@ RAMP = [[0, 1, 127, 128, 254, 255]]
         ("Color", RAMP, 0.3, RAMP),
         ("Sharpness", [[0, 0, 0], [0, 13, 0], [0, 0, 0]], 0.0, [[0, 0, 0], [0, 5, 0], [0, 0, 0]]),
         ("Sharpness", [[0, 0, 0], [0, 13, 0], [0, 0, 0]], 2.0, [[0, 0, 0], [0, 21, 0], [0, 0, 0]]),
-        ("TranslateX", WIDE, 1 / 4, [[2, 3, 4, GREY], [6, 7, 8, GREY]]),
-        ("TranslateX", WIDE, -2 / 4, [[GREY, GREY, 1, 2], [GREY, GREY, 5, 6]]),
-        ("TranslateY", WIDE, 1 / 2, [[5, 6, 7, 8], [GREY] * 4]),
+        ("TranslateX", WIDE, 1 / 4, [[2, 3, 4, GRAY], [6, 7, 8, GRAY]]),
+        ("TranslateX", WIDE, -2 / 4, [[GRAY, GRAY, 1, 2], [GRAY, GRAY, 5, 6]]),
+        ("TranslateY", WIDE, 1 / 2, [[5, 6, 7, 8], [GRAY] * 4]),
         # A row's middle is read half a pixel further for shear 1: 0.5, 1.5, 2.5 to the right.
-        ("ShearX", SQUARE, 1.0, [[2, 3, GREY], [6, GREY, GREY], [GREY] * 3]),
-        ("ShearX", SQUARE, -0.5, [[1, 2, 3], [GREY, 4, 5], [GREY, 7, 8]]),
-        ("ShearY", SQUARE, 0.4, [[1, 5, 6], [4, 8, 9], [7, GREY, GREY]]),
+        ("ShearX", SQUARE, 1.0, [[2, 3, GRAY], [6, GRAY, GRAY], [GRAY] * 3]),
+        ("ShearX", SQUARE, -0.5, [[1, 2, 3], [GRAY, 4, 5], [GRAY, 7, 8]]),
+        ("ShearY", SQUARE, 0.4, [[1, 5, 6], [4, 8, 9], [7, GRAY, GRAY]]),
         ("Rotate", SQUARE, 90.0, [[7, 4, 1], [8, 5, 2], [9, 6, 3]]),
         ("Rotate", SQUARE, -90.0, [[3, 6, 9], [2, 5, 8], [1, 4, 7]]),
         ("Rotate", WIDE, 180.0, [[8, 7, 6, 5], [4, 3, 2, 1]]),
         ("Rotate", WIDE, 0.0, WIDE),
-        ("Cutout", WIDE, (0.25, 0.5, 0.5), [[1, GREY, GREY, 4], [5, GREY, GREY, 8]]),
-        ("Cutout", SQUARE, (1 / 3, 0.0, 1.0), [[1, 2, 3], [4, 5, 6], [GREY, 8, 9]]),
+        ("Cutout", WIDE, (0.25, 0.5, 0.5), [[1, GRAY, GRAY, 4], [5, GRAY, GRAY, 8]]),
+        ("Cutout", SQUARE, (1 / 3, 0.0, 1.0), [[1, 2, 3], [4, 5, 6], [GRAY, 8, 9]]),
         ("Cutout", SQUARE, (0.0, 0.5, 0.5), SQUARE),
     ],
 )
@@ -80,10 +80,10 @@ def test_operations_give_the_pixels_computed_by_hand(name, pixels, strength, exp
     assert operate(name, pixels, strength) == expected
 
 
-def test_moved_colour_images_are_grey_where_nothing_was():
+def test_empty_areas_of_color_images_become_gray():
     pixels = np.full((2, 2, 3), (1, 2, 3))
-    assert operate("TranslateX", pixels, 0.5)[0] == [[1, 2, 3], [GREY, GREY, GREY]]
-    assert operate("Cutout", pixels, (0.5, 0.0, 0.5))[1] == [[GREY, GREY, GREY], [1, 2, 3]]
+    assert operate("TranslateX", pixels, 0.5)[0] == [[1, 2, 3], [GRAY, GRAY, GRAY]]
+    assert operate("Cutout", pixels, (0.5, 0.0, 0.5))[1] == [[GRAY, GRAY, GRAY], [1, 2, 3]]
 
 
 def test_equalize_spreads_a_known_histogram():
@@ -93,12 +93,12 @@ def test_equalize_spreads_a_known_histogram():
     assert operate("Equalize", values, None) == spread.tolist()
 
 
-def test_bicubic_moves_are_exact_by_whole_pixels_and_smooth_between():
+def test_bicubic_translation_is_exact_by_whole_pixels_and_smooth_between():
     assert operate("TranslateY", WIDE, 0.5, interpolation="bicubic")[0] == WIDE[1]
     step = np.repeat([[0] * 8, [200] * 8], 4, axis=0)
     between = np.array(operate("TranslateY", step, 0.5 / 8, interpolation="bicubic"))
     assert between[3, 4] == 100
-    assert set(np.unique(operate("TranslateY", step, 0.4 / 8))) <= {0, GREY, 200}
+    assert set(np.unique(operate("TranslateY", step, 0.4 / 8))) <= {0, GRAY, 200}
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_increasing_applies_half_of_the_operations_at_levels_around_the_magnitud
     assert 0.3 < (turns > 0).mean() < 0.7
 
 
-def test_magnitude_zero_is_not_nothing():
+def test_magnitude_zero_still_changes_images():
     image = Image.new("RGB", (4, 4), (200, 100, 50))
     rng = np.random.default_rng(0)
     seen = {randaugment.randaugment(image, 1, 0, rng).getpixel((1, 1)) for _ in range(200)}

@@ -1,4 +1,4 @@
-"""Images by number: files of every kind, bytes, arrays, tables and folders."""
+"""Sources: files of every format, bytes, arrays, tables and folders."""
 
 import io
 import os
@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from keras_vit import data
-from keras_vit.data import arrays, folders, images, sources, tables
+from keras_vit.data import images
+from keras_vit.data.sources import arrays, csv_table, folders
+from keras_vit.data.sources import source as sources
 
 pytestmark = pytest.mark.backend_free
 
@@ -17,7 +19,7 @@ COLOURS = np.array([[(200, 30, 60), (10, 250, 90)], [(0, 0, 255), (130, 130, 7)]
 
 
 def blocks(side=16):
-    """Four even squares: what JPEG keeps nearly as it is."""
+    """Four uniform squares, which JPEG hardly changes."""
     return Image.fromarray(COLOURS.repeat(side, axis=0).repeat(side, axis=1))
 
 
@@ -29,7 +31,7 @@ def save(path, image, **options):
 
 @pytest.fixture
 def divided(tmp_path):
-    """Parts train, val and test of two classes; a pixel tells its part, class and number."""
+    """Splits train, val and test of two classes; pixels encode split, class and number."""
     for part, count in (("train", 5), ("Val", 2), ("test", 3)):
         for label, name in enumerate(("cat", "dog")):
             for i in range(count):
@@ -61,27 +63,27 @@ def test_every_kind_of_file_gives_its_pixels(tmp_path, suffix, error, options):
     assert source.names == [str(path)] and source.labels.dtype == "int32"
 
 
-def test_of_a_film_the_first_image_is_taken(tmp_path):
+def test_the_first_frame_of_an_animation_is_read(tmp_path):
     films = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     path = save(tmp_path / "film.gif", films[0], save_all=True, append_images=films[1:])
-    assert (np.asarray(images.load(path)) == (255, 0, 0)).all()
+    assert (np.asarray(images.open_image(path)) == (255, 0, 0)).all()
 
 
-def test_kinds_that_must_be_converted(tmp_path):
+def test_cmyk_16_bits_and_transparency_are_converted(tmp_path):
     cmyk = save(tmp_path / "a.jpg", Image.new("CMYK", (16, 16), (0, 255, 255, 0)), quality=95)
     deep = save(tmp_path / "b.png", Image.new("I;16", (16, 16), 257 * 99))
     clear = save(tmp_path / "c.webp", Image.new("RGBA", (16, 16), (9, 9, 9, 0)), lossless=True)
     expected = {cmyk: (255, 0, 0), deep: (99, 99, 99), clear: (255, 255, 255)}
     for path, pixel in expected.items():
-        difference = np.asarray(images.load(path)).astype(int) - pixel
+        difference = np.asarray(images.open_image(path)).astype(int) - pixel
         assert np.abs(difference).max() <= 3, path
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("smallest", [None, (6, 20)])
 @pytest.mark.parametrize("suffix", ["jpg", "tif", "png"])
-def test_images_are_upright_however_they_were_stored(tmp_path, suffix, orientation, smallest):
-    """EXIF 2.3, table 6: where row 0 and column 0 of the stored pixels are to be seen."""
+def test_images_are_upright_with_every_orientation(tmp_path, suffix, orientation, smallest):
+    """EXIF 2.3, table 6: the visual sides of row 0 and column 0 of the stored pixels."""
     stored = np.asarray(blocks(16))[:, :24]  # 32 x 24
     turned = {
         1: stored,
@@ -97,25 +99,26 @@ def test_images_are_upright_however_they_were_stored(tmp_path, suffix, orientati
     exif[0x0112] = orientation
     options = {"quality": 95, "subsampling": 0} if suffix == "jpg" else {}
     path = save(tmp_path / f"x.{suffix}", Image.fromarray(stored), exif=exif, **options)
-    upright = np.asarray(images.load(path, smallest=smallest)).astype(int)
+    upright = np.asarray(images.open_image(path, smallest=smallest)).astype(int)
     assert upright.shape == turned.shape  # 20 of 24 pixels are asked for: no half is enough
     assert np.abs(upright - turned).max() <= 6
 
 
-def test_a_large_jpeg_is_decoded_as_small_as_is_asked_for(tmp_path):
+def test_a_large_jpeg_is_decoded_as_small_as_allowed(tmp_path):
     path = save(tmp_path / "x.jpg", blocks(200), quality=95)  # 400 x 400
     sizes = {None: 400, (400, 1): 400, (201, 201): 400, (200, 90): 200, (51, 9): 100, (9, 9): 50}
     for smallest, side in sizes.items():
-        assert images.load(path, smallest=smallest).size == (side, side)
-    whole, half = (images.load(path, smallest=s).resize((40, 40), 2) for s in (None, (150, 150)))
+        assert images.open_image(path, smallest=smallest).size == (side, side)
+    sizes = (None, (150, 150))
+    whole, half = (images.open_image(path, smallest=s).resize((40, 40), 2) for s in sizes)
     difference = np.asarray(whole).astype(int) - np.asarray(half)
     assert np.abs(difference).max() <= 4
-    grey = images.load(path, 1, smallest=(9, 9))
+    grey = images.open_image(path, 1, smallest=(9, 9))
     assert grey.mode == "L" and grey.size == (50, 50)
 
 
-def test_photographs_stay_what_they_are():
-    """Decoded at half size first: a smaller change than from one antialiasing filter to another."""
+def test_decoding_at_a_fraction_hardly_changes_photographs():
+    """Decoding at half size changes less than another antialiasing filter."""
     folder = os.environ.get("KERAS_VIT_TEST_DATA")
     if folder is None:
         pytest.skip("KERAS_VIT_TEST_DATA, the folder with photographs, is not set")
@@ -126,14 +129,14 @@ def test_photographs_stay_what_they_are():
         return np.asarray(image.resize((32, 32), method)).astype(float)
 
     for file in files:
-        whole, half = images.load(file), images.load(file, smallest=(96, 96))
+        whole, half = images.open_image(file), images.open_image(file, smallest=(96, 96))
         assert half.size < whole.size
         change = np.abs(resized(half) - resized(whole)).mean()
         assert 0 < change < np.abs(resized(whole, Image.Resampling.BOX) - resized(whole)).mean() / 2
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"\0" * 30])
-def test_unreadable_files_and_bytes_are_named(tmp_path, content):
+def test_errors_contain_the_name_of_unreadable_files_and_bytes(tmp_path, content):
     path = tmp_path / "bad.png"
     path.write_bytes(content)
     with pytest.raises(ValueError, match="bad.png' cannot be read as an image"):
@@ -165,7 +168,7 @@ def test_arrays_and_subsets_keep_images_and_labels_together():
 
 def test_small_images_are_decoded_once(tmp_path):
     files = [save(tmp_path / f"{i}.png", Image.new("RGB", (8, 6), (i, 0, 0))) for i in range(5)]
-    kept = sources.decoded(sources.FileSource(files, np.arange(5)))
+    kept = sources.decode_all(sources.FileSource(files, np.arange(5)))
     for file in files:
         file.unlink()
     assert isinstance(kept, sources.ArraySource) and kept.images.shape == (5, 6, 8, 3)
@@ -175,7 +178,7 @@ def test_small_images_are_decoded_once(tmp_path):
 
 def test_images_of_different_sizes_are_kept_in_a_list(tmp_path):
     files = [save(tmp_path / f"{i}.png", Image.new("L", (8 + i, 6))) for i in range(3)]
-    kept = sources.decoded(sources.FileSource(files, np.zeros(3), num_channels=1))
+    kept = sources.decode_all(sources.FileSource(files, np.zeros(3), num_channels=1))
     assert [kept.image(i).size for i in range(3)] == [(8, 6), (9, 6), (10, 6)]
 
 
@@ -183,60 +186,60 @@ def test_large_images_stay_in_their_files(tmp_path):
     sides = (64, 64, 65)
     files = [save(tmp_path / f"{i}.png", Image.new("L", (side, 5))) for i, side in enumerate(sides)]
     source = sources.FileSource(files, np.zeros(3))
-    assert sources.decoded(source) is source
+    assert sources.decode_all(source) is source
     small = sources.Subset(source, [0, 1])
-    assert sources.decoded(small) is not small
-    assert sources.decoded(small, limit=2 * 64 * 5 * 3 - 1) is small
+    assert sources.decode_all(small) is not small
+    assert sources.decode_all(small, limit=2 * 64 * 5 * 3 - 1) is small
 
 
-def test_a_folder_of_classes_is_one_part(divided):
-    parts = folders.parts(divided / "train")
+def test_a_folder_of_classes_is_one_split(divided):
+    parts = folders.read_folder(divided / "train")
     assert parts.class_names == ("cat", "dog") and parts.name == "train"
     assert parts.train.labels.tolist() == [0] * 5 + [1] * 5
     assert parts.train.names[6] == "dog/1.png" and parts[3:] == (None, None)
     assert parts.train.image(6).getpixel((0, 0)) == (5, 100, 1)
 
 
-def test_a_folder_of_parts_is_divided_as_it_is(divided):
+def test_a_folder_of_splits_keeps_its_splits(divided):
     (divided / "README.md").write_text("notes")
-    parts = folders.parts(divided)
+    parts = folders.read_folder(divided)
     assert [len(part) for part in parts[2:]] == [10, 4, 6] and parts.class_names == ("cat", "dog")
     assert parts.validation.names[3] == "Val/dog/1.png"
     assert parts.validation.image(3).getpixel((0, 0)) == (2, 100, 1)
 
 
-def test_classes_may_lack_in_a_part(divided):
+def test_classes_may_be_missing_in_a_split(divided):
     for path in (divided / "Val" / "dog").iterdir():
         path.unlink()
     for path in (divided / "test" / "cat").iterdir():
         path.unlink()
     (divided / "test" / "cat").rmdir()
     save(divided / "test" / "bear" / "1.png", Image.new("L", (3, 3)))
-    parts = folders.parts(divided)
+    parts = folders.read_folder(divided)
     assert parts.class_names == ("bear", "cat", "dog")
     assert parts.validation.labels.tolist() == [1, 1] and parts.test.labels.tolist() == [0, 2, 2, 2]
 
 
-def test_a_class_may_be_called_as_a_part(tmp_path):
+def test_a_class_may_have_the_name_of_a_split(tmp_path):
     for name in ("train", "bus"):
         for i in range(2):
             save(tmp_path / name / f"{i}.png", Image.new("L", (3, 3)))
-    assert folders.parts(tmp_path).class_names == ("bus", "train")
+    assert folders.read_folder(tmp_path).class_names == ("bus", "train")
 
 
 @pytest.mark.parametrize("extra", ["unlabelled", "valid"])
-def test_folders_that_are_neither_parts_nor_classes_are_refused(divided, extra):
+def test_folders_that_are_neither_splits_nor_classes_are_refused(divided, extra):
     (divided / extra).mkdir()
-    with pytest.raises(ValueError, match=f"one folder for each part.*{extra}.*rename"):
-        folders.parts(divided)
+    with pytest.raises(ValueError, match=f"one folder for each split.*{extra}.*rename"):
+        folders.read_folder(divided)
 
 
-def test_a_part_without_classes_is_refused(divided):
+def test_a_split_without_classes_is_refused(divided):
     os.rename(divided / "test", divided / "away")
     save(divided / "test" / "1.png", Image.new("L", (3, 3)))
     os.rename(divided / "away", divided.parent / "away")
     with pytest.raises(ValueError, match="two class folders.*test.*class folders=0"):
-        folders.parts(divided)
+        folders.read_folder(divided)
 
 
 def table(folder, text, name="table.csv"):
@@ -245,10 +248,10 @@ def table(folder, text, name="table.csv"):
     return path
 
 
-def test_a_table_gives_files_labels_and_parts(divided):
+def test_a_table_lists_files_labels_and_splits(divided):
     rows = ["\ufefffile,label,split", "train/dog/4.png,dog,train", '"train/cat/2.png", cat ,train']
     rows += ["test/cat/0.png,cat,TEST", "Val/dog/1.png,dog,valid"]
-    parts = tables.parts(table(divided, "\n".join(rows)))
+    parts = csv_table.read_table(table(divided, "\n".join(rows)))
     assert parts.name == "table" and parts.class_names == ("cat", "dog")
     assert parts.train.labels.tolist() == [1, 0] and parts.test.labels.tolist() == [0]
     assert parts.train.image(0).getpixel((0, 0)) == (5, 100, 4)
@@ -257,7 +260,7 @@ def test_a_table_gives_files_labels_and_parts(divided):
 
 def test_labels_that_are_numbers_are_ordered_as_numbers(divided):
     rows = ["train/dog/4.png,10", "train/dog/3.png,9", "train/dog/2.png,10"]
-    parts = tables.parts(table(divided, "\n".join(["file,label", *rows])))
+    parts = csv_table.read_table(table(divided, "\n".join(["file,label", *rows])))
     assert parts.class_names == ("9", "10") and parts.train.labels.tolist() == [1, 0, 1]
     assert parts.validation is None and parts.test is None
 
@@ -277,34 +280,37 @@ def test_labels_that_are_numbers_are_ordered_as_numbers(divided):
         (["file,label", "train/dog/4.png,a", "train/dog/4.png,b"], r"once.*lines=\(2, 3\)"),
     ],
 )
-def test_tables_that_cannot_be_used_are_refused(divided, rows, message):
+def test_invalid_tables_are_refused(divided, rows, message):
     with pytest.raises(ValueError, match=message):
-        tables.parts(table(divided, "\n".join(rows)))
+        csv_table.read_table(table(divided, "\n".join(rows)))
 
 
-def test_a_missing_file_of_a_table_is_named(divided):
+def test_an_error_contains_the_name_of_a_missing_file_of_a_table(divided):
     path = table(divided, "file,label\ntrain/dog/4.png,dog\ntrain/dog/9.png,dog\n")
     with pytest.raises(FileNotFoundError, match="line 3, 'train/dog/9.png'"):
-        tables.parts(path)
+        csv_table.read_table(path)
 
 
 IMAGES, LABELS = np.zeros((6, 4, 5, 3), "uint8"), np.arange(6) % 3
 
 
-def test_arrays_are_taken_in_every_form(tmp_path):
+def test_arrays_are_accepted_in_every_form(tmp_path):
     pair = (IMAGES, LABELS)
     np.savez(tmp_path / "pair.npz", images=IMAGES, labels=LABELS)
-    whole = [arrays.parts(pair), arrays.parts({"images": IMAGES, "labels": LABELS[:, None]})]
-    whole += [arrays.parts({"train": pair}), arrays.npz_parts(tmp_path / "pair.npz")]
+    whole = [
+        arrays.read_arrays(pair),
+        arrays.read_arrays({"images": IMAGES, "labels": LABELS[:, None]}),
+    ]
+    whole += [arrays.read_arrays({"train": pair}), arrays.read_npz(tmp_path / "pair.npz")]
     for parts in whole:
         assert parts.train.labels.tolist() == [0, 1, 2, 0, 1, 2] and parts[3:] == (None, None)
         assert parts.class_names == ("0", "1", "2") and parts.train.image(5).size == (5, 4)
     keras_style = {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES[:2], "y_test": LABELS[:2]}
     np.savez(tmp_path / "mnist.npz", **keras_style)
-    for parts in (arrays.npz_parts(tmp_path / "mnist.npz"), arrays.parts(keras_style)):
+    for parts in (arrays.read_npz(tmp_path / "mnist.npz"), arrays.read_arrays(keras_style)):
         assert len(parts.train) == 6 and len(parts.test) == 2 and parts.validation is None
-    assert arrays.npz_parts(tmp_path / "mnist.npz").name == "mnist"
-    grey = arrays.parts({"train": (IMAGES[..., 0], LABELS), "val": (IMAGES[:1, ..., 0], [2])})
+    assert arrays.read_npz(tmp_path / "mnist.npz").name == "mnist"
+    grey = arrays.read_arrays({"train": (IMAGES[..., 0], LABELS), "val": (IMAGES[:1, ..., 0], [2])})
     assert grey.train.image(0).mode == "L" and grey.validation.labels.tolist() == [2]
 
 
@@ -331,13 +337,13 @@ def test_arrays_are_taken_in_every_form(tmp_path):
         ({}, "Images and labels"),
     ],
 )
-def test_arrays_that_cannot_be_used_are_refused(source, message):
+def test_invalid_arrays_are_refused(source, message):
     with pytest.raises(ValueError, match=message):
-        arrays.parts(source)
+        arrays.read_arrays(source)
 
 
-def test_a_gap_may_be_filled_by_another_part():
-    parts = arrays.parts({"train": (IMAGES[:2], [0, 2]), "test": (IMAGES[:1], [1])})
+def test_a_class_may_be_in_another_split_only():
+    parts = arrays.read_arrays({"train": (IMAGES[:2], [0, 2]), "test": (IMAGES[:1], [1])})
     assert parts.class_names == ("0", "1", "2")
 
 

@@ -12,7 +12,9 @@ import pytest
 from helpers import numpy, quick, random_images, random_tokens, randomize, weights
 
 import keras_vit
-from keras_vit.explain import attention, computing, encoder, hooks
+from keras_vit import hooks
+from keras_vit.explain import attention
+from keras_vit.explain.inside import batched, find_encoder
 from keras_vit.layers import weighted_sum
 
 DATA = pathlib.Path(os.environ.get("KERAS_VIT_TEST_DATA", "not set"))
@@ -32,7 +34,7 @@ def vit(model=keras_vit.ViT, seed=1, scale=0.7, **options):
 
 def scores_of_weights(model, x):
     """Eq. 2, 5 and 6 in NumPy, from the inputs of the blocks in the model's own graph."""
-    blocks = encoder.find(model).blocks
+    blocks = find_encoder.find(model).blocks
     inputs = keras.Model(model.input, {block.name: block.input for block in blocks})(x)
     return np.stack([by_hand(numpy(inputs[block.name]), block) for block in blocks])
 
@@ -61,16 +63,16 @@ def test_scores_equal_the_equation_for_every_pooling(pooling):
     assert list(scores) == ["block_0", "block_1"]
     assert {s.dtype.name for s in scores.values()} == {"float32"}
     expected = scores_of_weights(model, x)
-    assert scores.stacked().shape == expected.shape == (2, 2, 3, *[15 + prefix_tokens] * 2)
+    assert scores.stack().shape == expected.shape == (2, 2, 3, *[15 + prefix_tokens] * 2)
     assert expected.std() > 0.02  # not all alike
-    np.testing.assert_allclose(scores.stacked(), expected, atol=1e-5)
+    np.testing.assert_allclose(scores.stack(), expected, atol=1e-5)
 
 
 def test_the_model_computes_with_these_scores():
     """Eq. 7 and 8 from them make what its own attention, perhaps a fused kernel, puts out."""
     model, x = vit(), random_images(2, *SIZE, 3)
     scores = attention.attention_scores(model, x)
-    for block in encoder.find(model).blocks:
+    for block in find_encoder.find(model).blocks:
         z = block.norm_1(keras.Model(model.input, block.input)(x))
         x_heads = weighted_sum(scores[block.name], block.attention.heads(z)[2])
         rebuilt = block.attention.projection(keras.ops.reshape(x_heads, z.shape))
@@ -81,7 +83,7 @@ def test_the_model_computes_with_these_scores():
 
 def test_half_precision_gives_whole_rows():
     model, x = vit(scale=0.4, num_layers=1, dtype="mixed_bfloat16"), random_images(2, *SIZE, 3)
-    scores = attention.attention_scores(model, x).stacked()
+    scores = attention.attention_scores(model, x).stack()
     assert scores.dtype == "float32"
     np.testing.assert_allclose(scores.sum(-1), 1, atol=1e-6)
     assert scores.std() > 0.02
@@ -101,22 +103,22 @@ class Outer(keras.Model):
 
 def test_a_nested_model_has_the_scores_of_the_inner_one():
     inner, x = vit(), random_images(2, *SIZE, 3)
-    expected = attention.attention_scores(inner, x).stacked()
+    expected = attention.attention_scores(inner, x).stack()
     inputs = keras.Input((*SIZE, 3))
     scaled = keras.layers.Rescaling(2.0)(inputs)
     functional, subclassed = keras.Model(inputs, inner(scaled)), Outer(keras.Sequential([inner]))
     for model, factor in ((functional, 0.5), (subclassed, 1)):
         scores = attention.attention_scores(model, x * factor)
         assert (scores.grid, scores.patch_size, scores.prefix_tokens) == ((3, 5), (4, 2), 1)
-        np.testing.assert_allclose(scores.stacked(), expected, atol=1e-6)
+        np.testing.assert_allclose(scores.stack(), expected, atol=1e-6)
 
 
 def test_a_loaded_model_has_the_scores_of_the_saved_one(tmp_path):
     model, x = vit(), random_images(2, *SIZE, 3)
-    expected = attention.attention_scores(model, x).stacked()
+    expected = attention.attention_scores(model, x).stack()
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(attention.attention_scores(again, x).stacked(), expected, atol=1e-6)
+    np.testing.assert_allclose(attention.attention_scores(again, x).stack(), expected, atol=1e-6)
 
 
 class HandBuilt(keras.Model):
@@ -150,7 +152,7 @@ def test_models_of_our_layers_have_scores():
         scores = attention.attention_scores(model, x)
         assert list(scores) == ["mine_0", "mine_1"]
         assert (scores.grid, scores.patch_size, scores.prefix_tokens) == ((3, 5), (4, 2), 1)
-        np.testing.assert_allclose(scores.stacked(), expected, atol=1e-5)
+        np.testing.assert_allclose(scores.stack(), expected, atol=1e-5)
 
 
 def test_patches_of_a_hybrid_are_told_in_pixels_of_the_image():
@@ -158,28 +160,28 @@ def test_patches_of_a_hybrid_are_told_in_pixels_of_the_image():
     hybrid = vit(keras_vit.HybridViT, resnet_units=(), **sizes)
     x = random_images(1, 16, 24, 3)
     scores = attention.attention_scores(keras.Sequential([hybrid]), x)
-    assert encoder.find(hybrid).patches.patch_size == (1, 2)  # of the map, 4 times smaller
+    assert find_encoder.find(hybrid).patches.patch_size == (1, 2)  # of the map, 4 times smaller
     assert (scores.grid, scores.patch_size) == ((4, 3), (4, 8))
-    np.testing.assert_allclose(scores.stacked(), scores_of_weights(hybrid, x), atol=1e-5)
+    np.testing.assert_allclose(scores.stack(), scores_of_weights(hybrid, x), atol=1e-5)
 
 
 def test_a_last_batch_of_fewer_images_is_like_the_others():
     model, x = vit(), random_images(5, *SIZE, 3)
-    whole = attention.attention_scores(model, x, batch_size=100).stacked()
-    parts = attention.attention_scores(model, x, batch_size=2).stacked()
+    whole = attention.attention_scores(model, x, batch_size=100).stack()
+    parts = attention.attention_scores(model, x, batch_size=2).stack()
     assert whole.shape == parts.shape == (2, 5, 3, 16, 16)
     np.testing.assert_allclose(parts, whole, atol=1e-5)
 
 
 def test_images_come_a_few_at_a_time_where_not_all_are_kept():
     model, x = vit(num_layers=1), random_images(5, *SIZE, 3)
-    parts = list(attention.by_batch(model, x, batch_size=2))
+    parts = list(attention.iterate_scores(model, x, batch_size=2))
     assert [part["block_0"].shape[0] for part in parts] == [2, 2, 1]
     joined = np.concatenate([part["block_0"] for part in parts])
     scores = attention.attention_scores(model, x)
     np.testing.assert_allclose(joined, scores["block_0"], atol=1e-5)
     assert {(p.grid, p.patch_size, p.prefix_tokens) for p in parts} == {((3, 5), (4, 2), 1)}
-    assert list(attention.by_batch(scores)) == [scores]
+    assert list(attention.iterate_scores(scores)) == [scores]
 
 
 @pytest.mark.slow
@@ -188,7 +190,7 @@ def test_blocks_stay_in_order_also_where_their_names_do_not():
     model = vit(num_layers=11, hidden_dim=2, num_heads=1, image_size=(4, 2))
     scores = attention.attention_scores(model, random_images(1, 4, 2, 3))
     assert list(scores) == [f"block_{i}" for i in range(11)]
-    np.testing.assert_array_equal(scores.stacked()[10], scores["block_10"])
+    np.testing.assert_array_equal(scores.stack()[10], scores["block_10"])
 
 
 # --- What a look leaves behind: nothing -----------------------------------------------------------
@@ -196,9 +198,9 @@ def test_blocks_stay_in_order_also_where_their_names_do_not():
 
 def test_weights_are_those_of_the_moment():
     model, x = vit(num_layers=1), random_images(2, *SIZE, 3)
-    before = attention.attention_scores(model, x).stacked()
+    before = attention.attention_scores(model, x).stack()
     randomize(model, seed=5, scale=0.7)
-    after = attention.attention_scores(model, x).stacked()
+    after = attention.attention_scores(model, x).stack()
     assert np.abs(after - before).max() > 0.1
     np.testing.assert_allclose(after, scores_of_weights(model, x), atol=1e-5)
 
@@ -208,7 +210,7 @@ def test_two_models_do_not_mix():
     models = [vit(seed=seed, num_layers=1) for seed in (1, 2)]
     for _ in range(2):
         for model in models:
-            scores = attention.attention_scores(model, x).stacked()
+            scores = attention.attention_scores(model, x).stack()
             np.testing.assert_allclose(scores, scores_of_weights(model, x), atol=1e-5)
 
 
@@ -251,7 +253,7 @@ def test_an_error_on_the_way_leaves_nothing_behind(monkeypatch):
         attention.attention_scores(model, x)
     assert not any("call" in vars(layer) for layer in model._flatten_layers())
     monkeypatch.undo()
-    scores = attention.attention_scores(model, x).stacked()
+    scores = attention.attention_scores(model, x).stack()
     np.testing.assert_allclose(scores, scores_of_weights(model, x), atol=1e-5)
 
 
@@ -259,7 +261,7 @@ def test_a_model_that_was_looked_into_can_be_forgotten():
     def look():  # what has called it is over: TensorFlow notes the variables of its caller
         model = vit(num_layers=1)
         attention.attention_scores(model, random_images(2, *SIZE, 3))
-        return weakref.ref(model), weakref.ref(next(iter(computing._COMPILED[model].values())))
+        return weakref.ref(model), weakref.ref(next(iter(batched._COMPILED[model].values())))
 
     gone, compiled = look()
     gc.collect()
@@ -276,12 +278,12 @@ def test_models_without_one_encoder_are_refused():
         attention.attention_scores(resnet, random_images(1, 8, 8, 3))
     inputs = keras.Input((*SIZE, 3))
     two = keras.Model(inputs, [vit(name="a")(inputs), vit(name="b")(inputs)], name="two")
-    words = "Received: model='two', Patches layers in it=2. Give the part of the model that has one"
+    words = "Received: model='two', Patches layers in it=2. Pass the submodel"
     with pytest.raises(ValueError, match=words):
         attention.attention_scores(two, random_images(1, *SIZE, 3))
     x = keras_vit.PatchEncoder(6)(keras_vit.Patches(2)(inputs))
     with pytest.raises(ValueError, match="TransformerBlock layers in it=0"):
-        encoder.find(keras.Model(inputs, x))
+        find_encoder.find(keras.Model(inputs, x))
 
 
 def test_wrong_images_are_refused_before_any_work():
@@ -295,7 +297,7 @@ def test_wrong_images_are_refused_before_any_work():
         attention.attention_scores(model, random_images(0, *SIZE, 3))
     with pytest.raises(ValueError, match="`batch_size` must be an integer of 1 or more"):
         attention.attention_scores(model, random_images(2, *SIZE, 3), batch_size=0)
-    assert model not in computing._COMPILED
+    assert model not in batched._COMPILED
 
 
 # --- Where scores may come from -------------------------------------------------------------------
@@ -303,35 +305,35 @@ def test_wrong_images_are_refused_before_any_work():
 
 def test_an_array_is_scores_too():
     array = random_tokens(3, 2, 4, 10, 10)
-    scores = attention.scores_of(array)
+    scores = attention.as_scores(array)
     assert (scores.grid, scores.prefix_tokens, scores.patch_size) == ((3, 3), 1, None)
-    np.testing.assert_array_equal(scores.stacked(), array)
-    scores = attention.scores_of(array.astype("float64"), grid=(2, 4))
+    np.testing.assert_array_equal(scores.stack(), array)
+    scores = attention.as_scores(array.astype("float64"), grid=(2, 4))
     assert (scores.grid, scores.prefix_tokens) == ((2, 4), 2)
     assert scores["block_2"].dtype == "float32"
-    assert attention.scores_of(array, grid=2).grid == (2, 2)  # six tokens of another kind
-    assert attention.scores_of(scores) is scores
+    assert attention.as_scores(array, grid=2).grid == (2, 2)  # six tokens of another kind
+    assert attention.as_scores(scores) is scores
 
 
 def test_scores_of_a_model():
     model, x = vit(num_layers=1), random_images(1, *SIZE, 3)
-    found = attention.scores_of(model, x)
-    np.testing.assert_array_equal(found.stacked(), attention.attention_scores(model, x).stacked())
+    found = attention.as_scores(model, x)
+    np.testing.assert_array_equal(found.stack(), attention.attention_scores(model, x).stack())
 
 
 def test_what_is_no_scores_is_refused():
     with pytest.raises(ValueError, match=r"\(layers, batch, heads, tokens, tokens\).*\(5, 5\)"):
-        attention.scores_of(np.eye(5))
+        attention.as_scores(np.eye(5))
     with pytest.raises(ValueError, match=r"shape=\(1, 1, 1, 4, 5\).*`attention_scores`"):
-        attention.scores_of(np.zeros((1, 1, 1, 4, 5)))
+        attention.as_scores(np.zeros((1, 1, 1, 4, 5)))
     with pytest.raises(ValueError, match=r"no more patches than tokens.*\(2, 3\), tokens=5"):
-        attention.scores_of(np.zeros((1, 1, 1, 5, 5)), grid=(2, 3))
+        attention.as_scores(np.zeros((1, 1, 1, 5, 5)), grid=(2, 3))
     with pytest.raises(ValueError, match=r"at most two class tokens.*tokens=12.*grid=\(rows"):
-        attention.scores_of(np.zeros((1, 1, 1, 12, 12)))
+        attention.as_scores(np.zeros((1, 1, 1, 12, 12)))
     with pytest.raises(ValueError, match="A model needs images"):
-        attention.scores_of(vit())
+        attention.as_scores(vit())
     with pytest.raises(ValueError, match="A model needs images"):
-        list(attention.by_batch(vit()))
+        list(attention.iterate_scores(vit()))
 
 
 # --- The encoder ----------------------------------------------------------------------------------
@@ -339,7 +341,7 @@ def test_what_is_no_scores_is_refused():
 
 def test_the_encoder_is_found_with_what_its_tokens_stand_for():
     model = vit(pooling="distilled")
-    found = encoder.find(model)
+    found = find_encoder.find(model)
     assert found.blocks == (model.get_layer("block_0"), model.get_layer("block_1"))
     assert found.patches is model.get_layer("patches")
     assert found.patch_encoder is model.get_layer("patch_encoder")
@@ -356,7 +358,7 @@ def test_images_of_any_size_before_a_resizing_layer():
     x = random_images(2, *SIZE, 3)
     scores = attention.attention_scores(model, np.repeat(np.repeat(x, 2, axis=1), 2, axis=2))
     assert (scores.grid, scores.patch_size) == ((3, 5), (4, 2))
-    np.testing.assert_allclose(scores.stacked(), scores_of_weights(inner, x), atol=1e-5)
+    np.testing.assert_allclose(scores.stack(), scores_of_weights(inner, x), atol=1e-5)
 
 
 # --- Real weights ---------------------------------------------------------------------------------
@@ -367,15 +369,15 @@ def test_images_of_any_size_before_a_resizing_layer():
 def test_real_activations_are_those_of_timm():
     golden = np.load(DATA / "weights" / "golden_ViT-Ti_16.npz")
     model, x = keras_vit.load_pretrained(REAL, verbose=False), golden["x_uint8"][:1]
-    found = encoder.find(model)
+    found = find_encoder.find(model)
     names = {"patch_embed": found.patch_encoder.projection, "embeddings": found.patch_encoder}
     names |= {f"block{i}": block for i, block in enumerate(found.blocks)}
     names["final_norm"] = model.get_layer("encoder_norm")
-    with hooks.recorded(names.values()) as outputs:
+    with hooks.record(names.values()) as outputs:
         model(x)
     for name, layer in names.items():
         expected = golden[f"timm_picture0_{name}"]
         np.testing.assert_allclose(numpy(outputs[layer.name])[0], expected, rtol=1e-4, atol=2e-4)
-    scores = attention.attention_scores(model, x).stacked()
+    scores = attention.attention_scores(model, x).stack()
     assert scores.shape == (12, 1, 3, 197, 197)
     np.testing.assert_allclose(scores.sum(-1), 1, atol=1e-5)

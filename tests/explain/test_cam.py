@@ -9,8 +9,8 @@ import pytest
 from helpers import quick, random_images, randomize, weights
 
 import keras_vit
-from keras_vit.explain import targets
-from keras_vit.explain.cam import grad_cam
+from keras_vit.explain.gradients import grad_cam
+from keras_vit.explain.inside import class_logits
 
 numpy = keras.ops.convert_to_numpy
 pytestmark = pytest.mark.usefixtures("blank")
@@ -94,7 +94,7 @@ def test_in_a_model_without_a_graph_the_layer_must_be_named():
     model, images = Plain(), random_images(2, 5, 5, 3)
     model(images)
     randomize(model)
-    with pytest.raises(ValueError, match="Name the one to look at, with layer=."):
+    with pytest.raises(ValueError, match="Choose a layer by name, with layer=."):
         grad_cam(model, images)
     truth = np.einsum("bijk,k->bij", numpy(model.conv(images)), numpy(model.head.kernel)[:, 1])
     np.testing.assert_allclose(grad_cam(model, images, 1, "conv"), shares(truth), atol=1e-5)
@@ -137,7 +137,7 @@ def test_one_output_stands_for_two_classes(activation):
     truth = shares(evidence * np.where(labels, 1, -1)[:, None, None])
     np.testing.assert_allclose(grad_cam(model, images, labels), truth, atol=1e-5)
     logit = numpy(convnet(None, 1)(images))[:, 0]
-    found = numpy(targets.probabilities(model, images))
+    found = numpy(class_logits.probabilities(model, images))
     np.testing.assert_allclose(found[:, 1], 1 / (1 + np.exp(-logit)), rtol=1e-4)
     np.testing.assert_allclose(found[:, 0], 1 / (1 + np.exp(logit)), rtol=1e-4)
     predicted = grad_cam(model, images, (logit > 0).astype(int))
@@ -152,13 +152,15 @@ def test_each_of_several_sigmoids_is_its_own_probability():
     np.testing.assert_allclose(
         grad_cam(model, images, 1), shares(features @ kernel[:, 1]), atol=1e-5
     )
-    found = numpy(targets.probabilities(model, images))
+    found = numpy(class_logits.probabilities(model, images))
     np.testing.assert_allclose(found, numpy(model(images)), rtol=1e-5)
 
 
 def test_softmax_outputs_are_not_taken_for_logits():
     images = random_images(3, 6, 8, 3)
-    found, truth = (numpy(targets.probabilities(convnet(a), images)) for a in ("softmax", None))
+    found, truth = (
+        numpy(class_logits.probabilities(convnet(a), images)) for a in ("softmax", None)
+    )
     np.testing.assert_allclose(found, truth, rtol=1e-4)
 
 

@@ -9,7 +9,7 @@ import pytest
 from helpers import numpy, random_images, random_tokens, randomize
 
 import keras_vit
-from keras_vit.explain.alignment import cka
+from keras_vit.explain.representations import cka
 
 pytestmark = pytest.mark.usefixtures("blank")
 DATA = pathlib.Path(os.environ.get("KERAS_VIT_TEST_DATA", "none"))
@@ -100,7 +100,7 @@ def test_both_ways_to_compute_are_the_same():
 def test_unusable_arrays_are_refused():
     x = random_tokens(6, 3)
     for a, b in ((x, x[:5]), (x[:1], x[:1]), (x[:, 0], x)):
-        with pytest.raises(ValueError, match="Features are two arrays .*Received: a shape="):
+        with pytest.raises(ValueError, match="Features must be two arrays .*Received: a shape="):
             cka(a, b)
     with pytest.raises(ValueError, match="Features must differ.*Received: b='all images alike'"):
         cka(x, np.ones((6, 2)))
@@ -182,9 +182,9 @@ def test_what_all_images_share_does_not_matter():
 
 def test_a_model_is_computed_once_against_itself(monkeypatch):
     model, images, calls = dense(3), random_images(8, 2, 3, 1), []
-    run = keras_vit.explain.computing.run
+    run = keras_vit.explain.inside.batched.run
     spy = lambda *args, **kwargs: calls.append(args[1]) or run(*args, **kwargs)  # noqa: E731
-    monkeypatch.setattr(keras_vit.explain.computing, "run", spy)
+    monkeypatch.setattr(keras_vit.explain.inside.batched, "run", spy)
     cka(model, model, images)
     assert calls == [model]
     other = dense(3, seed=2)
@@ -247,7 +247,7 @@ def test_unusable_models_and_images_are_refused():
         cka(model, model, images, batch_size=3)
     with pytest.raises(ValueError, match=r"same images. Received: numbers of images=\[8, 7\]"):
         cka(model, model, (images, images[:7]))
-    with pytest.raises(ValueError, match="layers_b='dense', layers so named=0.*are .*, dense_0."):
+    with pytest.raises(ValueError, match="layers_b='dense', .* name=0.*are .*, dense_0."):
         cka(model, model, images, layers_b=["dense_0", "dense"])
     with pytest.raises(ValueError, match=r"(?i)at least one layer was expected.*layers_a=\(\)"):
         cka(model, model, images, layers_a=[])

@@ -9,8 +9,8 @@ from test_occlusion import linear, probability
 
 import keras_vit
 from keras_vit.benchmark import deletion
-from keras_vit.explain import removing
-from keras_vit.explain.deleting import deletion_curve
+from keras_vit.explain import masking
+from keras_vit.explain.masking import deletion_curve
 
 pytestmark = pytest.mark.usefixtures("blank")
 
@@ -62,7 +62,7 @@ def gaussian_blur(image, down, across):
 def test_blur_is_of_one_patch():
     model, images = linear((4, 6, 3), 3), random_images(1, 4, 6, 3)
     instead = gaussian_blur(images[0].astype("float64"), down=2, across=3)
-    np.testing.assert_allclose(removing.blurred(images, (2, 3))[0], instead, rtol=1e-4)
+    np.testing.assert_allclose(masking.blur(images, (2, 3))[0], instead, rtol=1e-4)
     truth = [after(model, images[0], 1, ORDER[:n], instead) for n in range(5)]
     found = deletion_curve(model, images, MAP[None], 1, steps=4, fill="blur")
     np.testing.assert_allclose(found[:, 0], truth, atol=1e-5)

@@ -6,7 +6,7 @@ from helpers import random_images, random_tokens, randomize
 
 import keras_vit
 from keras_vit.explain import attention
-from keras_vit.explain.distance import mean_attention_distance
+from keras_vit.explain.per_head import mean_attention_distance
 
 
 def one_hot(targets, prefix_tokens=0):
@@ -112,7 +112,7 @@ def test_a_model_knows_its_patches_in_pixels(blank, options, patch_size):
     scores = attention.attention_scores(model, x)
     found = mean_attention_distance(model, x)
     grid = (16 // patch_size[0], 24 // patch_size[1])
-    expected = mean_attention_distance(scores.stacked(), patch_size=patch_size, grid=grid)
+    expected = mean_attention_distance(scores.stack(), patch_size=patch_size, grid=grid)
     assert found.shape == (2, 3) and expected.min() > 1
     np.testing.assert_allclose(found, expected, rtol=1e-4)
     np.testing.assert_allclose(mean_attention_distance(scores), expected, rtol=1e-5)

@@ -108,7 +108,7 @@ def test_filters_behind_another_stem_are_refused(strides, channels):
     x = keras.layers.Conv2D(channels, 3, strides, padding="same")(images)
     x = keras_vit.PatchEncoder(8)(keras_vit.Patches(2)(x))
     model = keras.Model(images, keras_vit.TransformerBlock(2, 8)(x))
-    with pytest.raises(ValueError, match=r"must see the pixels.*what a filter sees=\(2, 2, "):
+    with pytest.raises(ValueError, match=r"must see the pixels.*shape of a filter=\(2, 2, "):
         embedding_filters(model)
 
 

@@ -7,7 +7,8 @@ from helpers import numpy, quick, random_images, random_tokens, randomize
 
 import keras_vit
 from keras_vit.explain import attention
-from keras_vit.explain.heads import attention_entropy, token_norms
+from keras_vit.explain.per_head import attention_entropy
+from keras_vit.explain.tokens import token_norms
 
 pytestmark = pytest.mark.usefixtures("blank")
 
@@ -46,7 +47,7 @@ def vit(**options):
 
 def test_entropy_of_a_model_is_that_of_its_scores():
     model, x = vit(), random_images(11, 8, 12, 3)
-    expected = attention_entropy(attention.attention_scores(model, x).stacked())
+    expected = attention_entropy(attention.attention_scores(model, x).stack())
     np.testing.assert_allclose(attention_entropy(model, x), expected, rtol=1e-4)
 
 

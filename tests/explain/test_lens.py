@@ -9,7 +9,7 @@ import pytest
 from helpers import numpy, random_images, randomize, wide_vit
 
 import keras_vit
-from keras_vit.explain.lens import logit_lens
+from keras_vit.explain.tokens import logit_lens
 
 pytestmark = pytest.mark.usefixtures("blank")
 DATA = pathlib.Path(os.environ.get("KERAS_VIT_TEST_DATA", "none"))

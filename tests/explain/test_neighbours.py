@@ -6,7 +6,7 @@ import pytest
 from helpers import numpy, random_images, randomize
 
 import keras_vit
-from keras_vit.explain.neighbours import nearest
+from keras_vit.explain.representations import nearest
 
 pytestmark = pytest.mark.usefixtures("blank")
 
@@ -103,7 +103,7 @@ def test_mixed_precision():
 
 def test_what_cannot_be_compared_is_refused():
     model, gallery = vit(), random_images(3, 8, 15, 3)
-    with pytest.raises(ValueError, match="`k` must be no more .*k=5, images in the gallery=3"):
+    with pytest.raises(ValueError, match="`k` must not exceed .*k=5, images in the gallery=3"):
         nearest(model, gallery, gallery)
     with pytest.raises(ValueError, match="`k` must be an integer of 1 or more"):
         nearest(model, gallery, gallery, k=0)

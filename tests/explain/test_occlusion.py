@@ -8,8 +8,9 @@ import pytest
 from helpers import random_images, randomize, weights
 
 import keras_vit
-from keras_vit.explain import computing, removing
-from keras_vit.explain.occluding import occlusion
+from keras_vit.explain import masking
+from keras_vit.explain.inside import batched
+from keras_vit.explain.masking import occlusion
 
 pytestmark = pytest.mark.usefixtures("blank")
 
@@ -78,7 +79,7 @@ def test_patches_are_those_of_the_encoder_in_pixels_of_the_image():
 def test_a_model_without_patches_gets_a_grid_of_14():
     assert occlusion(linear((28, 15, 1), 2), np.zeros((1, 28, 15, 1))).shape == (1, 14, 14)
     assert occlusion(linear((5, 28, 1), 2), np.zeros((1, 5, 28, 1))).shape == (1, 5, 14)
-    numbers = removing.patch_numbers((5, 3), (2, 3))
+    numbers = masking.number_patches((5, 3), (2, 3))
     np.testing.assert_array_equal(numbers[:, 0], [0, 0, 0, 3, 3])
     np.testing.assert_array_equal(numbers[0], [0, 1, 2])
 
@@ -91,13 +92,13 @@ def test_patches_must_divide_the_image():
 def test_no_more_than_a_batch_of_covered_images_is_in_memory(monkeypatch):
     """The images go in as views of the user's own; only their batches are copied."""
     model, images, seen = linear((6, 10, 3), 4, None), random_images(2, 6, 10, 3), []
-    run = computing.run
+    run = batched.run
 
     def watched(function, model, given, *more, batch_size, **settings):
         seen.append((np.shares_memory(given, images), batch_size))
         return run(function, model, given, *more, batch_size=batch_size, **settings)
 
-    monkeypatch.setattr(computing, "run", watched)
+    monkeypatch.setattr(batched, "run", watched)
     occlusion(model, images, 1, patch_size=1, batch_size=7)
     assert seen == [(True, 7), (True, 7)]  # 61 covered images in 9 batches, once each image
     occlusion(model, images, 1, patch_size=1, batch_size=60)

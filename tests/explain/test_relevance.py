@@ -12,8 +12,8 @@ import pytest
 from helpers import quick, random_images, randomize, weights
 
 import keras_vit
-from keras_vit.explain.deleting import deletion_curve
-from keras_vit.explain.gradient_rollout import relevance
+from keras_vit.explain.gradients import relevance
+from keras_vit.explain.masking import deletion_curve
 
 WEIGHTS = pathlib.Path(
     os.environ.get("KERAS_VIT_TEST_DATA", "not set"),
@@ -121,10 +121,10 @@ def test_none_is_the_most_probable_class_of_each_image():
         (5, "The model has 5 classes, 0 to 4. Received: classes=5"),
         ([0, -1], "The model has 5 classes"),
         ([0, 1, 2], "one number for every image. Received: classes=.*, images=2"),
-        (1.5, "must be None, one number of a class"),
-        (True, "must be None, one number of a class"),
-        ("cat", "must be None, one number of a class"),
-        ([[0], [1]], "must be None, one number of a class"),
+        (1.5, "must be None, the number of a class"),
+        (True, "must be None, the number of a class"),
+        ("cat", "must be None, the number of a class"),
+        ([[0], [1]], "must be None, the number of a class"),
     ],
 )
 def test_classes_that_do_not_exist_are_refused(classes, message):

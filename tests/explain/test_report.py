@@ -10,16 +10,14 @@ from helpers import random_images, randomize
 from PIL import Image
 
 import keras_vit
-from keras_vit.explain import rollout
-from keras_vit.explain.alignment import CKA
-from keras_vit.explain.plots import parts
+from keras_vit.explain import attention_rollout, report
+from keras_vit.explain.plots import drawing
 from keras_vit.explain.reporting import building
-from keras_vit.explain.reporting import page as written
-from keras_vit.explain.reporting.page import MOST, OF_IMAGES, OF_THE_MODEL
-from keras_vit.explain.reporting.words import VIEWS
+from keras_vit.explain.reporting.building import MOST, PER_IMAGE, PER_MODEL
+from keras_vit.explain.representations import CKA
+from keras_vit.explain.views import VIEWS
+from keras_vit.explain.views.record import Request
 
-# The package exports a function of this name, which hides the module.
-report = building.report
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 NAMES = ['<script>alert("1")</script>.png', "b&c.png", "d.png", "e.png"]
 CLASSES = ["<b>cat</b>", "dog & co", "owl"]
@@ -66,31 +64,32 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def findings(model, images):
-    """What the functions would find, made up: the page is what is looked at here."""
+def request_(model, images):
+    """A request with made-up results: the page is what is tested here."""
     rng = np.random.default_rng(0)
-    maps = {name: rng.uniform(size=(2, 2, 3)) for name in written.MAPS}
+    names = ("attention_rollout", "relevance", "grad_cam", "occlusion")
+    maps = {name: rng.uniform(size=(2, 2, 3)) for name in names}
     layers = ("patch_encoder", "block_0", "block_1")
-    views = {
+    results = {
         **maps,
-        "classes": np.array([2, 0]),
         "token_colors": rng.uniform(size=(2, 2, 3, 3)),
         "logit_lens": rng.normal(size=(3, 2, 3)),
-        "deletion_curve": {name: rng.uniform(size=(5, 2)) for name in maps},
+        "deletion_curve": {"rollout": rng.uniform(size=(5, 2)), "random_order": np.ones((5, 2))},
         "embedding_filters": rng.normal(size=(5, 8, 8, 3)),
         "position_similarity": rng.uniform(size=(2, 3, 2, 3)),
         "mean_attention_distance": np.array([[3.0, 5.0], [8.0, 7.0]]),
-        "attention_entropy": (np.array([[0.5, 1.0], [1.25, 1.5]]), 7),
-        "token_norms": (rng.uniform(1, 9, (3, 2, 7)), 1),
+        "attention_entropy": np.array([[0.5, 1.0], [1.25, 1.5]]),
+        "token_norms": rng.uniform(1, 9, (3, 2, 7)),
         "cka": CKA(rng.uniform(size=(3, 3)), layers, layers),
     }
-    shares = rng.dirichlet(np.ones(3), 2)
-    return written.Findings(model, images[:2], NAMES[:2], CLASSES, shares, views, {})
+    request = Request(model, images[:2], NAMES[:2], CLASSES, results=results)
+    request.classes, request.probabilities = np.array([2, 0]), rng.dirichlet(np.ones(3), 2)
+    return request
 
 
 @pytest.fixture(scope="module")
-def text(findings):
-    return written.page(findings)
+def text(request_):
+    return building.build_page(request_, {})
 
 
 @pytest.fixture(scope="module")
@@ -127,19 +126,17 @@ def test_every_link_within_the_page_has_its_place(page):
 
 @pytest.mark.backend_free
 def test_every_view_is_there_with_its_words(page):
-    for name in (*OF_IMAGES, *OF_THE_MODEL):
-        view = VIEWS[name]
+    for view in (*PER_IMAGE, *PER_MODEL):
         for words in (view.title, view.shows, view.reading, view.limits, view.source):
-            assert words in page.text, name
+            assert words in page.text, view.name
     assert "do not apply" not in page.text
-    assert set(OF_IMAGES) | set(OF_THE_MODEL) <= set(VIEWS)
 
 
 @pytest.mark.backend_free
 def test_every_image_is_a_png_with_words_beside_or_in_it(page):
     images = page.all("img")
     of_each = 1 + 5 + 1  # itself, four maps and colours, the lens
-    assert len(images) == 2 + 2 * of_each + len(OF_THE_MODEL)
+    assert len(images) == 2 + 2 * of_each + len(PER_MODEL)
     for image in images:
         data = base64.b64decode(image["src"].partition(",")[2], validate=True)
         shown = Image.open(io.BytesIO(data))
@@ -169,16 +166,16 @@ def test_names_of_files_and_classes_are_text(text, page):
 
 
 @pytest.mark.backend_free
-def test_classes_are_listed_by_their_probability(findings, page):
-    for i, row in enumerate(findings.shares):
+def test_classes_are_listed_by_their_probability(request_, page):
+    for i, row in enumerate(request_.probabilities):
         listed = " ".join(f"{CLASSES[k]} {100 * row[k]:.1f} %" for k in np.argsort(-row))
         assert f"{NAMES[i]} {listed}" in page.text
-    assert "Maps of a class are of the most probable one: owl ." in page.text
+    assert "Maps of a class show the most probable one: owl ." in page.text
 
 
 @pytest.mark.backend_free
-def test_maps_say_their_range_and_where_they_are_highest(findings, page):
-    values = findings.views["occlusion"][1]
+def test_maps_say_their_range_and_where_they_are_highest(request_, page):
+    values = request_.results["occlusion"][1]
     row, column = np.unravel_index(values.argmax(), (2, 3))
     said = f"{100 * values.min():+.1f} to {100 * values.max():+.1f} points"
     assert said in page.text
@@ -208,38 +205,40 @@ def test_headings_go_down_one_step_at_a_time(page):
 
 
 @pytest.mark.backend_free
-def test_a_view_that_is_refused_is_named_with_its_reason(findings):
-    views = {name: findings.views[name] for name in ("classes", "grad_cam")}
-    found = findings._replace(views=views, missing={"cka": "CKA needs 4 <images>."})
-    shown = Page(written.page(found))
+def test_a_view_that_is_refused_is_named_with_its_reason(request_):
+    some = Request(request_.model, request_.images, request_.names, CLASSES)
+    some.results["grad_cam"] = request_.results["grad_cam"]
+    some.classes, some.probabilities = request_.classes, request_.probabilities
+    shown = Page(building.build_page(some, {"cka": "CKA needs 4 <images>."}))
     missing = shown.text.split("Views that do not apply here")[1]
     assert "Similarity of layers : CKA needs 4 <images>." in missing
     assert len(shown.all("img")) == 2 + 2 * 2
     assert VIEWS["occlusion"].reading not in shown.text
 
 
-def test_the_report_computes_each_view_and_tells_its_progress(model, images, monkeypatch):
-    names = ("classes", "attention_rollout", "cka")
-    monkeypatch.setattr(building, "VIEWS", {name: building.VIEWS[name] for name in names})
-    kept, told = [], []
-    monkeypatch.setattr(building, "page", lambda found: kept.append(found) or "page")
-    assert report(model, images[:3], NAMES[:3], CLASSES, told.append) == "page"
-    (found,) = kept
+def test_the_report_computes_each_view_and_reports_its_progress(model, images, monkeypatch):
+    monkeypatch.setattr(building, "PER_IMAGE", [VIEWS["attention_rollout"]])
+    monkeypatch.setattr(building, "PER_MODEL", [VIEWS["cka"]])
+    built, progress = [], []
+    monkeypatch.setattr(building, "build_page", lambda *words: built.append(words) or "page")
+    assert report(model, images[:3], NAMES[:3], CLASSES, progress.append) == "page"
+    ((request, missing),) = built
     logits = model.predict(images[:3], verbose=0)
-    np.testing.assert_allclose(found.shares, parts.probabilities(logits), rtol=1e-4)
-    np.testing.assert_array_equal(found.views["classes"], logits.argmax(-1))
-    want = rollout.attention_rollout(model, images[:3])
-    np.testing.assert_allclose(found.views["attention_rollout"], want, rtol=1e-4)
-    assert told == list(names) and "4 images" in found.missing["cka"]
+    np.testing.assert_array_equal(request.classes, logits.argmax(-1))
+    want_shares = drawing.to_probabilities(logits)
+    np.testing.assert_allclose(request.probabilities, want_shares, rtol=1e-4)
+    want = attention_rollout(model, images[:3])
+    np.testing.assert_allclose(request.results["attention_rollout"], want, rtol=1e-4)
+    assert progress == ["attention_rollout", "cka"] and "4 images" in missing["cka"]
 
 
 @pytest.mark.slow
 def test_everything_that_a_vit_has_is_computed(model, images):
     page = Page(report(model, images, NAMES, CLASSES))
     assert "do not apply" not in page.text
-    assert len(page.all("img")) == 4 + 4 * 7 + len(OF_THE_MODEL)
-    for name in (*OF_IMAGES, *OF_THE_MODEL):
-        assert VIEWS[name].reading in page.text
+    assert len(page.all("img")) == 4 + 4 * 7 + len(PER_MODEL)
+    for view in (*PER_IMAGE, *PER_MODEL):
+        assert view.reading in page.text
 
 
 @pytest.mark.weekly
@@ -268,12 +267,12 @@ def test_a_model_without_a_head_has_no_classes_to_explain(images):
 
 @pytest.mark.weekly
 def test_many_images_do_not_make_a_large_page(model):
-    told = []
+    progress = []
     images = np.repeat(random_images(1, 16, 24, 3), MOST + 2, axis=0)
-    page = report(model, images, progress=told.append)
-    assert f"{MOST + 2} images, of which the first {MOST} are shown" in page
+    page = report(model, images, progress=progress.append)
+    assert f"{MOST + 2} images; the first {MOST} are shown" in page
     assert f'id="image-{MOST}"' in page and f'id="image-{MOST + 1}"' not in page
-    assert len(page) < 4e6 and "occlusion" in told
+    assert len(page) < 4e6 and "occlusion" in progress
 
 
 def test_images_of_another_size_and_missing_names_are_refused(model, images):

@@ -225,14 +225,14 @@ def test_of_a_model_it_is_that_of_its_scores(pooling):
         assert found.shape == (5, 2, 3)
         np.testing.assert_allclose(found.sum((1, 2)), 1, rtol=1e-5)
         np.testing.assert_allclose(found, attention_rollout(scores, **options), atol=1e-5)
-        expected = attention_rollout(scores.stacked(), grid=(2, 3), **options)
+        expected = attention_rollout(scores.stack(), grid=(2, 3), **options)
         np.testing.assert_allclose(found, expected, atol=1e-5)
     np.testing.assert_allclose(token_attention(outer, x), token_attention(scores), atol=1e-5)
 
 
 def test_only_a_few_images_are_in_memory_at_once(monkeypatch):
     """Each batch's scores are gone when those of the next but one are computed."""
-    alive, most, made = weakref.WeakSet(), [], attention._named
+    alive, most, made = weakref.WeakSet(), [], attention._in_order
 
     class Watched(attention.Scores):
         __hash__ = object.__hash__
@@ -244,7 +244,7 @@ def test_only_a_few_images_are_in_memory_at_once(monkeypatch):
         most.append(len(alive))
         return watched
 
-    monkeypatch.setattr(attention, "_named", watch)
+    monkeypatch.setattr(attention, "_in_order", watch)
     found = attention_rollout(vit(), random_images(8, 8, 12, 3), batch_size=1)
     assert found.shape == (8, 2, 3)
     assert len(most) == 8 and max(most) <= 2

@@ -148,7 +148,7 @@ def test_layers_without_all_tokens_are_refused():
     for view in (token_similarity, token_colors):
         for name in ("head", "pooling", "block_7"):
             with pytest.raises(
-                ValueError, match="puts out all tokens.*These are patch_encoder, bl"
+                ValueError, match="outputs all tokens.*These layers are patch_encoder, bl"
             ):
                 view(wide_vit(), random_images(4, 8, 15, 3), layer=name)
 

@@ -16,10 +16,10 @@ PACKAGE = pathlib.Path(keras_vit.__file__).parent
 # The order of reading: a module imports only from those before it. The paper's model is `layers`
 # and `vit`; what varies it stands after them.
 ORDER = [
-    "environment", "arguments", "io", "startup", "backend", "figures",
+    "environment", "arguments", "io", "startup", "backend", "hooks", "figures",
     "variants", "guards", "model", "layers", "vit",
     "pooling", "deit", "convolutions", "resnet", "hybrid", "positions", "ablations", "relative",
-    "axial", "families", "checkpoints", "data", "training", "pretraining",
+    "axial", "families", "checkpoints", "doctor", "data", "training", "pretraining",
     "explain", "accounting", "benchmark", "studies", "cli", "__main__",
 ]  # fmt: skip
 

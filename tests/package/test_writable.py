@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from keras_vit import cli, data, training
+from keras_vit import cli, doctor, training
 from keras_vit.io import writing
 from keras_vit.training.runs import run_folder
 
@@ -92,7 +92,7 @@ def test_commands_refuse_a_read_only_disk(words, read_only, tmp_path, monkeypatc
 
     (tmp_path / "images").mkdir()
     Image.new("L", (8, 8)).save(tmp_path / "images" / "1.png")
-    monkeypatch.setattr(data.doctor, "check", None)  # not reached
+    monkeypatch.setattr(doctor, "check", None)  # not reached
     monkeypatch.setattr(cli.startup, "load", None)
     assert cli.main(words.format(read_only, images=tmp_path / "images").split()) == 2
     message = capsys.readouterr().err

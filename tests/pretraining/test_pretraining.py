@@ -11,9 +11,9 @@ import keras_vit
 from keras_vit import pretraining
 from keras_vit.data import Batches
 from keras_vit.positions import sincos
-from keras_vit.pretraining import encoder as parts
 from keras_vit.pretraining import masked_patches as mpp
 from keras_vit.pretraining import masks
+from keras_vit.pretraining import vit_stages as stages
 from keras_vit.training.resuming.checkpoint import Checkpoint
 
 IMAGES = random_images(6, 8, 15, 3).round()  # 2 x 3 patches of 4 x 5 pixels
@@ -34,7 +34,7 @@ def mae(encoder=None, **options):
 
 
 def of_pixels(order="next", **options):
-    palette = pretraining.palette(IMAGES, colors=7)
+    palette = pretraining.find_palette(IMAGES, colors=7)
     return pretraining.PixelPrediction(pixel_vit(**options), palette, order)
 
 
@@ -80,7 +80,7 @@ def pieces(model):
 
 def solved(model, images=IMAGES):
     """What `solve` hides and predicts with the seed 3, computed as `predict` does."""
-    with model.seeded(3):
+    with model.fix_seed(3):
         return model.predict_on_batch(images)
 
 
@@ -100,7 +100,7 @@ def cross_entropy(logits, classes):
 def test_masked_patch_prediction_equals_a_transcription():
     model = randomize(pretraining.MaskedPatchPrediction(wide_vit()), scale=0.3)
     found = solved(model)
-    fate, others = (numpy(x) for x in mpp.corruption(generator(), 6, 6, 3))
+    fate, others = (numpy(x) for x in mpp.draw_corruption(generator(), 6, 6, 3))
     w, embed, encode = pieces(model)
     token, head = numpy(model.mask_token)[0, 0], weights(model.head)
     for i, image in enumerate(IMAGES):
@@ -145,7 +145,7 @@ def test_mae_equals_a_transcription(pooling, normalize_targets):
     model = mae(wide_vit(pooling=pooling), normalize_targets=normalize_targets)
     randomize(model, scale=0.3)
     found = solved(model)
-    order = numpy(masks.shuffled(generator(), 6, 6)[0])
+    order = numpy(masks.shuffle(generator(), 6, 6)[0])
     w, embed, encode = pieces(model)
     before = 1 if pooling == "token" else 0
     positions, fixed = w["position_embedding"][0], sincos((2, 3), 12, before)[0]
@@ -180,8 +180,8 @@ def test_mae_never_sees_what_it_hides():
     model = randomize(mae(), scale=0.3)
     found = solved(model)
     mask = numpy(found["mask"])
-    patches = np.where(mask[..., None], 0, numpy(parts.patches(model.encoder, IMAGES)))
-    blanked = pretraining.targets.to_images(patches, (2, 3), (4, 5))
+    patches = np.where(mask[..., None], 0, numpy(stages.cut_patches(model.encoder, IMAGES)))
+    blanked = pretraining.patch_targets.to_images(patches, (2, 3), (4, 5))
     again = solved(model, blanked)
     np.testing.assert_array_equal(numpy(again["prediction"]), numpy(found["prediction"]))
 
@@ -225,7 +225,7 @@ def test_causal_attention_equals_numpy():
     x = np.random.default_rng(0).normal(size=(1, 7, 15)).astype("float32")
     attention.build(x.shape)
     w = weights(randomize(attention, scale=0.5))
-    found = numpy(pretraining.pixels.causal_attention(attention, x))[0]
+    found = numpy(pretraining.pixels.attend_causally(attention, x))[0]
     for last in range(7):  # a token is as it would be if it were the last one
         expected = paper.msa(x[0, : last + 1].astype("float64"), w, 3)[0][-1]
         np.testing.assert_allclose(found[last], expected, atol=1e-5)
@@ -240,7 +240,7 @@ def test_an_objective_trains_saves_and_reconstructs(name, tmp_path):
     model = compiled(OBJECTIVES[name](), keras.optimizers.AdamW(0.01, weight_decay=0.1))
     images = images_of(model)
     before = weights(model)
-    unused = {w.path for w in parts.unused(model.encoder)}
+    unused = {w.path for w in stages.find_unused_weights(model.encoder)}
     seen = []
     see = lambda batch, logs: seen.append(model.reconstruct(images))  # noqa: E731
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=see)
@@ -262,7 +262,7 @@ def test_an_objective_trains_saves_and_reconstructs(name, tmp_path):
         model.encoder.patch_size[1], 2
     )
     assert (found.masked[hidden] == 128).all() and (found.masked != 128)[~hidden].any()
-    figure = pretraining.plots.reconstruction(images, found, names=list("abcdef"))
+    figure = pretraining.plot_reconstruction(images, found, names=list("abcdef"))
     assert len(figure.axes) == 18
 
 
@@ -279,14 +279,14 @@ def test_what_was_not_hidden_is_the_image(name):
 def test_a_perfect_prediction_is_the_image():
     """What makes pixels of a prediction undoes what makes targets of pixels."""
     for model in (mae(), mae(normalize_targets=False), OBJECTIVES["simmim"]()):
-        shown = model.shown(numpy(model.truth(IMAGES)), IMAGES)
-        whole = numpy(parts.patches(model.encoder, IMAGES))
+        shown = model.render(numpy(model.truth(IMAGES)), IMAGES)
+        whole = numpy(stages.cut_patches(model.encoder, IMAGES))
         np.testing.assert_allclose(numpy(shown), whole, atol=1e-2)
     model = OBJECTIVES["downsized"]()
     images = images_of(model) // 32 * 32 + 16
     logits = np.eye(512)[numpy(model.truth(images))]
-    colors = model.shown(logits.astype("float32"), images)
-    np.testing.assert_array_equal(colors, numpy(parts.patches(model.encoder, images)))
+    colors = model.render(logits.astype("float32"), images)
+    np.testing.assert_array_equal(colors, numpy(stages.cut_patches(model.encoder, images)))
 
 
 @pytest.mark.slow
@@ -300,7 +300,7 @@ def test_labels_are_ignored():
         {"x": ((IMAGES, labels) for _ in range(1)), "steps_per_epoch": 1},
     ):
         model.set_weights(first)
-        with model.seeded(3):
+        with model.fix_seed(3):
             losses += model.fit(**data, shuffle=False, verbose=0).history["loss"]
     np.testing.assert_allclose(losses, losses[0], rtol=1e-6)
     assert any(np.any(a != b) for a, b in zip(first, model.get_weights(), strict=True))
@@ -368,7 +368,7 @@ def test_the_encoder_is_trained_in_place_and_makes_a_classifier():
     compiled(mae(encoder)).fit(IMAGES, verbose=0)
     after = weights(encoder)
     assert (before["block_0/mlp/expand/kernel"] != after["block_0/mlp/expand/kernel"]).any()
-    model = pretraining.classifier(encoder, num_classes=2)
+    model = pretraining.build_classifier(encoder, num_classes=2)
     counts = keras_vit.training.freeze(model, "linear")
     assert counts.trainable == 8 * 2 + 2
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -431,11 +431,15 @@ MISTAKES = {
     ),
     "patch not of 4": (
         lambda: pretraining.MaskedPatchPrediction(wide_vit(), "downsized"),
-        "4 must divide their sides",
+        "must be divisible by 4",
         "patch_size=(4, 5)",
     ),
-    "all hidden": (lambda: mae(mask=0.99), "`mask` must leave a patch to see", "mask=0.99"),
-    "no share": (lambda: mae(mask=1), "`mask` must be a share below 1", "mask=1"),
+    "all hidden": (
+        lambda: mae(mask=0.99),
+        "leave at least one patch visible",
+        "mask=0.99",
+    ),
+    "no share": (lambda: mae(mask=1), "`mask` must be a fraction below 1", "mask=1"),
     "nothing hidden": (lambda: mae(mask=0), "`mask` must be a finite number above 0", "mask=0"),
     "decoder heads": (
         lambda: mae(decoder_heads=5),
@@ -464,22 +468,22 @@ MISTAKES = {
     ),
     "loss": (
         lambda: compile_with_loss(mae()).fit(IMAGES, verbose=0),
-        "objective has its own loss",
+        "objective has its own",
         "loss='mse'",
     ),
     "scaled pixels": (
         lambda: compiled(mae()).fit(FLOATS, verbose=0),
-        "takes pixels 0 to 255",
+        "must be 0 to 255 for pre-training",
         "highest=1.0",
     ),
     "scaled pixels in a dataset": (
         lambda: compiled(mae()).fit((FLOATS for _ in range(2)), steps_per_epoch=2, verbose=0),
-        "takes pixels 0 to 255",
+        "must be 0 to 255 for pre-training",
         "highest=1.0",
     ),
     "pixels below 0": (
         lambda: compiled(mae()).evaluate(IMAGES - 128, verbose=0),
-        "takes pixels 0 to 255",
+        "must be 0 to 255 for pre-training",
         "lowest=-128.0",
     ),
     "size": (
@@ -493,18 +497,18 @@ MISTAKES = {
         "(8, 15, 3)",
     ),
     "classifier of another depth": (
-        lambda: pretraining.classifier(wide_vit(), 2, num_layers=3),
-        "must have the encoder's own layers",
+        lambda: pretraining.build_classifier(wide_vit(), 2, num_layers=3),
+        "must have the layers of the encoder",
         "num_layers=3",
     ),
     "classifier of other patches": (
-        lambda: pretraining.classifier(wide_vit(), 2, patch_size=(4, 3)),
-        "must have the encoder's own layers",
+        lambda: pretraining.build_classifier(wide_vit(), 2, patch_size=(4, 3)),
+        "must have the layers of the encoder",
         "patch_size=(4, 3)",
     ),
     "reconstruction of others": (
-        lambda: pretraining.plots.reconstruction(IMAGES[:2], mae().reconstruct(IMAGES)),
-        "There must be a reconstruction of each image",
+        lambda: pretraining.plot_reconstruction(IMAGES[:2], mae().reconstruct(IMAGES)),
+        "There must be a reconstruction for each image",
         "(2, 8, 15, 3)",
     ),
 }

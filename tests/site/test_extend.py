@@ -47,7 +47,7 @@ def test_example_trains_and_loads(title, monkeypatch, tmp_path):
 def test_top_k_attention_attends_to_eight_tokens(monkeypatch):
     model = made("Another attention", monkeypatch)["model"]
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
-    scores = keras_vit.explain.attention_scores(model, images).stacked()
+    scores = keras_vit.explain.attention_scores(model, images).stack()
     assert scores.shape == (4, 2, 4, 17, 17)
     assert ((scores > 0).sum(-1) == 8).all()
     np.testing.assert_allclose(scores.sum(-1), 1, atol=1e-5)

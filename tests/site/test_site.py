@@ -149,7 +149,22 @@ def check_address(url, home, faults):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
+    """The site that `make docs` built, if nothing has changed since; else it is built here."""
+    built = ROOT / "site"
+    sources = [ROOT / "mkdocs.yml", ROOT / "CHANGELOG.md"]
+    for folder in ("docs", "keras_vit", "tutorials"):
+        sources += [
+            p for p in (ROOT / folder).rglob("*") if p.suffix in (".py", ".md", ".css", ".js")
+        ]
+    newest = max(path.stat().st_mtime for path in sources)
+    if (built / "index.html").exists() and (built / "index.html").stat().st_mtime > newest:
+        return built
     return build(tmp_path_factory.mktemp("site"))
+
+
+# The page has the colours of this scheme, and no transition from another one is under way.
+SHOWN = """name => document.body.dataset.mdColorScheme == name
+    && document.getAnimations().every(a => a.playState != "running")"""
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="needs the browser Chromium")
@@ -158,14 +173,15 @@ def test_site_in_a_browser(site):
     pages = sorted(str(p.parent.relative_to(site)) for p in site.rglob("index.html"))
     assert {".", "api", "changelog", "faq", "tutorials", "tutorials/01_patches", "zoo"} <= {*pages}
     with served(site) as home, browsing(home, faults) as tab:
-        for size, scheme in itertools.product((DESKTOP, PHONE), ("light", "dark")):
+        for size, page in itertools.product((DESKTOP, PHONE), pages):
             tab.set_viewport_size(size)
-            tab.emulate_media(color_scheme=scheme)
-            for page in pages:
-                tab.goto(f"{home}{page}/", wait_until="networkidle")
+            tab.goto(f"{home}{page}/", wait_until="networkidle")
+            formulas += tab.locator(".katex-display").count()
+            for scheme, name in (("light", "default"), ("dark", "slate")):
+                tab.emulate_media(color_scheme=scheme)
+                tab.wait_for_function(SHOWN, arg=name)
                 said = tab.evaluate(FAULTS) + tab.evaluate(FAINT)
                 faults += [f"{page}, {size['width']} px, {scheme}: {fault}" for fault in said]
-                formulas += tab.locator(".katex-display").count()
         check_home(tab, home)
         check_table(tab, home)
         check_search(tab, home)

@@ -295,7 +295,7 @@ def test_dependencies_are_the_files_of_what_is_named(modules):
     assert weights in names("import keras_vit\nkeras_vit.load_pretrained('ViT-Mini/4')")
     assert weights not in names("import keras_vit\nkeras_vit.Patches(4)")
     everything = names("import keras_vit\nprint(keras_vit)")
-    assert weights in everything and "data/doctor/page.py" in everything
+    assert weights in everything and "doctor/report.py" in everything
 
 
 def test_names_choose(modules, tmp_path, capsys):

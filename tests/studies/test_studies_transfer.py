@@ -9,7 +9,7 @@ from helpers import quick
 
 import keras_vit
 from keras_vit.studies import figure_3, figure_4, table_5, transfer
-from keras_vit.studies.paper import TABLE_5, TABLE_5_TASKS
+from keras_vit.studies.paper_numbers import TABLE_5, TABLE_5_TASKS
 
 pytest.importorskip("sklearn")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_vit
-from keras_vit.data import vtab
+from keras_vit.data.tfds import vtab
 from keras_vit.studies import (
     figure_2,
     figure_10,
@@ -18,7 +18,7 @@ from keras_vit.studies import (
     table_9,
     tasks,
 )
-from keras_vit.studies.paper import TABLE_9, TABLE_9_TASKS
+from keras_vit.studies.paper_numbers import TABLE_9, TABLE_9_TASKS
 
 pytest.importorskip("sklearn")
 

@@ -1,6 +1,6 @@
-"""A corpus of everything that may be wrong with a folder of images, made from nothing.
+"""A corpus of everything that may be wrong with a folder of images, generated from scratch.
 
-Each fault is a row: its kind, the path that it is told of, and what makes it.
+Each fault is a row: its kind, the reported path, and a function that creates it.
 """
 
 import io
@@ -20,7 +20,7 @@ HEIC = struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic" + bytes(100)
 
 
 def scene(seed, size=(48, 40), mode="RGB"):
-    """An image like no other: coarse and fine random shapes."""
+    """A unique image of coarse and fine random shapes."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), "uint8")).resize(size, 3)
     fine = Image.fromarray(rng.integers(0, 256, (20, 20, 3), "uint8")).resize(size, 2)
@@ -45,8 +45,8 @@ def png(seed, size=(48, 40), **options):
     return file.getvalue()
 
 
-def good(folder, classes=CLASSES, each=EACH, first_seed=0):
-    """Fills a folder of class folders with images that have no fault."""
+def make_good(folder, classes=CLASSES, each=EACH, first_seed=0):
+    """Fills a folder of class folders with good images."""
     seed = first_seed
     for name in classes:
         for number in range(each):
@@ -56,19 +56,19 @@ def good(folder, classes=CLASSES, each=EACH, first_seed=0):
     return folder
 
 
-def good_splits(folder):
+def make_good_splits(folder):
     for number, split in enumerate(("train", "val", "test")):
-        good(folder / split, first_seed=10_000 * (number + 1))
+        make_good(folder / split, first_seed=10_000 * (number + 1))
     return folder
 
 
 def flipped(data, at):
-    """`data` with all bits of one byte turned over."""
+    """`data` with all bits of one byte flipped."""
     return data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
 
 
 def png_of(width, height):
-    """A PNG file of white pixels that says it is that large, of a few bytes a line."""
+    """A white PNG of this size, which takes a few bytes per line."""
 
     def chunk(kind, body):
         return (
@@ -87,27 +87,27 @@ def png_of(width, height):
 
 
 def damaged_jpeg(seed):
-    """A JPEG file whose table of codes is nonsense."""
+    """A JPEG file with an invalid Huffman table."""
     data = jpeg(seed)
     at = data.index(b"\xff\xc4") + 5
     return data[:at] + b"\xff" * 16 + data[at + 16 :]
 
 
 def jpeg_with_marker(seed):
-    """A JPEG file with a marker in the middle of its data, which decoders read over."""
+    """A JPEG file with a marker in the middle of its data, which decoders ignore."""
     data = jpeg(seed, (200, 160))
     at = data.index(b"\xff\xda") + (len(data) - data.index(b"\xff\xda")) // 2
     return data[:at] + b"\xff\x01" + data[at + 2 :]
 
 
 def zeroed_jpeg(seed):
-    """A JPEG file of which a sector was lost: 512 bytes of its data are zeros."""
+    """A JPEG file with a lost sector: 512 bytes of its data are zeros."""
     data = jpeg(seed, (200, 160))
     return data[:1500] + bytes(512) + data[2012:]
 
 
 def wrong_checksum(seed):
-    """A PNG file whose last chunk has a wrong checksum, which decoders do not look at."""
+    """A PNG file whose last chunk has a wrong checksum, which decoders ignore."""
     data = png(seed)
     return flipped(data, len(data) - 1)
 
@@ -172,7 +172,7 @@ def _clear(path):
 
 
 def _half(other):
-    """Half as large, saved as another format: the same image to the eye."""
+    """The same image at half the size, in another format."""
 
     def make(path):
         with Image.open(path.parents[1] / other) as image:
@@ -273,13 +273,13 @@ FILES = [
     ("duplicate", "cat/pixels.png", _same_pixels("cat/03.jpg")),
     ("near-clash", "cat/04.jpg", lambda path: _half("cat/04.jpg")(_at(path, "owl/near.jpg"))),
     ("near-duplicate", "dog/near.jpg", _half("dog/05.jpg")),
-    ("classes-alike", "cat", lambda path: good(path.parent, ("Cat ",), 10, 840)),
-    ("classes-alike", "caf\xe9", lambda path: good(path.parent, ("caf\xe9",), 10, 850)),
-    ("names-alike", "caf\xe9", lambda path: good(path.parent, ("cafe\u0301",), 10, 860)),
+    ("classes-alike", "cat", lambda path: make_good(path.parent, ("Cat ",), 10, 840)),
+    ("classes-alike", "caf\xe9", lambda path: make_good(path.parent, ("caf\xe9",), 10, 850)),
+    ("names-alike", "caf\xe9", lambda path: make_good(path.parent, ("cafe\u0301",), 10, 860)),
     ("name-spaces", "Cat ", lambda path: None),
     ("empty-class", "nothing", lambda path: path.mkdir()),
     ("single-image", "one", lambda path: write(path / "1.jpg", jpeg(880))),
-    ("small-class", "few", lambda path: good(path.parent, ("few",), 2, 890)),
+    ("small-class", "few", lambda path: make_good(path.parent, ("few",), 2, 890)),
 ]  # fmt: skip
 # More that the rows above bring with them.
 BESIDES = {
@@ -292,8 +292,8 @@ SPLITS = [
     ("leak", "train/cat/01.jpg", lambda path: _to(path, "val/cat/x.jpg")),
     ("leak", "val/cat/02.jpg", lambda path: _to(path, "test/cat/y.jpg")),
     ("near-leak", "train/dog/00.jpg", lambda path: _half("dog/00.jpg")(path)),
-    ("class-missing", "train/fox", lambda path: good(path.parent, ("fox",), 11, 50_000)),
-    ("class-untrained", "test/yak", lambda path: good(path.parent, ("yak",), 11, 60_000)),
+    ("class-missing", "train/fox", lambda path: make_good(path.parent, ("fox",), 11, 50_000)),
+    ("class-untrained", "test/yak", lambda path: make_good(path.parent, ("yak",), 11, 60_000)),
     ("outside-class", "val/lost.jpg", _bytes(jpeg(827))),
 ]
 
@@ -308,7 +308,7 @@ def _alike(path):
 
 
 def make(folder, rows):
-    """Puts the faults of `rows` into a folder of good images."""
+    """Adds the faults of `rows` to a folder of good images."""
     folder = pathlib.Path(folder)
     for _, path, maker in rows:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -317,6 +317,6 @@ def make(folder, rows):
 
 
 def class_of(path):
-    """The class that a path in a folder without splits belongs to."""
+    """The class of a path in a folder without splits."""
     first, *rest = path.split("/")
     return first if rest else ""

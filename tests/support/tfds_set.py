@@ -1,11 +1,11 @@
-"""A small set of TensorFlow Datasets that tests make on the disk."""
+"""A small dataset of TensorFlow Datasets that tests write to disk."""
 
 import functools
 
 import numpy as np
 import pytest
 
-from keras_vit.data import records
+from keras_vit.data.tfds import tfds_reader
 
 try:
     import importlib_resources  # noqa: F401
@@ -17,7 +17,7 @@ needs_tfds = pytest.mark.skipif(tfds is None, reason="tensorflow_datasets is not
 
 
 def png(pixels):
-    return records.encoded(np.asarray(pixels, "uint8"))
+    return tfds_reader.encode(np.asarray(pixels, "uint8"))
 
 
 def tiny_images():
@@ -30,7 +30,7 @@ def tiny_images():
 
 @functools.cache
 def tiny_builder():
-    """A set of TFDS that is ours; a class can be registered only once."""
+    """A dataset of TFDS; a class can be registered only once."""
 
     class KerasVitTiny(tfds.core.GeneratorBasedBuilder):
         VERSION = tfds.core.Version("1.0.0")

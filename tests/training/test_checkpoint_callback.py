@@ -242,7 +242,7 @@ def test_without_data_whole_epochs_are_saved(trained, model, tmp_path):
     data = batches()
     for place in (("batch", 9), None):
         interrupt = Interrupt(place, cut)
-        data.position.go_to(0 if place else 1)
+        data.sampler.go_to(0 if place else 1)
         callbacks = [Checkpoint(tmp_path, every=1, verbose=0), interrupt]
         with contextlib.suppress(Power):
             history = model.fit(data, epochs=2, verbose=0, callbacks=callbacks, shuffle=False)
@@ -369,7 +369,7 @@ def test_nan_ends_the_run_at_its_step(trained, model, tmp_path):
     data = Broken(IMAGES, LABELS, 4, 5, Augmentation(10, 0.1, 0.1))
     with pytest.raises(ArithmeticError, match="epoch 2, step 3") as error:
         fit(model, tmp_path, data=data)
-    assert ", ".join(data.position.names(1, 2)[:3]) in str(error.value)
+    assert ", ".join(data.sampler.names(1, 2)[:3]) in str(error.value)
     assert "epoch-0002-step-000002.npz" in str(error.value) and "lower" in str(error.value)
     assert newest(tmp_path) == (1, 2)
     assert not run_state.find_nonfinite(state_files.read_newest(tmp_path).arrays)
@@ -593,7 +593,7 @@ def test_auto_saves_once_a_minute_and_seldom_where_writing_is_slow(monkeypatch, 
 def test_wrong_arguments_are_refused(every):
     with pytest.raises(ValueError, match="every"):
         Checkpoint("runs/a", every=every)
-    with pytest.raises(ValueError, match="`data` must have a position"):
+    with pytest.raises(ValueError, match="`data` must have a sampler"):
         Checkpoint("runs/a", np.zeros(3))
 
 

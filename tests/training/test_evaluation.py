@@ -225,7 +225,7 @@ def pixel_model():
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
 def test_each_part_of_a_data_in_its_own_order_and_training_stays_where_it_is(part):
     data, model = some_data(augment=keras_vit.data.Augmentation(flip=True)), pixel_model()
-    data.position.go_to(3, 2)
+    data.sampler.go_to(3, 2)
     pixels = np.concatenate([x for x, _ in representation.iterate_batches(data, part)])[:, 0, 0, 0]
     labels = data.labels(part)
     np.testing.assert_array_equal(pixels >= 100, labels)
@@ -236,7 +236,7 @@ def test_each_part_of_a_data_in_its_own_order_and_training_stays_where_it_is(par
     wrong = np.flatnonzero(labels != predicted)
     assert {one.image for one in found.mistakes} == {data.sources[part].names[i] for i in wrong}
     assert found.class_names == data.class_names
-    assert (data.position.epoch, data.position.step) == (3, 2)
+    assert (data.sampler.epoch, data.sampler.step) == (3, 2)
 
 
 def test_it_agrees_with_kerass_own_evaluation():
@@ -255,7 +255,7 @@ def test_the_batches_of_a_training_stay_where_they_are():
     images, labels = np.zeros((10, 1, 2, 1), "float32"), np.arange(10) % 2
     batches = keras_vit.data.Batches(images, labels, batch_size=4)
     scores.evaluate(fixed(2), batches)
-    assert (batches.position.epoch, batches.position.step) == (0, 0)
+    assert (batches.sampler.epoch, batches.sampler.step) == (0, 0)
 
 
 @pytest.mark.parametrize(

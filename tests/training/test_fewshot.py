@@ -237,7 +237,7 @@ def test_the_training_images_of_a_data_come_unvaried_and_in_order():
     found = representation.features(model, data, split="train")
     np.testing.assert_array_equal(found.features[:, 0] % 3, data.labels("train"))
     assert np.all(np.diff(found.features[:, 0]) > 0) and len(found.labels) == data.counts["train"]
-    assert (data.position.epoch, data.position.step) == (0, 0)
+    assert (data.sampler.epoch, data.sampler.step) == (0, 0)
 
 
 # --- The callback --------------------------------------------------------------------------------
@@ -312,7 +312,7 @@ def test_the_callback_refuses_before_the_first_step(wrong, words):
     assert not seen
     with pytest.raises(ValueError, match="every=0"):
         linear.FewShot(probes(), probes(), every=0)
-    with pytest.raises(ValueError, match="only a Data contains both"):
+    with pytest.raises(ValueError, match="only an ImageDataset contains both"):
         linear.FewShot(probes())
 
 
@@ -325,7 +325,7 @@ def test_a_data_gives_images_to_draw_from_and_to_test_on():
     expected = linear.few_shot(*parts[0], *parts[1], shots=2)
     assert history["few_shot_2"][2] == expected.mean(2)
     np.testing.assert_array_equal(history["few_shot_2"][:2], np.nan)
-    assert data.position.epoch == 0
+    assert data.sampler.epoch == 0
 
 
 # --- The command and real weights ----------------------------------------------------------------

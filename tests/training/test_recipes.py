@@ -255,7 +255,7 @@ def test_other_names_are_the_same_recipes():
 
 @pytest.mark.backend_free
 def test_augmentations_are_known_to_the_data():
-    names = keras_vit.data.augmentation.AUGMENTATIONS
+    names = keras_vit.data.AUGMENTATIONS
     for name in recipe_tables.names():
         augment = applied.recipe(name).augmentation
         assert augment in names or isinstance(augment, keras_vit.data.Augmentation)
@@ -263,7 +263,7 @@ def test_augmentations_are_known_to_the_data():
 
 @pytest.mark.backend_free
 def test_augmentations_are_the_published_levels():
-    presets = keras_vit.data.augmentation.AUGMENTATIONS
+    presets = keras_vit.data.AUGMENTATIONS
     for name, level in paper_tables.AUGREG_LEVELS.items():
         preset = presets["inception" if name == "none" else name]
         assert (preset.randaugment, preset.mixup) == (level.randaugment, level.mixup)

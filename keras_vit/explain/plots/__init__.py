@@ -14,6 +14,7 @@ from keras_vit.explain.plots.charts import (
     position_similarity,
     token_norms,
 )
+from keras_vit.explain.plots.drawing import overlay, to_probabilities
 from keras_vit.explain.plots.overlays import (
     attention_rollout,
     attention_scores,
@@ -25,7 +26,6 @@ from keras_vit.explain.plots.overlays import (
     token_colors,
     token_similarity,
 )
-from keras_vit.explain.plots.parts import overlay, pixels, probabilities
 
 __all__ = [
     "attention_entropy",
@@ -41,9 +41,8 @@ __all__ = [
     "occlusion",
     "overlay",
     "patch_grid",
-    "pixels",
     "position_similarity",
-    "probabilities",
+    "to_probabilities",
     "relevance",
     "token_colors",
     "token_norms",

@@ -1,35 +1,32 @@
-"""The figures that are charts: what holds for a model as a whole, and classes over its depth."""
+"""Plots that are charts: views of a model as a whole, and of classes over its depth."""
 
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.data.grid import short_name
-from keras_vit.explain.map_words import area
-from keras_vit.explain.plots.parts import (
+from keras_vit.explain.captions import mean_area
+from keras_vit.explain.plots.drawing import (
     MEDIUM,
     MOST,
+    SHARP,
     SMALL,
     WIDTH,
-    bare,
-    checked,
-    checked_images,
-    class_name,
-    names_of,
-    new_figure,
-    probabilities,
-    show,
+    check_array,
+    check_images,
+    create_figure,
+    fill_names,
+    name_class,
+    to_probabilities,
 )
-from keras_vit.figures import BLUE, GREY, ORANGE, spread
+from keras_vit.figures import BLUE, GREY, ORANGE, remove_axes, short_name, show, spread
 
-# Okabe and Ito's colours; markers and dashes tell lines apart in grey print, too.
+# Okabe and Ito's colours; markers and dashes distinguish lines in grey print.
 LINES = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#009E73", "^", "-."),
          ("#CC79A7", "D", ":"), ("#56B4E9", "v", "-"))  # fmt: skip
-SHARP = {"interpolation": "nearest"}  # every value keeps its own field
 MOST_LAYERS = 30  # names that fit beside a matrix
 
 
 def mean_attention_distance(distances):
-    """Draws how far heads look, over the depth of the network: Figures 7 (right) and 11.
+    """Draws how far heads look over the depth of the network: Figures 7 (right) and 11.
 
     Args:
         distances: (layers, heads) in pixels, what `mean_attention_distance` returns.
@@ -37,27 +34,27 @@ def mean_attention_distance(distances):
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    distances = checked("mean_attention_distance", distances, ("layers", "heads"))
+    distances = check_array("mean_attention_distance", distances, ("layers", "heads"))
     figure, axes = _over_depth(distances, "mean attention distance (pixels)")
     axes.set_title("How far each head looks", fontsize=11)
     return figure
 
 
 def attention_entropy(entropies, tokens=None):
-    """Draws how widely heads spread their attention, over the depth of the network.
+    """Draws how widely heads spread their attention over the depth of the network.
 
     Args:
         entropies: (layers, heads) in nats, what `attention_entropy` returns.
-        tokens: number of tokens of an image; with it a line shows the highest entropy that there
-            can be, the logarithm of the tokens. None for no line.
+        tokens: number of tokens of an image, for a line at the maximum entropy, the logarithm of
+            this number. None for no line.
 
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    entropies = checked("attention_entropy", entropies, ("layers", "heads"))
+    entropies = check_array("attention_entropy", entropies, ("layers", "heads"))
     figure, axes = _over_depth(entropies, "entropy of the attention (nats)")
     if tokens is not None:
-        label = f"the same attention to all {tokens:,} tokens"
+        label = f"uniform attention to {tokens:,} tokens"
         axes.axhline(np.log(tokens), color=GREY, linestyle=":", label=label)
         axes.set_ylim(0, 1.08 * np.log(tokens))
         _legend(figure, axes)
@@ -66,8 +63,8 @@ def attention_entropy(entropies, tokens=None):
 
 
 def _over_depth(values, label):
-    """A dot for each head, a line for the mean of each layer; blocks count from 0."""
-    figure = new_figure(3.8)
+    """A dot for each head and a line through the mean of each layer; blocks count from 0."""
+    figure = create_figure(3.8)
     axes = figure.subplots()
     depth = np.arange(len(values))
     axes.plot(depth, values.mean(axis=1), "--", color=ORANGE, linewidth=1.5, label="mean of heads")
@@ -84,17 +81,17 @@ def token_norms(norms, prefix_tokens=1):
     """Draws how long tokens are after each block.
 
     Args:
-        norms: (layers + 1, batch, tokens), what `token_norms` returns: z_0 ... z_L.
-        prefix_tokens: number of tokens before those of the patches.
+        norms: (layers + 1, batch, tokens), what `token_norms` returns.
+        prefix_tokens: number of tokens before the patch tokens.
 
     Returns:
-        A `matplotlib.figure.Figure`: the median of the patches' tokens, the middle 90 % of them,
-        the longest one, and the class token.
+        A `matplotlib.figure.Figure`: the median and the middle 90 % of the patch tokens, the
+        longest patch token, and the class token.
     """
-    norms = checked("token_norms", norms, ("layers + 1", "batch", "tokens"))
+    norms = check_array("token_norms", norms, ("layers + 1", "batch", "tokens"))
     depth, patches = np.arange(len(norms)), norms[:, :, prefix_tokens:].reshape(len(norms), -1)
     low, middle, high, most = np.percentile(patches, (5, 50, 95, 100), axis=1)
-    figure = new_figure(3.8)
+    figure = create_figure(3.8)
     axes = figure.subplots()
     axes.fill_between(depth, low, high, color=BLUE, alpha=0.2, lw=0, label="90 % of the patches")
     axes.plot(depth, middle, "-o", color=BLUE, ms=4, label="median patch")
@@ -103,7 +100,7 @@ def token_norms(norms, prefix_tokens=1):
         first = norms[:, :, :prefix_tokens].mean(axis=(1, 2))
         axes.plot(depth, first, "--s", color=ORANGE, ms=4, label="class token, mean")
     axes.set(xlabel="blocks passed (0: input of the first)", ylabel="length of a token (L2)")
-    axes.set_yscale("log", subs=())  # a few tokens may be fifty times as long as the others
+    axes.set_yscale("log", subs=())  # a few tokens can be fifty times as long as the others
     axes.yaxis.get_major_locator().set_params(subs=(1, 2, 5))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_title("How long tokens are", fontsize=11)
@@ -122,11 +119,13 @@ def embedding_filters(filters):
         A `matplotlib.figure.Figure`. Middle grey is 0; each filter has its own scale. Of more than
         3 channels the first three are drawn, of two the first.
     """
-    filters = checked("embedding_filters", filters, ("components", "height", "width", "channels"))
+    filters = check_array(
+        "embedding_filters", filters, ("components", "height", "width", "channels")
+    )
     across = min(7, len(filters))
     rows = -(-len(filters) // across)
     height, width = filters.shape[1:3]
-    figure = new_figure(0.6 + rows * WIDTH / across * height / width)
+    figure = create_figure(0.6 + rows * WIDTH / across * height / width)
     cells = figure.subplots(rows, across, squeeze=False).ravel()
     for axes, values in zip(cells, filters, strict=False):
         shown = values[..., :3] if values.shape[-1] >= 3 else values[..., 0]
@@ -136,16 +135,16 @@ def embedding_filters(filters):
         axes.spines[:].set(color="lightgray", linewidth=0.5)
     for axes in cells[len(filters) :]:
         axes.remove()
-    words = f"The first {len(filters)} principal components of the first layer's filters"
-    figure.suptitle(words, size=11)
+    title = f"The first {len(filters)} principal components of the first layer's filters"
+    figure.suptitle(title, size=11)
     return figure
 
 
 def position_similarity(maps):
-    """Draws how similar the position embeddings are: Figure 7 (centre) of the paper.
+    """Draws the similarity of position embeddings: Figure 7 (centre) of the paper.
 
-    The small map in row r and column c shows the cosine of the position embedding of the patch at
-    (r, c) with those of all patches. Of more than 14 rows or columns 14 are drawn, evenly spread.
+    The small map in row r and column c shows the cosines between the position embedding of the
+    patch at (r, c) and those of all patches. At most 14 rows and columns are drawn, evenly spread.
 
     Args:
         maps: (rows, columns, rows, columns), what `position_similarity` returns.
@@ -153,14 +152,14 @@ def position_similarity(maps):
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    maps = checked("position_similarity", maps, ("rows", "columns", "rows", "columns"))
+    maps = check_array("position_similarity", maps, ("rows", "columns", "rows", "columns"))
     rows, columns = (spread(side) for side in maps.shape[:2])
     tall = maps.shape[0] * len(rows) / (maps.shape[1] * len(columns))
-    figure = new_figure(0.7 + min(4.8 * tall, 9))
+    figure = create_figure(0.7 + min(4.8 * tall, 9))
     cells = figure.subplots(len(rows), len(columns), squeeze=False)
     for (i, j), axes in np.ndenumerate(cells):
         drawn = axes.imshow(maps[rows[i], columns[j]], "viridis", vmin=-1, vmax=1, **SHARP)
-        bare(axes)
+        remove_axes(axes)
     for axes, row in zip(cells[:, 0], rows, strict=True):
         axes.set_ylabel(row + 1, rotation=0, ha="right", va="center", fontsize=SMALL)
     for axes, column in zip(cells[-1], columns, strict=True):
@@ -178,20 +177,20 @@ def cka(found, layers_a=None, layers_b=None, models=("", "")):
     """Draws how similar the representations of layers are.
 
     Args:
-        found: CKA(values, layers_a, layers_b) that `cka` returns, or an array (layers a, layers b).
+        found: what `cka` returns, or an array (layers a, layers b).
         layers_a: names of the layers of the rows, for an array; None for numbers.
-        layers_b: likewise of the columns.
+        layers_b: names of the layers of the columns.
         models: names of the two models.
 
     Returns:
         A `matplotlib.figure.Figure`.
     """
-    values = checked("cka", getattr(found, "values", found), ("layers a", "layers b"))
+    values = check_array("cka", getattr(found, "values", found), ("layers a", "layers b"))
     names = [
         getattr(found, "layers_a", layers_a) or range(len(values)),
         getattr(found, "layers_b", layers_b) or range(values.shape[1]),
     ]
-    figure = new_figure(0.8 + min(max(5 * values.shape[0] / values.shape[1], 2.5), 9))
+    figure = create_figure(0.8 + min(max(5 * values.shape[0] / values.shape[1], 2.5), 9))
     axes = figure.subplots()
     drawn = axes.imshow(values, cmap="cividis", vmin=0, vmax=1, origin="lower", aspect="auto")
     rows, columns = (spread(side, MOST_LAYERS) for side in values.shape)
@@ -212,27 +211,27 @@ def _of(model):
 
 
 def logit_lens(logits, images=None, names=None, class_names=None, top=5):
-    """Draws what the model would say after each block: the probability of the last top classes.
+    """Draws what the model would predict after each block: probabilities of the final top classes.
 
     Args:
         logits: (layers + 1, batch, classes), what `logit_lens` returns.
-        images: (batch, height, width, channels), drawn at the left; None for none.
-        names: title of each image.
-        class_names: name of every class.
-        top: number of classes, the most probable ones at the end.
+        images: (batch, height, width, channels), drawn on the left; None for none.
+        names: titles of the images.
+        class_names: names of the classes.
+        top: number of classes, the most probable at the end.
 
     Returns:
-        A `matplotlib.figure.Figure`: a row for each image.
+        A `matplotlib.figure.Figure`: one row for each image.
     """
-    logits = checked("logit_lens", logits, ("layers + 1", "batch", "classes"))
-    shares = probabilities(logits)
+    logits = check_array("logit_lens", logits, ("layers + 1", "batch", "classes"))
+    shares = to_probabilities(logits)
     total = shares.shape[1]
-    images = None if images is None else checked_images(images)
+    images = None if images is None else check_images(images)
     if images is not None and len(images) != total:
         received = {"logits of": total, "images": len(images)}
-        arguments.refuse("there must be logits of each image", received)
-    count, names = min(total, MOST), names_of(names, total)
-    figure = new_figure(0.5 + 2.2 * count)
+        arguments.refuse("there must be logits for each image", received)
+    count, names = min(total, MOST), fill_names(names, total)
+    figure = create_figure(0.5 + 2.2 * count)
     ratios = (1, 3) if images is not None else (1,)
     cells = figure.subplots(count, len(ratios), squeeze=False, width_ratios=ratios, sharex="col")
     for i, (*left, axes) in enumerate(cells):
@@ -241,14 +240,14 @@ def logit_lens(logits, images=None, names=None, class_names=None, top=5):
             place.set_title(short_name(names[i], 15), fontsize=SMALL)
         _lens(axes, shares[:, i], class_names, top)
     cells[-1, -1].set_xlabel("blocks passed (0: input of the first)", fontsize=MEDIUM)
-    figure.suptitle("What the model would say after each block", size=11)
+    figure.suptitle("What the model would predict after each block", size=11)
     return figure
 
 
 def _lens(axes, shares, class_names, top):
     best = np.argsort(-shares[-1], kind="stable")[: min(top, len(LINES))]
     for number, (color, marker, dashes) in zip(best, LINES, strict=False):
-        label = short_name(class_name(number, class_names), 22)
+        label = short_name(name_class(number, class_names), 22)
         axes.plot(shares[:, number], dashes, marker=marker, color=color, ms=4, label=label)
     axes.set(ylim=(-0.03, 1.03), ylabel="probability")
     axes.legend(fontsize=SMALL, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
@@ -256,30 +255,30 @@ def _lens(axes, shares, class_names, top):
 
 
 def deletion_curve(curves, names=None):
-    """Draws how a class's probability falls as patches are removed, the highest-ranked first.
+    """Draws how the probability of a class falls as patches are deleted, the highest-ranked first.
 
     Args:
-        curves: (steps + 1, batch), what `deletion_curve` returns; or {name: such an array}, to
-            compare maps of several kinds: then the mean of each is drawn.
-        names: of the images, for a legend; None for none.
+        curves: (steps + 1, batch), what `deletion_curve` returns; or {name: such an array} to
+            compare the mean curves of several kinds of map.
+        names: names of the images for a legend; None for none.
 
     Returns:
-        A `matplotlib.figure.Figure`. The area under the mean stands in the legend: the lower, the
-        better the map found what the class hangs on.
+        A `matplotlib.figure.Figure`. The legend has the area under the mean curve: the smaller, the
+        better the map found what the prediction depends on.
     """
     kinds = curves if isinstance(curves, dict) else {"mean": curves}
-    figure = new_figure(3.8)
+    figure = create_figure(3.8)
     axes = figure.subplots()
     for (kind, values), (color, marker, dashes) in zip(kinds.items(), LINES, strict=False):
-        values = checked("deletion_curve", values, ("steps + 1", "batch"))
+        values = check_array("deletion_curve", values, ("steps + 1", "batch"))
         removed = np.linspace(0, 100, len(values))
         mean = values.mean(axis=1)
-        label = f"{kind}, area {area(values):.2f}"
+        label = f"{kind}, area {mean_area(values):.2f}"
         axes.plot(removed, mean, dashes, marker=marker, color=color, ms=4, label=label, zorder=3)
         if kinds is not curves:
-            _each(axes, removed, values, names_of(names, values.shape[1]))
-    axes.set(xlabel="patches removed (%)", ylabel="probability of the class", ylim=(-0.02, 1.02))
-    axes.set_title("Removing the highest-ranked patches first", fontsize=11)
+            _each(axes, removed, values, fill_names(names, values.shape[1]))
+    axes.set(xlabel="patches deleted (%)", ylabel="probability of the class", ylim=(-0.02, 1.02))
+    axes.set_title("Deleting the highest-ranked patches first", fontsize=11)
     axes.grid(alpha=0.3)
     _legend(figure, axes)
     return figure

@@ -1,8 +1,6 @@
-"""Everything that can be seen of a model and some images, on one page."""
+"""All views of a model and some images on one page.
 
-from keras_vit import startup
-
-if not startup.postpone(__name__):
-    from keras_vit.explain.reporting.building import report
-
-__all__ = ["report"]
+building.py   computes the views and assembles the page
+elements.py   fills templates; images and figures as elements of the page
+templates/    the page, its fragments and its style
+"""

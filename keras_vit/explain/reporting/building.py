@@ -1,124 +1,183 @@
-"""Everything that can be seen of a model and some images, on one page."""
-
-import math
+"""Builds one page of all views: no script, no other file, readable on a phone and on paper."""
 
 import numpy as np
 
-from keras_vit.explain import (
-    alignment,
-    cam,
-    computing,
-    deleting,
-    distance,
-    encoder,
-    filters,
-    forward,
-    gradient_rollout,
-    heads,
-    lens,
-    occluding,
-    rollout,
-    tokens,
+from keras_vit import environment
+from keras_vit.explain.captions import locate_highest
+from keras_vit.explain.inside import batched
+from keras_vit.explain.plots.drawing import fill_names
+from keras_vit.explain.reporting.elements import (
+    fill,
+    fill_page,
+    show_chart,
+    show_image,
+    show_panel,
+    show_thumbnail,
 )
-from keras_vit.explain.plots.parts import names_of
-from keras_vit.explain.reporting.page import Findings, page
+from keras_vit.explain.views import VIEWS
+from keras_vit.explain.views.record import Request
 
-OF_CLASSES = ("relevance", "grad_cam", "occlusion", "deletion_curve", "logit_lens")
-MAPS = ("relevance", "attention_rollout", "grad_cam", "occlusion")  # which deletion compares
-RANDOM = "random order"
+MOST = 12  # images on the page, some 250 kB each
+TOP = 3  # classes listed for each image
+PER_IMAGE = [view for view in VIEWS.values() if view.caption or view.detail]
+PER_MODEL = [view for view in VIEWS.values() if view.summary]
 
 
 def report(model, images, names=None, class_names=None, progress=None):
-    """Makes one page of all views: what a model says of images, and what is inside of it.
+    """Builds one page of all views: what a model predicts for images, and what is inside it.
 
-    The page is a single file that needs no network and no script. Twelve images are shown at
-    most; the charts of the model as a whole are of all of them. Occlusion takes as many passes for
-    an image as it has patches.
+    The page is a single file without scripts that needs no network. It shows at most twelve images;
+    the charts of the model as a whole are computed from all images. Occlusion needs as many forward
+    passes per image as the image has patches.
 
     Args:
-        model: a Keras model of images. One without attention gets the views that need none, and
-            the page says which do not apply.
+        model: a Keras model of images. Without attention, the page has the views that need none and
+            lists those that do not apply.
         images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
-        names: of the images; None for numbers.
-        class_names: name of every class; None for numbers.
-        progress: function that is told the name of each view before it is computed; None for none.
+        names: names of the images; None for numbers.
+        class_names: names of the classes; None for numbers.
+        progress: function called with the name of each view before it is computed; None for none.
 
     Returns:
-        The page, HTML.
+        The page as HTML, a string.
 
     Raises:
-        ValueError: the model takes other images, or names are missing.
+        ValueError: the model does not take these images, or the number of names is not the number
+            of images.
 
     Example:
     >>> page = keras_vit.explain.report(model, images, names)  # doctest: +SKIP
     >>> pathlib.Path("report.html").write_text(page)  # doctest: +SKIP
     """
-    images = computing.check_images(model, images)
-    names = names_of(names, len(images)) if names else _numbered(len(images))
-    views, missing = _found(model, images, progress or (lambda name: None))
-    shares = None
-    if "classes" in views:
-        shares = forward.probabilities(model, images)
-    findings = Findings(model, images, names, class_names, shares, views, missing)
-    return page(findings)
+    images = batched.check_images(model, images)
+    names = fill_names(names, len(images)) if names else _number(len(images))
+    request = Request(model, images, names, class_names)
+    missing = compute_views(request, progress or (lambda name: None))
+    return build_page(request, missing)
 
 
-def _numbered(count):
+def compute_views(request, progress):
+    """Computes all views of a report into `request.results`; returns {view: why it is missing}."""
+    missing = {}
+    for view in (*PER_IMAGE, *PER_MODEL):
+        progress(view.name)
+        try:
+            request.results[view.name] = view.compute(request)
+        except ValueError as error:  # the view explains what it needs
+            missing[view.name] = str(error)
+    return missing
+
+
+def build_page(request, missing):
+    """Returns the page of computed views, HTML."""
+    shown = range(min(len(request.images), MOST))
+    charts = [view for view in PER_MODEL if view.name in request.results]
+    reading = [view for view in PER_IMAGE if view.name in request.results]
+    return fill_page(
+        model=request.model.name,
+        summary=_summarize(request, len(shown)),
+        image_links=_link([(_mark(i), request.names[i]) for i in shown]),
+        view_links=_link([(view.name, view.title) for view in charts]),
+        predictions=_predictions(request, shown),
+        reading=[_reading(view) for view in reading],
+        images=[_image(request, i) for i in shown],
+        views=[_chart(view, request) for view in charts],
+        missing=_missing(missing),
+        environment=environment.description(),
+    )
+
+
+def _number(count):
     return [f"image {i + 1}" for i in range(count)]
 
 
-def _found(model, images, progress):
-    """Returns ({view: what its function gives}, {view: why there is none})."""
-    views, missing = {}, {}
-    for name, compute in VIEWS.items():
-        progress(name)
-        try:
-            if name in OF_CLASSES and "classes" not in views:
-                raise ValueError(missing["classes"])
-            views[name] = compute(model, images, views)
-        except ValueError as error:  # what a view refuses, it refuses in words
-            missing[name] = str(error)
-    return views, missing
+def _mark(i):
+    return f"image-{i + 1}"
 
 
-def _classes(model, images, views):
-    if getattr(model, "num_classes", 1) is None:
-        raise ValueError("The model has no head, so no classes.")
-    return forward.chosen_classes(model, images)
+def _summarize(request, count):
+    height, width, channels = request.images.shape[1:]
+    total = len(request.images)
+    shown = f"; the first {count} are shown, charts are of all" if count < total else ""
+    return (
+        f"{request.model.count_params():,} parameters, images of {height} \u00d7 {width} pixels "
+        f"and {channels} channel{'s' * (channels > 1)}. "
+        f"{total:,} image{'s' * (total > 1)}{shown}."
+    )
 
 
-def _entropy(model, images, views):
-    found = encoder.find(model)
-    tokens_of_all = found.prefix_tokens + math.prod(found.grid)
-    return heads.attention_entropy(model, images), tokens_of_all
+def _link(targets):
+    items = [fill("link", mark=mark, title=title) for mark, title in targets]
+    return fill("links", items=items) if items else ""
 
 
-def _norms(model, images, views):
-    return heads.token_norms(model, images), encoder.find(model).prefix_tokens
+def _predictions(request, shown):
+    try:
+        request.classes  # noqa: B018, raises if the model has none
+    except ValueError as error:
+        return fill("note", text=error)
+    items = [_prediction(request, i, request.probabilities[i]) for i in shown]
+    return fill("predictions", items=items)
 
 
-def _deletion(model, images, views):
-    maps = {name: views[name] for name in MAPS if name in views}
-    shape = next(iter(maps.values())).shape
-    maps[RANDOM] = np.random.default_rng(0).random(shape)
-    of = views["classes"]
-    return {name: deleting.deletion_curve(model, images, maps[name], of) for name in maps}
+def _prediction(request, i, shares):
+    best = np.argsort(-shares, kind="stable")[:TOP]
+    rows = [
+        fill("class", name=request.name_class(number), percent=f"{100 * shares[number]:.1f}")
+        for number in best
+    ]
+    thumbnail = show_thumbnail(request.images[i])
+    return fill("prediction", mark=_mark(i), thumbnail=thumbnail, name=request.names[i], rows=rows)
 
 
-# What is computed, in this order; later views may use earlier ones.
-VIEWS = {
-    "classes": _classes,
-    "attention_rollout": lambda model, x, views: rollout.attention_rollout(model, x),
-    "relevance": lambda model, x, views: gradient_rollout.relevance(model, x, views["classes"]),
-    "grad_cam": lambda model, x, views: cam.grad_cam(model, x, views["classes"]),
-    "occlusion": lambda model, x, views: occluding.occlusion(model, x, views["classes"]),
-    "token_colors": lambda model, x, views: tokens.token_colors(model, x),
-    "logit_lens": lambda model, x, views: lens.logit_lens(model, x),
-    "deletion_curve": _deletion,
-    "embedding_filters": lambda model, x, views: filters.embedding_filters(model),
-    "position_similarity": lambda model, x, views: filters.position_similarity(model),
-    "mean_attention_distance": lambda model, x, views: distance.mean_attention_distance(model, x),
-    "attention_entropy": _entropy,
-    "token_norms": _norms,
-    "cka": lambda model, x, views: alignment.cka(model, model, x),
-}
+def _reading(view):
+    return fill("reading", title=view.title, shows=view.shows, explanation=_explain(view))
+
+
+def _explain(view):
+    words = {name: getattr(view, name) for name in ("reading", "limits", "source", "link")}
+    return fill("explanation", **words)
+
+
+def _image(request, i):
+    image, name = request.images[i], request.names[i]
+    views = [view for view in PER_IMAGE if view.name in request.results]
+    unchanged = show_image(image, name)
+    cards = [fill("card", image=unchanged, title="The image", caption="as the model sees it")]
+    cards += [_card(view, request, i) for view in views if view.caption]
+    details = [_detail(view, request, i) for view in views if view.detail]
+    note = ""
+    if any("classes" in view.options for view in views):
+        note = fill("class_note", name=request.name_class(request.classes[i]))
+    return fill("image", mark=_mark(i), name=name, class_note=note, cards=cards, details=details)
+
+
+def _card(view, request, i):
+    values = request.results[view.name][i]
+    caption = view.caption(values)
+    highest = f", {locate_highest(values)}" if values.ndim == 2 else ""
+    words = f"{view.title} of {request.names[i]}: {caption}{highest}"
+    panel = show_panel(request.images[i], values, view.panel, words)
+    return fill("card", image=panel, title=view.title, caption=caption)
+
+
+def _detail(view, request, i):
+    figure, sentence = view.detail(request.results[view.name], i, request)
+    chart = show_chart(figure, f"{view.title} of {request.names[i]}: {sentence}")
+    return fill("chart", image=chart, caption=sentence)
+
+
+def _chart(view, request):
+    values = request.results[view.name]
+    sentence = view.summary(values, request)
+    chart = show_chart(view.plot(values, request), f"{view.title}: {sentence}")
+    chart = fill("chart", image=chart, caption=sentence)
+    words = {name: getattr(view, name) for name in ("name", "title", "shows")}
+    return fill("view", **words, chart=chart, explanation=_explain(view))
+
+
+def _missing(missing):
+    items = [
+        fill("missing_view", title=VIEWS[name].title, reason=why) for name, why in missing.items()
+    ]
+    return fill("missing", items=items) if items else ""

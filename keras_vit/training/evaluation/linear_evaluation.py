@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.data import Data
+from keras_vit.data import ImageDataset
 from keras_vit.training.evaluation.representation import predict_all, read_labels, submodel
 
 BIAS = 100.0  # constant feature, so large that the penalty hardly affects its weights
@@ -171,11 +171,11 @@ class FewShot(keras.callbacks.Callback):
     unaffected: the weights are the same to the last bit with and without the callback.
 
     Args:
-        train: a `keras_vit.data.Data`, from whose training images the shots are sampled without
-            augmentation; or labelled images as in `features`, other than the batches that the
-            model is trained on, whose order changes.
-        test: a `Data`, whose validation images are classified; or labelled images. None for
-            `train`, if that is a `Data`.
+        train: a `keras_vit.data.ImageDataset`, from whose training images the shots are sampled
+            without augmentation; or labelled images as in `features`, other than the batches that
+            the model is trained on, whose order changes.
+        test: an `ImageDataset`, whose validation images are classified; or labelled images. None
+            for `train`, if that is an `ImageDataset`.
         shots: one number or several.
         every: epochs between evaluations. The last epoch is evaluated too; epochs in between have
             NaN in the logs.
@@ -197,9 +197,9 @@ class FewShot(keras.callbacks.Callback):
         self, train, test=None, shots=5, every=1, seeds=3, l2=L2, layer=None, batch_size=64
     ):
         super().__init__()
-        if test is None and not isinstance(train, Data):
+        if test is None and not isinstance(train, ImageDataset):
             received = {"train": type(train).__name__, "test": None}
-            advice = "Pass labelled images; only a Data contains both splits."
+            advice = "Pass labelled images; only an ImageDataset contains both splits."
             arguments.refuse("`test` must be labelled images", received, advice)
         self.splits = ((train, "train"), (train if test is None else test, "validation"))
         self.layer, self.batch_size = layer, batch_size

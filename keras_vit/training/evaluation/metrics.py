@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.data import Data
+from keras_vit.data import ImageDataset
 from keras_vit.training.evaluation import wording
 from keras_vit.training.evaluation.calibration import calibration_error, reliability, wilson
 from keras_vit.training.evaluation.representation import predict_batches
@@ -94,9 +94,9 @@ def evaluate(
 
     Args:
         model: model with logits (images, classes), or a `Run`.
-        data: labelled images: a `keras_vit.data.Data`, a pair of arrays (images, labels), a
+        data: labelled images: a `keras_vit.data.ImageDataset`, a pair of arrays (images, labels), a
             `keras.utils.PyDataset`, a `tf.data.Dataset` or another iterable of such pairs.
-        split: "train", "validation" or "test" of a `Data`.
+        split: "train", "validation" or "test" of an `ImageDataset`.
         class_names: names of the classes; None for those of `data`, or their numbers.
         names: names of the images, in order; None for those of `data`, or their numbers.
         bins: number of bins of the reliability table.
@@ -125,7 +125,7 @@ def evaluate(
     outcomes = Outcomes(*(np.concatenate(arrays) for arrays in zip(*batches, strict=True)))
     numbers = map(str, range(logits.shape[-1]))
     class_names = tuple(class_names or getattr(data, "class_names", None) or numbers)
-    if names is None and isinstance(data, Data):
+    if names is None and isinstance(data, ImageDataset):
         names = data.sources[split].names
     if len(class_names) != logits.shape[-1]:
         received = {"class_names": len(class_names), "logits": logits.shape[-1]}

@@ -15,7 +15,7 @@ def baselines(data):
     augmentation: logistic regression, and a support vector machine with RBF kernel.
 
     Args:
-        data: a `keras_vit.data.Data`; images larger than 32 pixels are shrunk to that.
+        data: a `keras_vit.data.ImageDataset`; images larger than 32 pixels are shrunk to that.
 
     Returns:
         Test accuracy of each, from 0 to 1: {"logistic regression": ..., "RBF SVC": ...}. Empty if

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.data import Data
-from keras_vit.data.batches import FixedBatches
+from keras_vit.data import ImageDataset
+from keras_vit.data.batching import FixedBatches
 from keras_vit.data.pipelines import Loader
-from keras_vit.data.sources import FileSource
+from keras_vit.data.sources.source import FileSource
 
 
 class Features(NamedTuple):
@@ -28,7 +28,7 @@ class ImageFiles(Loader):
         image_size: side in pixels, or (height, width), to which they are resized.
         num_channels: 1 for grey, 3 for colors.
         batch_size: images per batch; the last batch has the rest.
-        resize: "squash" or "crop", see `keras_vit.data.prepare.evaluate`.
+        resize: "squash" or "crop", see `keras_vit.data.transforms.resize_image`.
 
     Example:
     >>> images = keras_vit.training.ImageFiles(
@@ -51,7 +51,7 @@ def features(model, data, layer=None, split="test", batch_size=64):
         data: labelled images, as in `iterate_batches`.
         layer: name of the layer whose output is returned, such as "block_5". None for the input
             of the layer "head", or for the model's output if it has no head.
-        split: "train", "validation" or "test" of a `Data`.
+        split: "train", "validation" or "test" of an `ImageDataset`.
         batch_size: images per batch if `data` is a pair of arrays.
 
     Returns:
@@ -110,10 +110,10 @@ def iterate_batches(data, split="test", batch_size=64):
     """Yields (images, labels) as NumPy arrays, batch by batch.
 
     Args:
-        data: a `keras_vit.data.Data`, of which a split is read in its own order and without
+        data: a `keras_vit.data.ImageDataset`, of which a split is read in its own order and without
             augmentation; a pair of arrays; a `keras.utils.PyDataset`; a `tf.data.Dataset`; or
             another iterable of pairs. Labels are class numbers or one-hot.
-        split: "train", "validation" or "test" of a `Data`.
+        split: "train", "validation" or "test" of an `ImageDataset`.
         batch_size: images per batch if `data` is a pair of arrays.
 
     Raises:
@@ -132,13 +132,13 @@ def iterate_batches(data, split="test", batch_size=64):
 
 def read_labels(data, split="test", batch_size=64):
     """Returns the class of every image; the arguments are those of `iterate_batches`."""
-    if isinstance(data, Data) and split in data.sources:
+    if isinstance(data, ImageDataset) and split in data.sources:
         return data.labels(split)
     return np.concatenate([labels for _, labels in iterate_batches(data, split, batch_size)])
 
 
 def _pairs(data, split, step):
-    if isinstance(data, Data):  # iterating over `data.train` would advance its position
+    if isinstance(data, ImageDataset):  # iterating over `data.train` would advance its position
         data = Loader(data.fixed_batches(split)) if split in data.sources else ()
     if isinstance(data, keras.utils.PyDataset):  # Python's own iteration may not end
         return (data[i] for i in range(len(data)))

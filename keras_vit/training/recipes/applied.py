@@ -38,7 +38,7 @@ def recipe(name, data=None, **overrides):
 
     Args:
         name: name of the recipe.
-        data: a `keras_vit.data.Data`, or anything with its `counts`, `batch_size` and
+        data: a `keras_vit.data.ImageDataset`, or anything with its `counts`, `batch_size` and
             `steps_per_epoch`. None returns only the `Settings`, which describe how to load the
             data.
         **overrides: fields of `Settings`, such as `epochs`, `learning_rate`, `layer_decay`,
@@ -88,7 +88,7 @@ class Recipe:
 
     @property
     def fit_arguments(self):
-        """{"epochs": ..., "shuffle": False, "callbacks": [...]}: `Data` shuffles on its own."""
+        """{"epochs": ..., "shuffle": False, "callbacks": [...]}: the dataset shuffles."""
         averaged = self.settings.moving_average is not None
         callbacks = [keras.callbacks.SwapEMAWeights()] if averaged else []
         return {"epochs": self.plan.epochs, "shuffle": False, "callbacks": callbacks}
@@ -206,7 +206,7 @@ def _format_optimizer(settings):
 
 
 def describe_data(images, num_classes, batch_size=64):
-    """Returns what a recipe needs to know of its data, if there is no `Data`.
+    """Returns what a recipe needs to know of its data, if there is no `ImageDataset`.
 
     Example:
     >>> from keras_vit.training.recipes.applied import describe_data

@@ -1,7 +1,7 @@
 """The recipes as tables: ours for small datasets, and those of the published tables."""
 
 from keras_vit import arguments
-from keras_vit.data.augmentation import Augmentation
+from keras_vit.data.transforms.augmentation import Augmentation
 from keras_vit.training.recipes import paper_tables
 from keras_vit.training.recipes.settings import ALL, KERNELS, Settings, check, check_name
 from keras_vit.variants import RESNETS, parse

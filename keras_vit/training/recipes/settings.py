@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from keras_vit import arguments
-from keras_vit.data.augmentation import Augmentation
+from keras_vit.data.transforms.augmentation import Augmentation
 from keras_vit.variants import RESNETS, parse
 
 ADAPTATIONS = ("full", "linear", "lora")  # which weights are trained

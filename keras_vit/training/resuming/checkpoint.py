@@ -45,7 +45,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     Args:
         folder: folder of the states, one for each run.
-        data: what `fit` trains on, or anything else with a `position`: `keras_vit.data.load`,
+        data: what `fit` trains on, or anything else with a `sampler`: `keras_vit.data.load`,
             `keras_vit.data.Batches`. With None only whole epochs are saved, and the order of the
             images is up to you.
         every: steps between saves within an epoch; "auto" for once a minute, or less often if
@@ -69,7 +69,7 @@ class Checkpoint(keras.callbacks.Callback):
     def __init__(self, folder, data=None, every="auto", verbose=1):
         super().__init__()
         self.folder = pathlib.Path(folder)
-        self.position = _position(data)
+        self.sampler = _sampler(data)
         if every != "auto":
             arguments.optional(arguments.positive_integer)("every", every)
         self.every, self.verbose = every, verbose
@@ -111,9 +111,9 @@ class Checkpoint(keras.callbacks.Callback):
         if self._resumed is not None and self._resumed.step:
             self._first, self._repeated = self._resumed.step - self._stride, self._resumed
         self._resumed = None
-        if self.position is not None:
+        if self.sampler is not None:
             # Even if nothing was resumed: Keras reads from the data before it trains.
-            self.position.go_to(epoch, self._first)
+            self.sampler.go_to(epoch, self._first)
             keras_internals.epoch_iterator()._num_batches = self._steps - self._first
 
     def on_train_batch_end(self, batch, logs=None):
@@ -127,7 +127,7 @@ class Checkpoint(keras.callbacks.Callback):
         else:
             self._check_loss(step, logs)
         model = self._model  # unlike `self.model`, does not copy JAX's state back
-        if self.position is not None and step < self._steps and not model.stop_training:
+        if self.sampler is not None and step < self._steps and not model.stop_training:
             if self._signals.received or self._is_due(step):
                 self._save(self.epoch, step)
             elif step + self._stride >= self._steps:
@@ -161,7 +161,7 @@ class Checkpoint(keras.callbacks.Callback):
         run_state.check_built(self.model)
         state_files.prepare(self.folder)
         self._others = callback_state.select(self._list, self)
-        self._settings = run_state.describe_run(self.model, self.position)
+        self._settings = run_state.describe_run(self.model, self.sampler)
         found = state_files.read_newest(self.folder)
         if found is None:
             self._write(self._take(0, 0))
@@ -172,9 +172,9 @@ class Checkpoint(keras.callbacks.Callback):
     def _check_steps(self):
         """Raises `ValueError` unless an epoch is one pass through the data."""
         self._steps, self._stride = self.params["steps"], self.model.steps_per_execution
-        if self.position is None:
+        if self.sampler is None:
             return
-        given, whole = self._steps, self.position.steps_per_epoch
+        given, whole = self._steps, self.sampler.steps_per_epoch
         # Fewer steps are the rest of an epoch in which the same data were interrupted.
         if keras_internals.epoch_iterator().steps_per_epoch is not None or (given or 0) > whole:
             want = f"an epoch must be one pass through `data`, {whole} steps"
@@ -244,9 +244,9 @@ class Checkpoint(keras.callbacks.Callback):
         if taken.step == 0:
             where = f"the end of epoch {taken.epoch}" if taken.epoch else "the start"
         names = ""
-        if self.position is not None and taken.step:
+        if self.sampler is not None and taken.step:
             steps = range(taken.step - self._stride, taken.step)
-            files = [n for step in steps for n in self.position.names(taken.epoch, step)]
+            files = [n for step in steps for n in self.sampler.names(taken.epoch, step)]
             names = f" Images of the batch: {', '.join(files[:NAMES])}, ..."
         self._close()
         raise ArithmeticError(
@@ -283,11 +283,11 @@ class Checkpoint(keras.callbacks.Callback):
             print(text, flush=True)
 
 
-def _position(data):
-    """Returns the `Position` of data, or None."""
-    position = getattr(data, "position", data)
-    if position is not None and not hasattr(position, "go_to"):
-        want = "`data` must have a position, or be one"
+def _sampler(data):
+    """Returns the `Sampler` of data, or None."""
+    sampler = getattr(data, "sampler", data)
+    if sampler is not None and not hasattr(sampler, "go_to"):
+        want = "`data` must have a sampler, or be one"
         advice = "Use keras_vit.data.load, keras_vit.data.Batches or None."
         arguments.refuse(want, {"data": type(data).__name__}, advice)
-    return position
+    return sampler

@@ -21,7 +21,7 @@ from keras_vit.training.runs import options as run_options
 
 
 class BuiltRun(NamedTuple):
-    """What a run trains: a `keras_vit.data.Data`, a compiled model, and its `Recipe`."""
+    """What a run trains: a `keras_vit.data.ImageDataset`, a compiled model, and its `Recipe`."""
 
     data: object
     model: keras.Model

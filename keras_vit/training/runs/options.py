@@ -5,7 +5,10 @@ from typing import NamedTuple
 
 from keras_vit import arguments, backend
 from keras_vit.checkpoints import catalogue
-from keras_vit.data import augmentation, loading
+from keras_vit.data import dataset
+from keras_vit.data.opening import check_source
+from keras_vit.data.sources.splits import check_share
+from keras_vit.data.transforms.augmentation import get_augmentation
 from keras_vit.training.recipes import recipe_tables
 
 LARGEST_SEED = 2**32 - 1  # NumPy's and Keras's limit
@@ -48,12 +51,12 @@ def check(options):
     _check_weights(options)
     _check_splits(options)
     if options.augment is not None:
-        augmentation.augmentation_of(options.augment)
+        get_augmentation(options.augment)
     if options.tensorboard:
         check_tensorboard()
     recipe_settings(options)
     if options.data is not None:
-        loading.check_source(options.data)
+        check_source(options.data)
 
 
 def complete(options):
@@ -99,7 +102,7 @@ def load_data(options):
     shares = {"validation_share": options.validation_share, "test_share": options.test_share}
     if digits and options.validation_share is None:
         shares["validation_share"] = 0.0  # nothing is selected by it, so all images can train
-    return loading.load(
+    return dataset.load(
         "digits" if digits else options.data,
         image_size=settings.image_size or options.image_size,
         batch_size=settings.batch_size,
@@ -154,9 +157,9 @@ def _check_digits(options):
 def _check_splits(options):
     for name in ("validation_share", "test_share"):
         if getattr(options, name) is not None:
-            loading.check_share(name, getattr(options, name))
+            check_share(name, getattr(options, name))
     if options.split_seed is not None:
-        loading.check_seed("split_seed", options.split_seed)
+        arguments.natural_number("split_seed", options.split_seed)
 
 
 def _check_weights(options):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_vit import figures
-from keras_vit.data.grid import short_name
+from keras_vit.figures import short_name
 from keras_vit.positions import similarity
 
 

@@ -12,12 +12,12 @@ import keras
 import numpy as np
 
 from keras_vit import arguments, backend
-from keras_vit.data import prepare, read_digit
-from keras_vit.data.batches import FixedBatches
-from keras_vit.data.images import load as load_image
-from keras_vit.data.loading import find as find_data
+from keras_vit.data import read_digit, transforms
+from keras_vit.data.batching import FixedBatches
+from keras_vit.data.images import open_image
+from keras_vit.data.opening import open_source
 from keras_vit.data.pipelines import Loader
-from keras_vit.data.sources import Subset
+from keras_vit.data.sources.source import Subset
 from keras_vit.io import writing
 from keras_vit.training.evaluation.metrics import evaluate
 from keras_vit.training.runs import messages, run_folder
@@ -83,7 +83,7 @@ def default_metrics(model, class_names=None):
 
 
 def load_data(run):
-    """Loads the data of a run, with the same splits, as a `keras_vit.data.Data`."""
+    """Loads the data of a run, with the same splits, as a `keras_vit.data.ImageDataset`."""
     return run_options.load_data(run_folder.read_settings(run.folder)[1])
 
 
@@ -129,8 +129,8 @@ def read_pixels(file, metrics, invert):
     """Reads an image as the model of a run takes it."""
     if metrics["data"] == "digits":
         return read_digit(file, invert)
-    image = load_image(file, metrics["num_channels"], invert)
-    return prepare.evaluate(image, metrics["image_size"], metrics["resize"])
+    image = open_image(file, metrics["num_channels"], invert)
+    return transforms.resize_image(image, metrics["image_size"], metrics["resize"])
 
 
 def evaluate_run(run, data=None, split="test", **options):
@@ -165,7 +165,7 @@ def evaluate_run(run, data=None, split="test", **options):
 
 def _labelled_source(run, data):
     """Returns the images to test on, labelled with the classes of the run."""
-    splits, known = find_data(data, run.model.input_shape[-1]), list(run.metrics["class_names"])
+    splits, known = open_source(data, run.model.input_shape[-1]), list(run.metrics["class_names"])
     unknown = [name for name in splits.class_names if name not in known]
     if unknown:
         some = ", ".join(known[:20]) + (" ..." if len(known) > 20 else "")

@@ -1,0 +1,307 @@
+"""`load`: labelled images from any source, in batches for `model.fit`."""
+
+import functools
+import math
+import warnings
+
+import numpy as np
+
+from keras_vit import arguments, backend, figures
+from keras_vit.data.batching import FixedBatches, TrainingBatches
+from keras_vit.data.opening import open_source
+from keras_vit.data.sampler import Sampler
+from keras_vit.data.sources.source import decode_all
+from keras_vit.data.sources.splits import SPLITS, check_share, draw_missing
+from keras_vit.data.transforms.augmentation import get_augmentation
+
+PIPELINES = ("tf.data", "keras")
+COLUMNS = 8  # images in a row of a figure
+
+
+def load(
+    source,
+    image_size=224,
+    batch_size=64,
+    augment=None,
+    seed=0,
+    validation_share=None,
+    test_share=0.2,
+    num_channels=3,
+    data_dir=None,
+    resize="squash",
+    split_seed=0,
+    cache=None,
+    pipeline=None,
+):
+    """Loads labelled images for `model.fit`: splits, shuffles, resizes, augments and batches them.
+
+    If the source has a test split, exactly these images are used for testing. Missing splits are
+    drawn from the training images, stratified by class: first the test split, then the validation
+    split. They depend only on the labels and on `split_seed`. Order and augmentation depend only
+    on (`seed`, epoch, index of the image): they are the same on every backend, with any number of
+    threads, and after an interruption.
+
+    Args:
+        source: one of
+            - a folder of class folders (`images/cat/1.jpg`), or of folders train, validation
+              (val, valid) and test that contain class folders;
+            - a .csv file with the columns file, label and optionally split;
+            - a pair (images, labels) of arrays, a dict of such pairs by split, or an .npz file
+              with the arrays images and labels, or x_train, y_train, x_test, y_test;
+            - the name of a dataset of TensorFlow Datasets, such as "cifar10";
+            - "digits", the handwritten digits of scikit-learn, 8 x 8 grayscale pixels.
+        image_size: side in pixels to resize the images to, or (height, width).
+        batch_size: images per batch.
+        augment: augmentation of the training images: a name in `keras_vit.data.AUGMENTATIONS`, a
+            `keras_vit.data.Augmentation`, or None.
+        seed: seed of the order and of the augmentation, an integer of 0 or more.
+        validation_share: share of the training images to hold out for validation if the source
+            has no validation split; 0 for none; None for a tenth, or for what the paper held out
+            of a named dataset (see `keras_vit.data.tfds.load_splits`).
+        test_share: share of all images to hold out for testing if the source has no test split; 0
+            for none.
+        num_channels: 1 for grayscale, 3 for RGB; images are converted if needed.
+        data_dir: folder of TensorFlow Datasets; None for its default.
+        resize: how validation and test images are resized: "squash" or "crop", see
+            `keras_vit.data.transforms.resize_image`.
+        split_seed: seed of the division into splits. It is separate from `seed`, so that no run is
+            tested on images that another run was trained on.
+        cache: whether images are decoded once and kept in memory. None: if no side is longer than
+            64 pixels and no split needs more than 1 GiB.
+        pipeline: "tf.data", "keras" for a `keras.utils.PyDataset`, or None for tf.data if
+            TensorFlow is installed.
+
+    Returns:
+        An `ImageDataset`.
+
+    Raises:
+        FileNotFoundError: the path does not exist.
+        ImportError: the source or the pipeline needs TensorFlow, which is not installed.
+        ValueError: an argument, a table, an array or an image cannot be used.
+
+    Example:
+    >>> images = np.zeros((100, 32, 32, 3), "uint8")
+    >>> data = keras_vit.data.load((images, np.arange(100) % 2), image_size=32, batch_size=16)
+    >>> data.counts
+    {'train': 72, 'validation': 8, 'test': 20}
+    """
+    checks = {
+        "image_size": arguments.height_width,
+        "batch_size": arguments.positive_integer,
+        "seed": arguments.natural_number,
+        "validation_share": _check_optional_share,
+        "test_share": check_share,
+        "num_channels": arguments.one_of(1, 3),
+        "resize": arguments.one_of("squash", "crop"),
+        "split_seed": arguments.natural_number,
+        "cache": arguments.one_of(None, True, False),
+        "pipeline": arguments.one_of(None, *PIPELINES),
+    }
+    options = arguments.checked(checks, locals())
+    augmentation = get_augmentation(augment)
+    splits = open_source(source, num_channels, data_dir, split_seed, validation_share)
+    splits = draw_missing(splits, split_seed, validation_share, test_share)
+    _warn_of_empty_classes(splits)
+    splits = splits._replace(**{name: _cache(getattr(splits, name), cache) for name in SPLITS})
+    names = ("image_size", "batch_size", "seed", "num_channels", "resize")
+    return ImageDataset(
+        splits,
+        augmentation=augmentation,
+        pipeline=pipeline or ("tf.data" if _has_tensorflow() else "keras"),
+        **{name: options[name] for name in names},
+    )
+
+
+class ImageDataset:
+    """Labelled images in batches. `keras_vit.data.load` returns one.
+
+    Attributes:
+        name: name of the dataset.
+        class_names: tuple of str; labels are indices into it.
+        num_classes: number of classes.
+        image_size: (height, width) in pixels.
+        num_channels: 1 or 3.
+        batch_size: images per training batch; all of them if there are fewer.
+        seed: seed of order and augmentation.
+        augmentation: the `Augmentation` of the training images.
+        sources: {"train": a `Source`, ...}, without empty splits.
+        sampler: the `Sampler` of the training images: their order, and where the next iteration
+            over `train` begins.
+        train: training images in random order, augmented anew in each epoch: images (batch,
+            height, width, channels), uint8, and labels (batch,), int32. With mixup or CutMix both
+            are float32 and labels are (batch, classes). All batches have the same size.
+        validation: validation images in their own order, not augmented, uint8 and int32, in
+            batches of `batch_size` or, if images are small, more; the last one may be smaller.
+            None if there are none.
+        test: test images, likewise.
+    """
+
+    def __init__(
+        self, splits, image_size, batch_size, seed, num_channels, augmentation, resize, pipeline
+    ):
+        self.name, self.class_names = splits.name, tuple(splits.class_names)
+        self.num_classes = len(self.class_names)
+        self.image_size, self.num_channels, self.seed = image_size, num_channels, seed
+        self.augmentation, self.resize, self.pipeline = augmentation, resize, pipeline
+        sources = {name: getattr(splits, name) for name in SPLITS}
+        self.sources = {name: source for name, source in sources.items() if source is not None}
+        train = self.sources["train"]
+        settings = {
+            "augmentation": augmentation._asdict(),
+            "image_size": list(image_size),
+            "num_channels": num_channels,
+        }
+        self.sampler = Sampler(train.labels, batch_size, seed, train.names, settings)
+        self.batch_size = self.sampler.batch_size
+        self.steps_per_epoch = self.sampler.steps_per_epoch
+        self._evaluation_size = _evaluation_size(batch_size, image_size, num_channels)
+
+    @property
+    def counts(self):
+        """{"train": images, "validation": images, "test": images}."""
+        return {name: len(self.sources.get(name, ())) for name in SPLITS}
+
+    def labels(self, split):
+        """Returns the class of every image of a split, int32 (images,), in source order."""
+        arguments.one_of(*SPLITS)("split", split)
+        return self.sources[split].labels if split in self.sources else np.zeros(0, "int32")
+
+    @functools.cached_property
+    def train(self):
+        """Training images."""
+        return self._make_pipeline(self.training_batches)
+
+    @functools.cached_property
+    def validation(self):
+        """Validation images, or None."""
+        return self._evaluation_pipeline("validation")
+
+    @functools.cached_property
+    def test(self):
+        """Test images, or None."""
+        return self._evaluation_pipeline("test")
+
+    @functools.cached_property
+    def training_batches(self):
+        """The `TrainingBatches` of `train`: any batch of any epoch as NumPy arrays."""
+        return TrainingBatches(
+            self.sources["train"],
+            self.num_classes,
+            self.num_channels,
+            self.image_size,
+            self.augmentation,
+            self.sampler,
+        )
+
+    def fixed_batches(self, split):
+        """Returns the `FixedBatches` of a split: its images as NumPy arrays, not augmented."""
+        return FixedBatches(
+            self.sources[split],
+            self.num_channels,
+            self.image_size,
+            self._evaluation_size,
+            self.resize,
+            self.augmentation.interpolation,
+        )
+
+    def grid(self, number=16, epoch=0):
+        """Draws augmented training images as the model sees them, with their classes.
+
+        Args:
+            number: number of images, from the first batch.
+            epoch: epoch whose augmentation is drawn.
+
+        Returns:
+            A `matplotlib.figure.Figure`.
+        """
+        images, labels = self.training_batches.batch(epoch, 0)
+        return _draw_grid(images[:number], labels[:number], self.class_names)
+
+    def __repr__(self):
+        height, width = self.image_size
+        counts = ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
+        names = ", ".join(self.class_names[:5]) + (", ..." if self.num_classes > 5 else "")
+        changed = self.augmentation.changed_fields()
+        augmented = ", ".join(f"{name}={value!r}" for name, value in changed.items())
+        channels = "grayscale" if self.num_channels == 1 else f"{self.num_channels} channels"
+        return (
+            f"<ImageDataset {self.name!r}: {counts}\n"
+            f" {self.num_classes} classes: {names}\n"
+            f" {height} x {width} pixels, {channels}, batches of "
+            f"{self.batch_size}, {self.steps_per_epoch} per epoch, seed {self.seed}\n"
+            f" augmentation of training images: {augmented or 'none'}>"
+        )
+
+    def _evaluation_pipeline(self, split):
+        return self._make_pipeline(self.fixed_batches(split)) if split in self.sources else None
+
+    def _make_pipeline(self, batches):
+        from keras_vit.data import pipelines  # imports Keras, which `keras-vit train` does late
+
+        make = pipelines.tf_dataset if self.pipeline == "tf.data" else pipelines.Loader
+        return make(batches)
+
+
+def _evaluation_size(batch_size, image_size, num_channels):
+    """Batches without gradients can be larger: up to 512 images of 4 MiB in total."""
+    height, width = image_size
+    return max(batch_size, min(512, 2**22 // (height * width * num_channels)))
+
+
+def _cache(source, cache):
+    if source is None or cache is False:
+        return source
+    return decode_all(source) if cache is None else decode_all(source, math.inf, math.inf)
+
+
+def _warn_of_empty_classes(splits):
+    """A class without images is valid, but rarely intended."""
+    for name in SPLITS:
+        source = getattr(splits, name)
+        present = set(source.labels.tolist()) if source else range(len(splits.class_names))
+        missing = [repr(c) for label, c in enumerate(splits.class_names) if label not in present]
+        if missing:
+            more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
+            warnings.warn(
+                f"The {name} split of {splits.name!r} has no image of class "
+                f"{', '.join(missing[:10])}{more}.",
+                stacklevel=3,
+            )
+
+
+def _draw_grid(images, labels, class_names):
+    """Draws images (images, height, width, 1 or 3) in rows of eight, with their classes above."""
+    columns = min(COLUMNS, len(images))
+    rows = -(-len(images) // columns)
+    height, width = images.shape[1:3]
+    figure = figures.figure(1.2 * columns, (1.2 * height / width + 0.35) * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for place, image, label in zip(axes, images, labels, strict=False):
+        pixels = np.asarray(image).astype("uint8")
+        gray = {"cmap": "gray", "vmin": 0, "vmax": 255} if pixels.shape[-1] == 1 else {}
+        place.imshow(pixels[..., 0] if gray else pixels, **gray)
+        place.set_title(_title(label, class_names), fontsize=10)
+        place.set_axis_off()
+    for place in axes[len(images) :]:
+        place.remove()
+    return figure
+
+
+def _title(label, class_names):
+    """The class name; for a mixed image, the two classes with the largest shares."""
+    if np.ndim(label) == 0:
+        return figures.short_name(class_names[label])
+    largest = np.argsort(-label, kind="stable")[: np.count_nonzero(label)]
+    names = [figures.short_name(class_names[i]) for i in largest[:2]]
+    if len(largest) == 1:
+        return names[0]
+    shares = 100 * label[largest]
+    return "\n".join(f"{name} {share:.0f} %" for name, share in zip(names, shares, strict=False))
+
+
+def _has_tensorflow():
+    return backend.is_installed("tensorflow")
+
+
+def _check_optional_share(name, value):
+    return None if value is None else check_share(name, value)

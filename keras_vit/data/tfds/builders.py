@@ -1,0 +1,162 @@
+"""Finds a dataset of TensorFlow Datasets (TFDS) on disk, or downloads it."""
+
+import difflib
+import http.client
+import importlib
+import os
+import pathlib
+import urllib.error
+import urllib.parse
+import urllib.request
+
+from keras_vit import arguments, backend
+from keras_vit.data.tfds import paper_datasets, vtab
+
+EXPECTED = "a path that exists or the name of a dataset of TensorFlow Datasets was expected"
+SECONDS = 5  # to wait for each server
+# A proxy answers these if it denies access or reaches nobody.
+BLOCKED = (407, 502, 503, 504)
+NEEDED = ("tensorflow", "importlib_resources", "tensorflow_datasets")
+PACKAGES = ("tensorflow", "tensorflow-datasets", "importlib_resources")
+
+
+def import_tfds():
+    """Imports TFDS and its dependencies; an `ImportError` contains the command to install them."""
+    for name in NEEDED:
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:
+            raise ImportError(
+                f"Named datasets come from TensorFlow Datasets, which needs {name!r} ({error}). "
+                f"Run: pip install {' '.join(PACKAGES)}"
+            ) from error
+    backend.leave_the_gpu()
+    return module
+
+
+def prepare(name, data_dir=None):
+    """Returns the TFDS builder of a dataset that is prepared on disk.
+
+    If the dataset is not on disk, it is downloaded and prepared as array_record, which allows
+    random access to its images.
+
+    Args:
+        name: name of the dataset in TFDS, with its configuration.
+        data_dir: folder of TFDS; None for $TFDS_DATA_DIR or ~/tensorflow_datasets.
+
+    Raises:
+        ImportError: TFDS or TensorFlow is not installed.
+        ValueError: TFDS does not know the dataset.
+        FileNotFoundError: its archives must be downloaded manually.
+        ConnectionError: it is not on disk, and its servers cannot be reached.
+    """
+    data_dir = None if data_dir is None else os.path.expanduser(os.fspath(data_dir))
+    builder = _find(name, data_dir)
+    if builder.is_prepared():
+        return builder
+    random_access = backend.is_installed("array_record")
+    file_format = {"file_format": "array_record"} if random_access else {}
+    builder = _find(name, data_dir, **file_format)
+    check_obtainable(builder)
+    config = import_tfds().download.DownloadConfig(try_download_gcs=False)
+    builder.download_and_prepare(download_config=config)
+    return builder
+
+
+def check_obtainable(builder):
+    """Raises unless the archives of a dataset are on disk or can be downloaded."""
+    instructions = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
+    missing = {address: _file_name(address, info) for address, info in builder.url_infos.items()}
+    folder = manual_folder(builder)
+    present = os.listdir(folder) if folder.is_dir() else []
+    missing = {address: file for address, file in missing.items() if file not in present}
+    if instructions and not present:
+        raise FileNotFoundError(
+            f"{_state(builder)}, and its archives must be downloaded manually. TFDS says: "
+            f"{' '.join(instructions.split())} The folder for them (manual_dir) is {folder}"
+        )
+    reason = find_network_problem(missing)
+    if reason is not None:
+        raise ConnectionError(
+            f"{_state(builder)}, and it cannot be downloaded ({reason}). On a machine with a "
+            f"network connection, run: {preparation_command(builder)} and copy the folder "
+            f"{folder.parents[1] / builder.name} here, to the same place or into another data_dir. "
+            f"Or put {' and '.join(missing.values())} into {folder} (from {' '.join(missing)}), "
+            "and run this again."
+        )
+
+
+def find_network_problem(addresses):
+    """Returns why no server of `addresses` can be reached, or None if one can.
+
+    TFDS retries for minutes and then reports only its last error. One request to each server tells
+    sooner; any answer of a server will do, an answer of a proxy that denies access will not.
+    """
+    servers = {urllib.parse.urlsplit(address).netloc: address for address in addresses}
+    reasons = []
+    for server, address in servers.items():
+        reason = _request(address)
+        if reason is None:
+            return None
+        reasons.append(f"{server}: {reason}")
+    return "; ".join(reasons) or None
+
+
+def _request(address):
+    """Returns why a server does not answer, or None."""
+    request = urllib.request.Request(address, method="HEAD")
+    try:
+        urllib.request.build_opener().open(request, timeout=SECONDS).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        return str(error) if error.code in BLOCKED else None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        timed_out = isinstance(reason, TimeoutError)
+        return f"no answer within {SECONDS} seconds" if timed_out else str(reason)
+    return None
+
+
+def manual_folder(builder):
+    """Returns the folder where TFDS expects archives that were downloaded manually."""
+    return data_dir_of(builder) / "downloads" / "manual"
+
+
+def data_dir_of(builder):
+    """Returns the folder of all datasets, the `data_dir` of a builder."""
+    return pathlib.Path(builder.data_path).parents[builder.info.full_name.count("/")]
+
+
+def preparation_command(builder, data_dir=None, download_dir=None):
+    """Returns the command that prepares a dataset as array_record."""
+    name = builder.info.full_name.rpartition("/")[0]
+    downloads = f"download_dir={str(download_dir)!r}" if download_dir else ""
+    return (
+        f'python -c "import tensorflow_datasets as tfds; tfds.builder({name!r}, '
+        f"data_dir={str(data_dir or data_dir_of(builder))!r}, file_format='array_record')"
+        f'.download_and_prepare({downloads})"'
+    )
+
+
+def _find(name, data_dir, **file_format):
+    tfds = import_tfds()
+    try:
+        return tfds.builder(name, data_dir=data_dir, **file_format)
+    except tfds.core.DatasetNotFoundError:
+        listed = {*paper_datasets.DATASETS, *paper_datasets.ALIASES, *vtab.TASKS}
+        nearest = difflib.get_close_matches(name, listed | {*tfds.list_builders()}, n=3, cutoff=0.5)
+        advice = f"Did you mean {' or '.join(map(repr, nearest))}? " if nearest else ""
+        advice += "See https://www.tensorflow.org/datasets/catalog, or give a folder of images."
+        arguments.refuse(EXPECTED, {"name": name}, advice)
+    except (AssertionError, ValueError) as error:  # a version or a configuration
+        message = " ".join(str(error).split())[:500]
+        arguments.refuse(EXPECTED, {"name": name}, f"TFDS says: {message}")
+
+
+def _file_name(address, info):
+    """Returns the name of a downloaded file in the folder for archives."""
+    return info.filename or os.path.basename(urllib.parse.urlsplit(address).path)
+
+
+def _state(builder):
+    return f"{builder.info.full_name!r} is not prepared in {data_dir_of(builder)}"

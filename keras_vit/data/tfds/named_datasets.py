@@ -1,0 +1,142 @@
+"""Loads datasets by name and splits them as the paper does."""
+
+import numpy as np
+
+from keras_vit import arguments
+from keras_vit.data.sources import splits
+from keras_vit.data.tfds import builders, paper_datasets, tfds_reader, vtab
+
+
+def load_splits(
+    name,
+    data_dir=None,
+    seed=0,
+    num_channels=3,
+    validation_share=None,
+    max_bytes=tfds_reader.MAX_BYTES,
+):
+    """Opens a dataset of TensorFlow Datasets (TFDS) and splits it as the paper does.
+
+    | name | training | validation | test |
+    |---|---|---|---|
+    | "cifar10", "cifar100" | `train`, 98 % | 2 % of it | `test` |
+    | "oxford_flowers102", "oxford_iiit_pet" | `train`, 90 % | 10 % of it | `test` |
+    | "imagenet2012" | `train`, 99 % | 1 % of it | `validation` |
+    | "vtab/cifar100" and 18 more | 800 images | 200 images | as in VTAB |
+    | any other of TFDS | `train` | `validation`, or 10 % of `train` | `test` |
+
+    A dataset that TFDS does not split at all is one training split; `load` divides it. Validation
+    images are drawn stratified by class and depend only on the labels and the seed. The EXIF
+    orientation of images is not applied, as in the official code.
+
+    Args:
+        name: a name above, "flowers102", "pets", "imagenet", or any dataset of TFDS.
+        data_dir: folder of TFDS; None for $TFDS_DATA_DIR or ~/tensorflow_datasets. Archives that
+            must be downloaded manually belong in its folder downloads/manual.
+        seed: seed of the validation split, an integer of 0 or more.
+        num_channels: 1 for grayscale, 3 for RGB.
+        validation_share: share of the training images to hold out for validation if TFDS has no
+            such split; 0 to train on all of them (for VTAB: on all 1,000); None as above.
+        max_bytes: memory that each split may use, in bytes. Only a dataset that is not stored as
+            array_record is read into memory.
+
+    Returns:
+        `Splits` with a `Source` or None for each.
+
+    Raises:
+        ImportError: TFDS or TensorFlow is not installed.
+        ValueError: the dataset is unknown, or has no classes.
+        OSError: the dataset is neither on disk nor can it be downloaded; the message lists the
+            missing files.
+
+    Example:
+    >>> cifar = keras_vit.data.tfds.load_splits("cifar10")  # doctest: +SKIP
+    >>> len(cifar.train), len(cifar.validation), len(cifar.test)  # doctest: +SKIP
+    (49000, 1000, 10000)
+    """
+    name = paper_datasets.ALIASES.get(name, name)
+    row = paper_datasets.DATASETS.get(name) or vtab.TASKS.get(name)
+    _check_share(name, validation_share)
+    builder = builders.prepare(_tfds_name(name, row), data_dir)
+    row = row or _make_row(builder)
+    if name in vtab.TASKS and validation_share == 0:
+        row = row._replace(train=f"{row.train}+{row.validation}", validation=None)
+    class_names = row.class_names or _class_names(builder, row)
+    dataset = tfds_reader.TfdsDataset(builder, row, name, class_names)
+
+    def read(split):
+        return split and tfds_reader.read(dataset, split, num_channels, max_bytes)
+
+    train, test = read(row.train), read(row.test)
+    if row.validation is None or isinstance(row.validation, str):
+        return splits.Splits(name, class_names, train, read(row.validation), test)
+    share = row.validation if validation_share is None else validation_share
+    train, validation = splits.divide(train, [seed, 1], share) if share else (train, None)
+    return splits.Splits(name, class_names, train, validation, test)
+
+
+def is_listed(name):
+    """Whether a name is in the tables of this package, or begins like those of VTAB."""
+    return isinstance(name, str) and (
+        name in paper_datasets.DATASETS
+        or name in paper_datasets.ALIASES
+        or name.startswith("vtab/")
+    )
+
+
+def _tfds_name(name, row):
+    if row is None and name.startswith("vtab/"):
+        arguments.refuse(
+            "the name must be a task of VTAB-1k",
+            {"name": name},
+            f"Choose one of {', '.join(task.removeprefix('vtab/') for task in vtab.TASKS)}.",
+        )
+    return row.tfds if row else name
+
+
+def _check_share(name, share):
+    if share is not None:
+        splits.check_share("validation_share", share)
+    if name in vtab.TASKS and share:
+        expected = "the 800 and 200 images of a VTAB task are fixed"
+        advice = "Leave validation_share out, or set it to 0 to train on all 1,000."
+        arguments.refuse(expected, {"name": name, "validation_share": share}, advice)
+
+
+def _make_row(builder):
+    """Makes the row of a dataset that is in no table from its description in TFDS."""
+    info = builder.info
+    known = set(info.splits)
+    if "train" not in known:
+        received = {"dataset": info.full_name, "splits": sorted(known)}
+        advice = "Choose another dataset of TensorFlow Datasets."
+        arguments.refuse("the dataset must have the split 'train'", received, advice)
+    keys = info.supervised_keys or ()
+    if len(keys) != 2 or not all(isinstance(key, str) for key in keys):
+        keys = ("image", "label")
+    drawn = splits.VALIDATION_SHARE if "test" in known else None
+    return paper_datasets.NamedDataset(
+        info.full_name,
+        "train",
+        validation="validation" if "validation" in known else drawn,
+        test="test" if "test" in known else None,
+        image=keys[0],
+        label=keys[1],
+    )
+
+
+def _class_names(builder, row):
+    """Names of the classes, if the dataset consists of images with one class each."""
+    features = dict(builder.info.features.items())
+    image, label = features.get(row.image), features.get(row.label)
+    names = getattr(label, "names", None)
+    if not names or not _is_image(image):
+        expected = "the dataset must have images of 8 or 16 bits, each with one class"
+        received = {"dataset": builder.info.full_name, "features": sorted(features)}
+        arguments.refuse(expected, received, "Choose another dataset of TensorFlow Datasets.")
+    return tuple(names)
+
+
+def _is_image(feature):
+    shape, dtype = getattr(feature, "shape", None), getattr(feature, "np_dtype", None)
+    return len(shape or ()) == 3 and np.dtype(dtype).name in ("uint8", "uint16")

@@ -1,0 +1,264 @@
+"""Augmentation of training images: the settings as data, and those that papers use by name."""
+
+import difflib
+import math
+import numbers
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_vit import arguments
+
+
+class Augmentation(NamedTuple):
+    """Settings of the random augmentation of training images. The default changes nothing.
+
+    `keras_vit.data.transforms.augment_image` applies the fields to one image in the order of this
+    table, `keras_vit.data.transforms.mixing.mix` applies the last two to a batch.
+
+    | field | meaning |
+    |---|---|
+    | `crop` | (smallest, largest) share of the area of a random crop (Inception), or None |
+    | `flip` | whether to flip images left to right with probability 0.5 |
+    | `pad` | largest translation by whole pixels, as a share of the side; gray fills the rest |
+    | `rotation`, `zoom`, `shift` | degrees; shares of the side: 0.1 zooms or shifts by a tenth |
+    | `randaugment` | (operations per image, magnitude on a scale of 10), or None |
+    | `randaugment_style` | "tensorflow" (official code) or "increasing" (timm, DeiT) |
+    | `jitter` | factors of brightness, contrast and color are 1 - jitter to 1 + jitter |
+    | `erasing` | probability that a rectangle becomes noise |
+    | `interpolation` | "bilinear" or "bicubic", of crop and resize |
+    | `mixup`, `cutmix` | alpha of their Beta(alpha, alpha) distribution, or 0 |
+
+    Example:
+    >>> keras_vit.data.Augmentation(rotation=10, flip=True).mixes
+    False
+    """
+
+    rotation: float = 0.0
+    zoom: float = 0.0
+    shift: float = 0.0
+    flip: bool = False
+    crop: tuple | None = None
+    pad: float = 0.0
+    randaugment: tuple | None = None
+    randaugment_style: str = "tensorflow"
+    jitter: float = 0.0
+    erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    interpolation: str = "bilinear"
+
+    @property
+    def mixes(self):
+        """Whether the images of a batch are mixed, so that labels are shares of classes."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    def changed_fields(self):
+        """Returns {field: value} of the fields that differ from their defaults."""
+        default = self._field_defaults
+        return {name: value for name, value in self._asdict().items() if value != default[name]}
+
+
+# The official code for the paper's models: a crop of 5 to 100 percent of the area, and flips.
+INCEPTION = Augmentation(crop=(0.05, 1.0), flip=True)
+
+
+def _augreg(magnitude, mixup=0.0):
+    return INCEPTION._replace(randaugment=(2, magnitude), mixup=mixup)
+
+
+AUGMENTATIONS = {
+    "none": Augmentation(),
+    "flip": Augmentation(flip=True),
+    # For small models on few images.
+    "small": Augmentation(rotation=10, zoom=0.2, shift=0.1, flip=True),
+    # He et al., "Deep Residual Learning" (arXiv:1512.03385), 4.2: 4 of 32 pixels on each side.
+    "cifar": Augmentation(pad=4 / 32, flip=True),
+    # Dosovitskiy et al. (arXiv:2010.11929), official code; also the level "none" of AugReg.
+    "inception": INCEPTION,
+    # Steiner et al., "How to train your ViT?" (AugReg, arXiv:2106.10270), 3.3.
+    "light1": _augreg(0),
+    "light2": _augreg(10, mixup=0.2),
+    "medium1": _augreg(15, mixup=0.2),
+    "medium2": _augreg(15, mixup=0.5),
+    "strong1": _augreg(20, mixup=0.5),
+    "strong2": _augreg(20, mixup=0.8),
+    # Touvron et al., "DeiT" (arXiv:2012.12877), table 9. Without its color jitter of 0.4, which
+    # the authors' code leaves out if RandAugment is on.
+    "deit": Augmentation(
+        crop=(0.08, 1.0),
+        flip=True,
+        randaugment=(2, 9),
+        randaugment_style="increasing",
+        erasing=0.25,
+        mixup=0.8,
+        cutmix=1.0,
+        interpolation="bicubic",
+    ),
+}
+
+
+def get_augmentation(value):
+    """Returns the `Augmentation` of a name, with every field checked.
+
+    Args:
+        value: a name in `AUGMENTATIONS`, an `Augmentation`, or None for no augmentation.
+
+    Returns:
+        An `Augmentation` of plain Python numbers.
+
+    Raises:
+        ValueError: the name is unknown, or a field is outside its range.
+
+    Example:
+    >>> keras_vit.data.get_augmentation("strong1").randaugment
+    (2, 20)
+    """
+    if isinstance(value, Augmentation):
+        return Augmentation(**arguments.checked(CHECKS, value._asdict()))
+    if value is None:
+        return Augmentation()
+    if isinstance(value, str) and value in AUGMENTATIONS:
+        return AUGMENTATIONS[value]
+    near = difflib.get_close_matches(str(value), AUGMENTATIONS, n=1, cutoff=0.5)
+    advice = f"Did you mean {near[0]!r}? " if near else ""
+    advice += f"Names are {', '.join(AUGMENTATIONS)}."
+    expected = "`augmentation` must be a name, an `Augmentation` or None"
+    return arguments.refuse(expected, {"augmentation": value}, advice)
+
+
+def _check_between(smallest, largest):
+    """Returns a check that a number is in a closed range."""
+
+    def check(name, value):
+        is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        if not is_real or not smallest <= value <= largest or math.isinf(value):
+            expected = f"`{name}` must be a finite number from {smallest} to {largest}"
+            arguments.refuse(expected, {name: value}, f"{name}=0 turns it off.")
+        return float(value)
+
+    return check
+
+
+def _check_crop(name, value):
+    if value is None:
+        return None
+    advice = f"The paper's is {name}=(0.05, 1.0), {name}=None turns it off."
+    if not (_is_pair(value) and all(map(_is_share, value)) and value[0] <= value[1]):
+        expected = f"`{name}` must be (smallest, largest) share of the area, above 0 and up to 1"
+        arguments.refuse(expected, {name: value}, advice)
+    return tuple(map(float, value))
+
+
+def _check_randaugment(name, value):
+    if value is None:
+        return None
+    advice = f"A usual choice is {name}=(2, 10), {name}=None turns it off."
+    if not _is_pair(value):
+        expected = f"`{name}` must be two numbers, (operations per image, magnitude)"
+        arguments.refuse(expected, {name: value}, advice)
+    layers = arguments.positive_integer(f"operations of {name}", value[0], advice)
+    magnitude = _check_between(0, 30)(f"magnitude of {name}", value[1])
+    return layers, int(magnitude) if magnitude.is_integer() else magnitude
+
+
+def _is_pair(value):
+    return isinstance(value, (tuple, list)) and len(value) == 2
+
+
+def _is_share(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 < value <= 1
+
+
+CHECKS = {
+    "rotation": _check_between(0, 180),
+    "zoom": _check_between(0, 0.9),
+    "shift": _check_between(0, 1),
+    "flip": arguments.boolean,
+    "crop": _check_crop,
+    "pad": _check_between(0, 1),
+    "randaugment": _check_randaugment,
+    "randaugment_style": arguments.one_of("tensorflow", "increasing"),
+    "jitter": _check_between(0, 1),
+    "erasing": _check_between(0, 1),
+    "mixup": _check_between(0, math.inf),
+    "cutmix": _check_between(0, math.inf),
+    "interpolation": arguments.one_of("bilinear", "bicubic"),
+}
+
+
+def augment(images, augmentation, rng):
+    """Rotates, zooms, shifts and flips every image of an array at random.
+
+    This is the fast way for small images; `keras_vit.data.transforms.augment_image` supports the
+    other fields.
+
+    Args:
+        images: uint8, (images, height, width, channels).
+        augmentation: an `Augmentation` with rotation, zoom, shift and flip only.
+        rng: a NumPy random generator; the same state gives the same images.
+
+    Returns:
+        uint8, of the same shape. Edges are repeated.
+
+    Raises:
+        ValueError: the augmentation has other fields.
+
+    Example:
+    >>> images = np.zeros((2, 8, 8, 1), "uint8")
+    >>> changes = keras_vit.data.Augmentation(rotation=10)
+    >>> keras_vit.data.augment(images, changes, np.random.default_rng(0)).shape
+    (2, 8, 8, 1)
+    """
+    _refuse_other_fields(augmentation)
+    number, height, width, _ = images.shape
+    angle = np.deg2rad(augmentation.rotation) * rng.uniform(-1, 1, number)
+    zoom = 1 + augmentation.zoom * rng.uniform(-1, 1, (2, number))
+    shift = augmentation.shift * rng.uniform(-1, 1, (number, 2)) * (height, width)
+    mirror = np.where(augmentation.flip & (rng.random(number) < 0.5), -1.0, 1.0)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    matrices = np.array([[cosine, -sine * mirror], [sine, cosine * mirror]]) * zoom[:, None]
+    return resample(images, matrices.transpose(2, 0, 1), shift)
+
+
+def _refuse_other_fields(augmentation):
+    fields = augmentation.changed_fields().items()
+    others = {name: x for name, x in fields if name not in ("rotation", "zoom", "shift", "flip")}
+    if others:
+        expected = "images in an array support rotation, zoom, shift and flip only"
+        arguments.refuse(expected, others, "Use keras_vit.data.load, or leave these fields out.")
+
+
+def resample(images, matrices, shifts):
+    """Transforms images with one matrix and one shift each, with linear interpolation.
+
+    A pixel at p, measured from the center as (row, column), is read at matrix @ p + shift.
+
+    Args:
+        images: uint8, (images, height, width, channels), sides of 2 pixels or more.
+        matrices: (images, 2, 2).
+        shifts: (images, 2), in pixels.
+
+    Returns:
+        uint8, of the shape of `images`.
+
+    Example:
+    >>> image = np.array([[10, 20], [30, 40]], "uint8").reshape(1, 2, 2, 1)
+    >>> turn = np.array([[[0, 1], [-1, 0]]])
+    >>> keras_vit.data.transforms.augmentation.resample(image, turn, np.zeros((1, 2)))[0, :, :, 0]
+    array([[20, 40],
+           [10, 30]], dtype=uint8)
+    """
+    limits = np.array(images.shape[1:3]) - 1
+    middle = limits / 2
+    pixels = np.stack(np.indices(images.shape[1:3]), axis=-1).reshape(-1, 2) - middle
+    points = pixels @ matrices.transpose(0, 2, 1) + shifts[:, None] + middle  # (B, pixels, 2)
+    points = np.clip(points, 0, limits)
+    corner = np.minimum(points.astype("int32"), limits - 1)
+    down, right = np.moveaxis((points - corner).astype("float32"), -1, 0)[..., None]
+    row, column = np.moveaxis(corner, -1, 0)  # (B, pixels) each
+    image = np.arange(len(images))[:, None]
+    upper = images[image, row, column] * (1 - right) + images[image, row, column + 1] * right
+    row = row + 1
+    lower = images[image, row, column] * (1 - right) + images[image, row, column + 1] * right
+    return np.rint(upper * (1 - down) + lower * down).astype("uint8").reshape(images.shape)

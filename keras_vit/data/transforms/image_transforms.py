@@ -1,0 +1,313 @@
+"""Crops, resizes and augments one image: pure functions of the image and `rng`.
+
+Every resize is Pillow's, with antialiasing. The official code resizes without it, which leaves
+jagged edges in images that shrink a lot.
+"""
+
+import math
+
+import numpy as np
+
+from keras_vit import arguments
+from keras_vit.data.transforms.augmentation import Augmentation, get_augmentation
+from keras_vit.data.transforms.randaugment import CHANGES, GRAY, randaugment
+
+ASPECTS = (3 / 4, 4 / 3)  # width : height of an Inception crop of a square image
+CROP_RATIO = 256 / 224  # resized size : crop size, as in the official evaluations
+
+# Random erasing (Zhong et al., arXiv:1708.04896), with the settings of DeiT's code.
+ERASED_AREA = (0.02, 1 / 3)  # share of the image
+ERASED_ASPECT = 0.3  # smallest height : width; the largest is its inverse
+ERASING_TRIES = 10  # a long rectangle may not fit
+NOISE_MEAN, NOISE_DEVIATION = 127.5, 57.5  # of ordinary photographs
+
+
+def augment_image(image, image_size, augmentation, rng):
+    """Returns the pixels of an image, augmented at random.
+
+    In this order, as far as `augmentation` asks for it: the image is cropped and resized in one
+    step, flipped, translated, rotated, changed by RandAugment, jittered in color and erased in
+    part. Rotation interpolates the resized image linearly and repeats its edges.
+
+    Args:
+        image: Pillow image of mode RGB or L.
+        image_size: side in pixels, or (height, width).
+        augmentation: an `Augmentation`, a name in `AUGMENTATIONS`, or None.
+        rng: a NumPy random generator; the same state gives the same pixels.
+
+    Returns:
+        uint8 array (height, width, channels).
+
+    Raises:
+        ValueError: an argument cannot be used.
+
+    Example:
+    >>> from PIL import Image
+    >>> photo, rng = Image.new("RGB", (500, 375)), np.random.default_rng(0)
+    >>> keras_vit.data.transforms.augment_image(photo, 224, "light2", rng).shape
+    (224, 224, 3)
+    """
+    height, width = _check_image(image, image_size)
+    if not isinstance(augmentation, Augmentation):  # an `Augmentation` was checked before
+        augmentation = get_augmentation(augmentation)
+    box = None
+    if augmentation.crop:
+        box = draw_crop_box(*image.size, augmentation.crop, rng, width / height)
+    pixels = _to_array(_rescale(image, width, height, augmentation.interpolation, box))
+    return augment_pixels(pixels, augmentation, rng)
+
+
+def resize_image(image, image_size, resize="squash", interpolation="bilinear", ratio=CROP_RATIO):
+    """Returns the pixels of an image, resized and not augmented.
+
+    Args:
+        image: Pillow image of mode RGB or L.
+        image_size: side in pixels, or (height, width).
+        resize: "squash" resizes regardless of the proportions, like the paper's official code.
+            "crop" keeps the proportions, resizes to `ratio` times `image_size` and crops the
+            center, like AugReg and timm.
+        interpolation: "bilinear" or "bicubic".
+        ratio: resized size over crop size; AugReg uses 256/224, and 448/384 in fine-tuning.
+
+    Returns:
+        uint8 array (height, width, channels).
+
+    Raises:
+        ValueError: an argument cannot be used.
+
+    Example:
+    >>> from PIL import Image
+    >>> photo = Image.new("L", (500, 375))
+    >>> keras_vit.data.transforms.resize_image(photo, 224, resize="crop").shape
+    (224, 224, 1)
+    """
+    height, width = _check_image(image, image_size)
+    arguments.one_of("squash", "crop")("resize", resize)
+    arguments.one_of("bilinear", "bicubic")("interpolation", interpolation)
+    if resize == "crop":
+        return _to_array(_crop_center(image, width, height, interpolation, ratio))
+    return _to_array(_rescale(image, width, height, interpolation))
+
+
+def augment_pixels(pixels, augmentation, rng):
+    """Does everything that `augment_image` does after the resize.
+
+    Args:
+        pixels: uint8 (height, width, channels); they are not changed.
+        augmentation: an `Augmentation`.
+        rng: a NumPy random generator.
+
+    Returns:
+        uint8 of the same shape.
+
+    Example:
+    >>> pixels = np.array([[[1], [2]], [[3], [4]]], "uint8")
+    >>> changes, rng = keras_vit.data.Augmentation(pad=0.5), np.random.default_rng(0)
+    >>> keras_vit.data.transforms.image_transforms.augment_pixels(pixels, changes, rng)[:, :, 0]
+    array([[128,   1],
+           [128,   3]], dtype=uint8)
+    """
+    if augmentation.flip and rng.random() < 0.5:
+        pixels = pixels[:, ::-1]
+    if augmentation.pad:
+        pixels = translate(pixels, augmentation.pad, rng)
+    if _needs_pillow(augmentation):  # small images take longer to convert than to flip
+        pixels = _to_array(_augment_with_pillow(_to_image(pixels), augmentation, rng))
+    return erase(pixels, augmentation.erasing, rng) if augmentation.erasing else pixels
+
+
+def _needs_pillow(augmentation):
+    affine = augmentation.rotation or augmentation.zoom or augmentation.shift
+    return affine or augmentation.randaugment or augmentation.jitter
+
+
+def _augment_with_pillow(image, augmentation, rng):
+    if augmentation.rotation or augmentation.zoom or augmentation.shift:
+        image = transform_affine(image, augmentation, rng)
+    if augmentation.randaugment:
+        style = augmentation.randaugment_style
+        image = randaugment(image, *augmentation.randaugment, rng, style)
+    return jitter_colors(image, augmentation.jitter, rng) if augmentation.jitter else image
+
+
+def draw_crop_box(width, height, shares, rng, aspect=1.0):
+    """Draws the box of an Inception crop (Szegedy et al., arXiv:1409.4842, section 6).
+
+    Its area is uniform between `shares` of the image's, its width : height is between 3/4 and
+    4/3 of `aspect`, uniform in the logarithm as far as the image's sides allow, and its place is
+    uniform. If no such crop fits into a very long image, it is the largest one that does.
+
+    TensorFlow's operation, which the official code calls, draws the height instead of the area.
+    Its crops are smaller: on a square image 37 percent of the area on average instead of 52.
+
+    Args:
+        width: width of the image in pixels.
+        height: height of the image in pixels.
+        shares: (smallest, largest) share of the area.
+        rng: a NumPy random generator.
+        aspect: width : height to which the crop will be resized.
+
+    Returns:
+        (left, top, right, bottom) in pixels, not rounded.
+    """
+    area, ratio, x, y = rng.random(4).tolist()
+    area = (shares[0] + (shares[1] - shares[0]) * area) * width * height
+    low, high = ASPECTS[0] * aspect, ASPECTS[1] * aspect
+    narrowest, widest = min(max(area / height**2, low), high), max(min(width**2 / area, high), low)
+    ratio = narrowest * (widest / narrowest) ** ratio
+    area = min(area, ratio * height**2, width**2 / ratio)
+    across, down = min(math.sqrt(area * ratio), width), min(math.sqrt(area / ratio), height)
+    left, top = x * (width - across), y * (height - down)
+    return left, top, min(left + across, width), min(top + down, height)
+
+
+def translate(pixels, share, rng):
+    """Translates an image by whole pixels, up to `share` of its sides, and fills with gray.
+
+    This is a random crop from a padded image; gray is what zeros are after normalization.
+    """
+    height, width, _ = pixels.shape
+    limits = round(share * width), round(share * height)
+    x, y = (int(rng.integers(-limit, limit, endpoint=True)) for limit in limits)
+    canvas = np.full(pixels.shape, GRAY, "uint8")
+    visible = pixels[max(-y, 0) : height - max(y, 0), max(-x, 0) : width - max(x, 0)]
+    canvas[max(y, 0) : height + min(y, 0), max(x, 0) : width + min(x, 0)] = visible
+    return canvas
+
+
+def transform_affine(image, augmentation, rng):
+    """Rotates, zooms and shifts an image, as `keras_vit.data.augment` does with arrays."""
+    from PIL import Image
+
+    width, height = image.size
+    angle, zoom_x, zoom_y, x, y = (2 * rng.random(5) - 1).tolist()
+    angle = math.radians(augmentation.rotation * angle)
+    zoom_x, zoom_y = 1 + augmentation.zoom * zoom_x, 1 + augmentation.zoom * zoom_y
+    across = math.cos(angle) * zoom_x, math.sin(angle) * zoom_x, augmentation.shift * x * width
+    down = -math.sin(angle) * zoom_y, math.cos(angle) * zoom_y, augmentation.shift * y * height
+    margins = _margin(*across, image.size, width), _margin(*down, image.size, height)
+    matrix = (
+        *_move_origin(*across, image.size, width / 2 + margins[0]),
+        *_move_origin(*down, image.size, height / 2 + margins[1]),
+    )
+    padded = pad_edges(image, *margins)
+    affine = Image.Transform.AFFINE
+    return padded.transform(image.size, affine, matrix, Image.Resampling.BILINEAR)
+
+
+def _margin(a, b, shift, size, side):
+    """Returns by how many pixels a x + b y + shift, measured from the center, leaves a side."""
+    reach = abs(a) * size[0] / 2 + abs(b) * size[1] / 2 + abs(shift) - side / 2
+    return max(math.ceil(reach), 0) + 1
+
+
+def _move_origin(a, b, shift, size, middle):
+    """Converts a x + b y + shift from the center to Pillow's origin, the corner."""
+    return a, b, middle + shift - a * size[0] / 2 - b * size[1] / 2
+
+
+def pad_edges(image, across, down):
+    """Repeats the edges of an image, `across` pixels left and right, `down` above and below."""
+    from PIL import Image
+
+    columns = np.arange(-across, image.width + across).clip(0, image.width - 1)
+    rows = np.arange(-down, image.height + down).clip(0, image.height - 1)
+    return Image.fromarray(np.asarray(image).take(rows, axis=0).take(columns, axis=1))
+
+
+def jitter_colors(image, strength, rng):
+    """Changes brightness, contrast and color by factors around 1, in random order."""
+    kinds = ("Brightness", "Contrast", "Color")
+    factors = rng.uniform(1 - strength, 1 + strength, len(kinds)).tolist()
+    for kind in rng.permutation(len(kinds)).tolist():
+        image = CHANGES[kinds[kind]](image, factors[kind])
+    return image
+
+
+def erase(pixels, probability, rng):
+    """Replaces a rectangle with noise.
+
+    The noise is normal with the mean and deviation of photographs, like DeiT's after
+    normalization; here it is clipped to 0..255.
+
+    Args:
+        pixels: uint8, (height, width, channels); they are not changed.
+        probability: probability that anything is erased.
+        rng: a NumPy random generator.
+
+    Returns:
+        uint8 of the same shape.
+
+    Example:
+    >>> pixels, rng = np.zeros((50, 50, 3), "uint8"), np.random.default_rng(0)
+    >>> erased = keras_vit.data.transforms.image_transforms.erase(pixels, 1.0, rng)
+    >>> bool(0.01 < np.any(erased > 0, axis=-1).mean() < 0.34)
+    True
+    """
+    if rng.random() >= probability:
+        return pixels
+    height, width, channels = pixels.shape
+    rows, columns = _draw_rectangle(height, width, rng)
+    if not rows:
+        return pixels
+    top = rng.integers(height - rows, endpoint=True)
+    left = rng.integers(width - columns, endpoint=True)
+    noise = rng.standard_normal((rows, columns, channels), "float32")
+    noise = np.clip(noise * NOISE_DEVIATION + NOISE_MEAN, 0, 255).astype("uint8")
+    erased = pixels.copy()
+    erased[top : top + rows, left : left + columns] = noise
+    return erased
+
+
+def _draw_rectangle(height, width, rng):
+    """Returns (rows, columns) smaller than the image, (0, 0) if none fits."""
+    for _ in range(ERASING_TRIES):
+        area = rng.uniform(*ERASED_AREA) * height * width
+        aspect = math.exp(rng.uniform(math.log(ERASED_ASPECT), -math.log(ERASED_ASPECT)))
+        rows, columns = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < rows < height and 0 < columns < width:
+            return rows, columns
+    return 0, 0
+
+
+def _rescale(image, width, height, interpolation="bilinear", box=None):
+    """Resizes an image, or its part `box` = (left, top, right, bottom)."""
+    from PIL import Image
+
+    return image.resize((width, height), Image.Resampling[interpolation.upper()], box)
+
+
+def _crop_center(image, width, height, interpolation="bilinear", ratio=CROP_RATIO):
+    """Resizes an image to cover `ratio` times this size, and crops the center."""
+    arguments.positive_number("ratio", ratio, "256 / 224 keeps the central 77 percent.")
+    if ratio < 1:
+        advice = "256 / 224 keeps the central 77 percent, 1.0 the whole of a square image."
+        arguments.refuse("`ratio` must be at least 1", {"ratio": ratio}, advice)
+    factor = ratio * max(width / image.width, height / image.height)
+    image = _rescale(
+        image,
+        max(round(image.width * factor), width),
+        max(round(image.height * factor), height),
+        interpolation,
+    )
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def _to_array(image):
+    return np.array(image).reshape(image.height, image.width, -1)
+
+
+def _to_image(pixels):
+    from PIL import Image
+
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def _check_image(image, image_size):
+    """Returns `image_size` as (height, width)."""
+    if getattr(image, "mode", None) not in ("RGB", "L"):
+        received = {"image": getattr(image, "mode", type(image).__name__)}
+        advice = "Convert it with image.convert('RGB'), or an array with PIL.Image.fromarray."
+        arguments.refuse("the image must be a Pillow image of mode RGB or L", received, advice)
+    return arguments.height_width("image_size", image_size)

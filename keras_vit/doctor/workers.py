@@ -1,0 +1,237 @@
+"""Processes that open images: an image may crash or block one of them, but never the program.
+
+A worker imports only the modules of this folder, neither Keras nor a backend, so it starts in a
+tenth of a second and uses 30 MB. Requests and results are lines of JSON.
+"""
+
+import contextlib
+import itertools
+import json
+import math
+import os
+import pathlib
+import queue
+import subprocess
+import sys
+import threading
+import time
+
+SECONDS = 60  # time limit of an image
+MEMORY = 2 << 30  # bytes of address space of a worker, if the system can limit it
+_AHEAD = 8  # images to send to a worker at once, so that it does not wait for the next
+_THREAD = "keras_vit images"
+_PACKAGE = pathlib.Path(__file__).parents[1]
+# Empty packages replace the real ones, whose __init__ would import Keras.
+_START = """
+import importlib, sys, types
+for name, path in {packages!r}.items():
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [path]
+importlib.import_module("keras_vit.doctor.workers").serve()
+"""
+
+
+def count_cores():
+    """Returns the number of cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def run(job, paths, processes=None, seconds=SECONDS):
+    """Runs a function of `examine` on each path, in parallel.
+
+    Args:
+        job: "examine" or "thumbnail".
+        paths: list of files.
+        processes: number of workers; None for one per core.
+        seconds: time limit for each file.
+
+    Yields:
+        (index into `paths`, result), in the order of completion. If a worker crashed or exceeded
+        the time limit, the result is {"problems": [[kind, reason]]}.
+
+    Raises:
+        RuntimeError: a worker cannot start.
+    """
+    pool = _Pool(job, paths, seconds)
+    workers = min(processes or count_cores(), -(-len(paths) // _AHEAD))
+    threads = [
+        threading.Thread(target=pool.work, name=_THREAD, daemon=True) for _ in range(workers)
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        yield from pool.results(len(paths))
+    finally:
+        pool.stop()
+        for thread in threads:
+            thread.join()
+        for worker in list(pool.running):
+            worker.close()
+
+
+def serve():
+    """Runs in a worker: reads lines [job, path] and writes a line with the result of each."""
+    from keras_vit.doctor import examine
+
+    jobs = {"examine": examine.examine, "thumbnail": examine.thumbnail}
+    _limit()
+    results = os.fdopen(os.dup(1), "w", encoding="ascii", buffering=1)
+    os.dup2(2, 1)  # a library that prints must not disturb the results
+    print(json.dumps("ready"), file=results)
+    for line in sys.stdin:
+        job, path = json.loads(line)
+        print(json.dumps(jobs[job](path)), file=results)
+
+
+def _limit():
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    with contextlib.suppress(ImportError, OSError, ValueError):  # no such limit on Windows
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+class _Pool:
+    """The remaining work, the running workers and the queue of their results."""
+
+    def __init__(self, job, paths, seconds):
+        self.job, self.paths, self.seconds = job, paths, seconds
+        self.todo = iter(range(len(paths)))
+        self.lock = threading.Lock()
+        self.done = queue.Queue()
+        self.running = set()
+        self.crashed_once = set()
+        self.stopped = False
+
+    def work(self):
+        """Runs in a thread: keeps one worker busy until no work is left."""
+        worker = None
+        try:
+            while chunk := self._next():
+                while chunk and not self.stopped:
+                    worker = worker or self._start()
+                    chunk = self._request(worker, chunk)
+                    if worker.has_ended:
+                        self._end(worker)
+                        worker = None
+        except Exception as error:
+            self.done.put(error)
+        finally:
+            if worker:
+                self._end(worker)
+
+    def results(self, number):
+        """Yields the results of the threads, and ends workers that exceed the time limit."""
+        while number:
+            for worker in self._overdue():
+                worker.kill()
+            try:
+                result = self.done.get(timeout=0.1)
+            except queue.Empty:
+                continue
+            if isinstance(result, Exception):
+                raise result
+            yield result
+            number -= 1
+
+    def stop(self):
+        """Ends all workers at once."""
+        with self.lock:
+            self.stopped = True
+            for worker in self.running:
+                worker.kill()
+
+    def _next(self):
+        with self.lock:
+            return [] if self.stopped else list(itertools.islice(self.todo, _AHEAD))
+
+    def _overdue(self):
+        with self.lock:
+            return [worker for worker in self.running if time.monotonic() > worker.deadline]
+
+    def _start(self):
+        worker = _Worker(self.seconds)
+        with self.lock:
+            self.running.add(worker)
+            if self.stopped:
+                worker.kill()
+        if worker.receive() != "ready" and not self.stopped:
+            raise RuntimeError(
+                "A process that opens images was expected to start. Received: none from "
+                f"{sys.executable}, which must be a Python with Pillow. Run: pip install pillow"
+            )
+        return worker
+
+    def _end(self, worker):
+        with self.lock:
+            self.running.discard(worker)
+        worker.close()
+
+    def _request(self, worker, chunk):
+        """Returns the part of `chunk` that is left, since the worker may crash before its end."""
+        worker.send([[self.job, self.paths[index]] for index in chunk])
+        for number, index in enumerate(chunk):
+            result = worker.receive()
+            if worker.has_ended:
+                return chunk[number:] if self._try_again(worker, index) else chunk[number + 1 :]
+            self.done.put((index, result))
+        worker.deadline = math.inf
+        return []
+
+    def _try_again(self, worker, index):
+        """Whether to try an image again: the system may have killed the worker."""
+        if not worker.late and index not in self.crashed_once:
+            self.crashed_once.add(index)
+            return True
+        kind, reason = "crash", "the process crashed twice"
+        if worker.late:
+            kind, reason = "slow", f"more than {self.seconds:g} s"
+        self.done.put((index, {"problems": [[kind, reason]]}))
+        return False
+
+
+class _Worker:
+    """A process with pipes to it."""
+
+    def __init__(self, seconds):
+        packages = {"keras_vit": str(_PACKAGE), "keras_vit.doctor": str(_PACKAGE / "doctor")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _START.format(packages=packages)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        )
+        self.seconds, self.deadline = seconds, math.inf
+        self.has_ended = self.late = False
+
+    def send(self, requests):
+        """Sends lines; if the process has ended, `receive` will notice."""
+        lines = "".join(json.dumps(request) + "\n" for request in requests)
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(lines.encode("ascii"))
+            self.process.stdin.flush()
+
+    def receive(self):
+        """Returns the next result, or None if the process has ended."""
+        self.deadline = time.monotonic() + self.seconds
+        line = self.process.stdout.readline()
+        self.has_ended = not line.endswith(b"\n")
+        return None if self.has_ended else json.loads(line)
+
+    def kill(self):
+        """Ends the process; it is `late` if it exceeded the time limit."""
+        self.late = time.monotonic() > self.deadline
+        self.process.kill()
+
+    def close(self):
+        """Ends the process and closes its pipes."""
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()

@@ -1,0 +1,153 @@
+"""Computes batch by batch on every backend: compiled if the backend compiles, with gradients."""
+
+import functools
+import weakref
+
+import keras
+import numpy as np
+
+from keras_vit import arguments
+
+# {model: {(function, settings): compiled function}}; an entry is dropped with its model.
+_COMPILED = weakref.WeakKeyDictionary()
+
+
+def run(function, model, images, *more, batch_size=32, compiled=True, **settings):
+    """Computes `function(model, images, *more, **settings)` batch by batch.
+
+    The function is compiled once for each model and settings, and each call uses the model's
+    current weights. No state of the model changes.
+
+    Args:
+        function: takes tensors and returns tensors, or a dict, list or tuple of tensors, whose
+            first axis is the batch. A compiled function must be defined at module level: a new
+            function for each call would be compiled each time.
+        model: a Keras model.
+        images: array (batch, height, width, channels) as the model takes them.
+        *more: further arrays of the same length.
+        batch_size: number of images computed at once. A smaller last batch is padded.
+        compiled: False for a function that does little but call programs, see `program`.
+        **settings: hashable arguments of the function that are not arrays.
+
+    Returns:
+        What the function returns, as NumPy arrays over all images.
+
+    Raises:
+        ValueError: the images do not have the shape that the model takes, or there are none.
+    """
+    options = {"batch_size": batch_size, "compiled": compiled, **settings}
+    parts = list(batches(function, model, images, *more, **options))
+    return keras.tree.map_structure(lambda *xs: np.concatenate(xs), *parts)
+
+
+def batches(function, model, images, *more, batch_size=32, compiled=True, **settings):
+    """Yields what `run` returns, one batch at a time, so that memory stays bounded."""
+    arrays = [check_images(model, images), *map(np.asarray, more)]
+    if not model.built:  # weights created in a compiled function would be lost
+        model(keras.KerasTensor(arrays[0].shape))
+    step = min(arguments.positive_integer("batch_size", batch_size), len(arrays[0]))
+    make = program if compiled else functools.partial
+    compute = make(function, model, **settings)
+    for start in range(0, len(arrays[0]), step):
+        batch = [array[start : start + step] for array in arrays]
+        count = len(batch[0])
+        batch = [np.concatenate([b, np.repeat(b[-1:], step - count, axis=0)]) for b in batch]
+        batch[0] = batch[0].astype("float32")  # one program for all pixel types
+        outputs = compute(*batch)
+        yield keras.tree.map_structure(lambda x, n=count: _to_numpy(x)[:n], outputs)
+
+
+def program(function, model, **settings):
+    """Compiles `function(model, *arrays, **settings)` into a function of the arrays.
+
+    Args:
+        function: as in `run`.
+        model: a Keras model.
+        **settings: as in `run`.
+    """
+    known = _COMPILED.setdefault(model, {})
+    key = (function, tuple(sorted(settings.items())))
+    if key not in known:
+        known[key] = _compile(function, weakref.ref(model), settings)
+    return known[key]
+
+
+def check_images(model, images):
+    """Returns images as an array, or raises `ValueError` if the model cannot take them."""
+    images = np.asarray(images)
+    expected = getattr(model, "input_shape", None)
+    if isinstance(expected, tuple) and len(expected) == 4 and None not in expected[1:]:
+        arguments.images(images.shape, expected)
+    if not len(images):
+        arguments.refuse("at least one image was expected", {"images shape": images.shape})
+    return images
+
+
+def gradients(function, tensors):
+    """Returns the gradients of `function(tensors)`, a sum over the batch, for a list of tensors."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.grad(function)(tensors)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(tensors)
+            total = function(tensors)
+        return tape.gradient(total, tensors, unconnected_gradients="zero")
+    import torch
+
+    with torch.enable_grad():
+        tensors = [tensor.detach().requires_grad_() for tensor in tensors]
+        total = function(tensors)
+        found = torch.autograd.grad(total, tensors, allow_unused=True, materialize_grads=True)
+    return list(found)
+
+
+def _compile(function, model, settings):
+    """`model` is a weak reference, so that the compiled function does not keep the model alive."""
+
+    def compute(*arrays):
+        return function(model(), *arrays, **settings)
+
+    backend = keras.backend.backend()
+    if backend == "jax":
+        return _jit(compute, model)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        # TensorFlow warns about retracing per code object, which all functions here share; a
+        # partial has none.
+        return tf.function(functools.partial(compute), reduce_retracing=True)
+    return _without_gradients(compute)
+
+
+def _jit(compute, model):
+    import jax
+
+    @jax.jit
+    def pure(values, *arrays):
+        mapping = zip(model().variables, values, strict=True)
+        with keras.StatelessScope(state_mapping=mapping):
+            return compute(*arrays)
+
+    return lambda *arrays: pure([variable.value for variable in model().variables], *arrays)
+
+
+def _without_gradients(compute):
+    import torch
+
+    def eager(*arrays):
+        with torch.no_grad():
+            return compute(*map(keras.ops.convert_to_tensor, arrays))
+
+    return eager
+
+
+def _to_numpy(tensor):
+    """Returns a tensor as an array, in float32 if its type is narrower."""
+    if keras.backend.is_float_dtype(tensor.dtype):
+        tensor = keras.ops.cast(tensor, keras.backend.result_type(tensor.dtype, "float32"))
+    return keras.ops.convert_to_numpy(tensor)

@@ -1,0 +1,160 @@
+"""Finds the Transformer encoder inside a model: its blocks, its grid and its prefix tokens."""
+
+from typing import NamedTuple
+
+import keras
+
+from keras_vit import arguments
+from keras_vit.axial import AxialBlock
+from keras_vit.layers import PatchEncoder, Patches, TransformerBlock
+
+BLOCKS = (TransformerBlock, AxialBlock)
+# Views that work without a (tokens, tokens) matrix of attention scores.
+WITHOUT_SCORES = (
+    "grad_cam, occlusion, logit_lens, token_similarity, token_colors, token_norms, cka, nearest, "
+    "position_similarity, embedding_filters, deletion_curve"
+)
+
+
+class Encoder(NamedTuple):
+    """A Transformer encoder inside a model.
+
+    Attributes:
+        blocks: its `TransformerBlock`s, or `AxialBlock`s, in order.
+        patches: its `Patches` layer.
+        patch_encoder: its `PatchEncoder` layer.
+        grid: (rows, columns) of patches.
+        patch_size: (height, width) of a patch, in pixels of the image.
+        prefix_tokens: number of tokens before the patch tokens.
+    """
+
+    blocks: tuple
+    patches: Patches
+    patch_encoder: PatchEncoder
+    grid: tuple
+    patch_size: tuple
+    prefix_tokens: int
+
+
+def find(model):
+    """Finds the Transformer encoder in a model.
+
+    Args:
+        model: a `ViT`, hybrid or not; a model built from `Patches`, `PatchEncoder` and
+            `TransformerBlock`; or any Keras model that contains one of these.
+
+    Returns:
+        An `Encoder`.
+
+    Raises:
+        ValueError: the model has no Transformer blocks (a ResNet, for example), has more than one
+            encoder, or is not built yet.
+
+    Example:
+    >>> model = keras_vit.create("ViT-Mini/8", image_size=(16, 32))
+    >>> encoder = keras_vit.explain.inside.find_encoder.find(model)
+    >>> len(encoder.blocks), encoder.grid, encoder.prefix_tokens
+    (4, (2, 4), 1)
+    """
+    pairs = list(walk(model))
+    patches = _find_one(Patches, pairs, model)
+    patch_encoder = _find_one(PatchEncoder, pairs, model)
+    blocks = tuple(layer for layer, _ in pairs if isinstance(layer, BLOCKS))
+    if not blocks:
+        _refuse(model, "TransformerBlock", 0)
+    owner = next(owner for layer, owner in pairs if layer is patches)
+    if not patches.built:
+        want = "the model must be built before its encoder is read"
+        arguments.refuse(want, {"model": model.name}, "Call it once on an image.")
+    return Encoder(
+        blocks=blocks,
+        patches=patches,
+        patch_encoder=patch_encoder,
+        grid=tuple(patches.grid),
+        patch_size=_patch_size(patches, owner),
+        prefix_tokens=patch_encoder.prefix_tokens,
+    )
+
+
+def find_attention(model):
+    """Finds the encoder of a model in which every token attends to all tokens.
+
+    Args:
+        model: as for `find`.
+
+    Returns:
+        An `Encoder`.
+
+    Raises:
+        ValueError: as for `find`, and if attention is axial, along rows and columns.
+    """
+    encoder = find(model)
+    axial = [block.name for block in encoder.blocks if isinstance(block, AxialBlock)]
+    if axial:
+        want = "this view needs attention among all tokens; axial attention, along rows and then "
+        want += "along columns, has no matrix (tokens, tokens)"
+        advice = f"Views that work with this model: {WITHOUT_SCORES}."
+        arguments.refuse(want, {"model": model.name, "AxialBlock layers in it": len(axial)}, advice)
+    return encoder
+
+
+def has_blocks(model):
+    """Returns whether a model contains Transformer blocks."""
+    return any(isinstance(layer, BLOCKS) for layer, _ in walk(model))
+
+
+def has_attention(model):
+    """Returns whether a model contains blocks whose tokens all attend to each other."""
+    blocks = [layer for layer, _ in walk(model) if isinstance(layer, BLOCKS)]
+    return bool(blocks) and not any(isinstance(block, AxialBlock) for block in blocks)
+
+
+def find_token_layers(model):
+    """Returns the layers that output all tokens, {name: layer}, in the order of the model.
+
+    They are the `PatchEncoder`, the blocks, and layers named "encoder_norm".
+
+    Args:
+        model: as for `find`.
+
+    Raises:
+        ValueError: as for `find`.
+    """
+    encoder = find(model)
+    norms = [layer for layer, _ in walk(model) if layer.name == "encoder_norm"]
+    return {layer.name: layer for layer in (encoder.patch_encoder, *encoder.blocks, *norms)}
+
+
+def walk(model):
+    """Yields (layer, the model that contains it), including the layers of nested models."""
+    for layer in getattr(model, "layers", ()):
+        if isinstance(layer, keras.Model):
+            yield from walk(layer)
+        else:
+            yield layer, model
+
+
+def _patch_size(patches, owner):
+    """In pixels of the image: the `Patches` of a hybrid counts positions of its feature map."""
+    shape = getattr(owner, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:3]:
+        return patches.patch_size  # the input shape of a subclassed model is unknown
+    return shape[1] // patches.grid[0], shape[2] // patches.grid[1]
+
+
+def _find_one(kind, pairs, model):
+    layers = [layer for layer, _ in pairs if isinstance(layer, kind)]
+    if len(layers) != 1:
+        _refuse(model, kind.__name__, len(layers))
+    return layers[0]
+
+
+def _refuse(model, kind, count):
+    want = "this view needs a model with one Transformer encoder, made of `Patches`, "
+    want += "`PatchEncoder` and `TransformerBlock`s"
+    advice = "Pass the submodel that contains one encoder."
+    if not count:
+        advice = "Views that work without attention: "
+        advice += "cka, grad_cam, occlusion, nearest, deletion_curve, and embedding_filters for a "
+        advice += "`keras_vit.ResNet`."
+    arguments.refuse(want, {"model": model.name, f"{kind} layers in it": count}, advice)

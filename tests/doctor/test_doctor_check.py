@@ -1,0 +1,192 @@
+"""The dataset doctor finds every fault of a corpus, and nothing in good images."""
+
+import os
+import pathlib
+import shutil
+import tarfile
+import tempfile
+
+import faults
+import pytest
+from doctor_helpers import found, severe
+from PIL import Image
+
+from keras_vit import doctor
+from keras_vit.data import images
+from keras_vit.doctor import (
+    examine,
+    file_tree,
+)
+
+pytestmark = pytest.mark.backend_free
+
+
+@pytest.mark.parametrize("row", faults.FILES, ids=lambda row: ascii(f"{row[0]}:{row[1]}"))
+def test_every_fault_is_found_with_its_path_class_reason_and_advice(faulty, row):
+    kind, path, _ = row
+    (problem,) = [p for p in faulty[1].problems if (p.kind, p.path) == (kind, path)]
+    if (faulty[0] / path).is_file() and path != ".":
+        assert problem.class_name == faults.class_of(path)
+    assert problem.reason and problem.advice and problem.severity in ("error", "warning", "note")
+
+
+def test_nothing_else_is_found(faulty):
+    expected = {(kind, path) for kind, path, _ in faults.FILES}
+    assert found(faulty[1]) - expected == faults.BESIDES
+
+
+def test_the_corpus_has_every_kind(faulty):
+    elsewhere = {
+        "unreadable-file", "unreadable-folder", "slow", "crash", "extra-folder", "split-twice",
+        "no-classes", "one-class", "mild-imbalance", "shortcut",
+    }  # fmt: skip
+    kinds = {kind for kind, _, _ in faults.FILES + faults.SPLITS} | {"imbalance"}
+    assert kinds | elsewhere == set(doctor.KINDS) and not kinds & elsewhere
+    assert len(doctor.KINDS) >= 30
+
+
+def test_what_the_doctor_calls_an_error_the_reader_refuses_and_nothing_else(faulty):
+    folder, report = faulty
+    wrong = {p.path for p in report.of("error") if doctor.KINDS[p.kind].movable}
+    for entry in file_tree.walk(folder).files:
+        if (folder / entry.path).stat().st_size > 1e6 or entry.path == "dog/giant.png":
+            continue
+        if entry.path in wrong:
+            with pytest.raises((ValueError, FileNotFoundError)):
+                images.read(folder / entry.path, 8)
+        else:
+            assert images.read(folder / entry.path, 8).shape == (8, 8, 3)
+
+
+def test_copies_name_the_other_copy(faulty):
+    others = {(p.kind, p.path): p.others for p in faulty[1].problems if p.others}
+    assert others["label-clash", "cat/00.jpg"] == ("dog/c.jpg",)
+    assert others["label-clash", "cat/01.jpg"] == ("dog/p.png",)
+    assert others["duplicate", "cat/copy.jpg"] == ("cat/02.jpg",)
+    assert others["near-clash", "cat/04.jpg"] == ("owl/near.jpg",)
+    assert others["near-duplicate", "dog/near.jpg"] == ("dog/05.jpg",)
+
+
+def test_a_good_folder_has_no_problems(good):
+    report = doctor.check(good)
+    assert report.problems == () and report.ok and report.counts == {}
+    assert report.images == 36
+    assert report.classes == {name: {"": 12} for name in ("cat", "dog", "owl")}
+    assert "0 errors, 0 warnings, 0 notes" in str(report) and "No problems were found" in str(
+        report
+    )
+
+
+def test_good_splits_have_no_problems(splits):
+    report = doctor.check(splits)
+    assert report.problems == ()
+    assert report.classes["cat"] == {"train": 12, "validation": 12, "test": 12}
+
+
+def test_faults_between_splits(splits):
+    with Image.open(splits / "train/dog/00.jpg") as image:
+        image.resize((90, 80)).save(splits / "test/dog/near.png")
+    faults.make(splits, [row for row in faults.SPLITS if row[0] != "near-leak"])
+    report = doctor.check(splits)
+    assert {p.kind for p in severe(report)} == {kind for kind, _, _ in faults.SPLITS}
+    assert {(kind, path) for kind, path, _ in faults.SPLITS} <= found(report)
+    by_path = {(p.kind, p.path): p for p in report.problems}
+    assert by_path["leak", "train/cat/00.jpg"].others == ("test/cat/x.jpg",)
+    assert by_path["near-leak", "train/dog/00.jpg"].others == ("test/dog/near.png",)
+    assert by_path["class-untrained", "test/yak"].class_name == "yak"
+    assert {p.split for p in report.problems if p.kind == "class-missing"} == {"validation", "test"}
+
+
+def test_folders_next_to_splits_and_splits_that_exist_twice(splits):
+    faults.make_good(splits / "Valid", first_seed=70_000)
+    (splits / "extra").mkdir()
+    report = doctor.check(splits)
+    assert {("split-twice", "val"), ("extra-folder", "extra")} <= found(report)
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    report = doctor.check(faults.make_good(tmp_path / "toys", ("car", "train")))
+    assert report.problems == () and set(report.classes) == {"car", "train"}
+
+
+def test_no_classes_and_one_class(tmp_path):
+    (tmp_path / "none").mkdir()
+    assert found(doctor.check(tmp_path / "none")) == {("no-classes", ".")}
+    faults.write(tmp_path / "flat" / "1.jpg", faults.jpeg(1))
+    kinds = {kind for kind, _ in found(doctor.check(tmp_path / "flat"))}
+    assert kinds == {"no-classes", "outside-class"}
+    faults.make_good(tmp_path / "one", ("cat",))
+    assert found(doctor.check(tmp_path / "one")) == {("one-class", ".")}
+
+
+@pytest.mark.parametrize("each, kind", [(23, None), (24, "mild-imbalance"), (80, "imbalance")])
+def test_imbalance(tmp_path, each, kind):
+    faults.make_good(tmp_path / "set", ("few",), 8)
+    faults.make_good(tmp_path / "set", ("many",), each, 100)
+    report = doctor.check(tmp_path / "set", small_class=5)
+    assert found(report) == ({(kind, ".")} if kind else set())
+
+
+def test_a_class_with_its_own_file_format_is_a_shortcut(tmp_path):
+    faults.make_good(tmp_path / "set", ("cat", "dog"), 20)
+    for number in range(20):
+        path = tmp_path / "set" / "owl" / f"{number}.png"
+        faults.save(path, faults.scene(500 + number, (44 + number, 40)))
+    report = doctor.check(tmp_path / "set")
+    assert found(report) == {("shortcut", "owl/0.png")}
+    assert "20 of its images are PNG files, 0 of all others" in str(report)
+
+
+def test_without_permission_to_read():
+    """Root may read everything, so the test switches to another user."""
+    root = os.geteuid() == 0
+    base = pathlib.Path(tempfile.mkdtemp())  # pytest's own folders are closed to others
+    folder = faults.make_good(base / "set")
+    (folder / "dog" / "00.jpg").chmod(0)
+    (folder / "owl").chmod(0)
+    base.chmod(0o755)
+    try:
+        if root:
+            os.seteuid(65534)
+        (problem,) = file_tree.walk(folder).problems
+        record = examine.examine(folder / "dog" / "00.jpg")
+    finally:
+        if root:
+            os.seteuid(0)
+        (folder / "owl").chmod(0o755)
+        shutil.rmtree(base)
+    assert problem == doctor.Problem("unreadable-folder", "owl", "Permission denied", "owl")
+    ((kind, reason),) = record["problems"]
+    assert kind == "unreadable-file" and "Permission denied" in reason
+    # A right that is missing is no reason to move a file.
+    assert not any(doctor.KINDS[kind].movable for kind in ("unreadable-file", "unreadable-folder"))
+
+
+def _shared(*parts):
+    path = pathlib.Path(os.environ.get("KERAS_VIT_TEST_DATA") or "nowhere", *parts)
+    if not path.exists():
+        pytest.skip("real images are in KERAS_VIT_TEST_DATA")
+    return path
+
+
+@pytest.mark.slow
+def test_photographs_give_no_false_alarm():
+    report = doctor.check(_shared("photos", "pets370"))
+    assert report.images == 370 and severe(report) == []
+
+
+# Looked at one by one: each pair shows one scene, in other colours or a little moved.
+CIFAR_NEAR = 14
+
+
+@pytest.mark.slow
+def test_ten_thousand_images_give_no_false_alarm(tmp_path):
+    with tarfile.open(_shared("cifar10", "cifar10-images.tar.xz")) as archive:
+        for member in archive:
+            if "test/" in member.name:
+                archive.extract(member, tmp_path, filter="data")
+    (folder,) = tmp_path.rglob("test")
+    report = doctor.check(folder)
+    assert report.images == 10_000 and severe(report) == []
+    assert report.counts.get("near-duplicate", 0) <= CIFAR_NEAR + 3
+    assert set(report.counts) <= {"near-duplicate", "mixed-colour"}

@@ -1,0 +1,115 @@
+"""The report as text, JSON and a page, and the command `keras-vit check-data`."""
+
+import collections
+import html
+import json
+import shutil
+import sys
+
+import pytest
+from doctor_helpers import run
+
+from keras_vit import doctor
+from keras_vit.doctor import (
+    checking,
+    file_tree,
+)
+from keras_vit.doctor import report as report_module
+
+pytestmark = pytest.mark.backend_free
+
+
+def test_json_is_read_back_exactly(faulty):
+    report = faulty[1]
+    text = report.to_json()
+    again = doctor.DatasetReport.from_json(text)
+    assert again == report._replace(seconds=again.seconds)
+    raw = json.loads(text)
+    assert raw["format"] == "keras-vit check-data 1" and raw["ok"] is False
+    assert sum(raw["severities"].values()) == len(raw["problems"]) == sum(raw["counts"].values())
+    keys = {"kind", "severity", "path", "class", "split", "reason", "advice", "others"}
+    assert all(set(problem) == keys for problem in raw["problems"])
+    assert raw["counts"] == dict(collections.Counter(p["kind"] for p in raw["problems"]))
+    with pytest.raises(ValueError, match="was expected"):
+        doctor.DatasetReport.from_json("{}")
+
+
+def test_the_page_lists_every_path_and_is_self_contained(faulty, tmp_path):
+    report = faulty[1]
+    report.to_html(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for problem in report.problems:
+        assert html.escape(file_tree.printable(problem.path)) in text
+        assert html.escape(problem.reason) in text
+    assert text.count("data:image/jpeg;base64,") > 30
+    for word in ("http://", "https://", "<script", "<link", "url("):
+        assert word not in text
+    assert len(text) < 500_000
+
+
+def test_names_are_escaped_in_the_page(good, tmp_path):
+    evil = "<script>alert(1)<&\"'.jpg"
+    shutil.copy(good / "cat" / "01.jpg", good / "cat" / evil)
+    (good / "<i>").mkdir()
+    report = doctor.check(good)
+    report.to_html(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "<script" not in text and "<i>" not in text and html.escape(evil) in text
+
+
+def test_a_page_has_few_thumbnails_and_lines(good, monkeypatch):
+    monkeypatch.setattr(report_module, "CARDS", 2)
+    monkeypatch.setattr(report_module, "LINES", 3)
+    for number in range(8):
+        shutil.copy(good / "cat" / "01.jpg", good / "cat" / f"copy{number}.jpg")
+    text = report_module._render(doctor.check(good))
+    assert text.count("<img") == 4 and "and 3 more" in text
+
+
+def test_the_text_is_grouped_and_short(faulty):
+    text = str(faulty[1])
+    assert "ERROR truncated (5): the file ends before the image does\n  cat/cut.jpg (cat): " in text
+    assert text.index("ERROR leak" if "ERROR leak" in text else "ERROR label") < text.index(
+        "WARNING"
+    )
+    assert text.rindex("ERROR") < text.index("WARNING") < text.index("NOTE")
+    assert "caf\\xe9.jpg" in text and "line\\nbreak" in text
+    text.encode()
+
+
+def test_progress_is_a_line_without_a_terminal(capsys):
+    with checking._ProgressBar(2, True) as bar:
+        bar.step()
+        bar.step()
+    assert capsys.readouterr().err.startswith("2 images examined in ")
+
+
+def test_progress_is_a_bar_at_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with checking._ProgressBar(4, True) as bar:
+        bar.step()
+    written = capsys.readouterr().err
+    assert "1 of 4 images" in written and "#######..." in written
+
+
+def test_exit_codes(good, tmp_path, capsys):
+    assert run(good) == 0
+    shutil.copy(good / "cat" / "01.jpg", good / "cat" / "copy.jpg")  # a warning
+    assert run(good) == 0 and run(good, "--strict") == 1
+    (good / "dog" / "empty.jpg").touch()
+    assert run(good) == 1
+    assert "ERROR empty-file (1)" in capsys.readouterr().out
+    with pytest.raises(FileNotFoundError):
+        run(tmp_path / "nowhere")
+    with pytest.raises(SystemExit) as caught:
+        run(good, "--format", "xml")
+    assert caught.value.code == 2
+
+
+def test_reports_to_files(good, tmp_path, capsys):
+    out = tmp_path / "r.json"
+    assert run(good, "--format", "json", "--json", out, "--html", tmp_path / "r.html") == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(out.read_text())
+    assert "No problems were found" in (tmp_path / "r.html").read_text()
+    with pytest.raises(FileNotFoundError, match="folder that exists"):
+        run(good, "--json", tmp_path / "no" / "r.json")
