@@ -1,11 +1,11 @@
 """The catalogue of public checkpoints: where they lie, what they are, how they take images."""
 
-import difflib
 import functools
 import os
 import pathlib
 from typing import NamedTuple
 
+from keras_vit import arguments
 from keras_vit.checkpoints import published
 
 ROOT = pathlib.Path(__file__).parents[2]  # of the package
@@ -138,8 +138,7 @@ def suggestion(name):
     >>> keras_vit.checkpoints.catalogue.suggestion("R50x11")
     "Did you mean 'R50x1', 'R50x3', 'R101x1'? "
     """
-    near = difflib.get_close_matches(str(name), [*published.RECOMMENDED, *_all()], n=3)
-    return f"Did you mean {', '.join(map(repr, near))}? " if near else ""
+    return arguments.suggest(name, [*published.RECOMMENDED, *_all()], number=3)
 
 
 def listing(chosen=None):

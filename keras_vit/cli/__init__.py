@@ -31,7 +31,7 @@ def main(arguments=None):
         parser().print_help()
         return 0
     try:
-        return run(options)
+        return carry_out(options)
     except KeyboardInterrupt:
         print("keras-vit: stopped.", file=sys.stderr)
         return INTERRUPTED
@@ -45,7 +45,7 @@ def main(arguments=None):
         return USAGE_ERROR if isinstance(error, (ValueError, FileNotFoundError)) else FAILURE
 
 
-def run(options):
+def carry_out(options):
     """Runs a command and returns its exit code; imports Keras after the arguments were checked."""
     code = options.start(options)
     if code is None and options.run is not None:

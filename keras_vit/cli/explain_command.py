@@ -1,7 +1,6 @@
 """`keras-vit explain`."""
 
 import datetime
-import difflib
 import pathlib
 import sys
 
@@ -152,9 +151,9 @@ def view_name(word):
     """Returns the Python name of a view, which may be written with "-" or "_"."""
     name = word.lower().replace("-", "_")
     if name not in SHOWS:
-        near = difflib.get_close_matches(name, SHOWS, n=3)
-        shown = ", ".join(similar.replace("_", "-") for similar in near)
-        advice = (f"Did you mean {shown}? " if near else "") + "keras-vit explain --list shows all."
+        shown = [view.replace("_", "-") for view in SHOWS]
+        advice = arguments.suggest(name.replace("_", "-"), shown, number=3)
+        advice += "keras-vit explain --list shows all."
         arguments.refuse("NAME must be a view", {"NAME": word}, advice)
     return name
 

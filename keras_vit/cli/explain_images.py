@@ -1,6 +1,5 @@
 """The images and classes of `keras-vit explain`."""
 
-import difflib
 import pathlib
 from typing import NamedTuple
 
@@ -97,10 +96,10 @@ def _find_class(word, class_names):
         return list(class_names).index(word)
     if word.isascii() and word.isdigit():
         return int(word)
-    near = difflib.get_close_matches(word, class_names or (), n=3)
-    advice = f"Did you mean {', '.join(map(repr, near))}?" if near else "Give its number, from 0."
-    if class_names and not near:
-        advice = f"The classes are {', '.join(class_names[:20])}."
+    advice = "Give its number, from 0."
+    if class_names:
+        listed = f"The classes are {', '.join(class_names[:20])}."
+        advice = arguments.suggest(word, class_names, number=3) or listed
     return arguments.refuse("--classes must name classes of the model", {"class": word}, advice)
 
 

@@ -7,31 +7,23 @@ Python code and use one core.
 
 import concurrent.futures
 import math
-import os
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
-from keras_vit import backend
+from keras_vit import backend, environment
 from keras_vit.data.batching import ArrayBatches
 
 AHEAD = 2  # batches to prefetch
 MEMORY = 2**30  # largest number of bytes of all batches that are computed at the same time
 
 
-def cores():
-    """Returns the number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def count_threads(batches):
     """Returns how many batches to compute at once: one per core, as far as `MEMORY` allows."""
     shape, dtype = batches.specification[0]
     size = math.prod(shape[1:]) * (shape[0] or batches.batch_size) * np.dtype(dtype).itemsize
-    return max(1, min(cores(), batches.steps, MEMORY // size - AHEAD))
+    return max(1, min(environment.cores(), batches.steps, MEMORY // size - AHEAD))
 
 
 def tf_dataset(batches):

@@ -14,7 +14,6 @@ paper.py        the paper's own numbers
 """
 
 import ast
-import difflib
 import importlib
 import pathlib
 
@@ -84,9 +83,7 @@ def check_name(name):
     """Returns a name as `names` has it, or raises `ValueError` with similar ones."""
     known = str(name).lower().replace("_", "-").replace(" ", "-")
     if known not in NAMES:
-        near = difflib.get_close_matches(known, NAMES, n=3, cutoff=0.5)
-        advice = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-        advice += f"Names are {', '.join(NAMES)}."
+        advice = f"{arguments.suggest(known, NAMES, number=3)}Names are {', '.join(NAMES)}."
         arguments.refuse("`name` must be the name of a study", {"name": name}, advice)
     return known
 

@@ -276,7 +276,7 @@ def test_the_model_of_a_run_comes_with_its_class_names(tmp_path):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["attention-rolout", "m", "x.png"], "Did you mean attention-rollout"),
+        (["attention-rolout", "m", "x.png"], "Did you mean 'attention-rollout'"),
         (["zzz", "m"], "--list shows all"),
         (["relevance"], "needs a model"),
         (["relevance", "m"], "needs images"),

@@ -62,7 +62,7 @@ REFUSED = {
     "evaluate gone": "'gone', which does not exist",
     "few-shot ViT-Mini/4 gone/": "'gone/', which does not exist",
     "few-shot ViT-Mini/4 digits --shots 0": "shots=0",
-    "explain attention-rolout": "Did you mean attention-rollout",
+    "explain attention-rolout": "Did you mean 'attention-rollout'",
     "explain cka": "needs a model",
     "explain cka ViT-Mini/4": "needs images",
     "explain cka ViT-Mini/4 gone.png": "'gone.png', which does not exist",

@@ -353,7 +353,7 @@ def test_a_folder_may_lack_classes_but_not_bring_new_ones(run, tmp_path):
 
 
 def keras_vit_evaluate(*words):
-    return cli.run(cli.parser().parse_args(["evaluate", *map(str, words)]))
+    return cli.carry_out(cli.parser().parse_args(["evaluate", *map(str, words)]))
 
 
 def test_the_command_prints_a_text_and_writes_numbers_and_figures(run, tmp_path, capsys):

@@ -332,7 +332,7 @@ def test_a_data_gives_images_to_draw_from_and_to_test_on():
 
 
 def keras_vit_few_shot(*words):
-    return cli.run(cli.parser().parse_args(["few-shot", *map(str, words)]))
+    return cli.carry_out(cli.parser().parse_args(["few-shot", *map(str, words)]))
 
 
 @pytest.fixture
