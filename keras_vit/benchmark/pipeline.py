@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 
-from keras_vit import data
+from keras_vit import data, environment
 from keras_vit.benchmark import paired
 from keras_vit.data import pipelines
 from keras_vit.data.sources import folders
@@ -87,7 +87,7 @@ def batched(images, labels, prepare):
     import tensorflow as tf
 
     dataset = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(len(labels))
-    dataset = dataset.map(prepare, num_parallel_calls=pipelines.cores())
+    dataset = dataset.map(prepare, num_parallel_calls=environment.cores())
     return dataset.batch(BATCH).prefetch(pipelines.AHEAD)
 
 
@@ -126,7 +126,7 @@ def main(arguments=None):
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args(arguments)
-    print(f"{pipelines.cores()} core(s), batches of {BATCH}, medians of {options.rounds} rounds")
+    print(f"{environment.cores()} core(s), batches of {BATCH}, medians of {options.rounds} rounds")
     turns, count = photographs(options.folder, options.image_size)
     compare(f"{count} photographs at {options.image_size} px", turns, count, options.rounds)
     turns, count = small_images()

@@ -7,7 +7,6 @@ Python code and use one core.
 
 import concurrent.futures
 import math
-import os
 from typing import NamedTuple
 
 import keras
@@ -15,16 +14,10 @@ import numpy as np
 
 from keras_vit import backend
 from keras_vit.data.batching import ArrayBatches
+from keras_vit.environment import cores
 
 AHEAD = 2  # batches to prefetch
 MEMORY = 2**30  # largest number of bytes of all batches that are computed at the same time
-
-
-def cores():
-    """Returns the number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def count_threads(batches):

@@ -1,6 +1,6 @@
 """Processes that open images: an image may crash or block one of them, but never the program.
 
-A worker imports only the modules of this folder, neither Keras nor a backend, so it starts in a
+A worker imports only the modules it needs, neither Keras nor a backend, so it starts in a
 tenth of a second and uses 30 MB. Requests and results are lines of JSON.
 """
 
@@ -16,6 +16,8 @@ import sys
 import threading
 import time
 
+from keras_vit.environment import cores
+
 SECONDS = 60  # time limit of an image
 MEMORY = 2 << 30  # bytes of address space of a worker, if the system can limit it
 _AHEAD = 8  # images to send to a worker at once, so that it does not wait for the next
@@ -29,12 +31,6 @@ for name, path in {packages!r}.items():
     sys.modules[name].__path__ = [path]
 importlib.import_module("keras_vit.doctor.workers").serve()
 """
-
-
-def count_cores():
-    """Returns the number of cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def run(job, paths, processes=None, seconds=SECONDS):
@@ -54,7 +50,7 @@ def run(job, paths, processes=None, seconds=SECONDS):
         RuntimeError: a worker cannot start.
     """
     pool = _Pool(job, paths, seconds)
-    workers = min(processes or count_cores(), -(-len(paths) // _AHEAD))
+    workers = min(processes or cores(), -(-len(paths) // _AHEAD))
     threads = [
         threading.Thread(target=pool.work, name=_THREAD, daemon=True) for _ in range(workers)
     ]

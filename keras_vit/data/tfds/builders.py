@@ -1,6 +1,5 @@
 """Finds a dataset of TensorFlow Datasets (TFDS) on disk, or downloads it."""
 
-import difflib
 import http.client
 import importlib
 import os
@@ -144,8 +143,7 @@ def _find(name, data_dir, **file_format):
         return tfds.builder(name, data_dir=data_dir, **file_format)
     except tfds.core.DatasetNotFoundError:
         listed = {*paper_datasets.DATASETS, *paper_datasets.ALIASES, *vtab.TASKS}
-        nearest = difflib.get_close_matches(name, listed | {*tfds.list_builders()}, n=3, cutoff=0.5)
-        advice = f"Did you mean {' or '.join(map(repr, nearest))}? " if nearest else ""
+        advice = arguments.suggest(name, listed | {*tfds.list_builders()}, 3)
         advice += "See https://www.tensorflow.org/datasets/catalog, or give a folder of images."
         arguments.refuse(EXPECTED, {"name": name}, advice)
     except (AssertionError, ValueError) as error:  # a version or a configuration

@@ -1,6 +1,5 @@
 """Augmentation of training images: the settings as data, and those that papers use by name."""
 
-import difflib
 import math
 import numbers
 from typing import NamedTuple
@@ -120,9 +119,7 @@ def get_augmentation(value):
         return Augmentation()
     if isinstance(value, str) and value in AUGMENTATIONS:
         return AUGMENTATIONS[value]
-    near = difflib.get_close_matches(str(value), AUGMENTATIONS, n=1, cutoff=0.5)
-    advice = f"Did you mean {near[0]!r}? " if near else ""
-    advice += f"Names are {', '.join(AUGMENTATIONS)}."
+    advice = f"{arguments.suggest(value, AUGMENTATIONS)}Names are {', '.join(AUGMENTATIONS)}."
     expected = "`augmentation` must be a name, an `Augmentation` or None"
     return arguments.refuse(expected, {"augmentation": value}, advice)
 
