@@ -9,13 +9,13 @@ SCALE = "tiny"
 
 def text():
     """Returns a section for each study: question, command, figure, what our rows say."""
-    import keras_vit
+    import keras_vit.studies
 
     return "\n".join(_section(name, keras_vit.studies.load(name)) for name in _names())
 
 
 def _names():
-    import keras_vit
+    import keras_vit.studies
 
     return keras_vit.studies.names()
 

@@ -26,7 +26,6 @@ if not startup.postpone(__name__):  # in the command `keras-vit`, until a name i
         pretraining,
         relative,
         resnet,
-        studies,
         training,
     )
     from keras_vit.checkpoints import load_pretrained, load_weights, save_weights
@@ -79,7 +78,6 @@ __all__ = [
     "relative",
     "resnet",
     "save_weights",
-    "studies",
     "training",
     "variants",
 ]

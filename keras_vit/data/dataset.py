@@ -6,13 +6,14 @@ import warnings
 
 import numpy as np
 
-from keras_vit import arguments, backend, figures
+from keras_vit import arguments, backend
 from keras_vit.data.batching import FixedBatches, TrainingBatches
 from keras_vit.data.opening import open_source
 from keras_vit.data.sampler import Sampler
 from keras_vit.data.sources.source import decode_all
 from keras_vit.data.sources.splits import SPLITS, check_share, draw_missing
 from keras_vit.data.transforms.augmentation import get_augmentation
+from keras_vit.figures import figure, short_name  # not the package's attribute: it loads all
 
 PIPELINES = ("tf.data", "keras")
 COLUMNS = 8  # images in a row of a figure
@@ -274,8 +275,8 @@ def _draw_grid(images, labels, class_names):
     columns = min(COLUMNS, len(images))
     rows = -(-len(images) // columns)
     height, width = images.shape[1:3]
-    figure = figures.figure(1.2 * columns, (1.2 * height / width + 0.35) * rows)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    drawing = figure(1.2 * columns, (1.2 * height / width + 0.35) * rows)
+    axes = drawing.subplots(rows, columns, squeeze=False).ravel()
     for place, image, label in zip(axes, images, labels, strict=False):
         pixels = np.asarray(image).astype("uint8")
         gray = {"cmap": "gray", "vmin": 0, "vmax": 255} if pixels.shape[-1] == 1 else {}
@@ -284,15 +285,15 @@ def _draw_grid(images, labels, class_names):
         place.set_axis_off()
     for place in axes[len(images) :]:
         place.remove()
-    return figure
+    return drawing
 
 
 def _title(label, class_names):
     """The class name; for a mixed image, the two classes with the largest shares."""
     if np.ndim(label) == 0:
-        return figures.short_name(class_names[label])
+        return short_name(class_names[label])
     largest = np.argsort(-label, kind="stable")[: np.count_nonzero(label)]
-    names = [figures.short_name(class_names[i]) for i in largest[:2]]
+    names = [short_name(class_names[i]) for i in largest[:2]]
     if len(largest) == 1:
         return names[0]
     shares = 100 * label[largest]

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_vit import backend, environment
+from keras_vit import backend
 from keras_vit.data.batching import ArrayBatches
+from keras_vit.environment import cores
 
 AHEAD = 2  # batches to prefetch
 MEMORY = 2**30  # largest number of bytes of all batches that are computed at the same time
@@ -23,7 +24,7 @@ def count_threads(batches):
     """Returns how many batches to compute at once: one per core, as far as `MEMORY` allows."""
     shape, dtype = batches.specification[0]
     size = math.prod(shape[1:]) * (shape[0] or batches.batch_size) * np.dtype(dtype).itemsize
-    return max(1, min(environment.cores(), batches.steps, MEMORY // size - AHEAD))
+    return max(1, min(cores(), batches.steps, MEMORY // size - AHEAD))
 
 
 def tf_dataset(batches):

@@ -1,6 +1,6 @@
 """Processes that open images: an image may crash or block one of them, but never the program.
 
-A worker imports only the modules of this folder, neither Keras nor a backend, so it starts in a
+A worker imports only the modules it needs, neither Keras nor a backend, so it starts in a
 tenth of a second and uses 30 MB. Requests and results are lines of JSON.
 """
 
@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 
-from keras_vit import environment
+from keras_vit.environment import cores
 
 SECONDS = 60  # time limit of an image
 MEMORY = 2 << 30  # bytes of address space of a worker, if the system can limit it
@@ -50,7 +50,7 @@ def run(job, paths, processes=None, seconds=SECONDS):
         RuntimeError: a worker cannot start.
     """
     pool = _Pool(job, paths, seconds)
-    workers = min(processes or environment.cores(), -(-len(paths) // _AHEAD))
+    workers = min(processes or cores(), -(-len(paths) // _AHEAD))
     threads = [
         threading.Thread(target=pool.work, name=_THREAD, daemon=True) for _ in range(workers)
     ]

@@ -5,7 +5,7 @@ Each study is one module: a question, a table of runs, what one run does, a figu
 ledger.py       the table of finished runs: a CSV that loses nothing and is gone on with
 running.py      one run after another, the figure, the conclusion
 tasks.py        the images: digits that stand anywhere, CIFAR-10
-fitting.py      training a small model for a number of steps; accuracy, few-shot accuracy
+trials.py      training a small model for a number of steps; accuracy, few-shot accuracy
 transfer.py     pre-training on half of the classes, transfer to the others
 little_vtab.py  eight small tasks in VTAB's three groups
 measuring.py    images per second, and the largest batch
@@ -18,6 +18,7 @@ import importlib
 import pathlib
 
 from keras_vit import arguments
+from keras_vit.studies.design import SCALES
 
 # Modules are imported when they are asked for.
 NAMES = (
@@ -37,7 +38,6 @@ NAMES = (
     "table-8",
     "table-9",
 )
-SCALES = ("tiny", "small", "gpu")
 
 
 def __getattr__(name):

@@ -25,7 +25,7 @@ import numpy as np
 
 from keras_vit import ViT, figures
 from keras_vit.explain import position_similarity
-from keras_vit.studies import fitting, seeds, tasks
+from keras_vit.studies import design, seeds, tasks, trials
 
 TITLE = "Positions by training recipe"
 QUESTION = "Does the pattern of the learned positions depend on rate, weight decay and epochs?"
@@ -33,63 +33,57 @@ PAPER = (
     "Maps of ViT-L/32 show a row and column pattern whose strength and reach depend on the "
     "training's hyperparameters (D.4, Figure 10, images without numbers)."
 )
-NEEDS = {
-    "small": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; a day of a processor",
-    "gpu": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; hours of one large GPU",
-}
+NEEDS = design.need_images("a day of a processor", "hours of one large GPU")
 MODELS = {
     "tiny": {"num_layers": 2, "hidden_dim": 32, "mlp_dim": 64, "num_heads": 4, "patch_size": 2},
     "small": {"num_layers": 6, "hidden_dim": 192, "mlp_dim": 384, "num_heads": 3, "patch_size": 4},
     "gpu": {"num_layers": 12, "hidden_dim": 384, "mlp_dim": 1536, "num_heads": 6, "patch_size": 4},
 }
-TRAINING = {
-    "tiny": {"data": "wandering digits", "images": 8000, "dtype": "float32", "batch_size": 64},
-    "small": {"data": "cifar10", "images": 50_000, "dtype": "float32", "batch_size": 128},
-    "gpu": {"data": "cifar10", "images": 50_000, "dtype": "mixed_bfloat16", "batch_size": 512},
-}
+TRAINING = design.by_scale(
+    "data images dtype batch_size",
+    tiny=("wandering digits", 8000, "float32", 64),
+    small=("cifar10", 50_000, "float32", 128),
+    gpu=("cifar10", 50_000, "mixed_bfloat16", 512),
+)
 # Of the short recipes, and of the two that have the higher rate
 STEPS = {"tiny": 400, "small": 4000, "gpu": 10_000}
 RATES = {"tiny": 4e-3, "small": 1e-3, "gpu": 1e-3}
-SEEDS = {"tiny": (1, 2), "small": (1, 2, 3), "gpu": (1, 2)}
+SEEDS = design.count_seeds(2, 3, 2)
 SHOWN = 4  # rows, and columns, of patches whose maps are kept
 MEASURES = {"nearness": "nearness, rank correlation", "row_column": "row + column, share"}
 
 
 def recipes(scale):
-    """Returns the paper's three recipes in the steps and rates of a scale."""
+    """Returns the settings that vary: the paper's three recipes in the steps of a scale."""
     steps, rate = STEPS[scale], RATES[scale]
-    return {
-        "short, low rate": {"steps": steps, "rate": rate / 2, "weight_decay": 0.01},
-        "short, high rate": {"steps": steps, "rate": rate, "weight_decay": 0.1},
-        "long, high rate": {"steps": 2 * steps, "rate": rate, "weight_decay": 0.1},
-    }
-
-
-def runs(scale):
-    """Returns the settings of all runs, those of the first seed first."""
-    return [
-        {"recipe": name, **recipe, **MODELS[scale], **TRAINING[scale], "seed": seed}
-        for seed in SEEDS[scale]
-        for name, recipe in recipes(scale).items()
+    rows = [
+        ("short, low rate", steps, rate / 2, 0.01),
+        ("short, high rate", steps, rate, 0.1),
+        ("long, high rate", 2 * steps, rate, 0.1),
     ]
+    names = ("recipe", "steps", "rate", "weight_decay")
+    return [{**dict(zip(names, row, strict=True)), **MODELS[scale]} for row in rows]
+
+
+runs = design.vary(recipes, TRAINING, SEEDS)
 
 
 def run(recipe, data, images, steps, batch_size, rate, weight_decay, seed, **shape):
     """Trains one model, and measures its positions before and after."""
-    model = fitting.seeded(seed, lambda: ViT(**shape, **tasks.model_arguments(data)))
-    before = measured(position_similarity(model))
+    model = trials.build(seed, lambda: ViT(**shape, **tasks.model_arguments(data)))
+    before = measure(position_similarity(model))
     known = tasks.load(data, images, seed)
-    fitting.fit(model, *known, steps, batch_size, rate, seed, weight_decay=weight_decay)
+    trials.fit(model, *known, steps, batch_size, rate, seed, weight_decay=weight_decay)
     maps = position_similarity(model)
     return {
-        "accuracy": fitting.accuracy(model, *tasks.test(data)),
-        **measured(maps),
+        "accuracy": trials.accuracy(model, *tasks.test(data)),
+        **measure(maps),
         **{f"{name}_before": value for name, value in before.items()},
-        "maps": written(maps),
+        "maps": encode(maps),
     }
 
 
-def measured(maps):
+def measure(maps):
     """Returns the two numbers of similarity maps (rows, columns, rows, columns)."""
     return {"nearness": nearness(maps), "row_column": row_column(maps)}
 
@@ -125,24 +119,24 @@ def row_column(maps):
     return float((of_rows + of_columns) / (np.einsum("rcrc->", maps) - mean))
 
 
-def written(maps):
+def encode(maps):
     """Returns maps of 4 x 4 patches as text: two digits a number, 00 for -1 and 99 for 1."""
-    rows, columns = (spread(side) for side in maps.shape[:2])
+    rows, columns = (choose_evenly(side) for side in maps.shape[:2])
     numbers = ((maps[np.ix_(rows, columns)].clip(-1, 1) + 1) * 49.5).round().astype(int)
     return " ".join("".join(f"{n:02d}" for n in one) for one in numbers.reshape(SHOWN**2, -1))
 
 
-def read(text):
-    """Returns the maps that `written` wrote: (16, patches), -1 to 1."""
+def decode(text):
+    """Returns the maps that `encode` wrote: (16, patches), -1 to 1."""
     numbers = [[int(one[i : i + 2]) for i in range(0, len(one), 2)] for one in text.split()]
     return np.array(numbers) / 49.5 - 1
 
 
-def spread(side):
+def choose_evenly(side):
     """Returns the rows, or columns, of which maps are kept.
 
     Example:
-    >>> keras_vit.studies.figure_10.spread(8).tolist()
+    >>> keras_vit.studies.figure_10.choose_evenly(8).tolist()
     [0, 2, 5, 7]
     """
     return np.linspace(0, side - 1, SHOWN).round().astype(int)
@@ -181,7 +175,7 @@ def _draw_measure(axes, rows, key):
 
 def _mosaic(text):
     """The maps side by side as the patches lie, with gaps."""
-    maps = read(text)
+    maps = decode(text)
     side = round(maps.shape[1] ** 0.5)
     cells = maps.reshape(SHOWN, SHOWN, side, side)
     cells = np.pad(cells, ((0, 0), (0, 0), (0, 1), (0, 1)), constant_values=np.nan)
@@ -194,8 +188,8 @@ def conclusion(rows):
     if len(names) < 2:
         return "Two recipes or more must be run to compare what they give."
     told = "; ".join(_sentence(rows, names, key) for key in MEASURES)
-    accuracy = seeds.grouped(rows, "recipe", "accuracy")
-    listed = ", ".join(f"{name} {seeds.points(accuracy[name])} %" for name in names)
+    accuracy = seeds.group(rows, "recipe", "accuracy")
+    listed = ", ".join(f"{name} {seeds.spell(accuracy[name])} %" for name in names)
     return f"{told[0].upper()}{told[1:]}. Accuracy: {listed}."
 
 
@@ -204,14 +198,14 @@ def _sentence(rows, names, key):
     before = [row[f"{key}_before"] for row in rows]
     order = sorted(names, key=lambda name: statistics.fmean(found[name]))
     low, high = found[order[0]], found[order[-1]]
-    listed = ", ".join(f"{name} {_spelled(values)}" for name, values in found.items())
+    listed = ", ".join(f"{name} {_format(values)}" for name, values in found.items())
     verdict = "seeds do not decide between the recipes"
     if seeds.differ(low, high):
         verdict = f"{order[-1]} has more than {order[0]}, beyond the seeds"
-    return f"{MEASURES[key]}: untrained {_spelled(before)}, {listed}: {verdict}"
+    return f"{MEASURES[key]}: untrained {_format(before)}, {listed}: {verdict}"
 
 
-def _spelled(values):
+def _format(values):
     mean, low, high = (f"{f(values):.2f}" for f in (statistics.fmean, min, max))
     return mean if len(values) == 1 else f"{mean} ({low} to {high})"
 

@@ -30,7 +30,7 @@ from keras_vit import HybridViT, ViT, data, figures, load_pretrained
 from keras_vit.checkpoints.pretrained import image_size
 from keras_vit.explain import mean_attention_distance
 from keras_vit.explain.inside import find_encoder
-from keras_vit.studies import fitting, seeds, tasks
+from keras_vit.studies import seeds, tasks, trials
 
 TITLE = "Attended area by head and depth"
 QUESTION = (
@@ -82,23 +82,23 @@ def run(model, data, seed, **training):
     """Returns how far each head looks, trained and untrained, as shares of the whole image."""
     if data in (PUBLISHED, PIECES):
         made = load_pretrained(model, verbose=False)
-        images = (load_images if data == PUBLISHED else pieces)(image_size(model), seed)
+        images = (load_images if data == PUBLISHED else cut_photographs)(image_size(model), seed)
     else:
-        made = trained(data, seed, **training)
+        made = train(data, seed, **training)
         images = tasks.test(data)[0][:SEEN]
-    fresh = fitting.seeded(seed, lambda: type(made).from_config(made.get_config()))
+    fresh = trials.build(seed, lambda: type(made).from_config(made.get_config()))
     return {
-        "heads": written(reach(made, images)),
-        "untrained_heads": written(reach(fresh, images)),
+        "heads": encode(measure_reach(made, images)),
+        "untrained_heads": encode(measure_reach(fresh, images)),
     }
 
 
-def trained(data, seed, units, images, steps, batch_size, rate, **shape):
+def train(data, seed, units, images, steps, batch_size, rate, **shape):
     """Returns a ViT that was trained, for `units` of 1 or more a hybrid."""
     shape |= tasks.model_arguments(data)
     build = functools.partial(HybridViT, resnet_units=(units,)) if units else ViT
-    made = fitting.seeded(seed, lambda: build(**shape))
-    fitting.fit(made, *tasks.load(data, images, seed), steps, batch_size, rate, seed)
+    made = trials.build(seed, lambda: build(**shape))
+    trials.fit(made, *tasks.load(data, images, seed), steps, batch_size, rate, seed)
     return made
 
 
@@ -110,7 +110,7 @@ def load_images(size, seed):
     return np.stack([batches.image(number) for number in drawn])
 
 
-def pieces(size, seed):
+def cut_photographs(size, seed):
     """Returns squares of the two photographs of scikit-learn, resized to (height, width).
 
     Their sides are 96 to 320 pixels of the photographs' 427 x 640.
@@ -129,7 +129,7 @@ def pieces(size, seed):
     return np.stack(found)
 
 
-def reach(model, images):
+def measure_reach(model, images):
     """Returns (layers, heads): distances relative to those of attention to all patches alike.
 
     A patch's distance to itself is 0 and counts in both.
@@ -141,18 +141,18 @@ def reach(model, images):
     return mean_attention_distance(model, images) / whole
 
 
-def written(values):
+def encode(values):
     """Returns (layers, heads) as text: a group for each layer, in hundredths.
 
     Example:
-    >>> keras_vit.studies.figure_11.written(np.array([[0.5, 1.02], [0.25, 1]]))
+    >>> keras_vit.studies.figure_11.encode(np.array([[0.5, 1.02], [0.25, 1]]))
     '50 102 / 25 100'
     """
     return " / ".join(" ".join(f"{100 * value:.0f}" for value in layer) for layer in values)
 
 
-def read(text):
-    """Returns the (layers, heads) that `written` wrote."""
+def decode(text):
+    """Returns the (layers, heads) that `encode` wrote."""
     return np.array([[int(n) for n in layer.split()] for layer in text.split("/")]) / 100
 
 
@@ -189,7 +189,7 @@ def conclusion(rows):
     if not pairs:
         return f"{told} There is no ViT beside a hybrid yet."
     alike = [(vit, hybrid) for vit, hybrid in pairs if hybrid.endswith(vit)] or pairs[:1]
-    return f"{told} {' '.join(_compared(rows, *pair) for pair in alike)}"
+    return f"{told} {' '.join(_compare(rows, *pair) for pair in alike)}"
 
 
 def _sentence(rows, name):
@@ -212,7 +212,7 @@ def _sentence(rows, name):
     )
 
 
-def _compared(rows, vit, hybrid):
+def _compare(rows, vit, hybrid):
     """Compares the local heads of the lower half of two models."""
     shares = [_local(_heads(rows, name, "heads")) for name in (vit, hybrid)]
     told = " and ".join(
@@ -234,7 +234,7 @@ def _local(found):
 
 def _heads(rows, name, key):
     """(seeds, layers, heads) of a model."""
-    return np.stack([read(row[key]) for row in rows if row["model"] == name])
+    return np.stack([decode(row[key]) for row in rows if row["model"] == name])
 
 
 def _hybrid(name):

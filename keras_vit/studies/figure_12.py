@@ -71,15 +71,15 @@ def run(model, image_size, batch_sizes, rounds, dtype, matrix, memory_gib):
     """Times one model at one size, and finds its largest batch."""
     network = create(model, image_size=image_size, dtype=dtype)
     batches = [int(size) for size in str(batch_sizes).split()]
-    found = measuring.speed(network, batches, rounds, matrix)
+    found = measuring.measure_speed(network, batches, rounds, matrix)
     work = accounting.count(model, image_size).multiply_adds
     # What share of the product's multiply-adds per second the model reaches
     share = found.pop("images_per_product") * work / matrix**3
     tried = memory_gib == "tried"
     largest = (
-        measuring.tried_batch(network)
+        measuring.find_batch(network)
         if tried
-        else measuring.estimated_batch(model, image_size, memory_gib)
+        else measuring.estimate_batch(model, image_size, memory_gib)
     )
     return {**found, "share_of_product": share, "multiply_adds": work, "largest_batch": largest}
 
@@ -89,7 +89,7 @@ def plot(rows):
     figure = figures.figure(8, 3.9)
     left, right = figure.subplots(1, 2)
     _draw(left, rows, "images_per_second", "images per second: median, quartiles")
-    for number, points in enumerate(by_model(rows).values()):
+    for number, points in enumerate(group_by_model(rows).values()):
         ends = ([p[end] for p in points] for end in ("lower_quartile", "upper_quartile"))
         sizes = [p["image_size"] for p in points]
         left.fill_between(sizes, *ends, color=f"C{number}", alpha=0.15, linewidth=0)
@@ -99,7 +99,7 @@ def plot(rows):
 
 
 def _draw(axes, rows, column, title):
-    for number, (model, points) in enumerate(by_model(rows).items()):
+    for number, (model, points) in enumerate(group_by_model(rows).items()):
         shown = [(p["image_size"], p[column]) for p in points if p[column] > 0]  # 0: none fitted
         sizes, values = zip(*shown, strict=True) if shown else ((), ())
         style = "o-" if _is_vit(model) else "s--"
@@ -123,7 +123,7 @@ def _how(row):
 def conclusion(rows):
     """Says how time and memory grow, and how ViTs and ResNets compare."""
     rows = [row for row in rows if row["images_per_second"] > 0]  # 0: no batch fitted
-    models = by_model(rows)
+    models = group_by_model(rows)
     families = {kind: [m for m in models if _is_vit(m) == kind] for kind in (True, False)}
     if not all(families.values()):
         return "A ViT and a ResNet or more must be measured to compare them."
@@ -131,7 +131,7 @@ def conclusion(rows):
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def by_model(rows):
+def group_by_model(rows):
     """Returns {model: [its rows in the order of size]}."""
     names = dict.fromkeys(row["model"] for row in rows)
     ordered = sorted(rows, key=lambda row: row["image_size"])

@@ -18,7 +18,7 @@ import time
 
 from keras_vit import ResNet, ViT, accounting, figures
 from keras_vit.axial import AxialResNet, AxialViT
-from keras_vit.studies import fitting, seeds, tasks
+from keras_vit.studies import design, seeds, tasks, trials
 
 TITLE = "Axial attention"
 QUESTION = "Is attention in rows and columns as good as among all patches, for its compute?"
@@ -26,51 +26,39 @@ PAPER = (
     "Axial-ViT-B/32 and B/16 are better than ViT-B/32 and B/16 in ImageNet 5-shot, and take more "
     "compute; AxialResNet is reasonable for its compute, but very slow on a TPU (Figure 13)."
 )
-NEEDS = {
-    "small": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; a day of a processor",
-    "gpu": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; hours of one large GPU",
-}
+NEEDS = design.need_images("a day of a processor", "hours of one large GPU")
 # D, D_MLP, heads, layers, patches; units of the ResNets
 SIZES = {
     "tiny": ((32, 64, 2), 4, (4,), (1, 1)),
     "small": ((192, 384, 3), 6, (4, 2), (2, 2, 2)),
     "gpu": ((384, 1536, 6), 12, (4, 2), (3, 4, 6, 3)),
 }
-TRAINING = {
-    "tiny": {
-        **{"data": "wandering digits", "images": 8000, "dtype": "float32"},
-        **{"steps": 500, "batch_size": 64, "rate": 3e-3},
-    },
-    "small": {
-        **{"data": "cifar10", "images": 50_000, "dtype": "float32"},
-        **{"steps": 8000, "batch_size": 128, "rate": 1e-3},
-    },
-    "gpu": {
-        **{"data": "cifar10", "images": 50_000, "dtype": "mixed_bfloat16"},
-        **{"steps": 20_000, "batch_size": 512, "rate": 5e-4},
-    },
-}
+TRAINING = design.by_scale(
+    "data images dtype steps batch_size rate",
+    tiny=("wandering digits", 8000, "float32", 500, 64, 3e-3),
+    small=("cifar10", 50_000, "float32", 8000, 128, 1e-3),
+    gpu=("cifar10", 50_000, "mixed_bfloat16", 20_000, 512, 5e-4),
+)
 PAIRS = {"Axial-ViT": "ViT", "AxialResNet": "ResNet"}  # family: the one that it is compared with
 
 
-def runs(scale):
-    """Returns the settings of all runs, those of the first seed first."""
-    return [
-        {"family": family, "size": size, "scale": scale, **TRAINING[scale], "seed": seed}
-        for seed in (1, 2, 3)
-        for family, size in _models(scale)
-    ]
+def variants(scale):
+    """Returns the settings that vary."""
+    return [{"family": kind, "size": size, "scale": scale} for kind, size in _models(scale)]
+
+
+runs = design.vary(variants, TRAINING, design.count_seeds(3, 3, 3))
 
 
 def run(family, size, scale, data, images, steps, batch_size, rate, seed, dtype):
     """Trains one model, and returns its accuracy and what it costs."""
     arguments = {**tasks.model_arguments(data), "dtype": dtype}
-    model = fitting.seeded(seed, lambda: build(family, size, scale, arguments))
+    model = trials.build(seed, lambda: build(family, size, scale, arguments))
     x, y = tasks.load(data, images, seed)
-    fitting.fit(model, x, y, steps, batch_size, rate, seed)
+    trials.fit(model, x, y, steps, batch_size, rate, seed)
     cost = accounting.count(model)
     return {
-        "accuracy": fitting.accuracy(model, *tasks.test(data)),
+        "accuracy": trials.accuracy(model, *tasks.test(data)),
         "multiply_adds": cost.multiply_adds,
         "parameters": cost.parameters,
         "step_seconds": _step_seconds(model, x[:batch_size], y[:batch_size]),
@@ -113,7 +101,7 @@ def plot(rows):
 
 def conclusion(rows):
     """Says for each axial model what it gains over its counterpart, and what that takes."""
-    groups = seeds.grouped(rows, ("family", "size"), "accuracy")
+    groups = seeds.group(rows, ("family", "size"), "accuracy")
     cost = {model: _cost(rows, model) for model in groups}
     found = []
     for (family, size), values in groups.items():
@@ -146,7 +134,7 @@ def _deeper(groups, cost):
             share = cost[family, size]["multiply_adds"] / cost[twice]["multiply_adds"]
             said.append(
                 f"Beside a ViT of twice the layers (about its weights) Axial-ViT {size} is "
-                f"{verdict}: {seeds.points(axial)} and {seeds.points(deep)} %, for {share:.2f} of "
+                f"{verdict}: {seeds.spell(axial)} and {seeds.spell(deep)} %, for {share:.2f} of "
                 f"the multiply-adds."
             )
     return " ".join(said) or "No ViT of twice the layers is trained yet."
@@ -181,7 +169,7 @@ def _cost(rows, model):
 
 def _draw(axes, rows, cost, unit, marker, family):
     """Draws the models of a family, each with its name."""
-    for size, values in seeds.grouped(rows, "size", "accuracy").items():
+    for size, values in seeds.group(rows, "size", "accuracy").items():
         x = unit * _cost(rows, (family, size))[cost]
         mean, low, high = (100 * f(values) for f in (statistics.fmean, min, max))
         label = family if size == rows[0]["size"] else None

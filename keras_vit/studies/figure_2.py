@@ -106,7 +106,7 @@ def _of_group(found, group):
     if len(complete) < 2:
         return ""
     order = sorted(complete, key=lambda name: -statistics.fmean(complete[name]))
-    listed = ", ".join(f"{name} {seeds.points(complete[name])} %" for name in order)
+    listed = ", ".join(f"{name} {seeds.spell(complete[name])} %" for name in order)
     clear = seeds.differ(complete[order[0]], complete[order[1]])
     return f"{group.capitalize()}: {listed}{'' if clear else ' (the first two within the seeds)'}."
 
@@ -124,7 +124,7 @@ def _gains(found):
         gains = {group: values for group, values in gains.items() if values}
         if len(gains) < 2:
             continue
-        listed = ", ".join(f"{g} {seeds.points(v, '+.1f')}" for g, v in gains.items())
+        listed = ", ".join(f"{g} {seeds.spell(v, '+.1f')}" for g, v in gains.items())
         best, second = sorted(gains, key=lambda group: -statistics.fmean(gains[group]))[:2]
         clear = seeds.differ(gains[best], gains[second])
         verdict = f"most in {best} tasks" if clear else "seeds do not decide in which most"

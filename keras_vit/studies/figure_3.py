@@ -39,12 +39,12 @@ def runs(scale):
 
 def run(data, labels, tuning_steps, tuning_rate, batch_size, seed, **settings):
     """Pre-trains one model and fine-tunes it on few images of the new classes."""
-    model = transfer.pretrained(data=data, batch_size=batch_size, seed=seed, **settings)
-    train = transfer.images_of(data, "new", labels, seed)
-    test = transfer.images_of(data, "new", transfer.TEST, part="test")
+    model = transfer.pretrain(data=data, batch_size=batch_size, seed=seed, **settings)
+    train = transfer.load_half(data, "new", labels, seed)
+    test = transfer.load_half(data, "new", transfer.TEST, part="test")
     tuning = {"steps": tuning_steps, "rate": tuning_rate, "batch_size": batch_size, "seed": seed}
     return {
-        "accuracy": transfer.fine_tuned_accuracy(model, train, test, **tuning),
+        "accuracy": transfer.fine_tune(model, train, test, **tuning),
         "multiply_adds": accounting.count(model).multiply_adds,
     }
 
@@ -76,7 +76,7 @@ def plot(rows):
 
 def conclusion(rows):
     """Says by how much the larger ViT is ahead of the smaller after each set."""
-    found = transfer.by_model(rows, "accuracy")
+    found = transfer.group_by_model(rows, "accuracy")
     vits = transfer.vits(rows)
     if len(vits) < 2:
         return "Two ViTs must be pre-trained and fine-tuned to compare them."
@@ -119,6 +119,6 @@ def _resnet(found, sizes):
     if set(best) != {"ViT", "ResNet"}:
         return "There is no ResNet beside them yet."
     return (
-        f"After {sizes[-1]:,} images the best ViT has {seeds.points(best['ViT'])} %, the ResNet "
-        f"{seeds.points(best['ResNet'])} %."
+        f"After {sizes[-1]:,} images the best ViT has {seeds.spell(best['ViT'])} %, the ResNet "
+        f"{seeds.spell(best['ResNet'])} %."
     )

@@ -18,7 +18,7 @@ batch, tried with another seed and ViTs of 4 x 32 and 4 x 64, left the ResNet 9 
 import statistics
 
 from keras_vit import accounting, figures
-from keras_vit.studies import fitting, seeds, transfer
+from keras_vit.studies import seeds, transfer, trials
 from keras_vit.training import few_shot
 
 TITLE = "Few-shot accuracy by size of the pre-training set"
@@ -42,17 +42,17 @@ def runs(scale):
 
 def run(data, seed, **settings):
     """Pre-trains one model; returns 5-shot accuracy of its features, and of the bare pixels."""
-    model = transfer.pretrained(data=data, seed=seed, **settings)
-    train = transfer.images_of(data, "new", transfer.TEST, seed)
-    test = transfer.images_of(data, "new", transfer.TEST, part="test")
-    known = transfer.images_of(data, "known", transfer.TEST, part="test")
+    model = transfer.pretrain(data=data, seed=seed, **settings)
+    train = transfer.load_half(data, "new", transfer.TEST, seed)
+    test = transfer.load_half(data, "new", transfer.TEST, part="test")
+    known = transfer.load_half(data, "known", transfer.TEST, part="test")
     shots = transfer.TRANSFER_SHOTS
     flat = [(images.reshape(len(images), -1), labels) for images, labels in (train, test)]
     pixels = few_shot(*flat[0], *flat[1], shots=shots, seeds=transfer.DRAWS)
     return {
-        "few_shot": fitting.few_shot_accuracy(model, train, test, shots, transfer.DRAWS),
+        "few_shot": trials.few_shot_accuracy(model, train, test, shots, transfer.DRAWS),
         "pixels": float(pixels.mean(shots)),
-        "known_accuracy": fitting.accuracy(model, *known),
+        "known_accuracy": trials.accuracy(model, *known),
         "multiply_adds": accounting.count(model).multiply_adds,
     }
 
@@ -76,7 +76,7 @@ def plot(rows):
 
 def conclusion(rows):
     """Says who leads after the smallest and the largest set, and who still gains."""
-    found = transfer.by_model(rows, "few_shot")
+    found = transfer.group_by_model(rows, "few_shot")
     complete = {name: sizes for name, sizes in found.items() if len(sizes) >= 2}
     if len(complete) < 2:
         return "Two models must be pre-trained on two numbers of images to compare them."
@@ -98,7 +98,7 @@ def _gains(models, sizes):
         name: [b - a for a, b in zip(found[first], found[last], strict=False)]
         for name, found in models.items()
     }
-    listed = ", ".join(f"{name} {seeds.points(values, '+.1f')}" for name, values in gains.items())
+    listed = ", ".join(f"{name} {seeds.spell(values, '+.1f')}" for name, values in gains.items())
     best, second, *_ = sorted(gains.values(), key=_mean, reverse=True)
     but = "" if seeds.differ(best, second) else " (who gains most, seeds do not decide)"
     steps = ", ".join(
@@ -117,8 +117,8 @@ def _leader(models, size):
     best, second = (models[name][size] for name in order[:2])
     but = "" if seeds.differ(best, second) else ", which seeds do not decide"
     return (
-        f"after {size:,} images {order[0]} leads with {seeds.points(best)} % before {order[1]} "
-        f"with {seeds.points(second)} %{but}"
+        f"after {size:,} images {order[0]} leads with {seeds.spell(best)} % before {order[1]} "
+        f"with {seeds.spell(second)} %{but}"
     )
 
 

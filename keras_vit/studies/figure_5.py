@@ -23,7 +23,7 @@ import statistics
 import numpy as np
 
 from keras_vit import HybridViT, ResNet, ViT, accounting, figures
-from keras_vit.studies import fitting, seeds, tasks, transfer
+from keras_vit.studies import design, seeds, tasks, transfer, trials
 from keras_vit.studies.paper_numbers import TABLE_6
 
 TITLE = "Transfer by compute of pre-training"
@@ -66,23 +66,15 @@ MODELS = {
         ("ViT", "-", 12, 768, 12, 3e-4),
     ],
 }
-TRAINING = {
-    "tiny": {
-        **{"data": "wandering digits", "images": 25_000, "dtype": "float32"},
-        **{"patch_size": 4, "batch_size": 64, "shots": 20},
-    },
-    "small": {
-        **{"data": "cifar10", "images": 25_000, "dtype": "float32"},
-        **{"patch_size": 4, "batch_size": 128, "shots": 20},
-    },
-    "gpu": {
-        **{"data": "cifar10", "images": 25_000, "dtype": "mixed_bfloat16"},
-        **{"patch_size": 4, "batch_size": 512, "shots": 20},
-    },
-}
+TRAINING = design.by_scale(
+    "data images dtype patch_size batch_size shots",
+    tiny=("wandering digits", 25_000, "float32", 4, 64, 20),
+    small=("cifar10", 25_000, "float32", 4, 128, 20),
+    gpu=("cifar10", 25_000, "mixed_bfloat16", 4, 512, 20),
+)
 LENGTHS = {"tiny": (120, 240), "small": (4000, 8000), "gpu": (5000, 10_000)}  # 7 and 14 epochs
 MEASURES = {"few_shot": "on the new classes", "known_accuracy": "on those of the pre-training"}
-SEEDS = {"tiny": (1, 2), "small": (1, 2, 3), "gpu": (1, 2)}
+SEEDS = design.count_seeds(2, 3, 2)
 
 
 def runs(scale):
@@ -98,15 +90,15 @@ def runs(scale):
 def run(data, images, steps, batch_size, rate, seed, shots, **shape):
     """Pre-trains one model; returns what it makes of the new classes, and the compute it took."""
     fixed = {**tasks.model_arguments(data), "num_classes": transfer.known_classes(data)}
-    model = fitting.seeded(seed, lambda: build(**shape, **fixed))
-    known = transfer.images_of(data, "known", images, seed)
-    fitting.fit(model, *known, steps, batch_size, rate, seed)
-    train = transfer.images_of(data, "new", transfer.TEST, seed)
-    test = transfer.images_of(data, "new", transfer.TEST, part="test")
-    known = transfer.images_of(data, "known", transfer.TEST, part="test")
+    model = trials.build(seed, lambda: build(**shape, **fixed))
+    known = transfer.load_half(data, "known", images, seed)
+    trials.fit(model, *known, steps, batch_size, rate, seed)
+    train = transfer.load_half(data, "new", transfer.TEST, seed)
+    test = transfer.load_half(data, "new", transfer.TEST, part="test")
+    known = transfer.load_half(data, "known", transfer.TEST, part="test")
     return {
-        "few_shot": fitting.few_shot_accuracy(model, train, test, shots, transfer.DRAWS),
-        "known_accuracy": fitting.accuracy(model, *known),
+        "few_shot": trials.few_shot_accuracy(model, train, test, shots, transfer.DRAWS),
+        "known_accuracy": trials.accuracy(model, *known),
         "multiply_adds": accounting.count(model).multiply_adds,
         "teraflops": 1e6 * accounting.training(model, steps * batch_size),
     }
@@ -166,7 +158,7 @@ def conclusion(rows):
 def of_family(rows, family, seed=None, measure="few_shot"):
     """Returns [(teraflops, [each seed's accuracy])] of a family, the cheaper first."""
     chosen = [r for r in rows if r["family"] == family and seed in (None, r["seed"])]
-    return sorted(seeds.grouped(chosen, "teraflops", measure).items())
+    return sorted(seeds.group(chosen, "teraflops", measure).items())
 
 
 def papers_points(family):
@@ -268,8 +260,8 @@ def _apart(rows, measure):
     return (
         f"{MEASURES[measure].capitalize()} no accuracy is common to ViTs and ResNets, so what they "
         f"take for the same one cannot be told (Table 6: {_papers_share():.2f} times): the best "
-        f"{low} has {seeds.points(told[low][1])} %, the worst {high} "
-        f"{seeds.points(told[high][0])} %."
+        f"{low} has {seeds.spell(told[low][1])} %, the worst {high} "
+        f"{seeds.spell(told[high][0])} %."
     )
 
 
@@ -284,7 +276,7 @@ def _above(rows, family):
     if not gains:
         return ""
     told = ", ".join(
-        f"{seeds.points(gains[cost], '+.1f')} at {cost:.3g} teraFLOPs" for cost in sorted(gains)
+        f"{seeds.spell(gains[cost], '+.1f')} at {cost:.3g} teraFLOPs" for cost in sorted(gains)
     )
     return f"Points of a {family} above ViTs of the same compute: {told}."
 
@@ -296,7 +288,7 @@ def _longer(rows):
         chosen = [row for row in rows if row["family"] == family]
         largest = max((row["multiply_adds"] for row in chosen), default=0)
         chosen = [row for row in chosen if row["multiply_adds"] == largest]
-        lengths = sorted(seeds.grouped(chosen, "steps", "few_shot").items())
+        lengths = sorted(seeds.group(chosen, "steps", "few_shot").items())
         if len(lengths) > 1:
             (_, short), (_, long) = lengths[0], lengths[-1]
             gain = 100 * (statistics.fmean(long) - statistics.fmean(short))

@@ -17,7 +17,7 @@ import math
 import statistics
 
 from keras_vit import ViT, accounting, figures
-from keras_vit.studies import fitting, seeds, tasks
+from keras_vit.studies import design, seeds, tasks, trials
 
 TITLE = "The shape of the Transformer"
 QUESTION = "Does a ViT gain more by depth, by width, by a wider MLP, or by smaller patches?"
@@ -25,10 +25,7 @@ PAPER = (
     "Depth helps most, clearly to 16 layers and still to 64; width helps least. Smaller patches "
     "help without more parameters, so compute may predict more than parameters (D.2, Figure 8)."
 )
-NEEDS = {
-    "small": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; some days of a processor",
-    "gpu": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; a day of one large GPU",
-}
+NEEDS = design.need_images("some days of a processor", "a day of one large GPU")
 NAMES = ("layers", "D", "MLP", "patch")  # of `SHAPE` in the figure
 DIMENSIONS = ("depth", "width", "MLP", "patch", "all")
 SHAPE = ("num_layers", "hidden_dim", "mlp_dim", "patch_size")
@@ -60,40 +57,34 @@ SHAPES = {
     },
 }
 # Learning rates were tried on the base alone, with a seed that is not among these.
-TRAINING = {
-    "tiny": {
-        **{"data": "wandering digits", "images": 8000, "num_heads": 4, "dtype": "float32"},
-        **{"steps": 1500, "batch_size": 16, "rate": 2e-3},
-    },
-    "small": {
-        **{"data": "cifar10", "images": 50_000, "num_heads": 4, "dtype": "float32"},
-        **{"steps": 8000, "batch_size": 128, "rate": 1e-3},
-    },
-    "gpu": {
-        **{"data": "cifar10", "images": 50_000, "num_heads": 16, "dtype": "mixed_bfloat16"},
-        **{"steps": 10_000, "batch_size": 512, "rate": 3e-4},
-    },
-}
-SEEDS = {"tiny": (1, 2, 3), "small": (1, 2, 3), "gpu": (1, 2)}
+TRAINING = design.by_scale(
+    "data images num_heads dtype steps batch_size rate",
+    tiny=("wandering digits", 8000, 4, "float32", 1500, 16, 2e-3),
+    small=("cifar10", 50_000, 4, "float32", 8000, 128, 1e-3),
+    gpu=("cifar10", 50_000, 16, "mixed_bfloat16", 10_000, 512, 3e-4),
+)
+SEEDS = design.count_seeds(3, 3, 2)
 
 
-def runs(scale):
-    """Returns the settings of all runs, those of the first seed first."""
+def variants(scale):
+    """Returns the settings that vary."""
     return [
-        {"varied": varied, **dict(zip(SHAPE, shape, strict=True)), **TRAINING[scale], "seed": seed}
-        for seed in SEEDS[scale]
+        {"varied": varied, **dict(zip(SHAPE, shape, strict=True))}
         for varied, shapes in SHAPES[scale].items()
         for shape in shapes
     ]
 
 
+runs = design.vary(variants, TRAINING, SEEDS)
+
+
 def run(data, images, steps, batch_size, rate, seed, varied=None, **shape):
     """Trains one model, and returns its accuracy and what it costs."""
-    model = fitting.seeded(seed, lambda: ViT(**shape, **tasks.model_arguments(data)))
-    fitting.fit(model, *tasks.load(data, images, seed), steps, batch_size, rate, seed)
+    model = trials.build(seed, lambda: ViT(**shape, **tasks.model_arguments(data)))
+    trials.fit(model, *tasks.load(data, images, seed), steps, batch_size, rate, seed)
     cost = accounting.count(model)
     return {
-        "accuracy": fitting.accuracy(model, *tasks.test(data)),
+        "accuracy": trials.accuracy(model, *tasks.test(data)),
         "multiply_adds": cost.multiply_adds,
         "parameters": cost.parameters,
     }
@@ -132,7 +123,7 @@ def conclusion(rows):
     if len(gains) < 2:
         return "Two dimensions or more must be varied, and the base trained, to compare them."
     order = sorted(gains, key=lambda varied: -statistics.fmean(gains[varied]))
-    listed = ", ".join(f"{varied} {seeds.points(gains[varied], '+.1f')}" for varied in order)
+    listed = ", ".join(f"{varied} {seeds.spell(gains[varied], '+.1f')}" for varied in order)
     best, second = order[:2]
     clear = seeds.differ(gains[best], gains[second])
     verdict = f"{best} gives most" if clear else f"between {best} and {second} seeds do not decide"
@@ -158,7 +149,7 @@ def lines(rows):
 
 
 def _points(varied, rows):
-    models = seeds.grouped(rows, ("multiply_adds", *SHAPE), "accuracy")
+    models = seeds.group(rows, ("multiply_adds", *SHAPE), "accuracy")
     return [
         {"multiply_adds": key[0], "accuracy": values, "size": _size(varied, key[1:])}
         for key, values in sorted(models.items())
@@ -183,7 +174,7 @@ def _gains(rows, varied):
 
 def _predictor(rows):
     """Compares how well compute and parameters order the models by accuracy."""
-    models = seeds.grouped(rows, ("multiply_adds", "parameters"), "accuracy")
+    models = seeds.group(rows, ("multiply_adds", "parameters"), "accuracy")
     if len(models) < 3:
         return "With fewer than three models nothing can be said of what predicts accuracy."
     accuracy = [statistics.fmean(values) for values in models.values()]

@@ -14,7 +14,7 @@ three have the same small advantage by that choice.
 import statistics
 
 from keras_vit import ViT, figures
-from keras_vit.studies import fitting, seeds, tasks
+from keras_vit.studies import design, seeds, tasks, trials
 
 TITLE = "Class token or mean pooling"
 QUESTION = "Is mean pooling worse than a class token, or does it need another learning rate?"
@@ -22,10 +22,7 @@ PAPER = (
     "Mean pooling (GAP) seemed much worse than the class token; with a learning rate of its own it "
     "is as good (D.3, Figure 9)."
 )
-NEEDS = {
-    "small": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; a day of a processor",
-    "gpu": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; hours of one large GPU",
-}
+NEEDS = design.need_images("a day of a processor", "hours of one large GPU")
 POOLINGS = {"token": "class token", "gap": "mean (GAP)", "map": "attention (MAP)"}
 RATES = {
     "tiny": (1e-3, 3e-3, 1e-2, 3e-2),
@@ -37,38 +34,35 @@ MODELS = {
     "small": {"num_layers": 6, "hidden_dim": 192, "mlp_dim": 384, "num_heads": 3, "patch_size": 4},
     "gpu": {"num_layers": 12, "hidden_dim": 384, "mlp_dim": 1536, "num_heads": 6, "patch_size": 2},
 }
-TRAINING = {
-    "tiny": {
-        **{"data": "wandering digits", "images": 8000, "dtype": "float32"},
-        **{"steps": 250, "batch_size": 64},
-    },
-    "small": {
-        **{"data": "cifar10", "images": 50_000, "dtype": "float32"},
-        **{"steps": 8000, "batch_size": 128},
-    },
-    "gpu": {
-        **{"data": "cifar10", "images": 50_000, "dtype": "mixed_bfloat16"},
-        **{"steps": 10_000, "batch_size": 512},
-    },
-}
-SEEDS = {"tiny": (1, 2), "small": (1, 2), "gpu": (1, 2)}
+TRAINING = design.by_scale(
+    "data images dtype steps batch_size",
+    tiny=("wandering digits", 8000, "float32", 250, 64),
+    small=("cifar10", 50_000, "float32", 8000, 128),
+    gpu=("cifar10", 50_000, "mixed_bfloat16", 10_000, 512),
+)
+SEEDS = design.count_seeds(2, 2, 2)
 
 
-def runs(scale):
-    """Returns the settings of all runs, those of the first seed first."""
+def variants(scale):
+    """Returns the settings that vary."""
     return [
-        {"pooling": pooling, "rate": rate, **MODELS[scale], **TRAINING[scale], "seed": seed}
-        for seed in SEEDS[scale]
+        {"pooling": pooling, "rate": rate, **MODELS[scale]}
         for rate in RATES[scale]
         for pooling in POOLINGS
     ]
 
 
+runs = design.vary(variants, TRAINING, SEEDS)
+
+
 def run(data, images, steps, batch_size, rate, seed, **shape):
     """Trains one model, and returns its mean loss in training and its accuracy."""
-    model = fitting.seeded(seed, lambda: ViT(**shape, **tasks.model_arguments(data)))
-    loss = fitting.fit(model, *tasks.load(data, images, seed), steps, batch_size, rate, seed)
-    return {"accuracy": fitting.accuracy(model, *tasks.test(data)), "training_loss": float(loss)}
+    model = trials.build(seed, lambda: ViT(**shape, **tasks.model_arguments(data)))
+    loss = trials.fit(model, *tasks.load(data, images, seed), steps, batch_size, rate, seed)
+    return {
+        "accuracy": trials.accuracy(model, *tasks.test(data)),
+        "training_loss": float(loss),
+    }
 
 
 def plot(rows):
@@ -98,7 +92,7 @@ def conclusion(rows):
         return "A class token and mean pooling must be trained at two rates or more to compare."
     best = {pooling: max(rates, key=_mean_in(rates)) for pooling, rates in found.items()}
     told = ", ".join(
-        f"{POOLINGS[pooling]} {seeds.points(found[pooling][rate])} % at {rate:g}"
+        f"{POOLINGS[pooling]} {seeds.spell(found[pooling][rate])} % at {rate:g}"
         for pooling, rate in best.items()
     )
     token, gap = (found[pooling][best[pooling]] for pooling in ("token", "gap"))
@@ -112,7 +106,7 @@ def conclusion(rows):
 def by_pooling(rows):
     """Returns {pooling: {rate: [each seed's accuracy]}}, lower rates first."""
     found = {}
-    for (pooling, rate), values in seeds.grouped(rows, ("pooling", "rate"), "accuracy").items():
+    for (pooling, rate), values in seeds.group(rows, ("pooling", "rate"), "accuracy").items():
         found.setdefault(pooling, {})[rate] = values
     return {pooling: dict(sorted(rates.items())) for pooling, rates in found.items()}
 

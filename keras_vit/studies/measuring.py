@@ -11,7 +11,7 @@ PER_WEIGHT = 16  # bytes: a weight, its gradient, two moments of Adam, in float3
 MOST = 2**16  # images in the largest batch that is tried
 
 
-def speed(model, batch_sizes, rounds, matrix):
+def measure_speed(model, batch_sizes, rounds, matrix):
     """Times `predict_on_batch`, in turns with a product of two square matrices.
 
     Args:
@@ -31,7 +31,7 @@ def speed(model, batch_sizes, rounds, matrix):
     return max(found, key=lambda rates: rates["images_per_second"])
 
 
-def estimated_batch(name, image_size, gib):
+def estimate_batch(name, image_size, gib):
     """Returns how many images a training step takes in a memory of `gib` GiB, by estimate.
 
     Weights, gradients and Adam's moments are in float32, and all that the backward pass reads is
@@ -43,7 +43,7 @@ def estimated_batch(name, image_size, gib):
         gib: memory of the device.
 
     Example:
-    >>> keras_vit.studies.measuring.estimated_batch("ViT-B/16", 224, gib=16)
+    >>> keras_vit.studies.measuring.estimate_batch("ViT-B/16", 224, gib=16)
     113
     """
     weights = PER_WEIGHT * accounting.count(name, image_size).parameters
@@ -51,7 +51,7 @@ def estimated_batch(name, image_size, gib):
     return max(0, int((gib * 2**30 - weights) // image))
 
 
-def tried_batch(model):
+def find_batch(model):
     """Returns the largest power of two of images that the device takes in a training step.
 
     Returns:
@@ -60,12 +60,12 @@ def tried_batch(model):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(1e-6), loss)
     batch = 1
-    while batch <= MOST and unless_refused(lambda: _step(model, batch)):  # noqa: B023
+    while batch <= MOST and catch_refusal(lambda: _step(model, batch)):  # noqa: B023
         batch *= 2
     return batch // 2
 
 
-def unless_refused(function):
+def catch_refusal(function):
     """Returns what a function gives; None where the device has not the memory for it."""
     try:
         return function()
@@ -80,7 +80,7 @@ def _rates(model, batch, rounds, product):
         0, 256, (batch, *model.input_shape[1:]), dtype="uint8"
     )
     turns = {"model": lambda: model.predict_on_batch(images), "product": product}
-    seconds = unless_refused(lambda: paired.measure(turns, rounds))
+    seconds = catch_refusal(lambda: paired.measure(turns, rounds))
     return seconds and _rates_of(batch, seconds["model"], seconds["product"])
 
 

@@ -42,7 +42,7 @@ def carry_out(module, scale, folder="studies", plot_only=False):
     ledger = Ledger(folder / f"{rows_of(module, name)}-{scale}.csv", runs[0])
     print(f"{name}: {module.TITLE}\n{module.QUESTION}", flush=True)
     if not plot_only:
-        with programs_kept():
+        with cache_programs():
             _do(module, runs, ledger)
     rows = [row for row in map(ledger.row, runs) if row]
     return _summary(module, rows, len(runs), ledger.path, folder / f"{name}-{scale}.png")
@@ -78,7 +78,7 @@ def _do(module, runs, ledger):
 
 
 @contextlib.contextmanager
-def programs_kept():
+def cache_programs():
     """Lets JAX keep compiled programs: those of one setting are the same with every seed.
 
     Compiling takes JAX longer than a few hundred steps of a tiny model. Nothing is done on other

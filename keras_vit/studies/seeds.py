@@ -6,7 +6,7 @@ import statistics
 import numpy as np
 
 
-def grouped(rows, names, value):
+def group(rows, names, value):
     """Returns {setting: [the value of each seed]}, settings in the order of the rows.
 
     Args:
@@ -16,7 +16,7 @@ def grouped(rows, names, value):
 
     Example:
     >>> rows = [{"depth": 1, "seed": 0, "accuracy": 0.5}, {"depth": 1, "seed": 1, "accuracy": 0.7}]
-    >>> keras_vit.studies.seeds.grouped(rows, "depth", "accuracy")
+    >>> keras_vit.studies.seeds.group(rows, "depth", "accuracy")
     {1: [0.5, 0.7]}
     """
     found = {}
@@ -26,11 +26,11 @@ def grouped(rows, names, value):
     return found
 
 
-def points(values, form=".1f"):
+def spell(values, form=".1f"):
     """Spells shares in hundredths: their mean, and the lowest and highest seed.
 
     Example:
-    >>> keras_vit.studies.seeds.points([0.5, 0.52])
+    >>> keras_vit.studies.seeds.spell([0.5, 0.52])
     '51.0 (50.0 to 52.0)'
     """
     mean, low, high = (format(100 * f(values), form) for f in (statistics.fmean, min, max))

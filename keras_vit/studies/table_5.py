@@ -42,15 +42,13 @@ def runs(scale):
 
 def run(data, labels, tuning_steps, tuning_rate, batch_size, seed, **settings):
     """Pre-trains one model and fine-tunes it on each task, each time from the same weights."""
-    model = transfer.pretrained(data=data, batch_size=batch_size, seed=seed, **settings)
-    train = transfer.images_of(data, "new", labels, seed)
-    test = transfer.images_of(data, "new", transfer.TEST, part="test")
+    model = transfer.pretrain(data=data, batch_size=batch_size, seed=seed, **settings)
+    train = transfer.load_half(data, "new", labels, seed)
+    test = transfer.load_half(data, "new", transfer.TEST, part="test")
     tuning = {"steps": tuning_steps, "rate": tuning_rate, "batch_size": batch_size, "seed": seed}
     return {
         **{
-            name: transfer.fine_tuned_accuracy(
-                model, task(name, *train), task(name, *test), **tuning
-            )
+            name: transfer.fine_tune(model, task(name, *train), task(name, *test), **tuning)
             for name in TASKS
         },
         "multiply_adds": accounting.count(model).multiply_adds,
@@ -84,7 +82,7 @@ def plot(rows):
     sizes = sorted({row["images"] for row in rows})
     for axes, name in zip(ours, TASKS, strict=True):
         for model, marker in zip(transfer.vits(rows), "os", strict=False):
-            found = transfer.by_model(rows, name)[model]
+            found = transfer.group_by_model(rows, name)[model]
             for size, values in found.items():
                 place = [sizes.index(size)] * len(values)
                 axes.plot(place, [100 * v for v in values], marker, color="black", ms=2, zorder=3)
@@ -119,7 +117,7 @@ def conclusion(rows):
 
 
 def _gain(model, rows):
-    found = {name: transfer.by_model(rows, name)[model] for name in TASKS}
+    found = {name: transfer.group_by_model(rows, name)[model] for name in TASKS}
     sizes = list(found[TASKS[0]])
     if len(sizes) < 2:
         return ""
@@ -128,7 +126,7 @@ def _gain(model, rows):
     for name, accuracies in found.items():
         low, high = accuracies[first], accuracies[last]
         but = "" if seeds.differ(low, high) else " (within the seeds)"
-        gains.append(f"{WORDS[name]} {seeds.points(low)} to {seeds.points(high)} %{but}")
+        gains.append(f"{WORDS[name]} {seeds.spell(low)} to {seeds.spell(high)} %{but}")
     before = f"{first:,} images" if first else "scratch"
     return f"{model}, from {before} to {last:,} images: {'; '.join(gains)}.{_rises(found, sizes)}"
 

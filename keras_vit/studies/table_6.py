@@ -67,7 +67,7 @@ def conclusion(rows):
 def pretrainings(rows):
     """Returns [((family, name, steps), teraflops, [each seed's accuracy])], the cheapest first."""
     names = ("family", "units", "num_layers", "hidden_dim", "steps", "teraflops")
-    groups = seeds.grouped(rows, names, "few_shot").items()
+    groups = seeds.group(rows, names, "few_shot").items()
     found = [((key[0], name(*key[:4]), key[4]), key[5], values) for key, values in groups]
     return sorted(found, key=lambda row: row[1])
 

@@ -17,7 +17,7 @@ held-out images of the known classes, never that with the best transfer.
 import statistics
 
 from keras_vit import figures
-from keras_vit.studies import fitting, seeds, transfer
+from keras_vit.studies import design, seeds, transfer, trials
 from keras_vit.studies.paper_numbers import TABLE_7, TABLE_7_TASKS
 
 TITLE = "Adam or SGD for pre-training"
@@ -38,24 +38,13 @@ RATES = {
     "small": {"adam": (3e-4, 1e-3, 3e-3), "sgd": (0.03, 0.1, 0.3)},
     "gpu": {"adam": (3e-4, 1e-3, 3e-3), "sgd": (0.03, 0.1, 0.3)},
 }
-TRAINING = {
-    "tiny": {
-        **{"data": "wandering digits", "images": 25_000, "dtype": "float32"},
-        **{"steps": 200, "batch_size": 64, "shots": 20, "labels": 100},
-        **{"tuning_steps": 60, "tuning_rate": 1e-3},
-    },
-    "small": {
-        **{"data": "cifar10", "images": 25_000, "dtype": "float32"},
-        **{"steps": 8000, "batch_size": 128, "shots": 20, "labels": 500},
-        **{"tuning_steps": 1000, "tuning_rate": 3e-4},
-    },
-    "gpu": {
-        **{"data": "cifar10", "images": 25_000, "dtype": "mixed_bfloat16"},
-        **{"steps": 10_000, "batch_size": 512, "shots": 20, "labels": 500},
-        **{"tuning_steps": 1000, "tuning_rate": 3e-4},
-    },
-}
-SEEDS = {"tiny": (1, 2), "small": (1, 2, 3), "gpu": (1, 2)}
+TRAINING = design.by_scale(
+    "data images dtype steps batch_size shots labels tuning_steps tuning_rate",
+    tiny=("wandering digits", 25_000, "float32", 200, 64, 20, 100, 60, 1e-3),
+    small=("cifar10", 25_000, "float32", 8000, 128, 20, 500, 1000, 3e-4),
+    gpu=("cifar10", 25_000, "mixed_bfloat16", 10_000, 512, 20, 500, 1000, 3e-4),
+)
+SEEDS = design.count_seeds(2, 3, 2)
 MEASURES = {
     "known_accuracy": "known classes",
     "few_shot": "new, least squares",
@@ -65,20 +54,20 @@ TRANSFERS = ("few_shot", "fine_tuned")
 SPELLED = {"adam": "Adam", "sgd": "SGD"}
 
 
-def runs(scale):
-    """Returns the settings of all runs, those of the first seed first."""
+def variants(scale):
+    """Returns the settings that vary."""
     return [
         {
             **{"model": model, "optimizer": optimizer, "rate": rate},
             **{"patch_size": patch_size, "num_heads": num_heads},
-            **TRAINING[scale],
-            "seed": seed,
         }
-        for seed in SEEDS[scale]
         for model, (patch_size, num_heads) in MODELS[scale].items()
         for optimizer, rates in RATES[scale].items()
         for rate in rates
     ]
+
+
+runs = design.vary(variants, TRAINING, SEEDS)
 
 
 def run(
@@ -98,17 +87,17 @@ def run(
     """Pre-trains one model; returns its accuracy there and on the new classes in two ways."""
     num_classes = transfer.known_classes(data)
     model = transfer.build(data=data, num_classes=num_classes, seed=seed, **shape)
-    few = transfer.images_of(data, "known", images, seed)
-    fitting.fit(model, *few, steps, batch_size, rate, seed, optimizer)
-    drawn = transfer.images_of(data, "new", transfer.TEST, seed)
-    known = transfer.images_of(data, "known", transfer.TEST, part="test")
-    test = transfer.images_of(data, "new", transfer.TEST, part="test")
+    few = transfer.load_half(data, "known", images, seed)
+    trials.fit(model, *few, steps, batch_size, rate, seed, optimizer)
+    drawn = transfer.load_half(data, "new", transfer.TEST, seed)
+    known = transfer.load_half(data, "known", transfer.TEST, part="test")
+    test = transfer.load_half(data, "new", transfer.TEST, part="test")
     tuning = {"steps": tuning_steps, "rate": tuning_rate, "batch_size": batch_size, "seed": seed}
     train = tuple(array[:labels] for array in drawn)
     return {
-        "known_accuracy": fitting.accuracy(model, *known),
-        "few_shot": fitting.few_shot_accuracy(model, drawn, test, shots, transfer.DRAWS),
-        "fine_tuned": transfer.fine_tuned_accuracy(model, train, test, **tuning),
+        "known_accuracy": trials.accuracy(model, *known),
+        "few_shot": trials.few_shot_accuracy(model, drawn, test, shots, transfer.DRAWS),
+        "fine_tuned": transfer.fine_tune(model, train, test, **tuning),
     }
 
 
@@ -144,7 +133,7 @@ def plot(rows):
 def conclusion(rows):
     """Says for each model which optimizer transfers better, each at its best rate."""
     outer = {key: edge for key, (_, edge) in best_rates(rows).items()}
-    said = [_compared(model, found, outer) for model, found in chosen(rows).items()]
+    said = [_compare(model, found, outer) for model, found in chosen(rows).items()]
     said = [sentence for sentence in said if sentence]
     return " ".join(said) or "A model must be pre-trained with Adam and with SGD to compare them."
 
@@ -164,7 +153,7 @@ def chosen(rows):
 
 def best_rates(rows):
     """Returns {(model, optimizer): (best rate, whether it is the first or last one tried)}."""
-    groups = seeds.grouped(rows, ("model", "optimizer", "rate"), "known_accuracy")
+    groups = seeds.group(rows, ("model", "optimizer", "rate"), "known_accuracy")
     means = {}
     for (model, optimizer, rate), values in groups.items():
         means.setdefault((model, optimizer), {})[rate] = statistics.fmean(values)
@@ -180,7 +169,7 @@ def gains(found, measure):
     return [100 * (values[0][seed] - values[1][seed]) for seed in values[0] if seed in values[1]]
 
 
-def _compared(model, found, outer):
+def _compare(model, found, outer):
     if len(found) < 2:
         return ""
     rates = " and ".join(
@@ -194,6 +183,6 @@ def _compared(model, found, outer):
         verdict = "seeds do not decide"
         if seeds.differ(adam, sgd):
             verdict = f"{'Adam' if min(adam) > max(sgd) else 'SGD'} is better"
-        words = f"{MEASURES[measure]} {seeds.points(adam)} and {seeds.points(sgd)} %"
+        words = f"{MEASURES[measure]} {seeds.spell(adam)} and {seeds.spell(sgd)} %"
         said.append(f"{words}: {verdict}")
     return f"{model}, {rates}: {'; '.join(said)}."

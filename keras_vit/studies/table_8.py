@@ -19,7 +19,7 @@ import numpy as np
 from keras_vit import figures
 from keras_vit.ablations import PositionViT
 from keras_vit.relative import RelativeViT
-from keras_vit.studies import fitting, seeds, tasks
+from keras_vit.studies import design, seeds, tasks, trials
 from keras_vit.studies.paper_numbers import TABLE_8
 
 TITLE = "Kinds of position embedding"
@@ -28,10 +28,7 @@ PAPER = (
     "ImageNet 5-shot, ViT-B/16: without positions 61.4 %; 1-D 64.2, 2-D 64.0, relative 64.0 %; in "
     "every block 64.0 (1-D and 2-D), shared by all blocks 64.3 and 64.0 % (Table 8)."
 )
-NEEDS = {
-    "small": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; a day of a processor",
-    "gpu": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; hours of one large GPU",
-}
+NEEDS = design.need_images("a day of a processor", "hours of one large GPU")
 PLACED = ("1d", "2d", "sincos")
 CHOICES = [
     ("1d", "stem"), ("none", "stem"), ("2d", "stem"), ("relative", "stem"), ("sincos", "stem"),
@@ -42,48 +39,35 @@ MODELS = {
     "small": {"num_layers": 6, "hidden_dim": 192, "mlp_dim": 384, "num_heads": 3, "patch_size": 4},
     "gpu": {"num_layers": 12, "hidden_dim": 384, "mlp_dim": 1536, "num_heads": 6, "patch_size": 2},
 }
-TRAINING = {
-    "tiny": {
-        **{"data": "digits", "images": 1438, "dtype": "float32"},
-        **{"steps": 500, "batch_size": 64, "rate": 3e-3},
-    },
-    "small": {
-        **{"data": "cifar10", "images": 50_000, "dtype": "float32"},
-        **{"steps": 8000, "batch_size": 128, "rate": 1e-3},
-    },
-    "gpu": {
-        **{"data": "cifar10", "images": 50_000, "dtype": "mixed_bfloat16"},
-        **{"steps": 20_000, "batch_size": 512, "rate": 5e-4},
-    },
-}
+TRAINING = design.by_scale(
+    "data images dtype steps batch_size rate",
+    tiny=("digits", 1438, "float32", 500, 64, 3e-3),
+    small=("cifar10", 50_000, "float32", 8000, 128, 1e-3),
+    gpu=("cifar10", 50_000, "mixed_bfloat16", 20_000, 512, 5e-4),
+)
 NAMES = {"none": "none", "1d": "1-D", "2d": "2-D", "relative": "relative", "sincos": "sin-cos"}
 PLACES = {"stem": "", "every": " in every block", "shared": " shared"}
 
 
-def runs(scale):
-    """Returns the settings of all runs, those of the first seed first."""
+def variants(scale):
+    """Returns the settings that vary."""
     return [
-        {
-            "positions": kind,
-            "placement": placement,
-            **MODELS[scale],
-            **TRAINING[scale],
-            "seed": seed,
-        }
-        for seed in (1, 2, 3)
-        for kind, placement in CHOICES
+        {"positions": kind, "placement": placement, **MODELS[scale]} for kind, placement in CHOICES
     ]
+
+
+runs = design.vary(variants, TRAINING, design.count_seeds(3, 3, 3))
 
 
 def run(positions, placement, data, images, steps, batch_size, rate, seed, **shape):
     """Trains one model, and returns its accuracy and the size of its positions."""
     shape |= tasks.model_arguments(data)
-    model = fitting.seeded(seed, lambda: build(positions, placement, **shape))
-    fitting.fit(model, *tasks.load(data, images, seed), steps, batch_size, rate, seed)
+    model = trials.build(seed, lambda: build(positions, placement, **shape))
+    trials.fit(model, *tasks.load(data, images, seed), steps, batch_size, rate, seed)
     told = ("position_embedding", "positions", "offset_embedding")
     learned = [w for w in model.weights if any(name in w.path for name in told)]
     return {
-        "accuracy": fitting.accuracy(model, *tasks.test(data)),
+        "accuracy": trials.accuracy(model, *tasks.test(data)),
         "position_parameters": sum(int(np.prod(w.shape)) for w in learned),
     }
 
@@ -126,8 +110,8 @@ def conclusion(rows):
     gain = statistics.fmean(default) - statistics.fmean(without)
     decided = "more" if seeds.differ(default, without) else "no more"
     text = (
-        f"With learned 1-D positions {seeds.points(default)} %, without any "
-        f"{seeds.points(without)} %: {100 * gain:+.1f} points, {decided} than seeds differ. "
+        f"With learned 1-D positions {seeds.spell(default)} %, without any "
+        f"{seeds.spell(without)} %: {100 * gain:+.1f} points, {decided} than seeds differ. "
     )
     others = {key: v for key, v in groups.items() if key[0] not in ("none",) and v is not default}
     apart = [name(*key) for key, values in others.items() if seeds.differ(values, default)]
@@ -152,7 +136,7 @@ PAPERS = {
 
 
 def _groups(rows):
-    return seeds.grouped(rows, ("positions", "placement"), "accuracy")
+    return seeds.group(rows, ("positions", "placement"), "accuracy")
 
 
 def _gains(values, rows):

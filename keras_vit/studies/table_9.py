@@ -25,7 +25,7 @@ import keras
 import numpy as np
 
 from keras_vit import create, data, figures, load_pretrained
-from keras_vit.studies import fitting, little_vtab, seeds, transfer
+from keras_vit.studies import design, little_vtab, seeds, transfer, trials
 from keras_vit.studies.paper_numbers import TABLE_9, TABLE_9_TASKS
 
 TITLE = "Nineteen tasks with few labels (VTAB-1k)"
@@ -83,19 +83,20 @@ TASKS = {
     "small": [(group, name) for group, name in TABLE_9_TASKS if name in SMALL],
     "gpu": list(TABLE_9_TASKS),
 }
-SEEDS = {"tiny": (1, 2), "small": (1, 2), "gpu": (1, 2, 3)}
+SEEDS = design.count_seeds(2, 2, 3)
 GROUPS = ("natural", "specialized", "structured")
 
 
-def runs(scale):
-    """Returns the settings of all runs, those of the first seed first, model by model."""
+def variants(scale):
+    """Returns the settings that vary, model by model."""
     return [
         {"group": group, "task": task, "model": model, "start": start}
-        | {**TRAINING[scale], "seed": seed}
-        for seed in SEEDS[scale]
         for model, start in MODELS[scale]
         for group, task in TASKS[scale]
     ]
+
+
+runs = design.vary(variants, TRAINING, SEEDS)
 
 
 def run(task, data, seed, test, tuning_steps, tuning_batch, tuning_rate, group=None, **settings):
@@ -105,11 +106,11 @@ def run(task, data, seed, test, tuning_steps, tuning_batch, tuning_rate, group=N
         train = little_vtab.load(task, settings.pop("labels"), seed)
         tuned = _little_model(seed=seed, **settings)
         _fit_anew(*tuned, *train, **tuning)
-        return {"accuracy": fitting.accuracy(tuned[0], *little_vtab.load(task, test, 0, "test"))}
+        return {"accuracy": trials.accuracy(tuned[0], *little_vtab.load(task, test, 0, "test"))}
     train, tested, classes = real_task(task, settings["image_size"], test)
     tuned = _published_model(classes=classes, seed=seed, **settings)
-    fitting.fit(tuned, *train, optimizer="sgd", **tuning)
-    return {"accuracy": fitting.accuracy(tuned, *tested)}
+    trials.fit(tuned, *train, optimizer="sgd", **tuning)
+    return {"accuracy": trials.accuracy(tuned, *tested)}
 
 
 @functools.lru_cache(maxsize=1)  # its tasks follow each other: pre-trained, and compiled, once
@@ -120,7 +121,7 @@ def _little_model(model, start, seed, dtype, **settings):
     if start != PRETRAINED:
         settings["images"] = 0
     settings |= {"data": "wandering digits", "dtype": dtype, "seed": seed, **shape}
-    made = transfer.with_new_head(transfer.pretrained(model, **settings), little_vtab.OUTPUTS)
+    made = transfer.replace_head(transfer.pretrain(model, **settings), little_vtab.OUTPUTS)
     return made, made.get_weights()
 
 
@@ -131,12 +132,12 @@ def _fit_anew(model, weights, images, labels, steps, batch_size, rate, seed):
     """
     model.set_weights(weights)
     if not model.compiled:
-        fitting.fit(model, images, labels, steps, batch_size, rate, seed, weight_decay=0.0)
+        trials.fit(model, images, labels, steps, batch_size, rate, seed, weight_decay=0.0)
         return
     for variable in model.optimizer.variables:  # the number of steps, and moments: all begin at 0
         variable.assign(np.zeros(variable.shape))
-    order = fitting.shuffled(len(labels), steps * batch_size, seed).reshape(steps, batch_size)
-    model.fit(fitting.Batches(images, labels, order), shuffle=False, verbose=0)
+    order = trials.shuffle(len(labels), steps * batch_size, seed).reshape(steps, batch_size)
+    model.fit(trials.Batches(images, labels, order), shuffle=False, verbose=0)
 
 
 def _published_model(model, start, classes, seed, image_size, dtype):
@@ -227,15 +228,15 @@ def conclusion(rows):
     if not shared:
         return "Two models must be fine-tuned on the same tasks to compare them."
     means = {name: task_means(rows, name, shared) for name in names}
-    listed = ", ".join(f"{n} {seeds.points(v)} %" for n, v in means.items() if v)
+    listed = ", ".join(f"{n} {seeds.spell(v)} %" for n, v in means.items() if v)
     told = f"Mean of {len(shared)} tasks: {listed}."
     first = names[0]
     for other in names[1:]:
-        told += f" {_compared(rows, first, other, shared)}"
+        told += f" {_compare(rows, first, other, shared)}"
     return told
 
 
-def _compared(rows, first, other, tasks):
+def _compare(rows, first, other, tasks):
     """Says in which tasks one model is beyond another by more than seeds differ."""
     better, worse = [], []
     for task in tasks:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_vit import ResNet, ViT, arguments
-from keras_vit.studies import fitting, seeds, tasks
+from keras_vit.studies import design, seeds, tasks, trials
 from keras_vit.training.evaluation.representation import submodel
 
 TRANSFER_SHOTS = 5
@@ -38,24 +38,20 @@ MODELS = {
 }
 # Of Figure 3 and Table 5: pre-training sets, and labelled images of the new task
 SIZES = {"tiny": (250, 2500, 25_000), "small": (250, 2500, 25_000), "gpu": (250, 2500, 25_000)}
-TUNING = {
-    "tiny": {"labels": 100, "tuning_steps": 150, "tuning_rate": 1e-3},
-    "small": {"labels": 500, "tuning_steps": 1000, "tuning_rate": 3e-4},
-    "gpu": {"labels": 500, "tuning_steps": 1000, "tuning_rate": 3e-4},
-}
-TRAINING = {
-    "tiny": {
-        **{"data": "wandering digits", "dtype": "float32"},
-        **{"steps": 400, "batch_size": 64},
-    },
-    "small": {"data": "cifar10", "dtype": "float32", "steps": 8000, "batch_size": 128},
-    "gpu": {"data": "cifar10", "dtype": "mixed_bfloat16", "steps": 10_000, "batch_size": 512},
-}
-SEEDS = {"tiny": (1, 2), "small": (1, 2, 3), "gpu": (1, 2)}
-NEEDS = {
-    "small": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; some days of a processor",
-    "gpu": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; half a day of one large GPU",
-}
+TUNING = design.by_scale(
+    "labels tuning_steps tuning_rate",
+    tiny=(100, 150, 1e-3),
+    small=(500, 1000, 3e-4),
+    gpu=(500, 1000, 3e-4),
+)
+TRAINING = design.by_scale(
+    "data dtype steps batch_size",
+    tiny=("wandering digits", "float32", 400, 64),
+    small=("cifar10", "float32", 8000, 128),
+    gpu=("cifar10", "mixed_bfloat16", 10_000, 512),
+)
+SEEDS = design.count_seeds(2, 3, 2)
+NEEDS = design.need_images("some days of a processor", "half a day of one large GPU")
 
 
 def settings(scale, sizes, **more):
@@ -68,7 +64,7 @@ def settings(scale, sizes, **more):
     ]
 
 
-def images_of(data, half, count, seed=0, part="train"):
+def load_half(data, half, count, seed=0, part="train"):
     """Returns images of half of the classes, and their labels from 0.
 
     Args:
@@ -79,7 +75,7 @@ def images_of(data, half, count, seed=0, part="train"):
         part: "train" or "test".
 
     Example:
-    >>> images, labels = keras_vit.studies.transfer.images_of("wandering digits", "new", 50)
+    >>> images, labels = keras_vit.studies.transfer.load_half("wandering digits", "new", 50)
     >>> images.shape, sorted(set(labels.tolist()))
     ((50, 16, 16, 1), [0, 1, 2, 3, 4])
     """
@@ -101,14 +97,14 @@ def build(model, data, num_classes, seed, patch_size, num_heads, dtype):
     fixed = {**tasks.model_arguments(data), "num_classes": num_classes, "dtype": dtype}
     if kind == "ResNet":
         units = [int(number) for number in shape.split("+")]
-        return fitting.seeded(seed, lambda: ResNet(units=units, **fixed))
+        return trials.build(seed, lambda: ResNet(units=units, **fixed))
     layers, length = (int(number) for number in shape.split("x"))
     fixed |= {"num_layers": layers, "hidden_dim": length, "mlp_dim": 2 * length}
     fixed |= {"patch_size": patch_size, "num_heads": num_heads}
-    return fitting.seeded(seed, lambda: ViT(**fixed))
+    return trials.build(seed, lambda: ViT(**fixed))
 
 
-def pretrained(model, rate, patch_size, num_heads, images, data, dtype, steps, batch_size, seed):
+def pretrain(model, rate, patch_size, num_heads, images, data, dtype, steps, batch_size, seed):
     """Returns a model trained on `images` of the known classes; untrained for 0 images.
 
     All models take the same number of steps, whatever the number of images, and nothing is
@@ -118,26 +114,26 @@ def pretrained(model, rate, patch_size, num_heads, images, data, dtype, steps, b
     known = known_classes(data)
     made = build(model, data, known, seed, patch_size, num_heads, dtype)
     if images:
-        few = images_of(data, "known", images, seed)
-        fitting.fit(made, *few, steps, batch_size, rate, seed)
+        few = load_half(data, "known", images, seed)
+        trials.fit(made, *few, steps, batch_size, rate, seed)
     return made
 
 
-def with_new_head(model, num_classes):
+def replace_head(model, num_classes):
     """Returns the model with a head of zeros for other classes; the rest shares its weights."""
     representation = submodel(model)
     head = keras.layers.Dense(num_classes, kernel_initializer="zeros", dtype="float32", name="head")
     return keras.Model(representation.inputs[0], head(representation.outputs[0]))
 
 
-def fine_tuned_accuracy(model, train, test, steps, rate, batch_size, seed):
+def fine_tune(model, train, test, steps, rate, batch_size, seed):
     """Trains all weights of a model on another task's images; returns its accuracy there.
 
     The head is a new one. AdamW without weight decay; the paper takes SGD, and the best of four
     learning rates. The model itself is left as it was.
 
     Args:
-        model: of `pretrained`.
+        model: of `pretrain`.
         train: (images, labels), the few that are known.
         test: (images, labels).
         steps: number of updates.
@@ -146,9 +142,9 @@ def fine_tuned_accuracy(model, train, test, steps, rate, batch_size, seed):
         seed: of their order.
     """
     before = model.get_weights()
-    tuned = with_new_head(model, int(test[1].max()) + 1)
-    fitting.fit(tuned, *train, steps, batch_size, rate, seed, weight_decay=0.0)
-    found = fitting.accuracy(tuned, *test)
+    tuned = replace_head(model, int(test[1].max()) + 1)
+    trials.fit(tuned, *train, steps, batch_size, rate, seed, weight_decay=0.0)
+    found = trials.accuracy(tuned, *test)
     model.set_weights(before)
     return found
 
@@ -159,17 +155,17 @@ def label(name, rows):
     return f"{name} ({cost:.1f}M)" if cost < 10 else f"{name} ({cost:.0f}M)"
 
 
-def by_model(rows, value):
+def group_by_model(rows, value):
     """Returns {model: {images of pre-training: [each seed]}}, fewer images first."""
     found = {}
-    for (name, size), values in seeds.grouped(rows, ("model", "images"), value).items():
+    for (name, size), values in seeds.group(rows, ("model", "images"), value).items():
         found.setdefault(name, {})[size] = values
     return {name: dict(sorted(sizes.items())) for name, sizes in found.items()}
 
 
 def draw_lines(axes, rows, value):
     """Draws a line for each model: means against images, and bars from lowest to highest."""
-    for (name, sizes), marker in zip(by_model(rows, value).items(), "osD^v", strict=False):
+    for (name, sizes), marker in zip(group_by_model(rows, value).items(), "osD^v", strict=False):
         means = [100 * statistics.fmean(values) for values in sizes.values()]
         ends = [[100 * f(values) for values in sizes.values()] for f in (min, max)]
         bars = [[abs(m - e) for m, e in zip(means, end, strict=True)] for end in ends]

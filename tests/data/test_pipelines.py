@@ -246,7 +246,7 @@ def test_pipelines_raise_the_name_of_an_unreadable_image(tmp_path, pipeline):
 
 @pytest.mark.backend_free
 def test_memory_limits_the_number_of_threads(monkeypatch):
-    monkeypatch.setattr(pipelines.environment, "cores", lambda: 8)
+    monkeypatch.setattr(pipelines, "cores", lambda: 8)
     made = load_numbered(1000, 10).training_batches
     assert pipelines.count_threads(made) == 8
     assert pipelines.count_threads(load_numbered(20, 10).training_batches) == 2  # batches in all

@@ -81,10 +81,11 @@ import keras_vit
 keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2)
 new = sorted(set(sys.modules) - before)
 print([name for name in {lazy!r} if name in new])
+print("keras_vit.studies" in new)
 print("tensorflow" in sys.modules)
 """
-    brought, tensorflow = run(code, KERAS_BACKEND=name).splitlines()[-2:]
-    assert brought == "[]"
+    brought, studies, tensorflow = run(code, KERAS_BACKEND=name).splitlines()[-3:]
+    assert (brought, studies) == ("[]", "False")
     assert tensorflow == str(name == "tensorflow")
 
 

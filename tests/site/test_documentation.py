@@ -14,7 +14,7 @@ import pytest
 from documentation import Text
 from helpers import ROOT
 
-import keras_vit
+import keras_vit.studies
 
 pytestmark = pytest.mark.backend_free
 TEXTS = documentation.texts()
@@ -23,10 +23,10 @@ TARGETS = set(re.findall(r"^([a-z][\w-]*):(?!=)", (ROOT / "Makefile").read_text(
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 PACKAGES = {n for n in keras_vit.__all__ if isinstance(getattr(keras_vit, n), types.ModuleType)}
 
-# Reads names and modules; prints those that cannot be reached after `import keras_vit` alone.
+# Reads names and modules; prints those that cannot be reached after the imports of the API page.
 RESOLVE = """
 import functools, importlib.util, json, sys
-import keras_vit
+import keras_vit.studies
 names, modules = json.load(sys.stdin)
 lost = []
 for name in names:

@@ -12,7 +12,7 @@ import pytest
 
 import keras_vit
 from keras_vit import cli, studies
-from keras_vit.studies import figure_8, figure_12, fitting, measuring, running, seeds, tasks
+from keras_vit.studies import figure_8, figure_12, measuring, running, seeds, tasks, trials
 from keras_vit.studies.ledger import PROVENANCE, Ledger
 from keras_vit.variants import parse
 
@@ -160,7 +160,7 @@ def test_programs_are_kept_for_the_study_alone(configured, tmp_path):
     given = str(tmp_path) if configured else None
     jax.config.update("jax_compilation_cache_dir", given)
     try:
-        with running.programs_kept():
+        with running.cache_programs():
             folder = Path(jax.config.jax_compilation_cache_dir)
             assert (folder == tmp_path) is configured
             if not configured:
@@ -300,11 +300,11 @@ def test_cifar10_can_be_a_folder(tmp_path, monkeypatch):
 
 @pytest.mark.backend_free
 def test_every_image_is_seen_before_any_again():
-    order = fitting.shuffled(7, 17, seed=1)
+    order = trials.shuffle(7, 17, seed=1)
     assert sorted(order[:7]) == sorted(order[7:14]) == list(range(7)) and len(order) == 17
     assert len(set(order[14:])) == 3
     assert list(order[:7]) != list(order[7:14])
-    assert list(fitting.shuffled(7, 5, seed=1)) == list(order[:5])
+    assert list(trials.shuffle(7, 5, seed=1)) == list(order[:5])
 
 
 def tiny_vit():
@@ -312,7 +312,7 @@ def tiny_vit():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", fitting.OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", trials.OPTIMIZERS)
 def test_fit_learns_and_repeats(optimizer):
     labels = np.arange(40) % 2
     images = np.zeros((40, 4, 4, 1), "uint8")
@@ -320,14 +320,14 @@ def test_fit_learns_and_repeats(optimizer):
     rate = 0.3 if optimizer == "sgd" else 0.03
     losses = []
     for _ in range(2):
-        model = fitting.seeded(5, tiny_vit)
-        losses.append(fitting.fit(model, images, labels, 31, 8, rate, 5, optimizer))
+        model = trials.build(5, tiny_vit)
+        losses.append(trials.fit(model, images, labels, 31, 8, rate, 5, optimizer))
     assert int(model.optimizer.iterations) == 31
     assert losses[0] == losses[1] < math.log(2)
-    assert fitting.accuracy(model, images, labels) == 1.0
-    assert fitting.few_shot_accuracy(model, (images, labels), (images, labels), shots=3) == 1.0
+    assert trials.accuracy(model, images, labels) == 1.0
+    assert trials.few_shot_accuracy(model, (images, labels), (images, labels), shots=3) == 1.0
     with pytest.raises(ValueError, match="`optimizer` must be one of 'adamw'"):
-        fitting.fit(model, images, labels, 2, 8, optimizer="lamb")
+        trials.fit(model, images, labels, 2, 8, optimizer="lamb")
 
 
 @pytest.mark.slow
@@ -336,7 +336,7 @@ def test_a_loss_that_is_not_finite_is_an_error():
         return keras.ops.log(keras.ops.sum(logits, axis=-1) * 0 - 1.0)
 
     with pytest.raises(ArithmeticError, match="rate 0.001"):
-        fitting.fit(tiny_vit(), np.zeros((8, 4, 4, 1)), np.zeros(8), 2, 4, loss=loss)
+        trials.fit(tiny_vit(), np.zeros((8, 4, 4, 1)), np.zeros(8), 2, 4, loss=loss)
 
 
 # --- What numbers say -----------------------------------------------------------------------------
@@ -347,7 +347,7 @@ def test_seeds_differ_only_without_overlap():
     assert seeds.differ([0.1, 0.2], [0.3, 0.4]) and seeds.differ([3, 4, 5], [1, 2, 2.5])
     assert not seeds.differ([0.1, 0.3], [0.2, 0.4])
     assert not seeds.differ([0.1], [0.9])
-    assert seeds.points([0.123]) == "12.3" and seeds.points([0.1, 0.2]) == "15.0 (10.0 to 20.0)"
+    assert seeds.spell([0.123]) == "12.3" and seeds.spell([0.1, 0.2]) == "15.0 (10.0 to 20.0)"
 
 
 @pytest.mark.backend_free
@@ -499,28 +499,28 @@ def test_a_batch_that_the_device_refuses_ends_the_search(monkeypatch):
         return True
 
     monkeypatch.setattr(measuring, "_step", step)
-    assert measuring.tried_batch(tiny_vit()) == 32 and tried == [1, 2, 4, 8, 16, 32, 64]
+    assert measuring.find_batch(tiny_vit()) == 32 and tried == [1, 2, 4, 8, 16, 32, 64]
     monkeypatch.setattr(measuring, "MOST", 8)
-    assert measuring.tried_batch(tiny_vit()) == 8
+    assert measuring.find_batch(tiny_vit()) == 8
 
     def broken(model, batch):
         raise RuntimeError("wrong shape")
 
     monkeypatch.setattr(measuring, "_step", broken)
     with pytest.raises(RuntimeError, match="wrong shape"):
-        measuring.tried_batch(tiny_vit())
+        measuring.find_batch(tiny_vit())
 
 
 @pytest.mark.slow
 def test_a_real_step_is_taken_and_batches_that_do_not_fit_are_left_out(monkeypatch):
     monkeypatch.setattr(measuring, "MOST", 2)
     model = tiny_vit()
-    assert measuring.tried_batch(model) == 2 and int(model.optimizer.iterations) == 2
+    assert measuring.find_batch(model) == 2 and int(model.optimizer.iterations) == 2
 
     def refuse(*_):
         raise MemoryError
 
-    found = measuring.speed(tiny_vit(), [1, 3], rounds=3, matrix=16)
+    found = measuring.measure_speed(tiny_vit(), [1, 3], rounds=3, matrix=16)
     assert found["best_batch"] in (1, 3) and found["images_per_product"] > 0
     monkeypatch.setattr("keras_vit.benchmark.paired.measure", refuse)
-    assert measuring.speed(tiny_vit(), [1, 3], 3, 16)["images_per_second"] == 0
+    assert measuring.measure_speed(tiny_vit(), [1, 3], 3, 16)["images_per_second"] == 0

@@ -340,10 +340,10 @@ def test_the_optimizer_is_that_of_the_row(monkeypatch):
     def fit(model, images, labels, steps, batch_size, rate, seed, optimizer="adamw", **_):
         taken.append((optimizer, rate, len(labels)))
 
-    monkeypatch.setattr(table_7.fitting, "fit", fit)
-    monkeypatch.setattr(table_7.fitting, "few_shot_accuracy", lambda *_: 0.5)
-    monkeypatch.setattr(table_7.fitting, "accuracy", lambda *_: 0.5)
+    monkeypatch.setattr(table_7.trials, "fit", fit)
+    monkeypatch.setattr(table_7.trials, "few_shot_accuracy", lambda *_: 0.5)
+    monkeypatch.setattr(table_7.trials, "accuracy", lambda *_: 0.5)
     settings = next(s for s in table_7.runs("tiny") if s["optimizer"] == "sgd")
     table_7.run(**settings | {"model": "ViT 1 x 8", "num_heads": 2, "patch_size": 8})
-    known = transfer.images_of("wandering digits", "known", settings["images"])
+    known = transfer.load_half("wandering digits", "known", settings["images"])
     assert taken == [("sgd", 0.03, len(known[1])), ("adamw", 1e-3, 100)]

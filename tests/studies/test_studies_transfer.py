@@ -43,7 +43,7 @@ def test_halves_are_the_digits_below_and_from_5(part):
         ("new", labels >= 5),
     )}  # fmt: skip
     for half, border in (("known", 0), ("new", 5)):
-        found, classes = transfer.images_of("wandering digits", half, 300, 4, part)
+        found, classes = transfer.load_half("wandering digits", half, 300, 4, part)
         assert found.shape == (300, 16, 16, 1) and set(classes) == set(range(5))
         sums = found.astype(int).sum(axis=(1, 2, 3))
         assert set(zip(sums, classes + border, strict=True)) <= pairs[half]
@@ -51,13 +51,13 @@ def test_halves_are_the_digits_below_and_from_5(part):
 
 @pytest.mark.backend_free
 def test_smaller_sets_lie_within_larger():
-    few, many = (transfer.images_of("wandering digits", "known", n, 3) for n in (50, 200))
+    few, many = (transfer.load_half("wandering digits", "known", n, 3) for n in (50, 200))
     np.testing.assert_array_equal(many[0][:50], few[0])
     np.testing.assert_array_equal(many[1][:50], few[1])
-    other = transfer.images_of("wandering digits", "known", 50, 4)
+    other = transfer.load_half("wandering digits", "known", 50, 4)
     assert not np.array_equal(few[0], other[0])
     with pytest.raises(ValueError, match="half"):
-        transfer.images_of("wandering digits", "old", 5)
+        transfer.load_half("wandering digits", "old", 5)
 
 
 # --- Models and fine-tuning -----------------------------------------------------------------------
@@ -98,8 +98,8 @@ def test_vit_of_tiny_costs_what_the_resnet_costs():
 
 def test_a_new_head_is_zero_and_the_rest_is_shared():
     model = transfer.build("ViT 1 x 8", "wandering digits", 5, 1, 8, 2, "float32")
-    tuned = transfer.with_new_head(model, 3)
-    images, _ = transfer.images_of("wandering digits", "new", 4)
+    tuned = transfer.replace_head(model, 3)
+    images, _ = transfer.load_half("wandering digits", "new", 4)
     np.testing.assert_array_equal(tuned.predict(images, verbose=0), np.zeros((4, 3)))
     assert tuned.weights[0] is model.weights[0]
 
@@ -108,8 +108,8 @@ def test_a_new_head_is_zero_and_the_rest_is_shared():
 def test_fine_tuning_learns_and_leaves_the_model_as_it_was():
     model = transfer.build("ResNet 1", "wandering digits", 5, 1, 0, 0, "float32")
     before = [np.array(value) for value in model.get_weights()]
-    images, labels = transfer.images_of("wandering digits", "new", 20)
-    found = transfer.fine_tuned_accuracy(
+    images, labels = transfer.load_half("wandering digits", "new", 20)
+    found = transfer.fine_tune(
         model, (images, labels), (images, labels), steps=30, rate=3e-3, batch_size=20, seed=1
     )
     assert found > 0.9  # 20 images by heart

@@ -12,11 +12,11 @@ from keras_vit.studies import (
     figure_2,
     figure_10,
     figure_11,
-    fitting,
     little_vtab,
     seeds,
     table_9,
     tasks,
+    trials,
 )
 from keras_vit.studies.paper_numbers import TABLE_9, TABLE_9_TASKS
 
@@ -70,18 +70,18 @@ def test_nearness_is_the_rank_correlation_with_distance():
 @pytest.mark.backend_free
 def test_maps_are_kept_as_text():
     maps = maps_of(np.random.default_rng(2).normal(size=(8, 8, 3)))
-    found = figure_10.read(figure_10.written(maps))
+    found = figure_10.decode(figure_10.encode(maps))
     expected = maps[[0, 2, 5, 7]][:, [0, 2, 5, 7]].reshape(16, 64)
     np.testing.assert_allclose(found, expected, atol=0.5 / 49.5 + 1e-6)
-    assert figure_10.read(figure_10.written(maps * 0 + 1.0000001)).max() == 1
+    assert figure_10.decode(figure_10.encode(maps * 0 + 1.0000001)).max() == 1
 
 
-RECIPES = list(figure_10.recipes("tiny"))
+RECIPES = [recipe["recipe"] for recipe in figure_10.recipes("tiny")]
 
 
 def recipe_rows(nearness, noise=0.01):
     """Made-up rows: a nearness for each recipe, two seeds."""
-    text = figure_10.written(maps_of(np.random.default_rng(0).normal(size=(8, 8, 4))))
+    text = figure_10.encode(maps_of(np.random.default_rng(0).normal(size=(8, 8, 4))))
     return [
         {"recipe": name, "seed": seed, "accuracy": 0.5, "nearness": value + noise * seed}
         | {"row_column": 0.3, "nearness_before": 0.0, "row_column_before": 0.22, "maps": text}
@@ -116,7 +116,7 @@ def test_figure_10_draws_what_there_is(count):
 @pytest.mark.backend_free
 def test_recipes_have_the_papers_ratios():
     for scale in keras_vit.studies.SCALES:
-        first, second, third = figure_10.recipes(scale).values()
+        first, second, third = figure_10.recipes(scale)
         assert third["steps"] == 2 * second["steps"] == 2 * first["steps"]
         assert third["rate"] == second["rate"] == 2 * first["rate"]
         decays = [recipe["weight_decay"] for recipe in (first, second, third)]
@@ -128,7 +128,7 @@ def test_figure_10_runs():
     small = {"steps": 2, "images": 20, "num_layers": 1, "batch_size": 8}
     found = figure_10.run(**{**figure_10.runs("tiny")[0], **small})
     assert abs(found["nearness_before"]) < 0.15 and abs(found["row_column_before"] - 14 / 63) < 0.05
-    assert figure_10.read(found["maps"]).shape == (16, 64)
+    assert figure_10.decode(found["maps"]).shape == (16, 64)
 
 
 # --- Figure 11: attended area ---------------------------------------------------------------------
@@ -140,8 +140,8 @@ def attention_rows(vit, hybrid, noise=0.0):
     for seed in (1, 2):
         for name, layers in (("ViT", vit), ("hybrid", hybrid)):
             heads = np.array([[value, value + noise * seed] for value in layers])
-            row = {"model": name, "seed": seed, "heads": figure_11.written(heads)}
-            rows.append({**row, "untrained_heads": figure_11.written(heads * 0 + 1)})
+            row = {"model": name, "seed": seed, "heads": figure_11.encode(heads)}
+            rows.append({**row, "untrained_heads": figure_11.encode(heads * 0 + 1)})
     return rows
 
 
@@ -183,7 +183,7 @@ def test_reach_is_relative_to_attention_to_all_alike():
         dense = model.get_layer(layer).attention.query_key_value
         dense.set_weights([np.zeros_like(weight) for weight in dense.get_weights()])
     images = np.random.default_rng(0).integers(0, 255, (3, 8, 12, 1))
-    np.testing.assert_allclose(figure_11.reach(model, images), np.ones((2, 2)), atol=1e-5)
+    np.testing.assert_allclose(figure_11.measure_reach(model, images), np.ones((2, 2)), atol=1e-5)
 
 
 @pytest.mark.weekly
@@ -192,8 +192,8 @@ def test_figure_11_runs(number):
     small = {"steps": 2, "images": 20, "num_layers": 2, "batch_size": 8}
     found = figure_11.run(**{**figure_11.runs("tiny")[number], **small})
     for text in found.values():
-        assert figure_11.read(text).shape == (2, 4)
-    assert abs(figure_11.read(found["untrained_heads"]) - 1).max() < 0.2
+        assert figure_11.decode(text).shape == (2, 4)
+    assert abs(figure_11.decode(found["untrained_heads"]) - 1).max() < 0.2
 
 
 @pytest.mark.slow
@@ -210,7 +210,7 @@ def test_figure_11_takes_published_weights(tmp_path, monkeypatch):
     settings = figure_11.runs("small")[0]
     assert settings["model"] == "ViT-Mini/4"  # comes with the package
     found = figure_11.run(**settings)
-    heads, fresh = (figure_11.read(found[key]) for key in ("heads", "untrained_heads"))
+    heads, fresh = (figure_11.decode(found[key]) for key in ("heads", "untrained_heads"))
     model = keras_vit.load_pretrained("ViT-Mini/4", verbose=False)
     rows, columns = np.indices((8, 8)).reshape(2, -1)
     whole = 4 * np.hypot(rows[:, None] - rows, columns[:, None] - columns).mean()
@@ -221,10 +221,10 @@ def test_figure_11_takes_published_weights(tmp_path, monkeypatch):
 
 @pytest.mark.backend_free
 def test_pieces_are_of_both_photographs_and_of_the_seed():
-    found = figure_11.pieces((16, 24), 1)
+    found = figure_11.cut_photographs((16, 24), 1)
     assert found.shape == (128, 16, 24, 3) and found.dtype == np.uint8
-    assert np.array_equal(found, figure_11.pieces((16, 24), 1))
-    assert not np.array_equal(found, figure_11.pieces((16, 24), 2))
+    assert np.array_equal(found, figure_11.cut_photographs((16, 24), 1))
+    assert not np.array_equal(found, figure_11.cut_photographs((16, 24), 2))
     means = found.mean((1, 2))  # china has a bright sky, the flower a dark ground
     assert means[::2, 2].mean() > means[1::2, 2].mean() + 20
 
@@ -341,7 +341,7 @@ def test_a_model_that_was_compiled_trains_as_a_fresh_one():
     labels = (np.arange(40) % 2).astype("int32")
     shape = {"image_size": 4, "patch_size": 4, "num_layers": 1, "hidden_dim": 8, "mlp_dim": 8}
     shape |= {"num_heads": 1, "num_classes": 2, "num_channels": 1}
-    model = fitting.seeded(3, lambda: keras_vit.ViT(**shape))
+    model = trials.build(3, lambda: keras_vit.ViT(**shape))
     before = model.get_weights()
     found = []
     for seed in (1, 2, 1):
@@ -454,7 +454,7 @@ def test_table_9_runs_and_pre_trains_once():
         assert 0 <= found["accuracy"] <= 1
     assert table_9._little_model.cache_info()[:2] == (1, 2)  # hits, misses
     table_9._little_model.cache_clear()
-    assert seeds.grouped(chosen[:4], "model", "task") == {
+    assert seeds.group(chosen[:4], "model", "task") == {
         "ViT 4 x 48": ["digit", "region"],
         "ResNet 1": ["digit", "region"],
     }

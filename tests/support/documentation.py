@@ -161,7 +161,7 @@ def _parser():
 @functools.cache
 def _known():
     """Returns the values that an option may have although its parser takes any."""
-    import keras_vit
+    import keras_vit.studies
 
     return {
         ("explain", "name"): re.findall(r"^  (\S+)", output(["explain", "--list"]), re.MULTILINE),

@@ -143,7 +143,7 @@ def _find(name, data_dir, **file_format):
         return tfds.builder(name, data_dir=data_dir, **file_format)
     except tfds.core.DatasetNotFoundError:
         listed = {*paper_datasets.DATASETS, *paper_datasets.ALIASES, *vtab.TASKS}
-        advice = arguments.suggest(name, listed | {*tfds.list_builders()}, number=3)
+        advice = arguments.suggest(name, listed | {*tfds.list_builders()}, 3)
         advice += "See https://www.tensorflow.org/datasets/catalog, or give a folder of images."
         arguments.refuse(EXPECTED, {"name": name}, advice)
     except (AssertionError, ValueError) as error:  # a version or a configuration

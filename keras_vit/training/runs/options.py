@@ -98,7 +98,9 @@ def load_data(options):
     """Loads the images of completed `Options` with `keras_vit.data.load`."""
     settings = recipe_settings(options)
     digits = options.data is None
-    split_seed = (options.seed if digits else 0) if options.split_seed is None else options.split_seed
+    split_seed = (
+        (options.seed if digits else 0) if options.split_seed is None else options.split_seed
+    )
     shares = {"validation_share": options.validation_share, "test_share": options.test_share}
     if digits and options.validation_share is None:
         shares["validation_share"] = 0.0  # nothing is selected by it, so all images can train

@@ -7,7 +7,6 @@ from keras_vit.figures import short_name
 from keras_vit.positions import similarity
 
 
-
 def curves(history, baselines=None):
     """Plots loss and accuracy over the epochs, for training and the split that is evaluated.
 

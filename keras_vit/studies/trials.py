@@ -15,7 +15,7 @@ TEST_BATCH = 500
 OPTIMIZERS = ("adamw", "adam", "sgd")
 
 
-def seeded(seed, make):
+def build(seed, make):
     """Returns the model that `make` makes, its weights drawn from a seed."""
     keras.utils.set_random_seed(seed)
     return make()
@@ -58,7 +58,7 @@ def fit(
     Raises:
         ArithmeticError: the loss is not finite.
     """
-    order = shuffled(len(labels), steps * batch_size, seed)
+    order = shuffle(len(labels), steps * batch_size, seed)
     per_call = STEPS_PER_CALL if steps % STEPS_PER_CALL == 0 else 1
     schedule = schedules.cosine(rate, steps, round(warmup * steps))
     model.compile(
@@ -74,7 +74,7 @@ def fit(
     return found
 
 
-def shuffled(number, count, seed):
+def shuffle(number, count, seed):
     """Returns `count` positions below `number`: all in random order, then all in another one."""
     rng = np.random.default_rng(seed)
     rounds = [rng.permutation(number) for _ in range(-(-count // number))]
