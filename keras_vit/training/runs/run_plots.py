@@ -47,7 +47,7 @@ def predictions(image, labels, probabilities, class_names, number=24):
     their order.
 
     Args:
-        image: function of the number of an image that returns its pixels, (height, width, channels).
+        image: function from the number of an image to its pixels, (height, width, channels).
         labels: (images,).
         probabilities: (images, classes).
         class_names: names of the classes.
