@@ -1,16 +1,15 @@
-"""Figure 13: is it enough that a patch sees its row, then its column?
+"""Figure 13: is it enough if a patch attends to its row, then its column?
 
 Appendix D.6 trains Axial-ViT-B/32 and B/16, whose blocks attend within rows, then within columns,
-each with an MLP, and AxialResNet, an R50 with axial attention in place of its 3 x 3 filters. On
-ImageNet 5-shot, Axial-ViTs are better than their ViT-B, for more compute (two MLPs in each block);
-AxialResNet is reasonable for its compute but very slow on TPUs. The figure has no numbers in the
-text.
+each with an MLP, and AxialResNet, an R50 with axial attention in place of its 3 x 3 convolutions.
+On ImageNet 5-shot, Axial-ViTs are better than their ViT-B, with more compute (two MLPs per block);
+AxialResNet is reasonable for its compute but very slow on TPUs. The text states no numbers.
 
-At "tiny" models of 4 layers (the ResNets of 2 units) are trained on handwritten digits that stand
-anywhere in an image of 16 x 16 pixels; all ViTs with mean pooling, since a class token stands in
-no row. A ViT of 8 layers is one more row: an axial block has the weights of two. "small" and "gpu"
-take CIFAR-10. Seconds are those of a step of training while the model was trained, on whatever else
-the machine did, so no more than an order of size.
+At "tiny", models of 4 layers (ResNets of 2 units) are trained on handwritten digits at random
+positions in an image of 16 x 16 pixels; all ViTs use mean pooling, because a class token is in no
+row. A ViT of 8 layers is one more row: an axial block has the weights of two blocks. "small" and
+"gpu" use CIFAR-10. The time of a training step is measured right after training, whatever else the
+machine does, so it is only an order of magnitude.
 """
 
 import statistics

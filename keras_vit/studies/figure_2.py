@@ -1,11 +1,11 @@
 """Figure 2: in which groups of VTAB-1k does pre-training pay?
 
-Section 4.2 shows the mean accuracy of ViT-H/14, and of BiT-R152x4, VIVI and S4L, over the natural,
-the specialized and the structured tasks of VTAB-1k. Numbers stand in the text for none of the
-groups; those of the ViTs follow from Table 9.
+Section 4.2 shows the mean accuracy of ViT-H/14, BiT-R152x4, VIVI and S4L over the natural, the
+specialized and the structured tasks of VTAB-1k. The text states no numbers for the groups; those of
+the ViTs follow from Table 9.
 
-The runs are those of Table 9, with its little tasks at "tiny": eight, two of them natural, two
-specialized and four structured. They are run once for both.
+The runs are those of Table 9. At "tiny" these are eight small tasks: two natural, two specialized
+and four structured. They are run once for both studies.
 """
 
 import statistics

@@ -1,19 +1,19 @@
-"""Figure 5: which family transfers best for the compute that its pre-training took?
+"""Figure 5: which family transfers best for the compute of its pre-training?
 
 Section 4.4 pre-trains ViTs, ResNets (BiT) and hybrids on JFT for 7 or 14 epochs and fine-tunes them
-on five tasks. Accuracy is drawn against the exaFLOPs of pre-training; the numbers are in Table 6.
+on five tasks. Accuracy is plotted against the exaFLOPs of pre-training; the numbers are in Table 6.
 
-At "tiny" models of each family are pre-trained on handwritten digits 0 to 4 that stand anywhere in
-an image of 16 x 16 pixels, for 120 or 240 steps, in which no image comes twice. Their frozen
-representation is then asked for the digits 5 to 9 by least squares from 20 images of each: the
-paper's fast measure (4.1), not its fine-tuning. "small" and "gpu" take the first five classes of
-CIFAR-10 and the others. Compute is that of all steps: three times that of a forward pass.
+At "tiny", models of each family are pre-trained on the handwritten digits 0 to 4, each at a random
+position in an image of 16 x 16 pixels, for 120 or 240 steps in which no image is repeated. Their
+frozen representation is tested on the digits 5 to 9 by least squares from 20 images of each: the
+paper's fast measure (4.1), not fine-tuning. "small" and "gpu" use the first five classes of
+CIFAR-10 and the others. Compute is that of all steps, three forward passes each.
 
-The smallest ResNet has 64 channels, so it takes as much as a middle ViT: at "tiny" ResNets span a
-factor of five in compute where the paper's span sixty-six, and they name 97 % of the known digits
-after the shorter training. What they transfer is then limited by five classes of small digits more
-than by compute. Also their representation is of 256 or 512 numbers, a ViT's of 24 to 96, and least
-squares can use more numbers. That ViTs overtake them cannot be expected of so short a training.
+The smallest ResNet has 64 channels, so it costs as much as a medium ViT: at "tiny" the ResNets span
+a factor of five in compute, the paper's a factor of 66, and they classify 97 % of the known digits
+after the shorter training. Their transfer is then limited by the five classes of small digits
+rather than by compute. Their representation also has 256 or 512 numbers, a ViT's 24 to 96, which
+helps least squares. ViTs cannot be expected to overtake them after such short training.
 """
 
 import functools

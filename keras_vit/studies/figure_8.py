@@ -2,15 +2,15 @@
 
 Appendix D.2 varies one dimension of a base model at a time: depth, width, MLP, patch size, and all
 together. The base has 8 layers, D = 1024, D_MLP = 2048 and patches of 32 pixels. Few-shot accuracy
-on ImageNet is drawn against the compute relative to the base.
+on ImageNet is plotted against the compute relative to the base.
 
-At "tiny" the base is 4 / 32 / 64 / 4, trained on handwritten digits that stand anywhere in an
-image of 16 x 16 pixels; "small" takes CIFAR-10 and a base of 4 / 96 / 192 / 4; "gpu" takes the
-paper's own base, but for patches of 4 pixels: an image of 32 pixels then has 64 patches, one of
-the paper's 49. Accuracy is that of the task itself. "All" are depth, width and MLP.
+At "tiny" the base is 4 / 32 / 64 / 4, trained on handwritten digits at random positions in an image
+of 16 x 16 pixels; "small" uses CIFAR-10 and a base of 4 / 96 / 192 / 4; "gpu" uses the paper's
+base, but patches of 4 pixels: an image of 32 pixels then has 64 patches, one of the paper's 49.
+Accuracy is that of the task itself. "All" are depth, width and MLP.
 
-All models take the same number of steps at one learning rate. So those that learn fast are
-favoured: what many layers give in a long training cannot be expected of a short one.
+All models take the same number of steps at one learning rate. This favours models that learn fast:
+many layers may pay only after long training.
 """
 
 import math

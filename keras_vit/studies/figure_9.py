@@ -1,14 +1,13 @@
-"""Figure 9: class token or mean pooling, each at its own learning rate?
+"""Figure 9: class token or mean pooling, each at its best learning rate?
 
-Appendix D.3 first tried a ViT without a class token, its image representation the mean of all
-patches' tokens (GAP), and found it much worse. The reason was neither the token nor the mean: GAP
-needs another learning rate. The figure has no numbers in the text.
+Appendix D.3 first tried a ViT without a class token, whose image representation is the mean of all
+patch tokens (GAP), and found it much worse. The reason was neither the token nor the mean: GAP
+needs a different learning rate. The text states no numbers for the figure.
 
-At "tiny" a ViT of 2 layers is trained on handwritten digits that stand anywhere in an image of
-16 x 16 pixels and asked for the digit; "small" and "gpu" take CIFAR-10. Attention pooling ("MAP",
-arXiv 2106.04560), which the paper has not, is a third row. Accuracy is that of the task itself, the
-paper's is few-shot on ImageNet. The best rate of each is that of the best mean test accuracy: all
-three have the same small advantage by that choice.
+At "tiny" a ViT of 2 layers classifies handwritten digits at random positions in an image of 16 x 16
+pixels; "small" and "gpu" use CIFAR-10. Attention pooling ("MAP", arXiv 2106.04560), which is not in
+the paper, is a third row. Accuracy is that of the task itself; the paper's is few-shot on ImageNet.
+The best learning rate is chosen by the mean test accuracy, a small advantage that all three share.
 """
 
 import statistics

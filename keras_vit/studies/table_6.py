@@ -1,12 +1,12 @@
-"""Table 6: does compute alone order the models of Figure 5?
+"""Table 6: does compute alone rank the models of Figure 5?
 
 The table lists 18 pre-trainings on JFT (ViTs, ResNets, hybrids; 7 or 14 epochs), their exaFLOPs and
-the accuracy after fine-tuning on each task: the numbers that Figure 5 draws.
+the accuracy after fine-tuning on each task: the numbers that Figure 5 plots.
 
-The runs are those of figure-5, read as a table: those that are in its file are not run again. Ranks
-are compared, within a family and over all: where one family is better at any compute, compute
-orders its models well and all models badly. Ranks of four to six pre-trainings say little: four
-fall into one order by chance once in 24 times.
+The runs are those of figure-5, read as a table: runs that are in its file are not repeated. Ranks
+are compared within families and over all models: if one family is better at any compute, compute
+ranks the models of a family well and all models badly. Ranks of four to six pre-trainings are weak
+evidence: four are in a given order by chance once in 24 times.
 """
 
 import statistics

@@ -1,17 +1,17 @@
-"""Table 7: are ResNets pre-trained with Adam or with SGD?
+"""Table 7: are ResNets better pre-trained with Adam or with SGD?
 
 ResNets are usually pre-trained with SGD. Appendix D.1 pre-trains ResNet50 and ResNet152x2 on JFT
-with both and fine-tunes them on five tasks: Adam is better in the mean (89.33 against 88.79 %, and
-94.01 against 93.72), if not in every task, so the paper takes Adam for its ResNets too.
+with both and fine-tunes them on five tasks: Adam is better on average (89.33 against 88.79 %, and
+94.01 against 93.72), but not in every task, so the paper uses Adam for its ResNets, too.
 
-At "tiny" a ResNet of one unit is pre-trained on handwritten digits 0 to 4 that stand anywhere in an
-image of 16 x 16 pixels, and, which the paper has not, a ViT; neither optimizer has weight decay.
-Transfer is to the digits 5 to 9: least squares on the frozen representation (20 images of each)
-and fine-tuning on 100 images, with AdamW where the paper has SGD. "small" and "gpu" take the
-first five classes of CIFAR-10 and the others.
+At "tiny" a ResNet of one unit is pre-trained on the handwritten digits 0 to 4, each at a random
+position in an image of 16 x 16 pixels, and also a ViT, unlike in the paper; neither optimizer has
+weight decay. Transfer is to the digits 5 to 9: least squares on the frozen representation (20
+images of each) and fine-tuning on 100 images, with AdamW instead of the paper's SGD. "small" and
+"gpu" use the first five classes of CIFAR-10 and the others.
 
-Each optimizer has three learning rates. What is compared is the rate with the best mean accuracy on
-held-out images of the known classes, never that with the best transfer.
+Each optimizer has three learning rates. The rate with the best mean accuracy on held-out images of
+the known classes is compared, never the rate with the best transfer.
 """
 
 import statistics
