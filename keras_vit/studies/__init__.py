@@ -10,6 +10,7 @@ little_vtab.py    eight small tasks in VTAB's three groups
 trials.py         training for a fixed number of steps; accuracy, few-shot accuracy
 transfer.py       pre-training on half of the classes, transfer to the others
 measuring.py      images per second, and the largest batch
+paired.py         times functions in alternation
 seeds.py          means and spreads over seeds
 paper_numbers.py  the paper's results
 

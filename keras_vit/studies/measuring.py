@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_vit import accounting
-from keras_vit.benchmark import paired
+from keras_vit.studies import paired
 
 REFUSALS = ("resource_exhausted", "resource exhausted", "out of memory")
 PER_WEIGHT = 16  # bytes: a weight, its gradient and Adam's two moments, in float32

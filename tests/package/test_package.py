@@ -20,7 +20,7 @@ ORDER = [
     "webpage", "variants", "guards", "model", "layers", "vit",
     "pooling", "deit", "convolutions", "resnet", "hybrid", "positions", "ablations", "relative",
     "axial", "families", "checkpoints", "data", "training", "pretraining",
-    "explain", "accounting", "benchmark", "studies", "commands", "cli", "__main__",
+    "explain", "accounting", "studies", "commands", "cli", "__main__",
 ]  # fmt: skip
 
 
