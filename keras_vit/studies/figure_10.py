@@ -134,7 +134,7 @@ def decode(text):
 
 
 def choose_evenly(side):
-    """Returns the rows, or columns, of which maps are kept.
+    """Returns the rows, or columns, whose maps are kept.
 
     Example:
     >>> keras_vit.studies.figure_10.choose_evenly(8).tolist()
@@ -175,7 +175,7 @@ def _draw_measure(axes, rows, key):
 
 
 def _mosaic(text):
-    """The maps side by side as the patches lie, with gaps."""
+    """The maps, arranged as the patches, with gaps."""
     maps = decode(text)
     side = round(maps.shape[1] ** 0.5)
     cells = maps.reshape(SHOWN, SHOWN, side, side)
@@ -184,14 +184,14 @@ def _mosaic(text):
 
 
 def conclusion(rows):
-    """Says how strong the pattern is after each recipe, and whether recipes differ."""
+    """States how strong the pattern is after each recipe, and whether recipes differ."""
     names = _names(rows)
     if len(names) < 2:
         return "Two recipes or more must be run to compare what they give."
-    told = "; ".join(_sentence(rows, names, key) for key in MEASURES)
+    sentences = "; ".join(_sentence(rows, names, key) for key in MEASURES)
     accuracy = seeds.group(rows, "recipe", "accuracy")
     listed = ", ".join(f"{name} {seeds.spell(accuracy[name])} %" for name in names)
-    return f"{told[0].upper()}{told[1:]}. Accuracy: {listed}."
+    return f"{sentences[0].upper()}{sentences[1:]}. Accuracy: {listed}."
 
 
 def _sentence(rows, names, key):

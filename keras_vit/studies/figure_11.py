@@ -182,14 +182,14 @@ def plot(rows):
 
 
 def conclusion(rows):
-    """Says how the heads of the lowest layer differ, what depth gives, and what a hybrid has."""
+    """States how the heads of the lowest layer differ, what depth gives, and what a hybrid has."""
     names = _names(rows)
-    told = " ".join(_sentence(rows, name) for name in names)
+    sentences = " ".join(_sentence(rows, name) for name in names)
     pairs = [(a, b) for a in names for b in names if not _hybrid(a) and _hybrid(b)]
     if not pairs:
-        return f"{told} There is no ViT beside a hybrid yet."
+        return f"{sentences} There is no ViT beside a hybrid yet."
     alike = [(vit, hybrid) for vit, hybrid in pairs if hybrid.endswith(vit)] or pairs[:1]
-    return f"{told} {' '.join(_compare(rows, *pair) for pair in alike)}"
+    return f"{sentences} {' '.join(_compare(rows, *pair) for pair in alike)}"
 
 
 def _sentence(rows, name):
@@ -215,7 +215,7 @@ def _sentence(rows, name):
 def _compare(rows, vit, hybrid):
     """Compares the local heads of the lower half of two models."""
     shares = [_local(_heads(rows, name, "heads")) for name in (vit, hybrid)]
-    told = " and ".join(
+    sentences = " and ".join(
         f"{100 * statistics.fmean(values):.0f} % in {name}"
         for values, name in zip(shares, (vit, hybrid), strict=True)
     )
@@ -223,7 +223,7 @@ def _compare(rows, vit, hybrid):
     verdict = "seeds show no difference"
     if seeds.differ(*shares):
         verdict = f"the hybrid has {'fewer' if more else 'more'}"
-    return f"Local heads in the lower half of the layers: {told}; {verdict}."
+    return f"Local heads in the lower half of the layers: {sentences}; {verdict}."
 
 
 def _local(found):

@@ -121,7 +121,7 @@ def _how(row):
 
 
 def conclusion(rows):
-    """Says how time and memory grow, and how ViTs and ResNets compare."""
+    """States how time and memory grow, and how ViTs and ResNets compare."""
     rows = [row for row in rows if row["images_per_second"] > 0]  # 0: no batch fitted
     models = group_by_model(rows)
     families = {kind: [m for m in models if _is_vit(m) == kind] for kind in (True, False)}

@@ -99,7 +99,7 @@ def plot(rows):
 
 
 def conclusion(rows):
-    """Says for each axial model what it gains over its counterpart, and what that takes."""
+    """States for each axial model what it gains over its counterpart, and what that takes."""
     groups = seeds.group(rows, ("family", "size"), "accuracy")
     cost = {model: _cost(rows, model) for model in groups}
     found = []
@@ -121,7 +121,7 @@ def conclusion(rows):
 
 def _deeper(groups, cost):
     """Compares axial blocks with twice as many ordinary ones, which have as many weights."""
-    said = []
+    sentences = []
     for family, size in groups:
         layers, _, patch = size.partition("/")
         twice = ("ViT", f"{2 * int(layers)}/{patch}") if family == "Axial-ViT" else None
@@ -131,12 +131,12 @@ def _deeper(groups, cost):
             if seeds.differ(axial, deep):
                 verdict = "better" if statistics.fmean(axial) > statistics.fmean(deep) else "worse"
             share = cost[family, size]["multiply_adds"] / cost[twice]["multiply_adds"]
-            said.append(
+            sentences.append(
                 f"Beside a ViT of twice the layers (about its weights) Axial-ViT {size} is "
                 f"{verdict}: {seeds.spell(axial)} and {seeds.spell(deep)} %, for {share:.2f} of "
                 f"the multiply-adds."
             )
-    return " ".join(said) or "No ViT of twice the layers is trained yet."
+    return " ".join(sentences) or "No ViT of twice the layers is trained yet."
 
 
 def _models(scale):

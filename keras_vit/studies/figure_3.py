@@ -76,7 +76,7 @@ def plot(rows):
 
 
 def conclusion(rows):
-    """Says by how much the larger ViT is ahead of the smaller after each set."""
+    """States by how much the larger ViT is ahead of the smaller after each set."""
     found = transfer.group_by_model(rows, "accuracy")
     vits = transfer.vits(rows)
     if len(vits) < 2:
@@ -99,7 +99,7 @@ def _lead(small, large, size):
 
 
 def _change(small, large, sizes):
-    """Says whether the larger ViT's lead grows with the set, by the leads of each seed."""
+    """States whether the larger ViT's lead grows with the set, by the leads of each seed."""
     first, last = (
         [big - little for little, big in zip(small[n], large[n], strict=False)]
         for n in (sizes[0], sizes[-1])
@@ -111,7 +111,7 @@ def _change(small, large, sizes):
 
 
 def _resnet(found, sizes):
-    """Says how the best ViT stands beside the ResNet after the largest set."""
+    """Compares the best ViT with the ResNet after the largest dataset."""
     best = {}
     for name, accuracies in found.items():
         values, kind = accuracies.get(sizes[-1]), name.split()[0]

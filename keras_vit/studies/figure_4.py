@@ -76,7 +76,7 @@ def plot(rows):
 
 
 def conclusion(rows):
-    """Says who leads after the smallest and the largest set, and who still gains."""
+    """States who leads after the smallest and the largest set, and who still gains."""
     found = transfer.group_by_model(rows, "few_shot")
     complete = {name: sizes for name, sizes in found.items() if len(sizes) >= 2}
     if len(complete) < 2:
@@ -93,7 +93,7 @@ def conclusion(rows):
 
 
 def _gains(models, sizes):
-    """Says what each model gains from the smallest set to the largest, and by the last step."""
+    """States what each model gains from the smallest set to the largest, and by the last step."""
     first, before, last = sizes[0], sizes[-2], sizes[-1]
     gains = {
         name: [b - a for a, b in zip(found[first], found[last], strict=False)]
@@ -113,7 +113,7 @@ def _gains(models, sizes):
 
 
 def _leader(models, size):
-    """Says which model is best after `size` images, and whether seeds decide that."""
+    """States which model is best after `size` images, and whether seeds decide that."""
     order = sorted(models, key=lambda name: -_mean(models[name][size]))
     best, second = (models[name][size] for name in order[:2])
     but = "" if seeds.differ(best, second) else ", which seeds do not decide"
@@ -124,7 +124,7 @@ def _leader(models, size):
 
 
 def _overtaking(models, sizes):
-    """Says from how many images on the best ViT is ahead of the ResNet."""
+    """States from how many images on the best ViT is ahead of the ResNet."""
     vits = [found for name, found in models.items() if name.startswith("ViT")]
     resnets = [found for name, found in models.items() if name.startswith("ResNet")]
     if not vits or not resnets:

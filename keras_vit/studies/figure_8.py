@@ -29,7 +29,7 @@ NEEDS = design.need_images("some days of a processor", "a day of one large GPU")
 NAMES = ("layers", "D", "MLP", "patch")  # of `SHAPE` in the figure
 DIMENSIONS = ("depth", "width", "MLP", "patch", "all")
 SHAPE = ("num_layers", "hidden_dim", "mlp_dim", "patch_size")
-# The base, and what takes the place of its numbers
+# The base, and its variations
 SHAPES = {
     "tiny": {
         "base": [(4, 32, 64, 4)],
@@ -117,7 +117,7 @@ def plot(rows):
 
 
 def conclusion(rows):
-    """Says what each dimension gives when it takes twice the compute."""
+    """States what each dimension gives when it takes twice the compute."""
     gains = {varied: _gains(rows, varied) for varied in DIMENSIONS}
     gains = {varied: found for varied, found in gains.items() if found}
     if len(gains) < 2:
@@ -135,7 +135,7 @@ def conclusion(rows):
 
 
 def base_of(rows):
-    """Returns the multiply-adds of the base, of the smallest model where it is not done."""
+    """Returns the multiply-adds of the base, or of the smallest model if the base is not done."""
     base = [row["multiply_adds"] for row in rows if row["varied"] == "base"]
     return base[0] if base else min(row["multiply_adds"] for row in rows)
 
@@ -161,7 +161,7 @@ def _size(varied, shape):
 
 
 def _gains(rows, varied):
-    """Returns each seed's slope of accuracy over log2 of the compute, where it has the base."""
+    """Returns the slope of accuracy over log2 of the compute, for each seed that has the base."""
     found = []
     for seed in sorted({row["seed"] for row in rows}):
         points = [r for r in rows if r["seed"] == seed and r["varied"] in (varied, "base")]

@@ -85,12 +85,12 @@ def plot(rows):
 
 
 def conclusion(rows):
-    """Says each pooling's best rate and accuracy there, and what one rate for all would say."""
+    """States each pooling's best rate and accuracy there, and what one rate for all would say."""
     found = by_pooling(rows)
     if "token" not in found or "gap" not in found or min(map(len, found.values())) < 2:
         return "A class token and mean pooling must be trained at two rates or more to compare."
     best = {pooling: max(rates, key=_mean_in(rates)) for pooling, rates in found.items()}
-    told = ", ".join(
+    sentences = ", ".join(
         f"{POOLINGS[pooling]} {seeds.spell(found[pooling][rate])} % at {rate:g}"
         for pooling, rate in best.items()
     )
@@ -99,7 +99,7 @@ def conclusion(rows):
     if seeds.differ(token, gap):
         worse = statistics.fmean(gap) < statistics.fmean(token)
         verdict = f"mean pooling is {'worse' if worse else 'better'} at the best rate of each"
-    return f"Best rate of each: {told}; {verdict}. {_at_one_rate(found)}{_edge(found, best)}"
+    return f"Best rate of each: {sentences}; {verdict}. {_at_one_rate(found)}{_edge(found, best)}"
 
 
 def by_pooling(rows):
@@ -115,21 +115,21 @@ def _mean_in(rates):
 
 
 def _at_one_rate(found):
-    """What mean pooling gains over the token where both take the same rate."""
+    """States what mean pooling gains over the token if both have the same learning rate."""
     token, gap = found["token"], found["gap"]
     common = [rate for rate in token if rate in gap]
     if not common:
         return ""
-    told = []
+    sentences = []
     for rate in common:
         gain = 100 * (statistics.fmean(gap[rate]) - statistics.fmean(token[rate]))
         but = "" if seeds.differ(gap[rate], token[rate]) else ", within the seeds"
-        told.append(f"{gain:+.1f} at {rate:g}{but}")
-    return f"At one rate for both, mean pooling would have seemed {'; '.join(told)} (points)."
+        sentences.append(f"{gain:+.1f} at {rate:g}{but}")
+    return f"At one rate for both, mean pooling would have seemed {'; '.join(sentences)} (points)."
 
 
 def _edge(found, best):
-    """Warns where a best rate has no neighbour: it may lie further out."""
+    """Warns if a best rate is the lowest or highest one: a better rate may be outside the range."""
     outer = [
         POOLINGS[pooling]
         for pooling, rate in best.items()

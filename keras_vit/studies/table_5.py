@@ -108,7 +108,7 @@ def plot(rows):
 
 
 def conclusion(rows):
-    """Says what each task gains by pre-training, and by the largest set beside the smallest."""
+    """States what each task gains by pre-training, and by the largest set beside the smallest."""
     sentences = [_gain(model, rows) for model in transfer.vits(rows)]
     sentences = [sentence for sentence in sentences if sentence]
     if not sentences:
@@ -132,7 +132,7 @@ def _gain(model, rows):
 
 
 def _rises(found, sizes):
-    """Says in how many tasks the mean grows with every set, and where no pre-training is better."""
+    """States in how many tasks the mean grows with every dataset, or is below that from scratch."""
     trained = [size for size in sizes if size]
     means = {name: {n: statistics.fmean(found[name][n]) for n in sizes} for name in found}
     text = ""

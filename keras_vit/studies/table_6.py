@@ -53,7 +53,9 @@ def conclusion(rows):
     within = {name: value for name, value in found.items() if name != "all"}
     if len(within) < 2:
         return "Two families of three pre-trainings or more are needed to compare their orders."
-    told = ", ".join(f"{name} {value:.2f} ({published[name]:.2f})" for name, value in found.items())
+    sentences = ", ".join(
+        f"{name} {value:.2f} ({published[name]:.2f})" for name, value in found.items()
+    )
     if found["all"] < min(within.values()):
         verdict = "compute orders each family better than all together: families differ"
     elif found["all"] > max(within.values()):
@@ -61,7 +63,9 @@ def conclusion(rows):
     else:  # NaN, where all accuracies are equal, too
         better = [name for name, value in within.items() if value > found["all"]]
         verdict = f"compute orders {' and '.join(better) or 'none'} alone better than all together"
-    return f"Rank correlation of accuracy with compute, Table 6's in brackets: {told}: {verdict}."
+    return (
+        f"Rank correlation of accuracy with compute, Table 6's in brackets: {sentences}: {verdict}."
+    )
 
 
 def pretrainings(rows):

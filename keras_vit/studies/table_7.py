@@ -131,11 +131,13 @@ def plot(rows):
 
 
 def conclusion(rows):
-    """Says for each model which optimizer transfers better, each at its best rate."""
+    """States for each model which optimizer transfers better, each at its best rate."""
     outer = {key: edge for key, (_, edge) in best_rates(rows).items()}
-    said = [_compare(model, found, outer) for model, found in chosen(rows).items()]
-    said = [sentence for sentence in said if sentence]
-    return " ".join(said) or "A model must be pre-trained with Adam and with SGD to compare them."
+    sentences = [_compare(model, found, outer) for model, found in chosen(rows).items()]
+    sentences = [sentence for sentence in sentences if sentence]
+    return (
+        " ".join(sentences) or "A model must be pre-trained with Adam and with SGD to compare them."
+    )
 
 
 def chosen(rows):
@@ -177,12 +179,12 @@ def _compare(model, found, outer):
         f"{' (the first or last rate tried)' * outer[model, name]}"
         for name in SPELLED
     )
-    said = []
+    sentences = []
     for measure in TRANSFERS:
         adam, sgd = ([row[measure] for row in found[name]] for name in SPELLED)
         verdict = "seeds do not decide"
         if seeds.differ(adam, sgd):
             verdict = f"{'Adam' if min(adam) > max(sgd) else 'SGD'} is better"
         words = f"{MEASURES[measure]} {seeds.spell(adam)} and {seeds.spell(sgd)} %"
-        said.append(f"{words}: {verdict}")
-    return f"{model}, {rates}: {'; '.join(said)}."
+        sentences.append(f"{words}: {verdict}")
+    return f"{model}, {rates}: {'; '.join(sentences)}."

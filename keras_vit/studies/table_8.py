@@ -65,8 +65,8 @@ def run(positions, placement, data, images, steps, batch_size, rate, seed, **sha
     shape |= tasks.model_arguments(data)
     model = trials.build(seed, lambda: build(positions, placement, **shape))
     trials.fit(model, *tasks.load(data, images, seed), steps, batch_size, rate, seed)
-    told = ("position_embedding", "positions", "offset_embedding")
-    learned = [w for w in model.weights if any(name in w.path for name in told)]
+    paths = ("position_embedding", "positions", "offset_embedding")
+    learned = [w for w in model.weights if any(name in w.path for name in paths)]
     return {
         "accuracy": trials.accuracy(model, *tasks.test(data)),
         "position_parameters": sum(int(np.prod(w.shape)) for w in learned),
@@ -103,7 +103,7 @@ def plot(rows):
 
 
 def conclusion(rows):
-    """Says what positions give, and whether the kinds differ by more than seeds do."""
+    """States what positions give, and whether the kinds differ by more than seeds do."""
     groups = _groups(rows)
     default, without = groups.get(("1d", "stem"), []), groups.get(("none", "stem"), [])
     if not default or not without:
@@ -126,7 +126,7 @@ def conclusion(rows):
 
 
 def name(kind, placement):
-    """Returns the words for a kind of positions and the place where they are added."""
+    """Returns the name of a kind of positions and of their placement."""
     return NAMES[kind] + PLACES[placement]
 
 
@@ -141,6 +141,6 @@ def _groups(rows):
 
 
 def _gains(values, rows):
-    """Points above the mean of learned 1-D positions, or of all where these are not trained."""
+    """Points above the mean of learned 1-D positions, or of all if these are not trained."""
     default = _groups(rows).get(("1d", "stem")) or [row["accuracy"] for row in rows]
     return [100 * (value - statistics.fmean(default)) for value in values]

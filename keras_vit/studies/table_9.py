@@ -220,7 +220,7 @@ def _name_tasks(axes, tasks):
 
 
 def conclusion(rows):
-    """Says what the models reach in the mean, and in which tasks they differ."""
+    """States what the models reach in the mean, and in which tasks they differ."""
     names = models(rows)
     if len(names) < 2:
         return "Two models must be fine-tuned on the same tasks to compare them."
@@ -229,15 +229,15 @@ def conclusion(rows):
         return "Two models must be fine-tuned on the same tasks to compare them."
     means = {name: task_means(rows, name, shared) for name in names}
     listed = ", ".join(f"{n} {seeds.spell(v)} %" for n, v in means.items() if v)
-    told = f"Mean of {len(shared)} tasks: {listed}."
+    sentences = f"Mean of {len(shared)} tasks: {listed}."
     first = names[0]
     for other in names[1:]:
-        told += f" {_compare(rows, first, other, shared)}"
-    return told
+        sentences += f" {_compare(rows, first, other, shared)}"
+    return sentences
 
 
 def _compare(rows, first, other, tasks):
-    """Says in which tasks one model is beyond another by more than seeds differ."""
+    """States in which tasks one model is beyond another by more than seeds differ."""
     better, worse = [], []
     for task in tasks:
         a, b = _of(rows, first, task), _of(rows, other, task)
