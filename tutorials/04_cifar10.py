@@ -449,7 +449,7 @@ np.testing.assert_allclose(
 # | convolutional, JAX | 73,402 | 10 | 77.3 % |
 #
 # `keras-vit train cifar10/ --recipe cifar --validation-share 0.02
-# [--epochs 40]` and `python -m keras_vit.benchmark.convnet cifar10/
+# [--epochs 40]` and `python tests/benchmark/convnet.py cifar10/
 # --epochs 10`; two shared cores of an AMD EPYC, keras 3.15.1, jax
 # 0.10.2, tensorflow 2.21.0, seed 0, 2026-11-21. One run each; 95 %
 # intervals are a point to either side.

@@ -1,16 +1,20 @@
-"""The paper's tables and figures at a scale that a laptop can run: `keras-vit study NAME`.
+"""The paper's tables and figures at a scale that runs on a laptop: `keras-vit study NAME`.
 
-Each study is one module: a question, a table of runs, what one run does, a figure, a conclusion.
+Each study is a module: a question, its runs, what a run computes, a figure, a conclusion.
 
-ledger.py       the table of finished runs: a CSV that loses nothing and is gone on with
-running.py      one run after another, the figure, the conclusion
-tasks.py        the images: digits that stand anywhere, CIFAR-10
-trials.py      training a small model for a number of steps; accuracy, few-shot accuracy
-transfer.py     pre-training on half of the classes, transfer to the others
-little_vtab.py  eight small tasks in VTAB's three groups
-measuring.py    images per second, and the largest batch
-seeds.py        means and spreads over seeds
-paper.py        the paper's own numbers
+design.py         the settings of the runs at each scale
+running.py        one run after another, the figure, the conclusion
+ledger.py         the table of finished runs, a CSV file
+tasks.py          the images: digits at random positions, CIFAR-10
+little_vtab.py    eight small tasks in VTAB's three groups
+trials.py         training for a fixed number of steps; accuracy, few-shot accuracy
+transfer.py       pre-training on half of the classes, transfer to the others
+measuring.py      images per second, and the largest batch
+paired.py         times functions in alternation
+seeds.py          means and spreads over seeds
+paper_numbers.py  the paper's results
+
+`import keras_vit` does not import this package.
 """
 
 import ast
@@ -20,7 +24,7 @@ import pathlib
 from keras_vit import arguments
 from keras_vit.studies.design import SCALES
 
-# Modules are imported when they are asked for.
+# Modules are imported at their first use.
 NAMES = (
     "figure-2",
     "figure-3",
@@ -61,7 +65,7 @@ def names():
 
 
 def summary(name):
-    """Returns the title and the question of a study, read from its file: importing it is slow.
+    """Returns the title and the question of a study, read from its file without importing it.
 
     Args:
         name: as in `load`.
@@ -80,7 +84,7 @@ def summary(name):
 
 
 def check_name(name):
-    """Returns a name as `names` has it, or raises `ValueError` with similar ones."""
+    """Returns a name as in `names`, or raises `ValueError` with similar names."""
     known = str(name).lower().replace("_", "-").replace(" ", "-")
     if known not in NAMES:
         advice = f"{arguments.suggest(known, NAMES, number=3)}Names are {', '.join(NAMES)}."
@@ -96,14 +100,14 @@ def load(name):
     """Returns the module of a study.
 
     Args:
-        name: one of `names()`; capitals and "_" for "-" are taken too.
+        name: one of `names()`; capitals and "_" for "-" are accepted.
 
     Returns:
         A module with `TITLE`, `QUESTION`, `PAPER`, `runs(scale)`, `run(**settings)`,
         `plot(rows)` and `conclusion(rows)`.
 
     Raises:
-        ValueError: there is no such study; the message lists similar names.
+        ValueError: the study does not exist; the message lists similar names.
 
     Example:
     >>> keras_vit.studies.load("figure-8").TITLE
@@ -113,23 +117,23 @@ def load(name):
 
 
 def run(name, scale="tiny", folder="studies", plot_only=False):
-    """Runs a study, or what is left of it, and draws its figure.
+    """Runs a study, or the rest of it, and draws its figure.
 
-    Each finished run is a row of `folder/NAME-SCALE.csv` at once, and is not run again: after an
-    interruption the same call goes on. The figure is `folder/NAME-SCALE.png`.
+    Each finished run is written to `folder/NAME-SCALE.csv` at once and is not repeated: after an
+    interruption the same call resumes the study. The figure is `folder/NAME-SCALE.png`.
 
     Args:
         name: one of `names()`.
-        scale: "tiny" for minutes of a laptop's processor, "small" for CIFAR-10 and hours, "gpu"
-            for one GPU.
-        folder: where table and figure are kept; it is made where it is not there.
-        plot_only: draw and conclude from the rows that are there, run nothing.
+        scale: "tiny" for minutes on a laptop's CPU, "small" for CIFAR-10 and hours, "gpu" for one
+            GPU.
+        folder: folder of the table and the figure, created if it does not exist.
+        plot_only: whether to draw and conclude from the finished runs only.
 
     Returns:
         A `keras_vit.studies.running.Outcome`: rows, table, image, conclusion.
 
     Raises:
-        ValueError: there is no such study or scale, or the table there is another one.
+        ValueError: the study or the scale does not exist, or the file is a different table.
 
     Example:
     >>> outcome = keras_vit.studies.run("figure-8")  # doctest: +SKIP

@@ -1,22 +1,23 @@
 """Figure 10: do the learned positions depend on how a model is trained?
 
-Appendix D.4 shows how similar the position embeddings of ViT-L/32 are after three recipes: 7 epochs
-at a rate of 2e-4 and a weight decay of 0.01; 7 epochs at 4e-4 and 0.1; 14 epochs at 4e-4 and 0.1.
-The figure has maps and no numbers.
+Appendix D.4 shows the similarity of the position embeddings of ViT-L/32 after three recipes: 7
+epochs with a learning rate of 2e-4 and a weight decay of 0.01; 7 epochs with 4e-4 and 0.1; 14
+epochs with 4e-4 and 0.1. The figure has maps and no numbers.
 
-At "tiny" a ViT of 8 x 8 patches is trained on handwritten digits that stand anywhere in an image
-of 16 x 16 pixels, "small" and "gpu" take CIFAR-10. The three recipes have the paper's ratios of
-steps and rates, and its weight decays. Two numbers stand for a map:
+At "tiny" a ViT of 8 x 8 patches is trained on handwritten digits at random positions in an image of
+16 x 16 pixels; "small" and "gpu" use CIFAR-10. The three recipes have the paper's ratios of steps
+and learning rates, and its weight decays. Two numbers summarize a map:
 
 - "nearness": the rank correlation, over all pairs of patches, of similarity with nearness; 0 before
   training.
-- "row + column": which share of the embeddings, each scaled to length 1, is a part of its row plus
-  a part of its column; what all patches share is left out. Chance gives 14 of 63 parts in 8 x 8
-  patches, 22 %.
+- "row + column": the fraction of the embeddings, each scaled to length 1, that is a component of
+  its row plus a component of its column, after removing what all patches share. By chance it is 14
+  of 63 components in 8 x 8 patches, 22 %.
 
-Both are measured before training too. A recipe has all of rate, decay and length: which of them
-matters cannot be told by two of the three pairs. Few steps at a small rate leave the embeddings
-near their random beginning, so at "tiny" much of what differs can be how far training has come.
+Both are also measured before training. The recipes differ in learning rate, weight decay and
+length; two of the three pairs do not separate their effects. After few steps at a low learning rate
+the embeddings are close to their random initialization, so at "tiny" many of the differences may
+only show how far training has progressed.
 """
 
 import statistics
@@ -133,7 +134,7 @@ def decode(text):
 
 
 def choose_evenly(side):
-    """Returns the rows, or columns, of which maps are kept.
+    """Returns the rows, or columns, whose maps are kept.
 
     Example:
     >>> keras_vit.studies.figure_10.choose_evenly(8).tolist()
@@ -174,7 +175,7 @@ def _draw_measure(axes, rows, key):
 
 
 def _mosaic(text):
-    """The maps side by side as the patches lie, with gaps."""
+    """The maps, arranged as the patches, with gaps."""
     maps = decode(text)
     side = round(maps.shape[1] ** 0.5)
     cells = maps.reshape(SHOWN, SHOWN, side, side)
@@ -183,14 +184,14 @@ def _mosaic(text):
 
 
 def conclusion(rows):
-    """Says how strong the pattern is after each recipe, and whether recipes differ."""
+    """States how strong the pattern is after each recipe, and whether recipes differ."""
     names = _names(rows)
     if len(names) < 2:
         return "Two recipes or more must be run to compare what they give."
-    told = "; ".join(_sentence(rows, names, key) for key in MEASURES)
+    sentences = "; ".join(_sentence(rows, names, key) for key in MEASURES)
     accuracy = seeds.group(rows, "recipe", "accuracy")
     listed = ", ".join(f"{name} {seeds.spell(accuracy[name])} %" for name in names)
-    return f"{told[0].upper()}{told[1:]}. Accuracy: {listed}."
+    return f"{sentences[0].upper()}{sentences[1:]}. Accuracy: {listed}."
 
 
 def _sentence(rows, names, key):

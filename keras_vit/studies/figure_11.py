@@ -1,23 +1,23 @@
 """Figure 11: how far does attention reach, by head and depth?
 
-Appendix D.7 takes the mean distance between a patch and those that it attends to, weighted by the
-attention, over 128 images, for every head of every layer. Some heads of the lowest layers look at
-most of the image already, others near by; with depth all look far. Hybrids have fewer such local
-heads: their ResNet may do what these do. The figure has dots and no numbers.
+Appendix D.7 computes the mean distance between a patch and the patches it attends to, weighted by
+the attention, over 128 images, for every head of every layer. Some heads of the lowest layers
+attend to most of the image, others locally; with depth all heads look far. Hybrids have fewer such
+local heads: their ResNet may do the same work. The figure has dots and no numbers.
 
-At "tiny" a ViT on patches of 4 pixels and a hybrid on the map of a small ResNet, also 4 pixels
-apart, are trained on handwritten digits that stand anywhere in an image of 16 x 16 pixels; both
-have 4 x 4 tokens, so distances are coarse. ViT-Mini/4, with the weights of CIFAR-10 that come with
-the package, is looked at beside them, in random pieces of the two photographs of scikit-learn. At
-"small" and "gpu" published weights are looked at, and nothing is trained. The same models with
-fresh weights are the control: they attend to everything alike.
+At "tiny" a ViT with patches of 4 pixels and a hybrid on the map of a small ResNet, also with steps
+of 4 pixels, are trained on handwritten digits at random positions in an image of 16 x 16 pixels;
+both have 4 x 4 tokens, so distances are coarse. ViT-Mini/4, with the CIFAR-10 weights that come
+with the package, is examined as well, on random crops of the two photographs of scikit-learn. At
+"small" and "gpu" published weights are examined and nothing is trained. The same models with random
+weights are the control: they attend to everything equally.
 
-None of the models of "tiny" can be expected to show the paper's pattern: they are small and saw few
-images for a short time. Published weights show it by the same code: heads of the first layer of
+The models of "tiny" cannot be expected to show the paper's pattern: they are small and were trained
+briefly on few images. Published weights show it with the same code: heads of the first layer of
 ViT-Ti/16 reach 16, 51 and 73 % on 74 images of pets, those of the last 115 to 120 %.
 
-Distances are drawn as a share of the distance that attention to all patches alike has: "100 %" is
-the whole image. A head is called local below 50 %.
+Distances are relative to those of uniform attention: "100 %" is the whole image. A head is called
+local below 50 %.
 """
 
 import functools
@@ -182,14 +182,14 @@ def plot(rows):
 
 
 def conclusion(rows):
-    """Says how the heads of the lowest layer differ, what depth gives, and what a hybrid has."""
+    """States how the heads of the lowest layer differ, what depth gives, and what a hybrid has."""
     names = _names(rows)
-    told = " ".join(_sentence(rows, name) for name in names)
+    sentences = " ".join(_sentence(rows, name) for name in names)
     pairs = [(a, b) for a in names for b in names if not _hybrid(a) and _hybrid(b)]
     if not pairs:
-        return f"{told} There is no ViT beside a hybrid yet."
+        return f"{sentences} There is no ViT beside a hybrid yet."
     alike = [(vit, hybrid) for vit, hybrid in pairs if hybrid.endswith(vit)] or pairs[:1]
-    return f"{told} {' '.join(_compare(rows, *pair) for pair in alike)}"
+    return f"{sentences} {' '.join(_compare(rows, *pair) for pair in alike)}"
 
 
 def _sentence(rows, name):
@@ -215,7 +215,7 @@ def _sentence(rows, name):
 def _compare(rows, vit, hybrid):
     """Compares the local heads of the lower half of two models."""
     shares = [_local(_heads(rows, name, "heads")) for name in (vit, hybrid)]
-    told = " and ".join(
+    sentences = " and ".join(
         f"{100 * statistics.fmean(values):.0f} % in {name}"
         for values, name in zip(shares, (vit, hybrid), strict=True)
     )
@@ -223,7 +223,7 @@ def _compare(rows, vit, hybrid):
     verdict = "seeds show no difference"
     if seeds.differ(*shares):
         verdict = f"the hybrid has {'fewer' if more else 'more'}"
-    return f"Local heads in the lower half of the layers: {told}; {verdict}."
+    return f"Local heads in the lower half of the layers: {sentences}; {verdict}."
 
 
 def _local(found):

@@ -1,19 +1,19 @@
-"""Figure 12: what do speed and memory look like when images grow?
+"""Figure 12: how do speed and memory depend on the image size?
 
 Appendix D.5 times the inference of ViTs and ResNets on a TPUv3 over a range of input sizes, at the
-best batch size, and finds the largest batch that fits into a core's memory.
+best batch size, and finds the largest batch that fits into the memory of a core.
 
-At "tiny" small models run on the processor at one batch size; "small" takes the paper's smaller
-models, and larger images; "gpu" its larger ones, at several batch sizes, the best of which
-counts. Images go through `predict_on_batch`, their transfer to the device included.
+At "tiny", small models run on the CPU with one batch size; "small" uses the paper's smaller models
+and larger images; "gpu" its larger models and several batch sizes, of which the best counts. Images
+go through `predict_on_batch`, including their transfer to the device.
 
-In turns with each batch a matrix product is timed. What share of the product's speed a model
-reaches does not depend on what else the machine does at that minute, where images per second do.
+A matrix product is timed in alternation with each batch. The speed of a model relative to the
+product does not depend on the other load of the machine, whereas images per second do.
 
-The largest batch is that of a training step. At "tiny" and "small" it is no measurement but an
-estimate: what fits into 16 GiB, which a TPUv3 core has, when weights, gradients and Adam's two
-moments are in float32, and all that the backward pass reads is kept (`accounting`). At "gpu" it
-is tried: batches are doubled until the device refuses a step with Adam.
+The largest batch is that of a training step. At "tiny" and "small" it is estimated, not measured:
+what fits into the 16 GiB of a TPUv3 core if weights, gradients and Adam's two moments are float32
+and everything that the backward pass reads is kept (`accounting`). At "gpu" it is measured: batches
+are doubled until the device runs out of memory in a step with Adam.
 """
 
 import math
@@ -121,7 +121,7 @@ def _how(row):
 
 
 def conclusion(rows):
-    """Says how time and memory grow, and how ViTs and ResNets compare."""
+    """States how time and memory grow, and how ViTs and ResNets compare."""
     rows = [row for row in rows if row["images_per_second"] > 0]  # 0: no batch fitted
     models = group_by_model(rows)
     families = {kind: [m for m in models if _is_vit(m) == kind] for kind in (True, False)}

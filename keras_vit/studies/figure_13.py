@@ -1,16 +1,15 @@
-"""Figure 13: is it enough that a patch sees its row, then its column?
+"""Figure 13: is it enough if a patch attends to its row, then its column?
 
 Appendix D.6 trains Axial-ViT-B/32 and B/16, whose blocks attend within rows, then within columns,
-each with an MLP, and AxialResNet, an R50 with axial attention in place of its 3 x 3 filters. On
-ImageNet 5-shot, Axial-ViTs are better than their ViT-B, for more compute (two MLPs in each block);
-AxialResNet is reasonable for its compute but very slow on TPUs. The figure has no numbers in the
-text.
+each with an MLP, and AxialResNet, an R50 with axial attention in place of its 3 x 3 convolutions.
+On ImageNet 5-shot, Axial-ViTs are better than their ViT-B, with more compute (two MLPs per block);
+AxialResNet is reasonable for its compute but very slow on TPUs. The text states no numbers.
 
-At "tiny" models of 4 layers (the ResNets of 2 units) are trained on handwritten digits that stand
-anywhere in an image of 16 x 16 pixels; all ViTs with mean pooling, since a class token stands in
-no row. A ViT of 8 layers is one more row: an axial block has the weights of two. "small" and "gpu"
-take CIFAR-10. Seconds are those of a step of training while the model was trained, on whatever else
-the machine did, so no more than an order of size.
+At "tiny", models of 4 layers (ResNets of 2 units) are trained on handwritten digits at random
+positions in an image of 16 x 16 pixels; all ViTs use mean pooling, because a class token is in no
+row. A ViT of 8 layers is one more row: an axial block has the weights of two blocks. "small" and
+"gpu" use CIFAR-10. The time of a training step is measured right after training, whatever else the
+machine does, so it is only an order of magnitude.
 """
 
 import statistics
@@ -100,7 +99,7 @@ def plot(rows):
 
 
 def conclusion(rows):
-    """Says for each axial model what it gains over its counterpart, and what that takes."""
+    """States for each axial model what it gains over its counterpart, and what that takes."""
     groups = seeds.group(rows, ("family", "size"), "accuracy")
     cost = {model: _cost(rows, model) for model in groups}
     found = []
@@ -122,7 +121,7 @@ def conclusion(rows):
 
 def _deeper(groups, cost):
     """Compares axial blocks with twice as many ordinary ones, which have as many weights."""
-    said = []
+    sentences = []
     for family, size in groups:
         layers, _, patch = size.partition("/")
         twice = ("ViT", f"{2 * int(layers)}/{patch}") if family == "Axial-ViT" else None
@@ -132,12 +131,12 @@ def _deeper(groups, cost):
             if seeds.differ(axial, deep):
                 verdict = "better" if statistics.fmean(axial) > statistics.fmean(deep) else "worse"
             share = cost[family, size]["multiply_adds"] / cost[twice]["multiply_adds"]
-            said.append(
+            sentences.append(
                 f"Beside a ViT of twice the layers (about its weights) Axial-ViT {size} is "
                 f"{verdict}: {seeds.spell(axial)} and {seeds.spell(deep)} %, for {share:.2f} of "
                 f"the multiply-adds."
             )
-    return " ".join(said) or "No ViT of twice the layers is trained yet."
+    return " ".join(sentences) or "No ViT of twice the layers is trained yet."
 
 
 def _models(scale):

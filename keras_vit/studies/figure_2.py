@@ -1,11 +1,11 @@
 """Figure 2: in which groups of VTAB-1k does pre-training pay?
 
-Section 4.2 shows the mean accuracy of ViT-H/14, and of BiT-R152x4, VIVI and S4L, over the natural,
-the specialized and the structured tasks of VTAB-1k. Numbers stand in the text for none of the
-groups; those of the ViTs follow from Table 9.
+Section 4.2 shows the mean accuracy of ViT-H/14, BiT-R152x4, VIVI and S4L over the natural, the
+specialized and the structured tasks of VTAB-1k. The text states no numbers for the groups; those of
+the ViTs follow from Table 9.
 
-The runs are those of Table 9, with its little tasks at "tiny": eight, two of them natural, two
-specialized and four structured. They are run once for both.
+The runs are those of Table 9. At "tiny" these are eight small tasks: two natural, two specialized
+and four structured. They are run once for both studies.
 """
 
 import statistics
@@ -90,18 +90,18 @@ def _mean_of_group(values, group):
 
 
 def conclusion(rows):
-    """Says for each group what pre-training gives the ViT, and who leads."""
+    """States for each group what pre-training gives the ViT, and who leads."""
     names = table_9.models(rows)
     found = {name: group_means(rows, name) for name in names}
-    told = [_of_group(found, group) for group in table_9.GROUPS]
-    told = [sentence for sentence in told if sentence]
-    if not told:
+    sentences = [_of_group(found, group) for group in table_9.GROUPS]
+    sentences = [sentence for sentence in sentences if sentence]
+    if not sentences:
         return "Two models must be fine-tuned on all tasks of a group to compare them."
-    return " ".join([*told, *_gains(found)])
+    return " ".join([*sentences, *_gains(found)])
 
 
 def _of_group(found, group):
-    """Says who leads in a group; nothing where fewer than two models have all its tasks."""
+    """States which model leads in a group; nothing if fewer than two models have all its tasks."""
     complete = {name: means[group] for name, means in found.items() if means[group]}
     if len(complete) < 2:
         return ""
@@ -112,7 +112,7 @@ def _of_group(found, group):
 
 
 def _gains(found):
-    """Says in which group pre-training gives a model most beside its twin from scratch."""
+    """States in which group pre-training gives a model most beside its twin from scratch."""
     for name, means in found.items():
         twin = found.get(name.replace(table_9.PRETRAINED, table_9.SCRATCH))
         if not name.endswith(table_9.PRETRAINED) or twin is None:

@@ -1,18 +1,19 @@
-"""Figure 3: after which pre-training sets does the larger ViT win?
+"""Figure 3: after pre-training on which datasets does the larger ViT win?
 
 Section 4.3 pre-trains ViTs on ImageNet (1.3M images), ImageNet-21k (14M) and JFT (303M) and
-fine-tunes them on ImageNet: after ImageNet the large ones are behind the base ones, after JFT
-ahead. Regularisation is tuned for each set there.
+fine-tunes them on ImageNet: after ImageNet the large models are behind the base models, after JFT
+ahead. Regularization is tuned for each dataset.
 
-At "tiny" models are pre-trained on 250, 2500 and 25,000 images of the digits 0 to 4, that stand
-anywhere in an image of 16 x 16 pixels, and fine-tuned on 100 of the digits 5 to 9, which were not
-among them; "small" and "gpu" take the first five classes of CIFAR-10 and 500 images of the
-others. The sets differ in size alone, in the paper in kind and in classes too. All models take the
-same steps, with one learning rate for fine-tuning, and nothing is tuned for a set.
+At "tiny", models are pre-trained on 250, 2500 and 25,000 images of the digits 0 to 4, each at a
+random position in an image of 16 x 16 pixels, and fine-tuned on 100 images of the digits 5 to 9,
+which are new to them; "small" and "gpu" use the first five classes of CIFAR-10 and 500 images of
+the others. The datasets differ only in size, in the paper also in kind and in classes. All models
+take the same number of steps, with one learning rate for fine-tuning, and nothing is tuned for a
+dataset.
 
-The rate of fine-tuning at "tiny" is the best of 3e-4, 1e-3 and 3e-3 for a ViT of 4 x 64 and nearly
-so for the ResNet, tried after 2500 images with a seed that is not among these. After 400 steps
-ViTs are not trained out: what the order is after a long training cannot be said.
+The learning rate of fine-tuning at "tiny" is the best of 3e-4, 1e-3 and 3e-3 for a ViT of 4 x 64
+and nearly the best for the ResNet, tried after 2500 images with a seed that is not used here. After
+400 steps the ViTs have not converged, so the order after long training remains open.
 """
 
 import statistics
@@ -75,7 +76,7 @@ def plot(rows):
 
 
 def conclusion(rows):
-    """Says by how much the larger ViT is ahead of the smaller after each set."""
+    """States by how much the larger ViT is ahead of the smaller after each set."""
     found = transfer.group_by_model(rows, "accuracy")
     vits = transfer.vits(rows)
     if len(vits) < 2:
@@ -98,7 +99,7 @@ def _lead(small, large, size):
 
 
 def _change(small, large, sizes):
-    """Says whether the larger ViT's lead grows with the set, by the leads of each seed."""
+    """States whether the larger ViT's lead grows with the set, by the leads of each seed."""
     first, last = (
         [big - little for little, big in zip(small[n], large[n], strict=False)]
         for n in (sizes[0], sizes[-1])
@@ -110,7 +111,7 @@ def _change(small, large, sizes):
 
 
 def _resnet(found, sizes):
-    """Says how the best ViT stands beside the ResNet after the largest set."""
+    """Compares the best ViT with the ResNet after the largest dataset."""
     best = {}
     for name, accuracies in found.items():
         values, kind = accuracies.get(sizes[-1]), name.split()[0]

@@ -1,18 +1,19 @@
-"""Figure 4: whose representation gains more by more images, a ViT's or a ResNet's?
+"""Figure 4: whose representation gains more from more images, a ViT's or a ResNet's?
 
 Section 4.3 pre-trains on 9M, 30M, 90M and 300M images of JFT and measures linear 5-shot accuracy
-on ImageNet. ResNets lead after the smallest set and flatten; ViTs overtake them.
+on ImageNet. ResNets lead after the smallest dataset and flatten; ViTs overtake them.
 
-At "tiny" models are pre-trained on handwritten digits 0 to 4 that stand anywhere in an image of
-16 x 16 pixels, on 100 to 25,000 images of them, and the frozen representation is asked for the
-digits 5 to 9, which it never saw, by least squares from 5 images of each. "small" and "gpu" take
-the first five classes of CIFAR-10 and the others. The smaller sets lie within the larger.
+At "tiny", models are pre-trained on 100 to 25,000 images of the handwritten digits 0 to 4, each at
+a random position in an image of 16 x 16 pixels. The frozen representation is tested on the digits 5
+to 9, which are new to it, by least squares from 5 images of each. "small" and "gpu" use the first
+five classes of CIFAR-10 and the others. The smaller datasets are subsets of the larger.
 
-As in the paper nothing but the images changes with the size of the set. Steps are the same for
-all sizes, not epochs, and there is no early stopping. The classes are five, and all images show
-one of some 700 handwritten digits: no set here is large as JFT is large. At "tiny" 400 steps show
-each of the largest set's images once. ViTs are not trained out then. Twice the steps of half the
-batch, tried with another seed and ViTs of 4 x 32 and 4 x 64, left the ResNet 9 points ahead.
+As in the paper, only the images change with the size of the dataset. The number of steps, not of
+epochs, is the same for all sizes, and there is no early stopping. There are five classes, and all
+images show one of some 700 handwritten digits: no dataset here is large in the sense of JFT. At
+"tiny", 400 steps show each image of the largest dataset once, so the ViTs have not converged. Twice
+the steps with half the batch, tried with another seed and ViTs of 4 x 32 and 4 x 64, left the
+ResNet 9 points ahead.
 """
 
 import statistics
@@ -75,7 +76,7 @@ def plot(rows):
 
 
 def conclusion(rows):
-    """Says who leads after the smallest and the largest set, and who still gains."""
+    """States who leads after the smallest and the largest set, and who still gains."""
     found = transfer.group_by_model(rows, "few_shot")
     complete = {name: sizes for name, sizes in found.items() if len(sizes) >= 2}
     if len(complete) < 2:
@@ -92,7 +93,7 @@ def conclusion(rows):
 
 
 def _gains(models, sizes):
-    """Says what each model gains from the smallest set to the largest, and by the last step."""
+    """States what each model gains from the smallest set to the largest, and by the last step."""
     first, before, last = sizes[0], sizes[-2], sizes[-1]
     gains = {
         name: [b - a for a, b in zip(found[first], found[last], strict=False)]
@@ -112,7 +113,7 @@ def _gains(models, sizes):
 
 
 def _leader(models, size):
-    """Says which model is best after `size` images, and whether seeds decide that."""
+    """States which model is best after `size` images, and whether seeds decide that."""
     order = sorted(models, key=lambda name: -_mean(models[name][size]))
     best, second = (models[name][size] for name in order[:2])
     but = "" if seeds.differ(best, second) else ", which seeds do not decide"
@@ -123,7 +124,7 @@ def _leader(models, size):
 
 
 def _overtaking(models, sizes):
-    """Says from how many images on the best ViT is ahead of the ResNet."""
+    """States from how many images on the best ViT is ahead of the ResNet."""
     vits = [found for name, found in models.items() if name.startswith("ViT")]
     resnets = [found for name, found in models.items() if name.startswith("ResNet")]
     if not vits or not resnets:

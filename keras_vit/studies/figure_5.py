@@ -1,19 +1,19 @@
-"""Figure 5: which family transfers best for the compute that its pre-training took?
+"""Figure 5: which family transfers best for the compute of its pre-training?
 
 Section 4.4 pre-trains ViTs, ResNets (BiT) and hybrids on JFT for 7 or 14 epochs and fine-tunes them
-on five tasks. Accuracy is drawn against the exaFLOPs of pre-training; the numbers are in Table 6.
+on five tasks. Accuracy is plotted against the exaFLOPs of pre-training; the numbers are in Table 6.
 
-At "tiny" models of each family are pre-trained on handwritten digits 0 to 4 that stand anywhere in
-an image of 16 x 16 pixels, for 120 or 240 steps, in which no image comes twice. Their frozen
-representation is then asked for the digits 5 to 9 by least squares from 20 images of each: the
-paper's fast measure (4.1), not its fine-tuning. "small" and "gpu" take the first five classes of
-CIFAR-10 and the others. Compute is that of all steps: three times that of a forward pass.
+At "tiny", models of each family are pre-trained on the handwritten digits 0 to 4, each at a random
+position in an image of 16 x 16 pixels, for 120 or 240 steps in which no image is repeated. Their
+frozen representation is tested on the digits 5 to 9 by least squares from 20 images of each: the
+paper's fast measure (4.1), not fine-tuning. "small" and "gpu" use the first five classes of
+CIFAR-10 and the others. Compute is that of all steps, three forward passes each.
 
-The smallest ResNet has 64 channels, so it takes as much as a middle ViT: at "tiny" ResNets span a
-factor of five in compute where the paper's span sixty-six, and they name 97 % of the known digits
-after the shorter training. What they transfer is then limited by five classes of small digits more
-than by compute. Also their representation is of 256 or 512 numbers, a ViT's of 24 to 96, and least
-squares can use more numbers. That ViTs overtake them cannot be expected of so short a training.
+The smallest ResNet has 64 channels, so it costs as much as a medium ViT: at "tiny" the ResNets span
+a factor of five in compute, the paper's a factor of 66, and they classify 97 % of the known digits
+after the shorter training. Their transfer is then limited by the five classes of small digits
+rather than by compute. Their representation also has 256 or 512 numbers, a ViT's 24 to 96, which
+helps least squares. ViTs cannot be expected to overtake them after such short training.
 """
 
 import functools
@@ -147,12 +147,12 @@ def plot(rows):
 
 
 def conclusion(rows):
-    """Says what compute ViTs take for a ResNet's accuracy, what hybrids add, who still gains."""
+    """States what compute ViTs take for a ResNet's accuracy, what hybrids add, who still gains."""
     if not (of_family(rows, "ViT") and of_family(rows, "ResNet")):
         return "A ViT and a ResNet must be pre-trained to compare what they take."
-    said = [_share(rows, measure) for measure in MEASURES]
-    said += [_above(rows, family) for family in ("ResNet", "hybrid")]
-    return " ".join(filter(None, (*said, _longer(rows))))
+    sentences = [_share(rows, measure) for measure in MEASURES]
+    sentences += [_above(rows, family) for family in ("ResNet", "hybrid")]
+    return " ".join(filter(None, (*sentences, _longer(rows))))
 
 
 def of_family(rows, family, seed=None, measure="few_shot"):
@@ -190,7 +190,7 @@ def compute_for(points, accuracy):
 
 
 def accuracy_at(points, compute):
-    """Returns the best accuracy of a family at some compute; None where it has no such model.
+    """Returns the best accuracy of a family at some compute; None if it has no such model.
 
     Example:
     >>> keras_vit.studies.figure_5.accuracy_at([(1, 50), (100, 70)], 10)
@@ -230,7 +230,7 @@ def _each_seed(rows, *families, measure="few_shot"):
 
 
 def _share(rows, measure):
-    """The compute of ViTs in that of ResNets; who has more, where no accuracy is common."""
+    """The compute of ViTs relative to ResNets, or which is better if no accuracy is shared."""
     found = [shares(*points) for points in _each_seed(rows, "ViT", "ResNet", measure=measure)]
     means = [statistics.geometric_mean(values) for values in found if values]
     where = MEASURES[measure]
@@ -251,17 +251,17 @@ def _papers_share():
 
 
 def _apart(rows, measure):
-    """Says which family's worst model is above the other's best."""
-    told = {}
+    """States which family's worst model is above the other's best."""
+    extremes = {}
     for family in ("ViT", "ResNet"):
         models = [values for _, values in of_family(rows, family, measure=measure)]
-        told[family] = [choose(models, key=statistics.fmean) for choose in (min, max)]
-    low, high = sorted(told, key=lambda family: statistics.fmean(told[family][0]))
+        extremes[family] = [choose(models, key=statistics.fmean) for choose in (min, max)]
+    low, high = sorted(extremes, key=lambda family: statistics.fmean(extremes[family][0]))
     return (
         f"{MEASURES[measure].capitalize()} no accuracy is common to ViTs and ResNets, so what they "
         f"take for the same one cannot be told (Table 6: {_papers_share():.2f} times): the best "
-        f"{low} has {seeds.spell(told[low][1])} %, the worst {high} "
-        f"{seeds.spell(told[high][0])} %."
+        f"{low} has {seeds.spell(extremes[low][1])} %, the worst {high} "
+        f"{seeds.spell(extremes[high][0])} %."
     )
 
 
@@ -275,15 +275,15 @@ def _above(rows, family):
                 gains.setdefault(compute, []).append(accuracy - at)
     if not gains:
         return ""
-    told = ", ".join(
+    listed = ", ".join(
         f"{seeds.spell(gains[cost], '+.1f')} at {cost:.3g} teraFLOPs" for cost in sorted(gains)
     )
-    return f"Points of a {family} above ViTs of the same compute: {told}."
+    return f"Points of a {family} above ViTs of the same compute: {listed}."
 
 
 def _longer(rows):
     """What the largest model of each family gains when it is trained twice as long."""
-    said = []
+    sentences = []
     for family in FAMILIES:
         chosen = [row for row in rows if row["family"] == family]
         largest = max((row["multiply_adds"] for row in chosen), default=0)
@@ -293,5 +293,9 @@ def _longer(rows):
             (_, short), (_, long) = lengths[0], lengths[-1]
             gain = 100 * (statistics.fmean(long) - statistics.fmean(short))
             but = "" if seeds.differ(short, long) else " (within the seeds)"
-            said.append(f"{family} {gain:+.1f}{but}")
-    return f"The longer training gives the largest model: {', '.join(said)} points." if said else ""
+            sentences.append(f"{family} {gain:+.1f}{but}")
+    return (
+        f"The longer training gives the largest model: {', '.join(sentences)} points."
+        if sentences
+        else ""
+    )

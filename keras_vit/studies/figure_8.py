@@ -2,15 +2,15 @@
 
 Appendix D.2 varies one dimension of a base model at a time: depth, width, MLP, patch size, and all
 together. The base has 8 layers, D = 1024, D_MLP = 2048 and patches of 32 pixels. Few-shot accuracy
-on ImageNet is drawn against the compute relative to the base.
+on ImageNet is plotted against the compute relative to the base.
 
-At "tiny" the base is 4 / 32 / 64 / 4, trained on handwritten digits that stand anywhere in an
-image of 16 x 16 pixels; "small" takes CIFAR-10 and a base of 4 / 96 / 192 / 4; "gpu" takes the
-paper's own base, but for patches of 4 pixels: an image of 32 pixels then has 64 patches, one of
-the paper's 49. Accuracy is that of the task itself. "All" are depth, width and MLP.
+At "tiny" the base is 4 / 32 / 64 / 4, trained on handwritten digits at random positions in an image
+of 16 x 16 pixels; "small" uses CIFAR-10 and a base of 4 / 96 / 192 / 4; "gpu" uses the paper's
+base, but patches of 4 pixels: an image of 32 pixels then has 64 patches, one of the paper's 49.
+Accuracy is that of the task itself. "All" are depth, width and MLP.
 
-All models take the same number of steps at one learning rate. So those that learn fast are
-favoured: what many layers give in a long training cannot be expected of a short one.
+All models take the same number of steps at one learning rate. This favours models that learn fast:
+many layers may pay only after long training.
 """
 
 import math
@@ -29,7 +29,7 @@ NEEDS = design.need_images("some days of a processor", "a day of one large GPU")
 NAMES = ("layers", "D", "MLP", "patch")  # of `SHAPE` in the figure
 DIMENSIONS = ("depth", "width", "MLP", "patch", "all")
 SHAPE = ("num_layers", "hidden_dim", "mlp_dim", "patch_size")
-# The base, and what takes the place of its numbers
+# The base, and its variations
 SHAPES = {
     "tiny": {
         "base": [(4, 32, 64, 4)],
@@ -117,7 +117,7 @@ def plot(rows):
 
 
 def conclusion(rows):
-    """Says what each dimension gives when it takes twice the compute."""
+    """States what each dimension gives when it takes twice the compute."""
     gains = {varied: _gains(rows, varied) for varied in DIMENSIONS}
     gains = {varied: found for varied, found in gains.items() if found}
     if len(gains) < 2:
@@ -135,7 +135,7 @@ def conclusion(rows):
 
 
 def base_of(rows):
-    """Returns the multiply-adds of the base, of the smallest model where it is not done."""
+    """Returns the multiply-adds of the base, or of the smallest model if the base is not done."""
     base = [row["multiply_adds"] for row in rows if row["varied"] == "base"]
     return base[0] if base else min(row["multiply_adds"] for row in rows)
 
@@ -161,7 +161,7 @@ def _size(varied, shape):
 
 
 def _gains(rows, varied):
-    """Returns each seed's slope of accuracy over log2 of the compute, where it has the base."""
+    """Returns the slope of accuracy over log2 of the compute, for each seed that has the base."""
     found = []
     for seed in sorted({row["seed"] for row in rows}):
         points = [r for r in rows if r["seed"] == seed and r["varied"] in (varied, "base")]

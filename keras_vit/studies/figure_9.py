@@ -1,14 +1,13 @@
-"""Figure 9: class token or mean pooling, each at its own learning rate?
+"""Figure 9: class token or mean pooling, each at its best learning rate?
 
-Appendix D.3 first tried a ViT without a class token, its image representation the mean of all
-patches' tokens (GAP), and found it much worse. The reason was neither the token nor the mean: GAP
-needs another learning rate. The figure has no numbers in the text.
+Appendix D.3 first tried a ViT without a class token, whose image representation is the mean of all
+patch tokens (GAP), and found it much worse. The reason was neither the token nor the mean: GAP
+needs a different learning rate. The text states no numbers for the figure.
 
-At "tiny" a ViT of 2 layers is trained on handwritten digits that stand anywhere in an image of
-16 x 16 pixels and asked for the digit; "small" and "gpu" take CIFAR-10. Attention pooling ("MAP",
-arXiv 2106.04560), which the paper has not, is a third row. Accuracy is that of the task itself, the
-paper's is few-shot on ImageNet. The best rate of each is that of the best mean test accuracy: all
-three have the same small advantage by that choice.
+At "tiny" a ViT of 2 layers classifies handwritten digits at random positions in an image of 16 x 16
+pixels; "small" and "gpu" use CIFAR-10. Attention pooling ("MAP", arXiv 2106.04560), which is not in
+the paper, is a third row. Accuracy is that of the task itself; the paper's is few-shot on ImageNet.
+The best learning rate is chosen by the mean test accuracy, a small advantage that all three share.
 """
 
 import statistics
@@ -86,12 +85,12 @@ def plot(rows):
 
 
 def conclusion(rows):
-    """Says each pooling's best rate and accuracy there, and what one rate for all would say."""
+    """States each pooling's best rate and accuracy there, and what one rate for all would say."""
     found = by_pooling(rows)
     if "token" not in found or "gap" not in found or min(map(len, found.values())) < 2:
         return "A class token and mean pooling must be trained at two rates or more to compare."
     best = {pooling: max(rates, key=_mean_in(rates)) for pooling, rates in found.items()}
-    told = ", ".join(
+    sentences = ", ".join(
         f"{POOLINGS[pooling]} {seeds.spell(found[pooling][rate])} % at {rate:g}"
         for pooling, rate in best.items()
     )
@@ -100,7 +99,7 @@ def conclusion(rows):
     if seeds.differ(token, gap):
         worse = statistics.fmean(gap) < statistics.fmean(token)
         verdict = f"mean pooling is {'worse' if worse else 'better'} at the best rate of each"
-    return f"Best rate of each: {told}; {verdict}. {_at_one_rate(found)}{_edge(found, best)}"
+    return f"Best rate of each: {sentences}; {verdict}. {_at_one_rate(found)}{_edge(found, best)}"
 
 
 def by_pooling(rows):
@@ -116,21 +115,21 @@ def _mean_in(rates):
 
 
 def _at_one_rate(found):
-    """What mean pooling gains over the token where both take the same rate."""
+    """States what mean pooling gains over the token if both have the same learning rate."""
     token, gap = found["token"], found["gap"]
     common = [rate for rate in token if rate in gap]
     if not common:
         return ""
-    told = []
+    sentences = []
     for rate in common:
         gain = 100 * (statistics.fmean(gap[rate]) - statistics.fmean(token[rate]))
         but = "" if seeds.differ(gap[rate], token[rate]) else ", within the seeds"
-        told.append(f"{gain:+.1f} at {rate:g}{but}")
-    return f"At one rate for both, mean pooling would have seemed {'; '.join(told)} (points)."
+        sentences.append(f"{gain:+.1f} at {rate:g}{but}")
+    return f"At one rate for both, mean pooling would have seemed {'; '.join(sentences)} (points)."
 
 
 def _edge(found, best):
-    """Warns where a best rate has no neighbour: it may lie further out."""
+    """Warns if a best rate is the lowest or highest one: a better rate may be outside the range."""
     outer = [
         POOLINGS[pooling]
         for pooling, rate in best.items()

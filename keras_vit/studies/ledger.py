@@ -1,4 +1,4 @@
-"""The table of finished runs: one CSV row for each, written at once, never lost."""
+"""The table of finished runs: one CSV row each, written at once."""
 
 import csv
 import io
@@ -7,22 +7,21 @@ import pathlib
 from keras_vit import arguments
 from keras_vit.io import writing
 
-# What every row has after its settings and results; studies cannot use these names.
+# The last columns of every row; studies cannot use these names.
 PROVENANCE = ("seconds", "backend", "backend_version", "keras", "processor", "date")
 
 
 class Ledger:
     """A CSV file whose columns are settings, then results, then `PROVENANCE`.
 
-    A run is done when a row has its settings. They are compared as the text that the file holds,
-    so it does not matter that 0.10 was typed where 0.1 is read.
+    A run is done if a row has its settings. They are compared as text, as in the file.
 
     Args:
-        path: of the file; it need not be there.
+        path: path of the file, which need not exist.
         settings: names of the settings, in the order of the columns.
 
     Raises:
-        ValueError: the file that is there cannot be read, or is of another study.
+        ValueError: the file cannot be read, or belongs to another study.
     """
 
     def __init__(self, path, settings):
@@ -30,10 +29,10 @@ class Ledger:
         self.read()
 
     def read(self):
-        """Returns the rows of the file as dicts of text; none where there is no file.
+        """Returns the rows of the file as dicts of text; an empty list if there is no file.
 
         Raises:
-            ValueError: it cannot be read, or has other columns.
+            ValueError: the file cannot be read, or its columns are wrong.
         """
         if not self.path.exists():
             return []
@@ -48,7 +47,7 @@ class Ledger:
         return [dict(zip(columns, row, strict=True)) for row in rows]
 
     def row(self, settings):
-        """Returns the row of a run, its results as numbers again; None where it is not done."""
+        """Returns the row of a run, with results as numbers; None if the run is not done."""
         key = self._key(settings)
         for row in self.read():
             if self._key(row) == key:
@@ -57,12 +56,13 @@ class Ledger:
         return None
 
     def append(self, row):
-        """Writes one more row: settings, results and provenance.
+        """Appends a row: settings, results and provenance.
 
-        The rows are read anew, so that those of another process are kept.
+        The file is read again first, so that rows of other processes are kept.
 
         Raises:
-            ValueError: results have other names than in the rows before; the row is told.
+            ValueError: the names of the results differ from those in the file; the message
+                contains the row.
         """
         rows = self.read()
         if rows and list(rows[0]) != list(row):
@@ -96,7 +96,7 @@ class Ledger:
 
 
 def plain(text):
-    """Returns the number that a text spells, else the text."""
+    """Converts a text to a number, if it is one."""
     for kind in (int, float):
         try:
             return kind(text)

@@ -1,9 +1,9 @@
-"""Eight little tasks with handwritten digits, in the groups of VTAB-1k.
+"""Eight small tasks with handwritten digits, in the groups of VTAB-1k.
 
-VTAB calls tasks natural where images are of everyday things, specialized where a special
-instrument took them, structured where the answer is the scene's geometry. Here natural images
-show a digit anywhere on a canvas, specialized ones are turned into what another instrument would
-see, and structured tasks ask where digits stand, how many there are, or how they are turned.
+VTAB calls tasks natural if images are of everyday things, specialized if they come from special
+instruments, structured if the answer is the geometry of the scene. Here natural images show a digit
+anywhere on a canvas, specialized ones simulate another instrument, and structured tasks ask where
+digits are, how many there are, or how they are rotated.
 """
 
 import functools
@@ -14,10 +14,10 @@ from keras_vit import arguments
 from keras_vit import data as sets
 from keras_vit.studies.tasks import DIGIT, PLACES, SIDE
 
-FIRST = 5  # digits of the tasks: FIRST to 9; a model is pre-trained on those before
-OUTPUTS = 9  # of the task with the most classes: one head for all, so that one program serves all
-FAINTEST = 0.1  # of digits that are counted: all of one brightness, the sum of pixels tells it
-NOISE = 60.0  # standard deviation of the noise, of pixels 0 to 255
+FIRST = 5  # the tasks use the digits FIRST to 9, pre-training those before
+OUTPUTS = 9  # classes of the largest task: one head, and one compiled program, for all tasks
+FAINTEST = 0.1  # brightness: if it were equal, the sum of pixels would tell the number of digits
+NOISE = 60.0  # standard deviation of the noise, for pixels 0 to 255
 
 
 def load(task, count, seed=0, part="train"):
@@ -25,9 +25,9 @@ def load(task, count, seed=0, part="train"):
 
     Args:
         task: a name in `TASKS`.
-        count: how many images; each is drawn by itself.
-        seed: of digits, places and all else.
-        part: "train" or "test": the digits that are drawn from.
+        count: number of images, drawn independently.
+        seed: seed of digits, positions and everything else.
+        part: "train" or "test", the split from which digits are drawn.
 
     Returns:
         uint8 (count, 16, 16, 1) and int32 (count,).
@@ -74,7 +74,7 @@ def _region(rng, count, part):
 
 
 def _count(rng, count, part):
-    """One to four digits, each in a quarter of its own and of a brightness of its own."""
+    """One to four digits, each in its own quarter and with its own brightness."""
     labels = rng.integers(4, size=count)
     order = rng.permuted(np.tile(np.arange(4), (count, 1)), axis=1)
     layers = []
@@ -93,7 +93,7 @@ def _turned(rng, count, part):
 
 
 def _higher(rng, count, part):
-    """A digit on the left, one on the right: 0 where the left one stands higher."""
+    """A digit on the left and one on the right: class 0 if the left one is higher."""
     left, right = (_drawn(rng, count, part)[0] for _ in range(2))
     rows = np.stack([rng.permutation(PLACES)[:2] for _ in range(count)], axis=1)
     columns = np.zeros(count, int)
@@ -112,12 +112,12 @@ TASKS = {
     "turn": ("structured", _turned),
     "higher": ("structured", _higher),
 }
-# Chance is one of so many.
+# Numbers of classes.
 CLASSES = dict.fromkeys(TASKS, 5) | {"region": 9, "count": 4, "turn": 4, "higher": 2}
 
 
 def _canvas(layers):
-    """Puts digits (images, 8, 8) at rows and columns on empty canvases."""
+    """Adds digits (images, 8, 8) to empty canvases, at rows and columns."""
     images = np.zeros((len(layers[0][0]), SIDE, SIDE), int)
     for digits, rows, columns in layers:
         for image, digit, row, column in zip(images, digits, rows, columns, strict=True):

@@ -1,29 +1,29 @@
-"""How fast a model is, beside a matrix product in turns with it, and how large a batch it takes."""
+"""Measures the speed of a model, relative to a matrix product, and its largest batch."""
 
 import keras
 import numpy as np
 
 from keras_vit import accounting
-from keras_vit.benchmark import paired
+from keras_vit.studies import paired
 
 REFUSALS = ("resource_exhausted", "resource exhausted", "out of memory")
-PER_WEIGHT = 16  # bytes: a weight, its gradient, two moments of Adam, in float32
-MOST = 2**16  # images in the largest batch that is tried
+PER_WEIGHT = 16  # bytes: a weight, its gradient and Adam's two moments, in float32
+MOST = 2**16  # images in the largest batch to try
 
 
 def measure_speed(model, batch_sizes, rounds, matrix):
-    """Times `predict_on_batch`, in turns with a product of two square matrices.
+    """Times `predict_on_batch` in alternation with a product of two square matrices.
 
     Args:
         model: a Keras model of square images.
-        batch_sizes: images in a batch, several numbers; the fastest counts.
-        rounds: of timed turns.
-        matrix: side of the matrices, which are of the model's dtype.
+        batch_sizes: several numbers of images; the fastest counts.
+        rounds: number of timed rounds.
+        matrix: side of the matrices, which have the model's dtype.
 
     Returns:
         {"images_per_second": at the median time, "lower_quartile", "upper_quartile",
-        "images_per_product": median of the rounds' ratios, "best_batch"}; zeros where the device
-        has not the memory for any batch.
+        "images_per_product": median of the rounds' ratios, "best_batch"}; zeros if no batch fits
+        into the device's memory.
     """
     product = _product(matrix, model.compute_dtype)
     found = [_rates(model, batch, rounds, product) for batch in batch_sizes]
@@ -32,13 +32,13 @@ def measure_speed(model, batch_sizes, rounds, matrix):
 
 
 def estimate_batch(name, image_size, gib):
-    """Returns how many images a training step takes in a memory of `gib` GiB, by estimate.
+    """Estimates the largest batch of a training step in a memory of `gib` GiB.
 
-    Weights, gradients and Adam's moments are in float32, and all that the backward pass reads is
-    kept, see `keras_vit.accounting.activation_memory`.
+    Weights, gradients and Adam's moments are float32, and everything that the backward pass reads
+    is kept, see `keras_vit.accounting.activation_memory`.
 
     Args:
-        name: of a model, such as "ViT-B/16".
+        name: name of a model, such as "ViT-B/16".
         image_size: side of the images.
         gib: memory of the device.
 
@@ -52,10 +52,10 @@ def estimate_batch(name, image_size, gib):
 
 
 def find_batch(model):
-    """Returns the largest power of two of images that the device takes in a training step.
+    """Finds the largest batch, a power of two, of a training step on this device.
 
     Returns:
-        0 where it takes not even one, 65,536 where it takes all that was tried.
+        The number of images: 0 if not even one fits, 65,536 if all batches that are tried fit.
     """
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(1e-6), loss)
@@ -66,10 +66,10 @@ def find_batch(model):
 
 
 def catch_refusal(function):
-    """Returns what a function gives; None where the device has not the memory for it."""
+    """Returns the result of a function; None if the device runs out of memory."""
     try:
         return function()
-    except Exception as error:  # each backend has a class of its own for it
+    except Exception as error:  # each backend has its own class of error
         if isinstance(error, MemoryError) or any(r in str(error).lower() for r in REFUSALS):
             return None
         raise
@@ -96,7 +96,7 @@ def _rates_of(batch, seconds, product_seconds):
 
 
 def _product(matrix, dtype):
-    """Returns a function that multiplies two matrices, and returns when it is done."""
+    """Returns a function that multiplies two matrices and waits for the result."""
     factor = keras.ops.full((matrix, matrix), 0.5, dtype)
     return lambda: keras.ops.convert_to_numpy(keras.ops.matmul(factor, factor)[0, 0])
 

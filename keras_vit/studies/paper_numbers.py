@@ -1,4 +1,4 @@
-"""Numbers of the paper (arXiv 2010.11929) beside ours in the figures."""
+"""The paper's results (arXiv 2010.11929) for comparison in the figures."""
 
 from keras_vit.accounting import paper_costs
 

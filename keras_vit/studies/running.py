@@ -1,4 +1,4 @@
-"""Carries a study out: one run after another, then the figure and the conclusion."""
+"""Runs a study: one run after another, then the figure and the conclusion."""
 
 import contextlib
 import datetime
@@ -15,7 +15,7 @@ from keras_vit.studies.ledger import PROVENANCE, Ledger
 
 
 class Outcome(NamedTuple):
-    """What a study gave: dicts of settings and results, two paths, and what they say."""
+    """The outcome of a study: rows of settings and results, two paths, and the conclusion."""
 
     rows: list
     table: pathlib.Path
@@ -24,13 +24,13 @@ class Outcome(NamedTuple):
 
 
 def carry_out(module, scale, folder="studies", plot_only=False):
-    """Does all runs of a study that its table lacks, then draws and concludes.
+    """Runs what is missing in the table of a study, then draws and concludes.
 
     Args:
         module: a study, see `keras_vit.studies.load`.
         scale: "tiny", "small" or "gpu".
-        folder: of table and figure.
-        plot_only: whether nothing is run.
+        folder: folder of the table and the figure.
+        plot_only: whether to run nothing.
 
     Returns:
         An `Outcome`.
@@ -49,16 +49,16 @@ def carry_out(module, scale, folder="studies", plot_only=False):
 
 
 def rows_of(module, name):
-    """Returns the name of the study whose runs these are: its own, or that in `ROWS_OF`."""
+    """Returns the name of the study whose runs are used: its own, or `ROWS_OF`."""
     return getattr(module, "ROWS_OF", name)
 
 
 def _do(module, runs, ledger):
-    """Does the runs that are not done; a row is on the disk before the next run begins."""
+    """Does the missing runs; each row is on disk before the next run starts."""
     varied = [name for name in runs[0] if len({str(run[name]) for run in runs}) > 1]
     fixed = ", ".join(f"{name} {value}" for name, value in runs[0].items() if name not in varied)
     count = f"{len(runs)} run{'s' * (len(runs) > 1)}"
-    print(f"{count}, each one kept in {ledger.path} at once. In all: {fixed or '-'}")
+    print(f"{count}, each saved in {ledger.path} at once. Shared settings: {fixed or '-'}")
     done = [row for row in map(ledger.row, runs) if row]
     for number, settings in enumerate(runs, start=1):
         words = ", ".join(f"{name} {settings[name]}" for name in varied)
@@ -73,16 +73,16 @@ def _do(module, runs, ledger):
         done.append(ledger.row(settings))
         left = _seconds_left(runs[number:], done, varied)
         print(f"{_results(done[-1], settings)}, {seconds:.1f} s; {_time(left)}", flush=True)
-        keras.utils.clear_session()  # else the memory of every model stays
+        keras.utils.clear_session()  # frees the memory of the model
         gc.collect()
 
 
 @contextlib.contextmanager
 def cache_programs():
-    """Lets JAX keep compiled programs: those of one setting are the same with every seed.
+    """Caches compiled programs of JAX: those of a setting are the same for all seeds.
 
-    Compiling takes JAX longer than a few hundred steps of a tiny model. Nothing is done on other
-    backends, or where a folder for it is configured.
+    Compiling takes longer than a few hundred steps of a tiny model. On other backends, or if a
+    cache is configured already, nothing changes.
     """
     if keras.backend.backend() != "jax":
         yield
@@ -99,7 +99,7 @@ def cache_programs():
         try:
             for name, value in zip(names, (folder, 0.0), strict=True):
                 jax.config.update(name, value)
-            compilation_cache.reset_cache()  # else JAX stays with what it decided before
+            compilation_cache.reset_cache()  # makes JAX read the new configuration
             yield
         finally:
             for name, value in zip(names, before, strict=True):
@@ -108,12 +108,12 @@ def cache_programs():
 
 
 def _seconds_left(runs, done, varied):
-    """Estimates the time of runs: each takes as long as those done that are most like it."""
+    """Estimates the time of runs: each takes as long as the most similar finished runs."""
     left = 0.0
     for settings in runs:
         alike = [sum(settings[name] == row[name] for name in varied) for row in done]
         if max(alike) == len(varied):
-            continue  # it is done
+            continue  # done already
         nearest = [row["seconds"] for row, n in zip(done, alike, strict=True) if n == max(alike)]
         left += sum(nearest) / len(nearest)
     return left
@@ -132,7 +132,7 @@ def _results(row, settings):
 
 
 def _short(value):
-    """A number of four digits, or a text's beginning: figures keep some arrays as text."""
+    """A number with four digits, or the beginning of a text, such as an encoded array."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return str(value) if len(str(value)) <= 24 else f"{str(value)[:20]} ..."
@@ -148,7 +148,7 @@ def _provenance(seconds):
 
 
 def _summary(module, rows, count, table, image):
-    """Draws, concludes, and says where everything lies."""
+    """Draws, concludes, and prints the paths."""
     print(f"\n{len(rows)} of {count} runs are done.")
     if rows:
         module.plot(rows).savefig(image)

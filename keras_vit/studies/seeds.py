@@ -1,4 +1,4 @@
-"""Means and spreads over seeds: what a difference is worth."""
+"""Means and spreads over seeds: is a difference larger than that of seeds?"""
 
 import math
 import statistics
@@ -27,7 +27,7 @@ def group(rows, names, value):
 
 
 def spell(values, form=".1f"):
-    """Spells shares in hundredths: their mean, and the lowest and highest seed.
+    """Formats values in per cent: their mean, and the lowest and highest seed.
 
     Example:
     >>> keras_vit.studies.seeds.spell([0.5, 0.52])
@@ -38,10 +38,10 @@ def spell(values, form=".1f"):
 
 
 def differ(first, second):
-    """Says whether two groups of seeds differ by more than seeds do.
+    """Returns whether two groups of seeds differ by more than the seeds within them.
 
-    There must be two seeds or more of each, and no value of one group may lie within the other: of
-    three seeds each, chance alone gives that once in ten times.
+    Each group needs at least two seeds, and their ranges must not overlap: with three seeds each,
+    this happens by chance once in ten times.
 
     Example:
     >>> keras_vit.studies.seeds.differ([0.50, 0.52], [0.53, 0.60])
@@ -54,9 +54,7 @@ def differ(first, second):
 
 
 def rank_correlation(first, second):
-    """Returns Spearman's rank correlation, -1 to 1: whether one number orders as the other does.
-
-    It is NaN where all values of one are equal.
+    """Returns Spearman's rank correlation, -1 to 1; NaN if all values of one group are equal.
 
     Example:
     >>> keras_vit.studies.seeds.rank_correlation([1, 2, 3], [10, 1000, 100])
@@ -68,6 +66,6 @@ def rank_correlation(first, second):
 
 
 def _ranks(values):
-    """Equal values share the mean of their ranks."""
+    """Ranks of values; equal values share the mean of their ranks."""
     values, ordered = np.asarray(values), np.sort(values)
     return sum(np.searchsorted(ordered, values, side) for side in ("left", "right"))

@@ -1,15 +1,15 @@
-"""Table 5: which tasks gain by a larger pre-training set?
+"""Table 5: which tasks gain from a larger pre-training dataset?
 
-The paper fine-tunes ViTs on CIFAR-10, CIFAR-100, ImageNet (with its own labels and with ReaL
-ones), Flowers and Pets after pre-training on ImageNet, ImageNet-21k and JFT. Almost every number
-rises from the first set to the second, most where the task is hard.
+The paper fine-tunes ViTs on CIFAR-10, CIFAR-100, ImageNet (with its original and with ReaL labels),
+Flowers and Pets after pre-training on ImageNet, ImageNet-21k and JFT. Almost every number rises
+from the first dataset to the second, most in difficult tasks.
 
-At "tiny" ViTs are pre-trained on 0 (from scratch), 250, 2500 and 25,000 images of the digits 0
-to 4, that stand anywhere in an image of 16 x 16 pixels, and fine-tuned on 100 images of the
-digits 5 to 9 for each of three tasks: which digit it is, which digit it is in a negative, and by
-how many quarter turns it was turned. "small" and "gpu" take the first five classes of CIFAR-10 and
-500 images of the others. The sets differ in size alone. Steps and learning rates are the same for
-all sets and tasks, the paper's are not; a model from scratch takes the fine-tuning's steps alone.
+At "tiny", ViTs are pre-trained on 0 (from scratch), 250, 2500 and 25,000 images of the digits 0 to
+4, each at a random position in an image of 16 x 16 pixels, and fine-tuned on 100 images of the
+digits 5 to 9 for each of three tasks: classify the digit, classify it in a negative, find by how
+many quarter turns it is rotated. "small" and "gpu" use the first five classes of CIFAR-10 and 500
+images of the others. The datasets differ only in size. Steps and learning rates are the same for
+all datasets and tasks, unlike in the paper; a model from scratch takes only the fine-tuning steps.
 """
 
 import statistics
@@ -108,7 +108,7 @@ def plot(rows):
 
 
 def conclusion(rows):
-    """Says what each task gains by pre-training, and by the largest set beside the smallest."""
+    """States what each task gains by pre-training, and by the largest set beside the smallest."""
     sentences = [_gain(model, rows) for model in transfer.vits(rows)]
     sentences = [sentence for sentence in sentences if sentence]
     if not sentences:
@@ -132,7 +132,7 @@ def _gain(model, rows):
 
 
 def _rises(found, sizes):
-    """Says in how many tasks the mean grows with every set, and where no pre-training is better."""
+    """States in how many tasks the mean grows with every dataset, or is below that from scratch."""
     trained = [size for size in sizes if size]
     means = {name: {n: statistics.fmean(found[name][n]) for n in sizes} for name in found}
     text = ""

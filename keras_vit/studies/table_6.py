@@ -1,12 +1,12 @@
-"""Table 6: does compute alone order the models of Figure 5?
+"""Table 6: does compute alone rank the models of Figure 5?
 
 The table lists 18 pre-trainings on JFT (ViTs, ResNets, hybrids; 7 or 14 epochs), their exaFLOPs and
-the accuracy after fine-tuning on each task: the numbers that Figure 5 draws.
+the accuracy after fine-tuning on each task: the numbers that Figure 5 plots.
 
-The runs are those of figure-5, read as a table: those that are in its file are not run again. Ranks
-are compared, within a family and over all: where one family is better at any compute, compute
-orders its models well and all models badly. Ranks of four to six pre-trainings say little: four
-fall into one order by chance once in 24 times.
+The runs are those of figure-5, read as a table: runs that are in its file are not repeated. Ranks
+are compared within families and over all models: if one family is better at any compute, compute
+ranks the models of a family well and all models badly. Ranks of four to six pre-trainings are weak
+evidence: four are in a given order by chance once in 24 times.
 """
 
 import statistics
@@ -53,7 +53,9 @@ def conclusion(rows):
     within = {name: value for name, value in found.items() if name != "all"}
     if len(within) < 2:
         return "Two families of three pre-trainings or more are needed to compare their orders."
-    told = ", ".join(f"{name} {value:.2f} ({published[name]:.2f})" for name, value in found.items())
+    sentences = ", ".join(
+        f"{name} {value:.2f} ({published[name]:.2f})" for name, value in found.items()
+    )
     if found["all"] < min(within.values()):
         verdict = "compute orders each family better than all together: families differ"
     elif found["all"] > max(within.values()):
@@ -61,7 +63,9 @@ def conclusion(rows):
     else:  # NaN, where all accuracies are equal, too
         better = [name for name, value in within.items() if value > found["all"]]
         verdict = f"compute orders {' and '.join(better) or 'none'} alone better than all together"
-    return f"Rank correlation of accuracy with compute, Table 6's in brackets: {told}: {verdict}."
+    return (
+        f"Rank correlation of accuracy with compute, Table 6's in brackets: {sentences}: {verdict}."
+    )
 
 
 def pretrainings(rows):

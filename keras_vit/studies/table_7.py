@@ -1,17 +1,17 @@
-"""Table 7: are ResNets pre-trained with Adam or with SGD?
+"""Table 7: are ResNets better pre-trained with Adam or with SGD?
 
 ResNets are usually pre-trained with SGD. Appendix D.1 pre-trains ResNet50 and ResNet152x2 on JFT
-with both and fine-tunes them on five tasks: Adam is better in the mean (89.33 against 88.79 %, and
-94.01 against 93.72), if not in every task, so the paper takes Adam for its ResNets too.
+with both and fine-tunes them on five tasks: Adam is better on average (89.33 against 88.79 %, and
+94.01 against 93.72), but not in every task, so the paper uses Adam for its ResNets, too.
 
-At "tiny" a ResNet of one unit is pre-trained on handwritten digits 0 to 4 that stand anywhere in an
-image of 16 x 16 pixels, and, which the paper has not, a ViT; neither optimizer has weight decay.
-Transfer is to the digits 5 to 9: least squares on the frozen representation (20 images of each)
-and fine-tuning on 100 images, with AdamW where the paper has SGD. "small" and "gpu" take the
-first five classes of CIFAR-10 and the others.
+At "tiny" a ResNet of one unit is pre-trained on the handwritten digits 0 to 4, each at a random
+position in an image of 16 x 16 pixels, and also a ViT, unlike in the paper; neither optimizer has
+weight decay. Transfer is to the digits 5 to 9: least squares on the frozen representation (20
+images of each) and fine-tuning on 100 images, with AdamW instead of the paper's SGD. "small" and
+"gpu" use the first five classes of CIFAR-10 and the others.
 
-Each optimizer has three learning rates. What is compared is the rate with the best mean accuracy on
-held-out images of the known classes, never that with the best transfer.
+Each optimizer has three learning rates. The rate with the best mean accuracy on held-out images of
+the known classes is compared, never the rate with the best transfer.
 """
 
 import statistics
@@ -131,11 +131,13 @@ def plot(rows):
 
 
 def conclusion(rows):
-    """Says for each model which optimizer transfers better, each at its best rate."""
+    """States for each model which optimizer transfers better, each at its best rate."""
     outer = {key: edge for key, (_, edge) in best_rates(rows).items()}
-    said = [_compare(model, found, outer) for model, found in chosen(rows).items()]
-    said = [sentence for sentence in said if sentence]
-    return " ".join(said) or "A model must be pre-trained with Adam and with SGD to compare them."
+    sentences = [_compare(model, found, outer) for model, found in chosen(rows).items()]
+    sentences = [sentence for sentence in sentences if sentence]
+    return (
+        " ".join(sentences) or "A model must be pre-trained with Adam and with SGD to compare them."
+    )
 
 
 def chosen(rows):
@@ -177,12 +179,12 @@ def _compare(model, found, outer):
         f"{' (the first or last rate tried)' * outer[model, name]}"
         for name in SPELLED
     )
-    said = []
+    sentences = []
     for measure in TRANSFERS:
         adam, sgd = ([row[measure] for row in found[name]] for name in SPELLED)
         verdict = "seeds do not decide"
         if seeds.differ(adam, sgd):
             verdict = f"{'Adam' if min(adam) > max(sgd) else 'SGD'} is better"
         words = f"{MEASURES[measure]} {seeds.spell(adam)} and {seeds.spell(sgd)} %"
-        said.append(f"{words}: {verdict}")
-    return f"{model}, {rates}: {'; '.join(said)}."
+        sentences.append(f"{words}: {verdict}")
+    return f"{model}, {rates}: {'; '.join(sentences)}."

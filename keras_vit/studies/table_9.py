@@ -1,21 +1,21 @@
-"""Table 9: what does pre-training give where a task has few labels (VTAB-1k)?
+"""Table 9: what does pre-training give if a task has few labels (VTAB-1k)?
 
 VTAB-1k has 19 tasks with 1,000 labelled images each, in three groups: natural, specialized,
-structured. Section 4.2 and Appendix D.10 fine-tune pre-trained ViTs on each: 2,500 steps of 512
-images at a rate of 0.01, the same for all tasks.
+structured. Section 4.2 and Appendix D.10 fine-tune pre-trained ViTs on each: 2,500 steps with 512
+images at a learning rate of 0.01, the same for all tasks.
 
-At "tiny" eight little tasks with 100 labels each take their place, made of the digits 5 to 9 on
-canvases of 16 x 16 pixels (`keras_vit.studies.little_vtab`): which digit it is, plain and with
-noise (natural); in a negative and in outlines (specialized); in which ninth of the canvas it
-stands, how many digits there are, by how many quarter turns it is turned, which of two digits is
-higher (structured). A ViT and a ResNet are pre-trained on the digits 0 to 4; the same ViT from
-scratch is the control. All take the same steps of fine-tuning at one learning rate, that of
-pre-training; after 100 steps at a third of it the ViT was at chance in three of the tasks.
+At "tiny" they are replaced by eight small tasks with 100 labels each, made of the digits 5 to 9 on
+canvases of 16 x 16 pixels (`keras_vit.studies.little_vtab`): classify a digit, plain and with noise
+(natural), in a negative and in outlines (specialized); find in which ninth of the canvas it is, how
+many digits there are, by how many quarter turns it is rotated, which of two digits is higher
+(structured). A ViT and a ResNet are pre-trained on the digits 0 to 4; the same ViT from scratch is
+the control. All take the same steps of fine-tuning at the learning rate of pre-training; after 100
+steps at a third of it the ViT was at chance in three of the tasks.
 
-"small" takes nine of the real tasks, those with small downloads and one for each group at least,
-"gpu" all 19, with published weights of ImageNet-21k and ImageNet; of large test parts 2,000 or
-10,000 images are drawn. 800 + 200 images are trained on, as in the paper. Table 2's "VTAB" is
-the mean over the tasks.
+"small" uses nine of the real tasks, those with small downloads and at least one of each group,
+"gpu" all 19, with published weights of ImageNet-21k and ImageNet; from large test splits 2,000 or
+10,000 images are drawn. As in the paper, 800 + 200 images are used for training. "VTAB" in Table 2
+is the mean over the tasks.
 """
 
 import functools
@@ -220,7 +220,7 @@ def _name_tasks(axes, tasks):
 
 
 def conclusion(rows):
-    """Says what the models reach in the mean, and in which tasks they differ."""
+    """States what the models reach in the mean, and in which tasks they differ."""
     names = models(rows)
     if len(names) < 2:
         return "Two models must be fine-tuned on the same tasks to compare them."
@@ -229,15 +229,15 @@ def conclusion(rows):
         return "Two models must be fine-tuned on the same tasks to compare them."
     means = {name: task_means(rows, name, shared) for name in names}
     listed = ", ".join(f"{n} {seeds.spell(v)} %" for n, v in means.items() if v)
-    told = f"Mean of {len(shared)} tasks: {listed}."
+    sentences = f"Mean of {len(shared)} tasks: {listed}."
     first = names[0]
     for other in names[1:]:
-        told += f" {_compare(rows, first, other, shared)}"
-    return told
+        sentences += f" {_compare(rows, first, other, shared)}"
+    return sentences
 
 
 def _compare(rows, first, other, tasks):
-    """Says in which tasks one model is beyond another by more than seeds differ."""
+    """States in which tasks one model is beyond another by more than seeds differ."""
     better, worse = [], []
     for task in tasks:
         a, b = _of(rows, first, task), _of(rows, other, task)

@@ -8,8 +8,8 @@ import numpy as np
 from keras_vit import arguments, data
 
 SIDE, DIGIT = 16, 8  # pixels of a canvas, and of the digit on it
-PLACES = SIDE - DIGIT + 1  # rows (or columns) where a digit can begin
-FOLDER = "KERAS_VIT_DATA"  # a folder of images in place of CIFAR-10
+PLACES = SIDE - DIGIT + 1  # rows (or columns) at which a digit can start
+FOLDER = "KERAS_VIT_DATA"  # environment variable: a folder of images instead of CIFAR-10
 
 
 def load(name, count, seed=0, part="train"):
@@ -17,15 +17,15 @@ def load(name, count, seed=0, part="train"):
 
     Args:
         name: "wandering digits", "digits" or "cifar10".
-        count: how many images; None for all.
-        seed: which ones; with the same seed, fewer images are the first of more.
+        count: number of images; None for all.
+        seed: seed of the selection; with the same seed, fewer images are the first of more.
         part: "train" or "test".
 
     Returns:
         uint8 (count, height, width, channels) and int32 (count,).
 
     Raises:
-        ValueError: there is no such task, or it has fewer images.
+        ValueError: the task does not exist, or has fewer images.
 
     Example:
     >>> images, labels = keras_vit.studies.tasks.load("wandering digits", 100)
@@ -44,7 +44,7 @@ def test(name):
 
 
 def model_arguments(name):
-    """Returns the arguments that make a model fit a task.
+    """Returns the arguments of a model for a task.
 
     Example:
     >>> keras_vit.studies.tasks.model_arguments("wandering digits")
@@ -60,25 +60,23 @@ def model_arguments(name):
 
 
 def wandering_digits(count, seed=0, classes=range(10), part="train"):
-    """Real handwritten digits, each anywhere on a canvas of 16 x 16 pixels.
+    """Returns real handwritten digits, each at a random position on a canvas of 16 x 16 pixels.
 
-    The digits are those of `keras_vit.data.digits`: the test part has other digits than the
-    training part. Each can begin in 9 rows and 9 columns, so there are 81 times as many different
-    images, and a model must find the digit before it can read it. No two images are equal in
-    both digit and place.
+    The digits are those of `keras_vit.data.digits`, with different digits in the test split. Each
+    can start at 9 rows and 9 columns, so there are 81 times as many images, and a model must find
+    the digit before it can read it. No combination of digit and position is repeated.
 
     Args:
-        count: how many images; None for all, about 116,000 for training.
-        seed: which digits at which places; with the same seed, fewer images are the first of
-            more.
-        classes: digits that take part; a label is a position among them.
+        count: number of images; None for all, about 116,000 for training.
+        seed: seed of digits and positions; with the same seed, fewer images are the first of more.
+        classes: the digits to use; a label is an index into them.
         part: "train" or "test".
 
     Returns:
         uint8 (count, 16, 16, 1) and int32 (count,).
 
     Raises:
-        ValueError: there are not as many.
+        ValueError: there are fewer images.
 
     Example:
     >>> images, labels = keras_vit.studies.tasks.wandering_digits(50, classes=(3, 8))
@@ -99,18 +97,18 @@ def wandering_digits(count, seed=0, classes=range(10), part="train"):
 
 
 def digits(count, seed=0, part="train"):
-    """The same digits in the middle of 8 x 8 pixels, where each stroke has its place.
+    """Returns the same digits centred in 8 x 8 pixels.
 
     Args:
-        count: how many images; None for all, 1,438 for training and 359 to test.
-        seed: which ones; with the same seed, fewer images are the first of more.
+        count: number of images; None for all, 1,438 for training and 359 for the test.
+        seed: seed of the selection; with the same seed, fewer images are the first of more.
         part: "train" or "test".
 
     Returns:
         uint8 (count, 8, 8, 1) and int32 (count,).
 
     Raises:
-        ValueError: there are not as many.
+        ValueError: there are fewer images.
     """
     images, labels = _digits(part)
     drawn = _first(count, len(labels), seed)
@@ -118,30 +116,30 @@ def digits(count, seed=0, part="train"):
 
 
 def cifar10(count, seed=0, part="train"):
-    """CIFAR-10, or the images of the folder that $KERAS_VIT_DATA names, at 32 x 32 pixels.
+    """Returns CIFAR-10, or the images of the folder $KERAS_VIT_DATA, at 32 x 32 pixels.
 
-    CIFAR-10 is read, and downloaded once, by TensorFlow Datasets. A folder has the folders train
-    and test, these one folder for each class.
+    CIFAR-10 is downloaded once and read by TensorFlow Datasets. A folder contains the folders train
+    and test, each with one folder per class.
 
     Args:
-        count: how many images; None for all.
-        seed: which ones; with the same seed, fewer images are the first of more.
+        count: number of images; None for all.
+        seed: seed of the selection; with the same seed, fewer images are the first of more.
         part: "train" or "test".
 
     Returns:
         uint8 (count, 32, 32, 3) and int32 (count,).
 
     Raises:
-        ImportError: TensorFlow Datasets is not installed and no folder is named.
-        ValueError: there are not as many.
+        ImportError: TensorFlow Datasets is not installed and $KERAS_VIT_DATA is not set.
+        ValueError: there are fewer images.
     """
     images, labels = _cifar10(os.environ.get(FOLDER), part)
     drawn = _first(count, len(labels), seed)
     return images[drawn], labels[drawn]
 
 
-# name: function, test images, (mean, deviation) that pixels are scaled by. That of the digits was
-# chosen among 20 to 250 for the accuracy of a small ViT after 400 steps.
+# {name: (function, number of test images, (mean, deviation) of the pixels)}. The deviation of the
+# digits was chosen among 20 to 250 by the accuracy of a small ViT after 400 steps.
 TASKS = {
     "wandering digits": (wandering_digits, 2000, (20.0, 40.0)),
     "digits": (digits, None, (75.0, 100.0)),
@@ -152,7 +150,7 @@ TASKS = {
 def _first(count, number, seed):
     """Returns the first `count` of `number` positions in random order."""
     if count is not None and not 1 <= count <= number:
-        want = f"`count` must be 1 to {number:,}, all images there are, or None"
+        want = f"`count` must be 1 to {number:,}, the number of all images, or None"
         arguments.refuse(want, {"count": count})
     return np.random.default_rng(seed).permutation(number)[:count]
 

@@ -1,7 +1,7 @@
 """Pre-training on half of the classes, transfer to the other half: Figures 3 and 4, Table 5.
 
 The digits 0 to 4, or the first five classes of CIFAR-10, are "known": a model is trained on them.
-The others are "new": pre-training never shows them.
+The others are "new" and not used in pre-training.
 """
 
 import functools
@@ -15,10 +15,10 @@ from keras_vit.studies import design, seeds, tasks, trials
 from keras_vit.training.evaluation.representation import submodel
 
 TRANSFER_SHOTS = 5
-TEST = 2000  # images that a transfer is tested on
-DRAWS = 10  # of the few images: with 5 of each class, which ones they are matters much
-# A name says what a model is: layers and length of a token of a ViT, units of a ResNet's stages.
-# The rate is that of pre-training, as in the paper's Table 3 one for each model.
+TEST = 2000  # test images of a transfer
+DRAWS = 10  # of the few images: with 5 of each class, the choice matters
+# Names contain the layers and the token length of a ViT, the units of a ResNet's stages. The rate
+# is the learning rate of pre-training, one for each model as in Table 3 of the paper.
 MODELS = {
     "tiny": {
         "ViT 4 x 24": {"rate": 3e-3, "patch_size": 4, "num_heads": 2},
@@ -36,7 +36,7 @@ MODELS = {
         "ResNet 3 + 4 + 6 + 3": {"rate": 1e-3},
     },
 }
-# Of Figure 3 and Table 5: pre-training sets, and labelled images of the new task
+# Sizes of the pre-training datasets of Figure 3 and Table 5.
 SIZES = {"tiny": (250, 2500, 25_000), "small": (250, 2500, 25_000), "gpu": (250, 2500, 25_000)}
 TUNING = design.by_scale(
     "labels tuning_steps tuning_rate",
@@ -70,8 +70,8 @@ def load_half(data, half, count, seed=0, part="train"):
     Args:
         data: a name of `tasks`.
         half: "known" or "new": the first half of the classes, or the others.
-        count: how many; all where there are fewer, or for None.
-        seed: which ones; with the same seed, fewer images are the first of more.
+        count: number of images; all if there are fewer, or for None.
+        seed: seed of the selection; with the same seed, fewer images are the first of more.
         part: "train" or "test".
 
     Example:
@@ -87,7 +87,7 @@ def load_half(data, half, count, seed=0, part="train"):
 
 
 def known_classes(data):
-    """Returns how many classes, the first ones, are known."""
+    """Returns the number of known classes, which are the first ones."""
     return tasks.model_arguments(data)["num_classes"] // 2
 
 
@@ -107,9 +107,8 @@ def build(model, data, num_classes, seed, patch_size, num_heads, dtype):
 def pretrain(model, rate, patch_size, num_heads, images, data, dtype, steps, batch_size, seed):
     """Returns a model trained on `images` of the known classes; untrained for 0 images.
 
-    All models take the same number of steps, whatever the number of images, and nothing is
-    regularised more where images are few: as the paper has it in Figure 4, but for early
-    stopping, which is not done.
+    All models take the same number of steps, whatever the number of images, and regularization
+    does not depend on it: as in Figure 4 of the paper, but without early stopping.
     """
     known = known_classes(data)
     made = build(model, data, known, seed, patch_size, num_heads, dtype)
@@ -120,26 +119,26 @@ def pretrain(model, rate, patch_size, num_heads, images, data, dtype, steps, bat
 
 
 def replace_head(model, num_classes):
-    """Returns the model with a head of zeros for other classes; the rest shares its weights."""
+    """Returns the model with a new head of zeros for other classes; the rest is shared."""
     representation = submodel(model)
     head = keras.layers.Dense(num_classes, kernel_initializer="zeros", dtype="float32", name="head")
     return keras.Model(representation.inputs[0], head(representation.outputs[0]))
 
 
 def fine_tune(model, train, test, steps, rate, batch_size, seed):
-    """Trains all weights of a model on another task's images; returns its accuracy there.
+    """Fine-tunes all weights of a model on another task and returns the accuracy.
 
-    The head is a new one. AdamW without weight decay; the paper takes SGD, and the best of four
-    learning rates. The model itself is left as it was.
+    The head is new. The optimizer is AdamW without weight decay; the paper uses SGD, and the best
+    of four learning rates. The model is not changed.
 
     Args:
-        model: of `pretrain`.
-        train: (images, labels), the few that are known.
+        model: a model from `pretrain`.
+        train: (images, labels), the few labelled images.
         test: (images, labels).
         steps: number of updates.
         rate: learning rate after the warm-up.
-        batch_size: images in a step.
-        seed: of their order.
+        batch_size: number of images in a step.
+        seed: seed of the order of the images.
     """
     before = model.get_weights()
     tuned = replace_head(model, int(test[1].max()) + 1)
@@ -164,7 +163,7 @@ def group_by_model(rows, value):
 
 
 def draw_lines(axes, rows, value):
-    """Draws a line for each model: means against images, and bars from lowest to highest."""
+    """Draws a line for each model: means over the number of images, with bars over the seeds."""
     for (name, sizes), marker in zip(group_by_model(rows, value).items(), "osD^v", strict=False):
         means = [100 * statistics.fmean(values) for values in sizes.values()]
         ends = [[100 * f(values) for values in sizes.values()] for f in (min, max)]
@@ -186,7 +185,7 @@ def vits(rows):
 
 
 def _flat(models):
-    """Fills up a ResNet's settings: every row of a table has the same columns."""
+    """Completes the settings of ResNets, so that all rows have the same columns."""
     return {
         name: {"rate": shape["rate"], "patch_size": 0, "num_heads": 0, **shape}
         for name, shape in models.items()

@@ -1,4 +1,4 @@
-"""Training a small model for a number of steps, and what it can do then."""
+"""Trains a small model for a fixed number of steps, and measures its accuracy."""
 
 import keras
 import numpy as np
@@ -8,15 +8,15 @@ from keras_vit.training import few_shot
 from keras_vit.training.evaluation.representation import predict_all, submodel
 from keras_vit.training.recipes import schedules
 
-# Steps in one call, where they divide the training: what Keras does between two calls takes some
-# 5 ms on JAX, as long as the step of a tiny model itself; on TensorFlow it made no difference.
+# Steps per call, if they divide the training: the overhead between two calls is some 5 ms on JAX,
+# as long as a step of a tiny model; on TensorFlow it made no difference.
 STEPS_PER_CALL = 10
 TEST_BATCH = 500
 OPTIMIZERS = ("adamw", "adam", "sgd")
 
 
 def build(seed, make):
-    """Returns the model that `make` makes, its weights drawn from a seed."""
+    """Returns the model that `make()` returns, with weights drawn from a seed."""
     keras.utils.set_random_seed(seed)
     return make()
 
@@ -34,26 +34,26 @@ def fit(
     warmup=0.1,
     loss=None,
 ):
-    """Trains a model for `steps` updates: warm-up, cosine, gradients clipped to norm 1.
+    """Trains a model for `steps` updates: warm-up, cosine decay, gradients clipped to norm 1.
 
-    Every image is seen once before any is seen again. Their order depends on the seed alone, not
-    on the backend.
+    Every image is seen once before any is repeated. Their order depends only on the seed, not on
+    the backend.
 
     Args:
-        model: a Keras model that gives logits; it is compiled here.
+        model: a Keras model that returns logits; it is compiled here.
         images: uint8 (images, height, width, channels).
         labels: integers (images,).
         steps: number of updates.
-        batch_size: images in a step; there may be fewer images than that.
+        batch_size: number of images in a step, which may exceed the number of images.
         rate: learning rate after the warm-up.
-        seed: of the order.
+        seed: seed of the order.
         optimizer: "adamw", "adam" or "sgd" with momentum 0.9.
-        weight_decay: of "adamw".
-        warmup: share of the steps in which the rate rises.
-        loss: None for cross-entropy.
+        weight_decay: weight decay of "adamw".
+        warmup: fraction of the steps in which the learning rate rises.
+        loss: a Keras loss; None for cross-entropy.
 
     Returns:
-        The mean loss of the training.
+        The mean training loss.
 
     Raises:
         ArithmeticError: the loss is not finite.
@@ -75,14 +75,14 @@ def fit(
 
 
 def shuffle(number, count, seed):
-    """Returns `count` positions below `number`: all in random order, then all in another one."""
+    """Returns `count` positions below `number`: all in random order, then all in another order."""
     rng = np.random.default_rng(seed)
     rounds = [rng.permutation(number) for _ in range(-(-count // number))]
     return np.concatenate(rounds)[:count]
 
 
 class Batches(keras.utils.PyDataset):
-    """The images of each step, cut out when they are asked for.
+    """The images of each step, selected when they are needed.
 
     Args:
         images: (images, height, width, channels).
@@ -102,7 +102,7 @@ class Batches(keras.utils.PyDataset):
 
 
 def accuracy(model, images, labels):
-    """Returns the share of images, 0 to 1, that a model names right."""
+    """Returns the accuracy of a model, 0 to 1."""
     return float(np.mean(outputs(model, images).argmax(axis=-1) == labels))
 
 
@@ -112,13 +112,13 @@ def outputs(model, images):
 
 
 def few_shot_accuracy(model, train, test, shots=5, seeds=3):
-    """Returns the few-shot accuracy of a model's representation, the mean of some draws.
+    """Returns the few-shot accuracy of a model's representation, averaged over draws.
 
     Args:
-        model: a model with a layer "head", or without one.
-        train: (images, labels) that are drawn from.
+        model: a model with or without a layer "head".
+        train: (images, labels) from which shots are drawn.
         test: (images, labels).
-        shots: images of each class.
+        shots: number of images of each class.
         seeds: number of draws.
     """
     representation = submodel(model)

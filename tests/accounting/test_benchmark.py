@@ -4,9 +4,12 @@ import importlib.util
 import json
 
 import numpy as np
+import peers
 import pytest
+import scores
+import speed
 
-from keras_vit.benchmark import paired, peers, scores, speed
+from keras_vit.studies import paired
 
 TINY = peers.Setup("ViT-Mini/4", image_size=8, batch_size=3, num_classes=5, num_layers=1)
 TINY_OPTIONS = [

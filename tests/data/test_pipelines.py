@@ -276,7 +276,7 @@ def test_a_model_is_trained_and_evaluated(pipeline):
 
 @TENSORFLOW
 def test_the_pipelines_benchmark_lists_every_contender(tmp_path, monkeypatch, capsys):
-    from keras_vit.benchmark import pipeline
+    import pipeline
 
     for number, name in itertools.product(range(15), ("cat", "dog")):
         (tmp_path / name).mkdir(exist_ok=True)

@@ -2,13 +2,13 @@
 
 import math
 
+import deletion
 import numpy as np
 import pytest
 from helpers import random_images, randomize
 from test_occlusion import linear, probability
 
 import keras_vit
-from keras_vit.benchmark import deletion
 from keras_vit.explain import masking
 from keras_vit.explain.masking import deletion_curve
 

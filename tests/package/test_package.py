@@ -20,7 +20,7 @@ ORDER = [
     "variants", "guards", "model", "layers", "vit",
     "pooling", "deit", "convolutions", "resnet", "hybrid", "positions", "ablations", "relative",
     "axial", "families", "checkpoints", "doctor", "data", "training", "pretraining",
-    "explain", "accounting", "benchmark", "studies", "cli", "__main__",
+    "explain", "accounting", "studies", "cli", "__main__",
 ]  # fmt: skip
 
 

@@ -522,5 +522,5 @@ def test_a_real_step_is_taken_and_batches_that_do_not_fit_are_left_out(monkeypat
 
     found = measuring.measure_speed(tiny_vit(), [1, 3], rounds=3, matrix=16)
     assert found["best_batch"] in (1, 3) and found["images_per_product"] > 0
-    monkeypatch.setattr("keras_vit.benchmark.paired.measure", refuse)
+    monkeypatch.setattr("keras_vit.studies.paired.measure", refuse)
     assert measuring.measure_speed(tiny_vit(), [1, 3], 3, 16)["images_per_second"] == 0

@@ -1,4 +1,4 @@
-"""The first training step and the memory: `python -m keras_vit.benchmark.fresh ours`.
+"""The first training step and the memory: `python tests/benchmark/fresh.py ours`.
 
 A model compiles at its first step, once per process. So each contender gets a process of its own,
 and `measure` starts such processes in turns.
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from keras_vit.benchmark import peers
+import peers
 
 STEPS = 3  # the first one compiles, the memory's peak is reached by the third
 
@@ -30,7 +30,7 @@ def measure(names, setup, repeats):
 
 
 def _in_new_process(name, setup):
-    command = [sys.executable, "-m", "keras_vit.benchmark.fresh", name, json.dumps(setup)]
+    command = [sys.executable, __file__, name, json.dumps(setup)]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{run.stderr}")

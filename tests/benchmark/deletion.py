@@ -1,6 +1,6 @@
 """Which map of importance knows best what a model needs? Deletion curves on labelled photographs.
 
-    python -m keras_vit.benchmark.deletion MODEL FOLDER --out deletion.png
+    python tests/benchmark/deletion.py MODEL FOLDER --out deletion.png
 
 FOLDER holds images and `labels.csv` with the columns `file` and `imagenet_class`, the number of
 the class among the model's outputs. Only images that the model names right count: of others no
@@ -142,7 +142,7 @@ def header(given):
         [
             f"{environment.description()}, NumPy {np.__version__}",
             f"{hardware['processor']}, {hardware['cores']} cores",
-            f"{datetime.date.today()}: python -m keras_vit.benchmark.deletion {shlex.join(given)}",
+            f"{datetime.date.today()}: python tests/benchmark/deletion.py {shlex.join(given)}",
         ]
     )
 

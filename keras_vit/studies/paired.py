@@ -1,9 +1,8 @@
-"""Times things against each other on a machine that is not quiet.
+"""Compares the speed of functions on a machine with other load.
 
-Another program that takes the processor for a minute slows whatever runs in that minute. Measured
-one after the other, A and B would meet different minutes; measured in turns, A B A B, both meet
-the same ones. So each round gives one ratio, and the median of these ratios stands still where
-the times themselves do not.
+Another program slows whatever runs at the same time. If A and B are timed in alternation, A B A B,
+both are slowed alike: each round gives one ratio, and the median of these ratios is stable even if
+the times are not.
 """
 
 import statistics
@@ -11,12 +10,12 @@ import time
 
 
 def measure(turns, rounds, warmup=2):
-    """Calls every function of `turns` once per round, in turns.
+    """Times every function of `turns` once per round, in alternation.
 
     Args:
         turns: `{name: function without arguments}`. A function returns when its work is done.
         rounds: number of timed rounds.
-        warmup: rounds before those, not timed: compilation and first touches of memory.
+        warmup: number of rounds before them, not timed, for compilation and memory allocation.
 
     Returns:
         `{name: [seconds of round 1, seconds of round 2, ...]}`.
@@ -24,13 +23,13 @@ def measure(turns, rounds, warmup=2):
     seconds = {name: [] for name in turns}
     for index in range(warmup + rounds):
         for name, turn in turns.items():
-            elapsed = timed(turn)
+            elapsed = time_call(turn)
             if index >= warmup:
                 seconds[name].append(elapsed)
     return seconds
 
 
-def timed(function):
+def time_call(function):
     """Returns the seconds that one call takes."""
     start = time.perf_counter()
     function()
@@ -38,7 +37,7 @@ def timed(function):
 
 
 def speedup(seconds, reference_seconds):
-    """How many times as fast as the reference: quartiles of the ratios of each round.
+    """Computes how many times as fast as the reference a contender is, round by round.
 
     Args:
         seconds: times of one contender, one per round.
@@ -48,7 +47,7 @@ def speedup(seconds, reference_seconds):
         (median, lower quartile, upper quartile) of `reference_seconds / seconds`.
 
     Example:
-    >>> speedup([1.0, 2.0, 1.0], [2.0, 3.0, 1.0])
+    >>> keras_vit.studies.paired.speedup([1.0, 2.0, 1.0], [2.0, 3.0, 1.0])
     (1.5, 1.25, 1.75)
     """
     ratios = [b / a for a, b in zip(seconds, reference_seconds, strict=True)]

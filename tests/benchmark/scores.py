@@ -1,4 +1,4 @@
-"""What attention scores cost: `python -m keras_vit.benchmark.scores`.
+"""What attention scores cost: `python tests/benchmark/scores.py`.
 
 `attention_scores` of some images against `predict_on_batch` of the same model, both compiled
 before, in turns. Both end with NumPy arrays; those of ViT-B/16 at 224 pixels are 22 MB an image.
@@ -12,7 +12,7 @@ import numpy as np
 
 import keras_vit
 from keras_vit import environment
-from keras_vit.benchmark import paired
+from keras_vit.studies import paired
 
 
 def turns(name, image_size, batch_size):

@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import ours
 
-from keras_vit.benchmark import ours
 from keras_vit.variants import parse
 
 FLAX = (

@@ -1,6 +1,6 @@
 """Images per second of this package and of its peers, in one process, in turns.
 
-    KERAS_BACKEND=jax python -m keras_vit.benchmark.speed --peers kerashub flax keras
+    KERAS_BACKEND=jax python tests/benchmark/speed.py --peers kerashub flax keras
 
 The tables that this command made are in docs/speed.md, together with what they mean.
 """
@@ -15,9 +15,11 @@ import shlex
 import statistics
 import sys
 
+import fresh
 import keras
+import peers
 
-from keras_vit.benchmark import fresh, paired, peers
+from keras_vit.studies import paired
 
 MODES = ("train", "predict")
 PACKAGES = (
@@ -55,7 +57,7 @@ def parser():
     """The command line."""
     defaults = peers.Setup()
     parser = argparse.ArgumentParser(
-        "keras_vit.benchmark.speed", description=__doc__.split("\n")[0]
+        "python tests/benchmark/speed.py", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--peers", nargs="*", default=["kerashub"], help=", ".join(peers.PEERS))
     parser.add_argument("--mode", nargs="+", choices=MODES, default=list(MODES))
@@ -131,7 +133,7 @@ def environment(arguments=None):
     given = sys.argv[1:] if arguments is None else arguments
     variables = ("KERAS_BACKEND", "GLIBC_TUNABLES", "OMP_WAIT_POLICY", "XLA_FLAGS")
     settings = [f"{name}={os.environ[name]}" for name in variables if name in os.environ]
-    command = ["python", "-m", "keras_vit.benchmark.speed", *given]
+    command = ["python", "tests/benchmark/speed.py", *given]
     return {
         "command": " ".join([*settings, shlex.join(command)]),
         "date": datetime.date.today().isoformat(),

@@ -1,4 +1,4 @@
-"""Training images per second of a core: `python -m keras_vit.benchmark.pipeline FOLDER`.
+"""Training images per second of a core: `python tests/benchmark/pipeline.py FOLDER`.
 
 Ours against tf.data's own operations, in turns. Photographs of a folder of class folders are
 decoded, cut as the Inception crop does, resized to 224 pixels and mirrored; images of 32 x 32 in
@@ -17,9 +17,9 @@ import time
 import numpy as np
 
 from keras_vit import data, environment
-from keras_vit.benchmark import paired
 from keras_vit.data import pipelines
 from keras_vit.data.sources import folders
+from keras_vit.studies import paired
 
 BATCH = 64
 SMALL = 32

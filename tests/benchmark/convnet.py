@@ -1,6 +1,6 @@
 """A convolutional network of like compute beside the small ViT on CIFAR-10 (docs/results.md).
 
-    python -m keras_vit.benchmark.convnet images/
+    python tests/benchmark/convnet.py images/
 
 Images, order, augmentation, optimizer and length are those of the recipe "cifar". For 32 x 32
 pixels it multiplies 9.9 million times an image, ViT-Mini/4 10.8 million times.

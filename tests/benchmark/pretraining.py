@@ -1,4 +1,4 @@
-"""Does learning without labels help? `python -m keras_vit.benchmark.pretraining`.
+"""Does learning without labels help? `python tests/benchmark/pretraining.py`.
 
 All training digits are looked at without labels, then a few labelled ones fine-tune the encoder:
 beside the same ViT from scratch on the same labels, and a logistic regression on their pixels. A
