@@ -17,7 +17,7 @@ PACKAGE = pathlib.Path(keras_vit.__file__).parent
 # and `vit`; what varies it stands after them.
 ORDER = [
     "version", "installation", "arguments", "writable", "startup", "backend", "figures",
-    "webpage", "variants", "guards", "model", "layers", "vit",
+    "webpage", "variants", "pixels", "guards", "model", "layers", "vit",
     "pooling", "deit", "convolutions", "resnet", "hybrid", "positions", "ablations", "relative",
     "axial", "families", "checkpoints", "data", "training", "pretraining",
     "explain", "accounting", "benchmark", "studies", "commands", "cli", "__main__",
