@@ -106,11 +106,10 @@ def values(tensor, count):
 
 
 def can_report(model):
-    """Whether the steps of a model can call Python: not where XLA compiles for TensorFlow."""
+    """Whether the steps of a model can call Python: on JAX always, else unless compiled."""
     import keras
 
-    kind = keras.backend.backend()
-    return kind == "jax" or (kind == "tensorflow" and not model.jit_compile)
+    return keras.backend.backend() == "jax" or not model.jit_compile
 
 
 def report_if(condition, function, arguments):
@@ -122,14 +121,14 @@ def report_if(condition, function, arguments):
 
         call = lambda *values: jax.debug.callback(function, *values)  # noqa: E731
         jax.lax.cond(condition, call, lambda *values: None, *arguments)
-        return
-    import tensorflow as tf
+    elif keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
 
-    def call():
-        tf.numpy_function(function, arguments, [])
-        return tf.constant(True)
+        def call():
+            tf.numpy_function(function, arguments, [])
+            return tf.constant(True)
 
-    tf.cond(condition, call, lambda: tf.constant(True))
+        tf.cond(condition, call, lambda: tf.constant(True))
 
 
 @contextlib.contextmanager

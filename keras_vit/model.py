@@ -17,6 +17,12 @@ FORMER = {
 }
 
 
+def unique_name(word):
+    """Returns a name that no model of this session was given by itself: as Keras's layers have."""
+    count = keras.backend.get_uid(word)
+    return word if count == 1 else f"{word}_{count - 1}"
+
+
 class ImageModel(Guarded, arguments.Checked, keras.Model):
     """A functional model of images that keeps the arguments it was made with.
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_vit import arguments, pixels
+from keras_vit import arguments, backend, pixels
 from keras_vit.guards import compiling, image_checks
 from keras_vit.guards.labels import Labels, as_numpy, kind_of_loss, named_loss
 
@@ -48,6 +48,18 @@ def check_batch(model, images, labels=None):
     if labels is not None:
         _check_labels(model, images, labels)
     return len(seen)
+
+
+def check_first(model, images):
+    """Checks the first batch of a loop of ours, which calls any model without its `predict`."""
+    if getattr(model, "checks_pixels", False):
+        image_checks.expected(model).check(images)
+    elif not backend.can_report(model) and _normalizes(model):
+        check_batch(model, images)
+
+
+def _normalizes(model):
+    return any(isinstance(layer, pixels.Normalize) for layer in model._flatten_layers())
 
 
 def _reaching(model, images):

@@ -10,6 +10,7 @@ from keras_vit.data import Data
 from keras_vit.data.batches import FixedBatches
 from keras_vit.data.pipelines import Loader
 from keras_vit.data.sources import FileSource
+from keras_vit.guards.batches import check_first
 
 
 class Features(NamedTuple):
@@ -100,6 +101,8 @@ def outputs(model, data, part="test", batch_size=64):
     """
     largest = 0
     for images, labels in batches(data, part, batch_size):
+        if not largest:
+            check_first(model, images)
         largest = max(largest, len(images))
         if missing := largest - len(images):
             filling = np.repeat(images[-1:], missing, axis=0)
