@@ -84,6 +84,53 @@ def has_attention_kernel():
     return keras.backend.backend() == "torch"
 
 
+def values(tensor, count):
+    """Returns the first `count` rows of a tensor as NumPy array, or None.
+
+    While a program is traced or exported, and for a part of a larger array in another process,
+    there are no values.
+    """
+    import keras
+
+    if keras.backend.backend() == "torch":
+        import torch
+
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return None
+    if keras.backend.backend() != "jax":  # it would compile a program that takes them
+        tensor = tensor[:count]
+    try:
+        return keras.ops.convert_to_numpy(tensor)[:count]
+    except Exception:  # each backend has its own for a tensor without values
+        return None
+
+
+def can_report(model):
+    """Whether the steps of a model can call Python: on JAX always, else unless compiled."""
+    import keras
+
+    return keras.backend.backend() == "jax" or not model.jit_compile
+
+
+def report_if(condition, function, arguments):
+    """Makes a program that is being traced call a Python function where a condition holds."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        call = lambda *values: jax.debug.callback(function, *values)  # noqa: E731
+        jax.lax.cond(condition, call, lambda *values: None, *arguments)
+    elif keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        def call():
+            tf.numpy_function(function, arguments, [])
+            return tf.constant(True)
+
+        tf.cond(condition, call, lambda: tf.constant(True))
+
+
 @contextlib.contextmanager
 def blank_weights():
     """Makes weights zero that would be random, in this thread: all of them are about to be loaded.

@@ -4,6 +4,7 @@ import re
 
 from keras_vit.axial import AxialResNet, AxialViT
 from keras_vit.hybrid import HybridViT
+from keras_vit.model import unique_name
 from keras_vit.resnet import ResNet
 from keras_vit.variants import AxialBiT, AxialVariant, BiT, HybridVariant, Variant, parse
 from keras_vit.vit import ViT
@@ -43,9 +44,10 @@ def create(name, model=None, /, **overrides):
     """
     variant = parse(name)
     model = model or FAMILIES[type(variant)]
-    return model(**{**variant._asdict(), "name": graph_name(name), **overrides})
+    overrides["name"] = overrides.get("name") or graph_name(name)
+    return model(**{**variant._asdict(), **overrides})
 
 
 def graph_name(name):
-    """Returns a plain word, as Keras wants it: "R50+ViT-B/16" becomes "r50_vit_b_16"."""
-    return re.sub(r"\W", "_", name.lower())
+    """Returns a plain word that no model has: "R50+ViT-B/16" gives "r50_vit_b_16", then "..._1"."""
+    return unique_name(re.sub(r"\W", "_", name.lower()))

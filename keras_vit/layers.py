@@ -13,11 +13,11 @@ patches, P the patch side, C the channels, D `hidden_dim`. https://arxiv.org/abs
 import math
 
 import keras
-import numpy as np
 from keras import initializers, layers, ops
 
 from keras_vit import arguments as check
 from keras_vit import backend
+from keras_vit.pixels import Normalize  # noqa: F401
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
@@ -28,36 +28,6 @@ class Layer(check.Checked, layers.Layer):
     def part(self, kind, *args, **kwargs):
         """Makes a layer inside this one, which computes in the same dtype and is frozen with it."""
         return kind(*args, dtype=self.dtype_policy, trainable=self.trainable, **kwargs)
-
-
-@register
-class Normalize(Layer):
-    """Normalises pixels: (pixels - mean) / deviation, in float32 unless told otherwise.
-
-    Args:
-        normalize: (mean, deviation), one number each or one per channel; None changes nothing.
-
-    Call arguments:
-        images: (batch, height, width, channels), of any type.
-
-    Returns:
-        The same shape.
-
-    Example:
-    >>> x = keras_vit.layers.Normalize(((50, 100), 10))(np.full((1, 1, 1, 2), 70))
-    >>> keras.ops.convert_to_numpy(x)
-    array([[[[ 2., -3.]]]], dtype=float32)
-    """
-
-    def __init__(self, normalize: check.optional(check.pair) = None, dtype="float32", **kwargs):
-        super().__init__(dtype=dtype, **kwargs)
-        self.keep(locals())
-
-    def call(self, images):
-        mean, deviation = (np.reshape(x, (1, 1, -1)) for x in self.normalize or (0.0, 1.0))
-        scale = ops.cast(1 / deviation, self.compute_dtype)
-        offset = ops.cast(-mean * (1 / deviation), self.compute_dtype)
-        return ops.cast(images, self.compute_dtype) * scale + offset  # (B, height, width, C)
 
 
 @register

@@ -5,7 +5,6 @@ from keras import layers
 
 from keras_vit import arguments
 from keras_vit.guards import Guarded
-from keras_vit.guards.batches import SEEN
 from keras_vit.guards.changes import apply, changes, settings
 
 # Arguments of version 0.1 that are classes or methods now, and the values that meant the default.
@@ -16,6 +15,12 @@ FORMER = {
     "attention": (None, "full"),
     "head_bias": (0.0,),
 }
+
+
+def unique_name(word):
+    """Returns a name that no model of this session was given by itself: as Keras's layers have."""
+    count = keras.backend.get_uid(word)
+    return word if count == 1 else f"{word}_{count - 1}"
 
 
 class ImageModel(Guarded, arguments.Checked, keras.Model):
@@ -83,6 +88,6 @@ class ImageModel(Guarded, arguments.Checked, keras.Model):
     def __call__(self, images, *args, **kwargs):
         if hasattr(images, "shape"):
             arguments.images(images.shape, self.input_shape)
-        if SEEN.get() is not None:  # within `check_batch`
-            SEEN.get().append((self, images))
+        if keras.backend.is_keras_tensor(images):
+            self.get_layer("normalization").check_before(images)
         return super().__call__(images, *args, **kwargs)

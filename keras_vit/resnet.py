@@ -13,7 +13,7 @@ from keras import layers
 from keras_vit import arguments as check
 from keras_vit.convolutions import BiTRoot, BiTUnit, group_norm
 from keras_vit.layers import Head, Normalize
-from keras_vit.model import ImageModel
+from keras_vit.model import ImageModel, unique_name
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
@@ -66,7 +66,7 @@ class ResNet(ImageModel):
         num_channels: check.positive_integer = 3,
         normalize: check.optional(check.pair) = (127.5, 127.5),
         dtype=None,
-        name="resnet",
+        name=None,
         trainable=True,
     ):
         self.keep(locals())
@@ -79,7 +79,7 @@ class ResNet(ImageModel):
         x = self.part(layers.GlobalAveragePooling2D, "channels_last", name="pooling")(x)  # (B, C)
         if self.num_classes is not None:
             x = self.part(Head, self.num_classes, name="head")(x)  # (B, num_classes)
-        super().__init__(images, x, name=name, trainable=trainable)
+        super().__init__(images, x, name=name or unique_name("resnet"), trainable=trainable)
 
 
 def stages(unit, units, width=1):

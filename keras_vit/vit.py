@@ -21,7 +21,7 @@ from keras_vit.layers import (
     Patches,
     TransformerBlock,
 )
-from keras_vit.model import ImageModel
+from keras_vit.model import ImageModel, unique_name
 
 
 def known_pooling(name, value):
@@ -68,6 +68,7 @@ class ViT(ImageModel):
             for the exact one (timm, Hugging Face).
         epsilon: of the layer normalisations.
         dtype: a dtype or policy, for example "mixed_bfloat16"; logits are float32 all the same.
+        name: None for one that no other model has: "vit", "vit_1", ...
 
     Call arguments:
         images: (batch, height, width, num_channels), pixels 0 to 255, integers or floats.
@@ -116,7 +117,7 @@ class ViT(ImageModel):
         approximate: check.boolean = False,
         epsilon: check.positive_number = 1e-6,
         dtype=None,
-        name="vit",
+        name=None,
         trainable=True,
     ):
         self.keep(locals())
@@ -132,7 +133,7 @@ class ViT(ImageModel):
             self.num_classes = None
         else:
             x = self.head(self.pool(x))  # (B, num_classes), Eq. 4
-        super().__init__(images, x, name=name, trainable=trainable)
+        super().__init__(images, x, name=name or unique_name("vit"), trainable=trainable)
 
     @property
     def grid(self):

@@ -50,7 +50,8 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
         found.pop("representation_size", None)
     if overrides.get("pooling", "") is None:  # tokens have no head
         found |= {"num_classes": None, "representation_size": None}
-    wanted = {"name": _graph_name(name), **found, **overrides}
+    wanted = {**found, **overrides}
+    wanted["name"] = wanted.get("name") or _graph_name(name)
     if wanted.get("num_heads", 1) is None:
         advice = "Put config.json beside the file, or give num_heads=."
         received = {"name": str(name), "hidden_dim": wanted["hidden_dim"]}

@@ -1,16 +1,12 @@
 """One batch through any model that contains a `ViT`: are pixels, labels and loss what it takes?"""
 
-import contextvars
-
 import keras
-import numpy as np
 
-from keras_vit import arguments
+from keras_vit import arguments, backend, pixels
 from keras_vit.guards import compiling, image_checks
 from keras_vit.guards.labels import Labels, as_numpy, kind_of_loss, named_loss
 
 SHOWN = 8  # images that are computed
-SEEN = contextvars.ContextVar("what the models inside are called with", default=None)
 PROBABILITIES = ("softmax", "sigmoid")
 
 
@@ -43,27 +39,37 @@ def check_batch(model, images, labels=None):
     1
     """
     image_checks.check_kind(images)
-    shown = as_numpy(images[:SHOWN])
-    seen = _reaching(model, shown)
+    seen = _reaching(model, as_numpy(images[:SHOWN]))
     if not seen:
         want = "the model must contain a ViT or ResNet of this package"
         arguments.refuse(want, {"model": model.name}, "Give the model that has one as a layer.")
-    for inside, x in seen:
-        unchanged = np.array_equal(as_numpy(x), shown)  # apart from the type
-        image_checks.expected(inside).check(shown if unchanged else x)
+    for layer, x in seen:
+        image_checks.check_pixels(as_numpy(x), layer.normalize)
     if labels is not None:
         _check_labels(model, images, labels)
     return len(seen)
 
 
+def check_first(model, images):
+    """Checks the first batch of a loop of ours, which calls any model without its `predict`."""
+    if getattr(model, "checks_pixels", False):
+        image_checks.expected(model).check(images)
+    elif not backend.can_report(model) and _normalizes(model):
+        check_batch(model, images)
+
+
+def _normalizes(model):
+    return any(isinstance(layer, pixels.Normalize) for layer in model._flatten_layers())
+
+
 def _reaching(model, images):
-    """Returns [(model of this package, the tensor that it is called with)], outermost first."""
-    token = SEEN.set([])
+    """Returns [(layer that normalises, the pixels that reach it)] of a model."""
+    token = pixels.SEEN.set([])
     try:
         model(images, training=False)
-        return SEEN.get()
+        return pixels.SEEN.get()
     finally:
-        SEEN.reset(token)
+        pixels.SEEN.reset(token)
 
 
 def _check_labels(model, images, labels):

@@ -5,13 +5,10 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_vit import arguments
+from keras_vit import arguments, pixels
 from keras_vit.guards.labels import as_numpy
 
 SAMPLE = 32  # images whose pixels are looked at
-# Pixels 0 to 255 divided by 255 or 127.5, or standardised by ImageNet's figures, end below this.
-LARGEST_SCALED = 4.0
-LARGEST = 260.0  # a little above 255, which resizing by cubic curves exceeds
 
 
 class ImageSpec(NamedTuple):
@@ -32,37 +29,26 @@ class ImageSpec(NamedTuple):
         self.check_shape(images.shape)
         if len(images) == 0:
             refuse_nothing()
-        pixels = as_numpy(images[:SAMPLE])
-        lowest, highest = float(pixels.min()), float(pixels.max())
-        if not np.isfinite([lowest, highest]).all():  # NaN is the minimum of whatever it is in
-            _refuse_pixels(pixels)
-        looks = self._looks(lowest, highest, pixels.dtype.kind)
-        if looks:
-            mean, deviation = self.normalize
-            arguments.warn(
-                f"Pixels from {lowest:.5g} to {highest:.5g} look {looks}, but this model takes 0 "
-                f"to 255 and normalises them itself: (pixels - {mean}) / {deviation}. Give it "
-                "pixels 0 to 255, or build it with normalize=None."
-            )
+        check_pixels(as_numpy(images[:SAMPLE]), self.normalize)
 
     def check_shape(self, shape):
         """Raises `ValueError` unless `shape` can be that of such images; None is unknown."""
         arguments.images(shape, self.input_shape)
 
-    def _looks(self, lowest, highest, kind):
-        """Returns what was done to pixels that are not 0 to 255, in words, or None."""
-        mean = 0 if self.normalize is None else np.max(np.abs(self.normalize[0]))
-        if not LARGEST_SCALED < mean < LARGEST:
-            return None  # it brings its own range, which nobody knows here
-        if highest > LARGEST:
-            return "like those of 16 bits (divide them by 257)"
-        if lowest < -LARGEST_SCALED:
-            return "as if a mean had been subtracted already"
-        if not lowest < highest <= LARGEST_SCALED:
-            return None
-        if kind == "f":
-            return "scaled already"
-        return "like a mask" if kind == "b" else "divided by 255 and cut to whole numbers"
+
+def check_pixels(values, normalize):
+    """Raises `ValueError` for pixels that are not finite, warns of odd ones.
+
+    Args:
+        values: array of images.
+        normalize: what the model normalises them with.
+    """
+    low, high, whole = pixels.figures(values)
+    if not np.isfinite([low, high]).all():  # NaN is the minimum of whatever it is in
+        _refuse_pixels(values)
+    looks = pixels.looks_odd(low, high, whole)
+    if looks and pixels.takes_bytes(normalize):
+        arguments.warn(pixels.message(low, high, looks, normalize))
 
 
 def expected(model):
@@ -95,8 +81,7 @@ def refuse_nothing():
     arguments.refuse("at least one image is needed", {"images": 0}, advice)
 
 
-def _refuse_pixels(pixels):
-    bad = ~np.isfinite(pixels)
-    index = np.argwhere(bad)[0]
-    received = {"image": int(index[0]), "pixel": float(pixels[tuple(index)])}
+def _refuse_pixels(values):
+    index = np.argwhere(~np.isfinite(values))[0]
+    received = {"image": int(index[0]), "pixel": float(values[tuple(index)])}
     arguments.refuse("pixels must be finite numbers", received, "Repair or leave out that image.")

@@ -44,6 +44,7 @@ class Guarded:
     - What is frozen stays so in a saved file and in a copy.
     """
 
+    checks_pixels = True  # so that no layer looks at them again
     fit, evaluate, predict = (_around(name) for name in CHECKED)
     train_on_batch, test_on_batch, predict_on_batch = (_around(name) for name in KEPT)
 

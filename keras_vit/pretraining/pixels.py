@@ -5,6 +5,7 @@ import numpy as np
 from keras import initializers, layers, losses, ops
 
 from keras_vit import arguments
+from keras_vit.layers import SelfAttention, TransformerBlock
 from keras_vit.pretraining import masks
 from keras_vit.pretraining import vit_stages as stages
 from keras_vit.pretraining.objective import Objective
@@ -42,7 +43,8 @@ class PixelPrediction(Objective):
         predicted without being seen}.
 
     Raises:
-        ValueError: the encoder's patches are not single pixels, or an argument is invalid.
+        ValueError: the encoder's patches are not single pixels, its attention is not the paper's
+            for order="next", or an argument is invalid.
 
     Example:
     >>> images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), "uint8")
@@ -67,6 +69,7 @@ class PixelPrediction(Objective):
         if order == "next":
             why = "a pixel must attend to all pixels before it for order='next'"
             stages.check_attention(encoder, why)
+            _check_own_attention(encoder)
         self.mask = masks.check_share("mask", mask)
         self.number = masks.count_hidden("mask", mask, stages.count_patches(encoder))
         self.head = layers.Dense(len(self.palette), name="head", dtype="float32")
@@ -170,6 +173,23 @@ def attend_causally(attention, x):
     """Computes a `SelfAttention` in which tokens do not see those after them."""
     heads = ops.dot_product_attention(*attention.heads(x), is_causal=True)
     return attention.drop(attention.projection(ops.reshape(heads, ops.shape(x))))
+
+
+def _check_own_attention(encoder):
+    """Raises `ValueError` for attention of another kind, which has no causal form here."""
+    for block in stages.blocks(encoder):
+        kinds = {type(block): TransformerBlock, type(block.attention): SelfAttention}
+        for kind, plain in kinds.items():
+            changed = [name for name in ("call", "scores") if _differs(name, kind, plain)]
+            if changed:
+                want = f"order='next' needs the attention of a plain {plain.__name__}, since it "
+                want += "computes that with a causal mask"
+                received = {kind.__name__: f"overrides {' and '.join(changed)}"}
+                arguments.refuse(want, received, "Use order='masked', or a plain ViT.")
+
+
+def _differs(name, kind, plain):
+    return getattr(kind, name, None) is not getattr(plain, name, None)
 
 
 def _check_palette(palette, channels):

@@ -10,6 +10,7 @@ from keras_vit.data import ImageDataset
 from keras_vit.data.batching import FixedBatches
 from keras_vit.data.pipelines import Loader
 from keras_vit.data.sources.source import FileSource
+from keras_vit.guards.batches import check_first
 
 
 class Features(NamedTuple):
@@ -99,6 +100,8 @@ def predict_batches(model, data, split="test", batch_size=64):
     """
     largest = 0
     for images, labels in iterate_batches(data, split, batch_size):
+        if not largest:
+            check_first(model, images)
         largest = max(largest, len(images))
         if missing := largest - len(images):
             padding = np.repeat(images[-1:], missing, axis=0)

@@ -1,0 +1,166 @@
+"""The first layer of every model here: it normalises pixels, and warns of those it cannot take."""
+
+import contextvars
+import functools
+import operator
+import sys
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from keras_vit import arguments as check
+from keras_vit import backend
+
+SAMPLE = 8  # images of a batch whose pixels are looked at
+# Pixels 0 to 255 divided by 255 or 127.5, or standardised by ImageNet's figures, end below this.
+LARGEST_SCALED = 4.0
+LARGEST = 260.0  # a little above 255, which resizing by cubic curves exceeds
+# What was done to pixels that are not 0 to 255: a test of their lowest and highest value and of
+# whether all are whole numbers. The first row that is true counts.
+ODD = {
+    "like those of 16 bits (divide them by 257)": lambda low, high, whole: high > LARGEST,
+    "as if a mean had been subtracted already": lambda low, high, whole: low < -LARGEST_SCALED,
+    "like a mask, or divided by 255 and cut to whole numbers": lambda low, high, whole: (
+        whole & (low < high) & (high <= LARGEST_SCALED)
+    ),
+    "scaled already": lambda low, high, whole: (low < high) & (high <= LARGEST_SCALED),
+}
+USUAL = ((0, 1), (-1, 1), (0, 255), (0, 65535))  # ranges in which images come
+STEPS = ("train_step", "test_step", "predict_step")  # of `keras.Model`
+# Within `check_batch`: a list of (layer, images) that is added to, and nobody is warned.
+SEEN = contextvars.ContextVar("what the layers that normalise are called with", default=None)
+
+
+@keras.saving.register_keras_serializable(package="keras_vit")
+class Normalize(check.Checked, layers.Layer):
+    """Normalises pixels: (pixels - mean) / deviation, in float32 unless told otherwise.
+
+    A layer made for pixels 0 to 255 looks at the first images of each batch and warns of pixels
+    that were scaled, shifted or cut before, once for each kind. It also does so within `fit`,
+    `evaluate` and `predict` of a model around it, except for those that TensorFlow compiles by
+    XLA: a compiled program cannot report there.
+
+    Args:
+        normalize: (mean, deviation), one number each or one per channel; None changes nothing.
+
+    Call arguments:
+        images: (batch, height, width, channels), of any type.
+
+    Returns:
+        The same shape.
+
+    Example:
+    >>> x = keras_vit.layers.Normalize(((50, 100), 10))(np.full((1, 1, 1, 2), 70))
+    >>> keras.ops.convert_to_numpy(x)
+    array([[[[ 2., -3.]]]], dtype=float32)
+    """
+
+    def __init__(self, normalize: check.optional(check.pair) = None, dtype="float32", **kwargs):
+        super().__init__(dtype=dtype, **kwargs)
+        self.keep(locals())
+        self.named = set()  # the kinds of odd pixels that were warned of
+
+    def call(self, images):
+        self.look(images)
+        mean, deviation = (np.reshape(x, (1, 1, -1)) for x in self.normalize or (0.0, 1.0))
+        scale = ops.cast(1 / deviation, self.compute_dtype)
+        offset = ops.cast(-mean * (1 / deviation), self.compute_dtype)
+        return ops.cast(images, self.compute_dtype) * scale + offset  # (B, height, width, C)
+
+    def look(self, images):
+        """Warns of odd pixels: now, or when a program that is being traced is run by Keras."""
+        if SEEN.get() is not None:
+            SEEN.get().append((self, images))
+            return
+        model = _running()
+        if not takes_bytes(self.normalize) or getattr(model, "checks_pixels", False):
+            return  # `fit`, `evaluate` and `predict` of that model have looked
+        values = backend.values(images, SAMPLE)
+        if values is not None:
+            self.warn(*figures(values))
+        elif model is not None and backend.can_report(model):
+            seen = figures(ops.cast(ops.stop_gradient(images[:SAMPLE]), "float32"), ops)
+            odd = functools.reduce(operator.or_, (test(*seen) for test in ODD.values()))
+            backend.report_if(odd, self.warn, seen)
+
+    def warn(self, low, high, whole):
+        """Warns of pixels with these figures if they are of an odd kind not warned of before."""
+        looks = looks_odd(low, high, whole)
+        if looks and looks not in self.named:
+            self.named.add(looks)
+            check.warn(message(low, high, looks, self.normalize))
+
+    def check_before(self, images):
+        """Warns if a layer before the model has made pixels, symbolic here, that are odd."""
+        if takes_bytes(self.normalize):
+            layer = next(filter(_is_scaling, _layers_before(images)), None)
+            if layer is not None and layer.name not in self.named and _is_odd(layer):
+                self.named.add(layer.name)
+                mean, deviation = self.normalize
+                check.warn(
+                    f"The layer {layer.name!r} normalises pixels, and so does the model after it: "
+                    f"(pixels - {mean}) / {deviation}. Leave out the layer, or build the model "
+                    "with normalize=None."
+                )
+
+
+def takes_bytes(normalize):
+    """Whether what is normalised so can only be pixels 0 to 255."""
+    return normalize is not None and LARGEST_SCALED < np.max(np.abs(normalize[0])) < LARGEST
+
+
+def figures(images, xp=np):
+    """Returns the lowest and the highest pixel, and whether all are whole numbers."""
+    return xp.min(images), xp.max(images), xp.all(images == xp.floor(images))
+
+
+def looks_odd(low, high, whole):
+    """Returns what was done to pixels with these figures, in words, or None."""
+    return next((words for words, test in ODD.items() if test(low, high, whole)), None)
+
+
+def message(low, high, looks, normalize):
+    """Returns the warning of pixels that a model does not take."""
+    mean, deviation = normalize
+    return (
+        f"Pixels from {float(low):.5g} to {float(high):.5g} look {looks}, but this model takes 0 "
+        f"to 255 and normalises them itself: (pixels - {mean}) / {deviation}. Give it "
+        "pixels 0 to 255, or build it with normalize=None."
+    )
+
+
+def _running():
+    """Returns the model of which Keras runs or traces a step, or None."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name in STEPS:
+            model = frame.f_locals.get("self")
+            return model if isinstance(model, keras.Model) else None
+        frame = frame.f_back
+    return None
+
+
+def _layers_before(tensor):
+    """Yields the layers that a symbolic tensor has come through, the last one first."""
+    layer, index, _ = tensor._keras_history
+    while isinstance(layer, layers.Layer) and not layer.trainable_weights:
+        yield from reversed(getattr(layer, "layers", [layer]))
+        inputs = layer._inbound_nodes[index].input_tensors
+        if len(inputs) != 1:
+            return
+        layer, index, _ = inputs[0]._keras_history
+
+
+def _is_scaling(layer):
+    return isinstance(layer, (layers.Rescaling, layers.Normalization))
+
+
+def _is_odd(layer):
+    """Whether a layer turns pixels 0 to 255 into others, and no usual pixels into 0 to 255."""
+    if isinstance(layer, layers.Normalization):
+        return not layer.invert
+    made = [np.multiply.outer(ends, layer.scale) + layer.offset for ends in np.array(USUAL)]
+    right = any(np.abs(ends.T - (0, 255)).max() < 1.5 for ends in made)
+    low, high = made[USUAL.index((0, 255))]
+    return not right and looks_odd(np.min(low), np.max(high), False) is not None
