@@ -22,7 +22,7 @@ from keras_vit.benchmark import fresh, paired, peers
 MODES = ("train", "predict")
 PACKAGES = (
     *("keras-vit", "keras", "jax", "jaxlib", "tensorflow", "torch"),
-    *("numpy", "keras-hub", "flax", "optax"),
+    *("numpy", "keras-hub", "flax", "optax", "timm"),
 )
 
 
