@@ -84,6 +84,26 @@ def has_attention_kernel():
     return keras.backend.backend() == "torch"
 
 
+def is_eager():
+    """Whether models run line by line: on PyTorch, where the others compile them."""
+    import keras
+
+    return keras.backend.backend() == "torch"
+
+
+def dtype(x):
+    return str(x.dtype).removeprefix("torch.")
+
+
+def linear(x, kernel, bias):
+    """Returns x W + b on PyTorch, in one operation; `bias` may be None."""
+    import torch
+    from keras import ops
+
+    kernel, bias = ops.convert_to_tensor(kernel), None if bias is None else ops.convert_to_tensor(bias)
+    return torch.nn.functional.linear(x, kernel.T, bias)
+
+
 @contextlib.contextmanager
 def blank_weights():
     """Makes weights zero that would be random, in this thread: all of them are about to be loaded.
