@@ -84,6 +84,18 @@ def has_attention_kernel():
     return keras.backend.backend() == "torch"
 
 
+def attention(query, key, value):
+    """Returns softmax(q k^T / sqrt(d)) v by the kernel; all are (batch, tokens, heads, d)."""
+    import keras
+
+    if keras.backend.backend() != "torch":
+        return keras.ops.dot_product_attention(query, key, value)
+    import torch  # Keras would copy each of the three first
+
+    parts = (x.transpose(1, 2) for x in (query, key, value))
+    return torch.nn.functional.scaled_dot_product_attention(*parts).transpose(1, 2)
+
+
 def is_eager():
     """Whether models run line by line: on PyTorch, where the others compile them."""
     import keras

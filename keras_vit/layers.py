@@ -186,7 +186,7 @@ class LayerNorm(Inner, layers.LayerNormalization):
     def call(self, x):
         # JAX sums gradients in reverse order of use. With this product first, the sum ends in two
         # whole tensors and XLA stores it; else every block computes the chain after it again.
-        return super().call(x * 1.0)
+        return super().call(x if backend.is_eager() else x * 1.0)
 
 
 @register
@@ -233,7 +233,7 @@ class SelfAttention(Layer):
     def call(self, x, training=None):
         query, key, value = self.heads(x)
         if backend.has_attention_kernel() and type(self).scores is SelfAttention.scores:
-            x_heads = ops.dot_product_attention(query, key, value)  # Eq. 6 and 7 in one kernel
+            x_heads = backend.attention(query, key, value)  # Eq. 6 and 7 in one kernel
         else:
             x_heads = weighted_sum(self.scores(query, key), value)  # (B, tokens, heads, d)
         return self.drop(self.projection(ops.reshape(x_heads, ops.shape(x))))  # Eq. 8
@@ -241,9 +241,8 @@ class SelfAttention(Layer):
     def heads(self, x):
         """Returns q, k and v of all heads, each (batch, tokens, heads, d)."""
         _, tokens, dim = ops.shape(x)
-        shape = (-1, tokens, self.num_heads, dim // self.num_heads)
-        query_key_value = ops.split(self.query_key_value(x), 3, axis=-1)  # Eq. 5
-        return [ops.reshape(part, shape) for part in query_key_value]
+        shape = (-1, tokens, 3 * self.num_heads, dim // self.num_heads)
+        return ops.split(ops.reshape(self.query_key_value(x), shape), 3, axis=2)  # Eq. 5
 
     def scores(self, query, key):
         """Returns A = softmax(q k^T / sqrt(d)): how much each token takes from each other.
