@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import json
+import math
 import os
 import pathlib
 import sys
@@ -94,6 +95,26 @@ def attention(query, key, value):
 
     parts = (x.transpose(1, 2) for x in (query, key, value))
     return torch.nn.functional.scaled_dot_product_attention(*parts).transpose(1, 2)
+
+
+def recomputed(function):
+    """Returns `function`, of which JAX stores only the input for the gradient, not what is inside.
+
+    Computing it again is cheaper than memory: a step touches all of it for the first time.
+    """
+    import keras
+
+    return keras.remat(function) if keras.backend.backend() == "jax" else function
+
+
+def gelu(x, approximate):
+    """Returns x Phi(x), or its tanh form."""
+    import keras
+    from keras import ops
+
+    if keras.backend.backend() != "jax" or approximate:
+        return recomputed(lambda x: ops.gelu(x, approximate))(x)
+    return recomputed(lambda x: x * (0.5 + 0.5 * ops.erf(x / math.sqrt(2))))(x)  # JAX has erfc there
 
 
 def is_eager():

@@ -184,9 +184,7 @@ class LayerNorm(Inner, layers.LayerNormalization):
         super().__init__(epsilon=check.positive_number("epsilon", epsilon), **kwargs)
 
     def call(self, x):
-        # JAX sums gradients in reverse order of use. With this product first, the sum ends in two
-        # whole tensors and XLA stores it; else every block computes the chain after it again.
-        return super().call(x if backend.is_eager() else x * 1.0)
+        return backend.recomputed(super().call)(x)
 
 
 @register
@@ -241,8 +239,9 @@ class SelfAttention(Layer):
     def heads(self, x):
         """Returns q, k and v of all heads, each (batch, tokens, heads, d)."""
         _, tokens, dim = ops.shape(x)
-        shape = (-1, tokens, 3 * self.num_heads, dim // self.num_heads)
-        return ops.split(ops.reshape(self.query_key_value(x), shape), 3, axis=2)  # Eq. 5
+        shape = (-1, tokens, self.num_heads, dim // self.num_heads)
+        query_key_value = ops.split(self.query_key_value(x), 3, axis=-1)  # Eq. 5
+        return [ops.reshape(part, shape) for part in query_key_value]
 
     def scores(self, query, key):
         """Returns A = softmax(q k^T / sqrt(d)): how much each token takes from each other.
@@ -308,7 +307,7 @@ class MLP(Layer):
         self.contract.build((*input_shape[:-1], self.mlp_dim))
 
     def call(self, x, training=None):
-        x = self.drop_1(ops.gelu(self.expand(x), self.approximate))  # (B, tokens, mlp_dim)
+        x = self.drop_1(backend.gelu(self.expand(x), self.approximate))  # (B, tokens, mlp_dim)
         return self.drop_2(self.contract(x))  # (B, tokens, D)
 
 
