@@ -86,55 +86,56 @@ def has_attention_kernel():
 
 
 def attention(query, key, value):
-    """Returns softmax(q k^T / sqrt(d)) v by the kernel; all are (batch, tokens, heads, d)."""
+    """Returns softmax(q k^T / sqrt(d)) v by the fused kernel: (batch, tokens, heads, d) each."""
     import keras
 
-    if keras.backend.backend() != "torch":
+    if not is_eager():
         return keras.ops.dot_product_attention(query, key, value)
-    import torch  # Keras would copy each of the three first
+    import torch
 
-    parts = (x.transpose(1, 2) for x in (query, key, value))
-    return torch.nn.functional.scaled_dot_product_attention(*parts).transpose(1, 2)
+    # Keras would first copy each of the three into contiguous memory, which the kernel can spare.
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    return torch.nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+
+
+def linear(x, kernel, bias):
+    """Returns x W + b by the one operation that PyTorch has for both; `bias` may be None."""
+    import keras
+    import torch
+
+    kernel = keras.ops.convert_to_tensor(kernel)
+    bias = None if bias is None else keras.ops.convert_to_tensor(bias)
+    return torch.nn.functional.linear(x, kernel.T, bias)
+
+
+def gelu(x, approximate):
+    """Returns x Phi(x), or its tanh form if `approximate`."""
+    import keras
+
+    def exact(x):  # JAX's own has erfc in place of erf, which takes longer
+        return x * (0.5 + 0.5 * keras.ops.erf(x / math.sqrt(2)))
+
+    if keras.backend.backend() == "jax" and not approximate:
+        return recomputed(exact)(x)
+    return recomputed(lambda x: keras.ops.gelu(x, approximate))(x)
 
 
 def recomputed(function):
-    """Returns `function`, of which JAX stores only the input for the gradient, not what is inside.
+    """Returns `function`; on JAX with its intermediate results computed again for the gradient.
 
-    Computing it again is cheaper than memory: a step touches all of it for the first time.
+    To store them costs more than to compute them: a step on a CPU touches all of its memory for
+    the first time (docs/speed.md).
     """
     import keras
 
     return keras.remat(function) if keras.backend.backend() == "jax" else function
 
 
-def gelu(x, approximate):
-    """Returns x Phi(x), or its tanh form."""
-    import keras
-    from keras import ops
-
-    if keras.backend.backend() != "jax" or approximate:
-        return recomputed(lambda x: ops.gelu(x, approximate))(x)
-    return recomputed(lambda x: x * (0.5 + 0.5 * ops.erf(x / math.sqrt(2))))(x)  # JAX has erfc there
-
-
 def is_eager():
-    """Whether models run line by line: on PyTorch, where the others compile them."""
+    """Whether a model runs line by line: on PyTorch. The other backends compile it."""
     import keras
 
     return keras.backend.backend() == "torch"
-
-
-def dtype(x):
-    return str(x.dtype).removeprefix("torch.")
-
-
-def linear(x, kernel, bias):
-    """Returns x W + b on PyTorch, in one operation; `bias` may be None."""
-    import torch
-    from keras import ops
-
-    kernel, bias = ops.convert_to_tensor(kernel), None if bias is None else ops.convert_to_tensor(bias)
-    return torch.nn.functional.linear(x, kernel.T, bias)
 
 
 @contextlib.contextmanager

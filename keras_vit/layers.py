@@ -17,13 +17,12 @@ import numpy as np
 from keras import initializers, layers, ops
 
 from keras_vit import arguments as check
-from keras_vit import backend
-from keras_vit.inner import Dense, Dropout, Inner
+from keras_vit import backend, inner
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
 
-class Layer(check.Checked, Inner, layers.Layer):
+class Layer(check.Checked, inner.Inner, layers.Layer):
     """A layer that checks its arguments, keeps them as attributes and saves them."""
 
     def part(self, kind, *args, **kwargs):
@@ -137,9 +136,9 @@ class PatchEncoder(Layer):
         super().__init__(**kwargs)
         self.keep(locals())
         self.projection = self.part(
-            Dense, hidden_dim, kernel_initializer="lecun_normal", name="projection"
+            inner.Dense, hidden_dim, kernel_initializer="lecun_normal", name="projection"
         )
-        self.drop = self.part(Dropout, dropout, name="drop")
+        self.drop = self.part(inner.Dropout, dropout, name="drop")
 
     def build(self, input_shape):
         self.num_patches = check.patches(input_shape)
@@ -172,7 +171,7 @@ class PatchEncoder(Layer):
 
 
 @register
-class LayerNorm(Inner, layers.LayerNormalization):
+class LayerNorm(inner.Inner, layers.LayerNormalization):
     """LN of Eq. 2-4: Keras's layer with the official epsilon, and fast to train on JAX too.
 
     Example:
@@ -215,16 +214,16 @@ class SelfAttention(Layer):
     def __init__(self, num_heads: check.positive_integer, dropout: check.fraction = 0.0, **kwargs):
         super().__init__(**kwargs)
         self.keep(locals())
-        self.drop = self.part(Dropout, dropout, name="drop")
+        self.drop = self.part(inner.Dropout, dropout, name="drop")
 
     def build(self, input_shape):
         dim = check.tokens("SelfAttention", input_shape)
         check.divisible_heads(dim, self.num_heads)
         # Glorot's limit for each of the three D x D matrices is LeCun's for all of them.
         self.query_key_value = self.part(
-            Dense, 3 * dim, kernel_initializer="lecun_uniform", name="query_key_value"
+            inner.Dense, 3 * dim, kernel_initializer="lecun_uniform", name="query_key_value"
         )
-        self.projection = self.part(Dense, dim, name="projection")
+        self.projection = self.part(inner.Dense, dim, name="projection")
         self.query_key_value.build(input_shape)
         self.projection.build(input_shape)
 
@@ -293,12 +292,12 @@ class MLP(Layer):
         super().__init__(**kwargs)
         self.keep(locals())
         self.expand = self._dense(mlp_dim, "expand")
-        self.drop_1 = self.part(Dropout, dropout, name="drop_1")
-        self.drop_2 = self.part(Dropout, dropout, name="drop_2")
+        self.drop_1 = self.part(inner.Dropout, dropout, name="drop_1")
+        self.drop_2 = self.part(inner.Dropout, dropout, name="drop_2")
 
     def _dense(self, units, name):
         bias = initializers.RandomNormal(stddev=1e-6)
-        return self.part(Dense, units, bias_initializer=bias, name=name)
+        return self.part(inner.Dense, units, bias_initializer=bias, name=name)
 
     def build(self, input_shape):
         check.tokens("MLP", input_shape)
@@ -361,8 +360,8 @@ class TransformerBlock(Layer):
         self.mlp = self.part(self.mlp_layer, mlp_dim, dropout, approximate, name="mlp")
         # One mask value per image keeps or drops its whole branch.
         rate, whole = stochastic_depth, (None, 1, 1)
-        self.skip_1 = self.part(Dropout, rate, noise_shape=whole, name="skip_1")
-        self.skip_2 = self.part(Dropout, rate, noise_shape=whole, name="skip_2")
+        self.skip_1 = self.part(inner.Dropout, rate, noise_shape=whole, name="skip_1")
+        self.skip_2 = self.part(inner.Dropout, rate, noise_shape=whole, name="skip_2")
 
     def build(self, input_shape):
         check.tokens("TransformerBlock", input_shape)

@@ -240,7 +240,7 @@ class TimmContender:
 
 
 def _channels_first(images):
-    """timm's order of the axes, (batch, channels, height, width), as a tensor."""
+    """Returns a tensor in timm's order of the axes: (batch, channels, height, width)."""
     import torch
 
     return torch.from_numpy(images).permute(0, 3, 1, 2)

@@ -16,7 +16,7 @@ PACKAGE = pathlib.Path(keras_vit.__file__).parent
 # The order of reading: a module imports only from those before it. The paper's model is `layers`
 # and `vit`; what varies it stands after them.
 ORDER = [
-    "version", "installation", "arguments", "writable", "startup", "backend", "figures",
+    "version", "installation", "arguments", "writable", "startup", "backend", "inner", "figures",
     "webpage", "variants", "guards", "model", "layers", "vit",
     "pooling", "deit", "convolutions", "resnet", "hybrid", "positions", "ablations", "relative",
     "axial", "families", "checkpoints", "data", "training", "pretraining",
