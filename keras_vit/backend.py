@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import json
+import math
 import os
 import pathlib
 import sys
@@ -129,6 +130,59 @@ def report_if(condition, function, arguments):
             return tf.constant(True)
 
         tf.cond(condition, call, lambda: tf.constant(True))
+
+
+def attention(query, key, value):
+    """Returns softmax(q k^T / sqrt(d)) v by the fused kernel: (batch, tokens, heads, d) each."""
+    import keras
+
+    if not is_eager():
+        return keras.ops.dot_product_attention(query, key, value)
+    import torch
+
+    # Keras would first copy each of the three into contiguous memory, which the kernel can spare.
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    return torch.nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+
+
+def linear(x, kernel, bias):
+    """Returns x W + b by the one operation that PyTorch has for both; `bias` may be None."""
+    import keras
+    import torch
+
+    kernel = keras.ops.convert_to_tensor(kernel)
+    bias = None if bias is None else keras.ops.convert_to_tensor(bias)
+    return torch.nn.functional.linear(x, kernel.T, bias)
+
+
+def gelu(x, approximate):
+    """Returns x Phi(x), or its tanh form if `approximate`."""
+    import keras
+
+    def exact(x):  # JAX's own has erfc in place of erf, which takes longer
+        return x * (0.5 + 0.5 * keras.ops.erf(x / math.sqrt(2)))
+
+    if keras.backend.backend() == "jax" and not approximate:
+        return recomputed(exact)(x)
+    return recomputed(lambda x: keras.ops.gelu(x, approximate))(x)
+
+
+def recomputed(function):
+    """Returns `function`; on JAX with its intermediate results computed again for the gradient.
+
+    To store them costs more than to compute them: a step on a CPU touches all of its memory for
+    the first time (docs/speed.md).
+    """
+    import keras
+
+    return keras.remat(function) if keras.backend.backend() == "jax" else function
+
+
+def is_eager():
+    """Whether a model runs line by line: on PyTorch. The other backends compile it."""
+    import keras
+
+    return keras.backend.backend() == "torch"
 
 
 @contextlib.contextmanager

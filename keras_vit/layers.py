@@ -16,13 +16,13 @@ import keras
 from keras import initializers, layers, ops
 
 from keras_vit import arguments as check
-from keras_vit import backend
+from keras_vit import backend, inner
 from keras_vit.pixels import Normalize  # noqa: F401
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
 
-class Layer(check.Checked, layers.Layer):
+class Layer(check.Checked, inner.Inner, layers.Layer):
     """A layer that checks its arguments, keeps them as attributes and saves them."""
 
     def part(self, kind, *args, **kwargs):
@@ -106,9 +106,9 @@ class PatchEncoder(Layer):
         super().__init__(**kwargs)
         self.keep(locals())
         self.projection = self.part(
-            layers.Dense, hidden_dim, kernel_initializer="lecun_normal", name="projection"
+            inner.Dense, hidden_dim, kernel_initializer="lecun_normal", name="projection"
         )
-        self.drop = self.part(layers.Dropout, dropout, name="drop")
+        self.drop = self.part(inner.Dropout, dropout, name="drop")
 
     def build(self, input_shape):
         self.num_patches = check.patches(input_shape)
@@ -141,7 +141,7 @@ class PatchEncoder(Layer):
 
 
 @register
-class LayerNorm(layers.LayerNormalization):
+class LayerNorm(inner.Inner, layers.LayerNormalization):
     """LN of Eq. 2-4: Keras's layer with the official epsilon, and fast to train on JAX too.
 
     Example:
@@ -153,9 +153,7 @@ class LayerNorm(layers.LayerNormalization):
         super().__init__(epsilon=check.positive_number("epsilon", epsilon), **kwargs)
 
     def call(self, x):
-        # JAX sums gradients in reverse order of use. With this product first, the sum ends in two
-        # whole tensors and XLA stores it; else every block computes the chain after it again.
-        return super().call(x * 1.0)
+        return backend.recomputed(super().call)(x)
 
 
 @register
@@ -186,23 +184,23 @@ class SelfAttention(Layer):
     def __init__(self, num_heads: check.positive_integer, dropout: check.fraction = 0.0, **kwargs):
         super().__init__(**kwargs)
         self.keep(locals())
-        self.drop = self.part(layers.Dropout, dropout, name="drop")
+        self.drop = self.part(inner.Dropout, dropout, name="drop")
 
     def build(self, input_shape):
         dim = check.tokens("SelfAttention", input_shape)
         check.divisible_heads(dim, self.num_heads)
         # Glorot's limit for each of the three D x D matrices is LeCun's for all of them.
         self.query_key_value = self.part(
-            layers.Dense, 3 * dim, kernel_initializer="lecun_uniform", name="query_key_value"
+            inner.Dense, 3 * dim, kernel_initializer="lecun_uniform", name="query_key_value"
         )
-        self.projection = self.part(layers.Dense, dim, name="projection")
+        self.projection = self.part(inner.Dense, dim, name="projection")
         self.query_key_value.build(input_shape)
         self.projection.build(input_shape)
 
     def call(self, x, training=None):
         query, key, value = self.heads(x)
         if backend.has_attention_kernel() and type(self).scores is SelfAttention.scores:
-            x_heads = ops.dot_product_attention(query, key, value)  # Eq. 6 and 7 in one kernel
+            x_heads = backend.attention(query, key, value)  # Eq. 6 and 7 in one kernel
         else:
             x_heads = weighted_sum(self.scores(query, key), value)  # (B, tokens, heads, d)
         return self.drop(self.projection(ops.reshape(x_heads, ops.shape(x))))  # Eq. 8
@@ -264,12 +262,12 @@ class MLP(Layer):
         super().__init__(**kwargs)
         self.keep(locals())
         self.expand = self._dense(mlp_dim, "expand")
-        self.drop_1 = self.part(layers.Dropout, dropout, name="drop_1")
-        self.drop_2 = self.part(layers.Dropout, dropout, name="drop_2")
+        self.drop_1 = self.part(inner.Dropout, dropout, name="drop_1")
+        self.drop_2 = self.part(inner.Dropout, dropout, name="drop_2")
 
     def _dense(self, units, name):
         bias = initializers.RandomNormal(stddev=1e-6)
-        return self.part(layers.Dense, units, bias_initializer=bias, name=name)
+        return self.part(inner.Dense, units, bias_initializer=bias, name=name)
 
     def build(self, input_shape):
         check.tokens("MLP", input_shape)
@@ -278,7 +276,7 @@ class MLP(Layer):
         self.contract.build((*input_shape[:-1], self.mlp_dim))
 
     def call(self, x, training=None):
-        x = self.drop_1(ops.gelu(self.expand(x), self.approximate))  # (B, tokens, mlp_dim)
+        x = self.drop_1(backend.gelu(self.expand(x), self.approximate))  # (B, tokens, mlp_dim)
         return self.drop_2(self.contract(x))  # (B, tokens, D)
 
 
@@ -332,8 +330,8 @@ class TransformerBlock(Layer):
         self.mlp = self.part(self.mlp_layer, mlp_dim, dropout, approximate, name="mlp")
         # One mask value per image keeps or drops its whole branch.
         rate, whole = stochastic_depth, (None, 1, 1)
-        self.skip_1 = self.part(layers.Dropout, rate, noise_shape=whole, name="skip_1")
-        self.skip_2 = self.part(layers.Dropout, rate, noise_shape=whole, name="skip_2")
+        self.skip_1 = self.part(inner.Dropout, rate, noise_shape=whole, name="skip_1")
+        self.skip_2 = self.part(inner.Dropout, rate, noise_shape=whole, name="skip_2")
 
     def build(self, input_shape):
         check.tokens("TransformerBlock", input_shape)

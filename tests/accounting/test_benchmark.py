@@ -87,30 +87,45 @@ def test_changed_models_compute_the_same(name):
 
 
 @pytest.mark.backend_free
-@pytest.mark.parametrize("name, package", [("kerashub", "keras-hub"), ("flax", "flax")])
+@pytest.mark.parametrize(
+    "name, package", [("kerashub", "keras-hub"), ("flax", "flax"), ("timm", "timm")]
+)
 def test_missing_peer_names_the_command(name, package, monkeypatch):
-    monkeypatch.setattr(peers.keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(peers.keras.backend, "backend", lambda: peers.ON.get(name, "jax"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
     with pytest.raises(ImportError, match=f"Run: pip install {package}$"):
         peers.check(name, TINY)
 
 
 @pytest.mark.backend_free
-def test_flax_names_the_backend_and_the_dtype_that_it_needs(monkeypatch):
-    monkeypatch.setattr(peers.keras.backend, "backend", lambda: "torch")
-    with pytest.raises(ValueError, match="needs KERAS_BACKEND=jax. Received: 'torch'"):
-        peers.check("flax", TINY)
-    monkeypatch.setattr(peers.keras.backend, "backend", lambda: "jax")
+@pytest.mark.parametrize("name, needed", [("flax", "jax"), ("timm", "torch")])
+def test_a_peer_names_the_backend_and_the_dtype_that_it_needs(name, needed, monkeypatch):
+    monkeypatch.setattr(peers.keras.backend, "backend", lambda: "tensorflow")
+    with pytest.raises(ValueError, match=f"needs KERAS_BACKEND={needed}. Received: 'tensorflow'"):
+        peers.check(name, TINY)
+    monkeypatch.setattr(peers.keras.backend, "backend", lambda: needed)
     with pytest.raises(ValueError, match="computes in float32. Received: dtype='mixed_bfloat16'"):
-        peers.check("flax", TINY._replace(dtype="mixed_bfloat16"))
+        peers.check(name, TINY._replace(dtype="mixed_bfloat16"))
+
+
+def test_timm_has_the_same_parameters_and_trains():
+    """Its weights are random at first, ours zero in the head: only the sizes are comparable."""
+    pytest.importorskip("timm", reason="needs: pip install timm")
+    if peers.keras.backend.backend() != "torch":
+        pytest.skip("timm computes with PyTorch")
+    timm, ours = peers.build("timm", TINY), peers.build("ours", TINY)
+    assert timm.parameters == ours.parameters
+    losses = [timm.train(*TINY.batch()) for _ in range(10)]
+    assert losses[-1] < losses[0]
+    assert timm.predict(TINY.batch()[0]).shape == (3, 5)
 
 
 @pytest.mark.backend_free
 def test_unknown_peer_ends_the_command_in_one_line():
     with pytest.raises(
-        SystemExit, match="A peer is one of .*kerashub, flax. Received: 'timm'."
+        SystemExit, match="A peer is one of .*kerashub, flax, timm. Received: 'torchvision'."
     ) as e:
-        speed.main(["--peers", "timm"])
+        speed.main(["--peers", "torchvision"])
     assert "\n" not in str(e.value)
 
 

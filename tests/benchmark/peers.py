@@ -3,7 +3,7 @@
 ours, ours-tanh            this package, with the exact or with the tanh form of GELU
 keras                      ours with Keras's own layer normalisation
 matmul, einsum, kernel     ours with this form of attention on every backend
-kerashub, flax             KerasHub, and the official code in Flax
+kerashub, flax, timm       KerasHub, the official code in Flax, and timm in eager PyTorch
 
 Each has the same sizes, no dropout, the same loss and the same optimiser, and gets the same arrays
 in memory. `build` returns an object with two methods that return when the work is done:
@@ -34,7 +34,9 @@ NEEDS = {
     **dict.fromkeys(ours.MODELS, {}),
     "kerashub": {"keras_hub": "pip install keras-hub"},
     "flax": {"flax": "pip install flax", "optax": "pip install optax", "vit_jax": FLAX},
+    "timm": {"timm": "pip install timm"},
 }
+ON = {"flax": "jax", "timm": "torch"}  # the backend whose arrays a contender computes with
 PEERS = tuple(name for name in NEEDS if name != "ours")
 OPTIMIZERS = ("sgd", "adam")
 LEARNING_RATE = 1e-3
@@ -74,11 +76,11 @@ def check(name, setup):
     """
     if name not in NEEDS:
         raise ValueError(f"A peer is one of {', '.join(PEERS)}. Received: {name!r}.")
-    if name == "flax" and keras.backend.backend() != "jax":
-        backend = keras.backend.backend()
-        raise ValueError(f"Peer 'flax' needs KERAS_BACKEND=jax. Received: {backend!r}.")
-    if name == "flax" and setup.dtype != "float32":
-        raise ValueError(f"Peer 'flax' computes in float32. Received: dtype={setup.dtype!r}.")
+    backend = keras.backend.backend()
+    if ON.get(name, backend) != backend:
+        raise ValueError(f"Peer {name!r} needs KERAS_BACKEND={ON[name]}. Received: {backend!r}.")
+    if name in ON and setup.dtype != "float32":
+        raise ValueError(f"Peer {name!r} computes in float32. Received: dtype={setup.dtype!r}.")
     for module, command in NEEDS[name].items():
         if importlib.util.find_spec(module) is None:
             raise ImportError(f"Peer {name!r} needs the package {module}. Run: {command}")
@@ -87,8 +89,8 @@ def check(name, setup):
 def build(name, setup):
     """Returns contender `name`, ready to train and predict."""
     check(name, setup)
-    if name == "flax":
-        return FlaxContender(setup)
+    if name in ON:
+        return {"flax": FlaxContender, "timm": TimmContender}[name](setup)
     build_model = {**ours.MODELS, "kerashub": kerashub_model}[name]
     return KerasContender(build_model(setup), setup)
 
@@ -193,3 +195,52 @@ def _flax_arguments(setup):
             "attention_dropout_rate": 0.0,
         },
     }
+
+
+class TimmContender:
+    """timm's model as its users train it, without compilation."""
+
+    def __init__(self, setup):
+        import torch
+        from timm.models.vision_transformer import VisionTransformer
+
+        size, optimizers = setup.variant, {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+        self.model = VisionTransformer(
+            img_size=setup.image_size,
+            patch_size=size.patch_size,
+            num_classes=setup.num_classes,
+            embed_dim=size.hidden_dim,
+            depth=size.num_layers,
+            num_heads=size.num_heads,
+            mlp_ratio=size.mlp_dim / size.hidden_dim,
+        )
+        options = {"momentum": 0.9} if setup.optimizer == "sgd" else {}
+        optimizer = optimizers[setup.optimizer]
+        self.optimizer = optimizer(self.model.parameters(), lr=LEARNING_RATE, **options)
+        self.parameters = sum(weight.numel() for weight in self.model.parameters())
+
+    def train(self, images, labels):
+        """One training step; the loss as a `float`, so the step has ended."""
+        import torch
+
+        self.model.train()
+        logits = self.model(_channels_first(images))
+        loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels).long())
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return float(loss.detach())
+
+    def predict(self, images):
+        """Logits as a NumPy array."""
+        import torch
+
+        with torch.inference_mode():
+            return self.model.eval()(_channels_first(images)).numpy()
+
+
+def _channels_first(images):
+    """Returns a tensor in timm's order of the axes: (batch, channels, height, width)."""
+    import torch
+
+    return torch.from_numpy(images).permute(0, 3, 1, 2)

@@ -24,7 +24,7 @@ from keras_vit.studies import paired
 MODES = ("train", "predict")
 PACKAGES = (
     *("keras-vit", "keras", "jax", "jaxlib", "tensorflow", "torch"),
-    *("numpy", "keras-hub", "flax", "optax"),
+    *("numpy", "keras-hub", "flax", "optax", "timm"),
 )
 
 

@@ -16,7 +16,7 @@ PACKAGE = pathlib.Path(keras_vit.__file__).parent
 # The order of reading: a module imports only from those before it. The paper's model is `layers`
 # and `vit`; what varies it stands after them.
 ORDER = [
-    "environment", "arguments", "io", "startup", "backend", "hooks", "figures",
+    "environment", "arguments", "io", "startup", "backend", "inner", "hooks", "figures",
     "variants", "pixels", "guards", "model", "layers", "vit",
     "pooling", "deit", "convolutions", "resnet", "hybrid", "positions", "ablations", "relative",
     "axial", "families", "checkpoints", "doctor", "data", "training", "pretraining",

@@ -1,0 +1,60 @@
+"""Keras's layers as the Transformer has them inside its own: the same numbers in fewer steps.
+
+PyTorch runs a model line by line, so what Keras does around each layer takes time: a tenth of a
+forward pass (docs/speed.md). TensorFlow and JAX compile a model, and nothing changes there.
+"""
+
+import keras
+from keras import layers, ops
+
+from keras_vit import backend
+
+
+class Inner:
+    """A layer that on PyTorch leaves out the preparations of a call that would change nothing.
+
+    If the layer is built and the input has its dtype, nothing has to be built, converted or cast.
+    What remains is `call`, with quantization, rematerialization and the hooks of PyTorch.
+    """
+
+    def __call__(self, x, *args, **kwargs):
+        if args or kwargs or not self._is_ready_for(x):
+            return super().__call__(x, *args, **kwargs)
+        return super(keras.Layer, self).__call__(x)
+
+    def _is_ready_for(self, x):
+        if not (backend.is_eager() and self.built and ops.is_tensor(x)):
+            return False
+        dtype = keras.backend.standardize_dtype(x.dtype)
+        return dtype == self.input_dtype == self.variable_dtype
+
+
+class Dense(Inner, layers.Dense):
+    """x W + b, in one operation on PyTorch.
+
+    Example:
+    >>> tuple(keras_vit.inner.Dense(3)(np.ones((2, 5, 8))).shape)
+    (2, 5, 3)
+    """
+
+    def call(self, x):
+        if not backend.is_eager():
+            return super().call(x)
+        return self.activation(backend.linear(x, self.kernel, self.bias))
+
+    def quantize(self, mode, type_check=False, **kwargs):
+        """Quantizes the layer as Keras does its own; a subclass would be left out."""
+        super().quantize(mode, type_check=False, **kwargs)
+
+
+class Dropout(layers.Dropout):
+    """Dropout, which at rate 0 is not called at all.
+
+    Example:
+    >>> x = np.ones((2, 5))
+    >>> keras_vit.inner.Dropout(0.0)(x, training=True) is x
+    True
+    """
+
+    def __call__(self, x, *args, **kwargs):
+        return super().__call__(x, *args, **kwargs) if self.rate else x
