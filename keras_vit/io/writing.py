@@ -1,4 +1,4 @@
-"""Writes files so that a name always stands for a complete one, and checks first that it can."""
+"""Writes files completely or not at all, and checks beforehand that they can be written."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ OUT = "Choose another one: --out DIR, in Python `out`."
 
 @contextlib.contextmanager
 def replacing(path):
-    """Gives the path of a temporary file beside `path`, which replaces `path` at the end.
+    """Yields the path of a temporary file that replaces `path` at the end.
 
     The bytes are on the disk before the name changes, and the name changes in one step. Whatever
     fails (a full disk, Ctrl-C, a power cut), `path` is the old file or the new one, never half a
@@ -112,7 +112,7 @@ def check_file(path, advice):
     if not folder.is_dir():
         raise FileNotFoundError(
             f"A file in a folder that exists was expected. Received: {str(path)!r}. "
-            f"Make {str(folder)!r} first."
+            f"Create {str(folder)!r} first."
         )
     if os.path.isdir(path):
         raise ValueError(f"A file was expected. Received: the folder {str(path)!r}. {advice}")

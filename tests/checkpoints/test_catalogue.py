@@ -46,7 +46,7 @@ def test_every_fact_is_of_its_kind(entry):
 
 
 @pytest.mark.parametrize("entry", SHIPPED, ids=lambda entry: entry.name)
-def test_what_is_shipped_is_there_and_small(entry):
+def test_shipped_files_exist_and_are_small(entry):
     content = entry.shipped.read_bytes()
     assert hashlib.sha256(content).hexdigest() == entry.sha256
     assert len(content) < 10**7 and len(entry.class_names) == entry.num_classes

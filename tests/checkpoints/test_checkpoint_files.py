@@ -57,7 +57,7 @@ def test_bfloat16_comes_as_float32(format, tmp_path):
 
 
 @pytest.mark.backend_free
-def test_bfloat16_is_found_where_numpy_has_no_name_for_it(tmp_path):
+def test_bfloat16_is_recognized_without_a_numpy_type(tmp_path):
     array = np.array([1.0, -3.5], ml_dtypes.bfloat16)
     np.savez(tmp_path / "a.npz", a=array)
     with files.open_tensors(tmp_path / "a.npz") as file:
@@ -157,7 +157,7 @@ def test_a_path_that_is_none(path):
 
 @pytest.mark.backend_free
 @pytest.mark.parametrize("path", ["nowhere.npz", "nowhere/at/all.npz"])
-def test_a_file_that_is_not_there(path, tmp_path):
+def test_a_missing_file(path, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere.*which does not exist"):
         files.open_tensors(tmp_path / path)
     with pytest.raises(FileNotFoundError, match=r"nowhere.*which does not exist"):
@@ -167,7 +167,7 @@ def test_a_file_that_is_not_there(path, tmp_path):
 
 
 @pytest.mark.backend_free
-def test_a_tensor_that_is_not_there(tmp_path):
+def test_a_missing_tensor(tmp_path):
     files.write_npz(tmp_path / "a.npz", damage.TENSORS)
     with files.open_tensors(tmp_path / "a.npz") as file:
         with pytest.raises(ValueError, match="no tensor 'block/kernal'. Did you mean 'block/kern"):
@@ -188,7 +188,7 @@ def test_what_cannot_be_written(format, tensors, tmp_path):
 
 @pytest.mark.backend_free
 @pytest.mark.parametrize("names", [("a", "a/b"), ("a//b",), ("/a",), ("./a",)])
-def test_names_that_are_no_paths_in_an_h5_file(names, tmp_path):
+def test_names_that_are_not_paths_in_an_h5_file(names, tmp_path):
     with pytest.raises(ValueError, match="must be paths such as 'layers/dense/vars/0'"):
         files.write_h5(tmp_path / "a", dict.fromkeys(names, np.zeros(2)))
 

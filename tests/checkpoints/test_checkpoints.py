@@ -346,7 +346,7 @@ def test_load_pretrained_as_it_is_and_without_a_head(tmp_path, capsys):
     assert not capsys.readouterr().out
 
 
-def test_heads_that_no_file_tells_are_asked_for(tmp_path):
+def test_an_unknown_number_of_heads_is_requested(tmp_path):
     model = randomized(tiny(hidden_dim=96, mlp_dim=160, num_heads=4))
     keras_vit.save_weights(model, tmp_path / "a.safetensors", "timm")
     with pytest.raises(ValueError, match="heads must be known.*hidden_dim=96.*give num_heads="):
@@ -355,7 +355,7 @@ def test_heads_that_no_file_tells_are_asked_for(tmp_path):
     assert again.num_heads == 4 and equal_weights(model, again)
 
 
-def test_an_image_size_that_is_told_need_not_be_a_square(tmp_path):
+def test_a_given_image_size_need_not_be_square(tmp_path):
     model = randomized(tiny(image_size=(32, 96)))
     keras_vit.save_weights(model, tmp_path / "model.safetensors", "huggingface")
     with pytest.raises(

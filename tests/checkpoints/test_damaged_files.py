@@ -27,7 +27,7 @@ def read_all(path):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_no_file_of_tensors_is_refused_by_what_it_is(name, tmp_path):
+def test_the_error_describes_what_a_bad_file_is(name, tmp_path):
     path, words = make(name, tmp_path), CASES[name][1:]
     start = time.process_time()
     with pytest.raises((ValueError, FileNotFoundError)) as caught:

@@ -118,7 +118,7 @@ def test_a_server_that_never_ends(entry, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("facts", [{}, {"sha256": SHA256}])
-def test_it_goes_on_where_it_stopped(facts, entry, server, tmp_path):
+def test_an_interrupted_download_resumes(facts, entry, server, tmp_path):
     with pytest.raises(OSError, match="resume after the 123,456 bytes"):
         download.fetch(entry("resume", **facts), tmp_path)
     path = download.fetch(entry("resume", **facts), tmp_path)

@@ -33,7 +33,7 @@ def small(**options):
     return keras_vit.create("ViT-Ti/16", image_size=32, num_layers=1, num_classes=4, **options)
 
 
-def test_a_variant_stands_for_its_recommended_weights(served):
+def test_a_variant_loads_its_recommended_weights(served):
     asked = served(small(), "google")
     model = keras_vit.load_pretrained("ViT-Ti/16", cache_dir="here", verbose=False)
     assert asked == [(catalogue.find("ViT-Ti/16-augreg-i21k-ft-224"), "here")]
@@ -64,7 +64,7 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         keras_vit.load_pretrained("ViT-B/61")
 
 
-def test_what_is_shipped_needs_no_network(monkeypatch):
+def test_shipped_weights_need_no_network(monkeypatch):
     monkeypatch.setattr(download, "_download", None)
     model = keras_vit.load_pretrained("ViT-Mini/4", verbose=False)
     assert model.input_shape == (None, 32, 32, 3) and model.output_shape == (None, 10)

@@ -93,7 +93,7 @@ def test_half_precision_is_widened(tmp_path):
         ("fc_norm.weight", "a normalisation after pooling"),
     ],
 )
-def test_what_we_have_no_layer_for_is_said(name, words, tmp_path):
+def test_tensors_without_a_layer_are_reported(name, words, tmp_path):
     tensors = tensors_of(pytorch.TIMM, tiny(), lambda _, shape: np.ones(shape, "float32"))
     files.write_safetensors(tmp_path / "a.safetensors", {**tensors, name: np.ones(192, "float32")})
     with pytest.raises(ValueError, match=f"The file has {words}, which is not supported"):

@@ -84,7 +84,7 @@ def test_weights_lists_the_catalogue(capsys):
     assert all(name in text for name in keras_vit.checkpoints.entries())
 
 
-def test_convert_goes_there_and_back(tmp_path, capsys):
+def test_convert_round_trip(tmp_path, capsys):
     model = keras_vit.create("ViT-Ti/16", image_size=32, num_layers=1, num_classes=3)
     first, second, third = (str(tmp_path / name) for name in ("a.npz", "b.safetensors", "c.npz"))
     keras_vit.save_weights(model, first)
@@ -148,7 +148,7 @@ def test_errors_are_one_line(words, code, expected, capsys, tmp_path, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
-def test_words_that_argparse_refuses_exit_with_2(capsys):
+def test_arguments_that_argparse_refuses_exit_with_2(capsys):
     for words in (["fly"], ["train", "--epochs", "many"], ["predict"]):
         with pytest.raises(SystemExit) as exit_:
             cli.main(words)
@@ -178,7 +178,7 @@ def test_failures_have_their_exit_codes(error, code, text, capsys, monkeypatch):
     assert text in captured and captured.count("\n") == 1
 
 
-def test_what_draws_and_compares_is_imported_only_where_it_is_used():
+def test_plotting_and_baselines_are_imported_lazily():
     # Keras may import these three by itself, so `sys.modules` cannot tell: the source can.
     for path in pathlib.Path(keras_vit.__file__).parent.rglob("*.py"):
         for statement in ast.parse(path.read_text()).body:

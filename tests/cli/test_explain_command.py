@@ -240,13 +240,13 @@ def test_folders_are_searched_at_any_depth_without_hidden_files(tmp_path):
     assert names == ["a.png", "b/2.JPG", "b/c/3.webp", "b/x.txt"]
 
 
-def test_images_called_the_same_are_told_apart_by_their_folders(tmp_path):
+def test_images_with_equal_names_are_shown_with_their_folders(tmp_path):
     files = [tmp_path / "a" / "1.png", tmp_path / "b" / "1.png"]
     assert explain_images.name_images(files) == [str(file) for file in files]
     assert explain_images.name_images(files[:1]) == ["1.png"]
 
 
-def test_a_saved_model_of_no_run_is_opened(tmp_path):
+def test_a_saved_model_without_a_run_is_loaded(tmp_path):
     inputs = keras.Input((8, 8, 1))
     model = keras.Model(inputs, keras.layers.Flatten()(inputs))
     model.save(tmp_path / "any.keras")
@@ -299,7 +299,7 @@ def test_errors_before_any_work_are_one_line(words, expected, tmp_path, monkeypa
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_file_that_is_no_image_is_named(explained, folder):
+def test_a_file_that_is_not_an_image_is_reported(explained, folder):
     (folder / "broken.png").write_bytes(b"not an image")
     code, _, text = explained("patch-grid")
     assert code == 2 and "broken.png' cannot be read as an image" in text

@@ -132,7 +132,7 @@ def test_help_and_lists_import_neither_keras_nor_a_backend(words, answers):
 
 
 @pytest.mark.parametrize("words", REFUSED)
-def test_mistakes_are_reported_before_keras_is_imported(words, answers):
+def test_invalid_arguments_are_reported_before_keras_is_imported(words, answers):
     code, printed, messages, heavy, unchanged = answers[words]
     assert (code, printed) == (2, "")
     assert REFUSED[words] in messages

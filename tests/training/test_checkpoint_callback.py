@@ -203,7 +203,7 @@ def test_many_cuts_of_one_run(trained, model, tmp_path):
     assert_same(fit(model, tmp_path), trained[2])
 
 
-def test_saving_changes_nothing_and_two_states_stay(trained, model, tmp_path):
+def test_saving_changes_nothing_and_keeps_two_states(trained, model, tmp_path):
     assert_same(fit(model, tmp_path), trained[2])
     assert [p.name for p in state_files.paths(tmp_path)] == [
         "epoch-0003-step-000005.npz",
@@ -223,7 +223,7 @@ def test_a_complete_run_is_loaded_at_once(trained, model, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_more_epochs_go_on_from_the_end(model, tmp_path):
+def test_more_epochs_resume_from_the_end(model, tmp_path):
     fit(model, tmp_path / "two", epochs=2)
     resumed = fit(model, tmp_path / "two", epochs=3)
     assert resumed[2] == [0, 1, 2]
@@ -278,7 +278,7 @@ def test_a_table_of_results_has_each_epoch_once(trained, model, tmp_path):
         (tmp_path / "t.csv").unlink()
 
 
-def test_settings_of_callbacks_are_those_of_the_new_run(model, tmp_path):
+def test_arguments_of_callbacks_are_not_restored(model, tmp_path):
     class Counter(keras.callbacks.Callback):
         def __init__(self, limit):
             super().__init__()
@@ -467,7 +467,7 @@ CHANGES = {
 }
 
 
-def test_a_run_of_another_kind_is_refused_and_nothing_is_changed(model, tmp_path):
+def test_another_run_is_refused_and_nothing_is_changed(model, tmp_path):
     with pytest.raises(Power):
         fit(model, tmp_path, ("batch", 3))
     files = {p: p.read_bytes() for p in state_files.paths(tmp_path)}
@@ -535,7 +535,7 @@ def test_a_damaged_file_falls_back_to_the_state_before(trained, model, tmp_path,
     assert [p.name for p in tmp_path.glob("*.damaged")] == ["epoch-0001-step-000003.npz.damaged"]
 
 
-def test_nothing_but_damaged_files_is_an_error(model, tmp_path):
+def test_only_damaged_files_are_an_error(model, tmp_path):
     with pytest.raises(Power):
         fit(model, tmp_path, ("batch", 4))
     for path in state_files.paths(tmp_path):
@@ -558,7 +558,7 @@ def test_every_flipped_byte_is_found(tmp_path):
             assert np.array_equal(found.arrays["x"], wanted.arrays["x"]), place
 
 
-def test_what_killed_writers_left_is_removed(model, tmp_path):
+def test_files_of_killed_writers_are_removed(model, tmp_path):
     (tmp_path / ".epoch-0001-step-000002.npz.0123abcd.partial").write_bytes(b"half")
     (tmp_path / "notes.txt").write_text("mine")
     fit(model, tmp_path, epochs=1)
@@ -579,7 +579,7 @@ def test_two_processes_do_not_train_into_one_folder(model, tmp_path):
 
 
 @pytest.mark.backend_free
-def test_auto_saves_once_a_minute_and_seldom_where_writing_is_slow(monkeypatch, tmp_path):
+def test_auto_saves_once_a_minute_or_less_often_if_writing_is_slow(monkeypatch, tmp_path):
     checkpoint = Checkpoint(tmp_path)
     checkpoint._saved_at, checkpoint._cost = 0.0, 0.1
     for now, cost, due in ((59, 0.1, False), (60, 0.1, True), (200, 3, False), (300, 3, True)):

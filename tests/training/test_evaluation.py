@@ -66,7 +66,7 @@ def test_numbers_are_those_of_scikit_learn():
 
 
 @pytest.mark.backend_free
-def test_a_class_that_is_never_named_or_never_there_is_not_a_number():
+def test_a_class_without_predictions_or_images_has_nan_scores():
     metrics = pytest.importorskip("sklearn.metrics")
     labels, predicted = np.array([0, 0, 1, 3]), np.array([0, 1, 1, 1])
     found = evaluated(10.0 * np.eye(5)[predicted], labels)

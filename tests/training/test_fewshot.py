@@ -63,7 +63,7 @@ def test_scores_are_those_of_scikit_learns_ridge(number):
 
 
 @pytest.mark.backend_free
-def test_a_feature_that_is_constant_in_training_does_no_harm():
+def test_a_feature_that_is_constant_in_training_is_harmless():
     """In float32 its rounding, divided by 1e-5, would be the largest feature of all."""
     x, y = clusters(spread=0.3)
     x_test, y_test = clusters(spread=0.3, seed=0)

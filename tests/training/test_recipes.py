@@ -191,7 +191,7 @@ def test_the_learning_rate_follows_the_batch(overrides, batch, expected):
 
 
 @pytest.mark.backend_free
-def test_small_sets_get_epochs_enough_and_no_more():
+def test_small_datasets_get_just_enough_epochs():
     def epochs(images, **overrides):
         data = applied.describe_data(images, 2, batch_size=32)
         return applied.recipe("finetune", data, **overrides).plan.epochs
@@ -238,7 +238,7 @@ def test_what_fit_gets():
 
 
 @pytest.mark.backend_free
-def test_a_recipe_says_what_it_chose():
+def test_a_recipe_prints_its_settings():
     text = str(applied.recipe("finetune", PETS, layer_decay=0.75))
     assert "Table 4" in text and "259 in batches of 32" in text
     assert "12 epochs, 108 updates, warm-up 11" in text

@@ -30,7 +30,7 @@ def test_values_are_those_of_the_official_code(decay, total, warmup):
     np.testing.assert_allclose(ours, theirs, rtol=2e-6, atol=2e-9)
 
 
-def test_linear_end_is_the_official_one_unless_told():
+def test_linear_decay_ends_at_the_official_rate_by_default():
     assert float(schedules.LinearDecay(1e-3, 10)(10)) == pytest.approx(1e-5)
     assert float(schedules.LinearDecay(1e-3, 10, end=2e-4)(10)) == pytest.approx(2e-4)
 

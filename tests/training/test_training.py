@@ -126,14 +126,14 @@ def test_baselines_learn_what_can_be_learned_and_shrink_large_images():
 
 
 @pytest.mark.backend_free
-def test_baselines_are_left_out_where_they_would_take_minutes(monkeypatch):
+def test_baselines_are_skipped_if_they_would_take_minutes(monkeypatch):
     images, labels = np.zeros((20, 8, 8, 1), "uint8"), np.arange(20) % 2
     dataset = data.load((images, labels), image_size=8, num_channels=1, pipeline="keras")
     monkeypatch.setattr(pixel_baselines, "MOST", 13)
     assert dataset.counts["train"] > 13 and training.baselines(dataset) == {}
 
 
-def test_a_run_leaves_all_its_files(run):
+def test_a_run_writes_all_its_files(run):
     assert {path.name for path in run.folder.iterdir()} == set(messages.FILES)
     for name in filter(lambda name: name.endswith(".png"), messages.FILES):
         with Image.open(run.folder / name) as image:
@@ -148,7 +148,7 @@ def test_history_has_a_row_for_each_epoch(run):
     assert float(rows[1]["accuracy"]) == pytest.approx(run.metrics["train_accuracy"], abs=1e-6)
 
 
-def test_metrics_say_what_was_done_with_what(run, colours):
+def test_metrics_record_data_settings_and_versions(run, colours):
     metrics = json.loads((run.folder / "metrics.json").read_text())
     assert metrics == json.loads(json.dumps(run.metrics))
     assert metrics["data"] == str(colours.resolve())
@@ -218,7 +218,7 @@ def interrupt(progress, batch, logs=None):
         signal.raise_signal(signal.SIGINT)
 
 
-def test_an_interrupted_run_goes_on_exactly_and_the_same_seed_gives_the_same_weights(
+def test_an_interrupted_run_resumes_exactly_and_equal_seeds_give_equal_weights(
     run, colours, tmp_path, monkeypatch, capsys
 ):
     out = tmp_path / "my run"
@@ -241,7 +241,7 @@ def test_an_interrupted_run_goes_on_exactly_and_the_same_seed_gives_the_same_wei
 
 
 @pytest.mark.backend_free
-def test_resume_names_what_is_no_run(tmp_path):
+def test_resume_reports_a_folder_that_is_not_a_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="settings.json.*does not exist"):
         training.resume(tmp_path / "nowhere")
     (tmp_path / "settings.json").write_text('{"colour": 1}')
@@ -266,7 +266,7 @@ def test_a_run_from_published_weights_takes_their_resolution(colours, tmp_path, 
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorboard") is not None, reason="it is there")
-def test_tensorboard_is_missed_before_any_work(colours, tmp_path):
+def test_missing_tensorboard_is_reported_before_any_work(colours, tmp_path):
     with pytest.raises(ImportError, match="pip install.*tensorboard"):
         training.train(colours, tensorboard=True, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -313,7 +313,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(colours, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_figure_that_fails_loses_neither_model_nor_numbers(colours, tmp_path, monkeypatch):
+def test_a_failing_figure_loses_neither_model_nor_numbers(colours, tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("no fonts")
 
@@ -324,7 +324,7 @@ def test_a_figure_that_fails_loses_neither_model_nor_numbers(colours, tmp_path, 
     assert (tmp_path / "run" / "history.csv").exists()
 
 
-def test_load_names_what_is_missing(run, tmp_path):
+def test_load_reports_what_is_missing(run, tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         training.load(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="without model.keras"):

@@ -82,11 +82,11 @@ class Checkpoint(keras.callbacks.Callback):
         Raises:
             ValueError: there is no state, or it belongs to another model; nothing was changed.
         """
-        found = state_files.read_newest(self.folder)
-        if found is None:
+        state = state_files.read_newest(self.folder)
+        if state is None:
             want, advice = "a folder with states of a run was expected", "Train in it first."
             arguments.refuse(want, {"folder": str(self.folder)}, advice)
-        run_state.restore_weights(model, found.arrays)
+        run_state.restore_weights(model, state.arrays)
 
     def set_model(self, model):
         """Moves to the end of the callbacks, so that each hook sees what the others did."""
@@ -162,12 +162,12 @@ class Checkpoint(keras.callbacks.Callback):
         state_files.prepare(self.folder)
         self._others = callback_state.select(self._list, self)
         self._settings = run_state.describe_run(self.model, self.sampler)
-        found = state_files.read_newest(self.folder)
-        if found is None:
+        state = state_files.read_newest(self.folder)
+        if state is None:
             self._write(self._take(0, 0))
         else:
-            run_state.check_same_run(self.folder, found, self.model, self._settings)
-            self._resume(found)
+            run_state.check_same_run(self.folder, state, self.model, self._settings)
+            self._resume(state)
 
     def _check_steps(self):
         """Raises `ValueError` unless an epoch is one pass through the data."""
@@ -182,20 +182,20 @@ class Checkpoint(keras.callbacks.Callback):
             arguments.refuse(want, {"steps": given}, advice)
         self._steps = whole
 
-    def _resume(self, found):
+    def _resume(self, state):
         """Makes `fit` begin where a state ends."""
-        self._resumed = found
-        self._restore(found)
+        self._resumed = state
+        self._restore(state)
         self._saved_at, self._cost = time.monotonic(), 0.0
         epochs = self.params["epochs"]
-        complete = found.facts["stopped"] or found.epoch >= epochs
-        keras_internals.set_initial_epoch(self._model, epochs if complete else found.epoch)
+        complete = state.facts["stopped"] or state.epoch >= epochs
+        keras_internals.set_initial_epoch(self._model, epochs if complete else state.epoch)
         if not complete:
             self._say(f"Resuming after {state_files.describe_newest(self.folder)}.")
 
-    def _restore(self, found):
-        run_state.restore(self.model, found.arrays)
-        callback_state.restore(self._others, found.facts["callbacks"], found.arrays)
+    def _restore(self, state):
+        run_state.restore(self.model, state.arrays)
+        callback_state.restore(self._others, state.facts["callbacks"], state.arrays)
 
     def _is_due(self, step):
         if self.every == "auto":
