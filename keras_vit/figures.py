@@ -29,7 +29,7 @@ def figure(width, height, dpi=120, layout="constrained"):
 
 
 def to_pixels(image):
-    """Converts an image to what is drawn: uint8, (height, width) if it is grey, RGB otherwise.
+    """Converts an image to what is drawn: uint8, (height, width) if it is gray, RGB otherwise.
 
     Of more than three channels the first three are drawn, of two the first.
 

@@ -8,8 +8,8 @@ rollout.py           attention rollout, the attention of one token
 per_head.py          attention distance and entropy of each head
 gradients.py         relevance and Grad-CAM
 masking.py           occlusion and deletion curves
-tokens.py            patches, similarities, colours and lengths of tokens, logit lens
-representations.py   nearest neighbours, linear CKA
+tokens.py            patches, similarities, colors and lengths of tokens, logit lens
+representations.py   nearest neighbors, linear CKA
 filters.py           filters of the first layer, position embeddings
 captions.py          numbers of maps as words
 views/               one record per view

@@ -1,4 +1,4 @@
-"""What the first layer has learned, its filters and positions: Figures 7 (left, centre) and 10."""
+"""What the first layer has learned, its filters and positions: Figures 7 (left, center) and 10."""
 
 import math
 
@@ -14,7 +14,7 @@ def embedding_filters(model, components=28):
     """Computes the principal components of the filters that see the pixels: Figure 7, left.
 
     The projection E of Eq. 1 holds D filters of P x P x C. The components are the patch patterns
-    that E amplifies most, its left singular vectors. They are not centred: the mean over the D
+    that E amplifies most, its left singular vectors. They are not centered: the mean over the D
     filters would depend on the arbitrary axes of the token space, whereas rotating E leaves these
     components unchanged. (The paper does not say how its figure was made.)
 
@@ -47,7 +47,7 @@ def embedding_filters(model, components=28):
 
 
 def position_similarity(model, grid=None):
-    """Computes the similarity of the position embeddings of all patches: Figure 7, centre.
+    """Computes the similarity of the position embeddings of all patches: Figure 7, center.
 
     Args:
         model: a model that contains a Transformer encoder.
@@ -69,7 +69,7 @@ def position_similarity(model, grid=None):
     >>> keras_vit.explain.position_similarity(model, grid=(4, 4)).shape
     (4, 4, 4, 4)
 
-    Reference: section 4.5, Figure 7 (centre); Appendix D.4, Figure 10.
+    Reference: section 4.5, Figure 7 (center); Appendix D.4, Figure 10.
     """
     encoder = find_encoder.find(model)
     table = _positions(model, encoder.patch_encoder)
@@ -124,8 +124,8 @@ def _channels(model, patches):
 
 def _standardize(filters):
     """Subtracts the means and scales to equal lengths, as `HybridConv` and `BiTConv` do."""
-    centred = filters - filters.mean(axis=(1, 2, 3), keepdims=True)
-    return vectors.normalize(centred.reshape(len(filters), -1)).reshape(filters.shape)
+    centered = filters - filters.mean(axis=(1, 2, 3), keepdims=True)
+    return vectors.normalize(centered.reshape(len(filters), -1)).reshape(filters.shape)
 
 
 def _numpy(variable):

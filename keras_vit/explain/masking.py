@@ -18,7 +18,7 @@ FILLS = ("mean", "blur")
 def occlusion(model, images, classes=None, patch_size=None, batch_size=32):
     """Covers one patch at a time and measures how far the probability of the class falls.
 
-    Patches are covered with the mean colour of the image. The model computes one masked image for
+    Patches are covered with the mean color of the image. The model computes one masked image for
     each patch.
 
     Args:
@@ -70,7 +70,7 @@ def deletion_curve(model, images, maps, classes=None, steps=14, fill="mean", bat
         classes: None for the most probable class of each image, one number for all images, or one
             number for each.
         steps: number of steps from the whole image to an empty one.
-        fill: what replaces a patch: "mean", the mean colour of the image, or "blur", the image
+        fill: what replaces a patch: "mean", the mean color of the image, or "blur", the image
             blurred with a standard deviation of one patch.
         batch_size: number of images computed at once.
 
@@ -124,7 +124,7 @@ def number_patches(size, grid):
 
 
 def average_color(images):
-    """Returns the mean colour of each image, float32 (batch, 1, 1, channels)."""
+    """Returns the mean color of each image, float32 (batch, 1, 1, channels)."""
     return images.mean(axis=(1, 2), keepdims=True, dtype="float64").astype("float32")
 
 

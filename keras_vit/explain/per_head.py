@@ -9,7 +9,7 @@ from keras_vit.explain import attention
 def mean_attention_distance(source, images=None, *, patch_size=None, grid=None, renormalize=True):
     """Computes the mean distance, in pixels, between a patch and the patches it attends to.
 
-    It is the counterpart of a convolution's receptive field: the distance between the centres of
+    It is the counterpart of a convolution's receptive field: the distance between the centers of
     two patches, weighted by the attention, averaged over query patches and images.
 
     Args:
@@ -93,7 +93,7 @@ def _average(scores, distances, renormalize):
 
 
 def _distances(grid, patch_size):
-    """(patches, patches) between the centres, in pixels."""
+    """(patches, patches) between the centers, in pixels."""
     rows, columns = np.indices(grid).reshape(2, -1)
     y, x = rows * patch_size[0], columns * patch_size[1]
     return np.hypot(y[:, None] - y, x[:, None] - x)

@@ -1,4 +1,4 @@
-"""Similarity of representations: of images, nearest neighbours; of layers, linear CKA."""
+"""Similarity of representations: of images, nearest neighbors; of layers, linear CKA."""
 
 from typing import NamedTuple
 
@@ -54,7 +54,7 @@ def nearest(model, images, gallery, k=5, layer=None, batch_size=32):
     >>> result.indices.shape, result.indices[:, 0]
     ((2, 2), array([3, 4]))
     """
-    _check_neighbours(model, k, len(gallery), layer)
+    _check_neighbors(model, k, len(gallery), layer)
     queries, others = (_directions(model, x, layer, batch_size) for x in (images, gallery))
     if queries.shape[1] != others.shape[1]:
         received = {"images": queries.shape[1], "gallery": others.shape[1]}
@@ -82,7 +82,7 @@ class CKA(NamedTuple):
 def cka(a, b, images=None, layers_a=None, layers_b=None, batch_size=32, normalize_tokens=True):
     """Computes linear CKA, the similarity of two representations of the same images.
 
-    Arrays are compared by ||Y^T X||^2 / (||X^T X|| ||Y^T Y||) of the centred features, following
+    Arrays are compared by ||Y^T X||^2 / (||X^T X|| ||Y^T Y||) of the centered features, following
     Kornblith et al. With few images and many features it is high even for unrelated features.
 
     Models are compared batch by batch, so that only batch x batch products of images are kept. The
@@ -140,7 +140,7 @@ def cka(a, b, images=None, layers_a=None, layers_b=None, batch_size=32, normaliz
     return CKA(_align(first, second), *names)
 
 
-def _check_neighbours(model, k, count, layer):
+def _check_neighbors(model, k, count, layer):
     if arguments.positive_integer("k", k) > count:
         received = {"k": k, "images in the gallery": count}
         arguments.refuse("`k` must not exceed the number of images in the gallery", received)
@@ -268,7 +268,7 @@ def _align(first, second):
 
 
 def _center(grams):
-    """Centres Gram matrices so that the mean product of two of them is unbiased.
+    """Centers Gram matrices so that the mean product of two of them is unbiased.
 
     The sum over K' * L' is the bracket of HSIC_1 (Szekely and Rizzo's U-centring).
     """
@@ -276,5 +276,5 @@ def _center(grams):
     off = grams * (1 - np.eye(count))
     rows = off.sum(axis=-1, keepdims=True) / (count - 2)
     total = off.sum(axis=(-2, -1), keepdims=True) / ((count - 1) * (count - 2))
-    centred = off - rows - np.swapaxes(rows, -1, -2) + total
-    return centred * (1 - np.eye(count))
+    centered = off - rows - np.swapaxes(rows, -1, -2) + total
+    return centered * (1 - np.eye(count))

@@ -1,4 +1,4 @@
-"""What tokens hold: patches, similarities, colours, lengths, and the logits of every depth."""
+"""What tokens hold: patches, similarities, colors, lengths, and the logits of every depth."""
 
 import math
 
@@ -71,14 +71,14 @@ def token_similarity(model, images, token=None, layer=None, batch_size=8):
 
 
 def token_colors(model, images, layer=None, batch_size=8):
-    """Colours every patch by its token, so that similar tokens have similar colours.
+    """Colors every patch by its token, so that similar tokens have similar colors.
 
     Red, green and blue are the first three principal components of all patches of all images,
     each from its 1st to its 99th percentile.
 
     Args:
         model: a model that contains a Transformer encoder.
-        images: (batch, height, width, channels) as the model takes them. Colours are comparable
+        images: (batch, height, width, channels) as the model takes them. Colors are comparable
             among the images of one call, not between calls.
         layer: as in `token_similarity`.
         batch_size: number of images computed at once.
@@ -94,7 +94,7 @@ def token_colors(model, images, layer=None, batch_size=8):
     >>> keras_vit.explain.token_colors(model, np.zeros((5, 16, 24, 3))).shape
     (5, 2, 3, 3)
 
-    Reference: the colours of DINOv2's figures, https://arxiv.org/abs/2304.07193
+    Reference: the colors of DINOv2's figures, https://arxiv.org/abs/2304.07193
     """
     encoder = find_encoder.find(model)
     x = _compute_tokens(model, images, layer, batch_size)[:, encoder.prefix_tokens :]

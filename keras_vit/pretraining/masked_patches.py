@@ -22,16 +22,16 @@ COLORS = {
 
 @keras.saving.register_keras_serializable(package="keras_vit")
 class MaskedPatchPrediction(Objective):
-    """Predicts the colours of corrupted patches, as BERT predicts words: Appendix B.1.2.
+    """Predicts the colors of corrupted patches, as BERT predicts words: Appendix B.1.2.
 
     The embeddings of half of the patches are replaced by a learned [mask] embedding (80 %), by the
     embedding of another patch of the image (10 %), or kept (10 %). A linear layer on the encoder's
-    output predicts the colour of each corrupted patch.
+    output predicts the color of each corrupted patch.
 
     Args:
         encoder: a `ViT`, whose weights are trained in place.
-        target: "mean-color", the mean colour with 3 bits per channel (512 classes for RGB);
-            "downsized", the patch downsized to 4 x 4 such colours, 16 predictions in parallel;
+        target: "mean-color", the mean color with 3 bits per channel (512 classes for RGB);
+            "downsized", the patch downsized to 4 x 4 such colors, 16 predictions in parallel;
             "pixels", all normalized pixels, with the squared error (L2).
         corrupt: fraction of the patches that is corrupted; the paper also tried 0.15.
         seed: seed of the corruption.
@@ -40,7 +40,7 @@ class MaskedPatchPrediction(Objective):
         images: (batch, height, width, channels), pixels 0 to 255.
 
     Returns:
-        {"prediction": logits (batch, N, predictions, colours) or pixels (batch, N, P * P *
+        {"prediction": logits (batch, N, predictions, colors) or pixels (batch, N, P * P *
         channels), "mask": bool (batch, N), True for corrupted patches}.
 
     Raises:
@@ -102,7 +102,7 @@ class MaskedPatchPrediction(Objective):
         return classes(patches, self.encoder.patch_size, self.encoder.num_channels)
 
     def render(self, prediction, images):
-        """Returns pixels of patches, (batch, N, PPC), with the most probable colours."""
+        """Returns pixels of patches, (batch, N, PPC), with the most probable colors."""
         if self.target == "pixels":
             return denormalize(self.encoder, prediction)
         classes = ops.convert_to_numpy(ops.argmax(prediction, axis=-1))  # (B, N, predictions)
@@ -148,7 +148,7 @@ def choose_loss(target):
 
 
 def enlarge(colors, patch_size):
-    """Enlarges 1 or 4 x 4 colours, (batch, N, 1 or 16, channels), to patches (batch, N, PPC)."""
+    """Enlarges 1 or 4 x 4 colors, (batch, N, 1 or 16, channels), to patches (batch, N, PPC)."""
     batch, patches, number, channels = colors.shape
     side = math.isqrt(number)
     x = colors.reshape(batch, patches, side, side, channels)

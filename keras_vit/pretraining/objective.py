@@ -21,7 +21,7 @@ class Reconstruction(NamedTuple):
     """What a model reconstructs of images, as arrays.
 
     Attributes:
-        masked: the images with hidden patches in grey, float32 (batch, height, width, channels),
+        masked: the images with hidden patches in gray, float32 (batch, height, width, channels),
             pixels 0 to 255.
         predicted: the images with predictions in the hidden patches, like `masked`.
         mask: bool (batch, rows, columns), True for hidden patches.
@@ -180,7 +180,7 @@ def check_range(x):
 
     Raises:
         ValueError: pixels are outside 0 to 255, or seem to be scaled already: the model would learn
-            wrong colours without an error.
+            wrong colors without an error.
     """
     if sources.kind(x) is None:
         images = image_checks.only(x) if x is not None else None

@@ -1,4 +1,4 @@
-"""What is predicted for a patch: its colours in 3 bits, or its pixels."""
+"""What is predicted for a patch: its colors in 3 bits, or its pixels."""
 
 import math
 
@@ -14,7 +14,7 @@ SIDE = 4  # of a downsized patch (Appendix B.1.2)
 
 
 def count_colors(channels):
-    """Returns the number of 3-bit colours, 512 for RGB.
+    """Returns the number of 3-bit colors, 512 for RGB.
 
     Example:
     >>> keras_vit.pretraining.patch_targets.count_colors(3)
@@ -24,7 +24,7 @@ def count_colors(channels):
 
 
 def quantize_mean(patches, patch_size, channels):
-    """Returns the 3-bit mean colour of each patch: Appendix B.1.2, target 1.
+    """Returns the 3-bit mean color of each patch: Appendix B.1.2, target 1.
 
     Args:
         patches: (batch, N, P * P * channels), pixels 0 to 255, as `Patches` cuts them.
@@ -45,11 +45,11 @@ def quantize_mean(patches, patch_size, channels):
 
 
 def quantize_downsized(patches, patch_size, channels):
-    """Returns the 3-bit colours of each patch downsized to 4 x 4: Appendix B.1.2, target 2.
+    """Returns the 3-bit colors of each patch downsized to 4 x 4: Appendix B.1.2, target 2.
 
     Args:
         patches: as in `quantize_mean`.
-        patch_size: (height, width), both divisible by 4. Each of the 16 colours is a mean.
+        patch_size: (height, width), both divisible by 4. Each of the 16 colors is a mean.
         channels: number of channels of the images.
 
     Returns:
@@ -70,7 +70,7 @@ def check_divisible_by_4(patch_size):
 
 
 def to_color(classes, channels):
-    """Returns the central colour of each class, pixels 0 to 255: float32 (..., channels).
+    """Returns the central color of each class, pixels 0 to 255: float32 (..., channels).
 
     Example:
     >>> keras_vit.pretraining.patch_targets.to_color(np.array([450]), channels=3)
@@ -114,7 +114,7 @@ def to_images(patches, grid, patch_size):
 
 
 def _class(sums, pixels):
-    """The number of each colour, from sums over `pixels` pixels: (..., channels) to (...)."""
+    """The number of each color, from sums over `pixels` pixels: (..., channels) to (...)."""
     # In integers: a compiler may replace the division by a product, so that 32 becomes 31.999.
     levels = ops.cast(ops.round(sums), "int32") // (STEP * pixels)
     levels = ops.clip(levels, 0, LEVELS - 1)

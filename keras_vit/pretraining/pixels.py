@@ -1,4 +1,4 @@
-"""Prediction of pixels with few colours, as in Image GPT: Chen et al., ICML 2020."""
+"""Prediction of pixels with few colors, as in Image GPT: Chen et al., ICML 2020."""
 
 import keras
 import numpy as np
@@ -18,19 +18,19 @@ ROUNDS = 20  # of k-means
 class PixelPrediction(Objective):
     """Predicts pixels as a language model predicts words: the next one, or masked ones.
 
-    Each pixel is a token (`patch_size=1`) with the nearest colour of a palette. With order="next",
+    Each pixel is a token (`patch_size=1`) with the nearest color of a palette. With order="next",
     every token sees the class token, if there is one, and the pixels before it, row by row; the
-    loss is the cross-entropy of the next pixel's colour. With order="masked", some tokens are
+    loss is the cross-entropy of the next pixel's color. With order="masked", some tokens are
     hidden and all others visible, as in BERT.
 
-    Differences from the article: tokens are embedded by the ViT's projection of their colour, not
+    Differences from the article: tokens are embedded by the ViT's projection of their color, not
     by a table; and after order="next", the classifier's attention looks in all directions, which it
     never did in training. The cost of a step grows with the square of the number of pixels: use
     images of 32 pixels or less.
 
     Args:
         encoder: a `ViT` with `patch_size=1`, whose weights are trained in place.
-        palette: (colours, channels), pixels 0 to 255, as returned by `find_palette`.
+        palette: (colors, channels), pixels 0 to 255, as returned by `find_palette`.
         order: "next" or "masked".
         mask: fraction of the pixels hidden with order="masked".
         seed: seed of the masks.
@@ -39,7 +39,7 @@ class PixelPrediction(Objective):
         images: (batch, height, width, channels), pixels 0 to 255.
 
     Returns:
-        {"prediction": logits (batch, N, colours), "mask": bool (batch, N), True for pixels that are
+        {"prediction": logits (batch, N, colors), "mask": bool (batch, N), True for pixels that are
         predicted without being seen}.
 
     Raises:
@@ -97,7 +97,7 @@ class PixelPrediction(Objective):
             x = masks.cover(x, mask, self.mask_token)
             x = stages.encode(self.encoder, stages.add_positions(self.encoder, x))
             x = x[:, self.encoder.prefix_tokens :]
-        return {"prediction": self.head(x), "mask": mask}  # (B, N, colours), (B, N)
+        return {"prediction": self.head(x), "mask": mask}  # (B, N, colors), (B, N)
 
     def _shift(self, x):
         """The token before each pixel, (B, N, D); without a class token, the first is its own."""
@@ -111,20 +111,20 @@ class PixelPrediction(Objective):
         return ops.broadcast_to(ops.arange(number)[None] >= first, (batch, number))
 
     def truth(self, images):
-        """Returns the number of the nearest colour of each pixel, int32 (batch, N)."""
+        """Returns the number of the nearest color of each pixel, int32 (batch, N)."""
         patches = stages.cut_patches(self.encoder, images)  # (B, N, C)
-        colors = ops.convert_to_tensor(self.palette, "float32")  # (colours, C)
-        # |pixel - colour|^2 without |pixel|^2, which is the same for all colours
+        colors = ops.convert_to_tensor(self.palette, "float32")  # (colors, C)
+        # |pixel - color|^2 without |pixel|^2, which is the same for all colors
         distances = ops.sum(colors**2, axis=1) - 2 * patches @ ops.transpose(colors)
         return ops.cast(ops.argmin(distances, axis=-1), "int32")
 
     def reduce_colors(self, images):
-        """Returns images with the colours of the palette, float32."""
+        """Returns images with the colors of the palette, float32."""
         colors = ops.take(ops.convert_to_tensor(self.palette, "float32"), self.truth(images), 0)
         return ops.reshape(colors, (-1, *self.input_shape[1:]))  # (B, height, width, C)
 
     def render(self, prediction, images):
-        """Returns the most probable colours, (batch, N, channels)."""
+        """Returns the most probable colors, (batch, N, channels)."""
         return self._colors(ops.argmax(prediction, axis=-1))
 
     def reconstruct(self, images, seed=0):
@@ -196,22 +196,22 @@ def _check_palette(palette, channels):
     colors = np.asarray(palette, "float32")
     if colors.ndim != 2 or len(colors) < 2 or colors.shape[1] != channels:
         advice = "keras_vit.pretraining.find_palette(images) finds one."
-        want = f"`palette` must be an array (2 colours or more, {channels} channels)"
+        want = f"`palette` must be an array (2 colors or more, {channels} channels)"
         arguments.refuse(want, {"palette shape": colors.shape}, advice)
     return colors.tolist()
 
 
 def find_palette(images, colors=512, seed=0):
-    """Finds the colours that approximate those of images best, by k-means.
+    """Finds the colors that approximate those of images best, by k-means.
 
     Args:
         images: array (batch, height, width, channels), pixels 0 to 255. At most 20,000 pixels are
             used, drawn at random.
-        colors: number of colours. Image GPT uses 512.
-        seed: seed of the pixels and of the initial centres.
+        colors: number of colors. Image GPT uses 512.
+        seed: seed of the pixels and of the initial centers.
 
     Returns:
-        float32 array (colors, channels), sorted, with fewer rows if the images have fewer colours.
+        float32 array (colors, channels), sorted, with fewer rows if the images have fewer colors.
 
     Example:
     >>> images = np.zeros((1, 2, 2, 1))
@@ -228,20 +228,20 @@ def find_palette(images, colors=512, seed=0):
     distinct = np.unique(pixels, axis=0)
     if len(distinct) <= colors:
         return distinct
-    centres = distinct[rng.permutation(len(distinct))[:colors]]
+    centers = distinct[rng.permutation(len(distinct))[:colors]]
     for _ in range(ROUNDS):
-        centres = _means(pixels, find_nearest(pixels, centres), centres)
-    return centres[np.lexsort(centres.T[::-1])]
+        centers = _means(pixels, find_nearest(pixels, centers), centers)
+    return centers[np.lexsort(centers.T[::-1])]
 
 
-def find_nearest(pixels, centres):
-    """Returns the number of the nearest centre of each pixel, integers (pixels,)."""
-    # |pixel - centre|^2 without |pixel|^2, which is the same for all centres
-    return np.argmin((centres**2).sum(axis=1) - 2 * pixels @ centres.T, axis=1)
+def find_nearest(pixels, centers):
+    """Returns the number of the nearest center of each pixel, integers (pixels,)."""
+    # |pixel - center|^2 without |pixel|^2, which is the same for all centers
+    return np.argmin((centers**2).sum(axis=1) - 2 * pixels @ centers.T, axis=1)
 
 
-def _means(pixels, groups, centres):
-    """The mean of each group's pixels; a centre without pixels does not move."""
-    counts = np.bincount(groups, minlength=len(centres))[:, None]
-    sums = np.stack([np.bincount(groups, c, len(centres)) for c in pixels.T], axis=1)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), centres).astype("float32")
+def _means(pixels, groups, centers):
+    """The mean of each group's pixels; a center without pixels does not move."""
+    counts = np.bincount(groups, minlength=len(centers))[:, None]
+    sums = np.stack([np.bincount(groups, c, len(centers)) for c in pixels.T], axis=1)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), centers).astype("float32")

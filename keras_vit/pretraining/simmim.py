@@ -21,7 +21,7 @@ class SimMIM(Objective):
         mask: fraction of the squares that is masked.
         mask_unit: side of a masked square in patches, a divisor of the grid of patches. The article
             masks 32 x 32 pixels, 2 patches of 16: smaller squares are too easy to fill from their
-            neighbours.
+            neighbors.
         seed: seed of the masks.
 
     Call arguments:

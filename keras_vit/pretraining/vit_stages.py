@@ -24,7 +24,7 @@ def check(encoder):
     received = {"encoder": type(encoder).__name__}
     if type(encoder).stem is not ViT.stem:
         want = "`encoder` must cut its patches from the image; the patches of a hybrid contain "
-        want += "information about their neighbours, so nothing would be hidden"
+        want += "information about their neighbors, so nothing would be hidden"
         arguments.refuse(want, received, "Use a ViT.")
     placement = getattr(encoder, "position_placement", "stem")
     if placement != "stem" or isinstance(encoder, RelativeViT):

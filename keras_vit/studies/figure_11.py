@@ -169,8 +169,8 @@ def plot(rows):
                 axes.plot(layers, 100 * head, "o", color="C0", alpha=0.5, ms=5, mew=0)
         axes.plot(layers, 100 * found.mean((0, 2)), "--", color="C1", label="mean, trained")
         label = "mean, untrained"
-        axes.plot(layers, 100 * fresh.mean((0, 2)), ":", color="grey", label=label)
-        axes.axhline(100 * LOCAL, color="grey", linewidth=0.5)
+        axes.plot(layers, 100 * fresh.mean((0, 2)), ":", color="gray", label=label)
+        axes.axhline(100 * LOCAL, color="gray", linewidth=0.5)
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("layer")
         axes.xaxis.get_major_locator().set_params(integer=True)

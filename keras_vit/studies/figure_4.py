@@ -68,7 +68,7 @@ def plot(rows):
         axes.set_title(title, fontsize=10)
         axes.set_ylabel("test accuracy, %")
     floor = 100 * statistics.fmean(row["pixels"] for row in rows)
-    panels[0].axhline(floor, color="grey", linestyle=":", label="pixels")
+    panels[0].axhline(floor, color="gray", linestyle=":", label="pixels")
     panels[0].get_legend().remove()
     handles, labels = panels[0].get_legend_handles_labels()
     panels[1].legend(handles, labels, fontsize=8, title="model (multiply-adds)", title_fontsize=8)

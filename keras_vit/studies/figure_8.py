@@ -9,7 +9,7 @@ of 16 x 16 pixels; "small" uses CIFAR-10 and a base of 4 / 96 / 192 / 4; "gpu" u
 base, but patches of 4 pixels: an image of 32 pixels then has 64 patches, one of the paper's 49.
 Accuracy is that of the task itself. "All" are depth, width and MLP.
 
-All models take the same number of steps at one learning rate. This favours models that learn fast:
+All models take the same number of steps at one learning rate. This favors models that learn fast:
 many layers may pay only after long training.
 """
 
@@ -104,7 +104,7 @@ def plot(rows):
         for p, x, y in zip(points, compute, means, strict=True):
             size = "" if x == 1 else p["size"]  # that of the base is in the title
             axes.annotate(size, (x, y), (3, 4), textcoords="offset points", fontsize=7)
-    axes.axvline(1, color="grey", linestyle=":", linewidth=1)
+    axes.axvline(1, color="gray", linestyle=":", linewidth=1)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     axes.set(xlabel="multiply-adds of an image, relative to the base", ylabel="test accuracy, %")

@@ -55,7 +55,7 @@ def speedup(seconds, reference_seconds):
 
 
 def quartiles(values):
-    """Returns the lower and the upper quartile, interpolated between neighbours."""
+    """Returns the lower and the upper quartile, interpolated between neighbors."""
     if len(values) == 1:
         return values[0], values[0]
     lower, _, upper = statistics.quantiles(values, n=4, method="inclusive")

@@ -106,11 +106,11 @@ def correlations(models):
 
 def _draw(axes, models, accuracies, words):
     """One line of the table for each model: the words, each seed and the mean."""
-    for colour, (family, mark) in enumerate(figure_5.FAMILIES.items()):
+    for color, (family, mark) in enumerate(figure_5.FAMILIES.items()):
         label = family
         for place, (_, kind, *_) in enumerate(models):
             if kind == family:
-                values, style = accuracies[place], {"color": f"C{colour}", "marker": mark, "ls": ""}
+                values, style = accuracies[place], {"color": f"C{color}", "marker": mark, "ls": ""}
                 if len(values) > 1:
                     axes.plot(values, [place] * len(values), **style, ms=3, alpha=0.6)
                 axes.plot([statistics.fmean(values)], [place], **style, ms=7, label=label)

@@ -120,7 +120,7 @@ def plot(rows):
     ours.set_title("here, each seed; best rate of each", fontsize=10)
     papers.set_title("paper, Table 7", fontsize=10)
     for axes in (ours, papers):
-        axes.axvline(0, color="grey", linestyle=":", linewidth=1)
+        axes.axvline(0, color="gray", linestyle=":", linewidth=1)
         axes.set_xlabel("points of Adam above SGD")
         axes.margins(y=0.2)
         axes.invert_yaxis()

@@ -93,7 +93,7 @@ def plot(rows):
         if label in PAPERS:
             papers.plot([PAPERS[label]], [place], "D", color="C1")
     for axes, title in ((ours, "here, each seed and the mean"), (papers, "paper, Table 8")):
-        axes.axvline(0, color="grey", linestyle=":", linewidth=1)
+        axes.axvline(0, color="gray", linestyle=":", linewidth=1)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("points of accuracy above 1-D")
         axes.grid(alpha=0.3)

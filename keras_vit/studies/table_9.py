@@ -1,6 +1,6 @@
 """Table 9: what does pre-training give if a task has few labels (VTAB-1k)?
 
-VTAB-1k has 19 tasks with 1,000 labelled images each, in three groups: natural, specialized,
+VTAB-1k has 19 tasks with 1,000 labeled images each, in three groups: natural, specialized,
 structured. Section 4.2 and Appendix D.10 fine-tune pre-trained ViTs on each: 2,500 steps with 512
 images at a learning rate of 0.01, the same for all tasks.
 
@@ -180,13 +180,13 @@ def plot(rows):
             values = [100 * value for value in _of(rows, name, task)]
             if values:
                 x = place + shift
-                ours.plot([x] * len(values), values, "_", color="grey", ms=6)
-                mean, colour = statistics.fmean(values), COLOURS[marker]
+                ours.plot([x] * len(values), values, "_", color="gray", ms=6)
+                mean, color = statistics.fmean(values), COLOURS[marker]
                 label = name if task == _tasks(rows, name)[0] else None
-                ours.plot([x], [mean], marker, color=colour, label=label)
+                ours.plot([x], [mean], marker, color=color, label=label)
     chance = [100 / little_vtab.CLASSES.get(task, np.inf) for _, task in tasks]
     if any(chance):
-        ours.plot(chance, "x", color="grey", ms=4, label="chance")
+        ours.plot(chance, "x", color="gray", ms=4, label="chance")
     _name_tasks(ours, tasks)
     ours.set_title("here: dashes are seeds", fontsize=10)
     for (name, values), marker in zip(TABLE_9.items(), "osD", strict=True):
@@ -210,7 +210,7 @@ def _name_tasks(axes, tasks):
     for group in dict.fromkeys(groups):
         first, count = groups.index(group), groups.count(group)
         if first:
-            axes.axvline(first - 0.5, color="grey", linewidth=0.8)
+            axes.axvline(first - 0.5, color="gray", linewidth=0.8)
         place = (first + (count - 1) / 2, 0.02)
         axes.text(*place, group, transform=axes.get_xaxis_transform(), ha="center", fontsize=8)
     axes.set_ylabel("accuracy, %")

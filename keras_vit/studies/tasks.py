@@ -97,7 +97,7 @@ def wandering_digits(count, seed=0, classes=range(10), part="train"):
 
 
 def digits(count, seed=0, part="train"):
-    """Returns the same digits centred in 8 x 8 pixels.
+    """Returns the same digits centered in 8 x 8 pixels.
 
     Args:
         count: number of images; None for all, 1,438 for training and 359 for the test.

@@ -133,7 +133,7 @@ def fine_tune(model, train, test, steps, rate, batch_size, seed):
 
     Args:
         model: a model from `pretrain`.
-        train: (images, labels), the few labelled images.
+        train: (images, labels), the few labeled images.
         test: (images, labels).
         steps: number of updates.
         rate: learning rate after the warm-up.

@@ -64,7 +64,7 @@ def minibatch_cka(xs, ys, weights=None):
 
 @pytest.mark.backend_free
 def test_three_images_by_hand():
-    """Centred X = [[1, 0], [-1, 0], [0, 0]], Y = [[1], [1], [-2]], Z = [[1], [0], [-1]]."""
+    """Centered X = [[1, 0], [-1, 0], [0, 0]], Y = [[1], [1], [-2]], Z = [[1], [0], [-1]]."""
     x = np.array([[6, 2], [4, 2], [5, 2]])
     y, z = np.array([[3], [3], [0]]), np.array([[1], [0], [-1]])
     # |Y^T X|^2 = 0; |Z^T X|^2 = 1, |X^T X| = 2, |Z^T Z| = 2; |Z^T Y|^2 = 9, |Y^T Y| = 6.

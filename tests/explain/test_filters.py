@@ -86,7 +86,7 @@ def test_components_are_orthonormal_and_no_more_than_there_are():
 @pytest.mark.parametrize(
     "make", [hybrid, lambda: keras_vit.ResNet(16, (1,), num_classes=2)], ids=["hybrid", "resnet"]
 )
-def test_a_hybrid_shows_the_standardised_filters_of_its_root(make):
+def test_a_hybrid_shows_the_standardized_filters_of_its_root(make):
     model = randomize(make())
     kernel = model.get_layer("root").conv.kernel
     found = embedding_filters(model, 5)
@@ -98,7 +98,7 @@ def test_a_hybrid_shows_the_standardised_filters_of_its_root(make):
     products = np.sum(found.reshape(5, -1) * expected, axis=1)
     np.testing.assert_allclose(np.abs(products), 1, atol=1e-6)
     assert (found.reshape(5, -1).max(1) == np.abs(found.reshape(5, -1)).max(1)).all()
-    kernel.assign(3 * kernel + 1)  # standardising takes both away
+    kernel.assign(3 * kernel + 1)  # standardizing takes both away
     np.testing.assert_allclose(embedding_filters(model, 5), found, atol=1e-4)
 
 

@@ -167,7 +167,7 @@ def test_gradients_are_those_of_mathematics():
 
 
 def test_nothing_is_trained():
-    """A batch normalisation and a dropout's seed stay what they were."""
+    """A batch normalization and a dropout's seed stay what they were."""
     inputs = keras.Input((4, 4, 3))
     x = layers.Dropout(0.5)(layers.BatchNormalization()(inputs))
     model = keras.Model(inputs, layers.Flatten(name="flat")(x))

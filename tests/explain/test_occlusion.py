@@ -30,7 +30,7 @@ def probability(model, image, label):
 
 
 @pytest.mark.parametrize("activation", [None, "softmax"])
-def test_each_patch_in_turn_becomes_the_mean_colour(activation):
+def test_each_patch_in_turn_becomes_the_mean_color(activation):
     model, labels = linear((6, 10, 3), 4, activation), [0, 3]
     images = random_images(2, 6, 10, 3)
     truth = np.zeros((2, 2, 2))
@@ -54,7 +54,7 @@ def test_none_is_the_most_probable_class_of_each_image():
     np.testing.assert_array_equal(maps, occlusion(model, images, labels, patch_size=2))
 
 
-def test_an_image_of_one_colour_loses_nothing():
+def test_an_image_of_one_color_loses_nothing():
     maps = occlusion(linear((4, 4, 3), 3), np.full((1, 4, 4, 3), 77, "uint8"), patch_size=2)
     np.testing.assert_allclose(maps, 0, atol=1e-6)
 

@@ -55,7 +55,7 @@ def axes_of():
 @pytest.mark.parametrize(
     ("channels", "shape"), [(1, (2, 3)), (2, (2, 3)), (3, (2, 3, 3)), (4, (2, 3, 3))]
 )
-def test_images_of_any_channels_are_drawn_as_grey_or_colours(channels, shape):
+def test_images_of_any_channels_are_drawn_as_grey_or_colors(channels, shape):
     image = random_images(2, 3, channels)
     shown = figures.to_pixels(image)
     want = image[..., 0] if len(shape) == 2 else image[..., :3]
@@ -94,7 +94,7 @@ def test_a_map_is_resized_bilinearly_between_the_middles_of_patches():
     np.testing.assert_allclose(found, 2 * y[:, None] + x, atol=1e-6)
 
 
-def test_colours_go_from_the_lowest_to_the_97th_percentile():
+def test_colors_go_from_the_lowest_to_the_97th_percentile():
     values = np.zeros((10, 10))
     values.flat[:4] = 100.0  # memory tokens
     values.flat[4:] = np.linspace(1, 2, 96)
@@ -103,7 +103,7 @@ def test_colours_go_from_the_lowest_to_the_97th_percentile():
     assert plots.overlay(axes_of(), IMAGES[0], np.full((2, 2), 3.0)).get_clim() == (3.0, 4.0)
 
 
-def test_colours_of_two_signs_have_zero_in_the_middle():
+def test_colors_of_two_signs_have_zero_in_the_middle():
     drawn = plots.overlay(axes_of(), IMAGES[0], np.array([[-0.2, 0.5]]), signed=True)
     assert drawn.get_clim() == (-0.5, 0.5) and drawn.get_cmap().name == "PuOr_r"
     red, _, blue, _ = drawn.get_cmap()(0.9)
@@ -191,14 +191,14 @@ def test_maps_that_do_not_belong_to_the_images_are_refused(name):
         draw(MAPS, IMAGES, names=["a"])
 
 
-def test_token_colours_fill_the_image():
+def test_token_colors_fill_the_image():
     colors = np.random.default_rng(0).uniform(size=(3, 2, 3, 3)).astype("float32")
     figure = plots.token_colors(colors, IMAGES)
     image = figure.axes[1].get_images()[0]
     np.testing.assert_array_equal(image.get_array(), colors[0])
     assert tuple(image.get_extent()) == (-0.5, 29.5, 19.5, -0.5)
     assert image.get_interpolation() == "nearest"
-    with pytest.raises(ValueError, match="three colours"):
+    with pytest.raises(ValueError, match="three colors"):
         plots.token_colors(colors[:2], IMAGES)
 
 
@@ -210,8 +210,8 @@ def test_patches_stand_apart_and_in_their_places():
     np.testing.assert_array_equal(shown[11:, 22:], figures.to_pixels(IMAGES[0])[10:, 20:])
     assert (shown[10] == 255).all() and (shown[:, 21] == 255).all()
     assert "2 × 3 = 6 patches of 10 × 10 pixels" in words(figure)
-    grey = plots.patch_grid(patches[..., :1])
-    assert drawn(grey.axes[0])[0].shape == (21, 32)
+    gray = plots.patch_grid(patches[..., :1])
+    assert drawn(gray.axes[0])[0].shape == (21, 32)
 
 
 # --- Attention by head ---------------------------------------------------------------------------
@@ -353,14 +353,14 @@ def test_probabilities_of_logits_of_one_logit_and_of_probabilities():
     np.testing.assert_array_equal(plots.to_probabilities([[0.3, 0.7]]), [[0.3, 0.7]])
 
 
-def test_neighbours_stand_in_rows_with_their_cosines():
+def test_neighbors_stand_in_rows_with_their_cosines():
     found = Nearest(np.array([[2, 0], [1, 2]]), np.array([[0.9, 0.25], [1.0, -0.5]]))
     figure = plots.nearest(found, IMAGES[:2], IMAGES, NAMES[:2], ["x", "y", "z"])
     cells = np.array(figure.axes).reshape(2, 3)
     np.testing.assert_array_equal(drawn(cells[0, 1])[0], figures.to_pixels(IMAGES[2]))
     assert [axes.get_title() for axes in cells[1]] == ["b.png", "y", "z"]
     assert [axes.get_xlabel() for axes in cells[1, 1:]] == ["cosine 1.00", "cosine −0.50"]
-    with pytest.raises(ValueError, match="k neighbours"):
+    with pytest.raises(ValueError, match="k neighbors"):
         plots.nearest(found, IMAGES, IMAGES)
 
 

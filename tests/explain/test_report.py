@@ -135,7 +135,7 @@ def test_every_view_is_there_with_its_words(page):
 @pytest.mark.backend_free
 def test_every_image_is_a_png_with_words_beside_or_in_it(page):
     images = page.all("img")
-    of_each = 1 + 5 + 1  # itself, four maps and colours, the lens
+    of_each = 1 + 5 + 1  # itself, four maps and colors, the lens
     assert len(images) == 2 + 2 * of_each + len(PER_MODEL)
     for image in images:
         data = base64.b64decode(image["src"].partition(",")[2], validate=True)

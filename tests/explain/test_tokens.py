@@ -153,7 +153,7 @@ def test_layers_without_all_tokens_are_refused():
                 view(wide_vit(), random_images(4, 8, 15, 3), layer=name)
 
 
-# --- Colours ------------------------------------------------------------------------------------
+# --- Colors ------------------------------------------------------------------------------------
 
 
 def plain(values):
@@ -166,8 +166,8 @@ def plain(values):
     return model
 
 
-def test_colours_are_principal_components_by_hand():
-    """Six tokens on three orthogonal axes, the longest first: each axis is one colour."""
+def test_colors_are_principal_components_by_hand():
+    """Six tokens on three orthogonal axes, the longest first: each axis is one color."""
     values = np.zeros((6, 8))
     values[0, 4], values[1, 4] = 9, -9
     values[2, 6], values[3, 6] = 6, -6
@@ -183,7 +183,7 @@ def test_colours_are_principal_components_by_hand():
     np.testing.assert_allclose(found, [expected] * 4, atol=1e-5)
 
 
-def test_colours_by_an_independent_decomposition(shared):
+def test_colors_by_an_independent_decomposition(shared):
     model, images = shared, random_images(40, 8, 15, 3)
     parts = [tokens(model, "encoder_norm", images[i : i + 4]) for i in range(0, 40, 4)]
     x = np.concatenate(parts)[:, 1:].reshape(240, 8)
@@ -198,7 +198,7 @@ def test_colours_by_an_independent_decomposition(shared):
     np.testing.assert_allclose(token_colors(wrapped, images), expected, atol=2e-3)
 
 
-def test_colours_are_the_same_for_all_images_of_a_call(shared):
+def test_colors_are_the_same_for_all_images_of_a_call(shared):
     model, images = shared, random_images(4, 8, 15, 3)
     images[2] = images[0]
     found = token_colors(model, images)

@@ -425,9 +425,9 @@ MISTAKES = {
         "patches=1",
     ),
     "target": (
-        lambda: pretraining.MaskedPatchPrediction(wide_vit(), "colour"),
+        lambda: pretraining.MaskedPatchPrediction(wide_vit(), "color"),
         "`target` must be one of",
-        "target='colour'",
+        "target='color'",
     ),
     "patch not of 4": (
         lambda: pretraining.MaskedPatchPrediction(wide_vit(), "downsized"),

@@ -1,4 +1,4 @@
-"""Targets, masks, positions and colours of pre-training: by hand, in NumPy, and by statistics."""
+"""Targets, masks, positions and colors of pre-training: by hand, in NumPy, and by statistics."""
 
 import math
 
@@ -23,7 +23,7 @@ def generator(seed=0):
 
 
 def flat(*colors, pixels=6):
-    """Patches of one colour each: (1, N, pixels * channels)."""
+    """Patches of one color each: (1, N, pixels * channels)."""
     return np.stack([np.tile(color, pixels) for color in colors])[None].astype("float32")
 
 
@@ -132,7 +132,7 @@ def test_corruption_of_10_000_patches():
     for kind, share in mpp.SHARES.items():
         deviation = math.sqrt(share * (1 - share) / corrupted.size)
         assert abs((corrupted == kind).mean() - share) < 4 * deviation
-    everywhere = (fate != mpp.LEFT).mean(axis=0)  # no place is favoured
+    everywhere = (fate != mpp.LEFT).mean(axis=0)  # no place is favored
     assert abs(everywhere - 0.5).max() < 4.5 * 0.5 / math.sqrt(100)
     assert len(np.unique(fate, axis=0)) == 100  # each image has its own
     distance = (others - np.arange(100)) % 100
@@ -184,7 +184,7 @@ def test_simmim_masks_squares():
     assert len(np.unique(squares, axis=0)) > 10  # of 20
 
 
-# --- Positions, colours --------------------------------------------------------------------------
+# --- Positions, colors --------------------------------------------------------------------------
 
 
 def test_sincos_positions_equal_a_transcription():
@@ -218,10 +218,10 @@ def test_first_tokens_are_those_of_the_model(kind, pooling):
 
 def test_palette_finds_clusters():
     rng = np.random.default_rng(0)
-    centres = np.array([[20, 30, 40], [200, 30, 90], [100, 220, 10]])
-    pixels = (centres[:, None] + rng.normal(size=(3, 400, 3))).reshape(1, 30, 40, 3)
+    centers = np.array([[20, 30, 40], [200, 30, 90], [100, 220, 10]])
+    pixels = (centers[:, None] + rng.normal(size=(3, 400, 3))).reshape(1, 30, 40, 3)
     found = pretraining.find_palette(pixels, colors=3, seed=1)
-    np.testing.assert_allclose(found, centres[[0, 2, 1]], atol=0.3)  # sorted by the first channel
+    np.testing.assert_allclose(found, centers[[0, 2, 1]], atol=0.3)  # sorted by the first channel
 
 
 def test_palette_has_no_more_colors_than_the_images():
@@ -231,17 +231,17 @@ def test_palette_has_no_more_colors_than_the_images():
 
 def test_nearest_colors_equal_numpy():
     rng = np.random.default_rng(0)
-    pixels, centres = (rng.uniform(0, 255, (n, 3)).astype("float32") for n in (50, 7))
-    expected = ((pixels[:, None] - centres) ** 2).sum(-1).argmin(-1)
-    np.testing.assert_array_equal(find_nearest(pixels, centres), expected)
+    pixels, centers = (rng.uniform(0, 255, (n, 3)).astype("float32") for n in (50, 7))
+    expected = ((pixels[:, None] - centers) ** 2).sum(-1).argmin(-1)
+    np.testing.assert_array_equal(find_nearest(pixels, centers), expected)
     encoder = keras_vit.ViT(
         image_size=(5, 10), patch_size=1, num_layers=1, hidden_dim=8, mlp_dim=8, num_heads=2
     )
-    model = pretraining.PixelPrediction(encoder, centres)
+    model = pretraining.PixelPrediction(encoder, centers)
     images = pixels.reshape(1, 5, 10, 3)
     np.testing.assert_array_equal(numpy(model.truth(images))[0], expected)
     np.testing.assert_array_equal(
-        numpy(model.reduce_colors(images))[0].reshape(50, 3), centres[expected]
+        numpy(model.reduce_colors(images))[0].reshape(50, 3), centers[expected]
     )
 
 

@@ -37,9 +37,9 @@ def test_row_and_column_share_is_that_of_an_analysis_of_variance():
     rng = np.random.default_rng(0)
     embeddings = rng.normal(size=(4, 6, 5))
     unit = embeddings / np.linalg.norm(embeddings, axis=-1, keepdims=True)
-    centred = unit - unit.mean((0, 1))
-    fitted = centred.mean(1, keepdims=True) + centred.mean(0, keepdims=True)
-    share = (fitted**2).sum() / (centred**2).sum()
+    centered = unit - unit.mean((0, 1))
+    fitted = centered.mean(1, keepdims=True) + centered.mean(0, keepdims=True)
+    share = (fitted**2).sum() / (centered**2).sum()
     assert figure_10.row_column(maps_of(embeddings)) == pytest.approx(share)
     # Row parts and column parts in different coordinates, each of length 1: nothing else is there.
     parts = [rng.normal(size=(n, 5)) for n in (4, 6)]

@@ -19,7 +19,7 @@ from keras_vit.explain.plots.drawing import (
 )
 from keras_vit.figures import BLUE, GREY, ORANGE, remove_axes, short_name, show, spread
 
-# Okabe and Ito's colours; markers and dashes distinguish lines in grey print.
+# Okabe and Ito's colors; markers and dashes distinguish lines in gray print.
 LINES = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#009E73", "^", "-."),
          ("#CC79A7", "D", ":"), ("#56B4E9", "v", "-"))  # fmt: skip
 MOST_LAYERS = 30  # names that fit beside a matrix
@@ -116,7 +116,7 @@ def embedding_filters(filters):
         filters: (components, height, width, channels), what `embedding_filters` returns.
 
     Returns:
-        A `matplotlib.figure.Figure`. Middle grey is 0; each filter has its own scale. Of more than
+        A `matplotlib.figure.Figure`. Middle gray is 0; each filter has its own scale. Of more than
         3 channels the first three are drawn, of two the first.
     """
     filters = check_array(
@@ -141,7 +141,7 @@ def embedding_filters(filters):
 
 
 def position_similarity(maps):
-    """Draws the similarity of position embeddings: Figure 7 (centre) of the paper.
+    """Draws the similarity of position embeddings: Figure 7 (center) of the paper.
 
     The small map in row r and column c shows the cosines between the position embedding of the
     patch at (r, c) and those of all patches. At most 14 rows and columns are drawn, evenly spread.

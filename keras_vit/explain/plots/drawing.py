@@ -8,17 +8,17 @@ from keras_vit.figures import ORANGE, remove_axes, short_name, show, to_pixels
 WIDTH, DPI = 6, 140  # inches: on a page of 700 pixels, letters of 8 points are 13 pixels high
 MOST = 16  # images in one figure
 SMALL, MEDIUM = 8, 9  # points
-# Ordered by lightness and distinct for colour-blind readers. Orange is positive, violet negative.
+# Ordered by lightness and distinct for color-blind readers. Orange is positive, violet negative.
 SEQUENTIAL, SIGNED = "viridis", "PuOr_r"
 OPACITY = 0.6  # of a map over its image
-PERCENTILE = 97  # of a map: the upper end of its colours
+PERCENTILE = 97  # of a map: the upper end of its colors
 LEAST = 0.01  # the smallest end of a scale around zero: noise below one point stays white
 QUERY = ORANGE
 SHARP = {"interpolation": "nearest"}  # each value fills its own cell
 
 
 def resize(values, height, width):
-    """Resizes a map to its image, bilinearly between the centres of patches.
+    """Resizes a map to its image, bilinearly between the centers of patches.
 
     Args:
         values: (rows, columns).
@@ -35,18 +35,18 @@ def resize(values, height, width):
 
 
 def overlay(axes, image, values, signed=False):
-    """Draws a map over its image, which is drawn in grey so that only the map has colours.
+    """Draws a map over its image, which is drawn in gray so that only the map has colors.
 
     Args:
         axes: where to draw, a Matplotlib `Axes`.
         image: (height, width, channels), pixels 0 to 255.
         values: (rows, columns), resize to the image.
-        signed: False for colours from the lowest value to the highest 3 %, because a few tokens
+        signed: False for colors from the lowest value to the highest 3 %, because a few tokens
             that the model uses as memory can be far above all others. True for a scale around zero,
             orange above and violet below, at least 0.01 on each side.
 
     Returns:
-        The Matplotlib `AxesImage` of the map, for a colour bar.
+        The Matplotlib `AxesImage` of the map, for a color bar.
 
     Raises:
         ValueError: the image or the map has the wrong shape.
@@ -55,7 +55,7 @@ def overlay(axes, image, values, signed=False):
     if image.ndim != 3 or values.ndim != 2:
         want = "an overlay needs a map (rows, columns) and one image (height, width, channels)"
         arguments.refuse(want, {"map shape": values.shape, "image shape": image.shape})
-    shown = to_grey(to_pixels(image))
+    shown = to_gray(to_pixels(image))
     axes.imshow(shown, cmap="gray", vmin=0, vmax=255)
     low, high = color_limits(values, signed)
     drawn = axes.imshow(
@@ -70,7 +70,7 @@ def overlay(axes, image, values, signed=False):
 
 
 def color_limits(values, signed):
-    """Returns (lowest, highest) of a colour scale; a uniform map is at its lower end."""
+    """Returns (lowest, highest) of a color scale; a uniform map is at its lower end."""
     if signed:
         high = max(float(np.abs(values).max()), LEAST)
         return -high, high
@@ -78,7 +78,7 @@ def color_limits(values, signed):
     return low, high if high > low else low + 1.0
 
 
-def to_grey(shown):
+def to_gray(shown):
     """Returns the luminance of an image from `to_pixels`, uint8 (height, width)."""
     if shown.ndim == 2:
         return shown
@@ -86,7 +86,7 @@ def to_grey(shown):
 
 
 def draw_colors(axes, image, colors):
-    """Draws a colour for each patch, (rows, columns, 3), at the size of the image."""
+    """Draws a color for each patch, (rows, columns, 3), at the size of the image."""
     height, width = image.shape[:2]
     axes.imshow(colors, extent=(-0.5, width - 0.5, height - 0.5, -0.5), **SHARP)
     remove_axes(axes)
@@ -161,7 +161,7 @@ def draw_pairs(images, names, title, draw):
 
 
 def add_color_bar(figure, drawn, label, ends=("lowest", "highest 3 %")):
-    """Draws the colour scale below the figure; its values differ from image to image."""
+    """Draws the color scale below the figure; its values differ from image to image."""
     low, high = drawn.norm.vmin, drawn.norm.vmax
     bar = figure.colorbar(
         drawn, ax=figure.axes, location="bottom", shrink=0.45, aspect=28, pad=0.02, fraction=0.06

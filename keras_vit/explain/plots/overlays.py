@@ -44,7 +44,7 @@ def attention_scores(scores, images, blocks=None, token=None, grid=None, names=N
         names: titles of the images.
 
     Returns:
-        A `matplotlib.figure.Figure`. Each map has its own colour scale.
+        A `matplotlib.figure.Figure`. Each map has its own color scale.
 
     Raises:
         ValueError: an array has the wrong shape, or a block or the token does not exist.
@@ -181,7 +181,7 @@ def _maps(maps, images, names, title, label, classes=None, note=None, signed=Fal
 
 
 def token_colors(colors, images, names=None):
-    """Draws the tokens of all patches as colours: similar tokens have similar colours.
+    """Draws the tokens of all patches as colors: similar tokens have similar colors.
 
     Args:
         colors: (batch, rows, columns, 3) in 0..1, what `token_colors` returns.
@@ -195,8 +195,8 @@ def token_colors(colors, images, names=None):
     images = check_images(images)
     if len(colors) != len(images) or colors.shape[-1] != 3:
         received = {"colors shape": colors.shape, "images shape": images.shape}
-        arguments.refuse("there must be three colours for each patch of each image", received)
-    title = "Tokens as colours: three principal components as red, green, blue"
+        arguments.refuse("there must be three colors for each patch of each image", received)
+    title = "Tokens as colors: three principal components as red, green, blue"
     return draw_pairs(images, names, title, lambda axes, i: draw_colors(axes, images[i], colors[i]))
 
 
@@ -234,7 +234,7 @@ def _apart(patches):
     """Returns one image of all patches, separated by white lines."""
     rows, columns, height, width, _ = patches.shape
     gap = max(1, min(height, width) // 8)
-    shown = to_pixels(patches)  # (rows, columns, height, width), (..., 3) if coloured
+    shown = to_pixels(patches)  # (rows, columns, height, width), (..., 3) if colored
     padding = [(0, 0), (0, 0), (0, gap), (0, gap), (0, 0)][: shown.ndim]
     apart = np.pad(shown, padding, constant_values=255).swapaxes(1, 2)
     whole = apart.reshape(rows * (height + gap), columns * (width + gap), *shown.shape[4:])
@@ -258,7 +258,7 @@ def nearest(found, images, gallery, names=None, gallery_names=None):
     images, gallery = check_images(images), check_images(gallery)
     if indices.ndim != 2 or indices.shape != similarity.shape or len(indices) != len(images):
         received = {"indices shape": indices.shape, "images shape": images.shape}
-        arguments.refuse("there must be k neighbours for each image", received)
+        arguments.refuse("there must be k neighbors for each image", received)
     names, titles = fill_names(names, len(images)), fill_names(gallery_names, len(gallery))
     count, across = min(len(images), MOST), indices.shape[1] + 1
     aspect = images.shape[1] / images.shape[2]

@@ -14,7 +14,7 @@ from keras_vit import figures
 from keras_vit.figures import show, to_pixels
 
 INCHES, DPI = 2.4, 140  # 336 pixels: sharp at 168 on a screen of double density
-COLORS = 256  # a palette takes a third of the bytes of full colours
+COLORS = 256  # a palette takes a third of the bytes of full colors
 
 
 class Html(str):

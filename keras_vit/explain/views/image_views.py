@@ -244,18 +244,18 @@ IMAGE_VIEWS = (
     ),
     View(
         "token_colors",
-        "Tokens as colours",
-        "patches whose tokens are similar have the same colour",
+        "Tokens as colors",
+        "patches whose tokens are similar have the same color",
         "Red, green and blue are the three directions in which the tokens differ most. Parts of an "
-        "object should share a colour.",
-        "Three of some hundred directions. Colours are comparable within one call only, and "
-        "colour-blind readers cannot distinguish some of them.",
+        "object should share a color.",
+        "Three of some hundred directions. Colors are comparable within one call only, and "
+        "color-blind readers cannot distinguish some of them.",
         "as in the figures of DINOv2, Oquab et al. 2023",
         "https://arxiv.org/abs/2304.07193",
         compute=lambda r: explain.token_colors(r.model, r.images, **r.layer, **r.batch),
         plot=lambda colors, r: explain.plots.token_colors(colors, r.images, r.names),
         options=("block",),
-        caption=lambda colors: "similar tokens have the same colour",
+        caption=lambda colors: "similar tokens have the same color",
         panel=lambda axes, image, colors: explain.plots.drawing.draw_colors(axes, image, colors),
     ),
     View(
@@ -275,7 +275,7 @@ IMAGE_VIEWS = (
         "nearest",
         "Nearest images",
         "the images of a gallery with the most similar representations",
-        "Neighbours show what the representation encodes: kind, colour, pose or background.",
+        "Neighbors show what the representation encodes: kind, color, pose or background.",
         "There is always a nearest image, however different: check the cosines.",
         "cosine of the representations y, Eq. 4",
         PAPER,

@@ -74,16 +74,16 @@ MODEL_VIEWS = (
         compute=lambda r: explain.embedding_filters(r.model),
         plot=lambda filters, r: explain.plots.embedding_filters(filters),
         needs_images=False,
-        summary=lambda filters, r: "The strongest component comes first; middle grey is 0.",
+        summary=lambda filters, r: "The strongest component comes first; middle gray is 0.",
     ),
     View(
         "position_similarity",
         "Positions",
         "how similar the position embeddings of patches are",
         "The small map in row r, column c compares that patch with all patches. Bright rows, "
-        "columns and neighbours mean that the model has learned the grid without being given it.",
+        "columns and neighbors mean that the model has learned the grid without being given it.",
         "It shows what is stored, not how attention uses it.",
-        "Figure 7, centre",
+        "Figure 7, center",
         PAPER,
         compute=lambda r: explain.position_similarity(r.model, **r.select("grid")),
         plot=lambda maps, r: explain.plots.position_similarity(maps),
@@ -95,7 +95,7 @@ MODEL_VIEWS = (
         "mean_attention_distance",
         "Attention distance",
         "how far each head looks, over the depth of the network",
-        "Each dot is a head. Low dots attend to neighbours, like a small convolution; high dots to "
+        "Each dot is a head. Low dots attend to neighbors, like a small convolution; high dots to "
         "the whole image. In trained models the first blocks have both kinds.",
         "It is a mean: one distance can be an even spread or two places. Tokens used as memory, "
         "often in corners, raise it in late blocks.",
