@@ -23,8 +23,7 @@ class HouseStyle(griffe.Extension):
 def _restyle(obj):
     """Rewrites the docstrings of an object and of all its members.
 
-    It also resolves names as Python does: `keras_vit.variants` is the function, which hides the
-    module that it comes from.
+    It also resolves names as Python does: a function of a module's name hides the module.
     """
     if obj.docstring:
         text = EXAMPLE.sub(_example, obj.docstring.value)

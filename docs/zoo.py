@@ -64,7 +64,7 @@ def text():
     entries = list(keras_vit.checkpoints.entries().values())
     short = sorted((entry for entry in entries if entry.recommended), key=_parameters)
     known = {entry.variant for entry in entries}
-    without = {name: it for name, it in keras_vit.variants().items() if name not in known}
+    without = {name: it for name, it in keras_vit.list_variants().items() if name not in known}
     parts = ["## Short names", SHORT, _table(short, lambda entry: entry.variant)]
     parts += ["## Every file", EVERY, *_families(entries)]
     return "\n".join([*parts, "## Without weights", WITHOUT, _shapes(without)])

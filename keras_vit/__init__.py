@@ -2,7 +2,7 @@
 
 from keras_vit import backend, environment, startup
 from keras_vit.environment import __version__
-from keras_vit.variants import variants
+from keras_vit.variants import list_variants
 
 environment.warn_of_namesake()
 if not startup.postpone(__name__):  # in the command `keras-vit`, until a name is used
@@ -79,5 +79,5 @@ __all__ = [
     "resnet",
     "save_weights",
     "training",
-    "variants",
+    "list_variants",
 ]

@@ -23,8 +23,8 @@ def create(name, model=None, /, **overrides):
     """Builds a model by the name that the paper gives it.
 
     Args:
-        name: such as "ViT-B/16", "R50+ViT-B/16", "R50x1" or "Axial-ViT-B/16"; `variants()` lists
-            them, and any patch may follow a ViT's size.
+        name: such as "ViT-B/16", "R50+ViT-B/16", "R50x1" or "Axial-ViT-B/16". `list_variants()`
+            lists them, and any patch may follow a ViT's size.
         model: the class to build, such as a subclass of `ViT`; None for the variant's own.
         **overrides: arguments of the model: `num_classes`, `image_size`, `pooling`, `dropout`, ...
 

@@ -17,7 +17,7 @@ from keras import initializers, layers, ops
 
 from keras_vit import arguments as check
 from keras_vit import backend, inner
-from keras_vit.pixels import Normalize  # noqa: F401
+from keras_vit.pixel_range import Normalize  # noqa: F401
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
 

@@ -165,19 +165,19 @@ RESNETS = (BiT, AxialBiT)
 NAMED = {name: HybridVariant(*SIZES[size], *row) for name, (size, *row) in HYBRIDS.items()}
 
 
-def variants():
+def list_variants():
     """Returns every named model with its shape: `{"ViT-B/16": Variant(...), ...}`.
 
     `create` takes these names, the same sizes with any other patch, `"ViT-S/4"`, and the same
     ResNets with any other width, `"R26x1"`; all of these may be axial, `"Axial-ViT-S/16"`.
 
     Example:
-    >>> keras_vit.variants()["R50+ViT-B/16"]
+    >>> keras_vit.list_variants()["R50+ViT-B/16"]
     HybridVariant(num_layers=12, hidden_dim=768, mlp_dim=3072, num_heads=12, patch_size=16,
                   resnet_units=(3, 4, 9))
-    >>> keras_vit.variants()["R50x1"]
+    >>> keras_vit.list_variants()["R50x1"]
     BiT(units=(3, 4, 6, 3), width=1)
-    >>> keras_vit.variants()["ViT-B/16"].parameters
+    >>> keras_vit.list_variants()["ViT-B/16"].parameters
     86567656
 
     Reference: Table 1, section 4.1 and Appendix D.6.
@@ -216,7 +216,7 @@ def parse(name):
 
 def _suggestion(name):
     """Names the nearest variants; capitals are compared last, since g and G differ by them."""
-    known = list(variants())
+    known = list(list_variants())
     by_lower_case = {}
     for variant in known:
         by_lower_case.setdefault(variant.lower(), []).append(variant)
@@ -226,4 +226,4 @@ def _suggestion(name):
         spelled = f"vit-{ELSEWHERE[elsewhere[1]]}/{elsewhere[2]}".lower()
     near = difflib.get_close_matches(spelled, by_lower_case, n=1, cutoff=0.5)
     names = by_lower_case[near[0]] if near else ["ViT-B/16"]
-    return f"Did you mean {' or '.join(map(repr, names))}? keras_vit.variants() lists all."
+    return f"Did you mean {' or '.join(map(repr, names))}? keras_vit.list_variants() lists all."

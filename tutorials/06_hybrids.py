@@ -229,10 +229,10 @@ def shapes(units, shape=(1, 224, 224, 3)):
 
 
 for name in ("R50+ViT-B/32", "R50+ViT-B/16"):
-    units = keras_vit.variants()[name].resnet_units
+    units = keras_vit.list_variants()[name].resnet_units
     print(f"{name}: {units} units")
     map_ = shapes(units)
-    patch = keras_vit.variants()[name].patch_size
+    patch = keras_vit.list_variants()[name].patch_size
     assert map_[0] == map_[1] == 224 // patch
     assert hybrid.step(units) == patch  # pixels between two places
 
@@ -350,12 +350,12 @@ def vit_cost(side, channels, patch, D, mlp, num_layers):
 B = {"D": 768, "mlp": 3072, "num_layers": 12}
 cost = {f"ViT-B/{P}": vit_cost(224, 3, P, **B) for P in (32, 16)}
 for name in ("R50+ViT-B/32", "R50+ViT-B/16"):
-    units = keras_vit.variants()[name].resnet_units
+    units = keras_vit.list_variants()[name].resnet_units
     stem, side, channels = stem_cost(224, units, 3)
     cost[name] = stem + vit_cost(side, channels, 1, **B)
 cost["R50x1"] = stem_cost(224, (3, 4, 6, 3), 3)[0]
 for name, count in cost.items():
-    millions = keras_vit.variants()[name].parameters / 1e6
+    millions = keras_vit.list_variants()[name].parameters / 1e6
     print(f"{name:<13} {millions:6.1f} M parameters", end="")
     print(f" {count / 1e9:6.1f} G multiplications")
 
@@ -510,7 +510,7 @@ for name, runs in results.items():
 
 # %% tags=["solution"]
 shape = (1, 384, 384, 3)
-units = keras_vit.variants()["R50+ViT-L/16"].resnet_units
+units = keras_vit.list_variants()["R50+ViT-L/16"].resnet_units
 for layer in resnet(units):
     shape = layer.compute_output_shape(shape)
 assert shape[1] * shape[2] + 1 == 24 * 24 + 1 == 577

@@ -86,7 +86,9 @@ def training_memory(variant, images):
 
 
 tiny = keras_vit.create("ViT-Ti/16")
-by_hand = training_memory(keras_vit.variants()["ViT-Ti/16"], 64)
+by_hand = training_memory(
+    keras_vit.list_variants()["ViT-Ti/16"], 64
+)
 assert by_hand["weights"] == 4 * tiny.count_params()
 
 adam = keras.optimizers.AdamW()
@@ -104,7 +106,7 @@ figure, axis = plt.subplots(
     figsize=(7.6, 3.2), layout="constrained"
 )
 for name in names[::-1]:
-    parts = training_memory(keras_vit.variants()[name], 64)
+    parts = training_memory(keras_vit.list_variants()[name], 64)
     ends = np.cumsum([0, *parts.values()]) / 2**30
     axis.barh(name, np.diff(ends), left=ends[:-1], color=colours)
 bars = [plt.Rectangle((0, 0), 1, 1, color=c) for c in colours]
@@ -444,7 +446,7 @@ for name, test in tests.items():
 # GiB, by the count above? How many if the activations take half?
 
 # %% tags=["solution"]
-variant = keras_vit.variants()["ViT-B/16"]
+variant = keras_vit.list_variants()["ViT-B/16"]
 memory = training_memory(variant, images=1)
 image = memory.pop("activations")
 free = 16 * 2**30 - sum(memory.values())

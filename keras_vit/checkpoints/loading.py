@@ -143,7 +143,7 @@ def _not_finite(arrays, plan):
         if not np.isfinite(array).all():
             count = int((~np.isfinite(array)).sum())
             words = f"{count} of {array.size} values, {plan.parts[name].ours}"
-            yield matching.Problem("not finite", plan.places[name].name, words)
+            yield matching.Mismatch("not finite", plan.places[name].name, words)
 
 
 def _resize(arrays, plan, model, method, grid):

@@ -14,7 +14,7 @@ HEAD = ("head", "pre_logits")  # what section 3.1 replaces for fine-tuning
 FLOATS = ("float32", "float16", "bfloat16")
 
 
-class Problem(NamedTuple):
+class Mismatch(NamedTuple):
     """Why a tensor cannot be loaded: its name in the file, and a few words."""
 
     kind: str
@@ -52,7 +52,7 @@ def match(table, model, specs, skip=(), grid=None):
             plan.ignored.append(places[name].name)
         else:
             words = str(spec_at(specs, places[name]).shape)
-            plan.problems.append(Problem("unexpected", places[name].name, words))
+            plan.problems.append(Mismatch("unexpected", places[name].name, words))
     plan.fresh.extend(weight.path for weight in model.weights if layer_of(weight.path) in skip)
     return plan
 
@@ -131,16 +131,16 @@ def layer_of(path):
 def _problem(model, part, name, places, specs, grid):
     """Returns why this part of a weight cannot be read, or None."""
     if name not in places:
-        return Problem("missing", name, f"{part.shape}, for {part.ours}")
+        return Mismatch("missing", name, f"{part.shape}, for {part.ours}")
     spec, stored = spec_at(specs, places[name]), places[name].name
     if spec.dtype not in FLOATS:
         words = f"{spec.dtype}; float32 was expected, {part.ours}"
-        return Problem("wrongly typed", stored, words)
+        return Mismatch("wrongly typed", stored, words)
     if part.ours == POSITIONS:
         return _problem_of_positions(model, part, stored, spec.shape, grid)
     if _squeezed(spec.shape) != _squeezed(part.shape):
         words = f"{spec.shape}; {part.shape} was expected, {part.ours}"
-        return Problem("misshapen", stored, words)
+        return Mismatch("misshapen", stored, words)
     return None
 
 
@@ -148,11 +148,11 @@ def _problem_of_positions(model, part, stored, shape, grid):
     """Positions may be for another number of patches, as long as these are a grid."""
     if shape[-1:] != part.shape[-1:] or len(_squeezed(shape)) != 2:
         words = f"{shape}; {part.shape} or another number of tokens was expected, {part.ours}"
-        return Problem("misshapen", stored, words)
+        return Mismatch("misshapen", stored, words)
     if grid_of(shape[-2], model.pooling, grid, model_grid(model)) is None:
         words = f"tokens are not grid={grid}" if grid else "tokens are no square of patches"
         words = f"{shape}: {shape[-2]} {words}; give grid=(rows, columns), {part.ours}"
-        return Problem("misshapen", stored, words)
+        return Mismatch("misshapen", stored, words)
     return None
 
 

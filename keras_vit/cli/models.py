@@ -7,7 +7,7 @@ from keras_vit.checkpoints.catalogue import check_source, listing
 from keras_vit.checkpoints.published import SOURCES
 from keras_vit.cli.common import command
 from keras_vit.io import writing
-from keras_vit.variants import parse, variants
+from keras_vit.variants import list_variants, parse
 
 SHARE = 0.35  # of a core's peak; the paper's runs reached 0.25 to 0.43
 COST_COLUMNS = ("parameters", "GMAC", "GFLOPs", "activations, M", "training, MiB")
@@ -96,7 +96,7 @@ def add_cost(commands):
 def _variants(options):
     columns = ("name", "layers", "D", "MLP", "heads", "ResNet units", "parameters")
     print(_row(*columns))
-    for name, v in variants().items():
+    for name, v in list_variants().items():
         sizes = ("num_layers", "hidden_dim", "mlp_dim", "num_heads")
         units = getattr(v, "units", getattr(v, "resnet_units", None))
         count = getattr(v, "parameters", None)

@@ -4,7 +4,7 @@
 """
 
 from keras_vit.guards.batches import check_batch
-from keras_vit.guards.model import Guarded
+from keras_vit.guards.mixin import Guarded
 from keras_vit.guards.weights import keeping_weights
 
 __all__ = ["Guarded", "check_batch", "keeping_weights"]

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_vit import arguments, backend, pixels
+from keras_vit import arguments, backend, pixel_range
 from keras_vit.guards import compiling, image_checks
 from keras_vit.guards.labels import Labels, as_numpy, kind_of_loss, named_loss
 
@@ -59,17 +59,17 @@ def check_first(model, images):
 
 
 def _normalizes(model):
-    return any(isinstance(layer, pixels.Normalize) for layer in model._flatten_layers())
+    return any(isinstance(layer, pixel_range.Normalize) for layer in model._flatten_layers())
 
 
 def _reaching(model, images):
     """Returns [(layer that normalises, the pixels that reach it)] of a model."""
-    token = pixels.SEEN.set([])
+    token = pixel_range.SEEN.set([])
     try:
         model(images, training=False)
-        return pixels.SEEN.get()
+        return pixel_range.SEEN.get()
     finally:
-        pixels.SEEN.reset(token)
+        pixel_range.SEEN.reset(token)
 
 
 def _check_labels(model, images, labels):

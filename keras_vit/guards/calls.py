@@ -8,7 +8,7 @@ import math
 import keras
 
 from keras_vit import arguments
-from keras_vit.guards import changes, compiling, image_checks, sources
+from keras_vit.guards import changes, compiling, image_checks, streams
 from keras_vit.guards import labels as label_checks
 from keras_vit.guards.errors import plain_errors
 from keras_vit.guards.weights import keeping_weights
@@ -83,9 +83,9 @@ def checked_validation(model, data, watches, expects):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         x = checked_data(model, x, watches, expects, y)
         return (x, *data[1:])
-    if sources.kind(data) is not None and not _position(data):
-        batch, data = sources.first_batch(data)
-        sources.Watch(image_checks.expected(model), expects).look(batch)
+    if streams.kind(data) is not None and not _position(data):
+        batch, data = streams.first_batch(data)
+        streams.Watch(image_checks.expected(model), expects).look(batch)
     return checked_data(model, data, watches, expects)
 
 
@@ -101,19 +101,19 @@ def checked_data(model, x, watches, expects=None, y=None, training=False):
         training: whether labels of one class alone are worth a warning.
     """
     spec = image_checks.expected(model)
-    if sources.kind(x) is None:
+    if streams.kind(x) is None:
         check_arrays(spec, x, expects, y, training)
         return x
-    if sources.length(x) == 0:
+    if streams.length(x) == 0:
         image_checks.refuse_nothing()
     check_shapes(x, spec, expects)
     if _position(x):
         check_known(x, spec, expects)
         return x
-    watches.append(sources.Watch(spec, expects))
-    if sources.kind(x) in sources.UNORDERED:
-        watches[-1].look(sources.first_batch(x)[0])
-    return sources.watched(x, watches[-1])
+    watches.append(streams.Watch(spec, expects))
+    if streams.kind(x) in streams.UNORDERED:
+        watches[-1].look(streams.first_batch(x)[0])
+    return streams.watched(x, watches[-1])
 
 
 def check_known(data, spec, expects):
@@ -148,7 +148,7 @@ def check_arrays(spec, x, expects, y, training):
 
 def check_shapes(data, spec, expects):
     """Raises `ValueError` unless batches have shapes that fit the model, where data tell them."""
-    images, labels = sources.shapes(data)
+    images, labels = streams.shapes(data)
     if images is not None:
         spec.check_shape(images)
     if expects is not None and labels is not None:
@@ -175,7 +175,7 @@ def check_learning_rate(model):
 
 def _has_order(x):
     """Whether data come in an order of their own; Keras shuffles batches of a plain PyDataset."""
-    return sources.kind(x) not in (None, "keras") or _position(x) is not None
+    return streams.kind(x) not in (None, "keras") or _position(x) is not None
 
 
 def _position(data):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_vit import arguments, pixels
+from keras_vit import arguments, pixel_range
 from keras_vit.guards.labels import as_numpy
 
 SAMPLE = 32  # images whose pixels are looked at
@@ -43,12 +43,12 @@ def check_pixels(values, normalize):
         values: array of images.
         normalize: what the model normalises them with.
     """
-    low, high, whole = pixels.figures(values)
+    low, high, whole = pixel_range.figures(values)
     if not np.isfinite([low, high]).all():  # NaN is the minimum of whatever it is in
         _refuse_pixels(values)
-    looks = pixels.looks_odd(low, high, whole)
-    if looks and pixels.takes_bytes(normalize):
-        arguments.warn(pixels.message(low, high, looks, normalize))
+    looks = pixel_range.looks_odd(low, high, whole)
+    if looks and pixel_range.takes_bytes(normalize):
+        arguments.warn(pixel_range.message(low, high, looks, normalize))
 
 
 def expected(model):

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_vit import arguments
-from keras_vit.guards import Guarded, image_checks, keeping_weights, sources
+from keras_vit.guards import Guarded, image_checks, keeping_weights, streams
 from keras_vit.guards.calls import named
 from keras_vit.guards.labels import as_numpy
 from keras_vit.pretraining import patch_targets
@@ -182,13 +182,13 @@ def check_range(x):
         ValueError: pixels are outside 0 to 255, or seem to be scaled already: the model would learn
             wrong colors without an error.
     """
-    if sources.kind(x) is None:
+    if streams.kind(x) is None:
         images = image_checks.only(x) if x is not None else None
     elif hasattr(x, "sampler"):  # of `keras_vit.data`, always 0 to 255; reading would advance it
         images = None
     else:
-        first, x = sources.first_batch(x)
-        images = None if first is None else sources.unpacked(first)[0]
+        first, x = streams.first_batch(x)
+        images = None if first is None else streams.unpacked(first)[0]
     if hasattr(images, "shape") and len(images):
         _check_pixels(as_numpy(images[: image_checks.SAMPLE]))
     return x

@@ -137,7 +137,7 @@ def _fit_anew(model, weights, images, labels, steps, batch_size, rate, seed):
     for variable in model.optimizer.variables:  # the number of steps, and moments: all begin at 0
         variable.assign(np.zeros(variable.shape))
     order = trials.shuffle(len(labels), steps * batch_size, seed).reshape(steps, batch_size)
-    model.fit(trials.Batches(images, labels, order), shuffle=False, verbose=0)
+    model.fit(trials.TrialBatches(images, labels, order), shuffle=False, verbose=0)
 
 
 def _published_model(model, start, classes, seed, image_size, dtype):

@@ -66,7 +66,7 @@ def fit(
         loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         steps_per_execution=per_call,
     )
-    batches = Batches(images, labels, order.reshape(steps, batch_size))
+    batches = TrialBatches(images, labels, order.reshape(steps, batch_size))
     history = model.fit(batches, shuffle=False, verbose=0)
     found = history.history["loss"][0]
     if not np.isfinite(found):
@@ -81,7 +81,7 @@ def shuffle(number, count, seed):
     return np.concatenate(rounds)[:count]
 
 
-class Batches(keras.utils.PyDataset):
+class TrialBatches(keras.utils.PyDataset):
     """The images of each step, selected when they are needed.
 
     Args:

@@ -77,7 +77,7 @@ def test_r50x1_equals_a_count_by_hand():
     ],
 )
 def test_multiply_adds_are_those_that_timm_publishes(name, size):
-    shape = keras_vit.variants()[name]
+    shape = keras_vit.list_variants()[name]
     tokens = (size // shape.patch_size) ** 2 + 1
     norms = (2 * shape.num_layers + 1) * tokens * shape.hidden_dim
     digits = 2 if TIMM[name, size] < 60 else 1

@@ -75,7 +75,7 @@ def test_variants_lists_the_table(capsys):
     assert cli.main(["variants"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["ViT-B/16", "12", "768", "3072", "12", "86,567,656"] in rows
-    assert len(rows) == 1 + len(keras_vit.variants())
+    assert len(rows) == 1 + len(keras_vit.list_variants())
 
 
 def test_weights_lists_the_catalogue(capsys):

@@ -218,11 +218,11 @@ def test_a_row_of_an_image_skips_its_branch_as_a_whole():
 
 
 def test_names_of_figure_13():
-    table = keras_vit.variants()
+    table = keras_vit.list_variants()
     assert table["Axial-ViT-B/32"] == (12, 768, 3072, 12, 32)
     assert table["Axial-ViT-B/16"] == (12, 768, 3072, 12, 16)
     assert table["Axial-R50x1"] == ((3, 4, 6, 3), 1)
-    assert parse("Axial-ViT-S/7") == (*keras_vit.variants()["ViT-S/16"][:4], 7)
+    assert parse("Axial-ViT-S/7") == (*keras_vit.list_variants()["ViT-S/16"][:4], 7)
     assert isinstance(parse("Axial-ViT-S/7"), AxialVariant)
     assert parse("Axial-R101x2") == AxialBiT((3, 4, 23, 3), 2)
     assert isinstance(parse("Axial-R101x2"), AxialBiT)
@@ -261,7 +261,7 @@ def test_parameters_of_axial_vit_b_32_by_hand():
     """49 patches of 3072 numbers, 12 blocks that are two each, no class token."""
     one = 768 * 2304 + 2304 + 768 * 768 + 768 + 768 * 3072 + 3072 + 3072 * 768 + 768 + 4 * 768
     count = 3072 * 768 + 768 + 49 * 768 + 24 * one + 2 * 768 + 768 * 1000 + 1000
-    assert keras_vit.variants()["Axial-ViT-B/32"].parameters == count == 173_277_160
+    assert keras_vit.list_variants()["Axial-ViT-B/32"].parameters == count == 173_277_160
     assert accounting.count("Axial-ViT-B/32").parameters == count
 
 
@@ -280,7 +280,7 @@ def test_parameters_of_axial_r50x1_by_hand():
             count += inputs * f + f * 4 * f + 2 * (inputs + f + f)
             count += 2 * (f * 3 * f + 3 * f + f * f + f + (2 * side - 1) * f)
             count += 0 if number else channels * 4 * f
-    assert keras_vit.variants()["Axial-R50x1"].parameters == count == 24_586_920
+    assert keras_vit.list_variants()["Axial-R50x1"].parameters == count == 24_586_920
     assert accounting.count("Axial-R50x1").parameters == count
 
 
@@ -325,7 +325,7 @@ def test_whole_models_cost_what_their_names_say(name):
     model = keras_vit.create(name)
     cost = accounting.count(name)
     assert accounting.count(model) == cost
-    assert model.count_params() == cost.parameters == keras_vit.variants()[name].parameters
+    assert model.count_params() == cost.parameters == keras_vit.list_variants()[name].parameters
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's own count")

@@ -65,7 +65,7 @@ class ShallowViT(keras_vit.ViT):
 def test_a_family_with_names_of_its_own(monkeypatch):
     monkeypatch.setitem(NAMED, "Shallow-6", Shallow(6, 3))
     monkeypatch.setitem(families.FAMILIES, Shallow, ShallowViT)
-    assert keras_vit.variants()["Shallow-6"] == Shallow(6, 3)
+    assert keras_vit.list_variants()["Shallow-6"] == Shallow(6, 3)
     model = keras_vit.create("Shallow-6", num_classes=3)
     assert type(model) is ShallowViT and model.name == "shallow_6"
     assert model.get_layer("patch_encoder").output.shape == (None, 1 + 3 + 6, 6)
@@ -75,4 +75,4 @@ def test_a_family_with_names_of_its_own(monkeypatch):
 
 
 def test_nothing_is_left_behind():
-    assert "rows" not in positions.KINDS and "Shallow-6" not in keras_vit.variants()
+    assert "rows" not in positions.KINDS and "Shallow-6" not in keras_vit.list_variants()

@@ -45,7 +45,7 @@ QUICK += ("R+ViT-Ti/16", "R26+ViT-S/32", "R50x1")
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_listed_parameters_are_the_published_ones(name):
-    assert keras_vit.variants()[name].parameters == PUBLISHED[name]
+    assert keras_vit.list_variants()[name].parameters == PUBLISHED[name]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_counts_of_the_official_code_as_recorded():
         counts = {key.split()[0]: int(recorded[key]) for key in recorded if "parameters" in key}
         assert len(counts) in (len(HYBRIDS), len(BIT_NAMES))
         for name, count in counts.items():
-            assert keras_vit.variants()[name].parameters == count == PUBLISHED[name], name
+            assert keras_vit.list_variants()[name].parameters == count == PUBLISHED[name], name
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ VITS = [name for name in PARAMETERS if "ViT" in name and "Axial" not in name]
 
 @pytest.mark.parametrize("name", VITS)
 def test_listed_parameters_are_those_counted_by_hand(name):
-    assert keras_vit.variants()[name].parameters == by_hand(*keras_vit.variants()[name])
+    assert keras_vit.list_variants()[name].parameters == by_hand(*keras_vit.list_variants()[name])
 
 
 @pytest.mark.slow
@@ -121,7 +121,7 @@ def test_built_models_have_the_listed_parameters(name, hollow):
 
 
 def test_every_name_has_listed_parameters_and_no_other_row_has():
-    assert list(PARAMETERS) == list(keras_vit.variants())
+    assert list(PARAMETERS) == list(keras_vit.list_variants())
     assert parse("ViT-S/4").parameters is None
     assert parse("R26x1").parameters is None
     assert parse("Axial-R50x2").parameters is None
@@ -142,15 +142,15 @@ def test_built_hybrids_have_the_weights_counted_by_hand(units, patch, hollow):
 
 
 def test_every_size_has_every_patch():
-    assert len(keras_vit.variants()) == len(SIZES) * len(PATCH_SIZES) + 7 + 9 + 3
-    assert keras_vit.variants()["ViT-H/14"] == (32, 1280, 5120, 16, 14)
-    assert keras_vit.variants()["ViT-g/14"].num_layers == 40
-    assert keras_vit.variants()["ViT-G/14"].num_layers == 48
+    assert len(keras_vit.list_variants()) == len(SIZES) * len(PATCH_SIZES) + 7 + 9 + 3
+    assert keras_vit.list_variants()["ViT-H/14"] == (32, 1280, 5120, 16, 14)
+    assert keras_vit.list_variants()["ViT-g/14"].num_layers == 40
+    assert keras_vit.list_variants()["ViT-G/14"].num_layers == 48
 
 
 def test_hybrids_and_resnets_are_the_papers():
     """Section 4.1: for /16 the units of stage 4 are moved into stage 3."""
-    table = keras_vit.variants()
+    table = keras_vit.list_variants()
     assert table["R50+ViT-B/16"] == (12, 768, 3072, 12, 16, (3, 4, 9))
     assert table["R50+ViT-B/32"] == (12, 768, 3072, 12, 32, (3, 4, 6, 3))
     assert table["R50+ViT-L/16"].resnet_units == (3, 4, 9)

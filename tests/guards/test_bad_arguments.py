@@ -401,7 +401,7 @@ CASES = {
     # Names
     "name unknown": (lambda: create("ViT-XL/16"), "name='ViT-XL/16'", "Did you mean"),
     "name number": (lambda: create(16), "name=16", "'ViT-B/16'"),
-    "name empty": (lambda: create(""), "name=''", "keras_vit.variants()"),
+    "name empty": (lambda: create(""), "name=''", "keras_vit.list_variants()"),
     "name without patch": (lambda: create("ViT-B"), "name='ViT-B'", "'ViT-B/"),
     "name with patch 0": (lambda: create("ViT-B/0"), "name='ViT-B/0'", "'ViT-B/"),
     "name and image": (

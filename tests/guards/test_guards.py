@@ -511,18 +511,18 @@ def test_good_data_flow_as_before(flow):
     """What the model sees is what the data give: all of it, once, in its order."""
     x, y = labelled(8)
     plain = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
-    watch = guards.sources.Watch(SPEC, SPARSE_OF_TWO)
-    data = guards.sources.watched(flow(x, y)["x"], watch)
+    watch = guards.streams.Watch(SPEC, SPARSE_OF_TWO)
+    data = guards.streams.watched(flow(x, y)["x"], watch)
     np.testing.assert_array_equal(plain.predict(data, verbose=0), x.reshape(8, -1))
     assert not watch.is_first and watch.failure is None
 
 
 def test_labels_of_any_integer_type_are_compared_with_many_classes():
     expects = guards.labels.Labels("number", 1000)
-    watch = guards.sources.Watch(SPEC, expects)
+    watch = guards.streams.Watch(SPEC, expects)
     x, y = labelled(8)
     for kind in ("uint8", "int8", "int64", "float32"):
-        data = guards.sources.watched(as_tf(x, y.astype(kind))["x"], watch)
+        data = guards.streams.watched(as_tf(x, y.astype(kind))["x"], watch)
         np.testing.assert_array_equal(np.concatenate([labels for _, labels in data]), y)
 
 
@@ -541,7 +541,7 @@ def test_validation_data_are_checked_before_the_first_step():
 
 
 def test_a_generator_loses_no_batch_to_the_look_at_validation():
-    first, data = guards.sources.first_batch(as_generator(*labelled(6))["x"])
+    first, data = guards.streams.first_batch(as_generator(*labelled(6))["x"])
     batches = list(data)
     assert len(batches) == 3
     np.testing.assert_array_equal(batches[0][0], first[0])

@@ -17,7 +17,7 @@ PACKAGE = pathlib.Path(keras_vit.__file__).parent
 # and `vit`; what varies it stands after them.
 ORDER = [
     "environment", "arguments", "io", "startup", "backend", "inner", "hooks", "figures",
-    "variants", "pixels", "guards", "model", "layers", "vit",
+    "variants", "pixel_range", "guards", "model", "layers", "vit",
     "pooling", "deit", "convolutions", "resnet", "hybrid", "positions", "ablations", "relative",
     "axial", "families", "checkpoints", "doctor", "data", "training", "pretraining",
     "explain", "accounting", "studies", "cli", "__main__",

@@ -52,7 +52,7 @@ def options(parser=None, name="keras-vit"):
 
 
 def exists(name):
-    return name in options() if name.startswith("keras-vit ") else find(name) is not None
+    return name in options() if name.startswith("keras-vit ") else callable(find(name))
 
 
 @pytest.mark.parametrize("line", LINES)

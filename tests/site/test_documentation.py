@@ -81,7 +81,7 @@ def test_every_name_can_be_reached(lost):
 
 
 def test_api_page_shows_what_python_has():
-    """A function that hides its module, such as `keras_vit.variants`, is shown as a function."""
+    """A function that hides a module of its name is shown as a function."""
     griffe = pytest.importorskip("griffe", reason="needs: pip install mkdocstrings[python]")
     style = griffe.load_extensions(str(ROOT / "docs" / "docstrings.py"))
     package = griffe.load("keras_vit", search_paths=[ROOT], extensions=style)

@@ -273,4 +273,4 @@ def leads(file, link, pages):
 
 def test_every_name_of_the_catalogue_stands_in_the_zoo(site):
     names = Page(site / "zoo" / "index.html").code
-    assert {*keras_vit.checkpoints.entries(), *keras_vit.variants()} <= {*names}
+    assert {*keras_vit.checkpoints.entries(), *keras_vit.list_variants()} <= {*names}
