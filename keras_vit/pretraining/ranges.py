@@ -3,6 +3,7 @@
 from keras_vit import arguments
 from keras_vit.guards import image_checks, sources
 from keras_vit.guards.labels import as_numpy
+from keras_vit.pixels import LARGEST_SCALED
 
 
 def check_range(x):
@@ -25,7 +26,7 @@ def check_range(x):
 
 def _check(pixels):
     low, high = float(pixels.min()), float(pixels.max())
-    scaled = pixels.dtype.kind == "f" and low < high <= image_checks.LARGEST_SCALED
+    scaled = pixels.dtype.kind == "f" and low < high <= LARGEST_SCALED
     if low < 0 or high > 255 or scaled:
         received = {"lowest": round(low, 4), "highest": round(high, 4)}
         advice = "Undo the scaling: 255 * images for 0 to 1, 127.5 * (images + 1) for -1 to 1."
