@@ -8,7 +8,7 @@ import math
 import keras
 
 from keras_vit import arguments
-from keras_vit.guards import changes, compiling, image_checks, streams
+from keras_vit.guards import changes, compiling, image_checks, shares, streams
 from keras_vit.guards import labels as label_checks
 from keras_vit.guards.errors import plain_errors
 from keras_vit.guards.weights import keeping_weights
@@ -67,6 +67,7 @@ def checked_training(model, given, watches, training):
     compiling.check(model, model.loss)
     expects = label_checks.expected(model)
     if training:
+        shares.check_fit(given)
         check_learning_rate(model)
         check_callbacks(given.get("callbacks"))
         if "shuffle" not in given and _has_order(given.get("x")):

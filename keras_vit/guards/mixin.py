@@ -8,7 +8,7 @@ import threading
 import keras
 
 from keras_vit import arguments
-from keras_vit.guards import changes, compiling
+from keras_vit.guards import changes, compiling, shares
 from keras_vit.guards.calls import guarded
 from keras_vit.guards.weights import keeping_weights
 
@@ -27,7 +27,7 @@ def _around(name):
                 with keeping_weights(self):
                     return call(*args, **kwargs)
             with self.checked_call(name, args, kwargs) as given:
-                return call(**given)
+                return shares.divided(self, name, call, given)
 
     return method
 
@@ -60,6 +60,20 @@ class Guarded:
         if name in ("fit", "train_on_batch") and keras.backend.backend() != "jax":
             return contextlib.nullcontext()
         return vars(self).setdefault("_exclusive", threading.RLock())
+
+    @functools.wraps(keras.Model.reset_metrics)
+    def reset_metrics(self):
+        if not vars(self).get("_keeps_metrics"):
+            super().reset_metrics()
+
+    @contextlib.contextmanager
+    def keeping_metrics(self, keep):
+        """Within it, a batch is added to what the metrics have counted before, if `keep`."""
+        vars(self)["_keeps_metrics"] = keep
+        try:
+            yield
+        finally:
+            del vars(self)["_keeps_metrics"]
 
     @functools.wraps(keras.Model.compile)
     def compile(self, *args, **kwargs):

@@ -75,6 +75,17 @@ def first_batch(data):
     return KINDS[kind(data)][3](data)
 
 
+def batches(data):
+    """Yields the batches of data that are not arrays, once."""
+    if kind(data) == "tensorflow":
+        yield from data.as_numpy_iterator()
+    elif kind(data) == "keras":
+        yield from (data[i] for i in range(data.num_batches))
+        data.on_epoch_end()
+    else:
+        yield from data
+
+
 def length(data):
     """Returns the number of batches, None where it is unknown."""
     try:

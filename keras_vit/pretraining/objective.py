@@ -11,6 +11,7 @@ from keras_vit import arguments
 from keras_vit.guards import Guarded, image_checks, keeping_weights, streams
 from keras_vit.guards.calls import named
 from keras_vit.guards.labels import as_numpy
+from keras_vit.pixel_range import LARGEST_SCALED
 from keras_vit.pretraining import patch_targets
 from keras_vit.pretraining import vit_stages as stages
 
@@ -196,7 +197,7 @@ def check_range(x):
 
 def _check_pixels(pixels):
     low, high = float(pixels.min()), float(pixels.max())
-    scaled = pixels.dtype.kind == "f" and low < high <= image_checks.LARGEST_SCALED
+    scaled = pixels.dtype.kind == "f" and low < high <= LARGEST_SCALED
     if low < 0 or high > 255 or scaled:
         received = {"lowest": round(low, 4), "highest": round(high, 4)}
         advice = "Undo the scaling: 255 * images for 0 to 1, 127.5 * (images + 1) for -1 to 1."

@@ -16,6 +16,7 @@ from helpers import (
     randomize,
     slow,
     weights,
+    wide_vit,
 )
 
 import keras_vit
@@ -405,3 +406,35 @@ def test_a_foreign_embedding_and_head_equal_numpy_and_save(tmp_path):
         expected.append(y / np.linalg.norm(y) @ w["head/kernel"])
     np.testing.assert_allclose(outputs(model, images), expected, atol=1e-5)
     check_saving(model, images, tmp_path)
+
+
+def test_two_models_of_one_variant_make_an_ensemble(tmp_path):
+    def ensemble(seed):
+        kinds = (
+            lambda: keras_vit.create("ViT-Mini/8", image_size=16, num_classes=3),
+            lambda: wide_vit(image_size=16, patch_size=8),
+        )
+        images = keras.Input((16, 16, 3))
+        members = [randomize(kind(), seed + i) for kind in kinds for i in range(2)]
+        assert len({member.name for member in members}) == 4
+        return keras.Model(images, keras.layers.Average()([m(images) for m in members])), members
+
+    model, members = ensemble(seed=1)
+    x = random_images(2, 16, 16, 3)
+    expected = np.mean([outputs(member, x) for member in members], axis=0)
+    np.testing.assert_allclose(outputs(model, x), expected, atol=1e-5)
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(
+        outputs(keras.saving.load_model(tmp_path / "model.keras"), x), outputs(model, x)
+    )
+    model.save_weights(tmp_path / "model.weights.h5")
+    again, others = ensemble(seed=5)
+    again.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(outputs(again, x), outputs(model, x))
+    assert [w.path for w in others[0].weights] == [w.path for w in members[0].weights]
+
+
+def test_a_name_is_kept_and_the_others_are_counted():
+    keras.utils.clear_session()
+    names = [wide_vit(**options).name for options in ({}, {}, {"name": "mine"}, {})]
+    assert names == ["vit", "vit_1", "mine", "vit_2"]

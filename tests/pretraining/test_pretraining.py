@@ -23,9 +23,36 @@ def wide_vit(model=keras_vit.ViT, **options):
     return two_blocks(model, **{"num_layers": 1, **options})
 
 
-def pixel_vit(**options):
+def pixel_vit(model=keras_vit.ViT, **options):
     sizes = {"image_size": (3, 4), "patch_size": 1, "num_layers": 1, "hidden_dim": 8}
-    return randomize(keras_vit.ViT(**{**sizes, "mlp_dim": 8, "num_heads": 2, **options}), scale=0.3)
+    return randomize(model(**{**sizes, "mlp_dim": 8, "num_heads": 2, **options}), scale=0.3)
+
+
+class UniformAttention(keras_vit.SelfAttention):
+    """Every token takes as much from each other."""
+
+    def scores(self, query, key):
+        scores = super().scores(query, key)
+        return keras.ops.ones_like(scores) / scores.shape[-1]
+
+
+class UniformBlock(keras_vit.TransformerBlock):
+    attention_layer = UniformAttention
+
+
+class UniformViT(keras_vit.ViT):
+    block = UniformBlock
+
+
+class ParallelBlock(keras_vit.TransformerBlock):
+    """Attention and MLP side by side."""
+
+    def call(self, x, training=None):
+        return x + self.attention(self.norm_1(x)) + self.mlp(self.norm_2(x))
+
+
+class ParallelViT(keras_vit.ViT):
+    block = ParallelBlock
 
 
 def mae(encoder=None, **options):
@@ -465,6 +492,16 @@ MISTAKES = {
         lambda: pretraining.PixelPrediction(pixel_vit(), [[0], [1]]),
         "`palette` must be an array",
         "(2, 1)",
+    ),
+    "attention of another kind": (
+        lambda: of_pixels(model=UniformViT),
+        "needs the attention of a plain SelfAttention",
+        "UniformAttention='overrides scores'",
+    ),
+    "block of another kind": (
+        lambda: of_pixels(model=ParallelViT),
+        "needs the attention of a plain TransformerBlock",
+        "ParallelBlock='overrides call'",
     ),
     "loss": (
         lambda: compile_with_loss(mae()).fit(IMAGES, verbose=0),
