@@ -163,19 +163,24 @@ def gelu(x, approximate):
         return x * (0.5 + 0.5 * keras.ops.erf(x / math.sqrt(2)))
 
     if keras.backend.backend() == "jax" and not approximate:
-        return recomputed(exact)(x)
-    return recomputed(lambda x: keras.ops.gelu(x, approximate))(x)
+        return recomputed(exact, x)
+    return recomputed(lambda x: keras.ops.gelu(x, approximate), x)
 
 
-def recomputed(function):
-    """Returns `function`; on JAX with its intermediate results computed again for the gradient.
+def recomputed(function, x):
+    """Returns `function(x)`, of which JAX keeps only x for the gradient, and computes the rest again.
 
-    To store them costs more than to compute them: a step on a CPU touches all of its memory for
-    the first time (docs/speed.md).
+    To keep it costs more: a training step on a CPU spends a third of its time on memory that it
+    touches for the first time (docs/speed.md).
     """
     import keras
 
-    return keras.remat(function) if keras.backend.backend() == "jax" else function
+    if keras.backend.backend() == "jax":
+        import jax
+
+        if isinstance(x, jax.core.Tracer):  # there is no gradient otherwise
+            return keras.remat(function)(x)
+    return function(x)
 
 
 def is_eager():

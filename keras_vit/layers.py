@@ -153,7 +153,7 @@ class LayerNorm(inner.Inner, layers.LayerNormalization):
         super().__init__(epsilon=check.positive_number("epsilon", epsilon), **kwargs)
 
     def call(self, x):
-        return backend.recomputed(super().call)(x)
+        return backend.recomputed(super().call, x)
 
 
 @register

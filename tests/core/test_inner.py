@@ -1,0 +1,204 @@
+"""Layers inside of layers: the same numbers as Keras's own, in fewer steps; no time is measured."""
+
+import collections
+import contextlib
+import math
+
+import keras
+import numpy as np
+import pytest
+from helpers import gradients, numpy, random_images, random_tokens, randomize
+
+import keras_vit
+from keras_vit import backend, inner
+
+BACKEND = keras.backend.backend()
+on_torch = pytest.mark.skipif(BACKEND != "torch", reason="PyTorch alone runs line by line")
+on_jax = pytest.mark.skipif(BACKEND != "jax", reason="JAX alone computes again for the gradient")
+SMALL = dict(image_size=8, patch_size=4, num_layers=3, hidden_dim=12, mlp_dim=24, num_heads=3)
+
+
+def pair(kind, *args, shape=(2, 5, 8), **kwargs):
+    """Returns a layer of `inner` and Keras's own, with the same weights."""
+    ours, keras_own = (getattr(m, kind)(*args, **kwargs) for m in (inner, keras.layers))
+    for layer in (ours, keras_own):
+        layer.build(shape)
+    keras_own.set_weights(randomize(ours).get_weights())
+    return ours, keras_own
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("options", [{}, {"use_bias": False}, {"activation": "tanh"}])
+def test_dense_equals_keras_dense(options, dtype):
+    ours, keras_own = pair("Dense", 7, dtype=dtype, **options)
+    x = random_tokens(2, 5, 8)
+    found, expected = ours(x), keras_own(x)
+    assert found.dtype == expected.dtype
+    tolerance = {"float16": 1e-2, "mixed_bfloat16": 5e-2}.get(dtype, 1e-6)
+    as_floats = [numpy(keras.ops.cast(y, "float32")) for y in (found, expected)]
+    np.testing.assert_allclose(*as_floats, atol=tolerance, rtol=tolerance)
+
+
+def test_dense_with_lora_equals_keras_dense():
+    ours, keras_own = pair("Dense", 7)
+    for layer in (ours, keras_own):
+        layer.enable_lora(2)
+    keras_own.set_weights(randomize(ours).get_weights())
+    x = random_tokens(2, 5, 8)
+    np.testing.assert_allclose(numpy(ours(x)), numpy(keras_own(x)), atol=1e-5)
+
+
+def test_dense_is_quantized_as_keras_dense():
+    ours, keras_own = pair("Dense", 7)
+    x = random_tokens(2, 5, 8)
+    exact = numpy(ours(x))
+    for layer in (ours, keras_own):
+        layer.quantize("int8")
+    np.testing.assert_allclose(numpy(ours(x)), numpy(keras_own(x)), atol=1e-6)
+    assert 0 < np.abs(numpy(ours(x)) - exact).max() < 0.5
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+def test_a_quantized_model_has_no_dense_layer_left_out():
+    """Keras leaves out a subclass of `Dense` in silence."""
+    model = keras_vit.ViT(**SMALL, num_classes=2)
+    model.quantize("int8")
+    modes = [x.quantization_mode for x in model._flatten_layers() if isinstance(x, inner.Dense)]
+    assert modes == ["int8"] * (1 + 4 * 3)
+
+
+@pytest.mark.parametrize("training", [True, False, None])
+def test_dropout_at_rate_0_is_no_operation_at_all(training):
+    x = keras.ops.ones((2, 5))
+    assert inner.Dropout(0.0)(x, training=training) is x
+
+
+@pytest.mark.parametrize("approximate", [True, False])
+def test_gelu_equals_its_formula(approximate):
+    x = np.linspace(-6, 6, 97, dtype="float32")
+    phi = [(1 + math.erf(value / math.sqrt(2))) / 2 for value in x.tolist()]
+    cubic = np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
+    expected = x * (1 + np.tanh(cubic)) / 2 if approximate else x * np.array(phi)
+    found = numpy(backend.gelu(keras.ops.convert_to_tensor(x), approximate))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+# ------------------------------------------------------------------------------------- PyTorch
+
+
+@contextlib.contextmanager
+def counted(owner, name, monkeypatch):
+    """Within it, calls of a method are counted, by the class of the object."""
+    calls, method = collections.Counter(), getattr(owner, name)
+
+    def count(self, *args, **kwargs):
+        calls[type(self).__name__] += 1
+        return method(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, count)
+        yield calls
+
+
+@on_torch
+def test_keras_prepares_only_the_nodes_of_the_graph(monkeypatch):
+    """Keras's `Layer.__call__` takes as long as a small matrix product."""
+    model = keras_vit.ViT(**SMALL, num_classes=2)
+    images = random_images(2, 8, 8, 3)
+    with counted(keras.layers.Layer, "__call__", monkeypatch) as calls:
+        model(images, training=True)
+    assert calls == {
+        **{"ViT": 1, "Normalize": 1, "Patches": 1, "PatchEncoder": 1, "TransformerBlock": 3},
+        **{"LayerNorm": 1, "ClassToken": 1, "Head": 1},
+    }
+
+
+@on_torch
+def test_a_block_computes_each_dense_layer_in_one_operation():
+    import torch
+
+    block, x = keras_vit.TransformerBlock(3, 24), torch.ones(2, 5, 12)
+    block(x)
+    with torch.no_grad(), torch.profiler.profile() as profile:
+        block(x)
+    counts = collections.Counter({e.key: e.count for e in profile.key_averages()})
+    assert counts["aten::addmm"] == 4  # query-key-value, projection, expand, contract
+    assert counts["aten::mm"] == counts["aten::mul"] == 0
+    assert counts["aten::add"] == 2  # the residuals
+    assert counts["aten::scaled_dot_product_attention"] == 1
+    assert counts["aten::clone"] == 0  # nothing is copied
+
+
+@on_torch
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "float64"])
+def test_an_input_that_must_be_cast_is_cast(dtype):
+    block = keras_vit.TransformerBlock(3, 24, dtype=dtype)
+    block.build((2, 5, 12))
+    x = random_tokens(2, 5, 12)
+    expected = {"mixed_bfloat16": "bfloat16"}.get(dtype, dtype)
+    for layer in (block, block.norm_1, block.attention, block.mlp.expand):
+        assert keras.backend.standardize_dtype(layer(x, training=False).dtype) == expected
+
+
+@on_torch
+def test_dropout_inside_of_layers_knows_that_the_model_is_trained():
+    block = keras_vit.TransformerBlock(3, 24, dropout=0.5)
+    x = keras.ops.convert_to_tensor(random_tokens(2, 5, 12))
+    randomize_after_build(block, x)
+    still = numpy(block(x))
+    np.testing.assert_array_equal(numpy(block(x, training=False)), still)
+    assert np.abs(numpy(block(x, training=True)) - still).max() > 0.01
+    model = keras.Sequential([keras.Input((5, 12)), block])
+    np.testing.assert_array_equal(numpy(model(x)), still)
+    assert np.abs(numpy(model(x, training=True)) - still).max() > 0.01
+
+
+def randomize_after_build(layer, x):
+    layer.build(x.shape)
+    return randomize(layer)
+
+
+@on_torch
+def test_hooks_of_pytorch_see_layers_inside_of_layers():
+    block, seen = keras_vit.TransformerBlock(3, 24), []
+    x = keras.ops.convert_to_tensor(random_tokens(2, 5, 12))
+    block(x)
+    block.mlp.expand.register_forward_hook(lambda layer, inputs, output: seen.append(output.shape))
+    block(x)
+    assert seen == [(2, 5, 24)]
+
+
+@on_torch
+def test_layers_inside_of_layers_are_rematerialized(monkeypatch):
+    x = keras.ops.convert_to_tensor(random_tokens(2, 5, 12))
+    with keras.RematScope(mode="full"):
+        block = keras_vit.TransformerBlock(3, 24)
+        block(x)  # makes those layers that know their size only now
+    with counted(keras.layers.Layer, "rematerialized_call", monkeypatch) as calls:
+        block(x)
+    assert calls["Dense"] == 4 and calls["MLP"] == calls["SelfAttention"] == 1
+
+
+# ----------------------------------------------------------------------------------------- JAX
+
+
+@on_jax
+@pytest.mark.slow
+def test_training_on_jax_stores_less_and_computes_the_same(monkeypatch):
+    model = randomize(keras_vit.ViT(**SMALL, num_classes=2), scale=0.3)
+    images, targets = random_images(64, 8, 8, 3), random_tokens(64, 2)
+    found, stored = gradients(model, images, targets), stored_bytes(model, images)
+    monkeypatch.setattr(backend, "recomputed", lambda function, x: function(x))
+    expected = gradients(model, images, targets)
+    for path, gradient in expected.items():
+        np.testing.assert_allclose(found[path], gradient, atol=1e-5, err_msg=path)
+    assert stored < 0.7 * stored_bytes(model, images)
+
+
+def stored_bytes(model, images):
+    """Bytes of what the forward pass keeps for the gradient."""
+    import jax
+
+    weights = [w.value for w in model.trainable_variables]
+    _, backward = jax.vjp(lambda weights: model.stateless_call(weights, [], images)[0], weights)
+    return sum(array.nbytes for array in jax.tree.leaves(backward))
