@@ -117,7 +117,8 @@ def _explain(options):
     if name == REPORT:
         _write_page(request, *paths)
     else:
-        _write_view(VIEWS[name], request, files, *paths)
+        gallery = options.gallery and find_images([options.gallery])
+        _write_view(VIEWS[name], request, {"files": files, "gallery": gallery}, *paths)
 
 
 def _request(options, files):
@@ -220,11 +221,16 @@ def _image_size(sides):
     return tuple(sides)
 
 
-def _write_view(view, request, files, png, npz):
+def _write_view(view, request, sources, png, npz):
     import numpy as np
 
     values = view.compute(request)
-    arrays = {"files": np.array(list(map(str, files))), **view.save(values, request)}
+    names = {
+        name: np.array(list(map(str, paths)))
+        for name, paths in sources.items()
+        if paths is not None
+    }
+    arrays = {**names, **view.save(values, request)}
     png.parent.mkdir(parents=True, exist_ok=True)
     with writing.replacing(png) as partial:
         view.plot(values, request).savefig(partial, format="png")
