@@ -92,16 +92,17 @@ def values(tensor, count):
     there are no values.
     """
     import keras
+    import numpy as np
 
     if keras.backend.backend() == "torch":
         import torch
 
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
             return None
-    if keras.backend.backend() != "jax":  # it would compile a program that takes them
-        tensor = tensor[:count]
     try:
-        return keras.ops.convert_to_numpy(tensor)[:count]
+        if keras.backend.backend() == "jax":  # without a copy, and without compiling a slice
+            return np.asarray(tensor)[:count]
+        return keras.ops.convert_to_numpy(tensor[:count])
     except Exception:  # each backend has its own for a tensor without values
         return None
 

@@ -17,7 +17,7 @@ SAMPLE = 8  # images of a batch whose pixels are looked at
 LARGEST_SCALED = 4.0
 LARGEST = 260.0  # a little above 255, which resizing by cubic curves exceeds
 # What was done to pixels that are not 0 to 255: a test of their lowest and highest value and of
-# whether all are whole numbers. The first row that is true counts.
+# whether they are whole numbers. The first row that is true counts.
 ODD = {
     "like those of 16 bits (divide them by 257)": lambda low, high, whole: high > LARGEST,
     "as if a mean had been subtracted already": lambda low, high, whole: low < -LARGEST_SCALED,
@@ -74,7 +74,9 @@ class Normalize(check.Checked, layers.Layer):
             SEEN.get().append((self, images))
             return
         model = _running()
-        if not takes_bytes(self.normalize) or getattr(model, "checks_pixels", False):
+        if not takes_bytes(self.normalize) or 0 in images.shape:
+            return
+        if getattr(model, "checks_pixels", False):
             return  # `fit`, `evaluate` and `predict` of that model have looked
         values = backend.values(images, SAMPLE)
         if values is not None:
@@ -111,8 +113,9 @@ def takes_bytes(normalize):
 
 
 def figures(images, xp=np):
-    """Returns the lowest and the highest pixel, and whether all are whole numbers."""
-    return xp.min(images), xp.max(images), xp.all(images == xp.floor(images))
+    """Returns the lowest and the highest pixel, and whether the first image's are whole numbers."""
+    first = images[:1]
+    return xp.min(images), xp.max(images), xp.all(first == xp.floor(first))
 
 
 def looks_odd(low, high, whole):
