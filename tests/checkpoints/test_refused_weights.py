@@ -113,7 +113,7 @@ def test_mistakes_of_the_caller(tmp_path):
     keras_vit.save_weights(model, tmp_path / "a.npz")
     bit = keras_vit.ResNet(image_size=32, units=(1,), num_classes=5)
     cases = {
-        "a ViT or root hybrid. Received: the model 'resnet\w*', a ResNet": lambda: (
+        r"a ViT or root hybrid. Received: the model 'resnet\w*', a ResNet": lambda: (
             keras_vit.load_weights(bit, tmp_path / "a.npz")
         ),
         "`skip` must name layers": lambda: keras_vit.load_weights(
@@ -144,7 +144,7 @@ def test_mistakes_of_the_caller(tmp_path):
 
 def test_a_distilled_file_asks_for_a_distilled_model(tmp_path):
     keras_vit.save_weights(tiny(pooling="distilled"), tmp_path / "a.safetensors", "timm")
-    words = "weights of a distilled ViT. Received: the model 'vit\w*', a ViT"
+    words = r"weights of a distilled ViT. Received: the model 'vit\w*', a ViT"
     with pytest.raises(ValueError, match=words):
         keras_vit.load_weights(tiny(), tmp_path / "a.safetensors")
     keras_vit.save_weights(tiny(), tmp_path / "b.safetensors", "timm")
