@@ -274,7 +274,7 @@ def test_a_model_that_was_looked_into_can_be_forgotten():
 
 
 def test_models_without_one_encoder_are_refused():
-    resnet = keras_vit.ResNet(image_size=8, units=(1,), num_classes=2)
+    resnet = keras_vit.ResNet(image_size=8, units=(1,), num_classes=2, name="resnet")
     words = "Received: model='resnet', Patches layers in it=0. .*cka, grad_cam, occlusion, nearest"
     with pytest.raises(ValueError, match=f"one Transformer encoder.*{words}"):
         attention.attention_scores(resnet, random_images(1, 8, 8, 3))
