@@ -90,7 +90,7 @@ plt.show()
 
 # %%
 seed = keras.random.SeedGenerator(0)
-fate, others = masked_patches.corruption(
+fate, others = masked_patches.draw_corruption(
     seed, batch=625, patches=16, number=8
 )
 fate, others = to_numpy(fate), to_numpy(others)
