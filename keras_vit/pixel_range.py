@@ -73,9 +73,9 @@ class Normalize(check.Checked, layers.Layer):
         if SEEN.get() is not None:
             SEEN.get().append((self, images))
             return
-        model = _running()
         if not takes_bytes(self.normalize) or 0 in images.shape:
             return
+        model = _running()
         if getattr(model, "checks_pixels", False):
             return  # `fit`, `evaluate` and `predict` of that model have looked
         values = backend.values(images, SAMPLE)
