@@ -224,7 +224,7 @@ print("visible patches:", sorted(visible.tolist()))
 mae = pretraining.MAE(
     new_encoder(), decoder_layers=2, decoder_dim=32, decoder_heads=4
 )
-with mae.seeded(0):
+with mae.fix_seed(0):
     answer = mae.predict_on_batch(images[:4])
 assert answer["prediction"].shape == (4, 16, 4)
 assert (answer["mask"].sum(axis=1) == 12).all()
@@ -344,9 +344,9 @@ hidden = np.flatnonzero(answer["mask"][0])[0]
 row, column = np.multiply(divmod(hidden, 4), 2)
 changed = images[:4].copy()
 changed[0, row : row + 2, column : column + 2] = 255
-with mae.seeded(0):
+with mae.fix_seed(0):
     before = mae.predict_on_batch(images[:4])["prediction"]
-with mae.seeded(0):
+with mae.fix_seed(0):
     after = mae.predict_on_batch(changed)["prediction"]
 np.testing.assert_array_equal(before, after)  # none
 
