@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import json
-import math
 import os
 import pathlib
 import sys
@@ -160,11 +159,6 @@ def gelu(x, approximate):
     """Returns x Phi(x), or its tanh form if `approximate`."""
     import keras
 
-    def exact(x):  # JAX's own has erfc in place of erf, which takes longer
-        return x * (0.5 + 0.5 * keras.ops.erf(x / math.sqrt(2)))
-
-    if keras.backend.backend() == "jax" and not approximate:
-        return recomputed(exact, x)
     return recomputed(lambda x: keras.ops.gelu(x, approximate), x)
 
 
