@@ -252,8 +252,8 @@ pretraining.plot_reconstruction(some, mae.reconstruct(some))
 #
 # ## What is it worth?
 #
-# Now ten labels of each class. `build_classifier` makes a model with the
-# encoder's weights and a head of zeros; it is trained like any other.
+# Now ten labels of each class. `build_classifier` makes a model with
+# the encoder's weights and a head of zeros, trained like any other.
 # Beside it: the same ViT from scratch, and a logistic regression on
 # the 64 pixels.
 
