@@ -121,7 +121,7 @@ def gelu(x, approximate):
 
 
 def recomputed(function, x):
-    """Returns `function(x)`, of which JAX keeps only x for the gradient, and computes the rest again.
+    """Returns `function(x)`; JAX keeps only x for the gradient, and computes the rest again.
 
     To keep it costs more: a training step on a CPU spends a third of its time on memory that it
     touches for the first time (docs/speed.md).
