@@ -208,7 +208,7 @@ def test_the_command_sees_the_same_names_and_registers_the_same_classes():
     postponed, same_names, same_registered = names_for("/usr/bin/keras-vit")
     assert (eager, postponed) == (True, False)
     assert same_names == names and same_registered == registered
-    assert names[""][0]["variants"][0] == names[".training"][0]["features"][0] == "function"
+    assert names[""][0]["list_variants"][0] == names[".training"][0]["features"][0] == "function"
 
 
 @pytest.mark.slow
