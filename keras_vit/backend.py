@@ -85,10 +85,9 @@ def has_attention_kernel():
 
 
 def values(tensor, count):
-    """Returns the first `count` rows of a tensor as NumPy array, or None.
+    """Returns the first `count` rows of a tensor as a NumPy array, or None if it has no values.
 
-    While a program is traced or exported, and for a part of a larger array in another process,
-    there are no values.
+    A tensor has none while a program is traced or exported, or if another process holds a part.
     """
     import keras
     import numpy as np
@@ -173,7 +172,7 @@ def recomputed(function, x):
     if keras.backend.backend() == "jax":
         import jax
 
-        if isinstance(x, jax.core.Tracer):  # there is no gradient otherwise
+        if isinstance(x, jax.core.Tracer):  # an eager call has no gradient
             return keras.remat(function)(x)
     return function(x)
 
