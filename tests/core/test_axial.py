@@ -28,6 +28,7 @@ from keras_vit.axial import (
     AxialUnit,
     AxialViT,
 )
+from keras_vit.explain.inside import find_encoder
 from keras_vit.training import adaptation
 from keras_vit.training.recipes import optimizers
 from keras_vit.variants import AxialBiT, AxialVariant, parse
@@ -434,10 +435,10 @@ def test_views_of_attention_say_what_can_be_seen_instead(view):
 @pytest.mark.slow
 def test_other_views_see_axial_blocks():
     model, images = vit(), random_images(4, 8, 15, 3)
-    found = explain.find_encoder.find(model)
+    found = find_encoder.find(model)
     assert [block.name for block in found.blocks] == ["block_0", "block_1"]
     assert (found.grid, found.prefix_tokens, found.patch_size) == (GRID, 0, (4, 5))
-    assert explain.find_encoder.has_blocks(model) and not explain.find_encoder.has_attention(model)
+    assert find_encoder.has_blocks(model) and not find_encoder.has_attention(model)
     lens = explain.logit_lens(model, images)
     np.testing.assert_allclose(lens[-1], outputs(model, images), atol=1e-5)
     shortened = vit(num_layers=1)
