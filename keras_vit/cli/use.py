@@ -5,8 +5,8 @@ import json
 from keras_vit import arguments
 from keras_vit.cli.common import MODEL, check_model, command, load_model
 from keras_vit.data.images import check_file
-from keras_vit.data.opening import check_source
-from keras_vit.data.sources.splits import check_share
+from keras_vit.data.sources import check_source
+from keras_vit.data.sources.source import check_share
 from keras_vit.io import writing
 from keras_vit.training.runs import run_folder
 

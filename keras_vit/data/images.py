@@ -94,27 +94,13 @@ def decode(file, name, num_channels=3, smallest=None):
     return convert(_flatten(image, name), "L" if num_channels == 1 else "RGB")
 
 
-def convert(image, mode):
-    """Returns a Pillow image in a mode, without the copy that Pillow makes if it has that mode."""
-    return image if image.mode == mode else image.convert(mode)
-
-
-def resize(image, height, width):
-    """Returns the pixels of a resized Pillow image, uint8 (height, width, channels)."""
-    from PIL import Image
-
-    pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-    return pixels.reshape(height, width, -1)
-
-
 def _flatten(image, name):
     """Puts transparent images on white, and reduces 16 bits to 8."""
     from PIL import Image
 
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image)
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     if image.mode == "F":
         arguments.refuse(
             f"{str(name)!r} must have integer pixels",
@@ -124,3 +110,27 @@ def _flatten(image, name):
     if image.mode.startswith("I"):  # Pillow's own conversion would clip 16 bits at 255
         return Image.fromarray((np.clip(image, 0, 65535) / 257).round().astype("uint8"))
     return image
+
+
+def convert(image, mode):
+    """Returns a Pillow image in a mode, without the copy that Pillow makes if it has that mode."""
+    return image if image.mode == mode else image.convert(mode)
+
+
+def resize(image, height, width):
+    """Returns the pixels of a resized Pillow image, uint8 (height, width, channels)."""
+    from PIL import Image
+
+    return to_array(image.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def to_array(image):
+    """Returns the pixels of a Pillow image, uint8 (height, width, channels)."""
+    return np.array(image).reshape(image.height, image.width, -1)
+
+
+def from_array(pixels):
+    """Returns uint8 pixels, (height, width, 1 or 3), as a Pillow image of mode L or RGB."""
+    from PIL import Image
+
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[-1] == 1 else pixels)

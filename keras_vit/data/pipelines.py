@@ -7,7 +7,6 @@ Python code and use one core.
 
 import concurrent.futures
 import math
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -28,14 +27,7 @@ def count_threads(batches):
 
 
 def tf_dataset(batches):
-    """Returns batches as a `tf.data.Dataset`.
-
-    Args:
-        batches: `TrainingBatches` or `FixedBatches`.
-
-    Raises:
-        ImportError: TensorFlow is not installed.
-    """
+    """Returns `TrainingBatches` or `FixedBatches` as a `tf.data.Dataset`."""
     tf = _import_tensorflow()
     types = [tf.as_dtype(dtype) for _, dtype in batches.specification]
 
@@ -79,14 +71,15 @@ class Loader(keras.utils.PyDataset):
     def __init__(self, batches):
         super().__init__()
         self.batches = batches
-        self._threads = concurrent.futures.ThreadPoolExecutor(count_threads(batches))
-        self._iteration = _Iteration(0, 0, {})
+        self._ahead = count_threads(batches) + AHEAD
+        self._threads = concurrent.futures.ThreadPoolExecutor(self._ahead - AHEAD)
+        self._iteration = 0, 0, {}  # its epoch, its first batch, and {step: future}
         self._entered = False
 
     def __len__(self):
         # Keras calls this before an epoch, for all epochs, and at its start, for this epoch. Only
         # then is an epoch that is resumed in the middle shorter.
-        return self.batches.steps - (self._iteration.first if self._entered else 0)
+        return self.batches.steps - (self._iteration[1] if self._entered else 0)
 
     def __getitem__(self, index):
         self._entered = False
@@ -107,24 +100,12 @@ class Loader(keras.utils.PyDataset):
     def on_epoch_begin(self):
         """Begins an iteration; Keras calls this at the start of every epoch."""
         self.on_epoch_end()
-        self._iteration, self._entered = _Iteration(*self.batches.begin(), {}), True
+        self._iteration, self._entered = (*self.batches.begin(), {}), True
 
     def on_epoch_end(self):
         """Cancels batches that nobody asked for; Keras calls this after every epoch."""
-        for future in self._iteration.pending.values():
+        for future in self._iteration[2].values():
             future.cancel()
-
-    @property
-    def _ahead(self):
-        return count_threads(self.batches) + AHEAD
-
-
-class _Iteration(NamedTuple):
-    """One iteration: its epoch, its first batch, and {step: future} of prefetched batches."""
-
-    epoch: int
-    first: int
-    pending: dict
 
 
 class Batches(Loader):
@@ -157,7 +138,7 @@ class Batches(Loader):
     @property
     def epoch(self):
         """The epoch of the current iteration."""
-        return self._iteration.epoch
+        return self._iteration[0]
 
 
 def _import_tensorflow():

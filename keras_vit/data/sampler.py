@@ -83,8 +83,8 @@ class Sampler:
 
     def names(self, epoch, step):
         """Returns the names of the images in a batch."""
-        chosen = self.indices(epoch, step)
-        return tuple(str(i if self._names is None else self._names[i]) for i in chosen)
+        names = self._names if self._names is not None else range(len(self.labels))
+        return tuple(str(names[index]) for index in self.indices(epoch, step))
 
     def fingerprint(self):
         """Returns plain values that a resumed run must share with the interrupted one."""

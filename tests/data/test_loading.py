@@ -10,7 +10,7 @@ from PIL import Image
 from keras_vit import data
 from keras_vit.data import dataset
 from keras_vit.data.sources import source as sources
-from keras_vit.data.sources.splits import Splits, draw_missing
+from keras_vit.data.sources.source import Splits, draw_missing
 from keras_vit.data.tfds import named_datasets
 
 pytestmark = pytest.mark.backend_free

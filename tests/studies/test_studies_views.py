@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_vit
-from keras_vit.data.tfds import vtab
+from keras_vit.data.tfds import paper_datasets
 from keras_vit.studies import (
     figure_2,
     figure_10,
@@ -324,7 +324,7 @@ def test_means_of_the_papers_table_are_those_it_prints():
     means = [round(float(np.mean(values)), 1) for values in TABLE_9.values()]
     assert means == [77.6, 76.3, 72.7]
     assert {len(values) for values in TABLE_9.values()} == {len(TABLE_9_TASKS)} == {19}
-    assert [f"vtab/{name}" for _, name in TABLE_9_TASKS] == list(vtab.TASKS)
+    assert [f"vtab/{name}" for _, name in TABLE_9_TASKS] == list(paper_datasets.TASKS)
 
 
 @pytest.mark.backend_free

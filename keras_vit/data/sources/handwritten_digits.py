@@ -5,8 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_vit.data import images
-from keras_vit.data.sources.source import ArraySource
-from keras_vit.data.sources.splits import Splits, split
+from keras_vit.data.sources.source import ArraySource, Splits, split
 
 NAMES = tuple("0123456789")
 
@@ -42,17 +41,24 @@ def digits(seed=0):
     >>> keras_vit.data.digits().train_images.shape
     (1438, 8, 8, 1)
     """
-    pixels, labels = _load_all()
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise ImportError(
+            "The digits come with scikit-learn, which is not installed. "
+            "Run: pip install scikit-learn"
+        ) from error
+    ink, labels = load_digits(return_X_y=True)  # (1797, 64), 0 to 16
+    pixels = np.round(ink * (255 / 16)).astype("uint8").reshape(-1, 8, 8, 1)
+    labels = labels.astype("int32")
     train, test = split(labels, seed)
     return Digits("digits", NAMES, pixels[train], labels[train], pixels[test], labels[test])
 
 
 def read_digits(seed=0):
     """Returns the `Splits` of `digits`: training and test, no validation."""
-    data = digits(seed)
-    train = ArraySource(data.train_images, data.train_labels)
-    test = ArraySource(data.test_images, data.test_labels)
-    return Splits("digits", NAMES, train, None, test)
+    name, class_names, *arrays = digits(seed)
+    return Splits(name, class_names, ArraySource(*arrays[:2]), None, ArraySource(*arrays[2:]))
 
 
 def read_digit(path, invert=False):
@@ -76,32 +82,14 @@ def read_digit(path, invert=False):
     >>> keras_vit.data.read_digit("three.png", invert=True).shape  # doctest: +SKIP
     (8, 8, 1)
     """
-    cropped = _crop_to_ink(images.open_image(path, 1, invert))
-    pixels = images.resize(cropped, 8, 8).astype("float64")
-    lowest, highest = pixels.min(), max(pixels.max(), pixels.min() + 1)
-    return np.rint((pixels - lowest) / (highest - lowest) * 255).astype("uint8")
-
-
-def _crop_to_ink(image):
-    """Crops a grayscale Pillow image to its ink, centered in the smallest square around it."""
     from PIL import Image
 
+    image = images.open_image(path, 1, invert)
+    darkest, brightest = image.getextrema()
     # Paper is never quite even: whatever is below half of the strongest ink is background.
-    threshold = image.getextrema()[1] // 2
-    ink = image.crop(image.point(lambda pixel: 255 * (pixel > threshold)).getbbox())
-    square = Image.new("L", (max(ink.size),) * 2, color=image.getextrema()[0])
+    ink = image.crop(image.point(lambda pixel: 255 * (pixel > brightest // 2)).getbbox())
+    square = Image.new("L", (max(ink.size),) * 2, color=darkest)
     square.paste(ink, ((square.width - ink.width) // 2, (square.height - ink.height) // 2))
-    return square
-
-
-def _load_all():
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ImportError(
-            "The digits come with scikit-learn, which is not installed. "
-            "Run: pip install scikit-learn"
-        ) from error
-    ink, labels = load_digits(return_X_y=True)  # (1797, 64), 0 to 16
-    pixels = np.round(ink * (255 / 16)).astype("uint8").reshape(-1, 8, 8, 1)
-    return pixels, labels.astype("int32")
+    pixels = images.resize(square, 8, 8).astype("float64")
+    lowest, highest = pixels.min(), max(pixels.max(), pixels.min() + 1)
+    return np.rint((pixels - lowest) / (highest - lowest) * 255).astype("uint8")

@@ -3,8 +3,9 @@
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.data.sources import splits
-from keras_vit.data.tfds import builders, paper_datasets, tfds_reader, vtab
+from keras_vit.data.sources.source import VALIDATION_SHARE, Splits, check_share, divide
+from keras_vit.data.tfds import builders, tfds_reader
+from keras_vit.data.tfds.paper_datasets import ALIASES, DATASETS, TASKS, NamedDataset
 
 
 def load_splits(
@@ -54,12 +55,12 @@ def load_splits(
     >>> len(cifar.train), len(cifar.validation), len(cifar.test)  # doctest: +SKIP
     (49000, 1000, 10000)
     """
-    name = paper_datasets.ALIASES.get(name, name)
-    row = paper_datasets.DATASETS.get(name) or vtab.TASKS.get(name)
-    _check_share(name, validation_share)
-    builder = builders.prepare(_tfds_name(name, row), data_dir)
+    name = ALIASES.get(name, name)
+    row = DATASETS.get(name) or TASKS.get(name)
+    _check(name, row, validation_share)
+    builder = builders.prepare(row.tfds if row else name, data_dir)
     row = row or _make_row(builder)
-    if name in vtab.TASKS and validation_share == 0:
+    if name in TASKS and validation_share == 0:
         row = row._replace(train=f"{row.train}+{row.validation}", validation=None)
     class_names = row.class_names or _class_names(builder, row)
     dataset = tfds_reader.TfdsDataset(builder, row, name, class_names)
@@ -69,35 +70,26 @@ def load_splits(
 
     train, test = read(row.train), read(row.test)
     if row.validation is None or isinstance(row.validation, str):
-        return splits.Splits(name, class_names, train, read(row.validation), test)
+        return Splits(name, class_names, train, read(row.validation), test)
     share = row.validation if validation_share is None else validation_share
-    train, validation = splits.divide(train, [seed, 1], share) if share else (train, None)
-    return splits.Splits(name, class_names, train, validation, test)
+    train, validation = divide(train, [seed, 1], share) if share else (train, None)
+    return Splits(name, class_names, train, validation, test)
 
 
 def is_listed(name):
     """Whether a name is in the tables of this package, or begins like those of VTAB."""
     return isinstance(name, str) and (
-        name in paper_datasets.DATASETS
-        or name in paper_datasets.ALIASES
-        or name.startswith("vtab/")
+        name in DATASETS or name in ALIASES or name.startswith("vtab/")
     )
 
 
-def _tfds_name(name, row):
+def _check(name, row, share):
     if row is None and name.startswith("vtab/"):
-        arguments.refuse(
-            "the name must be a task of VTAB-1k",
-            {"name": name},
-            f"Choose one of {', '.join(task.removeprefix('vtab/') for task in vtab.TASKS)}.",
-        )
-    return row.tfds if row else name
-
-
-def _check_share(name, share):
+        advice = f"Choose one of {', '.join(task.removeprefix('vtab/') for task in TASKS)}."
+        arguments.refuse("the name must be a task of VTAB-1k", {"name": name}, advice)
     if share is not None:
-        splits.check_share("validation_share", share)
-    if name in vtab.TASKS and share:
+        check_share("validation_share", share)
+    if name in TASKS and share:
         expected = "the 800 and 200 images of a VTAB task are fixed"
         advice = "Leave validation_share out, or set it to 0 to train on all 1,000."
         arguments.refuse(expected, {"name": name, "validation_share": share}, advice)
@@ -106,20 +98,19 @@ def _check_share(name, share):
 def _make_row(builder):
     """Makes the row of a dataset that is in no table from its description in TFDS."""
     info = builder.info
-    known = set(info.splits)
-    if "train" not in known:
-        received = {"dataset": info.full_name, "splits": sorted(known)}
+    if "train" not in info.splits:
+        received = {"dataset": info.full_name, "splits": sorted(info.splits)}
         advice = "Choose another dataset of TensorFlow Datasets."
         arguments.refuse("the dataset must have the split 'train'", received, advice)
     keys = info.supervised_keys or ()
     if len(keys) != 2 or not all(isinstance(key, str) for key in keys):
         keys = ("image", "label")
-    drawn = splits.VALIDATION_SHARE if "test" in known else None
-    return paper_datasets.NamedDataset(
+    drawn = VALIDATION_SHARE if "test" in info.splits else None
+    return NamedDataset(
         info.full_name,
         "train",
-        validation="validation" if "validation" in known else drawn,
-        test="test" if "test" in known else None,
+        validation="validation" if "validation" in info.splits else drawn,
+        test="test" if "test" in info.splits else None,
         image=keys[0],
         label=keys[1],
     )
@@ -128,15 +119,11 @@ def _make_row(builder):
 def _class_names(builder, row):
     """Names of the classes, if the dataset consists of images with one class each."""
     features = dict(builder.info.features.items())
-    image, label = features.get(row.image), features.get(row.label)
-    names = getattr(label, "names", None)
-    if not names or not _is_image(image):
+    image, names = features.get(row.image), getattr(features.get(row.label), "names", None)
+    shape, dtype = getattr(image, "shape", None), getattr(image, "np_dtype", None)
+    is_image = len(shape or ()) == 3 and np.dtype(dtype).name in ("uint8", "uint16")
+    if not names or not is_image:
         expected = "the dataset must have images of 8 or 16 bits, each with one class"
         received = {"dataset": builder.info.full_name, "features": sorted(features)}
         arguments.refuse(expected, received, "Choose another dataset of TensorFlow Datasets.")
     return tuple(names)
-
-
-def _is_image(feature):
-    shape, dtype = getattr(feature, "shape", None), getattr(feature, "np_dtype", None)
-    return len(shape or ()) == 3 and np.dtype(dtype).name in ("uint8", "uint16")

@@ -128,8 +128,7 @@ def _check_between(smallest, largest):
     """Returns a check that a number is in a closed range."""
 
     def check(name, value):
-        is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        if not is_real or not smallest <= value <= largest or math.isinf(value):
+        if not _is_real(value) or not smallest <= value <= largest or math.isinf(value):
             expected = f"`{name}` must be a finite number from {smallest} to {largest}"
             arguments.refuse(expected, {name: value}, f"{name}=0 turns it off.")
         return float(value)
@@ -140,9 +139,9 @@ def _check_between(smallest, largest):
 def _check_crop(name, value):
     if value is None:
         return None
-    advice = f"The paper's is {name}=(0.05, 1.0), {name}=None turns it off."
-    if not (_is_pair(value) and all(map(_is_share, value)) and value[0] <= value[1]):
+    if not (_is_pair(value) and all(map(_is_real, value)) and 0 < value[0] <= value[1] <= 1):
         expected = f"`{name}` must be (smallest, largest) share of the area, above 0 and up to 1"
+        advice = f"The paper's is {name}=(0.05, 1.0), {name}=None turns it off."
         arguments.refuse(expected, {name: value}, advice)
     return tuple(map(float, value))
 
@@ -163,8 +162,8 @@ def _is_pair(value):
     return isinstance(value, (tuple, list)) and len(value) == 2
 
 
-def _is_share(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 < value <= 1
+def _is_real(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 CHECKS = {
@@ -207,7 +206,11 @@ def augment(images, augmentation, rng):
     >>> keras_vit.data.augment(images, changes, np.random.default_rng(0)).shape
     (2, 8, 8, 1)
     """
-    _refuse_other_fields(augmentation)
+    fields = augmentation.changed_fields().items()
+    others = {name: x for name, x in fields if name not in ("rotation", "zoom", "shift", "flip")}
+    if others:
+        expected = "images in an array support rotation, zoom, shift and flip only"
+        arguments.refuse(expected, others, "Use keras_vit.data.load, or leave these fields out.")
     number, height, width, _ = images.shape
     angle = np.deg2rad(augmentation.rotation) * rng.uniform(-1, 1, number)
     zoom = 1 + augmentation.zoom * rng.uniform(-1, 1, (2, number))
@@ -216,14 +219,6 @@ def augment(images, augmentation, rng):
     cosine, sine = np.cos(angle), np.sin(angle)
     matrices = np.array([[cosine, -sine * mirror], [sine, cosine * mirror]]) * zoom[:, None]
     return resample(images, matrices.transpose(2, 0, 1), shift)
-
-
-def _refuse_other_fields(augmentation):
-    fields = augmentation.changed_fields().items()
-    others = {name: x for name, x in fields if name not in ("rotation", "zoom", "shift", "flip")}
-    if others:
-        expected = "images in an array support rotation, zoom, shift and flip only"
-        arguments.refuse(expected, others, "Use keras_vit.data.load, or leave these fields out.")
 
 
 def resample(images, matrices, shifts):

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from keras_vit import arguments, backend
 from keras_vit.checkpoints import catalogue
 from keras_vit.data import dataset
-from keras_vit.data.opening import check_source
-from keras_vit.data.sources.splits import check_share
+from keras_vit.data.sources import check_source
+from keras_vit.data.sources.source import check_share
 from keras_vit.data.transforms.augmentation import get_augmentation
 from keras_vit.training.recipes import recipe_tables
 

@@ -15,8 +15,8 @@ from keras_vit import arguments, backend
 from keras_vit.data import read_digit, transforms
 from keras_vit.data.batching import FixedBatches
 from keras_vit.data.images import open_image
-from keras_vit.data.opening import open_source
 from keras_vit.data.pipelines import Loader
+from keras_vit.data.sources import open_source
 from keras_vit.data.sources.source import Subset
 from keras_vit.io import writing
 from keras_vit.training.evaluation.metrics import evaluate
