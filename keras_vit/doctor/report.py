@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from keras_vit.doctor import workers
 from keras_vit.doctor.file_tree import printable
+from keras_vit.doctor.near_duplicates import LATER
 from keras_vit.doctor.problems import KINDS, SEVERITIES, Problem
 from keras_vit.io.writing import replacing
 
@@ -56,19 +57,14 @@ class DatasetReport(NamedTuple):
 
     def summary(self):
         """Returns the result in one line."""
-        errors, warnings, notes = (len(self.of(severity)) for severity in SEVERITIES)
-        return (
-            f"{_plural(self.images, 'image')} in {_plural(len(self.classes), 'class')}: "
-            f"{_plural(errors, 'error')}, {_plural(warnings, 'warning')}, {_plural(notes, 'note')}"
-        )
+        counts = [_plural(len(self.of(severity)), severity) for severity in SEVERITIES]
+        images, classes = _plural(self.images, "image"), _plural(len(self.classes), "class")
+        return f"{images} in {classes}: {', '.join(counts)}"
 
     def __str__(self):
         parts = [f"{printable(self.folder)}: {self.summary()}"]
-        for kind, found in self.by_kind().items():
-            parts.append(_format_kind(kind, found))
-        if not self.problems:
-            parts.append("No problems were found.")
-        return "\n\n".join(parts)
+        parts += [_format_kind(kind, found) for kind, found in self.by_kind().items()]
+        return "\n\n".join(parts if self.problems else [*parts, "No problems were found."])
 
     def by_kind(self):
         """Returns {kind: list of its problems}, errors first."""
@@ -79,7 +75,19 @@ class DatasetReport(NamedTuple):
 
     def to_json(self):
         """Returns the report as JSON; bytes that are not UTF-8 become \\udc80 to \\udcff."""
-        errors, warnings, notes = (len(self.of(severity)) for severity in SEVERITIES)
+        problems = [
+            {
+                "kind": problem.kind,
+                "severity": problem.severity,
+                "path": problem.path,
+                "class": problem.class_name,
+                "split": problem.split,
+                "reason": problem.reason,
+                "advice": problem.advice,
+                "others": list(problem.others),
+            }
+            for problem in self.problems
+        ]
         return json.dumps(
             {
                 "format": FORMAT,
@@ -87,21 +95,17 @@ class DatasetReport(NamedTuple):
                 "ok": self.ok,
                 "images": self.images,
                 "seconds": round(self.seconds, 3),
-                "severities": {"error": errors, "warning": warnings, "note": notes},
+                "severities": {severity: len(self.of(severity)) for severity in SEVERITIES},
                 "counts": self.counts,
                 "classes": self.classes,
-                "problems": [_problem_to_json(problem) for problem in self.problems],
+                "problems": problems,
             },
             indent=1,
         )
 
     @classmethod
     def from_json(cls, text):
-        """Reads the text that `to_json` wrote.
-
-        Raises:
-            ValueError: the text is not such a report.
-        """
+        """Reads the text that `to_json` wrote; raises `ValueError` for any other."""
         found = json.loads(text)
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             received = found.get("format") if isinstance(found, dict) else type(found).__name__
@@ -144,19 +148,6 @@ def _format_kind(kind, problems):
     return "\n".join(lines)
 
 
-def _problem_to_json(problem):
-    return {
-        "kind": problem.kind,
-        "severity": problem.severity,
-        "path": problem.path,
-        "class": problem.class_name,
-        "split": problem.split,
-        "reason": problem.reason,
-        "advice": problem.advice,
-        "others": list(problem.others),
-    }
-
-
 def _plural(number, thing):
     ending = "" if number == 1 else "es" if thing.endswith("s") else "s"
     return f"{number:,} {thing}{ending}"
@@ -166,15 +157,26 @@ def _render(report):
     """Fills `report.html`; `workers` open images again for their thumbnails."""
     groups = report.by_kind()
     thumbnails = _make_thumbnails(report.folder, groups)
-    sections = "".join(_section(severity, groups, thumbnails) for severity in SEVERITIES)
+    counts = {severity: len(report.of(severity)) for severity in SEVERITIES}
+    sections = []
+    for severity in SEVERITIES:
+        if counts[severity]:
+            sections.append(f'<h2 id="{severity}">{severity.capitalize()}s</h2>')
+        kinds = [kind for kind in groups if KINDS[kind].severity == severity]
+        sections += [_section(kind, groups[kind], thumbnails) for kind in kinds]
+    totals = [
+        f'<a href="#{severity}" class="{severity}"><b>{number:,}</b>'
+        f"{severity if number == 1 else severity + 's'}</a>"
+        for severity, number in counts.items()
+    ]
     template = importlib.resources.files(__package__).joinpath("report.html")
     return string.Template(template.read_text(encoding="utf-8")).substitute(
         name=_text(os.path.basename(report.folder) or report.folder),
         folder=_text(report.folder),
         summary=report.summary(),
         seconds=f"{report.seconds:.1f}",
-        totals="".join(_total(severity, len(report.of(severity))) for severity in SEVERITIES),
-        sections=sections or "<h2>No problems were found</h2>",
+        totals="".join(totals),
+        sections="\n".join(sections) or "<h2>No problems were found</h2>",
         classes=_classes(report.classes),
     )
 
@@ -189,40 +191,28 @@ def _make_thumbnails(folder, groups):
     return {path: data for path, data in found.items() if isinstance(data, str)}
 
 
-def _total(severity, number):
-    name = severity if number == 1 else severity + "s"
-    return f'<a href="#{severity}" class="{severity}"><b>{number:,}</b>{name}</a>'
-
-
-def _section(severity, groups, thumbnails):
-    kinds = [kind for kind in groups if KINDS[kind].severity == severity]
-    if not kinds:
-        return ""
+def _section(kind, problems, thumbnails):
+    """All problems of a kind: the first ones on cards, the others in a list."""
+    severity, meaning, advice, _ = KINDS[kind]
     shown = "" if severity == "note" else " open"
-    parts = [f'<h2 id="{severity}">{severity.capitalize()}s</h2>']
-    for kind in kinds:
-        problems = groups[kind]
-        parts.append(
-            f'<details class="{severity}"{shown}><summary><span class="kind">{kind}</span> '
-            f'<span class="count">{len(problems):,}</span><br>{_text(KINDS[kind].meaning)}'
-            f'</summary><div class="inside"><p class="advice"><b>What to do:</b> '
-            f"{_text(KINDS[kind].advice)}</p>{_cards(problems[:CARDS], thumbnails)}"
-            f"{_lines(problems[CARDS:])}</div></details>"
-        )
-    return "\n".join(parts)
-
-
-def _cards(problems, thumbnails):
-    return f'<ul class="cards">{"".join(_card(p, thumbnails) for p in problems)}</ul>'
+    cards = "".join(_card(problem, thumbnails) for problem in problems[:CARDS])
+    return (
+        f'<details class="{severity}"{shown}><summary>'
+        f'<span class="kind">{kind}</span> <span class="count">{len(problems):,}</span><br>'
+        f'{_text(meaning)}</summary><div class="inside"><p class="advice"><b>What to do:</b> '
+        f'{_text(advice)}</p><ul class="cards">{cards}</ul>{_lines(problems[CARDS:])}</div>'
+        "</details>"
+    )
 
 
 def _card(problem, thumbnails):
-    paths = [problem.path, *problem.others[:1]]
-    images = "".join(_image(thumbnails.get(path)) for path in paths)
+    images = "".join(_image(thumbnails.get(p)) for p in (problem.path, *problem.others[:1]))
     others = "".join(f'<p class="path">{_text(path)}</p>' for path in problem.others[:5])
+    place = " / ".join(name for name in (problem.split, problem.class_name) if name)
+    place = f'<p class="soft">{_text(place)}</p>' if place else ""
     return (
         f'<li><div class="pair">{images}</div><div><p class="path">{_text(problem.path)}</p>'
-        f"<p>{_text(problem.reason)}</p>{others}{_place(problem)}</div></li>"
+        f"<p>{_text(problem.reason)}</p>{others}{place}</div></li>"
     )
 
 
@@ -230,11 +220,6 @@ def _image(data):
     if data is None:
         return '<span class="none" aria-hidden="true">&#8709;</span>'
     return f'<img alt="" width="72" height="72" src="data:image/jpeg;base64,{data}">'
-
-
-def _place(problem):
-    place = " / ".join(name for name in (problem.split, problem.class_name) if name)
-    return f'<p class="soft">{_text(place)}</p>' if place else ""
 
 
 def _lines(problems):
@@ -254,16 +239,15 @@ def _lines(problems):
 
 
 def _classes(classes):
-    splits = [
-        s for s in ("", "train", "validation", "test") if any(s in c for c in classes.values())
-    ]
-    totals = {name: sum(counts.values()) for name, counts in classes.items()}
-    most = max([1, *totals.values()])
+    """A table of the classes: images in each split, and a bar for their sum."""
+    splits = [s for s in LATER if any(s in counts for counts in classes.values())]
+    most = max([1, *(sum(counts.values()) for counts in classes.values())])
     heads = "".join(f'<th class="number">{split or "images"}</th>' for split in splits)
     rows = []
     for name, counts in list(classes.items())[:LINES]:
         cells = "".join(f'<td class="number">{counts.get(split, 0):,}</td>' for split in splits)
-        bar = f'<td class="bar"><span style="width:{100 * totals[name] / most:.1f}%"></span></td>'
+        share = f"{100 * sum(counts.values()) / most:.1f}"
+        bar = f'<td class="bar"><span style="width:{share}%"></span></td>'
         rows.append(f"<tr><td>{_text(name)}</td>{cells}{bar}</tr>")
     return (
         f'<div class="scroll"><table><tr><th>class</th>{heads}<th></th></tr>'
