@@ -7,7 +7,10 @@ from keras_vit import arguments, backend
 from keras_vit.checkpoints.catalogue import find, suggestion
 from keras_vit.training.runs import run_folder
 
+# Texts of --help that several commands share.
 MODEL = "run of `keras-vit train`, .keras file, file of weights, or a name of `keras-vit weights`"
+INVERT = "invert the colors first, for dark ink on paper"
+DEFAULT = "default: %(default)s"
 
 
 def command(commands, name, start, run, summary, description):
@@ -30,6 +33,26 @@ def command(commands, name, start, run, summary, description):
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(start=start, run=run)
     return parser
+
+
+def adder(parser):
+    """Returns a function that adds an argument to a parser or to a group of one.
+
+    `add("--epochs N", text, int)` adds an option, `add("--strict", text)` a switch and
+    `add("folder FOLDER", text)` a positional argument.
+    """
+
+    def add(name, text, kind=None, **more):
+        name, _, metavar = name.partition(" ")
+        if metavar:
+            more["metavar"] = metavar
+        if not (metavar or kind or "choices" in more):
+            more["action"] = "store_true"
+        elif kind:
+            more["type"] = kind
+        parser.add_argument(name, help=text, **more)
+
+    return add
 
 
 def check_model(name):
