@@ -16,18 +16,10 @@ MIXING = 1  # separates the random numbers of a batch's mixing from those of its
 
 
 class TrainingBatches:
-    """Batches of a source in random order, every image augmented anew in each epoch.
+    """Batches of a `Source` in random order, every image augmented anew in each epoch.
 
     The random numbers of an image come from a generator seeded with (seed, epoch, index), so they
     depend neither on earlier batches nor on the number of threads.
-
-    Args:
-        source: a `Source`.
-        num_classes: number of classes.
-        num_channels: 1 for grayscale, 3 for RGB.
-        image_size: (height, width).
-        augmentation: an `Augmentation`.
-        sampler: a `Sampler`.
     """
 
     def __init__(self, source, num_classes, num_channels, image_size, augmentation, sampler):
@@ -95,15 +87,9 @@ class ArrayBatches:
 
 
 class FixedBatches:
-    """Batches of a source in its own order, not augmented; the last batch may be smaller.
+    """Batches of a `Source` in its own order, not augmented; the last batch may be smaller.
 
-    Args:
-        source: a `Source`.
-        num_channels: 1 for grayscale, 3 for RGB.
-        image_size: (height, width).
-        batch_size: images per batch.
-        resize: "squash" or "crop", as in `keras_vit.data.transforms.resize_image`.
-        interpolation: "bilinear" or "bicubic".
+    `resize` and `interpolation` are those of `keras_vit.data.transforms.resize_image`.
     """
 
     def __init__(self, source, num_channels, image_size, batch_size, resize, interpolation):

@@ -35,18 +35,17 @@ def load(
     """Loads labelled images for `model.fit`: splits, shuffles, resizes, augments and batches them.
 
     If the source has a test split, exactly these images are used for testing. Missing splits are
-    drawn from the training images, stratified by class: first the test split, then the validation
-    split. They depend only on the labels and on `split_seed`. Order and augmentation depend only
-    on (`seed`, epoch, index of the image): they are the same on every backend, with any number of
-    threads, and after an interruption.
+    drawn from the training images, stratified by class; they depend only on the labels and on
+    `split_seed`. Order and augmentation depend only on (`seed`, epoch, index of the image): they
+    are the same on every backend, with any number of threads, and after an interruption.
 
     Args:
         source: one of
-            - a folder of class folders (`images/cat/1.jpg`), or of folders train, validation
-              (val, valid) and test that contain class folders;
+            - a folder of class folders (`images/cat/1.jpg`), or of folders train, validation (val,
+              valid) and test that contain class folders;
             - a .csv file with the columns file, label and optionally split;
-            - a pair (images, labels) of arrays, a dict of such pairs by split, or an .npz file
-              with the arrays images and labels, or x_train, y_train, x_test, y_test;
+            - a pair (images, labels) of arrays, a dict of such pairs by split, or an .npz file with
+              the arrays images and labels, or x_train, y_train, x_test, y_test;
             - the name of a dataset of TensorFlow Datasets, such as "cifar10";
             - "digits", the handwritten digits of scikit-learn, 8 x 8 grayscale pixels.
         image_size: side in pixels to resize the images to, or (height, width).
@@ -54,14 +53,13 @@ def load(
         augment: augmentation of the training images: a name in `keras_vit.data.AUGMENTATIONS`, a
             `keras_vit.data.Augmentation`, or None.
         seed: seed of the order and of the augmentation, an integer of 0 or more.
-        validation_share: share of the training images to hold out for validation if the source
-            has no validation split; 0 for none; None for a tenth, or for what the paper held out
-            of a named dataset (see `keras_vit.data.tfds.load_splits`).
-        test_share: share of all images to hold out for testing if the source has no test split; 0
-            for none.
+        validation_share: share of the training images to hold out if the source has no validation
+            split; 0 for none; None for a tenth, or for what the paper held out of a named dataset
+            (see `keras_vit.data.tfds.load_splits`).
+        test_share: share of all images to hold out if the source has no test split; 0 for none.
         num_channels: 1 for grayscale, 3 for RGB; images are converted if needed.
         data_dir: folder of TensorFlow Datasets; None for its default.
-        resize: how validation and test images are resized: "squash" or "crop", see
+        resize: "squash" or "crop", how validation and test images are resized, see
             `keras_vit.data.transforms.resize_image`.
         split_seed: seed of the division into splits. It is separate from `seed`, so that no run is
             tested on images that another run was trained on.
@@ -103,10 +101,8 @@ def load(
     _warn_of_empty_classes(splits)
     if cache is not False:
         limits = {} if cache is None else {"largest": math.inf, "limit": math.inf}
-        sources = {name: getattr(splits, name) for name in SPLITS}
-        splits = splits._replace(
-            **{name: source and decode_all(source, **limits) for name, source in sources.items()}
-        )
+        decoded = {name: decode_all(each, **limits) for name, each in splits.sources.items()}
+        splits = splits._replace(**decoded)
     names = ("image_size", "batch_size", "seed", "num_channels", "resize")
     return ImageDataset(
         splits,
@@ -129,14 +125,13 @@ class ImageDataset:
         seed: seed of order and augmentation.
         augmentation: the `Augmentation` of the training images.
         sources: {"train": a `Source`, ...}, without empty splits.
-        sampler: the `Sampler` of the training images: their order, and where the next iteration
-            over `train` begins.
-        train: training images in random order, augmented anew in each epoch: images (batch,
-            height, width, channels), uint8, and labels (batch,), int32. With mixup or CutMix both
-            are float32 and labels are (batch, classes). All batches have the same size.
-        validation: validation images in their own order, not augmented, uint8 and int32, in
-            batches of `batch_size` or, if images are small, more; the last one may be smaller.
-            None if there are none.
+        sampler: the `Sampler` of the training images.
+        train: training images in random order, augmented anew in each epoch: uint8 (batch, height,
+            width, channels), and int32 labels (batch,). With mixup or CutMix both are float32 and
+            labels are (batch, classes). All batches have the same size.
+        validation: validation images in their own order, not augmented, uint8 and int32, in batches
+            of `batch_size` or, if images are small, more; the last one may be smaller. None if
+            there are none.
         test: test images, likewise.
     """
 
@@ -147,8 +142,7 @@ class ImageDataset:
         self.num_classes = len(self.class_names)
         self.image_size, self.num_channels, self.seed = image_size, num_channels, seed
         self.augmentation, self.resize, self.pipeline = augmentation, resize, pipeline
-        sources = {name: getattr(splits, name) for name in SPLITS}
-        self.sources = {name: source for name, source in sources.items() if source is not None}
+        self.sources = splits.sources
         settings = {
             "augmentation": augmentation._asdict(),
             "image_size": list(image_size),
@@ -253,9 +247,8 @@ def _has_tensorflow():
 
 def _warn_of_empty_classes(splits):
     """A class without images is valid, but rarely intended."""
-    for name in SPLITS:
-        source = getattr(splits, name)
-        present = set(source.labels.tolist()) if source else range(len(splits.class_names))
+    for name, source in splits.sources.items():
+        present = set(source.labels.tolist())
         missing = [repr(c) for label, c in enumerate(splits.class_names) if label not in present]
         if missing:
             more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""

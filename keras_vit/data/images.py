@@ -53,13 +53,8 @@ def open_image(path, num_channels=3, invert=False, smallest=None):
     palettes become RGB or grayscale, and of an animation only the first frame is read. Raises the
     errors of `read`.
 
-    Args:
-        path: image file.
-        num_channels: 1 for grayscale, 3 for RGB.
-        invert: whether to invert the pixels.
-        smallest: smallest (height, width) that is sufficient; None for the full resolution. A
-            JPEG may then be decoded at a half, a quarter or an eighth of its size, no side below
-            `smallest`, which is several times faster.
+    With `smallest`, a (height, width) that is sufficient, a JPEG may be decoded at a half, a
+    quarter or an eighth of its size, no side below `smallest`, which is several times faster.
     """
     from PIL import ImageOps
 

@@ -62,11 +62,7 @@ def tf_dataset(batches):
 
 
 class Loader(keras.utils.PyDataset):
-    """Batches as a `keras.utils.PyDataset`, which does not need TensorFlow.
-
-    Args:
-        batches: `TrainingBatches` or `FixedBatches`.
-    """
+    """Batches as a `keras.utils.PyDataset`, which does not need TensorFlow."""
 
     def __init__(self, batches):
         super().__init__()
@@ -112,10 +108,9 @@ class Batches(Loader):
     """Images of an array in batches, in an order that depends only on (seed, epoch).
 
     Keras also shuffles arrays, but with a fixed seed on TensorFlow it repeats the same order in
-    every epoch. Use `model.fit(batches, shuffle=False)`: the batches are shuffled already.
-
-    All batches have the same size, so that the training step is compiled once: the last batch is
-    filled with the first images of the epoch.
+    every epoch. Use `model.fit(batches, shuffle=False)`: the batches are shuffled already. All have
+    the same size, so that the training step is compiled once: the last one is filled with the first
+    images.
 
     Args:
         images: (images, height, width, channels).

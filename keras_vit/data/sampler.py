@@ -15,9 +15,8 @@ class Sampler:
     later. `go_to` sets where the next iteration begins, so that an interrupted run resumes with
     exactly the batch it would have seen next.
 
-    An iteration that stops before its last batch is delivered does not count: the next one begins
-    at the same place. Keras takes one batch before training, to infer shapes. (If an epoch has a
-    single batch, this counts as a whole iteration.)
+    An iteration that stops before its last batch is delivered does not count: Keras takes one batch
+    before training, to infer shapes. (If an epoch has a single batch, this counts.)
 
     All batches have the same size, so that the training step is compiled once: the last batch is
     filled with the first images of the epoch.

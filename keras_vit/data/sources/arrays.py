@@ -22,17 +22,14 @@ ADVICE = (
 
 
 def read_arrays(source, name="arrays"):
-    """Returns the `Splits` of images that are arrays.
+    """Returns the `Splits` of images that are arrays; classes are called "0", "1", ...
 
     Args:
         source: a pair (images, labels), a dict of such pairs by split, or a dict of arrays:
             "images" and "labels", or "x_train", "y_train" and so on for the other splits. Images
-            are uint8, (images, height, width) or (images, height, width, 1 or 3), pixels 0 to
-            255; labels are integers from 0 to classes - 1, (images,) or (images, 1).
+            are uint8, (images, height, width) or (images, height, width, 1 or 3); labels are
+            integers from 0 to classes - 1, (images,) or (images, 1).
         name: name of the dataset.
-
-    Returns:
-        `Splits`; classes are called "0", "1", ...
 
     Raises:
         ValueError: arrays are missing, do not match each other, or contain other values.

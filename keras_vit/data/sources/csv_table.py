@@ -16,25 +16,14 @@ ADVICE = (
 def read_table(path, num_channels=3):
     """Returns the `Splits` that a CSV file lists.
 
-    ```
-    file,label,split
-    photos/1.jpg,cat,train
-    photos/2.jpg,dog,test
-    ```
-
-    Args:
-        path: CSV file whose first line is "file,label" or "file,label,split". Files are relative
-            to its folder.
-        num_channels: 1 for grayscale, 3 for RGB.
-
-    Returns:
-        `Splits`; class names are the labels in alphabetical order, or in numerical order if all
-        are integers. Without a column `split` all images are training images.
+    Its first line is "file,label" or "file,label,split". Files are relative to its folder. Class
+    names are the labels in alphabetical order, or in numerical order if all are integers. Without a
+    column `split` all images are training images.
 
     Raises:
         FileNotFoundError: the CSV file or one of its images does not exist.
-        ValueError: the columns are different, or a row is incomplete; the message contains the
-            line number.
+        ValueError: the columns are different, or a row is incomplete; the message contains the line
+            number.
     """
     path = pathlib.Path(path)
     rows = _read_rows(path)

@@ -24,16 +24,15 @@ class Listing(NamedTuple):
 def scan(path):
     """Lists the images in a folder of class folders without opening them.
 
-    Every folder in `path` is a class, and every image file in it, at any depth, is a sample of
-    this class. Files are images if their suffix is in `images.SUFFIXES`. Hidden files, whose names
-    begin with a dot, are ignored.
+    Every folder in `path` is a class, and every image file in it, at any depth, is a sample of this
+    class. Hidden files, whose names begin with a dot, are ignored.
 
     Args:
         path: such as `images/` with `images/cat/1.jpg`, `images/dog/2.png`, ...
 
     Returns:
-        A `Listing`: class names in alphabetical order, image files, labels (images,), and the
-        other files.
+        A `Listing`: class names in alphabetical order, image files, labels (images,), and the other
+        files.
 
     Raises:
         FileNotFoundError: the folder does not exist.
@@ -58,20 +57,11 @@ def scan(path):
 
 
 def read_folder(path, num_channels=3):
-    """Returns the `Splits` of a folder of class folders, which may be within split folders.
+    """Returns the `Splits` of a folder as in `scan`, which may be within folders for the splits.
 
-    Args:
-        path: folder as in `scan`, or with such folders called train, validation (val, valid) and
-            test in it. A class may be missing in some of them.
-        num_channels: 1 for grayscale, 3 for RGB.
-
-    Returns:
-        `Splits`; those without a folder are None.
-
-    Raises:
-        FileNotFoundError: the folder does not exist.
-        ValueError: the folder does not contain classes with images, or some of its folders are
-            splits and others are not.
+    Split folders are called train, validation (val, valid) and test. A class may be missing in some
+    of them. Raises `ValueError` if the folder does not contain classes with images, or if some of
+    its folders are splits and others are not.
     """
     path = pathlib.Path(path)
     folders = _find_splits(path) if path.is_dir() else {}

@@ -24,9 +24,9 @@ class Digits(NamedTuple):
 def digits(seed=0):
     """Loads 1,797 handwritten digits of 8 x 8 grayscale pixels, four fifths for training.
 
-    They are the test split of "Optical Recognition of Handwritten Digits" (E. Alpaydin and
-    C. Kaynak, UCI, 1998): a 32 x 32 bitmap as tall as the digit, of which every pixel counts the
-    ink, 0 to 16, in a square of 4 x 4 points. Here 16 becomes 255, white ink on black.
+    They are the test split of "Optical Recognition of Handwritten Digits" (E. Alpaydin and C.
+    Kaynak, UCI, 1998): a 32 x 32 bitmap as tall as the digit, of which every pixel counts the ink
+    in a square of 4 x 4 points. Here 16 points become 255, white ink on black.
 
     Args:
         seed: seed of the division into training and test images.
@@ -64,19 +64,15 @@ def read_digits(seed=0):
 def read_digit(path, invert=False):
     """Reads an image of one digit and makes it look like those of `digits`.
 
-    The image is cropped to its ink, centered in a square and resized to 8 x 8 pixels. Its
-    strongest ink becomes 255, since a thin stroke would be much paler than the training images.
+    The image is cropped to its ink, centered in a square and resized to 8 x 8 pixels. Its strongest
+    ink becomes 255, since a thin stroke would be much paler than the training images.
 
     Args:
         path: image file.
         invert: whether to invert the pixels, for dark ink on light paper.
 
     Returns:
-        uint8 array (8, 8, 1), light ink on black.
-
-    Raises:
-        FileNotFoundError: the file does not exist.
-        ValueError: the file cannot be read as an image.
+        uint8 array (8, 8, 1), light ink on black. Raises the errors of `keras_vit.data.read`.
 
     Example:
     >>> keras_vit.data.read_digit("three.png", invert=True).shape  # doctest: +SKIP

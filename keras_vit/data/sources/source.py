@@ -35,12 +35,8 @@ class Source:
     def image(self, index, smallest=None):
         """Returns an image as a Pillow image, upright, of mode RGB or L.
 
-        Args:
-            index: 0 to `len(self)` - 1.
-            smallest: smallest (height, width) that is sufficient, as in `images.open_image`.
-
-        Raises:
-            ValueError: the image cannot be read.
+        `smallest` is the smallest (height, width) that is sufficient, as in `images.open_image`.
+        Raises `ValueError` if the image cannot be read.
         """
         raise NotImplementedError
 
@@ -52,11 +48,7 @@ class Source:
 class FileSource(Source):
     """Images in files, which are opened each time.
 
-    Args:
-        files: path of every image.
-        labels: class of every image.
-        num_channels: 1 for grayscale, 3 for RGB.
-        names: names that do not change if the folder is moved; None for the paths.
+    `names` are names that do not change if the folder is moved; None for the paths.
     """
 
     def __init__(self, files, labels, num_channels=3, names=None):
@@ -71,11 +63,7 @@ class FileSource(Source):
 class EncodedSource(Source):
     """Images as encoded bytes, such as JPEG or PNG.
 
-    Args:
-        encoded: a sequence of bytes, or a function from an index to bytes.
-        labels: class of every image.
-        names: name of every image; None for the indices.
-        num_channels: 1 for grayscale, 3 for RGB.
+    `encoded` is a sequence of bytes, or a function from an index to bytes.
     """
 
     def __init__(self, encoded, labels, names=None, num_channels=3):
@@ -90,14 +78,7 @@ class EncodedSource(Source):
 
 
 class ArraySource(Source):
-    """Images as arrays in memory.
-
-    Args:
-        images: uint8, (images, height, width, 1 or 3), or a list of such images of
-            different sizes.
-        labels: class of every image.
-        names: name of every image; None for the indices.
-    """
+    """Images in memory: uint8, (images, height, width, 1 or 3), or a list of such images."""
 
     def __init__(self, images, labels, names=None):
         super().__init__(labels, names)
@@ -135,12 +116,11 @@ def decode_all(source, largest=SMALL, limit=LIMIT):
 
     Args:
         source: a `Source`.
-        largest: largest side of an image in pixels; `math.inf` for no limit.
-        limit: largest size of all images together in bytes; `math.inf` for no limit.
+        largest: largest side of an image in pixels.
+        limit: largest size of all images together in bytes.
 
     Returns:
-        An `ArraySource`; `source` itself if a limit is exceeded or if its images are in memory
-        already.
+        An `ArraySource`; `source` itself if a limit is exceeded or if its images are in memory.
     """
     count = len(source)
     if not count or source.pixels(0) is not None:
@@ -170,6 +150,11 @@ class Splits(NamedTuple):
     train: Source | None = None
     validation: Source | None = None
     test: Source | None = None
+
+    @property
+    def sources(self):
+        """{"train": `Source`, ...} of the splits that exist."""
+        return {name: getattr(self, name) for name in SPLITS if getattr(self, name) is not None}
 
 
 def split(labels, seed=0, test_share=0.2):

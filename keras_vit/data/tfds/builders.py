@@ -36,14 +36,10 @@ def prepare(name, data_dir=None):
     """Returns the TFDS builder of a dataset that is prepared on disk.
 
     If the dataset is not on disk, it is downloaded and prepared as array_record, which allows
-    random access to its images.
-
-    Args:
-        name: name of the dataset in TFDS, with its configuration.
-        data_dir: folder of TFDS; None for $TFDS_DATA_DIR or ~/tensorflow_datasets.
+    random access to its images. `data_dir` is the folder of TFDS; None for $TFDS_DATA_DIR or
+    ~/tensorflow_datasets.
 
     Raises:
-        ImportError: TFDS or TensorFlow is not installed.
         ValueError: TFDS does not know the dataset.
         FileNotFoundError: its archives must be downloaded manually.
         ConnectionError: it is not on disk, and its servers cannot be reached.

@@ -75,12 +75,7 @@ def read(dataset, split, num_channels=3, max_bytes=MAX_BYTES):
 
 
 def encode(image, white=255):
-    """Returns an image as the bytes of a file, with its values scaled so that `white` is 255.
-
-    Args:
-        image: bytes of a file, or pixels (height, width, 1 or 3), uint8.
-        white: value of the brightest possible pixel.
-    """
+    """Returns the bytes of an image file, or of uint8 pixels, scaled so that `white` is 255."""
     from PIL import Image
 
     is_file = isinstance(image, bytes)

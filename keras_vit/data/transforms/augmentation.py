@@ -98,13 +98,10 @@ AUGMENTATIONS = {
 
 
 def get_augmentation(value):
-    """Returns the `Augmentation` of a name, with every field checked.
+    """Returns the `Augmentation` of a name, with every field checked, as plain Python numbers.
 
     Args:
         value: a name in `AUGMENTATIONS`, an `Augmentation`, or None for no augmentation.
-
-    Returns:
-        An `Augmentation` of plain Python numbers.
 
     Raises:
         ValueError: the name is unknown, or a field is outside its range.
@@ -184,10 +181,10 @@ CHECKS = {
 
 
 def augment(images, augmentation, rng):
-    """Rotates, zooms, shifts and flips every image of an array at random.
+    """Rotates, zooms, shifts and flips every image of an array at random, and repeats the edges.
 
-    This is the fast way for small images; `keras_vit.data.transforms.augment_image` supports the
-    other fields.
+    This is the fast way for small images; `keras_vit.data.transforms.augment_image` supports all
+    fields.
 
     Args:
         images: uint8, (images, height, width, channels).
@@ -195,7 +192,7 @@ def augment(images, augmentation, rng):
         rng: a NumPy random generator; the same state gives the same images.
 
     Returns:
-        uint8, of the same shape. Edges are repeated.
+        uint8, of the same shape.
 
     Raises:
         ValueError: the augmentation has other fields.
@@ -230,16 +227,6 @@ def resample(images, matrices, shifts):
         images: uint8, (images, height, width, channels), sides of 2 pixels or more.
         matrices: (images, 2, 2).
         shifts: (images, 2), in pixels.
-
-    Returns:
-        uint8, of the shape of `images`.
-
-    Example:
-    >>> image = np.array([[10, 20], [30, 40]], "uint8").reshape(1, 2, 2, 1)
-    >>> turn = np.array([[[0, 1], [-1, 0]]])
-    >>> keras_vit.data.transforms.augmentation.resample(image, turn, np.zeros((1, 2)))[0, :, :, 0]
-    array([[20, 40],
-           [10, 30]], dtype=uint8)
     """
     limits = np.array(images.shape[1:3]) - 1
     middle = limits / 2

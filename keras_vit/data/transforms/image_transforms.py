@@ -99,20 +99,7 @@ def resize_image(image, image_size, resize="squash", interpolation="bilinear", r
 
 
 def augment_pixels(pixels, augmentation, rng):
-    """Does everything that `augment_image` does after the resize.
-
-    Args:
-        pixels: uint8 (height, width, channels); they are not changed.
-        augmentation: an `Augmentation`.
-        rng: a NumPy random generator.
-
-    Example:
-    >>> pixels = np.array([[[1], [2]], [[3], [4]]], "uint8")
-    >>> changes, rng = keras_vit.data.Augmentation(pad=0.5), np.random.default_rng(0)
-    >>> keras_vit.data.transforms.image_transforms.augment_pixels(pixels, changes, rng)[:, :, 0]
-    array([[128,   1],
-           [128,   3]], dtype=uint8)
-    """
+    """Does everything that `augment_image` does after the resize, with uint8 pixels."""
     if augmentation.flip and rng.random() < 0.5:
         pixels = pixels[:, ::-1]
     if augmentation.pad:
@@ -134,22 +121,13 @@ def augment_pixels(pixels, augmentation, rng):
 def draw_crop_box(width, height, shares, rng, aspect=1.0):
     """Draws the box of an Inception crop (Szegedy et al., arXiv:1409.4842, section 6).
 
-    Its area is uniform between `shares` of the image's, its width : height is between 3/4 and
-    4/3 of `aspect`, uniform in the logarithm as far as the image's sides allow, and its place is
-    uniform. If no such crop fits into a very long image, it is the largest one that does.
+    Its area is uniform between `shares` of the image's, its width : height is between 3/4 and 4/3
+    of `aspect`, uniform in the logarithm as far as the image's sides allow, and its place is
+    uniform. If no such crop fits into a very long image, it is the largest one that does. Returns
+    (left, top, right, bottom) in pixels, not rounded.
 
-    TensorFlow's operation, which the official code calls, draws the height instead of the area.
-    Its crops are smaller: on a square image 37 percent of the area on average instead of 52.
-
-    Args:
-        width: width of the image in pixels.
-        height: height of the image in pixels.
-        shares: (smallest, largest) share of the area.
-        rng: a NumPy random generator.
-        aspect: width : height to which the crop will be resized.
-
-    Returns:
-        (left, top, right, bottom) in pixels, not rounded.
+    TensorFlow's operation, which the official code calls, draws the height instead of the area. Its
+    crops are smaller: on a square image 37 percent of the area on average instead of 52.
     """
     area, ratio, x, y = rng.random(4).tolist()
     area = (shares[0] + (shares[1] - shares[0]) * area) * width * height
@@ -214,14 +192,8 @@ def jitter_colors(image, strength, rng):
 def erase(pixels, probability, rng):
     """Replaces a rectangle of uint8 (height, width, channels) with noise, with a probability.
 
-    The noise is normal with the mean and deviation of photographs, like DeiT's after
-    normalization; here it is clipped to 0..255. `pixels` are not changed.
-
-    Example:
-    >>> pixels, rng = np.zeros((50, 50, 3), "uint8"), np.random.default_rng(0)
-    >>> erased = keras_vit.data.transforms.image_transforms.erase(pixels, 1.0, rng)
-    >>> bool(0.01 < np.any(erased > 0, axis=-1).mean() < 0.34)
-    True
+    The noise is normal with the mean and deviation of photographs, like DeiT's after normalization;
+    here it is clipped to 0..255.
     """
     if rng.random() >= probability:
         return pixels

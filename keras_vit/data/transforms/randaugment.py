@@ -10,7 +10,7 @@ small images keep their content.
 import math
 from typing import NamedTuple
 
-GRAY = 128  # fills what a rotation, translation or cutout leaves empty
+GRAY = 128  # Pillow's "gray": fills what a rotation, translation or cutout leaves empty
 
 
 def rotation_matrix(degrees, width, height):
@@ -71,7 +71,7 @@ def cutout(image, place):
     left, top, right, bottom = (round(edge) for edge in box)
     covered = image.copy()
     inside = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
-    covered.paste(gray_of(image), inside)
+    covered.paste("gray", inside)
     return covered
 
 
@@ -91,19 +91,10 @@ CHANGES = {
 
 
 def operate(name, image, strength, interpolation="nearest"):
-    """Returns an image after one operation.
+    """Returns a Pillow image after one operation, a row of `MOVES` or `CHANGES`.
 
-    Args:
-        name: name of a row in `MOVES` or `CHANGES`.
-        image: Pillow image of mode RGB or L.
-        strength: strength of the operation; None if it has none.
-        interpolation: "nearest" or "bicubic", for rows in `MOVES`.
-
-    Example:
-    >>> from PIL import Image
-    >>> dark = Image.new("L", (1, 1), 5)
-    >>> keras_vit.data.transforms.randaugment.operate("Invert", dark, None).getpixel((0, 0))
-    250
+    `strength` is None if the operation has none; `interpolation` ("nearest" or "bicubic") is used
+    by rows of `MOVES`.
     """
     from PIL import Image
 
@@ -111,12 +102,7 @@ def operate(name, image, strength, interpolation="nearest"):
         return CHANGES[name](image, strength)
     matrix, affine = MOVES[name](strength, *image.size), Image.Transform.AFFINE
     resampling = Image.Resampling[interpolation.upper()]
-    return image.transform(image.size, affine, matrix, resampling, fillcolor=gray_of(image))
-
-
-def gray_of(image):
-    """Returns gray in the mode of an image."""
-    return GRAY if image.mode == "L" else (GRAY, GRAY, GRAY)
+    return image.transform(image.size, affine, matrix, resampling, fillcolor="gray")
 
 
 def no_strength(level, rng):
@@ -193,9 +179,9 @@ STYLES = {
 def randaugment(image, layers, magnitude, rng, style="tensorflow"):
     """Returns an image after `layers` operations drawn at random, one after the other.
 
-    Two things differ from both sources. Empty areas are filled with gray, 128; DeiT uses
-    ImageNet's mean color. Contrast 0 is the image's mean gray, as in Pillow and timm; the official
-    code uses the number of pixels / 256.
+    Two things differ from both sources. Empty areas are filled with gray, 128; DeiT uses ImageNet's
+    mean color. Contrast 0 is the image's mean gray, as in Pillow and timm; the official code uses
+    the number of pixels / 256.
 
     Args:
         image: Pillow image of mode RGB or L.
@@ -204,9 +190,6 @@ def randaugment(image, layers, magnitude, rng, style="tensorflow"):
         rng: a NumPy random generator.
         style: "tensorflow": 16 operations, always applied. "increasing": 15 operations, each
             applied with probability 0.5 at a level drawn from N(magnitude, 0.5), at most 10.
-
-    Returns:
-        A Pillow image of the same size and mode.
 
     Example:
     >>> from PIL import Image
