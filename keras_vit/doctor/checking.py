@@ -55,7 +55,7 @@ def check(folder, processes=None, small_class=10, seconds=workers.SECONDS, progr
         progress: whether to show progress on stderr.
 
     Returns:
-        A `DatasetReport`. `report.ok` is True if there are no errors, `print(report)` prints all
+        A `DatasetReport`. `report.ok` is True if there are no errors; `print(report)` prints all
         problems.
 
     Raises:
@@ -117,13 +117,9 @@ def _make_image(file, record):
 
 
 def check_classes(tree, counts, images, small_class):
-    """Finds problems of whole classes: how many images they have, where, and how they were saved.
+    """Returns the problems of whole classes: how many images, where, and how they were saved.
 
-    Args:
-        tree: a `file_tree.Tree`.
-        counts: `Counter` of the readable images of each (split, class).
-        images: list of `CheckedImage`, those that were decoded.
-        small_class: number of images below which a class is small.
+    `counts` is a `Counter` of the readable images of each (split, class).
     """
     names = sorted({name for _, name in tree.classes})
     if not names:

@@ -35,19 +35,10 @@ class UnusableFile(Exception):
 def examine(path):
     """Examines an image file.
 
-    Args:
-        path: path of the file.
-
     Returns:
         Dict with `problems`, a list of (kind, reason). If the image can be decoded, also `size`
-        (width, height), `format`, `gray` (whether it has no color), `bytes` and `pixels`
-        (digests), `thumb` (base64 of THUMB x THUMB gray values and twice TINT x TINT color
-        differences).
-
-    Example:
-    >>> from keras_vit.doctor.examine import examine
-    >>> examine("nowhere.jpg")["problems"][0][0]
-    'dangling-link'
+        (width, height), `format`, `gray` (whether it has no color), `bytes` and `pixels` (digests),
+        `thumb` (base64 of THUMB x THUMB gray values and twice TINT x TINT color differences).
     """
     problems = []
     record = {"problems": problems}
@@ -94,11 +85,8 @@ def read_file(path):
 def decode(data):
     """Decodes the bytes of an image, large JPEGs at a fraction of their size.
 
-    Returns:
-        A Pillow image as stored, neither rotated nor converted, and its full size (width, height).
-
-    Raises:
-        UnusableFile: the image cannot or should not be decoded.
+    Returns a Pillow image as stored, neither rotated nor converted, and its full size (width,
+    height). Raises `UnusableFile` if the image cannot or should not be decoded.
     """
     from PIL import Image, UnidentifiedImageError
 

@@ -43,16 +43,10 @@ class Tree(NamedTuple):
 
 
 def walk(folder):
-    """Lists a dataset of class folders, which may be within folders for the splits.
+    """Lists a dataset of class folders, which may be within folders for the splits, as a `Tree`.
 
     The rules are those of `keras_vit.data.load`: split folders are called train, validation (val,
     valid) and test, and images may be at any depth in class folders.
-
-    Args:
-        folder: path of the dataset.
-
-    Returns:
-        A `Tree`, in alphabetical order.
     """
     walker = _Walker(os.fspath(folder))
     top = walker.folders_in("")

@@ -30,14 +30,11 @@ _NEIGHBORS, _PARTNERS = 24, 8
 
 
 def find_copies(images, thumbs):
-    """Finds copies between classes, between splits and within a class.
+    """Returns the `Problem`s of copies between classes, between splits and within a class.
 
     Args:
         images: list of `CheckedImage`.
-        thumbs: their thumbnails, as in `find_near`.
-
-    Returns:
-        List of `Problem`.
+        thumbs: their thumbnails, uint8 (images, `THUMB_BYTES`).
     """
     groups = defaultdict(list)
     for index, image in enumerate(images):
@@ -52,13 +49,9 @@ def find_copies(images, thumbs):
 
 
 def find_near(thumbs):
-    """Finds pairs of nearly equal thumbnails.
+    """Returns pairs of nearly equal thumbnails, integers (pairs, 2), the smaller index first.
 
-    Args:
-        thumbs: uint8 (images, `THUMB_BYTES`).
-
-    Returns:
-        Integer array (pairs, 2), the smaller index first; about 8 pairs of each image at most.
+    There are about 8 pairs of each image at most.
     """
     if len(thumbs) < 2:
         return np.zeros((0, 2), "int64")

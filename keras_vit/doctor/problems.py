@@ -8,9 +8,8 @@ SEVERITIES = ("error", "warning", "note")
 class Kind(NamedTuple):
     """A row of the table.
 
-    `severity`: an error stops training or invalidates its result, a warning may cost accuracy and
-    should be checked, a note is for information. `movable`: `--fix quarantine` may move the file,
-    since it is useless.
+    An error stops training or invalidates its result, a warning may cost accuracy and should be
+    checked, a note is for information. `--fix quarantine` may move a `movable` file: it is useless.
     """
 
     severity: str

@@ -1,8 +1,7 @@
 """Moves bad files aside, and back.
 
-Files are renamed, never copied, so that their content and timestamps do not change. Each move is
-written to the manifest, and to disk, before it happens: `undo` knows where every file was, even if
-the program was interrupted.
+Files are renamed, never copied. Each move is written to the manifest, and to disk, before it
+happens: `undo` knows where every file was, even if the program was interrupted.
 """
 
 import contextlib

@@ -1,7 +1,4 @@
-"""The result of a check as text, as JSON and as an HTML page.
-
-The page needs no script and no other file, and is readable on a phone.
-"""
+"""The result of a check as text, as JSON and as an HTML page without scripts or other files."""
 
 import html
 import importlib.resources
@@ -75,17 +72,9 @@ class DatasetReport(NamedTuple):
 
     def to_json(self):
         """Returns the report as JSON; bytes that are not UTF-8 become \\udc80 to \\udcff."""
+        fields = ("kind", "severity", "path", "class_name", "split", "reason", "advice", "others")
         problems = [
-            {
-                "kind": problem.kind,
-                "severity": problem.severity,
-                "path": problem.path,
-                "class": problem.class_name,
-                "split": problem.split,
-                "reason": problem.reason,
-                "advice": problem.advice,
-                "others": list(problem.others),
-            }
+            {field.removesuffix("_name"): getattr(problem, field) for field in fields}
             for problem in self.problems
         ]
         return json.dumps(
@@ -113,10 +102,11 @@ class DatasetReport(NamedTuple):
                 f"A report of the format {FORMAT!r} was expected. Received: {received!r}. Give the "
                 "text that `to_json` returned."
             )
-        problems = tuple(
-            Problem(p["kind"], p["path"], p["reason"], p["class"], p["split"], tuple(p["others"]))
-            for p in found["problems"]
-        )
+        problems = [
+            Problem(*(each[field.removesuffix("_name")] for field in Problem._fields))
+            for each in found["problems"]
+        ]
+        problems = tuple(each._replace(others=tuple(each.others)) for each in problems)
         rest = (found[name] for name in ("folder", "images", "classes"))
         return cls(*rest, problems, found["seconds"])
 
@@ -185,10 +175,10 @@ def _make_thumbnails(folder, groups):
     """Returns {path: JPEG as base64} of the images on cards."""
     cards = (problem for group in groups.values() for problem in group[:CARDS])
     wanted = dict.fromkeys(path for card in cards for path in (card.path, *card.others[:1]))
-    paths = [path for path in wanted if os.path.isfile(os.path.join(folder, path))][:THUMBNAILS]
-    full = [os.path.join(folder, path) for path in paths]
-    found = {paths[index]: data for index, data in workers.run("thumbnail", full)}
-    return {path: data for path, data in found.items() if isinstance(data, str)}
+    full = {path: os.path.join(folder, path) for path in wanted}
+    paths = [path for path in wanted if os.path.isfile(full[path])][:THUMBNAILS]
+    results = workers.run("thumbnail", [full[path] for path in paths])
+    return {paths[index]: data for index, data in results if isinstance(data, str)}
 
 
 def _section(kind, problems, thumbnails):

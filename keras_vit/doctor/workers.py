@@ -34,20 +34,11 @@ importlib.import_module("keras_vit.doctor.workers").serve()
 
 
 def run(job, paths, processes=None, seconds=SECONDS):
-    """Runs a function of `examine` on each path, in parallel.
+    """Runs a function of `examine` ("examine" or "thumbnail") on each path, in parallel.
 
-    Args:
-        job: "examine" or "thumbnail".
-        paths: list of files.
-        processes: number of workers; None for one per core.
-        seconds: time limit for each file.
-
-    Yields:
-        (index into `paths`, result), in the order of completion. If a worker crashed or exceeded
-        the time limit, the result is {"problems": [[kind, reason]]}.
-
-    Raises:
-        RuntimeError: a worker cannot start.
+    Yields (index into `paths`, result) in the order of completion. If a worker crashed or exceeded
+    the time limit, the result is {"problems": [[kind, reason]]}. `processes` is the number of
+    workers; None for one per core. Raises `RuntimeError` if a worker cannot start.
     """
     pool = _Pool(job, paths, seconds)
     workers = min(processes or cores(), -(-len(paths) // _AHEAD))
