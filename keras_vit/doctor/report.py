@@ -1,10 +1,7 @@
 """The result of a check as text, as JSON and as an HTML page without scripts or other files."""
 
-import html
-import importlib.resources
 import json
 import os
-import string
 from collections import Counter
 from typing import NamedTuple
 
@@ -12,6 +9,7 @@ from keras_vit.doctor import workers
 from keras_vit.doctor.file_tree import printable
 from keras_vit.doctor.near_duplicates import LATER
 from keras_vit.doctor.problems import KINDS, SEVERITIES, Problem
+from keras_vit.io import html_page
 from keras_vit.io.writing import replacing
 
 FORMAT = "keras-vit check-data 1"
@@ -147,28 +145,29 @@ def _render(report):
     """Fills `report.html`; `workers` open images again for their thumbnails."""
     groups = report.by_kind()
     thumbnails = _make_thumbnails(report.folder, groups)
-    counts = {severity: len(report.of(severity)) for severity in SEVERITIES}
-    sections = []
+    totals, sections = [], []
     for severity in SEVERITIES:
-        if counts[severity]:
-            sections.append(f'<h2 id="{severity}">{severity.capitalize()}s</h2>')
+        number = len(report.of(severity))
+        name = severity if number == 1 else severity + "s"
+        totals.append(_fill("total", severity=severity, number=f"{number:,}", name=name))
+        if number:
+            sections.append(_fill("severity", severity=severity, title=f"{severity.title()}s"))
         kinds = [kind for kind in groups if KINDS[kind].severity == severity]
-        sections += [_section(kind, groups[kind], thumbnails) for kind in kinds]
-    totals = [
-        f'<a href="#{severity}" class="{severity}"><b>{number:,}</b>'
-        f"{severity if number == 1 else severity + 's'}</a>"
-        for severity, number in counts.items()
-    ]
-    template = importlib.resources.files(__package__).joinpath("report.html")
-    return string.Template(template.read_text(encoding="utf-8")).substitute(
-        name=_text(os.path.basename(report.folder) or report.folder),
-        folder=_text(report.folder),
+        sections += [_fill_kind(kind, groups[kind], thumbnails) for kind in kinds]
+    name = os.path.basename(report.folder) or report.folder
+    heads, classes = _fill_classes(report.classes)
+    body = _fill(
+        "body",
+        name=name,
+        folder=report.folder,
         summary=report.summary(),
         seconds=f"{report.seconds:.1f}",
-        totals="".join(totals),
-        sections="\n".join(sections) or "<h2>No problems were found</h2>",
-        classes=_classes(report.classes),
+        totals=totals,
+        sections=sections or _fill("no_problems"),
+        heads=heads,
+        classes=classes,
     )
+    return html_page.page(f"Data check: {printable(name)}", _fill("style"), body)
 
 
 def _make_thumbnails(folder, groups):
@@ -181,69 +180,63 @@ def _make_thumbnails(folder, groups):
     return {paths[index]: data for index, data in results if isinstance(data, str)}
 
 
-def _section(kind, problems, thumbnails):
+def _fill_kind(kind, problems, thumbnails):
     """All problems of a kind: the first ones on cards, the others in a list."""
     severity, meaning, advice, _ = KINDS[kind]
-    shown = "" if severity == "note" else " open"
-    cards = "".join(_card(problem, thumbnails) for problem in problems[:CARDS])
-    return (
-        f'<details class="{severity}"{shown}><summary>'
-        f'<span class="kind">{kind}</span> <span class="count">{len(problems):,}</span><br>'
-        f'{_text(meaning)}</summary><div class="inside"><p class="advice"><b>What to do:</b> '
-        f'{_text(advice)}</p><ul class="cards">{cards}</ul>{_lines(problems[CARDS:])}</div>'
-        "</details>"
+    return _fill(
+        "kind",
+        severity=severity,
+        open="" if severity == "note" else " open",
+        kind=kind,
+        count=f"{len(problems):,}",
+        meaning=meaning,
+        advice=advice,
+        cards=[_fill_card(problem, thumbnails) for problem in problems[:CARDS]],
+        more=_fill_more(problems[CARDS:]),
     )
 
 
-def _card(problem, thumbnails):
-    images = "".join(_image(thumbnails.get(p)) for p in (problem.path, *problem.others[:1]))
-    others = "".join(f'<p class="path">{_text(path)}</p>' for path in problem.others[:5])
+def _fill_card(problem, thumbnails):
+    paths = problem.path, *problem.others[:1]
+    images = [
+        _fill("image", data=thumbnails[path]) if path in thumbnails else _fill("no_image")
+        for path in paths
+    ]
     place = " / ".join(name for name in (problem.split, problem.class_name) if name)
-    place = f'<p class="soft">{_text(place)}</p>' if place else ""
-    return (
-        f'<li><div class="pair">{images}</div><div><p class="path">{_text(problem.path)}</p>'
-        f"<p>{_text(problem.reason)}</p>{others}{place}</div></li>"
+    return _fill(
+        "card",
+        images=images,
+        path=problem.path,
+        reason=problem.reason,
+        others=[_fill("other", path=path) for path in problem.others[:5]],
+        place=_fill("place", place=place) if place else "",
     )
 
 
-def _image(data):
-    if data is None:
-        return '<span class="none" aria-hidden="true">&#8709;</span>'
-    return f'<img alt="" width="72" height="72" src="data:image/jpeg;base64,{data}">'
-
-
-def _lines(problems):
+def _fill_more(problems):
     if not problems:
         return ""
     lines = [
-        f'<li><span class="path">{_text(" = ".join((p.path, *p.others[:5])))}</span> '
-        f'<span class="soft">{_text(p.reason)}</span></li>'
+        _fill("line", paths=" = ".join((p.path, *p.others[:5])), reason=p.reason)
         for p in problems[:LINES]
     ]
     if len(problems) > LINES:
-        lines.append(f"<li>and {len(problems) - LINES:,} more; the JSON report lists all</li>")
-    return (
-        f"<details><summary>{len(problems):,} more</summary>"
-        f'<ol class="more inside">{"".join(lines)}</ol></details>'
-    )
+        lines.append(_fill("omitted", count=f"{len(problems) - LINES:,}"))
+    return _fill("more", count=f"{len(problems):,}", lines=lines)
 
 
-def _classes(classes):
-    """A table of the classes: images in each split, and a bar for their sum."""
+def _fill_classes(classes):
+    """The heads and rows of a table: images in each split, and a bar for their sum."""
     splits = [s for s in LATER if any(s in counts for counts in classes.values())]
     most = max([1, *(sum(counts.values()) for counts in classes.values())])
-    heads = "".join(f'<th class="number">{split or "images"}</th>' for split in splits)
     rows = []
     for name, counts in list(classes.items())[:LINES]:
-        cells = "".join(f'<td class="number">{counts.get(split, 0):,}</td>' for split in splits)
-        share = f"{100 * sum(counts.values()) / most:.1f}"
-        bar = f'<td class="bar"><span style="width:{share}%"></span></td>'
-        rows.append(f"<tr><td>{_text(name)}</td>{cells}{bar}</tr>")
-    return (
-        f'<div class="scroll"><table><tr><th>class</th>{heads}<th></th></tr>'
-        f"{''.join(rows)}</table></div>"
-    )
+        cells = [_fill("cell", count=f"{counts.get(split, 0):,}") for split in splits]
+        percent = f"{100 * sum(counts.values()) / most:.1f}"
+        rows.append(_fill("class", name=name, cells=cells, percent=percent))
+    return [_fill("head", text=split or "images") for split in splits], rows
 
 
-def _text(text):
-    return html.escape(printable(text))
+def _fill(fragment, **values):
+    texts = {k: printable(v) if type(v) is str else v for k, v in values.items()}
+    return html_page.fill(html_page.fragments(__package__, "report.html")[fragment], **texts)

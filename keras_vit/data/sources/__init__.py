@@ -1,4 +1,4 @@
-"""Where labelled images come from: `open_source` finds out what a source is and opens it.
+"""Where labeled images come from: `open_source` finds out what a source is and opens it.
 
 source.py       `Source`: images, read one at a time; `Splits`: training, validation and test
 folders.py, csv_table.py, arrays.py, handwritten_digits.py      the kinds of sources

@@ -1,4 +1,4 @@
-"""`Source`: labelled images, read one at a time. `Splits`: training, validation and test images."""
+"""`Source`: labeled images, read one at a time. `Splits`: training, validation and test images."""
 
 import concurrent.futures
 import io
