@@ -1,6 +1,5 @@
 """What several commands need: their parser, and the model that a user names."""
 
-import os
 import pathlib
 
 from keras_vit import arguments, backend
@@ -80,17 +79,24 @@ def load_model(name, image_size=None):
         FileNotFoundError, ValueError: the model does not exist or cannot be read, or a saved model
             has another resolution.
     """
+    from keras_vit import load_pretrained
     from keras_vit.training.runs import saved_run
 
     path = pathlib.Path(name)
     if not path.is_dir() and path.suffix != ".keras":
-        return _published(name, image_size)
+        model = load_pretrained(name, **({} if image_size is None else {"image_size": image_size}))
+        names = None if path.exists() else _entry(name).class_names
+        return model, names and saved_run.default_metrics(model, names)
     if _is_run(path):
         _, model, metrics = saved_run.load(path)
     else:
         model, metrics = _saved(path), None
     if image_size is not None:
-        _check_size(model, image_size)
+        own = tuple(model.input_shape[1:3])
+        if own != arguments.height_width("image_size", image_size):
+            advice = f"Leave --image-size out: it has {own}."
+            want = "a saved model has its own resolution"
+            arguments.refuse(want, {"image_size": image_size}, advice)
     return model, metrics
 
 
@@ -98,16 +104,6 @@ def _is_run(path):
     """Returns whether `path` is a folder, or a .keras file beside a metrics.json."""
     alone = path.is_file() and not (path.parent / run_folder.METRICS).is_file()
     return path.is_dir() or (path.suffix == ".keras" and not alone)
-
-
-def _published(name, image_size):
-    from keras_vit import load_pretrained
-    from keras_vit.training.runs import saved_run
-
-    chosen = {} if image_size is None else {"image_size": image_size}
-    model = load_pretrained(name, **chosen)
-    names = None if os.path.exists(name) else _entry(name).class_names
-    return model, names and saved_run.default_metrics(model, names)
 
 
 def _entry(name):
@@ -128,11 +124,3 @@ def _saved(path):
             return keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(path)!r} cannot be read as a Keras model: {error}.") from error
-
-
-def _check_size(model, image_size):
-    own = tuple(model.input_shape[1:3])
-    if own != arguments.height_width("image_size", image_size):
-        advice = f"Leave --image-size out: it has {own}."
-        want = "a saved model has its own resolution"
-        arguments.refuse(want, {"image_size": image_size}, advice)

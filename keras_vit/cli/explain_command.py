@@ -259,22 +259,20 @@ def read_images(files, model, metrics=None, resize=None, invert=False):
 
 def _find_classes(words, class_names):
     """Returns the number of a class, or a list of numbers, by names or numbers; None for None."""
-    if words is None:
-        return None
-    numbers = [_find_class(word, class_names) for word in words]
-    return numbers[0] if len(numbers) == 1 else numbers
-
-
-def _find_class(word, class_names):
-    if class_names and word in class_names:
-        return list(class_names).index(word)
-    if word.isascii() and word.isdigit():
-        return int(word)
-    advice = "Give its number, from 0."
-    if class_names:
-        listed = f"The classes are {', '.join(class_names[:20])}."
-        advice = arguments.suggest(word, class_names, number=3) or listed
-    return arguments.refuse("--classes must name classes of the model", {"class": word}, advice)
+    numbers = []
+    for word in words or ():
+        if class_names and word in class_names:
+            numbers.append(list(class_names).index(word))
+        elif word.isascii() and word.isdigit():
+            numbers.append(int(word))
+        else:
+            advice = "Give its number, from 0."
+            if class_names:
+                advice = f"The classes are {', '.join(class_names[:20])}."
+                advice = arguments.suggest(word, class_names, number=3) or advice
+            expected = "--classes must name classes of the model"
+            arguments.refuse(expected, {"class": word}, advice)
+    return numbers[0] if len(numbers) == 1 else numbers or None
 
 
 def _write_view(view, request, sources, png, npz):

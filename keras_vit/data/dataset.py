@@ -1,4 +1,4 @@
-"""`load`: labelled images from any source, in batches for `model.fit`."""
+"""`load`: labeled images from any source, in batches for `model.fit`."""
 
 import functools
 import math
@@ -32,7 +32,7 @@ def load(
     cache=None,
     pipeline=None,
 ):
-    """Loads labelled images for `model.fit`: splits, shuffles, resizes, augments and batches them.
+    """Loads labeled images for `model.fit`: splits, shuffles, resizes, augments and batches them.
 
     If the source has a test split, exactly these images are used for testing. Missing splits are
     drawn from the training images, stratified by class; they depend only on the labels and on
@@ -113,7 +113,7 @@ def load(
 
 
 class ImageDataset:
-    """Labelled images in batches. `keras_vit.data.load` returns one.
+    """Labeled images in batches. `keras_vit.data.load` returns one.
 
     Attributes:
         name: name of the dataset.

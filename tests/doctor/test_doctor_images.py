@@ -17,13 +17,7 @@ from PIL import Image
 
 from keras_vit import doctor
 from keras_vit.data import images
-from keras_vit.doctor import (
-    checking,
-    examine,
-    formats,
-    near_duplicates,
-    workers,
-)
+from keras_vit.doctor import checking, examine, formats, near_duplicates, workers
 
 pytestmark = pytest.mark.backend_free
 
@@ -38,7 +32,6 @@ CHANGES = {
 
 
 def _saved(image, **options):
-
     file = io.BytesIO()
     image.save(file, "JPEG", **options)
     return Image.open(file)
@@ -51,13 +44,8 @@ def _on_its_side(image):
 
 
 def thumbs(images):
-    found = [np.frombuffer(_decoded(examine._make_thumb(p)[0]), "uint8") for p in images]
-    return np.stack(found)
-
-
-def _decoded(text):
-
-    return base64.b64decode(text)
+    encoded = [examine._make_thumb(image)[0] for image in images]
+    return np.stack([np.frombuffer(base64.b64decode(text), "uint8") for text in encoded])
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -10,10 +10,7 @@ import pytest
 from doctor_helpers import run
 
 from keras_vit import doctor
-from keras_vit.doctor import (
-    checking,
-    file_tree,
-)
+from keras_vit.doctor import checking, file_tree
 from keras_vit.doctor import report as report_module
 
 pytestmark = pytest.mark.backend_free

@@ -68,15 +68,15 @@ def read_folder(path, num_channels=3):
     if folders:
         groups = {split: _list_classes(folder) for split, folder in folders.items()}
         class_names = tuple(sorted(set().union(*groups.values())))
-        labelled = {
+        labeled = {
             split: [(file, class_names.index(name)) for name in found for file in found[name]]
             for split, found in groups.items()
         }
     else:
         class_names, files, labels, _ = scan(path)
-        labelled = {"train": list(zip(files, labels, strict=True))}
+        labeled = {"train": list(zip(files, labels, strict=True))}
     sources = {}
-    for split, pairs in labelled.items():
+    for split, pairs in labeled.items():
         files, labels = zip(*pairs, strict=True)
         names = [file.relative_to(path).as_posix() for file in files]  # the folder may be moved
         sources[split] = FileSource(files, labels, num_channels, names)

@@ -25,8 +25,8 @@ def digits(seed=0):
     """Loads 1,797 handwritten digits of 8 x 8 grayscale pixels, four fifths for training.
 
     They are the test split of "Optical Recognition of Handwritten Digits" (E. Alpaydin and C.
-    Kaynak, UCI, 1998): a 32 x 32 bitmap as tall as the digit, of which every pixel counts the ink
-    in a square of 4 x 4 points. Here 16 points become 255, white ink on black.
+    Kaynak, UCI, 1998): a 32 x 32 bitmap as tall as the digit, reduced to 8 x 8 pixels that count
+    the ink in squares of 4 x 4 points. Here 16 points become 255, white ink on black.
 
     Args:
         seed: seed of the division into training and test images.

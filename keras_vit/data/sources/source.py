@@ -18,7 +18,7 @@ LIMIT = 2**30  # bytes of decoded images that `decode_all` keeps
 
 
 class Source:
-    """Labelled images; a subclass reads them.
+    """Labeled images; a subclass reads them.
 
     Attributes:
         labels: int32, (images,).

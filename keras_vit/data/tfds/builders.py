@@ -73,7 +73,7 @@ def _find(name, data_dir, **file_format):
 def check_obtainable(builder):
     """Raises unless the archives of a dataset are on disk or can be downloaded."""
     name, data_dir = builder.info.full_name, data_dir_of(builder)
-    folder = data_dir / "downloads" / "manual"  # where TFDS expects archives downloaded manually
+    folder = data_dir / "downloads" / "manual"  # for archives that were downloaded manually
     present = os.listdir(folder) if folder.is_dir() else []
     files = {
         address: info.filename or os.path.basename(urllib.parse.urlsplit(address).path)
@@ -101,8 +101,8 @@ def check_obtainable(builder):
 def find_network_problem(addresses):
     """Returns why no server of `addresses` can be reached, or None if one can.
 
-    TFDS retries for minutes and then reports only its last error. One request to each server tells
-    sooner; any answer of a server will do, an answer of a proxy that denies access will not.
+    TFDS retries for minutes and then reports only its last error, so each server gets one request
+    first. Any answer of a server is enough, unless it is a proxy that denies access.
     """
     servers = {urllib.parse.urlsplit(address).netloc: address for address in addresses}
     reasons = []

@@ -26,9 +26,9 @@ NOISE_MEAN, NOISE_DEVIATION = 127.5, 57.5  # of ordinary photographs
 def augment_image(image, image_size, augmentation, rng):
     """Returns the pixels of an image, augmented at random.
 
-    In this order, as far as `augmentation` asks for it: the image is cropped and resized in one
-    step, flipped, translated, rotated, changed by RandAugment, jittered in color and erased in
-    part. Rotation interpolates the resized image linearly and repeats its edges.
+    `augmentation` determines which of these steps are applied, in this order: crop and resize in
+    one step, flip, translation, rotation, RandAugment, color jitter and random erasing. Rotation
+    interpolates the resized image linearly and repeats its edges.
 
     Args:
         image: Pillow image of mode RGB or L.
@@ -163,7 +163,7 @@ def transform_affine(image, augmentation, rng):
     angle = math.radians(augmentation.rotation * angle)
     cosine, sine = math.cos(angle), math.sin(angle)
     zoom_x, zoom_y = 1 + augmentation.zoom * zoom_x, 1 + augmentation.zoom * zoom_y
-    # A pixel at (x, y), measured from the center, is read at a x + b y + shift, in both directions.
+    # A pixel at (x, y), measured from the center, is read at a x + b y + shift in each direction.
     rows = (
         (cosine * zoom_x, sine * zoom_x, augmentation.shift * x * width, width),
         (-sine * zoom_y, cosine * zoom_y, augmentation.shift * y * height, height),

@@ -13,9 +13,9 @@ def mix(images, labels, num_classes, augmentation, rng):
     """Mixes every image of a batch with the one before it, the first with the last.
 
     One share is drawn for the whole batch, as in the official code and in DeiT. Mixup
-    (arXiv:1710.09412) adds two images in this share, drawn from Beta(alpha, alpha), where the image
-    itself has the larger part. CutMix (arXiv:1905.04899) replaces a rectangle, and labels follow
-    the area it covers after clipping. If both are on, each batch gets one of them at random.
+    (arXiv:1710.09412) adds two images in this share, drawn from Beta(alpha, alpha), with the larger
+    part for the image itself. CutMix (arXiv:1905.04899) replaces a rectangle, and labels follow the
+    area it covers after clipping. If both are on, each batch gets one of them at random.
 
     Args:
         images: uint8 (batch, height, width, channels).
