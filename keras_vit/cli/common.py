@@ -13,20 +13,17 @@ DEFAULT = "default: %(default)s"
 
 
 def command(commands, name, start, run, summary, description):
-    """Adds a command to `keras-vit`.
+    """Adds a command to `keras-vit` and returns its parser, without its arguments.
 
     Args:
         commands: argparse's subparsers.
         name: name of the command.
         start: function of the parsed options, called before Keras is imported. It raises if an
             argument is invalid, and returns an exit code if nothing is left to do.
-        run: function of the parsed options that does the rest and may return an exit code; None
-            if `start` does everything.
+        run: function of the parsed options that does the rest and may return an exit code; None if
+            `start` does everything.
         summary: its line in `keras-vit --help`.
         description: text of `keras-vit NAME --help`.
-
-    Returns:
-        The parser of the command, without its arguments.
     """
     parser = commands.add_parser(name, help=summary, description=description)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -64,20 +61,12 @@ def check_model(name):
 
 
 def load_model(name, image_size=None):
-    """Loads a model by the name of a run, a file or a checkpoint.
+    """Loads a model: a run, a .keras file, a file of published weights, or a name of the catalogue.
 
-    Args:
-        name: folder of a run or the model.keras in it; another .keras file; a file of published
-            weights; or a name of the catalogue, which is downloaded once.
-        image_size: side in pixels, or (height, width), for published weights; None for their own.
-
-    Returns:
-        (model, metrics of its run). If the model is not from a run, the metrics are
-        `saved_run.default_metrics` if the catalogue has its classes, otherwise None.
-
-    Raises:
-        FileNotFoundError, ValueError: the model does not exist or cannot be read, or a saved model
-            has another resolution.
+    `image_size`, a side or (height, width), is for published weights; None for their own. Returns
+    (model, metrics of its run). If the model is not from a run, the metrics are
+    `saved_run.default_metrics` if the catalogue has its classes, otherwise None. Raises
+    `FileNotFoundError` or `ValueError` if the model cannot be read or has another resolution.
     """
     from keras_vit import load_pretrained
     from keras_vit.training.runs import saved_run

@@ -226,17 +226,10 @@ def name_images(files):
 
 
 def read_images(files, model, metrics=None, resize=None, invert=False):
-    """Reads images as a model takes them; for a run as `keras-vit predict` does.
+    """Returns images as a model takes them, uint8 (images, height, width, channels); None for none.
 
-    Args:
-        files: paths of images.
-        model: a Keras model.
-        metrics: metrics of its run; None for a model without a run.
-        resize: "squash" or "crop"; None for that of the run, "squash" without a run.
-        invert: whether colors are inverted.
-
-    Returns:
-        uint8 array (images, height, width, channels); None if there are no files.
+    With the metrics of a run they are read as `keras-vit predict` does. `resize` is "squash" or
+    "crop"; None for that of the run, "squash" without a run.
     """
     if not files:
         return None

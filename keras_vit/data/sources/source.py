@@ -114,13 +114,8 @@ def decode_all(source, largest=SMALL, limit=LIMIT):
 
     Opening and decoding a file takes longer than all augmentation of an image of 32 x 32.
 
-    Args:
-        source: a `Source`.
-        largest: largest side of an image in pixels.
-        limit: largest size of all images together in bytes.
-
-    Returns:
-        An `ArraySource`; `source` itself if a limit is exceeded or if its images are in memory.
+    Returns an `ArraySource`; `source` itself if an image is larger than `largest` pixels, if all
+    images need more than `limit` bytes, or if they are in memory already.
     """
     count = len(source)
     if not count or source.pixels(0) is not None:

@@ -33,11 +33,10 @@ def import_tfds():
 
 
 def prepare(name, data_dir=None):
-    """Returns the TFDS builder of a dataset that is prepared on disk.
+    """Returns the TFDS builder of a dataset that is prepared on disk, after a download if needed.
 
-    If the dataset is not on disk, it is downloaded and prepared as array_record, which allows
-    random access to its images. `data_dir` is the folder of TFDS; None for $TFDS_DATA_DIR or
-    ~/tensorflow_datasets.
+    A download is prepared as array_record, which allows random access to its images. `data_dir` is
+    the folder of TFDS; None for $TFDS_DATA_DIR or ~/tensorflow_datasets.
 
     Raises:
         ValueError: TFDS does not know the dataset.

@@ -29,19 +29,11 @@ class TfdsDataset(NamedTuple):
 
 
 def read(dataset, split, num_channels=3, max_bytes=MAX_BYTES):
-    """Opens one split of a prepared dataset.
+    """Opens one split of a prepared dataset as a `Source`, with names such as "cifar10/train/17".
 
     A dataset in array_record is read image by image, on demand. Other formats can only be read
-    sequentially, so their encoded images are kept in memory.
-
-    Args:
-        dataset: a `TfdsDataset`.
-        split: split in TFDS's notation, such as `train[:800]` or `train+validation`.
-        num_channels: 1 for grayscale, 3 for RGB.
-        max_bytes: memory that may be used.
-
-    Returns:
-        A `Source`, with names such as "cifar10/train/17".
+    sequentially, so their encoded images are kept in memory. `split` is in TFDS's notation, such as
+    `train[:800]` or `train+validation`.
 
     Raises:
         ValueError: the split does not exist, a label is not one of the classes, or the images need

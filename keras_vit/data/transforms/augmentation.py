@@ -221,12 +221,9 @@ def augment(images, augmentation, rng):
 def resample(images, matrices, shifts):
     """Transforms images with one matrix and one shift each, with linear interpolation.
 
-    A pixel at p, measured from the center as (row, column), is read at matrix @ p + shift.
-
-    Args:
-        images: uint8, (images, height, width, channels), sides of 2 pixels or more.
-        matrices: (images, 2, 2).
-        shifts: (images, 2), in pixels.
+    A pixel at p, measured from the center as (row, column), is read at matrix @ p + shift. Images
+    are uint8, (images, height, width, channels), with sides of 2 pixels or more; matrices are
+    (images, 2, 2), shifts (images, 2) in pixels.
     """
     limits = np.array(images.shape[1:3]) - 1
     middle = limits / 2
