@@ -68,15 +68,15 @@ def read_folder(path, num_channels=3):
     if folders:
         groups = {split: _list_classes(folder) for split, folder in folders.items()}
         class_names = tuple(sorted(set().union(*groups.values())))
-        labeled = {
-            split: [(file, class_names.index(name)) for name in found for file in found[name]]
-            for split, found in groups.items()
+        samples = {
+            split: [(file, i) for i, name in enumerate(class_names) for file in group.get(name, ())]
+            for split, group in groups.items()
         }
     else:
         class_names, files, labels, _ = scan(path)
-        labeled = {"train": list(zip(files, labels, strict=True))}
+        samples = {"train": zip(files, labels, strict=True)}
     sources = {}
-    for split, pairs in labeled.items():
+    for split, pairs in samples.items():
         files, labels = zip(*pairs, strict=True)
         names = [file.relative_to(path).as_posix() for file in files]  # the folder may be moved
         sources[split] = FileSource(files, labels, num_channels, names)
