@@ -39,9 +39,9 @@ def open_source(source, num_channels=3, data_dir=None, split_seed=0, validation_
     if source == "digits":
         return handwritten_digits.read_digits(split_seed)
     check_source(source)
-    from keras_vit.data.tfds import named_datasets  # tables that a folder of images does not need
+    from keras_vit.data import tfds  # which imports this package
 
-    return named_datasets.load_splits(
+    return tfds.load_splits(
         source,
         data_dir=data_dir,
         seed=split_seed,
@@ -52,7 +52,7 @@ def open_source(source, num_channels=3, data_dir=None, split_seed=0, validation_
 
 def check_source(source):
     """Raises `FileNotFoundError` unless a string is a path that exists or the name of a dataset."""
-    from keras_vit.data.tfds.named_datasets import is_listed
+    from keras_vit.data.tfds import is_listed
 
     known = source == "digits" or os.path.exists(source) or is_listed(source)
     if not known and not (backend.is_installed("tensorflow_datasets") and _may_be_name(source)):
