@@ -1,6 +1,5 @@
 """Reads image files into pixels."""
 
-import itertools
 import os
 import struct
 import zlib
@@ -10,13 +9,12 @@ import numpy as np
 from keras_vit import arguments
 from keras_vit.doctor import formats
 
-SUFFIXES = tuple(itertools.chain.from_iterable(formats.SUFFIXES.values()))  # .jpg, .png, ...
+SUFFIXES, ORIENTATION = formats.IMAGE_SUFFIXES, formats.ORIENTATION
 # Pillow's decoders raise many kinds of errors on damaged files.
 DECODING_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError,
     struct.error, zlib.error,
 )  # fmt: skip
-ORIENTATION = 0x0112  # the EXIF tag; values of 5 or more exchange height and width
 
 
 def read(path, image_size, num_channels=3, invert=False):

@@ -70,11 +70,7 @@ def check(folder, processes=None, small_class=10, seconds=workers.SECONDS, progr
     processes = arguments.optional(arguments.positive_integer)("processes", processes)
     arguments.positive_integer("small_class", small_class)
     arguments.positive_number("seconds", seconds)
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(
-            f"A folder of class folders was expected. Received: {os.fspath(folder)!r}. Give a "
-            "folder such as images/ with images/cat/1.jpg and images/dog/2.jpg."
-        )
+    file_tree.check_folder(folder)
     start = time.perf_counter()
     tree = file_tree.walk(folder)
     images, thumbs, found, counts = _examine_all(folder, tree, processes, seconds, progress)

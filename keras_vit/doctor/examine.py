@@ -20,7 +20,6 @@ EXTREME = 8  # times the shorter side
 THUMB, TINT = 16, 4  # sides in pixels of the gray and color thumbnails that identify copies
 THUMB_BYTES = THUMB * THUMB + 2 * TINT * TINT
 ENOUGH = 512  # pixels; JPEGs with twice this side or more are decoded at a fraction of it
-_ROTATION = 0x0112  # EXIF tag "Orientation"
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF orientation: Pillow's Transpose
 _MODES = {"CMYK": "cmyk", "P": "palette", "PA": "palette"}
 _FAMILY = {"MPO": "JPEG", "DIB": "BMP"}
@@ -227,7 +226,7 @@ def _describe_damage(data, error):
 
 def _orientation(image):
     try:
-        return image.getexif().get(_ROTATION)
+        return image.getexif().get(formats.ORIENTATION)
     except Exception:  # EXIF data may be damaged too
         return None
 

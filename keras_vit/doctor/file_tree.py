@@ -21,7 +21,6 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-SUFFIXES = {suffix for suffixes in formats.SUFFIXES.values() for suffix in suffixes}
 SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "icon\r", ".directory")
 SYSTEM_FOLDERS = ("__macosx", "@eadir", "$recycle.bin", "lost+found", "system volume information")
 
@@ -65,6 +64,16 @@ def walk(folder):
             walker.add("split-twice", name, reason, ("", split))
         seen.add(split)
     return Tree(walker.files, walker.classes, walker.problems)
+
+
+def check_folder(path):
+    """Raises `FileNotFoundError` unless `path` is a folder."""
+    if not os.path.isdir(path):
+        raise FileNotFoundError(
+            f"A folder of class folders was expected. Received: {os.fspath(path)!r}, which "
+            f"{'is a file' if os.path.exists(path) else 'does not exist'}. Give a folder such as "
+            "images/ with images/cat/1.jpg and images/dog/2.jpg."
+        )
 
 
 def printable(path):
@@ -113,7 +122,7 @@ class _Walker:
                     self.add("system-folder", path, "created by a program", place)
                 else:
                     names.append(entry.name)
-            elif _suffix(entry.name) in SUFFIXES:
+            elif _suffix(entry.name) in formats.IMAGE_SUFFIXES:
                 self.add("outside-class", path, "not in a class folder", place)
             else:
                 self._add_file(entry, path, place)
@@ -181,7 +190,7 @@ class _Walker:
         elif not stat.S_ISREG(mode):
             kinds = {stat.S_ISFIFO(mode): "a pipe", stat.S_ISSOCK(mode): "a socket"}
             self.add("special-file", path, kinds.get(True, "a device"), place)
-        elif suffix in SUFFIXES:
+        elif suffix in formats.IMAGE_SUFFIXES:
             self.files.append(ImageFile(path, *place))
             inside = os.path.join(os.path.realpath(self.root), "")
             if is_link and not os.path.realpath(full).startswith(inside):

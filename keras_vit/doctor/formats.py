@@ -46,6 +46,8 @@ SUFFIXES = {
     "WEBP": (".webp",),
     "TIFF": (".tif", ".tiff"),
 }
+IMAGE_SUFFIXES = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+ORIENTATION = 0x0112  # the EXIF tag; values of 5 or more exchange height and width
 IMAGES = (*SUFFIXES, "HEIC", "HEIF", "AVIF", "JPEG 2000", "SVG", "Photoshop (PSD)")
 # Suffixes of images that this package does not read.
 UNREAD = {

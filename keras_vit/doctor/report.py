@@ -10,7 +10,7 @@ from keras_vit.doctor.file_tree import printable
 from keras_vit.doctor.near_duplicates import LATER
 from keras_vit.doctor.problems import KINDS, SEVERITIES, Problem
 from keras_vit.io import html_page
-from keras_vit.io.writing import replacing
+from keras_vit.io.writing import write_text
 
 FORMAT = "keras-vit check-data 1"
 SHOWN = 5  # problems of each kind in the text
@@ -110,16 +110,11 @@ class DatasetReport(NamedTuple):
 
     def write_json(self, path):
         """Writes `to_json` to a file, atomically."""
-        _write(path, self.to_json())
+        write_text(path, self.to_json())
 
     def to_html(self, path):
         """Writes a self-contained page with thumbnails to a file, atomically."""
-        _write(path, _render(self))
-
-
-def _write(path, text):
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
+        write_text(path, _render(self))
 
 
 def _format_kind(kind, problems):

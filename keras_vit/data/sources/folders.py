@@ -9,7 +9,7 @@ import numpy as np
 from keras_vit import arguments
 from keras_vit.data import images
 from keras_vit.data.sources.source import FileSource, Splits
-from keras_vit.doctor.file_tree import SPLIT_NAMES, match_splits
+from keras_vit.doctor.file_tree import SPLIT_NAMES, check_folder, match_splits
 
 
 class Listing(NamedTuple):
@@ -39,12 +39,7 @@ def scan(path):
         ValueError: there are fewer than two classes, or a class has fewer than two images.
     """
     path = pathlib.Path(path)
-    if not path.is_dir():
-        raise FileNotFoundError(
-            f"A folder of class folders was expected. Received: {str(path)!r}, which "
-            f"{'is a file' if path.exists() else 'does not exist'}. Give a folder such as images/ "
-            "with images/cat/1.jpg and images/dog/2.jpg."
-        )
+    check_folder(path)
     found = {folder: _list_files(folder) for folder in _list_folders(path)}
     files = {folder: list(filter(_is_image, group)) for folder, group in found.items()}
     _check_classes(path, files)
