@@ -24,7 +24,7 @@ from keras_vit import (
 )
 from keras_vit.ablations import PositionViT
 from keras_vit.convolutions import BiTRoot, BiTUnit, HybridConv, HybridRoot, HybridUnit
-from keras_vit.layers import ClassToken
+from keras_vit.vit import ClassToken
 
 NAN, INFINITY = float("nan"), float("inf")
 
