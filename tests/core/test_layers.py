@@ -7,7 +7,7 @@ import pytest
 from helpers import check_layer, numpy, random_images, random_tokens, randomize, weights
 
 import keras_vit
-from keras_vit.deit import ClassAndDistillationToken
+from keras_vit.descendants.deit import ClassAndDistillationToken
 from keras_vit.vit import ClassToken
 
 CASES = {

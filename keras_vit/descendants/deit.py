@@ -24,7 +24,7 @@ class ClassAndDistillationToken(ClassToken):
         (batch, 2 D).
 
     Example:
-    >>> tuple(keras_vit.deit.ClassAndDistillationToken()(np.zeros((2, 198, 192))).shape)
+    >>> tuple(keras_vit.descendants.deit.ClassAndDistillationToken()(np.zeros((2, 198, 192))).shape)
     (2, 384)
     """
 
