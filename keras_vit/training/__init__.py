@@ -10,14 +10,14 @@ from keras_vit import startup
 if not startup.postpone(__name__):
     from keras_vit.training.adaptation import freeze, merge_lora
     from keras_vit.training.evaluation import evaluation_plots
-    from keras_vit.training.evaluation.linear_evaluation import (
+    from keras_vit.training.evaluation.classifiers import (
         FewShot,
         FewShotResult,
+        baselines,
         few_shot,
         linear_probe,
     )
     from keras_vit.training.evaluation.metrics import Evaluation, evaluate
-    from keras_vit.training.evaluation.pixel_baselines import baselines
     from keras_vit.training.evaluation.representation import Features, ImageFiles, features
     from keras_vit.training.recipes import losses, optimizers, schedules
     from keras_vit.training.recipes.applied import RECIPES, Recipe, recipe

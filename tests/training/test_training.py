@@ -12,8 +12,8 @@ from PIL import Image
 
 import keras_vit
 from keras_vit import data, training
-from keras_vit.training.evaluation import pixel_baselines
-from keras_vit.training.evaluation.pixel_baselines import read_pixels
+from keras_vit.training.evaluation import classifiers
+from keras_vit.training.evaluation.classifiers import read_pixels
 from keras_vit.training.recipes import applied
 from keras_vit.training.runs import callbacks, messages, options, run_plots, saved_run
 
@@ -129,7 +129,7 @@ def test_baselines_learn_what_can_be_learned_and_shrink_large_images():
 def test_baselines_are_skipped_if_they_would_take_minutes(monkeypatch):
     images, labels = np.zeros((20, 8, 8, 1), "uint8"), np.arange(20) % 2
     dataset = data.load((images, labels), image_size=8, num_channels=1, pipeline="keras")
-    monkeypatch.setattr(pixel_baselines, "MOST", 13)
+    monkeypatch.setattr(classifiers, "MOST", 13)
     assert dataset.counts["train"] > 13 and training.baselines(dataset) == {}
 
 

@@ -3,8 +3,7 @@
 import numpy as np
 
 from keras_vit.figures import GREY, ORANGE, SKY, figure
-from keras_vit.training.evaluation.calibration import wilson
-from keras_vit.training.evaluation.wording import most_confused, percent
+from keras_vit.training.evaluation.metrics import most_confused, percent, wilson
 
 MOST_NUMBERS = 15  # classes up to which every field of the matrix shows its number
 MOST_BARS = 40
@@ -27,13 +26,12 @@ def confusion(evaluation):
         side = max(4.5, 0.55 * number + 2)
         plot = figure(side + 0.8, side)
         axes = plot.subplots()
-        mesh = _matrix(axes, evaluation, power=1.0)
-        _numbers(axes, evaluation.confusion)
+        mesh = _plot_matrix(axes, evaluation, power=1.0)
     else:
         plot = figure(12, 6.4)
         axes, beside = plot.subplots(1, 2, width_ratios=(3, 2))
-        mesh = _matrix(axes, evaluation, power=0.4)  # makes rare mistakes visible
-        _pairs(beside, most_confused(evaluation, 20))
+        mesh = _plot_matrix(axes, evaluation, power=0.4)  # makes rare mistakes visible
+        _plot_pairs(beside, most_confused(evaluation, 20))
     plot.colorbar(mesh, ax=axes, label="share of the true class", shrink=0.8)
     return plot
 
@@ -57,14 +55,14 @@ def reliability(evaluation):
     plot = figure(5.2, 6)
     above, below = plot.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     above.bar(middles, accuracy, width, color=SKY, label="accuracy, with 95 % interval")
-    _intervals(above.errorbar, middles, accuracy, [row.images for row in rows], "yerr")
+    _add_intervals(above.errorbar, middles, accuracy, [row.images for row in rows], "yerr")
     above.plot([0, 1], [0, 1], "--", color=GREY, label="perfectly calibrated")
     above.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1))
     error, bins = percent(evaluation.calibration_error), len(evaluation.reliability)
     above.set_title(f"Calibration error {error} (ECE, {bins} bins)", fontsize=11)
     below.bar(middles, [row.images for row in rows], width, color=GREY)
     below.set(xlabel="confidence: probability of the predicted class", ylabel="images")
-    _legend(plot, above)
+    _add_legend(plot, above)
     return plot
 
 
@@ -88,48 +86,41 @@ def classes(evaluation):
     axes, places = plot.subplots(), np.arange(len(rows))
     recall = np.array([row.recall for row in rows])
     axes.barh(places, recall, 0.75, color=SKY, label="recall")
-    _intervals(axes.errorbar, recall, places, [row.support for row in rows], "xerr")
+    _add_intervals(axes.errorbar, recall, places, [row.support for row in rows], "xerr")
     precision = [row.precision for row in rows]
     axes.plot(precision, places, "D", color=ORANGE, ms=4.5, label="precision")
     overall = {"color": GREY, "linestyle": "--", "linewidth": 1, "label": "overall accuracy"}
     axes.axvline(evaluation.accuracy, **overall)
     axes.set_yticks(places, [f"{row.name} ({row.support:,})" for row in rows], fontsize=8)
-    axes.set(
-        xlim=(0, 1.02),
-        ylim=(len(rows) - 0.4, -0.6),
-        xlabel="share (images in parentheses)",
-    )
+    limits = {"xlim": (0, 1.02), "ylim": (len(rows) - 0.4, -0.6)}
+    axes.set(xlabel="share (images in parentheses)", **limits)
     axes.set_title(title, fontsize=11)
-    plot.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    _add_legend(plot, axes)
     return plot
 
 
-def _matrix(axes, evaluation, power):
+def _plot_matrix(axes, evaluation, power):
     from matplotlib.colors import PowerNorm
 
-    support = evaluation.confusion.sum(axis=1, keepdims=True)
-    shares = evaluation.confusion / np.maximum(support, 1)
+    counts, number = evaluation.confusion, len(evaluation.confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     mesh = axes.imshow(shares, cmap="Blues", norm=PowerNorm(power, 0, 1))
-    few = len(shares) <= MOST_BARS  # more names would be illegible
-    size = 9 if len(shares) <= MOST_NUMBERS else 6
-    if few:
-        axes.set_xticks(range(len(shares)), evaluation.class_names, rotation=90, fontsize=size)
-        axes.set_yticks(range(len(shares)), evaluation.class_names, fontsize=size)
+    if number <= MOST_BARS:  # more names would be illegible
+        size = 9 if number <= MOST_NUMBERS else 6
+        axes.set_xticks(range(number), evaluation.class_names, rotation=90, fontsize=size)
+        axes.set_yticks(range(number), evaluation.class_names, fontsize=size)
+    if number <= MOST_NUMBERS:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                style = {"fontsize": 8, "color": "white" if shares[row, column] > 0.5 else "black"}
+                axes.text(column, row, f"{count:,}", ha="center", va="center", **style)
     axes.set(xlabel="predicted", ylabel="true")
     title = f"{evaluation.images:,} images, accuracy {percent(evaluation.accuracy)}"
     axes.set_title(title, fontsize=11)
     return mesh
 
 
-def _numbers(axes, counts):
-    support = np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    for (row, column), count in np.ndenumerate(counts):
-        if count:
-            color = "white" if count / support[row, 0] > 0.5 else "black"
-            axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color=color)
-
-
-def _pairs(axes, pairs):
+def _plot_pairs(axes, pairs):
     """Plots the most frequent mistakes as bars."""
     if not pairs:
         axes.set_axis_off()
@@ -147,12 +138,11 @@ def _pairs(axes, pairs):
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _legend(plot, axes):
-    words = axes.get_legend_handles_labels()
-    plot.legend(*words, loc="outside lower center", ncols=3, fontsize=8)
+def _add_legend(plot, axes):
+    plot.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
 
 
-def _intervals(errorbar, x, y, images, direction):
+def _add_intervals(errorbar, x, y, images, direction):
     """Adds the 95 % interval of each share as a line."""
     shares = np.asarray(y if direction == "yerr" else x)
     ends = np.array([wilson(s * n, n) for s, n in zip(shares, images, strict=True)])  # (bars, 2)

@@ -1,4 +1,4 @@
-"""Labelled images from any source, and a model's outputs and features for them."""
+"""Labeled images from any source, and a model's outputs and features for them."""
 
 from typing import NamedTuple
 
@@ -49,7 +49,7 @@ def features(model, data, layer=None, split="test", batch_size=64):
 
     Args:
         model: a `ViT`, a `ResNet` or another functional model. Its weights are shared, not copied.
-        data: labelled images, as in `iterate_batches`.
+        data: labeled images, as in `iterate_batches`.
         layer: name of the layer whose output is returned, such as "block_5". None for the input
             of the layer "head", or for the model's output if it has no head.
         split: "train", "validation" or "test" of an `ImageDataset`.
@@ -59,7 +59,7 @@ def features(model, data, layer=None, split="test", batch_size=64):
         `Features`: an array (images, ...), (images, D) for the representation, and labels.
 
     Raises:
-        ValueError: the model has no such layer, or `data` has no labelled images.
+        ValueError: the model has no such layer, or `data` has no labeled images.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2)
@@ -71,20 +71,16 @@ def features(model, data, layer=None, split="test", batch_size=64):
 
 
 def submodel(model, layer=None):
-    """Returns the model up to a layer's output; it shares all weights.
-
-    Args:
-        model: a functional model.
-        layer: name of a layer; None as in `features`.
-    """
+    """Returns the model up to the layer of `features`; it shares all weights."""
     names = [member.name for member in model.layers]
     if layer is None:
         outputs = model.get_layer("head").input if "head" in names else model.outputs[0]
-        return keras.Model(model.inputs[0], outputs, name="representation")
-    if layer not in names:
+    elif layer in names:
+        outputs = model.get_layer(layer).output
+    else:
         advice = f"Its layers: {', '.join(names)}."
         arguments.refuse("`layer` must be the name of a layer", {"layer": layer}, advice)
-    return keras.Model(model.inputs[0], model.get_layer(layer).output, name="representation")
+    return keras.Model(model.inputs[0], outputs, name="representation")
 
 
 def predict_all(model, data, split="test", batch_size=64):
@@ -103,9 +99,8 @@ def predict_batches(model, data, split="test", batch_size=64):
         if not largest:
             check_first(model, images)
         largest = max(largest, len(images))
-        if missing := largest - len(images):
-            padding = np.repeat(images[-1:], missing, axis=0)
-            images = np.concatenate([images, padding])
+        padding = [(0, largest - len(images)), *[(0, 0)] * (images.ndim - 1)]
+        images = np.pad(images, padding, mode="edge")
         yield np.asarray(model.predict_on_batch(images), "float32")[: len(labels)], labels
 
 
@@ -130,7 +125,7 @@ def iterate_batches(data, split="test", batch_size=64):
         yield np.asarray(images), _class_numbers(np.asarray(labels))
     if empty:
         advice = "Choose another split, or pass images."
-        arguments.refuse("labelled images were expected", {"split": split, "images": 0}, advice)
+        arguments.refuse("labeled images were expected", {"split": split, "images": 0}, advice)
 
 
 def read_labels(data, split="test", batch_size=64):

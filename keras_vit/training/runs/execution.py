@@ -12,7 +12,7 @@ from keras_vit import environment, families
 from keras_vit.checkpoints import pretrained
 from keras_vit.training import adaptation
 from keras_vit.training.evaluation import metrics
-from keras_vit.training.evaluation.pixel_baselines import baselines
+from keras_vit.training.evaluation.classifiers import baselines
 from keras_vit.training.evaluation.representation import predict_all
 from keras_vit.training.recipes import applied
 from keras_vit.training.resuming.checkpoint import Checkpoint

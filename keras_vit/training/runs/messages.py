@@ -3,8 +3,8 @@
 import os
 
 from keras_vit import environment
-from keras_vit.training.evaluation.pixel_baselines import LARGEST_SIDE
-from keras_vit.training.evaluation.wording import percent
+from keras_vit.training.evaluation.classifiers import LARGEST_SIDE
+from keras_vit.training.evaluation.metrics import percent
 from keras_vit.training.runs.run_folder import command_line
 
 INVERT_HINT = "The image is mostly bright; digits are light ink on black. Try --invert."

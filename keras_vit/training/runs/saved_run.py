@@ -157,14 +157,14 @@ def evaluate_run(run, data=None, split="test", **options):
     options["class_names"] = run.metrics["class_names"]
     if data is None:
         return evaluate(run.model, load_data(run), split, **options)
-    source = _labelled_source(run, data)
+    source = _labeled_source(run, data)
     _, *size, channels = run.model.input_shape
     batches = FixedBatches(source, channels, size, 64, run.metrics["resize"], "bilinear")
     return evaluate(run.model, Loader(batches), names=source.names, **options)
 
 
-def _labelled_source(run, data):
-    """Returns the images to test on, labelled with the classes of the run."""
+def _labeled_source(run, data):
+    """Returns the images to test on, labeled with the classes of the run."""
     splits, known = open_source(data, run.model.input_shape[-1]), list(run.metrics["class_names"])
     unknown = [name for name in splits.class_names if name not in known]
     if unknown:
