@@ -2,8 +2,8 @@
 
 from keras_vit import arguments
 from keras_vit.cli.common import command
+from keras_vit.training.recipes.recipe import ADAPTATIONS
 from keras_vit.training.recipes.recipe_tables import RECIPES, names
-from keras_vit.training.recipes.settings import ADAPTATIONS
 from keras_vit.training.runs import run_folder
 from keras_vit.training.runs.options import Options, check
 

@@ -20,8 +20,8 @@ if not startup.postpone(__name__):
     from keras_vit.training.evaluation.metrics import Evaluation, evaluate
     from keras_vit.training.evaluation.representation import Features, ImageFiles, features
     from keras_vit.training.recipes import losses, optimizers, schedules
-    from keras_vit.training.recipes.applied import RECIPES, Recipe, recipe
-    from keras_vit.training.recipes.settings import Settings
+    from keras_vit.training.recipes.recipe import Recipe
+    from keras_vit.training.recipes.recipe_tables import RECIPES, recipe
     from keras_vit.training.resuming.checkpoint import Checkpoint
     from keras_vit.training.runs.callbacks import tensorboard
     from keras_vit.training.runs.execution import fit, resume, train
@@ -45,7 +45,6 @@ __all__ = [
     "Prediction",
     "Recipe",
     "Run",
-    "Settings",
     "baselines",
     "evaluate",
     "evaluate_run",

@@ -14,7 +14,7 @@ import keras_vit
 from keras_vit import data, training
 from keras_vit.training.evaluation import classifiers
 from keras_vit.training.evaluation.classifiers import read_pixels
-from keras_vit.training.recipes import applied
+from keras_vit.training.recipes import recipe_tables
 from keras_vit.training.runs import callbacks, messages, options, run_plots, saved_run
 
 pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
@@ -67,7 +67,7 @@ def test_wrong_settings_are_refused(wrong):
 
 
 def test_schedule_warms_up_and_falls_to_zero():
-    dataset = applied.describe_data(95, 2, batch_size=10)  # 100 steps, 10 of them warm-up
+    dataset = recipe_tables.describe_data(95, 2, batch_size=10)  # 100 steps, 10 of them warm-up
     rate = training.recipe("digits", dataset, epochs=10, learning_rate=0.5).schedule()
     values = [float(rate(step)) for step in (0, 5, 10, 55, 100)]
     np.testing.assert_allclose(values, [0.0, 0.25, 0.5, 0.25, 0.0], atol=1e-6)

@@ -13,11 +13,7 @@ register = keras.saving.register_keras_serializable(package="keras_vit")
 
 
 class CrossEntropy(keras.losses.Loss):
-    """Base class of both cross-entropies.
-
-    Args:
-        label_smoothing: share of every label that is distributed evenly over the classes.
-    """
+    """Base class of both cross-entropies; `label_smoothing` is spread evenly over the classes."""
 
     def __init__(self, label_smoothing=0.0, name=None, **kwargs):
         super().__init__(name=name, **kwargs)
@@ -64,12 +60,7 @@ class SigmoidCrossEntropy(CrossEntropy):
     learning rate for each number of classes. Initialize the bias of the head to a low value, such
     as -10 for 21,843 classes; otherwise the first steps only learn that every class is rare.
 
-    Args:
-        label_smoothing: share of every label that is distributed evenly over the classes.
-
-    Call arguments:
-        labels: class numbers (batch,) or soft labels (batch, classes).
-        logits: (batch, classes).
+    Arguments are those of `SoftmaxCrossEntropy`.
 
     Example:
     >>> loss = keras_vit.training.losses.SigmoidCrossEntropy()

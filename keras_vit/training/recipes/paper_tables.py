@@ -1,7 +1,7 @@
 """Published recipes as data: the paper's Tables 3 and 4, AugReg, DeiT, and the plain ViT-S/16.
 
-The numbers are as printed; `applied.py` scales them to the images at hand. Weight decay is relative
-to the learning rate, as in Keras's AdamW.
+The numbers are as printed; `Recipe.scale` scales them to the images at hand. Weight decay is
+relative to the learning rate, as in Keras's AdamW.
 """
 
 from typing import NamedTuple
@@ -95,9 +95,6 @@ AUGREG_LEVELS = {
     "strong1": Level((2, 20), 0.5),
     "strong2": Level((2, 20), 0.8),
 }
-AUGREG_WEIGHT_DECAY = (0.1, 0.03)
-# (dropout, stochastic depth): regularisation is both or neither
-AUGREG_REGULARISATION = ((0.0, 0.0), (0.1, 0.1))
 AUGREG = {
     "learning_rate": 1e-3,
     "batch_size": 4096,

@@ -14,7 +14,8 @@ from keras_vit.training import adaptation
 from keras_vit.training.evaluation import metrics
 from keras_vit.training.evaluation.classifiers import baselines
 from keras_vit.training.evaluation.representation import predict_all
-from keras_vit.training.recipes import applied
+from keras_vit.training.recipes import recipe_tables
+from keras_vit.training.recipes.recipe import Recipe
 from keras_vit.training.resuming.checkpoint import Checkpoint
 from keras_vit.training.runs import callbacks, messages, run_folder, saved_run
 from keras_vit.training.runs import options as run_options
@@ -25,7 +26,7 @@ class BuiltRun(NamedTuple):
 
     data: object
     model: keras.Model
-    recipe: applied.Recipe
+    recipe: Recipe
 
 
 def train(
@@ -128,11 +129,11 @@ def resume(folder):
 def build(options):
     """Loads the images, builds the model and compiles it; returns the `BuiltRun`."""
     data = run_options.load_data(options)
-    recipe = applied.recipe(options.recipe, data, **run_options.overrides(options))
+    recipe = recipe_tables.recipe(options.recipe, data, **run_options.overrides(options))
     keras.utils.set_random_seed(options.seed)
     model = _model(options, recipe, data)
     recipe.initialize(model)
-    adaptation.freeze(model, recipe.settings.adapt, recipe.settings.rank)
+    adaptation.freeze(model, recipe.adapt, recipe.rank)
     model.compile(**recipe.compile_arguments)
     return BuiltRun(data, model, recipe)
 
@@ -142,7 +143,7 @@ def _model(options, recipe, data):
     if options.weights is not None:
         return pretrained.load_pretrained(options.weights, **shape, **recipe.model_arguments)
     shape["num_channels"] = data.num_channels
-    return families.create(recipe.settings.model, **shape, **recipe.model_arguments)
+    return families.create(recipe.model, **shape, **recipe.model_arguments)
 
 
 def _run(target, options, setup):
@@ -157,7 +158,7 @@ def _run(target, options, setup):
     except (KeyboardInterrupt, SystemExit):
         print(messages.interrupted(target), flush=True)
         raise
-    if setup.recipe.settings.adapt == "lora":
+    if setup.recipe.adapt == "lora":
         setup = setup._replace(model=adaptation.merge_lora(setup.model))
     tested = test(setup)
     numbers = {
@@ -228,7 +229,7 @@ def _provenance(options, setup):
     return {
         "data": "digits" if options.data is None else options.data,
         "class_names": list(data.class_names),
-        "model": model.name if options.weights else recipe.settings.model,
+        "model": model.name if options.weights else recipe.model,
         "parameters": model.count_params(),
         "image_size": list(data.image_size),
         "num_channels": data.num_channels,
@@ -236,7 +237,7 @@ def _provenance(options, setup):
         "seed": options.seed,
         "options": options._asdict(),
         "recipe": str(recipe),
-        "epochs": recipe.plan.epochs,
+        "epochs": recipe.epochs,
         "backend": keras.backend.backend(),
         "versions": environment.versions(),
         "hardware": environment.hardware(),

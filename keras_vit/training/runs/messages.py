@@ -26,7 +26,7 @@ FILES = {
 def introduction(setup, options, target):
     """Describes what is about to be trained."""
     data, model, recipe = setup
-    name = model.name if options.weights else recipe.settings.model
+    name = model.name if options.weights else recipe.model
     return "\n".join(
         [
             environment.description(),

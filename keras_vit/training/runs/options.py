@@ -80,9 +80,9 @@ def recipe_name(options):
 
 
 def recipe_settings(options):
-    """Returns the `Settings` of the recipe, before the images are known."""
+    """Returns the `Recipe` of the recipe, before the images are known."""
     name = recipe_name(options)
-    settings = recipe_tables.settings(name, overrides(options))
+    settings = recipe_tables.recipe(name, **overrides(options))
     if options.weights is None and settings.model is None:
         advice = "Give --weights, a file or a name of `keras-vit weights`, or --model."
         arguments.refuse(f"the recipe {name!r} starts from weights", {"weights": None}, advice)
