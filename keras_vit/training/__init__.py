@@ -23,8 +23,8 @@ if not startup.postpone(__name__):
     from keras_vit.training.recipes.recipe import Recipe
     from keras_vit.training.recipes.recipe_tables import RECIPES, recipe
     from keras_vit.training.resuming.checkpoint import Checkpoint
-    from keras_vit.training.runs.callbacks import tensorboard
-    from keras_vit.training.runs.execution import fit, resume, train
+    from keras_vit.training.runs.execution import resume, train
+    from keras_vit.training.runs.messages import tensorboard
     from keras_vit.training.runs.saved_run import (
         Prediction,
         Run,
@@ -51,7 +51,6 @@ __all__ = [
     "evaluation_plots",
     "features",
     "few_shot",
-    "fit",
     "freeze",
     "linear_probe",
     "load",

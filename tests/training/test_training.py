@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import inspect
 import json
 import signal
 
@@ -15,7 +16,7 @@ from keras_vit import data, training
 from keras_vit.training.evaluation import classifiers
 from keras_vit.training.evaluation.classifiers import read_pixels
 from keras_vit.training.recipes import recipe_tables
-from keras_vit.training.runs import callbacks, messages, options, run_plots, saved_run
+from keras_vit.training.runs import messages, run_folder, run_plots, saved_run
 
 pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
 
@@ -199,7 +200,7 @@ def test_a_digits_run_reads_digits_and_hints_at_bright_images(run, tmp_path):
 @pytest.mark.backend_free
 @pytest.mark.parametrize("live", [False, True])
 def test_progress_is_a_line_per_epoch_and_live_on_a_terminal(live, capsys):
-    progress = callbacks.ProgressLine("test", live)
+    progress = messages.ProgressLine("test", live)
     progress.set_params({"epochs": 12, "steps": 3})
     progress.on_epoch_begin(0)
     progress.on_train_batch_end(1, {"accuracy": 0.25, "loss": 2.0})
@@ -224,7 +225,7 @@ def test_an_interrupted_run_resumes_exactly_and_equal_seeds_give_equal_weights(
     out = tmp_path / "my run"
     given = {"image_size": 16, "epochs": 2, "batch_size": 5, "out": out}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(callbacks.ProgressLine, "on_train_batch_end", interrupt)
+        patch.setattr(messages.ProgressLine, "on_train_batch_end", interrupt)
         training.train(colours, **given)
     assert f"keras-vit train --resume '{out}'" in capsys.readouterr().out
     with pytest.raises(FileNotFoundError, match="interrupted.*--resume"):
@@ -238,6 +239,13 @@ def test_an_interrupted_run_resumes_exactly_and_equal_seeds_give_equal_weights(
     assert not (out / "states").exists()
     assert training.resume(out).metrics == resumed.metrics
     assert "complete" in capsys.readouterr().out
+
+
+@pytest.mark.backend_free
+def test_the_options_of_a_run_are_the_arguments_of_train():
+    parameters = dict(inspect.signature(training.train).parameters)
+    assert parameters.pop("out").default is None
+    assert {name: one.default for name, one in parameters.items()} == run_folder.OPTIONS
 
 
 @pytest.mark.backend_free
@@ -338,8 +346,8 @@ def test_load_reports_what_is_missing(run, tmp_path):
 @pytest.mark.backend_free
 @pytest.mark.parametrize("share, counts", [(None, (1438, 0, 359)), (0.1, (1295, 143, 359))])
 def test_digits_are_validated_on_only_if_asked(share, counts):
-    asked = options.complete(options.Options(validation_share=share))
-    found = options.load_data(asked).counts
+    asked = run_folder.complete({**run_folder.OPTIONS, "validation_share": share})
+    found = run_folder.load_images(asked).counts
     assert tuple(found[part] for part in ("train", "validation", "test")) == counts
 
 

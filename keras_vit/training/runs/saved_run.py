@@ -1,6 +1,5 @@
 """A finished run: its folder written, loaded, and used to predict and evaluate."""
 
-import contextlib
 import csv
 import json
 import os
@@ -21,7 +20,6 @@ from keras_vit.data.sources.source import Subset
 from keras_vit.io import writing
 from keras_vit.training.evaluation.metrics import evaluate
 from keras_vit.training.runs import messages, run_folder
-from keras_vit.training.runs import options as run_options
 
 
 class Run(NamedTuple):
@@ -84,12 +82,7 @@ def default_metrics(model, class_names=None):
 
 def load_data(run):
     """Loads the data of a run, with the same splits, as a `keras_vit.data.ImageDataset`."""
-    return run_options.load_data(run_folder.read_settings(run.folder)[1])
-
-
-def monitored_split(data):
-    """Returns the split that is evaluated after each epoch; nothing is selected by it."""
-    return "validation" if data.counts["validation"] else "test"
+    return run_folder.load_images(run_folder.read_settings(run.folder)[1])
 
 
 def predict(run, files, invert=False, top=3):
@@ -178,52 +171,50 @@ def _labeled_source(run, data):
     return source
 
 
-def write(target, setup, history, metrics, tested):
+def write(run, history, data, evaluation, logits, labels):
     """Writes the files of a complete run, then removes its states."""
-    save_model(setup.model, target / run_folder.MODEL)
-    write_history(target / "history.csv", history)
-    writing.write_text(target / run_folder.METRICS, json.dumps(metrics, indent=2) + "\n")
-    write_figures(target, setup, history, metrics, tested)
-    shutil.rmtree(target / run_folder.STATES)  # the model has their weights
+    _save_model(run.model, run.folder / run_folder.MODEL)
+    with writing.replacing(run.folder / "history.csv") as partial:
+        with open(partial, "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["epoch", *history])
+            epochs = range(1, len(history["loss"]) + 1)
+            writer.writerows(zip(epochs, *history.values(), strict=True))
+    text = json.dumps(run.metrics, indent=2) + "\n"
+    writing.write_text(run.folder / run_folder.METRICS, text)
+    _write_figures(run, history, data, evaluation, logits, labels)
+    shutil.rmtree(run.folder / run_folder.STATES)  # the model has their weights
 
 
-def save_model(model, path):
+def _save_model(model, path):
     """Saves a model so that the name always stands for a complete file."""
     partial = path.with_name(f".partial-{path.name}")  # Keras requires the suffix
-    with contextlib.ExitStack() as stack:
-        stack.callback(partial.unlink, missing_ok=True)
+    try:
         model.save(partial)
         writing.flush(partial)
         os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def write_history(path, history):
-    """Writes a table with one row for each epoch: epoch, loss, accuracy, ..."""
-    with writing.replacing(path) as partial, open(partial, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["epoch", *history])
-        writer.writerows(zip(range(1, len(history["loss"]) + 1), *history.values(), strict=True))
-
-
-def write_figures(target, setup, history, metrics, tested):
+def _write_figures(run, history, data, evaluation, logits, labels):
     """Saves the run's figures, and a test image."""
     from PIL import Image
 
     from keras_vit.training.evaluation import evaluation_plots
     from keras_vit.training.runs import run_plots
 
-    data = setup.data
     batches = data.fixed_batches("test" if data.test else "validation")
-    run_plots.curves(history, metrics["baselines"]).savefig(target / "curves.png")
-    run_plots.predictions(
-        batches.image, tested.labels, tested.probabilities, data.class_names
-    ).savefig(target / "predictions.png")
-    evaluation_plots.confusion(tested.evaluation).savefig(target / "confusion.png")
-    if any(layer.name == "patch_encoder" for layer in setup.model.layers):
-        run_plots.positions(setup.model).savefig(target / "positions.png")
-    data.grid().savefig(target / "images.png")
+    shares = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+    curves = run_plots.curves(history, run.metrics["baselines"])
+    curves.savefig(run.folder / "curves.png")
+    predictions = run_plots.predictions(batches.image, labels, shares, data.class_names)
+    predictions.savefig(run.folder / "predictions.png")
+    evaluation_plots.confusion(evaluation).savefig(run.folder / "confusion.png")
+    if any(layer.name == "patch_encoder" for layer in run.model.layers):
+        run_plots.positions(run.model).savefig(run.folder / "positions.png")
+    data.grid().savefig(run.folder / "images.png")
     example = Image.fromarray(batches.image(0).squeeze())
     larger = max(1, 128 // max(example.size))  # a digit of 8 x 8 pixels is hard to see
-    example.resize(
-        (example.width * larger, example.height * larger), Image.Resampling.NEAREST
-    ).save(target / "example.png")
+    size = example.width * larger, example.height * larger
+    example.resize(size, Image.Resampling.NEAREST).save(run.folder / "example.png")
