@@ -2,11 +2,10 @@
 
 import keras
 import numpy as np
-from keras import initializers, layers, losses, ops
+from keras import layers, losses, ops
 
 from keras_vit import arguments
 from keras_vit.layers import SelfAttention, TransformerBlock
-from keras_vit.pretraining import masks
 from keras_vit.pretraining import vit_stages as stages
 from keras_vit.pretraining.objective import Objective
 
@@ -70,33 +69,24 @@ class PixelPrediction(Objective):
             why = "a pixel must attend to all pixels before it for order='next'"
             stages.check_attention(encoder, why)
             _check_own_attention(encoder)
-        self.mask = masks.check_share("mask", mask)
-        self.number = masks.count_hidden("mask", mask, stages.count_patches(encoder))
+        self.has_mask_token = order == "masked"
+        self.number = stages.count_hidden("mask", mask, stages.count_patches(encoder))
+        self.mask = float(mask)
         self.head = layers.Dense(len(self.palette), name="head", dtype="float32")
         self.error = losses.SparseCategoricalCrossentropy(
             from_logits=True, reduction="mean_with_sample_weight"
         )
         self.build(self.input_shape)
 
-    def build(self, input_shape):  # noqa: D102
-        dim = self.encoder.hidden_dim
-        normal = initializers.RandomNormal(stddev=0.02)
-        if self.order == "masked":
-            self.mask_token = self.add_weight((1, 1, dim), normal, name="mask_token")
-        self.head.build((None, None, dim))
-
-    def solve(self, images, random):
-        """Returns what `call` does, with masks from a `keras.random.SeedGenerator`."""
+    def solve(self, images, random):  # noqa: D102
         x = stages.project(self.encoder, self.reduce_colors(images))  # (B, N, D)
-        batch, number = ops.shape(x)[0], x.shape[1]
+        batch = ops.shape(x)[0]
         if self.order == "next":
             x = encode_causally(self.encoder, stages.add_positions(self.encoder, x))
             x, mask = self._shift(x), self._mask_followers(batch)
         else:
-            mask = masks.draw_mask(random, batch, number, self.number)
-            x = masks.cover(x, mask, self.mask_token)
-            x = stages.encode(self.encoder, stages.add_positions(self.encoder, x))
-            x = x[:, self.encoder.prefix_tokens :]
+            mask = stages.draw_mask(random, batch, x.shape[1], self.number)
+            x = stages.encode_patches(self.encoder, stages.cover(x, mask, self.mask_token))
         return {"prediction": self.head(x), "mask": mask}  # (B, N, colors), (B, N)
 
     def _shift(self, x):
@@ -128,20 +118,10 @@ class PixelPrediction(Objective):
         return self._colors(ops.argmax(prediction, axis=-1))
 
     def reconstruct(self, images, seed=0):
-        """Fills hidden pixels; with order="next" the lower half, pixel by pixel.
+        """Fills hidden pixels as in `Objective`; with order="next" the lower half, pixel by pixel.
 
         Each pixel is sampled from the model's prediction, and the next pixel sees it. This takes
         one forward pass per pixel.
-
-        Args:
-            images: array (batch, height, width, channels), pixels 0 to 255.
-            seed: seed of what is hidden or sampled. The generator used in training is not changed.
-
-        Returns:
-            A `Reconstruction`.
-
-        Raises:
-            ValueError: the images do not have the model's input shape, or pixels are not 0 to 255.
         """
         if self.order == "masked":
             return super().reconstruct(images, seed)
@@ -178,18 +158,16 @@ def attend_causally(attention, x):
 def _check_own_attention(encoder):
     """Raises `ValueError` for attention of another kind, which has no causal form here."""
     for block in stages.blocks(encoder):
-        kinds = {type(block): TransformerBlock, type(block.attention): SelfAttention}
-        for kind, plain in kinds.items():
-            changed = [name for name in ("call", "scores") if _differs(name, kind, plain)]
+        for kind, plain, methods in (
+            (type(block), TransformerBlock, ["call"]),
+            (type(block.attention), SelfAttention, ["call", "scores"]),
+        ):
+            changed = [n for n in methods if getattr(kind, n, None) is not getattr(plain, n)]
             if changed:
                 want = f"order='next' needs the attention of a plain {plain.__name__}, since it "
                 want += "computes that with a causal mask"
                 received = {kind.__name__: f"overrides {' and '.join(changed)}"}
                 arguments.refuse(want, received, "Use order='masked', or a plain ViT.")
-
-
-def _differs(name, kind, plain):
-    return getattr(kind, name, None) is not getattr(plain, name, None)
 
 
 def _check_palette(palette, channels):
@@ -230,7 +208,11 @@ def find_palette(images, colors=512, seed=0):
         return distinct
     centers = distinct[rng.permutation(len(distinct))[:colors]]
     for _ in range(ROUNDS):
-        centers = _means(pixels, find_nearest(pixels, centers), centers)
+        groups = find_nearest(pixels, centers)
+        counts = np.bincount(groups, minlength=colors)[:, None]
+        sums = np.stack([np.bincount(groups, c, colors) for c in pixels.T], axis=1)
+        # A center without pixels does not move.
+        centers = np.where(counts > 0, sums / np.maximum(counts, 1), centers).astype("float32")
     return centers[np.lexsort(centers.T[::-1])]
 
 
@@ -238,10 +220,3 @@ def find_nearest(pixels, centers):
     """Returns the number of the nearest center of each pixel, integers (pixels,)."""
     # |pixel - center|^2 without |pixel|^2, which is the same for all centers
     return np.argmin((centers**2).sum(axis=1) - 2 * pixels @ centers.T, axis=1)
-
-
-def _means(pixels, groups, centers):
-    """The mean of each group's pixels; a center without pixels does not move."""
-    counts = np.bincount(groups, minlength=len(centers))[:, None]
-    sums = np.stack([np.bincount(groups, c, len(centers)) for c in pixels.T], axis=1)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), centers).astype("float32")
