@@ -32,9 +32,6 @@ class MAE(Objective):
             before they are predicted.
         seed: seed of the stages.
 
-    Call arguments:
-        images: (batch, height, width, channels), pixels 0 to 255.
-
     Returns:
         {"prediction": (batch, N, P * P * channels), "mask": bool (batch, N), True for hidden
         patches}.
@@ -104,10 +101,10 @@ class MAE(Objective):
         self.decoder_norm.build(shape)
         self.head.build(shape)
 
-    def solve(self, images, random):  # noqa: D102
+    def call(self, images, training=None):  # noqa: D102
         x = stages.embed(self.encoder, images)  # (B, N + 1, D)
         prefix, x = self._split(x)
-        order, places = stages.shuffle(random, ops.shape(x)[0], x.shape[1])
+        order, places = stages.shuffle(self.random, ops.shape(x)[0], x.shape[1])
         x = stages.take(x, order[:, : self.visible])  # (B, visible, D)
         x = stages.encode(self.encoder, ops.concatenate([prefix, x], axis=1))
         prediction = self.decode(x, places)  # (B, N, PPC)

@@ -36,9 +36,6 @@ class MaskedPatchPrediction(Objective):
         corrupt: fraction of the patches that is corrupted; the paper also tried 0.15.
         seed: seed of the corruption.
 
-    Call arguments:
-        images: (batch, height, width, channels), pixels 0 to 255.
-
     Returns:
         {"prediction": logits (batch, N, predictions, colors) or pixels (batch, N, P * P *
         channels), "mask": bool (batch, N), True for corrupted patches}.
@@ -77,9 +74,9 @@ class MaskedPatchPrediction(Objective):
         self.head = layers.Dense(math.prod(self.answer), name="head", dtype="float32")
         self.build(self.input_shape)
 
-    def solve(self, images, random):  # noqa: D102
+    def call(self, images, training=None):  # noqa: D102
         x = stages.project(self.encoder, images)  # (B, N, D)
-        fate, others = draw_corruption(random, ops.shape(x)[0], x.shape[1], self.number)
+        fate, others = draw_corruption(self.random, ops.shape(x)[0], x.shape[1], self.number)
         x = corrupt_embeddings(x, fate, others, self.mask_token)
         x = self.head(stages.encode_patches(self.encoder, x))
         prediction = ops.reshape(x, (-1, x.shape[1], *self.answer))

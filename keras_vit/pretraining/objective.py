@@ -22,11 +22,9 @@ MOST = 8  # images side by side in a plot
 class Reconstruction(NamedTuple):
     """What a model reconstructs of images, as arrays.
 
-    Attributes:
-        masked: the images with hidden patches in gray, float32 (batch, height, width, channels),
-            pixels 0 to 255.
-        predicted: the images with predictions in the hidden patches, like `masked`.
-        mask: bool (batch, rows, columns), True for hidden patches.
+    `masked` has the images with hidden patches in gray, float32 (batch, height, width, channels),
+    pixels 0 to 255; `predicted` has the predictions in their place; `mask` is True for hidden
+    patches, bool (batch, rows, columns).
     """
 
     masked: np.ndarray
@@ -37,7 +35,7 @@ class Reconstruction(NamedTuple):
 class Objective(Guarded, keras.Model):
     """A model that trains an encoder without labels; base class of the objectives.
 
-    A subclass implements `solve`, which hides and predicts; `head`, its last layer; `error`, a
+    A subclass implements `call`, which hides and predicts; `head`, its last layer; `error`, a
     Keras loss; and, unless it predicts normalized pixels, `truth`, the targets, and `render`, which
     converts predictions to pixels. The training loss is the mean of `error` over hidden patches.
 
@@ -45,8 +43,15 @@ class Objective(Guarded, keras.Model):
         encoder: a `ViT`, whose weights are trained in place.
         seed: seed of what is hidden.
         **kwargs: `name`.
+
+    Call arguments:
+        images: (batch, height, width, channels), pixels 0 to 255.
+
+    Returns:
+        {"prediction": (batch, N, ...), "mask": bool (batch, N), True for hidden patches}.
     """
 
+    num_classes = None  # labels are not used
     argument_names = ()  # arguments of the subclass, saved in its configuration
     has_mask_token = True  # learned, in place of the embeddings of hidden patches
 
@@ -65,11 +70,6 @@ class Objective(Guarded, keras.Model):
     def normalize(self):
         """The encoder's normalization of pixels."""
         return self.encoder.normalize
-
-    @property
-    def num_classes(self):
-        """None, because labels are not used."""
-        return None
 
     @property
     def trainable_variables(self):
@@ -96,13 +96,6 @@ class Objective(Guarded, keras.Model):
         if hasattr(images, "shape"):
             arguments.images(images.shape, self.input_shape)
         return super().__call__(images, *args, **kwargs)
-
-    def call(self, images, training=None):  # noqa: D102
-        return self.solve(images, self.random)
-
-    def solve(self, images, random):
-        """Returns what `call` does, with masks from a `keras.random.SeedGenerator`."""
-        raise NotImplementedError
 
     def truth(self, images):
         """Returns the targets, by default normalized pixels of patches (batch, N, PPC)."""

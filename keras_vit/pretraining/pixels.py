@@ -34,9 +34,6 @@ class PixelPrediction(Objective):
         mask: fraction of the pixels hidden with order="masked".
         seed: seed of the masks.
 
-    Call arguments:
-        images: (batch, height, width, channels), pixels 0 to 255.
-
     Returns:
         {"prediction": logits (batch, N, colors), "mask": bool (batch, N), True for pixels that are
         predicted without being seen}.
@@ -78,24 +75,24 @@ class PixelPrediction(Objective):
         )
         self.build(self.input_shape)
 
-    def solve(self, images, random):  # noqa: D102
+    def call(self, images, training=None):  # noqa: D102
         x = stages.project(self.encoder, self.reduce_colors(images))  # (B, N, D)
         batch = ops.shape(x)[0]
         if self.order == "next":
             x = encode_causally(self.encoder, stages.add_positions(self.encoder, x))
             x, mask = self._shift(x), self._mask_followers(batch)
         else:
-            mask = stages.draw_mask(random, batch, x.shape[1], self.number)
+            mask = stages.draw_mask(self.random, batch, x.shape[1], self.number)
             x = stages.encode_patches(self.encoder, stages.cover(x, mask, self.mask_token))
         return {"prediction": self.head(x), "mask": mask}  # (B, N, colors), (B, N)
 
     def _shift(self, x):
-        """The token before each pixel, (B, N, D); without a class token, the first is its own."""
+        """Returns the token before each pixel, (B, N, D); the first may have only itself."""
         before = self.encoder.prefix_tokens
         return x[:, before - 1 : -1] if before else ops.concatenate([x[:, :1], x[:, :-1]], axis=1)
 
     def _mask_followers(self, batch):
-        """True for each pixel with a token before it, (B, N)."""
+        """Returns True for each pixel with a token before it, (B, N)."""
         first = 0 if self.encoder.prefix_tokens else 1
         number = stages.count_patches(self.encoder)
         return ops.broadcast_to(ops.arange(number)[None] >= first, (batch, number))

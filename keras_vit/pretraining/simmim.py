@@ -23,9 +23,6 @@ class SimMIM(Objective):
             neighbors.
         seed: seed of the masks.
 
-    Call arguments:
-        images: (batch, height, width, channels), pixels 0 to 255.
-
     Returns:
         {"prediction": (batch, N, P * P * channels), "mask": bool (batch, N), True for masked
         patches}.
@@ -60,9 +57,9 @@ class SimMIM(Objective):
         self.error = losses.MeanAbsoluteError(reduction="mean_with_sample_weight")
         self.build(self.input_shape)
 
-    def solve(self, images, random):  # noqa: D102
+    def call(self, images, training=None):  # noqa: D102
         x = stages.project(self.encoder, images)  # (B, N, D)
-        mask = self.draw_mask(random, ops.shape(x)[0])  # (B, N)
+        mask = self.draw_mask(self.random, ops.shape(x)[0])  # (B, N)
         x = stages.encode_patches(self.encoder, stages.cover(x, mask, self.mask_token))
         return {"prediction": self.head(x), "mask": mask}
 
