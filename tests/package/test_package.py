@@ -19,8 +19,8 @@ ORDER = [
     "environment", "arguments", "io", "startup", "backend", "inner", "hooks", "figures",
     "variants", "pixel_range", "guards", "model", "layers", "vit",
     "pooling", "deit", "convolutions", "resnet", "hybrid", "positions", "ablations", "relative",
-    "axial", "families", "checkpoints", "doctor", "data", "training", "pretraining",
-    "explain", "accounting", "studies", "cli", "__main__",
+    "axial", "families", "checkpoints", "doctor", "data", "explain", "training",
+    "pretraining", "accounting", "studies", "cli", "__main__",
 ]  # fmt: skip
 
 

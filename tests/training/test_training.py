@@ -13,10 +13,10 @@ from PIL import Image
 
 import keras_vit
 from keras_vit import data, training
-from keras_vit.training.evaluation import classifiers
+from keras_vit.training.evaluation import classifiers, evaluation_plots
 from keras_vit.training.evaluation.classifiers import read_pixels
 from keras_vit.training.recipes import recipe_tables
-from keras_vit.training.runs import messages, run_folder, run_plots, saved_run
+from keras_vit.training.runs import messages, run_folder, saved_run
 
 pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
 
@@ -74,25 +74,11 @@ def test_schedule_warms_up_and_falls_to_zero():
     np.testing.assert_allclose(values, [0.0, 0.25, 0.5, 0.25, 0.0], atol=1e-6)
 
 
-def test_positions_leaves_the_class_token_out_and_draws_each_patch_in_its_place():
-    import keras_vit
-
-    model = keras_vit.create("ViT-Mini/2", image_size=(4, 6), num_classes=2)
-    values = np.random.default_rng(0).normal(size=(1, 7, 64))
-    model.get_layer("patch_encoder").position_embedding.assign(values)
-    figure = run_plots.positions(model)
-    maps = [axes.images[0].get_array() for axes in figure.axes[:6]]
-    expected = np.corrcoef(values[0, 1:])  # means are near zero, so correlation is near cosine
-    for i, drawn in enumerate(maps):
-        assert drawn.shape == (2, 3) and drawn.argmax() == i
-        np.testing.assert_allclose(drawn.ravel(), expected[i], atol=0.1)
-
-
 @pytest.mark.backend_free
 def test_predictions_put_the_surest_mistake_first_and_mark_it_in_words():
     images = np.zeros((4, 2, 2, 1), "uint8")
     probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.8, 0.2], [0.3, 0.7]])
-    figure = run_plots.predictions(
+    figure = evaluation_plots.predictions(
         images.__getitem__, np.array([0, 0, 1, 1]), probabilities, ("no", "yes")
     )
     titles = [axes.get_title() for axes in figure.axes[:4]]
@@ -104,7 +90,7 @@ def test_predictions_put_the_surest_mistake_first_and_mark_it_in_words():
 @pytest.mark.backend_free
 def test_curves_draw_the_history():
     history = {"loss": [3, 2], "accuracy": [0.1, 0.5], "test_loss": [2, 1]}
-    figure = run_plots.curves({**history, "test_accuracy": [0.2, 0.6]}, {"RBF SVC": 0.9})
+    figure = evaluation_plots.curves({**history, "test_accuracy": [0.2, 0.6]}, {"RBF SVC": 0.9})
     loss, accuracy = figure.axes
     assert [list(line.get_ydata()) for line in loss.lines] == [[3, 2], [2, 1]]
     assert [list(line.get_ydata()) for line in accuracy.lines] == [
@@ -325,7 +311,7 @@ def test_a_failing_figure_loses_neither_model_nor_numbers(colours, tmp_path, mon
     def fail(*_):
         raise RuntimeError("no fonts")
 
-    monkeypatch.setattr(run_plots, "curves", fail)
+    monkeypatch.setattr(evaluation_plots, "curves", fail)
     with pytest.raises(RuntimeError, match="no fonts"):
         training.train(colours, image_size=16, epochs=1, out=tmp_path / "run")
     assert training.load(tmp_path / "run").metrics["image_size"] == [16, 16]

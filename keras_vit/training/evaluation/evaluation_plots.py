@@ -1,8 +1,8 @@
-"""The figures of an evaluation. Each function returns a Matplotlib `Figure` to save or show."""
+"""The figures of a training and its evaluation: functions that return a Matplotlib `Figure`."""
 
 import numpy as np
 
-from keras_vit.figures import GREY, ORANGE, SKY, figure
+from keras_vit.figures import BLUE, GREY, ORANGE, SKY, figure, short_name
 from keras_vit.training.evaluation.metrics import most_confused, percent, wilson
 
 MOST_NUMBERS = 15  # classes up to which every field of the matrix shows its number
@@ -17,9 +17,6 @@ def confusion(evaluation):
 
     Args:
         evaluation: an `Evaluation`.
-
-    Returns:
-        A `matplotlib.figure.Figure`.
     """
     number = len(evaluation.class_names)
     if number <= MOST_NUMBERS:
@@ -44,9 +41,6 @@ def reliability(evaluation):
 
     Args:
         evaluation: an `Evaluation`.
-
-    Returns:
-        A `matplotlib.figure.Figure`.
     """
     rows = [row for row in evaluation.reliability if row.images]
     middles = [(row.lower + row.upper) / 2 for row in rows]
@@ -73,9 +67,6 @@ def classes(evaluation):
 
     Args:
         evaluation: an `Evaluation`.
-
-    Returns:
-        A `matplotlib.figure.Figure`.
     """
     rows = sorted((row for row in evaluation.classes if row.support), key=lambda row: row.recall)
     title = "Classes, the lowest recall first"
@@ -96,6 +87,68 @@ def classes(evaluation):
     axes.set(xlabel="share (images in parentheses)", **limits)
     axes.set_title(title, fontsize=11)
     _add_legend(plot, axes)
+    return plot
+
+
+def curves(history, baselines=None):
+    """Plots loss and accuracy over the epochs, for training and the split that is evaluated.
+
+    Args:
+        history: {"loss": [one per epoch], "accuracy": ..., and the same with the prefix
+            "validation_" or "test_"}.
+        baselines: {name: test accuracy}, plotted as horizontal lines; None for none.
+    """
+    split = "validation" if "validation_loss" in history else "test"
+    plot = figure(8, 3.6)
+    for axes, quantity in zip(plot.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        epochs = range(1, len(history[quantity]) + 1)
+        axes.plot(epochs, history[quantity], "--", color=ORANGE, label="training")
+        axes.plot(epochs, history[f"{split}_{quantity}"], "-", color=BLUE, label=split)
+        axes.set(title=quantity.capitalize(), xlabel="epoch", ylabel=quantity)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+    for (name, value), style in zip((baselines or {}).items(), (":", "-."), strict=False):
+        label = f"{name}, test: {100 * value:.1f} %"
+        axes.axhline(value, color=GREY, linestyle=style, linewidth=1, label=label)
+    for axes in plot.axes:
+        axes.legend(fontsize=8)
+    plot.axes[0].set_ylim(bottom=0)
+    return plot
+
+
+def predictions(image, labels, probabilities, class_names, number=24):
+    """Plots test images with true and predicted class, mistakes first.
+
+    Mistakes are in descending order of the probability of the predicted class; correct images keep
+    their order.
+
+    Args:
+        image: function from the number of an image to its pixels, (height, width, channels).
+        labels: (images,).
+        probabilities: (images, classes).
+        class_names: names of the classes.
+        number: maximum number of images.
+    """
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = predicted != labels
+    order = np.lexsort((np.where(wrong, -confidence, 0.0), ~wrong))[:number]
+    rows = -(-len(order) // 6)
+    plot = figure(8, 0.5 + 1.6 * rows)
+    plot.suptitle(
+        f"{len(labels):,} test images, {wrong.sum():,} mistakes; mistakes first", fontsize=11
+    )
+    for axes, i in zip(plot.subplots(rows, 6, squeeze=False).flat, order, strict=False):
+        axes.imshow(image(i).squeeze(), cmap="gray", vmin=0, vmax=255)
+        axes.set(xticks=[], yticks=[])
+        for spine in axes.spines.values():
+            spine.set(visible=wrong[i], color=ORANGE, linewidth=3)
+        prediction = f"{short_name(class_names[predicted[i]])} ({100 * confidence[i]:.0f} %)"
+        title = f"\u2713 {prediction}"
+        if wrong[i]:
+            title = f"\u2717 {prediction}\ntrue: {short_name(class_names[labels[i]])}"
+        axes.set_title(title, fontsize=7, color=ORANGE if wrong[i] else "black")
+    for axes in plot.axes[len(order) :]:
+        axes.axis("off")
     return plot
 
 

@@ -201,18 +201,19 @@ def _write_figures(run, history, data, evaluation, logits, labels):
     """Saves the run's figures, and a test image."""
     from PIL import Image
 
+    from keras_vit.explain import plots, position_similarity
     from keras_vit.training.evaluation import evaluation_plots
-    from keras_vit.training.runs import run_plots
 
     batches = data.fixed_batches("test" if data.test else "validation")
     shares = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
-    curves = run_plots.curves(history, run.metrics["baselines"])
+    curves = evaluation_plots.curves(history, run.metrics["baselines"])
     curves.savefig(run.folder / "curves.png")
-    predictions = run_plots.predictions(batches.image, labels, shares, data.class_names)
+    predictions = evaluation_plots.predictions(batches.image, labels, shares, data.class_names)
     predictions.savefig(run.folder / "predictions.png")
     evaluation_plots.confusion(evaluation).savefig(run.folder / "confusion.png")
     if any(layer.name == "patch_encoder" for layer in run.model.layers):
-        run_plots.positions(run.model).savefig(run.folder / "positions.png")
+        positions = plots.position_similarity(position_similarity(run.model))
+        positions.savefig(run.folder / "positions.png")
     data.grid().savefig(run.folder / "images.png")
     example = Image.fromarray(batches.image(0).squeeze())
     larger = max(1, 128 // max(example.size))  # a digit of 8 x 8 pixels is hard to see
