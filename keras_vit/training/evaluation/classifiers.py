@@ -43,13 +43,7 @@ class FewShotResult(NamedTuple):
 
 
 def few_shot(
-    features_train,
-    labels_train,
-    features_test,
-    labels_test,
-    shots=(1, 5, 10, 25),
-    seeds=3,
-    l2=L2,
+    features_train, labels_train, features_test, labels_test, shots=(1, 5, 10, 25), seeds=3, l2=L2
 ):
     """Evaluates a representation with a linear classifier on a few images per class.
 
@@ -60,7 +54,7 @@ def few_shot(
     penalty is 1024. The image of a class in 1 shot is among those in 5 shots.
 
     Args:
-        features_train: (images, D), from which images are sampled.
+        features_train: (images, D), from which the shots are sampled.
         labels_train: integers (images,).
         features_test: (images, D).
         labels_test: integers (images,).
@@ -151,10 +145,8 @@ def linear_probe(features_train, labels_train, features_test, labels_test, penal
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
     except ImportError as error:
-        raise ImportError(
-            "The linear probe needs scikit-learn, which is not installed. "
-            "Run: pip install scikit-learn"
-        ) from error
+        what = "The linear probe needs scikit-learn, which is not installed."
+        raise ImportError(f"{what} Run: pip install scikit-learn") from error
     inverse = 1.0 / arguments.positive_number("penalty", penalty)
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=inverse, max_iter=2000))
     probe.fit(*_check(features_train, labels_train))
@@ -222,10 +214,8 @@ class FewShot(keras.callbacks.Callback):
         shots: one number or several.
         every: epochs between evaluations. The last epoch is evaluated too; epochs in between have
             NaN in the logs.
-        seeds: number of random samples, see `few_shot`.
-        l2: see `few_shot`.
-        layer: see `features`.
-        batch_size: images per batch if they are arrays.
+        seeds, l2: see `few_shot`.
+        layer, batch_size: see `features`.
 
     Raises:
         ValueError: an argument is invalid, or, at the beginning of the training, a class has too

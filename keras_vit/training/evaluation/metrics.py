@@ -14,19 +14,14 @@ MOST_ROWS = 20  # of a printed table: a terminal's height
 
 
 class ClassScore(NamedTuple):
-    """The scores of one class, from 0 to 1, or NaN if undefined.
-
-    `support` is the number of its images, `recall` the share of them that was classified
-    correctly, with its 95 % `interval`, `precision` the share of correct images among those
-    predicted as the class, `f1` the harmonic mean of the two.
-    """
+    """The scores of one class, from 0 to 1, or NaN if undefined."""
 
     name: str
-    support: int
-    recall: float
-    interval: tuple
-    precision: float
-    f1: float
+    support: int  # number of its images
+    recall: float  # share of them that was classified correctly
+    interval: tuple  # 95 % interval of the recall
+    precision: float  # share of correct images among those predicted as the class
+    f1: float  # harmonic mean of recall and precision
 
 
 class Mistake(NamedTuple):
@@ -51,8 +46,8 @@ class Bin(NamedTuple):
 class Evaluation(NamedTuple):
     """The result of `evaluate`; shares are from 0 to 1. `print` shows it as text.
 
-    `interval` is the 95 % interval of the accuracy. `top_5` is None for 5 classes or fewer.
-    `class_accuracy` is the mean recall of all classes, `loss` the mean negative log-likelihood
+    `interval` is the 95 % interval of the accuracy, `top_5` None for 5 classes or fewer,
+    `class_accuracy` the mean recall of all classes, `loss` the mean negative log-likelihood
     (natural logarithm), `brier` the mean squared distance of the probabilities from the one-hot
     label (0 to 2), `calibration_error` the ECE of `reliability`. Row i, column j of `confusion`
     counts the images of class i that were predicted as j. `mistakes` are in descending order of
@@ -79,18 +74,14 @@ class Evaluation(NamedTuple):
 
 
 class Outcomes(NamedTuple):
-    """The outcome for each image, arrays of shape (images,).
-
-    Label, predicted class and its probability; number of classes that rank above the true one;
-    negative log-likelihood; squared distance of the probabilities from the one-hot label.
-    """
+    """The outcome for each image, arrays of shape (images,)."""
 
     labels: np.ndarray
     predicted: np.ndarray
-    confidence: np.ndarray
-    rank: np.ndarray
-    loss: np.ndarray
-    brier: np.ndarray
+    confidence: np.ndarray  # probability of the predicted class
+    rank: np.ndarray  # number of classes that rank above the true one
+    loss: np.ndarray  # negative log-likelihood
+    brier: np.ndarray  # squared distance of the probabilities from the one-hot label
 
 
 def evaluate(
@@ -210,10 +201,7 @@ def summarize(outcomes, class_names, names=None, bins=15, mistakes=25):
 def reliability(confidence, right, bins=15):
     """Returns a `Bin` for each of `bins` equal intervals of 0 to 1.
 
-    Args:
-        confidence: probability of the predicted class, (images,).
-        right: whether the prediction was correct, (images,).
-        bins: number of bins.
+    `confidence` is the probability of the predicted class, `right` whether it is correct.
     """
     confidence, right = np.asarray(confidence), np.asarray(right)
     edges = np.linspace(0, 1, arguments.positive_integer("bins", bins) + 1)

@@ -49,11 +49,11 @@ def features(model, data, layer=None, split="test", batch_size=64):
 
     Args:
         model: a `ViT`, a `ResNet` or another functional model. Its weights are shared, not copied.
-        data: labeled images, as in `iterate_batches`.
+        data: labeled images, as in `evaluate`.
         layer: name of the layer whose output is returned, such as "block_5". None for the input
             of the layer "head", or for the model's output if it has no head.
-        split: "train", "validation" or "test" of an `ImageDataset`.
-        batch_size: images per batch if `data` is a pair of arrays.
+        split: as in `evaluate`.
+        batch_size: as in `evaluate`.
 
     Returns:
         `Features`: an array (images, ...), (images, D) for the representation, and labels.
@@ -105,17 +105,10 @@ def predict_batches(model, data, split="test", batch_size=64):
 
 
 def iterate_batches(data, split="test", batch_size=64):
-    """Yields (images, labels) as NumPy arrays, batch by batch.
+    """Yields (images, labels) of the data of `evaluate` as NumPy arrays, batch by batch.
 
-    Args:
-        data: a `keras_vit.data.ImageDataset`, of which a split is read in its own order and without
-            augmentation; a pair of arrays; a `keras.utils.PyDataset`; a `tf.data.Dataset`; or
-            another iterable of pairs. Labels are class numbers or one-hot.
-        split: "train", "validation" or "test" of an `ImageDataset`.
-        batch_size: images per batch if `data` is a pair of arrays.
-
-    Raises:
-        ValueError: there are no images, or their labels are not classes.
+    A split of an `ImageDataset` is read in its own order and without augmentation. Labels are class
+    numbers or one-hot; without labeled images, a `ValueError` is raised.
     """
     arguments.one_of("train", "validation", "test")("split", split)
     step = arguments.positive_integer("batch_size", batch_size)

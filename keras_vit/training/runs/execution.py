@@ -91,13 +91,10 @@ def train(
 
 
 def resume(folder):
-    """Resumes an interrupted run exactly where it stopped.
+    """Resumes an interrupted run exactly where it stopped; loads it if it is complete.
 
     Args:
         folder: folder of the run: `out` of `train`, or the one that it created.
-
-    Returns:
-        A `Run`. If the run is complete, it is loaded.
 
     Raises:
         FileNotFoundError: `folder` is not the folder of a run.

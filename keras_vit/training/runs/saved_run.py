@@ -39,13 +39,7 @@ class Prediction(NamedTuple):
 
 
 def load(path):
-    """Loads a run of `train`.
-
-    Args:
-        path: its folder, or the file model.keras in it.
-
-    Returns:
-        A `Run`.
+    """Loads a `Run` of `train` from its folder, or from the file model.keras in it.
 
     Raises:
         FileNotFoundError: model.keras or metrics.json does not exist.
@@ -57,19 +51,13 @@ def load(path):
         with backend.blank_weights():
             model = keras.saving.load_model(target / run_folder.MODEL, compile=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"The run {str(target)!r} cannot be read: {error}. Train again."
-        ) from error
+        problem = f"The run {str(target)!r} cannot be read: {error}. Train again."
+        raise ValueError(problem) from error
     return Run(target, model, metrics)
 
 
 def default_metrics(model, class_names=None):
-    """Returns the metrics that `predict` needs, for a model that is not from a run.
-
-    Args:
-        model: takes images of one size, (batch, height, width, channels), and returns logits.
-        class_names: of the logits; None for "class 0", "class 1", ...
-    """
+    """Returns the metrics that `predict` needs, for a model with logits that is not from a run."""
     *size, channels = model.input_shape[1:]
     return {
         "data": None,
@@ -94,10 +82,10 @@ def predict(run, files, invert=False, top=3):
         run: a `Run`, or the path of one.
         files: paths of images.
         invert: whether to invert the colors first, for dark ink on light paper.
-        top: number of classes to return.
+        top: number of classes to return, in descending order of probability.
 
     Returns:
-        A `Prediction` for each file, its classes in descending order of probability.
+        A `Prediction` for each file.
 
     Raises:
         FileNotFoundError, ValueError: a file does not exist or is not an image.
@@ -147,18 +135,11 @@ def evaluate_run(run, data=None, split="test", **options):
     >>> print(keras_vit.training.evaluate_run("runs/first"))  # doctest: +SKIP
     """
     run = run if isinstance(run, Run) else load(run)
-    options["class_names"] = run.metrics["class_names"]
+    known = options["class_names"] = list(run.metrics["class_names"])
     if data is None:
         return evaluate(run.model, load_data(run), split, **options)
-    source = _labeled_source(run, data)
     _, *size, channels = run.model.input_shape
-    batches = FixedBatches(source, channels, size, 64, run.metrics["resize"], "bilinear")
-    return evaluate(run.model, Loader(batches), names=source.names, **options)
-
-
-def _labeled_source(run, data):
-    """Returns the images to test on, labeled with the classes of the run."""
-    splits, known = open_source(data, run.model.input_shape[-1]), list(run.metrics["class_names"])
+    splits = open_source(data, channels)
     unknown = [name for name in splits.class_names if name not in known]
     if unknown:
         some = ", ".join(known[:20]) + (" ..." if len(known) > 20 else "")
@@ -168,7 +149,8 @@ def _labeled_source(run, data):
     whole = splits.train if splits.test is None else splits.test
     source = Subset(whole, np.arange(len(whole)))
     source.labels = np.array([known.index(name) for name in splits.class_names])[whole.labels]
-    return source
+    batches = FixedBatches(source, channels, size, 64, run.metrics["resize"], "bilinear")
+    return evaluate(run.model, Loader(batches), names=source.names, **options)
 
 
 def write(run, history, data, evaluation, logits, labels):
