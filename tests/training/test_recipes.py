@@ -1,5 +1,7 @@
 """Recipes: the published tables, how they are scaled, and what `compile` and `fit` get."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from helpers import numpy, random_images
 
 import keras_vit
 from keras_vit.training.recipes import losses, optimizers, paper_tables, recipe_tables
-from keras_vit.training.recipes.recipe_tables import describe_data, recipe
+from keras_vit.training.recipes.recipe_tables import recipe
 
 # Table 3 of arXiv 2010.11929, read from the paper: models, set, epochs, rate, decay, weight decay,
 # dropout
@@ -47,6 +49,15 @@ AUGREG = {
     "ViT-S/32": "none 0.1 0.0 0.0 0.01",
     "R+ViT-Ti/16": "none 0.03 0.0 0.0 0.03",
 }
+
+
+def describe_data(images, num_classes, batch_size=64):
+    batch_size = min(batch_size, images)
+    steps = -(-images // batch_size)
+    counts = {"train": images}
+    return types.SimpleNamespace(counts=counts, batch_size=batch_size, steps_per_epoch=steps)
+
+
 PETS = describe_data(images=259, num_classes=37, batch_size=32)
 IMAGENET = describe_data(images=1_281_167, num_classes=1000, batch_size=4096)
 

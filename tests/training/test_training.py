@@ -15,7 +15,6 @@ import keras_vit
 from keras_vit import data, training
 from keras_vit.training.evaluation import classifiers, evaluation_plots
 from keras_vit.training.evaluation.classifiers import read_pixels
-from keras_vit.training.recipes import recipe_tables
 from keras_vit.training.runs import messages, run_folder, saved_run
 
 pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
@@ -68,8 +67,8 @@ def test_wrong_settings_are_refused(wrong):
 
 
 def test_schedule_warms_up_and_falls_to_zero():
-    dataset = recipe_tables.describe_data(95, 2, batch_size=10)  # 100 steps, 10 of them warm-up
-    rate = training.recipe("digits", dataset, epochs=10, learning_rate=0.5).schedule()
+    recipe = training.recipe("digits", epochs=10, learning_rate=0.5)
+    rate = recipe.scale(95, batch_size=10, steps_per_epoch=10).schedule()  # 10 steps of warm-up
     values = [float(rate(step)) for step in (0, 5, 10, 55, 100)]
     np.testing.assert_allclose(values, [0.0, 0.25, 0.5, 0.25, 0.0], atol=1e-6)
 

@@ -27,14 +27,9 @@ class ImageFiles(Loader):
         files: paths of the images.
         labels: class of every image.
         image_size: side in pixels, or (height, width), to which they are resized.
-        num_channels: 1 for grey, 3 for colors.
+        num_channels: 1 for gray, 3 for colors.
         batch_size: images per batch; the last batch has the rest.
         resize: "squash" or "crop", see `keras_vit.data.transforms.resize_image`.
-
-    Example:
-    >>> images = keras_vit.training.ImageFiles(
-    ...     ["cat.jpg", "dog.jpg"], [0, 1], image_size=224
-    ... )  # doctest: +SKIP
     """
 
     def __init__(self, files, labels, image_size, num_channels=3, batch_size=64, resize="squash"):

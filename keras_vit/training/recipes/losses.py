@@ -1,8 +1,4 @@
-"""Losses and accuracy for class numbers and for the soft labels of mixed images.
-
-Training images may be mixed, validation images are not: one `compile` has to accept soft labels
-(batch, classes) and integers (batch,).
-"""
+"""Losses and accuracy for class numbers (batch,) and soft labels (batch, classes)."""
 
 import keras
 from keras import ops
@@ -46,8 +42,7 @@ class SoftmaxCrossEntropy(CrossEntropy):
     1.3863
     """
 
-    def entropy(self, labels, logits):
-        """Returns the loss of every image, (batch,)."""
+    def entropy(self, labels, logits):  # noqa: D102
         return -ops.sum(labels * ops.log_softmax(logits), axis=-1)
 
 
@@ -68,8 +63,7 @@ class SigmoidCrossEntropy(CrossEntropy):
     2.7726
     """
 
-    def entropy(self, labels, logits):
-        """Returns the loss of every image, (batch,)."""
+    def entropy(self, labels, logits):  # noqa: D102
         of_others = (1 - labels) * ops.log_sigmoid(-logits)
         return -ops.sum(labels * ops.log_sigmoid(logits) + of_others, axis=-1)
 

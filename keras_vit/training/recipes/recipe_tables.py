@@ -1,7 +1,5 @@
 """The recipes as tables: ours for small datasets, and those of the published tables."""
 
-import types
-
 from keras_vit import arguments
 from keras_vit.data.transforms.augmentation import Augmentation
 from keras_vit.training.recipes import paper_tables
@@ -194,9 +192,8 @@ def recipe(name, data=None, **overrides):
         ValueError: there is no such recipe or field, or a value is invalid.
 
     Example:
-    >>> from keras_vit.training.recipes.recipe_tables import describe_data
-    >>> data = describe_data(images=259, num_classes=37, batch_size=32)
-    >>> recipe = keras_vit.training.recipe("finetune", data, epochs=5)
+    >>> recipe = keras_vit.training.recipe("finetune", epochs=5)
+    >>> recipe = recipe.scale(images=259, batch_size=32, steps_per_epoch=9)
     >>> sorted(recipe.compile_arguments)
     ['loss', 'metrics', 'optimizer']
     >>> recipe.fit_arguments["epochs"]
@@ -216,17 +213,6 @@ def recipe(name, data=None, **overrides):
     if data is None:
         return chosen
     return chosen.scale(data.counts["train"], data.batch_size, data.steps_per_epoch)
-
-
-def describe_data(images, num_classes, batch_size=64):
-    """Returns what a recipe needs to know of its data, if there is no `ImageDataset`."""
-    batch_size = min(batch_size, images)
-    return types.SimpleNamespace(
-        counts={"train": images},
-        num_classes=num_classes,
-        batch_size=batch_size,
-        steps_per_epoch=-(-images // batch_size),
-    )
 
 
 def _row(name, model):

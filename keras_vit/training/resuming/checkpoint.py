@@ -28,17 +28,15 @@ class Checkpoint(keras.callbacks.Callback):
     If the run is complete, `fit` returns at once with its weights and its full history.
 
     It saves before the first step, every `every` steps, and at the end of each epoch, after the
-    other callbacks. The folder keeps the two newest states, one file each.
+    other callbacks. The folder keeps the two newest states. A loss, weight or optimizer variable
+    that is not finite ends the run and is never saved.
 
     SIGTERM and Ctrl-C stop the run after the current step: its state is saved, then the run ends
     as the signal would have ended it (exit code 143, `KeyboardInterrupt`). In the last step of an
     epoch and in validation, the state before that last step is saved, and the step is repeated.
 
-    A loss, weight or optimizer variable that is not finite ends the run and is never saved.
-
     Other callbacks are restored from those of their attributes that are numbers, strings, arrays,
-    or lists and dictionaries of these. The random generators of Python and NumPy are not saved:
-    the data do not use them.
+    or lists and dictionaries of these. The generators of Python and NumPy are not saved.
 
     Args:
         folder: folder of the states, one for each run.

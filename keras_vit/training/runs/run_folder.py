@@ -204,10 +204,7 @@ def write_settings(target, options):
 
 
 def check_out(out):
-    """Raises `ValueError` unless a run can be written to `out`: a new or empty folder.
-
-    None stands for a new folder in runs/.
-    """
+    """Raises `ValueError` unless `out`, None for runs/, is a new or empty folder."""
     target = pathlib.Path("runs" if out is None else out)
     if out is not None and target.exists() and (not target.is_dir() or any(target.iterdir())):
         advice = "Choose another, or remove it."

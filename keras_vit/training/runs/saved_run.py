@@ -169,7 +169,7 @@ def write(run, history, data, evaluation, logits, labels):
 
 
 def _save_model(model, path):
-    """Saves a model so that the name always stands for a complete file."""
+    """Saves a model so that the file with this name is always complete."""
     partial = path.with_name(f".partial-{path.name}")  # Keras requires the suffix
     try:
         model.save(partial)
