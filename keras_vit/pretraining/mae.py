@@ -4,6 +4,7 @@ import keras
 from keras import initializers, layers, losses, ops
 
 from keras_vit import arguments
+from keras_vit.arguments import positive_integer
 from keras_vit.layers import LayerNorm, TransformerBlock
 from keras_vit.positions import sincos
 from keras_vit.pretraining import vit_stages as stages
@@ -30,7 +31,7 @@ class MAE(Objective):
         mask: fraction of the patches that is hidden.
         normalize_targets: whether the pixels of each patch are scaled to mean 0 and deviation 1
             before they are predicted.
-        seed: seed of the stages.
+        seed: seed of the masks.
 
     Returns:
         {"prediction": (batch, N, P * P * channels), "mask": bool (batch, N), True for hidden
@@ -53,32 +54,24 @@ class MAE(Objective):
     Reference: https://arxiv.org/abs/2111.06377
     """
 
-    argument_names = (
-        "decoder_layers", "decoder_dim", "decoder_heads", "mask", "normalize_targets",
-    )  # fmt: skip
-
     def __init__(
         self,
         encoder,
-        decoder_layers=8,
-        decoder_dim=512,
-        decoder_heads=16,
-        mask=0.75,
-        normalize_targets=True,
+        decoder_layers: positive_integer = 8,
+        decoder_dim: positive_integer = 512,
+        decoder_heads: positive_integer = 16,
+        mask: stages.share = 0.75,
+        normalize_targets: arguments.boolean = True,
         seed=0,
         **kwargs,
     ):
         super().__init__(encoder, seed, **kwargs)
+        self.keep(locals())
         why = "the encoder of `MAE` must accept any subset of patches, not only whole rows"
         stages.check_attention(encoder, why)
-        self.decoder_layers = arguments.positive_integer("decoder_layers", decoder_layers)
-        self.decoder_dim = arguments.positive_integer("decoder_dim", decoder_dim)
-        self.decoder_heads = arguments.positive_integer("decoder_heads", decoder_heads)
         arguments.divisible_heads(decoder_dim, decoder_heads)
         patches = stages.count_patches(encoder)
         self.visible = patches - stages.count_hidden("mask", mask, patches)
-        self.mask = float(mask)
-        self.normalize_targets = arguments.boolean("normalize_targets", normalize_targets)
         self.positions = sincos(stages.grid(encoder), decoder_dim, encoder.prefix_tokens)
         dtype, mlp_dim = encoder.dtype_policy, 4 * decoder_dim
         self.decoder_embed = layers.Dense(decoder_dim, name="decoder_embed", dtype=dtype)

@@ -54,13 +54,17 @@ class MaskedPatchPrediction(Objective):
     Reference: section 4.6, Appendix B.1.2
     """
 
-    argument_names = ("target", "corrupt")
-
-    def __init__(self, encoder, target="mean-color", corrupt=0.5, seed=0, **kwargs):
+    def __init__(
+        self,
+        encoder,
+        target: arguments.one_of(*COLORS, "pixels") = "mean-color",
+        corrupt: stages.share = 0.5,
+        seed=0,
+        **kwargs,
+    ):
         super().__init__(encoder, seed, **kwargs)
-        self.target = arguments.one_of(*COLORS, "pixels")("target", target)
+        self.keep(locals())
         self.number = stages.count_hidden("corrupt", corrupt, stages.count_patches(encoder))
-        self.corrupt = float(corrupt)
         if target == "downsized":
             patch_targets.check_divisible_by_4(encoder.patch_size)
         if target == "pixels":

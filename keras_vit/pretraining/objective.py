@@ -32,7 +32,7 @@ class Reconstruction(NamedTuple):
     mask: np.ndarray
 
 
-class Objective(Guarded, keras.Model):
+class Objective(Guarded, arguments.Checked, keras.Model):
     """A model that trains an encoder without labels; base class of the objectives.
 
     A subclass implements `call`, which hides and predicts; `head`, its last layer; `error`, a
@@ -52,7 +52,6 @@ class Objective(Guarded, keras.Model):
     """
 
     num_classes = None  # labels are not used
-    argument_names = ()  # arguments of the subclass, saved in its configuration
     has_mask_token = True  # learned, in place of the embeddings of hidden patches
 
     def __init__(self, encoder, seed=0, **kwargs):

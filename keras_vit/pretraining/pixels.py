@@ -13,6 +13,11 @@ SAMPLE = 20_000  # pixels that are clustered
 ROUNDS = 20  # of k-means
 
 
+def to_lists(name, value):
+    """Returns a palette as lists of numbers, for the configuration."""
+    return np.asarray(value, "float32").tolist()
+
+
 @keras.saving.register_keras_serializable(package="keras_vit")
 class PixelPrediction(Objective):
     """Predicts pixels as a language model predicts words: the next one, or masked ones.
@@ -53,22 +58,31 @@ class PixelPrediction(Objective):
     Reference: https://cdn.openai.com/papers/Generative_Pretraining_from_Pixels_V2.pdf
     """
 
-    argument_names = ("palette", "order", "mask")
-
-    def __init__(self, encoder, palette, order="next", mask=0.15, seed=0, **kwargs):
+    def __init__(
+        self,
+        encoder,
+        palette: to_lists,
+        order: arguments.one_of("next", "masked") = "next",
+        mask: stages.share = 0.15,
+        seed=0,
+        **kwargs,
+    ):
         super().__init__(encoder, seed, **kwargs)
+        self.keep(locals())
         if encoder.patch_size != (1, 1):
             received = {"patch_size": encoder.patch_size}
             arguments.refuse("each patch must be one pixel", received, "Use patch_size=1.")
-        self.palette = _check_palette(palette, encoder.num_channels)
-        self.order = arguments.one_of("next", "masked")("order", order)
+        shape, channels = np.shape(self.palette), encoder.num_channels
+        if len(shape) != 2 or shape[0] < 2 or shape[1] != channels:
+            advice = "keras_vit.pretraining.find_palette(images) finds one."
+            want = f"`palette` must be an array (2 colors or more, {channels} channels)"
+            arguments.refuse(want, {"palette shape": shape}, advice)
         if order == "next":
             why = "a pixel must attend to all pixels before it for order='next'"
             stages.check_attention(encoder, why)
             _check_own_attention(encoder)
         self.has_mask_token = order == "masked"
         self.number = stages.count_hidden("mask", mask, stages.count_patches(encoder))
-        self.mask = float(mask)
         self.head = layers.Dense(len(self.palette), name="head", dtype="float32")
         self.error = losses.SparseCategoricalCrossentropy(
             from_logits=True, reduction="mean_with_sample_weight"
@@ -165,15 +179,6 @@ def _check_own_attention(encoder):
                 want += "computes that with a causal mask"
                 received = {kind.__name__: f"overrides {' and '.join(changed)}"}
                 arguments.refuse(want, received, "Use order='masked', or a plain ViT.")
-
-
-def _check_palette(palette, channels):
-    colors = np.asarray(palette, "float32")
-    if colors.ndim != 2 or len(colors) < 2 or colors.shape[1] != channels:
-        advice = "keras_vit.pretraining.find_palette(images) finds one."
-        want = f"`palette` must be an array (2 colors or more, {channels} channels)"
-        arguments.refuse(want, {"palette shape": colors.shape}, advice)
-    return colors.tolist()
 
 
 def find_palette(images, colors=512, seed=0):

@@ -40,11 +40,16 @@ class SimMIM(Objective):
     Reference: https://arxiv.org/abs/2111.09886
     """
 
-    argument_names = ("mask", "mask_unit")
-
-    def __init__(self, encoder, mask=0.6, mask_unit=2, seed=0, **kwargs):
+    def __init__(
+        self,
+        encoder,
+        mask: stages.share = 0.6,
+        mask_unit: arguments.positive_integer = 2,
+        seed=0,
+        **kwargs,
+    ):
         super().__init__(encoder, seed, **kwargs)
-        self.mask_unit = arguments.positive_integer("mask_unit", mask_unit)
+        self.keep(locals())
         rows, columns = stages.grid(encoder)
         if rows % mask_unit or columns % mask_unit:
             received = {"mask_unit": mask_unit, "grid": (rows, columns)}
@@ -52,7 +57,6 @@ class SimMIM(Objective):
             arguments.refuse("`mask_unit` must divide the grid of patches", received, advice)
         self.units = rows // mask_unit, columns // mask_unit
         self.number = stages.count_hidden("mask", mask, self.units[0] * self.units[1])
-        self.mask = float(mask)
         self.head = layers.Dense(stages.patch_length(encoder), name="head", dtype="float32")
         self.error = losses.MeanAbsoluteError(reduction="mean_with_sample_weight")
         self.build(self.input_shape)

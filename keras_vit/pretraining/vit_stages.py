@@ -121,19 +121,25 @@ def find_unused_weights(encoder):
 # --- Masks that hide the same number of patches in every image -----------------------------------
 
 
+def share(name, value):
+    """Returns `value` as a `float`, or raises `ValueError` unless 0 < value < 1."""
+    value = arguments.positive_number(name, value)
+    if value >= 1:
+        advice = f"{name}=0.75 hides three out of four patches."
+        arguments.refuse(f"`{name}` must be a fraction below 1", {name: value}, advice)
+    return value
+
+
 def count_hidden(name, value, patches):
     """Returns the number of hidden patches, rounded up as in MAE and SimMIM.
 
     Raises:
-        ValueError: the fraction is not between 0 and 1, or all patches would be hidden.
+        ValueError: all patches would be hidden.
 
     Example:
     >>> keras_vit.pretraining.vit_stages.count_hidden("mask", 0.75, patches=196)
     147
     """
-    if arguments.positive_number(name, value) >= 1:
-        advice = f"{name}=0.75 hides three out of four patches."
-        arguments.refuse(f"`{name}` must be a fraction below 1", {name: value}, advice)
     number = math.ceil(patches * value - 1e-9)  # 0.7 * 10 is a little above 7
     if number >= patches:
         received = {name: value, "patches": patches}
