@@ -47,11 +47,10 @@ def few_shot(
 ):
     """Evaluates a representation with a linear classifier on a few images per class.
 
-    The paper "solves a regularized least-squares regression problem that maps the (frozen)
-    representation of a subset of training images to {-1, 1}^K target vectors" (section 4.1), in
-    closed form. The details follow the authors' code: features are standardized to mean 0 and
-    deviation 1 over the sampled images, a constant feature of 100 provides the bias, and the
-    penalty is 1024. The image of a class in 1 shot is among those in 5 shots.
+    Regularized least squares from the features of the sampled images to {-1, 1}^K, in closed form
+    (section 4.1). As in the authors' code, features are standardized to mean 0 and deviation 1 over
+    the sampled images, a constant feature of 100 provides the bias, and the penalty is 1024. The
+    image of a class in 1 shot is among those in 5 shots.
 
     Args:
         features_train: (images, D), from which the shots are sampled.
@@ -120,9 +119,7 @@ def regress(x, targets, x_test, l2=L2):
 
 
 def linear_probe(features_train, labels_train, features_test, labels_test, penalty=1.0):
-    """Returns the accuracy, 0 to 1, of logistic regression on features.
-
-    It is scikit-learn's, on features standardized to mean 0 and deviation 1.
+    """Returns the accuracy, 0 to 1, of scikit-learn's logistic regression on standardized features.
 
     Args:
         features_train: (images, D).

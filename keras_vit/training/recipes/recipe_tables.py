@@ -158,21 +158,16 @@ def names():
 def recipe(name, data=None, **overrides):
     """Returns how to train on `data`: the arguments of `model.compile` and `model.fit`.
 
-    | name | for | from |
-    |---|---|---|
-    | "digits", "folder", "cifar" | small models from scratch on a laptop | ours |
-    | "finetune" | published weights, own images | Table 4, shortened for small datasets |
-    | "linear-probe" | only the head is trained | ours |
-    | "lora" | low-rank updates of the blocks | arXiv 2106.09685 |
-    | "paper-imagenet", "paper-imagenet21k", "paper-jft" | pre-training | Table 3, by model |
-    | "paper-finetune-pets" and five more | fine-tuning as published | Table 4 |
-    | "augreg" | pre-training | arXiv 2106.10270, by model |
-    | "deit" | ImageNet from scratch | arXiv 2012.12877 |
-    | "plain-vit-s16" | ImageNet from scratch, simply | arXiv 2205.01580 |
+    - "digits", "folder" and "cifar": small models from scratch on a laptop
+    - "finetune": published weights, own images; Table 4, shortened for small datasets
+    - "linear-probe": only the head is trained
+    - "lora": low-rank updates of the blocks, arXiv 2106.09685
+    - "paper-imagenet", "paper-imagenet21k" and "paper-jft": pre-training by model, Table 3
+    - "paper-finetune-pets", "-flowers", "-cifar10", "-cifar100", "-vtab", "-imagenet": Table 4
+    - "augreg": pre-training by model, arXiv 2106.10270
+    - "deit" and "plain-vit-s16": ImageNet from scratch, arXiv 2012.12877 and 2205.01580
 
-    The other five end in flowers, cifar10, cifar100, vtab and imagenet. "fine-tune", "probe",
-    "cifar10", "paper-pre-training" and "vit-s16" are aliases of five of these.
-
+    Aliases are "fine-tune", "probe", "cifar10", "paper-pre-training" and "vit-s16".
     Published numbers are scaled to the batches and images of `data` by the rules of `Recipe.scale`;
     `print(recipe)` shows the result. Call `keras_vit.training.freeze(model, recipe.adapt)` before
     `compile` to select the weights that are trained.
