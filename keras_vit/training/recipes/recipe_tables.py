@@ -129,7 +129,7 @@ RECIPES = {name: row._replace(name=name) for name, row in RECIPES.items()}
 FINE_TUNED = {
     f"paper-finetune-{name}": row
     for name, row in zip(
-        ("imagenet", "cifar100", "cifar10", "pets", "flowers", "vtab"),
+        "imagenet cifar100 cifar10 pets flowers vtab".split(),
         paper_tables.FINE_TUNING,
         strict=True,
     )

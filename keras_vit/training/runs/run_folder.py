@@ -18,20 +18,10 @@ from keras_vit.training.recipes.recipe_tables import recipe
 SETTINGS, MODEL, METRICS, STATES = "settings.json", "model.keras", "metrics.json", "states"
 # The arguments of `train` but `out`: settings.json, from which an interrupted run is built again
 OPTIONS = {
-    "data": None,
-    "model": None,
-    "weights": None,
-    "recipe": None,
-    "adapt": None,
-    "image_size": None,
-    "epochs": None,
-    "batch_size": None,
-    "learning_rate": None,
-    "augment": None,
+    **dict.fromkeys(("data", "model", "weights", "recipe", "adapt", "image_size", "epochs")),
+    **dict.fromkeys(("batch_size", "learning_rate", "augment")),
     "seed": 0,
-    "split_seed": None,
-    "validation_share": None,
-    "test_share": None,
+    **dict.fromkeys(("split_seed", "validation_share", "test_share")),
     "tensorboard": False,
 }
 OF_THE_RECIPE = ("model", "image_size", "epochs", "batch_size", "learning_rate", "adapt")
