@@ -71,7 +71,7 @@ class MaskedPatchPrediction(Objective):
             self.answer = (stages.patch_length(encoder),)  # shape of the prediction for a patch
             self.error = losses.MeanSquaredError(reduction="mean_with_sample_weight")
         else:
-            self.answer = COLORS[target][1], patch_targets.count_colors(encoder.num_channels)
+            self.answer = COLORS[target][1], patch_targets.LEVELS**encoder.num_channels
             self.error = losses.SparseCategoricalCrossentropy(
                 from_logits=True, reduction="mean_with_sample_weight"
             )

@@ -13,11 +13,6 @@ STEP = 256 // LEVELS  # pixel values in a level
 SIDE = 4  # of a downsized patch (Appendix B.1.2)
 
 
-def count_colors(channels):
-    """Returns the number of 3-bit colors, 512 for RGB."""
-    return LEVELS**channels
-
-
 def quantize_mean(patches, patch_size, channels):
     """Returns the 3-bit mean color of each patch: Appendix B.1.2, target 1.
 

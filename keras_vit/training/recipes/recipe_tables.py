@@ -66,7 +66,6 @@ RECIPES = {
         image_size=32,
         epochs=10,
         batch_size=128,
-        learning_rate=2e-3,
         decayed=KERNELS,
         clip=1.0,
         augmentation="cifar",
