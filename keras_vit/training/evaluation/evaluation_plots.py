@@ -100,19 +100,20 @@ def curves(history, baselines=None):
     """
     split = "validation" if "validation_loss" in history else "test"
     plot = figure(8, 3.6)
+    epochs = range(1, len(history["loss"]) + 1)
     for axes, quantity in zip(plot.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        epochs = range(1, len(history[quantity]) + 1)
         axes.plot(epochs, history[quantity], "--", color=ORANGE, label="training")
         axes.plot(epochs, history[f"{split}_{quantity}"], "-", color=BLUE, label=split)
         axes.set(title=quantity.capitalize(), xlabel="epoch", ylabel=quantity)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
+    loss, accuracy = plot.axes
     for (name, value), style in zip((baselines or {}).items(), (":", "-."), strict=False):
         label = f"{name}, test: {100 * value:.1f} %"
-        axes.axhline(value, color=GREY, linestyle=style, linewidth=1, label=label)
-    for axes in plot.axes:
+        accuracy.axhline(value, color=GREY, linestyle=style, linewidth=1, label=label)
+    for axes in (loss, accuracy):
         axes.legend(fontsize=8)
-    plot.axes[0].set_ylim(bottom=0)
+    loss.set_ylim(bottom=0)
     return plot
 
 
