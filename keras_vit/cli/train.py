@@ -2,10 +2,9 @@
 
 from keras_vit import arguments
 from keras_vit.cli.common import DEFAULT, adder, command
+from keras_vit.training.recipes.recipe import ADAPTATIONS
 from keras_vit.training.recipes.recipe_tables import RECIPES, names
-from keras_vit.training.recipes.settings import ADAPTATIONS
 from keras_vit.training.runs import run_folder
-from keras_vit.training.runs.options import Options, check
 
 DESCRIPTION = """Trains a Vision Transformer and writes the model, its numbers and figures to a
 folder. Without DATA it trains a small one on the 1,797 handwritten digits of scikit-learn: no
@@ -83,7 +82,7 @@ def _default(field):
 def _check_train(options):
     values = _values(options)
     if options.resume is None:
-        check(Options(**{name: values[name] for name in Options._fields}))
+        run_folder.check({name: values[name] for name in run_folder.OPTIONS})
         run_folder.check_out(options.out)
         return
     given = {name: value for name, value in values.items() if value not in (None, False, 0)}

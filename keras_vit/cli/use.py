@@ -97,7 +97,7 @@ def _check_predict(options):
 
 def _predict(options):
     from keras_vit import environment, training
-    from keras_vit.training.evaluation.wording import percent
+    from keras_vit.training.evaluation.metrics import percent
     from keras_vit.training.runs.saved_run import default_metrics
 
     print(environment.description())
@@ -120,7 +120,7 @@ def _check_evaluate(options):
 
 def _evaluate(options):
     from keras_vit import environment, training
-    from keras_vit.training.evaluation import wording
+    from keras_vit.training.evaluation import metrics
 
     run = training.load(options.folder)
     target = run_folder.make(options.out, "evaluation") if options.out else None
@@ -130,7 +130,7 @@ def _evaluate(options):
         if target:
             run_folder.remove_if_empty(target)
         raise
-    numbers = json.dumps(wording.to_plain(evaluation), indent=2)
+    numbers = json.dumps(metrics.to_plain(evaluation), indent=2)
     if target:
         _write_evaluation(target, evaluation, numbers)
     if options.json:
