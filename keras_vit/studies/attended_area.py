@@ -30,52 +30,34 @@ from keras_vit import HybridViT, ViT, data, figures, load_pretrained
 from keras_vit.checkpoints.pretrained import image_size
 from keras_vit.explain import mean_attention_distance
 from keras_vit.explain.inside import find_encoder
-from keras_vit.studies import seeds, tasks, trials
+from keras_vit.studies.lab import seeds, tasks, trials
+from keras_vit.studies.lab.runner import Study, need_images
 
-TITLE = "Attended area by head and depth"
-QUESTION = (
-    "Do some heads look far in the lowest layers, and does attention reach farther with depth?"
-)
-PAPER = (
-    "Some heads of the lowest layers attend to most of the image, others have small distances; "
-    "hybrids have fewer of these local heads; the distance grows with depth (4.5, D.7, Figure 11, "
-    "an image without numbers)."
-)
 PUBLISHED, PIECES = "published weights", "published weights, pieces of photographs"
-NEEDS = {
-    "small": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; 80 MB of published weights; "
-    "minutes of a processor",
-    "gpu": "CIFAR-10, or images in the folder $KERAS_VIT_DATA; 3 GB of published weights; "
-    "minutes of one GPU",
-}
-SHAPE = {"num_layers": 6, "hidden_dim": 32, "mlp_dim": 64, "num_heads": 4, "patch_size": 4}
+# Of the models that are trained here; `units` are those of the hybrid's ResNet
+TRAINED = {"ViT": 0, "hybrid": 1}
 TRAINING = {
+    **{"num_layers": 6, "hidden_dim": 32, "mlp_dim": 64, "num_heads": 4, "patch_size": 4},
     **{"data": "wandering digits", "images": 8000, "dtype": "float32"},
     **{"steps": 600, "batch_size": 64, "rate": 3e-3},
 }
-# Of the models that are trained here: the number of units of the hybrid's ResNet
-TRAINED = {"ViT": 0, "hybrid": 1}
 # Names of published weights
 MODELS = {
     "tiny": ("ViT-Mini/4",),
     "small": ("ViT-Mini/4", "ViT-Ti/16", "R+ViT-Ti/16"),
     "gpu": ("ViT-S/32", "ViT-B/16", "ViT-L/16", "R26+ViT-S/32", "R50+ViT-L/32"),
 }
-SEEDS = (1, 2, 3)
 SEEN = 128  # images, as in the paper
 LOCAL = 0.5
 
 
-def runs(scale):
-    """Returns the settings of all runs, those of the first seed first."""
-    names = MODELS[scale]
+def variants(scale):
+    """Returns the models that are trained, or have published weights."""
     if scale != "tiny":
-        return [{"model": n, "data": PUBLISHED, "seed": seed} for seed in SEEDS for n in names]
-    training = {**SHAPE, **TRAINING}
-    models = [{"model": name, "units": units, **training} for name, units in TRAINED.items()]
-    none = {**dict.fromkeys(("units", *training), 0), "data": PIECES, "dtype": "float32"}
-    models += [{"model": name, **none} for name in names]
-    return [{**model, "seed": seed} for seed in SEEDS for model in models]
+        return [{"model": name, "data": PUBLISHED} for name in MODELS[scale]]
+    trained = [{"model": name, "units": units, **TRAINING} for name, units in TRAINED.items()]
+    untrained = dict.fromkeys(TRAINING, 0) | {"data": PIECES, "dtype": "float32"}
+    return trained + [{"model": name, "units": 0, **untrained} for name in MODELS[scale]]
 
 
 def run(model, data, seed, **training):
@@ -94,7 +76,7 @@ def run(model, data, seed, **training):
 
 
 def train(data, seed, units, images, steps, batch_size, rate, **shape):
-    """Returns a ViT that was trained, for `units` of 1 or more a hybrid."""
+    """Returns a trained ViT, or a hybrid for `units` of 1 or more."""
     shape |= tasks.model_arguments(data)
     build = functools.partial(HybridViT, resnet_units=(units,)) if units else ViT
     made = trials.build(seed, lambda: build(**shape))
@@ -130,14 +112,14 @@ def cut_photographs(size, seed):
 
 
 def measure_reach(model, images):
-    """Returns (layers, heads): distances relative to those of attention to all patches alike.
+    """Returns distances (layers, heads) relative to those of uniform attention.
 
     A patch's distance to itself is 0 and counts in both.
     """
     grid, side = find_encoder.find(model).grid, model.get_config()["patch_size"]
     tokens = grid[0] * grid[1]
-    alike = np.full((1, 1, 1, tokens, tokens), 1 / tokens, "float32")
-    whole = mean_attention_distance(alike, patch_size=side, grid=grid).item()
+    uniform = np.full((1, 1, 1, tokens, tokens), 1 / tokens, "float32")
+    whole = mean_attention_distance(uniform, patch_size=side, grid=grid).item()
     return mean_attention_distance(model, images) / whole
 
 
@@ -145,7 +127,7 @@ def encode(values):
     """Returns (layers, heads) as text: a group for each layer, in hundredths.
 
     Example:
-    >>> keras_vit.studies.figure_11.encode(np.array([[0.5, 1.02], [0.25, 1]]))
+    >>> keras_vit.studies.attended_area.encode(np.array([[0.5, 1.02], [0.25, 1]]))
     '50 102 / 25 100'
     """
     return " / ".join(" ".join(f"{100 * value:.0f}" for value in layer) for layer in values)
@@ -158,15 +140,13 @@ def decode(text):
 
 def plot(rows):
     """Draws every head of every seed over depth, a panel for each model."""
-    names = _names(rows)
-    figure = figures.figure(3.4 * len(names) + 0.8, 3.8)
-    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
-    for axes, name in zip(panels, names, strict=True):
-        found, fresh = (_heads(rows, name, key) for key in ("heads", "untrained_heads"))
+    models = _by_model(rows)
+    figure = figures.figure(3.4 * len(models) + 0.8, 3.8)
+    panels = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
+    for axes, (name, (found, fresh)) in zip(panels, models.items(), strict=True):
         layers = np.arange(1, found.shape[1] + 1)
-        for one in found:
-            for head in one.T:
-                axes.plot(layers, 100 * head, "o", color="C0", alpha=0.5, ms=5, mew=0)
+        for head in found.transpose(0, 2, 1).reshape(-1, len(layers)):
+            axes.plot(layers, 100 * head, "o", color="C0", alpha=0.5, ms=5, mew=0)
         axes.plot(layers, 100 * found.mean((0, 2)), "--", color="C1", label="mean, trained")
         label = "mean, untrained"
         axes.plot(layers, 100 * fresh.mean((0, 2)), ":", color="gray", label=label)
@@ -182,64 +162,75 @@ def plot(rows):
 
 
 def conclusion(rows):
-    """States how the heads of the lowest layer differ, what depth gives, and what a hybrid has."""
-    names = _names(rows)
-    sentences = " ".join(_sentence(rows, name) for name in names)
-    pairs = [(a, b) for a in names for b in names if not _hybrid(a) and _hybrid(b)]
+    """States how heads of the lowest layer differ, what depth changes, and what a hybrid does."""
+    models = _by_model(rows)
+    sentences = [_describe(name, *heads) for name, heads in models.items()]
+    hybrids = [name for name in models if name == "hybrid" or name.startswith("R")]
+    pairs = [(vit, hybrid) for vit in models if vit not in hybrids for hybrid in hybrids]
     if not pairs:
-        return f"{sentences} There is no ViT beside a hybrid yet."
-    alike = [(vit, hybrid) for vit, hybrid in pairs if hybrid.endswith(vit)] or pairs[:1]
-    return f"{sentences} {' '.join(_compare(rows, *pair) for pair in alike)}"
+        return " ".join([*sentences, "A ViT and a hybrid are needed to compare them."])
+    same_size = [(vit, hybrid) for vit, hybrid in pairs if hybrid.endswith(vit)] or pairs[:1]
+    sentences += [_compare(models, *pair) for pair in same_size]
+    return " ".join(sentences)
 
 
-def _sentence(rows, name):
-    found, fresh = (_heads(rows, name, key) for key in ("heads", "untrained_heads"))
-    reached, before = (
+def _describe(name, found, fresh):
+    lowest = [
         f"{100 * one[:, 0].min():.0f} to {100 * one[:, 0].max():.0f} %" for one in (found, fresh)
-    )
-    ends = [100 * found[:, layer].mean() for layer in (0, -1)]
-    trained, untrained = (
-        (one[:, -1].mean(1) - one[:, 0].mean(1)).tolist() for one in (found, fresh)
-    )
-    way = "changes no more with depth than untrained"
+    ]
+    first, last = (100 * found[:, layer].mean() for layer in (0, -1))
+    trained, untrained = ((one[:, -1] - one[:, 0]).mean(1).tolist() for one in (found, fresh))
+    change = "changes no more with depth than untrained"
     if seeds.differ(trained, untrained):
         more = statistics.fmean(trained) > statistics.fmean(untrained)
-        way = f"{'grows' if more else 'falls'} with depth"
+        change = f"{'grows' if more else 'falls'} with depth"
     return (
-        f"{name}: heads of the first layer reach {reached} of attention to all alike (untrained "
-        f"{before}); the mean, {ends[0]:.0f} % in the first layer and {ends[1]:.0f} % in the last, "
-        f"{way}."
+        f"{name}: heads of the first layer reach {lowest[0]} of uniform attention (untrained "
+        f"{lowest[1]}); the mean, {first:.0f} % in the first layer and {last:.0f} % in the last, "
+        f"{change}."
     )
 
 
-def _compare(rows, vit, hybrid):
-    """Compares the local heads of the lower half of two models."""
-    shares = [_local(_heads(rows, name, "heads")) for name in (vit, hybrid)]
-    sentences = " and ".join(
+def _compare(models, *names):
+    """Compares the share of local heads in the lower half of the layers of two models."""
+    shares = []
+    for name in names:
+        found, _ = models[name]
+        lower = found[:, : max(1, found.shape[1] // 2)]
+        shares.append((lower < LOCAL).mean((1, 2)).tolist())
+    listed = " and ".join(
         f"{100 * statistics.fmean(values):.0f} % in {name}"
-        for values, name in zip(shares, (vit, hybrid), strict=True)
+        for values, name in zip(shares, names, strict=True)
     )
-    more = statistics.fmean(shares[0]) > statistics.fmean(shares[1])
-    verdict = "seeds show no difference"
+    verdict = "no clear difference"
     if seeds.differ(*shares):
+        more = statistics.fmean(shares[0]) > statistics.fmean(shares[1])
         verdict = f"the hybrid has {'fewer' if more else 'more'}"
-    return f"Local heads in the lower half of the layers: {sentences}; {verdict}."
+    return f"Local heads in the lower half of the layers: {listed}; {verdict}."
 
 
-def _local(found):
-    """Returns the share of local heads in the lower half of the layers, of each seed."""
-    lower = found[:, : max(1, found.shape[1] // 2)]
-    return (lower < LOCAL).mean((1, 2)).tolist()
+def _by_model(rows):
+    """Returns {model: (trained, untrained)}, each (seeds, layers, heads)."""
+    texts = (seeds.group(rows, "model", key) for key in ("heads", "untrained_heads"))
+    trained, untrained = ({n: np.stack([*map(decode, t)]) for n, t in g.items()} for g in texts)
+    return {name: (trained[name], untrained[name]) for name in trained}
 
 
-def _heads(rows, name, key):
-    """(seeds, layers, heads) of a model."""
-    return np.stack([decode(row[key]) for row in rows if row["model"] == name])
-
-
-def _hybrid(name):
-    return name == "hybrid" or name.startswith("R")
-
-
-def _names(rows):
-    return list(dict.fromkeys(row["model"] for row in rows))
+figure_11 = Study(
+    "figure-11",
+    about=__doc__.partition("\n\n")[2],
+    paper=(
+        "Some heads of the lowest layers attend to most of the image, others have small "
+        "distances; hybrids have fewer of these local heads; the distance grows with depth (4.5, "
+        "D.7, Figure 11, an image without numbers)."
+    ),
+    needs=need_images(
+        "80 MB of published weights; minutes on a CPU",
+        "3 GB of published weights; minutes on one GPU",
+    ),
+    seeds={"tiny": 3, "small": 3, "gpu": 3},
+    variants=variants,
+    run=run,
+    plot=plot,
+    conclusion=conclusion,
+)

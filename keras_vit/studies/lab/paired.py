@@ -1,8 +1,7 @@
 """Compares the speed of functions on a machine with other load.
 
-Another program slows whatever runs at the same time. If A and B are timed in alternation, A B A B,
-both are slowed alike: each round gives one ratio, and the median of these ratios is stable even if
-the times are not.
+If A and B are timed in alternation, A B A B, other programs slow both alike: each round gives one
+ratio, and the median of these ratios is stable even if the times are not.
 """
 
 import statistics
@@ -47,7 +46,7 @@ def speedup(seconds, reference_seconds):
         (median, lower quartile, upper quartile) of `reference_seconds / seconds`.
 
     Example:
-    >>> keras_vit.studies.paired.speedup([1.0, 2.0, 1.0], [2.0, 3.0, 1.0])
+    >>> keras_vit.studies.lab.paired.speedup([1.0, 2.0, 1.0], [2.0, 3.0, 1.0])
     (1.5, 1.25, 1.75)
     """
     ratios = [b / a for a, b in zip(seconds, reference_seconds, strict=True)]

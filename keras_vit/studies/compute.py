@@ -1,0 +1,428 @@
+"""Compute of pre-training against transfer: Figure 5 compares families, Table 6 ranks models."""
+
+import math
+import statistics
+
+import numpy as np
+
+from keras_vit import HybridViT, ResNet, ViT, accounting, figures
+from keras_vit.accounting import paper_costs
+from keras_vit.studies.lab import seeds, tasks, trials
+from keras_vit.studies.lab.runner import Study, by_scale, need_images
+
+# Accuracy in per cent after fine-tuning; the models and their exaFLOPs are in the table of costs,
+# in the same order.
+TABLE_6_TASKS = ("ImageNet", "ImageNet ReaL", "CIFAR-10", "CIFAR-100", "Pets", "Flowers")
+TABLE_6_ACCURACY = (
+    ("ViT", 80.73, 86.27, 98.61, 90.49, 93.40, 99.27),
+    ("ViT", 84.15, 88.85, 99.00, 91.87, 95.80, 99.56),
+    ("ViT", 84.37, 88.28, 99.19, 92.52, 95.83, 99.45),
+    ("ViT", 86.30, 89.43, 99.38, 93.46, 96.81, 99.66),
+    ("ViT", 87.12, 89.99, 99.38, 94.04, 97.11, 99.56),
+    ("ViT", 88.08, 90.36, 99.50, 94.71, 97.11, 99.71),
+    ("ResNet", 77.54, 84.56, 97.67, 86.07, 91.11, 94.26),
+    ("ResNet", 82.12, 87.94, 98.29, 89.20, 93.43, 97.02),
+    ("ResNet", 80.67, 87.07, 98.48, 89.17, 94.08, 95.95),
+    ("ResNet", 81.88, 87.96, 98.82, 90.22, 94.17, 96.94),
+    ("ResNet", 84.97, 89.69, 99.06, 92.05, 95.37, 98.62),
+    ("ResNet", 85.56, 89.89, 99.24, 91.92, 95.75, 98.75),
+    ("ResNet", 87.22, 90.15, 99.34, 93.53, 96.32, 99.04),
+    ("hybrid", 84.90, 89.15, 99.01, 92.24, 95.75, 99.46),
+    ("hybrid", 85.58, 89.65, 99.14, 92.63, 96.65, 99.40),
+    ("hybrid", 85.68, 89.04, 99.24, 92.93, 96.97, 99.43),
+    ("hybrid", 86.60, 89.72, 99.18, 93.64, 97.03, 99.40),
+    ("hybrid", 87.12, 89.76, 99.31, 93.89, 97.36, 99.11),
+)
+# {(family, name, epochs of JFT): (*accuracies, exaFLOPs)}
+TABLE_6 = {
+    (family, name, epochs): (*accuracies, exaflops)
+    for (family, *accuracies), (name, epochs, exaflops) in zip(
+        TABLE_6_ACCURACY, paper_costs.TABLE_6, strict=True
+    )
+}
+FAMILIES = {"ViT": "o", "ResNet": "s", "hybrid": "D"}  # and their marks
+# Units of the ResNet's stages ("root" alone, or no ResNet), layers, D, heads, learning rate. A
+# hybrid's patches are cut from the ResNet's map.
+COLUMNS = ("family", "units", "num_layers", "hidden_dim", "num_heads", "rate")
+MODELS = {
+    "tiny": [
+        ("ViT", "-", 2, 24, 4, 3e-3),
+        ("ResNet", "1", 0, 0, 0, 3e-3),
+        ("hybrid", "root", 2, 24, 4, 3e-3),
+        ("ViT", "-", 3, 48, 4, 3e-3),
+        ("ResNet", "1 + 1", 0, 0, 0, 3e-3),
+        ("hybrid", "1", 2, 48, 4, 3e-3),
+        ("ViT", "-", 3, 96, 4, 2e-3),
+    ],
+    "small": [
+        ("ViT", "-", 4, 96, 3, 1e-3),
+        ("ResNet", "1 + 1", 0, 0, 0, 1e-3),
+        ("hybrid", "root", 4, 96, 3, 1e-3),
+        ("ViT", "-", 6, 192, 3, 1e-3),
+        ("ResNet", "1 + 1 + 1", 0, 0, 0, 1e-3),
+        ("hybrid", "1", 6, 192, 3, 1e-3),
+    ],
+    "gpu": [
+        ("ViT", "-", 4, 192, 3, 1e-3),
+        ("ResNet", "1 + 1 + 1", 0, 0, 0, 1e-3),
+        ("hybrid", "root", 4, 192, 3, 1e-3),
+        ("ViT", "-", 12, 384, 6, 5e-4),
+        ("ResNet", "3 + 4 + 6 + 3", 0, 0, 0, 1e-3),
+        ("hybrid", "3", 12, 384, 6, 5e-4),
+        ("ViT", "-", 12, 768, 12, 3e-4),
+    ],
+}
+TRAINING = by_scale(
+    "data images dtype patch_size batch_size shots",
+    tiny=("wandering digits", 25_000, "float32", 4, 64, 20),
+    small=("cifar10", 25_000, "float32", 4, 128, 20),
+    gpu=("cifar10", 25_000, "mixed_bfloat16", 4, 512, 20),
+)
+LENGTHS = {"tiny": (120, 240), "small": (4000, 8000), "gpu": (5000, 10_000)}  # 7 and 14 epochs
+MEASURES = {"few_shot": "on the new classes", "known_accuracy": "on those of the pre-training"}
+
+
+def variants(scale):
+    """Returns every model with both lengths."""
+    return [
+        {**dict(zip(COLUMNS, model, strict=True)), **TRAINING[scale], "steps": steps}
+        for model in MODELS[scale]
+        for steps in LENGTHS[scale]
+    ]
+
+
+def run(data, images, steps, batch_size, rate, seed, shots, **shape):
+    """Pre-trains one model; returns its accuracy on new and known classes, and its compute."""
+    fixed = {**tasks.model_arguments(data), "num_classes": tasks.known_classes(data)}
+    model = trials.build(seed, lambda: build(**shape, **fixed))
+    pretraining = tasks.load_half(data, "known", images, seed)
+    trials.fit(model, *pretraining, steps, batch_size, rate, seed)
+    train, test, known = tasks.load_transfer(data, seed)
+    return {
+        "few_shot": trials.few_shot_accuracy(model, train, test, shots),
+        "known_accuracy": trials.accuracy(model, *known),
+        "multiply_adds": accounting.count(model).multiply_adds,
+        "teraflops": 1e6 * accounting.training(model, steps * batch_size),
+    }
+
+
+def build(family, units, num_layers, hidden_dim, num_heads, patch_size, **fixed):
+    """Returns a fresh model of a family; `units` is spelled as in `MODELS`."""
+    counts = tuple(int(count) for count in units.split("+") if count.strip().isdigit())
+    if family == "ResNet":
+        return ResNet(units=counts, **fixed)
+    fixed |= {"num_layers": num_layers, "hidden_dim": hidden_dim, "mlp_dim": 2 * hidden_dim}
+    fixed |= {"num_heads": num_heads, "patch_size": patch_size}
+    return HybridViT(resnet_units=counts, **fixed) if family == "hybrid" else ViT(**fixed)
+
+
+def paper_points(family):
+    """Returns [(exaFLOPs, mean accuracy of the tasks in per cent)] of the paper's Table 6."""
+    return sorted(
+        (exaflops, round(statistics.fmean(accuracies), 3))
+        for (kind, _, _), (*accuracies, exaflops) in TABLE_6.items()
+        if kind == family
+    )
+
+
+# --- Figure 5 -------------------------------------------------------------------------------------
+
+
+def plot_compute(rows):
+    """Draws accuracy against compute: ours, and Table 6 with the mean of its tasks."""
+    found = seeds.curves(rows, "family", "teraflops", "few_shot")
+    figure = figures.figure(9, 4.2)
+    ours, papers = figure.subplots(1, 2)
+    for family, marker in FAMILIES.items():
+        if family in found:
+            seeds.draw_means(ours, found[family], marker=marker, capsize=2, ls="", label=family)
+        papers.plot(*zip(*paper_points(family), strict=True), marker, label=family)
+    ours.set(xlabel="teraFLOPs of pre-training", ylabel="accuracy on new classes, %")
+    ours.set_title("here: least squares on frozen features", fontsize=10)
+    papers.set(xlabel="exaFLOPs of pre-training", ylabel="mean accuracy of the tasks, %")
+    papers.set_title("paper, Table 6: after fine-tuning", fontsize=10)
+    for axes in (ours, papers):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    return figure
+
+
+def conclude_compute(rows):
+    """States the compute ViTs need for a ResNet's accuracy, and what hybrids and length add."""
+    if not {"ViT", "ResNet"} <= {row["family"] for row in rows}:
+        return "A ViT and a ResNet must be pre-trained to compare their compute."
+    sentences = [_compare(rows, measure) for measure in MEASURES]
+    sentences += [_above(rows, family) for family in ("ResNet", "hybrid")]
+    return " ".join(filter(None, (*sentences, _longer(rows))))
+
+
+def compute_for(points, accuracy):
+    """Returns the compute at which a family reaches an accuracy; None beyond what it reached.
+
+    Between points that are better than all cheaper ones, accuracy is interpolated over the
+    logarithm of compute.
+
+    Args:
+        points: [(compute, accuracy)].
+        accuracy: to be reached.
+
+    Example:
+    >>> keras_vit.studies.compute.compute_for([(1, 0.5), (100, 0.7)], 0.6)
+    10.0
+    """
+    computes, best = _frontier(points)
+    if not best[0] <= accuracy <= best[-1]:
+        return None
+    return float(round(10 ** np.interp(accuracy, best, np.log10(computes)), 9))
+
+
+def accuracy_at(points, compute):
+    """Returns the best accuracy of a family at some compute; None outside its range.
+
+    Example:
+    >>> keras_vit.studies.compute.accuracy_at([(1, 50), (100, 70)], 10)
+    60.0
+    """
+    computes, best = _frontier(points)
+    if not computes[0] <= compute <= max(points)[0]:
+        return None
+    return float(np.interp(math.log10(compute), np.log10(computes), best))
+
+
+def shares(first, second):
+    """Returns the first family's compute over the second's for each accuracy of the second.
+
+    Accuracies that the second reached for less, or the first did not reach, are left out.
+    """
+    reached = zip(*_frontier(second), strict=True)
+    found = [(compute_for(first, accuracy), compute) for compute, accuracy in reached]
+    return [ours / theirs for ours, theirs in found if ours is not None]
+
+
+def _frontier(points):
+    """Returns compute and accuracy of the points that are better than every cheaper one."""
+    kept = []
+    for compute, accuracy in sorted(points):
+        if not kept or accuracy > kept[-1][1]:
+            kept.append((compute, accuracy))
+    return tuple(zip(*kept, strict=True))
+
+
+def _each_seed(rows, *families, measure="few_shot"):
+    """Yields the points of the families for each seed that has all of them."""
+    for seed in sorted({row["seed"] for row in rows}):
+        found = seeds.curves([r for r in rows if r["seed"] == seed], "family", "teraflops", measure)
+        if set(families) <= set(found):
+            yield [[(cost, *values) for cost, values in found[name].items()] for name in families]
+
+
+def _compare(rows, measure):
+    """Compares the compute of ViTs and ResNets at the accuracies that both reach."""
+    found = [shares(*points) for points in _each_seed(rows, "ViT", "ResNet", measure=measure)]
+    means = [statistics.geometric_mean(values) for values in found if values]
+    paper = statistics.geometric_mean(shares(paper_points("ViT"), paper_points("ResNet")))
+    if not means:
+        return _apart(rows, measure, paper)
+    mean = statistics.geometric_mean(means)
+    verdict = "whether this is less is unclear"
+    if len(means) > 1 and (min(means) > 1 or max(means) < 1):
+        verdict = "more" if mean > 1 else "less"
+    return (
+        f"For the same accuracy {MEASURES[measure]}, ViTs take {mean:.2f} ({min(means):.2f} to "
+        f"{max(means):.2f}) times the compute of ResNets, averaged over {sum(map(len, found))} "
+        f"points that both reach: {verdict} (Table 6, read in the same way: {paper:.2f})."
+    )
+
+
+def _apart(rows, measure, paper):
+    """Describes families whose accuracies do not overlap."""
+    curves, ends = seeds.curves(rows, "family", "teraflops", measure), {}
+    for family in ("ViT", "ResNet"):
+        models = curves[family].values()
+        ends[family] = [choose(models, key=statistics.fmean) for choose in (min, max)]
+    low, high = sorted(ends, key=lambda family: statistics.fmean(ends[family][0]))
+    return (
+        f"{MEASURES[measure].capitalize()}, ViTs and ResNets reach no common accuracy, so their "
+        f"compute cannot be compared (Table 6: {paper:.2f} times): the best {low} has "
+        f"{seeds.spell(ends[low][1])} %, the worst {high} {seeds.spell(ends[high][0])} %."
+    )
+
+
+def _above(rows, family):
+    """States what each model of a family gains over the ViTs at its compute."""
+    gains = {}
+    for vits, others in _each_seed(rows, "ViT", family):
+        for compute, accuracy in others:
+            at = accuracy_at(vits, compute)
+            if at is not None:
+                gains.setdefault(compute, []).append(accuracy - at)
+    listed = ", ".join(
+        f"{seeds.spell(values, '+.1f')} at {cost:.3g} teraFLOPs"
+        for cost, values in sorted(gains.items())
+    )
+    return listed and f"Points of a {family} above ViTs of the same compute: {listed}."
+
+
+def _longer(rows):
+    """States what the largest model of each family gains from twice the steps."""
+    gains = []
+    for family in FAMILIES:
+        chosen = [row for row in rows if row["family"] == family]
+        largest = max((row["multiply_adds"] for row in chosen), default=0)
+        chosen = [row for row in chosen if row["multiply_adds"] == largest]
+        lengths = seeds.group(chosen, "steps", "few_shot")
+        if len(lengths) > 1:
+            gains.append(f"{family} {seeds.gain(lengths[max(lengths)], lengths[min(lengths)])}")
+    return gains and f"Gain of the largest models from longer training: {', '.join(gains)}."
+
+
+SHARED = {
+    "needs": need_images("some days on a CPU", "half a day on one large GPU"),
+    "seeds": {"tiny": 2, "small": 3, "gpu": 2},
+    "variants": variants,
+    "run": run,
+}
+figure_5 = Study(
+    "figure-5",
+    about="""
+Section 4.4 pre-trains ViTs, ResNets (BiT) and hybrids on JFT for 7 or 14 epochs and fine-tunes them
+on five tasks. Accuracy is plotted against the exaFLOPs of pre-training; the numbers are in Table 6.
+
+At "tiny", models of each family are pre-trained on the handwritten digits 0 to 4, each at a random
+position in an image of 16 x 16 pixels, for 120 or 240 steps in which no image is repeated. Their
+frozen representation is tested on the digits 5 to 9 by least squares from 20 images of each: the
+paper's fast measure (4.1), not fine-tuning. "small" and "gpu" use the first five classes of
+CIFAR-10 and the others. Compute is that of all steps, three forward passes each.
+
+The smallest ResNet has 64 channels, so it costs as much as a medium ViT: at "tiny" the ResNets span
+a factor of five in compute, the paper's a factor of 66. Their representation also has 256 or 512
+numbers, a ViT's 24 to 96, which helps least squares.
+""",
+    paper=(
+        "ViTs take 2 to 4 times less compute than ResNets for the same accuracy; hybrids are "
+        "slightly better than ViTs at small compute, which vanishes for larger models; ViTs do not "
+        "saturate (4.4, Figure 5)."
+    ),
+    plot=plot_compute,
+    conclusion=conclude_compute,
+    **SHARED,
+)
+
+# --- Table 6 --------------------------------------------------------------------------------------
+
+
+def plot_pretrainings(rows):
+    """Draws the rows of both tables in the order of compute, and the accuracy of each."""
+    ours = [(cost, *key, values) for key, cost, values in pretrainings(rows)]
+    papers = sorted(
+        (cost, *key, [statistics.fmean(accuracies) / 100])
+        for key, (*accuracies, cost) in TABLE_6.items()
+    )
+    figure = figures.figure(10, 4.8)
+    panels = figure.subplots(1, 2)
+    _draw(panels[0], ours, "{:.3g} TFLOPs: {}, {} steps")
+    _draw(panels[1], papers, "{} EFLOPs: {}, {} epochs")
+    panels[0].set(xlabel="accuracy on new classes, %")
+    panels[0].set_title("here: least squares on frozen features", fontsize=10)
+    panels[1].set(xlabel="mean accuracy of the tasks, %")
+    panels[1].set_title("paper, Table 6: after fine-tuning", fontsize=10)
+    panels[1].legend(fontsize=8)
+    return figure
+
+
+def _draw(axes, models, words):
+    """Draws a line of the table for each model: the words, each seed and the mean."""
+    for color, (family, marker) in enumerate(FAMILIES.items()):
+        style, label = {"color": f"C{color}", "marker": marker, "ls": ""}, family
+        for place, (_, kind, _, _, accuracies) in enumerate(models):
+            if kind == family:
+                values = [100 * value for value in accuracies]
+                if len(values) > 1:
+                    axes.plot(values, [place] * len(values), **style, ms=3, alpha=0.6)
+                axes.plot([statistics.fmean(values)], [place], **style, ms=7, label=label)
+                label = None  # each family once in the legend
+    named = [words.format(cost, name, length) for cost, _, name, length, _ in models]
+    axes.set_yticks(range(len(models)), named, fontsize=8)
+    axes.grid(alpha=0.3)
+
+
+def conclude_ranks(rows):
+    """Compares rank correlations with compute within families and over all, ours and Table 6's."""
+    ours = [(key[0], cost, statistics.fmean(values)) for key, cost, values in pretrainings(rows)]
+    papers = [(key[0], row[-1], statistics.fmean(row[:-1])) for key, row in TABLE_6.items()]
+    found, published = correlations(ours), correlations(papers)
+    within = {name: value for name, value in found.items() if name != "all"}
+    if len(within) < 2:
+        return "Two families of three pre-trainings or more are needed to compare their orders."
+    listed = ", ".join(
+        f"{name} {value:.2f} ({published[name]:.2f})" for name, value in found.items()
+    )
+    if found["all"] < min(within.values()):
+        verdict = "compute ranks the models of each family better than all models: families differ"
+    elif found["all"] > max(within.values()):
+        verdict = "compute ranks all models better than those of any one family"
+    else:  # also NaN, if all accuracies are equal
+        better = [name for name, value in within.items() if value > found["all"]]
+        verdict = f"compute ranks {' and '.join(better) or 'no family'} better than all models"
+    return f"Rank correlation of accuracy with compute, Table 6's in brackets: {listed}: {verdict}."
+
+
+def pretrainings(rows):
+    """Returns [((family, name, steps), teraflops, [each seed's accuracy])], the cheapest first."""
+    names = ("family", "units", "num_layers", "hidden_dim", "steps", "teraflops")
+    groups = seeds.group(rows, names, "few_shot").items()
+    found = [((key[0], name(*key[:4]), key[4]), key[5], values) for key, values in groups]
+    return sorted(found, key=lambda row: row[1])
+
+
+def name(family, units, num_layers, hidden_dim):
+    """Returns a model's name: units of its ResNet, layers x length of a token.
+
+    Example:
+    >>> keras_vit.studies.compute.name("hybrid", "root", 2, 24)
+    'root + ViT 2 x 24'
+    """
+    resnet = units if units == "root" else f"ResNet {units}"
+    vit = f"ViT {num_layers} x {hidden_dim}"
+    return {"ViT": vit, "ResNet": resnet}.get(family, f"{resnet} + {vit}")
+
+
+def correlations(models):
+    """Returns {"all" or a family: rank correlation of accuracy with compute}, of three or more.
+
+    Args:
+        models: [(family, compute, accuracy)].
+    """
+    groups = {"all": models}
+    for model in models:
+        groups.setdefault(model[0], []).append(model)
+    return {
+        kind: seeds.rank_correlation(*([model[i] for model in group] for i in (1, 2)))
+        for kind, group in groups.items()
+        if len(group) > 2
+    }
+
+
+table_6 = Study(
+    "table-6",
+    about="""
+The table lists 18 pre-trainings on JFT (ViTs, ResNets, hybrids; 7 or 14 epochs), their exaFLOPs and
+the accuracy after fine-tuning on each task: the numbers that Figure 5 plots.
+
+The runs are those of figure-5, read as a table: runs that are in its file are not repeated. Ranks
+are compared within families and over all models: if one family is better at any compute, compute
+ranks the models of a family well and all models badly. Ranks of four to six pre-trainings are weak
+evidence: four are in a given order by chance once in 24 times.
+""",
+    paper=(
+        "ImageNet from 80.7 % (ViT-B/32, 55 exaFLOPs) to 88.1 % (ViT-H/14, 4262) with ViTs, from "
+        "77.5 (R50x1, 50) to 87.2 % (R200x3, 3306) with ResNets, from 84.9 (R50x1+B/32, 106) to "
+        "87.1 % (R50x1+L/16, 1668) with hybrids (Table 6)."
+    ),
+    rows_of="figure-5",
+    plot=plot_pretrainings,
+    conclusion=conclude_ranks,
+    **SHARED,
+)
