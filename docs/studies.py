@@ -1,6 +1,8 @@
 """Makes the page of the studies from their modules and the tables of their runs."""
 
+import inspect
 import pathlib
+import textwrap
 
 TABLES = pathlib.Path(__file__).parent / "studies"
 SCALE = "tiny"
@@ -20,7 +22,8 @@ def _section(study):
     rows = ledger.done(runs)
     title = study.name.replace("-", " ").capitalize()
     alt = f"{title} at the scale {SCALE}: {study.title}"
-    about = "\n".join(f"    {line}".rstrip() for line in study.about.strip().splitlines())
+    _, _, about = inspect.getdoc(study).partition("\n\n")
+    about = textwrap.indent(about, "    ")
     parts = [
         f"## {title}: {study.title} {{ #{study.name} }}",
         f"**{study.question}**",

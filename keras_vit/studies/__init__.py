@@ -1,8 +1,7 @@
 """The paper's tables and figures at a scale that runs on a laptop: `keras-vit study NAME`.
 
-A module has one study, or some that share their runs or their question: what a run computes, its
-settings at each scale, a figure, a conclusion. What they share is in `lab/`. `import keras_vit`
-does not import this package.
+Each module has one or two studies: what a run computes, its settings at each scale, a figure, a
+conclusion. What all share is in `lab/`. `import keras_vit` does not import this package.
 """
 
 import importlib
@@ -138,7 +137,7 @@ def load(name):
     """
     name = check_name(name)
     module = importlib.import_module(f"{__name__}.{STUDIES[name][0]}")
-    return getattr(module, name.replace("-", "_"))
+    return getattr(module, name.title().replace("-", ""))()
 
 
 def run(name, scale="tiny", folder="studies", plot_only=False):

@@ -48,74 +48,6 @@ SHAPE_TRAINING = by_scale(
 )
 
 
-def shapes(scale):
-    """Returns the base and its variations."""
-    return [
-        {"varied": varied, **dict(zip(SHAPE, shape, strict=True))}
-        for varied, shapes in SHAPES[scale].items()
-        for shape in shapes
-    ]
-
-
-def run_shape(data, images, steps, batch_size, rate, seed, varied=None, **shape):
-    """Trains one model; returns its accuracy and its cost."""
-    model = trials.build(seed, lambda: ViT(**shape, **tasks.model_arguments(data)))
-    trials.fit(model, *tasks.load(data, images, seed), steps, batch_size, rate, seed)
-    cost = accounting.count(model)
-    return {
-        "accuracy": trials.accuracy(model, *tasks.test(data)),
-        "multiply_adds": cost.multiply_adds,
-        "parameters": cost.parameters,
-    }
-
-
-def plot_shapes(rows):
-    """Draws accuracy against compute, a line for each dimension through the base."""
-    figure = figures.figure(7, 4.4)
-    axes = figure.subplots()
-    base = [row for row in rows if row["varied"] == "base"]
-    one = min(row["multiply_adds"] for row in base or rows)
-    varied = [name for name in DIMENSIONS if any(row["varied"] == name for row in rows)]
-    for name, marker in zip(varied or ["base"], "osD^v", strict=False):
-        models = [row for row in rows if row["varied"] in (name, "base")]
-        points = sorted(seeds.group(models, ("multiply_adds", *SHAPE), "accuracy").items())
-        means = {key[0] / one: values for key, values in points}
-        seeds.draw_means(axes, means, marker=marker, capsize=2, label=name)
-        for x, (key, values) in zip(means, points, strict=True):
-            unnamed = x == 1 or name in ("all", "base")  # the base is in the title
-            size = "" if unnamed else key[1 + DIMENSIONS.index(name)]
-            place = (x, 100 * statistics.fmean(values))
-            axes.annotate(size, place, (3, 4), textcoords="offset points", fontsize=7)
-    axes.axvline(1, color="gray", linestyle=":", linewidth=1)
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
-    axes.set(xlabel="multiply-adds of an image, relative to the base", ylabel="test accuracy, %")
-    if base:
-        sizes = ", ".join(f"{word} {base[0][name]}" for name, word in SHAPE.items())
-        axes.set_title(f"base: {sizes}", fontsize=10)
-    axes.grid(alpha=0.3)
-    axes.legend(title="varied", fontsize=8)
-    return figure
-
-
-def conclude_shapes(rows):
-    """States what each dimension gains from twice the compute."""
-    gains = {varied: _gains(rows, varied) for varied in DIMENSIONS}
-    gains = {varied: found for varied, found in gains.items() if found}
-    if len(gains) < 2:
-        return "To compare dimensions, the base and variations of two dimensions must be trained."
-    order = sorted(gains, key=lambda varied: -statistics.fmean(gains[varied]))
-    listed = ", ".join(f"{varied} {seeds.spell(gains[varied], '+.1f')}" for varied in order)
-    best, second = order[:2]
-    verdict = f"{best} gains most"
-    if not seeds.differ(gains[best], gains[second]):
-        verdict = f"whether {best} or {second} gains more is unclear"
-    return (
-        "After the same number of steps, each doubling of the compute per image gains, in points "
-        f"of accuracy: {listed}; {verdict}. {_predictor(rows)}"
-    )
-
-
 def _gains(rows, varied):
     """Returns the slope of accuracy over log2 of the compute, for each seed that has the base."""
     found = []
@@ -143,37 +75,96 @@ def _predictor(rows):
     )
 
 
-figure_8 = Study(
-    "figure-8",
-    about="""
-Appendix D.2 varies one dimension of a base model at a time: depth, width, MLP, patch size, and all
-together. The base has 8 layers, D = 1024, D_MLP = 2048 and patches of 32 pixels. Few-shot accuracy
-on ImageNet is plotted against the compute relative to the base.
+class Figure8(Study):
+    """Figure 8: depth, width, MLP or patches?
 
-At "tiny" the base is 4 / 32 / 64 / 4, trained on handwritten digits at random positions in an image
-of 16 x 16 pixels; "small" uses CIFAR-10 and a base of 4 / 96 / 192 / 4; "gpu" uses the paper's
-base, but patches of 4 pixels: an image of 32 pixels then has 64 patches, one of the paper's 49.
-Accuracy is that of the task itself. "All" are depth, width and MLP.
-""",
-    paper=(
+    Appendix D.2 varies one dimension of a base model at a time: depth, width, MLP, patch size, and
+    all together. The base has 8 layers, D = 1024, D_MLP = 2048 and patches of 32 pixels. Few-shot
+    accuracy on ImageNet is plotted against the compute relative to the base.
+
+    At "tiny" the base is 4 / 32 / 64 / 4, trained on wandering digits, at "small" 4 / 96 / 192 / 4
+    on CIFAR-10; "gpu" uses the paper's base with patches of 4 pixels, which are 64 in a CIFAR-10
+    image (paper: 49). Accuracy is that of the task itself. "All" are depth, width and MLP.
+    """
+
+    paper = (
         "Depth helps most, clearly to 16 layers and still to 64; width helps least. Smaller "
         "patches help without more parameters, so compute may predict more than parameters (D.2, "
         "Figure 8)."
-    ),
-    caution=(
+    )
+    caution = (
         "All shapes take 1,500 steps of 16 images at one learning rate, tuned for the base. This "
-        "favors shapes that learn fast, such as wide ones. It does not contradict the paper; for "
-        "that, each shape would need its own learning rate and a training until its accuracy "
-        "stops rising."
-    ),
-    needs=need_images("some days on a CPU", "a day on one large GPU"),
-    seeds={"tiny": 3, "small": 3, "gpu": 2},
-    training=SHAPE_TRAINING,
-    variants=shapes,
-    run=run_shape,
-    plot=plot_shapes,
-    conclusion=conclude_shapes,
-)
+        "favors shapes that learn fast; some large ones end below the base (48.5 against 78.6 %). "
+        "A comparison with the paper needs a learning rate for each shape, and training until "
+        "accuracy stops rising."
+    )
+    needs = need_images("some days on a CPU", "a day on one large GPU")
+    num_seeds = {"tiny": 3, "small": 3, "gpu": 2}
+    training = SHAPE_TRAINING
+
+    def variants(self, scale):
+        return [
+            {"varied": varied, **dict(zip(SHAPE, shape, strict=True))}
+            for varied, shapes in SHAPES[scale].items()
+            for shape in shapes
+        ]
+
+    def run(self, data, images, steps, batch_size, rate, seed, varied=None, **shape):
+        """Trains one model; returns its accuracy and its cost."""
+        model = trials.build(seed, lambda: ViT(**shape, **tasks.model_arguments(data)))
+        trials.fit(model, *tasks.load(data, images, seed), steps, batch_size, rate, seed)
+        cost = accounting.count(model)
+        return {
+            "accuracy": trials.accuracy(model, *tasks.test(data)),
+            "multiply_adds": cost.multiply_adds,
+            "parameters": cost.parameters,
+        }
+
+    def plot(self, rows):
+        """Draws accuracy against compute, a line for each dimension through the base."""
+        figure = figures.figure(7, 4.4)
+        axes = figure.subplots()
+        base = [row for row in rows if row["varied"] == "base"]
+        one = min(row["multiply_adds"] for row in base or rows)
+        varied = [name for name in DIMENSIONS if any(row["varied"] == name for row in rows)]
+        for name, marker in zip(varied or ["base"], "osD^v", strict=False):
+            models = [row for row in rows if row["varied"] in (name, "base")]
+            points = sorted(seeds.group(models, ("multiply_adds", *SHAPE), "accuracy").items())
+            means = {key[0] / one: values for key, values in points}
+            seeds.draw_means(axes, means, marker=marker, capsize=2, label=name)
+            for x, (key, values) in zip(means, points, strict=True):
+                unnamed = x == 1 or name in ("all", "base")  # the base is in the title
+                size = "" if unnamed else key[1 + DIMENSIONS.index(name)]
+                place = (x, 100 * statistics.fmean(values))
+                axes.annotate(size, place, (3, 4), textcoords="offset points", fontsize=7)
+        axes.axvline(1, color="gray", linestyle=":", linewidth=1)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+        sizes = base and ", ".join(f"{word} {base[0][name]}" for name, word in SHAPE.items())
+        title = base and f"base: {sizes}"
+        xlabel = "multiply-adds of an image, relative to the base"
+        seeds.finish(axes, title or "", xlabel, "test accuracy, %", legend=False)
+        axes.legend(title="varied", fontsize=8)
+        return figure
+
+    def conclusion(self, rows):
+        gains = {varied: _gains(rows, varied) for varied in DIMENSIONS}
+        gains = {varied: found for varied, found in gains.items() if found}
+        if len(gains) < 2:
+            return (
+                "To compare dimensions, the base and variations of two dimensions must be trained."
+            )
+        order = sorted(gains, key=lambda varied: -statistics.fmean(gains[varied]))
+        listed = ", ".join(f"{varied} {seeds.spell(gains[varied], '+.1f')}" for varied in order)
+        best, second = order[:2]
+        verdict = f"{best} gains most"
+        if not seeds.differ(gains[best], gains[second]):
+            verdict = f"whether {best} or {second} gains more is unclear"
+        return (
+            "After the same number of steps, each doubling of the compute per image gains, in "
+            f"points of accuracy: {listed}; {verdict}. {_predictor(rows)}"
+        )
+
 
 # --- Figure 13 ------------------------------------------------------------------------------------
 
@@ -188,33 +179,6 @@ PAIRS = {"Axial-ViT": "ViT", "AxialResNet": "ResNet"}  # family: the one that it
 STEPS = 5  # timed after training
 
 
-def axial_variants(scale):
-    """Returns each model; `size` is a ViT's "layers/patch", a ResNet's "(units)"."""
-    _, layers, patches, units = SIZES[scale]
-    models = [(family, f"{layers}/{p}") for p in patches for family in ("ViT", "Axial-ViT")]
-    models += [("ViT", f"{2 * layers}/{p}") for p in patches]
-    models += [(family, f"({', '.join(map(str, units))})") for family in ("ResNet", "AxialResNet")]
-    return [{"family": family, "size": size, "scale": scale} for family, size in models]
-
-
-def run_axial(family, size, scale, data, images, steps, batch_size, rate, seed, dtype):
-    """Trains one model; returns its accuracy and its cost."""
-    arguments = {**tasks.model_arguments(data), "dtype": dtype}
-    model = trials.build(seed, lambda: build(family, size, scale, arguments))
-    x, y = tasks.load(data, images, seed)
-    trials.fit(model, x, y, steps, batch_size, rate, seed)
-    cost = accounting.count(model)
-    accuracy = trials.accuracy(model, *tasks.test(data))
-    model.steps_per_execution = 1
-    step = {"step": lambda: model.train_on_batch(x[:batch_size], y[:batch_size])}
-    return {
-        "accuracy": accuracy,
-        "multiply_adds": cost.multiply_adds,
-        "parameters": cost.parameters,
-        "step_seconds": statistics.median(paired.measure(step, STEPS, warmup=1)["step"]),
-    }
-
-
 def build(family, size, scale, arguments):
     """Returns a model by its family and size, with fresh weights."""
     (hidden_dim, mlp_dim, num_heads), _, _, units = SIZES[scale]
@@ -225,51 +189,6 @@ def build(family, size, scale, arguments):
     return FAMILIES[family](
         num_layers=num_layers, patch_size=patch_size, pooling="gap", **arguments
     )
-
-
-def plot_axial(rows):
-    """Draws accuracy against multiply-adds and against the time of a step; bars span the seeds."""
-    groups = seeds.group(rows, ("family", "size"), "accuracy")
-    figure = figures.figure(8, 4)
-    panels = figure.subplots(1, 2, sharey=True)
-    costs = {
-        "multiply_adds": ("multiply-adds of an image, M", 1e-6),
-        "step_seconds": ("time of a step, ms", 1e3),
-    }
-    for axes, (cost, (label, unit)) in zip(panels, costs.items(), strict=True):
-        for number, (family, marker) in enumerate(zip(FAMILIES, "osD^", strict=True)):
-            style = {"color": f"C{number}", "fmt": marker, "capsize": 2, "label": family}
-            for (kind, size), values in groups.items():
-                if kind == family:
-                    x = unit * _cost(rows, family, size)[cost]
-                    seeds.draw_means(axes, {x: values}, **style)
-                    style["label"] = None  # each family once in the legend
-                    place = (x, 100 * statistics.fmean(values))
-                    axes.annotate(size, place, (5, 4), textcoords="offset points", fontsize=7)
-        axes.set_xlabel(label)
-        axes.margins(x=0.15)
-        axes.grid(alpha=0.3)
-    panels[0].set_ylabel("test accuracy, %")
-    panels[0].legend(fontsize=8)
-    return figure
-
-
-def conclude_axial(rows):
-    """States for each axial model what it gains over its counterpart, and what that costs."""
-    groups = seeds.group(rows, ("family", "size"), "accuracy")
-    found = []
-    for (family, size), values in groups.items():
-        other = (PAIRS.get(family), size)
-        if other in groups:
-            axial, plain = _cost(rows, family, size), _cost(rows, *other)
-            ratio, slower = (axial[key] / plain[key] for key in ("multiply_adds", "step_seconds"))
-            found.append(
-                f"{family} {size} against {other[0]}: {seeds.gain(values, groups[other])}, "
-                f"{ratio:.2f} times the multiply-adds, {slower:.1f} times the time of a step"
-            )
-    if not found:
-        return "An axial model and its counterpart must be trained to compare them."
-    return "; ".join(found) + ". " + _deeper(rows, groups)
 
 
 def _deeper(rows, groups):
@@ -299,35 +218,99 @@ def _cost(rows, *model):
     return {"multiply_adds": rows[0]["multiply_adds"], "step_seconds": seconds}
 
 
-figure_13 = Study(
-    "figure-13",
-    about="""
-Appendix D.6 trains Axial-ViT-B/32 and B/16, whose blocks attend within rows, then within columns,
-each with an MLP, and AxialResNet, an R50 with axial attention in place of its 3 x 3 convolutions.
-On ImageNet 5-shot, Axial-ViTs are better than their ViT-B, with more compute (two MLPs per block);
-AxialResNet is reasonable for its compute but very slow on TPUs. The text states no numbers.
+class Figure13(Study):
+    """Figure 13: attention in rows and columns.
 
-At "tiny", models of 4 layers (ResNets of 2 units) are trained on handwritten digits at random
-positions in an image of 16 x 16 pixels; all ViTs use mean pooling, because a class token is in no
-row. A ViT of 8 layers is one more row: an axial block has the weights of two blocks. "small" and
-"gpu" use CIFAR-10. The time of a training step is measured right after training, whatever else the
-machine does, so it is only an order of magnitude.
-""",
-    paper=(
+    Appendix D.6 trains Axial-ViT-B/32 and B/16, whose blocks attend within rows, then within
+    columns, each with an MLP, and AxialResNet, an R50 with axial attention in place of its 3 x 3
+    convolutions. On ImageNet 5-shot, Axial-ViTs are better than their ViT-B, with more compute
+    (two MLPs per block); AxialResNet is reasonable for its compute but very slow on TPUs. The text
+    states no numbers.
+
+    At "tiny", models of 4 layers (ResNets of 2 units) are trained on wandering digits, otherwise
+    on CIFAR-10. All ViTs use mean pooling, because a class token is in no row. A ViT of 8 layers
+    is one more row: an axial block has the weights of two blocks. The time of a step is measured
+    right after training, whatever else the machine does, so it is only an order of magnitude.
+    """
+
+    paper = (
         "Axial-ViT-B/32 and B/16 are better than ViT-B/32 and B/16 in ImageNet 5-shot, and take "
         "more compute; AxialResNet is reasonable for its compute, but very slow on a TPU (Figure "
         "13)."
-    ),
-    needs=need_images("a day on a CPU", "hours on one large GPU"),
-    seeds={"tiny": 3, "small": 3, "gpu": 3},
-    training=by_scale(
+    )
+    needs = need_images("a day on a CPU", "hours on one large GPU")
+    num_seeds = {"tiny": 3, "small": 3, "gpu": 3}
+    training = by_scale(
         "data images dtype steps batch_size rate",
         tiny=("wandering digits", 8000, "float32", 500, 64, 3e-3),
         small=("cifar10", 50_000, "float32", 8000, 128, 1e-3),
         gpu=("cifar10", 50_000, "mixed_bfloat16", 20_000, 512, 5e-4),
-    ),
-    variants=axial_variants,
-    run=run_axial,
-    plot=plot_axial,
-    conclusion=conclude_axial,
-)
+    )
+
+    def variants(self, scale):
+        _, layers, patches, units = SIZES[scale]
+        models = [(family, f"{layers}/{p}") for p in patches for family in ("ViT", "Axial-ViT")]
+        models += [("ViT", f"{2 * layers}/{p}") for p in patches]
+        models += [
+            (family, f"({', '.join(map(str, units))})") for family in ("ResNet", "AxialResNet")
+        ]
+        return [{"family": family, "size": size, "scale": scale} for family, size in models]
+
+    def run(self, family, size, scale, data, images, steps, batch_size, rate, seed, dtype):
+        """Trains one model; returns its accuracy and its cost."""
+        arguments = {**tasks.model_arguments(data), "dtype": dtype}
+        model = trials.build(seed, lambda: build(family, size, scale, arguments))
+        x, y = tasks.load(data, images, seed)
+        trials.fit(model, x, y, steps, batch_size, rate, seed)
+        cost = accounting.count(model)
+        accuracy = trials.accuracy(model, *tasks.test(data))
+        model.steps_per_execution = 1
+        step = {"step": lambda: model.train_on_batch(x[:batch_size], y[:batch_size])}
+        return {
+            "accuracy": accuracy,
+            "multiply_adds": cost.multiply_adds,
+            "parameters": cost.parameters,
+            "step_seconds": statistics.median(paired.measure(step, STEPS, warmup=1)["step"]),
+        }
+
+    def plot(self, rows):
+        """Draws accuracy against multiply-adds and against the time of a step."""
+        groups = seeds.group(rows, ("family", "size"), "accuracy")
+        figure = figures.figure(8, 4)
+        panels = figure.subplots(1, 2, sharey=True)
+        costs = {
+            "multiply_adds": ("multiply-adds of an image, M", 1e-6),
+            "step_seconds": ("time of a step, ms", 1e3),
+        }
+        for axes, (cost, (label, unit)) in zip(panels, costs.items(), strict=True):
+            for number, (family, marker) in enumerate(zip(FAMILIES, "osD^", strict=True)):
+                style = {"color": f"C{number}", "fmt": marker, "capsize": 2, "label": family}
+                for (kind, size), values in groups.items():
+                    if kind == family:
+                        x = unit * _cost(rows, family, size)[cost]
+                        seeds.draw_means(axes, {x: values}, **style)
+                        style["label"] = None  # each family once in the legend
+                        place = (x, 100 * statistics.fmean(values))
+                        axes.annotate(size, place, (5, 4), textcoords="offset points", fontsize=7)
+            axes.margins(x=0.15)
+            seeds.finish(axes, xlabel=label, legend=axes is panels[0])
+        panels[0].set_ylabel("test accuracy, %")
+        return figure
+
+    def conclusion(self, rows):
+        groups = seeds.group(rows, ("family", "size"), "accuracy")
+        found = []
+        for (family, size), values in groups.items():
+            other = (PAIRS.get(family), size)
+            if other in groups:
+                axial, plain = _cost(rows, family, size), _cost(rows, *other)
+                ratio, slower = (
+                    axial[key] / plain[key] for key in ("multiply_adds", "step_seconds")
+                )
+                found.append(
+                    f"{family} {size} against {other[0]}: {seeds.gain(values, groups[other])}, "
+                    f"{ratio:.2f} times the multiply-adds, {slower:.1f} times the time of a step"
+                )
+        if not found:
+            return "An axial model and its counterpart must be trained to compare them."
+        return "; ".join(found) + ". " + _deeper(rows, groups)

@@ -1,24 +1,4 @@
-"""Figure 11: how far does attention reach, by head and depth?
-
-Appendix D.7 computes the mean distance between a patch and the patches it attends to, weighted by
-the attention, over 128 images, for every head of every layer. Some heads of the lowest layers
-attend to most of the image, others locally; with depth all heads look far. Hybrids have fewer such
-local heads: their ResNet may do the same work. The figure has dots and no numbers.
-
-At "tiny" a ViT with patches of 4 pixels and a hybrid on the map of a small ResNet, also with steps
-of 4 pixels, are trained on handwritten digits at random positions in an image of 16 x 16 pixels;
-both have 4 x 4 tokens, so distances are coarse. ViT-Mini/4, with the CIFAR-10 weights that come
-with the package, is examined as well, on random crops of the two photographs of scikit-learn. At
-"small" and "gpu" published weights are examined and nothing is trained. The same models with random
-weights are the control: they attend to everything equally.
-
-The models of "tiny" cannot be expected to show the paper's pattern: they are small and were trained
-briefly on few images. Published weights show it with the same code: heads of the first layer of
-ViT-Ti/16 reach 16, 51 and 73 % on 74 images of pets, those of the last 115 to 120 %.
-
-Distances are relative to those of uniform attention: "100 %" is the whole image. A head is called
-local below 50 %.
-"""
+"""Figure 11: how far does attention reach, by head and depth?"""
 
 import functools
 import os
@@ -49,30 +29,6 @@ MODELS = {
 }
 SEEN = 128  # images, as in the paper
 LOCAL = 0.5
-
-
-def variants(scale):
-    """Returns the models that are trained, or have published weights."""
-    if scale != "tiny":
-        return [{"model": name, "data": PUBLISHED} for name in MODELS[scale]]
-    trained = [{"model": name, "units": units, **TRAINING} for name, units in TRAINED.items()]
-    untrained = dict.fromkeys(TRAINING, 0) | {"data": PIECES, "dtype": "float32"}
-    return trained + [{"model": name, "units": 0, **untrained} for name in MODELS[scale]]
-
-
-def run(model, data, seed, **training):
-    """Returns how far each head looks, trained and untrained, as shares of the whole image."""
-    if data in (PUBLISHED, PIECES):
-        made = load_pretrained(model, verbose=False)
-        images = (load_images if data == PUBLISHED else cut_photographs)(image_size(model), seed)
-    else:
-        made = train(data, seed, **training)
-        images = tasks.test(data)[0][:SEEN]
-    fresh = trials.build(seed, lambda: type(made).from_config(made.get_config()))
-    return {
-        "heads": encode(measure_reach(made, images)),
-        "untrained_heads": encode(measure_reach(fresh, images)),
-    }
 
 
 def train(data, seed, units, images, steps, batch_size, rate, **shape):
@@ -138,42 +94,6 @@ def decode(text):
     return np.array([[int(n) for n in layer.split()] for layer in text.split("/")]) / 100
 
 
-def plot(rows):
-    """Draws every head of every seed over depth, a panel for each model."""
-    models = _by_model(rows)
-    figure = figures.figure(3.4 * len(models) + 0.8, 3.8)
-    panels = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
-    for axes, (name, (found, fresh)) in zip(panels, models.items(), strict=True):
-        layers = np.arange(1, found.shape[1] + 1)
-        for head in found.transpose(0, 2, 1).reshape(-1, len(layers)):
-            axes.plot(layers, 100 * head, "o", color="C0", alpha=0.5, ms=5, mew=0)
-        axes.plot(layers, 100 * found.mean((0, 2)), "--", color="C1", label="mean, trained")
-        label = "mean, untrained"
-        axes.plot(layers, 100 * fresh.mean((0, 2)), ":", color="gray", label=label)
-        axes.axhline(100 * LOCAL, color="gray", linewidth=0.5)
-        axes.set_title(name, fontsize=10)
-        axes.set_xlabel("layer")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-    panels[0].set_ylabel("attention distance,\n% of attention to all alike")
-    panels[0].set_ylim(bottom=0)
-    panels[-1].legend(fontsize=8)
-    return figure
-
-
-def conclusion(rows):
-    """States how heads of the lowest layer differ, what depth changes, and what a hybrid does."""
-    models = _by_model(rows)
-    sentences = [_describe(name, *heads) for name, heads in models.items()]
-    hybrids = [name for name in models if name == "hybrid" or name.startswith("R")]
-    pairs = [(vit, hybrid) for vit in models if vit not in hybrids for hybrid in hybrids]
-    if not pairs:
-        return " ".join([*sentences, "A ViT and a hybrid are needed to compare them."])
-    same_size = [(vit, hybrid) for vit, hybrid in pairs if hybrid.endswith(vit)] or pairs[:1]
-    sentences += [_compare(models, *pair) for pair in same_size]
-    return " ".join(sentences)
-
-
 def _describe(name, found, fresh):
     lowest = [
         f"{100 * one[:, 0].min():.0f} to {100 * one[:, 0].max():.0f} %" for one in (found, fresh)
@@ -216,21 +136,89 @@ def _by_model(rows):
     return {name: (trained[name], untrained[name]) for name in trained}
 
 
-figure_11 = Study(
-    "figure-11",
-    about=__doc__.partition("\n\n")[2],
-    paper=(
-        "Some heads of the lowest layers attend to most of the image, others have small "
-        "distances; hybrids have fewer of these local heads; the distance grows with depth (4.5, "
-        "D.7, Figure 11, an image without numbers)."
-    ),
-    needs=need_images(
+class Figure11(Study):
+    """Figure 11: how far attention reaches, by head and depth.
+
+    Appendix D.7 computes the mean distance between a patch and the patches it attends to, weighted
+    by the attention, over 128 images, for every head of every layer. Some heads of the lowest
+    layers attend to most of the image, others locally; with depth all heads look far. Hybrids have
+    fewer such local heads: their ResNet may do the same work. The figure has dots and no numbers.
+
+    At "tiny" a ViT with patches of 4 pixels and a hybrid on the map of a small ResNet, also with
+    steps of 4 pixels, are trained on wandering digits; both have 4 x 4 tokens, so distances are
+    coarse. ViT-Mini/4, with the CIFAR-10 weights that come with the package, is examined as well,
+    on random crops of the two photographs of scikit-learn. At "small" and "gpu" published weights
+    are examined and nothing is trained. The same models with random weights are the control: they
+    attend to everything equally.
+
+    The models of "tiny" cannot be expected to show the paper's pattern: they are small and were
+    trained briefly on few images. Published weights show it with the same code: heads of the first
+    layer of ViT-Ti/16 reach 16, 51 and 73 % on 74 images of pets, those of the last 115 to 120 %.
+
+    Distances are relative to those of uniform attention: "100 %" is the whole image. A head is
+    called local below 50 %.
+    """
+
+    paper = (
+        "Some heads of the lowest layers attend to most of the image, others have small distances; "
+        "hybrids have fewer of these local heads; the distance grows with depth (4.5, D.7, Figure "
+        "11, an image without numbers)."
+    )
+    needs = need_images(
         "80 MB of published weights; minutes on a CPU",
         "3 GB of published weights; minutes on one GPU",
-    ),
-    seeds={"tiny": 3, "small": 3, "gpu": 3},
-    variants=variants,
-    run=run,
-    plot=plot,
-    conclusion=conclusion,
-)
+    )
+    num_seeds = {"tiny": 3, "small": 3, "gpu": 3}
+
+    def variants(self, scale):
+        if scale != "tiny":
+            return [{"model": name, "data": PUBLISHED} for name in MODELS[scale]]
+        trained = [{"model": name, "units": units, **TRAINING} for name, units in TRAINED.items()]
+        untrained = dict.fromkeys(TRAINING, 0) | {"data": PIECES, "dtype": "float32"}
+        return trained + [{"model": name, "units": 0, **untrained} for name in MODELS[scale]]
+
+    def run(self, model, data, seed, **training):
+        """Returns how far each head looks, trained and untrained, as shares of the whole image."""
+        if data in (PUBLISHED, PIECES):
+            made = load_pretrained(model, verbose=False)
+            images = (load_images if data == PUBLISHED else cut_photographs)(
+                image_size(model), seed
+            )
+        else:
+            made = train(data, seed, **training)
+            images = tasks.test(data)[0][:SEEN]
+        fresh = trials.build(seed, lambda: type(made).from_config(made.get_config()))
+        return {
+            "heads": encode(measure_reach(made, images)),
+            "untrained_heads": encode(measure_reach(fresh, images)),
+        }
+
+    def plot(self, rows):
+        """Draws every head of every seed over depth, a panel for each model."""
+        models = _by_model(rows)
+        figure = figures.figure(3.4 * len(models) + 0.8, 3.8)
+        panels = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
+        for axes, (name, (found, fresh)) in zip(panels, models.items(), strict=True):
+            layers = np.arange(1, found.shape[1] + 1)
+            for head in found.transpose(0, 2, 1).reshape(-1, len(layers)):
+                axes.plot(layers, 100 * head, "o", color="C0", alpha=0.5, ms=5, mew=0)
+            means = [100 * one.mean((0, 2)) for one in (found, fresh)]
+            axes.plot(layers, means[0], "--", color="C1", label="mean, trained")
+            axes.plot(layers, means[1], ":", color="gray", label="mean, untrained")
+            axes.axhline(100 * LOCAL, color="gray", linewidth=0.5)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            seeds.finish(axes, name, "layer", legend=axes is panels[-1])
+        panels[0].set_ylabel("attention distance,\n% of attention to all alike")
+        panels[0].set_ylim(bottom=0)
+        return figure
+
+    def conclusion(self, rows):
+        models = _by_model(rows)
+        sentences = [_describe(name, *heads) for name, heads in models.items()]
+        hybrids = [name for name in models if name == "hybrid" or name.startswith("R")]
+        pairs = [(vit, hybrid) for vit in models if vit not in hybrids for hybrid in hybrids]
+        if not pairs:
+            return " ".join([*sentences, "A ViT and a hybrid are needed to compare them."])
+        same_size = [(vit, hybrid) for vit, hybrid in pairs if hybrid.endswith(vit)] or pairs[:1]
+        sentences += [_compare(models, *pair) for pair in same_size]
+        return " ".join(sentences)

@@ -7,6 +7,7 @@ import statistics
 
 from keras_vit import ViT, figures
 from keras_vit.studies.lab import seeds, tasks, trials
+from keras_vit.studies.lab.paper_numbers import TABLE_7, TABLE_7_TASKS
 from keras_vit.studies.lab.runner import Study, by_scale, need_images
 
 
@@ -38,102 +39,83 @@ POOLING_RATES = {
 }
 
 
-def poolings(scale):
-    """Returns each pooling at each rate."""
-    return [
-        {"pooling": pooling, "rate": rate, **POOLING_MODELS[scale]}
-        for rate in POOLING_RATES[scale]
-        for pooling in POOLINGS
-    ]
+class Figure9(Study):
+    """Figure 9: class token or mean pooling, each at its best rate.
 
+    Appendix D.3 first tried a ViT without a class token, whose image representation is the mean of
+    all patch tokens (GAP), and found it much worse. The reason was neither the token nor the mean:
+    GAP needs a different learning rate. The text states no numbers for the figure.
 
-def run_pooling(data, images, steps, batch_size, rate, seed, **shape):
-    """Trains one model; returns its accuracy and its mean loss in training."""
-    model = trials.build(seed, lambda: ViT(**shape, **tasks.model_arguments(data)))
-    loss = trials.fit(model, *tasks.load(data, images, seed), steps, batch_size, rate, seed)
-    return {"accuracy": trials.accuracy(model, *tasks.test(data)), "training_loss": float(loss)}
+    At "tiny" a ViT of 2 layers classifies wandering digits, otherwise CIFAR-10. Attention pooling
+    ("MAP", arXiv 2106.04560), which is not in the paper, is a third row. Accuracy is that of the
+    task itself; the paper's is few-shot on ImageNet. The best learning rate is chosen by the mean
+    test accuracy, a small advantage that all three share.
+    """
 
-
-def plot_pooling(rows):
-    """Draws accuracy against the learning rate, a line for each pooling."""
-    figure = figures.figure(6, 4)
-    axes = figure.subplots()
-    found = seeds.curves(rows, "pooling", "rate", "accuracy")
-    for (pooling, rates), marker in zip(found.items(), "osD", strict=False):
-        seeds.draw_means(axes, rates, marker=marker, capsize=3, label=POOLINGS[pooling])
-    ticks = sorted({row["rate"] for row in rows})
-    seeds.set_log_ticks(axes, ticks, [f"{rate:g}" for rate in ticks])
-    axes.set(xlabel="learning rate", ylabel="test accuracy, %")
-    axes.set_title("mean of seeds, bars from lowest to highest", fontsize=10)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    return figure
-
-
-def conclude_pooling(rows):
-    """States each pooling's best rate and accuracy there, and what one rate for all would show."""
-    found = seeds.curves(rows, "pooling", "rate", "accuracy")
-    if "token" not in found or "gap" not in found or min(map(len, found.values())) < 2:
-        return "A class token and mean pooling must be trained at two rates or more to compare."
-    best = {pooling: find_best(rates) for pooling, rates in found.items()}
-    listed = ", ".join(
-        f"{POOLINGS[pooling]} {seeds.spell(found[pooling][rate])} % at {words}"
-        for pooling, (rate, words) in best.items()
-    )
-    token, gap = (found[pooling][best[pooling][0]] for pooling in ("token", "gap"))
-    verdict = "the difference between token and mean is unclear"
-    if seeds.differ(token, gap):
-        worse = statistics.fmean(gap) < statistics.fmean(token)
-        verdict = f"mean pooling is {'worse' if worse else 'better'} at the best rate of each"
-    same = "; ".join(
-        f"at {rate:g} {seeds.gain(found['gap'][rate], values)}"
-        for rate, values in found["token"].items()
-        if rate in found["gap"]
-    )
-    same = same and f" At one rate for both, mean pooling gains over the class token: {same}."
-    return f"Best rate of each: {listed}; {verdict}.{same}"
-
-
-figure_9 = Study(
-    "figure-9",
-    about="""
-Appendix D.3 first tried a ViT without a class token, whose image representation is the mean of all
-patch tokens (GAP), and found it much worse. The reason was neither the token nor the mean: GAP
-needs a different learning rate. The text states no numbers for the figure.
-
-At "tiny" a ViT of 2 layers classifies handwritten digits at random positions in an image of 16 x 16
-pixels; "small" and "gpu" use CIFAR-10. Attention pooling ("MAP", arXiv 2106.04560), which is not in
-the paper, is a third row. Accuracy is that of the task itself; the paper's is few-shot on ImageNet.
-The best learning rate is chosen by the mean test accuracy, a small advantage that all three share.
-""",
-    paper=(
+    paper = (
         "Mean pooling (GAP) seemed much worse than the class token; with a learning rate of its "
         "own it is as good (D.3, Figure 9)."
-    ),
-    needs=need_images("a day on a CPU", "hours on one large GPU"),
-    seeds={"tiny": 2, "small": 2, "gpu": 2},
-    training=by_scale(
+    )
+    needs = need_images("a day on a CPU", "hours on one large GPU")
+    num_seeds = {"tiny": 2, "small": 2, "gpu": 2}
+    training = by_scale(
         "data images dtype steps batch_size",
         tiny=("wandering digits", 8000, "float32", 250, 64),
         small=("cifar10", 50_000, "float32", 8000, 128),
         gpu=("cifar10", 50_000, "mixed_bfloat16", 10_000, 512),
-    ),
-    variants=poolings,
-    run=run_pooling,
-    plot=plot_pooling,
-    conclusion=conclude_pooling,
-)
+    )
+
+    def variants(self, scale):
+        return [
+            {"pooling": pooling, "rate": rate, **POOLING_MODELS[scale]}
+            for rate in POOLING_RATES[scale]
+            for pooling in POOLINGS
+        ]
+
+    def run(self, data, images, steps, batch_size, rate, seed, **shape):
+        """Trains one model; returns its accuracy and its mean loss in training."""
+        model = trials.build(seed, lambda: ViT(**shape, **tasks.model_arguments(data)))
+        loss = trials.fit(model, *tasks.load(data, images, seed), steps, batch_size, rate, seed)
+        return {"accuracy": trials.accuracy(model, *tasks.test(data)), "training_loss": float(loss)}
+
+    def plot(self, rows):
+        """Draws accuracy against the learning rate, a line for each pooling."""
+        figure = figures.figure(6, 4)
+        axes = figure.subplots()
+        found = seeds.curves(rows, "pooling", "rate", "accuracy")
+        for (pooling, rates), marker in zip(found.items(), "osD", strict=False):
+            seeds.draw_means(axes, rates, marker=marker, capsize=3, label=POOLINGS[pooling])
+        ticks = sorted({row["rate"] for row in rows})
+        seeds.set_log_ticks(axes, ticks, [f"{rate:g}" for rate in ticks])
+        title = "mean of seeds, bars from lowest to highest"
+        seeds.finish(axes, title, "learning rate", "test accuracy, %")
+        return figure
+
+    def conclusion(self, rows):
+        found = seeds.curves(rows, "pooling", "rate", "accuracy")
+        if "token" not in found or "gap" not in found or min(map(len, found.values())) < 2:
+            return "A class token and mean pooling must be trained at two rates or more to compare."
+        best = {pooling: find_best(rates) for pooling, rates in found.items()}
+        listed = ", ".join(
+            f"{POOLINGS[pooling]} {seeds.spell(found[pooling][rate])} % at {words}"
+            for pooling, (rate, words) in best.items()
+        )
+        token, gap = (found[pooling][best[pooling][0]] for pooling in ("token", "gap"))
+        verdict = "the difference between token and mean is unclear"
+        if seeds.differ(token, gap):
+            worse = statistics.fmean(gap) < statistics.fmean(token)
+            verdict = f"mean pooling is {'worse' if worse else 'better'} at the best rate of each"
+        same = "; ".join(
+            f"at {rate:g} {seeds.gain(found['gap'][rate], values)}"
+            for rate, values in found["token"].items()
+            if rate in found["gap"]
+        )
+        same = same and f" At one rate for both, mean pooling gains over the class token: {same}."
+        return f"Best rate of each: {listed}; {verdict}.{same}"
+
 
 # --- Table 7 --------------------------------------------------------------------------------------
 
-# (ResNet, optimizer of the pre-training on JFT): accuracy in per cent after fine-tuning
-TABLE_7_TASKS = ("ImageNet", "CIFAR-10", "CIFAR-100", "Pets", "Flowers")
-TABLE_7 = {
-    ("ResNet50", "adam"): (77.54, 97.67, 86.07, 91.11, 94.26),
-    ("ResNet50", "sgd"): (78.24, 97.46, 85.17, 91.00, 92.06),
-    ("ResNet152x2", "adam"): (84.97, 99.06, 92.05, 95.37, 98.62),
-    ("ResNet152x2", "sgd"): (84.37, 99.07, 91.06, 94.79, 99.32),
-}
 # Patch size and heads, 0 for a ResNet
 OPTIMIZED_MODELS = {
     "tiny": {"ResNet 1": (0, 0), "ViT 2 x 48": (4, 4)},
@@ -151,74 +133,6 @@ MEASURES = {
     "fine_tuned": "new, fine-tuned",
 }
 OPTIMIZERS = {"adam": "Adam", "sgd": "SGD"}
-
-
-def optimizers(scale):
-    """Returns each model with each optimizer at each of its rates."""
-    names = ("model", "optimizer", "rate", "patch_size", "num_heads")
-    return [
-        dict(zip(names, (model, optimizer, rate, *shape), strict=True))
-        for model, shape in OPTIMIZED_MODELS[scale].items()
-        for optimizer, rates in OPTIMIZER_RATES[scale].items()
-        for rate in rates
-    ]
-
-
-def run_optimizer(labels, shots, tuning_steps, tuning_rate, batch_size, seed, **settings):
-    """Pre-trains one model; returns its accuracy there and on the new classes in two ways."""
-    model = trials.pretrain(batch_size=batch_size, seed=seed, **settings)
-    train, test, known = tasks.load_transfer(settings["data"], seed)
-    few = [array[:labels] for array in train]
-    return {
-        "known_accuracy": trials.accuracy(model, *known),
-        "few_shot": trials.few_shot_accuracy(model, train, test, shots),
-        "fine_tuned": trials.fine_tune(
-            model, few, test, tuning_steps, tuning_rate, batch_size, seed
-        ),
-    }
-
-
-def plot_optimizers(rows):
-    """Draws what Adam gains over SGD: ours in each measure and seed, the paper's in each task."""
-    figure = figures.figure(8.5, 3.8)
-    ours, papers = figure.subplots(1, 2)
-    for number, (model, found) in enumerate(choose_rates(rows).items()):
-        shift, style = 0.12 * (2 * number - 1), {"color": f"C{number}", "marker": "os"[number]}
-        for place, measure in enumerate(MEASURES):
-            values = adam_gains(found, measure)
-            label = model if place == 0 else None
-            ours.plot(values, [place + shift] * len(values), **style, ls="", label=label)
-    for number, model in enumerate(("ResNet50", "ResNet152x2")):
-        pairs = zip(TABLE_7[model, "adam"], TABLE_7[model, "sgd"], strict=True)
-        values, places = [adam - sgd for adam, sgd in pairs], range(len(TABLE_7_TASKS))
-        papers.plot(values, places, "D^"[number], color=f"C{number + 2}", label=model)
-    ours.set_yticks(range(len(MEASURES)), MEASURES.values())
-    papers.set_yticks(range(len(TABLE_7_TASKS)), TABLE_7_TASKS)
-    ours.set_title("here, each seed; best rate of each", fontsize=10)
-    papers.set_title("paper, Table 7", fontsize=10)
-    for axes in (ours, papers):
-        axes.axvline(0, color="gray", linestyle=":", linewidth=1)
-        axes.set_xlabel("points of Adam above SGD")
-        axes.margins(y=0.2)
-        axes.invert_yaxis()
-        axes.grid(alpha=0.3)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=8)
-    return figure
-
-
-def conclude_optimizers(rows):
-    """States for each model which optimizer transfers better, each at its best rate."""
-    best, sentences = best_rates(rows), []
-    for model, found in choose_rates(rows).items():
-        if len(found) < 2:
-            continue
-        rates = " and ".join(f"{OPTIMIZERS[o]} at {best[model, o][1]}" for o in OPTIMIZERS)
-        compared = "; ".join(_compare(found, measure) for measure in ("few_shot", "fine_tuned"))
-        sentences.append(f"{model}, {rates}: {compared}.")
-    if not sentences:
-        return "A model must be pre-trained with Adam and with SGD to compare them."
-    return " ".join(sentences)
 
 
 def _compare(found, measure):
@@ -251,37 +165,91 @@ def adam_gains(found, measure):
     return [100 * (adam[seed] - sgd[seed]) for seed in adam if seed in sgd]
 
 
-table_7 = Study(
-    "table-7",
-    about="""
-ResNets are usually pre-trained with SGD. Appendix D.1 pre-trains ResNet50 and ResNet152x2 on JFT
-with both and fine-tunes them on five tasks: Adam is better on average (89.33 against 88.79 %, and
-94.01 against 93.72), but not in every task, so the paper uses Adam for its ResNets, too.
+class Table7(Study):
+    """Table 7: ResNets pre-trained with Adam or SGD.
 
-At "tiny" a ResNet of one unit is pre-trained on the handwritten digits 0 to 4, each at a random
-position in an image of 16 x 16 pixels, and also a ViT, unlike in the paper; neither optimizer has
-weight decay. Transfer is to the digits 5 to 9: least squares on the frozen representation (20
-images of each) and fine-tuning on 100 images, with AdamW instead of the paper's SGD. "small" and
-"gpu" use the first five classes of CIFAR-10 and the others.
+    ResNets are usually pre-trained with SGD. Appendix D.1 pre-trains ResNet50 and ResNet152x2 on
+    JFT with both and fine-tunes them on five tasks: Adam is better on average (89.33 against 88.79
+    %, and 94.01 against 93.72), but not in every task, so the paper uses Adam for its ResNets,
+    too.
 
-Each optimizer has three learning rates. The rate with the best mean accuracy on held-out images of
-the known classes is compared, never the rate with the best transfer.
-""",
-    paper=(
+    Here a ResNet, and unlike in the paper a ViT, are pre-trained on the known classes without
+    weight decay. Transfer is to the new classes: least squares on the frozen representation (20
+    images of each) and fine-tuning on 100 images, with AdamW instead of the paper's SGD. Each
+    optimizer has three learning rates. The rate with the best mean accuracy on held-out images of
+    the known classes is compared, never the rate with the best transfer.
+    """
+
+    paper = (
         "Mean of five tasks after pre-training with Adam and SGD: ResNet50 89.33 and 88.79 %, "
         "ResNet152x2 94.01 and 93.72 %; SGD is better for ResNet50 on ImageNet, 78.24 against "
         "77.54 %, and for ResNet152x2 on Flowers, 99.32 against 98.62 % (D.1, Table 7)."
-    ),
-    needs=need_images("some days on a CPU", "half a day on one large GPU"),
-    seeds={"tiny": 2, "small": 3, "gpu": 2},
-    training=by_scale(
+    )
+    needs = need_images("some days on a CPU", "half a day on one large GPU")
+    num_seeds = {"tiny": 2, "small": 3, "gpu": 2}
+    training = by_scale(
         "data images dtype steps batch_size shots labels tuning_steps tuning_rate",
         tiny=("wandering digits", 25_000, "float32", 200, 64, 20, 100, 60, 1e-3),
         small=("cifar10", 25_000, "float32", 8000, 128, 20, 500, 1000, 3e-4),
         gpu=("cifar10", 25_000, "mixed_bfloat16", 10_000, 512, 20, 500, 1000, 3e-4),
-    ),
-    variants=optimizers,
-    run=run_optimizer,
-    plot=plot_optimizers,
-    conclusion=conclude_optimizers,
-)
+    )
+
+    def variants(self, scale):
+        names = ("model", "optimizer", "rate", "patch_size", "num_heads")
+        return [
+            dict(zip(names, (model, optimizer, rate, *shape), strict=True))
+            for model, shape in OPTIMIZED_MODELS[scale].items()
+            for optimizer, rates in OPTIMIZER_RATES[scale].items()
+            for rate in rates
+        ]
+
+    def run(self, labels, shots, tuning_steps, tuning_rate, batch_size, seed, **settings):
+        """Pre-trains one model; returns its accuracy there and on the new classes in two ways."""
+        model = trials.pretrain(batch_size=batch_size, seed=seed, **settings)
+        train, test, known = tasks.load_transfer(settings["data"], seed)
+        few = [array[:labels] for array in train]
+        return {
+            "known_accuracy": trials.accuracy(model, *known),
+            "few_shot": trials.few_shot_accuracy(model, train, test, shots),
+            "fine_tuned": trials.fine_tune(
+                model, few, test, tuning_steps, tuning_rate, batch_size, seed
+            ),
+        }
+
+    def plot(self, rows):
+        """Draws what Adam gains over SGD: ours in each measure, the paper's in each task."""
+        figure = figures.figure(8.5, 3.8)
+        ours, papers = figure.subplots(1, 2)
+        for number, (model, found) in enumerate(choose_rates(rows).items()):
+            shift, style = 0.12 * (2 * number - 1), {"color": f"C{number}", "marker": "os"[number]}
+            for place, measure in enumerate(MEASURES):
+                values = adam_gains(found, measure)
+                label = model if place == 0 else None
+                ours.plot(values, [place + shift] * len(values), **style, ls="", label=label)
+        for number, model in enumerate(("ResNet50", "ResNet152x2")):
+            pairs = zip(TABLE_7[model, "adam"], TABLE_7[model, "sgd"], strict=True)
+            values, places = [adam - sgd for adam, sgd in pairs], range(len(TABLE_7_TASKS))
+            papers.plot(values, places, "D^"[number], color=f"C{number + 2}", label=model)
+        ours.set_yticks(range(len(MEASURES)), MEASURES.values())
+        papers.set_yticks(range(len(TABLE_7_TASKS)), TABLE_7_TASKS)
+        for axes, title in (
+            (ours, "here, each seed; best rate of each"),
+            (papers, "paper, Table 7"),
+        ):
+            axes.axvline(0, color="gray", linestyle=":", linewidth=1)
+            axes.margins(y=0.2)
+            axes.invert_yaxis()
+            seeds.finish(axes, title, "points of Adam above SGD")
+        return figure
+
+    def conclusion(self, rows):
+        best, sentences = best_rates(rows), []
+        for model, found in choose_rates(rows).items():
+            if len(found) < 2:
+                continue
+            rates = " and ".join(f"{OPTIMIZERS[o]} at {best[model, o][1]}" for o in OPTIMIZERS)
+            compared = "; ".join(_compare(found, measure) for measure in ("few_shot", "fine_tuned"))
+            sentences.append(f"{model}, {rates}: {compared}.")
+        if not sentences:
+            return "A model must be pre-trained with Adam and with SGD to compare them."
+        return " ".join(sentences)

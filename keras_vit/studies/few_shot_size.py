@@ -1,20 +1,4 @@
-"""Figure 4: whose representation gains more from more images, a ViT's or a ResNet's?
-
-Section 4.3 pre-trains on 9M, 30M, 90M and 300M images of JFT and measures linear 5-shot accuracy
-on ImageNet. ResNets lead after the smallest dataset and flatten; ViTs overtake them.
-
-At "tiny", models are pre-trained on 100 to 25,000 images of the handwritten digits 0 to 4, each at
-a random position in an image of 16 x 16 pixels. The frozen representation is tested on the digits 5
-to 9, which are new to it, by least squares from 5 images of each. "small" and "gpu" use the first
-five classes of CIFAR-10 and the others. The smaller datasets are subsets of the larger.
-
-As in the paper, only the images change with the size of the dataset. The number of steps, not of
-epochs, is the same for all sizes, and there is no early stopping. There are five classes, and all
-images show one of some 700 handwritten digits: no dataset here is large in the sense of JFT. At
-"tiny", 400 steps show each image of the largest dataset once, so the ViTs have not converged. Twice
-the steps with half the batch, tried with another seed and ViTs of 4 x 32 and 4 x 64, left the
-ResNet 9 points ahead.
-"""
+"""Figure 4: whose representation gains more from more images, a ViT's or a ResNet's?"""
 
 import statistics
 
@@ -25,60 +9,6 @@ from keras_vit.studies.lab.runner import Study
 from keras_vit.training import few_shot
 
 SHOTS = 5
-
-
-def variants(scale):
-    """Returns each model after each number of images."""
-    sizes = (100, 600, 4000, 25_000) if scale == "tiny" else (100, 400, 1600, 6400, 25_000)
-    return dataset_size.after(sizes, dataset_size.MODELS[scale])
-
-
-def run(data, seed, **settings):
-    """Pre-trains one model; returns 5-shot accuracy of its features, and of the bare pixels."""
-    model = trials.pretrain(data=data, seed=seed, **settings)
-    train, test, known = tasks.load_transfer(data, seed)
-    flat = [(images.reshape(len(images), -1), labels) for images, labels in (train, test)]
-    pixels = few_shot(*flat[0], *flat[1], shots=SHOTS, seeds=trials.DRAWS)
-    return {
-        "few_shot": trials.few_shot_accuracy(model, train, test, SHOTS),
-        "pixels": float(pixels.mean(SHOTS)),
-        "known_accuracy": trials.accuracy(model, *known),
-        "multiply_adds": accounting.count(model).multiply_adds,
-    }
-
-
-def plot(rows):
-    """Draws few-shot accuracy, and that of the known classes, against images."""
-    figure = figures.figure(8, 4)
-    panels = figure.subplots(1, 2)
-    titles = {"few_shot": "new classes, linear 5-shot", "known_accuracy": "known classes"}
-    for axes, (value, title) in zip(panels, titles.items(), strict=True):
-        dataset_size.draw_lines(axes, rows, value)
-        axes.set_title(title, fontsize=10)
-        axes.set_ylabel("test accuracy, %")
-    floor = 100 * statistics.fmean(row["pixels"] for row in rows)
-    panels[0].axhline(floor, color="gray", linestyle=":", label="pixels")
-    panels[0].get_legend().remove()
-    handles, labels = panels[0].get_legend_handles_labels()
-    panels[1].legend(handles, labels, fontsize=8, title="model (multiply-adds)", title_fontsize=8)
-    return figure
-
-
-def conclusion(rows):
-    """States which model leads after the smallest and the largest set, and which still gains."""
-    models = {name: n for name, n in dataset_size.by_model(rows, "few_shot").items() if len(n) >= 2}
-    if len(models) < 2:
-        return "Two models must be pre-trained on two numbers of images to compare them."
-    sizes = sorted(set.intersection(*map(set, models.values())))
-    if len(sizes) < 2:
-        return "All models must be pre-trained on the same two numbers of images to compare them."
-    mean = {name: {n: statistics.fmean(v) for n, v in on.items()} for name, on in models.items()}
-    leaders = "; ".join(_leader(models, mean, size) for size in (sizes[0], sizes[-1]))
-    pixels = 100 * statistics.fmean(row["pixels"] for row in rows)
-    return (
-        f"5-shot on the new classes: {leaders}. {_gains(models, mean, sizes)} "
-        f"{_overtaking(mean, sizes)} The bare pixels give {pixels:.1f} %."
-    )
 
 
 def _leader(models, mean, size):
@@ -124,17 +54,83 @@ def _overtaking(mean, sizes):
     return f"A ViT is ahead of the ResNet from {first:,} images on."
 
 
-figure_4 = Study(
-    "figure-4",
-    about=__doc__.partition("\n\n")[2],
-    paper=(
+class Figure4(Study):
+    """Figure 4: few-shot accuracy by size of the pre-training set.
+
+    Section 4.3 pre-trains on 9M, 30M, 90M and 300M images of JFT and measures linear 5-shot
+    accuracy on ImageNet. ResNets lead after the smallest dataset and flatten; ViTs overtake them.
+
+    Here models are pre-trained on 100 to 25,000 images of the known classes. The frozen
+    representation is tested on the new classes by least squares from 5 images of each. The smaller
+    datasets are subsets of the larger. The number of steps, not of epochs, is the same for all
+    sizes, and there is no early stopping.
+
+    There are five classes, and at "tiny" all images show one of some 700 handwritten digits: no
+    dataset here is large in the sense of JFT. 400 steps show each image of the largest dataset
+    once, so the ViTs have not converged. Twice the steps with half the batch, tried with another
+    seed and ViTs of 4 x 32 and 4 x 64, left the ResNet 9 points ahead.
+    """
+
+    paper = (
         "Linear 5-shot on ImageNet: ResNets lead after 9M images of JFT and flatten sooner; "
         "ViT-B/32 is much worse than a ResNet-50 after 9M, and better from 90M on (4.3, Figure 4)."
-    ),
-    training=dataset_size.PRE_TRAINING,
-    variants=variants,
-    run=run,
-    plot=plot,
-    conclusion=conclusion,
-    **dataset_size.SHARED,
-)
+    )
+    training = dataset_size.PRE_TRAINING
+    needs = dataset_size.Tuned.needs
+    num_seeds = dataset_size.Tuned.num_seeds
+
+    def variants(self, scale):
+        sizes = (100, 600, 4000, 25_000) if scale == "tiny" else (100, 400, 1600, 6400, 25_000)
+        return dataset_size.after(sizes, dataset_size.MODELS[scale])
+
+    def run(self, data, seed, **settings):
+        """Pre-trains one model; returns 5-shot accuracy of its features, and of the bare pixels."""
+        model = trials.pretrain(data=data, seed=seed, **settings)
+        train, test, known = tasks.load_transfer(data, seed)
+        flat = [(images.reshape(len(images), -1), labels) for images, labels in (train, test)]
+        pixels = few_shot(*flat[0], *flat[1], shots=SHOTS, seeds=trials.DRAWS)
+        return {
+            "few_shot": trials.few_shot_accuracy(model, train, test, SHOTS),
+            "pixels": float(pixels.mean(SHOTS)),
+            "known_accuracy": trials.accuracy(model, *known),
+            "multiply_adds": accounting.count(model).multiply_adds,
+        }
+
+    def plot(self, rows):
+        """Draws few-shot accuracy, and that of the known classes, against images."""
+        figure = figures.figure(8, 4)
+        panels = figure.subplots(1, 2)
+        titles = {"few_shot": "new classes, linear 5-shot", "known_accuracy": "known classes"}
+        for axes, (value, title) in zip(panels, titles.items(), strict=True):
+            dataset_size.draw_lines(axes, rows, value, title, "test accuracy, %")
+        floor = 100 * statistics.fmean(row["pixels"] for row in rows)
+        panels[0].axhline(floor, color="gray", linestyle=":", label="pixels")
+        panels[0].get_legend().remove()
+        handles, labels = panels[0].get_legend_handles_labels()
+        panels[1].legend(
+            handles, labels, fontsize=8, title="model (multiply-adds)", title_fontsize=8
+        )
+        return figure
+
+    def conclusion(self, rows):
+        models = {
+            name: n
+            for name, n in seeds.curves(rows, "model", "images", "few_shot").items()
+            if len(n) >= 2
+        }
+        if len(models) < 2:
+            return "Two models must be pre-trained on two numbers of images to compare them."
+        sizes = sorted(set.intersection(*map(set, models.values())))
+        if len(sizes) < 2:
+            return (
+                "All models must be pre-trained on the same two numbers of images to compare them."
+            )
+        mean = {
+            name: {n: statistics.fmean(v) for n, v in on.items()} for name, on in models.items()
+        }
+        leaders = "; ".join(_leader(models, mean, size) for size in (sizes[0], sizes[-1]))
+        pixels = 100 * statistics.fmean(row["pixels"] for row in rows)
+        return (
+            f"5-shot on the new classes: {leaders}. {_gains(models, mean, sizes)} "
+            f"{_overtaking(mean, sizes)} The bare pixels give {pixels:.1f} %."
+        )

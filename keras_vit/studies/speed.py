@@ -1,20 +1,4 @@
-"""Figure 12: how do speed and memory depend on the image size?
-
-Appendix D.5 times the inference of ViTs and ResNets on a TPUv3 over a range of input sizes, at the
-best batch size, and finds the largest batch that fits into the memory of a core.
-
-At "tiny", small models run on the CPU with one batch size; "small" uses the paper's smaller models
-and larger images; "gpu" its larger models and several batch sizes, of which the best counts. Images
-go through `predict_on_batch`, including their transfer to the device.
-
-A matrix product is timed in alternation with each batch. The speed of a model relative to the
-product does not depend on the other load of the machine, whereas images per second do.
-
-The largest batch is that of a training step. At "tiny" and "small" it is estimated, not measured:
-what fits into the 16 GiB of a TPUv3 core if weights, gradients and Adam's two moments are float32
-and everything that the backward pass reads is kept (`accounting`). At "gpu" it is measured: batches
-are doubled until the device runs out of memory in a step with Adam.
-"""
+"""Figure 12: how do speed and memory depend on the image size?"""
 
 import math
 import statistics
@@ -51,32 +35,6 @@ GROUPS = {
 REFUSALS = ("resource_exhausted", "resource exhausted", "out of memory")
 PER_WEIGHT = 16  # bytes: a weight, its gradient and Adam's two moments, in float32
 MOST = 2**16  # images in the largest batch to try
-
-
-def variants(scale):
-    """Returns all models at one size, a multiple of the patch size, then at the next."""
-    models, sizes, fixed = GROUPS[scale]
-    found = []
-    for size in sizes:
-        for model in models:
-            patch = parse(model).patch_size if _is_vit(model) else 1
-            found.append({"model": model, "image_size": size // patch * patch, **fixed})
-    return found
-
-
-def run(model, image_size, batch_sizes, rounds, dtype, matrix, memory_gib):
-    """Times one model at one size, and finds its largest batch."""
-    network = create(model, image_size=image_size, dtype=dtype)
-    batches = [int(size) for size in str(batch_sizes).split()]
-    found = measure_speed(network, batches, rounds, matrix)
-    work = accounting.count(model, image_size).multiply_adds
-    # What share of the product's multiply-adds per second the model reaches
-    share = found.pop("images_per_product") * work / matrix**3
-    if memory_gib == "tried":
-        largest = find_batch(network)
-    else:
-        largest = estimate_batch(model, image_size, memory_gib)
-    return {**found, "share_of_product": share, "multiply_adds": work, "largest_batch": largest}
 
 
 def measure_speed(model, batch_sizes, rounds, matrix):
@@ -164,20 +122,6 @@ def _step(model, batch):
     return True
 
 
-def plot(rows):
-    """Draws images per second, and the largest batch, against the size of images."""
-    figure = figures.figure(8, 3.9)
-    left, right = figure.subplots(1, 2)
-    _draw(left, rows, "images_per_second", "images per second: median, quartiles")
-    for number, points in enumerate(group_by_model(rows).values()):
-        ends = ([p[end] for p in points] for end in ("lower_quartile", "upper_quartile"))
-        sizes = [p["image_size"] for p in points]
-        left.fill_between(sizes, *ends, color=f"C{number}", alpha=0.15, linewidth=0)
-    _draw(right, rows, "largest_batch", f"largest batch, {_origin(rows[0])}")
-    right.legend(fontsize=8)
-    return figure
-
-
 def _draw(axes, rows, column, title):
     for number, (model, points) in enumerate(group_by_model(rows).items()):
         shown = [p for p in points if p[column] > 0]  # 0: no batch fits
@@ -198,15 +142,6 @@ def _origin(row):
     """Describes how the largest batch was found."""
     tried = row["memory_gib"] == "tried"
     return "tried" if tried else f"estimated for {row['memory_gib']} GiB"
-
-
-def conclusion(rows):
-    """States how time and memory grow, and how ViTs and ResNets compare."""
-    rows = [row for row in rows if row["images_per_second"] > 0]  # 0: no batch fits
-    models = group_by_model(rows)
-    if {_is_vit(model) for model in models} != {True, False}:
-        return "A ViT and a ResNet must be measured to compare them."
-    return " ".join(filter(None, (_growth(models), _speed(rows), _memory(models))))
 
 
 def group_by_model(rows):
@@ -286,20 +221,75 @@ def _is_vit(model):
     return isinstance(parse(model), Variant)
 
 
-figure_12 = Study(
-    "figure-12",
-    about=__doc__.partition("\n\n")[2],
-    paper=(
-        "ViTs are about as fast as ResNets of their size. That their work grows with the square "
-        "of the number of patches barely begins to show, for the largest models and images. Large "
+class Figure12(Study):
+    """Figure 12: speed and memory by image size.
+
+    Appendix D.5 times the inference of ViTs and ResNets on a TPUv3 over a range of input sizes, at
+    the best batch size, and finds the largest batch that fits into the memory of a core.
+
+    At "tiny", small models run on the CPU with one batch size; "small" uses the paper's smaller
+    models and larger images; "gpu" its larger models and several batch sizes, of which the best
+    counts. Images go through `predict_on_batch`, including their transfer to the device.
+
+    A matrix product is timed in alternation with each batch. The speed of a model relative to the
+    product does not depend on the other load of the machine, whereas images per second do.
+
+    The largest batch is that of a training step. At "tiny" and "small" it is estimated, not
+    measured: what fits into the 16 GiB of a TPUv3 core if weights, gradients and Adam's two
+    moments are float32 and everything that the backward pass reads is kept (`accounting`). At
+    "gpu" it is measured: batches are doubled until the device runs out of memory in a step with
+    Adam.
+    """
+
+    paper = (
+        "ViTs are about as fast as ResNets of their size. That their work grows with the square of "
+        "the number of patches barely begins to show, for the largest models and images. Large "
         "ViTs clearly need less memory (D.5, Figure 12)."
-    ),
-    needs={
+    )
+    needs = {
         "small": "no images; 8 GiB of memory; about an hour on a CPU",
         "gpu": "no images; one GPU of 40 GiB or more; about two hours",
-    },
-    variants=variants,
-    run=run,
-    plot=plot,
-    conclusion=conclusion,
-)
+    }
+
+    def variants(self, scale):
+        models, sizes, fixed = GROUPS[scale]
+        found = []
+        for size in sizes:
+            for model in models:
+                patch = parse(model).patch_size if _is_vit(model) else 1
+                found.append({"model": model, "image_size": size // patch * patch, **fixed})
+        return found
+
+    def run(self, model, image_size, batch_sizes, rounds, dtype, matrix, memory_gib):
+        """Times one model at one size, and finds its largest batch."""
+        network = create(model, image_size=image_size, dtype=dtype)
+        batches = [int(size) for size in str(batch_sizes).split()]
+        found = measure_speed(network, batches, rounds, matrix)
+        work = accounting.count(model, image_size).multiply_adds
+        # What share of the product's multiply-adds per second the model reaches
+        share = found.pop("images_per_product") * work / matrix**3
+        if memory_gib == "tried":
+            largest = find_batch(network)
+        else:
+            largest = estimate_batch(model, image_size, memory_gib)
+        return {**found, "share_of_product": share, "multiply_adds": work, "largest_batch": largest}
+
+    def plot(self, rows):
+        """Draws images per second, and the largest batch, against the size of images."""
+        figure = figures.figure(8, 3.9)
+        left, right = figure.subplots(1, 2)
+        _draw(left, rows, "images_per_second", "images per second: median, quartiles")
+        for number, points in enumerate(group_by_model(rows).values()):
+            ends = ([p[end] for p in points] for end in ("lower_quartile", "upper_quartile"))
+            sizes = [p["image_size"] for p in points]
+            left.fill_between(sizes, *ends, color=f"C{number}", alpha=0.15, linewidth=0)
+        _draw(right, rows, "largest_batch", f"largest batch, {_origin(rows[0])}")
+        right.legend(fontsize=8)
+        return figure
+
+    def conclusion(self, rows):
+        rows = [row for row in rows if row["images_per_second"] > 0]  # 0: no batch fits
+        models = group_by_model(rows)
+        if {_is_vit(model) for model in models} != {True, False}:
+            return "A ViT and a ResNet must be measured to compare them."
+        return " ".join(filter(None, (_growth(models), _speed(rows), _memory(models))))

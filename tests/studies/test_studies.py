@@ -12,27 +12,34 @@ import pytest
 import keras_vit
 from keras_vit import cli, studies
 from keras_vit.studies import architecture, speed
-from keras_vit.studies.architecture import figure_8
 from keras_vit.studies.lab import runner, seeds, tasks, trials
 from keras_vit.studies.lab.runner import PROVENANCE, Ledger
-from keras_vit.studies.speed import figure_12
 from keras_vit.variants import parse
 
 pytest.importorskip("sklearn")
 
+figure_8 = studies.load("figure-8")
+figure_12 = studies.load("figure-12")
 
-def study(runs, run, name="table-8", **more):
+
+def study(runs, run):
     """A made-up study."""
-    return runner.Study(
-        name,
-        about="",
-        paper="the paper found 7",
-        variants=lambda scale: runs,
-        run=run,
-        plot=lambda rows: keras_vit.figures.figure(1, 1),
-        conclusion=lambda rows: f"the sum is {sum(row['result'] for row in rows)}",
-        **more,
-    )
+
+    class Table8(runner.Study):
+        paper = "the paper found 7"
+
+        def variants(self, scale):
+            return runs
+
+        def plot(self, rows):
+            return keras_vit.figures.figure(1, 1)
+
+        def conclusion(self, rows):
+            return f"the sum is {sum(row['result'] for row in rows)}"
+
+    found = Table8()
+    found.run = run
+    return found
 
 
 RUNS = [{"depth": depth, "rate": 0.1, "seed": seed} for seed in (1, 2) for depth in (4, 8)]
@@ -191,7 +198,7 @@ def test_unknown_names_are_refused_with_the_nearest():
         studies.load("x")
     with pytest.raises(ValueError, match="`scale` must be one of"):
         studies.run("figure-8", "large")
-    assert studies.load("Figure_8") is figure_8
+    assert type(studies.load("Figure_8")) is type(figure_8)
 
 
 @pytest.mark.slow
@@ -209,7 +216,7 @@ def test_command_lists_runs_and_refuses(tmp_path, capsys, monkeypatch):
     assert cli.main([*words, "--plot-only"]) == 0
     printed = capsys.readouterr().out
     assert "0 of 3 runs" in printed and "needs" not in printed
-    monkeypatch.setitem(figure_8.seeds, "small", 1)
+    monkeypatch.setitem(figure_8.num_seeds, "small", 1)
     assert cli.main(words) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("The scale small needs: CIFAR-10") and "1 of 1 runs" in printed
@@ -235,7 +242,7 @@ def test_settings_are_plain_unique_and_those_that_run_takes(name, scale):
         assert {type(value) for value in settings.values()} <= {str, int, float}
         assert not set(settings) & set(PROVENANCE)
         inspect.signature(study.run).bind(**settings)
-    assert study.name == name and study.about
+    assert study.name == name and inspect.getdoc(study)
     for text in (study.title, study.question, study.paper):
         assert text and "\n" not in text  # one line of the command each
 
@@ -265,19 +272,13 @@ def test_wandering_digits_are_digits_in_all_places():
 
 
 @pytest.mark.backend_free
-def test_wandering_digits_are_nested_split_and_of_the_classes_asked_for():
+def test_wandering_digits_are_nested_and_split():
     images, labels = tasks.wandering_digits(500, seed=3)
     fewer, fewer_labels = tasks.wandering_digits(200, seed=3)
     assert np.array_equal(images[:200], fewer) and np.array_equal(labels[:200], fewer_labels)
     assert not np.array_equal(tasks.wandering_digits(200, seed=4)[0], fewer)
-    everything, _ = tasks.wandering_digits(None, classes=(7,), part="test")
-    sevens = int((keras_vit.data.digits().test_labels == 7).sum())
-    assert len(everything) == 81 * sevens
-
-    some, of_two = tasks.wandering_digits(100, classes=(8, 3))
-    _, _, digits, all_labels, *_ = keras_vit.data.digits()
-    inks = {digit[digit > 0].tobytes(): y for digit, y in zip(digits, all_labels, strict=True)}
-    assert [inks[image[image > 0].tobytes()] for image in some] == [(8, 3)[y] for y in of_two]
+    everything, _ = tasks.wandering_digits(None, part="test")
+    assert len(everything) == 81 * len(keras_vit.data.digits().test_labels)
     with pytest.raises(ValueError, match="`count` must be 1 to "):
         tasks.wandering_digits(10**6)
     with pytest.raises(ValueError, match="`name` must be one of 'wandering digits', 'digits'"):
@@ -339,11 +340,9 @@ def test_fit_learns_and_repeats(optimizer):
 
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_is_an_error():
-    def loss(y, logits):
-        return keras.ops.log(keras.ops.sum(logits, axis=-1) * 0 - 1.0)
-
-    with pytest.raises(ArithmeticError, match="rate 0.001"):
-        trials.fit(tiny_vit(), np.zeros((8, 4, 4, 1)), np.zeros(8), 2, 4, loss=loss)
+    images = np.full((8, 4, 4, 1), 255)
+    with pytest.raises(ArithmeticError, match="rate inf"):
+        trials.fit(tiny_vit(), images, np.zeros(8), steps=3, batch_size=4, rate=math.inf)
 
 
 # --- What numbers say -----------------------------------------------------------------------------

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 import keras_vit
+from keras_vit import studies
 from keras_vit.studies import architecture
-from keras_vit.studies.architecture import figure_13
-from keras_vit.studies.position_kinds import table_8
 
 pytest.importorskip("sklearn")
+
+figure_13 = studies.load("figure-13")
+table_8 = studies.load("table-8")
 
 
 def positions(**accuracies):

@@ -8,12 +8,16 @@ import pytest
 from helpers import quick
 
 import keras_vit
+from keras_vit import studies
 from keras_vit.studies import dataset_size
-from keras_vit.studies.dataset_size import TABLE_5, TABLE_5_TASKS, figure_3, table_5
-from keras_vit.studies.few_shot_size import figure_4
 from keras_vit.studies.lab import tasks, trials
+from keras_vit.studies.lab.paper_numbers import TABLE_5, TABLE_5_TASKS
 
 pytest.importorskip("sklearn")
+
+figure_3 = studies.load("figure-3")
+table_5 = studies.load("table-5")
+figure_4 = studies.load("figure-4")
 
 STUDIES = (figure_3, figure_4, table_5)
 COSTS = {"ViT 4 x 24": 10**5, "ViT 4 x 48": 10**6, "ResNet 1": 10**6}
@@ -66,7 +70,7 @@ def test_smaller_sets_lie_within_larger():
 
 
 @pytest.mark.backend_free
-@pytest.mark.parametrize("scale", keras_vit.studies.SCALES)
+@pytest.mark.parametrize("scale", studies.SCALES)
 def test_every_model_is_built_as_its_name_says(scale):
     """Also the models of CIFAR-10, whose images are not needed for it."""
     for name, (_, patch_size, num_heads) in dataset_size.MODELS[scale].items():
@@ -135,7 +139,7 @@ def test_a_miniature_runs(study):
 
 
 @pytest.mark.backend_free
-@pytest.mark.parametrize("scale", keras_vit.studies.SCALES)
+@pytest.mark.parametrize("scale", studies.SCALES)
 @pytest.mark.parametrize("study", STUDIES)
 def test_runs_go_seed_by_seed_and_bind(study, scale):
     runs = study.runs(scale)

@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 
 import keras_vit
+from keras_vit import studies
 from keras_vit.data.tfds import vtab
 from keras_vit.studies import attended_area, few_labels, position_kinds
-from keras_vit.studies.attended_area import figure_11
-from keras_vit.studies.few_labels import TABLE_9, TABLE_9_TASKS, figure_2, table_9
 from keras_vit.studies.lab import seeds, tasks, trials
-from keras_vit.studies.position_kinds import figure_10
+from keras_vit.studies.lab.paper_numbers import TABLE_9, TABLE_9_TASKS
 
 pytest.importorskip("sklearn")
+
+figure_10 = studies.load("figure-10")
+figure_2 = studies.load("figure-2")
+table_9 = studies.load("table-9")
+figure_11 = studies.load("figure-11")
 
 
 # --- Figure 10: positions -------------------------------------------------------------------------
@@ -70,7 +74,7 @@ def test_maps_are_kept_as_text():
     assert position_kinds.decode(position_kinds.encode(maps * 0 + 1.0000001)).max() == 1
 
 
-RECIPES = [recipe["recipe"] for recipe in position_kinds.recipes("tiny")]
+RECIPES = [recipe["recipe"] for recipe in figure_10.variants("tiny")]
 
 
 def recipe_rows(nearness, noise=0.01):
@@ -109,8 +113,8 @@ def test_figure_10_draws_what_there_is(count):
 
 @pytest.mark.backend_free
 def test_recipes_have_the_papers_ratios():
-    for scale in keras_vit.studies.SCALES:
-        first, second, third = position_kinds.recipes(scale)
+    for scale in studies.SCALES:
+        first, second, third = figure_10.variants(scale)
         assert third["steps"] == 2 * second["steps"] == 2 * first["steps"]
         assert third["rate"] == second["rate"] == 2 * first["rate"]
         decays = [recipe["weight_decay"] for recipe in (first, second, third)]
@@ -326,7 +330,7 @@ def test_means_of_the_papers_table_are_those_it_prints():
 @pytest.mark.backend_free
 def test_small_tasks_are_real_ones_of_every_group():
     assert len(few_labels.TASKS["small"]) == len(few_labels.SMALL)
-    for scale in keras_vit.studies.SCALES:
+    for scale in studies.SCALES:
         assert {group for group, _ in few_labels.TASKS[scale]} == set(few_labels.GROUPS)
 
 
@@ -341,7 +345,7 @@ def test_a_model_that_was_compiled_trains_as_a_fresh_one():
     before = model.get_weights()
     found = []
     for seed in (1, 2, 1):
-        few_labels._fit_anew(model, before, images, labels, 10, 8, 0.01, seed)
+        trials.refit(model, before, images, labels, 10, 8, 0.01, seed)
         found.append(np.concatenate([weight.ravel() for weight in model.get_weights()]))
         keras.utils.clear_session()  # as between two runs
     assert int(model.optimizer.iterations) == 10
@@ -363,8 +367,8 @@ def test_a_real_task_has_train_and_validation_and_few_test_images(monkeypatch):
         asked.append((name, size))
         return load(parts, size)
 
-    monkeypatch.setattr(few_labels.data, "load", fake)
-    train, test, classes = few_labels.real_task("pets", 8, 5)
+    monkeypatch.setattr(tasks.data, "load", fake)
+    train, test, classes = tasks.load_vtab("pets", 8, 5)
     assert asked == [("vtab/pets", 8)] and classes == 3
     np.testing.assert_array_equal(train[0][:8], parts["train"][0])
     np.testing.assert_array_equal(train[1], [*parts["train"][1], *parts["validation"][1]])
@@ -416,9 +420,9 @@ def test_figure_2_says_which_group_gains():
 @pytest.mark.backend_free
 def test_figure_2_takes_the_rows_of_table_9(tmp_path):
     assert figure_2.rows_of == "table-9"
-    for scale in keras_vit.studies.SCALES:
+    for scale in studies.SCALES:
         assert figure_2.runs(scale) == table_9.runs(scale)
-    found = keras_vit.studies.run("figure-2", folder=tmp_path, plot_only=True)
+    found = studies.run("figure-2", folder=tmp_path, plot_only=True)
     assert found.table.name == "table-9-tiny.csv" and found.image.name == "figure-2-tiny.png"
 
 

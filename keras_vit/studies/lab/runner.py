@@ -2,14 +2,13 @@
 
 import contextlib
 import csv
-import dataclasses
 import datetime
 import gc
 import io
 import pathlib
+import re
 import tempfile
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
@@ -21,58 +20,43 @@ from keras_vit.io import writing
 PROVENANCE = ("seconds", "backend", "backend_version", "keras", "processor", "date")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
 class Study:
-    """A table or figure of the paper as a small experiment.
+    """A table or figure of the paper as a small experiment; a subclass is named `Figure8`.
 
-    Args:
-        name: a name in `keras_vit.studies.names()`.
-        about: what the paper did and what is done here, in Markdown.
-        paper: the paper's result, in one line.
-        variants: function of a scale that returns the settings that vary, a list of dicts.
-        run: function that takes the settings of one run and returns a dict of results.
-        plot: function that draws rows, dicts of settings and results.
-        conclusion: function that describes rows in words.
-        training: {scale: settings that all runs share}.
-        seeds: {scale: number of seeds}; None if runs have no seed.
-        needs: {scale: requirements and duration}.
-        caution: why results at "tiny" may mislead, and what would be needed.
-        rows_of: name of another study whose runs these are.
+    The docstring of a subclass states what the paper did and what is done here, in Markdown. Its
+    methods are `run`, which takes the settings of one run and returns a dict of results, and `plot`
+    and `conclusion`, which draw and describe rows, dicts of settings and results.
     """
 
-    name: str
-    about: str
-    paper: str
-    variants: Callable
-    run: Callable
-    plot: Callable
-    conclusion: Callable
-    training: dict = dataclasses.field(default_factory=dict)
-    seeds: dict | None = None
-    needs: dict = dataclasses.field(default_factory=dict)
-    caution: str = ""
-    rows_of: str = ""
+    paper = ""  # the paper's result, in one line
+    caution = ""  # why results at "tiny" may mislead, and what would be needed
+    rows_of = ""  # name of another study whose runs these are
+    needs = {}  # {scale: requirements and duration}
+    num_seeds = None  # {scale: number of seeds}
+    training = {}  # {scale: settings that all runs share}
 
     @property
-    def title(self):
-        """The title in `studies.STUDIES`."""
-        return studies.summary(self.name)[0]
+    def name(self):
+        """The name in `studies.STUDIES`."""
+        return re.sub(r"(\d+)", r"-\1", type(self).__name__).lower()
 
-    @property
-    def question(self):
-        """The question in `studies.STUDIES`."""
-        return studies.summary(self.name)[1]
+    title = property(lambda self: studies.summary(self.name)[0])
+    question = property(lambda self: studies.summary(self.name)[1])
+
+    def variants(self, scale):
+        """Returns the settings that vary, a list of dicts."""
+        raise NotImplementedError
 
     def runs(self, scale):
         """Returns the settings of all runs: every variant with seed 1, then with seed 2, ..."""
         shared, seeds = self.training.get(scale, {}), [{}]
-        if self.seeds:
-            seeds = [{"seed": seed} for seed in range(1, self.seeds[scale] + 1)]
+        if self.num_seeds:
+            seeds = [{"seed": seed} for seed in range(1, self.num_seeds[scale] + 1)]
         return [{**v, **shared, **seed} for seed in seeds for v in self.variants(scale)]
 
 
 def by_scale(names, **values):
-    """Returns the settings of each scale.
+    """Returns {scale: {name: value}}.
 
     Example:
     >>> keras_vit.studies.lab.runner.by_scale("steps rate", tiny=(400, 1e-3), small=(8000, 1e-4))
@@ -99,14 +83,7 @@ class Outcome(NamedTuple):
 def carry_out(study, scale, folder="studies", plot_only=False):
     """Does the runs that are missing in the table of a study, then draws and concludes.
 
-    Args:
-        study: a `Study`.
-        scale: "tiny", "small" or "gpu".
-        folder: folder of the table and the figure.
-        plot_only: whether to run nothing.
-
-    Returns:
-        An `Outcome`.
+    The arguments are those of `keras_vit.studies.run`, with a `Study` instead of its name.
     """
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     runs, ledger = study.runs(scale), open_ledger(study, scale, folder)
@@ -162,11 +139,8 @@ def _do(run, runs, ledger):
 class Ledger:
     """The table of finished runs, a CSV file with columns for settings, results, `PROVENANCE`.
 
-    A run is done if a row has its settings, compared as text.
-
-    Args:
-        path: path of the file, which need not exist.
-        settings: names of the settings, in the order of the columns.
+    A run is done if a row has its settings, compared as text. `path` need not exist; `settings` are
+    their names in the order of the columns.
 
     Raises:
         ValueError: the file cannot be read, or belongs to another study.
@@ -177,11 +151,7 @@ class Ledger:
         self.read()
 
     def read(self):
-        """Returns the rows of the file as dicts of text; an empty list if there is no file.
-
-        Raises:
-            ValueError: the file cannot be read, or its columns are wrong.
-        """
+        """Returns the rows of the file as dicts of text; an empty list if there is no file."""
         if not self.path.exists():
             return []
         try:

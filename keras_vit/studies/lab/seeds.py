@@ -12,10 +12,7 @@ import numpy as np
 def group(rows, names, value):
     """Returns {setting: [the value of each seed]}, settings in the order of the rows.
 
-    Args:
-        rows: dicts.
-        names: name of the setting, or a tuple of names; then keys are tuples.
-        value: name of the result.
+    `names` is the name of a setting, or a tuple of names if keys are tuples.
 
     Example:
     >>> rows = [{"depth": 1, "seed": 0, "accuracy": 0.5}, {"depth": 1, "seed": 1, "accuracy": 0.7}]
@@ -96,13 +93,7 @@ def _ranks(values):
 
 
 def draw_means(axes, points, **style):
-    """Draws means in per cent against x, with bars from the lowest to the highest seed.
-
-    Args:
-        axes: of Matplotlib.
-        points: {x: [each seed]}.
-        **style: for `axes.errorbar`.
-    """
+    """Draws means of {x: [each seed]} in per cent, with bars from the lowest to the highest."""
     means, low, high = (
         [100 * f(values) for values in points.values()] for f in (statistics.fmean, min, max)
     )
@@ -118,8 +109,17 @@ def draw_rows(axes, groups):
     axes.set_yticks(range(len(groups)), list(groups))
 
 
-def set_log_ticks(axes, ticks, labels, **style):
+def set_log_ticks(axes, ticks, labels):
     """Makes the x-axis logarithmic, with these ticks only."""
     axes.set_xscale("log")
-    axes.set_xticks(ticks, labels, **style)
+    axes.set_xticks(ticks, labels)
     axes.minorticks_off()
+
+
+def finish(axes, title="", xlabel="", ylabel="", legend=True):
+    """Names axes, and adds a grid and a legend of what has a label."""
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.set_title(title, fontsize=10)
+    axes.grid(alpha=0.3)
+    if legend and axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8)

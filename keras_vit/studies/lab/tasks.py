@@ -1,11 +1,9 @@
 """The images of the studies, as arrays: digits on a canvas, CIFAR-10, eight small tasks.
 
-`load` returns whole datasets, `load_half` those with half of the classes, for pre-training on known
-and transfer to new ones, and `load_little` the eight small tasks in the groups of VTAB-1k. VTAB
-calls tasks natural if images show everyday things, specialized if they come from special
-instruments, structured if the answer is the geometry of the scene. Here natural images show a digit
-anywhere on a canvas, specialized ones simulate another instrument, and structured tasks ask where
-digits are, how many there are, or how they are rotated.
+`load` returns whole datasets, `load_half` half of the classes, for pre-training on known and
+transfer to new ones, and `load_little` eight small tasks in the groups of VTAB-1k: natural images
+show a digit anywhere on a canvas, specialized ones simulate another instrument, and structured
+tasks ask where digits are, how many there are, or how they are rotated.
 """
 
 import functools
@@ -17,7 +15,7 @@ from keras_vit import arguments, data
 
 SIDE, DIGIT = 16, 8  # pixels of a canvas, and of the digit on it
 PLACES = SIDE - DIGIT + 1  # rows (or columns) at which a digit can start
-FOLDER = "KERAS_VIT_DATA"  # environment variable: a folder of images instead of CIFAR-10
+FOLDER = "KERAS_VIT_DATA"  # environment variable: a folder with train/CLASS/ and test/CLASS/
 TEST = 2000  # test images at most
 
 
@@ -102,37 +100,17 @@ def load_transfer(name, seed):
     )
 
 
-def wandering_digits(count, seed=0, classes=range(10), part="train"):
+def wandering_digits(count, seed=0, part="train"):
     """Returns real handwritten digits, each at a random position on a canvas of 16 x 16 pixels.
 
     The digits are those of `keras_vit.data.digits`, with different digits in the test split. Each
-    can start at 9 rows and 9 columns, so there are 81 times as many images, and a model must find
-    the digit before it can read it. No combination of digit and position is repeated.
-
-    Args:
-        count: number of images; None for all, about 116,000 for training.
-        seed: seed of digits and positions; with the same seed, fewer images are the first of more.
-        classes: the digits to use; a label is an index into them.
-        part: "train" or "test".
-
-    Returns:
-        uint8 (count, 16, 16, 1) and int32 (count,).
-
-    Raises:
-        ValueError: there are fewer images.
-
-    Example:
-    >>> images, labels = keras_vit.studies.lab.tasks.wandering_digits(50, classes=(3, 8))
-    >>> images.shape, sorted(set(labels.tolist()))
-    ((50, 16, 16, 1), [0, 1])
+    can start at 9 rows and 9 columns, so there are 81 times as many images, about 116,000 for
+    training. No combination of digit and position is repeated.
     """
     digits, labels = _digits(part)
-    classes = np.asarray(list(classes))
-    chosen = np.flatnonzero(np.isin(labels, classes))
-    which, place = np.divmod(_draw(count, len(chosen) * PLACES**2, seed), PLACES**2)
-    placed = (digits[chosen[which], ..., 0], *np.divmod(place, PLACES))
-    found = (labels[chosen[which], None] == classes).argmax(axis=1)
-    return _canvas([placed], "uint8")[..., None], found.astype("int32")
+    which, place = np.divmod(_draw(count, len(labels) * PLACES**2, seed), PLACES**2)
+    placed = (digits[which, ..., 0], *np.divmod(place, PLACES))
+    return _canvas([placed], "uint8")[..., None], labels[which].astype("int32")
 
 
 def digits(count, seed=0, part="train"):
@@ -141,10 +119,7 @@ def digits(count, seed=0, part="train"):
 
 
 def cifar10(count, seed=0, part="train"):
-    """Returns CIFAR-10, or the images of the folder $KERAS_VIT_DATA, at 32 x 32 pixels.
-
-    CIFAR-10 is downloaded once and read by TensorFlow Datasets. A folder contains the folders train
-    and test, each with one folder per class.
+    """Returns CIFAR-10 from TensorFlow Datasets, or images of $KERAS_VIT_DATA, at 32 x 32 pixels.
 
     Raises:
         ImportError: TensorFlow Datasets is not installed and $KERAS_VIT_DATA is not set.
@@ -204,6 +179,25 @@ def _canvas(layers, dtype=int):
     return images
 
 
+def load_vtab(name, image_size, most):
+    """Returns `data.load("vtab/NAME")` as (images, labels) of 1,000 and of the test, and classes.
+
+    At most `most` test images are drawn evenly from all.
+    """
+    loaded = data.load(f"vtab/{name}", image_size)
+    known = [_arrays(loaded, part) for part in ("train", "validation")]
+    train = tuple(np.concatenate(both) for both in zip(*known, strict=True))
+    return train, _arrays(loaded, "test", most), loaded.num_classes
+
+
+def _arrays(loaded, part, most=None):
+    batches, labels = loaded.fixed_batches(part), loaded.labels(part)
+    chosen = (
+        np.linspace(0, len(labels) - 1, min(most or len(labels), len(labels))).round().astype(int)
+    )
+    return np.stack([batches.image(number) for number in chosen]), labels[chosen]
+
+
 # --- Eight small tasks ----------------------------------------------------------------------------
 
 FIRST = 5  # the tasks use the digits FIRST to 9, pre-training those before
@@ -213,16 +207,9 @@ NOISE = 60.0  # standard deviation of the noise, for pixels 0 to 255
 
 
 def load_little(task, count, seed=0, part="train"):
-    """Returns images of a small task and their labels.
+    """Returns images (count, 16, 16, 1) of a task in `LITTLE_TASKS`, and their labels.
 
-    Args:
-        task: a name in `LITTLE_TASKS`.
-        count: number of images, drawn independently.
-        seed: seed of digits, positions and everything else.
-        part: "train" or "test", the split from which digits are drawn.
-
-    Returns:
-        uint8 (count, 16, 16, 1) and int32 (count,).
+    Images are drawn independently, from different digits in the training and the test split.
 
     Example:
     >>> images, labels = keras_vit.studies.lab.tasks.load_little("count", 50)

@@ -30,14 +30,8 @@ def build(seed, make):
 def build_named(name, data, num_classes, seed, patch_size, num_heads, dtype):
     """Returns a model with weights drawn from a seed.
 
-    Args:
-        name: "ViT LAYERS x LENGTH" with the length of a token, or "ResNet UNITS + UNITS ...".
-        data: name of the images, see `tasks.load`.
-        num_classes: number of classes.
-        seed: seed of the weights.
-        patch_size: of a ViT.
-        num_heads: of a ViT.
-        dtype: policy of the model.
+    Its name is "ViT LAYERS x LENGTH", with the length of a token, or "ResNet UNITS + UNITS ...";
+    a ResNet ignores `patch_size` and `num_heads`.
     """
     kind, _, shape = name.partition(" ")
     fixed = {**tasks.model_arguments(data), "num_classes": num_classes, "dtype": dtype}
@@ -60,13 +54,11 @@ def fit(
     seed=0,
     optimizer="adamw",
     weight_decay=0.05,
-    warmup=0.1,
-    loss=None,
 ):
     """Trains a model for `steps` updates: warm-up, cosine decay, gradients clipped to norm 1.
 
-    Every image is seen once before any is repeated. Their order depends only on the seed, not on
-    the backend.
+    The warm-up takes a tenth of the steps. Every image is seen once before any is repeated. Their
+    order depends only on the seed, not on the backend.
 
     Args:
         model: a Keras model that returns logits; it is compiled here.
@@ -78,8 +70,6 @@ def fit(
         seed: seed of the order.
         optimizer: "adamw", "adam" or "sgd" with momentum 0.9.
         weight_decay: weight decay of "adamw".
-        warmup: fraction of the steps in which the learning rate rises.
-        loss: a Keras loss; None for cross-entropy.
 
     Returns:
         The mean training loss.
@@ -89,10 +79,10 @@ def fit(
     """
     arguments.one_of(*OPTIMIZERS)("optimizer", optimizer)
     more = {"adamw": {"weight_decay": weight_decay}, "sgd": {"momentum": 0.9}}.get(optimizer, {})
-    schedule = schedules.cosine(rate, steps, round(warmup * steps))
+    schedule = schedules.cosine(rate, steps, round(0.1 * steps))
     model.compile(
         OPTIMIZERS[optimizer](schedule, global_clipnorm=1.0, **more),
-        loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         steps_per_execution=STEPS_PER_CALL if steps % STEPS_PER_CALL == 0 else 1,
     )
     batches = TrialBatches(images, labels, steps, batch_size, seed)
@@ -100,6 +90,21 @@ def fit(
     if not np.isfinite(found):
         raise ArithmeticError(f"The loss became {found}. The learning rate {rate} is too high.")
     return found
+
+
+def refit(model, weights, images, labels, steps, batch_size, rate, seed):
+    """Trains a model from `weights`, without weight decay; compiles it the first time only.
+
+    Compiling takes longer than the steps. Settings other than images and seed must be the same.
+    """
+    model.set_weights(weights)
+    if not model.compiled:
+        fit(model, images, labels, steps, batch_size, rate, seed, weight_decay=0.0)
+        return
+    for variable in model.optimizer.variables:  # the number of steps, and moments: all begin at 0
+        variable.assign(np.zeros(variable.shape))
+    batches = TrialBatches(images, labels, steps, batch_size, seed)
+    model.fit(batches, shuffle=False, verbose=0)
 
 
 class TrialBatches(keras.utils.PyDataset):
@@ -131,15 +136,7 @@ def accuracy(model, images, labels):
 
 
 def few_shot_accuracy(model, train, test, shots=5, seeds=DRAWS):
-    """Returns the few-shot accuracy of a model's representation, averaged over draws.
-
-    Args:
-        model: a model with or without a layer "head".
-        train: (images, labels) from which shots are drawn.
-        test: (images, labels).
-        shots: number of images of each class.
-        seeds: number of draws.
-    """
+    """Returns the accuracy from `shots` images of each class in `train`, averaged over draws."""
     representation = submodel(model)
     splits = [predict_all(representation, split, batch_size=TEST_BATCH) for split in (train, test)]
     return float(few_shot(*splits[0], *splits[1], shots=shots, seeds=seeds).mean(shots))
@@ -170,19 +167,10 @@ def replace_head(model, num_classes):
 
 
 def fine_tune(model, train, test, steps, rate, batch_size, seed):
-    """Fine-tunes a copy of a model with a new head on another task; returns the accuracy.
+    """Fine-tunes a model with a new head on another task; returns the accuracy on `test`.
 
     All weights are trained by AdamW without weight decay; the paper uses SGD, and the best of four
-    learning rates. The model itself is not changed.
-
-    Args:
-        model: a model from `pretrain`.
-        train: (images, labels), the few labeled images.
-        test: (images, labels).
-        steps: number of updates.
-        rate: learning rate after the warm-up.
-        batch_size: number of images in a step.
-        seed: seed of the order of the images.
+    learning rates. Afterwards the model is as it was. The other arguments are those of `fit`.
     """
     before = model.get_weights()
     tuned = replace_head(model, int(test[1].max()) + 1)
