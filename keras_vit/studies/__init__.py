@@ -10,83 +10,47 @@ from keras_vit import arguments
 
 SCALES = ("tiny", "small", "gpu")
 # name: module, title, question
+# fmt: off
 STUDIES = {
-    "figure-2": (
-        "few_labels",
-        "Groups of tasks with few labels (VTAB-1k)",
-        "Does pre-training help in natural, specialized and structured tasks alike?",
-    ),
-    "figure-3": (
-        "dataset_size",
-        "Fine-tuning by size of the pre-training set",
-        "Is a larger ViT better only after pre-training on many images?",
-    ),
-    "figure-4": (
-        "few_shot_size",
-        "Few-shot accuracy by size of the pre-training set",
-        "Does a ViT's representation gain more from more images than a ResNet's?",
-    ),
-    "figure-5": (
-        "compute",
-        "Transfer by compute of pre-training",
-        "Which transfers best for its compute: a ViT, a ResNet, or a hybrid of both?",
-    ),
-    "figure-8": (
-        "architecture",
-        "The shape of the Transformer",
-        "Does a ViT gain more from depth, from width, from a wider MLP, or from smaller patches?",
-    ),
-    "figure-9": (
-        "best_rates",
-        "Class token or mean pooling",
-        "Is mean pooling worse than a class token, or does it need another learning rate?",
-    ),
-    "figure-10": (
-        "position_kinds",
-        "Positions by training recipe",
-        "Does the pattern of the learned positions depend on rate, weight decay and epochs?",
-    ),
-    "figure-11": (
-        "attended_area",
-        "Attended area by head and depth",
-        "Do some heads look far in the lowest layers, and does attention reach farther with depth?",
-    ),
-    "figure-12": (
-        "speed",
-        "Speed and memory",
-        "How do speed and memory change with the size of images, for ViTs and ResNets?",
-    ),
-    "figure-13": (
-        "architecture",
-        "Axial attention",
-        "Is attention in rows and columns as good as among all patches, for its compute?",
-    ),
-    "table-5": (
-        "dataset_size",
-        "Transfer to several tasks by pre-training set",
-        "Does a larger pre-training set help a ViT in every task?",
-    ),
-    "table-6": (
-        "compute",
-        "Compute and accuracy of every pre-training",
-        "Does compute order models by accuracy, within a family and over all families?",
-    ),
-    "table-7": (
-        "best_rates",
-        "Adam or SGD for pre-training",
-        "Does a ResNet transfer better when it is pre-trained with Adam, or with SGD?",
-    ),
-    "table-8": (
-        "position_kinds",
-        "Kinds of position embedding",
-        "How much does a ViT gain by knowing where patches are, and does the kind matter?",
-    ),
-    "table-9": (
-        "few_labels",
-        "Nineteen tasks with few labels (VTAB-1k)",
-        "What does pre-training give with few labels, task by task, and is a ViT behind a ResNet?",
-    ),
+    "figure-2": ("few_labels", "Groups of tasks with few labels (VTAB-1k)",
+        "Does pre-training help in natural, specialized and structured tasks alike?"),
+    "figure-3": ("dataset_size", "Fine-tuning by size of the pre-training set",
+        "Is a larger ViT better only after pre-training on many images?"),
+    "figure-4": ("few_shot_size", "Few-shot accuracy by size of the pre-training set",
+        "Does a ViT's representation gain more from more images than a ResNet's?"),
+    "figure-5": ("compute", "Transfer by compute of pre-training",
+        "Which transfers best for its compute: a ViT, a ResNet, or a hybrid of both?"),
+    "figure-8": ("architecture", "The shape of the Transformer",
+        "Does a ViT gain more from depth, from width, from a wider MLP, or from smaller patches?"),
+    "figure-9": ("best_rates", "Class token or mean pooling",
+        "Is mean pooling worse than a class token, or does it need another learning rate?"),
+    "figure-10": ("position_kinds", "Positions by training recipe",
+        "Does the pattern of the learned positions depend on rate, weight decay and epochs?"),
+    "figure-11": ("attended_area", "Attended area by head and depth",
+        "Do some heads look far in the lowest layers, and does it reach farther with depth?"),
+    "figure-12": ("speed", "Speed and memory",
+        "How do speed and memory change with the size of images, for ViTs and ResNets?"),
+    "figure-13": ("architecture", "Axial attention",
+        "Is attention in rows and columns as good as among all patches, for its compute?"),
+    "table-5": ("dataset_size", "Transfer to several tasks by pre-training set",
+        "Does a larger pre-training set help a ViT in every task?"),
+    "table-6": ("compute", "Compute and accuracy of every pre-training",
+        "Does compute order models by accuracy, within a family and over all families?"),
+    "table-7": ("best_rates", "Adam or SGD for pre-training",
+        "Does a ResNet transfer better when it is pre-trained with Adam, or with SGD?"),
+    "table-8": ("position_kinds", "Kinds of position embedding",
+        "How much does a ViT gain by knowing where patches are, and does the kind matter?"),
+    "table-9": ("few_labels", "Nineteen tasks with few labels (VTAB-1k)",
+        "What does pre-training give with few labels, task by task, and is a ViT behind a ResNet?"),
 }
+# fmt: on
+
+
+def __getattr__(name):
+    """Imports a module of this package at its first use."""
+    if name != "lab" and name not in {module for module, *_ in STUDIES.values()}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f"{__name__}.{name}")
 
 
 def names():

@@ -140,10 +140,10 @@ class Figure8(Study):
         axes.axvline(1, color="gray", linestyle=":", linewidth=1)
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
-        sizes = base and ", ".join(f"{word} {base[0][name]}" for name, word in SHAPE.items())
-        title = base and f"base: {sizes}"
+        sizes = [f"{word} {row[name]}" for row in base[:1] for name, word in SHAPE.items()]
+        title = f"base: {', '.join(sizes)}" if base else ""
         xlabel = "multiply-adds of an image, relative to the base"
-        seeds.finish(axes, title or "", xlabel, "test accuracy, %", legend=False)
+        seeds.finish(axes, title, xlabel, "test accuracy, %", legend=False)
         axes.legend(title="varied", fontsize=8)
         return figure
 
@@ -151,9 +151,7 @@ class Figure8(Study):
         gains = {varied: _gains(rows, varied) for varied in DIMENSIONS}
         gains = {varied: found for varied, found in gains.items() if found}
         if len(gains) < 2:
-            return (
-                "To compare dimensions, the base and variations of two dimensions must be trained."
-            )
+            return "The base and two variations must be trained to compare what they gain."
         order = sorted(gains, key=lambda varied: -statistics.fmean(gains[varied]))
         listed = ", ".join(f"{varied} {seeds.spell(gains[varied], '+.1f')}" for varied in order)
         best, second = order[:2]
@@ -251,9 +249,8 @@ class Figure13(Study):
         _, layers, patches, units = SIZES[scale]
         models = [(family, f"{layers}/{p}") for p in patches for family in ("ViT", "Axial-ViT")]
         models += [("ViT", f"{2 * layers}/{p}") for p in patches]
-        models += [
-            (family, f"({', '.join(map(str, units))})") for family in ("ResNet", "AxialResNet")
-        ]
+        named = f"({', '.join(map(str, units))})"
+        models += [(family, named) for family in ("ResNet", "AxialResNet")]
         return [{"family": family, "size": size, "scale": scale} for family, size in models]
 
     def run(self, family, size, scale, data, images, steps, batch_size, rate, seed, dtype):
@@ -304,9 +301,7 @@ class Figure13(Study):
             other = (PAIRS.get(family), size)
             if other in groups:
                 axial, plain = _cost(rows, family, size), _cost(rows, *other)
-                ratio, slower = (
-                    axial[key] / plain[key] for key in ("multiply_adds", "step_seconds")
-                )
+                ratio, slower = (axial[key] / plain[key] for key in plain)
                 found.append(
                     f"{family} {size} against {other[0]}: {seeds.gain(values, groups[other])}, "
                     f"{ratio:.2f} times the multiply-adds, {slower:.1f} times the time of a step"

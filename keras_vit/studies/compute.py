@@ -11,8 +11,7 @@ from keras_vit.studies.lab.paper_numbers import TABLE_6
 from keras_vit.studies.lab.runner import Study, by_scale, need_images
 
 FAMILIES = {"ViT": "o", "ResNet": "s", "hybrid": "D"}  # and their marks
-# Units of the ResNet's stages ("root" alone, or no ResNet), layers, D, heads, learning rate. A
-# hybrid's patches are cut from the ResNet's map.
+# Units are those of the ResNet's stages, "root" for its first layers alone.
 COLUMNS = ("family", "units", "num_layers", "hidden_dim", "num_heads", "rate")
 MODELS = {
     "tiny": [
@@ -144,15 +143,12 @@ def _compare(rows, measure):
 def _apart(rows, measure, paper):
     """Describes families whose accuracies do not overlap."""
     curves = seeds.curves(rows, "family", "teraflops", measure)
-    ends = {
-        family: [choose(curves[family].values(), key=statistics.fmean) for choose in (min, max)]
-        for family in ("ViT", "ResNet")
-    }
-    low, high = sorted(ends, key=lambda family: statistics.fmean(ends[family][0]))
+    models = {f: sorted(curves[f].values(), key=statistics.fmean) for f in ("ViT", "ResNet")}
+    low, high = sorted(models, key=lambda family: statistics.fmean(models[family][0]))
     return (
         f"{MEASURES[measure].capitalize()}, ViTs and ResNets reach no common accuracy, so their "
         f"compute cannot be compared (Table 6: {paper:.2f} times): the best {low} has "
-        f"{seeds.spell(ends[low][1])} %, the worst {high} {seeds.spell(ends[high][0])} %."
+        f"{seeds.spell(models[low][-1])} %, the worst {high} {seeds.spell(models[high][0])} %."
     )
 
 
@@ -282,10 +278,8 @@ def _draw(axes, models, words):
 def pretrainings(rows):
     """Returns [(teraflops, family, model, steps, [each seed's accuracy])], the cheapest first."""
     names = ("teraflops", "family", "units", "num_layers", "hidden_dim", "steps")
-    found = []
-    for (cost, family, units, *shape, steps), values in seeds.group(
-        rows, names, "few_shot"
-    ).items():
+    found, groups = [], seeds.group(rows, names, "few_shot")
+    for (cost, family, units, *shape, steps), values in groups.items():
         resnet, vit = f"ResNet {units}".replace("ResNet root", "root"), "ViT {} x {}".format(*shape)
         model = {"ViT": vit, "ResNet": resnet, "hybrid": f"{resnet} + {vit}"}[family]
         found.append((cost, family, model, steps, values))
@@ -293,10 +287,7 @@ def pretrainings(rows):
 
 
 def correlations(models):
-    """Returns the rank correlation of [(family, compute, accuracy)] for "all" and each family.
-
-    Groups of one or two are left out.
-    """
+    """Returns the rank correlation of three or more (family, compute, accuracy), by family."""
     groups = {"all": models} | {kind: [m for m in models if m[0] == kind] for kind, *_ in models}
     return {
         kind: seeds.rank_correlation([m[1] for m in group], [m[2] for m in group])
@@ -349,9 +340,7 @@ class Table6(Figure5):
         families = [name for name in found if name != "all"]
         if len(families) < 2:
             return "Two families of three pre-trainings or more are needed to compare their orders."
-        listed = ", ".join(
-            f"{name} {value:.2f} ({published[name]:.2f})" for name, value in found.items()
-        )
+        listed = ", ".join(f"{name} {r:.2f} ({published[name]:.2f})" for name, r in found.items())
         better = [name for name in families if found[name] > found["all"]]
         verdict = (
             f"compute ranks {' and '.join(better) or 'no family'} better than all models together"

@@ -155,33 +155,19 @@ class Table9(Study):
             for group, task in TASKS[scale]
         ]
 
-    def run(
-        self,
-        task,
-        data,
-        seed,
-        test,
-        tuning_steps,
-        tuning_batch,
-        tuning_rate,
-        group=None,
-        **settings,
-    ):
+    def run(self, task, data, seed, test, tuning_steps, tuning_batch, tuning_rate, **settings):
         """Fine-tunes one model on one task; returns its accuracy there."""
-        tuning = {
-            "steps": tuning_steps,
-            "batch_size": tuning_batch,
-            "rate": tuning_rate,
-            "seed": seed,
-        }
+        settings.pop("group", None)
+        tuning = (tuning_steps, tuning_batch, tuning_rate, seed)
         if data == LITTLE:
             train = tasks.load_little(task, settings.pop("labels"), seed)
+            tested = tasks.load_little(task, test, 0, "test")
             model, weights = _little_model(seed=seed, **settings)
-            trials.refit(model, weights, *train, **tuning)
-            return {"accuracy": trials.accuracy(model, *tasks.load_little(task, test, 0, "test"))}
-        train, tested, classes = tasks.load_vtab(task, settings["image_size"], test)
-        model = _published_model(classes=classes, seed=seed, **settings)
-        trials.fit(model, *train, optimizer="sgd", **tuning)
+            trials.refit(model, weights, *train, *tuning)
+        else:
+            train, tested, classes = tasks.load_vtab(task, settings["image_size"], test)
+            model = _published_model(classes=classes, seed=seed, **settings)
+            trials.fit(model, *train, *tuning, optimizer="sgd")
         return {"accuracy": trials.accuracy(model, *tested)}
 
     def plot(self, rows):
@@ -215,15 +201,11 @@ class Table9(Study):
     def conclusion(self, rows):
         found = by_task(rows)
         first, *others = found
-        shared = [
-            task for task in found[first] if all(task in of_model for of_model in found.values())
-        ]
+        shared = [task for task in found[first] if all(task in done for done in found.values())]
         if not others or not shared:
             return "Two models must be fine-tuned on the same tasks to compare them."
         means = {name: task_means(rows, name, shared) for name in found}
-        listed = ", ".join(
-            f"{name} {seeds.spell(values)} %" for name, values in means.items() if values
-        )
+        listed = ", ".join(f"{name} {seeds.spell(mean)} %" for name, mean in means.items() if mean)
         sentences = [f"Mean of {len(shared)} tasks: {listed}."]
         for other in others:
             clear = {True: [], False: []}
@@ -248,10 +230,8 @@ def _draw_bars(axes, found):
         label = name
         for place, accuracies in enumerate(means.values()):
             if accuracies:
-                x, values = (
-                    place + (number - (len(found) - 1) / 2) * width,
-                    [100 * v for v in accuracies],
-                )
+                values = [100 * value for value in accuracies]
+                x = place + (number - (len(found) - 1) / 2) * width
                 axes.bar(x, statistics.fmean(values), width, color=f"C{number}", label=label)
                 if len(values) > 1:
                     axes.plot([x] * len(values), values, "_", color="black", ms=8)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_vit import accounting, create, figures
-from keras_vit.studies.lab import paired
+from keras_vit.studies.lab import paired, seeds
 from keras_vit.studies.lab.runner import Study
 from keras_vit.variants import Variant, parse
 
@@ -38,18 +38,9 @@ MOST = 2**16  # images in the largest batch to try
 
 
 def measure_speed(model, batch_sizes, rounds, matrix):
-    """Times `predict_on_batch` in alternation with a product of two square matrices.
+    """Times `predict_on_batch` in alternation with a product of two matrices of side `matrix`.
 
-    Args:
-        model: a Keras model of square images.
-        batch_sizes: several numbers of images; the fastest counts.
-        rounds: number of timed rounds.
-        matrix: side of the matrices, which have the model's dtype.
-
-    Returns:
-        {"images_per_second": at the median time, "lower_quartile", "upper_quartile",
-        "images_per_product": median of the rounds' ratios, "best_batch"}; zeros if no batch fits
-        into the device's memory.
+    Returns the results of the fastest of `batch_sizes`; zeros if none fits into memory.
     """
     factor = keras.ops.full((matrix, matrix), 0.5, model.compute_dtype)
     found = [_summarize(0, [1.0], [1.0])]
@@ -93,11 +84,7 @@ def estimate_batch(name, image_size, gib):
 
 
 def find_batch(model):
-    """Finds the largest batch, a power of two, of a training step on this device.
-
-    Returns:
-        The number of images: 0 if not even one fits, 65,536 if all batches that are tried fit.
-    """
+    """Returns the largest batch that a training step can take: 0 or a power of two up to `MOST`."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(1e-6), loss)
     batch = 1
@@ -146,9 +133,8 @@ def _origin(row):
 
 def group_by_model(rows):
     """Returns {model: [its rows in the order of size]}."""
-    names = dict.fromkeys(row["model"] for row in rows)
-    ordered = sorted(rows, key=lambda row: row["image_size"])
-    return {name: [row for row in ordered if row["model"] == name] for name in names}
+    groups = seeds.group([{**row, "row": row} for row in rows], "model", "row")
+    return {name: sorted(of, key=lambda row: row["image_size"]) for name, of in groups.items()}
 
 
 def _growth(models):
@@ -171,24 +157,18 @@ def _growth(models):
 
 def _speed(rows):
     """Compares the multiply-adds per second of ViTs and ResNets, size by size."""
-    ratios = []
-    for size in {row["image_size"]: None for row in rows}:
-        vits, resnets = (
-            [
-                r["share_of_product"]
-                for r in rows
-                if (r["image_size"], _is_vit(r["model"])) == (size, kind)
-            ]
-            for kind in (True, False)
-        )
-        if vits and resnets:
-            ratios.append(statistics.fmean(vits) / statistics.fmean(resnets))
+    kinds = [{**row, "vit": _is_vit(row["model"])} for row in rows]
+    shares = seeds.group(kinds, ("image_size", "vit"), "share_of_product")
+    ratios = [
+        statistics.fmean(values) / statistics.fmean(shares[size, False])
+        for (size, vit), values in shares.items()
+        if vit and (size, False) in shares
+    ]
     if not ratios:
         return "No size was measured with both."
     low, high = min(ratios), max(ratios)
-    verdict = "more at some sizes, fewer at others"
-    if low > 1 or high < 1:
-        verdict = f"{'more' if low > 1 else 'fewer'} at every size"
+    mixed = "more at some sizes, fewer at others"
+    verdict = "more at every size" if low > 1 else "fewer at every size" if high < 1 else mixed
     return (
         f"ViTs do {low:.2f} to {high:.2f} times as many multiply-adds per second as ResNets: "
         f"{verdict}."
