@@ -23,8 +23,6 @@ def find_best(rates):
     return best, f"{best:g}{edges.get(best, '')}"
 
 
-# --- Figure 9 -------------------------------------------------------------------------------------
-
 POOLINGS = {"token": "class token", "gap": "mean (GAP)", "map": "attention (MAP)"}
 POOLING_MODELS = by_scale(
     "num_layers hidden_dim mlp_dim num_heads patch_size",
@@ -56,7 +54,6 @@ class Figure9(Study):
         "Mean pooling (GAP) seemed much worse than the class token; with a learning rate of its "
         "own it is as good (D.3, Figure 9)."
     )
-    needs = need_images("a day on a CPU", "hours on one large GPU")
     num_seeds = {"tiny": 2, "small": 2, "gpu": 2}
     training = by_scale(
         "data images dtype steps batch_size",
@@ -113,8 +110,6 @@ class Figure9(Study):
         same = same and f" At one rate for both, mean pooling gains over the class token: {same}."
         return f"Best rate of each: {listed}; {verdict}.{same}"
 
-
-# --- Table 7 --------------------------------------------------------------------------------------
 
 # Patch size and heads, 0 for a ResNet
 OPTIMIZED_MODELS = {
@@ -186,7 +181,6 @@ class Table7(Study):
         "77.54 %, and for ResNet152x2 on Flowers, 99.32 against 98.62 % (D.1, Table 7)."
     )
     needs = need_images("some days on a CPU", "half a day on one large GPU")
-    num_seeds = {"tiny": 2, "small": 3, "gpu": 2}
     training = by_scale(
         "data images dtype steps batch_size shots labels tuning_steps tuning_rate",
         tiny=("wandering digits", 25_000, "float32", 200, 64, 20, 100, 60, 1e-3),

@@ -72,9 +72,6 @@ def paper_points(family):
     )
 
 
-# --- Figure 5 -------------------------------------------------------------------------------------
-
-
 def compute_for(points, accuracy):
     """Returns the compute at which a family reaches an accuracy; None beyond what it reached.
 
@@ -210,7 +207,6 @@ class Figure5(Study):
         "are 6.5 and 9.8 points ahead of ViTs, and the lead is unclear at larger compute."
     )
     needs = need_images("some days on a CPU", "half a day on one large GPU")
-    num_seeds = {"tiny": 2, "small": 3, "gpu": 2}
 
     def variants(self, scale):
         return [
@@ -255,9 +251,6 @@ class Figure5(Study):
         sentences = [_compare(rows, measure) for measure in MEASURES]
         sentences += [_above(rows, family) for family in ("ResNet", "hybrid")]
         return " ".join(filter(None, (*sentences, _longer(rows))))
-
-
-# --- Table 6 --------------------------------------------------------------------------------------
 
 
 def _draw(axes, models, words):

@@ -104,7 +104,6 @@ class Tuned(Study):
     """A study that pre-trains models and fine-tunes them on tasks, each from the same weights."""
 
     needs = need_images("some days on a CPU", "half a day on one large GPU")
-    num_seeds = {"tiny": 2, "small": 3, "gpu": 2}
     training = {scale: PRE_TRAINING[scale] | TUNING[scale] for scale in TUNING}
     results = {}  # {name of the result: name of the task}
 
@@ -119,9 +118,6 @@ class Tuned(Study):
             for name, task in self.results.items()
         }
         return {**found, "multiply_adds": accounting.count(model).multiply_adds}
-
-
-# --- Figure 3 -------------------------------------------------------------------------------------
 
 
 def _change(small, large, sizes):
@@ -206,8 +202,6 @@ class Figure3(Tuned):
             f"{text}After {sizes[-1]:,} images the best ViT reaches {vit} %, the ResNet {resnet} %."
         )
 
-
-# --- Table 5 --------------------------------------------------------------------------------------
 
 TASKS = {"new": "new classes", "negative": "new classes, negative", "turned": "quarter turns"}
 

@@ -82,9 +82,6 @@ def task_means(rows, name, names):
     return [statistics.fmean(values) for values in found if len(values) == len(names)]
 
 
-# --- Table 9 --------------------------------------------------------------------------------------
-
-
 def _name_tasks(axes, names):
     """Draws names of tasks below, and lines between groups."""
     axes.set_xticks(range(len(names)), [task for _, task in names], fontsize=8)
@@ -219,9 +216,6 @@ class Table9(Study):
                 f"{first} against {other}: better in {better}, worse in {worse}, otherwise unclear."
             )
         return " ".join(sentences)
-
-
-# --- Figure 2 -------------------------------------------------------------------------------------
 
 
 def _draw_bars(axes, found):

@@ -77,7 +77,6 @@ class Figure4(Study):
     )
     training = dataset_size.PRE_TRAINING
     needs = dataset_size.Tuned.needs
-    num_seeds = dataset_size.Tuned.num_seeds
 
     def variants(self, scale):
         sizes = (100, 600, 4000, 25_000) if scale == "tiny" else (100, 400, 1600, 6400, 25_000)

@@ -10,11 +10,9 @@ from keras_vit.explain import position_similarity
 from keras_vit.relative import RelativeViT
 from keras_vit.studies.lab import seeds, tasks, trials
 from keras_vit.studies.lab.paper_numbers import TABLE_8
-from keras_vit.studies.lab.runner import Study, by_scale, need_images
+from keras_vit.studies.lab.runner import Study, by_scale
 
 SHAPE = "num_layers hidden_dim mlp_dim num_heads patch_size"
-
-# --- Table 8 --------------------------------------------------------------------------------------
 
 CHOICES = [
     ("1d", "stem"), ("none", "stem"), ("2d", "stem"), ("relative", "stem"), ("sincos", "stem"),
@@ -54,7 +52,6 @@ class Table8(Study):
         "ImageNet 5-shot, ViT-B/16: without positions 61.4 %; 1-D 64.2, 2-D 64.0, relative 64.0 %; "
         "in every block 64.0 (1-D and 2-D), shared by all blocks 64.3 and 64.0 % (Table 8)."
     )
-    needs = need_images("a day on a CPU", "hours on one large GPU")
     num_seeds = {"tiny": 3, "small": 3, "gpu": 3}
     training = by_scale(
         "data images dtype steps batch_size rate",
@@ -123,8 +120,6 @@ class Table8(Study):
         differ = f"clearly different from 1-D: {', '.join(apart) or 'none'}"
         return f"{text}All kinds: {100 * min(means):.1f} to {100 * max(means):.1f} %; {differ}."
 
-
-# --- Figure 10 ------------------------------------------------------------------------------------
 
 RECIPE_MODELS = by_scale(
     SHAPE, tiny=(2, 32, 64, 4, 2), small=(6, 192, 384, 3, 4), gpu=(12, 384, 1536, 6, 4)
@@ -231,8 +226,6 @@ class Figure10(Study):
         "Maps of ViT-L/32 show a row and column pattern whose strength and reach depend on the "
         "training's hyperparameters (D.4, Figure 10, images without numbers)."
     )
-    needs = need_images("a day on a CPU", "hours on one large GPU")
-    num_seeds = {"tiny": 2, "small": 3, "gpu": 2}
     training = by_scale(
         "data images dtype batch_size",
         tiny=("wandering digits", 8000, "float32", 64),

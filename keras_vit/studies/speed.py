@@ -230,6 +230,7 @@ class Figure12(Study):
         "small": "no images; 8 GiB of memory; about an hour on a CPU",
         "gpu": "no images; one GPU of 40 GiB or more; about two hours",
     }
+    num_seeds = None
 
     def variants(self, scale):
         models, sizes, fixed = GROUPS[scale]

@@ -3,11 +3,13 @@
 import csv
 import inspect
 import math
+import statistics
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from helpers import ROOT
 
 import keras_vit
 from keras_vit import cli, studies
@@ -235,16 +237,52 @@ def test_command_lists_runs_and_refuses(tmp_path, capsys, monkeypatch):
 def test_settings_are_plain_unique_and_those_that_run_takes(name, scale):
     study = studies.load(name)
     runs = study.runs(scale)
-    keys = [tuple(map(str, settings.values())) for settings in runs]
-    assert len(set(keys)) == len(runs) >= 2
+    assert len({tuple(map(str, settings.values())) for settings in runs}) == len(runs) >= 2
     for settings in runs:
         assert list(settings) == list(runs[0])
         assert {type(value) for value in settings.values()} <= {str, int, float}
         assert not set(settings) & set(PROVENANCE)
         inspect.signature(study.run).bind(**settings)
-    assert study.name == name and inspect.getdoc(study)
-    for text in (study.title, study.question, study.paper):
+    if name != "figure-12":  # all runs of a seed, then those of the next
+        seeds = [settings["seed"] for settings in runs]
+        assert seeds == sorted(seeds) and len(set(seeds)) >= 2
+    assert study.name == name and "\n\n" in inspect.getdoc(study)
+    for text in (study.title, study.question, study.paper, study.caution or "-"):
         assert text and "\n" not in text  # one line of the command each
+
+
+# What docs/studies.md and the cautions quote from the rows in docs/studies/
+QUOTED = {
+    "figure-2": ["natural +4.7", "structured -7.2"],
+    "figure-5": ["+6.5 (+5.6 to +7.5) at 0.0189", "+9.8 (+7.4 to +12.2) at 0.0378"],
+    "figure-8": ["width +9.1", "width gains most"],
+    "figure-13": ["AxialResNet (1, 1) against ResNet: -1.3 points,"],
+    "table-8": [
+        "+17.7 points.",
+        "91.8 to 95.0 %; clearly different from 1-D: 2-D, 1-D shared, 2-D",
+    ],
+    "table-9": ["pre-trained 45.0", "scratch 46.7", "better in count (+41)"],
+}
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize("name", studies.names())
+def test_the_documentation_quotes_what_its_rows_say(name):
+    study = studies.load(name)
+    rows = runner.open_ledger(study, "tiny", ROOT / "docs" / "studies").done(study.runs("tiny"))
+    assert len(rows) == len(study.runs("tiny"))
+    said = study.conclusion(rows)
+    assert all(quoted in said for quoted in QUOTED.get(name, []))
+    misleading = ("figure-2", "figure-5", "figure-8", "table-5", "table-6", "table-9")
+    assert bool(study.caution) is (name in misleading)
+    if name == "figure-5":
+        short = [row for row in rows if row["steps"] == 120 and row["family"] != "ViT"]
+        known = [round(100 * row["known_accuracy"]) for row in short]
+        assert (min(known), max(known)) == (93, 98)
+    if name == "figure-8":
+        means = seeds.group(rows, ("varied", "num_layers"), "accuracy")
+        base, large = (100 * statistics.fmean(means[key]) for key in (("base", 4), ("all", 8)))
+        assert f"({large:.1f} against {base:.1f} %)" in study.caution
 
 
 # --- Images and training ------------------------------------------------------------------------
@@ -341,8 +379,8 @@ def test_fit_learns_and_repeats(optimizer):
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_is_an_error():
     images = np.full((8, 4, 4, 1), 255)
-    with pytest.raises(ArithmeticError, match="rate inf"):
-        trials.fit(tiny_vit(), images, np.zeros(8), steps=3, batch_size=4, rate=math.inf)
+    with pytest.raises(ArithmeticError, match=r"rate 1e\+30"):
+        trials.fit(tiny_vit(), images, np.zeros(8), steps=3, batch_size=4, rate=1e30)
 
 
 # --- What numbers say -----------------------------------------------------------------------------

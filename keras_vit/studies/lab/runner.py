@@ -20,6 +20,12 @@ from keras_vit.io import writing
 PROVENANCE = ("seconds", "backend", "backend_version", "keras", "processor", "date")
 
 
+def need_images(small, gpu):
+    """Returns `needs` for a study of images: a dataset, and the duration at each scale."""
+    images = "CIFAR-10, or images in the folder $KERAS_VIT_DATA"
+    return {"small": f"{images}; {small}", "gpu": f"{images}; {gpu}"}
+
+
 class Study:
     """A table or figure of the paper as a small experiment; a subclass is named `Figure8`.
 
@@ -31,8 +37,8 @@ class Study:
     paper = ""  # the paper's result, in one line
     caution = ""  # why results at "tiny" may mislead, and what would be needed
     rows_of = ""  # name of another study whose runs these are
-    needs = {}  # {scale: requirements and duration}
-    num_seeds = None  # {scale: number of seeds}
+    needs = need_images("a day on a CPU", "hours on one large GPU")
+    num_seeds = {"tiny": 2, "small": 3, "gpu": 2}  # None if runs have no seed
     training = {}  # {scale: settings that all runs share}
 
     @property
@@ -63,12 +69,6 @@ def by_scale(names, **values):
     {'tiny': {'steps': 400, 'rate': 0.001}, 'small': {'steps': 8000, 'rate': 0.0001}}
     """
     return {scale: dict(zip(names.split(), row, strict=True)) for scale, row in values.items()}
-
-
-def need_images(small, gpu):
-    """Returns `needs` for a study of images: a dataset, and the duration at each scale."""
-    images = "CIFAR-10, or images in the folder $KERAS_VIT_DATA"
-    return {"small": f"{images}; {small}", "gpu": f"{images}; {gpu}"}
 
 
 class Outcome(NamedTuple):
