@@ -3,6 +3,7 @@
 import csv
 import inspect
 import math
+import re
 import statistics
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def study(runs, run):
     """A made-up study."""
 
     class Table8(runner.Study):
-        paper = "the paper found 7"
+        paper, num_seeds = "the paper found 7", None
 
         def variants(self, scale):
             return runs
@@ -265,11 +266,26 @@ QUOTED = {
 }
 
 
+def documented_rows(study):
+    return runner.open_ledger(study, "tiny", ROOT / "docs" / "studies").done(study.runs("tiny"))
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize("name", studies.names())
+def test_few_rows_are_drawn_and_one_is_not_concluded_from(name):
+    study = studies.load(name)
+    rows = documented_rows(study)
+    for some in (rows[:1], rows[-1:], rows[: len(rows) // 2]):
+        assert study.plot(some).axes and study.conclusion(some)
+    for row in rows:
+        assert re.search("must be|needed", study.conclusion([row]))
+
+
 @pytest.mark.backend_free
 @pytest.mark.parametrize("name", studies.names())
 def test_the_documentation_quotes_what_its_rows_say(name):
     study = studies.load(name)
-    rows = runner.open_ledger(study, "tiny", ROOT / "docs" / "studies").done(study.runs("tiny"))
+    rows = documented_rows(study)
     assert len(rows) == len(study.runs("tiny"))
     said = study.conclusion(rows)
     assert all(quoted in said for quoted in QUOTED.get(name, []))

@@ -211,26 +211,6 @@ def test_table_5_says_what_each_task_gains():
     assert "behind scratch in 2 of 3" in table_5.conclusion(task_rows(0.1, 0.4))
 
 
-MADE_UP = {
-    figure_3: tuned_rows((0.5, 0.6), (0.4, 0.8)),
-    figure_4: few_shot_rows((0.3, 0.5, 0.7), (0.4, 0.45, 0.5)),
-    table_5: task_rows(0.4, 0.6),
-}
-
-
-@pytest.mark.backend_free
-@pytest.mark.parametrize("study", STUDIES)
-def test_one_row_is_drawn_and_not_concluded_from(study):
-    rows = MADE_UP[study]
-    for count in range(1, len(rows) + 1):
-        study.plot(rows[:count])
-        study.conclusion(rows[:count])
-        study.conclusion(rows[-count:])
-    for row in rows:
-        said = study.conclusion([row])
-        assert "must be" in said and "+" not in said
-
-
 @pytest.mark.backend_free
 def test_figure_4_draws_means_and_the_floor():
     panels = figure_4.plot(few_shot_rows((0.3, 0.5, 0.7), (0.4, 0.45, 0.5), noise=0.1)).axes
