@@ -43,9 +43,8 @@ def train(data, seed, units, images, steps, batch_size, rate, **shape):
 def load_images(size, seed):
     """Returns test images of CIFAR-10, or of $KERAS_VIT_DATA, drawn from a seed."""
     loaded = data.load(os.environ.get(tasks.FOLDER) or "cifar10", size, validation_share=0)
-    batches, count = loaded.fixed_batches("test"), loaded.counts["test"]
-    drawn = np.random.default_rng(seed).permutation(count)[:SEEN]
-    return np.stack([batches.image(number) for number in drawn])
+    drawn = np.random.default_rng(seed).permutation(loaded.counts["test"])[:SEEN]
+    return tasks.to_arrays(loaded, "test", drawn)[0]
 
 
 def cut_photographs(size, seed):

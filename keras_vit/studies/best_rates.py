@@ -202,12 +202,11 @@ class Table7(Study):
         model = trials.pretrain(batch_size=batch_size, seed=seed, **settings)
         train, test, known = tasks.load_transfer(settings["data"], seed)
         few = [array[:labels] for array in train]
+        tuning = (tuning_steps, tuning_rate, batch_size, seed)
         return {
             "known_accuracy": trials.accuracy(model, *known),
             "few_shot": trials.few_shot_accuracy(model, train, test, shots),
-            "fine_tuned": trials.fine_tune(
-                model, few, test, tuning_steps, tuning_rate, batch_size, seed
-            ),
+            "fine_tuned": trials.fine_tune(model, few, test, *tuning),
         }
 
     def plot(self, rows):
@@ -226,10 +225,8 @@ class Table7(Study):
             papers.plot(values, places, "D^"[number], color=f"C{number + 2}", label=model)
         ours.set_yticks(range(len(MEASURES)), MEASURES.values())
         papers.set_yticks(range(len(TABLE_7_TASKS)), TABLE_7_TASKS)
-        for axes, title in (
-            (ours, "here, each seed; best rate of each"),
-            (papers, "paper, Table 7"),
-        ):
+        titles = ("here, each seed; best rate of each", "paper, Table 7")
+        for axes, title in zip((ours, papers), titles, strict=True):
             axes.axvline(0, color="gray", linestyle=":", linewidth=1)
             axes.margins(y=0.2)
             axes.invert_yaxis()

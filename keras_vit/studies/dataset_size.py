@@ -44,7 +44,6 @@ TUNING = by_scale(
     small=(500, 1000, 3e-4),
     gpu=(500, 1000, 3e-4),
 )
-
 SETS = {"ImageNet": 1.3e6, "ImageNet-21k": 14e6, "JFT-300M": 303e6}  # images, section 4.1
 
 
@@ -72,9 +71,8 @@ def label(name, rows):
 
 def draw_lines(axes, rows, value, title, ylabel):
     """Draws a line for each model over the number of images."""
-    for (name, sizes), marker in zip(
-        seeds.curves(rows, "model", "images", value).items(), "osD^v", strict=False
-    ):
+    found = seeds.curves(rows, "model", "images", value)
+    for (name, sizes), marker in zip(found.items(), "osD^v", strict=False):
         seeds.draw_means(axes, sizes, label=label(name, rows), marker=marker, capsize=2)
     sizes = sorted({row["images"] for row in rows})
     seeds.set_log_ticks(axes, sizes, [f"{size:,}" for size in sizes])

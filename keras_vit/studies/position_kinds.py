@@ -13,7 +13,6 @@ from keras_vit.studies.lab.paper_numbers import TABLE_8
 from keras_vit.studies.lab.runner import Study, by_scale
 
 SHAPE = "num_layers hidden_dim mlp_dim num_heads patch_size"
-
 CHOICES = [
     ("1d", "stem"), ("none", "stem"), ("2d", "stem"), ("relative", "stem"), ("sincos", "stem"),
     ("1d", "every"), ("2d", "every"), ("1d", "shared"), ("2d", "shared"),
@@ -87,15 +86,13 @@ class Table8(Study):
         center = statistics.fmean(default)
         figure = figures.figure(7, 4.2)
         ours, papers = figure.subplots(1, 2, sharey=True)
-        gains = {
-            _name(*kind): [100 * (v - center) for v in found] for kind, found in groups.items()
-        }
-        seeds.draw_rows(ours, gains)
+        seeds.draw_rows(
+            ours, {_name(*kind): [100 * (v - center) for v in of] for kind, of in groups.items()}
+        )
         for place, kind in enumerate(groups):
             if kind in TABLE_8:
-                papers.plot(
-                    [100 * (TABLE_8[kind] - TABLE_8["1d", "stem"])], [place], "D", color="C1"
-                )
+                gain = 100 * (TABLE_8[kind] - TABLE_8["1d", "stem"])
+                papers.plot([gain], [place], "D", color="C1")
         for axes, title in ((ours, "here, each seed and the mean"), (papers, "paper, Table 8")):
             axes.axvline(0, color="gray", linestyle=":", linewidth=1)
             seeds.finish(axes, title, "points of accuracy above 1-D")
@@ -107,7 +104,7 @@ class Table8(Study):
         default, without = groups.pop(("1d", "stem"), []), groups.pop(("none", "stem"), [])
         if not default or not without:
             return (
-                "Models with learned 1-D positions and without any must be trained to compare them."
+                "Models with learned 1-D positions and with none must be trained to compare them."
             )
         text = (
             f"With learned 1-D positions {seeds.spell(default)} %, without any "

@@ -9,15 +9,12 @@ import time
 
 
 def measure(turns, rounds, warmup=2):
-    """Times every function of `turns` once per round, in alternation.
+    """Returns {name: [seconds of each round]} of the functions in `turns`, called in alternation.
 
     Args:
-        turns: `{name: function without arguments}`. A function returns when its work is done.
+        turns: {name: function without arguments that returns when its work is done}.
         rounds: number of timed rounds.
-        warmup: number of rounds before them, not timed, for compilation and memory allocation.
-
-    Returns:
-        `{name: [seconds of round 1, seconds of round 2, ...]}`.
+        warmup: number of rounds before them, for compilation and memory allocation.
     """
     seconds = {name: [] for name in turns}
     for index in range(warmup + rounds):
@@ -36,14 +33,9 @@ def time_call(function):
 
 
 def speedup(seconds, reference_seconds):
-    """Computes how many times as fast as the reference a contender is, round by round.
+    """Returns how many times as fast as the reference a contender is: median and quartiles.
 
-    Args:
-        seconds: times of one contender, one per round.
-        reference_seconds: times of the other in the same rounds.
-
-    Returns:
-        (median, lower quartile, upper quartile) of `reference_seconds / seconds`.
+    Both are times of the same rounds.
 
     Example:
     >>> keras_vit.studies.lab.paired.speedup([1.0, 2.0, 1.0], [2.0, 3.0, 1.0])

@@ -65,14 +65,9 @@ def model_arguments(name):
 
 
 def load_half(name, half, count, seed=0, part="train"):
-    """Returns images of half of the classes, and their labels from 0.
+    """Returns images of half of the classes, and their labels from 0; all if there are fewer.
 
-    Args:
-        name: as in `load`.
-        half: "known" or "new": the first half of the classes, or the others.
-        count: number of images; all if there are fewer, or for None.
-        seed: as in `load`.
-        part: "train" or "test".
+    `half` is "known" for the first half of the classes, or "new"; the rest is as in `load`.
 
     Example:
     >>> images, labels = keras_vit.studies.lab.tasks.load_half("wandering digits", "new", 50)
@@ -164,10 +159,7 @@ def _digits(part):
 @functools.cache
 def _cifar10(folder, part):
     arguments.one_of("train", "test")("part", part)
-    loaded = data.load(folder or "cifar10", image_size=32, validation_share=0)
-    batches = loaded.fixed_batches(part)
-    labels = np.asarray(loaded.labels(part), "int32")
-    return np.stack([batches.image(i) for i in range(len(labels))]), labels
+    return to_arrays(data.load(folder or "cifar10", image_size=32, validation_share=0), part)
 
 
 def _canvas(layers, dtype=int):
@@ -185,16 +177,17 @@ def load_vtab(name, image_size, most):
     At most `most` test images are drawn evenly from all.
     """
     loaded = data.load(f"vtab/{name}", image_size)
-    known = [_arrays(loaded, part) for part in ("train", "validation")]
+    known = [to_arrays(loaded, part) for part in ("train", "validation")]
+    count = loaded.counts["test"]
+    chosen = np.linspace(0, count - 1, min(most, count)).round().astype(int)
     train = tuple(np.concatenate(both) for both in zip(*known, strict=True))
-    return train, _arrays(loaded, "test", most), loaded.num_classes
+    return train, to_arrays(loaded, "test", chosen), loaded.num_classes
 
 
-def _arrays(loaded, part, most=None):
-    batches, labels = loaded.fixed_batches(part), loaded.labels(part)
-    chosen = (
-        np.linspace(0, len(labels) - 1, min(most or len(labels), len(labels))).round().astype(int)
-    )
+def to_arrays(loaded, part, chosen=None):
+    """Returns images and labels of a dataset from `data.load`, all or those at some positions."""
+    batches, labels = loaded.fixed_batches(part), np.asarray(loaded.labels(part), "int32")
+    chosen = np.arange(len(labels)) if chosen is None else chosen
     return np.stack([batches.image(number) for number in chosen]), labels[chosen]
 
 
