@@ -7,7 +7,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_vit import arguments, positions
+from keras_vit import arguments
+from keras_vit.ablations import positions
 from keras_vit.checkpoints import matching, rules, tables
 from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of
 from keras_vit.io import files

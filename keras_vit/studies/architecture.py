@@ -4,7 +4,7 @@ import math
 import statistics
 
 from keras_vit import ResNet, ViT, accounting, figures
-from keras_vit.axial import AxialResNet, AxialViT
+from keras_vit.ablations import AxialResNet, AxialViT
 from keras_vit.studies.lab import paired, seeds, tasks, trials
 from keras_vit.studies.lab.runner import Study, by_scale, need_images
 

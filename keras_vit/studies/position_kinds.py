@@ -5,9 +5,8 @@ import statistics
 import numpy as np
 
 from keras_vit import ViT, figures
-from keras_vit.ablations import PositionViT
+from keras_vit.ablations import PositionViT, RelativeViT
 from keras_vit.explain import position_similarity
-from keras_vit.relative import RelativeViT
 from keras_vit.studies.lab import seeds, tasks, trials
 from keras_vit.studies.lab.paper_numbers import TABLE_8
 from keras_vit.studies.lab.runner import Study, by_scale
