@@ -106,27 +106,19 @@ class Figure4(Study):
         panels[0].axhline(floor, color="gray", linestyle=":", label="pixels")
         panels[0].get_legend().remove()
         handles, labels = panels[0].get_legend_handles_labels()
-        panels[1].legend(
-            handles, labels, fontsize=8, title="model (multiply-adds)", title_fontsize=8
-        )
+        title = "model (multiply-adds)"
+        panels[1].legend(handles, labels, fontsize=8, title=title, title_fontsize=8)
         return figure
 
     def conclusion(self, rows):
-        models = {
-            name: n
-            for name, n in seeds.curves(rows, "model", "images", "few_shot").items()
-            if len(n) >= 2
-        }
+        found = seeds.curves(rows, "model", "images", "few_shot")
+        models = {name: sizes for name, sizes in found.items() if len(sizes) >= 2}
         if len(models) < 2:
             return "Two models must be pre-trained on two numbers of images to compare them."
         sizes = sorted(set.intersection(*map(set, models.values())))
         if len(sizes) < 2:
-            return (
-                "All models must be pre-trained on the same two numbers of images to compare them."
-            )
-        mean = {
-            name: {n: statistics.fmean(v) for n, v in on.items()} for name, on in models.items()
-        }
+            return "All models must be pre-trained on two numbers of images in common to compare."
+        mean = {m: {n: statistics.fmean(v) for n, v in on.items()} for m, on in models.items()}
         leaders = "; ".join(_leader(models, mean, size) for size in (sizes[0], sizes[-1]))
         pixels = 100 * statistics.fmean(row["pixels"] for row in rows)
         return (
