@@ -38,7 +38,7 @@ def _check_study(options):
 def _study(options):
     from keras_vit import studies
 
-    needs = getattr(studies.load(options.name), "NEEDS", {}).get(options.scale)
+    needs = studies.load(options.name).needs.get(options.scale)
     if needs and not options.plot_only:
         print(f"The scale {options.scale} needs: {needs}", flush=True)
     studies.run(options.name, options.scale, options.folder, options.plot_only)
