@@ -40,7 +40,7 @@ export OPENBLAS_CORETYPE = Haswell
 endif
 
 test-avx2:                 ## the quick tests of numbers, computed without AVX-512
-	$(MAKE) test ISA=avx2 MARKS="($(MARKS)) and not backend_free" TESTS="tests/core tests/explain keras_vit"
+	$(MAKE) test ISA=avx2 MARKS="($(MARKS)) and not backend_free" TESTS="tests/core keras_vit"
 
 test-all:                  ## every test: all tutorials on both backends, all combinations, all seeds
 	$(MAKE) test MARKS="slow or not slow"
