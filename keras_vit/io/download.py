@@ -57,16 +57,25 @@ def fetch(entry, cache_dir=None):
     """
     if entry.shipped:
         return entry.shipped
-    _check_address(entry.address)
+    if urllib.parse.urlsplit(entry.address).scheme not in ("http", "https"):
+        advice = "Pass the path of a local file instead."
+        arguments.refuse("the address must begin with https://", {"address": entry.address}, advice)
     path = target_path(entry, cache_dir)
     if path.is_file() and _is_good(path, entry):
         return path
-    _make_folder(path.parent)
+    try:
+        writing.make_folder(
+            path.parent, "Choose another with cache_dir= or the variable KERAS_HOME."
+        )
+    except ValueError as error:
+        raise OSError(str(error)) from error
     print(f"Downloading {entry.address} to {path}")
     with _partial(path, resumable=bool(entry.sha256) or path.suffix == ".npz") as file:
-        with _explain_errors(entry, path, file):
+        try:
             _download(entry, file)
-            _check(file.name, entry)
+            _check(file, entry)
+        except (_Failure, OSError, http.client.HTTPException, ValueError) as error:
+            raise OSError(_explain(error, entry, path, file)) from error
         if os.name == "nt":  # there, an open file cannot be renamed
             file.close()
         os.replace(file.name, path)
@@ -81,18 +90,6 @@ def target_path(entry, cache_dir=None):
     suffix = pathlib.PurePosixPath(urllib.parse.urlsplit(entry.address).path).suffix
     name = re.sub(r"[^\w.+-]", "_", entry.name) + suffix
     return pathlib.Path(folder).expanduser() / name
-
-
-def _make_folder(folder):
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise OSError(
-            f"The folder for downloads, {folder}, cannot be written ({error.strerror}). Choose "
-            "another with cache_dir= or with the environment variable KERAS_HOME."
-        ) from error
 
 
 class _Failure(Exception):
@@ -110,33 +107,28 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(request, file, code, message, headers, address)
 
 
-def _check_address(address):
-    if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
-        advice = "Pass the path of a local file instead."
-        arguments.refuse("the address must begin with https://", {"address": address}, advice)
+def _explain(error, entry, path, file):
+    """Returns one message that says what happened and what to do."""
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    reason = " ".join(str(cause).split()) or type(cause).__name__
+    kept = os.fstat(file.fileno()).st_size if file.name == _partial_name(path) else 0
+    resume = f"Run it again to resume after the {kept:,} bytes received so far." if kept else ""
+    return (
+        f"{entry.address} could not be downloaded: {reason}. "
+        f"{resume or 'Check the network and the disk, and run it again.'} Or download the "
+        f"file yourself and save it as {path}"
+    )
 
 
-@contextlib.contextmanager
-def _explain_errors(entry, path, file):
-    """Converts every failure to one error that says what happened and what to do."""
-    try:
-        yield
-    except (_Failure, OSError, http.client.HTTPException, ValueError) as error:
-        cause = error.reason if isinstance(error, urllib.error.URLError) else error
-        reason = " ".join(str(cause).split()) or type(cause).__name__
-        kept = os.fstat(file.fileno()).st_size if _is_resumable(path, file) else 0
-        resume = f"Run it again to resume after the {kept:,} bytes received so far." if kept else ""
-        raise OSError(
-            f"{entry.address} could not be downloaded: {reason}. "
-            f"{resume or 'Check the network and the disk, and run it again.'} Or download the "
-            f"file yourself and save it as {path}"
-        ) from error
+def _partial_name(path):
+    """Returns the name of a partial download that the next try can resume."""
+    return f"{path}.partial"
 
 
 @contextlib.contextmanager
 def _partial(path, resumable):
     """Opens the file of a partial download; it is kept only if the next try can resume it."""
-    file = _open_locked(f"{path}.partial") if resumable else None
+    file = _open_locked(_partial_name(path)) if resumable else None
     if file:
         with file:
             try:
@@ -153,11 +145,6 @@ def _partial(path, resumable):
     finally:
         with contextlib.suppress(FileNotFoundError):  # it has its final name
             os.unlink(file.name)
-
-
-def _is_resumable(path, file):
-    """Returns whether the next try can resume the partial download."""
-    return file.name == f"{path}.partial"
 
 
 def _open_locked(path):
@@ -215,7 +202,8 @@ def _request(address, start):
             return _request(address, 0)
         raise _Failure(f"the server answers {error.code} {error.reason}") from error
     if response.status != http.client.PARTIAL_CONTENT:
-        return response, 0, _length(response)
+        length = response.headers.get("Content-Length", "")
+        return response, 0, int(length) if re.fullmatch(r"[0-9]{1,20}", length) else None
     place = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
     if place and int(place[1]) == start:
         return response, start, int(place[2])
@@ -234,11 +222,6 @@ def _opener():
     return opener
 
 
-def _length(response):
-    text = response.headers.get("Content-Length", "")
-    return int(text) if re.fullmatch(r"\d{1,20}", text) else None
-
-
 def _check_response(entry, response, start, total, folder):
     """Raises `_Failure` if the headers show that the response is not the file."""
     headers = response.headers
@@ -255,36 +238,35 @@ def _check_response(entry, response, start, total, folder):
         raise _Failure(f"it needs {total - start:,} bytes, the disk has {free:,} left")
 
 
-def _check(path, entry):
-    """Raises and empties the file unless it is that of `entry`."""
+def _check(file, entry):
+    """Raises and empties a downloaded file unless it is that of `entry`."""
     try:
-        size = os.path.getsize(path)
-        if entry.bytes and size != entry.bytes:
-            raise _Failure(f"{size:,} bytes were received, the catalogue says {entry.bytes:,}")
-        if entry.sha256 and _sha256(path) != entry.sha256:
-            raise _Failure(f"its sha256 differs from the published {entry.sha256}")
-        with files.open_tensors(path) as file:
-            if file.format == "npz" and not entry.sha256:
-                for name in file.specs:
-                    file.read(name)
+        _verify(file.name, entry)
+        with files.open_tensors(file.name) as tensors:
+            if tensors.format == "npz" and not entry.sha256:
+                for name in tensors.specs:
+                    tensors.read(name)
     except (_Failure, ValueError):
-        os.truncate(path, 0)
+        file.truncate(0)
         raise
 
 
 def _is_good(path, entry):
-    """Returns whether an existing file is that of `entry`, by its size, sha256 or header."""
-    if entry.bytes and path.stat().st_size != entry.bytes:
-        return False
-    if entry.sha256:
-        return _sha256(path) == entry.sha256
+    """Returns whether an existing file is that of `entry`, by its size, sha256 and header."""
     try:
+        _verify(path, entry)
         files.open_tensors(path).close()
-    except ValueError:
+    except (_Failure, ValueError):
         return False
     return True
 
 
-def _sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _verify(path, entry):
+    """Raises `_Failure` unless a file has the size and the sha256 of `entry`, if known."""
+    size = os.path.getsize(path)
+    if entry.bytes and size != entry.bytes:
+        raise _Failure(f"{size:,} bytes were received, the catalogue says {entry.bytes:,}")
+    if entry.sha256:
+        with open(path, "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
+                raise _Failure(f"its sha256 differs from the published {entry.sha256}")
