@@ -27,14 +27,14 @@ from keras_vit.io.tensor_file import MEGABYTE
 
 TIMEOUT = 30  # seconds without a byte
 PIECE = 2**16
-MAX_BYTES = 16 * 2**30  # the largest file of the catalogue, BiT's R152x4, has less than 4 GiB
+MAX_BYTES = 16 * 2**30  # the largest file of the catalog, BiT's R152x4, has less than 4 GiB
 
 
 def fetch(entry, cache_dir=None):
     """Downloads the file of an `Entry`, unless it exists or is shipped with the package.
 
     A file gets its name only when it is complete: its size and sha256 are compared with those of
-    the catalogue. If these are unknown, it must open as a file of tensors, and all checksums of an
+    the catalog. If these are unknown, it must open as a file of tensors, and all checksums of an
     npz are compared. An interrupted download is resumed if the server supports it and the result
     can be checked, by its sha256 or because it is an npz.
 
@@ -230,7 +230,7 @@ def _check_response(entry, response, start, total, folder):
     if headers.get("Content-Encoding", "identity") != "identity":
         raise _Failure(f"the server compresses it as {headers['Content-Encoding']!r}")
     if entry.bytes and total and total != entry.bytes:
-        raise _Failure(f"the server has {total:,} bytes, the catalogue says {entry.bytes:,}")
+        raise _Failure(f"the server has {total:,} bytes, the catalog says {entry.bytes:,}")
     if total and total > MAX_BYTES:
         raise _Failure(f"the server has {total:,} bytes, more than any known model")
     free = shutil.disk_usage(folder).free
@@ -265,7 +265,7 @@ def _verify(path, entry):
     """Raises `_Failure` unless a file has the size and the sha256 of `entry`, if known."""
     size = os.path.getsize(path)
     if entry.bytes and size != entry.bytes:
-        raise _Failure(f"{size:,} bytes were received, the catalogue says {entry.bytes:,}")
+        raise _Failure(f"{size:,} bytes were received, the catalog says {entry.bytes:,}")
     if entry.sha256:
         with open(path, "rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:

@@ -127,7 +127,7 @@ def test_find():
 
 @pytest.mark.parametrize("name", ["ViT-B/17", "vit-b/16-augreg", "", None, 7, ["ViT-B/16"]])
 def test_an_unknown_name(name):
-    with pytest.raises(ValueError, match="must be a checkpoint of the catalogue") as caught:
+    with pytest.raises(ValueError, match="must be a checkpoint of the catalog") as caught:
         catalogue.find(name)
     assert f"Received: name={name!r}" in str(caught.value)
     if name == "ViT-B/17":

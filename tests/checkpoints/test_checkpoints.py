@@ -13,7 +13,7 @@ from helpers import GOLDEN, numpy, outputs, quick
 
 import keras_vit
 from keras_vit import checkpoints
-from keras_vit.checkpoints import google, kerashub, loading, matching, pytorch, rules
+from keras_vit.checkpoints import google, kerashub, loading, matching, pytorch
 from keras_vit.io import files
 
 SUFFIX = {"google": ".npz", "bit": ".npz", "timm": ".safetensors",
@@ -43,13 +43,10 @@ def randomized(model, seed=0):
 def tensors_of(table, model, fill):
     """{name: array} of a file that fits the model, each array made from its name and shape."""
     tensors = {}
-    for weight in model.weights:
-        rule, numbers = rules.rule_of(table, weight.path)
-        parts = rules.parts(
-            rule, weight.path, tuple(weight.shape), numbers, matching.dimensions(model)
-        )
-        tensors |= {name: fill(name, part.shape) for name, part in parts.items()}
-    return tensors
+    for weight, rule, numbers in matching.weights_and_rules(table, model):
+        parts = rule.split(numpy(weight), matching.dimensions(model))
+        tensors |= zip(rule.names(numbers), (part.shape for part in parts), strict=True)
+    return {name: fill(name, shape) for name, shape in tensors.items()}
 
 
 def linen(name):
@@ -195,16 +192,11 @@ def test_a_file_tells_its_model(kind, tmp_path):
 def test_every_tensor_is_named_once():
     for table in (google.VIT, pytorch.TIMM, pytorch.HUGGING_FACE, kerashub.KERAS_HUB):
         model = MODELS["token"]()
-        names = [
-            name
-            for weight in model.weights
-            for name in rules.names_of(*rules.rule_of(table, weight.path))
-        ]
-        assert len(set(names)) == len(names)
-        for weight in model.weights:
-            rule, numbers = rules.rule_of(table, weight.path)
-            for number, name in enumerate(rules.names_of(rule, numbers)):
-                assert rules.path_of(table, name) == (weight.path, number)
+        found = {}
+        for weight, rule, numbers in matching.weights_and_rules(table, model):
+            for number, name in enumerate(rule.names(numbers)):
+                assert name not in found and table.path_of(name) == (weight.path, number)
+                found[name] = weight
 
 
 def test_a_source_without_names_for_a_weight_is_refused(tmp_path):
@@ -349,7 +341,7 @@ def test_load_pretrained_as_it_is_and_without_a_head(tmp_path, capsys):
 def test_an_unknown_number_of_heads_is_requested(tmp_path):
     model = randomized(tiny(hidden_dim=96, mlp_dim=160, num_heads=4))
     keras_vit.save_weights(model, tmp_path / "a.safetensors", "timm")
-    with pytest.raises(ValueError, match="heads must be known.*hidden_dim=96.*give num_heads="):
+    with pytest.raises(ValueError, match="heads must be known.*hidden_dim=96.*pass num_heads="):
         keras_vit.load_pretrained(tmp_path / "a.safetensors")
     again = keras_vit.load_pretrained(tmp_path / "a.safetensors", num_heads=4, verbose=False)
     assert again.num_heads == 4 and equal_weights(model, again)

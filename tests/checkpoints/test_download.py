@@ -58,7 +58,7 @@ def test_a_whole_file_is_downloaded_once(kind, facts, entry, server, tmp_path, c
     assert download.fetch(wanted, path.parent) == path and len(server.asked) == count
 
 
-# kind, facts in the catalogue, words of the error, bytes that stay for the next try
+# kind, facts in the catalog, words of the error, bytes that stay for the next try
 FAILURES = {
     "cut": ("cut", {}, "interrupted after 123,456 of 200", 123_456),
     "cut, size unknown": ("unmeasured_cut", {}, "is damaged: it is not a whole zip archive", 0),
@@ -71,7 +71,7 @@ FAILURES = {
     ),
     "wrong bytes": ("wrong", {}, "Bad CRC-32", 0),
     "wrong bytes, sha256 known": ("wrong", {"sha256": SHA256}, "sha256 differs", 0),
-    "other length": ("whole", {"bytes": 7}, "the catalogue says 7", 0),
+    "other length": ("whole", {"bytes": 7}, "the catalog says 7", 0),
     "page": ("page", {}, "answers with a web page", 0),
     "page that says it is none": ("hidden_page", {}, "is a web page", 0),
     "missing": ("missing", {}, "the server answers 404 Not Found", 0),

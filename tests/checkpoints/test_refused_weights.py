@@ -87,10 +87,10 @@ def test_half_precision_is_widened(tmp_path):
     "name, words",
     [
         ("blocks.0.ls1.gamma", "layer scale"),
-        ("norm_pre.weight", "a normalisation before the blocks"),
+        ("norm_pre.weight", "a normalization before the blocks"),
         ("reg_token", "register tokens"),
-        ("blocks.0.attn.q_norm.weight", "normalised queries and keys"),
-        ("fc_norm.weight", "a normalisation after pooling"),
+        ("blocks.0.attn.q_norm.weight", "normalized queries and keys"),
+        ("fc_norm.weight", "a normalization after pooling"),
     ],
 )
 def test_tensors_without_a_layer_are_reported(name, words, tmp_path):
@@ -131,7 +131,7 @@ def test_mistakes_of_the_caller(tmp_path):
         "5 tokens are not grid=\\(3, 3\\)": lambda: keras_vit.load_weights(
             model, tmp_path / "a.npz", grid=(3, 3)
         ),
-        "`path` must tell the kind": lambda: keras_vit.save_weights(model, tmp_path / "a.bin"),
+        "must have a known suffix": lambda: keras_vit.save_weights(model, tmp_path / "a.bin"),
     }
     for words, call in cases.items():
         with pytest.raises(ValueError, match=words):

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_vit import environment, families
-from keras_vit.checkpoints import pretrained
+from keras_vit.checkpoints import loading
 from keras_vit.training import adaptation
 from keras_vit.training.evaluation import metrics
 from keras_vit.training.evaluation.pixel_baselines import baselines
@@ -140,7 +140,7 @@ def build(options):
 def _model(options, recipe, data):
     shape = {"image_size": data.image_size, "num_classes": data.num_classes}
     if options.weights is not None:
-        return pretrained.load_pretrained(options.weights, **shape, **recipe.model_arguments)
+        return loading.load_pretrained(options.weights, **shape, **recipe.model_arguments)
     shape["num_channels"] = data.num_channels
     return families.create(recipe.settings.model, **shape, **recipe.model_arguments)
 

@@ -145,9 +145,9 @@ def _image_size(options):
     """Returns the resolution of the weights, or of the paper's pre-training."""
     if options.weights is None:
         return 224
-    from keras_vit.checkpoints import pretrained
+    from keras_vit.checkpoints import loading
 
-    return pretrained.image_size(options.weights)
+    return loading.image_size(options.weights)
 
 
 def _check_digits(options):
