@@ -713,6 +713,6 @@ def test_other_errors_pass_unchanged():
     with pytest.raises(Exception, match="a bad file"):
         shared(small).predict(data, verbose=0)
     error = RuntimeError("ValueError: x\nTraceback /keras_vit/")
-    with pytest.raises(RuntimeError) as raised, guards.errors.plain_errors():
+    with pytest.raises(RuntimeError) as raised, guards.failures.plain_errors():
         raise error
     assert raised.value is error
