@@ -3,6 +3,7 @@
 import functools
 import os
 import pathlib
+import re
 from typing import NamedTuple
 
 from keras_vit import arguments
@@ -19,7 +20,6 @@ class Entry(NamedTuple):
         name: short, stable name, such as "ViT-B/16-augreg-i21k-ft-384".
         source: "google", "timm", "huggingface" or "bit": whose names its tensors have.
         address: URL, or a path in the package for a file that is part of it.
-        bytes: its exact size.
         size: its size as published, such as "391 MiB", rounded.
         sha256: checksum as published, in hexadecimal.
         variant: name of the model for `keras_vit.create`.
@@ -38,7 +38,6 @@ class Entry(NamedTuple):
     name: str
     source: str
     address: str
-    bytes: int | None
     size: str | None
     sha256: str | None
     variant: str
@@ -177,14 +176,15 @@ def _all():
 
 def _augreg():
     """Yields the entries of AugReg, whose addresses consist of recipe and fine-tuning."""
-    for variant, short, recipe, files in published.AUGREG:
-        stem = f"{published.GOOGLE}/augreg/{short}-i21k-300ep-lr_0.001-{recipe}"
-        for rate, pixels, *facts in files:
-            if pixels:
-                address = f"{stem}--imagenet2012-steps_20k-lr_{rate}-res_{pixels}.npz"
-                yield _entry("augreg", variant, "i21k-ft", address, pixels, 1000, None, *facts)
-            else:
-                yield _entry("augreg", variant, "i21k", f"{stem}.npz", 224, 21843, None, *facts)
+    for variant, recipe, rate, pixels, *facts in published.AUGREG:
+        short = re.sub(r"[/+]", "_", variant.replace("ViT-", ""))
+        address = f"{published.GOOGLE}/augreg/{short}-i21k-300ep-lr_0.001-{recipe}"
+        training, classes = "i21k", 21843
+        if pixels:
+            address += f"--imagenet2012-steps_20k-lr_{rate}-res_{pixels}"
+            training, classes = "i21k-ft", 1000
+        address, pixels = f"{address}.npz", pixels or 224
+        yield _entry("augreg", variant, training, address, pixels, classes, None, *facts)
 
 
 def _groups():
@@ -201,6 +201,6 @@ def _entry(
     if f"{family}-{training}" not in published.WITHOUT_RESOLUTION:
         name = f"{name}-{pixels}"
     return Entry(
-        name, source, address, None, size, published.SHA256.get(name), variant, pixels, classes,
+        name, source, address, size, published.SHA256.get(name), variant, pixels, classes,
         representation, *conventions, accuracy, publisher, published.LICENCE,
     )  # fmt: skip

@@ -248,13 +248,15 @@ def save_weights(model, path, source=None):
 def _read(file, plan):
     """Returns {canonical name: array} of what fits; each tensor of the file is read once."""
     wanted = collections.defaultdict(list)
-    for name, place in plan.places.items():
-        wanted[place.name].append((name, place.slice))
+    for name, part in plan.parts.items():
+        wanted[part.place.name].append((name, part))
     arrays = {}
     for stored, uses in wanted.items():
         array = file.read(stored)
-        for name, index in uses:
-            arrays[name] = array if index is None else array[index]
+        for name, part in uses:
+            piece = array if part.place.slice is None else array[part.place.slice]
+            # Axes of length 1 may be missing in the file, or more than we expect.
+            arrays[name] = piece if part.ours == POSITIONS else piece.reshape(part.shape)
     return arrays
 
 
@@ -263,8 +265,9 @@ def _not_finite(arrays, plan):
     for name, array in arrays.items():
         count = array.size - int(np.isfinite(array).sum())
         if count:
-            words = f"{count} of {array.size} values, {plan.parts[name].ours}"
-            yield matching.Mismatch("not finite", plan.places[name].name, words)
+            part = plan.parts[name]
+            words = f"{count} of {array.size} values, {part.ours}"
+            yield matching.Mismatch("not finite", part.place.name, words)
 
 
 def _resize_positions(arrays, plan, model, method, grid):
@@ -286,13 +289,13 @@ def _resize_positions(arrays, plan, model, method, grid):
 
 def _join(table, model, plan, arrays):
     """Returns {path: array} of our weights; takes the file's arrays out of `arrays` one by one."""
-    names = collections.defaultdict(dict)
+    names = collections.defaultdict(list)
     for name, part in plan.parts.items():
-        names[part.ours][part.number] = name
-    shapes = {weight.path: tuple(weight.shape) for weight in model.weights}
+        names[part.ours].append(name)
     values = {}
-    for path, numbered in names.items():
-        rule, _ = table.rule_of(path)
-        parts = [arrays.pop(numbered[number]) for number in sorted(numbered)]
-        values[path] = np.asarray(rule.join(parts, shapes[path]), "float32")
+    for weight in model.weights:
+        if weight.path in names:
+            rule, _ = table.rule_of(weight.path)
+            parts = [arrays.pop(name) for name in names[weight.path]]
+            values[weight.path] = np.asarray(rule.join(parts, tuple(weight.shape)), "float32")
     return values

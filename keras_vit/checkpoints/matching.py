@@ -10,7 +10,7 @@ import numpy as np
 from keras_vit import arguments
 from keras_vit.checkpoints import google, kerashub, pytorch
 from keras_vit.checkpoints.published import SOURCES
-from keras_vit.checkpoints.weight_map import Dimensions
+from keras_vit.checkpoints.weight_map import Dimensions, Place
 from keras_vit.hybrid import HybridViT
 from keras_vit.resnet import ResNet
 from keras_vit.vit import ViT
@@ -107,11 +107,11 @@ def warn_of_changes(model, table):
 
 # --- Tensor by tensor ----------------------------------------------------------------------------
 class Part(NamedTuple):
-    """A tensor that a file must hold: part `number` of the weight `ours`."""
+    """A tensor that a file must hold: all or a part of the weight `ours`, and where it is."""
 
     ours: str
-    number: int
     shape: tuple
+    place: Place | None = None
 
 
 class Mismatch(NamedTuple):
@@ -126,15 +126,13 @@ class Plan(NamedTuple):
     """What to read from a file.
 
     Attributes:
-        parts: {canonical name: `Part`}.
-        places: {canonical name: `Place`}.
+        parts: {canonical name: `Part`} of what fits, the parts of each weight in their order.
         fresh: paths of our weights that are not loaded.
         ignored: names of tensors in the file that are not needed.
         problems: a list of `Mismatch`.
     """
 
     parts: dict
-    places: dict
     fresh: tuple
     ignored: tuple
     problems: list
@@ -144,26 +142,25 @@ def match(table, model, specs, skip=(), grid=None):
     """Returns the `Plan` of loading a file with these `specs` into a model."""
     places = table.canonical(specs)
     fresh = [weight.path for weight in model.weights if layer_of(weight.path) in skip]
-    plan = Plan({}, {}, tuple(fresh), (), [])
-    wanted = {
-        name: part
-        for weight, rule, numbers in weights_and_rules(table, model, skip)
-        for name, part in _parts(rule, weight, numbers, dimensions(model))
-    }
-    for name, part in wanted.items():
-        problem = _problem(model, part, name, places, specs, grid)
-        if problem:
-            plan.problems.append(problem)
-        else:
-            plan.parts[name], plan.places[name] = part, places[name]
-    ignored = []
+    wanted, fitting, ignored, problems = {}, {}, [], []
+    for weight, rule, numbers in weights_and_rules(table, model, skip):
+        blank = np.broadcast_to(np.float32(0), tuple(weight.shape))  # takes no memory
+        arrays = rule.split(blank, dimensions(model))
+        for name, array in zip(rule.names(numbers), arrays, strict=True):
+            wanted[name] = Part(weight.path, array.shape, places.get(name))
+            problem = _problem(model, name, wanted[name], specs, grid)
+            if problem:
+                problems.append(problem)
+            else:
+                fitting[name] = wanted[name]
     for name in sorted(places.keys() - wanted.keys()):
+        stored = places[name].name
         if _is_left_out(table, model, name, skip):
-            ignored.append(places[name].name)
+            ignored.append(stored)
         else:
             words = str(spec_at(specs, places[name]).shape)
-            plan.problems.append(Mismatch("unexpected", places[name].name, words))
-    return plan._replace(ignored=tuple(ignored))
+            problems.append(Mismatch("unexpected", stored, words))
+    return Plan(fitting, tuple(fresh), tuple(ignored), problems)
 
 
 def weights_and_rules(table, model, skip=()):
@@ -243,34 +240,23 @@ def refusal(path, model, table, problems, specs):
     )
 
 
-def _parts(rule, weight, numbers, dimensions):
-    """Yields (canonical name, `Part`) of a weight."""
-    blank = np.broadcast_to(np.float32(0), tuple(weight.shape))  # takes no memory
-    arrays = rule.split(blank, dimensions)
-    for number, (name, array) in enumerate(zip(rule.names(numbers), arrays, strict=True)):
-        yield name, Part(weight.path, number, array.shape)
-
-
-def _problem(model, part, name, places, specs, grid):
-    """Returns the `Mismatch` of a part of a weight, or None."""
-    if name not in places:
+def _problem(model, name, part, specs, grid):
+    """Returns why a part of a weight cannot be read, or None."""
+    if part.place is None:
         return Mismatch("missing", name, f"{part.shape}, for {part.ours}")
-    (shape, dtype), stored = spec_at(specs, places[name]), places[name].name
-    wanted = f"{part.shape} was expected, {part.ours}"
+    (shape, dtype), stored = spec_at(specs, part.place), part.place.name
     if dtype not in FLOATS:
         return Mismatch("wrongly typed", stored, f"{dtype}; float32 was expected, {part.ours}")
-    if part.ours != POSITIONS:
-        fits = _squeeze(shape) == _squeeze(part.shape)
-        return None if fits else Mismatch("misshapen", stored, f"{shape}; {wanted}")
-    # Positions may be for another number of patches if these are a grid.
-    if shape[-1:] != part.shape[-1:] or len(_squeeze(shape)) != 2:
-        wanted = wanted.replace(" was", " or another number of tokens was")
-        return Mismatch("misshapen", stored, f"{shape}; {wanted}")
-    if grid_of(shape[-2], model.pooling, grid, model_grid(model)) is None:
-        words = f"not grid={grid}" if grid else "not a square of patches"
-        words = f"{shape}: {shape[-2]} tokens are {words}; give grid=(rows, columns), {part.ours}"
-        return Mismatch("misshapen", stored, words)
-    return None
+    words = f"{shape}; {part.shape} was expected, {part.ours}"
+    fits = _squeeze(shape) == _squeeze(part.shape)
+    if part.ours == POSITIONS:  # may be for another number of patches, if these are a grid
+        fits = shape[-1:] == part.shape[-1:] and len(shape) > 1 and math.prod(shape[:-2]) == 1
+        words = words.replace(" was", " or another number of tokens was", 1)
+        if fits and grid_of(shape[-2], model.pooling, grid, model_grid(model)) is None:
+            given = f"not grid={grid}" if grid else "not a square of patches"
+            words = f"{shape}: {shape[-2]} tokens are {given}; give grid=(rows, columns), "
+            fits, words = False, words + part.ours
+    return None if fits else Mismatch("misshapen", stored, words)
 
 
 def _is_left_out(table, model, name, skip):

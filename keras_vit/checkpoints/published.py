@@ -17,6 +17,7 @@ GOOGLE = "https://storage.googleapis.com/vit_models"
 BIT = "https://storage.googleapis.com/bit_models"
 SHIPPED = "keras_vit/checkpoints/shipped/"  # in the package itself
 HUGGING_FACE = "https://huggingface.co/{}/resolve/main/model.safetensors"
+TIMM = HUGGING_FACE.format("timm/{}")
 IMAGENET = (tuple(255 * x for x in (0.485, 0.456, 0.406)),
             tuple(255 * x for x in (0.229, 0.224, 0.225)))  # fmt: skip
 
@@ -37,54 +38,39 @@ FAMILIES = {
 # According to vision_transformer's LICENSE, timm's default_cfgs and the pages on huggingface.co.
 LICENCE = "Apache-2.0"
 
-# "How to train your ViT", arXiv 2106.10270. Without resolution: pre-trained on ImageNet-21k (224
-# pixels, 21,843 classes); with it: fine-tuned on ImageNet.
-# variant, name there, recipe, and of every file: learning rate, resolution, size, accuracy, source
+# "How to train your ViT", arXiv 2106.10270: variant, recipe, learning rate, resolution, size,
+# accuracy, source. Without resolution: pre-trained on ImageNet-21k (224 pixels, 21,843 classes);
+# with it: fine-tuned on ImageNet.
 AUGREG = (
-    ("ViT-L/16", "L_16", "aug_strong1-wd_0.1-do_0.0-sd_0.0", (
-        (None, None, "1243 MiB", None, None),
-        ("0.01", 384, None, 85.59, "README"))),
-    ("ViT-L/16", "L_16", "aug_medium1-wd_0.1-do_0.1-sd_0.1", (
-        ("0.01", 224, None, 85.856, "timm"),)),
-    ("ViT-B/16", "B_16", "aug_medium1-wd_0.1-do_0.0-sd_0.0", (
-        (None, None, "391 MiB", None, None),
-        ("0.03", 384, None, 85.49, "README"),
-        ("0.01", 224, None, 84.534, "timm"))),
-    ("ViT-B/8", "B_8", "aug_medium2-wd_0.1-do_0.0-sd_0.0", (
-        (None, None, None, None, None),)),
-    ("ViT-B/8", "B_8", "aug_medium1-wd_0.1-do_0.0-sd_0.0", (
-        ("0.01", 224, None, 85.838, "timm"),)),
-    ("ViT-B/32", "B_32", "aug_light1-wd_0.1-do_0.0-sd_0.0", (
-        (None, None, "398 MiB", None, None),
-        ("0.01", 384, None, 83.59, "README"))),
-    ("ViT-B/32", "B_32", "aug_medium1-wd_0.03-do_0.0-sd_0.0", (
-        ("0.03", 224, None, 80.732, "timm"),)),
-    ("ViT-S/16", "S_16", "aug_light1-wd_0.03-do_0.0-sd_0.0", (
-        (None, None, "115 MiB", None, None),
-        ("0.03", 384, None, 83.73, "README"),
-        ("0.03", 224, None, 81.402, "timm"))),
-    ("ViT-S/32", "S_32", "aug_none-wd_0.1-do_0.0-sd_0.0", (
-        (None, None, "118 MiB", None, None),
-        ("0.01", 384, None, 79.58, "README"))),
-    ("ViT-S/32", "S_32", "aug_light1-wd_0.03-do_0.0-sd_0.0", (
-        ("0.03", 224, None, 76.010, "timm"),)),
-    ("ViT-Ti/16", "Ti_16", "aug_none-wd_0.03-do_0.0-sd_0.0", (
-        (None, None, "37 MiB", None, None),
-        ("0.03", 384, None, 78.22, "README"),
-        ("0.03", 224, None, 75.452, "timm"))),
-    ("R50+ViT-L/32", "R50_L_32", "aug_medium1-wd_0.1-do_0.1-sd_0.1", (
-        (None, None, "1337 MiB", None, None),
-        ("0.01", 384, None, 85.99, "README"),
-        ("0.01", 224, None, 84.434, "timm"))),
-    ("R26+ViT-S/32", "R26_S_32", "aug_light1-wd_0.1-do_0.0-sd_0.0", (
-        (None, None, "170 MiB", None, None),
-        ("0.01", 384, None, 83.85, "README"))),
-    ("R26+ViT-S/32", "R26_S_32", "aug_light0-wd_0.03-do_0.1-sd_0.1", (
-        ("0.03", 224, None, 81.856, "timm"),)),
-    ("R+ViT-Ti/16", "R_Ti_16", "aug_none-wd_0.03-do_0.0-sd_0.0", (
-        (None, None, "40 MiB", None, None),
-        ("0.03", 384, None, 75.40, "README"),
-        ("0.03", 224, None, 71.800, "timm"))),
+    ("ViT-L/16", "aug_strong1-wd_0.1-do_0.0-sd_0.0", None, None, "1243 MiB", None, None),
+    ("ViT-L/16", "aug_strong1-wd_0.1-do_0.0-sd_0.0", "0.01", 384, None, 85.59, "README"),
+    ("ViT-L/16", "aug_medium1-wd_0.1-do_0.1-sd_0.1", "0.01", 224, None, 85.856, "timm"),
+    ("ViT-B/16", "aug_medium1-wd_0.1-do_0.0-sd_0.0", None, None, "391 MiB", None, None),
+    ("ViT-B/16", "aug_medium1-wd_0.1-do_0.0-sd_0.0", "0.03", 384, None, 85.49, "README"),
+    ("ViT-B/16", "aug_medium1-wd_0.1-do_0.0-sd_0.0", "0.01", 224, None, 84.534, "timm"),
+    ("ViT-B/8", "aug_medium2-wd_0.1-do_0.0-sd_0.0", None, None, None, None, None),
+    ("ViT-B/8", "aug_medium1-wd_0.1-do_0.0-sd_0.0", "0.01", 224, None, 85.838, "timm"),
+    ("ViT-B/32", "aug_light1-wd_0.1-do_0.0-sd_0.0", None, None, "398 MiB", None, None),
+    ("ViT-B/32", "aug_light1-wd_0.1-do_0.0-sd_0.0", "0.01", 384, None, 83.59, "README"),
+    ("ViT-B/32", "aug_medium1-wd_0.03-do_0.0-sd_0.0", "0.03", 224, None, 80.732, "timm"),
+    ("ViT-S/16", "aug_light1-wd_0.03-do_0.0-sd_0.0", None, None, "115 MiB", None, None),
+    ("ViT-S/16", "aug_light1-wd_0.03-do_0.0-sd_0.0", "0.03", 384, None, 83.73, "README"),
+    ("ViT-S/16", "aug_light1-wd_0.03-do_0.0-sd_0.0", "0.03", 224, None, 81.402, "timm"),
+    ("ViT-S/32", "aug_none-wd_0.1-do_0.0-sd_0.0", None, None, "118 MiB", None, None),
+    ("ViT-S/32", "aug_none-wd_0.1-do_0.0-sd_0.0", "0.01", 384, None, 79.58, "README"),
+    ("ViT-S/32", "aug_light1-wd_0.03-do_0.0-sd_0.0", "0.03", 224, None, 76.01, "timm"),
+    ("ViT-Ti/16", "aug_none-wd_0.03-do_0.0-sd_0.0", None, None, "37 MiB", None, None),
+    ("ViT-Ti/16", "aug_none-wd_0.03-do_0.0-sd_0.0", "0.03", 384, None, 78.22, "README"),
+    ("ViT-Ti/16", "aug_none-wd_0.03-do_0.0-sd_0.0", "0.03", 224, None, 75.452, "timm"),
+    ("R50+ViT-L/32", "aug_medium1-wd_0.1-do_0.1-sd_0.1", None, None, "1337 MiB", None, None),
+    ("R50+ViT-L/32", "aug_medium1-wd_0.1-do_0.1-sd_0.1", "0.01", 384, None, 85.99, "README"),
+    ("R50+ViT-L/32", "aug_medium1-wd_0.1-do_0.1-sd_0.1", "0.01", 224, None, 84.434, "timm"),
+    ("R26+ViT-S/32", "aug_light1-wd_0.1-do_0.0-sd_0.0", None, None, "170 MiB", None, None),
+    ("R26+ViT-S/32", "aug_light1-wd_0.1-do_0.0-sd_0.0", "0.01", 384, None, 83.85, "README"),
+    ("R26+ViT-S/32", "aug_light0-wd_0.03-do_0.1-sd_0.1", "0.03", 224, None, 81.856, "timm"),
+    ("R+ViT-Ti/16", "aug_none-wd_0.03-do_0.0-sd_0.0", None, None, "40 MiB", None, None),
+    ("R+ViT-Ti/16", "aug_none-wd_0.03-do_0.0-sd_0.0", "0.03", 384, None, 75.4, "README"),
+    ("R+ViT-Ti/16", "aug_none-wd_0.03-do_0.0-sd_0.0", "0.03", 224, None, 71.8, "timm"),
 )  # fmt: skip
 
 # Groups of files: (family, address, training, classes, files), where a file is
@@ -119,26 +105,20 @@ GROUPS = (
         ("ViT-L/32", "ViT-L_32", 224, None, "1.14 GiB", None, None),
         ("ViT-S/16", "ViT-S_16", 224, None, "252.57 MiB", None, None))),
     # AugReg's, fine-tuned again by timm's author.
-    ("augreg2", HUGGING_FACE, "i21k-ft", 1000, (
-        ("ViT-B/16", "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k",
-         224, None, "346 MB", 85.108, "timm"),
-        ("ViT-B/8", "timm/vit_base_patch8_224.augreg2_in21k_ft_in1k",
-         224, None, "346 MB", 86.252, "timm"))),
+    ("augreg2", TIMM.format("{}.augreg2_in21k_ft_in1k"), "i21k-ft", 1000, (
+        ("ViT-B/16", "vit_base_patch16_224", 224, None, "346 MB", 85.108, "timm"),
+        ("ViT-B/8", "vit_base_patch8_224", 224, None, "346 MB", 86.252, "timm"))),
     # DeiT, arXiv 2012.12877; a distilled one has a second token and a second head.
-    ("deit", HUGGING_FACE, "i1k", 1000, (
-        ("ViT-Ti/16", "timm/deit_tiny_patch16_224.fb_in1k", 224, None, "22.9 MB", 72.190, "timm"),
-        ("ViT-S/16", "timm/deit_small_patch16_224.fb_in1k", 224, None, "88.2 MB", 79.856, "timm"),
-        ("ViT-B/16", "timm/deit_base_patch16_224.fb_in1k", 224, None, None, 81.980, "timm"),
-        ("ViT-B/16", "timm/deit_base_patch16_384.fb_in1k", 384, None, "347 MB", 83.108, "timm"))),
-    ("deit", HUGGING_FACE, "distilled-i1k", 1000, (
-        ("ViT-Ti/16", "timm/deit_tiny_distilled_patch16_224.fb_in1k",
-         224, None, None, 74.538, "timm"),
-        ("ViT-S/16", "timm/deit_small_distilled_patch16_224.fb_in1k",
-         224, None, "89.8 MB", 81.204, "timm"),
-        ("ViT-B/16", "timm/deit_base_distilled_patch16_224.fb_in1k",
-         224, None, None, 83.384, "timm"),
-        ("ViT-B/16", "timm/deit_base_distilled_patch16_384.fb_in1k",
-         384, None, "351 MB", 85.438, "timm"))),
+    ("deit", TIMM.format("{}.fb_in1k"), "i1k", 1000, (
+        ("ViT-Ti/16", "deit_tiny_patch16_224", 224, None, "22.9 MB", 72.190, "timm"),
+        ("ViT-S/16", "deit_small_patch16_224", 224, None, "88.2 MB", 79.856, "timm"),
+        ("ViT-B/16", "deit_base_patch16_224", 224, None, None, 81.980, "timm"),
+        ("ViT-B/16", "deit_base_patch16_384", 384, None, "347 MB", 83.108, "timm"))),
+    ("deit", TIMM.format("{}.fb_in1k"), "distilled-i1k", 1000, (
+        ("ViT-Ti/16", "deit_tiny_distilled_patch16_224", 224, None, None, 74.538, "timm"),
+        ("ViT-S/16", "deit_small_distilled_patch16_224", 224, None, "89.8 MB", 81.204, "timm"),
+        ("ViT-B/16", "deit_base_distilled_patch16_224", 224, None, None, 83.384, "timm"),
+        ("ViT-B/16", "deit_base_distilled_patch16_384", 384, None, "351 MB", 85.438, "timm"))),
     # Google's originals under Hugging Face's names. We found no safetensors of ViT-L and ViT-H.
     ("huggingface", HUGGING_FACE, "i21k", 0, (
         ("ViT-B/16", "google/vit-base-patch16-224-in21k", 224, 768, "346 MB", None, None),)),

@@ -33,10 +33,10 @@ MAX_BYTES = 16 * 2**30  # the largest file of the catalog, BiT's R152x4, has les
 def fetch(entry, cache_dir=None):
     """Downloads the file of an `Entry`, unless it exists or is shipped with the package.
 
-    A file gets its name only when it is complete: its size and sha256 are compared with those of
-    the catalog. If these are unknown, it must open as a file of tensors, and all checksums of an
-    npz are compared. An interrupted download is resumed if the server supports it and the result
-    can be checked, by its sha256 or because it is an npz.
+    A file gets its name only when it is complete: it must have the sha256 of the catalog. If that
+    is unknown, it must open as a file of tensors, and all checksums of an npz are compared. An
+    interrupted download is resumed if the server supports it and the result can be checked, by its
+    sha256 or because it is an npz.
 
     Args:
         entry: a `keras_vit.checkpoints.Entry`.
@@ -168,7 +168,7 @@ def _download(entry, file):
     """Downloads the rest of a partial file."""
     response, start, total = _request(entry.address, file.tell())
     with response:
-        _check_response(entry, response, start, total, os.path.dirname(file.name))
+        _check_response(response, start, total, os.path.dirname(file.name))
         file.truncate(start)
         file.seek(start)
         bar = keras.utils.Progbar(total and total // MEGABYTE + 1, unit_name="MiB")
@@ -222,15 +222,13 @@ def _opener():
     return opener
 
 
-def _check_response(entry, response, start, total, folder):
+def _check_response(response, start, total, folder):
     """Raises `_Failure` if the headers show that the response is not the file."""
     headers = response.headers
     if headers.get_content_type() in ("text/html", "application/xhtml+xml"):
         raise _Failure("the server answers with a web page")
     if headers.get("Content-Encoding", "identity") != "identity":
         raise _Failure(f"the server compresses it as {headers['Content-Encoding']!r}")
-    if entry.bytes and total and total != entry.bytes:
-        raise _Failure(f"the server has {total:,} bytes, the catalog says {entry.bytes:,}")
     if total and total > MAX_BYTES:
         raise _Failure(f"the server has {total:,} bytes, more than any known model")
     free = shutil.disk_usage(folder).free
@@ -241,7 +239,8 @@ def _check_response(entry, response, start, total, folder):
 def _check(file, entry):
     """Raises and empties a downloaded file unless it is that of `entry`."""
     try:
-        _verify(file.name, entry)
+        if entry.sha256 and _sha256(file.name) != entry.sha256:
+            raise _Failure(f"its sha256 differs from the published {entry.sha256}")
         with files.open_tensors(file.name) as tensors:
             if tensors.format == "npz" and not entry.sha256:
                 for name in tensors.specs:
@@ -252,21 +251,16 @@ def _check(file, entry):
 
 
 def _is_good(path, entry):
-    """Returns whether an existing file is that of `entry`, by its size, sha256 and header."""
+    """Returns whether an existing file is that of `entry`, by its sha256 or its header."""
+    if entry.sha256:
+        return _sha256(path) == entry.sha256
     try:
-        _verify(path, entry)
         files.open_tensors(path).close()
-    except (_Failure, ValueError):
+    except ValueError:
         return False
     return True
 
 
-def _verify(path, entry):
-    """Raises `_Failure` unless a file has the size and the sha256 of `entry`, if known."""
-    size = os.path.getsize(path)
-    if entry.bytes and size != entry.bytes:
-        raise _Failure(f"{size:,} bytes were received, the catalog says {entry.bytes:,}")
-    if entry.sha256:
-        with open(path, "rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
-                raise _Failure(f"its sha256 differs from the published {entry.sha256}")
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

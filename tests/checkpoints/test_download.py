@@ -35,7 +35,7 @@ def entry(server):
     def make(kind, suffix=".npz", **facts):
         address = f"http://127.0.0.1:{server.server_port}/{kind}/a{suffix}"
         plain = catalogue.find("ViT-Ti/16")
-        facts = {"bytes": None, "sha256": None, **facts}
+        facts = {"sha256": None, **facts}
         return plain._replace(name="ViT-Ti/16-test", address=address, **facts)
 
     return make
@@ -46,7 +46,7 @@ def names(folder):
 
 
 @pytest.mark.parametrize("kind", ["whole", "unmeasured", "redirect"])
-@pytest.mark.parametrize("facts", [{}, {"sha256": SHA256}, {"bytes": LENGTH}])
+@pytest.mark.parametrize("facts", [{}, {"sha256": SHA256}])
 def test_a_whole_file_is_downloaded_once(kind, facts, entry, server, tmp_path, capsys):
     wanted = entry(kind, **facts)
     path = download.fetch(wanted, tmp_path / "new" / "folder")
@@ -63,15 +63,8 @@ FAILURES = {
     "cut": ("cut", {}, "interrupted after 123,456 of 200", 123_456),
     "cut, size unknown": ("unmeasured_cut", {}, "is damaged: it is not a whole zip archive", 0),
     "cut, sha256 known": ("unmeasured_cut", {"sha256": SHA256}, "sha256 differs from the pub", 0),
-    "cut, bytes known": (
-        "unmeasured_cut",
-        {"bytes": LENGTH},
-        "123,456 bytes were received, the",
-        0,
-    ),
     "wrong bytes": ("wrong", {}, "Bad CRC-32", 0),
     "wrong bytes, sha256 known": ("wrong", {"sha256": SHA256}, "sha256 differs", 0),
-    "other length": ("whole", {"bytes": 7}, "the catalog says 7", 0),
     "page": ("page", {}, "answers with a web page", 0),
     "page that says it is none": ("hidden_page", {}, "is a web page", 0),
     "missing": ("missing", {}, "the server answers 404 Not Found", 0),
@@ -97,7 +90,7 @@ def test_a_failure_leaves_no_bad_file(name, entry, tmp_path):
     assert names(tmp_path) == ([partial.name] if kept else [])
     if kept:
         assert partial.stat().st_size == kept and f"after the {kept:,} bytes" in message
-    good = entry("whole", **(facts if "bytes" not in facts else {}))
+    good = entry("whole", **facts)
     assert download.fetch(good, tmp_path).read_bytes() == CONTENT
     assert names(tmp_path) == ["ViT-Ti_16-test.npz"]
 

@@ -150,3 +150,19 @@ def test_a_distilled_file_asks_for_a_distilled_model(tmp_path):
     keras_vit.save_weights(tiny(), tmp_path / "b.safetensors", "timm")
     with pytest.raises(ValueError, match="weights of a ViT. Received.*a distilled ViT"):
         keras_vit.load_weights(tiny(pooling="distilled"), tmp_path / "b.safetensors")
+
+
+def test_axes_of_length_1_may_be_missing(tmp_path):
+    model, again = (randomized(tiny(num_classes=1), seed) for seed in range(2))
+    keras_vit.save_weights(model, tmp_path / "a.safetensors", "timm")
+    with files.open_tensors(tmp_path / "a.safetensors") as file:
+        tensors = {name: file.read(name) for name in file.specs}
+    tensors["head.weight"] = tensors["head.weight"][0]
+    files.write_safetensors(tmp_path / "b.safetensors", tensors)
+    keras_vit.load_weights(again, tmp_path / "b.safetensors")
+    for ours, theirs in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    tensors["pos_embed"] = tensors["pos_embed"][0, 0]
+    files.write_safetensors(tmp_path / "b.safetensors", tensors)
+    with pytest.raises(ValueError, match=r"'pos_embed' \(192,\); \(1, 5, 192\) or another number"):
+        keras_vit.load_weights(again, tmp_path / "b.safetensors")
