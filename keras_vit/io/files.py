@@ -57,12 +57,6 @@ def open_tensors(path):
         FileNotFoundError: the file does not exist.
         ValueError: it is something else, is damaged, or would take too much memory. The message
             describes the file and what to do.
-
-    Example:
-    >>> with files.open_tensors("ViT-B_16.npz") as file:  # doctest: +SKIP
-    ...     print(file.format, len(file.specs), file.specs["cls"])
-    ...     kernel = file.read("embedding/kernel")
-    npz 200 Spec(shape=(1, 1, 768), dtype='float32')
     """
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
         arguments.refuse("`path` must be the path of a file", {"path": path})
@@ -97,30 +91,17 @@ class SafetensorsFile(TensorFile):
     def _open(self):
         from safetensors import safe_open
 
-        with open(self.path, "rb") as file:  # the length of its header was checked
-            text = file.read(int.from_bytes(file.read(8), "little"))
         with self.wrap_errors("its header is not that of a safetensors file"):
-            header = _parse(text)
-            self.metadata = header.pop("__metadata__", {})
-            if not _is_text(self.metadata):
-                raise ValueError("its metadata are not strings")
+            # The library checks types and shapes, and that the tensors fill the file without gaps.
+            self._file = self.open_files.enter_context(safe_open(self.path, framework="np"))
+            with open(self.path, "rb") as file:  # the length of its header was checked
+                header = _parse(file.read(int.from_bytes(file.read(8), "little")))
+            header.pop("__metadata__", None)
+            if set(self._file.keys()) != set(header):
+                raise ValueError("it was read twice with different results")
         self.check_count(len(header))
         for name, entry in header.items():
-            self._add(name, entry)
-        # The library checks that the tensors fill the file without gaps.
-        with self.wrap_errors("its header is not that of a safetensors file"):
-            self._file = self.open_files.enter_context(safe_open(self.path, framework="np"))
-            if set(self._file.keys()) != set(self.specs):
-                raise ValueError("it was read twice with different results")
-
-    def _add(self, name, entry):
-        what = f"which is damaged: tensor {shorten(name)} has no valid type, shape or offsets"
-        if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-            self.refuse(what, DOWNLOAD)
-        kind, shape = entry["dtype"], entry["shape"]
-        if not isinstance(kind, str) or not isinstance(shape, list):
-            self.refuse(what, DOWNLOAD)
-        self.add(name, shape, TYPES.get(kind, kind))
+            self.add(name, entry["shape"], TYPES.get(entry["dtype"], entry["dtype"]))
 
     def _read(self, name):
         array = self._file.get_tensor(name)
@@ -143,13 +124,12 @@ class ShardedFile(TensorFile):
                 self.refuse(f"whose index and file {shard!r} disagree about {differ}", DOWNLOAD)
             self._shards.update(dict.fromkeys(names, file))
             self.specs.update(file.specs)
-            self.metadata.update(file.metadata)
 
     def _read_index(self):
         """Returns `{shard: its names}`."""
         index = read_json(self.path, limit=2 * MAX_HEADER)
         names = index.get("weight_map") if isinstance(index, dict) else None
-        if not names or not _is_text(names):
+        if not isinstance(names, dict) or not all(isinstance(x, str) for x in names.values()):
             self.refuse('which is JSON without a "weight_map" of files', DOWNLOAD)
         shards = {}
         for name, shard in names.items():
@@ -176,30 +156,15 @@ class ShardedFile(TensorFile):
         return self._shards[name].read(name)
 
 
-def write_safetensors(path, tensors, metadata=None):
-    """Writes `{name: array}` as a safetensors file, with `metadata` of strings.
-
-    The file is written completely or not at all.
-
-    Raises:
-        ValueError: a value is not an array of numbers, or the metadata are not strings.
-        OSError: the file cannot be written; an existing file is unchanged.
-
-    Example:
-    >>> files.write_safetensors("model.safetensors", {"cls": np.zeros(192)})  # doctest: +SKIP
-    """
+def write_safetensors(path, tensors):
+    """Writes `{name: array}` as a safetensors file, completely or not at all."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    metadata = dict(metadata or {})
-    if not all(isinstance(text, str) for pair in metadata.items() for text in pair):
-        raise ValueError(
-            f"`metadata` must map strings to strings. Received: metadata={metadata!r}."
-        )
     arrays = prepare_arrays(tensors)
     with writing.replacing(path) as temporary:
         try:
-            save_file(arrays, temporary, metadata=metadata or None)
+            save_file(arrays, temporary)
         except SafetensorError as error:
             number = re.search(r"os error (\d+)", str(error))
             reason = (int(number[1]), os.strerror(int(number[1]))) if number else (None, str(error))
@@ -207,19 +172,11 @@ def write_safetensors(path, tensors, metadata=None):
 
 
 def read_json(path, limit=MAX_HEADER):
-    """Reads a small JSON file beside weights, such as config.json.
-
-    Args:
-        path: the file.
-        limit: maximum size in bytes.
+    """Returns the content of a JSON file beside weights, of at most `limit` bytes.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it is not JSON, is larger than `limit`, or contains a name twice.
-
-    Example:
-    >>> files.read_json("vit-base/config.json")["hidden_size"]  # doctest: +SKIP
-    768
+        ValueError: it is not JSON, is larger, or contains a name twice.
     """
     tensor_file.check_regular(path)
     with open(path, "rb") as file:
@@ -234,11 +191,6 @@ def read_json(path, limit=MAX_HEADER):
         raise InvalidFileError(
             f"A JSON file was expected. Received: {str(path)!r}, which is not ({error}). {DOWNLOAD}"
         ) from error
-
-
-def _is_text(table):
-    """Returns whether `table` is a dictionary whose values are strings."""
-    return isinstance(table, dict) and all(isinstance(value, str) for value in table.values())
 
 
 def _parse(text):

@@ -90,21 +90,13 @@ class H5File(TensorFile):
 
 
 def write_h5(path, tensors):
-    """Writes `{"layers/dense/vars/0": array, ...}` as a .weights.h5 file for Keras.
+    """Writes `{"layers/dense/vars/0": array, ...}` as a .weights.h5 file, completely or not at all.
 
-    The file is written completely or not at all. bfloat16 is written as float32.
-
-    Raises:
-        ValueError: a value is not an array of numbers, or one name is a prefix of another.
-        OSError: the file cannot be written; an existing file is unchanged.
-
-    Example:
-    >>> files.write_h5("a.weights.h5", {"layers/dense/vars/0": np.zeros(3)})  # doctest: +SKIP
+    bfloat16 is written as float32.
     """
     import h5py
 
     arrays = prepare_arrays(tensors, widen=True)
-    _check_names(arrays)
     with writing.replacing(path) as temporary, _Disk(temporary, "r+b") as disk:
         with h5py.File(disk, "w") as file:
             for name, array in arrays.items():
@@ -129,15 +121,3 @@ class _Disk(io.FileIO):
         super().__exit__(*reason)
         if self.error:  # later errors of HDF5 are a consequence
             raise OSError(self.error.errno, self.error.strerror, self.name)
-
-
-def _check_names(names):
-    """Raises `ValueError` if a name is not a path, or both a tensor and a group of tensors."""
-    for name in names:
-        parts = name.split("/")
-        above = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
-        if not all(parts) or "." in parts or above & names.keys():
-            raise ValueError(
-                "Names in an .h5 file must be paths such as 'layers/dense/vars/0', none a prefix "
-                f"of another. Received: {name!r}. Rename it."
-            )

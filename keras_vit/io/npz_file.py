@@ -98,17 +98,7 @@ class NpzFile(TensorFile):
 
 
 def write_npz(path, tensors):
-    """Writes `{name: array}` as an npz file that `np.load` and Google's code read.
-
-    The file is written completely or not at all. bfloat16 is written as float32.
-
-    Raises:
-        ValueError: a value is not an array of numbers.
-        OSError: the file cannot be written; an existing file is unchanged.
-
-    Example:
-    >>> files.write_npz("weights.npz", {"cls": np.zeros((1, 1, 192))})  # doctest: +SKIP
-    """
+    """Writes `{name: array}` as an npz file, completely or not at all; bfloat16 as float32."""
     arrays = prepare_arrays(tensors, widen=True)
     with writing.replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, array in arrays.items():

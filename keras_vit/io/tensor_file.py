@@ -53,13 +53,12 @@ class TensorFile:
         path: the file.
         format: "npz", "safetensors" or "h5".
         specs: `{name: Spec}` in the order of the file, read from headers only.
-        metadata: `{key: text}` of the file, if its format is safetensors.
     """
 
     format = None
 
     def __init__(self, path):
-        self.path, self.specs, self.metadata = path, {}, {}
+        self.path, self.specs = path, {}
         with contextlib.ExitStack() as self.open_files:
             self._open()
             self.check_count(len(self.specs))
@@ -132,9 +131,7 @@ class TensorFile:
 def prepare_arrays(tensors, widen=False):
     """Returns `{name: C-contiguous array}` for writing, or raises `ValueError`.
 
-    Args:
-        tensors: `{name: array}`.
-        widen: whether to convert bfloat16 to float32, for formats without this type.
+    If `widen`, bfloat16 is converted to float32, for formats without this type.
     """
     arrays = {}
     for name, value in tensors.items():

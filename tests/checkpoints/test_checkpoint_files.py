@@ -38,7 +38,7 @@ def read_all(path):
 def test_what_is_written_comes_back(format, tmp_path):
     WRITE[format](tmp_path / "a", TENSORS)
     with files.open_tensors(tmp_path / "a") as file:
-        assert file.format == format and set(file.specs) == set(TENSORS) and file.metadata == {}
+        assert file.format == format and set(file.specs) == set(TENSORS)
         for name, array in TENSORS.items():
             spec, read = file.specs[name], file.read(name)
             assert spec == (array.shape, array.dtype.name) and spec.nbytes == array.nbytes
@@ -78,13 +78,11 @@ def test_numpy_and_safetensors_read_what_is_written(tmp_path):
     from safetensors.numpy import load_file
 
     files.write_npz(tmp_path / "a.npz", TENSORS)
-    files.write_safetensors(tmp_path / "a.safetensors", TENSORS, {"source": "here"})
+    files.write_safetensors(tmp_path / "a.safetensors", TENSORS)
     with np.load(tmp_path / "a.npz") as theirs:
         assert all(np.array_equal(theirs[name], array) for name, array in TENSORS.items())
     theirs = load_file(tmp_path / "a.safetensors")
     assert all(np.array_equal(theirs[name], array) for name, array in TENSORS.items())
-    with files.open_tensors(tmp_path / "a.safetensors") as file:
-        assert file.metadata == {"source": "here"}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -115,14 +113,13 @@ def test_shards_are_one_file(tmp_path):
     names = list(damage.TENSORS)
     shards = {"one.safetensors": names[:2], "two.safetensors": names[2:]}
     for shard, held in shards.items():
-        files.write_safetensors(tmp_path / shard, {n: damage.TENSORS[n] for n in held}, {"a": "b"})
+        files.write_safetensors(tmp_path / shard, {n: damage.TENSORS[n] for n in held})
     index = {"weight_map": {name: shard for shard, held in shards.items() for name in held}}
     path = tmp_path / "model.safetensors.index.json"
     path.write_text(json.dumps(index))
     for given in (path, tmp_path):
         with files.open_tensors(given) as file:
             assert file.format == "safetensors" and set(file.specs) == set(names)
-            assert file.metadata == {"a": "b"}
             assert all(np.array_equal(file.read(n), damage.TENSORS[n]) for n in names)
 
 
@@ -184,19 +181,6 @@ def test_what_cannot_be_written(format, tensors, tmp_path):
     with pytest.raises(ValueError, match="arrays of numbers, and their names strings"):
         WRITE[format](tmp_path / "a", tensors)
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.backend_free
-@pytest.mark.parametrize("names", [("a", "a/b"), ("a//b",), ("/a",), ("./a",)])
-def test_names_that_are_not_paths_in_an_h5_file(names, tmp_path):
-    with pytest.raises(ValueError, match="must be paths such as 'layers/dense/vars/0'"):
-        files.write_h5(tmp_path / "a", dict.fromkeys(names, np.zeros(2)))
-
-
-@pytest.mark.backend_free
-def test_metadata_must_be_text(tmp_path):
-    with pytest.raises(ValueError, match="`metadata` must map strings to strings"):
-        files.write_safetensors(tmp_path / "a", damage.TENSORS, {"epochs": 3})
 
 
 @formats

@@ -102,7 +102,7 @@ def test_a_flipped_bit_in_an_npz_is_found(tmp_path):
     "count", [250, pytest.param(20_000, marks=pytest.mark.slow)], ids=["quick", "thorough"]
 )
 def test_mutated_safetensors_headers(count, tmp_path):
-    files.write_safetensors(tmp_path / "whole", damage.TENSORS, {"a": "b"})
+    files.write_safetensors(tmp_path / "whole", damage.TENSORS)
     plain, rng = (tmp_path / "whole").read_bytes(), np.random.default_rng(3)
     for _ in range(count):
         damage.mutated_safetensors(rng, tmp_path / "a", plain)
