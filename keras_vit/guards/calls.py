@@ -104,14 +104,7 @@ class Guarded:
 
 @contextlib.contextmanager
 def guarded(model, call, args, kwargs):
-    """Gives the checked arguments of a call of Keras, and guards what is run with them.
-
-    Args:
-        model: a `Guarded` model.
-        call: "fit", "evaluate" or "predict".
-        args: the call's arguments by position.
-        kwargs: the call's arguments by name.
-    """
+    """Gives the checked arguments of "fit", "evaluate" or "predict", and guards what runs then."""
     given = named(call, args, kwargs)
     watches = []
     with plain_errors(watches), keeping_weights(model):
@@ -130,15 +123,11 @@ def guarded(model, call, args, kwargs):
 
 def named(call, args, kwargs):
     """Returns `{name: value}` of a call's arguments, with the names of Keras's signature."""
-    given = dict(_signature(call).bind(None, *args, **kwargs).arguments)
+    given = dict(
+        inspect.signature(getattr(keras.Model, call)).bind(None, *args, **kwargs).arguments
+    )
     given.pop("self")
-    more = given.pop("kwargs", {})
-    return {**given, **more}
-
-
-@functools.cache
-def _signature(call):
-    return inspect.signature(getattr(keras.Model, call))
+    return given | given.pop("kwargs", {})
 
 
 def checked_training(model, given, watches, training):
@@ -175,15 +164,9 @@ def _checked_validation(model, data, watches, expects):
 
 
 def _checked_data(model, x, watches, expects=None, y=None, training=False):
-    """Returns `x`, checked if it is known in advance, otherwise watched.
+    """Returns `x`, checked if it is known in advance, otherwise watched by a new one of `watches`.
 
-    Args:
-        model: a `Guarded` model.
-        x: what Keras takes as `x`.
-        watches: list to which a new `Watch` is added.
-        expects: the `Labels` that the model takes, None for prediction.
-        y: labels if `x` are arrays.
-        training: whether to warn of labels of one class.
+    `expects` are the `Labels` that the model takes, None for prediction.
     """
     spec = image_checks.expected(model)
     if streams.kind(x) is None:
@@ -234,9 +217,9 @@ def _check_arrays(spec, x, expects, y, training):
 
 
 def _check_learning_rate(model):
-    rate = getattr(model.optimizer, "learning_rate", None)
-    if rate is not None and not 0 <= float(keras.ops.convert_to_numpy(rate)) < math.inf:
-        rate = float(keras.ops.convert_to_numpy(rate))
+    rate = getattr(model.optimizer, "learning_rate", 0.0)
+    rate = float(keras.ops.convert_to_numpy(rate))
+    if not 0 <= rate < math.inf:
         want = "the optimizer's learning rate must be a finite number of at least 0"
         arguments.refuse(want, {"learning_rate": rate}, "Compile with another optimizer.")
 

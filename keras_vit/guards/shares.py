@@ -50,14 +50,7 @@ def check_fit(given):
 def divided(model, name, call, given):
     """Calls `evaluate` or `predict` with what devices can share, then one device with the rest.
 
-    Args:
-        model: a `Guarded` model.
-        name: "evaluate", "predict" or "fit", which is called with everything.
-        call: Keras's method.
-        given: its checked arguments.
-
-    Returns:
-        The method's result for all images.
+    `call` is Keras's method with this name, `given` its checked arguments. `fit` gets everything.
     """
     shares = number()
     if name == "fit":

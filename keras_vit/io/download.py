@@ -1,8 +1,7 @@
 """Downloads a file of weights once, into Keras's cache folder.
 
-`keras.utils.get_file` is not used: it writes to the final name from the first byte on, so that an
-interrupted download counts as complete the next time. It also accepts file://, and may fall back to
-a folder that all users share.
+`keras.utils.get_file` writes to the final name from the start, so that an interrupted download
+counts as complete the next time; it accepts file://, and may use a folder that all users share.
 """
 
 import contextlib
@@ -47,17 +46,11 @@ def fetch(entry, cache_dir=None):
 
     Raises:
         OSError: the file cannot be downloaded or written; the message has its address and where to
-            save it by hand.
-        ValueError: the address does not begin with https:// or http://.
-
-    Example:
-    >>> entry = keras_vit.checkpoints.catalogue.find("ViT-Ti/16")
-    >>> keras_vit.io.download.fetch(entry)  # doctest: +SKIP
-    PosixPath('/home/me/.keras/keras_vit/ViT-Ti_16-augreg-i21k-ft-224.npz')
+            save it manually.
     """
     if entry.shipped:
         return entry.shipped
-    if urllib.parse.urlsplit(entry.address).scheme not in ("http", "https"):
+    if not entry.address.startswith(("https://", "http://")):
         advice = "Pass the path of a local file instead."
         arguments.refuse("the address must begin with https://", {"address": entry.address}, advice)
     path = target_path(entry, cache_dir)
@@ -111,7 +104,7 @@ def _explain(error, entry, path, file):
     """Returns one message that says what happened and what to do."""
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     reason = " ".join(str(cause).split()) or type(cause).__name__
-    kept = os.fstat(file.fileno()).st_size if file.name == _partial_name(path) else 0
+    kept = os.fstat(file.fileno()).st_size if file.name == f"{path}.partial" else 0
     resume = f"Run it again to resume after the {kept:,} bytes received so far." if kept else ""
     return (
         f"{entry.address} could not be downloaded: {reason}. "
@@ -120,15 +113,10 @@ def _explain(error, entry, path, file):
     )
 
 
-def _partial_name(path):
-    """Returns the name of a partial download that the next try can resume."""
-    return f"{path}.partial"
-
-
 @contextlib.contextmanager
 def _partial(path, resumable):
     """Opens the file of a partial download; it is kept only if the next try can resume it."""
-    file = _open_locked(_partial_name(path)) if resumable else None
+    file = _open_locked(f"{path}.partial") if resumable else None
     if file:
         with file:
             try:
