@@ -51,8 +51,9 @@ def describe(path):
         ValueError: it is not a file of weights of a known kind.
 
     Example:
-    >>> keras_vit.checkpoints.describe("ViT-B_16.npz").arguments["num_layers"]  # doctest: +SKIP
-    12
+    >>> path = keras_vit.checkpoints.entries()["ViT-Mini/4-keras-vit-cifar10"].shipped
+    >>> keras_vit.checkpoints.describe(path).arguments["num_layers"]
+    4
     """
     with files.open_tensors(path) as file:
         specs = file.specs

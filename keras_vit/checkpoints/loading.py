@@ -81,9 +81,9 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
         OSError: the download failed; the message says what to do.
 
     Example:
-    >>> model = keras_vit.load_pretrained(
-    ...     "ViT-S/16", num_classes=37, image_size=384
-    ... )  # doctest: +SKIP
+    >>> model = keras_vit.load_pretrained("ViT-Mini/4", num_classes=5, image_size=48, verbose=False)
+    >>> model.output_shape
+    (None, 5)
     """
     entry, path = _find(name, cache_dir)
     description = describe(path)
@@ -183,8 +183,10 @@ def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None
             unchanged.
 
     Example:
-    >>> model = keras_vit.create("ViT-B/16", image_size=384)  # doctest: +SKIP
-    >>> keras_vit.load_weights(model, "ViT-B_16.npz", skip=("head",))  # doctest: +SKIP
+    >>> model = keras_vit.create("ViT-Mini/4", image_size=64, num_classes=10)
+    >>> path = keras_vit.checkpoints.entries()["ViT-Mini/4-keras-vit-cifar10"].shipped
+    >>> keras_vit.load_weights(model, path).grids
+    ((8, 8), (16, 16))
     """
     names = sorted({layer_of(weight.path) for weight in model.weights})
     skip = (skip,) if isinstance(skip, str) else tuple(skip)

@@ -123,11 +123,11 @@ def guarded(model, call, args, kwargs):
 
 def named(call, args, kwargs):
     """Returns `{name: value}` of a call's arguments, with the names of Keras's signature."""
-    given = dict(
-        inspect.signature(getattr(keras.Model, call)).bind(None, *args, **kwargs).arguments
-    )
+    signature = inspect.signature(getattr(keras.Model, call))
+    given = dict(signature.bind(None, *args, **kwargs).arguments)
     given.pop("self")
-    return given | given.pop("kwargs", {})
+    more = given.pop("kwargs", {})
+    return {**given, **more}
 
 
 def checked_training(model, given, watches, training):
