@@ -1,4 +1,4 @@
-"""Files of tensors: what is written comes back, and no failure harms an earlier file."""
+"""Files of tensors: reading returns what was written, and no failure harms an existing file."""
 
 import json
 import os
@@ -22,7 +22,7 @@ WRITE = {"npz": files.write_npz, "safetensors": files.write_safetensors, "h5": f
 formats = pytest.mark.parametrize("format", WRITE)
 TENSORS = {
     **damage.TENSORS,
-    "file": np.asfortranarray(np.arange(6.0).reshape(2, 3)),  # a name that np.savez cannot take
+    "file": np.asfortranarray(np.arange(6.0).reshape(2, 3)),  # a name that np.savez does not accept
     "big endian": np.arange(5, dtype=">i4"),
     "none": np.zeros((0, 3), "uint8"),
     "flags": np.array([True, False]),
@@ -35,7 +35,7 @@ def read_all(path):
 
 
 @formats
-def test_what_is_written_comes_back(format, tmp_path):
+def test_reading_returns_what_was_written(format, tmp_path):
     WRITE[format](tmp_path / "a", TENSORS)
     with files.open_tensors(tmp_path / "a") as file:
         assert file.format == format and set(file.specs) == set(TENSORS)
@@ -48,7 +48,7 @@ def test_what_is_written_comes_back(format, tmp_path):
 
 
 @formats
-def test_bfloat16_comes_as_float32(format, tmp_path):
+def test_bfloat16_is_read_as_float32(format, tmp_path):
     array = np.array([1.0, -3.5, 0.1], ml_dtypes.bfloat16)
     WRITE[format](tmp_path / "a", {"a": array})
     read = read_all(tmp_path / "a")["a"]
@@ -86,7 +86,7 @@ def test_numpy_and_safetensors_read_what_is_written(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_weights_go_to_keras_and_back(dtype, tmp_path):
+def test_keras_reads_what_is_written(dtype, tmp_path):
     def build():
         return keras.Sequential(
             [keras.Input((3,)), keras.layers.Dense(5, dtype=dtype), keras.layers.Dense(2)]
@@ -109,7 +109,7 @@ def as_float(weight):
 
 
 @pytest.mark.backend_free
-def test_shards_are_one_file(tmp_path):
+def test_shards_are_read_as_one_file(tmp_path):
     names = list(damage.TENSORS)
     shards = {"one.safetensors": names[:2], "two.safetensors": names[2:]}
     for shard, held in shards.items():
@@ -147,7 +147,7 @@ def test_the_official_files_are_read_as_by_their_own_libraries():
 
 @pytest.mark.backend_free
 @pytest.mark.parametrize("path", [None, 7, "", b"bytes", ["a"]])
-def test_a_path_that_is_none(path):
+def test_something_else_than_a_path(path):
     with pytest.raises(ValueError, match="`path` must be the path of a file. Received: path="):
         files.open_tensors(path)
 
@@ -177,14 +177,14 @@ def test_a_missing_tensor(tmp_path):
 @pytest.mark.parametrize(
     "tensors", [{"a": np.array([{}])}, {"a": "text"}, {1: np.zeros(2)}, {"": np.zeros(2)}]
 )
-def test_what_cannot_be_written(format, tensors, tmp_path):
+def test_invalid_tensors_are_not_written(format, tensors, tmp_path):
     with pytest.raises(ValueError, match="arrays of numbers, and their names strings"):
         WRITE[format](tmp_path / "a", tensors)
     assert not list(tmp_path.iterdir())
 
 
 @formats
-def test_a_failure_leaves_the_earlier_file(format, tmp_path, monkeypatch):
+def test_a_failure_leaves_the_existing_file(format, tmp_path, monkeypatch):
     path = tmp_path / "a"
     WRITE[format](path, {"a": np.zeros(2)})
 
@@ -224,7 +224,7 @@ print(sorted(os.listdir(sys.argv[1])))
 
 @pytest.mark.backend_free
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
-def test_a_full_disk_leaves_the_earlier_file_and_python_lives(tmp_path):
+def test_a_full_disk_leaves_the_existing_file_and_python_survives(tmp_path):
     done = damage.run_alone(FULL, str(tmp_path))
     assert done.stdout.split("[")[0].count("refused") == 15, done.stderr
     assert done.stdout.endswith("['h', 'n', 's']\n") and done.returncode == 0
@@ -276,7 +276,7 @@ def test_a_link_is_followed_and_modes_are_those_of_new_files(tmp_path):
 
 
 @pytest.mark.backend_free
-def test_writers_of_one_name_do_not_disturb_each_other(tmp_path):
+def test_concurrent_writers_of_one_file(tmp_path):
     def write(value):
         for _ in range(5):
             files.write_npz(tmp_path / "a", {"a": np.full(1000, value)})

@@ -1,4 +1,4 @@
-"""Weights of other people's making: read, written and resized."""
+"""Published weights: read, written and resized."""
 
 import functools
 import json
@@ -23,7 +23,7 @@ EXACT = dict(approximate=False)
 
 
 def tiny(model=keras_vit.ViT, **options):
-    """A ViT of width 192, which every source's names can tell the heads of."""
+    """A ViT of width 192, whose number of heads is known for every source."""
     return model(
         **{
             **dict(image_size=32, patch_size=16, num_layers=2, hidden_dim=192, mlp_dim=768),
@@ -50,7 +50,7 @@ def tensors_of(table, model, fill):
 
 
 def linen(name):
-    """A name in a block as Flax Linen and big_vision count it: each class by itself."""
+    """A name in a block as in Flax Linen and big_vision, which count each class separately."""
     for old, new in (
         ("MultiHeadDotProductAttention_1", "MultiHeadDotProductAttention_0"),
         ("LayerNorm_2", "LayerNorm_1"),
@@ -61,7 +61,7 @@ def linen(name):
 
 
 def seeded_like(table):
-    """What fills a file as the recording scripts have filled the source's own model."""
+    """Returns a function that makes the weights with which logits were recorded."""
     if table.source == "google":
         return lambda name, shape: seeded.weight(linen(name), shape)
     return seeded.torch_weight
@@ -160,11 +160,11 @@ def two_models(kind):
 @pytest.mark.parametrize(
     "kind, source", [(kind, source) for kind, sources in WRITTEN_BY.items() for source in sources]
 )
-def test_what_is_written_reads_the_same(kind, source, tmp_path):
+def test_loading_restores_what_was_saved(kind, source, tmp_path):
     model, again = (randomized(m, seed) for seed, m in enumerate(two_models(kind)))
     path = tmp_path / f"weights{SUFFIX[source]}"
     keras_vit.save_weights(model, path, source)
-    grid = (4, 4) if kind == "rectangle" else None  # 4 x 4 patches of an image that is no square
+    grid = (4, 4) if kind == "rectangle" else None  # 4 x 4 patches of an image that is not square
     report = keras_vit.load_weights(again, path, grid=grid)
     assert equal_weights(model, again)
     assert report.source == source and not report.fresh and not report.ignored
@@ -173,7 +173,7 @@ def test_what_is_written_reads_the_same(kind, source, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in MODELS if kind != "rectangle"])
-def test_a_file_tells_its_model(kind, tmp_path):
+def test_describe_finds_the_model_of_a_file(kind, tmp_path):
     model = randomized(two_models(kind)[0])
     for source in WRITTEN_BY[kind]:
         path = tmp_path / f"{source}{SUFFIX[source]}"
@@ -189,7 +189,7 @@ def test_a_file_tells_its_model(kind, tmp_path):
         assert not different, source
 
 
-def test_every_tensor_is_named_once():
+def test_every_tensor_has_one_name():
     for table in (google.VIT, pytorch.TIMM, pytorch.HUGGING_FACE, kerashub.KERAS_HUB):
         model = MODELS["token"]()
         found = {}
@@ -209,7 +209,7 @@ def test_a_source_without_names_for_a_weight_is_refused(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-# --- Google's ways of naming ----------------------------------------------------------------------
+# --- Names in Google's files ----------------------------------------------------------------------
 def renamed_linen(tensors):
     return {linen(name): array for name, array in tensors.items()}
 
@@ -223,7 +223,7 @@ def old_positions(tensors):
 
 
 def stacked(tensors):
-    """As `lax.scan` keeps them: one tensor with a leading axis of blocks."""
+    """As `lax.scan` stores them: one tensor with a leading axis of blocks."""
     plain = {name: a for name, a in renamed_linen(tensors).items() if "encoderblock" not in name}
     blocks = {name: a for name, a in renamed_linen(tensors).items() if "encoderblock_0" in name}
     both = renamed_linen(tensors)
@@ -249,7 +249,7 @@ def class_token_without_position(tensors):
         *(stacked, class_token_without_position),
     ),
 )
-def test_all_dialects_of_google_give_the_same_answers(dialect, tmp_path):
+def test_all_dialects_of_google_load_the_same_weights(dialect, tmp_path):
     model, again = randomized(tiny()), tiny()
     keras_vit.save_weights(model, tmp_path / "first.npz")
     with files.open_tensors(tmp_path / "first.npz") as file:
@@ -288,7 +288,7 @@ def test_numbered_convolutions_of_bit(tmp_path):
 
 
 # --- KerasHub itself ------------------------------------------------------------------------------
-def test_what_kerashub_wrote_is_read(tmp_path):
+def test_files_of_kerashub_are_read(tmp_path):
     """The names of a real KerasHub file, listed by `h5py`: a classifier of two blocks."""
     block = "layers/vi_t_backbone/layers/vi_t_encoder/encoder_layers/vi_t_encoder_block"
     model = tiny()
@@ -416,7 +416,7 @@ def test_real_weights_exported_and_loaded_again_are_bit_identical(source, tmp_pa
 
 @pytest.mark.slow
 @needs_data
-def test_real_weights_know_photographs():
+def test_real_weights_classify_photographs():
     from keras_vit import data
 
     lines = (DATA / "photos" / "nips17" / "labels.csv").read_text().splitlines()[1:]

@@ -1,4 +1,4 @@
-"""What is no file of tensors is refused by what it is, at once and with little memory."""
+"""Anything that is not a file of tensors is described and refused, fast and with little memory."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""A file that does not fit a model changes nothing, and its refusal names every tensor."""
+"""A file that does not fit a model changes nothing, and the error lists every tensor."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def whole_file(model=None):
 
 
 def refused(tensors, tmp_path, model=None):
-    """Returns the message of the refusal, after seeing that the model is as it was."""
+    """Returns the error message, and checks that the model is unchanged."""
     model = model or randomized(tiny())
     before = model.get_weights()
     files.write_npz(tmp_path / "bad.npz", tensors)
@@ -46,7 +46,7 @@ def test_each_tensor_in_turn_damaged(damage, tmp_path):
         bad = DAMAGES[damage](array)
         symmetric = isinstance(bad, np.ndarray) and bad.shape == array.shape
         if damage == "transposed" and symmetric:
-            continue  # a square's transposition cannot be seen
+            continue  # the transposition of a square cannot be detected
         changed = {key: value for key, value in good.items() if key != name}
         changed |= bad if isinstance(bad, dict) else {name: bad}
         message = refused(changed, tmp_path, model)
@@ -54,7 +54,7 @@ def test_each_tensor_in_turn_damaged(damage, tmp_path):
             assert repr(name) in message, message
 
 
-def test_one_message_lists_everything(tmp_path):
+def test_one_message_lists_every_problem(tmp_path):
     tensors = whole_file()
     del tensors["cls"], tensors["head/bias"]
     tensors["extra"] = np.ones(3, "float32")
@@ -75,7 +75,7 @@ def test_one_message_lists_everything(tmp_path):
         assert words in message, message
 
 
-def test_half_precision_is_widened(tmp_path):
+def test_half_precision_is_converted(tmp_path):
     tensors = {name: array.astype("float16") for name, array in whole_file().items()}
     files.write_npz(tmp_path / "half.npz", tensors)
     model = tiny()
@@ -142,7 +142,7 @@ def test_mistakes_of_the_caller(tmp_path):
         keras_vit.load_pretrained(tmp_path / "none.npz")
 
 
-def test_a_distilled_file_asks_for_a_distilled_model(tmp_path):
+def test_a_distilled_file_needs_a_distilled_model(tmp_path):
     keras_vit.save_weights(tiny(pooling="distilled"), tmp_path / "a.safetensors", "timm")
     words = r"weights of a distilled ViT. Received: the model 'vit\w*', a ViT"
     with pytest.raises(ValueError, match=words):

@@ -1,4 +1,4 @@
-"""What is refused as a file of tensors: how it is made, and words that the error must have."""
+"""Files that must be refused: how they are made, and words of the error."""
 
 import json
 import pickle
