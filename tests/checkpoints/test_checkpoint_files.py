@@ -11,6 +11,7 @@ import keras
 import ml_dtypes
 import numpy as np
 import pytest
+from damage import WRITE, read_all
 
 from keras_vit.io import files, writing
 
@@ -18,7 +19,6 @@ FOLDER = pathlib.Path(os.environ.get("KERAS_VIT_TEST_DATA", "not set"), "weights
 real = pytest.mark.skipif(
     not FOLDER.exists(), reason="KERAS_VIT_TEST_DATA names no folder with the official weights"
 )
-WRITE = {"npz": files.write_npz, "safetensors": files.write_safetensors, "h5": files.write_h5}
 formats = pytest.mark.parametrize("format", WRITE)
 TENSORS = {
     **damage.TENSORS,
@@ -27,11 +27,6 @@ TENSORS = {
     "none": np.zeros((0, 3), "uint8"),
     "flags": np.array([True, False]),
 }
-
-
-def read_all(path):
-    with files.open_tensors(path) as file:
-        return {name: file.read(name) for name in file.specs}
 
 
 @formats

@@ -8,6 +8,7 @@ import pathlib
 import keras
 import numpy as np
 import pytest
+from damage import read_all
 from golden import seeded
 from helpers import GOLDEN, numpy, outputs, quick
 
@@ -168,8 +169,7 @@ def test_loading_restores_what_was_saved(kind, source, tmp_path):
     report = keras_vit.load_weights(again, path, grid=grid)
     assert equal_weights(model, again)
     assert report.source == source and not report.fresh and not report.ignored
-    with files.open_tensors(path) as file:
-        assert report.loaded == len(file.specs)
+    assert report.loaded == len(read_all(path))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in MODELS if kind != "rectangle"])
@@ -252,8 +252,7 @@ def class_token_without_position(tensors):
 def test_all_dialects_of_google_load_the_same_weights(dialect, tmp_path):
     model, again = randomized(tiny()), tiny()
     keras_vit.save_weights(model, tmp_path / "first.npz")
-    with files.open_tensors(tmp_path / "first.npz") as file:
-        tensors = {name: file.read(name) for name in file.specs}
+    tensors = read_all(tmp_path / "first.npz")
     files.write_npz(tmp_path / "other.npz", dialect(tensors))
     keras_vit.load_weights(again, tmp_path / "other.npz")
     images = seeded.make_images(32, 32)
@@ -266,8 +265,8 @@ def test_all_dialects_of_google_load_the_same_weights(dialect, tmp_path):
 def test_attention_pooling_at_the_top_level(tmp_path):
     model, again = randomized(tiny(pooling="map")), tiny(pooling="map")
     keras_vit.save_weights(model, tmp_path / "first.npz")
-    with files.open_tensors(tmp_path / "first.npz") as file:
-        tensors = {name.removeprefix("MAPHead_0/"): file.read(name) for name in file.specs}
+    tensors = read_all(tmp_path / "first.npz")
+    tensors = {name.removeprefix("MAPHead_0/"): array for name, array in tensors.items()}
     files.write_npz(tmp_path / "other.npz", tensors)
     keras_vit.load_weights(again, tmp_path / "other.npz")
     assert equal_weights(model, again)
@@ -276,8 +275,7 @@ def test_attention_pooling_at_the_top_level(tmp_path):
 def test_numbered_convolutions_of_bit(tmp_path):
     model, again = randomized(MODELS["resnet"]()), MODELS["resnet"]()
     keras_vit.save_weights(model, tmp_path / "first.npz")
-    with files.open_tensors(tmp_path / "first.npz") as file:
-        tensors = {name: file.read(name) for name in file.specs}
+    tensors = read_all(tmp_path / "first.npz")
     numbered = {
         name.replace("standardized_conv2d", f"standardized_conv2d_{i}"): tensors[name]
         for i, name in enumerate(tensors)
@@ -407,11 +405,11 @@ def test_real_weights_exported_and_loaded_again_are_bit_identical(source, tmp_pa
     keras_vit.load_weights(again, path)
     assert equal_weights(model, again)
     if source in REAL:  # the very tensors of the publisher
-        with files.open_tensors(path) as ours, files.open_tensors(REAL[source]) as theirs:
-            assert ours.specs.keys() == theirs.specs.keys()
-            for name, spec in theirs.specs.items():
-                assert ours.specs[name] == spec
-                np.testing.assert_array_equal(ours.read(name), theirs.read(name))
+        ours, theirs = read_all(path), read_all(REAL[source])
+        assert ours.keys() == theirs.keys()
+        for name, array in theirs.items():
+            assert (ours[name].dtype, ours[name].shape) == (array.dtype, array.shape)
+            np.testing.assert_array_equal(ours[name], array)
 
 
 @pytest.mark.slow

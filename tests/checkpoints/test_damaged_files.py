@@ -7,23 +7,17 @@ import time
 import damage
 import numpy as np
 import pytest
+from damage import WRITE, read_all
 from damage_cases import CASES
 
 from keras_vit.io import files
 
 pytestmark = pytest.mark.backend_free
 
-WRITE = {"npz": files.write_npz, "safetensors": files.write_safetensors, "h5": files.write_h5}
-
 
 def make(name, folder):
     """Makes the file of a case; returns the path to open."""
     return CASES[name][0](folder / "weights.npz")
-
-
-def read_all(path):
-    with files.open_tensors(path) as file:
-        return {name: file.read(name) for name in file.specs}
 
 
 @pytest.mark.parametrize("name", CASES)

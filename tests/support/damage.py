@@ -15,11 +15,18 @@ import numpy as np
 
 from keras_vit.io import files
 
+WRITE = {"npz": files.write_npz, "safetensors": files.write_safetensors, "h5": files.write_h5}
 TENSORS = {
     "block/kernel": np.arange(35, dtype="float32").reshape(5, 7),
     "block/bias": np.arange(7, dtype="float16"),
     "count": np.asarray(3, "int64"),
 }
+
+
+def read_all(path):
+    """Returns {name: array} of a file."""
+    with files.open_tensors(path) as file:
+        return {name: file.read(name) for name in file.specs}
 
 
 def array_bytes(array=None, **header):
