@@ -99,9 +99,9 @@ class SafetensorsFile(TensorFile):
             header.pop("__metadata__", None)
             if set(self._file.keys()) != set(header):
                 raise ValueError("it was read twice with different results")
-        self.check_count(len(header))
-        for name, entry in header.items():
-            self.add(name, entry["shape"], TYPES.get(entry["dtype"], entry["dtype"]))
+            self.check_count(len(header))
+            for name, entry in header.items():
+                self.add(name, entry["shape"], TYPES.get(entry["dtype"], entry["dtype"]))
 
     def _read(self, name):
         array = self._file.get_tensor(name)

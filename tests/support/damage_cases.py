@@ -133,6 +133,8 @@ CASES = {
     "too many tensors": (safetensors(EMPTY_TENSORS), "5,001 entries, more than 5,000"),
     "fp8": (safetensors({"a": entry("F8_E4M3", end=1)}, b"x"), "has the type F8_E4M3", "float32"),
     "unknown type": (safetensors({"a": entry("FOO")}, F32), "not that of a safetensors file"),
+    "type a map": (safetensors({"a": entry({"F32": None})}, F32), "not that of a safetensors file"),
+    "entry a list": (safetensors({"a": ["F32", [1], [0, 4]]}, F32), "not that of a safetensors"),
     "type no text": (safetensors({"a": entry(7)}, F32), "not that of a safetensors file"),
     "shape -1": (safetensors({"a": entry(shape=[-1])}, F32), "not that of a safetensors file"),
     "shape 1.0": (safetensors({"a": entry(shape=[1.0])}, F32), "not that of a safetensors file"),
