@@ -63,7 +63,7 @@ def check_first(model, images):
 
 
 def _check_labels(model, images, labels):
-    name, settings = label_checks.named_loss(getattr(model, "loss", None))
+    name, settings = label_checks.identify_loss(getattr(model, "loss", None))
     kind = label_checks.KINDS.get(name)
     if kind is None:
         return

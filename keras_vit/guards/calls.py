@@ -31,7 +31,7 @@ def _around(name):
                 with keeping_weights(self):
                     return call(*args, **kwargs)
             with self.checked_call(name, args, kwargs) as given:
-                return shares.divided(self, name, call, given)
+                return shares.run_divided(self, name, call, given)
 
     return method
 
@@ -105,7 +105,7 @@ class Guarded:
 @contextlib.contextmanager
 def guarded(model, call, args, kwargs):
     """Gives the checked arguments of "fit", "evaluate" or "predict", and guards what runs then."""
-    given = named(call, args, kwargs)
+    given = bind_arguments(call, args, kwargs)
     watches = []
     with plain_errors(watches), keeping_weights(model):
         if not given.get("_use_cached_eval_dataset"):  # `fit` has checked what it evaluates
@@ -121,7 +121,7 @@ def guarded(model, call, args, kwargs):
         yield given
 
 
-def named(call, args, kwargs):
+def bind_arguments(call, args, kwargs):
     """Returns `{name: value}` of a call's arguments, with the names of Keras's signature."""
     signature = inspect.signature(getattr(keras.Model, call))
     given = dict(signature.bind(None, *args, **kwargs).arguments)
@@ -185,7 +185,7 @@ def _checked_data(model, x, watches, expects=None, y=None, training=False):
     watches.append(streams.Watch(spec, expects))
     if streams.kind(x) in streams.UNORDERED:
         watches[-1].look(streams.first_batch(x)[0])
-    return streams.watched(x, watches[-1])
+    return streams.attach(x, watches[-1])
 
 
 def _check_known(data, spec, expects):
@@ -201,7 +201,7 @@ def _check_known(data, spec, expects):
 def _check_arrays(spec, x, expects, y, training):
     """Raises `ValueError` unless images and labels in memory fit the model and each other."""
     image_checks.check_kind(x)
-    images = image_checks.only(x)
+    images = image_checks.get_single(x)
     if not hasattr(images, "shape"):
         return  # Keras reports which kinds of data it takes
     spec.check(images)

@@ -54,7 +54,7 @@ def expected(model):
     return ImageSpec(tuple(model.input_shape), model.normalize)
 
 
-def only(x):
+def get_single(x):
     """Returns the single array in what Keras takes as input of a model, or None."""
     leaves = keras.tree.flatten(x)
     return leaves[0] if len(leaves) == 1 else None

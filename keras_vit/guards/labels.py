@@ -136,7 +136,7 @@ class Labels(NamedTuple):
 
 def expected(model):
     """Returns the `Labels` that a compiled model takes."""
-    name, settings = named_loss(model.loss)
+    name, settings = identify_loss(model.loss)
     kind = None if _is_custom(model) else KINDS.get(name)
     return Labels(kind, model.num_classes, settings.get("ignore_class"))
 
@@ -165,7 +165,7 @@ def as_numpy(values):
 # --- Loss and metrics ----------------------------------------------------------------------------
 
 
-def named_loss(loss):
+def identify_loss(loss):
     """Returns a loss's name in Keras and its settings, (None, {}) for a custom one."""
     if isinstance(loss, (list, tuple)) and len(loss) == 1:
         loss = loss[0]
@@ -184,7 +184,7 @@ def check_compiled(model, loss, metrics=()):
     layers = getattr(model, "layers", None)
     if not layers or getattr(layers[-1], "activation", 0) is not keras.activations.linear:
         return
-    name, settings = named_loss(loss)
+    name, settings = identify_loss(loss)
     kind = None if _is_custom(model) else KINDS.get(name)
     if kind is not None:
         refuse_probabilities(name, settings)

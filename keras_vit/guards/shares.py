@@ -47,7 +47,7 @@ def check_fit(given):
         arguments.refuse(FIT, {"last batch": count % size, **received}, advice)
 
 
-def divided(model, name, call, given):
+def run_divided(model, name, call, given):
     """Calls `evaluate` or `predict` with what devices can share, then one device with the rest.
 
     `call` is Keras's method with this name, `given` its checked arguments. `fit` gets everything.
@@ -118,7 +118,7 @@ def _share(batches, shares, rest):
     """Yields batches that can be shared; what is left of one is added to the next."""
     left = None
     for batch in batches:
-        batch = [None if part is None else np.asarray(part) for part in streams.unpacked(batch)]
+        batch = [None if part is None else np.asarray(part) for part in streams.unpack(batch)]
         if left is not None:
             batch = [_concatenate(*pair) for pair in zip(left, batch, strict=True)]
         whole = len(batch[0]) // shares * shares

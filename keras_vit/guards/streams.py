@@ -38,7 +38,7 @@ class Watch:
 
     def look(self, batch):
         """Raises `ValueError` unless the model takes this batch."""
-        images, labels, _ = unpacked(batch)
+        images, labels, _ = unpack(batch)
         if images is not None:
             self.spec.check_shape(images.shape)
             if self.is_first:
@@ -48,10 +48,10 @@ class Watch:
             self.labels.check(labels)
 
 
-def unpacked(batch):
+def unpack(batch):
     """Returns (images, labels, weights) of a batch, each one array or None."""
     parts = keras.utils.unpack_x_y_sample_weight(batch)
-    return tuple(None if part is None else image_checks.only(part) for part in parts)
+    return tuple(None if part is None else image_checks.get_single(part) for part in parts)
 
 
 def kind(data):
@@ -65,7 +65,7 @@ def kind(data):
     return None
 
 
-def watched(data, watch):
+def attach(data, watch):
     """Returns the same data, with `watch` called on every batch."""
     return KINDS[kind(data)][2](data, watch)
 
@@ -97,7 +97,7 @@ def length(data):
 def shapes(data):
     """Returns the shapes of a batch's images and labels, each None if it is unknown."""
     if kind(data) == "tensorflow":
-        found = [getattr(spec, "shape", None) for spec in unpacked(data.element_spec)[:2]]
+        found = [getattr(spec, "shape", None) for spec in unpack(data.element_spec)[:2]]
         return tuple(None if s is None or s.rank is None else tuple(s) for s in found)
     # A `PyDataset` of `keras_vit.data` has a specification.
     specification = getattr(getattr(data, "batches", None), "specification", None)
@@ -107,7 +107,7 @@ def shapes(data):
 # --- tf.data -------------------------------------------------------------------------------------
 
 
-def _tensorflow_watched(dataset, watch):
+def _watch_tensorflow(dataset, watch):
     """Checks inside the graph; Python is called only for the first batch and for a bad one."""
     import tensorflow as tf
 
@@ -115,14 +115,13 @@ def _tensorflow_watched(dataset, watch):
         return dataset  # one that is distributed already cannot be mapped
 
     def look(index, batch):
-        images, labels, weights = unpacked(batch)
+        images, labels, weights = unpack(batch)
         if not isinstance(images, tf.Tensor):
             return batch
-        # Whether only the batch itself has its shape; gray images may have rank 3 or 4.
-        rank = images.shape.rank
-        unknown = rank is None or None in images.shape[1:]
+        # Python checks every batch of unknown shape; gray images may have rank 3 or 4.
+        unknown = images.shape.rank is None or None in images.shape[1:]
         unknown = unknown and watch.spec.input_shape[-1] != 1
-        good = (index > 0) & _is_shaped(images, watch.spec) if unknown else index > 0
+        good = tf.constant(False) if unknown else index > 0
         arrays = [images]
         if watch.labels is not None and watch.labels.kind and isinstance(labels, tf.Tensor):
             good = good & _all_good(labels, watch.labels)
@@ -156,15 +155,6 @@ def _tensorflow_watched(dataset, watch):
     watched = dataset.enumerate().map(look)
     watched.cardinality = dataset.cardinality  # `map` may not know it
     return watched
-
-
-def _is_shaped(images, expects):
-    """Returns, as a tensor, whether a batch has the shape of the model's images."""
-    import tensorflow as tf
-
-    shape, wanted = tf.shape(images), tf.constant(expects.input_shape[1:])
-    same = lambda: tf.reduce_all(shape[1:] == wanted)  # noqa: E731
-    return tf.cond(tf.rank(images) == 4, same, lambda: tf.constant(False))
 
 
 def _all_good(labels, expects):
@@ -228,7 +218,7 @@ class _Collate:
         return self.watch(self.collate(samples))
 
 
-def _torch_watched(loader, watch):
+def _watch_torch(loader, watch):
     loader = copy.copy(loader)
     loader.collate_fn = _Collate(loader.collate_fn, watch)
     return loader
@@ -249,11 +239,11 @@ KINDS = {
     "tensorflow": (
         ("DatasetV2", "DistributedDataset", "DistributedDatasetsFromFunction"),
         "tensorflow.python",
-        _tensorflow_watched,
+        _watch_tensorflow,
         lambda dataset: (next(iter(dataset.take(1)), None), dataset),
     ),
     "keras": (("PyDataset",), "keras", _WatchedPyDataset, _random_access_first),
-    "torch": (("DataLoader",), "torch.utils.data", _torch_watched, _torch_first),
+    "torch": (("DataLoader",), "torch.utils.data", _watch_torch, _torch_first),
     "grain": (
         ("MapDataset", "IterDataset", "DataLoader"),
         "grain",

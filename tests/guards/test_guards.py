@@ -512,7 +512,7 @@ def test_good_data_are_not_changed(flow):
     x, y = labelled(8)
     plain = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
     watch = guards.streams.Watch(SPEC, SPARSE_OF_TWO)
-    data = guards.streams.watched(flow(x, y)["x"], watch)
+    data = guards.streams.attach(flow(x, y)["x"], watch)
     np.testing.assert_array_equal(plain.predict(data, verbose=0), x.reshape(8, -1))
     assert not watch.is_first and watch.failure is None
 
@@ -522,7 +522,7 @@ def test_labels_of_any_integer_type_are_compared_with_many_classes():
     watch = guards.streams.Watch(SPEC, expects)
     x, y = labelled(8)
     for kind in ("uint8", "int8", "int64", "float32"):
-        data = guards.streams.watched(as_tf(x, y.astype(kind))["x"], watch)
+        data = guards.streams.attach(as_tf(x, y.astype(kind))["x"], watch)
         np.testing.assert_array_equal(np.concatenate([labels for _, labels in data]), y)
 
 
