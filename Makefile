@@ -31,15 +31,16 @@ test-slow:                 ## quick and slow tests: large models, whole training
 	$(MAKE) test MARKS="not weekly"
 
 # What each library offers to compute as on a processor without AVX-512; TensorFlow leaves oneDNN out there.
-test-avx2: export XLA_FLAGS = --xla_cpu_max_isa=AVX2
-test-avx2: export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.venv/jax-avx2
-test-avx2: export TF_ENABLE_ONEDNN_OPTS = 0
-test-avx2: export ATEN_CPU_CAPABILITY = avx2
-test-avx2: export OPENBLAS_CORETYPE = Haswell
+ifeq ($(ISA),avx2)
+export XLA_FLAGS = --xla_cpu_max_isa=AVX2
+export JAX_COMPILATION_CACHE_DIR = $(CURDIR)/.venv/jax-avx2
+export TF_ENABLE_ONEDNN_OPTS = 0
+export ATEN_CPU_CAPABILITY = avx2
+export OPENBLAS_CORETYPE = Haswell
+endif
 
 test-avx2:                 ## the quick tests of numbers, computed without AVX-512
-	$(MAKE) test BACKENDS=jax MARKS="($(MARKS)) and not backend_free" TESTS="tests/core tests/checkpoints tests/explain keras_vit"
-	$(MAKE) test BACKENDS=tensorflow MARKS="($(MARKS)) and not backend_free" TESTS="tests/core keras_vit"
+	$(MAKE) test ISA=avx2 MARKS="($(MARKS)) and not backend_free" TESTS="tests/core tests/explain keras_vit"
 
 test-all:                  ## every test: all tutorials on both backends, all combinations, all seeds
 	$(MAKE) test MARKS="slow or not slow"

@@ -20,9 +20,9 @@ def doctest_names(doctest_namespace):
 
 
 # Modules whose docstring examples train a model, or compute one many times.
-SLOW_EXAMPLES = ["pretraining.", "axial.", "relative.", "resnet."]
-SLOW_EXAMPLES += [f"explain.{m}" for m in ("alignment", "cam", "deleting", "lens", "neighbours")]
-SLOW_EXAMPLES += [f"explain.{m}" for m in ("gradient_rollout", "occluding")]
+SLOW_EXAMPLES = ["pretraining.", "ablations.axial.", "ablations.relative.", "resnet."]
+SLOW_EXAMPLES += ["explain.gradients.", "explain.masking.", "explain.representations."]
+SLOW_EXAMPLES += ["explain.tokens.logit_lens"]
 
 
 def pytest_configure():

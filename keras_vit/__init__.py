@@ -11,24 +11,16 @@ if not startup.postpone(__name__):  # in the command `keras-vit`, until a name i
     from keras_vit import (
         ablations,
         accounting,
-        axial,
         checkpoints,
-        convolutions,
         data,
-        deit,
+        descendants,
         explain,
-        families,
-        guards,
-        hybrid,
         layers,
-        pooling,
-        positions,
         pretraining,
-        relative,
-        resnet,
         training,
     )
     from keras_vit.checkpoints import load_pretrained, load_weights, save_weights
+    from keras_vit.descendants import AttentionPooling
     from keras_vit.families import create
     from keras_vit.guards import check_batch
     from keras_vit.hybrid import HybridViT
@@ -40,7 +32,6 @@ if not startup.postpone(__name__):  # in the command `keras-vit`, until a name i
         SelfAttention,
         TransformerBlock,
     )
-    from keras_vit.pooling import AttentionPooling
     from keras_vit.resnet import ResNet
     from keras_vit.vit import ViT
 
@@ -58,26 +49,17 @@ __all__ = [
     "__version__",
     "ablations",
     "accounting",
-    "axial",
     "check_batch",
     "checkpoints",
-    "convolutions",
     "create",
     "data",
-    "deit",
+    "descendants",
     "explain",
-    "families",
-    "guards",
-    "hybrid",
     "layers",
+    "list_variants",
     "load_pretrained",
     "load_weights",
-    "pooling",
-    "positions",
     "pretraining",
-    "relative",
-    "resnet",
     "save_weights",
     "training",
-    "list_variants",
 ]

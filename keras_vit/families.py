@@ -2,7 +2,7 @@
 
 import re
 
-from keras_vit.axial import AxialResNet, AxialViT
+from keras_vit.ablations.axial import AxialResNet, AxialViT
 from keras_vit.hybrid import HybridViT
 from keras_vit.model import unique_name
 from keras_vit.resnet import ResNet

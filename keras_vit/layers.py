@@ -3,7 +3,7 @@
     z_0  = [x_class; x_1 E; ...; x_N E] + E_pos                    Eq. 1    Patches, PatchEncoder
     z'_l = MSA(LN(z_l-1)) + z_l-1                                  Eq. 2    TransformerBlock
     z_l  = MLP(LN(z'_l)) + z'_l                                    Eq. 3    TransformerBlock
-    y    = LN(z_L)^0                                               Eq. 4    LayerNorm, ClassToken
+    y    = LN(z_L)^0                                               Eq. 4    LayerNorm, vit.ViT
     MSA: q, k, v from z U_qkv, softmax(q k^T / sqrt(d)) v, U_msa   Eq. 5-8  SelfAttention
 
 Each line that changes a shape ends with the shape it makes. B is the batch, N the number of
@@ -17,7 +17,6 @@ from keras import initializers, layers, ops
 
 from keras_vit import arguments as check
 from keras_vit import backend, inner
-from keras_vit.pixel_range import Normalize  # noqa: F401
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
@@ -28,6 +27,10 @@ class Layer(check.Checked, inner.Inner, layers.Layer):
     def part(self, kind, *args, **kwargs):
         """Makes a layer inside this one, which computes in the same dtype and is frozen with it."""
         return kind(*args, dtype=self.dtype_policy, trainable=self.trainable, **kwargs)
+
+    def dense(self, units, name, kernel="glorot_uniform", **kwargs):
+        """Makes a dense layer inside this one; `kernel` initializes W."""
+        return self.part(inner.Dense, units, kernel_initializer=kernel, name=name, **kwargs)
 
 
 @register
@@ -105,9 +108,7 @@ class PatchEncoder(Layer):
     ):
         super().__init__(**kwargs)
         self.keep(locals())
-        self.projection = self.part(
-            inner.Dense, hidden_dim, kernel_initializer="lecun_normal", name="projection"
-        )
+        self.projection = self.dense(hidden_dim, "projection", "lecun_normal")
         self.drop = self.part(inner.Dropout, dropout, name="drop")
 
     def build(self, input_shape):
@@ -190,10 +191,8 @@ class SelfAttention(Layer):
         dim = check.tokens("SelfAttention", input_shape)
         check.divisible_heads(dim, self.num_heads)
         # Glorot's limit for each of the three D x D matrices is LeCun's for all of them.
-        self.query_key_value = self.part(
-            inner.Dense, 3 * dim, kernel_initializer="lecun_uniform", name="query_key_value"
-        )
-        self.projection = self.part(inner.Dense, dim, name="projection")
+        self.query_key_value = self.dense(3 * dim, "query_key_value", "lecun_uniform")
+        self.projection = self.dense(dim, "projection")
         self.query_key_value.build(input_shape)
         self.projection.build(input_shape)
 
@@ -261,17 +260,16 @@ class MLP(Layer):
     ):
         super().__init__(**kwargs)
         self.keep(locals())
-        self.expand = self._dense(mlp_dim, "expand")
+        self.expand = self.dense(mlp_dim, "expand")
         self.drop_1 = self.part(inner.Dropout, dropout, name="drop_1")
         self.drop_2 = self.part(inner.Dropout, dropout, name="drop_2")
 
-    def _dense(self, units, name):
-        bias = initializers.RandomNormal(stddev=1e-6)
-        return self.part(inner.Dense, units, bias_initializer=bias, name=name)
+    def dense(self, units, name):
+        return super().dense(units, name, bias_initializer=initializers.RandomNormal(stddev=1e-6))
 
     def build(self, input_shape):
         check.tokens("MLP", input_shape)
-        self.contract = self._dense(input_shape[-1], "contract")
+        self.contract = self.dense(input_shape[-1], "contract")
         self.expand.build(input_shape)
         self.contract.build((*input_shape[:-1], self.mlp_dim))
 
@@ -329,9 +327,8 @@ class TransformerBlock(Layer):
         self.norm_2 = self.part(LayerNorm, epsilon, name="norm_2")
         self.mlp = self.part(self.mlp_layer, mlp_dim, dropout, approximate, name="mlp")
         # One mask value per image keeps or drops its whole branch.
-        rate, whole = stochastic_depth, (None, 1, 1)
-        self.skip_1 = self.part(inner.Dropout, rate, noise_shape=whole, name="skip_1")
-        self.skip_2 = self.part(inner.Dropout, rate, noise_shape=whole, name="skip_2")
+        self.skip_1 = self.part(inner.Dropout, stochastic_depth, (None, 1, 1), name="skip_1")
+        self.skip_2 = self.part(inner.Dropout, stochastic_depth, (None, 1, 1), name="skip_2")
 
     def build(self, input_shape):
         check.tokens("TransformerBlock", input_shape)
@@ -350,40 +347,3 @@ class TransformerBlock(Layer):
         """Returns A of this block for its input x, in float32: (batch, heads, tokens, tokens)."""
         query, key, _ = self.attention.heads(self.norm_1(x))
         return self.attention.scores(ops.cast(query, "float32"), ops.cast(key, "float32"))
-
-
-@register
-class Head(layers.Dense):
-    """The linear layer that makes logits, in float32; all of them are zero at first (3.2).
-
-    Example:
-    >>> keras.ops.convert_to_numpy(keras_vit.layers.Head(3, dtype="bfloat16")(np.ones((1, 8))))
-    array([[0., 0., 0.]], dtype=float32)
-    """
-
-    def __init__(self, units, dtype=None, kernel_initializer="zeros", **kwargs):
-        given = keras.dtype_policies.get(dtype).compute_dtype
-        kwargs["dtype"] = "float64" if given == "float64" else "float32"
-        super().__init__(units, kernel_initializer=kernel_initializer, **kwargs)
-
-
-@register
-class ClassToken(Layer):
-    """Takes the class token, the first of all: y = z^0 of Eq. 4.
-
-    Call arguments:
-        x: tokens (batch, tokens, D).
-
-    Returns:
-        (batch, D).
-
-    Example:
-    >>> tuple(keras_vit.layers.ClassToken()(np.zeros((2, 197, 192))).shape)
-    (2, 192)
-    """
-
-    def build(self, input_shape):
-        check.tokens("ClassToken", input_shape)
-
-    def call(self, x):
-        return x[:, 0]  # (B, D)

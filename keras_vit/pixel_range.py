@@ -51,7 +51,7 @@ class Normalize(check.Checked, layers.Layer):
         The same shape.
 
     Example:
-    >>> x = keras_vit.layers.Normalize(((50, 100), 10))(np.full((1, 1, 1, 2), 70))
+    >>> x = keras_vit.pixel_range.Normalize(((50, 100), 10))(np.full((1, 1, 1, 2), 70))
     >>> keras.ops.convert_to_numpy(x)
     array([[[[ 2., -3.]]]], dtype=float32)
     """

@@ -12,8 +12,9 @@ from keras import layers
 
 from keras_vit import arguments as check
 from keras_vit.convolutions import BiTRoot, BiTUnit, group_norm
-from keras_vit.layers import Head, Normalize
 from keras_vit.model import ImageModel, unique_name
+from keras_vit.pixel_range import Normalize
+from keras_vit.vit import Head
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")

@@ -12,16 +12,46 @@ import keras
 from keras import layers
 
 from keras_vit import arguments as check
-from keras_vit.layers import (
-    ClassToken,
-    Head,
-    LayerNorm,
-    Normalize,
-    PatchEncoder,
-    Patches,
-    TransformerBlock,
-)
+from keras_vit.layers import Layer, LayerNorm, PatchEncoder, Patches, TransformerBlock, register
 from keras_vit.model import ImageModel, unique_name
+from keras_vit.pixel_range import Normalize
+
+
+@register
+class Head(layers.Dense):
+    """The linear layer that makes logits, in float32; all of them are zero at first (3.2).
+
+    Example:
+    >>> keras.ops.convert_to_numpy(keras_vit.vit.Head(3, dtype="bfloat16")(np.ones((1, 8))))
+    array([[0., 0., 0.]], dtype=float32)
+    """
+
+    def __init__(self, units, dtype=None, kernel_initializer="zeros", **kwargs):
+        given = keras.dtype_policies.get(dtype).compute_dtype
+        kwargs["dtype"] = "float64" if given == "float64" else "float32"
+        super().__init__(units, kernel_initializer=kernel_initializer, **kwargs)
+
+
+@register
+class ClassToken(Layer):
+    """Takes the class token, the first of all: y = z^0 of Eq. 4.
+
+    Call arguments:
+        x: tokens (batch, tokens, D).
+
+    Returns:
+        (batch, D).
+
+    Example:
+    >>> tuple(keras_vit.vit.ClassToken()(np.zeros((2, 197, 192))).shape)
+    (2, 192)
+    """
+
+    def build(self, input_shape):
+        check.tokens("ClassToken", input_shape)
+
+    def call(self, x):
+        return x[:, 0]  # (B, D)
 
 
 def known_pooling(name, value):
@@ -29,7 +59,7 @@ def known_pooling(name, value):
     return check.one_of(*ViT.poolings)(name, value)
 
 
-@keras.saving.register_keras_serializable(package="keras_vit")
+@register
 class ViT(ImageModel):
     """Vision Transformer: images in (pixels 0 to 255), logits out.
 
@@ -152,8 +182,8 @@ class ViT(ImageModel):
     def embed(self, x):
         """Makes z_0 of what `stem` returns: (B, N + 1, D), Eq. 1."""
         x = self.patches()(x)  # (B, N, PPC)
-        encoder = (self.encoder_layer, self.hidden_dim, self.prefix_tokens, self.dropout)
-        return self.part(*encoder, name="patch_encoder")(x)
+        sizes = (self.hidden_dim, self.prefix_tokens, self.dropout)
+        return self.part(self.encoder_layer, *sizes, name="patch_encoder")(x)
 
     def patches(self):
         """Makes the layer that cuts what `stem` returns."""
@@ -167,21 +197,13 @@ class ViT(ImageModel):
 
     def make_block(self, i):
         """Makes the block after `i` others."""
-        return self.part(
-            self.block,
-            num_heads=self.num_heads,
-            mlp_dim=self.mlp_dim,
-            dropout=self.dropout,
-            stochastic_depth=self.stochastic_depth * i / max(self.num_layers - 1, 1),
-            approximate=self.approximate,
-            epsilon=self.epsilon,
-            name=f"block_{i}",
-        )
+        skip = self.stochastic_depth * i / max(self.num_layers - 1, 1)
+        sizes = (self.num_heads, self.mlp_dim, self.dropout, skip, self.approximate, self.epsilon)
+        return self.part(self.block, *sizes, name=f"block_{i}")
 
     def pool(self, x):
         """Makes one vector of all tokens: y of Eq. 4, (B, D)."""
-        make = self.poolings[self.pooling][1]
-        return self.part(make, self, name="pooling")(x)
+        return self.part(self.poolings[self.pooling][1], self, name="pooling")(x)
 
     def head(self, x):
         """Makes logits of y; before the linear layer pre-training has one with a tanh (3.1)."""

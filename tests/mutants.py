@@ -80,7 +80,7 @@ MUTANTS = (
     ),
     Mutant(
         "positions are resized without their class token",
-        "positions.py", "positions[0, :before], table", "positions[0, :0], table",
+        "ablations/positions.py", "positions[0, :before], table", "positions[0, :0], table",
         "core checkpoints",
     ),
 )  # fmt: skip

@@ -337,7 +337,9 @@ grid = table[0, 1:].reshape(side, side, D)
 rows = stretch(grid, new)
 enlarged = stretch(rows.swapaxes(0, 1), new).swapaxes(0, 1)
 assert enlarged.shape == (new, new, D)
-ours = keras_vit.positions.resize(table, (side, side), (new, new))
+ours = keras_vit.ablations.positions.resize(
+    table, (side, side), (new, new)
+)
 np.testing.assert_allclose(
     ours[0, 1:].reshape(new, new, D), enlarged, atol=1e-5
 )
@@ -350,7 +352,7 @@ print(f"{side} x {side} positions became {new} x {new}")
 figure, axes = plt.subplots(1, 2, figsize=(7, 3.2))
 for axis, vectors in zip(axes, (grid, enlarged), strict=True):
     n = len(vectors)
-    maps = keras_vit.positions.similarity(
+    maps = keras_vit.ablations.positions.similarity(
         vectors.reshape(n * n, D), (n, n)
     )
     drawn = axis.imshow(maps[n // 3, n // 3], vmin=-1, vmax=1)

@@ -8,9 +8,9 @@ from keras import layers
 
 from keras_vit import hooks
 from keras_vit import layers as ours
+from keras_vit.ablations.relative import RelativeSelfAttention
 from keras_vit.convolutions import BiTRoot, HybridRoot
-from keras_vit.pooling import AttentionPooling
-from keras_vit.relative import RelativeSelfAttention
+from keras_vit.descendants.pooling import AttentionPooling
 
 
 class Cost(NamedTuple):

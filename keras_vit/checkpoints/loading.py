@@ -8,7 +8,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_vit import arguments, backend, families, hybrid, positions, resnet, vit
+from keras_vit import arguments, backend, families, hybrid, resnet, vit
+from keras_vit.ablations import positions
 from keras_vit.checkpoints import catalogue, matching
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of

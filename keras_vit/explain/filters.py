@@ -5,7 +5,8 @@ import math
 import keras
 import numpy as np
 
-from keras_vit import arguments, positions
+from keras_vit import arguments
+from keras_vit.ablations import positions
 from keras_vit.convolutions import BiTRoot, HybridRoot
 from keras_vit.explain.inside import find_encoder, vectors
 

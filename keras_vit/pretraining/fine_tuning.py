@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 
-from keras_vit import arguments, positions
+from keras_vit import arguments
+from keras_vit.ablations import positions
 from keras_vit.pretraining import vit_stages as stages
 from keras_vit.training.adaptation import merge_lora
 

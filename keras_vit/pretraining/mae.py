@@ -4,8 +4,8 @@ import keras
 from keras import initializers, layers, losses, ops
 
 from keras_vit import arguments
+from keras_vit.ablations.positions import sincos
 from keras_vit.layers import LayerNorm, TransformerBlock
-from keras_vit.positions import sincos
 from keras_vit.pretraining import masks
 from keras_vit.pretraining import vit_stages as stages
 from keras_vit.pretraining.objective import Objective, denormalize

@@ -7,9 +7,9 @@ encoder's own layers, so their weights are trained in place.
 from keras import ops
 
 from keras_vit import arguments
-from keras_vit.axial import AxialBlock
-from keras_vit.positions import PositionEmbedding
-from keras_vit.relative import RelativeViT
+from keras_vit.ablations.axial import AxialBlock
+from keras_vit.ablations.positions import PositionEmbedding
+from keras_vit.ablations.relative import RelativeViT
 from keras_vit.vit import ViT
 
 TRAINED = ("patch_encoder", "encoder_norm")  # and the blocks, but not pooling and head

@@ -16,7 +16,7 @@ import statistics
 import time
 
 from keras_vit import ResNet, ViT, accounting, figures
-from keras_vit.axial import AxialResNet, AxialViT
+from keras_vit.ablations.axial import AxialResNet, AxialViT
 from keras_vit.studies import design, seeds, tasks, trials
 
 TITLE = "Axial attention"

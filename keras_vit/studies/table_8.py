@@ -19,7 +19,7 @@ import numpy as np
 
 from keras_vit import figures
 from keras_vit.ablations import PositionViT
-from keras_vit.relative import RelativeViT
+from keras_vit.ablations.relative import RelativeViT
 from keras_vit.studies import design, seeds, tasks, trials
 from keras_vit.studies.paper_numbers import TABLE_8
 

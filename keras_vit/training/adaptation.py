@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.axial import AxialBlock
+from keras_vit.ablations.axial import AxialBlock
 
 # The dense layers of a block, which have most of the weights. LoRA updates all of them.
 DENSE = ("attention.query_key_value", "attention.projection", "mlp.expand", "mlp.contract")

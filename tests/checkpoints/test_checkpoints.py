@@ -321,7 +321,7 @@ def test_load_pretrained_for_another_task(tmp_path, capsys):
     assert all(np.array_equal(before[path], after[path]) for path in kept)
     np.testing.assert_array_equal(
         after[matching.POSITIONS],
-        keras_vit.positions.resize(before[matching.POSITIONS], (2, 2), (2, 4)),
+        keras_vit.ablations.positions.resize(before[matching.POSITIONS], (2, 2), (2, 4)),
     )
 
 

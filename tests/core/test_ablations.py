@@ -21,10 +21,9 @@ from helpers import (
 )
 
 import keras_vit
-from keras_vit import positions
-from keras_vit.ablations import PositionViT, UnplacedPatchEncoder
-from keras_vit.axial import AxialViT
-from keras_vit.relative import (
+from keras_vit.ablations import PositionViT, UnplacedPatchEncoder, positions
+from keras_vit.ablations.axial import AxialViT
+from keras_vit.ablations.relative import (
     RelativeSelfAttention,
     RelativeTransformerBlock,
     RelativeViT,

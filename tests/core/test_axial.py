@@ -21,7 +21,7 @@ from helpers import (
 
 import keras_vit
 from keras_vit import accounting, explain, pretraining
-from keras_vit.axial import (
+from keras_vit.ablations.axial import (
     AxialAttention,
     AxialBlock,
     AxialResNet,

@@ -7,7 +7,8 @@ import numpy as np
 from helpers import numpy, outputs, random_images, randomize
 
 import keras_vit
-from keras_vit import ablations, families, positions
+from keras_vit import ablations, families
+from keras_vit.ablations import positions
 from keras_vit.variants import NAMED
 
 SHAPE = {"image_size": (8, 12), "patch_size": 4, "num_layers": 1, "hidden_dim": 6}

@@ -7,8 +7,8 @@ import pytest
 from helpers import check_layer, numpy, random_images, random_tokens, randomize, weights
 
 import keras_vit
-from keras_vit.deit import ClassAndDistillationToken
-from keras_vit.layers import ClassToken
+from keras_vit.descendants.deit import ClassAndDistillationToken
+from keras_vit.vit import ClassToken
 
 CASES = {
     "Patches": (lambda **k: keras_vit.Patches((5, 7), **k), (2, 15, 21, 3), (2, 9, 105), 0),

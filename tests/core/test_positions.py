@@ -5,7 +5,7 @@ import pytest
 from helpers import random_tokens
 from scipy import ndimage
 
-from keras_vit import positions
+from keras_vit.ablations import positions
 
 GRIDS = [((14, 14), (24, 24)), ((14, 14), (7, 7)), ((7, 5), (11, 13)), ((7, 7), (1, 3))]
 

@@ -6,7 +6,7 @@ import pytest
 from helpers import GOLDEN
 
 import keras_vit
-from keras_vit.relative import RelativeViT
+from keras_vit.ablations.relative import RelativeViT
 from keras_vit.variants import BIT_NAMES, HYBRIDS, PARAMETERS, PATCH_SIZES, SIZES, parse
 
 # Published with the official code, at 1000 classes and 224 px.

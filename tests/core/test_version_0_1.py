@@ -12,8 +12,8 @@ from helpers import GOLDEN, numpy, quick, value_and_gradients
 
 import keras_vit
 from keras_vit.ablations import PositionViT
-from keras_vit.axial import AxialResNet, AxialViT
-from keras_vit.relative import RelativeViT
+from keras_vit.ablations.axial import AxialResNet, AxialViT
+from keras_vit.ablations.relative import RelativeViT
 
 RECORDED = np.load(GOLDEN / "version_0_1.npz")
 

@@ -136,7 +136,7 @@ def test_similarity_of_positions_by_hand(pooling, before):
 def test_similarity_of_resized_positions():
     model = vit(image_size=(6, 6), patch_size=(2, 3), dtype="mixed_bfloat16")
     table = keras.ops.convert_to_numpy(model.get_layer("patch_encoder").position_embedding)
-    resized = keras_vit.positions.resize(table, (3, 2), (2, 5))[0, 1:]
+    resized = keras_vit.ablations.positions.resize(table, (3, 2), (2, 5))[0, 1:]
     found = position_similarity(model, grid=(2, 5))
     assert found.shape == (2, 5, 2, 5)
     for i, x in enumerate(resized):

@@ -24,7 +24,7 @@ from keras_vit import (
 )
 from keras_vit.ablations import PositionViT
 from keras_vit.convolutions import BiTRoot, BiTUnit, HybridConv, HybridRoot, HybridUnit
-from keras_vit.layers import ClassToken
+from keras_vit.vit import ClassToken
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -258,10 +258,10 @@ CASES = {
     "model dropout": (lambda: vit(dropout=1), f"`dropout` {FRACTION}", "dropout=1"),
     "model depth": (lambda: vit(stochastic_depth=-1), f"`stochastic_depth` {FRACTION}", "=-1"),
     "class token of axial attention": (
-        lambda: vit(keras_vit.axial.AxialViT, pooling="distilled"), "no row", "'distilled'",
+        lambda: vit(keras_vit.ablations.AxialViT, pooling="distilled"), "no row", "'distilled'",
     ),
     "bad argument of a relative": (
-        lambda: vit(keras_vit.relative.RelativeViT, mlp_dim=0), f"`mlp_dim` {INTEGER}", "=0",
+        lambda: vit(keras_vit.ablations.RelativeViT, mlp_dim=0), f"`mlp_dim` {INTEGER}", "=0",
     ),
     "positions unknown": (
         lambda: vit(PositionViT, position_embedding="3d"),

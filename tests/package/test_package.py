@@ -18,8 +18,8 @@ PACKAGE = pathlib.Path(keras_vit.__file__).parent
 ORDER = [
     "environment", "arguments", "io", "startup", "backend", "inner", "hooks", "figures",
     "variants", "pixel_range", "guards", "model", "layers", "vit",
-    "pooling", "deit", "convolutions", "resnet", "hybrid", "positions", "ablations", "relative",
-    "axial", "families", "checkpoints", "doctor", "data", "training", "pretraining",
+    "descendants", "convolutions", "resnet", "hybrid", "ablations", "families",
+    "checkpoints", "doctor", "data", "training", "pretraining",
     "explain", "accounting", "studies", "cli", "__main__",
 ]  # fmt: skip
 

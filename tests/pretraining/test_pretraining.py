@@ -9,8 +9,8 @@ from helpers import wide_vit as two_blocks
 
 import keras_vit
 from keras_vit import pretraining
+from keras_vit.ablations.positions import sincos
 from keras_vit.data import Batches
-from keras_vit.positions import sincos
 from keras_vit.pretraining import masked_patches as mpp
 from keras_vit.pretraining import masks
 from keras_vit.pretraining import vit_stages as stages

@@ -11,7 +11,7 @@ from helpers import numpy, random_images, wide_vit
 import keras_vit
 from keras_vit import pretraining
 from keras_vit.ablations import PositionViT
-from keras_vit.positions import sincos
+from keras_vit.ablations.positions import sincos
 from keras_vit.pretraining import masked_patches as mpp
 from keras_vit.pretraining import masks, patch_targets
 from keras_vit.pretraining import vit_stages as encoders
@@ -266,7 +266,7 @@ def test_a_classifier_of_another_size_has_resized_positions():
     encoder = wide_vit()
     model = pretraining.build_classifier(encoder, 7, image_size=(12, 20), dropout=0.1)
     old, new = (numpy(m.get_layer("patch_encoder").position_embedding) for m in (encoder, model))
-    np.testing.assert_array_equal(new, keras_vit.positions.resize(old, (2, 3), (3, 4)))
+    np.testing.assert_array_equal(new, keras_vit.ablations.positions.resize(old, (2, 3), (3, 4)))
     assert model.dropout == 0.1
 
 

@@ -88,8 +88,8 @@ def test_figure_13_draws_both_costs():
     assert "0.9 times the time of a step" in figure_13.conclusion(rows)
 
 
-FAMILIES = {"ViT": keras_vit.ViT, "Axial-ViT": keras_vit.axial.AxialViT}
-FAMILIES |= {"ResNet": keras_vit.ResNet, "AxialResNet": keras_vit.axial.AxialResNet}
+FAMILIES = {"ViT": keras_vit.ViT, "Axial-ViT": keras_vit.ablations.AxialViT}
+FAMILIES |= {"ResNet": keras_vit.ResNet, "AxialResNet": keras_vit.ablations.AxialResNet}
 
 
 @pytest.mark.slow

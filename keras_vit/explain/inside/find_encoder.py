@@ -5,7 +5,7 @@ from typing import NamedTuple
 import keras
 
 from keras_vit import arguments
-from keras_vit.axial import AxialBlock
+from keras_vit.ablations.axial import AxialBlock
 from keras_vit.layers import PatchEncoder, Patches, TransformerBlock
 
 BLOCKS = (TransformerBlock, AxialBlock)

@@ -3,8 +3,8 @@
 import numpy as np
 
 from keras_vit import figures
+from keras_vit.ablations.positions import similarity
 from keras_vit.figures import short_name
-from keras_vit.positions import similarity
 
 
 def curves(history, baselines=None):

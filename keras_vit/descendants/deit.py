@@ -10,8 +10,7 @@ two vectors side by side, with half of each kernel.
 import keras
 from keras import ops
 
-from keras_vit.layers import ClassToken
-from keras_vit.vit import ViT
+from keras_vit.vit import ClassToken, ViT
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
@@ -25,7 +24,7 @@ class ClassAndDistillationToken(ClassToken):
         (batch, 2 D).
 
     Example:
-    >>> tuple(keras_vit.deit.ClassAndDistillationToken()(np.zeros((2, 198, 192))).shape)
+    >>> tuple(keras_vit.descendants.deit.ClassAndDistillationToken()(np.zeros((2, 198, 192))).shape)
     (2, 384)
     """
 

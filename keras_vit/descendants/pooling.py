@@ -35,7 +35,7 @@ class AttentionPooling(Layer):
         ValueError: D is not divisible by `num_heads`.
 
     Example:
-    >>> pool = keras_vit.pooling.AttentionPooling(num_heads=3, mlp_dim=768)
+    >>> pool = keras_vit.descendants.pooling.AttentionPooling(num_heads=3, mlp_dim=768)
     >>> tuple(pool(np.zeros((2, 196, 192))).shape)
     (2, 192)
     """

@@ -15,10 +15,10 @@ import keras
 from keras import ops
 
 from keras_vit import arguments as check
-from keras_vit.ablations import PositionViT
+from keras_vit.ablations.placement import PositionViT
+from keras_vit.ablations.relative import RelativeSelfAttention
 from keras_vit.convolutions import BiTUnit
 from keras_vit.layers import Layer, TransformerBlock
-from keras_vit.relative import RelativeSelfAttention
 from keras_vit.resnet import ResNet
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
@@ -70,7 +70,7 @@ class AxialBlock(Layer):
         ValueError: the tokens are not those of the grid, or `num_heads` does not divide D.
 
     Example:
-    >>> block = keras_vit.axial.AxialBlock(grid=(10, 20), num_heads=3, mlp_dim=768)
+    >>> block = keras_vit.ablations.axial.AxialBlock(grid=(10, 20), num_heads=3, mlp_dim=768)
     >>> tuple(block(np.zeros((2, 200, 192))).shape)
     (2, 200, 192)
 
@@ -137,7 +137,7 @@ class AxialAttention(Layer):
             its channels.
 
     Example:
-    >>> attention = keras_vit.axial.AxialAttention(num_heads=8, strides=2)
+    >>> attention = keras_vit.ablations.axial.AxialAttention(num_heads=8, strides=2)
     >>> tuple(attention(np.zeros((2, 7, 10, 64))).shape)
     (2, 4, 5, 64)
 
@@ -195,7 +195,7 @@ class AxialUnit(BiTUnit):
             `filters`.
 
     Example:
-    >>> unit = keras_vit.axial.AxialUnit(filters=64, strides=2)
+    >>> unit = keras_vit.ablations.axial.AxialUnit(filters=64, strides=2)
     >>> tuple(unit(np.zeros((2, 8, 12, 64))).shape)
     (2, 4, 6, 256)
 
@@ -246,7 +246,7 @@ class AxialResNet(ResNet):
     """A `ResNet` with attention in rows and columns in place of its 3 x 3 filters.
 
     Example:
-    >>> model = keras_vit.axial.AxialResNet(image_size=(33, 64), units=(1, 1), num_classes=10)
+    >>> model = keras_vit.ablations.AxialResNet(image_size=(33, 64), units=(1, 1), num_classes=10)
     >>> tuple(model(np.zeros((2, 33, 64, 3))).shape)
     (2, 10)
 

@@ -3,14 +3,14 @@
     z_0 = [x_class; x_1 E; ...; x_N E]                      Eq. 1 without E_pos
     z_l = TransformerBlock(z_l-1 + P_l)                     P_1 alone, or one before every block
 
-Relative positions are part of the attention instead: `keras_vit.relative`.
+Relative positions are part of the attention instead: `keras_vit.ablations.relative`.
 """
 
 import keras
 
 from keras_vit import arguments as check
+from keras_vit.ablations.positions import KINDS
 from keras_vit.layers import PatchEncoder
-from keras_vit.positions import KINDS
 from keras_vit.vit import ViT
 
 register = keras.saving.register_keras_serializable(package="keras_vit")

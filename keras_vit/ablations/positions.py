@@ -2,7 +2,7 @@
 
 The paper's default, a learned vector for each place in the sequence, is E_pos of `PatchEncoder`.
 The layers here replace it, before the first block or before every block. (Relative
-positions are part of the attention: `keras_vit.relative`.)
+positions are part of the attention: `keras_vit.ablations.relative`.)
 
 An image of another size has another grid of patches. Its positions are the trained ones, resized
 as an image of D channels would be. Both ways of doing so are linear and treat rows and columns
@@ -69,7 +69,7 @@ class Positions1D(PositionEmbedding):
     """A learned vector for each place in the sequence: what `PatchEncoder` adds, as a layer.
 
     Example:
-    >>> layer = keras_vit.positions.Positions1D(grid=(2, 3), prefix_tokens=1)
+    >>> layer = keras_vit.ablations.positions.Positions1D(grid=(2, 3), prefix_tokens=1)
     >>> tuple(layer(np.zeros((5, 7, 16))).shape), layer.count_params()
     ((5, 7, 16), 112)
 
@@ -91,7 +91,7 @@ class Positions2D(PositionEmbedding):
     Prefix tokens belong to no row or column and have vectors of their own. D must be even.
 
     Example:
-    >>> layer = keras_vit.positions.Positions2D(grid=(2, 3), prefix_tokens=1)
+    >>> layer = keras_vit.ablations.positions.Positions2D(grid=(2, 3), prefix_tokens=1)
     >>> tuple(layer(np.zeros((5, 7, 16))).shape), layer.count_params()  # (2 + 3) 8 + 16
     ((5, 7, 16), 56)
 
@@ -126,7 +126,7 @@ class SinCosPositions(PositionEmbedding):
     Not in the paper: what MAE and other successors use. Nothing is learned. 4 must divide D.
 
     Example:
-    >>> layer = keras_vit.positions.SinCosPositions(grid=(2, 3), prefix_tokens=1)
+    >>> layer = keras_vit.ablations.positions.SinCosPositions(grid=(2, 3), prefix_tokens=1)
     >>> tuple(layer(np.zeros((5, 7, 16))).shape), layer.count_params()
     ((5, 7, 16), 0)
     """
@@ -158,7 +158,7 @@ def sincos(grid, dim, before=0):
         ValueError: 4 does not divide `dim`.
 
     Example:
-    >>> keras_vit.positions.sincos((1, 2), dim=4)[0].round(2)
+    >>> keras_vit.ablations.positions.sincos((1, 2), dim=4)[0].round(2)
     array([[0.  , 1.  , 0.  , 1.  ],
            [0.84, 0.54, 0.  , 1.  ]], dtype=float32)
 
@@ -202,7 +202,7 @@ def resize(positions, grid, new_grid, method="bilinear"):
 
     Example:
     >>> table = np.zeros((1, 1 + 14 * 14, 192))
-    >>> keras_vit.positions.resize(table, (14, 14), (10, 20)).shape
+    >>> keras_vit.ablations.positions.resize(table, (14, 14), (10, 20)).shape
     (1, 201, 192)
 
     Reference: section 3.2.
@@ -234,7 +234,7 @@ def similarity(vectors, grid):
         that patch with all, -1 to 1; a vector of zeros is similar to none.
 
     Example:
-    >>> keras_vit.positions.similarity([[2.0, 0.0], [0.0, 3.0]], grid=(1, 2))
+    >>> keras_vit.ablations.positions.similarity([[2.0, 0.0], [0.0, 3.0]], grid=(1, 2))
     array([[[[1., 0.]],
     <BLANKLINE>
             [[0., 1.]]]])
@@ -249,7 +249,7 @@ def bilinear(old, new):
     """Returns the (new, old) matrix of linear interpolation whose ends lie on each other.
 
     Example:
-    >>> keras_vit.positions.bilinear(2, 3)
+    >>> keras_vit.ablations.positions.bilinear(2, 3)
     array([[1. , 0. ],
            [0.5, 0.5],
            [0. , 1. ]])

@@ -8,7 +8,7 @@ import keras
 from keras import initializers, ops
 
 from keras_vit import arguments as check
-from keras_vit.ablations import UnplacedPatchEncoder
+from keras_vit.ablations.placement import UnplacedPatchEncoder
 from keras_vit.layers import SelfAttention, TransformerBlock, logits
 from keras_vit.vit import ViT
 
@@ -40,7 +40,7 @@ class RelativeSelfAttention(SelfAttention):
         ValueError: `num_heads` does not divide D, or T is not known or another.
 
     Example:
-    >>> layer = keras_vit.relative.RelativeSelfAttention(num_heads=3)
+    >>> layer = keras_vit.ablations.relative.RelativeSelfAttention(num_heads=3)
     >>> tuple(layer(np.zeros((2, 5, 192))).shape), tuple(layer.offset_embedding.shape)
     ((2, 5, 192), (9, 192))
 
@@ -95,7 +95,7 @@ class RelativeTransformerBlock(TransformerBlock):
     """`TransformerBlock` with `RelativeSelfAttention`; it takes the same check.
 
     Example:
-    >>> block = keras_vit.relative.RelativeTransformerBlock(num_heads=3, mlp_dim=768)
+    >>> block = keras_vit.ablations.relative.RelativeTransformerBlock(num_heads=3, mlp_dim=768)
     >>> tuple(block(np.zeros((2, 197, 192))).shape)
     (2, 197, 192)
 
@@ -110,7 +110,7 @@ class RelativeViT(ViT):
     """A `ViT` with relative positions in every block in place of E_pos; the same check.
 
     Example:
-    >>> model = keras_vit.create("ViT-Mini/8", keras_vit.relative.RelativeViT, image_size=16)
+    >>> model = keras_vit.create("ViT-Mini/8", keras_vit.ablations.RelativeViT, image_size=16)
     >>> tuple(model(np.zeros((1, 16, 16, 3))).shape)
     (1, 1000)
 

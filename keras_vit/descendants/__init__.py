@@ -1,0 +1,10 @@
+"""Models that came after the paper: one module each, what its paper changed.
+
+deit.py     DeiT's distillation token
+pooling.py  attention pooling, of "Scaling Vision Transformers" and SigLIP
+"""
+
+from keras_vit.descendants.deit import ClassAndDistillationToken
+from keras_vit.descendants.pooling import AttentionPooling
+
+__all__ = ["AttentionPooling", "ClassAndDistillationToken"]
