@@ -61,7 +61,7 @@ MUTANTS = (
     ),
     Mutant(
         "a label one above the head passes",
-        "guards/labels.py", "highest >= self.num_classes:", "highest > self.num_classes:", "guards",
+        "guards/labels.py", "highest < classes:", "highest <= classes:", "guards",
     ),
     Mutant(
         "every epoch has the same order",
