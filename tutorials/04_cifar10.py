@@ -245,8 +245,8 @@ for name, build in models.items():
 data = load(len(training[0]), "none")
 recipe = keras_vit.training.recipe("cifar", data, epochs=10)
 rates = recipe.schedule()
-warmup, updates = recipe.plan.warmup, recipe.plan.updates
-peak = recipe.plan.learning_rate
+warmup, updates = recipe.warmup, recipe.updates
+peak = recipe.learning_rate
 steps = np.arange(updates)
 after = (steps - warmup) / (updates - warmup)
 by_hand = np.where(

@@ -375,7 +375,7 @@ assert evaluated(T, chosen_on).loss <= evaluated(1, chosen_on).loss
 # half as wide?
 
 # %% tags=["solution"]
-wilson = keras_vit.training.evaluation.calibration.wilson
+wilson = keras_vit.training.evaluation.metrics.wilson
 widths = [np.diff(wilson(p * m, m))[0] for m in (n, 4 * n)]
 assert 1.9 < widths[0] / widths[1] < 2.2  # four times
 print(f"{n} images: {widths[0]:.3f}, {4 * n}: {widths[1]:.3f}")

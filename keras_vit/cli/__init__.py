@@ -63,17 +63,16 @@ def parser():
     )
     root.add_argument("--version", action="version", version=f"keras-vit {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND")
-    for add in (
-        train.add,
-        use.add,
-        explain_command.add,
-        use.add_few_shot,
-        check_data.add,
-        models.add,
-        models.add_cost,
-        study.add,
-    ):
-        add(commands)
+    train.add(commands)
+    use.add_predict(commands)
+    use.add_evaluate(commands)
+    explain_command.add(commands)
+    use.add_few_shot(commands)
+    check_data.add(commands)
+    models.add_lists(commands)
+    models.add_convert(commands)
+    models.add_cost(commands)
+    study.add(commands)
     return root
 
 

@@ -4,7 +4,7 @@ import os
 import sys
 
 from keras_vit import doctor
-from keras_vit.cli.common import command
+from keras_vit.cli.common import DEFAULT, adder, command
 from keras_vit.doctor.quarantine_files import quarantine_folder
 from keras_vit.io import writing
 from keras_vit.training.runs.run_folder import command_line
@@ -17,44 +17,26 @@ argument cannot be used. No file is changed unless --fix is given."""
 
 def add(commands):
     """Adds the command."""
-    parser = command(
-        commands, "check-data", _check_data, None, "find what is wrong with a folder", DESCRIPTION
-    )
-    parser.add_argument(
-        "folder",
-        metavar="FOLDER",
-        help="class folders with images, optionally within train, validation and test",
-    )
-    parser.add_argument(
-        "--format",
-        choices=["text", "json"],
-        default="text",
-        help="format of the output; default: text",
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the report as JSON")
-    parser.add_argument("--html", metavar="FILE", help="write the report as a page with thumbnails")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings, too")
-    parser.add_argument(
+    summary = "find what is wrong with a folder"
+    add = adder(command(commands, "check-data", _check_data, None, summary, DESCRIPTION))
+    folder = "class folders with images, optionally within train, validation and test"
+    add("folder FOLDER", folder)
+    output = "format of the output; default: text"
+    add("--format", output, choices=["text", "json"], default="text")
+    add("--json FILE", "write the report as JSON")
+    add("--html FILE", "write the report as a page with thumbnails")
+    add("--strict", "exit with 1 for warnings, too")
+    add(
         "--fix",
-        choices=["quarantine", "undo"],
-        help="quarantine: move aside files that cannot be read, and training copies of test "
+        "quarantine: move aside files that cannot be read, and training copies of test "
         "images; undo: move them back, without a check",
+        choices=["quarantine", "undo"],
     )
-    parser.add_argument(
-        "--quarantine",
-        metavar="DIR",
-        help="folder on the same disk to move files to; default: FOLDER-quarantine",
-    )
-    parser.add_argument(
-        "--small-class",
-        type=int,
-        default=10,
-        metavar="N",
-        help="warn of classes with fewer training images; default: %(default)s",
-    )
-    parser.add_argument(
-        "--processes", type=int, metavar="N", help="number of processes; default: one per core"
-    )
+    target = "folder on the same disk to move files to; default: FOLDER-quarantine"
+    add("--quarantine DIR", target)
+    small = f"warn of classes with fewer training images; {DEFAULT}"
+    add("--small-class N", small, int, default=10)
+    add("--processes N", "number of processes; default: one per core", int)
 
 
 def _check_data(options):
@@ -65,12 +47,17 @@ def _check_data(options):
     _check_writable(options)
     report = doctor.check(options.folder, options.processes, options.small_class, progress=True)
     print(report.to_json() if options.format == "json" else report)
-    _write(report, options)
+    for path, write in ((options.json, report.write_json), (options.html, report.to_html)):
+        if path:
+            write(path)
+            print(f"Written: {path}", file=sys.stderr)
     moved = []
     if options.fix:
         moved = doctor.quarantine(report, options.quarantine)
         _report_moved(moved, options)
-    return int(_fails(report, {problem.path for problem in moved}, options.strict))
+    counting = ("error", "warning") if options.strict else ("error",)
+    gone = {problem.path for problem in moved}
+    return int(any(p.severity in counting for p in report.problems if p.path not in gone))
 
 
 def _check_writable(options):
@@ -80,16 +67,7 @@ def _check_writable(options):
     if options.fix and os.path.isdir(options.folder):
         target = quarantine_folder(options.folder, options.quarantine)
         writing.check_folder(target, "Choose another one: --quarantine DIR.")
-        writing.check_folder(options.folder, "Its files cannot be moved: make it writing.")
-
-
-def _write(report, options):
-    if options.json:
-        report.write_json(options.json)
-        print(f"Written: {options.json}", file=sys.stderr)
-    if options.html:
-        report.to_html(options.html)
-        print(f"Written: {options.html}", file=sys.stderr)
+        writing.check_folder(options.folder, "Its files cannot be moved: make it writable.")
 
 
 def _report_moved(moved, options):
@@ -102,10 +80,3 @@ def _report_moved(moved, options):
         again += ["--quarantine", options.quarantine]
     back = command_line(*again)
     print(f"Moved aside: {len(moved):,} files. To move them back: {back}", file=sys.stderr)
-
-
-def _fails(report, moved, strict):
-    """Returns whether problems remain that count, apart from those of moved files."""
-    counting = ("error", "warning") if strict else ("error",)
-    left = (p for p in report.problems if p.path not in moved)
-    return any(problem.severity in counting for problem in left)

@@ -1,35 +1,54 @@
 """What several commands need: their parser, and the model that a user names."""
 
-import os
 import pathlib
 
 from keras_vit import arguments, backend
 from keras_vit.checkpoints.catalogue import find, suggestion
 from keras_vit.training.runs import run_folder
 
+# Texts of --help that several commands share.
 MODEL = "run of `keras-vit train`, .keras file, file of weights, or a name of `keras-vit weights`"
+INVERT = "invert the colors first, for dark ink on paper"
+DEFAULT = "default: %(default)s"
 
 
 def command(commands, name, start, run, summary, description):
-    """Adds a command to `keras-vit`.
+    """Adds a command to `keras-vit` and returns its parser, without its arguments.
 
     Args:
         commands: argparse's subparsers.
         name: name of the command.
         start: function of the parsed options, called before Keras is imported. It raises if an
             argument is invalid, and returns an exit code if nothing is left to do.
-        run: function of the parsed options that does the rest and may return an exit code; None
-            if `start` does everything.
+        run: function of the parsed options that does the rest and may return an exit code; None if
+            `start` does everything.
         summary: its line in `keras-vit --help`.
         description: text of `keras-vit NAME --help`.
-
-    Returns:
-        The parser of the command, without its arguments.
     """
     parser = commands.add_parser(name, help=summary, description=description)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(start=start, run=run)
     return parser
+
+
+def adder(parser):
+    """Returns a function that adds an argument to a parser or to a group of one.
+
+    `add("--epochs N", text, int)` adds an option, `add("--strict", text)` a switch and
+    `add("folder FOLDER", text)` a positional argument.
+    """
+
+    def add(name, text, kind=None, **more):
+        name, _, metavar = name.partition(" ")
+        if metavar:
+            more["metavar"] = metavar
+        if not (metavar or kind or "choices" in more):
+            more["action"] = "store_true"
+        elif kind:
+            more["type"] = kind
+        parser.add_argument(name, help=text, **more)
+
+    return add
 
 
 def check_model(name):
@@ -42,32 +61,31 @@ def check_model(name):
 
 
 def load_model(name, image_size=None):
-    """Loads a model by the name of a run, a file or a checkpoint.
+    """Loads a model: a run, a .keras file, a file of published weights, or a name of the catalogue.
 
-    Args:
-        name: folder of a run or the model.keras in it; another .keras file; a file of published
-            weights; or a name of the catalogue, which is downloaded once.
-        image_size: side in pixels, or (height, width), for published weights; None for their own.
-
-    Returns:
-        (model, metrics of its run). If the model is not from a run, the metrics are
-        `saved_run.default_metrics` if the catalogue has its classes, otherwise None.
-
-    Raises:
-        FileNotFoundError, ValueError: the model does not exist or cannot be read, or a saved model
-            has another resolution.
+    `image_size`, a side or (height, width), is for published weights; None for their own. Returns
+    (model, metrics of its run). If the model is not from a run, the metrics are
+    `saved_run.default_metrics` if the catalogue has its classes, otherwise None. Raises
+    `FileNotFoundError` or `ValueError` if the model cannot be read or has another resolution.
     """
+    from keras_vit import load_pretrained
     from keras_vit.training.runs import saved_run
 
     path = pathlib.Path(name)
     if not path.is_dir() and path.suffix != ".keras":
-        return _published(name, image_size)
+        model = load_pretrained(name, **({} if image_size is None else {"image_size": image_size}))
+        names = None if path.exists() else _entry(name).class_names
+        return model, names and saved_run.default_metrics(model, names)
     if _is_run(path):
         _, model, metrics = saved_run.load(path)
     else:
         model, metrics = _saved(path), None
     if image_size is not None:
-        _check_size(model, image_size)
+        own = tuple(model.input_shape[1:3])
+        if own != arguments.height_width("image_size", image_size):
+            advice = f"Leave --image-size out: it has {own}."
+            want = "a saved model has its own resolution"
+            arguments.refuse(want, {"image_size": image_size}, advice)
     return model, metrics
 
 
@@ -75,16 +93,6 @@ def _is_run(path):
     """Returns whether `path` is a folder, or a .keras file beside a metrics.json."""
     alone = path.is_file() and not (path.parent / run_folder.METRICS).is_file()
     return path.is_dir() or (path.suffix == ".keras" and not alone)
-
-
-def _published(name, image_size):
-    from keras_vit import load_pretrained
-    from keras_vit.training.runs import saved_run
-
-    chosen = {} if image_size is None else {"image_size": image_size}
-    model = load_pretrained(name, **chosen)
-    names = None if os.path.exists(name) else _entry(name).class_names
-    return model, names and saved_run.default_metrics(model, names)
 
 
 def _entry(name):
@@ -105,11 +113,3 @@ def _saved(path):
             return keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(path)!r} cannot be read as a Keras model: {error}.") from error
-
-
-def _check_size(model, image_size):
-    own = tuple(model.input_shape[1:3])
-    if own != arguments.height_width("image_size", image_size):
-        advice = f"Leave --image-size out: it has {own}."
-        want = "a saved model has its own resolution"
-        arguments.refuse(want, {"image_size": image_size}, advice)

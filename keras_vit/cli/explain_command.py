@@ -5,8 +5,8 @@ import pathlib
 import sys
 
 from keras_vit import arguments
-from keras_vit.cli.common import MODEL, check_model, command, load_model
-from keras_vit.cli.explain_images import ImageReader, find_classes, find_images, name_images
+from keras_vit.cli.common import INVERT, MODEL, adder, check_model, command, load_model
+from keras_vit.data import images as image_files
 from keras_vit.explain.views import VIEWS
 from keras_vit.explain.views.record import Request
 from keras_vit.io import writing
@@ -28,132 +28,118 @@ def add(commands):
         "DIR/NAME.png and DIR/NAME.npz; `report` writes one page with all views. Without NAME, the "
         "views are listed.",
     )
-    add = parser.add_argument
-    add("name", nargs="?", metavar="NAME", help="view, such as attention-rollout, or report")
-    add("model", nargs="?", metavar="MODEL", help=MODEL)
-    add("images", nargs="*", metavar="IMAGE", help="image files, or folders of them")
-    add("--list", action="store_true", help="list the views and what they show")
+    add = adder(parser)
+    add("name NAME", "view, such as attention-rollout, or report", nargs="?")
+    add("model MODEL", MODEL, nargs="?")
+    add("images IMAGE", "image files, or folders of them", nargs="*")
+    add("--list", "list the views and what they show")
     add(
-        "--out",
-        metavar="DIR",
-        help="folder to write to; for the report also FILE.html. Existing files are never "
+        "--out DIR",
+        "folder to write to; for the report also FILE.html. Existing files are never "
         "replaced. Default: a new folder in runs/",
     )
-    _add_image_options(add)
-    _add_view_options(add)
-
-
-def _add_image_options(add):
     add(
-        "--image-size",
-        type=int,
+        "--image-size PIXELS",
+        "side of the images, or height and width, for published weights; default: their own",
+        int,
         nargs="+",
-        metavar="PIXELS",
-        help="side of the images, or height and width, for published weights; default: their own",
     )
     add(
         "--resize",
-        choices=("squash", "crop"),
-        help="how images are resized: squash ignores their proportions, crop keeps the center; "
+        "how images are resized: squash ignores their proportions, crop keeps the center; "
         "default: as in the run, squash for published weights",
+        choices=("squash", "crop"),
     )
-    add("--invert", action="store_true", help="invert the colors first, for dark ink on paper")
-    add("--batch-size", type=int, metavar="N", help="number of images computed at once")
+    add("--invert", INVERT)
+    add("--batch-size N", "number of images computed at once", int)
+    _add_view_options(add)
 
 
 def _add_view_options(add):
+    token = "patch whose attention or similarity is shown, from 0; default: the class token"
+    add("--token", token, int, nargs=2, metavar=("ROW", "COLUMN"))
+    block = "block to show, several for attention-scores; default: the last"
+    add("--block N", block, int, nargs="+")
     add(
-        "--token",
-        type=int,
-        nargs=2,
-        metavar=("ROW", "COLUMN"),
-        help="patch whose attention or similarity is shown, from 0; default: the class token",
-    )
-    add(
-        "--block",
-        type=int,
-        nargs="+",
-        metavar="N",
-        help="block to show, several for attention-scores; default: the last",
-    )
-    add(
-        "--classes",
-        nargs="+",
-        metavar="CLASS",
-        help="name or number of the class to explain, one for all images or one for each image; "
+        "--classes CLASS",
+        "name or number of the class to explain, one for all images or one for each image; "
         "default: the most probable",
+        nargs="+",
     )
-    add("--heads", choices=("mean", "max", "min"), help="how rollout combines heads; default: mean")
-    add(
-        "--discard",
-        type=float,
-        metavar="SHARE",
-        help="fraction of the weakest attention that rollout discards; default: 0",
-    )
-    add("--grid", type=int, nargs=2, metavar=("R", "C"), help="resize positions to this grid")
-    add("--other", metavar="MODEL", help="second model of cka; default: the same one")
-    add("--gallery", metavar="FOLDER", help="images that nearest searches")
+    heads = "how rollout combines heads; default: mean"
+    add("--heads", heads, choices=("mean", "max", "min"))
+    discard = "fraction of the weakest attention that rollout discards; default: 0"
+    add("--discard SHARE", discard, float)
+    add("--grid", "resize positions to this grid", int, nargs=2, metavar=("R", "C"))
+    add("--other MODEL", "second model of cka; default: the same one")
+    add("--gallery FOLDER", "images that nearest searches")
+
+
+def listing():
+    """Returns the list of views and what they show, one line each."""
+    width = max(map(len, SHOWS))
+    lines = [f"  {_spell(name):<{width}}  {shows}" for name, shows in SHOWS.items()]
+    return "\n".join(["keras-vit explain NAME MODEL IMAGE... --out DIR, with NAME one of:", *lines])
+
+
+def _spell(name):
+    return name.replace("_", "-")
 
 
 def _start(options):
     if options.list or options.name is None:
         print(listing())
         return 0
-    name = view_name(options.name)
+    name = _view_name(options.name)
     _check(name, options)
     _image_size(options.image_size)
     _paths(name, options.out)
-    _check_files(options)
+    find_images(options.images)
+    for model in filter(None, (options.model, options.other)):
+        check_model(model)
+    if options.gallery is not None:
+        find_images([options.gallery])
 
 
 def _explain(options):
     from keras_vit import environment
 
-    name = view_name(options.name)
+    name = _view_name(options.name)
     paths = _paths(name, options.out)
     files = find_images(options.images)
-    request = _request(options, files)
+    gallery = options.gallery and find_images([options.gallery])
+    request = _request(options, files, gallery)
     print(environment.description(), flush=True)
     if name == REPORT:
         _write_page(request, *paths)
     else:
-        gallery = options.gallery and find_images([options.gallery])
         _write_view(VIEWS[name], request, {"files": files, "gallery": gallery}, *paths)
 
 
-def _request(options, files):
+def _request(options, files, gallery):
     """Reads what a view is asked to show."""
-    reader = ImageReader(options.resize, options.invert)
+    reading = options.resize, options.invert
     model, metrics = load_model(options.model, _image_size(options.image_size))
-    images = reader.read(files, model, metrics)
+    images = read_images(files, model, metrics, *reading)
     class_names = metrics and metrics["class_names"]
     chosen = {option: getattr(options, option) for option in (*OPTIONS, "batch_size")}
-    chosen["classes"] = find_classes(options.classes, class_names)
+    chosen["classes"] = _find_classes(options.classes, class_names)
     for option in ("token", "grid"):
         chosen[option] = chosen[option] and tuple(chosen[option])
     if options.other is not None:
         other, other_metrics = load_model(options.other)
-        chosen["other"] = other, reader.read(files, other, other_metrics)
-    if options.gallery is not None:
-        gallery = find_images([options.gallery])
+        chosen["other"] = other, read_images(files, other, other_metrics, *reading)
+    if gallery is not None:
         titles = [path.name for path in gallery]
-        chosen["gallery"] = titles, reader.read(gallery, model, metrics)
+        chosen["gallery"] = titles, read_images(gallery, model, metrics, *reading)
     return Request(model, images, name_images(files), class_names, chosen)
 
 
-def listing():
-    """Returns the list of views and what they show, one line each."""
-    width = max(map(len, SHOWS))
-    lines = [f"  {name.replace('_', '-'):<{width}}  {shows}" for name, shows in SHOWS.items()]
-    return "\n".join(["keras-vit explain NAME MODEL IMAGE... --out DIR, with NAME one of:", *lines])
-
-
-def view_name(word):
+def _view_name(word):
     """Returns the Python name of a view, which may be written with "-" or "_"."""
     name = word.lower().replace("-", "_")
     if name not in SHOWS:
-        shown = [view.replace("_", "-") for view in SHOWS]
-        advice = arguments.suggest(name.replace("_", "-"), shown, number=3)
+        advice = arguments.suggest(_spell(name), map(_spell, SHOWS), number=3)
         advice += "keras-vit explain --list shows all."
         arguments.refuse("NAME must be a view", {"NAME": word}, advice)
     return name
@@ -161,7 +147,7 @@ def view_name(word):
 
 def _check(name, options):
     """Raises, before any work, if an argument is missing or does not belong to the view."""
-    shown = name.replace("_", "-")
+    shown = _spell(name)
     if options.model is None:
         arguments.refuse(f"{shown} needs a model", {"MODEL": None}, f"MODEL is a {MODEL}.")
     if not options.images and (name == REPORT or VIEWS[name].needs_images):
@@ -171,9 +157,9 @@ def _check(name, options):
         value = getattr(options, option)
         views = [view.name for view in VIEWS.values() if option in view.options]
         if value is not None and name not in views:
-            known = ", ".join(view.replace("_", "-") for view in views)
             want = f"--{option} is not an option of {shown}"
-            arguments.refuse(want, {f"--{option}": value}, f"It belongs to {known}.")
+            advice = f"It belongs to {', '.join(map(_spell, views))}."
+            arguments.refuse(want, {f"--{option}": value}, advice)
     if name == "nearest" and options.gallery is None:
         advice = "Give a folder of images to search: --gallery images/"
         arguments.refuse("nearest needs a gallery", {"--gallery": None}, advice)
@@ -181,7 +167,13 @@ def _check(name, options):
 
 def _paths(name, out):
     """Returns the paths of the files to write, or raises if one exists or cannot be written."""
-    paths = _files(name, _folder(name) if out is None else pathlib.Path(out))
+    now = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    folder = pathlib.Path(f"runs/{now}-explain-{_spell(name)}" if out is None else out)
+    if name != REPORT:
+        paths = [folder / f"{_spell(name)}.png", folder / f"{_spell(name)}.npz"]
+    else:
+        is_file = folder.suffix.lower() in (".html", ".htm")
+        paths = [folder if is_file else folder / "report.html"]
     for path in paths:
         if path.exists():
             advice = "Choose another folder, or remove the file."
@@ -189,27 +181,6 @@ def _paths(name, out):
             arguments.refuse(want, {"--out": str(out), "file": str(path)}, advice)
     writing.check_folder(paths[0].parent if out is not None else "runs")
     return paths
-
-
-def _files(name, out):
-    shown = name.replace("_", "-")
-    if name != REPORT:
-        return [out / f"{shown}.png", out / f"{shown}.npz"]
-    return [out if out.suffix.lower() in (".html", ".htm") else out / "report.html"]
-
-
-def _folder(name):
-    now = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    return pathlib.Path("runs", f"{now}-explain-{name.replace('_', '-')}")
-
-
-def _check_files(options):
-    """Raises if an image, a model or the gallery does not exist."""
-    find_images(options.images)
-    for model in filter(None, (options.model, options.other)):
-        check_model(model)
-    if options.gallery is not None:
-        find_images([options.gallery])
 
 
 def _image_size(sides):
@@ -221,16 +192,89 @@ def _image_size(sides):
     return tuple(sides)
 
 
+def find_images(words):
+    """Returns the paths of images, in folders at any depth, in alphabetical order.
+
+    Raises:
+        FileNotFoundError: a file or folder does not exist.
+        ValueError: a folder contains no images.
+    """
+    paths = []
+    for path in map(pathlib.Path, words):
+        if not path.exists():
+            raise FileNotFoundError(
+                f"An image file or folder was expected. Received: {str(path)!r}, which does not "
+                "exist."
+            )
+        inside = [path] if path.is_file() else [p for p in sorted(path.rglob("*")) if _is_image(p)]
+        if not inside:
+            advice = f"Their names end in {', '.join(image_files.SUFFIXES)}."
+            arguments.refuse("the folder must contain images", {"folder": str(path)}, advice)
+        paths += inside
+    return paths
+
+
+def _is_image(path):
+    visible = not path.name.startswith(".")
+    return visible and path.suffix.lower() in image_files.SUFFIXES and path.is_file()
+
+
+def name_images(files):
+    """Returns a name for each image: that of its file, or its path if two names are the same."""
+    names = [path.name for path in files]
+    return names if len(set(names)) == len(names) else [str(path) for path in files]
+
+
+def read_images(files, model, metrics=None, resize=None, invert=False):
+    """Returns images as a model takes them, uint8 (images, height, width, channels); None for none.
+
+    With the metrics of a run they are read as `keras-vit predict` does. `resize` is "squash" or
+    "crop"; None for that of the run, "squash" without a run.
+    """
+    if not files:
+        return None
+    import numpy as np
+
+    from keras_vit.data import transforms
+    from keras_vit.training.runs import saved_run
+
+    if metrics is not None:
+        settings = metrics if resize is None else {**metrics, "resize": resize}
+        return np.stack([saved_run.read_pixels(path, settings, invert) for path in files])
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
+        want = "the model must take images of one fixed size, (batch, height, width, channels)"
+        arguments.refuse(want, {"model": model.name, "input shape": shape})
+    _, *size, channels = shape
+    opened = (image_files.open_image(path, channels, invert) for path in files)
+    return np.stack([transforms.resize_image(x, size, resize or "squash") for x in opened])
+
+
+def _find_classes(words, class_names):
+    """Returns the number of a class, or a list of numbers, by names or numbers; None for None."""
+    numbers = []
+    for word in words or ():
+        if class_names and word in class_names:
+            numbers.append(list(class_names).index(word))
+        elif word.isascii() and word.isdigit():
+            numbers.append(int(word))
+        else:
+            advice = "Give its number, from 0."
+            if class_names:
+                advice = f"The classes are {', '.join(class_names[:20])}."
+                advice = arguments.suggest(word, class_names, number=3) or advice
+            expected = "--classes must name classes of the model"
+            arguments.refuse(expected, {"class": word}, advice)
+    return numbers[0] if len(numbers) == 1 else numbers or None
+
+
 def _write_view(view, request, sources, png, npz):
     import numpy as np
 
     values = view.compute(request)
-    names = {
-        name: np.array(list(map(str, paths)))
-        for name, paths in sources.items()
-        if paths is not None
-    }
-    arrays = {**names, **view.save(values, request)}
+    given = {name: paths for name, paths in sources.items() if paths is not None}
+    arrays = {name: np.array([*map(str, paths)]) for name, paths in given.items()}
+    arrays |= view.save(values, request)
     png.parent.mkdir(parents=True, exist_ok=True)
     with writing.replacing(png) as partial:
         view.plot(values, request).savefig(partial, format="png")
@@ -245,13 +289,11 @@ def _write_view(view, request, sources, png, npz):
 def _write_page(request, path):
     from keras_vit import explain
 
+    def report_progress(name):
+        print(f"{_spell(name)} ...", file=sys.stderr, flush=True)
+
     shown = request.model, request.images, request.names, request.class_names
-    page = explain.report(*shown, _report_progress)
+    page = explain.report(*shown, report_progress)
     path.parent.mkdir(parents=True, exist_ok=True)
     writing.write_text(path, page)
     print(f"Written: {path}, {len(page) / 1e6:.1f} MB, open it in a browser")
-
-
-def _report_progress(name):
-    """Prints the name of the view that is computed next to stderr."""
-    print(f"{name.replace('_', '-')} ...", file=sys.stderr, flush=True)

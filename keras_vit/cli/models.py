@@ -5,7 +5,7 @@ import os
 from keras_vit import arguments
 from keras_vit.checkpoints.catalogue import check_source, listing
 from keras_vit.checkpoints.published import SOURCES
-from keras_vit.cli.common import command
+from keras_vit.cli.common import DEFAULT, adder, command
 from keras_vit.io import writing
 from keras_vit.variants import list_variants, parse
 
@@ -13,14 +13,8 @@ SHARE = 0.35  # of a core's peak; the paper's runs reached 0.25 to 0.43
 COST_COLUMNS = ("parameters", "GMAC", "GFLOPs", "activations, M", "training, MiB")
 
 
-def add(commands):
-    """Adds the commands."""
-    _add_variants(commands)
-    _add_weights(commands)
-    _add_convert(commands)
-
-
-def _add_variants(commands):
+def add_lists(commands):
+    """Adds `keras-vit variants` and `keras-vit weights`."""
     command(
         commands,
         "variants",
@@ -29,13 +23,10 @@ def _add_variants(commands):
         "list the models by name",
         "Lists every named model, with its parameters at 224 x 224 pixels and 1,000 classes.",
     )
-
-
-def _add_weights(commands):
     command(
         commands,
         "weights",
-        _weights,
+        lambda options: print(listing()),
         None,
         "list the published weights by name",
         "Lists the published weights that `keras_vit.load_pretrained` and `keras-vit convert` "
@@ -43,7 +34,8 @@ def _add_weights(commands):
     )
 
 
-def _add_convert(commands):
+def add_convert(commands):
+    """Adds `keras-vit convert`."""
     parser = command(
         commands,
         "convert",
@@ -53,16 +45,14 @@ def _add_convert(commands):
         "Reads published weights and writes them as another library would: .npz for Google's code, "
         ".safetensors for timm or Hugging Face, .weights.h5 for KerasHub.",
     )
-    parser.add_argument(
-        "source_file", metavar="IN", help="file of weights, or a name of `keras-vit weights`"
-    )
-    parser.add_argument("target_file", metavar="OUT", help="new file to write")
-    parser.add_argument(
-        "--to",
-        metavar="SOURCE",
-        choices=SOURCES,
-        help="google, bit, timm, huggingface or kerashub; default: google for .npz (bit for a "
+    add = adder(parser)
+    add("source_file IN", "file of weights, or a name of `keras-vit weights`")
+    add("target_file OUT", "new file to write")
+    add(
+        "--to SOURCE",
+        "google, bit, timm, huggingface or kerashub; default: google for .npz (bit for a "
         "ResNet), timm for .safetensors, kerashub for .weights.h5",
+        choices=SOURCES,
     )
 
 
@@ -78,34 +68,32 @@ def add_cost(commands):
         "its products write, and the memory that a training step keeps for the backward pass in "
         "float32. Models are built without values, which takes seconds for each name.",
     )
-    add = parser.add_argument
-    add("names", metavar="NAME", nargs="*", help="models; default: those of Table 6 of the paper")
-    add("--image-size", type=int, metavar="PIXELS", help="side of the images; default: 224")
-    add("--batch-size", type=int, default=1, metavar="N", help="images; default: %(default)s")
+    add = adder(parser)
+    add("names NAME", "models; default: those of Table 6 of the paper", nargs="*")
+    add("--image-size PIXELS", "side of the images; default: 224", int)
+    add("--batch-size N", f"images; {DEFAULT}", int, default=1)
     add(
         "--training",
-        nargs=2,
-        type=int,
-        metavar=("IMAGES", "EPOCHS"),
-        help="also print the exaFLOPs of a training run, and its days on one TPU v3 core at "
+        "also print the exaFLOPs of a training run, and its days on one TPU v3 core at "
         f"{100 * SHARE:.0f} %% of its peak",
+        int,
+        nargs=2,
+        metavar=("IMAGES", "EPOCHS"),
     )
-    add("--paper", action="store_true", help="print Tables 6 and 2 beside these counts")
+    add("--paper", "print Tables 6 and 2 beside these counts")
 
 
 def _variants(options):
-    columns = ("name", "layers", "D", "MLP", "heads", "ResNet units", "parameters")
-    print(_row(*columns))
-    for name, v in list_variants().items():
-        sizes = ("num_layers", "hidden_dim", "mlp_dim", "num_heads")
-        units = getattr(v, "units", getattr(v, "resnet_units", None))
-        count = getattr(v, "parameters", None)
-        sizes = (getattr(v, size, "") for size in sizes)
-        print(_row(name, *sizes, _units(units), f"{count:,}" if count else ""))
-
-
-def _weights(options):
-    print(listing())
+    row = "{:<15}{:>7}{:>6}{:>7}{:>7}{:>15}{:>15}".format
+    print(row("name", "layers", "D", "MLP", "heads", "ResNet units", "parameters"))
+    for name, variant in list_variants().items():
+        fields = ("num_layers", "hidden_dim", "mlp_dim", "num_heads")
+        sizes = (getattr(variant, field, "") for field in fields)
+        units = getattr(variant, "units", getattr(variant, "resnet_units", None))
+        # A hybrid without stages has only the root.
+        shown = "" if units is None else " ".join(map(str, units)) or "root alone"
+        count = getattr(variant, "parameters", None)
+        print(row(name, *sizes, shown, f"{count:,}" if count else ""))
 
 
 def _check_convert(options):
@@ -121,15 +109,6 @@ def _convert(options):
     model = load_pretrained(options.source_file)
     save_weights(model, options.target_file, options.to)
     print(f"Written: {options.target_file}, {model.count_params():,} parameters.")
-
-
-def _row(name, layers, dim, mlp, heads, units, parameters):
-    return f"{name:<15}{layers:>7}{dim:>6}{mlp:>7}{heads:>7}{units:>15}{parameters:>15}"
-
-
-def _units(units):
-    """Returns the units of a ResNet's stages; a hybrid without stages has only the root."""
-    return "" if units is None else " ".join(map(str, units)) or "root alone"
 
 
 def _check_cost(options):

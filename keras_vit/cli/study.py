@@ -1,6 +1,6 @@
 """`keras-vit study`."""
 
-from keras_vit.cli.common import command
+from keras_vit.cli.common import DEFAULT, adder, command
 from keras_vit.io import writing
 from keras_vit.studies import SCALES, check_name, names, summary
 
@@ -16,28 +16,20 @@ def add(commands):
         "Repeats an experiment of the paper with models and images that fit a laptop. Every "
         "finished run is saved at once: after Ctrl-C the same command resumes the study.",
     )
-    add = parser.add_argument
-    add("name", metavar="NAME", nargs="?", help="such as figure-8; without it all are listed")
-    add(
-        "--scale",
-        default="tiny",
-        choices=SCALES,
-        help="tiny: minutes of a processor; small: CIFAR-10, hours; gpu: one GPU; "
-        "default: %(default)s",
-    )
-    add(
-        "--folder",
-        default="studies",
-        metavar="DIR",
-        help="folder of the tables and figures; default: %(default)s",
-    )
-    add("--list", action="store_true", help="list all studies")
-    add("--plot-only", action="store_true", help="plot the finished runs, run nothing")
+    add = adder(parser)
+    add("name NAME", "such as figure-8; without it all are listed", nargs="?")
+    scales = "tiny: minutes of a processor; small: CIFAR-10, hours; gpu: one GPU; "
+    add("--scale", scales + DEFAULT, default="tiny", choices=SCALES)
+    add("--folder DIR", f"folder of the tables and figures; {DEFAULT}", default="studies")
+    add("--list", "list all studies")
+    add("--plot-only", "plot the finished runs, run nothing")
 
 
 def _check_study(options):
     if options.list or options.name is None:
-        _list()
+        for name in names():
+            title, question = summary(name)
+            print(f"{name:<12}{title}\n{'':<12}{question}")
         return 0
     check_name(options.name)
     writing.check_folder(options.folder, "Choose another one: --folder DIR.")
@@ -46,13 +38,7 @@ def _check_study(options):
 def _study(options):
     from keras_vit import studies
 
-    needs = getattr(studies.load(options.name), "NEEDS", {}).get(options.scale)
+    needs = studies.load(options.name).needs.get(options.scale)
     if needs and not options.plot_only:
         print(f"The scale {options.scale} needs: {needs}", flush=True)
     studies.run(options.name, options.scale, options.folder, options.plot_only)
-
-
-def _list():
-    for name in names():
-        title, question = summary(name)
-        print(f"{name:<12}{title}\n{'':<12}{question}")

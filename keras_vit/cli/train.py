@@ -1,11 +1,10 @@
 """`keras-vit train`."""
 
 from keras_vit import arguments
-from keras_vit.cli.common import command
+from keras_vit.cli.common import DEFAULT, adder, command
+from keras_vit.training.recipes.recipe import ADAPTATIONS
 from keras_vit.training.recipes.recipe_tables import RECIPES, names
-from keras_vit.training.recipes.settings import ADAPTATIONS
 from keras_vit.training.runs import run_folder
-from keras_vit.training.runs.options import Options, check
 
 DESCRIPTION = """Trains a Vision Transformer and writes the model, its numbers and figures to a
 folder. Without DATA it trains a small one on the 1,797 handwritten digits of scikit-learn: no
@@ -15,99 +14,60 @@ moment: --resume continues it exactly where it stopped."""
 
 def add(commands):
     """Adds the command."""
-    parser = command(
-        commands,
-        "train",
-        _check_train,
-        _train,
-        "train on handwritten digits, or on your own images",
-        DESCRIPTION,
-    )
-    add = parser.add_argument
-    add(
-        "data",
+    summary = "train on handwritten digits, or on your own images"
+    parser = command(commands, "train", _check_train, _train, summary, DESCRIPTION)
+    adder(parser)(
+        "data DATA",
+        "folder with a folder of images for each class, .csv table, .npz file, or the name of a "
+        "TensorFlow dataset; default: the digits",
         nargs="?",
-        metavar="DATA",
-        help="folder with a folder of images for each class, .csv table, .npz file, or the name "
-        "of a TensorFlow dataset; default: the digits",
     )
-    _add_model(parser.add_argument_group("model and data").add_argument)
-    _add_training(parser.add_argument_group("training").add_argument)
-    _add_results(parser.add_argument_group("results").add_argument)
+    _add_model(adder(parser.add_argument_group("model and data")))
+    _add_training(adder(parser.add_argument_group("training")))
+    _add_results(adder(parser.add_argument_group("results")))
 
 
 def _add_model(add):
-    add("--weights", metavar="NAME", help="file, or name of `keras-vit weights`, to start from")
+    add("--weights NAME", "file, or name of `keras-vit weights`, to start from")
     add(
-        "--model",
-        metavar="NAME",
-        help="start from random weights: a name of `keras-vit variants`, with any patch after the "
+        "--model NAME",
+        "start from random weights: a name of `keras-vit variants`, with any patch after the "
         f"size; {_default('model')}",
     )
     add(
-        "--image-size",
-        type=int,
-        metavar="PIXELS",
-        help="side to which images are resized, divisible by the patch; "
+        "--image-size PIXELS",
+        "side to which images are resized, divisible by the patch; "
         f"{_default('image_size')}, with --weights theirs",
+        int,
     )
-    add(
-        "--validation-share",
-        type=float,
-        metavar="SHARE",
-        help="share of the training images for validation while training; default: 0.1",
-    )
-    add(
-        "--test-share",
-        type=float,
-        metavar="SHARE",
-        help="share of all images that is tested on once, at the end; default: 0.2",
-    )
-    add("--split-seed", type=int, metavar="N", help="seed of these splits; default: 0")
+    validation = "share of the training images for validation while training; default: 0.1"
+    add("--validation-share SHARE", validation, float)
+    test = "share of all images that is tested on once, at the end; default: 0.2"
+    add("--test-share SHARE", test, float)
+    add("--split-seed N", "seed of these splits; default: 0", int)
 
 
 def _add_training(add):
+    recipes = f"{', '.join(names())}; default: digits, with DATA folder, with --weights finetune"
+    add("--recipe NAME", recipes)
+    adapt = "which weights are trained; default: the recipe's, usually all"
+    add("--adapt", adapt, choices=ADAPTATIONS)
+    add("--epochs N", f"passes over the images; {_default('epochs')}", int)
+    add("--batch-size N", f"images per step; {_default('batch_size')}", int)
+    add("--learning-rate RATE", f"peak of the schedule; {_default('learning_rate')}", float)
     add(
-        "--recipe",
-        metavar="NAME",
-        help=f"{', '.join(names())}; default: digits, with DATA folder, with --weights finetune",
-    )
-    add(
-        "--adapt",
-        choices=ADAPTATIONS,
-        help="which weights are trained; default: the recipe's, usually all",
-    )
-    add("--epochs", type=int, metavar="N", help=f"passes over the images; {_default('epochs')}")
-    add("--batch-size", type=int, metavar="N", help=f"images per step; {_default('batch_size')}")
-    add(
-        "--learning-rate",
-        type=float,
-        metavar="RATE",
-        help=f"peak of the schedule; {_default('learning_rate')}",
-    )
-    add(
-        "--augment",
-        metavar="NAME",
-        help="augmentation of the training images: none, flip, inception, cifar, light1 ... "
+        "--augment NAME",
+        "augmentation of the training images: none, flip, inception, cifar, light1 ... "
         "strong2, deit, small; default: the recipe's",
     )
-    add(
-        "--seed",
-        type=int,
-        default=0,
-        metavar="N",
-        help="seed of the weights and the order of images; default: %(default)s",
-    )
+    seed = f"seed of the weights and the order of images; {DEFAULT}"
+    add("--seed N", seed, int, default=0)
 
 
 def _add_results(add):
-    add(
-        "--out",
-        metavar="DIR",
-        help="new or empty folder for the results; default: runs/<time>-<name>",
-    )
-    add("--tensorboard", action="store_true", help="also log for TensorBoard, in DIR/logs")
-    add("--resume", metavar="RUN", help="resume an interrupted run; takes no other argument")
+    add("--out DIR", "new or empty folder for the results; default: runs/<time>-<name>")
+    add("--tensorboard", "also log for TensorBoard, in DIR/logs")
+    add("--resume RUN", "resume an interrupted run; takes no other argument")
 
 
 def _default(field):
@@ -122,7 +82,7 @@ def _default(field):
 def _check_train(options):
     values = _values(options)
     if options.resume is None:
-        check(Options(**{name: values[name] for name in Options._fields}))
+        run_folder.check({name: values[name] for name in run_folder.OPTIONS})
         run_folder.check_out(options.out)
         return
     given = {name: value for name, value in values.items() if value not in (None, False, 0)}

@@ -3,23 +3,26 @@
 import json
 
 from keras_vit import arguments
-from keras_vit.cli.common import MODEL, check_model, command, load_model
+from keras_vit.cli.common import (
+    DEFAULT,
+    INVERT,
+    MODEL,
+    adder,
+    check_model,
+    command,
+    load_model,
+)
 from keras_vit.data.images import check_file
-from keras_vit.data.opening import check_source
-from keras_vit.data.sources.splits import check_share
+from keras_vit.data.sources import check_source
+from keras_vit.data.sources.source import check_share
 from keras_vit.io import writing
 from keras_vit.training.runs import run_folder
 
 FIGURES = ("confusion", "reliability", "classes")  # functions of `evaluation_plots`
 
 
-def add(commands):
-    """Adds the commands."""
-    _add_predict(commands)
-    _add_evaluate(commands)
-
-
-def _add_predict(commands):
+def add_predict(commands):
+    """Adds `keras-vit predict`."""
     parser = command(
         commands,
         "predict",
@@ -28,14 +31,14 @@ def _add_predict(commands):
         "classify images with a trained model",
         "Prints the three most probable classes of each image.",
     )
-    parser.add_argument("model", metavar="MODEL", help=MODEL)
-    parser.add_argument("files", nargs="+", metavar="IMAGE", help="image file in any format")
-    parser.add_argument(
-        "--invert", action="store_true", help="invert the colors first: for dark ink on paper"
-    )
+    add = adder(parser)
+    add("model MODEL", MODEL)
+    add("files IMAGE", "image file in any format", nargs="+")
+    add("--invert", INVERT)
 
 
-def _add_evaluate(commands):
+def add_evaluate(commands):
+    """Adds `keras-vit evaluate`."""
     parser = command(
         commands,
         "evaluate",
@@ -46,22 +49,13 @@ def _add_evaluate(commands):
         "most confused classes, calibration, and the most confident mistakes. Without DATA these "
         "are the images that the run held out from training.",
     )
-    add = parser.add_argument
-    add("folder", metavar="RUN", help="folder that `keras-vit train` wrote")
-    add(
-        "data",
-        nargs="?",
-        metavar="DATA",
-        help="folder of class folders, named as the classes of the run",
-    )
-    add(
-        "--part",
-        default="test",
-        choices=("test", "validation"),
-        help="split of the run's own images; default: %(default)s",
-    )
-    add("--out", metavar="DIR", help="new or empty folder for evaluation.json and three figures")
-    add("--json", action="store_true", help="print all numbers as JSON instead of a text")
+    add = adder(parser)
+    add("folder RUN", "folder that `keras-vit train` wrote")
+    add("data DATA", "folder of class folders, named as the classes of the run", nargs="?")
+    split = f"split of the run's own images; {DEFAULT}"
+    add("--part", split, default="test", choices=("test", "validation"))
+    add("--out DIR", "new or empty folder for evaluation.json and three figures")
+    add("--json", "print all numbers as JSON instead of a text")
 
 
 def add_few_shot(commands):
@@ -75,44 +69,24 @@ def add_few_shot(commands):
         "Evaluates the representation of a model as section 4.1 of the paper does: least squares "
         "from the features of a few images per class to the classes. Nothing is trained.",
     )
-    add = parser.add_argument
-    add("model", metavar="MODEL", help=MODEL)
-    add("data", metavar="DATA", help="folder of class folders, or another dataset")
-    add(
-        "--shots",
-        type=int,
-        nargs="+",
-        default=[1, 5, 10, 25],
-        metavar="N",
-        help="images per class; default: 1 5 10 25",
-    )
-    add("--seeds", type=int, default=3, metavar="N", help="number of draws; default: %(default)s")
-    add(
-        "--image-size",
-        type=int,
-        metavar="PIXELS",
-        help="side to which images are resized; default: the model's",
-    )
-    add(
-        "--test-share",
-        type=float,
-        default=0.3,
-        metavar="SHARE",
-        help="share of every class to test on, if DATA has no test split; default: %(default)s",
-    )
+    add = adder(parser)
+    add("model MODEL", MODEL)
+    add("data DATA", "folder of class folders, or another dataset")
+    shots = "images per class; default: 1 5 10 25"
+    add("--shots N", shots, int, nargs="+", default=[1, 5, 10, 25])
+    add("--seeds N", f"number of draws; {DEFAULT}", int, default=3)
+    add("--image-size PIXELS", "side to which images are resized; default: the model's", int)
+    share = f"share of every class to test on, if DATA has no test split; {DEFAULT}"
+    add("--test-share SHARE", share, float, default=0.3)
     add(
         "--resize",
+        "how images are resized: squash as in the paper's code, crop as in AugReg; " + DEFAULT,
         default="squash",
         choices=("squash", "crop"),
-        help="how images are resized: squash as in the paper's code, crop as in AugReg; "
-        "default: %(default)s",
     )
-    add("--layer", metavar="NAME", help="layer whose output is used; default: the head's input")
-    add(
-        "--linear-probe",
-        action="store_true",
-        help="also train a logistic regression on all images outside the test split",
-    )
+    add("--layer NAME", "layer whose output is used; default: the head's input")
+    probe = "also train a logistic regression on all images outside the test split"
+    add("--linear-probe", probe)
 
 
 def _check_predict(options):
@@ -123,7 +97,7 @@ def _check_predict(options):
 
 def _predict(options):
     from keras_vit import environment, training
-    from keras_vit.training.evaluation.wording import percent
+    from keras_vit.training.evaluation.metrics import percent
     from keras_vit.training.runs.saved_run import default_metrics
 
     print(environment.description())
@@ -146,7 +120,7 @@ def _check_evaluate(options):
 
 def _evaluate(options):
     from keras_vit import environment, training
-    from keras_vit.training.evaluation import wording
+    from keras_vit.training.evaluation import metrics
 
     run = training.load(options.folder)
     target = run_folder.make(options.out, "evaluation") if options.out else None
@@ -156,7 +130,7 @@ def _evaluate(options):
         if target:
             run_folder.remove_if_empty(target)
         raise
-    numbers = json.dumps(wording.to_plain(evaluation), indent=2)
+    numbers = json.dumps(metrics.to_plain(evaluation), indent=2)
     if target:
         _write_evaluation(target, evaluation, numbers)
     if options.json:

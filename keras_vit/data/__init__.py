@@ -4,7 +4,7 @@
 `ImageDataset`. `digits` loads a small dataset as arrays.
 
 dataset.py                  `load`, and the `ImageDataset` that it returns
-opening.py, sources/        images in folders, tables, arrays and files, as `Splits`
+sources/                    images in folders, tables, arrays and files, as `Splits`
 tfds/                       datasets of TensorFlow Datasets, by name
 images.py                   reads one image file
 transforms/                 augmentation and resizing
@@ -23,7 +23,7 @@ if not startup.postpone(__name__):
     from keras_vit.data.sampler import Sampler
     from keras_vit.data.sources.folders import scan
     from keras_vit.data.sources.handwritten_digits import Digits, digits, read_digit
-    from keras_vit.data.sources.splits import split
+    from keras_vit.data.sources.source import split
     from keras_vit.data.transforms import AUGMENTATIONS, Augmentation, augment, get_augmentation
     from keras_vit.doctor import DatasetReport, Problem, check, quarantine, undo
 

@@ -16,35 +16,26 @@ MIXING = 1  # separates the random numbers of a batch's mixing from those of its
 
 
 class TrainingBatches:
-    """Batches of a source in random order, every image augmented anew in each epoch.
+    """Batches of a `Source` in random order, every image augmented anew in each epoch.
 
     The random numbers of an image come from a generator seeded with (seed, epoch, index), so they
     depend neither on earlier batches nor on the number of threads.
-
-    Args:
-        source: a `Source`.
-        num_classes: number of classes.
-        num_channels: 1 for grayscale, 3 for RGB.
-        image_size: (height, width).
-        augmentation: an `Augmentation`.
-        sampler: a `Sampler`.
     """
 
     def __init__(self, source, num_classes, num_channels, image_size, augmentation, sampler):
         self.source, self.num_classes, self.image_size = source, num_classes, image_size
-        self.mode = _mode(num_channels)
         self.augmentation, self.sampler = augmentation, sampler
-        self.smallest = decoding_size(image_size, augmentation)
+        self.mode = "L" if num_channels == 1 else "RGB"
+        self.steps = sampler.steps_per_epoch
+        factor = OVERSAMPLING
+        if augmentation.crop:  # the smallest crop still has as many pixels as the model's input
+            factor = math.sqrt(image_transforms.ASPECTS[1] / augmentation.crop[0])
+        self.smallest = scale(image_size, factor)
         images = (sampler.batch_size, *image_size, num_channels)
         labels = (sampler.batch_size, *([num_classes] if augmentation.mixes else []))
         types = ("float32", "float32") if augmentation.mixes else ("uint8", "int32")
         self.specification = ((images, types[0]), (labels, types[1]))
         self.begin, self.mark_delivered = sampler.begin, sampler.mark_delivered
-
-    @property
-    def steps(self):
-        """Batches per epoch."""
-        return self.sampler.steps_per_epoch
 
     def batch(self, epoch, step):
         """Returns (images, labels): uint8 and int32, or both float32 if images are mixed."""
@@ -70,14 +61,8 @@ class TrainingBatches:
 class ArrayBatches:
     """Batches of images in one array, in random order, augmented anew in each epoch.
 
-    A whole batch is augmented at once, which is limited to the fields of `keras_vit.data.augment`.
-
-    Args:
-        images: (images, height, width, channels).
-        labels: (images,).
-        batch_size: images per batch; all of them if there are fewer.
-        seed: integer of 0 or more.
-        augmentation: an `Augmentation`, or None.
+    A whole batch is augmented at once, with the fields that `keras_vit.data.augment` supports.
+    The arguments are those of `keras_vit.data.Batches`.
     """
 
     def __init__(self, images, labels, batch_size, seed, augmentation):
@@ -102,19 +87,14 @@ class ArrayBatches:
 
 
 class FixedBatches:
-    """Batches of a source in its own order, not augmented; the last batch may be smaller.
+    """Batches of a `Source` in its own order, not augmented; the last batch may be smaller.
 
-    Args:
-        source: a `Source`.
-        num_channels: 1 for grayscale, 3 for RGB.
-        image_size: (height, width).
-        batch_size: images per batch.
-        resize: "squash" or "crop", as in `keras_vit.data.transforms.resize_image`.
-        interpolation: "bilinear" or "bicubic".
+    `resize` and `interpolation` are those of `keras_vit.data.transforms.resize_image`.
     """
 
     def __init__(self, source, num_channels, image_size, batch_size, resize, interpolation):
-        self.source, self.mode, self.image_size = source, _mode(num_channels), image_size
+        self.source, self.image_size = source, image_size
+        self.mode = "L" if num_channels == 1 else "RGB"
         self.resize, self.interpolation = resize, interpolation
         self.batch_size = min(batch_size, len(source))
         self.steps = -(-len(source) // self.batch_size)
@@ -143,20 +123,6 @@ class FixedBatches:
         )
 
 
-def decoding_size(image_size, augmentation):
-    """Returns the smallest (height, width) at which a training image may be decoded.
-
-    With an Inception crop, the smallest crop must still have as many pixels as the model's input.
-    """
-    if augmentation.crop is None:
-        return scale(image_size, OVERSAMPLING)
-    return scale(image_size, math.sqrt(image_transforms.ASPECTS[1] / augmentation.crop[0]))
-
-
 def scale(size, factor):
     """Returns (height, width) times a factor, rounded up."""
     return tuple(math.ceil(factor * side) for side in size)
-
-
-def _mode(num_channels):
-    return "L" if num_channels == 1 else "RGB"

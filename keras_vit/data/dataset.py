@@ -1,4 +1,4 @@
-"""`load`: labelled images from any source, in batches for `model.fit`."""
+"""`load`: labeled images from any source, in batches for `model.fit`."""
 
 import functools
 import math
@@ -6,14 +6,12 @@ import warnings
 
 import numpy as np
 
-from keras_vit import arguments, backend
+from keras_vit import arguments, backend, figures
 from keras_vit.data.batching import FixedBatches, TrainingBatches
-from keras_vit.data.opening import open_source
 from keras_vit.data.sampler import Sampler
-from keras_vit.data.sources.source import decode_all
-from keras_vit.data.sources.splits import SPLITS, check_share, draw_missing
+from keras_vit.data.sources import open_source
+from keras_vit.data.sources.source import SPLITS, check_share, decode_all, draw_missing
 from keras_vit.data.transforms.augmentation import get_augmentation
-from keras_vit.figures import figure, short_name  # not the package's attribute: it loads all
 
 PIPELINES = ("tf.data", "keras")
 COLUMNS = 8  # images in a row of a figure
@@ -34,21 +32,20 @@ def load(
     cache=None,
     pipeline=None,
 ):
-    """Loads labelled images for `model.fit`: splits, shuffles, resizes, augments and batches them.
+    """Loads labeled images for `model.fit`: splits, shuffles, resizes, augments and batches them.
 
     If the source has a test split, exactly these images are used for testing. Missing splits are
-    drawn from the training images, stratified by class: first the test split, then the validation
-    split. They depend only on the labels and on `split_seed`. Order and augmentation depend only
-    on (`seed`, epoch, index of the image): they are the same on every backend, with any number of
-    threads, and after an interruption.
+    drawn from the training images, stratified by class; they depend only on the labels and on
+    `split_seed`. Order and augmentation depend only on (`seed`, epoch, index of the image): they
+    are the same on every backend, with any number of threads, and after an interruption.
 
     Args:
         source: one of
-            - a folder of class folders (`images/cat/1.jpg`), or of folders train, validation
-              (val, valid) and test that contain class folders;
+            - a folder of class folders (`images/cat/1.jpg`), or of folders train, validation (val,
+              valid) and test that contain class folders;
             - a .csv file with the columns file, label and optionally split;
-            - a pair (images, labels) of arrays, a dict of such pairs by split, or an .npz file
-              with the arrays images and labels, or x_train, y_train, x_test, y_test;
+            - a pair (images, labels) of arrays, a dict of such pairs by split, or an .npz file with
+              the arrays images and labels, or x_train, y_train, x_test, y_test;
             - the name of a dataset of TensorFlow Datasets, such as "cifar10";
             - "digits", the handwritten digits of scikit-learn, 8 x 8 grayscale pixels.
         image_size: side in pixels to resize the images to, or (height, width).
@@ -56,14 +53,13 @@ def load(
         augment: augmentation of the training images: a name in `keras_vit.data.AUGMENTATIONS`, a
             `keras_vit.data.Augmentation`, or None.
         seed: seed of the order and of the augmentation, an integer of 0 or more.
-        validation_share: share of the training images to hold out for validation if the source
-            has no validation split; 0 for none; None for a tenth, or for what the paper held out
-            of a named dataset (see `keras_vit.data.tfds.load_splits`).
-        test_share: share of all images to hold out for testing if the source has no test split; 0
-            for none.
+        validation_share: share of the training images to hold out if the source has no validation
+            split; 0 for none; None for a tenth, or for what the paper held out of a named dataset
+            (see `keras_vit.data.tfds.load_splits`).
+        test_share: share of all images to hold out if the source has no test split; 0 for none.
         num_channels: 1 for grayscale, 3 for RGB; images are converted if needed.
         data_dir: folder of TensorFlow Datasets; None for its default.
-        resize: how validation and test images are resized: "squash" or "crop", see
+        resize: "squash" or "crop", how validation and test images are resized, see
             `keras_vit.data.transforms.resize_image`.
         split_seed: seed of the division into splits. It is separate from `seed`, so that no run is
             tested on images that another run was trained on.
@@ -90,7 +86,6 @@ def load(
         "image_size": arguments.height_width,
         "batch_size": arguments.positive_integer,
         "seed": arguments.natural_number,
-        "validation_share": _check_optional_share,
         "test_share": check_share,
         "num_channels": arguments.one_of(1, 3),
         "resize": arguments.one_of("squash", "crop"),
@@ -98,12 +93,16 @@ def load(
         "cache": arguments.one_of(None, True, False),
         "pipeline": arguments.one_of(None, *PIPELINES),
     }
+    checks |= {} if validation_share is None else {"validation_share": check_share}
     options = arguments.checked(checks, locals())
     augmentation = get_augmentation(augment)
     splits = open_source(source, num_channels, data_dir, split_seed, validation_share)
     splits = draw_missing(splits, split_seed, validation_share, test_share)
     _warn_of_empty_classes(splits)
-    splits = splits._replace(**{name: _cache(getattr(splits, name), cache) for name in SPLITS})
+    if cache is not False:
+        limits = {} if cache is None else {"largest": math.inf, "limit": math.inf}
+        decoded = {name: decode_all(each, **limits) for name, each in splits.sources.items()}
+        splits = splits._replace(**decoded)
     names = ("image_size", "batch_size", "seed", "num_channels", "resize")
     return ImageDataset(
         splits,
@@ -114,7 +113,7 @@ def load(
 
 
 class ImageDataset:
-    """Labelled images in batches. `keras_vit.data.load` returns one.
+    """Labeled images in batches. `keras_vit.data.load` returns one.
 
     Attributes:
         name: name of the dataset.
@@ -126,14 +125,13 @@ class ImageDataset:
         seed: seed of order and augmentation.
         augmentation: the `Augmentation` of the training images.
         sources: {"train": a `Source`, ...}, without empty splits.
-        sampler: the `Sampler` of the training images: their order, and where the next iteration
-            over `train` begins.
-        train: training images in random order, augmented anew in each epoch: images (batch,
-            height, width, channels), uint8, and labels (batch,), int32. With mixup or CutMix both
-            are float32 and labels are (batch, classes). All batches have the same size.
-        validation: validation images in their own order, not augmented, uint8 and int32, in
-            batches of `batch_size` or, if images are small, more; the last one may be smaller.
-            None if there are none.
+        sampler: the `Sampler` of the training images.
+        train: training images in random order, augmented anew in each epoch: uint8 (batch, height,
+            width, channels), and int32 labels (batch,). With mixup or CutMix both are float32 and
+            labels are (batch, classes). All batches have the same size.
+        validation: validation images in their own order, not augmented, uint8 and int32, in batches
+            of `batch_size` or, if images are small, more; the last one may be smaller. None if
+            there are none.
         test: test images, likewise.
     """
 
@@ -144,18 +142,19 @@ class ImageDataset:
         self.num_classes = len(self.class_names)
         self.image_size, self.num_channels, self.seed = image_size, num_channels, seed
         self.augmentation, self.resize, self.pipeline = augmentation, resize, pipeline
-        sources = {name: getattr(splits, name) for name in SPLITS}
-        self.sources = {name: source for name, source in sources.items() if source is not None}
-        train = self.sources["train"]
+        self.sources = splits.sources
         settings = {
             "augmentation": augmentation._asdict(),
             "image_size": list(image_size),
             "num_channels": num_channels,
         }
+        train = self.sources["train"]
         self.sampler = Sampler(train.labels, batch_size, seed, train.names, settings)
         self.batch_size = self.sampler.batch_size
         self.steps_per_epoch = self.sampler.steps_per_epoch
-        self._evaluation_size = _evaluation_size(batch_size, image_size, num_channels)
+        # Batches without gradients can be larger: up to 512 images of 4 MiB in total.
+        pixels = math.prod(image_size) * num_channels
+        self._evaluation_size = max(batch_size, min(512, 2**22 // pixels))
 
     @property
     def counts(self):
@@ -175,12 +174,12 @@ class ImageDataset:
     @functools.cached_property
     def validation(self):
         """Validation images, or None."""
-        return self._evaluation_pipeline("validation")
+        return self._make_pipeline(self.fixed_batches("validation"))
 
     @functools.cached_property
     def test(self):
         """Test images, or None."""
-        return self._evaluation_pipeline("test")
+        return self._make_pipeline(self.fixed_batches("test"))
 
     @functools.cached_property
     def training_batches(self):
@@ -195,7 +194,9 @@ class ImageDataset:
         )
 
     def fixed_batches(self, split):
-        """Returns the `FixedBatches` of a split: its images as NumPy arrays, not augmented."""
+        """Returns the `FixedBatches` of a split, its images as NumPy arrays, or None."""
+        if split not in self.sources:
+            return None
         return FixedBatches(
             self.sources[split],
             self.num_channels,
@@ -233,33 +234,21 @@ class ImageDataset:
             f" augmentation of training images: {augmented or 'none'}>"
         )
 
-    def _evaluation_pipeline(self, split):
-        return self._make_pipeline(self.fixed_batches(split)) if split in self.sources else None
-
     def _make_pipeline(self, batches):
         from keras_vit.data import pipelines  # imports Keras, which `keras-vit train` does late
 
         make = pipelines.tf_dataset if self.pipeline == "tf.data" else pipelines.Loader
-        return make(batches)
+        return batches and make(batches)
 
 
-def _evaluation_size(batch_size, image_size, num_channels):
-    """Batches without gradients can be larger: up to 512 images of 4 MiB in total."""
-    height, width = image_size
-    return max(batch_size, min(512, 2**22 // (height * width * num_channels)))
-
-
-def _cache(source, cache):
-    if source is None or cache is False:
-        return source
-    return decode_all(source) if cache is None else decode_all(source, math.inf, math.inf)
+def _has_tensorflow():
+    return backend.is_installed("tensorflow")
 
 
 def _warn_of_empty_classes(splits):
     """A class without images is valid, but rarely intended."""
-    for name in SPLITS:
-        source = getattr(splits, name)
-        present = set(source.labels.tolist()) if source else range(len(splits.class_names))
+    for name, source in splits.sources.items():
+        present = set(source.labels.tolist())
         missing = [repr(c) for label, c in enumerate(splits.class_names) if label not in present]
         if missing:
             more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
@@ -275,34 +264,23 @@ def _draw_grid(images, labels, class_names):
     columns = min(COLUMNS, len(images))
     rows = -(-len(images) // columns)
     height, width = images.shape[1:3]
-    drawing = figure(1.2 * columns, (1.2 * height / width + 0.35) * rows)
-    axes = drawing.subplots(rows, columns, squeeze=False).ravel()
+    figure = figures.figure(1.2 * columns, (1.2 * height / width + 0.35) * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for place, image, label in zip(axes, images, labels, strict=False):
-        pixels = np.asarray(image).astype("uint8")
-        gray = {"cmap": "gray", "vmin": 0, "vmax": 255} if pixels.shape[-1] == 1 else {}
-        place.imshow(pixels[..., 0] if gray else pixels, **gray)
+        figures.show(place, image)
         place.set_title(_title(label, class_names), fontsize=10)
-        place.set_axis_off()
     for place in axes[len(images) :]:
         place.remove()
-    return drawing
+    return figure
 
 
 def _title(label, class_names):
     """The class name; for a mixed image, the two classes with the largest shares."""
     if np.ndim(label) == 0:
-        return short_name(class_names[label])
-    largest = np.argsort(-label, kind="stable")[: np.count_nonzero(label)]
-    names = [short_name(class_names[i]) for i in largest[:2]]
+        return figures.short_name(class_names[label])
+    largest = np.argsort(-label, kind="stable")[: min(2, np.count_nonzero(label))]
     if len(largest) == 1:
-        return names[0]
-    shares = 100 * label[largest]
-    return "\n".join(f"{name} {share:.0f} %" for name, share in zip(names, shares, strict=False))
-
-
-def _has_tensorflow():
-    return backend.is_installed("tensorflow")
-
-
-def _check_optional_share(name, value):
-    return None if value is None else check_share(name, value)
+        return figures.short_name(class_names[largest[0]])
+    return "\n".join(
+        f"{figures.short_name(class_names[i])} {100 * label[i]:.0f} %" for i in largest
+    )

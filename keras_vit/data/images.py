@@ -1,6 +1,5 @@
 """Reads image files into pixels."""
 
-import itertools
 import os
 import struct
 import zlib
@@ -10,13 +9,12 @@ import numpy as np
 from keras_vit import arguments
 from keras_vit.doctor import formats
 
-SUFFIXES = tuple(itertools.chain.from_iterable(formats.SUFFIXES.values()))  # .jpg, .png, ...
+SUFFIXES, ORIENTATION = formats.IMAGE_SUFFIXES, formats.ORIENTATION
 # Pillow's decoders raise many kinds of errors on damaged files.
 DECODING_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError,
     struct.error, zlib.error,
 )  # fmt: skip
-ORIENTATION = 0x0112  # the EXIF tag; values of 5 or more exchange height and width
 
 
 def read(path, image_size, num_channels=3, invert=False):
@@ -53,13 +51,8 @@ def open_image(path, num_channels=3, invert=False, smallest=None):
     palettes become RGB or grayscale, and of an animation only the first frame is read. Raises the
     errors of `read`.
 
-    Args:
-        path: image file.
-        num_channels: 1 for grayscale, 3 for RGB.
-        invert: whether to invert the pixels.
-        smallest: smallest (height, width) that is sufficient; None for the full resolution. A
-            JPEG may then be decoded at a half, a quarter or an eighth of its size, no side below
-            `smallest`, which is several times faster.
+    With `smallest`, a (height, width) that is sufficient, a JPEG may be decoded at a half, a
+    quarter or an eighth of its size, no side below `smallest`, which is several times faster.
     """
     from PIL import ImageOps
 
@@ -94,27 +87,13 @@ def decode(file, name, num_channels=3, smallest=None):
     return convert(_flatten(image, name), "L" if num_channels == 1 else "RGB")
 
 
-def convert(image, mode):
-    """Returns a Pillow image in a mode, without the copy that Pillow makes if it has that mode."""
-    return image if image.mode == mode else image.convert(mode)
-
-
-def resize(image, height, width):
-    """Returns the pixels of a resized Pillow image, uint8 (height, width, channels)."""
-    from PIL import Image
-
-    pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-    return pixels.reshape(height, width, -1)
-
-
 def _flatten(image, name):
     """Puts transparent images on white, and reduces 16 bits to 8."""
     from PIL import Image
 
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image)
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     if image.mode == "F":
         arguments.refuse(
             f"{str(name)!r} must have integer pixels",
@@ -124,3 +103,27 @@ def _flatten(image, name):
     if image.mode.startswith("I"):  # Pillow's own conversion would clip 16 bits at 255
         return Image.fromarray((np.clip(image, 0, 65535) / 257).round().astype("uint8"))
     return image
+
+
+def convert(image, mode):
+    """Returns a Pillow image in a mode, without the copy that Pillow makes if it has that mode."""
+    return image if image.mode == mode else image.convert(mode)
+
+
+def resize(image, height, width):
+    """Returns the pixels of a resized Pillow image, uint8 (height, width, channels)."""
+    from PIL import Image
+
+    return to_array(image.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def to_array(image):
+    """Returns the pixels of a Pillow image, uint8 (height, width, channels)."""
+    return np.array(image).reshape(image.height, image.width, -1)
+
+
+def from_array(pixels):
+    """Returns uint8 pixels, (height, width, 1 or 3), as a Pillow image of mode L or RGB."""
+    from PIL import Image
+
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[-1] == 1 else pixels)

@@ -7,7 +7,6 @@ Python code and use one core.
 
 import concurrent.futures
 import math
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -28,14 +27,7 @@ def count_threads(batches):
 
 
 def tf_dataset(batches):
-    """Returns batches as a `tf.data.Dataset`.
-
-    Args:
-        batches: `TrainingBatches` or `FixedBatches`.
-
-    Raises:
-        ImportError: TensorFlow is not installed.
-    """
+    """Returns `TrainingBatches` or `FixedBatches` as a `tf.data.Dataset`."""
     tf = _import_tensorflow()
     types = [tf.as_dtype(dtype) for _, dtype in batches.specification]
 
@@ -70,23 +62,20 @@ def tf_dataset(batches):
 
 
 class Loader(keras.utils.PyDataset):
-    """Batches as a `keras.utils.PyDataset`, which does not need TensorFlow.
-
-    Args:
-        batches: `TrainingBatches` or `FixedBatches`.
-    """
+    """Batches as a `keras.utils.PyDataset`, which does not need TensorFlow."""
 
     def __init__(self, batches):
         super().__init__()
         self.batches = batches
-        self._threads = concurrent.futures.ThreadPoolExecutor(count_threads(batches))
-        self._iteration = _Iteration(0, 0, {})
+        self._ahead = count_threads(batches) + AHEAD
+        self._threads = concurrent.futures.ThreadPoolExecutor(self._ahead - AHEAD)
+        self._iteration = 0, 0, {}  # its epoch, its first batch, and {step: future}
         self._entered = False
 
     def __len__(self):
         # Keras calls this before an epoch, for all epochs, and at its start, for this epoch. Only
         # then is an epoch that is resumed in the middle shorter.
-        return self.batches.steps - (self._iteration.first if self._entered else 0)
+        return self.batches.steps - (self._iteration[1] if self._entered else 0)
 
     def __getitem__(self, index):
         self._entered = False
@@ -107,34 +96,21 @@ class Loader(keras.utils.PyDataset):
     def on_epoch_begin(self):
         """Begins an iteration; Keras calls this at the start of every epoch."""
         self.on_epoch_end()
-        self._iteration, self._entered = _Iteration(*self.batches.begin(), {}), True
+        self._iteration, self._entered = (*self.batches.begin(), {}), True
 
     def on_epoch_end(self):
         """Cancels batches that nobody asked for; Keras calls this after every epoch."""
-        for future in self._iteration.pending.values():
+        for future in self._iteration[2].values():
             future.cancel()
-
-    @property
-    def _ahead(self):
-        return count_threads(self.batches) + AHEAD
-
-
-class _Iteration(NamedTuple):
-    """One iteration: its epoch, its first batch, and {step: future} of prefetched batches."""
-
-    epoch: int
-    first: int
-    pending: dict
 
 
 class Batches(Loader):
     """Images of an array in batches, in an order that depends only on (seed, epoch).
 
     Keras also shuffles arrays, but with a fixed seed on TensorFlow it repeats the same order in
-    every epoch. Use `model.fit(batches, shuffle=False)`: the batches are shuffled already.
-
-    All batches have the same size, so that the training step is compiled once: the last batch is
-    filled with the first images of the epoch.
+    every epoch. Use `model.fit(batches, shuffle=False)`: the batches are shuffled already. All have
+    the same size, so that the training step is compiled once: the last one is filled with the first
+    images.
 
     Args:
         images: (images, height, width, channels).
@@ -157,7 +133,7 @@ class Batches(Loader):
     @property
     def epoch(self):
         """The epoch of the current iteration."""
-        return self._iteration.epoch
+        return self._iteration[0]
 
 
 def _import_tensorflow():

@@ -41,9 +41,11 @@ def read(path):
         )
     try:
         lists = json.loads(path.read_bytes())
-    except ValueError:  # not JSON, or not even text
-        lists = None
-    if not _is_published(lists):
+        right = len(lists) == IMAGES and all(isinstance(classes, list) for classes in lists)
+        right = right and all(type(c) is int and 0 <= c < CLASSES for row in lists for c in row)
+    except (ValueError, TypeError):  # not JSON, not even text, or a number
+        right = False
+    if not right:
         expected = "the file of the ReaL labels must contain 50,000 lists of classes, 0 to 999"
         arguments.refuse(expected, {"path": str(path)}, f"Download it from {ADDRESS}")
     return tuple(map(tuple, lists))
@@ -65,7 +67,15 @@ def look_up(labels, names):
     >>> keras_vit.data.real_labels.look_up(labels, ["ILSVRC2012_val_00000002.JPEG"])
     ((970, 795),)
     """
-    return tuple(labels[_parse_number(name, len(labels)) - 1] for name in names)
+    numbers = []
+    for name in names:
+        found = re.search(r"ILSVRC2012_val_(\d{8})", str(name))
+        if found is None or not 1 <= int(found[1]) <= len(labels):
+            expected = "every name must contain that of a validation image of ImageNet"
+            advice = "Such a name is ILSVRC2012_val_00000293.JPEG."
+            arguments.refuse(expected, {"name": str(name)}, advice)
+        numbers.append(int(found[1]))
+    return tuple(labels[number - 1] for number in numbers)
 
 
 def real_accuracy(predictions, labels):
@@ -96,21 +106,3 @@ def real_accuracy(predictions, labels):
     classes = predictions if predictions.ndim == 1 else predictions.argmax(axis=1)
     pairs = zip(classes, labels, strict=True)
     return float(np.mean([predicted in right for predicted, right in pairs if len(right)]))
-
-
-def _parse_number(name, images):
-    found = re.search(r"ILSVRC2012_val_(\d{8})", str(name))
-    if found is None or not 1 <= int(found[1]) <= images:
-        expected = "every name must contain that of a validation image of ImageNet"
-        advice = "Such a name is ILSVRC2012_val_00000293.JPEG."
-        arguments.refuse(expected, {"name": str(name)}, advice)
-    return int(found[1])
-
-
-def _is_published(lists):
-    return (
-        isinstance(lists, list)
-        and len(lists) == IMAGES
-        and all(isinstance(classes, list) for classes in lists)
-        and all(type(c) is int and 0 <= c < CLASSES for classes in lists for c in classes)
-    )

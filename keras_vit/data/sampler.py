@@ -15,9 +15,8 @@ class Sampler:
     later. `go_to` sets where the next iteration begins, so that an interrupted run resumes with
     exactly the batch it would have seen next.
 
-    An iteration that stops before its last batch is delivered does not count: the next one begins
-    at the same place. Keras takes one batch before training, to infer shapes. (If an epoch has a
-    single batch, this counts as a whole iteration.)
+    An iteration that stops before its last batch is delivered does not count: Keras takes one batch
+    before training, to infer shapes. (If an epoch has a single batch, this counts.)
 
     All batches have the same size, so that the training step is compiled once: the last batch is
     filled with the first images of the epoch.
@@ -83,8 +82,8 @@ class Sampler:
 
     def names(self, epoch, step):
         """Returns the names of the images in a batch."""
-        chosen = self.indices(epoch, step)
-        return tuple(str(i if self._names is None else self._names[i]) for i in chosen)
+        names = self._names if self._names is not None else range(len(self.labels))
+        return tuple(str(names[index]) for index in self.indices(epoch, step))
 
     def fingerprint(self):
         """Returns plain values that a resumed run must share with the interrupted one."""

@@ -11,13 +11,19 @@ import numpy as np
 
 from keras_vit import arguments
 from keras_vit.doctor import file_tree, near_duplicates, workers
+from keras_vit.doctor.examine import THUMB_BYTES
 from keras_vit.doctor.file_tree import normalize, printable, quote_distinctly
-from keras_vit.doctor.problems import KINDS, SEVERITIES, Problem
+from keras_vit.doctor.problems import KINDS, Problem
 from keras_vit.doctor.report import DatasetReport
 
 IMBALANCE, MILD_IMBALANCE = 10, 3  # largest class : smallest class
 ODD_SIZE = 8  # times the median side
 NEARLY_ALL, HARDLY_ANY = 0.95, 0.05  # of a class and of all others: this makes a shortcut
+SHORTCUTS = {  # what a class may share, and its words
+    "format": "{} files".format,
+    "size": "{0[0]} x {0[1]} pixels".format,
+    "gray": lambda gray: "grayscale" if gray else "in color",
+}
 FEWEST = 10  # images of a class, and of all others, for which a shortcut is reported
 
 
@@ -49,7 +55,7 @@ def check(folder, processes=None, small_class=10, seconds=workers.SECONDS, progr
         progress: whether to show progress on stderr.
 
     Returns:
-        A `DatasetReport`. `report.ok` is True if there are no errors, `print(report)` prints all
+        A `DatasetReport`. `report.ok` is True if there are no errors; `print(report)` prints all
         problems.
 
     Raises:
@@ -64,45 +70,40 @@ def check(folder, processes=None, small_class=10, seconds=workers.SECONDS, progr
     processes = arguments.optional(arguments.positive_integer)("processes", processes)
     arguments.positive_integer("small_class", small_class)
     arguments.positive_number("seconds", seconds)
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(
-            f"A folder of class folders was expected. Received: {os.fspath(folder)!r}. Give a "
-            "folder such as images/ with images/cat/1.jpg and images/dog/2.jpg."
-        )
+    file_tree.check_folder(folder)
     start = time.perf_counter()
     tree = file_tree.walk(folder)
     images, thumbs, found, counts = _examine_all(folder, tree, processes, seconds, progress)
-    for split, name in tree.classes:
-        counts.setdefault((split, name), 0)
     found += tree.problems
     found += check_classes(tree, counts, images, small_class)
     found += near_duplicates.find_copies(images, thumbs)
-    names = defaultdict(dict)
-    for (split, name), number in sorted(counts.items()):
-        names[name][split] = number
+    kinds = list(KINDS)
+    found.sort(key=lambda problem: (kinds.index(problem.kind), os.fsencode(problem.path)))
+    classes = defaultdict(dict)
+    for split, name in sorted({*tree.classes, *counts}):
+        classes[name][split] = counts[split, name]
     took = time.perf_counter() - start
-    path, problems = os.path.abspath(folder), _sort(found)
-    return DatasetReport(path, len(tree.files), dict(names), problems, took)
+    return DatasetReport(
+        os.path.abspath(folder), len(tree.files), dict(classes), tuple(found), took
+    )
 
 
 def _examine_all(folder, tree, processes, seconds, progress):
     """Returns decoded images, thumbnails, problems, {(split, class): readable images}."""
-    found, counts = [], Counter()
-    images = [None] * len(tree.files)
-    thumbs = np.zeros((len(tree.files), near_duplicates.thumb_length()), "uint8")
+    found, counts, images = [], Counter(), {}
+    thumbs = np.zeros((len(tree.files), THUMB_BYTES), "uint8")
     paths = [os.path.join(folder, file.path) for file in tree.files]
-    with _ProgressBar(len(paths), progress) as bar:
-        for index, record in workers.run("examine", paths, processes, seconds):
-            file = tree.files[index]
-            kinds = record["problems"]
-            found += [Problem(k, file.path, why, file[1], file[2]) for k, why in kinds]
-            refused = any(KINDS[kind].severity == "error" for kind, _ in kinds)
-            counts[file.split, file.class_name] += not refused
-            if "thumb" in record:
-                thumbs[index] = np.frombuffer(base64.b64decode(record["thumb"]), "uint8")
-                images[index] = _make_image(file, record)
-            bar.step()
-    decoded = [index for index, image in enumerate(images) if image]
+    results = workers.run("examine", paths, processes, seconds)
+    for index, record in _show_progress(results, len(paths)) if progress else results:
+        file = tree.files[index]
+        kinds = record["problems"]
+        found += [Problem(kind, file.path, reason, *file[1:]) for kind, reason in kinds]
+        refused = any(KINDS[kind].severity == "error" for kind, _ in kinds)
+        counts[file.split, file.class_name] += not refused
+        if "thumb" in record:
+            thumbs[index] = np.frombuffer(base64.b64decode(record["thumb"]), "uint8")
+            images[index] = _make_image(file, record)
+    decoded = sorted(images)
     return [images[index] for index in decoded], thumbs[decoded], found, counts
 
 
@@ -111,23 +112,10 @@ def _make_image(file, record):
     return CheckedImage(*file, tuple(record["size"]), record["format"], record["gray"], *digests)
 
 
-def _sort(problems):
-    ranked = sorted(KINDS, key=lambda kind: SEVERITIES.index(KINDS[kind].severity))
-    order = {kind: number for number, kind in enumerate(ranked)}
-    return tuple(sorted(problems, key=lambda p: (order[p.kind], os.fsencode(p.path))))
-
-
 def check_classes(tree, counts, images, small_class):
-    """Finds problems of whole classes: how many images they have, where, and how they were saved.
+    """Returns the problems of whole classes: how many images, where, and how they were saved.
 
-    Args:
-        tree: a `file_tree.Tree`.
-        counts: {(split, class): readable images}.
-        images: list of `CheckedImage`, those that were decoded.
-        small_class: number of images below which a class is small.
-
-    Returns:
-        List of `Problem`.
+    `counts` is a `Counter` of the readable images of each (split, class).
     """
     names = sorted({name for _, name in tree.classes})
     if not names:
@@ -146,11 +134,11 @@ def _similar_names(tree, names):
     groups = defaultdict(list)
     for name in names:
         groups["".join(char for char in normalize(name) if char not in " -_\t")].append(name)
-    for group in groups.values():
-        folders = [_folder(tree, name) for name in group]
-        for name, folder in list(zip(group, folders, strict=True))[1:]:
-            reason = f"similar to {quote_distinctly(group[0], name)}"
-            yield Problem("classes-alike", folder, reason, name, "", (folders[0],))
+    for first, *others in groups.values():
+        for name in others:
+            reason = f"similar to {quote_distinctly(first, name)}"
+            paths = (_folder(tree, first),)
+            yield Problem("classes-alike", _folder(tree, name), reason, name, "", paths)
 
 
 def _class_size(tree, counts, name, home, splits, small_class):
@@ -204,26 +192,18 @@ def _mixed_colors(images):
 def _shortcuts(images):
     """Finds classes that nearly all share a format, size or lack of color that others lack."""
     sizes = Counter(image.class_name for image in images)
-    for what in ("format", "size", "gray"):
+    for what, describe in SHORTCUTS.items():
         of_class = Counter((image.class_name, getattr(image, what)) for image in images)
         of_all = Counter(getattr(image, what) for image in images)
         for (name, value), number in of_class.items():
-            others = len(images) - sizes[name]
+            elsewhere, others = of_all[value] - number, len(images) - sizes[name]
             common = number >= NEARLY_ALL * sizes[name] and sizes[name] >= FEWEST
-            rare = of_all[value] - number <= HARDLY_ANY * others and others >= FEWEST
+            rare = elsewhere <= HARDLY_ANY * others and others >= FEWEST
             if common and rare:
-                yield _shortcut(images, name, what, value, number, of_all[value] - number)
-
-
-def _shortcut(images, name, what, value, number, elsewhere):
-    path = next(p.path for p in images if p.class_name == name and getattr(p, what) == value)
-    words = {
-        "format": f"{value} files",
-        "size": f"{value[0]} x {value[1]} pixels" if what == "size" else "",
-        "gray": "grayscale" if value else "in color",
-    }[what]
-    reason = f"{number:,} of its images are {words}, {elsewhere:,} of all others"
-    return Problem("shortcut", path, reason, name)
+                alike = (image for image in images if getattr(image, what) == value)
+                path = next(image.path for image in alike if image.class_name == name)
+                are = f"{number:,} of its images are {describe(value)}"
+                yield Problem("shortcut", path, f"{are}, {elsewhere:,} of all others", name)
 
 
 def _folder(tree, name, split=None):
@@ -232,36 +212,21 @@ def _folder(tree, name, split=None):
     return folders.get(split, next(iter(folders.values())))
 
 
-class _ProgressBar:
-    """A bar on stderr in a terminal; otherwise one line at the end."""
-
-    def __init__(self, total, shown, stream=None):
-        self.total, self.shown, self.stream = total, shown, stream or sys.stderr
-        self.done, self.start, self.drawn = 0, time.perf_counter(), 0.0
-
-    def __enter__(self):
-        return self
-
-    def step(self):
-        """Counts one image; redraws the bar at most ten times per second."""
-        self.done += 1
-        now = time.perf_counter()
-        if self.shown and self.stream.isatty() and now - self.drawn > 0.1:
-            self.drawn = now
-            self._draw(now - self.start)
-
-    def __exit__(self, *error):
-        if not self.shown:
-            return
-        seconds = time.perf_counter() - self.start
-        start = "\r\x1b[K" if self.stream.isatty() else ""
-        rate = self.done / max(seconds, 1e-9)
-        line = f"{self.done:,} images examined in {seconds:.1f} s, {rate:,.0f} per second"
-        print(start + line, file=self.stream, flush=True)
-
-    def _draw(self, seconds):
-        share = self.done / max(self.total, 1)
-        left = seconds / max(self.done, 1) * (self.total - self.done)
-        bar = ("#" * round(30 * share)).ljust(30, ".")
-        line = f"[{bar}] {self.done:,} of {self.total:,} images, {left:.0f} s left"
-        print(f"\r{line}\x1b[K", end="", file=self.stream, flush=True)
+def _show_progress(results, total):
+    """Yields results; shows a bar on stderr in a terminal, otherwise one line at the end."""
+    start, drawn, done, terminal = time.perf_counter(), 0.0, 0, sys.stderr.isatty()
+    try:
+        for done, result in enumerate(results, 1):
+            yield result
+            now = time.perf_counter()
+            if terminal and now - drawn > 0.1:
+                drawn = now
+                bar = ("#" * round(30 * done / total)).ljust(30, ".")
+                left = (now - start) / done * (total - done)
+                line = f"[{bar}] {done:,} of {total:,} images, {left:.0f} s left"
+                print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
+    finally:
+        seconds = time.perf_counter() - start
+        rate = done / max(seconds, 1e-9)
+        line = f"{done:,} images examined in {seconds:.1f} s, {rate:,.0f} per second"
+        print(("\r\x1b[K" if terminal else "") + line, file=sys.stderr, flush=True)

@@ -18,8 +18,8 @@ LARGEST_IMAGE = 50_000_000  # pixels; a larger image is not decoded
 TINY = 8  # pixels
 EXTREME = 8  # times the shorter side
 THUMB, TINT = 16, 4  # sides in pixels of the gray and color thumbnails that identify copies
+THUMB_BYTES = THUMB * THUMB + 2 * TINT * TINT
 ENOUGH = 512  # pixels; JPEGs with twice this side or more are decoded at a fraction of it
-_ROTATION = 0x0112  # EXIF tag "Orientation"
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF orientation: Pillow's Transpose
 _MODES = {"CMYK": "cmyk", "P": "palette", "PA": "palette"}
 _FAMILY = {"MPO": "JPEG", "DIB": "BMP"}
@@ -30,35 +30,32 @@ _DECODED = ["JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "AVIF", "JPEG200
 class UnusableFile(Exception):
     """The file cannot be used: the kind of problem and the reason."""
 
-    def __init__(self, kind, reason):
-        super().__init__(kind, reason)
-        self.kind, self.reason = kind, reason
-
 
 def examine(path):
     """Examines an image file.
 
-    Args:
-        path: path of the file.
-
     Returns:
         Dict with `problems`, a list of (kind, reason). If the image can be decoded, also `size`
-        (width, height), `format`, `gray` (whether it has no color), `bytes` and `pixels`
-        (digests), `thumb` (base64 of THUMB x THUMB gray values and twice TINT x TINT color
-        differences).
-
-    Example:
-    >>> from keras_vit.doctor.examine import examine
-    >>> examine("nowhere.jpg")["problems"][0][0]
-    'dangling-link'
+        (width, height), `format`, `gray` (whether it has no color), `bytes` and `pixels` (digests),
+        `thumb` (base64 of THUMB x THUMB gray values and twice TINT x TINT color differences).
     """
-    record = {"problems": []}
+    problems = []
+    record = {"problems": problems}
     try:
         data = read_file(path)
-        record["bytes"] = _hash_bytes(data)
-        _examine_image(data, os.path.splitext(path)[1].lower(), record)
+        record["bytes"] = hashlib.blake2b(data, digest_size=16).hexdigest()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's warnings are problems here
+            image, size = decode(data)
+            record["size"], record["format"] = size, _FAMILY.get(image.format, image.format)
+            record["pixels"] = _hash_pixels(image, size)
+            record["thumb"], record["gray"] = _make_thumb(image)
+            suffix = os.path.splitext(path)[1].lower()
+            problems += _check_file(data, image, record["format"], suffix)
+            problems += _check_shape(*size, image)
+            problems += _describe_mode(image)
     except UnusableFile as error:
-        record["problems"].append([error.kind, error.reason])
+        problems.append(error.args)
     return record
 
 
@@ -87,18 +84,18 @@ def read_file(path):
 def decode(data):
     """Decodes the bytes of an image, large JPEGs at a fraction of their size.
 
-    Returns:
-        A Pillow image as stored, neither rotated nor converted, and its full size (width, height).
-
-    Raises:
-        UnusableFile: the image cannot or should not be decoded.
+    Returns a Pillow image as stored, neither rotated nor converted, and its full size (width,
+    height). Raises `UnusableFile` if the image cannot or should not be decoded.
     """
     from PIL import Image, UnidentifiedImageError
 
     try:
         image = Image.open(io.BytesIO(data), formats=_DECODED)
-        size = image.size
-        _check_pixels(*size)
+        size = width, height = image.size
+        if width * height > 2 * (Image.MAX_IMAGE_PIXELS or 1 << 62):
+            raise UnusableFile("bomb", f"{width} x {height} pixels")
+        if width * height > LARGEST_IMAGE:
+            raise UnusableFile("giant", f"{width} x {height} pixels")
         image.draft(None, (ENOUGH, ENOUGH))
         image.load()
     except UnusableFile:
@@ -146,19 +143,6 @@ def shrink(image, size):
     return (small.transpose(turn) if turn is not None else small).convert("RGB")
 
 
-def _examine_image(data, suffix, record):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's warnings are problems here
-        image, size = decode(data)
-        record["size"], record["format"] = size, _FAMILY.get(image.format, image.format)
-        record["pixels"] = _hash_pixels(image, size)
-        record["thumb"], record["gray"] = _make_thumb(image)
-        found = record["problems"]
-        found += _check_file(data, image, record["format"], suffix)
-        found += _check_shape(*size, image)
-        found += _describe_mode(image)
-
-
 def _make_thumb(image):
     """Returns the thumbnail that identifies copies, and whether the image is grayscale."""
     from PIL import Image
@@ -194,15 +178,15 @@ def _loses_its_place(data, image):
 
 def _check_shape(width, height, image):
     short, long = sorted((width, height))
-    if short == 1:
-        yield "one-pixel", f"{width} x {height} pixels"
-    elif short < TINY:
-        yield "tiny", f"{width} x {height} pixels"
+    if short < TINY:
+        yield "one-pixel" if short == 1 else "tiny", f"{width} x {height} pixels"
     if long > EXTREME * short:
         yield "extreme-aspect", f"{width} x {height} pixels"
-    bands = dict(zip(image.getbands(), _extrema(image), strict=True))
-    if short > 1 and (all(low == high for low, high in bands.values()) or bands.get("A") == (0, 0)):
-        yield "blank", "transparent" if bands.get("A") == (0, 0) else "all pixels are equal"
+    extrema = image.getextrema()
+    extrema = extrema if isinstance(extrema[0], tuple) else (extrema,)
+    clear = dict(zip(image.getbands(), extrema, strict=True)).get("A") == (0, 0)
+    if short > 1 and (clear or all(low == high for low, high in extrema)):
+        yield "blank", "transparent" if clear else "all pixels are equal"
 
 
 def _describe_mode(image):
@@ -211,22 +195,11 @@ def _describe_mode(image):
         yield "animated", f"{frames} frames"
     if _orientation(image) in _TURNS:
         yield "rotated", f"EXIF orientation {_orientation(image)}"
-    if image.mode in _MODES:
-        yield _MODES[image.mode], f"Pillow mode {image.mode}"
-    elif image.mode.startswith("I"):
-        yield "sixteen-bit", f"Pillow mode {image.mode}"
+    kind = "sixteen-bit" if image.mode.startswith("I") else _MODES.get(image.mode)
+    if kind:
+        yield kind, f"Pillow mode {image.mode}"
     if image.has_transparency_data:
         yield "transparent", f"Pillow mode {image.mode}"
-
-
-def _check_pixels(width, height):
-    from PIL import Image
-
-    pixels = width * height
-    if pixels > 2 * (Image.MAX_IMAGE_PIXELS or 1 << 62):
-        raise UnusableFile("bomb", f"{width} x {height} pixels")
-    if pixels > LARGEST_IMAGE:
-        raise UnusableFile("giant", f"{width} x {height} pixels")
 
 
 def _describe_unknown(data):
@@ -245,8 +218,7 @@ def _describe_unknown(data):
 
 
 def _describe_damage(data, error):
-    fault = formats.find_fault(data)
-    text = _describe(error)
+    fault, text = formats.find_fault(data), _describe(error)
     if (fault and fault[0] == "truncated") or "truncated" in text.lower():
         return "truncated", f"{len(data):,} bytes; {text}"
     return "damaged", text if not fault else f"{fault[1]}; {text}"
@@ -254,14 +226,9 @@ def _describe_damage(data, error):
 
 def _orientation(image):
     try:
-        return image.getexif().get(_ROTATION)
+        return image.getexif().get(formats.ORIENTATION)
     except Exception:  # EXIF data may be damaged too
         return None
-
-
-def _extrema(image):
-    extrema = image.getextrema()
-    return extrema if isinstance(extrema[0], tuple) else (extrema,)
 
 
 def _hash_pixels(image, size):
@@ -275,11 +242,6 @@ def _hash_pixels(image, size):
     return digest.hexdigest()
 
 
-def _hash_bytes(data):
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
 def _describe(error):
-    text = " ".join(str(error).split())
-    text = getattr(error, "strerror", None) or text
+    text = getattr(error, "strerror", None) or " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:200] if text else type(error).__name__

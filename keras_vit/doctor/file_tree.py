@@ -21,7 +21,6 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
-SUFFIXES = {suffix for suffixes in formats.SUFFIXES.values() for suffix in suffixes}
 SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "icon\r", ".directory")
 SYSTEM_FOLDERS = ("__macosx", "@eadir", "$recycle.bin", "lost+found", "system volume information")
 
@@ -43,32 +42,38 @@ class Tree(NamedTuple):
 
 
 def walk(folder):
-    """Lists a dataset of class folders, which may be within folders for the splits.
+    """Lists a dataset of class folders, which may be within folders for the splits, as a `Tree`.
 
     The rules are those of `keras_vit.data.load`: split folders are called train, validation (val,
     valid) and test, and images may be at any depth in class folders.
-
-    Args:
-        folder: path of the dataset.
-
-    Returns:
-        A `Tree`, in alphabetical order.
     """
     walker = _Walker(os.fspath(folder))
-    top = walker.folders_in("", "", "")
+    top = walker.folders_in("")
     splits = match_splits(top)
     if not splits:
-        walker.classes(top, "")
+        walker.walk_classes(top)
+    seen = set()
     for name in top if splits else ():
         split = splits.get(name)
         if split is None:
             walker.add("extra-folder", name, f"next to {', '.join(splits)}")
-        else:
-            walker.classes(walker.folders_in(name, "", split), split, name + "/")
-    for name, split in splits.items():
-        if list(splits.values()).index(split) != list(splits).index(name):
-            walker.add("split-twice", name, f"another folder is the {split} split too", "", split)
-    return Tree(walker.files, walker.found, walker.problems)
+            continue
+        walker.walk_classes(walker.folders_in(name, split), split, name + "/")
+        if split in seen:
+            reason = f"another folder is the {split} split too"
+            walker.add("split-twice", name, reason, ("", split))
+        seen.add(split)
+    return Tree(walker.files, walker.classes, walker.problems)
+
+
+def check_folder(path):
+    """Raises `FileNotFoundError` unless `path` is a folder."""
+    if not os.path.isdir(path):
+        raise FileNotFoundError(
+            f"A folder of class folders was expected. Received: {os.fspath(path)!r}, which "
+            f"{'is a file' if os.path.exists(path) else 'does not exist'}. Give a folder such as "
+            "images/ with images/cat/1.jpg and images/dog/2.jpg."
+        )
 
 
 def printable(path):
@@ -83,6 +88,11 @@ def quote_distinctly(name, other):
     return ascii(name) if same else repr(printable(name))
 
 
+def normalize(name):
+    """Returns a name without case and encoding of accents, which some systems ignore."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
 def match_splits(names):
     """Returns {folder: split} if the folders are splits, or {} if they are classes."""
     found = {name: SPLIT_NAMES[name.lower()] for name in names if name.lower() in SPLIT_NAMES}
@@ -92,160 +102,115 @@ def match_splits(names):
 
 
 class _Walker:
+    """Collects a `Tree`; a `place` is (class, split)."""
+
     def __init__(self, root):
         self.root = root
-        self.real_root = os.path.realpath(root)
-        self.files, self.found, self.problems = [], {}, []
+        self.files, self.classes, self.problems = [], {}, []
 
-    def add(self, kind, path, reason, class_name="", split=""):
-        self.problems.append(Problem(kind, path, reason, class_name, split))
+    def add(self, kind, path, reason, place=("", "")):
+        self.problems.append(Problem(kind, path, reason, *place))
 
-    def folders_in(self, path, class_name, split):
+    def folders_in(self, folder, split=""):
         """Returns the names of the folders above the classes; reports files next to them."""
-        names = []
-        for entry in self._list(path, class_name, split):
-            if self._is_ignored(entry, path, class_name, split):
-                continue
-            here = _join(path, entry.name)
-            if _is_folder(entry):
-                if entry.is_symlink() and self._points_back(here):
-                    self.add("link-loop", here, "it points to a folder that contains it")
+        names, place = [], ("", split)
+        for entry, path in self._list(folder, place):
+            if os.path.isdir(entry.path):
+                if entry.is_symlink() and self._points_back(path):
+                    self.add("link-loop", path, "it points to a folder that contains it")
                 elif entry.name.lower() in SYSTEM_FOLDERS:
-                    self.add("system-folder", here, "created by a program", class_name, split)
+                    self.add("system-folder", path, "created by a program", place)
                 else:
                     names.append(entry.name)
-            elif _suffix(entry.name) in SUFFIXES:
-                self.add("outside-class", here, "not in a class folder", class_name, split)
+            elif _suffix(entry.name) in formats.IMAGE_SUFFIXES:
+                self.add("outside-class", path, "not in a class folder", place)
             else:
-                self._file(entry, here, class_name, split)
+                self._add_file(entry, path, place)
         return names
 
-    def classes(self, names, split, above=""):
-        """Lists class folders."""
+    def walk_classes(self, names, split="", above=""):
+        """Lists class folders and the folders in them."""
         for name in names:
-            self.found[split, name] = above + name
-            waiting = [above + name]
+            place, waiting = (name, split), [above + name]
+            self.classes[split, name] = above + name
             while waiting:
-                waiting += self._files_of_class(waiting.pop(), name, split)
+                for entry, path in self._list(waiting.pop(), place):
+                    if entry.is_dir(follow_symlinks=False):
+                        self.add("nested-folder", path, "in a class folder", place)
+                        waiting.append(path)
+                    else:
+                        self._add_file(entry, path, place)
 
-    def _files_of_class(self, path, class_name, split):
-        """Lists one folder of a class; returns the folders in it."""
-        nested = []
-        for entry in self._list(path, class_name, split):
-            if self._is_ignored(entry, path, class_name, split):
-                continue
-            here = _join(path, entry.name)
-            if entry.is_dir(follow_symlinks=False):
-                self.add("nested-folder", here, "in a class folder", class_name, split)
-                nested.append(here)
-            else:
-                self._file(entry, here, class_name, split)
-        return nested
-
-    def _list(self, path, class_name, split):
+    def _list(self, folder, place):
+        """Returns (entry, path) of what a folder contains, except hidden and system files."""
         try:
-            with os.scandir(os.path.join(self.root, path)) as entries:
+            with os.scandir(os.path.join(self.root, folder)) as entries:
                 listed = sorted(entries, key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
-            reason = error.strerror or str(error)
-            self.add("unreadable-folder", path or ".", reason, class_name, split)
+            self.add("unreadable-folder", folder or ".", error.strerror or str(error), place)
             return []
-        alike = {}
+        visible, alike = [], {}
         for entry in listed:
-            same = alike.setdefault(normalize(entry.name), _join(path, entry.name))
-            if same != _join(path, entry.name):
-                reason = f"similar to {quote_distinctly(os.path.basename(same), entry.name)}"
-                self.add("names-alike", _join(path, entry.name), reason, class_name, split)
-            self._check_name(entry.name, _join(path, entry.name), class_name, split)
-        return listed
+            name, path = entry.name, f"{folder}/{entry.name}" if folder else entry.name
+            first = alike.setdefault(normalize(name), name)
+            if first != name:
+                self.add("names-alike", path, f"similar to {quote_distinctly(first, name)}", place)
+            self._check_name(name, path, place)
+            if name.lower() in SYSTEM_FILES or name.startswith("._"):
+                self.add("system-file", path, "created by the system", place)
+            elif name.startswith("."):
+                self.add("hidden", path, "its name begins with a dot", place)
+            else:
+                visible.append((entry, path))
+        return visible
 
-    def _check_name(self, name, path, class_name, split):
-        shown = printable(name)
+    def _check_name(self, name, path, place):
+        shown, stem = printable(name), os.path.splitext(name)[0]
         if any("\udc80" <= char <= "\udcff" for char in name):
-            self.add("name-bytes", path, f"the name is {shown}", class_name, split)
+            self.add("name-bytes", path, f"the name is {shown}", place)
         elif any(unicodedata.category(char) in ("Cc", "Cf") for char in name):
-            self.add("name-control", path, f"the name is {shown}", class_name, split)
-        if name != name.strip() or os.path.splitext(name)[0] != os.path.splitext(name)[0].strip():
-            self.add("name-spaces", path, f"the name is {shown!r}", class_name, split)
+            self.add("name-control", path, f"the name is {shown}", place)
+        if name != name.strip() or stem != stem.strip():
+            self.add("name-spaces", path, f"the name is {shown!r}", place)
 
-    def _is_ignored(self, entry, path, class_name, split):
-        """Whether a file or folder is hidden or belongs to the system; reports it."""
-        if entry.name.lower() in SYSTEM_FILES or entry.name.startswith("._"):
-            kind, reason = "system-file", "created by the system"
-        elif entry.name.startswith("."):
-            kind, reason = "hidden", "its name begins with a dot"
-        else:
-            return False
-        self.add(kind, _join(path, entry.name), reason, class_name, split)
-        return True
-
-    def _file(self, entry, path, class_name, split):
+    def _add_file(self, entry, path, place):
         """Lists anything that is not a folder."""
-        full = os.path.join(self.root, path)
+        is_link, full = entry.is_symlink(), os.path.join(self.root, path)
+        target = f"it points to {printable(os.readlink(full))}" if is_link else ""
         try:
             mode = os.stat(full).st_mode
         except OSError as error:
-            kind, reason = "unreadable-file", error.strerror
-            if entry.is_symlink():
-                kind = "link-loop" if error.errno == errno.ELOOP else "dangling-link"
-                reason = f"it points to {printable(os.readlink(full))}"
-            self.add(kind, path, reason, class_name, split)
-            return
-        if entry.is_symlink() and stat.S_ISDIR(mode):
-            kind = "link-loop" if self._points_back(path) else "linked-folder"
-            self.add(kind, path, f"it points to {printable(os.readlink(full))}", class_name, split)
-        elif not stat.S_ISREG(mode):
-            self.add("special-file", path, _type(mode), class_name, split)
-        else:
-            self._regular(entry, full, path, class_name, split)
-
-    def _regular(self, entry, full, path, class_name, split):
+            broken = "link-loop" if error.errno == errno.ELOOP else "dangling-link"
+            kind = broken if is_link else "unreadable-file"
+            return self.add(kind, path, target or error.strerror, place)
         suffix = _suffix(entry.name)
-        if suffix in SUFFIXES:
-            self.files.append(ImageFile(path, class_name, split))
-            if entry.is_symlink() and not self._is_inside(full):
-                target = printable(os.readlink(full))
-                self.add("link-outside", path, f"it points to {target}", class_name, split)
+        if stat.S_ISDIR(mode):
+            kind = "link-loop" if self._points_back(path) else "linked-folder"
+            self.add(kind, path, target, place)
+        elif not stat.S_ISREG(mode):
+            kinds = {stat.S_ISFIFO(mode): "a pipe", stat.S_ISSOCK(mode): "a socket"}
+            self.add("special-file", path, kinds.get(True, "a device"), place)
+        elif suffix in formats.IMAGE_SUFFIXES:
+            self.files.append(ImageFile(path, *place))
+            inside = os.path.join(os.path.realpath(self.root), "")
+            if is_link and not os.path.realpath(full).startswith(inside):
+                self.add("link-outside", path, target, place)
         elif suffix in formats.UNREAD:
-            self.add("unread-format", path, formats.UNREAD[suffix], class_name, split)
+            self.add("unread-format", path, formats.UNREAD[suffix], place)
         elif (found := formats.recognize(_read_head(full))) in formats.IMAGES:
-            self.add("unread-format", path, f"{found}, with another suffix", class_name, split)
+            self.add("unread-format", path, f"{found}, with another suffix", place)
         else:
-            self.add("other-file", path, found or "unknown format", class_name, split)
-
-    def _is_inside(self, full):
-        return os.path.realpath(full).startswith(os.path.join(self.real_root, ""))
+            self.add("other-file", path, found or "unknown format", place)
 
     def _points_back(self, path):
         """Whether a link points to a folder that contains it."""
-        real = os.path.realpath(os.path.join(self.root, path))
-        here = os.path.join(os.path.realpath(os.path.dirname(os.path.join(self.root, path))), "")
-        return here.startswith(os.path.join(real, ""))
-
-
-def normalize(name):
-    """Returns a name without case and encoding of accents, which some systems ignore."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
-def _join(path, name):
-    return f"{path}/{name}" if path else name
-
-
-def _is_folder(entry):
-    try:
-        return entry.is_dir()
-    except OSError:  # a link in a loop
-        return False
+        full = os.path.join(self.root, path)
+        here = os.path.join(os.path.realpath(os.path.dirname(full)), "")
+        return here.startswith(os.path.join(os.path.realpath(full), ""))
 
 
 def _suffix(name):
     return os.path.splitext(name)[1].lower()
-
-
-def _type(mode):
-    tests = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device"}
-    return next((name for test, name in tests.items() if test(mode)), "a device")
 
 
 def _read_head(path):

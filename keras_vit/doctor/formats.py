@@ -46,6 +46,8 @@ SUFFIXES = {
     "WEBP": (".webp",),
     "TIFF": (".tif", ".tiff"),
 }
+IMAGE_SUFFIXES = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+ORIENTATION = 0x0112  # the EXIF tag; values of 5 or more exchange height and width
 IMAGES = (*SUFFIXES, "HEIC", "HEIF", "AVIF", "JPEG 2000", "SVG", "Photoshop (PSD)")
 # Suffixes of images that this package does not read.
 UNREAD = {
@@ -71,10 +73,7 @@ _AFTER_SCAN = frozenset([0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 
 
 
 def recognize(head):
-    """Returns the format of a file, or None if it is unknown.
-
-    Args:
-        head: the first bytes of the file, at least 512 if it has as many.
+    """Returns the format of a file by its first 512 bytes or more, or None if it is unknown.
 
     Example:
     >>> from keras_vit.doctor import formats
@@ -92,13 +91,10 @@ def recognize(head):
 
 
 def find_fault(data):
-    """Checks the structure of a JPEG or PNG file.
+    """Returns ("truncated" or "suspect-data", reason) for a damaged JPEG or PNG file, or None.
 
-    Decoders often read damaged data without an error. This follows the markers of JPEG and
-    computes the checksums of PNG. It cannot detect wrong bits in a JPEG that are valid codes.
-
-    Returns:
-        None, or ("truncated" or "suspect-data", reason).
+    Decoders often read damaged data without an error. This follows the markers of JPEG and computes
+    the checksums of PNG. It cannot detect wrong bits in a JPEG that are valid codes.
     """
     if data.startswith(b"\xff\xd8"):
         return _jpeg_scans(data)[1]

@@ -1,15 +1,15 @@
 """Finds images that exist more than once, in about linear time.
 
-Exact copies share the bytes of the file or the decoded pixels. Near copies (saved again, resized,
-brightened, slightly cropped) are found with a perceptual hash, the signs of the low frequencies of
-a small grayscale thumbnail, and confirmed by the correlation of the thumbnails.
+Exact copies share the decoded pixels. Near copies (saved again, resized, brightened, slightly
+cropped) are found with a perceptual hash, the signs of the low frequencies of a small grayscale
+thumbnail, and confirmed by the correlation of the thumbnails.
 """
 
 from collections import defaultdict
 
 import numpy as np
 
-from keras_vit.doctor.examine import THUMB, TINT
+from keras_vit.doctor.examine import THUMB
 from keras_vit.doctor.file_tree import printable
 from keras_vit.doctor.problems import Problem
 
@@ -26,43 +26,32 @@ _SLICE = 8192  # thumbnails to convert to floats at once
 _BANDS, _BAND_BITS = 24, 16
 # Comparisons within a bucket, and near copies to find of one image: these limits keep the time
 # linear for thousands of nearly equal images, such as the frames of a video.
-_NEIGHBOURS, _PARTNERS = 24, 8
+_NEIGHBORS, _PARTNERS = 24, 8
 
 
-def thumb_length():
-    """Returns the bytes of a thumbnail: gray values and two color differences."""
-    return THUMB * THUMB + 2 * TINT * TINT
-
-
-def group_exact(images):
-    """Groups images with equal bytes or equal pixels.
+def find_copies(images, thumbs):
+    """Returns the `Problem`s of copies between classes, between splits and within a class.
 
     Args:
         images: list of `CheckedImage`.
-
-    Returns:
-        List of lists of indices, each of two or more.
+        thumbs: their thumbnails, uint8 (images, `THUMB_BYTES`).
     """
-    parent = list(range(len(images)))
-    for attribute in ("bytes", "pixels"):
-        first = {}
-        for index, image in enumerate(images):
-            other = _root(parent, first.setdefault(getattr(image, attribute), index))
-            parent[_root(parent, index)] = other
     groups = defaultdict(list)
-    for index in range(len(images)):
-        groups[_root(parent, index)].append(index)
-    return [group for group in groups.values() if len(group) > 1]
+    for index, image in enumerate(images):
+        groups[image.pixels].append(index)
+    found = []
+    for group in groups.values():
+        found += _compare_group(sorted((images[index] for index in group), key=_rank))
+    alone = np.array([group[0] for group in groups.values()], "int64")
+    for pair in alone[find_near(thumbs[alone])].tolist():
+        found.append(_compare_pair(*sorted((images[index] for index in pair), key=_rank)))
+    return found
 
 
 def find_near(thumbs):
-    """Finds pairs of nearly equal thumbnails.
+    """Returns pairs of nearly equal thumbnails, integers (pairs, 2), the smaller index first.
 
-    Args:
-        thumbs: uint8 (images, `thumb_length()`).
-
-    Returns:
-        Integer array (pairs, 2), the smaller index first; about 8 pairs of each image at most.
+    There are about 8 pairs of each image at most.
     """
     if len(thumbs) < 2:
         return np.zeros((0, 2), "int64")
@@ -85,67 +74,38 @@ def find_near(thumbs):
     return np.stack(np.divmod(np.sort(found), len(thumbs)), axis=1)
 
 
-def find_copies(images, thumbs):
-    """Finds copies between classes, between splits and within a class.
-
-    Args:
-        images: list of `CheckedImage`.
-        thumbs: their thumbnails, as in `find_near`.
-
-    Returns:
-        List of `Problem`.
-    """
-    groups = group_exact(images)
-    found = [problem for group in groups for problem in _compare_group([images[i] for i in group])]
-    copied = {index for group in groups for index in group[1:]}
-    alone = np.array([i for i in range(len(images)) if i not in copied], "int64")
-    for pair in alone[find_near(thumbs[alone])].tolist():
-        found.append(_compare_pair(*sorted((images[index] for index in pair), key=_rank)))
-    return found
-
-
 def _compare_group(copies):
-    copies = sorted(copies, key=_rank)
     for class_name in sorted({copy.class_name for copy in copies} - {copies[0].class_name}):
         other = next(copy for copy in copies if copy.class_name == class_name)
         reason = f"also in class {printable(class_name)}"
-        yield _make_problem("label-clash", copies[0], [other], reason)
-    seen = set()
+        yield _make_problem("label-clash", copies[0], reason, other)
+    firsts = {}
     for copy in copies:
         later = [other for other in copies if LATER[other.split] > LATER[copy.split]]
         if later:
-            yield _make_problem("leak", copy, later, f"also in {later[0].split}")
-        home = copy.split, copy.class_name
-        if home in seen:
-            first = next(o for o in copies if (o.split, o.class_name) == home)
+            yield _make_problem("leak", copy, f"also in {later[0].split}", *later)
+        first = firsts.setdefault((copy.split, copy.class_name), copy)
+        if first is not copy:
             how = "identical files" if first.bytes == copy.bytes else "identical pixels"
-            yield _make_problem("duplicate", copy, [first], how)
-        seen.add(home)
+            yield _make_problem("duplicate", copy, how, first)
 
 
 def _compare_pair(first, second):
     if first.class_name != second.class_name:
         reason = f"also in class {printable(second.class_name)}"
-        return _make_problem("near-clash", first, [second], reason)
+        return _make_problem("near-clash", first, reason, second)
     if first.split != second.split:
-        return _make_problem("near-leak", first, [second], f"also in {second.split}")
-    return _make_problem("near-duplicate", second, [first], "nearly identical")
+        return _make_problem("near-leak", first, f"also in {second.split}", second)
+    return _make_problem("near-duplicate", second, "nearly identical", first)
 
 
-def _make_problem(kind, image, others, reason):
+def _make_problem(kind, image, reason, *others):
     paths = tuple(other.path for other in others)
     return Problem(kind, image.path, reason, image.class_name, image.split, paths)
 
 
 def _rank(image):
     return LATER[image.split], image.path
-
-
-def _root(parent, index):
-    while parent[index] != index:
-        parent[index] = parent[parent[index]]
-        index = parent[index]
-    return index
 
 
 def _hash(thumbs):
@@ -171,7 +131,7 @@ def _find_candidates(hashes, bits):
     order = np.lexsort((*whole.T, band))
     whole, band = whole[order], band[order]
     pairs = [np.zeros((0, 2), "int64")]
-    for step in range(1, min(_NEIGHBOURS, len(band) - 1) + 1):
+    for step in range(1, min(_NEIGHBORS, len(band) - 1) + 1):
         same = np.flatnonzero(band[step:] == band[:-step])
         different = np.unpackbits(whole[same] ^ whole[same + step], axis=1).sum(axis=1)
         same = same[different <= MOST_BITS]

@@ -1,11 +1,12 @@
 """Moves bad files aside, and back.
 
-Files are renamed, never copied, so that their content and timestamps do not change. Each move is
-written to the manifest, and to disk, before it happens: `undo` knows where every file was, even if
-the program was interrupted.
+Files are renamed, never copied. Each move is written to the manifest, and to disk, before it
+happens: `undo` knows where every file was, even if the program was interrupted.
 """
 
+import contextlib
 import errno
+import itertools
 import json
 import os
 
@@ -39,18 +40,18 @@ def quarantine(report, to=None):
     >>> keras_vit.data.quarantine(keras_vit.data.check("images/"))  # doctest: +SKIP
     """
     source, target = report.folder, quarantine_folder(report.folder, to)
-    todo = {problem.path: problem for problem in reversed(_select_movable(report))}
-    todo = dict(reversed(todo.items()))
+    todo = {}
+    for problem in _select_movable(report):
+        todo.setdefault(problem.path, problem)
     if not todo:
         return []
     os.makedirs(target, exist_ok=True)
     moved = []
     with _open_manifest(os.path.join(target, MANIFEST)) as manifest:
         for path, problem in todo.items():
-            if not os.path.lexists(os.path.join(source, path)):
-                continue
-            _move(source, target, path, problem, manifest)
-            moved.append(problem)
+            if os.path.lexists(os.path.join(source, path)):
+                _move(source, target, problem, manifest)
+                moved.append(problem)
     return moved
 
 
@@ -84,7 +85,9 @@ def undo(folder, to=None):
         os.makedirs(os.path.dirname(os.path.join(folder, source)), exist_ok=True)
         _rename(os.path.join(target, here), os.path.join(folder, source))
     os.unlink(manifest)
-    _remove_empty(target)
+    for path, _, _ in os.walk(target, topdown=False):
+        with contextlib.suppress(OSError):  # it contains other files
+            os.rmdir(path)
     return [source for source, _ in moves]
 
 
@@ -104,27 +107,29 @@ def quarantine_folder(folder, to=None):
 
 def _select_movable(report):
     clashes = {path for p in report.problems if p.kind == "label-clash" for path in _paths(p)}
-    return [
-        problem
-        for problem in report.problems
-        if KINDS[problem.kind].movable
-        and not (problem.kind == "leak" and clashes.intersection(_paths(problem)))
-    ]
+    for problem in report.problems:
+        in_clash = problem.kind == "leak" and clashes.intersection(_paths(problem))
+        if KINDS[problem.kind].movable and not in_clash:
+            yield problem
 
 
 def _paths(problem):
     return {problem.path, *problem.others}
 
 
-def _move(source, target, path, problem, manifest):
-    here = _find_free_name(target, os.path.join("files", path))
-    os.makedirs(os.path.dirname(os.path.join(target, here)), exist_ok=True)
-    line = {"from": path, "to": here, "kind": problem.kind, "reason": problem.reason}
+def _move(source, target, problem, manifest):
+    here = free = os.path.join("files", problem.path)
+    for number in itertools.count(2):
+        if not os.path.lexists(os.path.join(target, free)):
+            break
+        free = f"{here}.{number}"  # an earlier quarantine used the name
+    os.makedirs(os.path.dirname(os.path.join(target, free)), exist_ok=True)
+    line = {"from": problem.path, "to": free, "kind": problem.kind, "reason": problem.reason}
     manifest.write(json.dumps(line).encode("ascii") + b"\n")
     manifest.flush()
     os.fsync(manifest.fileno())
     flush_folder(target)
-    _rename(os.path.join(source, path), os.path.join(target, here))
+    _rename(os.path.join(source, problem.path), os.path.join(target, free))
 
 
 def _rename(source, target):
@@ -139,23 +144,11 @@ def _rename(source, target):
         raise OSError(error.errno, f"{reason}; the file was not moved", source) from error
 
 
-def _find_free_name(target, path):
-    """Returns a name for `path` in `target` that an earlier quarantine did not use."""
-    free, number = path, 1
-    while os.path.lexists(os.path.join(target, free)):
-        number += 1
-        free = f"{path}.{number}"
-    return free
-
-
 def _open_manifest(path):
     """Opens the manifest to append lines after its last complete line."""
-    with open(path, "ab+") as file:
-        file.seek(0)
-        data = file.read()
-    file = open(path, "rb+")
-    file.truncate(data.rfind(b"\n") + 1)
-    file.seek(0, os.SEEK_END)
+    file = open(path, "ab+")
+    file.seek(0)
+    file.truncate(file.read().rfind(b"\n") + 1)
     return file
 
 
@@ -182,25 +175,15 @@ def _plan_undo(folder, target, moves):
     """Yields the moves to undo, last first; raises if one of them is impossible."""
     taken = set()
     for source, here in reversed(list(moves)):
+        there = os.path.lexists(os.path.join(folder, source))
         if not os.path.lexists(os.path.join(target, here)):
-            if os.path.lexists(os.path.join(folder, source)):
+            if there:
                 continue  # it was never moved, or was moved back before
             raise FileNotFoundError(
                 errno.ENOENT, "A file of the quarantine is missing; nothing was moved back", here
             )
-        if os.path.lexists(os.path.join(folder, source)) or source in taken:
-            raise FileExistsError(
-                errno.EEXIST,
-                "Another file exists at an old path; nothing was moved back",
-                printable(source),
-            )
+        if there or source in taken:
+            message = "Another file exists at an old path; nothing was moved back"
+            raise FileExistsError(errno.EEXIST, message, printable(source))
         taken.add(source)
         yield source, here
-
-
-def _remove_empty(target):
-    for folder, _, _ in os.walk(target, topdown=False):
-        try:
-            os.rmdir(folder)
-        except OSError:  # it contains other files
-            continue

@@ -1,20 +1,16 @@
-"""The result of a check as text, as JSON and as an HTML page.
+"""The result of a check as text, as JSON and as an HTML page without scripts or other files."""
 
-The page needs no script and no other file, and is readable on a phone.
-"""
-
-import html
-import importlib.resources
 import json
 import os
-import string
 from collections import Counter
 from typing import NamedTuple
 
 from keras_vit.doctor import workers
 from keras_vit.doctor.file_tree import printable
+from keras_vit.doctor.near_duplicates import LATER
 from keras_vit.doctor.problems import KINDS, SEVERITIES, Problem
-from keras_vit.io.writing import replacing
+from keras_vit.io import html_page
+from keras_vit.io.writing import write_text
 
 FORMAT = "keras-vit check-data 1"
 SHOWN = 5  # problems of each kind in the text
@@ -56,19 +52,14 @@ class DatasetReport(NamedTuple):
 
     def summary(self):
         """Returns the result in one line."""
-        errors, warnings, notes = (len(self.of(severity)) for severity in SEVERITIES)
-        return (
-            f"{_plural(self.images, 'image')} in {_plural(len(self.classes), 'class')}: "
-            f"{_plural(errors, 'error')}, {_plural(warnings, 'warning')}, {_plural(notes, 'note')}"
-        )
+        counts = [_plural(len(self.of(severity)), severity) for severity in SEVERITIES]
+        images, classes = _plural(self.images, "image"), _plural(len(self.classes), "class")
+        return f"{images} in {classes}: {', '.join(counts)}"
 
     def __str__(self):
         parts = [f"{printable(self.folder)}: {self.summary()}"]
-        for kind, found in self.by_kind().items():
-            parts.append(_format_kind(kind, found))
-        if not self.problems:
-            parts.append("No problems were found.")
-        return "\n\n".join(parts)
+        parts += [_format_kind(kind, found) for kind, found in self.by_kind().items()]
+        return "\n\n".join(parts if self.problems else [*parts, "No problems were found."])
 
     def by_kind(self):
         """Returns {kind: list of its problems}, errors first."""
@@ -79,7 +70,11 @@ class DatasetReport(NamedTuple):
 
     def to_json(self):
         """Returns the report as JSON; bytes that are not UTF-8 become \\udc80 to \\udcff."""
-        errors, warnings, notes = (len(self.of(severity)) for severity in SEVERITIES)
+        fields = ("kind", "severity", "path", "class_name", "split", "reason", "advice", "others")
+        problems = [
+            {field.removesuffix("_name"): getattr(problem, field) for field in fields}
+            for problem in self.problems
+        ]
         return json.dumps(
             {
                 "format": FORMAT,
@@ -87,21 +82,17 @@ class DatasetReport(NamedTuple):
                 "ok": self.ok,
                 "images": self.images,
                 "seconds": round(self.seconds, 3),
-                "severities": {"error": errors, "warning": warnings, "note": notes},
+                "severities": {severity: len(self.of(severity)) for severity in SEVERITIES},
                 "counts": self.counts,
                 "classes": self.classes,
-                "problems": [_problem_to_json(problem) for problem in self.problems],
+                "problems": problems,
             },
             indent=1,
         )
 
     @classmethod
     def from_json(cls, text):
-        """Reads the text that `to_json` wrote.
-
-        Raises:
-            ValueError: the text is not such a report.
-        """
+        """Reads the text that `to_json` wrote; raises `ValueError` for any other."""
         found = json.loads(text)
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             received = found.get("format") if isinstance(found, dict) else type(found).__name__
@@ -109,25 +100,21 @@ class DatasetReport(NamedTuple):
                 f"A report of the format {FORMAT!r} was expected. Received: {received!r}. Give the "
                 "text that `to_json` returned."
             )
-        problems = tuple(
-            Problem(p["kind"], p["path"], p["reason"], p["class"], p["split"], tuple(p["others"]))
-            for p in found["problems"]
-        )
+        problems = [
+            Problem(*(each[field.removesuffix("_name")] for field in Problem._fields))
+            for each in found["problems"]
+        ]
+        problems = tuple(each._replace(others=tuple(each.others)) for each in problems)
         rest = (found[name] for name in ("folder", "images", "classes"))
         return cls(*rest, problems, found["seconds"])
 
     def write_json(self, path):
         """Writes `to_json` to a file, atomically."""
-        _write(path, self.to_json())
+        write_text(path, self.to_json())
 
     def to_html(self, path):
         """Writes a self-contained page with thumbnails to a file, atomically."""
-        _write(path, _render(self))
-
-
-def _write(path, text):
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
+        write_text(path, _render(self))
 
 
 def _format_kind(kind, problems):
@@ -144,19 +131,6 @@ def _format_kind(kind, problems):
     return "\n".join(lines)
 
 
-def _problem_to_json(problem):
-    return {
-        "kind": problem.kind,
-        "severity": problem.severity,
-        "path": problem.path,
-        "class": problem.class_name,
-        "split": problem.split,
-        "reason": problem.reason,
-        "advice": problem.advice,
-        "others": list(problem.others),
-    }
-
-
 def _plural(number, thing):
     ending = "" if number == 1 else "es" if thing.endswith("s") else "s"
     return f"{number:,} {thing}{ending}"
@@ -166,110 +140,98 @@ def _render(report):
     """Fills `report.html`; `workers` open images again for their thumbnails."""
     groups = report.by_kind()
     thumbnails = _make_thumbnails(report.folder, groups)
-    sections = "".join(_section(severity, groups, thumbnails) for severity in SEVERITIES)
-    template = importlib.resources.files(__package__).joinpath("report.html")
-    return string.Template(template.read_text(encoding="utf-8")).substitute(
-        name=_text(os.path.basename(report.folder) or report.folder),
-        folder=_text(report.folder),
+    totals, sections = [], []
+    for severity in SEVERITIES:
+        number = len(report.of(severity))
+        name = severity if number == 1 else severity + "s"
+        totals.append(_fill("total", severity=severity, number=f"{number:,}", name=name))
+        if number:
+            sections.append(_fill("severity", severity=severity, title=f"{severity.title()}s"))
+        kinds = [kind for kind in groups if KINDS[kind].severity == severity]
+        sections += [_fill_kind(kind, groups[kind], thumbnails) for kind in kinds]
+    name = os.path.basename(report.folder) or report.folder
+    heads, classes = _fill_classes(report.classes)
+    body = _fill(
+        "body",
+        name=name,
+        folder=report.folder,
         summary=report.summary(),
         seconds=f"{report.seconds:.1f}",
-        totals="".join(_total(severity, len(report.of(severity))) for severity in SEVERITIES),
-        sections=sections or "<h2>No problems were found</h2>",
-        classes=_classes(report.classes),
+        totals=totals,
+        sections=sections or _fill("no_problems"),
+        heads=heads,
+        classes=classes,
     )
+    return html_page.page(f"Data check: {printable(name)}", _fill("style"), body)
 
 
 def _make_thumbnails(folder, groups):
     """Returns {path: JPEG as base64} of the images on cards."""
     cards = (problem for group in groups.values() for problem in group[:CARDS])
     wanted = dict.fromkeys(path for card in cards for path in (card.path, *card.others[:1]))
-    paths = [path for path in wanted if os.path.isfile(os.path.join(folder, path))][:THUMBNAILS]
-    full = [os.path.join(folder, path) for path in paths]
-    found = {paths[index]: data for index, data in workers.run("thumbnail", full)}
-    return {path: data for path, data in found.items() if isinstance(data, str)}
+    full = {path: os.path.join(folder, path) for path in wanted}
+    paths = [path for path in wanted if os.path.isfile(full[path])][:THUMBNAILS]
+    results = workers.run("thumbnail", [full[path] for path in paths])
+    return {paths[index]: data for index, data in results if isinstance(data, str)}
 
 
-def _total(severity, number):
-    name = severity if number == 1 else severity + "s"
-    return f'<a href="#{severity}" class="{severity}"><b>{number:,}</b>{name}</a>'
-
-
-def _section(severity, groups, thumbnails):
-    kinds = [kind for kind in groups if KINDS[kind].severity == severity]
-    if not kinds:
-        return ""
-    shown = "" if severity == "note" else " open"
-    parts = [f'<h2 id="{severity}">{severity.capitalize()}s</h2>']
-    for kind in kinds:
-        problems = groups[kind]
-        parts.append(
-            f'<details class="{severity}"{shown}><summary><span class="kind">{kind}</span> '
-            f'<span class="count">{len(problems):,}</span><br>{_text(KINDS[kind].meaning)}'
-            f'</summary><div class="inside"><p class="advice"><b>What to do:</b> '
-            f"{_text(KINDS[kind].advice)}</p>{_cards(problems[:CARDS], thumbnails)}"
-            f"{_lines(problems[CARDS:])}</div></details>"
-        )
-    return "\n".join(parts)
-
-
-def _cards(problems, thumbnails):
-    return f'<ul class="cards">{"".join(_card(p, thumbnails) for p in problems)}</ul>'
-
-
-def _card(problem, thumbnails):
-    paths = [problem.path, *problem.others[:1]]
-    images = "".join(_image(thumbnails.get(path)) for path in paths)
-    others = "".join(f'<p class="path">{_text(path)}</p>' for path in problem.others[:5])
-    return (
-        f'<li><div class="pair">{images}</div><div><p class="path">{_text(problem.path)}</p>'
-        f"<p>{_text(problem.reason)}</p>{others}{_place(problem)}</div></li>"
+def _fill_kind(kind, problems, thumbnails):
+    """All problems of a kind: the first ones on cards, the others in a list."""
+    severity, meaning, advice, _ = KINDS[kind]
+    return _fill(
+        "kind",
+        severity=severity,
+        open="" if severity == "note" else " open",
+        kind=kind,
+        count=f"{len(problems):,}",
+        meaning=meaning,
+        advice=advice,
+        cards=[_fill_card(problem, thumbnails) for problem in problems[:CARDS]],
+        more=_fill_more(problems[CARDS:]),
     )
 
 
-def _image(data):
-    if data is None:
-        return '<span class="none" aria-hidden="true">&#8709;</span>'
-    return f'<img alt="" width="72" height="72" src="data:image/jpeg;base64,{data}">'
-
-
-def _place(problem):
+def _fill_card(problem, thumbnails):
+    paths = problem.path, *problem.others[:1]
+    images = [
+        _fill("image", data=thumbnails[path]) if path in thumbnails else _fill("no_image")
+        for path in paths
+    ]
     place = " / ".join(name for name in (problem.split, problem.class_name) if name)
-    return f'<p class="soft">{_text(place)}</p>' if place else ""
+    return _fill(
+        "card",
+        images=images,
+        path=problem.path,
+        reason=problem.reason,
+        others=[_fill("other", path=path) for path in problem.others[:5]],
+        place=_fill("place", place=place) if place else "",
+    )
 
 
-def _lines(problems):
+def _fill_more(problems):
     if not problems:
         return ""
     lines = [
-        f'<li><span class="path">{_text(" = ".join((p.path, *p.others[:5])))}</span> '
-        f'<span class="soft">{_text(p.reason)}</span></li>'
+        _fill("line", paths=" = ".join((p.path, *p.others[:5])), reason=p.reason)
         for p in problems[:LINES]
     ]
     if len(problems) > LINES:
-        lines.append(f"<li>and {len(problems) - LINES:,} more; the JSON report lists all</li>")
-    return (
-        f"<details><summary>{len(problems):,} more</summary>"
-        f'<ol class="more inside">{"".join(lines)}</ol></details>'
-    )
+        lines.append(_fill("omitted", count=f"{len(problems) - LINES:,}"))
+    return _fill("more", count=f"{len(problems):,}", lines=lines)
 
 
-def _classes(classes):
-    splits = [
-        s for s in ("", "train", "validation", "test") if any(s in c for c in classes.values())
-    ]
-    totals = {name: sum(counts.values()) for name, counts in classes.items()}
-    most = max([1, *totals.values()])
-    heads = "".join(f'<th class="number">{split or "images"}</th>' for split in splits)
+def _fill_classes(classes):
+    """The heads and rows of a table: images in each split, and a bar for their sum."""
+    splits = [s for s in LATER if any(s in counts for counts in classes.values())]
+    most = max([1, *(sum(counts.values()) for counts in classes.values())])
     rows = []
     for name, counts in list(classes.items())[:LINES]:
-        cells = "".join(f'<td class="number">{counts.get(split, 0):,}</td>' for split in splits)
-        bar = f'<td class="bar"><span style="width:{100 * totals[name] / most:.1f}%"></span></td>'
-        rows.append(f"<tr><td>{_text(name)}</td>{cells}{bar}</tr>")
-    return (
-        f'<div class="scroll"><table><tr><th>class</th>{heads}<th></th></tr>'
-        f"{''.join(rows)}</table></div>"
-    )
+        cells = [_fill("cell", count=f"{counts.get(split, 0):,}") for split in splits]
+        percent = f"{100 * sum(counts.values()) / most:.1f}"
+        rows.append(_fill("class", name=name, cells=cells, percent=percent))
+    return [_fill("head", text=split or "images") for split in splits], rows
 
 
-def _text(text):
-    return html.escape(printable(text))
+def _fill(fragment, **values):
+    texts = {k: printable(v) if type(v) is str else v for k, v in values.items()}
+    return html_page.fill(html_page.fragments(__package__, "report.html")[fragment], **texts)

@@ -34,20 +34,11 @@ importlib.import_module("keras_vit.doctor.workers").serve()
 
 
 def run(job, paths, processes=None, seconds=SECONDS):
-    """Runs a function of `examine` on each path, in parallel.
+    """Runs a function of `examine` ("examine" or "thumbnail") on each path, in parallel.
 
-    Args:
-        job: "examine" or "thumbnail".
-        paths: list of files.
-        processes: number of workers; None for one per core.
-        seconds: time limit for each file.
-
-    Yields:
-        (index into `paths`, result), in the order of completion. If a worker crashed or exceeded
-        the time limit, the result is {"problems": [[kind, reason]]}.
-
-    Raises:
-        RuntimeError: a worker cannot start.
+    Yields (index into `paths`, result) in the order of completion. If a worker crashed or exceeded
+    the time limit, the result is {"problems": [[kind, reason]]}. `processes` is the number of
+    workers; None for one per core. Raises `RuntimeError` if a worker cannot start.
     """
     pool = _Pool(job, paths, seconds)
     workers = min(processes or cores(), -(-len(paths) // _AHEAD))
@@ -57,7 +48,7 @@ def run(job, paths, processes=None, seconds=SECONDS):
     try:
         for thread in threads:
             thread.start()
-        yield from pool.results(len(paths))
+        yield from pool.results()
     finally:
         pool.stop()
         for thread in threads:
@@ -68,27 +59,23 @@ def run(job, paths, processes=None, seconds=SECONDS):
 
 def serve():
     """Runs in a worker: reads lines [job, path] and writes a line with the result of each."""
+    import signal
+
     from keras_vit.doctor import examine
 
     jobs = {"examine": examine.examine, "thumbnail": examine.thumbnail}
-    _limit()
-    results = os.fdopen(os.dup(1), "w", encoding="ascii", buffering=1)
-    os.dup2(2, 1)  # a library that prints must not disturb the results
-    print(json.dumps("ready"), file=results)
-    for line in sys.stdin:
-        job, path = json.loads(line)
-        print(json.dumps(jobs[job](path)), file=results)
-
-
-def _limit():
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     with contextlib.suppress(ImportError, OSError, ValueError):  # no such limit on Windows
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    results = os.fdopen(os.dup(1), "w", encoding="ascii", buffering=1)
+    os.dup2(2, 1)  # a library that prints must not disturb the results
+    print(json.dumps("ready"), file=results)
+    for line in sys.stdin:
+        job, path = json.loads(line)
+        print(json.dumps(jobs[job](path)), file=results)
 
 
 class _Pool:
@@ -99,8 +86,7 @@ class _Pool:
         self.todo = iter(range(len(paths)))
         self.lock = threading.Lock()
         self.done = queue.Queue()
-        self.running = set()
-        self.crashed_once = set()
+        self.running, self.crashed_once = set(), set()
         self.stopped = False
 
     def work(self):
@@ -120,10 +106,13 @@ class _Pool:
             if worker:
                 self._end(worker)
 
-    def results(self, number):
+    def results(self):
         """Yields the results of the threads, and ends workers that exceed the time limit."""
-        while number:
-            for worker in self._overdue():
+        left = len(self.paths)
+        while left:
+            with self.lock:
+                overdue = [w for w in self.running if time.monotonic() > w.deadline]
+            for worker in overdue:
                 worker.kill()
             try:
                 result = self.done.get(timeout=0.1)
@@ -132,7 +121,7 @@ class _Pool:
             if isinstance(result, Exception):
                 raise result
             yield result
-            number -= 1
+            left -= 1
 
     def stop(self):
         """Ends all workers at once."""
@@ -144,10 +133,6 @@ class _Pool:
     def _next(self):
         with self.lock:
             return [] if self.stopped else list(itertools.islice(self.todo, _AHEAD))
-
-    def _overdue(self):
-        with self.lock:
-            return [worker for worker in self.running if time.monotonic() > worker.deadline]
 
     def _start(self):
         worker = _Worker(self.seconds)
@@ -172,22 +157,17 @@ class _Pool:
         worker.send([[self.job, self.paths[index]] for index in chunk])
         for number, index in enumerate(chunk):
             result = worker.receive()
+            if worker.has_ended and not worker.late and index not in self.crashed_once:
+                self.crashed_once.add(index)  # try again: the system may have killed the worker
+                return chunk[number:]
             if worker.has_ended:
-                return chunk[number:] if self._try_again(worker, index) else chunk[number + 1 :]
+                slow = "slow", f"more than {self.seconds:g} s"
+                problem = slow if worker.late else ("crash", "the process crashed twice")
+                self.done.put((index, {"problems": [problem]}))
+                return chunk[number + 1 :]
             self.done.put((index, result))
         worker.deadline = math.inf
         return []
-
-    def _try_again(self, worker, index):
-        """Whether to try an image again: the system may have killed the worker."""
-        if not worker.late and index not in self.crashed_once:
-            self.crashed_once.add(index)
-            return True
-        kind, reason = "crash", "the process crashed twice"
-        if worker.late:
-            kind, reason = "slow", f"more than {self.seconds:g} s"
-        self.done.put((index, {"problems": [[kind, reason]]}))
-        return False
 
 
 class _Worker:

@@ -44,9 +44,9 @@ def replacing(path):
 
 
 def write_text(path, text):
-    """Writes a small text file completely or not at all."""
+    """Writes a small text file in UTF-8, completely or not at all."""
     with replacing(path) as partial:
-        pathlib.Path(partial).write_text(text)
+        pathlib.Path(partial).write_text(text, encoding="utf-8")
 
 
 def flush(path):

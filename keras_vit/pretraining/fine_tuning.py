@@ -14,10 +14,9 @@ FRESH = ("head/", "pre_logits/", "pooling/", "patch_encoder/class_token")
 
 
 def build_classifier(encoder, num_classes, **overrides):
-    """Builds a new ViT with an encoder's weights and a head of zeros, ready to be fine-tuned.
+    """Builds a new ViT with an encoder's weights and a head of zeros, to be fine-tuned.
 
-    If the image size changes, the positions are resized (section 3.2). The head is new, also as in
-    section 3.2.
+    If the image size changes, the positions are resized, as in section 3.2.
 
     Args:
         encoder: a `ViT`, which is not changed.
@@ -46,34 +45,28 @@ def build_classifier(encoder, num_classes, **overrides):
     fresh = {w.path: keras.ops.convert_to_numpy(w) for w in model.weights}
     if POSITIONS in values and POSITIONS in fresh:
         values[POSITIONS] = _positions(values[POSITIONS], fresh[POSITIONS], encoder, model)
-    _check(values, fresh, overrides)
+    fits = {
+        path
+        for path, value in fresh.items()
+        if path in values and values[path].shape == value.shape and not path.startswith("head/")
+    }
+    if any(path not in fits and not path.startswith(FRESH) for path in (*fresh, *values)):
+        want = "the classifier must have the layers of the encoder"
+        advice = "Change image_size, pooling, dropout and the like, but not the encoder's sizes or "
+        advice += "positions; only learned 1-D positions can be resized."
+        arguments.refuse(want, overrides, advice)
     for weight in model.weights:
-        if _fits(weight.path, values, fresh):
+        if weight.path in fits:
             weight.assign(values[weight.path])
     return model
 
 
 def _positions(table, fresh, encoder, model):
-    """The encoder's positions for the model's grid and prefix tokens."""
+    """Returns the encoder's positions for the model's grid and prefix tokens."""
     if table.shape[-1] != fresh.shape[-1]:
-        return table  # refused below
+        return table  # refused afterwards
     before, after = encoder.prefix_tokens, model.prefix_tokens
     if stages.grid(encoder) != stages.grid(model):
         table = positions.resize(table, stages.grid(encoder), stages.grid(model))
     first = table[:, :before] if before == after else fresh[:, :after]
     return np.concatenate([first, table[:, before:]], axis=1)
-
-
-def _fits(path, values, fresh):
-    if path.startswith("head/"):
-        return False
-    return path in values and values[path].shape == fresh[path].shape
-
-
-def _check(values, fresh, overrides):
-    missing = [p for p in fresh if not p.startswith(FRESH) and not _fits(p, values, fresh)]
-    if missing or any(p not in fresh and not p.startswith(FRESH) for p in values):
-        want = "the classifier must have the layers of the encoder"
-        advice = "Change image_size, pooling, dropout and the like, but not the encoder's sizes or "
-        advice += "positions; only learned 1-D positions can be resized."
-        arguments.refuse(want, overrides, advice)

@@ -5,10 +5,10 @@ from keras import initializers, layers, losses, ops
 
 from keras_vit import arguments
 from keras_vit.ablations.positions import sincos
+from keras_vit.arguments import positive_integer
 from keras_vit.layers import LayerNorm, TransformerBlock
-from keras_vit.pretraining import masks
 from keras_vit.pretraining import vit_stages as stages
-from keras_vit.pretraining.objective import Objective, denormalize
+from keras_vit.pretraining.objective import Objective
 from keras_vit.pretraining.patch_targets import standardize
 
 
@@ -33,9 +33,6 @@ class MAE(Objective):
             before they are predicted.
         seed: seed of the masks.
 
-    Call arguments:
-        images: (batch, height, width, channels), pixels 0 to 255.
-
     Returns:
         {"prediction": (batch, N, P * P * channels), "mask": bool (batch, N), True for hidden
         patches}.
@@ -57,43 +54,32 @@ class MAE(Objective):
     Reference: https://arxiv.org/abs/2111.06377
     """
 
-    argument_names = (
-        "decoder_layers", "decoder_dim", "decoder_heads", "mask", "normalize_targets",
-    )  # fmt: skip
-
     def __init__(
         self,
         encoder,
-        decoder_layers=8,
-        decoder_dim=512,
-        decoder_heads=16,
-        mask=0.75,
-        normalize_targets=True,
+        decoder_layers: positive_integer = 8,
+        decoder_dim: positive_integer = 512,
+        decoder_heads: positive_integer = 16,
+        mask: stages.share = 0.75,
+        normalize_targets: arguments.boolean = True,
         seed=0,
         **kwargs,
     ):
         super().__init__(encoder, seed, **kwargs)
+        self.keep(locals())
         why = "the encoder of `MAE` must accept any subset of patches, not only whole rows"
         stages.check_attention(encoder, why)
-        self.decoder_layers = arguments.positive_integer("decoder_layers", decoder_layers)
-        self.decoder_dim = arguments.positive_integer("decoder_dim", decoder_dim)
-        self.decoder_heads = arguments.positive_integer("decoder_heads", decoder_heads)
         arguments.divisible_heads(decoder_dim, decoder_heads)
-        self.mask = masks.check_share("mask", mask)
         patches = stages.count_patches(encoder)
-        self.visible = patches - masks.count_hidden("mask", mask, patches)
-        self.normalize_targets = arguments.boolean("normalize_targets", normalize_targets)
-        before = encoder.prefix_tokens
-        self.positions = sincos(stages.grid(encoder), decoder_dim, before)
-        policy = encoder.dtype_policy
-        self.decoder_embed = layers.Dense(decoder_dim, name="decoder_embed", dtype=policy)
+        self.visible = patches - stages.count_hidden("mask", mask, patches)
+        self.positions = sincos(stages.grid(encoder), decoder_dim, encoder.prefix_tokens)
+        dtype, mlp_dim = encoder.dtype_policy, 4 * decoder_dim
+        self.decoder_embed = layers.Dense(decoder_dim, name="decoder_embed", dtype=dtype)
         self.decoder_blocks = [
-            TransformerBlock(
-                decoder_heads, 4 * decoder_dim, name=f"decoder_block_{i}", dtype=policy
-            )
+            TransformerBlock(decoder_heads, mlp_dim, name=f"decoder_block_{i}", dtype=dtype)
             for i in range(decoder_layers)
         ]
-        self.decoder_norm = LayerNorm(name="decoder_norm", dtype=policy)
+        self.decoder_norm = LayerNorm(name="decoder_norm", dtype=dtype)
         self.head = layers.Dense(stages.patch_length(encoder), name="head", dtype="float32")
         self.error = losses.MeanSquaredError(reduction="mean_with_sample_weight")
         self.build(self.input_shape)
@@ -108,13 +94,12 @@ class MAE(Objective):
         self.decoder_norm.build(shape)
         self.head.build(shape)
 
-    def solve(self, images, random):
-        """Returns what `call` does, with masks from a `keras.random.SeedGenerator`."""
+    def call(self, images, training=None):  # noqa: D102
         x = stages.embed(self.encoder, images)  # (B, N + 1, D)
-        prefix_tokens, x = _split(x, self.encoder.prefix_tokens)
-        order, places = masks.shuffle(random, ops.shape(x)[0], x.shape[1])
-        x = masks.take(x, order[:, : self.visible])  # (B, visible, D)
-        x = stages.encode(self.encoder, ops.concatenate([prefix_tokens, x], axis=1))
+        prefix, x = self._split(x)
+        order, places = stages.shuffle(self.random, ops.shape(x)[0], x.shape[1])
+        x = stages.take(x, order[:, : self.visible])  # (B, visible, D)
+        x = stages.encode(self.encoder, ops.concatenate([prefix, x], axis=1))
         prediction = self.decode(x, places)  # (B, N, PPC)
         return {"prediction": prediction, "mask": places >= self.visible}
 
@@ -124,35 +109,31 @@ class MAE(Objective):
         `places` (batch, N) are the positions of patches in the shuffled order, visible ones first.
         """
         x = ops.cast(self.decoder_embed(tokens), "float32")
-        prefix_tokens, x = _split(x, self.encoder.prefix_tokens)
+        prefix, x = self._split(x)
         hidden = (ops.shape(x)[0], places.shape[1] - self.visible, self.decoder_dim)
         x = ops.concatenate([x, ops.broadcast_to(self.mask_token, hidden)], axis=1)
-        x = masks.take(x, places)  # (B, N, decoder_dim), in the order of the image
-        x = ops.concatenate([prefix_tokens, x], axis=1)
+        x = stages.take(x, places)  # (B, N, decoder_dim), in the order of the image
+        x = ops.concatenate([prefix, x], axis=1)
         x = x + ops.convert_to_tensor(self.positions)
         for block in self.decoder_blocks:
             x = block(x)
-        _, x = _split(self.decoder_norm(x), self.encoder.prefix_tokens)
+        _, x = self._split(self.decoder_norm(x))
         return self.head(x)  # (B, N, PPC)
 
-    def truth(self, images):
-        """Returns the targets, pixels of patches (batch, N, PPC)."""
-        patches = stages.cut_normalized_patches(self.encoder, images)
+    def truth(self, images):  # noqa: D102
+        patches = super().truth(images)
         return standardize(patches)[0] if self.normalize_targets else patches
 
     def render(self, prediction, images):
         """Returns pixels of patches, (batch, N, PPC).
 
-        If targets are normalized, the mean and deviation of a patch are not predicted: they are
-        those of the original patch.
+        If targets are normalized, mean and deviation are not predicted, but those of the original.
         """
         if self.normalize_targets:
-            patches = stages.cut_normalized_patches(self.encoder, images)
-            _, mean, deviation = standardize(patches)
+            _, mean, deviation = standardize(super().truth(images))
             prediction = ops.convert_to_tensor(prediction) * deviation + mean
-        return denormalize(self.encoder, prediction)
+        return super().render(prediction, images)
 
-
-def _split(x, number):
-    """Splits off the first `number` tokens."""
-    return x[:, :number], x[:, number:]
+    def _split(self, x):
+        """Returns the prefix tokens and the patches."""
+        return x[:, : self.encoder.prefix_tokens], x[:, self.encoder.prefix_tokens :]

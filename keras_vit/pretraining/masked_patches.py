@@ -3,12 +3,12 @@
 import math
 
 import keras
-from keras import initializers, layers, losses, ops
+from keras import layers, losses, ops
 
 from keras_vit import arguments
-from keras_vit.pretraining import masks, patch_targets
+from keras_vit.pretraining import patch_targets
 from keras_vit.pretraining import vit_stages as stages
-from keras_vit.pretraining.objective import Objective, denormalize
+from keras_vit.pretraining.objective import Objective
 
 # A patch is left alone, or corrupted in one of three ways.
 LEFT, MASK_TOKEN, OTHER_PATCH, KEPT = range(4)
@@ -36,9 +36,6 @@ class MaskedPatchPrediction(Objective):
         corrupt: fraction of the patches that is corrupted; the paper also tried 0.15.
         seed: seed of the corruption.
 
-    Call arguments:
-        images: (batch, height, width, channels), pixels 0 to 255.
-
     Returns:
         {"prediction": logits (batch, N, predictions, colors) or pixels (batch, N, P * P *
         channels), "mask": bool (batch, N), True for corrupted patches}.
@@ -57,46 +54,42 @@ class MaskedPatchPrediction(Objective):
     Reference: section 4.6, Appendix B.1.2
     """
 
-    argument_names = ("target", "corrupt")
-
-    def __init__(self, encoder, target="mean-color", corrupt=0.5, seed=0, **kwargs):
+    def __init__(
+        self,
+        encoder,
+        target: arguments.one_of(*COLORS, "pixels") = "mean-color",
+        corrupt: stages.share = 0.5,
+        seed=0,
+        **kwargs,
+    ):
         super().__init__(encoder, seed, **kwargs)
-        self.target = arguments.one_of(*COLORS, "pixels")("target", target)
-        self.corrupt = masks.check_share("corrupt", corrupt)
-        self.number = masks.count_hidden("corrupt", corrupt, stages.count_patches(encoder))
+        self.keep(locals())
+        self.number = stages.count_hidden("corrupt", corrupt, stages.count_patches(encoder))
         if target == "downsized":
             patch_targets.check_divisible_by_4(encoder.patch_size)
-        self.head = layers.Dense(math.prod(self._answer), name="head", dtype="float32")
-        self.error = choose_loss(target)
+        if target == "pixels":
+            self.answer = (stages.patch_length(encoder),)  # shape of the prediction for a patch
+            self.error = losses.MeanSquaredError(reduction="mean_with_sample_weight")
+        else:
+            self.answer = COLORS[target][1], patch_targets.LEVELS**encoder.num_channels
+            self.error = losses.SparseCategoricalCrossentropy(
+                from_logits=True, reduction="mean_with_sample_weight"
+            )
+        self.head = layers.Dense(math.prod(self.answer), name="head", dtype="float32")
         self.build(self.input_shape)
 
-    @property
-    def _answer(self):
-        """Shape of the prediction for one patch."""
-        if self.target == "pixels":
-            return (stages.patch_length(self.encoder),)
-        return COLORS[self.target][1], patch_targets.count_colors(self.encoder.num_channels)
-
-    def build(self, input_shape):  # noqa: D102
-        dim = self.encoder.hidden_dim
-        normal = initializers.RandomNormal(stddev=0.02)
-        self.mask_token = self.add_weight((1, 1, dim), normal, name="mask_token")
-        self.head.build((None, None, dim))
-
-    def solve(self, images, random):
-        """Returns what `call` does, with corruption from a `keras.random.SeedGenerator`."""
+    def call(self, images, training=None):  # noqa: D102
         x = stages.project(self.encoder, images)  # (B, N, D)
-        fate, others = draw_corruption(random, ops.shape(x)[0], x.shape[1], self.number)
+        fate, others = draw_corruption(self.random, ops.shape(x)[0], x.shape[1], self.number)
         x = corrupt_embeddings(x, fate, others, self.mask_token)
-        x = stages.encode(self.encoder, stages.add_positions(self.encoder, x))  # (B, N + 1, D)
-        x = self.head(x[:, self.encoder.prefix_tokens :])
-        prediction = ops.reshape(x, (-1, x.shape[1], *self._answer))
+        x = self.head(stages.encode_patches(self.encoder, x))
+        prediction = ops.reshape(x, (-1, x.shape[1], *self.answer))
         return {"prediction": prediction, "mask": fate != LEFT}
 
     def truth(self, images):
         """Returns the classes (batch, N, predictions) or normalized pixels (batch, N, PPC)."""
         if self.target == "pixels":
-            return stages.cut_normalized_patches(self.encoder, images)
+            return super().truth(images)
         classes, _ = COLORS[self.target]
         patches = stages.cut_patches(self.encoder, images)
         return classes(patches, self.encoder.patch_size, self.encoder.num_channels)
@@ -104,20 +97,14 @@ class MaskedPatchPrediction(Objective):
     def render(self, prediction, images):
         """Returns pixels of patches, (batch, N, PPC), with the most probable colors."""
         if self.target == "pixels":
-            return denormalize(self.encoder, prediction)
+            return super().render(prediction, images)
         classes = ops.convert_to_numpy(ops.argmax(prediction, axis=-1))  # (B, N, predictions)
         colors = patch_targets.to_color(classes, self.encoder.num_channels)
-        return enlarge(colors, self.encoder.patch_size)
+        return _enlarge(colors, self.encoder.patch_size)
 
 
 def draw_corruption(random, batch, patches, number):
-    """Draws the corruption of each patch: Appendix B.1.2.
-
-    Args:
-        random: a `keras.random.SeedGenerator`.
-        batch: number of images.
-        patches: N.
-        number: number of corrupted patches of each image.
+    """Draws the corruption of `number` patches of each image: Appendix B.1.2.
 
     Returns:
         (fate, others), integers (batch, N): `LEFT`, `MASK_TOKEN`, `OTHER_PATCH` or `KEPT`, and the
@@ -126,7 +113,7 @@ def draw_corruption(random, batch, patches, number):
     kind = keras.random.uniform((batch, patches), seed=random)
     replaced, swapped = SHARES[MASK_TOKEN], SHARES[MASK_TOKEN] + SHARES[OTHER_PATCH]
     fate = ops.where(kind < replaced, MASK_TOKEN, ops.where(kind < swapped, OTHER_PATCH, KEPT))
-    fate = ops.where(masks.draw_mask(random, batch, patches, number), fate, LEFT)
+    fate = ops.where(stages.draw_mask(random, batch, patches, number), fate, LEFT)
     steps = keras.random.randint((batch, patches), 1, patches, seed=random)
     return fate, (ops.arange(patches) + steps) % patches
 
@@ -134,20 +121,11 @@ def draw_corruption(random, batch, patches, number):
 def corrupt_embeddings(embeddings, fate, others, mask_token):
     """Corrupts embeddings (batch, N, D) according to their `fate`."""
     swapped = (fate == OTHER_PATCH)[..., None]  # (B, N, 1)
-    x = ops.where(swapped, masks.take(embeddings, others), embeddings)
-    return masks.cover(x, fate == MASK_TOKEN, mask_token)
+    x = ops.where(swapped, stages.take(embeddings, others), embeddings)
+    return stages.cover(x, fate == MASK_TOKEN, mask_token)
 
 
-def choose_loss(target):
-    """Returns the loss of a target, averaged over patches of weight 1."""
-    if target == "pixels":
-        return losses.MeanSquaredError(reduction="mean_with_sample_weight")
-    return losses.SparseCategoricalCrossentropy(
-        from_logits=True, reduction="mean_with_sample_weight"
-    )
-
-
-def enlarge(colors, patch_size):
+def _enlarge(colors, patch_size):
     """Enlarges 1 or 4 x 4 colors, (batch, N, 1 or 16, channels), to patches (batch, N, PPC)."""
     batch, patches, number, channels = colors.shape
     side = math.isqrt(number)

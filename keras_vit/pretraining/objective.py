@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from keras import ops
+from keras import initializers, ops
 
-from keras_vit import arguments
+from keras_vit import arguments, figures
 from keras_vit.guards import Guarded, image_checks, keeping_weights, streams
 from keras_vit.guards.calls import bind_arguments
 from keras_vit.guards.labels import as_numpy
@@ -16,16 +16,15 @@ from keras_vit.pretraining import patch_targets
 from keras_vit.pretraining import vit_stages as stages
 
 GREY = 128.0  # pixels of hidden patches
+MOST = 8  # images side by side in a plot
 
 
 class Reconstruction(NamedTuple):
     """What a model reconstructs of images, as arrays.
 
-    Attributes:
-        masked: the images with hidden patches in gray, float32 (batch, height, width, channels),
-            pixels 0 to 255.
-        predicted: the images with predictions in the hidden patches, like `masked`.
-        mask: bool (batch, rows, columns), True for hidden patches.
+    `masked` has the images with hidden patches in gray, float32 (batch, height, width, channels),
+    pixels 0 to 255; `predicted` has the predictions in their place; `mask` is True for hidden
+    patches, bool (batch, rows, columns).
     """
 
     masked: np.ndarray
@@ -33,20 +32,27 @@ class Reconstruction(NamedTuple):
     mask: np.ndarray
 
 
-class Objective(Guarded, keras.Model):
+class Objective(Guarded, arguments.Checked, keras.Model):
     """A model that trains an encoder without labels; base class of the objectives.
 
-    A subclass implements `solve`, which hides and predicts; `truth`, the targets; `error`, a Keras
-    loss that compares them; and `render`, which converts predictions to pixels. The training loss
-    is the mean of `error` over the hidden patches.
+    A subclass implements `call`, which hides and predicts; `head`, its last layer; `error`, a
+    Keras loss; and, unless it predicts normalized pixels, `truth`, the targets, and `render`, which
+    converts predictions to pixels. The training loss is the mean of `error` over hidden patches.
 
     Args:
         encoder: a `ViT`, whose weights are trained in place.
         seed: seed of what is hidden.
         **kwargs: `name`.
+
+    Call arguments:
+        images: (batch, height, width, channels), pixels 0 to 255.
+
+    Returns:
+        {"prediction": (batch, N, ...), "mask": bool (batch, N), True for hidden patches}.
     """
 
-    argument_names = ()  # arguments of the subclass, saved in its configuration
+    num_classes = None  # labels are not used
+    has_mask_token = True  # learned, in place of the embeddings of hidden patches
 
     def __init__(self, encoder, seed=0, **kwargs):
         super().__init__(dtype="float32", **kwargs)  # for the pixels; layers have their own dtype
@@ -65,40 +71,51 @@ class Objective(Guarded, keras.Model):
         return self.encoder.normalize
 
     @property
-    def num_classes(self):
-        """None, because labels are not used."""
-        return None
-
-    # Pooling and head get no gradient: an optimizer would warn about them, or decay them.
-    @property
     def trainable_variables(self):
-        """The trainable variables, without the encoder's pooling and head."""
+        """Without the encoder's pooling and head: an optimizer would warn about or decay them."""
         return self._select_used(super().trainable_variables)
 
     @property
     def trainable_weights(self):
-        """The trainable weights, without the encoder's pooling and head."""
+        """See `trainable_variables`."""
         return self._select_used(super().trainable_weights)
 
     def _select_used(self, variables):
         unused = {id(weight) for weight in stages.find_unused_weights(self.encoder)}
         return [variable for variable in variables if id(variable) not in unused]
 
+    def build(self, input_shape):  # noqa: D102
+        dim = self.encoder.hidden_dim
+        if self.has_mask_token:
+            normal = initializers.RandomNormal(stddev=0.02)
+            self.mask_token = self.add_weight((1, 1, dim), normal, name="mask_token")
+        self.head.build((None, None, dim))
+
     def __call__(self, images, *args, **kwargs):  # noqa: D102
         if hasattr(images, "shape"):
             arguments.images(images.shape, self.input_shape)
         return super().__call__(images, *args, **kwargs)
 
-    def call(self, images, training=None):  # noqa: D102
-        return self.solve(images, self.random)
+    def truth(self, images):
+        """Returns the targets, by default normalized pixels of patches (batch, N, PPC)."""
+        return stages.cut_normalized_patches(self.encoder, images)
+
+    def render(self, prediction, images):
+        """Returns pixels of patches, (batch, N, PPC), of a prediction."""
+        prediction = ops.convert_to_numpy(prediction)
+        if self.normalize is None:
+            return prediction
+        mean, deviation = self.normalize
+        x = prediction.reshape(*prediction.shape[:2], -1, self.encoder.num_channels)
+        return (x * np.asarray(deviation) + np.asarray(mean)).reshape(prediction.shape)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Returns the mean of `error` over hidden patches; labels are ignored."""
-        truth, prediction = self.truth(x), y_pred["prediction"]
+        prediction = y_pred["prediction"]
         weights = ops.cast(y_pred["mask"], "float32")  # (B, N)
         if len(prediction.shape) == 4:  # several predictions for each patch
             weights = ops.repeat(weights[..., None], prediction.shape[2], axis=2)
-        return self.error(truth, prediction, sample_weight=weights)
+        return self.error(self.truth(x), prediction, sample_weight=weights)
 
     def checked_call(self, name, args, kwargs):  # noqa: D102
         given = bind_arguments(name, args, kwargs)
@@ -145,14 +162,17 @@ class Objective(Guarded, keras.Model):
 
     def _assemble(self, images, mask, predicted):
         """Inserts `predicted`, pixels of patches (batch, N, PPC), into the images."""
-        rows, columns = stages.grid(self.encoder)
+        grid, patch_size = stages.grid(self.encoder), self.encoder.patch_size
         whole = ops.convert_to_numpy(stages.cut_patches(self.encoder, images))  # (B, N, PPC)
-        patches = [np.where(mask[..., None], fill, whole) for fill in (GREY, predicted)]
         masked, filled = (
-            patch_targets.to_images(x.astype("float32"), (rows, columns), self.encoder.patch_size)
-            for x in patches
+            np.where(mask[..., None], pixels, whole).astype("float32")
+            for pixels in (GREY, predicted)
         )
-        return Reconstruction(masked, filled, mask.reshape(-1, rows, columns))
+        return Reconstruction(
+            patch_targets.to_images(masked, grid, patch_size),
+            patch_targets.to_images(filled, grid, patch_size),
+            mask.reshape(-1, *grid),
+        )
 
     def get_config(self):  # noqa: D102
         encoder = keras.saving.serialize_keras_object(self.encoder)
@@ -166,14 +186,43 @@ class Objective(Guarded, keras.Model):
         return cls(**{**config, "encoder": encoder})
 
 
-def denormalize(encoder, normalized):
-    """Reverts the encoder's normalization: patches (batch, N, PPC) in pixels 0 to 255."""
-    normalized = ops.convert_to_numpy(normalized)
-    if encoder.normalize is None:
-        return normalized
-    mean, deviation = encoder.normalize
-    x = normalized.reshape(*normalized.shape[:2], -1, encoder.num_channels)
-    return (x * np.asarray(deviation) + np.asarray(mean)).reshape(normalized.shape)
+def plot_reconstruction(images, found, names=None):
+    """Plots images, the images with hidden patches, and the prediction, in three rows.
+
+    Args:
+        images: (batch, height, width, channels), pixels 0 to 255; the first 8 are plotted.
+        found: the `Reconstruction` that an objective's `reconstruct` returns for the images.
+        names: titles of the images.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: the reconstruction is not of these images.
+
+    Example:
+    >>> encoder = keras_vit.create("ViT-Mini/8", image_size=32, num_classes=None)
+    >>> model = keras_vit.pretraining.SimMIM(encoder)
+    >>> images = np.full((2, 32, 32, 3), 99.0)
+    >>> figure = keras_vit.pretraining.plot_reconstruction(images, model.reconstruct(images))
+    """
+    images = np.asarray(images)
+    if images.shape != found.masked.shape:
+        received = {"images shape": images.shape, "reconstruction shape": found.masked.shape}
+        arguments.refuse("there must be a reconstruction for each image", received)
+    count = min(len(images), MOST)
+    cell = 6 / max(count, 4)
+    height = 0.3 + 3 * cell * images.shape[1] / images.shape[2]
+    figure = figures.figure(0.3 + count * cell, height, dpi=140)
+    cells = figure.subplots(3, count, squeeze=False)
+    rows = {"original": images, "hidden": found.masked, "predicted": found.predicted}
+    for axes_row, (title, shown) in zip(cells, rows.items(), strict=True):
+        axes_row[0].set_ylabel(title, fontsize=8)
+        for axes, image in zip(axes_row, shown, strict=False):
+            figures.show(axes, image)
+    for axes, name in zip(cells[0], names or (), strict=False):
+        axes.set_title(figures.short_name(str(name), 12), fontsize=8)
+    return figure
 
 
 def check_range(x):
@@ -190,15 +239,13 @@ def check_range(x):
     else:
         first, x = streams.first_batch(x)
         images = None if first is None else streams.unpack(first)[0]
-    if hasattr(images, "shape") and len(images):
-        _check_pixels(as_numpy(images[: image_checks.SAMPLE]))
-    return x
-
-
-def _check_pixels(pixels):
+    if not hasattr(images, "shape") or not len(images):
+        return x
+    pixels = as_numpy(images[: image_checks.SAMPLE])
     low, high = float(pixels.min()), float(pixels.max())
     scaled = pixels.dtype.kind == "f" and low < high <= LARGEST_SCALED
     if low < 0 or high > 255 or scaled:
         received = {"lowest": round(low, 4), "highest": round(high, 4)}
         advice = "Undo the scaling: 255 * images for 0 to 1, 127.5 * (images + 1) for -1 to 1."
         arguments.refuse("pixels must be 0 to 255 for pre-training", received, advice)
+    return x

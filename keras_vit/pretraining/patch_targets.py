@@ -13,16 +13,6 @@ STEP = 256 // LEVELS  # pixel values in a level
 SIDE = 4  # of a downsized patch (Appendix B.1.2)
 
 
-def count_colors(channels):
-    """Returns the number of 3-bit colors, 512 for RGB.
-
-    Example:
-    >>> keras_vit.pretraining.patch_targets.count_colors(3)
-    512
-    """
-    return LEVELS**channels
-
-
 def quantize_mean(patches, patch_size, channels):
     """Returns the 3-bit mean color of each patch: Appendix B.1.2, target 1.
 
@@ -47,13 +37,7 @@ def quantize_mean(patches, patch_size, channels):
 def quantize_downsized(patches, patch_size, channels):
     """Returns the 3-bit colors of each patch downsized to 4 x 4: Appendix B.1.2, target 2.
 
-    Args:
-        patches: as in `quantize_mean`.
-        patch_size: (height, width), both divisible by 4. Each of the 16 colors is a mean.
-        channels: number of channels of the images.
-
-    Returns:
-        int32 (batch, N, 16), row by row.
+    As `quantize_mean`, but int32 (batch, N, 16), row by row; both sides are divisible by 4.
     """
     height, width = (side // SIDE for side in patch_size)
     x = ops.reshape(patches, (-1, patches.shape[1], SIDE, height, SIDE, width, channels))
@@ -81,12 +65,9 @@ def to_color(classes, channels):
 
 
 def standardize(patches):
-    """Scales each patch to mean 0 and deviation 1; returns patches, means and deviations.
+    """Scales patches (batch, N, length) to mean 0 and deviation 1; returns both as well.
 
     As in MAE's `norm_pix_loss`, the variance is divided by n - 1, and 1e-6 is added to it.
-
-    Args:
-        patches: (batch, N, length).
     """
     patches = ops.convert_to_tensor(patches)
     mean = ops.mean(patches, axis=-1, keepdims=True)
@@ -97,16 +78,7 @@ def standardize(patches):
 
 
 def to_images(patches, grid, patch_size):
-    """Assembles images from patches: the inverse of `Patches`.
-
-    Args:
-        patches: array (batch, N, P * P * channels).
-        grid: (rows, columns).
-        patch_size: (height, width).
-
-    Returns:
-        array (batch, rows * height, columns * width, channels).
-    """
+    """Assembles images from patches (batch, N, P * P * channels): the inverse of `Patches`."""
     (rows, columns), (height, width) = grid, patch_size
     x = np.reshape(patches, (len(patches), rows, columns, height, width, -1))
     x = np.transpose(x, (0, 1, 3, 2, 4, 5))  # (B, rows, P, columns, P, C)
@@ -114,7 +86,7 @@ def to_images(patches, grid, patch_size):
 
 
 def _class(sums, pixels):
-    """The number of each color, from sums over `pixels` pixels: (..., channels) to (...)."""
+    """Returns the number of each color (...), from sums over `pixels` pixels (..., channels)."""
     # In integers: a compiler may replace the division by a product, so that 32 becomes 31.999.
     levels = ops.cast(ops.round(sums), "int32") // (STEP * pixels)
     levels = ops.clip(levels, 0, LEVELS - 1)

@@ -2,16 +2,20 @@
 
 import keras
 import numpy as np
-from keras import initializers, layers, losses, ops
+from keras import layers, losses, ops
 
 from keras_vit import arguments
 from keras_vit.layers import SelfAttention, TransformerBlock
-from keras_vit.pretraining import masks
 from keras_vit.pretraining import vit_stages as stages
 from keras_vit.pretraining.objective import Objective
 
 SAMPLE = 20_000  # pixels that are clustered
 ROUNDS = 20  # of k-means
+
+
+def to_lists(name, value):
+    """Returns a palette as lists of numbers, for the configuration."""
+    return np.asarray(value, "float32").tolist()
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
@@ -35,9 +39,6 @@ class PixelPrediction(Objective):
         mask: fraction of the pixels hidden with order="masked".
         seed: seed of the masks.
 
-    Call arguments:
-        images: (batch, height, width, channels), pixels 0 to 255.
-
     Returns:
         {"prediction": logits (batch, N, colors), "mask": bool (batch, N), True for pixels that are
         predicted without being seen}.
@@ -57,55 +58,55 @@ class PixelPrediction(Objective):
     Reference: https://cdn.openai.com/papers/Generative_Pretraining_from_Pixels_V2.pdf
     """
 
-    argument_names = ("palette", "order", "mask")
-
-    def __init__(self, encoder, palette, order="next", mask=0.15, seed=0, **kwargs):
+    def __init__(
+        self,
+        encoder,
+        palette: to_lists,
+        order: arguments.one_of("next", "masked") = "next",
+        mask: stages.share = 0.15,
+        seed=0,
+        **kwargs,
+    ):
         super().__init__(encoder, seed, **kwargs)
+        self.keep(locals())
         if encoder.patch_size != (1, 1):
             received = {"patch_size": encoder.patch_size}
             arguments.refuse("each patch must be one pixel", received, "Use patch_size=1.")
-        self.palette = _check_palette(palette, encoder.num_channels)
-        self.order = arguments.one_of("next", "masked")("order", order)
+        shape, channels = np.shape(self.palette), encoder.num_channels
+        if len(shape) != 2 or shape[0] < 2 or shape[1] != channels:
+            advice = "keras_vit.pretraining.find_palette(images) finds one."
+            want = f"`palette` must be an array (2 colors or more, {channels} channels)"
+            arguments.refuse(want, {"palette shape": shape}, advice)
         if order == "next":
             why = "a pixel must attend to all pixels before it for order='next'"
             stages.check_attention(encoder, why)
             _check_own_attention(encoder)
-        self.mask = masks.check_share("mask", mask)
-        self.number = masks.count_hidden("mask", mask, stages.count_patches(encoder))
+        self.has_mask_token = order == "masked"
+        self.number = stages.count_hidden("mask", mask, stages.count_patches(encoder))
         self.head = layers.Dense(len(self.palette), name="head", dtype="float32")
         self.error = losses.SparseCategoricalCrossentropy(
             from_logits=True, reduction="mean_with_sample_weight"
         )
         self.build(self.input_shape)
 
-    def build(self, input_shape):  # noqa: D102
-        dim = self.encoder.hidden_dim
-        normal = initializers.RandomNormal(stddev=0.02)
-        if self.order == "masked":
-            self.mask_token = self.add_weight((1, 1, dim), normal, name="mask_token")
-        self.head.build((None, None, dim))
-
-    def solve(self, images, random):
-        """Returns what `call` does, with masks from a `keras.random.SeedGenerator`."""
+    def call(self, images, training=None):  # noqa: D102
         x = stages.project(self.encoder, self.reduce_colors(images))  # (B, N, D)
-        batch, number = ops.shape(x)[0], x.shape[1]
+        batch = ops.shape(x)[0]
         if self.order == "next":
             x = encode_causally(self.encoder, stages.add_positions(self.encoder, x))
             x, mask = self._shift(x), self._mask_followers(batch)
         else:
-            mask = masks.draw_mask(random, batch, number, self.number)
-            x = masks.cover(x, mask, self.mask_token)
-            x = stages.encode(self.encoder, stages.add_positions(self.encoder, x))
-            x = x[:, self.encoder.prefix_tokens :]
+            mask = stages.draw_mask(self.random, batch, x.shape[1], self.number)
+            x = stages.encode_patches(self.encoder, stages.cover(x, mask, self.mask_token))
         return {"prediction": self.head(x), "mask": mask}  # (B, N, colors), (B, N)
 
     def _shift(self, x):
-        """The token before each pixel, (B, N, D); without a class token, the first is its own."""
+        """Returns the token before each pixel, (B, N, D); the first may have only itself."""
         before = self.encoder.prefix_tokens
         return x[:, before - 1 : -1] if before else ops.concatenate([x[:, :1], x[:, :-1]], axis=1)
 
     def _mask_followers(self, batch):
-        """True for each pixel with a token before it, (B, N)."""
+        """Returns True for each pixel with a token before it, (B, N)."""
         first = 0 if self.encoder.prefix_tokens else 1
         number = stages.count_patches(self.encoder)
         return ops.broadcast_to(ops.arange(number)[None] >= first, (batch, number))
@@ -128,20 +129,10 @@ class PixelPrediction(Objective):
         return self._colors(ops.argmax(prediction, axis=-1))
 
     def reconstruct(self, images, seed=0):
-        """Fills hidden pixels; with order="next" the lower half, pixel by pixel.
+        """Fills hidden pixels as in `Objective`; with order="next" the lower half, pixel by pixel.
 
         Each pixel is sampled from the model's prediction, and the next pixel sees it. This takes
         one forward pass per pixel.
-
-        Args:
-            images: array (batch, height, width, channels), pixels 0 to 255.
-            seed: seed of what is hidden or sampled. The generator used in training is not changed.
-
-        Returns:
-            A `Reconstruction`.
-
-        Raises:
-            ValueError: the images do not have the model's input shape, or pixels are not 0 to 255.
         """
         if self.order == "masked":
             return super().reconstruct(images, seed)
@@ -178,27 +169,16 @@ def attend_causally(attention, x):
 def _check_own_attention(encoder):
     """Raises `ValueError` for attention of another kind, which has no causal form here."""
     for block in stages.blocks(encoder):
-        kinds = {type(block): TransformerBlock, type(block.attention): SelfAttention}
-        for kind, plain in kinds.items():
-            changed = [name for name in ("call", "scores") if _differs(name, kind, plain)]
+        for kind, plain, methods in (
+            (type(block), TransformerBlock, ["call"]),
+            (type(block.attention), SelfAttention, ["call", "scores"]),
+        ):
+            changed = [n for n in methods if getattr(kind, n, None) is not getattr(plain, n)]
             if changed:
                 want = f"order='next' needs the attention of a plain {plain.__name__}, since it "
                 want += "computes that with a causal mask"
                 received = {kind.__name__: f"overrides {' and '.join(changed)}"}
                 arguments.refuse(want, received, "Use order='masked', or a plain ViT.")
-
-
-def _differs(name, kind, plain):
-    return getattr(kind, name, None) is not getattr(plain, name, None)
-
-
-def _check_palette(palette, channels):
-    colors = np.asarray(palette, "float32")
-    if colors.ndim != 2 or len(colors) < 2 or colors.shape[1] != channels:
-        advice = "keras_vit.pretraining.find_palette(images) finds one."
-        want = f"`palette` must be an array (2 colors or more, {channels} channels)"
-        arguments.refuse(want, {"palette shape": colors.shape}, advice)
-    return colors.tolist()
 
 
 def find_palette(images, colors=512, seed=0):
@@ -230,7 +210,11 @@ def find_palette(images, colors=512, seed=0):
         return distinct
     centers = distinct[rng.permutation(len(distinct))[:colors]]
     for _ in range(ROUNDS):
-        centers = _means(pixels, find_nearest(pixels, centers), centers)
+        groups = find_nearest(pixels, centers)
+        counts = np.bincount(groups, minlength=colors)[:, None]
+        sums = np.stack([np.bincount(groups, c, colors) for c in pixels.T], axis=1)
+        # A center without pixels does not move.
+        centers = np.where(counts > 0, sums / np.maximum(counts, 1), centers).astype("float32")
     return centers[np.lexsort(centers.T[::-1])]
 
 
@@ -238,10 +222,3 @@ def find_nearest(pixels, centers):
     """Returns the number of the nearest center of each pixel, integers (pixels,)."""
     # |pixel - center|^2 without |pixel|^2, which is the same for all centers
     return np.argmin((centers**2).sum(axis=1) - 2 * pixels @ centers.T, axis=1)
-
-
-def _means(pixels, groups, centers):
-    """The mean of each group's pixels; a center without pixels does not move."""
-    counts = np.bincount(groups, minlength=len(centers))[:, None]
-    sums = np.stack([np.bincount(groups, c, len(centers)) for c in pixels.T], axis=1)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), centers).astype("float32")

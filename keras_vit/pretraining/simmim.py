@@ -1,12 +1,11 @@
 """SimMIM: Xie et al. 2021, https://arxiv.org/abs/2111.09886."""
 
 import keras
-from keras import initializers, layers, losses, ops
+from keras import layers, losses, ops
 
 from keras_vit import arguments
-from keras_vit.pretraining import masks
 from keras_vit.pretraining import vit_stages as stages
-from keras_vit.pretraining.objective import Objective, denormalize
+from keras_vit.pretraining.objective import Objective
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
@@ -23,9 +22,6 @@ class SimMIM(Objective):
             masks 32 x 32 pixels, 2 patches of 16: smaller squares are too easy to fill from their
             neighbors.
         seed: seed of the masks.
-
-    Call arguments:
-        images: (batch, height, width, channels), pixels 0 to 255.
 
     Returns:
         {"prediction": (batch, N, P * P * channels), "mask": bool (batch, N), True for masked
@@ -44,50 +40,37 @@ class SimMIM(Objective):
     Reference: https://arxiv.org/abs/2111.09886
     """
 
-    argument_names = ("mask", "mask_unit")
-
-    def __init__(self, encoder, mask=0.6, mask_unit=2, seed=0, **kwargs):
+    def __init__(
+        self,
+        encoder,
+        mask: stages.share = 0.6,
+        mask_unit: arguments.positive_integer = 2,
+        seed=0,
+        **kwargs,
+    ):
         super().__init__(encoder, seed, **kwargs)
-        self.mask_unit = arguments.positive_integer("mask_unit", mask_unit)
+        self.keep(locals())
         rows, columns = stages.grid(encoder)
         if rows % mask_unit or columns % mask_unit:
             received = {"mask_unit": mask_unit, "grid": (rows, columns)}
             advice = "mask_unit=1 always divides it."
             arguments.refuse("`mask_unit` must divide the grid of patches", received, advice)
         self.units = rows // mask_unit, columns // mask_unit
-        self.mask = masks.check_share("mask", mask)
-        self.number = masks.count_hidden("mask", mask, self.units[0] * self.units[1])
+        self.number = stages.count_hidden("mask", mask, self.units[0] * self.units[1])
         self.head = layers.Dense(stages.patch_length(encoder), name="head", dtype="float32")
         self.error = losses.MeanAbsoluteError(reduction="mean_with_sample_weight")
         self.build(self.input_shape)
 
-    def build(self, input_shape):  # noqa: D102
-        dim = self.encoder.hidden_dim
-        normal = initializers.RandomNormal(stddev=0.02)
-        self.mask_token = self.add_weight((1, 1, dim), normal, name="mask_token")
-        self.head.build((None, None, dim))
-
-    def solve(self, images, random):
-        """Returns what `call` does, with masks from a `keras.random.SeedGenerator`."""
+    def call(self, images, training=None):  # noqa: D102
         x = stages.project(self.encoder, images)  # (B, N, D)
-        mask = self.draw_mask(random, ops.shape(x)[0])  # (B, N)
-        x = masks.cover(x, mask, self.mask_token)
-        x = stages.encode(self.encoder, stages.add_positions(self.encoder, x))  # (B, N + 1, D)
-        prediction = self.head(x[:, self.encoder.prefix_tokens :])
-        return {"prediction": prediction, "mask": mask}
+        mask = self.draw_mask(self.random, ops.shape(x)[0])  # (B, N)
+        x = stages.encode_patches(self.encoder, stages.cover(x, mask, self.mask_token))
+        return {"prediction": self.head(x), "mask": mask}
 
     def draw_mask(self, random, batch):
         """Draws a mask of squares, bool (batch, N)."""
         rows, columns = self.units
-        mask = masks.draw_mask(random, batch, rows * columns, self.number)
+        mask = stages.draw_mask(random, batch, rows * columns, self.number)
         mask = ops.reshape(mask, (-1, rows, 1, columns, 1))
         mask = ops.tile(mask, (1, 1, self.mask_unit, 1, self.mask_unit))
         return ops.reshape(mask, (-1, stages.count_patches(self.encoder)))  # (B, N)
-
-    def truth(self, images):
-        """Returns normalized pixels of patches, (batch, N, PPC)."""
-        return stages.cut_normalized_patches(self.encoder, images)
-
-    def render(self, prediction, images):
-        """Returns pixels of patches, (batch, N, PPC)."""
-        return denormalize(self.encoder, prediction)

@@ -1,9 +1,12 @@
-"""The stages of a `ViT`, one function each, in the order in which images pass through them.
+"""The stages of a `ViT`, one function each, and random masks that hide patches between them.
 
 Pre-training changes tokens between the projection of Eq. 1 and the first block. It calls the
 encoder's own layers, so their weights are trained in place.
 """
 
+import math
+
+import keras
 from keras import ops
 
 from keras_vit import arguments
@@ -17,11 +20,10 @@ TRAINED = ("patch_encoder", "encoder_norm")  # and the blocks, but not pooling a
 
 def check(encoder):
     """Returns the encoder, or raises `ValueError` unless it is a `ViT` with patches of pixels."""
+    received = {"encoder": type(encoder).__name__}
     if not isinstance(encoder, ViT):
         want = "`encoder` must be a ViT, so that patches can be hidden"
-        advice = 'Create one with keras_vit.create("ViT-B/16").'
-        arguments.refuse(want, {"encoder": type(encoder).__name__}, advice)
-    received = {"encoder": type(encoder).__name__}
+        arguments.refuse(want, received, 'Create one with keras_vit.create("ViT-B/16").')
     if type(encoder).stem is not ViT.stem:
         want = "`encoder` must cut its patches from the image; the patches of a hybrid contain "
         want += "information about their neighbors, so nothing would be hidden"
@@ -97,14 +99,16 @@ def blocks(encoder):
 
 
 def encode(encoder, tokens):
-    """Returns LN(z_L) of tokens z_0, Eq. 2-4: (B, tokens, D).
-
-    The number of tokens is arbitrary, except that `AxialBlock`s need all patches in order.
-    """
+    """Returns LN(z_L) of tokens z_0, Eq. 2-4: (B, tokens, D). `AxialBlock`s need all patches."""
     x = tokens
     for block in blocks(encoder):
         x = block(x)
     return encoder.get_layer("encoder_norm")(x)
+
+
+def encode_patches(encoder, embeddings):
+    """Returns LN(z_L) of the patches alone, from their embeddings: (B, N, D)."""
+    return encode(encoder, add_positions(encoder, embeddings))[:, encoder.prefix_tokens :]
 
 
 def find_unused_weights(encoder):
@@ -112,3 +116,59 @@ def find_unused_weights(encoder):
     trained = [encoder.get_layer(name) for name in TRAINED] + blocks(encoder)
     used = {id(weight) for layer in trained for weight in layer.weights}
     return [weight for weight in encoder.weights if id(weight) not in used]
+
+
+# --- Masks that hide the same number of patches in every image -----------------------------------
+
+
+def share(name, value):
+    """Returns `value` as a `float`, or raises `ValueError` unless 0 < value < 1."""
+    value = arguments.positive_number(name, value)
+    if value >= 1:
+        advice = f"{name}=0.75 hides three out of four patches."
+        arguments.refuse(f"`{name}` must be a fraction below 1", {name: value}, advice)
+    return value
+
+
+def count_hidden(name, value, patches):
+    """Returns the number of hidden patches, rounded up as in MAE and SimMIM.
+
+    Raises:
+        ValueError: all patches would be hidden.
+
+    Example:
+    >>> keras_vit.pretraining.vit_stages.count_hidden("mask", 0.75, patches=196)
+    147
+    """
+    number = math.ceil(patches * value - 1e-9)  # 0.7 * 10 is a little above 7
+    if number >= patches:
+        received = {name: value, "patches": patches}
+        arguments.refuse(f"`{name}` must leave at least one patch visible", received, "Lower it.")
+    return number
+
+
+def shuffle(random, batch, patches):
+    """Returns a random order of each image's patches, and the position of each patch in it.
+
+    Both are integers (batch, N), with order[b, places[b, i]] = i; `random` is a
+    `keras.random.SeedGenerator`.
+    """
+    noise = keras.random.uniform((batch, patches), seed=random)
+    order = ops.argsort(noise, axis=1)
+    return order, ops.argsort(order, axis=1)
+
+
+def draw_mask(random, batch, patches, number):
+    """Returns bool (batch, N), True for `number` patches of each image."""
+    _, places = shuffle(random, batch, patches)
+    return places < number
+
+
+def cover(x, mask, token):
+    """Replaces x (batch, N, D) by a learned `token` (1, 1, D) where `mask` (batch, N) is True."""
+    return ops.where(mask[..., None], ops.convert_to_tensor(token), x)
+
+
+def take(x, indices):
+    """Returns the tokens x[b, indices[b, i]]: (batch, indices, D) of x (batch, tokens, D)."""
+    return ops.take_along_axis(x, ops.expand_dims(indices, -1), axis=1)

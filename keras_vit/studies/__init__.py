@@ -1,57 +1,56 @@
 """The paper's tables and figures at a scale that runs on a laptop: `keras-vit study NAME`.
 
-Each study is a module: a question, its runs, what a run computes, a figure, a conclusion.
-
-design.py         the settings of the runs at each scale
-running.py        one run after another, the figure, the conclusion
-ledger.py         the table of finished runs, a CSV file
-tasks.py          the images: digits at random positions, CIFAR-10
-little_vtab.py    eight small tasks in VTAB's three groups
-trials.py         training for a fixed number of steps; accuracy, few-shot accuracy
-transfer.py       pre-training on half of the classes, transfer to the others
-measuring.py      images per second, and the largest batch
-paired.py         times functions in alternation
-seeds.py          means and spreads over seeds
-paper_numbers.py  the paper's results
-
-`import keras_vit` does not import this package.
+Each module has one or two studies: what a run computes, its settings at each scale, a figure, a
+conclusion. What all share is in `lab/`. `import keras_vit` does not import this package.
 """
 
-import ast
 import importlib
-import pathlib
 
 from keras_vit import arguments
-from keras_vit.studies.design import SCALES
 
-# Modules are imported at their first use.
-NAMES = (
-    "figure-2",
-    "figure-3",
-    "figure-4",
-    "figure-5",
-    "figure-8",
-    "figure-9",
-    "figure-10",
-    "figure-11",
-    "figure-12",
-    "figure-13",
-    "table-5",
-    "table-6",
-    "table-7",
-    "table-8",
-    "table-9",
-)
+SCALES = ("tiny", "small", "gpu")
+# name: module, title, question
+# fmt: off
+STUDIES = {
+    "figure-2": ("few_labels", "Groups of tasks with few labels (VTAB-1k)",
+        "Does pre-training help in natural, specialized and structured tasks alike?"),
+    "figure-3": ("dataset_size", "Fine-tuning by size of the pre-training set",
+        "Is a larger ViT better only after pre-training on many images?"),
+    "figure-4": ("few_shot_size", "Few-shot accuracy by size of the pre-training set",
+        "Does a ViT's representation gain more from more images than a ResNet's?"),
+    "figure-5": ("compute", "Transfer by compute of pre-training",
+        "Which transfers best for its compute: a ViT, a ResNet, or a hybrid of both?"),
+    "figure-8": ("architecture", "The shape of the Transformer",
+        "Does a ViT gain more from depth, from width, from a wider MLP, or from smaller patches?"),
+    "figure-9": ("best_rates", "Class token or mean pooling",
+        "Is mean pooling worse than a class token, or does it need another learning rate?"),
+    "figure-10": ("position_kinds", "Positions by training recipe",
+        "Does the pattern of the learned positions depend on rate, weight decay and epochs?"),
+    "figure-11": ("attended_area", "Attended area by head and depth",
+        "Do some heads look far in the lowest layers, and does it reach farther with depth?"),
+    "figure-12": ("speed", "Speed and memory",
+        "How do speed and memory change with the size of images, for ViTs and ResNets?"),
+    "figure-13": ("architecture", "Axial attention",
+        "Is attention in rows and columns as good as among all patches, for its compute?"),
+    "table-5": ("dataset_size", "Transfer to several tasks by pre-training set",
+        "Does a larger pre-training set help a ViT in every task?"),
+    "table-6": ("compute", "Compute and accuracy of every pre-training",
+        "Does compute order models by accuracy, within a family and over all families?"),
+    "table-7": ("best_rates", "Adam or SGD for pre-training",
+        "Does a ResNet transfer better when it is pre-trained with Adam, or with SGD?"),
+    "table-8": ("position_kinds", "Kinds of position embedding",
+        "How much does a ViT gain by knowing where patches are, and does the kind matter?"),
+    "table-9": ("few_labels", "Nineteen tasks with few labels (VTAB-1k)",
+        "What does pre-training give with few labels, task by task, and is a ViT behind a ResNet?"),
+}
+# fmt: on
 
 
 def __getattr__(name):
-    """Imports a module of this package at its first use: `keras_vit.studies.seeds`."""
-    try:
-        return importlib.import_module(f"{__name__}.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != f"{__name__}.{name}":  # a package that the module needs
-            raise
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from error
+    """Imports a module of this package at its first use."""
+    if name != "lab" and name not in {module for module, *_ in STUDIES.values()}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f"{__name__}.{name}")
 
 
 def names():
@@ -61,59 +60,48 @@ def names():
     >>> "figure-8" in keras_vit.studies.names()
     True
     """
-    return NAMES
+    return tuple(STUDIES)
 
 
 def summary(name):
-    """Returns the title and the question of a study, read from its file without importing it.
-
-    Args:
-        name: as in `load`.
+    """Returns the title and the question of a study without importing its module.
 
     Example:
     >>> keras_vit.studies.summary("figure-9")[0]
     'Class token or mean pooling'
     """
-    path = pathlib.Path(__file__).with_name(f"{_module_name(name)}.py")
-    constants = {
-        statement.targets[0].id: statement.value
-        for statement in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
-    }
-    return tuple(ast.literal_eval(constants[field]) for field in ("TITLE", "QUESTION"))
+    return STUDIES[check_name(name)][1:]
 
 
 def check_name(name):
     """Returns a name as in `names`, or raises `ValueError` with similar names."""
     known = str(name).lower().replace("_", "-").replace(" ", "-")
-    if known not in NAMES:
-        advice = f"{arguments.suggest(known, NAMES, number=3)}Names are {', '.join(NAMES)}."
+    if known not in STUDIES:
+        advice = f"{arguments.suggest(known, STUDIES, number=3)}Names are {', '.join(STUDIES)}."
         arguments.refuse("`name` must be the name of a study", {"name": name}, advice)
     return known
 
 
-def _module_name(name):
-    return check_name(name).replace("-", "_")
-
-
 def load(name):
-    """Returns the module of a study.
+    """Returns a study.
 
     Args:
         name: one of `names()`; capitals and "_" for "-" are accepted.
 
     Returns:
-        A module with `TITLE`, `QUESTION`, `PAPER`, `runs(scale)`, `run(**settings)`,
-        `plot(rows)` and `conclusion(rows)`.
+        A `keras_vit.studies.lab.runner.Study` with `title`, `question`, `paper`, `runs(scale)`,
+        `run(**settings)`, `plot(rows)` and `conclusion(rows)`.
 
     Raises:
         ValueError: the study does not exist; the message lists similar names.
 
     Example:
-    >>> keras_vit.studies.load("figure-8").TITLE
+    >>> keras_vit.studies.load("figure-8").title
     'The shape of the Transformer'
     """
-    return importlib.import_module(f"keras_vit.studies.{_module_name(name)}")
+    name = check_name(name)
+    module = importlib.import_module(f"{__name__}.{STUDIES[name][0]}")
+    return getattr(module, name.title().replace("-", ""))()
 
 
 def run(name, scale="tiny", folder="studies", plot_only=False):
@@ -130,7 +118,7 @@ def run(name, scale="tiny", folder="studies", plot_only=False):
         plot_only: whether to draw and conclude from the finished runs only.
 
     Returns:
-        A `keras_vit.studies.running.Outcome`: rows, table, image, conclusion.
+        A `keras_vit.studies.lab.runner.Outcome`: rows, table, image, conclusion.
 
     Raises:
         ValueError: the study or the scale does not exist, or the file is a different table.
@@ -139,8 +127,8 @@ def run(name, scale="tiny", folder="studies", plot_only=False):
     >>> outcome = keras_vit.studies.run("figure-8")  # doctest: +SKIP
     >>> print(outcome.conclusion)  # doctest: +SKIP
     """
-    from keras_vit.studies import running
+    from keras_vit.studies.lab import runner
 
-    module = load(name)
+    study = load(name)
     arguments.one_of(*SCALES)("scale", scale)
-    return running.carry_out(module, scale, folder, plot_only)
+    return runner.carry_out(study, scale, folder, plot_only)

@@ -10,21 +10,21 @@ from keras_vit import startup
 if not startup.postpone(__name__):
     from keras_vit.training.adaptation import freeze, merge_lora
     from keras_vit.training.evaluation import evaluation_plots
-    from keras_vit.training.evaluation.linear_evaluation import (
+    from keras_vit.training.evaluation.classifiers import (
         FewShot,
         FewShotResult,
+        baselines,
         few_shot,
         linear_probe,
     )
     from keras_vit.training.evaluation.metrics import Evaluation, evaluate
-    from keras_vit.training.evaluation.pixel_baselines import baselines
     from keras_vit.training.evaluation.representation import Features, ImageFiles, features
     from keras_vit.training.recipes import losses, optimizers, schedules
-    from keras_vit.training.recipes.applied import RECIPES, Recipe, recipe
-    from keras_vit.training.recipes.settings import Settings
+    from keras_vit.training.recipes.recipe import Recipe
+    from keras_vit.training.recipes.recipe_tables import RECIPES, recipe
     from keras_vit.training.resuming.checkpoint import Checkpoint
-    from keras_vit.training.runs.callbacks import tensorboard
-    from keras_vit.training.runs.execution import fit, resume, train
+    from keras_vit.training.runs.execution import resume, train
+    from keras_vit.training.runs.messages import tensorboard
     from keras_vit.training.runs.saved_run import (
         Prediction,
         Run,
@@ -45,14 +45,12 @@ __all__ = [
     "Prediction",
     "Recipe",
     "Run",
-    "Settings",
     "baselines",
     "evaluate",
     "evaluate_run",
     "evaluation_plots",
     "features",
     "few_shot",
-    "fit",
     "freeze",
     "linear_probe",
     "load",

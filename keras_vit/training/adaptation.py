@@ -37,7 +37,7 @@ def freeze(model, mode, rank=8):
       dropout, so that the head is trained on the features that it sees later.
     - "lora": every dense layer of the blocks computes x (W + A B), with the trained W frozen, A
       (inputs, rank) random and B (rank, outputs) zero. A, B and the head are trained; biases,
-      normalisations, class token and positions are frozen too. `merge_lora` adds A B to W.
+      normalizations, class token and positions are frozen too. `merge_lora` adds A B to W.
 
     Args:
         model: a `ViT`; for "full" any model, for "linear" any model with a layer named "head".
@@ -67,7 +67,11 @@ def freeze(model, mode, rank=8):
     for layer in model.layers:  # on TensorFlow, `model.trainable` does not change its layers
         layer.trainable = mode != "linear" or layer.name == "head"
     if mode == "lora":
-        _add_lora(model, rank)
+        for layer in _dense_layers(model):
+            layer.enable_lora(rank)
+        for layer in model.layers:
+            for weight in layer.weights:
+                weight.trainable = layer.name == "head" or "lora_kernel" in weight.name
     for layer in _layers(model):
         _set_dropout(layer, layer.trainable)
     trainable = _size(model.trainable_weights)
@@ -75,16 +79,13 @@ def freeze(model, mode, rank=8):
 
 
 def merge_lora(model):
-    """Returns a copy of a model without LoRA: W + A B replaces W, A and B.
+    """Returns a copy of a model in which W + A B replaces W, A and B of LoRA.
 
-    The copy has the same weights as a model without LoRA, so that it can be saved, exported and
-    written as a checkpoint. If the model has no LoRA, it is a plain copy.
+    It can be exported and written as a checkpoint, like any model without LoRA; it is trainable and
+    not compiled.
 
     Args:
         model: a model of this package after `freeze(model, "lora")`; it is not changed.
-
-    Returns:
-        A new model, trainable and not compiled.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=32, num_classes=10)
@@ -102,14 +103,6 @@ def merge_lora(model):
     for weight in merged.weights:
         weight.assign(values[weight.path])
     return merged
-
-
-def _add_lora(model, rank):
-    for layer in _dense_layers(model):
-        layer.enable_lora(rank)
-    for layer in model.layers:
-        for weight in layer.weights:
-            weight.trainable = layer.name == "head" or "lora_kernel" in weight.name
 
 
 def _dense_layers(model):

@@ -9,7 +9,7 @@ import pytest
 import scores
 import speed
 
-from keras_vit.studies import paired
+from keras_vit.studies.lab import paired
 
 TINY = peers.Setup("ViT-Mini/4", image_size=8, batch_size=3, num_classes=5, num_layers=1)
 TINY_OPTIONS = [

@@ -19,7 +19,7 @@ import numpy as np
 from keras_vit import data, environment
 from keras_vit.data import pipelines
 from keras_vit.data.sources import folders
-from keras_vit.studies import paired
+from keras_vit.studies.lab import paired
 
 BATCH = 64
 SMALL = 32

@@ -12,7 +12,7 @@ import numpy as np
 
 import keras_vit
 from keras_vit import environment
-from keras_vit.studies import paired
+from keras_vit.studies.lab import paired
 
 
 def turns(name, image_size, batch_size):

@@ -19,7 +19,7 @@ import fresh
 import keras
 import peers
 
-from keras_vit.studies import paired
+from keras_vit.studies.lab import paired
 
 MODES = ("train", "predict")
 PACKAGES = (

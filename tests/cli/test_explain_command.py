@@ -10,7 +10,7 @@ from PIL import Image
 
 import keras_vit
 from keras_vit import cli, explain
-from keras_vit.cli import common, explain_images
+from keras_vit.cli import common
 from keras_vit.cli import explain_command as command
 from keras_vit.data import images as reading
 from keras_vit.data import read_digit
@@ -215,19 +215,19 @@ def test_images_of_published_weights_are_upright_and_of_the_models_size(tmp_path
     exif = Image.Exif()
     exif[reading.ORIENTATION] = 8  # a quarter turn to the left: the right side comes to the top
     Image.fromarray(left_dark).save(tmp_path / "turned.png", exif=exif)
-    (shown,) = explain_images.ImageReader().read([tmp_path / "turned.png"], model)
+    (shown,) = command.read_images([tmp_path / "turned.png"], model)
     assert shown.shape == (16, 24, 3) and shown.dtype == "uint8"
     assert (shown[:7] == 255).all() and (shown[9:] == 0).all()
-    (inverted,) = explain_images.ImageReader(invert=True).read([tmp_path / "turned.png"], model)
+    (inverted,) = command.read_images([tmp_path / "turned.png"], model, invert=True)
     np.testing.assert_array_equal(inverted, 255 - shown)
-    (cut,) = explain_images.ImageReader("crop").read([tmp_path / "turned.png"], model)
+    (cut,) = command.read_images([tmp_path / "turned.png"], model, resize="crop")
     assert cut.shape == (16, 24, 3) and (cut[:7] == 255).all()
 
 
 def test_images_of_a_run_are_read_as_predict_reads_them(tmp_path):
     Image.fromarray(np.eye(30, dtype="uint8") * 200).save(tmp_path / "one.png")
     metrics = {"data": "digits", "num_channels": 1, "image_size": [8, 8], "resize": "squash"}
-    (shown,) = explain_images.ImageReader().read([tmp_path / "one.png"], None, metrics)
+    (shown,) = command.read_images([tmp_path / "one.png"], None, metrics)
     np.testing.assert_array_equal(shown, read_digit(tmp_path / "one.png"))
 
 
@@ -235,15 +235,15 @@ def test_folders_are_searched_at_any_depth_without_hidden_files(tmp_path):
     for name in ("b/2.JPG", "b/.hidden.png", "a.png", "b/c/3.webp", "b/x.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = explain_images.find_images([tmp_path, tmp_path / "b" / "x.txt"])
+    found = command.find_images([tmp_path, tmp_path / "b" / "x.txt"])
     names = [str(path.relative_to(tmp_path)) for path in found]
     assert names == ["a.png", "b/2.JPG", "b/c/3.webp", "b/x.txt"]
 
 
 def test_images_with_equal_names_are_shown_with_their_folders(tmp_path):
     files = [tmp_path / "a" / "1.png", tmp_path / "b" / "1.png"]
-    assert explain_images.name_images(files) == [str(file) for file in files]
-    assert explain_images.name_images(files[:1]) == ["1.png"]
+    assert command.name_images(files) == [str(file) for file in files]
+    assert command.name_images(files[:1]) == ["1.png"]
 
 
 def test_a_saved_model_without_a_run_is_loaded(tmp_path):

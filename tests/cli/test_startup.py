@@ -228,7 +228,7 @@ def test_every_serializable_class_is_registered_by_the_import_alone():
         ("/usr/local/bin/keras-vit", [], True),
         ("keras-vit.exe", [], True),
         ("-m", ["python", "-m", "keras_vit", "train"], True),
-        ("-m", ["python", "-m", "keras_vit.studies.paired"], False),
+        ("-m", ["python", "-m", "keras_vit.studies.lab.paired"], False),
         ("-m", ["python", "-m", "pytest"], False),
         ("pytest", ["python", "-m", "pytest", "keras_vit"], False),
         ("-m", ["python", "-m", "other", "keras_vit"], False),

@@ -10,8 +10,7 @@ from PIL import Image
 from keras_vit import data
 from keras_vit.data import dataset
 from keras_vit.data.sources import source as sources
-from keras_vit.data.sources.splits import Splits, draw_missing
-from keras_vit.data.tfds import named_datasets
+from keras_vit.data.sources.source import Splits, draw_missing
 
 pytestmark = pytest.mark.backend_free
 
@@ -198,7 +197,7 @@ def test_names_of_datasets_are_distinguished_from_paths(monkeypatch, tmp_path):
         source = sources.ArraySource(*drawn(10))
         return Splits(name, ("a", "b", "c"), source, source, source)
 
-    monkeypatch.setattr(named_datasets, "load_splits", load_splits)
+    monkeypatch.setattr(data.tfds, "load_splits", load_splits)
     options = {"data_dir": "/sets", "validation_share": 0.3, "split_seed": 4, "num_channels": 1}
     loaded = data.load("cifar10", 8, pipeline="keras", **options)
     assert loaded.name == "cifar10" and loaded.counts["validation"] == 10

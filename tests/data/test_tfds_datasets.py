@@ -7,7 +7,7 @@ import pytest
 from tfds_set import needs_tfds, png, tfds
 
 from keras_vit.data import real_labels
-from keras_vit.data.tfds import builders, load_splits, paper_datasets, vtab
+from keras_vit.data.tfds import builders, load_splits, paper_datasets
 
 # Published: classes and images of each split.
 CLASSES = {
@@ -114,8 +114,8 @@ def test_a_dataset_in_no_table_opens(tmp_path):
 
 @pytest.mark.backend_free
 def test_the_tables_list_the_tested_datasets():
-    assert list(CLASSES) == [*paper_datasets.DATASETS, *vtab.TASKS]
-    assert len(vtab.TASKS) == 19
+    assert list(CLASSES) == [*paper_datasets.DATASETS, *paper_datasets.TASKS]
+    assert len(paper_datasets.TASKS) == 19
     assert set(paper_datasets.ALIASES.values()) <= set(paper_datasets.DATASETS)
 
 
@@ -127,9 +127,9 @@ def interval(split, sizes):
 
 
 @pytest.mark.backend_free
-@pytest.mark.parametrize("name", vtab.TASKS)
+@pytest.mark.parametrize("name", paper_datasets.TASKS)
 def test_vtab_splits_are_those_of_the_benchmark(name):
-    row = vtab.TASKS[name]
+    row = paper_datasets.TASKS[name]
     sizes = PUBLISHED_SIZES[row.tfds]
     train = interval(row.train, sizes)
     validation = interval(row.validation, sizes)
@@ -158,32 +158,38 @@ def test_vtab_can_train_on_all_1000_images(obtainable):
 
 @pytest.mark.backend_free
 def test_clevr_labels():
+    count, nearest = (
+        paper_datasets.TASKS[f"vtab/clevr-{w}"].to_class for w in ("count", "distance")
+    )
+
     def objects(*distances):
         return {"size": [1] * len(distances), "pixel_coords": [(9, 9, d) for d in distances]}
 
-    assert vtab.clevr_count(objects(1, 1, 1)) == 0
-    assert vtab.clevr_count(objects(*range(10))) == 7
+    assert count(objects(1, 1, 1)) == 0
+    assert count(objects(*range(10))) == 7
     # Thresholds 0, 8, 8.5, 9, 9.5, 10, 100: the largest that is below the closest object.
     expected = {7.9: 0, 8.0: 0, 8.01: 1, 8.5: 1, 8.6: 2, 9.2: 3, 9.7: 4, 10.0: 4, 10.1: 5, 14: 5}
     for distance, label in expected.items():
         near = np.float32(distance)
-        assert vtab.clevr_distance(objects(20, near, 15)) == label, distance
+        assert nearest(objects(20, near, 15)) == label, distance
 
 
 @pytest.mark.backend_free
 def test_kitti_labels():
+    nearest = paper_datasets.TASKS["vtab/kitti-distance"].to_class
+
     def objects(*pairs):
         return {"type": [kind for kind, _ in pairs], "location": [(9, 9, z) for _, z in pairs]}
 
     car, van, truck, pedestrian, tram = 0, 1, 2, 3, 6
     # Thresholds -100, 8, 20, 999 metres; 1000 stands for no vehicle.
-    assert vtab.kitti_distance(objects((car, 7.5), (car, 30))) == 0
-    assert vtab.kitti_distance(objects((van, 8.0))) == 0
-    assert vtab.kitti_distance(objects((van, 8.1), (pedestrian, 2))) == 1
-    assert vtab.kitti_distance(objects((truck, 20.0))) == 1
-    assert vtab.kitti_distance(objects((truck, 20.5), (tram, 3))) == 2
-    assert vtab.kitti_distance(objects((pedestrian, 3), (tram, 3))) == 3
-    assert vtab.kitti_distance(objects()) == 3
+    assert nearest(objects((car, 7.5), (car, 30))) == 0
+    assert nearest(objects((van, 8.0))) == 0
+    assert nearest(objects((van, 8.1), (pedestrian, 2))) == 1
+    assert nearest(objects((truck, 20.0))) == 1
+    assert nearest(objects((truck, 20.5), (tram, 3))) == 2
+    assert nearest(objects((pedestrian, 3), (tram, 3))) == 3
+    assert nearest(objects()) == 3
 
 
 @pytest.mark.backend_free
@@ -195,11 +201,12 @@ def test_the_types_of_kitti_are_in_the_expected_order():
 
 @pytest.mark.backend_free
 def test_dsprites_labels():
+    tasks = paper_datasets.TASKS
+    location, orientation = (tasks[f"vtab/dsprites-{w}"] for w in ("location", "orientation"))
     for step in range(40):  # the official division, in float32
-        assert vtab.dsprites_orientation(step) == np.float32(step) // np.float32(2.5)
+        assert orientation.to_class(step) == np.float32(step) // np.float32(2.5)
     for column in range(32):
-        assert vtab.dsprites_location(column) == column // 2
-    location, orientation = (vtab.TASKS[f"vtab/dsprites-{w}"] for w in ("location", "orientation"))
+        assert location.to_class(column) == column // 2
     assert location.class_names[1] == "column 2 to 3"
     assert orientation.class_names[:3] == ("step 0 to 2", "step 3 to 4", "step 5 to 7")
     assert orientation.class_names[-1] == "step 38 to 39"

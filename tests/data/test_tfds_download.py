@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from tfds_set import needs_tfds, tfds
 
-from keras_vit.data.tfds import builders, load_splits, named_datasets, paper_datasets
+from keras_vit.data import tfds as named
+from keras_vit.data.tfds import builders, load_splits, paper_datasets
 
 
 @pytest.fixture
@@ -178,7 +179,7 @@ def test_unknown_names_are_refused(name, said, tmp_path):
 @needs_tfds
 def test_datasets_without_classes_are_refused(tmp_path, obtainable, monkeypatch):
     row = paper_datasets.NamedDataset("", "train", 0.1, None)
-    monkeypatch.setattr(named_datasets, "_make_row", lambda builder: row)
+    monkeypatch.setattr(named, "_make_row", lambda builder: row)
     with tfds.testing.mock_data(num_examples=3):
         for name in ("coco_captions", "imdb_reviews"):
             with pytest.raises(ValueError, match="must have images of 8 or 16 bits"):

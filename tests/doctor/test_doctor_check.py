@@ -13,10 +13,7 @@ from PIL import Image
 
 from keras_vit import doctor
 from keras_vit.data import images
-from keras_vit.doctor import (
-    examine,
-    file_tree,
-)
+from keras_vit.doctor import examine, file_tree
 
 pytestmark = pytest.mark.backend_free
 

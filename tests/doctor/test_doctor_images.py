@@ -17,13 +17,7 @@ from PIL import Image
 
 from keras_vit import doctor
 from keras_vit.data import images
-from keras_vit.doctor import (
-    checking,
-    examine,
-    formats,
-    near_duplicates,
-    workers,
-)
+from keras_vit.doctor import checking, examine, formats, near_duplicates, workers
 
 pytestmark = pytest.mark.backend_free
 
@@ -38,7 +32,6 @@ CHANGES = {
 
 
 def _saved(image, **options):
-
     file = io.BytesIO()
     image.save(file, "JPEG", **options)
     return Image.open(file)
@@ -51,13 +44,8 @@ def _on_its_side(image):
 
 
 def thumbs(images):
-    found = [np.frombuffer(_decoded(examine._make_thumb(p)[0]), "uint8") for p in images]
-    return np.stack(found)
-
-
-def _decoded(text):
-
-    return base64.b64decode(text)
+    encoded = [examine._make_thumb(image)[0] for image in images]
+    return np.stack([np.frombuffer(base64.b64decode(text), "uint8") for text in encoded])
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -86,7 +74,7 @@ def test_near_finds_what_comparing_all_pairs_finds():
 def test_flat_images_are_not_copies():
     flat = [Image.new("RGB", (64, 64), (200 + i, 200, 200)) for i in range(5)]
     assert len(near_duplicates.find_near(thumbs(flat))) == 0
-    none = np.zeros((0, near_duplicates.thumb_length()), "uint8")
+    none = np.zeros((0, examine.THUMB_BYTES), "uint8")
     assert len(near_duplicates.find_near(none)) == 0
 
 
@@ -241,7 +229,7 @@ def test_memory_does_not_grow_with_the_pixels():
     """A record has no pixels except a thumbnail of 288 values."""
     image = checking.CheckedImage("x" * 40, "c", "", (1, 1), "JPEG", False, bytes(16), bytes(16))
     assert sum(map(sys.getsizeof, image)) + sys.getsizeof(image) < 700
-    assert near_duplicates.thumb_length() == 288
+    assert examine.THUMB_BYTES == 288
 
 
 @pytest.mark.parametrize("arguments", [{"processes": 0}, {"small_class": 0}, {"seconds": -1}])

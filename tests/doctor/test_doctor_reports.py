@@ -10,10 +10,7 @@ import pytest
 from doctor_helpers import run
 
 from keras_vit import doctor
-from keras_vit.doctor import (
-    checking,
-    file_tree,
-)
+from keras_vit.doctor import checking, file_tree
 from keras_vit.doctor import report as report_module
 
 pytestmark = pytest.mark.backend_free
@@ -78,16 +75,13 @@ def test_the_text_is_grouped_and_short(faulty):
 
 
 def test_progress_is_a_line_without_a_terminal(capsys):
-    with checking._ProgressBar(2, True) as bar:
-        bar.step()
-        bar.step()
+    assert list(checking._show_progress(iter("ab"), 2)) == ["a", "b"]
     assert capsys.readouterr().err.startswith("2 images examined in ")
 
 
 def test_progress_is_a_bar_at_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with checking._ProgressBar(4, True) as bar:
-        bar.step()
+    list(checking._show_progress(iter("a"), 4))
     written = capsys.readouterr().err
     assert "1 of 4 images" in written and "#######..." in written
 

@@ -19,8 +19,8 @@ ORDER = [
     "environment", "arguments", "io", "startup", "backend", "inner", "hooks", "figures",
     "variants", "pixel_range", "guards", "model", "layers", "vit",
     "descendants", "convolutions", "resnet", "hybrid", "ablations", "families",
-    "checkpoints", "doctor", "data", "training", "pretraining",
-    "explain", "accounting", "studies", "cli", "__main__",
+    "checkpoints", "doctor", "data", "explain", "training", "pretraining",
+    "accounting", "studies", "cli", "__main__",
 ]  # fmt: skip
 
 

@@ -12,7 +12,6 @@ from keras_vit import pretraining
 from keras_vit.ablations.positions import sincos
 from keras_vit.data import Batches
 from keras_vit.pretraining import masked_patches as mpp
-from keras_vit.pretraining import masks
 from keras_vit.pretraining import vit_stages as stages
 from keras_vit.training.resuming.checkpoint import Checkpoint
 
@@ -172,7 +171,7 @@ def test_mae_equals_a_transcription(pooling, normalize_targets):
     model = mae(wide_vit(pooling=pooling), normalize_targets=normalize_targets)
     randomize(model, scale=0.3)
     found = solved(model)
-    order = numpy(masks.shuffle(generator(), 6, 6)[0])
+    order = numpy(stages.shuffle(generator(), 6, 6)[0])
     w, embed, encode = pieces(model)
     before = 1 if pooling == "token" else 0
     positions, fixed = w["position_embedding"][0], sincos((2, 3), 12, before)[0]

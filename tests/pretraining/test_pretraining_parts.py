@@ -13,7 +13,7 @@ from keras_vit import pretraining
 from keras_vit.ablations import PositionViT
 from keras_vit.ablations.positions import sincos
 from keras_vit.pretraining import masked_patches as mpp
-from keras_vit.pretraining import masks, patch_targets
+from keras_vit.pretraining import patch_targets
 from keras_vit.pretraining import vit_stages as encoders
 from keras_vit.pretraining.pixels import find_nearest
 
@@ -152,13 +152,13 @@ def test_corrupted_embeddings_by_hand():
 
 
 def test_a_random_mask_hides_as_many_of_each_image():
-    mask = numpy(masks.draw_mask(generator(), 500, 20, 7))
+    mask = numpy(encoders.draw_mask(generator(), 500, 20, 7))
     assert (mask.sum(axis=1) == 7).all()
     assert abs(mask.mean(axis=0) - 0.35).max() < 4.5 * math.sqrt(0.35 * 0.65 / 500)
 
 
 def test_orders_and_places_undo_each_other():
-    order, places = (numpy(x) for x in masks.shuffle(generator(), 3, 11))
+    order, places = (numpy(x) for x in encoders.shuffle(generator(), 3, 11))
     for one, other in zip(order, places, strict=True):
         assert sorted(one) == list(range(11))
         assert one[other].tolist() == list(range(11))
@@ -168,7 +168,7 @@ def test_orders_and_places_undo_each_other():
     ("value", "patches", "number"), [(0.75, 196, 147), (0.6, 49, 30), (0.7, 10, 7), (0.5, 5, 3)]
 )
 def test_hidden_patches_are_rounded_up(value, patches, number):
-    assert masks.count_hidden("mask", value, patches) == number
+    assert encoders.count_hidden("mask", value, patches) == number
     assert patches - number == int(patches * (1 - value) + 1e-9)  # MAE's count of visible ones
 
 

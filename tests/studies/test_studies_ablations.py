@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 
 import keras_vit
-from keras_vit.studies import figure_13, table_8
+from keras_vit import studies
+from keras_vit.studies import architecture
 
 pytest.importorskip("sklearn")
+
+figure_13 = studies.load("figure-13")
+table_8 = studies.load("table-8")
 
 
 def positions(**accuracies):
@@ -21,11 +25,11 @@ def positions(**accuracies):
 @pytest.mark.backend_free
 def test_table_8_says_whether_positions_help():
     said = table_8.conclusion(positions(one=0.70, none=0.60, relative=0.702))
-    assert "+10.0 points, more than seeds differ" in said
-    assert "70.0 to 70.2 %; none differs from 1-D" in said
+    assert "%: +10.0 points. All" in said
+    assert "70.0 to 70.2 %; clearly different from 1-D: none" in said
     said = table_8.conclusion(positions(one=0.70, none=0.701, relative=0.80))
-    assert "-0.1 points, no more than seeds differ" in said
-    assert "relative differ from 1-D beyond the seeds" in said
+    assert "-0.1 points (unclear)" in said
+    assert "clearly different from 1-D: relative" in said
     assert "must be trained" in table_8.conclusion(positions(one=0.7, relative=0.8))
     assert "No other kind" in table_8.conclusion(positions(one=0.7, none=0.6))
 
@@ -65,11 +69,11 @@ def axial(vit, rows_and_columns, deep=None):
 def test_figure_13_says_what_axial_blocks_give_and_cost():
     said = figure_13.conclusion(axial(0.6, 0.65, deep=0.7))
     assert "against ViT: +5.0 points, 1.80 times the multiply-adds, 1.8 times the time" in said
-    assert "4/4 is worse" in said and "for 0.90 of" in said
+    assert "4/4 is worse" in said and "with 0.90 of" in said
     said = figure_13.conclusion(axial(0.6, 0.55, deep=0.5))
     assert "-5.0 points, " in said and "is better" in said
     said = figure_13.conclusion(axial(0.6, 0.601, deep=0.601))
-    assert "+0.1 points (within the seeds)" in said and "is within the seeds" in said
+    assert "+0.1 points (unclear)" in said and "is not clearly different" in said
     assert "No ViT of twice the layers" in figure_13.conclusion(axial(0.6, 0.7))
     assert "must be trained" in figure_13.conclusion(axial(0.6, 0.7)[:1])
 
@@ -96,7 +100,7 @@ FAMILIES |= {"ResNet": keras_vit.ResNet, "AxialResNet": keras_vit.ablations.Axia
 @pytest.mark.parametrize("family", FAMILIES)
 def test_figure_13_builds_its_families(family):
     size = "4/4" if "ViT" in family else "(1, 1)"
-    model = figure_13.build(family, size, "tiny", {"image_size": 16, "num_channels": 1})
+    model = architecture.build(family, size, "tiny", {"image_size": 16, "num_channels": 1})
     assert type(model) is FAMILIES[family]
     assert getattr(model, "pooling", "gap") == "gap"
 
@@ -105,6 +109,6 @@ def test_figure_13_builds_its_families(family):
 def test_figure_13_runs():
     settings = next(s for s in figure_13.runs("tiny") if s["family"] == "Axial-ViT")
     found = figure_13.run(**{**settings, "steps": 2, "images": 50})
-    model = figure_13.build("Axial-ViT", "4/4", "tiny", {"image_size": 16, "num_channels": 1})
+    model = architecture.build("Axial-ViT", "4/4", "tiny", {"image_size": 16, "num_channels": 1})
     same_but_head = keras_vit.accounting.count(model).parameters - 990 * 33
     assert found["parameters"] == same_but_head and found["step_seconds"] > 0

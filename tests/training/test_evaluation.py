@@ -10,7 +10,7 @@ from PIL import Image
 import keras_vit
 from keras_vit import cli
 from keras_vit.cli import use as command
-from keras_vit.training.evaluation import calibration, evaluation_plots, representation, wording
+from keras_vit.training.evaluation import evaluation_plots, representation
 from keras_vit.training.evaluation import metrics as scores
 from keras_vit.training.runs import saved_run
 
@@ -108,10 +108,10 @@ def test_huge_logits_neither_overflow_nor_give_nan():
 @pytest.mark.backend_free
 def test_calibration_by_hand():
     """Two bins: 0.3 and 0.5 (the edge belongs below) with one right, 0.8 and 1.0 with both."""
-    table = calibration.reliability([0.3, 0.5, 0.8, 1.0], [True, False, True, True], bins=2)
+    table = scores.reliability([0.3, 0.5, 0.8, 1.0], [True, False, True, True], bins=2)
     assert table[0] == (0.0, 0.5, 2, 0.4, 0.5) and table[1] == (0.5, 1.0, 2, 0.9, 1.0)
     np.testing.assert_allclose(
-        calibration.calibration_error(table), 2 / 4 * abs(0.5 - 0.4) + 2 / 4 * abs(1.0 - 0.9)
+        scores.calibration_error(table), 2 / 4 * abs(0.5 - 0.4) + 2 / 4 * abs(1.0 - 0.9)
     )
 
 
@@ -134,7 +134,7 @@ def test_calibration_as_defined_bin_by_bin():
 
 @pytest.mark.backend_free
 def test_confidences_at_both_ends_have_a_bin():
-    table = calibration.reliability([0.0, 1.0, np.nextafter(1.0, 2.0)], [True] * 3, bins=3)
+    table = scores.reliability([0.0, 1.0, np.nextafter(1.0, 2.0)], [True] * 3, bins=3)
     assert [row.images for row in table] == [1, 0, 2]
 
 
@@ -143,7 +143,7 @@ def test_confidences_at_both_ends_have_a_bin():
 def test_interval_is_wilsons(right, number):
     stats = pytest.importorskip("scipy.stats")
     expected = stats.binomtest(right, number).proportion_ci(0.95, method="wilson")
-    np.testing.assert_allclose(calibration.wilson(right, number), expected, atol=1e-12)
+    np.testing.assert_allclose(scores.wilson(right, number), expected, atol=1e-12)
 
 
 @pytest.mark.backend_free
@@ -161,14 +161,14 @@ def test_most_confused_pairs_count_errors_only():
     predicted = np.array([0, 0, 2, 2, 2, 0, 0])
     found = evaluated(np.eye(3)[predicted], np.array([0, 0, 0, 1, 1, 2, 0]))
     expected = [("class 1", "class 2", 2), ("class 0", "class 2", 1), ("class 2", "class 0", 1)]
-    assert wording.most_confused(found) == expected
+    assert scores.most_confused(found) == expected
 
 
 # --- What it takes -------------------------------------------------------------------------------
 
 
 def sources(images, labels):
-    """The same labelled images in every form, in batches of 50."""
+    """The same labeled images in every form, in batches of 50."""
     pairs = [(images[i : i + 50], labels[i : i + 50]) for i in range(0, len(images), 50)]
 
     class Images(keras.utils.PyDataset):
@@ -416,7 +416,7 @@ def test_a_large_matrix_has_no_numbers_but_the_most_frequent_mistakes():
     figure = evaluation_plots.confusion(found)
     assert not figure.axes[0].texts and figure.axes[0].images[0].get_array().shape == (100, 100)
     bars = [bar.get_width() for bar in figure.axes[1].patches]
-    assert bars == [count for *_, count in wording.most_confused(found, 20)]
+    assert bars == [count for *_, count in scores.most_confused(found, 20)]
 
 
 @pytest.mark.backend_free

@@ -13,7 +13,7 @@ from PIL import Image
 import keras_vit
 from keras_vit import cli
 from keras_vit.cli import common
-from keras_vit.training.evaluation import linear_evaluation as linear
+from keras_vit.training.evaluation import classifiers as linear
 from keras_vit.training.evaluation import representation
 from keras_vit.training.runs import saved_run
 

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import inspect
 import json
 import signal
 
@@ -12,10 +13,9 @@ from PIL import Image
 
 import keras_vit
 from keras_vit import data, training
-from keras_vit.training.evaluation import pixel_baselines
-from keras_vit.training.evaluation.pixel_baselines import read_pixels
-from keras_vit.training.recipes import applied
-from keras_vit.training.runs import callbacks, messages, options, run_plots, saved_run
+from keras_vit.training.evaluation import classifiers, evaluation_plots
+from keras_vit.training.evaluation.classifiers import read_pixels
+from keras_vit.training.runs import messages, run_folder, saved_run
 
 pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
 
@@ -67,31 +67,17 @@ def test_wrong_settings_are_refused(wrong):
 
 
 def test_schedule_warms_up_and_falls_to_zero():
-    dataset = applied.describe_data(95, 2, batch_size=10)  # 100 steps, 10 of them warm-up
-    rate = training.recipe("digits", dataset, epochs=10, learning_rate=0.5).schedule()
+    recipe = training.recipe("digits", epochs=10, learning_rate=0.5)
+    rate = recipe.scale(95, batch_size=10, steps_per_epoch=10).schedule()  # 10 steps of warm-up
     values = [float(rate(step)) for step in (0, 5, 10, 55, 100)]
     np.testing.assert_allclose(values, [0.0, 0.25, 0.5, 0.25, 0.0], atol=1e-6)
-
-
-def test_positions_leaves_the_class_token_out_and_draws_each_patch_in_its_place():
-    import keras_vit
-
-    model = keras_vit.create("ViT-Mini/2", image_size=(4, 6), num_classes=2)
-    values = np.random.default_rng(0).normal(size=(1, 7, 64))
-    model.get_layer("patch_encoder").position_embedding.assign(values)
-    figure = run_plots.positions(model)
-    maps = [axes.images[0].get_array() for axes in figure.axes[:6]]
-    expected = np.corrcoef(values[0, 1:])  # means are near zero, so correlation is near cosine
-    for i, drawn in enumerate(maps):
-        assert drawn.shape == (2, 3) and drawn.argmax() == i
-        np.testing.assert_allclose(drawn.ravel(), expected[i], atol=0.1)
 
 
 @pytest.mark.backend_free
 def test_predictions_put_the_surest_mistake_first_and_mark_it_in_words():
     images = np.zeros((4, 2, 2, 1), "uint8")
     probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.8, 0.2], [0.3, 0.7]])
-    figure = run_plots.predictions(
+    figure = evaluation_plots.predictions(
         images.__getitem__, np.array([0, 0, 1, 1]), probabilities, ("no", "yes")
     )
     titles = [axes.get_title() for axes in figure.axes[:4]]
@@ -103,7 +89,7 @@ def test_predictions_put_the_surest_mistake_first_and_mark_it_in_words():
 @pytest.mark.backend_free
 def test_curves_draw_the_history():
     history = {"loss": [3, 2], "accuracy": [0.1, 0.5], "test_loss": [2, 1]}
-    figure = run_plots.curves({**history, "test_accuracy": [0.2, 0.6]}, {"RBF SVC": 0.9})
+    figure = evaluation_plots.curves({**history, "test_accuracy": [0.2, 0.6]}, {"RBF SVC": 0.9})
     loss, accuracy = figure.axes
     assert [list(line.get_ydata()) for line in loss.lines] == [[3, 2], [2, 1]]
     assert [list(line.get_ydata()) for line in accuracy.lines] == [
@@ -129,7 +115,7 @@ def test_baselines_learn_what_can_be_learned_and_shrink_large_images():
 def test_baselines_are_skipped_if_they_would_take_minutes(monkeypatch):
     images, labels = np.zeros((20, 8, 8, 1), "uint8"), np.arange(20) % 2
     dataset = data.load((images, labels), image_size=8, num_channels=1, pipeline="keras")
-    monkeypatch.setattr(pixel_baselines, "MOST", 13)
+    monkeypatch.setattr(classifiers, "MOST", 13)
     assert dataset.counts["train"] > 13 and training.baselines(dataset) == {}
 
 
@@ -199,7 +185,7 @@ def test_a_digits_run_reads_digits_and_hints_at_bright_images(run, tmp_path):
 @pytest.mark.backend_free
 @pytest.mark.parametrize("live", [False, True])
 def test_progress_is_a_line_per_epoch_and_live_on_a_terminal(live, capsys):
-    progress = callbacks.ProgressLine("test", live)
+    progress = messages.ProgressLine("test", live)
     progress.set_params({"epochs": 12, "steps": 3})
     progress.on_epoch_begin(0)
     progress.on_train_batch_end(1, {"accuracy": 0.25, "loss": 2.0})
@@ -224,7 +210,7 @@ def test_an_interrupted_run_resumes_exactly_and_equal_seeds_give_equal_weights(
     out = tmp_path / "my run"
     given = {"image_size": 16, "epochs": 2, "batch_size": 5, "out": out}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(callbacks.ProgressLine, "on_train_batch_end", interrupt)
+        patch.setattr(messages.ProgressLine, "on_train_batch_end", interrupt)
         training.train(colours, **given)
     assert f"keras-vit train --resume '{out}'" in capsys.readouterr().out
     with pytest.raises(FileNotFoundError, match="interrupted.*--resume"):
@@ -238,6 +224,13 @@ def test_an_interrupted_run_resumes_exactly_and_equal_seeds_give_equal_weights(
     assert not (out / "states").exists()
     assert training.resume(out).metrics == resumed.metrics
     assert "complete" in capsys.readouterr().out
+
+
+@pytest.mark.backend_free
+def test_the_options_of_a_run_are_the_arguments_of_train():
+    parameters = dict(inspect.signature(training.train).parameters)
+    assert parameters.pop("out").default is None
+    assert {name: one.default for name, one in parameters.items()} == run_folder.OPTIONS
 
 
 @pytest.mark.backend_free
@@ -317,7 +310,7 @@ def test_a_failing_figure_loses_neither_model_nor_numbers(colours, tmp_path, mon
     def fail(*_):
         raise RuntimeError("no fonts")
 
-    monkeypatch.setattr(run_plots, "curves", fail)
+    monkeypatch.setattr(evaluation_plots, "curves", fail)
     with pytest.raises(RuntimeError, match="no fonts"):
         training.train(colours, image_size=16, epochs=1, out=tmp_path / "run")
     assert training.load(tmp_path / "run").metrics["image_size"] == [16, 16]
@@ -338,8 +331,8 @@ def test_load_reports_what_is_missing(run, tmp_path):
 @pytest.mark.backend_free
 @pytest.mark.parametrize("share, counts", [(None, (1438, 0, 359)), (0.1, (1295, 143, 359))])
 def test_digits_are_validated_on_only_if_asked(share, counts):
-    asked = options.complete(options.Options(validation_share=share))
-    found = options.load_data(asked).counts
+    asked = run_folder.complete({**run_folder.OPTIONS, "validation_share": share})
+    found = run_folder.load_images(asked).counts
     assert tuple(found[part] for part in ("train", "validation", "test")) == counts
 
 

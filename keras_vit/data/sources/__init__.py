@@ -1,6 +1,71 @@
-"""Where labelled images come from: every module turns one kind of source into `Splits`.
+"""Where labeled images come from: `open_source` finds out what a source is and opens it.
 
-source.py               `Source`: labelled images, read one at a time
-splits.py               `Splits`, and how images are divided into training, validation and test
+source.py       `Source`: images, read one at a time; `Splits`: training, validation and test
 folders.py, csv_table.py, arrays.py, handwritten_digits.py      the kinds of sources
 """
+
+import os
+import pathlib
+import re
+
+from keras_vit import arguments, backend
+from keras_vit.data.sources import arrays, csv_table, folders, handwritten_digits
+
+ADVICE = (
+    "Give a folder of class folders, a .csv table of files and labels, an .npz file, a pair "
+    '(images, labels) of arrays, or the name of a dataset of TensorFlow Datasets such as "cifar10".'
+)
+
+
+def open_source(source, num_channels=3, data_dir=None, split_seed=0, validation_share=None):
+    """Returns the `Splits` of a source as they are, before missing splits are drawn.
+
+    The arguments are those of `keras_vit.data.load`.
+    """
+    if isinstance(source, (tuple, list, dict)):
+        return arrays.read_arrays(source)
+    if not isinstance(source, (str, os.PathLike)):
+        arguments.refuse("images were expected", {"source": type(source).__name__}, ADVICE)
+    path = pathlib.Path(source)
+    if path.is_dir():
+        return folders.read_folder(path, num_channels)
+    if path.suffix.lower() == ".csv" and path.exists():
+        return csv_table.read_table(path, num_channels)
+    if path.suffix.lower() == ".npz" and path.exists():
+        return arrays.read_npz(path)
+    if path.exists():
+        expected = "a folder, a .csv or an .npz was expected"
+        arguments.refuse(expected, {"source": str(path)}, ADVICE)
+    if source == "digits":
+        return handwritten_digits.read_digits(split_seed)
+    check_source(source)
+    from keras_vit.data import tfds  # which imports this package
+
+    return tfds.load_splits(
+        source,
+        data_dir=data_dir,
+        seed=split_seed,
+        num_channels=num_channels,
+        validation_share=validation_share,
+    )
+
+
+def check_source(source):
+    """Raises `FileNotFoundError` unless a string is a path that exists or the name of a dataset."""
+    from keras_vit.data.tfds import is_listed
+
+    known = source == "digits" or os.path.exists(source) or is_listed(source)
+    if not known and not (backend.is_installed("tensorflow_datasets") and _may_be_name(source)):
+        raise FileNotFoundError(
+            f"A dataset was expected. Received: {str(source)!r}, which does not exist. {ADVICE}"
+        )
+
+
+def _may_be_name(source):
+    """Whether something can be the name of a dataset: "mnist", "eurosat/rgb:2.0.0"."""
+    from keras_vit.data.tfds import builders
+
+    found = re.fullmatch(r"([A-Za-z0-9_]+)(/[\w.-]+)?(:[\d.*]+)?", str(source))
+    if found is None or not found[2]:
+        return found is not None
+    return found[1] in builders.import_tfds().list_builders()

@@ -7,11 +7,14 @@ import zlib
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.data.sources.source import ArraySource
-from keras_vit.data.sources.splits import SPLITS, Splits
+from keras_vit.data.sources.source import ArraySource, Splits
 from keras_vit.doctor.file_tree import SPLIT_NAMES
 
-ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, NotImplementedError)
+# A damaged archive raises many kinds of errors, and some of NumPy's suggest unpickling it.
+ERRORS = (
+    OSError, ValueError, LookupError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error,
+    NotImplementedError,
+)  # fmt: skip
 ADVICE = (
     'Give a pair (images, labels), a dict {"train": (images, labels), "test": (images, labels)}, '
     'or arrays called "x_train", "y_train", "x_test", "y_test", or "images" and "labels".'
@@ -19,44 +22,43 @@ ADVICE = (
 
 
 def read_arrays(source, name="arrays"):
-    """Returns the `Splits` of images that are arrays.
+    """Returns the `Splits` of images that are arrays; classes are called "0", "1", ...
 
     Args:
         source: a pair (images, labels), a dict of such pairs by split, or a dict of arrays:
             "images" and "labels", or "x_train", "y_train" and so on for the other splits. Images
-            are uint8, (images, height, width) or (images, height, width, 1 or 3), pixels 0 to
-            255; labels are integers from 0 to classes - 1, (images,) or (images, 1).
+            are uint8, (images, height, width) or (images, height, width, 1 or 3); labels are
+            integers from 0 to classes - 1, (images,) or (images, 1).
         name: name of the dataset.
-
-    Returns:
-        `Splits`; classes are called "0", "1", ...
 
     Raises:
         ValueError: arrays are missing, do not match each other, or contain other values.
     """
-    pairs = _to_pairs(source)
-    sources = dict.fromkeys(SPLITS)
-    for split, (images, labels) in pairs.items():
+    sources = {}
+    for split, (images, labels) in _to_pairs(source).items():
         images = _check_images(split, images)
         sources[split] = ArraySource(images, _check_labels(split, labels, len(images)))
-    class_names = _name_classes([source.labels for source in sources.values() if source])
-    return Splits(name, class_names, **sources)
+    counts = np.bincount(np.concatenate([source.labels for source in sources.values()]))
+    missing = np.flatnonzero(counts == 0)
+    if len(missing):
+        advice = "Number the classes again: numpy.unique(labels, return_inverse=True)[1]."
+        expected = f"labels must be all integers from 0 to {len(counts) - 1}"
+        arguments.refuse(expected, {"labels without images": missing[:10].tolist()}, advice)
+    if len(counts) < 2:
+        advice = "Add images of another class."
+        arguments.refuse("there must be two classes or more", {"classes": len(counts)}, advice)
+    return Splits(name, tuple(map(str, range(len(counts)))), **sources)
 
 
 def read_npz(path):
-    """Returns the `Splits` of the arrays in an npz file; nothing is unpickled.
+    """Returns the `Splits` of an npz file with the arrays that `read_arrays` accepts.
 
-    Args:
-        path: file with the arrays that `read_arrays` accepts.
-
-    Raises:
-        ValueError: the file is not an npz file, or its arrays cannot be used.
+    Nothing is unpickled. Raises `ValueError` if the file or its arrays cannot be used.
     """
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    # A damaged archive raises many kinds of errors, and some of NumPy's suggest unpickling it.
-    except (OSError, ValueError, LookupError, AttributeError, EOFError, *ZIP_ERRORS) as error:
+    except ERRORS as error:
         raise ValueError(
             f"{str(path)!r} cannot be read as an npz file of plain arrays. Write it again with "
             "numpy.savez(path, images=images, labels=labels)."
@@ -66,7 +68,15 @@ def read_npz(path):
 
 def _to_pairs(source):
     """{split: (images, labels)} of all forms that `read_arrays` accepts."""
-    pairs = _name_pairs(source)
+    if isinstance(source, (tuple, list)):
+        pairs = {"train": source}
+    elif set(source) == {"images", "labels"}:
+        pairs = {"train": (source["images"], source["labels"])}
+    elif all(isinstance(value, (tuple, list)) for value in source.values()):
+        pairs = source
+    else:
+        names = sorted({str(name).removeprefix("x_").removeprefix("y_") for name in source})
+        pairs = {name: (source.get(f"x_{name}"), source.get(f"y_{name}")) for name in names}
     splits = {SPLIT_NAMES.get(name): pair for name, pair in pairs.items()}
     complete = all(len(pair) == 2 and not any(x is None for x in pair) for pair in pairs.values())
     valid = complete and None not in splits and len(splits) == len(pairs)
@@ -74,17 +84,6 @@ def _to_pairs(source):
         received = {"source": [*source] if isinstance(source, dict) else type(source).__name__}
         arguments.refuse("images and labels to train on were expected", received, ADVICE)
     return splits
-
-
-def _name_pairs(source):
-    if isinstance(source, (tuple, list)):
-        return {"train": source}
-    if set(source) == {"images", "labels"}:
-        return {"train": (source["images"], source["labels"])}
-    if all(isinstance(value, (tuple, list)) for value in source.values()):
-        return source
-    names = {str(name).removeprefix("x_").removeprefix("y_") for name in source}
-    return {name: (source.get(f"x_{name}"), source.get(f"y_{name}")) for name in sorted(names)}
 
 
 def _check_images(split, images):
@@ -121,17 +120,3 @@ def _check_labels(split, labels, count):
         received |= {"smallest": labels.min().item()}
         arguments.refuse("labels must be 0 or more", received, "Count classes from 0.")
     return labels.astype("int32")
-
-
-def _name_classes(labels):
-    """Names of classes 0 to the largest; each must have an image in some split."""
-    counts = np.bincount(np.concatenate(labels))
-    missing = np.flatnonzero(counts == 0)
-    if len(missing):
-        advice = "Number the classes again: numpy.unique(labels, return_inverse=True)[1]."
-        expected = f"labels must be all integers from 0 to {len(counts) - 1}"
-        arguments.refuse(expected, {"labels without images": missing[:10].tolist()}, advice)
-    if len(counts) < 2:
-        advice = "Add images of another class."
-        arguments.refuse("there must be two classes or more", {"classes": len(counts)}, advice)
-    return tuple(map(str, range(len(counts))))

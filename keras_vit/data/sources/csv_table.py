@@ -3,11 +3,8 @@
 import csv
 import pathlib
 
-import numpy as np
-
 from keras_vit import arguments
-from keras_vit.data.sources.source import FileSource
-from keras_vit.data.sources.splits import SPLITS, Splits
+from keras_vit.data.sources.source import SPLITS, FileSource, Splits
 from keras_vit.doctor.file_tree import SPLIT_NAMES
 
 COLUMNS = (["file", "label"], ["file", "label", "split"])
@@ -19,44 +16,34 @@ ADVICE = (
 def read_table(path, num_channels=3):
     """Returns the `Splits` that a CSV file lists.
 
-    ```
-    file,label,split
-    photos/1.jpg,cat,train
-    photos/2.jpg,dog,test
-    ```
-
-    Args:
-        path: CSV file whose first line is "file,label" or "file,label,split". Files are relative
-            to the folder of the CSV file.
-        num_channels: 1 for grayscale, 3 for RGB.
-
-    Returns:
-        `Splits`; class names are the labels in alphabetical order, or in numerical order if all
-        are integers. Without a column `split` all images are training images.
+    Its first line is "file,label" or "file,label,split". Files are relative to its folder. Class
+    names are the labels in alphabetical order, or in numerical order if all are integers. Without a
+    column `split` all images are training images.
 
     Raises:
         FileNotFoundError: the CSV file or one of its images does not exist.
-        ValueError: the columns are different, or a row is incomplete; the message contains the
-            line number.
+        ValueError: the columns are different, or a row is incomplete; the message contains the line
+            number.
     """
     path = pathlib.Path(path)
     rows = _read_rows(path)
     _check_files(path, rows)
-    class_names = _sort_labels({row["label"] for row in rows.values()})
-    number = {name: label for label, name in enumerate(class_names)}
-    sources = dict.fromkeys(SPLITS)
-    for split in sources:
-        chosen = [row for row in rows.values() if row["split"] == split]
-        if chosen:
-            names = [row["file"] for row in chosen]
-            labels = np.array([number[row["label"]] for row in chosen])
+    labels = {row["label"] for row in rows.values()}
+    numeric = all(label.isdecimal() for label in labels)
+    class_names = sorted(labels, key=lambda label: (int(label), label) if numeric else label)
+    numbers = {name: number for number, name in enumerate(class_names)}
+    sources = {}
+    for split in SPLITS:
+        names = [row["file"] for row in rows.values() if row["split"] == split]
+        labels = [numbers[row["label"]] for row in rows.values() if row["split"] == split]
+        if names:
             files = [path.parent / name for name in names]
             sources[split] = FileSource(files, labels, num_channels, names)
-    if sources["train"] is None or len(class_names) < 2:
-        received = {"path": str(path), "rows": len(rows), "labels": list(class_names)}
+    if "train" not in sources or len(class_names) < 2:
+        received = {"path": str(path), "rows": len(rows), "labels": class_names}
         expected = "the table must have training images of two labels or more"
         arguments.refuse(expected, received, ADVICE)
-    return Splits(path.stem, class_names, **sources)
+    return Splits(path.stem, tuple(class_names), **sources)
 
 
 def _read_rows(path):
@@ -67,7 +54,8 @@ def _read_rows(path):
             if [*(reader.fieldnames or ())] not in COLUMNS:
                 received = {"path": str(path), "columns": reader.fieldnames}
                 arguments.refuse("a table of images was expected", received, ADVICE)
-            return dict(_read_row(path, reader.line_num, row) for row in reader)
+            numbered = ((reader.line_num, row) for row in reader)
+            return {line: _clean(path, line, row) for line, row in numbered}
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(
                 f"{str(path)!r} cannot be read as a table, line {reader.line_num}: {error}. "
@@ -75,8 +63,7 @@ def _read_rows(path):
             ) from error
 
 
-def _read_row(path, line, row):
-    """(line number, row) of a row of `csv.DictReader`."""
+def _clean(path, line, row):
     received = {"path": str(path), "line": line}
     cells = {name: cell.strip() for name, cell in row.items() if isinstance(cell, str)}
     if len(cells) < len(row) or not all(cells.values()):
@@ -86,7 +73,7 @@ def _read_row(path, line, row):
     if split.lower() not in SPLIT_NAMES:
         expected = f"`split` must be one of {', '.join(SPLIT_NAMES)}"
         arguments.refuse(expected, received | {"split": split}, "Correct the row.")
-    return line, cells | {"split": SPLIT_NAMES[split.lower()]}
+    return cells | {"split": SPLIT_NAMES[split.lower()]}
 
 
 def _check_files(path, rows):
@@ -99,12 +86,7 @@ def _check_files(path, rows):
                 f"Every file in {str(path)!r} must exist. Received: line {line}, "
                 f"{row['file']!r}. Paths are relative to the table's folder: {str(file)!r}."
             )
-        if row["file"] in first:
-            lines = {"path": str(path), "file": row["file"], "lines": (first[row["file"]], line)}
-            arguments.refuse("a file must be listed once", lines, "Remove one of the rows.")
-        first[row["file"]] = line
-
-
-def _sort_labels(labels):
-    integers = all(label.isdecimal() for label in labels)
-    return tuple(sorted(labels, key=lambda label: (int(label), label) if integers else label))
+        earlier = first.setdefault(row["file"], line)
+        if earlier != line:
+            received = {"path": str(path), "file": row["file"], "lines": (earlier, line)}
+            arguments.refuse("a file must be listed once", received, "Remove one of the rows.")

@@ -5,8 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_vit.data import images
-from keras_vit.data.sources.source import ArraySource
-from keras_vit.data.sources.splits import Splits, split
+from keras_vit.data.sources.source import ArraySource, Splits, split
 
 NAMES = tuple("0123456789")
 
@@ -25,9 +24,9 @@ class Digits(NamedTuple):
 def digits(seed=0):
     """Loads 1,797 handwritten digits of 8 x 8 grayscale pixels, four fifths for training.
 
-    They are the test split of "Optical Recognition of Handwritten Digits" (E. Alpaydin and
-    C. Kaynak, UCI, 1998): a 32 x 32 bitmap as tall as the digit, of which every pixel counts the
-    ink, 0 to 16, in a square of 4 x 4 points. Here 16 becomes 255, white ink on black.
+    They are the test split of "Optical Recognition of Handwritten Digits" (E. Alpaydin and C.
+    Kaynak, UCI, 1998): a 32 x 32 bitmap as tall as the digit, reduced to 8 x 8 pixels that count
+    the ink in squares of 4 x 4 points. Here 16 points become 255, white ink on black.
 
     Args:
         seed: seed of the division into training and test images.
@@ -42,59 +41,6 @@ def digits(seed=0):
     >>> keras_vit.data.digits().train_images.shape
     (1438, 8, 8, 1)
     """
-    pixels, labels = _load_all()
-    train, test = split(labels, seed)
-    return Digits("digits", NAMES, pixels[train], labels[train], pixels[test], labels[test])
-
-
-def read_digits(seed=0):
-    """Returns the `Splits` of `digits`: training and test, no validation."""
-    data = digits(seed)
-    train = ArraySource(data.train_images, data.train_labels)
-    test = ArraySource(data.test_images, data.test_labels)
-    return Splits("digits", NAMES, train, None, test)
-
-
-def read_digit(path, invert=False):
-    """Reads an image of one digit and makes it look like those of `digits`.
-
-    The image is cropped to its ink, centered in a square and resized to 8 x 8 pixels. Its
-    strongest ink becomes 255, since a thin stroke would be much paler than the training images.
-
-    Args:
-        path: image file.
-        invert: whether to invert the pixels, for dark ink on light paper.
-
-    Returns:
-        uint8 array (8, 8, 1), light ink on black.
-
-    Raises:
-        FileNotFoundError: the file does not exist.
-        ValueError: the file cannot be read as an image.
-
-    Example:
-    >>> keras_vit.data.read_digit("three.png", invert=True).shape  # doctest: +SKIP
-    (8, 8, 1)
-    """
-    cropped = _crop_to_ink(images.open_image(path, 1, invert))
-    pixels = images.resize(cropped, 8, 8).astype("float64")
-    lowest, highest = pixels.min(), max(pixels.max(), pixels.min() + 1)
-    return np.rint((pixels - lowest) / (highest - lowest) * 255).astype("uint8")
-
-
-def _crop_to_ink(image):
-    """Crops a grayscale Pillow image to its ink, centered in the smallest square around it."""
-    from PIL import Image
-
-    # Paper is never quite even: whatever is below half of the strongest ink is background.
-    threshold = image.getextrema()[1] // 2
-    ink = image.crop(image.point(lambda pixel: 255 * (pixel > threshold)).getbbox())
-    square = Image.new("L", (max(ink.size),) * 2, color=image.getextrema()[0])
-    square.paste(ink, ((square.width - ink.width) // 2, (square.height - ink.height) // 2))
-    return square
-
-
-def _load_all():
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -104,4 +50,42 @@ def _load_all():
         ) from error
     ink, labels = load_digits(return_X_y=True)  # (1797, 64), 0 to 16
     pixels = np.round(ink * (255 / 16)).astype("uint8").reshape(-1, 8, 8, 1)
-    return pixels, labels.astype("int32")
+    labels = labels.astype("int32")
+    train, test = split(labels, seed)
+    return Digits("digits", NAMES, pixels[train], labels[train], pixels[test], labels[test])
+
+
+def read_digits(seed=0):
+    """Returns the `Splits` of `digits`: training and test, no validation."""
+    name, class_names, *arrays = digits(seed)
+    return Splits(name, class_names, ArraySource(*arrays[:2]), None, ArraySource(*arrays[2:]))
+
+
+def read_digit(path, invert=False):
+    """Reads an image of one digit and makes it look like those of `digits`.
+
+    The image is cropped to its ink, centered in a square and resized to 8 x 8 pixels. Its strongest
+    ink becomes 255, since a thin stroke would be much paler than the training images.
+
+    Args:
+        path: image file.
+        invert: whether to invert the pixels, for dark ink on light paper.
+
+    Returns:
+        uint8 array (8, 8, 1), light ink on black. Raises the errors of `keras_vit.data.read`.
+
+    Example:
+    >>> keras_vit.data.read_digit("three.png", invert=True).shape  # doctest: +SKIP
+    (8, 8, 1)
+    """
+    from PIL import Image
+
+    image = images.open_image(path, 1, invert)
+    darkest, brightest = image.getextrema()
+    # Paper is never quite even: whatever is below half of the strongest ink is background.
+    ink = image.crop(image.point(lambda pixel: 255 * (pixel > brightest // 2)).getbbox())
+    square = Image.new("L", (max(ink.size),) * 2, color=darkest)
+    square.paste(ink, ((square.width - ink.width) // 2, (square.height - ink.height) // 2))
+    pixels = images.resize(square, 8, 8).astype("float64")
+    lowest, highest = pixels.min(), max(pixels.max(), pixels.min() + 1)
+    return np.rint((pixels - lowest) / (highest - lowest) * 255).astype("uint8")

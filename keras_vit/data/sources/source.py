@@ -1,27 +1,33 @@
-"""Labelled images that are read one at a time, by index, from files, bytes or arrays."""
+"""`Source`: labeled images, read one at a time. `Splits`: training, validation and test images."""
 
 import concurrent.futures
 import io
 import itertools
+import numbers
+from typing import NamedTuple
 
 import numpy as np
 
+from keras_vit import arguments
 from keras_vit.data import images
 
+SPLITS = ("train", "validation", "test")
+VALIDATION_SHARE = 0.1  # of the training images, if nothing else is specified
 SMALL = 64  # pixels a side: the largest image that `decode_all` decodes
 LIMIT = 2**30  # bytes of decoded images that `decode_all` keeps
 
 
 class Source:
-    """Labelled images; a subclass reads them.
+    """Labeled images; a subclass reads them.
 
     Attributes:
         labels: int32, (images,).
-        names: name of every image, such as its file.
+        names: name of every image, such as its file; by default its index.
     """
 
-    def __init__(self, labels, names):
-        self.labels, self.names = np.asarray(labels, "int32"), names
+    def __init__(self, labels, names=None):
+        self.labels = np.asarray(labels, "int32")
+        self.names = [str(index) for index in range(len(labels))] if names is None else names
 
     def __len__(self):
         return len(self.labels)
@@ -29,13 +35,8 @@ class Source:
     def image(self, index, smallest=None):
         """Returns an image as a Pillow image, upright, of mode RGB or L.
 
-        Args:
-            index: 0 to `len(self)` - 1.
-            smallest: smallest (height, width) that is sufficient, as in `images.open_image`; None
-                for the full resolution.
-
-        Raises:
-            ValueError: The image cannot be read.
+        `smallest` is the smallest (height, width) that is sufficient, as in `images.open_image`.
+        Raises `ValueError` if the image cannot be read.
         """
         raise NotImplementedError
 
@@ -47,11 +48,7 @@ class Source:
 class FileSource(Source):
     """Images in files, which are opened each time.
 
-    Args:
-        files: path of every image.
-        labels: class of every image.
-        num_channels: 1 for grayscale, 3 for RGB.
-        names: names that do not change if the folder is moved; None for the paths.
+    `names` are names that do not change if the folder is moved; None for the paths.
     """
 
     def __init__(self, files, labels, num_channels=3, names=None):
@@ -66,15 +63,11 @@ class FileSource(Source):
 class EncodedSource(Source):
     """Images as encoded bytes, such as JPEG or PNG.
 
-    Args:
-        encoded: a sequence of bytes, or a function from an index to bytes.
-        labels: class of every image.
-        names: name of every image; None for the indices.
-        num_channels: 1 for grayscale, 3 for RGB.
+    `encoded` is a sequence of bytes, or a function from an index to bytes.
     """
 
     def __init__(self, encoded, labels, names=None, num_channels=3):
-        super().__init__(labels, _indices(labels) if names is None else names)
+        super().__init__(labels, names)
         self.encoded = encoded if callable(encoded) else encoded.__getitem__
         self.num_channels = num_channels
 
@@ -85,25 +78,15 @@ class EncodedSource(Source):
 
 
 class ArraySource(Source):
-    """Images as arrays in memory.
-
-    Args:
-        images: uint8, (images, height, width, 1 or 3), or a list of such images of
-            different sizes.
-        labels: class of every image.
-        names: name of every image; None for the indices.
-    """
+    """Images in memory: uint8, (images, height, width, 1 or 3), or a list of such images."""
 
     def __init__(self, images, labels, names=None):
-        super().__init__(labels, _indices(labels) if names is None else names)
+        super().__init__(labels, names)
         self.images = images
 
     def image(self, index, smallest=None):
         """Wraps the pixels."""
-        from PIL import Image
-
-        pixels = self.images[index]
-        return Image.fromarray(pixels[:, :, 0] if pixels.shape[-1] == 1 else pixels)
+        return images.from_array(self.images[index])
 
     def pixels(self, index):
         """Returns the pixels, without a copy."""
@@ -131,46 +114,110 @@ def decode_all(source, largest=SMALL, limit=LIMIT):
 
     Opening and decoding a file takes longer than all augmentation of an image of 32 x 32.
 
+    Returns an `ArraySource`; `source` itself if an image is larger than `largest` pixels, if all
+    images need more than `limit` bytes, or if they are in memory already.
+    """
+    count = len(source)
+    if not count or source.pixels(0) is not None:
+        return source
+    decoded = []
+
+    def decode(index):
+        return images.to_array(source.image(index))
+
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        # The first image alone, since it usually decides.
+        for start, end in itertools.pairwise([0, 1, *range(1000, count, 1000), count]):
+            decoded += threads.map(decode, range(start, end))
+            size = sum(image.nbytes for image in decoded)
+            if size > limit or any(max(image.shape[:2]) > largest for image in decoded[start:]):
+                return source
+    if len({image.shape for image in decoded}) == 1:
+        decoded = np.stack(decoded)  # takes less memory than a list of many images
+    return ArraySource(decoded, source.labels, source.names)
+
+
+class Splits(NamedTuple):
+    """A dataset: its name, the names of its classes, and a `Source` or None for each split."""
+
+    name: str
+    class_names: tuple
+    train: Source | None = None
+    validation: Source | None = None
+    test: Source | None = None
+
+    @property
+    def sources(self):
+        """{"train": `Source`, ...} of the splits that exist."""
+        return {name: getattr(self, name) for name in SPLITS if getattr(self, name) is not None}
+
+
+def split(labels, seed=0, test_share=0.2):
+    """Divides images at random into a training and a test split, stratified by class.
+
+    The result depends only on the labels and the seed.
+
     Args:
-        source: a `Source`.
-        largest: largest side of an image in pixels; `math.inf` for no limit.
-        limit: largest size of all images together in bytes; `math.inf` for no limit.
+        labels: class of every image, (images,).
+        seed: integer of 0 or more; another seed draws another test split.
+        test_share: share of every class in the test split; both splits contain at least one
+            image of each class.
 
     Returns:
-        An `ArraySource`; `source` itself if a limit is exceeded or if its images are in memory
-        already.
+        Two arrays of indices into `labels`, training and test, each in ascending order.
+
+    Raises:
+        ValueError: a class has a single image.
+
+    Example:
+    >>> train, test = keras_vit.data.split([0, 0, 0, 0, 0, 1, 1, 1, 1, 1], seed=0)
+    >>> len(train), len(test)
+    (8, 2)
     """
-    if not len(source) or source.pixels(0) is not None:
-        return source
-    images = []
-    with concurrent.futures.ThreadPoolExecutor() as threads:
-        for indices in _chunks(len(source)):
-            images += threads.map(lambda index: _to_array(source.image(index)), indices)
-            total = sum(image.nbytes for image in images)
-            if max(map(_longest_side, images[indices[0] :])) > largest or total > limit:
-                return source
-    return ArraySource(_stack(images), source.labels, source.names)
+    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
+        if count < 2:
+            advice = "Add an image to this class, or remove the class."
+            expected = "every class must have 2 images or more, one to train on and one to test"
+            arguments.refuse(expected, {"class": int(label), "images": int(count)}, advice)
+    return hold_out(labels, seed, test_share)
 
 
-def _indices(labels):
-    return [str(index) for index in range(len(labels))]
+def hold_out(labels, seed, share):
+    """Divides images like `split`, but a class with a single image stays in the first part.
+
+    At least one image of every other class is held out, but never all. `seed` may be a list.
+    """
+    labels, rng, held = np.asarray(labels), np.random.default_rng(seed), []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        number = min(max(round(share * len(members)), 1), len(members) - 1)
+        held.append(rng.permutation(members)[:number])
+    held = np.sort(np.concatenate(held))
+    return np.setdiff1d(np.arange(len(labels)), held), held
 
 
-def _chunks(total):
-    """Ranges up to `total`. The first one is short: its images usually decide."""
-    ends = itertools.chain((0, 1), range(1000, total, 1000), (total,))
-    edges = sorted({min(end, total) for end in ends})
-    return [range(a, b) for a, b in itertools.pairwise(edges)]
+def divide(source, seed, share):
+    """Divides a `Source` with `hold_out`; the second part is None if no image can be held out."""
+    first, second = hold_out(source.labels, seed, share)
+    return (Subset(source, first), Subset(source, second)) if len(second) else (source, None)
 
 
-def _to_array(image):
-    return np.asarray(image).reshape(image.height, image.width, -1)
+def draw_missing(splits, seed=0, validation_share=None, test_share=0.2):
+    """Returns `Splits` whose missing splits are drawn from the training images."""
+    validation_share = VALIDATION_SHARE if validation_share is None else validation_share
+    shares = {"test": test_share, "validation": validation_share}
+    for number, (name, share) in enumerate(shares.items()):
+        if getattr(splits, name) is None and share:
+            rest, drawn = divide(splits.train, [seed, number], share)
+            splits = splits._replace(**{"train": rest, name: drawn})
+    return splits
 
 
-def _longest_side(pixels):
-    return max(pixels.shape[:2])
-
-
-def _stack(images):
-    """One array if all images have the same size: a list of many takes more memory."""
-    return np.stack(images) if len({image.shape for image in images}) == 1 else images
+def check_share(name, value):
+    """Returns a share of the images as a `float`, or raises `ValueError` unless 0 <= it < 1."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < 1:
+        advice = f"{name}=0.1 holds out a tenth, {name}=0 nothing."
+        expected = f"`{name}` must be a number of at least 0 and less than 1"
+        arguments.refuse(expected, {name: value}, advice)
+    return float(value)

@@ -9,9 +9,8 @@ import urllib.parse
 import urllib.request
 
 from keras_vit import arguments, backend
-from keras_vit.data.tfds import paper_datasets, vtab
+from keras_vit.data.tfds.paper_datasets import ALIASES, DATASETS, TASKS
 
-EXPECTED = "a path that exists or the name of a dataset of TensorFlow Datasets was expected"
 SECONDS = 5  # to wait for each server
 # A proxy answers these if it denies access or reaches nobody.
 BLOCKED = (407, 502, 503, 504)
@@ -34,17 +33,12 @@ def import_tfds():
 
 
 def prepare(name, data_dir=None):
-    """Returns the TFDS builder of a dataset that is prepared on disk.
+    """Returns the TFDS builder of a dataset that is prepared on disk, after a download if needed.
 
-    If the dataset is not on disk, it is downloaded and prepared as array_record, which allows
-    random access to its images.
-
-    Args:
-        name: name of the dataset in TFDS, with its configuration.
-        data_dir: folder of TFDS; None for $TFDS_DATA_DIR or ~/tensorflow_datasets.
+    A download is prepared as array_record, which allows random access to its images. `data_dir` is
+    the folder of TFDS; None for $TFDS_DATA_DIR or ~/tensorflow_datasets.
 
     Raises:
-        ImportError: TFDS or TensorFlow is not installed.
         ValueError: TFDS does not know the dataset.
         FileNotFoundError: its archives must be downloaded manually.
         ConnectionError: it is not on disk, and its servers cannot be reached.
@@ -53,33 +47,51 @@ def prepare(name, data_dir=None):
     builder = _find(name, data_dir)
     if builder.is_prepared():
         return builder
-    random_access = backend.is_installed("array_record")
-    file_format = {"file_format": "array_record"} if random_access else {}
-    builder = _find(name, data_dir, **file_format)
+    if backend.is_installed("array_record"):
+        builder = _find(name, data_dir, file_format="array_record")
     check_obtainable(builder)
     config = import_tfds().download.DownloadConfig(try_download_gcs=False)
     builder.download_and_prepare(download_config=config)
     return builder
 
 
+def _find(name, data_dir, **file_format):
+    tfds = import_tfds()
+    try:
+        return tfds.builder(name, data_dir=data_dir, **file_format)
+    except tfds.core.DatasetNotFoundError:
+        listed = {*DATASETS, *ALIASES, *TASKS, *tfds.list_builders()}
+        advice = arguments.suggest(name, listed, 3)
+        advice += "See https://www.tensorflow.org/datasets/catalog, or give a folder of images."
+    except (AssertionError, ValueError) as error:  # a version or a configuration
+        advice = f"TFDS says: {' '.join(str(error).split())[:500]}"
+    expected = "a path that exists or the name of a dataset of TensorFlow Datasets was expected"
+    return arguments.refuse(expected, {"name": name}, advice)
+
+
 def check_obtainable(builder):
     """Raises unless the archives of a dataset are on disk or can be downloaded."""
-    instructions = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
-    missing = {address: _file_name(address, info) for address, info in builder.url_infos.items()}
-    folder = manual_folder(builder)
+    name, data_dir = builder.info.full_name, data_dir_of(builder)
+    folder = data_dir / "downloads" / "manual"  # for archives that were downloaded manually
     present = os.listdir(folder) if folder.is_dir() else []
-    missing = {address: file for address, file in missing.items() if file not in present}
+    files = {
+        address: info.filename or os.path.basename(urllib.parse.urlsplit(address).path)
+        for address, info in builder.url_infos.items()
+    }
+    missing = {address: file for address, file in files.items() if file not in present}
+    instructions = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
     if instructions and not present:
         raise FileNotFoundError(
-            f"{_state(builder)}, and its archives must be downloaded manually. TFDS says: "
-            f"{' '.join(instructions.split())} The folder for them (manual_dir) is {folder}"
+            f"{name!r} is not prepared in {data_dir}, and its archives must be downloaded "
+            f"manually. TFDS says: {' '.join(instructions.split())} The folder for them "
+            f"(manual_dir) is {folder}"
         )
     reason = find_network_problem(missing)
     if reason is not None:
         raise ConnectionError(
-            f"{_state(builder)}, and it cannot be downloaded ({reason}). On a machine with a "
-            f"network connection, run: {preparation_command(builder)} and copy the folder "
-            f"{folder.parents[1] / builder.name} here, to the same place or into another data_dir. "
+            f"{name!r} is not prepared in {data_dir}, and it cannot be downloaded ({reason}). On a "
+            f"machine with a network connection, run: {preparation_command(builder)} and copy the "
+            f"folder {data_dir / builder.name} here, to the same place or into another data_dir. "
             f"Or put {' and '.join(missing.values())} into {folder} (from {' '.join(missing)}), "
             "and run this again."
         )
@@ -88,37 +100,28 @@ def check_obtainable(builder):
 def find_network_problem(addresses):
     """Returns why no server of `addresses` can be reached, or None if one can.
 
-    TFDS retries for minutes and then reports only its last error. One request to each server tells
-    sooner; any answer of a server will do, an answer of a proxy that denies access will not.
+    TFDS retries for minutes and then reports only its last error, so each server gets one request
+    first. Any answer of a server is enough, unless it is a proxy that denies access.
     """
     servers = {urllib.parse.urlsplit(address).netloc: address for address in addresses}
     reasons = []
     for server, address in servers.items():
-        reason = _request(address)
+        request = urllib.request.Request(address, method="HEAD")
+        try:
+            urllib.request.build_opener().open(request, timeout=SECONDS).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+            reason = str(error) if error.code in BLOCKED else None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, TimeoutError):
+                reason = f"no answer within {SECONDS} seconds"
+        else:
+            reason = None
         if reason is None:
             return None
         reasons.append(f"{server}: {reason}")
     return "; ".join(reasons) or None
-
-
-def _request(address):
-    """Returns why a server does not answer, or None."""
-    request = urllib.request.Request(address, method="HEAD")
-    try:
-        urllib.request.build_opener().open(request, timeout=SECONDS).close()
-    except urllib.error.HTTPError as error:
-        error.close()
-        return str(error) if error.code in BLOCKED else None
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        timed_out = isinstance(reason, TimeoutError)
-        return f"no answer within {SECONDS} seconds" if timed_out else str(reason)
-    return None
-
-
-def manual_folder(builder):
-    """Returns the folder where TFDS expects archives that were downloaded manually."""
-    return data_dir_of(builder) / "downloads" / "manual"
 
 
 def data_dir_of(builder):
@@ -135,26 +138,3 @@ def preparation_command(builder, data_dir=None, download_dir=None):
         f"data_dir={str(data_dir or data_dir_of(builder))!r}, file_format='array_record')"
         f'.download_and_prepare({downloads})"'
     )
-
-
-def _find(name, data_dir, **file_format):
-    tfds = import_tfds()
-    try:
-        return tfds.builder(name, data_dir=data_dir, **file_format)
-    except tfds.core.DatasetNotFoundError:
-        listed = {*paper_datasets.DATASETS, *paper_datasets.ALIASES, *vtab.TASKS}
-        advice = arguments.suggest(name, listed | {*tfds.list_builders()}, 3)
-        advice += "See https://www.tensorflow.org/datasets/catalog, or give a folder of images."
-        arguments.refuse(EXPECTED, {"name": name}, advice)
-    except (AssertionError, ValueError) as error:  # a version or a configuration
-        message = " ".join(str(error).split())[:500]
-        arguments.refuse(EXPECTED, {"name": name}, f"TFDS says: {message}")
-
-
-def _file_name(address, info):
-    """Returns the name of a downloaded file in the folder for archives."""
-    return info.filename or os.path.basename(urllib.parse.urlsplit(address).path)
-
-
-def _state(builder):
-    return f"{builder.info.full_name!r} is not prepared in {data_dir_of(builder)}"

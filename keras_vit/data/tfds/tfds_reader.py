@@ -1,7 +1,6 @@
 """Reads images and labels of a prepared dataset of TensorFlow Datasets (TFDS), by index."""
 
 import contextlib
-import functools
 import io
 import re
 import zipfile
@@ -10,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_vit import arguments
+from keras_vit.data import images
 from keras_vit.data.sources.source import EncodedSource
 from keras_vit.data.tfds import builders
 from keras_vit.environment import __version__
@@ -29,19 +29,11 @@ class TfdsDataset(NamedTuple):
 
 
 def read(dataset, split, num_channels=3, max_bytes=MAX_BYTES):
-    """Opens one split of a prepared dataset.
+    """Opens one split of a prepared dataset as a `Source`, with names such as "cifar10/train/17".
 
     A dataset in array_record is read image by image, on demand. Other formats can only be read
-    sequentially, so their encoded images are kept in memory.
-
-    Args:
-        dataset: a `TfdsDataset`.
-        split: split in TFDS's notation, such as `train[:800]` or `train+validation`.
-        num_channels: 1 for grayscale, 3 for RGB.
-        max_bytes: memory that may be used.
-
-    Returns:
-        A `Source`, with names such as "cifar10/train/17".
+    sequentially, so their encoded images are kept in memory. `split` is in TFDS's notation, such as
+    `train[:800]` or `train+validation`.
 
     Raises:
         ValueError: the split does not exist, a label is not one of the classes, or the images need
@@ -49,35 +41,39 @@ def read(dataset, split, num_channels=3, max_bytes=MAX_BYTES):
     """
     builder, row = dataset.builder, dataset.row
     _check_split(builder, split)
-    skip = {key: builders.import_tfds().decode.SkipDecoding() for key in _image_keys(builder)}
+    tfds = builders.import_tfds()
+    features = builder.info.features.items()
+    encoded = [key for key, feature in features if isinstance(feature, tfds.features.Image)]
+    skip = {key: tfds.decode.SkipDecoding() for key in encoded}
     try:
         examples = builder.as_data_source(split, decoders=skip)
     except NotImplementedError:  # TFDS reads this format only sequentially
-        examples = _read_into_memory(builder, row, split, max_bytes)
+        wanted = {key: True for key in (row.image, row.label, row.file_name) if key}
+        skip = {key: decoder for key, decoder in skip.items() if key == row.image}
+        decoders = tfds.decode.PartialDecoding(wanted, decoders=skip)
+        examples = _read_into_memory(builder, row, split, decoders, max_bytes)
         labels, files = _read_labels(examples, row)
     else:
         labels, files = _cache_labels(dataset, split, examples)
-    _check_labels(dataset, split, labels)
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(dataset.class_names)))
+    if len(wrong):
+        received = {"dataset": dataset.name, "split": split, "label": int(labels[wrong[0]])}
+        expected = f"every image must have one of the {len(dataset.class_names)} classes"
+        arguments.refuse(expected, received, "Correct `to_class` or `class_names` of the dataset.")
     names = [f"{dataset.name}/{split}/{file}" for file in files]
-    getter = functools.partial(_encode_example, examples, row)
-    return EncodedSource(getter, labels, names, num_channels)
+    return EncodedSource(
+        lambda index: encode(examples[index][row.image], row.white), labels, names, num_channels
+    )
 
 
 def encode(image, white=255):
-    """Returns an image as the bytes of a file, with its values scaled so that `white` is 255.
-
-    Args:
-        image: bytes of a file, or pixels (height, width, 1 or 3), uint8.
-        white: value of the brightest possible pixel.
-    """
+    """Returns the bytes of an image file, or of uint8 pixels, scaled so that `white` is 255."""
     from PIL import Image
 
-    if isinstance(image, bytes) and white == 255:
+    is_file = isinstance(image, bytes)
+    if is_file and white == 255:
         return remove_exif(image)
-    if isinstance(image, bytes):
-        opened = Image.open(io.BytesIO(image))
-    else:
-        opened = Image.fromarray(image[:, :, 0] if image.shape[-1] == 1 else image)
+    opened = Image.open(io.BytesIO(image)) if is_file else images.from_array(image)
     file = io.BytesIO()
     opened.point(lambda value: value * 255 // white).save(file, "PNG")
     return file.getvalue()
@@ -97,22 +93,8 @@ def remove_exif(image):
     return b"".join([*kept, image[start:]])
 
 
-def _encode_example(examples, row, index):
-    return encode(examples[index][row.image], row.white)
-
-
-def _image_keys(builder):
-    """Names of the features that are encoded images."""
-    image = builders.import_tfds().features.Image
-    return [key for key, feature in builder.info.features.items() if isinstance(feature, image)]
-
-
-def _read_into_memory(builder, row, split, max_bytes):
+def _read_into_memory(builder, row, split, decoders, max_bytes):
     """Reads the features that are needed of every example of a split."""
-    decode = builders.import_tfds().decode
-    wanted = {key: True for key in (row.image, row.label, row.file_name) if key}
-    skip = {row.image: decode.SkipDecoding()} if row.image in _image_keys(builder) else {}
-    decoders = decode.PartialDecoding(wanted, decoders=skip)
     _check_size(builder, split, _expected_bytes(builder, split), max_bytes)
     examples, total = [], 0
     for example in builder.as_dataset(split=split, decoders=decoders).as_numpy_iterator():
@@ -125,9 +107,13 @@ def _read_into_memory(builder, row, split, max_bytes):
 def _expected_bytes(builder, split):
     """Estimates the bytes of a split from those of the whole splits that TFDS records."""
     splits = builder.info.splits
-    bases = [splits[re.split(r"\[", piece)[0]] for piece in split.split("+")]
+    bases = [splits[name] for name in _base_splits(split)]
     share = splits[split].num_examples / max(sum(base.num_examples for base in bases), 1)
     return int(share * sum(base.num_bytes for base in bases))
+
+
+def _base_splits(split):
+    return [piece.split("[")[0] for piece in split.split("+")]
 
 
 def _check_size(builder, split, total, max_bytes):
@@ -149,15 +135,10 @@ def _read_labels(examples, row):
     labels, files = [], []
     for index in range(len(examples)):
         example = examples[index]
-        value = example[row.label]
-        labels.append(int(value) if row.to_class is None else row.to_class(value))
-        files.append(_to_text(example[row.file_name]) if row.file_name else str(index))
+        labels.append((row.to_class or int)(example[row.label]))
+        file = np.asarray(example[row.file_name]).item() if row.file_name else str(index)
+        files.append(file.decode() if isinstance(file, bytes) else file)
     return np.array(labels, "int32"), np.array(files, "str")
-
-
-def _to_text(value):
-    value = np.asarray(value).item()
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def _cache_labels(dataset, split, examples):
@@ -180,16 +161,7 @@ def _cache_labels(dataset, split, examples):
 
 def _check_split(builder, split):
     known = list(builder.info.splits)
-    wanted = [piece.split("[")[0] for piece in split.split("+")]
-    if known and not set(wanted) <= set(known):
+    if known and not set(_base_splits(split)) <= set(known):
         received = {"dataset": builder.info.full_name, "splits": known}
         advice = "Use one of its splits, or a slice of one such as train[:800]."
         arguments.refuse(f"the dataset must have the split {split!r}", received, advice)
-
-
-def _check_labels(dataset, split, labels):
-    wrong = np.flatnonzero((labels < 0) | (labels >= len(dataset.class_names)))
-    if len(wrong):
-        received = {"dataset": dataset.name, "split": split, "label": int(labels[wrong[0]])}
-        expected = f"every image must have one of the {len(dataset.class_names)} classes"
-        arguments.refuse(expected, received, "Correct `to_class` or `class_names` of the dataset.")

@@ -98,13 +98,10 @@ AUGMENTATIONS = {
 
 
 def get_augmentation(value):
-    """Returns the `Augmentation` of a name, with every field checked.
+    """Returns the `Augmentation` of a name, with every field checked, as plain Python numbers.
 
     Args:
         value: a name in `AUGMENTATIONS`, an `Augmentation`, or None for no augmentation.
-
-    Returns:
-        An `Augmentation` of plain Python numbers.
 
     Raises:
         ValueError: the name is unknown, or a field is outside its range.
@@ -128,8 +125,7 @@ def _check_between(smallest, largest):
     """Returns a check that a number is in a closed range."""
 
     def check(name, value):
-        is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        if not is_real or not smallest <= value <= largest or math.isinf(value):
+        if not _is_real(value) or not smallest <= value <= largest or math.isinf(value):
             expected = f"`{name}` must be a finite number from {smallest} to {largest}"
             arguments.refuse(expected, {name: value}, f"{name}=0 turns it off.")
         return float(value)
@@ -140,9 +136,9 @@ def _check_between(smallest, largest):
 def _check_crop(name, value):
     if value is None:
         return None
-    advice = f"The paper's is {name}=(0.05, 1.0), {name}=None turns it off."
-    if not (_is_pair(value) and all(map(_is_share, value)) and value[0] <= value[1]):
+    if not (_is_pair(value) and all(map(_is_real, value)) and 0 < value[0] <= value[1] <= 1):
         expected = f"`{name}` must be (smallest, largest) share of the area, above 0 and up to 1"
+        advice = f"The paper's is {name}=(0.05, 1.0), {name}=None turns it off."
         arguments.refuse(expected, {name: value}, advice)
     return tuple(map(float, value))
 
@@ -163,8 +159,8 @@ def _is_pair(value):
     return isinstance(value, (tuple, list)) and len(value) == 2
 
 
-def _is_share(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 < value <= 1
+def _is_real(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 CHECKS = {
@@ -185,10 +181,10 @@ CHECKS = {
 
 
 def augment(images, augmentation, rng):
-    """Rotates, zooms, shifts and flips every image of an array at random.
+    """Rotates, zooms, shifts and flips every image of an array at random, and repeats the edges.
 
-    This is the fast way for small images; `keras_vit.data.transforms.augment_image` supports the
-    other fields.
+    This is the fast way for small images; `keras_vit.data.transforms.augment_image` supports all
+    fields.
 
     Args:
         images: uint8, (images, height, width, channels).
@@ -196,7 +192,7 @@ def augment(images, augmentation, rng):
         rng: a NumPy random generator; the same state gives the same images.
 
     Returns:
-        uint8, of the same shape. Edges are repeated.
+        uint8, of the same shape.
 
     Raises:
         ValueError: the augmentation has other fields.
@@ -207,7 +203,11 @@ def augment(images, augmentation, rng):
     >>> keras_vit.data.augment(images, changes, np.random.default_rng(0)).shape
     (2, 8, 8, 1)
     """
-    _refuse_other_fields(augmentation)
+    fields = augmentation.changed_fields().items()
+    others = {name: x for name, x in fields if name not in ("rotation", "zoom", "shift", "flip")}
+    if others:
+        expected = "images in an array support rotation, zoom, shift and flip only"
+        arguments.refuse(expected, others, "Use keras_vit.data.load, or leave these fields out.")
     number, height, width, _ = images.shape
     angle = np.deg2rad(augmentation.rotation) * rng.uniform(-1, 1, number)
     zoom = 1 + augmentation.zoom * rng.uniform(-1, 1, (2, number))
@@ -218,33 +218,12 @@ def augment(images, augmentation, rng):
     return resample(images, matrices.transpose(2, 0, 1), shift)
 
 
-def _refuse_other_fields(augmentation):
-    fields = augmentation.changed_fields().items()
-    others = {name: x for name, x in fields if name not in ("rotation", "zoom", "shift", "flip")}
-    if others:
-        expected = "images in an array support rotation, zoom, shift and flip only"
-        arguments.refuse(expected, others, "Use keras_vit.data.load, or leave these fields out.")
-
-
 def resample(images, matrices, shifts):
     """Transforms images with one matrix and one shift each, with linear interpolation.
 
-    A pixel at p, measured from the center as (row, column), is read at matrix @ p + shift.
-
-    Args:
-        images: uint8, (images, height, width, channels), sides of 2 pixels or more.
-        matrices: (images, 2, 2).
-        shifts: (images, 2), in pixels.
-
-    Returns:
-        uint8, of the shape of `images`.
-
-    Example:
-    >>> image = np.array([[10, 20], [30, 40]], "uint8").reshape(1, 2, 2, 1)
-    >>> turn = np.array([[[0, 1], [-1, 0]]])
-    >>> keras_vit.data.transforms.augmentation.resample(image, turn, np.zeros((1, 2)))[0, :, :, 0]
-    array([[20, 40],
-           [10, 30]], dtype=uint8)
+    A pixel at p, measured from the center as (row, column), is read at matrix @ p + shift. Images
+    are uint8, (images, height, width, channels), with sides of 2 pixels or more; matrices are
+    (images, 2, 2), shifts (images, 2) in pixels.
     """
     limits = np.array(images.shape[1:3]) - 1
     middle = limits / 2

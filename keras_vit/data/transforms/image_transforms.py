@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from keras_vit import arguments
+from keras_vit.data.images import from_array, to_array
 from keras_vit.data.transforms.augmentation import Augmentation, get_augmentation
 from keras_vit.data.transforms.randaugment import CHANGES, GRAY, randaugment
 
@@ -25,9 +26,9 @@ NOISE_MEAN, NOISE_DEVIATION = 127.5, 57.5  # of ordinary photographs
 def augment_image(image, image_size, augmentation, rng):
     """Returns the pixels of an image, augmented at random.
 
-    In this order, as far as `augmentation` asks for it: the image is cropped and resized in one
-    step, flipped, translated, rotated, changed by RandAugment, jittered in color and erased in
-    part. Rotation interpolates the resized image linearly and repeats its edges.
+    `augmentation` determines which of these steps are applied, in this order: crop and resize in
+    one step, flip, translation, rotation, RandAugment, color jitter and random erasing. Rotation
+    interpolates the resized image linearly and repeats its edges.
 
     Args:
         image: Pillow image of mode RGB or L.
@@ -50,11 +51,11 @@ def augment_image(image, image_size, augmentation, rng):
     height, width = _check_image(image, image_size)
     if not isinstance(augmentation, Augmentation):  # an `Augmentation` was checked before
         augmentation = get_augmentation(augmentation)
-    box = None
-    if augmentation.crop:
-        box = draw_crop_box(*image.size, augmentation.crop, rng, width / height)
-    pixels = _to_array(_rescale(image, width, height, augmentation.interpolation, box))
-    return augment_pixels(pixels, augmentation, rng)
+    shares, box = augmentation.crop, None
+    if shares:
+        box = draw_crop_box(*image.size, shares, rng, width / height)
+    image = image.resize((width, height), _resampling(augmentation.interpolation), box)
+    return augment_pixels(to_array(image), augmentation, rng)
 
 
 def resize_image(image, image_size, resize="squash", interpolation="bilinear", ratio=CROP_RATIO):
@@ -84,71 +85,49 @@ def resize_image(image, image_size, resize="squash", interpolation="bilinear", r
     height, width = _check_image(image, image_size)
     arguments.one_of("squash", "crop")("resize", resize)
     arguments.one_of("bilinear", "bicubic")("interpolation", interpolation)
-    if resize == "crop":
-        return _to_array(_crop_center(image, width, height, interpolation, ratio))
-    return _to_array(_rescale(image, width, height, interpolation))
+    if resize == "squash":
+        return to_array(image.resize((width, height), _resampling(interpolation)))
+    arguments.positive_number("ratio", ratio, "256 / 224 keeps the central 77 percent.")
+    if ratio < 1:
+        advice = "256 / 224 keeps the central 77 percent, 1.0 the whole of a square image."
+        arguments.refuse("`ratio` must be at least 1", {"ratio": ratio}, advice)
+    factor = ratio * max(width / image.width, height / image.height)
+    sides = max(round(image.width * factor), width), max(round(image.height * factor), height)
+    image = image.resize(sides, _resampling(interpolation))
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return to_array(image.crop((left, top, left + width, top + height)))
 
 
 def augment_pixels(pixels, augmentation, rng):
-    """Does everything that `augment_image` does after the resize.
-
-    Args:
-        pixels: uint8 (height, width, channels); they are not changed.
-        augmentation: an `Augmentation`.
-        rng: a NumPy random generator.
-
-    Returns:
-        uint8 of the same shape.
-
-    Example:
-    >>> pixels = np.array([[[1], [2]], [[3], [4]]], "uint8")
-    >>> changes, rng = keras_vit.data.Augmentation(pad=0.5), np.random.default_rng(0)
-    >>> keras_vit.data.transforms.image_transforms.augment_pixels(pixels, changes, rng)[:, :, 0]
-    array([[128,   1],
-           [128,   3]], dtype=uint8)
-    """
+    """Does everything that `augment_image` does after the resize, with uint8 pixels."""
     if augmentation.flip and rng.random() < 0.5:
         pixels = pixels[:, ::-1]
     if augmentation.pad:
         pixels = translate(pixels, augmentation.pad, rng)
-    if _needs_pillow(augmentation):  # small images take longer to convert than to flip
-        pixels = _to_array(_augment_with_pillow(_to_image(pixels), augmentation, rng))
-    return erase(pixels, augmentation.erasing, rng) if augmentation.erasing else pixels
-
-
-def _needs_pillow(augmentation):
     affine = augmentation.rotation or augmentation.zoom or augmentation.shift
-    return affine or augmentation.randaugment or augmentation.jitter
-
-
-def _augment_with_pillow(image, augmentation, rng):
-    if augmentation.rotation or augmentation.zoom or augmentation.shift:
-        image = transform_affine(image, augmentation, rng)
-    if augmentation.randaugment:
-        style = augmentation.randaugment_style
-        image = randaugment(image, *augmentation.randaugment, rng, style)
-    return jitter_colors(image, augmentation.jitter, rng) if augmentation.jitter else image
+    if affine or augmentation.randaugment or augmentation.jitter:  # what follows needs Pillow
+        image = from_array(pixels)
+        if affine:
+            image = transform_affine(image, augmentation, rng)
+        if augmentation.randaugment:
+            style = augmentation.randaugment_style
+            image = randaugment(image, *augmentation.randaugment, rng, style)
+        if augmentation.jitter:
+            image = jitter_colors(image, augmentation.jitter, rng)
+        pixels = to_array(image)
+    return erase(pixels, augmentation.erasing, rng) if augmentation.erasing else pixels
 
 
 def draw_crop_box(width, height, shares, rng, aspect=1.0):
     """Draws the box of an Inception crop (Szegedy et al., arXiv:1409.4842, section 6).
 
-    Its area is uniform between `shares` of the image's, its width : height is between 3/4 and
-    4/3 of `aspect`, uniform in the logarithm as far as the image's sides allow, and its place is
-    uniform. If no such crop fits into a very long image, it is the largest one that does.
+    Its area is uniform between `shares` of the image's, its width : height is between 3/4 and 4/3
+    of `aspect`, uniform in the logarithm as far as the image's sides allow, and its place is
+    uniform. If no such crop fits into a very long image, it is the largest one that does. Returns
+    (left, top, right, bottom) in pixels, not rounded.
 
-    TensorFlow's operation, which the official code calls, draws the height instead of the area.
-    Its crops are smaller: on a square image 37 percent of the area on average instead of 52.
-
-    Args:
-        width: width of the image in pixels.
-        height: height of the image in pixels.
-        shares: (smallest, largest) share of the area.
-        rng: a NumPy random generator.
-        aspect: width : height to which the crop will be resized.
-
-    Returns:
-        (left, top, right, bottom) in pixels, not rounded.
+    TensorFlow's operation, which the official code calls, draws the height instead of the area. Its
+    crops are smaller: on a square image 37 percent of the area on average instead of 52.
     """
     area, ratio, x, y = rng.random(4).tolist()
     area = (shares[0] + (shares[1] - shares[0]) * area) * width * height
@@ -182,37 +161,23 @@ def transform_affine(image, augmentation, rng):
     width, height = image.size
     angle, zoom_x, zoom_y, x, y = (2 * rng.random(5) - 1).tolist()
     angle = math.radians(augmentation.rotation * angle)
+    cosine, sine = math.cos(angle), math.sin(angle)
     zoom_x, zoom_y = 1 + augmentation.zoom * zoom_x, 1 + augmentation.zoom * zoom_y
-    across = math.cos(angle) * zoom_x, math.sin(angle) * zoom_x, augmentation.shift * x * width
-    down = -math.sin(angle) * zoom_y, math.cos(angle) * zoom_y, augmentation.shift * y * height
-    margins = _margin(*across, image.size, width), _margin(*down, image.size, height)
-    matrix = (
-        *_move_origin(*across, image.size, width / 2 + margins[0]),
-        *_move_origin(*down, image.size, height / 2 + margins[1]),
+    # A pixel at (x, y), measured from the center, is read at a x + b y + shift in each direction.
+    rows = (
+        (cosine * zoom_x, sine * zoom_x, augmentation.shift * x * width, width),
+        (-sine * zoom_y, cosine * zoom_y, augmentation.shift * y * height, height),
     )
-    padded = pad_edges(image, *margins)
-    affine = Image.Transform.AFFINE
-    return padded.transform(image.size, affine, matrix, Image.Resampling.BILINEAR)
-
-
-def _margin(a, b, shift, size, side):
-    """Returns by how many pixels a x + b y + shift, measured from the center, leaves a side."""
-    reach = abs(a) * size[0] / 2 + abs(b) * size[1] / 2 + abs(shift) - side / 2
-    return max(math.ceil(reach), 0) + 1
-
-
-def _move_origin(a, b, shift, size, middle):
-    """Converts a x + b y + shift from the center to Pillow's origin, the corner."""
-    return a, b, middle + shift - a * size[0] / 2 - b * size[1] / 2
-
-
-def pad_edges(image, across, down):
-    """Repeats the edges of an image, `across` pixels left and right, `down` above and below."""
-    from PIL import Image
-
-    columns = np.arange(-across, image.width + across).clip(0, image.width - 1)
-    rows = np.arange(-down, image.height + down).clip(0, image.height - 1)
-    return Image.fromarray(np.asarray(image).take(rows, axis=0).take(columns, axis=1))
+    margins, matrix = [], []
+    for a, b, shift, side in rows:
+        outside = abs(a) * width / 2 + abs(b) * height / 2 + abs(shift) - side / 2
+        margins.append(max(math.ceil(outside), 0) + 1)
+        middle = side / 2 + margins[-1]  # Pillow's origin is the corner
+        matrix += [a, b, middle + shift - a * width / 2 - b * height / 2]
+    across, down = margins
+    padded = np.pad(to_array(image), [(down, down), (across, across), (0, 0)], "edge")
+    affine, bilinear = Image.Transform.AFFINE, Image.Resampling.BILINEAR
+    return from_array(padded).transform(image.size, affine, matrix, bilinear)
 
 
 def jitter_colors(image, strength, rng):
@@ -225,30 +190,21 @@ def jitter_colors(image, strength, rng):
 
 
 def erase(pixels, probability, rng):
-    """Replaces a rectangle with noise.
+    """Replaces a rectangle of uint8 (height, width, channels) with noise, with a probability.
 
-    The noise is normal with the mean and deviation of photographs, like DeiT's after
-    normalization; here it is clipped to 0..255.
-
-    Args:
-        pixels: uint8, (height, width, channels); they are not changed.
-        probability: probability that anything is erased.
-        rng: a NumPy random generator.
-
-    Returns:
-        uint8 of the same shape.
-
-    Example:
-    >>> pixels, rng = np.zeros((50, 50, 3), "uint8"), np.random.default_rng(0)
-    >>> erased = keras_vit.data.transforms.image_transforms.erase(pixels, 1.0, rng)
-    >>> bool(0.01 < np.any(erased > 0, axis=-1).mean() < 0.34)
-    True
+    The noise is normal with the mean and deviation of photographs, like DeiT's after normalization;
+    here it is clipped to 0..255.
     """
     if rng.random() >= probability:
         return pixels
     height, width, channels = pixels.shape
-    rows, columns = _draw_rectangle(height, width, rng)
-    if not rows:
+    for _ in range(ERASING_TRIES):
+        area = rng.uniform(*ERASED_AREA) * height * width
+        aspect = math.exp(rng.uniform(math.log(ERASED_ASPECT), -math.log(ERASED_ASPECT)))
+        rows, columns = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < rows < height and 0 < columns < width:
+            break
+    else:
         return pixels
     top = rng.integers(height - rows, endpoint=True)
     left = rng.integers(width - columns, endpoint=True)
@@ -259,49 +215,10 @@ def erase(pixels, probability, rng):
     return erased
 
 
-def _draw_rectangle(height, width, rng):
-    """Returns (rows, columns) smaller than the image, (0, 0) if none fits."""
-    for _ in range(ERASING_TRIES):
-        area = rng.uniform(*ERASED_AREA) * height * width
-        aspect = math.exp(rng.uniform(math.log(ERASED_ASPECT), -math.log(ERASED_ASPECT)))
-        rows, columns = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
-        if 0 < rows < height and 0 < columns < width:
-            return rows, columns
-    return 0, 0
-
-
-def _rescale(image, width, height, interpolation="bilinear", box=None):
-    """Resizes an image, or its part `box` = (left, top, right, bottom)."""
+def _resampling(interpolation):
     from PIL import Image
 
-    return image.resize((width, height), Image.Resampling[interpolation.upper()], box)
-
-
-def _crop_center(image, width, height, interpolation="bilinear", ratio=CROP_RATIO):
-    """Resizes an image to cover `ratio` times this size, and crops the center."""
-    arguments.positive_number("ratio", ratio, "256 / 224 keeps the central 77 percent.")
-    if ratio < 1:
-        advice = "256 / 224 keeps the central 77 percent, 1.0 the whole of a square image."
-        arguments.refuse("`ratio` must be at least 1", {"ratio": ratio}, advice)
-    factor = ratio * max(width / image.width, height / image.height)
-    image = _rescale(
-        image,
-        max(round(image.width * factor), width),
-        max(round(image.height * factor), height),
-        interpolation,
-    )
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    return image.crop((left, top, left + width, top + height))
-
-
-def _to_array(image):
-    return np.array(image).reshape(image.height, image.width, -1)
-
-
-def _to_image(pixels):
-    from PIL import Image
-
-    return Image.fromarray(pixels[:, :, 0] if pixels.shape[-1] == 1 else pixels)
+    return Image.Resampling[interpolation.upper()]
 
 
 def _check_image(image, image_size):

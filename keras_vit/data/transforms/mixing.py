@@ -13,9 +13,9 @@ def mix(images, labels, num_classes, augmentation, rng):
     """Mixes every image of a batch with the one before it, the first with the last.
 
     One share is drawn for the whole batch, as in the official code and in DeiT. Mixup
-    (arXiv:1710.09412) adds two images in this share, drawn from Beta(alpha, alpha), where the image
-    itself has the larger part. CutMix (arXiv:1905.04899) replaces a rectangle, and labels follow
-    the area it covers after clipping. If both are on, each batch gets one of them at random.
+    (arXiv:1710.09412) adds two images in this share, drawn from Beta(alpha, alpha), with the larger
+    part for the image itself. CutMix (arXiv:1905.04899) replaces a rectangle, and labels follow the
+    area it covers after clipping. If both are on, each batch gets one of them at random.
 
     Args:
         images: uint8 (batch, height, width, channels).
@@ -83,13 +83,8 @@ def blend(batch, share):
 def cut(images, share, rng):
     """Replaces one rectangle of every image by that of the image before it.
 
-    Args:
-        images: uint8 (batch, height, width, channels).
-        share: share of the image that is kept, before the rectangle is clipped at the edges.
-        rng: a NumPy random generator.
-
-    Returns:
-        float32 images, and the share of the pixels that is kept after clipping.
+    Returns float32 images, and the share of the pixels that is kept: `share` unless the rectangle
+    is clipped at the edges.
     """
     height, width = images.shape[1:3]
     rows, columns = draw_box(height, width, share, rng)
@@ -100,15 +95,10 @@ def cut(images, share, rng):
 
 
 def draw_box(height, width, share, rng):
-    """Draws CutMix's rectangle: the image's proportions, its center anywhere, clipped.
-
-    Returns:
-        Two slices, rows and columns.
-    """
-    part = math.sqrt(1 - share)
-    return tuple(_draw_interval(side, int(side * part), rng) for side in (height, width))
-
-
-def _draw_interval(side, length, rng):
-    start = int(rng.integers(side)) - length // 2
-    return slice(max(start, 0), min(start + length, side))
+    """Draws CutMix's rectangle as two slices: the image's proportions, its center anywhere."""
+    box = []
+    for side in (height, width):
+        length = int(side * math.sqrt(1 - share))
+        start = int(rng.integers(side)) - length // 2
+        box.append(slice(max(start, 0), min(start + length, side)))
+    return box

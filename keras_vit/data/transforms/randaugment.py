@@ -10,7 +10,7 @@ small images keep their content.
 import math
 from typing import NamedTuple
 
-GRAY = 128  # fills what a rotation, translation or cutout leaves empty
+GRAY = 128  # Pillow's "gray": fills what a rotation, translation or cutout leaves empty
 
 
 def rotation_matrix(degrees, width, height):
@@ -31,38 +31,14 @@ MOVES = {
 }
 
 
-def auto_contrast(image, _):
-    """Stretches every channel to 0..255."""
-    from PIL import ImageOps
+def map_values(function):
+    """Returns an operation that applies `function` to every value 0..255 and its strength."""
 
-    return ImageOps.autocontrast(image)
+    def operation(image, strength):
+        table = [function(value, strength) for value in range(256)]
+        return image.point(table * len(image.getbands()))
 
-
-def equalize(image, _):
-    """Equalizes the histogram of every channel."""
-    from PIL import ImageOps
-
-    return ImageOps.equalize(image)
-
-
-def invert(image, _):
-    """Inverts every value."""
-    return map_values(image, lambda value: 255 - value)
-
-
-def posterize(image, bits):
-    """Keeps the highest `bits` of every value."""
-    return map_values(image, lambda value: value >> 8 - bits << 8 - bits)
-
-
-def solarize(image, threshold):
-    """Inverts values of `threshold` or more."""
-    return map_values(image, lambda value: value if value < threshold else 255 - value)
-
-
-def solarize_add(image, addition):
-    """Adds to values below 128."""
-    return map_values(image, lambda value: min(value + addition, 255) if value < 128 else value)
+    return operation
 
 
 def enhance(kind):
@@ -76,6 +52,17 @@ def enhance(kind):
     return operation
 
 
+def histogram(name):
+    """Returns an operation of `PIL.ImageOps` on the histogram of every channel."""
+
+    def operation(image, _):
+        from PIL import ImageOps
+
+        return getattr(ImageOps, name)(image)
+
+    return operation
+
+
 def cutout(image, place):
     """Fills a square with gray; `place` is (half its side, center x, center y) as shares."""
     half, x, y = place
@@ -84,17 +71,17 @@ def cutout(image, place):
     left, top, right, bottom = (round(edge) for edge in box)
     covered = image.copy()
     inside = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
-    covered.paste(gray_of(image), inside)
+    covered.paste("gray", inside)
     return covered
 
 
 CHANGES = {
-    "AutoContrast": auto_contrast,
-    "Equalize": equalize,
-    "Invert": invert,
-    "Posterize": posterize,
-    "Solarize": solarize,
-    "SolarizeAdd": solarize_add,
+    "AutoContrast": histogram("autocontrast"),  # stretches every channel to 0..255
+    "Equalize": histogram("equalize"),
+    "Invert": map_values(lambda value, _: 255 - value),
+    "Posterize": map_values(lambda value, bits: value >> 8 - bits << 8 - bits),
+    "Solarize": map_values(lambda value, limit: value if value < limit else 255 - value),
+    "SolarizeAdd": map_values(lambda value, add: min(value + add, 255) if value < 128 else value),
     "Color": enhance("Color"),
     "Contrast": enhance("Contrast"),
     "Brightness": enhance("Brightness"),
@@ -104,42 +91,18 @@ CHANGES = {
 
 
 def operate(name, image, strength, interpolation="nearest"):
-    """Returns an image after one operation.
+    """Returns a Pillow image after one operation, a row of `MOVES` or `CHANGES`.
 
-    Args:
-        name: name of a row in `MOVES` or `CHANGES`.
-        image: Pillow image of mode RGB or L.
-        strength: strength of the operation; None if it has none.
-        interpolation: "nearest" or "bicubic", for rows in `MOVES`.
-
-    Example:
-    >>> from PIL import Image
-    >>> dark = Image.new("L", (1, 1), 5)
-    >>> keras_vit.data.transforms.randaugment.operate("Invert", dark, None).getpixel((0, 0))
-    250
+    `strength` is None if the operation has none; `interpolation` ("nearest" or "bicubic") is used
+    by rows of `MOVES`.
     """
-    if name in CHANGES:
-        return CHANGES[name](image, strength)
-    return transform(image, MOVES[name](strength, *image.size), interpolation)
-
-
-def transform(image, matrix, interpolation):
-    """Returns an image of the same size, transformed by a matrix as in `MOVES`."""
     from PIL import Image
 
+    if name in CHANGES:
+        return CHANGES[name](image, strength)
+    matrix, affine = MOVES[name](strength, *image.size), Image.Transform.AFFINE
     resampling = Image.Resampling[interpolation.upper()]
-    affine = Image.Transform.AFFINE
-    return image.transform(image.size, affine, matrix, resampling, fillcolor=gray_of(image))
-
-
-def gray_of(image):
-    """Returns gray in the mode of an image."""
-    return GRAY if image.mode == "L" else (GRAY, GRAY, GRAY)
-
-
-def map_values(image, function):
-    """Returns an image with `function` applied to its values 0..255."""
-    return image.point([function(value) for value in range(256)] * len(image.getbands()))
+    return image.transform(image.size, affine, matrix, resampling, fillcolor="gray")
 
 
 def no_strength(level, rng):
@@ -161,11 +124,6 @@ def factor_around_one(level, rng):
     return max(0.1, 1 + either_sign(0.9)(level, rng))
 
 
-def cutout_place(level, rng):
-    """Returns a square of 80 pixels of 224 at level 10, its center anywhere."""
-    return (level / 10 * 40 / 224, rng.random(), rng.random())
-
-
 # Table of the official code (big_vision): 16 operations with equal probability, each with the
 # strength of its level. Magnitude 0 still changes images: brightness falls to a tenth, Solarize
 # inverts. Two rows follow its 8-bit arithmetic: threshold 256 is 0, and one bit always remains.
@@ -184,7 +142,8 @@ TENSORFLOW = {
     "ShearY": either_sign(0.3),
     "TranslateX": either_sign(100 / 224),
     "TranslateY": either_sign(100 / 224),
-    "Cutout": cutout_place,
+    # A square of 80 pixels of 224 at level 10, its center anywhere.
+    "Cutout": lambda level, rng: (level / 10 * 40 / 224, rng.random(), rng.random()),
     "SolarizeAdd": lambda level, rng: int(level / 10 * 110),
 }
 
@@ -220,9 +179,9 @@ STYLES = {
 def randaugment(image, layers, magnitude, rng, style="tensorflow"):
     """Returns an image after `layers` operations drawn at random, one after the other.
 
-    Two things differ from both sources. Empty areas are filled with gray, 128; DeiT uses
-    ImageNet's mean color. Contrast 0 is the image's mean gray, as in Pillow and timm; the official
-    code uses the number of pixels / 256.
+    Two things differ from both sources. Empty areas are filled with gray, 128; DeiT uses ImageNet's
+    mean color. Contrast 0 is the image's mean gray, as in Pillow and timm; the official code uses
+    the number of pixels / 256.
 
     Args:
         image: Pillow image of mode RGB or L.
@@ -231,9 +190,6 @@ def randaugment(image, layers, magnitude, rng, style="tensorflow"):
         rng: a NumPy random generator.
         style: "tensorflow": 16 operations, always applied. "increasing": 15 operations, each
             applied with probability 0.5 at a level drawn from N(magnitude, 0.5), at most 10.
-
-    Returns:
-        A Pillow image of the same size and mode.
 
     Example:
     >>> from PIL import Image

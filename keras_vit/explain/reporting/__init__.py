@@ -2,5 +2,5 @@
 
 building.py   computes the views and assembles the page
 elements.py   fills templates; images and figures as elements of the page
-templates/    the page, its fragments and its style
+templates/    fragments of the page, and its style
 """

@@ -1,44 +1,36 @@
 """Elements of a page: filled templates, and images whose bytes are part of the page."""
 
 import base64
-import functools
-import html
 import importlib.resources
 import io
-import re
-import string
 
 import numpy as np
 
 from keras_vit import figures
 from keras_vit.figures import show, to_pixels
+from keras_vit.io import html_page
 
 INCHES, DPI = 2.4, 140  # 336 pixels: sharp at 168 on a screen of double density
 COLORS = 256  # a palette takes a third of the bytes of full colors
 
 
-class Html(str):
-    """A string that is HTML already; all other values of a template are escaped."""
-
-
 def fill(name, /, **values):
-    """Fills a fragment of `templates/fragments.html`.
-
-    Args:
-        name: name of the fragment.
-        **values: what replaces $name in it. `Html` is inserted as it is, lists of `Html` are
-            joined, and other values are escaped.
+    """Fills a fragment of `templates/fragments.html`, as `html_page.fill` does.
 
     Example:
     >>> keras_vit.explain.reporting.elements.fill("link", mark="a", title="Cats & dogs")
     '<li><a href="#a">Cats &amp; dogs</a></li>'
     """
-    return _substitute(_fragments()[name], values)
+    return html_page.fill(
+        html_page.fragments(__package__, "templates/fragments.html")[name], **values
+    )
 
 
 def fill_page(**values):
-    """Fills `templates/page.html`; values as in `fill`."""
-    return _substitute(_read("page.html"), {**values, "style": Html(_read("style.css"))})
+    """Fills the fragment "page"; values as in `fill`."""
+    style = importlib.resources.files(__package__) / "templates" / "style.css"
+    style = html_page.Html(style.read_text(encoding="utf-8"))
+    return html_page.page(f"Inside {values['model']}", style, fill("page", **values))
 
 
 def show_image(image, name):
@@ -63,31 +55,6 @@ def show_thumbnail(image, side=96):
 def show_chart(figure, words):
     """A Matplotlib figure."""
     return _embed(_render(figure), words)
-
-
-def _substitute(template, values):
-    return Html(string.Template(template).substitute({k: _escape(v) for k, v in values.items()}))
-
-
-def _escape(value):
-    if isinstance(value, list):
-        return "".join(map(_escape, value))
-    if isinstance(value, Html):
-        return value
-    return html.escape(str(value).encode("utf-8", "replace").decode())
-
-
-@functools.cache
-def _fragments():
-    """{name: fragment}; each follows a comment with its name."""
-    _, *parts = re.split(r"<!-- (\w+) -->\n", _read("fragments.html"))
-    return {name: text.rstrip("\n") for name, text in zip(parts[::2], parts[1::2], strict=True)}
-
-
-@functools.cache
-def _read(name):
-    folder = importlib.resources.files("keras_vit.explain.reporting") / "templates"
-    return (folder / name).read_text(encoding="utf-8")
 
 
 def _draw(image, draw, words):

@@ -1,1 +1,1 @@
-"""Evaluation of models on labelled images, in numbers, words and figures."""
+"""Evaluation of models on labeled images, in numbers, words and figures."""

@@ -1,10 +1,9 @@
-"""The figures of an evaluation. Each function returns a Matplotlib `Figure` to save or show."""
+"""The figures of a training and its evaluation: functions that return a Matplotlib `Figure`."""
 
 import numpy as np
 
-from keras_vit.figures import GREY, ORANGE, SKY, figure
-from keras_vit.training.evaluation.calibration import wilson
-from keras_vit.training.evaluation.wording import most_confused, percent
+from keras_vit.figures import BLUE, GREY, ORANGE, SKY, figure, short_name
+from keras_vit.training.evaluation.metrics import most_confused, percent, wilson
 
 MOST_NUMBERS = 15  # classes up to which every field of the matrix shows its number
 MOST_BARS = 40
@@ -18,22 +17,18 @@ def confusion(evaluation):
 
     Args:
         evaluation: an `Evaluation`.
-
-    Returns:
-        A `matplotlib.figure.Figure`.
     """
     number = len(evaluation.class_names)
     if number <= MOST_NUMBERS:
         side = max(4.5, 0.55 * number + 2)
         plot = figure(side + 0.8, side)
         axes = plot.subplots()
-        mesh = _matrix(axes, evaluation, power=1.0)
-        _numbers(axes, evaluation.confusion)
+        mesh = _plot_matrix(axes, evaluation, power=1.0)
     else:
         plot = figure(12, 6.4)
         axes, beside = plot.subplots(1, 2, width_ratios=(3, 2))
-        mesh = _matrix(axes, evaluation, power=0.4)  # makes rare mistakes visible
-        _pairs(beside, most_confused(evaluation, 20))
+        mesh = _plot_matrix(axes, evaluation, power=0.4)  # makes rare mistakes visible
+        _plot_pairs(beside, most_confused(evaluation, 20))
     plot.colorbar(mesh, ax=axes, label="share of the true class", shrink=0.8)
     return plot
 
@@ -46,9 +41,6 @@ def reliability(evaluation):
 
     Args:
         evaluation: an `Evaluation`.
-
-    Returns:
-        A `matplotlib.figure.Figure`.
     """
     rows = [row for row in evaluation.reliability if row.images]
     middles = [(row.lower + row.upper) / 2 for row in rows]
@@ -57,14 +49,14 @@ def reliability(evaluation):
     plot = figure(5.2, 6)
     above, below = plot.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     above.bar(middles, accuracy, width, color=SKY, label="accuracy, with 95 % interval")
-    _intervals(above.errorbar, middles, accuracy, [row.images for row in rows], "yerr")
+    _add_intervals(above.errorbar, middles, accuracy, [row.images for row in rows], "yerr")
     above.plot([0, 1], [0, 1], "--", color=GREY, label="perfectly calibrated")
     above.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1))
     error, bins = percent(evaluation.calibration_error), len(evaluation.reliability)
     above.set_title(f"Calibration error {error} (ECE, {bins} bins)", fontsize=11)
     below.bar(middles, [row.images for row in rows], width, color=GREY)
     below.set(xlabel="confidence: probability of the predicted class", ylabel="images")
-    _legend(plot, above)
+    _add_legend(plot, above)
     return plot
 
 
@@ -75,9 +67,6 @@ def classes(evaluation):
 
     Args:
         evaluation: an `Evaluation`.
-
-    Returns:
-        A `matplotlib.figure.Figure`.
     """
     rows = sorted((row for row in evaluation.classes if row.support), key=lambda row: row.recall)
     title = "Classes, the lowest recall first"
@@ -88,48 +77,104 @@ def classes(evaluation):
     axes, places = plot.subplots(), np.arange(len(rows))
     recall = np.array([row.recall for row in rows])
     axes.barh(places, recall, 0.75, color=SKY, label="recall")
-    _intervals(axes.errorbar, recall, places, [row.support for row in rows], "xerr")
+    _add_intervals(axes.errorbar, recall, places, [row.support for row in rows], "xerr")
     precision = [row.precision for row in rows]
     axes.plot(precision, places, "D", color=ORANGE, ms=4.5, label="precision")
     overall = {"color": GREY, "linestyle": "--", "linewidth": 1, "label": "overall accuracy"}
     axes.axvline(evaluation.accuracy, **overall)
     axes.set_yticks(places, [f"{row.name} ({row.support:,})" for row in rows], fontsize=8)
-    axes.set(
-        xlim=(0, 1.02),
-        ylim=(len(rows) - 0.4, -0.6),
-        xlabel="share (images in parentheses)",
-    )
+    limits = {"xlim": (0, 1.02), "ylim": (len(rows) - 0.4, -0.6)}
+    axes.set(xlabel="share (images in parentheses)", **limits)
     axes.set_title(title, fontsize=11)
-    plot.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    _add_legend(plot, axes)
     return plot
 
 
-def _matrix(axes, evaluation, power):
+def curves(history, baselines=None):
+    """Plots loss and accuracy over the epochs, for training and the split that is evaluated.
+
+    Args:
+        history: {"loss": [one per epoch], "accuracy": ..., and the same with the prefix
+            "validation_" or "test_"}.
+        baselines: {name: test accuracy}, plotted as horizontal lines; None for none.
+    """
+    split = "validation" if "validation_loss" in history else "test"
+    plot = figure(8, 3.6)
+    epochs = range(1, len(history["loss"]) + 1)
+    for axes, quantity in zip(plot.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        axes.plot(epochs, history[quantity], "--", color=ORANGE, label="training")
+        axes.plot(epochs, history[f"{split}_{quantity}"], "-", color=BLUE, label=split)
+        axes.set(title=quantity.capitalize(), xlabel="epoch", ylabel=quantity)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+    loss, accuracy = plot.axes
+    for (name, value), style in zip((baselines or {}).items(), (":", "-."), strict=False):
+        label = f"{name}, test: {100 * value:.1f} %"
+        accuracy.axhline(value, color=GREY, linestyle=style, linewidth=1, label=label)
+    for axes in (loss, accuracy):
+        axes.legend(fontsize=8)
+    loss.set_ylim(bottom=0)
+    return plot
+
+
+def predictions(image, labels, probabilities, class_names, number=24):
+    """Plots test images with true and predicted class, mistakes first.
+
+    Mistakes are in descending order of the probability of the predicted class; correct images keep
+    their order.
+
+    Args:
+        image: function from the number of an image to its pixels, (height, width, channels).
+        labels: (images,).
+        probabilities: (images, classes).
+        class_names: names of the classes.
+        number: maximum number of images.
+    """
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = predicted != labels
+    order = np.lexsort((np.where(wrong, -confidence, 0.0), ~wrong))[:number]
+    rows = -(-len(order) // 6)
+    plot = figure(8, 0.5 + 1.6 * rows)
+    plot.suptitle(
+        f"{len(labels):,} test images, {wrong.sum():,} mistakes; mistakes first", fontsize=11
+    )
+    for axes, i in zip(plot.subplots(rows, 6, squeeze=False).flat, order, strict=False):
+        axes.imshow(image(i).squeeze(), cmap="gray", vmin=0, vmax=255)
+        axes.set(xticks=[], yticks=[])
+        for spine in axes.spines.values():
+            spine.set(visible=wrong[i], color=ORANGE, linewidth=3)
+        prediction = f"{short_name(class_names[predicted[i]])} ({100 * confidence[i]:.0f} %)"
+        title = f"\u2713 {prediction}"
+        if wrong[i]:
+            title = f"\u2717 {prediction}\ntrue: {short_name(class_names[labels[i]])}"
+        axes.set_title(title, fontsize=7, color=ORANGE if wrong[i] else "black")
+    for axes in plot.axes[len(order) :]:
+        axes.axis("off")
+    return plot
+
+
+def _plot_matrix(axes, evaluation, power):
     from matplotlib.colors import PowerNorm
 
-    support = evaluation.confusion.sum(axis=1, keepdims=True)
-    shares = evaluation.confusion / np.maximum(support, 1)
+    counts, number = evaluation.confusion, len(evaluation.confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     mesh = axes.imshow(shares, cmap="Blues", norm=PowerNorm(power, 0, 1))
-    few = len(shares) <= MOST_BARS  # more names would be illegible
-    size = 9 if len(shares) <= MOST_NUMBERS else 6
-    if few:
-        axes.set_xticks(range(len(shares)), evaluation.class_names, rotation=90, fontsize=size)
-        axes.set_yticks(range(len(shares)), evaluation.class_names, fontsize=size)
+    if number <= MOST_BARS:  # more names would be illegible
+        size = 9 if number <= MOST_NUMBERS else 6
+        axes.set_xticks(range(number), evaluation.class_names, rotation=90, fontsize=size)
+        axes.set_yticks(range(number), evaluation.class_names, fontsize=size)
+    if number <= MOST_NUMBERS:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                style = {"fontsize": 8, "color": "white" if shares[row, column] > 0.5 else "black"}
+                axes.text(column, row, f"{count:,}", ha="center", va="center", **style)
     axes.set(xlabel="predicted", ylabel="true")
     title = f"{evaluation.images:,} images, accuracy {percent(evaluation.accuracy)}"
     axes.set_title(title, fontsize=11)
     return mesh
 
 
-def _numbers(axes, counts):
-    support = np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    for (row, column), count in np.ndenumerate(counts):
-        if count:
-            color = "white" if count / support[row, 0] > 0.5 else "black"
-            axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8, color=color)
-
-
-def _pairs(axes, pairs):
+def _plot_pairs(axes, pairs):
     """Plots the most frequent mistakes as bars."""
     if not pairs:
         axes.set_axis_off()
@@ -147,12 +192,11 @@ def _pairs(axes, pairs):
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _legend(plot, axes):
-    words = axes.get_legend_handles_labels()
-    plot.legend(*words, loc="outside lower center", ncols=3, fontsize=8)
+def _add_legend(plot, axes):
+    plot.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
 
 
-def _intervals(errorbar, x, y, images, direction):
+def _add_intervals(errorbar, x, y, images, direction):
     """Adds the 95 % interval of each share as a line."""
     shares = np.asarray(y if direction == "yerr" else x)
     ends = np.array([wilson(s * n, n) for s, n in zip(shares, images, strict=True)])  # (bars, 2)

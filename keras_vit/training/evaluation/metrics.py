@@ -7,25 +7,21 @@ import numpy as np
 
 from keras_vit import arguments
 from keras_vit.data import ImageDataset
-from keras_vit.training.evaluation import wording
-from keras_vit.training.evaluation.calibration import calibration_error, reliability, wilson
 from keras_vit.training.evaluation.representation import predict_batches
+
+NORMAL_95 = 1.959963984540054  # 95 % of a normal distribution are within so many deviations
+MOST_ROWS = 20  # of a printed table: a terminal's height
 
 
 class ClassScore(NamedTuple):
-    """The scores of one class, from 0 to 1, or NaN if undefined.
-
-    `support` is the number of its images, `recall` the share of them that was classified
-    correctly, with its 95 % `interval`, `precision` the share of correct images among those
-    predicted as the class, `f1` the harmonic mean of the two.
-    """
+    """The scores of one class, from 0 to 1, or NaN if undefined."""
 
     name: str
-    support: int
-    recall: float
-    interval: tuple
-    precision: float
-    f1: float
+    support: int  # number of its images
+    recall: float  # share of them that was classified correctly
+    interval: tuple  # 95 % interval of the recall
+    precision: float  # share of correct images among those predicted as the class
+    f1: float  # harmonic mean of recall and precision
 
 
 class Mistake(NamedTuple):
@@ -37,11 +33,21 @@ class Mistake(NamedTuple):
     probability: float
 
 
+class Bin(NamedTuple):
+    """The images with a confidence in (lower, upper], their mean confidence and accuracy."""
+
+    lower: float
+    upper: float
+    images: int
+    confidence: float
+    accuracy: float
+
+
 class Evaluation(NamedTuple):
     """The result of `evaluate`; shares are from 0 to 1. `print` shows it as text.
 
-    `interval` is the 95 % interval of the accuracy. `top_5` is None for 5 classes or fewer.
-    `class_accuracy` is the mean recall of all classes, `loss` the mean negative log-likelihood
+    `interval` is the 95 % interval of the accuracy, `top_5` None for 5 classes or fewer,
+    `class_accuracy` the mean recall of all classes, `loss` the mean negative log-likelihood
     (natural logarithm), `brier` the mean squared distance of the probabilities from the one-hot
     label (0 to 2), `calibration_error` the ECE of `reliability`. Row i, column j of `confusion`
     counts the images of class i that were predicted as j. `mistakes` are in descending order of
@@ -63,28 +69,25 @@ class Evaluation(NamedTuple):
     mistakes: tuple
 
     def __str__(self):
-        return wording.format_text(self)
+        parts = (_format_numbers, _format_classes, _format_confused, _format_mistakes)
+        return "\n\n".join(text for part in parts if (text := part(self)))
 
 
 class Outcomes(NamedTuple):
-    """The outcome for each image, arrays of shape (images,).
-
-    Label, predicted class and its probability; number of classes that rank above the true one;
-    negative log-likelihood; squared distance of the probabilities from the one-hot label.
-    """
+    """The outcome for each image, arrays of shape (images,)."""
 
     labels: np.ndarray
     predicted: np.ndarray
-    confidence: np.ndarray
-    rank: np.ndarray
-    loss: np.ndarray
-    brier: np.ndarray
+    confidence: np.ndarray  # probability of the predicted class
+    rank: np.ndarray  # number of classes that rank above the true one
+    loss: np.ndarray  # negative log-likelihood
+    brier: np.ndarray  # squared distance of the probabilities from the one-hot label
 
 
 def evaluate(
     model, data, split="test", class_names=None, names=None, bins=15, mistakes=25, batch_size=64
 ):
-    """Evaluates a classifier on labelled images.
+    """Evaluates a classifier on labeled images.
 
     If several classes have equal logits, the first one ranks highest, as in `argmax`.
 
@@ -94,7 +97,7 @@ def evaluate(
 
     Args:
         model: model with logits (images, classes), or a `Run`.
-        data: labelled images: a `keras_vit.data.ImageDataset`, a pair of arrays (images, labels), a
+        data: labeled images: a `keras_vit.data.ImageDataset`, a pair of arrays (images, labels), a
             `keras.utils.PyDataset`, a `tf.data.Dataset` or another iterable of such pairs.
         split: "train", "validation" or "test" of an `ImageDataset`.
         class_names: names of the classes; None for those of `data`, or their numbers.
@@ -116,7 +119,8 @@ def evaluate(
     >>> result.accuracy, result.confusion.tolist()
     (0.5, [[2, 0], [2, 0]])
 
-    Reference: `keras_vit.training.evaluation.calibration` for calibration and intervals.
+    Reference: Guo et al., "On Calibration of Modern Neural Networks",
+    https://arxiv.org/abs/1706.04599; E. B. Wilson's score interval, 1927
     """
     model = getattr(model, "model", model)  # of a `Run`
     batches = []
@@ -157,8 +161,18 @@ def summarize(outcomes, class_names, names=None, bins=15, mistakes=25):
     right = outcomes.rank == 0
     confusion = np.zeros((number, number), "int64")
     np.add.at(confusion, (outcomes.labels, outcomes.predicted), 1)
-    classes = tuple(_class_score(name, i, confusion) for i, name in enumerate(class_names))
+    classes = tuple(
+        ClassScore(
+            name, int(support), _share(hits, support), wilson(int(hits), int(support)),
+            _share(hits, predicted), _share(2 * hits, support + predicted),
+        )
+        for name, hits, support, predicted in zip(
+            class_names, confusion.diagonal(), confusion.sum(1), confusion.sum(0), strict=True
+        )
+    )  # fmt: skip
     table = reliability(outcomes.confidence, right, bins)
+    wrong = np.flatnonzero(~right)
+    wrong = wrong[np.argsort(-outcomes.confidence[wrong], kind="stable")][:mistakes]
     return Evaluation(
         class_names=class_names,
         images=images,
@@ -172,49 +186,134 @@ def summarize(outcomes, class_names, names=None, bins=15, mistakes=25):
         reliability=table,
         classes=classes,
         confusion=confusion,
-        mistakes=_list_mistakes(outcomes, class_names, names, mistakes),
+        mistakes=tuple(
+            Mistake(
+                str(i if names is None else names[i]),
+                class_names[outcomes.labels[i]],
+                class_names[outcomes.predicted[i]],
+                float(outcomes.confidence[i]),
+            )
+            for i in wrong
+        ),
     )
 
 
-def _class_score(name, i, confusion):
-    right, support, predicted = confusion[i, i], confusion[i].sum(), confusion[:, i].sum()
-    return ClassScore(
-        name=name,
-        support=int(support),
-        recall=_share(right, support),
-        interval=wilson(int(right), int(support)),
-        precision=_share(right, predicted),
-        f1=_share(2 * right, support + predicted),
-    )
+def reliability(confidence, right, bins=15):
+    """Returns a `Bin` for each of `bins` equal intervals of 0 to 1.
+
+    `confidence` is the probability of the predicted class, `right` whether it is correct.
+    """
+    confidence, right = np.asarray(confidence), np.asarray(right)
+    edges = np.linspace(0, 1, arguments.positive_integer("bins", bins) + 1)
+    # Bin i has edges[i] < confidence <= edges[i + 1]; rounding may give 1.0000000000000002.
+    index = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    table = []
+    for i in range(bins):
+        lower, upper, inside = float(edges[i]), float(edges[i + 1]), index == i
+        means = _mean(confidence[inside]), _mean(right[inside])
+        table.append(Bin(lower, upper, int(inside.sum()), *means))
+    return tuple(table)
 
 
-def _list_mistakes(outcomes, class_names, names, number):
-    wrong = np.flatnonzero(outcomes.rank > 0)
-    order = wrong[np.argsort(-outcomes.confidence[wrong], kind="stable")][:number]
-    return tuple(
-        Mistake(
-            str(names[i] if names is not None else i),
-            class_names[outcomes.labels[i]],
-            class_names[outcomes.predicted[i]],
-            float(outcomes.confidence[i]),
-        )
-        for i in order
-    )
+def calibration_error(table):
+    """Returns the expected calibration error, 0 to 1: Eq. 3 of arXiv 1706.04599."""
+    gaps = [row.images * abs(row.accuracy - row.confidence) for row in table if row.images]
+    return sum(gaps) / sum(row.images for row in table)
+
+
+def wilson(right, number):
+    """Returns the 95 % interval of a share by Wilson's score method; NaN if `number` is 0.
+
+    It stays within 0 and 1, and it is valid for few images, unlike the usual normal interval.
+    """
+    if not number:
+        return math.nan, math.nan
+    share, z2 = right / number, NORMAL_95**2
+    middle = (share + z2 / (2 * number)) / (1 + z2 / number)
+    half = math.sqrt(share * (1 - share) / number + z2 / (4 * number**2)) * NORMAL_95
+    half /= 1 + z2 / number
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def most_confused(evaluation, number=10):
+    """Returns the most frequent mistakes, (true class, predicted class, images), descending."""
+    names, confusion = evaluation.class_names, evaluation.confusion
+    off_diagonal = confusion * (1 - np.eye(len(names), dtype="int64"))
+    order = np.argsort(-off_diagonal, axis=None, kind="stable")[:number]
+    pairs = zip(*np.unravel_index(order, off_diagonal.shape), strict=True)
+    return [(names[i], names[j], int(confusion[i, j])) for i, j in pairs if off_diagonal[i, j]]
+
+
+def percent(value):
+    """Returns 0.9833 as "98.3 %", and NaN as "-"."""
+    return "-" if math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def to_plain(value):
+    """Returns an `Evaluation` as dictionaries and lists for JSON; NaN becomes None."""
+    if hasattr(value, "_asdict"):
+        return {name: to_plain(field) for name, field in value._asdict().items()}
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, (tuple, list)):
+        return [to_plain(member) for member in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _format_numbers(evaluation):
+    low, high = map(percent, evaluation.interval)
+    filled = [row for row in evaluation.reliability if row.images]
+    confidence = sum(row.images * row.confidence for row in filled) / evaluation.images
+    bins = len(evaluation.reliability)
+    rows = {
+        "accuracy": f"{percent(evaluation.accuracy)}  (95 % interval: {low} to {high})",
+        "top-5 accuracy": None if evaluation.top_5 is None else percent(evaluation.top_5),
+        "mean class accuracy": percent(evaluation.class_accuracy),
+        "loss": f"{evaluation.loss:.4f}  (mean negative log-likelihood)",
+        "Brier score": f"{evaluation.brier:.4f}  (0 is best, 2 worst)",
+        "calibration error": f"{percent(evaluation.calibration_error)}  (ECE of {bins} bins; mean "
+        f"confidence {percent(confidence)})",
+    }
+    lines = [f"{evaluation.images:,} images, {len(evaluation.class_names):,} classes"]
+    return "\n".join(lines + [f"  {name:<20}{value}" for name, value in rows.items() if value])
+
+
+def _format_classes(evaluation):
+    rows, title = evaluation.classes, "Classes"
+    if len(rows) > MOST_ROWS:
+        rows = sorted(rows, key=lambda row: math.inf if math.isnan(row.f1) else row.f1)
+        rows, title = rows[:MOST_ROWS], f"Classes, the {MOST_ROWS} with the lowest F1"
+    width = max(len("name"), *(len(row.name) for row in rows))
+    lines = [title, f"  {'name':<{width}}{'images':>10}{'recall':>10}{'precision':>11}{'F1':>10}"]
+    for row in rows:
+        shares = f"{percent(row.recall):>10}{percent(row.precision):>11}{percent(row.f1):>10}"
+        lines.append(f"  {row.name:<{width}}{row.support:>10,}{shares}")
+    return "\n".join(lines)
+
+
+def _format_confused(evaluation):
+    pairs = most_confused(evaluation, number=5)
+    lines = [f"  {count:>6,}  {true} predicted as {said}" for true, said, count in pairs]
+    return "\n".join(["Most frequent mistakes", *lines]) if pairs else "No mistakes."
+
+
+def _format_mistakes(evaluation):
+    lines = [
+        f"  {percent(one.probability):>8}  {one.image}: predicted {one.said}, true {one.true}"
+        for one in evaluation.mistakes[:10]
+    ]
+    return "\n".join(["Most confident mistakes", *lines]) if lines else ""
 
 
 def _check(logits, labels):
     if logits.ndim != 2 or len(logits) != len(labels):
-        arguments.refuse(
-            "a model with logits (images, classes) was expected",
-            {"output": logits.shape, "labels": labels.shape},
-            "Evaluate a model with a head.",
-        )
+        want, advice = "a model with logits (images, classes)", "Evaluate a model with a head."
+        received = {"output": logits.shape, "labels": labels.shape}
+        arguments.refuse(f"{want} was expected", received, advice)
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
-        arguments.refuse(
-            f"labels must be from 0 to {logits.shape[1] - 1}, the classes of the model",
-            {"smallest": int(labels.min()), "largest": int(labels.max())},
-            "Evaluate on data with the classes of the model.",
-        )
+        want = f"labels must be from 0 to {logits.shape[1] - 1}, the classes of the model"
+        received = {"smallest": int(labels.min()), "largest": int(labels.max())}
+        arguments.refuse(want, received, "Evaluate on data with the classes of the model.")
     if not np.isfinite(logits).all():
         advice = "Its weights may be damaged, or its training may have failed."
         arguments.refuse("the model's logits must be finite", {"logits": "NaN or infinity"}, advice)
@@ -222,3 +321,7 @@ def _check(logits, labels):
 
 def _share(part, whole):
     return float(part / whole) if whole else math.nan
+
+
+def _mean(values):
+    return float(values.mean()) if len(values) else math.nan

@@ -1,4 +1,4 @@
-"""Labelled images from any source, and a model's outputs and features for them."""
+"""Labeled images from any source, and a model's outputs and features for them."""
 
 from typing import NamedTuple
 
@@ -27,14 +27,9 @@ class ImageFiles(Loader):
         files: paths of the images.
         labels: class of every image.
         image_size: side in pixels, or (height, width), to which they are resized.
-        num_channels: 1 for grey, 3 for colors.
+        num_channels: 1 for gray, 3 for colors.
         batch_size: images per batch; the last batch has the rest.
         resize: "squash" or "crop", see `keras_vit.data.transforms.resize_image`.
-
-    Example:
-    >>> images = keras_vit.training.ImageFiles(
-    ...     ["cat.jpg", "dog.jpg"], [0, 1], image_size=224
-    ... )  # doctest: +SKIP
     """
 
     def __init__(self, files, labels, image_size, num_channels=3, batch_size=64, resize="squash"):
@@ -49,17 +44,17 @@ def features(model, data, layer=None, split="test", batch_size=64):
 
     Args:
         model: a `ViT`, a `ResNet` or another functional model. Its weights are shared, not copied.
-        data: labelled images, as in `iterate_batches`.
+        data: labeled images, as in `evaluate`.
         layer: name of the layer whose output is returned, such as "block_5". None for the input
             of the layer "head", or for the model's output if it has no head.
-        split: "train", "validation" or "test" of an `ImageDataset`.
-        batch_size: images per batch if `data` is a pair of arrays.
+        split: as in `evaluate`.
+        batch_size: as in `evaluate`.
 
     Returns:
         `Features`: an array (images, ...), (images, D) for the representation, and labels.
 
     Raises:
-        ValueError: the model has no such layer, or `data` has no labelled images.
+        ValueError: the model has no such layer, or `data` has no labeled images.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2)
@@ -71,20 +66,16 @@ def features(model, data, layer=None, split="test", batch_size=64):
 
 
 def submodel(model, layer=None):
-    """Returns the model up to a layer's output; it shares all weights.
-
-    Args:
-        model: a functional model.
-        layer: name of a layer; None as in `features`.
-    """
+    """Returns the model up to the layer of `features`; it shares all weights."""
     names = [member.name for member in model.layers]
     if layer is None:
         outputs = model.get_layer("head").input if "head" in names else model.outputs[0]
-        return keras.Model(model.inputs[0], outputs, name="representation")
-    if layer not in names:
+    elif layer in names:
+        outputs = model.get_layer(layer).output
+    else:
         advice = f"Its layers: {', '.join(names)}."
         arguments.refuse("`layer` must be the name of a layer", {"layer": layer}, advice)
-    return keras.Model(model.inputs[0], model.get_layer(layer).output, name="representation")
+    return keras.Model(model.inputs[0], outputs, name="representation")
 
 
 def predict_all(model, data, split="test", batch_size=64):
@@ -103,24 +94,16 @@ def predict_batches(model, data, split="test", batch_size=64):
         if not largest:
             check_first(model, images)
         largest = max(largest, len(images))
-        if missing := largest - len(images):
-            padding = np.repeat(images[-1:], missing, axis=0)
-            images = np.concatenate([images, padding])
+        padding = [(0, largest - len(images)), *[(0, 0)] * (images.ndim - 1)]
+        images = np.pad(images, padding, mode="edge")
         yield np.asarray(model.predict_on_batch(images), "float32")[: len(labels)], labels
 
 
 def iterate_batches(data, split="test", batch_size=64):
-    """Yields (images, labels) as NumPy arrays, batch by batch.
+    """Yields (images, labels) of the data of `evaluate` as NumPy arrays, batch by batch.
 
-    Args:
-        data: a `keras_vit.data.ImageDataset`, of which a split is read in its own order and without
-            augmentation; a pair of arrays; a `keras.utils.PyDataset`; a `tf.data.Dataset`; or
-            another iterable of pairs. Labels are class numbers or one-hot.
-        split: "train", "validation" or "test" of an `ImageDataset`.
-        batch_size: images per batch if `data` is a pair of arrays.
-
-    Raises:
-        ValueError: there are no images, or their labels are not classes.
+    A split of an `ImageDataset` is read in its own order and without augmentation. Labels are class
+    numbers or one-hot; without labeled images, a `ValueError` is raised.
     """
     arguments.one_of("train", "validation", "test")("split", split)
     step = arguments.positive_integer("batch_size", batch_size)
@@ -130,7 +113,7 @@ def iterate_batches(data, split="test", batch_size=64):
         yield np.asarray(images), _class_numbers(np.asarray(labels))
     if empty:
         advice = "Choose another split, or pass images."
-        arguments.refuse("labelled images were expected", {"split": split, "images": 0}, advice)
+        arguments.refuse("labeled images were expected", {"split": split, "images": 0}, advice)
 
 
 def read_labels(data, split="test", batch_size=64):

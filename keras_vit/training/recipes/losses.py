@@ -1,8 +1,4 @@
-"""Losses and accuracy for class numbers and for the soft labels of mixed images.
-
-Training images may be mixed, validation images are not: one `compile` has to accept soft labels
-(batch, classes) and integers (batch,).
-"""
+"""Losses and accuracy for class numbers (batch,) and soft labels (batch, classes)."""
 
 import keras
 from keras import ops
@@ -13,11 +9,7 @@ register = keras.saving.register_keras_serializable(package="keras_vit")
 
 
 class CrossEntropy(keras.losses.Loss):
-    """Base class of both cross-entropies.
-
-    Args:
-        label_smoothing: share of every label that is distributed evenly over the classes.
-    """
+    """Base class of both cross-entropies; `label_smoothing` is spread evenly over the classes."""
 
     def __init__(self, label_smoothing=0.0, name=None, **kwargs):
         super().__init__(name=name, **kwargs)
@@ -50,8 +42,7 @@ class SoftmaxCrossEntropy(CrossEntropy):
     1.3863
     """
 
-    def entropy(self, labels, logits):
-        """Returns the loss of every image, (batch,)."""
+    def entropy(self, labels, logits):  # noqa: D102
         return -ops.sum(labels * ops.log_softmax(logits), axis=-1)
 
 
@@ -64,12 +55,7 @@ class SigmoidCrossEntropy(CrossEntropy):
     learning rate for each number of classes. Initialize the bias of the head to a low value, such
     as -10 for 21,843 classes; otherwise the first steps only learn that every class is rare.
 
-    Args:
-        label_smoothing: share of every label that is distributed evenly over the classes.
-
-    Call arguments:
-        labels: class numbers (batch,) or soft labels (batch, classes).
-        logits: (batch, classes).
+    Arguments are those of `SoftmaxCrossEntropy`.
 
     Example:
     >>> loss = keras_vit.training.losses.SigmoidCrossEntropy()
@@ -77,8 +63,7 @@ class SigmoidCrossEntropy(CrossEntropy):
     2.7726
     """
 
-    def entropy(self, labels, logits):
-        """Returns the loss of every image, (batch,)."""
+    def entropy(self, labels, logits):  # noqa: D102
         of_others = (1 - labels) * ops.log_sigmoid(-logits)
         return -ops.sum(labels * ops.log_sigmoid(logits) + of_others, axis=-1)
 

@@ -1,9 +1,4 @@
-"""AdamW and SGD with a learning rate for each layer.
-
-Keras has decoupled weight decay, clipping by global norm, moving averages and gradient
-accumulation. This module adds layer-wise learning rates, and exceptions from weight decay that are
-saved with the optimizer.
-"""
+"""Keras's AdamW and SGD with a learning rate for each layer, and saved weight decay exceptions."""
 
 import re
 
@@ -11,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_vit import arguments
-from keras_vit.training.recipes.settings import at_most_one
+from keras_vit.training.recipes.recipe import at_most_one
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
@@ -22,14 +17,7 @@ AFTER_THE_BLOCKS = re.compile(r"(?:^|/)(encoder_norm|pooling|pre_logits|head)/")
 
 
 class ByLayer:
-    """An optimizer whose learning rate and weight decay depend on the weight's path.
-
-    Weights are updated one by one in `update_step`, which Keras calls on every backend.
-
-    Args:
-        layer_decay: factor of the learning rate from each block to the one before it.
-        decayed: regular expression; weight decay applies to weights whose name matches.
-    """
+    """An optimizer whose learning rate and weight decay depend on the weight's path."""
 
     def __init__(self, learning_rate, *, layer_decay=1.0, decayed="kernel", **kwargs):
         at_most_one("layer_decay", layer_decay)
@@ -65,8 +53,8 @@ class ByLayer:
 
     def get_config(self):
         """Returns the arguments, for saving."""
-        config = {"layer_decay": self.layer_decay, "decayed": self.decayed}
-        return {**super().get_config(), **config}
+        own = {"layer_decay": self.layer_decay, "decayed": self.decayed}
+        return {**super().get_config(), **own}
 
 
 @register
@@ -87,7 +75,7 @@ class AdamW(ByLayer, keras.optimizers.AdamW):
         layer_decay: factor of the learning rate from each block to the one before it, 0.65 to 0.9
             for fine-tuning in BEiT and MAE; 1.0 for one rate everywhere.
         decayed: regular expression; weight decay applies to weights whose name matches. The
-            default excludes biases, normalisations, class tokens and positions, as in DeiT and Big
+            default excludes biases, normalizations, class tokens and positions, as in DeiT and Big
             Vision; "" decays all.
         **kwargs: arguments of `keras.optimizers.AdamW`: `global_clipnorm`, `use_ema`, `beta_2`,
             `ema_momentum`, `gradient_accumulation_steps`, ...
@@ -118,12 +106,8 @@ class SGD(ByLayer, keras.optimizers.SGD):
     Args:
         learning_rate: a number or a schedule.
         momentum: momentum factor.
-        layer_decay: see `AdamW`.
-        decayed: see `AdamW`.
-        **kwargs: arguments of `keras.optimizers.SGD`: `weight_decay`, `global_clipnorm`, ...
-
-    Raises:
-        ValueError: an argument is invalid, or, at the first step, there are no blocks.
+        **kwargs: `layer_decay` and `decayed` as in `AdamW`; arguments of `keras.optimizers.SGD`:
+            `weight_decay`, `global_clipnorm`, ...
 
     Example:
     >>> keras_vit.training.optimizers.SGD(0.03).momentum
@@ -140,22 +124,13 @@ OPTIMIZERS = {"adamw": AdamW, "sgd": SGD}
 
 
 def layer_rates(paths, layer_decay):
-    """Returns each weight's factor of the learning rate.
-
-    Args:
-        paths: paths of the weights of a Vision Transformer; the highest block counts as the last.
-        layer_decay: factor from each block to the one before it.
-
-    Raises:
-        ValueError: `layer_decay` is below 1 and there are no blocks.
+    """Returns each weight's factor of the learning rate; the highest block counts as the last.
 
     Example:
     >>> paths = ["patch_encoder/class_token", "block_0/norm_1/gamma", "block_1/mlp/expand/kernel",
     ...          "head/kernel"]
     >>> keras_vit.training.optimizers.layer_rates(paths, 0.5)
     (0.125, 0.25, 0.5, 1.0)
-
-    Reference: https://arxiv.org/abs/2106.08254
     """
     if layer_decay == 1.0:
         return (1.0,) * len(paths)
@@ -164,11 +139,12 @@ def layer_rates(paths, layer_decay):
         want = "`layer_decay` needs a Transformer's blocks, block_0, block_1, ..."
         advice = "Use layer_decay=1.0 if the trained weights are not in blocks."
         arguments.refuse(want, {"layer_decay": layer_decay}, advice)
-    return tuple(layer_decay ** _distance(path, max(blocks) + 1) for path in paths)
+    number = max(blocks) + 1
 
+    def distance(path):
+        """Returns the blocks from a weight to the end: 0 after the last, L + 1 before the first."""
+        if match := BLOCK.search(path):
+            return number - int(match[1])
+        return 0 if AFTER_THE_BLOCKS.search(path) else number + 1
 
-def _distance(path, num_blocks):
-    """Returns the blocks from a weight to the end: 0 after the last, L + 1 before the first."""
-    if match := BLOCK.search(path):
-        return num_blocks - int(match[1])
-    return 0 if AFTER_THE_BLOCKS.search(path) else num_blocks + 1
+    return tuple(layer_decay ** distance(path) for path in paths)

@@ -1,7 +1,7 @@
-"""Published recipes as data: the paper's Tables 3 and 4, AugReg, DeiT, and the plain ViT-S/16.
+"""Published recipes as data: the paper's Tables 3 and 4, and AugReg's recommendations.
 
-The numbers are as printed; `applied.py` scales them to the images at hand. Weight decay is relative
-to the learning rate, as in Keras's AdamW.
+The numbers are as printed; `Recipe.scale` scales them to the images at hand. Weight decay is
+relative to the learning rate, as in Keras's AdamW.
 """
 
 from typing import NamedTuple
@@ -75,40 +75,9 @@ CLIP = 1.0
 POLYAK = 0.9999  # section 4.1: the moving average of the weights, for Table 2 on ImageNet only
 
 
-class Level(NamedTuple):
-    """A level of augmentation of AugReg: RandAugment's layers and magnitude, Mixup's alpha.
-
-    `randaugment` is None for none, which differs from magnitude 0: some changes have no magnitude.
-    """
-
-    randaugment: tuple | None
-    mixup: float
-
-
-# "How to train your ViT?", arXiv 2106.10270, section 3.3; alpha is that of Beta(alpha, alpha)
-AUGREG_LEVELS = {
-    "none": Level(None, 0.0),
-    "light1": Level((2, 0), 0.0),
-    "light2": Level((2, 10), 0.2),
-    "medium1": Level((2, 15), 0.2),
-    "medium2": Level((2, 15), 0.5),
-    "strong1": Level((2, 20), 0.5),
-    "strong2": Level((2, 20), 0.8),
-}
-AUGREG_WEIGHT_DECAY = (0.1, 0.03)
-# (dropout, stochastic depth): regularisation is both or neither
-AUGREG_REGULARISATION = ((0.0, 0.0), (0.1, 0.1))
-AUGREG = {
-    "learning_rate": 1e-3,
-    "batch_size": 4096,
-    "epochs": 300,
-    "warmup_steps": 10_000,
-    "decay": "cosine",
-    "clip": 1.0,
-    "image_size": 224,
-}
-# Level, weight decay, dropout, stochastic depth and fine-tuning rate of the published weights that
-# the authors recommend in their README, pre-trained on ImageNet-21k for 300 epochs
+# AugReg, arXiv 2106.10270: level of augmentation, weight decay, dropout, stochastic depth and
+# fine-tuning rate of the published weights that the authors recommend in their README, pre-trained
+# on ImageNet-21k for 300 epochs
 AUGREG_RECOMMENDED = {
     "ViT-L/16": ("strong1", 0.1, 0.0, 0.0, 0.01),
     "ViT-B/16": ("medium1", 0.1, 0.0, 0.0, 0.03),
@@ -119,49 +88,4 @@ AUGREG_RECOMMENDED = {
     "ViT-B/32": ("light1", 0.1, 0.0, 0.0, 0.01),
     "ViT-S/32": ("none", 0.1, 0.0, 0.0, 0.01),
     "R+ViT-Ti/16": ("none", 0.03, 0.0, 0.0, 0.03),
-}
-
-# "Training data-efficient image transformers", arXiv 2012.12877, Table 9 and the code's defaults;
-# the same for Ti, S and B. Top-1 on ImageNet: 72.2, 79.9, 81.8.
-DEIT = {
-    "models": ("ViT-Ti/16", "ViT-S/16", "ViT-B/16"),
-    "epochs": 300,
-    "batch_size": 1024,
-    "learning_rate": 1e-3,  # 5e-4 batch / 512
-    "weight_decay": 0.05,
-    "warmup_epochs": 5,
-    "start": 1e-6,
-    "end": 1e-5,
-    "decay": "cosine",
-    "stochastic_depth": 0.1,
-    "label_smoothing": 0.1,
-    "randaugment": (2, 9),
-    "randaugment_deviation": 0.5,
-    "mixup": 0.8,
-    "cutmix": 1.0,
-    "mix_switch": 0.5,
-    "erasing": 0.25,
-    "repeats": 3,
-    "colour_jitter": 0.4,
-    "moving_average": 0.99996,
-    "image_size": 224,
-}
-
-# "Better plain ViT baselines for ImageNet-1k", arXiv 2205.01580: 76.5 % after 90 epochs, about 80 %
-# after 300. Weight decay is 1e-4 in its code, independent of the learning rate: 0.1 of 1e-3.
-PLAIN_VIT_S16 = {
-    "model": "ViT-S/16",
-    "epochs": 90,
-    "batch_size": 1024,
-    "learning_rate": 1e-3,
-    "weight_decay": 0.1,
-    "warmup_steps": 10_000,
-    "decay": "cosine",
-    "clip": 1.0,
-    "randaugment": (2, 10),
-    "mixup": 0.2,
-    "pooling": "gap",
-    "positions": "sincos",
-    "representation_size": 384,
-    "image_size": 224,
 }

@@ -15,11 +15,10 @@ register = keras.saving.register_keras_serializable(package="keras_vit")
 
 @register
 class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear decay from `learning_rate` to `end`, after a linear warm-up from 0.
-
-    With progress = (step - warmup) / (total - warmup), clipped to 0..1:
+    """Linear decay from `learning_rate` to `end`, after a linear warm-up from `start`.
 
         rate = (end + (learning_rate - end) (1 - progress)) min(1, step / warmup)
+        progress = (step - warmup) / (total - warmup), clipped to 0..1
 
     The paper uses it for pre-training on ImageNet-21k and JFT (Table 3). Keras has no linear decay
     with a warm-up.
@@ -30,12 +29,6 @@ class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         warmup_steps: length of the warm-up in updates, less than `total_steps`.
         start: learning rate of the first step of the warm-up.
         end: learning rate after the last step.
-
-    Call arguments:
-        step: number of earlier updates, a scalar.
-
-    Returns:
-        The learning rate, a float32 scalar.
 
     Raises:
         ValueError: a length or a rate is invalid.
@@ -50,7 +43,7 @@ class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, learning_rate, total_steps, warmup_steps=0, start=0.0, end=LINEAR_END):
         super().__init__()
-        check_lengths(total_steps, warmup_steps)
+        _check_lengths(total_steps, warmup_steps)
         self.learning_rate = arguments.positive_number("learning_rate", learning_rate)
         self.total_steps, self.warmup_steps = total_steps, warmup_steps
         self.start, self.end = arguments.number("start", start), arguments.number("end", end)
@@ -65,13 +58,8 @@ class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         return self.start + (self.end + fall - self.start) * warm
 
     def get_config(self):  # noqa: D102
-        return {
-            "learning_rate": self.learning_rate,
-            "total_steps": self.total_steps,
-            "warmup_steps": self.warmup_steps,
-            "start": self.start,
-            "end": self.end,
-        }
+        names = ("learning_rate", "total_steps", "warmup_steps", "start", "end")
+        return {name: getattr(self, name) for name in names}
 
 
 @register
@@ -81,12 +69,6 @@ class Updates(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         schedule: a schedule whose steps are updates.
         batches: batches per update, the optimizer's `gradient_accumulation_steps`.
-
-    Call arguments:
-        step: number of earlier batches, a scalar.
-
-    Returns:
-        The learning rate of the update that this batch belongs to.
 
     Example:
     >>> rate = keras_vit.training.schedules.LinearDecay(0.1, total_steps=10, end=0.0)
@@ -121,15 +103,7 @@ def cosine(learning_rate, total_steps, warmup_steps=0, start=0.0, end=0.0):
 
         rate = learning_rate / 2 (1 + cos(pi progress)) min(1, step / warmup)
 
-    Args:
-        learning_rate: at the end of the warm-up.
-        total_steps: length of the training in updates, warm-up included.
-        warmup_steps: length of the warm-up in updates, less than `total_steps`.
-        start: learning rate of the first step of the warm-up (DeiT: 1e-6).
-        end: learning rate after the last step (DeiT: 1e-5).
-
-    Raises:
-        ValueError: a length or the rate is invalid.
+    Arguments and errors are those of `LinearDecay`.
 
     Example:
     >>> rate = keras_vit.training.schedules.cosine(0.03, total_steps=100, warmup_steps=10)
@@ -138,7 +112,7 @@ def cosine(learning_rate, total_steps, warmup_steps=0, start=0.0, end=0.0):
 
     Reference: Tables 3 and 4, https://arxiv.org/abs/2010.11929
     """
-    check_lengths(total_steps, warmup_steps)
+    _check_lengths(total_steps, warmup_steps)
     arguments.positive_number("learning_rate", learning_rate)
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=start if warmup_steps else learning_rate,
@@ -150,18 +124,9 @@ def cosine(learning_rate, total_steps, warmup_steps=0, start=0.0, end=0.0):
 
 
 def schedule(decay, learning_rate, total_steps, warmup_steps=0, start=0.0, end=0.0):
-    """Returns a schedule by the name of its decay.
+    """Returns a schedule with a "cosine", "linear" or no ("constant") decay after the warm-up.
 
-    Args:
-        decay: decay after the warm-up: "cosine", "linear" or "constant".
-        learning_rate: at the end of the warm-up.
-        total_steps: length of the training in updates, warm-up included.
-        warmup_steps: length of the warm-up in updates, less than `total_steps`.
-        start: learning rate of the first step of the warm-up.
-        end: learning rate after the last step, not for "constant".
-
-    Raises:
-        ValueError: an argument is invalid.
+    The other arguments are those of `LinearDecay`; "constant" has no `end`.
 
     Example:
     >>> rate = keras_vit.training.schedules.schedule("constant", 0.1, 100, warmup_steps=10)
@@ -175,7 +140,7 @@ def schedule(decay, learning_rate, total_steps, warmup_steps=0, start=0.0, end=0
     return LinearDecay(learning_rate, total_steps, warmup_steps, start, end)
 
 
-def check_lengths(total_steps, warmup_steps):
+def _check_lengths(total_steps, warmup_steps):
     """Raises `ValueError` unless the training is longer than its warm-up."""
     arguments.positive_integer("total_steps", total_steps)
     if warmup_steps == 0:

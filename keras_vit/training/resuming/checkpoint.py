@@ -1,19 +1,17 @@
 """A callback that saves a run so that it can be resumed exactly, however it was interrupted."""
 
+import inspect
 import math
+import os
 import pathlib
+import signal
+import threading
 import time
 
 import keras
 
 from keras_vit import arguments
-from keras_vit.training.resuming import (
-    callback_state,
-    keras_internals,
-    run_state,
-    signals,
-    state_files,
-)
+from keras_vit.training.resuming import keras_internals, run_state, state_files
 
 SECONDS = 60  # between saves with every="auto", and
 SHARE = 0.01  # of the time at most is spent on them
@@ -27,21 +25,18 @@ class Checkpoint(keras.callbacks.Callback):
     crash, a power cut or Ctrl-C, start the program again: weights, optimizer, random generators,
     metrics, history, other callbacks and the position in the data are restored, and the result
     equals that of an uninterrupted run bit for bit, on hardware that computes deterministically.
-    If the run is complete, it is loaded, and `fit` returns at once with the full history.
+    If the run is complete, `fit` returns at once with its weights and its full history.
 
     It saves before the first step, every `every` steps, and at the end of each epoch, after the
-    other callbacks: it moves itself behind them. The folder keeps the two newest states, one file
-    each; while a third one is written there are three.
+    other callbacks. The folder keeps the two newest states. A loss, weight or optimizer variable
+    that is not finite ends the run and is never saved.
 
     SIGTERM and Ctrl-C stop the run after the current step: its state is saved, then the run ends
     as the signal would have ended it (exit code 143, `KeyboardInterrupt`). In the last step of an
     epoch and in validation, the state before that last step is saved, and the step is repeated.
 
-    A loss, weight or optimizer variable that is not finite ends the run and is never saved.
-
-    Other callbacks are restored from their attributes, if these are numbers, strings, arrays, or
-    lists and dictionaries of these. The random generators of Python and NumPy are not saved: the
-    data do not use them.
+    Other callbacks are restored from those of their attributes that are numbers, strings, arrays,
+    or lists and dictionaries of these. The generators of Python and NumPy are not saved.
 
     Args:
         folder: folder of the states, one for each run.
@@ -57,8 +52,7 @@ class Checkpoint(keras.callbacks.Callback):
             run with another model, optimizer, data or backend, or all its states are damaged.
         ArithmeticError: in `fit`: a value is not finite; the message has the epoch, the step and
             the images.
-        OSError: in `fit`: the folder cannot be written, or the disk is full; the earlier state
-            remains.
+        OSError: in `fit`: the folder cannot be written; the earlier state remains.
 
     Example:
     >>> batches = keras_vit.data.Batches(np.zeros((6, 8, 8, 1)), np.arange(6) % 3, batch_size=2)
@@ -69,11 +63,15 @@ class Checkpoint(keras.callbacks.Callback):
     def __init__(self, folder, data=None, every="auto", verbose=1):
         super().__init__()
         self.folder = pathlib.Path(folder)
-        self.sampler = _sampler(data)
+        self.sampler = getattr(data, "sampler", data)
+        if self.sampler is not None and not hasattr(self.sampler, "go_to"):
+            want = "`data` must have a sampler, or be one"
+            advice = "Use keras_vit.data.load, keras_vit.data.Batches or None."
+            arguments.refuse(want, {"data": type(data).__name__}, advice)
         if every != "auto":
             arguments.optional(arguments.positive_integer)("every", every)
         self.every, self.verbose = every, verbose
-        self._signals = signals.Signals()
+        self._signals = Signals()
         self._running = False
 
     def load_weights(self, model):
@@ -91,7 +89,17 @@ class Checkpoint(keras.callbacks.Callback):
     def set_model(self, model):
         """Moves to the end of the callbacks, so that each hook sees what the others did."""
         super().set_model(model)
-        self._list = callback_state.move_to_end(self)
+        calling = keras_internals.callback_list(self)
+        self._others = {}
+        if calling is None:
+            return
+        others = [c for c in calling.callbacks if c is not self]
+        calling.callbacks = [*others, self]  # a new list: Keras is iterating over the old one
+        for callback in others:
+            if not isinstance(callback, keras.callbacks.ProgbarLogger):
+                kind = type(callback).__name__
+                number = sum(name.startswith(f"{kind}/") for name in self._others)
+                self._others[f"{kind}/{number}"] = callback
 
     def on_train_begin(self, logs=None):
         """Resumes from the newest state, or saves the first one."""
@@ -104,9 +112,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Sets the position in the data; an interrupted epoch begins a step before its state."""
-        keras_internals.set_initial_epoch(
-            self._model, None
-        )  # or Keras would keep it for the next `fit`
+        keras_internals.set_initial_epoch(self._model, None)  # otherwise kept for the next `fit`
         self.epoch, self._first, self._kept = epoch, 0, None
         if self._resumed is not None and self._resumed.step:
             self._first, self._repeated = self._resumed.step - self._stride, self._resumed
@@ -125,11 +131,13 @@ class Checkpoint(keras.callbacks.Callback):
             self._restore(self._repeated)
             self._repeated = None
         else:
-            self._check_loss(step, logs)
+            loss = (logs or {}).get("loss", 0.0)  # mean of the epoch: one bad step is enough
+            if not math.isfinite(loss):
+                self._refuse_numbers(f"the loss ({loss})", self.epoch, step)
         model = self._model  # unlike `self.model`, does not copy JAX's state back
         if self.sampler is not None and step < self._steps and not model.stop_training:
             if self._signals.received or self._is_due(step):
-                self._save(self.epoch, step)
+                self._write(self._take(self.epoch, step))
             elif step + self._stride >= self._steps:
                 self._kept = self._take(self.epoch, step)  # see `_end_if_signalled`
         self._end_if_signalled()
@@ -142,7 +150,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Saves the state after the epoch and after the other callbacks."""
         self._kept = None
-        self._save(epoch + 1, 0)
+        self._write(self._take(epoch + 1, 0))
         self._end_if_signalled()
 
     def on_train_end(self, logs=None):
@@ -152,7 +160,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._say(f"Nothing to do: the run is complete ({newest}).")
         self._close()
         if self._signals.received:
-            raise signals.make_exception(self._signals.received)
+            raise self._signals.make_exception()
 
     def _begin(self):
         self._kept = self._repeated = self._resumed = None
@@ -160,7 +168,6 @@ class Checkpoint(keras.callbacks.Callback):
         self._check_steps()
         run_state.check_built(self.model)
         state_files.prepare(self.folder)
-        self._others = callback_state.select(self._list, self)
         self._settings = run_state.describe_run(self.model, self.sampler)
         state = state_files.read_newest(self.folder)
         if state is None:
@@ -195,7 +202,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _restore(self, state):
         run_state.restore(self.model, state.arrays)
-        callback_state.restore(self._others, state.facts["callbacks"], state.arrays)
+        run_state.restore_attributes(self._others, state.facts["callbacks"], state.arrays)
 
     def _is_due(self, step):
         if self.every == "auto":
@@ -206,47 +213,40 @@ class Checkpoint(keras.callbacks.Callback):
     def _take(self, epoch, step):
         """Returns the current state; training resumes at (epoch, step)."""
         model = self.model
-        values, arrays = callback_state.copy_attributes(self._others)
+        attributes, arrays = run_state.copy_attributes(self._others)
         facts = {
             "settings": self._settings,
-            "callbacks": values,
+            "callbacks": attributes,
             "stopped": bool(model.stop_training),
             "versions": {"keras": keras.__version__},
         }
         return state_files.State(epoch, step, facts, {**run_state.copy_arrays(model), **arrays})
 
-    def _save(self, epoch, step):
-        self._write(self._take(epoch, step))
-
-    def _write(self, taken):
+    def _write(self, state):
         """Writes a state if it is finite; after an error the earlier state remains."""
-        broken = run_state.find_nonfinite(taken.arrays)
+        broken = run_state.find_nonfinite(state.arrays)
         if broken:
             listed = ", ".join(name.split("/", 2)[2] for name in broken[:NAMES])
-            self._refuse_numbers(f"{len(broken)} weights or optimizer variables ({listed})", taken)
+            what = f"{len(broken)} weights or optimizer variables ({listed})"
+            self._refuse_numbers(what, state.epoch, state.step)
         begun = time.monotonic()
         try:
-            state_files.write(self.folder, taken)
+            state_files.write(self.folder, state)
         except OSError:
             self._close()
             raise
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - begun
 
-    def _check_loss(self, step, logs):
-        loss = (logs or {}).get("loss", 0.0)  # mean of the epoch: one bad step is enough
-        if not math.isfinite(loss):
-            self._refuse_numbers(f"the loss ({loss})", state_files.State(self.epoch, step, {}, {}))
-
-    def _refuse_numbers(self, what, taken):
+    def _refuse_numbers(self, what, epoch, step):
         """Ends a run with a value that is not finite."""
-        where = f"epoch {taken.epoch + 1}, step {taken.step}"
-        if taken.step == 0:
-            where = f"the end of epoch {taken.epoch}" if taken.epoch else "the start"
+        where = f"epoch {epoch + 1}, step {step}"
+        if step == 0:
+            where = f"the end of epoch {epoch}" if epoch else "the start"
         names = ""
-        if self.sampler is not None and taken.step:
-            steps = range(taken.step - self._stride, taken.step)
-            files = [n for step in steps for n in self.sampler.names(taken.epoch, step)]
+        if self.sampler is not None and step:
+            steps = range(step - self._stride, step)
+            files = [n for step in steps for n in self.sampler.names(epoch, step)]
             names = f" Images of the batch: {', '.join(files[:NAMES])}, ..."
         self._close()
         raise ArithmeticError(
@@ -270,7 +270,7 @@ class Checkpoint(keras.callbacks.Callback):
         newest = state_files.describe_newest(self.folder)
         self._say(f"{received.name}: run the same command again to resume after {newest}.")
         self._close()
-        raise signals.make_exception(received)
+        raise self._signals.make_exception()
 
     def _close(self):
         self._running, self._kept, self._resumed, self._repeated = False, None, None, None
@@ -283,11 +283,46 @@ class Checkpoint(keras.callbacks.Callback):
             print(text, flush=True)
 
 
-def _sampler(data):
-    """Returns the `Sampler` of data, or None."""
-    sampler = getattr(data, "sampler", data)
-    if sampler is not None and not hasattr(sampler, "go_to"):
-        want = "`data` must have a sampler, or be one"
-        advice = "Use keras_vit.data.load, keras_vit.data.Batches or None."
-        arguments.refuse(want, {"data": type(data).__name__}, advice)
-    return sampler
+class Signals:
+    """Records the first SIGTERM or Ctrl-C while `model.fit` runs; a second one acts at once.
+
+    Only the main thread can handle signals; in other threads this class does nothing.
+    """
+
+    def __init__(self):
+        self.received, self._earlier, self._fit = None, {}, None
+
+    def watch(self, model):
+        """Installs the handlers until `stop`."""
+        self.stop()
+        self.received = None
+        self._fit = inspect.unwrap(type(model).fit).__code__
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._earlier[number] = signal.signal(number, self._record)
+
+    def stop(self):
+        """Restores the earlier handlers."""
+        for number, handler in self._earlier.items():
+            if signal.getsignal(number) == self._record:
+                # None: the handler was not set from Python and cannot be restored.
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._earlier = {}
+
+    def make_exception(self):
+        """Returns the exception that ends a run as the signal would have, with its exit code."""
+        if self.received == signal.SIGINT:
+            return KeyboardInterrupt()
+        return SystemExit(128 + self.received)
+
+    def _record(self, number, frame):
+        while frame is not None and frame.f_code is not self._fit:
+            frame = frame.f_back
+        # Without a frame of `fit`, an error ended it without a call of its callbacks.
+        if self.received is not None or frame is None:
+            self.stop()
+            signal.raise_signal(number)
+            return
+        self.received = signal.Signals(number)
+        text = f"\n{self.received.name}: stopping after this step. Send it again to stop at once.\n"
+        os.write(2, text.encode())  # unlike `print`, safe inside of a signal handler

@@ -1,8 +1,7 @@
 """Everything private of Keras that an exact resume needs, in one place.
 
-`fit` gives a callback its model and its parameters, but neither the other callbacks, nor the
-number of batches in the running epoch, nor the shared random generator. These are read from the
-call stack and from the module of a public class.
+`fit` does not give a callback the other callbacks, the number of batches in the running epoch and
+the shared random generator. They are read from the call stack and the module of a public class.
 """
 
 import inspect

@@ -1,19 +1,23 @@
-"""Everything that a training step changes, copied from a compiled model and restored into it."""
+"""The state of a run: what training changes in a compiled model and in the other callbacks."""
 
+import inspect
 import json
+import os
 import re
+import warnings
 import weakref
 
 import keras
 import numpy as np
 
 from keras_vit import arguments
+from keras_vit.io.tensor_file import SIZES
 from keras_vit.training.resuming import keras_internals
 
 COMPARED = ("loss", "loss_weights", "metrics", "weighted_metrics", "jit_compile")
 SHARED = "seed/shared"
-GENERATOR = "generator/"
 SHOWN = 8  # differences that an error lists
+SET_BY_KERAS = {"_model", "model", "params", "validation_data"}  # attributes of every callback
 # The learning rate changes during training, so the optimizer's configuration is kept as it was.
 _configs = weakref.WeakKeyDictionary()
 
@@ -21,12 +25,14 @@ _configs = weakref.WeakKeyDictionary()
 def collect_variables(model):
     """Returns `{name: variable}` of everything that a step changes.
 
-    Keras numbers automatic names anew in each model, so a name also holds its index.
+    Keras numbers automatic names anew in each model, so a name also contains its index.
     """
+    weights = {id(w) for w in model.weights}
+    seeds = [v for v in model.non_trainable_variables if id(v) not in weights]
     shared = keras_internals.shared_generator()
     return {
-        **_weights(model),
-        **_numbered("seed", _seeds(model)),
+        **_numbered("weight", model.weights),
+        **_numbered("seed", seeds),
         **_numbered("optimizer", model.optimizer.variables),
         **_numbered("metric", model.metrics_variables),
         **({SHARED: shared.state} if shared is not None else {}),
@@ -37,7 +43,8 @@ def copy_arrays(model):
     """Returns `{name: array}`, copies that do not change while training continues."""
     variables = collect_variables(model)
     copies = {n: np.array(keras.ops.convert_to_numpy(v)) for n, v in variables.items()}
-    return {**copies, **_torch_generators()}
+    states = {n: g.get_state().numpy().copy() for n, g in _torch_generators().items()}
+    return {**copies, **states}
 
 
 def restore(model, values):
@@ -45,57 +52,44 @@ def restore(model, values):
     if SHARED in values:
         keras_internals.make_shared_generator()  # Keras creates it when it is first used
     _assign(collect_variables(model), values)
-    _restore_torch_generators(values)
+    for name, generator in _torch_generators().items():
+        if name in values:
+            state = keras.ops.convert_to_tensor(values[name].copy(), "uint8")
+            generator.set_state(state.cpu())
 
 
 def restore_weights(model, values):
-    """Assigns the weights only.
-
-    Raises:
-        ValueError: they belong to another model; nothing was changed.
-    """
+    """Assigns only the weights, or raises `ValueError` if they belong to another model."""
+    weights = _numbered("weight", model.weights)
     values = {n: value for n, value in values.items() if n.startswith("weight/")}
-    differences = _compare_variables(values, _weights(model))
+    differences = _compare_variables(values, weights)
     if differences:
         listed = "; ".join(differences[:SHOWN])
         raise ValueError(f"The weights are of another model: {listed}.")
-    _assign(_weights(model), values)
+    _assign(weights, values)
 
 
 def find_nonfinite(values):
     """Returns the names of weights and optimizer variables that contain NaN or infinity."""
-    floats = {n: v for n, v in values.items() if v.dtype.kind not in "biu"}
-    checked = {n: v for n, v in floats.items() if n.startswith(("weight/", "optimizer/"))}
-    return [n for n, v in checked.items() if not np.isfinite(v).all()]
+    checked = {n: v for n, v in values.items() if n.startswith(("weight/", "optimizer/"))}
+    floats = {n: v for n, v in checked.items() if v.dtype.kind not in "biu"}
+    return [n for n, v in floats.items() if not np.isfinite(v).all()]
 
 
-def describe_run(model, position):
+def describe_run(model, sampler):
     """Returns plain values that must be equal in a run and in the one that resumes it."""
-    flat = {}
-    flatten(flat, "backend", keras.backend.backend())
-    for name in getattr(model, "argument_names", ()):
-        flatten(flat, f"model.{name}", getattr(model, name))
-    flatten(flat, "model.dtype", model.dtype_policy.name)
-    flatten(flat, "model.trainable_weights", len(model.trainable_weights))
-    flatten(flat, "optimizer", _optimizer_config(model.optimizer))
-    flatten(flat, "steps_per_execution", model.steps_per_execution)
-    compiled = _attempt(model.get_compile_config)
-    for name in COMPARED:
-        flatten(flat, name, (compiled or {}).get(name))
-    flatten(flat, "data", position.fingerprint() if position is not None else None)
-    return json.loads(json.dumps(flat))
-
-
-def flatten(flat, name, value):
-    """Adds nested values to `flat` as {"optimizer.beta_1": 0.9}."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            flatten(flat, f"{name}.{key}", inner)
-    elif isinstance(value, str):
-        flat[name] = strip_numbers(value)
-    else:
-        plain = isinstance(value, (bool, int, float, tuple, list, type(None)))
-        flat[name] = value if plain else str(value)
+    options = {name: getattr(model, name) for name in getattr(model, "argument_names", ())}
+    options |= {"dtype": model.dtype_policy.name, "trainable_weights": len(model.trainable_weights)}
+    compiled = _attempt(model.get_compile_config) or {}
+    values = {
+        "backend": keras.backend.backend(),
+        "model": options,
+        "optimizer": _optimizer_config(model.optimizer),
+        "steps_per_execution": model.steps_per_execution,
+        **{name: compiled.get(name) for name in COMPARED},
+        "data": None if sampler is None else sampler.fingerprint(),
+    }
+    return json.loads(json.dumps(dict(_flatten(values))))
 
 
 def check_same_run(folder, state, model, now):
@@ -126,9 +120,107 @@ def check_built(model):
         model.optimizer.build(model.trainable_variables)
 
 
-def strip_numbers(path):
+# --- Other callbacks -----------------------------------------------------------------------------
+# Keras's callbacks cannot save themselves: their plain attributes are saved. Those named like an
+# argument of the constructor are not, so that a new `patience` takes effect.
+
+
+def copy_attributes(callbacks):
+    """Returns {name: {attribute: JSON}} for callbacks by name, and the arrays in them."""
+    arrays, states = {}, {}
+    for name, callback in callbacks.items():
+        state = states[name] = {}
+        settings = inspect.signature(type(callback).__init__).parameters
+        for attribute in sorted(vars(callback).keys() - set(settings) - SET_BY_KERAS):
+            own = {}
+            try:
+                path = f"callback/{name}/{attribute}"
+                state[attribute] = _encode(getattr(callback, attribute), own, path)
+            except TypeError:
+                continue  # such as an open file, or a function that is created again
+            arrays.update(own)
+        if isinstance(callback, keras.callbacks.CSVLogger):
+            state["csv_file"] = _read_table(callback.csv_file)
+    return states, arrays
+
+
+def restore_attributes(callbacks, states, arrays):
+    """Sets the attributes that `copy_attributes` returned."""
+    absent = sorted({name.split("/")[0] for name in states.keys() - callbacks.keys()})
+    if absent:
+        text = f"The checkpoint has the state of {', '.join(absent)}, which `fit` was not given."
+        warnings.warn(text, stacklevel=2)
+    for name in states.keys() & callbacks.keys():
+        for attribute, value in states[name].items():
+            if attribute == "csv_file":
+                _rewrite_table(callbacks[name], value)
+            else:
+                setattr(callbacks[name], attribute, _decode(value, arrays))
+
+
+def _encode(value, arrays, name):
+    """Returns JSON for a plain value, with its arrays in `arrays`; raises `TypeError` otherwise."""
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.name in SIZES:
+        arrays[name] = np.array(value)
+        return {"array": name}
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if type(value) in (list, tuple):
+        items = [_encode(v, arrays, f"{name}/{i}") for i, v in enumerate(value)]
+        return {type(value).__name__: items}
+    if type(value) is dict:
+        pairs = enumerate(value.items())
+        return {"dict": [[_encode(x, arrays, f"{name}/{i}") for x in pair] for i, pair in pairs]}
+    raise TypeError(f"{name}: {type(value).__name__}")
+
+
+def _decode(code, arrays):
+    if not isinstance(code, dict):
+        return code
+    ((kind, inner),) = code.items()
+    if kind == "array":
+        return np.array(arrays[inner])
+    if kind == "dict":
+        return {_decode(key, arrays): _decode(value, arrays) for key, value in inner}
+    return {"list": list, "tuple": tuple}[kind](_decode(value, arrays) for value in inner)
+
+
+def _read_table(file):
+    if file is None or file.closed:
+        return None
+    file.flush()
+    with open(file.name, newline="") as table:
+        return table.read()
+
+
+def _rewrite_table(logger, text):
+    """Restores a CSV file, so that epochs that are trained again do not appear twice."""
+    if text is not None and logger.csv_file is not None and os.path.exists(logger.csv_file.name):
+        logger.csv_file.seek(0)
+        logger.csv_file.truncate()
+        logger.csv_file.write(text)
+        logger.csv_file.flush()
+        logger.append_header = not text
+
+
+# --- Variables -----------------------------------------------------------------------------------
+
+
+def _numbered(group, variables):
+    return {f"{group}/{i}/{v.path}": v for i, v in enumerate(variables)}
+
+
+def _strip_numbers(path):
     """Returns a name without the numbers that Keras appends to automatic names."""
     return re.sub(r"_\d+", "", path)
+
+
+def _assign(variables, values):
+    values = {_strip_numbers(name): value for name, value in values.items()}
+    for name, variable in variables.items():
+        if _strip_numbers(name) in values:
+            # A copy: a backend may use the array's memory.
+            variable.assign(np.array(values[_strip_numbers(name)]))
 
 
 def _compare_variables(saved, here):
@@ -141,27 +233,23 @@ def _compare_variables(saved, here):
     ]
 
 
-def _assign(variables, values):
-    values = {strip_numbers(name): value for name, value in values.items()}
-    for name, variable in variables.items():
-        if strip_numbers(name) in values:
-            # A copy: a backend may use the array's memory.
-            variable.assign(np.array(values[strip_numbers(name)]))
-
-
-def _weights(model):
-    return _numbered("weight", model.weights)
-
-
-def _numbered(group, variables):
-    return {f"{group}/{i}/{v.path}": v for i, v in enumerate(variables)}
-
-
 def _shapes(values):
     """Returns {name without numbers: "name (shape)"}; TensorFlow creates metrics only later."""
     groups = ("weight/", "seed/", "optimizer/")
     chosen = {n: v for n, v in values.items() if n.startswith(groups) and n != SHARED}
-    return {strip_numbers(n): f"{n} {tuple(v.shape)}" for n, v in chosen.items()}
+    return {_strip_numbers(n): f"{n} {tuple(v.shape)}" for n, v in chosen.items()}
+
+
+def _flatten(values, prefix=""):
+    """Yields nested values as pairs such as ("optimizer.beta_1", 0.9)."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, str):
+            yield f"{prefix}{key}", _strip_numbers(value)
+        else:
+            plain = isinstance(value, (bool, int, float, tuple, list, type(None)))
+            yield f"{prefix}{key}", value if plain else str(value)
 
 
 def _show(values, name):
@@ -183,33 +271,14 @@ def _attempt(serialize):
         return None
 
 
-def _seeds(model):
-    """Returns the states of the layers' random generators, in the order of the layers."""
-    weights = {id(w) for w in model.weights}
-    return [v for v in model.non_trainable_variables if id(v) not in weights]
-
-
 def _torch_generators():
-    """Returns {name: array}: on PyTorch, dropout draws from generators outside of the model."""
+    """Returns {name: generator}: on PyTorch, dropout draws from generators outside the model."""
     if keras.backend.backend() != "torch":
         return {}
     import torch
 
-    states = {GENERATOR + "cpu": torch.get_rng_state().numpy().copy()}
-    for device, state in enumerate(torch.cuda.get_rng_state_all()):
-        states[f"{GENERATOR}cuda{device}"] = state.numpy().copy()
-    return states
-
-
-def _restore_torch_generators(values):
-    """Sets the generators to what `_torch_generators` returned; skips absent devices."""
-    if keras.backend.backend() != "torch":
-        return
-    import torch
-
-    for name in _torch_generators().keys() & values.keys():
-        state = torch.from_numpy(values[name].copy())
-        if name == GENERATOR + "cpu":
-            torch.set_rng_state(state)
-        else:
-            torch.cuda.set_rng_state(state, int(name.removeprefix(GENERATOR + "cuda")))
+    if torch.cuda.is_available():
+        torch.cuda.init()
+    devices = {f"cuda{i}": drawn for i, drawn in enumerate(torch.cuda.default_generators)}
+    generators = {"cpu": torch.default_generator, **devices}
+    return {f"generator/{name}": generator for name, generator in generators.items()}

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import tempfile
 import warnings
 from typing import NamedTuple
 
@@ -41,11 +42,10 @@ def prepare(folder):
         OSError: the folder cannot be written, or another process trains in it.
     """
     folder = pathlib.Path(folder)
-    probe = folder / f".probe-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"1")
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"1")
     except OSError as error:
         what = f"{error.strerror}. Checkpoints need a folder that can be written; choose another"
         raise type(error)(error.errno, what, str(folder)) from error
@@ -71,8 +71,7 @@ def paths(folder):
 def write(folder, state):
     """Writes a state, removes all but the two newest, and returns the path of the new file.
 
-    Raises:
-        OSError: the state cannot be written; the earlier states remain.
+    If it cannot be written (`OSError`), the earlier states remain.
     """
     path = pathlib.Path(folder) / f"epoch-{state.epoch + 1:04d}-step-{state.step:06d}.npz"
     place = {"format": FORMAT, "epoch": state.epoch, "step": state.step}
@@ -81,7 +80,14 @@ def write(folder, state):
     try:
         write_npz(path, {"facts": text, **state.arrays})
     except OSError as error:
-        raise type(error)(error.errno, _failure(folder, state, error), str(folder)) from error
+        before = describe_newest(folder)
+        left = "it was the first" if before == "none" else f"that of {before} is complete"
+        what = (
+            f"{error.strerror or error}. The state of epoch {state.epoch + 1}, step {state.step} "
+            f"was not written; {left}. Free space or repair the disk, then run the same command "
+            "again to resume"
+        )
+        raise type(error)(error.errno, what, str(folder)) from error
     for old in paths(folder)[:-KEPT]:
         with contextlib.suppress(OSError):  # the new state is safe; the next save tries again
             old.unlink()
@@ -89,11 +95,7 @@ def write(folder, state):
 
 
 def read(path):
-    """Reads a state and compares its checksums.
-
-    Raises:
-        ValueError: the file is damaged, or from another version.
-    """
+    """Reads a state; raises `ValueError` if it is damaged, or from another version."""
     with NpzFile(path) as file:
         facts = json.loads(file.read("facts").tobytes())
         if facts["format"] != FORMAT:
@@ -108,10 +110,8 @@ def read(path):
 def read_newest(folder):
     """Reads the newest complete state, or returns None if there is none yet.
 
-    Newer files that are damaged are renamed to end in `.damaged`, with a warning.
-
-    Raises:
-        ValueError: there are states, but all of them are damaged.
+    Newer files that are damaged are renamed to end in `.damaged`, with a warning; it is an error
+    (`ValueError`) if all of them are.
     """
     damaged = []
     for path in reversed(paths(folder)):
@@ -140,16 +140,6 @@ def describe_newest(folder):
         return "none"
     epoch, step = map(int, NAME.fullmatch(files[-1].name).groups())
     return f"epoch {epoch}, step {step} ({files[-1]})"
-
-
-def _failure(folder, state, error):
-    """Returns what was not written, what remains, and what to do."""
-    left = f"that of {describe_newest(folder)} is complete" if paths(folder) else "it was the first"
-    return (
-        f"{error.strerror or error}. The state of epoch {state.epoch + 1}, step {state.step} was "
-        f"not written; {left}. Free space or repair the disk, then run the same command again to "
-        "resume"
-    )
 
 
 def _lock(folder):

@@ -1,31 +1,20 @@
 """Training a run from its images to its folder: everything behind `keras-vit train`."""
 
 import datetime
+import pathlib
 import sys
 import time
-from typing import NamedTuple
 
 import keras
-import numpy as np
 
 from keras_vit import environment, families
 from keras_vit.checkpoints import loading
 from keras_vit.training import adaptation
 from keras_vit.training.evaluation import metrics
-from keras_vit.training.evaluation.pixel_baselines import baselines
+from keras_vit.training.evaluation.classifiers import baselines
 from keras_vit.training.evaluation.representation import predict_all
-from keras_vit.training.recipes import applied
 from keras_vit.training.resuming.checkpoint import Checkpoint
-from keras_vit.training.runs import callbacks, messages, run_folder, saved_run
-from keras_vit.training.runs import options as run_options
-
-
-class BuiltRun(NamedTuple):
-    """What a run trains: a `keras_vit.data.ImageDataset`, a compiled model, and its `Recipe`."""
-
-    data: object
-    model: keras.Model
-    recipe: applied.Recipe
+from keras_vit.training.runs import messages, run_folder, saved_run
 
 
 def train(
@@ -87,27 +76,25 @@ def train(
     >>> run = keras_vit.training.train(epochs=1, out="runs/first")  # doctest: +SKIP
     >>> run.metrics["test_accuracy"]  # doctest: +SKIP
     """
-    given = dict(locals())
-    given.pop("out")
-    options = run_options.complete(run_options.Options(**given))
-    target = run_folder.make(out, run_folder.short_name(options))
+    options = dict(locals())
+    del options["out"]
+    options = run_folder.complete(options)
+    name = "digits" if options["data"] is None else pathlib.Path(options["data"]).stem
+    target = run_folder.make(out, name)
     try:
-        setup = build(options)
+        parts = build(options)
     except BaseException:
         run_folder.remove_if_empty(target)
         raise
     run_folder.write_settings(target, options)
-    return _run(target, options, setup)
+    return _run(target, options, *parts)
 
 
 def resume(folder):
-    """Resumes an interrupted run exactly where it stopped.
+    """Resumes an interrupted run exactly where it stopped; loads it if it is complete.
 
     Args:
         folder: folder of the run: `out` of `train`, or the one that it created.
-
-    Returns:
-        A `Run`. If the run is complete, it is loaded.
 
     Raises:
         FileNotFoundError: `folder` is not the folder of a run.
@@ -122,123 +109,87 @@ def resume(folder):
         evaluate = run_folder.command_line("evaluate", target)
         print(f"Nothing to do: {target} is complete. Run: {evaluate}")
         return saved_run.load(target)
-    return _run(target, options, build(options))
+    return _run(target, options, *build(options))
 
 
 def build(options):
-    """Loads the images, builds the model and compiles it; returns the `BuiltRun`."""
-    data = run_options.load_data(options)
-    recipe = applied.recipe(options.recipe, data, **run_options.overrides(options))
-    keras.utils.set_random_seed(options.seed)
-    model = _model(options, recipe, data)
-    recipe.initialize(model)
-    adaptation.freeze(model, recipe.settings.adapt, recipe.settings.rank)
-    model.compile(**recipe.compile_arguments)
-    return BuiltRun(data, model, recipe)
-
-
-def _model(options, recipe, data):
+    """Returns the images, the compiled model and the `Recipe` of a run."""
+    data = run_folder.load_images(options)
+    recipe = run_folder.find_recipe(options, data)
+    keras.utils.set_random_seed(options["seed"])
     shape = {"image_size": data.image_size, "num_classes": data.num_classes}
-    if options.weights is not None:
-        return loading.load_pretrained(options.weights, **shape, **recipe.model_arguments)
-    shape["num_channels"] = data.num_channels
-    return families.create(recipe.settings.model, **shape, **recipe.model_arguments)
+    if options["weights"] is not None:
+        model = loading.load_pretrained(options["weights"], **shape, **recipe.model_arguments)
+    else:
+        shape["num_channels"] = data.num_channels
+        model = families.create(recipe.model, **shape, **recipe.model_arguments)
+    recipe.initialize(model)
+    adaptation.freeze(model, recipe.adapt, recipe.rank)
+    model.compile(**recipe.compile_arguments)
+    return data, model, recipe
 
 
-def _run(target, options, setup):
+def _run(target, options, data, model, recipe):
     """Trains, tests and writes the results; resumes where an earlier call stopped."""
     started = time.perf_counter()
-    print(messages.introduction(setup, options, target), flush=True)
-    references = baselines(setup.data)
-    print(messages.references(references, setup.data.image_size), messages.START, sep="\n")
-    sys.stdout.flush()
+    name = model.name if options["weights"] else recipe.model
+    print(messages.introduction(name, data, model, recipe, options["seed"], target), flush=True)
+    references = baselines(data)
+    print(messages.references(references, data.image_size), messages.START, sep="\n", flush=True)
     try:
-        history = fit(setup, target, options)
+        history = _fit(target, options, data, model, recipe)
     except (KeyboardInterrupt, SystemExit):
         print(messages.interrupted(target), flush=True)
         raise
-    if setup.recipe.settings.adapt == "lora":
-        setup = setup._replace(model=adaptation.merge_lora(setup.model))
-    tested = test(setup)
-    numbers = {
-        **_result(setup, tested.evaluation, history, references),
-        **_provenance(options, setup),
-        "seconds": round(time.perf_counter() - started, 1),
-    }
-    saved_run.write(target, setup, history, numbers, tested)
-    print(messages.conclusion(target, numbers, options), flush=True)
-    return saved_run.Run(target, setup.model, numbers)
-
-
-class Tested(NamedTuple):
-    """The test of a run: (images, classes), (images,), and an `Evaluation`."""
-
-    probabilities: np.ndarray
-    labels: np.ndarray
-    evaluation: object
-
-
-def test(setup):
-    """Evaluates a run on its test split, or on its validation split if there is none."""
-    data = setup.data
+    if recipe.adapt == "lora":
+        model = adaptation.merge_lora(model)
     split = "test" if data.counts["test"] else "validation"
-    logits, labels = predict_all(setup.model, data, split)
+    logits, labels = predict_all(model, data, split)
     outcomes = metrics.compute_outcomes(logits, labels)
     evaluation = metrics.summarize(outcomes, data.class_names, data.sources[split].names)
-    return Tested(keras.ops.convert_to_numpy(keras.ops.softmax(logits)), labels, evaluation)
-
-
-def fit(setup, target, options):
-    """Trains with `model.fit`; its states are saved in the folder of the run.
-
-    Returns:
-        The history: {"loss": [one value per epoch], "accuracy": ..., and the same of the split
-        that is evaluated, as "validation_loss" or "test_loss", ...}.
-    """
-    data, split = setup.data, saved_run.monitored_split(setup.data)
-    fit_arguments = setup.recipe.fit_arguments
-    hooks = [*fit_arguments.pop("callbacks"), callbacks.ProgressLine(split, sys.stdout.isatty())]
-    if options.tensorboard:
-        hooks.append(callbacks.tensorboard(str(target / "logs")))
-    hooks.append(Checkpoint(target / run_folder.STATES, data))
-    history = setup.model.fit(
-        data.train,
-        validation_data=getattr(data, split),
-        verbose=0,
-        callbacks=hooks,
-        **fit_arguments,
-    ).history
-    return {callbacks.rename_column(name, split): values for name, values in history.items()}
-
-
-def _result(setup, evaluation, history, references):
-    return {
+    numbers = {
         "test_accuracy": evaluation.accuracy,
         "test_interval": list(evaluation.interval),
         "test_mistakes": int(round((1 - evaluation.accuracy) * evaluation.images)),
         "train_accuracy": history["accuracy"][-1],
         "baselines": references,
-        **{f"{split}_images": count for split, count in setup.data.counts.items()},
-    }
-
-
-def _provenance(options, setup):
-    """Returns what was trained, on what and with what, to repeat the run and to predict with it."""
-    data, model, recipe = setup
-    return {
-        "data": "digits" if options.data is None else options.data,
+        **{f"{part}_images": count for part, count in data.counts.items()},
+        # what was trained, on what and with what, to repeat the run and to predict with it
+        "data": "digits" if options["data"] is None else options["data"],
         "class_names": list(data.class_names),
-        "model": model.name if options.weights else recipe.settings.model,
+        "model": name,
         "parameters": model.count_params(),
         "image_size": list(data.image_size),
         "num_channels": data.num_channels,
         "resize": data.resize,
-        "seed": options.seed,
-        "options": options._asdict(),
+        "seed": options["seed"],
+        "options": options,
         "recipe": str(recipe),
-        "epochs": recipe.plan.epochs,
+        "epochs": recipe.epochs,
         "backend": keras.backend.backend(),
         "versions": environment.versions(),
         "hardware": environment.hardware(),
         "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "seconds": round(time.perf_counter() - started, 1),
     }
+    run = saved_run.Run(target, model, numbers)
+    saved_run.write(run, history, data, evaluation, logits, labels)
+    print(messages.conclusion(target, numbers, options), flush=True)
+    return run
+
+
+def _fit(target, options, data, model, recipe):
+    """Trains with `model.fit`, whose states are saved in the folder of the run.
+
+    Returns the history by the names of the splits, such as "test_loss" for Keras's "val_loss".
+    """
+    # This split is evaluated after each epoch; nothing is selected by it.
+    split = "validation" if data.counts["validation"] else "test"
+    arguments = recipe.fit_arguments
+    arguments["callbacks"].append(messages.ProgressLine(split, sys.stdout.isatty()))
+    if options["tensorboard"]:
+        arguments["callbacks"].append(messages.tensorboard(str(target / "logs")))
+    arguments["callbacks"].append(Checkpoint(target / run_folder.STATES, data))
+    fitted = model.fit(data.train, validation_data=getattr(data, split), verbose=0, **arguments)
+    columns = fitted.history.items()
+    return {messages.rename_column(name, split): values for name, values in columns}

@@ -1,14 +1,19 @@
-"""What a training run prints."""
+"""What a run reports: lines before, during and after the training, and logs for TensorBoard."""
 
+import math
 import os
+import time
 
-from keras_vit import environment
-from keras_vit.training.evaluation.pixel_baselines import LARGEST_SIDE
-from keras_vit.training.evaluation.wording import percent
-from keras_vit.training.runs.run_folder import command_line
+import keras
+
+from keras_vit import backend, environment
+from keras_vit.training.evaluation.classifiers import LARGEST_SIDE
+from keras_vit.training.evaluation.metrics import percent
+from keras_vit.training.runs.run_folder import check_tensorboard, command_line
 
 INVERT_HINT = "The image is mostly bright; digits are light ink on black. Try --invert."
 START = "The first step takes longest: it compiles the model."
+CLEAR = "\x1b[K"  # clears the rest of a terminal's line
 FILES = {
     "curves.png": "loss and accuracy of every epoch",
     "predictions.png": "test images with their predictions, mistakes first",
@@ -23,19 +28,16 @@ FILES = {
 }
 
 
-def introduction(setup, options, target):
+def introduction(name, data, model, recipe, seed, target):
     """Describes what is about to be trained."""
-    data, model, recipe = setup
-    name = model.name if options.weights else recipe.settings.model
-    return "\n".join(
-        [
-            environment.description(),
-            repr(data).strip("<>"),
-            f"Model: {name}, {model.count_params():,} parameters, seed {options.seed}",
-            recipe.summary(),
-            f"Run: {target}",
-        ]
-    )
+    lines = [
+        environment.description(),
+        repr(data).strip("<>"),
+        f"Model: {name}, {model.count_params():,} parameters, seed {seed}",
+        recipe.summary(),
+        f"Run: {target}",
+    ]
+    return "\n".join(lines)
 
 
 def references(accuracies, image_size):
@@ -47,14 +49,78 @@ def references(accuracies, image_size):
     return f"Baselines, test accuracy on the same split: {listed}{shrunk}"
 
 
-def epoch(number, total, logs):
-    """Reports an epoch, finished or not, in one line."""
-    numbers = "  ".join(
-        f"{name.replace('_', ' ')} {value:.3f}"
-        for name, value in logs.items()
-        if name.endswith(("loss", "accuracy"))
-    )
-    return f"epoch {number:>{len(str(total))}}/{total}  {numbers}"
+class ProgressLine(keras.callbacks.Callback):
+    """Prints one line per epoch, and stops if the loss is not finite.
+
+    Args:
+        split: split that is evaluated after each epoch, "validation" or "test".
+        live: whether to update the line during the epoch, as a terminal can.
+    """
+
+    def __init__(self, split="validation", live=False):
+        super().__init__()
+        self.split, self.live = split, live
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Starts the clock."""
+        self.epoch = epoch
+        self.started = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Shows the current values."""
+        if self.live:
+            step = f"step {batch + 1}/{self.params['steps']}"
+            print(f"{self._line(logs)}  {step}{CLEAR}", end="\r", flush=True)
+
+    def on_epoch_end(self, epoch, logs):
+        """Prints the values of the epoch."""
+        if not math.isfinite(logs["loss"]):
+            raise ArithmeticError(
+                f"The loss became {logs['loss']} in epoch {epoch + 1}. "
+                "Train again with a lower learning rate."
+            )
+        seconds = f"{time.perf_counter() - self.started:.1f} s"
+        print(f"{self._line(logs)}  {seconds}{CLEAR if self.live else ''}", flush=True)
+
+    def _line(self, logs):
+        numbers = "  ".join(
+            f"{rename_column(name, self.split).replace('_', ' ')} {value:.3f}"
+            for name, value in logs.items()
+            if name.endswith(("loss", "accuracy"))
+        )
+        total = str(self.params["epochs"])
+        return f"epoch {self.epoch + 1:>{len(total)}}/{total}  {numbers}"
+
+
+def rename_column(name, split):
+    """Returns a name of Keras's logs, which say "val_" even if the split is the test split."""
+    return name.replace("val_", f"{split}_") if name.startswith("val_") else name
+
+
+def tensorboard(folder, histograms=0):
+    """Returns Keras's TensorBoard callback: losses, metrics and learning rate of every epoch.
+
+    View the logs with `tensorboard --logdir FOLDER`. Keras writes them with TensorFlow on every
+    backend; TensorFlow then leaves the GPU to that backend.
+
+    Args:
+        folder: folder of the logs, one for each training.
+        histograms: epochs between histograms of all weights; 0 for none.
+
+    Returns:
+        A `keras.callbacks.TensorBoard`. Put it after callbacks that add to the logs, such as
+        `FewShot`.
+
+    Raises:
+        ImportError: TensorFlow or TensorBoard is not installed.
+
+    Example:
+    >>> logs = keras_vit.training.tensorboard("runs/first/logs")  # doctest: +SKIP
+    >>> model.fit(data.train, callbacks=[logs])  # doctest: +SKIP
+    """
+    check_tensorboard()
+    backend.leave_the_gpu()
+    return keras.callbacks.TensorBoard(folder, histogram_freq=histograms, write_graph=False)
 
 
 def interrupted(target):
@@ -85,10 +151,8 @@ def _result(metrics):
 def _contents(target):
     there = {name: meaning for name, meaning in FILES.items() if (target / name).exists()}
     width = max(map(len, there))
-    return "\n".join(
-        [f"Written to {target}{os.sep} (look at the first two files):"]
-        + [f"  {name:<{width}}  {meaning}" for name, meaning in there.items()]
-    )
+    lines = [f"Written to {target}{os.sep} (look at the first two files):"]
+    return "\n".join(lines + [f"  {name:<{width}}  {text}" for name, text in there.items()])
 
 
 def _next_steps(target, metrics, options):
@@ -96,14 +160,14 @@ def _next_steps(target, metrics, options):
         ("classify an image with the model", "predict", target, target / "example.png"),
         ("accuracy of every class, and how far to trust a probability", "evaluate", target),
     ]
-    if options.data is None:
+    if options["data"] is None:
         steps += [
             ("your own digit, dark ink on paper", "predict", target, "photo.png", "--invert"),
-            ("how much the accuracy varies", "train", "--seed", options.seed + 1),
+            ("how much the accuracy varies", "train", "--seed", options["seed"] + 1),
             ("your own images, in one folder per class", "train", "images"),
         ]
-    elif options.weights is None:
-        weights = ("train", options.data, "--weights", "ViT-Ti/16")
+    elif options["weights"] is None:
+        weights = ("train", options["data"], "--weights", "ViT-Ti/16")
         few = f"{metrics['train_images']:,} images are few to train a ViT from scratch"
         steps.append((f"{few}: fine-tune published weights", *weights))
     lines = [f"  # {purpose}\n  {command_line(*words)}" for purpose, *words in steps]

@@ -1,15 +1,133 @@
-"""The folder of a training run: where it is, whether it is complete, its settings."""
+"""A run before Keras is imported: its options, checked, and its folder."""
 
 import datetime
 import json
+import os
 import pathlib
 import shlex
 
-from keras_vit import arguments
+from keras_vit import arguments, backend
+from keras_vit.checkpoints import catalogue
+from keras_vit.data import dataset
+from keras_vit.data.sources import check_source
+from keras_vit.data.sources.source import check_share
+from keras_vit.data.transforms.augmentation import get_augmentation
 from keras_vit.io import writing
-from keras_vit.training.runs.options import Options
+from keras_vit.training.recipes.recipe_tables import recipe
 
 SETTINGS, MODEL, METRICS, STATES = "settings.json", "model.keras", "metrics.json", "states"
+# The arguments of `train` but `out`: settings.json, from which an interrupted run is built again
+OPTIONS = {
+    **dict.fromkeys(("data", "model", "weights", "recipe", "adapt", "image_size", "epochs")),
+    **dict.fromkeys(("batch_size", "learning_rate", "augment")),
+    "seed": 0,
+    **dict.fromkeys(("split_seed", "validation_share", "test_share")),
+    "tensorboard": False,
+}
+OF_THE_RECIPE = ("model", "image_size", "epochs", "batch_size", "learning_rate", "adapt")
+LARGEST_SEED = 2**32 - 1  # NumPy's and Keras's limit
+
+
+def check(options):
+    """Raises if the options of a run are invalid; neither imports Keras nor reads an image.
+
+    Raises:
+        FileNotFoundError: the data or the weights do not exist.
+        ImportError: TensorBoard is requested and not installed.
+        ValueError: a value is invalid.
+    """
+    data, weights, seed = options["data"], options["weights"], options["seed"]
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
+        arguments.refuse(f"`seed` must be an integer from 0 to {LARGEST_SEED}", {"seed": seed})
+    if data is None and options["image_size"] not in (None, 8):
+        received = {"image_size": options["image_size"]}
+        advice = "Leave image_size out, or give a folder of images."
+        arguments.refuse("the digits are 8 x 8 pixels", received, advice)
+    if weights is not None and options["model"] is not None:
+        received = {"weights": weights, "model": options["model"]}
+        arguments.refuse("weights bring their own model", received, "Leave one of them out.")
+    if weights is not None:
+        catalogue.check_source(weights)
+    for name in ("validation_share", "test_share"):
+        if options[name] is not None:
+            check_share(name, options[name])
+    if options["split_seed"] is not None:
+        arguments.natural_number("split_seed", options["split_seed"])
+    if options["augment"] is not None:
+        get_augmentation(options["augment"])
+    if options["tensorboard"]:
+        check_tensorboard()
+    find_recipe(options)
+    if data is not None:
+        check_source(data)
+
+
+def complete(options):
+    """Returns checked options with every path and default written out."""
+    check(options)
+    options = {**options, "recipe": _recipe_name(options)}
+    for name in ("data", "weights"):  # a run can be resumed from any folder
+        if options[name] is not None and os.path.exists(options[name]):
+            options[name] = os.path.abspath(options[name])
+    if options["data"] is not None and find_recipe(options).image_size is None:
+        options["image_size"] = 224  # of the paper's pre-training
+        if options["weights"] is not None:
+            from keras_vit.checkpoints import loading
+
+            options["image_size"] = loading.image_size(options["weights"])
+    return options
+
+
+def find_recipe(options, data=None):
+    """Returns the `Recipe` of a run, scaled to its data if these are loaded."""
+    name = _recipe_name(options)
+    chosen = recipe(name, data, **{field: options[field] for field in OF_THE_RECIPE})
+    if options["weights"] is None and chosen.model is None:
+        advice = "Give --weights, a file or a name of `keras-vit weights`, or --model."
+        arguments.refuse(f"the recipe {name!r} starts from weights", {"weights": None}, advice)
+    return chosen
+
+
+def _recipe_name(options):
+    usual = "digits" if options["data"] is None else "folder"
+    return options["recipe"] or ("finetune" if options["weights"] is not None else usual)
+
+
+def load_images(options):
+    """Loads the images of completed options with `keras_vit.data.load`."""
+    chosen, is_digits = find_recipe(options), options["data"] is None
+    split_seed, augment = options["split_seed"], options["augment"]
+    if split_seed is None:
+        split_seed = options["seed"] if is_digits else 0
+    shares = {name: options[name] for name in ("validation_share", "test_share")}
+    if is_digits and shares["validation_share"] is None:
+        shares["validation_share"] = 0.0  # nothing is selected by it, so all images can train
+    return dataset.load(
+        "digits" if is_digits else options["data"],
+        image_size=chosen.image_size,
+        batch_size=chosen.batch_size,
+        augment=chosen.augmentation if augment is None else augment,
+        resize=chosen.resize,
+        seed=options["seed"],
+        split_seed=split_seed,
+        num_channels=chosen.num_channels,
+        # TensorFlow takes seconds to import, and digits take none to read.
+        pipeline="keras" if is_digits else None,
+        **{name: share for name, share in shares.items() if share is not None},
+    )
+
+
+def check_tensorboard():
+    """Raises `ImportError` unless TensorFlow and TensorBoard are installed."""
+    missing = [n for n in ("tensorflow", "tensorboard") if not backend.is_installed(n)]
+    if missing:
+        raise ImportError(
+            f"The logs need TensorFlow and TensorBoard; not installed: {', '.join(missing)}. "
+            f"Run: pip install {' '.join(missing)}"
+        )
+
+
+# --- The folder ----------------------------------------------------------------------------------
 
 
 def command_line(*words):
@@ -23,10 +141,7 @@ def command_line(*words):
 
 
 def find(path):
-    """Returns the folder of a complete run.
-
-    Args:
-        path: the folder, or the file model.keras in it.
+    """Returns the folder of a complete run from its path, or from that of its model.keras.
 
     Raises:
         FileNotFoundError: model.keras or metrics.json does not exist.
@@ -55,7 +170,7 @@ def is_complete(target):
 
 
 def read_settings(folder):
-    """Returns (folder, `Options`) of a run, complete or not."""
+    """Returns (folder, options) of a run, complete or not."""
     target = pathlib.Path(folder)
     path = target / SETTINGS
     if not path.is_file():
@@ -65,26 +180,21 @@ def read_settings(folder):
             f"Received: {str(target)!r}, {problem}. Check the path."
         )
     try:
-        return target, Options(**json.loads(path.read_text()))
+        options = {**OPTIONS, **json.loads(path.read_text())}
+        if unknown := options.keys() - OPTIONS:
+            raise ValueError(f"{', '.join(sorted(unknown))} is not an argument of `train`")
     except (ValueError, TypeError) as error:
         raise ValueError(f"{str(path)!r} cannot be read: {error}. Train again.") from error
+    return target, options
 
 
 def write_settings(target, options):
-    """Writes the arguments of a run."""
-    writing.write_text(target / SETTINGS, json.dumps(options._asdict(), indent=2) + "\n")
-
-
-def short_name(options):
-    """Returns a word for the name of a run's folder."""
-    return "digits" if options.data is None else pathlib.Path(options.data).stem
+    """Writes the options of a run."""
+    writing.write_text(target / SETTINGS, json.dumps(options, indent=2) + "\n")
 
 
 def check_out(out):
-    """Raises `ValueError` unless a run can be written to `out`: a new or empty folder.
-
-    None stands for a new folder in runs/.
-    """
+    """Raises `ValueError` unless `out`, None for runs/, is a new or empty folder."""
     target = pathlib.Path("runs" if out is None else out)
     if out is not None and target.exists() and (not target.is_dir() or any(target.iterdir())):
         advice = "Choose another, or remove it."

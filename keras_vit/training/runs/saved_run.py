@@ -1,6 +1,5 @@
 """A finished run: its folder written, loaded, and used to predict and evaluate."""
 
-import contextlib
 import csv
 import json
 import os
@@ -15,13 +14,12 @@ from keras_vit import arguments, backend
 from keras_vit.data import read_digit, transforms
 from keras_vit.data.batching import FixedBatches
 from keras_vit.data.images import open_image
-from keras_vit.data.opening import open_source
 from keras_vit.data.pipelines import Loader
+from keras_vit.data.sources import open_source
 from keras_vit.data.sources.source import Subset
 from keras_vit.io import writing
 from keras_vit.training.evaluation.metrics import evaluate
 from keras_vit.training.runs import messages, run_folder
-from keras_vit.training.runs import options as run_options
 
 
 class Run(NamedTuple):
@@ -41,13 +39,7 @@ class Prediction(NamedTuple):
 
 
 def load(path):
-    """Loads a run of `train`.
-
-    Args:
-        path: its folder, or the file model.keras in it.
-
-    Returns:
-        A `Run`.
+    """Loads a `Run` of `train` from its folder, or from the file model.keras in it.
 
     Raises:
         FileNotFoundError: model.keras or metrics.json does not exist.
@@ -59,19 +51,13 @@ def load(path):
         with backend.blank_weights():
             model = keras.saving.load_model(target / run_folder.MODEL, compile=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"The run {str(target)!r} cannot be read: {error}. Train again."
-        ) from error
+        problem = f"The run {str(target)!r} cannot be read: {error}. Train again."
+        raise ValueError(problem) from error
     return Run(target, model, metrics)
 
 
 def default_metrics(model, class_names=None):
-    """Returns the metrics that `predict` needs, for a model that is not from a run.
-
-    Args:
-        model: takes images of one size, (batch, height, width, channels), and returns logits.
-        class_names: of the logits; None for "class 0", "class 1", ...
-    """
+    """Returns the metrics that `predict` needs, for a model with logits that is not from a run."""
     *size, channels = model.input_shape[1:]
     return {
         "data": None,
@@ -84,12 +70,7 @@ def default_metrics(model, class_names=None):
 
 def load_data(run):
     """Loads the data of a run, with the same splits, as a `keras_vit.data.ImageDataset`."""
-    return run_options.load_data(run_folder.read_settings(run.folder)[1])
-
-
-def monitored_split(data):
-    """Returns the split that is evaluated after each epoch; nothing is selected by it."""
-    return "validation" if data.counts["validation"] else "test"
+    return run_folder.load_images(run_folder.read_settings(run.folder)[1])
 
 
 def predict(run, files, invert=False, top=3):
@@ -101,10 +82,10 @@ def predict(run, files, invert=False, top=3):
         run: a `Run`, or the path of one.
         files: paths of images.
         invert: whether to invert the colors first, for dark ink on light paper.
-        top: number of classes to return.
+        top: number of classes to return, in descending order of probability.
 
     Returns:
-        A `Prediction` for each file, its classes in descending order of probability.
+        A `Prediction` for each file.
 
     Raises:
         FileNotFoundError, ValueError: a file does not exist or is not an image.
@@ -154,18 +135,11 @@ def evaluate_run(run, data=None, split="test", **options):
     >>> print(keras_vit.training.evaluate_run("runs/first"))  # doctest: +SKIP
     """
     run = run if isinstance(run, Run) else load(run)
-    options["class_names"] = run.metrics["class_names"]
+    known = options["class_names"] = list(run.metrics["class_names"])
     if data is None:
         return evaluate(run.model, load_data(run), split, **options)
-    source = _labelled_source(run, data)
     _, *size, channels = run.model.input_shape
-    batches = FixedBatches(source, channels, size, 64, run.metrics["resize"], "bilinear")
-    return evaluate(run.model, Loader(batches), names=source.names, **options)
-
-
-def _labelled_source(run, data):
-    """Returns the images to test on, labelled with the classes of the run."""
-    splits, known = open_source(data, run.model.input_shape[-1]), list(run.metrics["class_names"])
+    splits = open_source(data, channels)
     unknown = [name for name in splits.class_names if name not in known]
     if unknown:
         some = ", ".join(known[:20]) + (" ..." if len(known) > 20 else "")
@@ -175,55 +149,55 @@ def _labelled_source(run, data):
     whole = splits.train if splits.test is None else splits.test
     source = Subset(whole, np.arange(len(whole)))
     source.labels = np.array([known.index(name) for name in splits.class_names])[whole.labels]
-    return source
+    batches = FixedBatches(source, channels, size, 64, run.metrics["resize"], "bilinear")
+    return evaluate(run.model, Loader(batches), names=source.names, **options)
 
 
-def write(target, setup, history, metrics, tested):
+def write(run, history, data, evaluation, logits, labels):
     """Writes the files of a complete run, then removes its states."""
-    save_model(setup.model, target / run_folder.MODEL)
-    write_history(target / "history.csv", history)
-    writing.write_text(target / run_folder.METRICS, json.dumps(metrics, indent=2) + "\n")
-    write_figures(target, setup, history, metrics, tested)
-    shutil.rmtree(target / run_folder.STATES)  # the model has their weights
+    _save_model(run.model, run.folder / run_folder.MODEL)
+    with writing.replacing(run.folder / "history.csv") as partial:
+        with open(partial, "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["epoch", *history])
+            epochs = range(1, len(history["loss"]) + 1)
+            writer.writerows(zip(epochs, *history.values(), strict=True))
+    text = json.dumps(run.metrics, indent=2) + "\n"
+    writing.write_text(run.folder / run_folder.METRICS, text)
+    _write_figures(run, history, data, evaluation, logits, labels)
+    shutil.rmtree(run.folder / run_folder.STATES)  # the model has their weights
 
 
-def save_model(model, path):
-    """Saves a model so that the name always stands for a complete file."""
+def _save_model(model, path):
+    """Saves a model so that the file with this name is always complete."""
     partial = path.with_name(f".partial-{path.name}")  # Keras requires the suffix
-    with contextlib.ExitStack() as stack:
-        stack.callback(partial.unlink, missing_ok=True)
+    try:
         model.save(partial)
         writing.flush(partial)
         os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def write_history(path, history):
-    """Writes a table with one row for each epoch: epoch, loss, accuracy, ..."""
-    with writing.replacing(path) as partial, open(partial, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["epoch", *history])
-        writer.writerows(zip(range(1, len(history["loss"]) + 1), *history.values(), strict=True))
-
-
-def write_figures(target, setup, history, metrics, tested):
+def _write_figures(run, history, data, evaluation, logits, labels):
     """Saves the run's figures, and a test image."""
     from PIL import Image
 
+    from keras_vit.explain import plots, position_similarity
     from keras_vit.training.evaluation import evaluation_plots
-    from keras_vit.training.runs import run_plots
 
-    data = setup.data
     batches = data.fixed_batches("test" if data.test else "validation")
-    run_plots.curves(history, metrics["baselines"]).savefig(target / "curves.png")
-    run_plots.predictions(
-        batches.image, tested.labels, tested.probabilities, data.class_names
-    ).savefig(target / "predictions.png")
-    evaluation_plots.confusion(tested.evaluation).savefig(target / "confusion.png")
-    if any(layer.name == "patch_encoder" for layer in setup.model.layers):
-        run_plots.positions(setup.model).savefig(target / "positions.png")
-    data.grid().savefig(target / "images.png")
+    shares = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+    curves = evaluation_plots.curves(history, run.metrics["baselines"])
+    curves.savefig(run.folder / "curves.png")
+    predictions = evaluation_plots.predictions(batches.image, labels, shares, data.class_names)
+    predictions.savefig(run.folder / "predictions.png")
+    evaluation_plots.confusion(evaluation).savefig(run.folder / "confusion.png")
+    if any(layer.name == "patch_encoder" for layer in run.model.layers):
+        positions = plots.position_similarity(position_similarity(run.model))
+        positions.savefig(run.folder / "positions.png")
+    data.grid().savefig(run.folder / "images.png")
     example = Image.fromarray(batches.image(0).squeeze())
     larger = max(1, 128 // max(example.size))  # a digit of 8 x 8 pixels is hard to see
-    example.resize(
-        (example.width * larger, example.height * larger), Image.Resampling.NEAREST
-    ).save(target / "example.png")
+    size = example.width * larger, example.height * larger
+    example.resize(size, Image.Resampling.NEAREST).save(run.folder / "example.png")

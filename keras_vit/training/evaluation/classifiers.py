@@ -1,4 +1,4 @@
-"""Linear classifiers on a model's features: few-shot accuracy and the linear probe."""
+"""Simple classifiers: few-shot accuracy and linear probe on features, baselines on pixels."""
 
 import math
 import statistics
@@ -7,12 +7,15 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_vit import arguments
+from keras_vit import arguments, backend
 from keras_vit.data import ImageDataset
 from keras_vit.training.evaluation.representation import predict_all, read_labels, submodel
 
 BIAS = 100.0  # constant feature, so large that the penalty hardly affects its weights
 L2 = 2.0**10
+# Both baselines slow down with every pixel and every image.
+LARGEST_SIDE = 32  # images are shrunk to it
+MOST = 5_000  # training images
 
 
 class FewShotResult(NamedTuple):
@@ -40,24 +43,17 @@ class FewShotResult(NamedTuple):
 
 
 def few_shot(
-    features_train,
-    labels_train,
-    features_test,
-    labels_test,
-    shots=(1, 5, 10, 25),
-    seeds=3,
-    l2=L2,
+    features_train, labels_train, features_test, labels_test, shots=(1, 5, 10, 25), seeds=3, l2=L2
 ):
     """Evaluates a representation with a linear classifier on a few images per class.
 
-    The paper "solves a regularized least-squares regression problem that maps the (frozen)
-    representation of a subset of training images to {-1, 1}^K target vectors" (section 4.1), in
-    closed form. The details follow the authors' code: features are standardized to mean 0 and
-    deviation 1 over the sampled images, a constant feature of 100 provides the bias, and the
-    penalty is 1024. The image of a class in 1 shot is among those in 5 shots.
+    Regularized least squares from the features of the sampled images to {-1, 1}^K, in closed form
+    (section 4.1). As in the authors' code, features are standardized to mean 0 and deviation 1 over
+    the sampled images, a constant feature of 100 provides the bias, and the penalty is 1024. The
+    image of a class in 1 shot is among those in 5 shots.
 
     Args:
-        features_train: (images, D), from which images are sampled.
+        features_train: (images, D), from which the shots are sampled.
         labels_train: integers (images,).
         features_test: (images, D).
         labels_test: integers (images,).
@@ -81,9 +77,9 @@ def few_shot(
     Reference: section 4.1 and the `fewshot_lsr` evaluator of
     https://github.com/google-research/big_vision
     """
-    shots = _shots(shots)
-    seeds = arguments.positive_integer("seeds", seeds)
-    l2 = arguments.positive_number("l2", l2)
+    shots = _check_shots(shots)
+    arguments.positive_integer("seeds", seeds)
+    arguments.positive_number("l2", l2)
     x, y = _check(features_train, labels_train)
     x_test, y_test = _check(features_test, labels_test)
     if x.shape[1] != x_test.shape[1]:
@@ -91,11 +87,11 @@ def few_shot(
         arguments.refuse("both splits must have features of one length", received)
     classes = np.union1d(y, y_test)
     refused = find_too_few(y, classes, shots)
-    possible = [number for number in shots if number not in refused]
-    accuracies = {number: [] for number in possible}
+    accuracies = {number: [] for number in shots if number not in refused}
     for seed in range(seeds):
-        order = _shuffle(y, classes, seed)
-        for number in possible:
+        rng = np.random.default_rng(seed)
+        order = [rng.permutation(np.flatnonzero(y == label)) for label in classes]
+        for number in accuracies:
             chosen = np.concatenate([members[:number] for members in order])
             targets = 2.0 * (y[chosen, None] == classes) - 1.0  # (images, K)
             scores = regress(x[chosen], targets, x_test, l2)
@@ -104,15 +100,9 @@ def few_shot(
 
 
 def regress(x, targets, x_test, l2=L2):
-    """Returns the scores (images, K) of `x_test` from least squares of `x` to `targets`.
+    """Returns the scores (images, K) of `x_test` from least squares of `x` to `targets` (N, K).
 
     Computed in float64: in float32 a nearly constant feature would be rounding error only.
-
-    Args:
-        x: features (N, D) to fit.
-        targets: (N, K).
-        x_test: features (images, D).
-        l2: penalty on the squared weights.
     """
     x, x_test = np.asarray(x, "float64"), np.asarray(x_test, "float64")
     mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-5
@@ -129,9 +119,7 @@ def regress(x, targets, x_test, l2=L2):
 
 
 def linear_probe(features_train, labels_train, features_test, labels_test, penalty=1.0):
-    """Returns the accuracy, 0 to 1, of logistic regression on features.
-
-    It is scikit-learn's, on features standardized to mean 0 and deviation 1.
+    """Returns the accuracy, 0 to 1, of scikit-learn's logistic regression on standardized features.
 
     Args:
         features_train: (images, D).
@@ -154,14 +142,58 @@ def linear_probe(features_train, labels_train, features_test, labels_test, penal
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
     except ImportError as error:
-        raise ImportError(
-            "The linear probe needs scikit-learn, which is not installed. "
-            "Run: pip install scikit-learn"
-        ) from error
+        what = "The linear probe needs scikit-learn, which is not installed."
+        raise ImportError(f"{what} Run: pip install scikit-learn") from error
     inverse = 1.0 / arguments.positive_number("penalty", penalty)
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=inverse, max_iter=2000))
     probe.fit(*_check(features_train, labels_train))
     return float(probe.score(*_check(features_test, labels_test)))
+
+
+def baselines(data):
+    """Trains a linear and a kernel classifier on the pixels of a dataset.
+
+    Both are scikit-learn's, on pixels divided by 255 and without augmentation: logistic regression,
+    and a support vector machine with RBF kernel.
+
+    Args:
+        data: a `keras_vit.data.ImageDataset`; images larger than 32 pixels are shrunk to that.
+
+    Returns:
+        Test accuracy of each, from 0 to 1: {"logistic regression": ..., "RBF SVC": ...}. Empty if
+        scikit-learn is not installed, if there is no test split, or if there are more than 5,000
+        training images, for which both would take minutes.
+
+    Example:
+    >>> data = keras_vit.data.load("digits", image_size=8, num_channels=1, pipeline="keras")
+    >>> keras_vit.training.baselines(data)["RBF SVC"] > 0.95
+    True
+    """
+    too_large = data.counts["train"] > MOST or not data.counts["test"]
+    if too_large or not backend.is_installed("sklearn"):
+        return {}
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import SVC
+
+    train, test = read_pixels(data, "train"), read_pixels(data, "test")
+    # Folders of photographs converge slowly; digits need about 100 steps.
+    methods = {"logistic regression": LogisticRegression(max_iter=2000), "RBF SVC": SVC()}
+    return {name: float(method.fit(*train).score(*test)) for name, method in methods.items()}
+
+
+def read_pixels(data, split):
+    """Returns pixels from 0 to 1, (images, numbers), shrunk to at most 32 a side, and labels."""
+    from PIL import Image
+
+    scale = min(1.0, LARGEST_SIDE / max(data.image_size))
+    height, width = (max(1, round(scale * side)) for side in data.image_size)
+    batches, labels = data.fixed_batches(split), data.sources[split].labels
+    rows = []
+    for i in range(len(labels)):
+        image = Image.fromarray(batches.image(i).squeeze())  # gray has no channel axis in Pillow
+        shrunk = image.resize((width, height), Image.Resampling.BILINEAR)
+        rows.append(np.asarray(shrunk).ravel() / 255.0)
+    return np.stack(rows), labels
 
 
 class FewShot(keras.callbacks.Callback):
@@ -172,17 +204,15 @@ class FewShot(keras.callbacks.Callback):
 
     Args:
         train: a `keras_vit.data.ImageDataset`, from whose training images the shots are sampled
-            without augmentation; or labelled images as in `features`, other than the batches that
+            without augmentation; or labeled images as in `features`, other than the batches that
             the model is trained on, whose order changes.
-        test: an `ImageDataset`, whose validation images are classified; or labelled images. None
+        test: an `ImageDataset`, whose validation images are classified; or labeled images. None
             for `train`, if that is an `ImageDataset`.
         shots: one number or several.
         every: epochs between evaluations. The last epoch is evaluated too; epochs in between have
             NaN in the logs.
-        seeds: number of random samples, see `few_shot`.
-        l2: see `few_shot`.
-        layer: see `features`.
-        batch_size: images per batch if they are arrays.
+        seeds, l2: see `few_shot`.
+        layer, batch_size: see `features`.
 
     Raises:
         ValueError: an argument is invalid, or, at the beginning of the training, a class has too
@@ -199,12 +229,12 @@ class FewShot(keras.callbacks.Callback):
         super().__init__()
         if test is None and not isinstance(train, ImageDataset):
             received = {"train": type(train).__name__, "test": None}
-            advice = "Pass labelled images; only an ImageDataset contains both splits."
-            arguments.refuse("`test` must be labelled images", received, advice)
+            advice = "Pass labeled images; only an ImageDataset contains both splits."
+            arguments.refuse("`test` must be labeled images", received, advice)
         self.splits = ((train, "train"), (train if test is None else test, "validation"))
         self.layer, self.batch_size = layer, batch_size
         self.every = arguments.positive_integer("every", every)
-        self.options = {"shots": _shots(shots), "seeds": seeds, "l2": l2}
+        self.options = {"shots": _check_shots(shots), "seeds": seeds, "l2": l2}
 
     def on_train_begin(self, logs=None):
         """Checks the layer and the number of images now, not after an epoch."""
@@ -218,16 +248,14 @@ class FewShot(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Evaluates the model and adds the means to the logs."""
-        is_due = (epoch + 1) % self.every == 0 or epoch + 1 == self.params["epochs"]
-        result = self._measure() if is_due else FewShotResult({}, {})
+        result = FewShotResult({}, {})
+        if (epoch + 1) % self.every == 0 or epoch + 1 == self.params["epochs"]:
+            train, test = (
+                predict_all(self.representation, *split, self.batch_size) for split in self.splits
+            )
+            result = few_shot(*train, *test, **self.options)
         for number in self.options["shots"]:
             logs[f"few_shot_{number}"] = result.mean(number)
-
-    def _measure(self):
-        train, test = (
-            predict_all(self.representation, *split, self.batch_size) for split in self.splits
-        )
-        return few_shot(*train, *test, **self.options)
 
 
 def find_too_few(labels, classes, shots):
@@ -239,17 +267,11 @@ def find_too_few(labels, classes, shots):
     return {number: reason for number in shots if number > smallest}
 
 
-def _shots(shots):
+def _check_shots(shots):
     several = shots if isinstance(shots, (tuple, list)) else (shots,)
     if not several:
         arguments.refuse("`shots` must be one number or several", {"shots": shots})
     return tuple(arguments.positive_integer("shots", number) for number in several)
-
-
-def _shuffle(labels, classes, seed):
-    """Returns the image numbers of every class in random order."""
-    rng = np.random.default_rng(seed)
-    return [rng.permutation(np.flatnonzero(labels == label)) for label in classes]
 
 
 def _check(features, labels):

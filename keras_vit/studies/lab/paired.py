@@ -1,8 +1,7 @@
 """Compares the speed of functions on a machine with other load.
 
-Another program slows whatever runs at the same time. If A and B are timed in alternation, A B A B,
-both are slowed alike: each round gives one ratio, and the median of these ratios is stable even if
-the times are not.
+If A and B are timed in alternation, A B A B, other programs slow both alike: each round gives one
+ratio, and the median of these ratios is stable even if the times are not.
 """
 
 import statistics
@@ -10,15 +9,12 @@ import time
 
 
 def measure(turns, rounds, warmup=2):
-    """Times every function of `turns` once per round, in alternation.
+    """Returns {name: [seconds of each round]} of the functions in `turns`, called in alternation.
 
     Args:
-        turns: `{name: function without arguments}`. A function returns when its work is done.
+        turns: {name: function without arguments that returns when its work is done}.
         rounds: number of timed rounds.
-        warmup: number of rounds before them, not timed, for compilation and memory allocation.
-
-    Returns:
-        `{name: [seconds of round 1, seconds of round 2, ...]}`.
+        warmup: number of rounds before them, for compilation and memory allocation.
     """
     seconds = {name: [] for name in turns}
     for index in range(warmup + rounds):
@@ -37,17 +33,12 @@ def time_call(function):
 
 
 def speedup(seconds, reference_seconds):
-    """Computes how many times as fast as the reference a contender is, round by round.
+    """Returns how many times as fast as the reference a contender is: median and quartiles.
 
-    Args:
-        seconds: times of one contender, one per round.
-        reference_seconds: times of the other in the same rounds.
-
-    Returns:
-        (median, lower quartile, upper quartile) of `reference_seconds / seconds`.
+    Both are times of the same rounds.
 
     Example:
-    >>> keras_vit.studies.paired.speedup([1.0, 2.0, 1.0], [2.0, 3.0, 1.0])
+    >>> keras_vit.studies.lab.paired.speedup([1.0, 2.0, 1.0], [2.0, 3.0, 1.0])
     (1.5, 1.25, 1.75)
     """
     ratios = [b / a for a, b in zip(seconds, reference_seconds, strict=True)]
