@@ -56,12 +56,12 @@ MUTANTS = (
     ),
     Mutant(
         "the key's tensors are skipped in Google's map",
-        "checkpoints/google.py", 'for part in ("query", "key", "value"))',
-        'for part in ("query", "query", "value"))', "checkpoints",
+        "checkpoints/google.py", 'ATTENTION + "key", ATTENTION + "value"',
+        'ATTENTION + "query", ATTENTION + "value"', "checkpoints",
     ),
     Mutant(
         "a label one above the head passes",
-        "guards/labels.py", "highest >= self.num_classes:", "highest > self.num_classes:", "guards",
+        "guards/labels.py", "highest < classes:", "highest <= classes:", "guards",
     ),
     Mutant(
         "every epoch has the same order",

@@ -1,8 +1,9 @@
-"""The catalogue of public checkpoints: where they lie, what they are, how they take images."""
+"""The catalog of public checkpoints: their addresses, shapes and preprocessing."""
 
 import functools
 import os
 import pathlib
+import re
 from typing import NamedTuple
 
 from keras_vit import arguments
@@ -13,32 +14,30 @@ SUFFIXES = (".npz", ".safetensors", ".weights.h5", ".h5", ".json")
 
 
 class Entry(NamedTuple):
-    """One public file of weights. A fact that its publisher does not tell is None.
+    """One public file of weights. Unpublished facts are None.
 
     Attributes:
-        name: short name that stays, such as "ViT-B/16-augreg-i21k-ft-384".
+        name: short, stable name, such as "ViT-B/16-augreg-i21k-ft-384".
         source: "google", "timm", "huggingface" or "bit": whose names its tensors have.
-        address: where to download it; a path in the package for what is shipped with it.
-        bytes: its exact size.
+        address: URL, or a path in the package for a file that is part of it.
         size: its size as published, such as "391 MiB", rounded.
         sha256: checksum as published, in hexadecimal.
-        variant: what `keras_vit.create` calls the model.
+        variant: name of the model for `keras_vit.create`.
         image_size: resolution of its last training, in pixels.
         num_classes: 21843 (ImageNet-21k), 1000 (ImageNet), 0 without a head.
         representation_size: width of the tanh layer before the head; None without it.
         normalize: (mean, standard deviation) of pixels 0 to 255.
         approximate: whether its GELU is the tanh form; None for a ResNet, which has none.
-        epsilon: of the normalisation layers.
-        accuracy: published top-1 accuracy on ImageNet, of what we trained on its own test set, in
-            percent.
+        epsilon: of the normalization layers.
+        accuracy: published top-1 accuracy in percent, on ImageNet or, for the file that we trained,
+            on the test split of its own dataset.
         accuracy_source: "README", "BiT README", "timm" or "ours": who published it.
-        licence: as its publisher states.
+        licence: as stated by its publisher.
     """
 
     name: str
     source: str
     address: str
-    bytes: int | None
     size: str | None
     sha256: str | None
     variant: str
@@ -54,23 +53,22 @@ class Entry(NamedTuple):
 
     @property
     def recommended(self):
-        """Whether its variant alone, such as "ViT-B/16", stands for this entry."""
+        """Whether the name of its variant alone, such as "ViT-B/16", selects this entry."""
         return published.RECOMMENDED.get(self.variant) == self.name
 
     @property
     def class_names(self):
-        """Names of its classes; None where they are not known here."""
+        """Names of its classes; None if they are unknown."""
         return published.CLASS_NAMES.get(self.name)
 
     @property
     def shipped(self):
-        """Path of its file if it comes with the package and needs no network; else None."""
-        inside = self.address.startswith(published.SHIPPED)
-        return ROOT / self.address if inside else None
+        """Path of its file if it is part of the package, otherwise None."""
+        return ROOT / self.address if self.address.startswith(published.SHIPPED) else None
 
 
 def entries():
-    """Returns every `Entry` by its name, `{"ViT-B/16-augreg-i21k": Entry(...), ...}`.
+    """Returns a dictionary that maps names to every `Entry`.
 
     Example:
     >>> keras_vit.checkpoints.entries()["ViT-B/16-augreg-i21k"].size
@@ -86,7 +84,7 @@ def find(name):
         name: a name of `entries()`, or a variant such as "ViT-S/16".
 
     Raises:
-        ValueError: there is no such entry; the message names the nearest.
+        ValueError: there is no such entry; the message suggests similar names.
 
     Example:
     >>> keras_vit.checkpoints.catalogue.find("ViT-S/16").name
@@ -94,11 +92,9 @@ def find(name):
     """
     found = _all().get(published.RECOMMENDED.get(name, name)) if isinstance(name, str) else None
     if found is None:
-        raise ValueError(
-            "`name` must be a checkpoint of the catalogue or a variant that has one, such as "
-            f"'ViT-S/16'. Received: name={name!r}. {suggestion(name)}"
-            "keras_vit.checkpoints.entries() lists all."
-        )
+        want = "`name` must be a checkpoint of the catalog or a variant that has one, such as "
+        advice = f"{suggestion(name)}keras_vit.checkpoints.entries() lists all."
+        arguments.refuse(f"{want}'ViT-S/16'", {"name": name}, advice)
     return found
 
 
@@ -111,8 +107,8 @@ def check_source(name):
     """Raises unless `load_pretrained` would find a file or an entry; nothing is opened.
 
     Raises:
-        FileNotFoundError: the name is that of a file, which does not exist.
-        ValueError: the name is neither a file nor in the catalogue.
+        FileNotFoundError: the name is the path of a file that does not exist.
+        ValueError: the name is neither a file nor in the catalog.
 
     Example:
     >>> keras_vit.checkpoints.catalogue.check_source("ViT-S/16")
@@ -132,7 +128,7 @@ def check_source(name):
 
 
 def suggestion(name):
-    """Returns "Did you mean 'ViT-B/16'? " for a name that is nearly right, else "".
+    """Returns "Did you mean 'ViT-B/16'? " for a similar name, otherwise "".
 
     Example:
     >>> keras_vit.checkpoints.catalogue.suggestion("R50x11")
@@ -142,7 +138,7 @@ def suggestion(name):
 
 
 def listing(chosen=None):
-    """Returns the catalogue as lines of text, one for each entry, the recommended ones starred.
+    """Returns the catalog as text, one line for each entry; recommended ones have a star.
 
     Args:
         chosen: entries to list; None for all.
@@ -153,12 +149,11 @@ def listing(chosen=None):
     ... ))
       name                                     pixels classes       size  top-1         sha256
     * ViT-Ti/16-augreg-i21k-ft-224                224    1000          -  75.45  not published
-    * what the variant's name alone stands for
+    * selected by the name of the variant
     """
     chosen = _all().values() if chosen is None else chosen
     head = f"  {'name':<41}{'pixels':>6}{'classes':>8}{'size':>11}{'top-1':>7}{'sha256':>15}"
-    note = "* what the variant's name alone stands for"
-    return "\n".join([head, *map(_line, chosen), note])
+    return "\n".join([head, *map(_line, chosen), "* selected by the name of the variant"])
 
 
 def _line(entry):
@@ -175,38 +170,37 @@ def _all():
     rows = [*_augreg(), *_groups()]
     table = {entry.name: entry for entry in rows}
     if len(table) < len(rows):
-        raise ValueError("Two entries of the catalogue have the same name.")
+        raise ValueError("Two entries of the catalog have the same name.")
     return table
 
 
 def _augreg():
-    """AugReg's addresses are made of the recipe, and of the fine-tuning where there was one."""
-    for variant, short, recipe, files in published.AUGREG:
-        for rate, pixels, size, accuracy, told_by in files:
-            stem = f"{published.GOOGLE}/augreg/{short}-i21k-300ep-lr_0.001-{recipe}"
-            tuning = f"--imagenet2012-steps_20k-lr_{rate}-res_{pixels}" if pixels else ""
-            yield _entry(
-                "augreg", variant, "i21k-ft" if pixels else "i21k", f"{stem}{tuning}.npz",
-                pixels or 224, 1000 if pixels else 21843, None, size, accuracy, told_by,
-            )  # fmt: skip
+    """Yields the entries of AugReg, whose addresses consist of recipe and fine-tuning."""
+    for variant, recipe, rate, pixels, *facts in published.AUGREG:
+        short = re.sub(r"[/+]", "_", variant.replace("ViT-", ""))
+        address = f"{published.GOOGLE}/augreg/{short}-i21k-300ep-lr_0.001-{recipe}"
+        training, classes = "i21k", 21843
+        if pixels:
+            address += f"--imagenet2012-steps_20k-lr_{rate}-res_{pixels}"
+            training, classes = "i21k-ft", 1000
+        address, pixels = f"{address}.npz", pixels or 224
+        yield _entry("augreg", variant, training, address, pixels, classes, None, *facts)
 
 
 def _groups():
     for family, address, training, classes, files in published.GROUPS:
-        for variant, file, pixels, *facts in files:
-            yield _entry(
-                family, variant, training, address.format(file), pixels, classes, *facts
-            )  # fmt: skip
+        for variant, name, pixels, *facts in files:
+            yield _entry(family, variant, training, address.format(name), pixels, classes, *facts)
 
 
 def _entry(
-    family, variant, training, address, pixels, classes, representation, size, accuracy, told_by
+    family, variant, training, address, pixels, classes, representation, size, accuracy, publisher
 ):
-    source, normalize, approximate, epsilon = published.FAMILIES[family]
+    source, *conventions = published.FAMILIES[family]
     name = f"{variant}-{family}-{training}"
     if f"{family}-{training}" not in published.WITHOUT_RESOLUTION:
         name = f"{name}-{pixels}"
     return Entry(
-        name, source, address, None, size, published.SHA256.get(name), variant, pixels, classes,
-        representation, normalize, approximate, epsilon, accuracy, told_by, published.LICENCE,
+        name, source, address, size, published.SHA256.get(name), variant, pixels, classes,
+        representation, *conventions, accuracy, publisher, published.LICENCE,
     )  # fmt: skip

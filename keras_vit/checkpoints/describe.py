@@ -5,7 +5,7 @@ import re
 from typing import NamedTuple
 
 from keras_vit import arguments, hybrid
-from keras_vit.checkpoints import matching, published, rules, tables
+from keras_vit.checkpoints import matching, published
 from keras_vit.checkpoints.matching import POSITIONS
 from keras_vit.io import files
 from keras_vit.variants import SIZES
@@ -16,11 +16,15 @@ RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box",
 
 
 class Description(NamedTuple):
-    """What a file is: `kind` is "ViT", "HybridViT" or "ResNet", `arguments` builds it.
+    """What a file of weights is for.
 
-    `preprocessing` says how its publisher resized images, if files beside it tell:
-    {"resize": ..., "resampling": ...}. `assumed` names what no file told. The arguments'
-    `num_heads` is None where neither tensors nor files tell it.
+    Attributes:
+        source: whose names its tensors have.
+        kind: "ViT", "HybridViT" or "ResNet".
+        arguments: what builds the model. `num_heads` is None if it is unknown.
+        preprocessing: how its publisher resized images, {"resize": ..., "resampling": ...}, if a
+            JSON file beside it has this.
+        assumed: names of arguments that no file has.
     """
 
     source: str
@@ -31,10 +35,10 @@ class Description(NamedTuple):
 
 
 def describe(path):
-    """Tells which model a file of weights is for, from its tensors and the JSON files beside it.
+    """Returns which model a file of weights is for, from its tensors and the JSON files beside it.
 
-    Of Hugging Face's files config.json gives the heads, epsilon and the form of GELU,
-    preprocessor_config.json the pixels' mean and standard deviation; timm's config.json the latter.
+    Hugging Face's config.json has the number of heads, epsilon and the form of GELU, its
+    preprocessor_config.json the mean and standard deviation of pixels; so has timm's config.json.
 
     Args:
         path: as in `load_weights`.
@@ -43,196 +47,165 @@ def describe(path):
         A `Description`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no file of weights of a kind that is known.
+        FileNotFoundError: the file does not exist.
+        ValueError: it is not a file of weights of a known kind.
 
     Example:
-    >>> keras_vit.checkpoints.describe("ViT-B_16.npz").arguments["num_layers"]  # doctest: +SKIP
-    12
+    >>> path = keras_vit.checkpoints.entries()["ViT-Mini/4-keras-vit-cifar10"].shipped
+    >>> keras_vit.checkpoints.describe(path).arguments["num_layers"]
+    4
     """
     with files.open_tensors(path) as file:
         specs = file.specs
-    table = tables.of_file(path, specs)
-    shapes = _shapes(table, specs)
-    if table.kinds == ("ResNet",):
-        return _describe_resnet(path, table, shapes)
-    return _describe_vit(path, table, shapes)
-
-
-def _shapes(table, specs):
-    """{path of ours: shape in the file} of the first part of every weight, in Flax's order."""
-    shapes = {}
+    table = matching.map_of_file(path, specs)
+    shapes = _Shapes(path=path)
     for name, place in table.canonical(specs).items():
-        found = rules.path_of(table, name)
-        if found and found[1] == 0:
-            rule, _ = rules.rule_of(table, found[0])
-            shape = matching.spec_at(specs, place).shape
-            shapes[found[0]] = rules.flax_order(rule.layout, shape)
-    return shapes
+        ours, part = table.path_of(name) or (None, None)
+        if part == 0:
+            rule, _ = table.rule_of(ours)
+            shapes[ours] = rule.layout.flax_shape(matching.spec_at(specs, place).shape)
+    describe_kind = _describe_resnet if table.models == ("ResNet",) else _describe_vit
+    return describe_kind(table, shapes)
 
 
-def _describe_vit(path, table, shapes):
-    beside = _beside(path)
-    hidden_dim = _last(path, shapes, "encoder_norm/gamma")
-    mlp_dim = _last(path, shapes, "block_0/mlp/expand/bias")
-    *patch, channels, _ = _shape(path, shapes, "patch_encoder/projection/kernel")
-    units = _units(shapes) if "root/conv/kernel" in shapes else None
-    if units is not None:
-        patch, channels = (
-            [side * hybrid.step(units) for side in patch],
-            shapes["root/conv/kernel"][2],
-        )
-    pooling = _pooling(table, shapes)
-    told, preprocessing = _told(table, beside)
-    found = {
-        "patch_size": tuple(patch),
-        "num_layers": len(
-            [name for name in shapes if re.fullmatch(r"block_\d+/norm_1/gamma", name)]
-        ),
-        "hidden_dim": hidden_dim,
-        "mlp_dim": mlp_dim,
-        "num_heads": _heads(shapes, hidden_dim, mlp_dim),
-        "num_channels": channels,
-        "pooling": pooling,
-        "representation_size": shapes.get("pre_logits/bias", (None,))[-1],
-        **_head(shapes),
-        "approximate": table.source == "google",
-        "epsilon": 1e-12 if table.source == "huggingface" else 1e-6,
-        "normalize": published.IMAGENET if table.kinds == ("distilled ViT",) else MINUS_ONE_TO_ONE,
-        **told,
-    }
-    if units is not None:
-        found["resnet_units"] = units
-    if "image_size" not in found:
-        found["image_size"] = _image_size(path, shapes, pooling, patch)
-    assumed = () if table.source in ("google", "kerashub") else tuple(
-        name for name in ("normalize", "epsilon") if name not in told
-    )  # fmt: skip
-    kind = "ViT" if units is None else "HybridViT"
-    return Description(table.source, kind, found, preprocessing, assumed)
+class _Shapes(dict):
+    """{path of our weight: shape in the file, in Flax's order} of the first part of each weight."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def __missing__(self, name):
+        received = {"path": str(self.path), "missing": name}
+        advice = "It may be truncated, or hold only some layers of the model."
+        arguments.refuse("the file must hold a whole model", received, advice)
 
 
-def _describe_resnet(path, table, shapes):
-    root = _shape(path, shapes, "root/conv/kernel")
+def _describe_resnet(table, shapes):
+    root = shapes["root/conv/kernel"]
     found = {
         "image_size": 224,
         "units": _units(shapes),
         "width": root[-1] // 64,
         "num_channels": root[2],
         "normalize": MINUS_ONE_TO_ONE,
-        **_head(shapes),
+        "num_classes": shapes.get("head/kernel", (None,))[-1],
     }
     return Description(table.source, "ResNet", found, {}, ())
 
 
+def _describe_vit(table, shapes):
+    hidden_dim, mlp_dim = shapes["encoder_norm/gamma"][-1], shapes["block_0/mlp/expand/bias"][-1]
+    *patch, channels, _ = shapes["patch_encoder/projection/kernel"]
+    stem, kind = {}, "ViT"
+    if "root/conv/kernel" in shapes:
+        kind, stem = "HybridViT", {"resnet_units": _units(shapes)}
+        patch = [side * hybrid.step(stem["resnet_units"]) for side in patch]
+        channels = shapes["root/conv/kernel"][2]
+    pooling = _pooling(table, shapes)
+    published_facts, preprocessing = _published_facts(table, shapes.path)
+    found = {
+        "patch_size": tuple(patch),
+        "num_layers": sum(bool(re.fullmatch(r"block_\d+/norm_1/gamma", name)) for name in shapes),
+        "hidden_dim": hidden_dim,
+        "mlp_dim": mlp_dim,
+        "num_heads": _heads(shapes, hidden_dim, mlp_dim),
+        "num_channels": channels,
+        "pooling": pooling,
+        "representation_size": shapes.get("pre_logits/bias", (None,))[-1],
+        "num_classes": shapes.get("head/kernel", (None,))[-1],
+        "approximate": table.source == "google",
+        "epsilon": 1e-12 if table.source == "huggingface" else 1e-6,
+        "normalize": published.IMAGENET if pooling == "distilled" else MINUS_ONE_TO_ONE,
+        **published_facts,
+        **stem,
+    }
+    if "image_size" not in found:
+        found["image_size"] = _image_size(shapes, pooling, patch)
+    assumed = () if table.source in ("google", "kerashub") else ("normalize", "epsilon")
+    assumed = tuple(name for name in assumed if name not in published_facts)
+    return Description(table.source, kind, found, preprocessing, assumed)
+
+
 def _units(shapes):
-    """(3, 4, 9) from the names of the units."""
+    """Returns (3, 4, 9) from the names of the units."""
     found = [re.match(r"stage_(\d+)_unit_(\d+)/", name) for name in shapes]
     pairs = {(int(match[1]), int(match[2])) for match in found if match}
-    stages = max((stage for stage, _ in pairs), default=0)
-    return tuple(
-        max((u for s, u in pairs if s == stage), default=0) for stage in range(1, stages + 1)
-    )
+    stages = range(1, max((stage for stage, _ in pairs), default=0) + 1)
+    return tuple(max((u for s, u in pairs if s == stage), default=0) for stage in stages)
 
 
 def _pooling(table, shapes):
-    if table.kinds == ("distilled ViT",):
+    if table.models == ("distilled ViT",):
         return "distilled"
     if "patch_encoder/class_token" in shapes:
         return "token"
     return "map" if "pooling/probe" in shapes else "gap"
 
 
-def _head(shapes):
-    return {"num_classes": shapes.get("head/kernel", (None,))[-1]}
-
-
 def _heads(shapes, hidden_dim, mlp_dim):
-    """From a tensor that keeps heads apart, else from the variant of this width."""
+    """Returns the number of heads from a tensor that separates them, else from `SIZES`."""
     bias = shapes.get("block_0/attention/query_key_value/bias", ())
     if len(bias) == 2:
         return bias[0]
-    return next(
-        (heads for _, d, mlp, heads in SIZES.values() if (d, mlp) == (hidden_dim, mlp_dim)), None
-    )
+    widths = {(d, mlp): heads for _, d, mlp, heads in SIZES.values()}
+    return widths.get((hidden_dim, mlp_dim))
 
 
-def _image_size(path, shapes, pooling, patch):
-    """The image whose patches fill the table of positions, a square one."""
-    tokens = _shape(path, shapes, POSITIONS)[-2]
+def _image_size(shapes, pooling, patch):
+    """Returns the size of the square image whose patches the positions are for."""
+    tokens = shapes[POSITIONS][-2]
     grid = matching.grid_of(tokens, pooling)
-    if grid:
-        return tuple(count * side for count, side in zip(grid[1:], patch, strict=True))
-    received = {"path": str(path), "tokens": tokens}
-    advice = (
-        "Build the model with keras_vit.ViT(...), then load_weights(..., grid=(rows, columns))."
-    )
-    return arguments.refuse("the positions must be those of a square of patches", received, advice)
+    if grid is None:
+        received = {"path": str(shapes.path), "tokens": tokens}
+        advice = "Build the model with keras_vit.ViT(...), then load_weights(..., grid=(rows, "
+        advice += "columns))."
+        want = "the positions must be those of a square of patches"
+        arguments.refuse(want, received, advice)
+    return tuple(count * side for count, side in zip(grid[1:], patch, strict=True))
 
 
-def _beside(path):
-    """The JSON files that publishers put beside their weights: {name: content}."""
-    path = os.fspath(path)
-    folder = path if os.path.isdir(path) else os.path.dirname(path)
-    found = {}
-    for name in ("config.json", "preprocessor_config.json"):
-        full = os.path.join(folder, name)
-        content = files.read_json(full) if os.path.isfile(full) else {}
-        found[name] = content if isinstance(content, dict) else {}
-    return found
-
-
-def _told(table, beside):
-    """What those files say: (arguments, preprocessing)."""
-    config, images = beside["config.json"], beside["preprocessor_config.json"]
+def _published_facts(table, path):
+    """Returns (arguments, preprocessing) from the JSON files beside the weights."""
+    config = _read_beside(path, "config.json")
     if table.source == "timm":
-        told = config.get("pretrained_cfg", config)
-        return _pixels(told.get("mean"), told.get("std"), 255), {
-            ours: told[theirs]
-            for ours, theirs in (("resize", "input_size"), ("resampling", "interpolation"))
-            if theirs in told
-        }
+        config = config.get("pretrained_cfg", config)
+        facts = _pixels(config.get("mean"), config.get("std"), 255)
+        return facts, _select(config, resize="input_size", resampling="interpolation")
     if table.source != "huggingface":
         return {}, {}
-    told = {
-        ours: config[theirs]
-        for ours, theirs in (
-            ("num_heads", "num_attention_heads"),
-            ("epsilon", "layer_norm_eps"),
-            ("image_size", "image_size"),
-        )
-        if theirs in config
-    }
+    facts = _select(
+        config, num_heads="num_attention_heads", epsilon="layer_norm_eps", image_size="image_size"
+    )
     if "hidden_act" in config:
-        told["approximate"] = config["hidden_act"] in TANH
-    scale = 1 / images.get("rescale_factor", 1 / 255)
+        facts["approximate"] = config["hidden_act"] in TANH
+    images = _read_beside(path, "preprocessor_config.json")
     if images.get("do_normalize", True):
-        told |= _pixels(images.get("image_mean"), images.get("image_std"), scale)
+        scale = 1 / images.get("rescale_factor", 1 / 255)
+        facts |= _pixels(images.get("image_mean"), images.get("image_std"), scale)
     preprocessing = {
         "resize": images.get("size"),
         "resampling": RESAMPLING.get(images.get("resample")),
     }
-    return told, {key: value for key, value in preprocessing.items() if value is not None}
+    return facts, {key: value for key, value in preprocessing.items() if value is not None}
+
+
+def _read_beside(path, name):
+    """Returns the content of a JSON file in the folder of the weights, {} if there is none."""
+    path = os.fspath(path)
+    path = os.path.join(path if os.path.isdir(path) else os.path.dirname(path), name)
+    content = files.read_json(path) if os.path.isfile(path) else {}
+    return content if isinstance(content, dict) else {}
+
+
+def _select(config, **names):
+    """Returns {our name: value} of the names that are in a configuration."""
+    return {ours: config[theirs] for ours, theirs in names.items() if theirs in config}
 
 
 def _pixels(mean, deviation, scale):
-    """{"normalize": (mean, deviation)} in pixels 0 to 255, of numbers in 0 to 1."""
+    """Returns {"normalize": (mean, deviation)} for pixels 0 to 255, from numbers for 0 to 1."""
     if mean is None or deviation is None:
         return {}
-    pair = [
-        tuple(round(float(value) * scale, 6) for value in values) for values in (mean, deviation)
-    ]
+    pair = [tuple(round(float(x) * scale, 6) for x in values) for values in (mean, deviation)]
     return {"normalize": tuple(values[0] if len(set(values)) == 1 else values for values in pair)}
-
-
-def _shape(path, shapes, name):
-    if name not in shapes:
-        advice = "It may be cut, or hold only a part of the model."
-        arguments.refuse(
-            "the file must hold a whole model", {"path": str(path), "missing": name}, advice
-        )
-    return shapes[name]
-
-
-def _last(path, shapes, name):
-    return _shape(path, shapes, name)[-1]

@@ -5,7 +5,7 @@ Names of https://github.com/google-research/vision_transformer, .../big_vision a
 
 import re
 
-from keras_vit.checkpoints.rules import (
+from keras_vit.checkpoints.weight_map import (
     CHANNELS,
     HEADS,
     HEADS_FIRST,
@@ -13,75 +13,58 @@ from keras_vit.checkpoints.rules import (
     POINTWISE,
     Place,
     Rule,
-    Table,
+    WeightMap,
+    rules,
 )
 
+FLAX = {
+    "tensor": (Rule("", ""),),
+    "patch": (Rule("/kernel", "/kernel", PATCH), Rule("/bias", "/bias")),
+    "dense": (Rule("/kernel", "/kernel"), Rule("/bias", "/bias")),
+    "heads": (Rule("/kernel", "/kernel", HEADS), Rule("/bias", "/bias", HEADS)),
+    "merged heads": (Rule("/kernel", "/kernel", HEADS_FIRST), Rule("/bias", "/bias")),
+    "norm": (Rule("/gamma", "/scale"), Rule("/beta", "/bias")),
+    "conv": (Rule("/kernel", "/kernel"),),
+    "group norm": (Rule("/gamma", "/scale", CHANNELS), Rule("/beta", "/bias", CHANNELS)),
+}
 BLOCK = "Transformer/encoderblock_{i}/"
 ATTENTION = BLOCK + "MultiHeadDotProductAttention_1/"
 MAP = "MAPHead_0/"
 MAP_ATTENTION = MAP + "MultiHeadDotProductAttention_0/"
 UNIT = "block{s}/unit{u}/"
-
-
-def _dense(ours, theirs):
-    return Rule(f"{ours}/kernel", (f"{theirs}/kernel",)), Rule(f"{ours}/bias", (f"{theirs}/bias",))
-
-
-def _norm(ours, theirs):
-    return Rule(f"{ours}/gamma", (f"{theirs}/scale",)), Rule(f"{ours}/beta", (f"{theirs}/bias",))
-
-
-def _group_norm(ours, theirs):
-    return tuple(rule._replace(layout=CHANNELS) for rule in _norm(ours, theirs))
-
-
-def _three(name):
-    return tuple(f"{ATTENTION}{part}/{name}" for part in ("query", "key", "value"))
-
-
-TRANSFORMER = (
-    Rule("patch_encoder/projection/kernel", ("embedding/kernel",), PATCH),
-    Rule("patch_encoder/projection/bias", ("embedding/bias",)),
-    Rule("patch_encoder/class_token", ("cls",)),
-    Rule("patch_encoder/position_embedding", ("Transformer/posembed_input/pos_embedding",)),
-    *_norm("block_{i}/norm_1", BLOCK + "LayerNorm_0"),
-    Rule("block_{i}/attention/query_key_value/kernel", _three("kernel"), HEADS),
-    Rule("block_{i}/attention/query_key_value/bias", _three("bias"), HEADS),
-    Rule("block_{i}/attention/projection/kernel", (ATTENTION + "out/kernel",), HEADS_FIRST),
-    Rule("block_{i}/attention/projection/bias", (ATTENTION + "out/bias",)),
-    *_norm("block_{i}/norm_2", BLOCK + "LayerNorm_2"),
-    *_dense("block_{i}/mlp/expand", BLOCK + "MlpBlock_3/Dense_0"),
-    *_dense("block_{i}/mlp/contract", BLOCK + "MlpBlock_3/Dense_1"),
-    *_norm("encoder_norm", "Transformer/encoder_norm"),
-)
-ATTENTION_POOLING = (
-    Rule("pooling/probe", (MAP + "probe",)),
-    *_dense("pooling/attention/query", MAP_ATTENTION + "query"),
-    *_dense("pooling/attention/key", MAP_ATTENTION + "key"),
-    *_dense("pooling/attention/value", MAP_ATTENTION + "value"),
-    *_dense("pooling/attention/attention_output", MAP_ATTENTION + "out"),
-    *_norm("pooling/norm", MAP + "LayerNorm_0"),
-    *_dense("pooling/mlp/expand", MAP + "MlpBlock_0/Dense_0"),
-    *_dense("pooling/mlp/contract", MAP + "MlpBlock_0/Dense_1"),
-)
-HEAD = (*_dense("pre_logits", "pre_logits"), *_dense("head", "head"))
-HYBRID_STEM = (
-    Rule("root/conv/kernel", ("conv_root/kernel",)),
-    *_group_norm("root/norm", "gn_root"),
-    *(
-        rule
-        for k in (1, 2, 3)
-        for rule in (
-            Rule(f"stage_{{s}}_unit_{{u}}/conv_{k}/kernel", (f"{UNIT}conv{k}/kernel",)),
-            *_group_norm(f"stage_{{s}}_unit_{{u}}/norm_{k}", f"{UNIT}gn{k}"),
-        )
+LAYERS = {
+    "root/conv": ("conv", "conv_root"),
+    "root/norm": ("group norm", "gn_root"),
+    "stage_{s}_unit_{u}/conv_{k}": ("conv", UNIT + "conv{k}"),
+    "stage_{s}_unit_{u}/norm_{k}": ("group norm", UNIT + "gn{k}"),
+    "stage_{s}_unit_{u}/projection": ("conv", UNIT + "conv_proj"),
+    "stage_{s}_unit_{u}/norm_projection": ("group norm", UNIT + "gn_proj"),
+    "patch_encoder/projection": ("patch", "embedding"),
+    "patch_encoder/class_token": ("tensor", "cls"),
+    "patch_encoder/position_embedding": ("tensor", "Transformer/posembed_input/pos_embedding"),
+    "block_{i}/norm_1": ("norm", BLOCK + "LayerNorm_0"),
+    "block_{i}/attention/query_key_value": (
+        "heads", ATTENTION + "query", ATTENTION + "key", ATTENTION + "value",
     ),
-    Rule("stage_{s}_unit_{u}/projection/kernel", (UNIT + "conv_proj/kernel",)),
-    *_group_norm("stage_{s}_unit_{u}/norm_projection", UNIT + "gn_proj"),
-)
+    "block_{i}/attention/projection": ("merged heads", ATTENTION + "out"),
+    "block_{i}/norm_2": ("norm", BLOCK + "LayerNorm_2"),
+    "block_{i}/mlp/expand": ("dense", BLOCK + "MlpBlock_3/Dense_0"),
+    "block_{i}/mlp/contract": ("dense", BLOCK + "MlpBlock_3/Dense_1"),
+    "encoder_norm": ("norm", "Transformer/encoder_norm"),
+    "pooling/probe": ("tensor", MAP + "probe"),
+    "pooling/attention/query": ("dense", MAP_ATTENTION + "query"),
+    "pooling/attention/key": ("dense", MAP_ATTENTION + "key"),
+    "pooling/attention/value": ("dense", MAP_ATTENTION + "value"),
+    "pooling/attention/attention_output": ("dense", MAP_ATTENTION + "out"),
+    "pooling/norm": ("norm", MAP + "LayerNorm_0"),
+    "pooling/mlp/expand": ("dense", MAP + "MlpBlock_0/Dense_0"),
+    "pooling/mlp/contract": ("dense", MAP + "MlpBlock_0/Dense_1"),
+    "pre_logits": ("dense", "pre_logits"),
+    "head": ("dense", "head"),
+}  # fmt: skip
 
-# Names have changed over the years; all of them are brought to those of the first files.
-PREFIXES = ("opt/target/", "params/img/", "params/", "img/", "target/")
+# Names have changed over the years; all are converted to those of the first files.
+PREFIX = re.compile(r"opt/target/|params/img/|params/|img/|target/")
 DIALECTS = (
     (r"(Transformer/)?(posembed_input/)?pos_embedding", "Transformer/posembed_input/pos_embedding"),
     (r"(.*encoderblock[^/]*/)LayerNorm_1/(.*)", r"\1LayerNorm_2/\2"),
@@ -95,7 +78,8 @@ DIALECTS = (
 def _canonical(specs):
     places = {}
     for name, spec in specs.items():
-        plain = _without_prefix(name)
+        prefix = PREFIX.match(name)
+        plain = name[prefix.end() :] if prefix else name
         for pattern, replacement in DIALECTS:
             if re.fullmatch(pattern, plain):
                 plain = re.sub(pattern, replacement, plain)
@@ -109,21 +93,29 @@ def _canonical(specs):
     return places
 
 
-def _without_prefix(name):
-    for prefix in PREFIXES:
-        if name.startswith(prefix):
-            return name[len(prefix) :]
-    return name
-
-
-VIT = Table(
+VIT = WeightMap(
     source="google",
-    kinds=("ViT", "root hybrid"),
-    rules=(*HYBRID_STEM, *TRANSFORMER, *ATTENTION_POOLING, *HEAD),
+    models=("ViT", "root hybrid"),
+    rules=rules(FLAX, LAYERS),
     signature=r"(.*/)?Transformer/encoder_norm/scale",
-    canonical=_canonical,
     suffix=".npz",
+    canonical=_canonical,
 )
+
+BIT_FORMS = {
+    "conv": (Rule("/kernel", "/standardized_conv2d/kernel"),),
+    "norm": (Rule("/gamma", "/group_norm/gamma"), Rule("/beta", "/group_norm/beta")),
+    "head": (Rule("/kernel", "/conv2d/kernel", POINTWISE), Rule("/bias", "/conv2d/bias")),
+}
+BIT_UNIT = "resnet/block{s}/unit{u00}/"
+BIT_LAYERS = {
+    "root/conv": ("conv", "resnet/root_block"),
+    "stage_{s}_unit_{u}/conv_{k}": ("conv", BIT_UNIT + "{k_abc}"),
+    "stage_{s}_unit_{u}/norm_{k}": ("norm", BIT_UNIT + "{k_abc}"),
+    "stage_{s}_unit_{u}/projection": ("conv", BIT_UNIT + "a/proj"),
+    "norm": ("norm", "resnet"),
+    "head": ("head", "resnet/head"),
+}
 
 
 def _bit_canonical(specs):
@@ -134,40 +126,11 @@ def _bit_canonical(specs):
     }
 
 
-BIT_UNIT = "resnet/block{s}/unit{u:02d}/"
-BIT = Table(
+BIT = WeightMap(
     source="bit",
-    kinds=("ResNet",),
-    rules=(
-        Rule("root/conv/kernel", ("resnet/root_block/standardized_conv2d/kernel",)),
-        *(
-            rule
-            for k, letter in enumerate("abc", start=1)
-            for rule in (
-                Rule(
-                    f"stage_{{s}}_unit_{{u}}/conv_{k}/kernel",
-                    (f"{BIT_UNIT}{letter}/standardized_conv2d/kernel",),
-                ),
-                Rule(
-                    f"stage_{{s}}_unit_{{u}}/norm_{k}/gamma",
-                    (f"{BIT_UNIT}{letter}/group_norm/gamma",),
-                ),
-                Rule(
-                    f"stage_{{s}}_unit_{{u}}/norm_{k}/beta",
-                    (f"{BIT_UNIT}{letter}/group_norm/beta",),
-                ),
-            )
-        ),
-        Rule(
-            "stage_{s}_unit_{u}/projection/kernel",
-            (BIT_UNIT + "a/proj/standardized_conv2d/kernel",),
-        ),
-        Rule("norm/gamma", ("resnet/group_norm/gamma",)),
-        Rule("norm/beta", ("resnet/group_norm/beta",)),
-        Rule("head/kernel", ("resnet/head/conv2d/kernel",), POINTWISE),
-        Rule("head/bias", ("resnet/head/conv2d/bias",)),
-    ),
+    models=("ResNet",),
+    rules=rules(BIT_FORMS, BIT_LAYERS),
     signature=r"resnet/root_block/standardized_conv2d(_\d+)?/kernel",
-    canonical=_bit_canonical,
     suffix=".npz",
+    canonical=_bit_canonical,
 )

@@ -1,18 +1,21 @@
-"""Weights from files into models, and from models into files: all of them or none."""
+"""Models with published weights; weights from files into models and back, all or none."""
 
 import collections
+import contextlib
 import os
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
-from keras_vit import arguments
+from keras_vit import arguments, backend, families, hybrid, resnet, vit
 from keras_vit.ablations import positions
-from keras_vit.checkpoints import matching, rules, tables
+from keras_vit.checkpoints import catalogue, matching
+from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of
-from keras_vit.io import files
+from keras_vit.io import download, files
 
+KINDS = {"ViT": vit.ViT, "HybridViT": hybrid.HybridViT, "ResNet": resnet.ResNet}
 WRITERS = {
     ".npz": files.write_npz,
     ".safetensors": files.write_safetensors,
@@ -22,11 +25,16 @@ DEFAULT_SOURCE = {".npz": "google", ".safetensors": "timm", ".h5": "kerashub"}
 
 
 class Report(NamedTuple):
-    """What loading did.
+    """What loading did; print it for a summary.
 
-    `loaded` counts the file's tensors that were taken; `grids` are those of the positions before
-    and after resizing, None where they fitted; `fresh` are the weights of ours that were left as
-    they were; `ignored` the tensors of the file that no weight asked for.
+    Attributes:
+        path: the file.
+        source: whose names its tensors have.
+        loaded: number of tensors that were read.
+        grids: (rows, columns) of the positions before and after resizing; None if they fitted.
+        method: how they were resized.
+        fresh: paths of the model's weights that were left unchanged.
+        ignored: names of the file's tensors that were not used.
     """
 
     path: str
@@ -43,158 +51,254 @@ class Report(NamedTuple):
             old, new = (f"{rows} x {columns}" for rows, columns in self.grids)
             sentences.append(f"Positions resized from {old} to {new} patches, {self.method}.")
         if self.fresh:
-            sentences.append(f"Left as they were: {', '.join(self.fresh)}.")
+            sentences.append(f"Left unchanged: {', '.join(self.fresh)}.")
         if self.ignored:
             sentences.append(f"Not used: {', '.join(self.ignored)}.")
         return " ".join(sentences)
 
 
+# --- Models --------------------------------------------------------------------------------------
+def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **overrides):
+    """Builds a model with published weights, for your resolution and your classes.
+
+    If `num_classes` differs from the file's, the new head starts at zero and the tanh layer before
+    it is removed (section 3.1). If `image_size` differs, the positions are resized (section 3.2).
+
+    Args:
+        name: a name of `keras_vit.checkpoints.entries()`, a variant such as "ViT-S/16" for its
+            recommended weights, or the path of a local file. Named files are downloaded once.
+        method: how positions are resized, see `load_weights`.
+        cache_dir: folder for downloads; None for Keras's own.
+        verbose: whether to print what was done.
+        **overrides: arguments of the model that replace those of the file, such as num_classes,
+            image_size, dropout, dtype.
+
+    Returns:
+        A `ViT`, `HybridViT` or `ResNet`.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: the name is unknown, or the file is damaged or not of a known kind.
+        OSError: the download failed; the message says what to do.
+
+    Example:
+    >>> model = keras_vit.load_pretrained("ViT-Mini/4", num_classes=5, image_size=48, verbose=False)
+    >>> model.output_shape
+    (None, 5)
+    """
+    entry, path = _find(name, cache_dir)
+    description = describe(path)
+    known = _known_facts(entry, description.kind) if entry else {}
+    wanted = {**description.arguments, **known}
+    skip = ()
+    if overrides.get("num_classes", wanted["num_classes"]) != wanted["num_classes"]:
+        skip = HEAD if wanted.pop("representation_size", None) else ("head",)
+    if overrides.get("pooling", "") is None:  # tokens have no head
+        wanted |= {"num_classes": None, "representation_size": None}
+    wanted |= overrides
+    wanted["name"] = wanted.get("name") or _graph_name(name)
+    if wanted.get("num_heads", 1) is None:
+        advice = "Put config.json beside the file, or pass num_heads=."
+        received = {"name": str(name), "hidden_dim": wanted["hidden_dim"]}
+        arguments.refuse("the number of attention heads must be known", received, advice)
+    with contextlib.nullcontext() if skip else backend.blank_weights():
+        model = KINDS[description.kind](**wanted)
+    report = load_weights(model, path, skip=skip, method=method)
+    if entry and entry.shipped:
+        report = report._replace(path=entry.name)  # the path of the installation helps nobody
+    if verbose:
+        print(" ".join([str(report), *_remarks(description, known, skip, model)]))
+    return model
+
+
+def image_size(name, cache_dir=None):
+    """Returns the resolution, (height, width), of the last training of published weights.
+
+    `name` and `cache_dir` are those of `load_pretrained`.
+    """
+    entry, path = _find(name, cache_dir)
+    known = (entry and entry.image_size) or describe(path).arguments.get("image_size") or 224
+    return arguments.height_width("image_size", known)
+
+
+def _find(name, cache_dir):
+    """Returns (entry of the catalog or None, path)."""
+    if catalogue.is_path(name):
+        return None, name
+    entry = catalogue.find(name)
+    return entry, download.fetch(entry, cache_dir)
+
+
+def _known_facts(entry, kind):
+    """Returns the arguments that the catalog knows better than the file."""
+    fields = ("normalize", "approximate", "epsilon")
+    if kind == "ResNet":  # its weights fit any resolution
+        fields = ("normalize", "image_size")
+    return {key: getattr(entry, key) for key in fields if getattr(entry, key) is not None}
+
+
+def _graph_name(name):
+    """Returns the name of the model: that of the entry, or of the file without its suffix."""
+    base = os.path.basename(os.path.normpath(str(name))) if catalogue.is_path(name) else str(name)
+    for suffix in catalogue.SUFFIXES:
+        base = base.removesuffix(suffix)
+    return families.graph_name(base)
+
+
+def _remarks(description, known, skip, model):
+    """Yields what to know about a model besides the `Report`."""
+    if skip and model.num_classes:
+        yield f"The head for {model.num_classes} classes is new and starts at zero."
+    assumed = [name for name in description.assumed if name not in known]
+    if assumed:
+        values = ", ".join(f"{name}={getattr(model, name)}" for name in assumed)
+        yield f"No JSON file beside it has these, so they were assumed: {values}."
+    if description.preprocessing:
+        values = ", ".join(f"{key} {value}" for key, value in description.preprocessing.items())
+        yield f"Its publisher prepared images with: {values}."
+
+
+# --- Weights -------------------------------------------------------------------------------------
 def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None):
     """Loads published weights into a model: every tensor fits, or nothing changes.
 
-    Names are told apart by themselves: Google's npz (original, AugReg, SAM, big_vision, hybrids,
-    BiT), timm's and Hugging Face's safetensors, KerasHub's .weights.h5. Nothing is unpickled.
+    Recognizes the names of Google's npz files (original, AugReg, SAM, big_vision, hybrids, BiT),
+    timm's and Hugging Face's safetensors, and KerasHub's .weights.h5. Nothing is unpickled.
 
     Args:
         model: a `ViT` or `ResNet`.
-        path: the file; for weights in several safetensors files their index or folder.
-        source: "google", "bit", "timm", "huggingface" or "kerashub"; None finds out.
-        skip: layers to leave as they are, such as ("head", "pre_logits") for another task.
-        method: how positions for another image size are resized: "bilinear" as in the official
+        path: the file; for weights in several safetensors files, their index or folder.
+        source: "google", "bit", "timm", "huggingface" or "kerashub"; None detects it.
+        skip: layers that keep their weights, such as ("head", "pre_logits") for another task.
+        method: how positions are resized for another image size: "bilinear" as in the official
             code, "bicubic" as in timm.
         grid: (rows, columns) of patches that the file's positions are for; None for a square.
 
     Returns:
-        A `Report`; print it.
+        A `Report`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no file of weights, or some do not fit; the message lists every missing,
-            unexpected, misshapen, wrongly typed and non-finite tensor. The model is unchanged.
+        FileNotFoundError: the file does not exist.
+        ValueError: it is not a file of weights, or some do not fit; the message lists every
+            missing, unexpected, misshapen, wrongly typed and non-finite tensor. The model is
+            unchanged.
 
     Example:
-    >>> model = keras_vit.create("ViT-B/16", image_size=384)  # doctest: +SKIP
-    >>> keras_vit.load_weights(model, "ViT-B_16.npz", skip=("head",))  # doctest: +SKIP
+    >>> model = keras_vit.create("ViT-Mini/4", image_size=64, num_classes=10)
+    >>> path = keras_vit.checkpoints.entries()["ViT-Mini/4-keras-vit-cifar10"].shipped
+    >>> keras_vit.load_weights(model, path).grids
+    ((8, 8), (16, 16))
     """
-    skip, grid = _check_skip(model, skip), _check_grid(grid)
+    names = sorted({layer_of(weight.path) for weight in model.weights})
+    skip = (skip,) if isinstance(skip, str) else tuple(skip)
+    if not set(skip) <= {*names, *HEAD}:
+        arguments.refuse("`skip` must name layers of the model", {"skip": skip}, f"It has {names}.")
+    grid = None if grid is None else arguments.height_width("grid", grid)
     arguments.one_of(*positions.MATRICES)("method", method)
     with files.open_tensors(path) as file:
-        table = tables.of_file(path, file.specs, source)
-        tables.check_fit(path, table, model)
+        table = matching.map_of_file(path, file.specs, source)
+        matching.check_fit(path, table, model)
         plan = matching.match(table, model, file.specs, skip, grid)
         arrays = _read(file, plan)
         problems = [*plan.problems, *_not_finite(arrays, plan)]
         if problems:
             raise ValueError(matching.refusal(path, model, table, problems, file.specs))
-    grids = _resize(arrays, plan, model, method, grid)
+    grids = _resize_positions(arrays, plan, model, method, grid)
     loaded = len(arrays)
-    values = _joined(table, model, plan, arrays)
+    values = _join(table, model, plan, arrays)
     for weight in model.weights:
         if weight.path in values:
             weight.assign(values.pop(weight.path))
-    fresh, ignored = tuple(plan.fresh), tuple(plan.ignored)
-    return Report(str(path), table.source, loaded, grids, method, fresh, ignored)
+    return Report(str(path), table.source, loaded, grids, method, plan.fresh, plan.ignored)
 
 
 def save_weights(model, path, source=None):
-    """Writes a model's weights as a source would: its names, its shapes, its kind of file.
+    """Writes a model's weights as a source would: its names, its shapes, its file format.
 
     Args:
         model: a `ViT` or `ResNet`.
         path: file to write: .npz for Google and BiT, .safetensors for timm and Hugging Face,
-            .weights.h5 for KerasHub. A file that is there is replaced once the new one is whole.
+            .weights.h5 for KerasHub. An existing file is replaced once the new one is complete.
         source: "google", "bit", "timm", "huggingface" or "kerashub"; None chooses by `path`.
 
     Raises:
-        ValueError: that source has no name for one of the weights, or writes another kind of file.
+        ValueError: that source has no name for one of the weights, or uses another file format.
 
     Example:
     >>> keras_vit.save_weights(model, "vit.safetensors", source="huggingface")  # doctest: +SKIP
     """
-    table = tables.of_model(model, source or _default_source(model, path))
-    tables.warn_of_changes(model, table)
+    stem, suffix = os.path.splitext(str(path))
+    if source is None:
+        source = DEFAULT_SOURCE.get(suffix)
+        if source is None:
+            advice = "Call it .npz, .safetensors or .weights.h5."
+            arguments.refuse("`path` must have a known suffix", {"path": str(path)}, advice)
+        if source == "google" and not hasattr(model, "num_heads"):
+            source = "bit"
+    table = matching.map_of_model(model, source)
+    matching.warn_of_changes(model, table)
     if not str(path).endswith(table.suffix):
-        advice = f"Call it {os.path.splitext(str(path))[0]}{table.suffix}, or name another source."
+        advice = f"Call it {stem}{table.suffix}, or name another source."
         want = f"the file of source={table.source!r} must end in {table.suffix}"
         arguments.refuse(want, {"path": str(path)}, advice)
     tensors = {}
     for weight, rule, numbers in matching.weights_and_rules(table, model):
-        array = keras.ops.convert_to_numpy(weight)
-        parts = rules.split(rule, array, matching.dimensions(model))
-        names = rules.names_of(rule, numbers)
-        tensors.update(zip(names, map(np.ascontiguousarray, parts), strict=True))
+        parts = rule.split(keras.ops.convert_to_numpy(weight), matching.dimensions(model))
+        tensors |= zip(rule.names(numbers), map(np.ascontiguousarray, parts), strict=True)
     WRITERS[table.suffix](path, tensors)
 
 
 def _read(file, plan):
-    """Reads what fits, each tensor of the file once: {canonical name: array}."""
+    """Returns {canonical name: array} of what fits; each tensor of the file is read once."""
     wanted = collections.defaultdict(list)
-    for name, place in plan.places.items():
-        wanted[place.name].append((name, place.slice))
+    for name, part in plan.parts.items():
+        wanted[part.place.name].append((name, part))
     arrays = {}
     for stored, uses in wanted.items():
         array = file.read(stored)
-        for name, index in uses:
-            arrays[name] = array if index is None else array[index]
+        for name, part in uses:
+            piece = array if part.place.slice is None else array[part.place.slice]
+            # Axes of length 1 may be missing in the file, or more than we expect.
+            arrays[name] = piece if part.ours == POSITIONS else piece.reshape(part.shape)
     return arrays
 
 
 def _not_finite(arrays, plan):
+    """Yields a `Mismatch` for each array with NaN or infinity."""
     for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            count = int((~np.isfinite(array)).sum())
-            words = f"{count} of {array.size} values, {plan.parts[name].ours}"
-            yield matching.Mismatch("not finite", plan.places[name].name, words)
+        count = array.size - int(np.isfinite(array).sum())
+        if count:
+            part = plan.parts[name]
+            words = f"{count} of {array.size} values, {part.ours}"
+            yield matching.Mismatch("not finite", part.place.name, words)
 
 
-def _resize(arrays, plan, model, method, grid):
-    """Brings the positions to the model's grid; returns both grids where they differ."""
-    found = [name for name, part in plan.parts.items() if part.ours == POSITIONS]
-    if not found:
+def _resize_positions(arrays, plan, model, method, grid):
+    """Resizes the positions to the model's grid; returns both grids if they differ."""
+    name = next((name for name, part in plan.parts.items() if part.ours == POSITIONS), None)
+    if name is None:
         return None
-    array = arrays[found[0]]
-    table = np.asarray(array, "float32").reshape(1, *array.shape[-2:])
-    before, *old = matching.grid_of(table.shape[1], model.pooling, grid, matching.model_grid(model))
+    table = np.asarray(arrays[name], "float32").reshape(1, *arrays[name].shape[-2:])
+    new = matching.model_grid(model)
+    before, *old = matching.grid_of(table.shape[1], model.pooling, grid, new)
     missing = model.prefix_tokens - before
-    if missing:  # big_vision's class token has its position in it already
+    if missing:  # in big_vision, the class token includes its position
         table = np.pad(table, ((0, 0), (missing, 0), (0, 0)))
-    old, new = tuple(old), matching.model_grid(model)
-    if old != new:
+    if (old := tuple(old)) != new:
         table = positions.resize(table, old, new, method)
-    arrays[found[0]] = table.reshape(plan.parts[found[0]].shape)
+    arrays[name] = table.reshape(plan.parts[name].shape)
     return (old, new) if old != new else None
 
 
-def _joined(table, model, plan, arrays):
-    """Returns {path: array} of our weights; the file's arrays are given up one by one."""
-    names = collections.defaultdict(dict)
+def _join(table, model, plan, arrays):
+    """Returns {path: array} of our weights; takes the file's arrays out of `arrays` one by one."""
+    names = collections.defaultdict(list)
     for name, part in plan.parts.items():
-        names[part.ours][part.number] = name
-    shapes = {weight.path: tuple(weight.shape) for weight in model.weights}
+        names[part.ours].append(name)
     values = {}
-    for path, numbered in names.items():
-        rule, _ = rules.rule_of(table, path)
-        parts = [arrays.pop(numbered[number]) for number in sorted(numbered)]
-        values[path] = np.asarray(rules.join(rule, parts, shapes[path]), "float32")
+    for weight in model.weights:
+        if weight.path in names:
+            rule, _ = table.rule_of(weight.path)
+            parts = [arrays.pop(name) for name in names[weight.path]]
+            values[weight.path] = np.asarray(rule.join(parts, tuple(weight.shape)), "float32")
     return values
-
-
-def _check_skip(model, skip):
-    names = sorted({layer_of(weight.path) for weight in model.weights})
-    skip = (skip,) if isinstance(skip, str) else tuple(skip)
-    if not set(skip) <= {*names, *HEAD}:
-        advice = f"It has {names}."
-        arguments.refuse("`skip` must name layers of the model", {"skip": skip}, advice)
-    return skip
-
-
-def _check_grid(grid):
-    return None if grid is None else arguments.height_width("grid", grid)
-
-
-def _default_source(model, path):
-    source = DEFAULT_SOURCE.get(os.path.splitext(str(path))[1])
-    if source is None:
-        advice = "Call it .npz, .safetensors or .weights.h5."
-        arguments.refuse("`path` must tell the kind of file", {"path": str(path)}, advice)
-    return "bit" if source == "google" and not hasattr(model, "num_heads") else source

@@ -1,21 +1,121 @@
-"""Compares a file with a model, tensor by tensor, before anything of the model is touched."""
+"""Chooses the weight map for a file or a model, and compares the two tensor by tensor."""
 
 import collections
 import math
 import re
 from typing import NamedTuple
 
+import numpy as np
+
 from keras_vit import arguments
-from keras_vit.checkpoints import rules
+from keras_vit.checkpoints import google, kerashub, pytorch
+from keras_vit.checkpoints.published import SOURCES
+from keras_vit.checkpoints.weight_map import Dimensions, Place
+from keras_vit.hybrid import HybridViT
+from keras_vit.resnet import ResNet
 from keras_vit.vit import ViT
 
+# In the order in which a file is compared with them: the rarer names first.
+WEIGHT_MAPS = (
+    pytorch.TIMM_DISTILLED,
+    pytorch.TIMM_ROOT,
+    pytorch.TIMM,
+    pytorch.HUGGING_FACE_DISTILLED,
+    pytorch.HUGGING_FACE,
+    google.VIT,
+    kerashub.KERAS_HUB,
+    google.BIT,
+    pytorch.TIMM_BIT,
+)
 POSITIONS = "patch_encoder/position_embedding"
 HEAD = ("head", "pre_logits")  # what section 3.1 replaces for fine-tuning
 FLOATS = ("float32", "float16", "bfloat16")
+# Attributes of a model that a subclass may override.
+COMPUTES = ("block", "encoder_layer", "stem", "embed", "encode", "pool", "head", "unit")
+
+
+# --- The weight map ------------------------------------------------------------------------------
+def map_of_file(path, specs, source=None):
+    """Returns the weight map whose names a file holds.
+
+    Raises:
+        ValueError: the file holds other names than those of any source, or than those of `source`.
+    """
+    if source is not None:
+        arguments.one_of(*SOURCES)("source", source)
+    for table in WEIGHT_MAPS:
+        if source in (None, table.source) and any(re.fullmatch(table.signature, n) for n in specs):
+            return table
+    some = ", ".join(map(repr, list(specs)[:3])) or "no tensors"
+    known = f"the names of {source}" if source else f"the names of one of {', '.join(SOURCES)}"
+    raise ValueError(
+        f"{str(path)!r} must hold {known}. Received: {len(specs)} tensors: {some} ... "
+        "Give the file of a Vision Transformer, a hybrid or a BiT ResNet."
+    )
+
+
+def map_of_model(model, source):
+    """Returns the weight map by which `source` names the weights of a model.
+
+    Raises:
+        ValueError: that source has no such models.
+    """
+    arguments.one_of(*SOURCES)("source", source)
+    fitting = {table.source: table for table in WEIGHT_MAPS if kind_of(model) in table.models}
+    if source not in fitting:
+        possible = ", ".join(map(repr, sorted(fitting))) or "Keras's model.save_weights"
+        want = f"`source` must have names for a {kind_of(model)}"
+        arguments.refuse(want, {"source": source}, f"Use {possible}.")
+    return fitting[source]
+
+
+def check_fit(path, table, model):
+    """Raises `ValueError` unless a file with this weight map is for models of this kind."""
+    if kind_of(model) not in table.models:
+        raise ValueError(
+            f"{str(path)!r} holds the weights of a {' or '.join(table.models)}. Received: the "
+            f"model {model.name!r}, a {kind_of(model)}. Build the model with "
+            "keras_vit.load_pretrained(path), which reads its shape."
+        )
+
+
+def kind_of(model):
+    """Returns the kind of a model as weight maps name it, or the name of its class."""
+    if type(model) is ResNet:
+        return "ResNet"
+    if type(model) is HybridViT:
+        return "ViT" if model.resnet_units else "root hybrid"
+    if not isinstance(model, ViT) or type(model).embed is not ViT.embed:
+        return type(model).__name__
+    return "distilled ViT" if model.pooling == "distilled" else "ViT"
+
+
+def warn_of_changes(model, table):
+    """Warns if a program that reads a model's weights by these names computes something else."""
+    plain = next(kind for kind in (HybridViT, ViT, ResNet) if isinstance(model, kind))
+    names = [
+        name for name in COMPUTES if getattr(type(model), name, 0) is not getattr(plain, name, 0)
+    ]
+    if getattr(model, "pooling", "token") not in ("token", "gap", "map", "distilled"):
+        names.append("pooling")
+    if names:
+        arguments.warn(
+            f"{type(model).__name__} has its own {', '.join(names)}. A program that reads these "
+            f"weights by the names of {table.source!r} computes a plain {plain.__name__}."
+        )
+
+
+# --- Tensor by tensor ----------------------------------------------------------------------------
+class Part(NamedTuple):
+    """A tensor that a file must hold: all or a part of the weight `ours`, and where it is."""
+
+    ours: str
+    shape: tuple
+    place: Place | None = None
 
 
 class Mismatch(NamedTuple):
-    """Why a tensor cannot be loaded: its name in the file, and a few words."""
+    """Why a tensor cannot be loaded: its name in the file, and a description."""
 
     kind: str
     name: str
@@ -23,69 +123,75 @@ class Mismatch(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is to be read, {canonical name: Part} and {canonical name: Place}; what is left out;
-    and what stands against it.
+    """What to read from a file.
+
+    Attributes:
+        parts: {canonical name: `Part`} of what fits, the parts of each weight in their order.
+        fresh: paths of our weights that are not loaded.
+        ignored: names of tensors in the file that are not needed.
+        problems: a list of `Mismatch`.
     """
 
     parts: dict
-    places: dict
-    fresh: list
-    ignored: list
+    fresh: tuple
+    ignored: tuple
     problems: list
 
 
 def match(table, model, specs, skip=(), grid=None):
     """Returns the `Plan` of loading a file with these `specs` into a model."""
     places = table.canonical(specs)
-    plan = Plan({}, {}, [], [], [])
-    wanted = {}
+    fresh = [weight.path for weight in model.weights if layer_of(weight.path) in skip]
+    wanted, fitting, ignored, problems = {}, {}, [], []
     for weight, rule, numbers in weights_and_rules(table, model, skip):
-        wanted |= rules.parts(rule, weight.path, tuple(weight.shape), numbers, dimensions(model))
-    for name, part in wanted.items():
-        problem = _problem(model, part, name, places, specs, grid)
-        if problem:
-            plan.problems.append(problem)
-        else:
-            plan.parts[name], plan.places[name] = part, places[name]
+        blank = np.broadcast_to(np.float32(0), tuple(weight.shape))  # takes no memory
+        arrays = rule.split(blank, dimensions(model))
+        for name, array in zip(rule.names(numbers), arrays, strict=True):
+            wanted[name] = Part(weight.path, array.shape, places.get(name))
+            problem = _problem(model, name, wanted[name], specs, grid)
+            if problem:
+                problems.append(problem)
+            else:
+                fitting[name] = wanted[name]
     for name in sorted(places.keys() - wanted.keys()):
+        stored = places[name].name
         if _is_left_out(table, model, name, skip):
-            plan.ignored.append(places[name].name)
+            ignored.append(stored)
         else:
             words = str(spec_at(specs, places[name]).shape)
-            plan.problems.append(Mismatch("unexpected", places[name].name, words))
-    plan.fresh.extend(weight.path for weight in model.weights if layer_of(weight.path) in skip)
-    return plan
+            problems.append(Mismatch("unexpected", stored, words))
+    return Plan(fitting, tuple(fresh), tuple(ignored), problems)
 
 
 def weights_and_rules(table, model, skip=()):
-    """Returns every weight of a model with its rule and numbers.
+    """Returns (weight, rule, numbers) of every weight of a model.
 
     Raises:
         ValueError: the source has no name for some of them.
     """
     kept = [weight for weight in model.weights if layer_of(weight.path) not in skip]
     kept = [weight for weight in kept if "seed_generator" not in weight.path]
-    found = {weight.path: rules.rule_of(table, weight.path) for weight in kept}
+    found = {weight.path: table.rule_of(weight.path) for weight in kept}
     nameless = [path for path, rule in found.items() if rule is None]
     if nameless:
         raise ValueError(
-            f"The names of {table.source!r} must have a place for every weight of the model. "
-            f"Received: {', '.join(nameless)}, which it has no names for. Use another source."
+            f"The names of {table.source!r} must cover every weight of the model. Received: "
+            f"{', '.join(nameless)}, which it has no names for. Use another source."
         )
     return [(weight, *found[weight.path]) for weight in kept]
 
 
 def dimensions(model):
-    """Returns what the layouts ask of a model."""
+    """Returns the `Dimensions` of a model."""
     if not hasattr(model, "num_heads"):
-        return rules.Dimensions()
-    return rules.Dimensions(model.get_layer("patches").patch_size, model.num_heads)
+        return Dimensions()
+    return Dimensions(model.get_layer("patches").patch_size, model.num_heads)
 
 
 def grid_of(tokens, pooling, grid=None, own=None):
-    """Returns (class tokens, rows, columns) of a table of positions; None if it is no grid.
+    """Returns (class tokens, rows, columns) of a table of positions, or None if it is not a grid.
 
-    It is `grid` where that is given; else a square of patches, or the model's `own` grid.
+    The grid is `grid` if that is given, otherwise a square of patches, or the model's `own` grid.
     big_vision leaves the class token out.
     """
     for before in dict.fromkeys((ViT.poolings[pooling][0], 0)):
@@ -100,6 +206,17 @@ def grid_of(tokens, pooling, grid=None, own=None):
 def model_grid(model):
     """Returns (rows, columns) of a model's patches."""
     return arguments.grid(model.image_size, model.patch_size)
+
+
+def layer_of(path):
+    """Returns the layer that a weight belongs to: "head" of "head/kernel"."""
+    return path.split("/")[0]
+
+
+def spec_at(specs, place):
+    """Returns the spec of a tensor, or of the slice of it that belongs to one block."""
+    spec = specs[place.name]
+    return spec if place.slice is None else spec._replace(shape=spec.shape[1:])
 
 
 def refusal(path, model, table, problems, specs):
@@ -123,42 +240,28 @@ def refusal(path, model, table, problems, specs):
     )
 
 
-def layer_of(path):
-    """Returns the layer that a weight belongs to: "head" of "head/kernel"."""
-    return path.split("/")[0]
-
-
-def _problem(model, part, name, places, specs, grid):
-    """Returns why this part of a weight cannot be read, or None."""
-    if name not in places:
+def _problem(model, name, part, specs, grid):
+    """Returns why a part of a weight cannot be read, or None."""
+    if part.place is None:
         return Mismatch("missing", name, f"{part.shape}, for {part.ours}")
-    spec, stored = spec_at(specs, places[name]), places[name].name
-    if spec.dtype not in FLOATS:
-        words = f"{spec.dtype}; float32 was expected, {part.ours}"
-        return Mismatch("wrongly typed", stored, words)
-    if part.ours == POSITIONS:
-        return _problem_of_positions(model, part, stored, spec.shape, grid)
-    if _squeezed(spec.shape) != _squeezed(part.shape):
-        words = f"{spec.shape}; {part.shape} was expected, {part.ours}"
-        return Mismatch("misshapen", stored, words)
-    return None
-
-
-def _problem_of_positions(model, part, stored, shape, grid):
-    """Positions may be for another number of patches, as long as these are a grid."""
-    if shape[-1:] != part.shape[-1:] or len(_squeezed(shape)) != 2:
-        words = f"{shape}; {part.shape} or another number of tokens was expected, {part.ours}"
-        return Mismatch("misshapen", stored, words)
-    if grid_of(shape[-2], model.pooling, grid, model_grid(model)) is None:
-        words = f"tokens are not grid={grid}" if grid else "tokens are no square of patches"
-        words = f"{shape}: {shape[-2]} {words}; give grid=(rows, columns), {part.ours}"
-        return Mismatch("misshapen", stored, words)
-    return None
+    (shape, dtype), stored = spec_at(specs, part.place), part.place.name
+    if dtype not in FLOATS:
+        return Mismatch("wrongly typed", stored, f"{dtype}; float32 was expected, {part.ours}")
+    words = f"{shape}; {part.shape} was expected, {part.ours}"
+    fits = _squeeze(shape) == _squeeze(part.shape)
+    if part.ours == POSITIONS:  # may be for another number of patches, if these are a grid
+        fits = shape[-1:] == part.shape[-1:] and len(shape) > 1 and math.prod(shape[:-2]) == 1
+        words = words.replace(" was", " or another number of tokens was", 1)
+        if fits and grid_of(shape[-2], model.pooling, grid, model_grid(model)) is None:
+            given = f"not grid={grid}" if grid else "not a square of patches"
+            words = f"{shape}: {shape[-2]} tokens are {given}; give grid=(rows, columns), "
+            fits, words = False, words + part.ours
+    return None if fits else Mismatch("misshapen", stored, words)
 
 
 def _is_left_out(table, model, name, skip):
-    """Whether a tensor that no weight asks for is left out on purpose."""
-    ours = rules.path_of(table, name)
+    """Returns whether a tensor that no weight needs is left out on purpose."""
+    ours = table.path_of(name)
     layer = layer_of(ours[0]) if ours else None
     no_head = model.num_classes is None or "head" in skip
     lacks_it = not any(layer_of(weight.path) == layer for weight in model.weights)
@@ -167,14 +270,8 @@ def _is_left_out(table, model, name, skip):
     return any(re.fullmatch(pattern, name) for pattern in table.ignored)
 
 
-def spec_at(specs, place):
-    """Returns the spec of a tensor, or of the slice of it that belongs to one block."""
-    spec = specs[place.name]
-    return spec if place.slice is None else spec._replace(shape=spec.shape[1:])
-
-
-def _squeezed(shape):
-    """A shape without the axes of length 1 in front: (1, 1, 1, C) is (C,)."""
+def _squeeze(shape):
+    """Returns a shape without leading axes of length 1: (1, 1, 1, C) is (C,)."""
     while shape[:1] == (1,):
         shape = shape[1:]
     return tuple(shape)

@@ -1,31 +1,30 @@
-"""The public checkpoints as tables. A fact that no source tells is None.
+"""The public checkpoints as tables. Unpublished facts are None.
 
 Sources of the facts, read in November 2026:
 - google-research/vision_transformer, commit c6de1e5: README.md ("README" below), and the listing of
-  the storage that vit_jax.ipynb shows, from which the sizes are;
+  the storage in vit_jax.ipynb (sizes);
 - google-research/big_vision, commit 0127fb6: models/vit.py, models/bit_paper.py;
 - google-research/big_transfer, commit 140de6e: README.md ("BiT README" below);
 - huggingface/pytorch-image-models, commit aa4b585: default_cfgs, and results/results-imagenet.csv
-  ("timm" below), accuracies that it measured with the exact GELU and its own crops;
-- the pages of the repositories on huggingface.co, from which sizes and sha256 are.
+  ("timm" below), accuracies measured with the exact GELU and timm's own crops;
+- the pages of the repositories on huggingface.co (sizes and sha256).
 
-That `imagenet21k/` files have the tanh layer before the head, and which have it not, follows from
-their sizes. None of Google's files has a published sha256.
-
-One file is ours and comes with the package: how it was trained stands in docs/results.md.
+The sizes of the `imagenet21k/` files show which of them have the tanh layer before the head. None
+of Google's files has a published sha256. One file is ours, see docs/results.md.
 """
 
 GOOGLE = "https://storage.googleapis.com/vit_models"
 BIT = "https://storage.googleapis.com/bit_models"
 SHIPPED = "keras_vit/checkpoints/shipped/"  # in the package itself
 HUGGING_FACE = "https://huggingface.co/{}/resolve/main/model.safetensors"
+TIMM = HUGGING_FACE.format("timm/{}")
 IMAGENET = (tuple(255 * x for x in (0.485, 0.456, 0.406)),
             tuple(255 * x for x in (0.229, 0.224, 0.225)))  # fmt: skip
 
-# Whose names the tensors of a file can have.
+# The projects whose names tensors can have.
 SOURCES = ("google", "bit", "timm", "huggingface", "kerashub")
 
-# What the files of a family share: source, normalize, GELU as tanh, epsilon.
+# Family: source, normalize, whether GELU is the tanh form, epsilon.
 FAMILIES = {
     "augreg": ("google", (127.5, 127.5), True, 1e-6),
     "original": ("google", (127.5, 127.5), True, 1e-6),
@@ -36,57 +35,42 @@ FAMILIES = {
     "bit": ("bit", (127.5, 127.5), None, 1e-5),
     "keras-vit": ("google", (75, 4000), False, 1e-6),
 }
-# So say vision_transformer's LICENSE, timm's default_cfgs and the pages on huggingface.co.
+# According to vision_transformer's LICENSE, timm's default_cfgs and the pages on huggingface.co.
 LICENCE = "Apache-2.0"
 
-# "How to train your ViT", arXiv 2106.10270. Without resolution: pre-trained on ImageNet-21k (224
-# pixels, 21,843 classes); with it: fine-tuned on ImageNet.
-# variant, name there, recipe, and of every file: learning rate, resolution, size, accuracy, source
+# "How to train your ViT", arXiv 2106.10270: variant, recipe, learning rate, resolution, size,
+# accuracy, source. Without resolution: pre-trained on ImageNet-21k (224 pixels, 21,843 classes);
+# with it: fine-tuned on ImageNet.
 AUGREG = (
-    ("ViT-L/16", "L_16", "aug_strong1-wd_0.1-do_0.0-sd_0.0", (
-        (None, None, "1243 MiB", None, None),
-        ("0.01", 384, None, 85.59, "README"))),
-    ("ViT-L/16", "L_16", "aug_medium1-wd_0.1-do_0.1-sd_0.1", (
-        ("0.01", 224, None, 85.856, "timm"),)),
-    ("ViT-B/16", "B_16", "aug_medium1-wd_0.1-do_0.0-sd_0.0", (
-        (None, None, "391 MiB", None, None),
-        ("0.03", 384, None, 85.49, "README"),
-        ("0.01", 224, None, 84.534, "timm"))),
-    ("ViT-B/8", "B_8", "aug_medium2-wd_0.1-do_0.0-sd_0.0", (
-        (None, None, None, None, None),)),
-    ("ViT-B/8", "B_8", "aug_medium1-wd_0.1-do_0.0-sd_0.0", (
-        ("0.01", 224, None, 85.838, "timm"),)),
-    ("ViT-B/32", "B_32", "aug_light1-wd_0.1-do_0.0-sd_0.0", (
-        (None, None, "398 MiB", None, None),
-        ("0.01", 384, None, 83.59, "README"))),
-    ("ViT-B/32", "B_32", "aug_medium1-wd_0.03-do_0.0-sd_0.0", (
-        ("0.03", 224, None, 80.732, "timm"),)),
-    ("ViT-S/16", "S_16", "aug_light1-wd_0.03-do_0.0-sd_0.0", (
-        (None, None, "115 MiB", None, None),
-        ("0.03", 384, None, 83.73, "README"),
-        ("0.03", 224, None, 81.402, "timm"))),
-    ("ViT-S/32", "S_32", "aug_none-wd_0.1-do_0.0-sd_0.0", (
-        (None, None, "118 MiB", None, None),
-        ("0.01", 384, None, 79.58, "README"))),
-    ("ViT-S/32", "S_32", "aug_light1-wd_0.03-do_0.0-sd_0.0", (
-        ("0.03", 224, None, 76.010, "timm"),)),
-    ("ViT-Ti/16", "Ti_16", "aug_none-wd_0.03-do_0.0-sd_0.0", (
-        (None, None, "37 MiB", None, None),
-        ("0.03", 384, None, 78.22, "README"),
-        ("0.03", 224, None, 75.452, "timm"))),
-    ("R50+ViT-L/32", "R50_L_32", "aug_medium1-wd_0.1-do_0.1-sd_0.1", (
-        (None, None, "1337 MiB", None, None),
-        ("0.01", 384, None, 85.99, "README"),
-        ("0.01", 224, None, 84.434, "timm"))),
-    ("R26+ViT-S/32", "R26_S_32", "aug_light1-wd_0.1-do_0.0-sd_0.0", (
-        (None, None, "170 MiB", None, None),
-        ("0.01", 384, None, 83.85, "README"))),
-    ("R26+ViT-S/32", "R26_S_32", "aug_light0-wd_0.03-do_0.1-sd_0.1", (
-        ("0.03", 224, None, 81.856, "timm"),)),
-    ("R+ViT-Ti/16", "R_Ti_16", "aug_none-wd_0.03-do_0.0-sd_0.0", (
-        (None, None, "40 MiB", None, None),
-        ("0.03", 384, None, 75.40, "README"),
-        ("0.03", 224, None, 71.800, "timm"))),
+    ("ViT-L/16", "aug_strong1-wd_0.1-do_0.0-sd_0.0", None, None, "1243 MiB", None, None),
+    ("ViT-L/16", "aug_strong1-wd_0.1-do_0.0-sd_0.0", "0.01", 384, None, 85.59, "README"),
+    ("ViT-L/16", "aug_medium1-wd_0.1-do_0.1-sd_0.1", "0.01", 224, None, 85.856, "timm"),
+    ("ViT-B/16", "aug_medium1-wd_0.1-do_0.0-sd_0.0", None, None, "391 MiB", None, None),
+    ("ViT-B/16", "aug_medium1-wd_0.1-do_0.0-sd_0.0", "0.03", 384, None, 85.49, "README"),
+    ("ViT-B/16", "aug_medium1-wd_0.1-do_0.0-sd_0.0", "0.01", 224, None, 84.534, "timm"),
+    ("ViT-B/8", "aug_medium2-wd_0.1-do_0.0-sd_0.0", None, None, None, None, None),
+    ("ViT-B/8", "aug_medium1-wd_0.1-do_0.0-sd_0.0", "0.01", 224, None, 85.838, "timm"),
+    ("ViT-B/32", "aug_light1-wd_0.1-do_0.0-sd_0.0", None, None, "398 MiB", None, None),
+    ("ViT-B/32", "aug_light1-wd_0.1-do_0.0-sd_0.0", "0.01", 384, None, 83.59, "README"),
+    ("ViT-B/32", "aug_medium1-wd_0.03-do_0.0-sd_0.0", "0.03", 224, None, 80.732, "timm"),
+    ("ViT-S/16", "aug_light1-wd_0.03-do_0.0-sd_0.0", None, None, "115 MiB", None, None),
+    ("ViT-S/16", "aug_light1-wd_0.03-do_0.0-sd_0.0", "0.03", 384, None, 83.73, "README"),
+    ("ViT-S/16", "aug_light1-wd_0.03-do_0.0-sd_0.0", "0.03", 224, None, 81.402, "timm"),
+    ("ViT-S/32", "aug_none-wd_0.1-do_0.0-sd_0.0", None, None, "118 MiB", None, None),
+    ("ViT-S/32", "aug_none-wd_0.1-do_0.0-sd_0.0", "0.01", 384, None, 79.58, "README"),
+    ("ViT-S/32", "aug_light1-wd_0.03-do_0.0-sd_0.0", "0.03", 224, None, 76.01, "timm"),
+    ("ViT-Ti/16", "aug_none-wd_0.03-do_0.0-sd_0.0", None, None, "37 MiB", None, None),
+    ("ViT-Ti/16", "aug_none-wd_0.03-do_0.0-sd_0.0", "0.03", 384, None, 78.22, "README"),
+    ("ViT-Ti/16", "aug_none-wd_0.03-do_0.0-sd_0.0", "0.03", 224, None, 75.452, "timm"),
+    ("R50+ViT-L/32", "aug_medium1-wd_0.1-do_0.1-sd_0.1", None, None, "1337 MiB", None, None),
+    ("R50+ViT-L/32", "aug_medium1-wd_0.1-do_0.1-sd_0.1", "0.01", 384, None, 85.99, "README"),
+    ("R50+ViT-L/32", "aug_medium1-wd_0.1-do_0.1-sd_0.1", "0.01", 224, None, 84.434, "timm"),
+    ("R26+ViT-S/32", "aug_light1-wd_0.1-do_0.0-sd_0.0", None, None, "170 MiB", None, None),
+    ("R26+ViT-S/32", "aug_light1-wd_0.1-do_0.0-sd_0.0", "0.01", 384, None, 83.85, "README"),
+    ("R26+ViT-S/32", "aug_light0-wd_0.03-do_0.1-sd_0.1", "0.03", 224, None, 81.856, "timm"),
+    ("R+ViT-Ti/16", "aug_none-wd_0.03-do_0.0-sd_0.0", None, None, "40 MiB", None, None),
+    ("R+ViT-Ti/16", "aug_none-wd_0.03-do_0.0-sd_0.0", "0.03", 384, None, 75.4, "README"),
+    ("R+ViT-Ti/16", "aug_none-wd_0.03-do_0.0-sd_0.0", "0.03", 224, None, 71.8, "timm"),
 )  # fmt: skip
 
 # Groups of files: (family, address, training, classes, files), where a file is
@@ -112,37 +96,30 @@ GROUPS = (
         ("ViT-L/16", "ViT-L_16-224", 224, None, "1.13 GiB", 82.7, "README"),
         ("ViT-L/32", "ViT-L_32", 384, None, "1.14 GiB", 81.508, "timm"),
         ("R50+ViT-B/16", "R50+ViT-B_16", 384, None, "377.57 MiB", 84.988, "timm"))),
-    # Trained on ImageNet alone with SAM, arXiv 2106.01548. ViT-S/16's file is three times as large
-    # as its weights: it must hold something else besides.
+    # Trained on ImageNet only, with SAM, arXiv 2106.01548. ViT-S/16's file is three times as large
+    # as its weights, so it must hold something else too.
     ("sam", GOOGLE + "/sam/{}.npz", "i1k", 1000, (
         ("ViT-B/16", "ViT-B_16", 224, None, "330.3 MiB", 80.246, "timm"),
         ("ViT-B/32", "ViT-B_32", 224, None, "336.61 MiB", 73.704, "timm"),
         ("ViT-L/16", "ViT-L_16", 224, None, "1.13 GiB", None, None),
         ("ViT-L/32", "ViT-L_32", 224, None, "1.14 GiB", None, None),
         ("ViT-S/16", "ViT-S_16", 224, None, "252.57 MiB", None, None))),
-    # AugReg's, fine-tuned once more by timm's author.
-    ("augreg2", HUGGING_FACE, "i21k-ft", 1000, (
-        ("ViT-B/16", "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k",
-         224, None, "346 MB", 85.108, "timm"),
-        ("ViT-B/8", "timm/vit_base_patch8_224.augreg2_in21k_ft_in1k",
-         224, None, "346 MB", 86.252, "timm"))),
+    # AugReg's, fine-tuned again by timm's author.
+    ("augreg2", TIMM.format("{}.augreg2_in21k_ft_in1k"), "i21k-ft", 1000, (
+        ("ViT-B/16", "vit_base_patch16_224", 224, None, "346 MB", 85.108, "timm"),
+        ("ViT-B/8", "vit_base_patch8_224", 224, None, "346 MB", 86.252, "timm"))),
     # DeiT, arXiv 2012.12877; a distilled one has a second token and a second head.
-    ("deit", HUGGING_FACE, "i1k", 1000, (
-        ("ViT-Ti/16", "timm/deit_tiny_patch16_224.fb_in1k", 224, None, "22.9 MB", 72.190, "timm"),
-        ("ViT-S/16", "timm/deit_small_patch16_224.fb_in1k", 224, None, "88.2 MB", 79.856, "timm"),
-        ("ViT-B/16", "timm/deit_base_patch16_224.fb_in1k", 224, None, None, 81.980, "timm"),
-        ("ViT-B/16", "timm/deit_base_patch16_384.fb_in1k", 384, None, "347 MB", 83.108, "timm"))),
-    ("deit", HUGGING_FACE, "distilled-i1k", 1000, (
-        ("ViT-Ti/16", "timm/deit_tiny_distilled_patch16_224.fb_in1k",
-         224, None, None, 74.538, "timm"),
-        ("ViT-S/16", "timm/deit_small_distilled_patch16_224.fb_in1k",
-         224, None, "89.8 MB", 81.204, "timm"),
-        ("ViT-B/16", "timm/deit_base_distilled_patch16_224.fb_in1k",
-         224, None, None, 83.384, "timm"),
-        ("ViT-B/16", "timm/deit_base_distilled_patch16_384.fb_in1k",
-         384, None, "351 MB", 85.438, "timm"))),
-    # Google's originals under Hugging Face's names. Those of ViT-L and ViT-H are not there as
-    # safetensors, as far as was seen.
+    ("deit", TIMM.format("{}.fb_in1k"), "i1k", 1000, (
+        ("ViT-Ti/16", "deit_tiny_patch16_224", 224, None, "22.9 MB", 72.190, "timm"),
+        ("ViT-S/16", "deit_small_patch16_224", 224, None, "88.2 MB", 79.856, "timm"),
+        ("ViT-B/16", "deit_base_patch16_224", 224, None, None, 81.980, "timm"),
+        ("ViT-B/16", "deit_base_patch16_384", 384, None, "347 MB", 83.108, "timm"))),
+    ("deit", TIMM.format("{}.fb_in1k"), "distilled-i1k", 1000, (
+        ("ViT-Ti/16", "deit_tiny_distilled_patch16_224", 224, None, None, 74.538, "timm"),
+        ("ViT-S/16", "deit_small_distilled_patch16_224", 224, None, "89.8 MB", 81.204, "timm"),
+        ("ViT-B/16", "deit_base_distilled_patch16_224", 224, None, None, 83.384, "timm"),
+        ("ViT-B/16", "deit_base_distilled_patch16_384", 384, None, "351 MB", 85.438, "timm"))),
+    # Google's originals under Hugging Face's names. We found no safetensors of ViT-L and ViT-H.
     ("huggingface", HUGGING_FACE, "i21k", 0, (
         ("ViT-B/16", "google/vit-base-patch16-224-in21k", 224, 768, "346 MB", None, None),)),
     ("huggingface", HUGGING_FACE, "i21k-ft", 1000, (
@@ -171,11 +148,11 @@ GROUPS = (
     ("bit", BIT + "/distill/{}.npz", "teacher", 1000, (
         ("R152x2", "R152x2_T_224", 224, None, None, 82.918, "timm"),
         ("R152x2", "R152x2_T_384", 384, None, None, 83.858, "timm"))),
-    # Trained by us from scratch, shipped with the package.
+    # Trained by us from scratch, part of the package.
     ("keras-vit", SHIPPED + "{}.npz", "cifar10", 10, (
         ("ViT-Mini/4", "ViT-Mini_4-cifar10", 32, None, "0.6 MB", 64.68, "ours"),)),
 )  # fmt: skip
-# Of these trainings there is one resolution alone, so the name leaves it out.
+# These trainings have one resolution, so their names omit it.
 WITHOUT_RESOLUTION = ("original-i21k", "augreg-i21k", "sam-i1k", "huggingface-i21k", "bit-m-i21k",
                       "bit-s-i1k", "keras-vit-cifar10")  # fmt: skip
 
@@ -186,27 +163,23 @@ SHA256 = {
     "ViT-Ti/16-deit-i1k-224": "21d4764d94f6c3ffdb6da3581115a0a1ee2d505537d96883b540e54766407c9e",
 }
 
-# What a variant alone stands for: fine-tuned on ImageNet, at 224 pixels where there is such a file,
-# as `create` builds it. So what it predicts has a name, and its cost is that of the tables.
+# {the rest of a name: variants that select it}: fine-tuned on ImageNet, at 224 pixels if there is
+# such a file, as `create` builds it.
 RECOMMENDED = {
-    **{variant: f"{variant}-augreg-i21k-ft-224" for variant in (
-        "ViT-Ti/16", "ViT-S/16", "ViT-S/32", "ViT-B/8", "ViT-B/16", "ViT-B/32", "ViT-L/16",
-        "R+ViT-Ti/16", "R26+ViT-S/32", "R50+ViT-L/32",
-    )},
-    "ViT-L/32": "ViT-L/32-original-i21k-ft-384",
-    "ViT-H/14": "ViT-H/14-original-i21k",  # 21,843 classes: there is no fine-tuned one
-    "R50+ViT-B/16": "R50+ViT-B/16-original-i21k-ft-384",
-    "R26+ViT-B/32": "R26+ViT-B/32-original-i21k",  # 21,843 classes
-    "ViT-Mini/4": "ViT-Mini/4-keras-vit-cifar10",  # 10 classes
-    "R50x1": "R50x1-bit-m-i21k-ft-448",
-    "R50x3": "R50x3-bit-m-i21k-ft-448",
-    "R101x1": "R101x1-bit-m-i21k-ft-448",
-    "R101x3": "R101x3-bit-m-i21k-ft-448",
-    "R152x2": "R152x2-bit-m-i21k-ft-448",
-    "R152x4": "R152x4-bit-m-i21k-ft-480",
+    "augreg-i21k-ft-224": "ViT-Ti/16 ViT-S/16 ViT-S/32 ViT-B/8 ViT-B/16 ViT-B/32 ViT-L/16 "
+                          "R+ViT-Ti/16 R26+ViT-S/32 R50+ViT-L/32",
+    "original-i21k-ft-384": "ViT-L/32 R50+ViT-B/16",
+    "original-i21k": "ViT-H/14 R26+ViT-B/32",  # 21,843 classes: there is no fine-tuned one
+    "keras-vit-cifar10": "ViT-Mini/4",  # 10 classes
+    "bit-m-i21k-ft-448": "R50x1 R50x3 R101x1 R101x3 R152x2",
+    "bit-m-i21k-ft-480": "R152x4",
+}  # fmt: skip
+RECOMMENDED = {
+    variant: f"{variant}-{training}"
+    for training, variants in RECOMMENDED.items() for variant in variants.split()
 }  # fmt: skip
 
-# ImageNet's stand in no file of weights; a run of `keras-vit train` keeps its own.
+# No file of weights has those of ImageNet; a run of `keras-vit train` keeps its own.
 CLASS_NAMES = {
     "ViT-Mini/4-keras-vit-cifar10": (
         "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",

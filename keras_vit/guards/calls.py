@@ -1,138 +1,209 @@
-"""What `fit`, `evaluate` and `predict` are given, checked before the first step."""
+"""`fit`, `evaluate` and `predict` of a model that checks what they are given before step one."""
 
 import contextlib
 import functools
 import inspect
 import math
+import threading
 
 import keras
 
 from keras_vit import arguments
-from keras_vit.guards import changes, compiling, image_checks, shares, streams
+from keras_vit.guards import changes, image_checks, shares, streams
 from keras_vit.guards import labels as label_checks
-from keras_vit.guards.errors import plain_errors
-from keras_vit.guards.weights import keeping_weights
+from keras_vit.guards.failures import keeping_weights, plain_errors
 
 COUNTS = (
     "batch_size", "steps_per_epoch", "validation_steps", "validation_batch_size", "steps",
 )  # fmt: skip
+CHECKED = ("fit", "evaluate", "predict")
+KEPT = ("train_on_batch", "test_on_batch", "predict_on_batch")
+
+
+def _around(name):
+    """Returns Keras's method of this name with the protection around it."""
+
+    @functools.wraps(getattr(keras.Model, name))
+    def method(self, *args, **kwargs):
+        call = getattr(super(Guarded, self), name)
+        with self.exclusive(name):
+            if name in KEPT:
+                with keeping_weights(self):
+                    return call(*args, **kwargs)
+            with self.checked_call(name, args, kwargs) as given:
+                return shares.run_divided(self, name, call, given)
+
+    return method
+
+
+class Guarded:
+    """Makes a Keras model refuse mistakes before the first step and survive failures.
+
+    A mixin for a subclass of `keras.Model` with `input_shape`, `normalize` and `num_classes`.
+
+    - Images and labels are checked before `fit`, `evaluate` and `predict` begin.
+    - A call that fails leaves the weights of the last finished step.
+    - Calls from several threads wait for each other: on JAX, two at once would lose the weights.
+    - `compile` refuses a loss that takes logits for probabilities, and warns of such metrics.
+    - Frozen layers remain frozen in a saved file and in a copy.
+    """
+
+    checks_pixels = True  # so that no layer checks them again
+    fit, evaluate, predict = (_around(name) for name in CHECKED)
+    train_on_batch, test_on_batch, predict_on_batch = (_around(name) for name in KEPT)
+
+    def checked_call(self, name, args, kwargs):
+        """Returns a context that gives the checked arguments of a call."""
+        return guarded(self, name, args, kwargs)
+
+    def exclusive(self, name):
+        """Returns a context in which no other thread computes with this model.
+
+        `fit` excludes other threads only on JAX: elsewhere a generator's thread may predict.
+        """
+        if name in ("fit", "train_on_batch") and keras.backend.backend() != "jax":
+            return contextlib.nullcontext()
+        return vars(self).setdefault("_exclusive", threading.RLock())
+
+    @functools.wraps(keras.Model.reset_metrics)
+    def reset_metrics(self):
+        if not vars(self).get("_keeps_metrics"):
+            super().reset_metrics()
+
+    @contextlib.contextmanager
+    def keeping_metrics(self, keep):
+        """If `keep`, a batch within this context is added to what the metrics have counted."""
+        vars(self)["_keeps_metrics"] = keep
+        try:
+            yield
+        finally:
+            del vars(self)["_keeps_metrics"]
+
+    @functools.wraps(keras.Model.compile)
+    def compile(self, *args, **kwargs):
+        given = inspect.signature(keras.Model.compile).bind(self, *args, **kwargs).arguments
+        metrics = (given.get("metrics"), given.get("weighted_metrics"))
+        label_checks.check_compiled(self, given.get("loss"), metrics)
+        super().compile(*args, **kwargs)
+
+    def compile_from_config(self, config):
+        """Compiles a loaded model, or only loads it if it could not be trained."""
+        try:
+            self.compile(**keras.saving.deserialize_keras_object(config))
+        except ValueError as error:
+            arguments.warn(f"The model is loaded, but not compiled. {error}")
+            return
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)  # a file has its state too
+
+    @functools.wraps(keras.Model.save)
+    def save(self, filepath, *args, **kwargs):
+        changes.check_path(filepath)
+        super().save(filepath, *args, **kwargs)
 
 
 @contextlib.contextmanager
 def guarded(model, call, args, kwargs):
-    """Gives the checked arguments of a call of Keras, and guards what is run with them.
-
-    Args:
-        model: a `Guarded` one.
-        call: "fit", "evaluate" or "predict".
-        args: the call's arguments by position.
-        kwargs: the call's arguments by name.
-    """
-    given = named(call, args, kwargs)
+    """Gives the checked arguments of "fit", "evaluate" or "predict", and guards what runs then."""
+    given = bind_arguments(call, args, kwargs)
     watches = []
     with plain_errors(watches), keeping_weights(model):
         if not given.get("_use_cached_eval_dataset"):  # `fit` has checked what it evaluates
-            check_counts(given)
+            for name in COUNTS:  # Keras accepts meaningless counts
+                if given.get(name) is not None:
+                    arguments.positive_integer(name, given[name])
+            for name in ("epochs", "initial_epoch"):
+                arguments.natural_number(name, given.get(name, 0))
             if call == "predict":
-                given["x"] = checked_data(model, given["x"], watches)
+                given["x"] = _checked_data(model, given["x"], watches)
             elif model.compiled:
                 checked_training(model, given, watches, training=call == "fit")
         yield given
 
 
-def named(call, args, kwargs):
-    """Returns `{name: value}` of a call's arguments, as Keras's signature has them."""
-    given = dict(_signature(call).bind(None, *args, **kwargs).arguments)
+def bind_arguments(call, args, kwargs):
+    """Returns `{name: value}` of a call's arguments, with the names of Keras's signature."""
+    signature = inspect.signature(getattr(keras.Model, call))
+    given = dict(signature.bind(None, *args, **kwargs).arguments)
     given.pop("self")
     more = given.pop("kwargs", {})
     return {**given, **more}
 
 
-@functools.cache
-def _signature(call):
-    return inspect.signature(getattr(keras.Model, call))
-
-
-def check_counts(given):
-    """Raises `ValueError` for counts that Keras takes in silence and that mean nothing."""
-    for name in COUNTS:
-        if given.get(name) is not None:
-            arguments.positive_integer(name, given[name])
-    for name in ("epochs", "initial_epoch"):
-        arguments.natural_number(name, given.get(name, 0))
-
-
 def checked_training(model, given, watches, training):
-    """Checks all that `fit` or `evaluate` is given, and puts watched data in its place."""
-    compiling.check(model, model.loss)
+    """Checks the arguments of `fit` or `evaluate`, and replaces data by watched data in `given`."""
+    label_checks.check_compiled(model, model.loss)
     expects = label_checks.expected(model)
     if training:
         shares.check_fit(given)
-        check_learning_rate(model)
-        check_callbacks(given.get("callbacks"))
-        if "shuffle" not in given and _has_order(given.get("x")):
-            given["shuffle"] = False  # else Keras says that it was asked to, and does not
+        _check_learning_rate(model)
+        for callback in keras.tree.flatten(given.get("callbacks")):
+            is_checkpoint = isinstance(callback, keras.callbacks.ModelCheckpoint)
+            if is_checkpoint and not callback.save_weights_only:
+                changes.check_path(callback.filepath)
+        # Data with an order of their own; Keras shuffles the batches of a plain `PyDataset`.
+        x = given.get("x")
+        ordered = streams.kind(x) not in (None, "keras") or _sampler(x) is not None
+        if "shuffle" not in given and ordered:
+            given["shuffle"] = False  # otherwise Keras warns that it ignores it
         validation = given.get("validation_data")
         if validation is not None:
-            given["validation_data"] = checked_validation(model, validation, watches, expects)
-    given["x"] = checked_data(model, given.get("x"), watches, expects, given.get("y"), training)
+            given["validation_data"] = _checked_validation(model, validation, watches, expects)
+    given["x"] = _checked_data(model, given.get("x"), watches, expects, given.get("y"), training)
 
 
-def checked_validation(model, data, watches, expects):
-    """Returns validation data that are checked: arrays, or data whose first batch is looked at."""
+def _checked_validation(model, data, watches, expects):
+    """Returns checked validation data: arrays, or data whose first batch is checked."""
     if isinstance(data, (tuple, list)):
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-        x = checked_data(model, x, watches, expects, y)
-        return (x, *data[1:])
-    if streams.kind(data) is not None and not _position(data):
+        return (_checked_data(model, x, watches, expects, y), *data[1:])
+    if streams.kind(data) is not None and not _sampler(data):
         batch, data = streams.first_batch(data)
         streams.Watch(image_checks.expected(model), expects).look(batch)
-    return checked_data(model, data, watches, expects)
+    return _checked_data(model, data, watches, expects)
 
 
-def checked_data(model, x, watches, expects=None, y=None, training=False):
-    """Returns `x`, checked where it is known, watched where it flows.
+def _checked_data(model, x, watches, expects=None, y=None, training=False):
+    """Returns `x`, checked if it is known in advance, otherwise watched by a new one of `watches`.
 
-    Args:
-        model: a `Guarded` one.
-        x: what Keras takes as `x`.
-        watches: list that a new `Watch` is added to.
-        expects: the `Labels` that the model takes, None for prediction.
-        y: labels where `x` are arrays.
-        training: whether labels of one class alone are worth a warning.
+    `expects` are the `Labels` that the model takes, None for prediction.
     """
     spec = image_checks.expected(model)
     if streams.kind(x) is None:
-        check_arrays(spec, x, expects, y, training)
+        _check_arrays(spec, x, expects, y, training)
         return x
     if streams.length(x) == 0:
         image_checks.refuse_nothing()
-    check_shapes(x, spec, expects)
-    if _position(x):
-        check_known(x, spec, expects)
+    images, labels = streams.shapes(x)
+    if images is not None:
+        spec.check_shape(images)
+    if expects is not None and labels is not None:
+        expects.check_shape(labels)
+    if _sampler(x):
+        _check_known(x, spec, expects)
         return x
     watches.append(streams.Watch(spec, expects))
     if streams.kind(x) in streams.UNORDERED:
         watches[-1].look(streams.first_batch(x)[0])
-    return streams.watched(x, watches[-1])
+    return streams.attach(x, watches[-1])
 
 
-def check_known(data, spec, expects):
-    """Checks data of `keras_vit.data` by what they know; taking a batch would move their place."""
+def _check_known(data, spec, expects):
+    """Checks data of `keras_vit.data` without taking a batch, which would move their position."""
     if expects:
         numbers = expects._replace(kind=expects.kind and "number", ignored=None)
-        label_checks.warn_of_one_class(numbers.check(_position(data).labels), numbers)
+        label_checks.warn_of_one_class(numbers.check(_sampler(data).labels), numbers)
     images = getattr(getattr(data, "batches", None), "images", None)
     if images is not None:
         spec.check(images)
 
 
-def check_arrays(spec, x, expects, y, training):
+def _check_arrays(spec, x, expects, y, training):
     """Raises `ValueError` unless images and labels in memory fit the model and each other."""
     image_checks.check_kind(x)
-    images = image_checks.only(x)
+    images = image_checks.get_single(x)
     if not hasattr(images, "shape"):
-        return  # Keras says which kinds of data it takes
+        return  # Keras reports which kinds of data it takes
     spec.check(images)
     if expects is None or expects.kind is None:
         return
@@ -140,46 +211,20 @@ def check_arrays(spec, x, expects, y, training):
         advice = "Write model.fit(images, labels), model.evaluate(images, labels)."
         arguments.refuse("labels are needed with the images", {"labels": None}, advice)
     labels = expects.check(y)
-    if len(labels) != len(images):
-        want = "there must be one label for each image"
-        arguments.refuse(want, {"images": len(images), "labels": len(labels)})
+    image_checks.check_count(images, labels)
     if training:
         label_checks.warn_of_one_class(labels, expects)
 
 
-def check_shapes(data, spec, expects):
-    """Raises `ValueError` unless batches have shapes that fit the model, where data tell them."""
-    images, labels = streams.shapes(data)
-    if images is not None:
-        spec.check_shape(images)
-    if expects is not None and labels is not None:
-        expects.check_shape(labels)
-
-
-def check_callbacks(callbacks):
-    """Raises `ValueError` for a callback that would fail, or write what cannot be loaded."""
-    for callback in keras.tree.flatten(callbacks):
-        if isinstance(callback, keras.callbacks.ModelCheckpoint) and not callback.save_weights_only:
-            changes.check_path(callback.filepath)
-
-
-def check_learning_rate(model):
-    """Raises `ValueError` for a learning rate that no training survives."""
-    rate = getattr(model.optimizer, "learning_rate", None)
-    if rate is None:
-        return
+def _check_learning_rate(model):
+    rate = getattr(model.optimizer, "learning_rate", 0.0)
     rate = float(keras.ops.convert_to_numpy(rate))
     if not 0 <= rate < math.inf:
         want = "the optimizer's learning rate must be a finite number of at least 0"
         arguments.refuse(want, {"learning_rate": rate}, "Compile with another optimizer.")
 
 
-def _has_order(x):
-    """Whether data come in an order of their own; Keras shuffles batches of a plain PyDataset."""
-    return streams.kind(x) not in (None, "keras") or _position(x) is not None
-
-
-def _position(data):
-    """Returns where training stands in data of `keras_vit.data`, which know all their labels."""
+def _sampler(data):
+    """Returns the sampler of data of `keras_vit.data`, which knows all labels, or None."""
     sampler = getattr(data, "sampler", None)
     return sampler if hasattr(sampler, "labels") else None

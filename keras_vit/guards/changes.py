@@ -1,15 +1,15 @@
-"""What was changed in a model after it was made stays so in a saved file and in a copy."""
+"""Changes to a model after it was built are kept in a saved file and in a copy."""
 
 import os
 
 from keras_vit import arguments
 
-# Settings of a layer that users change in place; the rest follows from the model's arguments.
+# Settings of a layer that users change in place; the others follow from the model's arguments.
 SETTINGS = ("activation", "rate", "kernel_regularizer", "bias_regularizer", "kernel_constraint")
 
 
 def settings(model):
-    """Returns {path of a layer: {name: value}} of all layers that have some."""
+    """Returns {path of a layer: {name: value}} of all layers."""
     return {
         path: {name: getattr(layer, name) for name in SETTINGS if hasattr(layer, name)}
         for path, layer in _layers(model)
@@ -17,19 +17,20 @@ def settings(model):
 
 
 def changes(model, made):
-    """Returns what differs from the model as it was made: {"frozen": ..., "changed": ...}.
+    """Returns how a model differs from when it was built; what is empty is left out.
 
     Args:
         model: a model.
-        made: its `settings` when it was made.
+        made: its `settings` when it was built.
 
     Returns:
-        "frozen" are the paths of the outermost frozen layers, `["block_0", "block_1/mlp"]`, unless
-        the whole model is; "changed" is `{path: {setting: value}}`. What is empty is left out.
+        A dictionary: "frozen" are the paths of the outermost frozen layers, such as `["block_0",
+        "block_1/mlp"]`, unless the whole model is frozen; "changed" is `{path: {setting: value}}`.
     """
-    frozen = list(_frozen(model)) if model.trainable else []
-    changed = {}
+    frozen, changed = [], {}
     for path, layer in _layers(model):
+        if model.trainable and not layer.trainable and not _is_inside(path, frozen):
+            frozen.append(path)
         before = made.get(path, {})
         names = [name for name in before if getattr(layer, name) != before[name]]
         if names:
@@ -57,10 +58,11 @@ def apply(model, frozen=(), changed=None):
 
 def check_path(path):
     """Raises `ValueError` for a file of Keras 2, from which no such model can be loaded."""
-    if str(path).endswith((".h5", ".hdf5")):
-        advice = f"Call it {os.path.splitext(str(path))[0]}.keras, or save the weights alone: "
-        advice += "model.save_weights('model.weights.h5')."
+    stem, suffix = os.path.splitext(str(path))
+    if suffix in (".h5", ".hdf5"):
         want = "a whole model is saved as .keras; from .h5 it could not be loaded again"
+        advice = f"Call it {stem}.keras, or save only the weights: "
+        advice += "model.save_weights('model.weights.h5')."
         arguments.refuse(want, {"path": str(path)}, advice)
 
 
@@ -71,10 +73,5 @@ def _layers(model, prefix=""):
         yield from _layers(layer, f"{prefix}{layer.name}/")
 
 
-def _frozen(model, prefix=""):
-    """Yields the paths of layers that are frozen, without those inside them."""
-    for layer in model._flatten_layers(include_self=False, recursive=False):
-        if layer.trainable:
-            yield from _frozen(layer, f"{prefix}{layer.name}/")
-        else:
-            yield f"{prefix}{layer.name}"
+def _is_inside(path, outer):
+    return any(path.startswith(f"{one}/") for one in outer)

@@ -1,4 +1,4 @@
-"""Images must have the model's shape and pixels that its normalisation takes."""
+"""Images must have the model's shape, and pixels that its normalization takes."""
 
 from typing import NamedTuple
 
@@ -8,14 +8,15 @@ import numpy as np
 from keras_vit import arguments, pixel_range
 from keras_vit.guards.labels import as_numpy
 
-SAMPLE = 32  # images whose pixels are looked at
+SAMPLE = 32  # images whose pixels are checked
 
 
 class ImageSpec(NamedTuple):
     """What a model takes as images.
 
-    input_shape: (None, height, width, channels).
-    normalize: (mean, standard deviation) of the pixels, or None.
+    Attributes:
+        input_shape: (None, height, width, channels).
+        normalize: (mean, standard deviation) of the pixels, or None.
     """
 
     input_shape: tuple
@@ -24,7 +25,7 @@ class ImageSpec(NamedTuple):
     def check(self, images):
         """Raises `ValueError` unless `images` are such images, warns if their pixels are odd.
 
-        Of an array, the pixels of the first 32 images are looked at.
+        Only the first 32 images of an array are checked for their pixels.
         """
         self.check_shape(images.shape)
         if len(images) == 0:
@@ -32,32 +33,29 @@ class ImageSpec(NamedTuple):
         check_pixels(as_numpy(images[:SAMPLE]), self.normalize)
 
     def check_shape(self, shape):
-        """Raises `ValueError` unless `shape` can be that of such images; None is unknown."""
+        """Raises `ValueError` unless such images can have this shape; None is unknown."""
         arguments.images(shape, self.input_shape)
 
 
 def check_pixels(values, normalize):
-    """Raises `ValueError` for pixels that are not finite, warns of odd ones.
-
-    Args:
-        values: array of images.
-        normalize: what the model normalises them with.
-    """
+    """Raises `ValueError` for pixels that are not finite, warns of odd ones."""
     low, high, whole = pixel_range.figures(values)
-    if not np.isfinite([low, high]).all():  # NaN is the minimum of whatever it is in
-        _refuse_pixels(values)
+    if not np.isfinite([low, high]).all():  # the minimum of an array with NaN is NaN
+        index = np.argwhere(~np.isfinite(values))[0]
+        received = {"image": int(index[0]), "pixel": float(values[tuple(index)])}
+        arguments.refuse("pixels must be finite numbers", received, "Repair or remove that image.")
     looks = pixel_range.looks_odd(low, high, whole)
     if looks and pixel_range.takes_bytes(normalize):
         arguments.warn(pixel_range.message(low, high, looks, normalize))
 
 
 def expected(model):
-    """Returns the `Images` that a model takes."""
+    """Returns the `ImageSpec` of a model."""
     return ImageSpec(tuple(model.input_shape), model.normalize)
 
 
-def only(x):
-    """Returns the one array in what Keras takes as input of a model, or None."""
+def get_single(x):
+    """Returns the single array in what Keras takes as input of a model, or None."""
     leaves = keras.tree.flatten(x)
     return leaves[0] if len(leaves) == 1 else None
 
@@ -75,13 +73,14 @@ def check_kind(x):
     arguments.refuse(want, {"images": received}, f"Resize them to the model's size. {advice}")
 
 
+def check_count(images, labels):
+    """Raises `ValueError` unless there are as many labels as images."""
+    if len(labels) != len(images):
+        want = "there must be one label for each image"
+        arguments.refuse(want, {"images": len(images), "labels": len(labels)})
+
+
 def refuse_nothing():
     """Raises `ValueError` for data without an image."""
     advice = "Check the path, the filter or the split that made them."
     arguments.refuse("at least one image is needed", {"images": 0}, advice)
-
-
-def _refuse_pixels(values):
-    index = np.argwhere(~np.isfinite(values))[0]
-    received = {"image": int(index[0]), "pixel": float(values[tuple(index)])}
-    arguments.refuse("pixels must be finite numbers", received, "Repair or leave out that image.")

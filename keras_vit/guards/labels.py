@@ -1,4 +1,4 @@
-"""Labels must be what the head and the compiled loss take them for, before the first step."""
+"""Labels, loss and metrics must fit the head of a model, which is checked before the first step."""
 
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ from keras_vit import arguments
 
 ROUNDING = 0.01  # by which shares in half precision may miss a sum of 1
 
+# name of a loss: kind of its labels
 KINDS = {
     "sparse_categorical_crossentropy": "number",
     "categorical_crossentropy": "shares",
@@ -16,15 +17,29 @@ KINDS = {
     "binary_crossentropy": "each",
     "binary_focal_crossentropy": "each",
 }
+# class of a metric: what is right for logits, and which settings make it wrong
+METRICS = {
+    "BinaryAccuracy": ("BinaryAccuracy(threshold=0.0)", {"threshold": 0.5}),
+    "Precision": ("Precision(thresholds=0.0)", {"thresholds": None}),
+    "Recall": ("Recall(thresholds=0.0)", {"thresholds": None}),
+    **{
+        name: (f"{name}(from_logits=True)", {"from_logits": False})
+        for name in (
+            "AUC", "BinaryCrossentropy", "CategoricalCrossentropy", "SparseCategoricalCrossentropy",
+        )
+    },
+}  # fmt: skip
+SHORT = {"auc": "AUC", "ce": "CategoricalCrossentropy", "bce": "BinaryCrossentropy"}
 
 
 class Labels(NamedTuple):
-    """What a compiled model takes as labels; a custom loss takes what it will.
+    """What a compiled model takes as labels.
 
-    kind: "number" of the class (batch,), "shares" of each class that sum to 1 or a value 0 to 1 for
-        "each" class by itself (batch, num_classes), None where that cannot be known.
-    num_classes: length of the model's logits.
-    ignored: a number that the loss leaves out, or None.
+    Attributes:
+        kind: "number" of the class, (batch,); "shares" of the classes, which sum to 1, or a value
+            from 0 to 1 for "each" class, (batch, num_classes). None for a custom loss.
+        num_classes: length of the model's logits.
+        ignored: a number that the loss ignores, or None.
     """
 
     kind: str | None
@@ -43,10 +58,12 @@ class Labels(NamedTuple):
             return labels
         self.check_shape(labels.shape)
         if labels.dtype.kind not in "biuf":
-            advice = "Number the classes from 0 on: np.unique(labels, return_inverse=True)[1]."
+            advice = "Number the classes from 0: np.unique(labels, return_inverse=True)[1]."
             arguments.refuse("labels must be numbers", {"labels": labels.dtype.name}, advice)
-        if labels.dtype.kind == "f":
-            _check_finite(labels)
+        bad = labels[~np.isfinite(labels)]
+        if len(bad):
+            advice = "Leave out images without a class."
+            arguments.refuse("labels must be finite numbers", {"label": float(bad[0])}, advice)
         if self.kind == "number":
             self._check_numbers(labels)
         else:
@@ -54,68 +71,63 @@ class Labels(NamedTuple):
         return labels
 
     def check_shape(self, shape):
-        """Raises `ValueError` unless `shape` can be that of such labels; None is unknown."""
+        """Raises `ValueError` unless such labels can have this shape; None is unknown."""
         shape, classes = tuple(shape), self.num_classes
         if self.kind is None:
             return
-        if self.kind == "number":
-            good = len(shape) == 1 or (len(shape) == 2 and shape[1] in (1, None))
-            want = "the loss expects one class number for each image, shape (batch,)"
-        else:
-            good = len(shape) == 2 and shape[1] in (classes, None)
-            good = good or (classes == 1 and len(shape) == 1)
-            want = f"the loss expects one value for each class, shape (batch, {classes})"
+        good = len(shape) == 2 and shape[1] in (self.width, None)
+        good = good or (len(shape) == 1 and self.width == 1)
         if not good:
+            want = f"the loss expects one value for each class, shape (batch, {classes})"
+            if self.kind == "number":
+                want = "the loss expects one class number for each image, shape (batch,)"
             arguments.refuse(want, {"labels shape": shape}, self._shape_advice(shape))
 
     def _shape_advice(self, shape):
-        classes = self.num_classes
+        classes, loss = self.num_classes, "loss=keras.losses.{}(from_logits=True)".format
         if self.kind == "number" and len(shape) == 2:
-            loss = "keras.losses.CategoricalCrossentropy(from_logits=True)"
-            return f"Give class numbers, labels.argmax(-1), or compile with loss={loss}."
+            right = loss("CategoricalCrossentropy")
+            return f"Give class numbers, labels.argmax(-1), or compile with {right}."
         if self.kind != "number" and len(shape) == 2 and shape[1] != 1:
-            built = f"num_classes={shape[1]}"
-            return f"Give labels of {classes} classes, or build the model with {built}."
-        if self.kind == "shares":
-            loss = "keras.losses.SparseCategoricalCrossentropy(from_logits=True)"
             return (
-                f"Compile with loss={loss}, or give keras.utils.to_categorical(labels, {classes})."
+                f"Give labels of {classes} classes, or build the model with num_classes={shape[1]}."
             )
-        return f"Give keras.utils.to_categorical(labels, {classes})." if classes else ""
+        one_hot = f"keras.utils.to_categorical(labels, {classes})"
+        if self.kind == "shares":
+            return f"Compile with {loss('SparseCategoricalCrossentropy')}, or give {one_hot}."
+        return f"Give {one_hot}." if classes else ""
 
     def _check_numbers(self, labels):
         if self.ignored is not None:
             labels = labels[labels != self.ignored]
         if labels.size == 0:
             return
-        broken = labels[labels != np.floor(labels)] if labels.dtype.kind == "f" else ()
+        broken = labels[labels != np.floor(labels)]
         if len(broken):
             want = "labels must be whole numbers, one class each"
-            advice = "Give the number of each image's class, from 0 on, as integer."
+            advice = "Give the number of each image's class, from 0, as integer."
             arguments.refuse(want, {"label": float(broken[0])}, advice)
-        lowest, highest = int(labels.min()), int(labels.max())
-        if lowest < 0 or highest >= self.num_classes:
-            want = f"labels must be from 0 to {self.num_classes - 1}, as the head has "
-            want += f"{self.num_classes} classes"
-            received = {"lowest label": lowest, "highest label": highest}
-            arguments.refuse(want, received, self._range_advice(lowest, highest))
-
-    def _range_advice(self, lowest, highest):
+        classes, lowest, highest = self.num_classes, int(labels.min()), int(labels.max())
+        if 0 <= lowest and highest < classes:
+            return
         if lowest < 0:
-            mark = f"ignore_class={lowest}"
-            return f"Leave out images without a class, or name their mark in the loss: {mark}."
-        if lowest >= 1 and highest == self.num_classes:
-            return "Do your labels begin at 1? Subtract 1 from them."
-        return f"Correct the labels, or build the model with num_classes={highest + 1}."
+            advice = "Leave out images without a class, or give the loss the mark that they have: "
+            advice += f"ignore_class={lowest}."
+        elif lowest >= 1 and highest == classes:
+            advice = "Do your labels begin at 1? Subtract 1 from them."
+        else:
+            advice = f"Correct the labels, or build the model with num_classes={highest + 1}."
+        want = f"labels must be from 0 to {classes - 1}, as the head has {classes} classes"
+        arguments.refuse(want, {"lowest label": lowest, "highest label": highest}, advice)
 
     def _check_shares(self, labels):
         if labels.min() < 0 or labels.max() > 1:
             received = {"lowest": float(labels.min()), "highest": float(labels.max())}
             advice = "A one-hot label is 1 for the image's class and 0 for the others."
             arguments.refuse("labels of each class must be from 0 to 1", received, advice)
-        sums = labels.sum(-1)
-        if self.kind == "shares" and np.abs(sums - 1).max() > ROUNDING:
-            worst = float(sums[np.abs(sums - 1).argmax()])
+        errors = np.abs(labels.sum(-1) - 1)
+        if self.kind == "shares" and errors.max() > ROUNDING:
+            worst = float(labels.sum(-1)[errors.argmax()])
             advice = "For images of no class or of several, compile with "
             advice += "loss=keras.losses.BinaryCrossentropy(from_logits=True)."
             want = "the labels of an image must sum to 1 over the classes"
@@ -124,31 +136,19 @@ class Labels(NamedTuple):
 
 def expected(model):
     """Returns the `Labels` that a compiled model takes."""
-    _, settings = named_loss(model.loss)
-    kind = kind_of(model, model.loss)
+    name, settings = identify_loss(model.loss)
+    kind = None if _is_custom(model) else KINDS.get(name)
     return Labels(kind, model.num_classes, settings.get("ignore_class"))
 
 
-def kind_of(model, loss):
-    """Returns the kind of labels that a loss takes, None if that cannot be known."""
-    if model.num_classes is None or _is_customized(model):
-        return None
-    return kind_of_loss(named_loss(loss)[0])
-
-
-def kind_of_loss(name):
-    """Returns the kind of labels that a loss of this name takes, None for a custom one."""
-    return KINDS.get(name)
-
-
 def warn_of_one_class(labels, expects):
-    """Warns where all class numbers of a training set, `labels`, are one."""
+    """Warns if all class numbers of a training set, `labels`, are equal."""
     if expects.kind == "number" and expects.num_classes > 1 and labels.size > 1:
         first = labels.reshape(-1)[0]
         if (labels == first).all():
             arguments.warn(
-                f"All {labels.size} training labels are class {int(first)}: from them a model "
-                "learns to give that class always. Check how the labels were made."
+                f"All {labels.size} training labels are class {int(first)}: a model learns from "
+                "them to predict this class always. Check how the labels were made."
             )
 
 
@@ -162,35 +162,71 @@ def as_numpy(values):
     return values.astype("float32") if values.dtype.name == "bfloat16" else values
 
 
-def named_loss(loss):
-    """Returns a loss's name in Keras, and its settings; a custom one has none."""
+# --- Loss and metrics ----------------------------------------------------------------------------
+
+
+def identify_loss(loss):
+    """Returns a loss's name in Keras and its settings, (None, {}) for a custom one."""
     if isinstance(loss, (list, tuple)) and len(loss) == 1:
         loss = loss[0]
     if isinstance(loss, str):
         loss = keras.losses.get(loss)
-    if isinstance(loss, keras.losses.Loss):
-        for name in KINDS:
-            if type(loss) is getattr(keras.losses, class_name(name)):
-                return name, loss.get_config()
     for name in KINDS:
-        if loss is not None and loss is getattr(keras.losses, name):
+        if type(loss) is getattr(keras.losses, _class_name(name)):
+            return name, loss.get_config()
+        if loss is getattr(keras.losses, name):
             return name, {}
     return None, {}
 
 
-def class_name(name):
+def check_compiled(model, loss, metrics=()):
+    """Raises `ValueError` for a loss, and warns of metrics, that take logits for probabilities."""
+    layers = getattr(model, "layers", None)
+    if not layers or getattr(layers[-1], "activation", 0) is not keras.activations.linear:
+        return
+    name, settings = identify_loss(loss)
+    kind = None if _is_custom(model) else KINDS.get(name)
+    if kind is not None:
+        refuse_probabilities(name, settings)
+    for metric in keras.tree.flatten(metrics):
+        right = _find_right_metric(metric, kind)
+        if right:
+            shown = repr(metric) if isinstance(metric, str) else type(metric).__name__
+            arguments.warn(
+                f"This model returns logits, but its metric {shown} takes them for "
+                f"probabilities, so its value means nothing. Compile with keras.metrics.{right}."
+            )
+
+
+def refuse_probabilities(name, settings):
+    """Raises `ValueError` unless a loss with these settings takes logits."""
+    if not settings.get("from_logits"):
+        write = f"loss=keras.losses.{_class_name(name)}(from_logits=True)"
+        want = "the loss must take logits, which this model returns; this one takes probabilities, "
+        want += "and its first step would make all weights NaN"
+        arguments.refuse(want, {"loss": name}, f"Compile with {write}.")
+
+
+def _find_right_metric(metric, kind):
+    """Returns the replacement of a metric that misreads logits, or None."""
+    if metric in ("accuracy", "acc"):
+        return METRICS["BinaryAccuracy"][0] if kind == "each" else None
+    if isinstance(metric, str):
+        return METRICS.get(SHORT.get(metric.lower(), _class_name(metric)), (None,))[0]
+    right, wrong = METRICS.get(type(metric).__name__, (None, {}))
+    if right is None:
+        return None
+    config = metric.get_config()
+    return right if all(config.get(name, value) == value for name, value in wrong.items()) else None
+
+
+def _class_name(name):
     """Returns "BinaryCrossentropy" for "binary_crossentropy"."""
     return "".join(word.capitalize() for word in name.split("_"))
 
 
-def _is_customized(model):
-    """Whether a subclass computes its loss by itself."""
+def _is_custom(model):
+    """Returns whether a model has no logits, or a subclass computes its own loss."""
     methods = ("compute_loss", "train_step", "stateless_compute_loss")
-    return any(getattr(type(model), m, 0) is not getattr(keras.Model, m, 0) for m in methods)
-
-
-def _check_finite(labels):
-    bad = labels[~np.isfinite(labels)]
-    if len(bad):
-        advice = "Leave out images without a class."
-        arguments.refuse("labels must be finite numbers", {"label": float(bad[0])}, advice)
+    own = any(getattr(type(model), m, 0) is not getattr(keras.Model, m, 0) for m in methods)
+    return own or model.num_classes is None

@@ -1,7 +1,7 @@
 """Several devices on JAX, each of which must get an equal share of every batch.
 
-`predict` and `evaluate` give the devices what they can share, and the few images that are left
-over, fewer than there are devices, to one device. `fit` cannot: it refuses such a batch.
+`predict` and `evaluate` compute the images that cannot be shared equally, fewer than there are
+devices, on one device. `fit` cannot do this and refuses such a batch.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ FIT = "every training batch must give each device an equal share"
 
 
 def number():
-    """Returns in how many shares Keras cuts a batch: 1 on one device, and in several processes."""
+    """Returns into how many shares Keras splits a batch; 1 if there are several processes."""
     distribution = keras.distribution.distribution()
     if keras.backend.backend() != "jax" or distribution is None or distribution.num_processes > 1:
         return 1
@@ -37,9 +37,8 @@ def check_fit(given):
     if streams.kind(images) is not None:
         size, count = (streams.shapes(images)[0] or (None,))[0], None
     else:
-        size = given.get("batch_size") or BATCH_SIZE
         count = math.floor(len(images) * (1 - (given.get("validation_split") or 0)))
-        size = min(size, count)
+        size = min(given.get("batch_size") or BATCH_SIZE, count)
     if size is not None and size % shares:
         advice = f"Use a batch size of {arguments.nearest_multiples(size, shares)}."
         arguments.refuse(FIT, {"batch size": size, **received}, advice)
@@ -48,34 +47,14 @@ def check_fit(given):
         arguments.refuse(FIT, {"last batch": count % size, **received}, advice)
 
 
-@contextlib.contextmanager
-def explained():
-    """Says in our words that a batch of a dataset has no equal shares."""
-    try:
-        yield
-    except ValueError as error:
-        if type(error).__name__ != "IndivisibleError":
-            raise
-        advice = "Drop the rest of a dataset: dataset.batch(size, drop_remainder=True), with a "
-        advice += "multiple of the number of devices as size."
-        arguments.refuse(FIT, {"devices": number()}, advice)
-
-
-def divided(model, name, call, given):
+def run_divided(model, name, call, given):
     """Calls `evaluate` or `predict` with what devices can share, then one device with the rest.
 
-    Args:
-        model: a `Guarded` one.
-        name: "evaluate", "predict" or "fit", which is called with all.
-        call: Keras's method.
-        given: its checked arguments.
-
-    Returns:
-        What the method returns, of all images.
+    `call` is Keras's method with this name, `given` its checked arguments. `fit` gets everything.
     """
     shares = number()
     if name == "fit":
-        with explained():
+        with _explained(shares):
             return call(**given)
     if shares == 1 or _is_shared(given["x"], shares):
         return call(**given)
@@ -84,25 +63,38 @@ def divided(model, name, call, given):
     main, rest = cut(given, shares)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Your input ran out of data")  # of unknown length
-        found = call(**main) if main else None
+        result = call(**main) if main else None
     if not rest:
-        return found
+        return result
     with _one_device():
         if name == "predict":
             last = model.predict_on_batch(rest[0][0])
-            return last if found is None else keras.tree.map_structure(_joined, found, last)
-        with model.keeping_metrics(found is not None):
+            return last if result is None else keras.tree.map_structure(_concatenate, result, last)
+        with model.keeping_metrics(result is not None):
             return model.test_on_batch(*rest[0], return_dict=given.get("return_dict", False))
 
 
+@contextlib.contextmanager
+def _explained(shares):
+    """Replaces JAX's error of a batch without equal shares."""
+    try:
+        yield
+    except ValueError as error:
+        if type(error).__name__ != "IndivisibleError":
+            raise
+        advice = "Drop the rest of a dataset: dataset.batch(size, drop_remainder=True), with a "
+        advice += "multiple of the number of devices as size."
+        arguments.refuse(FIT, {"devices": shares}, advice)
+
+
 def _is_shared(data, shares):
-    """Whether a dataset says that all of its batches have equal shares."""
+    """Returns whether all batches of a dataset are known to have equal shares."""
     shape = streams.shapes(data)[0] if streams.kind(data) == "tensorflow" else None
     return bool(shape) and shape[0] is not None and shape[0] % shares == 0
 
 
 def _cut_arrays(given, shares):
-    """Returns arguments with arrays that can be shared, or None, and [what is left], or []."""
+    """Returns arguments with arrays that can be shared, or None, and [the rest], or []."""
     arrays = {name: given.get(name) for name in ("x", "y", "sample_weight")}
     count = len(arrays["x"])
     whole = count // shares * shares
@@ -114,22 +106,21 @@ def _cut_arrays(given, shares):
 
 
 def _cut_batches(given, shares):
-    """Returns what `_cut_arrays` does; the list is filled when the last batch has been taken."""
+    """Returns the same for other data; the list is filled when the last batch has been taken."""
     rest = []
-    batches = _shared(streams.batches(given["x"]), shares, rest)
+    batches = _share(streams.batches(given["x"]), shares, rest)
     first = next(batches, None)
     main = {**given, "x": (batch for batch in itertools.chain([first], batches))}
     return None if first is None else main, rest
 
 
-def _shared(batches, shares, rest):
-    """Yields batches of equal shares; what is left of one is put before the next."""
+def _share(batches, shares, rest):
+    """Yields batches that can be shared; what is left of one is added to the next."""
     left = None
     for batch in batches:
-        batch = [None if part is None else np.asarray(part) for part in streams.unpacked(batch)]
-        batch = (
-            batch if left is None else [_joined(*pair) for pair in zip(left, batch, strict=True)]
-        )
+        batch = [None if part is None else np.asarray(part) for part in streams.unpack(batch)]
+        if left is not None:
+            batch = [_concatenate(*pair) for pair in zip(left, batch, strict=True)]
         whole = len(batch[0]) // shares * shares
         left = [None if part is None else part[whole:] for part in batch]
         if whole:
@@ -138,13 +129,13 @@ def _shared(batches, shares, rest):
         rest.append(left)
 
 
-def _joined(first, second):
+def _concatenate(first, second):
     return None if first is None else np.concatenate([first, second])
 
 
 @contextlib.contextmanager
 def _one_device():
-    """Within it, batches are not shared."""
+    """Turns the distribution of batches off."""
     distribution = keras.distribution.distribution()
     keras.distribution.set_distribution(None)
     try:

@@ -1,7 +1,7 @@
-"""Every kind of data that Keras takes, and how to look at what flows out of it.
+"""Every kind of data that Keras takes, and how to check what flows out of it.
 
-A `Watch` is called with every batch on its way to the model. It looks at the first one in full and
-at the labels of the others; the data themselves are neither used up nor put in another order.
+A `Watch` is called with every batch on its way to the model. It checks the first one completely and
+the labels of the others. The data are neither used up nor reordered.
 """
 
 import copy
@@ -37,8 +37,8 @@ class Watch:
         return batch
 
     def look(self, batch):
-        """Raises `ValueError` unless the batch is what the model takes."""
-        images, labels, _ = unpacked(batch)
+        """Raises `ValueError` unless the model takes this batch."""
+        images, labels, _ = unpack(batch)
         if images is not None:
             self.spec.check_shape(images.shape)
             if self.is_first:
@@ -48,10 +48,10 @@ class Watch:
             self.labels.check(labels)
 
 
-def unpacked(batch):
+def unpack(batch):
     """Returns (images, labels, weights) of a batch, each one array or None."""
     parts = keras.utils.unpack_x_y_sample_weight(batch)
-    return tuple(None if part is None else image_checks.only(part) for part in parts)
+    return tuple(None if part is None else image_checks.get_single(part) for part in parts)
 
 
 def kind(data):
@@ -65,7 +65,7 @@ def kind(data):
     return None
 
 
-def watched(data, watch):
+def attach(data, watch):
     """Returns the same data, with `watch` called on every batch."""
     return KINDS[kind(data)][2](data, watch)
 
@@ -87,7 +87,7 @@ def batches(data):
 
 
 def length(data):
-    """Returns the number of batches, None where it is unknown."""
+    """Returns the number of batches, None if it is unknown."""
     try:
         return int(data.cardinality()) if kind(data) == "tensorflow" else len(data)
     except (TypeError, NotImplementedError):
@@ -95,36 +95,33 @@ def length(data):
 
 
 def shapes(data):
-    """Returns the shapes of a batch's images and labels as far as data tell them, else None."""
+    """Returns the shapes of a batch's images and labels, each None if it is unknown."""
     if kind(data) == "tensorflow":
-        images, labels, _ = unpacked(data.element_spec)
-        return _shape(images), _shape(labels)
-    # A `PyDataset` of `keras_vit.data` says what it will give.
+        found = [getattr(spec, "shape", None) for spec in unpack(data.element_spec)[:2]]
+        return tuple(None if s is None or s.rank is None else tuple(s) for s in found)
+    # A `PyDataset` of `keras_vit.data` has a specification.
     specification = getattr(getattr(data, "batches", None), "specification", None)
     return tuple(shape for shape, _ in specification) if specification else (None, None)
-
-
-def _shape(spec):
-    shape = getattr(spec, "shape", None)
-    return None if shape is None or shape.rank is None else tuple(shape)
 
 
 # --- tf.data -------------------------------------------------------------------------------------
 
 
-def _tensorflow_watched(dataset, watch):
-    """Checks inside the graph; Python is called for the first batch and for a bad one alone."""
+def _watch_tensorflow(dataset, watch):
+    """Checks inside the graph; Python is called only for the first batch and for a bad one."""
     import tensorflow as tf
 
     if not isinstance(dataset, tf.data.Dataset):
         return dataset  # one that is distributed already cannot be mapped
 
     def look(index, batch):
-        images, labels, weights = unpacked(batch)
+        images, labels, weights = unpack(batch)
         if not isinstance(images, tf.Tensor):
             return batch
-        unknown = _is_unknown(images, watch.spec)
-        good = (index > 0) & _is_shaped(images, watch.spec) if unknown else index > 0
+        # Python checks every batch of unknown shape; gray images may have rank 3 or 4.
+        unknown = images.shape.rank is None or None in images.shape[1:]
+        unknown = unknown and watch.spec.input_shape[-1] != 1
+        good = tf.constant(False) if unknown else index > 0
         arrays = [images]
         if watch.labels is not None and watch.labels.kind and isinstance(labels, tf.Tensor):
             good = good & _all_good(labels, watch.labels)
@@ -156,27 +153,12 @@ def _tensorflow_watched(dataset, watch):
             return tf.nest.map_structure(passed, batch)
 
     watched = dataset.enumerate().map(look)
-    watched.cardinality = dataset.cardinality  # as many batches, also where `map` cannot tell
+    watched.cardinality = dataset.cardinality  # `map` may not know it
     return watched
 
 
-def _is_unknown(images, expects):
-    """Whether a shape is told only by the batch itself; grey images may come in two ranks."""
-    rank = images.shape.rank
-    return expects.input_shape[-1] != 1 and (rank is None or None in images.shape[1:])
-
-
-def _is_shaped(images, expects):
-    """Whether a batch has the shape of the model's images, as tensor."""
-    import tensorflow as tf
-
-    shape, wanted = tf.shape(images), tf.constant(expects.input_shape[1:])
-    same = lambda: tf.reduce_all(shape[1:] == wanted)  # noqa: E731
-    return tf.cond(tf.rank(images) == 4, same, lambda: tf.constant(False))
-
-
 def _all_good(labels, expects):
-    """Whether a batch of labels can only be right, as tensor."""
+    """Returns, as a tensor, whether a batch of labels is right beyond doubt."""
     import tensorflow as tf
 
     if labels.shape.rank is None or not (labels.dtype.is_integer or labels.dtype.is_floating):
@@ -194,12 +176,7 @@ def _all_good(labels, expects):
     return good
 
 
-def _tensorflow_first(dataset):
-    batch = next(iter(dataset.take(1)), None)
-    return batch, dataset
-
-
-# --- keras.utils.PyDataset -----------------------------------------------------------------------
+# --- keras.utils.PyDataset, Grain, generators ----------------------------------------------------
 
 
 class _WatchedPyDataset(keras.utils.PyDataset):
@@ -208,33 +185,31 @@ class _WatchedPyDataset(keras.utils.PyDataset):
     def __init__(self, data, watch):
         super().__init__(data.workers, data.use_multiprocessing, data.max_queue_size)
         self.data, self.watch = data, watch
+        self.on_epoch_begin, self.on_epoch_end = data.on_epoch_begin, data.on_epoch_end
 
     def __getitem__(self, index):
         return self.watch(self.data[index])
 
     @property
     def num_batches(self):
-        """As of the data; None for endless ones."""
+        """Number of batches; None for endless data."""
         return self.data.num_batches
-
-    def on_epoch_begin(self):
-        """Hands on."""
-        self.data.on_epoch_begin()
-
-    def on_epoch_end(self):
-        """Hands on."""
-        self.data.on_epoch_end()
 
 
 def _random_access_first(data):
     return data[0] if hasattr(data, "__getitem__") else next(iter(data)), data
 
 
+def _generator_first(generator):
+    first = next(generator)
+    return first, (batch for batch in itertools.chain([first], generator))
+
+
 # --- torch.utils.data.DataLoader -----------------------------------------------------------------
 
 
 class _Collate:
-    """Makes a batch as a `DataLoader` does, and shows it to a `Watch`; workers can be sent it."""
+    """Collates a batch and shows it to a `Watch`; a class, so that workers can unpickle it."""
 
     def __init__(self, collate, watch):
         self.collate, self.watch = collate, watch
@@ -243,50 +218,39 @@ class _Collate:
         return self.watch(self.collate(samples))
 
 
-def _torch_watched(loader, watch):
+def _watch_torch(loader, watch):
     loader = copy.copy(loader)
     loader.collate_fn = _Collate(loader.collate_fn, watch)
     return loader
 
 
 def _torch_first(loader):
-    """Takes the first images of the set: an iteration would draw from torch's generator."""
+    """Takes the first images of the dataset: an iteration would draw from torch's generator."""
     if hasattr(loader.dataset, "__getitem__") and loader.batch_size is not None:
         count = min(loader.batch_size, len(loader.dataset))
         return loader.collate_fn([loader.dataset[i] for i in range(count)]), loader
     return next(iter(loader)), loader
 
 
-# --- Grain, generators ---------------------------------------------------------------------------
-
-
-def _grain_watched(dataset, watch):
-    return dataset.map(watch) if hasattr(dataset, "map") else dataset
-
-
-def _generator_watched(generator, watch):
-    return (watch(batch) for batch in generator)
-
-
-def _generator_first(generator):
-    first = next(generator)
-    return first, (batch for batch in itertools.chain([first], generator))
-
-
-UNORDERED = ("keras", "grain")  # threads may make several batches at once, and any of them first
+UNORDERED = ("keras", "grain")  # threads may make several batches at once, in any order
 
 # name: (class names, package, a watched copy, its first batch)
 KINDS = {
     "tensorflow": (
         ("DatasetV2", "DistributedDataset", "DistributedDatasetsFromFunction"),
         "tensorflow.python",
-        _tensorflow_watched,
-        _tensorflow_first,
+        _watch_tensorflow,
+        lambda dataset: (next(iter(dataset.take(1)), None), dataset),
     ),
     "keras": (("PyDataset",), "keras", _WatchedPyDataset, _random_access_first),
-    "torch": (("DataLoader",), "torch.utils.data", _torch_watched, _torch_first),
+    "torch": (("DataLoader",), "torch.utils.data", _watch_torch, _torch_first),
     "grain": (
-        ("MapDataset", "IterDataset", "DataLoader"), "grain", _grain_watched, _random_access_first,
+        ("MapDataset", "IterDataset", "DataLoader"),
+        "grain",
+        lambda dataset, watch: dataset.map(watch) if hasattr(dataset, "map") else dataset,
+        _random_access_first,
     ),
-    "generator": ((), "", _generator_watched, _generator_first),
+    "generator": (
+        (), "", lambda batches, watch: (watch(batch) for batch in batches), _generator_first,
+    ),
 }  # fmt: skip

@@ -1,8 +1,7 @@
 """Downloads a file of weights once, into Keras's cache folder.
 
-`keras.utils.get_file` is not used: it writes to the final name from the first byte on, so that an
-interrupted download counts as complete the next time. It also accepts file://, and may fall back to
-a folder that all users share.
+`keras.utils.get_file` writes to the final name from the start, so that an interrupted download
+counts as complete the next time; it accepts file://, and may use a folder that all users share.
 """
 
 import contextlib
@@ -27,16 +26,16 @@ from keras_vit.io.tensor_file import MEGABYTE
 
 TIMEOUT = 30  # seconds without a byte
 PIECE = 2**16
-MAX_BYTES = 16 * 2**30  # the largest file of the catalogue, BiT's R152x4, has less than 4 GiB
+MAX_BYTES = 16 * 2**30  # the largest file of the catalog, BiT's R152x4, has less than 4 GiB
 
 
 def fetch(entry, cache_dir=None):
     """Downloads the file of an `Entry`, unless it exists or is shipped with the package.
 
-    A file gets its name only when it is complete: its size and sha256 are compared with those of
-    the catalogue. If these are unknown, it must open as a file of tensors, and all checksums of an
-    npz are compared. An interrupted download is resumed if the server supports it and the result
-    can be checked, by its sha256 or because it is an npz.
+    A file gets its name only when it is complete: it must have the sha256 of the catalog. If that
+    is unknown, it must open as a file of tensors, and all checksums of an npz are compared. An
+    interrupted download is resumed if the server supports it and the result can be checked, by its
+    sha256 or because it is an npz.
 
     Args:
         entry: a `keras_vit.checkpoints.Entry`.
@@ -47,26 +46,29 @@ def fetch(entry, cache_dir=None):
 
     Raises:
         OSError: the file cannot be downloaded or written; the message has its address and where to
-            save it by hand.
-        ValueError: the address does not begin with https:// or http://.
-
-    Example:
-    >>> entry = keras_vit.checkpoints.catalogue.find("ViT-Ti/16")
-    >>> keras_vit.io.download.fetch(entry)  # doctest: +SKIP
-    PosixPath('/home/me/.keras/keras_vit/ViT-Ti_16-augreg-i21k-ft-224.npz')
+            save it manually.
     """
     if entry.shipped:
         return entry.shipped
-    _check_address(entry.address)
+    if not entry.address.startswith(("https://", "http://")):
+        advice = "Pass the path of a local file instead."
+        arguments.refuse("the address must begin with https://", {"address": entry.address}, advice)
     path = target_path(entry, cache_dir)
     if path.is_file() and _is_good(path, entry):
         return path
-    _make_folder(path.parent)
+    try:
+        writing.make_folder(
+            path.parent, "Choose another with cache_dir= or the variable KERAS_HOME."
+        )
+    except ValueError as error:
+        raise OSError(str(error)) from error
     print(f"Downloading {entry.address} to {path}")
     with _partial(path, resumable=bool(entry.sha256) or path.suffix == ".npz") as file:
-        with _explain_errors(entry, path, file):
+        try:
             _download(entry, file)
-            _check(file.name, entry)
+            _check(file, entry)
+        except (_Failure, OSError, http.client.HTTPException, ValueError) as error:
+            raise OSError(_explain(error, entry, path, file)) from error
         if os.name == "nt":  # there, an open file cannot be renamed
             file.close()
         os.replace(file.name, path)
@@ -81,18 +83,6 @@ def target_path(entry, cache_dir=None):
     suffix = pathlib.PurePosixPath(urllib.parse.urlsplit(entry.address).path).suffix
     name = re.sub(r"[^\w.+-]", "_", entry.name) + suffix
     return pathlib.Path(folder).expanduser() / name
-
-
-def _make_folder(folder):
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise OSError(
-            f"The folder for downloads, {folder}, cannot be written ({error.strerror}). Choose "
-            "another with cache_dir= or with the environment variable KERAS_HOME."
-        ) from error
 
 
 class _Failure(Exception):
@@ -110,27 +100,17 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(request, file, code, message, headers, address)
 
 
-def _check_address(address):
-    if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
-        advice = "Pass the path of a local file instead."
-        arguments.refuse("the address must begin with https://", {"address": address}, advice)
-
-
-@contextlib.contextmanager
-def _explain_errors(entry, path, file):
-    """Converts every failure to one error that says what happened and what to do."""
-    try:
-        yield
-    except (_Failure, OSError, http.client.HTTPException, ValueError) as error:
-        cause = error.reason if isinstance(error, urllib.error.URLError) else error
-        reason = " ".join(str(cause).split()) or type(cause).__name__
-        kept = os.fstat(file.fileno()).st_size if _is_resumable(path, file) else 0
-        resume = f"Run it again to resume after the {kept:,} bytes received so far." if kept else ""
-        raise OSError(
-            f"{entry.address} could not be downloaded: {reason}. "
-            f"{resume or 'Check the network and the disk, and run it again.'} Or download the "
-            f"file yourself and save it as {path}"
-        ) from error
+def _explain(error, entry, path, file):
+    """Returns one message that says what happened and what to do."""
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    reason = " ".join(str(cause).split()) or type(cause).__name__
+    kept = os.fstat(file.fileno()).st_size if file.name == f"{path}.partial" else 0
+    resume = f"Run it again to resume after the {kept:,} bytes received so far." if kept else ""
+    return (
+        f"{entry.address} could not be downloaded: {reason}. "
+        f"{resume or 'Check the network and the disk, and run it again.'} Or download the "
+        f"file yourself and save it as {path}"
+    )
 
 
 @contextlib.contextmanager
@@ -155,11 +135,6 @@ def _partial(path, resumable):
             os.unlink(file.name)
 
 
-def _is_resumable(path, file):
-    """Returns whether the next try can resume the partial download."""
-    return file.name == f"{path}.partial"
-
-
 def _open_locked(path):
     """Opens a partial download, or returns None if another process uses it."""
     try:
@@ -181,7 +156,7 @@ def _download(entry, file):
     """Downloads the rest of a partial file."""
     response, start, total = _request(entry.address, file.tell())
     with response:
-        _check_response(entry, response, start, total, os.path.dirname(file.name))
+        _check_response(response, start, total, os.path.dirname(file.name))
         file.truncate(start)
         file.seek(start)
         bar = keras.utils.Progbar(total and total // MEGABYTE + 1, unit_name="MiB")
@@ -215,7 +190,8 @@ def _request(address, start):
             return _request(address, 0)
         raise _Failure(f"the server answers {error.code} {error.reason}") from error
     if response.status != http.client.PARTIAL_CONTENT:
-        return response, 0, _length(response)
+        length = response.headers.get("Content-Length", "")
+        return response, 0, int(length) if re.fullmatch(r"[0-9]{1,20}", length) else None
     place = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
     if place and int(place[1]) == start:
         return response, start, int(place[2])
@@ -234,20 +210,13 @@ def _opener():
     return opener
 
 
-def _length(response):
-    text = response.headers.get("Content-Length", "")
-    return int(text) if re.fullmatch(r"\d{1,20}", text) else None
-
-
-def _check_response(entry, response, start, total, folder):
+def _check_response(response, start, total, folder):
     """Raises `_Failure` if the headers show that the response is not the file."""
     headers = response.headers
     if headers.get_content_type() in ("text/html", "application/xhtml+xml"):
         raise _Failure("the server answers with a web page")
     if headers.get("Content-Encoding", "identity") != "identity":
         raise _Failure(f"the server compresses it as {headers['Content-Encoding']!r}")
-    if entry.bytes and total and total != entry.bytes:
-        raise _Failure(f"the server has {total:,} bytes, the catalogue says {entry.bytes:,}")
     if total and total > MAX_BYTES:
         raise _Failure(f"the server has {total:,} bytes, more than any known model")
     free = shutil.disk_usage(folder).free
@@ -255,27 +224,22 @@ def _check_response(entry, response, start, total, folder):
         raise _Failure(f"it needs {total - start:,} bytes, the disk has {free:,} left")
 
 
-def _check(path, entry):
-    """Raises and empties the file unless it is that of `entry`."""
+def _check(file, entry):
+    """Raises and empties a downloaded file unless it is that of `entry`."""
     try:
-        size = os.path.getsize(path)
-        if entry.bytes and size != entry.bytes:
-            raise _Failure(f"{size:,} bytes were received, the catalogue says {entry.bytes:,}")
-        if entry.sha256 and _sha256(path) != entry.sha256:
+        if entry.sha256 and _sha256(file.name) != entry.sha256:
             raise _Failure(f"its sha256 differs from the published {entry.sha256}")
-        with files.open_tensors(path) as file:
-            if file.format == "npz" and not entry.sha256:
-                for name in file.specs:
-                    file.read(name)
+        with files.open_tensors(file.name) as tensors:
+            if tensors.format == "npz" and not entry.sha256:
+                for name in tensors.specs:
+                    tensors.read(name)
     except (_Failure, ValueError):
-        os.truncate(path, 0)
+        file.truncate(0)
         raise
 
 
 def _is_good(path, entry):
-    """Returns whether an existing file is that of `entry`, by its size, sha256 or header."""
-    if entry.bytes and path.stat().st_size != entry.bytes:
-        return False
+    """Returns whether an existing file is that of `entry`, by its sha256 or its header."""
     if entry.sha256:
         return _sha256(path) == entry.sha256
     try:

@@ -1,30 +1,46 @@
-"""Reads and writes files of tensors: npz, safetensors, .weights.h5.
+"""Reads and writes files of tensors: npz, .weights.h5, and safetensors, which is defined here.
 
 Files are not trusted: sizes are compared with the length of the file before memory is allocated,
 and nothing in a file is ever executed or unpickled.
 """
 
+import json
 import os
+import re
 
 from keras_vit import arguments
-from keras_vit.io import sniff
+from keras_vit.io import tensor_file, writing
 from keras_vit.io.h5_file import H5File, write_h5
 from keras_vit.io.npz_file import NpzFile, write_npz
-from keras_vit.io.safetensors_file import (
-    INDEX,
-    SafetensorsFile,
-    ShardedFile,
-    read_json,
-    write_safetensors,
+from keras_vit.io.tensor_file import (
+    DOWNLOAD,
+    MAX_HEADER,
+    InvalidFileError,
+    TensorFile,
+    prepare_arrays,
+    refuse,
+    shorten,
+    summarize,
 )
-from keras_vit.io.tensor_file import Spec, TensorFile
 
-__all__ = [
-    "Spec", "TensorFile", "open_tensors", "read_json",
-    "write_h5", "write_npz", "write_safetensors",
-]  # fmt: skip
+__all__ = ["open_tensors", "read_json", "write_h5", "write_npz", "write_safetensors"]
 
-OPEN = {"npz": NpzFile, "safetensors": SafetensorsFile, "h5": H5File}
+WHOLE, INDEX = "model.safetensors", ".index.json"  # names that Hugging Face gives its files
+MAX_SHARDS = 100
+TYPES = {
+    **{"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "BOOL": "bool"},
+    **{f"{sign}{bits}": f"{kind}{bits}" for sign, kind in (("I", "int"), ("U", "uint"))
+       for bits in (8, 16, 32, 64)},
+}  # fmt: skip
+# File in a folder: what the folder is, what to do.
+FOLDERS = {
+    "saved_model.pb": ("a TensorFlow SavedModel", tensor_file.TENSORFLOW),
+    "checkpoint": ("a folder of TensorFlow or Flax checkpoints", tensor_file.TENSORFLOW),
+    "_METADATA": ("an Orbax checkpoint", tensor_file.ORBAX),
+    "_CHECKPOINT_METADATA": ("an Orbax checkpoint", tensor_file.ORBAX),
+    "manifest.ocdbt": ("an Orbax checkpoint", tensor_file.ORBAX),
+    "pytorch_model.bin": ("a folder with PyTorch weights only", tensor_file.TORCH),
+}
 
 
 def open_tensors(path):
@@ -41,27 +57,151 @@ def open_tensors(path):
         FileNotFoundError: the file does not exist.
         ValueError: it is something else, is damaged, or would take too much memory. The message
             describes the file and what to do.
-
-    Example:
-    >>> with files.open_tensors("ViT-B_16.npz") as file:  # doctest: +SKIP
-    ...     print(file.format, len(file.specs), file.specs["cls"])
-    ...     kernel = file.read("embedding/kernel")
-    npz 200 Spec(shape=(1, 1, 768), dtype='float32')
     """
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
         arguments.refuse("`path` must be the path of a file", {"path": path})
     path = os.fspath(path)
     if os.path.isdir(path):
-        path = _in_folder(path)
-    sniff.check_regular(path)
+        path = _find_in_folder(path)
+    tensor_file.check_regular(path)
     if path.endswith(INDEX):
         return ShardedFile(path)
-    return OPEN[sniff.detect_format(path)](path)
+    readers = {"npz": NpzFile, "safetensors": SafetensorsFile, "h5": H5File}
+    return readers[tensor_file.detect_format(path)](path)
 
 
-def _in_folder(path):
-    """Returns the file of weights in a folder as Hugging Face publishes it."""
-    for name in ("model.safetensors", "model.safetensors" + INDEX):
-        if os.path.lexists(os.path.join(path, name)):
-            return os.path.join(path, name)
-    sniff.refuse_folder(path)
+def _find_in_folder(folder):
+    """Returns the path of the safetensors file, or of the index, in a folder."""
+    for name in (WHOLE, WHOLE + INDEX):
+        if os.path.lexists(os.path.join(folder, name)):
+            return os.path.join(folder, name)
+    for name, (what, advice) in FOLDERS.items():
+        path = os.path.join(folder, name)
+        if os.path.exists(path):
+            refuse(folder, f"which is {what}", advice.replace("{path!r}", repr(path)))
+    advice = f"Pass a file, or a folder with {WHOLE} or {WHOLE}{INDEX}."
+    refuse(folder, "which is a folder without safetensors", advice)
+
+
+class SafetensorsFile(TensorFile):
+    """An open safetensors file."""
+
+    format = "safetensors"
+
+    def _open(self):
+        from safetensors import safe_open
+
+        with self.wrap_errors("its header is not that of a safetensors file"):
+            # The library checks types and shapes, and that the tensors fill the file without gaps.
+            self._file = self.open_files.enter_context(safe_open(self.path, framework="np"))
+            with open(self.path, "rb") as file:  # the length of its header was checked
+                header = _parse(file.read(int.from_bytes(file.read(8), "little")))
+            header.pop("__metadata__", None)
+            if set(self._file.keys()) != set(header):
+                raise ValueError("it was read twice with different results")
+            self.check_count(len(header))
+            for name, entry in header.items():
+                self.add(name, entry["shape"], TYPES.get(entry["dtype"], entry["dtype"]))
+
+    def _read(self, name):
+        array = self._file.get_tensor(name)
+        if array.shape != self.specs[name].shape:
+            raise ValueError(f"it has the shape {array.shape}")
+        return array
+
+
+class ShardedFile(TensorFile):
+    """The safetensors files of an index file, as one."""
+
+    format = "safetensors"
+
+    def _open(self):
+        self._shards = {}  # {name of a tensor: its file}
+        for shard, names in self._read_index().items():
+            file = self.open_files.enter_context(SafetensorsFile(self._shard_path(shard)))
+            if set(file.specs) != names:
+                differ = summarize(set(file.specs) ^ names)
+                self.refuse(f"whose index and file {shard!r} disagree about {differ}", DOWNLOAD)
+            self._shards.update(dict.fromkeys(names, file))
+            self.specs.update(file.specs)
+
+    def _read_index(self):
+        """Returns `{shard: its names}`."""
+        index = read_json(self.path, limit=2 * MAX_HEADER)
+        names = index.get("weight_map") if isinstance(index, dict) else None
+        if not isinstance(names, dict) or not all(isinstance(x, str) for x in names.values()):
+            self.refuse('which is JSON without a "weight_map" of files', DOWNLOAD)
+        shards = {}
+        for name, shard in names.items():
+            shards.setdefault(shard, set()).add(name)
+        if len(shards) > MAX_SHARDS:
+            self.refuse(f"which lists {len(shards):,} files, more than {MAX_SHARDS}")
+        return shards
+
+    def _shard_path(self, shard):
+        """Returns the path of a file in the index; it must be in the same folder."""
+        if not shard.endswith(".safetensors") or set(shard) & set("/\\:\0") or ".." in shard:
+            what = f"which lists {shorten(shard)}, not the plain name of a .safetensors file"
+            self.refuse(what, "Do not use it: an index must not refer to other folders.")
+        path = os.path.join(os.path.dirname(self.path), shard)
+        if os.path.islink(path):
+            what = f"which lists {shard!r}, a link that leads elsewhere"
+            self.refuse(what, "Copy the folder with its files: cp -rL.")
+        tensor_file.check_regular(path)
+        if tensor_file.detect_format(path) != "safetensors":
+            refuse(path, "which is listed as safetensors, but is not")
+        return path
+
+    def _read(self, name):
+        return self._shards[name].read(name)
+
+
+def write_safetensors(path, tensors):
+    """Writes `{name: array}` as a safetensors file, completely or not at all."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    arrays = prepare_arrays(tensors)
+    with writing.replacing(path) as temporary:
+        try:
+            save_file(arrays, temporary)
+        except SafetensorError as error:
+            number = re.search(r"os error (\d+)", str(error))
+            reason = (int(number[1]), os.strerror(int(number[1]))) if number else (None, str(error))
+            raise OSError(*reason, temporary) from error
+
+
+def read_json(path, limit=MAX_HEADER):
+    """Returns the content of a JSON file beside weights, of at most `limit` bytes.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: it is not JSON, is larger, or contains a name twice.
+    """
+    tensor_file.check_regular(path)
+    with open(path, "rb") as file:
+        text = file.read(limit + 1)
+    if len(text) > limit:
+        raise InvalidFileError(
+            f"A JSON file of at most {limit:,} bytes was expected. Received: {str(path)!r}."
+        )
+    try:
+        return _parse(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidFileError(
+            f"A JSON file was expected. Received: {str(path)!r}, which is not ({error}). {DOWNLOAD}"
+        ) from error
+
+
+def _parse(text):
+    return json.loads(text, object_pairs_hook=_unique_names)
+
+
+def _unique_names(pairs):
+    """Returns a dictionary, or raises if a name appears twice: readers would disagree on it."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {shorten(twice)} appears twice")
+    return table

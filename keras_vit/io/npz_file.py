@@ -2,30 +2,29 @@
 
 import io
 import math
+import os
 import warnings
 import zipfile
 
 import numpy as np
 
-from keras_vit.io import sniff, writing
+from keras_vit.io import writing
 from keras_vit.io.tensor_file import (
-    ALLOWANCE,
     DOWNLOAD,
+    KERAS,
     MAX_HEADER,
-    MAX_RATIO,
     MEGABYTE,
+    TORCH,
     TensorFile,
-    check_count,
-    check_spec,
     prepare_arrays,
-    refuse,
     shorten,
     summarize,
-    to_native,
-    wrap_errors,
 )
 
 ARRAY_HEADER = 4096  # maximum bytes of one array's header; NumPy writes 128
+# Weights hardly compress. A file may expand to 16 times its size, which is enough for a head of
+# zeros; the allowance is for tiny models of zeros.
+MAX_RATIO, ALLOWANCE = 16, 64 * MEGABYTE
 
 
 class NpzFile(TensorFile):
@@ -33,84 +32,76 @@ class NpzFile(TensorFile):
 
     format = "npz"
 
-    def __init__(self, path):
-        super().__init__(path)
-        self._file = _Reader(io.FileIO(path))
-        try:
-            with wrap_errors(path, "it is not a whole zip archive"):
-                self._archive = zipfile.ZipFile(self._file)
-            members = self._archive.infolist()
-            _check_members(path, members, self._file.seek(0, io.SEEK_END))
-            self._members, self._headers = {}, {}
-            for member in members:
-                self._add(member)
-        except BaseException:
-            self._file.close()
-            raise
+    def _open(self):
+        file = self.open_files.enter_context(_Reader(io.FileIO(self.path)))
+        with self.wrap_errors("it is not a whole zip archive"):
+            self._archive = self.open_files.enter_context(zipfile.ZipFile(file))
+        self._check_members()
+        self._members = {}
+        for member in self._archive.infolist():
+            self._add(member)
+
+    def _check_members(self):
+        """Raises `ValueError` for what NumPy would not write, before anything is decompressed."""
+        members = self._archive.infolist()
+        names = [member.filename for member in members]
+        if any(name.rsplit("/", 1)[-1] == "data.pkl" for name in names):
+            self.refuse("which is a PyTorch file (a pickle)", TORCH)
+        if "model.weights.h5" in names or {"config.json", "metadata.json"} <= set(names):
+            self.refuse("which is a whole Keras model (.keras)", KERAS)
+        self.check_count(len(names))
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            self.refuse(f"which has two arrays named {shorten(twice)}", DOWNLOAD)
+        strange = [name for name in names if not name.endswith(".npy")]
+        if strange:
+            self.refuse(f"a zip archive that contains more than arrays ({summarize(strange)})")
+        for member in members:
+            if member.flag_bits & 1 or member.compress_type not in (0, zipfile.ZIP_DEFLATED):
+                what = f"whose array {shorten(member.filename)} is encrypted or unusually"
+                self.refuse(f"{what} compressed", "Write it again with np.savez.")
+        size, total = os.path.getsize(self.path), sum(member.file_size for member in members)
+        if total > MAX_RATIO * size + ALLOWANCE:
+            what = f"whose {size:,} bytes would grow to {total:,}: a decompression bomb"
+            self.refuse(what, "Do not use it; real weights hardly compress.")
 
     def _add(self, member):
         """Reads the header of one array and checks it against the member's size."""
         name = member.filename.removesuffix(".npy")
-        with wrap_errors(self.path, f"the header of its array {shorten(name)} cannot be read"):
+        with self.wrap_errors(f"the header of its array {shorten(name)} cannot be read"):
             with self._archive.open(member) as stream:
                 dtype, fortran, shape, start = _array_header(stream.read(ARRAY_HEADER))
         if dtype.hasobject:
-            advice = (
-                "Opening it could run a program. Ask for an npz of plain arrays or safetensors."
-            )
-            refuse(
-                self.path, f"whose array {shorten(name)} contains pickled Python objects", advice
-            )
+            advice = "Opening it could run a program. Ask for an npz of plain arrays or "
+            advice += "safetensors."
+            self.refuse(f"whose array {shorten(name)} contains pickled Python objects", advice)
         # NumPy has no bfloat16: in an npz it is 2 bytes without a type.
-        kind = "bfloat16" if dtype.str == "|V2" else dtype.name
-        spec = check_spec(self.path, name, shape, kind)
-        if start + spec.nbytes != member.file_size:
-            held = member.file_size - start
+        spec = self.add(name, shape, "bfloat16" if dtype.str == "|V2" else dtype.name)
+        held = member.file_size - start
+        if held != spec.nbytes:
             what = f"whose array {shorten(name)} of shape {spec.shape} has {held:,} bytes"
-            refuse(self.path, f"{what}, not {spec.nbytes:,}", DOWNLOAD)
-        self.specs[name] = spec
-        self._members[name] = member
-        self._headers[name] = dtype, fortran, start
+            self.refuse(f"{what}, not {spec.nbytes:,}", DOWNLOAD)
+        self._members[name] = member, dtype, fortran, start
 
     def _read(self, name):
-        spec, (dtype, fortran, start) = self.specs[name], self._headers[name]
-        data = np.empty(spec.nbytes, "uint8")
-        with self._archive.open(self._members[name]) as stream:
+        shape, (member, dtype, fortran, start) = self.specs[name].shape, self._members[name]
+        data = np.empty(self.specs[name].nbytes, "uint8")
+        with self._archive.open(member) as stream:
             stream.read(start)
-            for begin in range(0, spec.nbytes, MEGABYTE):
+            for begin in range(0, data.size, MEGABYTE):
                 _fill(stream, memoryview(data)[begin : begin + MEGABYTE])
             if stream.read(1):  # at the end, zipfile compares the checksum
                 raise ValueError("it continues after its end")
-        if spec.dtype == "bfloat16":
-            import ml_dtypes
-
-            dtype = np.dtype(ml_dtypes.bfloat16)
         array = data.view(dtype)
-        array = array.reshape(spec.shape[::-1]).T if fortran else array.reshape(spec.shape)
-        return to_native(np.asarray(array, order="C"))
-
-    def close(self):
-        """Closes the file."""
-        self._archive.close()
-        self._file.close()
+        array = array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+        return np.asarray(array, order="C")
 
 
 def write_npz(path, tensors):
-    """Writes `{name: array}` as an npz file that `np.load` and Google's code read.
-
-    The file is written completely or not at all. bfloat16 is written as float32.
-
-    Raises:
-        ValueError: a value is not an array of numbers.
-        OSError: the file cannot be written; an existing file is unchanged.
-
-    Example:
-    >>> files.write_npz("weights.npz", {"cls": np.zeros((1, 1, 192))})  # doctest: +SKIP
-    """
-    arrays = prepare_arrays(tensors)
+    """Writes `{name: array}` as an npz file, completely or not at all; bfloat16 as float32."""
+    arrays = prepare_arrays(tensors, widen=True)
     with writing.replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, array in arrays.items():
-            array = array.astype("float32") if array.dtype.name == "bfloat16" else array
             with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, array, allow_pickle=False)
 
@@ -123,27 +114,6 @@ class _Reader(io.BufferedReader):
             raise ValueError(f"its table of contents has more than {MAX_HEADER:,} bytes")
         whole = size is None or size < 0  # how zipfile reads the last 64 kB
         return super().read(MAX_HEADER if whole else size)
-
-
-def _check_members(path, members, size):
-    """Raises `ValueError` for what NumPy would not write, before anything is decompressed."""
-    sniff.check_archive(path, [member.filename for member in members])
-    check_count(path, len(members))
-    names = [member.filename for member in members]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        refuse(path, f"which has two arrays named {shorten(twice)}", DOWNLOAD)
-    strange = [name for name in names if not name.endswith(".npy")]
-    if strange:
-        refuse(path, f"a zip archive that contains more than arrays ({summarize(strange)})")
-    for member in members:
-        if member.flag_bits & 1 or member.compress_type not in (0, zipfile.ZIP_DEFLATED):
-            what = f"whose array {shorten(member.filename)} is encrypted or unusually compressed"
-            refuse(path, what, "Write it again with np.savez.")
-    total = sum(member.file_size for member in members)
-    if total > MAX_RATIO * size + ALLOWANCE:
-        what = f"whose {size:,} bytes would grow to {total:,}: a decompression bomb"
-        refuse(path, what, "Do not use it; real weights hardly compress.")
 
 
 def _array_header(start):

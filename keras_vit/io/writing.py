@@ -14,15 +14,11 @@ def replacing(path):
     """Yields the path of a temporary file that replaces `path` at the end.
 
     The bytes are on the disk before the name changes, and the name changes in one step. Whatever
-    fails (a full disk, Ctrl-C, a power cut), `path` is the old file or the new one, never half a
-    file.
-
-    Args:
-        path: file to write. If it is a link, the file it points to is replaced.
+    fails (a full disk, Ctrl-C, a power cut), `path` is the old file or the new one. If it is a
+    link, the file it points to is replaced.
 
     Raises:
-        FileNotFoundError: the folder does not exist.
-        OSError: the file cannot be written; the error names `path`.
+        OSError: the folder does not exist, or the file cannot be written; the error names `path`.
     """
     path = os.path.realpath(os.fspath(path))
     folder, name = os.path.split(path)
@@ -71,14 +67,10 @@ def flush_folder(folder):
 
 
 def check_folder(folder, advice=OUT):
-    """Raises `ValueError` unless files can be written to a folder, which need not exist yet.
+    """Raises `ValueError` with `advice` unless a folder, which need not exist, can be written to.
 
     Creates a temporary file in the nearest existing folder and removes it at once: permissions
     alone are not enough, because root may write anywhere except on a read-only disk.
-
-    Args:
-        folder: path.
-        advice: a sentence on what to do if the folder is not writable.
 
     Example:
     >>> from keras_vit.io import writing
@@ -102,12 +94,7 @@ def make_folder(folder, advice=OUT):
 
 
 def check_file(path, advice):
-    """Raises unless a file can be written to a folder that exists.
-
-    Raises:
-        FileNotFoundError: the folder does not exist.
-        ValueError: the folder cannot be written, or `path` is a folder.
-    """
+    """Raises `ValueError` or `FileNotFoundError` unless a file can be written to `path`."""
     folder = pathlib.Path(path).absolute().parent
     if not folder.is_dir():
         raise FileNotFoundError(

@@ -9,7 +9,7 @@ from keras import initializers, ops
 
 from keras_vit import arguments, figures
 from keras_vit.guards import Guarded, image_checks, keeping_weights, streams
-from keras_vit.guards.calls import named
+from keras_vit.guards.calls import bind_arguments
 from keras_vit.guards.labels import as_numpy
 from keras_vit.pixel_range import LARGEST_SCALED
 from keras_vit.pretraining import patch_targets
@@ -118,7 +118,7 @@ class Objective(Guarded, arguments.Checked, keras.Model):
         return self.error(self.truth(x), prediction, sample_weight=weights)
 
     def checked_call(self, name, args, kwargs):  # noqa: D102
-        given = named(name, args, kwargs)
+        given = bind_arguments(name, args, kwargs)
         if self.compiled and self.loss is not None:
             want = "`loss` must be left out: a pre-training objective has its own"
             arguments.refuse(want, {"loss": self.loss}, "Call model.compile(optimizer).")
@@ -233,12 +233,12 @@ def check_range(x):
             wrong colors without an error.
     """
     if streams.kind(x) is None:
-        images = image_checks.only(x) if x is not None else None
+        images = image_checks.get_single(x) if x is not None else None
     elif hasattr(x, "sampler"):  # of `keras_vit.data`, always 0 to 255; reading would advance it
         images = None
     else:
         first, x = streams.first_batch(x)
-        images = None if first is None else streams.unpacked(first)[0]
+        images = None if first is None else streams.unpack(first)[0]
     if not hasattr(images, "shape") or not len(images):
         return x
     pixels = as_numpy(images[: image_checks.SAMPLE])

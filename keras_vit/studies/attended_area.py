@@ -7,7 +7,7 @@ import statistics
 import numpy as np
 
 from keras_vit import HybridViT, ViT, data, figures, load_pretrained
-from keras_vit.checkpoints.pretrained import image_size
+from keras_vit.checkpoints.loading import image_size
 from keras_vit.explain import mean_attention_distance
 from keras_vit.explain.inside import find_encoder
 from keras_vit.studies.lab import seeds, tasks, trials

@@ -1,4 +1,4 @@
-"""The catalogue of public checkpoints: every row is complete, and its facts fit each other."""
+"""The catalog of public checkpoints: every row is complete and consistent."""
 
 import hashlib
 import math
@@ -24,13 +24,12 @@ HOSTS = {
 
 
 @rows
-def test_every_fact_is_of_its_kind(entry):
+def test_every_fact_is_valid(entry):
     assert re.fullmatch(r"[\w+/]+(-[\w+/]+)+", entry.name) and entry.name.startswith(entry.variant)
     host = "keras_vit/checkpoints/shipped/" if entry.shipped else HOSTS[entry.source]
     assert entry.address.startswith(host)
     suffix = ".npz" if entry.source in ("google", "bit") else "/model.safetensors"
     assert entry.address.endswith(suffix) and " " not in entry.address
-    assert entry.bytes is None or entry.bytes > 10**5
     assert entry.size is None or re.fullmatch(r"\d+(\.\d+)? (MiB|GiB|MB)", entry.size)
     assert entry.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", entry.sha256)
     assert entry.image_size in (None, 32, 160, 224, 384, 448, 480)
@@ -53,7 +52,7 @@ def test_shipped_files_exist_and_are_small(entry):
 
 
 @rows
-def test_normalisation_is_of_pixels_0_to_255(entry):
+def test_normalization_is_for_pixels_0_to_255(entry):
     if entry.shipped:  # a deviation of 4000: see the recipe of digits
         assert entry.normalize == (75, 4000)
         return
@@ -73,12 +72,12 @@ def test_every_variant_can_be_built(entry):
 
 @pytest.mark.parametrize(
     "entry",
-    # The one left out is three times as large as its weights.
+    # The file left out is three times as large as its weights.
     [entry for entry in ENTRIES if entry.size and entry.name != "ViT-S/16-sam-i1k"],
     ids=lambda entry: entry.name,
 )
 def test_published_sizes_are_those_of_the_weights(entry):
-    """So neither the resolution nor the classes nor the tanh layer of a row can be wrong."""
+    """This also verifies the resolution, the classes and the tanh layer of each row."""
     number, unit = entry.size.split()
     published = float(number) * {"MB": 1e6, "MiB": 2**20, "GiB": 2**30}[unit]
     digits = len(number.partition(".")[2])
@@ -87,7 +86,7 @@ def test_published_sizes_are_those_of_the_weights(entry):
 
 
 def weights(entry):
-    """Numbers in the file of an entry, from those of its variant at 224 pixels."""
+    """Number of weights in the file of an entry, from its variant at 224 pixels."""
     shape = parse(entry.variant)
     width, head = shape.hidden_dim, shape.hidden_dim + 1
     listed = shape if shape.parameters else shape._replace(patch_size=8)  # there is no "Mini/4"
@@ -101,7 +100,7 @@ def weights(entry):
 
 
 @rows
-def test_files_have_names_of_their_own(entry):
+def test_every_file_has_its_own_name(entry):
     path = download.target_path(entry, "folder")
     others = [download.target_path(other, "folder") for other in ENTRIES]
     assert others.count(path) == 1 and path.parent.name == "folder"
@@ -127,19 +126,19 @@ def test_find():
 
 @pytest.mark.parametrize("name", ["ViT-B/17", "vit-b/16-augreg", "", None, 7, ["ViT-B/16"]])
 def test_an_unknown_name(name):
-    with pytest.raises(ValueError, match="must be a checkpoint of the catalogue") as caught:
+    with pytest.raises(ValueError, match="must be a checkpoint of the catalog") as caught:
         catalogue.find(name)
     assert f"Received: name={name!r}" in str(caught.value)
     if name == "ViT-B/17":
         assert "Did you mean 'ViT-B/16'" in str(caught.value)
 
 
-def test_the_catalogue_is_not_changed_by_what_it_gives():
+def test_a_caller_cannot_change_the_catalog():
     catalogue.entries().clear()
     assert len(catalogue.entries()) == len(ENTRIES)
 
 
-def test_the_listing_says_what_is_not_published():
+def test_the_listing_marks_unpublished_facts():
     lines = catalogue.listing().splitlines()
     assert len(lines) == len(ENTRIES) + 2
     assert sum(line.startswith("* ") for line in lines) == len({e.variant for e in ENTRIES}) + 1

@@ -1,4 +1,4 @@
-"""Weights of other people's making: read, written and resized."""
+"""Published weights: read, written and resized."""
 
 import functools
 import json
@@ -8,12 +8,13 @@ import pathlib
 import keras
 import numpy as np
 import pytest
+from damage import read_all
 from golden import seeded
 from helpers import GOLDEN, numpy, outputs, quick
 
 import keras_vit
 from keras_vit import checkpoints
-from keras_vit.checkpoints import google, kerashub, loading, matching, pytorch, rules
+from keras_vit.checkpoints import google, kerashub, loading, matching, pytorch
 from keras_vit.io import files
 
 SUFFIX = {"google": ".npz", "bit": ".npz", "timm": ".safetensors",
@@ -23,7 +24,7 @@ EXACT = dict(approximate=False)
 
 
 def tiny(model=keras_vit.ViT, **options):
-    """A ViT of width 192, which every source's names can tell the heads of."""
+    """A ViT of width 192, whose number of heads is known for every source."""
     return model(
         **{
             **dict(image_size=32, patch_size=16, num_layers=2, hidden_dim=192, mlp_dim=768),
@@ -43,17 +44,14 @@ def randomized(model, seed=0):
 def tensors_of(table, model, fill):
     """{name: array} of a file that fits the model, each array made from its name and shape."""
     tensors = {}
-    for weight in model.weights:
-        rule, numbers = rules.rule_of(table, weight.path)
-        parts = rules.parts(
-            rule, weight.path, tuple(weight.shape), numbers, matching.dimensions(model)
-        )
-        tensors |= {name: fill(name, part.shape) for name, part in parts.items()}
-    return tensors
+    for weight, rule, numbers in matching.weights_and_rules(table, model):
+        parts = rule.split(numpy(weight), matching.dimensions(model))
+        tensors |= zip(rule.names(numbers), (part.shape for part in parts), strict=True)
+    return {name: fill(name, shape) for name, shape in tensors.items()}
 
 
 def linen(name):
-    """A name in a block as Flax Linen and big_vision count it: each class by itself."""
+    """A name in a block as in Flax Linen and big_vision, which count each class separately."""
     for old, new in (
         ("MultiHeadDotProductAttention_1", "MultiHeadDotProductAttention_0"),
         ("LayerNorm_2", "LayerNorm_1"),
@@ -64,7 +62,7 @@ def linen(name):
 
 
 def seeded_like(table):
-    """What fills a file as the recording scripts have filled the source's own model."""
+    """Returns a function that makes the weights with which logits were recorded."""
     if table.source == "google":
         return lambda name, shape: seeded.weight(linen(name), shape)
     return seeded.torch_weight
@@ -163,20 +161,19 @@ def two_models(kind):
 @pytest.mark.parametrize(
     "kind, source", [(kind, source) for kind, sources in WRITTEN_BY.items() for source in sources]
 )
-def test_what_is_written_reads_the_same(kind, source, tmp_path):
+def test_loading_restores_what_was_saved(kind, source, tmp_path):
     model, again = (randomized(m, seed) for seed, m in enumerate(two_models(kind)))
     path = tmp_path / f"weights{SUFFIX[source]}"
     keras_vit.save_weights(model, path, source)
-    grid = (4, 4) if kind == "rectangle" else None  # 4 x 4 patches of an image that is no square
+    grid = (4, 4) if kind == "rectangle" else None  # 4 x 4 patches of an image that is not square
     report = keras_vit.load_weights(again, path, grid=grid)
     assert equal_weights(model, again)
     assert report.source == source and not report.fresh and not report.ignored
-    with files.open_tensors(path) as file:
-        assert report.loaded == len(file.specs)
+    assert report.loaded == len(read_all(path))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in MODELS if kind != "rectangle"])
-def test_a_file_tells_its_model(kind, tmp_path):
+def test_describe_finds_the_model_of_a_file(kind, tmp_path):
     model = randomized(two_models(kind)[0])
     for source in WRITTEN_BY[kind]:
         path = tmp_path / f"{source}{SUFFIX[source]}"
@@ -192,19 +189,14 @@ def test_a_file_tells_its_model(kind, tmp_path):
         assert not different, source
 
 
-def test_every_tensor_is_named_once():
+def test_every_tensor_has_one_name():
     for table in (google.VIT, pytorch.TIMM, pytorch.HUGGING_FACE, kerashub.KERAS_HUB):
         model = MODELS["token"]()
-        names = [
-            name
-            for weight in model.weights
-            for name in rules.names_of(*rules.rule_of(table, weight.path))
-        ]
-        assert len(set(names)) == len(names)
-        for weight in model.weights:
-            rule, numbers = rules.rule_of(table, weight.path)
-            for number, name in enumerate(rules.names_of(rule, numbers)):
-                assert rules.path_of(table, name) == (weight.path, number)
+        found = {}
+        for weight, rule, numbers in matching.weights_and_rules(table, model):
+            for number, name in enumerate(rule.names(numbers)):
+                assert name not in found and table.path_of(name) == (weight.path, number)
+                found[name] = weight
 
 
 def test_a_source_without_names_for_a_weight_is_refused(tmp_path):
@@ -217,7 +209,7 @@ def test_a_source_without_names_for_a_weight_is_refused(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-# --- Google's ways of naming ----------------------------------------------------------------------
+# --- Names in Google's files ----------------------------------------------------------------------
 def renamed_linen(tensors):
     return {linen(name): array for name, array in tensors.items()}
 
@@ -231,7 +223,7 @@ def old_positions(tensors):
 
 
 def stacked(tensors):
-    """As `lax.scan` keeps them: one tensor with a leading axis of blocks."""
+    """As `lax.scan` stores them: one tensor with a leading axis of blocks."""
     plain = {name: a for name, a in renamed_linen(tensors).items() if "encoderblock" not in name}
     blocks = {name: a for name, a in renamed_linen(tensors).items() if "encoderblock_0" in name}
     both = renamed_linen(tensors)
@@ -257,11 +249,10 @@ def class_token_without_position(tensors):
         *(stacked, class_token_without_position),
     ),
 )
-def test_all_dialects_of_google_give_the_same_answers(dialect, tmp_path):
+def test_all_dialects_of_google_load_the_same_weights(dialect, tmp_path):
     model, again = randomized(tiny()), tiny()
     keras_vit.save_weights(model, tmp_path / "first.npz")
-    with files.open_tensors(tmp_path / "first.npz") as file:
-        tensors = {name: file.read(name) for name in file.specs}
+    tensors = read_all(tmp_path / "first.npz")
     files.write_npz(tmp_path / "other.npz", dialect(tensors))
     keras_vit.load_weights(again, tmp_path / "other.npz")
     images = seeded.make_images(32, 32)
@@ -274,8 +265,8 @@ def test_all_dialects_of_google_give_the_same_answers(dialect, tmp_path):
 def test_attention_pooling_at_the_top_level(tmp_path):
     model, again = randomized(tiny(pooling="map")), tiny(pooling="map")
     keras_vit.save_weights(model, tmp_path / "first.npz")
-    with files.open_tensors(tmp_path / "first.npz") as file:
-        tensors = {name.removeprefix("MAPHead_0/"): file.read(name) for name in file.specs}
+    tensors = read_all(tmp_path / "first.npz")
+    tensors = {name.removeprefix("MAPHead_0/"): array for name, array in tensors.items()}
     files.write_npz(tmp_path / "other.npz", tensors)
     keras_vit.load_weights(again, tmp_path / "other.npz")
     assert equal_weights(model, again)
@@ -284,8 +275,7 @@ def test_attention_pooling_at_the_top_level(tmp_path):
 def test_numbered_convolutions_of_bit(tmp_path):
     model, again = randomized(MODELS["resnet"]()), MODELS["resnet"]()
     keras_vit.save_weights(model, tmp_path / "first.npz")
-    with files.open_tensors(tmp_path / "first.npz") as file:
-        tensors = {name: file.read(name) for name in file.specs}
+    tensors = read_all(tmp_path / "first.npz")
     numbered = {
         name.replace("standardized_conv2d", f"standardized_conv2d_{i}"): tensors[name]
         for i, name in enumerate(tensors)
@@ -296,7 +286,7 @@ def test_numbered_convolutions_of_bit(tmp_path):
 
 
 # --- KerasHub itself ------------------------------------------------------------------------------
-def test_what_kerashub_wrote_is_read(tmp_path):
+def test_files_of_kerashub_are_read(tmp_path):
     """The names of a real KerasHub file, listed by `h5py`: a classifier of two blocks."""
     block = "layers/vi_t_backbone/layers/vi_t_encoder/encoder_layers/vi_t_encoder_block"
     model = tiny()
@@ -349,7 +339,7 @@ def test_load_pretrained_as_it_is_and_without_a_head(tmp_path, capsys):
 def test_an_unknown_number_of_heads_is_requested(tmp_path):
     model = randomized(tiny(hidden_dim=96, mlp_dim=160, num_heads=4))
     keras_vit.save_weights(model, tmp_path / "a.safetensors", "timm")
-    with pytest.raises(ValueError, match="heads must be known.*hidden_dim=96.*give num_heads="):
+    with pytest.raises(ValueError, match="heads must be known.*hidden_dim=96.*pass num_heads="):
         keras_vit.load_pretrained(tmp_path / "a.safetensors")
     again = keras_vit.load_pretrained(tmp_path / "a.safetensors", num_heads=4, verbose=False)
     assert again.num_heads == 4 and equal_weights(model, again)
@@ -415,16 +405,16 @@ def test_real_weights_exported_and_loaded_again_are_bit_identical(source, tmp_pa
     keras_vit.load_weights(again, path)
     assert equal_weights(model, again)
     if source in REAL:  # the very tensors of the publisher
-        with files.open_tensors(path) as ours, files.open_tensors(REAL[source]) as theirs:
-            assert ours.specs.keys() == theirs.specs.keys()
-            for name, spec in theirs.specs.items():
-                assert ours.specs[name] == spec
-                np.testing.assert_array_equal(ours.read(name), theirs.read(name))
+        ours, theirs = read_all(path), read_all(REAL[source])
+        assert ours.keys() == theirs.keys()
+        for name, array in theirs.items():
+            assert (ours[name].dtype, ours[name].shape) == (array.dtype, array.shape)
+            np.testing.assert_array_equal(ours[name], array)
 
 
 @pytest.mark.slow
 @needs_data
-def test_real_weights_know_photographs():
+def test_real_weights_classify_photographs():
     from keras_vit import data
 
     lines = (DATA / "photos" / "nips17" / "labels.csv").read_text().splitlines()[1:]

@@ -1,4 +1,4 @@
-"""What is no file of tensors is refused by what it is, at once and with little memory."""
+"""Anything that is not a file of tensors is described and refused, fast and with little memory."""
 
 import json
 import sys
@@ -7,23 +7,17 @@ import time
 import damage
 import numpy as np
 import pytest
+from damage import WRITE, read_all
 from damage_cases import CASES
 
 from keras_vit.io import files
 
 pytestmark = pytest.mark.backend_free
 
-WRITE = {"npz": files.write_npz, "safetensors": files.write_safetensors, "h5": files.write_h5}
-
 
 def make(name, folder):
     """Makes the file of a case; returns the path to open."""
     return CASES[name][0](folder / "weights.npz")
-
-
-def read_all(path):
-    with files.open_tensors(path) as file:
-        return {name: file.read(name) for name in file.specs}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -102,7 +96,7 @@ def test_a_flipped_bit_in_an_npz_is_found(tmp_path):
     "count", [250, pytest.param(20_000, marks=pytest.mark.slow)], ids=["quick", "thorough"]
 )
 def test_mutated_safetensors_headers(count, tmp_path):
-    files.write_safetensors(tmp_path / "whole", damage.TENSORS, {"a": "b"})
+    files.write_safetensors(tmp_path / "whole", damage.TENSORS)
     plain, rng = (tmp_path / "whole").read_bytes(), np.random.default_rng(3)
     for _ in range(count):
         damage.mutated_safetensors(rng, tmp_path / "a", plain)

@@ -1,4 +1,4 @@
-"""Models by a name of the catalogue; the download itself is tested in test_download.py."""
+"""Models by a name of the catalog; the download itself is tested in test_download.py."""
 
 import os
 import pathlib
@@ -17,7 +17,7 @@ CIFAR = pathlib.Path(os.environ.get("KERAS_VIT_TEST_DATA", "not set"), "cifar10"
 
 @pytest.fixture
 def served(monkeypatch, tmp_path):
-    """Lets `fetch` give a small file that a test has written, and notes what was asked for."""
+    """Lets `fetch` return a small file that a test has written, and records its arguments."""
     asked = []
 
     def serve(model, source):
@@ -40,7 +40,7 @@ def test_a_variant_loads_its_recommended_weights(served):
     assert (model.approximate, model.epsilon, model.normalize) == (True, 1e-6, (127.5, 127.5))
 
 
-def test_the_catalogue_knows_the_pixels_that_the_file_does_not_tell(served, capsys):
+def test_the_catalog_has_the_normalization_that_the_file_lacks(served, capsys):
     """DeiT takes ImageNet's mean and deviation, in 0..1: 0.485 ..., 0.229 ..."""
     served(small(pooling="distilled"), "timm")
     model = keras_vit.load_pretrained("ViT-Ti/16-deit-distilled-i1k-224", num_classes=9)
@@ -51,7 +51,7 @@ def test_the_catalogue_knows_the_pixels_that_the_file_does_not_tell(served, caps
     assert "assumed" not in capsys.readouterr().out
 
 
-def test_a_resnet_comes_at_the_resolution_of_its_last_training(served):
+def test_a_resnet_has_the_resolution_of_its_last_training(served):
     served(keras_vit.ResNet(image_size=64, units=(1, 1), num_classes=4), "bit")
     name = "R50x1-bit-m-i21k-ft-448"
     assert keras_vit.load_pretrained(name, verbose=False).image_size == (448, 448)
@@ -59,7 +59,7 @@ def test_a_resnet_comes_at_the_resolution_of_its_last_training(served):
 
 
 @pytest.mark.backend_free
-def test_an_unknown_name_is_answered_with_the_nearest():
+def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(ValueError, match="name='ViT-B/61'.*Did you mean .*'ViT-B/16'"):
         keras_vit.load_pretrained("ViT-B/61")
 
@@ -75,7 +75,7 @@ def test_shipped_weights_need_no_network(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not CIFAR.exists(), reason="KERAS_VIT_TEST_DATA names no folder with CIFAR-10")
-def test_what_is_shipped_is_as_accurate_as_its_row_says():
+def test_shipped_weights_have_the_published_accuracy():
     """The 10,000 test images of CIFAR-10, in the copy that it was trained on."""
     entry = catalogue.find("ViT-Mini/4")
     images, labels = [], []

@@ -1,7 +1,8 @@
-"""A file that does not fit a model changes nothing, and its refusal names every tensor."""
+"""A file that does not fit a model changes nothing, and the error lists every tensor."""
 
 import numpy as np
 import pytest
+from damage import read_all
 from helpers import quick
 from test_checkpoints import randomized, tensors_of, tiny
 
@@ -17,7 +18,7 @@ def whole_file(model=None):
 
 
 def refused(tensors, tmp_path, model=None):
-    """Returns the message of the refusal, after seeing that the model is as it was."""
+    """Returns the error message, and checks that the model is unchanged."""
     model = model or randomized(tiny())
     before = model.get_weights()
     files.write_npz(tmp_path / "bad.npz", tensors)
@@ -46,7 +47,7 @@ def test_each_tensor_in_turn_damaged(damage, tmp_path):
         bad = DAMAGES[damage](array)
         symmetric = isinstance(bad, np.ndarray) and bad.shape == array.shape
         if damage == "transposed" and symmetric:
-            continue  # a square's transposition cannot be seen
+            continue  # the transposition of a square cannot be detected
         changed = {key: value for key, value in good.items() if key != name}
         changed |= bad if isinstance(bad, dict) else {name: bad}
         message = refused(changed, tmp_path, model)
@@ -54,7 +55,7 @@ def test_each_tensor_in_turn_damaged(damage, tmp_path):
             assert repr(name) in message, message
 
 
-def test_one_message_lists_everything(tmp_path):
+def test_one_message_lists_every_problem(tmp_path):
     tensors = whole_file()
     del tensors["cls"], tensors["head/bias"]
     tensors["extra"] = np.ones(3, "float32")
@@ -75,7 +76,7 @@ def test_one_message_lists_everything(tmp_path):
         assert words in message, message
 
 
-def test_half_precision_is_widened(tmp_path):
+def test_half_precision_is_converted(tmp_path):
     tensors = {name: array.astype("float16") for name, array in whole_file().items()}
     files.write_npz(tmp_path / "half.npz", tensors)
     model = tiny()
@@ -87,10 +88,10 @@ def test_half_precision_is_widened(tmp_path):
     "name, words",
     [
         ("blocks.0.ls1.gamma", "layer scale"),
-        ("norm_pre.weight", "a normalisation before the blocks"),
+        ("norm_pre.weight", "a normalization before the blocks"),
         ("reg_token", "register tokens"),
-        ("blocks.0.attn.q_norm.weight", "normalised queries and keys"),
-        ("fc_norm.weight", "a normalisation after pooling"),
+        ("blocks.0.attn.q_norm.weight", "normalized queries and keys"),
+        ("fc_norm.weight", "a normalization after pooling"),
     ],
 )
 def test_tensors_without_a_layer_are_reported(name, words, tmp_path):
@@ -131,7 +132,7 @@ def test_mistakes_of_the_caller(tmp_path):
         "5 tokens are not grid=\\(3, 3\\)": lambda: keras_vit.load_weights(
             model, tmp_path / "a.npz", grid=(3, 3)
         ),
-        "`path` must tell the kind": lambda: keras_vit.save_weights(model, tmp_path / "a.bin"),
+        "must have a known suffix": lambda: keras_vit.save_weights(model, tmp_path / "a.bin"),
     }
     for words, call in cases.items():
         with pytest.raises(ValueError, match=words):
@@ -142,7 +143,7 @@ def test_mistakes_of_the_caller(tmp_path):
         keras_vit.load_pretrained(tmp_path / "none.npz")
 
 
-def test_a_distilled_file_asks_for_a_distilled_model(tmp_path):
+def test_a_distilled_file_needs_a_distilled_model(tmp_path):
     keras_vit.save_weights(tiny(pooling="distilled"), tmp_path / "a.safetensors", "timm")
     words = r"weights of a distilled ViT. Received: the model 'vit\w*', a ViT"
     with pytest.raises(ValueError, match=words):
@@ -150,3 +151,18 @@ def test_a_distilled_file_asks_for_a_distilled_model(tmp_path):
     keras_vit.save_weights(tiny(), tmp_path / "b.safetensors", "timm")
     with pytest.raises(ValueError, match="weights of a ViT. Received.*a distilled ViT"):
         keras_vit.load_weights(tiny(pooling="distilled"), tmp_path / "b.safetensors")
+
+
+def test_axes_of_length_1_may_be_missing(tmp_path):
+    model, again = (randomized(tiny(num_classes=1), seed) for seed in range(2))
+    keras_vit.save_weights(model, tmp_path / "a.safetensors", "timm")
+    tensors = read_all(tmp_path / "a.safetensors")
+    tensors["head.weight"] = tensors["head.weight"][0]
+    files.write_safetensors(tmp_path / "b.safetensors", tensors)
+    keras_vit.load_weights(again, tmp_path / "b.safetensors")
+    for ours, theirs in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    tensors["pos_embed"] = tensors["pos_embed"][0, 0]
+    files.write_safetensors(tmp_path / "b.safetensors", tensors)
+    with pytest.raises(ValueError, match=r"'pos_embed' \(192,\); \(1, 5, 192\) or another number"):
+        keras_vit.load_weights(again, tmp_path / "b.safetensors")

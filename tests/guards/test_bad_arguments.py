@@ -1,7 +1,7 @@
-"""What a mistake is answered with: the argument, the value that came, and what to do.
+"""Every error names the argument, the value received, and what to do.
 
-Each row is a call that must fail with `ValueError` before any work, and words of its message. The
-words stand here and not in the backends, so every backend must say the same.
+Each row is a call that must fail with `ValueError` before any work, and words of its message, which
+are the same on every backend.
 """
 
 import keras
@@ -240,7 +240,7 @@ CASES = {
     "classes float": (lambda: vit(num_classes=10.0), f"`num_classes` {INTEGER}", "=10.0"),
     "pooling unknown": (
         lambda: vit(pooling="mean"),
-        "`pooling` must be one of 'token', 'gap', None, 'map', 'distilled'",
+        "`pooling` must be one of 'token', 'gap', None, 'distilled', 'map'",
         "'mean'",
     ),
     "pooling 1": (lambda: vit(pooling=1), "`pooling` must be one of", "pooling=1"),
@@ -413,7 +413,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_mistake_is_answered_with_what_to_do(case):
+def test_the_error_says_what_to_do(case):
     call, *words = CASES[case]
     with pytest.raises(ValueError) as error:
         call()

@@ -1,4 +1,4 @@
-"""A call that fails leaves a model that can be used; mistakes in data are told before step 1."""
+"""A call that fails leaves a usable model; mistakes in data are reported before step 1."""
 
 import contextlib
 import functools
@@ -88,7 +88,7 @@ def raising(hook, number=0, error=Broken):
     return type("Raising", (keras.callbacks.Callback,), {hook: strike})()
 
 
-LARGER, GREY, VECTORS = (12, 12, 3), (8, 8, 1), (192,)
+LARGER, GRAY, VECTORS = (12, 12, 3), (8, 8, 1), (192,)
 
 
 def spoilt(call, epoch=0, validation=False, **fault):
@@ -122,7 +122,7 @@ FAILURES = {
     "fit, third of validation": (lambda: spoilt("fit", validation=True, bad=2), 4),
     "fit, size": (lambda: ("fit", Batches(bad=0, shape=LARGER), {}), 0),
     "fit, later size": (lambda: spoilt("fit", bad=2, shape=LARGER), 2),
-    "fit, channels": (lambda: ("fit", Batches(bad=0, shape=GREY), {}), 0),
+    "fit, channels": (lambda: ("fit", Batches(bad=0, shape=GRAY), {}), 0),
     "fit, callback": (lambda: failing("fit", "on_train_batch_end", 1), 2),
     "fit, callback at first": (lambda: failing("fit", "on_train_begin", 0), 0),
     "fit, callback before": (lambda: failing("fit", "on_train_batch_begin", 3), 3),
@@ -130,12 +130,12 @@ FAILURES = {
     "evaluate, first batch": (lambda: spoilt("evaluate", bad=0), 0),
     "evaluate, third batch": (lambda: spoilt("evaluate", bad=2), 0),
     "evaluate, size": (lambda: ("evaluate", Batches(bad=0, shape=LARGER), {}), 0),
-    "evaluate, later channels": (lambda: spoilt("evaluate", bad=1, shape=GREY), 0),
+    "evaluate, later channels": (lambda: spoilt("evaluate", bad=1, shape=GRAY), 0),
     "evaluate, exit": (lambda: failing("evaluate", "on_test_batch_end", 1, SystemExit), 0),
     "predict, first batch": (lambda: spoilt("predict", bad=0), 0),
     "predict, third batch": (lambda: spoilt("predict", bad=2), 0),
     "predict, size": (lambda: ("predict", Batches(bad=0, shape=LARGER), {}), 0),
-    "predict, channels": (lambda: ("predict", Batches(bad=0, shape=GREY), {}), 0),
+    "predict, channels": (lambda: ("predict", Batches(bad=0, shape=GRAY), {}), 0),
     "predict, later rank": (lambda: spoilt("predict", bad=3, shape=VECTORS), 0),
     "predict, Ctrl-C": (
         lambda: failing("predict", "on_predict_batch_end", 1, KeyboardInterrupt), 0,
@@ -201,7 +201,7 @@ class Trained:
 AROUND = pytest.param(True, marks=pytest.mark.slow)
 
 
-@functools.cache  # a fixture of the module would train anew for every indirect parameter
+@functools.cache  # a fixture of the module would train again for every indirect parameter
 def trained_model(nested):
     keras.utils.set_random_seed(3)
     return Trained(nested)
@@ -216,7 +216,7 @@ def trained(request):
 SOME = ("fit, third batch", "predict, size")
 SOME = list(FAILURES)[::2] + list(SOME) if BACKEND == "jax" else SOME
 # A model that has been trained meets every failure; one around it and a fresh one meet half each,
-# on TensorFlow, which traces each call anew for seconds, a quarter each.
+# on TensorFlow, which traces each call again for seconds, a quarter each.
 STEP = 4 if BACKEND == "tensorflow" else 2
 AROUND_MEETS, FRESH_MEETS = list(FAILURES)[::STEP], list(FAILURES)[1::STEP]
 
@@ -285,7 +285,7 @@ def test_a_model_around_ours_is_kept_too():
 
 
 def test_a_failed_call_inside_another_does_not_disturb_it(trained):
-    """A callback predicts, fails, and training goes on as it would have without."""
+    """A callback predicts and fails, and training continues as it would have without it."""
 
     class Look(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -298,7 +298,7 @@ def test_a_failed_call_inside_another_does_not_disturb_it(trained):
 
 
 def assert_usable(model):
-    """Everything that Keras does with a model goes on as if nothing had failed."""
+    """Everything that Keras does with a model works as if nothing had failed."""
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
     assert np.isfinite(run(model, "predict", Batches(), {})).all()
     assert np.isfinite(run(model, "evaluate", Batches(), {}))
@@ -336,7 +336,7 @@ def nan_at(image, value=NAN):
 OUT_OF_RANGE = "Labels must be from 0 to 1, as the head has 2 classes"
 SHARES = "one value for each class, shape (batch, 2)"
 
-# A model, images, labels, and words of the answer: the same for every kind of data.
+# A model, images, labels, and words of the error: the same for every kind of data.
 MISTAKES = {
     "three classes": (
         small, images(), [0, 1, 2, 0], OUT_OF_RANGE, "highest label=2", "num_classes=3",
@@ -368,7 +368,7 @@ MISTAKES = {
         small, images(4, 12, 12, 3), [0, 1, 0, 1], "expects images of shape (batch, 8, 8, 3)",
         "Resize the images to 8 x 8",
     ),
-    "grey": (small, images(4, 8, 8, 1), [0, 1, 0, 1], "Convert the images to 3 channels"),
+    "gray": (small, images(4, 8, 8, 1), [0, 1, 0, 1], "Convert the images to 3 channels"),
     "channels first": (
         small, images(4, 3, 8, 8), [0, 1, 0, 1], "Channels come last", "np.moveaxis(images, 1, -1)",
     ),
@@ -394,7 +394,7 @@ def as_tf(x, y):
 
 
 def as_unshaped_tf(x, y):
-    """A set whose shapes TensorFlow does not know before a batch comes."""
+    """A dataset whose shapes TensorFlow does not know before a batch is read."""
     tf = pytest.importorskip("tensorflow")
     flat = tf.data.Dataset.from_tensor_slices((x, y)).batch(2)
 
@@ -450,8 +450,8 @@ SPARSE_OF_TWO = guards.labels.Labels("number", 2)
 SPEC = guards.image_checks.ImageSpec((None, 8, 8, 3), None)
 
 
-def answers(case, call):
-    """Makes a mistake and looks for every word of the answer; nothing may have changed."""
+def check_error(case, call):
+    """Makes a mistake and checks the words of the error, and that nothing has changed."""
     make, x, y, *words = MISTAKES[case]
     model = shared(make)
     weights = model.get_weights()
@@ -465,20 +465,20 @@ def answers(case, call):
 
 
 @pytest.mark.parametrize("case", MISTAKES)
-def test_a_mistake_in_arrays_is_told_by_fit_and_evaluate(case):
-    answers(case, lambda model, x, y: model.fit(x, y, verbose=0))
-    answers(case, lambda model, x, y: model.evaluate(x, y, verbose=0))
-    answers(case, lambda model, x, y: model.fit(**as_tensors(x, y), verbose=0))
+def test_a_mistake_in_arrays_is_reported_by_fit_and_evaluate(case):
+    check_error(case, lambda model, x, y: model.fit(x, y, verbose=0))
+    check_error(case, lambda model, x, y: model.evaluate(x, y, verbose=0))
+    check_error(case, lambda model, x, y: model.fit(**as_tensors(x, y), verbose=0))
 
 
-# A batch of two shows one end of the labels alone: those that begin at 1 are seen in arrays.
+# A batch of two has too few labels to show that they begin at 1.
 FLOWING = [case for case in MISTAKES if case != "1-based"]
 
 
 @pytest.mark.parametrize("flow, case", pairs(FLOWS, FLOWING, quick=len(FLOWS)))
-def test_a_mistake_in_flowing_data_is_told_before_the_first_step(flow, case):
+def test_a_mistake_in_other_data_is_reported_before_the_first_step(flow, case):
     make, x, y, *words = MISTAKES[case]
-    first = [2, 3, 0, 1]  # those at fault come first
+    first = [2, 3, 0, 1]  # the wrong ones first
     words = [word.replace("(4, 3)", "3)").replace("image=2", "image=0") for word in words]
     model = shared(make)
     weights = model.get_weights()
@@ -492,7 +492,7 @@ def test_a_mistake_in_flowing_data_is_told_before_the_first_step(flow, case):
 
 
 @pytest.mark.parametrize("flow", quick([f for f in FLOWS if f is not as_threads], as_tf))
-def test_labels_of_later_batches_do_not_pass_either(flow):
+def test_labels_of_later_batches_are_checked_too(flow):
     """The third batch is the first with a label that the head does not have."""
     model = shared(small)
     x, y = labelled(8)
@@ -507,12 +507,12 @@ ENDLESS = "ignore:Your input ran out of data"  # Keras says so of generators and
 
 @pytest.mark.filterwarnings(ENDLESS)
 @pytest.mark.parametrize("flow", FLOWS)
-def test_good_data_flow_as_before(flow):
-    """What the model sees is what the data give: all of it, once, in its order."""
+def test_good_data_are_not_changed(flow):
+    """The model gets all of the data, once, in their order."""
     x, y = labelled(8)
     plain = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
     watch = guards.streams.Watch(SPEC, SPARSE_OF_TWO)
-    data = guards.streams.watched(flow(x, y)["x"], watch)
+    data = guards.streams.attach(flow(x, y)["x"], watch)
     np.testing.assert_array_equal(plain.predict(data, verbose=0), x.reshape(8, -1))
     assert not watch.is_first and watch.failure is None
 
@@ -522,7 +522,7 @@ def test_labels_of_any_integer_type_are_compared_with_many_classes():
     watch = guards.streams.Watch(SPEC, expects)
     x, y = labelled(8)
     for kind in ("uint8", "int8", "int64", "float32"):
-        data = guards.streams.watched(as_tf(x, y.astype(kind))["x"], watch)
+        data = guards.streams.attach(as_tf(x, y.astype(kind))["x"], watch)
         np.testing.assert_array_equal(np.concatenate([labels for _, labels in data]), y)
 
 
@@ -540,14 +540,14 @@ def test_validation_data_are_checked_before_the_first_step():
         np.testing.assert_array_equal(kept, value)
 
 
-def test_a_generator_loses_no_batch_to_the_look_at_validation():
+def test_a_generator_loses_no_batch_to_the_check_of_validation():
     first, data = guards.streams.first_batch(as_generator(*labelled(6))["x"])
     batches = list(data)
     assert len(batches) == 3
     np.testing.assert_array_equal(batches[0][0], first[0])
 
 
-def test_labels_that_the_loss_leaves_out_may_have_any_number():
+def test_labels_that_the_loss_ignores_are_accepted():
     model = small(SPARSE(from_logits=True, ignore_class=-1))
     assert guards.labels.expected(model).check([0, -1, 1]).tolist() == [0, -1, 1]
     with pytest.raises(ValueError, match="lowest label=-2"):
@@ -557,7 +557,7 @@ def test_labels_that_the_loss_leaves_out_may_have_any_number():
 @pytest.mark.parametrize(
     "labels", [[0, 1], [[0], [1]], [0.0, 1.0], [True, False], np.uint8([1, 0])]
 )
-def test_labels_that_keras_takes_are_taken(labels):
+def test_labels_that_keras_accepts_are_accepted(labels):
     SPARSE_OF_TWO.check(labels)
     guards.labels.Labels("shares", 2).check(one_hot(0, 1))
     guards.labels.Labels("shares", 2).check([[0.3, 0.7]])  # of mixed images
@@ -566,11 +566,11 @@ def test_labels_that_keras_takes_are_taken(labels):
 
 
 @pytest.mark.parametrize("loss", ["mse", lambda y, p: keras.ops.mean(p, -1), None])
-def test_custom_losses_are_left_alone(loss):
+def test_custom_losses_are_not_checked(loss):
     assert guards.labels.expected(small(loss)).kind is None
 
 
-def test_a_feature_extractor_and_a_subclass_with_its_own_loss_are_left_alone():
+def test_a_feature_extractor_and_a_subclass_with_its_own_loss_are_not_checked():
     class Mine(keras_vit.ViT):
         def compute_loss(self, *args, **kwargs):
             return super().compute_loss(*args, **kwargs)
@@ -588,7 +588,7 @@ COUNTS = {
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_counts_that_mean_nothing_are_refused(name):
+def test_meaningless_counts_are_refused(name):
     value = COUNTS[name]
     with pytest.raises(ValueError, match=f"`{name}` must be .* Received: {name}={value}"):
         shared(small).fit(*labelled(4), **{name: value}, verbose=0)
@@ -616,7 +616,7 @@ def test_prediction_checks_images():
         model.predict(images(), batch_size=0, verbose=0)
 
 
-def test_a_learning_rate_that_is_no_number_is_refused():
+def test_a_learning_rate_that_is_not_a_number_is_refused():
     model = small(optimizer=keras.optimizers.SGD(NAN))
     with pytest.raises(ValueError, match="learning_rate=nan"):
         model.fit(*labelled(4), verbose=0)
@@ -625,8 +625,8 @@ def test_a_learning_rate_that_is_no_number_is_refused():
 # --- Warnings ------------------------------------------------------------------------------------
 
 
-def told(make, x, y):
-    """What a check of arrays warns of, at the line that called it."""
+def warnings_of(make, x, y):
+    """Returns the warnings of a check of arrays, at the line that called it."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         given = {"x": x, "y": np.asarray(y)}
@@ -636,31 +636,31 @@ def told(make, x, y):
     return [str(w.message) for w in caught]
 
 
-def test_one_class_alone_is_told():
-    (message,) = told(small, images(), [1, 1, 1, 1])
+def test_a_single_class_is_warned_of():
+    (message,) = warnings_of(small, images(), [1, 1, 1, 1])
     assert "All 4 training labels are class 1" in message
-    assert not told(small, images(), [1, 1, 0, 1])
+    assert not warnings_of(small, images(), [1, 1, 0, 1])
 
 
 @pytest.mark.parametrize("scale, offset", [(255, 0), (127.5, -1), (50, -2.5)])
-def test_pixels_that_are_scaled_already_are_told(scale, offset):
+def test_scaled_pixels_are_warned_of(scale, offset):
     scaled = images() / scale + offset
-    (message,) = told(small, scaled, [0, 1, 0, 1])
+    (message,) = warnings_of(small, scaled, [0, 1, 0, 1])
     assert "look scaled already" in message and "(pixels - 127.5) / 127.5" in message
     assert "Give it pixels 0 to 255, or build it with normalize=None" in message
     raw = functools.partial(small, normalize=None)
     own = functools.partial(small, normalize=(0.5, 0.5))
-    assert not told(raw, scaled, [0, 1, 0, 1]) and not told(own, scaled, [0, 1, 0, 1])
+    assert not warnings_of(raw, scaled, [0, 1, 0, 1]) and not warnings_of(own, scaled, [0, 1, 0, 1])
 
 
 @pytest.mark.parametrize("pixels", [images(), np.zeros((4, 8, 8, 3), "uint8"), 0 * images()])
-def test_pixels_that_may_be_right_are_not_told(pixels):
-    assert not told(small, pixels, [0, 1, 0, 1])
+def test_pixels_that_may_be_right_are_not_warned_of(pixels):
+    assert not warnings_of(small, pixels, [0, 1, 0, 1])
 
 
 @pytest.mark.filterwarnings(ENDLESS)
 @pytest.mark.parametrize("flow", quick(FLOWS, as_tf, as_pydataset))
-def test_fit_gives_no_false_warning_of_shuffling(flow):
+def test_fit_does_not_warn_of_shuffling(flow):
     """Warnings are errors here: Keras says that `shuffle=True` was passed, which it was not."""
     if BACKEND == "jax" and flow is as_torch:
         pytest.skip("Keras warns of torch's read-only arrays")
@@ -671,13 +671,13 @@ def test_fit_gives_no_false_warning_of_shuffling(flow):
 # --- Pipelines of keras_vit.data -----------------------------------------------------------------
 
 
-def test_data_that_know_their_labels_are_checked_at_once_and_not_moved():
+def test_data_with_known_labels_are_checked_first_and_not_advanced():
     x, y = labelled(6)
     batches = keras_vit.data.Batches(x, y, batch_size=2)
     model = shared(small)
     given = {"x": batches}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches.sampler, "begin", None)  # a look must not begin an epoch
+        patch.setattr(batches.sampler, "begin", None)  # a check must not begin an epoch
         patch.setattr(type(batches), "__getitem__", None)  # nor take a batch
         guards.calls.checked_training(model, given, [], training=True)
     assert given == {"x": batches, "shuffle": False}
@@ -688,7 +688,7 @@ def test_data_that_know_their_labels_are_checked_at_once_and_not_moved():
         model.fit(keras_vit.data.Batches(x[:, :6], y, batch_size=2), verbose=0)
 
 
-def test_a_reader_inside_tf_data_is_heard_alone(tmp_path):
+def test_the_error_of_a_reader_inside_tf_data_is_plain(tmp_path):
     tf = pytest.importorskip("tensorflow")
     path = tmp_path / "cat.jpg"
     path.write_text("no image")
@@ -713,6 +713,6 @@ def test_other_errors_pass_unchanged():
     with pytest.raises(Exception, match="a bad file"):
         shared(small).predict(data, verbose=0)
     error = RuntimeError("ValueError: x\nTraceback /keras_vit/")
-    with pytest.raises(RuntimeError) as raised, guards.errors.plain_errors():
+    with pytest.raises(RuntimeError) as raised, guards.failures.plain_errors():
         raise error
     assert raised.value is error

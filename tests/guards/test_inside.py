@@ -1,4 +1,4 @@
-"""A ViT inside another model: its pixels are looked at, its labels by `check_batch`."""
+"""A ViT inside another model: it checks pixels, `check_batch` also checks labels."""
 
 import functools
 import warnings
@@ -43,8 +43,8 @@ def functional():
     return model
 
 
-def told(call):
-    """Returns the beginnings of all warnings of pixels in a call."""
+def pixel_warnings(call):
+    """Returns all warnings of pixels in a call."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         call()
@@ -64,11 +64,11 @@ ODD = {
     "cut": (lambda x: (x / 255).round().astype("uint8"), "divided by 255 and cut"),
     "booleans": (lambda x: x > 128, "like a mask"),
 }
-KINDS = [kind for kind in ODD if kind != "booleans"]  # to a float they are as those that were cut
+KINDS = [kind for kind in ODD if kind != "booleans"]  # as float they look like those that were cut
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_pixels_that_are_not_0_to_255_are_named(name):
+def test_pixels_that_are_not_0_to_255_are_warned_of(name):
     change, words = ODD[name]
     own, outer = compiled_models()
     odd = change(IMAGES)
@@ -80,7 +80,7 @@ def test_pixels_that_are_not_0_to_255_are_named(name):
         lambda: small()(odd),
         lambda: training.evaluate(own, (odd, LABELS)),
     ):
-        found = told(call)
+        found = pixel_warnings(call)
         assert len(found) == 1 and words in found[0]
 
 
@@ -101,40 +101,40 @@ CALLS = {
 @pytest.mark.parametrize(
     "make, name", [(around, "fit"), (functional, "evaluate"), (clone, "predict")]
 )
-def test_a_model_around_a_vit_names_each_kind_of_odd_pixels_once(make, name):
+def test_a_model_around_a_vit_warns_of_each_kind_of_odd_pixels_once(make, name):
     model, call = make(), CALLS[name]
-    assert told(lambda: call(model, IMAGES)) == []
+    assert pixel_warnings(lambda: call(model, IMAGES)) == []
     for kind in KINDS:
         change, words = ODD[kind]
         odd = change(IMAGES).astype("float32")
-        found = told(lambda odd=odd: call(model, odd))
+        found = pixel_warnings(lambda odd=odd: call(model, odd))
         assert len(found) == 1 and words in found[0]
-        assert told(lambda odd=odd: call(model, odd)) == []
+        assert pixel_warnings(lambda odd=odd: call(model, odd)) == []
 
 
-def test_a_loaded_model_around_a_vit_names_odd_pixels(tmp_path):
+def test_a_loaded_model_around_a_vit_warns_of_odd_pixels(tmp_path):
     around().save(tmp_path / "model.keras")
     model = keras.saving.load_model(tmp_path / "model.keras")
-    assert len(told(lambda: CALLS["predict"](model, IMAGES / 255))) == 1
+    assert len(pixel_warnings(lambda: CALLS["predict"](model, IMAGES / 255))) == 1
 
 
 def trained(mean, images):
     """Returns the warnings and the weights of one step with pixels less `mean`."""
     keras.utils.set_random_seed(3)
     model = around(normalize=(mean, 127.5))
-    return told(lambda: model.fit(images, LABELS, verbose=0)), model.get_weights()
+    return pixel_warnings(lambda: model.fit(images, LABELS, verbose=0)), model.get_weights()
 
 
-def test_a_look_changes_no_result_and_no_gradient():
+def test_the_check_changes_no_result_and_no_gradient():
     seen, first = trained(127.5, IMAGES / 255)
-    unseen, second = trained(500.0, IMAGES / 255 + 372.5)  # no pixels 0 to 255: nobody looks
+    unseen, second = trained(500.0, IMAGES / 255 + 372.5)  # not pixels 0 to 255: no check
     assert (len(seen), len(unseen)) == (1, 0)
     for a, b in zip(first, second, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-def test_programs_of_our_own_and_of_users_call_nobody():
-    """Export, vmap and sharding are as without the look: no callback is in such a program."""
+def test_compiled_programs_have_no_callback():
+    """Export, vmap and sharding work as without the check."""
     if keras.backend.backend() != "jax":
         pytest.skip("programs of JAX are printed")
     import jax
@@ -154,22 +154,22 @@ def test_programs_of_our_own_and_of_users_call_nobody():
 
 
 @pytest.mark.slow
-def test_a_step_that_xla_compiles_for_tensorflow_is_left_alone():
+def test_a_step_that_xla_compiles_for_tensorflow_is_not_checked():
     if keras.backend.backend() != "tensorflow":
         pytest.skip("elsewhere compiled programs can report")
     model = around()
     expected = model.predict(IMAGES, verbose=0)
     model.compile("sgd", SPARSE(from_logits=True), jit_compile=True)
     np.testing.assert_allclose(model.predict(IMAGES, verbose=0), expected, atol=1e-5)
-    assert told(lambda: model.predict(IMAGES / 255, verbose=0)) == []
-    assert len(told(lambda: keras_vit.check_batch(model, IMAGES / 255))) == 1
+    assert pixel_warnings(lambda: model.predict(IMAGES / 255, verbose=0)) == []
+    assert len(pixel_warnings(lambda: keras_vit.check_batch(model, IMAGES / 255))) == 1
 
 
 BEFORE = {
     "0 to 1": lambda: [layers.Rescaling(1 / 255)],
     "-1 to 1": lambda: [layers.Rescaling(1 / 127.5, -1)],
     "a mean less": lambda: [layers.Rescaling([1, 1, 1], [-104, -117, -124])],
-    "standardised": lambda: [layers.Normalization(mean=[1, 2, 3], variance=[1, 1, 1])],
+    "standardized": lambda: [layers.Normalization(mean=[1, 2, 3], variance=[1, 1, 1])],
     "flipped": lambda: [layers.Rescaling(1 / 255), layers.RandomFlip()],
     "model": lambda: [keras.Sequential([layers.RandomFlip(), layers.Rescaling(1 / 255)])],
     "before a model": lambda: [layers.Rescaling(1 / 255), keras.Sequential([layers.RandomFlip()])],
@@ -187,23 +187,23 @@ RIGHT = {
 
 
 @pytest.mark.parametrize("name", BEFORE)
-def test_a_layer_that_normalises_before_a_vit_is_named_when_the_graph_is_built(name):
+def test_a_layer_that_normalizes_before_a_vit_is_warned_of_when_the_graph_is_built(name):
     before = BEFORE[name]()
-    (found,) = told(lambda: around(*before))
+    (found,) = pixel_warnings(lambda: around(*before))
     inner = [layer for one in before for layer in getattr(one, "layers", [one])]
     scaling = [x for x in inner if isinstance(x, (layers.Rescaling, layers.Normalization))]
     assert f"The layer {scaling[0].name!r} normalises pixels" in found
     assert "Leave out the layer" in found
-    assert told(lambda: around(*BEFORE[name](), normalize=None)) == []
+    assert pixel_warnings(lambda: around(*BEFORE[name](), normalize=None)) == []
 
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_layer_that_makes_pixels_0_to_255_is_right(name):
-    assert told(lambda: around(*RIGHT[name]())) == []
+    assert pixel_warnings(lambda: around(*RIGHT[name]())) == []
 
 
-def test_what_stands_before_a_nested_model_is_seen():
-    (_, pixels) = told(
+def test_layers_before_a_nested_model_are_checked():
+    (_, pixels) = pixel_warnings(
         lambda: keras_vit.check_batch(around(layers.Rescaling(1 / 255)), IMAGES, LABELS)
     )
     assert "scaled already" in pixels

@@ -1,4 +1,4 @@
-"""Compiling, saving, copying, threads: what is wrong is refused, what is right survives."""
+"""Compiling, saving, copying, threads: mistakes are refused, and changes are kept."""
 
 import copy
 import pickle
@@ -54,7 +54,7 @@ def test_a_loss_of_probabilities_is_right_behind_a_softmax():
     assert np.isfinite(loss).all() and np.any(before[0] != model.get_weights()[0])
 
 
-def test_a_loss_that_became_wrong_is_refused_by_fit():
+def test_fit_refuses_a_loss_that_became_wrong():
     model = small()
     head = model.get_layer("head")
     head.activation = keras.activations.softmax
@@ -81,19 +81,19 @@ def test_a_loss_that_became_wrong_is_refused_by_fit():
         (EACH, keras.metrics.AUC(from_logits=True), None),
     ],
 )
-def test_a_metric_that_misreads_logits_is_named_with_the_right_one(loss, metric, right):
+def test_the_warning_of_a_metric_that_misreads_logits_names_the_right_one(loss, metric, right):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         small().compile("sgd", loss(from_logits=True), metrics=[metric])
-    told = [w for w in caught if "takes them for probabilities" in str(w.message)]
-    assert len(told) == (right is not None)
+    found = [w for w in caught if "takes them for probabilities" in str(w.message)]
+    assert len(found) == (right is not None)
     if right:
-        assert f"keras.metrics.{right}" in str(told[0].message)
-        assert told[0].filename.endswith("test_protection.py")
+        assert f"keras.metrics.{right}" in str(found[0].message)
+        assert found[0].filename.endswith("test_protection.py")
 
 
-def test_the_right_metric_counts_what_is_right():
-    """Every prediction right: the metric named in the warning says so, the misread one does not."""
+def test_the_right_metric_is_right():
+    """Every prediction is right: the metric named in the warning returns 1."""
     model = small()
     bias = model.get_layer("head").bias
     bias.assign(numpy(bias) - np.median(outputs(model, IMAGES), axis=0))
@@ -129,7 +129,7 @@ COPIES = {
 
 
 @pytest.mark.parametrize("kind", COPIES)
-def test_what_was_changed_in_a_model_is_changed_in_its_copy(kind, tmp_path):
+def test_a_copy_has_the_changes_of_its_model(kind, tmp_path):
     model = changed_model()
     again = COPIES[kind](model, tmp_path)
     count = len(small().trainable_weights)
@@ -148,20 +148,20 @@ def test_a_frozen_layer_of_a_clone_is_frozen():
     assert len(clone.trainable_weights) == len(model.trainable_weights)
 
 
-def test_a_model_that_was_not_changed_says_nothing_of_it():
+def test_the_config_of_an_unchanged_model_has_no_changes():
     assert not {"frozen", "changed"} & set(small().get_config())
     whole = small()
     whole.trainable = False
     assert type(whole).from_config(whole.get_config()).trainable_weights == []
 
 
-def test_frozen_layers_must_be_the_models():
+def test_frozen_layers_must_be_layers_of_the_model():
     config = {**small().get_config(), "frozen": ["block_7"]}
     with pytest.raises(ValueError, match="one of the model's.*block_7"):
         keras_vit.ViT.from_config(config)
 
 
-def test_a_file_that_could_not_be_loaded_is_refused_before_the_first_step(tmp_path):
+def test_a_format_that_could_not_be_loaded_is_refused_before_the_first_step(tmp_path):
     model = small()
     model.compile("sgd", SPARSE(from_logits=True))
     path, before = tmp_path / "best.h5", model.get_weights()
@@ -193,7 +193,7 @@ def test_a_saved_model_with_a_wrong_loss_is_loaded_without_it():
 
 
 @pytest.mark.parametrize("make", [small, lambda: pretraining.MAE(small(num_classes=None))])
-def test_calls_from_many_threads_give_what_one_gives(make):
+def test_calls_from_many_threads_agree_with_one(make):
     model, found = make(), {}
     expected = model.predict(IMAGES, verbose=0)
 
@@ -209,19 +209,19 @@ def test_calls_from_many_threads_give_what_one_gives(make):
     for thread in threads:
         thread.join()
     assert len(found) == 48 and not [x for x in found.values() if isinstance(x, Exception)]
-    if not isinstance(expected, dict):  # an objective draws what it hides
+    if not isinstance(expected, dict):  # an objective hides random patches
         for one in found.values():
             np.testing.assert_allclose(one, expected, atol=1e-6)
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
-# --- Labels and weights whose rank is not known --------------------------------------------------
+# --- Labels and weights of unknown rank -----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "loss, labels, weighted", [(SPARSE, LABELS, True), (EACH, np.eye(3)[LABELS], False)]
 )
-def test_labels_of_unknown_rank_train_as_others(loss, labels, weighted):
+def test_labels_of_unknown_rank_train_like_others(loss, labels, weighted):
     tf = pytest.importorskip("tensorflow")
     arrays = (IMAGES, labels.astype("float32"), np.linspace(0.5, 1, 6, dtype="float32"))
     arrays = arrays if weighted else arrays[:2]
@@ -235,17 +235,18 @@ def test_labels_of_unknown_rank_train_as_others(loss, labels, weighted):
     unknown = unknown.apply(tf.data.experimental.assert_cardinality(2))
     known = tf.data.Dataset.from_tensor_slices(arrays).batch(3)
     assert unknown.element_spec[1].shape.rank is None
-    found = []
+    found, model = [], small()
+    model.compile("sgd", loss(from_logits=True))
+    before = model.get_weights()
     for data in (unknown, known):
-        model = small()
-        model.compile("sgd", loss(from_logits=True))
+        model.set_weights(before)
         model.fit(data, verbose=0, shuffle=False)
         found.append([model.evaluate(data, verbose=0), *model.get_weights()])
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-# --- What is not one array of images --------------------------------------------------------------
+# --- Lists and ragged images ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -256,7 +257,7 @@ def test_labels_of_unknown_rank_train_as_others(loss, labels, weighted):
         ([IMAGES[0].tolist()], "a list of 1"),
     ],
 )
-def test_a_list_of_images_is_answered_with_what_to_do(images, received):
+def test_a_list_of_images_is_refused_with_advice(images, received):
     model = small()
     model.compile("sgd", SPARSE(from_logits=True))
     calls = (
@@ -269,16 +270,16 @@ def test_a_list_of_images_is_answered_with_what_to_do(images, received):
             call()
 
 
-def test_ragged_images_are_answered_with_what_to_do():
+def test_ragged_images_are_refused_with_advice():
     tf = pytest.importorskip("tensorflow")
     with pytest.raises(ValueError, match="all of one size.*RaggedTensor.*Resize"):
         small().predict(tf.RaggedTensor.from_tensor(IMAGES), verbose=0)
 
 
-def test_weights_of_a_model_around_a_vit_are_answered_with_what_to_do(tmp_path):
+def test_weights_of_a_model_around_a_vit_are_refused_with_advice(tmp_path):
     around = keras.Sequential([small(), keras.layers.Softmax()])
     for model, kind in ((around, "Sequential"), (keras.models.clone_model(small()), "Functional")):
-        with pytest.raises(ValueError, match=f"names for a {kind}.*use Keras's model.save_weights"):
+        with pytest.raises(ValueError, match=f"names for a {kind}.*Use Keras's model.save_weights"):
             keras_vit.save_weights(model, tmp_path / "a.safetensors")
         keras_vit.save_weights(small(), tmp_path / "b.safetensors")
         with pytest.raises(ValueError, match=f"a {kind}"):

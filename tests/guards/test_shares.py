@@ -1,4 +1,4 @@
-"""Batches of which several devices cannot take equal shares."""
+"""Batches that several devices cannot share equally."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ FLAGS = "--xla_force_host_platform_device_count=4"
 
 
 @pytest.mark.slow
-def test_four_devices_give_what_one_gives():
+def test_four_devices_compute_what_one_computes():
     if keras.backend.backend() != "jax":
         pytest.skip("Keras distributes batches on JAX")
     command = [sys.executable, "-W", "error::UserWarning", SUPPORT / "several_devices.py"]

@@ -1,4 +1,4 @@
-"""A real server on this machine that breaks off, lies, and leads astray."""
+"""A local server that interrupts, sends wrong data, and redirects."""
 
 import hashlib
 import http.server
@@ -95,7 +95,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(bytes(2**16))
 
     def answer_resume(self):
-        """The first answer is cut; a later one goes on where the client asks it to."""
+        """The first answer is cut; a later one resumes where the client asks for."""
         if not self.headers["Range"]:
             return self.answer_cut()
         start = int(re.fullmatch(r"bytes=(\d+)-", self.headers["Range"])[1])

@@ -1,4 +1,4 @@
-"""Makes files that are not what they seem; `damage_cases.py` tells how each must be refused."""
+"""Makes damaged and hostile files; `damage_cases.py` has the error that each must raise."""
 
 import io
 import json
@@ -15,11 +15,18 @@ import numpy as np
 
 from keras_vit.io import files
 
+WRITE = {"npz": files.write_npz, "safetensors": files.write_safetensors, "h5": files.write_h5}
 TENSORS = {
     "block/kernel": np.arange(35, dtype="float32").reshape(5, 7),
     "block/bias": np.arange(7, dtype="float16"),
     "count": np.asarray(3, "int64"),
 }
+
+
+def read_all(path):
+    """Returns {name: array} of a file."""
+    with files.open_tensors(path) as file:
+        return {name: file.read(name) for name in file.specs}
 
 
 def array_bytes(array=None, **header):
@@ -32,10 +39,10 @@ def array_bytes(array=None, **header):
 
 
 def archive(path, members, method=zipfile.ZIP_STORED):
-    """Writes a zip archive of {name: bytes}, or of pairs where a name comes twice."""
+    """Writes a zip archive of {name: bytes}, or of pairs if a name appears twice."""
     pairs = members.items() if isinstance(members, dict) else members
     with warnings.catch_warnings(), zipfile.ZipFile(path, "w", method) as file:
-        warnings.simplefilter("ignore")  # of names that come twice
+        warnings.simplefilter("ignore")  # of duplicate names
         for name, content in pairs:
             file.writestr(name, content)
     return path
@@ -106,7 +113,7 @@ def content(data):
 
 
 def safetensors(header, data=b"", length=None):
-    """Makes a safetensors file of any header: bytes, or what becomes JSON."""
+    """Makes a safetensors file with any header: bytes, or an object for JSON."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return content(struct.pack("<Q", len(text) if length is None else length) + text + data)
 
@@ -139,7 +146,7 @@ def linked_shard(path):
 
 
 def h5(fill):
-    """Makes an HDF5 file; `fill(file)` puts into it what it likes."""
+    """Makes an HDF5 file with the content that `fill(file)` writes."""
 
     def make(path):
         with h5py.File(path, "w") as file:
@@ -245,7 +252,7 @@ from keras_vit.io import files
 
 
 def run_alone(code, *arguments, input=None):
-    """Runs code in a fresh process that has `files` alone, without Keras and its backend."""
+    """Runs code in a fresh process that has only `files`, without Keras and its backend."""
     package = pathlib.Path(files.__file__).parent
     packages = {"keras_vit": str(package.parent), "keras_vit.checkpoints": str(package)}
     code = ALONE.format(packages=packages) + code

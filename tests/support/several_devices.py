@@ -1,6 +1,6 @@
-"""Run by a test in a process with four devices: what one device gives, four give too.
+"""Run by a test in a process with four devices, which must agree with one.
 
-The number of images, 22, has no equal shares: not in batches of 8, nor of 5, nor as a whole.
+22 images cannot be shared equally: neither in batches of 8 or 5, nor as a whole.
 """
 
 import keras_vit  # isort: skip
@@ -37,7 +37,7 @@ def generator(size=5):
 
 
 def results(model):
-    """Returns {call: what it gives}; `fit` is the last."""
+    """Returns {call: result}; `fit` is the last."""
     quiet = {"verbose": 0}
     part = {"x": IMAGES[:16], "y": LABELS[:16], "batch_size": 8, "shuffle": False, **quiet}
     held = (IMAGES[:3], LABELS[:3])

@@ -8,7 +8,7 @@ import time
 import keras
 
 from keras_vit import environment, families
-from keras_vit.checkpoints import pretrained
+from keras_vit.checkpoints import loading
 from keras_vit.training import adaptation
 from keras_vit.training.evaluation import metrics
 from keras_vit.training.evaluation.classifiers import baselines
@@ -119,7 +119,7 @@ def build(options):
     keras.utils.set_random_seed(options["seed"])
     shape = {"image_size": data.image_size, "num_classes": data.num_classes}
     if options["weights"] is not None:
-        model = pretrained.load_pretrained(options["weights"], **shape, **recipe.model_arguments)
+        model = loading.load_pretrained(options["weights"], **shape, **recipe.model_arguments)
     else:
         shape["num_channels"] = data.num_channels
         model = families.create(recipe.model, **shape, **recipe.model_arguments)

@@ -72,9 +72,9 @@ def complete(options):
     if options["data"] is not None and find_recipe(options).image_size is None:
         options["image_size"] = 224  # of the paper's pre-training
         if options["weights"] is not None:
-            from keras_vit.checkpoints import pretrained
+            from keras_vit.checkpoints import loading
 
-            options["image_size"] = pretrained.image_size(options["weights"])
+            options["image_size"] = loading.image_size(options["weights"])
     return options
 
 

@@ -1,0 +1,215 @@
+"""What each weight of a model is called, and how it is stored, in the files of one source.
+
+A weight map is a table that is read in both directions: files become weights, and weights files.
+
+    LAYERS = {  # our layer: (form, their layer)
+        "block_{i}/norm_1": ("norm", "blocks.{i}.norm1"),
+        "block_{i}/mlp/expand": ("dense", "blocks.{i}.mlp.fc1"),
+    }
+    FORMS = {  # form: the end of our name, the end of theirs, the layout
+        "norm": (Rule("/gamma", ".weight"), Rule("/beta", ".bias")),
+        "dense": (Rule("/kernel", ".weight", TORCH), Rule("/bias", ".bias")),
+    }
+
+If a row has several names of theirs, their tensors are the parts of ours, as `Rule` describes.
+"""
+
+import functools
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Dimensions(NamedTuple):
+    """What layouts need to know about a model besides the shape of a weight."""
+
+    patch_size: tuple = ()  # on the map that is cut into patches
+    num_heads: int = 1
+
+
+class Layout(NamedTuple):
+    """How a weight is stored in a file.
+
+    Attributes:
+        reshape: gives a weight its shape in Flax, (height, width, in, out) or (in, out).
+        is_torch: whether the last two axes come first, as in PyTorch: (out, in, height, width).
+        factor: what values are multiplied with.
+    """
+
+    reshape: Callable = lambda ours, dimensions: ours
+    is_torch: bool = False
+    factor: int = 1
+
+    def store(self, ours, dimensions):
+        """Returns the tensor in the file for a weight of ours."""
+        array = self.reshape(ours, dimensions)
+        if self.is_torch:
+            array = array.transpose(-1, -2, *range(array.ndim - 2))
+        return array if self.factor == 1 else self.factor * array
+
+    def load(self, theirs, shape):
+        """Returns the weight of ours, of this shape, for a tensor in the file."""
+        if self.is_torch:
+            theirs = theirs.transpose(*range(2, theirs.ndim), 1, 0)
+        return (theirs if self.factor == 1 else theirs / self.factor).reshape(shape)
+
+    def flax_shape(self, shape):
+        """Returns the shape of a tensor in the file in the order of Flax."""
+        return (*shape[2:], *shape[1::-1]) if self.is_torch else shape
+
+
+def _to_patch(kernel, dimensions):
+    return kernel.reshape(*dimensions.patch_size, -1, kernel.shape[-1])  # (P, P, C, D)
+
+
+SAME, TORCH = Layout(), Layout(is_torch=True)
+PATCH = Layout(_to_patch)
+TORCH_PATCH = Layout(_to_patch, is_torch=True)
+POINTWISE = Layout(lambda ours, _: ours[None, None])  # a dense layer as 1 x 1 convolution
+TORCH_POINTWISE = POINTWISE._replace(is_torch=True)
+HEADS = Layout(lambda ours, d: ours.reshape(*ours.shape[:-1], d.num_heads, -1))
+HEADS_FIRST = Layout(lambda ours, d: ours.reshape(d.num_heads, -1, ours.shape[-1]))
+CHANNELS = Layout(lambda ours, _: ours.reshape(1, 1, 1, -1))
+WITHOUT_BATCH = Layout(lambda ours, _: ours[0])
+TORCH_HALF = Layout(is_torch=True, factor=2)
+
+
+class Rule(NamedTuple):
+    """Which tensors in a file are one weight of ours.
+
+    Attributes:
+        ours: path of the weight. {i} is the number of a block, {s}, {u} and {k} those of a stage, a
+            unit and a convolution; `NUMBERS` lists how files write them.
+        theirs: names of its tensors in the file. In a form: the end of these names.
+        layout: how each of them is stored.
+        axis: axis of our weight along which several tensors are concatenated. None if our weight
+            is their mean.
+    """
+
+    ours: str
+    theirs: tuple | str
+    layout: Layout = SAME
+    axis: int | None = -1
+
+    def names(self, numbers):
+        """Returns the names in the file for `numbers`, `{"i": 3}`."""
+        return [_fill(template, numbers) for template in self.theirs]
+
+    def split(self, array, dimensions):
+        """Returns the tensors in the file that make a weight of ours."""
+        count = len(self.theirs)
+        parts = [array] * count if self.axis is None else np.split(array, count, self.axis)
+        return [self.layout.store(part, dimensions) for part in parts]
+
+    def join(self, arrays, shape):
+        """Returns a weight of ours, of this shape, from its tensors in the file."""
+        if self.axis is None:
+            return np.mean([self.layout.load(array, shape) for array in arrays], axis=0)
+        shape = list(shape)
+        shape[self.axis] //= len(arrays)
+        parts = [self.layout.load(array, shape) for array in arrays]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, self.axis)
+
+
+class Place(NamedTuple):
+    """Where a tensor is in a file: its name there, and its slice if blocks are stacked."""
+
+    name: str
+    slice: int | None = None
+
+
+def as_stored(specs):
+    """The `canonical` of files whose names are those in the rules."""
+    return {name: Place(name) for name in specs}
+
+
+class WeightMap(NamedTuple):
+    """The weight map of one kind of file.
+
+    Attributes:
+        source: whose names they are.
+        models: kinds of models, see `matching.kind_of`, that it has names for.
+        rules: what `rules` returns.
+        signature: regular expression of a name that only such files have.
+        suffix: of the files that are written.
+        canonical: maps the specs of a file to {name in the rules: `Place`}.
+        ignored: regular expressions of tensors that are not weights of the model.
+        unsupported: {regular expression: description} of tensors that no layer here has.
+    """
+
+    source: str
+    models: tuple
+    rules: tuple
+    signature: str
+    suffix: str
+    canonical: Callable = as_stored
+    ignored: tuple = ()
+    unsupported: dict = {}
+
+    def rule_of(self, path):
+        """Returns (rule, numbers) of a weight of ours, or None."""
+        for rule in self.rules:
+            numbers = _match(rule.ours, path)
+            if numbers is not None:
+                return rule, numbers
+        return None
+
+    def path_of(self, name):
+        """Returns (path of our weight, number of the part) of a canonical name, or None."""
+        for rule in self.rules:
+            for part, template in enumerate(rule.theirs):
+                numbers = _match(template, name)
+                if numbers is not None:
+                    return _fill(rule.ours, numbers), part
+        return None
+
+
+def rules(forms, layers):
+    """Returns the rules of a table of layers, see the top of this module."""
+    return tuple(
+        rule._replace(ours=ours + rule.ours, theirs=tuple(name + rule.theirs for name in names))
+        for ours, (form, *names) in layers.items()
+        for rule in forms[form]
+    )
+
+
+class _Number(NamedTuple):
+    """How a number is written in names."""
+
+    pattern: str = "[0-9]{1,4}"
+    write: Callable = str
+    read: Callable = int
+
+
+_from_0 = _Number(write=lambda n: str(n - 1), read=lambda text: int(text) + 1)
+# The first letter is the number's name; all but blocks count from 1.
+NUMBERS = {
+    **dict.fromkeys(("i", "s", "u", "k"), _Number()),
+    **dict.fromkeys(("s0", "u0"), _from_0),
+    "u00": _Number("[0-9]{2}", "{:02d}".format),
+    "k_abc": _Number("[abc]", lambda n: "abc"[n - 1], lambda text: "abc".index(text) + 1),
+    "i_": _Number(  # "", "_1", "_2"
+        "(?:_[1-9][0-9]{0,3})?", lambda n: f"_{n}" if n else "", lambda text: int(text[1:] or 0)
+    ),
+}
+FIELD = re.compile(r"\{(\w+)\}")
+
+
+def _fill(template, numbers):
+    return FIELD.sub(lambda field: NUMBERS[field[1]].write(numbers[field[1][0]]), template)
+
+
+def _match(template, name):
+    """Returns the numbers in a name of this template, or None if it is another name."""
+    found = _pattern(template).fullmatch(name)
+    return found and {f[0]: NUMBERS[f].read(text) for f, text in found.groupdict().items()}
+
+
+@functools.cache
+def _pattern(template):
+    pieces = FIELD.split(template)  # text, field, text, field, ..., text
+    pieces[::2] = map(re.escape, pieces[::2])
+    pieces[1::2] = [f"(?P<{field}>{NUMBERS[field].pattern})" for field in pieces[1::2]]
+    return re.compile("".join(pieces))
