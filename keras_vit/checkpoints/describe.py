@@ -11,6 +11,7 @@ from keras_vit.io import files
 from keras_vit.variants import SIZES
 
 TANH = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
+CLASS_TOKEN = "patch_encoder/class_token"
 MINUS_ONE_TO_ONE = (127.5, 127.5)
 RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 
@@ -20,7 +21,7 @@ class Description(NamedTuple):
 
     Attributes:
         source: whose names its tensors have.
-        kind: "ViT", "HybridViT" or "ResNet".
+        kind: "ViT", "RegisterViT", "HybridViT" or "ResNet".
         arguments: what builds the model. `num_heads` is None if it is unknown.
         preprocessing: how its publisher resized images, {"resize": ..., "resampling": ...}, if a
             JSON file beside it has this.
@@ -61,7 +62,9 @@ def describe(path):
     shapes = _Shapes(path=path)
     for name, place in table.canonical(specs).items():
         ours, part = table.path_of(name) or (None, None)
-        if part == 0:
+        if part == 1 and ours == CLASS_TOKEN:
+            shapes["second token"] = matching.spec_at(specs, place).shape
+        if part == 0 and not ours.endswith("/scale"):
             rule, _ = table.rule_of(ours)
             shapes[ours] = rule.layout.flax_shape(matching.spec_at(specs, place).shape)
     describe_kind = _describe_resnet if table.models == ("ResNet",) else _describe_vit
@@ -102,6 +105,8 @@ def _describe_vit(table, shapes):
         kind, stem = "HybridViT", {"resnet_units": _units(shapes)}
         patch = [side * hybrid.step(stem["resnet_units"]) for side in patch]
         channels = shapes["root/conv/kernel"][2]
+    if table.models == ("register ViT",):
+        kind, stem = "RegisterViT", {"num_registers": shapes["second token"][-2]}
     pooling = _pooling(table, shapes)
     published_facts, preprocessing = _published_facts(table, shapes.path)
     found = {
@@ -117,6 +122,7 @@ def _describe_vit(table, shapes):
         "approximate": table.source == "google",
         "epsilon": 1e-12 if table.source == "huggingface" else 1e-6,
         "normalize": published.IMAGENET if pooling == "distilled" else MINUS_ONE_TO_ONE,
+        **table.defaults,
         **published_facts,
         **stem,
     }
@@ -138,7 +144,10 @@ def _units(shapes):
 def _pooling(table, shapes):
     if table.models == ("distilled ViT",):
         return "distilled"
-    if "patch_encoder/class_token" in shapes:
+    hidden_dim = shapes["encoder_norm/gamma"][-1]
+    if shapes.get("head/kernel", (0,))[0] == 2 * hidden_dim:
+        return "token and mean"
+    if CLASS_TOKEN in shapes:
         return "token"
     return "map" if "pooling/probe" in shapes else "gap"
 

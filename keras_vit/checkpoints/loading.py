@@ -13,9 +13,15 @@ from keras_vit.ablations import positions
 from keras_vit.checkpoints import catalogue, matching
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of
+from keras_vit.descendants import RegisterViT
 from keras_vit.io import download, files
 
-KINDS = {"ViT": vit.ViT, "HybridViT": hybrid.HybridViT, "ResNet": resnet.ResNet}
+KINDS = {
+    "ViT": vit.ViT,
+    "RegisterViT": RegisterViT,
+    "HybridViT": hybrid.HybridViT,
+    "ResNet": resnet.ResNet,
+}
 WRITERS = {
     ".npz": files.write_npz,
     ".safetensors": files.write_safetensors,
@@ -282,8 +288,9 @@ def _resize_positions(arrays, plan, model, method, grid):
     new = matching.model_grid(model)
     before, *old = matching.grid_of(table.shape[1], model.pooling, grid, new)
     missing = model.prefix_tokens - before
-    if missing:  # in big_vision, the class token includes its position
-        table = np.pad(table, ((0, 0), (missing, 0), (0, 0)))
+    if missing:  # registers have no position; in some files the class token includes its own
+        zeros = np.zeros((1, missing, table.shape[-1]), "float32")
+        table = np.concatenate([table[:, :before], zeros, table[:, before:]], axis=1)
     if (old := tuple(old)) != new:
         table = positions.resize(table, old, new, method)
     arrays[name] = table.reshape(plan.parts[name].shape)
@@ -300,5 +307,7 @@ def _join(table, model, plan, arrays):
         if weight.path in names:
             rule, _ = table.rule_of(weight.path)
             parts = [arrays.pop(name) for name in names[weight.path]]
-            values[weight.path] = np.asarray(rule.join(parts, tuple(weight.shape)), "float32")
+            value = np.asarray(rule.join(parts, tuple(weight.shape)), "float32")
+            scale = arrays.get(table.scale_of(weight.path))
+            values[weight.path] = value if scale is None else value * np.float32(scale)
     return values

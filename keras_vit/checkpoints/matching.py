@@ -11,6 +11,7 @@ from keras_vit import arguments
 from keras_vit.checkpoints import google, kerashub, pytorch
 from keras_vit.checkpoints.published import SOURCES
 from keras_vit.checkpoints.weight_map import Dimensions, Place
+from keras_vit.descendants import RegisterViT
 from keras_vit.hybrid import HybridViT
 from keras_vit.resnet import ResNet
 from keras_vit.vit import ViT
@@ -19,8 +20,11 @@ from keras_vit.vit import ViT
 WEIGHT_MAPS = (
     pytorch.TIMM_DISTILLED,
     pytorch.TIMM_ROOT,
+    pytorch.TIMM_REGISTERS,
     pytorch.TIMM,
     pytorch.HUGGING_FACE_DISTILLED,
+    pytorch.DINOV2_REGISTERS,
+    pytorch.DINOV2,
     pytorch.HUGGING_FACE,
     google.VIT,
     kerashub.KERAS_HUB,
@@ -85,6 +89,8 @@ def kind_of(model):
         return "ResNet"
     if type(model) is HybridViT:
         return "ViT" if model.resnet_units else "root hybrid"
+    if type(model) is RegisterViT:
+        return "register ViT"
     if not isinstance(model, ViT) or type(model).embed is not ViT.embed:
         return type(model).__name__
     return "distilled ViT" if model.pooling == "distilled" else "ViT"
@@ -145,9 +151,14 @@ def match(table, model, specs, skip=(), grid=None):
     wanted, fitting, ignored, problems = {}, {}, [], []
     for weight, rule, numbers in weights_and_rules(table, model, skip):
         blank = np.broadcast_to(np.float32(0), tuple(weight.shape))  # takes no memory
-        arrays = rule.split(blank, dimensions(model))
-        for name, array in zip(rule.names(numbers), arrays, strict=True):
-            wanted[name] = Part(weight.path, array.shape, places.get(name))
+        shapes = [array.shape for array in rule.split(blank, dimensions(model))]
+        parts = dict(zip(rule.names(numbers), shapes, strict=True))
+        scale = table.scale_of(weight.path)
+        if scale in places:
+            parts[scale] = tuple(weight.shape[-1:])
+        for name, shape in parts.items():
+            ours = weight.path if name != scale else f"layer scale of {layer_of(weight.path)}"
+            wanted[name] = Part(ours, shape, places.get(name))
             problem = _problem(model, name, wanted[name], specs, grid)
             if problem:
                 problems.append(problem)
@@ -189,7 +200,7 @@ def dimensions(model):
 
 
 def grid_of(tokens, pooling, grid=None, own=None):
-    """Returns (class tokens, rows, columns) of a table of positions, or None if it is not a grid.
+    """Returns (prefix tokens, rows, columns) of a table of positions, or None if it is not a grid.
 
     The grid is `grid` if that is given, otherwise a square of patches, or the model's `own` grid.
     big_vision leaves the class token out.

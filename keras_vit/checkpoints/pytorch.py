@@ -1,4 +1,4 @@
-"""timm's and Hugging Face's safetensors: ViT, DeiT, hybrids, and timm's BiT.
+"""timm's and Hugging Face's safetensors: ViT, DeiT, DINOv2, hybrids, and timm's BiT.
 
 Names of https://github.com/huggingface/pytorch-image-models and .../transformers.
 """
@@ -6,6 +6,7 @@ Names of https://github.com/huggingface/pytorch-image-models and .../transformer
 import functools
 import re
 
+from keras_vit.checkpoints.published import IMAGENET
 from keras_vit.checkpoints.weight_map import (
     TORCH,
     TORCH_HALF,
@@ -26,7 +27,7 @@ FORMS = {
     "conv head": (Rule("/kernel", ".weight", TORCH_POINTWISE), Rule("/bias", ".bias")),
     # DeiT with a distillation token: two tokens and two heads, whose outputs are averaged. Ours is
     # one head of half their weights on both tokens.
-    "two tokens": (Rule("", "", axis=1),),
+    "two tokens": (Rule("", "", axis=1, first=1),),
     "two heads": (
         Rule("/kernel", ".weight", TORCH_HALF, axis=0), Rule("/bias", ".bias", axis=None),
     ),
@@ -65,6 +66,13 @@ TIMM_DISTILLED_LAYERS = TIMM_LAYERS | {
     "patch_encoder/class_token": ("two tokens", "cls_token", "dist_token"),
     "head": ("two heads", "head", "head_dist"),
 }
+TIMM_REGISTERS_LAYERS = TIMM_LAYERS | {
+    "patch_encoder/class_token": ("two tokens", "cls_token", "reg_token"),
+}
+TIMM_SCALES = {
+    "block_{i}/attention/projection": "blocks.{i}.ls1.gamma",
+    "block_{i}/mlp/contract": "blocks.{i}.ls2.gamma",
+}
 TIMM_BIT_LAYERS = {
     "root/conv": ("conv", "stem.conv"),
     UNIT + "/conv_{k}": ("conv", "stages.{s0}.blocks.{u0}.conv{k}"),
@@ -80,11 +88,10 @@ TIMM = WeightMap(
     rules=rules(FORMS, TIMM_LAYERS),
     signature=r"patch_embed\.proj\.weight",
     suffix=".safetensors",
+    scales=TIMM_SCALES,
     unsupported={
-        r".*\.ls[12]\.gamma": "layer scale",
         r"norm_pre\..*": "a normalization before the blocks",
         r".*\.(q_norm|k_norm)\..*": "normalized queries and keys",
-        r"reg_token": "register tokens",
         r"fc_norm\..*": "a normalization after pooling",
         r"attn_pool\..*": "timm's attention pooling",
     },
@@ -98,6 +105,11 @@ TIMM_DISTILLED = TIMM._replace(
     models=("distilled ViT",),
     rules=rules(FORMS, TIMM_DISTILLED_LAYERS),
     signature=r"dist_token",
+)
+TIMM_REGISTERS = TIMM._replace(
+    models=("register ViT",),
+    rules=rules(FORMS, TIMM_REGISTERS_LAYERS),
+    signature=r"reg_token",
 )
 TIMM_BIT = WeightMap(
     source="timm",
@@ -184,4 +196,45 @@ HUGGING_FACE_DISTILLED = HUGGING_FACE._replace(
     rules=rules(FORMS, HUGGING_FACE_DISTILLED_LAYERS),
     signature=r"(deit\.)?embeddings\.distillation_token",
     canonical=functools.partial(_canonical, "deit."),
+)
+
+# DINOv2, whose names are not quite ViT's.
+DINOV2_LAYER = "encoder.layer.{i}."
+DINOV2_LAYERS = _hugging_face_layers("") | {
+    "block_{i}/norm_1": ("norm", DINOV2_LAYER + "norm1"),
+    "block_{i}/norm_2": ("norm", DINOV2_LAYER + "norm2"),
+    "block_{i}/mlp/expand": ("dense", DINOV2_LAYER + "mlp.fc1"),
+    "block_{i}/mlp/contract": ("dense", DINOV2_LAYER + "mlp.fc2"),
+}
+DINOV2_REGISTERS_LAYERS = DINOV2_LAYERS | {
+    "patch_encoder/class_token": (
+        "two tokens", "embeddings.cls_token", "embeddings.register_tokens",
+    ),
+}  # fmt: skip
+DINOV2_PREFIX = r"(?:dinov2(?:_with_registers)?\.)?"
+
+
+def _without_prefix(specs):
+    return {re.sub("^" + DINOV2_PREFIX, "", name): Place(name) for name in specs}
+
+
+DINOV2 = WeightMap(
+    source="huggingface",
+    models=("ViT",),
+    rules=rules(FORMS, DINOV2_LAYERS),
+    signature=DINOV2_PREFIX + r"encoder\.layer\.0\.layer_scale1\.lambda1",
+    suffix=".safetensors",
+    canonical=_without_prefix,
+    ignored=(r"embeddings\.mask_token",),
+    unsupported={r".*\.mlp\.weights_(in|out)\..*": "a gated MLP"},
+    scales={
+        "block_{i}/attention/projection": DINOV2_LAYER + "layer_scale1.lambda1",
+        "block_{i}/mlp/contract": DINOV2_LAYER + "layer_scale2.lambda1",
+    },
+    defaults={"epsilon": 1e-6, "normalize": IMAGENET},
+)
+DINOV2_REGISTERS = DINOV2._replace(
+    models=("register ViT",),
+    rules=rules(FORMS, DINOV2_REGISTERS_LAYERS),
+    signature=DINOV2_PREFIX + r"embeddings\.register_tokens",
 )

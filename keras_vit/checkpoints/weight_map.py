@@ -86,12 +86,14 @@ class Rule(NamedTuple):
         layout: how each of them is stored.
         axis: axis of our weight along which several tensors are concatenated. None if our weight
             is their mean.
+        first: length of the first of two tensors on that axis; None if all are equally long.
     """
 
     ours: str
     theirs: tuple | str
     layout: Layout = SAME
     axis: int | None = -1
+    first: int | None = None
 
     def names(self, numbers):
         """Returns the names in the file for `numbers`, `{"i": 3}`."""
@@ -100,7 +102,8 @@ class Rule(NamedTuple):
     def split(self, array, dimensions):
         """Returns the tensors in the file that make a weight of ours."""
         count = len(self.theirs)
-        parts = [array] * count if self.axis is None else np.split(array, count, self.axis)
+        places = count if self.first is None else [self.first]
+        parts = [array] * count if self.axis is None else np.split(array, places, self.axis)
         return [self.layout.store(part, dimensions) for part in parts]
 
     def join(self, arrays, shape):
@@ -108,7 +111,8 @@ class Rule(NamedTuple):
         if self.axis is None:
             return np.mean([self.layout.load(array, shape) for array in arrays], axis=0)
         shape = list(shape)
-        shape[self.axis] //= len(arrays)
+        if len(arrays) > 1:
+            shape[self.axis] = -1
         parts = [self.layout.load(array, shape) for array in arrays]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, self.axis)
 
@@ -137,6 +141,9 @@ class WeightMap(NamedTuple):
         canonical: maps the specs of a file to {name in the rules: `Place`}.
         ignored: regular expressions of tensors that are not weights of the model.
         unsupported: {regular expression: description} of tensors that no layer here has.
+        scales: {our layer: name of a vector} of layer scale, which multiplies what that layer
+            returns; if a file has it, it becomes a part of the layer's weights.
+        defaults: arguments of the model if no file states them.
     """
 
     source: str
@@ -147,6 +154,16 @@ class WeightMap(NamedTuple):
     canonical: Callable = as_stored
     ignored: tuple = ()
     unsupported: dict = {}
+    scales: dict = {}
+    defaults: dict = {}
+
+    def scale_of(self, path):
+        """Returns the name of the layer scale of a weight of ours, or None."""
+        for layer, name in self.scales.items():
+            numbers = _match(layer, path.rpartition("/")[0])
+            if numbers is not None:
+                return _fill(name, numbers)
+        return None
 
     def rule_of(self, path):
         """Returns (rule, numbers) of a weight of ours, or None."""
@@ -163,6 +180,10 @@ class WeightMap(NamedTuple):
                 numbers = _match(template, name)
                 if numbers is not None:
                     return _fill(rule.ours, numbers), part
+        for layer, template in self.scales.items():
+            numbers = _match(template, name)
+            if numbers is not None:
+                return _fill(layer, numbers) + "/scale", 0
         return None
 
 

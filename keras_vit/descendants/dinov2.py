@@ -1,0 +1,86 @@
+"""DINOv2 and registers (https://arxiv.org/abs/2304.07193, https://arxiv.org/abs/2309.16588).
+
+    z_0  = [x_class + p_0; r_1; ...; r_R; x_1 E + p_1; ...]         Eq. 1 with R registers
+    z'_l = gamma_1 * MSA(LN(z_l-1)) + z_l-1                         Eq. 2 with layer scale
+    z_l  = gamma_2 * MLP(LN(z'_l)) + z'_l                           Eq. 3 with layer scale
+    y    = [LN(z_L)^0; mean of LN(z_L) over the patches]            Eq. 4 of its classifiers
+
+A vector gamma multiplies what a dense layer returns, so the same model has it in the weights:
+x W gamma + b gamma. Loading a file does this; no layer here has a gamma. Registers are tokens whose
+rows of E_pos are zero. Without registers, DINOv2 is a plain `ViT`.
+"""
+
+import keras
+from keras import ops
+
+from keras_vit import arguments as check
+from keras_vit.layers import Layer
+from keras_vit.vit import ViT
+
+register = keras.saving.register_keras_serializable(package="keras_vit")
+
+
+@register
+class RegisterViT(ViT):
+    """A `ViT` with registers: learned tokens between the class token and the patches.
+
+    Args:
+        *args: arguments of `ViT`.
+        num_registers: R, their number; DINOv2 has 4.
+        **kwargs: arguments of `ViT`; `pooling` must have a class token, or be None.
+
+    Raises:
+        ValueError: an argument cannot be used.
+
+    Example:
+    >>> model = keras_vit.create("ViT-Ti/16", keras_vit.descendants.RegisterViT, image_size=32,
+    ...                          num_layers=1, num_classes=None, pooling=None)
+    >>> model.output_shape, model.prefix_tokens
+    ((None, 9, 192), 5)
+
+    Reference: Darcet et al. 2023, https://arxiv.org/abs/2309.16588, section 2.2
+    """
+
+    def __init__(self, *args, num_registers: check.natural_number = 4, **kwargs):
+        self.keep(locals())
+        super().__init__(*args, **kwargs)
+        if not super().prefix_tokens:
+            want = "registers need a `pooling` that has a class token, or None"
+            check.refuse(want, {"pooling": self.pooling}, "Use ViT for a model without registers.")
+
+    @property
+    def prefix_tokens(self):
+        return super().prefix_tokens + self.num_registers
+
+
+@register
+class ClassTokenAndMean(Layer):
+    """Takes the class token and the mean of the patches' tokens, side by side.
+
+    Args:
+        prefix_tokens: number of tokens before the patches, which the mean leaves out.
+
+    Call arguments:
+        x: tokens (batch, tokens, D).
+
+    Returns:
+        (batch, 2 D).
+
+    Example:
+    >>> layer = keras_vit.descendants.ClassTokenAndMean(prefix_tokens=5)
+    >>> tuple(layer(np.zeros((2, 201, 192))).shape)
+    (2, 384)
+    """
+
+    def __init__(self, prefix_tokens: check.positive_integer = 1, **kwargs):
+        super().__init__(**kwargs)
+        self.keep(locals())
+
+    def build(self, input_shape):
+        check.tokens("ClassTokenAndMean", input_shape)
+
+    def call(self, x):
+        return ops.concatenate([x[:, 0], ops.mean(x[:, self.prefix_tokens :], axis=1)], axis=-1)
+
+
+ViT.poolings["token and mean"] = (1, lambda vit, **o: ClassTokenAndMean(vit.prefix_tokens, **o))
