@@ -4,7 +4,7 @@ import os
 import re
 from typing import NamedTuple
 
-from keras_vit import arguments, hybrid
+from keras_vit import arguments, descendants, hybrid
 from keras_vit.checkpoints import matching, published
 from keras_vit.checkpoints.matching import POSITIONS
 from keras_vit.io import files
@@ -21,7 +21,7 @@ class Description(NamedTuple):
 
     Attributes:
         source: whose names its tensors have.
-        kind: "ViT", "RegisterViT", "HybridViT" or "ResNet".
+        kind: the name of the model's class.
         arguments: what builds the model. `num_heads` is None if it is unknown.
         preprocessing: how its publisher resized images, {"resize": ..., "resampling": ...}, if a
             JSON file beside it has this.
@@ -105,8 +105,9 @@ def _describe_vit(table, shapes):
         kind, stem = "HybridViT", {"resnet_units": _units(shapes)}
         patch = [side * hybrid.step(stem["resnet_units"]) for side in patch]
         channels = shapes["root/conv/kernel"][2]
-    if table.models == ("register ViT",):
-        kind, stem = "RegisterViT", {"num_registers": shapes["second token"][-2]}
+    gated, _, name = table.models[0].rpartition(" ")
+    if hasattr(descendants, name):
+        kind, stem = name, _describe_descendant(shapes, gated == "gated")
     pooling = _pooling(table, shapes)
     published_facts, preprocessing = _published_facts(table, shapes.path)
     found = {
@@ -131,6 +132,16 @@ def _describe_vit(table, shapes):
     assumed = () if table.source in ("google", "kerashub") else ("normalize", "epsilon")
     assumed = tuple(name for name in assumed if name not in published_facts)
     return Description(table.source, kind, found, preprocessing, assumed)
+
+
+def _describe_descendant(shapes, gated):
+    """Returns the arguments that a class of `descendants` has and `ViT` has not."""
+    found = {"gated": True} if gated else {}
+    if "second token" in shapes:
+        found["num_registers"] = shapes["second token"][-2]
+    if "projection/kernel" in shapes:
+        found["projection_dim"] = shapes["projection/kernel"][-1]
+    return found
 
 
 def _units(shapes):
@@ -178,16 +189,19 @@ def _published_facts(table, path):
     """Returns (arguments, preprocessing) from the JSON files beside the weights."""
     config = _read_beside(path, "config.json")
     if table.source == "timm":
+        facts = _select(config.get("model_args", {}), num_heads="num_heads", image_size="img_size")
         config = config.get("pretrained_cfg", config)
-        facts = _pixels(config.get("mean"), config.get("std"), 255)
+        facts |= _pixels(config.get("mean"), config.get("std"), 255)
         return facts, _select(config, resize="input_size", resampling="interpolation")
     if table.source != "huggingface":
         return {}, {}
+    config = config.get("vision_config", config)
     facts = _select(
-        config, num_heads="num_attention_heads", epsilon="layer_norm_eps", image_size="image_size"
-    )
+        config, num_heads="num_attention_heads", epsilon="layer_norm_eps",
+        image_size="image_size", theta="rope_theta",
+    )  # fmt: skip
     if "hidden_act" in config:
-        facts["approximate"] = config["hidden_act"] in TANH
+        facts |= _activation(config["hidden_act"], table, path)
     images = _read_beside(path, "preprocessor_config.json")
     if images.get("do_normalize", True):
         scale = 1 / images.get("rescale_factor", 1 / 255)
@@ -197,6 +211,20 @@ def _published_facts(table, path):
         "resampling": RESAMPLING.get(images.get("resample")),
     }
     return facts, {key: value for key, value in preprocessing.items() if value is not None}
+
+
+def _activation(name, table, path):
+    """Returns the arguments for an activation of Hugging Face, which the model must have."""
+    known = {"gelu": {"approximate": False}, **dict.fromkeys(TANH, {"approximate": True})}
+    if table.models == ("CLIPViT",):
+        known = {key: facts | {"quick_gelu": False} for key, facts in known.items()}
+        known["quick_gelu"] = {"quick_gelu": True}
+    if table.models[0].startswith("gated"):
+        known = {"silu": {}}
+    if name not in known:
+        want = f"the activation must be one of {', '.join(known)}"
+        arguments.refuse(want, {"path": str(path), "hidden_act": name}, "No layer here has it.")
+    return known[name]
 
 
 def _read_beside(path, name):

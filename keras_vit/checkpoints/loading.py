@@ -13,12 +13,12 @@ from keras_vit.ablations import positions
 from keras_vit.checkpoints import catalogue, matching
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of
-from keras_vit.descendants import RegisterViT
+from keras_vit.descendants import CLIPViT, DINOv3ViT, RegisterViT
 from keras_vit.io import download, files
 
 KINDS = {
     "ViT": vit.ViT,
-    "RegisterViT": RegisterViT,
+    **{kind.__name__: kind for kind in (RegisterViT, DINOv3ViT, CLIPViT)},
     "HybridViT": hybrid.HybridViT,
     "ResNet": resnet.ResNet,
 }
@@ -99,6 +99,7 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
     skip = ()
     if overrides.get("num_classes", wanted["num_classes"]) != wanted["num_classes"]:
         skip = HEAD if wanted.pop("representation_size", None) else ("head",)
+        wanted.pop("projection_dim", None)  # CLIP's, in the place of a head
     if overrides.get("pooling", "") is None:  # tokens have no head
         wanted |= {"num_classes": None, "representation_size": None}
     wanted |= overrides
@@ -210,7 +211,7 @@ def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None
         if problems:
             raise ValueError(matching.refusal(path, model, table, problems, file.specs))
     grids = _resize_positions(arrays, plan, model, method, grid)
-    loaded = len(arrays)
+    loaded = sum(part.place is not None for part in plan.parts.values())
     values = _join(table, model, plan, arrays)
     for weight in model.weights:
         if weight.path in values:
@@ -257,13 +258,16 @@ def save_weights(model, path, source=None):
 def _read(file, plan):
     """Returns {canonical name: array} of what fits; each tensor of the file is read once."""
     wanted = collections.defaultdict(list)
-    for name, part in plan.parts.items():
-        wanted[part.place.name].append((name, part))
     arrays = {}
+    for name, part in plan.parts.items():
+        if part.place is None:
+            arrays[name] = np.zeros(part.shape, "float32")
+        else:
+            wanted[part.place.name].append((name, part))
     for stored, uses in wanted.items():
         array = file.read(stored)
         for name, part in uses:
-            piece = array if part.place.slice is None else array[part.place.slice]
+            piece = part.place.cut(array)
             # Axes of length 1 may be missing in the file, or more than we expect.
             arrays[name] = piece if part.ours == POSITIONS else piece.reshape(part.shape)
     return arrays

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.checkpoints import google, kerashub, pytorch
+from keras_vit.checkpoints import google, hugging_face, kerashub, pytorch
 from keras_vit.checkpoints.published import SOURCES
 from keras_vit.checkpoints.weight_map import Dimensions, Place
-from keras_vit.descendants import RegisterViT
+from keras_vit.descendants import CLIPViT, DINOv3ViT, RegisterViT
 from keras_vit.hybrid import HybridViT
 from keras_vit.resnet import ResNet
 from keras_vit.vit import ViT
@@ -22,10 +22,14 @@ WEIGHT_MAPS = (
     pytorch.TIMM_ROOT,
     pytorch.TIMM_REGISTERS,
     pytorch.TIMM,
-    pytorch.HUGGING_FACE_DISTILLED,
-    pytorch.DINOV2_REGISTERS,
-    pytorch.DINOV2,
-    pytorch.HUGGING_FACE,
+    hugging_face.SIGLIP,
+    hugging_face.CLIP,
+    hugging_face.DINOV3_GATED,
+    hugging_face.DINOV3,
+    hugging_face.DINOV2_REGISTERS,
+    hugging_face.DINOV2,
+    hugging_face.HUGGING_FACE_DISTILLED,
+    hugging_face.HUGGING_FACE,
     google.VIT,
     kerashub.KERAS_HUB,
     google.BIT,
@@ -65,7 +69,8 @@ def map_of_model(model, source):
         ValueError: that source has no such models.
     """
     arguments.one_of(*SOURCES)("source", source)
-    fitting = {table.source: table for table in WEIGHT_MAPS if kind_of(model) in table.models}
+    written = [table for table in WEIGHT_MAPS if table.is_written]
+    fitting = {table.source: table for table in written if kind_of(model) in table.models}
     if source not in fitting:
         possible = ", ".join(map(repr, sorted(fitting))) or "Keras's model.save_weights"
         want = f"`source` must have names for a {kind_of(model)}"
@@ -89,8 +94,11 @@ def kind_of(model):
         return "ResNet"
     if type(model) is HybridViT:
         return "ViT" if model.resnet_units else "root hybrid"
-    if type(model) is RegisterViT:
-        return "register ViT"
+    if isinstance(model, DINOv3ViT):
+        return "gated DINOv3ViT" if model.gated else "DINOv3ViT"
+    for kind in (RegisterViT, CLIPViT):
+        if isinstance(model, kind):
+            return kind.__name__
     if not isinstance(model, ViT) or type(model).embed is not ViT.embed:
         return type(model).__name__
     return "distilled ViT" if model.pooling == "distilled" else "ViT"
@@ -159,7 +167,10 @@ def match(table, model, specs, skip=(), grid=None):
         for name, shape in parts.items():
             ours = weight.path if name != scale else f"layer scale of {layer_of(weight.path)}"
             wanted[name] = Part(ours, shape, places.get(name))
-            problem = _problem(model, name, wanted[name], specs, grid)
+            if wanted[name].place is None and re.fullmatch(table.zeros, name):
+                problem = None
+            else:
+                problem = _problem(model, name, wanted[name], specs, grid)
             if problem:
                 problems.append(problem)
             else:
@@ -227,7 +238,7 @@ def layer_of(path):
 def spec_at(specs, place):
     """Returns the spec of a tensor, or of the slice of it that belongs to one block."""
     spec = specs[place.name]
-    return spec if place.slice is None else spec._replace(shape=spec.shape[1:])
+    return spec._replace(shape=place.shape(spec.shape))
 
 
 def refusal(path, model, table, problems, specs):

@@ -1,18 +1,13 @@
-"""timm's and Hugging Face's safetensors: ViT, DeiT, DINOv2, hybrids, and timm's BiT.
+"""timm's safetensors: ViT, DeiT, DeiT-III, DINOv2, hybrids and BiT.
 
-Names of https://github.com/huggingface/pytorch-image-models and .../transformers.
+Names of https://github.com/huggingface/pytorch-image-models.
 """
 
-import functools
-import re
-
-from keras_vit.checkpoints.published import IMAGENET
 from keras_vit.checkpoints.weight_map import (
     TORCH,
     TORCH_HALF,
     TORCH_PATCH,
     TORCH_POINTWISE,
-    Place,
     Rule,
     WeightMap,
     rules,
@@ -34,7 +29,6 @@ FORMS = {
 }  # fmt: skip
 UNIT = "stage_{s}_unit_{u}"
 
-# --- timm ---------------------------------------------------------------------------------------
 STEM = "patch_embed.backbone."
 TIMM_UNIT = STEM + "stages.{s0}.blocks.{u0}."
 TIMM_LAYERS = {
@@ -107,9 +101,10 @@ TIMM_DISTILLED = TIMM._replace(
     signature=r"dist_token",
 )
 TIMM_REGISTERS = TIMM._replace(
-    models=("register ViT",),
+    models=("RegisterViT",),
     rules=rules(FORMS, TIMM_REGISTERS_LAYERS),
     signature=r"reg_token",
+    is_written=False,
 )
 TIMM_BIT = WeightMap(
     source="timm",
@@ -117,124 +112,4 @@ TIMM_BIT = WeightMap(
     rules=rules(FORMS, TIMM_BIT_LAYERS),
     signature=r"stages\.0\.blocks\.0\.conv1\.weight",
     suffix=".safetensors",
-)
-
-
-# --- Hugging Face -------------------------------------------------------------------------------
-def _hugging_face_layers(prefix):
-    """The table of "vit." or "deit."; the classifier has no such prefix."""
-    layer = prefix + "encoder.layer.{i}."
-    stem = prefix + "embeddings.patch_embeddings.backbone.bit."
-    unit = stem + "encoder.stages.{s0}.layers.{u0}."
-    qkv = (f"{layer}attention.attention.{part}" for part in ("query", "key", "value"))
-    return {
-        "root/conv": ("conv", stem + "embedder.convolution"),
-        "root/norm": ("norm", stem + "embedder.norm"),
-        UNIT + "/conv_{k}": ("conv", unit + "conv{k}"),
-        UNIT + "/norm_{k}": ("norm", unit + "norm{k}"),
-        UNIT + "/projection": ("conv", unit + "downsample.conv"),
-        UNIT + "/norm_projection": ("norm", unit + "downsample.norm"),
-        "patch_encoder/projection": ("patch", prefix + "embeddings.patch_embeddings.projection"),
-        "patch_encoder/class_token": ("tensor", prefix + "embeddings.cls_token"),
-        "patch_encoder/position_embedding": ("tensor", prefix + "embeddings.position_embeddings"),
-        "block_{i}/norm_1": ("norm", layer + "layernorm_before"),
-        "block_{i}/attention/query_key_value": ("dense", *qkv),
-        "block_{i}/attention/projection": ("dense", layer + "attention.output.dense"),
-        "block_{i}/norm_2": ("norm", layer + "layernorm_after"),
-        "block_{i}/mlp/expand": ("dense", layer + "intermediate.dense"),
-        "block_{i}/mlp/contract": ("dense", layer + "output.dense"),
-        "encoder_norm": ("norm", prefix + "layernorm"),
-        "pre_logits": ("dense", prefix + "pooler.dense"),
-        "head": ("dense", "classifier"),
-    }
-
-
-DEIT_EMBEDDINGS = "deit.embeddings."
-HUGGING_FACE_DISTILLED_LAYERS = _hugging_face_layers("deit.") | {
-    "patch_encoder/class_token": (
-        "two tokens", DEIT_EMBEDDINGS + "cls_token", DEIT_EMBEDDINGS + "distillation_token",
-    ),
-    "head": ("two heads", "cls_classifier", "distillation_classifier"),
-}  # fmt: skip
-# transformers 5 renamed its modules in memory; files with either names are read.
-NEW_NAMES = {
-    ".attention.q_proj.": ".attention.attention.query.",
-    ".attention.k_proj.": ".attention.attention.key.",
-    ".attention.v_proj.": ".attention.attention.value.",
-    ".attention.o_proj.": ".attention.output.dense.",
-    ".mlp.fc1.": ".intermediate.dense.",
-    ".mlp.fc2.": ".output.dense.",
-}
-BACKBONE = ("embeddings.", "encoder.", "layernorm.", "pooler.")
-
-
-def _canonical(prefix, specs):
-    """A bare model has no prefix, and DeiT without a distillation token may have ViT's."""
-    places = {}
-    for name in specs:
-        plain = re.sub(r"^(vit|deit)\.", "", name)
-        if plain.startswith("layers."):
-            plain = plain.replace("layers.", "encoder.layer.", 1)
-            for new, old in NEW_NAMES.items():
-                plain = plain.replace(new, old)
-        places[prefix + plain if plain.startswith(BACKBONE) else plain] = Place(name)
-    return places
-
-
-HUGGING_FACE = WeightMap(
-    source="huggingface",
-    models=("ViT", "root hybrid"),
-    rules=rules(FORMS, _hugging_face_layers("vit.")),
-    signature=r"(vit\.|deit\.)?embeddings\.patch_embeddings\.projection\.weight",
-    suffix=".safetensors",
-    canonical=functools.partial(_canonical, "vit."),
-    ignored=(r".*embeddings\.mask_token",),
-    unsupported={r".*\.lambda_[12]|.*layer_scale.*": "layer scale"},
-)
-HUGGING_FACE_DISTILLED = HUGGING_FACE._replace(
-    models=("distilled ViT",),
-    rules=rules(FORMS, HUGGING_FACE_DISTILLED_LAYERS),
-    signature=r"(deit\.)?embeddings\.distillation_token",
-    canonical=functools.partial(_canonical, "deit."),
-)
-
-# DINOv2, whose names are not quite ViT's.
-DINOV2_LAYER = "encoder.layer.{i}."
-DINOV2_LAYERS = _hugging_face_layers("") | {
-    "block_{i}/norm_1": ("norm", DINOV2_LAYER + "norm1"),
-    "block_{i}/norm_2": ("norm", DINOV2_LAYER + "norm2"),
-    "block_{i}/mlp/expand": ("dense", DINOV2_LAYER + "mlp.fc1"),
-    "block_{i}/mlp/contract": ("dense", DINOV2_LAYER + "mlp.fc2"),
-}
-DINOV2_REGISTERS_LAYERS = DINOV2_LAYERS | {
-    "patch_encoder/class_token": (
-        "two tokens", "embeddings.cls_token", "embeddings.register_tokens",
-    ),
-}  # fmt: skip
-DINOV2_PREFIX = r"(?:dinov2(?:_with_registers)?\.)?"
-
-
-def _without_prefix(specs):
-    return {re.sub("^" + DINOV2_PREFIX, "", name): Place(name) for name in specs}
-
-
-DINOV2 = WeightMap(
-    source="huggingface",
-    models=("ViT",),
-    rules=rules(FORMS, DINOV2_LAYERS),
-    signature=DINOV2_PREFIX + r"encoder\.layer\.0\.layer_scale1\.lambda1",
-    suffix=".safetensors",
-    canonical=_without_prefix,
-    ignored=(r"embeddings\.mask_token",),
-    unsupported={r".*\.mlp\.weights_(in|out)\..*": "a gated MLP"},
-    scales={
-        "block_{i}/attention/projection": DINOV2_LAYER + "layer_scale1.lambda1",
-        "block_{i}/mlp/contract": DINOV2_LAYER + "layer_scale2.lambda1",
-    },
-    defaults={"epsilon": 1e-6, "normalize": IMAGENET},
-)
-DINOV2_REGISTERS = DINOV2._replace(
-    models=("register ViT",),
-    rules=rules(FORMS, DINOV2_REGISTERS_LAYERS),
-    signature=DINOV2_PREFIX + r"embeddings\.register_tokens",
 )

@@ -74,6 +74,9 @@ HEADS_FIRST = Layout(lambda ours, d: ours.reshape(d.num_heads, -1, ours.shape[-1
 CHANNELS = Layout(lambda ours, _: ours.reshape(1, 1, 1, -1))
 WITHOUT_BATCH = Layout(lambda ours, _: ours[0])
 TORCH_HALF = Layout(is_torch=True, factor=2)
+FLAT = Layout(lambda ours, _: ours.reshape(-1))
+TORCH_WIDE = Layout(lambda ours, _: ours.reshape(ours.shape[0], -1), is_torch=True)
+TORCH_MERGED = Layout(lambda ours, _: ours.reshape(-1, ours.shape[-1]), is_torch=True)
 
 
 class Rule(NamedTuple):
@@ -118,10 +121,31 @@ class Rule(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a tensor is in a file: its name there, and its slice if blocks are stacked."""
+    """Where a tensor is in a file.
+
+    Attributes:
+        name: its name there, or that of the tensor that holds it.
+        slice: its number if that tensor holds several; None if it holds one.
+        parts: how many lie one behind the other on the first axis; None if they are stacked on it.
+    """
 
     name: str
     slice: int | None = None
+    parts: int | None = None
+
+    def shape(self, shape):
+        """Returns the shape of this tensor, from that of the one that holds it."""
+        if self.slice is None:
+            return shape
+        return shape[1:] if self.parts is None else (shape[0] // self.parts, *shape[1:])
+
+    def cut(self, array):
+        """Returns this tensor, from the one that holds it."""
+        if self.slice is None:
+            return array
+        return (array if self.parts is None else array.reshape(self.parts, -1, *array.shape[1:]))[
+            self.slice
+        ]
 
 
 def as_stored(specs):
@@ -143,6 +167,9 @@ class WeightMap(NamedTuple):
         unsupported: {regular expression: description} of tensors that no layer here has.
         scales: {our layer: name of a vector} of layer scale, which multiplies what that layer
             returns; if a file has it, it becomes a part of the layer's weights.
+        is_written: whether files are written by it; some cannot be, once their layer scale has
+            become a part of the weights.
+        zeros: regular expression of tensors that files leave out if they are zero.
         defaults: arguments of the model if no file states them.
     """
 
@@ -155,6 +182,8 @@ class WeightMap(NamedTuple):
     ignored: tuple = ()
     unsupported: dict = {}
     scales: dict = {}
+    is_written: bool = True
+    zeros: str = ""
     defaults: dict = {}
 
     def scale_of(self, path):

@@ -2,11 +2,22 @@
 
 deit.py     DeiT's distillation token
 dinov2.py   DINOv2: registers, layer scale, the classifier's two vectors
+dinov3.py   DINOv3: rotary positions, gated MLP
+clip.py     CLIP: a norm before the blocks, a quick GELU, a projection
 pooling.py  attention pooling, of "Scaling Vision Transformers" and SigLIP
 """
 
+from keras_vit.descendants.clip import CLIPViT
 from keras_vit.descendants.deit import ClassAndDistillationToken
 from keras_vit.descendants.dinov2 import ClassTokenAndMean, RegisterViT
+from keras_vit.descendants.dinov3 import DINOv3ViT
 from keras_vit.descendants.pooling import AttentionPooling
 
-__all__ = ["AttentionPooling", "ClassAndDistillationToken", "ClassTokenAndMean", "RegisterViT"]
+__all__ = [
+    "AttentionPooling",
+    "CLIPViT",
+    "ClassAndDistillationToken",
+    "ClassTokenAndMean",
+    "DINOv3ViT",
+    "RegisterViT",
+]

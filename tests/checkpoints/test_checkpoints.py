@@ -14,7 +14,7 @@ from helpers import GOLDEN, numpy, outputs, quick
 
 import keras_vit
 from keras_vit import checkpoints
-from keras_vit.checkpoints import google, kerashub, loading, matching, pytorch
+from keras_vit.checkpoints import google, hugging_face, kerashub, loading, matching, pytorch
 from keras_vit.io import files
 
 SUFFIX = {"google": ".npz", "bit": ".npz", "timm": ".safetensors",
@@ -90,10 +90,10 @@ CASES = {
     "timm R26+ViT-S/32": (pytorch.TIMM, "R26+ViT-S/32", EXACT),
     "timm ViT-Ti/16 distilled": (pytorch.TIMM_DISTILLED, "ViT-Ti/16", dict(pooling="distilled")),
     "huggingface ViT-Ti/16": (
-        pytorch.HUGGING_FACE, "ViT-Ti/16", dict(approximate=True, epsilon=1e-3),
+        hugging_face.HUGGING_FACE, "ViT-Ti/16", dict(approximate=True, epsilon=1e-3),
     ),
     "huggingface ViT-Ti/16 distilled": (
-        pytorch.HUGGING_FACE_DISTILLED, "ViT-Ti/16", dict(pooling="distilled", epsilon=1e-12),
+        hugging_face.HUGGING_FACE_DISTILLED, "ViT-Ti/16", dict(pooling="distilled", epsilon=1e-12),
     ),
     "google ViT-S/16": (google.VIT, "ViT-S/16", dict(approximate=True)),
 }  # fmt: skip
@@ -190,7 +190,7 @@ def test_describe_finds_the_model_of_a_file(kind, tmp_path):
 
 
 def test_every_tensor_has_one_name():
-    for table in (google.VIT, pytorch.TIMM, pytorch.HUGGING_FACE, kerashub.KERAS_HUB):
+    for table in (google.VIT, pytorch.TIMM, hugging_face.HUGGING_FACE, kerashub.KERAS_HUB):
         model = MODELS["token"]()
         found = {}
         for weight, rule, numbers in matching.weights_and_rules(table, model):

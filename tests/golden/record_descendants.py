@@ -20,7 +20,7 @@ import torch
 import transformers
 
 SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
-SMALL |= {"image_size": 56, "patch_size": 14, "num_labels": 5}
+SMALL |= {"image_size": 56, "patch_size": 14, "num_labels": 5, "intermediate_size": 64}
 HUGGING_FACE = {
     "dinov2": (transformers.Dinov2Model, transformers.Dinov2Config),
     "dinov2 classifier": (transformers.Dinov2ForImageClassification, transformers.Dinov2Config),
@@ -31,7 +31,28 @@ HUGGING_FACE = {
         transformers.Dinov2WithRegistersForImageClassification,
         transformers.Dinov2WithRegistersConfig,
     ),
+    "dinov3": (
+        transformers.DINOv3ViTModel, transformers.DINOv3ViTConfig, {"num_register_tokens": 4},
+    ),
+    "dinov3 gated": (
+        transformers.DINOv3ViTModel, transformers.DINOv3ViTConfig,
+        {"use_gated_mlp": True, "hidden_act": "silu", "key_bias": True, "rope_theta": 50.0,
+         "num_register_tokens": 2},
+    ),
+    "siglip": (transformers.SiglipVisionModel, transformers.SiglipVisionConfig),
+    "clip": (transformers.CLIPVisionModelWithProjection, transformers.CLIPVisionConfig),
+    "clip, exact GELU": (
+        transformers.CLIPVisionModelWithProjection, transformers.CLIPVisionConfig,
+        {"hidden_act": "gelu", "projection_dim": 7},
+    ),
+    "mae, for pre-training": (transformers.ViTMAEForPreTraining, transformers.ViTMAEConfig),
 }  # fmt: skip
+WITH_TEXT = {
+    "siglip, with text": (transformers.SiglipModel, transformers.SiglipConfig),
+    "clip, with text": (transformers.CLIPModel, transformers.CLIPConfig),
+}
+TEXT = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 9}
+TEXT |= {"intermediate_size": 8, "max_position_embeddings": 7}
 TIMM = {
     "dinov2": ("vit_small_patch14_dinov2", {"img_size": 56, "num_classes": 0}),
     "dinov2 registers": ("vit_small_patch14_reg4_dinov2", {"img_size": 56, "num_classes": 0}),
@@ -41,49 +62,74 @@ NARROW = {"depth": 2, "embed_dim": 24, "num_heads": 3}
 MEAN, DEVIATION = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
 
 
-def images_of(size):
-    images = seeded.make_images(size, size).astype("float64") / 255
+def images_of(*size):
+    images = seeded.make_images(*size).astype("float64") / 255
     return torch.from_numpy(((images - MEAN) / DEVIATION).transpose(0, 3, 1, 2).copy())
 
 
 def seeded_state(shapes):
-    return {name: torch.from_numpy(seeded.torch_weight(name, s)) for name, s in shapes.items()}
+    arrays = {name: np.asarray(seeded.torch_weight(name, s)) for name, s in shapes.items()}
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def hugging_face(kind, config):
+def compute(model, images):
+    """What is recorded of a model: logits, or the image's embedding, or its tokens."""
+    if hasattr(model, "get_image_features"):
+        found = model.get_image_features(images)
+        return getattr(found, "pooler_output", found)
+    if isinstance(model, transformers.ViTMAEForPreTraining):
+        model = model.vit
+        model.config.mask_ratio = 0.0  # the tokens are shuffled, and none is left out
+        return model(images).last_hidden_state[:, 0]
+    found = model(images)
+    kinds = ["logits", "image_embeds", "last_hidden_state"]
+    if isinstance(model, transformers.SiglipVisionModel):
+        kinds = ["pooler_output"]
+    return next(found[kind] for kind in kinds if kind in found)
+
+
+def hugging_face(kind, config, options=()):
     """Returns shapes, configuration and output; names are those that `save_pretrained` writes."""
     with tempfile.TemporaryDirectory() as folder:
-        kind(config(**SMALL)).save_pretrained(folder)
+        if "vision_config" in config().to_dict():
+            options = {"vision_config": SMALL, "text_config": TEXT, "projection_dim": 11}
+        else:
+            options = SMALL | dict(options)
+        kind(config(**options)).save_pretrained(folder)
         path = pathlib.Path(folder, "model.safetensors")
         state = safetensors.torch.load_file(path)
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         safetensors.torch.save_file(seeded_state(shapes), path, {"format": "pt"})
         model = kind.from_pretrained(folder).double().eval()
         facts = json.loads(pathlib.Path(folder, "config.json").read_text())
-    outputs = model(images_of(SMALL["image_size"]))
-    result = outputs.logits if "logits" in outputs else outputs.last_hidden_state
-    return shapes, facts, result.numpy()
+    found = {"output": compute(model, images_of(56, 56))}
+    if config is transformers.DINOv3ViTConfig:
+        found["42 x 70"] = compute(model, images_of(42, 70))
+    return shapes, facts, {name: tensor.numpy() for name, tensor in found.items()}
 
 
 def timm_model(name, options):
     model = timm.create_model(name, **NARROW, **options)
     shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     model.load_state_dict(seeded_state(shapes))
-    model, images = model.double().eval(), images_of(options["img_size"])
+    model, images = model.double().eval(), images_of(*2 * [options["img_size"]])
     forward = model if options["num_classes"] else model.forward_features
     pixels = {"mean": MEAN.tolist(), "std": DEVIATION.tolist()}
-    return shapes, {"architecture": name, "pretrained_cfg": pixels}, forward(images).numpy()
+    config = {"architecture": name, "model_args": NARROW | options, "pretrained_cfg": pixels}
+    return shapes, config, {"output": forward(images).numpy()}
 
 
 @torch.no_grad()
 def main():
     recorded = {}
-    cases = {f"huggingface {name}": hugging_face(*row) for name, row in HUGGING_FACE.items()}
+    rows = HUGGING_FACE | WITH_TEXT
+    cases = {f"huggingface {name}": hugging_face(*row) for name, row in rows.items()}
     cases |= {f"timm {name}": timm_model(*row) for name, row in TIMM.items()}
-    for case, (shapes, config, output) in cases.items():
-        print(case, output.shape, np.std(output))
+    for case, (shapes, config, outputs) in cases.items():
         recorded[f"{case}/file"] = json.dumps({"shapes": shapes, "config": config})
-        recorded[f"{case}/output"] = output.astype("float32")
+        for name, output in outputs.items():
+            print(case, name, output.shape, np.std(output))
+            recorded[f"{case}/{name}"] = output.astype("float32")
     np.savez_compressed(pathlib.Path(__file__).with_name("descendants.npz"), **recorded)
 
 

@@ -18,7 +18,7 @@ PACKAGE = pathlib.Path(keras_vit.__file__).parent
 ORDER = [
     "environment", "arguments", "io", "startup", "backend", "inner", "hooks", "figures",
     "variants", "pixel_range", "guards", "model", "layers", "vit",
-    "descendants", "convolutions", "resnet", "hybrid", "ablations", "families",
+    "convolutions", "resnet", "hybrid", "ablations", "descendants", "families",
     "checkpoints", "doctor", "data", "explain", "training", "pretraining",
     "accounting", "studies", "cli", "__main__",
 ]  # fmt: skip

@@ -1,0 +1,185 @@
+"""DINOv3 (https://arxiv.org/abs/2508.10104): rotary positions in place of E_pos.
+
+    z_0  = [x_class; r_1; ...; r_R; x_1 E; ...; x_N E]       Eq. 1 without E_pos
+    q, k = rotate(q, angle), rotate(k, angle)                Eq. 5, then for each patch and head:
+    angle = 2 pi [y w; x w; y w; x w],  w_j = theta^(-4 j / d),  j = 0 ... d / 4 - 1
+    MLP  = (silu(z W_gate) * (z W_up)) W_down                in the sizes S+, H+ and 7B
+    layer scale as in DINOv2, in the weights
+
+y and x are the centers of a patch, -1 to 1 from one edge of the image to the other. Only the
+difference of two patches acts on their attention, so a model takes images of any size.
+"""
+
+import functools
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_vit import arguments as check
+from keras_vit.ablations.placement import UnplacedPatchEncoder
+from keras_vit.descendants.dinov2 import RegisterViT
+from keras_vit.layers import MLP, SelfAttention, TransformerBlock
+
+register = keras.saving.register_keras_serializable(package="keras_vit")
+
+
+def angles(grid, dim, theta):
+    """Returns the angles of the patches, (rows * columns, d), float32."""
+    centers = [(2 * np.arange(side) + 1) / side - 1 for side in grid]
+    places = np.stack(np.meshgrid(*centers, indexing="ij"), -1).reshape(-1, 2, 1)  # (N, 2, 1)
+    waves = theta ** -(np.arange(dim // 4) * 4 / dim)
+    return np.tile((2 * math.pi * places * waves).reshape(len(places), -1), 2).astype("float32")
+
+
+@register
+class RotarySelfAttention(SelfAttention):
+    """`SelfAttention` whose queries and keys are rotated by the place of their patch.
+
+    Args:
+        *args: arguments of `SelfAttention`.
+        grid: (rows, columns) of patches.
+        prefix_tokens: number of tokens before the patches, which are not rotated.
+        theta: the longest wave is about this many times the shortest.
+        **kwargs: arguments of `SelfAttention`.
+
+    Call arguments:
+        x: tokens (batch, prefix_tokens + rows * columns, D).
+
+    Returns:
+        (batch, tokens, D).
+
+    Raises:
+        ValueError: D / num_heads is not divisible by 4.
+
+    Example:
+    >>> layer = keras_vit.descendants.dinov3.RotarySelfAttention(num_heads=3, grid=(2, 3))
+    >>> tuple(layer(np.zeros((2, 7, 24))).shape)
+    (2, 7, 24)
+
+    Reference: Siméoni et al. 2025, https://arxiv.org/abs/2508.10104, section 3.2
+    """
+
+    def __init__(
+        self,
+        *args,
+        grid: check.height_width,
+        prefix_tokens: check.natural_number = 1,
+        theta: check.positive_number = 100.0,
+        **kwargs,
+    ):
+        super().__init__(*args, **kwargs)
+        self.keep(locals())
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        dim = input_shape[-1] // self.num_heads
+        if dim % 4:
+            check.refuse("d, the width of a head, must be divisible by 4", {"d": dim})
+        table = np.pad(angles(self.grid, dim, self.theta), ((self.prefix_tokens, 0), (0, 0)))
+        self.cosine, self.sine = np.cos(table)[:, None], np.sin(table)[:, None]  # (tokens, 1, d)
+
+    def heads(self, x):
+        query, key, value = super().heads(x)
+        return self.rotate(query), self.rotate(key), value
+
+    def rotate(self, x):
+        """Rotates vectors (batch, tokens, heads, d): pairs j and j + d / 2 by their angle."""
+        first, second = ops.split(x, 2, axis=-1)
+        turned = ops.concatenate([-second, first], axis=-1)
+        return x * ops.cast(self.cosine, x.dtype) + turned * ops.cast(self.sine, x.dtype)
+
+
+@register
+class GatedMLP(MLP):
+    """SwiGLU: the first dense layer makes gates and values, `mlp_dim` each.
+
+    Example:
+    >>> tuple(keras_vit.descendants.dinov3.GatedMLP(mlp_dim=64)(np.zeros((2, 7, 24))).shape)
+    (2, 7, 24)
+
+    Reference: https://arxiv.org/abs/2002.05202
+    """
+
+    def dense(self, units, name):
+        return super().dense(2 * units if name == "expand" else units, name)
+
+    def call(self, x, training=None):
+        gate, x = ops.split(self.expand(x), 2, axis=-1)  # (B, tokens, mlp_dim) each
+        return self.drop_2(self.contract(self.drop_1(ops.silu(gate) * x)))  # (B, tokens, D)
+
+
+@register
+class RotaryBlock(TransformerBlock):
+    """`TransformerBlock` with `RotarySelfAttention`, and a `GatedMLP` if `gated`.
+
+    Args:
+        *args: arguments of `TransformerBlock`.
+        grid: (rows, columns) of patches.
+        prefix_tokens: number of tokens before the patches.
+        theta: as in `RotarySelfAttention`.
+        gated: whether the MLP is gated.
+        **kwargs: arguments of `TransformerBlock`.
+
+    Example:
+    >>> block = keras_vit.descendants.dinov3.RotaryBlock(num_heads=3, mlp_dim=64, grid=(2, 3))
+    >>> tuple(block(np.zeros((2, 7, 24))).shape)
+    (2, 7, 24)
+    """
+
+    def __init__(
+        self,
+        *args,
+        grid: check.height_width,
+        prefix_tokens: check.natural_number = 1,
+        theta: check.positive_number = 100.0,
+        gated: check.boolean = False,
+        **kwargs,
+    ):
+        rotary = {"grid": grid, "prefix_tokens": prefix_tokens, "theta": theta}
+        self.attention_layer = functools.partial(RotarySelfAttention, **rotary)
+        self.mlp_layer = GatedMLP if gated else MLP
+        super().__init__(*args, **kwargs)
+        self.keep(locals())
+
+
+@register
+class DINOv3ViT(RegisterViT):
+    """DINOv3: a `RegisterViT` with rotary positions, and gated MLPs in some sizes.
+
+    Args:
+        *args: arguments of `RegisterViT`.
+        theta: as in `RotarySelfAttention`.
+        gated: whether MLPs are gated, as in the sizes S+, H+ and 7B.
+        **kwargs: arguments of `RegisterViT`.
+
+    Raises:
+        ValueError: an argument cannot be used.
+
+    Example:
+    >>> model = keras_vit.create("ViT-Ti/16", keras_vit.descendants.DINOv3ViT, image_size=(32, 48),
+    ...                          num_layers=1, num_classes=None, pooling=None)
+    >>> model.output_shape
+    (None, 11, 192)
+
+    Reference: Siméoni et al. 2025, https://arxiv.org/abs/2508.10104
+    """
+
+    encoder_layer = UnplacedPatchEncoder
+
+    def __init__(
+        self,
+        *args,
+        theta: check.positive_number = 100.0,
+        gated: check.boolean = False,
+        **kwargs,
+    ):
+        self.keep(locals())
+        super().__init__(*args, **kwargs)
+
+    @property
+    def block(self):
+        """What makes a block of this model's grid."""
+        rotary = {"grid": self.grid, "prefix_tokens": self.prefix_tokens, "theta": self.theta}
+        return functools.partial(RotaryBlock, **rotary, gated=self.gated)
