@@ -157,12 +157,13 @@ def match(table, model, specs, skip=(), grid=None):
     places = table.canonical(specs)
     fresh = [weight.path for weight in model.weights if layer_of(weight.path) in skip]
     wanted, fitting, ignored, problems = {}, {}, [], []
+    has_scale = any(table.scale_of(weight.path) in places for weight in model.weights)
     for weight, rule, numbers in weights_and_rules(table, model, skip):
         blank = np.broadcast_to(np.float32(0), tuple(weight.shape))  # takes no memory
         shapes = [array.shape for array in rule.split(blank, dimensions(model))]
         parts = dict(zip(rule.names(numbers), shapes, strict=True))
         scale = table.scale_of(weight.path)
-        if scale in places:
+        if scale and has_scale:
             parts[scale] = tuple(weight.shape[-1:])
         for name, shape in parts.items():
             ours = weight.path if name != scale else f"layer scale of {layer_of(weight.path)}"

@@ -137,6 +137,16 @@ def test_a_layer_scale_that_does_not_fit_is_listed(publish):
     assert "blocks.1.ls1.gamma" in str(e.value)
 
 
+def test_a_file_that_lost_one_layer_scale_is_refused(publish):
+    folder = publish("timm deit3")
+    path = folder / "model.safetensors"
+    with files.open_tensors(path) as file:
+        tensors = {name: file.read(name) for name in file.specs if name != "blocks.1.ls2.gamma"}
+    files.write_safetensors(path, tensors)
+    with pytest.raises(ValueError, match="missing: 'blocks.1.ls2.gamma'"):
+        keras_vit.load_pretrained(folder, verbose=False)
+
+
 def test_registers_need_a_class_token():
     with pytest.raises(ValueError, match="Registers need a `pooling` that has a class token"):
         keras_vit.create("ViT-Mini/8", descendants.RegisterViT, image_size=16, pooling="gap")

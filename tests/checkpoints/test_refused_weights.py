@@ -87,9 +87,7 @@ def test_half_precision_is_converted(tmp_path):
 @pytest.mark.parametrize(
     "name, words",
     [
-        ("blocks.0.ls1.gamma", "layer scale"),
         ("norm_pre.weight", "a normalization before the blocks"),
-        ("reg_token", "register tokens"),
         ("blocks.0.attn.q_norm.weight", "normalized queries and keys"),
         ("fc_norm.weight", "a normalization after pooling"),
     ],
