@@ -190,7 +190,11 @@ def _published_facts(table, path):
     config = _read_beside(path, "config.json")
     if table.source == "timm":
         facts = _select(config.get("model_args", {}), num_heads="num_heads", image_size="img_size")
+        if table.models == ("CLIPViT",):
+            facts["quick_gelu"] = "quickgelu" in config.get("architecture", "")
         config = config.get("pretrained_cfg", config)
+        if "image_size" in table.defaults and "input_size" in config:
+            facts.setdefault("image_size", tuple(config["input_size"][1:]))
         facts |= _pixels(config.get("mean"), config.get("std"), 255)
         return facts, _select(config, resize="input_size", resampling="interpolation")
     if table.source != "huggingface":

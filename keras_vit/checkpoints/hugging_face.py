@@ -6,17 +6,9 @@ Names of https://github.com/huggingface/transformers.
 import functools
 import re
 
-from keras_vit.checkpoints.published import IMAGENET
+from keras_vit.checkpoints.published import CLIP_PIXELS, IMAGENET
 from keras_vit.checkpoints.pytorch import FORMS, UNIT
-from keras_vit.checkpoints.weight_map import (
-    FLAT,
-    TORCH_MERGED,
-    TORCH_WIDE,
-    Place,
-    Rule,
-    WeightMap,
-    rules,
-)
+from keras_vit.checkpoints.weight_map import Place, Rule, WeightMap, rules
 
 
 def _hugging_face_layers(prefix):
@@ -180,9 +172,7 @@ DINOV3_GATED = DINOV3._replace(
 
 
 # --- SigLIP and CLIP ----------------------------------------------------------------------------
-MAP_FORMS = FORMS | {
-    "heads": (Rule("/kernel", ".weight", TORCH_WIDE), Rule("/bias", ".bias", FLAT)),
-    "merged heads": (Rule("/kernel", ".weight", TORCH_MERGED), Rule("/bias", ".bias")),
+TOWER_FORMS = FORMS | {
     "table": (Rule("", ".weight"),),
     "kernel": (Rule("/kernel", ".weight", FORMS["dense"][0].layout),),
 }
@@ -236,7 +226,7 @@ def _tower(specs):
 SIGLIP = WeightMap(
     source="huggingface",
     models=("ViT",),
-    rules=rules(MAP_FORMS, SIGLIP_LAYERS),
+    rules=rules(TOWER_FORMS, SIGLIP_LAYERS),
     signature=r"(vision_model\.)?head\.probe",
     suffix=".safetensors",
     canonical=_tower,
@@ -246,16 +236,13 @@ SIGLIP = WeightMap(
 )
 CLIP = SIGLIP._replace(
     models=("CLIPViT",),
-    rules=rules(MAP_FORMS, CLIP_LAYERS),
+    rules=rules(TOWER_FORMS, CLIP_LAYERS),
     signature=r"(vision_model\.)?pre_layrnorm\.weight",
     ignored=(*SIGLIP.ignored, "text_projection.weight"),
     zeros=r"embeddings\.patch_embedding\.bias",
     defaults={
         "epsilon": 1e-5,
         "quick_gelu": True,
-        "normalize": (
-            tuple(255 * x for x in (0.48145466, 0.4578275, 0.40821073)),
-            tuple(255 * x for x in (0.26862954, 0.26130258, 0.27577711)),
-        ),
+        "normalize": CLIP_PIXELS,
     },
 )

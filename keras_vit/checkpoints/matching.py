@@ -20,7 +20,11 @@ from keras_vit.vit import ViT
 WEIGHT_MAPS = (
     pytorch.TIMM_DISTILLED,
     pytorch.TIMM_ROOT,
+    pytorch.TIMM_DINOV3_GATED,
+    pytorch.TIMM_DINOV3,
     pytorch.TIMM_REGISTERS,
+    pytorch.TIMM_SIGLIP,
+    pytorch.TIMM_CLIP,
     pytorch.TIMM,
     hugging_face.SIGLIP,
     hugging_face.CLIP,

@@ -1,13 +1,20 @@
-"""timm's safetensors: ViT, DeiT, DeiT-III, DINOv2, hybrids and BiT.
+"""timm's safetensors: ViT, DeiT, DeiT-III, DINOv2, DINOv3, SigLIP, CLIP, hybrids and BiT.
 
 Names of https://github.com/huggingface/pytorch-image-models.
 """
 
+import re
+
+from keras_vit.checkpoints.published import CLIP_PIXELS, IMAGENET
 from keras_vit.checkpoints.weight_map import (
+    FLAT,
     TORCH,
     TORCH_HALF,
+    TORCH_MERGED,
     TORCH_PATCH,
     TORCH_POINTWISE,
+    TORCH_WIDE,
+    Place,
     Rule,
     WeightMap,
     rules,
@@ -19,6 +26,8 @@ FORMS = {
     "dense": (Rule("/kernel", ".weight", TORCH), Rule("/bias", ".bias")),
     "norm": (Rule("/gamma", ".weight"), Rule("/beta", ".bias")),
     "conv": (Rule("/kernel", ".weight", TORCH),),
+    "heads": (Rule("/kernel", ".weight", TORCH_WIDE), Rule("/bias", ".bias", FLAT)),
+    "merged heads": (Rule("/kernel", ".weight", TORCH_MERGED), Rule("/bias", ".bias")),
     "conv head": (Rule("/kernel", ".weight", TORCH_POINTWISE), Rule("/bias", ".bias")),
     # DeiT with a distillation token: two tokens and two heads, whose outputs are averaged. Ours is
     # one head of half their weights on both tokens.
@@ -67,6 +76,20 @@ TIMM_SCALES = {
     "block_{i}/attention/projection": "blocks.{i}.ls1.gamma",
     "block_{i}/mlp/contract": "blocks.{i}.ls2.gamma",
 }
+TIMM_SIGLIP_LAYERS = TIMM_LAYERS | {
+    "pooling/probe": ("tensor", "attn_pool.latent"),
+    "pooling/attention/query": ("heads", "attn_pool.q"),
+    "pooling/attention/key": ("heads", "attn_pool.k"),
+    "pooling/attention/value": ("heads", "attn_pool.v"),
+    "pooling/attention/attention_output": ("merged heads", "attn_pool.proj"),
+    "pooling/norm": ("norm", "attn_pool.norm"),
+    "pooling/mlp/expand": ("dense", "attn_pool.mlp.fc1"),
+    "pooling/mlp/contract": ("dense", "attn_pool.mlp.fc2"),
+}
+TIMM_CLIP_LAYERS = TIMM_LAYERS | {"embedding_norm": ("norm", "norm_pre")}
+TIMM_GATED_LAYERS = TIMM_REGISTERS_LAYERS | {
+    "block_{i}/mlp/expand": ("dense", "blocks.{i}.mlp.fc1_g", "blocks.{i}.mlp.fc1_x"),
+}
 TIMM_BIT_LAYERS = {
     "root/conv": ("conv", "stem.conv"),
     UNIT + "/conv_{k}": ("conv", "stages.{s0}.blocks.{u0}.conv{k}"),
@@ -84,10 +107,8 @@ TIMM = WeightMap(
     suffix=".safetensors",
     scales=TIMM_SCALES,
     unsupported={
-        r"norm_pre\..*": "a normalization before the blocks",
         r".*\.(q_norm|k_norm)\..*": "normalized queries and keys",
         r"fc_norm\..*": "a normalization after pooling",
-        r"attn_pool\..*": "timm's attention pooling",
     },
 )
 TIMM_ROOT = TIMM._replace(
@@ -106,10 +127,53 @@ TIMM_REGISTERS = TIMM._replace(
     signature=r"reg_token",
     is_written=False,
 )
+TIMM_CLIP = TIMM._replace(
+    models=("CLIPViT",),
+    rules=rules(FORMS, TIMM_CLIP_LAYERS),
+    signature=r"norm_pre\.weight",
+    is_written=False,
+    zeros=r"patch_embed\.proj\.bias",
+    defaults={"epsilon": 1e-5, "quick_gelu": False, "normalize": CLIP_PIXELS},
+)
+TIMM_DINOV3 = TIMM_REGISTERS._replace(
+    models=("DINOv3ViT",),
+    signature=r"blocks\.0\.gamma_1",
+    scales={
+        "block_{i}/attention/projection": "blocks.{i}.gamma_1",
+        "block_{i}/mlp/contract": "blocks.{i}.gamma_2",
+    },
+    zeros=r"blocks\.\d+\.attn\.qkv\.bias",
+    defaults={"epsilon": 1e-5, "normalize": IMAGENET, "image_size": 256},
+)
+TIMM_DINOV3_GATED = TIMM_DINOV3._replace(
+    models=("gated DINOv3ViT",),
+    rules=rules(FORMS, TIMM_GATED_LAYERS),
+    signature=r"blocks\.0\.mlp\.fc1_g\.weight",
+)
 TIMM_BIT = WeightMap(
     source="timm",
     models=("ResNet",),
     rules=rules(FORMS, TIMM_BIT_LAYERS),
     signature=r"stages\.0\.blocks\.0\.conv1\.weight",
     suffix=".safetensors",
+)
+
+
+def _split_keys_and_values(specs):
+    """The keys and values of timm's attention pooling are two tensors in one."""
+    places = {}
+    for name in specs:
+        fused = re.fullmatch(r"attn_pool\.kv\.(weight|bias)", name)
+        for number, part in enumerate("kv" if fused else ()):
+            places[f"attn_pool.{part}.{fused[1]}"] = Place(name, number, 2)
+        if not fused:
+            places[name] = Place(name)
+    return places
+
+
+TIMM_SIGLIP = TIMM._replace(
+    rules=rules(FORMS, TIMM_SIGLIP_LAYERS),
+    signature=r"attn_pool\.latent",
+    canonical=_split_keys_and_values,
+    is_written=False,
 )

@@ -44,11 +44,12 @@ def test_a_folder_as_it_is_published_gives_the_outputs_of_its_source(case, publi
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
-def test_rotary_positions_follow_an_image_that_is_not_square(publish):
-    folder, options = publish("huggingface dinov3"), {"pooling": None, "normalize": IMAGENET}
-    model = keras_vit.load_pretrained(folder, image_size=(42, 70), verbose=False, **options)
-    found = outputs(model, seeded.make_images(42, 70))
-    np.testing.assert_allclose(found, RECORDED["huggingface dinov3/42 x 70"], atol=2e-5)
+@pytest.mark.parametrize("source, size", [("huggingface", (42, 70)), ("timm", (48, 80))])
+def test_rotary_positions_follow_an_image_that_is_not_square(source, size, publish):
+    folder, options = publish(f"{source} dinov3"), {"pooling": None, "normalize": IMAGENET}
+    model = keras_vit.load_pretrained(folder, image_size=size, verbose=False, **options)
+    expected = RECORDED["{} dinov3/{} x {}".format(source, *size)]
+    np.testing.assert_allclose(outputs(model, seeded.make_images(*size)), expected, atol=2e-5)
 
 
 @pytest.mark.parametrize(

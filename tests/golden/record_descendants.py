@@ -56,6 +56,11 @@ TEXT |= {"intermediate_size": 8, "max_position_embeddings": 7}
 TIMM = {
     "dinov2": ("vit_small_patch14_dinov2", {"img_size": 56, "num_classes": 0}),
     "dinov2 registers": ("vit_small_patch14_reg4_dinov2", {"img_size": 56, "num_classes": 0}),
+    "siglip": ("vit_base_patch16_siglip_224", {"img_size": 64, "num_classes": 0}),
+    "clip": ("vit_base_patch16_clip_224", {"img_size": 64, "num_classes": 5}),
+    "clip, quick GELU": ("vit_base_patch16_clip_quickgelu_224", {"img_size": 64, "num_classes": 5}),
+    "dinov3": ("vit_small_patch16_dinov3", {"img_size": 64, "num_classes": 0}),
+    "dinov3 gated": ("vit_small_plus_patch16_dinov3", {"img_size": 64, "num_classes": 0}),
     "deit3": ("deit3_small_patch16_224", {"img_size": 64, "num_classes": 5}),
 }
 NARROW = {"depth": 2, "embed_dim": 24, "num_heads": 3}
@@ -113,10 +118,15 @@ def timm_model(name, options):
     shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     model.load_state_dict(seeded_state(shapes))
     model, images = model.double().eval(), images_of(*2 * [options["img_size"]])
-    forward = model if options["num_classes"] else model.forward_features
+    has_vector = options["num_classes"] or "siglip" in name
+    forward = model if has_vector else model.forward_features
     pixels = {"mean": MEAN.tolist(), "std": DEVIATION.tolist()}
     config = {"architecture": name, "model_args": NARROW | options, "pretrained_cfg": pixels}
-    return shapes, config, {"output": forward(images).numpy()}
+    found = {"output": forward(images).numpy()}
+    if "dinov3" in name:
+        model.set_input_size(img_size=(48, 80))
+        found["48 x 80"] = forward(images_of(48, 80)).numpy()
+    return shapes, config, found
 
 
 @torch.no_grad()
