@@ -58,6 +58,7 @@ def test_dense_is_quantized_as_keras_dense():
     assert 0 < np.abs(numpy(ours(x)) - exact).max() < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 def test_a_quantized_model_has_no_dense_layer_left_out():
     """Keras leaves out a subclass of `Dense` in silence."""

@@ -408,6 +408,7 @@ def test_a_foreign_embedding_and_head_equal_numpy_and_save(tmp_path):
     check_saving(model, images, tmp_path)
 
 
+@pytest.mark.slow
 def test_two_models_of_one_variant_make_an_ensemble(tmp_path):
     def ensemble(seed):
         kinds = (

@@ -253,6 +253,7 @@ class Register(keras.layers.Layer):
         return (input_shape[0], input_shape[1] + 1, input_shape[2])
 
 
+@pytest.mark.slow
 def test_a_token_behind_the_patches_is_no_obstacle():
     """The last block's input is what the layer before it gives, which can be named."""
     inputs = keras.Input((8, 8, 3))

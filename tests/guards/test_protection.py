@@ -192,7 +192,11 @@ def test_a_saved_model_with_a_wrong_loss_is_loaded_without_it():
 # --- Several threads -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [small, lambda: pretraining.MAE(small(num_classes=None))])
+def objective():
+    return pretraining.MAE(small(num_classes=None))
+
+
+@pytest.mark.parametrize("make", [small, pytest.param(objective, marks=pytest.mark.slow)])
 def test_calls_from_many_threads_agree_with_one(make):
     model, found = make(), {}
     expected = model.predict(IMAGES, verbose=0)
@@ -219,7 +223,11 @@ def test_calls_from_many_threads_agree_with_one(make):
 
 
 @pytest.mark.parametrize(
-    "loss, labels, weighted", [(SPARSE, LABELS, True), (EACH, np.eye(3)[LABELS], False)]
+    "loss, labels, weighted",
+    [
+        (SPARSE, LABELS, True),
+        pytest.param(EACH, np.eye(3)[LABELS], False, marks=pytest.mark.slow),
+    ],
 )
 def test_labels_of_unknown_rank_train_like_others(loss, labels, weighted):
     tf = pytest.importorskip("tensorflow")

@@ -204,6 +204,7 @@ def interrupt(progress, batch, logs=None):
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_resumes_exactly_and_equal_seeds_give_equal_weights(
     run, colours, tmp_path, monkeypatch, capsys
 ):
