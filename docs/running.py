@@ -192,7 +192,7 @@ def _run_cell(client, index, where, log):
 
 
 def plain(text):
-    """Text as a terminal shows it in the end: no colours, the last state of a progress bar."""
+    """Text as a terminal shows it in the end: no colors, the last state of a progress bar."""
     text = NOISE.sub("", text)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\b", "")
     lines = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n")]

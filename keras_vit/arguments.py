@@ -299,10 +299,10 @@ def feature_map(layer, shape):
 
 
 def groups(layer, channels, count):
-    """Raises `ValueError` unless group normalisation can make `count` equal groups of channels."""
+    """Raises `ValueError` unless group normalization can make `count` equal groups of channels."""
     if channels % count:
         advice = f"Use a multiple of {count}: {nearest_multiples(channels, count)}."
-        want = f"`{layer}` normalises in {count} groups, which must divide its channels"
+        want = f"`{layer}` normalizes in {count} groups, which must divide its channels"
         refuse(want, {"channels": channels}, advice)
 
 

@@ -18,15 +18,15 @@ from keras_vit import arguments as check
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
-GROUPS = 32  # of the group normalisation, arXiv 1803.08494
+GROUPS = 32  # of the group normalization, arXiv 1803.08494
 
 
 @register
 class HybridConv(layers.Conv2D):
-    """Convolution whose kernel is standardised for each filter; it has no bias.
+    """Convolution whose kernel is standardized for each filter; it has no bias.
 
     w' = (w - mean) / (deviation + 1e-5) over height, width and channels, in float32 whatever the
-    layer computes in (weight standardisation, arXiv 1903.10520). "same" padding.
+    layer computes in (weight standardization, arXiv 1903.10520). "same" padding.
 
     Args:
         filters: number of output channels.
@@ -105,7 +105,7 @@ def _pad(x, rim):
 
 
 def group_norm(epsilon, name, dtype, gamma="ones"):
-    """Group normalisation over the last axis, whatever Keras's global image format is."""
+    """Group normalization over the last axis, whatever Keras's global image format is."""
     return layers.GroupNormalization(
         GROUPS, axis=-1, epsilon=epsilon, gamma_initializer=gamma, name=name, dtype=dtype
     )
@@ -147,7 +147,7 @@ class HybridRoot(_Root):
         filters: number of output channels, a multiple of 32.
 
     Call arguments:
-        images: (batch, height, width, channels), normalised.
+        images: (batch, height, width, channels), normalized.
 
     Returns:
         (batch, height / 4, width / 4, filters), rounded up.
@@ -176,7 +176,7 @@ class HybridRoot(_Root):
 
 @register
 class BiTRoot(_Root):
-    """The first layers of BiT: convolution and max-pool; its units normalise before they compute.
+    """The first layers of BiT: convolution and max-pool; its units normalize before they compute.
 
     The pool sees zeros around the map, as in BiT's own releases and in timm. (big_vision's
     `bit_paper.py` pads with minus infinity, which differs where a whole window is negative.)
@@ -185,7 +185,7 @@ class BiTRoot(_Root):
         filters: number of output channels, a multiple of 32.
 
     Call arguments:
-        images: (batch, height, width, channels), normalised.
+        images: (batch, height, width, channels), normalized.
 
     Returns:
         (batch, height / 4, width / 4, filters), rounded up.
@@ -234,7 +234,7 @@ class _Unit(layers.Layer):
 
 @register
 class HybridUnit(_Unit):
-    """Residual unit of a hybrid: each convolution is normalised after it.
+    """Residual unit of a hybrid: each convolution is normalized after it.
 
     Args:
         filters: channels of the 3 x 3 convolution, a multiple of 32; the unit gives 4 times these.
@@ -289,7 +289,7 @@ class HybridUnit(_Unit):
 
 @register
 class BiTUnit(_Unit):
-    """Residual unit of BiT: each convolution is normalised before it, and so is the projection.
+    """Residual unit of BiT: each convolution is normalized before it, and so is the projection.
 
     Args:
         filters: channels of the 3 x 3 convolution, a multiple of 32; the unit gives 4 times these.

@@ -1,4 +1,4 @@
-"""Every family of models: the class that a named variant is built with."""
+"""The class with which each named variant is built."""
 
 import re
 
@@ -9,7 +9,7 @@ from keras_vit.resnet import ResNet
 from keras_vit.variants import AxialBiT, AxialVariant, BiT, HybridVariant, Variant, parse
 from keras_vit.vit import ViT
 
-# row of `variants`: its model. A new family is a row there and a line here.
+# Type of the row in `variants`: its model. A new family is a row type there and a line here.
 FAMILIES = {
     Variant: ViT,
     HybridVariant: HybridViT,
@@ -20,20 +20,20 @@ FAMILIES = {
 
 
 def create(name, model=None, /, **overrides):
-    """Builds a model by the name that the paper gives it.
+    """Builds a model by its name in the paper.
 
     Args:
         name: such as "ViT-B/16", "R50+ViT-B/16", "R50x1" or "Axial-ViT-B/16". `list_variants()`
-            lists them, and any patch may follow a ViT's size.
-        model: the class to build, such as a subclass of `ViT`; None for the variant's own.
+            lists them; a ViT may have any patch size.
+        model: the class to build, such as a subclass of `ViT`; None for the usual one.
         **overrides: arguments of the model: `num_classes`, `image_size`, `pooling`, `dropout`, ...
 
     Returns:
-        A `ViT`, a `HybridViT`, a `ResNet` for the names of BiT, or their axial relatives, with
-        fresh weights, for 224 x 224 pixels and 1000 classes unless stated otherwise.
+        A `ViT`, `HybridViT`, `ResNet` (for names of BiT) or an axial relative, with random
+        weights, for 224 x 224 pixels and 1000 classes by default.
 
     Raises:
-        ValueError: no variant is called so (the nearest are named), or an argument is unusable.
+        ValueError: the name is unknown (similar ones are suggested), or an argument is invalid.
 
     Example:
     >>> model = keras_vit.create("ViT-Ti/16", num_classes=10, image_size=(160, 320))
@@ -49,5 +49,5 @@ def create(name, model=None, /, **overrides):
 
 
 def graph_name(name):
-    """Returns a plain word that no model has: "R50+ViT-B/16" gives "r50_vit_b_16", then "..._1"."""
+    """Returns a unique name for a model: "R50+ViT-B/16" gives "r50_vit_b_16", then "..._1"."""
     return unique_name(re.sub(r"\W", "_", name.lower()))

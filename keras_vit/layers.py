@@ -292,7 +292,7 @@ class TransformerBlock(Layer):
         stochastic_depth: probability that an image skips a branch in training; not in the paper,
             its successor arXiv 2106.10270 uses 0.1.
         approximate: form of GELU, see `MLP`.
-        epsilon: of the layer normalisations.
+        epsilon: of the layer normalizations.
 
     Call arguments:
         x: tokens (batch, tokens, D).

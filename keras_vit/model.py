@@ -1,4 +1,4 @@
-"""What every model here shares: pixels in at one end, logits out at the other."""
+"""What all models share: pixels in, logits out."""
 
 import keras
 from keras import layers
@@ -7,7 +7,7 @@ from keras_vit import arguments
 from keras_vit.guards import Guarded
 from keras_vit.guards.changes import apply, changes, settings
 
-# Arguments of version 0.1 that are classes or methods now, and the values that meant the default.
+# Arguments of version 0.1 that are now classes or methods, with their default values.
 FORMER = {
     "resnet_units": (None,),
     "position_embedding": ("1d",),
@@ -18,19 +18,19 @@ FORMER = {
 
 
 def unique_name(word):
-    """Returns a name that no model of this session was given by itself: as Keras's layers have."""
+    """Returns a name that is unique in this session, as Keras names its layers."""
     count = keras.backend.get_uid(word)
     return word if count == 1 else f"{word}_{count - 1}"
 
 
 class ImageModel(Guarded, arguments.Checked, keras.Model):
-    """A functional model of images that keeps the arguments it was made with.
+    """A functional model of images that keeps its constructor arguments.
 
-    Images and labels are checked before `fit`, `evaluate` and `predict` begin, and a call that
-    fails leaves the weights of the last finished step (see `keras_vit.guards`).
+    It checks images and labels before `fit`, `evaluate` and `predict` begin, and a call that fails
+    leaves the weights of the last completed step (see `keras_vit.guards`).
 
-    A subclass first calls `self.keep(locals())` in its `__init__`, then builds its graph, then
-    calls `super().__init__`.
+    The `__init__` of a subclass calls `self.keep(locals())`, builds its graph, and then calls
+    `super().__init__`.
 
     Args:
         images: the graph's input.
@@ -39,7 +39,7 @@ class ImageModel(Guarded, arguments.Checked, keras.Model):
     """
 
     def __new__(cls, *args, **kwargs):
-        """Makes a model; a plain one of a graph that `keras.models.clone_model` has copied."""
+        """Makes a model; a plain `keras.Model` of a graph that `clone_model` has copied."""
         if args and keras.backend.is_keras_tensor(args[0]):
             return keras.Model(*args, **kwargs)
         return super().__new__(cls, *args, **kwargs)
@@ -50,7 +50,7 @@ class ImageModel(Guarded, arguments.Checked, keras.Model):
         self.made = settings(self)
 
     def keep(self, values):
-        """Checks the arguments that are in `values`, and sets them as attributes."""
+        """Checks the arguments in `values` and sets them as attributes."""
         super().keep(values)
         if "dtype" in values:  # a subclass with further arguments keeps these before the others
             self.policy = keras.dtype_policies.get(values["dtype"] or keras.config.dtype_policy())
@@ -59,19 +59,19 @@ class ImageModel(Guarded, arguments.Checked, keras.Model):
             self.normalize = arguments.mean_and_deviation(pair, channels)
 
     def get_config(self):
-        """Returns the arguments, and what was changed since; Keras would add the graph."""
+        """Returns the arguments and what has changed since; Keras would add the graph."""
         kept = {name: getattr(self, name) for name in self.argument_names}
         return {**layers.Layer.get_config(self), **kept, **changes(self, self.made)}
 
     @classmethod
     def from_config(cls, config):
-        """Makes a model of what `get_config` returned, in version 0.1 too."""
+        """Makes a model from what `get_config` returned, in version 0.1 too."""
         config = dict(config)
         changed = {name: config.pop(name) for name in ("frozen", "changed") if name in config}
         for name, defaults in FORMER.items():
             if name in config and name not in cls.checks:
                 value = config.pop(name)
-                kept = name == "head_bias" and value is not None  # it is in the weights
+                kept = name == "head_bias" and value is not None  # it is part of the weights
                 if not kept and value not in defaults:
                     want = f"a {cls.__name__} has no argument `{name}` since version 0.2"
                     advice = "Build the model with the class for it (see CHANGELOG.md), then read "
@@ -82,7 +82,7 @@ class ImageModel(Guarded, arguments.Checked, keras.Model):
         return model
 
     def part(self, kind, *args, **kwargs):
-        """Makes a layer of the model, which computes in the model's dtype."""
+        """Makes a layer that computes in the dtype of the model."""
         return kind(*args, dtype=self.policy, **kwargs)
 
     def __call__(self, images, *args, **kwargs):

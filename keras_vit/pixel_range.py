@@ -1,4 +1,4 @@
-"""The first layer of every model here: it normalises pixels, and warns of those it cannot take."""
+"""The first layer of every model: it normalizes pixels, and warns if they look wrong."""
 
 import contextvars
 import functools
@@ -12,12 +12,12 @@ from keras import layers, ops
 from keras_vit import arguments as check
 from keras_vit import backend
 
-SAMPLE = 8  # images of a batch whose pixels are looked at
-# Pixels 0 to 255 divided by 255 or 127.5, or standardised by ImageNet's figures, end below this.
+SAMPLE = 8  # images of each batch to inspect
+# Pixels 0 to 255 divided by 255 or 127.5, or standardized with ImageNet's mean, stay below this.
 LARGEST_SCALED = 4.0
-LARGEST = 260.0  # a little above 255, which resizing by cubic curves exceeds
-# What was done to pixels that are not 0 to 255: a test of their lowest and highest value and of
-# whether they are whole numbers. The first row that is true counts.
+LARGEST = 260.0  # bicubic resizing overshoots 255 a little
+# What was done to pixels that are not 0 to 255, and how to tell from their lowest and highest value
+# and from whether they are whole numbers. The first match counts.
 ODD = {
     "like those of 16 bits (divide them by 257)": lambda low, high, whole: high > LARGEST,
     "as if a mean had been subtracted already": lambda low, high, whole: low < -LARGEST_SCALED,
@@ -26,20 +26,20 @@ ODD = {
     ),
     "scaled already": lambda low, high, whole: (low < high) & (high <= LARGEST_SCALED),
 }
-USUAL = ((0, 1), (-1, 1), (0, 255), (0, 65535))  # ranges in which images come
+USUAL = ((0, 1), (-1, 1), (0, 255), (0, 65535))  # common ranges of pixels
 STEPS = ("train_step", "test_step", "predict_step")  # of `keras.Model`
-# Within `check_batch`: a list of (layer, images) that is added to, and nobody is warned.
-SEEN = contextvars.ContextVar("what the layers that normalise are called with", default=None)
+# Within `check_batch`: a list that collects (layer, images) instead of warnings.
+SEEN = contextvars.ContextVar("inputs of the normalizing layers", default=None)
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
 class Normalize(check.Checked, layers.Layer):
-    """Normalises pixels: (pixels - mean) / deviation, in float32 unless told otherwise.
+    """Normalizes pixels: (pixels - mean) / deviation, in float32 by default.
 
-    A layer made for pixels 0 to 255 looks at the first images of each batch and warns of pixels
-    that were scaled, shifted or cut before, once for each kind. It also does so within `fit`,
-    `evaluate` and `predict` of a model around it, except for those that TensorFlow compiles by
-    XLA: a compiled program cannot report there.
+    If the layer expects pixels 0 to 255, it inspects the first images of each batch and warns if
+    they have been scaled, shifted or truncated, once for each kind of mistake. It also does so
+    inside `fit`, `evaluate` and `predict` of any model that contains it, unless TensorFlow compiles
+    the model with XLA: such a program cannot report anything.
 
     Args:
         normalize: (mean, deviation), one number each or one per channel; None changes nothing.
@@ -59,7 +59,7 @@ class Normalize(check.Checked, layers.Layer):
     def __init__(self, normalize: check.optional(check.pair) = None, dtype="float32", **kwargs):
         super().__init__(dtype=dtype, **kwargs)
         self.keep(locals())
-        self.named = set()  # the kinds of odd pixels that were warned of
+        self.named = set()  # kinds of odd pixels that it has warned about
 
     def call(self, images):
         self.look(images)
@@ -69,7 +69,7 @@ class Normalize(check.Checked, layers.Layer):
         return ops.cast(images, self.compute_dtype) * scale + offset  # (B, height, width, C)
 
     def look(self, images):
-        """Warns of odd pixels: now, or when a program that is being traced is run by Keras."""
+        """Warns of odd pixels: now, or when Keras runs the program that is being traced."""
         if SEEN.get() is not None:
             SEEN.get().append((self, images))
             return
@@ -77,7 +77,7 @@ class Normalize(check.Checked, layers.Layer):
             return
         model = _running()
         if getattr(model, "checks_pixels", False):
-            return  # `fit`, `evaluate` and `predict` of that model have looked
+            return  # its `fit`, `evaluate` and `predict` have checked already
         values = backend.values(images, SAMPLE)
         if values is not None:
             self.warn(*figures(values))
@@ -87,54 +87,54 @@ class Normalize(check.Checked, layers.Layer):
             backend.report_if(odd, self.warn, seen)
 
     def warn(self, low, high, whole):
-        """Warns of pixels with these figures if they are of an odd kind not warned of before."""
+        """Warns of pixels with these figures, unless it has warned of their kind before."""
         looks = looks_odd(low, high, whole)
         if looks and looks not in self.named:
             self.named.add(looks)
             check.warn(message(low, high, looks, self.normalize))
 
     def check_before(self, images):
-        """Warns if a layer before the model has made pixels, symbolic here, that are odd."""
+        """Warns if a layer in front of the model produces odd pixels from usual ones."""
         if takes_bytes(self.normalize):
             layer = next(filter(_is_scaling, _layers_before(images)), None)
             if layer is not None and layer.name not in self.named and _is_odd(layer):
                 self.named.add(layer.name)
                 mean, deviation = self.normalize
                 check.warn(
-                    f"The layer {layer.name!r} normalises pixels, and so does the model after it: "
+                    f"The layer {layer.name!r} normalizes pixels, and so does the model after it: "
                     f"(pixels - {mean}) / {deviation}. Leave out the layer, or build the model "
                     "with normalize=None."
                 )
 
 
 def takes_bytes(normalize):
-    """Whether what is normalised so can only be pixels 0 to 255."""
+    """Returns whether this mean and deviation only make sense for pixels 0 to 255."""
     return normalize is not None and LARGEST_SCALED < np.max(np.abs(normalize[0])) < LARGEST
 
 
 def figures(images, xp=np):
-    """Returns the lowest and the highest pixel, and whether the first image's are whole numbers."""
+    """Returns the lowest and highest pixel, and whether the first image has whole numbers only."""
     first = images[:1]
     return xp.min(images), xp.max(images), xp.all(first == xp.floor(first))
 
 
 def looks_odd(low, high, whole):
-    """Returns what was done to pixels with these figures, in words, or None."""
+    """Returns a description of what was done to the pixels, or None if they look right."""
     return next((words for words, test in ODD.items() if test(low, high, whole)), None)
 
 
 def message(low, high, looks, normalize):
-    """Returns the warning of pixels that a model does not take."""
+    """Returns the warning about pixels in the wrong range."""
     mean, deviation = normalize
     return (
         f"Pixels from {float(low):.5g} to {float(high):.5g} look {looks}, but this model takes 0 "
-        f"to 255 and normalises them itself: (pixels - {mean}) / {deviation}. Give it "
+        f"to 255 and normalizes them itself: (pixels - {mean}) / {deviation}. Give it "
         "pixels 0 to 255, or build it with normalize=None."
     )
 
 
 def _running():
-    """Returns the model of which Keras runs or traces a step, or None."""
+    """Returns the model whose step Keras is running or tracing, or None."""
     frame = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name in STEPS:
@@ -145,7 +145,7 @@ def _running():
 
 
 def _layers_before(tensor):
-    """Yields the layers that a symbolic tensor has come through, the last one first."""
+    """Yields the layers that produced a symbolic tensor, the last one first."""
     layer, index, _ = tensor._keras_history
     while isinstance(layer, layers.Layer) and not layer.trainable_weights:
         yield from reversed(getattr(layer, "layers", [layer]))
@@ -160,7 +160,7 @@ def _is_scaling(layer):
 
 
 def _is_odd(layer):
-    """Whether a layer turns pixels 0 to 255 into others, and no usual pixels into 0 to 255."""
+    """Returns whether a layer maps no usual range to 0 to 255, and 0 to 255 to odd pixels."""
     if isinstance(layer, layers.Normalization):
         return not layer.invert
     made = [np.multiply.outer(ends, layer.scale) + layer.offset for ends in np.array(USUAL)]

@@ -21,8 +21,8 @@ from keras_vit.vit import Head
 class ResNet(ImageModel):
     """BiT's ResNet: images in (pixels 0 to 255), logits out.
 
-    The paper's baseline, "ResNet (BiT)": a ResNet v2 with group normalisation in place of batch
-    normalisation and standardised convolutions. Like `ViT` it is a functional model, each stage a
+    The paper's baseline, "ResNet (BiT)": a ResNet v2 with group normalization in place of batch
+    normalization and standardized convolutions. Like `ViT` it is a functional model, each stage a
     node of its graph: `root`, `stage_1_unit_1` ... `norm`, `pooling`, `head`. The defaults are
     R50x1; `create` builds every named variant.
 

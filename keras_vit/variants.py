@@ -16,7 +16,7 @@ SIZES = {
     "G": (48, 1664, 8192, 16),
 }
 PATCH_SIZES = (8, 14, 16, 32)
-# what timm and Hugging Face call a size
+# Names of the sizes in timm and at Hugging Face
 ELSEWHERE = {"tiny": "Ti", "small": "S", "base": "B", "large": "L", "huge": "H"}
 
 # depth: residual units in each stage, arXiv 1512.03385, Table 1; 26 and 200: big_vision, bit.py
@@ -45,8 +45,8 @@ BIT_NAMES = ("R50x1", "R50x2", "R50x3", "R101x1", "R101x3", "R152x1", "R152x2", 
 AXIAL_NAMES = ("Axial-ViT-B/32", "Axial-ViT-B/16", "Axial-R50x1")  # Figure 13
 
 
-# Weights at 224 x 224 x 3 pixels and 1000 classes. Those of ViT-B and -L are published with the
-# weights, the others are those of the built model, which a test counts.
+# Number of weights at 224 x 224 x 3 pixels and 1000 classes. A test builds each model and counts
+# them; those of ViT-B and ViT-L are also published.
 PARAMETERS = {
     "ViT-Mini/8": 261_672,
     "ViT-Mini/14": 253_224,

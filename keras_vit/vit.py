@@ -96,7 +96,7 @@ class ViT(ImageModel):
             None takes images as they are.
         approximate: True for the tanh form of GELU (the official code and its checkpoints), False
             for the exact one (timm, Hugging Face).
-        epsilon: of the layer normalisations.
+        epsilon: of the layer normalizations.
         dtype: a dtype or policy, for example "mixed_bfloat16"; logits are float32 all the same.
         name: None for one that no other model has: "vit", "vit_1", ...
 
@@ -106,7 +106,7 @@ class ViT(ImageModel):
     Returns:
         Logits (batch, num_classes); with `num_classes=None` the representation, (batch,
         hidden_dim) or (batch, representation_size); with `pooling=None` the tokens after the last
-        normalisation, (batch, 1 + N, hidden_dim).
+        normalization, (batch, 1 + N, hidden_dim).
 
     Raises:
         ValueError: an argument cannot be used, or images have another shape than the model.
@@ -176,7 +176,7 @@ class ViT(ImageModel):
         return self.poolings[self.pooling][0]
 
     def stem(self, x):
-        """What happens to normalised images before they are cut: nothing, in the paper."""
+        """What happens to normalized images before they are cut: nothing, in the paper."""
         return x
 
     def embed(self, x):

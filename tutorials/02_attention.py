@@ -36,18 +36,18 @@ patches = keras.ops.convert_to_numpy(patches)[0]
 assert patches.shape == (196, 768)
 
 # %% [markdown]
-# ## The idea, with colours
+# ## The idea, with colors
 #
-# Let us begin without learning anything. A token is the mean colour
+# Let us begin without learning anything. A token is the mean color
 # of its patch: three numbers, scaled to a mean of 0 and a deviation
-# of 1. Two patches of like colour have a large scalar product, two
-# of opposite colour a negative one. The softmax turns the products
+# of 1. Two patches of like color have a large scalar product, two
+# of opposite color a negative one. The softmax turns the products
 # of one token with all others into shares that sum to 1.
 
 # %%
-colours = patches.reshape(196, 256, 3).mean(axis=1)
-colours = (colours - colours.mean(0)) / colours.std(0)
-assert colours.shape == (196, 3)
+colors = patches.reshape(196, 256, 3).mean(axis=1)
+colors = (colors - colors.mean(0)) / colors.std(0)
+assert colors.shape == (196, 3)
 
 
 def softmax(x):
@@ -55,7 +55,7 @@ def softmax(x):
     return e / e.sum(axis=-1, keepdims=True)
 
 
-A = softmax(colours @ colours.T)
+A = softmax(colors @ colors.T)
 assert A.shape == (196, 196)
 np.testing.assert_allclose(A.sum(axis=1), 1, rtol=1e-6)
 
@@ -231,8 +231,8 @@ for heads in (1, 3, 6):
 # the softmax. What becomes of the largest share?
 
 # %% tags=["solution"]
-soft = softmax(colours @ colours.T).max(axis=1)
-sharp = softmax(10 * colours @ colours.T).max(axis=1)
+soft = softmax(colors @ colors.T).max(axis=1)
+sharp = softmax(10 * colors @ colors.T).max(axis=1)
 assert np.median(sharp) > 2 * np.median(soft)
 print(f"median of the largest share: {np.median(soft):.2f} before")
 print(f"and {np.median(sharp):.2f} after")

@@ -2,7 +2,7 @@
 # # 3. The block and the whole Vision Transformer
 #
 # Attention lets tokens talk. Around it the Transformer puts three
-# plain things: a normalisation, a small network for each token, and
+# plain things: a normalization, a small network for each token, and
 # a path on which the signal passes unchanged. Twelve such blocks are
 # a Vision Transformer. This tutorial builds one, and trains it on
 # real handwritten digits.
@@ -82,7 +82,7 @@ print("TransformerBlock and Eq. 2 and 3 agree")
 # %% [markdown]
 # ## The whole model
 #
-# After the last block the class token is normalised once more: it is
+# After the last block the class token is normalized once more: it is
 # the image's representation $y$. One linear layer makes the class
 # scores, called logits, of it.
 #
@@ -285,5 +285,5 @@ assert in_blocks > 10 * rest
 #
 # ## Next
 #
-# Real images in colour, from scratch: CIFAR-10, and why small data
+# Real images in color, from scratch: CIFAR-10, and why small data
 # is hard. That is tutorial 4.

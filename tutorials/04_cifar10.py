@@ -4,7 +4,7 @@
 # The paper says it plainly: trained on small sets, a Vision
 # Transformer is worse than a convolutional network of its size. With
 # enough images it is better. This tutorial shows why, measures it,
-# and shows what helps: augmentation, a schedule, regularisation.
+# and shows what helps: augmentation, a schedule, regularization.
 #
 # > **You will be able to** train a ViT from scratch as well as few
 # > images allow, compare it fairly, and say what it lacks.
@@ -107,13 +107,13 @@ load(len(training[0]), "none").grid()
 # %% [markdown]
 # ## What a convolution knows
 #
-# A convolution looks at 3 × 3 neighbours, with the same weights
+# A convolution looks at 3 × 3 neighbors, with the same weights
 # everywhere. If the image moves by a pixel, what it finds moves by
 # a pixel, and is otherwise the same. Nobody had to teach it that.
 #
 # The ViT's first layer knows it for whole patches only. What lies in
 # one patch and what lies in the next are, at first, unrelated: which
-# patches are neighbours it must learn, from its position embeddings.
+# patches are neighbors it must learn, from its position embeddings.
 # "All spatial relations between the patches have to be learned from
 # scratch" (section 3.1).
 #
@@ -236,7 +236,7 @@ for name, build in models.items():
 # **A schedule.** The learning rate rises in the first steps (warm-up),
 # as Adam's estimates are poor then, and falls to zero by a cosine.
 #
-# **Regularisation.** Weight decay pulls the weights towards zero. The
+# **Regularization.** Weight decay pulls the weights towards zero. The
 # paper uses much of it, 0.03 to 0.3 (Table 3).
 #
 # The schedule by hand, and the same from the recipe:
@@ -430,7 +430,7 @@ np.testing.assert_allclose(
 # ## What the paper reports, what we got, why they differ
 #
 # Trained on ImageNet alone, the larger ViT-L/16 is worse than ViT-B/16
-# (76.5 % and 77.9 %, Table 5), however strongly it is regularised; on
+# (76.5 % and 77.9 %, Table 5), however strongly it is regularized; on
 # JFT's 300 million images it is better (87.1 % and 84.2 %). ViT-B/32
 # costs a little less than BiT's ResNet50: it "performs much worse" than
 # that after 9 million images, and better after 90 million and more

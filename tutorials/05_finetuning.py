@@ -298,7 +298,7 @@ assert results["full"].accuracy > 1 / K
 # **You should see** that what was learned from ships and horses helps
 # with digits: fine-tuned weights are ahead of fresh ones. The linear
 # probe shows how much of the answer is in the features already.
-# Methods on pixels are strong with digits, which are centred and cut
+# Methods on pixels are strong with digits, which are centered and cut
 # out; on photographs they fail, as the stored results show below.
 #
 # **Which one?** Few images of a kind that the model knows: the

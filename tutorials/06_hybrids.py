@@ -2,11 +2,11 @@
 # # 6. Hybrids and BiT ResNets
 #
 # A ViT cuts the image itself. A hybrid lets a ResNet look first and
-# cuts the ResNet's feature map: its words know their neighbours. This
+# cuts the ResNet's feature map: its words know their neighbors. This
 # tutorial builds that ResNet from its three parts, turns its map into
 # tokens, and trains a ViT, a hybrid and a ResNet side by side.
 #
-# > **You will be able to** standardise a convolution, normalise in
+# > **You will be able to** standardize a convolution, normalize in
 # > groups, read names such as R50+ViT-B/16, and compare models at
 # > equal cost.
 # >
@@ -37,7 +37,7 @@ to_numpy = keras.ops.convert_to_numpy
 full = bool(os.environ.get("KERAS_VIT_FULL"))
 
 # %% [markdown]
-# ## A convolution whose kernel is standardised
+# ## A convolution whose kernel is standardized
 #
 # The paper's ResNet is BiT, "Big Transfer". It was made for transfer:
 # train once on much data, fine-tune on anything, with any batch size.
@@ -91,11 +91,11 @@ for layer in layers:
 print("Both agree, and the kernel's size and offset do not matter")
 
 # %% [markdown]
-# ## Group normalisation, and why not batch normalisation
+# ## Group normalization, and why not batch normalization
 #
-# The second part is the normalisation. Batch normalisation takes mean
+# The second part is the normalization. Batch normalization takes mean
 # and deviation of a channel over all images of the batch. Group
-# normalisation cuts the channels of *one* image into 32 groups and
+# normalization cuts the channels of *one* image into 32 groups and
 # takes mean and deviation of each group, over all its places:
 
 # %%
@@ -117,11 +117,11 @@ np.testing.assert_allclose(
 )
 
 # %% [markdown]
-# Why does it matter? We normalise the same image 200 times, each
+# Why does it matter? We normalize the same image 200 times, each
 # time in a batch with other, random companions, and watch how much
 # its output changes.
 
-# %% alt="Batch normalisation changes with the batch, group norm not"
+# %% alt="Batch normalization changes with the batch, group norm not"
 sizes = (2, 4, 8, 16, 32)
 
 
@@ -129,18 +129,18 @@ def batch_norm(x):
     return (x - x.mean((0, 1, 2))) / x.std((0, 1, 2))
 
 
-def change(normalise, size):
+def change(normalize, size):
     first = []
     for _ in range(200):
         others = 1 + rng.choice(63, size - 1, replace=False)
-        first.append(normalise(maps[[0, *others]])[0])
+        first.append(normalize(maps[[0, *others]])[0])
     return np.std(first, axis=0, dtype="float64").mean()
 
 
 batch = [change(batch_norm, size) for size in sizes]
 group = [change(group_norm, size) for size in sizes]
-plt.plot(sizes, batch, "-o", label="batch normalisation")
-plt.plot(sizes, group, "--s", label="group normalisation")
+plt.plot(sizes, batch, "-o", label="batch normalization")
+plt.plot(sizes, group, "--s", label="group normalization")
 plt.xscale("log", base=2)
 plt.title("How much an image's output hangs on its companions")
 plt.xlabel("images in the batch")
@@ -151,11 +151,11 @@ assert max(group) < 1e-6 < batch[-1] < batch[0]
 
 # %% [markdown]
 # **You should see** one line that falls and one at zero. In a small
-# batch, batch normalisation gives every image a different output
+# batch, batch normalization gives every image a different output
 # for reasons that are not in the image. And large images leave
 # room for small batches only. In use, it takes averages that were
 # kept from training, perhaps those of another task. Group
-# normalisation has neither trouble: that is why BiT, which is made to
+# normalization has neither trouble: that is why BiT, which is made to
 # be fine-tuned, has it.
 #
 # ## A residual unit
@@ -191,7 +191,7 @@ np.testing.assert_allclose(
 # Did you notice the first assertion? A fresh unit changes nothing:
 # the last scale, gamma, starts at zero, so a deep ResNet starts as a
 # shallow one. BiT's unit has the same parts in another order: it
-# normalises *before* each convolution, so the path of "$+\,x$" stays
+# normalizes *before* each convolution, so the path of "$+\,x$" stays
 # free from one end to the other, as it does in a ViT.
 
 # %%
@@ -313,7 +313,7 @@ assert fields["stage 3 of R50+ViT-B/16"] > 224
 # %% [markdown]
 # **You should see** that a word of R50+ViT-B/16 can see more than the
 # whole image before any attention. (Strictly even a word of the
-# root does: group normalisation takes its mean over all places.) A
+# root does: group normalization takes its mean over all places.) A
 # ViT must learn in its first blocks what a hybrid brings along: that
 # near pixels belong together.
 #
@@ -537,7 +537,7 @@ for kind, same in (
 # A hybrid is a ViT in this: only its position table differs.
 
 # %% [markdown]
-# **Exercise 3.** Swap the 64 channels of a group normalisation at
+# **Exercise 3.** Swap the 64 channels of a group normalization at
 # random and swap them back after it. Is the output the same? And if
 # only the two channels of each group change places?
 
@@ -607,7 +607,7 @@ plt.show()
 # lines meeting at the large end: at about 1,600 exaFLOPs both reach
 # 87.12 %. ResNets need two to four times the compute for the same
 # accuracy, says the paper. It calls the other thing somewhat
-# surprising: one would expect that looking at neighbours first helps
+# surprising: one would expect that looking at neighbors first helps
 # a ViT of any size.
 #
 # Ours says less. The task is easy, ViT-B/16 multiplies seven thousand

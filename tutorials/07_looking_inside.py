@@ -119,7 +119,7 @@ np.testing.assert_allclose(by_hand * signs, filters, atol=1e-3)
 explain.plots.embedding_filters(filters)
 
 # %% [markdown]
-# **You should see** plain colours and slow changes first, then finer
+# **You should see** plain colors and slow changes first, then finer
 # patterns. In models with larger patches these are waves and
 # checkerboards; the paper says that they look like a basis for the
 # fine structure of a patch. What of it is learned? The twin is made
@@ -141,10 +141,10 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# ## Positions: Figure 7, centre, and Figure 10
+# ## Positions: Figure 7, center, and Figure 10
 #
 # Positions are learned, one vector for each patch. Nobody told the
-# model which patches are neighbours. The cosine of two positions says
+# model which patches are neighbors. The cosine of two positions says
 # how alike they have become.
 
 # %%
@@ -177,7 +177,7 @@ apart = np.hypot(y[:, None] - y, x[:, None] - x)  # in patches
 for name, who in (("trained", model), ("untrained twin", twin)):
     found = explain.position_similarity(who).reshape(apart.shape)
     near, far = found[apart == 1].mean(), found[apart > 3].mean()
-    print(f"{name:<15} cosine of neighbours {near:+.2f}", end="")
+    print(f"{name:<15} cosine of neighbors {near:+.2f}", end="")
     print(f", of patches more than 3 apart {far:+.2f}")
     if who is model:
         assert near > far
@@ -186,7 +186,7 @@ for name, who in (("trained", model), ("untrained twin", twin)):
 # ## Attention: Eq. 6
 #
 # The rest is made of attention scores. A model does not keep them; we
-# take the tokens that enter a block and compute them again: normalise,
+# take the tokens that enter a block and compute them again: normalize,
 # make queries and keys, multiply, softmax.
 
 # %%
@@ -246,7 +246,7 @@ np.testing.assert_allclose(by_twin, even, rtol=0.1)
 # %% [markdown]
 # **You should see** the twin near the distance of equal attention, and
 # the trained heads away from it, each with a reach of its own. A head
-# below it keeps to its neighbourhood, as a convolution does; a head
+# below it keeps to its neighborhood, as a convolution does; a head
 # above it looks past it. In a large model, trained on many images,
 # the heads differ much more: the stored table at the end shows it.
 #
@@ -299,7 +299,7 @@ print(f"correlation of the two maps: {np.mean(alike):+.2f}")
 
 # %% [markdown]
 # **Does the model need what it shows?** We take patches out of the
-# image, the highest of the map first, paint them in the mean colour,
+# image, the highest of the map first, paint them in the mean color,
 # and watch the probability of the class that the model had named. The
 # faster it falls, the better the map knew what the answer hangs on.
 # Random order is the baseline. `relevance` is another map: it weighs
@@ -449,8 +449,8 @@ assert max(means["row"], means["column"]) > means["elsewhere"]
 # - **Figure 7, left**, filters. Paper: like a basis for the fine
 #   structure of a patch. Ours: blobs, waves and checkerboards, drawn in
 #   [Look inside](../docs/explain.md).
-# - **Figure 7, centre**, positions. Paper: near ones are alike, and
-#   those of a row or a column. Ours: cosine 0.85 of neighbours, 0.50 in
+# - **Figure 7, center**, positions. Paper: near ones are alike, and
+#   those of a row or a column. Ours: cosine 0.85 of neighbors, 0.50 in
 #   a row, 0.43 in a column, −0.06 elsewhere.
 # - **Figure 7, right, and 11, left**, distance. Paper: it grows with
 #   depth; in the lowest blocks some heads look at most of the image,

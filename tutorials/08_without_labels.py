@@ -44,9 +44,9 @@ assert images.shape == (1438, 8, 8, 1)
 # %% [markdown]
 # ## A task that needs no labels
 #
-# The paper hides patches and asks for their mean colour. Not the exact
+# The paper hides patches and asks for their mean color. Not the exact
 # one: each channel is cut into 8 levels, which is 3 bits. A red,
-# green and blue patch has one of $8^3 = 512$ colours, ours is grey and
+# green and blue patch has one of $8^3 = 512$ colors, ours is grey and
 # has one of 8. So the task is to name a class, as in tutorial 3, but
 # the image itself says which one is right. By hand:
 
@@ -68,7 +68,7 @@ for i in range(4):
     axes[0, i].imshow(images[i, ..., 0], cmap="gray")
     axes[0, i].set_title("image")
     axes[1, i].imshow(classes[i].reshape(4, 4), cmap="gray")
-    axes[1, i].set_title("3-bit colours")
+    axes[1, i].set_title("3-bit colors")
 for axis in axes.flat:
     axis.set_axis_off()
 plt.tight_layout()
@@ -110,7 +110,7 @@ assert (others != np.arange(16)).all()  # never the patch itself
 # ## Training it
 #
 # `MaskedPatchPrediction` is a Keras model around a ViT. It has its own
-# loss, the cross-entropy of the corrupted patches' colours, so
+# loss, the cross-entropy of the corrupted patches' colors, so
 # `compile` takes an optimizer and `fit` takes images. The ViT inside
 # is trained where it is.
 
@@ -151,7 +151,7 @@ losses = pretrain(colors)
 
 # %% [markdown]
 # What would a model get that looks at nothing? It can know how
-# frequent each colour is: that gives the entropy of the frequencies.
+# frequent each color is: that gives the entropy of the frequencies.
 # It can also know how frequent each is at each place.
 
 # %%
@@ -168,7 +168,7 @@ def entropy(classes):
 
 blind = entropy(truth.ravel())
 places = np.mean([entropy(truth[:, i]) for i in range(16)])
-print(f"all colours alike    {np.log(8):.2f} nats")
+print(f"all colors alike    {np.log(8):.2f} nats")
 print(f"frequencies          {blind:.2f}")
 print(f"frequencies by place {places:.2f}")
 print(f"the model            {losses[-1]:.2f}")
@@ -186,7 +186,7 @@ some = digits.test_images[:8]
 pretraining.plot_reconstruction(some, colors.reconstruct(some))
 
 # %% [markdown]
-# **You should see** flat squares, as one colour is all that was asked
+# **You should see** flat squares, as one color is all that was asked
 # for, and mostly the right ones.
 #
 # ## MAE: look at less
@@ -327,7 +327,7 @@ assert 4 < ratio < 16  # a little more than 4: D is far above N
 
 # %% [markdown]
 # **Exercise 2.** A patch is chosen at random. How probable is it that
-# the model is asked for its colour, yet sees it unchanged? Compare
+# the model is asked for its color, yet sees it unchanged? Compare
 # with the count above.
 
 # %% tags=["solution"]
@@ -356,10 +356,10 @@ np.testing.assert_array_equal(before, after)  # none
 # ViT-B/16, pre-trained on JFT's images by masked patch prediction,
 # reaches 79.9 % on ImageNet: 2 points above the same model from
 # scratch, 4 below supervised pre-training (4.6). Of the three targets
-# the mean colour was as good as 4 × 4 colours, and pixels a little
+# the mean color was as good as 4 × 4 colors, and pixels a little
 # worse. Our gain is far larger, as our few labels leave far more to
 # gain, and our ranking of the targets need not be theirs: a patch of
-# four pixels is almost its mean colour.
+# four pixels is almost its mean color.
 #
 # One seed says little. Three seeds, with SimMIM and the pixel target
 # beside these two, stand in

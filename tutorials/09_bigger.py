@@ -66,7 +66,7 @@ plt.style.use("tableau-colorblind10")
 # Adam. A number of type float32 takes 4 bytes. Then there are the
 # activations: all that the backward pass will need of the forward
 # pass. A block keeps for each token, in units of $D$ numbers, at
-# least: two inputs and two normalised ones (4), queries, keys and
+# least: two inputs and two normalized ones (4), queries, keys and
 # values (3), the heads' output (1), and the MLP's hidden layer before
 # and after GELU ($2 \cdot 4$): 16. And for each pair of tokens one
 # attention score per head.
@@ -101,15 +101,15 @@ for part, size in by_hand.items():
 
 # %% alt="Bars of training memory of five models, parts stacked"
 names = "ViT-S/16", "ViT-B/16", "ViT-L/16", "ViT-H/14"
-colours = "#0072B2", "#56B4E9", "#009E73", "#E69F00"
+colors = "#0072B2", "#56B4E9", "#009E73", "#E69F00"
 figure, axis = plt.subplots(
     figsize=(7.6, 3.2), layout="constrained"
 )
 for name in names[::-1]:
     parts = training_memory(keras_vit.list_variants()[name], 64)
     ends = np.cumsum([0, *parts.values()]) / 2**30
-    axis.barh(name, np.diff(ends), left=ends[:-1], color=colours)
-bars = [plt.Rectangle((0, 0), 1, 1, color=c) for c in colours]
+    axis.barh(name, np.diff(ends), left=ends[:-1], color=colors)
+bars = [plt.Rectangle((0, 0), 1, 1, color=c) for c in colors]
 axis.legend(bars, parts)
 axis.set_xlabel("memory (GiB), at least")
 axis.set_title("Training in float32, 64 images in a batch")
@@ -128,7 +128,7 @@ plt.show()
 # and 23 for the digits. bfloat16 is the first 16 of these bits: the
 # same range, and only 7 bits of digits. So a float32 is rounded to
 # bfloat16 with integers alone: add half of what will be cut off (a
-# tie goes to the even neighbour), and cut.
+# tie goes to the even neighbor), and cut.
 
 
 # %%
@@ -159,7 +159,7 @@ for name, rounded, style in (
     ("bfloat16", to_bfloat16(x), "--"),
 ):
     error = np.minimum(np.abs(rounded / x - 1), 1)
-    worst = error.reshape(-1, 100).max(axis=1)  # of 100 neighbours
+    worst = error.reshape(-1, 100).max(axis=1)  # of 100 neighbors
     plt.loglog(x[50::100], worst, style, label=name)
 plt.title("What rounding costs (1: all is lost)")
 plt.xlabel("the number")
@@ -341,7 +341,7 @@ whole = gelu(z @ W_1) @ W_2
 np.testing.assert_allclose(sum(results), whole, atol=1e-5)
 print("four devices, one sum, the same MLP")
 
-# %% alt="Two matrices in four colours: by columns, and by rows"
+# %% alt="Two matrices in four colors: by columns, and by rows"
 figure, axes = plt.subplots(
     1, 2, figsize=(7, 3.6), layout="constrained"
 )

@@ -121,7 +121,7 @@ keras_vit.training.evaluation_plots.reliability(found)
 # ## Saving
 #
 # A `.keras` file holds the whole model: layers, weights, and how
-# pixels are normalised. It opens on each of the three backends.
+# pixels are normalized. It opens on each of the three backends.
 
 # %%
 model.save("digits.keras")
@@ -199,7 +199,7 @@ for kind, path, ask, needs in WAYS[BACKEND]:
     print(f"{kind}: equal to Keras, at most {error:.0e} away")
 
 # %% [markdown]
-# The normalisation of the pixels is a part of the model, so all of
+# The normalization of the pixels is a part of the model, so all of
 # these take pixels from 0 to 255. There is nothing to forget.
 #
 # ## In a script

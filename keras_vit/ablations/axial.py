@@ -119,7 +119,7 @@ class AxialAttention(Layer):
     """Attention in each row of a map, then in each column, with relative positions.
 
     Both are `RelativeSelfAttention`, one after the other with nothing between them. (The layer of
-    Wang et al. has offsets for keys and values too, and batch normalisation in it; Appendix D.6
+    Wang et al. has offsets for keys and values too, and batch normalization in it; Appendix D.6
     says only "a row and column attention, augmented by relative positional encoding".)
 
     Args:

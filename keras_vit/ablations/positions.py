@@ -223,7 +223,7 @@ def resize(positions, grid, new_grid, method="bilinear"):
 
 
 def similarity(vectors, grid):
-    """Compares the vectors of all patches, such as their position embeddings: Figure 7, centre.
+    """Compares the vectors of all patches, such as their position embeddings: Figure 7, center.
 
     Args:
         vectors: (patches, D), row by row.
@@ -265,8 +265,8 @@ def bicubic(old, new):
     """
     scale = old / new
     stretch = max(scale, 1.0)
-    centres = (np.arange(new) + 0.5) * scale
-    distances = np.abs((np.arange(old) + 0.5 - centres[:, None]) / stretch)
+    centers = (np.arange(new) + 0.5) * scale
+    distances = np.abs((np.arange(old) + 0.5 - centers[:, None]) / stretch)
     weights = _keys(distances)
     return weights / weights.sum(axis=1, keepdims=True)
 

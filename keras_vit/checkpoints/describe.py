@@ -135,7 +135,7 @@ def _describe_vit(table, shapes):
 
 
 def _describe_descendant(shapes, gated):
-    """Returns the arguments that a class of `descendants` has and `ViT` has not."""
+    """Returns the arguments that only a class of `descendants` has."""
     found = {"gated": True} if gated else {}
     if "second token" in shapes:
         found["num_registers"] = shapes["second token"][-2]

@@ -23,7 +23,7 @@ class AttentionPooling(Layer):
         num_heads: number of attention heads; it divides D.
         mlp_dim: width of the MLP's hidden layer.
         approximate: form of GELU, see `MLP`.
-        epsilon: of the layer normalisation.
+        epsilon: of the layer normalization.
 
     Call arguments:
         x: tokens (batch, tokens, D).

@@ -186,7 +186,7 @@ def _odd_sizes(images):
 def _mixed_colors(images):
     gray = sum(image.gray for image in images)
     if 0 < gray < len(images):
-        yield Problem("mixed-colour", ".", f"{gray:,} of {len(images):,} are grayscale")
+        yield Problem("mixed-color", ".", f"{gray:,} of {len(images):,} are grayscale")
 
 
 def _shortcuts(images):

@@ -114,7 +114,7 @@ _NOTES = {
     "other-file": ("a file that is not an image, not read", "None needed."),
     "mild-imbalance": ("the largest class has at least 3 times the images of the smallest",
         "Look at the accuracy of each class."),
-    "mixed-colour": ("some images are grayscale, others in color", "None needed; all become RGB."),
+    "mixed-color": ("some images are grayscale, others in color", "None needed; all become RGB."),
     "near-duplicate": ("nearly the same image is in a class twice", "Inspect both."),
 }
 # fmt: on

@@ -13,7 +13,7 @@ from keras_vit import accounting, cli
 from keras_vit.accounting import layer_costs, paper_costs
 
 BACKEND = keras.backend.backend()
-# GMACs that timm publishes: it counts 5 operations for each number that is normalised besides.
+# GMACs that timm publishes: it counts 5 operations for each number that is normalized besides.
 TIMM = {
     ("ViT-Ti/16", 224): 1.26,
     ("ViT-S/16", 224): 4.61,
@@ -23,7 +23,7 @@ TIMM = {
     ("ViT-L/16", 224): 61.6,
     ("ViT-H/14", 224): 167.4,
 }
-# In hybrids also each standardised weight of a convolution: 0.6 to 2.8 % more.
+# In hybrids also each standardized weight of a convolution: 0.6 to 2.8 % more.
 TIMM_HYBRIDS = {"R26+ViT-S/32": 3.56, "R50+ViT-B/16": 21.66, "R50+ViT-L/32": 19.58}
 # Models of every kind, with sides that are odd or not equal.
 BUILT = {
@@ -184,7 +184,7 @@ def stateless(model):
     [("ViT-S/16", {"num_layers": 2}, 1.03), ("R26x1", {}, 1.04)],
 )
 def test_xla_counts_the_same_and_a_little_more(name, options, most, blank):
-    """XLA also counts biases, normalisations, softmax and GELU; its step is three forwards."""
+    """XLA also counts biases, normalizations, softmax and GELU; its step is three forwards."""
     import jax
 
     model = keras_vit.create(name, **options)

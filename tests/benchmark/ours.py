@@ -11,7 +11,7 @@ from keras_vit.layers import LayerNorm, SelfAttention, logits, weighted_sum
 
 
 def model(setup, approximate=False):
-    """The model itself; it gets images already normalised, as the peers do."""
+    """The model itself; it gets images already normalized, as the peers do."""
     return keras_vit.create(
         setup.model,
         image_size=setup.image_size,
@@ -24,7 +24,7 @@ def model(setup, approximate=False):
 
 
 def with_keras_norm(setup):
-    """Keras's own order of operations in layer normalisation."""
+    """Keras's own order of operations in layer normalization."""
     return _with_call(model(setup), LayerNorm, keras.layers.LayerNormalization.call)
 
 

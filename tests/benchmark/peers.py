@@ -1,11 +1,11 @@
 """The contenders: the same Vision Transformer by different hands.
 
 ours, ours-tanh            this package, with the exact or with the tanh form of GELU
-keras                      ours with Keras's own layer normalisation
+keras                      ours with Keras's own layer normalization
 matmul, einsum, kernel     ours with this form of attention on every backend
 kerashub, flax, timm       KerasHub, the official code in Flax, and timm in eager PyTorch
 
-Each has the same sizes, no dropout, the same loss and the same optimiser, and gets the same arrays
+Each has the same sizes, no dropout, the same loss and the same optimizer, and gets the same arrays
 in memory. `build` returns an object with two methods that return when the work is done:
 `train(images, labels)`, one forward and backward pass with an update, gives the loss;
 `predict(images)` gives logits as a NumPy array.

@@ -17,7 +17,7 @@ from keras_vit import environment, pretraining
 from keras_vit.training.recipes import schedules
 
 OBJECTIVES = {
-    "masked patch prediction, mean colour": lambda encoder, seed: pretraining.MaskedPatchPrediction(
+    "masked patch prediction, mean color": lambda encoder, seed: pretraining.MaskedPatchPrediction(
         encoder, seed=seed
     ),
     "masked patch prediction, pixels (L2)": lambda encoder, seed: pretraining.MaskedPatchPrediction(

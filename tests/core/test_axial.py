@@ -567,10 +567,10 @@ ERRORS = {
         lambda: built(AxialAttention(2), (1, 2, 3, 4))(np.zeros((1, 2, 5, 4))),
         "tokens=5",
     ),
-    "filters": (lambda: AxialUnit(48), "`AxialUnit` normalises in 32 groups", "channels=48"),
+    "filters": (lambda: AxialUnit(48), "`AxialUnit` normalizes in 32 groups", "channels=48"),
     "channels": (
         lambda: AxialUnit(32).build((None, 2, 2, 40)),
-        "`AxialUnit` normalises in 32 groups",
+        "`AxialUnit` normalizes in 32 groups",
         "channels=40",
     ),
     "class token": (lambda: vit(pooling="token"), "pooling='token'", "pooling='gap'"),

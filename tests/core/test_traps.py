@@ -196,7 +196,7 @@ def test_paths_of_weights_do_not_hold_the_models_name():
 @pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="it is XLA's fusion that is counted")
 def test_compiled_gradients_do_not_grow_with_depth():
-    """With Keras's own layer normalisation the largest fusion holds the chain of all blocks."""
+    """With Keras's own layer normalization the largest fusion holds the chain of all blocks."""
     shallow, deep = (largest_fusion(depth) for depth in (4, 12))
     assert deep < 1.5 * shallow
 

@@ -100,7 +100,7 @@ MODELS = {
     "R+ViT-Ti/16": lambda: create("R+ViT-Ti/16", image_size=64, **CUT),
     "Axial-ViT-Ti/8": lambda: create("Axial-ViT-Ti/8", image_size=(16, 24), **CUT),
 }
-# Keras normalises layers in float32 whatever the dtype is; on PyTorch that differs most.
+# Keras normalizes layers in float32 whatever the dtype is; on PyTorch that differs most.
 ROUNDING, OF_NORMS = (1e-5, 5e-5) if keras.backend.backend() == "torch" else (1e-6, 1e-5)
 QUICK = ("token", "positions 2d, every", "axial", "hybrid")
 

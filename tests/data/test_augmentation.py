@@ -133,19 +133,19 @@ def test_affine_transforms_of_an_image_and_of_an_array_agree(mode):
 
 
 def test_jitter_changes_brightness_contrast_and_color_around_one():
-    colour = Image.new("RGB", (4, 4), (100, 60, 40))
-    drawn = np.array([train(colour, 4, seed, jitter=0.4)[0, 0] for seed in range(500)], "int")
+    color = Image.new("RGB", (4, 4), (100, 60, 40))
+    drawn = np.array([train(color, 4, seed, jitter=0.4)[0, 0] for seed in range(500)], "int")
     grey = drawn @ [0.299, 0.587, 0.114]
     assert 39 < grey.min() < 46 and 94 < grey.max() < 99  # 69.7 times 0.6 and 1.4
-    # Contrast and colour both scale how far one colour is from grey: 0.36 to 1.96 times.
+    # Contrast and color both scale how far one color is from grey: 0.36 to 1.96 times.
     spread = (drawn[:, 0] - drawn[:, 2]) / grey / (60 / 69.7)
     assert 0.32 < spread.min() < 0.5 and 1.6 < spread.max() < 2.0
-    tones = Image.fromarray(np.array([[80, 150]], "uint8"))  # colour leaves these as they are
+    tones = Image.fromarray(np.array([[80, 150]], "uint8"))  # color leaves these as they are
     drawn = [train(tones, (1, 2), seed, jitter=0.4)[0, :, 0] for seed in range(500)]
     low, high = np.array(drawn, "int").T
     contrast = (high - low) / (high + low) / (70 / 230)  # whole greys: off by 1 in 42 at most
     assert 0.58 < contrast.min() < 0.63 and 1.36 < contrast.max() < 1.4 * 43 / 42
-    assert np.array_equal(train(colour, 4, jitter=0.0)[0, 0], [100, 60, 40])
+    assert np.array_equal(train(color, 4, jitter=0.0)[0, 0], [100, 60, 40])
 
 
 def test_erased_rectangles_have_the_stated_share_and_noise():

@@ -196,7 +196,7 @@ def test_an_error_contains_the_name_of_a_damaged_image(folder):
 
 @pytest.mark.backend_free
 @pytest.mark.parametrize(
-    "mode, pixel, colour, grey",
+    "mode, pixel, color, grey",
     [
         ("RGB", (255, 0, 0), (255, 0, 0), 76),  # grey is 0.299 R + 0.587 G + 0.114 B
         ("L", 90, (90, 90, 90), 90),
@@ -207,9 +207,9 @@ def test_an_error_contains_the_name_of_a_damaged_image(folder):
         ("I;16", 257 * 130, (130, 130, 130), 130),
     ],
 )
-def test_pillow_modes_are_converted(tmp_path, mode, pixel, colour, grey):
+def test_pillow_modes_are_converted(tmp_path, mode, pixel, color, grey):
     Image.new(mode, (3, 2), pixel).save(tmp_path / "x.png")
-    assert (data.read(tmp_path / "x.png", (2, 3)) == colour).all()
+    assert (data.read(tmp_path / "x.png", (2, 3)) == color).all()
     assert (data.read(tmp_path / "x.png", (2, 3), num_channels=1) == grey).all()
 
 

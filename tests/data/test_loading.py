@@ -111,8 +111,8 @@ def test_channels_are_converted():
     images, classes = next(iter(grey.test))
     source = pixels[int(grey.sources["test"].names[0])]
     assert np.array_equal(images[0, ..., 0], Image.fromarray(source).convert("L"))
-    colours = data.load((pixels[..., :1], labels), (12, 9), pipeline="keras")
-    images, _ = next(iter(colours.train))
+    colors = data.load((pixels[..., :1], labels), (12, 9), pipeline="keras")
+    images, _ = next(iter(colors.train))
     assert images.shape[-1] == 3 and (images == images[..., :1]).all()
 
 

@@ -37,7 +37,7 @@ def test_mixup_adds_images_in_the_share_of_the_labels(alpha):
         assert images.dtype == labels.dtype == "float32"
         assert np.allclose(labels.sum(axis=1), 1, atol=1e-6)
         assert np.count_nonzero(labels) <= 10
-        wanted = labels @ COLOURS.astype("float32")  # an image's colour is that of its classes
+        wanted = labels @ COLOURS.astype("float32")  # an image's color is that of its classes
         assert np.allclose(images, wanted[:, None, None, None], atol=1e-3)
         own = labels.diagonal()
         assert np.ptp(own) == 0  # one share for the batch

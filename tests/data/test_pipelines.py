@@ -176,7 +176,7 @@ def test_batches_depend_only_on_seed_epoch_and_index(pipeline, augment):
                 share = classes.max(axis=1, keepdims=True)[..., None, None]
                 other = np.roll(plain, 1, axis=0).astype(float)
                 mixed = share * plain + (1 - share) * other
-                whole = classes.max(axis=1) < 1  # neighbours of one class keep a label of 1
+                whole = classes.max(axis=1) < 1  # neighbors of one class keep a label of 1
                 np.testing.assert_allclose(images[whole], mixed[whole], atol=1e-3)
                 assert whole.any()
             else:

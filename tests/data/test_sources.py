@@ -64,7 +64,7 @@ def test_every_kind_of_file_gives_its_pixels(tmp_path, suffix, error, options):
 
 
 def test_the_first_frame_of_an_animation_is_read(tmp_path):
-    films = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    films = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
     path = save(tmp_path / "film.gif", films[0], save_all=True, append_images=films[1:])
     assert (np.asarray(images.open_image(path)) == (255, 0, 0)).all()
 

@@ -172,7 +172,7 @@ def test_photographs_give_no_false_alarm():
     assert report.images == 370 and severe(report) == []
 
 
-# Looked at one by one: each pair shows one scene, in other colours or a little moved.
+# Looked at one by one: each pair shows one scene, in other colors or a little moved.
 CIFAR_NEAR = 14
 
 
@@ -186,4 +186,4 @@ def test_ten_thousand_images_give_no_false_alarm(tmp_path):
     report = doctor.check(folder)
     assert report.images == 10_000 and severe(report) == []
     assert report.counts.get("near-duplicate", 0) <= CIFAR_NEAR + 3
-    assert set(report.counts) <= {"near-duplicate", "mixed-colour"}
+    assert set(report.counts) <= {"near-duplicate", "mixed-color"}

@@ -106,7 +106,7 @@ def test_a_nested_model_has_the_scores_of_the_inner_one():
     expected = attention.attention_scores(inner, x).stack()
     inputs = keras.Input((*SIZE, 3))
     scaled = keras.layers.Rescaling(2.0)(inputs)
-    with pytest.warns(UserWarning, match="'rescaling.*' normalises pixels"):
+    with pytest.warns(UserWarning, match="'rescaling.*' normalizes pixels"):
         functional = keras.Model(inputs, inner(scaled))
     subclassed = Outer(keras.Sequential([inner]))
     for model, factor in ((functional, 0.5), (subclassed, 1)):

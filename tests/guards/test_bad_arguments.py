@@ -361,14 +361,14 @@ CASES = {
     ),
     "unit groups": (
         lambda: HybridUnit(48),
-        "`HybridUnit` normalises in 32 groups, which must divide its channels",
+        "`HybridUnit` normalizes in 32 groups, which must divide its channels",
         "channels=48",
         "Use a multiple of 32: 32 or 64",
     ),
     "unit strides": (lambda: BiTUnit(32, 1.0), f"`strides` {INTEGER}", "strides=1.0"),
     "unit on images": (lambda: BiTUnit(32)(zeros(1, 4, 4, 3)), "`BiTUnit`", "channels=3"),
     "unit on tokens": (lambda: HybridUnit(32)(zeros(2, 5, 8)), "`HybridUnit` expects a map"),
-    "root filters": (lambda: BiTRoot(16), "`BiTRoot` normalises in 32 groups", "channels=16"),
+    "root filters": (lambda: BiTRoot(16), "`BiTRoot` normalizes in 32 groups", "channels=16"),
     "root on one image": (
         lambda: HybridRoot(32)(zeros(8, 8, 3)), "`HybridRoot` expects a map", "image[None]",
     ),

@@ -192,7 +192,7 @@ def test_a_layer_that_normalizes_before_a_vit_is_warned_of_when_the_graph_is_bui
     (found,) = pixel_warnings(lambda: around(*before))
     inner = [layer for one in before for layer in getattr(one, "layers", [one])]
     scaling = [x for x in inner if isinstance(x, (layers.Rescaling, layers.Normalization))]
-    assert f"The layer {scaling[0].name!r} normalises pixels" in found
+    assert f"The layer {scaling[0].name!r} normalizes pixels" in found
     assert "Leave out the layer" in found
     assert pixel_warnings(lambda: around(*BEFORE[name](), normalize=None)) == []
 

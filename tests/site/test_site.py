@@ -162,7 +162,7 @@ def site(tmp_path_factory):
     return build(tmp_path_factory.mktemp("site"))
 
 
-# The page has the colours of this scheme, and no transition from another one is under way.
+# The page has the colors of this scheme, and no transition from another one is under way.
 SHOWN = """name => document.body.dataset.mdColorScheme == name
     && document.getAnimations().every(a => a.playState != "running")"""
 

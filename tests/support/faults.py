@@ -266,7 +266,7 @@ FILES = [
     ("hidden", ".git", lambda path: write(path / "config", b"x")),
     ("other-file", "cat/notes.txt", _bytes(b"cats")),
     ("other-file", "labels.csv", _bytes(b"file,label\n")),
-    ("mixed-colour", ".", lambda path: save(path / "owl" / "grey.png", scene(833, mode="L"))),
+    ("mixed-color", ".", lambda path: save(path / "owl" / "grey.png", scene(833, mode="L"))),
     ("label-clash", "cat/00.jpg", lambda path: shutil.copy(path, _at(path, "dog/c.jpg"))),
     ("label-clash", "cat/01.jpg", lambda path: _same_pixels("cat/01.jpg")(_at(path, "dog/p.png"))),
     ("duplicate", "cat/copy.jpg", _copy("cat/02.jpg")),

@@ -23,9 +23,9 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="KERAS_VIT_TEST_DATA i
 
 def clusters(classes=5, each=8, length=11, spread=1.0, seed=0):
     rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(classes, length))
+    centers = rng.normal(size=(classes, length))
     labels = rng.permutation(np.repeat(np.arange(classes), each))
-    return centres[labels] + spread * rng.normal(size=(len(labels), length)), labels
+    return centers[labels] + spread * rng.normal(size=(len(labels), length)), labels
 
 
 def augmented(x, like):

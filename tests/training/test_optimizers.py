@@ -167,7 +167,7 @@ def test_every_weight_of_a_vit_has_its_share_of_the_rate():
 
 
 def test_only_kernels_decay_in_every_kind_of_model():
-    """As DeiT and Big Vision: no biases, normalisations, tokens or positions."""
+    """As DeiT and Big Vision: no biases, normalizations, tokens or positions."""
     for model in (vit(pooling="map"), vit(keras_vit.HybridViT, resnet_units=(), patch_size=4)):
         optimizer = optimizers.AdamW()
         optimizer.build(model.trainable_variables)

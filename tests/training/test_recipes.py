@@ -318,7 +318,7 @@ def test_losses_are_those_of_numpy_for_both_kinds_of_labels():
 
 
 class Mixed(keras.utils.PyDataset):
-    """Eight images of two colours, mixed: labels are shares."""
+    """Eight images of two colors, mixed: labels are shares."""
 
     def __len__(self):
         return 2

@@ -21,9 +21,9 @@ pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
 
 
 @pytest.fixture(scope="module")
-def colours(tmp_path_factory):
+def colors(tmp_path_factory):
     """Six dark red and six dark blue images: easy to tell apart."""
-    path = tmp_path_factory.mktemp("colours")
+    path = tmp_path_factory.mktemp("colors")
     rng = np.random.default_rng(0)
     for name, channel in (("blue", 2), ("red", 0)):
         (path / name).mkdir()
@@ -35,10 +35,10 @@ def colours(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(colours, tmp_path_factory):
+def run(colors, tmp_path_factory):
     """A run of two epochs on 16 x 16 pixels."""
-    out = tmp_path_factory.mktemp("runs") / "colours"
-    return training.train(colours, image_size=16, epochs=2, batch_size=5, out=out)
+    out = tmp_path_factory.mktemp("runs") / "colors"
+    return training.train(colors, image_size=16, epochs=2, batch_size=5, out=out)
 
 
 @pytest.mark.backend_free
@@ -134,10 +134,10 @@ def test_history_has_a_row_for_each_epoch(run):
     assert float(rows[1]["accuracy"]) == pytest.approx(run.metrics["train_accuracy"], abs=1e-6)
 
 
-def test_metrics_record_data_settings_and_versions(run, colours):
+def test_metrics_record_data_settings_and_versions(run, colors):
     metrics = json.loads((run.folder / "metrics.json").read_text())
     assert metrics == json.loads(json.dumps(run.metrics))
-    assert metrics["data"] == str(colours.resolve())
+    assert metrics["data"] == str(colors.resolve())
     assert metrics["class_names"] == ["blue", "red"]
     parts = ("train", "validation", "test")
     assert [metrics[f"{part}_images"] for part in parts] == [8, 2, 2]
@@ -156,8 +156,8 @@ def test_the_reported_accuracy_is_that_of_the_saved_model(run):
     assert training.evaluate_run(run.folder).accuracy == run.metrics["test_accuracy"]
 
 
-def test_predict_gives_the_models_softmax_in_descending_order(run, colours):
-    file = colours / "red" / "0.png"
+def test_predict_gives_the_models_softmax_in_descending_order(run, colors):
+    file = colors / "red" / "0.png"
     (found,) = training.predict(run.folder / "model.keras", [file])
     logits = run.model.predict(data.read(file, 16)[None], verbose=0)[0].astype("float64")
     expected = dict(zip(("blue", "red"), np.exp(logits) / np.exp(logits).sum(), strict=True))
@@ -206,18 +206,18 @@ def interrupt(progress, batch, logs=None):
 
 @pytest.mark.slow
 def test_an_interrupted_run_resumes_exactly_and_equal_seeds_give_equal_weights(
-    run, colours, tmp_path, monkeypatch, capsys
+    run, colors, tmp_path, monkeypatch, capsys
 ):
     out = tmp_path / "my run"
     given = {"image_size": 16, "epochs": 2, "batch_size": 5, "out": out}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(messages.ProgressLine, "on_train_batch_end", interrupt)
-        training.train(colours, **given)
+        training.train(colors, **given)
     assert f"keras-vit train --resume '{out}'" in capsys.readouterr().out
     with pytest.raises(FileNotFoundError, match="interrupted.*--resume"):
         training.load(out)
     with pytest.raises(ValueError, match="Resume it with keras-vit train --resume '"):
-        training.train(colours, **given)
+        training.train(colors, **given)
     resumed = training.resume(out)
     for ours, theirs in zip(resumed.model.weights, run.model.weights, strict=True):
         np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (ours, theirs)))
@@ -238,18 +238,18 @@ def test_the_options_of_a_run_are_the_arguments_of_train():
 def test_resume_reports_a_folder_that_is_not_a_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="settings.json.*does not exist"):
         training.resume(tmp_path / "nowhere")
-    (tmp_path / "settings.json").write_text('{"colour": 1}')
+    (tmp_path / "settings.json").write_text('{"color": 1}')
     with pytest.raises(ValueError, match="settings.json.*cannot be read"):
         training.resume(tmp_path)
 
 
 @pytest.mark.slow
-def test_a_run_from_published_weights_takes_their_resolution(colours, tmp_path, capsys):
+def test_a_run_from_published_weights_takes_their_resolution(colors, tmp_path, capsys):
     model = keras_vit.create("ViT-Mini/8", image_size=24, num_classes=5, normalize=(100.0, 50.0))
     keras_vit.save_weights(model, tmp_path / "published.safetensors")
     weights = str(tmp_path / "published.safetensors")
     run = training.train(
-        colours, weights=weights, adapt="lora", epochs=1, batch_size=4, out=tmp_path / "run"
+        colors, weights=weights, adapt="lora", epochs=1, batch_size=4, out=tmp_path / "run"
     )
     assert run.metrics["image_size"] == [24, 24] and run.model.num_classes == 2
     assert run.metrics["options"]["recipe"] == "finetune"
@@ -260,9 +260,9 @@ def test_a_run_from_published_weights_takes_their_resolution(colours, tmp_path, 
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorboard") is not None, reason="it is there")
-def test_missing_tensorboard_is_reported_before_any_work(colours, tmp_path):
+def test_missing_tensorboard_is_reported_before_any_work(colors, tmp_path):
     with pytest.raises(ImportError, match="pip install.*tensorboard"):
-        training.train(colours, tensorboard=True, out=tmp_path / "run")
+        training.train(colors, tensorboard=True, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -275,18 +275,18 @@ def test_missing_tensorboard_is_reported_before_any_work(colours, tmp_path):
         ({"augment": "inceptio"}, "inception"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(wrong, message, colours, tmp_path):
+def test_options_that_do_not_go_together_are_refused(wrong, message, colors, tmp_path):
     with pytest.raises(ValueError, match=message):
-        training.train(colours, out=tmp_path / "run", **wrong)
+        training.train(colors, out=tmp_path / "run", **wrong)
     assert not (tmp_path / "run").exists()
 
 
-def test_out_must_be_new_or_empty(colours, tmp_path):
+def test_out_must_be_new_or_empty(colors, tmp_path):
     (tmp_path / "old.txt").write_text("x")
     with pytest.raises(ValueError, match="new or an empty folder"):
-        training.train(colours, out=tmp_path)
+        training.train(colors, out=tmp_path)
     with pytest.raises(ValueError, match="can be written"):
-        training.train(colours, out=tmp_path / "old.txt" / "below")
+        training.train(colors, out=tmp_path / "old.txt" / "below")
     assert [path.name for path in tmp_path.iterdir()] == ["old.txt"]
 
 
@@ -301,19 +301,19 @@ def test_wrong_arguments_leave_no_folder(wrong, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_not_finite_stops_the_run(colours, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run(colors, tmp_path):
     with pytest.raises(ArithmeticError, match="lower learning rate"):
-        training.train(colours, image_size=16, learning_rate=1e30, out=tmp_path / "run")
+        training.train(colors, image_size=16, learning_rate=1e30, out=tmp_path / "run")
 
 
 @pytest.mark.slow
-def test_a_failing_figure_loses_neither_model_nor_numbers(colours, tmp_path, monkeypatch):
+def test_a_failing_figure_loses_neither_model_nor_numbers(colors, tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("no fonts")
 
     monkeypatch.setattr(evaluation_plots, "curves", fail)
     with pytest.raises(RuntimeError, match="no fonts"):
-        training.train(colours, image_size=16, epochs=1, out=tmp_path / "run")
+        training.train(colors, image_size=16, epochs=1, out=tmp_path / "run")
     assert training.load(tmp_path / "run").metrics["image_size"] == [16, 16]
     assert (tmp_path / "run" / "history.csv").exists()
 
