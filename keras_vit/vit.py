@@ -84,7 +84,8 @@ class ViT(ImageModel):
         num_channels: channels of the images.
         pooling: one of `ViT.poolings`. "token" takes the class token, as Eq. 4; "gap" the mean of
             the patches' tokens (Appendix D.3) and "map" attention pooling, both without a class
-            token; "distilled" takes the class and the distillation token of DeiT side by side.
+            token; "distilled" takes the class and the distillation token of DeiT side by side,
+            "token and mean" the class token and the mean of the patches, as DINOv2's classifiers.
             None returns all tokens, the class token first: there is no head then.
         representation_size: width of the tanh layer before the head, which the paper has in
             pre-training and takes away for fine-tuning; None for no such layer.
