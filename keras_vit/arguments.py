@@ -75,6 +75,13 @@ def positive_number(name, value, advice=""):
     return float(value)
 
 
+def at_most_one(name, value):
+    """Returns `value`, or raises `ValueError` unless it is a number above 0 and at most 1."""
+    if positive_number(name, value) > 1:
+        refuse(f"`{name}` must be at most 1", {name: value}, f"{name}=1.0 turns it off.")
+    return value
+
+
 def number(name, value, advice=""):
     """Returns `value` as a `float`, or raises `ValueError` unless it is finite."""
     if not _is_real(value) or not math.isfinite(value):

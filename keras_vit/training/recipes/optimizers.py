@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from keras_vit import arguments
-from keras_vit.training.recipes.recipe import at_most_one
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
@@ -20,7 +19,7 @@ class ByLayer:
     """An optimizer whose learning rate and weight decay depend on the weight's path."""
 
     def __init__(self, learning_rate, *, layer_decay=1.0, decayed="kernel", **kwargs):
-        at_most_one("layer_decay", layer_decay)
+        arguments.at_most_one("layer_decay", layer_decay)
         super().__init__(learning_rate, **kwargs)
         self.layer_decay, self.decayed = float(layer_decay), decayed
 

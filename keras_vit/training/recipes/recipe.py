@@ -31,12 +31,6 @@ def at_least_zero(name, value):
         arguments.refuse(f"`{name}` must be at least 0", {name: value})
 
 
-def at_most_one(name, value):
-    """Raises `ValueError` unless `value` is a number above 0 and at most 1."""
-    if positive_number(name, value) > 1:
-        arguments.refuse(f"`{name}` must be at most 1", {name: value}, f"{name}=1.0 turns it off.")
-
-
 class Recipe(NamedTuple):
     """The numbers of a training. `print` shows a summary.
 
@@ -70,7 +64,7 @@ class Recipe(NamedTuple):
     weight_decay: at_least_zero = 0.0  # relative to the learning rate
     decayed: str = KERNELS
     clip: optional(positive_number) = None  # maximum global norm of the gradient
-    layer_decay: at_most_one = 1.0  # factor of the learning rate from block to block
+    layer_decay: arguments.at_most_one = 1.0  # factor of the learning rate from block to block
     accumulate: positive_integer = 1  # batches per update
     # momentum of the average of the weights (Polyak)
     moving_average: optional(lambda name, value, _: fraction(name, value)) = None
