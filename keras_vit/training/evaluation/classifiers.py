@@ -211,8 +211,10 @@ class FewShot(keras.callbacks.Callback):
         shots: one number or several.
         every: epochs between evaluations. The last epoch is evaluated too; epochs in between have
             NaN in the logs.
-        seeds, l2: see `few_shot`.
-        layer, batch_size: see `features`.
+        seeds: see `few_shot`.
+        l2: see `few_shot`.
+        layer: see `features`.
+        batch_size: see `features`.
 
     Raises:
         ValueError: an argument is invalid, or, at the beginning of the training, a class has too
