@@ -172,10 +172,8 @@ def match(table, model, specs, skip=(), grid=None):
         for name, shape in parts.items():
             ours = weight.path if name != scale else f"layer scale of {layer_of(weight.path)}"
             wanted[name] = Part(ours, shape, places.get(name))
-            if wanted[name].place is None and re.fullmatch(table.zeros, name):
-                problem = None
-            else:
-                problem = _problem(model, name, wanted[name], specs, grid)
+            may_lack = name not in places and re.fullmatch(table.zeros, name)
+            problem = None if may_lack else _problem(model, name, wanted[name], specs, grid)
             if problem:
                 problems.append(problem)
             else:

@@ -143,9 +143,9 @@ class Place(NamedTuple):
         """Returns this tensor, from the one that holds it."""
         if self.slice is None:
             return array
-        return (array if self.parts is None else array.reshape(self.parts, -1, *array.shape[1:]))[
-            self.slice
-        ]
+        if self.parts is not None:
+            array = array.reshape(self.parts, -1, *array.shape[1:])
+        return array[self.slice]
 
 
 def as_stored(specs):
