@@ -18,10 +18,9 @@ BIT = "https://storage.googleapis.com/bit_models"
 SHIPPED = "keras_vit/checkpoints/shipped/"  # in the package itself
 HUGGING_FACE = "https://huggingface.co/{}/resolve/main/model.safetensors"
 TIMM = HUGGING_FACE.format("timm/{}")
-IMAGENET = (tuple(255 * x for x in (0.485, 0.456, 0.406)),
-            tuple(255 * x for x in (0.229, 0.224, 0.225)))  # fmt: skip
-CLIP_PIXELS = (tuple(255 * x for x in (0.48145466, 0.4578275, 0.40821073)),
-               tuple(255 * x for x in (0.26862954, 0.26130258, 0.27577711)))  # fmt: skip
+IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # 255 (0.485, 0.456, 0.406) ...
+CLIP_PIXELS = (tuple(round(255 * x, 6) for x in (0.48145466, 0.4578275, 0.40821073)),
+               tuple(round(255 * x, 6) for x in (0.26862954, 0.26130258, 0.27577711)))  # fmt: skip
 
 # The projects whose names tensors can have.
 SOURCES = ("google", "bit", "timm", "huggingface", "kerashub")

@@ -4,10 +4,12 @@ import pathlib
 
 from keras_vit import arguments, backend
 from keras_vit.checkpoints.catalogue import find, suggestion
+from keras_vit.io import files
 from keras_vit.training.runs import run_folder
 
 # Texts of --help that several commands share.
-MODEL = "run of `keras-vit train`, .keras file, file of weights, or a name of `keras-vit weights`"
+MODEL = "run of `keras-vit train`, .keras file, file or folder of weights, "
+MODEL += "or a name of `keras-vit weights`"
 INVERT = "invert the colors first, for dark ink on paper"
 DEFAULT = "default: %(default)s"
 
@@ -61,7 +63,7 @@ def check_model(name):
 
 
 def load_model(name, image_size=None):
-    """Loads a model: a run, a .keras file, a file of published weights, or a name of the catalogue.
+    """Loads a model: a run, a .keras file, weights in a file or folder, or a name of the catalog.
 
     `image_size`, a side or (height, width), is for published weights; None for their own. Returns
     (model, metrics of its run). If the model is not from a run, the metrics are
@@ -72,7 +74,7 @@ def load_model(name, image_size=None):
     from keras_vit.training.runs import saved_run
 
     path = pathlib.Path(name)
-    if not path.is_dir() and path.suffix != ".keras":
+    if not _is_run(path) and path.suffix != ".keras":
         model = load_pretrained(name, **({} if image_size is None else {"image_size": image_size}))
         names = None if path.exists() else _entry(name).class_names
         return model, names and saved_run.default_metrics(model, names)
@@ -90,9 +92,11 @@ def load_model(name, image_size=None):
 
 
 def _is_run(path):
-    """Returns whether `path` is a folder, or a .keras file beside a metrics.json."""
+    """Returns whether `path` is a folder without weights, or a .keras file beside metrics.json."""
+    if path.is_dir():
+        return not files.is_folder_of_weights(path)
     alone = path.is_file() and not (path.parent / run_folder.METRICS).is_file()
-    return path.is_dir() or (path.suffix == ".keras" and not alone)
+    return path.suffix == ".keras" and not alone
 
 
 def _entry(name):

@@ -46,7 +46,7 @@ def add_convert(commands):
         ".safetensors for timm or Hugging Face, .weights.h5 for KerasHub.",
     )
     add = adder(parser)
-    add("source_file IN", "file of weights, or a name of `keras-vit weights`")
+    add("source_file IN", "file or folder of weights, or a name of `keras-vit weights`")
     add("target_file OUT", "new file to write")
     add(
         "--to SOURCE",

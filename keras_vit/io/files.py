@@ -70,6 +70,11 @@ def open_tensors(path):
     return readers[tensor_file.detect_format(path)](path)
 
 
+def is_folder_of_weights(path):
+    """Returns whether a path is a folder with a safetensors file, or with the index of several."""
+    return any(os.path.isfile(os.path.join(path, name)) for name in (WHOLE, WHOLE + INDEX))
+
+
 def _find_in_folder(folder):
     """Returns the path of the safetensors file, or of the index, in a folder."""
     for name in (WHOLE, WHOLE + INDEX):

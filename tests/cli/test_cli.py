@@ -70,6 +70,10 @@ def test_predict_with_what_is_shipped_or_saved(folder, tmp_path, capsys):
     assert cli.main(["predict", str(tmp_path / "mine.keras"), image]) == 0
     assert "class 0 50.0 %" in capsys.readouterr().out.splitlines()[-1]  # the head begins at zero
 
+    keras_vit.save_weights(model, tmp_path / "model.safetensors")
+    assert cli.main(["predict", str(tmp_path), image]) == 0  # a folder, as it is published
+    assert "class 0 50.0 %" in capsys.readouterr().out.splitlines()[-1]
+
 
 def test_variants_lists_the_table(capsys):
     assert cli.main(["variants"]) == 0
