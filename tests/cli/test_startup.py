@@ -202,7 +202,7 @@ def python(code, folder=None):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_the_command_sees_the_same_names_and_registers_the_same_classes():
     eager, names, registered = names_for("script.py")
     postponed, same_names, same_registered = names_for("/usr/bin/keras-vit")

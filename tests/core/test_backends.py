@@ -32,7 +32,7 @@ for pooling in {poolings!r}:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_backends_agree_on_logits_and_gradients(tmp_path):
     others = [b for b in BACKENDS if b != keras.backend.backend() and is_installed(b)]
     if not others:

@@ -263,7 +263,7 @@ def test_mixed_precision_keeps_weights_and_logits_in_float32(make):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", quick((small, hybrid), hybrid, rest=pytest.mark.weekly))
+@pytest.mark.parametrize("make", quick((small, hybrid), small, rest=pytest.mark.weekly))
 def test_fit_learns(make):
     labels = np.arange(16) % 2
     model = randomize(make(num_classes=2))

@@ -256,7 +256,7 @@ def test_unusable_models_and_images_are_refused():
 
 
 @needs_data
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_the_published_model_changes_slowly_from_block_to_block():
     """Raghu et al. 2021: ViTs are much alike from low to high layers."""
     file = DATA / "weights" / "ViT-Ti_16.augreg.imagenet2012.224.npz"

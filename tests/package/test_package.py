@@ -104,7 +104,7 @@ print(keras.backend.backend(), keras_vit.create("ViT-Mini/8", image_size=16).cou
 """
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_works_with_this_backend_alone_installed(tmp_path):
     """Keras alone would ask for TensorFlow, which is not there."""
     name = keras.backend.backend()

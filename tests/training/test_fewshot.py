@@ -372,7 +372,7 @@ def test_a_run_is_measured_at_its_own_resolution(tmp_path, monkeypatch):
 
 
 @needs_data
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_real_weights_tell_37_breeds_apart_from_five_images_each():
     """Chance is 2.7 %; the paper's larger models reach far more with all images (Table 2)."""
     pytest.importorskip("sklearn")
