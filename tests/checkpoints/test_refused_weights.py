@@ -87,7 +87,6 @@ def test_half_precision_is_converted(tmp_path):
 @pytest.mark.parametrize(
     "name, words",
     [
-        ("norm_pre.weight", "a normalization before the blocks"),
         ("blocks.0.attn.q_norm.weight", "normalized queries and keys"),
         ("fc_norm.weight", "a normalization after pooling"),
     ],
