@@ -160,7 +160,7 @@ def _timm(table, path, found):
     facts = _architecture(path, table, architecture, config) | _facts(path, config, fields, found)
     if "image_size" not in facts and "image_size" in table.defaults and "input_size" in inner:
         facts["image_size"] = _input_size(path, inner["input_size"])
-    facts |= _global_pool(path, table, {**whole, **config}, found)
+    facts |= _global_pool(path, {**whole, **config}, found)
     facts |= _pixels(path, inner, ("mean", "std"), 255, found)
     return facts, _select(inner, resize="input_size", resampling="interpolation")
 
@@ -184,22 +184,25 @@ def _architecture(path, table, name, config):
         facts |= row if re.fullmatch(pattern, name) else {}
     if _text(path, config, "norm_layer", None):
         facts["epsilon"] = 1e-6
-    implied = "quick_gelu" if facts.pop("quick_gelu", False) else None
-    named = {"act_layer": implied} | {k: v for k, v in config.items() if v is not None}
-    return facts | _activation(path, table, named, "act_layer", TIMM_ACTIVATIONS)
+    if facts.pop("quick_gelu", False) and config.get("act_layer") is None:
+        if table.models != ("CLIPViT",):
+            want = "an architecture with a quick GELU must have a normalization before its blocks"
+            check.refuse(want, {"path": str(path), "architecture": name}, "Its blocks are others.")
+        return facts | {"quick_gelu": True}
+    return facts | _activation(path, table, config, "act_layer", TIMM_ACTIVATIONS)
 
 
-def _global_pool(path, table, config, found):
+def _global_pool(path, config, found):
     """Returns {"pooling": ...} for timm's `global_pool`."""
     name = _text(path, config, "global_pool", None)
     token, own = found["pooling"] in ("token", "distilled"), found["pooling"]
-    known = {"token": own, "map": "map"} if token else {"map": own}
-    if own != "distilled" and table.models != ("ResNet",):
+    known = {"token": own} if token else {"map": own} if own == "map" else {}
+    if own != "distilled":
         known["avg"] = "patch mean" if token else "gap"
         if found["num_classes"] is None:
             known[""] = None
-    if name is None or own == "map":
-        known[name] = own
+    if name is None:
+        return {}
     if name not in known:
         want = f"the pooling of these tensors must be one of {', '.join(map(repr, known))}"
         check.refuse(want, {"path": str(path), "global_pool": name}, "No layer here has it.")
@@ -230,7 +233,7 @@ def _only(path, config, fields):
     """Refuses fields whose value is not one that the models here have."""
     for name, values in fields.items():
         if name in config and config[name] not in values:
-            known = f"one of {', '.join(map(repr, values))}" if values else "absent"
+            known = " or ".join(map(repr, values)) or "absent"
             received = {"path": str(path), name: config[name]}
             check.refuse(f"`{name}` must be {known}", received, "No model here has it.")
 

@@ -121,6 +121,8 @@ def _describe_vit(table, shapes):
     }
     facts, preprocessing = configuration.read(table, shapes.path, found)
     found = {**_assumed(table, found["pooling"]), **table.defaults, **found, **facts}
+    if channels != 3 and "normalize" not in facts:  # what a family assumes is for three
+        found["normalize"] = MINUS_ONE_TO_ONE
     if POSITIONS in shapes:
         found["image_size"] = _image_size(shapes, found)
     assumed = () if table.source in ("google", "kerashub") else ("normalize", "epsilon")
@@ -152,6 +154,10 @@ def _describe_descendant(name, shapes, gated):
     """Returns the arguments that a class of `descendants` has and `ViT` has not."""
     found = {"gated": gated} if name == "DINOv3ViT" else {}
     if "second token" in shapes:
+        if CLASS_TOKEN not in shapes:
+            received = {"path": str(shapes.path), "missing": "cls_token"}
+            advice = "Models with registers and no class token are not supported."
+            arguments.refuse("registers must stand after a class token", received, advice)
         found["num_registers"] = shapes["second token"][-2]
     if "projection/kernel" in shapes:
         found["projection_dim"] = shapes["projection/kernel"][-1]
@@ -193,8 +199,9 @@ def _image_size(shapes, found):
     given = found.get("image_size")
     grid = matching.grid_of(tokens, prefixes, given and arguments.grid(given, patch))
     if grid is None and given:
-        want = f"`image_size` of config.json must be that of the positions, {tokens} tokens"
-        received = {"path": str(shapes.path), "image_size": given, "patch_size": patch}
+        field = "img_size" if shapes.table.source == "timm" else "image_size"
+        want = f"`{field}` of config.json must be that of the positions, {tokens} tokens"
+        received = {"path": str(shapes.path), field: given, "patch_size": patch}
         arguments.refuse(want, received, "Use the config.json that came with the weights.")
     if grid is None:
         received = {"path": str(shapes.path), "tokens": tokens}
