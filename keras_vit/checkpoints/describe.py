@@ -1,19 +1,16 @@
 """Reads the shape of a model from a file of its weights: its class and its arguments."""
 
-import os
 import re
 from typing import NamedTuple
 
 from keras_vit import arguments, descendants, hybrid
-from keras_vit.checkpoints import matching, published
+from keras_vit.checkpoints import configuration, matching, published
 from keras_vit.checkpoints.matching import POSITIONS
 from keras_vit.io import files
 from keras_vit.variants import SIZES
 
-TANH = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
 CLASS_TOKEN = "patch_encoder/class_token"
 MINUS_ONE_TO_ONE = (127.5, 127.5)
-RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
 
 
 class Description(NamedTuple):
@@ -59,7 +56,7 @@ def describe(path):
     with files.open_tensors(path) as file:
         specs = file.specs
     table = matching.map_of_file(path, specs)
-    shapes = _Shapes(path=path)
+    shapes = _Shapes(path, table, specs)
     for name, place in table.canonical(specs).items():
         ours, part = table.path_of(name) or (None, None)
         if part == 1 and ours == CLASS_TOKEN:
@@ -74,13 +71,15 @@ def describe(path):
 class _Shapes(dict):
     """{path of our weight: shape in the file, in Flax's order} of the first part of each weight."""
 
-    def __init__(self, path):
+    def __init__(self, path, table, specs):
         super().__init__()
-        self.path = path
+        self.path, self.table, self.specs = path, table, specs
 
-    def __missing__(self, name):
-        received = {"path": str(self.path), "missing": name}
+    def __missing__(self, ours):
+        rule, numbers = self.table.rule_of(ours)
+        received = {"path": str(self.path), "missing": " or ".join(rule.names(numbers))}
         advice = "It may be truncated, or hold only some layers of the model."
+        advice = matching.unsupported(self.table, self.specs) or advice
         arguments.refuse("the file must hold a whole model", received, advice)
 
 
@@ -99,7 +98,7 @@ def _describe_resnet(table, shapes):
 
 def _describe_vit(table, shapes):
     hidden_dim, mlp_dim = shapes["encoder_norm/gamma"][-1], shapes["block_0/mlp/expand/bias"][-1]
-    *patch, channels, _ = shapes["patch_encoder/projection/kernel"]
+    *patch, channels, _ = _patch_kernel(shapes)
     stem, kind = {}, "ViT"
     if "root/conv/kernel" in shapes:
         kind, stem = "HybridViT", {"resnet_units": _units(shapes)}
@@ -107,9 +106,7 @@ def _describe_vit(table, shapes):
         channels = shapes["root/conv/kernel"][2]
     gated, _, name = table.models[0].rpartition(" ")
     if hasattr(descendants, name):
-        kind, stem = name, _describe_descendant(shapes, gated == "gated")
-    pooling = _pooling(table, shapes)
-    published_facts, preprocessing = _published_facts(table, shapes.path)
+        kind, stem = name, _describe_descendant(name, shapes, gated == "gated")
     found = {
         "patch_size": tuple(patch),
         "num_layers": sum(bool(re.fullmatch(r"block_\d+/norm_1/gamma", name)) for name in shapes),
@@ -117,27 +114,50 @@ def _describe_vit(table, shapes):
         "mlp_dim": mlp_dim,
         "num_heads": _heads(shapes, hidden_dim, mlp_dim),
         "num_channels": channels,
-        "pooling": pooling,
+        "pooling": _pooling(table, shapes),
         "representation_size": shapes.get("pre_logits/bias", (None,))[-1],
         "num_classes": shapes.get("head/kernel", (None,))[-1],
-        "approximate": table.source == "google",
-        "epsilon": 1e-12 if table.source == "huggingface" else 1e-6,
-        "normalize": published.IMAGENET if pooling == "distilled" else MINUS_ONE_TO_ONE,
-        **table.defaults,
-        **published_facts,
         **stem,
     }
-    if "image_size" not in found:
-        found["image_size"] = _image_size(shapes, pooling, patch)
+    facts, preprocessing = configuration.read(table, shapes.path, found)
+    found = {**_assumed(table, found["pooling"]), **table.defaults, **found, **facts}
+    if channels != 3 and "normalize" not in facts:  # what a family assumes is for three
+        found["normalize"] = MINUS_ONE_TO_ONE
+    if POSITIONS in shapes:
+        found["image_size"] = _image_size(shapes, found)
     assumed = () if table.source in ("google", "kerashub") else ("normalize", "epsilon")
-    assumed = tuple(name for name in assumed if name not in published_facts)
+    assumed = tuple(name for name in assumed if name not in facts)
     return Description(table.source, kind, found, preprocessing, assumed)
 
 
-def _describe_descendant(shapes, gated):
+def _patch_kernel(shapes):
+    """Returns the shape of E as a convolution, (height, width, in, out)."""
+    shape = shapes["patch_encoder/projection/kernel"]
+    if len(shape) != 4:
+        want = "the embedding of patches must be a convolution, with four axes"
+        received = {"path": str(shapes.path), "shape": shape}
+        advice = "SigLIP 2 NaFlex takes images of any shape; use its files for a fixed size."
+        arguments.refuse(want, received, advice)
+    return shape
+
+
+def _assumed(table, pooling):
+    """Returns the arguments that no tensor shows."""
+    return {
+        "approximate": table.source == "google",
+        "epsilon": 1e-12 if table.source == "huggingface" else 1e-6,
+        "normalize": published.IMAGENET if pooling == "distilled" else MINUS_ONE_TO_ONE,
+    }
+
+
+def _describe_descendant(name, shapes, gated):
     """Returns the arguments that only a class of `descendants` has."""
-    found = {"gated": True} if gated else {}
+    found = {"gated": gated} if name == "DINOv3ViT" else {}
     if "second token" in shapes:
+        if CLASS_TOKEN not in shapes:
+            received = {"path": str(shapes.path), "missing": "cls_token"}
+            advice = "Models with registers and no class token are not supported."
+            arguments.refuse("registers must stand after a class token", received, advice)
         found["num_registers"] = shapes["second token"][-2]
     if "projection/kernel" in shapes:
         found["projection_dim"] = shapes["projection/kernel"][-1]
@@ -172,81 +192,21 @@ def _heads(shapes, hidden_dim, mlp_dim):
     return widths.get((hidden_dim, mlp_dim))
 
 
-def _image_size(shapes, pooling, patch):
-    """Returns the size of the square image whose patches the positions are for."""
-    tokens = shapes[POSITIONS][-2]
-    grid = matching.grid_of(tokens, pooling)
+def _image_size(shapes, found):
+    """Returns the size of the images whose patches the positions are for: a square if unstated."""
+    tokens, patch = shapes[POSITIONS][-2], found["patch_size"]
+    prefixes = matching.prefixes(found["pooling"], found.get("num_registers", 0))
+    given = found.get("image_size")
+    grid = matching.grid_of(tokens, prefixes, given and arguments.grid(given, patch))
+    if grid is None and given:
+        field = "img_size" if shapes.table.source == "timm" else "image_size"
+        want = f"`{field}` of config.json must be that of the positions, {tokens} tokens"
+        received = {"path": str(shapes.path), field: given, "patch_size": patch}
+        arguments.refuse(want, received, "Use the config.json that came with the weights.")
     if grid is None:
         received = {"path": str(shapes.path), "tokens": tokens}
         advice = "Build the model with keras_vit.ViT(...), then load_weights(..., grid=(rows, "
         advice += "columns))."
         want = "the positions must be those of a square of patches"
         arguments.refuse(want, received, advice)
-    return tuple(count * side for count, side in zip(grid[1:], patch, strict=True))
-
-
-def _published_facts(table, path):
-    """Returns (arguments, preprocessing) from the JSON files beside the weights."""
-    config = _read_beside(path, "config.json")
-    if table.source == "timm":
-        facts = _select(config.get("model_args", {}), num_heads="num_heads", image_size="img_size")
-        if table.models == ("CLIPViT",):
-            facts["quick_gelu"] = "quickgelu" in config.get("architecture", "")
-        config = config.get("pretrained_cfg", config)
-        if "image_size" in table.defaults and "input_size" in config:
-            facts.setdefault("image_size", tuple(config["input_size"][1:]))
-        facts |= _pixels(config.get("mean"), config.get("std"), 255)
-        return facts, _select(config, resize="input_size", resampling="interpolation")
-    if table.source != "huggingface":
-        return {}, {}
-    config = config.get("vision_config", config)
-    facts = _select(
-        config, num_heads="num_attention_heads", epsilon="layer_norm_eps",
-        image_size="image_size", theta="rope_theta",
-    )  # fmt: skip
-    if "hidden_act" in config:
-        facts |= _activation(config["hidden_act"], table, path)
-    images = _read_beside(path, "preprocessor_config.json")
-    if images.get("do_normalize", True):
-        scale = 1 / images.get("rescale_factor", 1 / 255)
-        facts |= _pixels(images.get("image_mean"), images.get("image_std"), scale)
-    preprocessing = {
-        "resize": images.get("size"),
-        "resampling": RESAMPLING.get(images.get("resample")),
-    }
-    return facts, {key: value for key, value in preprocessing.items() if value is not None}
-
-
-def _activation(name, table, path):
-    """Returns the arguments for an activation of Hugging Face, which the model must have."""
-    known = {"gelu": {"approximate": False}, **dict.fromkeys(TANH, {"approximate": True})}
-    if table.models == ("CLIPViT",):
-        known = {key: facts | {"quick_gelu": False} for key, facts in known.items()}
-        known["quick_gelu"] = {"quick_gelu": True}
-    if table.models[0].startswith("gated"):
-        known = {"silu": {}}
-    if name not in known:
-        want = f"the activation must be one of {', '.join(known)}"
-        arguments.refuse(want, {"path": str(path), "hidden_act": name}, "No layer here has it.")
-    return known[name]
-
-
-def _read_beside(path, name):
-    """Returns the content of a JSON file in the folder of the weights, {} if there is none."""
-    path = os.fspath(path)
-    path = os.path.join(path if os.path.isdir(path) else os.path.dirname(path), name)
-    content = files.read_json(path) if os.path.isfile(path) else {}
-    return content if isinstance(content, dict) else {}
-
-
-def _select(config, **names):
-    """Returns {our name: value} of the names that are in a configuration."""
-    return {ours: config[theirs] for ours, theirs in names.items() if theirs in config}
-
-
-def _pixels(mean, deviation, scale):
-    """Returns {"normalize": (mean, deviation)} for pixels 0 to 255, from numbers for 0 to 1."""
-    if mean is None or deviation is None:
-        return {}
-    pair = [tuple(round(float(x) * scale, 6) for x in values) for values in (mean, deviation)]
-    return {"normalize": tuple(values[0] if len(set(values)) == 1 else values for values in pair)}
+    return given or tuple(count * side for count, side in zip(grid[1:], patch, strict=True))

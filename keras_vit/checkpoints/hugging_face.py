@@ -190,7 +190,6 @@ TOWER_LAYERS = {
     "block_{i}/mlp/expand": ("dense", CLIP_LAYER + "mlp.fc1"),
     "block_{i}/mlp/contract": ("dense", CLIP_LAYER + "mlp.fc2"),
     "encoder_norm": ("norm", "post_layernorm"),
-    "head": ("dense", "classifier"),
 }  # fmt: skip
 SIGLIP_LAYERS = TOWER_LAYERS | {
     "pooling/probe": ("tensor", "head.probe"),
@@ -231,6 +230,7 @@ SIGLIP = WeightMap(
     suffix=".safetensors",
     canonical=_tower,
     ignored=(r"text_model\..*", r"logit_(scale|bias)", r".*\.position_ids"),
+    unsupported={r"classifier\..*": "a classifier of the mean of all tokens"},
     is_written=False,
     defaults={"epsilon": 1e-6, "approximate": True},
 )

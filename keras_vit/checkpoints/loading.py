@@ -110,7 +110,8 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
         arguments.refuse("the number of attention heads must be known", received, advice)
     with contextlib.nullcontext() if skip else backend.blank_weights():
         model = KINDS[description.kind](**wanted)
-    report = load_weights(model, path, skip=skip, method=method)
+    grid = _grid(description.arguments)
+    report = load_weights(model, path, skip=skip, method=method, grid=grid)
     if entry and entry.shipped:
         report = report._replace(path=entry.name)  # the path of the installation helps nobody
     if verbose:
@@ -134,6 +135,14 @@ def _find(name, cache_dir):
         return None, name
     entry = catalogue.find(name)
     return entry, download.fetch(entry, cache_dir)
+
+
+def _grid(known):
+    """Returns (rows, columns) of the positions in the file, None for a model without patches."""
+    if "patch_size" not in known:
+        return None
+    sizes = (arguments.height_width(name, known[name]) for name in ("image_size", "patch_size"))
+    return arguments.grid(*sizes)
 
 
 def _known_facts(entry, kind):
@@ -290,7 +299,7 @@ def _resize_positions(arrays, plan, model, method, grid):
         return None
     table = np.asarray(arrays[name], "float32").reshape(1, *arrays[name].shape[-2:])
     new = matching.model_grid(model)
-    before, *old = matching.grid_of(table.shape[1], model.pooling, grid, new)
+    before, *old = matching.grid_of(table.shape[1], matching.model_prefixes(model), grid, new)
     missing = model.prefix_tokens - before
     if missing:  # registers have no position; in some files the class token includes its own
         zeros = np.zeros((1, missing, table.shape[-1]), "float32")

@@ -213,19 +213,32 @@ def dimensions(model):
     return Dimensions(model.get_layer("patches").patch_size, model.num_heads)
 
 
-def grid_of(tokens, pooling, grid=None, own=None):
+def grid_of(tokens, prefixes, grid=None, own=None):
     """Returns (prefix tokens, rows, columns) of a table of positions, or None if it is not a grid.
 
     The grid is `grid` if that is given, otherwise a square of patches, or the model's `own` grid.
-    big_vision leaves the class token out.
     """
-    for before in dict.fromkeys((ViT.poolings[pooling][0], 0)):
+    for before in prefixes:
         patches = tokens - before
         side = math.isqrt(max(patches, 0))
         for rows, columns in filter(None, [grid] if grid else [(side, side), own]):
             if patches > 0 and rows * columns == patches:
                 return before, rows, columns
     return None
+
+
+def prefixes(pooling, registers=0):
+    """Returns how many of a file's positions may be for the tokens before the patches.
+
+    big_vision leaves the class token out, most files with registers leave these out.
+    """
+    before = ViT.poolings[pooling][0]
+    return tuple(dict.fromkeys((before, 0, before + registers)))
+
+
+def model_prefixes(model):
+    """Returns `prefixes` of a model."""
+    return prefixes(model.pooling, getattr(model, "num_registers", 0))
 
 
 def model_grid(model):
@@ -248,14 +261,11 @@ def refusal(path, model, table, problems, specs):
     """Returns one message with every problem, by the file's name and by ours."""
     counts = collections.Counter(problem.kind for problem in problems)
     summary = ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items()))
-    patterns = table.unsupported.items()
-    lacking = {w for p, w in patterns if any(re.fullmatch(p, name) for name in specs)}
     advice = (
         "Build the model with keras_vit.load_pretrained(path), which reads the file's own shape, "
         'or leave layers out with skip=("head", ...).'
     )
-    if lacking:
-        advice = f"The file has {', '.join(sorted(lacking))}, which is not supported."
+    advice = unsupported(table, specs) or advice
     return "\n".join(
         [
             f"{str(path)!r} must fit the model {model.name!r}, tensor by tensor. "
@@ -263,6 +273,14 @@ def refusal(path, model, table, problems, specs):
             *(f"  {kind}: {name!r} {words}" for kind, name, words in sorted(problems)),
         ]
     )
+
+
+def unsupported(table, specs):
+    """Returns a sentence on the tensors that no layer here has, "" if there are none."""
+    patterns = table.unsupported.items()
+    lacking = {w for p, w in patterns if any(re.fullmatch(p, name) for name in specs)}
+    words = ", ".join(sorted(lacking))
+    return f"The file has {words}, which is not supported." if lacking else ""
 
 
 def _problem(model, name, part, specs, grid):
@@ -277,7 +295,7 @@ def _problem(model, name, part, specs, grid):
     if part.ours == POSITIONS:  # may be for another number of patches, if these are a grid
         fits = shape[-1:] == part.shape[-1:] and len(shape) > 1 and math.prod(shape[:-2]) == 1
         words = words.replace(" was", " or another number of tokens was", 1)
-        if fits and grid_of(shape[-2], model.pooling, grid, model_grid(model)) is None:
+        if fits and grid_of(shape[-2], model_prefixes(model), grid, model_grid(model)) is None:
             given = f"not grid={grid}" if grid else "not a square of patches"
             words = f"{shape}: {shape[-2]} tokens are {given}; give grid=(rows, columns), "
             fits, words = False, words + part.ours

@@ -109,6 +109,7 @@ TIMM = WeightMap(
     unsupported={
         r".*\.(q_norm|k_norm)\..*": "normalized queries and keys",
         r"fc_norm\..*": "a normalization after pooling",
+        r".*\.attn\.[qv]_bias": "biases of queries and values apart",
     },
 )
 TIMM_ROOT = TIMM._replace(

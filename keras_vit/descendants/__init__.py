@@ -9,7 +9,7 @@ pooling.py  attention pooling, of "Scaling Vision Transformers" and SigLIP
 
 from keras_vit.descendants.clip import CLIPViT
 from keras_vit.descendants.deit import ClassAndDistillationToken
-from keras_vit.descendants.dinov2 import ClassTokenAndMean, RegisterViT
+from keras_vit.descendants.dinov2 import ClassTokenAndMean, PatchMean, RegisterViT
 from keras_vit.descendants.dinov3 import DINOv3ViT
 from keras_vit.descendants.pooling import AttentionPooling
 
@@ -19,5 +19,6 @@ __all__ = [
     "ClassAndDistillationToken",
     "ClassTokenAndMean",
     "DINOv3ViT",
+    "PatchMean",
     "RegisterViT",
 ]

@@ -83,4 +83,28 @@ class ClassTokenAndMean(Layer):
         return ops.concatenate([x[:, 0], ops.mean(x[:, self.prefix_tokens :], axis=1)], axis=-1)
 
 
+@register
+class PatchMean(ClassTokenAndMean):
+    """Takes the mean of the patches' tokens, in a model that has a class token too.
+
+    Args:
+        prefix_tokens: number of tokens before the patches, which the mean leaves out.
+
+    Call arguments:
+        x: tokens (batch, tokens, D).
+
+    Returns:
+        (batch, D).
+
+    Example:
+    >>> layer = keras_vit.descendants.PatchMean(prefix_tokens=5)
+    >>> tuple(layer(np.zeros((2, 201, 192))).shape)
+    (2, 192)
+    """
+
+    def call(self, x):
+        return ops.mean(x[:, self.prefix_tokens :], axis=1)
+
+
+ViT.poolings["patch mean"] = (1, lambda vit, **o: PatchMean(vit.prefix_tokens, **o))
 ViT.poolings["token and mean"] = (1, lambda vit, **o: ClassTokenAndMean(vit.prefix_tokens, **o))

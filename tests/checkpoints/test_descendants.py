@@ -22,16 +22,35 @@ CASES = [name.removesuffix("/file") for name in RECORDED if name.endswith("/file
 def publish(tmp_path):
     """A function that writes the folder of a recorded model and returns it."""
 
-    def write(case, **config):
+    def write(case, images=None, **config):
         facts = json.loads(str(RECORDED[f"{case}/file"]))
         shapes = facts["shapes"].items()
         weight = seeded.torch_weight
         tensors = {name: np.asarray(weight(name, tuple(shape))) for name, shape in shapes}
         files.write_safetensors(tmp_path / "model.safetensors", tensors)
         (tmp_path / "config.json").write_text(json.dumps(facts["config"] | config))
+        if images:
+            (tmp_path / "preprocessor_config.json").write_text(json.dumps(images))
         return tmp_path
 
     return write
+
+
+def model_args(case, **changes):
+    """Returns timm's model_args of a recorded model, changed."""
+    config = json.loads(str(RECORDED[f"{case}/file"]))["config"]
+    return {"model_args": config["model_args"] | changes}
+
+
+def change_tensors(folder, change):
+    """Rewrites the tensors of a folder, as `change` returns them."""
+    with files.open_tensors(folder / "model.safetensors") as file:
+        tensors = {name: file.read(name) for name in file.specs}
+    files.write_safetensors(folder / "model.safetensors", change(tensors))
+
+
+def arguments_of(folder):
+    return keras_vit.checkpoints.describe(folder).arguments
 
 
 @pytest.mark.parametrize("case", quick(CASES, *CASES))
@@ -84,6 +103,188 @@ def test_an_activation_that_no_layer_has_is_refused_by_name(name, publish):
         keras_vit.load_pretrained(folder, verbose=False)
 
 
+@pytest.mark.parametrize(
+    "case, field, value",
+    [
+        ("huggingface dinov2", "num_attention_heads", 5),
+        ("huggingface dinov2", "num_attention_heads", "3"),
+        ("huggingface dinov2", "layer_norm_eps", 0),
+        ("huggingface dinov2", "image_size", 70),
+        ("huggingface dinov2", "image_size", [56, 42]),
+        ("huggingface dinov2", "patch_size", 7),
+        ("huggingface dinov2", "hidden_size", 48),
+        ("huggingface dinov2", "num_hidden_layers", 3),
+        ("huggingface dinov2", "num_channels", 1),
+        ("huggingface dinov2", "qkv_bias", False),
+        ("huggingface dinov2", "use_swiglu_ffn", True),
+        ("huggingface dinov2", "model_type", "yolos"),
+        ("huggingface dinov2", "auto_map", {"AutoModel": "modeling.Other"}),
+        ("huggingface dinov2", "hidden_act", ["gelu"]),
+        ("huggingface dinov2 registers", "num_register_tokens", 2),
+        ("huggingface dinov3", "use_gated_mlp", True),
+        ("huggingface dinov3", "intermediate_size", 96),
+        ("huggingface dinov3", "rope_theta", -1),
+        ("huggingface dinov3", "rope_scaling", {"rope_type": "linear"}),
+        ("huggingface siglip, with text", "vision_config", None),
+        ("timm dinov2", "architecture", "vit_base_patch16_rpn_224"),
+        ("timm dinov3", "architecture", "vit_base_patch16_rope_224"),
+        ("timm dinov2", "architecture", 7),
+        ("timm dinov2", "global_pool", "max"),
+        ("timm deit3", "global_pool", ""),
+    ],
+)
+def test_a_field_that_no_model_here_obeys_is_refused_by_name(case, field, value, publish):
+    folder = publish(case, **{field: value})
+    with pytest.raises(ValueError, match=f"{field}") as error:
+        keras_vit.load_pretrained(folder, verbose=False)
+    assert "Received: " in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "case, field, value",
+    [
+        ("timm dinov2", "num_heads", 5),
+        ("timm dinov2", "img_size", [56, 70]),
+        ("timm dinov2", "depth", 3),
+        ("timm dinov2", "act_layer", "quick_gelu"),
+        ("timm dinov2", "norm_layer", "rmsnorm"),
+        ("timm dinov2", "pool_include_prefix", True),
+        ("timm dinov2", "block_fn", "ParallelScalingBlock"),
+        ("timm dinov3", "rope_rotate_half", False),
+        ("timm dinov3", "rope_grid_indexing", "xy"),
+        ("timm dinov3", "use_rot_pos_emb", False),
+    ],
+)
+def test_an_argument_of_timm_that_no_model_here_obeys_is_refused_by_name(
+    case, field, value, publish
+):
+    folder = publish(case, **model_args(case, **{field: value}))
+    with pytest.raises(ValueError, match=field):
+        keras_vit.load_pretrained(folder, verbose=False)
+
+
+@pytest.mark.parametrize(
+    "architecture, changes, name, value",
+    [
+        ("vit_small_patch14_dinov2", {"act_layer": "gelu_tanh"}, "approximate", True),
+        ("vit_so400m_patch16_siglip_256", {}, "approximate", True),
+        ("vit_so400m_patch16_siglip_256", {"act_layer": "gelu"}, "approximate", False),
+        ("vit_small_patch14_dinov2", {"global_pool": "avg"}, "pooling", "patch mean"),
+        ("vit_small_patch14_dinov2", {"global_pool": ""}, "pooling", None),
+        ("vit_small_patch14_dinov2", {"num_heads": 4}, "num_heads", 4),
+        ("vit_small_patch14_dinov2", {}, "epsilon", 1e-6),
+    ],
+)
+def test_what_timm_says_of_a_model_is_obeyed(architecture, changes, name, value, publish):
+    changed = model_args("timm dinov2", **changes)
+    folder = publish("timm dinov2", architecture=architecture, **changed)
+    assert arguments_of(folder)[name] == value
+
+
+def test_an_architecture_of_timm_has_its_own_epsilon_and_gelu(publish):
+    plain = arguments_of(publish("timm clip", architecture="vit_base_patch16_224"))
+    assert plain["epsilon"] == 1e-6 and not plain["quick_gelu"]
+    changed = model_args("timm clip", act_layer="gelu", norm_layer="layernorm")
+    named = "vit_base_patch16_clip_quickgelu_224"
+    changed = arguments_of(publish("timm clip", architecture=named, **changed))
+    assert changed["epsilon"] == 1e-6 and not changed["quick_gelu"]
+    quick = arguments_of(publish("timm clip", architecture=named))
+    assert quick["epsilon"] == 1e-5 and quick["quick_gelu"]
+
+
+def test_the_mean_of_the_patches_is_that_of_their_tokens(publish):
+    folder = publish("timm dinov3", global_pool="avg")
+    tokens = keras_vit.load_pretrained(folder, pooling=None, verbose=False)
+    pooled = keras_vit.load_pretrained(folder, verbose=False)
+    assert pooled.pooling == "patch mean" and pooled.prefix_tokens == 5
+    images = seeded.make_images(*pooled.image_size)
+    mean = outputs(tokens, images)[:, 5:].mean(1)
+    np.testing.assert_allclose(outputs(pooled, images), mean, atol=1e-5)
+
+
+def test_what_transformers_adds_to_a_config_is_added(publish):
+    """A nested configuration may leave out what is the default there."""
+    case = "huggingface siglip, with text"
+    vision = json.loads(str(RECORDED[f"{case}/file"]))["config"]["vision_config"]
+    del vision["num_attention_heads"]
+    assert arguments_of(publish(case, vision_config=vision))["num_heads"] == 12
+
+
+@pytest.mark.parametrize(
+    "images, expected",
+    [
+        ({"do_rescale": False}, (0.5, 0.25)),
+        ({"rescale_factor": 1 / 127.5}, (63.75, 31.875)),
+        ({"do_normalize": False}, (0.0, 255.0)),
+        ({"do_normalize": False, "do_rescale": False}, None),
+    ],
+)
+def test_pixels_are_prepared_as_the_file_says(images, expected, publish):
+    images = {"image_mean": 0.5, "image_std": [0.25] * 3} | images
+    assert arguments_of(publish("huggingface dinov2", images))["normalize"] == expected
+
+
+@pytest.mark.parametrize(
+    "field, value", [("rescale_offset", True), ("image_mean", [0.5] * 4), ("image_std", ["a"])]
+)
+def test_pixels_that_cannot_be_prepared_so_are_refused_by_name(field, value, publish):
+    images = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, field: value}
+    with pytest.raises(ValueError, match=field):
+        keras_vit.checkpoints.describe(publish("huggingface dinov2", images))
+
+
+def test_naflex_is_refused_by_name(publish):
+    folder, name = publish("huggingface siglip"), "embeddings.patch_embedding.weight"
+
+    def flatten(tensors):
+        key = next(key for key in tensors if key.endswith(name))
+        return tensors | {key: tensors[key].reshape(len(tensors[key]), -1)}
+
+    change_tensors(folder, flatten)
+    with pytest.raises(ValueError, match="NaFlex"):
+        keras_vit.load_pretrained(folder, verbose=False)
+
+
+@pytest.mark.parametrize("case", ["huggingface siglip", "huggingface clip"])
+def test_a_classifier_of_the_mean_of_all_tokens_is_refused_by_name(case, publish):
+    folder = publish(case)
+    head = {"classifier.weight": np.ones((5, 24), "float32"), "classifier.bias": np.ones(5)}
+    change_tensors(folder, lambda tensors: tensors | head)
+    with pytest.raises(ValueError, match="classifier of the mean.*(?s:.*)'classifier.weight'"):
+        keras_vit.load_pretrained(folder, verbose=False)
+
+
+def test_a_missing_tensor_is_named_as_in_the_file(publish):
+    folder = publish("timm dinov2")
+    norm = {"norm.weight", "norm.bias"}
+    change_tensors(
+        folder, lambda old: {("fc_" if k in norm else "") + k: v for k, v in old.items()}
+    )
+    with pytest.raises(ValueError, match="missing='norm.weight'.*a normalization after pooling"):
+        keras_vit.load_pretrained(folder, verbose=False)
+
+
+def test_registers_without_a_class_token_are_refused(publish):
+    folder = publish("timm dinov2 registers")
+    change_tensors(folder, lambda tensors: {k: v for k, v in tensors.items() if k != "cls_token"})
+    with pytest.raises(ValueError, match="must stand after a class token.*missing='cls_token'"):
+        keras_vit.load_pretrained(folder, verbose=False)
+
+
+@pytest.mark.parametrize("prefix", [0, 5])
+def test_positions_may_be_for_registers_too_or_for_patches_alone(prefix, publish):
+    """With 2 x 5 patches: 10 is also 3 x 3 and a class token."""
+    args = model_args("timm dinov2 registers", img_size=[28, 70])
+    folder = publish("timm dinov2 registers", **args)
+    table = np.random.default_rng(0).normal(size=(1, prefix + 10, 24)).astype("float32")
+    change_tensors(folder, lambda tensors: tensors | {"pos_embed": table})
+    model = keras_vit.load_pretrained(folder, verbose=False)
+    assert model.image_size == (28, 70)
+    found = keras.ops.convert_to_numpy(model.get_layer("patch_encoder").position_embedding)
+    np.testing.assert_allclose(found[:, 5:], table[:, prefix:], rtol=1e-6)
+    np.testing.assert_allclose(found[:, :5], table[:, :prefix] if prefix else 0 * found[:, :5])
+
+
 def test_a_source_that_would_need_its_layer_scale_back_is_refused(tmp_path):
     model = keras_vit.create("ViT-Mini/4", descendants.RegisterViT, image_size=8)
     for source in ("timm", "huggingface"):
@@ -127,12 +328,9 @@ def test_layer_scale_is_multiplied_into_the_layer_before_it(publish):
 
 def test_a_layer_scale_that_does_not_fit_is_listed(publish):
     folder = publish("timm deit3")
-    path = folder / "model.safetensors"
-    with files.open_tensors(path) as file:
-        tensors = {name: file.read(name) for name in file.specs}
-    tensors["blocks.0.ls1.gamma"] = np.ones(7, "float32")
-    tensors["blocks.1.ls1.gamma"] = np.full(24, np.nan, "float32")
-    files.write_safetensors(path, tensors)
+    new = {"blocks.0.ls1.gamma": np.ones(7, "float32")}
+    new["blocks.1.ls1.gamma"] = np.full(24, np.nan, "float32")
+    change_tensors(folder, lambda tensors: tensors | new)
     with pytest.raises(ValueError, match=r"(?s)misshapen: 'blocks.0.ls1.gamma'.*not finite") as e:
         keras_vit.load_pretrained(folder, verbose=False)
     assert "blocks.1.ls1.gamma" in str(e.value)
@@ -140,11 +338,9 @@ def test_a_layer_scale_that_does_not_fit_is_listed(publish):
 
 def test_a_file_that_lost_one_layer_scale_is_refused(publish):
     folder = publish("timm deit3")
-    path = folder / "model.safetensors"
-    with files.open_tensors(path) as file:
-        tensors = {name: file.read(name) for name in file.specs if name != "blocks.1.ls2.gamma"}
-    files.write_safetensors(path, tensors)
-    with pytest.raises(ValueError, match="missing: 'blocks.1.ls2.gamma'"):
+    lost = "blocks.1.ls2.gamma"
+    change_tensors(folder, lambda tensors: {k: v for k, v in tensors.items() if k != lost})
+    with pytest.raises(ValueError, match=f"missing: '{lost}'"):
         keras_vit.load_pretrained(folder, verbose=False)
 
 
