@@ -5,6 +5,8 @@ import gc
 import keras
 import pytest
 
+collect_ignore = ["trial_checkpoints.py"]  # a script, which needs timm and transformers
+
 
 @pytest.hookimpl(trylast=True)  # when the tests that are not run have been taken out
 def pytest_collection_modifyitems(items):
