@@ -84,7 +84,7 @@ def find(name):
         name: a name of `entries()`, or a variant such as "ViT-S/16".
 
     Raises:
-        ValueError: there is no such entry; the message suggests similar names.
+        ValueError: the name is unknown; the message suggests similar ones.
 
     Example:
     >>> keras_vit.checkpoints.catalogue.find("ViT-S/16").name

@@ -170,7 +170,7 @@ RECOMMENDED = {
     "augreg-i21k-ft-224": "ViT-Ti/16 ViT-S/16 ViT-S/32 ViT-B/8 ViT-B/16 ViT-B/32 ViT-L/16 "
                           "R+ViT-Ti/16 R26+ViT-S/32 R50+ViT-L/32",
     "original-i21k-ft-384": "ViT-L/32 R50+ViT-B/16",
-    "original-i21k": "ViT-H/14 R26+ViT-B/32",  # 21,843 classes: there is no fine-tuned one
+    "original-i21k": "ViT-H/14 R26+ViT-B/32",  # 21,843 classes; not fine-tuned
     "keras-vit-cifar10": "ViT-Mini/4",  # 10 classes
     "bit-m-i21k-ft-448": "R50x1 R50x3 R101x1 R101x3 R152x2",
     "bit-m-i21k-ft-480": "R152x4",

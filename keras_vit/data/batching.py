@@ -107,7 +107,7 @@ class FixedBatches:
         return 0, 0
 
     def mark_delivered(self, epoch, step):
-        """Does nothing: there is no state to keep."""
+        """Does nothing: nothing is kept between epochs."""
 
     def batch(self, epoch, step):
         """Returns (images, labels), uint8 and int32; `epoch` is ignored."""

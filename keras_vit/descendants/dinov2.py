@@ -54,37 +54,7 @@ class RegisterViT(ViT):
 
 
 @register
-class ClassTokenAndMean(Layer):
-    """Takes the class token and the mean of the patches' tokens, side by side.
-
-    Args:
-        prefix_tokens: number of tokens before the patches, which the mean leaves out.
-
-    Call arguments:
-        x: tokens (batch, tokens, D).
-
-    Returns:
-        (batch, 2 D).
-
-    Example:
-    >>> layer = keras_vit.descendants.ClassTokenAndMean(prefix_tokens=5)
-    >>> tuple(layer(np.zeros((2, 201, 192))).shape)
-    (2, 384)
-    """
-
-    def __init__(self, prefix_tokens: check.positive_integer = 1, **kwargs):
-        super().__init__(**kwargs)
-        self.keep(locals())
-
-    def build(self, input_shape):
-        check.tokens("ClassTokenAndMean", input_shape)
-
-    def call(self, x):
-        return ops.concatenate([x[:, 0], ops.mean(x[:, self.prefix_tokens :], axis=1)], axis=-1)
-
-
-@register
-class PatchMean(ClassTokenAndMean):
+class PatchMean(Layer):
     """Takes the mean of the patches' tokens, in a model that has a class token too.
 
     Args:
@@ -102,8 +72,31 @@ class PatchMean(ClassTokenAndMean):
     (2, 192)
     """
 
+    def __init__(self, prefix_tokens: check.positive_integer = 1, **kwargs):
+        super().__init__(**kwargs)
+        self.keep(locals())
+
+    def build(self, input_shape):
+        check.tokens(type(self).__name__, input_shape)
+
     def call(self, x):
-        return ops.mean(x[:, self.prefix_tokens :], axis=1)
+        return ops.mean(x[:, self.prefix_tokens :], axis=1)  # (B, D)
+
+
+@register
+class ClassTokenAndMean(PatchMean):
+    """Takes the class token and the mean of the patches' tokens, side by side: (batch, 2 D).
+
+    The arguments are those of `PatchMean`.
+
+    Example:
+    >>> layer = keras_vit.descendants.ClassTokenAndMean(prefix_tokens=5)
+    >>> tuple(layer(np.zeros((2, 201, 192))).shape)
+    (2, 384)
+    """
+
+    def call(self, x):
+        return ops.concatenate([x[:, 0], super().call(x)], axis=-1)  # (B, 2 D)
 
 
 ViT.poolings["patch mean"] = (1, lambda vit, **o: PatchMean(vit.prefix_tokens, **o))

@@ -26,8 +26,8 @@ _SAME_SPLIT = "Keep all copies of an image in one split."
 # {kind: (meaning, advice)}
 # fmt: off
 _ERRORS = {
-    "unreadable-file": ("there is no permission to read the file", "Change its permissions."),
-    "unreadable-folder": ("there is no permission to list the folder", "Change its permissions."),
+    "unreadable-file": ("reading the file is not permitted", "Change its permissions."),
+    "unreadable-folder": ("listing the folder is not permitted", "Change its permissions."),
     "empty-file": ("the file is empty", _DOWNLOAD_AGAIN),
     "truncated": ("the file ends before the image does", _DOWNLOAD_AGAIN),
     "damaged": ("the image data are damaged", _DOWNLOAD_AGAIN),

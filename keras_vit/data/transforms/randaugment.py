@@ -147,7 +147,7 @@ TENSORFLOW = {
     "SolarizeAdd": lambda level, rng: int(level / 10 * 110),
 }
 
-# timm's "inc1": a higher level always changes more, and there is no Cutout.
+# timm's "inc1": a higher level always changes more; without Cutout.
 INCREASING = {name: strength for name, strength in TENSORFLOW.items() if name != "Cutout"} | {
     "Posterize": lambda level, rng: max(4 - int(level / 10 * 4), 1),  # 0 bits would be black
     "Solarize": lambda level, rng: 256 - int(level / 10 * 256),
