@@ -8,8 +8,7 @@
 A relative of the model overrides one of these methods, or has another `block`.
 """
 
-import keras
-from keras import layers
+from keras import Input, dtype_policies, layers
 
 from keras_vit import arguments as check
 from keras_vit.layers import Layer, LayerNorm, PatchEncoder, Patches, TransformerBlock, register
@@ -27,7 +26,7 @@ class Head(layers.Dense):
     """
 
     def __init__(self, units, dtype=None, kernel_initializer="zeros", **kwargs):
-        given = keras.dtype_policies.get(dtype).compute_dtype
+        given = dtype_policies.get(dtype).compute_dtype
         kwargs["dtype"] = "float64" if given == "float64" else "float32"
         super().__init__(units, kernel_initializer=kernel_initializer, **kwargs)
 
@@ -154,11 +153,10 @@ class ViT(ImageModel):
         self.keep(locals())
         check.divisible_image(self.image_size, self.patch_size)
         check.divisible_heads(self.hidden_dim, self.num_heads)
-        images = keras.Input((*self.image_size, self.num_channels), name="images")
+        images = Input((*self.image_size, self.num_channels), name="images")
         x = Normalize(self.normalize, name="normalization")(images)
         x = self.embed(self.stem(x))  # (B, N + 1, D), Eq. 1
-        x = self.encode(x)  # (B, N + 1, D), Eq. 2, 3
-        x = self.part(LayerNorm, epsilon, name="encoder_norm")(x)
+        x = self.norm(self.encode(x))  # (B, N + 1, D), Eq. 2, 3
         if pooling is None:
             check.no_head(self.num_classes, representation_size)
             self.num_classes = None
@@ -201,6 +199,10 @@ class ViT(ImageModel):
         skip = self.stochastic_depth * i / max(self.num_layers - 1, 1)
         sizes = (self.num_heads, self.mlp_dim, self.dropout, skip, self.approximate, self.epsilon)
         return self.part(self.block, *sizes, name=f"block_{i}")
+
+    def norm(self, x):
+        """Makes LN(z_L) of z_L."""
+        return self.part(LayerNorm, self.epsilon, name="encoder_norm")(x)
 
     def pool(self, x):
         """Makes one vector of all tokens: y of Eq. 4, (B, D)."""

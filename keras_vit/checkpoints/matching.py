@@ -43,7 +43,7 @@ POSITIONS = "patch_encoder/position_embedding"
 HEAD = ("head", "pre_logits")  # what section 3.1 replaces for fine-tuning
 FLOATS = ("float32", "float16", "bfloat16")
 # Attributes of a model that a subclass may override.
-COMPUTES = ("block", "encoder_layer", "stem", "embed", "encode", "pool", "head", "unit")
+COMPUTES = ("block", "encoder_layer", "stem", "embed", "encode", "norm", "pool", "head", "unit")
 
 
 # --- The weight map ------------------------------------------------------------------------------

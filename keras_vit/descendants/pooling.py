@@ -1,6 +1,7 @@
-"""Attention pooling, "MAP": not in the paper, but in its successor, arXiv 2106.04560.
+"""Attention pooling, "MAP", of the paper's successor, arXiv 2106.04560; a mean, then LN.
 
-y = u + MLP(LN(u)),  u = MSA with the learned query q_probe and the tokens as keys and values
+    y = u + MLP(LN(u)),  u = MSA with the learned query q_probe and the tokens as keys and values
+    y = LN(mean of z_L over the patches)      BEiT, EVA-02, fine-tuned MAE: LN after the mean
 """
 
 import keras
@@ -78,3 +79,17 @@ def _pooling(vit, **options):
 
 
 ViT.poolings["map"] = (0, _pooling)
+
+
+class NormAfterPooling:
+    """A base class before `ViT`, whose last normalization then comes after pooling.
+
+    The order makes a difference for a mean, and none for the class token. With `pooling=None` the
+    tokens are those after the last block, without a normalization.
+    """
+
+    def norm(self, x):
+        return x
+
+    def pool(self, x):
+        return super().norm(super().pool(x))
