@@ -1,7 +1,7 @@
 """Attention pooling, "MAP", of the paper's successor, arXiv 2106.04560; a mean, then LN.
 
-    y = u + MLP(LN(u)),  u = MSA with the learned query q_probe and the tokens as keys and values
-    y = LN(mean of z_L over the patches)      BEiT, EVA-02, fine-tuned MAE: LN after the mean
+y = u + MLP(LN(u)),  u = MSA with the learned query q_probe and the tokens as keys and values
+y = LN(mean of z_L over the patches)      BEiT, EVA-02, fine-tuned MAE: LN after the mean
 """
 
 import keras
