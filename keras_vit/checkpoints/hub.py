@@ -62,6 +62,7 @@ INTERRUPTED = (
     ConnectionError, "the download was interrupted ({reason})",
     "Run it again: complete files are in the cache, and only the rest is downloaded.",
 )  # fmt: skip
+_fetched = {}  # {(address, cache): folder}: a process sees one revision of a branch
 
 
 def is_address(name):
@@ -122,6 +123,8 @@ def fetch(address, cache_dir=None):
 
     agent = {"library_name": "keras_vit", "library_version": __version__}
     cache = pathlib.Path(cache_dir or constants.HF_HUB_CACHE).expanduser()
+    if os.path.isdir(_fetched.get((address, cache), "")):
+        return _fetched[address, cache]
     failure = None
     try:
         info = HfApi(**agent).model_info(repository, revision=revision, files_metadata=True)
@@ -142,6 +145,7 @@ def fetch(address, cache_dir=None):
             continue
         if os.path.exists(os.path.join(folder, group[0])):
             _verify(address, folder)
+            _fetched[address, cache] = folder
             return folder
     page = f"{constants.ENDPOINT}/{repository}"
     shown = {"repository": repository, "revision": revision, "page": page}

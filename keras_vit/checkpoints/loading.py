@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_vit import arguments, backend, families, hybrid, resnet, vit
 from keras_vit.ablations import positions
-from keras_vit.checkpoints import catalogue, hub, matching
+from keras_vit.checkpoints import catalogue, configuration, hub, matching
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of
 from keras_vit.descendants import CLIPViT, DINOv3ViT, RegisterViT
@@ -130,6 +130,13 @@ def image_size(name, cache_dir=None):
     entry, path = _find(name, cache_dir)
     known = (entry and entry.image_size) or describe(path).arguments.get("image_size") or 224
     return arguments.height_width("image_size", known)
+
+
+def class_names(name, count):
+    """Returns the names of the `count` classes of published weights, None if they are unknown."""
+    entry, path = _find(name, None)
+    known = entry.class_names if entry else configuration.class_names(path, count)
+    return list(known) if known and len(known) == count else None
 
 
 def _find(name, cache_dir):

@@ -68,9 +68,15 @@ def cached(tmp_path):
     return sorted(p.name for p in found if "snapshots" in p.parts), found
 
 
+def fetch(address=ADDRESS):
+    """Fetches as a new process does."""
+    hub._fetched.clear()
+    return hub.fetch(address)
+
+
 def fails(words, kind=OSError, address=ADDRESS):
     with pytest.raises(kind) as caught:
-        hub.fetch(address)
+        fetch(address)
     message = str(caught.value)
     assert address in message and all(word in message for word in words), message
     assert "force_download" not in message and "local_files_only" not in message
@@ -81,13 +87,15 @@ def fails(words, kind=OSError, address=ADDRESS):
 @pytest.mark.parametrize("address", [ADDRESS, f"{ADDRESS}@v1", f"{ADDRESS}@{COMMIT}"])
 def test_only_safe_files_are_downloaded_and_only_once(address, server, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
-    folder = hub.fetch(address)
+    folder = fetch(address)
     assert cached(tmp_path)[0] == ["config.json", "model.safetensors"]
     assert server.tokens == {"Bearer hf_mine"}
     served = dict(server.served)
     assert served == {name: len(server.repositories[NAME][name]) for name in served}
     assert set(served) == {"config.json", "model.safetensors"}
-    assert hub.fetch(address) == folder and server.served == served
+    assert fetch(address) == folder and server.served == served
+    requests = server.requests
+    assert hub.fetch(address) == folder and server.requests == requests
     with files.open_tensors(folder) as file:
         assert file.read("a").tolist() == list(range(BIG))
 
@@ -120,7 +128,7 @@ def test_shards_are_links_in_the_cache_and_are_read(server):
         **{name: safetensors(tensors) for name, tensors in shards.items()},
         "model-00001-of-00002.bin": b"not wanted",
     }
-    with files.open_tensors(hub.fetch(ADDRESS)) as file:
+    with files.open_tensors(fetch()) as file:
         assert file.read("t2").tolist() == [2] * BIG and set(file.specs) == {"t1", "t2"}
     assert len(server.served) == 3
 
@@ -128,7 +136,7 @@ def test_shards_are_links_in_the_cache_and_are_read(server):
 @free
 def test_a_folder_of_kerashub(server, tmp_path):
     server.repositories[NAME] = {"model.weights.h5": b"1", "task.json": b"{}", "config.json": b"{}"}
-    hub.fetch(ADDRESS)
+    fetch()
     assert cached(tmp_path)[0] == ["config.json", "model.weights.h5", "task.json"]
 
 
@@ -136,7 +144,7 @@ def test_a_folder_of_kerashub(server, tmp_path):
 def test_a_broken_connection_is_resumed(server, monkeypatch):
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)  # 10 MB: what is lost at most
     server.faults["model.safetensors"] = "cut"
-    hub.fetch(ADDRESS)
+    fetch()
     size = len(server.repositories[NAME]["model.safetensors"])
     assert server.ranges == [2000]
     assert server.served["model.safetensors"] == size // 2 + size - 2000
@@ -150,7 +158,7 @@ def test_after_an_interruption_only_the_rest_is_downloaded(server, tmp_path):
     assert names == ["config.json"] and len(found) == 2, found  # and its blob: nothing half-written
     server.faults.clear()
     before = dict(server.served)
-    hub.fetch(ADDRESS)
+    fetch()
     size = len(server.repositories[NAME]["model.safetensors"])
     assert server.served["config.json"] == before["config.json"]
     assert server.served["model.safetensors"] - before["model.safetensors"] == size
@@ -164,16 +172,16 @@ def test_other_bytes_than_announced_are_not_kept(fault, server, tmp_path):
     fails(words if fault == "wrong" else ["was interrupted"])
     assert cached(tmp_path)[0] == ["config.json"]
     server.faults.clear()
-    hub.fetch(ADDRESS)
+    fetch()
     assert cached(tmp_path)[0] == ["config.json", "model.safetensors"]
 
 
 @free
 def test_a_file_that_was_damaged_in_the_cache_is_replaced(server, tmp_path):
-    path = os.path.join(hub.fetch(ADDRESS), "model.safetensors")
+    path = os.path.join(fetch(), "model.safetensors")
     os.truncate(path, BIG)
     fails(["checksum of model.safetensors"])
-    hub.fetch(ADDRESS)
+    fetch()
     assert os.path.getsize(path) == len(server.repositories[NAME]["model.safetensors"])
 
 
@@ -215,13 +223,13 @@ def test_without_network_the_cache_is_used_if_it_has_all_of_it(server, tmp_path,
         patch.setattr(constants, "HF_HUB_OFFLINE", True)
         fails(["HF_HUB_OFFLINE is set", "the cache does not have all of it"], ConnectionError)
     server.faults.clear()
-    folder = hub.fetch(ADDRESS)
+    folder = fetch()
     with monkeypatch.context() as patch:
         patch.setattr(constants, "HF_HUB_OFFLINE", True)
-        assert hub.fetch(ADDRESS) == folder
+        assert fetch() == folder
     server.server_close()
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    assert hub.fetch(ADDRESS) == folder
+    assert fetch() == folder
     fails(["cannot be reached", "hf download owner/other"], ConnectionError, "hf://owner/other")
 
 

@@ -21,6 +21,7 @@ class Server(http.server.ThreadingHTTPServer):
             "wrong" for other bytes, "short" for too few of them, or (status, headers)}.
         refusals: {"owner/name": (status, headers)} for everything in a repository.
         served: {file: bytes sent}.
+        requests: how many there were.
         ranges: first bytes of the parts that were asked for.
         tokens: what the requests for a repository had as their authorization.
     """
@@ -30,7 +31,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.repositories, self.faults, self.refusals = {}, {}, {}
-        self.served, self.ranges, self.tokens = {}, [], set()
+        self.served, self.ranges, self.tokens, self.requests = {}, [], set(), 0
 
 
 def blob_of(content):
@@ -56,6 +57,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         rest = parts[4:] if is_api else parts[2:]
         kind, revision, *file = rest or ("revision", "main")
         files = self.server.repositories.get(name)
+        self.server.requests += 1
         if files:
             self.server.tokens.add(self.headers.get("Authorization"))
         if files is None or name in self.server.refusals:
