@@ -13,12 +13,21 @@ from keras_vit.ablations import positions
 from keras_vit.checkpoints import catalogue, matching
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of
-from keras_vit.descendants import CLIPViT, DINOv3ViT, RegisterViT
+from keras_vit.descendants import (
+    CLIPViT,
+    DINOv3ViT,
+    EVAMeanViT,
+    EVAViT,
+    PESpatialViT,
+    PEViT,
+    RegisterViT,
+)
 from keras_vit.io import download, files
 
 KINDS = {
     "ViT": vit.ViT,
     **{kind.__name__: kind for kind in (RegisterViT, DINOv3ViT, CLIPViT)},
+    **{kind.__name__: kind for kind in (EVAViT, EVAMeanViT, PEViT, PESpatialViT)},
     "HybridViT": hybrid.HybridViT,
     "ResNet": resnet.ResNet,
 }

@@ -10,6 +10,7 @@ two images. Models are narrow and have 2 blocks; PyTorch computes in float64.
 
 import json
 import pathlib
+import re
 import tempfile
 
 import numpy as np
@@ -61,6 +62,13 @@ TIMM = {
     "clip, quick GELU": ("vit_base_patch16_clip_quickgelu_224", {"img_size": 64, "num_classes": 5}),
     "dinov3": ("vit_small_patch16_dinov3", {"img_size": 64, "num_classes": 0}),
     "dinov3 gated": ("vit_small_plus_patch16_dinov3", {"img_size": 64, "num_classes": 0}),
+    "eva02": ("eva02_tiny_patch14_224", {"img_size": 56, "num_classes": 0}),
+    "eva02 classifier": ("eva02_base_patch14_448", {"img_size": 56, "num_classes": 5}),
+    "eva02 clip": ("eva02_base_patch16_clip_224", {"img_size": 64, "num_classes": 7}),
+    "pe core": ("vit_pe_core_base_patch16_224", {"img_size": 64, "num_classes": 7}),
+    "pe core G": ("vit_pe_core_gigantic_patch14_448", {"img_size": 56, "num_classes": 7}),
+    "pe spatial": ("vit_pe_spatial_tiny_patch16_512", {"img_size": 64, "num_classes": 0}),
+    "pe spatial G": ("vit_pe_spatial_gigantic_patch14_448", {"img_size": 56, "num_classes": 5}),
     "deit3": ("deit3_small_patch16_224", {"img_size": 64, "num_classes": 5}),
 }
 NARROW = {"depth": 2, "embed_dim": 24, "num_heads": 3}
@@ -118,14 +126,16 @@ def timm_model(name, options):
     shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     model.load_state_dict(seeded_state(shapes))
     model, images = model.double().eval(), images_of(*2 * [options["img_size"]])
-    has_vector = options["num_classes"] or "siglip" in name
+    has_vector = options["num_classes"] or re.search("siglip|eva02", name)
     forward = model if has_vector else model.forward_features
     pixels = {"mean": MEAN.tolist(), "std": DEVIATION.tolist()}
     config = {"architecture": name, "model_args": NARROW | options, "pretrained_cfg": pixels}
     found = {"output": forward(images).numpy()}
-    if "dinov3" in name:
-        model.set_input_size(img_size=(48, 80))
-        found["48 x 80"] = forward(images_of(48, 80)).numpy()
+    if re.search("dinov3|eva02|_pe_", name):
+        height, width = model.patch_embed.patch_size
+        size = (3 * height, 5 * width)
+        model.set_input_size(img_size=size)
+        found["{} x {}".format(*size)] = forward(images_of(*size)).numpy()
     return shapes, config, found
 
 
