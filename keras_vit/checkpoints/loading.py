@@ -188,12 +188,14 @@ def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None
     """Loads published weights into a model: every tensor fits, or nothing changes.
 
     Recognizes the names of Google's npz files (original, AugReg, SAM, big_vision, hybrids, BiT),
-    timm's and Hugging Face's safetensors, and KerasHub's .weights.h5. Nothing is unpickled.
+    safetensors of timm, Hugging Face and torchvision, and KerasHub's .weights.h5. Nothing is
+    unpickled.
 
     Args:
         model: a `ViT` or `ResNet`.
         path: the file; for weights in several safetensors files, their index or folder.
-        source: "google", "bit", "timm", "huggingface" or "kerashub"; None detects it.
+        source: "google", "bit", "timm", "huggingface", "torchvision" or "kerashub"; None detects
+            it.
         skip: layers that keep their weights, such as ("head", "pre_logits") for another task.
         method: how positions are resized for another image size: "bilinear" as in the official
             code, "bicubic" as in timm.
@@ -242,9 +244,10 @@ def save_weights(model, path, source=None):
 
     Args:
         model: a `ViT` or `ResNet`.
-        path: file to write: .npz for Google and BiT, .safetensors for timm and Hugging Face,
-            .weights.h5 for KerasHub. An existing file is replaced once the new one is complete.
-        source: "google", "bit", "timm", "huggingface" or "kerashub"; None chooses by `path`.
+        path: file to write: .npz for Google and BiT, .weights.h5 for KerasHub, .safetensors for the
+            others. An existing file is replaced once the new one is complete.
+        source: "google", "bit", "timm", "huggingface", "torchvision" or "kerashub"; None chooses by
+            `path`.
 
     Raises:
         ValueError: that source has no name for one of the weights, or uses another file format.

@@ -1,4 +1,4 @@
-"""Files of later families, against what timm's and Hugging Face's own code computes."""
+"""Files of later families, against what the code of their publishers computes."""
 
 import json
 
@@ -282,6 +282,32 @@ def test_pixels_that_cannot_be_prepared_so_are_refused_by_name(field, value, pub
     images = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, field: value}
     with pytest.raises(ValueError, match=field):
         keras_vit.checkpoints.describe(publish("huggingface dinov2", images))
+
+
+def test_older_files_of_torchvision_have_other_names(publish):
+    folder = publish("torchvision as it is")
+    old = {".mlp.0.": ".mlp.linear_1.", ".mlp.3.": ".mlp.linear_2."}
+
+    def rename(tensors):
+        for new, name in old.items():
+            tensors = {key.replace(new, name): tensor for key, tensor in tensors.items()}
+        return tensors
+
+    change_tensors(folder, rename)
+    model = keras_vit.load_pretrained(folder, verbose=False)
+    np.testing.assert_allclose(
+        outputs(model, seeded.make_images(32, 32)),
+        RECORDED["torchvision as it is/output"],
+        atol=2e-5,
+    )
+
+
+def test_a_convolutional_stem_of_torchvision_is_refused_by_name(publish):
+    folder = publish("torchvision as it is")
+    stem = {"conv_proj.weight": "conv_proj.conv_last.weight"}
+    change_tensors(folder, lambda tensors: {stem.get(k, k): v for k, v in tensors.items()})
+    with pytest.raises(ValueError, match="conv_proj.weight.*a stem of several convolutions"):
+        keras_vit.load_pretrained(folder, verbose=False)
 
 
 def test_naflex_is_refused_by_name(publish):
