@@ -13,12 +13,21 @@ from keras_vit.ablations import positions
 from keras_vit.checkpoints import catalogue, configuration, hub, matching
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of
-from keras_vit.descendants import CLIPViT, DINOv3ViT, RegisterViT
+from keras_vit.descendants import (
+    CLIPViT,
+    DINOv3ViT,
+    EVAMeanViT,
+    EVAViT,
+    PESpatialViT,
+    PEViT,
+    RegisterViT,
+)
 from keras_vit.io import download, files
 
 KINDS = {
     "ViT": vit.ViT,
     **{kind.__name__: kind for kind in (RegisterViT, DINOv3ViT, CLIPViT)},
+    **{kind.__name__: kind for kind in (EVAViT, EVAMeanViT, PEViT, PESpatialViT)},
     "HybridViT": hybrid.HybridViT,
     "ResNet": resnet.ResNet,
 }
@@ -195,12 +204,14 @@ def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None
     """Loads published weights into a model: every tensor fits, or nothing changes.
 
     Recognizes the names of Google's npz files (original, AugReg, SAM, big_vision, hybrids, BiT),
-    timm's and Hugging Face's safetensors, and KerasHub's .weights.h5. Nothing is unpickled.
+    safetensors of timm, Hugging Face and torchvision, and KerasHub's .weights.h5. Nothing is
+    unpickled.
 
     Args:
         model: a `ViT` or `ResNet`.
         path: the file; for weights in several safetensors files, their index or folder.
-        source: "google", "bit", "timm", "huggingface" or "kerashub"; None detects it.
+        source: "google", "bit", "timm", "huggingface", "torchvision" or "kerashub"; None detects
+            it.
         skip: layers that keep their weights, such as ("head", "pre_logits") for another task.
         method: how positions are resized for another image size: "bilinear" as in the official
             code, "bicubic" as in timm.
@@ -249,9 +260,10 @@ def save_weights(model, path, source=None):
 
     Args:
         model: a `ViT` or `ResNet`.
-        path: file to write: .npz for Google and BiT, .safetensors for timm and Hugging Face,
-            .weights.h5 for KerasHub. An existing file is replaced once the new one is complete.
-        source: "google", "bit", "timm", "huggingface" or "kerashub"; None chooses by `path`.
+        path: file to write: .npz for Google and BiT, .weights.h5 for KerasHub, .safetensors for the
+            others. An existing file is replaced once the new one is complete.
+        source: "google", "bit", "timm", "huggingface", "torchvision" or "kerashub"; None chooses by
+            `path`.
 
     Raises:
         ValueError: that source has no name for one of the weights, or uses another file format.

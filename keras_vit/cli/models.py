@@ -43,14 +43,14 @@ def add_convert(commands):
         _convert,
         "write weights under the names of another library",
         "Reads published weights and writes them as another library would: .npz for Google's code, "
-        ".safetensors for timm or Hugging Face, .weights.h5 for KerasHub.",
+        ".safetensors for timm, Hugging Face or torchvision, .weights.h5 for KerasHub.",
     )
     add = adder(parser)
     add("source_file IN", MODEL)
     add("target_file OUT", "new file to write")
     add(
         "--to SOURCE",
-        "google, bit, timm, huggingface or kerashub; default: google for .npz (bit for a "
+        "one of them; default: google for .npz (bit for a "
         "ResNet), timm for .safetensors, kerashub for .weights.h5",
         choices=SOURCES,
     )
