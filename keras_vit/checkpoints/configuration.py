@@ -113,6 +113,20 @@ def read(table, path, found):
     return ({}, {}) if reader is None else reader(table, path, found)
 
 
+def class_names(path, count):
+    """Returns the names of `count` classes in the config.json beside weights, None without them."""
+    config = _read_beside(path, "config.json")
+    found = config.get("id2label", config.get("label_names"))  # transformers, timm
+    table = dict(enumerate(found)) if isinstance(found, list) else found
+    if not isinstance(table, dict):
+        return None
+    table = {str(key): name for key, name in table.items()}
+    names = [table.get(str(i)) for i in range(count)]
+    if len(table) != count or not all(isinstance(name, str) for name in names):
+        return None
+    return None if names[0] == "LABEL_0" else names  # which transformers writes by default
+
+
 def _hugging_face(table, path, found):
     whole = _read_beside(path, "config.json")
     config = _inner(path, whole, "vision_config")
@@ -303,7 +317,7 @@ def _object(path, name, content):
 
 
 def _text(path, config, name, default=""):
-    """Returns a text of a configuration, `default` if it has none."""
+    """Returns a field that must be a string, `default` if it is missing."""
     value = config.get(name)
     if not isinstance(value, str | None):
         received = {"path": str(path), name: value}
