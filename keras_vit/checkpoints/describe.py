@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from keras_vit import arguments, descendants, hybrid
-from keras_vit.checkpoints import configuration, matching, published, refused
+from keras_vit.checkpoints import configuration, matching, published
 from keras_vit.checkpoints.matching import POSITIONS
 from keras_vit.io import files
 from keras_vit.variants import SIZES
@@ -79,7 +79,7 @@ class _Shapes(dict):
     def __missing__(self, ours):
         rule, numbers = self.table.rule_of(ours)
         received = {"path": str(self.path), "missing": " or ".join(rule.names(numbers))}
-        advice = "It may be truncated, or hold only some layers of the model."
+        advice = "It may be the file of another model, or hold only some layers of one."
         advice = matching.unsupported(self.table, self.specs) or advice
         arguments.refuse("the file must hold a whole model", received, advice)
 
@@ -98,9 +98,11 @@ def _describe_resnet(table, shapes):
 
 
 def _describe_vit(table, shapes):
+    hidden_dim, mlp_dim = (
+        shapes["block_0/norm_1/gamma"][-1],
+        shapes["block_0/mlp/contract/kernel"][-2],
+    )
     gated, _, name = table.models[0].rpartition(" ")
-    last = "encoder_norm" if name != "UnnormalizedViT" else "block_0/norm_2"
-    hidden_dim, mlp_dim = shapes[last + "/gamma"][-1], shapes["block_0/mlp/contract/kernel"][-2]
     *patch, channels, _ = _patch_kernel(shapes)
     stem, kind = {}, "ViT"
     if "root/conv/kernel" in shapes:
@@ -124,8 +126,6 @@ def _describe_vit(table, shapes):
         "num_classes": shapes.get("head/kernel", (None,))[-1],
         **stem,
     }
-    if table.source == "timm":
-        refused.check_architecture(shapes.path, table)
     facts, preprocessing = configuration.read(table, shapes.path, found)
     found = {**_assumed(table, found["pooling"]), **table.defaults, **found, **facts}
     if channels != 3 and "normalize" not in facts:  # what a family assumes is for three
@@ -134,6 +134,8 @@ def _describe_vit(table, shapes):
         found["image_size"] = _image_size(shapes, found)
     elif BIASES in shapes:
         found["image_size"] = _image_size_of_biases(shapes, found)
+    if found.get("has_class_token") is not None and "reference" not in found:
+        found["reference"] = arguments.grid(found["image_size"], found["patch_size"])
     assumed = () if table.source in ("google", "kerashub") else ("normalize", "epsilon")
     assumed = tuple(name for name in assumed if name not in facts)
     return Description(table.source, kind, found, preprocessing, assumed)
@@ -166,6 +168,11 @@ def _describe_descendant(name, shapes, gated):
         found = {"gated": gated, "num_registers": shapes.get("second token", (0, 0))[-2]}
     if BIASES in shapes:
         found["positions"] = POSITIONS in shapes
+    if name.startswith("EVA"):
+        norms = {"attention_norm": "attention/projection", "mlp_norm": "mlp/contract"}
+        found |= {key: f"block_0/{layer}/norm/gamma" in shapes for key, layer in norms.items()}
+    if name.startswith("PE"):
+        found["has_class_token"] = CLASS_TOKEN in shapes
     if "projection/kernel" in shapes:
         found["projection_dim"] = shapes["projection/kernel"][-1]
     return found
@@ -182,6 +189,10 @@ def _units(shapes):
 def _pooling(table, shapes):
     if table.models == ("distilled ViT",):
         return "distilled"
+    if table.models == ("PEViT",):
+        return "map"
+    if table.models[0] in ("EVAMeanViT", "PESpatialViT"):
+        return "patch mean" if CLASS_TOKEN in shapes else "gap"
     hidden_dim = shapes["block_0/norm_1/gamma"][-1]
     if shapes.get("head/kernel", (0,))[0] == 2 * hidden_dim:
         return "token and mean"
@@ -206,7 +217,8 @@ def _heads(shapes, hidden_dim, mlp_dim):
 def _image_size(shapes, found):
     """Returns the size of the images whose patches the positions are for: a square if unstated."""
     tokens, patch = shapes[POSITIONS][-2], found["patch_size"]
-    prefixes = matching.prefixes(found["pooling"], found.get("num_registers", 0))
+    registers, has_class_token = found.get("num_registers", 0), found.get("has_class_token")
+    prefixes = matching.prefixes(found["pooling"], registers, has_class_token)
     given = found.get("image_size")
     grid = matching.grid_of(tokens, prefixes, given and arguments.grid(given, patch))
     if grid is None and given:

@@ -243,7 +243,7 @@ BEIT = HUGGING_FACE._replace(
 BIASED = BEIT._replace(
     models=("BiasedViT",),
     rules=rules(FORMS, BIASED_LAYERS),
-    absent=r"(beit\.)?pooler\.layernorm\.weight",
+    lacks=r"(beit\.)?pooler\.layernorm\.weight",
 )
 
 

@@ -7,21 +7,30 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_vit import arguments
-from keras_vit.checkpoints import google, hugging_face, kerashub, pytorch, refused
+from keras_vit import arguments, descendants
+from keras_vit.checkpoints import google, hugging_face, kerashub, pytorch, refused, torchvision
 from keras_vit.checkpoints.published import SOURCES
 from keras_vit.checkpoints.weight_map import Dimensions, Place
-from keras_vit.descendants import BiasedViT, CLIPViT, DINOv3ViT, RegisterViT, TimmHybridViT, beit
+from keras_vit.descendants import DINOv3ViT, PEViT, RegisterViT, TimmHybridViT, beit
 from keras_vit.hybrid import HybridViT
 from keras_vit.resnet import ResNet
 from keras_vit.vit import ViT
 
+DESCENDANTS = sorted(  # subclasses before their bases
+    (getattr(descendants, name) for name in descendants.__all__ if name.endswith("ViT")),
+    key=lambda kind: -len(kind.mro()),
+)
 # In the order in which a file is compared with them: the rarer names first.
 WEIGHT_MAPS = (
     pytorch.TIMM_DISTILLED,
     pytorch.TIMM_ROOT,
     pytorch.TIMM_BIASED,
     pytorch.TIMM_BEIT,
+    pytorch.TIMM_EVA,
+    pytorch.TIMM_EVA_MEAN,
+    pytorch.TIMM_SIGLIP,
+    pytorch.TIMM_PE,
+    pytorch.TIMM_PE_SPATIAL,
     pytorch.TIMM_DINOV3_GATED,
     pytorch.TIMM_DINOV3,
     pytorch.TIMM_CLIP,
@@ -30,7 +39,6 @@ WEIGHT_MAPS = (
     hugging_face.TIPSV2,
     pytorch.TIMM_UNNORMALIZED,
     pytorch.TIMM_REGISTERS,
-    pytorch.TIMM_SIGLIP,
     pytorch.TIMM,
     hugging_face.SIGLIP,
     hugging_face.CLIP,
@@ -42,6 +50,7 @@ WEIGHT_MAPS = (
     hugging_face.DINOV2,
     hugging_face.HUGGING_FACE_DISTILLED,
     hugging_face.HUGGING_FACE,
+    torchvision.TORCHVISION,
     google.VIT,
     kerashub.KERAS_HUB,
     google.BIT,
@@ -50,6 +59,7 @@ WEIGHT_MAPS = (
 POSITIONS = "patch_encoder/position_embedding"
 BIASES = re.compile(r"block_\d+/attention/bias_table")
 HEAD = ("head", "pre_logits")  # what section 3.1 replaces for fine-tuning
+AFTER_TOKENS = (*HEAD, "pooling", "projection", "encoder_norm")  # what may come after z_L
 FLOATS = ("float32", "float16", "bfloat16")
 # Attributes of a model that a subclass may override.
 COMPUTES = ("block", "encoder_layer", "stem", "embed", "encode", "norm", "pool", "head", "unit")
@@ -67,9 +77,7 @@ def map_of_file(path, specs, source=None):
         arguments.one_of(*SOURCES)("source", source)
     refused.check_family(path, specs)
     for table in WEIGHT_MAPS:
-        patterns = table.signature, table.absent
-        found = [any(re.fullmatch(pattern, name) for name in specs) for pattern in patterns]
-        if source in (None, table.source) and found == [True, False]:
+        if source in (None, table.source) and table.is_for(specs):
             return table
     some = ", ".join(map(repr, list(specs)[:3])) or "no tensors"
     known = f"the names of {source}" if source else f"the names of one of {', '.join(SOURCES)}"
@@ -115,9 +123,9 @@ def kind_of(model):
         return "gated DINOv3ViT" if model.gated else "DINOv3ViT"
     if type(model) is RegisterViT and not model.num_registers:
         return "gated ViT" if model.gated else "ViT"
-    for kind in (RegisterViT, CLIPViT, BiasedViT):
+    for kind in DESCENDANTS:
         if isinstance(model, kind):
-            return type(model).__name__
+            return kind.__name__
     if not isinstance(model, ViT) or type(model).embed is not ViT.embed:
         return type(model).__name__
     return "distilled ViT" if model.pooling == "distilled" else "ViT"
@@ -246,18 +254,19 @@ def grid_of(tokens, prefixes, grid=None, own=None):
     return None
 
 
-def prefixes(pooling, registers=0):
+def prefixes(pooling, registers=0, has_class_token=None):
     """Returns how many of a file's positions may be for the tokens before the patches.
 
     big_vision leaves the class token out, most files with registers leave these out.
     """
-    before = ViT.poolings[pooling][0]
+    before = ViT.poolings[pooling][0] if has_class_token is None else int(has_class_token)
     return tuple(dict.fromkeys((before, 0, before + registers)))
 
 
 def model_prefixes(model):
     """Returns `prefixes` of a model."""
-    return prefixes(model.pooling, getattr(model, "num_registers", 0))
+    has_class_token = model.prefix_tokens if isinstance(model, PEViT) else None
+    return prefixes(model.pooling, getattr(model, "num_registers", 0), has_class_token)
 
 
 def model_grid(model):
@@ -332,7 +341,7 @@ def _is_left_out(table, model, name, skip):
     lacks_it = not any(layer_of(weight.path) == layer for weight in model.weights)
     if layer in skip or (layer in HEAD and no_head and lacks_it):
         return True
-    if layer == "encoder_norm" and model.pooling is None and lacks_it:  # it is after pooling
+    if layer in AFTER_TOKENS and lacks_it and getattr(model, "pooling", "") is None:
         return True
     return any(re.fullmatch(pattern, name) for pattern in table.ignored)
 

@@ -47,7 +47,6 @@ FAMILIES = {
         "siglip2(_vision_model)?", "naflexvit_.*", r"^embeds\.proj\.weight$",
     ),
 }  # fmt: skip
-OTHER_BLOCKS = r".*(_rpn_|_rope_|_pe_|beit|eva|lingbot).*"
 
 
 def check_family(path, specs):
@@ -66,14 +65,3 @@ def check_family(path, specs):
             want = "the weights must be those of a Vision Transformer with blocks as in the paper"
             advice = f"{name} has {family.reason}, so it is not supported."
             check.refuse(want, {"path": str(path), **found}, advice)
-
-
-def check_architecture(path, table):
-    """Refuses models of timm that compute something else with the same tensors."""
-    name = str(configuration.read_beside(path, "config.json").get("architecture") or "")
-    is_dinov3 = table.models[0].endswith("DINOv3ViT")
-    is_beit = table.models[0] in ("BEiTViT", "BiasedViT") and re.match("beit(v2)?_", name)
-    is_other = "dinov3" not in name if is_dinov3 else re.fullmatch(OTHER_BLOCKS, name)
-    if name and is_other and not is_beit:
-        want = "the architecture must be one whose blocks are known"
-        check.refuse(want, {"path": str(path), "architecture": name}, "No layer here has them.")

@@ -151,9 +151,7 @@ def test_a_distilled_file_needs_a_distilled_model(tmp_path):
     with pytest.raises(ValueError, match=words):
         keras_vit.load_weights(tiny(), tmp_path / "a.safetensors")
     keras_vit.save_weights(tiny(), tmp_path / "b.safetensors", "timm")
-    with pytest.raises(
-        ValueError, match="weights of a ViT or .*Received.*a distilled ViT"
-    ):
+    with pytest.raises(ValueError, match="weights of a ViT or .*Received.*a distilled ViT"):
         keras_vit.load_weights(tiny(pooling="distilled"), tmp_path / "b.safetensors")
 
 

@@ -141,9 +141,12 @@ def _run(target, options, data, model, recipe):
     except (KeyboardInterrupt, SystemExit):
         print(messages.interrupted(target), flush=True)
         raise
+    split = "test" if data.counts["test"] else "validation"
+    own = {}
+    if recipe.moving_average is not None:
+        own["unaveraged_accuracy"] = _test_unaveraged(target, model, data, split)
     if recipe.adapt == "lora":
         model = adaptation.merge_lora(model)
-    split = "test" if data.counts["test"] else "validation"
     logits, labels = predict_all(model, data, split)
     outcomes = metrics.compute_outcomes(logits, labels)
     evaluation = metrics.summarize(outcomes, data.class_names, data.sources[split].names)
@@ -151,6 +154,7 @@ def _run(target, options, data, model, recipe):
         "test_accuracy": evaluation.accuracy,
         "test_interval": list(evaluation.interval),
         "test_mistakes": int(round((1 - evaluation.accuracy) * evaluation.images)),
+        **own,
         "train_accuracy": history["accuracy"][-1],
         "baselines": references,
         **{f"{part}_images": count for part, count in data.counts.items()},
@@ -176,6 +180,17 @@ def _run(target, options, data, model, recipe):
     saved_run.write(run, history, data, evaluation, logits, labels)
     print(messages.conclusion(target, numbers, options), flush=True)
     return run
+
+
+def _test_unaveraged(target, model, data, split):
+    """Keeps the weights of the last update in a file, and returns their accuracy."""
+    averages = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+    Checkpoint(target / run_folder.STATES).load_weights(model)
+    model.save_weights(target / run_folder.UNAVERAGED)
+    logits, labels = predict_all(model, data, split)
+    for weight, average in zip(model.weights, averages, strict=True):
+        weight.assign(average)
+    return float((logits.argmax(axis=-1) == labels).mean())
 
 
 def _fit(target, options, data, model, recipe):

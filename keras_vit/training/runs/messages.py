@@ -22,6 +22,7 @@ FILES = {
     "images.png": "training images as the model sees them",
     "example.png": "a test image to try `predict` on",
     "model.keras": "the trained model",
+    "unaveraged.weights.h5": "its weights without the moving average",
     "history.csv": "the numbers behind curves.png",
     "metrics.json": "the result, all settings, versions and hardware",
     "settings.json": "the arguments of this run",
@@ -135,7 +136,10 @@ def conclusion(target, metrics, options):
 
 
 def _result(metrics):
-    rows = {metrics["model"]: metrics["test_accuracy"], **metrics["baselines"]}
+    rows = {metrics["model"]: metrics["test_accuracy"]}
+    if "unaveraged_accuracy" in metrics:
+        rows["without averaging"] = metrics["unaveraged_accuracy"]
+    rows |= metrics["baselines"]
     width = max(map(len, rows))
     low, high = (100 * value for value in metrics["test_interval"])
     number = metrics["test_images"] or metrics["validation_images"]
