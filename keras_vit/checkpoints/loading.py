@@ -8,26 +8,16 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_vit import arguments, backend, families, hybrid, resnet, vit
+from keras_vit import arguments, backend, descendants, families, hybrid, resnet, vit
 from keras_vit.ablations import positions
 from keras_vit.checkpoints import catalogue, configuration, hub, matching
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of
-from keras_vit.descendants import (
-    CLIPViT,
-    DINOv3ViT,
-    EVAMeanViT,
-    EVAViT,
-    PESpatialViT,
-    PEViT,
-    RegisterViT,
-)
 from keras_vit.io import download, files
 
 KINDS = {
     "ViT": vit.ViT,
-    **{kind.__name__: kind for kind in (RegisterViT, DINOv3ViT, CLIPViT)},
-    **{kind.__name__: kind for kind in (EVAViT, EVAMeanViT, PEViT, PESpatialViT)},
+    **{name: getattr(descendants, name) for name in descendants.__all__ if name.endswith("ViT")},
     "HybridViT": hybrid.HybridViT,
     "ResNet": resnet.ResNet,
 }
