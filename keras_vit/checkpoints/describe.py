@@ -57,6 +57,8 @@ def describe(path):
     with files.open_tensors(path) as file:
         specs = file.specs
     table = matching.map_of_file(path, specs)
+    if table.source == "timm":
+        configuration.check_architecture(path, table)
     shapes = _Shapes(path, table, specs)
     for name, place in table.canonical(specs).items():
         ours, part = table.path_of(name) or (None, None)
