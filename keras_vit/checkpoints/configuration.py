@@ -202,7 +202,7 @@ def _timm(table, path, found):
 
 def check_architecture(path, table):
     """Refuses models of timm that compute something else with tensors of the same names."""
-    name = _text(path, _read_beside(path, "config.json"), "architecture")
+    name = _text(path, read_beside(path, "config.json"), "architecture")
     own = table.architectures
     if name and not re.fullmatch(own, name) if own else re.fullmatch(OTHER_BLOCKS, name):
         want = "the architecture must be one whose blocks are known"
