@@ -182,7 +182,6 @@ def _timm(table, path, found):
     whole = read_beside(path, "config.json")
     config, inner = _inner(path, whole, "model_args", {}), _inner(path, whole, "pretrained_cfg")
     architecture = _text(path, whole, "architecture")
-    _known_architecture(path, table, architecture)
     fields = TIMM_FIELDS | _rotary(table, "rope_temperature") | _reference(table)
     known = {*TIMM_VISIBLE, *TIMM_SHAPES, *fields, "rope_temperature"}
     only = dict.fromkeys(config.keys() - known, ()) | TIMM_ONLY | table.only
@@ -203,8 +202,9 @@ def _timm(table, path, found):
     return facts, _select(inner, resize="input_size", resampling="interpolation")
 
 
-def _known_architecture(path, table, name):
+def check_architecture(table, path):
     """Refuses models of timm that compute something else with the same tensors."""
+    name = _text(path, read_beside(path, "config.json"), "architecture")
     own = table.architectures
     if name and not re.fullmatch(own, name) if own else re.fullmatch(OTHER_BLOCKS, name):
         want = "the architecture must be one whose blocks are known"

@@ -57,6 +57,7 @@ def describe(path):
     with files.open_tensors(path) as file:
         specs = file.specs
     table = matching.map_of_file(path, specs)
+    configuration.check_architecture(table, path)
     shapes = _Shapes(path, table, specs)
     for name, place in table.canonical(specs).items():
         ours, part = table.path_of(name) or (None, None)
@@ -246,4 +247,4 @@ def _image_size_of_biases(shapes, found):
         want += f"patches, or of `{field}` in config.json"
         received = {"path": str(shapes.path), field: given, "patch_size": patch}
         arguments.refuse(want, received, "Use the config.json that came with the weights.")
-    return tuple(count * side for count, side in zip(grid, patch, strict=True))
+    return given or tuple(count * side for count, side in zip(grid, patch, strict=True))
