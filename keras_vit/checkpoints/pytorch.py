@@ -195,6 +195,7 @@ TIMM_CLIP = TIMM._replace(
     models=("CLIPViT",),
     rules=rules(FORMS, TIMM_CLIP_LAYERS),
     signature=r"norm_pre\.weight",
+    lacks="reg_token",
     is_written=False,
     zeros=r"patch_embed\.proj\.bias",
     defaults={"epsilon": 1e-5, "quick_gelu": False, "normalize": CLIP_PIXELS},
