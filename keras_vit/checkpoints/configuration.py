@@ -106,15 +106,13 @@ def _timm(table, path, found):
     whole = read_beside(path, "config.json")
     config, inner = _inner(path, whole, "model_args", {}), _inner(path, whole, "pretrained_cfg")
     architecture = _text(path, whole, "architecture")
-    fields = TIMM_FIELDS | _rotary(table, "rope_temperature") | _reference(table)
+    fields = TIMM_FIELDS | _rotary(table, "rope_temperature") | table.fields
     known = {*TIMM_VISIBLE, *TIMM_SHAPES, *fields, "rope_temperature"}
     only = dict.fromkeys(config.keys() - known, ()) | TIMM_ONLY | table.only
     if config.get("ref_feat_shape", "") is None:  # places that are not scaled
         only["ref_feat_shape"] = ()
-    if "has_class_token" in found and architecture:  # PE counts from the place of its class token
-        config.setdefault("rope_grid_offset", 0 if "gigantic" in architecture else 1)
-        only["rope_grid_offset"] = (int(found["has_class_token"]),)
     _only(path, config, only)
+    _check_places(path, architecture, config, found)
     _same(path, config, TIMM_SHAPES, found)
     _check_last_norm(path, table, architecture, config)
     facts = _architecture(path, table, architecture, config, found)
@@ -126,8 +124,8 @@ def _timm(table, path, found):
     return facts, _select(inner, resize="input_size", resampling="interpolation")
 
 
-def check_architecture(table, path):
-    """Refuses models of timm that compute something else with the same tensors."""
+def check_architecture(path, table):
+    """Refuses models of timm that compute something else with tensors of the same names."""
     name = _text(path, read_beside(path, "config.json"), "architecture")
     own = table.architectures
     if name and not re.fullmatch(own, name) if own else re.fullmatch(OTHER_BLOCKS, name):
@@ -143,6 +141,15 @@ def _check_last_norm(path, table, name, config):
         advice = "It may be truncated. A model without a last normalization needs its config.json, "
         advice += "with `final_norm` or its architecture."
         check.refuse("the file must hold a whole model", received, advice)
+
+
+def _check_places(path, name, config, found):
+    """Refuses places of the Perception Encoder that are not counted from its class token's."""
+    offset = config.get("rope_grid_offset", 0 if "gigantic" in name else 1)
+    if name and offset != found.get("has_class_token", offset):
+        want = "places must be counted from 1 with a class token, and from 0 without one"
+        received = {"path": str(path), "architecture": name, "rope_grid_offset": offset}
+        check.refuse(want, received, "No layer here has others.")
 
 
 def _architecture(path, table, name, config, found):
@@ -179,12 +186,6 @@ def _global_pool(path, table, config, found):
         want = f"the pooling of these tensors must be one of {', '.join(map(repr, known))}"
         check.refuse(want, {"path": str(path), "global_pool": name}, "No layer here has it.")
     return {"pooling": known[name]}
-
-
-def _reference(table):
-    """Returns the field of the grid of pre-training, if the model's places are scaled to it."""
-    has_it = "rope_grid_indexing" in table.only
-    return {"ref_feat_shape": ("reference", check.height_width)} if has_it else {}
 
 
 # --- Both -----------------------------------------------------------------------------------------
@@ -265,7 +266,7 @@ def _object(path, name, content):
 
 
 def _text(path, config, name, default=""):
-    """Returns a text of a configuration, `default` if it has none."""
+    """Returns a field that must be a string, `default` if it is missing."""
     value = config.get(name)
     if not isinstance(value, str | None):
         received = {"path": str(path), name: value}

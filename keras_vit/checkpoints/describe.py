@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from keras_vit import arguments, descendants, hybrid
-from keras_vit.checkpoints import configuration, matching, published
+from keras_vit.checkpoints import configuration, matching, preset, published
 from keras_vit.checkpoints.matching import POSITIONS
 from keras_vit.io import files
 from keras_vit.variants import SIZES
@@ -57,7 +57,8 @@ def describe(path):
     with files.open_tensors(path) as file:
         specs = file.specs
     table = matching.map_of_file(path, specs)
-    configuration.check_architecture(table, path)
+    if table.source == "timm":
+        configuration.check_architecture(path, table)
     shapes = _Shapes(path, table, specs)
     for name, place in table.canonical(specs).items():
         ours, part = table.path_of(name) or (None, None)
@@ -110,6 +111,8 @@ def _describe_vit(table, shapes):
         kind, stem = HYBRIDS.get(table.source, "HybridViT"), {"resnet_units": _units(shapes)}
         patch = [side * hybrid.step(stem["resnet_units"]) for side in patch]
         channels = shapes["root/conv/kernel"][2]
+    if name == "RegisterViT" and "ViT" in table.models and "second token" not in shapes:
+        name = "ViT"  # a family with and without registers
     gated = gated == "gated" or shapes["block_0/mlp/expand/bias"][-1] == 2 * mlp_dim
     if gated and name == "ViT":
         name = "RegisterViT"
@@ -127,7 +130,8 @@ def _describe_vit(table, shapes):
         "num_classes": shapes.get("head/kernel", (None,))[-1],
         **stem,
     }
-    facts, preprocessing = configuration.read(table, shapes.path, found)
+    read = preset.read if table.source == "kerashub" else configuration.read
+    facts, preprocessing = read(table, shapes.path, found)
     found = {**_assumed(table, found["pooling"]), **table.defaults, **found, **facts}
     if channels != 3 and "normalize" not in facts:  # what a family assumes is for three
         found["normalize"] = MINUS_ONE_TO_ONE
@@ -137,7 +141,7 @@ def _describe_vit(table, shapes):
         found["image_size"] = _image_size_of_biases(shapes, found)
     if found.get("has_class_token") is not None and "reference" not in found:
         found["reference"] = arguments.grid(found["image_size"], found["patch_size"])
-    assumed = () if table.source in ("google", "kerashub") else ("normalize", "epsilon")
+    assumed = () if table.source == "google" else ("normalize", "epsilon")
     assumed = tuple(name for name in assumed if name not in facts)
     return Description(table.source, kind, found, preprocessing, assumed)
 
@@ -223,7 +227,8 @@ def _image_size(shapes, found):
     given = found.get("image_size")
     grid = matching.grid_of(tokens, prefixes, given and arguments.grid(given, patch))
     if grid is None and given:
-        field = "img_size" if shapes.table.source == "timm" else "image_size"
+        names = {"timm": "img_size", "kerashub": "image_shape"}
+        field = names.get(shapes.table.source, "image_size")
         want = f"`{field}` of config.json must be that of the positions, {tokens} tokens"
         received = {"path": str(shapes.path), field: given, "patch_size": patch}
         arguments.refuse(want, received, "Use the config.json that came with the weights.")

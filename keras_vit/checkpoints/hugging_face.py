@@ -91,7 +91,16 @@ HUGGING_FACE_DISTILLED = HUGGING_FACE._replace(
     models=("distilled ViT",),
     rules=rules(FORMS, HUGGING_FACE_DISTILLED_LAYERS),
     signature=r"(deit\.)?embeddings\.distillation_token",
+    lacks=r"classifier\.weight",
     canonical=functools.partial(_canonical, "deit."),
+)
+# Fine-tuned with one head, on the class token: the distillation token is a register.
+HUGGING_FACE_ONE_HEAD = HUGGING_FACE_DISTILLED._replace(
+    models=("RegisterViT",),
+    rules=rules(FORMS, HUGGING_FACE_DISTILLED_LAYERS | {"head": ("dense", "classifier")}),
+    lacks="",
+    is_written=False,
+    defaults={"normalize": IMAGENET},
 )
 
 # DINOv2, whose names are not quite ViT's.

@@ -6,6 +6,7 @@ Names of https://github.com/huggingface/pytorch-image-models.
 import functools
 import re
 
+from keras_vit import arguments as check
 from keras_vit.checkpoints.published import CLIP_PIXELS, IMAGENET
 from keras_vit.checkpoints.weight_map import (
     FLAT,
@@ -289,6 +290,7 @@ TIMM_EVA = TIMM._replace(
     defaults={"normalize": CLIP_PIXELS, "reference": (16, 16)},
     architectures=r"eva02_(tiny|small|base|large)_.*",
     only=CAT_ROTARY | {"rope_grid_indexing": ("ij",), "rope_grid_offset": (0,)},
+    fields={"ref_feat_shape": ("reference", check.height_width)},
 )
 TIMM_EVA_MEAN = TIMM_EVA._replace(
     models=("EVAMeanViT",),
@@ -303,6 +305,7 @@ TIMM_PE = TIMM_SIGLIP._replace(
     zeros=TIMM_CLIP.zeros,
     defaults={"epsilon": 1e-5},
     architectures=r"vit_pe_.*",
+    fields=TIMM_EVA.fields,
     only=CAT_ROTARY
     | {"rope_grid_indexing": ("xy",), "attn_pool_num_heads": (8,), "attn_pool_mlp_ratio": (4,)},
 )

@@ -180,6 +180,7 @@ class WeightMap(NamedTuple):
         architectures: regular expression of timm's names for such models; "" for any whose blocks
             are the paper's.
         only: {field of a configuration: the values of which such models have one}.
+        fields: {field of a configuration: (our argument, how it is checked)}.
     """
 
     source: str
@@ -197,6 +198,7 @@ class WeightMap(NamedTuple):
     lacks: str = ""
     architectures: str = ""
     only: dict = {}
+    fields: dict = {}
 
     def is_for(self, names):
         """Returns whether a file with tensors of these names may be read by it."""

@@ -17,6 +17,7 @@ from keras_vit import data, training
 from keras_vit.training.evaluation import classifiers, evaluation_plots
 from keras_vit.training.evaluation.classifiers import read_pixels
 from keras_vit.training.evaluation.representation import predict_all
+from keras_vit.training.resuming import run_state
 from keras_vit.training.runs import messages, run_folder, saved_run
 
 pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
@@ -227,6 +228,24 @@ def test_an_interrupted_run_resumes_exactly_and_equal_seeds_give_equal_weights(
     assert not (out / "states").exists()
     assert training.resume(out).metrics == resumed.metrics
     assert "complete" in capsys.readouterr().out
+
+
+@pytest.mark.backend_free
+def test_seconds_are_those_of_the_work_in_all_sittings(monkeypatch):
+    progress, states = {name: messages.ProgressLine() for name in ("", "resumed")}, {}
+    # After the fourth reading the machine is started again, and its clock with it.
+    readings = iter([100.0, 102.0, 105.0, 3.0, 4.0])
+    monkeypatch.setattr(messages.time, "perf_counter", lambda: next(readings))
+    for name, callback in progress.items():
+        callback.on_train_begin()
+        callback.on_epoch_begin(0)
+        if name == "resumed":
+            run_state.restore_attributes({"": callback}, *states)
+        callback.on_train_batch_end(0)
+        if name == "":
+            callback.on_train_batch_end(1)
+            states = run_state.copy_attributes({"": callback})
+    assert (callback.seconds, callback.epoch_seconds) == (6.0, 6.0)
 
 
 def test_a_run_with_a_moving_average_keeps_and_tests_both(colors, tmp_path, monkeypatch, capsys):

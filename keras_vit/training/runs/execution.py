@@ -137,7 +137,7 @@ def _run(target, options, data, model, recipe):
     references = baselines(data)
     print(messages.references(references, data.image_size), messages.START, sep="\n", flush=True)
     try:
-        history = _fit(target, options, data, model, recipe)
+        history, earlier = _fit(target, options, data, model, recipe)
     except (KeyboardInterrupt, SystemExit):
         print(messages.interrupted(target), flush=True)
         raise
@@ -174,7 +174,7 @@ def _run(target, options, data, model, recipe):
         "versions": environment.versions(),
         "hardware": environment.hardware(),
         "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(earlier + time.perf_counter() - started, 1),
     }
     run = saved_run.Run(target, model, numbers)
     saved_run.write(run, history, data, evaluation, logits, labels)
@@ -196,15 +196,19 @@ def _test_unaveraged(target, model, data, split):
 def _fit(target, options, data, model, recipe):
     """Trains with `model.fit`, whose states are saved in the folder of the run.
 
-    Returns the history by the names of the splits, such as "test_loss" for Keras's "val_loss".
+    Returns the history by the names of the splits, such as "test_loss" for Keras's "val_loss", and
+    the seconds of earlier sittings.
     """
     # This split is evaluated after each epoch; nothing is selected by it.
     split = "validation" if data.counts["validation"] else "test"
     arguments = recipe.fit_arguments
-    arguments["callbacks"].append(messages.ProgressLine(split, sys.stdout.isatty()))
+    progress = messages.ProgressLine(split, sys.stdout.isatty())
+    arguments["callbacks"].append(progress)
     if options["tensorboard"]:
         arguments["callbacks"].append(messages.tensorboard(str(target / "logs")))
     arguments["callbacks"].append(Checkpoint(target / run_folder.STATES, data))
+    begun = time.perf_counter()
     fitted = model.fit(data.train, validation_data=getattr(data, split), verbose=0, **arguments)
+    earlier = progress.seconds - (time.perf_counter() - begun)
     columns = fitted.history.items()
-    return {messages.rename_column(name, split): values for name, values in columns}
+    return {messages.rename_column(name, split): values for name, values in columns}, earlier
