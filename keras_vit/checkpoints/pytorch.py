@@ -184,6 +184,7 @@ TIMM_POOLED_NORM = TIMM_REGISTERS._replace(
     models=("PooledNormViT",),
     rules=rules(FORMS, TIMM_POOLED_NORM_LAYERS),
     signature=r"fc_norm\.weight",
+    unsupported={k: words for k, words in TIMM.unsupported.items() if "fc_norm" not in k},
     is_written=False,
 )
 # Files of other models that lost their normalization look so too: config.json must state it.
