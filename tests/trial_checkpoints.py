@@ -272,8 +272,7 @@ def timm_options(rng, name):
 
 
 def make_timm(rng, folder):
-    known = ARCHITECTURES + EVA
-    name = rng.choice([name for name in known if re.search(MATCH, name)])
+    name = rng.choice([name for name in ARCHITECTURES + EVA if re.search(MATCH, name)])
     options = timm_options(rng, name)
     model = build_timm(name, options)
     pixels = maybe(rng, 0.3, {"mean": ((0.1, 0.2, 0.3), (0.5, 0.5, 0.5))})

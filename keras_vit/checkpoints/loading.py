@@ -83,7 +83,7 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
             image_size, dropout, dtype.
 
     Returns:
-        A `ViT`, `HybridViT` or `ResNet`.
+        A `ViT` or one of its subclasses, as the file needs it, or a `ResNet`.
 
     Raises:
         FileNotFoundError: the file does not exist.
