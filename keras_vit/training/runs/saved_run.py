@@ -10,7 +10,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_vit import arguments, backend
+from keras_vit import arguments
+from keras_vit.checkpoints import keras_file
 from keras_vit.data import read_digit, transforms
 from keras_vit.data.batching import FixedBatches
 from keras_vit.data.images import open_image
@@ -49,8 +50,7 @@ def load(path):
     target = run_folder.find(path)
     try:
         metrics = json.loads((target / run_folder.METRICS).read_text())
-        with backend.blank_weights():
-            model = keras.saving.load_model(target / run_folder.MODEL, compile=False)
+        model = keras_file.load(target / run_folder.MODEL)
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = f"The run {str(target)!r} cannot be read: {error}. Train again."
         raise ValueError(problem) from error
