@@ -12,22 +12,12 @@ from keras_vit import arguments, backend, families, hybrid, resnet, vit
 from keras_vit.ablations import positions
 from keras_vit.checkpoints import catalogue, hub, matching, transfer
 from keras_vit.checkpoints.describe import class_names_beside, describe
-from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of
-from keras_vit.descendants import (
-    CLIPViT,
-    DINOv3ViT,
-    EVAMeanViT,
-    EVAViT,
-    PESpatialViT,
-    PEViT,
-    RegisterViT,
-)
+from keras_vit.checkpoints.matching import HEAD, layer_of
 from keras_vit.io import download, files
 
 KINDS = {
     "ViT": vit.ViT,
-    **{kind.__name__: kind for kind in (RegisterViT, DINOv3ViT, CLIPViT)},
-    **{kind.__name__: kind for kind in (EVAViT, EVAMeanViT, PEViT, PESpatialViT)},
+    **{kind.__name__: kind for kind in matching.DESCENDANTS},
     "HybridViT": hybrid.HybridViT,
     "ResNet": resnet.ResNet,
 }
@@ -258,8 +248,7 @@ def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None
             raise ValueError(matching.refusal(path, model, table, problems, file.specs))
         grids = None
         for weight, arrays in transfer.read(file, table, model, plan):
-            if weight.path == POSITIONS:
-                grids = transfer.resize_positions(arrays, plan, model, method, grid)
+            grids = transfer.resize(weight, arrays, model, method, grid) or grids
             weight.assign(transfer.join(table, weight, arrays))
     loaded = sum(part.place is not None for part in plan.parts.values())
     return Report(str(path), table.source, loaded, grids, method, plan.fresh, plan.ignored)
@@ -298,5 +287,6 @@ def save_weights(model, path, source=None):
     tensors = {}
     for weight, rule, numbers in matching.weights_and_rules(table, model):
         parts = rule.split(keras.ops.convert_to_numpy(weight), matching.dimensions(model))
-        tensors |= zip(rule.names(numbers), map(np.ascontiguousarray, parts), strict=True)
+        named = zip(rule.names(numbers), map(np.ascontiguousarray, parts), strict=True)
+        tensors |= {name: part for name, part in named if part.size}
     WRITERS[table.suffix](path, tensors)

@@ -8,6 +8,7 @@ import numpy as np
 from keras_vit.ablations import positions
 from keras_vit.checkpoints import matching
 from keras_vit.checkpoints.matching import POSITIONS
+from keras_vit.descendants import beit
 
 
 def read(file, table, model, plan):
@@ -42,7 +43,8 @@ def _cut(tensors, part):
         return np.zeros(part.shape, "float32")
     piece = part.place.cut(tensors[part.place.name])
     # Axes of length 1 may be missing in the file, or more than we expect.
-    return piece if part.ours == POSITIONS else piece.reshape(part.shape)
+    is_resized = part.ours == POSITIONS or matching.BIASES.fullmatch(part.ours)
+    return piece if is_resized else piece.reshape(part.shape)
 
 
 def not_finite(arrays, plan):
@@ -55,11 +57,24 @@ def not_finite(arrays, plan):
             yield matching.Mismatch("not finite", part.place.name, words)
 
 
-def resize_positions(arrays, plan, model, method, grid):
-    """Resizes the positions to the model's grid; returns both grids if they differ."""
-    (name,) = arrays
-    table = np.asarray(arrays[name], "float32").reshape(1, *arrays[name].shape[-2:])
-    new = matching.model_grid(model)
+def resize(weight, arrays, model, method, grid):
+    """Resizes positions, or BEiT's table of biases, to the model's grid; returns both if so."""
+    is_positions = weight.path == POSITIONS
+    if not is_positions and not matching.BIASES.fullmatch(weight.path):
+        return None
+    (name,), new = arrays, matching.model_grid(model)
+    if is_positions:
+        arrays[name], old = _resize_positions(arrays[name], model, method, grid, new)
+    else:
+        old = beit.grid_of_table(len(arrays[name]), grid, new)
+        if old != new:
+            arrays[name] = beit.resize_table(arrays[name], old, new)
+    return (old, new) if old != new else None
+
+
+def _resize_positions(array, model, method, grid, new):
+    """Returns the positions for a model's grid, and their own grid."""
+    table = np.asarray(array, "float32").reshape(1, *array.shape[-2:])
     before, *old = matching.grid_of(table.shape[1], matching.model_prefixes(model), grid, new)
     missing = model.prefix_tokens - before
     if missing:  # registers have no position; in some files the class token includes its own
@@ -67,8 +82,7 @@ def resize_positions(arrays, plan, model, method, grid):
         table = np.concatenate([table[:, :before], zeros, table[:, before:]], axis=1)
     if (old := tuple(old)) != new:
         table = positions.resize(table, old, new, method)
-    arrays[name] = table.reshape(plan.parts[name].shape)
-    return (old, new) if old != new else None
+    return table, old
 
 
 def join(table, weight, arrays):
