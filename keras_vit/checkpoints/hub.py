@@ -126,7 +126,7 @@ def fetch(address, cache_dir=None):
     cache = pathlib.Path(cache_dir or constants.HF_HUB_CACHE).expanduser()
     if os.path.isdir(_fetched.get((address, cache), "")):
         return _fetched[address, cache]
-    failure = None
+    failure, last = None, FileNotFoundError("a file of its list is missing")
     try:
         info = HfApi(**agent).model_info(repository, revision=revision, files_metadata=True)
     except Exception as error:  # of the network, or the Hub's refusal
