@@ -165,12 +165,14 @@ def choose(address, names):
     pickles = [name for name in names if name.endswith((".bin", ".pth", ".pt", ".ckpt", ".pkl"))]
     found = pickles or [name for name in names if not name.startswith(".")]
     listed = ", ".join(map(repr, found[:5])) + (", ..." if len(found) > 5 else "")
-    advice = f"Its files are listed at https://huggingface.co/{ADDRESS.fullmatch(address)[1]}."
+    page = f"https://huggingface.co/{ADDRESS.fullmatch(address)[1]}"
+    advice = f"Its files are listed at {page}."
     if pickles:
         advice = (
             "Files of PyTorch can contain a program and are not opened. Ask its publisher for "
-            "safetensors, or convert them where you trust them: torch.load(path, "
-            "weights_only=True), then safetensors.torch.save_file."
+            f"safetensors; a request to add them may be open at {page}/discussions: then add "
+            "@refs/pr/ and its number to the address. Or convert them where you trust them: "
+            "torch.load(path, weights_only=True), then safetensors.torch.save_file."
         )
     want = f"the repository must have {' or '.join(group[0] for group in WEIGHTS)}"
     return arguments.refuse(want, {"address": address, "files": listed or "none"}, advice)

@@ -86,7 +86,9 @@ def fails(words, kind=OSError, address=ADDRESS):
 
 
 @free
-@pytest.mark.parametrize("address", [ADDRESS, f"{ADDRESS}@v1", f"{ADDRESS}@{COMMIT}"])
+@pytest.mark.parametrize(
+    "address", [ADDRESS, *(f"{ADDRESS}@{revision}" for revision in ("v1", "refs/pr/7", COMMIT))]
+)
 def test_only_safe_files_are_downloaded_and_only_once(address, server, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
     folder = fetch(address)
@@ -260,7 +262,9 @@ def test_a_full_disk(server, tmp_path, monkeypatch):
 @free
 def test_pickles_alone_are_not_downloaded(server):
     server.repositories[NAME] = {"config.json": b"{}", "pytorch_model.bin": b"\x80\x02"}
-    message = fails(["'pytorch_model.bin'", "weights_only=True", "save_file"], ValueError)
+    message = fails(
+        ["'pytorch_model.bin'", "@refs/pr/", "weights_only=True", "save_file"], ValueError
+    )
     assert "pickle.load" not in message and server.served == {}
     server.repositories[NAME] = {"README.md": b"# Nothing"}
     fails(["model.safetensors or", "'README.md'"], ValueError)
