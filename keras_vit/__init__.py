@@ -32,6 +32,7 @@ if not startup.postpone(__name__):  # in the command `keras-vit`, until a name i
         SelfAttention,
         TransformerBlock,
     )
+    from keras_vit.resizing import resize
     from keras_vit.resnet import ResNet
     from keras_vit.vit import ViT
 
@@ -60,6 +61,7 @@ __all__ = [
     "load_pretrained",
     "load_weights",
     "pretraining",
+    "resize",
     "save_weights",
     "training",
 ]

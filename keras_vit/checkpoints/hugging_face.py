@@ -77,6 +77,7 @@ HUGGING_FACE = WeightMap(
     rules=rules(FORMS, _hugging_face_layers("vit.")),
     signature=r"(vit\.|deit\.)?embeddings\.patch_embeddings\.projection\.weight",
     suffix=".safetensors",
+    method="torch-bicubic",
     canonical=functools.partial(_canonical, "vit."),
     ignored=(r".*embeddings\.mask_token", r"decoder\..*"),  # the decoder of MAE's pre-training
     unsupported={r".*\.lambda_[12]": "layer scale"},
@@ -114,6 +115,7 @@ DINOV2 = WeightMap(
     rules=rules(FORMS, DINOV2_LAYERS),
     signature=DINOV2_PREFIX + r"encoder\.layer\.0\.layer_scale1\.lambda1",
     suffix=".safetensors",
+    method="torch-bicubic",
     canonical=_without_prefix,
     ignored=(r"embeddings\.mask_token",),
     unsupported={r".*\.mlp\.weights_(in|out)\..*": "a gated MLP"},
@@ -128,6 +130,7 @@ DINOV2_REGISTERS = DINOV2._replace(
     models=("RegisterViT",),
     rules=rules(FORMS, DINOV2_REGISTERS_LAYERS),
     signature=DINOV2_PREFIX + r"embeddings\.register_tokens",
+    method="bicubic",
 )
 
 
@@ -228,6 +231,7 @@ SIGLIP = WeightMap(
     rules=rules(TOWER_FORMS, SIGLIP_LAYERS),
     signature=r"(vision_model\.)?head\.probe",
     suffix=".safetensors",
+    method="torch-bicubic",
     canonical=_tower,
     ignored=(r"text_model\..*", r"logit_(scale|bias)", r".*\.position_ids"),
     unsupported={r"classifier\..*": "a classifier of the mean of all tokens"},

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_vit import arguments, backend, families, hybrid, resnet, vit
+from keras_vit import arguments, backend, families, hybrid, resizing, resnet, vit
 from keras_vit.ablations import positions
 from keras_vit.checkpoints import catalogue, matching
 from keras_vit.checkpoints.describe import describe
@@ -27,6 +27,7 @@ WRITERS = {
     ".safetensors": files.write_safetensors,
     ".weights.h5": files.write_h5,
 }
+SAVED = ".keras"  # the suffix of a whole model
 DEFAULT_SOURCE = {".npz": "google", ".safetensors": "timm", ".h5": "kerashub"}
 
 
@@ -41,6 +42,7 @@ class Report(NamedTuple):
         method: how they were resized.
         fresh: paths of the model's weights that were left unchanged.
         ignored: names of the file's tensors that were not used.
+        patches: (height, width) in pixels of patches for which the kernel was resized, or None.
     """
 
     path: str
@@ -50,12 +52,16 @@ class Report(NamedTuple):
     method: str
     fresh: tuple
     ignored: tuple
+    patches: tuple | None = None
 
     def __str__(self):
         sentences = [f"{self.path}: {self.loaded} tensors under the names of {self.source}."]
         if self.grids:
             old, new = (f"{rows} x {columns}" for rows, columns in self.grids)
             sentences.append(f"Positions resized from {old} to {new} patches, {self.method}.")
+        if self.patches:
+            height, width = self.patches
+            sentences.append(f"Kernel resized for patches of {height} x {width} pixels.")
         if self.fresh:
             sentences.append(f"Left unchanged: {', '.join(self.fresh)}.")
         if self.ignored:
@@ -64,23 +70,25 @@ class Report(NamedTuple):
 
 
 # --- Models --------------------------------------------------------------------------------------
-def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **overrides):
+def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overrides):
     """Builds a model with published weights, for your resolution and your classes.
 
     If `num_classes` differs from the file's, the new head starts at zero and the tanh layer before
-    it is removed (section 3.1). If `image_size` differs, the positions are resized (section 3.2).
+    it is removed (section 3.1). If `image_size` differs, the positions are resized (section 3.2),
+    if `patch_size` differs, the kernel of the patch embedding too, as FlexiViT does it.
 
     Args:
         name: a name of `keras_vit.checkpoints.entries()`, a variant such as "ViT-S/16" for its
-            recommended weights, or the path of a local file. Named files are downloaded once.
-        method: how positions are resized, see `load_weights`.
+            recommended weights, or the path of a local file: weights, or a model that was saved
+            as `.keras`. Named files are downloaded once.
+        method: how positions and patches are resized, see `load_weights`.
         cache_dir: folder for downloads; None for Keras's own.
         verbose: whether to print what was done.
         **overrides: arguments of the model that replace those of the file, such as num_classes,
             image_size, dropout, dtype.
 
     Returns:
-        A `ViT`, `HybridViT` or `ResNet`.
+        A `ViT`, `HybridViT`, `ResNet`, or a model of the saved model's class.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -92,14 +100,16 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
     >>> model.output_shape
     (None, 5)
     """
+    if str(name).endswith(SAVED):
+        return _load_saved(name, method, verbose, overrides)
     entry, path = _find(name, cache_dir)
     description = describe(path)
     known = _known_facts(entry, description.kind) if entry else {}
     wanted = {**description.arguments, **known}
     skip = ()
     if overrides.get("num_classes", wanted["num_classes"]) != wanted["num_classes"]:
-        skip = HEAD if wanted.pop("representation_size", None) else ("head",)
-        wanted.pop("projection_dim", None)  # CLIP's, in the place of a head
+        skip = HEAD if wanted.get("representation_size") else ("head",)
+        wanted |= resizing.without_old_head(wanted)
     if overrides.get("pooling", "") is None:  # tokens have no head
         wanted |= {"num_classes": None, "representation_size": None}
     wanted |= overrides
@@ -108,15 +118,56 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
         advice = "Put config.json beside the file, or pass num_heads=."
         received = {"name": str(name), "hidden_dim": wanted["hidden_dim"]}
         arguments.refuse("the number of attention heads must be known", received, advice)
+    new_sizes = _new_patches(description.arguments, wanted)
+    if new_sizes:  # first the model as it is in the file
+        wanted |= {name: description.arguments[name] for name in new_sizes}
     with contextlib.nullcontext() if skip else backend.blank_weights():
         model = KINDS[description.kind](**wanted)
     grid = _grid(description.arguments)
     report = load_weights(model, path, skip=skip, method=method, grid=grid)
     if entry and entry.shipped:
         report = report._replace(path=entry.name)  # the path of the installation helps nobody
+    if new_sizes:
+        old, model = model, resizing.rebuild(model, report.method, **new_sizes)
+        report = report._replace(grids=(old.grid, model.grid), patches=model.patch_size)
     if verbose:
         print(" ".join([str(report), *_remarks(description, known, skip, model)]))
     return model
+
+
+def read_model(path):
+    """Returns the model in a `.keras` file, not compiled; Keras refuses those that hold programs.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    try:
+        with backend.blank_weights():
+            return keras.saving.load_model(path, compile=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read as a Keras model: {error}.") from error
+
+
+def _load_saved(path, method, verbose, overrides):
+    """Does what `load_pretrained` does for a model that was saved as a whole."""
+    catalogue.check_source(path)
+    saved = read_model(path)
+    model = resizing.rebuild(saved, method or "bilinear", **overrides)
+    if verbose:
+        sizes = (f"{one.input_shape[1:]} to {one.output_shape[1:]}" for one in (saved, model))
+        print(f"{path}: a {type(model).__name__}, {' resized to '.join(dict.fromkeys(sizes))}.")
+    return model
+
+
+def _new_patches(own, wanted):
+    """Returns the sizes of images and patches if patches are to have another one, otherwise {}."""
+    names = ("image_size", "patch_size")
+    if not all(name in own for name in names):
+        return {}
+    sizes = {name: arguments.height_width(name, wanted[name]) for name in names}
+    arguments.divisible_image(*sizes.values())
+    changed = sizes["patch_size"] != arguments.height_width("patch_size", own["patch_size"])
+    return sizes if changed else {}
 
 
 def image_size(name, cache_dir=None):
@@ -175,7 +226,7 @@ def _remarks(description, known, skip, model):
 
 
 # --- Weights -------------------------------------------------------------------------------------
-def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None):
+def load_weights(model, path, source=None, skip=(), method=None, grid=None):
     """Loads published weights into a model: every tensor fits, or nothing changes.
 
     Recognizes the names of Google's npz files (original, AugReg, SAM, big_vision, hybrids, BiT),
@@ -186,8 +237,11 @@ def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None
         path: the file; for weights in several safetensors files, their index or folder.
         source: "google", "bit", "timm", "huggingface" or "kerashub"; None detects it.
         skip: layers that keep their weights, such as ("head", "pre_logits") for another task.
-        method: how positions are resized for another image size: "bilinear" as in the official
-            code, "bicubic" as in timm.
+        method: how positions are resized for another image size. None does it as the code that the
+            file is from: "bilinear", with the corners of both grids on each other, for Google's
+            files; "bicubic" with antialiasing for timm's and for Hugging Face's DINOv2 with
+            registers; "torch-bicubic" without antialiasing for other files of Hugging Face.
+            "torch-bilinear" is PyTorch's too.
         grid: (rows, columns) of patches that the file's positions are for; None for a square.
 
     Returns:
@@ -210,9 +264,10 @@ def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None
     if not set(skip) <= {*names, *HEAD}:
         arguments.refuse("`skip` must name layers of the model", {"skip": skip}, f"It has {names}.")
     grid = None if grid is None else arguments.height_width("grid", grid)
-    arguments.one_of(*positions.MATRICES)("method", method)
+    arguments.one_of(None, *positions.MATRICES)("method", method)
     with files.open_tensors(path) as file:
         table = matching.map_of_file(path, file.specs, source)
+        method = method or table.method
         matching.check_fit(path, table, model)
         plan = matching.match(table, model, file.specs, skip, grid)
         arrays = _read(file, plan)

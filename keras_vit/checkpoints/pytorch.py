@@ -105,6 +105,7 @@ TIMM = WeightMap(
     rules=rules(FORMS, TIMM_LAYERS),
     signature=r"patch_embed\.proj\.weight",
     suffix=".safetensors",
+    method="bicubic",
     scales=TIMM_SCALES,
     unsupported={
         r".*\.(q_norm|k_norm)\..*": "normalized queries and keys",

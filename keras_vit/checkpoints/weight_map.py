@@ -171,6 +171,7 @@ class WeightMap(NamedTuple):
             become a part of the weights.
         zeros: regular expression of tensors that files leave out if they are zero.
         defaults: arguments of the model if no file states them.
+        method: how the code that such files are from resizes positions.
     """
 
     source: str
@@ -185,6 +186,7 @@ class WeightMap(NamedTuple):
     is_written: bool = True
     zeros: str = ""
     defaults: dict = {}
+    method: str = "bilinear"
 
     def scale_of(self, path):
         """Returns the name of the layer scale of a weight of ours, or None."""

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from keras_vit import arguments, backend
+from keras_vit import arguments
 from keras_vit.checkpoints.catalogue import find, suggestion
 from keras_vit.io import files
 from keras_vit.training.runs import run_folder
@@ -71,6 +71,7 @@ def load_model(name, image_size=None):
     `FileNotFoundError` or `ValueError` if the model cannot be read or has another resolution.
     """
     from keras_vit import load_pretrained
+    from keras_vit.checkpoints.loading import read_model
     from keras_vit.training.runs import saved_run
 
     path = pathlib.Path(name)
@@ -81,7 +82,7 @@ def load_model(name, image_size=None):
     if _is_run(path):
         _, model, metrics = saved_run.load(path)
     else:
-        model, metrics = _saved(path), None
+        model, metrics = read_model(path), None
     if image_size is not None:
         own = tuple(model.input_shape[1:3])
         if own != arguments.height_width("image_size", image_size):
@@ -107,13 +108,3 @@ def _entry(name):
             f"A {MODEL} was expected. Received: {str(name)!r}, which does not exist. "
             f"{suggestion(name)}".rstrip()
         ) from error
-
-
-def _saved(path):
-    import keras
-
-    try:
-        with backend.blank_weights():
-            return keras.saving.load_model(path, compile=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read as a Keras model: {error}.") from error

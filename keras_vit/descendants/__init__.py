@@ -5,6 +5,7 @@ dinov2.py   DINOv2: registers, layer scale, the classifier's two vectors
 dinov3.py   DINOv3: rotary positions, gated MLP
 clip.py     CLIP: a norm before the blocks, a quick GELU, a projection
 pooling.py  attention pooling, of "Scaling Vision Transformers" and SigLIP
+flexivit.py FlexiViT: the kernel of the patch embedding for patches of another size
 """
 
 from keras_vit.descendants.clip import CLIPViT

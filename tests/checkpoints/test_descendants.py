@@ -1,6 +1,7 @@
 """Files of later families, against what timm's and Hugging Face's own code computes."""
 
 import json
+import re
 
 import keras
 import numpy as np
@@ -16,6 +17,16 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IMAGENET = tuple(tuple(255 * value for value in values) for values in (MEAN, DEVIATION))
 RECORDED = np.load(GOLDEN / "descendants.npz")
 CASES = [name.removesuffix("/file") for name in RECORDED if name.endswith("/file")]
+OTHER_SIZES = [tuple(name.rsplit("/", 1)) for name in RECORDED if re.search(r"/\d+ x ", name)]
+# Each way of resizing in the quick suite; in the slow one a size of each table of names.
+QUICKLY = [("huggingface dinov2", "42 x 70"), ("timm flexivit", "48 x 96 by 12")]
+AGAIN = ("classifier", "with text", "gated", "quick GELU", "exact GELU", "84 x 84", "96 x 96")
+
+
+def other_sizes():
+    for case in OTHER_SIZES:
+        rest = pytest.mark.weekly if any(word in str(case) for word in AGAIN) else pytest.mark.slow
+        yield pytest.param(*case, marks=[] if case in QUICKLY else rest)
 
 
 @pytest.fixture
@@ -63,12 +74,19 @@ def test_a_folder_as_it_is_published_gives_the_outputs_of_its_source(case, publi
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
-@pytest.mark.parametrize("source, size", [("huggingface", (42, 70)), ("timm", (48, 80))])
-def test_rotary_positions_follow_an_image_that_is_not_square(source, size, publish):
-    folder, options = publish(f"{source} dinov3"), {"pooling": None, "normalize": IMAGENET}
-    model = keras_vit.load_pretrained(folder, image_size=size, verbose=False, **options)
-    expected = RECORDED["{} dinov3/{} x {}".format(source, *size)]
-    np.testing.assert_allclose(outputs(model, seeded.make_images(*size)), expected, atol=2e-5)
+@pytest.mark.parametrize("case, size", other_sizes())
+def test_another_size_gives_the_outputs_of_its_source(case, size, publish):
+    """Positions, and FlexiViT's patches, are resized as each library does it by itself."""
+    expected = RECORDED[f"{case}/{size}"]
+    options = {"pooling": None} if expected.ndim == 3 else {}
+    size, _, patch = size.partition(" by ")
+    options |= {"patch_size": int(patch)} if patch else {}
+    size = tuple(map(int, size.split(" x ")))
+    model = keras_vit.load_pretrained(
+        publish(case), image_size=size, normalize=IMAGENET, verbose=False, **options
+    )
+    found = outputs(model, seeded.make_images(*size))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ Needs torch, torchvision, timm (1.0.31) and transformers (5.24.0); run:
     python tests/golden/record_descendants.py
 
 For each model: the names and shapes in its file and its config.json, as JSON, and its output for
-two images. Models are narrow and have 2 blocks; PyTorch computes in float64.
+two images, of the model's size, and of others, for which the library itself resizes positions
+(and, for FlexiViT, patches). Models are narrow and have 2 blocks; PyTorch computes in float64.
 """
 
+import copy
 import json
 import pathlib
 import tempfile
@@ -46,6 +48,7 @@ HUGGING_FACE = {
         {"hidden_act": "gelu", "projection_dim": 7},
     ),
     "mae, for pre-training": (transformers.ViTMAEForPreTraining, transformers.ViTMAEConfig),
+    "vit": (transformers.ViTForImageClassification, transformers.ViTConfig),
 }  # fmt: skip
 WITH_TEXT = {
     "siglip, with text": (transformers.SiglipModel, transformers.SiglipConfig),
@@ -62,7 +65,9 @@ TIMM = {
     "dinov3": ("vit_small_patch16_dinov3", {"img_size": 64, "num_classes": 0}),
     "dinov3 gated": ("vit_small_plus_patch16_dinov3", {"img_size": 64, "num_classes": 0}),
     "deit3": ("deit3_small_patch16_224", {"img_size": 64, "num_classes": 5}),
+    "flexivit": ("flexivit_small", {"img_size": 64, "num_classes": 5}),
 }
+SIZES = {14: ((42, 70), (84, 84)), 16: ((48, 80), (96, 96))}  # by patch: rows fewer, columns more
 NARROW = {"depth": 2, "embed_dim": 24, "num_heads": 3}
 MEAN, DEVIATION = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
 
@@ -77,16 +82,16 @@ def seeded_state(shapes):
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def compute(model, images):
+def compute(model, images, **options):
     """What is recorded of a model: logits, or the image's embedding, or its tokens."""
     if hasattr(model, "get_image_features"):
-        found = model.get_image_features(images)
+        found = model.get_image_features(images, **options)
         return getattr(found, "pooler_output", found)
     if isinstance(model, transformers.ViTMAEForPreTraining):
         model = model.vit
         model.config.mask_ratio = 0.0  # the tokens are shuffled, and none is left out
-        return model(images).last_hidden_state[:, 0]
-    found = model(images)
+        return model(images, **options).last_hidden_state[:, 0]
+    found = model(images, **options)
     kinds = ["logits", "image_embeds", "last_hidden_state"]
     if isinstance(model, transformers.SiglipVisionModel):
         kinds = ["pooler_output"]
@@ -108,8 +113,10 @@ def hugging_face(kind, config, options=()):
         model = kind.from_pretrained(folder).double().eval()
         facts = json.loads(pathlib.Path(folder, "config.json").read_text())
     found = {"output": compute(model, images_of(56, 56))}
-    if config is transformers.DINOv3ViTConfig:
-        found["42 x 70"] = compute(model, images_of(42, 70))
+    by_itself = "dinov" in config.model_type  # it resizes positions without being asked
+    asked = {} if by_itself else {"interpolate_pos_encoding": True}
+    for size in SIZES[14]:
+        found["{} x {}".format(*size)] = compute(model, images_of(*size), **asked)
     return shapes, facts, {name: tensor.numpy() for name, tensor in found.items()}
 
 
@@ -123,9 +130,16 @@ def timm_model(name, options):
     pixels = {"mean": MEAN.tolist(), "std": DEVIATION.tolist()}
     config = {"architecture": name, "model_args": NARROW | options, "pretrained_cfg": pixels}
     found = {"output": forward(images).numpy()}
-    if "dinov3" in name:
-        model.set_input_size(img_size=(48, 80))
-        found["48 x 80"] = forward(images_of(48, 80)).numpy()
+    patch = model.patch_embed.patch_size[0]
+    resized = [(size, patch) for size in SIZES[patch]]
+    if name.startswith("flexivit"):
+        resized += [((48, 96), 12), ((96, 72), 24)]
+    for size, patch in resized:  # each from the size as published
+        copied = copy.deepcopy(model)
+        copied.set_input_size(img_size=size, patch_size=(patch, patch))
+        forward = copied if has_vector else copied.forward_features
+        key = "{} x {}".format(*size) + f" by {patch}" * (patch not in SIZES)
+        found[key] = forward(images_of(*size)).numpy()
     return shapes, config, found
 
 
