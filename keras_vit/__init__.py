@@ -34,6 +34,7 @@ if not startup.postpone(__name__):  # in the command `keras-vit`, until a name i
     )
     from keras_vit.resizing import resize
     from keras_vit.resnet import ResNet
+    from keras_vit.training.evaluation.extraction import features
     from keras_vit.vit import ViT
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "data",
     "descendants",
     "explain",
+    "features",
     "layers",
     "list_variants",
     "load_pretrained",
