@@ -21,6 +21,7 @@ if not startup.postpone(__name__):  # in the command `keras-vit`, until a name i
     )
     from keras_vit.checkpoints import load_pretrained, load_weights, save_weights
     from keras_vit.descendants import AttentionPooling
+    from keras_vit.descendants.zero_shot import zero_shot_head
     from keras_vit.families import create
     from keras_vit.guards import check_batch
     from keras_vit.hybrid import HybridViT
@@ -66,4 +67,5 @@ __all__ = [
     "resize",
     "save_weights",
     "training",
+    "zero_shot_head",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_vit import arguments, backend, families, hybrid, resizing, resnet, vit
 from keras_vit.ablations import positions
-from keras_vit.checkpoints import catalogue, matching
+from keras_vit.checkpoints import catalogue, matching, saved
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of
 from keras_vit.descendants import CLIPViT, DINOv3ViT, RegisterViT
@@ -27,7 +27,6 @@ WRITERS = {
     ".safetensors": files.write_safetensors,
     ".weights.h5": files.write_h5,
 }
-SAVED = ".keras"  # the suffix of a whole model
 DEFAULT_SOURCE = {".npz": "google", ".safetensors": "timm", ".h5": "kerashub"}
 
 
@@ -100,8 +99,8 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
     >>> model.output_shape
     (None, 5)
     """
-    if str(name).endswith(SAVED):
-        return _load_saved(name, method, verbose, overrides)
+    if str(name).endswith(saved.SUFFIX):
+        return saved.load_resized(name, method, verbose, overrides)
     entry, path = _find(name, cache_dir)
     description = describe(path)
     known = _known_facts(entry, description.kind) if entry else {}
@@ -118,7 +117,7 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
         advice = "Put config.json beside the file, or pass num_heads=."
         received = {"name": str(name), "hidden_dim": wanted["hidden_dim"]}
         arguments.refuse("the number of attention heads must be known", received, advice)
-    new_sizes = _new_patches(description.arguments, wanted)
+    new_sizes = saved.find_new_patches(description.arguments, wanted)
     if new_sizes:  # first the model as it is in the file
         wanted |= {name: description.arguments[name] for name in new_sizes}
     with contextlib.nullcontext() if skip else backend.blank_weights():
@@ -129,45 +128,11 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
         report = report._replace(path=entry.name)  # the path of the installation helps nobody
     if new_sizes:
         old, model = model, resizing.rebuild(model, report.method, **new_sizes)
-        report = report._replace(grids=(old.grid, model.grid), patches=model.patch_size)
+        grids = (old.grid, model.grid) if old.grid != model.grid else None
+        report = report._replace(grids=grids, patches=model.patch_size)
     if verbose:
         print(" ".join([str(report), *_remarks(description, known, skip, model)]))
     return model
-
-
-def read_model(path):
-    """Returns the model in a `.keras` file, not compiled; Keras refuses those that hold programs.
-
-    Raises:
-        ValueError: the file cannot be read.
-    """
-    try:
-        with backend.blank_weights():
-            return keras.saving.load_model(path, compile=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read as a Keras model: {error}.") from error
-
-
-def _load_saved(path, method, verbose, overrides):
-    """Does what `load_pretrained` does for a model that was saved as a whole."""
-    catalogue.check_source(path)
-    saved = read_model(path)
-    model = resizing.rebuild(saved, method or "bilinear", **overrides)
-    if verbose:
-        sizes = (f"{one.input_shape[1:]} to {one.output_shape[1:]}" for one in (saved, model))
-        print(f"{path}: a {type(model).__name__}, {' resized to '.join(dict.fromkeys(sizes))}.")
-    return model
-
-
-def _new_patches(own, wanted):
-    """Returns the sizes of images and patches if patches are to have another one, otherwise {}."""
-    names = ("image_size", "patch_size")
-    if not all(name in own for name in names):
-        return {}
-    sizes = {name: arguments.height_width(name, wanted[name]) for name in names}
-    arguments.divisible_image(*sizes.values())
-    changed = sizes["patch_size"] != arguments.height_width("patch_size", own["patch_size"])
-    return sizes if changed else {}
 
 
 def image_size(name, cache_dir=None):
@@ -176,6 +141,8 @@ def image_size(name, cache_dir=None):
     `name` and `cache_dir` are those of `load_pretrained`.
     """
     entry, path = _find(name, cache_dir)
+    if str(path).endswith(saved.SUFFIX):
+        return saved.read_model(path).input_shape[1:3]
     known = (entry and entry.image_size) or describe(path).arguments.get("image_size") or 224
     return arguments.height_width("image_size", known)
 

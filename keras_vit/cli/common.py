@@ -71,7 +71,7 @@ def load_model(name, image_size=None):
     `FileNotFoundError` or `ValueError` if the model cannot be read or has another resolution.
     """
     from keras_vit import load_pretrained
-    from keras_vit.checkpoints.loading import read_model
+    from keras_vit.checkpoints.saved import read_model
     from keras_vit.training.runs import saved_run
 
     path = pathlib.Path(name)

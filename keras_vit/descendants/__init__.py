@@ -6,6 +6,7 @@ dinov3.py   DINOv3: rotary positions, gated MLP
 clip.py     CLIP: a norm before the blocks, a quick GELU, a projection
 pooling.py  attention pooling, of "Scaling Vision Transformers" and SigLIP
 flexivit.py FlexiViT: the kernel of the patch embedding for patches of another size
+zero_shot.py CLIP's and SigLIP's classifier, whose classes are texts
 """
 
 from keras_vit.descendants.clip import CLIPViT
@@ -13,6 +14,7 @@ from keras_vit.descendants.deit import ClassAndDistillationToken
 from keras_vit.descendants.dinov2 import ClassTokenAndMean, PatchMean, RegisterViT
 from keras_vit.descendants.dinov3 import DINOv3ViT
 from keras_vit.descendants.pooling import AttentionPooling
+from keras_vit.descendants.zero_shot import ZeroShotClassifier
 
 __all__ = [
     "AttentionPooling",
@@ -22,4 +24,5 @@ __all__ = [
     "DINOv3ViT",
     "PatchMean",
     "RegisterViT",
+    "ZeroShotClassifier",
 ]

@@ -1,0 +1,43 @@
+"""Models that were saved as a whole, in `.keras` files, and new sizes for those from any file."""
+
+import keras
+
+from keras_vit import arguments, backend, resizing
+from keras_vit.checkpoints import catalogue
+
+SUFFIX = ".keras"
+
+
+def read_model(path):
+    """Returns the model in a `.keras` file, not compiled; Keras refuses those that hold programs.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    try:
+        with backend.blank_weights():
+            return keras.saving.load_model(path, compile=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{str(path)!r} cannot be read as a Keras model: {error}.") from error
+
+
+def load_resized(path, method, verbose, overrides):
+    """Does what `load_pretrained` does for a model that was saved as a whole."""
+    catalogue.check_source(path)
+    saved = read_model(path)
+    model = resizing.rebuild(saved, method or "bilinear", **overrides)
+    if verbose:
+        sizes = (f"{one.input_shape[1:]} to {one.output_shape[1:]}" for one in (saved, model))
+        print(f"{path}: a {type(model).__name__}, {' resized to '.join(dict.fromkeys(sizes))}.")
+    return model
+
+
+def find_new_patches(own, wanted):
+    """Returns the sizes of images and patches if patches are to have another one, otherwise {}."""
+    names = ("image_size", "patch_size")
+    if not all(name in own for name in names):
+        return {}
+    sizes = {name: arguments.height_width(name, wanted[name]) for name in names}
+    arguments.divisible_image(*sizes.values())
+    changed = sizes["patch_size"] != arguments.height_width("patch_size", own["patch_size"])
+    return sizes if changed else {}
