@@ -24,8 +24,8 @@ def features(
     Args:
         model: a `ViT`, a `ResNet` or another functional model.
         images: array (images, height, width, channels); the path of a folder, whose images at any
-            depth are read in alphabetical order; a list of image files; or a dataset, as in
-            `keras_vit.training.evaluate`, whose labels are not used.
+            depth are read in alphabetical order; an image file or a list of them; or a dataset, as
+            in `keras_vit.training.evaluate`, whose labels are not used.
         layers: name of a layer, such as "encoder_norm", or number of a block, -1 for the last; or
             a list of these. None for what the head sees or, with `pool`, for the last tokens.
         pool: "token" for the class token, "mean" for the mean of the patches, "patches" for the
@@ -62,9 +62,11 @@ def features(
     parts = []
     for batch in batches:
         parts.append(keras.tree.flatten(compute(batch)))
-        progress.update(len(parts), finalize=len(parts) == count)
+        progress.update(len(parts))
     if not parts:
         arguments.refuse("at least one image was expected", {"images": 0})
+    if count is None:
+        progress.update(len(parts), finalize=True)
     arrays = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
     return dict(zip(wanted, arrays, strict=True)) if wanted is layers else arrays[0]
 
@@ -74,13 +76,15 @@ def unlabeled(model, images, batch_size, split="test", resize="squash"):
     arguments.one_of("train", "validation", "test")("split", split)
     step = arguments.positive_integer("batch_size", batch_size)
     if isinstance(images, (str, os.PathLike)):
-        images = list_images(images)
+        images = [images] if os.path.isfile(images) else list_images(images)
     if isinstance(images, (list, tuple)) and all(isinstance(x, (str, os.PathLike)) for x in images):
         _, *size, channels = model.input_shape
         if not len(images):
             advice = "The folder has no images, or the list is empty."
             arguments.refuse("at least one image was expected", {"images": 0}, advice)
         images = ImageFiles(images, [0] * len(images), size, channels, step, resize)
+    if isinstance(images, (list, tuple)) and all(np.ndim(image) == 3 for image in images):
+        images = np.stack(images)
     count = len(images) if isinstance(images, keras.utils.PyDataset) else None
     if hasattr(images, "shape"):
         arguments.images(np.shape(images), model.input_shape)
