@@ -13,6 +13,7 @@ from keras import ops
 from keras_vit import arguments, backend
 from keras_vit.ablations import positions
 from keras_vit.ablations.relative import resize_offsets
+from keras_vit.descendants.beit import resize_table
 from keras_vit.descendants.flexivit import resize_kernel
 from keras_vit.guards import changes
 
@@ -186,11 +187,17 @@ def _offsets(value, fresh, old, new, method):
     return resize_offsets(value, *sides, method)
 
 
+def _biases(value, fresh, old, new, method):
+    """Resizes BEiT's biases, in its own way."""
+    return resize_table(value, old.grid, new.grid)
+
+
 RESIZED = {  # path of a weight: what resizes it
     r"patch_encoder/position_embedding|positions(_\d+)?/embedding": _positions,
     r"patch_encoder/projection/kernel": _kernel,
     r"positions(_\d+)?/[xy]_embedding": _axis,
     r".*/offset_embedding": _offsets,
+    r".*/bias_table": _biases,
 }
 
 

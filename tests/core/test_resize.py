@@ -8,7 +8,7 @@ from helpers import numpy, outputs, quick, random_images, random_tokens, wide_vi
 import keras_vit
 from keras_vit import ablations, descendants, training
 from keras_vit.ablations import positions, relative
-from keras_vit.descendants import flexivit
+from keras_vit.descendants import beit, flexivit
 
 SIZES = {"patch_size": (8, 8), "image_size": (16, 24)}
 KINDS = {
@@ -20,6 +20,7 @@ KINDS = {
     "registers": (descendants.RegisterViT, {"pooling": "token and mean"}),
     "rotary": (descendants.DINOv3ViT, {"gated": True}),
     "clip": (descendants.CLIPViT, {"epsilon": 1e-5}),
+    "biases": (descendants.BEiTViT, {"pooling": "patch mean"}),
     "attention pooling": (keras_vit.ViT, {"pooling": "map", "dtype": "mixed_bfloat16"}),
 }
 DEEP = {"num_layers": 1, "hidden_dim": 16}
@@ -94,11 +95,18 @@ def test_an_offset_is_the_mean_of_the_pairs_that_have_it(prefix):
     np.testing.assert_allclose(relative.resize_offsets(table, grid, grid), table, atol=1e-7)
 
 
-def test_relative_positions_fit_another_grid(blank):
-    model = wide_vit(ablations.RelativeViT)
+@pytest.mark.parametrize(
+    "kind, name, resized",
+    [
+        (ablations.RelativeViT, "offset_embedding", relative.resize_offsets),
+        (descendants.BiasedViT, "bias_table", beit.resize_table),
+    ],
+)
+def test_relative_positions_fit_another_grid(kind, name, resized, blank):
+    model = wide_vit(kind)
     new = keras_vit.resize(model, image_size=(12, 10))
-    old, table = (numpy(m.get_layer("block_1").attention.offset_embedding) for m in (model, new))
-    np.testing.assert_array_equal(table, relative.resize_offsets(old, (2, 3), (3, 2)))
+    old, table = (numpy(getattr(m.get_layer("block_1").attention, name)) for m in (model, new))
+    np.testing.assert_array_equal(table, resized(old, (2, 3), (3, 2)))
 
 
 # --- Patches -------------------------------------------------------------------------------------
