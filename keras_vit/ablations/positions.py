@@ -194,8 +194,8 @@ def resize(positions, grid, new_grid, method="bilinear"):
         grid: (rows, columns) of patches that the table was trained for.
         new_grid: (rows, columns) wanted; need not be square.
         method: "bilinear" as in the official code, where the corners of both grids meet; "bicubic"
-            with antialiasing, as timm does it; "torch-bilinear" or "torch-bicubic" without
-            antialiasing, as PyTorch and Hugging Face do it.
+            with antialiasing, as timm does it, and "antialiased-bilinear"; "torch-bilinear" or
+            "torch-bicubic" without antialiasing, as PyTorch and Hugging Face do it.
 
     Returns:
         float32 array (1, new tokens, D).
@@ -266,16 +266,16 @@ def bilinear(old, new):
     return np.maximum(0, 1 - np.abs(points[:, None] - np.arange(old)))
 
 
-def bicubic(old, new):
-    """Returns the (new, old) matrix of antialiased cubic interpolation, pixels seen as areas.
+def average(kernel, old, new):
+    """Returns the (new, old) matrix of antialiased interpolation, pixels seen as areas.
 
-    Keys's kernel with a = -1/2, stretched by the scale where the grid shrinks; rows sum to 1.
+    A new pixel is a mean of old ones, weighted by `kernel` of their distance, which is stretched by
+    the scale where the grid shrinks.
     """
     scale = old / new
-    stretch = max(scale, 1.0)
     centers = (np.arange(new) + 0.5) * scale
-    distances = np.abs((np.arange(old) + 0.5 - centers[:, None]) / stretch)
-    weights = _keys(distances)
+    distances = np.abs((np.arange(old) + 0.5 - centers[:, None]) / max(scale, 1.0))
+    weights = kernel(distances)
     return weights / weights.sum(axis=1, keepdims=True)
 
 
@@ -293,7 +293,12 @@ def sample(kernel, old, new):
     return matrix
 
 
+def _linear(x):
+    return np.maximum(0, 1 - x)
+
+
 def _keys(x, a=-0.5):
+    """Returns the cubic of R. G. Keys."""
     near = (a + 2) * x**3 - (a + 3) * x**2 + 1
     far = a * (x**3 - 5 * x**2 + 8 * x - 4)
     return np.where(x < 1, near, np.where(x < 2, far, 0.0))
@@ -301,7 +306,8 @@ def _keys(x, a=-0.5):
 
 MATRICES = {
     "bilinear": bilinear,
-    "bicubic": bicubic,
-    "torch-bilinear": functools.partial(sample, lambda x: np.maximum(0, 1 - x)),
+    "bicubic": functools.partial(average, _keys),
+    "antialiased-bilinear": functools.partial(average, _linear),
+    "torch-bilinear": functools.partial(sample, _linear),
     "torch-bicubic": functools.partial(sample, functools.partial(_keys, a=-0.75)),
 }

@@ -209,6 +209,7 @@ TIPSV2 = TIMM_REGISTERS._replace(
     canonical=lambda specs: {n.removeprefix("vision_encoder."): Place(n) for n in specs},
     ignored=(r"text_encoder\..*", "temperature", "mask_token"),
     zeros="",
+    method="antialiased-bilinear",
     defaults={"epsilon": 1e-6, "normalize": (0.0, 255.0)},
 )
 TIPSV2_GATED = TIPSV2._replace(
