@@ -11,6 +11,7 @@ from helpers import GOLDEN, outputs, quick, slow
 
 import keras_vit
 from keras_vit import descendants, explain
+from keras_vit.ablations import positions
 from keras_vit.io import files
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -92,6 +93,20 @@ def test_another_size_gives_the_outputs_of_its_source(case, size, publish):
     )
     found = outputs(model, seeded.make_images(*size))
     np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_a_method_that_is_given_is_obeyed(publish):
+    folder, name = publish("huggingface dinov2"), "patch_encoder"
+    options = {"pooling": None, "verbose": False}
+    native = keras_vit.load_pretrained(folder, **options).get_layer(name).position_embedding
+    native = keras.ops.convert_to_numpy(native)
+    found = {None: positions.resize(native, (4, 4), (3, 5), "torch-bicubic")}
+    found |= {way: positions.resize(native, (4, 4), (3, 5), way) for way in positions.MATRICES}
+    assert len({table.tobytes() for table in found.values()}) == len(positions.MATRICES)
+    for method, expected in found.items():
+        model = keras_vit.load_pretrained(folder, image_size=(42, 70), method=method, **options)
+        table = keras.ops.convert_to_numpy(model.get_layer(name).position_embedding)
+        np.testing.assert_allclose(table, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", ["timm eva02", "timm pe core"])
