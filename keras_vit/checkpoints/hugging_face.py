@@ -211,6 +211,7 @@ TIPSV2 = TIMM_REGISTERS._replace(
     zeros="",
     method="antialiased-bilinear",
     defaults={"epsilon": 1e-6, "normalize": (0.0, 255.0)},
+    is_written=False,
 )
 TIPSV2_GATED = TIPSV2._replace(
     rules=rules(FORMS, TIPSV2_GATED_LAYERS),

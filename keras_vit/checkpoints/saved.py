@@ -1,30 +1,15 @@
-"""Models that were saved as a whole, in `.keras` files, and new sizes for those from any file."""
+"""New sizes for models from files, and for models that were saved as a whole."""
 
-import keras
-
-from keras_vit import arguments, backend, resizing
-from keras_vit.checkpoints import catalogue
+from keras_vit import arguments, resizing
+from keras_vit.checkpoints import catalogue, keras_file
 
 SUFFIX = ".keras"
-
-
-def read_model(path):
-    """Returns the model in a `.keras` file, not compiled; Keras refuses those that hold programs.
-
-    Raises:
-        ValueError: the file cannot be read.
-    """
-    try:
-        with backend.blank_weights():
-            return keras.saving.load_model(path, compile=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read as a Keras model: {error}.") from error
 
 
 def load_resized(path, method, verbose, overrides):
     """Does what `load_pretrained` does for a model that was saved as a whole."""
     catalogue.check_source(path)
-    saved = read_model(path)
+    saved = keras_file.load(path)
     model = resizing.rebuild(saved, method or "bilinear", **overrides)
     if verbose:
         sizes = (f"{one.input_shape[1:]} to {one.output_shape[1:]}" for one in (saved, model))

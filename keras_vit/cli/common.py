@@ -76,8 +76,7 @@ def load_model(name, image_size=None):
     `FileNotFoundError` or `ValueError` if the model cannot be read or has another resolution.
     """
     from keras_vit import load_pretrained
-    from keras_vit.checkpoints import loading
-    from keras_vit.checkpoints.saved import read_model
+    from keras_vit.checkpoints import keras_file, loading
     from keras_vit.training.runs import saved_run
 
     path = pathlib.Path(name)
@@ -88,7 +87,7 @@ def load_model(name, image_size=None):
     if is_run(path):
         _, model, metrics = saved_run.load(path)
     else:
-        model, metrics = read_model(path), None
+        model, metrics = keras_file.load(path), None
     if image_size is not None:
         own = tuple(model.input_shape[1:3])
         if own != arguments.height_width("image_size", image_size):
