@@ -83,6 +83,7 @@ HUGGING_FACE = WeightMap(
     rules=rules(FORMS, _hugging_face_layers("vit.")),
     signature=r"(vit\.|deit\.)?embeddings\.patch_embeddings\.projection\.weight",
     suffix=".safetensors",
+    method="torch-bicubic",
     canonical=functools.partial(_canonical, "vit."),
     ignored=(r".*embeddings\.mask_token", r"decoder\..*"),  # the decoder of MAE's pre-training
     unsupported={r".*\.lambda_[12]": "layer scale"},
@@ -134,6 +135,7 @@ DINOV2 = WeightMap(
     rules=rules(FORMS, DINOV2_LAYERS),
     signature=DINOV2_PREFIX + r"encoder\.layer\.0\.layer_scale1\.lambda1",
     suffix=".safetensors",
+    method="torch-bicubic",
     canonical=_without_prefix,
     ignored=(r"embeddings\.mask_token",),
     scales={
@@ -147,6 +149,7 @@ DINOV2_REGISTERS = DINOV2._replace(
     models=("RegisterViT",),
     rules=rules(FORMS, DINOV2_REGISTERS_LAYERS),
     signature=DINOV2_PREFIX + r"embeddings\.register_tokens",
+    method="bicubic",
 )
 
 
@@ -206,6 +209,7 @@ TIPSV2 = TIMM_REGISTERS._replace(
     canonical=lambda specs: {n.removeprefix("vision_encoder."): Place(n) for n in specs},
     ignored=(r"text_encoder\..*", "temperature", "mask_token"),
     zeros="",
+    method="antialiased-bilinear",
     defaults={"epsilon": 1e-6, "normalize": (0.0, 255.0)},
     is_written=False,
 )
@@ -314,6 +318,7 @@ SIGLIP = WeightMap(
     rules=rules(TOWER_FORMS, SIGLIP_LAYERS),
     signature=r"(vision_model\.)?head\.probe",
     suffix=".safetensors",
+    method="torch-bicubic",
     canonical=_tower,
     ignored=(r"text_model\..*", r"logit_(scale|bias)", r".*\.position_ids"),
     unsupported={r"classifier\..*": "a classifier of the mean of all tokens"},

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_vit import arguments, backend, families, hybrid, resnet, vit
+from keras_vit import arguments, backend, families, hybrid, resizing, resnet, vit
 from keras_vit.ablations import positions
-from keras_vit.checkpoints import catalogue, hub, matching, transfer
+from keras_vit.checkpoints import catalogue, hub, keras_file, matching, saved, transfer
 from keras_vit.checkpoints.describe import class_names_beside, describe
 from keras_vit.checkpoints.matching import HEAD, layer_of
 from keras_vit.io import download, files
@@ -41,6 +41,7 @@ class Report(NamedTuple):
         method: how they were resized.
         fresh: paths of the model's weights that were left unchanged.
         ignored: names of the file's tensors that were not used.
+        patches: (height, width) in pixels of patches for which the kernel was resized, or None.
     """
 
     path: str
@@ -50,12 +51,16 @@ class Report(NamedTuple):
     method: str
     fresh: tuple
     ignored: tuple
+    patches: tuple | None = None
 
     def __str__(self):
         sentences = [f"{self.path}: {self.loaded} tensors under the names of {self.source}."]
         if self.grids:
             old, new = (f"{rows} x {columns}" for rows, columns in self.grids)
             sentences.append(f"Positions resized from {old} to {new} patches, {self.method}.")
+        if self.patches:
+            height, width = self.patches
+            sentences.append(f"Kernel resized for patches of {height} x {width} pixels.")
         if self.fresh:
             sentences.append(f"Left unchanged: {', '.join(self.fresh)}.")
         if self.ignored:
@@ -64,25 +69,27 @@ class Report(NamedTuple):
 
 
 # --- Models --------------------------------------------------------------------------------------
-def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **overrides):
+def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overrides):
     """Builds a model with published weights, for your resolution and your classes.
 
     If `num_classes` differs from the file's, the new head starts at zero and the tanh layer before
-    it is removed (section 3.1). If `image_size` differs, the positions are resized (section 3.2).
+    it is removed (section 3.1). If `image_size` differs, the positions are resized (section 3.2),
+    if `patch_size` differs, the kernel of the patch embedding too, as FlexiViT does it.
 
     Args:
         name: a name of `keras_vit.checkpoints.entries()`, a variant such as "ViT-S/16" for its
-            recommended weights, the path of a local file or folder, or "hf://owner/name" or
-            "hf://owner/name@revision" for a repository of the Hugging Face Hub. Named files are
-            downloaded once.
-        method: how positions are resized, see `load_weights`.
+            recommended weights, the path of a local file or folder of weights, or of a model that
+            was saved as `.keras`, or "hf://owner/name" or "hf://owner/name@revision" for a
+            repository of the Hugging Face Hub. Named files are downloaded once.
+        method: how positions and patches are resized, see `load_weights`.
         cache_dir: folder for downloads; None for Keras's own, with hf:// for Hugging Face's.
         verbose: whether to print what was done.
         **overrides: arguments of the model that replace those of the file, such as num_classes,
             image_size, dropout, dtype.
 
     Returns:
-        A `ViT` or one of its subclasses, as the file needs it, or a `ResNet`.
+        A `ViT` or one of its subclasses, as the file needs it, or a `ResNet`. A saved model keeps
+        its class.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -95,14 +102,16 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
     >>> model.output_shape
     (None, 5)
     """
+    if str(name).endswith(saved.SUFFIX) and not hub.is_address(name):
+        return saved.load_resized(name, method, verbose, overrides)
     entry, path = _find(name, cache_dir)
     description = describe(path)
     known = _known_facts(entry, description.kind) if entry else {}
     wanted = {**description.arguments, **known}
     skip = ()
     if overrides.get("num_classes", wanted["num_classes"]) != wanted["num_classes"]:
-        skip = HEAD if wanted.pop("representation_size", None) else ("head",)
-        wanted.pop("projection_dim", None)  # CLIP's, in the place of a head
+        skip = HEAD if wanted.get("representation_size") else ("head",)
+        wanted |= resizing.without_old_head(wanted)
     if overrides.get("pooling", "") is None:  # tokens have no head
         wanted |= {"num_classes": None, "representation_size": None}
     wanted |= overrides
@@ -117,12 +126,19 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
         received = {"name": str(name), "image_size": wanted["image_size"], "patches": grid}
         advice = "Attention compares each with each. Pass image_size=, which resizes the positions."
         arguments.refuse(want, received, advice)
+    new_sizes = saved.find_new_patches(description.arguments, wanted)
+    if new_sizes:  # first the model as it is in the file
+        wanted |= {name: description.arguments[name] for name in new_sizes}
     is_random = "pre_logits" in skip and wanted.get("representation_size")  # a new head is zero
     with contextlib.nullcontext() if is_random else backend.blank_weights():
         model = KINDS[description.kind](**wanted)
     report = load_weights(model, path, skip=skip, method=method, grid=grid)
     if hub.is_address(name) or (entry and entry.shipped):
         report = report._replace(path=entry.name if entry else name)  # no path helps there
+    if new_sizes:
+        old, model = model, resizing.rebuild(model, report.method, **new_sizes)
+        grids = (old.grid, model.grid) if old.grid != model.grid else None
+        report = report._replace(grids=grids, patches=model.patch_size)
     if verbose:
         print(" ".join([str(report), *_remarks(description, known, skip, model)]))
     return model
@@ -134,6 +150,8 @@ def image_size(name, cache_dir=None):
     `name` and `cache_dir` are those of `load_pretrained`.
     """
     entry, path = _find(name, cache_dir)
+    if str(path).endswith(saved.SUFFIX):
+        return keras_file.load(path).input_shape[1:3]
     known = (entry and entry.image_size) or describe(path).arguments.get("image_size") or 224
     return arguments.height_width("image_size", known)
 
@@ -197,7 +215,7 @@ def _remarks(description, known, skip, model):
 
 
 # --- Weights -------------------------------------------------------------------------------------
-def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None):
+def load_weights(model, path, source=None, skip=(), method=None, grid=None):
     """Loads published weights into a model: every tensor fits, or nothing changes.
 
     Recognizes the names of Google's npz files (original, AugReg, SAM, big_vision, hybrids, BiT),
@@ -210,8 +228,11 @@ def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None
         source: "google", "bit", "timm", "huggingface", "torchvision" or "kerashub"; None detects
             it.
         skip: layers that keep their weights, such as ("head", "pre_logits") for another task.
-        method: how positions are resized for another image size: "bilinear" as in the official
-            code, "bicubic" as in timm.
+        method: how positions are resized for another image size. None does it as the code that the
+            file is from: "bilinear", with the corners of both grids on each other, for Google's
+            files; "bicubic" with antialiasing for timm's and for Hugging Face's DINOv2 with
+            registers; "torch-bicubic" without antialiasing for other files of Hugging Face.
+            "torch-bilinear" is PyTorch's too.
         grid: (rows, columns) of patches that the file's positions are for; None for a square.
 
     Returns:
@@ -234,9 +255,10 @@ def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None
     if not set(skip) <= {*names, *HEAD}:
         arguments.refuse("`skip` must name layers of the model", {"skip": skip}, f"It has {names}.")
     grid = None if grid is None else arguments.height_width("grid", grid)
-    arguments.one_of(*positions.MATRICES)("method", method)
+    arguments.one_of(None, *positions.MATRICES)("method", method)
     with files.open_tensors(path) as file:
         table = matching.map_of_file(path, file.specs, source)
+        method = method or table.method
         matching.check_fit(path, table, model)
         plan = matching.match(table, model, file.specs, skip, grid)
         # Twice, so that no more than a few tensors are in memory beside the model: to check

@@ -154,6 +154,7 @@ TIMM = WeightMap(
     rules=rules(FORMS, TIMM_LAYERS),
     signature=r"patch_embed\.proj\.weight",
     suffix=".safetensors",
+    method="bicubic",
     scales=TIMM_SCALES,
     zeros=r"blocks\.\d+\.attn\.qkv\.bias",
     unsupported={

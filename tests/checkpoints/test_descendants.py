@@ -11,16 +11,28 @@ from helpers import GOLDEN, outputs, quick, slow
 
 import keras_vit
 from keras_vit import descendants, explain
+from keras_vit.ablations import positions
 from keras_vit.io import files
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IMAGENET = tuple(tuple(255 * value for value in values) for values in (MEAN, DEVIATION))
 RECORDED = np.load(GOLDEN / "descendants.npz")
 CASES = [name.removesuffix("/file") for name in RECORDED if name.endswith("/file")]
-OTHER_SIZES = [name for name in RECORDED if " x " in name]
 LATER = ("beit", "dinov2 g", "tips", "mae class", "sbb", "150m", "gap", "qkvb", "radio", "intern")
 FIRST = [case for case in CASES if not any(word in case for word in (*LATER, "hybrid"))]
 FIRST += ["huggingface beit", "huggingface dinov2 g", "timm sbb", "timm root hybrid"]
+OTHER_SIZES = [tuple(name.rsplit("/", 1)) for name in RECORDED if re.search(r"/\d+ x ", name)]
+# Each way of resizing in the quick suite; in the slow one a size of each table of names.
+QUICKLY = [("huggingface dinov2", "42 x 70"), ("timm flexivit", "48 x 96 by 12")]
+QUICKLY += [("timm eva02 clip", "48 x 80"), ("timm pe core", "48 x 80"), ("timm beit", "48 x 80")]
+AGAIN = ("classifier", "with", "gated", "GELU", "84 x 84", "96 x 96", "150m", "G", "qkvb", "intern")
+AGAIN += ("tips", "dinov2 g", "not square", "mae class")
+
+
+def other_sizes():
+    for case in OTHER_SIZES:
+        rest = pytest.mark.weekly if any(word in str(case) for word in AGAIN) else pytest.mark.slow
+        yield pytest.param(*case, marks=[] if case in QUICKLY else rest)
 
 
 @pytest.fixture
@@ -68,19 +80,33 @@ def test_a_folder_as_it_is_published_gives_the_outputs_of_its_source(case, publi
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
-@pytest.mark.parametrize(
-    "name",
-    quick(OTHER_SIZES, "timm eva02 clip/48 x 80", "timm pe core/48 x 80", "timm beit/80 x 48"),
-)
-def test_positions_follow_an_image_of_another_size(name, publish):
-    (case, size), expected = name.split("/"), RECORDED[name]
-    size, options = tuple(map(int, size.split(" x "))), {"normalize": IMAGENET}
-    if expected.ndim == 3:
-        options["pooling"] = None
-    folder = publish(case)
-    options |= {"image_size": size, "method": "bicubic", "verbose": False}
-    model = keras_vit.load_pretrained(folder, **options)
-    np.testing.assert_allclose(outputs(model, seeded.make_images(*size)), expected, atol=2e-5)
+@pytest.mark.parametrize("case, size", list(other_sizes()))
+def test_another_size_gives_the_outputs_of_its_source(case, size, publish):
+    """Positions, and FlexiViT's patches, are resized as each library does it by itself."""
+    expected = RECORDED[f"{case}/{size}"]
+    options = {"pooling": None} if expected.ndim == 3 else {}
+    size, _, patch = size.partition(" by ")
+    options |= {"patch_size": int(patch)} if patch else {}
+    size = tuple(map(int, size.split(" x ")))
+    model = keras_vit.load_pretrained(
+        publish(case), image_size=size, normalize=IMAGENET, verbose=False, **options
+    )
+    found = outputs(model, seeded.make_images(*size))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_a_method_that_is_given_is_obeyed(publish):
+    folder, name = publish("huggingface dinov2"), "patch_encoder"
+    options = {"pooling": None, "verbose": False}
+    native = keras_vit.load_pretrained(folder, **options).get_layer(name).position_embedding
+    native = keras.ops.convert_to_numpy(native)
+    found = {None: positions.resize(native, (4, 4), (3, 5), "torch-bicubic")}
+    found |= {way: positions.resize(native, (4, 4), (3, 5), way) for way in positions.MATRICES}
+    assert len({table.tobytes() for table in found.values()}) == len(positions.MATRICES)
+    for method, expected in found.items():
+        model = keras_vit.load_pretrained(folder, image_size=(42, 70), method=method, **options)
+        table = keras.ops.convert_to_numpy(model.get_layer(name).position_embedding)
+        np.testing.assert_allclose(table, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", ["timm eva02", "timm pe core"])
