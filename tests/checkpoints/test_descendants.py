@@ -19,6 +19,7 @@ RECORDED = np.load(GOLDEN / "descendants.npz")
 CASES = [name.removesuffix("/file") for name in RECORDED if name.endswith("/file")]
 OTHER_SIZES = [name for name in RECORDED if " x " in name]
 LATER = ("beit", "dinov2 g", "tips", "mae class", "sbb", "150m", "gap", "qkvb", "radio", "intern")
+LATER += (" G", "tanh layer", "one head")
 FIRST = [case for case in CASES if not any(word in case for word in (*LATER, "hybrid"))]
 FIRST += ["huggingface beit", "huggingface dinov2 g", "timm sbb", "timm root hybrid"]
 
