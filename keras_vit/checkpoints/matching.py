@@ -16,10 +16,8 @@ from keras_vit.hybrid import HybridViT
 from keras_vit.resnet import ResNet
 from keras_vit.vit import ViT
 
-DESCENDANTS = sorted(  # subclasses before their bases
-    (getattr(descendants, name) for name in descendants.__all__ if name.endswith("ViT")),
-    key=lambda kind: -len(kind.mro()),
-)
+DESCENDANTS = [getattr(descendants, name) for name in descendants.__all__ if name.endswith("ViT")]
+DESCENDANTS.sort(key=lambda kind: -len(kind.mro()))  # subclasses before their bases
 # In the order in which a file is compared with them: the rarer names first.
 WEIGHT_MAPS = (
     pytorch.TIMM_DISTILLED,
@@ -341,8 +339,8 @@ def _problem(model, name, part, specs, grid):
             words = f"{shape}: {shape[-2]} tokens are {given}; give grid=(rows, columns), "
             fits, words = False, words + part.ours
     if BIASES.fullmatch(part.ours):  # for another number of patches too
-        known = beit.grid_of_table(shape[0], grid, model_grid(model))
-        fits = known is not None and shape[1:] == part.shape[1:]
+        grid = beit.grid_of_table(shape[0], grid, model_grid(model))
+        fits = grid is not None and shape[1:] == part.shape[1:]
     return None if fits else Mismatch("misshapen", stored, words)
 
 

@@ -2,7 +2,7 @@
 
 from keras_vit import arguments as check
 from keras_vit.checkpoints import configuration
-from keras_vit.checkpoints.configuration import EXACT, TANH
+from keras_vit.checkpoints.fields import EXACT, TANH
 
 BACKBONES = (
     "ViTBackbone", "DeiTBackbone", "SigLIPBackbone", "SigLIPVisionEncoder", "DINOV2Backbone",
