@@ -19,6 +19,7 @@ IMAGENET = tuple(tuple(255 * value for value in values) for values in (MEAN, DEV
 RECORDED = np.load(GOLDEN / "descendants.npz")
 CASES = [name.removesuffix("/file") for name in RECORDED if name.endswith("/file")]
 LATER = ("beit", "dinov2 g", "tips", "mae class", "sbb", "150m", "gap", "qkvb", "radio", "intern")
+LATER += (" G", "tanh layer", "one head")
 FIRST = [case for case in CASES if not any(word in case for word in (*LATER, "hybrid"))]
 FIRST += ["huggingface beit", "huggingface dinov2 g", "timm sbb", "timm root hybrid"]
 OTHER_SIZES = [tuple(name.rsplit("/", 1)) for name in RECORDED if re.search(r"/\d+ x ", name)]
