@@ -40,20 +40,6 @@ def read(table, path, found):
     return ({}, {}) if reader is None else reader(table, path, found)
 
 
-def class_names(path, count):
-    """Returns the names of `count` classes in the config.json beside weights, None without them."""
-    config = read_beside(path, "config.json")
-    found = config.get("id2label", config.get("label_names"))  # transformers, timm
-    table = dict(enumerate(found)) if isinstance(found, list) else found
-    if not isinstance(table, dict):
-        return None
-    table = {str(key): name for key, name in table.items()}
-    names = [table.get(str(i)) for i in range(count)]
-    if len(table) != count or not all(isinstance(name, str) for name in names):
-        return None
-    return None if names[0] == "LABEL_0" else names  # which transformers writes by default
-
-
 def _hugging_face(table, path, found):
     whole = read_beside(path, "config.json")
     config = _inner(path, whole, "vision_config")

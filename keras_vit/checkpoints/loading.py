@@ -1,7 +1,7 @@
 """Models with published weights; weights from files into models and back, all or none."""
 
-import collections
 import contextlib
+import math
 import os
 from typing import NamedTuple
 
@@ -10,10 +10,9 @@ import numpy as np
 
 from keras_vit import arguments, backend, families, hybrid, resnet, vit
 from keras_vit.ablations import positions
-from keras_vit.checkpoints import catalogue, configuration, hub, matching
-from keras_vit.checkpoints.describe import describe
-from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of
-from keras_vit.descendants import beit
+from keras_vit.checkpoints import catalogue, hub, matching, transfer
+from keras_vit.checkpoints.describe import class_names_beside, describe
+from keras_vit.checkpoints.matching import HEAD, layer_of
 from keras_vit.io import download, files
 
 KINDS = {
@@ -27,6 +26,7 @@ WRITERS = {
     ".safetensors": files.write_safetensors,
     ".weights.h5": files.write_h5,
 }
+MAX_PATCHES = 128 * 128  # 2,048 pixels in patches of 16
 DEFAULT_SOURCE = {".npz": "google", ".safetensors": "timm", ".h5": "kerashub"}
 
 
@@ -111,9 +111,15 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
         advice = "Put config.json beside the file, or pass num_heads=."
         received = {"name": str(name), "hidden_dim": wanted["hidden_dim"]}
         arguments.refuse("the number of attention heads must be known", received, advice)
-    with contextlib.nullcontext() if skip else backend.blank_weights():
-        model = KINDS[description.kind](**wanted)
     grid = _grid(description.arguments)
+    if grid and math.prod(grid) > MAX_PATCHES and "image_size" not in overrides:
+        want = f"images must have at most {MAX_PATCHES:,} patches, unless you ask for more"
+        received = {"name": str(name), "image_size": wanted["image_size"], "patches": grid}
+        advice = "Attention compares each with each. Pass image_size=, which resizes the positions."
+        arguments.refuse(want, received, advice)
+    is_random = "pre_logits" in skip and wanted.get("representation_size")  # a new head is zero
+    with contextlib.nullcontext() if is_random else backend.blank_weights():
+        model = KINDS[description.kind](**wanted)
     report = load_weights(model, path, skip=skip, method=method, grid=grid)
     if hub.is_address(name) or (entry and entry.shipped):
         report = report._replace(path=entry.name if entry else name)  # no path helps there
@@ -135,7 +141,7 @@ def image_size(name, cache_dir=None):
 def class_names(name, count):
     """Returns the names of the `count` classes of published weights, None if they are unknown."""
     entry, path = _find(name, None)
-    known = entry.class_names if entry else configuration.class_names(path, count)
+    known = entry.class_names if entry else class_names_beside(path, count)
     return list(known) if known and len(known) == count else None
 
 
@@ -233,17 +239,18 @@ def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None
         table = matching.map_of_file(path, file.specs, source)
         matching.check_fit(path, table, model)
         plan = matching.match(table, model, file.specs, skip, grid)
-        arrays = _read(file, plan)
-        problems = [*plan.problems, *_not_finite(arrays, plan)]
+        # Twice, so that no more than a few tensors are in memory beside the model: to check
+        # everything before anything changes, and to assign.
+        read = transfer.read(file, table, model, plan)
+        bad = dict.fromkeys(one for _, x in read for one in transfer.not_finite(x, plan))
+        problems = [*plan.problems, *bad]
         if problems:
             raise ValueError(matching.refusal(path, model, table, problems, file.specs))
-    grids = _resize_positions(arrays, plan, model, method, grid)
-    grids = _resize_biases(arrays, plan, model, grid) or grids
+        grids = None
+        for weight, arrays in transfer.read(file, table, model, plan):
+            grids = transfer.resize(weight, arrays, model, method, grid) or grids
+            weight.assign(transfer.join(table, weight, arrays))
     loaded = sum(part.place is not None for part in plan.parts.values())
-    values = _join(table, model, plan, arrays)
-    for weight in model.weights:
-        if weight.path in values:
-            weight.assign(values.pop(weight.path))
     return Report(str(path), table.source, loaded, grids, method, plan.fresh, plan.ignored)
 
 
@@ -283,78 +290,3 @@ def save_weights(model, path, source=None):
         named = zip(rule.names(numbers), map(np.ascontiguousarray, parts), strict=True)
         tensors |= {name: part for name, part in named if part.size}
     WRITERS[table.suffix](path, tensors)
-
-
-def _read(file, plan):
-    """Returns {canonical name: array} of what fits; each tensor of the file is read once."""
-    wanted = collections.defaultdict(list)
-    arrays = {}
-    for name, part in plan.parts.items():
-        if part.place is None:
-            arrays[name] = np.zeros(part.shape, "float32")
-        else:
-            wanted[part.place.name].append((name, part))
-    for stored, uses in wanted.items():
-        array = file.read(stored)
-        for name, part in uses:
-            piece = part.place.cut(array)
-            # Axes of length 1 may be missing in the file, or more than we expect.
-            resized = part.ours == POSITIONS or matching.BIASES.fullmatch(part.ours)
-            arrays[name] = piece if resized else piece.reshape(part.shape)
-    return arrays
-
-
-def _not_finite(arrays, plan):
-    """Yields a `Mismatch` for each array with NaN or infinity."""
-    for name, array in arrays.items():
-        count = array.size - int(np.isfinite(array).sum())
-        if count:
-            part = plan.parts[name]
-            words = f"{count} of {array.size} values, {part.ours}"
-            yield matching.Mismatch("not finite", part.place.name, words)
-
-
-def _resize_positions(arrays, plan, model, method, grid):
-    """Resizes the positions to the model's grid; returns both grids if they differ."""
-    name = next((name for name, part in plan.parts.items() if part.ours == POSITIONS), None)
-    if name is None:
-        return None
-    table = np.asarray(arrays[name], "float32").reshape(1, *arrays[name].shape[-2:])
-    new = matching.model_grid(model)
-    before, *old = matching.grid_of(table.shape[1], matching.model_prefixes(model), grid, new)
-    missing = model.prefix_tokens - before
-    if missing:  # registers have no position; in some files the class token includes its own
-        zeros = np.zeros((1, missing, table.shape[-1]), "float32")
-        table = np.concatenate([table[:, :before], zeros, table[:, before:]], axis=1)
-    if (old := tuple(old)) != new:
-        table = positions.resize(table, old, new, method)
-    arrays[name] = table.reshape(plan.parts[name].shape)
-    return (old, new) if old != new else None
-
-
-def _resize_biases(arrays, plan, model, grid):
-    """Resizes BEiT's tables of biases to the model's grid; returns both grids if they differ."""
-    grids = None
-    for name, part in plan.parts.items():
-        if matching.BIASES.fullmatch(part.ours):
-            new = matching.model_grid(model)
-            old = beit.grid_of_table(len(arrays[name]), grid, new)
-            if old != new:
-                arrays[name], grids = beit.resize_table(arrays[name], old, new), (old, new)
-    return grids
-
-
-def _join(table, model, plan, arrays):
-    """Returns {path: array} of our weights; takes the file's arrays out of `arrays` one by one."""
-    names = collections.defaultdict(list)
-    for name, part in plan.parts.items():
-        names[part.ours].append(name)
-    values = {}
-    for weight in model.weights:
-        if weight.path in names:
-            rule, _ = table.rule_of(weight.path)
-            parts = [arrays.pop(name) for name in names[weight.path]]
-            value = np.asarray(rule.join(parts, tuple(weight.shape)), "float32")
-            scale = arrays.get(table.scale_of(weight.path))
-            values[weight.path] = value if scale is None else value * np.float32(scale)
-    return values

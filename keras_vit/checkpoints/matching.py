@@ -190,7 +190,7 @@ def match(table, model, specs, skip=(), grid=None):
     places = table.canonical(specs)
     fresh = [weight.path for weight in model.weights if layer_of(weight.path) in skip]
     wanted, fitting, ignored, problems = {}, {}, [], []
-    kinds = {re.sub(r"\d+", "#", name) for name in places}  # the same in all blocks
+    sorts = {_sort(table, name) for name in places}  # the same in all blocks
     has_scale = any(table.scale_of(weight.path) in places for weight in model.weights)
     for weight, rule, numbers in weights_and_rules(table, model, skip):
         blank = np.broadcast_to(np.float32(0), tuple(weight.shape))  # takes no memory
@@ -203,7 +203,7 @@ def match(table, model, specs, skip=(), grid=None):
         for name, shape in parts.items():
             ours = weight.path if name != scale else f"layer scale of {layer_of(weight.path)}"
             wanted[name] = Part(ours, shape, places.get(name))
-            may_lack = re.sub(r"\d+", "#", name) not in kinds and re.fullmatch(table.zeros, name)
+            may_lack = _sort(table, name) not in sorts and re.fullmatch(table.zeros, name)
             problem = None if may_lack else _problem(model, name, wanted[name], specs, grid)
             if problem:
                 problems.append(problem)
@@ -217,6 +217,12 @@ def match(table, model, specs, skip=(), grid=None):
             words = str(spec_at(specs, places[name]).shape)
             problems.append(Mismatch("unexpected", stored, words))
     return Plan(fitting, tuple(fresh), tuple(ignored), problems)
+
+
+def _sort(table, name):
+    """Returns what a tensor is in every block: the path of our weight, and which part of it."""
+    ours, part = table.path_of(name) or (name, 0)
+    return re.sub(r"\d+", "#", ours), part
 
 
 def weights_and_rules(table, model, skip=()):

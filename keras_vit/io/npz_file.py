@@ -16,6 +16,7 @@ from keras_vit.io.tensor_file import (
     MEGABYTE,
     TORCH,
     TensorFile,
+    fill,
     prepare_arrays,
     shorten,
     summarize,
@@ -33,7 +34,7 @@ class NpzFile(TensorFile):
     format = "npz"
 
     def _open(self):
-        file = self.open_files.enter_context(_Reader(io.FileIO(self.path)))
+        file = self.open_files.enter_context(Reader(self.path))
         with self.wrap_errors("it is not a whole zip archive"):
             self._archive = self.open_files.enter_context(zipfile.ZipFile(file))
         self._check_members()
@@ -89,7 +90,7 @@ class NpzFile(TensorFile):
         with self._archive.open(member) as stream:
             stream.read(start)
             for begin in range(0, data.size, MEGABYTE):
-                _fill(stream, memoryview(data)[begin : begin + MEGABYTE])
+                fill(stream, memoryview(data)[begin : begin + MEGABYTE])
             if stream.read(1):  # at the end, zipfile compares the checksum
                 raise ValueError("it continues after its end")
         array = data.view(dtype)
@@ -106,10 +107,14 @@ def write_npz(path, tensors):
                 np.lib.format.write_array(stream, array, allow_pickle=False)
 
 
-class _Reader(io.BufferedReader):
+class Reader(io.BufferedReader):
     """A file that limits how much zipfile reads at once for the table of contents."""
 
+    def __init__(self, path):
+        super().__init__(io.FileIO(path))
+
     def read(self, size=-1):
+        """Returns the next bytes; raises `ValueError` for more than `MAX_HEADER`."""
         if size is not None and size > MAX_HEADER:
             raise ValueError(f"its table of contents has more than {MAX_HEADER:,} bytes")
         whole = size is None or size < 0  # how zipfile reads the last 64 kB
@@ -129,12 +134,3 @@ def _array_header(start):
     if math.prod(shape) < 0 or dtype.subdtype is not None:
         raise ValueError(f"shape {shape} of {dtype}")
     return dtype, fortran, shape, stream.tell()
-
-
-def _fill(stream, view):
-    """Fills `view` with bytes."""
-    while view:
-        count = stream.readinto(view)
-        if not count:
-            raise EOFError("it ends too early")
-        view = view[count:]

@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from PIL import Image
 
 import keras_vit
+from keras_vit import backend
 from keras_vit.checkpoints import catalogue
 from keras_vit.io import download
 
@@ -58,6 +61,20 @@ def test_a_resnet_has_the_resolution_of_its_last_training(served):
     assert keras_vit.load_pretrained(name, image_size=96, verbose=False).image_size == (96, 96)
 
 
+def test_positions_for_a_gigantic_image_are_refused_or_resized(tmp_path):
+    model = keras_vit.create("ViT-Mini/4", image_size=8, num_classes=2, num_layers=1)
+    keras_vit.save_weights(model, tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as file:
+        tensors = dict(file)
+    tensors["Transformer/posembed_input/pos_embedding"] = np.zeros((1, 40_001, 64), "float32")
+    np.savez(tmp_path / "a.npz", **tensors)
+    words = r"at most 16,384 patches.*patches=\(200, 200\). Attention .* Pass image_size="
+    with pytest.raises(ValueError, match=words):
+        keras_vit.load_pretrained(tmp_path / "a.npz")
+    model = keras_vit.load_pretrained(tmp_path / "a.npz", image_size=16, verbose=False)
+    assert model.get_layer("patch_encoder").position_embedding.shape == (1, 17, 64)
+
+
 @pytest.mark.backend_free
 def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(ValueError, match="name='ViT-B/61'.*Did you mean .*'ViT-B/16'"):
@@ -90,3 +107,26 @@ def test_shipped_weights_have_the_published_accuracy():
     logits = model.predict(np.stack(images), batch_size=500, verbose=0)
     accuracy = 100 * (logits.argmax(axis=1) == labels).mean()
     assert abs(accuracy - entry.accuracy) < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="it measures memory by /proc")
+def test_loading_takes_little_more_memory_than_the_model(tmp_path):
+    """Of the paper's base size; measured in a process of its own, from when Keras is imported."""
+    with backend.blank_weights():
+        model = keras_vit.create("ViT-B/16")
+    keras_vit.save_weights(model, tmp_path / "model.safetensors", "huggingface")
+    code = """
+import pathlib, sys
+import keras_vit
+memory = lambda name: int(
+    pathlib.Path("/proc/self/status").read_text().split(name + ":")[1].split()[0]
+)
+keras_vit.load_pretrained("ViT-Mini/4", verbose=False)
+before = memory("VmRSS")
+model = keras_vit.load_pretrained(sys.argv[1], verbose=False)
+print((memory("VmHWM") - before) * 1024 / (4 * model.count_params()))
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert 0.9 < float(done.stdout) < 1.3
