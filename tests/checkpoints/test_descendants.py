@@ -253,6 +253,9 @@ def test_an_argument_of_timm_that_no_model_here_obeys_is_refused_by_name(
         ("vit_small_patch14_dinov2", {"global_pool": "avg"}, "pooling", "patch mean"),
         ("vit_small_patch14_dinov2", {"global_pool": ""}, "pooling", None),
         ("vit_small_patch14_dinov2", {"num_heads": 4}, "num_heads", 4),
+        ("vit_little_patch16_reg4_gap_256", {"num_heads": None}, "num_heads", 5),
+        ("vit_huge_plus_patch16_dinov3", {"num_heads": None}, "num_heads", 20),
+        ("vit_giant_patch14_reg4_dinov2", {"num_heads": None}, "num_heads", 24),
         ("vit_small_patch14_dinov2", {}, "epsilon", 1e-6),
     ],
 )
