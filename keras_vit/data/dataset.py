@@ -127,8 +127,8 @@ class ImageDataset:
         sources: {"train": a `Source`, ...}, without empty splits.
         sampler: the `Sampler` of the training images.
         train: training images in random order, augmented anew in each epoch: uint8 (batch, height,
-            width, channels), and int32 labels (batch,). With mixup or CutMix both are float32 and
-            labels are (batch, classes). All batches have the same size.
+            width, channels), and int32 labels (batch,). With mixup or CutMix labels are float32
+            (batch, classes). All batches have the same size.
         validation: validation images in their own order, not augmented, uint8 and int32, in batches
             of `batch_size` or, if images are small, more; the last one may be smaller. None if
             there are none.

@@ -23,7 +23,10 @@ class Source:
     Attributes:
         labels: int32, (images,).
         names: name of every image, such as its file; by default its index.
+        in_memory: whether the images are decoded already.
     """
+
+    in_memory = False
 
     def __init__(self, labels, names=None):
         self.labels = np.asarray(labels, "int32")
@@ -40,8 +43,8 @@ class Source:
         """
         raise NotImplementedError
 
-    def pixels(self, index):
-        """Returns uint8 (height, width, 1 or 3) if the image is in memory, otherwise None."""
+    def pixels(self, indices):
+        """Returns uint8 (images, height, width, 1 or 3) if the images are an array, or None."""
         return None
 
 
@@ -80,6 +83,8 @@ class EncodedSource(Source):
 class ArraySource(Source):
     """Images in memory: uint8, (images, height, width, 1 or 3), or a list of such images."""
 
+    in_memory = True
+
     def __init__(self, images, labels, names=None):
         super().__init__(labels, names)
         self.images = images
@@ -88,9 +93,9 @@ class ArraySource(Source):
         """Wraps the pixels."""
         return images.from_array(self.images[index])
 
-    def pixels(self, index):
-        """Returns the pixels, without a copy."""
-        return self.images[index]
+    def pixels(self, indices):
+        """Returns the pixels, unless images differ in size."""
+        return self.images[indices] if isinstance(self.images, np.ndarray) else None
 
 
 class Subset(Source):
@@ -98,15 +103,15 @@ class Subset(Source):
 
     def __init__(self, source, indices):
         super().__init__(source.labels[indices], [source.names[index] for index in indices])
-        self.source, self.indices = source, indices
+        self.source, self.indices, self.in_memory = source, indices, source.in_memory
 
     def image(self, index, smallest=None):
         """Reads the image from the other source."""
         return self.source.image(self.indices[index], smallest)
 
-    def pixels(self, index):
+    def pixels(self, indices):
         """Reads the pixels from the other source."""
-        return self.source.pixels(self.indices[index])
+        return self.source.pixels(self.indices[indices])
 
 
 def decode_all(source, largest=SMALL, limit=LIMIT):
@@ -118,7 +123,7 @@ def decode_all(source, largest=SMALL, limit=LIMIT):
     images need more than `limit` bytes, or if they are in memory already.
     """
     count = len(source)
-    if not count or source.pixels(0) is not None:
+    if not count or source.in_memory:
         return source
     decoded = []
 

@@ -1,7 +1,8 @@
 """RandAugment (Cubuk et al., arXiv:1909.13719): a few operations drawn at random from a table.
 
-Operations take a Pillow image and a strength. Strengths are a second table, since the same
-magnitude means different strengths in the official code and in timm (and DeiT).
+Operations take a batch of images, uint8 (images, height, width, channels), and a strength for each
+image. Strengths are a second table, since the same magnitude means different strengths in the
+official code and in timm (and DeiT).
 
 Sizes in pixels were defined for images of 224 pixels; here they are shares of the side, so that
 small images keep their content.
@@ -10,118 +11,257 @@ small images keep their content.
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 GRAY = 128  # Pillow's "gray": fills what a rotation, translation or cutout leaves empty
+DRAWS = 5  # random numbers that an operation needs for an image
+VALUES = np.arange(256, dtype="int16")
+CHUNK = 2**16  # pixels that are computed at once, to stay within the processor's cache
 
 
-def rotation_matrix(degrees, width, height):
-    """Returns the matrix of a rotation about the center."""
-    angle = math.radians(degrees)
-    cosine, sine = math.cos(angle), math.sin(angle)
-    x, y = width / 2, height / 2
-    return cosine, sine, x - cosine * x - sine * y, -sine, cosine, y + sine * x - cosine * y
+def change(images, chosen, operation, strengths, *options):
+    """Replaces the chosen images by those that an operation returns."""
+    chosen, step = np.flatnonzero(chosen), max(1, CHUNK // math.prod(images.shape[1:3]))
+    for some in (chosen[start : start + step] for start in range(0, len(chosen), step)):
+        images[some] = operation(images[some], strengths[some], *options)
 
 
-# The pixel at (x, y) is read at (a x + b y + c, d x + e y + f), given as (a, b, c, d, e, f).
-MOVES = {
-    "Rotate": rotation_matrix,
-    "ShearX": lambda factor, width, height: (1, factor, 0, 0, 1, 0),
-    "ShearY": lambda factor, width, height: (1, 0, 0, factor, 1, 0),
-    "TranslateX": lambda share, width, height: (1, 0, share * width, 0, 1, 0),
-    "TranslateY": lambda share, width, height: (1, 0, 0, 0, 1, share * height),
-}
+# --- Operations that replace values --------------------------------------------------------------
+
+
+def look_up(images, tables):
+    """Replaces every value by its entry in a table, (images, 1 or channels, 256)."""
+    tables, result = np.clip(tables, 0, 255).astype("uint8"), np.empty_like(images)
+    for image, table, changed in zip(images, tables, result, strict=True):
+        if len(table) == 1:
+            np.take(table[0], image, out=changed, mode="clip")
+        else:
+            for channel, row in enumerate(table):
+                changed[..., channel] = np.take(row, image[..., channel])
+    return result
 
 
 def map_values(function):
     """Returns an operation that applies `function` to every value 0..255 and its strength."""
 
-    def operation(image, strength):
-        table = [function(value, strength) for value in range(256)]
-        return image.point(table * len(image.getbands()))
+    def operation(images, strengths):
+        tables = function(VALUES, strengths[:, None, None])
+        return look_up(images, np.broadcast_to(tables, (len(images), 1, 256)))
 
     return operation
 
 
-def enhance(kind):
-    """Returns an operation of `PIL.ImageEnhance`: factor 0 removes `kind`, 1 changes nothing."""
+def extrapolate(base, values, factors):
+    """Returns `base` for a factor of 0, `values` for 1, and continues the line beyond them."""
+    base = np.asarray(base, "float32")
+    result = (values - base) * factors.astype("float32")
+    result += base
+    return np.clip(result, 0, 255, out=result).astype("uint8")
 
-    def operation(image, factor):
-        from PIL import ImageEnhance
 
-        return getattr(ImageEnhance, kind)(image).enhance(factor)
+def contrast(images, factors):
+    """Moves the values away from the image's mean gray, or towards it."""
+    mean = np.floor(to_gray(images).mean(axis=(1, 2, 3)) + 0.5)
+    return look_up(images, extrapolate(mean[:, None, None], VALUES, factors[:, None, None]))
+
+
+def auto_contrast(images, _):
+    """Stretches every channel to 0..255."""
+    seen = count_values(images) > 0
+    low, high = seen.argmax(axis=-1), 255 - seen[..., ::-1].argmax(axis=-1)
+    scale = np.where(high > low, 255 / np.maximum(high - low, 1), 1)[..., None]
+    return look_up(images, VALUES * scale - np.where(high > low, low, 0)[..., None] * scale)
+
+
+def equalize(images, _):
+    """Spreads the values of every channel so that all become about equally frequent."""
+    counts = count_values(images)
+    highest = 255 - (counts > 0)[..., ::-1].argmax(axis=-1)
+    last = np.take_along_axis(counts, highest[..., None], axis=-1)
+    step = (counts.sum(axis=-1, keepdims=True) - last) // 255
+    before = np.cumsum(counts, axis=-1) - counts
+    return look_up(images, np.where(step > 0, (step // 2 + before) // np.maximum(step, 1), VALUES))
+
+
+def count_values(images):
+    """Returns how often each value occurs in each channel, (images, channels, 256)."""
+    channels = np.moveaxis(images, -1, 1).reshape(-1, math.prod(images.shape[1:3]))
+    counts = [np.bincount(channel, minlength=256) for channel in channels]
+    return np.reshape(counts, (len(images), -1, 256))
+
+
+# --- Operations that combine values --------------------------------------------------------------
+
+
+def to_gray(images):
+    """Returns 0.299 red + 0.587 green + 0.114 blue, (images, height, width, 1)."""
+    if images.shape[-1] == 1:
+        return images
+    red, green, blue = (images[..., channel].astype("uint32") for channel in range(3))
+    # Parts of 65,536, as in Pillow.
+    return (19595 * red + 38470 * green + 7471 * blue + 32768 >> 16).astype("uint8")[..., None]
+
+
+def color(images, factors):
+    """Moves the colors away from gray, or towards it."""
+    gray, result = to_gray(images)[..., 0], np.empty_like(images)
+    for channel in range(images.shape[-1]):
+        result[..., channel] = extrapolate(gray, images[..., channel], factors[:, None, None])
+    return result
+
+
+def sharpness(images, factors):
+    """Moves every pixel away from the mean of its surroundings, or towards it; edges stay."""
+    height, width = images.shape[1:3]
+    smooth = images.copy()
+    if height > 2 and width > 2:
+        wide = images.astype("uint16")
+        rows = wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]
+        total = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:] + 4 * wide[:, 1:-1, 1:-1]
+        smooth[:, 1:-1, 1:-1] = (total + np.uint16(6)) // np.uint16(13)
+    return extrapolate(smooth, images, factors[:, None, None, None])
+
+
+# --- Operations that move pixels -----------------------------------------------------------------
+
+
+def slide(offsets, vertical=False):
+    """Returns an operation that shifts every row of pixels, or every column, along itself.
+
+    `offsets(strength, sides, places)` is how far to the right a pixel is read, where `sides` are
+    the length of a row and `places` the middles of all rows, in pixels.
+    """
+
+    def operation(images, strengths, interpolation):
+        images = images.swapaxes(1, 2) if vertical else images
+        places = np.arange(images.shape[1]) + 0.5
+        shifts = offsets(strengths[:, None], images.shape[2], places)
+        moved = shift_rows(images, np.broadcast_to(shifts, images.shape[:2]), interpolation)
+        return moved.swapaxes(1, 2) if vertical else moved
 
     return operation
 
 
-def histogram(name):
-    """Returns an operation of `PIL.ImageOps` on the histogram of every channel."""
-
-    def operation(image, _):
-        from PIL import ImageOps
-
-        return getattr(ImageOps, name)(image)
-
-    return operation
-
-
-def cutout(image, place):
-    """Fills a square with gray; `place` is (half its side, center x, center y) as shares."""
-    half, x, y = place
-    width, height = image.size
-    box = [(x - half) * width, (y - half) * height, (x + half) * width, (y + half) * height]
-    left, top, right, bottom = (round(edge) for edge in box)
-    covered = image.copy()
-    inside = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
-    covered.paste("gray", inside)
-    return covered
+def shift_rows(images, shifts, interpolation):
+    """Reads the pixel at x of every row at x + shift, with `shifts` (images, rows)."""
+    number, height, width, channels = images.shape
+    cubic = interpolation == "bicubic"
+    nearest = np.clip(np.floor(shifts + 0.5), -width, width).astype(int) + width
+    whole = np.clip(np.floor(shifts), -width, width)
+    # Beyond an edge only two pixels matter, to the interpolation: what is further away is gray.
+    padded = np.zeros((number, height, 3 * width + 3, channels), "uint8")
+    padded[:, :, width - 1 : width + 1] = images[:, :, :1]
+    padded[:, :, width + 1 : 2 * width + 1] = images
+    padded[:, :, 2 * width + 1 : 2 * width + 3] = images[:, :, -1:]
+    windows = _windows(padded.reshape(number, height, -1), (width + 3) * channels)
+    first = (whole.astype(int) + width if cubic else nearest) * channels
+    rows = windows[np.arange(number)[:, None], np.arange(height), first]
+    taps = [rows[..., t * channels : (t + width) * channels] for t in range(4)]
+    moved = interpolate(*taps, shifts - whole) if cubic else taps[1]
+    inside = np.repeat([False, True, False], np.array([width, width, width]) * channels)
+    inside = _windows(inside, width * channels)[nearest * channels]
+    return np.where(inside, moved, np.uint8(GRAY)).reshape(images.shape)
 
 
+def _windows(rows, width):
+    return np.lib.stride_tricks.sliding_window_view(rows, width, axis=-1)
+
+
+def interpolate(before, own, after, last, place):
+    """Returns cubic interpolation (a = -1, as in Pillow) between the second and the third array."""
+    d = place[..., None].astype("float32")
+    total = before * (2 * d**2 - d - d**3)
+    total += own * (1 - 2 * d**2 + d**3)
+    total += after * (d + d**2 - d**3)
+    total += last * (d**3 - d**2)
+    total += 0.5
+    return np.clip(total, 0, 255, out=total).astype("uint8")
+
+
+def rotate(images, degrees, interpolation):
+    """Rotates images about their center; empty areas become gray."""
+    from PIL import Image
+
+    result, (height, width) = np.empty_like(images), images.shape[1:3]
+    options = {"resample": Image.Resampling[interpolation.upper()], "fillcolor": "gray"}
+    for image, angle, turned in zip(images, np.deg2rad(degrees), result, strict=True):
+        (a, b), (x, y) = (math.cos(angle), math.sin(angle)), (width / 2, height / 2)
+        matrix = (a, b, x - a * x - b * y, -b, a, y + b * x - a * y)
+        pillow = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
+        pillow = pillow.transform(pillow.size, Image.Transform.AFFINE, matrix, **options)
+        turned[:] = np.asarray(pillow).reshape(image.shape)
+    return result
+
+
+def cutout(images, places):
+    """Fills a square with gray; `places` are (half its side, center x, center y) as shares."""
+    images, (height, width) = images.copy(), images.shape[1:3]
+    for image, (half, x, y) in zip(images, places, strict=True):
+        left, right = round((x - half) * width), round((x + half) * width)
+        top, bottom = round((y - half) * height), round((y + half) * height)
+        image[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = GRAY
+    return images
+
+
+def whole_row(share, side, places):
+    """Every row is shifted by a share of its length."""
+    return share * side
+
+
+def by_place(factor, side, places):
+    """A row is shifted by a factor of its place."""
+    return factor * places
+
+
+MOVES = {
+    "Rotate": rotate,
+    "ShearX": slide(by_place),
+    "ShearY": slide(by_place, vertical=True),
+    "TranslateX": slide(whole_row),
+    "TranslateY": slide(whole_row, vertical=True),
+}
 CHANGES = {
-    "AutoContrast": histogram("autocontrast"),  # stretches every channel to 0..255
-    "Equalize": histogram("equalize"),
-    "Invert": map_values(lambda value, _: 255 - value),
-    "Posterize": map_values(lambda value, bits: value >> 8 - bits << 8 - bits),
-    "Solarize": map_values(lambda value, limit: value if value < limit else 255 - value),
-    "SolarizeAdd": map_values(lambda value, add: min(value + add, 255) if value < 128 else value),
-    "Color": enhance("Color"),
-    "Contrast": enhance("Contrast"),
-    "Brightness": enhance("Brightness"),
-    "Sharpness": enhance("Sharpness"),
+    "AutoContrast": auto_contrast,
+    "Equalize": equalize,
+    "Invert": map_values(lambda values, _: 255 - values),
+    "Posterize": map_values(lambda values, bits: values >> 8 - bits << 8 - bits),
+    "Solarize": map_values(lambda values, limit: np.where(values < limit, values, 255 - values)),
+    "SolarizeAdd": map_values(lambda values, add: np.where(values < 128, values + add, values)),
+    "Color": color,
+    "Contrast": contrast,
+    "Brightness": map_values(lambda values, factor: extrapolate(0, values, factor)),
+    "Sharpness": sharpness,
     "Cutout": cutout,
 }
 
 
-def operate(name, image, strength, interpolation="nearest"):
-    """Returns a Pillow image after one operation, a row of `MOVES` or `CHANGES`.
-
-    `strength` is None if the operation has none; `interpolation` ("nearest" or "bicubic") is used
-    by rows of `MOVES`.
-    """
-    from PIL import Image
-
-    if name in CHANGES:
-        return CHANGES[name](image, strength)
-    matrix, affine = MOVES[name](strength, *image.size), Image.Transform.AFFINE
-    resampling = Image.Resampling[interpolation.upper()]
-    return image.transform(image.size, affine, matrix, resampling, fillcolor="gray")
+# --- Strengths -----------------------------------------------------------------------------------
+# A strength is a function of the levels, (images,), and of three random numbers for each image.
 
 
-def no_strength(level, rng):
-    """Returns None, for operations without a strength."""
+def no_strength(levels, draws):
+    """Returns zeros, for operations without a strength."""
+    return np.zeros(len(levels))
 
 
 def either_sign(largest):
     """Returns a strength that is `largest` at level 10, with a random sign."""
-    return lambda level, rng: largest * level / 10 * (1 if rng.random() < 0.5 else -1)
+    return lambda levels, draws: largest * levels / 10 * np.where(draws[:, 0] < 0.5, 1, -1)
 
 
-def factor(level, rng):
+def whole(function):
+    """Returns a strength that is a whole number, without its fraction, between two limits."""
+    return lambda levels, draws: function(levels).astype(int)
+
+
+def factor(levels, draws):
     """Returns a factor that grows from 0.1 at level 0 to 1.9 at level 10."""
-    return 0.1 + 1.8 * level / 10
+    return 0.1 + 1.8 * levels / 10
 
 
-def factor_around_one(level, rng):
+def factor_around_one(levels, draws):
     """Returns a factor that deviates more from 1 with the level, up or down at random."""
-    return max(0.1, 1 + either_sign(0.9)(level, rng))
+    return np.maximum(0.1, 1 + either_sign(0.9)(levels, draws))
 
 
 # Table of the official code (big_vision): 16 operations with equal probability, each with the
@@ -132,8 +272,8 @@ TENSORFLOW = {
     "Equalize": no_strength,
     "Invert": no_strength,
     "Rotate": either_sign(30),
-    "Posterize": lambda level, rng: min(max(int(level / 10 * 4), 1), 8),
-    "Solarize": lambda level, rng: int(level / 10 * 256) % 256,
+    "Posterize": whole(lambda levels: np.clip(levels / 10 * 4, 1, 8)),
+    "Solarize": whole(lambda levels: levels / 10 * 256 % 256),
     "Color": factor,
     "Contrast": factor,
     "Brightness": factor,
@@ -143,14 +283,15 @@ TENSORFLOW = {
     "TranslateX": either_sign(100 / 224),
     "TranslateY": either_sign(100 / 224),
     # A square of 80 pixels of 224 at level 10, its center anywhere.
-    "Cutout": lambda level, rng: (level / 10 * 40 / 224, rng.random(), rng.random()),
-    "SolarizeAdd": lambda level, rng: int(level / 10 * 110),
+    "Cutout": lambda levels, draws: np.column_stack([levels / 10 * 40 / 224, draws[:, 1:]]),
+    "SolarizeAdd": whole(lambda levels: levels / 10 * 110),
 }
 
 # timm's "inc1": a higher level always changes more; without Cutout.
 INCREASING = {name: strength for name, strength in TENSORFLOW.items() if name != "Cutout"} | {
-    "Posterize": lambda level, rng: max(4 - int(level / 10 * 4), 1),  # 0 bits would be black
-    "Solarize": lambda level, rng: 256 - int(level / 10 * 256),
+    # 0 bits would be black.
+    "Posterize": whole(lambda levels: np.maximum(4 - (levels / 10 * 4).astype(int), 1)),
+    "Solarize": whole(lambda levels: 256 - (levels / 10 * 256).astype(int)),
     "Color": factor_around_one,
     "Contrast": factor_around_one,
     "Brightness": factor_around_one,
@@ -176,32 +317,39 @@ STYLES = {
 }
 
 
-def randaugment(image, layers, magnitude, rng, style="tensorflow"):
-    """Returns an image after `layers` operations drawn at random, one after the other.
+def randaugment(images, layers, magnitude, draws, style="tensorflow"):
+    """Changes images, in place, by `layers` operations drawn at random for each, in turn.
 
     Two things differ from both sources. Empty areas are filled with gray, 128; DeiT uses ImageNet's
     mean color. Contrast 0 is the image's mean gray, as in Pillow and timm; the official code uses
     the number of pixels / 256.
 
     Args:
-        image: Pillow image of mode RGB or L.
+        images: uint8, (images, height, width, 1 or 3).
         layers: operations per image.
         magnitude: strength on a scale of 10; the official code also uses 15 and 20.
-        rng: a NumPy random generator.
+        draws: random numbers in [0, 1), (images, 5 * layers).
         style: "tensorflow": 16 operations, always applied. "increasing": 15 operations, each
             applied with probability 0.5 at a level drawn from N(magnitude, 0.5), at most 10.
 
+    Returns:
+        The images.
+
     Example:
-    >>> from PIL import Image
-    >>> image, rng = Image.new("RGB", (32, 24)), np.random.default_rng(0)
-    >>> keras_vit.data.transforms.randaugment.randaugment(image, 2, 10, rng).size
-    (32, 24)
+    >>> images, draws = np.zeros((3, 24, 32, 3), "uint8"), np.random.default_rng(0).random((3, 10))
+    >>> keras_vit.data.transforms.randaugment.randaugment(images, 2, 10, draws).shape
+    (3, 24, 32, 3)
     """
     strengths, probability, noise, highest, interpolation = STYLES[style]
-    names = list(strengths)
-    for choice in rng.integers(len(names), size=layers):
-        if rng.random() < probability:
-            level = min(max(rng.normal(magnitude, noise), 0.0), highest)
-            strength = strengths[names[choice]](level, rng)
-            image = operate(names[choice], image, strength, interpolation)
-    return image
+    for draw in np.split(draws, layers, axis=1):
+        operations = np.floor(draw[:, 0] * len(strengths))
+        operations[draw[:, 1] >= probability] = -1
+        # Box and Muller's transform of the last two numbers, of which only Cutout needs both.
+        normal = np.sqrt(-2 * np.log1p(-draw[:, 3])) * np.cos(2 * np.pi * draw[:, 4])
+        levels = np.clip(magnitude + noise * normal, 0, highest)
+        for number, (name, strength) in enumerate(strengths.items()):
+            operation, options = (
+                (MOVES[name], (interpolation,)) if name in MOVES else (CHANGES[name], ())
+            )
+            change(images, operations == number, operation, strength(levels, draw[:, 2:]), *options)
+    return images
