@@ -9,7 +9,7 @@ import numpy as np
 from keras_vit import arguments, backend, figures
 from keras_vit.data.batching import FixedBatches, TrainingBatches
 from keras_vit.data.sampler import Sampler
-from keras_vit.data.sources import open_source
+from keras_vit.data.sources import disk_cache, open_source
 from keras_vit.data.sources.source import SPLITS, check_share, decode_all, draw_missing
 from keras_vit.data.transforms.augmentation import get_augmentation
 
@@ -64,7 +64,9 @@ def load(
         split_seed: seed of the division into splits. It is separate from `seed`, so that no run is
             tested on images that another run was trained on.
         cache: whether images are decoded once and kept in memory. None: if no side is longer than
-            64 pixels and no split needs more than 1 GiB.
+            64 pixels and no split needs more than 1 GiB. "disk": training images are decoded
+            once, shrunk to a shorter side of 256/224 of `image_size`, and kept in a file in
+            keras_vit/images/ of $KERAS_HOME or ~/.keras; smaller crops show fewer details.
         pipeline: "tf.data", "keras" for a `keras.utils.PyDataset`, or None for tf.data if
             TensorFlow is installed.
 
@@ -73,6 +75,7 @@ def load(
 
     Raises:
         FileNotFoundError: the path does not exist.
+        OSError: there is no space for `cache="disk"`.
         ImportError: the source or the pipeline needs TensorFlow, which is not installed.
         ValueError: an argument, a table, an array or an image cannot be used.
 
@@ -90,7 +93,7 @@ def load(
         "num_channels": arguments.one_of(1, 3),
         "resize": arguments.one_of("squash", "crop"),
         "split_seed": arguments.natural_number,
-        "cache": arguments.one_of(None, True, False),
+        "cache": arguments.one_of(None, True, False, "disk"),
         "pipeline": arguments.one_of(None, *PIPELINES),
     }
     checks |= {} if validation_share is None else {"validation_share": check_share}
@@ -99,7 +102,12 @@ def load(
     splits = open_source(source, num_channels, data_dir, split_seed, validation_share)
     splits = draw_missing(splits, split_seed, validation_share, test_share)
     _warn_of_empty_classes(splits)
-    if cache is not False:
+    if cache == "disk":
+        kept = disk_cache.cache_on_disk(
+            splits.train, splits.name, options["image_size"], num_channels
+        )
+        splits = splits._replace(train=kept)
+    elif cache is not False:
         limits = {} if cache is None else {"largest": math.inf, "limit": math.inf}
         decoded = {name: decode_all(each, **limits) for name, each in splits.sources.items()}
         splits = splits._replace(**decoded)
@@ -149,6 +157,8 @@ class ImageDataset:
             "num_channels": num_channels,
         }
         train = self.sources["train"]
+        if isinstance(train, disk_cache.DiskSource):
+            settings["shorter_side"] = train.side
         self.sampler = Sampler(train.labels, batch_size, seed, train.names, settings)
         self.batch_size = self.sampler.batch_size
         self.steps_per_epoch = self.sampler.steps_per_epoch

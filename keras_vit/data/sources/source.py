@@ -4,6 +4,7 @@ import concurrent.futures
 import io
 import itertools
 import numbers
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +48,10 @@ class Source:
         """Returns uint8 (images, height, width, 1 or 3) if the images are an array, or None."""
         return None
 
+    def version(self, index):
+        """Returns a plain value that changes with the image, as far as can be seen from outside."""
+        return self.names[index]
+
 
 class FileSource(Source):
     """Images in files, which are opened each time.
@@ -61,6 +66,12 @@ class FileSource(Source):
     def image(self, index, smallest=None):
         """Reads a file."""
         return images.open_image(self.files[index], self.num_channels, smallest=smallest)
+
+    def version(self, index):
+        """Returns the path, size and time of a file."""
+        images.check_file(self.files[index])
+        status = os.stat(self.files[index])
+        return os.path.abspath(self.files[index]), status.st_size, status.st_mtime_ns
 
 
 class EncodedSource(Source):
@@ -112,6 +123,10 @@ class Subset(Source):
     def pixels(self, indices):
         """Reads the pixels from the other source."""
         return self.source.pixels(self.indices[indices])
+
+    def version(self, index):
+        """Asks the other source."""
+        return self.source.version(self.indices[index])
 
 
 def decode_all(source, largest=SMALL, limit=LIMIT):

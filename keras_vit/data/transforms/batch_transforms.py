@@ -10,7 +10,7 @@ import functools
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.data.transforms.randaugment import CHANGES, CHUNK, DRAWS, GRAY, change, randaugment
+from keras_vit.data.transforms.randaugment import CHUNK, DRAWS, GRAY, change, randaugment
 
 # Random erasing (Zhong et al., arXiv:1708.04896), with the settings of DeiT's code.
 ERASED_AREA = (0.02, 1 / 3)  # share of the image
@@ -159,7 +159,7 @@ def jitter_colors(images, strength, draws):
     factors, kinds = 1 + strength * (2 * draws[:, :3] - 1), ("Brightness", "Contrast", "Color")
     for chosen in draws[:, 3:].argsort(axis=1).T:
         for number, kind in enumerate(kinds):
-            change(images, chosen == number, CHANGES[kind], factors[:, number])
+            change(images, chosen == number, kind, factors[:, number])
     return images
 
 

@@ -8,6 +8,7 @@ Sizes in pixels were defined for images of 224 pixels; here they are shares of t
 small images keep their content.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -19,11 +20,12 @@ VALUES = np.arange(256, dtype="int16")
 CHUNK = 2**16  # pixels that are computed at once, to stay within the processor's cache
 
 
-def change(images, chosen, operation, strengths, *options):
-    """Replaces the chosen images by those that an operation returns."""
+def change(images, chosen, name, strengths, interpolation="nearest"):
+    """Applies an operation, a row of `MOVES` or `CHANGES`, to the chosen images, in place."""
+    operation = CHANGES.get(name) or functools.partial(MOVES[name], interpolation=interpolation)
     chosen, step = np.flatnonzero(chosen), max(1, CHUNK // math.prod(images.shape[1:3]))
     for some in (chosen[start : start + step] for start in range(0, len(chosen), step)):
-        images[some] = operation(images[some], strengths[some], *options)
+        images[some] = operation(images[some], strengths[some])
 
 
 # --- Operations that replace values --------------------------------------------------------------
@@ -68,9 +70,10 @@ def contrast(images, factors):
 def auto_contrast(images, _):
     """Stretches every channel to 0..255."""
     seen = count_values(images) > 0
-    low, high = seen.argmax(axis=-1), 255 - seen[..., ::-1].argmax(axis=-1)
-    scale = np.where(high > low, 255 / np.maximum(high - low, 1), 1)[..., None]
-    return look_up(images, VALUES * scale - np.where(high > low, low, 0)[..., None] * scale)
+    low = seen.argmax(axis=-1)[..., None]
+    high = 255 - seen[..., ::-1].argmax(axis=-1)[..., None]
+    scale = 255 / np.maximum(high - low, 1)
+    return look_up(images, np.where(high > low, VALUES * scale - low * scale, VALUES))
 
 
 def equalize(images, _):
@@ -125,18 +128,18 @@ def sharpness(images, factors):
 # --- Operations that move pixels -----------------------------------------------------------------
 
 
-def slide(offsets, vertical=False):
+def slide(shift, vertical=False):
     """Returns an operation that shifts every row of pixels, or every column, along itself.
 
-    `offsets(strength, sides, places)` is how far to the right a pixel is read, where `sides` are
-    the length of a row and `places` the middles of all rows, in pixels.
+    `shift` of a strength, the length of a row and the places of all rows is how much further a
+    pixel is read, in pixels.
     """
 
     def operation(images, strengths, interpolation):
         images = images.swapaxes(1, 2) if vertical else images
         places = np.arange(images.shape[1]) + 0.5
-        shifts = offsets(strengths[:, None], images.shape[2], places)
-        moved = shift_rows(images, np.broadcast_to(shifts, images.shape[:2]), interpolation)
+        shifts = shift(strengths[:, None], images.shape[2], places) + 0 * places
+        moved = shift_rows(images, shifts, interpolation)
         return moved.swapaxes(1, 2) if vertical else moved
 
     return operation
@@ -203,22 +206,12 @@ def cutout(images, places):
     return images
 
 
-def whole_row(share, side, places):
-    """Every row is shifted by a share of its length."""
-    return share * side
-
-
-def by_place(factor, side, places):
-    """A row is shifted by a factor of its place."""
-    return factor * places
-
-
 MOVES = {
     "Rotate": rotate,
-    "ShearX": slide(by_place),
-    "ShearY": slide(by_place, vertical=True),
-    "TranslateX": slide(whole_row),
-    "TranslateY": slide(whole_row, vertical=True),
+    "ShearX": slide(lambda factor, side, places: factor * places),
+    "ShearY": slide(lambda factor, side, places: factor * places, vertical=True),
+    "TranslateX": slide(lambda share, side, places: share * side),
+    "TranslateY": slide(lambda share, side, places: share * side, vertical=True),
 }
 CHANGES = {
     "AutoContrast": auto_contrast,
@@ -348,8 +341,6 @@ def randaugment(images, layers, magnitude, draws, style="tensorflow"):
         normal = np.sqrt(-2 * np.log1p(-draw[:, 3])) * np.cos(2 * np.pi * draw[:, 4])
         levels = np.clip(magnitude + noise * normal, 0, highest)
         for number, (name, strength) in enumerate(strengths.items()):
-            operation, options = (
-                (MOVES[name], (interpolation,)) if name in MOVES else (CHANGES[name], ())
-            )
-            change(images, operations == number, operation, strength(levels, draw[:, 2:]), *options)
+            drawn = strength(levels, draw[:, 2:])
+            change(images, operations == number, name, drawn, interpolation)
     return images
