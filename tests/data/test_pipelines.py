@@ -1,7 +1,10 @@
 """Which batches reach the model, and in which order, on tf.data and without TensorFlow."""
 
+import hashlib
 import itertools
 import re
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -239,6 +242,65 @@ def test_no_random_generator_is_made_for_an_image(monkeypatch):
         assert 0 < len(made) < 20
 
 
+HEAVY = data.Augmentation(
+    rotation=9, zoom=0.1, shift=0.1, flip=True, pad=0.2, randaugment=(2, 9),
+    randaugment_style="increasing", jitter=0.2, erasing=0.5, mixup=0.8, cutmix=1.0,
+)  # fmt: skip
+
+
+@every_pipeline
+def test_any_number_of_threads_gives_the_same_batches(pipeline, monkeypatch):
+    loaded = data.load(drawn(150), (12, 9), 10, HEAVY, test_share=0, pipeline=pipeline)
+    made = loaded.training_batches
+    expected = [made.batch(epoch, step) for epoch in range(2) for step in range(made.steps)]
+    for threads in (1, 4, 8):
+        monkeypatch.setattr(pipelines, "count_threads", lambda batches, threads=threads: threads)
+        again = data.load(drawn(150), (12, 9), 10, HEAVY, test_share=0, pipeline=pipeline)
+        assert equal(arrays_of(again.train) + arrays_of(again.train), expected)
+
+
+PROCESS = """
+import hashlib, sys
+import numpy as np
+sys.argv[0] = "keras-vit"  # imports no Keras
+from keras_vit.data.dataset import load
+from keras_vit.data.transforms.augmentation import Augmentation
+settings, rank = Augmentation(*eval(sys.argv[1])), int(sys.argv[2])
+pixels = np.random.default_rng(0).integers(0, 256, (60, 12, 9, 3), "uint8")
+batches = load((pixels, np.arange(60) % 3), (12, 9), 10, settings, 3).training_batches
+for step in range(rank, batches.steps, 2):
+    images, labels = batches.batch(2, step)
+    print(hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.backend_free
+def test_two_processes_make_the_batches_of_one():
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, repr(tuple(HEAVY)), str(rank)],
+            stdout=subprocess.PIPE, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    printed = [process.communicate()[0].split() for process in running]
+    made = data.load(drawn(60), (12, 9), 10, HEAVY, 3).training_batches
+    for step in range(made.steps):
+        content = b"".join(array.tobytes() for array in made.batch(2, step))
+        assert printed[step % 2][step // 2] == hashlib.sha256(content).hexdigest()
+
+
+@every_pipeline
+def test_an_epoch_resumes_at_any_batch(pipeline):
+    loaded = data.load(drawn(60), (12, 9), 4, HEAVY, test_share=0, pipeline=pipeline)
+    steps, cuts = loaded.steps_per_epoch, 50 if pipeline == "keras" else 10
+    whole = [[loaded.training_batches.batch(epoch, i) for i in range(steps)] for epoch in range(3)]
+    rng = np.random.default_rng(0)
+    for epoch, step in rng.integers((0, 0), (3, steps), (cuts, 2)).tolist():
+        loaded.sampler.go_to(epoch, step)
+        assert equal(arrays_of(loaded.train), whole[epoch][step:])
+
+
 @TENSORFLOW
 def test_both_pipelines_yield_the_same():
     both = [
@@ -314,11 +376,14 @@ def test_the_pipelines_benchmark_lists_every_contender(tmp_path, monkeypatch, ca
         (tmp_path / name).mkdir(exist_ok=True)
         Image.new("RGB", (70, 70)).save(tmp_path / name / f"{number}.jpg")
     monkeypatch.setattr(pipeline, "COUNT", 64)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path.parent / "home"))
     pipeline.main([str(tmp_path), "--rounds", "1", "--image-size", "8"])
     printed = capsys.readouterr().out
     assert "30 photographs at 8 px" in printed and "64 images of 32 x 32" in printed
     contenders = re.findall(r"^  (\S.*?) +[\d,]+ images/s; ours is \d+\.\d\d", printed, re.M)
-    assert contenders == ["ours", "tf.data", "tf.data, antialiased", "ours", "tf.data"]
+    ours = ["ours", "ours, Keras", "ours, deit", "ours, deit, Keras"]
+    photographs = [*ours, "ours, cache on disk", "tf.data", "tf.data, antialiased"]
+    assert contenders == [*photographs, *ours, "tf.data"]
 
 
 @every_pipeline
