@@ -45,7 +45,8 @@ def load(
               valid) and test that contain class folders;
             - a .csv file with the columns file, label and optionally split;
             - a pair (images, labels) of arrays, a dict of such pairs by split, or an .npz file with
-              the arrays images and labels, or x_train, y_train, x_test, y_test;
+              the arrays images and labels, or x_train, y_train, x_test, y_test, or train_images,
+              train_labels and so on;
             - the name of a dataset of TensorFlow Datasets, such as "cifar10";
             - "digits", the handwritten digits of scikit-learn, 8 x 8 grayscale pixels.
         image_size: side in pixels to resize the images to, or (height, width).

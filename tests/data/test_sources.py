@@ -53,6 +53,7 @@ def divided(tmp_path):
         (".tiff", 0, {}),
         (".gif", 0, {}),
         (".webp", 0, {"lossless": True}),
+        (".ppm", 0, {}),
     ],
 )
 def test_every_kind_of_file_gives_its_pixels(tmp_path, suffix, error, options):
@@ -63,6 +64,14 @@ def test_every_kind_of_file_gives_its_pixels(tmp_path, suffix, error, options):
     pixels = np.asarray(source.image(0)).astype(int)
     assert np.abs(pixels - np.asarray(blocks())).max() <= error
     assert source.names == [str(path)] and source.labels.dtype == "int32"
+
+
+def test_gray_maps_of_8_and_16_bits_are_read(tmp_path):
+    for highest, data_type in ((255, ">u1"), (65535, ">u2")):
+        values = np.array([[0, 1, 2], [3, 4, 5]], data_type) * (highest // 255)
+        path = tmp_path / "x.pgm"
+        path.write_bytes(b"P5\n3 2\n%d\n" % highest + values.astype(data_type).tobytes())
+        assert np.asarray(images.open_image(path, 1)).tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_the_first_frame_of_an_animation_is_read(tmp_path):
@@ -312,6 +321,11 @@ def test_arrays_are_accepted_in_every_form(tmp_path):
     for parts in (arrays.read_npz(tmp_path / "mnist.npz"), arrays.read_arrays(keras_style)):
         assert len(parts.train) == 6 and len(parts.test) == 2 and parts.validation is None
     assert arrays.read_npz(tmp_path / "mnist.npz").name == "mnist"
+    medical = {"train_images": IMAGES, "train_labels": LABELS[:, None]}
+    medical |= {f"{split}_images": IMAGES[:2] for split in ("val", "test")}
+    medical |= {f"{split}_labels": LABELS[:2, None] for split in ("val", "test")}
+    parts = arrays.read_arrays(medical)
+    assert [len(parts.sources[name]) for name in ("train", "validation", "test")] == [6, 2, 2]
     grey = arrays.read_arrays({"train": (IMAGES[..., 0], LABELS), "val": (IMAGES[:1, ..., 0], [2])})
     assert grey.train.image(0).mode == "L" and grey.validation.labels.tolist() == [2]
 
