@@ -29,17 +29,19 @@ HUGGING_FACE_SHAPES = {  # what the tensors have too
     "patch_size": "patch_size",
     "num_register_tokens": "num_registers",
     "use_gated_mlp": "gated",
+    "use_swiglu_ffn": "gated",
+    "use_absolute_position_embeddings": "positions",
 }
 MODEL_TYPES = (
     "vit", "deit", "vit_mae", "vit_msn", "ijepa", "vit-hybrid", "dinov2", "dinov2_with_registers",
-    "dinov3_vit", "siglip", "siglip_vision_model", "clip", "clip_vision_model",
+    "dinov3_vit", "siglip", "siglip_vision_model", "clip", "clip_vision_model", "beit", "tipsv2",
+    "tipsv2_vision_model",
 )  # fmt: skip
 HUGGING_FACE_ONLY = {  # fields of which the models here have one value
     "model_type": MODEL_TYPES,
     "qkv_bias": (True,),
     "proj_bias": (True,),
     "mlp_bias": (True,),
-    "use_swiglu_ffn": (False,),
     "pooler_act": ("tanh",),
     "vision_use_head": (True,),
     "auto_map": (None,),
@@ -82,7 +84,7 @@ TIMM_VISIBLE = (
     "rope_jitter_coords", "rope_rescale_coords", "rope_shift_coords", "scale_attn_inner",
     "scale_attn_norm", "scale_mlp", "scale_mlp_norm", "strict_img_size", "swiglu_align_to",
     "swiglu_mlp", "use_abs_pos_emb", "use_fc_norm", "use_post_transformer_norm",
-    "use_pre_transformer_norm", "weight_init",
+    "use_pre_transformer_norm", "use_rel_pos_bias", "use_shared_rel_pos_bias", "weight_init",
 )  # fmt: skip
 # What an architecture of timm has, beside what its tensors and `model_args` show.
 ARCHITECTURES = {
@@ -90,8 +92,13 @@ ARCHITECTURES = {
     r".*(_patch32_siglip|_giantopt_|_so400m_patch16_siglip).*|.*_large_patch16_siglip.*_512": TANH,
     r".*_clip_.*|.*_dinov3.*": {"epsilon": 1e-5},
     r"vit_base_patch16_gap_224": {"num_heads": 16},
+    r"eva02_.*": {"epsilon": 1e-6},
+    r".*_pe_.*": {"epsilon": 1e-5, "reference": (32, 32)},
+    r".*_pe_core_(tiny|small|large)_.*": {"reference": (24, 24)},
+    r".*_pe_core_base_.*": {"reference": (14, 14)},
 }
 OTHER_BLOCKS = r".*(_rpn_|_rope_|_pe_|beit|eva|lingbot).*"
+WITHOUT_LAST_NORM = r".*(_radio_|_intern300m_).*"
 
 
 def read(table, path, found):
@@ -109,8 +116,22 @@ def read(table, path, found):
     return ({}, {}) if reader is None else reader(table, path, found)
 
 
+def class_names(path, count):
+    """Returns the names of `count` classes in the config.json beside weights, None without them."""
+    config = read_beside(path, "config.json")
+    found = config.get("id2label", config.get("label_names"))  # transformers, timm
+    table = dict(enumerate(found)) if isinstance(found, list) else found
+    if not isinstance(table, dict):
+        return None
+    table = {str(key): name for key, name in table.items()}
+    names = [table.get(str(i)) for i in range(count)]
+    if len(table) != count or not all(isinstance(name, str) for name in names):
+        return None
+    return None if names[0] == "LABEL_0" else names  # which transformers writes by default
+
+
 def _hugging_face(table, path, found):
-    whole = _read_beside(path, "config.json")
+    whole = read_beside(path, "config.json")
     config = _inner(path, whole, "vision_config")
     if "model_type" in whole:
         name = table.models[0]
@@ -121,10 +142,18 @@ def _hugging_face(table, path, found):
     shapes = dict(HUGGING_FACE_SHAPES)
     if "mlp_ratio" in config:  # DINOv2, which ignores the other
         del shapes["intermediate_size"]
-    _same(path, config, shapes, found)
+    _same(path, config, shapes, {"gated": False} | found)
+    if table.models == ("BEiTViT",):
+        _only(path, config, {"use_mean_pooling": (True,)})
     facts = _facts(path, config, HUGGING_FACE_FIELDS | _rotary(table, "rope_theta"), found)
-    facts |= _activation(path, table, config, "hidden_act", HUGGING_FACE_ACTIVATIONS)
-    images = _read_beside(path, "preprocessor_config.json")
+    rows, columns = facts.get("image_size", (0, 0))
+    if "positions" in found and rows != columns:
+        want = "`image_size` of BEiT must be a square: transformers mixes the offsets of others up"
+        received = {"path": str(path), "image_size": config["image_size"]}
+        check.refuse(want, received, "Use a square, or a file of timm.")
+    if not config.get("use_swiglu_ffn"):  # where it ignores the other
+        facts |= _activation(path, table, config, found, "hidden_act", HUGGING_FACE_ACTIVATIONS)
+    images = read_beside(path, "preprocessor_config.json")
     facts |= _hugging_face_pixels(path, images, found)
     return facts, _resizing(images)
 
@@ -150,34 +179,56 @@ def _hugging_face_pixels(path, images, found):
 
 
 def _timm(table, path, found):
-    whole = _read_beside(path, "config.json")
+    whole = read_beside(path, "config.json")
     config, inner = _inner(path, whole, "model_args", {}), _inner(path, whole, "pretrained_cfg")
     architecture = _text(path, whole, "architecture")
-    _known_architecture(path, table, architecture)
-    _only(path, config, dict.fromkeys(_unknown(config), ()) | TIMM_ONLY)
+    fields = TIMM_FIELDS | _rotary(table, "rope_temperature") | table.fields
+    known = {*TIMM_VISIBLE, *TIMM_SHAPES, *fields, "rope_temperature"}
+    only = dict.fromkeys(config.keys() - known, ()) | TIMM_ONLY | table.only
+    if config.get("ref_feat_shape", "") is None:  # places that are not scaled
+        only["ref_feat_shape"] = ()
+    _only(path, config, only)
+    _check_places(path, architecture, config, found)
     _same(path, config, TIMM_SHAPES, found)
-    fields = TIMM_FIELDS | _rotary(table, "rope_temperature")
-    facts = _architecture(path, table, architecture, config) | _facts(path, config, fields, found)
+    _check_last_norm(path, table, architecture, config)
+    facts = _architecture(path, table, architecture, config, found)
+    facts |= _facts(path, config, fields, found)
     if "image_size" not in facts and "image_size" in table.defaults and "input_size" in inner:
         facts["image_size"] = _input_size(path, inner["input_size"])
-    facts |= _global_pool(path, {**whole, **config}, found)
+    facts |= _global_pool(path, table, {**whole, **config}, found)
     facts |= _pixels(path, inner, ("mean", "std"), 255, found)
     return facts, _select(inner, resize="input_size", resampling="interpolation")
 
 
-def _unknown(config):
-    return config.keys() - {*TIMM_VISIBLE, *TIMM_FIELDS, *TIMM_SHAPES, "rope_temperature"}
-
-
-def _known_architecture(path, table, name):
-    """Refuses models of timm that compute something else with the same tensors."""
-    is_dinov3 = table.models[0].endswith("DINOv3ViT")
-    if name and ("dinov3" not in name if is_dinov3 else re.fullmatch(OTHER_BLOCKS, name)):
+def check_architecture(path, table):
+    """Refuses models of timm that compute something else with tensors of the same names."""
+    name = _text(path, read_beside(path, "config.json"), "architecture")
+    own = table.architectures
+    if name and not re.fullmatch(own, name) if own else re.fullmatch(OTHER_BLOCKS, name):
         want = "the architecture must be one whose blocks are known"
         check.refuse(want, {"path": str(path), "architecture": name}, "No layer here has them.")
 
 
-def _architecture(path, table, name, config):
+def _check_last_norm(path, table, name, config):
+    """Refuses a file without the last normalization if its configuration does not say so."""
+    lacks_it = config.get("final_norm") is False or re.fullmatch(WITHOUT_LAST_NORM, name)
+    if table.models[0] == "UnnormalizedViT" and not lacks_it:
+        received = {"path": str(path), "missing": "norm.weight"}
+        advice = "It may be truncated. A model without a last normalization needs its config.json, "
+        advice += "with `final_norm` or its architecture."
+        check.refuse("the file must hold a whole model", received, advice)
+
+
+def _check_places(path, name, config, found):
+    """Refuses places of the Perception Encoder that are not counted from its class token's."""
+    offset = config.get("rope_grid_offset", 0 if "gigantic" in name else 1)
+    if name and offset != found.get("has_class_token", offset):
+        want = "places must be counted from 1 with a class token, and from 0 without one"
+        received = {"path": str(path), "architecture": name, "rope_grid_offset": offset}
+        check.refuse(want, received, "No layer here has others.")
+
+
+def _architecture(path, table, name, config, found):
     """Returns the arguments that the name of an architecture implies, or what replaces them."""
     facts = {"epsilon": 1e-6} if name else {}
     for pattern, row in ARCHITECTURES.items():
@@ -189,17 +240,21 @@ def _architecture(path, table, name, config):
             want = "an architecture with a quick GELU must have a normalization before its blocks"
             check.refuse(want, {"path": str(path), "architecture": name}, "Its blocks are others.")
         return facts | {"quick_gelu": True}
-    return facts | _activation(path, table, config, "act_layer", TIMM_ACTIVATIONS)
+    return facts | _activation(path, table, config, found, "act_layer", TIMM_ACTIVATIONS)
 
 
-def _global_pool(path, config, found):
+def _global_pool(path, table, config, found):
     """Returns {"pooling": ...} for timm's `global_pool`."""
     name = _text(path, config, "global_pool", None)
-    token, own = found["pooling"] in ("token", "distilled"), found["pooling"]
-    known = {"token": own} if token else {"map": own} if own == "map" else {}
-    if own != "distilled":
-        known["avg"] = "patch mean" if token else "gap"
-        if found["num_classes"] is None:
+    own, kind = found["pooling"], table.models[0]
+    has_token = own in ("token", "distilled", "patch mean")
+    known = {"map": own} if own == "map" else {}
+    if has_token:
+        known["token"] = own if own == "distilled" else "token"
+    if own != "distilled" and kind != "PEViT":
+        known["avg"] = "patch mean" if has_token else "gap"
+        is_after = kind in ("EVAMeanViT", "PooledNormViT", "BEiTViT")
+        if found["num_classes"] is None and not is_after:
             known[""] = None
     if name is None:
         return {}
@@ -249,7 +304,7 @@ def _same(path, config, fields, found):
             check.refuse(want, {"path": str(path), theirs: given}, advice)
 
 
-def _activation(path, table, config, field, known):
+def _activation(path, table, config, found, field, known):
     """Returns the arguments for an activation, which the model must have."""
     name = _text(path, config, field, None)
     if name is None:
@@ -258,7 +313,7 @@ def _activation(path, table, config, field, known):
         known = {key: {"quick_gelu": False} | facts for key, facts in known.items()}
     else:
         known = {key: facts for key, facts in known.items() if "quick_gelu" not in facts}
-    if table.models[0].startswith("gated"):
+    if found.get("gated"):
         known = {"silu": {}}
     if name not in known:
         want = f"the activation must be one of {', '.join(known)}"
@@ -266,7 +321,7 @@ def _activation(path, table, config, field, known):
     return known[name]
 
 
-def _read_beside(path, name):
+def read_beside(path, name):
     """Returns the content of a JSON file in the folder of the weights, {} if there is none."""
     path = os.fspath(path)
     path = os.path.join(path if os.path.isdir(path) else os.path.dirname(path), name)
@@ -287,7 +342,7 @@ def _object(path, name, content):
 
 
 def _text(path, config, name, default=""):
-    """Returns a text of a configuration, `default` if it has none."""
+    """Returns a field that must be a string, `default` if it is missing."""
     value = config.get(name)
     if not isinstance(value, str | None):
         received = {"path": str(path), name: value}

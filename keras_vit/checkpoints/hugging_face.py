@@ -1,4 +1,4 @@
-"""Hugging Face's safetensors: ViT, DeiT, hybrids, DINOv2, DINOv3, SigLIP, CLIP.
+"""Hugging Face's safetensors: ViT, DeiT, hybrids, DINOv2, DINOv3, SigLIP, CLIP, BEiT, TIPSv2.
 
 Names of https://github.com/huggingface/transformers.
 """
@@ -7,7 +7,13 @@ import functools
 import re
 
 from keras_vit.checkpoints.published import CLIP_PIXELS, IMAGENET
-from keras_vit.checkpoints.pytorch import FORMS, UNIT
+from keras_vit.checkpoints.pytorch import (
+    FORMS,
+    TIMM_REGISTERS,
+    TIMM_REGISTERS_LAYERS,
+    UNIT,
+    share_table,
+)
 from keras_vit.checkpoints.weight_map import Place, Rule, WeightMap, rules
 
 
@@ -85,7 +91,16 @@ HUGGING_FACE_DISTILLED = HUGGING_FACE._replace(
     models=("distilled ViT",),
     rules=rules(FORMS, HUGGING_FACE_DISTILLED_LAYERS),
     signature=r"(deit\.)?embeddings\.distillation_token",
+    lacks=r"classifier\.weight",
     canonical=functools.partial(_canonical, "deit."),
+)
+# Fine-tuned with one head, on the class token: the distillation token is a register.
+HUGGING_FACE_ONE_HEAD = HUGGING_FACE_DISTILLED._replace(
+    models=("RegisterViT",),
+    rules=rules(FORMS, HUGGING_FACE_DISTILLED_LAYERS | {"head": ("dense", "classifier")}),
+    lacks="",
+    is_written=False,
+    defaults={"normalize": IMAGENET},
 )
 
 # DINOv2, whose names are not quite ViT's.
@@ -105,18 +120,22 @@ DINOV2_PREFIX = r"(?:dinov2(?:_with_registers)?\.)?"
 
 
 def _without_prefix(specs):
-    return {re.sub("^" + DINOV2_PREFIX, "", name): Place(name) for name in specs}
+    """The size g has a gated MLP, whose names are then those of the other sizes."""
+    places = {re.sub("^" + DINOV2_PREFIX, "", name): Place(name) for name in specs}
+    renamed = (("weights_in", "fc1"), ("weights_out", "fc2"))
+    for theirs, ours in renamed:
+        places = {name.replace(f".mlp.{theirs}.", f".mlp.{ours}."): p for name, p in places.items()}
+    return places
 
 
 DINOV2 = WeightMap(
     source="huggingface",
-    models=("ViT",),
+    models=("ViT", "gated ViT"),
     rules=rules(FORMS, DINOV2_LAYERS),
     signature=DINOV2_PREFIX + r"encoder\.layer\.0\.layer_scale1\.lambda1",
     suffix=".safetensors",
     canonical=_without_prefix,
     ignored=(r"embeddings\.mask_token",),
-    unsupported={r".*\.mlp\.weights_(in|out)\..*": "a gated MLP"},
     scales={
         "block_{i}/attention/projection": DINOV2_LAYER + "layer_scale1.lambda1",
         "block_{i}/mlp/contract": DINOV2_LAYER + "layer_scale2.lambda1",
@@ -156,7 +175,6 @@ DINOV3 = DINOV2._replace(
     models=("DINOv3ViT",),
     rules=rules(FORMS, DINOV3_LAYERS),
     signature=r"layer\.0\.attention\.q_proj\.weight",
-    unsupported={},
     scales={
         "block_{i}/attention/projection": DINOV3_LAYER + "layer_scale1.lambda1",
         "block_{i}/mlp/contract": DINOV3_LAYER + "layer_scale2.lambda1",
@@ -168,6 +186,73 @@ DINOV3_GATED = DINOV3._replace(
     models=("gated DINOv3ViT",),
     rules=rules(FORMS, DINOV3_GATED_LAYERS),
     signature=r"layer\.0\.mlp\.gate_proj\.weight",
+)
+
+
+# --- TIPSv2: DINOv2 under other names -------------------------------------------------------------
+TIPSV2_LAYERS = TIMM_REGISTERS_LAYERS | {
+    "patch_encoder/class_token": ("prefix tokens", "cls_token", "register_tokens"),
+    "block_{i}/mlp/expand": ("dense", "blocks.{i}.mlp.c_fc"),
+    "block_{i}/mlp/contract": ("dense", "blocks.{i}.mlp.c_proj"),
+}
+TIPSV2_GATED_LAYERS = TIPSV2_LAYERS | {
+    "block_{i}/mlp/expand": ("dense", "blocks.{i}.mlp.w12"),
+    "block_{i}/mlp/contract": ("dense", "blocks.{i}.mlp.w3"),
+}
+TIPSV2 = TIMM_REGISTERS._replace(
+    source="huggingface",
+    rules=rules(FORMS, TIPSV2_LAYERS),
+    signature=r"(vision_encoder\.)?blocks\.0\.mlp\.c_fc\.weight",
+    canonical=lambda specs: {n.removeprefix("vision_encoder."): Place(n) for n in specs},
+    ignored=(r"text_encoder\..*", "temperature", "mask_token"),
+    zeros="",
+    defaults={"epsilon": 1e-6, "normalize": (0.0, 255.0)},
+)
+TIPSV2_GATED = TIPSV2._replace(
+    rules=rules(FORMS, TIPSV2_GATED_LAYERS),
+    signature=r"(vision_encoder\.)?blocks\.0\.mlp\.w12\.weight",
+)
+
+
+# --- BEiT ---------------------------------------------------------------------------------------
+BIAS_TABLE = "relative_position_bias.relative_position_bias_table"
+BIASED_LAYERS = _hugging_face_layers("") | {
+    "block_{i}/attention/bias_table": (
+        "tensor", "encoder.layer.{i}.attention.attention." + BIAS_TABLE,
+    ),
+}  # fmt: skip
+BEIT_LAYERS = BIASED_LAYERS | {"encoder_norm": ("norm", "pooler.layernorm")}
+
+
+def _beit(specs):
+    """What is not below "beit." is the head of a classifier, or of pre-training and its norm."""
+    names = {}
+    for name in sorted(specs):
+        names.setdefault(name.removeprefix("beit."), name)
+    own = "encoder.layer.{i}.attention.attention." + BIAS_TABLE
+    places = share_table(names, shared="encoder." + BIAS_TABLE, own=own)
+    return {plain: Place(names[place.name]) for plain, place in places.items()}
+
+
+BEIT = HUGGING_FACE._replace(
+    models=("BEiTViT",),
+    rules=rules(FORMS, BEIT_LAYERS),
+    signature=r"(beit\.)?encoder\.layer\.0\.lambda_1"
+    rf"|(beit\.)?encoder\.(layer\.0\.attention\.attention\.)?{re.escape(BIAS_TABLE)}",
+    canonical=_beit,
+    ignored=(r"embeddings\.mask_token", r".*relative_position_index", r"lm_head\..*"),
+    unsupported={},
+    scales={
+        "block_{i}/attention/projection": "encoder.layer.{i}.lambda_1",
+        "block_{i}/mlp/contract": "encoder.layer.{i}.lambda_2",
+    },
+    is_written=False,
+    zeros=r"encoder\.layer\.\d+\.attention\.attention\.key\.bias",
+)
+BIASED = BEIT._replace(
+    models=("BiasedViT",),
+    rules=rules(FORMS, BIASED_LAYERS),
+    lacks=r"(beit\.)?pooler\.layernorm\.weight",
 )
 
 

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import itertools
 import os
 from typing import NamedTuple
 
@@ -10,15 +11,15 @@ import numpy as np
 
 from keras_vit import arguments, backend, families, hybrid, resnet, vit
 from keras_vit.ablations import positions
-from keras_vit.checkpoints import catalogue, matching
+from keras_vit.checkpoints import catalogue, configuration, hub, matching
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of
-from keras_vit.descendants import CLIPViT, DINOv3ViT, RegisterViT
+from keras_vit.descendants import beit
 from keras_vit.io import download, files
 
 KINDS = {
     "ViT": vit.ViT,
-    **{kind.__name__: kind for kind in (RegisterViT, DINOv3ViT, CLIPViT)},
+    **{kind.__name__: kind for kind in matching.DESCENDANTS},
     "HybridViT": hybrid.HybridViT,
     "ResNet": resnet.ResNet,
 }
@@ -72,9 +73,11 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
 
     Args:
         name: a name of `keras_vit.checkpoints.entries()`, a variant such as "ViT-S/16" for its
-            recommended weights, or the path of a local file. Named files are downloaded once.
+            recommended weights, the path of a local file or folder, or "hf://owner/name" or
+            "hf://owner/name@revision" for a repository of the Hugging Face Hub. Named files are
+            downloaded once.
         method: how positions are resized, see `load_weights`.
-        cache_dir: folder for downloads; None for Keras's own.
+        cache_dir: folder for downloads; None for Keras's own, with hf:// for Hugging Face's.
         verbose: whether to print what was done.
         **overrides: arguments of the model that replace those of the file, such as num_classes,
             image_size, dropout, dtype.
@@ -85,6 +88,7 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
     Raises:
         FileNotFoundError: the file does not exist.
         ValueError: the name is unknown, or the file is damaged or not of a known kind.
+        ImportError: the name begins with hf:// and huggingface_hub is not installed.
         OSError: the download failed; the message says what to do.
 
     Example:
@@ -108,12 +112,13 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
         advice = "Put config.json beside the file, or pass num_heads=."
         received = {"name": str(name), "hidden_dim": wanted["hidden_dim"]}
         arguments.refuse("the number of attention heads must be known", received, advice)
-    with contextlib.nullcontext() if skip else backend.blank_weights():
+    is_random = "pre_logits" in skip and wanted.get("representation_size")  # a new head is zero
+    with contextlib.nullcontext() if is_random else backend.blank_weights():
         model = KINDS[description.kind](**wanted)
     grid = _grid(description.arguments)
     report = load_weights(model, path, skip=skip, method=method, grid=grid)
-    if entry and entry.shipped:
-        report = report._replace(path=entry.name)  # the path of the installation helps nobody
+    if hub.is_address(name) or (entry and entry.shipped):
+        report = report._replace(path=entry.name if entry else name)  # no path helps there
     if verbose:
         print(" ".join([str(report), *_remarks(description, known, skip, model)]))
     return model
@@ -129,8 +134,17 @@ def image_size(name, cache_dir=None):
     return arguments.height_width("image_size", known)
 
 
+def class_names(name, count):
+    """Returns the names of the `count` classes of published weights, None if they are unknown."""
+    entry, path = _find(name, None)
+    known = entry.class_names if entry else configuration.class_names(path, count)
+    return list(known) if known and len(known) == count else None
+
+
 def _find(name, cache_dir):
     """Returns (entry of the catalog or None, path)."""
+    if hub.is_address(name):
+        return None, hub.fetch(name, cache_dir)
     if catalogue.is_path(name):
         return None, name
     entry = catalogue.find(name)
@@ -155,7 +169,11 @@ def _known_facts(entry, kind):
 
 def _graph_name(name):
     """Returns the name of the model: that of the entry, or of the file without its suffix."""
-    base = os.path.basename(os.path.normpath(str(name))) if catalogue.is_path(name) else str(name)
+    base = str(name)
+    if hub.is_address(name):
+        base = hub.parse(name)[0].partition("/")[2]
+    elif catalogue.is_path(name):
+        base = os.path.basename(os.path.normpath(base))
     for suffix in catalogue.SUFFIXES:
         base = base.removesuffix(suffix)
     return families.graph_name(base)
@@ -179,12 +197,14 @@ def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None
     """Loads published weights into a model: every tensor fits, or nothing changes.
 
     Recognizes the names of Google's npz files (original, AugReg, SAM, big_vision, hybrids, BiT),
-    timm's and Hugging Face's safetensors, and KerasHub's .weights.h5. Nothing is unpickled.
+    safetensors of timm, Hugging Face and torchvision, and KerasHub's .weights.h5. Nothing is
+    unpickled.
 
     Args:
         model: a `ViT` or `ResNet`.
         path: the file; for weights in several safetensors files, their index or folder.
-        source: "google", "bit", "timm", "huggingface" or "kerashub"; None detects it.
+        source: "google", "bit", "timm", "huggingface", "torchvision" or "kerashub"; None detects
+            it.
         skip: layers that keep their weights, such as ("head", "pre_logits") for another task.
         method: how positions are resized for another image size: "bilinear" as in the official
             code, "bicubic" as in timm.
@@ -215,16 +235,21 @@ def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None
         table = matching.map_of_file(path, file.specs, source)
         matching.check_fit(path, table, model)
         plan = matching.match(table, model, file.specs, skip, grid)
-        arrays = _read(file, plan)
-        problems = [*plan.problems, *_not_finite(arrays, plan)]
+        # Twice, so that no more than a few tensors are in memory beside the model: to check
+        # everything before anything changes, and to assign.
+        bad = {one: None for _, arrays in _read(file, table, model, plan)
+               for one in _not_finite(arrays, plan)}  # fmt: skip
+        problems = [*plan.problems, *bad]
         if problems:
             raise ValueError(matching.refusal(path, model, table, problems, file.specs))
-    grids = _resize_positions(arrays, plan, model, method, grid)
+        grids = None
+        for weight, arrays in _read(file, table, model, plan):
+            if weight.path == POSITIONS:
+                grids = _resize_positions(arrays, plan, model, method, grid)
+            elif matching.BIASES.fullmatch(weight.path):
+                grids = _resize_biases(arrays, model, grid) or grids
+            weight.assign(_join(table, weight, arrays))
     loaded = sum(part.place is not None for part in plan.parts.values())
-    values = _join(table, model, plan, arrays)
-    for weight in model.weights:
-        if weight.path in values:
-            weight.assign(values.pop(weight.path))
     return Report(str(path), table.source, loaded, grids, method, plan.fresh, plan.ignored)
 
 
@@ -233,9 +258,10 @@ def save_weights(model, path, source=None):
 
     Args:
         model: a `ViT` or `ResNet`.
-        path: file to write: .npz for Google and BiT, .safetensors for timm and Hugging Face,
-            .weights.h5 for KerasHub. An existing file is replaced once the new one is complete.
-        source: "google", "bit", "timm", "huggingface" or "kerashub"; None chooses by `path`.
+        path: file to write: .npz for Google and BiT, .weights.h5 for KerasHub, .safetensors for the
+            others. An existing file is replaced once the new one is complete.
+        source: "google", "bit", "timm", "huggingface", "torchvision" or "kerashub"; None chooses by
+            `path`.
 
     Raises:
         ValueError: that source has no name for one of the weights, or uses another file format.
@@ -260,26 +286,45 @@ def save_weights(model, path, source=None):
     tensors = {}
     for weight, rule, numbers in matching.weights_and_rules(table, model):
         parts = rule.split(keras.ops.convert_to_numpy(weight), matching.dimensions(model))
-        tensors |= zip(rule.names(numbers), map(np.ascontiguousarray, parts), strict=True)
+        named = zip(rule.names(numbers), map(np.ascontiguousarray, parts), strict=True)
+        tensors |= {name: part for name, part in named if part.size}
     WRITERS[table.suffix](path, tensors)
 
 
-def _read(file, plan):
-    """Returns {canonical name: array} of what fits; each tensor of the file is read once."""
-    wanted = collections.defaultdict(list)
-    arrays = {}
+def _read(file, table, model, plan):
+    """Yields (weight, {canonical name: array} of its parts) of what fits.
+
+    Weights that share a tensor, such as the blocks of big_vision, follow each other: it is read
+    once for all of them.
+    """
+    names = collections.defaultdict(list)
     for name, part in plan.parts.items():
-        if part.place is None:
-            arrays[name] = np.zeros(part.shape, "float32")
-        else:
-            wanted[part.place.name].append((name, part))
-    for stored, uses in wanted.items():
-        array = file.read(stored)
-        for name, part in uses:
-            piece = part.place.cut(array)
-            # Axes of length 1 may be missing in the file, or more than we expect.
-            arrays[name] = piece if part.ours == POSITIONS else piece.reshape(part.shape)
-    return arrays
+        names[part.ours].append(name)
+    for weight in model.weights:
+        scale = table.scale_of(weight.path)
+        if names[weight.path] and scale in plan.parts:
+            names[weight.path].append(scale)
+
+    def stored(weight):
+        places = (plan.parts[name].place for name in names[weight.path])
+        return tuple(place.name for place in places if place)
+
+    weights = sorted((weight for weight in model.weights if names[weight.path]), key=stored)
+    for needed, group in itertools.groupby(weights, stored):
+        tensors = {name: file.read(name) for name in needed}
+        for weight in group:
+            yield weight, {name: _cut(tensors, plan.parts[name]) for name in names[weight.path]}
+        del tensors  # before those of the next group are read
+
+
+def _cut(tensors, part):
+    """Returns the array of a part from the tensors of the file."""
+    if part.place is None:
+        return np.zeros(part.shape, "float32")
+    piece = part.place.cut(tensors[part.place.name])
+    # Axes of length 1 may be missing in the file, or more than we expect.
+    resized = part.ours == POSITIONS or matching.BIASES.fullmatch(part.ours)
+    return piece if resized else piece.reshape(part.shape)
 
 
 def _not_finite(arrays, plan):
@@ -294,9 +339,7 @@ def _not_finite(arrays, plan):
 
 def _resize_positions(arrays, plan, model, method, grid):
     """Resizes the positions to the model's grid; returns both grids if they differ."""
-    name = next((name for name, part in plan.parts.items() if part.ours == POSITIONS), None)
-    if name is None:
-        return None
+    (name,) = arrays
     table = np.asarray(arrays[name], "float32").reshape(1, *arrays[name].shape[-2:])
     new = matching.model_grid(model)
     before, *old = matching.grid_of(table.shape[1], matching.model_prefixes(model), grid, new)
@@ -310,17 +353,20 @@ def _resize_positions(arrays, plan, model, method, grid):
     return (old, new) if old != new else None
 
 
-def _join(table, model, plan, arrays):
-    """Returns {path: array} of our weights; takes the file's arrays out of `arrays` one by one."""
-    names = collections.defaultdict(list)
-    for name, part in plan.parts.items():
-        names[part.ours].append(name)
-    values = {}
-    for weight in model.weights:
-        if weight.path in names:
-            rule, _ = table.rule_of(weight.path)
-            parts = [arrays.pop(name) for name in names[weight.path]]
-            value = np.asarray(rule.join(parts, tuple(weight.shape)), "float32")
-            scale = arrays.get(table.scale_of(weight.path))
-            values[weight.path] = value if scale is None else value * np.float32(scale)
-    return values
+def _resize_biases(arrays, model, grid):
+    """Resizes one of BEiT's tables of biases to the model's grid; returns both if they differ."""
+    ((name, table),) = arrays.items()
+    new = matching.model_grid(model)
+    old = beit.grid_of_table(len(table), grid, new)
+    if old == new:
+        return None
+    arrays[name] = beit.resize_table(table, old, new)
+    return old, new
+
+
+def _join(table, weight, arrays):
+    """Returns the value of a weight of ours from its parts."""
+    scale = arrays.pop(table.scale_of(weight.path), None)
+    rule, _ = table.rule_of(weight.path)
+    value = np.asarray(rule.join([*arrays.values()], tuple(weight.shape)), "float32")
+    return value if scale is None else value * np.float32(scale)

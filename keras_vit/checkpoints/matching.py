@@ -7,40 +7,66 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_vit import arguments
-from keras_vit.checkpoints import google, hugging_face, kerashub, pytorch
+from keras_vit import arguments, descendants
+from keras_vit.checkpoints import google, hugging_face, kerashub, pytorch, refused, torchvision
 from keras_vit.checkpoints.published import SOURCES
 from keras_vit.checkpoints.weight_map import Dimensions, Place
-from keras_vit.descendants import CLIPViT, DINOv3ViT, RegisterViT
+from keras_vit.descendants import DINOv3ViT, PEViT, RegisterViT, TimmHybridViT, beit
 from keras_vit.hybrid import HybridViT
 from keras_vit.resnet import ResNet
 from keras_vit.vit import ViT
 
+DESCENDANTS = sorted(  # subclasses before their bases
+    (getattr(descendants, name) for name in descendants.__all__ if name.endswith("ViT")),
+    key=lambda kind: -len(kind.mro()),
+)
 # In the order in which a file is compared with them: the rarer names first.
 WEIGHT_MAPS = (
     pytorch.TIMM_DISTILLED,
     pytorch.TIMM_ROOT,
+    pytorch.TIMM_BIASED,
+    pytorch.TIMM_BEIT,
+    pytorch.TIMM_EVA,
+    pytorch.TIMM_EVA_MEAN,
+    pytorch.TIMM_SIGLIP,
+    pytorch.TIMM_PE,
+    pytorch.TIMM_PE_SPATIAL,
     pytorch.TIMM_DINOV3_GATED,
     pytorch.TIMM_DINOV3,
-    pytorch.TIMM_REGISTERS,
-    pytorch.TIMM_SIGLIP,
     pytorch.TIMM_CLIP,
+    pytorch.TIMM_POOLED_NORM,
+    hugging_face.TIPSV2_GATED,
+    hugging_face.TIPSV2,
+    pytorch.TIMM_UNNORMALIZED,
+    pytorch.TIMM_REGISTERS,
     pytorch.TIMM,
     hugging_face.SIGLIP,
     hugging_face.CLIP,
     hugging_face.DINOV3_GATED,
     hugging_face.DINOV3,
+    hugging_face.BIASED,
+    hugging_face.BEIT,
     hugging_face.DINOV2_REGISTERS,
     hugging_face.DINOV2,
     hugging_face.HUGGING_FACE_DISTILLED,
+    hugging_face.HUGGING_FACE_ONE_HEAD,
     hugging_face.HUGGING_FACE,
+    torchvision.TORCHVISION,
     google.VIT,
+    kerashub.DEIT,
+    kerashub.SIGLIP,
+    kerashub.DINOV2,
+    kerashub.DINOV3_GATED,
+    kerashub.DINOV3,
+    kerashub.KERAS_HUB_TANH,
     kerashub.KERAS_HUB,
     google.BIT,
     pytorch.TIMM_BIT,
 )
 POSITIONS = "patch_encoder/position_embedding"
+BIASES = re.compile(r"block_\d+/attention/bias_table")
 HEAD = ("head", "pre_logits")  # what section 3.1 replaces for fine-tuning
+AFTER_TOKENS = (*HEAD, "pooling", "projection", "encoder_norm")  # what may come after z_L
 FLOATS = ("float32", "float16", "bfloat16")
 # Attributes of a model that a subclass may override.
 COMPUTES = ("block", "encoder_layer", "stem", "embed", "encode", "norm", "pool", "head", "unit")
@@ -51,12 +77,14 @@ def map_of_file(path, specs, source=None):
     """Returns the weight map whose names a file holds.
 
     Raises:
-        ValueError: the file holds other names than those of any source, or than those of `source`.
+        ValueError: the file holds other names than those of any source, or than those of `source`;
+            or it is of a family that is refused by name.
     """
     if source is not None:
         arguments.one_of(*SOURCES)("source", source)
+    refused.check_family(path, specs)
     for table in WEIGHT_MAPS:
-        if source in (None, table.source) and any(re.fullmatch(table.signature, n) for n in specs):
+        if source in (None, table.source) and table.is_for(specs):
             return table
     some = ", ".join(map(repr, list(specs)[:3])) or "no tensors"
     known = f"the names of {source}" if source else f"the names of one of {', '.join(SOURCES)}"
@@ -96,11 +124,13 @@ def kind_of(model):
     """Returns the kind of a model as weight maps name it, or the name of its class."""
     if type(model) is ResNet:
         return "ResNet"
-    if type(model) is HybridViT:
+    if type(model) in (HybridViT, TimmHybridViT):
         return "ViT" if model.resnet_units else "root hybrid"
     if isinstance(model, DINOv3ViT):
         return "gated DINOv3ViT" if model.gated else "DINOv3ViT"
-    for kind in (RegisterViT, CLIPViT):
+    if type(model) is RegisterViT and not model.num_registers:
+        return "gated ViT" if model.gated else "ViT"
+    for kind in DESCENDANTS:
         if isinstance(model, kind):
             return kind.__name__
     if not isinstance(model, ViT) or type(model).embed is not ViT.embed:
@@ -110,7 +140,8 @@ def kind_of(model):
 
 def warn_of_changes(model, table):
     """Warns if a program that reads a model's weights by these names computes something else."""
-    plain = next(kind for kind in (HybridViT, ViT, ResNet) if isinstance(model, kind))
+    hybrid = TimmHybridViT if table.source == "timm" else HybridViT
+    plain = next(kind for kind in (hybrid, HybridViT, ViT, ResNet) if isinstance(model, kind))
     names = [
         name for name in COMPUTES if getattr(type(model), name, 0) is not getattr(plain, name, 0)
     ]
@@ -161,18 +192,20 @@ def match(table, model, specs, skip=(), grid=None):
     places = table.canonical(specs)
     fresh = [weight.path for weight in model.weights if layer_of(weight.path) in skip]
     wanted, fitting, ignored, problems = {}, {}, [], []
+    kinds = {re.sub(r"\d+", "#", name) for name in places}  # the same in all blocks
     has_scale = any(table.scale_of(weight.path) in places for weight in model.weights)
     for weight, rule, numbers in weights_and_rules(table, model, skip):
         blank = np.broadcast_to(np.float32(0), tuple(weight.shape))  # takes no memory
         shapes = [array.shape for array in rule.split(blank, dimensions(model))]
         parts = dict(zip(rule.names(numbers), shapes, strict=True))
+        parts = {name: shape for name, shape in parts.items() if 0 not in shape}
         scale = table.scale_of(weight.path)
         if scale and has_scale:
             parts[scale] = tuple(weight.shape[-1:])
         for name, shape in parts.items():
             ours = weight.path if name != scale else f"layer scale of {layer_of(weight.path)}"
             wanted[name] = Part(ours, shape, places.get(name))
-            may_lack = name not in places and re.fullmatch(table.zeros, name)
+            may_lack = re.sub(r"\d+", "#", name) not in kinds and re.fullmatch(table.zeros, name)
             problem = None if may_lack else _problem(model, name, wanted[name], specs, grid)
             if problem:
                 problems.append(problem)
@@ -210,7 +243,8 @@ def dimensions(model):
     """Returns the `Dimensions` of a model."""
     if not hasattr(model, "num_heads"):
         return Dimensions()
-    return Dimensions(model.get_layer("patches").patch_size, model.num_heads)
+    registers = getattr(model, "num_registers", 0)
+    return Dimensions(model.get_layer("patches").patch_size, model.num_heads, registers)
 
 
 def grid_of(tokens, prefixes, grid=None, own=None):
@@ -227,18 +261,19 @@ def grid_of(tokens, prefixes, grid=None, own=None):
     return None
 
 
-def prefixes(pooling, registers=0):
+def prefixes(pooling, registers=0, has_class_token=None):
     """Returns how many of a file's positions may be for the tokens before the patches.
 
     big_vision leaves the class token out, most files with registers leave these out.
     """
-    before = ViT.poolings[pooling][0]
+    before = ViT.poolings[pooling][0] if has_class_token is None else int(has_class_token)
     return tuple(dict.fromkeys((before, 0, before + registers)))
 
 
 def model_prefixes(model):
     """Returns `prefixes` of a model."""
-    return prefixes(model.pooling, getattr(model, "num_registers", 0))
+    has_class_token = model.prefix_tokens if isinstance(model, PEViT) else None
+    return prefixes(model.pooling, getattr(model, "num_registers", 0), has_class_token)
 
 
 def model_grid(model):
@@ -299,6 +334,9 @@ def _problem(model, name, part, specs, grid):
             given = f"not grid={grid}" if grid else "not a square of patches"
             words = f"{shape}: {shape[-2]} tokens are {given}; give grid=(rows, columns), "
             fits, words = False, words + part.ours
+    if BIASES.fullmatch(part.ours):  # for another number of patches too
+        known = beit.grid_of_table(shape[0], grid, model_grid(model))
+        fits = known is not None and shape[1:] == part.shape[1:]
     return None if fits else Mismatch("misshapen", stored, words)
 
 
@@ -309,6 +347,8 @@ def _is_left_out(table, model, name, skip):
     no_head = model.num_classes is None or "head" in skip
     lacks_it = not any(layer_of(weight.path) == layer for weight in model.weights)
     if layer in skip or (layer in HEAD and no_head and lacks_it):
+        return True
+    if layer in AFTER_TOKENS and lacks_it and getattr(model, "pooling", "") is None:
         return True
     return any(re.fullmatch(pattern, name) for pattern in table.ignored)
 

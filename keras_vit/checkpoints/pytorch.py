@@ -1,10 +1,12 @@
-"""timm's safetensors: ViT, DeiT, DeiT-III, DINOv2, DINOv3, SigLIP, CLIP, hybrids and BiT.
+"""timm's safetensors: ViT, DeiT, DINOv2, DINOv3, SigLIP, CLIP, BEiT, MAE, sbb, hybrids and BiT.
 
 Names of https://github.com/huggingface/pytorch-image-models.
 """
 
+import functools
 import re
 
+from keras_vit import arguments as check
 from keras_vit.checkpoints.published import CLIP_PIXELS, IMAGENET
 from keras_vit.checkpoints.weight_map import (
     FLAT,
@@ -31,7 +33,8 @@ FORMS = {
     "conv head": (Rule("/kernel", ".weight", TORCH_POINTWISE), Rule("/bias", ".bias")),
     # DeiT with a distillation token: two tokens and two heads, whose outputs are averaged. Ours is
     # one head of half their weights on both tokens.
-    "two tokens": (Rule("", "", axis=1, first=1),),
+    "two tokens": (Rule("", "", axis=1, first=lambda length, dimensions: 1),),
+    "prefix tokens": (Rule("", "", axis=1, first=lambda length, d: length - d.registers),),
     "two heads": (
         Rule("/kernel", ".weight", TORCH_HALF, axis=0), Rule("/bias", ".bias", axis=None),
     ),
@@ -69,13 +72,6 @@ TIMM_DISTILLED_LAYERS = TIMM_LAYERS | {
     "patch_encoder/class_token": ("two tokens", "cls_token", "dist_token"),
     "head": ("two heads", "head", "head_dist"),
 }
-TIMM_REGISTERS_LAYERS = TIMM_LAYERS | {
-    "patch_encoder/class_token": ("two tokens", "cls_token", "reg_token"),
-}
-TIMM_SCALES = {
-    "block_{i}/attention/projection": "blocks.{i}.ls1.gamma",
-    "block_{i}/mlp/contract": "blocks.{i}.ls2.gamma",
-}
 TIMM_SIGLIP_LAYERS = TIMM_LAYERS | {
     "pooling/probe": ("tensor", "attn_pool.latent"),
     "pooling/attention/query": ("heads", "attn_pool.q"),
@@ -86,10 +82,40 @@ TIMM_SIGLIP_LAYERS = TIMM_LAYERS | {
     "pooling/mlp/expand": ("dense", "attn_pool.mlp.fc1"),
     "pooling/mlp/contract": ("dense", "attn_pool.mlp.fc2"),
 }
+TIMM_REGISTERS_LAYERS = TIMM_SIGLIP_LAYERS | {
+    "patch_encoder/class_token": ("prefix tokens", "cls_token", "reg_token"),
+}
+TIMM_POOLED_NORM_LAYERS = TIMM_REGISTERS_LAYERS | {"encoder_norm": ("norm", "fc_norm")}
+TIMM_SCALES = {
+    "block_{i}/attention/projection": "blocks.{i}.ls1.gamma",
+    "block_{i}/mlp/contract": "blocks.{i}.ls2.gamma",
+}
+TIMM_GAMMAS = {
+    "block_{i}/attention/projection": "blocks.{i}.gamma_1",
+    "block_{i}/mlp/contract": "blocks.{i}.gamma_2",
+}
 TIMM_CLIP_LAYERS = TIMM_LAYERS | {"embedding_norm": ("norm", "norm_pre")}
 TIMM_GATED_LAYERS = TIMM_REGISTERS_LAYERS | {
     "block_{i}/mlp/expand": ("dense", "blocks.{i}.mlp.fc1_g", "blocks.{i}.mlp.fc1_x"),
 }
+TIMM_BIASED_LAYERS = TIMM_LAYERS | {
+    "block_{i}/attention/bias_table": ("tensor", "blocks.{i}.attn.relative_position_bias_table"),
+}
+TIMM_BEIT_LAYERS = TIMM_BIASED_LAYERS | {"encoder_norm": ("norm", "fc_norm")}
+QUERY_KEY_VALUE = "block_{i}/attention/query_key_value"
+# One weight for queries, keys and values, and a bias for each, of which some files have none.
+TIMM_BIASES = (
+    Rule(QUERY_KEY_VALUE + "/kernel", ("blocks.{i}.attn.qkv.weight",), TORCH),
+    Rule(QUERY_KEY_VALUE + "/bias", tuple(f"blocks.{{i}}.attn.{part}_bias" for part in "qkv")),
+)
+TIMM_EVA_LAYERS = TIMM_GATED_LAYERS | {
+    "patch_encoder/class_token": ("tensor", "cls_token"),
+    "block_{i}/attention/query_key_value": (
+        "dense", *(f"blocks.{{i}}.attn.{part}_proj" for part in "qkv"),
+    ),
+    "block_{i}/attention/projection/norm": ("norm", "blocks.{i}.attn.norm"),
+    "block_{i}/mlp/contract/norm": ("norm", "blocks.{i}.mlp.norm"),
+}  # fmt: skip
 TIMM_BIT_LAYERS = {
     "root/conv": ("conv", "stem.conv"),
     UNIT + "/conv_{k}": ("conv", "stages.{s0}.blocks.{u0}.conv{k}"),
@@ -99,16 +125,41 @@ TIMM_BIT_LAYERS = {
     "head": ("conv head", "head.fc"),
 }
 
+
+def _split_keys_and_values(specs):
+    """The keys and values of timm's attention pooling are two tensors in one."""
+    places = {}
+    for name in specs:
+        fused = re.fullmatch(r"attn_pool\.kv\.(weight|bias)", name)
+        for number, part in enumerate("kv" if fused else ()):
+            places[f"attn_pool.{part}.{fused[1]}"] = Place(name, number, 2)
+        if not fused:
+            places[name] = Place(name)
+    return places
+
+
+def share_table(specs, shared, own):
+    """One table of relative positions for all blocks is that of each."""
+    places = {name: Place(name) for name in specs}
+    blocks = {re.search(r"\d+", name)[0] for name in specs if re.match(own.split("{i}")[0], name)}
+    if shared in specs and own.format(i=0) not in specs:
+        del places[shared]
+        places |= {own.format(i=i): Place(shared) for i in blocks}
+    return places
+
+
 TIMM = WeightMap(
     source="timm",
-    models=("ViT",),
+    models=("ViT", "gated ViT"),
     rules=rules(FORMS, TIMM_LAYERS),
     signature=r"patch_embed\.proj\.weight",
     suffix=".safetensors",
     scales=TIMM_SCALES,
+    zeros=r"blocks\.\d+\.attn\.qkv\.bias",
     unsupported={
         r".*\.(q_norm|k_norm)\..*": "normalized queries and keys",
         r"fc_norm\..*": "a normalization after pooling",
+        r".*\.(attn|mlp)\.norm\..*": "a normalization inside the attention or the MLP",
         r".*\.attn\.[qv]_bias": "biases of queries and values apart",
     },
 )
@@ -126,29 +177,41 @@ TIMM_REGISTERS = TIMM._replace(
     models=("RegisterViT",),
     rules=rules(FORMS, TIMM_REGISTERS_LAYERS),
     signature=r"reg_token",
+    canonical=_split_keys_and_values,
     is_written=False,
+)
+TIMM_POOLED_NORM = TIMM_REGISTERS._replace(
+    models=("PooledNormViT",),
+    rules=rules(FORMS, TIMM_POOLED_NORM_LAYERS),
+    signature=r"fc_norm\.weight",
+)
+# Files of other models that lost their normalization look so too: config.json must state it.
+TIMM_UNNORMALIZED = TIMM_REGISTERS._replace(
+    models=("UnnormalizedViT", "RegisterViT", "ViT"),
+    signature=r"patch_embed\.proj\.weight",
+    lacks=r"norm\.weight",
 )
 TIMM_CLIP = TIMM._replace(
     models=("CLIPViT",),
     rules=rules(FORMS, TIMM_CLIP_LAYERS),
     signature=r"norm_pre\.weight",
+    lacks="reg_token",
     is_written=False,
     zeros=r"patch_embed\.proj\.bias",
     defaults={"epsilon": 1e-5, "quick_gelu": False, "normalize": CLIP_PIXELS},
 )
 TIMM_DINOV3 = TIMM_REGISTERS._replace(
     models=("DINOv3ViT",),
+    rules=TIMM_BIASES + rules(FORMS, TIMM_REGISTERS_LAYERS),
     signature=r"blocks\.0\.gamma_1",
-    scales={
-        "block_{i}/attention/projection": "blocks.{i}.gamma_1",
-        "block_{i}/mlp/contract": "blocks.{i}.gamma_2",
-    },
-    zeros=r"blocks\.\d+\.attn\.qkv\.bias",
+    architectures=r".*dinov3.*",
+    scales=TIMM_GAMMAS,
+    zeros=r"blocks\.\d+\.attn\.[qkv]_bias",
     defaults={"epsilon": 1e-5, "normalize": IMAGENET, "image_size": 256},
 )
 TIMM_DINOV3_GATED = TIMM_DINOV3._replace(
     models=("gated DINOv3ViT",),
-    rules=rules(FORMS, TIMM_GATED_LAYERS),
+    rules=TIMM_BIASES + rules(FORMS, TIMM_GATED_LAYERS),
     signature=r"blocks\.0\.mlp\.fc1_g\.weight",
 )
 TIMM_BIT = WeightMap(
@@ -158,23 +221,94 @@ TIMM_BIT = WeightMap(
     signature=r"stages\.0\.blocks\.0\.conv1\.weight",
     suffix=".safetensors",
 )
-
-
-def _split_keys_and_values(specs):
-    """The keys and values of timm's attention pooling are two tensors in one."""
-    places = {}
-    for name in specs:
-        fused = re.fullmatch(r"attn_pool\.kv\.(weight|bias)", name)
-        for number, part in enumerate("kv" if fused else ()):
-            places[f"attn_pool.{part}.{fused[1]}"] = Place(name, number, 2)
-        if not fused:
-            places[name] = Place(name)
-    return places
-
-
 TIMM_SIGLIP = TIMM._replace(
     rules=rules(FORMS, TIMM_SIGLIP_LAYERS),
     signature=r"attn_pool\.latent",
+    lacks=r"norm_pre\.weight|reg_token|fc_norm\.weight",
     canonical=_split_keys_and_values,
     is_written=False,
+)
+TIMM_BEIT = TIMM._replace(
+    models=("BEiTViT",),
+    rules=TIMM_BIASES + rules(FORMS, TIMM_BEIT_LAYERS),
+    signature=r"(blocks\.0\.attn|rel_pos_bias)\.relative_position_bias_table",
+    canonical=functools.partial(
+        share_table,
+        shared="rel_pos_bias.relative_position_bias_table",
+        own="blocks.{i}.attn.relative_position_bias_table",
+    ),
+    ignored=(r".*relative_position_index",),
+    unsupported={r".*\.mlp\.(norm|fc1_g)\..*": "another MLP"},
+    scales=TIMM_GAMMAS,
+    architectures=r"beit(v2)?_.*",
+    is_written=False,
+    zeros=TIMM_DINOV3.zeros,
+)
+TIMM_BIASED = TIMM_BEIT._replace(
+    models=("BiasedViT",),
+    rules=TIMM_BIASES + rules(FORMS, TIMM_BIASED_LAYERS),
+    lacks=r"fc_norm\.weight",
+)
+
+# --- EVA-02 and the Perception Encoder ----------------------------------------------------------
+CAT_ROTARY = {  # how timm's class `Eva` makes these positions
+    "rope_type": ("cat",),
+    "rope_rotate_half": (False,),
+    "rope_temperature": (10000,),
+}
+
+
+def _split_queries_and_gates(specs):
+    """Queries, keys and values, or gates and values, may be one tensor; biases have other names."""
+    places = {}
+    for name in specs:
+        found = re.fullmatch(r"(blocks\.\d+\.)(attn\.qkv|mlp\.fc1)\.(weight|bias)", name)
+        parts = () if found is None else ("attn.q_proj", "attn.k_proj", "attn.v_proj")
+        if found and found[2] == "mlp.fc1":
+            wide, narrow = (specs.get(f"{found[1]}mlp.{fc}.weight") for fc in ("fc1", "fc2"))
+            is_gated = wide and narrow and wide.shape[0] == 2 * narrow.shape[-1]
+            parts = ("mlp.fc1_g", "mlp.fc1_x") if is_gated else ()
+        for number, part in enumerate(parts):
+            places[f"{found[1]}{part}.{found[3]}"] = Place(name, number, len(parts))
+        if not parts:
+            places[re.sub(r"\.([qv])_bias$", r".\1_proj.bias", name)] = Place(name)
+    return places
+
+
+TIMM_EVA = TIMM._replace(
+    models=("EVAViT",),
+    rules=rules(FORMS, TIMM_EVA_LAYERS),
+    signature=r"blocks\.0\.attn\.(q_bias|q_proj\.weight)",
+    lacks=r"reg_token|fc_norm\.weight|.*relative_position_bias_table",
+    canonical=_split_queries_and_gates,
+    unsupported={r".*\.(q_norm|k_norm)\..*": "normalized queries and keys"},
+    scales=TIMM_GAMMAS,
+    is_written=False,
+    zeros=r"blocks\.\d+\.attn\.[qkv]_proj\.bias",
+    defaults={"normalize": CLIP_PIXELS, "reference": (16, 16)},
+    architectures=r"eva02_(tiny|small|base|large)_.*",
+    only=CAT_ROTARY | {"rope_grid_indexing": ("ij",), "rope_grid_offset": (0,)},
+    fields={"ref_feat_shape": ("reference", check.height_width)},
+)
+TIMM_EVA_MEAN = TIMM_EVA._replace(
+    models=("EVAMeanViT",),
+    rules=rules(FORMS, TIMM_EVA_LAYERS | {"encoder_norm": ("norm", "fc_norm")}),
+    lacks=r"reg_token|.*relative_position_bias_table",
+)
+TIMM_PE = TIMM_SIGLIP._replace(
+    models=("PEViT",),
+    rules=rules(FORMS, TIMM_SIGLIP_LAYERS | TIMM_CLIP_LAYERS),
+    lacks=r"reg_token|fc_norm\.weight",
+    scales=TIMM_GAMMAS,
+    zeros=TIMM_CLIP.zeros,
+    defaults={"epsilon": 1e-5},
+    architectures=r"vit_pe_.*",
+    fields=TIMM_EVA.fields,
+    only=CAT_ROTARY
+    | {"rope_grid_indexing": ("xy",), "attn_pool_num_heads": (8,), "attn_pool_mlp_ratio": (4,)},
+)
+TIMM_PE_SPATIAL = TIMM_PE._replace(
+    models=("PESpatialViT",),
+    signature=r"norm_pre\.weight",
+    lacks=r"(fc_)?norm\.weight",
 )

@@ -27,6 +27,7 @@ class Dimensions(NamedTuple):
 
     patch_size: tuple = ()  # on the map that is cut into patches
     num_heads: int = 1
+    registers: int = 0
 
 
 class Layout(NamedTuple):
@@ -89,14 +90,16 @@ class Rule(NamedTuple):
         layout: how each of them is stored.
         axis: axis of our weight along which several tensors are concatenated. None if our weight
             is their mean.
-        first: length of the first of two tensors on that axis; None if all are equally long.
+        first: returns the length of the first of two tensors on that axis, from the length of our
+            weight and the `Dimensions`; None if all are equally long. A tensor of length 0 is not
+            in the file.
     """
 
     ours: str
     theirs: tuple | str
     layout: Layout = SAME
     axis: int | None = -1
-    first: int | None = None
+    first: Callable | None = None
 
     def names(self, numbers):
         """Returns the names in the file for `numbers`, `{"i": 3}`."""
@@ -105,7 +108,9 @@ class Rule(NamedTuple):
     def split(self, array, dimensions):
         """Returns the tensors in the file that make a weight of ours."""
         count = len(self.theirs)
-        places = count if self.first is None else [self.first]
+        places = count
+        if self.first is not None:
+            places = [self.first(array.shape[self.axis], dimensions)]
         parts = [array] * count if self.axis is None else np.split(array, places, self.axis)
         return [self.layout.store(part, dimensions) for part in parts]
 
@@ -161,6 +166,7 @@ class WeightMap(NamedTuple):
         models: kinds of models, see `matching.kind_of`, that it has names for.
         rules: what `rules` returns.
         signature: regular expression of a name that only such files have.
+        lacks: regular expression of a name that such files do not have, "" for none.
         suffix: of the files that are written.
         canonical: maps the specs of a file to {name in the rules: `Place`}.
         ignored: regular expressions of tensors that are not weights of the model.
@@ -171,6 +177,10 @@ class WeightMap(NamedTuple):
             become a part of the weights.
         zeros: regular expression of tensors that files leave out if they are zero.
         defaults: arguments of the model if no file states them.
+        architectures: regular expression of timm's names for such models; "" for any whose blocks
+            are the paper's.
+        only: {field of a configuration: the values of which such models have one}.
+        fields: {field of a configuration: (our argument, how it is checked)}.
     """
 
     source: str
@@ -185,6 +195,15 @@ class WeightMap(NamedTuple):
     is_written: bool = True
     zeros: str = ""
     defaults: dict = {}
+    lacks: str = ""
+    architectures: str = ""
+    only: dict = {}
+    fields: dict = {}
+
+    def is_for(self, names):
+        """Returns whether a file with tensors of these names may be read by it."""
+        has = any(re.fullmatch(self.signature, name) for name in names)
+        return has and not any(re.fullmatch(self.lacks, name) for name in names)
 
     def scale_of(self, path):
         """Returns the name of the layer scale of a weight of ours, or None."""

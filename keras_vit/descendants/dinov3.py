@@ -19,18 +19,10 @@ from keras import ops
 
 from keras_vit import arguments as check
 from keras_vit.ablations.placement import UnplacedPatchEncoder
-from keras_vit.descendants.dinov2 import RegisterViT
+from keras_vit.descendants.dinov2 import GatedMLP, RegisterViT
 from keras_vit.layers import MLP, SelfAttention, TransformerBlock
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
-
-
-def angles(grid, dim, theta):
-    """Returns the angles of the patches, (rows * columns, d), float32."""
-    centers = [(2 * np.arange(side) + 1) / side - 1 for side in grid]
-    places = np.stack(np.meshgrid(*centers, indexing="ij"), -1).reshape(-1, 2, 1)  # (N, 2, 1)
-    waves = theta ** -(np.arange(dim // 4) * 4 / dim)
-    return np.tile((2 * math.pi * places * waves).reshape(len(places), -1), 2).astype("float32")
 
 
 @register
@@ -77,8 +69,15 @@ class RotarySelfAttention(SelfAttention):
         dim = input_shape[-1] // self.num_heads
         if dim % 4:
             check.refuse("d, the width of a head, must be divisible by 4", {"d": dim})
-        table = np.pad(angles(self.grid, dim, self.theta), ((self.prefix_tokens, 0), (0, 0)))
-        self.cosine, self.sine = np.cos(table)[:, None], np.sin(table)[:, None]  # (tokens, 1, d)
+        waves = self.theta ** -(np.arange(dim // 4) * 4 / dim)
+        angles = np.tile((self.places()[..., None] * waves).reshape(-1, dim // 2), 2)  # (N, d)
+        angles = np.pad(angles, ((self.prefix_tokens, 0), (0, 0))).astype("float32")[:, None]
+        self.cosine, self.sine = np.cos(angles), np.sin(angles)  # (tokens, 1, d)
+
+    def places(self):
+        """Returns 2 pi (y, x) of the patches, (rows * columns, 2)."""
+        indices = np.indices(self.grid).reshape(2, -1).T
+        return 2 * math.pi * ((2 * indices + 1) / self.grid - 1)
 
     def heads(self, x):
         query, key, value = super().heads(x)
@@ -89,25 +88,6 @@ class RotarySelfAttention(SelfAttention):
         first, second = ops.split(x, 2, axis=-1)
         turned = ops.concatenate([-second, first], axis=-1)
         return x * ops.cast(self.cosine, x.dtype) + turned * ops.cast(self.sine, x.dtype)
-
-
-@register
-class GatedMLP(MLP):
-    """SwiGLU: the first dense layer makes gates and values, `mlp_dim` each.
-
-    Example:
-    >>> tuple(keras_vit.descendants.dinov3.GatedMLP(mlp_dim=64)(np.zeros((2, 7, 24))).shape)
-    (2, 7, 24)
-
-    Reference: https://arxiv.org/abs/2002.05202
-    """
-
-    def dense(self, units, name):
-        return super().dense(2 * units if name == "expand" else units, name)
-
-    def call(self, x, training=None):
-        gate, x = ops.split(self.expand(x), 2, axis=-1)  # (B, tokens, mlp_dim) each
-        return self.drop_2(self.contract(self.drop_1(ops.silu(gate) * x)))  # (B, tokens, D)
 
 
 @register
@@ -151,8 +131,7 @@ class DINOv3ViT(RegisterViT):
     Args:
         *args: arguments of `RegisterViT`.
         theta: as in `RotarySelfAttention`.
-        gated: whether MLPs are gated, as in the sizes S+, H+ and 7B.
-        **kwargs: arguments of `RegisterViT`.
+        **kwargs: arguments of `RegisterViT`; MLPs are `gated` in the sizes S+, H+ and 7B.
 
     Raises:
         ValueError: an argument cannot be used.
@@ -168,13 +147,7 @@ class DINOv3ViT(RegisterViT):
 
     encoder_layer = UnplacedPatchEncoder
 
-    def __init__(
-        self,
-        *args,
-        theta: check.positive_number = 100.0,
-        gated: check.boolean = False,
-        **kwargs,
-    ):
+    def __init__(self, *args, theta: check.positive_number = 100.0, **kwargs):
         self.keep(locals())
         super().__init__(*args, **kwargs)
 

@@ -18,8 +18,9 @@ from keras_vit.checkpoints import google, hugging_face, kerashub, loading, match
 from keras_vit.io import files
 
 SUFFIX = {"google": ".npz", "bit": ".npz", "timm": ".safetensors",
-          "huggingface": ".safetensors", "kerashub": ".weights.h5"}  # fmt: skip
-SOURCES = ("google", "timm", "huggingface", "kerashub")
+          "huggingface": ".safetensors", "kerashub": ".weights.h5",
+          "torchvision": ".safetensors"}  # fmt: skip
+SOURCES = ("google", "timm", "huggingface", "kerashub", "torchvision")
 EXACT = dict(approximate=False)
 
 
@@ -147,8 +148,9 @@ MODELS = {
     "resnet": lambda: keras_vit.ResNet(image_size=32, units=(1, 2), num_classes=5),
 }
 WRITTEN_BY = {
-    "token": SOURCES, "rectangle": SOURCES, "features": SOURCES, "gap": SOURCES,
-    "hybrid": SOURCES[:3], "root": SOURCES[:3], "pre_logits": SOURCES[:3], "map": ("google",),
+    "token": SOURCES, "rectangle": SOURCES, "features": SOURCES, "gap": SOURCES[:4],
+    "hybrid": SOURCES[:3], "root": SOURCES[:3], "pre_logits": (*SOURCES[:3], "torchvision"),
+    "map": ("google",),
     "distilled": ("timm", "huggingface"), "resnet": ("bit", "timm"),
 }  # fmt: skip
 

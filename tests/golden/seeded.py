@@ -1,5 +1,6 @@
 """Weights that a script and a test can both make from a name, so that no file must hold them."""
 
+import re
 import zlib
 
 import numpy as np
@@ -43,14 +44,18 @@ def normalized(images):
     return images.astype("float64") / 127.5 - 1
 
 
-def torch_weight(name, shape):
+def torch_weight(name, shape, factors=()):
     """`weight` for PyTorch's names, where a norm's scale and a kernel are both called weight.
+
+    `factors` maps regular expressions to what the weights that they find are multiplied with.
 
     Kernels of a hybrid's ResNet are large: timm standardises them with another epsilon than the
     official code, which large kernels do not feel.
     """
     scale = "norm" in name and name.endswith("weight")
     value = weight(name + ("/scale" if scale else "/kernel" if len(shape) in (2, 4) else ""), shape)
+    for pattern in factors:
+        value = value * np.float32(factors[pattern]) if re.search(pattern, name) else value
     return 100 * value if "backbone" in name and len(shape) == 4 else value
 
 
@@ -70,3 +75,20 @@ def images_of(model):
     """Two images of random pixels, whole numbers, in the shape that a Keras model expects."""
     shape = (2, *model.input_shape[1:])
     return np.random.default_rng(0).integers(0, 256, shape).astype("float32")
+
+
+def kerashub_weights(shapes):
+    """`weight` for the names of KerasHub's files, which are numbers in the end.
+
+    DINOv2 has its positions twice, for the images that it is used with and for its first ones.
+    """
+    values = {name: _kerashub_weight(name, tuple(shape)) for name, shape in shapes.items()}
+    positions = [name for name in shapes if "dinov2_embedding/vars/" in name]
+    for first, second in [sorted(positions)[-2:]] if positions else []:
+        values[second] = values[first]
+    return values
+
+
+def _kerashub_weight(name, shape):
+    is_norm = "norm" in name.split("/")[-3] and name.endswith("/0")
+    return weight(name + ("/scale" if is_norm else "/kernel" if len(shape) > 1 else ""), shape)
