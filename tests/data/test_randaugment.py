@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from keras_vit.data.transforms import randaugment
+from keras_vit.data.transforms import operations, randaugment
 
 pytestmark = pytest.mark.backend_free
 
-GRAY = randaugment.GRAY
+GRAY = operations.GRAY
 
 
 UP, DOWN = np.full((1, 3), 0.1), np.full((1, 3), 0.9)  # a draw below one half keeps the sign
@@ -18,7 +18,7 @@ UP, DOWN = np.full((1, 3), 0.1), np.full((1, 3), 0.9)  # a draw below one half k
 
 def apply(name, images, strengths, interpolation="nearest"):
     images = images.copy()
-    randaugment.change(images, np.ones(len(images), bool), name, strengths, interpolation)
+    operations.change(images, np.ones(len(images), bool), name, strengths, interpolation)
     return images
 
 
@@ -233,7 +233,7 @@ def test_directions_are_drawn():
 
 def test_both_styles_have_their_operations():
     assert len(randaugment.TENSORFLOW) == 16 and len(randaugment.INCREASING) == 15
-    known = set(randaugment.MOVES) | set(randaugment.CHANGES)
+    known = set(operations.MOVES) | set(operations.CHANGES)
     assert set(randaugment.TENSORFLOW) == known == set(randaugment.INCREASING) | {"Cutout"}
 
 
@@ -269,18 +269,18 @@ def draw(monkeypatch):
 
 
 def test_operations_are_drawn_evenly_and_all_applied(draw):
-    operations = draw(10)
-    assert len(operations) == 4000
-    names, counts = np.unique([name for name, _ in operations], return_counts=True)
+    applied = draw(10)
+    assert len(applied) == 4000
+    names, counts = np.unique([name for name, _ in applied], return_counts=True)
     assert len(names) == 16
     assert np.all(np.abs(counts - 250) < 5 * np.sqrt(250))
-    assert {abs(strength) for name, strength in operations if name == "Rotate"} == {30.0}
+    assert {abs(strength) for name, strength in applied if name == "Rotate"} == {30.0}
 
 
 def test_increasing_applies_half_of_the_operations_at_levels_around_the_magnitude(draw):
-    operations = draw(9, "increasing")
-    assert 1850 < len(operations) < 2150
-    turns = np.array([strength for name, strength in operations if name == "Rotate"])
+    applied = draw(9, "increasing")
+    assert 1850 < len(applied) < 2150
+    turns = np.array([strength for name, strength in applied if name == "Rotate"])
     levels = np.abs(turns) / 3
     assert 8.8 < levels.mean() < 9.2 and 0.4 < levels.std() < 0.6 and levels.max() <= 10
     assert 0.3 < (turns > 0).mean() < 0.7

@@ -4,6 +4,7 @@ augmentation.py         `Augmentation`: the settings, by name as in the papers
 image_transforms.py     `augment_image` and `resize_image`: one image, which is cropped and resized
 batch_transforms.py     `augment`: all that follows, for a batch of images at once
 randaugment.py          RandAugment, called by `augment`
+operations.py           what RandAugment and color jitter do to images
 mixing.py               mixup and CutMix of a batch and its labels
 """
 

@@ -10,7 +10,8 @@ import functools
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.data.transforms.randaugment import CHUNK, DRAWS, GRAY, change, randaugment
+from keras_vit.data.transforms.operations import CHUNK, GRAY, change
+from keras_vit.data.transforms.randaugment import DRAWS, randaugment
 
 # Random erasing (Zhong et al., arXiv:1708.04896), with the settings of DeiT's code.
 ERASED_AREA = (0.02, 1 / 3)  # share of the image
