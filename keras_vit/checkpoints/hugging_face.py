@@ -207,6 +207,7 @@ TIPSV2 = TIMM_REGISTERS._replace(
     ignored=(r"text_encoder\..*", "temperature", "mask_token"),
     zeros="",
     defaults={"epsilon": 1e-6, "normalize": (0.0, 255.0)},
+    is_written=False,
 )
 TIPSV2_GATED = TIPSV2._replace(
     rules=rules(FORMS, TIPSV2_GATED_LAYERS),

@@ -1,8 +1,7 @@
 """Models with published weights; weights from files into models and back, all or none."""
 
-import collections
 import contextlib
-import itertools
+import math
 import os
 from typing import NamedTuple
 
@@ -11,10 +10,9 @@ import numpy as np
 
 from keras_vit import arguments, backend, families, hybrid, resnet, vit
 from keras_vit.ablations import positions
-from keras_vit.checkpoints import catalogue, configuration, hub, matching
-from keras_vit.checkpoints.describe import describe
-from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of
-from keras_vit.descendants import beit
+from keras_vit.checkpoints import catalogue, hub, matching, transfer
+from keras_vit.checkpoints.describe import class_names_beside, describe
+from keras_vit.checkpoints.matching import HEAD, layer_of
 from keras_vit.io import download, files
 
 KINDS = {
@@ -28,6 +26,7 @@ WRITERS = {
     ".safetensors": files.write_safetensors,
     ".weights.h5": files.write_h5,
 }
+MAX_PATCHES = 128 * 128  # 2,048 pixels in patches of 16
 DEFAULT_SOURCE = {".npz": "google", ".safetensors": "timm", ".h5": "kerashub"}
 
 
@@ -83,7 +82,7 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
             image_size, dropout, dtype.
 
     Returns:
-        A `ViT`, `HybridViT` or `ResNet`.
+        A `ViT` or one of its subclasses, as the file needs it, or a `ResNet`.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -112,10 +111,15 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
         advice = "Put config.json beside the file, or pass num_heads=."
         received = {"name": str(name), "hidden_dim": wanted["hidden_dim"]}
         arguments.refuse("the number of attention heads must be known", received, advice)
+    grid = _grid(description.arguments)
+    if grid and math.prod(grid) > MAX_PATCHES and "image_size" not in overrides:
+        want = f"images must have at most {MAX_PATCHES:,} patches, unless you ask for more"
+        received = {"name": str(name), "image_size": wanted["image_size"], "patches": grid}
+        advice = "Attention compares each with each. Pass image_size=, which resizes the positions."
+        arguments.refuse(want, received, advice)
     is_random = "pre_logits" in skip and wanted.get("representation_size")  # a new head is zero
     with contextlib.nullcontext() if is_random else backend.blank_weights():
         model = KINDS[description.kind](**wanted)
-    grid = _grid(description.arguments)
     report = load_weights(model, path, skip=skip, method=method, grid=grid)
     if hub.is_address(name) or (entry and entry.shipped):
         report = report._replace(path=entry.name if entry else name)  # no path helps there
@@ -137,7 +141,7 @@ def image_size(name, cache_dir=None):
 def class_names(name, count):
     """Returns the names of the `count` classes of published weights, None if they are unknown."""
     entry, path = _find(name, None)
-    known = entry.class_names if entry else configuration.class_names(path, count)
+    known = entry.class_names if entry else class_names_beside(path, count)
     return list(known) if known and len(known) == count else None
 
 
@@ -237,18 +241,15 @@ def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None
         plan = matching.match(table, model, file.specs, skip, grid)
         # Twice, so that no more than a few tensors are in memory beside the model: to check
         # everything before anything changes, and to assign.
-        bad = {one: None for _, arrays in _read(file, table, model, plan)
-               for one in _not_finite(arrays, plan)}  # fmt: skip
+        read = transfer.read(file, table, model, plan)
+        bad = dict.fromkeys(one for _, x in read for one in transfer.not_finite(x, plan))
         problems = [*plan.problems, *bad]
         if problems:
             raise ValueError(matching.refusal(path, model, table, problems, file.specs))
         grids = None
-        for weight, arrays in _read(file, table, model, plan):
-            if weight.path == POSITIONS:
-                grids = _resize_positions(arrays, plan, model, method, grid)
-            elif matching.BIASES.fullmatch(weight.path):
-                grids = _resize_biases(arrays, model, grid) or grids
-            weight.assign(_join(table, weight, arrays))
+        for weight, arrays in transfer.read(file, table, model, plan):
+            grids = transfer.resize(weight, arrays, model, method, grid) or grids
+            weight.assign(transfer.join(table, weight, arrays))
     loaded = sum(part.place is not None for part in plan.parts.values())
     return Report(str(path), table.source, loaded, grids, method, plan.fresh, plan.ignored)
 
@@ -289,84 +290,3 @@ def save_weights(model, path, source=None):
         named = zip(rule.names(numbers), map(np.ascontiguousarray, parts), strict=True)
         tensors |= {name: part for name, part in named if part.size}
     WRITERS[table.suffix](path, tensors)
-
-
-def _read(file, table, model, plan):
-    """Yields (weight, {canonical name: array} of its parts) of what fits.
-
-    Weights that share a tensor, such as the blocks of big_vision, follow each other: it is read
-    once for all of them.
-    """
-    names = collections.defaultdict(list)
-    for name, part in plan.parts.items():
-        names[part.ours].append(name)
-    for weight in model.weights:
-        scale = table.scale_of(weight.path)
-        if names[weight.path] and scale in plan.parts:
-            names[weight.path].append(scale)
-
-    def stored(weight):
-        places = (plan.parts[name].place for name in names[weight.path])
-        return tuple(place.name for place in places if place)
-
-    weights = sorted((weight for weight in model.weights if names[weight.path]), key=stored)
-    for needed, group in itertools.groupby(weights, stored):
-        tensors = {name: file.read(name) for name in needed}
-        for weight in group:
-            yield weight, {name: _cut(tensors, plan.parts[name]) for name in names[weight.path]}
-        del tensors  # before those of the next group are read
-
-
-def _cut(tensors, part):
-    """Returns the array of a part from the tensors of the file."""
-    if part.place is None:
-        return np.zeros(part.shape, "float32")
-    piece = part.place.cut(tensors[part.place.name])
-    # Axes of length 1 may be missing in the file, or more than we expect.
-    resized = part.ours == POSITIONS or matching.BIASES.fullmatch(part.ours)
-    return piece if resized else piece.reshape(part.shape)
-
-
-def _not_finite(arrays, plan):
-    """Yields a `Mismatch` for each array with NaN or infinity."""
-    for name, array in arrays.items():
-        count = array.size - int(np.isfinite(array).sum())
-        if count:
-            part = plan.parts[name]
-            words = f"{count} of {array.size} values, {part.ours}"
-            yield matching.Mismatch("not finite", part.place.name, words)
-
-
-def _resize_positions(arrays, plan, model, method, grid):
-    """Resizes the positions to the model's grid; returns both grids if they differ."""
-    (name,) = arrays
-    table = np.asarray(arrays[name], "float32").reshape(1, *arrays[name].shape[-2:])
-    new = matching.model_grid(model)
-    before, *old = matching.grid_of(table.shape[1], matching.model_prefixes(model), grid, new)
-    missing = model.prefix_tokens - before
-    if missing:  # registers have no position; in some files the class token includes its own
-        zeros = np.zeros((1, missing, table.shape[-1]), "float32")
-        table = np.concatenate([table[:, :before], zeros, table[:, before:]], axis=1)
-    if (old := tuple(old)) != new:
-        table = positions.resize(table, old, new, method)
-    arrays[name] = table.reshape(plan.parts[name].shape)
-    return (old, new) if old != new else None
-
-
-def _resize_biases(arrays, model, grid):
-    """Resizes one of BEiT's tables of biases to the model's grid; returns both if they differ."""
-    ((name, table),) = arrays.items()
-    new = matching.model_grid(model)
-    old = beit.grid_of_table(len(table), grid, new)
-    if old == new:
-        return None
-    arrays[name] = beit.resize_table(table, old, new)
-    return old, new
-
-
-def _join(table, weight, arrays):
-    """Returns the value of a weight of ours from its parts."""
-    scale = arrays.pop(table.scale_of(weight.path), None)
-    rule, _ = table.rule_of(weight.path)
-    value = np.asarray(rule.join([*arrays.values()], tuple(weight.shape)), "float32")
-    return value if scale is None else value * np.float32(scale)

@@ -184,12 +184,15 @@ TIMM_POOLED_NORM = TIMM_REGISTERS._replace(
     models=("PooledNormViT",),
     rules=rules(FORMS, TIMM_POOLED_NORM_LAYERS),
     signature=r"fc_norm\.weight",
+    unsupported={k: words for k, words in TIMM.unsupported.items() if "fc_norm" not in k},
+    is_written=False,
 )
 # Files of other models that lost their normalization look so too: config.json must state it.
 TIMM_UNNORMALIZED = TIMM_REGISTERS._replace(
     models=("UnnormalizedViT", "RegisterViT", "ViT"),
     signature=r"patch_embed\.proj\.weight",
     lacks=r"norm\.weight",
+    is_written=False,
 )
 TIMM_CLIP = TIMM._replace(
     models=("CLIPViT",),

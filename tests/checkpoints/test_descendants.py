@@ -429,6 +429,23 @@ def test_a_map_is_that_of_the_tokens_that_are_pooled(pooling):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+def test_biases_need_their_own_number_of_tokens():
+    layer = descendants.beit.BiasedSelfAttention(num_heads=2, grid=(1, 2))
+    with pytest.raises(ValueError, match="class token and the patches of `grid`.*tokens=4"):
+        layer(np.zeros((1, 4, 8)))
+    with pytest.raises(ValueError, match="must be one with a class token.*pooling='gap'"):
+        keras_vit.create("ViT-Mini/4", descendants.BEiTViT, image_size=8, pooling="gap")
+
+
+def test_only_timm_computes_what_its_hybrids_do(tmp_path, recwarn):
+    options = {"image_size": 32, "num_layers": 1, "hidden_dim": 192, "mlp_dim": 8, "num_heads": 3}
+    model = descendants.TimmHybridViT(patch_size=16, resnet_units=(), **options)
+    keras_vit.save_weights(model, tmp_path / "a.safetensors", "timm")
+    assert not any("has its own" in str(warning.message) for warning in recwarn)
+    with pytest.warns(UserWarning, match="TimmHybridViT has its own unit"):
+        keras_vit.save_weights(model, tmp_path / "a.npz", "google")
+
+
 def test_each_pair_of_tokens_has_its_row_of_the_table():
     """By hand, for 1 x 2 patches: offsets -1, 0, 1 of columns, then the class token's three."""
     rows = descendants.beit.rows_of_pairs((1, 2))

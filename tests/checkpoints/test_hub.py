@@ -4,6 +4,7 @@ import errno
 import importlib.util
 import json
 import os
+import re
 import threading
 import time
 import types
@@ -11,16 +12,17 @@ import types
 import numpy as np
 import pytest
 from hub_server import BIG, COMMIT, GATED, NOT_FOUND, Server
+from PIL import Image
 
 import keras_vit
-from keras_vit import backend
+from keras_vit import backend, cli
 from keras_vit.checkpoints import catalogue, hub
 from keras_vit.io import files
 
 constants = pytest.importorskip("huggingface_hub.constants")
 free = pytest.mark.backend_free
 NAME = "owner/little-vit"
-ADDRESS = f"hf://{NAME}"
+ADDRESS, CLASSES = f"hf://{NAME}", ("cat", "dog", "hen")
 SIZE = {"image_size": 16, "patch_size": 8, "num_classes": 3}
 SIZE |= {"num_layers": 1, "hidden_dim": 32, "mlp_dim": 64, "num_heads": 2}
 
@@ -106,6 +108,7 @@ def test_a_repository_is_loaded_as_its_folder_is(server, tmp_path, capsys):
         weight.assign(np.random.default_rng(0).normal(size=weight.shape))
     keras_vit.save_weights(model, tmp_path / "model.safetensors", "huggingface")
     config = {"model_type": "vit", "num_attention_heads": 2, "layer_norm_eps": 1e-6}
+    config["id2label"] = {"0": "cat", "1": "dog", "2": "hen"}
     server.repositories[NAME] = {
         "model.safetensors": (tmp_path / "model.safetensors").read_bytes(),
         "config.json": json.dumps(config | {"hidden_act": "gelu_new"}).encode(),
@@ -117,6 +120,9 @@ def test_a_repository_is_loaded_as_its_folder_is(server, tmp_path, capsys):
     assert loaded.normalize == (127.5, 255)
     for ours, theirs in zip(loaded.weights, model.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+    Image.fromarray(np.full((9, 9, 3), 99, "uint8")).save(tmp_path / "x.png")
+    assert cli.main(["predict", ADDRESS, str(tmp_path / "x.png")]) == 0
+    assert {*re.findall("cat|dog|hen", capsys.readouterr().out.splitlines()[-1])} == {*CLASSES}
 
 
 @free

@@ -14,7 +14,7 @@ from keras_vit.doctor.file_tree import SPLIT_NAMES
 # A damaged archive raises many kinds of errors, and some of NumPy's suggest unpickling it.
 ERRORS = (
     OSError, ValueError, LookupError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error,
-    NotImplementedError,
+    NotImplementedError, MemoryError,
 )  # fmt: skip
 ADVICE = (
     'Give a pair (images, labels), a dict {"train": (images, labels), "test": (images, labels)}, '
