@@ -31,7 +31,7 @@ def features(model):
     return keras.Model(model.input, model.get_layer("head").input)
 
 
-@pytest.mark.parametrize("name", quick(KINDS, "own settings", "halves", "registers"))
+@pytest.mark.parametrize("name", quick(KINDS, "own settings"))
 def test_what_was_not_asked_to_change_stays(name, blank):
     kind, options = KINDS[name]
     model = wide_vit(kind, **DEEP | options)

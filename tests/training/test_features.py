@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import numpy, random_images, wide_vit
+from helpers import numpy, random_images, slow, wide_vit
 from PIL import Image
 
 import keras_vit
@@ -34,8 +34,8 @@ def test_blocks_by_number_and_name_are_what_the_layers_return(blank, capsys):
     "kind, options, prefix",
     [
         (descendants.DINOv3ViT, {"pooling": "patch mean"}, 5),
-        pytest.param(descendants.RegisterViT, {"pooling": None}, 5, marks=pytest.mark.slow),
-        pytest.param(keras_vit.ViT, {"pooling": "map"}, 0, marks=pytest.mark.slow),
+        slow(descendants.RegisterViT, {"pooling": None}, 5),
+        slow(keras_vit.ViT, {"pooling": "map"}, 0),
     ],
 )
 def test_registers_are_no_patches(kind, options, prefix, blank):
