@@ -124,8 +124,8 @@ def _check_last_norm(path, table, name, config):
     lacks_it = config.get("final_norm") is False or re.fullmatch(WITHOUT_LAST_NORM, name)
     if table.models[0] == "UnnormalizedViT" and not lacks_it:
         received = {"path": str(path), "missing": "norm.weight"}
-        advice = "It may be truncated. A model without a last normalization needs its config.json, "
-        advice += "with `final_norm` or its architecture."
+        advice = "A model without a last normalization needs its config.json, with `final_norm` or "
+        advice += "its architecture."
         check.refuse("the file must hold a whole model", received, advice)
 
 
