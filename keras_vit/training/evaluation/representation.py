@@ -93,7 +93,8 @@ def _pooled(model, layer, x, pool):
     """Returns the class token, the mean of the patches or their grid, of what a layer returns."""
     prefix, grid = 0, x.shape[1:3]  # of the map of a ResNet
     if len(x.shape) == 3:
-        _, _, _, grid, _, prefix = find_encoder.find(model)
+        encoder = find_encoder.find(model)
+        grid, prefix = encoder.grid, encoder.prefix_tokens
         x = x[:, :1] if pool == "token" else x[:, prefix:]
     if len(x.shape) not in (3, 4) or (pool == "token" and not prefix):
         want = f"`pool={pool!r}` needs a layer that returns tokens" + " and a class token" * (
