@@ -155,7 +155,10 @@ def _timm(table, path, found):
     architecture = _text(path, whole, "architecture")
     _known_architecture(path, table, architecture)
     _only(path, config, dict.fromkeys(_unknown(config), ()) | TIMM_ONLY)
-    _same(path, config, TIMM_SHAPES, found)
+    shapes = dict(TIMM_SHAPES)
+    if "resnet_units" in found:  # in positions of the map there
+        del shapes["patch_size"]
+    _same(path, config, shapes, found)
     fields = TIMM_FIELDS | _rotary(table, "rope_temperature")
     facts = _architecture(path, table, architecture, config) | _facts(path, config, fields, found)
     if "image_size" not in facts and "image_size" in table.defaults and "input_size" in inner:

@@ -8,7 +8,21 @@ import re
 
 from keras_vit.checkpoints.published import CLIP_PIXELS, IMAGENET
 from keras_vit.checkpoints.pytorch import FORMS, UNIT
-from keras_vit.checkpoints.weight_map import Place, Rule, WeightMap, rules
+from keras_vit.checkpoints.weight_map import (
+    FLAT,
+    WITHOUT_BATCH,
+    Export,
+    Place,
+    Rule,
+    WeightMap,
+    rules,
+    split_fused,
+)
+
+
+def _pools(*poolings):
+    """Returns an `Export.fits` for models with one of these poolings, and no ResNet."""
+    return lambda model: model.pooling in poolings and not hasattr(model, "resnet_units")
 
 
 def _hugging_face_layers(prefix):
@@ -62,7 +76,7 @@ def _canonical(prefix, specs):
     """A bare model has no prefix, and DeiT without a distillation token may have ViT's."""
     places = {}
     for name in specs:
-        plain = re.sub(r"^(vit|deit)\.", "", name)
+        plain = re.sub(r"^(vit|deit|ijepa)\.", "", name)
         if plain.startswith("layers."):
             plain = plain.replace("layers.", "encoder.layer.", 1)
             for new, old in NEW_NAMES.items():
@@ -80,12 +94,23 @@ HUGGING_FACE = WeightMap(
     canonical=functools.partial(_canonical, "vit."),
     ignored=(r".*embeddings\.mask_token", r"decoder\..*"),  # the decoder of MAE's pre-training
     unsupported={r".*\.lambda_[12]": "layer scale"},
+    export=Export(
+        ("vit", "ViTModel", "ViTForImageClassification"),
+        lambda model: model.pooling in ("token", None),
+    ),
 )
 HUGGING_FACE_DISTILLED = HUGGING_FACE._replace(
     models=("distilled ViT",),
     rules=rules(FORMS, HUGGING_FACE_DISTILLED_LAYERS),
     signature=r"(deit\.)?embeddings\.distillation_token",
     canonical=functools.partial(_canonical, "deit."),
+    export=Export(("deit", None, "DeiTForImageClassificationWithTeacher")),
+)
+IJEPA = HUGGING_FACE._replace(
+    rules=rules(FORMS, _hugging_face_layers("ijepa.")),
+    signature=r"(ijepa\.)embeddings\.patch_embeddings\.projection\.weight",
+    canonical=functools.partial(_canonical, "ijepa."),
+    export=Export(("ijepa", "IJepaModel", "IJepaForImageClassification"), _pools("gap")),
 )
 
 # DINOv2, whose names are not quite ViT's.
@@ -108,6 +133,13 @@ def _without_prefix(specs):
     return {re.sub("^" + DINOV2_PREFIX, "", name): Place(name) for name in specs}
 
 
+def _is_dinov2(model):
+    """A classifier there has two vectors, and a model without a head has no untrained pooler."""
+    poolings = ("token and mean",) if model.num_classes else ("token", None)
+    whole = model.mlp_dim % model.hidden_dim == 0 and model.representation_size is None
+    return whole and _pools(*poolings)(model)  # `mlp_ratio` is an integer there
+
+
 DINOV2 = WeightMap(
     source="huggingface",
     models=("ViT",),
@@ -121,14 +153,28 @@ DINOV2 = WeightMap(
         "block_{i}/attention/projection": DINOV2_LAYER + "layer_scale1.lambda1",
         "block_{i}/mlp/contract": DINOV2_LAYER + "layer_scale2.lambda1",
     },
-    is_written=False,
     defaults={"epsilon": 1e-6, "normalize": IMAGENET},
+    export=Export(
+        ("dinov2", "Dinov2Model", "Dinov2ForImageClassification"),
+        _is_dinov2,
+        prefix="dinov2.",
+        layer_scale=True,
+        zeros=lambda model: {"embeddings.mask_token": (1, model.hidden_dim)},
+    ),
 )
 DINOV2_REGISTERS = DINOV2._replace(
     models=("RegisterViT",),
     rules=rules(FORMS, DINOV2_REGISTERS_LAYERS),
     signature=DINOV2_PREFIX + r"embeddings\.register_tokens",
-)
+    export=DINOV2.export._replace(
+        classes=(
+            "dinov2_with_registers", "Dinov2WithRegistersModel",
+            "Dinov2WithRegistersForImageClassification",
+        ),
+        prefix="dinov2_with_registers.",
+        placed=1,
+    ),
+)  # fmt: skip
 
 
 # --- DINOv3 -------------------------------------------------------------------------------------
@@ -162,6 +208,12 @@ DINOV3 = DINOV2._replace(
         "block_{i}/mlp/contract": DINOV3_LAYER + "layer_scale2.lambda1",
     },
     zeros=r"layer\.\d+\.attention\.[qkv]_proj\.bias",
+    export=Export(
+        ("dinov3_vit", "DINOv3ViTModel", None),
+        _pools("token", None),
+        layer_scale=True,
+        zeros=lambda model: {"embeddings.mask_token": (1, 1, model.hidden_dim)},
+    ),
     defaults={"epsilon": 1e-5, "normalize": IMAGENET, "image_size": 224},
 )
 DINOV3_GATED = DINOV3._replace(
@@ -173,8 +225,8 @@ DINOV3_GATED = DINOV3._replace(
 
 # --- SigLIP and CLIP ----------------------------------------------------------------------------
 TOWER_FORMS = FORMS | {
-    "table": (Rule("", ".weight"),),
-    "kernel": (Rule("/kernel", ".weight", FORMS["dense"][0].layout),),
+    "vector": (Rule("", "", FLAT),),
+    "table": (Rule("", ".weight", WITHOUT_BATCH),),
 }
 CLIP_LAYER = "encoder.layers.{i}."
 CLIP_ATTENTION = CLIP_LAYER + "self_attn."
@@ -202,24 +254,24 @@ SIGLIP_LAYERS = TOWER_LAYERS | {
     "pooling/mlp/contract": ("dense", "head.mlp.fc2"),
 }
 CLIP_LAYERS = TOWER_LAYERS | {
-    "patch_encoder/class_token": ("tensor", "embeddings.class_embedding"),
+    "patch_encoder/class_token": ("vector", "embeddings.class_embedding"),
     "embedding_norm": ("norm", "pre_layrnorm"),  # so misspelled
     "projection": ("kernel", "visual_projection"),
 }
 
 
+TOWER_FUSED = {
+    f"head.attention.in_proj_{end}": tuple(
+        f"head.attention.{part}.{end}" for part in ("query", "key", "value")
+    )
+    for end in ("weight", "bias")
+}
+
+
 def _tower(specs):
     """The names of the image encoder, without its prefix; `in_proj` is three tensors in one."""
-    places = {}
-    for name in specs:
-        plain = name.removeprefix("vision_model.")
-        fused = re.fullmatch(r"head\.attention\.in_proj_(weight|bias)", plain)
-        if fused:
-            for number, part in enumerate(("query", "key", "value")):
-                places[f"head.attention.{part}.{fused[1]}"] = Place(name, number, 3)
-        else:
-            places[plain] = Place(name)
-    return places
+    places = {name.removeprefix("vision_model."): Place(name) for name in specs}
+    return split_fused(TOWER_FUSED, places)
 
 
 SIGLIP = WeightMap(
@@ -231,7 +283,8 @@ SIGLIP = WeightMap(
     canonical=_tower,
     ignored=(r"text_model\..*", r"logit_(scale|bias)", r".*\.position_ids"),
     unsupported={r"classifier\..*": "a classifier of the mean of all tokens"},
-    is_written=False,
+    fused=TOWER_FUSED,
+    export=Export(("siglip_vision_model", "SiglipVisionModel", None), _pools("map")),
     defaults={"epsilon": 1e-6, "approximate": True},
 )
 CLIP = SIGLIP._replace(
@@ -240,6 +293,11 @@ CLIP = SIGLIP._replace(
     signature=r"(vision_model\.)?pre_layrnorm\.weight",
     ignored=(*SIGLIP.ignored, "text_projection.weight"),
     zeros=r"embeddings\.patch_embedding\.bias",
+    export=Export(
+        ("clip_vision_model", "CLIPVisionModel", "CLIPVisionModelWithProjection"),
+        _pools("token"),
+        prefix="vision_model.",
+    ),
     defaults={
         "epsilon": 1e-5,
         "quick_gelu": True,

@@ -33,6 +33,7 @@ WEIGHT_MAPS = (
     hugging_face.DINOV2_REGISTERS,
     hugging_face.DINOV2,
     hugging_face.HUGGING_FACE_DISTILLED,
+    hugging_face.IJEPA,
     hugging_face.HUGGING_FACE,
     google.VIT,
     kerashub.KERAS_HUB,
@@ -42,6 +43,8 @@ WEIGHT_MAPS = (
 POSITIONS = "patch_encoder/position_embedding"
 HEAD = ("head", "pre_logits")  # what section 3.1 replaces for fine-tuning
 FLOATS = ("float32", "float16", "bfloat16")
+# Modules with the classes that published models have.
+PUBLISHED = tuple(f"keras_vit.{name}" for name in ("vit", "hybrid", "resnet", "descendants"))
 # Attributes of a model that a subclass may override.
 COMPUTES = ("block", "encoder_layer", "stem", "embed", "encode", "norm", "pool", "head", "unit")
 
@@ -73,13 +76,15 @@ def map_of_model(model, source):
         ValueError: that source has no such models.
     """
     arguments.one_of(*SOURCES)("source", source)
-    written = [table for table in WEIGHT_MAPS if table.is_written]
-    fitting = {table.source: table for table in written if kind_of(model) in table.models}
-    if source not in fitting:
-        possible = ", ".join(map(repr, sorted(fitting))) or "Keras's model.save_weights"
-        want = f"`source` must have names for a {kind_of(model)}"
+    kind = kind_of(model)
+    written = [table for table in WEIGHT_MAPS if table.is_written and kind in table.models]
+    fitting = [table for table in written if table.source == source]
+    if not fitting:
+        possible = ", ".join(map(repr, sorted({table.source for table in written})))
+        possible = possible or "Keras's model.save_weights"
+        want = f"`source` must have names for a {kind}"
         arguments.refuse(want, {"source": source}, f"Use {possible}.")
-    return fitting[source]
+    return next((table for table in fitting if table.export.fits(model)), fitting[-1])
 
 
 def check_fit(path, table, model):
@@ -108,18 +113,22 @@ def kind_of(model):
     return "distilled ViT" if model.pooling == "distilled" else "ViT"
 
 
-def warn_of_changes(model, table):
-    """Warns if a program that reads a model's weights by these names computes something else."""
-    plain = next(kind for kind in (HybridViT, ViT, ResNet) if isinstance(model, kind))
+def changes(model, table):
+    """Returns what a model computes in another way than the models of a source, as names."""
+    plain = next(kind for kind in type(model).__mro__ if kind.__module__.startswith(PUBLISHED))
     names = [
         name for name in COMPUTES if getattr(type(model), name, 0) is not getattr(plain, name, 0)
     ]
-    if getattr(model, "pooling", "token") not in ("token", "gap", "map", "distilled"):
-        names.append("pooling")
+    return names if table.export.fits(model) else [*names, "pooling"]
+
+
+def warn_of_changes(model, table):
+    """Warns if a program that reads a model's weights by these names computes something else."""
+    names = changes(model, table)
     if names:
         arguments.warn(
             f"{type(model).__name__} has its own {', '.join(names)}. A program that reads these "
-            f"weights by the names of {table.source!r} computes a plain {plain.__name__}."
+            f"weights by the names of {table.source!r} computes something else."
         )
 
 
@@ -188,14 +197,14 @@ def match(table, model, specs, skip=(), grid=None):
     return Plan(fitting, tuple(fresh), tuple(ignored), problems)
 
 
-def weights_and_rules(table, model, skip=()):
+def weights_and_rules(table, model, skip=(), without=("seed_generator",)):
     """Returns (weight, rule, numbers) of every weight of a model.
 
     Raises:
         ValueError: the source has no name for some of them.
     """
     kept = [weight for weight in model.weights if layer_of(weight.path) not in skip]
-    kept = [weight for weight in kept if "seed_generator" not in weight.path]
+    kept = [weight for weight in kept if not any(word in weight.path for word in without)]
     found = {weight.path: table.rule_of(weight.path) for weight in kept}
     nameless = [path for path, rule in found.items() if rule is None]
     if nameless:

@@ -3,8 +3,6 @@
 Names of https://github.com/huggingface/pytorch-image-models.
 """
 
-import re
-
 from keras_vit.checkpoints.published import CLIP_PIXELS, IMAGENET
 from keras_vit.checkpoints.weight_map import (
     FLAT,
@@ -14,16 +12,19 @@ from keras_vit.checkpoints.weight_map import (
     TORCH_PATCH,
     TORCH_POINTWISE,
     TORCH_WIDE,
-    Place,
+    Export,
     Rule,
     WeightMap,
+    as_stored,
     rules,
+    split_fused,
 )
 
 FORMS = {
     "tensor": (Rule("", ""),),
     "patch": (Rule("/kernel", ".weight", TORCH_PATCH), Rule("/bias", ".bias")),
     "dense": (Rule("/kernel", ".weight", TORCH), Rule("/bias", ".bias")),
+    "kernel": (Rule("/kernel", ".weight", TORCH),),
     "norm": (Rule("/gamma", ".weight"), Rule("/beta", ".bias")),
     "conv": (Rule("/kernel", ".weight", TORCH),),
     "heads": (Rule("/kernel", ".weight", TORCH_WIDE), Rule("/bias", ".bias", FLAT)),
@@ -86,7 +87,10 @@ TIMM_SIGLIP_LAYERS = TIMM_LAYERS | {
     "pooling/mlp/expand": ("dense", "attn_pool.mlp.fc1"),
     "pooling/mlp/contract": ("dense", "attn_pool.mlp.fc2"),
 }
-TIMM_CLIP_LAYERS = TIMM_LAYERS | {"embedding_norm": ("norm", "norm_pre")}
+TIMM_CLIP_LAYERS = TIMM_LAYERS | {
+    "embedding_norm": ("norm", "norm_pre"),
+    "projection": ("kernel", "head"),  # written as a head without a bias
+}
 TIMM_GATED_LAYERS = TIMM_REGISTERS_LAYERS | {
     "block_{i}/mlp/expand": ("dense", "blocks.{i}.mlp.fc1_g", "blocks.{i}.mlp.fc1_x"),
 }
@@ -99,6 +103,8 @@ TIMM_BIT_LAYERS = {
     "head": ("conv head", "head.fc"),
 }
 
+# "patch mean" is timm's "avg" of a model with a class token.
+TIMM_POOLINGS = ("token", "gap", "patch mean", None)
 TIMM = WeightMap(
     source="timm",
     models=("ViT",),
@@ -106,6 +112,7 @@ TIMM = WeightMap(
     signature=r"patch_embed\.proj\.weight",
     suffix=".safetensors",
     scales=TIMM_SCALES,
+    export=Export(fits=lambda model: model.pooling in TIMM_POOLINGS),
     unsupported={
         r".*\.(q_norm|k_norm)\..*": "normalized queries and keys",
         r"fc_norm\..*": "a normalization after pooling",
@@ -121,19 +128,22 @@ TIMM_DISTILLED = TIMM._replace(
     models=("distilled ViT",),
     rules=rules(FORMS, TIMM_DISTILLED_LAYERS),
     signature=r"dist_token",
+    export=Export(),
 )
 TIMM_REGISTERS = TIMM._replace(
     models=("RegisterViT",),
     rules=rules(FORMS, TIMM_REGISTERS_LAYERS),
     signature=r"reg_token",
-    is_written=False,
+    export=Export(layer_scale=True, placed=0, fits=lambda model: model.pooling in TIMM_POOLINGS),
 )
 TIMM_CLIP = TIMM._replace(
     models=("CLIPViT",),
     rules=rules(FORMS, TIMM_CLIP_LAYERS),
     signature=r"norm_pre\.weight",
-    is_written=False,
     zeros=r"patch_embed\.proj\.bias",
+    export=TIMM.export._replace(
+        zeros=lambda model: {"head.bias": (model.projection_dim,)} if model.projection_dim else {}
+    ),
     defaults={"epsilon": 1e-5, "quick_gelu": False, "normalize": CLIP_PIXELS},
 )
 TIMM_DINOV3 = TIMM_REGISTERS._replace(
@@ -159,22 +169,14 @@ TIMM_BIT = WeightMap(
     suffix=".safetensors",
 )
 
-
-def _split_keys_and_values(specs):
-    """The keys and values of timm's attention pooling are two tensors in one."""
-    places = {}
-    for name in specs:
-        fused = re.fullmatch(r"attn_pool\.kv\.(weight|bias)", name)
-        for number, part in enumerate("kv" if fused else ()):
-            places[f"attn_pool.{part}.{fused[1]}"] = Place(name, number, 2)
-        if not fused:
-            places[name] = Place(name)
-    return places
-
-
+TIMM_FUSED = {
+    f"attn_pool.kv.{end}": (f"attn_pool.k.{end}", f"attn_pool.v.{end}")
+    for end in ("weight", "bias")
+}
 TIMM_SIGLIP = TIMM._replace(
     rules=rules(FORMS, TIMM_SIGLIP_LAYERS),
     signature=r"attn_pool\.latent",
-    canonical=_split_keys_and_values,
-    is_written=False,
+    canonical=lambda specs: split_fused(TIMM_FUSED, as_stored(specs)),
+    fused=TIMM_FUSED,
+    export=Export(fits=lambda model: model.pooling == "map"),
 )

@@ -153,6 +153,40 @@ def as_stored(specs):
     return {name: Place(name) for name in specs}
 
 
+def split_fused(fused, places):
+    """Replaces tensors that hold several, see `WeightMap.fused`, by the places of these."""
+    for whole, parts in fused.items():
+        if whole in places:
+            stored = places.pop(whole).name
+            places |= {part: Place(stored, i, len(parts)) for i, part in enumerate(parts)}
+    return places
+
+
+class Export(NamedTuple):
+    """What the loader of a kind of file expects beside the weights.
+
+    Attributes:
+        classes: (`model_type`, class without a head, class with a head) of transformers; None in
+            the place of a class that it does not have.
+        fits: returns whether one of these classes computes what a model computes.
+        prefix: what names begin with if the model has a head, whose own names do not have it.
+        layer_scale: whether files have layer scale: the weights contain it, so it is one.
+        placed: number of tokens before the patches that have a position; None for all of them.
+            The positions of the others are added to these tokens.
+        zeros: returns {name: shape} of tensors that the loader asks for, and that do nothing.
+    """
+
+    classes: tuple = ()
+    fits: Callable = lambda model: getattr(model, "pooling", "token") in PLAIN_POOLINGS
+    prefix: str = ""
+    layer_scale: bool = False
+    placed: int | None = None
+    zeros: Callable = lambda model: {}
+
+
+PLAIN_POOLINGS = ("token", "gap", "map", "distilled", None)
+
+
 class WeightMap(NamedTuple):
     """The weight map of one kind of file.
 
@@ -167,10 +201,11 @@ class WeightMap(NamedTuple):
         unsupported: {regular expression: description} of tensors that no layer here has.
         scales: {our layer: name of a vector} of layer scale, which multiplies what that layer
             returns; if a file has it, it becomes a part of the layer's weights.
-        is_written: whether files are written by it; some cannot be, once their layer scale has
-            become a part of the weights.
+        is_written: whether files are written by it.
         zeros: regular expression of tensors that files leave out if they are zero.
         defaults: arguments of the model if no file states them.
+        fused: {name of a tensor: canonical names of those that it holds, one behind the other}.
+        export: what is written beside the weights.
     """
 
     source: str
@@ -185,6 +220,8 @@ class WeightMap(NamedTuple):
     is_written: bool = True
     zeros: str = ""
     defaults: dict = {}
+    fused: dict = {}
+    export: Export = Export()
 
     def scale_of(self, path):
         """Returns the name of the layer scale of a weight of ours, or None."""

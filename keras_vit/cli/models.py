@@ -43,11 +43,12 @@ def add_convert(commands):
         _convert,
         "write weights under the names of another library",
         "Reads published weights and writes them as another library would: .npz for Google's code, "
-        ".safetensors for timm or Hugging Face, .weights.h5 for KerasHub.",
+        ".safetensors for timm or Hugging Face, .weights.h5 for KerasHub. OUT without a suffix is "
+        "a folder for timm or Hugging Face, with the config.json that they build the model by.",
     )
     add = adder(parser)
     add("source_file IN", "file or folder of weights, or a name of `keras-vit weights`")
-    add("target_file OUT", "new file to write")
+    add("target_file OUT", "new file or folder to write")
     add(
         "--to SOURCE",
         "google, bit, timm, huggingface or kerashub; default: google for .npz (bit for a "
