@@ -7,7 +7,7 @@ import re
 from typing import NamedTuple
 
 from keras_vit import arguments
-from keras_vit.checkpoints import published
+from keras_vit.checkpoints import hub, published
 
 ROOT = pathlib.Path(__file__).parents[2]  # of the package
 SUFFIXES = (".npz", ".safetensors", ".weights.h5", ".h5", ".json")
@@ -106,9 +106,12 @@ def is_path(name):
 def check_source(name):
     """Raises unless `load_pretrained` would find a file or an entry; nothing is opened.
 
+    Whether a repository of the Hugging Face Hub exists is not known before it is downloaded.
+
     Raises:
         FileNotFoundError: the name is the path of a file that does not exist.
-        ValueError: the name is neither a file nor in the catalog.
+        ImportError: the name is an address of the Hub, and huggingface_hub is not installed.
+        ValueError: the name is neither a file, nor an address, nor in the catalog.
 
     Example:
     >>> keras_vit.checkpoints.catalogue.check_source("ViT-S/16")
@@ -116,14 +119,16 @@ def check_source(name):
     Traceback (most recent call last):
     ...
     FileNotFoundError: A file of weights was expected. Received: 'weights.npz', which does not
-    exist. Give another path, or a name of `keras-vit weights`.
+    exist. Give another path, hf://owner/name, or a name of `keras-vit weights`.
     """
-    if not is_path(name):
+    if hub.is_address(name):
+        hub.parse(name)
+    elif not is_path(name):
         find(name)
     elif not os.path.exists(name):
         raise FileNotFoundError(
             f"A file of weights was expected. Received: {str(name)!r}, which does not exist. "
-            "Give another path, or a name of `keras-vit weights`."
+            "Give another path, hf://owner/name, or a name of `keras-vit weights`."
         )
 
 

@@ -90,6 +90,10 @@ ARCHITECTURES = {
     r".*(_patch32_siglip|_giantopt_|_so400m_patch16_siglip).*|.*_large_patch16_siglip.*_512": TANH,
     r".*_clip_.*|.*_dinov3.*": {"epsilon": 1e-5},
     r"vit_base_patch16_gap_224": {"num_heads": 16},
+    r"eva02_.*": {"epsilon": 1e-6},
+    r".*_pe_.*": {"epsilon": 1e-5, "reference": (32, 32)},
+    r".*_pe_core_(tiny|small|large)_.*": {"reference": (24, 24)},
+    r".*_pe_core_base_.*": {"reference": (14, 14)},
 }
 OTHER_BLOCKS = r".*(_rpn_|_rope_|_pe_|beit|eva|lingbot).*"
 
@@ -107,6 +111,20 @@ def read(table, path, found):
     """
     reader = {"timm": _timm, "huggingface": _hugging_face}.get(table.source)
     return ({}, {}) if reader is None else reader(table, path, found)
+
+
+def class_names(path, count):
+    """Returns the names of `count` classes in the config.json beside weights, None without them."""
+    config = _read_beside(path, "config.json")
+    found = config.get("id2label", config.get("label_names"))  # transformers, timm
+    table = dict(enumerate(found)) if isinstance(found, list) else found
+    if not isinstance(table, dict):
+        return None
+    table = {str(key): name for key, name in table.items()}
+    names = [table.get(str(i)) for i in range(count)]
+    if len(table) != count or not all(isinstance(name, str) for name in names):
+        return None
+    return None if names[0] == "LABEL_0" else names  # which transformers writes by default
 
 
 def _hugging_face(table, path, found):
@@ -154,28 +172,29 @@ def _timm(table, path, found):
     config, inner = _inner(path, whole, "model_args", {}), _inner(path, whole, "pretrained_cfg")
     architecture = _text(path, whole, "architecture")
     _known_architecture(path, table, architecture)
-    _only(path, config, dict.fromkeys(_unknown(config), ()) | TIMM_ONLY)
-    shapes = dict(TIMM_SHAPES)
-    if "resnet_units" in found:  # in positions of the map there
-        del shapes["patch_size"]
-    _same(path, config, shapes, found)
-    fields = TIMM_FIELDS | _rotary(table, "rope_temperature")
+    fields = TIMM_FIELDS | _rotary(table, "rope_temperature") | _reference(table)
+    known = {*TIMM_VISIBLE, *TIMM_SHAPES, *fields, "rope_temperature"}
+    only = dict.fromkeys(config.keys() - known, ()) | TIMM_ONLY | table.only
+    if config.get("ref_feat_shape", "") is None:  # places that are not scaled
+        only["ref_feat_shape"] = ()
+    if "has_class_token" in found and architecture:  # PE counts from the place of its class token
+        config.setdefault("rope_grid_offset", 0 if "gigantic" in architecture else 1)
+        only["rope_grid_offset"] = (int(found["has_class_token"]),)
+    _only(path, config, only)
+    on_map = {"patch_size": "on the map of a ResNet"} if "resnet_units" in found else {}
+    _same(path, config, TIMM_SHAPES | on_map, found)
     facts = _architecture(path, table, architecture, config) | _facts(path, config, fields, found)
     if "image_size" not in facts and "image_size" in table.defaults and "input_size" in inner:
         facts["image_size"] = _input_size(path, inner["input_size"])
-    facts |= _global_pool(path, {**whole, **config}, found)
+    facts |= _global_pool(path, table, {**whole, **config}, found)
     facts |= _pixels(path, inner, ("mean", "std"), 255, found)
     return facts, _select(inner, resize="input_size", resampling="interpolation")
 
 
-def _unknown(config):
-    return config.keys() - {*TIMM_VISIBLE, *TIMM_FIELDS, *TIMM_SHAPES, "rope_temperature"}
-
-
 def _known_architecture(path, table, name):
     """Refuses models of timm that compute something else with the same tensors."""
-    is_dinov3 = table.models[0].endswith("DINOv3ViT")
-    if name and ("dinov3" not in name if is_dinov3 else re.fullmatch(OTHER_BLOCKS, name)):
+    own = table.architectures
+    if name and not re.fullmatch(own, name) if own else re.fullmatch(OTHER_BLOCKS, name):
         want = "the architecture must be one whose blocks are known"
         check.refuse(want, {"path": str(path), "architecture": name}, "No layer here has them.")
 
@@ -195,14 +214,17 @@ def _architecture(path, table, name, config):
     return facts | _activation(path, table, config, "act_layer", TIMM_ACTIVATIONS)
 
 
-def _global_pool(path, config, found):
+def _global_pool(path, table, config, found):
     """Returns {"pooling": ...} for timm's `global_pool`."""
     name = _text(path, config, "global_pool", None)
-    token, own = found["pooling"] in ("token", "distilled"), found["pooling"]
-    known = {"token": own} if token else {"map": own} if own == "map" else {}
-    if own != "distilled":
-        known["avg"] = "patch mean" if token else "gap"
-        if found["num_classes"] is None:
+    own = found["pooling"]
+    has_token = own in ("token", "distilled", "patch mean")
+    known = {"map": own} if own == "map" else {}
+    if has_token:
+        known["token"] = own if own == "distilled" else "token"
+    if own != "distilled" and table.models != ("PEViT",):
+        known["avg"] = "patch mean" if has_token else "gap"
+        if found["num_classes"] is None and table.models != ("EVAMeanViT",):
             known[""] = None
     if name is None:
         return {}
@@ -210,6 +232,12 @@ def _global_pool(path, config, found):
         want = f"the pooling of these tensors must be one of {', '.join(map(repr, known))}"
         check.refuse(want, {"path": str(path), "global_pool": name}, "No layer here has it.")
     return {"pooling": known[name]}
+
+
+def _reference(table):
+    """Returns the field of the grid of pre-training, if the model's places are scaled to it."""
+    has_it = "rope_grid_indexing" in table.only
+    return {"ref_feat_shape": ("reference", check.height_width)} if has_it else {}
 
 
 # --- Both -----------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ class _Shapes(dict):
     def __missing__(self, ours):
         rule, numbers = self.table.rule_of(ours)
         received = {"path": str(self.path), "missing": " or ".join(rule.names(numbers))}
-        advice = "It may be truncated, or hold only some layers of the model."
+        advice = "It may be the file of another model, or hold only some layers of one."
         advice = matching.unsupported(self.table, self.specs) or advice
         arguments.refuse("the file must hold a whole model", received, advice)
 
@@ -97,7 +97,7 @@ def _describe_resnet(table, shapes):
 
 
 def _describe_vit(table, shapes):
-    hidden_dim, mlp_dim = shapes["encoder_norm/gamma"][-1], shapes["block_0/mlp/expand/bias"][-1]
+    hidden_dim, mlp_dim = shapes["block_0/norm_1/gamma"][-1], shapes["block_0/mlp/expand/bias"][-1]
     *patch, channels, _ = _patch_kernel(shapes)
     stem, kind = {}, "ViT"
     if "root/conv/kernel" in shapes:
@@ -125,6 +125,8 @@ def _describe_vit(table, shapes):
         found["normalize"] = MINUS_ONE_TO_ONE
     if POSITIONS in shapes:
         found["image_size"] = _image_size(shapes, found)
+    if found.get("has_class_token") is not None and "reference" not in found:
+        found["reference"] = arguments.grid(found["image_size"], found["patch_size"])
     assumed = () if table.source in ("google", "kerashub") else ("normalize", "epsilon")
     assumed = tuple(name for name in assumed if name not in facts)
     return Description(table.source, kind, found, preprocessing, assumed)
@@ -159,6 +161,11 @@ def _describe_descendant(name, shapes, gated):
             advice = "Models with registers and no class token are not supported."
             arguments.refuse("registers must stand after a class token", received, advice)
         found["num_registers"] = shapes["second token"][-2]
+    if name.startswith("EVA"):
+        norms = {"attention_norm": "attention/projection", "mlp_norm": "mlp/contract"}
+        found |= {key: f"block_0/{layer}/norm/gamma" in shapes for key, layer in norms.items()}
+    if name.startswith("PE"):
+        found["has_class_token"] = CLASS_TOKEN in shapes
     if "projection/kernel" in shapes:
         found["projection_dim"] = shapes["projection/kernel"][-1]
     return found
@@ -175,7 +182,11 @@ def _units(shapes):
 def _pooling(table, shapes):
     if table.models == ("distilled ViT",):
         return "distilled"
-    hidden_dim = shapes["encoder_norm/gamma"][-1]
+    if table.models == ("PEViT",):
+        return "map"
+    if table.models[0] in ("EVAMeanViT", "PESpatialViT"):
+        return "patch mean" if CLASS_TOKEN in shapes else "gap"
+    hidden_dim = shapes["block_0/norm_1/gamma"][-1]
     if shapes.get("head/kernel", (0,))[0] == 2 * hidden_dim:
         return "token and mean"
     if CLASS_TOKEN in shapes:
@@ -195,7 +206,8 @@ def _heads(shapes, hidden_dim, mlp_dim):
 def _image_size(shapes, found):
     """Returns the size of the images whose patches the positions are for: a square if unstated."""
     tokens, patch = shapes[POSITIONS][-2], found["patch_size"]
-    prefixes = matching.prefixes(found["pooling"], found.get("num_registers", 0))
+    registers, has_class_token = found.get("num_registers", 0), found.get("has_class_token")
+    prefixes = matching.prefixes(found["pooling"], registers, has_class_token)
     given = found.get("image_size")
     grid = matching.grid_of(tokens, prefixes, given and arguments.grid(given, patch))
     if grid is None and given:

@@ -34,17 +34,22 @@ def has_folders(source):
     return source in ("timm", "huggingface")
 
 
-def make(model, table, tensors):
+def make(model, table, tensors, class_names=None):
     """Returns {name of a JSON file: its content}.
 
     Args:
         model: a model.
         table: its weight map.
         tensors: {name: array}, what is written.
+        class_names: names of the classes, or None.
 
     Raises:
-        ValueError: no class of the library computes what the model computes.
+        ValueError: no class of the library computes what the model computes, or there is another
+            number of names than of classes.
     """
+    if class_names is not None and len(class_names) != model.num_classes:
+        want = f"`class_names` must have a name for each of {model.num_classes} classes"
+        arguments.refuse(want, {"names": len(class_names)}, "Give them in the order of the logits.")
     changes = matching.changes(model, table)
     if changes:
         received = {name: getattr(model, name) for name in changes if name == "pooling"}
@@ -53,7 +58,15 @@ def make(model, table, tensors):
         advice = "Load it with another `num_classes`, or write a file of weights."
         received = {"representation_size": model.representation_size}
         _refuse(table, "there must be no tanh layer before the head", received, advice)
-    return (_timm if table.source == "timm" else _hugging_face)(model, table, tensors)
+    if table.source == "timm":
+        config = _timm(model, table, tensors)
+        return {"config.json": config | ({"label_names": list(class_names)} if class_names else {})}
+    config = _hugging_face(model, table, tensors)
+    if model.num_classes:
+        names = class_names or [f"LABEL_{i}" for i in range(model.num_classes)]
+        config["id2label"] = {str(i): name for i, name in enumerate(names)}
+        config["label2id"] = {name: i for i, name in enumerate(names)}
+    return {"config.json": config, "preprocessor_config.json": _processor(model)}
 
 
 def _refuse(table, want, received, advice="Write a file of weights, which needs no config.json."):
@@ -66,7 +79,7 @@ def _has_pooler(model, table):
 
 # --- Hugging Face --------------------------------------------------------------------------------
 def _hugging_face(model, table, tensors):
-    model_type, *classes = table.export.classes
+    model_type, *classes = table.export.classes or (None, None, None)
     name = classes[bool(model.num_classes or getattr(model, "projection_dim", None))]
     if name is None or hasattr(model, "resnet_units"):
         received = {"model": type(model).__name__, "num_classes": model.num_classes}
@@ -85,13 +98,9 @@ def _hugging_face(model, table, tensors):
             config[theirs] = _plain(getattr(model, ours))
     config["hidden_act"] = _activation(model, "gelu_pytorch_tanh")
     config |= MORE_FIELDS.get(model_type, lambda *_: {})(model, tensors)
-    if "mlp_ratio" in config:  # in the place of
+    if "mlp_ratio" in config:  # it stands for the other
         del config["intermediate_size"]
-    if model.num_classes:
-        names = [f"LABEL_{i}" for i in range(model.num_classes)]
-        config["id2label"] = {str(i): name for i, name in enumerate(names)}
-        config["label2id"] = {name: i for i, name in enumerate(names)}
-    return {"config.json": config, "preprocessor_config.json": _processor(model)}
+    return config
 
 
 SQUARE = ("dinov2", "dinov2_with_registers", "siglip_vision_model", "clip_vision_model")
@@ -139,10 +148,8 @@ def _processor(model):
 def _timm(model, table, tensors):
     kind = matching.kind_of(model)
     if kind == "ResNet":
-        architecture, options = (
-            _one_of(table, TIMM_BITS, "units, width", (model.units, model.width)),
-            {},
-        )
+        size = (model.units, model.width)
+        architecture, options = _one_of(table, TIMM_BITS, "units, width", size), {}
         layers = ("stem.conv", "head.fc")
     else:
         find = _timm_dinov3 if "DINOv3" in kind else _timm_vit
@@ -154,7 +161,7 @@ def _timm(model, table, tensors):
     if kind == "CLIPViT" and not classes:
         classes = model.projection_dim or 0
     mean, deviation = _pixels(model)
-    config = {
+    return {
         "architecture": architecture,
         "num_classes": classes,
         "model_args": {"in_chans": channels, "num_classes": classes} | options,
@@ -171,7 +178,6 @@ def _timm(model, table, tensors):
             "classifier": ["head", "head_dist"] if kind == "distilled ViT" else layers[1],
         },
     }
-    return {"config.json": config}
 
 
 def _one_of(table, architectures, name, value):

@@ -9,15 +9,24 @@ import numpy as np
 
 from keras_vit import arguments, backend, families, hybrid, resnet, vit
 from keras_vit.ablations import positions
-from keras_vit.checkpoints import catalogue, matching
+from keras_vit.checkpoints import catalogue, configuration, hub, matching
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of
-from keras_vit.descendants import CLIPViT, DINOv3ViT, RegisterViT
+from keras_vit.descendants import (
+    CLIPViT,
+    DINOv3ViT,
+    EVAMeanViT,
+    EVAViT,
+    PESpatialViT,
+    PEViT,
+    RegisterViT,
+)
 from keras_vit.io import download, files
 
 KINDS = {
     "ViT": vit.ViT,
     **{kind.__name__: kind for kind in (RegisterViT, DINOv3ViT, CLIPViT)},
+    **{kind.__name__: kind for kind in (EVAViT, EVAMeanViT, PEViT, PESpatialViT)},
     "HybridViT": hybrid.HybridViT,
     "ResNet": resnet.ResNet,
 }
@@ -65,9 +74,11 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
 
     Args:
         name: a name of `keras_vit.checkpoints.entries()`, a variant such as "ViT-S/16" for its
-            recommended weights, or the path of a local file. Named files are downloaded once.
+            recommended weights, the path of a local file or folder, or "hf://owner/name" or
+            "hf://owner/name@revision" for a repository of the Hugging Face Hub. Named files are
+            downloaded once.
         method: how positions are resized, see `load_weights`.
-        cache_dir: folder for downloads; None for Keras's own.
+        cache_dir: folder for downloads; None for Keras's own, with hf:// for Hugging Face's.
         verbose: whether to print what was done.
         **overrides: arguments of the model that replace those of the file, such as num_classes,
             image_size, dropout, dtype.
@@ -78,6 +89,7 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
     Raises:
         FileNotFoundError: the file does not exist.
         ValueError: the name is unknown, or the file is damaged or not of a known kind.
+        ImportError: the name begins with hf:// and huggingface_hub is not installed.
         OSError: the download failed; the message says what to do.
 
     Example:
@@ -105,8 +117,8 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
         model = KINDS[description.kind](**wanted)
     grid = _grid(description.arguments)
     report = load_weights(model, path, skip=skip, method=method, grid=grid)
-    if entry and entry.shipped:
-        report = report._replace(path=entry.name)  # the path of the installation helps nobody
+    if hub.is_address(name) or (entry and entry.shipped):
+        report = report._replace(path=entry.name if entry else name)  # no path helps there
     if verbose:
         print(" ".join([str(report), *_remarks(description, known, skip, model)]))
     return model
@@ -122,8 +134,17 @@ def image_size(name, cache_dir=None):
     return arguments.height_width("image_size", known)
 
 
+def class_names(name, count):
+    """Returns the names of the `count` classes of published weights, None if they are unknown."""
+    entry, path = _find(name, None)
+    known = entry.class_names if entry else configuration.class_names(path, count)
+    return list(known) if known and len(known) == count else None
+
+
 def _find(name, cache_dir):
     """Returns (entry of the catalog or None, path)."""
+    if hub.is_address(name):
+        return None, hub.fetch(name, cache_dir)
     if catalogue.is_path(name):
         return None, name
     entry = catalogue.find(name)
@@ -148,7 +169,11 @@ def _known_facts(entry, kind):
 
 def _graph_name(name):
     """Returns the name of the model: that of the entry, or of the file without its suffix."""
-    base = os.path.basename(os.path.normpath(str(name))) if catalogue.is_path(name) else str(name)
+    base = str(name)
+    if hub.is_address(name):
+        base = hub.parse(name)[0].partition("/")[2]
+    elif catalogue.is_path(name):
+        base = os.path.basename(os.path.normpath(base))
     for suffix in catalogue.SUFFIXES:
         base = base.removesuffix(suffix)
     return families.graph_name(base)
@@ -172,12 +197,14 @@ def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None
     """Loads published weights into a model: every tensor fits, or nothing changes.
 
     Recognizes the names of Google's npz files (original, AugReg, SAM, big_vision, hybrids, BiT),
-    timm's and Hugging Face's safetensors, and KerasHub's .weights.h5. Nothing is unpickled.
+    safetensors of timm, Hugging Face and torchvision, and KerasHub's .weights.h5. Nothing is
+    unpickled.
 
     Args:
         model: a `ViT` or `ResNet`.
         path: the file; for weights in several safetensors files, their index or folder.
-        source: "google", "bit", "timm", "huggingface" or "kerashub"; None detects it.
+        source: "google", "bit", "timm", "huggingface", "torchvision" or "kerashub"; None detects
+            it.
         skip: layers that keep their weights, such as ("head", "pre_logits") for another task.
         method: how positions are resized for another image size: "bilinear" as in the official
             code, "bicubic" as in timm.

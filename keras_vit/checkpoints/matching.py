@@ -8,10 +8,18 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.checkpoints import google, hugging_face, kerashub, pytorch
+from keras_vit.checkpoints import google, hugging_face, kerashub, pytorch, torchvision
 from keras_vit.checkpoints.published import SOURCES
 from keras_vit.checkpoints.weight_map import Dimensions, Place
-from keras_vit.descendants import CLIPViT, DINOv3ViT, RegisterViT
+from keras_vit.descendants import (
+    CLIPViT,
+    DINOv3ViT,
+    EVAMeanViT,
+    EVAViT,
+    PESpatialViT,
+    PEViT,
+    RegisterViT,
+)
 from keras_vit.hybrid import HybridViT
 from keras_vit.resnet import ResNet
 from keras_vit.vit import ViT
@@ -20,10 +28,14 @@ from keras_vit.vit import ViT
 WEIGHT_MAPS = (
     pytorch.TIMM_DISTILLED,
     pytorch.TIMM_ROOT,
+    pytorch.TIMM_EVA,
+    pytorch.TIMM_EVA_MEAN,
+    pytorch.TIMM_SIGLIP,
+    pytorch.TIMM_PE,
+    pytorch.TIMM_PE_SPATIAL,
     pytorch.TIMM_DINOV3_GATED,
     pytorch.TIMM_DINOV3,
     pytorch.TIMM_REGISTERS,
-    pytorch.TIMM_SIGLIP,
     pytorch.TIMM_CLIP,
     pytorch.TIMM,
     hugging_face.SIGLIP,
@@ -35,6 +47,7 @@ WEIGHT_MAPS = (
     hugging_face.HUGGING_FACE_DISTILLED,
     hugging_face.IJEPA,
     hugging_face.HUGGING_FACE,
+    torchvision.TORCHVISION,
     google.VIT,
     kerashub.KERAS_HUB,
     google.BIT,
@@ -42,6 +55,7 @@ WEIGHT_MAPS = (
 )
 POSITIONS = "patch_encoder/position_embedding"
 HEAD = ("head", "pre_logits")  # what section 3.1 replaces for fine-tuning
+AFTER_TOKENS = (*HEAD, "pooling", "projection", "encoder_norm")  # what may come after z_L
 FLOATS = ("float32", "float16", "bfloat16")
 # Modules with the classes that published models have.
 PUBLISHED = tuple(f"keras_vit.{name}" for name in ("vit", "hybrid", "resnet", "descendants"))
@@ -59,7 +73,7 @@ def map_of_file(path, specs, source=None):
     if source is not None:
         arguments.one_of(*SOURCES)("source", source)
     for table in WEIGHT_MAPS:
-        if source in (None, table.source) and any(re.fullmatch(table.signature, n) for n in specs):
+        if source in (None, table.source) and table.is_for(specs):
             return table
     some = ", ".join(map(repr, list(specs)[:3])) or "no tensors"
     known = f"the names of {source}" if source else f"the names of one of {', '.join(SOURCES)}"
@@ -105,7 +119,7 @@ def kind_of(model):
         return "ViT" if model.resnet_units else "root hybrid"
     if isinstance(model, DINOv3ViT):
         return "gated DINOv3ViT" if model.gated else "DINOv3ViT"
-    for kind in (RegisterViT, CLIPViT):
+    for kind in (RegisterViT, CLIPViT, EVAMeanViT, EVAViT, PESpatialViT, PEViT):
         if isinstance(model, kind):
             return kind.__name__
     if not isinstance(model, ViT) or type(model).embed is not ViT.embed:
@@ -236,18 +250,19 @@ def grid_of(tokens, prefixes, grid=None, own=None):
     return None
 
 
-def prefixes(pooling, registers=0):
+def prefixes(pooling, registers=0, has_class_token=None):
     """Returns how many of a file's positions may be for the tokens before the patches.
 
     big_vision leaves the class token out, most files with registers leave these out.
     """
-    before = ViT.poolings[pooling][0]
+    before = ViT.poolings[pooling][0] if has_class_token is None else int(has_class_token)
     return tuple(dict.fromkeys((before, 0, before + registers)))
 
 
 def model_prefixes(model):
     """Returns `prefixes` of a model."""
-    return prefixes(model.pooling, getattr(model, "num_registers", 0))
+    has_class_token = model.prefix_tokens if isinstance(model, PEViT) else None
+    return prefixes(model.pooling, getattr(model, "num_registers", 0), has_class_token)
 
 
 def model_grid(model):
@@ -318,6 +333,8 @@ def _is_left_out(table, model, name, skip):
     no_head = model.num_classes is None or "head" in skip
     lacks_it = not any(layer_of(weight.path) == layer for weight in model.weights)
     if layer in skip or (layer in HEAD and no_head and lacks_it):
+        return True
+    if layer in AFTER_TOKENS and lacks_it and getattr(model, "pooling", "") is None:
         return True
     return any(re.fullmatch(pattern, name) for pattern in table.ignored)
 

@@ -23,7 +23,7 @@ CLIP_PIXELS = (tuple(round(255 * x, 6) for x in (0.48145466, 0.4578275, 0.408210
                tuple(round(255 * x, 6) for x in (0.26862954, 0.26130258, 0.27577711)))  # fmt: skip
 
 # The projects whose names tensors can have.
-SOURCES = ("google", "bit", "timm", "huggingface", "kerashub")
+SOURCES = ("google", "bit", "timm", "huggingface", "torchvision", "kerashub")
 
 # Family: source, normalize, whether GELU is the tanh form, epsilon.
 FAMILIES = {

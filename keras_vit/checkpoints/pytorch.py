@@ -3,6 +3,8 @@
 Names of https://github.com/huggingface/pytorch-image-models.
 """
 
+import re
+
 from keras_vit.checkpoints.published import CLIP_PIXELS, IMAGENET
 from keras_vit.checkpoints.weight_map import (
     FLAT,
@@ -13,6 +15,7 @@ from keras_vit.checkpoints.weight_map import (
     TORCH_POINTWISE,
     TORCH_WIDE,
     Export,
+    Place,
     Rule,
     WeightMap,
     as_stored,
@@ -77,6 +80,10 @@ TIMM_SCALES = {
     "block_{i}/attention/projection": "blocks.{i}.ls1.gamma",
     "block_{i}/mlp/contract": "blocks.{i}.ls2.gamma",
 }
+TIMM_GAMMAS = {
+    "block_{i}/attention/projection": "blocks.{i}.gamma_1",
+    "block_{i}/mlp/contract": "blocks.{i}.gamma_2",
+}
 TIMM_SIGLIP_LAYERS = TIMM_LAYERS | {
     "pooling/probe": ("tensor", "attn_pool.latent"),
     "pooling/attention/query": ("heads", "attn_pool.q"),
@@ -94,6 +101,14 @@ TIMM_CLIP_LAYERS = TIMM_LAYERS | {
 TIMM_GATED_LAYERS = TIMM_REGISTERS_LAYERS | {
     "block_{i}/mlp/expand": ("dense", "blocks.{i}.mlp.fc1_g", "blocks.{i}.mlp.fc1_x"),
 }
+TIMM_EVA_LAYERS = TIMM_GATED_LAYERS | {
+    "patch_encoder/class_token": ("tensor", "cls_token"),
+    "block_{i}/attention/query_key_value": (
+        "dense", *(f"blocks.{{i}}.attn.{part}_proj" for part in "qkv"),
+    ),
+    "block_{i}/attention/projection/norm": ("norm", "blocks.{i}.attn.norm"),
+    "block_{i}/mlp/contract/norm": ("norm", "blocks.{i}.mlp.norm"),
+}  # fmt: skip
 TIMM_BIT_LAYERS = {
     "root/conv": ("conv", "stem.conv"),
     UNIT + "/conv_{k}": ("conv", "stages.{s0}.blocks.{u0}.conv{k}"),
@@ -149,10 +164,8 @@ TIMM_CLIP = TIMM._replace(
 TIMM_DINOV3 = TIMM_REGISTERS._replace(
     models=("DINOv3ViT",),
     signature=r"blocks\.0\.gamma_1",
-    scales={
-        "block_{i}/attention/projection": "blocks.{i}.gamma_1",
-        "block_{i}/mlp/contract": "blocks.{i}.gamma_2",
-    },
+    architectures=r".*dinov3.*",
+    scales=TIMM_GAMMAS,
     zeros=r"blocks\.\d+\.attn\.qkv\.bias",
     defaults={"epsilon": 1e-5, "normalize": IMAGENET, "image_size": 256},
 )
@@ -176,7 +189,70 @@ TIMM_FUSED = {
 TIMM_SIGLIP = TIMM._replace(
     rules=rules(FORMS, TIMM_SIGLIP_LAYERS),
     signature=r"attn_pool\.latent",
+    lacks=r"norm_pre\.weight",
     canonical=lambda specs: split_fused(TIMM_FUSED, as_stored(specs)),
     fused=TIMM_FUSED,
     export=Export(fits=lambda model: model.pooling == "map"),
+)
+
+# --- EVA-02 and the Perception Encoder ----------------------------------------------------------
+CAT_ROTARY = {  # how timm's class `Eva` makes these positions
+    "rope_type": ("cat",),
+    "rope_rotate_half": (False,),
+    "rope_temperature": (10000,),
+}
+
+
+def _split_queries_and_gates(specs):
+    """Queries, keys and values, or gates and values, may be one tensor; biases have other names."""
+    places = {}
+    for name in specs:
+        found = re.fullmatch(r"(blocks\.\d+\.)(attn\.qkv|mlp\.fc1)\.(weight|bias)", name)
+        parts = () if found is None else ("attn.q_proj", "attn.k_proj", "attn.v_proj")
+        if found and found[2] == "mlp.fc1":
+            wide, narrow = (specs.get(f"{found[1]}mlp.{fc}.weight") for fc in ("fc1", "fc2"))
+            is_gated = wide and narrow and wide.shape[0] == 2 * narrow.shape[-1]
+            parts = ("mlp.fc1_g", "mlp.fc1_x") if is_gated else ()
+        for number, part in enumerate(parts):
+            places[f"{found[1]}{part}.{found[3]}"] = Place(name, number, len(parts))
+        if not parts:
+            places[re.sub(r"\.([qv])_bias$", r".\1_proj.bias", name)] = Place(name)
+    return places
+
+
+TIMM_EVA = TIMM._replace(
+    models=("EVAViT",),
+    rules=rules(FORMS, TIMM_EVA_LAYERS),
+    signature=r"blocks\.0\.attn\.(q_bias|q_proj\.weight)",
+    lacks=r"fc_norm\.weight|.*relative_position_bias_table",
+    canonical=_split_queries_and_gates,
+    unsupported={r".*\.(q_norm|k_norm)\..*": "normalized queries and keys"},
+    scales=TIMM_GAMMAS,
+    is_written=False,
+    zeros=r"blocks\.\d+\.attn\.[qkv]_proj\.bias",
+    defaults={"normalize": CLIP_PIXELS, "reference": (16, 16)},
+    architectures=r"eva02_(tiny|small|base|large)_.*",
+    only=CAT_ROTARY | {"rope_grid_indexing": ("ij",), "rope_grid_offset": (0,)},
+)
+TIMM_EVA_MEAN = TIMM_EVA._replace(
+    models=("EVAMeanViT",),
+    rules=rules(FORMS, TIMM_EVA_LAYERS | {"encoder_norm": ("norm", "fc_norm")}),
+    lacks=r".*relative_position_bias_table",
+)
+TIMM_PE = TIMM_SIGLIP._replace(
+    models=("PEViT",),
+    is_written=False,
+    rules=rules(FORMS, TIMM_SIGLIP_LAYERS | TIMM_CLIP_LAYERS),
+    lacks="",
+    scales=TIMM_GAMMAS,
+    zeros=TIMM_CLIP.zeros,
+    defaults={"epsilon": 1e-5},
+    architectures=r"vit_pe_.*",
+    only=CAT_ROTARY
+    | {"rope_grid_indexing": ("xy",), "attn_pool_num_heads": (8,), "attn_pool_mlp_ratio": (4,)},
+)
+TIMM_PE_SPATIAL = TIMM_PE._replace(
+    models=("PESpatialViT",),
+    signature=r"norm_pre\.weight",
+    lacks=r"(fc_)?norm\.weight",
 )

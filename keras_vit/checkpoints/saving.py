@@ -30,7 +30,7 @@ OUTPUTS = ("head", "projection")  # layers whose names have no prefix
 UNSAVED = ("seed_generator", "lora_kernel")  # LoRA's product is in the kernel
 
 
-def save_weights(model, path, source=None):
+def save_weights(model, path, source=None, class_names=None):
     """Writes a model's weights as a source would: its names, its shapes, its file format.
 
     The outputs are kept, not each tensor: layer scale, which loading multiplies into the weights,
@@ -42,11 +42,14 @@ def save_weights(model, path, source=None):
 
     Args:
         model: a `ViT` or `ResNet`.
-        path: file to write: .npz for Google and BiT, .safetensors for timm and Hugging Face,
-            .weights.h5 for KerasHub. Or, for timm and Hugging Face, a folder: one that exists or
-            a path without a suffix. A file that exists is replaced once the new one is complete;
-            other files in a folder are kept.
-        source: "google", "bit", "timm", "huggingface" or "kerashub"; None chooses by `path`.
+        path: file to write: .npz for Google and BiT, .weights.h5 for KerasHub, .safetensors for the
+            others. Or, for timm and Hugging Face, a folder: one that exists or a path without a
+            suffix. A file that exists is replaced once the new one is complete; other files in a
+            folder are kept.
+        source: "google", "bit", "timm", "huggingface", "torchvision" or "kerashub"; None chooses by
+            `path`.
+        class_names: names of the classes in the order of the logits, for the config.json of a
+            folder; None if they have none.
 
     Raises:
         ValueError: that source has no name for one of the weights, or uses another file format;
@@ -68,7 +71,7 @@ def save_weights(model, path, source=None):
             source = "bit"
     table = matching.map_of_model(model, source)
     if export_config.has_folders(source) and (os.path.isdir(path) or not suffix):
-        _write_folder(model, path, table)
+        _write_folder(model, path, table, class_names)
         return
     matching.warn_of_changes(model, table)
     if not str(path).endswith(table.suffix):
@@ -78,11 +81,11 @@ def save_weights(model, path, source=None):
     WRITERS[table.suffix](path, tensors_of(table, model))
 
 
-def _write_folder(model, folder, table):
+def _write_folder(model, folder, table, class_names):
     """Writes the weights and what the library needs to build the model."""
     tensors = tensors_of(table, model)
     writers = {files.WHOLE: lambda path: files.write_safetensors(path, tensors)}
-    for name, content in export_config.make(model, table, tensors).items():
+    for name, content in export_config.make(model, table, tensors, class_names).items():
         writers[name] = lambda path, content=content: writing.write_json(path, content)
     writing.write_folder(folder, writers)
 

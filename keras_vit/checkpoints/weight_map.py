@@ -195,6 +195,7 @@ class WeightMap(NamedTuple):
         models: kinds of models, see `matching.kind_of`, that it has names for.
         rules: what `rules` returns.
         signature: regular expression of a name that only such files have.
+        lacks: regular expression of a name that such files do not have, "" for none.
         suffix: of the files that are written.
         canonical: maps the specs of a file to {name in the rules: `Place`}.
         ignored: regular expressions of tensors that are not weights of the model.
@@ -204,6 +205,9 @@ class WeightMap(NamedTuple):
         is_written: whether files are written by it.
         zeros: regular expression of tensors that files leave out if they are zero.
         defaults: arguments of the model if no file states them.
+        architectures: regular expression of timm's names for such models; "" for any whose blocks
+            are the paper's.
+        only: {field of a configuration: the values of which such models have one}.
         fused: {name of a tensor: canonical names of those that it holds, one behind the other}.
         export: what is written beside the weights.
     """
@@ -220,8 +224,16 @@ class WeightMap(NamedTuple):
     is_written: bool = True
     zeros: str = ""
     defaults: dict = {}
+    lacks: str = ""
+    architectures: str = ""
+    only: dict = {}
     fused: dict = {}
     export: Export = Export()
+
+    def is_for(self, names):
+        """Returns whether a file with tensors of these names may be read by it."""
+        has = any(re.fullmatch(self.signature, name) for name in names)
+        return has and not any(re.fullmatch(self.lacks, name) for name in names)
 
     def scale_of(self, path):
         """Returns the name of the layer scale of a weight of ours, or None."""

@@ -3,13 +3,16 @@
 import pathlib
 
 from keras_vit import arguments, backend
+from keras_vit.checkpoints import hub
 from keras_vit.checkpoints.catalogue import find, suggestion
 from keras_vit.io import files
 from keras_vit.training.runs import run_folder
 
 # Texts of --help that several commands share.
-MODEL = "run of `keras-vit train`, .keras file, file or folder of weights, "
+MODEL = "run of `keras-vit train`, .keras file, file or folder of weights, hf://owner/name, "
 MODEL += "or a name of `keras-vit weights`"
+RESIZE = "how images are resized: squash ignores their proportions, crop keeps the center; "
+RESIZE += "default: as in the run, squash for published weights"
 INVERT = "invert the colors first, for dark ink on paper"
 DEFAULT = "default: %(default)s"
 
@@ -56,29 +59,32 @@ def adder(parser):
 def check_model(name):
     """Raises `FileNotFoundError` unless `load_model` would find a model; opens no file."""
     path = pathlib.Path(name)
-    if _is_run(path):
+    if hub.is_address(name):
+        hub.parse(name)
+    elif is_run(path):
         run_folder.find(path)
     elif not path.exists():
         _entry(name)
 
 
 def load_model(name, image_size=None):
-    """Loads a model: a run, a .keras file, weights in a file or folder, or a name of the catalog.
+    """Loads a `MODEL`.
 
     `image_size`, a side or (height, width), is for published weights; None for their own. Returns
     (model, metrics of its run). If the model is not from a run, the metrics are
-    `saved_run.default_metrics` if the catalogue has its classes, otherwise None. Raises
+    `saved_run.default_metrics` if the names of its classes are known, otherwise None. Raises
     `FileNotFoundError` or `ValueError` if the model cannot be read or has another resolution.
     """
     from keras_vit import load_pretrained
+    from keras_vit.checkpoints import loading
     from keras_vit.training.runs import saved_run
 
     path = pathlib.Path(name)
-    if not _is_run(path) and path.suffix != ".keras":
+    if hub.is_address(name) or not (is_run(path) or path.suffix == ".keras"):
         model = load_pretrained(name, **({} if image_size is None else {"image_size": image_size}))
-        names = None if path.exists() else _entry(name).class_names
+        names = loading.class_names(name, model.output_shape[-1])
         return model, names and saved_run.default_metrics(model, names)
-    if _is_run(path):
+    if is_run(path):
         _, model, metrics = saved_run.load(path)
     else:
         model, metrics = _saved(path), None
@@ -91,8 +97,9 @@ def load_model(name, image_size=None):
     return model, metrics
 
 
-def _is_run(path):
+def is_run(path):
     """Returns whether `path` is a folder without weights, or a .keras file beside metrics.json."""
+    path = pathlib.Path(path)
     if path.is_dir():
         return not files.is_folder_of_weights(path)
     alone = path.is_file() and not (path.parent / run_folder.METRICS).is_file()

@@ -5,7 +5,7 @@ import pathlib
 import sys
 
 from keras_vit import arguments
-from keras_vit.cli.common import INVERT, MODEL, adder, check_model, command, load_model
+from keras_vit.cli.common import INVERT, MODEL, RESIZE, adder, check_model, command, load_model
 from keras_vit.data import images as image_files
 from keras_vit.explain.views import VIEWS
 from keras_vit.explain.views.record import Request
@@ -44,12 +44,7 @@ def add(commands):
         int,
         nargs="+",
     )
-    add(
-        "--resize",
-        "how images are resized: squash ignores their proportions, crop keeps the center; "
-        "default: as in the run, squash for published weights",
-        choices=("squash", "crop"),
-    )
+    add("--resize", RESIZE, choices=("squash", "crop"))
     add("--invert", INVERT)
     add("--batch-size N", "number of images computed at once", int)
     _add_view_options(add)

@@ -3,9 +3,9 @@
 import os
 
 from keras_vit import arguments
-from keras_vit.checkpoints.catalogue import check_source, listing
+from keras_vit.checkpoints.catalogue import listing
 from keras_vit.checkpoints.published import SOURCES
-from keras_vit.cli.common import DEFAULT, adder, command
+from keras_vit.cli.common import DEFAULT, MODEL, adder, check_model, command, load_model
 from keras_vit.io import writing
 from keras_vit.variants import list_variants, parse
 
@@ -43,15 +43,16 @@ def add_convert(commands):
         _convert,
         "write weights under the names of another library",
         "Reads published weights and writes them as another library would: .npz for Google's code, "
-        ".safetensors for timm or Hugging Face, .weights.h5 for KerasHub. OUT without a suffix is "
-        "a folder for timm or Hugging Face, with the config.json that they build the model by.",
+        ".safetensors for timm, Hugging Face or torchvision, .weights.h5 for KerasHub. OUT without "
+        "a suffix is a folder for timm or Hugging Face, with the config.json that they build the "
+        "model by.",
     )
     add = adder(parser)
-    add("source_file IN", "file or folder of weights, or a name of `keras-vit weights`")
+    add("source_file IN", MODEL)
     add("target_file OUT", "new file or folder to write")
     add(
         "--to SOURCE",
-        "google, bit, timm, huggingface or kerashub; default: google for .npz (bit for a "
+        "one of them; default: google for .npz (bit for a "
         "ResNet), timm for .safetensors, kerashub for .weights.h5",
         choices=SOURCES,
     )
@@ -101,14 +102,15 @@ def _check_convert(options):
     if os.path.exists(options.target_file):
         raise ValueError(f"OUT must not exist yet. Received: {options.target_file!r}. Remove it.")
     writing.check_file(options.target_file, "Choose another OUT.")
-    check_source(options.source_file)
+    check_model(options.source_file)
 
 
 def _convert(options):
-    from keras_vit import load_pretrained, save_weights
+    from keras_vit import save_weights
 
-    model = load_pretrained(options.source_file)
-    save_weights(model, options.target_file, options.to)
+    model, metrics = load_model(options.source_file)
+    names = metrics and metrics["class_names"]
+    save_weights(model, options.target_file, options.to, class_names=names)
     print(f"Written: {options.target_file}, {model.count_params():,} parameters.")
 
 

@@ -28,7 +28,10 @@ def add(commands):
 
 
 def _add_model(add):
-    add("--weights NAME", "file, or name of `keras-vit weights`, to start from")
+    add(
+        "--weights NAME",
+        "file, folder, hf://owner/name or name of `keras-vit weights` to start from",
+    )
     add(
         "--model NAME",
         "start from random weights: a name of `keras-vit variants`, with any patch after the "

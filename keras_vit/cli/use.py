@@ -1,21 +1,26 @@
 """`keras-vit predict`, `evaluate` and `few-shot`: what a trained model can do."""
 
+import contextlib
 import json
+import sys
 
 from keras_vit import arguments
 from keras_vit.cli.common import (
     DEFAULT,
     INVERT,
     MODEL,
+    RESIZE,
     adder,
     check_model,
     command,
+    is_run,
     load_model,
 )
 from keras_vit.data.images import check_file
 from keras_vit.data.sources import check_source
 from keras_vit.data.sources.source import check_share
 from keras_vit.io import writing
+from keras_vit.training.evaluation.class_names import read_names
 from keras_vit.training.runs import run_folder
 
 FIGURES = ("confusion", "reliability", "classes")  # functions of `evaluation_plots`
@@ -47,11 +52,16 @@ def add_evaluate(commands):
         "measure how accurate a trained model is, and where it errs",
         "Evaluates a model on labeled images: accuracy with its 95 % interval, every class, the "
         "most confused classes, calibration, and the most confident mistakes. Without DATA these "
-        "are the images that the run held out from training.",
+        "are the images that a run held out from training. The accuracy counts all classes of the "
+        "model, also those that DATA lacks.",
     )
     add = adder(parser)
-    add("folder RUN", "folder that `keras-vit train` wrote")
-    add("data DATA", "folder of class folders, named as the classes of the run", nargs="?")
+    add("model MODEL", MODEL)
+    data = "folder of class folders, named as the classes of the model, by their numbers, or by "
+    add("data DATA", data + "ImageNet's ids; only a run has images of its own", nargs="?")
+    names = "text file with the name of each class on a line, in the order of the logits; several "
+    add("--classes FILE", names + "names of one class are separated by commas")
+    add("--resize", RESIZE, choices=("squash", "crop"))
     split = f"split of the run's own images; {DEFAULT}"
     add("--part", split, default="test", choices=("test", "validation"))
     add("--out DIR", "new or empty folder for evaluation.json and three figures")
@@ -98,11 +108,9 @@ def _check_predict(options):
 def _predict(options):
     from keras_vit import environment, training
     from keras_vit.training.evaluation.metrics import percent
-    from keras_vit.training.runs.saved_run import default_metrics
 
     print(environment.description())
-    model, metrics = load_model(options.model)
-    run = training.Run(None, model, metrics or default_metrics(model))
+    run = _run(options.model)
     for prediction in training.predict(run, options.files, invert=options.invert):
         listed = ", ".join(f"{name} {percent(share)}" for name, share in prediction.classes)
         print(f"{prediction.file}: {listed}")
@@ -110,10 +118,30 @@ def _predict(options):
             print(f"  {prediction.hint}")
 
 
+def _run(name, **changes):
+    """Loads a model as a run; a run itself keeps its folder, which has its images."""
+    from keras_vit import training
+    from keras_vit.training.runs.saved_run import default_metrics
+
+    if is_run(name):
+        run = training.load(name)
+    else:
+        model, metrics = load_model(name)
+        run = training.Run(None, model, metrics or default_metrics(model))
+    changes = {field: value for field, value in changes.items() if value is not None}
+    return run._replace(metrics={**run.metrics, **changes})
+
+
 def _check_evaluate(options):
-    run_folder.find(options.folder)
+    check_model(options.model)
     if options.data is not None:
         check_source(options.data)
+    elif not is_run(options.model):
+        want = "a model that is not a run has no images of its own, so evaluate needs DATA"
+        advice = f"Write: keras-vit evaluate {options.model} images/"
+        arguments.refuse(want, {"MODEL": options.model, "DATA": None}, advice)
+    if options.classes is not None:
+        read_names(options.classes)
     if options.out is not None:
         run_folder.check_out(options.out)
 
@@ -122,10 +150,12 @@ def _evaluate(options):
     from keras_vit import environment, training
     from keras_vit.training.evaluation import metrics
 
-    run = training.load(options.folder)
+    with contextlib.redirect_stdout(sys.stderr):  # what loading did: --json is alone on stdout
+        run = _run(options.model, resize=options.resize)
+    names = options.classes and read_names(options.classes)
     target = run_folder.make(options.out, "evaluation") if options.out else None
     try:
-        evaluation = training.evaluate_run(run, options.data, options.part)
+        evaluation = training.evaluate_run(run, options.data, options.part, class_names=names)
     except BaseException:
         if target:
             run_folder.remove_if_empty(target)

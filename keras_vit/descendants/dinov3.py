@@ -25,14 +25,6 @@ from keras_vit.layers import MLP, SelfAttention, TransformerBlock
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
 
-def angles(grid, dim, theta):
-    """Returns the angles of the patches, (rows * columns, d), float32."""
-    centers = [(2 * np.arange(side) + 1) / side - 1 for side in grid]
-    places = np.stack(np.meshgrid(*centers, indexing="ij"), -1).reshape(-1, 2, 1)  # (N, 2, 1)
-    waves = theta ** -(np.arange(dim // 4) * 4 / dim)
-    return np.tile((2 * math.pi * places * waves).reshape(len(places), -1), 2).astype("float32")
-
-
 @register
 class RotarySelfAttention(SelfAttention):
     """`SelfAttention` whose queries and keys are rotated by the place of their patch.
@@ -77,8 +69,15 @@ class RotarySelfAttention(SelfAttention):
         dim = input_shape[-1] // self.num_heads
         if dim % 4:
             check.refuse("d, the width of a head, must be divisible by 4", {"d": dim})
-        table = np.pad(angles(self.grid, dim, self.theta), ((self.prefix_tokens, 0), (0, 0)))
-        self.cosine, self.sine = np.cos(table)[:, None], np.sin(table)[:, None]  # (tokens, 1, d)
+        waves = self.theta ** -(np.arange(dim // 4) * 4 / dim)
+        angles = np.tile((self.places()[..., None] * waves).reshape(-1, dim // 2), 2)  # (N, d)
+        angles = np.pad(angles, ((self.prefix_tokens, 0), (0, 0))).astype("float32")[:, None]
+        self.cosine, self.sine = np.cos(angles), np.sin(angles)  # (tokens, 1, d)
+
+    def places(self):
+        """Returns 2 pi (y, x) of the patches, (rows * columns, 2)."""
+        indices = np.indices(self.grid).reshape(2, -1).T
+        return 2 * math.pi * ((2 * indices + 1) / self.grid - 1)
 
     def heads(self, x):
         query, key, value = super().heads(x)

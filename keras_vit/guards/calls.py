@@ -17,6 +17,8 @@ COUNTS = (
     "batch_size", "steps_per_epoch", "validation_steps", "validation_batch_size", "steps",
 )  # fmt: skip
 CHECKED = ("fit", "evaluate", "predict")
+SETS_THE_RATE = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
+SCHEDULE = keras.optimizers.schedules.LearningRateSchedule
 KEPT = ("train_on_batch", "test_on_batch", "predict_on_batch")
 
 
@@ -138,9 +140,7 @@ def checked_training(model, given, watches, training):
         shares.check_fit(given)
         _check_learning_rate(model)
         for callback in keras.tree.flatten(given.get("callbacks")):
-            is_checkpoint = isinstance(callback, keras.callbacks.ModelCheckpoint)
-            if is_checkpoint and not callback.save_weights_only:
-                changes.check_path(callback.filepath)
+            _check_callback(model, callback)
         # Data with an order of their own; Keras shuffles the batches of a plain `PyDataset`.
         x = given.get("x")
         ordered = streams.kind(x) not in (None, "keras") or _sampler(x) is not None
@@ -150,6 +150,21 @@ def checked_training(model, given, watches, training):
         if validation is not None:
             given["validation_data"] = _checked_validation(model, validation, watches, expects)
     given["x"] = _checked_data(model, given.get("x"), watches, expects, given.get("y"), training)
+
+
+def _check_callback(model, callback):
+    """Refuses a callback that would fail after an epoch, or hours later."""
+    is_checkpoint = isinstance(callback, keras.callbacks.ModelCheckpoint)
+    if is_checkpoint and not callback.save_weights_only:
+        changes.check_path(callback.filepath)
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    rate = getattr(optimizer, "_learning_rate", None)
+    if isinstance(callback, SETS_THE_RATE) and isinstance(rate, SCHEDULE):
+        name, schedule = type(callback).__name__, type(rate).__name__
+        want = "a callback that sets the learning rate needs an optimizer whose rate is a number"
+        received = {"callback": name, "learning_rate": schedule}
+        advice = f"Leave {name} out, or compile the model with learning_rate=0.001, for example."
+        arguments.refuse(want, received, advice)
 
 
 def _checked_validation(model, data, watches, expects):

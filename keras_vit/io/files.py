@@ -149,7 +149,7 @@ class ShardedFile(TensorFile):
             what = f"which lists {shorten(shard)}, not the plain name of a .safetensors file"
             self.refuse(what, "Do not use it: an index must not refer to other folders.")
         path = os.path.join(os.path.dirname(self.path), shard)
-        if os.path.islink(path):
+        if _folder_of(path) != _folder_of(self.path):  # in a cache, all of them are links
             what = f"which lists {shard!r}, a link that leads elsewhere"
             self.refuse(what, "Copy the folder with its files: cp -rL.")
         tensor_file.check_regular(path)
@@ -159,6 +159,13 @@ class ShardedFile(TensorFile):
 
     def _read(self, name):
         return self._shards[name].read(name)
+
+
+def _folder_of(path):
+    """Returns the folder of a file, or that of the file that it links to."""
+    folder = os.path.dirname(path)
+    target = os.path.join(folder, os.readlink(path)) if os.path.islink(path) else path
+    return os.path.realpath(os.path.dirname(target))
 
 
 def write_safetensors(path, tensors):

@@ -18,8 +18,9 @@ from keras_vit.checkpoints import google, hugging_face, kerashub, matching, pyto
 from keras_vit.io import files
 
 SUFFIX = {"google": ".npz", "bit": ".npz", "timm": ".safetensors",
-          "huggingface": ".safetensors", "kerashub": ".weights.h5"}  # fmt: skip
-SOURCES = ("google", "timm", "huggingface", "kerashub")
+          "huggingface": ".safetensors", "kerashub": ".weights.h5",
+          "torchvision": ".safetensors"}  # fmt: skip
+SOURCES = ("google", "timm", "huggingface", "kerashub", "torchvision")
 EXACT = dict(approximate=False)
 
 
@@ -147,9 +148,10 @@ MODELS = {
     "resnet": lambda: keras_vit.ResNet(image_size=32, units=(1, 2), num_classes=5),
 }
 WRITTEN_BY = {
-    "token": SOURCES, "rectangle": SOURCES, "gap": SOURCES,
-    "features": ("google", "timm", "kerashub"),  # for Hugging Face it has DINOv2's names
-    "hybrid": SOURCES[:3], "root": SOURCES[:3], "pre_logits": SOURCES[:3], "map": ("google",),
+    "token": SOURCES, "rectangle": SOURCES, "gap": SOURCES[:4],
+    "features": ("google", "timm", "kerashub", "torchvision"),  # DINOv2's names for Hugging Face
+    "hybrid": SOURCES[:3], "root": SOURCES[:3], "pre_logits": (*SOURCES[:3], "torchvision"),
+    "map": ("google",),
     "distilled": ("timm", "huggingface"), "resnet": ("bit", "timm"),
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Files of later families, against what timm's and Hugging Face's own code computes."""
+"""Files of later families, against what the code of their publishers computes."""
 
 import json
 
@@ -16,6 +16,7 @@ from keras_vit.io import files
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IMAGENET = tuple(tuple(255 * value for value in values) for values in (MEAN, DEVIATION))
 CASES = [name.removesuffix("/file") for name in RECORDED if name.endswith("/file")]
+OTHER_SIZES = [name for name in RECORDED if " x " in name]
 
 
 def model_args(case, **changes):
@@ -29,6 +30,10 @@ def change_tensors(folder, change):
     with files.open_tensors(folder / "model.safetensors") as file:
         tensors = {name: file.read(name) for name in file.specs}
     files.write_safetensors(folder / "model.safetensors", change(tensors))
+
+
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def arguments_of(folder):
@@ -45,12 +50,40 @@ def test_a_folder_as_it_is_published_gives_the_outputs_of_its_source(case, publi
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
-@pytest.mark.parametrize("source, size", [("huggingface", (42, 70)), ("timm", (48, 80))])
-def test_rotary_positions_follow_an_image_that_is_not_square(source, size, publish):
-    folder, options = publish(f"{source} dinov3"), {"pooling": None, "normalize": IMAGENET}
-    model = keras_vit.load_pretrained(folder, image_size=size, verbose=False, **options)
-    expected = RECORDED["{} dinov3/{} x {}".format(source, *size)]
+@pytest.mark.parametrize(
+    "name", quick(OTHER_SIZES, "timm eva02 clip/48 x 80", "timm pe core/48 x 80")
+)
+def test_rotary_positions_follow_an_image_that_is_not_square(name, publish):
+    (case, size), expected = name.split("/"), RECORDED[name]
+    size, options = tuple(map(int, size.split(" x "))), {"normalize": IMAGENET}
+    if expected.ndim == 3:
+        options["pooling"] = None
+    folder = publish(case)
+    options |= {"image_size": size, "method": "bicubic", "verbose": False}
+    model = keras_vit.load_pretrained(folder, **options)
     np.testing.assert_allclose(outputs(model, seeded.make_images(*size)), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("case", ["timm eva02", "timm pe core"])
+def test_tokens_of_a_model_that_pools_them_otherwise(case, publish):
+    """What comes after the tokens is left out."""
+    folder = publish(case)
+    model = keras_vit.load_pretrained(folder, pooling=None, verbose=False)
+    whole = keras_vit.load_pretrained(folder, num_classes=None, verbose=False)
+    images = seeded.make_images(*model.image_size)
+    tokens, pooled = outputs(model, images), outputs(whole, images)
+    for layer in ["pooling", "encoder_norm"] if case == "timm eva02" else ["pooling"]:
+        tokens = outputs(whole.get_layer(layer), tokens)
+    np.testing.assert_allclose(tokens, pooled, atol=1e-5)
+
+
+def test_the_grid_of_pretraining_is_that_of_the_architecture_or_the_file(publish):
+    args = model_args("timm pe core", ref_feat_shape=[5, 7])
+    assert arguments_of(publish("timm pe core"))["reference"] == (14, 14)
+    assert arguments_of(publish("timm pe spatial"))["reference"] == (32, 32)
+    assert arguments_of(publish("timm pe core", **args))["reference"] == (5, 7)
+    assert arguments_of(publish("timm pe core", architecture=None))["reference"] == (4, 4)
+    assert arguments_of(publish("timm eva02", architecture=None))["reference"] == (16, 16)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +92,10 @@ def test_rotary_positions_follow_an_image_that_is_not_square(source, size, publi
         (descendants.RegisterViT, {"num_registers": 2}),
         (descendants.DINOv3ViT, {"gated": True, "theta": 50.0}),
         (descendants.CLIPViT, {"projection_dim": 6}),
+        slow(descendants.EVAViT, {"attention_norm": True, "mlp_norm": True, "reference": 3}),
+        slow(descendants.EVAMeanViT, {"pooling": "patch mean"}),
+        slow(descendants.PEViT, {"pooling": "map"}),
+        slow(descendants.PESpatialViT, {"pooling": "gap"}),
     ],
 )
 def test_a_descendant_trains_saves_and_can_be_seen(kind, options, tmp_path):
@@ -113,6 +150,11 @@ def test_an_activation_that_no_layer_has_is_refused_by_name(name, publish):
         ("timm dinov2", "architecture", 7),
         ("timm dinov2", "global_pool", "max"),
         ("timm deit3", "global_pool", ""),
+        ("timm eva02", "architecture", "eva02_enormous_patch14_clip_224"),
+        ("timm eva02", "global_pool", ""),
+        ("timm pe core", "architecture", "vit_base_patch16_clip_224"),
+        ("timm pe core", "global_pool", "avg"),
+        ("timm pe spatial", "architecture", "vit_base_patch16_clip_224"),
     ],
 )
 def test_a_field_that_no_model_here_obeys_is_refused_by_name(case, field, value, publish):
@@ -135,6 +177,15 @@ def test_a_field_that_no_model_here_obeys_is_refused_by_name(case, field, value,
         ("timm dinov3", "rope_rotate_half", False),
         ("timm dinov3", "rope_grid_indexing", "xy"),
         ("timm dinov3", "use_rot_pos_emb", False),
+        ("timm eva02", "rope_temperature", 100),
+        ("timm eva02", "rope_grid_offset", 1),
+        ("timm eva02", "ref_feat_shape", None),
+        ("timm eva02", "ref_feat_shape", [4, 0]),
+        ("timm eva02 clip", "use_post_norm", True),
+        ("timm pe core", "rope_grid_offset", 0),
+        ("timm pe core G", "rope_grid_offset", 1),
+        ("timm pe core", "rope_grid_indexing", "ij"),
+        ("timm pe core", "attn_pool_num_heads", 3),
     ],
 )
 def test_an_argument_of_timm_that_no_model_here_obeys_is_refused_by_name(
@@ -215,6 +266,32 @@ def test_pixels_that_cannot_be_prepared_so_are_refused_by_name(field, value, pub
         keras_vit.checkpoints.describe(publish("huggingface dinov2", images))
 
 
+def test_older_files_of_torchvision_have_other_names(publish):
+    folder = publish("torchvision as it is")
+    old = {".mlp.0.": ".mlp.linear_1.", ".mlp.3.": ".mlp.linear_2."}
+
+    def rename(tensors):
+        for new, name in old.items():
+            tensors = {key.replace(new, name): tensor for key, tensor in tensors.items()}
+        return tensors
+
+    change_tensors(folder, rename)
+    model = keras_vit.load_pretrained(folder, verbose=False)
+    np.testing.assert_allclose(
+        outputs(model, seeded.make_images(32, 32)),
+        RECORDED["torchvision as it is/output"],
+        atol=2e-5,
+    )
+
+
+def test_a_convolutional_stem_of_torchvision_is_refused_by_name(publish):
+    folder = publish("torchvision as it is")
+    stem = {"conv_proj.weight": "conv_proj.conv_last.weight"}
+    change_tensors(folder, lambda tensors: {stem.get(k, k): v for k, v in tensors.items()})
+    with pytest.raises(ValueError, match="conv_proj.weight.*a stem of several convolutions"):
+        keras_vit.load_pretrained(folder, verbose=False)
+
+
 def test_naflex_is_refused_by_name(publish):
     folder, name = publish("huggingface siglip"), "embeddings.patch_embedding.weight"
 
@@ -242,7 +319,7 @@ def test_a_missing_tensor_is_named_as_in_the_file(publish):
     change_tensors(
         folder, lambda old: {("fc_" if k in norm else "") + k: v for k, v in old.items()}
     )
-    with pytest.raises(ValueError, match="missing='norm.weight'.*a normalization after pooling"):
+    with pytest.raises(ValueError, match="(?s)after pooling, .*missing: 'norm.weight'"):
         keras_vit.load_pretrained(folder, verbose=False)
 
 

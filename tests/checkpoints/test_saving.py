@@ -11,6 +11,7 @@ from helpers import DESCENDANTS, numpy, outputs, quick, random_images, randomize
 
 import keras_vit
 from keras_vit import descendants, training
+from keras_vit.checkpoints import loading
 from keras_vit.io import files, writing
 
 HUGGING_FACE = [
@@ -85,6 +86,16 @@ def test_json_files_for_transformers(tmp_path):
     pixels = np.array([0.0, 1.0, 255.0])
     scaled = (pixels * images["rescale_factor"] - images["image_mean"]) / images["image_std"]
     np.testing.assert_allclose(scaled, pixels, rtol=1e-6)
+
+
+@pytest.mark.parametrize("source", ["timm", "huggingface"])
+def test_names_of_classes_are_kept(source, tmp_path):
+    names = ["rose", "daisy", "tulip, Tulipa"]
+    keras_vit.save_weights(tiny(), tmp_path / "a", source, class_names=names)
+    assert loading.class_names(tmp_path / "a", 3) == names
+    with pytest.raises(ValueError, match="a name for each of 3 classes. Received: names=2"):
+        keras_vit.save_weights(tiny(), tmp_path / "b", source, class_names=names[:2])
+    assert not (tmp_path / "b").exists()
 
 
 # --- Values, by hand ------------------------------------------------------------------------------

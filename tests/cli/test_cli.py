@@ -128,6 +128,9 @@ def test_help_shows_the_defaults_that_the_recipes_have(capsys):
     assert "default: 50, with DATA 40" in text and "default: 0.002, with DATA 0.001" in text
 
 
+HUB = (["train", "--weights"], ["evaluate"], ["explain", "embedding-filters"])
+
+
 @pytest.mark.parametrize(
     "words, code, expected",
     [
@@ -135,6 +138,8 @@ def test_help_shows_the_defaults_that_the_recipes_have(capsys):
         (["train", "--resume", "nowhere"], 2, "'nowhere', which does not exist"),
         (["train", "--resume", "nowhere", "--epochs", "3"], 2, "takes no other argument"),
         (["evaluate", "nowhere"], 2, "'nowhere', which does not exist"),
+        (["evaluate", "ViT-Mini/4"], 2, "evaluate needs DATA"),
+        *(([*words, "hf://owner"], 2, "must be hf://owner/name") for words in HUB),
         (["check-data", "nowhere"], 2, "nowhere"),
         (["train", "--model", "vit-b/16"], 2, "ViT-B/16"),
         (["train", "--epochs", "0"], 2, "epochs=0"),

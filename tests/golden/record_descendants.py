@@ -1,6 +1,6 @@
-"""Records `descendants.npz`: what timm's and Hugging Face's own code computes, seeded weights.
+"""Records `descendants.npz`: what timm, Hugging Face and torchvision compute, seeded weights.
 
-Needs torch, torchvision, timm (1.0.31) and transformers (5.24.0); run:
+Needs torch, torchvision (0.28), timm (1.0.31) and transformers (5.24.0); run:
 
     python tests/golden/record_descendants.py
 
@@ -10,6 +10,7 @@ two images. Models are narrow and have 2 blocks; PyTorch computes in float64.
 
 import json
 import pathlib
+import re
 import tempfile
 
 import numpy as np
@@ -17,6 +18,7 @@ import safetensors.torch
 import seeded
 import timm
 import torch
+import torchvision
 import transformers
 
 SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
@@ -61,7 +63,18 @@ TIMM = {
     "clip, quick GELU": ("vit_base_patch16_clip_quickgelu_224", {"img_size": 64, "num_classes": 5}),
     "dinov3": ("vit_small_patch16_dinov3", {"img_size": 64, "num_classes": 0}),
     "dinov3 gated": ("vit_small_plus_patch16_dinov3", {"img_size": 64, "num_classes": 0}),
+    "eva02": ("eva02_tiny_patch14_224", {"img_size": 56, "num_classes": 0}),
+    "eva02 classifier": ("eva02_base_patch14_448", {"img_size": 56, "num_classes": 5}),
+    "eva02 clip": ("eva02_base_patch16_clip_224", {"img_size": 64, "num_classes": 7}),
+    "pe core": ("vit_pe_core_base_patch16_224", {"img_size": 64, "num_classes": 7}),
+    "pe core G": ("vit_pe_core_gigantic_patch14_448", {"img_size": 56, "num_classes": 7}),
+    "pe spatial": ("vit_pe_spatial_tiny_patch16_512", {"img_size": 64, "num_classes": 0}),
+    "pe spatial G": ("vit_pe_spatial_gigantic_patch14_448", {"img_size": 56, "num_classes": 5}),
     "deit3": ("deit3_small_patch16_224", {"img_size": 64, "num_classes": 5}),
+}
+TORCHVISION = {  # 192 wide, so that the number of heads is known
+    "as it is": {"image_size": 32, "num_classes": 5},
+    "with a tanh layer": {"image_size": 48, "num_classes": 5, "representation_size": 7},
 }
 NARROW = {"depth": 2, "embed_dim": 24, "num_heads": 3}
 MEAN, DEVIATION = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
@@ -118,15 +131,26 @@ def timm_model(name, options):
     shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     model.load_state_dict(seeded_state(shapes))
     model, images = model.double().eval(), images_of(*2 * [options["img_size"]])
-    has_vector = options["num_classes"] or "siglip" in name
+    has_vector = options["num_classes"] or re.search("siglip|eva02", name)
     forward = model if has_vector else model.forward_features
     pixels = {"mean": MEAN.tolist(), "std": DEVIATION.tolist()}
     config = {"architecture": name, "model_args": NARROW | options, "pretrained_cfg": pixels}
     found = {"output": forward(images).numpy()}
-    if "dinov3" in name:
-        model.set_input_size(img_size=(48, 80))
-        found["48 x 80"] = forward(images_of(48, 80)).numpy()
+    if re.search("dinov3|eva02|_pe_", name):
+        height, width = model.patch_embed.patch_size
+        size = (3 * height, 5 * width)
+        model.set_input_size(img_size=size)
+        found["{} x {}".format(*size)] = forward(images_of(*size)).numpy()
     return shapes, config, found
+
+
+def torchvision_model(options):
+    sizes = {"patch_size": 16, "num_layers": 2, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 768}
+    model = torchvision.models.VisionTransformer(**sizes, **options)
+    shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    model.load_state_dict(seeded_state(shapes))
+    images = images_of(*2 * [options["image_size"]])
+    return shapes, {}, {"output": model.double().eval()(images).numpy()}
 
 
 @torch.no_grad()
@@ -135,6 +159,7 @@ def main():
     rows = HUGGING_FACE | WITH_TEXT
     cases = {f"huggingface {name}": hugging_face(*row) for name, row in rows.items()}
     cases |= {f"timm {name}": timm_model(*row) for name, row in TIMM.items()}
+    cases |= {f"torchvision {name}": torchvision_model(row) for name, row in TORCHVISION.items()}
     for case, (shapes, config, outputs) in cases.items():
         recorded[f"{case}/file"] = json.dumps({"shapes": shapes, "config": config})
         for name, output in outputs.items():

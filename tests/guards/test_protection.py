@@ -178,6 +178,25 @@ def test_a_format_that_could_not_be_loaded_is_refused_before_the_first_step(tmp_
     assert path.exists()
 
 
+@pytest.mark.parametrize(
+    "callback",
+    [
+        keras.callbacks.ReduceLROnPlateau("loss"),
+        keras.callbacks.LearningRateScheduler(lambda epoch: 0.1),
+    ],
+)
+def test_a_callback_that_cannot_set_the_rate_is_refused_before_the_first_step(callback):
+    model, name = small(), type(callback).__name__
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    model.compile(keras.optimizers.SGD(schedule), SPARSE(from_logits=True))
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=f"callback={name!r}, learning_rate='CosineDecay'. Leave"):
+        model.fit(IMAGES, LABELS, callbacks=[callback], verbose=0)
+    np.testing.assert_array_equal(before[-1], model.get_weights()[-1])
+    model.compile(keras.optimizers.SGD(0.1), SPARSE(from_logits=True))
+    model.fit(IMAGES, LABELS, callbacks=[callback], verbose=0)
+
+
 def test_a_saved_model_with_a_wrong_loss_is_loaded_without_it():
     model = small()
     model.get_layer("head").activation = keras.activations.softmax

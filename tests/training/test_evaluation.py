@@ -1,6 +1,7 @@
 """Evaluation: every number beside scikit-learn's or a hand computation, every input it takes."""
 
 import json
+import re
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 import keras_vit
 from keras_vit import cli
 from keras_vit.cli import use as command
-from keras_vit.training.evaluation import evaluation_plots, representation
+from keras_vit.training.evaluation import class_names, evaluation_plots, representation
 from keras_vit.training.evaluation import metrics as scores
 from keras_vit.training.runs import saved_run
 
@@ -277,15 +278,17 @@ def test_unusable_data_is_refused(data, words):
 def test_a_missing_part_and_a_wrong_part_are_refused():
     data = keras_vit.data.load((np.zeros((8, 2, 2, 3), "uint8"), np.arange(8) % 2), 2, test_share=0)
     with pytest.raises(ValueError, match="split='test', images=0"):
-        scores.evaluate(fixed(3), data)
+        scores.evaluate(fixed(2), data)
     with pytest.raises(ValueError, match="split='trial'"):
-        scores.evaluate(fixed(3), data, split="trial")
+        scores.evaluate(fixed(2), data, split="trial")
 
 
 def test_names_of_other_classes_are_refused():
     data = np.zeros((2, 1, 3, 1)), np.array([0, 1])
+    model = fixed(3)
+    model.predict_on_batch = None  # it is refused before anything is predicted
     with pytest.raises(ValueError, match="class_names=2, logits=3"):
-        scores.evaluate(fixed(3), data, class_names=("a", "b"))
+        scores.evaluate(model, data, class_names=("a", "b"))
 
 
 def test_a_model_without_a_head_is_refused():
@@ -347,9 +350,72 @@ def test_a_folder_may_lack_classes_but_not_bring_new_ones(run, tmp_path):
     (tmp_path / "lihgt").symlink_to(run / "data" / "light")
     with pytest.raises(
         ValueError,
-        match=r"unknown=\['lihgt'\]. Rename the folders. The run knows: light, dark, middle",
+        match=r"unknown=\['lihgt'\]. Rename the folders, .*Known: light, dark, middle",
     ):
         saved_run.evaluate_run(run / "run", tmp_path)
+
+
+@pytest.mark.backend_free
+def test_classes_are_found_by_names_numbers_and_ids_of_imagenet():
+    known = ["tench, Tinca tinca", "crane", "crane, bird", "T-shirt"]
+    assert class_names.match(["tinca_TINCA", "t shirt"], known) == ([0, 3], known)
+    assert class_names.match(["crane, bird"], known)[0] == [2]
+    with pytest.raises(ValueError, match=r"one class. Received: data='d', name='crane', classes="):
+        class_names.match(["crane"], known, "d")
+    thousand = class_names.number_classes(1000)
+    ids = ["n01440764", "n02123045", "n15075141"]  # tench, tabby, toilet tissue
+    numbers, names = class_names.match(ids, thousand)
+    assert numbers == [0, 281, 999] and [names[i] for i in numbers] == ids
+    assert class_names.match(["7", "class 8"], thousand) == ([7, 8], thousand)
+    for wrong in (["n00000000"], ["1000"]):
+        with pytest.raises(ValueError, match=f"unknown={re.escape(str(wrong))}"):
+            class_names.match(wrong, thousand)
+    with pytest.raises(ValueError, match="unknown"):  # names, though they are numbers
+        class_names.match(["0"], ["3", "7"])
+
+
+@pytest.mark.backend_free
+def test_a_file_of_class_names(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("light \r\ndark\n")
+    assert class_names.read_names(path) == ["light", "dark"]
+    path.write_text("light\n\ndark\n")
+    with pytest.raises(ValueError, match="empty line=2. Lines are in the order"):
+        class_names.read_names(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match="text file in UTF-8"):
+        class_names.read_names(path)
+    with pytest.raises(FileNotFoundError, match="a line for each class"):
+        class_names.read_names(tmp_path / "none")
+
+
+def test_published_weights_are_evaluated_by_the_names_of_config_json(run, tmp_path, capsys):
+    model = keras_vit.create("ViT-Mini/4", image_size=8, num_classes=4, num_layers=1)
+    model.get_layer("head").bias.assign([0, 0, 2, 1])
+    keras_vit.save_weights(model, tmp_path / "model.safetensors", "huggingface")
+    names = {"0": "red", "1": "middle", "2": "Dark, black", "3": "light"}
+    config = {"num_attention_heads": model.num_heads, "id2label": names}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    keras_vit_evaluate(tmp_path, run / "data", "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert found["class_names"] == list(names.values()) and found["accuracy"] == 1 / 3
+    assert found["confusion"] == [[0] * 4, [0, 0, 5, 0], [0, 0, 5, 0], [0, 0, 5, 0]]
+
+    (tmp_path / "names").write_text("light\nmiddle\nred\ndark\n")
+    keras_vit_evaluate(tmp_path, run / "data", "--json", "--classes", tmp_path / "names")
+    assert json.loads(capsys.readouterr().out)["accuracy"] == 0
+    (tmp_path / "names").write_text("light\nmiddle\ndark\n")
+    with pytest.raises(ValueError, match="class_names=3, logits=4"):
+        keras_vit_evaluate(tmp_path, run / "data", "--classes", tmp_path / "names")
+    with pytest.raises(ValueError, match="needs DATA. Received: .* Write: keras-vit evaluate"):
+        keras_vit_evaluate(tmp_path)
+    keras_vit.save_weights(
+        keras_vit.create("ViT-Mini/4", image_size=8, num_classes=None, num_layers=1),
+        tmp_path / "model.safetensors",
+        "huggingface",
+    )
+    with pytest.raises(ValueError, match="A classifier was expected.*few-shot"):
+        keras_vit_evaluate(tmp_path, run / "data")
 
 
 def keras_vit_evaluate(*words):

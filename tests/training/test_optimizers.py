@@ -203,3 +203,20 @@ def test_unusable_arguments_are_refused():
         optimizers.SGD(layer_decay=0)
     with pytest.raises(ValueError, match="needs a Transformer's blocks"):
         optimizers.layer_rates(["head/kernel"], 0.5)
+
+
+@pytest.mark.parametrize("accumulate", [None, 2])
+def test_a_moving_average_forgets_the_first_weights_of_a_short_training(accumulate):
+    options = {"use_ema": True, "ema_momentum": 0.8, "weight_decay": 0.0}
+    optimizer = optimizers.SGD(0.1, momentum=0.0, gradient_accumulation_steps=accumulate, **options)
+    weight = keras.Variable([7.0, -2.0], name="kernel")
+    optimizer.build([weight])
+    average = expected = None
+    for batch in range(50):
+        optimizer.apply([keras.ops.convert_to_tensor([1.0, float(batch % 3)])], [weight])
+        momentum = min(0.8, batch / (batch + 9))
+        expected = numpy(weight) * (1 - momentum) + (0 if batch == 0 else momentum * expected)
+        (average,) = optimizer._model_variables_moving_average
+        np.testing.assert_allclose(numpy(average), expected, rtol=1e-5)
+    optimizer.finalize_variable_values([weight])
+    np.testing.assert_allclose(numpy(weight), expected, rtol=1e-5)

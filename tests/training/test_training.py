@@ -9,12 +9,15 @@ import signal
 import keras
 import numpy as np
 import pytest
+from helpers import numpy
 from PIL import Image
 
 import keras_vit
 from keras_vit import data, training
 from keras_vit.training.evaluation import classifiers, evaluation_plots
 from keras_vit.training.evaluation.classifiers import read_pixels
+from keras_vit.training.evaluation.representation import predict_all
+from keras_vit.training.resuming import run_state
 from keras_vit.training.runs import messages, run_folder, saved_run
 
 pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
@@ -225,6 +228,39 @@ def test_an_interrupted_run_resumes_exactly_and_equal_seeds_give_equal_weights(
     assert not (out / "states").exists()
     assert training.resume(out).metrics == resumed.metrics
     assert "complete" in capsys.readouterr().out
+
+
+@pytest.mark.backend_free
+def test_seconds_are_those_of_the_work_in_all_sittings(monkeypatch):
+    progress, states = {name: messages.ProgressLine() for name in ("", "resumed")}, {}
+    # After the fourth reading the machine is started again, and its clock with it.
+    readings = iter([100.0, 102.0, 105.0, 3.0, 4.0])
+    monkeypatch.setattr(messages.time, "perf_counter", lambda: next(readings))
+    for name, callback in progress.items():
+        callback.on_train_begin()
+        callback.on_epoch_begin(0)
+        if name == "resumed":
+            run_state.restore_attributes({"": callback}, *states)
+        callback.on_train_batch_end(0)
+        if name == "":
+            callback.on_train_batch_end(1)
+            states = run_state.copy_attributes({"": callback})
+    assert (callback.seconds, callback.epoch_seconds) == (6.0, 6.0)
+
+
+def test_a_run_with_a_moving_average_keeps_and_tests_both(colors, tmp_path, monkeypatch, capsys):
+    averaged = training.RECIPES["folder"]._replace(moving_average=0.5)
+    monkeypatch.setitem(training.RECIPES, "folder", averaged)
+    out = tmp_path / "run"
+    run = training.train(colors, image_size=16, epochs=2, batch_size=5, out=out)
+    assert "without averaging" in capsys.readouterr().out
+    data = training.load_data(run)
+    model = keras.models.clone_model(run.model)
+    model.load_weights(out / "unaveraged.weights.h5")
+    logits, labels = predict_all(model, data)
+    assert run.metrics["unaveraged_accuracy"] == (logits.argmax(axis=1) == labels).mean()
+    heads = [numpy(m.get_layer("head").kernel) for m in (model, run.model)]
+    assert (heads[0] != heads[1]).any()
 
 
 @pytest.mark.backend_free

@@ -123,19 +123,32 @@ def evaluate(
     https://arxiv.org/abs/1706.04599; E. B. Wilson's score interval, 1927
     """
     model = getattr(model, "model", model)  # of a `Run`
+    class_names = tuple(class_names or getattr(data, "class_names", None) or ())
+    if class_names:
+        check_names(class_names, model)
     batches = []
     for logits, labels in predict_batches(model, data, split, batch_size):
         batches.append(compute_outcomes(logits, labels))
     outcomes = Outcomes(*(np.concatenate(arrays) for arrays in zip(*batches, strict=True)))
-    numbers = map(str, range(logits.shape[-1]))
-    class_names = tuple(class_names or getattr(data, "class_names", None) or numbers)
+    class_names = class_names or tuple(map(str, range(logits.shape[-1])))
     if names is None and isinstance(data, ImageDataset):
         names = data.sources[split].names
-    if len(class_names) != logits.shape[-1]:
-        received = {"class_names": len(class_names), "logits": logits.shape[-1]}
+    _check_count(class_names, logits.shape[-1])
+    return summarize(outcomes, class_names, names, bins, mistakes)
+
+
+def check_names(class_names, model):
+    """Raises `ValueError` unless there is a name for each logit, before anything is predicted."""
+    shape = getattr(model, "output_shape", None)
+    if isinstance(shape, tuple):
+        _check_count(class_names, shape[-1])
+
+
+def _check_count(class_names, logits):
+    if len(class_names) != logits:
+        received = {"class_names": len(class_names), "logits": logits}
         advice = "Pass `class_names` in the order of the logits."
         arguments.refuse("every class of the model must have one name", received, advice)
-    return summarize(outcomes, class_names, names, bins, mistakes)
 
 
 def compute_outcomes(logits, labels):
@@ -281,8 +294,8 @@ def _format_numbers(evaluation):
 def _format_classes(evaluation):
     rows, title = evaluation.classes, "Classes"
     if len(rows) > MOST_ROWS:
-        rows = sorted(rows, key=lambda row: math.inf if math.isnan(row.f1) else row.f1)
-        rows, title = rows[:MOST_ROWS], f"Classes, the {MOST_ROWS} with the lowest F1"
+        rows = sorted((row for row in rows if row.support), key=lambda row: row.f1)[:MOST_ROWS]
+        title = f"Classes with images, at most {MOST_ROWS}, the lowest F1 first"
     width = max(len("name"), *(len(row.name) for row in rows))
     lines = [title, f"  {'name':<{width}}{'images':>10}{'recall':>10}{'precision':>11}{'F1':>10}"]
     for row in rows:

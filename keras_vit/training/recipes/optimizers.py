@@ -42,6 +42,23 @@ class ByLayer:
             self.assign_sub(variable, ops.multiply(variable, rate * self.weight_decay))
         super().update_step(gradient, variable, rate)
 
+    def _update_model_variables_moving_average(self, trainable_variables):
+        """Averages the weights, over no more than about the last tenth of the updates.
+
+            average = m average + (1 - m) w,  m = min(ema_momentum, t / (t + 9))
+
+        after t earlier updates. Keras's own average has `ema_momentum` from the first update on, so
+        that after a short training it still consists of the initial weights.
+        """
+        if not self.use_ema:
+            return
+        earlier = ops.cast(self._iterations, "float32")  # batches, also if they are accumulated
+        momentum = ops.minimum(self.ema_momentum, earlier / (earlier + 9))
+        averages = self._model_variables_moving_average
+        for variable, average in zip(trainable_variables, averages, strict=True):
+            m = ops.cast(momentum, variable.dtype)
+            average.assign(average * m + variable * (1 - m))
+
     def finalize_variable_values(self, var_list):
         """Assigns the moving average, if there is one, to the weights at the end of `fit`."""
         super().finalize_variable_values(var_list)

@@ -137,13 +137,16 @@ def _run(target, options, data, model, recipe):
     references = baselines(data)
     print(messages.references(references, data.image_size), messages.START, sep="\n", flush=True)
     try:
-        history = _fit(target, options, data, model, recipe)
+        history, earlier = _fit(target, options, data, model, recipe)
     except (KeyboardInterrupt, SystemExit):
         print(messages.interrupted(target), flush=True)
         raise
+    split = "test" if data.counts["test"] else "validation"
+    own = {}
+    if recipe.moving_average is not None:
+        own["unaveraged_accuracy"] = _test_unaveraged(target, model, data, split)
     if recipe.adapt == "lora":
         model = adaptation.merge_lora(model)
-    split = "test" if data.counts["test"] else "validation"
     logits, labels = predict_all(model, data, split)
     outcomes = metrics.compute_outcomes(logits, labels)
     evaluation = metrics.summarize(outcomes, data.class_names, data.sources[split].names)
@@ -151,6 +154,7 @@ def _run(target, options, data, model, recipe):
         "test_accuracy": evaluation.accuracy,
         "test_interval": list(evaluation.interval),
         "test_mistakes": int(round((1 - evaluation.accuracy) * evaluation.images)),
+        **own,
         "train_accuracy": history["accuracy"][-1],
         "baselines": references,
         **{f"{part}_images": count for part, count in data.counts.items()},
@@ -170,7 +174,7 @@ def _run(target, options, data, model, recipe):
         "versions": environment.versions(),
         "hardware": environment.hardware(),
         "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(earlier + time.perf_counter() - started, 1),
     }
     run = saved_run.Run(target, model, numbers)
     saved_run.write(run, history, data, evaluation, logits, labels)
@@ -178,18 +182,33 @@ def _run(target, options, data, model, recipe):
     return run
 
 
+def _test_unaveraged(target, model, data, split):
+    """Keeps the weights of the last update in a file, and returns their accuracy."""
+    averages = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+    Checkpoint(target / run_folder.STATES).load_weights(model)
+    model.save_weights(target / run_folder.UNAVERAGED)
+    logits, labels = predict_all(model, data, split)
+    for weight, average in zip(model.weights, averages, strict=True):
+        weight.assign(average)
+    return float((logits.argmax(axis=-1) == labels).mean())
+
+
 def _fit(target, options, data, model, recipe):
     """Trains with `model.fit`, whose states are saved in the folder of the run.
 
-    Returns the history by the names of the splits, such as "test_loss" for Keras's "val_loss".
+    Returns the history by the names of the splits, such as "test_loss" for Keras's "val_loss", and
+    the seconds of earlier sittings.
     """
     # This split is evaluated after each epoch; nothing is selected by it.
     split = "validation" if data.counts["validation"] else "test"
     arguments = recipe.fit_arguments
-    arguments["callbacks"].append(messages.ProgressLine(split, sys.stdout.isatty()))
+    progress = messages.ProgressLine(split, sys.stdout.isatty())
+    arguments["callbacks"].append(progress)
     if options["tensorboard"]:
         arguments["callbacks"].append(messages.tensorboard(str(target / "logs")))
     arguments["callbacks"].append(Checkpoint(target / run_folder.STATES, data))
+    begun = time.perf_counter()
     fitted = model.fit(data.train, validation_data=getattr(data, split), verbose=0, **arguments)
+    earlier = progress.seconds - (time.perf_counter() - begun)
     columns = fitted.history.items()
-    return {messages.rename_column(name, split): values for name, values in columns}
+    return {messages.rename_column(name, split): values for name, values in columns}, earlier

@@ -22,6 +22,7 @@ FILES = {
     "images.png": "training images as the model sees them",
     "example.png": "a test image to try `predict` on",
     "model.keras": "the trained model",
+    "unaveraged.weights.h5": "its weights without the moving average",
     "history.csv": "the numbers behind curves.png",
     "metrics.json": "the result, all settings, versions and hardware",
     "settings.json": "the arguments of this run",
@@ -49,25 +50,49 @@ def references(accuracies, image_size):
     return f"Baselines, test accuracy on the same split: {listed}{shrunk}"
 
 
+def stopwatch():
+    """Returns a function that returns the seconds since its last call.
+
+    `Checkpoint` does not save functions, so a resumed run begins with a new one.
+    """
+    mark = time.perf_counter()
+
+    def lap():
+        nonlocal mark
+        before, mark = mark, time.perf_counter()
+        return mark - before
+
+    return lap
+
+
 class ProgressLine(keras.callbacks.Callback):
     """Prints one line per epoch, and stops if the loss is not finite.
 
     Args:
         split: split that is evaluated after each epoch, "validation" or "test".
         live: whether to update the line during the epoch, as a terminal can.
+
+    Attributes:
+        seconds: of training so far, in all sittings of a run.
     """
 
     def __init__(self, split="validation", live=False):
         super().__init__()
         self.split, self.live = split, live
+        self.seconds = self.epoch_seconds = 0.0
+        self.lap = stopwatch()
+
+    def on_train_begin(self, logs=None):
+        """Starts the clock."""
+        self.lap = stopwatch()
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Starts the clock."""
-        self.epoch = epoch
-        self.started = time.perf_counter()
+        """Counts the seconds of an epoch from zero."""
+        self.epoch, self.epoch_seconds = epoch, 0.0
 
     def on_train_batch_end(self, batch, logs=None):
         """Shows the current values."""
+        self._count()
         if self.live:
             step = f"step {batch + 1}/{self.params['steps']}"
             print(f"{self._line(logs)}  {step}{CLEAR}", end="\r", flush=True)
@@ -79,8 +104,16 @@ class ProgressLine(keras.callbacks.Callback):
                 f"The loss became {logs['loss']} in epoch {epoch + 1}. "
                 "Train again with a lower learning rate."
             )
-        seconds = f"{time.perf_counter() - self.started:.1f} s"
-        print(f"{self._line(logs)}  {seconds}{CLEAR if self.live else ''}", flush=True)
+        self._count()
+        print(
+            f"{self._line(logs)}  {self.epoch_seconds:.1f} s{CLEAR if self.live else ''}",
+            flush=True,
+        )
+
+    def _count(self):
+        passed = self.lap()
+        self.seconds += passed
+        self.epoch_seconds += passed
 
     def _line(self, logs):
         numbers = "  ".join(
@@ -135,7 +168,10 @@ def conclusion(target, metrics, options):
 
 
 def _result(metrics):
-    rows = {metrics["model"]: metrics["test_accuracy"], **metrics["baselines"]}
+    rows = {metrics["model"]: metrics["test_accuracy"]}
+    if "unaveraged_accuracy" in metrics:
+        rows["without averaging"] = metrics["unaveraged_accuracy"]
+    rows |= metrics["baselines"]
     width = max(map(len, rows))
     low, high = (100 * value for value in metrics["test_interval"])
     number = metrics["test_images"] or metrics["validation_images"]

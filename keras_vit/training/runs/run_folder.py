@@ -16,6 +16,7 @@ from keras_vit.io import writing
 from keras_vit.training.recipes.recipe_tables import recipe
 
 SETTINGS, MODEL, METRICS, STATES = "settings.json", "model.keras", "metrics.json", "states"
+UNAVERAGED = "unaveraged.weights.h5"
 # The arguments of `train` but `out`: settings.json, from which an interrupted run is built again
 OPTIONS = {
     **dict.fromkeys(("data", "model", "weights", "recipe", "adapt", "image_size", "epochs")),

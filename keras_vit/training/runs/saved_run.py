@@ -18,7 +18,8 @@ from keras_vit.data.pipelines import Loader
 from keras_vit.data.sources import open_source
 from keras_vit.data.sources.source import Subset
 from keras_vit.io import writing
-from keras_vit.training.evaluation.metrics import evaluate
+from keras_vit.training.evaluation import class_names as naming
+from keras_vit.training.evaluation.metrics import check_names, evaluate
 from keras_vit.training.runs import messages, run_folder
 
 
@@ -58,10 +59,14 @@ def load(path):
 
 def default_metrics(model, class_names=None):
     """Returns the metrics that `predict` needs, for a model with logits that is not from a run."""
+    if getattr(model, "num_classes", 0) is None:
+        want = "a classifier was expected"
+        advice = "Its features work with keras-vit few-shot; keras-vit train gives it a head."
+        arguments.refuse(want, {"model": model.name, "num_classes": None}, advice)
     *size, channels = model.input_shape[1:]
     return {
         "data": None,
-        "class_names": class_names or [f"class {i}" for i in range(model.output_shape[-1])],
+        "class_names": class_names or naming.number_classes(model.output_shape[-1]),
         "image_size": size,
         "num_channels": channels,
         "resize": "squash",
@@ -118,39 +123,47 @@ def evaluate_run(run, data=None, split="test", **options):
     """Evaluates the model of a run on the run's own images or on others.
 
     Args:
-        run: a `Run`, or the path of one.
+        run: a `Run`, or the path of one. For a model without a folder: `Run(None, model, metrics)`
+            with `default_metrics(model)`.
         data: None for images that the run did not train on; or a source of `keras_vit.data.load`,
             such as a folder of class folders: its test split, or all of it if it has no splits.
-            Its class names must be class names of the run; classes may be missing.
+            Its class names must be class names of the run; classes may be missing. ImageNet's
+            folders (n01440764, ...) are recognized for 1,000 classes.
         split: "test" or "validation" of the run's own images.
-        **options: arguments of `evaluate`.
+        **options: arguments of `evaluate`, such as class_names for a model that has none.
 
     Returns:
         An `Evaluation`.
 
     Raises:
-        FileNotFoundError, ValueError: the run or the images cannot be used.
+        FileNotFoundError, ValueError: the run or the images cannot be used. Nothing is predicted
+            if a class does not fit.
 
     Example:
     >>> print(keras_vit.training.evaluate_run("runs/first"))  # doctest: +SKIP
     """
     run = run if isinstance(run, Run) else load(run)
-    known = options["class_names"] = list(run.metrics["class_names"])
+    known = list(options.pop("class_names", None) or run.metrics["class_names"])
+    check_names(known, run.model)
+    if data is None and run.folder is None:
+        want = "a model that is not a run has no images of its own"
+        arguments.refuse(want, {"data": None}, "Give a folder of class folders.")
     if data is None:
-        return evaluate(run.model, load_data(run), split, **options)
+        own = load_data(run)
+        if list(own.class_names) != known:
+            want = "the run's own images must have the classes that it was trained on"
+            received = {"classes": own.class_names[:20], "trained on": known[:20]}
+            arguments.refuse(want, received, "Restore them, or evaluate on another folder.")
+        return evaluate(run.model, own, split, class_names=known, **options)
     _, *size, channels = run.model.input_shape
     splits = open_source(data, channels)
-    unknown = [name for name in splits.class_names if name not in known]
-    if unknown:
-        some = ", ".join(known[:20]) + (" ..." if len(known) > 20 else "")
-        want = "the class names must be among those of the run"
-        received = {"data": str(data), "unknown": unknown[:20]}
-        arguments.refuse(want, received, f"Rename the folders. The run knows: {some}.")
+    numbers, known = naming.match(splits.class_names, known, data)
     whole = splits.train if splits.test is None else splits.test
     source = Subset(whole, np.arange(len(whole)))
-    source.labels = np.array([known.index(name) for name in splits.class_names])[whole.labels]
+    source.labels = np.array(numbers)[whole.labels]
     batches = FixedBatches(source, channels, size, 64, run.metrics["resize"], "bilinear")
-    return evaluate(run.model, Loader(batches), names=source.names, **options)
+    names = source.names
+    return evaluate(run.model, Loader(batches), names=names, class_names=known, **options)
 
 
 def write(run, history, data, evaluation, logits, labels):
