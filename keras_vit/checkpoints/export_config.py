@@ -218,7 +218,11 @@ def _timm_vit(model, table, _):
     if hasattr(model, "resnet_units"):
         options["patch_size"] = _plain(model.get_layer("patches").patch_size)
         architectures = {1e-6: _one_of(table, TIMM_HYBRIDS, "resnet_units", model.resnet_units)}
-    return _one_of(table, architectures, "epsilon", model.epsilon), options
+    epsilon = max(model.epsilon, 1e-6)
+    if epsilon > model.epsilon:  # 1e-12 in many files of Hugging Face
+        words = f"timm computes with epsilon={epsilon}, which the model's {model.epsilon} differs "
+        arguments.warn(f"{words}from: outputs change slightly.")
+    return _one_of(table, architectures, "epsilon", epsilon), options
 
 
 def _timm_dinov3(model, table, tensors):

@@ -196,7 +196,7 @@ class OwnPooling(descendants.RegisterViT):
     [
         (keras_vit.ViT, "timm", {"pooling": "token and mean"}, "own. Received: pooling='token and"),
         (keras_vit.ViT, "huggingface", {"pooling": "patch mean"}, "own. Received: pooling='patch"),
-        (keras_vit.ViT, "timm", {"epsilon": 1e-12}, "epsilon must be 1e-06 or 1e-05"),
+        (keras_vit.ViT, "timm", {"epsilon": 1e-3}, "epsilon must be 1e-06 or 1e-05"),
         (keras_vit.ViT, "timm", {"representation_size": 4}, "no tanh layer before the head"),
         (keras_vit.ViT, "huggingface", {"representation_size": 4}, "no tanh layer before the head"),
         (
@@ -229,6 +229,12 @@ def test_a_model_that_no_class_of_the_library_computes_is_refused(
     with pytest.raises(ValueError, match=words):
         keras_vit.save_weights(kind(**(shape | options)), tmp_path / "a", source)
     assert not any(tmp_path.iterdir())
+
+
+def test_timm_has_no_smaller_epsilon(tmp_path):
+    with pytest.warns(UserWarning, match="timm computes with epsilon=1e-06.*1e-12"):
+        keras_vit.save_weights(tiny(epsilon=1e-12), tmp_path / "a", "timm")
+    assert keras_vit.load_pretrained(tmp_path / "a", verbose=False).epsilon == 1e-6
 
 
 def test_a_file_of_a_model_of_your_own_is_written_with_a_warning(tmp_path):
