@@ -318,7 +318,7 @@ def _object(path, name, content):
 
 
 def _text(path, config, name, default=""):
-    """Returns a text of a configuration, `default` if it has none."""
+    """Returns a field that must be a string, `default` if it is missing."""
     value = config.get(name)
     if not isinstance(value, str | None):
         received = {"path": str(path), name: value}

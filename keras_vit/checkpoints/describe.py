@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from keras_vit import arguments, descendants, hybrid
-from keras_vit.checkpoints import configuration, matching, published
+from keras_vit.checkpoints import configuration, matching, preset, published
 from keras_vit.checkpoints.matching import POSITIONS
 from keras_vit.io import files
 from keras_vit.variants import SIZES
@@ -105,6 +105,8 @@ def _describe_vit(table, shapes):
         patch = [side * hybrid.step(stem["resnet_units"]) for side in patch]
         channels = shapes["root/conv/kernel"][2]
     gated, _, name = table.models[0].rpartition(" ")
+    if name == "RegisterViT" and "ViT" in table.models and "second token" not in shapes:
+        name = "ViT"  # a family with and without registers
     if hasattr(descendants, name):
         kind, stem = name, _describe_descendant(name, shapes, gated == "gated")
     found = {
@@ -119,7 +121,8 @@ def _describe_vit(table, shapes):
         "num_classes": shapes.get("head/kernel", (None,))[-1],
         **stem,
     }
-    facts, preprocessing = configuration.read(table, shapes.path, found)
+    read = preset.read if table.source == "kerashub" else configuration.read
+    facts, preprocessing = read(table, shapes.path, found)
     found = {**_assumed(table, found["pooling"]), **table.defaults, **found, **facts}
     if channels != 3 and "normalize" not in facts:  # what a family assumes is for three
         found["normalize"] = MINUS_ONE_TO_ONE
@@ -127,7 +130,7 @@ def _describe_vit(table, shapes):
         found["image_size"] = _image_size(shapes, found)
     if found.get("has_class_token") is not None and "reference" not in found:
         found["reference"] = arguments.grid(found["image_size"], found["patch_size"])
-    assumed = () if table.source in ("google", "kerashub") else ("normalize", "epsilon")
+    assumed = () if table.source == "google" else ("normalize", "epsilon")
     assumed = tuple(name for name in assumed if name not in facts)
     return Description(table.source, kind, found, preprocessing, assumed)
 
@@ -161,6 +164,8 @@ def _describe_descendant(name, shapes, gated):
             advice = "Models with registers and no class token are not supported."
             arguments.refuse("registers must stand after a class token", received, advice)
         found["num_registers"] = shapes["second token"][-2]
+    elif shapes.table.source == "kerashub":
+        found["num_registers"] = 0
     if name.startswith("EVA"):
         norms = {"attention_norm": "attention/projection", "mlp_norm": "mlp/contract"}
         found |= {key: f"block_0/{layer}/norm/gamma" in shapes for key, layer in norms.items()}
@@ -211,7 +216,8 @@ def _image_size(shapes, found):
     given = found.get("image_size")
     grid = matching.grid_of(tokens, prefixes, given and arguments.grid(given, patch))
     if grid is None and given:
-        field = "img_size" if shapes.table.source == "timm" else "image_size"
+        names = {"timm": "img_size", "kerashub": "image_shape"}
+        field = names.get(shapes.table.source, "image_size")
         want = f"`{field}` of config.json must be that of the positions, {tokens} tokens"
         received = {"path": str(shapes.path), field: given, "patch_size": patch}
         arguments.refuse(want, received, "Use the config.json that came with the weights.")

@@ -27,6 +27,7 @@ WEIGHTS = (
     ("model.safetensors",),
     ("model.safetensors.index.json", "model-*-of-*.safetensors"),
     ("model.weights.h5", "task.weights.h5"),
+    ("model.weights.json", "model_*.weights.h5", "task.weights.h5"),
 )
 LOGIN = "log in with `hf auth login` or set HF_TOKEN"
 # Name of an error of huggingface_hub: what is raised, what happened, what to do.

@@ -52,8 +52,8 @@ def add_convert(commands):
     add("target_file OUT", "new file or folder to write")
     add(
         "--to SOURCE",
-        "one of them; default: google for .npz (bit for a "
-        "ResNet), timm for .safetensors, kerashub for .weights.h5",
+        "google, bit, timm, huggingface, torchvision or kerashub; default: google for .npz (bit "
+        "for a ResNet), timm for .safetensors, kerashub for .weights.h5",
         choices=SOURCES,
     )
 

@@ -26,6 +26,9 @@ from keras_vit.io.tensor_file import (
 __all__ = ["open_tensors", "read_json", "write_h5", "write_npz", "write_safetensors"]
 
 WHOLE, INDEX = "model.safetensors", ".index.json"  # names that Hugging Face gives its files
+PRESET, TASK = "model.weights.h5", "task.weights.h5"  # of KerasHub: the backbone, and a classifier
+PRESET_INDEX = "model.weights.json"  # of a backbone in several files
+IN_FOLDER = (WHOLE, WHOLE + INDEX, PRESET, PRESET_INDEX)
 MAX_SHARDS = 100
 TYPES = {
     **{"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "BOOL": "bool"},
@@ -48,7 +51,8 @@ def open_tensors(path):
 
     Args:
         path: an npz, safetensors or .weights.h5 file. For weights in several safetensors files,
-            their index (model.safetensors.index.json) or their folder.
+            their index (model.safetensors.index.json) or their folder. For a preset of KerasHub,
+            its folder.
 
     Returns:
         A `TensorFile`, for use in a `with` statement.
@@ -63,6 +67,8 @@ def open_tensors(path):
     path = os.fspath(path)
     if os.path.isdir(path):
         path = _find_in_folder(path)
+        if path.endswith((PRESET, PRESET_INDEX)):
+            return PresetFile(path)
     tensor_file.check_regular(path)
     if path.endswith(INDEX):
         return ShardedFile(path)
@@ -71,21 +77,21 @@ def open_tensors(path):
 
 
 def is_folder_of_weights(path):
-    """Returns whether a path is a folder with a safetensors file, or with the index of several."""
-    return any(os.path.isfile(os.path.join(path, name)) for name in (WHOLE, WHOLE + INDEX))
+    """Returns whether a path is a folder with weights, in one file or in several."""
+    return any(os.path.isfile(os.path.join(path, name)) for name in IN_FOLDER)
 
 
 def _find_in_folder(folder):
-    """Returns the path of the safetensors file, or of the index, in a folder."""
-    for name in (WHOLE, WHOLE + INDEX):
+    """Returns the path of the weights, or of the index of several files, in a folder."""
+    for name in IN_FOLDER:
         if os.path.lexists(os.path.join(folder, name)):
             return os.path.join(folder, name)
     for name, (what, advice) in FOLDERS.items():
         path = os.path.join(folder, name)
         if os.path.exists(path):
             refuse(folder, f"which is {what}", advice.replace("{path!r}", repr(path)))
-    advice = f"Pass a file, or a folder with {WHOLE} or {WHOLE}{INDEX}."
-    refuse(folder, "which is a folder without safetensors", advice)
+    advice = f"Pass a file, or a folder with {WHOLE}, {WHOLE}{INDEX} or {PRESET}."
+    refuse(folder, "which is a folder without weights", advice)
 
 
 class SafetensorsFile(TensorFile):
@@ -118,7 +124,7 @@ class SafetensorsFile(TensorFile):
 class ShardedFile(TensorFile):
     """The safetensors files of an index file, as one."""
 
-    format = "safetensors"
+    format, suffix = "safetensors", ".safetensors"
 
     def _open(self):
         self._shards = {}  # {name of a tensor: its file}
@@ -145,20 +151,52 @@ class ShardedFile(TensorFile):
 
     def _shard_path(self, shard):
         """Returns the path of a file in the index; it must be in the same folder."""
-        if not shard.endswith(".safetensors") or set(shard) & set("/\\:\0") or ".." in shard:
-            what = f"which lists {shorten(shard)}, not the plain name of a .safetensors file"
+        if not shard.endswith(self.suffix) or set(shard) & set("/\\:\0") or ".." in shard:
+            what = f"which lists {shorten(shard)}, not the plain name of a {self.suffix} file"
             self.refuse(what, "Do not use it: an index must not refer to other folders.")
         path = os.path.join(os.path.dirname(self.path), shard)
         if _folder_of(path) != _folder_of(self.path):  # in a cache, all of them are links
             what = f"which lists {shard!r}, a link that leads elsewhere"
             self.refuse(what, "Copy the folder with its files: cp -rL.")
         tensor_file.check_regular(path)
-        if tensor_file.detect_format(path) != "safetensors":
-            refuse(path, "which is listed as safetensors, but is not")
+        if tensor_file.detect_format(path) != self.format:
+            refuse(path, f"which is listed as {self.format}, but is not")
         return path
 
     def _read(self, name):
         return self._shards[name].read(name)
+
+
+class PresetFile(ShardedFile):
+    """The .weights.h5 files of a KerasHub preset, as one: of the backbone and of a classifier."""
+
+    format, suffix = "h5", ".weights.h5"
+
+    def _open(self):
+        self._shards = {}  # {name of a tensor: its file}
+        names = self._read_index() if self.path.endswith(PRESET_INDEX) else [PRESET]
+        if os.path.lexists(os.path.join(os.path.dirname(self.path), TASK)):
+            names.append(TASK)
+        for name in names:
+            file = self.open_files.enter_context(H5File(self._shard_path(name)))
+            twice = self._shards.keys() & file.specs.keys()
+            if twice:
+                self.refuse(f"whose file {name!r} has tensors of another: {summarize(twice)}")
+            self._shards.update(dict.fromkeys(file.specs, file))
+            self.specs.update(file.specs)
+
+    def _read_index(self):
+        """Returns the names of the backbone's files."""
+        index = read_json(self.path, limit=2 * MAX_HEADER)
+        table = index.get("weight_map") if isinstance(index, dict) else None
+        lists = [] if not isinstance(table, dict) else table.values()
+        lists = [names if isinstance(names, list) else [names] for names in lists]
+        if not lists or not all(isinstance(name, str) for names in lists for name in names):
+            self.refuse('which is JSON without a "weight_map" of files', DOWNLOAD)
+        found = sorted({name for names in lists for name in names})
+        if len(found) > MAX_SHARDS:
+            self.refuse(f"which lists {len(found):,} files, more than {MAX_SHARDS}")
+        return found
 
 
 def _folder_of(path):

@@ -119,7 +119,7 @@ class Figure8(Study):
         }
 
     def plot(self, rows):
-        """Draws accuracy against compute, a line for each dimension through the base."""
+        """Plots accuracy against compute, a line for each dimension through the base."""
         figure = figures.figure(7, 4.4)
         axes = figure.subplots()
         base = [row for row in rows if row["varied"] == "base"]
@@ -266,7 +266,7 @@ class Figure13(Study):
         }
 
     def plot(self, rows):
-        """Draws accuracy against multiply-adds and against the time of a step."""
+        """Plots accuracy against multiply-adds and against the time of a step."""
         groups = seeds.group(rows, ("family", "size"), "accuracy")
         figure = figures.figure(8, 4)
         panels = figure.subplots(1, 2, sharey=True)

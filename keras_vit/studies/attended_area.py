@@ -193,7 +193,7 @@ class Figure11(Study):
         }
 
     def plot(self, rows):
-        """Draws every head of every seed over depth, a panel for each model."""
+        """Plots every head of every seed over depth, a panel for each model."""
         models = _by_model(rows)
         figure = figures.figure(3.4 * len(models) + 0.8, 3.8)
         panels = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]

@@ -76,7 +76,7 @@ class Figure9(Study):
         return {"accuracy": trials.accuracy(model, *tasks.test(data)), "training_loss": float(loss)}
 
     def plot(self, rows):
-        """Draws accuracy against the learning rate, a line for each pooling."""
+        """Plots accuracy against the learning rate, a line for each pooling."""
         figure = figures.figure(6, 4)
         axes = figure.subplots()
         found = seeds.curves(rows, "pooling", "rate", "accuracy")
@@ -210,7 +210,7 @@ class Table7(Study):
         }
 
     def plot(self, rows):
-        """Draws what Adam gains over SGD: ours in each measure, the paper's in each task."""
+        """Plots what Adam gains over SGD: ours in each measure, the paper's in each task."""
         figure = figures.figure(8.5, 3.8)
         ours, papers = figure.subplots(1, 2)
         for number, (model, found) in enumerate(choose_rates(rows).items()):

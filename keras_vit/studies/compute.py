@@ -230,7 +230,7 @@ class Figure5(Study):
         }
 
     def plot(self, rows):
-        """Draws accuracy against compute: ours, and Table 6 with the mean of its tasks."""
+        """Plots accuracy against compute: ours, and Table 6 with the mean of its tasks."""
         found = seeds.curves(rows, "family", "teraflops", "few_shot")
         figure = figures.figure(9, 4.2)
         ours, papers = figure.subplots(1, 2)
@@ -254,7 +254,7 @@ class Figure5(Study):
 
 
 def _draw(axes, models, words):
-    """Draws a line of the table for each model: the words, each seed and the mean."""
+    """Plots a line of the table for each model: the words, each seed and the mean."""
     for color, (family, marker) in enumerate(FAMILIES.items()):
         style, label = {"color": f"C{color}", "marker": marker, "ls": ""}, family
         for place, (_, kind, _, _, accuracies) in enumerate(models):
@@ -313,7 +313,7 @@ class Table6(Figure5):
     rows_of = "figure-5"
 
     def plot(self, rows):
-        """Draws the rows of both tables in the order of compute, and the accuracy of each."""
+        """Plots the rows of both tables in the order of compute, and the accuracy of each."""
         papers = sorted(
             (cost, *key, [statistics.fmean(accuracies) / 100])
             for key, (*accuracies, cost) in TABLE_6.items()

@@ -70,7 +70,7 @@ def label(name, rows):
 
 
 def draw_lines(axes, rows, value, title, ylabel):
-    """Draws a line for each model over the number of images."""
+    """Plots a line for each model over the number of images."""
     found = seeds.curves(rows, "model", "images", value)
     for (name, sizes), marker in zip(found.items(), "osD^v", strict=False):
         seeds.draw_means(axes, sizes, label=label(name, rows), marker=marker, capsize=2)
@@ -159,7 +159,7 @@ class Figure3(Tuned):
         return after(SIZES, MODELS[scale])
 
     def plot(self, rows):
-        """Draws accuracy after fine-tuning against images: ours, and the paper's ViTs."""
+        """Plots accuracy after fine-tuning against images: ours, and the paper's ViTs."""
         figure = figures.figure(8, 4)
         ours, papers = figure.subplots(1, 2)
         draw_lines(ours, rows, "accuracy", "here", "new classes after fine-tuning, %")
@@ -261,7 +261,7 @@ class Table5(Tuned):
         return after((0, *SIZES), models)
 
     def plot(self, rows):
-        """Draws a panel for each task, accuracy by pre-training set, and the paper's B/16."""
+        """Plots a panel for each task, accuracy by pre-training set, and the paper's B/16."""
         figure = figures.figure(10, 3.8)
         *ours, papers = figure.subplots(1, 4)
         for axes in ours[1:]:

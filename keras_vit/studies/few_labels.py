@@ -83,7 +83,7 @@ def task_means(rows, name, names):
 
 
 def _name_tasks(axes, names):
-    """Draws names of tasks below, and lines between groups."""
+    """Plots names of tasks below, and lines between groups."""
     axes.set_xticks(range(len(names)), [task for _, task in names], fontsize=8)
     if len(names) > 8:
         axes.tick_params(axis="x", rotation=35)
@@ -168,7 +168,7 @@ class Table9(Study):
         return {"accuracy": trials.accuracy(model, *tested)}
 
     def plot(self, rows):
-        """Draws every task's accuracy, ours and below the paper's."""
+        """Plots every task's accuracy, ours and below the paper's."""
         figure = figures.figure(9, 6.4)
         ours, papers = figure.subplots(2, 1)
         names = list(dict.fromkeys((row["group"], row["task"]) for row in rows))
@@ -302,7 +302,7 @@ class Figure2(Table9):
     rows_of = "table-9"
 
     def plot(self, rows):
-        """Draws the mean of each group, ours by seeds and the paper's ViTs."""
+        """Plots the mean of each group, ours by seeds and the paper's ViTs."""
         figure = figures.figure(9, 3.8)
         ours, papers = figure.subplots(1, 2)
         found = {name: group_means(rows, name) for name in by_task(rows)}

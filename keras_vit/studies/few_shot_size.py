@@ -96,7 +96,7 @@ class Figure4(Study):
         }
 
     def plot(self, rows):
-        """Draws few-shot accuracy, and that of the known classes, against images."""
+        """Plots few-shot accuracy, and that of the known classes, against images."""
         figure = figures.figure(8, 4)
         panels = figure.subplots(1, 2)
         titles = {"few_shot": "new classes, linear 5-shot", "known_accuracy": "known classes"}

@@ -79,7 +79,7 @@ class Table8(Study):
         }
 
     def plot(self, rows):
-        """Draws what each kind gains over learned 1-D positions: ours by seeds, and the paper's."""
+        """Plots what each kind gains over learned 1-D positions: ours by seeds, and the paper's."""
         groups = _by_kind(rows)
         default = groups.get(("1d", "stem")) or [row["accuracy"] for row in rows]
         center = statistics.fmean(default)
@@ -254,7 +254,7 @@ class Figure10(Study):
         }
 
     def plot(self, rows):
-        """Draws the maps of the first seed for each recipe, and both numbers of all seeds."""
+        """Plots the maps of the first seed for each recipe, and both numbers of all seeds."""
         figure = figures.figure(10, 6.2)
         figure.get_layout_engine().set(w_pad=0.12)
         top, bottom = figure.subfigures(2, 1, height_ratios=(1.1, 1))

@@ -256,7 +256,7 @@ class Figure12(Study):
         return {**found, "share_of_product": share, "multiply_adds": work, "largest_batch": largest}
 
     def plot(self, rows):
-        """Draws images per second, and the largest batch, against the size of images."""
+        """Plots images per second, and the largest batch, against the size of images."""
         figure = figures.figure(8, 3.9)
         left, right = figure.subplots(1, 2)
         _draw(left, rows, "images_per_second", "images per second: median, quartiles")

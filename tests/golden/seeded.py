@@ -70,3 +70,20 @@ def images_of(model):
     """Two images of random pixels, whole numbers, in the shape that a Keras model expects."""
     shape = (2, *model.input_shape[1:])
     return np.random.default_rng(0).integers(0, 256, shape).astype("float32")
+
+
+def kerashub_weights(shapes):
+    """`weight` for the names of KerasHub's files, which are numbers in the end.
+
+    DINOv2 has its positions twice, for the images that it is used with and for its first ones.
+    """
+    values = {name: _kerashub_weight(name, tuple(shape)) for name, shape in shapes.items()}
+    positions = [name for name in shapes if "dinov2_embedding/vars/" in name]
+    for first, second in [sorted(positions)[-2:]] if positions else []:
+        values[second] = values[first]
+    return values
+
+
+def _kerashub_weight(name, shape):
+    is_norm = "norm" in name.split("/")[-3] and name.endswith("/0")
+    return weight(name + ("/scale" if is_norm else "/kernel" if len(shape) > 1 else ""), shape)

@@ -110,7 +110,7 @@ CASES = {
     "flax": (content(b"\x81\xa6params\x82"), "is a msgpack file of Flax", "flatten_dict"),
     "image": (content(b"\xff\xd8\xff\xe0"), "is a JPEG image"),
     "noise": (content(bytes(range(200, 255))), "of an unknown kind (first bytes c8 c9 ca"),
-    "folder": (folder("cat.jpg"), "is a folder without safetensors"),
+    "folder": (folder("cat.jpg"), "is a folder without weights"),
     "folder of torch": (folder("pytorch_model.bin"), "PyTorch weights only", "torch.load"),
     "folder of tensorflow": (folder("saved_model.pb"), "a TensorFlow SavedModel", "numpy.savez"),
     "folder of orbax": (folder("_METADATA", "manifest.ocdbt"), "an Orbax checkpoint"),

@@ -1,7 +1,7 @@
 """Finds tables of measured numbers in Markdown, and what their sections do not say of them.
 
-A table is one of measured numbers if a cell below its head is a number with a unit, such as
-`97.8 %`, `1.51 x` or `4.07 s`, or a number below a head that names the unit, such as `create, s`.
+A table holds measured numbers if a cell below its head is a number with a unit, such as `97.8 %`,
+`1.51 x` or `4.07 s`, or a number below a head that names the unit, such as `create, s`.
 Counts (parameters, multiply-adds), and shares within a sentence, are not. Neither is a table whose
 head cites a publication, such as `Table 2`: its numbers are that table's or follow from them.
 

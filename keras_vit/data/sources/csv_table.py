@@ -77,7 +77,7 @@ def _clean(path, line, row):
 
 
 def _check_files(path, rows):
-    """Refuses files that do not exist or are listed twice: one in two splits would be a leak."""
+    """Refuses files that do not exist or are listed twice, which would leak between splits."""
     first = {}
     for line, row in rows.items():
         file = path.parent / row["file"]

@@ -26,7 +26,7 @@ MOST_LAYERS = 30  # names that fit beside a matrix
 
 
 def mean_attention_distance(distances):
-    """Draws how far heads look over the depth of the network: Figures 7 (right) and 11.
+    """Plots how far heads look over the depth of the network: Figures 7 (right) and 11.
 
     Args:
         distances: (layers, heads) in pixels, what `mean_attention_distance` returns.
@@ -41,7 +41,7 @@ def mean_attention_distance(distances):
 
 
 def attention_entropy(entropies, tokens=None):
-    """Draws how widely heads spread their attention over the depth of the network.
+    """Plots how widely heads spread their attention over the depth of the network.
 
     Args:
         entropies: (layers, heads) in nats, what `attention_entropy` returns.
@@ -78,7 +78,7 @@ def _over_depth(values, label):
 
 
 def token_norms(norms, prefix_tokens=1):
-    """Draws how long tokens are after each block.
+    """Plots how long tokens are after each block.
 
     Args:
         norms: (layers + 1, batch, tokens), what `token_norms` returns.
@@ -110,7 +110,7 @@ def token_norms(norms, prefix_tokens=1):
 
 
 def embedding_filters(filters):
-    """Draws the principal components of the first layer's filters: Figure 7 (left) of the paper.
+    """Plots the principal components of the first layer's filters: Figure 7 (left) of the paper.
 
     Args:
         filters: (components, height, width, channels), what `embedding_filters` returns.
@@ -141,7 +141,7 @@ def embedding_filters(filters):
 
 
 def position_similarity(maps):
-    """Draws the similarity of position embeddings: Figure 7 (center) of the paper.
+    """Plots the similarity of position embeddings: Figure 7 (center) of the paper.
 
     The small map in row r and column c shows the cosines between the position embedding of the
     patch at (r, c) and those of all patches. At most 14 rows and columns are drawn, evenly spread.
@@ -174,7 +174,7 @@ def position_similarity(maps):
 
 
 def cka(found, layers_a=None, layers_b=None, models=("", "")):
-    """Draws how similar the representations of layers are.
+    """Plots how similar the representations of layers are.
 
     Args:
         found: what `cka` returns, or an array (layers a, layers b).
@@ -211,7 +211,7 @@ def _of(model):
 
 
 def logit_lens(logits, images=None, names=None, class_names=None, top=5):
-    """Draws what the model would predict after each block: probabilities of the final top classes.
+    """Plots what the model would predict after each block: probabilities of the final top classes.
 
     Args:
         logits: (layers + 1, batch, classes), what `logit_lens` returns.
@@ -255,7 +255,7 @@ def _lens(axes, shares, class_names, top):
 
 
 def deletion_curve(curves, names=None):
-    """Draws how the probability of a class falls as patches are deleted, the highest-ranked first.
+    """Plots how the probability of a class falls as patches are deleted, the highest-ranked first.
 
     Args:
         curves: (steps + 1, batch), what `deletion_curve` returns; or {name: such an array} to

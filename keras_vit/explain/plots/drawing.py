@@ -35,7 +35,7 @@ def resize(values, height, width):
 
 
 def overlay(axes, image, values, signed=False):
-    """Draws a map over its image, which is drawn in gray so that only the map has colors.
+    """Plots a map over its image, which is drawn in gray so that only the map has colors.
 
     Args:
         axes: where to draw, a Matplotlib `Axes`.
@@ -86,14 +86,14 @@ def to_gray(shown):
 
 
 def draw_colors(axes, image, colors):
-    """Draws a color for each patch, (rows, columns, 3), at the size of the image."""
+    """Plots a color for each patch, (rows, columns, 3), at the size of the image."""
     height, width = image.shape[:2]
     axes.imshow(colors, extent=(-0.5, width - 0.5, height - 0.5, -0.5), **SHARP)
     remove_axes(axes)
 
 
 def frame_patch(axes, image, grid, token):
-    """Draws a frame around the patch of a token; nothing if it is None, the class token."""
+    """Plots a frame around the patch of a token; nothing if it is None, the class token."""
     from matplotlib.patches import Rectangle
 
     if token is None:
@@ -130,7 +130,7 @@ def create_cells(count, across, aspect, extra=0.35, head=0.5):
 
 
 def draw_pairs(images, names, title, draw):
-    """Draws each image to the left of its view, as in Figures 6 and 14 of the paper.
+    """Plots each image to the left of its view, as in Figures 6 and 14 of the paper.
 
     Args:
         images: (batch, height, width, channels).
@@ -161,7 +161,7 @@ def draw_pairs(images, names, title, draw):
 
 
 def add_color_bar(figure, drawn, label, ends=("lowest", "highest 3 %")):
-    """Draws the color scale below the figure; its values differ from image to image."""
+    """Plots the color scale below the figure; its values differ from image to image."""
     low, high = drawn.norm.vmin, drawn.norm.vmax
     bar = figure.colorbar(
         drawn, ax=figure.axes, location="bottom", shrink=0.45, aspect=28, pad=0.02, fraction=0.06

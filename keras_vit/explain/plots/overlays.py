@@ -33,7 +33,7 @@ HEADS_ACROSS = 6
 
 
 def attention_scores(scores, images, blocks=None, token=None, grid=None, names=None):
-    """Draws what one token attends to, a map for every head of some blocks.
+    """Plots what one token attends to, a map for every head of some blocks.
 
     Args:
         scores: what `attention_scores` returns, or an array (layers, batch, heads, tokens, tokens).
@@ -73,7 +73,7 @@ def attention_scores(scores, images, blocks=None, token=None, grid=None, names=N
 
 
 def _heads(group, image, maps, token):
-    """Draws one image and the maps of its heads, in rows whose first cell is for the image."""
+    """Plots one image and the maps of its heads, in rows whose first cell is for the image."""
     show(group[0, 0], image)
     frame_patch(group[0, 0], image, maps.shape[1:], token)
     for axes in group[1:, 0]:
@@ -88,7 +88,7 @@ def _heads(group, image, maps, token):
 
 
 def attention_rollout(maps, images, names=None):
-    """Draws from which patches the output came: Figures 6 and 14 of the paper.
+    """Plots from which patches the output came: Figures 6 and 14 of the paper.
 
     Args:
         maps: (batch, rows, columns), what `attention_rollout` returns.
@@ -103,7 +103,7 @@ def attention_rollout(maps, images, names=None):
 
 
 def relevance(maps, images, classes=None, names=None, class_names=None):
-    """Draws which patches support a class, by attention and its gradients.
+    """Plots which patches support a class, by attention and its gradients.
 
     Args:
         maps: (batch, rows, columns), what `relevance` returns.
@@ -122,14 +122,14 @@ def relevance(maps, images, classes=None, names=None, class_names=None):
 
 
 def grad_cam(maps, images, classes=None, names=None, class_names=None):
-    """Draws where the features are that raise a class; arguments as in `relevance`."""
+    """Plots where the features are that raise a class; arguments as in `relevance`."""
     titles = name_classes(classes, class_names, len(maps))
     title = "Grad-CAM: where the features are that raise the class"
     return _maps(maps, images, names, title, "weight", titles, format_times_mean)
 
 
 def occlusion(maps, images, classes=None, names=None, class_names=None):
-    """Draws how far the probability of a class falls if a patch is covered.
+    """Plots how far the probability of a class falls if a patch is covered.
 
     Args:
         maps: (batch, rows, columns), what `occlusion` returns.
@@ -148,7 +148,7 @@ def occlusion(maps, images, classes=None, names=None, class_names=None):
 
 
 def token_similarity(maps, images, token=None, names=None):
-    """Draws how similar all patch tokens are to one token.
+    """Plots how similar all patch tokens are to one token.
 
     Args:
         maps: (batch, rows, columns), what `token_similarity` returns.
@@ -181,7 +181,7 @@ def _maps(maps, images, names, title, label, classes=None, note=None, signed=Fal
 
 
 def token_colors(colors, images, names=None):
-    """Draws the tokens of all patches as colors: similar tokens have similar colors.
+    """Plots the tokens of all patches as colors: similar tokens have similar colors.
 
     Args:
         colors: (batch, rows, columns, 3) in 0..1, what `token_colors` returns.
@@ -201,7 +201,7 @@ def token_colors(colors, images, names=None):
 
 
 def patch_grid(patches, names=None):
-    """Draws images cut into patches, as in Figure 1 of the paper, bottom left.
+    """Plots images cut into patches, as in Figure 1 of the paper, bottom left.
 
     Args:
         patches: (batch, rows, columns, height, width, channels), what `patch_grid` returns.
@@ -242,7 +242,7 @@ def _apart(patches):
 
 
 def nearest(found, images, gallery, names=None, gallery_names=None):
-    """Draws each image beside the images of a gallery that are most similar to it.
+    """Plots each image beside the images of a gallery that are most similar to it.
 
     Args:
         found: (indices, similarity), each (batch, k), what `nearest` returns.

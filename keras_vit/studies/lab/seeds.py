@@ -93,7 +93,7 @@ def _ranks(values):
 
 
 def draw_means(axes, points, **style):
-    """Draws means of {x: [each seed]} in per cent, with bars from the lowest to the highest."""
+    """Plots means of {x: [each seed]} in per cent, with bars from the lowest to the highest."""
     means, low, high = (
         [100 * f(values) for values in points.values()] for f in (statistics.fmean, min, max)
     )
@@ -102,7 +102,7 @@ def draw_means(axes, points, **style):
 
 
 def draw_rows(axes, groups):
-    """Draws a row of dots for each of {name: [each seed]}, with a stroke at the mean."""
+    """Plots a row of dots for each of {name: [each seed]}, with a stroke at the mean."""
     for place, values in enumerate(groups.values()):
         axes.plot(values, [place] * len(values), "o", color="C0", alpha=0.6)
         axes.plot([statistics.fmean(values)], [place], "|", color="C0", markersize=18)

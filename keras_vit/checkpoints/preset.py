@@ -1,0 +1,118 @@
+"""What the JSON files of a KerasHub preset say: each field is obeyed, or refused by its name."""
+
+from keras_vit import arguments as check
+from keras_vit.checkpoints import configuration
+from keras_vit.checkpoints.configuration import EXACT, TANH
+
+BACKBONES = (
+    "ViTBackbone", "DeiTBackbone", "SigLIPBackbone", "SigLIPVisionEncoder", "DINOV2Backbone",
+    "DINOV3Backbone",
+)  # fmt: skip
+FIELDS = {  # theirs: ours, and how it is checked
+    "num_heads": ("num_heads", check.positive_integer),
+    "layer_norm_epsilon": ("epsilon", check.positive_number),
+    "layer_norm_eps": ("epsilon", check.positive_number),
+    "rope_theta": ("theta", check.positive_number),
+}
+SHAPES = {  # what the tensors have too
+    "hidden_dim": "hidden_dim",
+    "num_layers": "num_layers",
+    "mlp_dim": "mlp_dim",
+    "intermediate_dim": "mlp_dim",
+    "patch_size": "patch_size",
+    "num_register_tokens": "num_registers",
+    "use_gated_mlp": "gated",
+}
+ACTIVATIONS = {"gelu": EXACT, "gelu_approximate": TANH}
+ONLY = {"use_swiglu_ffn": (False,), "data_format": (None, "channels_last")}
+# What the tensors show, or what changes no output of a trained model.
+VISIBLE = (
+    "antialias_in_interpolation", "apply_layernorm", "attention_dropout", "drop_path_rate",
+    "dropout_rate", "dtype", "hidden_activation", "image_shape", "intermediate_activation",
+    "layer_scale_init_value", "name", "position_embedding_shape", "trainable", "use_class_token",
+    "use_key_bias", "use_mask_token", "use_mha_bias", "use_mlp_bias", "use_patch_bias",
+    "use_proj_bias", "use_query_bias", "use_value_bias",
+)  # fmt: skip
+TASK_ONLY = {
+    "class_name": ("ViTImageClassifier", "DeiTImageClassifier"),
+    "activation": (None, "linear", "softmax", "sigmoid"),  # a model here returns its logits
+}
+
+
+def read(table, path, found):
+    """Returns (arguments, preprocessing) that the files of a preset state, as `configuration.read`.
+
+    Raises:
+        ValueError: a field has a value that no model here has, or contradicts the tensors.
+    """
+    whole = configuration._read_beside(path, "config.json")
+    if "class_name" not in whole:  # no preset
+        return {}, {}
+    configuration._only(path, whole, {"class_name": BACKBONES})
+    config = configuration._inner(path, whole, "config")
+    if "vision_encoder" in config:
+        encoder = configuration._inner(path, config, "vision_encoder")
+        config = configuration._inner(path, encoder, "config")
+    known = {*VISIBLE, *SHAPES, *FIELDS}
+    only = dict.fromkeys(config.keys() - known, ()) | ONLY
+    if "intermediate_activation" in config:  # SigLIP's last norm has this one in any case
+        only["layer_norm_epsilon"] = (1e-6,)
+    configuration._only(path, config, only)
+    configuration._same(path, config, SHAPES, {"num_registers": 0, "gated": False} | found)
+    facts = configuration._facts(path, config, FIELDS, found)
+    for name in ("hidden_activation", "intermediate_activation"):
+        facts |= configuration._activation(path, table, config, name, ACTIVATIONS)
+    if "image_shape" in config:
+        facts["image_size"] = _image_size(path, config["image_shape"], found)
+    if found["num_classes"] is not None:
+        _check_task(path, found)
+    images = _converter(path)
+    return facts | _pixels(path, images, found), _resizing(images)
+
+
+def _image_size(path, value, found):
+    """Returns (height, width) of (height, width, channels)."""
+    if not isinstance(value, list) or value[2:] != [found["num_channels"]]:
+        want = f"`image_shape` must be (height, width, {found['num_channels']})"
+        advice = "Use the config.json that came with the weights."
+        check.refuse(want, {"path": str(path), "image_shape": value}, advice)
+    return check.height_width("image_shape", value[:2])
+
+
+def _check_task(path, found):
+    """Refuses classifiers that no model here is."""
+    task = configuration._read_beside(path, "task.json")
+    config = configuration._inner(path, task, "config", {})
+    pooling = "gap" if found["pooling"] == "gap" else "token"  # theirs has the class token in it
+    configuration._only(path, {**config, **task}, TASK_ONLY | {"pooling": (pooling,)})
+    configuration._same(path, config, {"num_classes": "num_classes"}, found)
+
+
+def _converter(path):
+    """Returns the configuration of what prepares images."""
+    whole = configuration._read_beside(path, "image_converter.json")
+    return configuration._inner(path, whole, "config", {})
+
+
+def _resizing(images):
+    found = {"resize": images.get("image_size"), "resampling": images.get("interpolation")}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _pixels(path, images, found):
+    """Returns {"normalize": ...} of pixels that are multiplied by `scale`, then `offset` added."""
+    if images.get("scale") is None and images.get("offset") is None:
+        return {}
+    count = found["num_channels"]
+    pairs = []
+    for name, default in (("scale", 1.0), ("offset", 0.0)):
+        given = default if images.get(name) is None else images[name]
+        values = given if isinstance(given, list) else [given] * count
+        if len(values) != count:
+            want = f"`{name}` must be one number, or one for each of {count} channels"
+            check.refuse(want, {"path": str(path), name: given}, f"Correct {name} in the file.")
+        pairs.append([check.number(name, value) for value in values])
+    scales = [check.positive_number("scale", value) for value in pairs[0]]
+    means = [-offset / scale for scale, offset in zip(scales, pairs[1], strict=True)]
+    pixels = {"mean": means, "deviation": [1 / scale for scale in scales]}
+    return configuration._pixels(path, pixels, ("mean", "deviation"), 1, found)
