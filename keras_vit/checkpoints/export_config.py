@@ -1,4 +1,7 @@
-"""The JSON files by which timm and transformers build a model: `configuration`, backwards."""
+"""The class of timm or transformers that computes what a model computes, in their JSON files.
+
+This is `configuration` backwards: each field is an argument of the model.
+"""
 
 from keras_vit import arguments
 from keras_vit.checkpoints import matching
@@ -10,6 +13,10 @@ from keras_vit.checkpoints.configuration import (
     TIMM_SHAPES,
 )
 
+# Modules with the classes that published models have.
+PUBLISHED = tuple(f"keras_vit.{name}" for name in ("vit", "hybrid", "resnet", "descendants"))
+# Attributes of a model that a subclass may override.
+COMPUTES = ("block", "encoder_layer", "stem", "embed", "encode", "norm", "pool", "head", "unit")
 # Architectures of timm for what no argument of its classes says.
 TIMM_EPSILON = {1e-6: "vit_base_patch16_224", 1e-5: "vit_base_patch16_clip_224"}
 TIMM_HYBRIDS = {
@@ -50,11 +57,12 @@ def make(model, table, tensors, class_names=None):
     if class_names is not None and len(class_names) != model.num_classes:
         want = f"`class_names` must have a name for each of {model.num_classes} classes"
         arguments.refuse(want, {"names": len(class_names)}, "Give them in the order of the logits.")
-    changes = matching.changes(model, table)
-    if changes:
-        received = {name: getattr(model, name) for name in changes if name == "pooling"}
-        _refuse(table, "the model must be one of its own", received or {"changed": changes})
-    if getattr(model, "representation_size", None) and not _has_pooler(model, table):
+    names = changes(model, table)
+    if names:
+        received = {name: getattr(model, name) for name in names if name == "pooling"}
+        _refuse(table, "the model must be one of its own", received or {"changed": names})
+    has_pooler = table.source == "huggingface" and model.num_classes is None
+    if getattr(model, "representation_size", None) and not has_pooler:
         advice = "Load it with another `num_classes`, or write a file of weights."
         received = {"representation_size": model.representation_size}
         _refuse(table, "there must be no tanh layer before the head", received, advice)
@@ -69,12 +77,27 @@ def make(model, table, tensors, class_names=None):
     return {"config.json": config, "preprocessor_config.json": _processor(model)}
 
 
+def changes(model, table):
+    """Returns what a model computes in another way than the models of a source, as names."""
+    plain = next(kind for kind in type(model).__mro__ if kind.__module__.startswith(PUBLISHED))
+    names = [
+        name for name in COMPUTES if getattr(type(model), name, 0) is not getattr(plain, name, 0)
+    ]
+    return names if table.export.fits(model) else [*names, "pooling"]
+
+
+def warn_of_changes(model, table):
+    """Warns if a program that reads a model's weights by these names computes something else."""
+    names = changes(model, table)
+    if names:
+        arguments.warn(
+            f"{type(model).__name__} has its own {', '.join(names)}. A program that reads these "
+            f"weights by the names of {table.source!r} computes something else."
+        )
+
+
 def _refuse(table, want, received, advice="Write a file of weights, which needs no config.json."):
     arguments.refuse(f"in a folder for {table.source}, {want}", received, advice)
-
-
-def _has_pooler(model, table):
-    return table.source == "huggingface" and model.num_classes is None
 
 
 # --- Hugging Face --------------------------------------------------------------------------------

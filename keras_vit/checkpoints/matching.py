@@ -63,10 +63,6 @@ POSITIONS = "patch_encoder/position_embedding"
 HEAD = ("head", "pre_logits")  # what section 3.1 replaces for fine-tuning
 AFTER_TOKENS = (*HEAD, "pooling", "projection", "encoder_norm")  # what may come after z_L
 FLOATS = ("float32", "float16", "bfloat16")
-# Modules with the classes that published models have.
-PUBLISHED = tuple(f"keras_vit.{name}" for name in ("vit", "hybrid", "resnet", "descendants"))
-# Attributes of a model that a subclass may override.
-COMPUTES = ("block", "encoder_layer", "stem", "embed", "encode", "norm", "pool", "head", "unit")
 
 
 # --- The weight map ------------------------------------------------------------------------------
@@ -131,25 +127,6 @@ def kind_of(model):
     if not isinstance(model, ViT) or type(model).embed is not ViT.embed:
         return type(model).__name__
     return "distilled ViT" if model.pooling == "distilled" else "ViT"
-
-
-def changes(model, table):
-    """Returns what a model computes in another way than the models of a source, as names."""
-    plain = next(kind for kind in type(model).__mro__ if kind.__module__.startswith(PUBLISHED))
-    names = [
-        name for name in COMPUTES if getattr(type(model), name, 0) is not getattr(plain, name, 0)
-    ]
-    return names if table.export.fits(model) else [*names, "pooling"]
-
-
-def warn_of_changes(model, table):
-    """Warns if a program that reads a model's weights by these names computes something else."""
-    names = changes(model, table)
-    if names:
-        arguments.warn(
-            f"{type(model).__name__} has its own {', '.join(names)}. A program that reads these "
-            f"weights by the names of {table.source!r} computes something else."
-        )
 
 
 # --- Tensor by tensor ----------------------------------------------------------------------------

@@ -73,7 +73,7 @@ def save_weights(model, path, source=None, class_names=None):
     if export_config.has_folders(source) and (os.path.isdir(path) or not suffix):
         _write_folder(model, path, table, class_names)
         return
-    matching.warn_of_changes(model, table)
+    export_config.warn_of_changes(model, table)
     if not str(path).endswith(table.suffix):
         advice = f"Call it {stem}{table.suffix}, or name another source."
         want = f"the file of source={table.source!r} must end in {table.suffix}"
