@@ -67,13 +67,16 @@ class HybridConv(layers.Conv2D):
         return super().add_weight(*args, **{**kwargs, "autocast": False})
 
     def convolution_op(self, inputs, kernel):
-        kernel, variance = _centered(kernel)
-        kernel = kernel / (ops.sqrt(variance) + 1e-5)
-        return super().convolution_op(inputs, ops.cast(kernel, inputs.dtype))
+        return super().convolution_op(inputs, ops.cast(self.standardize(kernel), inputs.dtype))
+
+    def standardize(self, kernel):
+        """Returns w'."""
+        kernel, variance = center_kernel(kernel)
+        return kernel / (ops.sqrt(variance) + 1e-5)
 
     def get_config(self):
-        config = {"filters": self.filters, "kernel_size": self.kernel_size[0]}
-        return {**layers.Layer.get_config(self), **config, "strides": self.strides[0]}
+        config = layers.Layer.get_config(self) | {"filters": self.filters}
+        return config | {"kernel_size": self.kernel_size[0], "strides": self.strides[0]}
 
 
 @register
@@ -87,20 +90,22 @@ class BiTConv(HybridConv):
     """
 
     def convolution_op(self, inputs, kernel):
-        kernel, variance = _centered(kernel)
-        kernel = ops.cast(kernel / ops.sqrt(variance + 1e-10), inputs.dtype)
+        kernel = ops.cast(self.standardize(kernel), inputs.dtype)
         x = _pad(inputs, self.kernel_size[0] // 2)  # (B, H + K - 1, W + K - 1, C)
         return ops.conv(x, kernel, self.strides[0], "valid", data_format="channels_last")
 
+    def standardize(self, kernel):
+        kernel, variance = center_kernel(kernel)
+        return kernel / ops.sqrt(variance + 1e-10)
 
-def _centered(kernel):
+
+def center_kernel(kernel):
     """Returns a kernel less its mean, and its variance, for each filter."""
     kernel = kernel - ops.mean(kernel, (0, 1, 2))
     return kernel, ops.mean(ops.square(kernel), (0, 1, 2))
 
 
 def _pad(x, rim):
-    """Zeros on all four sides of a map."""
     return ops.pad(x, ((0, 0), (rim, rim), (rim, rim), (0, 0))) if rim else x
 
 
@@ -160,10 +165,12 @@ class HybridRoot(_Root):
     (2, 16, 24, 64)
     """
 
+    conv_layer, epsilon = HybridConv, 1e-6
+
     def __init__(self, filters, **kwargs):
         super().__init__(filters, **kwargs)
-        self.conv = HybridConv(filters, 7, strides=2, name="conv", dtype=self.dtype_policy)
-        self.norm = group_norm(1e-6, "norm", self.dtype_policy)
+        self.conv = self.conv_layer(filters, 7, strides=2, name="conv", dtype=self.dtype_policy)
+        self.norm = group_norm(self.epsilon, "norm", self.dtype_policy)
 
     def build(self, input_shape):
         check.feature_map("HybridRoot", input_shape)
@@ -221,7 +228,6 @@ class _Unit(layers.Layer):
         check.groups(type(self).__name__, self.filters, GROUPS)
 
     def _needs_projection(self, input_shape):
-        """Whether the shortcut must change its shape to be added."""
         check.feature_map(type(self).__name__, input_shape)
         return self.strides != 1 or input_shape[-1] != 4 * self.filters
 
@@ -255,25 +261,25 @@ class HybridUnit(_Unit):
     (2, 8, 12, 256)
     """
 
+    conv_layer, epsilon = HybridConv, 1e-6
+
     def __init__(self, filters, strides=1, **kwargs):
         super().__init__(filters, strides, **kwargs)
         dtype = self.dtype_policy
-        self.conv_1 = HybridConv(filters, 1, name="conv_1", dtype=dtype)
-        self.norm_1 = group_norm(1e-6, "norm_1", dtype)
-        self.conv_2 = HybridConv(filters, 3, strides, name="conv_2", dtype=dtype)
-        self.norm_2 = group_norm(1e-6, "norm_2", dtype)
-        self.conv_3 = HybridConv(4 * filters, 1, name="conv_3", dtype=dtype)
+        self.conv_1 = self.conv_layer(filters, 1, name="conv_1", dtype=dtype)
+        self.norm_1 = group_norm(self.epsilon, "norm_1", dtype)
+        self.conv_2 = self.conv_layer(filters, 3, strides, name="conv_2", dtype=dtype)
+        self.norm_2 = group_norm(self.epsilon, "norm_2", dtype)
+        self.conv_3 = self.conv_layer(4 * filters, 1, name="conv_3", dtype=dtype)
         # At first the branch adds nothing: the unit begins as its shortcut.
-        self.norm_3 = group_norm(1e-6, "norm_3", dtype, gamma="zeros")
+        self.norm_3 = group_norm(self.epsilon, "norm_3", dtype, gamma="zeros")
         self.projection = None
 
     def build(self, input_shape):
         if self._needs_projection(input_shape):
-            dtype, strides = self.dtype_policy, self.strides
-            self.projection = HybridConv(
-                4 * self.filters, 1, strides, name="projection", dtype=dtype
-            )
-            self.norm_projection = group_norm(1e-6, "norm_projection", dtype)
+            dtype, shape = self.dtype_policy, (4 * self.filters, 1, self.strides)
+            self.projection = self.conv_layer(*shape, name="projection", dtype=dtype)
+            self.norm_projection = group_norm(self.epsilon, "norm_projection", dtype)
             _build(input_shape, self.projection, self.norm_projection)
         branch = (self.conv_1, self.norm_1, self.conv_2, self.norm_2, self.conv_3, self.norm_3)
         _build(input_shape, *branch)
@@ -327,8 +333,8 @@ class BiTUnit(_Unit):
 
     def build(self, input_shape):
         if self._needs_projection(input_shape):
-            dtype, strides = self.dtype_policy, self.strides
-            self.projection = BiTConv(4 * self.filters, 1, strides, name="projection", dtype=dtype)
+            dtype, shape = self.dtype_policy, (4 * self.filters, 1, self.strides)
+            self.projection = BiTConv(*shape, name="projection", dtype=dtype)
             self.projection.build(input_shape)
         check.groups(type(self).__name__, input_shape[-1], GROUPS)
         branch = (self.norm_1, self.conv_1, self.norm_2, self.conv_2, self.norm_3, self.conv_3)

@@ -35,14 +35,16 @@ class HybridViT(ViT):
     Reference: section 3.1, "Hybrid Architecture", and 4.1
     """
 
+    root, unit = HybridRoot, HybridUnit
+
     def __init__(self, *args, resnet_units: check.units = (3, 4, 9), **kwargs):
         self.keep(locals())
         super().__init__(*args, **kwargs)
 
     def stem(self, x):
         check.divisible_patch(self.patch_size, self.resnet_units, step(self.resnet_units))
-        x = self.part(HybridRoot, 64, name="root")(x)  # (B, height / 4, width / 4, 64)
-        for unit in stages(HybridUnit, self.resnet_units):
+        x = self.part(self.root, 64, name="root")(x)  # (B, height / 4, width / 4, 64)
+        for unit in stages(self.unit, self.resnet_units):
             x = self.part(unit)(x)
         return x
 

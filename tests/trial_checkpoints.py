@@ -68,6 +68,15 @@ ARCHITECTURES = (
     "deit_tiny_distilled_patch16_224", "vit_small_patch16_dinov3", "vit_small_plus_patch16_dinov3",
     "vit_small_patch16_dinov3_qkvb", "flexivit_small",
 )  # fmt: skip
+EVA = (
+    "eva02_tiny_patch14_224", "eva02_small_patch14_336", "eva02_base_patch14_448",
+    "eva02_large_patch14_224", "eva02_base_patch16_clip_224", "eva02_large_patch14_clip_336",
+    "vit_pe_core_tiny_patch16_384", "vit_pe_core_base_patch16_224",
+    "vit_pe_core_gigantic_patch14_448", "vit_pe_spatial_small_patch16_512",
+    "vit_pe_spatial_gigantic_patch14_448", "vit_pe_lang_large_patch14_448",
+    "eva02_enormous_patch14_clip_224", "eva_giant_patch14_224", "vit_small_patch16_rope_224",
+    "vit_medium_patch16_rope_reg1_gap_256",
+)  # fmt: skip
 TEXT = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 9}
 TEXT |= {"intermediate_size": 8, "max_position_embeddings": 7}
 
@@ -207,9 +216,9 @@ def timm_options(rng, name):
             "weight_init": ("", "jax"), "scale_attn_norm": (True, False),
         },
     )  # fmt: skip
-    if "dinov3" in name:
+    if "dinov3" in name or name in EVA:
         options |= maybe(
-            rng, 0.15,
+            rng, 0.15 if "dinov3" in name else 0.08,
             {
                 "rope_temperature": (10.0, 100.0, 1000.0), "rope_grid_offset": (0.0, 0.5),
                 "rope_grid_indexing": ("ij", "xy"), "rope_rotate_half": (True, False),
@@ -218,13 +227,17 @@ def timm_options(rng, name):
                 "use_abs_pos_emb": (True, False), "swiglu_mlp": (True, False),
                 "use_rot_pos_emb": (True, False), "attn_type": ("eva", "rope"),
                 "use_post_norm": (True, False), "scale_mlp": (True, False),
+                "scale_attn_inner": (True, False), "qkv_fused": (True, False),
+                "ref_feat_shape": (3, (4, 6), None), "use_post_transformer_norm": (True, False),
+                "use_pre_transformer_norm": (True, False), "attn_pool_num_heads": (4, 8),
+                "attn_pool_mlp_ratio": (2.0, 4.0), "swiglu_align_to": (16,),
             },
         )  # fmt: skip
     return options
 
 
 def make_timm(rng, folder):
-    name = rng.choice(ARCHITECTURES)
+    name = rng.choice(ARCHITECTURES + EVA)
     options = timm_options(rng, name)
     model = random_state(build_timm(name, options), rng)
     pixels = maybe(rng, 0.3, {"mean": ((0.1, 0.2, 0.3), (0.5, 0.5, 0.5))})

@@ -42,7 +42,7 @@ TINY = {"image_size": 32, "patch_size": 8, "num_layers": 2, "hidden_dim": 24, "m
 TINY |= {"num_heads": 3, "num_classes": 5, "normalize": ((120.0, 110.0, 100.0), (60.0, 55.0, 50.0))}
 NO_HEAD, WIDE = {"num_classes": None}, {"image_size": (32, 48)}
 PLAIN, REGISTERS, DINOV3 = keras_vit.ViT, descendants.RegisterViT, descendants.DINOv3ViT
-CLIP = descendants.CLIPViT
+CLIP, HYBRID = descendants.CLIPViT, descendants.TimmHybridViT
 BOTH, HERE, THERE = ("timm", "huggingface"), ("timm",), ("huggingface",)
 # name: (class, arguments, the libraries that have such a model)
 CASES = {
@@ -71,6 +71,14 @@ CASES = {
     "registers, tokens": (REGISTERS, NO_HEAD | {"pooling": None, "num_registers": 2}, BOTH),
     "registers, head": (REGISTERS, {"num_registers": 1}, HERE),
     "registers classifier": (REGISTERS, {"pooling": "token and mean"}, THERE),
+    "registers, gated": (REGISTERS, NO_HEAD | {"gated": True}, BOTH),
+    "registers, gated, another MLP": (REGISTERS, {"gated": True, "mlp_dim": 50}, HERE),
+    "no registers, gated": (REGISTERS, NO_HEAD | {"gated": True, "num_registers": 0}, BOTH),
+    "no registers": (REGISTERS, {"num_registers": 0}, BOTH),
+    "registers alone": (REGISTERS, {"pooling": "gap"}, HERE),
+    "registers alone, map": (REGISTERS, {"pooling": "map"}, HERE),
+    "fine-tuned mae": (descendants.PooledNormViT, {"pooling": "patch mean"}, HERE),
+    "sbb": (descendants.PooledNormViT, {"pooling": "gap", "num_registers": 2}, HERE),
     "dinov3": (DINOV3, NO_HEAD | WIDE | {"epsilon": 1e-5}, BOTH),
     "dinov3, head": (DINOV3, {"epsilon": 1e-5, "theta": 50.0}, HERE),
     "dinov3 gated, tokens": (
@@ -78,6 +86,7 @@ CASES = {
     ),
     "dinov3, mean": (DINOV3, NO_HEAD | {"epsilon": 1e-5, "pooling": "patch mean"}, HERE),
     "dinov3, epsilon 1e-6": (DINOV3, NO_HEAD, THERE),
+    "dinov3, biases": (DINOV3, NO_HEAD | {"epsilon": 1e-5}, BOTH),
     "clip": (CLIP, NO_HEAD | {"projection_dim": 7, "epsilon": 1e-5}, BOTH),
     "clip, exact": (
         CLIP, NO_HEAD | {"projection_dim": 7, "epsilon": 1e-5, "quick_gelu": False}, BOTH,
@@ -87,11 +96,10 @@ CASES = {
     "clip, head": (CLIP, {"epsilon": 1e-5}, HERE),
     "clip, projection and head": (CLIP, {"projection_dim": 7}, ()),
     "hybrid": (
-        keras_vit.HybridViT, {"image_size": 64, "patch_size": 32, "resnet_units": (2, 2, 2, 2)},
-        HERE,
+        HYBRID, {"image_size": 64, "patch_size": 32, "resnet_units": (2, 2, 2, 2)}, HERE,
     ),
     "root": (
-        keras_vit.HybridViT, {"image_size": 64, "patch_size": 16, "resnet_units": ()}, HERE,
+        HYBRID, {"image_size": 64, "patch_size": 16, "resnet_units": ()}, HERE,
     ),
     "other hybrid": (keras_vit.HybridViT, {"resnet_units": (1, 1)}, ()),
     "bit": (keras_vit.ResNet, {"image_size": 64}, HERE),
@@ -118,9 +126,10 @@ def build(name):
         one = weight.name == "gamma"
         weight.assign(1 + 0.2 * noise if one else noise * max(1, width) ** -0.5)
     if name.startswith("dinov3") and "gated" not in name:
-        for i in range(model.num_layers):  # as published
+        first = "biases" in name  # none, as published, or all but those of the keys
+        for i in range(model.num_layers):
             bias = model.get_layer(f"block_{i}").attention.query_key_value.bias
-            bias.assign(0 * keras.ops.convert_to_numpy(bias))
+            bias.assign(keras.ops.convert_to_numpy(bias) * np.repeat([first, 0, first], 24))
     return model
 
 
@@ -215,8 +224,9 @@ def run_recorded(case, source):
     with tempfile.TemporaryDirectory() as folder:
         before, after = pathlib.Path(folder, "before"), pathlib.Path(folder, "after")
         before.mkdir()
-        shapes = facts["shapes"].items()
-        tensors = {name: np.asarray(seeded.torch_weight(name, tuple(s))) for name, s in shapes}
+        shapes, factors = facts["shapes"].items(), facts.get("factors", {})
+        weight = seeded.torch_weight
+        tensors = {name: np.asarray(weight(name, tuple(s), factors)) for name, s in shapes}
         files.write_safetensors(before / files.WHOLE, tensors)
         (before / "config.json").write_text(json.dumps(facts["config"]))
         options = {"pooling": None} if expected.ndim == 3 else {}
@@ -235,7 +245,7 @@ def run_recorded(case, source):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="a part of the name of a case")
     only = parser.parse_args().only
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")

@@ -29,17 +29,19 @@ HUGGING_FACE_SHAPES = {  # what the tensors have too
     "patch_size": "patch_size",
     "num_register_tokens": "num_registers",
     "use_gated_mlp": "gated",
+    "use_swiglu_ffn": "gated",
+    "use_absolute_position_embeddings": "positions",
 }
 MODEL_TYPES = (
     "vit", "deit", "vit_mae", "vit_msn", "ijepa", "vit-hybrid", "dinov2", "dinov2_with_registers",
-    "dinov3_vit", "siglip", "siglip_vision_model", "clip", "clip_vision_model",
+    "dinov3_vit", "siglip", "siglip_vision_model", "clip", "clip_vision_model", "beit", "tipsv2",
+    "tipsv2_vision_model",
 )  # fmt: skip
 HUGGING_FACE_ONLY = {  # fields of which the models here have one value
     "model_type": MODEL_TYPES,
     "qkv_bias": (True,),
     "proj_bias": (True,),
     "mlp_bias": (True,),
-    "use_swiglu_ffn": (False,),
     "pooler_act": ("tanh",),
     "vision_use_head": (True,),
     "auto_map": (None,),
@@ -82,7 +84,7 @@ TIMM_VISIBLE = (
     "rope_jitter_coords", "rope_rescale_coords", "rope_shift_coords", "scale_attn_inner",
     "scale_attn_norm", "scale_mlp", "scale_mlp_norm", "strict_img_size", "swiglu_align_to",
     "swiglu_mlp", "use_abs_pos_emb", "use_fc_norm", "use_post_transformer_norm",
-    "use_pre_transformer_norm", "weight_init",
+    "use_pre_transformer_norm", "use_rel_pos_bias", "use_shared_rel_pos_bias", "weight_init",
 )  # fmt: skip
 # What an architecture of timm has, beside what its tensors and `model_args` show.
 ARCHITECTURES = {
@@ -96,6 +98,7 @@ ARCHITECTURES = {
     r".*_pe_core_base_.*": {"reference": (14, 14)},
 }
 OTHER_BLOCKS = r".*(_rpn_|_rope_|_pe_|beit|eva|lingbot).*"
+WITHOUT_LAST_NORM = r".*(_radio_|_intern300m_).*"
 
 
 def read(table, path, found):
@@ -115,7 +118,7 @@ def read(table, path, found):
 
 def class_names(path, count):
     """Returns the names of `count` classes in the config.json beside weights, None without them."""
-    config = _read_beside(path, "config.json")
+    config = read_beside(path, "config.json")
     found = config.get("id2label", config.get("label_names"))  # transformers, timm
     table = dict(enumerate(found)) if isinstance(found, list) else found
     if not isinstance(table, dict):
@@ -128,7 +131,7 @@ def class_names(path, count):
 
 
 def _hugging_face(table, path, found):
-    whole = _read_beside(path, "config.json")
+    whole = read_beside(path, "config.json")
     config = _inner(path, whole, "vision_config")
     if "model_type" in whole:
         name = table.models[0]
@@ -139,10 +142,18 @@ def _hugging_face(table, path, found):
     shapes = dict(HUGGING_FACE_SHAPES)
     if "mlp_ratio" in config:  # DINOv2, which ignores the other
         del shapes["intermediate_size"]
-    _same(path, config, shapes, found)
+    _same(path, config, shapes, {"gated": False} | found)
+    if table.models == ("BEiTViT",):
+        _only(path, config, {"use_mean_pooling": (True,)})
     facts = _facts(path, config, HUGGING_FACE_FIELDS | _rotary(table, "rope_theta"), found)
-    facts |= _activation(path, table, config, "hidden_act", HUGGING_FACE_ACTIVATIONS)
-    images = _read_beside(path, "preprocessor_config.json")
+    rows, columns = facts.get("image_size", (0, 0))
+    if "positions" in found and rows != columns:
+        want = "`image_size` of BEiT must be a square: transformers mixes the offsets of others up"
+        received = {"path": str(path), "image_size": config["image_size"]}
+        check.refuse(want, received, "Use a square, or a file of timm.")
+    if not config.get("use_swiglu_ffn"):  # where it ignores the other
+        facts |= _activation(path, table, config, found, "hidden_act", HUGGING_FACE_ACTIVATIONS)
+    images = read_beside(path, "preprocessor_config.json")
     facts |= _hugging_face_pixels(path, images, found)
     return facts, _resizing(images)
 
@@ -168,22 +179,21 @@ def _hugging_face_pixels(path, images, found):
 
 
 def _timm(table, path, found):
-    whole = _read_beside(path, "config.json")
+    whole = read_beside(path, "config.json")
     config, inner = _inner(path, whole, "model_args", {}), _inner(path, whole, "pretrained_cfg")
     architecture = _text(path, whole, "architecture")
-    _known_architecture(path, table, architecture)
-    fields = TIMM_FIELDS | _rotary(table, "rope_temperature") | _reference(table)
+    fields = TIMM_FIELDS | _rotary(table, "rope_temperature") | table.fields
     known = {*TIMM_VISIBLE, *TIMM_SHAPES, *fields, "rope_temperature"}
     only = dict.fromkeys(config.keys() - known, ()) | TIMM_ONLY | table.only
     if config.get("ref_feat_shape", "") is None:  # places that are not scaled
         only["ref_feat_shape"] = ()
-    if "has_class_token" in found and architecture:  # PE counts from the place of its class token
-        config.setdefault("rope_grid_offset", 0 if "gigantic" in architecture else 1)
-        only["rope_grid_offset"] = (int(found["has_class_token"]),)
     _only(path, config, only)
+    _check_places(path, architecture, config, found)
     on_map = {"patch_size": "on the map of a ResNet"} if "resnet_units" in found else {}
     _same(path, config, TIMM_SHAPES | on_map, found)
-    facts = _architecture(path, table, architecture, config) | _facts(path, config, fields, found)
+    _check_last_norm(path, table, architecture, config)
+    facts = _architecture(path, table, architecture, config, found)
+    facts |= _facts(path, config, fields, found)
     if "image_size" not in facts and "image_size" in table.defaults and "input_size" in inner:
         facts["image_size"] = _input_size(path, inner["input_size"])
     facts |= _global_pool(path, table, {**whole, **config}, found)
@@ -191,15 +201,35 @@ def _timm(table, path, found):
     return facts, _select(inner, resize="input_size", resampling="interpolation")
 
 
-def _known_architecture(path, table, name):
-    """Refuses models of timm that compute something else with the same tensors."""
+def check_architecture(path, table):
+    """Refuses models of timm that compute something else with tensors of the same names."""
+    name = _text(path, read_beside(path, "config.json"), "architecture")
     own = table.architectures
     if name and not re.fullmatch(own, name) if own else re.fullmatch(OTHER_BLOCKS, name):
         want = "the architecture must be one whose blocks are known"
         check.refuse(want, {"path": str(path), "architecture": name}, "No layer here has them.")
 
 
-def _architecture(path, table, name, config):
+def _check_last_norm(path, table, name, config):
+    """Refuses a file without the last normalization if its configuration does not say so."""
+    lacks_it = config.get("final_norm") is False or re.fullmatch(WITHOUT_LAST_NORM, name)
+    if table.models[0] == "UnnormalizedViT" and not lacks_it:
+        received = {"path": str(path), "missing": "norm.weight"}
+        advice = "It may be truncated. A model without a last normalization needs its config.json, "
+        advice += "with `final_norm` or its architecture."
+        check.refuse("the file must hold a whole model", received, advice)
+
+
+def _check_places(path, name, config, found):
+    """Refuses places of the Perception Encoder that are not counted from its class token's."""
+    offset = config.get("rope_grid_offset", 0 if "gigantic" in name else 1)
+    if name and offset != found.get("has_class_token", offset):
+        want = "places must be counted from 1 with a class token, and from 0 without one"
+        received = {"path": str(path), "architecture": name, "rope_grid_offset": offset}
+        check.refuse(want, received, "No layer here has others.")
+
+
+def _architecture(path, table, name, config, found):
     """Returns the arguments that the name of an architecture implies, or what replaces them."""
     facts = {"epsilon": 1e-6} if name else {}
     for pattern, row in ARCHITECTURES.items():
@@ -211,20 +241,21 @@ def _architecture(path, table, name, config):
             want = "an architecture with a quick GELU must have a normalization before its blocks"
             check.refuse(want, {"path": str(path), "architecture": name}, "Its blocks are others.")
         return facts | {"quick_gelu": True}
-    return facts | _activation(path, table, config, "act_layer", TIMM_ACTIVATIONS)
+    return facts | _activation(path, table, config, found, "act_layer", TIMM_ACTIVATIONS)
 
 
 def _global_pool(path, table, config, found):
     """Returns {"pooling": ...} for timm's `global_pool`."""
     name = _text(path, config, "global_pool", None)
-    own = found["pooling"]
+    own, kind = found["pooling"], table.models[0]
     has_token = own in ("token", "distilled", "patch mean")
     known = {"map": own} if own == "map" else {}
     if has_token:
         known["token"] = own if own == "distilled" else "token"
-    if own != "distilled" and table.models != ("PEViT",):
+    if own != "distilled" and kind != "PEViT":
         known["avg"] = "patch mean" if has_token else "gap"
-        if found["num_classes"] is None and table.models != ("EVAMeanViT",):
+        is_after = kind in ("EVAMeanViT", "PooledNormViT", "BEiTViT")
+        if found["num_classes"] is None and not is_after:
             known[""] = None
     if name is None:
         return {}
@@ -232,12 +263,6 @@ def _global_pool(path, table, config, found):
         want = f"the pooling of these tensors must be one of {', '.join(map(repr, known))}"
         check.refuse(want, {"path": str(path), "global_pool": name}, "No layer here has it.")
     return {"pooling": known[name]}
-
-
-def _reference(table):
-    """Returns the field of the grid of pre-training, if the model's places are scaled to it."""
-    has_it = "rope_grid_indexing" in table.only
-    return {"ref_feat_shape": ("reference", check.height_width)} if has_it else {}
 
 
 # --- Both -----------------------------------------------------------------------------------------
@@ -280,7 +305,7 @@ def _same(path, config, fields, found):
             check.refuse(want, {"path": str(path), theirs: given}, advice)
 
 
-def _activation(path, table, config, field, known):
+def _activation(path, table, config, found, field, known):
     """Returns the arguments for an activation, which the model must have."""
     name = _text(path, config, field, None)
     if name is None:
@@ -289,7 +314,7 @@ def _activation(path, table, config, field, known):
         known = {key: {"quick_gelu": False} | facts for key, facts in known.items()}
     else:
         known = {key: facts for key, facts in known.items() if "quick_gelu" not in facts}
-    if table.models[0].startswith("gated"):
+    if found.get("gated"):
         known = {"silu": {}}
     if name not in known:
         want = f"the activation must be one of {', '.join(known)}"
@@ -297,7 +322,7 @@ def _activation(path, table, config, field, known):
     return known[name]
 
 
-def _read_beside(path, name):
+def read_beside(path, name):
     """Returns the content of a JSON file in the folder of the weights, {} if there is none."""
     path = os.fspath(path)
     path = os.path.join(path if os.path.isdir(path) else os.path.dirname(path), name)

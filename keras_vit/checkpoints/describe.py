@@ -9,7 +9,8 @@ from keras_vit.checkpoints.matching import POSITIONS
 from keras_vit.io import files
 from keras_vit.variants import SIZES
 
-CLASS_TOKEN = "patch_encoder/class_token"
+CLASS_TOKEN, BIASES = "patch_encoder/class_token", "block_0/attention/bias_table"
+HYBRIDS = {"timm": "TimmHybridViT"}
 MINUS_ONE_TO_ONE = (127.5, 127.5)
 
 
@@ -56,6 +57,8 @@ def describe(path):
     with files.open_tensors(path) as file:
         specs = file.specs
     table = matching.map_of_file(path, specs)
+    if table.source == "timm":
+        configuration.check_architecture(path, table)
     shapes = _Shapes(path, table, specs)
     for name, place in table.canonical(specs).items():
         ours, part = table.path_of(name) or (None, None)
@@ -97,18 +100,24 @@ def _describe_resnet(table, shapes):
 
 
 def _describe_vit(table, shapes):
-    hidden_dim, mlp_dim = shapes["block_0/norm_1/gamma"][-1], shapes["block_0/mlp/expand/bias"][-1]
+    hidden_dim, mlp_dim = (
+        shapes["block_0/norm_1/gamma"][-1],
+        shapes["block_0/mlp/contract/kernel"][-2],
+    )
+    gated, _, name = table.models[0].rpartition(" ")
     *patch, channels, _ = _patch_kernel(shapes)
     stem, kind = {}, "ViT"
     if "root/conv/kernel" in shapes:
-        kind, stem = "HybridViT", {"resnet_units": _units(shapes)}
+        kind, stem = HYBRIDS.get(table.source, "HybridViT"), {"resnet_units": _units(shapes)}
         patch = [side * hybrid.step(stem["resnet_units"]) for side in patch]
         channels = shapes["root/conv/kernel"][2]
-    gated, _, name = table.models[0].rpartition(" ")
     if name == "RegisterViT" and "ViT" in table.models and "second token" not in shapes:
         name = "ViT"  # a family with and without registers
+    gated = gated == "gated" or shapes["block_0/mlp/expand/bias"][-1] == 2 * mlp_dim
+    if gated and name == "ViT":
+        name = "RegisterViT"
     if hasattr(descendants, name):
-        kind, stem = name, _describe_descendant(name, shapes, gated == "gated")
+        kind, stem = name, _describe_descendant(name, shapes, gated)
     found = {
         "patch_size": tuple(patch),
         "num_layers": sum(bool(re.fullmatch(r"block_\d+/norm_1/gamma", name)) for name in shapes),
@@ -128,6 +137,8 @@ def _describe_vit(table, shapes):
         found["normalize"] = MINUS_ONE_TO_ONE
     if POSITIONS in shapes:
         found["image_size"] = _image_size(shapes, found)
+    elif BIASES in shapes:
+        found["image_size"] = _image_size_of_biases(shapes, found)
     if found.get("has_class_token") is not None and "reference" not in found:
         found["reference"] = arguments.grid(found["image_size"], found["patch_size"])
     assumed = () if table.source == "google" else ("normalize", "epsilon")
@@ -157,15 +168,11 @@ def _assumed(table, pooling):
 
 def _describe_descendant(name, shapes, gated):
     """Returns the arguments that only a class of `descendants` has."""
-    found = {"gated": gated} if name == "DINOv3ViT" else {}
-    if "second token" in shapes:
-        if CLASS_TOKEN not in shapes:
-            received = {"path": str(shapes.path), "missing": "cls_token"}
-            advice = "Models with registers and no class token are not supported."
-            arguments.refuse("registers must stand after a class token", received, advice)
-        found["num_registers"] = shapes["second token"][-2]
-    elif shapes.table.source == "kerashub":
-        found["num_registers"] = 0
+    found = {}
+    if issubclass(getattr(descendants, name), descendants.RegisterViT):
+        found = {"gated": gated, "num_registers": shapes.get("second token", (0, 0))[-2]}
+    if BIASES in shapes:
+        found["positions"] = POSITIONS in shapes
     if name.startswith("EVA"):
         norms = {"attention_norm": "attention/projection", "mlp_norm": "mlp/contract"}
         found |= {key: f"block_0/{layer}/norm/gamma" in shapes for key, layer in norms.items()}
@@ -194,6 +201,8 @@ def _pooling(table, shapes):
     hidden_dim = shapes["block_0/norm_1/gamma"][-1]
     if shapes.get("head/kernel", (0,))[0] == 2 * hidden_dim:
         return "token and mean"
+    if CLASS_TOKEN in shapes and table.models[0] in ("PooledNormViT", "BEiTViT"):
+        return "patch mean"
     if CLASS_TOKEN in shapes:
         return "token"
     return "map" if "pooling/probe" in shapes else "gap"
@@ -204,6 +213,8 @@ def _heads(shapes, hidden_dim, mlp_dim):
     bias = shapes.get("block_0/attention/query_key_value/bias", ())
     if len(bias) == 2:
         return bias[0]
+    if BIASES in shapes:
+        return shapes[BIASES][-1]
     widths = {(d, mlp): heads for _, d, mlp, heads in SIZES.values()}
     return widths.get((hidden_dim, mlp_dim))
 
@@ -228,3 +239,17 @@ def _image_size(shapes, found):
         want = "the positions must be those of a square of patches"
         arguments.refuse(want, received, advice)
     return given or tuple(count * side for count, side in zip(grid[1:], patch, strict=True))
+
+
+def _image_size_of_biases(shapes, found):
+    """Returns the size of the images whose pairs of patches the biases are for, as above."""
+    (length, _), patch = shapes[BIASES], found["patch_size"]
+    given = found.get("image_size")
+    grid = descendants.beit.grid_of_table(length, given and arguments.grid(given, patch))
+    if grid is None:
+        field = "img_size" if shapes.table.source == "timm" else "image_size"
+        want = f"the {length} offsets of relative_position_bias_table must be those of a square of "
+        want += f"patches, or of `{field}` in config.json"
+        received = {"path": str(shapes.path), field: given, "patch_size": patch}
+        arguments.refuse(want, received, "Use the config.json that came with the weights.")
+    return tuple(count * side for count, side in zip(grid, patch, strict=True))

@@ -4,7 +4,7 @@ This is `configuration` backwards: each field is an argument of the model.
 """
 
 from keras_vit import arguments
-from keras_vit.checkpoints import matching
+from keras_vit.checkpoints import hugging_face, matching
 from keras_vit.checkpoints.configuration import (
     HUGGING_FACE_FIELDS,
     HUGGING_FACE_SHAPES,
@@ -12,6 +12,7 @@ from keras_vit.checkpoints.configuration import (
     TIMM_FIELDS,
     TIMM_SHAPES,
 )
+from keras_vit.descendants import TimmHybridViT
 
 # Modules with the classes that published models have.
 PUBLISHED = tuple(f"keras_vit.{name}" for name in ("vit", "hybrid", "resnet", "descendants"))
@@ -83,6 +84,8 @@ def changes(model, table):
     names = [
         name for name in COMPUTES if getattr(type(model), name, 0) is not getattr(plain, name, 0)
     ]
+    if isinstance(model, TimmHybridViT) and table.source != "timm":
+        names.append("stem")
     return names if table.export.fits(model) else [*names, "pooling"]
 
 
@@ -102,7 +105,7 @@ def _refuse(table, want, received, advice="Write a file of weights, which needs 
 
 # --- Hugging Face --------------------------------------------------------------------------------
 def _hugging_face(model, table, tensors):
-    model_type, *classes = table.export.classes or (None, None, None)
+    model_type, *classes = table.export.classes
     name = classes[bool(model.num_classes or getattr(model, "projection_dim", None))]
     if name is None or hasattr(model, "resnet_units"):
         received = {"model": type(model).__name__, "num_classes": model.num_classes}
@@ -117,7 +120,7 @@ def _hugging_face(model, table, tensors):
     config = {"model_type": model_type, "architectures": [name]}
     fields = {theirs: ours for theirs, (ours, _) in HUGGING_FACE_FIELDS.items()}
     for theirs, ours in (HUGGING_FACE_SHAPES | fields).items():
-        if hasattr(model, ours):
+        if hasattr(model, ours) and theirs not in OWN_FIELDS:
             config[theirs] = _plain(getattr(model, ours))
     config["hidden_act"] = _activation(model, "gelu_pytorch_tanh")
     config |= MORE_FIELDS.get(model_type, lambda *_: {})(model, tensors)
@@ -126,25 +129,33 @@ def _hugging_face(model, table, tensors):
     return config
 
 
+OWN_FIELDS = ("num_register_tokens", "use_gated_mlp", "use_swiglu_ffn")  # of some types alone
 SQUARE = ("dinov2", "dinov2_with_registers", "siglip_vision_model", "clip_vision_model")
 
 
 def _dinov2_fields(model, _):
-    return {"mlp_ratio": model.mlp_dim // model.hidden_dim}
+    gated = getattr(model, "gated", False)
+    fields = {"mlp_ratio": hugging_face.dinov2_ratio(model), "use_swiglu_ffn": gated}
+    return fields | ({"hidden_act": "gelu"} if gated else {})  # which the gated MLP does not read
 
 
 def _dinov3_fields(model, tensors):
     names = {f"{part}_bias": part[0] for part in ("query", "key", "value")}
     stem = "layer.0.attention.{}_proj.bias"
     biases = {field: stem.format(letter) in tensors for field, letter in names.items()}
+    biases |= _register_fields(model, tensors) | {"use_gated_mlp": model.gated}
     return {"rope_theta": float(model.theta)} | biases
+
+
+def _register_fields(model, _):
+    return {"num_register_tokens": model.num_registers}
 
 
 # model_type: what its config.json has beside the fields of all
 MORE_FIELDS = {
     "vit": lambda model, _: {"pooler_output_size": model.representation_size},
     "dinov2": _dinov2_fields,
-    "dinov2_with_registers": _dinov2_fields,
+    "dinov2_with_registers": lambda *args: _dinov2_fields(*args) | _register_fields(*args),
     "dinov3_vit": _dinov3_fields,
     "clip_vision_model": lambda model, _: {"projection_dim": model.projection_dim or 512},
 }
@@ -211,19 +222,20 @@ def _one_of(table, architectures, name, value):
     return architectures[value]
 
 
-def _timm_sizes(model):
+def _timm_sizes(model, mlp_dim):
     names = TIMM_SHAPES | {theirs: ours for theirs, (ours, _) in TIMM_FIELDS.items()}
     sizes = {theirs: _plain(getattr(model, ours)) for theirs, ours in names.items()}
-    ratio = model.mlp_dim / model.hidden_dim  # timm rounds width times ratio down
-    if int(model.hidden_dim * ratio) != model.mlp_dim:
-        ratio = (model.mlp_dim + 0.5) / model.hidden_dim
+    ratio = mlp_dim / model.hidden_dim  # timm rounds width times ratio down
+    if int(model.hidden_dim * ratio) != mlp_dim:
+        ratio = (mlp_dim + 0.5) / model.hidden_dim
     return sizes | {"mlp_ratio": ratio}
 
 
 def _timm_vit(model, table, _):
-    pooling = model.pooling
-    options = _timm_sizes(model) | {"act_layer": _activation(model, "gelu_tanh")}
-    architectures = TIMM_EPSILON
+    gated, pooling, kind = getattr(model, "gated", False), model.pooling, matching.kind_of(model)
+    options = _timm_sizes(model, 2 * model.mlp_dim if gated else model.mlp_dim)
+    options["act_layer"] = _activation(model, "gelu_tanh")
+    architectures = {1e-6: "vit_giant_patch14_dinov2"} if gated else TIMM_EPSILON
     if pooling == "distilled":
         architectures = {1e-6: "deit_base_distilled_patch16_224"}
         if model.num_classes is None:
@@ -233,11 +245,13 @@ def _timm_vit(model, table, _):
         options |= {
             "global_pool": TIMM_POOLINGS.get(pooling, pooling),
             "class_token": pooling not in ("gap", "map"),
-            "fc_norm": False,
-            "pre_norm": matching.kind_of(model) == "CLIPViT",
+            "fc_norm": kind == "PooledNormViT",
+            "pre_norm": kind == "CLIPViT",
         }
-    if hasattr(model, "num_registers"):
-        options |= {"reg_tokens": model.num_registers, "no_embed_class": True, "init_values": 1.0}
+    if table.export.placed == 0:
+        options |= {"reg_tokens": model.num_registers, "no_embed_class": True}
+    if table.export.layer_scale:
+        options["init_values"] = 1.0
     if hasattr(model, "resnet_units"):
         options["patch_size"] = _plain(model.get_layer("patches").patch_size)
         architectures = {1e-6: _one_of(table, TIMM_HYBRIDS, "resnet_units", model.resnet_units)}
@@ -254,7 +268,7 @@ def _timm_dinov3(model, table, tensors):
     architecture = _one_of(table, architectures, "epsilon", model.epsilon)
     if model.approximate and not model.gated:
         _refuse(table, "DINOv3 must have the exact GELU", {"approximate": True})
-    options = _timm_sizes(model) | {
+    options = _timm_sizes(model, model.mlp_dim) | {
         "num_reg_tokens": model.num_registers,
         "rope_temperature": float(model.theta),
         "global_pool": TIMM_POOLINGS.get(model.pooling, model.pooling),
@@ -263,6 +277,8 @@ def _timm_dinov3(model, table, tensors):
         options["swiglu_align_to"] = 1
     if "blocks.0.attn.qkv.bias" in tensors:
         options |= {"qkv_bias": True, "attn_type": "rope"}  # the other type has no bias of keys
+    elif "blocks.0.attn.q_bias" in tensors or "blocks.0.attn.v_bias" in tensors:
+        options["qkv_bias"] = True
     return architecture, options
 
 

@@ -1,4 +1,4 @@
-"""Hugging Face's safetensors: ViT, DeiT, hybrids, DINOv2, DINOv3, SigLIP, CLIP.
+"""Hugging Face's safetensors: ViT, DeiT, hybrids, DINOv2, DINOv3, BEiT, TIPSv2.
 
 Names of https://github.com/huggingface/transformers.
 """
@@ -6,21 +6,23 @@ Names of https://github.com/huggingface/transformers.
 import functools
 import re
 
-from keras_vit.checkpoints.published import CLIP_PIXELS, IMAGENET
-from keras_vit.checkpoints.pytorch import FORMS, UNIT
+from keras_vit.checkpoints.published import IMAGENET
+from keras_vit.checkpoints.pytorch import (
+    FORMS,
+    TIMM_REGISTERS,
+    TIMM_REGISTERS_LAYERS,
+    UNIT,
+    share_table,
+)
 from keras_vit.checkpoints.weight_map import (
-    FLAT,
-    WITHOUT_BATCH,
     Export,
     Place,
-    Rule,
     WeightMap,
     rules,
-    split_fused,
 )
 
 
-def _pools(*poolings):
+def pools(*poolings):
     """Returns an `Export.fits` for models with one of these poolings, and no ResNet."""
     return lambda model: model.pooling in poolings and not hasattr(model, "resnet_units")
 
@@ -108,9 +110,9 @@ HUGGING_FACE_DISTILLED = HUGGING_FACE._replace(
 )
 IJEPA = HUGGING_FACE._replace(
     rules=rules(FORMS, _hugging_face_layers("ijepa.")),
-    signature=r"(ijepa\.)embeddings\.patch_embeddings\.projection\.weight",
+    signature=r"ijepa\.embeddings\.patch_embeddings\.projection\.weight",
     canonical=functools.partial(_canonical, "ijepa."),
-    export=Export(("ijepa", "IJepaModel", "IJepaForImageClassification"), _pools("gap")),
+    export=Export(("ijepa", "IJepaModel", "IJepaForImageClassification"), pools("gap")),
 )
 
 # DINOv2, whose names are not quite ViT's.
@@ -126,29 +128,44 @@ DINOV2_REGISTERS_LAYERS = DINOV2_LAYERS | {
         "two tokens", "embeddings.cls_token", "embeddings.register_tokens",
     ),
 }  # fmt: skip
+DINOV2_GATED = ((".mlp.fc1.", ".mlp.weights_in."), (".mlp.fc2.", ".mlp.weights_out."))
 DINOV2_PREFIX = r"(?:dinov2(?:_with_registers)?\.)?"
 
 
 def _without_prefix(specs):
-    return {re.sub("^" + DINOV2_PREFIX, "", name): Place(name) for name in specs}
+    """The size g has a gated MLP, whose names are then those of the other sizes."""
+    places = {re.sub("^" + DINOV2_PREFIX, "", name): Place(name) for name in specs}
+    for ours, theirs in DINOV2_GATED:
+        places = {name.replace(theirs, ours): place for name, place in places.items()}
+    return places
+
+
+def dinov2_ratio(model):
+    """Returns the integer `mlp_ratio` that gives a model's width of the MLP there, or None."""
+    for ratio in range(1, 33):
+        width = ratio * model.hidden_dim
+        if getattr(model, "gated", False):
+            width = -(-(width * 2 // 3) // 8) * 8  # two thirds, rounded up to a multiple of 8
+        if width == model.mlp_dim:
+            return ratio
+    return None
 
 
 def _is_dinov2(model):
     """A classifier there has two vectors, and a model without a head has no untrained pooler."""
     poolings = ("token and mean",) if model.num_classes else ("token", None)
-    whole = model.mlp_dim % model.hidden_dim == 0 and model.representation_size is None
-    return whole and _pools(*poolings)(model)  # `mlp_ratio` is an integer there
+    whole = dinov2_ratio(model) and model.representation_size is None
+    return bool(whole) and pools(*poolings)(model)
 
 
 DINOV2 = WeightMap(
     source="huggingface",
-    models=("ViT",),
+    models=("ViT", "gated ViT"),
     rules=rules(FORMS, DINOV2_LAYERS),
     signature=DINOV2_PREFIX + r"encoder\.layer\.0\.layer_scale1\.lambda1",
     suffix=".safetensors",
     canonical=_without_prefix,
     ignored=(r"embeddings\.mask_token",),
-    unsupported={r".*\.mlp\.weights_(in|out)\..*": "a gated MLP"},
     scales={
         "block_{i}/attention/projection": DINOV2_LAYER + "layer_scale1.lambda1",
         "block_{i}/mlp/contract": DINOV2_LAYER + "layer_scale2.lambda1",
@@ -158,6 +175,7 @@ DINOV2 = WeightMap(
         ("dinov2", "Dinov2Model", "Dinov2ForImageClassification"),
         _is_dinov2,
         prefix="dinov2.",
+        gated=DINOV2_GATED,
         layer_scale=True,
         zeros=lambda model: {"embeddings.mask_token": (1, model.hidden_dim)},
     ),
@@ -202,7 +220,6 @@ DINOV3 = DINOV2._replace(
     models=("DINOv3ViT",),
     rules=rules(FORMS, DINOV3_LAYERS),
     signature=r"layer\.0\.attention\.q_proj\.weight",
-    unsupported={},
     scales={
         "block_{i}/attention/projection": DINOV3_LAYER + "layer_scale1.lambda1",
         "block_{i}/mlp/contract": DINOV3_LAYER + "layer_scale2.lambda1",
@@ -210,8 +227,9 @@ DINOV3 = DINOV2._replace(
     zeros=r"layer\.\d+\.attention\.[qkv]_proj\.bias",
     export=Export(
         ("dinov3_vit", "DINOv3ViTModel", None),
-        _pools("token", None),
+        pools("token", None),
         layer_scale=True,
+        left_out=r"layer\.\d+\.attention\.([qkv])_proj\.bias",
         zeros=lambda model: {"embeddings.mask_token": (1, 1, model.hidden_dim)},
     ),
     defaults={"epsilon": 1e-5, "normalize": IMAGENET, "image_size": 224},
@@ -223,84 +241,69 @@ DINOV3_GATED = DINOV3._replace(
 )
 
 
-# --- SigLIP and CLIP ----------------------------------------------------------------------------
-TOWER_FORMS = FORMS | {
-    "vector": (Rule("", "", FLAT),),
-    "table": (Rule("", ".weight", WITHOUT_BATCH),),
+# --- TIPSv2: DINOv2 under other names -------------------------------------------------------------
+TIPSV2_LAYERS = TIMM_REGISTERS_LAYERS | {
+    "patch_encoder/class_token": ("prefix tokens", "cls_token", "register_tokens"),
+    "block_{i}/mlp/expand": ("dense", "blocks.{i}.mlp.c_fc"),
+    "block_{i}/mlp/contract": ("dense", "blocks.{i}.mlp.c_proj"),
 }
-CLIP_LAYER = "encoder.layers.{i}."
-CLIP_ATTENTION = CLIP_LAYER + "self_attn."
-TOWER_LAYERS = {
-    "patch_encoder/projection": ("patch", "embeddings.patch_embedding"),
-    "patch_encoder/position_embedding": ("table", "embeddings.position_embedding"),
-    "block_{i}/norm_1": ("norm", CLIP_LAYER + "layer_norm1"),
-    "block_{i}/attention/query_key_value": (
-        "dense", *(f"{CLIP_ATTENTION}{part}_proj" for part in "qkv"),
-    ),
-    "block_{i}/attention/projection": ("dense", CLIP_ATTENTION + "out_proj"),
-    "block_{i}/norm_2": ("norm", CLIP_LAYER + "layer_norm2"),
-    "block_{i}/mlp/expand": ("dense", CLIP_LAYER + "mlp.fc1"),
-    "block_{i}/mlp/contract": ("dense", CLIP_LAYER + "mlp.fc2"),
-    "encoder_norm": ("norm", "post_layernorm"),
-}  # fmt: skip
-SIGLIP_LAYERS = TOWER_LAYERS | {
-    "pooling/probe": ("tensor", "head.probe"),
-    "pooling/attention/query": ("heads", "head.attention.query"),
-    "pooling/attention/key": ("heads", "head.attention.key"),
-    "pooling/attention/value": ("heads", "head.attention.value"),
-    "pooling/attention/attention_output": ("merged heads", "head.attention.out_proj"),
-    "pooling/norm": ("norm", "head.layernorm"),
-    "pooling/mlp/expand": ("dense", "head.mlp.fc1"),
-    "pooling/mlp/contract": ("dense", "head.mlp.fc2"),
+TIPSV2_GATED_LAYERS = TIPSV2_LAYERS | {
+    "block_{i}/mlp/expand": ("dense", "blocks.{i}.mlp.w12"),
+    "block_{i}/mlp/contract": ("dense", "blocks.{i}.mlp.w3"),
 }
-CLIP_LAYERS = TOWER_LAYERS | {
-    "patch_encoder/class_token": ("vector", "embeddings.class_embedding"),
-    "embedding_norm": ("norm", "pre_layrnorm"),  # so misspelled
-    "projection": ("kernel", "visual_projection"),
-}
-
-
-TOWER_FUSED = {
-    f"head.attention.in_proj_{end}": tuple(
-        f"head.attention.{part}.{end}" for part in ("query", "key", "value")
-    )
-    for end in ("weight", "bias")
-}
-
-
-def _tower(specs):
-    """The names of the image encoder, without its prefix; `in_proj` is three tensors in one."""
-    places = {name.removeprefix("vision_model."): Place(name) for name in specs}
-    return split_fused(TOWER_FUSED, places)
-
-
-SIGLIP = WeightMap(
+TIPSV2 = TIMM_REGISTERS._replace(
     source="huggingface",
-    models=("ViT",),
-    rules=rules(TOWER_FORMS, SIGLIP_LAYERS),
-    signature=r"(vision_model\.)?head\.probe",
-    suffix=".safetensors",
-    canonical=_tower,
-    ignored=(r"text_model\..*", r"logit_(scale|bias)", r".*\.position_ids"),
-    unsupported={r"classifier\..*": "a classifier of the mean of all tokens"},
-    fused=TOWER_FUSED,
-    export=Export(("siglip_vision_model", "SiglipVisionModel", None), _pools("map")),
-    defaults={"epsilon": 1e-6, "approximate": True},
+    rules=rules(FORMS, TIPSV2_LAYERS),
+    signature=r"(vision_encoder\.)?blocks\.0\.mlp\.c_fc\.weight",
+    canonical=lambda specs: {n.removeprefix("vision_encoder."): Place(n) for n in specs},
+    ignored=(r"text_encoder\..*", "temperature", "mask_token"),
+    is_written=False,
+    zeros="",
+    defaults={"epsilon": 1e-6, "normalize": (0.0, 255.0)},
 )
-CLIP = SIGLIP._replace(
-    models=("CLIPViT",),
-    rules=rules(TOWER_FORMS, CLIP_LAYERS),
-    signature=r"(vision_model\.)?pre_layrnorm\.weight",
-    ignored=(*SIGLIP.ignored, "text_projection.weight"),
-    zeros=r"embeddings\.patch_embedding\.bias",
-    export=Export(
-        ("clip_vision_model", "CLIPVisionModel", "CLIPVisionModelWithProjection"),
-        _pools("token"),
-        prefix="vision_model.",
+TIPSV2_GATED = TIPSV2._replace(
+    rules=rules(FORMS, TIPSV2_GATED_LAYERS),
+    signature=r"(vision_encoder\.)?blocks\.0\.mlp\.w12\.weight",
+)
+
+
+# --- BEiT ---------------------------------------------------------------------------------------
+BIAS_TABLE = "relative_position_bias.relative_position_bias_table"
+BIASED_LAYERS = _hugging_face_layers("") | {
+    "block_{i}/attention/bias_table": (
+        "tensor", "encoder.layer.{i}.attention.attention." + BIAS_TABLE,
     ),
-    defaults={
-        "epsilon": 1e-5,
-        "quick_gelu": True,
-        "normalize": CLIP_PIXELS,
+}  # fmt: skip
+BEIT_LAYERS = BIASED_LAYERS | {"encoder_norm": ("norm", "pooler.layernorm")}
+
+
+def _beit(specs):
+    """What is not below "beit." is the head of a classifier, or of pre-training and its norm."""
+    names = {}
+    for name in sorted(specs):
+        names.setdefault(name.removeprefix("beit."), name)
+    own = "encoder.layer.{i}.attention.attention." + BIAS_TABLE
+    places = share_table(names, shared="encoder." + BIAS_TABLE, own=own)
+    return {plain: Place(names[place.name]) for plain, place in places.items()}
+
+
+BEIT = HUGGING_FACE._replace(
+    models=("BEiTViT",),
+    rules=rules(FORMS, BEIT_LAYERS),
+    signature=r"(beit\.)?encoder\.layer\.0\.lambda_1"
+    rf"|(beit\.)?encoder\.(layer\.0\.attention\.attention\.)?{re.escape(BIAS_TABLE)}",
+    canonical=_beit,
+    ignored=(r"embeddings\.mask_token", r".*relative_position_index", r"lm_head\..*"),
+    unsupported={},
+    scales={
+        "block_{i}/attention/projection": "encoder.layer.{i}.lambda_1",
+        "block_{i}/mlp/contract": "encoder.layer.{i}.lambda_2",
     },
+    is_written=False,
+    zeros=r"encoder\.layer\.\d+\.attention\.attention\.key\.bias",
+)
+BIASED = BEIT._replace(
+    models=("BiasedViT",),
+    rules=rules(FORMS, BIASED_LAYERS),
+    lacks=r"(beit\.)?pooler\.layernorm\.weight",
 )

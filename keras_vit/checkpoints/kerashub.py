@@ -28,7 +28,7 @@ FORMS = {
     "merged heads": (Rule("/kernel", "/vars/0", HEADS_FIRST), Rule("/bias", "/vars/1")),
     "norm": (Rule("/gamma", "/vars/0"), Rule("/beta", "/vars/1")),
     "variable": (Rule("", ""),),
-    "two tokens": (Rule("", "", axis=1, first=1),),
+    "two tokens": (Rule("", "", axis=1, first=lambda length, dimensions: 1),),
 }
 BACKBONE = "layers/vi_t_backbone/"
 EMBEDDING = BACKBONE + "layers/vi_t_patching_and_embedding"

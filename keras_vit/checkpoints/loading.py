@@ -12,21 +12,12 @@ from keras_vit.ablations import positions
 from keras_vit.checkpoints import catalogue, configuration, hub, matching
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of
-from keras_vit.descendants import (
-    CLIPViT,
-    DINOv3ViT,
-    EVAMeanViT,
-    EVAViT,
-    PESpatialViT,
-    PEViT,
-    RegisterViT,
-)
+from keras_vit.descendants import beit
 from keras_vit.io import download, files
 
 KINDS = {
     "ViT": vit.ViT,
-    **{kind.__name__: kind for kind in (RegisterViT, DINOv3ViT, CLIPViT)},
-    **{kind.__name__: kind for kind in (EVAViT, EVAMeanViT, PEViT, PESpatialViT)},
+    **{kind.__name__: kind for kind in matching.DESCENDANTS},
     "HybridViT": hybrid.HybridViT,
     "ResNet": resnet.ResNet,
 }
@@ -240,6 +231,7 @@ def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None
         if problems:
             raise ValueError(matching.refusal(path, model, table, problems, file.specs))
     grids = _resize_positions(arrays, plan, model, method, grid)
+    grids = _resize_biases(arrays, plan, model, grid) or grids
     loaded = sum(part.place is not None for part in plan.parts.values())
     values = _join(table, model, plan, arrays)
     for weight in model.weights:
@@ -262,7 +254,8 @@ def _read(file, plan):
         for name, part in uses:
             piece = part.place.cut(array)
             # Axes of length 1 may be missing in the file, or more than we expect.
-            arrays[name] = piece if part.ours == POSITIONS else piece.reshape(part.shape)
+            resized = part.ours == POSITIONS or matching.BIASES.fullmatch(part.ours)
+            arrays[name] = piece if resized else piece.reshape(part.shape)
     return arrays
 
 
@@ -292,6 +285,18 @@ def _resize_positions(arrays, plan, model, method, grid):
         table = positions.resize(table, old, new, method)
     arrays[name] = table.reshape(plan.parts[name].shape)
     return (old, new) if old != new else None
+
+
+def _resize_biases(arrays, plan, model, grid):
+    """Resizes BEiT's tables of biases to the model's grid; returns both grids if they differ."""
+    grids = None
+    for name, part in plan.parts.items():
+        if matching.BIASES.fullmatch(part.ours):
+            new = matching.model_grid(model)
+            old = beit.grid_of_table(len(arrays[name]), grid, new)
+            if old != new:
+                arrays[name], grids = beit.resize_table(arrays[name], old, new), (old, new)
+    return grids
 
 
 def _join(table, model, plan, arrays):

@@ -7,27 +7,33 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_vit import arguments
-from keras_vit.checkpoints import google, hugging_face, kerashub, pytorch, torchvision
+from keras_vit import arguments, descendants
+from keras_vit.checkpoints import (
+    contrastive,
+    google,
+    hugging_face,
+    kerashub,
+    pytorch,
+    refused,
+    torchvision,
+)
 from keras_vit.checkpoints.published import SOURCES
 from keras_vit.checkpoints.weight_map import Dimensions, Place
-from keras_vit.descendants import (
-    CLIPViT,
-    DINOv3ViT,
-    EVAMeanViT,
-    EVAViT,
-    PESpatialViT,
-    PEViT,
-    RegisterViT,
-)
+from keras_vit.descendants import DINOv3ViT, PEViT, RegisterViT, TimmHybridViT, beit
 from keras_vit.hybrid import HybridViT
 from keras_vit.resnet import ResNet
 from keras_vit.vit import ViT
 
+DESCENDANTS = sorted(  # subclasses before their bases
+    (getattr(descendants, name) for name in descendants.__all__ if name.endswith("ViT")),
+    key=lambda kind: -len(kind.mro()),
+)
 # In the order in which a file is compared with them: the rarer names first.
 WEIGHT_MAPS = (
     pytorch.TIMM_DISTILLED,
     pytorch.TIMM_ROOT,
+    pytorch.TIMM_BIASED,
+    pytorch.TIMM_BEIT,
     pytorch.TIMM_EVA,
     pytorch.TIMM_EVA_MEAN,
     pytorch.TIMM_SIGLIP,
@@ -35,13 +41,20 @@ WEIGHT_MAPS = (
     pytorch.TIMM_PE_SPATIAL,
     pytorch.TIMM_DINOV3_GATED,
     pytorch.TIMM_DINOV3,
-    pytorch.TIMM_REGISTERS,
     pytorch.TIMM_CLIP,
+    pytorch.TIMM_POOLED_NORM,
+    hugging_face.TIPSV2_GATED,
+    hugging_face.TIPSV2,
+    pytorch.TIMM_UNNORMALIZED,
+    pytorch.TIMM_REGISTERS,
     pytorch.TIMM,
-    hugging_face.SIGLIP,
-    hugging_face.CLIP,
+    pytorch.TIMM_GATED,
+    contrastive.SIGLIP,
+    contrastive.CLIP,
     hugging_face.DINOV3_GATED,
     hugging_face.DINOV3,
+    hugging_face.BIASED,
+    hugging_face.BEIT,
     hugging_face.DINOV2_REGISTERS,
     hugging_face.DINOV2,
     hugging_face.HUGGING_FACE_DISTILLED,
@@ -60,6 +73,7 @@ WEIGHT_MAPS = (
     pytorch.TIMM_BIT,
 )
 POSITIONS = "patch_encoder/position_embedding"
+BIASES = re.compile(r"block_\d+/attention/bias_table")
 HEAD = ("head", "pre_logits")  # what section 3.1 replaces for fine-tuning
 AFTER_TOKENS = (*HEAD, "pooling", "projection", "encoder_norm")  # what may come after z_L
 FLOATS = ("float32", "float16", "bfloat16")
@@ -70,10 +84,12 @@ def map_of_file(path, specs, source=None):
     """Returns the weight map whose names a file holds.
 
     Raises:
-        ValueError: the file holds other names than those of any source, or than those of `source`.
+        ValueError: the file holds other names than those of any source, or than those of `source`;
+            or it is of a family that is refused by name.
     """
     if source is not None:
         arguments.one_of(*SOURCES)("source", source)
+    refused.check_family(path, specs)
     for table in WEIGHT_MAPS:
         if source in (None, table.source) and table.is_for(specs):
             return table
@@ -83,24 +99,6 @@ def map_of_file(path, specs, source=None):
         f"{str(path)!r} must hold {known}. Received: {len(specs)} tensors: {some} ... "
         "Give the file of a Vision Transformer, a hybrid or a BiT ResNet."
     )
-
-
-def map_of_model(model, source):
-    """Returns the weight map by which `source` names the weights of a model.
-
-    Raises:
-        ValueError: that source has no such models.
-    """
-    arguments.one_of(*SOURCES)("source", source)
-    kind = kind_of(model)
-    written = [table for table in WEIGHT_MAPS if table.is_written and kind in table.models]
-    fitting = [table for table in written if table.source == source]
-    if not fitting:
-        possible = ", ".join(map(repr, sorted({table.source for table in written})))
-        possible = possible or "Keras's model.save_weights"
-        want = f"`source` must have names for a {kind}"
-        arguments.refuse(want, {"source": source}, f"Use {possible}.")
-    return next((table for table in fitting if table.export.fits(model)), fitting[-1])
 
 
 def check_fit(path, table, model):
@@ -117,11 +115,13 @@ def kind_of(model):
     """Returns the kind of a model as weight maps name it, or the name of its class."""
     if type(model) is ResNet:
         return "ResNet"
-    if type(model) is HybridViT:
+    if type(model) in (HybridViT, TimmHybridViT):
         return "ViT" if model.resnet_units else "root hybrid"
     if isinstance(model, DINOv3ViT):
         return "gated DINOv3ViT" if model.gated else "DINOv3ViT"
-    for kind in (RegisterViT, CLIPViT, EVAMeanViT, EVAViT, PESpatialViT, PEViT):
+    if type(model) is RegisterViT and not model.num_registers:
+        return "gated ViT" if model.gated else "ViT"
+    for kind in DESCENDANTS:
         if isinstance(model, kind):
             return kind.__name__
     if not isinstance(model, ViT) or type(model).embed is not ViT.embed:
@@ -167,18 +167,20 @@ def match(table, model, specs, skip=(), grid=None):
     places = table.canonical(specs)
     fresh = [weight.path for weight in model.weights if layer_of(weight.path) in skip]
     wanted, fitting, ignored, problems = {}, {}, [], []
+    kinds = {re.sub(r"\d+", "#", name) for name in places}  # the same in all blocks
     has_scale = any(table.scale_of(weight.path) in places for weight in model.weights)
     for weight, rule, numbers in weights_and_rules(table, model, skip):
         blank = np.broadcast_to(np.float32(0), tuple(weight.shape))  # takes no memory
         shapes = [array.shape for array in rule.split(blank, dimensions(model))]
         parts = dict(zip(rule.names(numbers), shapes, strict=True))
+        parts = {name: shape for name, shape in parts.items() if 0 not in shape}
         scale = table.scale_of(weight.path)
         if scale and has_scale:
             parts[scale] = tuple(weight.shape[-1:])
         for name, shape in parts.items():
             ours = weight.path if name != scale else f"layer scale of {layer_of(weight.path)}"
             wanted[name] = Part(ours, shape, places.get(name))
-            may_lack = name not in places and re.fullmatch(table.zeros, name)
+            may_lack = re.sub(r"\d+", "#", name) not in kinds and re.fullmatch(table.zeros, name)
             problem = None if may_lack else _problem(model, name, wanted[name], specs, grid)
             if problem:
                 problems.append(problem)
@@ -216,7 +218,8 @@ def dimensions(model):
     """Returns the `Dimensions` of a model."""
     if not hasattr(model, "num_heads"):
         return Dimensions()
-    return Dimensions(model.get_layer("patches").patch_size, model.num_heads)
+    registers = getattr(model, "num_registers", 0)
+    return Dimensions(model.get_layer("patches").patch_size, model.num_heads, registers)
 
 
 def grid_of(tokens, prefixes, grid=None, own=None):
@@ -306,6 +309,9 @@ def _problem(model, name, part, specs, grid):
             given = f"not grid={grid}" if grid else "not a square of patches"
             words = f"{shape}: {shape[-2]} tokens are {given}; give grid=(rows, columns), "
             fits, words = False, words + part.ours
+    if BIASES.fullmatch(part.ours):  # for another number of patches too
+        known = beit.grid_of_table(shape[0], grid, model_grid(model))
+        fits = known is not None and shape[1:] == part.shape[1:]
     return None if fits else Mismatch("misshapen", stored, words)
 
 

@@ -45,7 +45,7 @@ def read(table, path, found):
     Raises:
         ValueError: a field has a value that no model here has, or contradicts the tensors.
     """
-    whole = configuration._read_beside(path, "config.json")
+    whole = configuration.read_beside(path, "config.json")
     if "class_name" not in whole:  # no preset
         return {}, {}
     configuration._only(path, whole, {"class_name": BACKBONES})
@@ -61,7 +61,7 @@ def read(table, path, found):
     configuration._same(path, config, SHAPES, {"num_registers": 0, "gated": False} | found)
     facts = configuration._facts(path, config, FIELDS, found)
     for name in ("hidden_activation", "intermediate_activation"):
-        facts |= configuration._activation(path, table, config, name, ACTIVATIONS)
+        facts |= configuration._activation(path, table, config, found, name, ACTIVATIONS)
     if "image_shape" in config:
         facts["image_size"] = _image_size(path, config["image_shape"], found)
     if found["num_classes"] is not None:
@@ -81,7 +81,7 @@ def _image_size(path, value, found):
 
 def _check_task(path, found):
     """Refuses classifiers that no model here is."""
-    task = configuration._read_beside(path, "task.json")
+    task = configuration.read_beside(path, "task.json")
     config = configuration._inner(path, task, "config", {})
     pooling = "gap" if found["pooling"] == "gap" else "token"  # theirs has the class token in it
     configuration._only(path, {**config, **task}, TASK_ONLY | {"pooling": (pooling,)})
@@ -90,7 +90,7 @@ def _check_task(path, found):
 
 def _converter(path):
     """Returns the configuration of what prepares images."""
-    whole = configuration._read_beside(path, "image_converter.json")
+    whole = configuration.read_beside(path, "image_converter.json")
     return configuration._inner(path, whole, "config", {})
 
 

@@ -1,10 +1,12 @@
-"""timm's safetensors: ViT, DeiT, DeiT-III, DINOv2, DINOv3, SigLIP, CLIP, hybrids and BiT.
+"""timm's safetensors: ViT, DeiT, DINOv2, DINOv3, SigLIP, CLIP, BEiT, MAE, sbb, hybrids and BiT.
 
 Names of https://github.com/huggingface/pytorch-image-models.
 """
 
+import functools
 import re
 
+from keras_vit import arguments as check
 from keras_vit.checkpoints.published import CLIP_PIXELS, IMAGENET
 from keras_vit.checkpoints.weight_map import (
     FLAT,
@@ -35,7 +37,8 @@ FORMS = {
     "conv head": (Rule("/kernel", ".weight", TORCH_POINTWISE), Rule("/bias", ".bias")),
     # DeiT with a distillation token: two tokens and two heads, whose outputs are averaged. Ours is
     # one head of half their weights on both tokens.
-    "two tokens": (Rule("", "", axis=1, first=1),),
+    "two tokens": (Rule("", "", axis=1, first=lambda length, dimensions: 1),),
+    "prefix tokens": (Rule("", "", axis=1, first=lambda length, d: length - d.registers),),
     "two heads": (
         Rule("/kernel", ".weight", TORCH_HALF, axis=0), Rule("/bias", ".bias", axis=None),
     ),
@@ -73,17 +76,6 @@ TIMM_DISTILLED_LAYERS = TIMM_LAYERS | {
     "patch_encoder/class_token": ("two tokens", "cls_token", "dist_token"),
     "head": ("two heads", "head", "head_dist"),
 }
-TIMM_REGISTERS_LAYERS = TIMM_LAYERS | {
-    "patch_encoder/class_token": ("two tokens", "cls_token", "reg_token"),
-}
-TIMM_SCALES = {
-    "block_{i}/attention/projection": "blocks.{i}.ls1.gamma",
-    "block_{i}/mlp/contract": "blocks.{i}.ls2.gamma",
-}
-TIMM_GAMMAS = {
-    "block_{i}/attention/projection": "blocks.{i}.gamma_1",
-    "block_{i}/mlp/contract": "blocks.{i}.gamma_2",
-}
 TIMM_SIGLIP_LAYERS = TIMM_LAYERS | {
     "pooling/probe": ("tensor", "attn_pool.latent"),
     "pooling/attention/query": ("heads", "attn_pool.q"),
@@ -94,6 +86,18 @@ TIMM_SIGLIP_LAYERS = TIMM_LAYERS | {
     "pooling/mlp/expand": ("dense", "attn_pool.mlp.fc1"),
     "pooling/mlp/contract": ("dense", "attn_pool.mlp.fc2"),
 }
+TIMM_REGISTERS_LAYERS = TIMM_SIGLIP_LAYERS | {
+    "patch_encoder/class_token": ("prefix tokens", "cls_token", "reg_token"),
+}
+TIMM_POOLED_NORM_LAYERS = TIMM_REGISTERS_LAYERS | {"encoder_norm": ("norm", "fc_norm")}
+TIMM_SCALES = {
+    "block_{i}/attention/projection": "blocks.{i}.ls1.gamma",
+    "block_{i}/mlp/contract": "blocks.{i}.ls2.gamma",
+}
+TIMM_GAMMAS = {
+    "block_{i}/attention/projection": "blocks.{i}.gamma_1",
+    "block_{i}/mlp/contract": "blocks.{i}.gamma_2",
+}
 TIMM_CLIP_LAYERS = TIMM_LAYERS | {
     "embedding_norm": ("norm", "norm_pre"),
     "projection": ("kernel", "head"),  # written as a head without a bias
@@ -101,6 +105,16 @@ TIMM_CLIP_LAYERS = TIMM_LAYERS | {
 TIMM_GATED_LAYERS = TIMM_REGISTERS_LAYERS | {
     "block_{i}/mlp/expand": ("dense", "blocks.{i}.mlp.fc1_g", "blocks.{i}.mlp.fc1_x"),
 }
+TIMM_BIASED_LAYERS = TIMM_LAYERS | {
+    "block_{i}/attention/bias_table": ("tensor", "blocks.{i}.attn.relative_position_bias_table"),
+}
+TIMM_BEIT_LAYERS = TIMM_BIASED_LAYERS | {"encoder_norm": ("norm", "fc_norm")}
+QUERY_KEY_VALUE = "block_{i}/attention/query_key_value"
+# One weight for queries, keys and values, and a bias for each, of which some files have none.
+TIMM_BIASES = (
+    Rule(QUERY_KEY_VALUE + "/kernel", ("blocks.{i}.attn.qkv.weight",), TORCH),
+    Rule(QUERY_KEY_VALUE + "/bias", tuple(f"blocks.{{i}}.attn.{part}_bias" for part in "qkv")),
+)
 TIMM_EVA_LAYERS = TIMM_GATED_LAYERS | {
     "patch_encoder/class_token": ("tensor", "cls_token"),
     "block_{i}/attention/query_key_value": (
@@ -118,22 +132,53 @@ TIMM_BIT_LAYERS = {
     "head": ("conv head", "head.fc"),
 }
 
-# "patch mean" is timm's "avg" of a model with a class token.
-TIMM_POOLINGS = ("token", "gap", "patch mean", None)
+
+TIMM_FUSED = {
+    f"attn_pool.kv.{end}": (f"attn_pool.k.{end}", f"attn_pool.v.{end}")
+    for end in ("weight", "bias")
+}
+# With a bias of keys the three are one, in timm's attention type "rope".
+TIMM_FUSED_BIASES = TIMM_FUSED | {"blocks.{i}.attn.qkv.bias": TIMM_BIASES[1].theirs}
+
+
+def _split(fused):
+    return lambda specs: split_fused(fused, as_stored(specs))
+
+
+def _pools(*poolings):
+    """Returns an `Export.fits`; "patch mean" is timm's "avg" of a model with a class token."""
+    return lambda model: model.pooling in poolings
+
+
+def share_table(specs, shared, own):
+    """One table of relative positions for all blocks is that of each."""
+    places = {name: Place(name) for name in specs}
+    blocks = {re.search(r"\d+", name)[0] for name in specs if re.match(own.split("{i}")[0], name)}
+    if shared in specs and own.format(i=0) not in specs:
+        del places[shared]
+        places |= {own.format(i=i): Place(shared) for i in blocks}
+    return places
+
+
+TIMM_FITS = _pools("token", "gap", "patch mean", None)
 TIMM = WeightMap(
     source="timm",
-    models=("ViT",),
+    models=("ViT", "gated ViT"),
     rules=rules(FORMS, TIMM_LAYERS),
     signature=r"patch_embed\.proj\.weight",
     suffix=".safetensors",
     scales=TIMM_SCALES,
-    export=Export(fits=lambda model: model.pooling in TIMM_POOLINGS),
+    export=Export(fits=lambda model: TIMM_FITS(model) and not getattr(model, "gated", False)),
+    zeros=r"blocks\.\d+\.attn\.qkv\.bias",
     unsupported={
         r".*\.(q_norm|k_norm)\..*": "normalized queries and keys",
         r"fc_norm\..*": "a normalization after pooling",
+        r".*\.(attn|mlp)\.norm\..*": "a normalization inside the attention or the MLP",
         r".*\.attn\.[qv]_bias": "biases of queries and values apart",
     },
 )
+# The only classes of timm with a gated MLP have layer scale.
+TIMM_GATED = TIMM._replace(models=("gated ViT",), export=Export(fits=TIMM_FITS, layer_scale=True))
 TIMM_ROOT = TIMM._replace(
     models=("root hybrid",),
     rules=rules(FORMS, TIMM_ROOT_LAYERS),
@@ -149,7 +194,24 @@ TIMM_REGISTERS = TIMM._replace(
     models=("RegisterViT",),
     rules=rules(FORMS, TIMM_REGISTERS_LAYERS),
     signature=r"reg_token",
-    export=Export(layer_scale=True, placed=0, fits=lambda model: model.pooling in TIMM_POOLINGS),
+    canonical=_split(TIMM_FUSED),
+    fused=TIMM_FUSED,
+    export=Export(
+        fits=_pools("token", "gap", "patch mean", "map", None), layer_scale=True, placed=0
+    ),
+)
+TIMM_POOLED_NORM = TIMM_REGISTERS._replace(
+    models=("PooledNormViT",),
+    rules=rules(FORMS, TIMM_POOLED_NORM_LAYERS),
+    signature=r"fc_norm\.weight",
+    export=TIMM_REGISTERS.export._replace(fits=_pools("token", "gap", "patch mean")),
+)
+# Files of other models that lost their normalization look so too: config.json must state it.
+TIMM_UNNORMALIZED = TIMM_REGISTERS._replace(
+    models=("UnnormalizedViT", "RegisterViT", "ViT"),
+    signature=r"patch_embed\.proj\.weight",
+    lacks=r"norm\.weight",
+    is_written=False,
 )
 TIMM_CLIP = TIMM._replace(
     models=("CLIPViT",),
@@ -157,21 +219,30 @@ TIMM_CLIP = TIMM._replace(
     signature=r"norm_pre\.weight",
     zeros=r"patch_embed\.proj\.bias",
     export=TIMM.export._replace(
-        zeros=lambda model: {"head.bias": (model.projection_dim,)} if model.projection_dim else {}
+        left_out=r"patch_embed\.proj\.bias",
+        zeros=lambda model: {"head.bias": (model.projection_dim,)} if model.projection_dim else {},
     ),
     defaults={"epsilon": 1e-5, "quick_gelu": False, "normalize": CLIP_PIXELS},
 )
 TIMM_DINOV3 = TIMM_REGISTERS._replace(
     models=("DINOv3ViT",),
+    rules=TIMM_BIASES + rules(FORMS, TIMM_REGISTERS_LAYERS),
     signature=r"blocks\.0\.gamma_1",
     architectures=r".*dinov3.*",
+    canonical=_split(TIMM_FUSED_BIASES),
+    fused=TIMM_FUSED_BIASES,
     scales=TIMM_GAMMAS,
-    zeros=r"blocks\.\d+\.attn\.qkv\.bias",
+    zeros=r"blocks\.\d+\.attn\.[qkv]_bias",
+    export=Export(
+        fits=_pools("token", "patch mean", None),
+        layer_scale=True,
+        left_out=r"blocks\.\d+\.attn\.(?:[qv]|(k))_bias",
+    ),
     defaults={"epsilon": 1e-5, "normalize": IMAGENET, "image_size": 256},
 )
 TIMM_DINOV3_GATED = TIMM_DINOV3._replace(
     models=("gated DINOv3ViT",),
-    rules=rules(FORMS, TIMM_GATED_LAYERS),
+    rules=TIMM_BIASES + rules(FORMS, TIMM_GATED_LAYERS),
     signature=r"blocks\.0\.mlp\.fc1_g\.weight",
 )
 TIMM_BIT = WeightMap(
@@ -181,18 +252,34 @@ TIMM_BIT = WeightMap(
     signature=r"stages\.0\.blocks\.0\.conv1\.weight",
     suffix=".safetensors",
 )
-
-TIMM_FUSED = {
-    f"attn_pool.kv.{end}": (f"attn_pool.k.{end}", f"attn_pool.v.{end}")
-    for end in ("weight", "bias")
-}
 TIMM_SIGLIP = TIMM._replace(
     rules=rules(FORMS, TIMM_SIGLIP_LAYERS),
     signature=r"attn_pool\.latent",
-    lacks=r"norm_pre\.weight",
-    canonical=lambda specs: split_fused(TIMM_FUSED, as_stored(specs)),
+    lacks=r"norm_pre\.weight|reg_token|fc_norm\.weight",
+    canonical=_split(TIMM_FUSED),
     fused=TIMM_FUSED,
-    export=Export(fits=lambda model: model.pooling == "map"),
+    export=Export(fits=_pools("map")),
+)
+TIMM_BEIT = TIMM._replace(
+    models=("BEiTViT",),
+    rules=TIMM_BIASES + rules(FORMS, TIMM_BEIT_LAYERS),
+    signature=r"(blocks\.0\.attn|rel_pos_bias)\.relative_position_bias_table",
+    canonical=functools.partial(
+        share_table,
+        shared="rel_pos_bias.relative_position_bias_table",
+        own="blocks.{i}.attn.relative_position_bias_table",
+    ),
+    ignored=(r".*relative_position_index",),
+    unsupported={r".*\.mlp\.(norm|fc1_g)\..*": "another MLP"},
+    scales=TIMM_GAMMAS,
+    architectures=r"beit(v2)?_.*",
+    is_written=False,
+    zeros=TIMM_DINOV3.zeros,
+)
+TIMM_BIASED = TIMM_BEIT._replace(
+    models=("BiasedViT",),
+    rules=TIMM_BIASES + rules(FORMS, TIMM_BIASED_LAYERS),
+    lacks=r"fc_norm\.weight",
 )
 
 # --- EVA-02 and the Perception Encoder ----------------------------------------------------------
@@ -224,7 +311,7 @@ TIMM_EVA = TIMM._replace(
     models=("EVAViT",),
     rules=rules(FORMS, TIMM_EVA_LAYERS),
     signature=r"blocks\.0\.attn\.(q_bias|q_proj\.weight)",
-    lacks=r"fc_norm\.weight|.*relative_position_bias_table",
+    lacks=r"reg_token|fc_norm\.weight|.*relative_position_bias_table",
     canonical=_split_queries_and_gates,
     unsupported={r".*\.(q_norm|k_norm)\..*": "normalized queries and keys"},
     scales=TIMM_GAMMAS,
@@ -233,21 +320,23 @@ TIMM_EVA = TIMM._replace(
     defaults={"normalize": CLIP_PIXELS, "reference": (16, 16)},
     architectures=r"eva02_(tiny|small|base|large)_.*",
     only=CAT_ROTARY | {"rope_grid_indexing": ("ij",), "rope_grid_offset": (0,)},
+    fields={"ref_feat_shape": ("reference", check.height_width)},
 )
 TIMM_EVA_MEAN = TIMM_EVA._replace(
     models=("EVAMeanViT",),
     rules=rules(FORMS, TIMM_EVA_LAYERS | {"encoder_norm": ("norm", "fc_norm")}),
-    lacks=r".*relative_position_bias_table",
+    lacks=r"reg_token|.*relative_position_bias_table",
 )
 TIMM_PE = TIMM_SIGLIP._replace(
     models=("PEViT",),
     is_written=False,
     rules=rules(FORMS, TIMM_SIGLIP_LAYERS | TIMM_CLIP_LAYERS),
-    lacks="",
+    lacks=r"reg_token|fc_norm\.weight",
     scales=TIMM_GAMMAS,
     zeros=TIMM_CLIP.zeros,
     defaults={"epsilon": 1e-5},
     architectures=r"vit_pe_.*",
+    fields=TIMM_EVA.fields,
     only=CAT_ROTARY
     | {"rope_grid_indexing": ("xy",), "attn_pool_num_heads": (8,), "attn_pool_mlp_ratio": (4,)},
 )

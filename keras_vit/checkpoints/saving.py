@@ -17,6 +17,8 @@ import numpy as np
 from keras_vit import arguments
 from keras_vit.checkpoints import export_config, matching
 from keras_vit.checkpoints.matching import POSITIONS, layer_of
+from keras_vit.checkpoints.published import SOURCES
+from keras_vit.checkpoints.weight_map import join_fused
 from keras_vit.io import files, writing
 
 WRITERS = {
@@ -69,7 +71,7 @@ def save_weights(model, path, source=None, class_names=None):
             arguments.refuse("`path` must have a known suffix", {"path": str(path)}, advice)
         if source == "google" and not hasattr(model, "num_heads"):
             source = "bit"
-    table = matching.map_of_model(model, source)
+    table = find_map(model, source)
     if export_config.has_folders(source) and (os.path.isdir(path) or not suffix):
         _write_folder(model, path, table, class_names)
         return
@@ -79,6 +81,24 @@ def save_weights(model, path, source=None, class_names=None):
         want = f"the file of source={table.source!r} must end in {table.suffix}"
         arguments.refuse(want, {"path": str(path)}, advice)
     WRITERS[table.suffix](path, tensors_of(table, model))
+
+
+def find_map(model, source):
+    """Returns the weight map by which `source` names the weights of a model.
+
+    Raises:
+        ValueError: that source has no such models.
+    """
+    arguments.one_of(*SOURCES)("source", source)
+    kind = matching.kind_of(model)
+    written = [table for table in matching.WEIGHT_MAPS if table.is_written and kind in table.models]
+    fitting = [table for table in written if table.source == source]
+    if not fitting:
+        possible = ", ".join(map(repr, sorted({table.source for table in written})))
+        possible = possible or "Keras's model.save_weights"
+        want = f"`source` must have names for a {kind}"
+        arguments.refuse(want, {"source": source}, f"Use {possible}.")
+    return next((table for table in fitting if table.export.fits(model)), fitting[-1])
 
 
 def _write_folder(model, folder, table, class_names):
@@ -98,7 +118,8 @@ def tensors_of(table, model):
     tensors, outputs = {}, set()
     for weight, rule, numbers in named:
         parts = rule.split(values[weight.path], matching.dimensions(model))
-        found = dict(zip(rule.names(numbers), map(np.ascontiguousarray, parts), strict=True))
+        found = zip(rule.names(numbers), map(np.ascontiguousarray, parts), strict=True)
+        found = {name: part for name, part in found if part.size}
         if tensors.keys() & found.keys():
             want = f"the names of {table.source!r} must be different for every weight"
             arguments.refuse(want, {"twice": sorted(found)}, "Use another source.")
@@ -110,11 +131,16 @@ def tensors_of(table, model):
     tensors = _without_zeros(tensors, table)
     for name, shape in table.export.zeros(model).items():
         tensors[name] = np.zeros(shape, "float32")
-    for whole, parts in table.fused.items():
-        if parts[0] in tensors:
-            tensors[whole] = np.concatenate([tensors.pop(part) for part in parts])
+    tensors = join_fused(table.fused, tensors)
     prefix = table.export.prefix if outputs else ""
-    return {name if name in outputs else prefix + name: x for name, x in tensors.items()}
+    return {_rename(name, prefix, outputs, model, table): x for name, x in tensors.items()}
+
+
+def _rename(name, prefix, outputs, model, table):
+    """Returns the name in the file of a canonical one."""
+    for plain, gated in table.export.gated if getattr(model, "gated", False) else ():
+        name = name.replace(plain, gated)
+    return name if name in outputs else prefix + name
 
 
 def _values(model, weights):
@@ -132,7 +158,7 @@ def _fold(values, model, table):
         return
     rows, before, placed = values[POSITIONS], model.prefix_tokens, table.export.placed
     rule, numbers = table.rule_of(PATCH_BIAS)
-    if re.fullmatch(table.zeros, *rule.names(numbers)):
+    if re.fullmatch(table.export.left_out, *rule.names(numbers)):
         bias = values[PATCH_BIAS]
         rows = np.concatenate([rows[:, :before], rows[:, before:] + bias], axis=1)
         values[PATCH_BIAS] = np.zeros_like(bias)
@@ -145,12 +171,8 @@ def _fold(values, model, table):
 
 
 def _without_zeros(tensors, table):
-    """Leaves out what may be left out, if it is zero in every block."""
-
-    def kind(name):
-        return re.sub(r"\d+", "", name)
-
-    needed = {kind(name) for name, x in tensors.items() if x.any()}
-    may_lack = (name for name in tensors if re.fullmatch(table.zeros, name))
-    left_out = {name for name in may_lack if kind(name) not in needed}
-    return {name: x for name, x in tensors.items() if name not in left_out}
+    """Leaves out what may be left out if it is zero, in all blocks together."""
+    found = ((name, re.fullmatch(table.export.left_out, name)) for name in tensors)
+    groups = {name: match.groups() for name, match in found if match}
+    needed = {group for name, group in groups.items() if tensors[name].any()}
+    return {name: x for name, x in tensors.items() if groups.get(name, 0) in {*needed, 0}}

@@ -27,6 +27,7 @@ class Dimensions(NamedTuple):
 
     patch_size: tuple = ()  # on the map that is cut into patches
     num_heads: int = 1
+    registers: int = 0
 
 
 class Layout(NamedTuple):
@@ -89,14 +90,16 @@ class Rule(NamedTuple):
         layout: how each of them is stored.
         axis: axis of our weight along which several tensors are concatenated. None if our weight
             is their mean.
-        first: length of the first of two tensors on that axis; None if all are equally long.
+        first: returns the length of the first of two tensors on that axis, from the length of our
+            weight and the `Dimensions`; None if all are equally long. A tensor of length 0 is not
+            in the file.
     """
 
     ours: str
     theirs: tuple | str
     layout: Layout = SAME
     axis: int | None = -1
-    first: int | None = None
+    first: Callable | None = None
 
     def names(self, numbers):
         """Returns the names in the file for `numbers`, `{"i": 3}`."""
@@ -105,7 +108,9 @@ class Rule(NamedTuple):
     def split(self, array, dimensions):
         """Returns the tensors in the file that make a weight of ours."""
         count = len(self.theirs)
-        places = count if self.first is None else [self.first]
+        places = count
+        if self.first is not None:
+            places = [self.first(array.shape[self.axis], dimensions)]
         parts = [array] * count if self.axis is None else np.split(array, places, self.axis)
         return [self.layout.store(part, dimensions) for part in parts]
 
@@ -153,15 +158,6 @@ def as_stored(specs):
     return {name: Place(name) for name in specs}
 
 
-def split_fused(fused, places):
-    """Replaces tensors that hold several, see `WeightMap.fused`, by the places of these."""
-    for whole, parts in fused.items():
-        if whole in places:
-            stored = places.pop(whole).name
-            places |= {part: Place(stored, i, len(parts)) for i, part in enumerate(parts)}
-    return places
-
-
 class Export(NamedTuple):
     """What the loader of a kind of file expects beside the weights.
 
@@ -170,17 +166,22 @@ class Export(NamedTuple):
             the place of a class that it does not have.
         fits: returns whether one of these classes computes what a model computes.
         prefix: what names begin with if the model has a head, whose own names do not have it.
+        gated: ((name of a layer, its name in a gated MLP), ...).
         layer_scale: whether files have layer scale: the weights contain it, so it is one.
         placed: number of tokens before the patches that have a position; None for all of them.
             The positions of the others are added to these tokens.
+        left_out: regular expression of tensors that are left out if they are zero, all those
+            together that have the same groups.
         zeros: returns {name: shape} of tensors that the loader asks for, and that do nothing.
     """
 
-    classes: tuple = ()
+    classes: tuple = (None, None, None)
     fits: Callable = lambda model: getattr(model, "pooling", "token") in PLAIN_POOLINGS
     prefix: str = ""
+    gated: tuple = ()
     layer_scale: bool = False
     placed: int | None = None
+    left_out: str = ""
     zeros: Callable = lambda model: {}
 
 
@@ -208,6 +209,7 @@ class WeightMap(NamedTuple):
         architectures: regular expression of timm's names for such models; "" for any whose blocks
             are the paper's.
         only: {field of a configuration: the values of which such models have one}.
+        fields: {field of a configuration: (our argument, how it is checked)}.
         fused: {name of a tensor: canonical names of those that it holds, one behind the other}.
         export: what is written beside the weights.
     """
@@ -227,6 +229,7 @@ class WeightMap(NamedTuple):
     lacks: str = ""
     architectures: str = ""
     only: dict = {}
+    fields: dict = {}
     fused: dict = {}
     export: Export = Export()
 
@@ -263,6 +266,35 @@ class WeightMap(NamedTuple):
             if numbers is not None:
                 return _fill(layer, numbers) + "/scale", 0
         return None
+
+
+def split_fused(fused, places):
+    """Replaces tensors that hold several, see `WeightMap.fused`, by the places of these."""
+    found = {}
+    for name, place in places.items():
+        for whole, parts in fused.items():
+            numbers = _match(whole, name)
+            if numbers is not None:
+                names = (_fill(part, numbers) for part in parts)
+                found |= {n: Place(place.name, i, len(parts)) for i, n in enumerate(names)}
+                break
+        else:
+            found[name] = place
+    return found
+
+
+def join_fused(fused, tensors):
+    """Puts tensors together that `split_fused` takes apart, if the second of them is there."""
+    for whole, parts in fused.items():
+        for name in list(tensors):
+            numbers = _match(parts[1], name)
+            if numbers is not None:
+                names = [_fill(part, numbers) for part in parts]
+                like = np.zeros_like(tensors[name])
+                tensors[_fill(whole, numbers)] = np.concatenate(
+                    [tensors.pop(part, like) for part in names]
+                )
+    return tensors
 
 
 def rules(forms, layers):

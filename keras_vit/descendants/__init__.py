@@ -1,24 +1,32 @@
 """Models that came after the paper: one module each, what its paper changed.
 
-deit.py     DeiT's distillation token
-dinov2.py   DINOv2: registers, layer scale, the classifier's two vectors
-dinov3.py   DINOv3: rotary positions, gated MLP
-clip.py     CLIP: a norm before the blocks, a quick GELU, a projection
-eva.py      EVA-02: rotary positions besides E_pos, gated MLP, more normalizations
-pe.py       the Perception Encoder: CLIP with rotary positions and attention pooling
-pooling.py  attention pooling, of "Scaling Vision Transformers" and SigLIP
+deit.py         DeiT's distillation token
+dinov2.py       DINOv2: registers, layer scale, gated MLP, the classifier's two vectors
+dinov3.py       DINOv3: rotary positions
+beit.py         BEiT: a bias for the offset of two patches
+clip.py         CLIP: a norm before the blocks, a quick GELU, a projection
+eva.py          EVA-02: rotary positions besides E_pos, gated MLP, more normalizations
+pe.py           the Perception Encoder: CLIP with rotary positions and attention pooling
+pooling.py      attention pooling, of "Scaling Vision Transformers" and SigLIP
+last_norm.py    fine-tuned MAE and sbb: the last norm after pooling; RADIO: none
+timm_hybrid.py  hybrids with timm's epsilons
 """
 
+from keras_vit.descendants.beit import BEiTViT, BiasedViT
 from keras_vit.descendants.clip import CLIPViT
 from keras_vit.descendants.deit import ClassAndDistillationToken
 from keras_vit.descendants.dinov2 import ClassTokenAndMean, PatchMean, RegisterViT
 from keras_vit.descendants.dinov3 import DINOv3ViT
 from keras_vit.descendants.eva import EVAMeanViT, EVAViT
+from keras_vit.descendants.last_norm import PooledNormViT, UnnormalizedViT
 from keras_vit.descendants.pe import PESpatialViT, PEViT
 from keras_vit.descendants.pooling import AttentionPooling
+from keras_vit.descendants.timm_hybrid import TimmHybridViT
 
 __all__ = [
     "AttentionPooling",
+    "BEiTViT",
+    "BiasedViT",
     "CLIPViT",
     "ClassAndDistillationToken",
     "ClassTokenAndMean",
@@ -28,5 +36,8 @@ __all__ = [
     "PESpatialViT",
     "PEViT",
     "PatchMean",
+    "PooledNormViT",
     "RegisterViT",
+    "TimmHybridViT",
+    "UnnormalizedViT",
 ]

@@ -3,31 +3,69 @@
     z_0  = [x_class + p_0; r_1; ...; r_R; x_1 E + p_1; ...]         Eq. 1 with R registers
     z'_l = gamma_1 * MSA(LN(z_l-1)) + z_l-1                         Eq. 2 with layer scale
     z_l  = gamma_2 * MLP(LN(z'_l)) + z'_l                           Eq. 3 with layer scale
+    MLP  = (silu(z W_gate) * (z W_up)) W_down                       in the size g
     y    = [LN(z_L)^0; mean of LN(z_L) over the patches]            Eq. 4 of its classifiers
 
 A vector gamma multiplies what a dense layer returns, so the same model has it in the weights:
 x W gamma + b gamma. Loading a file does this; no layer here has a gamma. Registers are tokens whose
-rows of E_pos are zero. Without registers, DINOv2 is a plain `ViT`.
+rows of E_pos are zero. Without registers, the sizes S, B and L are plain `ViT`s. TIPSv2
+(https://arxiv.org/abs/2604.12012) is the same model with one register.
 """
 
 import keras
 from keras import ops
 
 from keras_vit import arguments as check
-from keras_vit.layers import Layer
+from keras_vit.layers import MLP, Layer, TransformerBlock
 from keras_vit.vit import ViT
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
 
 @register
+class GatedMLP(MLP):
+    """SwiGLU: the first dense layer makes gates and values, `mlp_dim` each.
+
+    Example:
+    >>> tuple(keras_vit.descendants.dinov2.GatedMLP(mlp_dim=64)(np.zeros((2, 7, 24))).shape)
+    (2, 7, 24)
+
+    Reference: https://arxiv.org/abs/2002.05202
+    """
+
+    def dense(self, units, name):
+        return super().dense(2 * units if name == "expand" else units, name)
+
+    def call(self, x, training=None):
+        gate, x = ops.split(self.expand(x), 2, axis=-1)  # (B, tokens, mlp_dim) each
+        return self.drop_2(self.contract(self.drop_1(ops.silu(gate) * x)))  # (B, tokens, D)
+
+
+@register
+class GatedBlock(TransformerBlock):
+    """`TransformerBlock` with a `GatedMLP`.
+
+    Example:
+    >>> block = keras_vit.descendants.dinov2.GatedBlock(num_heads=3, mlp_dim=64)
+    >>> tuple(block(np.zeros((2, 7, 24))).shape)
+    (2, 7, 24)
+    """
+
+    mlp_layer = GatedMLP
+
+
+@register
 class RegisterViT(ViT):
     """A `ViT` with registers: learned tokens between the class token and the patches.
 
+    If `pooling` has no class token, "gap" or "map", the registers come first, and it takes the
+    patches alone.
+
     Args:
         *args: arguments of `ViT`.
-        num_registers: R, their number; DINOv2 has 4.
-        **kwargs: arguments of `ViT`; `pooling` must have a class token, or be None.
+        num_registers: R, their number; DINOv2 has 4, or 0.
+        gated: whether blocks have a `GatedMLP`, as in the size g.
+        **kwargs: arguments of `ViT`.
 
     Raises:
         ValueError: an argument cannot be used.
@@ -41,16 +79,28 @@ class RegisterViT(ViT):
     Reference: Darcet et al. 2023, https://arxiv.org/abs/2309.16588, section 2.2
     """
 
-    def __init__(self, *args, num_registers: check.natural_number = 4, **kwargs):
+    def __init__(
+        self,
+        *args,
+        num_registers: check.natural_number = 4,
+        gated: check.boolean = False,
+        **kwargs,
+    ):
         self.keep(locals())
         super().__init__(*args, **kwargs)
-        if not super().prefix_tokens:
-            want = "registers need a `pooling` that has a class token, or None"
-            check.refuse(want, {"pooling": self.pooling}, "Use ViT for a model without registers.")
+
+    @property
+    def block(self):
+        """The kind of block."""
+        return GatedBlock if self.gated else TransformerBlock
 
     @property
     def prefix_tokens(self):
         return super().prefix_tokens + self.num_registers
+
+    def pool(self, x):
+        has_class_token = super().prefix_tokens > 0
+        return super().pool(x if has_class_token else x[:, self.num_registers :])  # (B, N, D)
 
 
 @register

@@ -19,7 +19,7 @@ from keras import ops
 
 from keras_vit import arguments as check
 from keras_vit.ablations.placement import UnplacedPatchEncoder
-from keras_vit.descendants.dinov2 import RegisterViT
+from keras_vit.descendants.dinov2 import GatedMLP, RegisterViT
 from keras_vit.layers import MLP, SelfAttention, TransformerBlock
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
@@ -91,25 +91,6 @@ class RotarySelfAttention(SelfAttention):
 
 
 @register
-class GatedMLP(MLP):
-    """SwiGLU: the first dense layer makes gates and values, `mlp_dim` each.
-
-    Example:
-    >>> tuple(keras_vit.descendants.dinov3.GatedMLP(mlp_dim=64)(np.zeros((2, 7, 24))).shape)
-    (2, 7, 24)
-
-    Reference: https://arxiv.org/abs/2002.05202
-    """
-
-    def dense(self, units, name):
-        return super().dense(2 * units if name == "expand" else units, name)
-
-    def call(self, x, training=None):
-        gate, x = ops.split(self.expand(x), 2, axis=-1)  # (B, tokens, mlp_dim) each
-        return self.drop_2(self.contract(self.drop_1(ops.silu(gate) * x)))  # (B, tokens, D)
-
-
-@register
 class RotaryBlock(TransformerBlock):
     """`TransformerBlock` with `RotarySelfAttention`, and a `GatedMLP` if `gated`.
 
@@ -150,8 +131,7 @@ class DINOv3ViT(RegisterViT):
     Args:
         *args: arguments of `RegisterViT`.
         theta: as in `RotarySelfAttention`.
-        gated: whether MLPs are gated, as in the sizes S+, H+ and 7B.
-        **kwargs: arguments of `RegisterViT`.
+        **kwargs: arguments of `RegisterViT`; MLPs are `gated` in the sizes S+, H+ and 7B.
 
     Raises:
         ValueError: an argument cannot be used.
@@ -167,13 +147,7 @@ class DINOv3ViT(RegisterViT):
 
     encoder_layer = UnplacedPatchEncoder
 
-    def __init__(
-        self,
-        *args,
-        theta: check.positive_number = 100.0,
-        gated: check.boolean = False,
-        **kwargs,
-    ):
+    def __init__(self, *args, theta: check.positive_number = 100.0, **kwargs):
         self.keep(locals())
         super().__init__(*args, **kwargs)
 

@@ -16,9 +16,9 @@ def publish(tmp_path):
 
     def write(case, images=None, **config):
         facts = json.loads(str(DESCENDANTS[f"{case}/file"]))
-        shapes = facts["shapes"].items()
+        shapes, factors = facts["shapes"].items(), facts.get("factors", {})
         weight = seeded.torch_weight
-        tensors = {name: np.asarray(weight(name, tuple(shape))) for name, shape in shapes}
+        tensors = {name: np.asarray(weight(name, tuple(shape), factors)) for name, shape in shapes}
         files.write_safetensors(tmp_path / "model.safetensors", tensors)
         (tmp_path / "config.json").write_text(json.dumps(facts["config"] | config))
         if images:

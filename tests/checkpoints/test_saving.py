@@ -16,9 +16,10 @@ from keras_vit.io import files, writing
 
 HUGGING_FACE = [
     "dinov2", "dinov2 classifier", "dinov2 registers", "dinov2 registers classifier", "dinov3",
-    "dinov3 gated", "siglip", "clip", "clip, exact GELU",
+    "dinov3 gated", "siglip", "clip", "clip, exact GELU", "dinov2 g registers classifier",
 ]  # fmt: skip
-TIMM = ["dinov2 registers", "siglip", "clip", "clip, quick GELU", "dinov3", "dinov3 gated"]
+TIMM = ["dinov2 registers", "siglip", "clip", "clip, quick GELU", "dinov3", "dinov3 gated", "sbb"]
+TIMM += ["dinov2 g registers"]
 CASES = [f"huggingface {name}" for name in HUGGING_FACE] + [f"timm {name}" for name in TIMM]
 QUICK = ("huggingface dinov2 registers classifier", "huggingface siglip", "timm dinov3")
 TINY = {"image_size": 8, "patch_size": 4, "num_layers": 1, "hidden_dim": 16, "mlp_dim": 32}
@@ -164,8 +165,13 @@ def test_biases_of_dinov3_are_written_if_they_were_trained(tmp_path):
         keras_vit.save_weights(model, tmp_path / "a", "timm")
         args, tensors = json_of(tmp_path / "a")["model_args"], read_all(tmp_path / "a")
         assert args.get("qkv_bias", False) == bool(trained)
-        assert args.get("attn_type") == ("rope" if trained else None)
-        assert ("blocks.0.attn.qkv.bias" in tensors) == bool(trained)
+        assert args.get("attn_type") == ("rope" if "k" in trained else None)
+        names = {"qkv": {"qkv.bias"}, "qv": {"q_bias", "v_bias"}, "": set()}[trained]
+        names = {f"blocks.0.attn.{name}" for name in names}
+        assert {n for n in tensors if "attn" in n and "bias" in n and "proj" not in n} == names
+        again = keras_vit.load_pretrained(tmp_path / "a", verbose=False)
+        path = "block_0/attention/query_key_value/bias"
+        np.testing.assert_array_equal(weight_of(again, path), values)
 
 
 def test_updates_of_lora_are_added_to_their_kernels(tmp_path):

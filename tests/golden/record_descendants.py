@@ -48,10 +48,34 @@ HUGGING_FACE = {
         {"hidden_act": "gelu", "projection_dim": 7},
     ),
     "mae, for pre-training": (transformers.ViTMAEForPreTraining, transformers.ViTMAEConfig),
+    "beit": (transformers.BeitModel, transformers.BeitConfig, {"use_relative_position_bias": True}),
+    "beit classifier": (
+        transformers.BeitForImageClassification, transformers.BeitConfig,
+        {"use_relative_position_bias": True, "layer_norm_eps": 1e-6},
+    ),
+    "beit classifier of the class token": (
+        transformers.BeitForImageClassification, transformers.BeitConfig,
+        {"use_shared_relative_position_bias": True, "use_absolute_position_embeddings": True,
+         "use_mean_pooling": False},
+    ),
+    "beit, for pre-training": (
+        transformers.BeitForMaskedImageModeling, transformers.BeitConfig,
+        {"use_shared_relative_position_bias": True, "use_mask_token": True, "vocab_size": 7},
+    ),
+    "dinov2 g": (transformers.Dinov2Model, transformers.Dinov2Config, {"use_swiglu_ffn": True}),
+    "dinov2 g registers classifier": (
+        transformers.Dinov2WithRegistersForImageClassification,
+        transformers.Dinov2WithRegistersConfig, {"use_swiglu_ffn": True},
+    ),
+    "tipsv2": (transformers.Tipsv2VisionModel, transformers.Tipsv2VisionConfig),
+    "tipsv2 g": (
+        transformers.Tipsv2VisionModel, transformers.Tipsv2VisionConfig, {"use_swiglu_ffn": True},
+    ),
 }  # fmt: skip
 WITH_TEXT = {
     "siglip, with text": (transformers.SiglipModel, transformers.SiglipConfig),
     "clip, with text": (transformers.CLIPModel, transformers.CLIPConfig),
+    "tipsv2, with text": (transformers.Tipsv2Model, transformers.Tipsv2Config),
 }
 TEXT = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 9}
 TEXT |= {"intermediate_size": 8, "max_position_embeddings": 7}
@@ -72,6 +96,34 @@ TIMM = {
     "pe spatial G": ("vit_pe_spatial_gigantic_patch14_448", {"img_size": 56, "num_classes": 5}),
     "deit3": ("deit3_small_patch16_224", {"img_size": 64, "num_classes": 5}),
 }
+CLASSES = {"img_size": 64, "num_classes": 5}
+CLASSIFIERS = {
+    "mae classifier": ("vit_base_patch16_224", CLASSES | {"global_pool": "avg"}),
+    "sbb": ("vit_little_patch16_reg4_gap_256", CLASSES),
+    "so150m": ("vit_so150m_patch16_reg4_gap_256", CLASSES),
+    "so150m map": ("vit_so150m_patch16_reg4_map_256", CLASSES),
+    "so150m2": ("vit_so150m2_patch16_reg1_gap_256", CLASSES),
+    "gap": ("vit_medium_patch16_gap_256", CLASSES),
+    "beit": ("beit_base_patch16_224", CLASSES),
+    "beit, not square": ("beitv2_base_patch16_224", CLASSES | {"img_size": [48, 80]}),
+    "beit of the class token": (
+        "beit_base_patch16_224",
+        CLASSES
+        | {"use_shared_rel_pos_bias": True, "use_rel_pos_bias": False, "use_abs_pos_emb": True}
+        | {"use_fc_norm": False, "global_pool": "token"},
+    ),
+    "dinov2 g": ("vit_giant_patch14_dinov2", {"img_size": 56, "num_classes": 0}),
+    "dinov2 g registers": ("vit_giant_patch14_reg4_dinov2", {"img_size": 56, "num_classes": 5}),
+    "tipsv2": ("vit_base_patch14_reg1_tipsv2", {"img_size": 56, "num_classes": 0}),
+    "dinov3 qkvb": ("vit_small_patch16_dinov3_qkvb", {"img_size": 64, "num_classes": 0}),
+    "radio": ("vit_base_patch16_radio_v3", {"img_size": 64, "num_classes": 0}),
+    "intern": ("vit_intern300m_patch14_448", {"img_size": 56, "num_classes": 5}),
+    "root hybrid": ("vit_tiny_r_s16_p8_224", CLASSES),
+    "hybrid": ("vit_small_r26_s32_224", CLASSES),
+}
+# What must be larger, or smaller, than the seeded weights are for a mistake to be seen.
+FACTORS = {"beit|sbb|so150m": {"bias_table": 20, "gamma|lambda": 10}}
+FACTORS |= {"hybrid": {"backbone.*conv": 0.0001}}
 TORCHVISION = {  # 192 wide, so that the number of heads is known
     "as it is": {"image_size": 32, "num_classes": 5},
     "with a tanh layer": {"image_size": 48, "num_classes": 5, "representation_size": 7},
@@ -85,9 +137,13 @@ def images_of(*size):
     return torch.from_numpy(((images - MEAN) / DEVIATION).transpose(0, 3, 1, 2).copy())
 
 
-def seeded_state(shapes):
-    arrays = {name: np.asarray(seeded.torch_weight(name, s)) for name, s in shapes.items()}
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+def factors_of(case):
+    return next((row for pattern, row in FACTORS.items() if re.search(pattern, case)), {})
+
+
+def seeded_state(shapes, factors):
+    arrays = {name: seeded.torch_weight(name, shape, factors) for name, shape in shapes.items()}
+    return {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
 
 
 def compute(model, images):
@@ -99,6 +155,8 @@ def compute(model, images):
         model = model.vit
         model.config.mask_ratio = 0.0  # the tokens are shuffled, and none is left out
         return model(images).last_hidden_state[:, 0]
+    if isinstance(model, transformers.BeitForMaskedImageModeling):
+        return model.layernorm(model.beit(images).last_hidden_state)
     found = model(images)
     kinds = ["logits", "image_embeds", "last_hidden_state"]
     if isinstance(model, transformers.SiglipVisionModel):
@@ -106,18 +164,20 @@ def compute(model, images):
     return next(found[kind] for kind in kinds if kind in found)
 
 
-def hugging_face(kind, config, options=()):
+def hugging_face(case, kind, config, options=()):
     """Returns shapes, configuration and output; names are those that `save_pretrained` writes."""
     with tempfile.TemporaryDirectory() as folder:
         if "vision_config" in config().to_dict():
-            options = {"vision_config": SMALL, "text_config": TEXT, "projection_dim": 11}
+            text = TEXT if kind is not transformers.Tipsv2Model else TEXT | {"hidden_size": 24}
+            options = {"vision_config": SMALL, "text_config": text, "projection_dim": 11}
         else:
             options = SMALL | dict(options)
         kind(config(**options)).save_pretrained(folder)
         path = pathlib.Path(folder, "model.safetensors")
         state = safetensors.torch.load_file(path)
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-        safetensors.torch.save_file(seeded_state(shapes), path, {"format": "pt"})
+        state = seeded_state(shapes, factors_of(case))
+        safetensors.torch.save_file(state, path, {"format": "pt"})
         model = kind.from_pretrained(folder).double().eval()
         facts = json.loads(pathlib.Path(folder, "config.json").read_text())
     found = {"output": compute(model, images_of(56, 56))}
@@ -126,21 +186,27 @@ def hugging_face(kind, config, options=()):
     return shapes, facts, {name: tensor.numpy() for name, tensor in found.items()}
 
 
-def timm_model(name, options):
+def timm_model(case, name, options):
     model = timm.create_model(name, **NARROW, **options)
     shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    model.load_state_dict(seeded_state(shapes))
-    model, images = model.double().eval(), images_of(*2 * [options["img_size"]])
+    model.load_state_dict(seeded_state(shapes, factors_of(case)))
+    size = options["img_size"]
+    model = model.double().eval()
+    images = images_of(*(size if isinstance(size, list) else 2 * [size]))
     has_vector = options["num_classes"] or re.search("siglip|eva02", name)
     forward = model if has_vector else model.forward_features
     pixels = {"mean": MEAN.tolist(), "std": DEVIATION.tolist()}
     config = {"architecture": name, "model_args": NARROW | options, "pretrained_cfg": pixels}
+    if case in CLASSIFIERS:
+        config["global_pool"] = model.global_pool
     found = {"output": forward(images).numpy()}
-    if re.search("dinov3|eva02|_pe_", name):
-        height, width = model.patch_embed.patch_size
-        size = (3 * height, 5 * width)
-        model.set_input_size(img_size=size)
-        found["{} x {}".format(*size)] = forward(images_of(*size)).numpy()
+    other = {"beit": (5, 3), "dinov3|eva02|_pe_": (3, 5)}
+    for pattern, (rows, columns) in other.items():
+        if re.search(pattern, name):
+            height, width = model.patch_embed.patch_size
+            size = (rows * height, columns * width)
+            model.set_input_size(img_size=size)
+            found["{} x {}".format(*size)] = forward(images_of(*size)).numpy()
     return shapes, config, found
 
 
@@ -148,24 +214,26 @@ def torchvision_model(options):
     sizes = {"patch_size": 16, "num_layers": 2, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 768}
     model = torchvision.models.VisionTransformer(**sizes, **options)
     shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    model.load_state_dict(seeded_state(shapes))
+    model.load_state_dict(seeded_state(shapes, {}))
     images = images_of(*2 * [options["image_size"]])
     return shapes, {}, {"output": model.double().eval()(images).numpy()}
 
 
 @torch.no_grad()
 def main():
-    recorded = {}
+    recorded, path = {}, pathlib.Path(__file__).with_name("descendants.npz")
     rows = HUGGING_FACE | WITH_TEXT
-    cases = {f"huggingface {name}": hugging_face(*row) for name, row in rows.items()}
-    cases |= {f"timm {name}": timm_model(*row) for name, row in TIMM.items()}
+    cases = {f"huggingface {name}": hugging_face(name, *row) for name, row in rows.items()}
+    cases |= {f"timm {name}": timm_model(name, *row) for name, row in (TIMM | CLASSIFIERS).items()}
     cases |= {f"torchvision {name}": torchvision_model(row) for name, row in TORCHVISION.items()}
     for case, (shapes, config, outputs) in cases.items():
-        recorded[f"{case}/file"] = json.dumps({"shapes": shapes, "config": config})
+        facts = {"shapes": shapes, "config": config}
+        facts |= {"factors": factors_of(case)} if factors_of(case) else {}
+        recorded[f"{case}/file"] = json.dumps(facts)
         for name, output in outputs.items():
             print(case, name, output.shape, np.std(output))
             recorded[f"{case}/{name}"] = output.astype("float32")
-    np.savez_compressed(pathlib.Path(__file__).with_name("descendants.npz"), **recorded)
+    np.savez_compressed(path, **recorded)
 
 
 if __name__ == "__main__":

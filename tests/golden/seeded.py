@@ -1,5 +1,6 @@
 """Weights that a script and a test can both make from a name, so that no file must hold them."""
 
+import re
 import zlib
 
 import numpy as np
@@ -43,14 +44,18 @@ def normalized(images):
     return images.astype("float64") / 127.5 - 1
 
 
-def torch_weight(name, shape):
+def torch_weight(name, shape, factors=()):
     """`weight` for PyTorch's names, where a norm's scale and a kernel are both called weight.
+
+    `factors` maps regular expressions to what the weights that they find are multiplied with.
 
     Kernels of a hybrid's ResNet are large: timm standardises them with another epsilon than the
     official code, which large kernels do not feel.
     """
     scale = "norm" in name and name.endswith("weight")
     value = weight(name + ("/scale" if scale else "/kernel" if len(shape) in (2, 4) else ""), shape)
+    for pattern in factors:
+        value = value * np.float32(factors[pattern]) if re.search(pattern, name) else value
     return 100 * value if "backbone" in name and len(shape) == 4 else value
 
 
