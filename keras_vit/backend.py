@@ -188,34 +188,44 @@ def is_eager():
 def blank_weights():
     """Makes weights zero that would be random, in this thread: all of them are about to be loaded.
 
-    JAX compiles a generator for every shape, which takes longer than loading a small model.
+    JAX and TensorFlow run a generator for every shape, which takes longer than loading a small
+    model, and the values would need memory beside those that are loaded.
     """
     import keras
 
     kinds = [getattr(keras.initializers, name) for name in RANDOM_INITIALIZERS]
-    if keras.backend.backend() != "jax":
+    if keras.backend.backend() == "torch":
         yield
         return
     with _blanking:  # one thread at a time: each gives back what it found
         calls, thread = {kind: kind.__call__ for kind in kinds}, threading.get_ident()
+        blanks = {}
         try:
             for kind, call in calls.items():
-                kind.__call__ = _blank_in(thread, call)
+                kind.__call__ = _blank_in(thread, call, blanks)
             yield
         finally:
             for kind, call in calls.items():
                 kind.__call__ = call
 
 
-def _blank_in(thread, call):
-    """Returns an initializer's `__call__` that gives zeros in one thread."""
+def _blank_in(thread, call, blanks):
+    """Returns an initializer's `__call__` that gives zeros in one thread.
+
+    Weights of one shape share them until they are loaded: JAX and TensorFlow change no array that
+    is in use elsewhere.
+    """
 
     def blank(self, shape, dtype=None, **kwargs):
         if threading.get_ident() != thread:
             return call(self, shape, dtype, **kwargs)
+        import keras
         import numpy as np
 
-        return np.zeros(shape, dtype or "float32")
+        key = tuple(shape), dtype or "float32"
+        if key not in blanks:
+            blanks[key] = keras.ops.convert_to_tensor(np.zeros(*key))
+        return blanks[key]
 
     return blank
 

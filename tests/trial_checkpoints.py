@@ -3,7 +3,8 @@
     python tests/trial_checkpoints.py --cases 1000 --seed 0
 
 Every case either gives the same outputs, or is refused with a message that names the field of
-config.json or the tensor. Anything else ends the script with an error. `--only 17` runs one case.
+config.json or the tensor. Anything else ends the script with an error. `--only 17` runs one case,
+`--match beit` cases of families whose name has this.
 """
 
 import argparse
@@ -32,7 +33,7 @@ import keras
 
 import keras_vit
 
-CLOSE = 1e-4
+CLOSE, MATCH = 1e-4, ""
 ACTS = (*5 * ("gelu", "gelu_new", "gelu_pytorch_tanh"), "quick_gelu", "quick_gelu", "relu", "silu")
 TIMM_ACTS = (None, "gelu", "gelu_tanh", "gelu_tanh", "quick_gelu", "quick_gelu", "silu")
 NORMS = (None, "layernorm", "layernorm", "layernormfp32", "rmsnorm")
@@ -59,6 +60,11 @@ FAMILIES = {
         hf.SiglipModel,
     ),
     "mae": (hf.ViTMAEConfig, hf.ViTMAEModel, hf.ViTMAEForPreTraining),
+    "beit": (
+        hf.BeitConfig, hf.BeitModel, hf.BeitForImageClassification, hf.BeitForImageClassification,
+        hf.BeitForMaskedImageModeling,
+    ),
+    "tipsv2": (hf.Tipsv2VisionConfig, hf.Tipsv2VisionModel, hf.Tipsv2Model),
 }  # fmt: skip
 ARCHITECTURES = (
     "vit_base_patch16_224", "vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2",
@@ -66,7 +72,11 @@ ARCHITECTURES = (
     "vit_base_patch16_clip_224", "vit_base_patch16_clip_quickgelu_224", "deit_tiny_patch16_224",
     "vit_so400m_patch14_siglip_gap_224", "vit_base_patch16_rpn_224", "vit_medium_patch16_gap_240",
     "deit_tiny_distilled_patch16_224", "vit_small_patch16_dinov3", "vit_small_plus_patch16_dinov3",
-    "vit_small_patch16_dinov3_qkvb", "flexivit_small",
+    "vit_small_patch16_dinov3_qkvb", "flexivit_small", "vit_little_patch16_reg4_gap_256",
+    "vit_betwixt_patch16_reg4_gap_256", "vit_so150m_patch16_reg4_map_256",
+    "vit_so150m2_patch16_reg1_gap_256", "vit_giant_patch14_dinov2", "beit_base_patch16_224",
+    "vit_giant_patch14_reg4_dinov2", "vit_base_patch14_reg1_tipsv2", "beitv2_large_patch16_224",
+    "vit_base_patch16_radio_v3", "vit_intern300m_patch14_448", "beit_large_patch16_224",
 )  # fmt: skip
 EVA = (
     "eva02_tiny_patch14_224", "eva02_small_patch14_336", "eva02_base_patch14_448",
@@ -115,8 +125,17 @@ def hugging_face_options(family, rng):
         "layer_norm_eps": rng.choice((1e-6, 1e-5, 1e-12, 1e-3, 0.1)),
         "intermediate_size": rng.choice((48, 64, 96)),
     }
-    if family.startswith("dinov2"):
+    if family.startswith(("dinov2", "tipsv2")):
         options |= {"mlp_ratio": rng.choice((2, 4))}
+    if family == "beit":
+        options |= {"use_relative_position_bias": rng.random() < 0.7, "vocab_size": 7}
+        options |= maybe(
+            rng, 0.3,
+            {
+                "use_mean_pooling": (True, False), "use_absolute_position_embeddings": (True,),
+                "use_shared_relative_position_bias": (True,), "layer_scale_init_value": (0.0,),
+            },
+        )  # fmt: skip
     if family in ("clip", "siglip"):
         options["image_size"] = height
         options |= maybe(rng, 0.1, {"vision_use_head": (True, False)})
@@ -141,13 +160,14 @@ def hugging_face_options(family, rng):
 
 
 def make_hugging_face(rng, folder):
-    family = rng.choice(list(FAMILIES))
+    family = rng.choice([name for name in FAMILIES if re.search(MATCH, name)])
     config, *kinds = FAMILIES[family]
     kind, options = rng.choice(kinds), hugging_face_options(family, rng)
     allowed = config().to_dict()
     options = {key: value for key, value in options.items() if key in allowed}
-    if kind in (hf.CLIPModel, hf.SiglipModel):
-        whole = kind.config_class(vision_config=options, text_config=TEXT, projection_dim=11)
+    if kind in (hf.CLIPModel, hf.SiglipModel, hf.Tipsv2Model):
+        text = TEXT | ({"hidden_size": options["hidden_size"]} if family == "tipsv2" else {})
+        whole = kind.config_class(vision_config=options, text_config=text, projection_dim=11)
     else:
         whole = config(**options, num_labels=5)
     if kind in (hf.CLIPForImageClassification, hf.SiglipForImageClassification):
@@ -182,6 +202,12 @@ def compute_hugging_face(kind, images, folder):
     if isinstance(model, hf.ViTMAEModel):
         model.config.mask_ratio = 0.0  # the tokens are shuffled, the class token is not
         return model(images).last_hidden_state[:, 0]
+    if isinstance(model, hf.BeitForMaskedImageModeling):
+        tokens = model.beit(images).last_hidden_state
+        is_double = (
+            not model.config.use_mean_pooling
+        )  # it normalizes twice: ours is the model below
+        return (tokens if is_double else model.layernorm(tokens))[:, 0]
     compute = getattr(model, "get_image_features", model)
     found = compute(images)
     names = ("logits", "image_embeds", "pooler_output", "last_hidden_state")
@@ -202,6 +228,17 @@ def timm_options(rng, name):
         "patch_size": rng.choice((8, 8, 16)),
         "num_classes": rng.choice((0, 5)),
     }
+    if "beit" in name:
+        return options | maybe(
+            rng, 0.15,
+            {
+                "global_pool": ("token", "avg", ""), "use_fc_norm": (True, False),
+                "qkv_bias": (True, False), "init_values": (None, 0.1), "in_chans": (1, 3),
+                "use_abs_pos_emb": (True, False), "use_rel_pos_bias": (True, False),
+                "use_shared_rel_pos_bias": (True, False), "scale_mlp": (True, False),
+                "swiglu_mlp": (True, False), "mlp_ratio": (2.0, 3.0),
+            },
+        )  # fmt: skip
     options |= maybe(
         rng, 0.12,
         {
@@ -237,7 +274,8 @@ def timm_options(rng, name):
 
 
 def make_timm(rng, folder):
-    name = rng.choice(ARCHITECTURES + EVA)
+    known = ARCHITECTURES + EVA
+    name = rng.choice([name for name in known if re.search(MATCH, name)])
     options = timm_options(rng, name)
     model = random_state(build_timm(name, options), rng)
     pixels = maybe(rng, 0.3, {"mean": ((0.1, 0.2, 0.3), (0.5, 0.5, 0.5))})
@@ -293,6 +331,7 @@ def names_a_cause(message, folder):
     """Returns whether a message names a field of config.json or a tensor of the file."""
     config = pathlib.Path(folder, "config.json").read_text()
     fields = {"image_mean", "image_std", *re.findall(r'"(\w+)":', config), "rescale_offset"}
+    fields |= {"num_attention_heads"}  # which may be left out
     with keras_vit.io.files.open_tensors(pathlib.Path(folder, "model.safetensors")) as file:
         causes = fields | set(file.specs)
     if re.search(r"missing(=|: )'[\w.]+(weight|bias|token|gamma)'", message):
@@ -342,8 +381,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, default in (("--cases", 1000), ("--seed", 0)):
         parser.add_argument(name, type=int, default=default)
+    parser.add_argument("--match", default="")
     parser.add_argument("--only", type=int, action="append")
     options, counts = parser.parse_args(), collections.Counter()
+    global MATCH
+    MATCH = options.match
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     hf.utils.logging.set_verbosity_error()

@@ -252,4 +252,4 @@ def _image_size_of_biases(shapes, found):
         want += f"patches, or of `{field}` in config.json"
         received = {"path": str(shapes.path), field: given, "patch_size": patch}
         arguments.refuse(want, received, "Use the config.json that came with the weights.")
-    return tuple(count * side for count, side in zip(grid, patch, strict=True))
+    return given or tuple(count * side for count, side in zip(grid, patch, strict=True))

@@ -105,6 +105,7 @@ HUGGING_FACE_DISTILLED = HUGGING_FACE._replace(
     models=("distilled ViT",),
     rules=rules(FORMS, HUGGING_FACE_DISTILLED_LAYERS),
     signature=r"(deit\.)?embeddings\.distillation_token",
+    lacks=r"classifier\.weight",
     canonical=functools.partial(_canonical, "deit."),
     export=Export(("deit", None, "DeiTForImageClassificationWithTeacher")),
 )
@@ -113,6 +114,14 @@ IJEPA = HUGGING_FACE._replace(
     signature=r"ijepa\.embeddings\.patch_embeddings\.projection\.weight",
     canonical=functools.partial(_canonical, "ijepa."),
     export=Export(("ijepa", "IJepaModel", "IJepaForImageClassification"), pools("gap")),
+)
+# Fine-tuned with one head, on the class token: the distillation token is a register.
+HUGGING_FACE_ONE_HEAD = HUGGING_FACE_DISTILLED._replace(
+    models=("RegisterViT",),
+    rules=rules(FORMS, HUGGING_FACE_DISTILLED_LAYERS | {"head": ("dense", "classifier")}),
+    lacks="",
+    is_written=False,
+    defaults={"normalize": IMAGENET},
 )
 
 # DINOv2, whose names are not quite ViT's.

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import itertools
 import os
 from typing import NamedTuple
 
@@ -104,7 +105,8 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
         advice = "Put config.json beside the file, or pass num_heads=."
         received = {"name": str(name), "hidden_dim": wanted["hidden_dim"]}
         arguments.refuse("the number of attention heads must be known", received, advice)
-    with contextlib.nullcontext() if skip else backend.blank_weights():
+    is_random = "pre_logits" in skip and wanted.get("representation_size")  # a new head is zero
+    with contextlib.nullcontext() if is_random else backend.blank_weights():
         model = KINDS[description.kind](**wanted)
     grid = _grid(description.arguments)
     report = load_weights(model, path, skip=skip, method=method, grid=grid)
@@ -226,37 +228,58 @@ def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None
         table = matching.map_of_file(path, file.specs, source)
         matching.check_fit(path, table, model)
         plan = matching.match(table, model, file.specs, skip, grid)
-        arrays = _read(file, plan)
-        problems = [*plan.problems, *_not_finite(arrays, plan)]
+        # Twice, so that no more than a few tensors are in memory beside the model: to check
+        # everything before anything changes, and to assign.
+        bad = {one: None for _, arrays in _read(file, table, model, plan)
+               for one in _not_finite(arrays, plan)}  # fmt: skip
+        problems = [*plan.problems, *bad]
         if problems:
             raise ValueError(matching.refusal(path, model, table, problems, file.specs))
-    grids = _resize_positions(arrays, plan, model, method, grid)
-    grids = _resize_biases(arrays, plan, model, grid) or grids
+        grids = None
+        for weight, arrays in _read(file, table, model, plan):
+            if weight.path == POSITIONS:
+                grids = _resize_positions(arrays, plan, model, method, grid)
+            elif matching.BIASES.fullmatch(weight.path):
+                grids = _resize_biases(arrays, model, grid) or grids
+            weight.assign(_join(table, weight, arrays))
     loaded = sum(part.place is not None for part in plan.parts.values())
-    values = _join(table, model, plan, arrays)
-    for weight in model.weights:
-        if weight.path in values:
-            weight.assign(values.pop(weight.path))
     return Report(str(path), table.source, loaded, grids, method, plan.fresh, plan.ignored)
 
 
-def _read(file, plan):
-    """Returns {canonical name: array} of what fits; each tensor of the file is read once."""
-    wanted = collections.defaultdict(list)
-    arrays = {}
+def _read(file, table, model, plan):
+    """Yields (weight, {canonical name: array} of its parts) of what fits.
+
+    Weights that share a tensor, such as the blocks of big_vision, follow each other: it is read
+    once for all of them.
+    """
+    names = collections.defaultdict(list)
     for name, part in plan.parts.items():
-        if part.place is None:
-            arrays[name] = np.zeros(part.shape, "float32")
-        else:
-            wanted[part.place.name].append((name, part))
-    for stored, uses in wanted.items():
-        array = file.read(stored)
-        for name, part in uses:
-            piece = part.place.cut(array)
-            # Axes of length 1 may be missing in the file, or more than we expect.
-            resized = part.ours == POSITIONS or matching.BIASES.fullmatch(part.ours)
-            arrays[name] = piece if resized else piece.reshape(part.shape)
-    return arrays
+        names[part.ours].append(name)
+    for weight in model.weights:
+        scale = table.scale_of(weight.path)
+        if names[weight.path] and scale in plan.parts:
+            names[weight.path].append(scale)
+
+    def stored(weight):
+        places = (plan.parts[name].place for name in names[weight.path])
+        return tuple(place.name for place in places if place)
+
+    weights = sorted((weight for weight in model.weights if names[weight.path]), key=stored)
+    for needed, group in itertools.groupby(weights, stored):
+        tensors = {name: file.read(name) for name in needed}
+        for weight in group:
+            yield weight, {name: _cut(tensors, plan.parts[name]) for name in names[weight.path]}
+        del tensors  # before those of the next group are read
+
+
+def _cut(tensors, part):
+    """Returns the array of a part from the tensors of the file."""
+    if part.place is None:
+        return np.zeros(part.shape, "float32")
+    piece = part.place.cut(tensors[part.place.name])
+    # Axes of length 1 may be missing in the file, or more than we expect.
+    resized = part.ours == POSITIONS or matching.BIASES.fullmatch(part.ours)
+    return piece if resized else piece.reshape(part.shape)
 
 
 def _not_finite(arrays, plan):
@@ -271,9 +294,7 @@ def _not_finite(arrays, plan):
 
 def _resize_positions(arrays, plan, model, method, grid):
     """Resizes the positions to the model's grid; returns both grids if they differ."""
-    name = next((name for name, part in plan.parts.items() if part.ours == POSITIONS), None)
-    if name is None:
-        return None
+    (name,) = arrays
     table = np.asarray(arrays[name], "float32").reshape(1, *arrays[name].shape[-2:])
     new = matching.model_grid(model)
     before, *old = matching.grid_of(table.shape[1], matching.model_prefixes(model), grid, new)
@@ -287,29 +308,20 @@ def _resize_positions(arrays, plan, model, method, grid):
     return (old, new) if old != new else None
 
 
-def _resize_biases(arrays, plan, model, grid):
-    """Resizes BEiT's tables of biases to the model's grid; returns both grids if they differ."""
-    grids = None
-    for name, part in plan.parts.items():
-        if matching.BIASES.fullmatch(part.ours):
-            new = matching.model_grid(model)
-            old = beit.grid_of_table(len(arrays[name]), grid, new)
-            if old != new:
-                arrays[name], grids = beit.resize_table(arrays[name], old, new), (old, new)
-    return grids
+def _resize_biases(arrays, model, grid):
+    """Resizes one of BEiT's tables of biases to the model's grid; returns both if they differ."""
+    ((name, table),) = arrays.items()
+    new = matching.model_grid(model)
+    old = beit.grid_of_table(len(table), grid, new)
+    if old == new:
+        return None
+    arrays[name] = beit.resize_table(table, old, new)
+    return old, new
 
 
-def _join(table, model, plan, arrays):
-    """Returns {path: array} of our weights; takes the file's arrays out of `arrays` one by one."""
-    names = collections.defaultdict(list)
-    for name, part in plan.parts.items():
-        names[part.ours].append(name)
-    values = {}
-    for weight in model.weights:
-        if weight.path in names:
-            rule, _ = table.rule_of(weight.path)
-            parts = [arrays.pop(name) for name in names[weight.path]]
-            value = np.asarray(rule.join(parts, tuple(weight.shape)), "float32")
-            scale = arrays.get(table.scale_of(weight.path))
-            values[weight.path] = value if scale is None else value * np.float32(scale)
-    return values
+def _join(table, weight, arrays):
+    """Returns the value of a weight of ours from its parts."""
+    scale = arrays.pop(table.scale_of(weight.path), None)
+    rule, _ = table.rule_of(weight.path)
+    value = np.asarray(rule.join([*arrays.values()], tuple(weight.shape)), "float32")
+    return value if scale is None else value * np.float32(scale)

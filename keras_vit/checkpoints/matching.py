@@ -59,6 +59,7 @@ WEIGHT_MAPS = (
     hugging_face.DINOV2,
     hugging_face.HUGGING_FACE_DISTILLED,
     hugging_face.IJEPA,
+    hugging_face.HUGGING_FACE_ONE_HEAD,
     hugging_face.HUGGING_FACE,
     torchvision.TORCHVISION,
     google.VIT,

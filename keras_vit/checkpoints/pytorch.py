@@ -217,6 +217,7 @@ TIMM_CLIP = TIMM._replace(
     models=("CLIPViT",),
     rules=rules(FORMS, TIMM_CLIP_LAYERS),
     signature=r"norm_pre\.weight",
+    lacks="reg_token",
     zeros=r"patch_embed\.proj\.bias",
     export=TIMM.export._replace(
         left_out=r"patch_embed\.proj\.bias",

@@ -19,13 +19,15 @@ class Scores(dict):
         grid: (rows, columns) of patches.
         prefix_tokens: number of tokens before the patch tokens.
         patch_size: (height, width) of a patch in pixels; None if it is unknown.
+        pools_patches: whether the model pools the patches' tokens, and no prefix token.
     """
 
-    def __init__(self, scores, grid, prefix_tokens, patch_size=None):
+    def __init__(self, scores, grid, prefix_tokens, patch_size=None, pools_patches=False):
         super().__init__(scores)
         self.grid = grid
         self.prefix_tokens = prefix_tokens
         self.patch_size = patch_size
+        self.pools_patches = pools_patches
 
     def stack(self):
         """Returns one array (layers, batch, heads, tokens, tokens)."""
@@ -111,7 +113,8 @@ def _compute_scores(model, images):
 def _in_order(scores, encoder):
     """Restores the order of the blocks: JAX sorts a dict by its keys."""
     named = {block.name: scores[block.name] for block in encoder.blocks}
-    return Scores(named, encoder.grid, encoder.prefix_tokens, encoder.patch_size)
+    shape = encoder.grid, encoder.prefix_tokens, encoder.patch_size
+    return Scores(named, *shape, pools_patches=encoder.pools_patches)
 
 
 def _from_array(scores, grid):

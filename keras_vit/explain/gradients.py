@@ -144,8 +144,9 @@ def _multiply_scores(layer, factor):
 def _roll_out(weighted, encoder):
     """The maps (batch, patches) of A_1 ... A_L, each (batch, tokens, tokens)."""
     tokens = weighted[0].shape[-1]
-    readers = encoder.prefix_tokens or tokens  # the tokens that the head reads come first
-    start = row = (np.arange(tokens) < readers).astype(weighted[0].dtype)[None, None] / readers
+    is_read = np.arange(tokens) < encoder.prefix_tokens  # by the head
+    is_read = ~is_read if encoder.pools_patches or not is_read.any() else is_read
+    start = row = (is_read / is_read.sum()).astype(weighted[0].dtype)[None, None]
     for scores in reversed(weighted):  # the row times (I + A_L) ... (I + A_1), from the left
         row = row + row @ scores  # (B, 1, tokens)
     return (row - start)[:, 0, encoder.prefix_tokens :]  # (B, N)

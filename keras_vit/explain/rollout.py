@@ -35,9 +35,9 @@ def attention_rollout(
             `int(discard * patches)` smallest scores of patches are set to 0. Columns of prefix
             tokens are never discarded and do not count as patches. (The widely used implementation
             ranks all rows together and may leave some rows empty.)
-        token: None for what the model pools: the class token, the first of two; without one, the
-            mean over all patches, even if the model pools with attention ("map"). Or (row, column)
-            of one patch.
+        token: None for what the model pools: the class token, the first of two; in a model that
+            pools patches their mean, even if it pools with attention ("map"). Or (row, column) of
+            one patch.
         grid: (rows, columns) of patches for an array; None for a square.
         batch_size: number of images of a model computed at once.
 
@@ -77,8 +77,8 @@ def token_attention(source, images=None, *, token=None, grid=None):
         source: a model with a Transformer encoder, `Scores`, or an array (layers, batch, heads,
             tokens, tokens).
         images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
-        token: None for the class token, the first of two; without one, the mean over all patches.
-            Or (row, column) of one patch.
+        token: None for the class token, the first of two; in a model that pools patches, their
+            mean. Or (row, column) of one patch.
         grid: (rows, columns) of patches for an array; None for a square.
 
     Returns:
@@ -111,10 +111,10 @@ def _query_weights(scores, token):
     if token is not None:
         row, column = _check_token(token, scores.grid)
         weights[first + row * columns + column] = 1
-    elif first:
+    elif first and not scores.pools_patches:
         weights[0] = 1
     else:
-        weights[:] = 1 / len(weights)
+        weights[first:] = 1 / (rows * columns)
     return weights
 
 

@@ -8,6 +8,8 @@ import json
 import os
 import re
 
+import numpy as np
+
 from keras_vit import arguments
 from keras_vit.io import tensor_file, writing
 from keras_vit.io.h5_file import H5File, write_h5
@@ -104,21 +106,28 @@ class SafetensorsFile(TensorFile):
 
         with self.wrap_errors("its header is not that of a safetensors file"):
             # The library checks types and shapes, and that the tensors fill the file without gaps.
-            self._file = self.open_files.enter_context(safe_open(self.path, framework="np"))
-            with open(self.path, "rb") as file:  # the length of its header was checked
-                header = _parse(file.read(int.from_bytes(file.read(8), "little")))
+            with safe_open(self.path, framework="np") as file:
+                names = set(file.keys())
+            self._file = self.open_files.enter_context(open(self.path, "rb", buffering=0))
+            length = int.from_bytes(self._file.read(8), "little")  # which was checked
+            header = _parse(self._file.read(length))
             header.pop("__metadata__", None)
-            if set(self._file.keys()) != set(header):
+            if names != set(header):
                 raise ValueError("it was read twice with different results")
             self.check_count(len(header))
+            self._starts = {}
             for name, entry in header.items():
                 self.add(name, entry["shape"], TYPES.get(entry["dtype"], entry["dtype"]))
+                self._starts[name] = 8 + length + entry["data_offsets"][0]
 
     def _read(self, name):
-        array = self._file.get_tensor(name)
-        if array.shape != self.specs[name].shape:
-            raise ValueError(f"it has the shape {array.shape}")
-        return array
+        """Not by a map of the file into memory, whose pages would count as memory in use."""
+        spec = self.specs[name]
+        data = np.empty(spec.nbytes, "uint8")
+        self._file.seek(self._starts[name])
+        tensor_file.fill(self._file, memoryview(data))
+        kind = "uint16" if spec.dtype == "bfloat16" else spec.dtype
+        return data.view(np.dtype(kind).newbyteorder("<")).reshape(spec.shape)
 
 
 class ShardedFile(TensorFile):
@@ -164,7 +173,7 @@ class ShardedFile(TensorFile):
         return path
 
     def _read(self, name):
-        return self._shards[name].read(name)
+        return self._shards[name]._read(name)
 
 
 class PresetFile(ShardedFile):

@@ -16,6 +16,7 @@ from keras_vit.io.tensor_file import (
     MEGABYTE,
     TORCH,
     TensorFile,
+    fill,
     prepare_arrays,
     shorten,
     summarize,
@@ -89,7 +90,7 @@ class NpzFile(TensorFile):
         with self._archive.open(member) as stream:
             stream.read(start)
             for begin in range(0, data.size, MEGABYTE):
-                _fill(stream, memoryview(data)[begin : begin + MEGABYTE])
+                fill(stream, memoryview(data)[begin : begin + MEGABYTE])
             if stream.read(1):  # at the end, zipfile compares the checksum
                 raise ValueError("it continues after its end")
         array = data.view(dtype)
@@ -129,12 +130,3 @@ def _array_header(start):
     if math.prod(shape) < 0 or dtype.subdtype is not None:
         raise ValueError(f"shape {shape} of {dtype}")
     return dtype, fortran, shape, stream.tell()
-
-
-def _fill(stream, view):
-    """Fills `view` with bytes."""
-    while view:
-        count = stream.readinto(view)
-        if not count:
-            raise EOFError("it ends too early")
-        view = view[count:]

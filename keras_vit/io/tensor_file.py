@@ -128,6 +128,15 @@ class TensorFile:
         self.close()
 
 
+def fill(stream, view):
+    """Fills `view` with the next bytes of a file, or raises `EOFError`."""
+    while view:
+        count = stream.readinto(view)
+        if not count:
+            raise EOFError("it ends too early")
+        view = view[count:]
+
+
 def prepare_arrays(tensors, widen=False):
     """Returns `{name: C-contiguous array}` for writing, or raises `ValueError`.
 

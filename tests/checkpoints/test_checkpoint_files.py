@@ -52,6 +52,29 @@ def test_bfloat16_is_read_as_float32(format, tmp_path):
 
 
 @pytest.mark.backend_free
+def test_shards_of_all_half_precision_numbers_are_read_bit_for_bit(tmp_path):
+    """Of their 16 bits, bfloat16 has the first half of a float32; float16 has 5 and 10."""
+    bits, index = np.arange(2**16, dtype="uint16"), {}
+    for number, kind in enumerate(("BF16", "F16"), 1):
+        shard, header = f"model-{number}-of-2.safetensors", {"dtype": kind, "shape": [256, 256]}
+        header = json.dumps({kind: {**header, "data_offsets": [0, 2**17]}}).encode()
+        content = len(header).to_bytes(8, "little") + header + bits.astype("<u2").tobytes()
+        (tmp_path / shard).write_bytes(content)
+        index[kind] = shard
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    read = {name: array.astype("float32").ravel() for name, array in read_all(tmp_path).items()}
+    expected = (bits.astype("uint32") << 16).view("float32")
+    finite = np.isfinite(expected)
+    assert finite.sum() == 2**16 - 2**8 and read["BF16"].dtype == "float32"
+    same = read["BF16"].view("uint32") == expected.view("uint32")
+    assert same[finite].all()
+    sign, exponent, fraction = 1.0 - 2 * (bits >> 15), (bits >> 10) & 31, (bits & 1023) / 1024
+    plain = np.where(exponent, (1 + fraction) * 2.0 ** (exponent - 15.0), fraction * 2.0**-14)
+    finite = exponent < 31
+    np.testing.assert_array_equal(read["F16"][finite], (sign * plain)[finite])
+
+
+@pytest.mark.backend_free
 def test_bfloat16_is_recognized_without_a_numpy_type(tmp_path):
     array = np.array([1.0, -3.5], ml_dtypes.bfloat16)
     np.savez(tmp_path / "a.npz", a=array)

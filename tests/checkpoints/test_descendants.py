@@ -391,6 +391,19 @@ def test_a_file_that_lost_one_layer_scale_is_refused(publish):
         keras_vit.load_pretrained(folder, verbose=False)
 
 
+@pytest.mark.parametrize("pooling", ["patch mean", slow("gap")])
+def test_a_map_is_that_of_the_tokens_that_are_pooled(pooling):
+    options = {"num_registers": 2} if pooling == "gap" else {}
+    kind = descendants.PooledNormViT if pooling == "gap" else descendants.BEiTViT
+    shape = {"image_size": (8, 12), "num_layers": 1, "num_classes": 2, "pooling": pooling}
+    model = keras_vit.create("ViT-Mini/4", kind, **shape, **options)
+    images, first = seeded.make_images(8, 12), model.prefix_tokens
+    scores = explain.attention_scores(model, images)["block_0"]
+    found = explain.token_attention(model, images)[0]
+    expected = scores[:, :, first:, first:].mean(2).reshape(2, -1, 2, 3)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_each_pair_of_tokens_has_its_row_of_the_table():
     """By hand, for 1 x 2 patches: offsets -1, 0, 1 of columns, then the class token's three."""
     rows = descendants.beit.rows_of_pairs((1, 2))

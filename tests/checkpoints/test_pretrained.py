@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from PIL import Image
 
 import keras_vit
+from keras_vit import backend
 from keras_vit.checkpoints import catalogue
 from keras_vit.io import download
 
@@ -90,3 +93,26 @@ def test_shipped_weights_have_the_published_accuracy():
     logits = model.predict(np.stack(images), batch_size=500, verbose=0)
     accuracy = 100 * (logits.argmax(axis=1) == labels).mean()
     assert abs(accuracy - entry.accuracy) < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="it measures memory by /proc")
+def test_loading_takes_little_more_memory_than_the_model(tmp_path):
+    """Of the paper's base size; measured in a process of its own, from when Keras is imported."""
+    with backend.blank_weights():
+        model = keras_vit.create("ViT-B/16")
+    keras_vit.save_weights(model, tmp_path / "model.safetensors", "huggingface")
+    code = """
+import pathlib, sys
+import keras_vit
+memory = lambda name: int(
+    pathlib.Path("/proc/self/status").read_text().split(name + ":")[1].split()[0]
+)
+keras_vit.load_pretrained("ViT-Mini/4", verbose=False)
+before = memory("VmRSS")
+model = keras_vit.load_pretrained(sys.argv[1], verbose=False)
+print((memory("VmHWM") - before) * 1024 / (4 * model.count_params()))
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert 0.9 < float(done.stdout) < 1.3

@@ -47,6 +47,7 @@ HUGGING_FACE = {
         transformers.CLIPVisionModelWithProjection, transformers.CLIPVisionConfig,
         {"hidden_act": "gelu", "projection_dim": 7},
     ),
+    "deit with one head": (transformers.DeiTForImageClassification, transformers.DeiTConfig),
     "mae, for pre-training": (transformers.ViTMAEForPreTraining, transformers.ViTMAEConfig),
     "beit": (transformers.BeitModel, transformers.BeitConfig, {"use_relative_position_bias": True}),
     "beit classifier": (

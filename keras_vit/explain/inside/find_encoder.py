@@ -26,6 +26,7 @@ class Encoder(NamedTuple):
         grid: (rows, columns) of patches.
         patch_size: (height, width) of a patch, in pixels of the image.
         prefix_tokens: number of tokens before the patch tokens.
+        pools_patches: whether the model pools the patches' tokens, and no prefix token.
     """
 
     blocks: tuple
@@ -34,6 +35,7 @@ class Encoder(NamedTuple):
     grid: tuple
     patch_size: tuple
     prefix_tokens: int
+    pools_patches: bool
 
 
 def find(model):
@@ -73,6 +75,7 @@ def find(model):
         grid=tuple(patches.grid),
         patch_size=_patch_size(patches, owner),
         prefix_tokens=patch_encoder.prefix_tokens,
+        pools_patches=getattr(owner, "pooling", None) in ("gap", "map", "patch mean"),
     )
 
 
