@@ -21,6 +21,7 @@ if not startup.postpone(__name__):  # in the command `keras-vit`, until a name i
     )
     from keras_vit.checkpoints import load_pretrained, load_weights, save_weights
     from keras_vit.descendants import AttentionPooling
+    from keras_vit.descendants.zero_shot import zero_shot_head
     from keras_vit.families import create
     from keras_vit.guards import check_batch
     from keras_vit.hybrid import HybridViT
@@ -32,7 +33,9 @@ if not startup.postpone(__name__):  # in the command `keras-vit`, until a name i
         SelfAttention,
         TransformerBlock,
     )
+    from keras_vit.resizing import resize
     from keras_vit.resnet import ResNet
+    from keras_vit.training.evaluation.extraction import features
     from keras_vit.vit import ViT
 
 __all__ = [
@@ -55,11 +58,14 @@ __all__ = [
     "data",
     "descendants",
     "explain",
+    "features",
     "layers",
     "list_variants",
     "load_pretrained",
     "load_weights",
     "pretraining",
+    "resize",
     "save_weights",
     "training",
+    "zero_shot_head",
 ]

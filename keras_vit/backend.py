@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import json
+import math
 import os
 import pathlib
 import sys
@@ -11,6 +12,8 @@ import threading
 BACKENDS = ("jax", "tensorflow", "torch")
 KERAS_BACKENDS = (*BACKENDS, "openvino", "numpy")  # the last two cannot train
 RANDOM_INITIALIZERS = ("RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling")
+PLAIN_INITIALIZERS = ("Zeros", "Ones", "Constant")
+BYTES = {"int8": 1, "uint8": 1, "bool": 1, "float16": 2, "bfloat16": 2, "float64": 8, "int64": 8}
 _blanking = threading.RLock()
 
 
@@ -184,50 +187,75 @@ def is_eager():
     return keras.backend.backend() == "torch"
 
 
+class TooLargeError(ValueError):
+    """The weights of a model need more memory than they may."""
+
+
 @contextlib.contextmanager
-def blank_weights():
+def blank_weights(limit=None):
     """Makes weights zero that would be random, in this thread: all of them are about to be loaded.
+
+    With a `limit` in bytes, `TooLargeError` is raised before all of them take more than that.
 
     JAX and TensorFlow run a generator for every shape, which takes longer than loading a small
     model, and the values would need memory beside those that are loaded.
     """
     import keras
 
-    kinds = [getattr(keras.initializers, name) for name in RANDOM_INITIALIZERS]
-    if keras.backend.backend() == "torch":
-        yield
-        return
+    names = RANDOM_INITIALIZERS if limit is None else RANDOM_INITIALIZERS + PLAIN_INITIALIZERS
+    kinds = [getattr(keras.initializers, name) for name in names]
     with _blanking:  # one thread at a time: each gives back what it found
-        calls, thread = {kind: kind.__call__ for kind in kinds}, threading.get_ident()
-        blanks = {}
+        calls, blanks = {kind: kind.__call__ for kind in kinds}, _Blanks(limit)
         try:
             for kind, call in calls.items():
-                kind.__call__ = _blank_in(thread, call, blanks)
+                kind.__call__ = blanks.replace(call, kind.__name__ in RANDOM_INITIALIZERS)
             yield
         finally:
             for kind, call in calls.items():
                 kind.__call__ = call
 
 
-def _blank_in(thread, call, blanks):
-    """Returns an initializer's `__call__` that gives zeros in one thread.
+class _Blanks:
+    """What initializers give in one thread: zeros instead of random values, within a limit.
 
     Weights of one shape share them until they are loaded: JAX and TensorFlow change no array that
-    is in use elsewhere.
+    is in use elsewhere. PyTorch does, and it draws fast.
     """
 
-    def blank(self, shape, dtype=None, **kwargs):
-        if threading.get_ident() != thread:
-            return call(self, shape, dtype, **kwargs)
+    def __init__(self, limit):
+        self.limit, self.total, self.arrays = limit, 0, {}
+        self.thread = threading.get_ident()
+
+    def replace(self, call, is_random):
+        """Returns what replaces an initializer's `__call__`."""
+
+        def blank(initializer, shape, dtype=None, **kwargs):
+            if threading.get_ident() != self.thread:
+                return call(initializer, shape, dtype, **kwargs)
+            self.count(shape, dtype)
+            if not is_random or is_eager():
+                return call(initializer, shape, dtype, **kwargs)
+            return self.zeros(tuple(shape), dtype or "float32")
+
+        return blank
+
+    def count(self, shape, dtype):
+        """Raises `TooLargeError` if another weight would exceed the limit."""
+        import keras
+
+        size = keras.backend.standardize_dtype(dtype or keras.config.floatx())
+        self.total += math.prod(shape) * BYTES.get(size, 4)
+        if self.limit is not None and self.total > self.limit:
+            raise TooLargeError(f"More than {self.limit:,} bytes are needed.")
+
+    def zeros(self, shape, dtype):
+        """Returns zeros that all weights of one shape share."""
         import keras
         import numpy as np
 
-        key = tuple(shape), dtype or "float32"
-        if key not in blanks:
-            blanks[key] = keras.ops.convert_to_tensor(np.zeros(*key))
-        return blanks[key]
-
-    return blank
+        if (shape, dtype) not in self.arrays:
+            self.arrays[shape, dtype] = keras.ops.convert_to_tensor(np.zeros(shape, dtype))
+        return self.arrays[shape, dtype]
 
 
 def _configured():

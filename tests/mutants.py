@@ -75,7 +75,7 @@ MUTANTS = (
     ),
     Mutant(
         "half of the flips are left out",
-        "data/transforms/image_transforms.py", "rng.random() < 0.5", "rng.random() < 0.25",
+        "data/transforms/batch_transforms.py", "draws[:, 0] < 0.5", "draws[:, 0] < 0.25",
         "data",
     ),
     Mutant(

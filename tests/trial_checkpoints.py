@@ -22,6 +22,7 @@ import warnings
 import numpy as np
 
 try:
+    import safetensors.torch
     import timm
     import timm.models._hub
     import torch
@@ -29,11 +30,10 @@ try:
 except ImportError as error:
     sys.exit(f"Skipped: this trial needs torch, timm and transformers; {error}.")
 
-import keras
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "support"))
+import trial  # noqa: E402
 
-import keras_vit
-
-CLOSE, MATCH = 1e-4, ""
+MATCH = ""
 ACTS = (*5 * ("gelu", "gelu_new", "gelu_pytorch_tanh"), "quick_gelu", "quick_gelu", "relu", "silu")
 TIMM_ACTS = (None, "gelu", "gelu_tanh", "gelu_tanh", "quick_gelu", "quick_gelu", "silu")
 NORMS = (None, "layernorm", "layernorm", "layernormfp32", "rmsnorm")
@@ -96,18 +96,16 @@ def maybe(rng, chance, options):
     return {key: rng.choice(values) for key, values in options.items() if rng.random() < chance}
 
 
-def random_state(model, rng):
-    """Fills the weights of a model with random numbers, large enough for a change to be seen."""
-    generator = torch.Generator().manual_seed(rng.randrange(2**31))
-    for name, value in model.state_dict().items():
+def fill(folder, rng):
+    """Gives the weights in a folder random values; returns them as tensors by name."""
+    path, seed = pathlib.Path(folder, "model.safetensors"), rng.randrange(2**31)
+    tensors = safetensors.torch.load_file(path)
+    for name, value in tensors.items():
         if value.is_floating_point():
-            noise = torch.randn(value.shape, generator=generator)
-            norm = re.search("norm.*weight|lambda|gamma", name)
-            width = 1 if value.ndim < 2 else value[0].numel()
-            value.copy_(
-                1 + 0.2 * noise if norm else noise * (width**-0.5 if value.ndim > 1 else 0.2)
-            )
-    return model.eval()
+            tensors[name] = torch.from_numpy(trial.weight(name, tuple(value.shape), seed))
+    safetensors.torch.save_file(tensors, path, {"format": "pt"})
+    pathlib.Path(folder, "seed.txt").write_text(str(seed))
+    return tensors
 
 
 # --- Hugging Face --------------------------------------------------------------------------------
@@ -173,8 +171,8 @@ def make_hugging_face(rng, folder):
     if kind in (hf.CLIPForImageClassification, hf.SiglipForImageClassification):
         outer = hf.CLIPConfig if family == "clip" else hf.SiglipConfig
         whole = outer(vision_config=options, text_config=TEXT, num_labels=5)
-    model = random_state(kind(whole), rng)
-    model.save_pretrained(folder)
+    kind(whole).save_pretrained(folder)
+    fill(folder, rng)
     if rng.random() < 0.15:
         change_config(rng, folder)
     if rng.random() < 0.3:
@@ -274,14 +272,15 @@ def timm_options(rng, name):
 
 
 def make_timm(rng, folder):
-    known = ARCHITECTURES + EVA
-    name = rng.choice([name for name in known if re.search(MATCH, name)])
+    name = rng.choice([name for name in ARCHITECTURES + EVA if re.search(MATCH, name)])
     options = timm_options(rng, name)
-    model = random_state(build_timm(name, options), rng)
+    model = build_timm(name, options)
     pixels = maybe(rng, 0.3, {"mean": ((0.1, 0.2, 0.3), (0.5, 0.5, 0.5))})
     timm.models._hub.save_for_hf(
         model, folder, model_config={"pretrained_cfg": pixels}, safe_serialization=True
     )
+    model.load_state_dict(fill(folder, rng))
+    model.eval()
     label = f"{name} {json.dumps(options)}"
     return label, options["img_size"], options.get("in_chans", 3), lambda images, _: model(images)
 
@@ -312,35 +311,8 @@ def write_pixels(rng, folder):
     pathlib.Path(folder, "preprocessor_config.json").write_text(json.dumps(facts))
 
 
-def raw_pixels(images, folder, model):
-    """Returns the pixels that the file's own preparation turns into these images."""
-    path = pathlib.Path(folder, "preprocessor_config.json")
-    config = json.loads(pathlib.Path(folder, "config.json").read_text()).get("pretrained_cfg", {})
-    if not path.exists() and "mean" not in config:  # assumed
-        return images * np.asarray(model.normalize[1]) + np.asarray(model.normalize[0])
-    facts = json.loads(path.read_text()) if path.exists() else {}
-    mean, deviation = (config or facts).get("mean", facts.get("image_mean")), config.get("std")
-    deviation = deviation or facts["image_std"]
-    if facts.get("do_normalize", True):
-        images = images * np.asarray(deviation) + np.asarray(mean)
-    scale = facts.get("rescale_factor", 1 / 255) if facts.get("do_rescale", True) else 1
-    return images / scale
-
-
-def names_a_cause(message, folder):
-    """Returns whether a message names a field of config.json or a tensor of the file."""
-    config = pathlib.Path(folder, "config.json").read_text()
-    fields = {"image_mean", "image_std", *re.findall(r'"(\w+)":', config), "rescale_offset"}
-    fields |= {"num_attention_heads"}  # which may be left out
-    with keras_vit.io.files.open_tensors(pathlib.Path(folder, "model.safetensors")) as file:
-        causes = fields | set(file.specs)
-    if re.search(r"missing(=|: )'[\w.]+(weight|bias|token|gamma)'", message):
-        return True
-    return any(re.search(rf"(?<![\w.]){re.escape(cause)}(?![\w.])", message) for cause in causes)
-
-
-def run_case(seed, number):
-    """Returns (verdict, what the case was, details)."""
+def run_case(seed, number, records):
+    """Returns (verdict, what the case was, details); adds small ones to `records`."""
     rng = random.Random(f"{seed} {number}")
     make = rng.choice((make_hugging_face, make_timm))
     with tempfile.TemporaryDirectory() as folder:
@@ -349,32 +321,50 @@ def run_case(seed, number):
         except Exception as error:  # their library refuses its own options
             return "not built", make.__name__, f"{type(error).__name__}: {error}"[:150]
         try:
-            model = keras_vit.load_pretrained(folder, verbose=False)
-        except ValueError as error:
-            verdict = "refused" if names_a_cause(str(error), folder) else "UNCLEAR"
-            return verdict, label, str(error).replace(folder, "")[:400]
+            model, message = trial.load(folder)
         except Exception as error:
             return "CRASH", label, f"{type(error).__name__}: {error}"[:300]
-        return compare(model, compute, folder, size, channels, label)
+        if model is None:
+            clear = trial.names_a_cause(message, folder)
+            records.append(record(folder, label, size, channels, None))
+            return "refused" if clear else "UNCLEAR", label, message.replace(folder, "")[:400]
+        images = trial.normalized_images(size, channels)
+        if model.image_size != images.shape[1:3]:
+            return "DIFFERENT", label, f"image_size {model.image_size}, not {images.shape[1:3]}"
+        try:
+            batch = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+            expected = compute(batch, folder).numpy()
+        except RuntimeError as error:  # their library cannot compute it
+            return "not built", label, str(error)[:150]
+        records.append(record(folder, label, size, channels, expected))
+        found = trial.compute(model, images, folder)
+        if found.shape != expected.shape:
+            return "DIFFERENT", label, f"shape {found.shape}, not {expected.shape}"
+        gap = trial.gap(found, expected)
+        return "equal" if gap < trial.CLOSE else "DIFFERENT", label, gap
 
 
-def compare(model, compute, folder, size, channels, label):
-    height, width = (size, size) if isinstance(size, int) else size
-    if model.image_size != (height, width):
-        return "DIFFERENT", label, f"image_size {model.image_size}, not {(height, width)}"
-    images = np.random.default_rng(0).normal(size=(2, height, width, channels)).astype("float32")
-    try:
-        expected = compute(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()), folder).numpy()
-    except RuntimeError as error:  # their library cannot compute it
-        return "not built", label, str(error)[:150]
-    pixels = raw_pixels(images, folder, model).astype("float32")
-    found = keras.ops.convert_to_numpy(model(pixels))
-    if model.pooling == "distilled" and model.num_classes is None:
-        found = (found[:, : model.hidden_dim] + found[:, model.hidden_dim :]) / 2  # timm's mean
-    if found.shape != expected.shape:
-        return "DIFFERENT", label, f"shape {found.shape}, not {expected.shape}"
-    gap = float(np.abs(found - expected).max())
-    return ("equal" if gap < CLOSE * max(1, np.abs(expected).max()) else "DIFFERENT"), label, gap
+def record(folder, label, size, channels, expected):
+    """Returns what the tests need to make this folder again, and the outputs."""
+    tensors = safetensors.torch.load_file(pathlib.Path(folder, "model.safetensors"))
+    shapes = {name: list(t.shape) for name, t in tensors.items() if t.is_floating_point()}
+    names = ("config.json", "preprocessor_config.json", "seed.txt")
+    paths = [pathlib.Path(folder, name) for name in names]
+    files = {path.name: path.read_text() for path in paths if path.exists()}
+    facts = {"label": label, "size": size, "channels": channels, "shapes": shapes, "files": files}
+    return facts, expected
+
+
+def write_records(records, number):
+    """Writes the first of the records: three equal ones to a refused one."""
+    equal = [one for one in records if one[1] is not None and one[1].size < 5_000]
+    refused = [one for one in records if one[1] is None]
+    chosen, arrays = [*equal[: number - number // 4], *refused[: number // 4]], {}
+    for i, (facts, expected) in enumerate(chosen):
+        arrays[f"{i}/case"] = json.dumps(facts)
+        if expected is not None:
+            arrays[f"{i}/outputs"] = expected.astype("float32")
+    np.savez_compressed(pathlib.Path(__file__).parent / "golden" / "trial.npz", **arrays)
 
 
 def main():
@@ -383,7 +373,9 @@ def main():
         parser.add_argument(name, type=int, default=default)
     parser.add_argument("--match", default="")
     parser.add_argument("--only", type=int, action="append")
-    options, counts = parser.parse_args(), collections.Counter()
+    help_text = "write so many cases to golden/trial.npz, for the tests"
+    parser.add_argument("--record", type=int, default=0, help=help_text)
+    options, counts, records = parser.parse_args(), collections.Counter(), []
     global MATCH
     MATCH = options.match
     torch.set_num_threads(1)
@@ -393,9 +385,11 @@ def main():
     logging.disable()
     for number in options.only or range(options.cases):
         with torch.no_grad():
-            verdict, label, details = run_case(options.seed, number)
+            verdict, label, details = run_case(options.seed, number, records)
         counts[verdict] += 1
         print(f"{number} {verdict}: {label}: {details}", flush=True)
+    if options.record:
+        write_records(records, options.record)
     print(dict(counts))
     sys.exit(any(verdict.isupper() for verdict in counts))
 

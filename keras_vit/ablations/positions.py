@@ -5,9 +5,11 @@ The layers here replace it, before the first block or before every block. (Relat
 positions are part of the attention: `keras_vit.ablations.relative`.)
 
 An image of another size has another grid of patches. Its positions are the trained ones, resized
-as an image of D channels would be. Both ways of doing so are linear and treat rows and columns
-apart, so each is one matrix per axis: new = A_rows old A_columns^T.
+as an image of D channels would be. Every way of doing so is linear and treats rows and columns
+apart, so it is one matrix per axis: new = A_rows old A_columns^T.
 """
+
+import functools
 
 import keras
 import numpy as np
@@ -191,8 +193,9 @@ def resize(positions, grid, new_grid, method="bilinear"):
         positions: (1, tokens, D). Tokens before the patches (the class token) stay as they are.
         grid: (rows, columns) of patches that the table was trained for.
         new_grid: (rows, columns) wanted; need not be square.
-        method: "bilinear" as in the official code, where the corners of both grids meet, or
-            "bicubic" with antialiasing, as timm does it.
+        method: "bilinear" as in the official code, where the corners of both grids meet; "bicubic"
+            with antialiasing, as timm does it, and "antialiased-bilinear"; "torch-bilinear" or
+            "torch-bicubic" without antialiasing, as PyTorch and Hugging Face do it.
 
     Returns:
         float32 array (1, new tokens, D).
@@ -216,10 +219,15 @@ def resize(positions, grid, new_grid, method="bilinear"):
         check.refuse("the positions must hold a whole grid", received, "Give its own grid.")
     matrix = MATRICES[method]
     table = positions[0, before:].reshape(rows, columns, -1)
-    table = np.tensordot(matrix(rows, new_rows), table, axes=1)  # (new rows, columns, D)
-    table = np.einsum("jw,iwd->ijd", matrix(columns, new_columns), table)  # (new r., new c., D)
+    table = transform(table, matrix(rows, new_rows), matrix(columns, new_columns))
     table = table.reshape(new_rows * new_columns, -1)
     return np.concatenate([positions[0, :before], table]).astype("float32")[None]
+
+
+def transform(table, a_rows, a_columns):
+    """Returns A_rows table A_columns^T, (new rows, new columns, D), of (rows, columns, D)."""
+    table = np.tensordot(a_rows, table, axes=1)  # (new rows, columns, D)
+    return np.einsum("jw,iwd->ijd", a_columns, table)  # (new rows, new columns, D)
 
 
 def similarity(vectors, grid):
@@ -258,23 +266,48 @@ def bilinear(old, new):
     return np.maximum(0, 1 - np.abs(points[:, None] - np.arange(old)))
 
 
-def bicubic(old, new):
-    """Returns the (new, old) matrix of antialiased cubic interpolation, pixels seen as areas.
+def average(kernel, old, new):
+    """Returns the (new, old) matrix of antialiased interpolation, pixels seen as areas.
 
-    Keys's kernel with a = -1/2, stretched by the scale where the grid shrinks; rows sum to 1.
+    A new pixel is a mean of old ones, weighted by `kernel` of their distance, which is stretched by
+    the scale where the grid shrinks.
     """
     scale = old / new
-    stretch = max(scale, 1.0)
     centers = (np.arange(new) + 0.5) * scale
-    distances = np.abs((np.arange(old) + 0.5 - centers[:, None]) / stretch)
-    weights = _keys(distances)
+    distances = np.abs((np.arange(old) + 0.5 - centers[:, None]) / max(scale, 1.0))
+    weights = kernel(distances)
     return weights / weights.sum(axis=1, keepdims=True)
 
 
+def sample(kernel, old, new):
+    """Returns the (new, old) matrix of interpolation without antialiasing, pixels seen as areas.
+
+    A new pixel is the mean of the four nearest, weighted by `kernel` of their distance; beyond the
+    edge, the outermost pixel repeats.
+    """
+    centers = (np.arange(new)[:, None] + 0.5) * old / new - 0.5
+    places = np.floor(centers).astype(int) + np.arange(-1, 3)  # (new, 4)
+    matrix = np.zeros((new, old))
+    target = np.arange(new)[:, None], places.clip(0, old - 1)
+    np.add.at(matrix, target, kernel(np.abs(places - centers)))
+    return matrix
+
+
+def _linear(x):
+    return np.maximum(0, 1 - x)
+
+
 def _keys(x, a=-0.5):
+    """Returns the cubic of R. G. Keys."""
     near = (a + 2) * x**3 - (a + 3) * x**2 + 1
     far = a * (x**3 - 5 * x**2 + 8 * x - 4)
     return np.where(x < 1, near, np.where(x < 2, far, 0.0))
 
 
-MATRICES = {"bilinear": bilinear, "bicubic": bicubic}
+MATRICES = {
+    "bilinear": bilinear,
+    "bicubic": functools.partial(average, _keys),
+    "antialiased-bilinear": functools.partial(average, _linear),
+    "torch-bilinear": functools.partial(sample, _linear),
+    "torch-bicubic": functools.partial(sample, functools.partial(_keys, a=-0.75)),
+}

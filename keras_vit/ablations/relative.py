@@ -5,9 +5,11 @@ A   = softmax((q_i k_j + q_i r_(i - j)) / sqrt(d))                Eq. 6 with off
 """
 
 import keras
+import numpy as np
 from keras import initializers, ops
 
 from keras_vit import arguments as check
+from keras_vit.ablations import positions
 from keras_vit.ablations.placement import UnplacedPatchEncoder
 from keras_vit.layers import SelfAttention, TransformerBlock, logits
 from keras_vit.vit import ViT
@@ -88,6 +90,47 @@ def by_pairs(x):
     x = ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, 1)))
     x = ops.reshape(x, (-1, heads, tokens * (offsets + 1)))[..., tokens - 1 : -1]
     return ops.reshape(x, (-1, heads, tokens, offsets))[..., :tokens]  # (B, heads, T, T)
+
+
+def resize_offsets(table, grid, new_grid, method="bilinear"):
+    """Resizes the embeddings of offsets to another grid of patches.
+
+    An offset in the sequence is some rows and columns, or one row more and some columns back. So
+    offsets are laid out by rows and columns and resized as a table of positions is, and each new
+    one is the mean over its pairs of patches. Those of prefix tokens alone stay as they are.
+
+    Args:
+        table: (2 T - 1, D) for T tokens, from offset T - 1 to 1 - T.
+        grid: (rows, columns) of the patches among these tokens.
+        new_grid: (rows, columns) wanted.
+        method: as in `positions.resize`.
+
+    Returns:
+        float32 array (2 T - 1, D) for the new T.
+
+    Example:
+    >>> table = np.arange(5.0)[:, None]  # of three tokens in a row
+    >>> keras_vit.ablations.relative.resize_offsets(table, (1, 3), (1, 5))[:, 0]
+    array([0. , 0.5, 1. , 1.5, 2. , 2.5, 3. , 3.5, 4. ], dtype=float32)
+    """
+    rows, columns = _steps(grid)
+    by_steps = table[len(table) // 2 - (rows * grid[1] + columns)]  # (2 r - 1, 2 c - 1, D)
+    shapes = [tuple(2 * side - 1 for side in sides) for sides in (grid, new_grid)]
+    by_steps = positions.resize(by_steps.reshape(1, -1, table.shape[-1]), *shapes, method)[0]
+    rows, columns = _steps(new_grid)
+    pairs = (new_grid[0] - np.abs(rows)) * (new_grid[1] - np.abs(columns))
+    offsets, number = rows * new_grid[1] + columns, new_grid[0] * new_grid[1]
+    mixing = np.zeros((2 * number - 1, pairs.size))  # (offsets, places by rows and columns)
+    mixing[number - 1 - offsets.ravel(), np.arange(pairs.size)] = pairs.ravel()
+    mixed = mixing @ by_steps / mixing.sum(axis=1, keepdims=True)
+    ends = (len(table) + 1) // 2 - grid[0] * grid[1]  # the prefix tokens
+    return np.concatenate([table[:ends], mixed, table[len(table) - ends :]]).astype("float32")
+
+
+def _steps(grid):
+    """Returns the steps between two patches by rows, (2 rows - 1, 1), and by columns."""
+    down, right = (np.arange(side - 1, -side, -1) for side in grid)
+    return down[:, None], right[None]
 
 
 @register

@@ -10,7 +10,7 @@ from keras_vit import arguments
 from keras_vit.checkpoints import hub, published
 
 ROOT = pathlib.Path(__file__).parents[2]  # of the package
-SUFFIXES = (".npz", ".safetensors", ".weights.h5", ".h5", ".json")
+SUFFIXES = (".npz", ".safetensors", ".weights.h5", ".h5", ".json", ".keras")
 
 
 class Entry(NamedTuple):

@@ -5,100 +5,24 @@ import os
 import re
 
 from keras_vit import arguments as check
+from keras_vit.checkpoints.fields import (
+    ARCHITECTURES,
+    DINOV3_DEFAULTS,
+    HUGGING_FACE_ACTIVATIONS,
+    HUGGING_FACE_DEFAULTS,
+    HUGGING_FACE_FIELDS,
+    HUGGING_FACE_ONLY,
+    HUGGING_FACE_SHAPES,
+    OTHER_BLOCKS,
+    RESAMPLING,
+    TIMM_ACTIVATIONS,
+    TIMM_FIELDS,
+    TIMM_ONLY,
+    TIMM_SHAPES,
+    TIMM_VISIBLE,
+    WITHOUT_LAST_NORM,
+)
 from keras_vit.io import files
-
-RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # of Pillow
-EXACT, TANH = {"approximate": False}, {"approximate": True}
-
-# --- Hugging Face: fields of transformers' configurations -----------------------------------------
-HUGGING_FACE_ACTIVATIONS = {
-    "gelu": EXACT,
-    **dict.fromkeys(("gelu_new", "gelu_pytorch_tanh", "gelu_fast"), TANH),
-    "quick_gelu": {"quick_gelu": True},
-}
-HUGGING_FACE_FIELDS = {  # theirs: ours, and how it is checked
-    "num_attention_heads": ("num_heads", check.positive_integer),
-    "layer_norm_eps": ("epsilon", check.positive_number),
-    "image_size": ("image_size", check.height_width),
-}
-HUGGING_FACE_SHAPES = {  # what the tensors have too
-    "hidden_size": "hidden_dim",
-    "num_hidden_layers": "num_layers",
-    "intermediate_size": "mlp_dim",
-    "num_channels": "num_channels",
-    "patch_size": "patch_size",
-    "num_register_tokens": "num_registers",
-    "use_gated_mlp": "gated",
-    "use_swiglu_ffn": "gated",
-    "use_absolute_position_embeddings": "positions",
-}
-MODEL_TYPES = (
-    "vit", "deit", "vit_mae", "vit_msn", "ijepa", "vit-hybrid", "dinov2", "dinov2_with_registers",
-    "dinov3_vit", "siglip", "siglip_vision_model", "clip", "clip_vision_model", "beit", "tipsv2",
-    "tipsv2_vision_model",
-)  # fmt: skip
-HUGGING_FACE_ONLY = {  # fields of which the models here have one value
-    "model_type": MODEL_TYPES,
-    "qkv_bias": (True,),
-    "proj_bias": (True,),
-    "mlp_bias": (True,),
-    "pooler_act": ("tanh",),
-    "vision_use_head": (True,),
-    "auto_map": (None,),
-    "rope_parameters": (None,),
-    "rope_scaling": (None,),
-}
-# What transformers takes for a field that a configuration leaves out.
-HUGGING_FACE_DEFAULTS = {"num_attention_heads": 12}
-DINOV3_DEFAULTS = {"num_attention_heads": 6, "hidden_act": "gelu"}
-
-# --- timm: `model_args` of config.json ------------------------------------------------------------
-TIMM_ACTIVATIONS = {"gelu": EXACT, "gelu_tanh": TANH, "quick_gelu": {"quick_gelu": True}}
-TIMM_FIELDS = {
-    "num_heads": ("num_heads", check.positive_integer),
-    "img_size": ("image_size", check.height_width),
-}
-TIMM_SHAPES = {
-    "embed_dim": "hidden_dim",
-    "depth": "num_layers",
-    "in_chans": "num_channels",
-    "patch_size": "patch_size",
-}
-TIMM_ONLY = {
-    "norm_layer": (None, "layernorm"),
-    "pool_include_prefix": (False,),
-    "rope_type": ("dinov3",),
-    "rope_rotate_half": (True,),
-    "rope_grid_indexing": ("ij",),
-    "rope_grid_offset": (0,),
-    "use_rot_pos_emb": (True,),
-    "use_post_norm": (False,),
-}
-# What the tensors show, or what changes no output of a trained model.
-TIMM_VISIBLE = (
-    "act_layer", "attn_drop_rate", "attn_only_layer_scale", "attn_type", "class_token",
-    "drop_path_rate", "drop_rate", "dynamic_img_pad", "dynamic_img_size", "fc_norm", "final_norm",
-    "fix_init", "global_pool", "head_init_scale", "init_values", "mlp_ratio", "no_embed_class",
-    "num_classes", "num_reg_tokens", "patch_drop_rate", "pos_drop_rate", "pos_embed", "pre_norm",
-    "proj_bias", "proj_drop_rate", "qk_norm", "qkv_bias", "qkv_fused", "reg_tokens",
-    "rope_jitter_coords", "rope_rescale_coords", "rope_shift_coords", "scale_attn_inner",
-    "scale_attn_norm", "scale_mlp", "scale_mlp_norm", "strict_img_size", "swiglu_align_to",
-    "swiglu_mlp", "use_abs_pos_emb", "use_fc_norm", "use_post_transformer_norm",
-    "use_pre_transformer_norm", "use_rel_pos_bias", "use_shared_rel_pos_bias", "weight_init",
-)  # fmt: skip
-# What an architecture of timm has, beside what its tensors and `model_args` show.
-ARCHITECTURES = {
-    r".*quickgelu.*": {"quick_gelu": True},
-    r".*(_patch32_siglip|_giantopt_|_so400m_patch16_siglip).*|.*_large_patch16_siglip.*_512": TANH,
-    r".*_clip_.*|.*_dinov3.*": {"epsilon": 1e-5},
-    r"vit_base_patch16_gap_224": {"num_heads": 16},
-    r"eva02_.*": {"epsilon": 1e-6},
-    r".*_pe_.*": {"epsilon": 1e-5, "reference": (32, 32)},
-    r".*_pe_core_(tiny|small|large)_.*": {"reference": (24, 24)},
-    r".*_pe_core_base_.*": {"reference": (14, 14)},
-}
-OTHER_BLOCKS = r".*(_rpn_|_rope_|_pe_|beit|eva|lingbot).*"
-WITHOUT_LAST_NORM = r".*(_radio_|_intern300m_).*"
 
 
 def read(table, path, found):
@@ -114,20 +38,6 @@ def read(table, path, found):
     """
     reader = {"timm": _timm, "huggingface": _hugging_face}.get(table.source)
     return ({}, {}) if reader is None else reader(table, path, found)
-
-
-def class_names(path, count):
-    """Returns the names of `count` classes in the config.json beside weights, None without them."""
-    config = read_beside(path, "config.json")
-    found = config.get("id2label", config.get("label_names"))  # transformers, timm
-    table = dict(enumerate(found)) if isinstance(found, list) else found
-    if not isinstance(table, dict):
-        return None
-    table = {str(key): name for key, name in table.items()}
-    names = [table.get(str(i)) for i in range(count)]
-    if len(table) != count or not all(isinstance(name, str) for name in names):
-        return None
-    return None if names[0] == "LABEL_0" else names  # which transformers writes by default
 
 
 def _hugging_face(table, path, found):

@@ -73,6 +73,7 @@ SIGLIP = WeightMap(
     rules=rules(TOWER_FORMS, SIGLIP_LAYERS),
     signature=r"(vision_model\.)?head\.probe",
     suffix=".safetensors",
+    method="torch-bicubic",
     canonical=_tower,
     ignored=(r"text_model\..*", r"logit_(scale|bias)", r".*\.position_ids"),
     unsupported={r"classifier\..*": "a classifier of the mean of all tokens"},

@@ -71,6 +71,20 @@ def describe(path):
     return describe_kind(table, shapes)
 
 
+def class_names_beside(path, count):
+    """Returns the names of `count` classes in the config.json beside weights, None without them."""
+    config = configuration.read_beside(path, "config.json")
+    found = config.get("id2label", config.get("label_names"))  # transformers, timm
+    table = dict(enumerate(found)) if isinstance(found, list) else found
+    if not isinstance(table, dict):
+        return None
+    table = {str(key): name for key, name in table.items()}
+    names = [table.get(str(i)) for i in range(count)]
+    if len(table) != count or not all(isinstance(name, str) for name in names):
+        return None
+    return None if names[0] == "LABEL_0" else names  # which transformers writes by default
+
+
 class _Shapes(dict):
     """{path of our weight: shape in the file, in Flax's order} of the first part of each weight."""
 

@@ -126,7 +126,7 @@ def fetch(address, cache_dir=None):
     cache = pathlib.Path(cache_dir or constants.HF_HUB_CACHE).expanduser()
     if os.path.isdir(_fetched.get((address, cache), "")):
         return _fetched[address, cache]
-    failure = None
+    failure, last = None, FileNotFoundError("a file of its list is missing")
     try:
         info = HfApi(**agent).model_info(repository, revision=revision, files_metadata=True)
     except Exception as error:  # of the network, or the Hub's refusal
@@ -165,12 +165,14 @@ def choose(address, names):
     pickles = [name for name in names if name.endswith((".bin", ".pth", ".pt", ".ckpt", ".pkl"))]
     found = pickles or [name for name in names if not name.startswith(".")]
     listed = ", ".join(map(repr, found[:5])) + (", ..." if len(found) > 5 else "")
-    advice = f"Its files are listed at https://huggingface.co/{ADDRESS.fullmatch(address)[1]}."
+    page = f"https://huggingface.co/{ADDRESS.fullmatch(address)[1]}"
+    advice = f"Its files are listed at {page}."
     if pickles:
         advice = (
             "Files of PyTorch can contain a program and are not opened. Ask its publisher for "
-            "safetensors, or convert them where you trust them: torch.load(path, "
-            "weights_only=True), then safetensors.torch.save_file."
+            f"safetensors; a request to add them may be open at {page}/discussions: then add "
+            "@refs/pr/ and its number to the address. Or convert them where you trust them: "
+            "torch.load(path, weights_only=True), then safetensors.torch.save_file."
         )
     want = f"the repository must have {' or '.join(group[0] for group in WEIGHTS)}"
     return arguments.refuse(want, {"address": address, "files": listed or "none"}, advice)

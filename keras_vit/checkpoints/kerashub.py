@@ -118,7 +118,11 @@ def _numbered(tables, specs):
 
     There may be no mask token and no registers. The first of the `tables` is the trained one.
     """
-    places = _without_backbone(specs)
+    gated = {"/mlp/weights_in/": "/mlp/fc1/", "/mlp/weights_out/": "/mlp/fc2/"}  # of DINOv2 g
+    places = {
+        re.sub("|".join(gated), lambda found: gated[found[0]], name): place
+        for name, place in _without_backbone(specs).items()
+    }
     found = [name for name in places if re.fullmatch(VARIABLE, name)]
     found.sort(key=lambda name: int(name.rpartition("/")[2]))
     tokens = found[1 : len(found) - tables]
@@ -202,12 +206,11 @@ SIGLIP = DEIT._replace(
     defaults={"approximate": True},
 )
 DINOV2 = DEIT._replace(
-    models=("RegisterViT", "ViT"),
+    models=("RegisterViT", "ViT", "gated ViT"),
     rules=rules(FORMS, DINOV2_LAYERS),
     signature=r"(.*/)?layers/dinov2_encoder/layers/dinov2_layer/norm1/vars/0",
     canonical=functools.partial(_numbered, 2),
     ignored=(VARIABLE,),
-    unsupported={r".*/mlp/weights_in/.*": "a gated MLP"},
     scales=_scales(DINOV2_BLOCK),
     zeros="registers",
 )

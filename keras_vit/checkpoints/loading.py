@@ -1,19 +1,15 @@
 """Models with published weights; weights from files into models, all or none."""
 
-import collections
 import contextlib
-import itertools
+import math
 import os
 from typing import NamedTuple
 
-import numpy as np
-
-from keras_vit import arguments, backend, families, hybrid, resnet, vit
+from keras_vit import arguments, backend, families, hybrid, resizing, resnet, vit
 from keras_vit.ablations import positions
-from keras_vit.checkpoints import catalogue, configuration, hub, matching
-from keras_vit.checkpoints.describe import describe
-from keras_vit.checkpoints.matching import HEAD, POSITIONS, layer_of
-from keras_vit.descendants import beit
+from keras_vit.checkpoints import catalogue, hub, keras_file, matching, saved, transfer
+from keras_vit.checkpoints.describe import class_names_beside, describe
+from keras_vit.checkpoints.matching import HEAD, layer_of
 from keras_vit.io import download, files
 
 KINDS = {
@@ -22,6 +18,7 @@ KINDS = {
     "HybridViT": hybrid.HybridViT,
     "ResNet": resnet.ResNet,
 }
+MAX_PATCHES = 128 * 128  # 2,048 pixels in patches of 16
 
 
 class Report(NamedTuple):
@@ -35,6 +32,7 @@ class Report(NamedTuple):
         method: how they were resized.
         fresh: paths of the model's weights that were left unchanged.
         ignored: names of the file's tensors that were not used.
+        patches: (height, width) in pixels of patches for which the kernel was resized, or None.
     """
 
     path: str
@@ -44,12 +42,16 @@ class Report(NamedTuple):
     method: str
     fresh: tuple
     ignored: tuple
+    patches: tuple | None = None
 
     def __str__(self):
         sentences = [f"{self.path}: {self.loaded} tensors under the names of {self.source}."]
         if self.grids:
             old, new = (f"{rows} x {columns}" for rows, columns in self.grids)
             sentences.append(f"Positions resized from {old} to {new} patches, {self.method}.")
+        if self.patches:
+            height, width = self.patches
+            sentences.append(f"Kernel resized for patches of {height} x {width} pixels.")
         if self.fresh:
             sentences.append(f"Left unchanged: {', '.join(self.fresh)}.")
         if self.ignored:
@@ -58,25 +60,27 @@ class Report(NamedTuple):
 
 
 # --- Models --------------------------------------------------------------------------------------
-def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **overrides):
+def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overrides):
     """Builds a model with published weights, for your resolution and your classes.
 
     If `num_classes` differs from the file's, the new head starts at zero and the tanh layer before
-    it is removed (section 3.1). If `image_size` differs, the positions are resized (section 3.2).
+    it is removed (section 3.1). If `image_size` differs, the positions are resized (section 3.2),
+    if `patch_size` differs, the kernel of the patch embedding too, as FlexiViT does it.
 
     Args:
         name: a name of `keras_vit.checkpoints.entries()`, a variant such as "ViT-S/16" for its
-            recommended weights, the path of a local file or folder, or "hf://owner/name" or
-            "hf://owner/name@revision" for a repository of the Hugging Face Hub. Named files are
-            downloaded once.
-        method: how positions are resized, see `load_weights`.
+            recommended weights, the path of a local file or folder of weights, or of a model that
+            was saved as `.keras`, or "hf://owner/name" or "hf://owner/name@revision" for a
+            repository of the Hugging Face Hub. Named files are downloaded once.
+        method: how positions and patches are resized, see `load_weights`.
         cache_dir: folder for downloads; None for Keras's own, with hf:// for Hugging Face's.
         verbose: whether to print what was done.
         **overrides: arguments of the model that replace those of the file, such as num_classes,
             image_size, dropout, dtype.
 
     Returns:
-        A `ViT`, `HybridViT` or `ResNet`.
+        A `ViT` or one of its subclasses, as the file needs it, or a `ResNet`. A saved model keeps
+        its class.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -89,14 +93,16 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
     >>> model.output_shape
     (None, 5)
     """
+    if str(name).endswith(saved.SUFFIX) and not hub.is_address(name):
+        return saved.load_resized(name, method, verbose, overrides)
     entry, path = _find(name, cache_dir)
     description = describe(path)
     known = _known_facts(entry, description.kind) if entry else {}
     wanted = {**description.arguments, **known}
     skip = ()
     if overrides.get("num_classes", wanted["num_classes"]) != wanted["num_classes"]:
-        skip = HEAD if wanted.pop("representation_size", None) else ("head",)
-        wanted.pop("projection_dim", None)  # CLIP's, in the place of a head
+        skip = HEAD if wanted.get("representation_size") else ("head",)
+        wanted |= resizing.without_old_head(wanted)
     if overrides.get("pooling", "") is None:  # tokens have no head
         wanted |= {"num_classes": None, "representation_size": None}
     wanted |= overrides
@@ -105,13 +111,25 @@ def load_pretrained(name, *, method="bilinear", cache_dir=None, verbose=True, **
         advice = "Put config.json beside the file, or pass num_heads=."
         received = {"name": str(name), "hidden_dim": wanted["hidden_dim"]}
         arguments.refuse("the number of attention heads must be known", received, advice)
+    grid = _grid(description.arguments)
+    if grid and math.prod(grid) > MAX_PATCHES and "image_size" not in overrides:
+        want = f"images must have at most {MAX_PATCHES:,} patches, unless you ask for more"
+        received = {"name": str(name), "image_size": wanted["image_size"], "patches": grid}
+        advice = "Attention compares each with each. Pass image_size=, which resizes the positions."
+        arguments.refuse(want, received, advice)
+    new_sizes = saved.find_new_patches(description.arguments, wanted)
+    if new_sizes:  # first the model as it is in the file
+        wanted |= {name: description.arguments[name] for name in new_sizes}
     is_random = "pre_logits" in skip and wanted.get("representation_size")  # a new head is zero
     with contextlib.nullcontext() if is_random else backend.blank_weights():
         model = KINDS[description.kind](**wanted)
-    grid = _grid(description.arguments)
     report = load_weights(model, path, skip=skip, method=method, grid=grid)
     if hub.is_address(name) or (entry and entry.shipped):
         report = report._replace(path=entry.name if entry else name)  # no path helps there
+    if new_sizes:
+        old, model = model, resizing.rebuild(model, report.method, **new_sizes)
+        grids = (old.grid, model.grid) if old.grid != model.grid else None
+        report = report._replace(grids=grids, patches=model.patch_size)
     if verbose:
         print(" ".join([str(report), *_remarks(description, known, skip, model)]))
     return model
@@ -123,6 +141,8 @@ def image_size(name, cache_dir=None):
     `name` and `cache_dir` are those of `load_pretrained`.
     """
     entry, path = _find(name, cache_dir)
+    if str(path).endswith(saved.SUFFIX):
+        return keras_file.load(path).input_shape[1:3]
     known = (entry and entry.image_size) or describe(path).arguments.get("image_size") or 224
     return arguments.height_width("image_size", known)
 
@@ -130,7 +150,7 @@ def image_size(name, cache_dir=None):
 def class_names(name, count):
     """Returns the names of the `count` classes of published weights, None if they are unknown."""
     entry, path = _find(name, None)
-    known = entry.class_names if entry else configuration.class_names(path, count)
+    known = entry.class_names if entry else class_names_beside(path, count)
     return list(known) if known and len(known) == count else None
 
 
@@ -186,7 +206,7 @@ def _remarks(description, known, skip, model):
 
 
 # --- Weights -------------------------------------------------------------------------------------
-def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None):
+def load_weights(model, path, source=None, skip=(), method=None, grid=None):
     """Loads published weights into a model: every tensor fits, or nothing changes.
 
     Recognizes the names of Google's npz files (original, AugReg, SAM, big_vision, hybrids, BiT),
@@ -199,8 +219,11 @@ def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None
         source: "google", "bit", "timm", "huggingface", "torchvision" or "kerashub"; None detects
             it.
         skip: layers that keep their weights, such as ("head", "pre_logits") for another task.
-        method: how positions are resized for another image size: "bilinear" as in the official
-            code, "bicubic" as in timm.
+        method: how positions are resized for another image size. None does it as the code that the
+            file is from: "bilinear", with the corners of both grids on each other, for Google's
+            files; "bicubic" with antialiasing for timm's and for Hugging Face's DINOv2 with
+            registers; "torch-bicubic" without antialiasing for other files of Hugging Face.
+            "torch-bilinear" is PyTorch's too.
         grid: (rows, columns) of patches that the file's positions are for; None for a square.
 
     Returns:
@@ -223,105 +246,22 @@ def load_weights(model, path, source=None, skip=(), method="bilinear", grid=None
     if not set(skip) <= {*names, *HEAD}:
         arguments.refuse("`skip` must name layers of the model", {"skip": skip}, f"It has {names}.")
     grid = None if grid is None else arguments.height_width("grid", grid)
-    arguments.one_of(*positions.MATRICES)("method", method)
+    arguments.one_of(None, *positions.MATRICES)("method", method)
     with files.open_tensors(path) as file:
         table = matching.map_of_file(path, file.specs, source)
+        method = method or table.method
         matching.check_fit(path, table, model)
         plan = matching.match(table, model, file.specs, skip, grid)
         # Twice, so that no more than a few tensors are in memory beside the model: to check
         # everything before anything changes, and to assign.
-        bad = {one: None for _, arrays in _read(file, table, model, plan)
-               for one in _not_finite(arrays, plan)}  # fmt: skip
+        read = transfer.read(file, table, model, plan)
+        bad = dict.fromkeys(one for _, x in read for one in transfer.not_finite(x, plan))
         problems = [*plan.problems, *bad]
         if problems:
             raise ValueError(matching.refusal(path, model, table, problems, file.specs))
         grids = None
-        for weight, arrays in _read(file, table, model, plan):
-            if weight.path == POSITIONS:
-                grids = _resize_positions(arrays, plan, model, method, grid)
-            elif matching.BIASES.fullmatch(weight.path):
-                grids = _resize_biases(arrays, model, grid) or grids
-            weight.assign(_join(table, weight, arrays))
+        for weight, arrays in transfer.read(file, table, model, plan):
+            grids = transfer.resize(weight, arrays, model, method, grid) or grids
+            weight.assign(transfer.join(table, weight, arrays))
     loaded = sum(part.place is not None for part in plan.parts.values())
     return Report(str(path), table.source, loaded, grids, method, plan.fresh, plan.ignored)
-
-
-def _read(file, table, model, plan):
-    """Yields (weight, {canonical name: array} of its parts) of what fits.
-
-    Weights that share a tensor, such as the blocks of big_vision, follow each other: it is read
-    once for all of them.
-    """
-    names = collections.defaultdict(list)
-    for name, part in plan.parts.items():
-        names[part.ours].append(name)
-    for weight in model.weights:
-        scale = table.scale_of(weight.path)
-        if names[weight.path] and scale in plan.parts:
-            names[weight.path].append(scale)
-
-    def stored(weight):
-        places = (plan.parts[name].place for name in names[weight.path])
-        return tuple(place.name for place in places if place)
-
-    weights = sorted((weight for weight in model.weights if names[weight.path]), key=stored)
-    for needed, group in itertools.groupby(weights, stored):
-        tensors = {name: file.read(name) for name in needed}
-        for weight in group:
-            yield weight, {name: _cut(tensors, plan.parts[name]) for name in names[weight.path]}
-        del tensors  # before those of the next group are read
-
-
-def _cut(tensors, part):
-    """Returns the array of a part from the tensors of the file."""
-    if part.place is None:
-        return np.zeros(part.shape, "float32")
-    piece = part.place.cut(tensors[part.place.name])
-    # Axes of length 1 may be missing in the file, or more than we expect.
-    resized = part.ours == POSITIONS or matching.BIASES.fullmatch(part.ours)
-    return piece if resized else piece.reshape(part.shape)
-
-
-def _not_finite(arrays, plan):
-    """Yields a `Mismatch` for each array with NaN or infinity."""
-    for name, array in arrays.items():
-        count = array.size - int(np.isfinite(array).sum())
-        if count:
-            part = plan.parts[name]
-            words = f"{count} of {array.size} values, {part.ours}"
-            yield matching.Mismatch("not finite", part.place.name, words)
-
-
-def _resize_positions(arrays, plan, model, method, grid):
-    """Resizes the positions to the model's grid; returns both grids if they differ."""
-    (name,) = arrays
-    table = np.asarray(arrays[name], "float32").reshape(1, *arrays[name].shape[-2:])
-    new = matching.model_grid(model)
-    before, *old = matching.grid_of(table.shape[1], matching.model_prefixes(model), grid, new)
-    missing = model.prefix_tokens - before
-    if missing:  # registers have no position; in some files the class token includes its own
-        zeros = np.zeros((1, missing, table.shape[-1]), "float32")
-        table = np.concatenate([table[:, :before], zeros, table[:, before:]], axis=1)
-    if (old := tuple(old)) != new:
-        table = positions.resize(table, old, new, method)
-    arrays[name] = table.reshape(plan.parts[name].shape)
-    return (old, new) if old != new else None
-
-
-def _resize_biases(arrays, model, grid):
-    """Resizes one of BEiT's tables of biases to the model's grid; returns both if they differ."""
-    ((name, table),) = arrays.items()
-    new = matching.model_grid(model)
-    old = beit.grid_of_table(len(table), grid, new)
-    if old == new:
-        return None
-    arrays[name] = beit.resize_table(table, old, new)
-    return old, new
-
-
-def _join(table, weight, arrays):
-    """Returns the value of a weight of ours from its parts."""
-    scale = arrays.pop(table.scale_of(weight.path), None)
-    rule, _ = table.rule_of(weight.path)
-    value = np.asarray(rule.join([*arrays.values()], tuple(weight.shape)), "float32")
-    return value if scale is None else value * np.float32(scale)

@@ -24,10 +24,8 @@ from keras_vit.hybrid import HybridViT
 from keras_vit.resnet import ResNet
 from keras_vit.vit import ViT
 
-DESCENDANTS = sorted(  # subclasses before their bases
-    (getattr(descendants, name) for name in descendants.__all__ if name.endswith("ViT")),
-    key=lambda kind: -len(kind.mro()),
-)
+DESCENDANTS = [getattr(descendants, name) for name in descendants.__all__ if name.endswith("ViT")]
+DESCENDANTS.sort(key=lambda kind: -len(kind.mro()))  # subclasses before their bases
 # In the order in which a file is compared with them: the rarer names first.
 WEIGHT_MAPS = (
     pytorch.TIMM_DISTILLED,
@@ -168,7 +166,7 @@ def match(table, model, specs, skip=(), grid=None):
     places = table.canonical(specs)
     fresh = [weight.path for weight in model.weights if layer_of(weight.path) in skip]
     wanted, fitting, ignored, problems = {}, {}, [], []
-    kinds = {re.sub(r"\d+", "#", name) for name in places}  # the same in all blocks
+    sorts = {_sort(table, name) for name in places}  # the same in all blocks
     has_scale = any(table.scale_of(weight.path) in places for weight in model.weights)
     for weight, rule, numbers in weights_and_rules(table, model, skip):
         blank = np.broadcast_to(np.float32(0), tuple(weight.shape))  # takes no memory
@@ -181,7 +179,7 @@ def match(table, model, specs, skip=(), grid=None):
         for name, shape in parts.items():
             ours = weight.path if name != scale else f"layer scale of {layer_of(weight.path)}"
             wanted[name] = Part(ours, shape, places.get(name))
-            may_lack = re.sub(r"\d+", "#", name) not in kinds and re.fullmatch(table.zeros, name)
+            may_lack = _sort(table, name) not in sorts and re.fullmatch(table.zeros, name)
             problem = None if may_lack else _problem(model, name, wanted[name], specs, grid)
             if problem:
                 problems.append(problem)
@@ -195,6 +193,12 @@ def match(table, model, specs, skip=(), grid=None):
             words = str(spec_at(specs, places[name]).shape)
             problems.append(Mismatch("unexpected", stored, words))
     return Plan(fitting, tuple(fresh), tuple(ignored), problems)
+
+
+def _sort(table, name):
+    """Returns what a tensor is in every block: the path of our weight, and which part of it."""
+    ours, part = table.path_of(name) or (name, 0)
+    return re.sub(r"\d+", "#", ours), part
 
 
 def weights_and_rules(table, model, skip=(), without=("seed_generator",)):
@@ -311,8 +315,8 @@ def _problem(model, name, part, specs, grid):
             words = f"{shape}: {shape[-2]} tokens are {given}; give grid=(rows, columns), "
             fits, words = False, words + part.ours
     if BIASES.fullmatch(part.ours):  # for another number of patches too
-        known = beit.grid_of_table(shape[0], grid, model_grid(model))
-        fits = known is not None and shape[1:] == part.shape[1:]
+        grid = beit.grid_of_table(shape[0], grid, model_grid(model))
+        fits = grid is not None and shape[1:] == part.shape[1:]
     return None if fits else Mismatch("misshapen", stored, words)
 
 

@@ -2,7 +2,7 @@
 
 from keras_vit import arguments as check
 from keras_vit.checkpoints import configuration
-from keras_vit.checkpoints.configuration import EXACT, TANH
+from keras_vit.checkpoints.fields import EXACT, TANH
 
 BACKBONES = (
     "ViTBackbone", "DeiTBackbone", "SigLIPBackbone", "SigLIPVisionEncoder", "DINOV2Backbone",
@@ -22,9 +22,10 @@ SHAPES = {  # what the tensors have too
     "patch_size": "patch_size",
     "num_register_tokens": "num_registers",
     "use_gated_mlp": "gated",
+    "use_swiglu_ffn": "gated",
 }
 ACTIVATIONS = {"gelu": EXACT, "gelu_approximate": TANH}
-ONLY = {"use_swiglu_ffn": (False,), "data_format": (None, "channels_last")}
+ONLY = {"data_format": (None, "channels_last")}
 # What the tensors show, or what changes no output of a trained model.
 VISIBLE = (
     "antialias_in_interpolation", "apply_layernorm", "attention_dropout", "drop_path_rate",
@@ -58,7 +59,10 @@ def read(table, path, found):
     if "intermediate_activation" in config:  # SigLIP's last norm has this one in any case
         only["layer_norm_epsilon"] = (1e-6,)
     configuration._only(path, config, only)
-    configuration._same(path, config, SHAPES, {"num_registers": 0, "gated": False} | found)
+    shapes = dict(SHAPES)
+    if config.get("use_swiglu_ffn"):  # of which a gated MLP has two thirds
+        del shapes["intermediate_dim"]
+    configuration._same(path, config, shapes, {"num_registers": 0, "gated": False} | found)
     facts = configuration._facts(path, config, FIELDS, found)
     for name in ("hidden_activation", "intermediate_activation"):
         facts |= configuration._activation(path, table, config, found, name, ACTIVATIONS)

@@ -167,6 +167,7 @@ TIMM = WeightMap(
     rules=rules(FORMS, TIMM_LAYERS),
     signature=r"patch_embed\.proj\.weight",
     suffix=".safetensors",
+    method="bicubic",
     scales=TIMM_SCALES,
     export=Export(fits=lambda model: TIMM_FITS(model) and not getattr(model, "gated", False)),
     zeros=r"blocks\.\d+\.attn\.qkv\.bias",
@@ -204,6 +205,7 @@ TIMM_POOLED_NORM = TIMM_REGISTERS._replace(
     models=("PooledNormViT",),
     rules=rules(FORMS, TIMM_POOLED_NORM_LAYERS),
     signature=r"fc_norm\.weight",
+    unsupported={k: words for k, words in TIMM.unsupported.items() if "fc_norm" not in k},
     export=TIMM_REGISTERS.export._replace(fits=_pools("token", "gap", "patch mean")),
 )
 # Files of other models that lost their normalization look so too: config.json must state it.

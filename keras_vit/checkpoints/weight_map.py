@@ -206,6 +206,7 @@ class WeightMap(NamedTuple):
         is_written: whether files are written by it.
         zeros: regular expression of tensors that files leave out if they are zero.
         defaults: arguments of the model if no file states them.
+        method: how the code that such files are from resizes positions.
         architectures: regular expression of timm's names for such models; "" for any whose blocks
             are the paper's.
         only: {field of a configuration: the values of which such models have one}.
@@ -226,6 +227,7 @@ class WeightMap(NamedTuple):
     is_written: bool = True
     zeros: str = ""
     defaults: dict = {}
+    method: str = "bilinear"
     lacks: str = ""
     architectures: str = ""
     only: dict = {}

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from keras_vit import arguments, backend
+from keras_vit import arguments
 from keras_vit.checkpoints import hub
 from keras_vit.checkpoints.catalogue import find, suggestion
 from keras_vit.io import files
@@ -76,7 +76,7 @@ def load_model(name, image_size=None):
     `FileNotFoundError` or `ValueError` if the model cannot be read or has another resolution.
     """
     from keras_vit import load_pretrained
-    from keras_vit.checkpoints import loading
+    from keras_vit.checkpoints import keras_file, loading
     from keras_vit.training.runs import saved_run
 
     path = pathlib.Path(name)
@@ -87,7 +87,7 @@ def load_model(name, image_size=None):
     if is_run(path):
         _, model, metrics = saved_run.load(path)
     else:
-        model, metrics = _saved(path), None
+        model, metrics = keras_file.load(path), None
     if image_size is not None:
         own = tuple(model.input_shape[1:3])
         if own != arguments.height_width("image_size", image_size):
@@ -114,13 +114,3 @@ def _entry(name):
             f"A {MODEL} was expected. Received: {str(name)!r}, which does not exist. "
             f"{suggestion(name)}".rstrip()
         ) from error
-
-
-def _saved(path):
-    import keras
-
-    try:
-        with backend.blank_weights():
-            return keras.saving.load_model(path, compile=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read as a Keras model: {error}.") from error

@@ -6,8 +6,7 @@ import numpy as np
 
 from keras_vit.data.images import convert
 from keras_vit.data.sampler import Sampler
-from keras_vit.data.transforms import image_transforms, mixing
-from keras_vit.data.transforms.augmentation import augment
+from keras_vit.data.transforms import batch_transforms, image_transforms, mixing
 
 # An image is decoded at three times the size it is resized to, or more. The mean pixel is then
 # within 0.5 of 255 of a full decoding; another filter of the resize changes it by 2.5.
@@ -18,7 +17,7 @@ MIXING = 1  # separates the random numbers of a batch's mixing from those of its
 class TrainingBatches:
     """Batches of a `Source` in random order, every image augmented anew in each epoch.
 
-    The random numbers of an image come from a generator seeded with (seed, epoch, index), so they
+    The random numbers of an image are its row of a table that depends on (seed, epoch), so they
     depend neither on earlier batches nor on the number of threads.
     """
 
@@ -27,47 +26,56 @@ class TrainingBatches:
         self.augmentation, self.sampler = augmentation, sampler
         self.mode = "L" if num_channels == 1 else "RGB"
         self.steps = sampler.steps_per_epoch
+        self._draws = sum(batch_transforms.count_draws(augmentation).values())
         factor = OVERSAMPLING
         if augmentation.crop:  # the smallest crop still has as many pixels as the model's input
             factor = math.sqrt(image_transforms.ASPECTS[1] / augmentation.crop[0])
         self.smallest = scale(image_size, factor)
         images = (sampler.batch_size, *image_size, num_channels)
         labels = (sampler.batch_size, *([num_classes] if augmentation.mixes else []))
-        types = ("float32", "float32") if augmentation.mixes else ("uint8", "int32")
-        self.specification = ((images, types[0]), (labels, types[1]))
+        self.specification = (
+            (images, "uint8"),
+            (labels, "float32" if augmentation.mixes else "int32"),
+        )
         self.begin, self.mark_delivered = sampler.begin, sampler.mark_delivered
 
     def batch(self, epoch, step):
-        """Returns (images, labels): uint8 and int32, or both float32 if images are mixed."""
+        """Returns (images, labels): uint8, and int32 or, if images are mixed, float32."""
         indices = self.sampler.indices(epoch, step)
-        images = np.stack([self.image(epoch, index) for index in indices])
-        labels = self.source.labels[indices]
+        images, labels = self.images(epoch, indices), self.source.labels[indices]
         if not self.augmentation.mixes:
             return images, labels
         rng = np.random.default_rng([self.sampler.seed, epoch, step, MIXING])
         return mixing.mix(images, labels, self.num_classes, self.augmentation, rng)
 
-    def image(self, epoch, index):
-        """Returns an image as augmented in `epoch`, uint8 (height, width, channels)."""
-        rng = np.random.default_rng([self.sampler.seed, epoch, index])
-        pixels = self.source.pixels(index)
-        if pixels is not None and pixels.shape == self.specification[0][0][1:]:
-            if not self.augmentation.crop:  # nothing to resize
-                return image_transforms.augment_pixels(pixels, self.augmentation, rng)
-        image = convert(self.source.image(index, self.smallest), self.mode)
-        return image_transforms.augment_image(image, self.image_size, self.augmentation, rng)
+    def images(self, epoch, indices):
+        """Returns images as augmented in `epoch`, uint8 (images, height, width, channels)."""
+        draws = self.sampler.draw(epoch, self._draws)[indices]
+        images = None if self.augmentation.crop else self.source.pixels(indices)
+        shape = (len(indices), *self.specification[0][0][1:])
+        if images is None or images.shape != shape:
+            images = np.empty(shape, "uint8")
+            for pixels, index, drawn in zip(images, indices, draws, strict=True):
+                image = convert(self.source.image(index, self.smallest), self.mode)
+                settings = self.image_size, self.augmentation, drawn
+                image = image_transforms.crop_image(image, *settings)
+                pixels[:] = np.asarray(image).reshape(pixels.shape)
+        return batch_transforms.apply(images, self.augmentation, draws)
 
 
 class ArrayBatches:
     """Batches of images in one array, in random order, augmented anew in each epoch.
 
-    A whole batch is augmented at once, with the fields that `keras_vit.data.augment` supports.
-    The arguments are those of `keras_vit.data.Batches`.
+    The augmentation has the fields that `keras_vit.data.augment` supports. The arguments are those
+    of `keras_vit.data.Batches`.
     """
 
     def __init__(self, images, labels, batch_size, seed, augmentation):
         self.images, self.labels, self.augmentation = images, labels, augmentation
-        fields = augmentation._asdict() if augmentation is not None else None
+        fields = None
+        if augmentation is not None:
+            batch_transforms.check_array(images, augmentation)
+            fields = augmentation._asdict()
         self.sampler = Sampler(labels, batch_size, seed, settings={"augmentation": fields})
         self.steps, self.batch_size = self.sampler.steps_per_epoch, self.sampler.batch_size
         self.specification = [
@@ -81,8 +89,9 @@ class ArrayBatches:
         indices = self.sampler.indices(epoch, step)
         images = self.images[indices]
         if self.augmentation is not None:
-            rng = np.random.default_rng([self.sampler.seed, epoch, step])
-            images = augment(images, self.augmentation, rng)
+            count = sum(batch_transforms.count_draws(self.augmentation).values())
+            draws = self.sampler.draw(epoch, count)[indices]
+            images = batch_transforms.apply(images, self.augmentation, draws)
         return images, self.labels[indices]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from keras_vit import arguments, backend, figures
 from keras_vit.data.batching import FixedBatches, TrainingBatches
 from keras_vit.data.sampler import Sampler
-from keras_vit.data.sources import open_source
+from keras_vit.data.sources import disk_cache, open_source
 from keras_vit.data.sources.source import SPLITS, check_share, decode_all, draw_missing
 from keras_vit.data.transforms.augmentation import get_augmentation
 
@@ -45,7 +45,8 @@ def load(
               valid) and test that contain class folders;
             - a .csv file with the columns file, label and optionally split;
             - a pair (images, labels) of arrays, a dict of such pairs by split, or an .npz file with
-              the arrays images and labels, or x_train, y_train, x_test, y_test;
+              the arrays images and labels, or x_train, y_train, x_test, y_test, or train_images,
+              train_labels and so on;
             - the name of a dataset of TensorFlow Datasets, such as "cifar10";
             - "digits", the handwritten digits of scikit-learn, 8 x 8 grayscale pixels.
         image_size: side in pixels to resize the images to, or (height, width).
@@ -64,7 +65,9 @@ def load(
         split_seed: seed of the division into splits. It is separate from `seed`, so that no run is
             tested on images that another run was trained on.
         cache: whether images are decoded once and kept in memory. None: if no side is longer than
-            64 pixels and no split needs more than 1 GiB.
+            64 pixels and no split needs more than 1 GiB. "disk": training images are decoded
+            once, shrunk to a shorter side of 256/224 of `image_size`, and kept in a file in
+            keras_vit/images/ of $KERAS_HOME or ~/.keras; smaller crops show fewer details.
         pipeline: "tf.data", "keras" for a `keras.utils.PyDataset`, or None for tf.data if
             TensorFlow is installed.
 
@@ -73,6 +76,7 @@ def load(
 
     Raises:
         FileNotFoundError: the path does not exist.
+        OSError: there is no space for `cache="disk"`.
         ImportError: the source or the pipeline needs TensorFlow, which is not installed.
         ValueError: an argument, a table, an array or an image cannot be used.
 
@@ -90,7 +94,7 @@ def load(
         "num_channels": arguments.one_of(1, 3),
         "resize": arguments.one_of("squash", "crop"),
         "split_seed": arguments.natural_number,
-        "cache": arguments.one_of(None, True, False),
+        "cache": arguments.one_of(None, True, False, "disk"),
         "pipeline": arguments.one_of(None, *PIPELINES),
     }
     checks |= {} if validation_share is None else {"validation_share": check_share}
@@ -99,7 +103,12 @@ def load(
     splits = open_source(source, num_channels, data_dir, split_seed, validation_share)
     splits = draw_missing(splits, split_seed, validation_share, test_share)
     _warn_of_empty_classes(splits)
-    if cache is not False:
+    if cache == "disk":
+        kept = disk_cache.cache_on_disk(
+            splits.train, splits.name, options["image_size"], num_channels
+        )
+        splits = splits._replace(train=kept)
+    elif cache is not False:
         limits = {} if cache is None else {"largest": math.inf, "limit": math.inf}
         decoded = {name: decode_all(each, **limits) for name, each in splits.sources.items()}
         splits = splits._replace(**decoded)
@@ -127,8 +136,8 @@ class ImageDataset:
         sources: {"train": a `Source`, ...}, without empty splits.
         sampler: the `Sampler` of the training images.
         train: training images in random order, augmented anew in each epoch: uint8 (batch, height,
-            width, channels), and int32 labels (batch,). With mixup or CutMix both are float32 and
-            labels are (batch, classes). All batches have the same size.
+            width, channels), and int32 labels (batch,). With mixup or CutMix labels are float32
+            (batch, classes). All batches have the same size.
         validation: validation images in their own order, not augmented, uint8 and int32, in batches
             of `batch_size` or, if images are small, more; the last one may be smaller. None if
             there are none.
@@ -149,6 +158,8 @@ class ImageDataset:
             "num_channels": num_channels,
         }
         train = self.sources["train"]
+        if isinstance(train, disk_cache.DiskSource):
+            settings["shorter_side"] = train.side
         self.sampler = Sampler(train.labels, batch_size, seed, train.names, settings)
         self.batch_size = self.sampler.batch_size
         self.steps_per_epoch = self.sampler.steps_per_epoch

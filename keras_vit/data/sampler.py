@@ -47,6 +47,7 @@ class Sampler:
         self.settings = dict(settings or {})
         self._names = names
         self.order = functools.lru_cache(maxsize=2)(self.order)  # called for every batch
+        self.draw = functools.lru_cache(maxsize=2)(self.draw)
         self.go_to(0)
 
     def go_to(self, epoch, step=0):
@@ -79,6 +80,14 @@ class Sampler:
     def indices(self, epoch, step):
         """Returns the indices of the images in a batch, (batch_size,)."""
         return self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+
+    def draw(self, epoch, count):
+        """Returns random numbers in [0, 1), float32 (images, count), for an epoch's augmentation.
+
+        Row i depends only on (seed, epoch, i): the rows are drawn one after another.
+        """
+        generator = np.random.Generator(np.random.Philox([self.seed, epoch]))
+        return generator.random((len(self.labels), count), "float32")
 
     def names(self, epoch, step):
         """Returns the names of the images in a batch."""

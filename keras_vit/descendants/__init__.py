@@ -10,6 +10,8 @@ pe.py           the Perception Encoder: CLIP with rotary positions and attention
 pooling.py      attention pooling, of "Scaling Vision Transformers" and SigLIP
 last_norm.py    fine-tuned MAE and sbb: the last norm after pooling; RADIO: none
 timm_hybrid.py  hybrids with timm's epsilons
+flexivit.py     FlexiViT: the kernel of the patch embedding for patches of another size
+zero_shot.py    CLIP's and SigLIP's classifier, whose classes are texts
 """
 
 from keras_vit.descendants.beit import BEiTViT, BiasedViT
@@ -22,6 +24,7 @@ from keras_vit.descendants.last_norm import PooledNormViT, UnnormalizedViT
 from keras_vit.descendants.pe import PESpatialViT, PEViT
 from keras_vit.descendants.pooling import AttentionPooling
 from keras_vit.descendants.timm_hybrid import TimmHybridViT
+from keras_vit.descendants.zero_shot import ZeroShotClassifier
 
 __all__ = [
     "AttentionPooling",
@@ -40,4 +43,5 @@ __all__ = [
     "RegisterViT",
     "TimmHybridViT",
     "UnnormalizedViT",
+    "ZeroShotClassifier",
 ]

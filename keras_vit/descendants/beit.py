@@ -84,13 +84,13 @@ class BiasedSelfAttention(SelfAttention):
     def build(self, input_shape):
         super().build(input_shape)
         self.pairs = rows_of_pairs(self.grid)
-        if input_shape[1] != len(self.pairs):
-            want = "the tokens must be a class token and the patches of `grid`"
-            check.refuse(want, {"tokens": input_shape[1], "grid": self.grid})
         shape = (table_length(self.grid), self.num_heads)
         self.bias_table = self.add_weight(shape, "zeros", name="bias_table")
 
     def scores(self, query, key):
+        if query.shape[1] != len(self.pairs):
+            want = "the tokens must be a class token and the patches of `grid`"
+            check.refuse(want, {"tokens": query.shape[1], "grid": self.grid})
         bias = ops.take(ops.cast(self.bias_table, query.dtype), self.pairs, axis=0)
         return ops.softmax(logits(query, key) + ops.transpose(bias, (2, 0, 1)))  # Eq. 6
 

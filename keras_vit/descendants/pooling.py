@@ -72,6 +72,12 @@ class AttentionPooling(Layer):
         x = x + self.mlp(self.norm(x))
         return x[:, 0]  # (B, D)
 
+    def attention_scores(self, x):
+        """Returns how much the probe takes from each token, in float32: (batch, heads, tokens)."""
+        probe = ops.broadcast_to(self.probe, (ops.shape(x)[0], 1, x.shape[-1]))
+        scores = self.attention(probe, x, return_attention_scores=True)[1]  # (B, heads, 1, tokens)
+        return ops.cast(scores[:, :, 0], "float32")
+
 
 def _pooling(vit, **options):
     shape = (vit.num_heads, vit.mlp_dim, vit.approximate, vit.epsilon)

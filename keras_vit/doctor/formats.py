@@ -12,6 +12,7 @@ SIGNATURES = (
     (0, b"BM", "BMP"),
     (8, b"WEBP", "WEBP"),
     (8, b"CR\x02", "camera RAW (CR2)"),
+    *((0, b"P%d\n" % kind, "PPM") for kind in range(1, 7)),
     (0, b"II*\0", "TIFF"),
     (0, b"MM\0*", "TIFF"),
     (0, b"II+\0", "TIFF"),
@@ -45,6 +46,7 @@ SUFFIXES = {
     "BMP": (".bmp",),
     "WEBP": (".webp",),
     "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
 }
 IMAGE_SUFFIXES = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 ORIENTATION = 0x0112  # the EXIF tag; values of 5 or more exchange height and width
@@ -59,7 +61,7 @@ UNREAD = {
     **dict.fromkeys([".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf"], "camera RAW"),
     **dict.fromkeys([".pdf"], "PDF"),
     **dict.fromkeys([".ico", ".icns", ".tga", ".pcx", ".dds"], "an icon or texture"),
-    **dict.fromkeys([".ppm", ".pgm", ".pbm", ".pnm", ".exr", ".hdr"], "a rare format"),
+    **dict.fromkeys([".exr", ".hdr"], "a rare format"),
     **dict.fromkeys([".dcm", ".nii", ".svs", ".ndpi"], "a medical scan"),
     **dict.fromkeys([".jpe", ".jfi", ".apng"], "JPEG or PNG with a rare suffix"),
 }

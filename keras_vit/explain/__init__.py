@@ -21,7 +21,7 @@ from keras_vit import startup
 
 if not startup.postpone(__name__):
     from keras_vit.explain import inside, plots
-    from keras_vit.explain.attention import Scores, attention_scores
+    from keras_vit.explain.attention import Scores, attention_scores, pooling_attention
     from keras_vit.explain.filters import embedding_filters, position_similarity
     from keras_vit.explain.gradients import grad_cam, relevance
     from keras_vit.explain.masking import deletion_curve, occlusion
@@ -55,6 +55,7 @@ __all__ = [
     "occlusion",
     "patch_grid",
     "plots",
+    "pooling_attention",
     "position_similarity",
     "relevance",
     "report",

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from keras_vit import arguments, hooks
+from keras_vit.descendants import AttentionPooling
 from keras_vit.explain.inside import batched, find_encoder
 
 
@@ -64,6 +65,34 @@ def attention_scores(model, images, batch_size=8):
     return _in_order(scores, find_encoder.find_attention(model))
 
 
+def pooling_attention(model, images, batch_size=8):
+    """Computes what attention pooling ("map") takes from each patch.
+
+    Args:
+        model: a model with `AttentionPooling`, such as SigLIP or the Perception Encoder.
+        images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
+        batch_size: number of images computed at once.
+
+    Returns:
+        (batch, heads, rows, columns), float32: the scores of each head of the pooling. If a map
+        sums to less than 1, the rest is attention to prefix tokens.
+
+    Raises:
+        ValueError: the model pools in another way, or does not take these images.
+
+    Example:
+    >>> model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2, pooling="map")
+    >>> maps = keras_vit.explain.pooling_attention(model, np.zeros((2, 16, 16, 3)))
+    >>> maps.shape, bool(np.allclose(maps.sum((2, 3)), 1))
+    ((2, 4, 2, 2), True)
+
+    Reference: "Scaling Vision Transformers", https://arxiv.org/abs/2106.04560
+    """
+    encoder = find_encoder.find(model)
+    scores = batched.run(_compute_pooling, model, images, batch_size=batch_size)
+    return scores[..., encoder.prefix_tokens :].reshape(*scores.shape[:2], *encoder.grid)
+
+
 def as_scores(source, images=None, grid=None):
     """Returns the `Scores` of a model, or converts scores in any form.
 
@@ -108,6 +137,23 @@ def _compute_scores(model, images):
     with hooks.record(blocks, "input") as inputs:
         model(images, training=False)
     return {block.name: block.attention_scores(inputs[block.name]) for block in blocks}
+
+
+def _compute_pooling(model, images):
+    """Scores of the layer that pools with attention."""
+    layer = _find_pooling(model)
+    with hooks.record([layer], "input") as inputs:
+        model(images, training=False)
+    return layer.attention_scores(inputs[layer.name])
+
+
+def _find_pooling(model):
+    layers = [layer for layer, _ in find_encoder.walk(model) if isinstance(layer, AttentionPooling)]
+    if not layers:
+        want = "the model must pool with attention"
+        advice = "`attention_rollout` shows what reaches the token that others pool."
+        arguments.refuse(want, {"model": model.name}, advice)
+    return layers[0]
 
 
 def _in_order(scores, encoder):

@@ -12,7 +12,7 @@ def settings(model):
     """Returns {path of a layer: {name: value}} of all layers."""
     return {
         path: {name: getattr(layer, name) for name in SETTINGS if hasattr(layer, name)}
-        for path, layer in _layers(model)
+        for path, layer in walk(model)
     }
 
 
@@ -28,7 +28,7 @@ def changes(model, made):
         "block_1/mlp"]`, unless the whole model is frozen; "changed" is `{path: {setting: value}}`.
     """
     frozen, changed = [], {}
-    for path, layer in _layers(model):
+    for path, layer in walk(model):
         if model.trainable and not layer.trainable and not _is_inside(path, frozen):
             frozen.append(path)
         before = made.get(path, {})
@@ -44,7 +44,7 @@ def apply(model, frozen=(), changed=None):
     Raises:
         ValueError: the model has no such layer.
     """
-    layers = dict(_layers(model))
+    layers = dict(walk(model))
     for path in (*frozen, *(changed or {})):
         if path not in layers:
             arguments.refuse("a changed layer must be one of the model's", {"layer": path})
@@ -66,11 +66,11 @@ def check_path(path):
         arguments.refuse(want, {"path": str(path)}, advice)
 
 
-def _layers(model, prefix=""):
+def walk(model, prefix=""):
     """Yields (path, layer) of all layers, each before those inside it."""
     for layer in model._flatten_layers(include_self=False, recursive=False):
         yield f"{prefix}{layer.name}", layer
-        yield from _layers(layer, f"{prefix}{layer.name}/")
+        yield from walk(layer, f"{prefix}{layer.name}/")
 
 
 def _is_inside(path, outer):

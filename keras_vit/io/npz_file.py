@@ -34,7 +34,7 @@ class NpzFile(TensorFile):
     format = "npz"
 
     def _open(self):
-        file = self.open_files.enter_context(_Reader(io.FileIO(self.path)))
+        file = self.open_files.enter_context(Reader(self.path))
         with self.wrap_errors("it is not a whole zip archive"):
             self._archive = self.open_files.enter_context(zipfile.ZipFile(file))
         self._check_members()
@@ -107,10 +107,14 @@ def write_npz(path, tensors):
                 np.lib.format.write_array(stream, array, allow_pickle=False)
 
 
-class _Reader(io.BufferedReader):
+class Reader(io.BufferedReader):
     """A file that limits how much zipfile reads at once for the table of contents."""
 
+    def __init__(self, path):
+        super().__init__(io.FileIO(path))
+
     def read(self, size=-1):
+        """Returns the next bytes; raises `ValueError` for more than `MAX_HEADER`."""
         if size is not None and size > MAX_HEADER:
             raise ValueError(f"its table of contents has more than {MAX_HEADER:,} bytes")
         whole = size is None or size < 0  # how zipfile reads the last 64 kB

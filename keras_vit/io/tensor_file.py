@@ -187,9 +187,9 @@ state = torch.load({path!r}, map_location="cpu", weights_only=True);
 state = state.get("model", state.get("state_dict", state));
 state = {name: value.clone().contiguous() for name, value in state.items()};
 safetensors.torch.save_file(state, "model.safetensors")"""
-PICKLE = """Opening it can run any program that is in it. If you made it yourself:
-import pickle, numpy;
-numpy.savez("weights.npz", **pickle.load(open({path!r}, "rb")))"""
+PICKLE = """Opening it can run any program that is in it. Ask its publisher for safetensors. If it
+is your own, write it again where you made it:
+import safetensors.numpy; safetensors.numpy.save_file(arrays, "model.safetensors")"""
 ARRAY = """It has one array without a name: numpy.savez("weights.npz", name=numpy.load({path!r}))"""
 UNPACK = "Unpack it yourself and pass one of the files in it."
 KERAS = """A whole model may contain a program and is not loaded. If you trust it, in the
@@ -246,14 +246,12 @@ def detect_format(path):
     with open(path, "rb") as file:
         start = file.read(START)
         size = os.fstat(file.fileno()).st_size
-    if not start:
-        refuse(path, "which is empty", DOWNLOAD)
     if start.startswith(b"PK"):
         return "npz"
     if start.startswith(b"\x89HDF\r\n\x1a\n"):
         return "h5"
     if start[8:9] != b"{":
-        what, advice = _foreign(start)
+        what, advice = describe_start(start)
         refuse(path, f"which is {what}", advice)
     length = int.from_bytes(start[:8], "little")
     if length > size - 8:
@@ -265,8 +263,10 @@ def detect_format(path):
     return "safetensors"
 
 
-def _foreign(start):
+def describe_start(start):
     """Returns (description, advice) for the first bytes of a file without tensors."""
+    if not start:
+        return "empty", DOWNLOAD
     for magic, what, advice in MAGIC:
         if start.startswith(magic):
             return what, advice

@@ -3,10 +3,9 @@
 import operator
 from typing import NamedTuple
 
-import keras
 import numpy as np
 
-from keras_vit import arguments
+from keras_vit import arguments, resizing
 from keras_vit.ablations.axial import AxialBlock
 
 # The dense layers of a block, which have most of the weights. LoRA updates all of them.
@@ -93,16 +92,7 @@ def merge_lora(model):
     >>> len(model.weights) - len(keras_vit.training.merge_lora(model).weights)
     32
     """
-    merged = type(model).from_config(model.get_config())
-    values = {w.path: keras.ops.convert_to_numpy(w) for w in model.weights}
-    for layer in _dense_layers(model):
-        if layer.lora_enabled:
-            a, b = (values[w.path] for w in (layer.lora_kernel_a, layer.lora_kernel_b))
-            kernel = f"{layer.path}/kernel"
-            values[kernel] = values[kernel] + np.matmul(a, b) * layer.lora_alpha / layer.lora_rank
-    for weight in merged.weights:
-        weight.assign(values[weight.path])
-    return merged
+    return resizing.rebuild(model)
 
 
 def _dense_layers(model):

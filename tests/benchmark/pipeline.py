@@ -1,9 +1,11 @@
 """Training images per second of a core: `python tests/benchmark/pipeline.py FOLDER`.
 
-Ours against tf.data's own operations, in turns. Photographs of a folder of class folders are
-decoded, cut as the Inception crop does, resized to 224 pixels and mirrored; images of 32 x 32 in
-an array are moved by up to 4 pixels and mirrored. Nothing waits for a model. What counts is the
-time of the processor, all threads together: other programs on the machine take no part of it.
+Ours, as tf.data and as a `keras.utils.PyDataset` ("Keras"), against tf.data's own operations, in
+turns. Photographs of a folder of class folders are decoded, cut as the Inception crop does, resized
+to 224 pixels and mirrored; images of 32 x 32 in an array are moved by up to 4 pixels and mirrored.
+"deit" adds RandAugment, random erasing, mixup and CutMix. Nothing waits for a model. What counts is
+the time of the processor, all threads together: other programs take no part of it, but on a shared
+core they slow it down.
 
 `tf.data` resizes as the official code does, each pixel from four. Ours resizes with antialiasing,
 each from all that it covers; `tf.data, antialiased` does the same work.
@@ -30,10 +32,8 @@ COUNT = 4096  # images of 32 x 32 in a turn
 def photographs(folder, image_size):
     """{name: function that runs through all photographs once}, and how many those are."""
     source = folders.read_folder(folder).train
-    loaded = data.load(
-        folder, image_size, BATCH, "inception", test_share=0, validation_share=0, cache=False
-    )
-    turns = {"ours": lambda: exhaust(loaded.train)}
+    turns = ours(folder, image_size, {"": "inception", ", deit": "deit"}, cache=False)
+    turns |= ours(folder, image_size, {", cache on disk": "inception"}, ("tf.data",), cache="disk")
     for name, antialias in (("tf.data", False), ("tf.data, antialiased", True)):
         peer = official(source.files, source.labels, image_size, antialias)
         turns[name] = functools.partial(exhaust, peer)
@@ -44,9 +44,22 @@ def small_images():
     """The same for an array of small images."""
     pixels = np.random.default_rng(0).integers(0, 256, (COUNT, SMALL, SMALL, 3), "uint8")
     labels = np.arange(COUNT) % 10
-    loaded = data.load((pixels, labels), SMALL, BATCH, "cifar", test_share=0, validation_share=0)
-    peer = official_small(pixels, labels)
-    return {"ours": lambda: exhaust(loaded.train), "tf.data": lambda: exhaust(peer)}, COUNT
+    deit = data.AUGMENTATIONS["deit"]._replace(crop=None, pad=MARGIN / SMALL)
+    turns = ours((pixels, labels), SMALL, {"": "cifar", ", deit": deit})
+    turns["tf.data"] = functools.partial(exhaust, official_small(pixels, labels))
+    return turns, COUNT
+
+
+def ours(source, image_size, settings, shells=("tf.data", "keras"), **options):
+    """{name: function that runs through one epoch} of ours, for settings by the end of a name."""
+    turns = {}
+    for end, augment in settings.items():
+        for shell in shells:
+            name = f"ours{end}{'' if shell == 'tf.data' else ', Keras'}"
+            parts = {"test_share": 0, "validation_share": 0, "pipeline": shell, **options}
+            train = data.load(source, image_size, BATCH, augment, **parts).train
+            turns[name] = functools.partial(exhaust, train)
+    return turns
 
 
 def official(files, labels, image_size, antialias):

@@ -12,15 +12,28 @@ from helpers import outputs, quick, slow
 
 import keras_vit
 from keras_vit import descendants, explain
+from keras_vit.ablations import positions
 from keras_vit.io import files
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IMAGENET = tuple(tuple(255 * value for value in values) for values in (MEAN, DEVIATION))
 CASES = [name.removesuffix("/file") for name in RECORDED if name.endswith("/file")]
-OTHER_SIZES = [name for name in RECORDED if " x " in name]
 LATER = ("beit", "dinov2 g", "tips", "mae class", "sbb", "150m", "gap", "qkvb", "radio", "intern")
+LATER += (" G", "tanh layer", "one head")
 FIRST = [case for case in CASES if not any(word in case for word in (*LATER, "hybrid"))]
 FIRST += ["huggingface beit", "huggingface dinov2 g", "timm sbb", "timm root hybrid"]
+OTHER_SIZES = [tuple(name.rsplit("/", 1)) for name in RECORDED if re.search(r"/\d+ x ", name)]
+# Each way of resizing in the quick suite; in the slow one a size of each table of names.
+QUICKLY = [("huggingface dinov2", "42 x 70"), ("timm flexivit", "48 x 96 by 12")]
+QUICKLY += [("timm eva02 clip", "48 x 80"), ("timm pe core", "48 x 80"), ("timm beit", "48 x 80")]
+AGAIN = ("classifier", "with", "gated", "GELU", "84 x 84", "96 x 96", "150m", "G", "qkvb", "intern")
+AGAIN += ("tips", "dinov2 g", "not square", "mae class")
+
+
+def other_sizes():
+    for case in OTHER_SIZES:
+        rest = pytest.mark.weekly if any(word in str(case) for word in AGAIN) else pytest.mark.slow
+        yield pytest.param(*case, marks=[] if case in QUICKLY else rest)
 
 
 def model_args(case, **changes):
@@ -50,19 +63,33 @@ def test_a_folder_as_it_is_published_gives_the_outputs_of_its_source(case, publi
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
-@pytest.mark.parametrize(
-    "name",
-    quick(OTHER_SIZES, "timm eva02 clip/48 x 80", "timm pe core/48 x 80", "timm beit/80 x 48"),
-)
-def test_positions_follow_an_image_of_another_size(name, publish):
-    (case, size), expected = name.split("/"), RECORDED[name]
-    size, options = tuple(map(int, size.split(" x "))), {"normalize": IMAGENET}
-    if expected.ndim == 3:
-        options["pooling"] = None
-    folder = publish(case)
-    options |= {"image_size": size, "method": "bicubic", "verbose": False}
-    model = keras_vit.load_pretrained(folder, **options)
-    np.testing.assert_allclose(outputs(model, seeded.make_images(*size)), expected, atol=2e-5)
+@pytest.mark.parametrize("case, size", list(other_sizes()))
+def test_another_size_gives_the_outputs_of_its_source(case, size, publish):
+    """Positions, and FlexiViT's patches, are resized as each library does it by itself."""
+    expected = RECORDED[f"{case}/{size}"]
+    options = {"pooling": None} if expected.ndim == 3 else {}
+    size, _, patch = size.partition(" by ")
+    options |= {"patch_size": int(patch)} if patch else {}
+    size = tuple(map(int, size.split(" x ")))
+    model = keras_vit.load_pretrained(
+        publish(case), image_size=size, normalize=IMAGENET, verbose=False, **options
+    )
+    found = outputs(model, seeded.make_images(*size))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_a_method_that_is_given_is_obeyed(publish):
+    folder, name = publish("huggingface dinov2"), "patch_encoder"
+    options = {"pooling": None, "verbose": False}
+    native = keras_vit.load_pretrained(folder, **options).get_layer(name).position_embedding
+    native = keras.ops.convert_to_numpy(native)
+    found = {None: positions.resize(native, (4, 4), (3, 5), "torch-bicubic")}
+    found |= {way: positions.resize(native, (4, 4), (3, 5), way) for way in positions.MATRICES}
+    assert len({table.tobytes() for table in found.values()}) == len(positions.MATRICES)
+    for method, expected in found.items():
+        model = keras_vit.load_pretrained(folder, image_size=(42, 70), method=method, **options)
+        table = keras.ops.convert_to_numpy(model.get_layer(name).position_embedding)
+        np.testing.assert_allclose(table, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", ["timm eva02", "timm pe core"])
@@ -208,6 +235,9 @@ def test_an_argument_of_timm_that_no_model_here_obeys_is_refused_by_name(
         ("vit_small_patch14_dinov2", {"global_pool": "avg"}, "pooling", "patch mean"),
         ("vit_small_patch14_dinov2", {"global_pool": ""}, "pooling", None),
         ("vit_small_patch14_dinov2", {"num_heads": 4}, "num_heads", 4),
+        ("vit_little_patch16_reg4_gap_256", {"num_heads": None}, "num_heads", 5),
+        ("vit_huge_plus_patch16_dinov3", {"num_heads": None}, "num_heads", 20),
+        ("vit_giant_patch14_reg4_dinov2", {"num_heads": None}, "num_heads", 24),
         ("vit_small_patch14_dinov2", {}, "epsilon", 1e-6),
     ],
 )
@@ -402,6 +432,23 @@ def test_a_map_is_that_of_the_tokens_that_are_pooled(pooling):
     found = explain.token_attention(model, images)[0]
     expected = scores[:, :, first:, first:].mean(2).reshape(2, -1, 2, 3)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_biases_need_their_own_number_of_tokens():
+    layer = descendants.beit.BiasedSelfAttention(num_heads=2, grid=(1, 2))
+    with pytest.raises(ValueError, match="class token and the patches of `grid`.*tokens=4"):
+        layer(np.zeros((1, 4, 8)))
+    with pytest.raises(ValueError, match="must be one with a class token.*pooling='gap'"):
+        keras_vit.create("ViT-Mini/4", descendants.BEiTViT, image_size=8, pooling="gap")
+
+
+def test_only_timm_computes_what_its_hybrids_do(tmp_path, recwarn):
+    options = {"image_size": 32, "num_layers": 1, "hidden_dim": 192, "mlp_dim": 8, "num_heads": 3}
+    model = descendants.TimmHybridViT(patch_size=16, resnet_units=(), **options)
+    keras_vit.save_weights(model, tmp_path / "a.safetensors", "timm")
+    assert not any("has its own" in str(warning.message) for warning in recwarn)
+    with pytest.warns(UserWarning, match="TimmHybridViT has its own unit"):
+        keras_vit.save_weights(model, tmp_path / "a.npz", "google")
 
 
 def test_each_pair_of_tokens_has_its_row_of_the_table():

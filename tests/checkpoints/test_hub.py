@@ -4,6 +4,7 @@ import errno
 import importlib.util
 import json
 import os
+import re
 import threading
 import time
 import types
@@ -11,16 +12,17 @@ import types
 import numpy as np
 import pytest
 from hub_server import BIG, COMMIT, GATED, NOT_FOUND, Server
+from PIL import Image
 
 import keras_vit
-from keras_vit import backend
+from keras_vit import backend, cli
 from keras_vit.checkpoints import catalogue, hub
 from keras_vit.io import files
 
 constants = pytest.importorskip("huggingface_hub.constants")
 free = pytest.mark.backend_free
 NAME = "owner/little-vit"
-ADDRESS = f"hf://{NAME}"
+ADDRESS, CLASSES = f"hf://{NAME}", ("cat", "dog", "hen")
 SIZE = {"image_size": 16, "patch_size": 8, "num_classes": 3}
 SIZE |= {"num_layers": 1, "hidden_dim": 32, "mlp_dim": 64, "num_heads": 2}
 
@@ -84,7 +86,9 @@ def fails(words, kind=OSError, address=ADDRESS):
 
 
 @free
-@pytest.mark.parametrize("address", [ADDRESS, f"{ADDRESS}@v1", f"{ADDRESS}@{COMMIT}"])
+@pytest.mark.parametrize(
+    "address", [ADDRESS, *(f"{ADDRESS}@{revision}" for revision in ("v1", "refs/pr/7", COMMIT))]
+)
 def test_only_safe_files_are_downloaded_and_only_once(address, server, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
     folder = fetch(address)
@@ -106,6 +110,7 @@ def test_a_repository_is_loaded_as_its_folder_is(server, tmp_path, capsys):
         weight.assign(np.random.default_rng(0).normal(size=weight.shape))
     keras_vit.save_weights(model, tmp_path / "model.safetensors", "huggingface")
     config = {"model_type": "vit", "num_attention_heads": 2, "layer_norm_eps": 1e-6}
+    config["id2label"] = {"0": "cat", "1": "dog", "2": "hen"}
     server.repositories[NAME] = {
         "model.safetensors": (tmp_path / "model.safetensors").read_bytes(),
         "config.json": json.dumps(config | {"hidden_act": "gelu_new"}).encode(),
@@ -117,6 +122,9 @@ def test_a_repository_is_loaded_as_its_folder_is(server, tmp_path, capsys):
     assert loaded.normalize == (127.5, 255)
     for ours, theirs in zip(loaded.weights, model.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+    Image.fromarray(np.full((9, 9, 3), 99, "uint8")).save(tmp_path / "x.png")
+    assert cli.main(["predict", ADDRESS, str(tmp_path / "x.png")]) == 0
+    assert {*re.findall("cat|dog|hen", capsys.readouterr().out.splitlines()[-1])} == {*CLASSES}
 
 
 @free
@@ -254,7 +262,9 @@ def test_a_full_disk(server, tmp_path, monkeypatch):
 @free
 def test_pickles_alone_are_not_downloaded(server):
     server.repositories[NAME] = {"config.json": b"{}", "pytorch_model.bin": b"\x80\x02"}
-    message = fails(["'pytorch_model.bin'", "weights_only=True", "save_file"], ValueError)
+    message = fails(
+        ["'pytorch_model.bin'", "@refs/pr/", "weights_only=True", "save_file"], ValueError
+    )
     assert "pickle.load" not in message and server.served == {}
     server.repositories[NAME] = {"README.md": b"# Nothing"}
     fails(["model.safetensors or", "'README.md'"], ValueError)

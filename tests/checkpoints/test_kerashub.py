@@ -172,11 +172,3 @@ def test_a_field_that_no_model_here_obeys_is_refused_by_name(case, path, value, 
     with pytest.raises(ValueError, match=path.split()[-1]) as error:
         keras_vit.load_pretrained(publish(case, changed(path, value)), verbose=False)
     assert "Received: " in str(error.value)
-
-
-def test_a_gated_dinov2_is_refused_by_name(publish):
-    def rename(tensors):
-        return {k.replace("/fc1/", "/weights_in/"): value for k, value in tensors.items()}
-
-    with pytest.raises(ValueError, match="fc1.*The file has a gated MLP, which is not supported"):
-        keras_vit.load_pretrained(publish("dinov2", tensors=rename), verbose=False)

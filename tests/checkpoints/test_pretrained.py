@@ -61,6 +61,20 @@ def test_a_resnet_has_the_resolution_of_its_last_training(served):
     assert keras_vit.load_pretrained(name, image_size=96, verbose=False).image_size == (96, 96)
 
 
+def test_positions_for_a_gigantic_image_are_refused_or_resized(tmp_path):
+    model = keras_vit.create("ViT-Mini/4", image_size=8, num_classes=2, num_layers=1)
+    keras_vit.save_weights(model, tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as file:
+        tensors = dict(file)
+    tensors["Transformer/posembed_input/pos_embedding"] = np.zeros((1, 40_001, 64), "float32")
+    np.savez(tmp_path / "a.npz", **tensors)
+    words = r"at most 16,384 patches.*patches=\(200, 200\). Attention .* Pass image_size="
+    with pytest.raises(ValueError, match=words):
+        keras_vit.load_pretrained(tmp_path / "a.npz")
+    model = keras_vit.load_pretrained(tmp_path / "a.npz", image_size=16, verbose=False)
+    assert model.get_layer("patch_encoder").position_embedding.shape == (1, 17, 64)
+
+
 @pytest.mark.backend_free
 def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(ValueError, match="name='ViT-B/61'.*Did you mean .*'ViT-B/16'"):

@@ -122,7 +122,7 @@ def test_mistakes_of_the_caller(tmp_path):
         "`skip` must name layers": lambda: keras_vit.load_weights(
             model, tmp_path / "a.npz", skip=("hed",)
         ),
-        "`method` must be one of 'bilinear', 'bicubic'": lambda: keras_vit.load_weights(
+        "`method` must be one of None, 'bilinear', 'bicubic'": lambda: keras_vit.load_weights(
             model, tmp_path / "a.npz", method="area"
         ),
         "`source` must be one of": lambda: keras_vit.load_weights(

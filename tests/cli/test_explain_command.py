@@ -255,7 +255,7 @@ def test_a_saved_model_without_a_run_is_loaded(tmp_path):
     with pytest.raises(ValueError, match="own resolution.*image_size=16.*Leave --image-size out"):
         common.load_model(str(tmp_path / "any.keras"), 16)
     (tmp_path / "broken.keras").write_bytes(b"PK nothing")
-    with pytest.raises(ValueError, match="broken.keras' cannot be read as a Keras model"):
+    with pytest.raises(ValueError, match="broken.keras', which is damaged or truncated"):
         common.load_model(str(tmp_path / "broken.keras"))
     with pytest.raises(FileNotFoundError, match="gone.keras"):
         common.load_model(str(tmp_path / "gone.keras"))

@@ -373,6 +373,3 @@ def test_objectives_refuse_positions_in_every_block():
     for encoder in (vit(placement="every"), vit("relative")):
         with pytest.raises(ValueError, match="must add positions once"):
             keras_vit.pretraining.MAE(encoder, 1, 8, 2)
-    encoder = vit("2d")
-    with pytest.raises(ValueError, match="only learned 1-D positions can be resized"):
-        keras_vit.pretraining.build_classifier(encoder, num_classes=3, image_size=(8, 20))

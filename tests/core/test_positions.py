@@ -21,14 +21,16 @@ def test_bilinear_is_the_zoom_of_the_official_code(grid, new_grid):
     assert resized.dtype == "float32"
 
 
+@pytest.mark.parametrize("method", [m for m in positions.MATRICES if m != "bilinear"])
 @pytest.mark.parametrize("grid, new_grid", GRIDS)
-def test_bicubic_is_the_interpolation_of_timm(grid, new_grid):
+def test_other_methods_are_interpolations_of_pytorch(grid, new_grid, method):
     torch = pytest.importorskip("torch")
     table = random_tokens(1, grid[0] * grid[1], 5)
     image = torch.tensor(table.reshape(1, *grid, 5)).permute(0, 3, 1, 2)
-    expected = torch.nn.functional.interpolate(image, new_grid, mode="bicubic", antialias=True)
+    options = {"mode": method.split("-")[-1], "antialias": not method.startswith("torch")}
+    expected = torch.nn.functional.interpolate(image, new_grid, **options)
     expected = expected.permute(0, 2, 3, 1).reshape(1, -1, 5).numpy()
-    resized = positions.resize(table, grid, new_grid, "bicubic")
+    resized = positions.resize(table, grid, new_grid, method)
     np.testing.assert_allclose(resized, expected, atol=1e-5)
 
 

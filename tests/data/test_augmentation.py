@@ -1,13 +1,18 @@
-"""Augmenting and resizing one image, against Pillow, statistics and pixels computed by hand."""
+"""Augmenting and resizing images, against Pillow, statistics and plain loops over single images."""
 
 import math
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from keras_vit.data import AUGMENTATIONS, Augmentation, augment, get_augmentation
-from keras_vit.data.transforms import augment_image, augmentation, image_transforms, resize_image
+from keras_vit.data.transforms import (
+    augment_image,
+    batch_transforms,
+    image_transforms,
+    resize_image,
+)
 
 pytestmark = pytest.mark.backend_free
 
@@ -26,9 +31,8 @@ def train(image, size, seed=0, **settings):
 
 
 def boxes(width, height, shares, number, aspect=1.0):
-    rng = np.random.default_rng(0)
-    draw = image_transforms.draw_crop_box
-    drawn = [draw(width, height, shares, rng, aspect) for _ in range(number)]
+    draws = np.random.default_rng(0).random((number, 4))
+    drawn = [image_transforms.place_crop(width, height, shares, row, aspect) for row in draws]
     return np.array(drawn).T  # left, top, right, bottom
 
 
@@ -79,11 +83,11 @@ def test_a_crop_of_the_whole_image_equals_pillows_resize(filter_name, resampling
 
 
 def test_a_crop_equals_pillows_resize_of_the_drawn_box():
-    image = photo(60, 45)
-    box = image_transforms.draw_crop_box(60, 45, (0.05, 0.3), np.random.default_rng(4))
+    image, draws = photo(60, 45), np.random.default_rng(4).random(4, "float32")
+    box = image_transforms.place_crop(60, 45, (0.05, 0.3), draws)
     got = train(image, 16, seed=4, crop=(0.05, 0.3))
     assert np.array_equal(got, np.asarray(image.resize((16, 16), BILINEAR, box)))
-    wide = image_transforms.draw_crop_box(60, 45, (0.05, 0.3), np.random.default_rng(4), aspect=2.0)
+    wide = image_transforms.place_crop(60, 45, (0.05, 0.3), draws, aspect=2.0)
     got = train(image, (16, 32), seed=4, crop=(0.05, 0.3))
     assert np.array_equal(got, np.asarray(image.resize((32, 16), BILINEAR, wide)))
     ramp = Image.fromarray(np.tile(np.arange(60, dtype="uint8") * 4, (45, 1)))
@@ -115,21 +119,81 @@ def test_padding_translates_by_whole_pixels_and_fills_with_gray():
     assert len(seen) == 25
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_affine_transforms_of_an_image_and_of_an_array_agree(mode):
+def references(rng, count=60, size=(13, 9), channels=3):
+    images = rng.integers(0, 256, (count, *size, channels), "uint8")
+    return images, rng.random((count, 6), "float32")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_batch_is_flipped_and_translated_image_by_image(channels):
+    images, draws = references(np.random.default_rng(1), channels=channels)
+    flipped = batch_transforms.flip(images.copy(), draws[:, :1])
+    for image, draw, got in zip(images, draws, flipped, strict=True):
+        assert np.array_equal(got, np.fliplr(image) if draw[0] < 0.5 else image)
+    moved = batch_transforms.translate(images, 0.25, draws[:, :2])  # by up to 3 and 2 pixels
+    for image, draw, got in zip(images, draws, moved, strict=True):
+        down, right = 3 - int(draw[0] * 7), 2 - int(draw[1] * 5)
+        for y, x in np.ndindex(13, 9):
+            inside = 0 <= y - down < 13 and 0 <= x - right < 9
+            assert np.array_equal(
+                got[y, x], image[y - down, x - right] if inside else [128] * channels
+            )
+
+
+def test_affine_transforms_interpolate_between_four_pixels():
     settings = Augmentation(rotation=30, zoom=0.3, shift=0.2)
-    image = photo(23, 23, mode).resize((23, 17))
+    images, draws = references(np.random.default_rng(2), 8)
+    moved = batch_transforms.transform_affine(images.copy(), settings, draws[:, :5])
+    for image, draw, got in zip(images, 2.0 * draws.astype(float) - 1, moved, strict=True):
+        angle, zoom, shift = math.radians(30 * draw[0]), 1 + 0.3 * draw[1:3], 0.2 * draw[3:5]
+        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        for y, x in np.ndindex(13, 9):
+            place = zoom * (turn @ (y - 6, x - 4)) + shift * (13, 9) + (6, 4)
+            y_low, x_low = np.clip(place, 0, (12, 8)).astype(int)
+            down, right = np.clip(place, 0, (12, 8)) - (y_low, x_low)
+            y_high, x_high = min(y_low + 1, 12), min(x_low + 1, 8)
+            upper = image[y_low, x_low] * (1 - right) + image[y_low, x_high] * right
+            lower = image[y_high, x_low] * (1 - right) + image[y_high, x_high] * right
+            assert np.abs(got[y, x] - (upper * (1 - down) + lower * down)).max() < 0.5 + 1e-3
+
+
+def test_colors_are_jittered_in_the_order_of_the_draws():
+    images, draws = references(np.random.default_rng(3), 40)
+    changed = batch_transforms.jitter_colors(images.copy(), 0.4, draws)
+    kinds = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+    for pixels, draw, got in zip(images, draws, changed, strict=True):
+        image = Image.fromarray(pixels)
+        for kind in np.argsort(draw[3:]):
+            image = kinds[kind](image).enhance(1 + 0.4 * (2 * float(draw[kind]) - 1))
+        assert np.abs(np.asarray(image) - got.astype(int)).max() <= 1  # of a factor's rounding
+
+
+def test_erased_rectangles_are_placed_by_their_draws():
+    images, draws = references(np.random.default_rng(4), 200, (40, 30))
+    erased = batch_transforms.erase(images.copy(), 0.5, draws)
+    for image, draw, got in zip(images, draws.astype(float), erased, strict=True):
+        area = (0.02 + (1 / 3 - 0.02) * draw[1]) * 1200
+        low, high = max(0.3, area / 30**2), min(1 / 0.3, 40**2 / area)
+        ratio = math.exp(math.log(low) + draw[2] * math.log(high / low))
+        rows, columns = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        top, left = int(draw[3] * (41 - rows)), int(draw[4] * (31 - columns))
+        outside = np.ones((40, 30), bool)
+        if draw[0] < 0.5:
+            outside[top : top + rows, left : left + columns] = False
+        assert np.array_equal(got[outside], image[outside])
+        assert (got == image)[~outside].mean() < 0.1 if draw[0] < 0.5 else True
+
+
+def test_an_array_is_augmented_like_its_images():
+    images, _ = references(np.random.default_rng(5), 1)
+    settings = Augmentation(10, 0.2, 0.1, True, None, 0.1, (2, 9), "increasing", 0.3, 0.5)
+    before = images.copy()
     for seed in range(20):
-        got = image_transforms.transform_affine(image, settings, np.random.default_rng(seed))
-        angle, zoom_x, zoom_y, x, y = 2 * np.random.default_rng(seed).random(5) - 1
-        angle = np.deg2rad(30) * angle
-        rows = np.array([np.cos(angle), -np.sin(angle)]) * (1 + 0.3 * zoom_y)
-        columns = np.array([np.sin(angle), np.cos(angle)]) * (1 + 0.3 * zoom_x)
-        images = np.asarray(image).reshape(1, 17, 23, -1)
-        matrix, shift = np.array([[rows, columns]]), np.array([[0.2 * y * 17, 0.2 * x * 23]])
-        wanted = augmentation.resample(images, matrix, shift)[0]
-        apart = np.abs(np.asarray(got).reshape(wanted.shape).astype(int) - wanted)
-        assert apart.max() <= 1, seed
+        got = augment(images, settings, np.random.default_rng(seed))
+        one = augment_image(
+            Image.fromarray(images[0]), (13, 9), settings, np.random.default_rng(seed)
+        )
+        assert np.array_equal(got[0], one) and np.array_equal(images, before)
 
 
 def test_jitter_changes_brightness_contrast_and_color_around_one():
@@ -150,10 +214,8 @@ def test_jitter_changes_brightness_contrast_and_color_around_one():
 
 def test_erased_rectangles_have_the_stated_share_and_noise():
     shares, values, ratios = [], [], []
-    for seed in range(400):
-        plain = np.zeros((60, 80, 3), "uint8")
-        pixels = image_transforms.erase(plain, 1.0, np.random.default_rng(seed))
-        assert not plain.any()
+    draws = np.random.default_rng(0).random((400, 6))
+    for pixels in batch_transforms.erase(np.zeros((400, 60, 80, 3), "uint8"), 1.0, draws):
         rows, columns = np.nonzero(pixels.any(axis=-1))
         inside = pixels[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         shares.append(inside[..., 0].size / 4800)
@@ -167,11 +229,9 @@ def test_erased_rectangles_have_the_stated_share_and_noise():
 
 
 def test_erasing_happens_with_its_probability():
-    rng = np.random.default_rng(0)
-    erased = 0
-    for _ in range(2000):
-        erased += image_transforms.erase(np.zeros((16, 16, 1), "uint8"), 0.25, rng).any()
-    assert 420 < erased < 580
+    draws = np.random.default_rng(0).random((2000, 6))
+    erased = batch_transforms.erase(np.zeros((2000, 16, 16, 1), "uint8"), 0.25, draws)
+    assert 420 < erased.any(axis=(1, 2, 3)).sum() < 580
 
 
 def test_squash_is_a_plain_resize():
@@ -315,7 +375,9 @@ def test_invalid_images_and_sizes_are_refused():
 
 
 def test_arrays_refuse_fields_that_need_single_images():
-    images = np.zeros((2, 8, 8, 3), "uint8")
+    images, rng = np.zeros((2, 8, 8, 3), "uint8"), np.random.default_rng(0)
     settings = Augmentation(shift=0.1, mixup=0.2, crop=(0.05, 1.0))
     with pytest.raises(ValueError, match=r"Received: crop=\(0.05, 1.0\), mixup=0.2. Use"):
-        augment(images, settings, np.random.default_rng(0))
+        augment(images, settings, rng)
+    with pytest.raises(ValueError, match="must be uint8. Received: images='float32'"):
+        augment(images.astype("float32"), Augmentation(flip=True), rng)

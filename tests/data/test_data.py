@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from keras_vit import data
-from keras_vit.data.transforms import augmentation
+from keras_vit.data.transforms import batch_transforms
 
 
 def image(path, pixels, mode=None, **options):
@@ -104,7 +104,7 @@ def test_resample_shifts_rotates_and_interpolates():
     image = np.arange(0, 120, 10, dtype="uint8").reshape(1, 3, 4, 1)
 
     def moved(matrix, shift):
-        return augmentation.resample(image, np.array([matrix]), np.array([shift]))[0, :, :, 0]
+        return batch_transforms.resample(image, np.array([matrix]), np.array([shift]))[0, :, :, 0]
 
     same = [[1.0, 0.0], [0.0, 1.0]]
     plain = image[0, :, :, 0]

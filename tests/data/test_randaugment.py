@@ -1,29 +1,31 @@
-"""RandAugment's operations against pixels computed by hand."""
+"""RandAugment's operations against Pillow's and pixels computed by hand."""
+
+import math
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageOps
 
-from keras_vit.data.transforms import randaugment
+from keras_vit.data.transforms import operations, randaugment
 
 pytestmark = pytest.mark.backend_free
 
-GRAY = randaugment.GRAY
+GRAY = operations.GRAY
 
 
-class Fixed:
-    """A generator whose `random` always returns one number."""
-
-    def __init__(self, number):
-        self.random = lambda: number
+UP, DOWN = np.full((1, 3), 0.1), np.full((1, 3), 0.9)  # a draw below one half keeps the sign
 
 
-UP, DOWN = Fixed(0.1), Fixed(0.9)  # a draw below one half keeps the sign
+def apply(name, images, strengths, interpolation="nearest"):
+    images = images.copy()
+    operations.change(images, np.ones(len(images), bool), name, strengths, interpolation)
+    return images
 
 
 def operate(name, pixels, strength, **arguments):
-    image = Image.fromarray(np.array(pixels, "uint8"))
-    return np.asarray(randaugment.operate(name, image, strength, **arguments)).tolist()
+    pixels = np.array(pixels, "uint8")
+    images = pixels.reshape(1, *pixels.shape[:2], -1)
+    return apply(name, images, np.array([strength]), **arguments).reshape(pixels.shape).tolist()
 
 
 SQUARE = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
@@ -101,6 +103,82 @@ def test_bicubic_translation_is_exact_by_whole_pixels_and_smooth_between():
     assert set(np.unique(operate("TranslateY", step, 0.4 / 8))) <= {0, GRAY, 200}
 
 
+def shear(x, y):
+    return lambda image, strength: (1, x * strength, 0, y * strength, 1, 0)
+
+
+def translation(x, y):
+    return lambda image, s: (1, 0, x * s * image.width, 0, 1, y * s * image.height)
+
+
+def rotation(image, degrees):
+    a, x, y = math.radians(degrees), image.width / 2, image.height / 2
+    c, s = math.cos(a), math.sin(a)
+    return c, s, x - c * x - s * y, -s, c, y + s * x - c * y
+
+
+def enhanced(kind):
+    return lambda image, strength: getattr(ImageEnhance, kind)(image).enhance(strength)
+
+
+def mapped(function):
+    return lambda image, strength: image.point(
+        [function(value, strength) for value in range(256)] * len(image.getbands())
+    )
+
+
+MATRICES = {
+    "Rotate": rotation, "ShearX": shear(1, 0), "ShearY": shear(0, 1),
+    "TranslateX": translation(1, 0), "TranslateY": translation(0, 1),
+}  # fmt: skip
+PILLOW = {
+    "AutoContrast": lambda image, _: ImageOps.autocontrast(image),
+    "Equalize": lambda image, _: ImageOps.equalize(image),
+    "Invert": lambda image, _: ImageOps.invert(image),
+    "Posterize": lambda image, bits: ImageOps.posterize(image, int(bits)),
+    "Solarize": lambda image, limit: ImageOps.solarize(image, int(limit)),
+    "SolarizeAdd": mapped(lambda value, add: min(value + int(add), 255) if value < 128 else value),
+} | {kind: enhanced(kind) for kind in ("Color", "Contrast", "Brightness", "Sharpness")}
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("style", ["tensorflow", "increasing"])
+def test_a_batch_is_changed_as_pillow_changes_each_image(style, mode):
+    rng, count = np.random.default_rng(0), 12
+    shape = (count, 23, 30, 3 if mode == "RGB" else 1)
+    images = rng.integers(0, 200, shape, "uint8") // 4 * 5
+    images[-1] = 77  # nothing to stretch or to spread
+    strengths, *_, interpolation = randaugment.STYLES[style]
+    resampling = Image.Resampling[interpolation.upper()]
+    for name in strengths.keys() - {"Cutout"}:
+        drawn = strengths[name](rng.uniform(0, 10, count), rng.random((count, 3)))
+        got = apply(name, images, drawn, interpolation)
+        for pixels, strength, changed in zip(images, drawn, got, strict=True):
+            image = Image.fromarray(pixels.squeeze())
+            if name in PILLOW:
+                expected = PILLOW[name](image, strength)
+            else:
+                matrix, affine = MATRICES[name](image, strength), Image.Transform.AFFINE
+                options = {"resample": resampling, "fillcolor": "gray"}
+                expected = image.transform(image.size, affine, matrix, **options)
+            apart = np.abs(np.asarray(expected).reshape(changed.shape) - changed.astype(int))
+            # Pillow cuts off what interpolation leaves behind the point.
+            assert apart.max() <= (interpolation == "bicubic" and name in MATRICES), name
+
+
+def test_equal_rows_of_draws_change_an_image_equally_in_any_batch():
+    rng = np.random.default_rng(0)
+    images, draws = rng.integers(0, 256, (40, 9, 7, 3), "uint8"), rng.random((40, 10))
+    for style in randaugment.STYLES:
+        together = randaugment.randaugment(images.copy(), 2, 9, draws, style)
+        alone = [
+            randaugment.randaugment(images[i : i + 1].copy(), 2, 9, draws[i : i + 1], style)
+            for i in range(40)
+        ]
+        assert np.array_equal(together, np.concatenate(alone))
+        assert (together != images).any(axis=(1, 2, 3)).sum() > 20
+
+
 @pytest.mark.parametrize(
     "style, name, level, expected",
     [
@@ -139,75 +217,80 @@ def test_bicubic_translation_is_exact_by_whole_pixels_and_smooth_between():
     ],
 )
 def test_strength_of_a_level(style, name, level, expected):
-    assert randaugment.STYLES[style].strengths[name](level, UP) == pytest.approx(expected)
+    drawn = randaugment.STYLES[style].strengths[name](np.array([level]), UP)[0]
+    assert drawn == pytest.approx(expected)
 
 
 def test_directions_are_drawn():
-    strengths = randaugment.INCREASING
-    assert strengths["Rotate"](10, DOWN) == -30.0
-    assert strengths["TranslateY"](10, DOWN) == -0.45
-    assert strengths["Brightness"](10, DOWN) == pytest.approx(0.1)
-    assert strengths["Brightness"](5, DOWN) == pytest.approx(0.55)
+    def strength(name, level):
+        return randaugment.INCREASING[name](np.array([level]), DOWN)[0]
+
+    assert strength("Rotate", 10) == -30.0
+    assert strength("TranslateY", 10) == -0.45
+    assert strength("Brightness", 10) == pytest.approx(0.1)
+    assert strength("Brightness", 5) == pytest.approx(0.55)
 
 
 def test_both_styles_have_their_operations():
     assert len(randaugment.TENSORFLOW) == 16 and len(randaugment.INCREASING) == 15
-    known = set(randaugment.MOVES) | set(randaugment.CHANGES)
+    known = set(operations.MOVES) | set(operations.CHANGES)
     assert set(randaugment.TENSORFLOW) == known == set(randaugment.INCREASING) | {"Cutout"}
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("style", ["tensorflow", "increasing"])
-def test_every_operation_runs_at_every_level(style, mode):
-    shape = (5, 7, 3) if mode == "RGB" else (5, 7)
-    noise = np.random.default_rng(0).integers(0, 256, shape, "uint8")
+def test_every_operation_runs_at_every_level(style, channels):
+    noise = np.random.default_rng(0).integers(0, 256, (1, 5, 7, channels), "uint8")
     strengths, *_, interpolation = randaugment.STYLES[style]
     for level in (0, 3, 10) if style == "increasing" else (0, 3, 10, 15, 20, 30):
         for name, strength in strengths.items():
-            drawn = strength(level, np.random.default_rng(1))
-            varied = randaugment.operate(name, Image.fromarray(noise), drawn, interpolation)
-            assert (varied.size, varied.mode) == ((7, 5), mode), (name, level)
+            for images in (noise, noise[:, :1, :1]):
+                drawn = strength(np.array([level]), np.array([[0.7, 0.2, 0.9]]))
+                changed = apply(name, images, drawn, interpolation)
+                assert (changed.shape, changed.dtype) == (images.shape, "uint8"), (name, level)
 
 
 @pytest.fixture
-def operations(monkeypatch):
-    """Names and strengths of the operations that were applied."""
-    applied = []
+def draw(monkeypatch):
+    """A function that returns names and strengths of the operations that 2,000 images get."""
 
-    def record(name, image, strength, interpolation):
-        applied.append((name, strength))
-        return image
+    def run(magnitude, style="tensorflow"):
+        applied = []
 
-    monkeypatch.setattr(randaugment, "operate", record)
-    return applied
+        def record(images, chosen, name, strengths, interpolation):
+            applied.extend((name, strength) for strength in strengths[chosen])
+
+        monkeypatch.setattr(randaugment, "change", record)
+        draws = np.random.default_rng(0).random((2000, 10), "float32")
+        randaugment.randaugment(np.zeros((2000, 1, 1, 1), "uint8"), 2, magnitude, draws, style)
+        return applied
+
+    return run
 
 
-def test_operations_are_drawn_evenly_and_all_applied(operations):
-    rng = np.random.default_rng(0)
-    for _ in range(2000):
-        randaugment.randaugment(None, 2, 10, rng)
-    assert len(operations) == 4000
-    names, counts = np.unique([name for name, _ in operations], return_counts=True)
+def test_operations_are_drawn_evenly_and_all_applied(draw):
+    applied = draw(10)
+    assert len(applied) == 4000
+    names, counts = np.unique([name for name, _ in applied], return_counts=True)
     assert len(names) == 16
     assert np.all(np.abs(counts - 250) < 5 * np.sqrt(250))
-    assert {abs(strength) for name, strength in operations if name == "Rotate"} == {30.0}
+    assert {abs(strength) for name, strength in applied if name == "Rotate"} == {30.0}
 
 
-def test_increasing_applies_half_of_the_operations_at_levels_around_the_magnitude(operations):
-    rng = np.random.default_rng(0)
-    for _ in range(2000):
-        randaugment.randaugment(None, 2, 9, rng, "increasing")
-    assert 1850 < len(operations) < 2150
-    turns = np.array([strength for name, strength in operations if name == "Rotate"])
+def test_increasing_applies_half_of_the_operations_at_levels_around_the_magnitude(draw):
+    applied = draw(9, "increasing")
+    assert 1850 < len(applied) < 2150
+    turns = np.array([strength for name, strength in applied if name == "Rotate"])
     levels = np.abs(turns) / 3
     assert 8.8 < levels.mean() < 9.2 and 0.4 < levels.std() < 0.6 and levels.max() <= 10
     assert 0.3 < (turns > 0).mean() < 0.7
 
 
 def test_magnitude_zero_still_changes_images():
-    image = Image.new("RGB", (4, 4), (200, 100, 50))
-    rng = np.random.default_rng(0)
-    seen = {randaugment.randaugment(image, 1, 0, rng).getpixel((1, 1)) for _ in range(200)}
+    images = np.full((200, 4, 4, 3), (200, 100, 50), "uint8")
+    draws = np.random.default_rng(0).random((200, 5))
+    changed = randaugment.randaugment(images, 1, 0, draws)
+    seen = set(map(tuple, changed[:, 1, 1].tolist()))
     assert (20, 10, 5) in seen  # Brightness 0.1
     assert (55, 155, 205) in seen  # Invert, and Solarize from 0 on
     assert (128, 0, 0) in seen  # Posterize leaves one bit

@@ -1,6 +1,8 @@
 """Sources: files of every format, bytes, arrays, tables and folders."""
 
+import errno
 import io
+import itertools
 import os
 import pathlib
 
@@ -10,7 +12,7 @@ from PIL import Image
 
 from keras_vit import data
 from keras_vit.data import images
-from keras_vit.data.sources import arrays, csv_table, folders
+from keras_vit.data.sources import arrays, csv_table, disk_cache, folders
 from keras_vit.data.sources import source as sources
 
 pytestmark = pytest.mark.backend_free
@@ -51,6 +53,7 @@ def divided(tmp_path):
         (".tiff", 0, {}),
         (".gif", 0, {}),
         (".webp", 0, {"lossless": True}),
+        (".ppm", 0, {}),
     ],
 )
 def test_every_kind_of_file_gives_its_pixels(tmp_path, suffix, error, options):
@@ -61,6 +64,14 @@ def test_every_kind_of_file_gives_its_pixels(tmp_path, suffix, error, options):
     pixels = np.asarray(source.image(0)).astype(int)
     assert np.abs(pixels - np.asarray(blocks())).max() <= error
     assert source.names == [str(path)] and source.labels.dtype == "int32"
+
+
+def test_gray_maps_of_8_and_16_bits_are_read(tmp_path):
+    for highest, data_type in ((255, ">u1"), (65535, ">u2")):
+        values = np.array([[0, 1, 2], [3, 4, 5]], data_type) * (highest // 255)
+        path = tmp_path / "x.pgm"
+        path.write_bytes(b"P5\n3 2\n%d\n" % highest + values.astype(data_type).tobytes())
+        assert np.asarray(images.open_image(path, 1)).tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_the_first_frame_of_an_animation_is_read(tmp_path):
@@ -310,6 +321,11 @@ def test_arrays_are_accepted_in_every_form(tmp_path):
     for parts in (arrays.read_npz(tmp_path / "mnist.npz"), arrays.read_arrays(keras_style)):
         assert len(parts.train) == 6 and len(parts.test) == 2 and parts.validation is None
     assert arrays.read_npz(tmp_path / "mnist.npz").name == "mnist"
+    medical = {"train_images": IMAGES, "train_labels": LABELS[:, None]}
+    medical |= {f"{split}_images": IMAGES[:2] for split in ("val", "test")}
+    medical |= {f"{split}_labels": LABELS[:2, None] for split in ("val", "test")}
+    parts = arrays.read_arrays(medical)
+    assert [len(parts.sources[name]) for name in ("train", "validation", "test")] == [6, 2, 2]
     grey = arrays.read_arrays({"train": (IMAGES[..., 0], LABELS), "val": (IMAGES[:1, ..., 0], [2])})
     assert grey.train.image(0).mode == "L" and grey.validation.labels.tolist() == [2]
 
@@ -356,3 +372,81 @@ def test_npz_files_are_never_unpickled(tmp_path):
         with pytest.raises(ValueError, match="x.npz' cannot be read as an npz") as error:
             data.load(path)
         assert "allow_pickle" not in str(error.value)
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """A folder of photographs with one orientation in EXIF, and the file of their cache."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    rng = np.random.default_rng(0)
+    for name, number in itertools.product(("cat", "dog"), range(4)):
+        (tmp_path / "photos" / name).mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (60 + number, 40, 3), "uint8")
+        Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+
+    def load(**options):
+        parts = {"test_share": 0, "validation_share": 0, "pipeline": "keras", "cache": "disk"}
+        return data.load(tmp_path / "photos", **parts | {"image_size": 21} | options)
+
+    load.folder = tmp_path / "home" / "keras_vit" / "images"
+    load.images = tmp_path / "photos"
+    return load
+
+
+def test_a_disk_cache_has_the_decoded_and_shrunk_images(photos, monkeypatch):
+    loaded, source = photos(), photos(cache=False).sources["train"]
+    for index in range(8):
+        image = source.image(index)
+        height = round(24 / 40 * image.height)  # 24 = 21 * 256 / 224
+        expected = image.resize((24, height), Image.Resampling.BICUBIC)
+        assert np.array_equal(loaded.sources["train"].image(index), expected)
+    assert [path.suffix for path in photos.folder.iterdir()] == [".pixels"]
+    monkeypatch.setattr(images, "open_image", None)  # nothing is decoded again
+    again = photos(augment="inception")
+    assert np.array_equal(again.sources["train"].image(7), loaded.sources["train"].image(7))
+    assert next(iter(again.train))[0].shape == (8, 21, 21, 3)
+
+
+def test_a_disk_cache_of_other_images_or_settings_is_written_again(photos):
+    photos()
+    (path,) = photos.folder.iterdir()
+    before = path.read_bytes()
+    for options in ({"image_size": 14}, {"num_channels": 1}):
+        photos(**options)
+        assert path.read_bytes() != before
+        photos()
+        assert path.read_bytes() == before
+    Image.new("RGB", (40, 60), "red").save(photos.images / "dog" / "0.png")
+    assert photos().sources["train"].image(4).getpixel((3, 3)) == (255, 0, 0)
+    assert list(photos.folder.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("damage", ["byte", "end", "empty", "text"])
+def test_a_damaged_disk_cache_is_written_again(photos, damage):
+    photos()
+    (path,) = photos.folder.iterdir()
+    before = path.read_bytes()
+    changed = {
+        "byte": before[:99] + bytes([before[99] ^ 1]) + before[100:],
+        "end": before[:-5], "empty": b"", "text": b"x" * 500,
+    }  # fmt: skip
+    path.write_bytes(changed[damage])
+    with pytest.warns(UserWarning, match=r"\.pixels is damaged. It is written again"):
+        photos()
+    assert path.read_bytes() == before
+
+
+def test_a_full_disk_leaves_nothing_behind(photos, monkeypatch):
+    def full(path, source, settings):
+        pathlib.Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(disk_cache, "_write", full)
+    with pytest.raises(OSError, match="No space left.*free space, set KERAS_HOME.*pixels"):
+        photos()
+    assert list(photos.folder.iterdir()) == []
+
+
+def test_a_disk_cache_belongs_to_what_a_resumed_run_must_share(photos):
+    prints = [photos(cache=cache).sampler.fingerprint() for cache in ("disk", False, True)]
+    assert prints[0] != prints[1] == prints[2]

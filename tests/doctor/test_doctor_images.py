@@ -86,7 +86,7 @@ def test_many_equal_thumbnails_take_linear_time():
 
 
 def test_unread_suffixes_are_not_read():
-    suffixes = ".jpg .jpeg .jfif .png .gif .bmp .webp .tif .tiff"
+    suffixes = ".jpg .jpeg .jfif .png .gif .bmp .webp .tif .tiff .ppm .pgm .pbm .pnm"
     assert list(images.SUFFIXES) == suffixes.split()
     assert not set(formats.UNREAD) & set(images.SUFFIXES)
 

@@ -9,7 +9,7 @@ import weakref
 import keras
 import numpy as np
 import pytest
-from helpers import numpy, quick, random_images, random_tokens, randomize, weights
+from helpers import numpy, outputs, quick, random_images, random_tokens, randomize, weights
 
 import keras_vit
 from keras_vit import hooks
@@ -383,3 +383,25 @@ def test_real_activations_are_those_of_timm():
     scores = attention.attention_scores(model, x).stack()
     assert scores.shape == (12, 1, 3, 197, 197)
     np.testing.assert_allclose(scores.sum(-1), 1, atol=1e-5)
+
+
+def test_pooling_attention_is_what_the_probe_takes_from_each_token():
+    """By hand, from the weights of the pooling; a class token has a part of it too."""
+    shape = {"image_size": (8, 12), "num_layers": 1, "num_classes": None, "pooling": "map"}
+    model = randomize(keras_vit.create("ViT-Mini/4", keras_vit.descendants.PEViT, **shape))
+    images = random_images(2, 8, 12, 3)
+    found = attention.pooling_attention(model, images)
+    tokens = outputs(keras.Model(model.input, model.get_layer("encoder_norm").output), images)
+    layer = model.get_layer("pooling")
+    query, key = layer.attention.query_dense, layer.attention.key_dense
+    q = np.einsum("d,dhk->hk", numpy(layer.probe)[0, 0], numpy(query.kernel)) + numpy(query.bias)
+    k = np.einsum("btd,dhk->bthk", tokens, numpy(key.kernel)) + numpy(key.bias)
+    scores = np.exp(np.einsum("hk,bthk->bht", q, k) / q.shape[-1] ** 0.5)
+    scores = scores / scores.sum(-1, keepdims=True)
+    np.testing.assert_allclose(found.reshape(2, 8, 6), scores[..., 1:], atol=1e-6)
+
+
+def test_a_model_that_pools_in_another_way_has_no_pooling_attention():
+    model = keras_vit.create("ViT-Mini/4", image_size=8, num_layers=1)
+    with pytest.raises(ValueError, match="must pool with attention"):
+        attention.pooling_attention(model, random_images(1, 8, 8, 3))

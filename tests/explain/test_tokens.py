@@ -6,6 +6,7 @@ import pytest
 from helpers import numpy, random_images, randomize, wide_vit
 
 import keras_vit
+from keras_vit.explain.inside import find_encoder
 from keras_vit.explain.tokens import patch_grid, token_colors, token_similarity
 
 pytestmark = pytest.mark.usefixtures("blank")
@@ -209,3 +210,10 @@ def test_colors_are_the_same_for_all_images_of_a_call(shared):
 def test_tokens_that_are_all_alike_are_grey():
     found = token_colors(plain(np.ones((6, 8))), random_images(4, 8, 15, 3), "patch_encoder")
     assert (found == 0.5).all()
+
+
+def test_a_norm_after_pooling_is_not_one_of_tokens():
+    shape = {"image_size": (8, 12), "num_layers": 1, "num_classes": 2, "pooling": "patch mean"}
+    model = keras_vit.create("ViT-Mini/4", keras_vit.descendants.EVAMeanViT, **shape)
+    for each in (model, keras.models.clone_model(model)):
+        assert list(find_encoder.find_token_layers(each)) == ["patch_encoder", "block_0"]

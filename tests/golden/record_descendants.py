@@ -5,9 +5,11 @@ Needs torch, torchvision (0.28), timm (1.0.31) and transformers (5.24.0); run:
     python tests/golden/record_descendants.py
 
 For each model: the names and shapes in its file and its config.json, as JSON, and its output for
-two images. Models are narrow and have 2 blocks; PyTorch computes in float64.
+two images, of the model's size, and of others, for which the library itself resizes positions
+(and, for FlexiViT, patches). Models are narrow and have 2 blocks; PyTorch computes in float64.
 """
 
+import copy
 import json
 import pathlib
 import re
@@ -72,6 +74,7 @@ HUGGING_FACE = {
     "tipsv2 g": (
         transformers.Tipsv2VisionModel, transformers.Tipsv2VisionConfig, {"use_swiglu_ffn": True},
     ),
+    "vit": (transformers.ViTForImageClassification, transformers.ViTConfig),
 }  # fmt: skip
 WITH_TEXT = {
     "siglip, with text": (transformers.SiglipModel, transformers.SiglipConfig),
@@ -96,6 +99,7 @@ TIMM = {
     "pe spatial": ("vit_pe_spatial_tiny_patch16_512", {"img_size": 64, "num_classes": 0}),
     "pe spatial G": ("vit_pe_spatial_gigantic_patch14_448", {"img_size": 56, "num_classes": 5}),
     "deit3": ("deit3_small_patch16_224", {"img_size": 64, "num_classes": 5}),
+    "flexivit": ("flexivit_small", {"img_size": 64, "num_classes": 5}),
 }
 CLASSES = {"img_size": 64, "num_classes": 5}
 CLASSIFIERS = {
@@ -125,6 +129,7 @@ CLASSIFIERS = {
 # What must be larger, or smaller, than the seeded weights are for a mistake to be seen.
 FACTORS = {"beit|sbb|so150m": {"bias_table": 20, "gamma|lambda": 10}}
 FACTORS |= {"hybrid": {"backbone.*conv": 0.0001}}
+SIZES = {14: ((42, 70), (84, 84)), 16: ((48, 80), (96, 96))}  # by patch: rows fewer, columns more
 TORCHVISION = {  # 192 wide, so that the number of heads is known
     "as it is": {"image_size": 32, "num_classes": 5},
     "with a tanh layer": {"image_size": 48, "num_classes": 5, "representation_size": 7},
@@ -147,18 +152,18 @@ def seeded_state(shapes, factors):
     return {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
 
 
-def compute(model, images):
+def compute(model, images, **options):
     """What is recorded of a model: logits, or the image's embedding, or its tokens."""
     if hasattr(model, "get_image_features"):
-        found = model.get_image_features(images)
+        found = model.get_image_features(images, **options)
         return getattr(found, "pooler_output", found)
     if isinstance(model, transformers.ViTMAEForPreTraining):
         model = model.vit
         model.config.mask_ratio = 0.0  # the tokens are shuffled, and none is left out
-        return model(images).last_hidden_state[:, 0]
+        return model(images, **options).last_hidden_state[:, 0]
     if isinstance(model, transformers.BeitForMaskedImageModeling):
         return model.layernorm(model.beit(images).last_hidden_state)
-    found = model(images)
+    found = model(images, **options)
     kinds = ["logits", "image_embeds", "last_hidden_state"]
     if isinstance(model, transformers.SiglipVisionModel):
         kinds = ["pooler_output"]
@@ -182,8 +187,10 @@ def hugging_face(case, kind, config, options=()):
         model = kind.from_pretrained(folder).double().eval()
         facts = json.loads(pathlib.Path(folder, "config.json").read_text())
     found = {"output": compute(model, images_of(56, 56))}
-    if config is transformers.DINOv3ViTConfig:
-        found["42 x 70"] = compute(model, images_of(42, 70))
+    by_itself = re.search("dinov|tips", config.model_type)  # it resizes without being asked
+    asked = {} if by_itself else {"interpolate_pos_encoding": True}
+    for size in () if "beit" in case else SIZES[14]:
+        found["{} x {}".format(*size)] = compute(model, images_of(*size), **asked)
     return shapes, facts, {name: tensor.numpy() for name, tensor in found.items()}
 
 
@@ -201,13 +208,18 @@ def timm_model(case, name, options):
     if case in CLASSIFIERS:
         config["global_pool"] = model.global_pool
     found = {"output": forward(images).numpy()}
-    other = {"beit": (5, 3), "dinov3|eva02|_pe_": (3, 5)}
-    for pattern, (rows, columns) in other.items():
-        if re.search(pattern, name):
-            height, width = model.patch_embed.patch_size
-            size = (rows * height, columns * width)
-            model.set_input_size(img_size=size)
-            found["{} x {}".format(*size)] = forward(images_of(*size)).numpy()
+    if re.search("hybrid|radio|class token", case):  # of one size
+        return shapes, config, found
+    patch = model.patch_embed.patch_size[0]
+    resized = [(size, patch) for size in SIZES[patch]]
+    if name.startswith("flexivit"):
+        resized += [((48, 96), 12), ((96, 72), 24)]
+    for size, patch in resized:  # each from the size as published
+        copied = copy.deepcopy(model)
+        copied.set_input_size(img_size=size, patch_size=(patch, patch))
+        forward = copied if has_vector else copied.forward_features
+        key = "{} x {}".format(*size) + f" by {patch}" * (patch not in SIZES)
+        found[key] = forward(images_of(*size)).numpy()
     return shapes, config, found
 
 

@@ -74,6 +74,7 @@ ROWS = {
     "dinov2 registers": lambda: models.DINOV2Backbone(
         **DINO | AT_56 | {"num_register_tokens": 4, "use_mask_token": False}
     ),
+    "dinov2 gated": lambda: models.DINOV2Backbone(**DINO | AT_56 | {"use_swiglu_ffn": True}),
     "dinov3": lambda: models.DINOV3Backbone(**DINO | WIDE),
     "dinov3 gated": lambda: models.DINOV3Backbone(
         **DINO,

@@ -18,7 +18,7 @@ PACKAGE = pathlib.Path(keras_vit.__file__).parent
 ORDER = [
     "environment", "arguments", "io", "startup", "backend", "inner", "hooks", "figures",
     "variants", "pixel_range", "guards", "model", "layers", "vit",
-    "convolutions", "resnet", "hybrid", "ablations", "descendants", "families",
+    "convolutions", "resnet", "hybrid", "ablations", "descendants", "families", "resizing",
     "checkpoints", "doctor", "data", "explain", "training", "pretraining",
     "accounting", "studies", "cli", "__main__",
 ]  # fmt: skip

@@ -51,7 +51,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self):
-        parts = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).strip("/").split("/")
+        path = urllib.parse.urlsplit(self.path).path.strip("/")
+        parts = [urllib.parse.unquote(part) for part in path.split("/")]
         is_api = parts[:2] == ["api", "models"]
         name = "/".join(parts[2:4] if is_api else parts[:2])
         rest = parts[4:] if is_api else parts[2:]
@@ -62,7 +63,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.tokens.add(self.headers.get("Authorization"))
         if files is None or name in self.server.refusals:
             return self.answer(*self.server.refusals.get(name, NOT_FOUND))
-        if revision not in ("main", "v1", COMMIT):
+        if revision not in ("main", "v1", "refs/pr/7", COMMIT):
             return self.answer(404, {"X-Error-Code": "RevisionNotFound"})
         if kind == "resolve":
             return self.send_file("/".join(file), files)

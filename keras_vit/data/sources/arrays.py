@@ -1,6 +1,7 @@
 """Images that are arrays in memory or in an npz file."""
 
 import pathlib
+import re
 import zipfile
 import zlib
 
@@ -13,7 +14,7 @@ from keras_vit.doctor.file_tree import SPLIT_NAMES
 # A damaged archive raises many kinds of errors, and some of NumPy's suggest unpickling it.
 ERRORS = (
     OSError, ValueError, LookupError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error,
-    NotImplementedError,
+    NotImplementedError, MemoryError,
 )  # fmt: skip
 ADVICE = (
     'Give a pair (images, labels), a dict {"train": (images, labels), "test": (images, labels)}, '
@@ -26,7 +27,8 @@ def read_arrays(source, name="arrays"):
 
     Args:
         source: a pair (images, labels), a dict of such pairs by split, or a dict of arrays:
-            "images" and "labels", or "x_train", "y_train" and so on for the other splits. Images
+            "images" and "labels", or "x_train", "y_train" and so on for the other splits, or
+            "train_images", "train_labels" and so on, as MedMNIST has them. Images
             are uint8, (images, height, width) or (images, height, width, 1 or 3); labels are
             integers from 0 to classes - 1, (images,) or (images, 1).
         name: name of the dataset.
@@ -75,8 +77,11 @@ def _to_pairs(source):
     elif all(isinstance(value, (tuple, list)) for value in source.values()):
         pairs = source
     else:
-        names = sorted({str(name).removeprefix("x_").removeprefix("y_") for name in source})
-        pairs = {name: (source.get(f"x_{name}"), source.get(f"y_{name}")) for name in names}
+        pairs = {}
+        for name, array in source.items():
+            split = re.sub("^[xy]_|_images$|_labels$", "", str(name))
+            is_label = str(name).startswith("y_") or str(name).endswith("_labels")
+            pairs.setdefault(split, [None, None])[is_label] = array
     splits = {SPLIT_NAMES.get(name): pair for name, pair in pairs.items()}
     complete = all(len(pair) == 2 and not any(x is None for x in pair) for pair in pairs.values())
     valid = complete and None not in splits and len(splits) == len(pairs)

@@ -51,6 +51,12 @@ def scan(path):
     return Listing(names, listed, labels.astype("int32"), tuple(sorted(others)))
 
 
+def list_images(path):
+    """Returns all image files in a folder, at any depth, in alphabetical order."""
+    check_folder(pathlib.Path(path))
+    return [file for file in _list_files(path) if _is_image(file)]
+
+
 def read_folder(path, num_channels=3):
     """Returns the `Splits` of a folder as in `scan`, which may be within folders for the splits.
 

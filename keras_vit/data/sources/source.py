@@ -4,6 +4,7 @@ import concurrent.futures
 import io
 import itertools
 import numbers
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,10 @@ class Source:
     Attributes:
         labels: int32, (images,).
         names: name of every image, such as its file; by default its index.
+        in_memory: whether the images are decoded already.
     """
+
+    in_memory = False
 
     def __init__(self, labels, names=None):
         self.labels = np.asarray(labels, "int32")
@@ -40,9 +44,13 @@ class Source:
         """
         raise NotImplementedError
 
-    def pixels(self, index):
-        """Returns uint8 (height, width, 1 or 3) if the image is in memory, otherwise None."""
+    def pixels(self, indices):
+        """Returns uint8 (images, height, width, 1 or 3) if the images are an array, or None."""
         return None
+
+    def version(self, index):
+        """Returns a plain value that changes with the image, as far as can be seen from outside."""
+        return self.names[index]
 
 
 class FileSource(Source):
@@ -58,6 +66,12 @@ class FileSource(Source):
     def image(self, index, smallest=None):
         """Reads a file."""
         return images.open_image(self.files[index], self.num_channels, smallest=smallest)
+
+    def version(self, index):
+        """Returns the path, size and time of a file."""
+        images.check_file(self.files[index])
+        status = os.stat(self.files[index])
+        return os.path.abspath(self.files[index]), status.st_size, status.st_mtime_ns
 
 
 class EncodedSource(Source):
@@ -80,6 +94,8 @@ class EncodedSource(Source):
 class ArraySource(Source):
     """Images in memory: uint8, (images, height, width, 1 or 3), or a list of such images."""
 
+    in_memory = True
+
     def __init__(self, images, labels, names=None):
         super().__init__(labels, names)
         self.images = images
@@ -88,9 +104,9 @@ class ArraySource(Source):
         """Wraps the pixels."""
         return images.from_array(self.images[index])
 
-    def pixels(self, index):
-        """Returns the pixels, without a copy."""
-        return self.images[index]
+    def pixels(self, indices):
+        """Returns the pixels, unless images differ in size."""
+        return self.images[indices] if isinstance(self.images, np.ndarray) else None
 
 
 class Subset(Source):
@@ -98,15 +114,19 @@ class Subset(Source):
 
     def __init__(self, source, indices):
         super().__init__(source.labels[indices], [source.names[index] for index in indices])
-        self.source, self.indices = source, indices
+        self.source, self.indices, self.in_memory = source, indices, source.in_memory
 
     def image(self, index, smallest=None):
         """Reads the image from the other source."""
         return self.source.image(self.indices[index], smallest)
 
-    def pixels(self, index):
+    def pixels(self, indices):
         """Reads the pixels from the other source."""
-        return self.source.pixels(self.indices[index])
+        return self.source.pixels(self.indices[indices])
+
+    def version(self, index):
+        """Asks the other source."""
+        return self.source.version(self.indices[index])
 
 
 def decode_all(source, largest=SMALL, limit=LIMIT):
@@ -118,7 +138,7 @@ def decode_all(source, largest=SMALL, limit=LIMIT):
     images need more than `limit` bytes, or if they are in memory already.
     """
     count = len(source)
-    if not count or source.pixels(0) is not None:
+    if not count or source.in_memory:
         return source
     decoded = []
 

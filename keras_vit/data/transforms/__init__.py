@@ -1,18 +1,20 @@
 """What happens to an image between its file and the model.
 
-augmentation.py         `Augmentation`: the settings, by name as in the papers; `augment` for arrays
-image_transforms.py     `augment_image` and `resize_image`: one image
-randaugment.py          RandAugment, called by `augment_image`
-mixing.py               mixup and CutMix: one batch
+augmentation.py         `Augmentation`: the settings, by name as in the papers
+image_transforms.py     `augment_image` and `resize_image`: one image, which is cropped and resized
+batch_transforms.py     `augment`: all that follows, for a batch of images at once
+randaugment.py          RandAugment, called by `augment`
+operations.py           what RandAugment and color jitter do to images
+mixing.py               mixup and CutMix of a batch and its labels
 """
 
 from keras_vit.data.transforms import mixing, randaugment
 from keras_vit.data.transforms.augmentation import (
     AUGMENTATIONS,
     Augmentation,
-    augment,
     get_augmentation,
 )
+from keras_vit.data.transforms.batch_transforms import augment
 from keras_vit.data.transforms.image_transforms import augment_image, resize_image
 
 __all__ = [

@@ -4,16 +4,14 @@ import math
 import numbers
 from typing import NamedTuple
 
-import numpy as np
-
 from keras_vit import arguments
 
 
 class Augmentation(NamedTuple):
     """Settings of the random augmentation of training images. The default changes nothing.
 
-    `keras_vit.data.transforms.augment_image` applies the fields to one image in the order of this
-    table, `keras_vit.data.transforms.mixing.mix` applies the last two to a batch.
+    `keras_vit.data.transforms.augment_image` and `keras_vit.data.augment` apply the fields in the
+    order of this table, `keras_vit.data.transforms.mixing.mix` applies the last two to a batch.
 
     | field | meaning |
     |---|---|
@@ -178,63 +176,3 @@ CHECKS = {
     "cutmix": _check_between(0, math.inf),
     "interpolation": arguments.one_of("bilinear", "bicubic"),
 }
-
-
-def augment(images, augmentation, rng):
-    """Rotates, zooms, shifts and flips every image of an array at random, and repeats the edges.
-
-    This is the fast way for small images; `keras_vit.data.transforms.augment_image` supports all
-    fields.
-
-    Args:
-        images: uint8, (images, height, width, channels).
-        augmentation: an `Augmentation` with rotation, zoom, shift and flip only.
-        rng: a NumPy random generator; the same state gives the same images.
-
-    Returns:
-        uint8, of the same shape.
-
-    Raises:
-        ValueError: the augmentation has other fields.
-
-    Example:
-    >>> images = np.zeros((2, 8, 8, 1), "uint8")
-    >>> changes = keras_vit.data.Augmentation(rotation=10)
-    >>> keras_vit.data.augment(images, changes, np.random.default_rng(0)).shape
-    (2, 8, 8, 1)
-    """
-    fields = augmentation.changed_fields().items()
-    others = {name: x for name, x in fields if name not in ("rotation", "zoom", "shift", "flip")}
-    if others:
-        expected = "images in an array support rotation, zoom, shift and flip only"
-        arguments.refuse(expected, others, "Use keras_vit.data.load, or leave these fields out.")
-    number, height, width, _ = images.shape
-    angle = np.deg2rad(augmentation.rotation) * rng.uniform(-1, 1, number)
-    zoom = 1 + augmentation.zoom * rng.uniform(-1, 1, (2, number))
-    shift = augmentation.shift * rng.uniform(-1, 1, (number, 2)) * (height, width)
-    mirror = np.where(augmentation.flip & (rng.random(number) < 0.5), -1.0, 1.0)
-    cosine, sine = np.cos(angle), np.sin(angle)
-    matrices = np.array([[cosine, -sine * mirror], [sine, cosine * mirror]]) * zoom[:, None]
-    return resample(images, matrices.transpose(2, 0, 1), shift)
-
-
-def resample(images, matrices, shifts):
-    """Transforms images with one matrix and one shift each, with linear interpolation.
-
-    A pixel at p, measured from the center as (row, column), is read at matrix @ p + shift. Images
-    are uint8, (images, height, width, channels), with sides of 2 pixels or more; matrices are
-    (images, 2, 2), shifts (images, 2) in pixels.
-    """
-    limits = np.array(images.shape[1:3]) - 1
-    middle = limits / 2
-    pixels = np.stack(np.indices(images.shape[1:3]), axis=-1).reshape(-1, 2) - middle
-    points = pixels @ matrices.transpose(0, 2, 1) + shifts[:, None] + middle  # (B, pixels, 2)
-    points = np.clip(points, 0, limits)
-    corner = np.minimum(points.astype("int32"), limits - 1)
-    down, right = np.moveaxis((points - corner).astype("float32"), -1, 0)[..., None]
-    row, column = np.moveaxis(corner, -1, 0)  # (B, pixels) each
-    image = np.arange(len(images))[:, None]
-    upper = images[image, row, column] * (1 - right) + images[image, row, column + 1] * right
-    row = row + 1
-    lower = images[image, row, column] * (1 - right) + images[image, row, column + 1] * right
-    return np.rint(upper * (1 - down) + lower * down).astype("uint8").reshape(images.shape)

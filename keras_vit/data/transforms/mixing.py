@@ -7,15 +7,17 @@ import numpy as np
 from keras_vit import arguments
 
 SWITCH = 0.5  # probability of CutMix if both are on (DeiT, arXiv:2012.12877, table 9)
+PARTS = 256  # mixup adds multiples of 1/256 of two images, so that whole numbers suffice
 
 
 def mix(images, labels, num_classes, augmentation, rng):
     """Mixes every image of a batch with the one before it, the first with the last.
 
     One share is drawn for the whole batch, as in the official code and in DeiT. Mixup
-    (arXiv:1710.09412) adds two images in this share, drawn from Beta(alpha, alpha), with the larger
-    part for the image itself. CutMix (arXiv:1905.04899) replaces a rectangle, and labels follow the
-    area it covers after clipping. If both are on, each batch gets one of them at random.
+    (arXiv:1710.09412) adds two images in this share, drawn from Beta(alpha, alpha) and rounded to
+    1/256, with the larger part for the image itself. CutMix (arXiv:1905.04899) replaces a
+    rectangle, and labels follow the area it covers after clipping. If both are on, each batch gets
+    one of them at random.
 
     Args:
         images: uint8 (batch, height, width, channels).
@@ -25,8 +27,7 @@ def mix(images, labels, num_classes, augmentation, rng):
         rng: a NumPy random generator.
 
     Returns:
-        float32 images 0..255 of the same shape, and float32 labels (batch, num_classes) whose rows
-        sum to 1.
+        uint8 images of the same shape, and float32 labels (batch, num_classes) whose rows sum to 1.
 
     Raises:
         ValueError: a label is not a class, or images and labels differ in number.
@@ -42,16 +43,14 @@ def mix(images, labels, num_classes, augmentation, rng):
     if len(images) != len(classes):
         received = {"images": len(images), "labels": len(classes)}
         arguments.refuse("there must be one label for every image", received, "Give both in full.")
-    mixup, cutmix = augmentation.mixup, augmentation.cutmix
+    mixup, cutmix, share = augmentation.mixup, augmentation.cutmix, 1.0
     if cutmix and (not mixup or rng.random() < SWITCH):
         images, share = cut(images, rng.beta(cutmix, cutmix), rng)
     elif mixup:
         share = rng.beta(mixup, mixup)
-        share = max(share, 1 - share)
+        share = round(PARTS * max(share, 1 - share)) / PARTS
         images = blend(images, share)
-    else:
-        return images.astype("float32"), classes
-    return images, blend(classes, share)
+    return images, np.float32(share) * classes + np.float32(1 - share) * np.roll(classes, 1, axis=0)
 
 
 def one_hot(labels, num_classes):
@@ -70,25 +69,27 @@ def one_hot(labels, num_classes):
     return np.eye(num_classes, dtype="float32")[labels]
 
 
-def blend(batch, share):
-    """Returns float32 rows: `share` of each row, the rest from the row before it."""
-    own, other = np.float32(share), np.float32(1 - share)
-    mixed = np.empty(batch.shape, "float32")
-    for i in range(len(batch)):  # one by one: an image stays in the processor's cache
-        np.multiply(batch[i], own, out=mixed[i])
-        mixed[i] += batch[i - 1] * other
+def blend(images, share):
+    """Returns uint8 images: `share`, to 1/256, of each image, the rest from the one before it."""
+    own = np.uint16(round(PARTS * share))
+    mixed = np.empty_like(images)
+    for i in range(len(images)):  # one by one: an image stays in the processor's cache
+        total = np.multiply(images[i], own, dtype="uint16")
+        total += np.multiply(images[i - 1], np.uint16(PARTS) - own, dtype="uint16")
+        total += np.uint16(PARTS // 2)
+        mixed[i] = total >> np.uint16(8)
     return mixed
 
 
 def cut(images, share, rng):
     """Replaces one rectangle of every image by that of the image before it.
 
-    Returns float32 images, and the share of the pixels that is kept: `share` unless the rectangle
-    is clipped at the edges.
+    Returns the images, and the share of the pixels that is kept: `share` unless the rectangle is
+    clipped at the edges.
     """
     height, width = images.shape[1:3]
     rows, columns = draw_box(height, width, share, rng)
-    mixed = images.astype("float32")
+    mixed = images.copy()
     mixed[:, rows, columns] = np.roll(images[:, rows, columns], 1, axis=0)
     covered = (rows.stop - rows.start) * (columns.stop - columns.start)
     return mixed, 1 - covered / (height * width)

@@ -115,7 +115,7 @@ def has_attention(model):
 def find_token_layers(model):
     """Returns the layers that output all tokens, {name: layer}, in the order of the model.
 
-    They are the `PatchEncoder`, the blocks, and layers named "encoder_norm".
+    They are the `PatchEncoder`, the blocks, and layers named "encoder_norm" before pooling.
 
     Args:
         model: as for `find`.
@@ -125,7 +125,16 @@ def find_token_layers(model):
     """
     encoder = find(model)
     norms = [layer for layer, _ in walk(model) if layer.name == "encoder_norm"]
+    norms = [norm for norm in norms if _takes_tokens(norm)]
     return {layer.name: layer for layer in (encoder.patch_encoder, *encoder.blocks, *norms)}
+
+
+def _takes_tokens(layer):
+    """Returns whether a layer is called with tokens, as it is if that cannot be seen."""
+    try:
+        return len(layer.input.shape) == 3
+    except (AttributeError, ValueError):  # it is in no graph
+        return True
 
 
 def walk(model):

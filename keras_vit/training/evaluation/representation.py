@@ -10,6 +10,7 @@ from keras_vit.data import ImageDataset
 from keras_vit.data.batching import FixedBatches
 from keras_vit.data.pipelines import Loader
 from keras_vit.data.sources.source import FileSource
+from keras_vit.explain.inside import find_encoder
 from keras_vit.guards.batches import check_first
 
 
@@ -67,15 +68,42 @@ def features(model, data, layer=None, split="test", batch_size=64):
 
 def submodel(model, layer=None):
     """Returns the model up to the layer of `features`; it shares all weights."""
+    return keras.Model(model.inputs[0], output_of(model, layer), name="representation")
+
+
+def output_of(model, layer=None, pool=None):
+    """Returns what a layer of a model returns, pooled as `keras_vit.features` describes it."""
     names = [member.name for member in model.layers]
-    if layer is None:
-        outputs = model.get_layer("head").input if "head" in names else model.outputs[0]
-    elif layer in names:
-        outputs = model.get_layer(layer).output
-    else:
+    blocks = [name for name in names if name.startswith("block_")]
+    if isinstance(layer, int) and -len(blocks) <= layer < len(blocks):
+        layer = blocks[layer]
+    if layer is not None and layer not in names:
         advice = f"Its layers: {', '.join(names)}."
         arguments.refuse("`layer` must be the name of a layer", {"layer": layer}, advice)
-    return keras.Model(model.inputs[0], outputs, name="representation")
+    if layer is not None:
+        x = model.get_layer(layer).output
+    elif pool is not None and "pooling" in names:
+        x = model.get_layer("pooling").input  # the tokens that it pools
+    else:
+        x = model.get_layer("head").input if "head" in names else model.outputs[0]
+    return x if pool is None else _pooled(model, layer, x, pool)
+
+
+def _pooled(model, layer, x, pool):
+    """Returns the class token, the mean of the patches or their grid, of what a layer returns."""
+    prefix, grid = 0, x.shape[1:3]  # of the map of a ResNet
+    if len(x.shape) == 3:
+        _, _, _, grid, _, prefix = find_encoder.find(model)
+        x = x[:, :1] if pool == "token" else x[:, prefix:]
+    if len(x.shape) not in (3, 4) or (pool == "token" and not prefix):
+        want = f"`pool={pool!r}` needs a layer that returns tokens" + " and a class token" * (
+            pool == "token"
+        )
+        received = {"layer": layer, "shape": x.shape, "tokens before the patches": prefix}
+        arguments.refuse(want, received, "Use pool='mean', or pool=None for what it returns.")
+    if pool == "patches":
+        return keras.ops.reshape(x, (-1, *grid, x.shape[-1]))  # (B, rows, columns, D)
+    return keras.ops.mean(x, axis=tuple(range(1, len(x.shape) - 1)))  # (B, D)
 
 
 def predict_all(model, data, split="test", batch_size=64):
@@ -85,18 +113,29 @@ def predict_all(model, data, split="test", batch_size=64):
 
 
 def predict_batches(model, data, split="test", batch_size=64):
-    """Yields a model's outputs and the labels, both NumPy arrays, batch by batch.
+    """Yields a model's outputs and the labels, both NumPy arrays, batch by batch."""
+    compute = by_batch(model)
+    for images, labels in iterate_batches(data, split, batch_size):
+        yield compute(images), labels
+
+
+def by_batch(model):
+    """Returns a function that computes a model's outputs for a batch, in float32.
 
     A batch smaller than the earlier ones is padded: the model would be compiled again for it.
     """
     largest = 0
-    for images, labels in iterate_batches(data, split, batch_size):
+
+    def compute(images):
+        nonlocal largest
         if not largest:
             check_first(model, images)
-        largest = max(largest, len(images))
-        padding = [(0, largest - len(images)), *[(0, 0)] * (images.ndim - 1)]
-        images = np.pad(images, padding, mode="edge")
-        yield np.asarray(model.predict_on_batch(images), "float32")[: len(labels)], labels
+        count, largest = len(images), max(largest, len(images))
+        padding = [(0, largest - count), *[(0, 0)] * (images.ndim - 1)]
+        found = model.predict_on_batch(np.pad(images, padding, mode="edge"))
+        return keras.tree.map_structure(lambda x: np.asarray(x, "float32")[:count], found)
+
+    return compute
 
 
 def iterate_batches(data, split="test", batch_size=64):
@@ -108,7 +147,7 @@ def iterate_batches(data, split="test", batch_size=64):
     arguments.one_of("train", "validation", "test")("split", split)
     step = arguments.positive_integer("batch_size", batch_size)
     empty = True
-    for images, labels in _pairs(data, split, step):
+    for images, labels in iterate_pairs(data, split, step):
         empty = False
         yield np.asarray(images), _class_numbers(np.asarray(labels))
     if empty:
@@ -123,7 +162,8 @@ def read_labels(data, split="test", batch_size=64):
     return np.concatenate([labels for _, labels in iterate_batches(data, split, batch_size)])
 
 
-def _pairs(data, split, step):
+def iterate_pairs(data, split, step):
+    """Returns an iterable of (images, labels) of the data of `evaluate`, as they are there."""
     if isinstance(data, ImageDataset):  # iterating over `data.train` would advance its position
         data = Loader(data.fixed_batches(split)) if split in data.sources else ()
     if isinstance(data, keras.utils.PyDataset):  # Python's own iteration may not end

@@ -11,8 +11,10 @@ register = keras.saving.register_keras_serializable(package="keras_vit")
 
 BLOCK = re.compile(r"(?:^|/)block_(\d+)/")
 # Layers after the last block have the full learning rate, layers before the first block the lowest:
-# the patch encoder and the ResNet of a hybrid.
-AFTER_THE_BLOCKS = re.compile(r"(?:^|/)(encoder_norm|pooling|pre_logits|head)/")
+# the patch encoder, the norm of CLIP's embedding and the ResNet of a hybrid.
+AFTER_THE_BLOCKS = re.compile(
+    r"(?:^|/)(encoder_norm|pooling|pre_logits|(?<!patch_encoder/)projection|head)/"
+)
 
 
 class ByLayer:

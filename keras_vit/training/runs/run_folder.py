@@ -12,7 +12,7 @@ from keras_vit.data import dataset
 from keras_vit.data.sources import check_source
 from keras_vit.data.sources.source import check_share
 from keras_vit.data.transforms.augmentation import get_augmentation
-from keras_vit.io import writing
+from keras_vit.io import files, writing
 from keras_vit.training.recipes.recipe_tables import recipe
 
 SETTINGS, MODEL, METRICS, STATES = "settings.json", "model.keras", "metrics.json", "states"
@@ -181,7 +181,7 @@ def read_settings(folder):
             f"Received: {str(target)!r}, {problem}. Check the path."
         )
     try:
-        options = {**OPTIONS, **json.loads(path.read_text())}
+        options = {**OPTIONS, **files.read_json(path)}
         if unknown := options.keys() - OPTIONS:
             raise ValueError(f"{', '.join(sorted(unknown))} is not an argument of `train`")
     except (ValueError, TypeError) as error:

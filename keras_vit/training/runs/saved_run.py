@@ -10,14 +10,15 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_vit import arguments, backend
+from keras_vit import arguments
+from keras_vit.checkpoints import keras_file
 from keras_vit.data import read_digit, transforms
 from keras_vit.data.batching import FixedBatches
 from keras_vit.data.images import open_image
 from keras_vit.data.pipelines import Loader
 from keras_vit.data.sources import open_source
 from keras_vit.data.sources.source import Subset
-from keras_vit.io import writing
+from keras_vit.io import files, writing
 from keras_vit.training.evaluation import class_names as naming
 from keras_vit.training.evaluation.metrics import check_names, evaluate
 from keras_vit.training.runs import messages, run_folder
@@ -48,11 +49,13 @@ def load(path):
     """
     target = run_folder.find(path)
     try:
-        metrics = json.loads((target / run_folder.METRICS).read_text())
-        with backend.blank_weights():
-            model = keras.saving.load_model(target / run_folder.MODEL, compile=False)
+        metrics = files.read_json(target / run_folder.METRICS)
+        if not isinstance(metrics, dict):
+            raise ValueError(f"{run_folder.METRICS} has no object, {{...}}")
+        model = keras_file.load(target / run_folder.MODEL)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        problem = f"The run {str(target)!r} cannot be read: {error}. Train again."
+        reason = str(error).rstrip(".")
+        problem = f"The run {str(target)!r} cannot be read: {reason}. Train again."
         raise ValueError(problem) from error
     return Run(target, model, metrics)
 

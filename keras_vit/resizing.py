@@ -1,0 +1,207 @@
+"""A model's own weights for images, patches or classes of another size (section 3.2).
+
+`rebuild` builds a model again with other arguments. What depends on the number of patches is
+resized by a row of `RESIZED`; a layer whose weights do has its row there.
+"""
+
+import contextlib
+import re
+
+import numpy as np
+from keras import ops
+
+from keras_vit import arguments, backend
+from keras_vit.ablations import positions
+from keras_vit.ablations.relative import resize_offsets
+from keras_vit.descendants.beit import resize_table
+from keras_vit.descendants.flexivit import resize_kernel
+from keras_vit.guards import changes
+
+# Arguments that decide on layers with random weights, which another model may have.
+RANDOM = ("pooling", "representation_size", "projection_dim")
+# Weights that may be new: the head, and those that depend on `pooling`
+FRESH = ("head/", "pre_logits/", "projection/", "pooling/", "patch_encoder/class_token")
+
+
+def resize(model, image_size=None, patch_size=None, num_classes=..., *, method="bilinear"):
+    """Makes a model for images, patches or classes of another size from a model of your own.
+
+    Everything else stays: weights, normalization, form of GELU, epsilon, dtype and which layers
+    are frozen. LoRA is merged into the weights.
+
+    Args:
+        model: a `ViT` or one of its relatives, or a `ResNet`; it is not changed.
+        image_size: side of the images in pixels, or (height, width); None for the model's own. The
+            positions are resized.
+        patch_size: side of a patch in pixels, or (height, width); None for the model's own. The
+            kernel of the patch embedding is resized as FlexiViT does it.
+        num_classes: length of the logits, None for no head; `...` for the model's own head. If it
+            differs, the new head starts at zero and the tanh layer before it is removed.
+        method: how positions and patches are resized, see `keras_vit.load_weights`.
+
+    Returns:
+        A model of the same class, not compiled.
+
+    Raises:
+        ValueError: the model has no such argument, or the patches do not divide the image.
+
+    Example:
+    >>> model = keras_vit.create("ViT-Mini/8", image_size=32, num_classes=10)
+    >>> larger = keras_vit.resize(model, image_size=(48, 64), num_classes=3)
+    >>> larger.grid, larger.output_shape
+    ((6, 8), (None, 3))
+
+    Reference: section 3.2; for patches https://arxiv.org/abs/2212.08013
+    """
+    wanted = {"image_size": image_size, "patch_size": patch_size}
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    if num_classes is not ...:
+        wanted["num_classes"] = num_classes
+    return rebuild(model, method, **wanted)
+
+
+def rebuild(model, method="bilinear", forget=(), **overrides):
+    """Returns a model with other arguments and the same weights, resized where they have to be.
+
+    Args:
+        model: a model of this package.
+        method: as in `resize`.
+        forget: beginnings of paths of weights that are new in any case, such as "head/".
+        **overrides: arguments that change.
+
+    Raises:
+        ValueError: the model has no such argument, or it needs weights that the model lacks.
+    """
+    config = _check(model, method, overrides)
+    new_head = _has_new_head(config, overrides)
+    if new_head:
+        overrides = without_old_head(config) | overrides
+    kept = {name: config.pop(name) for name in ("frozen", "changed") if name in config}
+    is_random = any(overrides.get(name, config.get(name)) != config.get(name) for name in RANDOM)
+    with contextlib.nullcontext() if is_random else backend.blank_weights():
+        new = type(model).from_config(config | overrides)
+    forget = (*forget, "head/") if new_head else forget
+    old = read_weights(model)
+    values = _fit(old, new, model, method, forget)
+    paths = (*(weight.path for weight in new.weights), *old)
+    if any(path not in values and not path.startswith(FRESH) for path in paths):
+        advice = "Change sizes of images, patches and classes, pooling, dropout and the like, but "
+        advice += "not the encoder's own sizes or kind of positions."
+        arguments.refuse("the new model must have the layers of the old one", overrides, advice)
+    for weight in new.weights:
+        if weight.path in values:
+            weight.assign(values[weight.path])
+    layers = {path for path, _ in changes.walk(new) if not (new_head and path == "head")}
+    frozen = [path for path in kept.get("frozen", ()) if path in layers]
+    changed = {path: values for path, values in kept.get("changed", {}).items() if path in layers}
+    changes.apply(new, frozen, changed)
+    return new
+
+
+def without_old_head(known):
+    """Returns the arguments that change with the number of classes (section 3.1).
+
+    The tanh layer before the head is removed, and CLIP's projection, which is in its place.
+    """
+    return {name: None for name in ("representation_size", "projection_dim") if name in known}
+
+
+def read_weights(model):
+    """Returns {path: array} of a model's weights; those of LoRA are added to what they adapt."""
+    values = {weight.path: ops.convert_to_numpy(weight) for weight in model.weights}
+    for _, layer in changes.walk(model):
+        if getattr(layer, "lora_enabled", False):
+            a, b = (values.pop(w.path) for w in (layer.lora_kernel_a, layer.lora_kernel_b))
+            product = np.matmul(a, b) * layer.lora_alpha / layer.lora_rank
+            values[f"{layer.path}/kernel"] = values[f"{layer.path}/kernel"] + product
+    return values
+
+
+# --- Checks --------------------------------------------------------------------------------------
+def _check(model, method, overrides):
+    """Returns the configuration of a model that has all arguments to be changed."""
+    arguments.one_of(*positions.MATRICES)("method", method)
+    received = {"model": type(model).__name__, **overrides}
+    if not hasattr(model, "argument_names"):
+        want = "the model must be a ViT, a relative of it or a ResNet of this package"
+        arguments.refuse(want, received, "Pass the model inside yours: model.get_layer(...).")
+    known = (*model.argument_names, "dtype", "name", "trainable")
+    lacking = [name for name in overrides if name not in known]
+    if lacking:
+        want = f"a {type(model).__name__} has no argument {', '.join(lacking)}"
+        arguments.refuse(want, received, f"It has {', '.join(model.argument_names)}.")
+    if any(getattr(layer, "quantization_mode", None) for _, layer in changes.walk(model)):
+        advice = "Resize the model before you quantize it."
+        arguments.refuse("the weights must not be quantized", received, advice)
+    return model.get_config()
+
+
+def _has_new_head(config, overrides):
+    return overrides.get("num_classes", config["num_classes"]) != config["num_classes"]
+
+
+def _fit(values, new, old, method, forget):
+    """Returns the old values that the new model has, resized."""
+    wanted = {weight.path: ops.convert_to_numpy(weight) for weight in new.weights}
+    fitting = {}
+    for path, value in values.items():
+        if path in wanted and not path.startswith(forget):
+            if _sizes(old) != _sizes(new) and value.shape[-1] == wanted[path].shape[-1]:
+                value = _resizing(path)(value, wanted[path], old, new, method)
+            if value.shape == wanted[path].shape:
+                fitting[path] = value
+    return fitting
+
+
+def _sizes(model):
+    return [getattr(model, name, None) for name in ("image_size", "patch_size", "prefix_tokens")]
+
+
+# --- What depends on the number or the size of patches -------------------------------------------
+# Functions of (old value, new value that would be random, old model, new model, method)
+def _positions(value, fresh, old, new, method):
+    """Resizes E_pos; prefix tokens keep theirs if the new model has as many."""
+    before, after = old.prefix_tokens, new.prefix_tokens
+    if old.grid != new.grid:
+        value = positions.resize(value, old.grid, new.grid, method)
+    first = value[:, :before] if before == after else fresh[:, :after]
+    return np.concatenate([first, value[:, before:]], axis=1)
+
+
+def _kernel(value, fresh, old, new, method):
+    """Resizes E for another patch, which a hybrid cuts from its feature map."""
+    sizes = (model.get_layer("patches").patch_size for model in (old, new))
+    return resize_kernel(value, *sizes, method)
+
+
+def _axis(value, fresh, old, new, method):
+    """Resizes one vector for each row, or for each column."""
+    return positions.resize(value, (1, value.shape[1]), (1, fresh.shape[1]), method)
+
+
+def _offsets(value, fresh, old, new, method):
+    """Resizes relative positions: those of a map are along one of its axes."""
+    if hasattr(old, "grid"):
+        return resize_offsets(value, old.grid, new.grid, method)
+    sides = ((1, (len(table) + 1) // 2) for table in (value, fresh))
+    return resize_offsets(value, *sides, method)
+
+
+def _biases(value, fresh, old, new, method):
+    """Resizes BEiT's biases, in its own way."""
+    return resize_table(value, old.grid, new.grid)
+
+
+RESIZED = {  # path of a weight: what resizes it
+    r"patch_encoder/position_embedding|positions(_\d+)?/embedding": _positions,
+    r"patch_encoder/projection/kernel": _kernel,
+    r"positions(_\d+)?/[xy]_embedding": _axis,
+    r".*/offset_embedding": _offsets,
+    r".*/bias_table": _biases,
+}
+
+
+def _resizing(path):
+    """Returns the function of `RESIZED` for a weight, or one that returns the value as it is."""
+    found = (function for pattern, function in RESIZED.items() if re.fullmatch(pattern, path))
+    return next(found, lambda value, *_: value)
