@@ -99,7 +99,8 @@ def _timm(table, path, found):
         only["ref_feat_shape"] = ()
     _only(path, config, only)
     _check_places(path, architecture, config, found)
-    _same(path, config, TIMM_SHAPES, found)
+    on_map = {"patch_size": "on the map of a ResNet"} if "resnet_units" in found else {}
+    _same(path, config, TIMM_SHAPES | on_map, found)
     _check_last_norm(path, table, architecture, config)
     facts = _architecture(path, table, architecture, config, found)
     facts |= _facts(path, config, fields, found)
