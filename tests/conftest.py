@@ -5,7 +5,8 @@ import gc
 import keras
 import pytest
 
-collect_ignore = ["trial_checkpoints.py"]  # a script, which needs timm and transformers
+# Scripts, which need timm and transformers
+collect_ignore = ["trial_checkpoints.py", "trial_round_trip.py"]
 
 
 @pytest.hookimpl(trylast=True)  # when the tests that are not run have been taken out

@@ -99,7 +99,8 @@ def _timm(table, path, found):
         only["ref_feat_shape"] = ()
     _only(path, config, only)
     _check_places(path, architecture, config, found)
-    _same(path, config, TIMM_SHAPES, found)
+    on_map = {"patch_size": "on the map of a ResNet"} if "resnet_units" in found else {}
+    _same(path, config, TIMM_SHAPES | on_map, found)
     _check_last_norm(path, table, architecture, config)
     facts = _architecture(path, table, architecture, config, found)
     facts |= _facts(path, config, fields, found)
@@ -124,8 +125,8 @@ def _check_last_norm(path, table, name, config):
     lacks_it = config.get("final_norm") is False or re.fullmatch(WITHOUT_LAST_NORM, name)
     if table.models[0] == "UnnormalizedViT" and not lacks_it:
         received = {"path": str(path), "missing": "norm.weight"}
-        advice = "It may be truncated. A model without a last normalization needs its config.json, "
-        advice += "with `final_norm` or its architecture."
+        advice = "A model without a last normalization needs its config.json, with `final_norm` or "
+        advice += "its architecture."
         check.refuse("the file must hold a whole model", received, advice)
 
 

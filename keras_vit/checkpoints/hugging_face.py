@@ -1,4 +1,4 @@
-"""Hugging Face's safetensors: ViT, DeiT, hybrids, DINOv2, DINOv3, SigLIP, CLIP, BEiT, TIPSv2.
+"""Hugging Face's safetensors: ViT, DeiT, hybrids, DINOv2, DINOv3, BEiT, TIPSv2.
 
 Names of https://github.com/huggingface/transformers.
 """
@@ -6,7 +6,7 @@ Names of https://github.com/huggingface/transformers.
 import functools
 import re
 
-from keras_vit.checkpoints.published import CLIP_PIXELS, IMAGENET
+from keras_vit.checkpoints.published import IMAGENET
 from keras_vit.checkpoints.pytorch import (
     FORMS,
     TIMM_REGISTERS,
@@ -14,7 +14,17 @@ from keras_vit.checkpoints.pytorch import (
     UNIT,
     share_table,
 )
-from keras_vit.checkpoints.weight_map import Place, Rule, WeightMap, rules
+from keras_vit.checkpoints.weight_map import (
+    Export,
+    Place,
+    WeightMap,
+    rules,
+)
+
+
+def pools(*poolings):
+    """Returns an `Export.fits` for models with one of these poolings, and no ResNet."""
+    return lambda model: model.pooling in poolings and not hasattr(model, "resnet_units")
 
 
 def _hugging_face_layers(prefix):
@@ -68,7 +78,7 @@ def _canonical(prefix, specs):
     """A bare model has no prefix, and DeiT without a distillation token may have ViT's."""
     places = {}
     for name in specs:
-        plain = re.sub(r"^(vit|deit)\.", "", name)
+        plain = re.sub(r"^(vit|deit|ijepa)\.", "", name)
         if plain.startswith("layers."):
             plain = plain.replace("layers.", "encoder.layer.", 1)
             for new, old in NEW_NAMES.items():
@@ -87,6 +97,10 @@ HUGGING_FACE = WeightMap(
     canonical=functools.partial(_canonical, "vit."),
     ignored=(r".*embeddings\.mask_token", r"decoder\..*"),  # the decoder of MAE's pre-training
     unsupported={r".*\.lambda_[12]": "layer scale"},
+    export=Export(
+        ("vit", "ViTModel", "ViTForImageClassification"),
+        lambda model: model.pooling in ("token", None),
+    ),
 )
 HUGGING_FACE_DISTILLED = HUGGING_FACE._replace(
     models=("distilled ViT",),
@@ -94,6 +108,13 @@ HUGGING_FACE_DISTILLED = HUGGING_FACE._replace(
     signature=r"(deit\.)?embeddings\.distillation_token",
     lacks=r"classifier\.weight",
     canonical=functools.partial(_canonical, "deit."),
+    export=Export(("deit", None, "DeiTForImageClassificationWithTeacher")),
+)
+IJEPA = HUGGING_FACE._replace(
+    rules=rules(FORMS, _hugging_face_layers("ijepa.")),
+    signature=r"ijepa\.embeddings\.patch_embeddings\.projection\.weight",
+    canonical=functools.partial(_canonical, "ijepa."),
+    export=Export(("ijepa", "IJepaModel", "IJepaForImageClassification"), pools("gap")),
 )
 # Fine-tuned with one head, on the class token: the distillation token is a register.
 HUGGING_FACE_ONE_HEAD = HUGGING_FACE_DISTILLED._replace(
@@ -117,16 +138,34 @@ DINOV2_REGISTERS_LAYERS = DINOV2_LAYERS | {
         "two tokens", "embeddings.cls_token", "embeddings.register_tokens",
     ),
 }  # fmt: skip
+DINOV2_GATED = ((".mlp.fc1.", ".mlp.weights_in."), (".mlp.fc2.", ".mlp.weights_out."))
 DINOV2_PREFIX = r"(?:dinov2(?:_with_registers)?\.)?"
 
 
 def _without_prefix(specs):
     """The size g has a gated MLP, whose names are then those of the other sizes."""
     places = {re.sub("^" + DINOV2_PREFIX, "", name): Place(name) for name in specs}
-    renamed = (("weights_in", "fc1"), ("weights_out", "fc2"))
-    for theirs, ours in renamed:
-        places = {name.replace(f".mlp.{theirs}.", f".mlp.{ours}."): p for name, p in places.items()}
+    for ours, theirs in DINOV2_GATED:
+        places = {name.replace(theirs, ours): place for name, place in places.items()}
     return places
+
+
+def dinov2_ratio(model):
+    """Returns the integer `mlp_ratio` that gives a model's width of the MLP there, or None."""
+    for ratio in range(1, 33):
+        width = ratio * model.hidden_dim
+        if getattr(model, "gated", False):
+            width = -(-(width * 2 // 3) // 8) * 8  # two thirds, rounded up to a multiple of 8
+        if width == model.mlp_dim:
+            return ratio
+    return None
+
+
+def _is_dinov2(model):
+    """A classifier there has two vectors, and a model without a head has no untrained pooler."""
+    poolings = ("token and mean",) if model.num_classes else ("token", None)
+    whole = dinov2_ratio(model) and model.representation_size is None
+    return bool(whole) and pools(*poolings)(model)
 
 
 DINOV2 = WeightMap(
@@ -142,15 +181,30 @@ DINOV2 = WeightMap(
         "block_{i}/attention/projection": DINOV2_LAYER + "layer_scale1.lambda1",
         "block_{i}/mlp/contract": DINOV2_LAYER + "layer_scale2.lambda1",
     },
-    is_written=False,
     defaults={"epsilon": 1e-6, "normalize": IMAGENET},
+    export=Export(
+        ("dinov2", "Dinov2Model", "Dinov2ForImageClassification"),
+        _is_dinov2,
+        prefix="dinov2.",
+        gated=DINOV2_GATED,
+        layer_scale=True,
+        zeros=lambda model: {"embeddings.mask_token": (1, model.hidden_dim)},
+    ),
 )
 DINOV2_REGISTERS = DINOV2._replace(
     models=("RegisterViT",),
     rules=rules(FORMS, DINOV2_REGISTERS_LAYERS),
     signature=DINOV2_PREFIX + r"embeddings\.register_tokens",
     method="bicubic",
-)
+    export=DINOV2.export._replace(
+        classes=(
+            "dinov2_with_registers", "Dinov2WithRegistersModel",
+            "Dinov2WithRegistersForImageClassification",
+        ),
+        prefix="dinov2_with_registers.",
+        placed=1,
+    ),
+)  # fmt: skip
 
 
 # --- DINOv3 -------------------------------------------------------------------------------------
@@ -183,6 +237,13 @@ DINOV3 = DINOV2._replace(
         "block_{i}/mlp/contract": DINOV3_LAYER + "layer_scale2.lambda1",
     },
     zeros=r"layer\.\d+\.attention\.[qkv]_proj\.bias",
+    export=Export(
+        ("dinov3_vit", "DINOv3ViTModel", None),
+        pools("token", None),
+        layer_scale=True,
+        left_out=r"layer\.\d+\.attention\.([qkv])_proj\.bias",
+        zeros=lambda model: {"embeddings.mask_token": (1, 1, model.hidden_dim)},
+    ),
     defaults={"epsilon": 1e-5, "normalize": IMAGENET, "image_size": 224},
 )
 DINOV3_GATED = DINOV3._replace(
@@ -258,82 +319,4 @@ BIASED = BEIT._replace(
     models=("BiasedViT",),
     rules=rules(FORMS, BIASED_LAYERS),
     lacks=r"(beit\.)?pooler\.layernorm\.weight",
-)
-
-
-# --- SigLIP and CLIP ----------------------------------------------------------------------------
-TOWER_FORMS = FORMS | {
-    "table": (Rule("", ".weight"),),
-    "kernel": (Rule("/kernel", ".weight", FORMS["dense"][0].layout),),
-}
-CLIP_LAYER = "encoder.layers.{i}."
-CLIP_ATTENTION = CLIP_LAYER + "self_attn."
-TOWER_LAYERS = {
-    "patch_encoder/projection": ("patch", "embeddings.patch_embedding"),
-    "patch_encoder/position_embedding": ("table", "embeddings.position_embedding"),
-    "block_{i}/norm_1": ("norm", CLIP_LAYER + "layer_norm1"),
-    "block_{i}/attention/query_key_value": (
-        "dense", *(f"{CLIP_ATTENTION}{part}_proj" for part in "qkv"),
-    ),
-    "block_{i}/attention/projection": ("dense", CLIP_ATTENTION + "out_proj"),
-    "block_{i}/norm_2": ("norm", CLIP_LAYER + "layer_norm2"),
-    "block_{i}/mlp/expand": ("dense", CLIP_LAYER + "mlp.fc1"),
-    "block_{i}/mlp/contract": ("dense", CLIP_LAYER + "mlp.fc2"),
-    "encoder_norm": ("norm", "post_layernorm"),
-}  # fmt: skip
-SIGLIP_LAYERS = TOWER_LAYERS | {
-    "pooling/probe": ("tensor", "head.probe"),
-    "pooling/attention/query": ("heads", "head.attention.query"),
-    "pooling/attention/key": ("heads", "head.attention.key"),
-    "pooling/attention/value": ("heads", "head.attention.value"),
-    "pooling/attention/attention_output": ("merged heads", "head.attention.out_proj"),
-    "pooling/norm": ("norm", "head.layernorm"),
-    "pooling/mlp/expand": ("dense", "head.mlp.fc1"),
-    "pooling/mlp/contract": ("dense", "head.mlp.fc2"),
-}
-CLIP_LAYERS = TOWER_LAYERS | {
-    "patch_encoder/class_token": ("tensor", "embeddings.class_embedding"),
-    "embedding_norm": ("norm", "pre_layrnorm"),  # so misspelled
-    "projection": ("kernel", "visual_projection"),
-}
-
-
-def _tower(specs):
-    """The names of the image encoder, without its prefix; `in_proj` is three tensors in one."""
-    places = {}
-    for name in specs:
-        plain = name.removeprefix("vision_model.")
-        fused = re.fullmatch(r"head\.attention\.in_proj_(weight|bias)", plain)
-        if fused:
-            for number, part in enumerate(("query", "key", "value")):
-                places[f"head.attention.{part}.{fused[1]}"] = Place(name, number, 3)
-        else:
-            places[plain] = Place(name)
-    return places
-
-
-SIGLIP = WeightMap(
-    source="huggingface",
-    models=("ViT",),
-    rules=rules(TOWER_FORMS, SIGLIP_LAYERS),
-    signature=r"(vision_model\.)?head\.probe",
-    suffix=".safetensors",
-    method="torch-bicubic",
-    canonical=_tower,
-    ignored=(r"text_model\..*", r"logit_(scale|bias)", r".*\.position_ids"),
-    unsupported={r"classifier\..*": "a classifier of the mean of all tokens"},
-    is_written=False,
-    defaults={"epsilon": 1e-6, "approximate": True},
-)
-CLIP = SIGLIP._replace(
-    models=("CLIPViT",),
-    rules=rules(TOWER_FORMS, CLIP_LAYERS),
-    signature=r"(vision_model\.)?pre_layrnorm\.weight",
-    ignored=(*SIGLIP.ignored, "text_projection.weight"),
-    zeros=r"embeddings\.patch_embedding\.bias",
-    defaults={
-        "epsilon": 1e-5,
-        "quick_gelu": True,
-        "normalize": CLIP_PIXELS,
-    },
 )

@@ -1,12 +1,9 @@
-"""Models with published weights; weights from files into models and back, all or none."""
+"""Models with published weights; weights from files into models, all or none."""
 
 import contextlib
 import math
 import os
 from typing import NamedTuple
-
-import keras
-import numpy as np
 
 from keras_vit import arguments, backend, families, hybrid, resizing, resnet, vit
 from keras_vit.ablations import positions
@@ -21,13 +18,7 @@ KINDS = {
     "HybridViT": hybrid.HybridViT,
     "ResNet": resnet.ResNet,
 }
-WRITERS = {
-    ".npz": files.write_npz,
-    ".safetensors": files.write_safetensors,
-    ".weights.h5": files.write_h5,
-}
 MAX_PATCHES = 128 * 128  # 2,048 pixels in patches of 16
-DEFAULT_SOURCE = {".npz": "google", ".safetensors": "timm", ".h5": "kerashub"}
 
 
 class Report(NamedTuple):
@@ -274,41 +265,3 @@ def load_weights(model, path, source=None, skip=(), method=None, grid=None):
             weight.assign(transfer.join(table, weight, arrays))
     loaded = sum(part.place is not None for part in plan.parts.values())
     return Report(str(path), table.source, loaded, grids, method, plan.fresh, plan.ignored)
-
-
-def save_weights(model, path, source=None):
-    """Writes a model's weights as a source would: its names, its shapes, its file format.
-
-    Args:
-        model: a `ViT` or `ResNet`.
-        path: file to write: .npz for Google and BiT, .weights.h5 for KerasHub, .safetensors for the
-            others. An existing file is replaced once the new one is complete.
-        source: "google", "bit", "timm", "huggingface", "torchvision" or "kerashub"; None chooses by
-            `path`.
-
-    Raises:
-        ValueError: that source has no name for one of the weights, or uses another file format.
-
-    Example:
-    >>> keras_vit.save_weights(model, "vit.safetensors", source="huggingface")  # doctest: +SKIP
-    """
-    stem, suffix = os.path.splitext(str(path))
-    if source is None:
-        source = DEFAULT_SOURCE.get(suffix)
-        if source is None:
-            advice = "Call it .npz, .safetensors or .weights.h5."
-            arguments.refuse("`path` must have a known suffix", {"path": str(path)}, advice)
-        if source == "google" and not hasattr(model, "num_heads"):
-            source = "bit"
-    table = matching.map_of_model(model, source)
-    matching.warn_of_changes(model, table)
-    if not str(path).endswith(table.suffix):
-        advice = f"Call it {stem}{table.suffix}, or name another source."
-        want = f"the file of source={table.source!r} must end in {table.suffix}"
-        arguments.refuse(want, {"path": str(path)}, advice)
-    tensors = {}
-    for weight, rule, numbers in matching.weights_and_rules(table, model):
-        parts = rule.split(keras.ops.convert_to_numpy(weight), matching.dimensions(model))
-        named = zip(rule.names(numbers), map(np.ascontiguousarray, parts), strict=True)
-        tensors |= {name: part for name, part in named if part.size}
-    WRITERS[table.suffix](path, tensors)

@@ -8,7 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_vit import arguments, descendants
-from keras_vit.checkpoints import google, hugging_face, kerashub, pytorch, refused, torchvision
+from keras_vit.checkpoints import (
+    contrastive,
+    google,
+    hugging_face,
+    kerashub,
+    pytorch,
+    refused,
+    torchvision,
+)
 from keras_vit.checkpoints.published import SOURCES
 from keras_vit.checkpoints.weight_map import Dimensions, Place
 from keras_vit.descendants import DINOv3ViT, PEViT, RegisterViT, TimmHybridViT, beit
@@ -38,8 +46,9 @@ WEIGHT_MAPS = (
     pytorch.TIMM_UNNORMALIZED,
     pytorch.TIMM_REGISTERS,
     pytorch.TIMM,
-    hugging_face.SIGLIP,
-    hugging_face.CLIP,
+    pytorch.TIMM_GATED,
+    contrastive.SIGLIP,
+    contrastive.CLIP,
     hugging_face.DINOV3_GATED,
     hugging_face.DINOV3,
     hugging_face.BIASED,
@@ -47,6 +56,7 @@ WEIGHT_MAPS = (
     hugging_face.DINOV2_REGISTERS,
     hugging_face.DINOV2,
     hugging_face.HUGGING_FACE_DISTILLED,
+    hugging_face.IJEPA,
     hugging_face.HUGGING_FACE_ONE_HEAD,
     hugging_face.HUGGING_FACE,
     torchvision.TORCHVISION,
@@ -66,8 +76,6 @@ BIASES = re.compile(r"block_\d+/attention/bias_table")
 HEAD = ("head", "pre_logits")  # what section 3.1 replaces for fine-tuning
 AFTER_TOKENS = (*HEAD, "pooling", "projection", "encoder_norm")  # what may come after z_L
 FLOATS = ("float32", "float16", "bfloat16")
-# Attributes of a model that a subclass may override.
-COMPUTES = ("block", "encoder_layer", "stem", "embed", "encode", "norm", "pool", "head", "unit")
 
 
 # --- The weight map ------------------------------------------------------------------------------
@@ -90,22 +98,6 @@ def map_of_file(path, specs, source=None):
         f"{str(path)!r} must hold {known}. Received: {len(specs)} tensors: {some} ... "
         "Give the file of a Vision Transformer, a hybrid or a BiT ResNet."
     )
-
-
-def map_of_model(model, source):
-    """Returns the weight map by which `source` names the weights of a model.
-
-    Raises:
-        ValueError: that source has no such models.
-    """
-    arguments.one_of(*SOURCES)("source", source)
-    written = [table for table in WEIGHT_MAPS if table.is_written]
-    fitting = {table.source: table for table in written if kind_of(model) in table.models}
-    if source not in fitting:
-        possible = ", ".join(map(repr, sorted(fitting))) or "Keras's model.save_weights"
-        want = f"`source` must have names for a {kind_of(model)}"
-        arguments.refuse(want, {"source": source}, f"Use {possible}.")
-    return fitting[source]
 
 
 def check_fit(path, table, model):
@@ -134,22 +126,6 @@ def kind_of(model):
     if not isinstance(model, ViT) or type(model).embed is not ViT.embed:
         return type(model).__name__
     return "distilled ViT" if model.pooling == "distilled" else "ViT"
-
-
-def warn_of_changes(model, table):
-    """Warns if a program that reads a model's weights by these names computes something else."""
-    hybrid = TimmHybridViT if table.source == "timm" else HybridViT
-    plain = next(kind for kind in (hybrid, HybridViT, ViT, ResNet) if isinstance(model, kind))
-    names = [
-        name for name in COMPUTES if getattr(type(model), name, 0) is not getattr(plain, name, 0)
-    ]
-    if getattr(model, "pooling", "token") not in ("token", "gap", "map", "distilled"):
-        names.append("pooling")
-    if names:
-        arguments.warn(
-            f"{type(model).__name__} has its own {', '.join(names)}. A program that reads these "
-            f"weights by the names of {table.source!r} computes a plain {plain.__name__}."
-        )
 
 
 # --- Tensor by tensor ----------------------------------------------------------------------------
@@ -225,14 +201,14 @@ def _sort(table, name):
     return re.sub(r"\d+", "#", ours), part
 
 
-def weights_and_rules(table, model, skip=()):
+def weights_and_rules(table, model, skip=(), without=("seed_generator",)):
     """Returns (weight, rule, numbers) of every weight of a model.
 
     Raises:
         ValueError: the source has no name for some of them.
     """
     kept = [weight for weight in model.weights if layer_of(weight.path) not in skip]
-    kept = [weight for weight in kept if "seed_generator" not in weight.path]
+    kept = [weight for weight in kept if not any(word in weight.path for word in without)]
     found = {weight.path: table.rule_of(weight.path) for weight in kept}
     nameless = [path for path, rule in found.items() if rule is None]
     if nameless:

@@ -16,16 +16,20 @@ from keras_vit.checkpoints.weight_map import (
     TORCH_PATCH,
     TORCH_POINTWISE,
     TORCH_WIDE,
+    Export,
     Place,
     Rule,
     WeightMap,
+    as_stored,
     rules,
+    split_fused,
 )
 
 FORMS = {
     "tensor": (Rule("", ""),),
     "patch": (Rule("/kernel", ".weight", TORCH_PATCH), Rule("/bias", ".bias")),
     "dense": (Rule("/kernel", ".weight", TORCH), Rule("/bias", ".bias")),
+    "kernel": (Rule("/kernel", ".weight", TORCH),),
     "norm": (Rule("/gamma", ".weight"), Rule("/beta", ".bias")),
     "conv": (Rule("/kernel", ".weight", TORCH),),
     "heads": (Rule("/kernel", ".weight", TORCH_WIDE), Rule("/bias", ".bias", FLAT)),
@@ -94,7 +98,10 @@ TIMM_GAMMAS = {
     "block_{i}/attention/projection": "blocks.{i}.gamma_1",
     "block_{i}/mlp/contract": "blocks.{i}.gamma_2",
 }
-TIMM_CLIP_LAYERS = TIMM_LAYERS | {"embedding_norm": ("norm", "norm_pre")}
+TIMM_CLIP_LAYERS = TIMM_LAYERS | {
+    "embedding_norm": ("norm", "norm_pre"),
+    "projection": ("kernel", "head"),  # written as a head without a bias
+}
 TIMM_GATED_LAYERS = TIMM_REGISTERS_LAYERS | {
     "block_{i}/mlp/expand": ("dense", "blocks.{i}.mlp.fc1_g", "blocks.{i}.mlp.fc1_x"),
 }
@@ -126,16 +133,21 @@ TIMM_BIT_LAYERS = {
 }
 
 
-def _split_keys_and_values(specs):
-    """The keys and values of timm's attention pooling are two tensors in one."""
-    places = {}
-    for name in specs:
-        fused = re.fullmatch(r"attn_pool\.kv\.(weight|bias)", name)
-        for number, part in enumerate("kv" if fused else ()):
-            places[f"attn_pool.{part}.{fused[1]}"] = Place(name, number, 2)
-        if not fused:
-            places[name] = Place(name)
-    return places
+TIMM_FUSED = {
+    f"attn_pool.kv.{end}": (f"attn_pool.k.{end}", f"attn_pool.v.{end}")
+    for end in ("weight", "bias")
+}
+# With a bias of keys the three are one, in timm's attention type "rope".
+TIMM_FUSED_BIASES = TIMM_FUSED | {"blocks.{i}.attn.qkv.bias": TIMM_BIASES[1].theirs}
+
+
+def _split(fused):
+    return lambda specs: split_fused(fused, as_stored(specs))
+
+
+def _pools(*poolings):
+    """Returns an `Export.fits`; "patch mean" is timm's "avg" of a model with a class token."""
+    return lambda model: model.pooling in poolings
 
 
 def share_table(specs, shared, own):
@@ -148,6 +160,7 @@ def share_table(specs, shared, own):
     return places
 
 
+TIMM_FITS = _pools("token", "gap", "patch mean", None)
 TIMM = WeightMap(
     source="timm",
     models=("ViT", "gated ViT"),
@@ -156,6 +169,7 @@ TIMM = WeightMap(
     suffix=".safetensors",
     method="bicubic",
     scales=TIMM_SCALES,
+    export=Export(fits=lambda model: TIMM_FITS(model) and not getattr(model, "gated", False)),
     zeros=r"blocks\.\d+\.attn\.qkv\.bias",
     unsupported={
         r".*\.(q_norm|k_norm)\..*": "normalized queries and keys",
@@ -164,6 +178,8 @@ TIMM = WeightMap(
         r".*\.attn\.[qv]_bias": "biases of queries and values apart",
     },
 )
+# The only classes of timm with a gated MLP have layer scale.
+TIMM_GATED = TIMM._replace(models=("gated ViT",), export=Export(fits=TIMM_FITS, layer_scale=True))
 TIMM_ROOT = TIMM._replace(
     models=("root hybrid",),
     rules=rules(FORMS, TIMM_ROOT_LAYERS),
@@ -173,20 +189,24 @@ TIMM_DISTILLED = TIMM._replace(
     models=("distilled ViT",),
     rules=rules(FORMS, TIMM_DISTILLED_LAYERS),
     signature=r"dist_token",
+    export=Export(),
 )
 TIMM_REGISTERS = TIMM._replace(
     models=("RegisterViT",),
     rules=rules(FORMS, TIMM_REGISTERS_LAYERS),
     signature=r"reg_token",
-    canonical=_split_keys_and_values,
-    is_written=False,
+    canonical=_split(TIMM_FUSED),
+    fused=TIMM_FUSED,
+    export=Export(
+        fits=_pools("token", "gap", "patch mean", "map", None), layer_scale=True, placed=0
+    ),
 )
 TIMM_POOLED_NORM = TIMM_REGISTERS._replace(
     models=("PooledNormViT",),
     rules=rules(FORMS, TIMM_POOLED_NORM_LAYERS),
     signature=r"fc_norm\.weight",
     unsupported={k: words for k, words in TIMM.unsupported.items() if "fc_norm" not in k},
-    is_written=False,
+    export=TIMM_REGISTERS.export._replace(fits=_pools("token", "gap", "patch mean")),
 )
 # Files of other models that lost their normalization look so too: config.json must state it.
 TIMM_UNNORMALIZED = TIMM_REGISTERS._replace(
@@ -200,8 +220,11 @@ TIMM_CLIP = TIMM._replace(
     rules=rules(FORMS, TIMM_CLIP_LAYERS),
     signature=r"norm_pre\.weight",
     lacks="reg_token",
-    is_written=False,
     zeros=r"patch_embed\.proj\.bias",
+    export=TIMM.export._replace(
+        left_out=r"patch_embed\.proj\.bias",
+        zeros=lambda model: {"head.bias": (model.projection_dim,)} if model.projection_dim else {},
+    ),
     defaults={"epsilon": 1e-5, "quick_gelu": False, "normalize": CLIP_PIXELS},
 )
 TIMM_DINOV3 = TIMM_REGISTERS._replace(
@@ -209,8 +232,15 @@ TIMM_DINOV3 = TIMM_REGISTERS._replace(
     rules=TIMM_BIASES + rules(FORMS, TIMM_REGISTERS_LAYERS),
     signature=r"blocks\.0\.gamma_1",
     architectures=r".*dinov3.*",
+    canonical=_split(TIMM_FUSED_BIASES),
+    fused=TIMM_FUSED_BIASES,
     scales=TIMM_GAMMAS,
     zeros=r"blocks\.\d+\.attn\.[qkv]_bias",
+    export=Export(
+        fits=_pools("token", "patch mean", None),
+        layer_scale=True,
+        left_out=r"blocks\.\d+\.attn\.(?:[qv]|(k))_bias",
+    ),
     defaults={"epsilon": 1e-5, "normalize": IMAGENET, "image_size": 256},
 )
 TIMM_DINOV3_GATED = TIMM_DINOV3._replace(
@@ -229,8 +259,9 @@ TIMM_SIGLIP = TIMM._replace(
     rules=rules(FORMS, TIMM_SIGLIP_LAYERS),
     signature=r"attn_pool\.latent",
     lacks=r"norm_pre\.weight|reg_token|fc_norm\.weight",
-    canonical=_split_keys_and_values,
-    is_written=False,
+    canonical=_split(TIMM_FUSED),
+    fused=TIMM_FUSED,
+    export=Export(fits=_pools("map")),
 )
 TIMM_BEIT = TIMM._replace(
     models=("BEiTViT",),
@@ -301,6 +332,7 @@ TIMM_EVA_MEAN = TIMM_EVA._replace(
 )
 TIMM_PE = TIMM_SIGLIP._replace(
     models=("PEViT",),
+    is_written=False,
     rules=rules(FORMS, TIMM_SIGLIP_LAYERS | TIMM_CLIP_LAYERS),
     lacks=r"reg_token|fc_norm\.weight",
     scales=TIMM_GAMMAS,

@@ -158,6 +158,36 @@ def as_stored(specs):
     return {name: Place(name) for name in specs}
 
 
+class Export(NamedTuple):
+    """What the loader of a kind of file expects beside the weights.
+
+    Attributes:
+        classes: (`model_type`, class without a head, class with a head) of transformers; None in
+            the place of a class that it does not have.
+        fits: returns whether one of these classes computes what a model computes.
+        prefix: what names begin with if the model has a head, whose own names do not have it.
+        gated: ((name of a layer, its name in a gated MLP), ...).
+        layer_scale: whether files have layer scale: the weights contain it, so it is one.
+        placed: number of tokens before the patches that have a position; None for all of them.
+            The positions of the others are added to these tokens.
+        left_out: regular expression of tensors that are left out if they are zero, all those
+            together that have the same groups.
+        zeros: returns {name: shape} of tensors that the loader asks for, and that do nothing.
+    """
+
+    classes: tuple = (None, None, None)
+    fits: Callable = lambda model: getattr(model, "pooling", "token") in PLAIN_POOLINGS
+    prefix: str = ""
+    gated: tuple = ()
+    layer_scale: bool = False
+    placed: int | None = None
+    left_out: str = ""
+    zeros: Callable = lambda model: {}
+
+
+PLAIN_POOLINGS = ("token", "gap", "map", "distilled", None)
+
+
 class WeightMap(NamedTuple):
     """The weight map of one kind of file.
 
@@ -173,8 +203,7 @@ class WeightMap(NamedTuple):
         unsupported: {regular expression: description} of tensors that no layer here has.
         scales: {our layer: name of a vector} of layer scale, which multiplies what that layer
             returns; if a file has it, it becomes a part of the layer's weights.
-        is_written: whether files are written by it; some cannot be, once their layer scale has
-            become a part of the weights.
+        is_written: whether files are written by it.
         zeros: regular expression of tensors that files leave out if they are zero.
         defaults: arguments of the model if no file states them.
         method: how the code that such files are from resizes positions.
@@ -182,6 +211,8 @@ class WeightMap(NamedTuple):
             are the paper's.
         only: {field of a configuration: the values of which such models have one}.
         fields: {field of a configuration: (our argument, how it is checked)}.
+        fused: {name of a tensor: canonical names of those that it holds, one behind the other}.
+        export: what is written beside the weights.
     """
 
     source: str
@@ -201,6 +232,8 @@ class WeightMap(NamedTuple):
     architectures: str = ""
     only: dict = {}
     fields: dict = {}
+    fused: dict = {}
+    export: Export = Export()
 
     def is_for(self, names):
         """Returns whether a file with tensors of these names may be read by it."""
@@ -235,6 +268,35 @@ class WeightMap(NamedTuple):
             if numbers is not None:
                 return _fill(layer, numbers) + "/scale", 0
         return None
+
+
+def split_fused(fused, places):
+    """Replaces tensors that hold several, see `WeightMap.fused`, by the places of these."""
+    found = {}
+    for name, place in places.items():
+        for whole, parts in fused.items():
+            numbers = _match(whole, name)
+            if numbers is not None:
+                names = (_fill(part, numbers) for part in parts)
+                found |= {n: Place(place.name, i, len(parts)) for i, n in enumerate(names)}
+                break
+        else:
+            found[name] = place
+    return found
+
+
+def join_fused(fused, tensors):
+    """Puts tensors together that `split_fused` takes apart, if the second of them is there."""
+    for whole, parts in fused.items():
+        for name in list(tensors):
+            numbers = _match(parts[1], name)
+            if numbers is not None:
+                names = [_fill(part, numbers) for part in parts]
+                like = np.zeros_like(tensors[name])
+                tensors[_fill(whole, numbers)] = np.concatenate(
+                    [tensors.pop(part, like) for part in names]
+                )
+    return tensors
 
 
 def rules(forms, layers):

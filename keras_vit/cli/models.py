@@ -43,11 +43,13 @@ def add_convert(commands):
         _convert,
         "write weights under the names of another library",
         "Reads published weights and writes them as another library would: .npz for Google's code, "
-        ".safetensors for timm, Hugging Face or torchvision, .weights.h5 for KerasHub.",
+        ".safetensors for timm, Hugging Face or torchvision, .weights.h5 for KerasHub. OUT without "
+        "a suffix is a folder for timm or Hugging Face, with the config.json that they build the "
+        "model by.",
     )
     add = adder(parser)
     add("source_file IN", MODEL)
-    add("target_file OUT", "new file to write")
+    add("target_file OUT", "new file or folder to write")
     add(
         "--to SOURCE",
         "google, bit, timm, huggingface, torchvision or kerashub; default: google for .npz (bit "
@@ -106,8 +108,9 @@ def _check_convert(options):
 def _convert(options):
     from keras_vit import save_weights
 
-    model, _ = load_model(options.source_file)
-    save_weights(model, options.target_file, options.to)
+    model, metrics = load_model(options.source_file)
+    names = metrics and metrics["class_names"]
+    save_weights(model, options.target_file, options.to, class_names=names)
     print(f"Written: {options.target_file}, {model.count_params():,} parameters.")
 
 

@@ -1,6 +1,7 @@
 """Writes files completely or not at all, and checks beforehand that they can be written."""
 
 import contextlib
+import json
 import os
 import pathlib
 import secrets
@@ -47,6 +48,32 @@ def write_text(path, text):
     """Writes a small text file in UTF-8, completely or not at all."""
     with replacing(path) as partial:
         pathlib.Path(partial).write_text(text, encoding="utf-8")
+
+
+def write_json(path, content):
+    """Writes a JSON file, completely or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_folder(folder, writers):
+    """Writes several files into a folder, which need not exist; other files there are kept.
+
+    Args:
+        folder: the folder.
+        writers: {name of a file: what writes it to the path that it is given}. No file gets its
+            name before all are complete.
+    """
+    is_new = not os.path.isdir(folder)
+    make_folder(folder, "Choose another one.")
+    try:
+        with contextlib.ExitStack() as stack:
+            for name, write in writers.items():
+                write(stack.enter_context(replacing(os.path.join(folder, name))))
+    except BaseException:
+        if is_new:
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+        raise
 
 
 def flush(path):

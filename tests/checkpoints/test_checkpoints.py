@@ -14,7 +14,7 @@ from helpers import GOLDEN, numpy, outputs, quick
 
 import keras_vit
 from keras_vit import checkpoints
-from keras_vit.checkpoints import google, hugging_face, kerashub, loading, matching, pytorch
+from keras_vit.checkpoints import google, hugging_face, kerashub, matching, pytorch, saving
 from keras_vit.io import files
 
 SUFFIX = {"google": ".npz", "bit": ".npz", "timm": ".safetensors",
@@ -108,7 +108,7 @@ def test_logits_are_those_of_the_source(case, published, tmp_path):
     table, name, options = CASES[case]
     model = small_variant(name, **options)
     path = tmp_path / f"weights{table.suffix}"
-    loading.WRITERS[table.suffix](path, tensors_of(table, model, seeded_like(table)))
+    saving.WRITERS[table.suffix](path, tensors_of(table, model, seeded_like(table)))
     report = keras_vit.load_weights(model, path)
     assert report.source == table.source and not report.ignored
     logits = outputs(model, seeded.make_images(64, 64))
@@ -125,7 +125,7 @@ def test_resized_positions_give_the_logits_of_the_source(
 ):
     model = small_variant("ViT-S/16", **options)
     path = tmp_path / f"weights{table.suffix}"
-    loading.WRITERS[table.suffix](path, tensors_of(table, model, seeded_like(table)))
+    saving.WRITERS[table.suffix](path, tensors_of(table, model, seeded_like(table)))
     larger = small_variant("ViT-S/16", size=96, **options)
     report = keras_vit.load_weights(larger, path, method=method)
     assert report.grids == ((4, 4), (6, 6))
@@ -148,7 +148,8 @@ MODELS = {
     "resnet": lambda: keras_vit.ResNet(image_size=32, units=(1, 2), num_classes=5),
 }
 WRITTEN_BY = {
-    "token": SOURCES, "rectangle": SOURCES, "features": SOURCES, "gap": SOURCES[:4],
+    "token": SOURCES, "rectangle": SOURCES, "gap": SOURCES[:4],
+    "features": ("google", "timm", "kerashub", "torchvision"),  # DINOv2's names for Hugging Face
     "hybrid": SOURCES[:3], "root": SOURCES[:3], "pre_logits": (*SOURCES[:3], "torchvision"),
     "map": ("google",),
     "distilled": ("timm", "huggingface"), "resnet": ("bit", "timm"),
@@ -203,7 +204,7 @@ def test_every_tensor_has_one_name():
 
 def test_a_source_without_names_for_a_weight_is_refused(tmp_path):
     with pytest.raises(ValueError, match="pooling/probe.*Use another source"):
-        keras_vit.save_weights(MODELS["map"](), tmp_path / "a.safetensors", "timm")
+        keras_vit.save_weights(MODELS["map"](), tmp_path / "a.weights.h5")
     with pytest.raises(ValueError, match="names for a ResNet.*Use 'bit', 'timm'"):
         keras_vit.save_weights(MODELS["resnet"](), tmp_path / "a.npz", "google")
     with pytest.raises(ValueError, match=r"must end in .npz.*Call it .*a.npz"):

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import pytest
 from golden import seeded
-from helpers import GOLDEN, outputs, quick, slow
+from helpers import DESCENDANTS as RECORDED
+from helpers import outputs, quick, slow
 
 import keras_vit
 from keras_vit import descendants, explain
@@ -16,7 +17,6 @@ from keras_vit.io import files
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IMAGENET = tuple(tuple(255 * value for value in values) for values in (MEAN, DEVIATION))
-RECORDED = np.load(GOLDEN / "descendants.npz")
 CASES = [name.removesuffix("/file") for name in RECORDED if name.endswith("/file")]
 LATER = ("beit", "dinov2 g", "tips", "mae class", "sbb", "150m", "gap", "qkvb", "radio", "intern")
 LATER += (" G", "tanh layer", "one head")
@@ -34,24 +34,6 @@ def other_sizes():
     for case in OTHER_SIZES:
         rest = pytest.mark.weekly if any(word in str(case) for word in AGAIN) else pytest.mark.slow
         yield pytest.param(*case, marks=[] if case in QUICKLY else rest)
-
-
-@pytest.fixture
-def publish(tmp_path):
-    """A function that writes the folder of a recorded model and returns it."""
-
-    def write(case, images=None, **config):
-        facts = json.loads(str(RECORDED[f"{case}/file"]))
-        shapes, factors = facts["shapes"].items(), facts.get("factors", {})
-        weight = seeded.torch_weight
-        tensors = {name: np.asarray(weight(name, tuple(shape), factors)) for name, shape in shapes}
-        files.write_safetensors(tmp_path / "model.safetensors", tensors)
-        (tmp_path / "config.json").write_text(json.dumps(facts["config"] | config))
-        if images:
-            (tmp_path / "preprocessor_config.json").write_text(json.dumps(images))
-        return tmp_path
-
-    return write
 
 
 def model_args(case, **changes):
@@ -385,13 +367,6 @@ def test_positions_may_be_for_registers_too_or_for_patches_alone(prefix, publish
     found = keras.ops.convert_to_numpy(model.get_layer("patch_encoder").position_embedding)
     np.testing.assert_allclose(found[:, 5:], table[:, prefix:], rtol=1e-6)
     np.testing.assert_allclose(found[:, :5], table[:, :prefix] if prefix else 0 * found[:, :5])
-
-
-def test_a_source_that_would_need_its_layer_scale_back_is_refused(tmp_path):
-    model = keras_vit.create("ViT-Mini/4", descendants.RegisterViT, image_size=8)
-    for source in ("timm", "huggingface"):
-        with pytest.raises(ValueError, match="names for a RegisterViT.*Keras's model.save_weights"):
-            keras_vit.save_weights(model, tmp_path / "a.safetensors", source)
 
 
 def test_registers_belong_to_no_map_and_survive_saving(publish, tmp_path):

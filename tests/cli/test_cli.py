@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -99,6 +100,9 @@ def test_convert_round_trip(tmp_path, capsys):
     with np.load(first) as before, np.load(third) as after:
         assert set(before) == set(after)
         assert all(np.array_equal(before[name], after[name]) for name in before)
+    folder = str(tmp_path / "folder")
+    assert cli.main(["convert", first, folder, "--to", "timm"]) == 0
+    assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors"]
     assert cli.main(["convert", first, third]) == cli.USAGE_ERROR
     assert "OUT must not exist yet" in capsys.readouterr().err
     assert cli.main(["convert", str(tmp_path / "none.npz"), str(tmp_path / "d.npz")]) == 2

@@ -10,6 +10,7 @@ import keras_vit
 
 ROOT = pathlib.Path(__file__).parents[2]
 SUPPORT, GOLDEN = ROOT / "tests" / "support", ROOT / "tests" / "golden"
+DESCENDANTS = np.load(GOLDEN / "descendants.npz")  # of `record_descendants.py`
 numpy = keras.ops.convert_to_numpy
 
 

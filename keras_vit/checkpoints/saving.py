@@ -1,0 +1,178 @@
+"""Writes the weights of a model under the names of a source, and the JSON files beside them.
+
+Loading multiplies layer scale into the weights and fills in what files leave out as zeros. Here it
+is undone by a file of the same function: layer scale is one, and what has no place in the format
+is added to what has one.
+
+    E x + b + p = E x + (p + b)     a bias of patches that files do not have
+    t + p = (t + p) + 0             a position of a token that files do not have
+"""
+
+import os
+import re
+
+import keras
+import numpy as np
+
+from keras_vit import arguments
+from keras_vit.checkpoints import export_config, matching
+from keras_vit.checkpoints.matching import POSITIONS, layer_of
+from keras_vit.checkpoints.published import SOURCES
+from keras_vit.checkpoints.weight_map import join_fused
+from keras_vit.io import files, writing
+
+WRITERS = {
+    ".npz": files.write_npz,
+    ".safetensors": files.write_safetensors,
+    ".weights.h5": files.write_h5,
+}
+DEFAULT_SOURCE = {".npz": "google", ".safetensors": "timm", ".h5": "kerashub"}
+PATCH_BIAS, CLASS_TOKEN = "patch_encoder/projection/bias", "patch_encoder/class_token"
+OUTPUTS = ("head", "projection")  # layers whose names have no prefix
+UNSAVED = ("seed_generator", "lora_kernel")  # LoRA's product is in the kernel
+
+
+def save_weights(model, path, source=None, class_names=None):
+    """Writes a model's weights as a source would: its names, its shapes, its file format.
+
+    The outputs are kept, not each tensor: layer scale, which loading multiplies into the weights,
+    is written as one, and the updates of LoRA are added to their kernels.
+
+    A folder gets config.json and, for Hugging Face, preprocessor_config.json beside
+    model.safetensors, so that `transformers.AutoModel.from_pretrained(folder)` or
+    `timm.create_model("local-dir:" + folder, pretrained=True)` builds the model.
+
+    Args:
+        model: a `ViT` or `ResNet`.
+        path: file to write: .npz for Google and BiT, .weights.h5 for KerasHub, .safetensors for the
+            others. Or, for timm and Hugging Face, a folder: one that exists or a path without a
+            suffix. A file that exists is replaced once the new one is complete; other files in a
+            folder are kept.
+        source: "google", "bit", "timm", "huggingface", "torchvision" or "kerashub"; None chooses by
+            `path`.
+        class_names: names of the classes in the order of the logits, for the config.json of a
+            folder; None if they have none.
+
+    Raises:
+        ValueError: that source has no name for one of the weights, or uses another file format;
+            for a folder, that library has no class that computes what the model computes.
+
+    Example:
+    >>> model = keras_vit.load_pretrained("ViT-Mini/4", verbose=False)
+    >>> keras_vit.save_weights(model, "folder", source="huggingface")  # doctest: +SKIP
+    >>> transformers.AutoModelForImageClassification.from_pretrained("folder")  # doctest: +SKIP
+    """
+    stem, suffix = os.path.splitext(str(path))
+    if source is None:
+        source = DEFAULT_SOURCE.get(suffix)
+        if source is None:
+            advice = 'Call it .npz, .safetensors or .weights.h5, or give source="timm" or '
+            advice += '"huggingface" for a folder.'
+            arguments.refuse("`path` must have a known suffix", {"path": str(path)}, advice)
+        if source == "google" and not hasattr(model, "num_heads"):
+            source = "bit"
+    table = find_map(model, source)
+    if export_config.has_folders(source) and (os.path.isdir(path) or not suffix):
+        _write_folder(model, path, table, class_names)
+        return
+    export_config.warn_of_changes(model, table)
+    if not str(path).endswith(table.suffix):
+        advice = f"Call it {stem}{table.suffix}, or name another source."
+        want = f"the file of source={table.source!r} must end in {table.suffix}"
+        arguments.refuse(want, {"path": str(path)}, advice)
+    WRITERS[table.suffix](path, tensors_of(table, model))
+
+
+def find_map(model, source):
+    """Returns the weight map by which `source` names the weights of a model.
+
+    Raises:
+        ValueError: that source has no such models.
+    """
+    arguments.one_of(*SOURCES)("source", source)
+    kind = matching.kind_of(model)
+    written = [table for table in matching.WEIGHT_MAPS if table.is_written and kind in table.models]
+    fitting = [table for table in written if table.source == source]
+    if not fitting:
+        possible = ", ".join(map(repr, sorted({table.source for table in written})))
+        possible = possible or "Keras's model.save_weights"
+        want = f"`source` must have names for a {kind}"
+        arguments.refuse(want, {"source": source}, f"Use {possible}.")
+    return next((table for table in fitting if table.export.fits(model)), fitting[-1])
+
+
+def _write_folder(model, folder, table, class_names):
+    """Writes the weights and what the library needs to build the model."""
+    tensors = tensors_of(table, model)
+    writers = {files.WHOLE: lambda path: files.write_safetensors(path, tensors)}
+    for name, content in export_config.make(model, table, tensors, class_names).items():
+        writers[name] = lambda path, content=content: writing.write_json(path, content)
+    writing.write_folder(folder, writers)
+
+
+def tensors_of(table, model):
+    """Returns {name in the file: array} of a model's weights."""
+    named = matching.weights_and_rules(table, model, without=UNSAVED)
+    values = _values(model, [weight for weight, _, _ in named])
+    _fold(values, model, table)
+    tensors, outputs = {}, set()
+    for weight, rule, numbers in named:
+        parts = rule.split(values[weight.path], matching.dimensions(model))
+        found = zip(rule.names(numbers), map(np.ascontiguousarray, parts), strict=True)
+        found = {name: part for name, part in found if part.size}
+        if tensors.keys() & found.keys():
+            want = f"the names of {table.source!r} must be different for every weight"
+            arguments.refuse(want, {"twice": sorted(found)}, "Use another source.")
+        tensors |= found
+        outputs |= found.keys() if layer_of(weight.path) in OUTPUTS else set()
+        scale = table.scale_of(weight.path)
+        if scale and table.export.layer_scale:
+            tensors[scale] = np.ones(weight.shape[-1], "float32")
+    tensors = _without_zeros(tensors, table)
+    for name, shape in table.export.zeros(model).items():
+        tensors[name] = np.zeros(shape, "float32")
+    tensors = join_fused(table.fused, tensors)
+    prefix = table.export.prefix if outputs else ""
+    return {_rename(name, prefix, outputs, model, table): x for name, x in tensors.items()}
+
+
+def _rename(name, prefix, outputs, model, table):
+    """Returns the name in the file of a canonical one."""
+    for plain, gated in table.export.gated if getattr(model, "gated", False) else ():
+        name = name.replace(plain, gated)
+    return name if name in outputs else prefix + name
+
+
+def _values(model, weights):
+    """Returns {path: array}, with the updates of LoRA in the kernels."""
+    values = {weight.path: keras.ops.convert_to_numpy(weight) for weight in weights}
+    for layer in model._flatten_layers():
+        if getattr(layer, "lora_enabled", False):
+            values[f"{layer.path}/kernel"] = keras.ops.convert_to_numpy(layer.kernel)
+    return values
+
+
+def _fold(values, model, table):
+    """Adds what the files have no place for to what they have a place for, in `values`."""
+    if POSITIONS not in values:
+        return
+    rows, before, placed = values[POSITIONS], model.prefix_tokens, table.export.placed
+    rule, numbers = table.rule_of(PATCH_BIAS)
+    if re.fullmatch(table.export.left_out, *rule.names(numbers)):
+        bias = values[PATCH_BIAS]
+        rows = np.concatenate([rows[:, :before], rows[:, before:] + bias], axis=1)
+        values[PATCH_BIAS] = np.zeros_like(bias)
+    if placed is not None:
+        tokens = values[CLASS_TOKEN].copy()
+        tokens[:, placed:] += rows[:, placed:before]
+        values[CLASS_TOKEN] = tokens
+        rows = np.delete(rows, slice(placed, before), axis=1)
+    values[POSITIONS] = rows
+
+
+def _without_zeros(tensors, table):
+    """Leaves out what may be left out if it is zero, in all blocks together."""
+    found = ((name, re.fullmatch(table.export.left_out, name)) for name in tensors)
+    groups = {name: match.groups() for name, match in found if match}
+    needed = {group for name, group in groups.items() if tensors[name].any()}
+    return {name: x for name, x in tensors.items() if groups.get(name, 0) in {*needed, 0}}
