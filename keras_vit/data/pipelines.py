@@ -1,8 +1,8 @@
 """Wraps batches for `model.fit`: as a `tf.data.Dataset` or as a `keras.utils.PyDataset`.
 
 Both prefetch on several threads while the model computes. Pillow decodes and resizes without
-Python's lock, so threads share the work of large images; images of 32 x 32 pixels are mostly
-Python code and use one core.
+Python's lock, so threads share the work of large images. Small images are augmented by NumPy, a
+batch at a time; for them `Loader` is faster, since tf.data copies each batch twice.
 """
 
 import concurrent.futures
