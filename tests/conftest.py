@@ -1,9 +1,15 @@
 """What all tests share: their order, a fresh seed for each, the memory that they leave."""
 
 import gc
+import json
 
 import keras
+import numpy as np
 import pytest
+from golden import seeded
+from helpers import DESCENDANTS
+
+from keras_vit.io import files
 
 # Scripts, which need timm and transformers
 collect_ignore = ["trial_checkpoints.py", "trial_round_trip.py"]
@@ -67,3 +73,21 @@ def hollow():
     with keras.StatelessScope(initialize_variables=False):
         yield
     keras.utils.clear_session(free_memory=False)  # or the next scope would give them values
+
+
+@pytest.fixture
+def publish(tmp_path):
+    """A function that writes the folder of a recorded model and returns it."""
+
+    def write(case, images=None, **config):
+        facts = json.loads(str(DESCENDANTS[f"{case}/file"]))
+        shapes, factors = facts["shapes"].items(), facts.get("factors", {})
+        weight = seeded.torch_weight
+        tensors = {name: np.asarray(weight(name, tuple(shape), factors)) for name, shape in shapes}
+        files.write_safetensors(tmp_path / "model.safetensors", tensors)
+        (tmp_path / "config.json").write_text(json.dumps(facts["config"] | config))
+        if images:
+            (tmp_path / "preprocessor_config.json").write_text(json.dumps(images))
+        return tmp_path
+
+    return write

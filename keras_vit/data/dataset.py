@@ -67,7 +67,7 @@ def load(
         cache: whether images are decoded once and kept in memory. None: if no side is longer than
             64 pixels and no split needs more than 1 GiB. "disk": training images are decoded
             once, shrunk to a shorter side of 256/224 of `image_size`, and kept in a file in
-            keras_vit/images/ of $KERAS_HOME or ~/.keras; smaller crops show fewer details.
+            ~/.keras/keras_vit/images/, or below $KERAS_HOME; smaller crops show fewer details.
         pipeline: "tf.data", "keras" for a `keras.utils.PyDataset`, or None for tf.data if
             TensorFlow is installed.
 

@@ -447,7 +447,7 @@ def test_only_timm_computes_what_its_hybrids_do(tmp_path, recwarn):
     model = descendants.TimmHybridViT(patch_size=16, resnet_units=(), **options)
     keras_vit.save_weights(model, tmp_path / "a.safetensors", "timm")
     assert not any("has its own" in str(warning.message) for warning in recwarn)
-    with pytest.warns(UserWarning, match="TimmHybridViT has its own unit"):
+    with pytest.warns(UserWarning, match="TimmHybridViT has its own stem"):
         keras_vit.save_weights(model, tmp_path / "a.npz", "google")
 
 
