@@ -37,10 +37,10 @@ MODELS = {  # row: (variant, class, arguments)
         "ViT-L/14", None,
         {"num_layers": 27, "hidden_dim": 1152, "mlp_dim": 4304, "pooling": "map"},
     ),
-    "BEiT B/16": ("ViT-B/16", "BEiT", {}),
-    "EVA-02 Ti/14": ("ViT-Ti/14", "EVA02", {"image_size": 336}),
-    "EVA-02 S/14": ("ViT-S/14", "EVA02", {"image_size": 336}),
-    "PE core B/16": ("ViT-B/16", "PE", {}),
+    "BEiT B/16": ("ViT-B/16", "BEiTViT", {}),
+    "EVA-02 Ti/14": ("ViT-Ti/14", "EVAMeanViT", {"image_size": 336, "mlp_dim": 512}),
+    "EVA-02 S/14": ("ViT-S/14", "EVAMeanViT", {"image_size": 336, "mlp_dim": 1024}),
+    "PE core B/16": ("ViT-B/16", "PEViT", {"num_classes": 1024, "pooling": "map"}),
 }  # fmt: skip
 
 
