@@ -42,27 +42,27 @@ def read(table, path, found):
 
 def _hugging_face(table, path, found):
     whole = read_beside(path, "config.json")
-    config = _inner(path, whole, "vision_config")
+    config = read_object(path, whole, "vision_config")
     if "model_type" in whole:
         name = table.models[0]
         config = (DINOV3_DEFAULTS if "DINOv3" in name else HUGGING_FACE_DEFAULTS) | config
-    only = functools.partial(_only, path, fields=HUGGING_FACE_ONLY)
+    only = functools.partial(refuse_others, path, fields=HUGGING_FACE_ONLY)
     only(config=config)
     only(config=whole)
     shapes = dict(HUGGING_FACE_SHAPES)
     if "mlp_ratio" in config:  # DINOv2, which ignores the other
         del shapes["intermediate_size"]
-    _same(path, config, shapes, {"gated": False} | found)
+    refuse_contradictions(path, config, shapes, {"gated": False} | found)
     if table.models == ("BEiTViT",):
-        _only(path, config, {"use_mean_pooling": (True,)})
-    facts = _facts(path, config, HUGGING_FACE_FIELDS | _rotary(table, "rope_theta"), found)
+        refuse_others(path, config, {"use_mean_pooling": (True,)})
+    facts = read_facts(path, config, HUGGING_FACE_FIELDS | _rotary(table, "rope_theta"), found)
     rows, columns = facts.get("image_size", (0, 0))
     if "positions" in found and rows != columns:
         want = "`image_size` of BEiT must be a square: transformers mixes the offsets of others up"
         received = {"path": str(path), "image_size": config["image_size"]}
         check.refuse(want, received, "Use a square, or a file of timm.")
     if not config.get("use_swiglu_ffn"):  # where it ignores the other
-        facts |= _activation(path, table, config, found, "hidden_act", HUGGING_FACE_ACTIVATIONS)
+        facts |= read_activation(path, table, config, found, "hidden_act", HUGGING_FACE_ACTIVATIONS)
     images = read_beside(path, "preprocessor_config.json")
     facts |= _hugging_face_pixels(path, images, found)
     return facts, _resizing(images)
@@ -78,36 +78,39 @@ def _resizing(images):
 
 def _hugging_face_pixels(path, images, found):
     """Returns {"normalize": ...}, or {} if a file does not say how pixels are prepared."""
-    _only(path, images, {"rescale_offset": (False,)})
+    refuse_others(path, images, {"rescale_offset": (False,)})
     scale = 1.0
     if images.get("do_rescale", True):
         factor = images.get("rescale_factor", 1 / 255)
         scale = 1 / check.positive_number("rescale_factor", factor)
     if images.get("do_normalize", True):
-        return _pixels(path, images, ("image_mean", "image_std"), scale, found)
+        return read_pixels(path, images, ("image_mean", "image_std"), scale, found)
     return {"normalize": None if scale == 1 else (0.0, round(scale, 6))}
 
 
 def _timm(table, path, found):
     whole = read_beside(path, "config.json")
-    config, inner = _inner(path, whole, "model_args", {}), _inner(path, whole, "pretrained_cfg")
+    config, inner = (
+        read_object(path, whole, "model_args", {}),
+        read_object(path, whole, "pretrained_cfg"),
+    )
     architecture = _text(path, whole, "architecture")
     fields = TIMM_FIELDS | _rotary(table, "rope_temperature") | table.fields
     known = {*TIMM_VISIBLE, *TIMM_SHAPES, *fields, "rope_temperature"}
     only = dict.fromkeys(config.keys() - known, ()) | TIMM_ONLY | table.only
     if config.get("ref_feat_shape", "") is None:  # places that are not scaled
         only["ref_feat_shape"] = ()
-    _only(path, config, only)
+    refuse_others(path, config, only)
     _check_places(path, architecture, config, found)
     on_map = {"patch_size": "on the map of a ResNet"} if "resnet_units" in found else {}
-    _same(path, config, TIMM_SHAPES | on_map, found)
+    refuse_contradictions(path, config, TIMM_SHAPES | on_map, found)
     _check_last_norm(path, table, architecture, config)
     facts = _architecture(path, table, architecture, config, found)
-    facts |= _facts(path, config, fields, found)
+    facts |= read_facts(path, config, fields, found)
     if "image_size" not in facts and "image_size" in table.defaults and "input_size" in inner:
         facts["image_size"] = _input_size(path, inner["input_size"])
     facts |= _global_pool(path, table, {**whole, **config}, found)
-    facts |= _pixels(path, inner, ("mean", "std"), 255, found)
+    facts |= read_pixels(path, inner, ("mean", "std"), 255, found)
     return facts, _select(inner, resize="input_size", resampling="interpolation")
 
 
@@ -151,7 +154,7 @@ def _architecture(path, table, name, config, found):
             want = "an architecture with a quick GELU must have a normalization before its blocks"
             check.refuse(want, {"path": str(path), "architecture": name}, "Its blocks are others.")
         return facts | {"quick_gelu": True}
-    return facts | _activation(path, table, config, found, "act_layer", TIMM_ACTIVATIONS)
+    return facts | read_activation(path, table, config, found, "act_layer", TIMM_ACTIVATIONS)
 
 
 def _global_pool(path, table, config, found):
@@ -182,7 +185,7 @@ def _rotary(table, name):
     return {name: ("theta", check.positive_number)} if has_it else {}
 
 
-def _facts(path, config, fields, found):
+def read_facts(path, config, fields, found):
     """Returns {our name: checked value} of the fields that are in a configuration."""
     facts = {}
     for theirs, (ours, check_value) in fields.items():
@@ -195,7 +198,7 @@ def _facts(path, config, fields, found):
     return facts
 
 
-def _only(path, config, fields):
+def refuse_others(path, config, fields):
     """Refuses fields whose value is not one that the models here have."""
     for name, values in fields.items():
         if name in config and config[name] not in values:
@@ -204,7 +207,7 @@ def _only(path, config, fields):
             check.refuse(f"`{name}` must be {known}", received, "No model here has it.")
 
 
-def _same(path, config, fields, found):
+def refuse_contradictions(path, config, fields, found):
     """Refuses fields that contradict the tensors."""
     for theirs, ours in fields.items():
         given, seen = config.get(theirs), found.get(ours, config.get(theirs))
@@ -215,7 +218,7 @@ def _same(path, config, fields, found):
             check.refuse(want, {"path": str(path), theirs: given}, advice)
 
 
-def _activation(path, table, config, found, field, known):
+def read_activation(path, table, config, found, field, known):
     """Returns the arguments for an activation, which the model must have."""
     name = _text(path, config, field, None)
     if name is None:
@@ -240,7 +243,7 @@ def read_beside(path, name):
     return _object(path, name, content)
 
 
-def _inner(path, config, name, default=None):
+def read_object(path, config, name, default=None):
     """Returns the object `name` of a configuration, `default` or all of it if there is none."""
     return _object(path, name, config.get(name, config if default is None else default))
 
@@ -274,7 +277,7 @@ def _select(config, **names):
     return {ours: config[theirs] for ours, theirs in names.items() if theirs in config}
 
 
-def _pixels(path, config, names, scale, found):
+def read_pixels(path, config, names, scale, found):
     """Returns {"normalize": (mean, deviation)} for pixels 0 to 255, from numbers for 0 to 1."""
     if any(config.get(name) is None for name in names):
         return {}

@@ -49,23 +49,25 @@ def read(table, path, found):
     whole = configuration.read_beside(path, "config.json")
     if "class_name" not in whole:  # no preset
         return {}, {}
-    configuration._only(path, whole, {"class_name": BACKBONES})
-    config = configuration._inner(path, whole, "config")
+    configuration.refuse_others(path, whole, {"class_name": BACKBONES})
+    config = configuration.read_object(path, whole, "config")
     if "vision_encoder" in config:
-        encoder = configuration._inner(path, config, "vision_encoder")
-        config = configuration._inner(path, encoder, "config")
+        encoder = configuration.read_object(path, config, "vision_encoder")
+        config = configuration.read_object(path, encoder, "config")
     known = {*VISIBLE, *SHAPES, *FIELDS}
     only = dict.fromkeys(config.keys() - known, ()) | ONLY
     if "intermediate_activation" in config:  # SigLIP's last norm has this one in any case
         only["layer_norm_epsilon"] = (1e-6,)
-    configuration._only(path, config, only)
+    configuration.refuse_others(path, config, only)
     shapes = dict(SHAPES)
     if config.get("use_swiglu_ffn"):  # of which a gated MLP has two thirds
         del shapes["intermediate_dim"]
-    configuration._same(path, config, shapes, {"num_registers": 0, "gated": False} | found)
-    facts = configuration._facts(path, config, FIELDS, found)
+    configuration.refuse_contradictions(
+        path, config, shapes, {"num_registers": 0, "gated": False} | found
+    )
+    facts = configuration.read_facts(path, config, FIELDS, found)
     for name in ("hidden_activation", "intermediate_activation"):
-        facts |= configuration._activation(path, table, config, found, name, ACTIVATIONS)
+        facts |= configuration.read_activation(path, table, config, found, name, ACTIVATIONS)
     if "image_shape" in config:
         facts["image_size"] = _image_size(path, config["image_shape"], found)
     if found["num_classes"] is not None:
@@ -86,16 +88,16 @@ def _image_size(path, value, found):
 def _check_task(path, found):
     """Refuses classifiers that no model here is."""
     task = configuration.read_beside(path, "task.json")
-    config = configuration._inner(path, task, "config", {})
+    config = configuration.read_object(path, task, "config", {})
     pooling = "gap" if found["pooling"] == "gap" else "token"  # theirs has the class token in it
-    configuration._only(path, {**config, **task}, TASK_ONLY | {"pooling": (pooling,)})
-    configuration._same(path, config, {"num_classes": "num_classes"}, found)
+    configuration.refuse_others(path, {**config, **task}, TASK_ONLY | {"pooling": (pooling,)})
+    configuration.refuse_contradictions(path, config, {"num_classes": "num_classes"}, found)
 
 
 def _converter(path):
     """Returns the configuration of what prepares images."""
     whole = configuration.read_beside(path, "image_converter.json")
-    return configuration._inner(path, whole, "config", {})
+    return configuration.read_object(path, whole, "config", {})
 
 
 def _resizing(images):
@@ -119,4 +121,4 @@ def _pixels(path, images, found):
     scales = [check.positive_number("scale", value) for value in pairs[0]]
     means = [-offset / scale for scale, offset in zip(scales, pairs[1], strict=True)]
     pixels = {"mean": means, "deviation": [1 / scale for scale in scales]}
-    return configuration._pixels(path, pixels, ("mean", "deviation"), 1, found)
+    return configuration.read_pixels(path, pixels, ("mean", "deviation"), 1, found)
