@@ -63,7 +63,10 @@ def describe(path):
     for name, place in table.canonical(specs).items():
         ours, part = table.path_of(name) or (None, None)
         if part == 1 and ours == CLASS_TOKEN:
-            shapes["second token"] = matching.spec_at(specs, place).shape
+            shapes["second token"] = shape = matching.spec_at(specs, place).shape
+            if 0 in shape:
+                want = "a tensor of registers must hold at least one"
+                arguments.refuse(want, {"path": str(path), place.name: shape}, "Leave it out.")
         if part == 0 and not ours.endswith("/scale"):
             rule, _ = table.rule_of(ours)
             shapes[ours] = rule.layout.flax_shape(matching.spec_at(specs, place).shape)

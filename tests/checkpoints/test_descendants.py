@@ -501,3 +501,11 @@ def test_another_family_is_refused_by_name(family, files_of, config, tmp_path):
         (tmp_path / "config.json").write_text(json.dumps(facts))
         with pytest.raises(ValueError, match=f"{words}.*{family} has .* not supported"):
             keras_vit.load_pretrained(tmp_path, verbose=False)
+
+
+def test_a_tensor_without_a_register_is_refused_by_name(publish):
+    folder = publish("huggingface dinov2 registers")
+    name = "embeddings.register_tokens"
+    change_tensors(folder, lambda tensors: tensors | {name: tensors[name][:, :0]})
+    with pytest.raises(ValueError, match=f"at least one. Received: .*{name}=\\(1, 0, 24\\)"):
+        keras_vit.load_pretrained(folder, verbose=False)

@@ -52,9 +52,10 @@ def names_a_cause(message, folder):
     """Returns whether a message names a field of config.json or a tensor of the file."""
     config = pathlib.Path(folder, "config.json").read_text()
     fields = {"image_mean", "image_std", *re.findall(r'"(\w+)":', config), "rescale_offset"}
+    fields |= {"num_attention_heads"}  # whose default is taken if it is missing
     with keras_vit.io.files.open_tensors(pathlib.Path(folder, "model.safetensors")) as file:
         causes = fields | set(file.specs)
-    if re.search(r"missing(=|: )'[\w.]+(weight|bias|token|gamma)'", message):
+    if re.search(r"missing(=|: )'[\w. ]+(weight|bias|token|gamma)'", message):
         return True
     return any(re.search(rf"(?<![\w.]){re.escape(cause)}(?![\w.])", message) for cause in causes)
 
