@@ -201,7 +201,7 @@ def resize(positions, grid, new_grid, method="bilinear"):
         float32 array (1, new tokens, D).
 
     Raises:
-        ValueError: the table does not hold `grid`, or there is no such method.
+        ValueError: the table does not have the positions of `grid`, or `method` is unknown.
 
     Example:
     >>> table = np.zeros((1, 1 + 14 * 14, 192))

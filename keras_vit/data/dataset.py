@@ -76,7 +76,7 @@ def load(
 
     Raises:
         FileNotFoundError: the path does not exist.
-        OSError: there is no space for `cache="disk"`.
+        OSError: the disk is too full for `cache="disk"`.
         ImportError: the source or the pipeline needs TensorFlow, which is not installed.
         ValueError: an argument, a table, an array or an image cannot be used.
 

@@ -125,6 +125,8 @@ class EVABlock(TransformerBlock):
     (2, 7, 24)
     """
 
+    rotary_layer, plain_mlp = EVASelfAttention, GatedMLP
+
     def __init__(
         self,
         *args,
@@ -136,8 +138,8 @@ class EVABlock(TransformerBlock):
         **kwargs,
     ):
         rotary = {"grid": grid, "prefix_tokens": prefix_tokens, "reference": reference}
-        self.attention_layer = functools.partial(EVASelfAttention, sub_ln=attention_norm, **rotary)
-        self.mlp_layer = NormGatedMLP if mlp_norm else GatedMLP
+        self.attention_layer = functools.partial(self.rotary_layer, sub_ln=attention_norm, **rotary)
+        self.mlp_layer = NormGatedMLP if mlp_norm else self.plain_mlp
         super().__init__(*args, **kwargs)
         self.keep(locals())
 

@@ -31,7 +31,7 @@ def resize_kernel(kernel, patch_size, new_patch_size, method="bilinear"):
         array (new height * new width * channels, D).
 
     Raises:
-        ValueError: the kernel is not for `patch_size`, or there is no such method.
+        ValueError: the kernel does not have `patch_size`, or `method` is unknown.
 
     Example:
     >>> kernel = np.ones((8 * 8 * 3, 192))

@@ -15,9 +15,9 @@ import keras
 import numpy as np
 
 from keras_vit import arguments as check
-from keras_vit.descendants.eva import EVASelfAttention
+from keras_vit.descendants.eva import EVABlock, EVASelfAttention
 from keras_vit.descendants.pooling import AttentionPooling
-from keras_vit.layers import LayerNorm, TransformerBlock
+from keras_vit.layers import MLP, LayerNorm
 from keras_vit.vit import ViT
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
@@ -40,15 +40,8 @@ class PESelfAttention(EVASelfAttention):
 
 
 @register
-class PEBlock(TransformerBlock):
-    """`TransformerBlock` with `PESelfAttention`.
-
-    Args:
-        *args: arguments of `TransformerBlock`.
-        grid: (rows, columns) of patches.
-        prefix_tokens: number of tokens before the patches, 0 or 1.
-        reference: (rows, columns) of patches to which `grid` is scaled.
-        **kwargs: arguments of `TransformerBlock`.
+class PEBlock(EVABlock):
+    """`EVABlock` with `PESelfAttention` and the paper's MLP; the arguments are the same.
 
     Example:
     >>> block = keras_vit.descendants.pe.PEBlock(num_heads=3, mlp_dim=64, grid=(2, 3))
@@ -56,18 +49,7 @@ class PEBlock(TransformerBlock):
     (2, 7, 24)
     """
 
-    def __init__(
-        self,
-        *args,
-        grid: check.height_width,
-        prefix_tokens: check.natural_number = 1,
-        reference: check.height_width = 16,
-        **kwargs,
-    ):
-        rotary = {"grid": grid, "prefix_tokens": prefix_tokens, "reference": reference}
-        self.attention_layer = functools.partial(PESelfAttention, **rotary)
-        super().__init__(*args, **kwargs)
-        self.keep(locals())
+    rotary_layer, plain_mlp = PESelfAttention, MLP
 
 
 @register

@@ -65,7 +65,7 @@ def test_a_folder_as_it_is_published_gives_the_outputs_of_its_source(case, publi
 
 @pytest.mark.parametrize("case, size", list(other_sizes()))
 def test_another_size_gives_the_outputs_of_its_source(case, size, publish):
-    """Positions, and FlexiViT's patches, are resized as each library does it by itself."""
+    """Positions and FlexiViT's patches are resized in the same way as in each library."""
     expected = RECORDED[f"{case}/{size}"]
     options = {"pooling": None} if expected.ndim == 3 else {}
     size, _, patch = size.partition(" by ")

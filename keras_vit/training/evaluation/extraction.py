@@ -42,7 +42,7 @@ def features(
 
     Raises:
         FileNotFoundError: a file or folder does not exist.
-        ValueError: the model has no such layer or token, or there are no images.
+        ValueError: the model does not have the layer or token, or `images` is empty.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=(16, 24), num_classes=2)
