@@ -1,4 +1,4 @@
-"""`keras-vit predict`, `evaluate` and `few-shot`: what a trained model can do."""
+"""`keras-vit evaluate` and `few-shot`: how good a model is."""
 
 import contextlib
 import json
@@ -7,7 +7,6 @@ import sys
 from keras_vit import arguments
 from keras_vit.cli.common import (
     DEFAULT,
-    INVERT,
     MODEL,
     RESIZE,
     adder,
@@ -15,8 +14,8 @@ from keras_vit.cli.common import (
     command,
     is_run,
     load_model,
+    load_run,
 )
-from keras_vit.data.images import check_file
 from keras_vit.data.sources import check_source
 from keras_vit.data.sources.source import check_share
 from keras_vit.io import writing
@@ -24,22 +23,6 @@ from keras_vit.training.evaluation.class_names import read_names
 from keras_vit.training.runs import run_folder
 
 FIGURES = ("confusion", "reliability", "classes")  # functions of `evaluation_plots`
-
-
-def add_predict(commands):
-    """Adds `keras-vit predict`."""
-    parser = command(
-        commands,
-        "predict",
-        _check_predict,
-        _predict,
-        "classify images with a trained model",
-        "Prints the three most probable classes of each image.",
-    )
-    add = adder(parser)
-    add("model MODEL", MODEL)
-    add("files IMAGE", "image file in any format", nargs="+")
-    add("--invert", INVERT)
 
 
 def add_evaluate(commands):
@@ -99,39 +82,6 @@ def add_few_shot(commands):
     add("--linear-probe", probe)
 
 
-def _check_predict(options):
-    check_model(options.model)
-    for file in options.files:
-        check_file(file)
-
-
-def _predict(options):
-    from keras_vit import environment, training
-    from keras_vit.training.evaluation.metrics import percent
-
-    print(environment.description())
-    run = _run(options.model)
-    for prediction in training.predict(run, options.files, invert=options.invert):
-        listed = ", ".join(f"{name} {percent(share)}" for name, share in prediction.classes)
-        print(f"{prediction.file}: {listed}")
-        if prediction.hint:
-            print(f"  {prediction.hint}")
-
-
-def _run(name, **changes):
-    """Loads a model as a run; a run itself keeps its folder, which has its images."""
-    from keras_vit import training
-    from keras_vit.training.runs.saved_run import default_metrics
-
-    if is_run(name):
-        run = training.load(name)
-    else:
-        model, metrics = load_model(name)
-        run = training.Run(None, model, metrics or default_metrics(model))
-    changes = {field: value for field, value in changes.items() if value is not None}
-    return run._replace(metrics={**run.metrics, **changes})
-
-
 def _check_evaluate(options):
     check_model(options.model)
     if options.data is not None:
@@ -151,7 +101,7 @@ def _evaluate(options):
     from keras_vit.training.evaluation import metrics
 
     with contextlib.redirect_stdout(sys.stderr):  # what loading did: --json is alone on stdout
-        run = _run(options.model, resize=options.resize)
+        run = load_run(options.model, resize=options.resize)
     names = options.classes and read_names(options.classes)
     target = run_folder.make(options.out, "evaluation") if options.out else None
     try:

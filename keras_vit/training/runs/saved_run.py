@@ -1,4 +1,4 @@
-"""A finished run: its folder written, loaded, and used to predict and evaluate."""
+"""A finished run: its folder written, loaded and evaluated."""
 
 import csv
 import json
@@ -12,16 +12,14 @@ import numpy as np
 
 from keras_vit import arguments
 from keras_vit.checkpoints import keras_file
-from keras_vit.data import read_digit, transforms
 from keras_vit.data.batching import FixedBatches
-from keras_vit.data.images import open_image
 from keras_vit.data.pipelines import Loader
 from keras_vit.data.sources import open_source
 from keras_vit.data.sources.source import Subset
 from keras_vit.io import files, writing
 from keras_vit.training.evaluation import class_names as naming
 from keras_vit.training.evaluation.metrics import check_names, evaluate
-from keras_vit.training.runs import messages, run_folder
+from keras_vit.training.runs import run_folder
 
 
 class Run(NamedTuple):
@@ -30,14 +28,6 @@ class Run(NamedTuple):
     folder: pathlib.Path
     model: keras.Model
     metrics: dict
-
-
-class Prediction(NamedTuple):
-    """The most probable classes of an image, as pairs (name, probability from 0 to 1)."""
-
-    file: str
-    classes: tuple
-    hint: str
 
 
 def load(path):
@@ -79,47 +69,6 @@ def default_metrics(model, class_names=None):
 def load_data(run):
     """Loads the data of a run, with the same splits, as a `keras_vit.data.ImageDataset`."""
     return run_folder.load_images(run_folder.read_settings(run.folder)[1])
-
-
-def predict(run, files, invert=False, top=3):
-    """Classifies image files.
-
-    A run on digits crops an image to its ink, like the digits that it was trained on.
-
-    Args:
-        run: a `Run`, or the path of one.
-        files: paths of images.
-        invert: whether to invert the colors first, for dark ink on light paper.
-        top: number of classes to return, in descending order of probability.
-
-    Returns:
-        A `Prediction` for each file.
-
-    Raises:
-        FileNotFoundError, ValueError: a file does not exist or is not an image.
-
-    Example:
-    >>> keras_vit.training.predict("runs/first", ["three.png"], invert=True)  # doctest: +SKIP
-    """
-    run = run if isinstance(run, Run) else load(run)
-    names, is_digits = run.metrics["class_names"], run.metrics["data"] == "digits"
-    pixels = [read_pixels(file, run.metrics, invert) for file in files]
-    logits = run.model.predict(np.stack(pixels), batch_size=256, verbose=0)
-    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
-    predictions = []
-    for file, image, row in zip(files, pixels, probabilities, strict=True):
-        classes = tuple((names[i], float(row[i])) for i in np.argsort(-row)[:top])
-        bright = is_digits and not invert and image.mean() > 127
-        predictions.append(Prediction(str(file), classes, messages.INVERT_HINT if bright else ""))
-    return predictions
-
-
-def read_pixels(file, metrics, invert):
-    """Reads an image as the model of a run takes it."""
-    if metrics["data"] == "digits":
-        return read_digit(file, invert)
-    image = open_image(file, metrics["num_channels"], invert)
-    return transforms.resize_image(image, metrics["image_size"], metrics["resize"])
 
 
 def evaluate_run(run, data=None, split="test", **options):
