@@ -19,7 +19,7 @@ from keras_vit.cli.common import (
 from keras_vit.data.sources import check_source
 from keras_vit.data.sources.source import check_share
 from keras_vit.io import writing
-from keras_vit.training.evaluation.class_names import read_names
+from keras_vit.training.evaluation.class_names import read_mapping, read_names
 from keras_vit.training.runs import run_folder
 
 FIGURES = ("confusion", "reliability", "classes")  # functions of `evaluation_plots`
@@ -43,7 +43,8 @@ def add_evaluate(commands):
     data = "folder of class folders, named as the classes of the model, by their numbers, or by "
     add("data DATA", data + "ImageNet's ids; only a run has images of its own", nargs="?")
     names = "text file with the name of each class on a line, in the order of the logits; several "
-    add("--classes FILE", names + "names of one class are separated by commas")
+    names += "names of one class are separated by commas. Or a .csv file with the columns folder "
+    add("--classes FILE", names + "and class, a name or a number from 0")
     add("--resize", RESIZE, choices=("squash", "crop"))
     split = f"split of the run's own images; {DEFAULT}"
     add("--part", split, default="test", choices=("test", "validation"))
@@ -91,9 +92,13 @@ def _check_evaluate(options):
         advice = f"Write: keras-vit evaluate {options.model} images/"
         arguments.refuse(want, {"MODEL": options.model, "DATA": None}, advice)
     if options.classes is not None:
-        read_names(options.classes)
+        _read_classes(options.classes)
     if options.out is not None:
         run_folder.check_out(options.out)
+
+
+def _read_classes(path):
+    return (read_mapping if path.lower().endswith(".csv") else read_names)(path)
 
 
 def _evaluate(options):
@@ -102,7 +107,7 @@ def _evaluate(options):
 
     with contextlib.redirect_stdout(sys.stderr):  # what loading did: --json is alone on stdout
         run = load_run(options.model, resize=options.resize)
-    names = options.classes and read_names(options.classes)
+    names = options.classes and _read_classes(options.classes)
     target = run_folder.make(options.out, "evaluation") if options.out else None
     try:
         evaluation = training.evaluate_run(run, options.data, options.part, class_names=names)

@@ -78,11 +78,13 @@ def evaluate_run(run, data=None, split="test", **options):
         run: a `Run`, or the path of one. For a model without a folder: `Run(None, model, metrics)`
             with `default_metrics(model)`.
         data: None for images that the run did not train on; or a source of `keras_vit.data.load`,
-            such as a folder of class folders: its test split, or all of it if it has no splits.
+            such as a folder of class folders: its test split, else its validation split, or all
+            of it if it has no splits.
             Its class names must be class names of the run; classes may be missing. ImageNet's
             folders (n01440764, ...) are recognized for 1,000 classes.
         split: "test" or "validation" of the run's own images.
-        **options: arguments of `evaluate`, such as class_names for a model that has none.
+        **options: arguments of `evaluate`, such as class_names for a model that has none. It may
+            also be a dictionary {class of `data`: class of the model, by name or number}.
 
     Returns:
         An `Evaluation`.
@@ -95,8 +97,13 @@ def evaluate_run(run, data=None, split="test", **options):
     >>> print(keras_vit.training.evaluate_run("runs/first"))  # doctest: +SKIP
     """
     run = run if isinstance(run, Run) else load(run)
-    known = list(options.pop("class_names", None) or run.metrics["class_names"])
+    names = options.pop("class_names", None)
+    mapping = names if isinstance(names, dict) else None
+    known = list(run.metrics["class_names"] if mapping or names is None else names)
     check_names(known, run.model)
+    if mapping and data is None:
+        want = "the classes of folders can be given for other images than the run's own"
+        arguments.refuse(want, {"data": None}, "Give a folder of class folders.")
     if data is None and run.folder is None:
         want = "a model that is not a run has no images of its own"
         arguments.refuse(want, {"data": None}, "Give a folder of class folders.")
@@ -109,8 +116,9 @@ def evaluate_run(run, data=None, split="test", **options):
         return evaluate(run.model, own, split, class_names=known, **options)
     _, *size, channels = run.model.input_shape
     splits = open_source(data, channels)
-    numbers, known = naming.match(splits.class_names, known, data)
-    whole = splits.train if splits.test is None else splits.test
+    numbers, known = naming.match(splits.class_names, known, data, mapping)
+    held_out = (splits.test, splits.validation, splits.train)
+    whole = next(each for each in held_out if each is not None)
     source = Subset(whole, np.arange(len(whole)))
     source.labels = np.array(numbers)[whole.labels]
     batches = FixedBatches(source, channels, size, 64, run.metrics["resize"], "bilinear")
