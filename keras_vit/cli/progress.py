@@ -7,6 +7,14 @@ CLEAR = "\r\x1b[K"  # clears a terminal's line
 SECONDS = {True: 0.2, False: 60.0}  # between two lines, at a terminal and without one
 
 
+def over(batches, total):
+    """Yields batches (images, labels), and shows how many of `total` images were taken."""
+    with Progress(total) as progress:
+        for images, labels in batches:
+            yield images, labels
+            progress.advance(len(labels))
+
+
 class Progress:
     """Shows the number of images, their rate and the time left; for use in a `with` statement.
 

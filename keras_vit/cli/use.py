@@ -5,6 +5,7 @@ import json
 import sys
 
 from keras_vit import arguments
+from keras_vit.cli import progress
 from keras_vit.cli.common import (
     DEFAULT,
     MODEL,
@@ -110,7 +111,9 @@ def _evaluate(options):
     names = options.classes and _read_classes(options.classes)
     target = run_folder.make(options.out, "evaluation") if options.out else None
     try:
-        evaluation = training.evaluate_run(run, options.data, options.part, class_names=names)
+        evaluation = training.evaluate_run(
+            run, options.data, options.part, progress.over, class_names=names
+        )
     except BaseException:
         if target:
             run_folder.remove_if_empty(target)
@@ -148,6 +151,7 @@ def _check_few_shot(options):
 
 def _few_shot(options):
     from keras_vit import data, environment, training
+    from keras_vit.data.pipelines import Loader
     from keras_vit.training.evaluation.representation import predict_all, submodel
 
     model, _ = load_model(options.model, options.image_size)
@@ -159,11 +163,19 @@ def _few_shot(options):
         validation_share=0,
         test_share=options.test_share,
         resize=options.resize,
+        cache=False,  # every image is used once
     )
+    if "test" not in loaded.sources:
+        want = "there must be images to test on"
+        received = {"data": options.data, "--test-share": options.test_share}
+        arguments.refuse(want, received, "Give a share above 0.")
     print(environment.description())
     print(f"{loaded}\nFew shots of the training images, tested on the test images", flush=True)
     representation = submodel(model, options.layer)
-    splits = [*predict_all(representation, loaded, "train"), *predict_all(representation, loaded)]
+    splits = []
+    for split in ("train", "test"):
+        batches = Loader(loaded.fixed_batches(split))
+        splits += predict_all(representation, progress.over(batches, loaded.counts[split]))
     print(training.few_shot(*splits, shots=options.shots, seeds=options.seeds))
     if options.linear_probe:
         accuracy = training.linear_probe(*splits)

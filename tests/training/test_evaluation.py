@@ -342,6 +342,24 @@ def test_a_folder_is_matched_by_the_names_of_its_classes(run):
     assert {one.image for one in found.mistakes} == files
 
 
+def test_progress_sees_every_batch_and_the_validation_split_stands_in_for_a_test_split(
+    run, tmp_path
+):
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+        for name in ("dark", "light") if split == "val" else ("dark", "light", "middle"):
+            (tmp_path / split / name).symlink_to(run / "data" / name)
+    seen = []
+
+    def count(batches, total):
+        for images, labels in batches:
+            seen.append((len(images), total))
+            yield images, labels
+
+    assert saved_run.evaluate_run(run / "run", tmp_path, progress=count).images == 10
+    assert seen == [(10, 10)]
+
+
 def test_a_folder_may_lack_classes_but_not_bring_new_ones(run, tmp_path):
     for name in ("dark", "middle"):
         (tmp_path / name).symlink_to(run / "data" / name)

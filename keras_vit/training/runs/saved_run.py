@@ -15,7 +15,7 @@ from keras_vit.checkpoints import keras_file
 from keras_vit.data.batching import FixedBatches
 from keras_vit.data.pipelines import Loader
 from keras_vit.data.sources import open_source
-from keras_vit.data.sources.source import Subset
+from keras_vit.data.sources.source import SPLITS, Subset
 from keras_vit.io import files, writing
 from keras_vit.training.evaluation import class_names as naming
 from keras_vit.training.evaluation.metrics import check_names, evaluate
@@ -71,7 +71,7 @@ def load_data(run):
     return run_folder.load_images(run_folder.read_settings(run.folder)[1])
 
 
-def evaluate_run(run, data=None, split="test", **options):
+def evaluate_run(run, data=None, split="test", progress=None, **options):
     """Evaluates the model of a run on the run's own images or on others.
 
     Args:
@@ -83,6 +83,8 @@ def evaluate_run(run, data=None, split="test", **options):
             Its class names must be class names of the run; classes may be missing. ImageNet's
             folders (n01440764, ...) are recognized for 1,000 classes.
         split: "test" or "validation" of the run's own images.
+        progress: function of the batches and the number of images that returns the batches, and
+            may show how many were taken; None for none.
         **options: arguments of `evaluate`, such as class_names for a model that has none. It may
             also be a dictionary {class of `data`: class of the model, by name or number}.
 
@@ -113,7 +115,19 @@ def evaluate_run(run, data=None, split="test", **options):
             want = "the run's own images must have the classes that it was trained on"
             received = {"classes": own.class_names[:20], "trained on": known[:20]}
             arguments.refuse(want, received, "Restore them, or evaluate on another folder.")
-        return evaluate(run.model, own, split, class_names=known, **options)
+        if arguments.one_of(*SPLITS)("split", split) not in own.sources:
+            advice = "Choose another split, or give a folder of class folders."
+            arguments.refuse("labeled images were expected", {"split": split, "images": 0}, advice)
+        batches = own.fixed_batches(split)
+    else:
+        batches, known = _read_batches(run, data, known, mapping)
+    images, names = Loader(batches), batches.source.names
+    images = images if progress is None else progress(images, len(names))
+    return evaluate(run.model, images, names=names, class_names=known, **options)
+
+
+def _read_batches(run, data, known, mapping):
+    """Returns other images than the run's own, in batches, and the names of all classes."""
     _, *size, channels = run.model.input_shape
     splits = open_source(data, channels)
     numbers, known = naming.match(splits.class_names, known, data, mapping)
@@ -122,8 +136,7 @@ def evaluate_run(run, data=None, split="test", **options):
     source = Subset(whole, np.arange(len(whole)))
     source.labels = np.array(numbers)[whole.labels]
     batches = FixedBatches(source, channels, size, 64, run.metrics["resize"], "bilinear")
-    names = source.names
-    return evaluate(run.model, Loader(batches), names=names, class_names=known, **options)
+    return batches, known
 
 
 def write(run, history, data, evaluation, logits, labels):
