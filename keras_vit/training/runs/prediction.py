@@ -129,30 +129,34 @@ class _Files(FixedBatches):
 
 
 def _predict(run, batches, top, threshold, on_error):
-    names, is_digits = run.metrics["class_names"], run.metrics["data"] == "digits"
     compute, loader = by_batch(run.model, batches.batch_size), Loader(batches)
     surplus = batches.start % batches.batch_size  # files of the first batch that are left out
     try:
         for files, pixels in loader:
-            images = [image for image in pixels if isinstance(image, np.ndarray)]
+            images = [image for image in pixels if not isinstance(image, Exception)]
             rows = iter(_softmax(compute(np.stack(images))) if images else ())
-            for file, image in zip(files, pixels, strict=True):
-                is_error = isinstance(image, Exception)
-                row = None if is_error else next(rows)
-                if surplus:
-                    surplus -= 1
-                    continue
-                if is_error:
-                    if on_error == "stop":
-                        raise image
+            pairs = [(x, None if isinstance(x, Exception) else next(rows)) for x in pixels]
+            for file, (image, row) in list(zip(files, pairs, strict=True))[surplus:]:
+                if row is not None:
+                    yield Prediction(file, _best(run, row, top, threshold), _hint(batches, image))
+                elif on_error == "skip":
                     yield Prediction(file, (), "", " ".join(str(image).split()))
-                    continue
-                best = [(names[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]]
-                bright = is_digits and not batches.invert and image.mean() > 127
-                hint = messages.INVERT_HINT if bright else ""
-                yield Prediction(file, tuple(x for x in best if x[1] >= threshold), hint)
+                else:
+                    raise image
+            surplus = 0
     finally:
         loader.on_epoch_end()  # what was read ahead is not needed any more
+
+
+def _best(run, row, top, threshold):
+    """Returns the most probable classes of an image as pairs (name, probability)."""
+    order = [i for i in np.argsort(-row, kind="stable")[:top] if row[i] >= threshold]
+    return tuple((run.metrics["class_names"][i], float(row[i])) for i in order)
+
+
+def _hint(batches, image):
+    bright = batches.metrics["data"] == "digits" and not batches.invert and image.mean() > 127
+    return messages.INVERT_HINT if bright else ""
 
 
 def _softmax(logits):
