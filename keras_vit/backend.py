@@ -5,9 +5,10 @@ import importlib.util
 import json
 import math
 import os
-import pathlib
 import sys
 import threading
+
+from keras_vit import environment
 
 BACKENDS = ("jax", "tensorflow", "torch")
 KERAS_BACKENDS = (*BACKENDS, "openvino", "numpy")  # the last two cannot train
@@ -260,9 +261,8 @@ class _Blanks:
 
 def _configured():
     """The backend in Keras's configuration file, TensorFlow if there is none."""
-    home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
     try:
-        config = json.loads(pathlib.Path(home, "keras.json").read_text())
+        config = json.loads((environment.keras_home() / "keras.json").read_text())
         return config.get("backend", "tensorflow")
     except (OSError, ValueError):
         return "tensorflow"

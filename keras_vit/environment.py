@@ -62,6 +62,11 @@ def processor():
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def keras_home():
+    """Returns the folder of Keras's configuration and downloads, below which ours are too."""
+    return pathlib.Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+
+
 def check_installation():
     """Returns what is wrong with the installation and how to repair it.
 

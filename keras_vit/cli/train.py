@@ -43,6 +43,12 @@ def _add_model(add):
         f"{_default('image_size')}, with --weights theirs",
         int,
     )
+    add(
+        "--patch-size PIXELS",
+        "side of a patch, with --weights that have another: the kernel of the patch embedding is "
+        "resized; default: theirs",
+        int,
+    )
     validation = "share of the training images for validation while training; default: 0.1"
     add("--validation-share SHARE", validation, float)
     test = "share of all images that is tested on once, at the end; default: 0.2"

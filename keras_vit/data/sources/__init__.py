@@ -1,7 +1,7 @@
 """Where labeled images come from: `open_source` finds out what a source is and opens it.
 
 source.py       `Source`: images, read one at a time; `Splits`: training, validation and test
-folders.py, csv_table.py, arrays.py, handwritten_digits.py      the kinds of sources
+folders.py, csv_table.py, arrays.py, handwritten_digits.py, cifar.py      the kinds of sources
 """
 
 import os
@@ -9,7 +9,7 @@ import pathlib
 import re
 
 from keras_vit import arguments, backend
-from keras_vit.data.sources import arrays, csv_table, folders, handwritten_digits
+from keras_vit.data.sources import arrays, cifar, csv_table, folders, handwritten_digits
 
 ADVICE = (
     "Give a folder of class folders, a .csv table of files and labels, an .npz file, a pair "
@@ -39,6 +39,10 @@ def open_source(source, num_channels=3, data_dir=None, split_seed=0, validation_
     if source == "digits":
         return handwritten_digits.read_digits(split_seed)
     check_source(source)
+    if source in cifar.SETS and data_dir is None:
+        found = cifar.read_cifar(source, num_channels, split_seed, validation_share)
+        if found is not None:
+            return found
     from keras_vit.data import tfds  # which imports this package
 
     return tfds.load_splits(

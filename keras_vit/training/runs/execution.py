@@ -33,6 +33,7 @@ def train(
     validation_share=None,
     test_share=None,
     tensorboard=False,
+    patch_size=None,
     out=None,
 ):
     """Trains a Vision Transformer and writes the model, its numbers and figures to a folder.
@@ -60,6 +61,8 @@ def train(
         validation_share: see `keras_vit.data.load`.
         test_share: see `keras_vit.data.load`.
         tensorboard: whether to log for TensorBoard, in the folder `logs` of the run.
+        patch_size: side of a patch in pixels, with `weights` that have another: the kernel of the
+            patch embedding is resized, as in `keras_vit.load_pretrained`.
         out: folder to write, new or empty. None creates `runs/<time>-<name>`.
 
     Returns:
@@ -119,6 +122,8 @@ def build(options):
     keras.utils.set_random_seed(options["seed"])
     shape = {"image_size": data.image_size, "num_classes": data.num_classes}
     if options["weights"] is not None:
+        if options["patch_size"] is not None:
+            shape["patch_size"] = options["patch_size"]
         model = loading.load_pretrained(options["weights"], **shape, **recipe.model_arguments)
     else:
         shape["num_channels"] = data.num_channels

@@ -20,7 +20,7 @@ UNAVERAGED = "unaveraged.weights.h5"
 # The arguments of `train` but `out`: settings.json, from which an interrupted run is built again
 OPTIONS = {
     **dict.fromkeys(("data", "model", "weights", "recipe", "adapt", "image_size", "epochs")),
-    **dict.fromkeys(("batch_size", "learning_rate", "augment")),
+    **dict.fromkeys(("batch_size", "learning_rate", "augment", "patch_size")),
     "seed": 0,
     **dict.fromkeys(("split_seed", "validation_share", "test_share")),
     "tensorboard": False,
@@ -49,6 +49,12 @@ def check(options):
         arguments.refuse("weights bring their own model", received, "Leave one of them out.")
     if weights is not None:
         catalogue.check_source(weights)
+    if options["patch_size"] is not None:
+        arguments.height_width("patch_size", options["patch_size"])
+        if weights is None:
+            received = {"patch_size": options["patch_size"], "weights": None}
+            advice = "Without weights, write the patch into the name: --model ViT-Midi/8."
+            arguments.refuse("`patch_size` changes the patches of weights", received, advice)
     for name in ("validation_share", "test_share"):
         if options[name] is not None:
             check_share(name, options[name])
