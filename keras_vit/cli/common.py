@@ -3,8 +3,7 @@
 import pathlib
 
 from keras_vit import arguments
-from keras_vit.checkpoints import hub
-from keras_vit.checkpoints.catalogue import find, suggestion
+from keras_vit.checkpoints.catalogue import find, hub, suggestion
 from keras_vit.io import files
 from keras_vit.training.runs import run_folder
 
