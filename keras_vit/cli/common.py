@@ -96,6 +96,23 @@ def load_model(name, image_size=None):
     return model, metrics
 
 
+def load_run(name, **changes):
+    """Loads a `MODEL` as a `Run`; a run itself keeps its folder, which has its images.
+
+    `changes` replace fields of its metrics, except those that are None.
+    """
+    from keras_vit import training
+    from keras_vit.training.runs.saved_run import default_metrics
+
+    if is_run(name):
+        run = training.load(name)
+    else:
+        model, metrics = load_model(name)
+        run = training.Run(None, model, metrics or default_metrics(model))
+    changes = {field: value for field, value in changes.items() if value is not None}
+    return run._replace(metrics={**run.metrics, **changes})
+
+
 def is_run(path):
     """Returns whether `path` is a folder without weights, or a .keras file beside metrics.json."""
     path = pathlib.Path(path)
