@@ -3,8 +3,9 @@
 import os
 import sys
 
-from keras_vit import doctor
-from keras_vit.cli.common import DEFAULT, adder, command
+from keras_vit import arguments, doctor
+from keras_vit.cli.common import DEFAULT, add_columns, adder, command
+from keras_vit.doctor import image_table
 from keras_vit.doctor.quarantine_files import quarantine_folder
 from keras_vit.io import writing
 from keras_vit.training.runs.run_folder import command_line
@@ -19,8 +20,9 @@ def add(commands):
     """Adds the command."""
     summary = "find what is wrong with a folder"
     add = adder(command(commands, "check-data", _check_data, None, summary, DESCRIPTION))
-    folder = "class folders with images, optionally within train, validation and test"
+    folder = "class folders with images, optionally within train, validation and test; or a .csv"
     add("folder FOLDER", folder)
+    add_columns(add)
     output = "format of the output; default: text"
     add("--format", output, choices=["text", "json"], default="text")
     add("--json FILE", "write the report as JSON")
@@ -45,7 +47,13 @@ def _check_data(options):
         print(f"Moved back: {len(back):,} files.")
         return 0
     _check_writable(options)
-    report = doctor.check(options.folder, options.processes, options.small_class, progress=True)
+    report = doctor.check(
+        options.folder,
+        options.processes,
+        options.small_class,
+        progress=True,
+        columns=options.columns,
+    )
     print(report.to_json() if options.format == "json" else report)
     for path, write in ((options.json, report.write_json), (options.html, report.to_html)):
         if path:
@@ -62,6 +70,10 @@ def _check_data(options):
 
 def _check_writable(options):
     """Raises before the work if its result cannot be written."""
+    if options.fix and image_table.is_table(options.folder):
+        received = {"FOLDER": options.folder, "--fix": options.fix}
+        advice = "Remove the rows of the table whose files have errors."
+        arguments.refuse("only files of a folder can be moved", received, advice)
     for path in filter(None, (options.json, options.html)):
         writing.check_file(path, "Choose another FILE.")
     if options.fix and os.path.isdir(options.folder):

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from keras_vit import arguments
 from keras_vit.doctor import formats
-from keras_vit.doctor.file_tree import SPLIT_NAMES
+from keras_vit.doctor.file_tree import SPLIT_NAMES, ImageFile, Tree, printable
+from keras_vit.doctor.problems import Problem
 
 SUFFIXES = (".csv", ".tsv")
 # {role: usual names of its column}; the columns of other names must be given.
@@ -63,20 +64,50 @@ def read(path, columns=None):
     return Table(rows, chosen)
 
 
+def is_table(path):
+    """Returns whether a path is that of a table."""
+    named = isinstance(path, (str, os.PathLike)) and not os.path.isdir(path)
+    return named and os.fspath(path).lower().endswith(SUFFIXES)
+
+
+def list_files(path, columns=None):
+    """Lists the images of a table as a `Tree`, with what is wrong with their places."""
+    rows, _ = read(path, columns)
+    folder, name = os.path.split(path)
+    inside, homes = os.path.join(os.path.realpath(folder), ""), {}
+    tree = Tree([], {(row.split, row.label): name for row in rows}, [])
+    for row in rows:
+        image, full = ImageFile(row.file, row.label, row.split), os.path.join(folder, row.file)
+        if not os.path.lexists(full):
+            tree.problems.append(Problem("missing-file", row.file, f"line {row.line}", *image[1:]))
+            continue
+        tree.files.append(image)
+        if not os.path.realpath(full).startswith(inside):
+            reason = "outside the folder of the table"
+            tree.problems.append(Problem("link-outside", row.file, reason, *image[1:]))
+        first = homes.setdefault(row.group, image) if row.group else image
+        if first.split != row.split:
+            reason = f"group {printable(row.group)}, also in {first.split}"
+            tree.problems.append(Problem("group-leak", *image[:1], reason, *image[1:], first[:1]))
+    return tree
+
+
 def read_columns(path, columns=None):
     """Returns {role: column} of a table; reads its first lines only, and raises as `read` does."""
     with _reading(path) as reader:
         return _find_columns(path, columns, reader)
 
 
-def check_columns(columns):
-    """Returns `columns` of `read`, or raises `ValueError` unless they are names by role."""
+def check_columns(source, columns):
+    """Raises `ValueError` unless `columns` are None, or names by role and the source a table."""
     valid = isinstance(columns, dict) and all(isinstance(name, str) for name in columns.values())
     if columns is not None and not (valid and columns.keys() <= NAMES.keys()):
         expected = f"`columns` must be a dictionary with some of {', '.join(NAMES)}"
         advice = 'Give the names of columns: {"image": "filename", "label": "breed"}.'
         arguments.refuse(expected, {"columns": columns}, advice)
-    return columns
+    if columns and not is_table(source):
+        received = {"columns": columns, "source": str(source)[:100]}
+        arguments.refuse("only a .csv table has columns", received, "Leave them out.")
 
 
 @contextlib.contextmanager
@@ -97,8 +128,9 @@ def _reading(path):
 
 def _find_columns(path, columns, reader):
     """Returns {role: column}, or raises with the options that could be meant."""
+    check_columns(path, columns)
     names = [*(reader.fieldnames or ())]
-    received, chosen = {"path": str(path), "columns": names}, dict(check_columns(columns) or {})
+    received, chosen = {"path": str(path), "columns": names}, dict(columns or {})
     for role, name in chosen.items():
         if name not in names:
             advice = f"{arguments.suggest(name, names)}Give one of the columns."

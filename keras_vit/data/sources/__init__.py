@@ -33,7 +33,7 @@ def open_source(
 
     The arguments are those of `keras_vit.data.load`.
     """
-    check_columns(source, columns)
+    image_table.check_columns(source, columns)
     named = (data_dir, split_seed, validation_share)
     splits = _open(source, num_channels, named, columns, skip_empty)
     if group_pattern is not None:
@@ -52,7 +52,7 @@ def _open(source, num_channels, named, columns, skip_empty):
     path = pathlib.Path(source)
     if path.is_dir():
         return folders.read_folder(path, num_channels, skip_empty)
-    if is_table(path) and path.exists():
+    if image_table.is_table(path) and path.exists():
         return csv_table.read_table(path, num_channels, columns)
     if path.suffix.lower() == ".npz" and path.exists():
         return arrays.read_npz(path)
@@ -71,19 +71,6 @@ def _open(source, num_channels, named, columns, skip_empty):
         num_channels=num_channels,
         validation_share=share,
     )
-
-
-def is_table(source):
-    """Returns whether a source is the path of a table."""
-    named = isinstance(source, (str, os.PathLike)) and not os.path.isdir(source)
-    return named and os.fspath(source).lower().endswith(image_table.SUFFIXES)
-
-
-def check_columns(source, columns):
-    """Raises `ValueError` unless `columns` are None or columns that a table can have."""
-    if image_table.check_columns(columns) and not is_table(source):
-        received = {"columns": columns, "source": str(source)[:100]}
-        arguments.refuse("only a .csv table has columns", received, "Leave them out.")
 
 
 def check_source(source):

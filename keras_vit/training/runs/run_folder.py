@@ -9,7 +9,7 @@ import shlex
 from keras_vit import arguments, backend
 from keras_vit.checkpoints import catalogue
 from keras_vit.data import dataset
-from keras_vit.data.sources import check_columns, check_source, groups, is_table
+from keras_vit.data.sources import check_source, groups
 from keras_vit.data.sources.source import check_share
 from keras_vit.data.transforms.augmentation import get_augmentation
 from keras_vit.doctor import image_table
@@ -63,8 +63,8 @@ def check(options):
     find_recipe(options)
     if data is not None:
         check_source(data)
-    check_columns(data, options["columns"])
-    if is_table(data):
+    image_table.check_columns(data, options["columns"])
+    if image_table.is_table(data):
         image_table.read_columns(data, options["columns"])
     if options["group_pattern"] is not None:
         groups.check_pattern(options["group_pattern"])
