@@ -139,6 +139,7 @@ _MOVABLE = {
     "dangling-link",
     "link-loop",
     "special-file",
+    "system-folder",
     "leak",
 }  # fmt: skip
 
