@@ -462,6 +462,13 @@ def test_arrays_are_accepted_in_every_form(tmp_path):
     medical |= {f"{split}_labels": LABELS[:2, None] for split in ("val", "test")}
     parts = arrays.read_arrays(medical)
     assert [len(parts.sources[name]) for name in ("train", "validation", "test")] == [6, 2, 2]
+    for x, y in [("x", "y"), ("X_train", "Y_train"), ("train_x", "train_y"), ("data", "target")]:
+        np.savez(
+            tmp_path / "x.npz", **{x: IMAGES, y: LABELS, "class_names": np.array(["a", 1], "O")}
+        )
+        parts = arrays.read_npz(tmp_path / "x.npz")  # an array that is not read may be of any kind
+        assert len(parts.train) == 6 and parts.test is None
+        assert parts.notes == ("arrays that were not read: class_names",)
     grey = arrays.read_arrays({"train": (IMAGES[..., 0], LABELS), "val": (IMAGES[:1, ..., 0], [2])})
     assert grey.train.image(0).mode == "L" and grey.validation.labels.tolist() == [2]
 
@@ -469,7 +476,12 @@ def test_arrays_are_accepted_in_every_form(tmp_path):
 @pytest.mark.parametrize(
     "source, message",
     [
-        ((IMAGES / 255, LABELS), "must be uint8.*float64.*255"),
+        ((IMAGES / 255, LABELS), r"must be uint8.*float64.*From these: \(images \* 255\).round"),
+        ((IMAGES + 9.0, LABELS), r"must be uint8.*float64.*From these: images.round"),
+        ({"a": IMAGES, "b": LABELS}, r"Images and labels.*\['a', 'b'\]"),
+        ({"arr_0": IMAGES, "arr_1": LABELS}, "Images and labels.*arr_0"),
+        ({"x_train": IMAGES, "y_train": LABELS, "x_more": IMAGES}, "Images and labels.*x_more"),
+        ({"x": IMAGES, "y": LABELS, "x_train": IMAGES, "y_train": LABELS}, "Images and labels"),
         ((IMAGES.transpose(0, 3, 1, 2), LABELS), "channels last"),
         ((IMAGES[0, 0], LABELS), "Images must have the shape"),
         ((IMAGES[:0], LABELS[:0]), "Images must have the shape"),
