@@ -74,7 +74,7 @@ def read_npz(path):
 
 
 def _to_pairs(source):
-    """Returns {split: (images, labels)} of all forms that `read_arrays` accepts, and unread names."""
+    """Returns {split: (images, labels)} of all forms of `read_arrays`, and names not read."""
     unread = []
     if isinstance(source, (tuple, list)):
         pairs = {"train": source}
