@@ -214,7 +214,9 @@ def _describe_mode(image):
     if _orientation(image) in _TURNS:
         yield "rotated", f"EXIF orientation {_orientation(image)}"
     kind = "sixteen-bit" if image.mode.startswith("I") else _MODES.get(image.mode)
-    if kind:
+    if kind == "sixteen-bit":  # images of 12 bits, for example, look black
+        yield kind, "values {} to {} of 65535".format(*image.getextrema())
+    elif kind:
         yield kind, f"Pillow mode {image.mode}"
     if image.has_transparency_data:
         yield "transparent", f"Pillow mode {image.mode}"

@@ -74,10 +74,33 @@ def test_gray_maps_of_8_and_16_bits_are_read(tmp_path):
         assert np.asarray(images.open_image(path, 1)).tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
-def test_the_first_frame_of_an_animation_is_read(tmp_path):
+@pytest.mark.parametrize("suffix", ["gif", "webp", "tif", "png"])
+def test_the_first_frame_of_an_animation_is_read(tmp_path, suffix):
     films = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
-    path = save(tmp_path / "film.gif", films[0], save_all=True, append_images=films[1:])
+    options = {"lossless": True} if suffix == "webp" else {}
+    path = tmp_path / f"film.{suffix}"
+    save(path, films[0], save_all=True, append_images=films[1:], **options)
     assert (np.asarray(images.open_image(path)) == (255, 0, 0)).all()
+
+
+def test_rare_modes_are_converted(tmp_path):
+    """Values by hand: CMYK without its key, BT.601 of YCbCr, white behind what is transparent."""
+    one, alpha = Image.new("L", (4, 4), 200), Image.new("L", (4, 4), 51)
+    cases = {
+        "cmyk.tif": (Image.new("CMYK", (4, 4), (255, 0, 55, 0)), (0, 255, 200)),
+        "ycbcr.tif": (Image.new("YCbCr", (4, 4), (100, 128, 228)), (240, 29, 100)),
+        "la.png": (Image.merge("LA", (one, alpha)), (244, 244, 244)),
+        "bit.png": (Image.new("1", (4, 4), 1), (255, 255, 255)),
+        "bit.tif": (Image.new("1", (4, 4), 0), (0, 0, 0)),
+        "deep.tif": (Image.new("I;16", (4, 4), 257 * 77), (77, 77, 77)),
+        "deeper.tif": (Image.new("I", (4, 4), 257 * 77), (77, 77, 77)),
+    }
+    for name, (image, pixel) in cases.items():
+        found = np.asarray(images.open_image(save(tmp_path / name, image)))
+        assert np.abs(found.astype(int) - pixel).max() <= 1, name
+    ppm = tmp_path / "deep.ppm"
+    ppm.write_bytes(b"P6 1 1 65535\n" + (np.array([1, 99, 255]) * 257).astype(">u2").tobytes())
+    assert np.asarray(images.open_image(ppm)).ravel().tolist() == [1, 99, 255]
 
 
 def test_cmyk_16_bits_and_transparency_are_converted(tmp_path):
