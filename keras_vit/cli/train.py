@@ -1,7 +1,7 @@
 """`keras-vit train`."""
 
 from keras_vit import arguments
-from keras_vit.cli.common import DEFAULT, adder, command
+from keras_vit.cli.common import DEFAULT, add_columns, adder, command
 from keras_vit.training.recipes.recipe import ADAPTATIONS
 from keras_vit.training.recipes.recipe_tables import RECIPES, names
 from keras_vit.training.runs import run_folder
@@ -54,6 +54,10 @@ def _add_model(add):
     test = "share of all images that is tested on once, at the end; default: 0.2"
     add("--test-share SHARE", test, float)
     add("--split-seed N", "seed of these splits; default: 0", int)
+    add_columns(add)
+    pattern = "regular expression that finds the group of an image in its name: '(patient\\d+)_'"
+    add("--group-pattern REGEX", pattern)
+    add("--skip-empty", "leave out class folders without images")
 
 
 def _add_training(add):

@@ -32,6 +32,9 @@ def train(
     split_seed=None,
     validation_share=None,
     test_share=None,
+    columns=None,
+    group_pattern=None,
+    skip_empty=False,
     tensorboard=False,
     patch_size=None,
     out=None,
@@ -60,6 +63,9 @@ def train(
         split_seed: of the division into splits; None for 0, with digits for `seed`.
         validation_share: see `keras_vit.data.load`.
         test_share: see `keras_vit.data.load`.
+        columns: see `keras_vit.data.load`.
+        group_pattern: see `keras_vit.data.load`.
+        skip_empty: see `keras_vit.data.load`.
         tensorboard: whether to log for TensorBoard, in the folder `logs` of the run.
         patch_size: side of a patch in pixels, with `weights` that have another: the kernel of the
             patch embedding is resized, as in `keras_vit.load_pretrained`.

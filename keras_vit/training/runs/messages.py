@@ -203,7 +203,8 @@ def _next_steps(target, metrics, options):
             ("your own images, in one folder per class", "train", "images"),
         ]
     elif options["weights"] is None:
-        weights = ("train", options["data"], "--weights", "ViT-Ti/16")
+        columns = [(f"--{role}-column", name) for role, name in (options["columns"] or {}).items()]
+        weights = ("train", options["data"], *sum(columns, ()), "--weights", "ViT-Ti/16")
         few = f"{metrics['train_images']:,} images are few to train a ViT from scratch"
         steps.append((f"{few}: fine-tune published weights", *weights))
     lines = [f"  # {purpose}\n  {command_line(*words)}" for purpose, *words in steps]

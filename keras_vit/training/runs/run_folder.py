@@ -9,9 +9,10 @@ import shlex
 from keras_vit import arguments, backend
 from keras_vit.checkpoints import catalogue
 from keras_vit.data import dataset
-from keras_vit.data.sources import check_source
+from keras_vit.data.sources import check_source, groups
 from keras_vit.data.sources.source import check_share
 from keras_vit.data.transforms.augmentation import get_augmentation
+from keras_vit.doctor import image_table
 from keras_vit.io import files, writing
 from keras_vit.training.recipes.recipe_tables import recipe
 
@@ -22,7 +23,8 @@ OPTIONS = {
     **dict.fromkeys(("data", "model", "weights", "recipe", "adapt", "image_size", "epochs")),
     **dict.fromkeys(("batch_size", "learning_rate", "augment", "patch_size")),
     "seed": 0,
-    **dict.fromkeys(("split_seed", "validation_share", "test_share")),
+    **dict.fromkeys(("split_seed", "validation_share", "test_share", "columns", "group_pattern")),
+    "skip_empty": False,
     "tensorboard": False,
 }
 OF_THE_RECIPE = ("model", "image_size", "epochs", "batch_size", "learning_rate", "adapt")
@@ -67,6 +69,11 @@ def check(options):
     find_recipe(options)
     if data is not None:
         check_source(data)
+    image_table.check_columns(data, options["columns"])
+    if image_table.is_table(data):
+        image_table.read_columns(data, options["columns"])
+    if options["group_pattern"] is not None:
+        groups.check_pattern(options["group_pattern"])
 
 
 def complete(options):
@@ -120,6 +127,7 @@ def load_images(options):
         num_channels=chosen.num_channels,
         # TensorFlow takes seconds to import, and digits take none to read.
         pipeline="keras" if is_digits else None,
+        **{name: options[name] for name in ("columns", "group_pattern", "skip_empty")},
         **{name: share for name, share in shares.items() if share is not None},
     )
 
