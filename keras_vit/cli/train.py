@@ -67,6 +67,7 @@ def _add_training(add):
     add("--adapt", adapt, choices=ADAPTATIONS)
     add("--epochs N", f"passes over the images; {_default('epochs')}", int)
     add("--batch-size N", f"images per step; {_default('batch_size')}", int)
+    add("--accumulate N", "steps whose gradients make one update; default: the recipe's", int)
     add("--learning-rate RATE", f"peak of the schedule; {_default('learning_rate')}", float)
     add(
         "--augment NAME",

@@ -44,6 +44,7 @@ REFUSED = {
     "train --weights gone.npz": "'gone.npz', which does not exist",
     "train --weights ViT-Ti/16 --model ViT-Ti/16": "Leave one of them out",
     "train --recipe finetune": "Give --weights",
+    "train --recipe deit": "enlarges them 28-fold",
     "train --augment strong3": "Names are none, flip",
     "train --epochs 0": "epochs=0",
     "train --learning-rate nan": "learning_rate=nan",

@@ -14,7 +14,7 @@ from keras_vit.training.evaluation import metrics
 from keras_vit.training.evaluation.classifiers import baselines
 from keras_vit.training.evaluation.representation import predict_all
 from keras_vit.training.resuming.checkpoint import Checkpoint
-from keras_vit.training.runs import messages, run_folder, saved_run
+from keras_vit.training.runs import costs, messages, run_folder, saved_run
 
 
 def train(
@@ -26,6 +26,7 @@ def train(
     image_size=None,
     epochs=None,
     batch_size=None,
+    accumulate=None,
     learning_rate=None,
     augment=None,
     seed=0,
@@ -56,7 +57,9 @@ def train(
         image_size: side in pixels to which images are resized; None for that of the recipe or of
             the weights.
         epochs: passes over the training images.
-        batch_size: images per step.
+        batch_size: images per step. If None, a batch of the recipe that does not fit into the
+            memory is divided into several, whose gradients make one update.
+        accumulate: batches per update.
         learning_rate: peak of the schedule, not scaled with the batch.
         augment: name of an augmentation, see `keras_vit.data.load`.
         seed: of the weights, the order, the augmentation and dropout.
@@ -76,7 +79,8 @@ def train(
         figures.
 
     Raises:
-        ValueError: an argument is invalid; nothing was trained.
+        ValueError: an argument is invalid, or a step of `batch_size` images certainly does not fit
+            into the memory; nothing was trained.
         FileNotFoundError: a folder or file does not exist.
         ImportError: something that was requested is not installed.
         ArithmeticError: the loss is not finite.
@@ -91,7 +95,7 @@ def train(
     name = "digits" if options["data"] is None else pathlib.Path(options["data"]).stem
     target = run_folder.make(out, name)
     try:
-        parts = build(options)
+        options, *parts = _build_within_memory(options)
     except BaseException:
         run_folder.remove_if_empty(target)
         raise
@@ -118,7 +122,10 @@ def resume(folder):
         evaluate = run_folder.command_line("evaluate", target)
         print(f"Nothing to do: {target} is complete. Run: {evaluate}")
         return saved_run.load(target)
-    return _run(target, options, *build(options))
+    data, model, recipe = build(options)
+    memory = costs.measure_memory(model, recipe)
+    cost = costs.describe_memory(memory, recipe.batch_size)
+    return _run(target, options, cost, data, model, recipe)
 
 
 def build(options):
@@ -140,11 +147,30 @@ def build(options):
     return data, model, recipe
 
 
-def _run(target, options, data, model, recipe):
+def _build_within_memory(options):
+    """Divides the recipe's batch if a step does not fit into the memory.
+
+    Returns the options, a text about the costs, and what `build` makes of these options.
+    """
+    data, model, recipe = build(options)
+    memory = costs.measure_memory(model, recipe)
+    lines, given = [], options["batch_size"] is not None
+    if options["weights"] is None:
+        lines += costs.describe_enlargement(data, recipe)
+    if divided := costs.divide_batch(memory, recipe, given):
+        options, published = {**options, **divided}, recipe.batch_size
+        data, model, recipe = build(options)
+        lines.append(costs.describe_division(recipe, published))
+    lines.append(costs.describe_memory(memory, recipe.batch_size))
+    return options, "\n".join(lines), data, model, recipe
+
+
+def _run(target, options, cost, data, model, recipe):
     """Trains, tests and writes the results; resumes where an earlier call stopped."""
     started = time.perf_counter()
     name = model.name if options["weights"] else recipe.model
-    print(messages.introduction(name, data, model, recipe, options["seed"], target), flush=True)
+    introduction = messages.introduction(name, data, model, recipe, options["seed"], target)
+    print(introduction, cost, sep="\n", flush=True)
     references = baselines(data)
     print(messages.references(references, data.image_size), messages.START, sep="\n", flush=True)
     try:
@@ -213,7 +239,7 @@ def _fit(target, options, data, model, recipe):
     # This split is evaluated after each epoch; nothing is selected by it.
     split = "validation" if data.counts["validation"] else "test"
     arguments = recipe.fit_arguments
-    progress = messages.ProgressLine(split, sys.stdout.isatty())
+    progress = messages.ProgressLine(split, sys.stdout.isatty(), data)
     arguments["callbacks"].append(progress)
     if options["tensorboard"]:
         arguments["callbacks"].append(messages.tensorboard(str(target / "logs")))

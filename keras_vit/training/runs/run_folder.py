@@ -21,13 +21,14 @@ UNAVERAGED = "unaveraged.weights.h5"
 # The arguments of `train` but `out`: settings.json, from which an interrupted run is built again
 OPTIONS = {
     **dict.fromkeys(("data", "model", "weights", "recipe", "adapt", "image_size", "epochs")),
-    **dict.fromkeys(("batch_size", "learning_rate", "augment", "patch_size")),
+    **dict.fromkeys(("batch_size", "accumulate", "learning_rate", "augment", "patch_size")),
     "seed": 0,
     **dict.fromkeys(("split_seed", "validation_share", "test_share", "columns", "group_pattern")),
     "skip_empty": False,
     "tensorboard": False,
 }
-OF_THE_RECIPE = ("model", "image_size", "epochs", "batch_size", "learning_rate", "adapt")
+OF_THE_RECIPE = ("model", "image_size", "epochs", "batch_size", "accumulate", "learning_rate")
+OF_THE_RECIPE += ("adapt",)
 LARGEST_SEED = 2**32 - 1  # NumPy's and Keras's limit
 
 
@@ -66,7 +67,12 @@ def check(options):
         get_augmentation(options["augment"])
     if options["tensorboard"]:
         check_tensorboard()
-    find_recipe(options)
+    chosen = find_recipe(options)
+    if data is None and chosen.image_size not in (None, 8):
+        received = {"recipe": chosen.name, "image_size": chosen.image_size}
+        factor = max(arguments.height_width("image_size", chosen.image_size)) / 8
+        advice = f"It enlarges them {factor:.0f}-fold. Leave --recipe out, or give images."
+        arguments.refuse("the digits are 8 x 8 pixels", received, advice)
     if data is not None:
         check_source(data)
     image_table.check_columns(data, options["columns"])
@@ -109,6 +115,8 @@ def _recipe_name(options):
 
 def load_images(options):
     """Loads the images of completed options with `keras_vit.data.load`."""
+    import keras
+
     chosen, is_digits = find_recipe(options), options["data"] is None
     split_seed, augment = options["split_seed"], options["augment"]
     if split_seed is None:
@@ -125,8 +133,8 @@ def load_images(options):
         seed=options["seed"],
         split_seed=split_seed,
         num_channels=chosen.num_channels,
-        # TensorFlow takes seconds to import, and digits take none to read.
-        pipeline="keras" if is_digits else None,
+        # TensorFlow takes seconds to import, and only its own backend gains by tf.data.
+        pipeline=None if keras.backend.backend() == "tensorflow" and not is_digits else "keras",
         **{name: options[name] for name in ("columns", "group_pattern", "skip_empty")},
         **{name: share for name, share in shares.items() if share is not None},
     )
