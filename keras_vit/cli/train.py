@@ -2,7 +2,8 @@
 
 from keras_vit import arguments
 from keras_vit.cli.common import DEFAULT, adder, command
-from keras_vit.training.recipes.recipe import ADAPTATIONS
+from keras_vit.data.sampler import SAMPLINGS
+from keras_vit.training.recipes.recipe import ADAPTATIONS, PRECISIONS
 from keras_vit.training.recipes.recipe_tables import RECIPES, names
 from keras_vit.training.runs import run_folder
 
@@ -24,6 +25,8 @@ def add(commands):
     )
     _add_model(adder(parser.add_argument_group("model and data")))
     _add_training(adder(parser.add_argument_group("training")))
+    _add_optimizer(adder(parser.add_argument_group("optimizer and loss")))
+    _add_images(adder(parser.add_argument_group("training images")))
     _add_results(adder(parser.add_argument_group("results")))
 
 
@@ -56,15 +59,48 @@ def _add_training(add):
     adapt = "which weights are trained; default: the recipe's, usually all"
     add("--adapt", adapt, choices=ADAPTATIONS)
     add("--epochs N", f"passes over the images; {_default('epochs')}", int)
+    add(
+        "--early-stopping N",
+        "end after N epochs without a lower validation loss; the result has the weights of the "
+        "best epoch; default: train all epochs, keep the last weights",
+        int,
+    )
     add("--batch-size N", f"images per step; {_default('batch_size')}", int)
+    add("--accumulate N", "steps per update, to train with larger batches; default: 1", int)
+    add(
+        "--precision POLICY",
+        "float32, mixed_bfloat16 (half the memory; faster on GPU and TPU), or mixed_float16 with "
+        "loss scaling; default: float32",
+        choices=PRECISIONS,
+    )
+    seed = f"seed of the weights and the order of images; {DEFAULT}"
+    add("--seed N", seed, int, default=0)
+
+
+def _add_optimizer(add):
     add("--learning-rate RATE", f"peak of the schedule; {_default('learning_rate')}", float)
+    decay = "relative to the learning rate; default: the recipe's"
+    add("--weight-decay RATE", decay, float)
+    layers = "factor of the learning rate from each block to the one before it; default: 1.0"
+    add("--layer-decay FACTOR", layers, float)
+    smoothing = "share of every label that is distributed evenly over the classes; default: 0.0"
+    add("--label-smoothing SHARE", smoothing, float)
+    add(
+        "--class-weights WEIGHTS",
+        "balanced: rare classes weigh more in the loss, all contribute equally; or weights, "
+        "such as cat=2,dog=0.5, 1 for other classes; default: 1 for all",
+    )
+
+
+def _add_images(add):
     add(
         "--augment NAME",
         "augmentation of the training images: none, flip, inception, cifar, light1 ... "
         "strong2, deit, small; default: the recipe's",
     )
-    seed = f"seed of the weights and the order of images; {DEFAULT}"
-    add("--seed N", seed, int, default=0)
+    sampling = "balanced: rare classes are drawn more often, all equally often in an epoch; "
+    sampling += "default: shuffled, every image once"
+    add("--sampling KIND", sampling, choices=SAMPLINGS)
 
 
 def _add_results(add):

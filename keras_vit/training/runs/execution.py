@@ -6,6 +6,7 @@ import sys
 import time
 
 import keras
+import numpy as np
 
 from keras_vit import environment, families
 from keras_vit.checkpoints import loading
@@ -25,9 +26,17 @@ def train(
     adapt=None,
     image_size=None,
     epochs=None,
+    early_stopping=None,
     batch_size=None,
+    accumulate=None,
     learning_rate=None,
+    weight_decay=None,
+    layer_decay=None,
+    label_smoothing=None,
+    class_weights=None,
     augment=None,
+    sampling=None,
+    precision=None,
     seed=0,
     split_seed=None,
     validation_share=None,
@@ -38,7 +47,7 @@ def train(
     """Trains a Vision Transformer and writes the model, its numbers and figures to a folder.
 
     Arguments that are None come from the recipe. The test images are used only once, for the
-    weights of the last epoch. Progress and result are printed. The run may be killed at any
+    weights in the end. Progress and result are printed. The run may be killed at any
     moment: `resume` continues it exactly.
 
     Args:
@@ -52,9 +61,21 @@ def train(
         image_size: side in pixels to which images are resized; None for that of the recipe or of
             the weights.
         epochs: passes over the training images.
+        early_stopping: epochs without a lower validation loss after which the training ends; the
+            result has the weights of the best epoch, also if no epoch is left out. None: the
+            result has the weights of the last epoch.
         batch_size: images per step.
+        accumulate: steps per update of the weights.
         learning_rate: peak of the schedule, not scaled with the batch.
+        weight_decay: relative to the learning rate.
+        layer_decay: factor of the learning rate from each block to the one before it.
+        label_smoothing: share of every label that is distributed evenly over the classes.
+        class_weights: "balanced" for images / (classes * images of the class), or a dictionary of
+            class names and weights; classes that are not in it weigh 1.
         augment: name of an augmentation, see `keras_vit.data.load`.
+        sampling: "balanced" to draw every class equally often, see `keras_vit.data.load`.
+        precision: "float32", "mixed_bfloat16" or "mixed_float16"; logits and loss are float32 in
+            all of them. None for Keras's global policy.
         seed: of the weights, the order, the augmentation and dropout.
         split_seed: of the division into splits; None for 0, with digits for `seed`.
         validation_share: see `keras_vit.data.load`.
@@ -142,7 +163,11 @@ def _run(target, options, data, model, recipe):
         print(messages.interrupted(target), flush=True)
         raise
     split = "test" if data.counts["test"] else "validation"
-    own = {}
+    own, best = {}, -1
+    if recipe.early_stopping is not None:
+        best = int(np.nanargmin(history["validation_loss"]))
+        own = {"best_epoch": best + 1, "trained_epochs": len(history["loss"])}
+        print(messages.early_stopping(**own, patience=recipe.early_stopping), flush=True)
     if recipe.moving_average is not None:
         own["unaveraged_accuracy"] = _test_unaveraged(target, model, data, split)
     if recipe.adapt == "lora":
@@ -155,7 +180,7 @@ def _run(target, options, data, model, recipe):
         "test_interval": list(evaluation.interval),
         "test_mistakes": int(round((1 - evaluation.accuracy) * evaluation.images)),
         **own,
-        "train_accuracy": history["accuracy"][-1],
+        "train_accuracy": history["accuracy"][best],
         "baselines": references,
         **{f"{part}_images": count for part, count in data.counts.items()},
         # what was trained, on what and with what, to repeat the run and to predict with it
@@ -199,7 +224,7 @@ def _fit(target, options, data, model, recipe):
     Returns the history by the names of the splits, such as "test_loss" for Keras's "val_loss", and
     the seconds of earlier sittings.
     """
-    # This split is evaluated after each epoch; nothing is selected by it.
+    # This split is evaluated after each epoch; only early stopping selects by it.
     split = "validation" if data.counts["validation"] else "test"
     arguments = recipe.fit_arguments
     progress = messages.ProgressLine(split, sys.stdout.isatty())

@@ -156,6 +156,14 @@ def tensorboard(folder, histograms=0):
     return keras.callbacks.TensorBoard(folder, histogram_freq=histograms, write_graph=False)
 
 
+def early_stopping(best_epoch, trained_epochs, patience):
+    """Reports which weights are the result."""
+    best = f"the result has the weights of epoch {best_epoch}, whose validation loss is lowest"
+    if trained_epochs - best_epoch < patience:
+        return f"All epochs were trained; {best}."
+    return f"No lower validation loss for {patience} epochs: stopped; {best}."
+
+
 def interrupted(target):
     """Describes how to resume."""
     return f"Stopped. To resume exactly here: {command_line('train', '--resume', target)}"

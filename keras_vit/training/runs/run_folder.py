@@ -13,19 +13,21 @@ from keras_vit.data.sources import check_source
 from keras_vit.data.sources.source import check_share
 from keras_vit.data.transforms.augmentation import get_augmentation
 from keras_vit.io import files, writing
-from keras_vit.training.recipes.recipe_tables import recipe
+from keras_vit.training.recipes.recipe_tables import FIELDS, recipe
 
 SETTINGS, MODEL, METRICS, STATES = "settings.json", "model.keras", "metrics.json", "states"
 UNAVERAGED = "unaveraged.weights.h5"
 # The arguments of `train` but `out`: settings.json, from which an interrupted run is built again
 OPTIONS = {
     **dict.fromkeys(("data", "model", "weights", "recipe", "adapt", "image_size", "epochs")),
-    **dict.fromkeys(("batch_size", "learning_rate", "augment")),
+    **dict.fromkeys(("early_stopping", "batch_size", "accumulate", "learning_rate")),
+    **dict.fromkeys(("weight_decay", "layer_decay", "label_smoothing", "class_weights")),
+    **dict.fromkeys(("augment", "sampling", "precision")),
     "seed": 0,
     **dict.fromkeys(("split_seed", "validation_share", "test_share")),
     "tensorboard": False,
 }
-OF_THE_RECIPE = ("model", "image_size", "epochs", "batch_size", "learning_rate", "adapt")
+OF_THE_RECIPE = [name for name in OPTIONS if name in FIELDS]
 LARGEST_SEED = 2**32 - 1  # NumPy's and Keras's limit
 
 
@@ -49,6 +51,10 @@ def check(options):
         arguments.refuse("weights bring their own model", received, "Leave one of them out.")
     if weights is not None:
         catalogue.check_source(weights)
+    if options["early_stopping"] is not None and options["validation_share"] == 0:
+        received = {"early_stopping": options["early_stopping"], "validation_share": 0}
+        advice = "Leave one of them out."
+        arguments.refuse("early stopping needs validation images", received, advice)
     for name in ("validation_share", "test_share"):
         if options[name] is not None:
             check_share(name, options[name])
@@ -101,7 +107,7 @@ def load_images(options):
     if split_seed is None:
         split_seed = options["seed"] if is_digits else 0
     shares = {name: options[name] for name in ("validation_share", "test_share")}
-    if is_digits and shares["validation_share"] is None:
+    if is_digits and shares["validation_share"] is None and chosen.early_stopping is None:
         shares["validation_share"] = 0.0  # nothing is selected by it, so all images can train
     return dataset.load(
         "digits" if is_digits else options["data"],
@@ -109,6 +115,7 @@ def load_images(options):
         batch_size=chosen.batch_size,
         augment=chosen.augmentation if augment is None else augment,
         resize=chosen.resize,
+        sampling=chosen.sampling,
         seed=options["seed"],
         split_seed=split_seed,
         num_channels=chosen.num_channels,
