@@ -60,6 +60,9 @@ def _add_training(add):
     add("--adapt", adapt, choices=ADAPTATIONS)
     add("--epochs N", f"passes over the images; {_default('epochs')}", int)
     add(
+        "--time TIME", "train as many epochs as end in 2h, 90m, 1h30m or 3600s, instead of --epochs"
+    )
+    add(
         "--early-stopping N",
         "end after N epochs without a lower validation loss; the result has the weights of the "
         "best epoch; default: train all epochs, keep the last weights",
@@ -81,6 +84,7 @@ def _add_optimizer(add):
     add("--learning-rate RATE", f"peak of the schedule; {_default('learning_rate')}", float)
     decay = "relative to the learning rate; default: the recipe's"
     add("--weight-decay RATE", decay, float)
+    add("--find-learning-rate", "train a moment with a rising rate, plot the loss, suggest a rate")
     layers = "factor of the learning rate from each block to the one before it; default: 1.0"
     add("--layer-decay FACTOR", layers, float)
     smoothing = "share of every label that is distributed evenly over the classes; default: 0.0"
@@ -124,6 +128,7 @@ def _check_train(options):
         run_folder.check({name: values[name] for name in run_folder.OPTIONS})
         run_folder.check_out(options.out)
         return
+    values["find_learning_rate"] = options.find_learning_rate
     given = {name: value for name, value in values.items() if value not in (None, False, 0)}
     if given:
         advice = f"Write: {run_folder.command_line('train', '--resume', options.resume)}"
@@ -134,7 +139,11 @@ def _check_train(options):
 def _train(options):
     from keras_vit import training
 
-    if options.resume is None:
+    if options.find_learning_rate:
+        from keras_vit.training.runs import learning_rates
+
+        learning_rates.search(**_values(options))
+    elif options.resume is None:
         training.train(**_values(options))
     else:
         training.resume(options.resume)
@@ -142,5 +151,5 @@ def _train(options):
 
 def _values(options):
     """Returns the arguments of `training.train`."""
-    others = ("command", "start", "run", "debug", "resume")
+    others = ("command", "start", "run", "debug", "resume", "find_learning_rate")
     return {name: value for name, value in vars(options).items() if name not in others}

@@ -234,8 +234,8 @@ class Recipe(NamedTuple):
         )
         return rate if self.accumulate == 1 else schedules.Updates(rate, self.accumulate)
 
-    def make_optimizer(self):
-        """Returns a new optimizer."""
+    def make_optimizer(self, rate=None):
+        """Returns a new optimizer; with None for a learning rate, it has that of `schedule`."""
         from keras_vit.training.recipes.optimizers import OPTIMIZERS
 
         options = {"momentum": self.momentum} if self.optimizer == "sgd" else {}
@@ -244,7 +244,7 @@ class Recipe(NamedTuple):
             momentum = self.moving_average ** (1 / self.accumulate)
             options |= {"use_ema": True, "ema_momentum": momentum}
         return OPTIMIZERS[self.optimizer](
-            self.schedule(),
+            self.schedule() if rate is None else rate,
             weight_decay=self.weight_decay,
             decayed=self.decayed,
             layer_decay=self.layer_decay,

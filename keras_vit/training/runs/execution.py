@@ -3,7 +3,7 @@
 import datetime
 import pathlib
 import sys
-import time
+from time import perf_counter
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ from keras_vit.training.evaluation import metrics
 from keras_vit.training.evaluation.classifiers import baselines
 from keras_vit.training.evaluation.representation import predict_all
 from keras_vit.training.resuming.checkpoint import Checkpoint
-from keras_vit.training.runs import messages, run_folder, saved_run
+from keras_vit.training.runs import messages, run_folder, saved_run, timing
 
 
 def train(
@@ -26,6 +26,7 @@ def train(
     adapt=None,
     image_size=None,
     epochs=None,
+    time=None,
     early_stopping=None,
     batch_size=None,
     accumulate=None,
@@ -61,6 +62,9 @@ def train(
         image_size: side in pixels to which images are resized; None for that of the recipe or of
             the weights.
         epochs: passes over the training images.
+        time: instead of `epochs`, seconds or a text such as "2h", "90m" or "1h30m": some steps are
+            timed, and as many epochs are planned as end in time. The plan is fixed then; a resumed
+            run completes it.
         early_stopping: epochs without a lower validation loss after which the training ends; the
             result has the weights of the best epoch, also if no epoch is left out. None: the
             result has the weights of the last epoch.
@@ -99,16 +103,27 @@ def train(
     """
     options = dict(locals())
     del options["out"]
+    target, options, parts = start(options, out)
+    run_folder.write_settings(target, options)
+    return _run(target, options, *parts)
+
+
+def start(options, out):
+    """Returns the new folder of a run, its completed options, and what `build` returns."""
+    started = perf_counter()
     options = run_folder.complete(options)
     name = "digits" if options["data"] is None else pathlib.Path(options["data"]).stem
     target = run_folder.make(out, name)
     try:
         parts = build(options)
+        if options["time"] is not None:
+            seconds = run_folder.seconds("time", options["time"])
+            options["epochs"] = timing.plan_epochs(seconds, started, *parts)
+            parts = build(options, parts[0])
     except BaseException:
         run_folder.remove_if_empty(target)
         raise
-    run_folder.write_settings(target, options)
-    return _run(target, options, *parts)
+    return target, options, parts
 
 
 def resume(folder):
@@ -133,9 +148,9 @@ def resume(folder):
     return _run(target, options, *build(options))
 
 
-def build(options):
+def build(options, data=None):
     """Returns the images, the compiled model and the `Recipe` of a run."""
-    data = run_folder.load_images(options)
+    data = data or run_folder.load_images(options)
     recipe = run_folder.find_recipe(options, data)
     keras.utils.set_random_seed(options["seed"])
     shape = {"image_size": data.image_size, "num_classes": data.num_classes}
@@ -152,7 +167,7 @@ def build(options):
 
 def _run(target, options, data, model, recipe):
     """Trains, tests and writes the results; resumes where an earlier call stopped."""
-    started = time.perf_counter()
+    started = perf_counter()
     name = model.name if options["weights"] else recipe.model
     print(messages.introduction(name, data, model, recipe, options["seed"], target), flush=True)
     references = baselines(data)
@@ -199,7 +214,7 @@ def _run(target, options, data, model, recipe):
         "versions": environment.versions(),
         "hardware": environment.hardware(),
         "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "seconds": round(earlier + time.perf_counter() - started, 1),
+        "seconds": round(earlier + perf_counter() - started, 1),
     }
     run = saved_run.Run(target, model, numbers)
     saved_run.write(run, history, data, evaluation, logits, labels)
@@ -232,8 +247,8 @@ def _fit(target, options, data, model, recipe):
     if options["tensorboard"]:
         arguments["callbacks"].append(messages.tensorboard(str(target / "logs")))
     arguments["callbacks"].append(Checkpoint(target / run_folder.STATES, data))
-    begun = time.perf_counter()
+    begun = perf_counter()
     fitted = model.fit(data.train, validation_data=getattr(data, split), verbose=0, **arguments)
-    earlier = progress.seconds - (time.perf_counter() - begun)
+    earlier = progress.seconds - (perf_counter() - begun)
     columns = fitted.history.items()
     return {messages.rename_column(name, split): values for name, values in columns}, earlier

@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import pathlib
+import re
 import shlex
 
 from keras_vit import arguments, backend
@@ -20,7 +21,7 @@ UNAVERAGED = "unaveraged.weights.h5"
 # The arguments of `train` but `out`: settings.json, from which an interrupted run is built again
 OPTIONS = {
     **dict.fromkeys(("data", "model", "weights", "recipe", "adapt", "image_size", "epochs")),
-    **dict.fromkeys(("early_stopping", "batch_size", "accumulate", "learning_rate")),
+    **dict.fromkeys(("time", "early_stopping", "batch_size", "accumulate", "learning_rate")),
     **dict.fromkeys(("weight_decay", "layer_decay", "label_smoothing", "class_weights")),
     **dict.fromkeys(("augment", "sampling", "precision")),
     "seed": 0,
@@ -51,6 +52,12 @@ def check(options):
         arguments.refuse("weights bring their own model", received, "Leave one of them out.")
     if weights is not None:
         catalogue.check_source(weights)
+    if options["time"] is not None:
+        seconds("time", options["time"])
+        if options["epochs"] is not None:
+            received = {"time": options["time"], "epochs": options["epochs"]}
+            want = "either the time or the number of epochs can be given"
+            arguments.refuse(want, received, "Leave one of them out.")
     if options["early_stopping"] is not None and options["validation_share"] == 0:
         received = {"early_stopping": options["early_stopping"], "validation_share": 0}
         advice = "Leave one of them out."
@@ -83,6 +90,23 @@ def complete(options):
 
             options["image_size"] = loading.image_size(options["weights"])
     return options
+
+
+def seconds(name, value):
+    """Returns a time in seconds: a number, or a text such as "2h", "1h30m" or "3600s".
+
+    Example:
+    >>> keras_vit.training.runs.run_folder.seconds("time", "1h30m")
+    5400.0
+    """
+    if isinstance(value, str):
+        found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", value.strip())
+        if not (found and value.strip()):
+            advice = "Use 2h, 90m, 1h30m or 3600s."
+            arguments.refuse(f"`{name}` must be hours, minutes and seconds", {name: value}, advice)
+        hours, minutes, rest = (int(number or 0) for number in found.groups())
+        value = 3600 * hours + 60 * minutes + rest
+    return arguments.positive_number(name, value)
 
 
 def find_recipe(options, data=None):
