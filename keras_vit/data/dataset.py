@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_vit import arguments, backend, figures
 from keras_vit.data.batching import FixedBatches, TrainingBatches
-from keras_vit.data.sampler import Sampler
+from keras_vit.data.sampler import SAMPLINGS, Sampler
 from keras_vit.data.sources import disk_cache, groups, open_source
 from keras_vit.data.sources.source import SPLITS, check_share, decode_all, draw_missing
 from keras_vit.data.transforms.augmentation import get_augmentation
@@ -34,6 +34,7 @@ def load(
     columns=None,
     group_pattern=None,
     skip_empty=False,
+    sampling="shuffled",
 ):
     """Loads labeled images for `model.fit`: splits, shuffles, resizes, augments and batches them.
 
@@ -80,6 +81,8 @@ def load(
         group_pattern: regular expression that finds the group in the name of an image, in its
             parentheses if it has any: "(patient[0-9]+)_". Names are relative to the dataset.
         skip_empty: whether class folders without images are left out instead of refused.
+        sampling: "shuffled", every training image once in an epoch, or "balanced": as many images,
+            drawn so that all classes are equally frequent, for classes of very different sizes.
 
     Returns:
         An `ImageDataset`.
@@ -107,6 +110,7 @@ def load(
         "cache": arguments.one_of(None, True, False, "disk"),
         "pipeline": arguments.one_of(None, *PIPELINES),
         "skip_empty": arguments.boolean,
+        "sampling": arguments.one_of(*SAMPLINGS),
     }
     checks |= {} if validation_share is None else {"validation_share": check_share}
     options = arguments.checked(checks, locals())
@@ -134,7 +138,7 @@ def load(
         limits = {} if cache is None else {"largest": math.inf, "limit": math.inf}
         decoded = {name: decode_all(each, **limits) for name, each in splits.sources.items()}
         splits = splits._replace(**decoded)
-    names = ("image_size", "batch_size", "seed", "num_channels", "resize")
+    names = ("image_size", "batch_size", "seed", "num_channels", "resize", "sampling")
     return ImageDataset(
         splits,
         augmentation=augmentation,
@@ -168,7 +172,16 @@ class ImageDataset:
     """
 
     def __init__(
-        self, splits, image_size, batch_size, seed, num_channels, augmentation, resize, pipeline
+        self,
+        splits,
+        image_size,
+        batch_size,
+        seed,
+        num_channels,
+        augmentation,
+        resize,
+        pipeline,
+        sampling="shuffled",
     ):
         self.name, self.class_names = splits.name, tuple(splits.class_names)
         self.num_classes, self.notes = len(self.class_names), splits.notes
@@ -183,7 +196,7 @@ class ImageDataset:
         train = self.sources["train"]
         if isinstance(train, disk_cache.DiskSource):
             settings["shorter_side"] = train.side
-        self.sampler = Sampler(train.labels, batch_size, seed, train.names, settings)
+        self.sampler = Sampler(train.labels, batch_size, seed, train.names, settings, sampling)
         self.batch_size = self.sampler.batch_size
         self.steps_per_epoch = self.sampler.steps_per_epoch
         # Batches without gradients can be larger: up to 512 images of 4 MiB in total.

@@ -2,7 +2,7 @@
 
 from keras_vit import arguments
 from keras_vit.data.transforms.augmentation import Augmentation
-from keras_vit.training.recipes import paper_tables
+from keras_vit.training.recipes import class_weights, paper_tables
 from keras_vit.training.recipes.recipe import ALL, Recipe
 from keras_vit.variants import RESNETS, parse
 
@@ -187,8 +187,8 @@ def recipe(name, data=None, **overrides):
         data: a `keras_vit.data.ImageDataset`, or anything with its `counts`, `batch_size` and
             `steps_per_epoch`. With None, the numbers are as published.
         **overrides: fields of `Recipe`, such as `epochs`, `learning_rate`, `layer_decay`,
-            `moving_average`, `accumulate`, `clip` or `loss`; None leaves a field as it is. A
-            learning rate that is given here is not scaled.
+            `moving_average`, `accumulate`, `clip`, `loss` or `class_weights`; None leaves a field
+            as it is. A learning rate that is given here is not scaled.
 
     Returns:
         A `Recipe`.
@@ -217,6 +217,12 @@ def recipe(name, data=None, **overrides):
     chosen.check(plotted=name in PLOTTED)
     if data is None:
         return chosen
+    if chosen.early_stopping and not data.counts["validation"]:
+        want, received = "early stopping needs validation images", {"validation": 0}
+        arguments.refuse(want, received, "Load the data with validation_share=0.1.")
+    if chosen.class_weights is not None:
+        weights = chosen.class_weights, data.class_names, data.labels("train")
+        chosen = chosen._replace(class_weights=class_weights.resolve(*weights))
     return chosen.scale(data.counts["train"], data.batch_size, data.steps_per_epoch)
 
 
