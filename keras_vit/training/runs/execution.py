@@ -35,6 +35,7 @@ def train(
     columns=None,
     group_pattern=None,
     skip_empty=False,
+    on_error="stop",
     tensorboard=False,
     out=None,
 ):
@@ -65,6 +66,7 @@ def train(
         columns: see `keras_vit.data.load`.
         group_pattern: see `keras_vit.data.load`.
         skip_empty: see `keras_vit.data.load`.
+        on_error: see `keras_vit.data.load`.
         tensorboard: whether to log for TensorBoard, in the folder `logs` of the run.
         out: folder to write, new or empty. None creates `runs/<time>-<name>`.
 
@@ -164,6 +166,7 @@ def _run(target, options, data, model, recipe):
         "train_accuracy": history["accuracy"][-1],
         "baselines": references,
         **{f"{part}_images": count for part, count in data.counts.items()},
+        "skipped_images": sorted(data.skipped),
         # what was trained, on what and with what, to repeat the run and to predict with it
         "data": "digits" if options["data"] is None else options["data"],
         "class_names": list(data.class_names),

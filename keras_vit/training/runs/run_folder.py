@@ -25,6 +25,7 @@ OPTIONS = {
     "seed": 0,
     **dict.fromkeys(("split_seed", "validation_share", "test_share", "columns", "group_pattern")),
     "skip_empty": False,
+    "on_error": "stop",
     "tensorboard": False,
 }
 OF_THE_RECIPE = ("model", "image_size", "epochs", "batch_size", "learning_rate", "adapt")
@@ -121,7 +122,7 @@ def load_images(options):
         num_channels=chosen.num_channels,
         # TensorFlow takes seconds to import, and digits take none to read.
         pipeline="keras" if is_digits else None,
-        **{name: options[name] for name in ("columns", "group_pattern", "skip_empty")},
+        **{name: options[name] for name in ("columns", "group_pattern", "skip_empty", "on_error")},
         **{name: share for name, share in shares.items() if share is not None},
     )
 
