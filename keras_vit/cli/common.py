@@ -4,8 +4,7 @@ import argparse
 import pathlib
 
 from keras_vit import arguments
-from keras_vit.checkpoints import hub
-from keras_vit.checkpoints.catalogue import find, suggestion
+from keras_vit.checkpoints.catalogue import find, hub, suggestion
 from keras_vit.doctor import image_table
 from keras_vit.io import files
 from keras_vit.training.runs import run_folder
@@ -113,6 +112,23 @@ def load_model(name, image_size=None):
             want = "a saved model has its own resolution"
             arguments.refuse(want, {"image_size": image_size}, advice)
     return model, metrics
+
+
+def load_run(name, **changes):
+    """Loads a `MODEL` as a `Run`; a run itself keeps its folder, which has its images.
+
+    `changes` replace fields of its metrics, except those that are None.
+    """
+    from keras_vit import training
+    from keras_vit.training.runs.saved_run import default_metrics
+
+    if is_run(name):
+        run = training.load(name)
+    else:
+        model, metrics = load_model(name)
+        run = training.Run(None, model, metrics or default_metrics(model))
+    changes = {field: value for field, value in changes.items() if value is not None}
+    return run._replace(metrics={**run.metrics, **changes})
 
 
 def is_run(path):

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_vit import arguments, backend, figures
 from keras_vit.data.batching import FixedBatches, TrainingBatches
-from keras_vit.data.sampler import Sampler
+from keras_vit.data.sampler import SAMPLINGS, Sampler
 from keras_vit.data.sources import disk_cache, groups, open_source, unreadable
 from keras_vit.data.sources.source import SPLITS, check_share, decode_all, draw_missing
 from keras_vit.data.transforms.augmentation import get_augmentation
@@ -35,6 +35,7 @@ def load(
     group_pattern=None,
     skip_empty=False,
     on_error="stop",
+    sampling="shuffled",
 ):
     """Loads labeled images for `model.fit`: splits, shuffles, resizes, augments and batches them.
 
@@ -51,7 +52,8 @@ def load(
             - a pair (images, labels) of arrays, a dict of such pairs by split, or an .npz file with
               the arrays images and labels, or x_train, y_train, x_test, y_test, or train_images,
               train_labels and so on;
-            - the name of a dataset of TensorFlow Datasets, such as "cifar10";
+            - the name of a dataset of TensorFlow Datasets, such as "imagenet2012"; "cifar10" and
+              "cifar100" are also found in the folder $KERAS_VIT_DATA and in Keras's downloads;
             - "digits", the handwritten digits of scikit-learn, 8 x 8 grayscale pixels.
         image_size: side in pixels to resize the images to, or (height, width).
         batch_size: images per batch.
@@ -83,6 +85,8 @@ def load(
         on_error: "stop" to raise an error if an image cannot be read, "skip" to warn. A training
             image is then replaced by the next one of its class, which leaves order and labels as
             they are; validation and test images are read once before, and bad ones left out.
+        sampling: "shuffled", every training image once in an epoch, or "balanced": as many images,
+            drawn so that all classes are equally frequent, for classes of very different sizes.
 
     Returns:
         An `ImageDataset`.
@@ -111,6 +115,7 @@ def load(
         "pipeline": arguments.one_of(None, *PIPELINES),
         "skip_empty": arguments.boolean,
         "on_error": arguments.one_of("stop", "skip"),
+        "sampling": arguments.one_of(*SAMPLINGS),
     }
     checks |= {} if validation_share is None else {"validation_share": check_share}
     options = arguments.checked(checks, locals())
@@ -141,7 +146,7 @@ def load(
         limits = {} if cache is None else {"largest": math.inf, "limit": math.inf}
         decoded = {name: decode_all(each, **limits) for name, each in splits.sources.items()}
         splits = splits._replace(**decoded)
-    names = ("image_size", "batch_size", "seed", "num_channels", "resize")
+    names = ("image_size", "batch_size", "seed", "num_channels", "resize", "sampling")
     loaded = ImageDataset(
         splits,
         augmentation=augmentation,
@@ -179,7 +184,16 @@ class ImageDataset:
     """
 
     def __init__(
-        self, splits, image_size, batch_size, seed, num_channels, augmentation, resize, pipeline
+        self,
+        splits,
+        image_size,
+        batch_size,
+        seed,
+        num_channels,
+        augmentation,
+        resize,
+        pipeline,
+        sampling="shuffled",
     ):
         self.name, self.class_names = splits.name, tuple(splits.class_names)
         self.num_classes, self.notes, self.skipped = len(self.class_names), splits.notes, {}
@@ -194,7 +208,7 @@ class ImageDataset:
         train = self.sources["train"]
         if isinstance(train, disk_cache.DiskSource):
             settings["shorter_side"] = train.side
-        self.sampler = Sampler(train.labels, batch_size, seed, train.names, settings)
+        self.sampler = Sampler(train.labels, batch_size, seed, train.names, settings, sampling)
         self.batch_size = self.sampler.batch_size
         self.steps_per_epoch = self.sampler.steps_per_epoch
         # Batches without gradients can be larger: up to 512 images of 4 MiB in total.

@@ -1,5 +1,6 @@
 """Images in class folders, optionally within folders for the splits."""
 
+import glob
 import os
 import pathlib
 from typing import NamedTuple
@@ -57,6 +58,55 @@ def list_images(path):
     """Returns all image files in a folder, at any depth, in alphabetical order."""
     check_folder(pathlib.Path(path))
     return [file for file in _list_files(path) if _is_image(file)]
+
+
+def find_images(words):
+    """Returns the image files that words of a command line name.
+
+    Args:
+        words: image files; folders, searched at any depth; patterns such as `"images/*.jpg"`; or
+            `"@list.txt"`, a text file with the path of an image or a folder on each line.
+
+    Raises:
+        FileNotFoundError: a file or folder does not exist; files in a list are not checked.
+        ValueError: a folder or list contains no images, or no image matches a pattern.
+    """
+    found = []
+    for word in map(os.fspath, words):
+        if word.startswith("@"):
+            inside = _read_list(word[1:])
+        elif os.path.isdir(word):
+            inside = list_images(word)
+        elif os.path.exists(word):
+            inside = [word]
+        elif glob.has_magic(word):
+            matches = [pathlib.Path(match) for match in sorted(glob.glob(word, recursive=True))]
+            folders = (list_images(match) if match.is_dir() else [match] for match in matches)
+            inside = [file for files in folders for file in files if _is_image(file)]
+        else:
+            raise FileNotFoundError(
+                f"An image file or folder was expected. Received: {word!r}, which does not exist."
+            )
+        if not inside:
+            what = (
+                "list" if word.startswith("@") else "folder" if os.path.isdir(word) else "pattern"
+            )
+            advice = f"Their names end in {', '.join(images.SUFFIXES)}."
+            arguments.refuse(f"the {what} must contain images", {what: word}, advice)
+        found += map(str, inside)
+    return found
+
+
+def _read_list(path):
+    """Returns the image files that are listed in a text file, one path a line."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(
+            f"A text file with a path on each line was expected. Received: {path!r}, which does "
+            "not exist."
+        )
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        lines = [line for line in file.read().splitlines() if line.strip()]
+    return [file for x in lines for file in (list_images(x) if os.path.isdir(x) else [x])]
 
 
 def read_folder(path, num_channels=3, skip_empty=False):
