@@ -88,9 +88,7 @@ def check(options):
         arguments.refuse("the digits are 8 x 8 pixels", received, advice)
     if data is not None:
         check_source(data)
-    image_table.check_columns(data, options["columns"])
-    if image_table.is_table(data):
-        image_table.read_columns(data, options["columns"])
+    image_table.check_header(data, options["columns"])
     if options["group_pattern"] is not None:
         groups.check_pattern(options["group_pattern"])
 
