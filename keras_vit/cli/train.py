@@ -61,6 +61,8 @@ def _add_model(add):
     pattern = "regular expression that finds the group of an image in its name: '(patient\\d+)_'"
     add("--group-pattern REGEX", pattern)
     add("--skip-empty", "leave out class folders without images")
+    error = "what to do about an image that cannot be read: stop, or take the next one of its class"
+    add("--on-error", f"{error}; {DEFAULT}", choices=("skip", "stop"), default="stop")
 
 
 def _add_training(add):
@@ -139,7 +141,8 @@ def _check_train(options):
         run_folder.check_out(options.out)
         return
     values["find_learning_rate"] = options.find_learning_rate
-    given = {name: value for name, value in values.items() if value not in (None, False, 0)}
+    usual = run_folder.OPTIONS
+    given = {name: value for name, value in values.items() if value and value != usual.get(name)}
     if given:
         advice = f"Write: {run_folder.command_line('train', '--resume', options.resume)}"
         arguments.refuse("--resume takes no other argument", given, advice)
