@@ -10,7 +10,7 @@ import os
 import sys
 
 from keras_vit import startup
-from keras_vit.cli import check_data, explain_command, models, process, study, train, use
+from keras_vit.cli import check_data, explain_command, models, predict, process, study, train, use
 from keras_vit.environment import __version__
 
 USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
@@ -66,7 +66,7 @@ def parser():
     root.add_argument("--version", action="version", version=f"keras-vit {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND")
     train.add(commands)
-    use.add_predict(commands)
+    predict.add(commands)
     use.add_evaluate(commands)
     explain_command.add(commands)
     use.add_few_shot(commands)

@@ -187,6 +187,23 @@ def tensorboard(folder, histograms=0):
     return keras.callbacks.TensorBoard(folder, histogram_freq=histograms, write_graph=False)
 
 
+def planned_time(seconds, epoch, epochs):
+    """Reports how many epochs fit into the time."""
+    return (
+        f"Time: {seconds:.0f} s. An epoch takes about {epoch:.1f} s, measured on a few steps, so "
+        f"the learning rate decays over {epochs} epochs. The plan is fixed, also if the run is "
+        "resumed."
+    )
+
+
+def early_stopping(best_epoch, trained_epochs, patience):
+    """Reports which weights are the result."""
+    best = f"the result has the weights of epoch {best_epoch}, whose validation loss is lowest"
+    if trained_epochs - best_epoch < patience:
+        return f"All epochs were trained; {best}."
+    return f"No lower validation loss for {patience} epochs: stopped; {best}."
+
+
 def interrupted(target):
     """Describes how to resume."""
     return f"Stopped. To resume exactly here: {command_line('train', '--resume', target)}"
@@ -234,7 +251,8 @@ def _next_steps(target, metrics, options):
             ("your own images, in one folder per class", "train", "images"),
         ]
     elif options["weights"] is None:
-        weights = ("train", options["data"], "--weights", "ViT-Ti/16")
+        columns = [(f"--{role}-column", name) for role, name in (options["columns"] or {}).items()]
+        weights = ("train", options["data"], *sum(columns, ()), "--weights", "ViT-Ti/16")
         few = f"{metrics['train_images']:,} images are few to train a ViT from scratch"
         steps.append((f"{few}: fine-tune published weights", *weights))
     lines = [f"  # {purpose}\n  {command_line(*words)}" for purpose, *words in steps]
