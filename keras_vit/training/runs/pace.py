@@ -60,7 +60,8 @@ class Pace:
         if left > 0:
             parts.append(f"{format_duration(left)} left")
         if self.batch_size:
-            parts.append(f"{self.batch_size / self.mean:,.3g} images/s")
+            rate = self.batch_size / self.mean
+            parts.append(f"{rate:,.{0 if rate > 100 else 1}f} images/s")
         if self.loader:
             share = (self.loader.waited - self.waited) / self.seconds
             parts.append(f"{100 * min(1, share):.0f} % waiting for data")
