@@ -1,7 +1,7 @@
 """`keras-vit train`."""
 
 from keras_vit import arguments
-from keras_vit.cli.common import DEFAULT, adder, command
+from keras_vit.cli.common import DEFAULT, add_columns, adder, command
 from keras_vit.data.sampler import SAMPLINGS
 from keras_vit.training.recipes.recipe import ADAPTATIONS, PRECISIONS
 from keras_vit.training.recipes.recipe_tables import RECIPES, names
@@ -46,11 +46,21 @@ def _add_model(add):
         f"{_default('image_size')}, with --weights theirs",
         int,
     )
+    add(
+        "--patch-size PIXELS",
+        "side of a patch, with --weights that have another: the kernel of the patch embedding is "
+        "resized; default: theirs",
+        int,
+    )
     validation = "share of the training images for validation while training; default: 0.1"
     add("--validation-share SHARE", validation, float)
     test = "share of all images that is tested on once, at the end; default: 0.2"
     add("--test-share SHARE", test, float)
     add("--split-seed N", "seed of these splits; default: 0", int)
+    add_columns(add)
+    pattern = "regular expression that finds the group of an image in its name: '(patient\\d+)_'"
+    add("--group-pattern REGEX", pattern)
+    add("--skip-empty", "leave out class folders without images")
 
 
 def _add_training(add):
@@ -69,7 +79,7 @@ def _add_training(add):
         int,
     )
     add("--batch-size N", f"images per step; {_default('batch_size')}", int)
-    add("--accumulate N", "steps per update, to train with larger batches; default: 1", int)
+    add("--accumulate N", "steps whose gradients make one update; default: the recipe's", int)
     add(
         "--precision POLICY",
         "float32, mixed_bfloat16 (half the memory; faster on GPU and TPU), or mixed_float16 with "

@@ -108,7 +108,7 @@ class FixedBatches:
         self.resize, self.interpolation = resize, interpolation
         self.batch_size = min(batch_size, len(source))
         self.steps = -(-len(source) // self.batch_size)
-        self.smallest = scale(image_size, OVERSAMPLING * image_transforms.CROP_RATIO)
+        self.smallest = decoding_size(image_size)
         size = self.batch_size if len(source) % self.batch_size == 0 else None
         self.specification = (((size, *image_size, num_channels), "uint8"), ((size,), "int32"))
 
@@ -131,6 +131,11 @@ class FixedBatches:
         return image_transforms.resize_image(
             image, self.image_size, self.resize, self.interpolation
         )
+
+
+def decoding_size(image_size):
+    """Returns the smallest (height, width) to decode an image at that is then resized."""
+    return scale(image_size, OVERSAMPLING * image_transforms.CROP_RATIO)
 
 
 def scale(size, factor):

@@ -64,6 +64,7 @@ class Sampler:
         self.order = functools.lru_cache(maxsize=2)(self.order)  # called for every batch
         self.draw = functools.lru_cache(maxsize=2)(self.draw)
         self.go_to(0)
+        self.begun = 0, 0  # epoch and step where the present iteration began
 
     def go_to(self, epoch, step=0):
         """Lets the next iteration over the images begin at batch `step` of `epoch`."""
@@ -76,10 +77,10 @@ class Sampler:
 
     def begin(self):
         """Returns (epoch, step) where an iteration begins; the next one begins an epoch later."""
-        begun = self._unfinished or (self.epoch, self.step)
-        self.go_to(begun[0] + 1)
-        self._unfinished = begun
-        return begun
+        self.begun = self._unfinished or (self.epoch, self.step)
+        self.go_to(self.begun[0] + 1)
+        self._unfinished = self.begun
+        return self.begun
 
     def mark_delivered(self, epoch, step):
         """Records that a batch has left the pipeline."""

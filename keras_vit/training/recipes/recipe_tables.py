@@ -3,12 +3,14 @@
 from keras_vit import arguments
 from keras_vit.data.transforms.augmentation import Augmentation
 from keras_vit.training.recipes import class_weights, paper_tables
-from keras_vit.training.recipes.recipe import ALL, KERNELS, Recipe
+from keras_vit.training.recipes.recipe import ALL, Recipe
 from keras_vit.variants import RESNETS, parse
 
 # With pixels scaled to -1..1, patch tokens start 50 times larger than their positions, N(0, 0.02),
 # and a short training never learns to use the positions. With this scaling both start equal.
 SMALL_PIXELS = (75.0, 4000.0)
+# Mean and standard deviation of each channel of CIFAR-10's training images
+CIFAR_PIXELS = ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
 
 _SMALL = Recipe(
     epochs=50,
@@ -61,14 +63,23 @@ RECIPES = {
         learning_rate=1e-3,
         augmentation=Augmentation(10, 0.2, 0.1, flip=True),
     ),
-    "cifar": _SMALL._replace(
-        model="ViT-Mini/4",
+    "cifar": Recipe(
+        model="ViT-Midi/4",
         image_size=32,
-        epochs=10,
+        epochs=60,
         batch_size=128,
-        decayed=KERNELS,
+        learning_rate=1e-3,
+        warmup_share=0.05,
+        weight_decay=0.05,
         clip=1.0,
-        augmentation="cifar",
+        label_smoothing=0.1,
+        dropout=0.0,
+        stochastic_depth=0.05,
+        pooling="gap",
+        normalize=CIFAR_PIXELS,
+        augmentation=Augmentation(
+            pad=4 / 32, flip=True, randaugment=(2, 9), randaugment_style="increasing"
+        ),
         source="ours: CIFAR's small images from scratch",
     ),
     "finetune": _FINE_TUNING,

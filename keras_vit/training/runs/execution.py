@@ -15,7 +15,7 @@ from keras_vit.training.evaluation import metrics
 from keras_vit.training.evaluation.classifiers import baselines
 from keras_vit.training.evaluation.representation import predict_all
 from keras_vit.training.resuming.checkpoint import Checkpoint
-from keras_vit.training.runs import messages, run_folder, saved_run, timing
+from keras_vit.training.runs import costs, messages, run_folder, saved_run, timing
 
 
 def train(
@@ -42,7 +42,11 @@ def train(
     split_seed=None,
     validation_share=None,
     test_share=None,
+    columns=None,
+    group_pattern=None,
+    skip_empty=False,
     tensorboard=False,
+    patch_size=None,
     out=None,
 ):
     """Trains a Vision Transformer and writes the model, its numbers and figures to a folder.
@@ -68,7 +72,8 @@ def train(
         early_stopping: epochs without a lower validation loss after which the training ends; the
             result has the weights of the best epoch, also if no epoch is left out. None: the
             result has the weights of the last epoch.
-        batch_size: images per step.
+        batch_size: images per step. If None, a batch of the recipe that does not fit into the
+            memory is divided into several, whose gradients make one update.
         accumulate: steps per update of the weights.
         learning_rate: peak of the schedule, not scaled with the batch.
         weight_decay: relative to the learning rate.
@@ -84,7 +89,12 @@ def train(
         split_seed: of the division into splits; None for 0, with digits for `seed`.
         validation_share: see `keras_vit.data.load`.
         test_share: see `keras_vit.data.load`.
+        columns: see `keras_vit.data.load`.
+        group_pattern: see `keras_vit.data.load`.
+        skip_empty: see `keras_vit.data.load`.
         tensorboard: whether to log for TensorBoard, in the folder `logs` of the run.
+        patch_size: side of a patch in pixels, with `weights` that have another: the kernel of the
+            patch embedding is resized, as in `keras_vit.load_pretrained`.
         out: folder to write, new or empty. None creates `runs/<time>-<name>`.
 
     Returns:
@@ -92,7 +102,8 @@ def train(
         figures.
 
     Raises:
-        ValueError: an argument is invalid; nothing was trained.
+        ValueError: an argument is invalid, or a step of `batch_size` images certainly does not fit
+            into the memory; nothing was trained.
         FileNotFoundError: a folder or file does not exist.
         ImportError: something that was requested is not installed.
         ArithmeticError: the loss is not finite.
@@ -115,11 +126,11 @@ def start(options, out):
     name = "digits" if options["data"] is None else pathlib.Path(options["data"]).stem
     target = run_folder.make(out, name)
     try:
-        parts = build(options)
+        options, *parts = _build_within_memory(options)
         if options["time"] is not None:
             seconds = run_folder.seconds("time", options["time"])
-            options["epochs"] = timing.plan_epochs(seconds, started, *parts)
-            parts = build(options, parts[0])
+            options["epochs"] = timing.plan_epochs(seconds, started, *parts[1:])
+            parts[1:] = build(options, parts[1])
     except BaseException:
         run_folder.remove_if_empty(target)
         raise
@@ -145,7 +156,10 @@ def resume(folder):
         evaluate = run_folder.command_line("evaluate", target)
         print(f"Nothing to do: {target} is complete. Run: {evaluate}")
         return saved_run.load(target)
-    return _run(target, options, *build(options))
+    data, model, recipe = build(options)
+    memory = costs.measure_memory(model, recipe)
+    cost = costs.describe_memory(memory, recipe.batch_size)
+    return _run(target, options, cost, data, model, recipe)
 
 
 def build(options, data=None):
@@ -155,6 +169,8 @@ def build(options, data=None):
     keras.utils.set_random_seed(options["seed"])
     shape = {"image_size": data.image_size, "num_classes": data.num_classes}
     if options["weights"] is not None:
+        if options["patch_size"] is not None:
+            shape["patch_size"] = options["patch_size"]
         model = loading.load_pretrained(options["weights"], **shape, **recipe.model_arguments)
     else:
         shape["num_channels"] = data.num_channels
@@ -165,11 +181,30 @@ def build(options, data=None):
     return data, model, recipe
 
 
-def _run(target, options, data, model, recipe):
+def _build_within_memory(options):
+    """Divides the recipe's batch if a step does not fit into the memory.
+
+    Returns the options, a text about the costs, and what `build` makes of these options.
+    """
+    data, model, recipe = build(options)
+    memory = costs.measure_memory(model, recipe)
+    lines, given = [], options["batch_size"] is not None
+    if options["weights"] is None:
+        lines += costs.describe_enlargement(data, recipe)
+    if divided := costs.divide_batch(memory, recipe, given):
+        options, published = {**options, **divided}, recipe.batch_size
+        data, model, recipe = build(options)
+        lines.append(costs.describe_division(recipe, published))
+    lines.append(costs.describe_memory(memory, recipe.batch_size))
+    return options, "\n".join(lines), data, model, recipe
+
+
+def _run(target, options, cost, data, model, recipe):
     """Trains, tests and writes the results; resumes where an earlier call stopped."""
     started = perf_counter()
     name = model.name if options["weights"] else recipe.model
-    print(messages.introduction(name, data, model, recipe, options["seed"], target), flush=True)
+    introduction = messages.introduction(name, data, model, recipe, options["seed"], target)
+    print(introduction, cost, sep="\n", flush=True)
     references = baselines(data)
     print(messages.references(references, data.image_size), messages.START, sep="\n", flush=True)
     try:
@@ -242,7 +277,7 @@ def _fit(target, options, data, model, recipe):
     # This split is evaluated after each epoch; only early stopping selects by it.
     split = "validation" if data.counts["validation"] else "test"
     arguments = recipe.fit_arguments
-    progress = messages.ProgressLine(split, sys.stdout.isatty())
+    progress = messages.ProgressLine(split, sys.stdout.isatty(), data)
     arguments["callbacks"].append(progress)
     if options["tensorboard"]:
         arguments["callbacks"].append(messages.tensorboard(str(target / "logs")))

@@ -117,8 +117,7 @@ def search(out=None, **options):
 
     Prints the suggestion, and returns `LearningRates`.
     """
-    target, options, parts = execution.start(options, out)
-    data, model, recipe = parts
+    target, options, (_, data, model, recipe) = execution.start(options, out)
     name = model.name if options["weights"] else recipe.model
     print(messages.introduction(name, data, model, recipe, options["seed"], target))
     print(f"Trying learning rates from {LOWEST:g} to {HIGHEST:g} ...", flush=True)

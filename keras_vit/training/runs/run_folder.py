@@ -10,9 +10,10 @@ import shlex
 from keras_vit import arguments, backend
 from keras_vit.checkpoints import catalogue
 from keras_vit.data import dataset
-from keras_vit.data.sources import check_source
+from keras_vit.data.sources import check_source, groups
 from keras_vit.data.sources.source import check_share
 from keras_vit.data.transforms.augmentation import get_augmentation
+from keras_vit.doctor import image_table
 from keras_vit.io import files, writing
 from keras_vit.training.recipes.recipe_tables import FIELDS, recipe
 
@@ -23,9 +24,10 @@ OPTIONS = {
     **dict.fromkeys(("data", "model", "weights", "recipe", "adapt", "image_size", "epochs")),
     **dict.fromkeys(("time", "early_stopping", "batch_size", "accumulate", "learning_rate")),
     **dict.fromkeys(("weight_decay", "layer_decay", "label_smoothing", "class_weights")),
-    **dict.fromkeys(("augment", "sampling", "precision")),
+    **dict.fromkeys(("augment", "sampling", "precision", "patch_size")),
     "seed": 0,
-    **dict.fromkeys(("split_seed", "validation_share", "test_share")),
+    **dict.fromkeys(("split_seed", "validation_share", "test_share", "columns", "group_pattern")),
+    "skip_empty": False,
     "tensorboard": False,
 }
 OF_THE_RECIPE = [name for name in OPTIONS if name in FIELDS]
@@ -52,6 +54,12 @@ def check(options):
         arguments.refuse("weights bring their own model", received, "Leave one of them out.")
     if weights is not None:
         catalogue.check_source(weights)
+    if options["patch_size"] is not None:
+        arguments.height_width("patch_size", options["patch_size"])
+        if weights is None:
+            received = {"patch_size": options["patch_size"], "weights": None}
+            advice = "Without weights, write the patch into the name: --model ViT-Midi/8."
+            arguments.refuse("`patch_size` changes the patches of weights", received, advice)
     if options["time"] is not None:
         seconds("time", options["time"])
         if options["epochs"] is not None:
@@ -71,9 +79,19 @@ def check(options):
         get_augmentation(options["augment"])
     if options["tensorboard"]:
         check_tensorboard()
-    find_recipe(options)
+    chosen = find_recipe(options)
+    if data is None and chosen.image_size not in (None, 8):
+        received = {"recipe": chosen.name, "image_size": chosen.image_size}
+        factor = max(arguments.height_width("image_size", chosen.image_size)) / 8
+        advice = f"It enlarges them {factor:.0f}-fold. Leave --recipe out, or give images."
+        arguments.refuse("the digits are 8 x 8 pixels", received, advice)
     if data is not None:
         check_source(data)
+    image_table.check_columns(data, options["columns"])
+    if image_table.is_table(data):
+        image_table.read_columns(data, options["columns"])
+    if options["group_pattern"] is not None:
+        groups.check_pattern(options["group_pattern"])
 
 
 def complete(options):
@@ -126,6 +144,8 @@ def _recipe_name(options):
 
 def load_images(options):
     """Loads the images of completed options with `keras_vit.data.load`."""
+    import keras
+
     chosen, is_digits = find_recipe(options), options["data"] is None
     split_seed, augment = options["split_seed"], options["augment"]
     if split_seed is None:
@@ -143,8 +163,9 @@ def load_images(options):
         seed=options["seed"],
         split_seed=split_seed,
         num_channels=chosen.num_channels,
-        # TensorFlow takes seconds to import, and digits take none to read.
-        pipeline="keras" if is_digits else None,
+        # TensorFlow takes seconds to import, and only its own backend gains by tf.data.
+        pipeline=None if keras.backend.backend() == "tensorflow" and not is_digits else "keras",
+        **{name: options[name] for name in ("columns", "group_pattern", "skip_empty")},
         **{name: share for name, share in shares.items() if share is not None},
     )
 
