@@ -94,9 +94,9 @@ def _add_training(add):
 
 def _add_optimizer(add):
     add("--learning-rate RATE", f"peak of the schedule; {_default('learning_rate')}", float)
+    add("--find-learning-rate", "train a moment with a rising rate, plot the loss, suggest a rate")
     decay = "relative to the learning rate; default: the recipe's"
     add("--weight-decay RATE", decay, float)
-    add("--find-learning-rate", "train a moment with a rising rate, plot the loss, suggest a rate")
     layers = "factor of the learning rate from each block to the one before it; default: 1.0"
     add("--layer-decay FACTOR", layers, float)
     smoothing = "share of every label that is distributed evenly over the classes; default: 0.0"
