@@ -10,7 +10,7 @@ import os
 import sys
 
 from keras_vit import startup
-from keras_vit.cli import check_data, explain_command, models, study, train, use
+from keras_vit.cli import check_data, explain_command, models, page, study, train, use
 from keras_vit.environment import __version__
 
 USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
@@ -71,6 +71,7 @@ def parser():
     check_data.add(commands)
     models.add_lists(commands)
     models.add_convert(commands)
+    page.add(commands)
     models.add_cost(commands)
     study.add(commands)
     return root

@@ -20,7 +20,7 @@ ORDER = [
     "variants", "pixel_range", "guards", "model", "layers", "vit",
     "convolutions", "resnet", "hybrid", "ablations", "descendants", "families", "resizing",
     "checkpoints", "doctor", "data", "explain", "training", "pretraining",
-    "accounting", "studies", "cli", "__main__",
+    "accounting", "browser", "studies", "cli", "__main__",
 ]  # fmt: skip
 
 
