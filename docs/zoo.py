@@ -81,7 +81,7 @@ def _families(entries):
 
 
 def _family(entry):
-    from keras_vit.checkpoints import published
+    from keras_vit.checkpoints.catalogue import published
 
     training = entry.name.removeprefix(f"{entry.variant}-")
     return next(family for family in published.FAMILIES if training.startswith(f"{family}-"))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 # name: layers, hidden size D, MLP size, heads
 SIZES = {
     "Mini": (4, 64, 128, 4),  # ours: images of 8 to 64 pixels on a laptop
+    "Midi": (6, 128, 256, 4),  # ours: CIFAR-10 from scratch
     "Ti": (12, 192, 768, 3),  # Ti and S: DeiT, arXiv 2012.12877, Table 1; AugReg, arXiv 2106.10270
     "S": (12, 384, 1536, 6),
     "B": (12, 768, 3072, 12),  # B, L and H: Table 1
@@ -30,6 +31,8 @@ DEPTHS = {
 # Section 4.1: /32 are the positions of stage 4; for /16 its units are moved into stage 3.
 # name: size, patch in pixels, units in each stage
 HYBRIDS = {
+    "R+ViT-Midi/4": ("Midi", 4, (1,)),  # ours: the root and one unit, for images of 32 pixels
+    "R+ViT-Midi/8": ("Midi", 8, (1,)),
     # The root divides by 4 and 8 x 8 of its positions are a patch: 32 pixels, whatever the name.
     "R+ViT-Ti/16": ("Ti", 32, ()),  # this, R26 and R50+ViT-L/32: AugReg, arXiv 2106.10270
     "R26+ViT-S/32": ("S", 32, DEPTHS["26"]),
@@ -52,6 +55,10 @@ PARAMETERS = {
     "ViT-Mini/14": 253_224,
     "ViT-Mini/16": 260_904,
     "ViT-Mini/32": 398_952,
+    "ViT-Midi/8": 1_049_448,
+    "ViT-Midi/14": 1_032_552,
+    "ViT-Midi/16": 1_047_912,
+    "ViT-Midi/32": 1_324_008,
     "ViT-Ti/8": 5_719_720,
     "ViT-Ti/14": 5_694_376,
     "ViT-Ti/16": 5_717_416,
@@ -80,6 +87,8 @@ PARAMETERS = {
     "ViT-G/14": 1_844_440_680,
     "ViT-G/16": 1_844_640_360,
     "ViT-G/32": 1_848_229_608,
+    "R+ViT-Midi/4": 1_443_240,
+    "R+ViT-Midi/8": 1_240_488,
     "R+ViT-Ti/16": 6_337_704,
     "R26+ViT-S/32": 36_431_912,
     "R26+ViT-B/32": 101_383_976,

@@ -56,7 +56,7 @@ MUTANTS = (
     ),
     Mutant(
         "the key's tensors are skipped in Google's map",
-        "checkpoints/google.py", 'ATTENTION + "key", ATTENTION + "value"',
+        "checkpoints/maps/google.py", 'ATTENTION + "key", ATTENTION + "value"',
         'ATTENTION + "query", ATTENTION + "value"', "checkpoints",
     ),
     Mutant(

@@ -4,8 +4,10 @@ import re
 from typing import NamedTuple
 
 from keras_vit import arguments, descendants, hybrid
-from keras_vit.checkpoints import configuration, matching, preset, published
-from keras_vit.checkpoints.matching import POSITIONS
+from keras_vit.checkpoints.catalogue import published
+from keras_vit.checkpoints.configurations import configuration, preset
+from keras_vit.checkpoints.maps import matching
+from keras_vit.checkpoints.maps.matching import POSITIONS
 from keras_vit.io import files
 from keras_vit.variants import SIZES
 

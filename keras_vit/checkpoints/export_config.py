@@ -4,14 +4,14 @@ This is `configuration` backwards: each field is an argument of the model.
 """
 
 from keras_vit import arguments
-from keras_vit.checkpoints import hugging_face, matching
-from keras_vit.checkpoints.configuration import (
+from keras_vit.checkpoints.configurations.configuration import (
     HUGGING_FACE_FIELDS,
     HUGGING_FACE_SHAPES,
     RESAMPLING,
     TIMM_FIELDS,
     TIMM_SHAPES,
 )
+from keras_vit.checkpoints.maps import hugging_face, matching
 from keras_vit.descendants import TimmHybridViT
 
 # Modules with the classes that published models have.

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from keras_vit import arguments, backend, families, hybrid, resizing, resnet, vit
 from keras_vit.ablations import positions
-from keras_vit.checkpoints import catalogue, hub, keras_file, matching, saved, transfer
+from keras_vit.checkpoints import catalogue, keras_file, saved, transfer
+from keras_vit.checkpoints.catalogue import hub
 from keras_vit.checkpoints.describe import class_names_beside, describe
-from keras_vit.checkpoints.matching import HEAD, layer_of
+from keras_vit.checkpoints.maps import matching
+from keras_vit.checkpoints.maps.matching import HEAD, layer_of
 from keras_vit.io import download, files
 
 KINDS = {

@@ -15,10 +15,11 @@ import keras
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.checkpoints import export_config, matching
-from keras_vit.checkpoints.matching import POSITIONS, layer_of
-from keras_vit.checkpoints.published import SOURCES
-from keras_vit.checkpoints.weight_map import join_fused
+from keras_vit.checkpoints import export_config
+from keras_vit.checkpoints.catalogue.published import SOURCES
+from keras_vit.checkpoints.maps import matching
+from keras_vit.checkpoints.maps.matching import POSITIONS, layer_of
+from keras_vit.checkpoints.maps.weight_map import join_fused
 from keras_vit.io import files, writing
 
 WRITERS = {

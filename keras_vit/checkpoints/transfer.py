@@ -6,8 +6,8 @@ import itertools
 import numpy as np
 
 from keras_vit.ablations import positions
-from keras_vit.checkpoints import matching
-from keras_vit.checkpoints.matching import POSITIONS
+from keras_vit.checkpoints.maps import matching
+from keras_vit.checkpoints.maps.matching import POSITIONS
 from keras_vit.descendants import beit
 
 

@@ -1,10 +1,11 @@
 """What several commands need: their parser, and the model that a user names."""
 
+import argparse
 import pathlib
 
 from keras_vit import arguments
-from keras_vit.checkpoints import hub
-from keras_vit.checkpoints.catalogue import find, suggestion
+from keras_vit.checkpoints.catalogue import find, hub, suggestion
+from keras_vit.doctor import image_table
 from keras_vit.io import files
 from keras_vit.training.runs import run_folder
 
@@ -54,6 +55,22 @@ def adder(parser):
         parser.add_argument(name, help=text, **more)
 
     return add
+
+
+def add_columns(add):
+    """Adds the options for the columns of a table, which become the dictionary `columns`."""
+
+    class Column(argparse.Action):
+        def __call__(self, parser, options, name, option=None):
+            role = option.strip("-").removesuffix("-column")
+            options.columns = {**(options.columns or {}), role: name}
+
+    roles = {"image": "files", "label": "labels", "split": "train, validation or test"}
+    roles["group"] = "groups, such as patients: no group is in two splits"
+    for role, content in roles.items():
+        usual = " or ".join(image_table.NAMES[role][:3])
+        text = f"column of a table with {content}; default: one with a usual name, such as {usual}"
+        add(f"--{role}-column NAME", text, dest="columns", action=Column)
 
 
 def check_model(name):

@@ -4,7 +4,7 @@ import os
 
 from keras_vit import arguments
 from keras_vit.checkpoints.catalogue import listing
-from keras_vit.checkpoints.published import SOURCES
+from keras_vit.checkpoints.catalogue.published import SOURCES
 from keras_vit.cli.common import DEFAULT, MODEL, adder, check_model, command, load_model
 from keras_vit.io import writing
 from keras_vit.variants import list_variants, parse

@@ -19,8 +19,7 @@ import urllib.request
 
 import keras
 
-from keras_vit import arguments
-from keras_vit.environment import __version__
+from keras_vit import arguments, environment
 from keras_vit.io import files, writing
 from keras_vit.io.tensor_file import MEGABYTE
 
@@ -78,8 +77,7 @@ def fetch(entry, cache_dir=None):
 
 def target_path(entry, cache_dir=None):
     """Returns the path where `fetch` saves the file of an entry."""
-    home = os.environ.get("KERAS_HOME") or os.path.join("~", ".keras")
-    folder = os.path.join(home, "keras_vit") if cache_dir is None else cache_dir
+    folder = environment.keras_home() / "keras_vit" if cache_dir is None else cache_dir
     suffix = pathlib.PurePosixPath(urllib.parse.urlsplit(entry.address).path).suffix
     name = re.sub(r"[^\w.+-]", "_", entry.name) + suffix
     return pathlib.Path(folder).expanduser() / name
@@ -179,7 +177,7 @@ def _download(entry, file):
 
 def _request(address, start):
     """Returns (response, its first byte in the file, length of the whole file or None)."""
-    headers = {"User-Agent": f"keras-vit/{__version__}", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": f"keras-vit/{environment.__version__}", "Accept-Encoding": "identity"}
     wanted = {"Range": f"bytes={start}-"} if start else {}
     request = urllib.request.Request(address, headers={**headers, **wanted})
     try:

@@ -24,6 +24,7 @@ if not startup.postpone(__name__):
     from keras_vit.training.recipes.recipe_tables import RECIPES, recipe
     from keras_vit.training.resuming.checkpoint import Checkpoint
     from keras_vit.training.runs.execution import resume, train
+    from keras_vit.training.runs.learning_rates import LearningRates, find_learning_rate
     from keras_vit.training.runs.messages import tensorboard
     from keras_vit.training.runs.prediction import Prediction, predict, predict_files
     from keras_vit.training.runs.saved_run import Run, evaluate_run, load, load_data
@@ -36,6 +37,7 @@ __all__ = [
     "FewShot",
     "FewShotResult",
     "ImageFiles",
+    "LearningRates",
     "Prediction",
     "Recipe",
     "Run",
@@ -45,6 +47,7 @@ __all__ = [
     "evaluation_plots",
     "features",
     "few_shot",
+    "find_learning_rate",
     "freeze",
     "linear_probe",
     "load",

@@ -14,7 +14,8 @@ from helpers import GOLDEN, numpy, outputs, quick
 
 import keras_vit
 from keras_vit import checkpoints
-from keras_vit.checkpoints import google, hugging_face, kerashub, matching, pytorch, saving
+from keras_vit.checkpoints import saving
+from keras_vit.checkpoints.maps import google, hugging_face, kerashub, matching, pytorch
 from keras_vit.io import files
 
 SUFFIX = {"google": ".npz", "bit": ".npz", "timm": ".safetensors",

@@ -16,7 +16,8 @@ from PIL import Image
 
 import keras_vit
 from keras_vit import backend, cli
-from keras_vit.checkpoints import catalogue, hub
+from keras_vit.checkpoints import catalogue
+from keras_vit.checkpoints.catalogue import hub
 from keras_vit.io import files
 
 constants = pytest.importorskip("huggingface_hub.constants")

@@ -7,7 +7,7 @@ from helpers import quick
 from test_checkpoints import randomized, tensors_of, tiny
 
 import keras_vit
-from keras_vit.checkpoints import google, pytorch
+from keras_vit.checkpoints.maps import google, pytorch
 from keras_vit.io import files
 
 

@@ -118,7 +118,13 @@ def float64():
         yield
 
 
-@pytest.mark.parametrize("name", quick(MODELS, *QUICK))
+def cases():
+    """Every kind of model; combinations of two kinds, whose names have a comma, run weekly."""
+    alone = quick([name for name in MODELS if "," not in name], *QUICK)
+    return alone + quick([name for name in MODELS if "," in name], *QUICK, rest=pytest.mark.weekly)
+
+
+@pytest.mark.parametrize("name", cases())
 def test_logits_and_gradients_are_those_of_version_0_1(name, float64, blank):
     model = seeded.fill(MODELS[name]())
     logits, gradients = value_and_gradients(model, seeded.images_of(model))

@@ -286,8 +286,15 @@ def test_a_run_from_published_weights_takes_their_resolution(colors, tmp_path, c
     keras_vit.save_weights(model, tmp_path / "published.safetensors")
     weights = str(tmp_path / "published.safetensors")
     run = training.train(
-        colors, weights=weights, adapt="lora", epochs=1, batch_size=4, out=tmp_path / "run"
+        colors,
+        weights=weights,
+        adapt="lora",
+        epochs=1,
+        batch_size=4,
+        patch_size=6,
+        out=tmp_path / "run",
     )
+    assert run.model.grid == (4, 4)
     assert run.metrics["image_size"] == [24, 24] and run.model.num_classes == 2
     assert run.metrics["options"]["recipe"] == "finetune"
     assert "new and starts at zero" in capsys.readouterr().out
@@ -307,6 +314,7 @@ def test_missing_tensorboard_is_reported_before_any_work(colors, tmp_path):
     "wrong, message",
     [
         ({"weights": "x.npz", "model": "ViT-S/16"}, "Weights bring their own model"),
+        ({"patch_size": 4}, "`patch_size` changes the patches of weights"),
         ({"recipe": "finetune"}, "starts from weights"),
         ({"recipe": "finetun"}, "finetune"),
         ({"augment": "inceptio"}, "inception"),

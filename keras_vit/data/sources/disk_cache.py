@@ -10,12 +10,12 @@ import itertools
 import json
 import math
 import os
-import pathlib
 import warnings
 import zlib
 
 import numpy as np
 
+from keras_vit import environment
 from keras_vit.data import images
 from keras_vit.data.sources.source import ArraySource
 from keras_vit.io import writing
@@ -60,8 +60,7 @@ def cache_on_disk(source, name, image_size, num_channels):
     side = math.ceil(MARGIN * max(image_size))
     versions = hashlib.sha256(repr([source.version(i) for i in range(len(source))]).encode())
     settings = {"format": 1, "side": side, "channels": num_channels, "images": versions.hexdigest()}
-    home = os.environ.get("KERAS_HOME") or os.path.join("~", ".keras")
-    folder = pathlib.Path(home, "keras_vit", "images").expanduser()
+    folder = environment.keras_home() / "keras_vit" / "images"
     key = hashlib.sha256(repr([name, *source.names]).encode("utf-8", "surrogateescape")).hexdigest()
     path = folder / f"{key[:16]}.pixels"
     try:

@@ -22,7 +22,7 @@ class Listing(NamedTuple):
     others: tuple
 
 
-def scan(path):
+def scan(path, skip_empty=False):
     """Lists the images in a folder of class folders without opening them.
 
     Every folder in `path` is a class, and every image file in it, at any depth, is a sample of this
@@ -30,6 +30,7 @@ def scan(path):
 
     Args:
         path: such as `images/` with `images/cat/1.jpg`, `images/dog/2.png`, ...
+        skip_empty: whether folders without images are left out instead of refused.
 
     Returns:
         A `Listing`: class names in alphabetical order, image files, labels (images,), and the other
@@ -43,6 +44,7 @@ def scan(path):
     check_folder(path)
     found = {folder: _list_files(folder) for folder in _list_folders(path)}
     files = {folder: list(filter(_is_image, group)) for folder, group in found.items()}
+    files = {folder: group for folder, group in files.items() if group or not skip_empty}
     _check_classes(path, files)
     others = [file for group in found.values() for file in group if not _is_image(file)]
     others += [file for file in path.iterdir() if file.is_file() and _is_visible(file.name)]
@@ -107,31 +109,43 @@ def _read_list(path):
     return [file for x in lines for file in (list_images(x) if os.path.isdir(x) else [x])]
 
 
-def read_folder(path, num_channels=3):
+def read_folder(path, num_channels=3, skip_empty=False):
     """Returns the `Splits` of a folder as in `scan`, which may be within folders for the splits.
 
     Split folders are called train, validation (val, valid) and test. A class may be missing in some
     of them. Raises `ValueError` if the folder does not contain classes with images, or if some of
-    its folders are splits and others are not.
+    its folders are splits and others are not. With `skip_empty` a class without any image is left
+    out.
     """
     path = pathlib.Path(path)
     folders = _find_splits(path) if path.is_dir() else {}
     if folders:
         groups = {split: _list_classes(folder) for split, folder in folders.items()}
-        class_names = tuple(sorted(set().union(*groups.values())))
+        filled = {name for group in groups.values() for name in group if group[name]}
+        class_names = tuple(sorted(filled if skip_empty else set().union(*groups.values())))
         samples = {
             split: [(file, i) for i, name in enumerate(class_names) for file in group.get(name, ())]
             for split, group in groups.items()
         }
     else:
-        class_names, files, labels, _ = scan(path)
+        class_names, files, labels, _ = scan(path, skip_empty)
         samples = {"train": zip(files, labels, strict=True)}
     sources = {}
     for split, pairs in samples.items():
         files, labels = zip(*pairs, strict=True)
         names = [file.relative_to(path).as_posix() for file in files]  # the folder may be moved
         sources[split] = FileSource(files, labels, num_channels, names)
-    return Splits(path.resolve().name, class_names, **sources)
+    notes = tuple(_describe_skipped(folders.values() or [path], class_names))
+    return Splits(path.resolve().name, class_names, **sources, notes=notes)
+
+
+def _describe_skipped(homes, class_names):
+    """A note on the class folders that are not among the classes."""
+    names = {folder.name for home in homes for folder in _list_folders(home)}
+    skipped = sorted(names.difference(class_names))
+    if skipped:
+        more = f" and {len(skipped) - 10} more" if len(skipped) > 10 else ""
+        yield f"skipped, without images: {', '.join(skipped[:10])}{more}"
 
 
 def _find_splits(path):
@@ -194,5 +208,6 @@ def _check_classes(path, files):
             arguments.refuse(
                 "every class must have 2 images or more",
                 {"class folder": str(folder), "images": len(group)},
-                f"Add images ({', '.join(images.SUFFIXES)}), or remove the folder.",
+                f"Add images ({', '.join(images.SUFFIXES)}), or remove the folder."
+                + (" To leave out empty classes, pass --skip-empty." if not group else ""),
             )

@@ -1,8 +1,8 @@
 """What the JSON files of a KerasHub preset say: each field is obeyed, or refused by its name."""
 
 from keras_vit import arguments as check
-from keras_vit.checkpoints import configuration
-from keras_vit.checkpoints.fields import EXACT, TANH
+from keras_vit.checkpoints.configurations import configuration
+from keras_vit.checkpoints.configurations.fields import EXACT, TANH
 
 BACKBONES = (
     "ViTBackbone", "DeiTBackbone", "SigLIPBackbone", "SigLIPVisionEncoder", "DINOV2Backbone",

@@ -7,8 +7,8 @@ import functools
 import re
 
 from keras_vit import arguments as check
-from keras_vit.checkpoints.published import CLIP_PIXELS, IMAGENET
-from keras_vit.checkpoints.weight_map import (
+from keras_vit.checkpoints.catalogue.published import CLIP_PIXELS, IMAGENET
+from keras_vit.checkpoints.maps.weight_map import (
     FLAT,
     TORCH,
     TORCH_HALF,

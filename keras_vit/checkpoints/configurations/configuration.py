@@ -5,7 +5,7 @@ import os
 import re
 
 from keras_vit import arguments as check
-from keras_vit.checkpoints.fields import (
+from keras_vit.checkpoints.configurations.fields import (
     ARCHITECTURES,
     DINOV3_DEFAULTS,
     HUGGING_FACE_ACTIVATIONS,

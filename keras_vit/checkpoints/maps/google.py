@@ -5,7 +5,7 @@ Names of https://github.com/google-research/vision_transformer, .../big_vision a
 
 import re
 
-from keras_vit.checkpoints.weight_map import (
+from keras_vit.checkpoints.maps.weight_map import (
     CHANNELS,
     HEADS,
     HEADS_FIRST,

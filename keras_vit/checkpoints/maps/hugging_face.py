@@ -6,15 +6,15 @@ Names of https://github.com/huggingface/transformers.
 import functools
 import re
 
-from keras_vit.checkpoints.published import IMAGENET
-from keras_vit.checkpoints.pytorch import (
+from keras_vit.checkpoints.catalogue.published import IMAGENET
+from keras_vit.checkpoints.maps.pytorch import (
     FORMS,
     TIMM_REGISTERS,
     TIMM_REGISTERS_LAYERS,
     UNIT,
     share_table,
 )
-from keras_vit.checkpoints.weight_map import (
+from keras_vit.checkpoints.maps.weight_map import (
     Export,
     Place,
     WeightMap,

@@ -7,8 +7,8 @@ alone and in a preset, whose classifier has a file of its own.
 import functools
 import re
 
-from keras_vit.checkpoints.published import IMAGENET
-from keras_vit.checkpoints.weight_map import (
+from keras_vit.checkpoints.catalogue.published import IMAGENET
+from keras_vit.checkpoints.maps.weight_map import (
     HEADS,
     HEADS_FIRST,
     PATCH,

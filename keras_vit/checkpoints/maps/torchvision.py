@@ -5,9 +5,9 @@ Names of https://github.com/pytorch/vision.
 
 import re
 
-from keras_vit.checkpoints.published import IMAGENET
-from keras_vit.checkpoints.pytorch import FORMS as TORCH_FORMS
-from keras_vit.checkpoints.weight_map import TORCH, Place, Rule, WeightMap, rules
+from keras_vit.checkpoints.catalogue.published import IMAGENET
+from keras_vit.checkpoints.maps.pytorch import FORMS as TORCH_FORMS
+from keras_vit.checkpoints.maps.weight_map import TORCH, Place, Rule, WeightMap, rules
 
 FORMS = TORCH_FORMS | {"in_proj": (Rule("/kernel", "weight", TORCH), Rule("/bias", "bias"))}
 BLOCK = "encoder.layers.encoder_layer_{i}."

@@ -7,9 +7,9 @@ import re
 from typing import NamedTuple
 
 from keras_vit import arguments
-from keras_vit.checkpoints import hub, published
+from keras_vit.checkpoints.catalogue import hub, published
 
-ROOT = pathlib.Path(__file__).parents[2]  # of the package
+ROOT = pathlib.Path(__file__).parents[3]  # of the package
 SUFFIXES = (".npz", ".safetensors", ".weights.h5", ".h5", ".json", ".keras")
 
 

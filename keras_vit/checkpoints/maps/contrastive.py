@@ -3,10 +3,10 @@
 Names of https://github.com/huggingface/transformers.
 """
 
-from keras_vit.checkpoints.hugging_face import pools
-from keras_vit.checkpoints.published import CLIP_PIXELS
-from keras_vit.checkpoints.pytorch import FORMS
-from keras_vit.checkpoints.weight_map import (
+from keras_vit.checkpoints.catalogue.published import CLIP_PIXELS
+from keras_vit.checkpoints.maps.hugging_face import pools
+from keras_vit.checkpoints.maps.pytorch import FORMS
+from keras_vit.checkpoints.maps.weight_map import (
     FLAT,
     WITHOUT_BATCH,
     Export,

@@ -70,7 +70,7 @@ def is_address(name):
     """Returns whether a name is the address of a repository, right or wrong.
 
     Example:
-    >>> keras_vit.checkpoints.hub.is_address("hf://facebook/dinov2-small")
+    >>> keras_vit.checkpoints.catalogue.hub.is_address("hf://facebook/dinov2-small")
     True
     """
     return str(name).startswith(PREFIX)
@@ -84,7 +84,7 @@ def parse(address):
         ImportError: huggingface_hub is not installed.
 
     Example:
-    >>> keras_vit.checkpoints.hub.parse("hf://facebook/dinov2-small@main")
+    >>> keras_vit.checkpoints.catalogue.hub.parse("hf://facebook/dinov2-small@main")
     ('facebook/dinov2-small', 'main')
     """
     match = ADDRESS.fullmatch(str(address))

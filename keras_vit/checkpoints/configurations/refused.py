@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from keras_vit import arguments as check
-from keras_vit.checkpoints import configuration
+from keras_vit.checkpoints.configurations import configuration
 
 
 class Family(NamedTuple):

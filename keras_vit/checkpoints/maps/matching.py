@@ -8,17 +8,17 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_vit import arguments, descendants
-from keras_vit.checkpoints import (
+from keras_vit.checkpoints.catalogue.published import SOURCES
+from keras_vit.checkpoints.configurations import refused
+from keras_vit.checkpoints.maps import (
     contrastive,
     google,
     hugging_face,
     kerashub,
     pytorch,
-    refused,
     torchvision,
 )
-from keras_vit.checkpoints.published import SOURCES
-from keras_vit.checkpoints.weight_map import Dimensions, Place
+from keras_vit.checkpoints.maps.weight_map import Dimensions, Place
 from keras_vit.descendants import DINOv3ViT, PEViT, RegisterViT, TimmHybridViT, beit
 from keras_vit.hybrid import HybridViT
 from keras_vit.resnet import ResNet

@@ -1,0 +1,10 @@
+"""What the tensors are called: one table for each project whose files are read and written.
+
+weight_map.py      `WeightMap`: rules from the weights of a model to names of tensors
+google.py          the paper's own code
+pytorch.py         timm, DeiT and Meta
+hugging_face.py    transformers
+contrastive.py     towers of CLIP and SigLIP, in both of the above
+torchvision.py, kerashub.py
+matching.py        finds the table that a file follows, and what of the model it has
+"""
