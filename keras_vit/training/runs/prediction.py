@@ -88,7 +88,7 @@ def predict_files(
     """
     arguments.positive_integer("top", top)
     arguments.positive_integer("batch_size", batch_size)
-    check_threshold(threshold)
+    arguments.probability("threshold", threshold)
     arguments.one_of("stop", "skip")("on_error", on_error)
     arguments.natural_number("start", start)
     run = run if isinstance(run, saved_run.Run) else saved_run.load(run)
@@ -97,12 +97,6 @@ def predict_files(
         return iter(())
     batches = _Files(files, run.metrics, invert, batch_size, start)
     return _predict(run, batches, top, threshold, on_error)
-
-
-def check_threshold(threshold):
-    """Raises `ValueError` unless a threshold is a probability."""
-    if threshold != 0:
-        arguments.at_most_one("threshold", threshold)
 
 
 class _Files(FixedBatches):
