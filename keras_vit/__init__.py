@@ -11,6 +11,7 @@ if not startup.postpone(__name__):  # in the command `keras-vit`, until a name i
     from keras_vit import (
         ablations,
         accounting,
+        browser,
         checkpoints,
         data,
         descendants,
@@ -52,6 +53,7 @@ __all__ = [
     "__version__",
     "ablations",
     "accounting",
+    "browser",
     "check_batch",
     "checkpoints",
     "create",

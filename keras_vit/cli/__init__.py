@@ -10,7 +10,17 @@ import os
 import sys
 
 from keras_vit import startup
-from keras_vit.cli import check_data, explain_command, models, predict, process, study, train, use
+from keras_vit.cli import (
+    check_data,
+    explain_command,
+    models,
+    page,
+    predict,
+    process,
+    study,
+    train,
+    use,
+)
 from keras_vit.environment import __version__
 
 USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
@@ -73,6 +83,7 @@ def parser():
     check_data.add(commands)
     models.add_lists(commands)
     models.add_convert(commands)
+    page.add(commands)
     models.add_cost(commands)
     study.add(commands)
     return root

@@ -83,10 +83,10 @@ def _predict(options):
         print(environment.description())
     check_names(run.metrics["class_names"], run.model)
 
-    def stream(files):
+    def stream(start):
         chosen = {name: getattr(options, name) for name in ("invert", "top", "threshold")}
         chosen |= {name: getattr(options, name) for name in ("batch_size", "on_error")}
-        return training.predict_files(run, files, **chosen)
+        return training.predict_files(run, options.files, start=start, **chosen)
 
     write = _print if options.out is None else _write
     skipped = write(options, run, stream)
@@ -121,7 +121,7 @@ def _print(options, run, stream):
 
     skipped = _Skipped()
     with Progress(len(options.files)) as progress:
-        for prediction in stream(options.files):
+        for prediction in stream(0):
             if prediction.error:
                 skipped.add(prediction.error)
             else:
@@ -150,7 +150,7 @@ def _write(options, run, stream):
         print(f"{options.out} has {rows.rows:,} of {len(files):,} images.", file=sys.stderr)
     try:
         with rows, Progress(len(files), rows.rows) as progress:
-            for prediction in stream(files[rows.rows :]):
+            for prediction in stream(rows.rows):
                 cells = [x for name, share in prediction.classes for x in (name, _round(share))]
                 cells += [None] * (len(columns) - 2 - len(cells))
                 rows.append([prediction.file, *cells, prediction.error or None])

@@ -61,6 +61,8 @@ def _add_model(add):
     pattern = "regular expression that finds the group of an image in its name: '(patient\\d+)_'"
     add("--group-pattern REGEX", pattern)
     add("--skip-empty", "leave out class folders without images")
+    error = "what to do about an image that cannot be read: stop, or take the next one of its class"
+    add("--on-error", f"{error}; {DEFAULT}", choices=("skip", "stop"), default="stop")
 
 
 def _add_training(add):
@@ -92,9 +94,9 @@ def _add_training(add):
 
 def _add_optimizer(add):
     add("--learning-rate RATE", f"peak of the schedule; {_default('learning_rate')}", float)
+    add("--find-learning-rate", "train a moment with a rising rate, plot the loss, suggest a rate")
     decay = "relative to the learning rate; default: the recipe's"
     add("--weight-decay RATE", decay, float)
-    add("--find-learning-rate", "train a moment with a rising rate, plot the loss, suggest a rate")
     layers = "factor of the learning rate from each block to the one before it; default: 1.0"
     add("--layer-decay FACTOR", layers, float)
     smoothing = "share of every label that is distributed evenly over the classes; default: 0.0"
@@ -139,7 +141,8 @@ def _check_train(options):
         run_folder.check_out(options.out)
         return
     values["find_learning_rate"] = options.find_learning_rate
-    given = {name: value for name, value in values.items() if value not in (None, False, 0)}
+    usual = run_folder.OPTIONS
+    given = {name: value for name, value in values.items() if value and value != usual.get(name)}
     if given:
         advice = f"Write: {run_folder.command_line('train', '--resume', options.resume)}"
         arguments.refuse("--resume takes no other argument", given, advice)

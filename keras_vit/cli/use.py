@@ -10,6 +10,7 @@ from keras_vit.cli.common import (
     DEFAULT,
     MODEL,
     RESIZE,
+    add_columns,
     adder,
     check_model,
     command,
@@ -19,6 +20,7 @@ from keras_vit.cli.common import (
 )
 from keras_vit.data.sources import check_source
 from keras_vit.data.sources.source import check_share
+from keras_vit.doctor import image_table
 from keras_vit.io import writing
 from keras_vit.training.evaluation.class_names import read_mapping, read_names
 from keras_vit.training.runs import run_folder
@@ -43,6 +45,7 @@ def add_evaluate(commands):
     add("model MODEL", MODEL)
     data = "folder of class folders, named as the classes of the model, by their numbers, or by "
     add("data DATA", data + "ImageNet's ids; only a run has images of its own", nargs="?")
+    add_columns(add)
     names = "text file with the name of each class on a line, in the order of the logits; several "
     names += "names of one class are separated by commas. Or a .csv file with the columns folder "
     add("--classes FILE", names + "and class, a name or a number from 0")
@@ -67,6 +70,7 @@ def add_few_shot(commands):
     add = adder(parser)
     add("model MODEL", MODEL)
     add("data DATA", "folder of class folders, or another dataset")
+    add_columns(add)
     shots = "images per class; default: 1 5 10 25"
     add("--shots N", shots, int, nargs="+", default=[1, 5, 10, 25])
     add("--seeds N", f"number of draws; {DEFAULT}", int, default=3)
@@ -92,6 +96,7 @@ def _check_evaluate(options):
         want = "a model that is not a run has no images of its own, so evaluate needs DATA"
         advice = f"Write: keras-vit evaluate {options.model} images/"
         arguments.refuse(want, {"MODEL": options.model, "DATA": None}, advice)
+    image_table.check_header(options.data, options.columns)
     if options.classes is not None:
         _read_classes(options.classes)
     if options.out is not None:
@@ -112,7 +117,7 @@ def _evaluate(options):
     target = run_folder.make(options.out, "evaluation") if options.out else None
     try:
         evaluation = training.evaluate_run(
-            run, options.data, options.part, progress.over, class_names=names
+            run, options.data, options.part, progress.over, options.columns, class_names=names
         )
     except BaseException:
         if target:
@@ -147,6 +152,7 @@ def _check_few_shot(options):
     check_share("test_share", options.test_share)
     check_model(options.model)
     check_source(options.data)
+    image_table.check_header(options.data, options.columns)
 
 
 def _few_shot(options):
@@ -164,6 +170,7 @@ def _few_shot(options):
         test_share=options.test_share,
         resize=options.resize,
         cache=False,  # every image is used once
+        columns=options.columns,
     )
     if "test" not in loaded.sources:
         want = "there must be images to test on"

@@ -9,7 +9,7 @@ import numpy as np
 from keras_vit import arguments, backend, figures
 from keras_vit.data.batching import FixedBatches, TrainingBatches
 from keras_vit.data.sampler import SAMPLINGS, Sampler
-from keras_vit.data.sources import disk_cache, groups, open_source
+from keras_vit.data.sources import disk_cache, groups, open_source, unreadable
 from keras_vit.data.sources.source import SPLITS, check_share, decode_all, draw_missing
 from keras_vit.data.transforms.augmentation import get_augmentation
 
@@ -34,6 +34,7 @@ def load(
     columns=None,
     group_pattern=None,
     skip_empty=False,
+    on_error="stop",
     sampling="shuffled",
 ):
     """Loads labeled images for `model.fit`: splits, shuffles, resizes, augments and batches them.
@@ -81,6 +82,9 @@ def load(
         group_pattern: regular expression that finds the group in the name of an image, in its
             parentheses if it has any: "(patient[0-9]+)_". Names are relative to the dataset.
         skip_empty: whether class folders without images are left out instead of refused.
+        on_error: "stop" to raise an error if an image cannot be read, "skip" to warn. A training
+            image is then replaced by the next one of its class, which leaves order and labels as
+            they are; validation and test images are read once before, and bad ones left out.
         sampling: "shuffled", every training image once in an epoch, or "balanced": as many images,
             drawn so that all classes are equally frequent, for classes of very different sizes.
 
@@ -110,6 +114,7 @@ def load(
         "cache": arguments.one_of(None, True, False, "disk"),
         "pipeline": arguments.one_of(None, *PIPELINES),
         "skip_empty": arguments.boolean,
+        "on_error": arguments.one_of("stop", "skip"),
         "sampling": arguments.one_of(*SAMPLINGS),
     }
     checks |= {} if validation_share is None else {"validation_share": check_share}
@@ -128,6 +133,9 @@ def load(
     splits = draw_missing(splits, split_seed, validation_share, test_share)
     if splits.train.groups is not None:
         splits = splits._replace(notes=(*splits.notes, groups.describe(splits)))
+    if on_error == "skip":
+        splits = unreadable.skip(splits)
+    skipped = getattr(splits.train, "skipped", {})
     _warn_of_empty_classes(splits)
     if cache == "disk":
         kept = disk_cache.cache_on_disk(
@@ -139,12 +147,14 @@ def load(
         decoded = {name: decode_all(each, **limits) for name, each in splits.sources.items()}
         splits = splits._replace(**decoded)
     names = ("image_size", "batch_size", "seed", "num_channels", "resize", "sampling")
-    return ImageDataset(
+    loaded = ImageDataset(
         splits,
         augmentation=augmentation,
         pipeline=pipeline or ("tf.data" if _has_tensorflow() else "keras"),
         **{name: options[name] for name in names},
     )
+    loaded.skipped = skipped
+    return loaded
 
 
 class ImageDataset:
@@ -157,6 +167,8 @@ class ImageDataset:
         image_size: (height, width) in pixels.
         num_channels: 1 or 3.
         notes: tuple of str about how the source was read: its columns, groups, skipped classes.
+        skipped: {name: reason} of the training images that could not be read so far, if they are
+            skipped.
         batch_size: images per training batch; all of them if there are fewer.
         seed: seed of order and augmentation.
         augmentation: the `Augmentation` of the training images.
@@ -184,7 +196,7 @@ class ImageDataset:
         sampling="shuffled",
     ):
         self.name, self.class_names = splits.name, tuple(splits.class_names)
-        self.num_classes, self.notes = len(self.class_names), splits.notes
+        self.num_classes, self.notes, self.skipped = len(self.class_names), splits.notes, {}
         self.image_size, self.num_channels, self.seed = image_size, num_channels, seed
         self.augmentation, self.resize, self.pipeline = augmentation, resize, pipeline
         self.sources = splits.sources

@@ -92,10 +92,12 @@ def list_files(path, columns=None):
     return tree
 
 
-def read_columns(path, columns=None):
-    """Returns {role: column} of a table; reads its first lines only, and raises as `read` does."""
-    with _reading(path) as reader:
-        return _find_columns(path, columns, reader)
+def check_header(source, columns=None):
+    """Raises as `read` does if the first line of a table does not fit, or no table has columns."""
+    check_columns(source, columns)
+    if is_table(source):
+        with _reading(source) as reader:
+            _find_columns(source, columns, reader)
 
 
 def check_columns(source, columns):

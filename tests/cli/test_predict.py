@@ -151,8 +151,12 @@ def test_the_generator_reads_a_few_batches_ahead_and_pads_the_last(images, model
     stream.close()
     assert first.file == files[0] and len(first.classes) == 3
     assert 4 <= len(read) <= 4 * (2 + pipelines.AHEAD + 1)
-    rest = [one.file for one in training.predict_files(run, files[:7], batch_size=4)]
-    assert rest == files[:7] and sizes == [4, 4, 4]
+    whole = list(training.predict_files(run, files[:7], batch_size=4))
+    assert [one.file for one in whole] == files[:7] and sizes == [4, 4, 4]
+    for start in (0, 2, 4, 6, 7):
+        assert (
+            list(training.predict_files(run, files[:7], batch_size=4, start=start)) == whole[start:]
+        )
 
 
 @pytest.mark.backend_free

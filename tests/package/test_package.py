@@ -20,7 +20,7 @@ ORDER = [
     "variants", "pixel_range", "guards", "model", "layers", "vit",
     "convolutions", "resnet", "hybrid", "ablations", "descendants", "families", "resizing",
     "accounting", "checkpoints", "doctor", "data", "explain", "training", "pretraining",
-    "studies", "cli", "__main__",
+    "browser", "studies", "cli", "__main__",
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 source.py       `Source`: images, read one at a time; `Splits`: training, validation and test
 groups.py       images that must be in one split
+unreadable.py   images that cannot be read are skipped
 folders.py, csv_table.py, arrays.py, handwritten_digits.py, cifar.py      the kinds of sources
 """
 

@@ -49,6 +49,27 @@ _PRE_TRAINING = Recipe(
     warmup_steps=paper_tables.PRE_TRAINING_WARMUP,
 )
 
+# For ViT-B; ViT-L has 50 epochs, 5 of them warm-up, layer_decay 0.75 and stochastic_depth 0.2.
+_BEIT = _FINE_TUNING._replace(
+    epochs=100,
+    min_updates=0,
+    learning_rate=4e-3,  # the table has 2e-3 to 5e-3
+    image_size=224,
+    batch_size=1024,
+    reference_batch=1024,
+    warmup_share=20 / 100,
+    end=1e-6,
+    optimizer="adamw",
+    weight_decay=0.05,
+    clip=None,
+    layer_decay=0.65,
+    label_smoothing=0.1,
+    dropout=0.0,
+    stochastic_depth=0.1,
+    augmentation="deit",
+    source="arXiv 2106.08254, fine-tuning of ViT-B on ImageNet",
+)
+
 RECIPES = {
     "digits": _SMALL._replace(
         model="ViT-Mini/2",
@@ -96,6 +117,15 @@ RECIPES = {
         reference_batch=None,
         learning_rate=1e-3,
         source="arXiv 2106.09685: low-rank updates of every dense layer of the blocks",
+    ),
+    "beit-finetune": _BEIT,
+    # For ViT-B; ViT-L and H have 50 epochs, ViT-H stochastic_depth 0.2.
+    "mae-finetune": _BEIT._replace(
+        learning_rate=4e-3,  # 1e-3 batch / 256
+        scaling="linear",
+        warmup_share=5 / 100,
+        layer_decay=0.75,
+        source="arXiv 2111.06377, Table 9, ViT-B",
     ),
     # Not implemented: DeiT's threefold repetition of each image and its average of the weights.
     # Top-1 on ImageNet: 72.2 (Ti), 79.9 (S), 81.8 (B).
@@ -174,6 +204,7 @@ def recipe(name, data=None, **overrides):
     - "lora": low-rank updates of the blocks, arXiv 2106.09685
     - "paper-imagenet", "paper-imagenet21k" and "paper-jft": pre-training by model, Table 3
     - "paper-finetune-pets", "-flowers", "-cifar10", "-cifar100", "-vtab", "-imagenet": Table 4
+    - "beit-finetune" and "mae-finetune": with layer-wise decay, arXiv 2106.08254 and 2111.06377
     - "augreg": pre-training by model, arXiv 2106.10270
     - "deit" and "plain-vit-s16": ImageNet from scratch, arXiv 2012.12877 and 2205.01580
 

@@ -45,6 +45,7 @@ def train(
     columns=None,
     group_pattern=None,
     skip_empty=False,
+    on_error="stop",
     tensorboard=False,
     patch_size=None,
     out=None,
@@ -92,6 +93,7 @@ def train(
         columns: see `keras_vit.data.load`.
         group_pattern: see `keras_vit.data.load`.
         skip_empty: see `keras_vit.data.load`.
+        on_error: see `keras_vit.data.load`.
         tensorboard: whether to log for TensorBoard, in the folder `logs` of the run.
         patch_size: side of a patch in pixels, with `weights` that have another: the kernel of the
             patch embedding is resized, as in `keras_vit.load_pretrained`.
@@ -233,6 +235,7 @@ def _run(target, options, cost, data, model, recipe):
         "train_accuracy": history["accuracy"][best],
         "baselines": references,
         **{f"{part}_images": count for part, count in data.counts.items()},
+        "skipped_images": sorted(data.skipped),
         # what was trained, on what and with what, to repeat the run and to predict with it
         "data": "digits" if options["data"] is None else options["data"],
         "class_names": list(data.class_names),

@@ -229,6 +229,9 @@ def _result(metrics):
         f"On other images of the same kind, expect {low:.1f} to {high:.1f} % (95 % interval). "
         f"The run took {metrics['seconds']:.0f} s."
     )
+    if skipped := metrics.get("skipped_images"):
+        listed = ", ".join(skipped[:5]) + (", ..." if len(skipped) > 5 else "")
+        lines.append(f"Skipped training images that could not be read: {len(skipped):,} ({listed})")
     return "\n".join(lines)
 
 

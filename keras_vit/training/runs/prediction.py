@@ -52,7 +52,7 @@ def predict(run, files, invert=False, top=3, **options):
 
 
 def predict_files(
-    run, files, invert=False, top=3, threshold=0.0, batch_size=32, on_error="stop"
+    run, files, invert=False, top=3, threshold=0.0, batch_size=32, on_error="stop", start=0
 ):  # fmt: skip
     """Classifies image files one batch at a time, in memory that does not grow with their number.
 
@@ -71,9 +71,11 @@ def predict_files(
         batch_size: images per batch.
         on_error: "stop" raises at the first file that cannot be read, after the predictions before
             it; "skip" yields a `Prediction` with an `error` for it.
+        start: number of files at the beginning to leave out, to continue earlier predictions. The
+            others are in the same batches as without it, so they have the same probabilities.
 
     Returns:
-        An iterator over a `Prediction` for each file, in order.
+        A generator of a `Prediction` for each file, in order.
 
     Raises:
         FileNotFoundError: a file does not exist.
@@ -88,11 +90,12 @@ def predict_files(
     arguments.positive_integer("batch_size", batch_size)
     check_threshold(threshold)
     arguments.one_of("stop", "skip")("on_error", on_error)
+    arguments.natural_number("start", start)
     run = run if isinstance(run, saved_run.Run) else saved_run.load(run)
     files = list_images(files) if isinstance(files, (str, os.PathLike)) else list(files)
-    if not files:
+    if start >= len(files):
         return iter(())
-    batches = _Files(files, run.metrics, invert, batch_size)
+    batches = _Files(files, run.metrics, invert, batch_size, start)
     return _predict(run, batches, top, threshold, on_error)
 
 
@@ -105,11 +108,14 @@ def check_threshold(threshold):
 class _Files(FixedBatches):
     """Batches of (files, the pixels of each or the error)."""
 
-    def __init__(self, files, metrics, invert, batch_size):
+    def __init__(self, files, metrics, invert, batch_size, start):
         channels, size = metrics["num_channels"], metrics["image_size"]
         source = FileSource(files, np.zeros(len(files), "uint8"), channels)
         super().__init__(source, channels, size, batch_size, metrics["resize"], "bilinear")
-        self.metrics, self.invert = metrics, invert
+        self.metrics, self.invert, self.start = metrics, invert, start
+
+    def begin(self):
+        return 0, self.start // self.batch_size
 
     def batch(self, epoch, step):
         files = self.source.files[step * self.batch_size : (step + 1) * self.batch_size]
@@ -125,17 +131,22 @@ class _Files(FixedBatches):
 def _predict(run, batches, top, threshold, on_error):
     names, is_digits = run.metrics["class_names"], run.metrics["data"] == "digits"
     compute, loader = by_batch(run.model, batches.batch_size), Loader(batches)
+    surplus = batches.start % batches.batch_size  # files of the first batch that are left out
     try:
         for files, pixels in loader:
             images = [image for image in pixels if isinstance(image, np.ndarray)]
             rows = iter(_softmax(compute(np.stack(images))) if images else ())
             for file, image in zip(files, pixels, strict=True):
-                if isinstance(image, Exception):
+                is_error = isinstance(image, Exception)
+                row = None if is_error else next(rows)
+                if surplus:
+                    surplus -= 1
+                    continue
+                if is_error:
                     if on_error == "stop":
                         raise image
                     yield Prediction(file, (), "", " ".join(str(image).split()))
                     continue
-                row = next(rows)
                 best = [(names[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]]
                 bright = is_digits and not batches.invert and image.mean() > 127
                 hint = messages.INVERT_HINT if bright else ""

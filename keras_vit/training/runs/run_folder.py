@@ -28,6 +28,7 @@ OPTIONS = {
     "seed": 0,
     **dict.fromkeys(("split_seed", "validation_share", "test_share", "columns", "group_pattern")),
     "skip_empty": False,
+    "on_error": "stop",
     "tensorboard": False,
 }
 OF_THE_RECIPE = [name for name in OPTIONS if name in FIELDS]
@@ -87,9 +88,7 @@ def check(options):
         arguments.refuse("the digits are 8 x 8 pixels", received, advice)
     if data is not None:
         check_source(data)
-    image_table.check_columns(data, options["columns"])
-    if image_table.is_table(data):
-        image_table.read_columns(data, options["columns"])
+    image_table.check_header(data, options["columns"])
     if options["group_pattern"] is not None:
         groups.check_pattern(options["group_pattern"])
 
@@ -165,7 +164,7 @@ def load_images(options):
         num_channels=chosen.num_channels,
         # TensorFlow takes seconds to import, and only its own backend gains by tf.data.
         pipeline=None if keras.backend.backend() == "tensorflow" and not is_digits else "keras",
-        **{name: options[name] for name in ("columns", "group_pattern", "skip_empty")},
+        **{name: options[name] for name in ("columns", "group_pattern", "skip_empty", "on_error")},
         **{name: share for name, share in shares.items() if share is not None},
     )
 

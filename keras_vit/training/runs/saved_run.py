@@ -71,7 +71,7 @@ def load_data(run):
     return run_folder.load_images(run_folder.read_settings(run.folder)[1])
 
 
-def evaluate_run(run, data=None, split="test", progress=None, **options):
+def evaluate_run(run, data=None, split="test", progress=None, columns=None, **options):
     """Evaluates the model of a run on the run's own images or on others.
 
     Args:
@@ -85,6 +85,7 @@ def evaluate_run(run, data=None, split="test", progress=None, **options):
         split: "test" or "validation" of the run's own images.
         progress: function of the batches and the number of images that returns the batches, and
             may show how many were taken; None for none.
+        columns: columns of a table, as in `keras_vit.data.load`.
         **options: arguments of `evaluate`, such as class_names for a model that has none. It may
             also be a dictionary {class of `data`: class of the model, by name or number}.
 
@@ -120,16 +121,16 @@ def evaluate_run(run, data=None, split="test", progress=None, **options):
             arguments.refuse("labeled images were expected", {"split": split, "images": 0}, advice)
         batches = own.fixed_batches(split)
     else:
-        batches, known = _read_batches(run, data, known, mapping)
+        batches, known = _read_batches(run, data, known, mapping, columns)
     images, names = Loader(batches), batches.source.names
     images = images if progress is None else progress(images, len(names))
     return evaluate(run.model, images, names=names, class_names=known, **options)
 
 
-def _read_batches(run, data, known, mapping):
+def _read_batches(run, data, known, mapping, columns):
     """Returns other images than the run's own, in batches, and the names of all classes."""
     _, *size, channels = run.model.input_shape
-    splits = open_source(data, channels)
+    splits = open_source(data, channels, columns=columns)
     numbers, known = naming.match(splits.class_names, known, data, mapping)
     held_out = (splits.test, splits.validation, splits.train)
     whole = next(each for each in held_out if each is not None)

@@ -1,0 +1,22 @@
+"""A model as one web page: classified in the browser, without a server or a library.
+
+records.py    the layers of a model as data, and what a page cannot compute
+weights.py    float16 or int8 numbers as text
+facts.py      how a model was trained, and example images
+writing.py    `write_page`
+
+matrices.js   the product of matrices, softmax, activations
+engine.js     layers.py and vit.py in JavaScript
+weights.js    reads what weights.py wrote
+pixels.js     images resized as in Python
+maps.js       attention, rollout, occlusion
+worker.js     computes without blocking the page
+page.html     with page.css and page.js: what a reader sees
+"""
+
+from keras_vit import startup
+
+if not startup.postpone(__name__):
+    from keras_vit.browser.writing import write_page
+
+__all__ = ["write_page"]

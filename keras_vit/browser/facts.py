@@ -1,0 +1,101 @@
+"""What a page says of a model beside its predictions: how it was made, and example images."""
+
+import base64
+import io
+import os
+import pathlib
+
+from keras_vit import arguments
+from keras_vit.data import images
+
+MOST = 12  # example images
+LARGEST = 512  # longest side of an example in pixels; smaller than in its file, it takes less room
+QUALITY = 90  # of JPEG
+
+
+def describe_model(model, metrics, precision):
+    """Returns pairs (what, how much), all of them texts, of what is known of a model."""
+    height, width, channels = model.input_shape[1:]
+    colors = "color" if channels == 3 else "grayscale"
+    rows = {
+        "Model": metrics.get("model") or model.name,
+        "Parameters": f"{model.count_params():,}, here as {precision}",
+        "Images": f"{height} \u00d7 {width} pixels, {colors}",
+        "Classes": f"{model.output_shape[-1]:,}",
+        **_training(metrics),
+        **_accuracy(metrics),
+    }
+    return [(name, str(value)) for name, value in rows.items() if value]
+
+
+def _training(metrics):
+    options = metrics.get("options") or {}
+    data, seconds = metrics.get("data"), metrics.get("seconds")
+    count, epochs = metrics.get("train_images"), metrics.get("epochs")
+    versions = metrics.get("versions") or {}
+    source = "scikit-learn's handwritten digits" if data == "digits" else _last(data)
+    amount = f"{count:,} images" if count else ""
+    length = f"{epochs} epochs" if epochs else ""
+    return {
+        "Trained on": ", ".join(filter(None, (source, amount, length))),
+        "Started from": _last(options.get("weights")),
+        "Training took": f"{seconds:,.0f} seconds" if seconds else "",
+        "Date": (metrics.get("date") or "")[:10],
+        "Made with": ", ".join(f"{name} {v}" for name, v in versions.items() if "keras" in name),
+    }
+
+
+def _accuracy(metrics):
+    accuracy, count = metrics.get("test_accuracy"), metrics.get("test_images")
+    if accuracy is None:
+        return {}
+    low, high = metrics["test_interval"]
+    rows = {
+        "Accuracy": f"{100 * accuracy:.1f} % of {count or 'the'} test images, which it was not "
+        f"trained on; 95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+    }
+    for name, share in (metrics.get("baselines") or {}).items():
+        rows[f"For comparison: {name}"] = f"{100 * share:.1f} %"
+    return rows
+
+
+def _last(path):
+    """Returns the last part of a path: a page does not show its author's folders."""
+    return pathlib.Path(path).name if path else ""
+
+
+def find_examples(source):
+    """Returns [(file, its class or None)] of a file or a folder of images or of class folders.
+
+    Of class folders the first image of each comes first, then the second, up to twelve.
+    """
+    source = pathlib.Path(source)
+    if source.is_file():
+        return [(source, None)]
+    if not source.is_dir():
+        want = "`examples` must be an image, a folder of images or a folder of class folders"
+        arguments.refuse(want, {"examples": str(source)}, "Check the path.")
+    folders = sorted(path for path in source.iterdir() if path.is_dir())
+    found = [(_images(source), None), *((_images(folder), folder.name) for folder in folders)]
+    ranked = [(i, path, name) for paths, name in found for i, path in enumerate(paths)]
+    ranked.sort(key=lambda row: row[0])
+    if not ranked:
+        arguments.refuse("`examples` must have images in it", {"examples": str(source)})
+    return [(path, name) for _, path, name in ranked[:MOST]]
+
+
+def _images(folder):
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in images.SUFFIXES)
+
+
+def read_example(path, label, channels):
+    """Returns an example as the page has it: name, class and the image as text."""
+    image = images.open_image(path, channels)
+    image.thumbnail((LARGEST, LARGEST))
+    small = max(image.size) <= 64  # JPEG would spoil it
+    kind, options = ("PNG", {}) if small else ("JPEG", {"quality": QUALITY})
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    data = base64.b64encode(file.getvalue()).decode()
+    address = f"data:image/{kind.lower()};base64,{data}"
+    return {"name": os.path.basename(path), "label": label, "address": address}

@@ -1,0 +1,100 @@
+"use strict";
+// What the engine computes with: matrices, their product, the softmax, activations.
+
+/** Rows of numbers, or the columns of another matrix from `offset` on: nothing is copied then. */
+class Matrix {
+  constructor(rows, columns, data = new Float32Array(rows * columns), offset = 0, stride = columns) {
+    Object.assign(this, { rows, columns, data, offset, stride });
+  }
+
+  view(first, columns) {
+    return new Matrix(this.rows, columns, this.data, this.offset + first, this.stride);
+  }
+
+  start(i) {
+    return this.offset + i * this.stride;
+  }
+
+  row(i) {
+    return this.data.subarray(this.start(i), this.start(i) + this.columns);
+  }
+}
+
+const spare = new Map();
+
+/** A matrix to write to. Layers of the same kind, which run one after the other, share it. */
+function scratch(name, rows, columns) {
+  let matrix = spare.get(name);
+  if (matrix?.rows !== rows || matrix?.columns !== columns) {
+    spare.set(name, (matrix = new Matrix(rows, columns)));
+  }
+  return matrix;
+}
+
+const four = (i, rows) => [i, i + 1, i + 2, i + 3].map((n) => Math.min(n, rows - 1));
+
+/**
+ * Writes a b^T + bias to `out`. Sixteen sums grow at a time: eight numbers read are sixteen products,
+ * and four rows of `b` stay in the cache while all of `a` passes. At an edge the last row is taken
+ * again, and its sums are written again.
+ */
+function product(a, b, out, bias = null) {
+  const x = a.data, w = b.data, y = out.data, length = a.columns;
+  for (let j = 0; j < b.rows; j += 4) {
+    const [j0, j1, j2, j3] = four(j, b.rows), [w0, w1, w2, w3] = four(j, b.rows).map(b.start, b);
+    const [c0, c1, c2, c3] = bias ? [bias[j0], bias[j1], bias[j2], bias[j3]] : [0, 0, 0, 0];
+    for (let i = 0; i < a.rows; i += 4) {
+      const rows = four(i, a.rows), [x0, x1, x2, x3] = rows.map(a.start, a);
+      let s00 = c0, s01 = c1, s02 = c2, s03 = c3, s10 = c0, s11 = c1, s12 = c2, s13 = c3;
+      let s20 = c0, s21 = c1, s22 = c2, s23 = c3, s30 = c0, s31 = c1, s32 = c2, s33 = c3;
+      for (let k = 0; k < length; k++) {
+        const p = w[w0 + k], q = w[w1 + k], r = w[w2 + k], s = w[w3 + k];
+        const t = x[x0 + k], u = x[x1 + k], v = x[x2 + k], z = x[x3 + k];
+        s00 += t * p; s01 += t * q; s02 += t * r; s03 += t * s;
+        s10 += u * p; s11 += u * q; s12 += u * r; s13 += u * s;
+        s20 += v * p; s21 += v * q; s22 += v * r; s23 += v * s;
+        s30 += z * p; s31 += z * q; s32 += z * r; s33 += z * s;
+      }
+      const [y0, y1, y2, y3] = rows.map(out.start, out);
+      y[y0 + j0] = s00; y[y0 + j1] = s01; y[y0 + j2] = s02; y[y0 + j3] = s03;
+      y[y1 + j0] = s10; y[y1 + j1] = s11; y[y1 + j2] = s12; y[y1 + j3] = s13;
+      y[y2 + j0] = s20; y[y2 + j1] = s21; y[y2 + j2] = s22; y[y2 + j3] = s23;
+      y[y3 + j0] = s30; y[y3 + j1] = s31; y[y3 + j2] = s32; y[y3 + j3] = s33;
+    }
+  }
+  return out;
+}
+
+function add(x, y) {
+  for (let i = 0; i < x.data.length; i++) x.data[i] += y.data[i];
+}
+
+/** Replaces each row by e^row, divided by its sum. */
+function softmax(matrix) {
+  for (let i = 0; i < matrix.rows; i++) {
+    const row = matrix.row(i);
+    let largest = -Infinity, sum = 0;
+    for (let j = 0; j < row.length; j++) if (row[j] > largest) largest = row[j];
+    for (let j = 0; j < row.length; j++) sum += row[j] = Math.exp(row[j] - largest);
+    for (let j = 0; j < row.length; j++) row[j] /= sum;
+  }
+  return matrix;
+}
+
+// --- Activations ---------------------------------------------------------------------------------
+/** erf to 1.5e-7: formula 7.1.26 of Abramowitz and Stegun. */
+function erf(x) {
+  const t = 1 / (1 + 0.3275911 * Math.abs(x));
+  const factors = [1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592];
+  const series = t * factors.reduce((sum, factor) => sum * t + factor);
+  return Math.sign(x) * (1 - series * Math.exp(-x * x));
+}
+
+const ACTIVATIONS = {
+  linear: (x) => x,
+  tanh: Math.tanh,
+  gelu: (x) => 0.5 * x * (1 + erf(x * Math.SQRT1_2)),
+  approximate: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x))),
+  quick: (x) => x / (1 + Math.exp(-1.702 * x)),
+  silu: (x) => x / (1 + Math.exp(-x)),
+};

@@ -1,0 +1,252 @@
+"use strict";
+// What a reader does and sees. Texts of the model are set as text, never as HTML.
+
+const TOP = 5; // classes shown
+const get = (id) => document.getElementById(id);
+const content = JSON.parse(get("content").textContent);
+const { sizes } = content;
+const worker = startWorker();
+let isReady = false, waiting = null; // an image that came before the model was ready
+let number = 0, shown = null; // of the image that is classified last, and the answer for it
+
+function startWorker() {
+  const code = new Blob([get("worker").textContent], { type: "text/javascript" });
+  const started = new Worker(URL.createObjectURL(code));
+  started.onmessage = ({ data }) => ANSWERS[data.task](data);
+  started.onerror = (event) => fail(event.message);
+  started.postMessage({ task: "load", content, weights: get("weights").textContent });
+  get("weights").remove(); // the worker has its own
+  return started;
+}
+
+function make(tag, text, attributes = {}) {
+  const element = Object.assign(document.createElement(tag), attributes);
+  if (text !== null) element.textContent = text;
+  return element;
+}
+
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+// --- What the worker answers ---------------------------------------------------------------------
+const ANSWERS = {
+  ready() {
+    isReady = true;
+    say("Choose an image, or one of the examples.", null);
+    if (waiting) classify(...waiting);
+  },
+
+  progress({ of, share, number: its }) {
+    if (of === "classify" && its !== number) return;
+    get("progress").value = share;
+  },
+
+  classified(answer) {
+    if (answer.number !== number) return;
+    shown = { ...shown, ...answer, falls: null };
+    const order = [...answer.shares.keys()].sort((a, b) => answer.shares[b] - answer.shares[a]);
+    shown.label = order[0];
+    const name = content.classes[shown.label], truth = shown.truth === null ? "" : ` It is labeled “${shown.truth}”.`;
+    say(`“${name}”, ${percent(answer.shares[shown.label])}.${truth} Computed in ${answer.seconds.toFixed(1)} s.`, null);
+    get("classes").replaceChildren(...order.slice(0, TOP).map((i) => showClass(content.classes[i], answer.shares[i])));
+    get("result").hidden = false;
+    choose();
+  },
+
+  occluded({ number: its, grid, cell, fall }) {
+    if (its !== number || view() !== "occlusion") return;
+    shown.falls ??= { grid, values: new Float32Array(grid[0] * grid[1]).fill(NaN) };
+    shown.falls.values[cell] = fall;
+    const share = (cell + 1) / shown.falls.values.length;
+    say(share < 1 ? `Covering part ${cell + 1} of ${shown.falls.values.length} …` : "All parts are covered.", share < 1 ? share : null);
+    draw();
+  },
+
+  failed: ({ message }) => fail(message),
+};
+
+function showClass(name, share) {
+  const row = make("li", null), bar = make("i", "");
+  bar.style.width = `${100 * share}%`;
+  row.append(bar, make("span", name), make("span", percent(share), { className: "share" }));
+  return row;
+}
+
+function say(text, share) {
+  get("status").textContent = text;
+  get("progress").classList.toggle("idle", share === null);
+  get("progress").value = share ?? 0;
+}
+
+function fail(message) {
+  say(`This did not work: ${message}`, null);
+}
+
+// --- Images --------------------------------------------------------------------------------------
+/** Takes an image file, a Blob; `truth` is the name of its class, if that is known. */
+async function take(file, name, truth = null) {
+  try {
+    // Pixels as they are in the file, upright; transparent ones become white.
+    const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
+    const canvas = new OffscreenCanvas(bitmap.width, bitmap.height), context = canvas.getContext("2d");
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.drawImage(bitmap, 0, 0);
+    const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+    classify({ data, height: canvas.height, width: canvas.width }, name, truth);
+  } catch {
+    fail(`“${name}” cannot be read as an image.`);
+  }
+}
+
+function classify(canvas, name, truth) {
+  waiting = [canvas, name, truth];
+  if (!isReady) return;
+  number += 1;
+  shown = { name, truth };
+  get("result").hidden = true;
+  say(`Looking at “${name}” …`, 0);
+  worker.postMessage({ task: "classify", number, canvas, invert: get("invert").checked });
+}
+
+function takeFirst(files) {
+  const [file] = files;
+  if (!file) return;
+  press(null);
+  take(file, file.name);
+}
+
+function press(button) {
+  for (const other of get("examples").querySelectorAll("button")) other.setAttribute("aria-pressed", other === button);
+}
+
+function showExample({ name, label, address }) {
+  const button = make("button", null, { type: "button" });
+  button.append(make("img", null, { src: address, alt: name }), make("span", label ?? name));
+  button.setAttribute("aria-pressed", false);
+  button.onclick = () => {
+    press(button);
+    const bytes = Uint8Array.from(atob(address.split(",")[1]), (letter) => letter.charCodeAt(0));
+    take(new Blob([bytes]), name, label);
+  };
+  const row = make("li", null);
+  row.append(button);
+  return row;
+}
+
+// --- Views ---------------------------------------------------------------------------------------
+const view = () => document.querySelector("input[name=view]:checked").value;
+const reader = sizes.pools_patches ? "the patches, on average," : "the class token";
+
+const EXPLANATIONS = {
+  image: () => "The image as the model sees it, at the size of its input.",
+  attention: () => `Where ${reader} looked in this block, Eq. 6 of the paper. It may look at many things that do not decide.`,
+  rollout: () => `How much of each patch reached ${reader} through all blocks (Appendix D.8). It follows attention, not its effect on the class.`,
+  occlusion: () => `How far the probability of “${content.classes[shown.label]}” falls when a part is covered: orange speaks for the class, violet against it.`,
+};
+
+/** Shows the view that is chosen. */
+function choose() {
+  get("attention-part").hidden = view() !== "attention";
+  get("explanation").textContent = EXPLANATIONS[view()]();
+  const isMissing = view() === "occlusion" && !shown.falls;
+  worker.postMessage(isMissing ? { task: "occlude", number, image: shown.image, label: shown.label } : { task: "stop" });
+  draw();
+}
+
+/** Returns the map to draw over the image: {values, grid, signed}; null for none. */
+function chosenMap() {
+  if (view() === "occlusion") return shown.falls && { ...shown.falls, signed: true };
+  if (view() === "rollout") return { values: shown.rolled, grid: sizes.grid };
+  if (view() !== "attention") return null;
+  const heads = shown.attention[get("block").value - 1], head = get("head").value;
+  const values = head ? heads[head] : heads[0].map((_, i) => heads.reduce((sum, a) => sum + a[i] / heads.length, 0));
+  return { values, grid: sizes.grid };
+}
+
+function draw() {
+  const { height, width, channels, data } = shown.image, map = chosenMap(), canvas = get("view");
+  const scale = Math.max(1, Math.ceil(448 / Math.max(height, width)));
+  Object.assign(canvas, { height: height * scale, width: width * scale });
+  const colors = map && colorsOf(map), context = canvas.getContext("2d");
+  const pixels = context.createImageData(width, height);
+  for (let i = 0; i < height * width; i++) {
+    const [r, g, b] = [0, 1, 2].map((c) => data[i * channels + (c % channels)]);
+    const cell = map && cellOf(i, width, height, map.grid), color = colors?.[cell];
+    const gray = 0.299 * r + 0.587 * g + 0.114 * b;
+    const rgb = color ? color.map((v) => 0.6 * v + 0.4 * gray) : [r, g, b];
+    pixels.data.set([...rgb, 255], 4 * i);
+  }
+  const small = new OffscreenCanvas(width, height);
+  small.getContext("2d").putImageData(pixels, 0, 0);
+  context.imageSmoothingEnabled = false;
+  context.drawImage(small, 0, 0, canvas.width, canvas.height);
+  const title = document.querySelector("input[name=view]:checked").parentElement.textContent.trim();
+  canvas.setAttribute("aria-label", `${title}: ${shown.name}${map ? `, ${describe(map)}` : ""}`);
+  get("caption").textContent = map ? describe(map) : shown.name;
+}
+
+const cellOf = (pixel, width, height, [rows, columns]) => {
+  return Math.floor((Math.floor(pixel / width) * rows) / height) * columns + Math.floor(((pixel % width) * columns) / width);
+};
+
+/** Says where a map is highest. */
+function describe({ values, grid, signed }) {
+  const best = values.reduce((top, v, i) => (v > (values[top] ?? -Infinity) ? i : top), -1);
+  if (best < 0) return "";
+  const value = signed ? `${(100 * values[best]).toFixed(1)} points` : percent(values[best]);
+  return `highest: ${value}, row ${Math.floor(best / grid[1]) + 1} of ${grid[0]}, column ${(best % grid[1]) + 1} of ${grid[1]}`;
+}
+
+const SEQUENTIAL = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
+const SIGNED = [[45, 0, 75], [153, 142, 195], [247, 247, 247], [241, 163, 64], [127, 59, 8]];
+
+/** Returns a color for each value, null for one that is not known yet. A few high values do not darken all others. */
+function colorsOf({ values, signed }) {
+  const sorted = Array.from(values).filter((v) => !Number.isNaN(v)).sort((a, b) => a - b);
+  const far = Math.max(0.01, ...sorted.map(Math.abs));
+  const [low, high] = signed ? [-far, far] : [sorted[0], sorted[Math.floor(0.97 * (sorted.length - 1))]];
+  const scale = signed ? SIGNED : SEQUENTIAL;
+  return Array.from(values, (v) => {
+    if (Number.isNaN(v)) return null;
+    const place = 4 * Math.max(0, Math.min(1, (v - low) / (high - low || 1))), i = Math.min(3, Math.floor(place));
+    return scale[i].map((a, c) => a + (place - i) * (scale[i + 1][c] - a));
+  });
+}
+
+// --- The page ------------------------------------------------------------------------------------
+function fillPage() {
+  get("facts").append(...content.facts.flatMap(([name, value]) => [make("dt", name), make("dd", value)]));
+  get("classes-title").textContent = `Its ${content.classes.length} classes`;
+  get("all-classes").textContent = content.classes.join(", ");
+  get("examples-part").hidden = !content.examples.length;
+  get("examples").append(...content.examples.map(showExample));
+  get("invert-label").hidden = sizes.channels !== 1;
+  get("block").max = get("block").value = get("block-number").value = sizes.blocks;
+  get("head").append(make("option", "mean of all", { value: "" }));
+  for (let i = 0; i < sizes.heads; i++) get("head").append(make("option", i + 1, { value: i }));
+}
+
+function listen() {
+  get("file").onchange = (event) => takeFirst(event.target.files);
+  get("invert").onchange = () => waiting && classify(...waiting);
+  get("views").onchange = choose;
+  get("head").onchange = draw;
+  get("block").oninput = () => {
+    get("block-number").value = get("block").value;
+    draw();
+  };
+  document.addEventListener("paste", (event) => takeFirst(event.clipboardData.files));
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    get("drop").classList.add("over");
+  });
+  document.addEventListener("dragleave", () => get("drop").classList.remove("over"));
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    get("drop").classList.remove("over");
+    takeFirst(event.dataTransfer.files);
+  });
+}
+
+fillPage();
+listen();

@@ -1,0 +1,195 @@
+"""A model as a list of records, one for each layer, which engine.js builds its layers of.
+
+Layers are looked up by their exact class, so a subclass that computes something else is refused.
+"""
+
+import itertools
+
+import keras
+import numpy as np
+
+from keras_vit import arguments
+from keras_vit.ablations.placement import UnplacedPatchEncoder
+from keras_vit.descendants.clip import QuickBlock, QuickMLP
+from keras_vit.descendants.deit import ClassAndDistillationToken
+from keras_vit.descendants.dinov2 import (
+    ClassTokenAndMean,
+    GatedBlock,
+    GatedMLP,
+    PatchMean,
+    RegisterViT,
+)
+from keras_vit.descendants.pooling import AttentionPooling
+from keras_vit.layers import (
+    MLP,
+    LayerNorm,
+    PatchEncoder,
+    Patches,
+    SelfAttention,
+    TransformerBlock,
+)
+from keras_vit.pixel_range import Normalize
+from keras_vit.vit import ClassToken, Head
+
+ACTIVATIONS = ("linear", "tanh")  # of dense layers
+ADVICE = "Pages hold the paper's ViT and relatives with plain attention, such as DeiT, CLIP and "
+ADVICE += "DINOv2. For others: docs/howto/export.md."
+
+
+class Unknown(Exception):
+    """A layer that engine.js does not have."""
+
+
+def describe(model):
+    """Returns (records of the layers, sizes of the model).
+
+    Raises:
+        ValueError: the model has a layer that engine.js does not compute, or is no classifier.
+    """
+    received = {"model": type(model).__name__}
+    layers = getattr(model, "operations", [])  # layers, and what stands between them
+    if not _is_chain(model, layers):
+        want = "a page needs a model whose layers follow one another"
+        arguments.refuse(want, received, ADVICE)
+    records, blocks = [], itertools.count()
+    for layer in layers[1:]:
+        try:
+            record = {"name": getattr(layer, "path", layer.name), **_describe(layer, model)}
+        except Unknown as error:
+            want = "a page needs layers that its engine computes"
+            arguments.refuse(want, {**received, "layer": layer.name, "class": str(error)}, ADVICE)
+        if record["class"] == "TransformerBlock":
+            record["number"] = next(blocks)
+        records.append(record)
+    found = {record["class"]: record for record in records}
+    if (
+        len(model.output_shape) != 2
+        or model.output_shape[-1] < 2
+        or not {"Patches", "PatchEncoder"} <= set(found)
+    ):
+        advice = "keras-vit train gives a model a head."
+        want = "a page needs a classifier of two or more classes"
+        arguments.refuse(want, {**received, "output": model.output_shape}, advice)
+    _, height, width, channels = model.input_shape
+    if channels not in (1, 3):
+        want = "a page needs a model of grayscale (1) or color (3) images"
+        arguments.refuse(want, {**received, "channels": channels})
+    grid = arguments.grid((height, width), found["Patches"]["patch_size"])
+    return records, {
+        "image_size": (height, width),
+        "channels": channels,
+        "grid": grid,
+        "prefix_tokens": found["PatchEncoder"]["prefix_tokens"],
+        "pools_patches": found.get("Pool", {"tokens": 0})["tokens"] == 0,
+        "blocks": next(blocks),
+        "heads": found.get("TransformerBlock", {}).get("num_heads", 0),
+    }
+
+
+def _is_chain(model, layers):
+    """Returns whether each layer takes what the one before it returns, and nothing else."""
+    try:
+        pairs = itertools.pairwise(layers)
+        return layers[-1].output is model.output and all(b.input is a.output for a, b in pairs)
+    except (AttributeError, IndexError, ValueError):
+        return False
+
+
+def _describe(layer, model):
+    """Returns the record of a layer, without its name."""
+    name = type(layer).__name__
+    describe_kind = _skip if name == "GetItem" else KINDS.get(type(layer))
+    if describe_kind is None:
+        raise Unknown(name)
+    if any(getattr(part, "quantization_mode", None) for part in _parts(layer)):
+        raise Unknown(f"{name}, quantized by Keras")
+    return describe_kind(layer, model)
+
+
+def _parts(layer):
+    return layer._flatten_layers() if isinstance(layer, keras.Layer) else ()
+
+
+def _normalize(layer, model):
+    channels = model.input_shape[-1]
+    pair = layer.normalize or (0.0, 1.0)
+    mean, deviation = (np.broadcast_to(x, (channels,)).tolist() for x in pair)
+    return {"class": "Normalize", "mean": mean, "deviation": deviation}
+
+
+def _encoder(layer, model):
+    return {"class": "PatchEncoder", "prefix_tokens": layer.prefix_tokens}
+
+
+def _norm(layer, model):
+    if layer.rms_scaling or not (layer.center and layer.scale):
+        raise Unknown("LayerNorm without center or scale")
+    return {"class": "LayerNorm", "epsilon": layer.epsilon}
+
+
+def _mlp(layer):
+    """Returns what engine.js needs of an MLP."""
+    plain = {"activation": "approximate" if layer.approximate else "gelu", "gated": False}
+    kinds = {
+        MLP: plain,
+        QuickMLP: {"activation": "quick", "gated": False},
+        GatedMLP: {"activation": "silu", "gated": True},
+    }
+    if type(layer) not in kinds:
+        raise Unknown(type(layer).__name__)
+    return kinds[type(layer)]
+
+
+def _block(layer, model):
+    if type(layer.attention) is not SelfAttention:
+        raise Unknown(type(layer.attention).__name__)
+    sizes = {"num_heads": layer.num_heads, "epsilon": layer.epsilon}
+    return {"class": "TransformerBlock", **sizes, **_mlp(layer.mlp)}
+
+
+def _attention_pooling(layer, model):
+    sizes = {"num_heads": layer.num_heads, "epsilon": layer.epsilon}
+    return {"class": "AttentionPooling", **sizes, **_mlp(layer.mlp)}
+
+
+def _dense(layer, model):
+    activation = keras.activations.serialize(layer.activation)
+    if activation not in ACTIVATIONS:
+        raise Unknown(f"Dense with activation {activation!r}")
+    return {"class": "Dense", "activation": activation}
+
+
+def _pool(tokens, mean_from=lambda layer: None):
+    """Returns a function that describes a layer which takes tokens and a mean of others."""
+    return lambda layer, model: {
+        "class": "Pool",
+        "tokens": tokens,
+        "mean_from": mean_from(layer),
+    }
+
+
+def _skip(layer, model):
+    """Describes the slice by which `RegisterViT` leaves out its registers."""
+    if not isinstance(model, RegisterViT):
+        raise Unknown("GetItem")
+    return {"class": "Skip", "tokens": model.num_registers}
+
+
+KINDS = {
+    Normalize: _normalize,
+    Patches: lambda layer, model: {"class": "Patches", "patch_size": layer.patch_size},
+    PatchEncoder: _encoder,
+    UnplacedPatchEncoder: _encoder,
+    TransformerBlock: _block,
+    GatedBlock: _block,
+    QuickBlock: _block,
+    LayerNorm: _norm,
+    ClassToken: _pool(1),
+    ClassAndDistillationToken: _pool(2),
+    ClassTokenAndMean: _pool(1, lambda layer: layer.prefix_tokens),
+    PatchMean: _pool(0, lambda layer: layer.prefix_tokens),
+    keras.layers.GlobalAveragePooling1D: _pool(0, lambda layer: 0),
+    AttentionPooling: _attention_pooling,
+    keras.layers.Dense: _dense,
+    Head: _dense,
+}

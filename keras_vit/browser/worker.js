@@ -1,0 +1,49 @@
+"use strict";
+// What runs beside the page, so that it stays awake. It gets {task, ...} and answers {task, ...}.
+
+let model, vit; // what the page says of the model, and the model
+
+const TASKS = {
+  load({ content, weights }) {
+    model = content;
+    vit = new ViT(model.layers, readTensors(model.tensors, weights, progressOf("load")));
+    self.postMessage({ task: "ready" });
+  },
+
+  /** Classifies an image and answers with its maps too. */
+  classify({ number, canvas, invert }) {
+    const { sizes } = model, started = performance.now();
+    const image = prepare(canvas, sizes, invert), trace = { tokens: [], attention: [] };
+    const logits = vit.call(image, { trace }, progressOf("classify", { number }));
+    const attention = trace.attention.map((maps) => tokenAttention(maps, sizes));
+    const rolled = attention.length ? rollout(trace.attention, sizes) : null;
+    const seconds = (performance.now() - started) / 1000;
+    self.postMessage({ task: "classified", number, image, shares: probabilities(logits), attention, rolled, seconds });
+  },
+
+  /** Covers one cell after the other, and answers after each; a new task stops it. */
+  async occlude({ number, image, label }) {
+    const grid = coarsen(model.sizes.grid);
+    stopped = false;
+    await occlude(vit, image, label, grid, (cell, fall) => {
+      self.postMessage({ task: "occluded", number, grid, cell, fall });
+      return new Promise((resume) => setTimeout(() => resume(!stopped))); // messages come in between
+    });
+  },
+
+  stop() {},
+};
+let stopped = true;
+
+function progressOf(task, more = {}) {
+  return (share) => self.postMessage({ task: "progress", of: task, share, ...more });
+}
+
+self.onmessage = async ({ data }) => {
+  stopped = true;
+  try {
+    await TASKS[data.task](data);
+  } catch (error) {
+    self.postMessage({ task: "failed", message: String(error.message ?? error) });
+  }
+};

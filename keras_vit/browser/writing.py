@@ -1,0 +1,94 @@
+"""Writes the page: one HTML file that holds the model, the code and the examples."""
+
+import importlib.resources
+import json
+
+from keras_vit import arguments, environment
+from keras_vit.browser import facts, records, weights
+from keras_vit.data.transforms.image_transforms import CROP_RATIO
+from keras_vit.io import writing
+from keras_vit.io.html_page import Html, fill
+
+ENGINE = ("matrices.js", "engine.js", "weights.js", "pixels.js", "maps.js")
+
+
+def write_page(
+    model, path, class_names=None, examples=None, *, metrics=None, precision="float16", title=None
+):
+    """Writes a model as one HTML file that classifies images in a browser.
+
+    The file needs no server and no network: it has the weights, the classes, example images and
+    the engine in it, and computes what the model computes. It shows attention, rollout and
+    occlusion, and says how the model was trained.
+
+    Args:
+        model: a `ViT` or a relative with plain attention: DeiT, CLIP, DINOv2 and others.
+        path: file to write. One that exists is replaced once the new one is complete.
+        class_names: names of the classes in the order of the logits; None for those of `metrics`,
+            or numbers.
+        examples: an image, a folder of images or one of class folders, of which the page shows up
+            to twelve; None for no examples.
+        metrics: metrics.json of a run, a dictionary: how images are resized, and what the page
+            says of training and accuracy; None for nothing.
+        precision: of the weights: "float16", or "int8" for half the size and a little less
+            accuracy, where each output of a dense layer has its own scale.
+        title: of the page; None for the name of the model.
+
+    Raises:
+        FileNotFoundError: an example or the folder of `path` does not exist.
+        ValueError: the model has a layer that the page cannot compute, or an argument is invalid.
+
+    Example:
+    >>> model = keras_vit.load_pretrained("ViT-Mini/4", verbose=False)
+    >>> keras_vit.browser.write_page(model, "page.html", precision="int8")  # doctest: +SKIP
+    """
+    arguments.one_of(*weights.PRECISIONS)("precision", precision)
+    writing.check_file(path, "Choose another file.")
+    layers, sizes = records.describe(model)
+    metrics = metrics or {}
+    names = list(class_names or metrics.get("class_names") or range(model.output_shape[-1]))
+    if len(names) != model.output_shape[-1]:
+        received = {"class names": len(names), "logits": model.output_shape[-1]}
+        arguments.refuse("there must be a name for each of the logits", received)
+    found = facts.find_examples(examples) if examples else []
+    entries, text = weights.pack(model, precision)
+    resize = "digits" if metrics.get("data") == "digits" else metrics.get("resize", "squash")
+    content = {
+        "title": title or metrics.get("model") or model.name,
+        "layers": layers,
+        "sizes": {**sizes, "resize": resize, "ratio": CROP_RATIO},
+        "classes": [str(name) for name in names],
+        "facts": facts.describe_model(model, metrics, precision),
+        "examples": [facts.read_example(*row, sizes["channels"]) for row in found],
+        "tensors": entries,
+    }
+    writing.write_text(path, _fill(content, text))
+
+
+def read(*names):
+    """Returns the text of files of this folder, one after the other."""
+    folder = importlib.resources.files(__package__)
+    return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
+
+
+def embed(content):
+    """Returns JSON that can stand inside a <script>: no "<" in it, so nothing ends or opens a tag.
+
+    Example:
+    >>> keras_vit.browser.writing.embed(["</script>"])
+    '["\\\\u003c/script>"]'
+    """
+    return json.dumps(content).replace("<", "\\u003c")
+
+
+def _fill(content, text):
+    return fill(
+        read("page.html"),
+        title=content["title"],
+        version=environment.__version__,
+        style=Html(read("page.css")),
+        content=Html(embed(content)),
+        weights=Html(text),
+        worker=Html(read(*ENGINE, "worker.js")),
+        script=Html(read("page.js")),
+    )

@@ -1,0 +1,74 @@
+"""`keras-vit page`: a trained model as one HTML file."""
+
+import os
+import pathlib
+
+from keras_vit.browser import facts, weights
+from keras_vit.cli.common import (
+    DEFAULT,
+    MODEL,
+    RESIZE,
+    adder,
+    check_model,
+    command,
+    is_run,
+    load_model,
+)
+from keras_vit.io import writing
+
+EXAMPLE = "example.png"  # a test image that every run has in its folder
+
+
+def add(commands):
+    """Adds `keras-vit page`."""
+    parser = command(
+        commands,
+        "page",
+        _check,
+        _page,
+        "write a model as one web page that classifies images",
+        "Writes one HTML file with the model in it. Open it in a browser, also from a disk: it "
+        "classifies images that you drop on it, shows attention, rollout and which parts matter, "
+        "and says how the model was trained. It needs no server and uses no network.",
+    )
+    option = adder(parser)
+    option("model MODEL", MODEL)
+    option("--out FILE", "HTML file to write; " + DEFAULT, default="page.html")
+    examples = "image, folder of images or folder of class folders: up to twelve are on the page; "
+    option("--examples PATH", examples + "default: the test image in a run's folder")
+    option("--title TEXT", "title of the page; default: the name of the model")
+    precision = "of the weights; int8 makes the file half as large and costs a little accuracy; "
+    option("--precision", precision + DEFAULT, default="float16", choices=weights.PRECISIONS)
+    option("--resize", RESIZE, choices=("squash", "crop"))
+
+
+def _check(options):
+    check_model(options.model)
+    writing.check_file(options.out, "Choose another file: --out FILE.")
+    if options.examples is not None:
+        facts.find_examples(options.examples)
+
+
+def _page(options):
+    from keras_vit import browser
+    from keras_vit.training.runs.saved_run import default_metrics
+
+    model, metrics = load_model(options.model)
+    metrics = metrics or default_metrics(model)
+    if options.resize:
+        metrics = {**metrics, "resize": options.resize}
+    examples = options.examples
+    if examples is None and is_run(options.model):
+        path = pathlib.Path(options.model)
+        path = (path if path.is_dir() else path.parent) / EXAMPLE
+        examples = path if path.is_file() else None
+    browser.write_page(
+        model,
+        options.out,
+        examples=examples,
+        metrics=metrics,
+        precision=options.precision,
+        title=options.title,
+    )
+    size = os.path.getsize(options.out) / 1e6
+    print(f"Written: {options.out}, {size:.1f} MB. Open it in a browser.")
