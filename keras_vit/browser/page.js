@@ -33,6 +33,7 @@ const ANSWERS = {
     isReady = true;
     say("Choose an image, or one of the examples.", null);
     if (waiting) classify(...waiting);
+    else get("examples").querySelector("button")?.click();
   },
 
   progress({ of, share, number: its }) {
@@ -120,7 +121,7 @@ function press(button) {
 }
 
 function showExample({ name, label, address }) {
-  const button = make("button", null, { type: "button" });
+  const button = make("button", null, { type: "button", title: label ?? name });
   button.append(make("img", null, { src: address, alt: name }), make("span", label ?? name));
   button.setAttribute("aria-pressed", false);
   button.onclick = () => {

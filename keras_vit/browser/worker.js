@@ -4,9 +4,9 @@
 let model, vit; // what the page says of the model, and the model
 
 const TASKS = {
-  load({ content, weights }) {
+  async load({ content, weights }) {
     model = content;
-    vit = new ViT(model.layers, readTensors(model.tensors, weights, progressOf("load")));
+    vit = new ViT(model.layers, await readTensors(model.tensors, weights, progressOf("load")));
     self.postMessage({ task: "ready" });
   },
 
