@@ -22,8 +22,8 @@ def describe_model(model, metrics, precision, title):
         "Parameters": f"{model.count_params():,}, here as {precision}",
         "Images": f"{height} \u00d7 {width} pixels, {colors}",
         "Classes": f"{model.output_shape[-1]:,}",
-        **_training(metrics),
         **_accuracy(metrics),
+        **_training(metrics),
     }
     return [(name, str(value)) for name, value in rows.items() if value]
 

@@ -144,7 +144,7 @@ def test_in_a_browser_it_answers_as_keras_does(tmp_path):
         listed = tab.locator("#classes li").all_inner_texts()
         for view in ("attention", "rollout", "occlusion"):
             tab.check(f"input[value={view}]", force=True)
-        tab.get_by_text("All parts are covered").wait_for(timeout=60_000)
+        tab.get_by_text("All 6 parts are covered").wait_for(timeout=60_000)
         assert tab.title() == MARKUP
         chromium.close()
     x = outputs(model, pixels[None].astype("float32"))[0]
