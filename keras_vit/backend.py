@@ -37,7 +37,7 @@ def ensure_installed():
             f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}. Received: {wanted!r}. "
             "Set it to one of these, or unset it."
         )
-    chosen = wanted or _configured()
+    chosen = find_name()
     if chosen in BACKENDS and not is_installed(chosen):
         os.environ["KERAS_BACKEND"] = _replacement(wanted)
 
@@ -259,10 +259,10 @@ class _Blanks:
         return self.arrays[shape, dtype]
 
 
-def _configured():
-    """The backend in Keras's configuration file, TensorFlow if there is none."""
+def find_name():
+    """Returns the name of the backend that Keras is going to choose, without importing it."""
     try:
         config = json.loads((environment.keras_home() / "keras.json").read_text())
-        return config.get("backend", "tensorflow")
     except (OSError, ValueError):
-        return "tensorflow"
+        config = {}
+    return os.environ.get("KERAS_BACKEND") or config.get("backend", "tensorflow")

@@ -4,12 +4,25 @@ import functools
 import os
 import pathlib
 import platform
+import re
 import sys
 import warnings
 
 __version__ = "0.1.0"
 
 TITLES = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
+# Linux's groups of processes, version 2 and 1: the line of /proc/self/cgroup, their folder, the
+# files of the limit and of what is in use, and what of it is a cache, which the system takes back
+GROUPS = (
+    (r"^0::(.*)$", "", "memory.max", "memory.current", "inactive_file"),
+    (
+        r"^\d+:memory:(.*)$",
+        "memory",
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "total_inactive_file",
+    ),
+)
 
 
 def versions():
@@ -52,19 +65,82 @@ def cores():
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def keras_home():
+    """Returns Keras's folder for configuration and files: $KERAS_HOME, or ~/.keras."""
+    return pathlib.Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+
+
+def free_memory():
+    """Returns how many bytes this process may still take, or None if that is unknown.
+
+    These are the bytes of the first GPU or TPU if the backend computes there, else those of the
+    machine or, if that is less, of the container.
+    """
+    import keras
+
+    backend = keras.backend.backend()
+    if not _accelerators():
+        return free_host_memory()
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.mem_get_info()[0]
+    if backend == "jax":
+        import jax
+
+        numbers = jax.local_devices()[0].memory_stats() or {}
+        if "bytes_limit" in numbers:
+            return numbers["bytes_limit"] - numbers["bytes_in_use"]
+    return None  # TensorFlow does not report it
+
+
+def free_host_memory(root="/"):
+    """Returns how many bytes the machine and the container still have; `root` is for tests."""
+    root = pathlib.Path(root)
+    try:
+        available = re.search(r"MemAvailable: *(\d+) kB", (root / "proc/meminfo").read_text())
+        groups = (root / "proc/self/cgroup").read_text()
+    except OSError:  # not Linux: the whole memory, if the system has this call
+        names = getattr(os, "sysconf_names", ())
+        known = "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else None
+    found = [1024 * int(available[1])] if available else []
+    for line, kind, *files in GROUPS:
+        if group := re.search(line, groups, re.MULTILINE):
+            base = root / "sys/fs/cgroup" / kind
+            inner = base / group[1].strip("/")
+            found += [_group_memory(each, *files) for each in (inner, *inner.parents)]
+    return min((number for number in found if number is not None), default=None)
+
+
+def _group_memory(folder, limit, used, cached):
+    """Returns the free bytes of a group of processes; None if it has no limit."""
+    try:
+        free = int((folder / limit).read_text()) - int((folder / used).read_text())
+        cache = re.search(rf"^{cached} (\d+)$", (folder / "memory.stat").read_text(), re.MULTILINE)
+        return max(0, free + int(cache[1]))
+    except (OSError, ValueError, TypeError):  # no such file, "max", or no such line
+        return None
+
+
 def processor():
     """Returns the processor's name, or its architecture if the name is unknown."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def instructions():
+    """Returns the names of the processor's instruction sets, or its name if they are unknown."""
+    return _cpuinfo("flags") or _cpuinfo("Features") or processor()
+
+
+def _cpuinfo(name):
+    """Returns the first value of a name in Linux's description of the processor, or None."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def keras_home():
-    """Returns the folder of Keras's configuration and downloads, below which ours are too."""
-    return pathlib.Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+        return None
+    values = (line.split(":", 1)[1].strip() for line in lines if line.startswith(name))
+    return next(values, None)
 
 
 def check_installation():

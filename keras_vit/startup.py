@@ -25,7 +25,8 @@ def is_command():
     return pathlib.Path(program).name.lower() in ("keras-vit", "keras-vit.exe")
 
 
-_postpones = is_command()
+IN_COMMAND = is_command()  # `python -m` changes `sys.argv` once the package is located
+_postpones = IN_COMMAND
 
 
 def postpone(package):

@@ -32,6 +32,7 @@ DEPTHS = {
 # name: size, patch in pixels, units in each stage
 HYBRIDS = {
     "R+ViT-Midi/4": ("Midi", 4, (1,)),  # ours: the root and one unit, for images of 32 pixels
+    "R+ViT-Midi/8": ("Midi", 8, (1,)),
     # The root divides by 4 and 8 x 8 of its positions are a patch: 32 pixels, whatever the name.
     "R+ViT-Ti/16": ("Ti", 32, ()),  # this, R26 and R50+ViT-L/32: AugReg, arXiv 2106.10270
     "R26+ViT-S/32": ("S", 32, DEPTHS["26"]),
@@ -87,6 +88,7 @@ PARAMETERS = {
     "ViT-G/16": 1_844_640_360,
     "ViT-G/32": 1_848_229_608,
     "R+ViT-Midi/4": 1_443_240,
+    "R+ViT-Midi/8": 1_240_488,
     "R+ViT-Ti/16": 6_337_704,
     "R26+ViT-S/32": 36_431_912,
     "R26+ViT-B/32": 101_383_976,

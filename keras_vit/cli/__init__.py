@@ -10,7 +10,17 @@ import os
 import sys
 
 from keras_vit import startup
-from keras_vit.cli import check_data, explain_command, models, page, study, train, use
+from keras_vit.cli import (
+    check_data,
+    explain_command,
+    models,
+    page,
+    predict,
+    process,
+    study,
+    train,
+    use,
+)
 from keras_vit.environment import __version__
 
 USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
@@ -25,7 +35,7 @@ def main(arguments=None):
     Returns:
         Exit code: 0, 2 if an argument is invalid, 1 for other failures, 130 after Ctrl-C.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its errors are raised as well
     options = parser().parse_args(arguments)
     if options.command is None:
         parser().print_help()
@@ -49,6 +59,8 @@ def carry_out(options):
     """Runs a command and returns its exit code; imports Keras after the arguments were checked."""
     code = options.start(options)
     if code is None and options.run is not None:
+        if startup.IN_COMMAND:
+            process.prepare(trains=options.command == "train")
         startup.load()
         code = options.run(options)
     return code or 0
@@ -64,7 +76,7 @@ def parser():
     root.add_argument("--version", action="version", version=f"keras-vit {__version__}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND")
     train.add(commands)
-    use.add_predict(commands)
+    predict.add(commands)
     use.add_evaluate(commands)
     explain_command.add(commands)
     use.add_few_shot(commands)

@@ -2,9 +2,12 @@
 
 import os
 import sys
+from collections import Counter
 
-from keras_vit import doctor
-from keras_vit.cli.common import DEFAULT, adder, command
+from keras_vit import arguments, doctor
+from keras_vit.cli.common import DEFAULT, add_columns, adder, command
+from keras_vit.doctor import image_table
+from keras_vit.doctor.file_tree import printable
 from keras_vit.doctor.quarantine_files import quarantine_folder
 from keras_vit.io import writing
 from keras_vit.training.runs.run_folder import command_line
@@ -19,8 +22,9 @@ def add(commands):
     """Adds the command."""
     summary = "find what is wrong with a folder"
     add = adder(command(commands, "check-data", _check_data, None, summary, DESCRIPTION))
-    folder = "class folders with images, optionally within train, validation and test"
+    folder = "class folders with images, optionally within train, validation and test; or a .csv"
     add("folder FOLDER", folder)
+    add_columns(add)
     output = "format of the output; default: text"
     add("--format", output, choices=["text", "json"], default="text")
     add("--json FILE", "write the report as JSON")
@@ -28,10 +32,12 @@ def add(commands):
     add("--strict", "exit with 1 for warnings, too")
     add(
         "--fix",
-        "quarantine: move aside files that cannot be read, and training copies of test "
-        "images; undo: move them back, without a check",
+        "quarantine: move aside files that cannot be read, copies in two classes, training "
+        "copies of test images, and class folders without images; undo: move them back, without a "
+        "check",
         choices=["quarantine", "undo"],
     )
+    add("--skip-empty", "do not count empty classes as errors, for `train --skip-empty`")
     target = "folder on the same disk to move files to; default: FOLDER-quarantine"
     add("--quarantine DIR", target)
     small = f"warn of classes with fewer training images; {DEFAULT}"
@@ -45,23 +51,52 @@ def _check_data(options):
         print(f"Moved back: {len(back):,} files.")
         return 0
     _check_writable(options)
-    report = doctor.check(options.folder, options.processes, options.small_class, progress=True)
+    report = doctor.check(
+        options.folder,
+        options.processes,
+        options.small_class,
+        progress=True,
+        columns=options.columns,
+    )
     print(report.to_json() if options.format == "json" else report)
     for path, write in ((options.json, report.write_json), (options.html, report.to_html)):
         if path:
             write(path)
             print(f"Written: {path}", file=sys.stderr)
-    moved = []
     if options.fix:
-        moved = doctor.quarantine(report, options.quarantine)
-        _report_moved(moved, options)
-    counting = ("error", "warning") if options.strict else ("error",)
-    gone = {problem.path for problem in moved}
-    return int(any(p.severity in counting for p in report.problems if p.path not in gone))
+        _report_moved(doctor.quarantine(report, options.quarantine), options)
+    left = _count_left(report, options)
+    if options.fix and left:
+        kinds = ", ".join(f"{kind} ({number:,})" for kind, number in left.items())
+        print(f"Left for you to decide: {kinds}", file=sys.stderr)
+    return int(bool(left))
+
+
+def _count_left(report, options):
+    """Counts the problems of each kind that make the exit code 1; files may have been moved."""
+    severities = ("error", "warning") if options.strict else ("error",)
+    filled = sum(any(images.values()) for images in report.classes.values())
+    skipped = ("empty-class",) if options.skip_empty and filled > 1 else ()
+
+    def exists(path):
+        return os.path.lexists(os.path.join(report.folder, path))
+
+    return Counter(
+        problem.kind
+        for problem in report.problems
+        if problem.severity in severities
+        and problem.kind not in skipped
+        and exists(problem.path)
+        and (not problem.others or any(map(exists, problem.others)))
+    )
 
 
 def _check_writable(options):
     """Raises before the work if its result cannot be written."""
+    if options.fix and image_table.is_table(options.folder):
+        received = {"FOLDER": options.folder, "--fix": options.fix}
+        advice = "Remove the rows of the table whose files have errors."
+        arguments.refuse("only files of a folder can be moved", received, advice)
     for path in filter(None, (options.json, options.html)):
         writing.check_file(path, "Choose another FILE.")
     if options.fix and os.path.isdir(options.folder):
@@ -79,4 +114,8 @@ def _report_moved(moved, options):
     if options.quarantine:
         again += ["--quarantine", options.quarantine]
     back = command_line(*again)
-    print(f"Moved aside: {len(moved):,} files. To move them back: {back}", file=sys.stderr)
+    folders = [problem.path for problem in moved if problem.kind == "empty-class"]
+    what = f"{len(moved) - len(folders):,} files"
+    if folders:
+        what += f", and class folders with too few images ({', '.join(map(printable, folders))})"
+    print(f"Moved aside: {what}. To move them back: {back}", file=sys.stderr)

@@ -1,9 +1,11 @@
 """What several commands need: their parser, and the model that a user names."""
 
+import argparse
 import pathlib
 
 from keras_vit import arguments
 from keras_vit.checkpoints.catalogue import find, hub, suggestion
+from keras_vit.doctor import image_table
 from keras_vit.io import files
 from keras_vit.training.runs import run_folder
 
@@ -55,6 +57,22 @@ def adder(parser):
     return add
 
 
+def add_columns(add):
+    """Adds the options for the columns of a table, which become the dictionary `columns`."""
+
+    class Column(argparse.Action):
+        def __call__(self, parser, options, name, option=None):
+            role = option.strip("-").removesuffix("-column")
+            options.columns = {**(options.columns or {}), role: name}
+
+    roles = {"image": "files", "label": "labels", "split": "train, validation or test"}
+    roles["group"] = "groups, such as patients: no group is in two splits"
+    for role, content in roles.items():
+        usual = " or ".join(image_table.NAMES[role][:3])
+        text = f"column of a table with {content}; default: one with a usual name, such as {usual}"
+        add(f"--{role}-column NAME", text, dest="columns", action=Column)
+
+
 def check_model(name):
     """Raises `FileNotFoundError` unless `load_model` would find a model; opens no file."""
     path = pathlib.Path(name)
@@ -94,6 +112,23 @@ def load_model(name, image_size=None):
             want = "a saved model has its own resolution"
             arguments.refuse(want, {"image_size": image_size}, advice)
     return model, metrics
+
+
+def load_run(name, **changes):
+    """Loads a `MODEL` as a `Run`; a run itself keeps its folder, which has its images.
+
+    `changes` replace fields of its metrics, except those that are None.
+    """
+    from keras_vit import training
+    from keras_vit.training.runs.saved_run import default_metrics
+
+    if is_run(name):
+        run = training.load(name)
+    else:
+        model, metrics = load_model(name)
+        run = training.Run(None, model, metrics or default_metrics(model))
+    changes = {field: value for field, value in changes.items() if value is not None}
+    return run._replace(metrics={**run.metrics, **changes})
 
 
 def is_run(path):

@@ -1,12 +1,14 @@
 """`keras-vit explain`."""
 
 import datetime
+import os
 import pathlib
 import sys
 
 from keras_vit import arguments
 from keras_vit.cli.common import INVERT, MODEL, RESIZE, adder, check_model, command, load_model
 from keras_vit.data import images as image_files
+from keras_vit.data.sources.folders import find_images
 from keras_vit.explain.views import VIEWS
 from keras_vit.explain.views.record import Request
 from keras_vit.io import writing
@@ -125,7 +127,7 @@ def _request(options, files, gallery):
         other, other_metrics = load_model(options.other)
         chosen["other"] = other, read_images(files, other, other_metrics, *reading)
     if gallery is not None:
-        titles = [path.name for path in gallery]
+        titles = [os.path.basename(path) for path in gallery]
         chosen["gallery"] = titles, read_images(gallery, model, metrics, *reading)
     return Request(model, images, name_images(files), class_names, chosen)
 
@@ -187,37 +189,10 @@ def _image_size(sides):
     return tuple(sides)
 
 
-def find_images(words):
-    """Returns the paths of images, in folders at any depth, in alphabetical order.
-
-    Raises:
-        FileNotFoundError: a file or folder does not exist.
-        ValueError: a folder contains no images.
-    """
-    paths = []
-    for path in map(pathlib.Path, words):
-        if not path.exists():
-            raise FileNotFoundError(
-                f"An image file or folder was expected. Received: {str(path)!r}, which does not "
-                "exist."
-            )
-        inside = [path] if path.is_file() else [p for p in sorted(path.rglob("*")) if _is_image(p)]
-        if not inside:
-            advice = f"Their names end in {', '.join(image_files.SUFFIXES)}."
-            arguments.refuse("the folder must contain images", {"folder": str(path)}, advice)
-        paths += inside
-    return paths
-
-
-def _is_image(path):
-    visible = not path.name.startswith(".")
-    return visible and path.suffix.lower() in image_files.SUFFIXES and path.is_file()
-
-
 def name_images(files):
     """Returns a name for each image: that of its file, or its path if two names are the same."""
-    names = [path.name for path in files]
-    return names if len(set(names)) == len(names) else [str(path) for path in files]
+    names = [os.path.basename(path) for path in files]
+    return names if len(set(names)) == len(names) else files
 
 
 def read_images(files, model, metrics=None, resize=None, invert=False):
@@ -231,11 +206,11 @@ def read_images(files, model, metrics=None, resize=None, invert=False):
     import numpy as np
 
     from keras_vit.data import transforms
-    from keras_vit.training.runs import saved_run
+    from keras_vit.training.runs import prediction
 
     if metrics is not None:
         settings = metrics if resize is None else {**metrics, "resize": resize}
-        return np.stack([saved_run.read_pixels(path, settings, invert) for path in files])
+        return np.stack([prediction.read_pixels(path, settings, invert) for path in files])
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
         want = "the model must take images of one fixed size, (batch, height, width, channels)"

@@ -1,8 +1,9 @@
 """`keras-vit train`."""
 
 from keras_vit import arguments
-from keras_vit.cli.common import DEFAULT, adder, command
-from keras_vit.training.recipes.recipe import ADAPTATIONS
+from keras_vit.cli.common import DEFAULT, add_columns, adder, command
+from keras_vit.data.sampler import SAMPLINGS
+from keras_vit.training.recipes.recipe import ADAPTATIONS, PRECISIONS
 from keras_vit.training.recipes.recipe_tables import RECIPES, names
 from keras_vit.training.runs import run_folder
 
@@ -24,6 +25,8 @@ def add(commands):
     )
     _add_model(adder(parser.add_argument_group("model and data")))
     _add_training(adder(parser.add_argument_group("training")))
+    _add_optimizer(adder(parser.add_argument_group("optimizer and loss")))
+    _add_images(adder(parser.add_argument_group("training images")))
     _add_results(adder(parser.add_argument_group("results")))
 
 
@@ -54,6 +57,12 @@ def _add_model(add):
     test = "share of all images that is tested on once, at the end; default: 0.2"
     add("--test-share SHARE", test, float)
     add("--split-seed N", "seed of these splits; default: 0", int)
+    add_columns(add)
+    pattern = "regular expression that finds the group of an image in its name: '(patient\\d+)_'"
+    add("--group-pattern REGEX", pattern)
+    add("--skip-empty", "leave out class folders without images")
+    error = "what to do about an image that cannot be read: stop, or take the next one of its class"
+    add("--on-error", f"{error}; {DEFAULT}", choices=("skip", "stop"), default="stop")
 
 
 def _add_training(add):
@@ -62,15 +71,52 @@ def _add_training(add):
     adapt = "which weights are trained; default: the recipe's, usually all"
     add("--adapt", adapt, choices=ADAPTATIONS)
     add("--epochs N", f"passes over the images; {_default('epochs')}", int)
+    add(
+        "--time TIME", "train as many epochs as end in 2h, 90m, 1h30m or 3600s, instead of --epochs"
+    )
+    add(
+        "--early-stopping N",
+        "end after N epochs without a lower validation loss; the result has the weights of the "
+        "best epoch; default: train all epochs, keep the last weights",
+        int,
+    )
     add("--batch-size N", f"images per step; {_default('batch_size')}", int)
+    add("--accumulate N", "steps whose gradients make one update; default: the recipe's", int)
+    add(
+        "--precision POLICY",
+        "float32, mixed_bfloat16 (half the memory; faster on GPU and TPU), or mixed_float16 with "
+        "loss scaling; default: float32",
+        choices=PRECISIONS,
+    )
+    seed = f"seed of the weights and the order of images; {DEFAULT}"
+    add("--seed N", seed, int, default=0)
+
+
+def _add_optimizer(add):
     add("--learning-rate RATE", f"peak of the schedule; {_default('learning_rate')}", float)
+    add("--find-learning-rate", "train a moment with a rising rate, plot the loss, suggest a rate")
+    decay = "relative to the learning rate; default: the recipe's"
+    add("--weight-decay RATE", decay, float)
+    layers = "factor of the learning rate from each block to the one before it; default: 1.0"
+    add("--layer-decay FACTOR", layers, float)
+    smoothing = "share of every label that is distributed evenly over the classes; default: 0.0"
+    add("--label-smoothing SHARE", smoothing, float)
+    add(
+        "--class-weights WEIGHTS",
+        "balanced: rare classes weigh more in the loss, all contribute equally; or weights, "
+        "such as cat=2,dog=0.5, 1 for other classes; default: 1 for all",
+    )
+
+
+def _add_images(add):
     add(
         "--augment NAME",
         "augmentation of the training images: none, flip, inception, cifar, light1 ... "
         "strong2, deit, small; default: the recipe's",
     )
-    seed = f"seed of the weights and the order of images; {DEFAULT}"
-    add("--seed N", seed, int, default=0)
+    sampling = "balanced: rare classes are drawn more often, all equally often in an epoch; "
+    sampling += "default: shuffled, every image once"
+    add("--sampling KIND", sampling, choices=SAMPLINGS)
 
 
 def _add_results(add):
@@ -94,7 +140,9 @@ def _check_train(options):
         run_folder.check({name: values[name] for name in run_folder.OPTIONS})
         run_folder.check_out(options.out)
         return
-    given = {name: value for name, value in values.items() if value not in (None, False, 0)}
+    values["find_learning_rate"] = options.find_learning_rate
+    usual = run_folder.OPTIONS
+    given = {name: value for name, value in values.items() if value and value != usual.get(name)}
     if given:
         advice = f"Write: {run_folder.command_line('train', '--resume', options.resume)}"
         arguments.refuse("--resume takes no other argument", given, advice)
@@ -104,7 +152,11 @@ def _check_train(options):
 def _train(options):
     from keras_vit import training
 
-    if options.resume is None:
+    if options.find_learning_rate:
+        from keras_vit.training.runs import learning_rates
+
+        learning_rates.search(**_values(options))
+    elif options.resume is None:
         training.train(**_values(options))
     else:
         training.resume(options.resume)
@@ -112,5 +164,5 @@ def _train(options):
 
 def _values(options):
     """Returns the arguments of `training.train`."""
-    others = ("command", "start", "run", "debug", "resume")
+    others = ("command", "start", "run", "debug", "resume", "find_learning_rate")
     return {name: value for name, value in vars(options).items() if name not in others}

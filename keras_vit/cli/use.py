@@ -1,45 +1,31 @@
-"""`keras-vit predict`, `evaluate` and `few-shot`: what a trained model can do."""
+"""`keras-vit evaluate` and `few-shot`: how good a model is."""
 
 import contextlib
 import json
 import sys
 
 from keras_vit import arguments
+from keras_vit.cli import progress
 from keras_vit.cli.common import (
     DEFAULT,
-    INVERT,
     MODEL,
     RESIZE,
+    add_columns,
     adder,
     check_model,
     command,
     is_run,
     load_model,
+    load_run,
 )
-from keras_vit.data.images import check_file
 from keras_vit.data.sources import check_source
 from keras_vit.data.sources.source import check_share
+from keras_vit.doctor import image_table
 from keras_vit.io import writing
-from keras_vit.training.evaluation.class_names import read_names
+from keras_vit.training.evaluation.class_names import read_mapping, read_names
 from keras_vit.training.runs import run_folder
 
 FIGURES = ("confusion", "reliability", "classes")  # functions of `evaluation_plots`
-
-
-def add_predict(commands):
-    """Adds `keras-vit predict`."""
-    parser = command(
-        commands,
-        "predict",
-        _check_predict,
-        _predict,
-        "classify images with a trained model",
-        "Prints the three most probable classes of each image.",
-    )
-    add = adder(parser)
-    add("model MODEL", MODEL)
-    add("files IMAGE", "image file in any format", nargs="+")
-    add("--invert", INVERT)
 
 
 def add_evaluate(commands):
@@ -59,8 +45,10 @@ def add_evaluate(commands):
     add("model MODEL", MODEL)
     data = "folder of class folders, named as the classes of the model, by their numbers, or by "
     add("data DATA", data + "ImageNet's ids; only a run has images of its own", nargs="?")
+    add_columns(add)
     names = "text file with the name of each class on a line, in the order of the logits; several "
-    add("--classes FILE", names + "names of one class are separated by commas")
+    names += "names of one class are separated by commas. Or a .csv file with the columns folder "
+    add("--classes FILE", names + "and class, a name or a number from 0")
     add("--resize", RESIZE, choices=("squash", "crop"))
     split = f"split of the run's own images; {DEFAULT}"
     add("--part", split, default="test", choices=("test", "validation"))
@@ -82,6 +70,7 @@ def add_few_shot(commands):
     add = adder(parser)
     add("model MODEL", MODEL)
     add("data DATA", "folder of class folders, or another dataset")
+    add_columns(add)
     shots = "images per class; default: 1 5 10 25"
     add("--shots N", shots, int, nargs="+", default=[1, 5, 10, 25])
     add("--seeds N", f"number of draws; {DEFAULT}", int, default=3)
@@ -99,39 +88,6 @@ def add_few_shot(commands):
     add("--linear-probe", probe)
 
 
-def _check_predict(options):
-    check_model(options.model)
-    for file in options.files:
-        check_file(file)
-
-
-def _predict(options):
-    from keras_vit import environment, training
-    from keras_vit.training.evaluation.metrics import percent
-
-    print(environment.description())
-    run = _run(options.model)
-    for prediction in training.predict(run, options.files, invert=options.invert):
-        listed = ", ".join(f"{name} {percent(share)}" for name, share in prediction.classes)
-        print(f"{prediction.file}: {listed}")
-        if prediction.hint:
-            print(f"  {prediction.hint}")
-
-
-def _run(name, **changes):
-    """Loads a model as a run; a run itself keeps its folder, which has its images."""
-    from keras_vit import training
-    from keras_vit.training.runs.saved_run import default_metrics
-
-    if is_run(name):
-        run = training.load(name)
-    else:
-        model, metrics = load_model(name)
-        run = training.Run(None, model, metrics or default_metrics(model))
-    changes = {field: value for field, value in changes.items() if value is not None}
-    return run._replace(metrics={**run.metrics, **changes})
-
-
 def _check_evaluate(options):
     check_model(options.model)
     if options.data is not None:
@@ -140,10 +96,15 @@ def _check_evaluate(options):
         want = "a model that is not a run has no images of its own, so evaluate needs DATA"
         advice = f"Write: keras-vit evaluate {options.model} images/"
         arguments.refuse(want, {"MODEL": options.model, "DATA": None}, advice)
+    image_table.check_header(options.data, options.columns)
     if options.classes is not None:
-        read_names(options.classes)
+        _read_classes(options.classes)
     if options.out is not None:
         run_folder.check_out(options.out)
+
+
+def _read_classes(path):
+    return (read_mapping if path.lower().endswith(".csv") else read_names)(path)
 
 
 def _evaluate(options):
@@ -151,11 +112,13 @@ def _evaluate(options):
     from keras_vit.training.evaluation import metrics
 
     with contextlib.redirect_stdout(sys.stderr):  # what loading did: --json is alone on stdout
-        run = _run(options.model, resize=options.resize)
-    names = options.classes and read_names(options.classes)
+        run = load_run(options.model, resize=options.resize)
+    names = options.classes and _read_classes(options.classes)
     target = run_folder.make(options.out, "evaluation") if options.out else None
     try:
-        evaluation = training.evaluate_run(run, options.data, options.part, class_names=names)
+        evaluation = training.evaluate_run(
+            run, options.data, options.part, progress.over, options.columns, class_names=names
+        )
     except BaseException:
         if target:
             run_folder.remove_if_empty(target)
@@ -189,10 +152,12 @@ def _check_few_shot(options):
     check_share("test_share", options.test_share)
     check_model(options.model)
     check_source(options.data)
+    image_table.check_header(options.data, options.columns)
 
 
 def _few_shot(options):
     from keras_vit import data, environment, training
+    from keras_vit.data.pipelines import Loader
     from keras_vit.training.evaluation.representation import predict_all, submodel
 
     model, _ = load_model(options.model, options.image_size)
@@ -204,11 +169,20 @@ def _few_shot(options):
         validation_share=0,
         test_share=options.test_share,
         resize=options.resize,
+        cache=False,  # every image is used once
+        columns=options.columns,
     )
+    if "test" not in loaded.sources:
+        want = "there must be images to test on"
+        received = {"data": options.data, "--test-share": options.test_share}
+        arguments.refuse(want, received, "Give a share above 0.")
     print(environment.description())
     print(f"{loaded}\nFew shots of the training images, tested on the test images", flush=True)
     representation = submodel(model, options.layer)
-    splits = [*predict_all(representation, loaded, "train"), *predict_all(representation, loaded)]
+    splits = []
+    for split in ("train", "test"):
+        batches = Loader(loaded.fixed_batches(split))
+        splits += predict_all(representation, progress.over(batches, loaded.counts[split]))
     print(training.few_shot(*splits, shots=options.shots, seeds=options.seeds))
     if options.linear_probe:
         accuracy = training.linear_probe(*splits)

@@ -41,16 +41,17 @@ class TrainingBatches:
 
     def batch(self, epoch, step):
         """Returns (images, labels): uint8, and int32 or, if images are mixed, float32."""
-        indices = self.sampler.indices(epoch, step)
-        images, labels = self.images(epoch, indices), self.source.labels[indices]
+        labels = self.source.labels[self.sampler.indices(epoch, step)]
+        images = self.images(epoch, step)
         if not self.augmentation.mixes:
             return images, labels
         rng = np.random.default_rng([self.sampler.seed, epoch, step, MIXING])
         return mixing.mix(images, labels, self.num_classes, self.augmentation, rng)
 
-    def images(self, epoch, indices):
-        """Returns images as augmented in `epoch`, uint8 (images, height, width, channels)."""
-        draws = self.sampler.draw(epoch, self._draws)[indices]
+    def images(self, epoch, step):
+        """Returns the augmented images before mixing, uint8 (batch, height, width, channels)."""
+        indices = self.sampler.indices(epoch, step)
+        draws = self.sampler.draws(epoch, step, self._draws)
         images = None if self.augmentation.crop else self.source.pixels(indices)
         shape = (len(indices), *self.specification[0][0][1:])
         if images is None or images.shape != shape:
@@ -90,7 +91,7 @@ class ArrayBatches:
         images = self.images[indices]
         if self.augmentation is not None:
             count = sum(batch_transforms.count_draws(self.augmentation).values())
-            draws = self.sampler.draw(epoch, count)[indices]
+            draws = self.sampler.draws(epoch, step, count)
             images = batch_transforms.apply(images, self.augmentation, draws)
         return images, self.labels[indices]
 
@@ -107,7 +108,7 @@ class FixedBatches:
         self.resize, self.interpolation = resize, interpolation
         self.batch_size = min(batch_size, len(source))
         self.steps = -(-len(source) // self.batch_size)
-        self.smallest = scale(image_size, OVERSAMPLING * image_transforms.CROP_RATIO)
+        self.smallest = decoding_size(image_size)
         size = self.batch_size if len(source) % self.batch_size == 0 else None
         self.specification = (((size, *image_size, num_channels), "uint8"), ((size,), "int32"))
 
@@ -130,6 +131,11 @@ class FixedBatches:
         return image_transforms.resize_image(
             image, self.image_size, self.resize, self.interpolation
         )
+
+
+def decoding_size(image_size):
+    """Returns the smallest (height, width) to decode an image at that is then resized."""
+    return scale(image_size, OVERSAMPLING * image_transforms.CROP_RATIO)
 
 
 def scale(size, factor):

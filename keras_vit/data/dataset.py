@@ -8,8 +8,8 @@ import numpy as np
 
 from keras_vit import arguments, backend, figures
 from keras_vit.data.batching import FixedBatches, TrainingBatches
-from keras_vit.data.sampler import Sampler
-from keras_vit.data.sources import disk_cache, open_source
+from keras_vit.data.sampler import SAMPLINGS, Sampler
+from keras_vit.data.sources import disk_cache, groups, open_source, unreadable
 from keras_vit.data.sources.source import SPLITS, check_share, decode_all, draw_missing
 from keras_vit.data.transforms.augmentation import get_augmentation
 
@@ -31,6 +31,11 @@ def load(
     split_seed=0,
     cache=None,
     pipeline=None,
+    columns=None,
+    group_pattern=None,
+    skip_empty=False,
+    on_error="stop",
+    sampling="shuffled",
 ):
     """Loads labeled images for `model.fit`: splits, shuffles, resizes, augments and batches them.
 
@@ -43,7 +48,7 @@ def load(
         source: one of
             - a folder of class folders (`images/cat/1.jpg`), or of folders train, validation (val,
               valid) and test that contain class folders;
-            - a .csv file with the columns file, label and optionally split;
+            - a .csv file with columns of files, labels and optionally splits and groups;
             - a pair (images, labels) of arrays, a dict of such pairs by split, or an .npz file with
               the arrays images and labels, or x_train, y_train, x_test, y_test, or train_images,
               train_labels and so on;
@@ -71,6 +76,17 @@ def load(
             ~/.keras/keras_vit/images/, or below $KERAS_HOME; smaller crops show fewer details.
         pipeline: "tf.data", "keras" for a `keras.utils.PyDataset`, or None for tf.data if
             TensorFlow is installed.
+        columns: {"image": name, "label": name, "split": name, "group": name}, columns of a .csv
+            file; those with usual names ("file", "filename", "label", "class", "split", "group",
+            ...) may be left out. All images of a group, such as a patient, are in one split.
+        group_pattern: regular expression that finds the group in the name of an image, in its
+            parentheses if it has any: "(patient[0-9]+)_". Names are relative to the dataset.
+        skip_empty: whether class folders without images are left out instead of refused.
+        on_error: "stop" to raise an error if an image cannot be read, "skip" to warn. A training
+            image is then replaced by the next one of its class, which leaves order and labels as
+            they are; validation and test images are read once before, and bad ones left out.
+        sampling: "shuffled", every training image once in an epoch, or "balanced": as many images,
+            drawn so that all classes are equally frequent, for classes of very different sizes.
 
     Returns:
         An `ImageDataset`.
@@ -97,12 +113,29 @@ def load(
         "split_seed": arguments.natural_number,
         "cache": arguments.one_of(None, True, False, "disk"),
         "pipeline": arguments.one_of(None, *PIPELINES),
+        "skip_empty": arguments.boolean,
+        "on_error": arguments.one_of("stop", "skip"),
+        "sampling": arguments.one_of(*SAMPLINGS),
     }
     checks |= {} if validation_share is None else {"validation_share": check_share}
     options = arguments.checked(checks, locals())
     augmentation = get_augmentation(augment)
-    splits = open_source(source, num_channels, data_dir, split_seed, validation_share)
+    splits = open_source(
+        source,
+        num_channels,
+        data_dir,
+        split_seed,
+        validation_share,
+        columns,
+        group_pattern,
+        skip_empty,
+    )
     splits = draw_missing(splits, split_seed, validation_share, test_share)
+    if splits.train.groups is not None:
+        splits = splits._replace(notes=(*splits.notes, groups.describe(splits)))
+    if on_error == "skip":
+        splits = unreadable.skip(splits)
+    skipped = getattr(splits.train, "skipped", {})
     _warn_of_empty_classes(splits)
     if cache == "disk":
         kept = disk_cache.cache_on_disk(
@@ -113,13 +146,15 @@ def load(
         limits = {} if cache is None else {"largest": math.inf, "limit": math.inf}
         decoded = {name: decode_all(each, **limits) for name, each in splits.sources.items()}
         splits = splits._replace(**decoded)
-    names = ("image_size", "batch_size", "seed", "num_channels", "resize")
-    return ImageDataset(
+    names = ("image_size", "batch_size", "seed", "num_channels", "resize", "sampling")
+    loaded = ImageDataset(
         splits,
         augmentation=augmentation,
         pipeline=pipeline or ("tf.data" if _has_tensorflow() else "keras"),
         **{name: options[name] for name in names},
     )
+    loaded.skipped = skipped
+    return loaded
 
 
 class ImageDataset:
@@ -131,6 +166,9 @@ class ImageDataset:
         num_classes: number of classes.
         image_size: (height, width) in pixels.
         num_channels: 1 or 3.
+        notes: tuple of str about how the source was read: its columns, groups, skipped classes.
+        skipped: {name: reason} of the training images that could not be read so far, if they are
+            skipped.
         batch_size: images per training batch; all of them if there are fewer.
         seed: seed of order and augmentation.
         augmentation: the `Augmentation` of the training images.
@@ -146,10 +184,19 @@ class ImageDataset:
     """
 
     def __init__(
-        self, splits, image_size, batch_size, seed, num_channels, augmentation, resize, pipeline
+        self,
+        splits,
+        image_size,
+        batch_size,
+        seed,
+        num_channels,
+        augmentation,
+        resize,
+        pipeline,
+        sampling="shuffled",
     ):
         self.name, self.class_names = splits.name, tuple(splits.class_names)
-        self.num_classes = len(self.class_names)
+        self.num_classes, self.notes, self.skipped = len(self.class_names), splits.notes, {}
         self.image_size, self.num_channels, self.seed = image_size, num_channels, seed
         self.augmentation, self.resize, self.pipeline = augmentation, resize, pipeline
         self.sources = splits.sources
@@ -161,7 +208,7 @@ class ImageDataset:
         train = self.sources["train"]
         if isinstance(train, disk_cache.DiskSource):
             settings["shorter_side"] = train.side
-        self.sampler = Sampler(train.labels, batch_size, seed, train.names, settings)
+        self.sampler = Sampler(train.labels, batch_size, seed, train.names, settings, sampling)
         self.batch_size = self.sampler.batch_size
         self.steps_per_epoch = self.sampler.steps_per_epoch
         # Batches without gradients can be larger: up to 512 images of 4 MiB in total.
@@ -243,7 +290,9 @@ class ImageDataset:
             f" {self.num_classes} classes: {names}\n"
             f" {height} x {width} pixels, {channels}, batches of "
             f"{self.batch_size}, {self.steps_per_epoch} per epoch, seed {self.seed}\n"
-            f" augmentation of training images: {augmented or 'none'}>"
+            f" augmentation of training images: {augmented or 'none'}"
+            + "".join(f"\n {note}" for note in self.notes)
+            + ">"
         )
 
     def _make_pipeline(self, batches):

@@ -7,6 +7,7 @@ batch at a time; for them `Loader` is faster, since tf.data copies each batch tw
 
 import concurrent.futures
 import math
+import time
 
 import keras
 import numpy as np
@@ -62,7 +63,10 @@ def tf_dataset(batches):
 
 
 class Loader(keras.utils.PyDataset):
-    """Batches as a `keras.utils.PyDataset`, which does not need TensorFlow."""
+    """Batches as a `keras.utils.PyDataset`, which does not need TensorFlow.
+
+    `waited` is the time in seconds that was spent in waiting for batches.
+    """
 
     def __init__(self, batches):
         super().__init__()
@@ -71,6 +75,7 @@ class Loader(keras.utils.PyDataset):
         self._threads = concurrent.futures.ThreadPoolExecutor(self._ahead - AHEAD)
         self._iteration = 0, 0, {}  # its epoch, its first batch, and {step: future}
         self._entered = False
+        self.waited = 0.0
 
     def __len__(self):
         # Keras calls this before an epoch, for all epochs, and at its start, for this epoch. Only
@@ -84,7 +89,9 @@ class Loader(keras.utils.PyDataset):
         for ahead in range(step, min(step + self._ahead, self.batches.steps)):
             if ahead not in pending:
                 pending[ahead] = self._threads.submit(self.batches.batch, epoch, ahead)
+        begun = time.perf_counter()
         pair = pending.pop(step).result()
+        self.waited += time.perf_counter() - begun
         self.batches.mark_delivered(epoch, step)
         return pair
 

@@ -7,6 +7,9 @@ import numpy as np
 
 from keras_vit import arguments
 
+SAMPLINGS = ("shuffled", "balanced")
+TURNS = 2  # separates the random numbers of a class's turns from those of an epoch
+
 
 class Sampler:
     """Draws the images of every batch. Their order depends only on (seed, epoch).
@@ -21,12 +24,18 @@ class Sampler:
     All batches have the same size, so that the training step is compiled once: the last batch is
     filled with the first images of the epoch.
 
+    With `sampling="balanced"` an epoch has as many images, drawn so that all classes are equally
+    frequent, to one image. Over the epochs, the images of a class take turns: none is repeated
+    before all of its class were drawn. A class without images is left out.
+
     Args:
         labels: class of every image, (images,).
         batch_size: images per batch; all of them if there are fewer.
         seed: integer of 0 or more.
         names: name of every image, such as its file; None for the indices.
         settings: plain values that a resumed run must share, such as the augmentation.
+        sampling: "shuffled", every image once in an epoch, or "balanced", every class equally
+            often.
 
     Example:
     >>> sampler = keras_vit.data.Sampler(labels=[0, 1, 0, 1, 0], batch_size=2, seed=7)
@@ -38,17 +47,24 @@ class Sampler:
     >>> sampler.go_to(epoch=4, step=2)
     >>> sampler.begin()
     (4, 2)
+    >>> balanced = keras_vit.data.Sampler([0, 0, 0, 0, 0, 1], batch_size=6, sampling="balanced")
+    >>> np.bincount(balanced.labels[balanced.indices(epoch=0, step=0)])
+    array([3, 3])
     """
 
-    def __init__(self, labels, batch_size, seed=0, names=None, settings=None):
-        self.labels, self.seed = np.asarray(labels), seed
+    def __init__(self, labels, batch_size, seed=0, names=None, settings=None, sampling="shuffled"):
+        arguments.one_of(*SAMPLINGS)("sampling", sampling)
+        self.labels, self.seed, self.sampling = np.asarray(labels), seed, sampling
         self.batch_size = min(batch_size, len(self.labels))
         self.steps_per_epoch = -(-len(self.labels) // self.batch_size)
         self.settings = dict(settings or {})
+        if sampling != "shuffled":  # states of earlier runs do not have the setting
+            self.settings["sampling"] = sampling
         self._names = names
         self.order = functools.lru_cache(maxsize=2)(self.order)  # called for every batch
         self.draw = functools.lru_cache(maxsize=2)(self.draw)
         self.go_to(0)
+        self.begun = 0, 0  # epoch and step where the present iteration began
 
     def go_to(self, epoch, step=0):
         """Lets the next iteration over the images begin at batch `step` of `epoch`."""
@@ -61,10 +77,10 @@ class Sampler:
 
     def begin(self):
         """Returns (epoch, step) where an iteration begins; the next one begins an epoch later."""
-        begun = self._unfinished or (self.epoch, self.step)
-        self.go_to(begun[0] + 1)
-        self._unfinished = begun
-        return begun
+        self.begun = self._unfinished or (self.epoch, self.step)
+        self.go_to(self.begun[0] + 1)
+        self._unfinished = self.begun
+        return self.begun
 
     def mark_delivered(self, epoch, step):
         """Records that a batch has left the pipeline."""
@@ -74,8 +90,30 @@ class Sampler:
 
     def order(self, epoch):
         """Returns the indices of an epoch's images, (steps_per_epoch * batch_size,)."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.labels))
-        return np.resize(order, self.steps_per_epoch * self.batch_size)  # repeats its beginning
+        count = self.steps_per_epoch * self.batch_size
+        rng = np.random.default_rng([self.seed, epoch])
+        if self.sampling == "balanced":
+            return self._balanced_order(epoch, count, rng)
+        order = rng.permutation(len(self.labels))
+        return np.resize(order, count)  # repeats its beginning
+
+    def _balanced_order(self, epoch, count, rng):
+        """Returns `count` indices: every class takes as many of its own, then they are shuffled."""
+        classes = np.unique(self.labels)
+        each = -(-count // len(classes))
+        drawn = np.stack([self._turns(c, epoch * each, each) for c in classes], axis=1)
+        rounds = rng.permuted(drawn, axis=1)  # the last round may be incomplete
+        return rng.permutation(rounds.ravel()[:count])
+
+    def _turns(self, label, start, count):
+        """Returns `count` images of a class from an endless sequence of its permutations."""
+        images = np.flatnonzero(self.labels == label)
+        first, offset = divmod(start, len(images))
+        permutations = [
+            np.random.default_rng([self.seed, int(label), turn, TURNS]).permutation(images)
+            for turn in range(first, first + -(-(offset + count) // len(images)))
+        ]
+        return np.concatenate(permutations)[offset : offset + count]
 
     def indices(self, epoch, step):
         """Returns the indices of the images in a batch, (batch_size,)."""
@@ -87,7 +125,20 @@ class Sampler:
         Row i depends only on (seed, epoch, i): the rows are drawn one after another.
         """
         generator = np.random.Generator(np.random.Philox([self.seed, epoch]))
-        return generator.random((len(self.labels), count), "float32")
+        rows = self.steps_per_epoch * self.batch_size
+        return generator.random((rows, count), "float32")
+
+    def draws(self, epoch, step, count):
+        """Returns the rows of `draw` for a batch, (batch_size, count).
+
+        An image has the row of its index. If classes are balanced, an image may be repeated in an
+        epoch and is augmented differently each time: it has the row of its place in the epoch.
+        """
+        if self.sampling == "balanced":
+            rows = slice(step * self.batch_size, (step + 1) * self.batch_size)
+        else:
+            rows = self.indices(epoch, step)
+        return self.draw(epoch, count)[rows]
 
     def names(self, epoch, step):
         """Returns the names of the images in a batch."""

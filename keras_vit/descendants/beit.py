@@ -6,7 +6,7 @@
 
 B_ij is a number of a table that each block and head has: one for every offset (rows, columns) of
 two patches, and three more: from the class token to a patch, from a patch to it, and to itself.
-Keys have no bias, and there is layer scale; both are in the weights, as in DINOv2.
+Keys have no bias, and each branch has a layer scale; both are part of the weights, as in DINOv2.
 """
 
 import functools

@@ -5,6 +5,7 @@ checking.py                 `check`
 file_tree.py                lists the files
 examine.py, formats.py      examine one image, in the processes of workers.py
 near_duplicates.py          finds images that exist more than once
+placeholders.py             finds "image not available"
 report.py, report.html      the result as text, JSON and a page
 quarantine_files.py         moves bad files aside, and back
 """

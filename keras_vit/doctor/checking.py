@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.doctor import file_tree, near_duplicates, workers
+from keras_vit.doctor import file_tree, image_table, near_duplicates, placeholders, workers
 from keras_vit.doctor.examine import THUMB_BYTES
 from keras_vit.doctor.file_tree import normalize, printable, quote_distinctly
 from keras_vit.doctor.problems import KINDS, Problem
@@ -38,9 +38,12 @@ class CheckedImage(NamedTuple):
     gray: bool
     bytes: bytes
     pixels: bytes
+    ground: placeholders.Ground | None = None
 
 
-def check(folder, processes=None, small_class=10, seconds=workers.SECONDS, progress=False):
+def check(
+    folder, processes=None, small_class=10, seconds=workers.SECONDS, progress=False, columns=None
+):
     """Examines a folder of images before a model is trained on it.
 
     Every file is opened and decoded in a separate process, so that no file can crash or block the
@@ -48,11 +51,12 @@ def check(folder, processes=None, small_class=10, seconds=workers.SECONDS, progr
 
     Args:
         folder: class folders, optionally within train, validation and test, as in
-            `keras_vit.data.load`.
+            `keras_vit.data.load`; or a .csv table.
         processes: number of processes; None for one per core.
         small_class: warn of classes with fewer training images.
         seconds: time limit for one image.
         progress: whether to show progress on stderr.
+        columns: columns of a table, as in `keras_vit.data.load`.
 
     Returns:
         A `DatasetReport`. `report.ok` is True if there are no errors; `print(report)` prints all
@@ -70,13 +74,19 @@ def check(folder, processes=None, small_class=10, seconds=workers.SECONDS, progr
     processes = arguments.optional(arguments.positive_integer)("processes", processes)
     arguments.positive_integer("small_class", small_class)
     arguments.positive_number("seconds", seconds)
-    file_tree.check_folder(folder)
+    image_table.check_columns(folder, columns)
     start = time.perf_counter()
-    tree = file_tree.walk(folder)
+    if image_table.is_table(folder) and os.path.exists(folder):
+        tree = image_table.list_files(folder, columns)
+        folder = os.path.dirname(os.path.abspath(folder))
+    else:
+        file_tree.check_folder(folder)
+        tree = file_tree.walk(folder)
     images, thumbs, found, counts = _examine_all(folder, tree, processes, seconds, progress)
     found += tree.problems
     found += check_classes(tree, counts, images, small_class)
     found += near_duplicates.find_copies(images, thumbs)
+    found += placeholders.find(images)
     kinds = list(KINDS)
     found.sort(key=lambda problem: (kinds.index(problem.kind), os.fsencode(problem.path)))
     classes = defaultdict(dict)
@@ -93,11 +103,15 @@ def _examine_all(folder, tree, processes, seconds, progress):
     found, counts, images = [], Counter(), {}
     thumbs = np.zeros((len(tree.files), THUMB_BYTES), "uint8")
     paths = [os.path.join(folder, file.path) for file in tree.files]
+    outside = {problem.path for problem in tree.problems if problem.kind == "link-outside"}
     results = workers.run("examine", paths, processes, seconds)
     for index, record in _show_progress(results, len(paths)) if progress else results:
         file = tree.files[index]
         kinds = record["problems"]
-        found += [Problem(kind, file.path, reason, *file[1:]) for kind, reason in kinds]
+        for kind, reason in kinds:
+            # The file belongs to somebody else: a report that is passed on must not quote it.
+            reason = "what the link points to" if file.path in outside else reason
+            found.append(Problem(kind, file.path, reason, *file[1:]))
         refused = any(KINDS[kind].severity == "error" for kind, _ in kinds)
         counts[file.split, file.class_name] += not refused
         if "thumb" in record:
@@ -109,7 +123,8 @@ def _examine_all(folder, tree, processes, seconds, progress):
 
 def _make_image(file, record):
     digests = (bytes.fromhex(record[name]) for name in ("bytes", "pixels"))
-    return CheckedImage(*file, tuple(record["size"]), record["format"], record["gray"], *digests)
+    size, ground = tuple(record["size"]), placeholders.find_ground(*record["ground"])
+    return CheckedImage(*file, size, record["format"], record["gray"], *digests, ground)
 
 
 def check_classes(tree, counts, images, small_class):

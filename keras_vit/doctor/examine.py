@@ -20,6 +20,7 @@ EXTREME = 8  # times the shorter side
 THUMB, TINT = 16, 4  # sides in pixels of the gray and color thumbnails that identify copies
 THUMB_BYTES = THUMB * THUMB + 2 * TINT * TINT
 ENOUGH = 512  # pixels; JPEGs with twice this side or more are decoded at a fraction of it
+_SAMPLE = 96  # side in pixels of the sample in which colors are counted
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF orientation: Pillow's Transpose
 _MODES = {"CMYK": "cmyk", "P": "palette", "PA": "palette"}
 _FAMILY = {"MPO": "JPEG", "DIB": "BMP"}
@@ -37,7 +38,9 @@ def examine(path):
     Returns:
         Dict with `problems`, a list of (kind, reason). If the image can be decoded, also `size`
         (width, height), `format`, `gray` (whether it has no color), `bytes` and `pixels` (digests),
-        `thumb` (base64 of THUMB x THUMB gray values and twice TINT x TINT color differences).
+        `thumb` (base64 of THUMB x THUMB gray values and twice TINT x TINT color differences),
+        `ground`: share of the most frequent color, number of coarse colors of 99 % of the pixels,
+        number of different colors.
     """
     problems = []
     record = {"problems": problems}
@@ -50,6 +53,7 @@ def examine(path):
             record["size"], record["format"] = size, _FAMILY.get(image.format, image.format)
             record["pixels"] = _hash_pixels(image, size)
             record["thumb"], record["gray"] = _make_thumb(image)
+            record["ground"] = _count_colors(image)
             suffix = os.path.splitext(path)[1].lower()
             problems += _check_file(data, image, record["format"], suffix)
             problems += _check_shape(*size, image)
@@ -156,6 +160,20 @@ def _make_thumb(image):
     return base64.b64encode(b"".join([light, *tints])).decode(), gray
 
 
+def _count_colors(image):
+    """Counts colors in a sample of the pixels, which are not averaged: a ground keeps its color."""
+    from PIL import Image
+
+    size = [min(side, _SAMPLE) for side in image.size]
+    sample = image.resize(size, Image.Resampling.NEAREST).convert("RGB")
+    shades = sample.getcolors(_SAMPLE**2)
+    coarse = sample.point(lambda value: (value + 8) >> 5).getcolors(_SAMPLE**2)
+    pixels, colors = 0.99 * size[0] * size[1], 0
+    for count, _ in sorted(coarse, reverse=True):
+        pixels, colors = pixels - count, colors + (pixels > 0)
+    return max(shades)[0] / (size[0] * size[1]), colors, len(shades)
+
+
 def _check_file(data, image, family, suffix):
     fault = formats.find_fault(data)
     if fault:
@@ -196,7 +214,9 @@ def _describe_mode(image):
     if _orientation(image) in _TURNS:
         yield "rotated", f"EXIF orientation {_orientation(image)}"
     kind = "sixteen-bit" if image.mode.startswith("I") else _MODES.get(image.mode)
-    if kind:
+    if kind == "sixteen-bit":  # images of 12 bits, for example, look black
+        yield kind, "values {} to {} of 65535".format(*image.getextrema())
+    elif kind:
         yield kind, f"Pillow mode {image.mode}"
     if image.has_transparency_data:
         yield "transparent", f"Pillow mode {image.mode}"

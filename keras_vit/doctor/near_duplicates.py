@@ -76,9 +76,10 @@ def find_near(thumbs):
 
 def _compare_group(copies):
     for class_name in sorted({copy.class_name for copy in copies} - {copies[0].class_name}):
-        other = next(copy for copy in copies if copy.class_name == class_name)
+        others = [copy for copy in copies if copy.class_name == class_name]
+        others += [copy for copy in copies[1:] if copy.class_name == copies[0].class_name]
         reason = f"also in class {printable(class_name)}"
-        yield _make_problem("label-clash", copies[0], reason, other)
+        yield _make_problem("label-clash", copies[0], reason, *others)
     firsts = {}
     for copy in copies:
         later = [other for other in copies if LATER[other.split] > LATER[copy.split]]

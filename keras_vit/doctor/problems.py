@@ -57,6 +57,10 @@ _ERRORS = {
     "class-untrained": ("a class of the validation or test split is missing in the training split",
         "Add training images of it, or remove it."),
     "label-clash": ("the same image is in two classes", "Keep the copy in the right class."),
+    "missing-file": ("the table lists a file that does not exist",
+        "Correct the row. Paths are relative to the folder of the table."),
+    "group-leak": ("images of a group are in two splits, so the test measures memorization",
+        "Keep all images of a group in one split."),
     "leak": ("an image is in two splits, so the test measures memorization", _SAME_SPLIT),
 }
 _WARNINGS = {
@@ -74,6 +78,9 @@ _WARNINGS = {
     "extreme-aspect": ("one side is more than 8 times the other; resizing to a square distorts it",
         "Crop it, or remove it."),
     "blank": ("all pixels have one color", "Inspect it; remove it if empty."),
+    "placeholder": (
+        "the image looks like what a website sends instead of a missing image",
+        "Inspect it, and remove it if it shows nothing of its class."),
     "name-bytes": ("the name is not valid UTF-8", _RENAME),
     "name-control": ("the name has control or invisible characters", _RENAME),
     "name-spaces": ("the name begins or ends with a space", _RENAME),
@@ -106,7 +113,7 @@ _NOTES = {
     "names-alike": (
         "names differ only by case or encoding of accents; some systems cannot tell them apart",
         _RENAME),
-    "link-outside": ("a link to a file outside the dataset",
+    "link-outside": ("a file outside the dataset, such as one behind a link",
         "Copy the file if you move the dataset."),
     "nested-folder": ("a folder in a class folder; its images belong to the class", "None needed."),
     "system-file": ("a file of the system, which is not read", "None needed."),
@@ -132,6 +139,7 @@ _MOVABLE = {
     "dangling-link",
     "link-loop",
     "special-file",
+    "system-folder",
     "leak",
 }  # fmt: skip
 

@@ -9,10 +9,12 @@ import errno
 import itertools
 import json
 import os
+from collections import Counter
 
 from keras_vit import arguments
+from keras_vit.doctor import file_tree
 from keras_vit.doctor.file_tree import printable
-from keras_vit.doctor.problems import KINDS
+from keras_vit.doctor.problems import KINDS, Problem
 from keras_vit.io.writing import flush_folder
 
 MANIFEST = "manifest.jsonl"
@@ -21,16 +23,18 @@ MANIFEST = "manifest.jsonl"
 def quarantine(report, to=None):
     """Moves the useless files of a report into a folder next to the dataset.
 
-    Moves files that cannot be read as images and, if an image is in two splits, the copy in the
-    earlier one (train before validation before test), unless the copies have different classes.
-    Files with warnings, without read permission or in the wrong class are not moved.
+    Moves files that cannot be read as images; if an image is in two classes, all its copies; if it
+    is in two splits, the copy in the earlier one (train before validation before test). Then it
+    moves class folders that training would refuse: without images, or with a single one if there
+    are no splits. Two classes are always left. Files with warnings or without read permission are
+    not moved.
 
     Args:
         report: a `DatasetReport` of `check`.
         to: target folder on the same disk; None for the name of the dataset with "-quarantine".
 
     Returns:
-        List of the `Problem`s whose files were moved.
+        List of the `Problem`s whose files or folders were moved.
 
     Raises:
         ValueError: `to` is inside the dataset.
@@ -40,19 +44,8 @@ def quarantine(report, to=None):
     >>> keras_vit.data.quarantine(keras_vit.data.check("images/"))  # doctest: +SKIP
     """
     source, target = report.folder, quarantine_folder(report.folder, to)
-    todo = {}
-    for problem in _select_movable(report):
-        todo.setdefault(problem.path, problem)
-    if not todo:
-        return []
-    os.makedirs(target, exist_ok=True)
-    moved = []
-    with _open_manifest(os.path.join(target, MANIFEST)) as manifest:
-        for path, problem in todo.items():
-            if os.path.lexists(os.path.join(source, path)):
-                _move(source, target, problem, manifest)
-                moved.append(problem)
-    return moved
+    moved = _move_all(source, target, _select_movable(report))
+    return moved + _move_all(source, target, _find_refused_classes(source))
 
 
 def undo(folder, to=None):
@@ -106,15 +99,43 @@ def quarantine_folder(folder, to=None):
 
 
 def _select_movable(report):
-    clashes = {path for p in report.problems if p.kind == "label-clash" for path in _paths(p)}
+    clashes = [problem for problem in report.problems if problem.kind == "label-clash"]
+    for problem in clashes:
+        for path in (problem.path, *problem.others):
+            yield problem._replace(path=path, class_name="", split="", others=())
+    in_clash = {path for problem in clashes for path in (problem.path, *problem.others)}
     for problem in report.problems:
-        in_clash = problem.kind == "leak" and clashes.intersection(_paths(problem))
-        if KINDS[problem.kind].movable and not in_clash:
+        if KINDS[problem.kind].movable and not in_clash.intersection(problem.others):
             yield problem
 
 
-def _paths(problem):
-    return {problem.path, *problem.others}
+def _find_refused_classes(folder):
+    """Returns class folders that `keras_vit.data.load` refuses for lack of images, but not all."""
+    tree = file_tree.walk(folder)
+    images = Counter(file.class_name for file in tree.files)
+    needed = 1 if any(split for split, _ in tree.classes) else 2  # one to train on, one to test
+    refused = {name for _, name in tree.classes if images[name] < needed}
+    if len({name for _, name in tree.classes} - refused) < 2:
+        return []
+    return [
+        Problem("empty-class", path, f"images left: {images[name]}", name, split)
+        for (split, name), path in tree.classes.items()
+        if name in refused
+    ]
+
+
+def _move_all(source, target, problems):
+    """Moves the files or folders of problems, and returns the problems that had one."""
+    todo = {}
+    for problem in problems:
+        todo.setdefault(problem.path, problem)
+    todo = [p for path, p in todo.items() if os.path.lexists(os.path.join(source, path))]
+    if todo:
+        os.makedirs(target, exist_ok=True)
+        with _open_manifest(os.path.join(target, MANIFEST)) as manifest:
+            for problem in todo:
+                _move(source, target, problem, manifest)
+    return todo
 
 
 def _move(source, target, problem, manifest):

@@ -166,11 +166,13 @@ def _render(report):
 
 
 def _make_thumbnails(folder, groups):
-    """Returns {path: JPEG as base64} of the images on cards."""
+    """Returns {path: JPEG as base64} of the images on cards, but not of links that lead outside."""
+    outside = {problem.path for problem in groups.get("link-outside", ())}
     cards = (problem for group in groups.values() for problem in group[:CARDS])
     wanted = dict.fromkeys(path for card in cards for path in (card.path, *card.others[:1]))
     full = {path: os.path.join(folder, path) for path in wanted}
-    paths = [path for path in wanted if os.path.isfile(full[path])][:THUMBNAILS]
+    paths = [path for path in wanted if os.path.isfile(full[path]) and path not in outside]
+    paths = paths[:THUMBNAILS]
     results = workers.run("thumbnail", [full[path] for path in paths])
     return {paths[index]: data for index, data in results if isinstance(data, str)}
 

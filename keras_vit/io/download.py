@@ -20,7 +20,6 @@ import urllib.request
 import keras
 
 from keras_vit import arguments, environment
-from keras_vit.environment import __version__
 from keras_vit.io import files, writing
 from keras_vit.io.tensor_file import MEGABYTE
 
@@ -178,7 +177,7 @@ def _download(entry, file):
 
 def _request(address, start):
     """Returns (response, its first byte in the file, length of the whole file or None)."""
-    headers = {"User-Agent": f"keras-vit/{__version__}", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": f"keras-vit/{environment.__version__}", "Accept-Encoding": "identity"}
     wanted = {"Range": f"bytes={start}-"} if start else {}
     request = urllib.request.Request(address, headers={**headers, **wanted})
     try:

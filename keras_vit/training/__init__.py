@@ -1,8 +1,8 @@
 """Training: from images to a folder with a model, its numbers and its figures.
 
 `train` does what the command `keras-vit train` does, and `resume` continues an interrupted run;
-`load`, `predict` and `evaluate_run` use its result. `recipe`, `freeze` and `Checkpoint` serve your
-own `model.fit`. `evaluate` and `few_shot` measure any model.
+`load`, `predict_files` and `evaluate_run` use its result. `recipe`, `freeze` and `Checkpoint`
+serve your own `model.fit`. `evaluate` and `few_shot` measure any model.
 """
 
 from keras_vit import startup
@@ -24,15 +24,10 @@ if not startup.postpone(__name__):
     from keras_vit.training.recipes.recipe_tables import RECIPES, recipe
     from keras_vit.training.resuming.checkpoint import Checkpoint
     from keras_vit.training.runs.execution import resume, train
+    from keras_vit.training.runs.learning_rates import LearningRates, find_learning_rate
     from keras_vit.training.runs.messages import tensorboard
-    from keras_vit.training.runs.saved_run import (
-        Prediction,
-        Run,
-        evaluate_run,
-        load,
-        load_data,
-        predict,
-    )
+    from keras_vit.training.runs.prediction import Prediction, predict, predict_files
+    from keras_vit.training.runs.saved_run import Run, evaluate_run, load, load_data
 
 __all__ = [
     "RECIPES",
@@ -42,6 +37,7 @@ __all__ = [
     "FewShot",
     "FewShotResult",
     "ImageFiles",
+    "LearningRates",
     "Prediction",
     "Recipe",
     "Run",
@@ -51,6 +47,7 @@ __all__ = [
     "evaluation_plots",
     "features",
     "few_shot",
+    "find_learning_rate",
     "freeze",
     "linear_probe",
     "load",
@@ -59,6 +56,7 @@ __all__ = [
     "merge_lora",
     "optimizers",
     "predict",
+    "predict_files",
     "recipe",
     "resume",
     "schedules",

@@ -216,10 +216,11 @@ def test_pixels_in_memory_are_augmented_like_images(channels, settings, monkeypa
     options = {"num_channels": channels, "augment": changes, "pipeline": "keras", "seed": 3}
     loaded = data.load((pixels, labels), (11, 7), test_share=0, validation_share=0, **options)
     monkeypatch.setattr(type(loaded.sources["train"]), "image", None)
-    for index, one in enumerate(before):
-        image = Image.fromarray(one[..., 0] if channels == 1 else one)
+    batch = loaded.training_batches.images(4, 0)
+    for index, augmented in zip(loaded.sampler.indices(4, 0), batch, strict=True):
+        image = Image.fromarray(before[index, ..., 0] if channels == 1 else before[index])
         expected = augment_image(image, (11, 7), changes, Row(3, 4, index))
-        assert np.array_equal(loaded.training_batches.images(4, np.array([index]))[0], expected)
+        assert np.array_equal(augmented, expected)
     assert np.array_equal(pixels, before)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from keras_vit import data
 from keras_vit.data import images
-from keras_vit.data.sources import arrays, cifar, csv_table, disk_cache, folders
+from keras_vit.data.sources import arrays, cifar, csv_table, disk_cache, folders, groups
 from keras_vit.data.sources import source as sources
 
 pytestmark = pytest.mark.backend_free
@@ -74,10 +74,33 @@ def test_gray_maps_of_8_and_16_bits_are_read(tmp_path):
         assert np.asarray(images.open_image(path, 1)).tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
-def test_the_first_frame_of_an_animation_is_read(tmp_path):
+@pytest.mark.parametrize("suffix", ["gif", "webp", "tif", "png"])
+def test_the_first_frame_of_an_animation_is_read(tmp_path, suffix):
     films = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
-    path = save(tmp_path / "film.gif", films[0], save_all=True, append_images=films[1:])
+    options = {"lossless": True} if suffix == "webp" else {}
+    path = tmp_path / f"film.{suffix}"
+    save(path, films[0], save_all=True, append_images=films[1:], **options)
     assert (np.asarray(images.open_image(path)) == (255, 0, 0)).all()
+
+
+def test_rare_modes_are_converted(tmp_path):
+    """Values by hand: CMYK without its key, BT.601 of YCbCr, white behind what is transparent."""
+    one, alpha = Image.new("L", (4, 4), 200), Image.new("L", (4, 4), 51)
+    cases = {
+        "cmyk.tif": (Image.new("CMYK", (4, 4), (255, 0, 55, 0)), (0, 255, 200)),
+        "ycbcr.tif": (Image.new("YCbCr", (4, 4), (100, 128, 228)), (240, 29, 100)),
+        "la.png": (Image.merge("LA", (one, alpha)), (244, 244, 244)),
+        "bit.png": (Image.new("1", (4, 4), 1), (255, 255, 255)),
+        "bit.tif": (Image.new("1", (4, 4), 0), (0, 0, 0)),
+        "deep.tif": (Image.new("I;16", (4, 4), 257 * 77), (77, 77, 77)),
+        "deeper.tif": (Image.new("I", (4, 4), 257 * 77), (77, 77, 77)),
+    }
+    for name, (image, pixel) in cases.items():
+        found = np.asarray(images.open_image(save(tmp_path / name, image)))
+        assert np.abs(found.astype(int) - pixel).max() <= 1, name
+    ppm = tmp_path / "deep.ppm"
+    ppm.write_bytes(b"P6 1 1 65535\n" + (np.array([1, 99, 255]) * 257).astype(">u2").tobytes())
+    assert np.asarray(images.open_image(ppm)).ravel().tolist() == [1, 99, 255]
 
 
 def test_cmyk_16_bits_and_transparency_are_converted(tmp_path):
@@ -207,14 +230,14 @@ def test_a_folder_of_classes_is_one_split(divided):
     parts = folders.read_folder(divided / "train")
     assert parts.class_names == ("cat", "dog") and parts.name == "train"
     assert parts.train.labels.tolist() == [0] * 5 + [1] * 5
-    assert parts.train.names[6] == "dog/1.png" and parts[3:] == (None, None)
+    assert parts.train.names[6] == "dog/1.png" and parts[3:5] == (None, None)
     assert parts.train.image(6).getpixel((0, 0)) == (5, 100, 1)
 
 
 def test_a_folder_of_splits_keeps_its_splits(divided):
     (divided / "README.md").write_text("notes")
     parts = folders.read_folder(divided)
-    assert [len(part) for part in parts[2:]] == [10, 4, 6] and parts.class_names == ("cat", "dog")
+    assert [len(part) for part in parts[2:5]] == [10, 4, 6] and parts.class_names == ("cat", "dog")
     assert parts.validation.names[3] == "Val/dog/1.png"
     assert parts.validation.image(3).getpixel((0, 0)) == (2, 100, 1)
 
@@ -255,7 +278,7 @@ def test_a_split_without_classes_is_refused(divided):
 
 def table(folder, text, name="table.csv"):
     path = folder / name
-    path.write_text(text, "utf-8")
+    path.write_text(text, "utf-8", "surrogateescape")
     return path
 
 
@@ -279,21 +302,157 @@ def test_labels_that_are_numbers_are_ordered_as_numbers(divided):
 @pytest.mark.parametrize(
     "rows, message",
     [
-        (["path,class", "train/dog/4.png,dog"], "table of images.*path.*file,label"),
-        ([], "table of images.*columns=None"),
+        (
+            ["photo,breed,age", "train/dog/4.png,dog,3"],
+            "column of labels.*--image-column photo --label-column breed, in Python",
+        ),
+        (
+            ["my age,photo,b b", "3,train/dog/4.png,dog"],
+            "--image-column photo --label-column 'my age'",
+        ),
+        (["file,owner", "train/dog/4.png,Ann"], "--image-column file --label-column owner"),
+        (["file,class,label", "train/dog/4.png,dog,dog"], "--label-column class"),
+        ([], "table of images.*columns=.*first line such as"),
+        (["file,split", "4.png,train"], "folder of its class.*line=2.*'4.png'.*cat/1.jpg"),
         (["file,label"], "two labels.*rows=0"),
         (["file,label", "train/dog/4.png,dog"], "two labels.*'dog'"),
         (["file,label", "train/dog/4.png"], "one value for each column.*line=2"),
         (["file,label", "train/dog/4.png,"], "one value for each column.*line=2"),
         (["file,label", "train/dog/4.png,a,b"], "one value for each column.*line=2.*quotes"),
-        (["file,label,split", "train/dog/4.png,dog,all"], "split.*line=2.*'all'"),
+        (["file,label,split", "train/dog/4.png,dog,all"], "train, .*line=2, split='all'"),
         (["file,label", '"train/dog/4.png'], "cannot be read as a table.*CSV in UTF-8"),
         (["file,label", "train/dog/4.png,a", "train/dog/4.png,b"], r"once.*lines=\(2, 3\)"),
+        (["file,label", "train/dog/4.png,a", "train//dog/4.png,b"], r"once.*lines=\(2, 3\)"),
+        (["file,label", "train/dog/4.png,\udce9"], "cannot be read as a table.*CSV in UTF-8"),
     ],
 )
 def test_invalid_tables_are_refused(divided, rows, message):
     with pytest.raises(ValueError, match=message):
         csv_table.read_table(table(divided, "\n".join(rows)))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_columns_may_have_any_names_and_order(divided, separator):
+    rows = ["age,breed,photo,fold,owner", "3,beagle,train/dog/4.png,train,ann"]
+    rows += [",tabby,train/cat/2.png,VAL,bob", "5,tabby,train/cat/3.png,train,cid"]
+    path = table(divided, "\n".join(rows).replace(",", separator))
+    columns = {"label": "breed", "image": "photo", "split": "fold", "group": "owner"}
+    parts = csv_table.read_table(path, columns=columns)
+    assert parts.class_names == ("beagle", "tabby") and parts.validation.labels.tolist() == [1]
+    assert parts.train.groups == ["ann", "cid"] and parts.validation.groups == ["bob"]
+    assert parts.train.names == ["train/dog/4.png", "train/cat/3.png"]
+    said = "columns of table.csv: image 'photo', label 'breed', split 'fold', group 'owner'"
+    assert parts.notes == (said,)
+    with pytest.raises(ValueError, match="have the column 'bred'.*mean 'breed'"):
+        csv_table.read_table(path, columns={**columns, "label": "bred"})
+
+
+def test_usual_names_of_columns_are_found(divided):
+    path = table(divided, "id,Filename,Class\n1,train/dog/4.png,dog\n2,train/cat/4.png,cat")
+    parts = data.load(path, image_size=4, pipeline="keras", test_share=0, validation_share=0)
+    assert parts.class_names == ("cat", "dog")
+    assert "columns of table.csv: image 'Filename', label 'Class'" in repr(parts)
+
+
+def test_a_table_without_labels_divides_a_folder(divided):
+    rows = ["file,split,group"]
+    for i, split in enumerate(("train", "train", "val", "test", "test")):
+        rows += [f"train/{name}/{i}.png,{split},{name}{i}" for name in ("cat", "dog")]
+    parts = csv_table.read_table(table(divided, "\n".join(rows)))
+    assert parts.class_names == ("cat", "dog") and [len(part) for part in parts[2:5]] == [4, 2, 4]
+    assert parts.test.groups == ["cat3", "dog3", "cat4", "dog4"]
+    assert "labels: the folder of each image" in parts.notes[1]
+
+
+@pytest.mark.parametrize("columns", [{"labels": "breed"}, {"label": 3}, ["file"], "file"])
+def test_columns_that_are_not_names_by_role_are_refused(divided, columns):
+    path = table(divided, "file,label\ntrain/dog/4.png,dog\ntrain/cat/4.png,cat")
+    with pytest.raises(ValueError, match="must be a dictionary with some of image, label, split"):
+        data.load(path, columns=columns)
+    with pytest.raises(ValueError, match="only a .csv|Only a .csv"):
+        data.load(divided, columns={"label": "breed"})
+
+
+def grouped(sizes, classes=3, seed=0):
+    """Labels and groups: every group has images of random classes."""
+    rng = np.random.default_rng(seed)
+    groups = np.repeat([f"p{i}" for i in range(len(sizes))], sizes)
+    return rng.integers(0, classes, len(groups)), groups
+
+
+@pytest.mark.parametrize("sizes", [[1] * 300, [5] * 60, [1, 2, 40, 3, 9] * 12, [10, 10]])
+def test_no_group_is_divided_and_the_shares_are_near(sizes):
+    labels, names = grouped(sizes)
+    first, second = groups.hold_out(labels, names, 7, 0.2)
+    assert sorted([*first, *second]) == list(range(len(labels)))
+    assert not set(names[first]) & set(names[second])
+    again = groups.hold_out(labels, names, 7, 0.2)
+    assert np.array_equal(second, again[1])
+    if len(sizes) > 2:
+        assert not np.array_equal(second, groups.hold_out(labels, names, 8, 0.2)[1])
+        for label in range(3):
+            held, total = np.sum(labels[second] == label), np.sum(labels == label)
+            assert abs(held - 0.2 * total) <= max(3, 0.05 * total)
+
+
+def test_groups_of_one_image_are_held_out_by_class_as_without_groups():
+    labels = np.repeat([0, 1, 2], [50, 30, 20])
+    first, second = groups.hold_out(labels, np.arange(100), 0, 0.1)
+    assert np.bincount(labels[second]).tolist() == [5, 3, 2] and len(first) == 90
+
+
+@pytest.mark.parametrize(
+    "labels, names",
+    [([0, 0, 1, 1], list("aaaa")), ([0, 0, 1, 1], list("aabb"))],
+)
+def test_groups_that_cannot_be_divided_are_refused(labels, names):
+    with pytest.raises(ValueError, match="groups enough for every split.*test_share"):
+        groups.hold_out(labels, names, 0, 0.2)
+
+
+def test_a_class_in_one_group_stays_in_training():
+    labels, names = [0, 0, 0, 0, 1, 0], list("abcddd")
+    assert all(4 not in groups.hold_out(labels, names, seed, 0.5)[1] for seed in range(20))
+
+
+def test_groups_come_from_the_names_of_files(tmp_path):
+    for name, patient, i in itertools.product(("ill", "well"), range(6), range(2)):
+        image = Image.new("L", (4, 4), 20 * patient)
+        save(tmp_path / name / f"patient{patient}_{i}.png", image)
+    settings = {"image_size": 4, "pipeline": "keras"}
+    loaded = data.load(tmp_path, group_pattern=r"(patient\d+)_", **settings)
+    patients = {
+        split: {name[-13:-6] for name in source.names} for split, source in loaded.sources.items()
+    }
+    assert len(set.union(*patients.values())) == sum(map(len, patients.values())) == 6
+    assert f"{len(patients['train'])} train" in loaded.notes[-1]
+    for pattern, message in [
+        (r"(patient", "must be a regular expression.*unterminated"),
+        (r"(pat)(ient)", "one pair of parentheses"),
+        (r"(doctor\d)", "match the name of every image.*without a match=24, first='ill/patient0"),
+        (r"patient", "groups enough"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            data.load(tmp_path, group_pattern=pattern, **settings)
+
+
+def test_a_group_in_two_splits_is_refused(divided):
+    with pytest.raises(ValueError, match="must be in one split.*'0.png'.*'train', 'validation'"):
+        data.load(divided, image_size=4, group_pattern=r"\d.png")
+
+
+def test_empty_classes_are_skipped_only_if_asked(divided):
+    (divided / "train" / "owl").mkdir()
+    (divided / "train" / "owl" / "notes.txt").write_text("later")
+    settings = {"image_size": 4, "pipeline": "keras", "test_share": 0, "validation_share": 0}
+    with pytest.raises(ValueError, match="2 images or more.*owl.*images=0.*--skip-empty"):
+        data.load(divided / "train", **settings)
+    with pytest.warns(UserWarning, match="no image of class 'owl'"):
+        assert data.load(divided, **settings).num_classes == 3
+    for folder in (divided, divided / "train"):
+        loaded = data.load(folder, skip_empty=True, **settings)
+        assert loaded.class_names == ("cat", "dog")
+        assert loaded.notes == ("skipped, without images: owl",)
 
 
 def test_an_error_contains_the_name_of_a_missing_file_of_a_table(divided):
@@ -314,7 +473,7 @@ def test_arrays_are_accepted_in_every_form(tmp_path):
     ]
     whole += [arrays.read_arrays({"train": pair}), arrays.read_npz(tmp_path / "pair.npz")]
     for parts in whole:
-        assert parts.train.labels.tolist() == [0, 1, 2, 0, 1, 2] and parts[3:] == (None, None)
+        assert parts.train.labels.tolist() == [0, 1, 2, 0, 1, 2] and parts[3:5] == (None, None)
         assert parts.class_names == ("0", "1", "2") and parts.train.image(5).size == (5, 4)
     keras_style = {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES[:2], "y_test": LABELS[:2]}
     np.savez(tmp_path / "mnist.npz", **keras_style)
@@ -326,6 +485,13 @@ def test_arrays_are_accepted_in_every_form(tmp_path):
     medical |= {f"{split}_labels": LABELS[:2, None] for split in ("val", "test")}
     parts = arrays.read_arrays(medical)
     assert [len(parts.sources[name]) for name in ("train", "validation", "test")] == [6, 2, 2]
+    for x, y in [("x", "y"), ("X_train", "Y_train"), ("train_x", "train_y"), ("data", "target")]:
+        np.savez(
+            tmp_path / "x.npz", **{x: IMAGES, y: LABELS, "class_names": np.array(["a", 1], "O")}
+        )
+        parts = arrays.read_npz(tmp_path / "x.npz")  # an array that is not read may be of any kind
+        assert len(parts.train) == 6 and parts.test is None
+        assert parts.notes == ("arrays that were not read: class_names",)
     grey = arrays.read_arrays({"train": (IMAGES[..., 0], LABELS), "val": (IMAGES[:1, ..., 0], [2])})
     assert grey.train.image(0).mode == "L" and grey.validation.labels.tolist() == [2]
 
@@ -333,7 +499,12 @@ def test_arrays_are_accepted_in_every_form(tmp_path):
 @pytest.mark.parametrize(
     "source, message",
     [
-        ((IMAGES / 255, LABELS), "must be uint8.*float64.*255"),
+        ((IMAGES / 255, LABELS), r"must be uint8.*float64.*From these: \(images \* 255\).round"),
+        ((IMAGES + 9.0, LABELS), r"must be uint8.*float64.*From these: images.round"),
+        ({"a": IMAGES, "b": LABELS}, r"Images and labels.*\['a', 'b'\]"),
+        ({"arr_0": IMAGES, "arr_1": LABELS}, "Images and labels.*arr_0"),
+        ({"x_train": IMAGES, "y_train": LABELS, "x_more": IMAGES}, "Images and labels.*x_more"),
+        ({"x": IMAGES, "y": LABELS, "x_train": IMAGES, "y_train": LABELS}, "Images and labels"),
         ((IMAGES.transpose(0, 3, 1, 2), LABELS), "channels last"),
         ((IMAGES[0, 0], LABELS), "Images must have the shape"),
         ((IMAGES[:0], LABELS[:0]), "Images must have the shape"),

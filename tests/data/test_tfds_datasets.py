@@ -81,7 +81,7 @@ def test_every_named_dataset_opens(name, obtainable):
     assert splits.name == name
     assert len(splits.class_names) == len(set(splits.class_names)) == CLASSES[name]
     assert all(isinstance(each, str) for each in splits.class_names)
-    for source in splits[2:]:
+    for source in splits[2:5]:
         assert source.labels.dtype == np.int32
         assert source.labels.shape == (len(source),) == (len(source.names),)
         assert 0 <= source.labels.min() <= source.labels.max() < CLASSES[name]
@@ -90,7 +90,7 @@ def test_every_named_dataset_opens(name, obtainable):
         assert image.mode == "RGB"
         assert min(image.size) >= 5
     if name.startswith("vtab/"):  # the mock has as many images in whatever is asked for
-        assert [len(source) for source in splits[2:]] == [number] * 3
+        assert [len(source) for source in splits[2:5]] == [number] * 3
     else:
         assert len(splits.train) + len(splits.validation) == len(splits.test) == number
         assert not set(splits.train.names) & set(splits.validation.names)

@@ -1,5 +1,6 @@
 """The dataset doctor finds every fault of a corpus, and nothing in good images."""
 
+import itertools
 import os
 import pathlib
 import shutil
@@ -8,7 +9,7 @@ import tempfile
 
 import faults
 import pytest
-from doctor_helpers import found, severe
+from doctor_helpers import found, run, severe
 from PIL import Image
 
 from keras_vit import doctor
@@ -35,7 +36,7 @@ def test_nothing_else_is_found(faulty):
 def test_the_corpus_has_every_kind(faulty):
     elsewhere = {
         "unreadable-file", "unreadable-folder", "slow", "crash", "extra-folder", "split-twice",
-        "no-classes", "one-class", "mild-imbalance", "shortcut",
+        "no-classes", "one-class", "missing-file", "group-leak", "mild-imbalance", "shortcut",
     }  # fmt: skip
     kinds = {kind for kind, _, _ in faults.FILES + faults.SPLITS} | {"imbalance"}
     assert kinds | elsewhere == set(doctor.KINDS) and not kinds & elsewhere
@@ -187,3 +188,57 @@ def test_ten_thousand_images_give_no_false_alarm(tmp_path):
     assert report.images == 10_000 and severe(report) == []
     assert report.counts.get("near-duplicate", 0) <= CIFAR_NEAR + 3
     assert set(report.counts) <= {"near-duplicate", "mixed-color"}
+
+
+def test_placeholders_are_found_among_photographs(good):
+    """Text on a ground of one color is found in any format, a logo in a format of its own."""
+    logo = faults.banner((90, 70), "white").quantize(16)
+    logo.paste(logo.getpixel((45, 35)), (5, 5, 55, 30))
+    faults.save(good / "cat" / "logo.gif", logo)
+    for quality in (30, 90):
+        image = faults.banner((120, 90 + quality), (quality, 120, 130))
+        faults.save(good / "dog" / f"{quality}.jpg", image, quality=quality)
+    faults.make_good(good, ("fox", "yak"), 30, 500)
+    for name in ("fox", "yak"):
+        shutil.copy(good / "dog" / "30.jpg", good / name / "again.jpg")
+    report = doctor.check(good)
+    reasons = {p.path: p.reason for p in report.problems if p.kind == "placeholder"}
+    paths = {"cat/logo.gif", "dog/30.jpg", "dog/90.jpg", "fox/again.jpg", "yak/again.jpg"}
+    assert reasons.keys() == paths and reasons["fox/again.jpg"].endswith(", in 3 classes")
+    assert reasons["cat/logo.gif"].endswith(", GIF as 1 of 101 images")
+    assert "label-clash" in report.counts
+
+
+def test_drawings_are_not_placeholders(tmp_path):
+    for number, name in enumerate(("a", "b", "c")):
+        for i in range(20):
+            image = faults.banner((60 + i, 60), text=f"{name}{number * i}")
+            faults.save(tmp_path / name / f"{i}.png", image)
+    assert "placeholder" not in doctor.check(tmp_path).counts
+
+
+def test_the_images_of_a_table_are_examined(splits, capsys):
+    (splits / "train" / "cat" / "00.jpg").write_bytes(b"")
+    shutil.copy(splits / "train" / "dog" / "01.jpg", splits / "test" / "dog" / "00.jpg")
+    faults.save(splits.parent / "out.jpg", faults.scene(77))
+    rows = ["photo;kind;split;owner", "../out.jpg;cat;train;out", "train/cat/none.jpg;cat;train;x"]
+    for split in ("train", "test"):
+        for name, i in itertools.product(("cat", "dog"), range(12)):
+            owner = "both" if (name, i) == ("cat", 5) else f"{split}{i}"
+            rows.append(f"{split}/{name}/{i:02}.jpg;{name};{split};{owner}")
+    table = splits / "table.csv"
+    table.write_text("\n".join(rows))
+    columns = {"image": "photo", "label": "kind", "group": "owner"}
+    report = doctor.check(table, columns=columns)
+    assert found(report) == {
+        ("empty-file", "train/cat/00.jpg"), ("missing-file", "train/cat/none.jpg"),
+        ("link-outside", "../out.jpg"), ("leak", "train/dog/01.jpg"),
+        ("group-leak", "test/cat/05.jpg"),
+    }  # fmt: skip
+    assert report.classes == {"cat": {"train": 12, "test": 12}, "dog": {"train": 12, "test": 12}}
+    words = [f"--{role}-column={name}" for role, name in columns.items()]
+    assert run(table, *words) == 1 and "group both, also in train" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="--image-column photo --label-column kind"):
+        doctor.check(table)
+    with pytest.raises(ValueError, match="only files of a folder|Only files of a folder"):
+        run(table, *words, "--fix", "quarantine")

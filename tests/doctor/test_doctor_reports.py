@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 
+import faults
 import pytest
 from doctor_helpers import run
 
@@ -107,3 +108,23 @@ def test_reports_to_files(good, tmp_path, capsys):
     assert "No problems were found" in (tmp_path / "r.html").read_text()
     with pytest.raises(FileNotFoundError, match="folder that exists"):
         run(good, "--json", tmp_path / "no" / "r.json")
+
+
+def test_nothing_of_a_file_outside_is_quoted(good, tmp_path):
+    """Not in the text, in JSON or in the page, whose thumbnails are images too."""
+    secrets = {"secret.txt": b"root:x:0:0:s3cret\n", "ppm.txt": b"P6 s3cret s3cret", "raw": b"s3\0"}
+    for name, data in secrets.items():
+        faults.write(tmp_path / name, data)
+        faults.link(good / "cat" / f"{name}.jpg", tmp_path / name)
+    faults.save(tmp_path / "private.png", faults.scene(99))
+    faults.link(good / "cat" / "private.jpg", tmp_path / "private.png")
+    shutil.copy(tmp_path / "secret.txt", good / "cat" / "own.jpg")
+    report = doctor.check(good)
+    report.to_html(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    for text in (str(report), report.to_json(), page):
+        assert text.count("root:x") == text.count("s3cret") == 1  # of the file that is inside
+        assert b"s3\0".hex(" ") not in text
+    reasons = {p.path: p.reason for p in report.problems if p.kind in ("text", "wrong-suffix")}
+    assert reasons["cat/secret.txt.jpg"] == reasons["cat/private.jpg"] == "what the link points to"
+    assert "base64" not in page  # the only images with problems are links

@@ -19,8 +19,8 @@ ORDER = [
     "environment", "arguments", "io", "startup", "backend", "inner", "hooks", "figures",
     "variants", "pixel_range", "guards", "model", "layers", "vit",
     "convolutions", "resnet", "hybrid", "ablations", "descendants", "families", "resizing",
-    "checkpoints", "doctor", "data", "explain", "training", "pretraining",
-    "accounting", "browser", "studies", "cli", "__main__",
+    "accounting", "checkpoints", "doctor", "data", "explain", "training", "pretraining",
+    "browser", "studies", "cli", "__main__",
 ]  # fmt: skip
 
 

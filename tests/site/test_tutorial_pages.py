@@ -96,7 +96,7 @@ def command(folder, *arguments):
 
 
 def shown(*outputs, **more):
-    """A run as it is kept, whose code cells showed `outputs`."""
+    """A stored run whose code cells showed `outputs`."""
     machine = {"cores": 2, "processor": "Abacus", "accelerators": [], "backend": "JAX"}
     machine |= {"seconds": 7.4, "date": "2026-01-02", "description": "keras_vit 1 on a table"}
     return {"outputs": [list(output) for output in outputs], **machine, **more}

@@ -12,7 +12,7 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 CLASSES = ("cat", "dog", "owl")
 EACH = 12  # images of a class
@@ -84,6 +84,15 @@ def png_of(width, height):
         + chunk(b"IDAT", rows + press.flush())
         + chunk(b"IEND", b"")
     )
+
+
+def banner(size=(160, 120), color=(200, 200, 200), text="Sorry, this image\nis not available"):
+    """What a website sends instead of an image."""
+    image = Image.new("RGB", size, color)
+    middle = size[0] // 2, size[1] // 2
+    style = {"fill": (90, 90, 90), "anchor": "mm", "align": "center"}
+    ImageDraw.Draw(image).multiline_text(middle, text, **style)
+    return image
 
 
 def damaged_jpeg(seed):
@@ -240,6 +249,8 @@ FILES = [
     ("extreme-aspect", "owl/strip.png", _image(scene(817, (400, 40)))),
     ("blank", "owl/blank.png", _image(Image.new("RGB", (48, 40), "white"))),
     ("blank", "owl/clear.png", _image(Image.new("RGBA", (48, 41), (9, 9, 9, 0)))),
+    ("placeholder", "owl/banner.gif", _image(banner(), format="GIF")),
+    ("placeholder", "owl/banner.jpg", _image(banner(text="Not found"), format="JPEG")),
     ("odd-size", "owl/large.jpg", _bytes(jpeg(818, (500, 480)))),
     ("animated", "owl/film.gif", _gif),
     ("rotated", "owl/rotated.jpg", _rotated),
@@ -283,7 +294,8 @@ FILES = [
 ]  # fmt: skip
 # More that the rows above bring with them.
 BESIDES = {
-    ("palette", "owl/film.gif"), ("transparent", "owl/clear.png"), ("imbalance", "."),
+    ("palette", "owl/film.gif"), ("palette", "owl/banner.gif"), ("transparent", "owl/clear.png"),
+    ("imbalance", "."),
     ("odd-size", "owl/dot.png"), ("odd-size", "owl/tiny.png"),
 }  # fmt: skip
 # The same for a folder with train, val and test.

@@ -5,6 +5,7 @@ import errno
 import itertools
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_vit.data import Augmentation, Batches
+from keras_vit.data import Augmentation, Batches, load
 from keras_vit.io import writing
 from keras_vit.training.resuming import run_state, state_files
 from keras_vit.training.resuming.checkpoint import Checkpoint
@@ -201,6 +202,33 @@ def test_many_cuts_of_one_run(trained, model, tmp_path):
             fit(model, tmp_path, place, every=1)
         scramble(model)
     assert_same(fit(model, tmp_path), trained[2])
+
+
+@pytest.mark.parametrize("cuts", [2, pytest.param(50, marks=pytest.mark.weekly)])
+def test_mixed_balanced_accumulated_batches_resume_exactly(cuts, tmp_path):
+    """Cuts at random places; with four batches for each update, updates reach over epochs."""
+    shares = {"validation_share": 0, "test_share": 0}
+    augmentation = Augmentation(10, 0.1, 0.1, mixup=0.4, cutmix=0.4)
+    images = IMAGES, np.repeat([0, 1, 2], [15, 5, 2])
+    sizes = {"num_channels": 1, "sampling": "balanced", "pipeline": "keras", **shares}
+    loaded = load(images, 8, 4, augmentation, 5, **sizes)
+    loaded.train.sampler = loaded.sampler
+    optimizer = keras.optimizers.AdamW(
+        0.02, use_ema=True, ema_momentum=0.9, gradient_accumulation_steps=4
+    )
+    model, first = begun(optimizer=optimizer)
+    loaded.sampler.go_to(0)
+    end = fit(model, None, data=loaded.train)
+    numbers = random.Random(cuts)
+    for cut_number in range(cuts):
+        kind = numbers.choice(["batch", "batch", "batch", "validation", "end"])
+        place = kind, numbers.randint(1, {"batch": STEPS, "validation": 2, "end": 1}[kind] * 3)
+        run_state.restore(model, first)
+        loaded.sampler.go_to(0)
+        with pytest.raises(Power):
+            fit(model, tmp_path / str(cut_number), place, data=loaded.train)
+        scramble(model)
+        assert_same(fit(model, tmp_path / str(cut_number), data=loaded.train), end)
 
 
 def test_saving_changes_nothing_and_keeps_two_states(trained, model, tmp_path):

@@ -342,6 +342,24 @@ def test_a_folder_is_matched_by_the_names_of_its_classes(run):
     assert {one.image for one in found.mistakes} == files
 
 
+def test_progress_sees_every_batch_and_the_validation_split_stands_in_for_a_test_split(
+    run, tmp_path
+):
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+        for name in ("dark", "light") if split == "val" else ("dark", "light", "middle"):
+            (tmp_path / split / name).symlink_to(run / "data" / name)
+    seen = []
+
+    def count(batches, total):
+        for images, labels in batches:
+            seen.append((len(images), total))
+            yield images, labels
+
+    assert saved_run.evaluate_run(run / "run", tmp_path, progress=count).images == 10
+    assert seen == [(10, 10)]
+
+
 def test_a_folder_may_lack_classes_but_not_bring_new_ones(run, tmp_path):
     for name in ("dark", "middle"):
         (tmp_path / name).symlink_to(run / "data" / name)
@@ -372,6 +390,34 @@ def test_classes_are_found_by_names_numbers_and_ids_of_imagenet():
             class_names.match(wrong, thousand)
     with pytest.raises(ValueError, match="unknown"):  # names, though they are numbers
         class_names.match(["0"], ["3", "7"])
+
+
+@pytest.mark.backend_free
+def test_a_mapping_says_which_class_a_folder_means(tmp_path):
+    path = tmp_path / "folders.csv"
+    path.write_text('\ufefffolder,class\r\nfish,"tench, Tinca tinca"\r\nbird,2\n', "utf-8")
+    mapping = class_names.read_mapping(path)
+    assert mapping == {"fish": "tench, Tinca tinca", "bird": "2"}
+    known = ["crane", "T-shirt", "crane, bird", "tench, Tinca tinca"]
+    assert class_names.match(["bird", "fish", "t shirt"], known, None, mapping)[0] == [2, 3, 1]
+    mapping = {"a": "n01443537", "b": "7", "c": 8}  # an id and a number of ImageNet
+    assert class_names.match([*"abc"], class_names.number_classes(1000), None, mapping)[0] == [
+        1,
+        7,
+        8,
+    ]
+    assert class_names.match(["x"], ["9", "1", "0"], None, {"x": "0"})[0] == [2]  # called "0"
+    with pytest.raises(ValueError, match=r"unknown=\['bird -> 4'\]"):
+        class_names.match(["bird"], known, None, {"bird": "4"})
+    for text, expected in (
+        ("folder,class\na,1\na,2\n", "a folder must have one class. Received: .*line=3"),
+        ("folder,class\na,\n", "line=2"),
+        ("a,1\n", "must have a line folder,class"),
+        ("a,1\nb,2\n", "below the line folder,class"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=f"(?i){expected}"):
+            class_names.read_mapping(path)
 
 
 @pytest.mark.backend_free
@@ -407,6 +453,11 @@ def test_published_weights_are_evaluated_by_the_names_of_config_json(run, tmp_pa
     (tmp_path / "names").write_text("light\nmiddle\ndark\n")
     with pytest.raises(ValueError, match="class_names=3, logits=4"):
         keras_vit_evaluate(tmp_path, run / "data", "--classes", tmp_path / "names")
+    (tmp_path / "classes.csv").write_text("folder,class\ndark,1\nlight,red\n")  # not middle
+    words = (tmp_path, run / "data", "--json", "--classes", tmp_path / "classes.csv")
+    keras_vit_evaluate(*words)
+    confusion = json.loads(capsys.readouterr().out)["confusion"]
+    assert confusion == [[0, 0, 5, 0], [0, 0, 10, 0], [0] * 4, [0] * 4]
     with pytest.raises(ValueError, match="needs DATA. Received: .* Write: keras-vit evaluate"):
         keras_vit_evaluate(tmp_path)
     keras_vit.save_weights(

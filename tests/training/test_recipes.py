@@ -123,6 +123,24 @@ def test_deit_and_the_plain_vit_are_as_published():
     assert plain.augmentation == "light2"
 
 
+def test_beit_and_mae_are_fine_tuned_as_published():
+    data = describe_data(1_281_167, 1000, batch_size=1024)
+    for name, warmup, layer_decay in (("beit-finetune", 20, 0.65), ("mae-finetune", 5, 0.75)):
+        made = recipe(name, data)
+        assert plan(made) == (100, 100 * 1252, warmup * 1252, 1024, 4e-3)
+        assert (made.layer_decay, made.label_smoothing, made.stochastic_depth) == (
+            layer_decay, 0.1, 0.1,
+        )  # fmt: skip
+        optimizer = made.make_optimizer()
+        assert isinstance(optimizer, optimizers.AdamW) and optimizer.weight_decay == 0.05
+        assert (optimizer.beta_1, optimizer.beta_2, optimizer.global_clipnorm) == (0.9, 0.999, None)
+        augmentation = keras_vit.data.AUGMENTATIONS[made.augmentation]
+        found = augmentation.randaugment, augmentation.mixup, augmentation.cutmix
+        assert (*found, augmentation.erasing) == ((2, 9), 0.8, 1.0, 0.25)
+    quarter = recipe("mae-finetune", describe_data(1_281_167, 1000, batch_size=256))
+    assert quarter.learning_rate == pytest.approx(1e-3)  # 1e-3 batch / 256
+
+
 def test_pre_training_on_imagenet_is_table_3():
     made = recipe("paper-imagenet", IMAGENET)
     steps = 300 * 313  # 313 batches of 4096 are an epoch

@@ -1,6 +1,8 @@
 """Where labeled images come from: `open_source` finds out what a source is and opens it.
 
 source.py       `Source`: images, read one at a time; `Splits`: training, validation and test
+groups.py       images that must be in one split
+unreadable.py   images that cannot be read are skipped
 folders.py, csv_table.py, arrays.py, handwritten_digits.py, cifar.py      the kinds of sources
 """
 
@@ -9,7 +11,8 @@ import pathlib
 import re
 
 from keras_vit import arguments, backend
-from keras_vit.data.sources import arrays, cifar, csv_table, folders, handwritten_digits
+from keras_vit.data.sources import arrays, cifar, csv_table, folders, groups, handwritten_digits
+from keras_vit.doctor import image_table
 
 ADVICE = (
     "Give a folder of class folders, a .csv table of files and labels, an .npz file, a pair "
@@ -17,30 +20,51 @@ ADVICE = (
 )
 
 
-def open_source(source, num_channels=3, data_dir=None, split_seed=0, validation_share=None):
+def open_source(
+    source,
+    num_channels=3,
+    data_dir=None,
+    split_seed=0,
+    validation_share=None,
+    columns=None,
+    group_pattern=None,
+    skip_empty=False,
+):
     """Returns the `Splits` of a source as they are, before missing splits are drawn.
 
     The arguments are those of `keras_vit.data.load`.
     """
+    image_table.check_columns(source, columns)
+    named = (data_dir, split_seed, validation_share)
+    splits = _open(source, num_channels, named, columns, skip_empty)
+    if group_pattern is not None:
+        for each in splits.sources.values():
+            each.groups = groups.find(each.names, group_pattern)
+    groups.check(splits)
+    return splits
+
+
+def _open(source, num_channels, named, columns, skip_empty):
+    data_dir, seed, share = named  # for datasets with a name
     if isinstance(source, (tuple, list, dict)):
         return arrays.read_arrays(source)
     if not isinstance(source, (str, os.PathLike)):
         arguments.refuse("images were expected", {"source": type(source).__name__}, ADVICE)
     path = pathlib.Path(source)
     if path.is_dir():
-        return folders.read_folder(path, num_channels)
-    if path.suffix.lower() == ".csv" and path.exists():
-        return csv_table.read_table(path, num_channels)
+        return folders.read_folder(path, num_channels, skip_empty)
+    if image_table.is_table(path) and path.exists():
+        return csv_table.read_table(path, num_channels, columns)
     if path.suffix.lower() == ".npz" and path.exists():
         return arrays.read_npz(path)
     if path.exists():
         expected = "a folder, a .csv or an .npz was expected"
         arguments.refuse(expected, {"source": str(path)}, ADVICE)
     if source == "digits":
-        return handwritten_digits.read_digits(split_seed)
+        return handwritten_digits.read_digits(seed)
     check_source(source)
     if source in cifar.SETS and data_dir is None:
-        found = cifar.read_cifar(source, num_channels, split_seed, validation_share)
+        found = cifar.read_cifar(source, num_channels, seed, share)
         if found is not None:
             return found
     from keras_vit.data import tfds  # which imports this package
@@ -48,9 +72,9 @@ def open_source(source, num_channels=3, data_dir=None, split_seed=0, validation_
     return tfds.load_splits(
         source,
         data_dir=data_dir,
-        seed=split_seed,
+        seed=seed,
         num_channels=num_channels,
-        validation_share=validation_share,
+        validation_share=share,
     )
 
 

@@ -16,6 +16,10 @@ ERRORS = (
     OSError, ValueError, LookupError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error,
     NotImplementedError, MemoryError,
 )  # fmt: skip
+ROLES = {
+    **dict.fromkeys(("x", "images", "image", "imgs", "data"), 0),
+    **dict.fromkeys(("y", "labels", "label", "targets", "target"), 1),
+}
 ADVICE = (
     'Give a pair (images, labels), a dict {"train": (images, labels), "test": (images, labels)}, '
     'or arrays called "x_train", "y_train", "x_test", "y_test", or "images" and "labels".'
@@ -27,17 +31,17 @@ def read_arrays(source, name="arrays"):
 
     Args:
         source: a pair (images, labels), a dict of such pairs by split, or a dict of arrays:
-            "images" and "labels", or "x_train", "y_train" and so on for the other splits, or
-            "train_images", "train_labels" and so on, as MedMNIST has them. Images
-            are uint8, (images, height, width) or (images, height, width, 1 or 3); labels are
-            integers from 0 to classes - 1, (images,) or (images, 1).
+            "images" and "labels" or other names in `ROLES`, with the name of a split before or
+            after them: "x_train", "test_labels". Images are uint8, (images, height, width) or
+            (images, height, width, 1 or 3); labels are integers from 0 to classes - 1, (images,) or
+            (images, 1). Other arrays are not read.
         name: name of the dataset.
 
     Raises:
         ValueError: arrays are missing, do not match each other, or contain other values.
     """
-    sources = {}
-    for split, (images, labels) in _to_pairs(source).items():
+    sources, (pairs, unread) = {}, _to_pairs(source)
+    for split, (images, labels) in pairs.items():
         images = _check_images(split, images)
         sources[split] = ArraySource(images, _check_labels(split, labels, len(images)))
     counts = np.bincount(np.concatenate([source.labels for source in sources.values()]))
@@ -49,7 +53,8 @@ def read_arrays(source, name="arrays"):
     if len(counts) < 2:
         advice = "Add images of another class."
         arguments.refuse("there must be two classes or more", {"classes": len(counts)}, advice)
-    return Splits(name, tuple(map(str, range(len(counts)))), **sources)
+    notes = (f"arrays that were not read: {', '.join(map(str, unread))}",) if unread else ()
+    return Splits(name, tuple(map(str, range(len(counts)))), **sources, notes=notes)
 
 
 def read_npz(path):
@@ -59,7 +64,7 @@ def read_npz(path):
     """
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            arrays = {name: file[name] if _parse(name) else None for name in file.files}
     except ERRORS as error:
         raise ValueError(
             f"{str(path)!r} cannot be read as an npz file of plain arrays. Write it again with "
@@ -69,26 +74,35 @@ def read_npz(path):
 
 
 def _to_pairs(source):
-    """{split: (images, labels)} of all forms that `read_arrays` accepts."""
+    """Returns {split: (images, labels)} of all forms of `read_arrays`, and names not read."""
+    unread = []
     if isinstance(source, (tuple, list)):
         pairs = {"train": source}
-    elif set(source) == {"images", "labels"}:
-        pairs = {"train": (source["images"], source["labels"])}
     elif all(isinstance(value, (tuple, list)) for value in source.values()):
         pairs = source
     else:
         pairs = {}
         for name, array in source.items():
-            split = re.sub("^[xy]_|_images$|_labels$", "", str(name))
-            is_label = str(name).startswith("y_") or str(name).endswith("_labels")
-            pairs.setdefault(split, [None, None])[is_label] = array
-    splits = {SPLIT_NAMES.get(name): pair for name, pair in pairs.items()}
+            if _parse(name) is None:
+                unread.append(name)
+            else:
+                split, role = _parse(name)
+                pairs.setdefault(split, [None, None])[role] = array
+    splits = {SPLIT_NAMES.get(name or "train"): pair for name, pair in pairs.items()}
     complete = all(len(pair) == 2 and not any(x is None for x in pair) for pair in pairs.values())
     valid = complete and None not in splits and len(splits) == len(pairs)
     if not valid or "train" not in splits:
         received = {"source": [*source] if isinstance(source, dict) else type(source).__name__}
         arguments.refuse("images and labels to train on were expected", received, ADVICE)
-    return splits
+    return splits, unread
+
+
+def _parse(name):
+    """Returns (split, 0 for images or 1 for labels) of an array "x_train"; None without a role."""
+    words = re.findall("[a-z]+", str(name).lower())
+    roles = [ROLES[word] for word in words if word in ROLES]
+    others = "_".join(word for word in words if word not in ROLES)
+    return (others, roles[0]) if len(roles) == 1 else None
 
 
 def _check_images(split, images):
@@ -96,7 +110,9 @@ def _check_images(split, images):
     images = np.asarray(images)
     received = {"split": split, "images": f"{images.dtype} of shape {images.shape}"}
     if images.dtype != "uint8":
-        advice = "Pixels are 0 to 255. From pixels 0 to 1: (images * 255).round().astype('uint8')."
+        scaled = images.dtype.kind == "f" and images.size and images.max() <= 1
+        pixels = "(images * 255)" if scaled else "images"
+        advice = f"Pixels are 0 to 255. From these: {pixels}.round().astype('uint8')."
         arguments.refuse("images must be uint8", received, advice)
     if images.ndim == 3:
         images = images[..., None]

@@ -1,5 +1,6 @@
 """Images in class folders, optionally within folders for the splits."""
 
+import glob
 import os
 import pathlib
 from typing import NamedTuple
@@ -21,7 +22,7 @@ class Listing(NamedTuple):
     others: tuple
 
 
-def scan(path):
+def scan(path, skip_empty=False):
     """Lists the images in a folder of class folders without opening them.
 
     Every folder in `path` is a class, and every image file in it, at any depth, is a sample of this
@@ -29,6 +30,7 @@ def scan(path):
 
     Args:
         path: such as `images/` with `images/cat/1.jpg`, `images/dog/2.png`, ...
+        skip_empty: whether folders without images are left out instead of refused.
 
     Returns:
         A `Listing`: class names in alphabetical order, image files, labels (images,), and the other
@@ -42,6 +44,7 @@ def scan(path):
     check_folder(path)
     found = {folder: _list_files(folder) for folder in _list_folders(path)}
     files = {folder: list(filter(_is_image, group)) for folder, group in found.items()}
+    files = {folder: group for folder, group in files.items() if group or not skip_empty}
     _check_classes(path, files)
     others = [file for group in found.values() for file in group if not _is_image(file)]
     others += [file for file in path.iterdir() if file.is_file() and _is_visible(file.name)]
@@ -57,31 +60,92 @@ def list_images(path):
     return [file for file in _list_files(path) if _is_image(file)]
 
 
-def read_folder(path, num_channels=3):
+def find_images(words):
+    """Returns the image files that words of a command line name.
+
+    Args:
+        words: image files; folders, searched at any depth; patterns such as `"images/*.jpg"`; or
+            `"@list.txt"`, a text file with the path of an image or a folder on each line.
+
+    Raises:
+        FileNotFoundError: a file or folder does not exist; files in a list are not checked.
+        ValueError: a folder or list contains no images, or no image matches a pattern.
+    """
+    found = []
+    for word in map(os.fspath, words):
+        if word.startswith("@"):
+            inside = _read_list(word[1:])
+        elif os.path.isdir(word):
+            inside = list_images(word)
+        elif os.path.exists(word):
+            inside = [word]
+        elif glob.has_magic(word):
+            matches = [pathlib.Path(match) for match in sorted(glob.glob(word, recursive=True))]
+            folders = (list_images(match) if match.is_dir() else [match] for match in matches)
+            inside = [file for files in folders for file in files if _is_image(file)]
+        else:
+            raise FileNotFoundError(
+                f"An image file or folder was expected. Received: {word!r}, which does not exist."
+            )
+        if not inside:
+            what = (
+                "list" if word.startswith("@") else "folder" if os.path.isdir(word) else "pattern"
+            )
+            advice = f"Their names end in {', '.join(images.SUFFIXES)}."
+            arguments.refuse(f"the {what} must contain images", {what: word}, advice)
+        found += map(str, inside)
+    return found
+
+
+def _read_list(path):
+    """Returns the image files that are listed in a text file, one path a line."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(
+            f"A text file with a path on each line was expected. Received: {path!r}, which does "
+            "not exist."
+        )
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        lines = [line for line in file.read().splitlines() if line.strip()]
+    return [file for x in lines for file in (list_images(x) if os.path.isdir(x) else [x])]
+
+
+def read_folder(path, num_channels=3, skip_empty=False):
     """Returns the `Splits` of a folder as in `scan`, which may be within folders for the splits.
 
     Split folders are called train, validation (val, valid) and test. A class may be missing in some
     of them. Raises `ValueError` if the folder does not contain classes with images, or if some of
-    its folders are splits and others are not.
+    its folders are splits and others are not. With `skip_empty` a class without any image is left
+    out.
     """
     path = pathlib.Path(path)
     folders = _find_splits(path) if path.is_dir() else {}
     if folders:
         groups = {split: _list_classes(folder) for split, folder in folders.items()}
-        class_names = tuple(sorted(set().union(*groups.values())))
+        filled = {name for group in groups.values() for name in group if group[name]}
+        class_names = tuple(sorted(filled if skip_empty else set().union(*groups.values())))
         samples = {
             split: [(file, i) for i, name in enumerate(class_names) for file in group.get(name, ())]
             for split, group in groups.items()
         }
     else:
-        class_names, files, labels, _ = scan(path)
+        class_names, files, labels, _ = scan(path, skip_empty)
         samples = {"train": zip(files, labels, strict=True)}
     sources = {}
     for split, pairs in samples.items():
         files, labels = zip(*pairs, strict=True)
         names = [file.relative_to(path).as_posix() for file in files]  # the folder may be moved
         sources[split] = FileSource(files, labels, num_channels, names)
-    return Splits(path.resolve().name, class_names, **sources)
+    notes = tuple(_describe_skipped(folders.values() or [path], class_names))
+    return Splits(path.resolve().name, class_names, **sources, notes=notes)
+
+
+def _describe_skipped(homes, class_names):
+    """A note on the class folders that are not among the classes."""
+    names = {folder.name for home in homes for folder in _list_folders(home)}
+    skipped = sorted(names.difference(class_names))
+    if skipped:
+        more = f" and {len(skipped) - 10} more" if len(skipped) > 10 else ""
+        yield f"skipped, without images: {', '.join(skipped[:10])}{more}"
 
 
 def _find_splits(path):
@@ -144,5 +208,6 @@ def _check_classes(path, files):
             arguments.refuse(
                 "every class must have 2 images or more",
                 {"class folder": str(folder), "images": len(group)},
-                f"Add images ({', '.join(images.SUFFIXES)}), or remove the folder.",
+                f"Add images ({', '.join(images.SUFFIXES)}), or remove the folder."
+                + (" To leave out empty classes, pass --skip-empty." if not group else ""),
             )

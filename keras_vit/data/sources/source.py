@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_vit import arguments
 from keras_vit.data import images
+from keras_vit.data.sources import groups
 
 SPLITS = ("train", "validation", "test")
 VALIDATION_SHARE = 0.1  # of the training images, if nothing else is specified
@@ -25,9 +26,10 @@ class Source:
         labels: int32, (images,).
         names: name of every image, such as its file; by default its index.
         in_memory: whether the images are decoded already.
+        groups: group of every image, whose images must be in one split; None if there are none.
     """
 
-    in_memory = False
+    in_memory, groups = False, None
 
     def __init__(self, labels, names=None):
         self.labels = np.asarray(labels, "int32")
@@ -115,6 +117,8 @@ class Subset(Source):
     def __init__(self, source, indices):
         super().__init__(source.labels[indices], [source.names[index] for index in indices])
         self.source, self.indices, self.in_memory = source, indices, source.in_memory
+        if source.groups is not None:
+            self.groups = [source.groups[index] for index in indices]
 
     def image(self, index, smallest=None):
         """Reads the image from the other source."""
@@ -158,13 +162,17 @@ def decode_all(source, largest=SMALL, limit=LIMIT):
 
 
 class Splits(NamedTuple):
-    """A dataset: its name, the names of its classes, and a `Source` or None for each split."""
+    """A dataset: its name, the names of its classes, and a `Source` or None for each split.
+
+    `notes` are sentences about how it was read, for the user.
+    """
 
     name: str
     class_names: tuple
     train: Source | None = None
     validation: Source | None = None
     test: Source | None = None
+    notes: tuple = ()
 
     @property
     def sources(self):
@@ -217,8 +225,14 @@ def hold_out(labels, seed, share):
 
 
 def divide(source, seed, share):
-    """Divides a `Source` with `hold_out`; the second part is None if no image can be held out."""
-    first, second = hold_out(source.labels, seed, share)
+    """Divides a `Source` with `hold_out`; the second part is None if no image can be held out.
+
+    If the source has groups, none of them is divided.
+    """
+    if source.groups is None:
+        first, second = hold_out(source.labels, seed, share)
+    else:
+        first, second = groups.hold_out(source.labels, source.groups, seed, share)
     return (Subset(source, first), Subset(source, second)) if len(second) else (source, None)
 
 

@@ -193,6 +193,6 @@ def erase(images, probability, draws):
 
 @functools.lru_cache(maxsize=2)
 def make_noise(size):
-    """Returns uint8 noise, `NOISE_STARTS` values more than `size`."""
+    """Returns `size` + `NOISE_STARTS` random pixels, uint8."""
     noise = np.random.default_rng(0).standard_normal(NOISE_STARTS + size, "float32")
     return np.clip(noise * NOISE_DEVIATION + NOISE_MEAN, 0, 255).astype("uint8")

@@ -70,7 +70,7 @@ def one_hot(labels, num_classes):
 
 
 def blend(images, share):
-    """Returns uint8 images: `share`, to 1/256, of each image, the rest from the one before it."""
+    """Returns uint8 images: `share` of each, to 1/256, and the rest of the one before it."""
     own = np.uint16(round(PARTS * share))
     mixed = np.empty_like(images)
     for i in range(len(images)):  # one by one: an image stays in the processor's cache

@@ -4,7 +4,9 @@
 are called, in the order of the logits.
 """
 
+import csv
 import functools
+import itertools
 import pathlib
 import re
 
@@ -25,17 +27,7 @@ def read_names(path):
         FileNotFoundError: the file does not exist.
         ValueError: it is not text, or a line is empty.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"A text file with a line for each class was expected. Received: {str(path)!r}, which "
-            "does not exist."
-        )
-    try:
-        lines = [" ".join(line.split()) for line in path.read_text("utf-8").splitlines()]
-    except UnicodeDecodeError as error:
-        want = "the names of classes must be a text file in UTF-8"
-        arguments.refuse(want, {"path": str(path)}, str(error))
+    lines = [" ".join(line.split()) for line in _read(path).splitlines()]
     if not all(lines):
         want = "every line must be the name of a class"
         received = {"path": str(path), "empty line": lines.index("") + 1}
@@ -43,7 +35,44 @@ def read_names(path):
     return lines
 
 
-def match(names, known, source=None):
+def read_mapping(path):
+    """Returns {folder: class} of a .csv file with the columns folder and class.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: it is not such a table, a cell is empty, or a folder has two classes.
+    """
+    rows = list(csv.DictReader(_read(path).splitlines()))
+    mapping = {}
+    for number, row in enumerate(rows, start=2):
+        folder, name = ((row.get(column) or "").strip() for column in ("folder", "class"))
+        if not folder or not name:
+            want = "every line must have a folder and a class, below the line folder,class"
+            arguments.refuse(want, {"path": str(path), "line": number})
+        if mapping.setdefault(folder, name) != name:
+            want = "a folder must have one class"
+            arguments.refuse(want, {"path": str(path), "line": number, "folder": folder})
+    if not mapping:
+        want = "the table must have a line folder,class and lines below it"
+        arguments.refuse(want, {"path": str(path), "lines": len(rows)})
+    return mapping
+
+
+def _read(path):
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"A text file with a line for each class was expected. Received: {str(path)!r}, which "
+            "does not exist."
+        )
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        want = "the names of classes must be a text file in UTF-8"
+        arguments.refuse(want, {"path": str(path)}, str(error))
+
+
+def match(names, known, source=None, mapping=None):
     """Returns (the class number of each name, the names of all classes).
 
     A name is compared with `known` without regard to case, "_" and "-"; "tench, Tinca tinca" has
@@ -54,6 +83,7 @@ def match(names, known, source=None):
         names: names of the classes of a dataset, such as those of its folders.
         known: names of the classes of a model, in the order of its logits.
         source: the dataset, for messages.
+        mapping: {name: the class that it means, by name or number}; other names mean themselves.
 
     Raises:
         ValueError: a name means none of these classes, or several.
@@ -65,17 +95,23 @@ def match(names, known, source=None):
     >>> class_names.match(["n01443537"], class_names.number_classes(1000))[0]
     [1]
     """
-    known = list(known)
-    has_numbers = known == number_classes(len(known))
-    if len(known) == len(_imagenet_ids()) and all(name in _imagenet_ids() for name in names):
+    known, mapping = list(known), mapping or {}
+    has_numbers = bool(mapping) or known == number_classes(len(known))
+    words = [str(mapping.get(name, name)) for name in names]
+    if len(known) == len(_imagenet_ids()) and all(word in _imagenet_ids() for word in words):
         known, has_numbers = [*_imagenet_ids()], False
     table = {}
     for number, name in enumerate(known):
-        words = {name, *name.split(",")} | ({str(number)} if has_numbers else set())
-        for word in words:
+        for word in {name, *name.split(",")}:
             table.setdefault(_plain(word), []).append(number)
-    found = [table.get(_plain(name), []) for name in names]
-    _check(names, found, known, source)
+    aliases = [map(str, range(len(known)))] if has_numbers else []
+    aliases += [_imagenet_ids()] if mapping and len(known) == len(_imagenet_ids()) else []
+    for number, alias in itertools.chain(*map(enumerate, aliases)):
+        table.setdefault(alias, [number])  # unless a class is called so
+    found = [table.get(_plain(word), []) for word in words]
+    pairs = zip(names, words, strict=True)
+    shown = [f"{name} -> {word}" if name in mapping else name for name, word in pairs]
+    _check(shown, found, known, source)
     return [numbers[0] for numbers in found], known
 
 
@@ -84,7 +120,8 @@ def _check(names, found, known, source):
     if unknown := [name for name, numbers in zip(names, found, strict=True) if not numbers]:
         listed = ", ".join(known[:MOST_SHOWN]) + (" ..." if len(known) > MOST_SHOWN else "")
         want = "the class names must be among those of the run or the model"
-        advice = "Rename the folders, or name all classes: --classes FILE, in Python `class_names`."
+        advice = "Rename the folders, or say what they mean: --classes FILE, in Python "
+        advice += "`class_names`."
         received["unknown"] = unknown[:MOST_SHOWN]
         arguments.refuse(want, received, f"{advice} Known: {listed}.")
     if several := [name for name, numbers in zip(names, found, strict=True) if len(numbers) > 1]:

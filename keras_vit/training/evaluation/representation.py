@@ -120,17 +120,19 @@ def predict_batches(model, data, split="test", batch_size=64):
         yield compute(images), labels
 
 
-def by_batch(model):
+def by_batch(model, batch_size=0):
     """Returns a function that computes a model's outputs for a batch, in float32.
 
-    A batch smaller than the earlier ones is padded: the model would be compiled again for it.
+    A batch smaller than `batch_size` or than the earlier ones is padded: the model would be
+    compiled again for it.
     """
-    largest = 0
+    largest, is_checked = batch_size, False
 
     def compute(images):
-        nonlocal largest
-        if not largest:
+        nonlocal largest, is_checked
+        if not is_checked:
             check_first(model, images)
+            is_checked = True
         count, largest = len(images), max(largest, len(images))
         padding = [(0, largest - count), *[(0, 0)] * (images.ndim - 1)]
         found = model.predict_on_batch(np.pad(images, padding, mode="edge"))

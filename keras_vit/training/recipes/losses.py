@@ -11,18 +11,28 @@ register = keras.saving.register_keras_serializable(package="keras_vit")
 class CrossEntropy(keras.losses.Loss):
     """Base class of both cross-entropies; `label_smoothing` is spread evenly over the classes."""
 
-    def __init__(self, label_smoothing=0.0, name=None, **kwargs):
+    def __init__(self, label_smoothing=0.0, class_weights=None, name=None, **kwargs):
         super().__init__(name=name, **kwargs)
         self.label_smoothing = arguments.fraction("label_smoothing", label_smoothing)
+        if class_weights is not None:
+            class_weights = arguments.positive_numbers("class_weights", tuple(class_weights))
+        self.class_weights = class_weights
 
     def call(self, labels, logits):  # noqa: D102
         classes = logits.shape[-1]
         labels = ops.cast(to_soft(labels, classes), logits.dtype)
-        labels = labels * (1 - self.label_smoothing) + self.label_smoothing / classes
-        return self.entropy(labels, logits)
+        smooth = labels * (1 - self.label_smoothing) + self.label_smoothing / classes
+        entropy = self.entropy(smooth, logits)
+        if self.class_weights is None:
+            return entropy
+        if len(self.class_weights) != classes:
+            received = {"class_weights": len(self.class_weights), "classes": classes}
+            arguments.refuse("every class needs a weight", received, "Use 1.0 for no change.")
+        return entropy * ops.sum(labels * ops.cast(self.class_weights, labels.dtype), axis=-1)
 
     def get_config(self):  # noqa: D102
-        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+        own = {"label_smoothing": self.label_smoothing, "class_weights": self.class_weights}
+        return {**super().get_config(), **own}
 
 
 @register
@@ -31,6 +41,9 @@ class SoftmaxCrossEntropy(CrossEntropy):
 
     Args:
         label_smoothing: share of every label that is distributed evenly over the classes.
+        class_weights: weight of every class in their order, or None. An image has that of its
+            class; with soft labels, the sum of share * weight, before smoothing. As in Keras, the
+            loss of a batch is divided by the number of images, not by their weights.
 
     Call arguments:
         labels: class numbers (batch,) or soft labels (batch, classes).

@@ -11,12 +11,15 @@ import numpy as np
 
 from keras_vit import arguments
 from keras_vit.arguments import fraction, one_of, optional, positive_integer, positive_number
+from keras_vit.data.sampler import SAMPLINGS
 from keras_vit.data.transforms.augmentation import Augmentation
+from keras_vit.training.recipes.class_weights import BALANCED, check_weights
 from keras_vit.variants import RESNETS, parse
 
 ADAPTATIONS = ("full", "linear", "lora")  # which weights are trained
 KERNELS, ALL = "kernel", ""  # which weights decay: regular expressions of their names
 LONGEST_WARMUP = 0.2  # of all updates: published warm-ups would outlast a small training
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 MODEL_ARGUMENTS = ("pooling", "dropout", "stochastic_depth", "normalize")
 TRAINED = {
     "full": "all weights",
@@ -48,6 +51,7 @@ class Recipe(NamedTuple):
     batch_size: positive_integer = 64
     augmentation: Augmentation | str | None = None  # name in keras_vit.data, or an object
     resize: one_of("squash", "crop") = "squash"  # for evaluation, see `keras_vit.data.load`
+    sampling: one_of(*SAMPLINGS) = "shuffled"  # see `keras_vit.data.load`
     # --- duration and learning rate
     steps: optional(positive_integer) = None  # published, with batches of `reference_batch`
     min_updates: at_least_zero = 0  # epochs are added to reach it
@@ -58,6 +62,8 @@ class Recipe(NamedTuple):
     warmup_steps: optional(positive_integer) = None  # published, for batches of `reference_batch`
     start: at_least_zero = 0.0  # learning rate of the first step
     end: at_least_zero = 0.0  # learning rate after the last step
+    # epochs without a lower validation loss until `fit` ends, with the weights of the best epoch
+    early_stopping: optional(positive_integer) = None
     # --- optimizer
     optimizer: one_of("adamw", "sgd") = "adamw"
     momentum: fraction = 0.9  # of SGD
@@ -71,6 +77,8 @@ class Recipe(NamedTuple):
     # --- loss
     loss: one_of("softmax", "sigmoid") = "softmax"
     label_smoothing: fraction = 0.0
+    # "balanced" or {class name: weight}; `recipe(name, data)` makes a tuple of it
+    class_weights: check_weights = None
     # --- model
     adapt: one_of(*ADAPTATIONS) = "full"  # which weights are trained
     rank: positive_integer = 8  # of LoRA
@@ -81,6 +89,7 @@ class Recipe(NamedTuple):
     representation: bool = False  # a tanh layer as wide as the tokens before the head
     head_bias: float | None = None
     normalize: tuple | None = None
+    precision: one_of(None, *PRECISIONS) = None  # Keras's policy; None: that of the process
     # --- where it comes from
     source: str = ""
     name: str = ""
@@ -104,6 +113,14 @@ class Recipe(NamedTuple):
             received = {name: getattr(self, name) for name in ("scaling", "steps", "warmup_steps")}
             advice = "Pass the batch size of the published numbers, such as reference_batch=512."
             arguments.refuse("`reference_batch` is needed to scale", received, advice)
+        if self.class_weights == self.sampling == BALANCED:
+            want = "balanced sampling and balanced class weights correct the same imbalance"
+            received = {"sampling": self.sampling, "class_weights": self.class_weights}
+            arguments.refuse(want, received, "Leave one of them out.")
+        if self.early_stopping and self.moving_average is not None:
+            received = {name: getattr(self, name) for name in ("early_stopping", "moving_average")}
+            want = "early stopping and a moving average each choose the weights in the end"
+            arguments.refuse(want, received, "Leave one of them out.")
         variant = None if self.model is None else parse(self.model)
         if plotted and isinstance(variant, RESNETS):
             want = "`model` must be a Vision Transformer or a hybrid, whose patches are plotted"
@@ -169,23 +186,35 @@ class Recipe(NamedTuple):
 
         return {
             "optimizer": self.make_optimizer(),
-            "loss": losses.LOSSES[self.loss](self.label_smoothing),
+            "loss": losses.LOSSES[self.loss](self.label_smoothing, self._weights()),
             "metrics": [losses.accuracy],
         }
+
+    def _weights(self):
+        if isinstance(self.class_weights, (str, dict)):
+            want, advice = "class weights need the classes of the data", "Use recipe(name, data)."
+            arguments.refuse(want, {"class_weights": self.class_weights}, advice)
+        return self.class_weights
 
     @property
     def fit_arguments(self):
         """{"epochs": ..., "shuffle": False, "callbacks": [...]}: the dataset shuffles."""
         import keras
 
-        averaged = self.moving_average is not None
-        callbacks = [keras.callbacks.SwapEMAWeights()] if averaged else []
+        callbacks = []
+        if self.moving_average is not None:
+            callbacks.append(keras.callbacks.SwapEMAWeights())
+        if self.early_stopping is not None:
+            patience = self.early_stopping
+            stop = keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
+            callbacks.append(stop)
         return {"epochs": self.epochs, "shuffle": False, "callbacks": callbacks}
 
     @property
     def model_arguments(self):
         """Arguments of `keras_vit.create` or `load_pretrained` that the recipe sets."""
         values = {name: getattr(self, name) for name in MODEL_ARGUMENTS}
+        values["dtype"] = self.precision
         if self.representation:
             values["representation_size"] = parse(self.model).hidden_dim
         return {name: value for name, value in values.items() if value is not None}
@@ -205,8 +234,8 @@ class Recipe(NamedTuple):
         )
         return rate if self.accumulate == 1 else schedules.Updates(rate, self.accumulate)
 
-    def make_optimizer(self):
-        """Returns a new optimizer."""
+    def make_optimizer(self, rate=None):
+        """Returns a new optimizer; with None for a learning rate, it has that of `schedule`."""
         from keras_vit.training.recipes.optimizers import OPTIMIZERS
 
         options = {"momentum": self.momentum} if self.optimizer == "sgd" else {}
@@ -215,7 +244,7 @@ class Recipe(NamedTuple):
             momentum = self.moving_average ** (1 / self.accumulate)
             options |= {"use_ema": True, "ema_momentum": momentum}
         return OPTIMIZERS[self.optimizer](
-            self.schedule(),
+            self.schedule() if rate is None else rate,
             weight_decay=self.weight_decay,
             decayed=self.decayed,
             layer_decay=self.layer_decay,
@@ -228,6 +257,8 @@ class Recipe(NamedTuple):
         given = {"resize": self.resize}
         if self.augmentation is not None:
             given["augment"] = self.augmentation
+        if self.sampling != "shuffled":
+            given["sampling"] = self.sampling
         lines = [self.summary(), f"Load the data with {_format_arguments(given)}."]
         if self.model_arguments:
             lines.append(f"Create the model with {_format_arguments(self.model_arguments)}.")
@@ -245,13 +276,18 @@ class Recipe(NamedTuple):
             several = f", {self.accumulate} batches per update" if self.accumulate > 1 else ""
             counts = f"{self.epochs} epochs, {self.updates:,} updates, warm-up {self.warmup:,}"
             lines.append(f"Images: {self.images:,} in batches of {self.batch_size}{several}.")
+            if self.early_stopping is not None:
+                counts += f"; ends after {self.early_stopping} without a lower validation loss"
             lines.append(f"Length: {counts}.")
         rate = f"{self.learning_rate:.3g}{self._format_scaling()}"
-        smoothing = f"label smoothing {self.label_smoothing:g}"
+        loss = f"{self.loss} cross-entropy, label smoothing {self.label_smoothing:g}"
+        if self.class_weights is not None:
+            loss += f", class weights {self._format_weights()}"
         lines.append(f"Learning rate: {rate}; {self.decay} decay.")
         lines.append(f"Optimizer: {self._format_optimizer()}.")
-        lines.append(f"Loss: {self.loss} cross-entropy, {smoothing}.")
-        lines.append(f"Trained: {TRAINED[self.adapt].format(rank=self.rank)}.")
+        lines.append(f"Loss: {loss}.")
+        in_precision = f", in {self.precision}" if self.precision else ""
+        lines.append(f"Trained: {TRAINED[self.adapt].format(rank=self.rank)}{in_precision}.")
         return "\n".join(lines)
 
     def _format_scaling(self):
@@ -260,6 +296,11 @@ class Recipe(NamedTuple):
         how = {"linear": "linearly", "root": "by the square root"}[self.scaling]
         published = f"{self.published_rate:g} for batches of {self.reference_batch}"
         return f" ({published}, scaled {how} to {self.batch})"
+
+    def _format_weights(self):
+        if not isinstance(self.class_weights, tuple):
+            return self.class_weights
+        return f"from {min(self.class_weights):.3g} to {max(self.class_weights):.3g}"
 
     def _format_optimizer(self):
         parts = ["AdamW"] if self.optimizer == "adamw" else [f"SGD, momentum {self.momentum:g}"]

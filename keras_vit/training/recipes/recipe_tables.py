@@ -2,13 +2,15 @@
 
 from keras_vit import arguments
 from keras_vit.data.transforms.augmentation import Augmentation
-from keras_vit.training.recipes import paper_tables
-from keras_vit.training.recipes.recipe import ALL, KERNELS, Recipe
+from keras_vit.training.recipes import class_weights, paper_tables
+from keras_vit.training.recipes.recipe import ALL, Recipe
 from keras_vit.variants import RESNETS, parse
 
 # With pixels scaled to -1..1, patch tokens start 50 times larger than their positions, N(0, 0.02),
 # and a short training never learns to use the positions. With this scaling both start equal.
 SMALL_PIXELS = (75.0, 4000.0)
+# Mean and standard deviation of each channel of CIFAR-10's training images
+CIFAR_PIXELS = ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
 
 _SMALL = Recipe(
     epochs=50,
@@ -47,6 +49,27 @@ _PRE_TRAINING = Recipe(
     warmup_steps=paper_tables.PRE_TRAINING_WARMUP,
 )
 
+# For ViT-B; ViT-L has 50 epochs, 5 of them warm-up, layer_decay 0.75 and stochastic_depth 0.2.
+_BEIT = _FINE_TUNING._replace(
+    epochs=100,
+    min_updates=0,
+    learning_rate=4e-3,  # the table has 2e-3 to 5e-3
+    image_size=224,
+    batch_size=1024,
+    reference_batch=1024,
+    warmup_share=20 / 100,
+    end=1e-6,
+    optimizer="adamw",
+    weight_decay=0.05,
+    clip=None,
+    layer_decay=0.65,
+    label_smoothing=0.1,
+    dropout=0.0,
+    stochastic_depth=0.1,
+    augmentation="deit",
+    source="arXiv 2106.08254, fine-tuning of ViT-B on ImageNet",
+)
+
 RECIPES = {
     "digits": _SMALL._replace(
         model="ViT-Mini/2",
@@ -61,14 +84,23 @@ RECIPES = {
         learning_rate=1e-3,
         augmentation=Augmentation(10, 0.2, 0.1, flip=True),
     ),
-    "cifar": _SMALL._replace(
-        model="ViT-Mini/4",
+    "cifar": Recipe(
+        model="ViT-Midi/4",
         image_size=32,
-        epochs=10,
+        epochs=60,
         batch_size=128,
-        decayed=KERNELS,
+        learning_rate=1e-3,
+        warmup_share=0.05,
+        weight_decay=0.05,
         clip=1.0,
-        augmentation="cifar",
+        label_smoothing=0.1,
+        dropout=0.0,
+        stochastic_depth=0.05,
+        pooling="gap",
+        normalize=CIFAR_PIXELS,
+        augmentation=Augmentation(
+            pad=4 / 32, flip=True, randaugment=(2, 9), randaugment_style="increasing"
+        ),
         source="ours: CIFAR's small images from scratch",
     ),
     "finetune": _FINE_TUNING,
@@ -85,6 +117,15 @@ RECIPES = {
         reference_batch=None,
         learning_rate=1e-3,
         source="arXiv 2106.09685: low-rank updates of every dense layer of the blocks",
+    ),
+    "beit-finetune": _BEIT,
+    # For ViT-B; ViT-L and H have 50 epochs, ViT-H stochastic_depth 0.2.
+    "mae-finetune": _BEIT._replace(
+        learning_rate=4e-3,  # 1e-3 batch / 256
+        scaling="linear",
+        warmup_share=5 / 100,
+        layer_decay=0.75,
+        source="arXiv 2111.06377, Table 9, ViT-B",
     ),
     # Not implemented: DeiT's threefold repetition of each image and its average of the weights.
     # Top-1 on ImageNet: 72.2 (Ti), 79.9 (S), 81.8 (B).
@@ -163,6 +204,7 @@ def recipe(name, data=None, **overrides):
     - "lora": low-rank updates of the blocks, arXiv 2106.09685
     - "paper-imagenet", "paper-imagenet21k" and "paper-jft": pre-training by model, Table 3
     - "paper-finetune-pets", "-flowers", "-cifar10", "-cifar100", "-vtab", "-imagenet": Table 4
+    - "beit-finetune" and "mae-finetune": with layer-wise decay, arXiv 2106.08254 and 2111.06377
     - "augreg": pre-training by model, arXiv 2106.10270
     - "deit" and "plain-vit-s16": ImageNet from scratch, arXiv 2012.12877 and 2205.01580
 
@@ -176,8 +218,8 @@ def recipe(name, data=None, **overrides):
         data: a `keras_vit.data.ImageDataset`, or anything with its `counts`, `batch_size` and
             `steps_per_epoch`. With None, the numbers are as published.
         **overrides: fields of `Recipe`, such as `epochs`, `learning_rate`, `layer_decay`,
-            `moving_average`, `accumulate`, `clip` or `loss`; None leaves a field as it is. A
-            learning rate that is given here is not scaled.
+            `moving_average`, `accumulate`, `clip`, `loss` or `class_weights`; None leaves a field
+            as it is. A learning rate that is given here is not scaled.
 
     Returns:
         A `Recipe`.
@@ -206,6 +248,12 @@ def recipe(name, data=None, **overrides):
     chosen.check(plotted=name in PLOTTED)
     if data is None:
         return chosen
+    if chosen.early_stopping and not data.counts["validation"]:
+        want, received = "early stopping needs validation images", {"validation": 0}
+        arguments.refuse(want, received, "Load the data with validation_share=0.1.")
+    if chosen.class_weights is not None:
+        weights = chosen.class_weights, data.class_names, data.labels("train")
+        chosen = chosen._replace(class_weights=class_weights.resolve(*weights))
     return chosen.scale(data.counts["train"], data.batch_size, data.steps_per_epoch)
 
 

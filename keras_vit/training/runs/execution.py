@@ -3,9 +3,10 @@
 import datetime
 import pathlib
 import sys
-import time
+from time import perf_counter
 
 import keras
+import numpy as np
 
 from keras_vit import environment, families
 from keras_vit.checkpoints import loading
@@ -14,7 +15,7 @@ from keras_vit.training.evaluation import metrics
 from keras_vit.training.evaluation.classifiers import baselines
 from keras_vit.training.evaluation.representation import predict_all
 from keras_vit.training.resuming.checkpoint import Checkpoint
-from keras_vit.training.runs import messages, run_folder, saved_run
+from keras_vit.training.runs import costs, messages, run_folder, saved_run, timing
 
 
 def train(
@@ -25,13 +26,26 @@ def train(
     adapt=None,
     image_size=None,
     epochs=None,
+    time=None,
+    early_stopping=None,
     batch_size=None,
+    accumulate=None,
     learning_rate=None,
+    weight_decay=None,
+    layer_decay=None,
+    label_smoothing=None,
+    class_weights=None,
     augment=None,
+    sampling=None,
+    precision=None,
     seed=0,
     split_seed=None,
     validation_share=None,
     test_share=None,
+    columns=None,
+    group_pattern=None,
+    skip_empty=False,
+    on_error="stop",
     tensorboard=False,
     patch_size=None,
     out=None,
@@ -39,7 +53,7 @@ def train(
     """Trains a Vision Transformer and writes the model, its numbers and figures to a folder.
 
     Arguments that are None come from the recipe. The test images are used only once, for the
-    weights of the last epoch. Progress and result are printed. The run may be killed at any
+    weights in the end. Progress and result are printed. The run may be killed at any
     moment: `resume` continues it exactly.
 
     Args:
@@ -53,13 +67,33 @@ def train(
         image_size: side in pixels to which images are resized; None for that of the recipe or of
             the weights.
         epochs: passes over the training images.
-        batch_size: images per step.
+        time: instead of `epochs`, seconds or a text such as "2h", "90m" or "1h30m": some steps are
+            timed, and as many epochs are planned as end in time. The plan is fixed then; a resumed
+            run completes it.
+        early_stopping: epochs without a lower validation loss after which the training ends; the
+            result has the weights of the best epoch, also if no epoch is left out. None: the
+            result has the weights of the last epoch.
+        batch_size: images per step. If None, a batch of the recipe that does not fit into the
+            memory is divided into several, whose gradients make one update.
+        accumulate: steps per update of the weights.
         learning_rate: peak of the schedule, not scaled with the batch.
+        weight_decay: relative to the learning rate.
+        layer_decay: factor of the learning rate from each block to the one before it.
+        label_smoothing: share of every label that is distributed evenly over the classes.
+        class_weights: "balanced" for images / (classes * images of the class), or a dictionary of
+            class names and weights; classes that are not in it weigh 1.
         augment: name of an augmentation, see `keras_vit.data.load`.
+        sampling: "balanced" to draw every class equally often, see `keras_vit.data.load`.
+        precision: "float32", "mixed_bfloat16" or "mixed_float16"; logits and loss are float32 in
+            all of them. None for Keras's global policy.
         seed: of the weights, the order, the augmentation and dropout.
         split_seed: of the division into splits; None for 0, with digits for `seed`.
         validation_share: see `keras_vit.data.load`.
         test_share: see `keras_vit.data.load`.
+        columns: see `keras_vit.data.load`.
+        group_pattern: see `keras_vit.data.load`.
+        skip_empty: see `keras_vit.data.load`.
+        on_error: see `keras_vit.data.load`.
         tensorboard: whether to log for TensorBoard, in the folder `logs` of the run.
         patch_size: side of a patch in pixels, with `weights` that have another: the kernel of the
             patch embedding is resized, as in `keras_vit.load_pretrained`.
@@ -70,7 +104,8 @@ def train(
         figures.
 
     Raises:
-        ValueError: an argument is invalid; nothing was trained.
+        ValueError: an argument is invalid, or a step of `batch_size` images certainly does not fit
+            into the memory; nothing was trained.
         FileNotFoundError: a folder or file does not exist.
         ImportError: something that was requested is not installed.
         ArithmeticError: the loss is not finite.
@@ -81,16 +116,27 @@ def train(
     """
     options = dict(locals())
     del options["out"]
+    target, options, parts = start(options, out)
+    run_folder.write_settings(target, options)
+    return _run(target, options, *parts)
+
+
+def start(options, out):
+    """Returns the new folder of a run, its completed options, and what `build` returns."""
+    started = perf_counter()
     options = run_folder.complete(options)
     name = "digits" if options["data"] is None else pathlib.Path(options["data"]).stem
     target = run_folder.make(out, name)
     try:
-        parts = build(options)
+        options, *parts = _build_within_memory(options)
+        if options["time"] is not None:
+            seconds = run_folder.seconds("time", options["time"])
+            options["epochs"] = timing.plan_epochs(seconds, started, *parts[1:])
+            parts[1:] = build(options, parts[1])
     except BaseException:
         run_folder.remove_if_empty(target)
         raise
-    run_folder.write_settings(target, options)
-    return _run(target, options, *parts)
+    return target, options, parts
 
 
 def resume(folder):
@@ -112,12 +158,15 @@ def resume(folder):
         evaluate = run_folder.command_line("evaluate", target)
         print(f"Nothing to do: {target} is complete. Run: {evaluate}")
         return saved_run.load(target)
-    return _run(target, options, *build(options))
+    data, model, recipe = build(options)
+    memory = costs.measure_memory(model, recipe)
+    cost = costs.describe_memory(memory, recipe.batch_size)
+    return _run(target, options, cost, data, model, recipe)
 
 
-def build(options):
+def build(options, data=None):
     """Returns the images, the compiled model and the `Recipe` of a run."""
-    data = run_folder.load_images(options)
+    data = data or run_folder.load_images(options)
     recipe = run_folder.find_recipe(options, data)
     keras.utils.set_random_seed(options["seed"])
     shape = {"image_size": data.image_size, "num_classes": data.num_classes}
@@ -134,11 +183,30 @@ def build(options):
     return data, model, recipe
 
 
-def _run(target, options, data, model, recipe):
+def _build_within_memory(options):
+    """Divides the recipe's batch if a step does not fit into the memory.
+
+    Returns the options, a text about the costs, and what `build` makes of these options.
+    """
+    data, model, recipe = build(options)
+    memory = costs.measure_memory(model, recipe)
+    lines, given = [], options["batch_size"] is not None
+    if options["weights"] is None:
+        lines += costs.describe_enlargement(data, recipe)
+    if divided := costs.divide_batch(memory, recipe, given):
+        options, published = {**options, **divided}, recipe.batch_size
+        data, model, recipe = build(options)
+        lines.append(costs.describe_division(recipe, published))
+    lines.append(costs.describe_memory(memory, recipe.batch_size))
+    return options, "\n".join(lines), data, model, recipe
+
+
+def _run(target, options, cost, data, model, recipe):
     """Trains, tests and writes the results; resumes where an earlier call stopped."""
-    started = time.perf_counter()
+    started = perf_counter()
     name = model.name if options["weights"] else recipe.model
-    print(messages.introduction(name, data, model, recipe, options["seed"], target), flush=True)
+    introduction = messages.introduction(name, data, model, recipe, options["seed"], target)
+    print(introduction, cost, sep="\n", flush=True)
     references = baselines(data)
     print(messages.references(references, data.image_size), messages.START, sep="\n", flush=True)
     try:
@@ -147,7 +215,11 @@ def _run(target, options, data, model, recipe):
         print(messages.interrupted(target), flush=True)
         raise
     split = "test" if data.counts["test"] else "validation"
-    own = {}
+    own, best = {}, -1
+    if recipe.early_stopping is not None:
+        best = int(np.nanargmin(history["validation_loss"]))
+        own = {"best_epoch": best + 1, "trained_epochs": len(history["loss"])}
+        print(messages.early_stopping(**own, patience=recipe.early_stopping), flush=True)
     if recipe.moving_average is not None:
         own["unaveraged_accuracy"] = _test_unaveraged(target, model, data, split)
     if recipe.adapt == "lora":
@@ -160,9 +232,10 @@ def _run(target, options, data, model, recipe):
         "test_interval": list(evaluation.interval),
         "test_mistakes": int(round((1 - evaluation.accuracy) * evaluation.images)),
         **own,
-        "train_accuracy": history["accuracy"][-1],
+        "train_accuracy": history["accuracy"][best],
         "baselines": references,
         **{f"{part}_images": count for part, count in data.counts.items()},
+        "skipped_images": sorted(data.skipped),
         # what was trained, on what and with what, to repeat the run and to predict with it
         "data": "digits" if options["data"] is None else options["data"],
         "class_names": list(data.class_names),
@@ -179,7 +252,7 @@ def _run(target, options, data, model, recipe):
         "versions": environment.versions(),
         "hardware": environment.hardware(),
         "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "seconds": round(earlier + time.perf_counter() - started, 1),
+        "seconds": round(earlier + perf_counter() - started, 1),
     }
     run = saved_run.Run(target, model, numbers)
     saved_run.write(run, history, data, evaluation, logits, labels)
@@ -204,16 +277,16 @@ def _fit(target, options, data, model, recipe):
     Returns the history by the names of the splits, such as "test_loss" for Keras's "val_loss", and
     the seconds of earlier sittings.
     """
-    # This split is evaluated after each epoch; nothing is selected by it.
+    # This split is evaluated after each epoch; only early stopping selects by it.
     split = "validation" if data.counts["validation"] else "test"
     arguments = recipe.fit_arguments
-    progress = messages.ProgressLine(split, sys.stdout.isatty())
+    progress = messages.ProgressLine(split, sys.stdout.isatty(), data)
     arguments["callbacks"].append(progress)
     if options["tensorboard"]:
         arguments["callbacks"].append(messages.tensorboard(str(target / "logs")))
     arguments["callbacks"].append(Checkpoint(target / run_folder.STATES, data))
-    begun = time.perf_counter()
+    begun = perf_counter()
     fitted = model.fit(data.train, validation_data=getattr(data, split), verbose=0, **arguments)
-    earlier = progress.seconds - (time.perf_counter() - begun)
+    earlier = progress.seconds - (perf_counter() - begun)
     columns = fitted.history.items()
     return {messages.rename_column(name, split): values for name, values in columns}, earlier

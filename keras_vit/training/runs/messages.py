@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import time
 
 import keras
@@ -9,11 +10,13 @@ import keras
 from keras_vit import backend, environment
 from keras_vit.training.evaluation.classifiers import LARGEST_SIDE
 from keras_vit.training.evaluation.metrics import percent
+from keras_vit.training.runs.pace import Pace
 from keras_vit.training.runs.run_folder import check_tensorboard, command_line
 
 INVERT_HINT = "The image is mostly bright; digits are light ink on black. Try --invert."
 START = "The first step takes longest: it compiles the model."
 CLEAR = "\x1b[K"  # clears the rest of a terminal's line
+SILENCE = 60  # seconds after which a line is printed within an epoch, without a terminal
 FILES = {
     "curves.png": "loss and accuracy of every epoch",
     "predictions.png": "test images with their predictions, mistakes first",
@@ -66,24 +69,29 @@ def stopwatch():
 
 
 class ProgressLine(keras.callbacks.Callback):
-    """Prints one line per epoch, and stops if the loss is not finite.
+    """Prints a line per epoch and, once a pace is known, the time that the run takes.
+
+    It stops the run if the loss is not finite.
 
     Args:
         split: split that is evaluated after each epoch, "validation" or "test".
-        live: whether to update the line during the epoch, as a terminal can.
+        live: whether to update a line during the epoch, as a terminal can; otherwise a new line is
+            printed every minute.
+        data: the `ImageDataset` that is trained on; None if there is none.
 
     Attributes:
         seconds: of training so far, in all sittings of a run.
     """
 
-    def __init__(self, split="validation", live=False):
+    def __init__(self, split="validation", live=False, data=None):
         super().__init__()
-        self.split, self.live = split, live
-        self.seconds = self.epoch_seconds = 0.0
+        self.split, self.live, self.data, self.pace = split, live, data, None
+        self.seconds = self.epoch_seconds = self.silence = 0.0
         self.lap = stopwatch()
 
     def on_train_begin(self, logs=None):
         """Starts the clock."""
+        self.pace = None
         self.lap = stopwatch()
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -92,10 +100,13 @@ class ProgressLine(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Shows the current values."""
-        self._count()
-        if self.live:
-            step = f"step {batch + 1}/{self.params['steps']}"
-            print(f"{self._line(logs)}  {step}{CLEAR}", end="\r", flush=True)
+        pace, step = self._find_pace(), batch + 1 + self._first_step()
+        pace.add_step(self._count())
+        if estimate := pace.announce(self.epoch, step):
+            self._print(estimate)
+        if self.live or self.silence >= SILENCE:
+            line = f"{self._line(logs)}  step {step}/{self.params['steps']}"
+            self._print(line + pace.describe(self.epoch, step), passing=self.live)
 
     def on_epoch_end(self, epoch, logs):
         """Prints the values of the epoch."""
@@ -104,16 +115,36 @@ class ProgressLine(keras.callbacks.Callback):
                 f"The loss became {logs['loss']} in epoch {epoch + 1}. "
                 "Train again with a lower learning rate."
             )
-        self._count()
-        print(
-            f"{self._line(logs)}  {self.epoch_seconds:.1f} s{CLEAR if self.live else ''}",
-            flush=True,
-        )
+        pace = self._find_pace()
+        pace.end_epoch(self._count())
+        line = f"{self._line(logs)}  {self.epoch_seconds:.1f} s"
+        self._print(line + pace.describe(epoch, self.params["steps"]))
+
+    def _find_pace(self):
+        """Returns the `Pace` of this sitting, which starts at its first step."""
+        if self.pace is None:
+            waits = keras.backend.backend() != "tensorflow"
+            self.pace = Pace(self.data, self.params, self.split, waits)
+        return self.pace
+
+    def _first_step(self):
+        """Returns how many steps of the epoch an earlier sitting has made."""
+        begun = getattr(getattr(self.data, "sampler", None), "begun", (None, 0))
+        return begun[1] if begun[0] == self.epoch else 0
+
+    def _print(self, line, passing=False):
+        """Prints a line, which the next one replaces if it is `passing`."""
+        if passing:  # a line of more than the terminal's width could not be replaced
+            line = line[: shutil.get_terminal_size().columns - 1]
+        print(f"{line}{CLEAR if self.live else ''}", end="\r" if passing else "\n", flush=True)
+        self.silence = 0.0
 
     def _count(self):
         passed = self.lap()
         self.seconds += passed
         self.epoch_seconds += passed
+        self.silence += passed
+        return passed
 
     def _line(self, logs):
         numbers = "  ".join(
@@ -156,6 +187,23 @@ def tensorboard(folder, histograms=0):
     return keras.callbacks.TensorBoard(folder, histogram_freq=histograms, write_graph=False)
 
 
+def planned_time(seconds, epoch, epochs):
+    """Reports how many epochs fit into the time."""
+    return (
+        f"Time: {seconds:.0f} s. An epoch takes about {epoch:.1f} s, measured on a few steps, so "
+        f"the learning rate decays over {epochs} epochs. The plan is fixed, also if the run is "
+        "resumed."
+    )
+
+
+def early_stopping(best_epoch, trained_epochs, patience):
+    """Reports which weights are the result."""
+    best = f"the result has the weights of epoch {best_epoch}, whose validation loss is lowest"
+    if trained_epochs - best_epoch < patience:
+        return f"All epochs were trained; {best}."
+    return f"No lower validation loss for {patience} epochs: stopped; {best}."
+
+
 def interrupted(target):
     """Describes how to resume."""
     return f"Stopped. To resume exactly here: {command_line('train', '--resume', target)}"
@@ -181,6 +229,9 @@ def _result(metrics):
         f"On other images of the same kind, expect {low:.1f} to {high:.1f} % (95 % interval). "
         f"The run took {metrics['seconds']:.0f} s."
     )
+    if skipped := metrics.get("skipped_images"):
+        listed = ", ".join(skipped[:5]) + (", ..." if len(skipped) > 5 else "")
+        lines.append(f"Skipped training images that could not be read: {len(skipped):,} ({listed})")
     return "\n".join(lines)
 
 
@@ -203,7 +254,8 @@ def _next_steps(target, metrics, options):
             ("your own images, in one folder per class", "train", "images"),
         ]
     elif options["weights"] is None:
-        weights = ("train", options["data"], "--weights", "ViT-Ti/16")
+        columns = [(f"--{role}-column", name) for role, name in (options["columns"] or {}).items()]
+        weights = ("train", options["data"], *sum(columns, ()), "--weights", "ViT-Ti/16")
         few = f"{metrics['train_images']:,} images are few to train a ViT from scratch"
         steps.append((f"{few}: fine-tune published weights", *weights))
     lines = [f"  # {purpose}\n  {command_line(*words)}" for purpose, *words in steps]

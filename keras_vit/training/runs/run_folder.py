@@ -4,28 +4,34 @@ import datetime
 import json
 import os
 import pathlib
+import re
 import shlex
 
 from keras_vit import arguments, backend
 from keras_vit.checkpoints import catalogue
 from keras_vit.data import dataset
-from keras_vit.data.sources import check_source
+from keras_vit.data.sources import check_source, groups
 from keras_vit.data.sources.source import check_share
 from keras_vit.data.transforms.augmentation import get_augmentation
+from keras_vit.doctor import image_table
 from keras_vit.io import files, writing
-from keras_vit.training.recipes.recipe_tables import recipe
+from keras_vit.training.recipes.recipe_tables import FIELDS, recipe
 
 SETTINGS, MODEL, METRICS, STATES = "settings.json", "model.keras", "metrics.json", "states"
 UNAVERAGED = "unaveraged.weights.h5"
 # The arguments of `train` but `out`: settings.json, from which an interrupted run is built again
 OPTIONS = {
     **dict.fromkeys(("data", "model", "weights", "recipe", "adapt", "image_size", "epochs")),
-    **dict.fromkeys(("batch_size", "learning_rate", "augment", "patch_size")),
+    **dict.fromkeys(("time", "early_stopping", "batch_size", "accumulate", "learning_rate")),
+    **dict.fromkeys(("weight_decay", "layer_decay", "label_smoothing", "class_weights")),
+    **dict.fromkeys(("augment", "sampling", "precision", "patch_size")),
     "seed": 0,
-    **dict.fromkeys(("split_seed", "validation_share", "test_share")),
+    **dict.fromkeys(("split_seed", "validation_share", "test_share", "columns", "group_pattern")),
+    "skip_empty": False,
+    "on_error": "stop",
     "tensorboard": False,
 }
-OF_THE_RECIPE = ("model", "image_size", "epochs", "batch_size", "learning_rate", "adapt")
+OF_THE_RECIPE = [name for name in OPTIONS if name in FIELDS]
 LARGEST_SEED = 2**32 - 1  # NumPy's and Keras's limit
 
 
@@ -55,6 +61,16 @@ def check(options):
             received = {"patch_size": options["patch_size"], "weights": None}
             advice = "Without weights, write the patch into the name: --model ViT-Midi/8."
             arguments.refuse("`patch_size` changes the patches of weights", received, advice)
+    if options["time"] is not None:
+        seconds("time", options["time"])
+        if options["epochs"] is not None:
+            received = {"time": options["time"], "epochs": options["epochs"]}
+            want = "either the time or the number of epochs can be given"
+            arguments.refuse(want, received, "Leave one of them out.")
+    if options["early_stopping"] is not None and options["validation_share"] == 0:
+        received = {"early_stopping": options["early_stopping"], "validation_share": 0}
+        advice = "Leave one of them out."
+        arguments.refuse("early stopping needs validation images", received, advice)
     for name in ("validation_share", "test_share"):
         if options[name] is not None:
             check_share(name, options[name])
@@ -64,9 +80,17 @@ def check(options):
         get_augmentation(options["augment"])
     if options["tensorboard"]:
         check_tensorboard()
-    find_recipe(options)
+    chosen = find_recipe(options)
+    if data is None and chosen.image_size not in (None, 8):
+        received = {"recipe": chosen.name, "image_size": chosen.image_size}
+        factor = max(arguments.height_width("image_size", chosen.image_size)) / 8
+        advice = f"It enlarges them {factor:.0f}-fold. Leave --recipe out, or give images."
+        arguments.refuse("the digits are 8 x 8 pixels", received, advice)
     if data is not None:
         check_source(data)
+    image_table.check_header(data, options["columns"])
+    if options["group_pattern"] is not None:
+        groups.check_pattern(options["group_pattern"])
 
 
 def complete(options):
@@ -83,6 +107,23 @@ def complete(options):
 
             options["image_size"] = loading.image_size(options["weights"])
     return options
+
+
+def seconds(name, value):
+    """Returns a time in seconds: a number, or a text such as "2h", "1h30m" or "3600s".
+
+    Example:
+    >>> keras_vit.training.runs.run_folder.seconds("time", "1h30m")
+    5400.0
+    """
+    if isinstance(value, str):
+        found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", value.strip())
+        if not (found and value.strip()):
+            advice = "Use 2h, 90m, 1h30m or 3600s."
+            arguments.refuse(f"`{name}` must be hours, minutes and seconds", {name: value}, advice)
+        hours, minutes, rest = (int(number or 0) for number in found.groups())
+        value = 3600 * hours + 60 * minutes + rest
+    return arguments.positive_number(name, value)
 
 
 def find_recipe(options, data=None):
@@ -102,12 +143,14 @@ def _recipe_name(options):
 
 def load_images(options):
     """Loads the images of completed options with `keras_vit.data.load`."""
+    import keras
+
     chosen, is_digits = find_recipe(options), options["data"] is None
     split_seed, augment = options["split_seed"], options["augment"]
     if split_seed is None:
         split_seed = options["seed"] if is_digits else 0
     shares = {name: options[name] for name in ("validation_share", "test_share")}
-    if is_digits and shares["validation_share"] is None:
+    if is_digits and shares["validation_share"] is None and chosen.early_stopping is None:
         shares["validation_share"] = 0.0  # nothing is selected by it, so all images can train
     return dataset.load(
         "digits" if is_digits else options["data"],
@@ -115,11 +158,13 @@ def load_images(options):
         batch_size=chosen.batch_size,
         augment=chosen.augmentation if augment is None else augment,
         resize=chosen.resize,
+        sampling=chosen.sampling,
         seed=options["seed"],
         split_seed=split_seed,
         num_channels=chosen.num_channels,
-        # TensorFlow takes seconds to import, and digits take none to read.
-        pipeline="keras" if is_digits else None,
+        # TensorFlow takes seconds to import, and only its own backend gains by tf.data.
+        pipeline=None if keras.backend.backend() == "tensorflow" and not is_digits else "keras",
+        **{name: options[name] for name in ("columns", "group_pattern", "skip_empty", "on_error")},
         **{name: share for name, share in shares.items() if share is not None},
     )
 

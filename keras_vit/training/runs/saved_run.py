@@ -1,4 +1,4 @@
-"""A finished run: its folder written, loaded, and used to predict and evaluate."""
+"""A finished run: its folder written, loaded and evaluated."""
 
 import csv
 import json
@@ -12,16 +12,14 @@ import numpy as np
 
 from keras_vit import arguments
 from keras_vit.checkpoints import keras_file
-from keras_vit.data import read_digit, transforms
 from keras_vit.data.batching import FixedBatches
-from keras_vit.data.images import open_image
 from keras_vit.data.pipelines import Loader
 from keras_vit.data.sources import open_source
-from keras_vit.data.sources.source import Subset
+from keras_vit.data.sources.source import SPLITS, Subset
 from keras_vit.io import files, writing
 from keras_vit.training.evaluation import class_names as naming
 from keras_vit.training.evaluation.metrics import check_names, evaluate
-from keras_vit.training.runs import messages, run_folder
+from keras_vit.training.runs import run_folder
 
 
 class Run(NamedTuple):
@@ -30,14 +28,6 @@ class Run(NamedTuple):
     folder: pathlib.Path
     model: keras.Model
     metrics: dict
-
-
-class Prediction(NamedTuple):
-    """The most probable classes of an image, as pairs (name, probability from 0 to 1)."""
-
-    file: str
-    classes: tuple
-    hint: str
 
 
 def load(path):
@@ -81,59 +71,23 @@ def load_data(run):
     return run_folder.load_images(run_folder.read_settings(run.folder)[1])
 
 
-def predict(run, files, invert=False, top=3):
-    """Classifies image files.
-
-    A run on digits crops an image to its ink, like the digits that it was trained on.
-
-    Args:
-        run: a `Run`, or the path of one.
-        files: paths of images.
-        invert: whether to invert the colors first, for dark ink on light paper.
-        top: number of classes to return, in descending order of probability.
-
-    Returns:
-        A `Prediction` for each file.
-
-    Raises:
-        FileNotFoundError, ValueError: a file does not exist or is not an image.
-
-    Example:
-    >>> keras_vit.training.predict("runs/first", ["three.png"], invert=True)  # doctest: +SKIP
-    """
-    run = run if isinstance(run, Run) else load(run)
-    names, is_digits = run.metrics["class_names"], run.metrics["data"] == "digits"
-    pixels = [read_pixels(file, run.metrics, invert) for file in files]
-    logits = run.model.predict(np.stack(pixels), batch_size=256, verbose=0)
-    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
-    predictions = []
-    for file, image, row in zip(files, pixels, probabilities, strict=True):
-        classes = tuple((names[i], float(row[i])) for i in np.argsort(-row)[:top])
-        bright = is_digits and not invert and image.mean() > 127
-        predictions.append(Prediction(str(file), classes, messages.INVERT_HINT if bright else ""))
-    return predictions
-
-
-def read_pixels(file, metrics, invert):
-    """Reads an image as the model of a run takes it."""
-    if metrics["data"] == "digits":
-        return read_digit(file, invert)
-    image = open_image(file, metrics["num_channels"], invert)
-    return transforms.resize_image(image, metrics["image_size"], metrics["resize"])
-
-
-def evaluate_run(run, data=None, split="test", **options):
+def evaluate_run(run, data=None, split="test", progress=None, columns=None, **options):
     """Evaluates the model of a run on the run's own images or on others.
 
     Args:
         run: a `Run`, or the path of one. For a model without a folder: `Run(None, model, metrics)`
             with `default_metrics(model)`.
         data: None for images that the run did not train on; or a source of `keras_vit.data.load`,
-            such as a folder of class folders: its test split, or all of it if it has no splits.
+            such as a folder of class folders: its test split, else its validation split, or all
+            of it if it has no splits.
             Its class names must be class names of the run; classes may be missing. ImageNet's
             folders (n01440764, ...) are recognized for 1,000 classes.
         split: "test" or "validation" of the run's own images.
-        **options: arguments of `evaluate`, such as class_names for a model that has none.
+        progress: function of the batches and the number of images that returns the batches, and
+            may show how many were taken; None for none.
+        columns: columns of a table, as in `keras_vit.data.load`.
+        **options: arguments of `evaluate`, such as class_names for a model that has none. It may
+            also be a dictionary {class of `data`: class of the model, by name or number}.
 
     Returns:
         An `Evaluation`.
@@ -146,8 +100,13 @@ def evaluate_run(run, data=None, split="test", **options):
     >>> print(keras_vit.training.evaluate_run("runs/first"))  # doctest: +SKIP
     """
     run = run if isinstance(run, Run) else load(run)
-    known = list(options.pop("class_names", None) or run.metrics["class_names"])
+    names = options.pop("class_names", None)
+    mapping = names if isinstance(names, dict) else None
+    known = list(run.metrics["class_names"] if mapping or names is None else names)
     check_names(known, run.model)
+    if mapping and data is None:
+        want = "the classes of folders can be given for other images than the run's own"
+        arguments.refuse(want, {"data": None}, "Give a folder of class folders.")
     if data is None and run.folder is None:
         want = "a model that is not a run has no images of its own"
         arguments.refuse(want, {"data": None}, "Give a folder of class folders.")
@@ -157,16 +116,28 @@ def evaluate_run(run, data=None, split="test", **options):
             want = "the run's own images must have the classes that it was trained on"
             received = {"classes": own.class_names[:20], "trained on": known[:20]}
             arguments.refuse(want, received, "Restore them, or evaluate on another folder.")
-        return evaluate(run.model, own, split, class_names=known, **options)
+        if arguments.one_of(*SPLITS)("split", split) not in own.sources:
+            advice = "Choose another split, or give a folder of class folders."
+            arguments.refuse("labeled images were expected", {"split": split, "images": 0}, advice)
+        batches = own.fixed_batches(split)
+    else:
+        batches, known = _read_batches(run, data, known, mapping, columns)
+    images, names = Loader(batches), batches.source.names
+    images = images if progress is None else progress(images, len(names))
+    return evaluate(run.model, images, names=names, class_names=known, **options)
+
+
+def _read_batches(run, data, known, mapping, columns):
+    """Returns other images than the run's own, in batches, and the names of all classes."""
     _, *size, channels = run.model.input_shape
-    splits = open_source(data, channels)
-    numbers, known = naming.match(splits.class_names, known, data)
-    whole = splits.train if splits.test is None else splits.test
+    splits = open_source(data, channels, columns=columns)
+    numbers, known = naming.match(splits.class_names, known, data, mapping)
+    held_out = (splits.test, splits.validation, splits.train)
+    whole = next(each for each in held_out if each is not None)
     source = Subset(whole, np.arange(len(whole)))
     source.labels = np.array(numbers)[whole.labels]
     batches = FixedBatches(source, channels, size, 64, run.metrics["resize"], "bilinear")
-    names = source.names
-    return evaluate(run.model, Loader(batches), names=names, class_names=known, **options)
+    return batches, known
 
 
 def write(run, history, data, evaluation, logits, labels):

@@ -1,0 +1,125 @@
+"""The process of a command before Keras is imported: quiet libraries, kept programs, huge pages.
+
+These are variables of the environment, so a library call can set none of them: it is too late then,
+and they are the user's.
+"""
+
+import contextlib
+import importlib.machinery
+import os
+import pathlib
+import platform
+import re
+import sys
+import tempfile
+import zlib
+
+from keras_vit import backend, environment
+
+CACHE = "JAX_COMPILATION_CACHE_DIR"
+LARGEST_CACHE = 2**30  # bytes; the programs that were used longest ago are removed
+TUNABLES, PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb"
+SWITCH = "KERAS_VIT_HUGEPAGES"
+OLDEST_GLIBC = 2, 35
+TRANSPARENT = "/sys/kernel/mm/transparent_hugepage/enabled"
+ACCELERATORS = ("jax_plugins", "libtpu")  # packages with which JAX has a GPU or TPU
+# What TensorFlow's libraries print while they are imported, whatever is set. Keras imports them on
+# every backend, for example to save a model.
+NOISE = re.compile(rb"WARNING: All log messages before absl::|[IW]\d{4} |To enable the following")
+
+
+def prepare(trains):
+    """Sets what libraries read when they are imported; a training starts again with huge pages."""
+    sys.meta_path.insert(0, QuietFinder())
+    backend.ensure_installed()
+    if backend.find_name() != "jax":
+        return
+    if trains and (changed := add_huge_pages(os.environ)):
+        print(f"Memory: in huge pages, which is faster; {SWITCH}=0 turns them off.", flush=True)
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], changed)
+    keep_programs(os.environ)
+
+
+def add_huge_pages(environ):
+    """Returns an environment in which glibc requests huge pages, or None if it is no use."""
+    if environ.get(SWITCH) == "0" or PAGES in environ.get(TUNABLES, "") or not _has_huge_pages():
+        return None
+    if environ.get("JAX_PLATFORMS") != "cpu" and any(map(backend.is_installed, ACCELERATORS)):
+        return None
+    values = [environ[TUNABLES]] if environ.get(TUNABLES) else []
+    return {**environ, TUNABLES: ":".join([*values, f"{PAGES}=1"])}
+
+
+def _has_huge_pages():
+    """Whether this is Linux with glibc, and programs may request huge pages."""
+    name, version = platform.libc_ver()
+    if name != "glibc" or tuple(map(int, version.split(".")[:2])) < OLDEST_GLIBC:
+        return False
+    try:
+        return "[never]" not in pathlib.Path(TRANSPARENT).read_text()
+    except OSError:
+        return False
+
+
+def keep_programs(environ):
+    """Lets JAX keep what it compiles in a folder of Keras's, unless the user chose one."""
+    if CACHE in environ:
+        return
+    # A program uses the instructions of the processor that it was compiled for.
+    key = zlib.crc32(environment.instructions().encode())
+    folder = environment.keras_home() / "keras_vit" / "jax" / f"{key:08x}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_oldest(folder)
+    except OSError:
+        return
+    if os.access(folder, os.W_OK):
+        environ[CACHE] = str(folder)
+        # Hundreds of small programs take longer to compile than the large one.
+        environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+def remove_oldest(folder, largest=LARGEST_CACHE):
+    """Removes the files that were read longest ago until a folder has at most `largest` bytes."""
+    files = [(path, path.stat()) for path in folder.iterdir()]
+    total = sum(status.st_size for _, status in files)
+    for path, status in sorted(files, key=lambda file: max(file[1].st_atime, file[1].st_mtime)):
+        if total <= largest:
+            break
+        path.unlink(missing_ok=True)
+        total -= status.st_size
+
+
+class QuietFinder:
+    """Finds TensorFlow as Python does, and lets its import be `quiet`."""
+
+    def find_spec(self, name, path=None, target=None):
+        """Returns the specification of the package; None for another, which others find."""
+        spec = name == "tensorflow" and importlib.machinery.PathFinder.find_spec(name)
+        if spec and spec.loader:
+            spec.loader.exec_module = quiet()(spec.loader.exec_module)
+        return spec or None
+
+
+@contextlib.contextmanager
+def quiet():
+    """Holds back what is printed to stderr, by C++ too; afterwards prints all but `NOISE`.
+
+    If an error was raised, everything is printed.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        is_noise = lambda line: False  # noqa: E731
+        try:
+            yield
+            is_noise = NOISE.match
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            for line in file:
+                if not is_noise(line):
+                    os.write(2, line)

@@ -1,0 +1,217 @@
+"""Tables written row by row, and continued after an interruption: CSV, JSON lines and Parquet.
+
+Beside a table is a JSON file with the settings that it was written with. A Parquet file cannot be
+continued, so its rows are collected in a file of JSON lines until all are there.
+"""
+
+import csv
+import io
+import itertools
+import json
+import os
+import pathlib
+
+from keras_vit import arguments
+from keras_vit.io import files, writing
+
+FORMATS = (".csv", ".jsonl", ".parquet")
+SETTINGS, PARTIAL = ".settings.json", ".partial.jsonl"
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets compute a cell that begins so
+ROWS = 10_000  # of a Parquet file that are in memory at a time
+OTHER = "Choose another file."
+
+
+def check_path(path):
+    """Raises unless a table can be written to `path`; imports nothing that is slow.
+
+    Raises:
+        FileNotFoundError: its folder does not exist.
+        ImportError: pyarrow is needed and not installed.
+        ValueError: the path ends in another suffix, or cannot be written.
+    """
+    kind = os.path.splitext(path)[1].lower()
+    if kind not in FORMATS:
+        expected = f"the name of a table must end in {', '.join(FORMATS)}"
+        arguments.refuse(expected, {"path": str(path)}, OTHER)
+    if kind == ".parquet" and not _has_pyarrow():
+        raise ImportError(
+            "Parquet files need pyarrow, which is not installed. Run: pip install pyarrow, or "
+            "choose a .csv or .jsonl file."
+        )
+    writing.check_file(path, OTHER)
+
+
+class Table:
+    """A table that is open for appending, for use in a `with` statement.
+
+    Args:
+        path: .csv, .jsonl or .parquet file. If it exists, it must be a table of these settings.
+        columns: {name of a column: str or float}.
+        settings: JSON content that decides what the rows contain.
+        keys: the first cell of every row, in order.
+        remarks: JSON content that is written beside the settings and not compared.
+
+    Attributes:
+        rows: number of rows; an incomplete row at the end of the file is removed.
+
+    Raises:
+        ValueError: the file is something else, or has other settings or rows of other keys.
+    """
+
+    def __init__(self, path, columns, settings, keys, remarks=None):
+        self.path, self.columns, self.keys = pathlib.Path(path), columns, keys
+        self.kind = self.path.suffix.lower()
+        self.is_whole = self.kind == ".parquet" and self.path.exists()
+        self._target = self.path
+        if self.kind == ".parquet" and not self.is_whole:
+            self._target = self.path.with_name(self.path.name + PARTIAL)
+        beside = self.path.with_name(self.path.name + SETTINGS)
+        settings = json.loads(json.dumps({"columns": [*columns], **settings}))
+        if self._target.exists():
+            _compare(self._target, beside, settings)
+        else:
+            writing.write_json(beside, {**settings, **(remarks or {})})
+        self._file, self._end = None, 0
+        self.rows = sum(1 for _ in self.read())
+
+    def read(self):
+        """Yields the complete rows as lists, each compared with its key."""
+        self._end = 0
+        number = -1
+        for number, row in enumerate(self._read()):
+            if number >= len(self.keys) or row[0] != _text(self.keys[number]):
+                received = {"path": str(self.path), "row": number + 1, "image": row[0]}
+                advice = f"Nothing is replaced. {OTHER}"
+                arguments.refuse("the table must be about the same images", received, advice)
+            yield row
+        if self.is_whole and number + 1 < len(self.keys):
+            expected = "a finished Parquet file has no more rows appended"
+            received = {"path": str(self.path), "rows": number + 1, "images": len(self.keys)}
+            arguments.refuse(expected, received, OTHER)
+
+    def _read(self):
+        if self.is_whole:
+            import pyarrow.parquet
+
+            with pyarrow.parquet.ParquetFile(self.path) as file:
+                for batch in file.iter_batches(ROWS):
+                    yield from ([*row.values()] for row in batch.to_pylist())
+        elif self._target.exists():
+            with open(self._target, "rb") as file:
+                yield from (self._read_csv if self.kind == ".csv" else self._read_json)(file)
+
+    def _read_json(self, file):
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            self._end += len(line)
+            yield [*json.loads(line).values()]
+
+    def _read_csv(self, file):
+        position, line = 0, b""
+
+        def lines():  # a cell may contain the end of a line
+            nonlocal position, line
+            for line in file:
+                position += len(line)
+                yield line.decode("utf-8", "replace")  # the last one may end within a letter
+
+        for number, row in enumerate(csv.reader(lines())):
+            if not line.endswith(b"\n") or len(row) != len(self.columns):
+                return
+            self._end = position
+            if number:  # the first row has the names of the columns
+                yield [_unescape(cell) if cell else None for cell in row]
+
+    def __enter__(self):
+        if not self.is_whole:
+            self._file = open(self._target, "ab", buffering=0)
+            self._file.truncate(self._end)
+            if self.kind == ".csv" and not self._end:
+                self._write(_csv_line(self.columns))
+        return self
+
+    def append(self, row):
+        """Appends a row, a list of cells; None for an empty one."""
+        row = [_text(cell) for cell in row]
+        if self.kind == ".csv":
+            self._write(_csv_line("" if cell is None else cell for cell in row))
+        else:
+            self._write(json.dumps(dict(zip(self.columns, row, strict=True))).encode() + b"\n")
+        self.rows += 1
+
+    def _write(self, line):
+        """Writes a line wholly, or raises and leaves the file as it was."""
+        try:
+            written = self._file.write(line)
+            if written < len(line):  # the disk is full, which the next call says
+                self._file.write(line[written:])
+        except OSError as error:
+            self._file.truncate(self._end)
+            reason = f"{error.strerror}; the rows before are complete"
+            raise OSError(error.errno, reason, str(self._target)) from error
+        self._end += len(line)
+
+    def __exit__(self, kind, error, trace):
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+    def finish(self):
+        """Makes the Parquet file, when all rows are written; other tables are finished already."""
+        if self.kind != ".parquet" or self.is_whole:
+            return
+        import pyarrow
+        import pyarrow.parquet
+
+        types = {str: pyarrow.string(), float: pyarrow.float64()}
+        schema = pyarrow.schema([(name, types[kind]) for name, kind in self.columns.items()])
+        with writing.replacing(self.path) as partial:
+            with (
+                pyarrow.parquet.ParquetWriter(partial, schema) as writer,
+                open(self._target, encoding="utf-8") as file,
+            ):
+                while lines := list(itertools.islice(file, ROWS)):
+                    rows = [json.loads(line) for line in lines]
+                    writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
+        self._target.unlink()
+
+
+def _has_pyarrow():
+    from importlib.util import find_spec
+
+    return find_spec("pyarrow") is not None
+
+
+def _compare(path, beside, settings):
+    """Raises `ValueError` unless a table was written with the same settings."""
+    if not beside.exists():
+        expected = f"the file must not exist yet, or have its settings beside it, {beside.name}"
+        arguments.refuse(expected, {"path": str(path)}, f"Nothing is replaced. {OTHER}")
+    found = files.read_json(beside)
+    other = [name for name in settings if name not in found or found[name] != settings[name]]
+    if other:
+        expected = "the file must have been written with the same model and options"
+        received = {"path": str(path), "other": other}
+        arguments.refuse(expected, received, f"Nothing is replaced. {OTHER}")
+
+
+def _csv_line(cells):
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(
+        [_escape(cell) if isinstance(cell, str) else cell for cell in cells]
+    )
+    return text.getvalue().encode()
+
+
+def _escape(cell):
+    return f"'{cell}" if cell.lstrip("'").startswith(FORMULAS) else cell
+
+
+def _unescape(cell):
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(FORMULAS) else cell
+
+
+def _text(cell):
+    """Returns a cell without what is no text: the name of a file may contain any bytes."""
+    return cell.encode("utf-8", "backslashreplace").decode() if isinstance(cell, str) else cell

@@ -1,0 +1,91 @@
+"""How fast a run trains: images per second, the share of time without data, the time left."""
+
+WINDOW = 100  # steps over which a mean forgets; the first ones count alike
+ENOUGH = 3, 2.0  # steps and seconds after which a pace is known
+FORWARD = 1 / 3  # of a training step: validation, until it was timed
+UNITS = ((48 * 3600, 86400, "days"), (90 * 60, 3600, "h"), (90, 60, "min"), (0, 1, "s"))
+
+
+class Pace:
+    """The pace of one sitting, from its second step on: the first one compiles.
+
+    Args:
+        data: an `ImageDataset`; None if the size of the batches is not known.
+        params: those of a callback, with the steps per epoch and the epochs of the run.
+        split: split that is evaluated after each epoch.
+        waits: whether the trainer itself takes each batch from `data.train`. TensorFlow takes them
+            within its compiled step.
+    """
+
+    def __init__(self, data, params, split, waits=True):
+        self.params = params
+        self.batch_size, self.between = getattr(data, "batch_size", None), None
+        self.evaluated = data.counts[split] / data.counts["train"] if data else 0.0
+        self.loader = data.train if data and waits and hasattr(data.train, "waited") else None
+        self.count, self.seconds, self.mean = -1, 0.0, 0.0
+        self.announced = False
+
+    def add_step(self, seconds):
+        """Counts a step."""
+        self.count += 1
+        if self.count == 0:
+            self.waited = self.loader.waited if self.loader else 0.0
+        else:
+            self.seconds += seconds
+            self.mean += (seconds - self.mean) / min(self.count, WINDOW)
+
+    def end_epoch(self, seconds):
+        """Counts what follows the last step of an epoch."""
+        self.between = seconds
+
+    @property
+    def is_known(self):
+        """Whether enough steps were timed."""
+        return self.count >= ENOUGH[0] and self.seconds >= ENOUGH[1]
+
+    def seconds_left(self, epoch, step):
+        """Returns the seconds that the run needs after a step (from 1) of an epoch (from 0)."""
+        steps, epochs = self.params["steps"], self.params["epochs"] - epoch
+        between = self.between
+        if between is None:
+            between = FORWARD * self.evaluated * steps * self.mean
+        ends = epochs - (step == steps and self.between is not None)
+        return (epochs * steps - step) * self.mean + ends * between
+
+    def describe(self, epoch, step):
+        """Returns a text such as "  12 min left, 820 images/s, 3 % waiting for data", or ""."""
+        if not self.is_known:
+            return ""
+        left, parts = self.seconds_left(epoch, step), []
+        if left > 0:
+            parts.append(f"{format_duration(left)} left")
+        if self.batch_size:
+            rate = self.batch_size / self.mean
+            parts.append(f"{rate:,.{0 if rate > 100 else 1}f} images/s")
+        if self.loader:
+            share = (self.loader.waited - self.waited) / self.seconds
+            parts.append(f"{100 * min(1, share):.0f} % waiting for data")
+        return "  " + ", ".join(parts)
+
+    def announce(self, epoch, step):
+        """Returns, once, a line about the time that the rest of the run takes; else ""."""
+        if self.announced or not self.is_known:
+            return ""
+        self.announced = True
+        left = format_duration(self.seconds_left(epoch, step))
+        steps, epochs = self.params["steps"], self.params["epochs"] - epoch
+        count = f"{epochs:,} epoch{'s' * (epochs != 1)} of {steps:,} steps"
+        images = f" of {self.batch_size:,} images" if self.batch_size else ""
+        return f"Time: about {left} for {count}, {self.mean:.3g} s for a step{images}."
+
+
+def format_duration(seconds):
+    """Returns a duration in the unit that suits it.
+
+    Example:
+    >>> format_duration = keras_vit.training.runs.pace.format_duration
+    >>> format_duration(50), format_duration(4000), format_duration(3e4), format_duration(4e5)
+    ('50 s', '67 min', '8.3 h', '4.6 days')
+    """
+    unit, name = next((unit, name) for least, unit, name in UNITS if seconds >= least)
+    return f"{seconds / unit:.{int(unit >= 3600)}f} {name}"

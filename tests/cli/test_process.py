@@ -1,0 +1,99 @@
+"""The process of the command before Keras is imported: its variables, and its quiet imports."""
+
+import os
+import sys
+
+import pytest
+
+from keras_vit import environment
+from keras_vit.cli import process
+
+pytestmark = pytest.mark.backend_free
+
+
+@pytest.fixture(autouse=True)
+def linux(monkeypatch):
+    monkeypatch.setattr(process, "_has_huge_pages", lambda: True)
+    monkeypatch.setattr(process.backend, "is_installed", lambda name: name == "jax")
+
+
+@pytest.mark.parametrize(
+    ("given", "tunables"),
+    [
+        ({}, "glibc.malloc.hugetlb=1"),
+        ({"GLIBC_TUNABLES": ""}, "glibc.malloc.hugetlb=1"),
+        ({"GLIBC_TUNABLES": "glibc.rtld.nns=8"}, "glibc.rtld.nns=8:glibc.malloc.hugetlb=1"),
+        ({"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}, None),
+        ({"KERAS_VIT_HUGEPAGES": "0"}, None),
+    ],
+)
+def test_huge_pages_are_added_to_what_the_user_set(given, tunables, monkeypatch):
+    changed = process.add_huge_pages({"HOME": "/", **given})
+    assert (changed and changed["GLIBC_TUNABLES"]) == tunables
+    assert not changed or (changed["HOME"] == "/" and process.add_huge_pages(changed) is None)
+    monkeypatch.setattr(process.backend, "is_installed", lambda name: True)  # a GPU's packages
+    assert process.add_huge_pages(given) is None
+    assert bool(process.add_huge_pages({**given, "JAX_PLATFORMS": "cpu"})) == bool(tunables)
+
+
+def test_only_a_training_on_jax_starts_again_and_says_so(monkeypatch, capsys, tmp_path):
+    calls = []
+    monkeypatch.setattr(os, "execve", lambda *call: calls.append(call))
+    monkeypatch.setattr(sys, "meta_path", [])
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "keras_vit", "train"])
+    monkeypatch.setattr(os, "environ", {"KERAS_HOME": str(tmp_path)})
+    for name, trains in (("torch", True), ("tensorflow", True), ("jax", False), ("jax", True)):
+        monkeypatch.setattr(process.backend, "find_name", lambda name=name: name)
+        assert not calls and capsys.readouterr().out == ""
+        process.prepare(trains)
+    ((path, words, environ),) = calls
+    assert (path, words) == (sys.executable, [sys.executable, "-m", "keras_vit", "train"])
+    assert environ["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
+    assert "KERAS_VIT_HUGEPAGES=0 turns them off" in capsys.readouterr().out
+
+
+def test_programs_are_kept_in_a_folder_of_the_processor_unless_the_user_chose(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    found = {}
+    for flags in ("avx2", "avx2 avx512f"):
+        monkeypatch.setattr(environment, "instructions", lambda flags=flags: flags)
+        process.keep_programs(found.setdefault(flags, {}))
+    folders = {environ[process.CACHE] for environ in found.values()}
+    assert len(folders) == 2 and all(map(os.path.isdir, folders))
+    assert all(folder.startswith(str(tmp_path)) for folder in folders)
+    mine = {process.CACHE: ""}
+    process.keep_programs(mine)
+    assert mine == {process.CACHE: ""}
+    monkeypatch.setenv("KERAS_HOME", "/dev/null")
+    process.keep_programs(nowhere := {})
+    assert nowhere == {}
+
+
+def test_the_programs_that_were_used_longest_ago_are_removed(tmp_path):
+    for age, name in enumerate("abcd"):
+        (tmp_path / name).write_bytes(bytes(100))
+        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+    process.remove_oldest(tmp_path, 400)
+    assert len(os.listdir(tmp_path)) == 4
+    process.remove_oldest(tmp_path, 250)
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_import_of_tensorflow_hides_noise_and_nothing_else(fails, tmp_path, monkeypatch, capfd):
+    noise = "I0000 00:00:1795.7 4 port.cc:153] oneDNN custom operations are on.\n"
+    package = tmp_path / "tensorflow"
+    package.mkdir()
+    code = f"import os\nos.write(2, {(noise + 'E0000 broken' + chr(10)).encode()!r})\n"
+    package.joinpath("__init__.py").write_text(code + "1 / 0\n" * fails)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    spec = process.QuietFinder().find_spec("tensorflow")
+    if fails:
+        with pytest.raises(ZeroDivisionError):
+            spec.loader.exec_module(type(sys)("tensorflow"))
+    else:
+        spec.loader.exec_module(type(sys)("tensorflow"))
+    assert capfd.readouterr().err == noise * fails + "E0000 broken\n"
+    assert process.QuietFinder().find_spec("json") is None
