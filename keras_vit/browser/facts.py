@@ -13,17 +13,17 @@ LARGEST = 512  # longest side of an example in pixels; smaller than in its file,
 QUALITY = 90  # of JPEG
 
 
-def describe_model(model, metrics, precision):
+def describe_model(model, metrics, precision, title):
     """Returns pairs (what, how much), all of them texts, of what is known of a model."""
     height, width, channels = model.input_shape[1:]
     colors = "color" if channels == 3 else "grayscale"
     rows = {
-        "Model": metrics.get("model") or model.name,
+        "Model": metrics.get("model") or title,
         "Parameters": f"{model.count_params():,}, here as {precision}",
         "Images": f"{height} \u00d7 {width} pixels, {colors}",
         "Classes": f"{model.output_shape[-1]:,}",
-        **_training(metrics),
         **_accuracy(metrics),
+        **_training(metrics),
     }
     return [(name, str(value)) for name, value in rows.items() if value]
 

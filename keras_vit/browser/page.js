@@ -6,7 +6,7 @@ const get = (id) => document.getElementById(id);
 const content = JSON.parse(get("content").textContent);
 const { sizes } = content;
 const worker = startWorker();
-let isReady = false, waiting = null; // an image that came before the model was ready
+let isReady = false, last = null; // the image that was chosen last, with its name and class
 let number = 0, shown = null; // of the image that is classified last, and the answer for it
 
 function startWorker() {
@@ -32,7 +32,8 @@ const ANSWERS = {
   ready() {
     isReady = true;
     say("Choose an image, or one of the examples.", null);
-    if (waiting) classify(...waiting);
+    if (last) classify(...last);
+    else get("examples").querySelector("button")?.click();
   },
 
   progress({ of, share, number: its }) {
@@ -42,12 +43,15 @@ const ANSWERS = {
 
   classified(answer) {
     if (answer.number !== number) return;
-    shown = { ...shown, ...answer, falls: null };
+    shown = { ...shown, ...answer, falls: null }; // with its name and class
     const order = [...answer.shares.keys()].sort((a, b) => answer.shares[b] - answer.shares[a]);
     shown.label = order[0];
-    const name = content.classes[shown.label], truth = shown.truth === null ? "" : ` It is labeled “${shown.truth}”.`;
-    say(`“${name}”, ${percent(answer.shares[shown.label])}.${truth} Computed in ${answer.seconds.toFixed(1)} s.`, null);
-    get("classes").replaceChildren(...order.slice(0, TOP).map((i) => showClass(content.classes[i], answer.shares[i])));
+    const name = content.classes[shown.label];
+    const truth = shown.truth === null ? "" : ` It is labeled “${shown.truth}”.`;
+    const sure = percent(answer.shares[shown.label]), seconds = answer.seconds.toFixed(1);
+    shown.sentence = `“${name}”, ${sure}.${truth} Computed in ${seconds} s.`;
+    const rows = order.slice(0, TOP).map((i) => showClass(content.classes[i], answer.shares[i]));
+    get("classes").replaceChildren(...rows);
     get("result").hidden = false;
     choose();
   },
@@ -56,8 +60,9 @@ const ANSWERS = {
     if (its !== number || view() !== "occlusion") return;
     shown.falls ??= { grid, values: new Float32Array(grid[0] * grid[1]).fill(NaN) };
     shown.falls.values[cell] = fall;
-    const share = (cell + 1) / shown.falls.values.length;
-    say(share < 1 ? `Covering part ${cell + 1} of ${shown.falls.values.length} …` : "All parts are covered.", share < 1 ? share : null);
+    const count = shown.falls.values.length, isDone = cell + 1 === count;
+    if (isDone) say(`${shown.sentence} All ${count} parts are covered.`, null);
+    else say(`Covering ${count} parts of the image, one after the other …`, (cell + 1) / count);
     draw();
   },
 
@@ -72,7 +77,7 @@ function showClass(name, share) {
 }
 
 function say(text, share) {
-  get("status").textContent = text;
+  if (get("status").textContent !== text) get("status").textContent = text; // read aloud once
   get("progress").classList.toggle("idle", share === null);
   get("progress").value = share ?? 0;
 }
@@ -99,7 +104,7 @@ async function take(file, name, truth = null) {
 }
 
 function classify(canvas, name, truth) {
-  waiting = [canvas, name, truth];
+  last = [canvas, name, truth];
   if (!isReady) return;
   number += 1;
   shown = { name, truth };
@@ -116,12 +121,14 @@ function takeFirst(files) {
 }
 
 function press(button) {
-  for (const other of get("examples").querySelectorAll("button")) other.setAttribute("aria-pressed", other === button);
+  for (const other of get("examples").querySelectorAll("button")) {
+    other.setAttribute("aria-pressed", other === button);
+  }
 }
 
 function showExample({ name, label, address }) {
-  const button = make("button", null, { type: "button" });
-  button.append(make("img", null, { src: address, alt: name }), make("span", label ?? name));
+  const button = make("button", null, { type: "button", title: label ?? name });
+  button.append(make("img", null, { src: address, alt: label ? name : "" }), make("span", label ?? name));
   button.setAttribute("aria-pressed", false);
   button.onclick = () => {
     press(button);
@@ -135,21 +142,29 @@ function showExample({ name, label, address }) {
 
 // --- Views ---------------------------------------------------------------------------------------
 const view = () => document.querySelector("input[name=view]:checked").value;
-const reader = sizes.pools_patches ? "the patches, on average," : "the class token";
+const reader = sizes.pools_patches ? "the patches on average" : "the class token";
 
 const EXPLANATIONS = {
   image: () => "The image as the model sees it, at the size of its input.",
-  attention: () => `Where ${reader} looked in this block, Eq. 6 of the paper. It may look at many things that do not decide.`,
-  rollout: () => `How much of each patch reached ${reader} through all blocks (Appendix D.8). It follows attention, not its effect on the class.`,
-  occlusion: () => `How far the probability of “${content.classes[shown.label]}” falls when a part is covered: orange speaks for the class, violet against it.`,
+  attention: () =>
+    `Where ${reader} looked in this block, Eq. 6 of the paper. ` +
+    "It may look at many things that do not decide.",
+  rollout: () =>
+    `How much of each patch reached ${reader} through all blocks (Appendix D.8). ` +
+    "It follows attention, not its effect on the class.",
+  occlusion: () =>
+    `How far the probability of “${content.classes[shown.label]}” falls when a part is covered: ` +
+    "orange speaks for the class, violet against it.",
 };
 
 /** Shows the view that is chosen. */
 function choose() {
   get("attention-part").hidden = view() !== "attention";
   get("explanation").textContent = EXPLANATIONS[view()]();
-  const isMissing = view() === "occlusion" && !shown.falls;
-  worker.postMessage(isMissing ? { task: "occlude", number, image: shown.image, label: shown.label } : { task: "stop" });
+  say(shown.sentence, null);
+  const isMissing = view() === "occlusion" && !shown.falls?.values.every((v) => !Number.isNaN(v));
+  const { image, label } = shown;
+  worker.postMessage(isMissing ? { task: "occlude", number, image, label } : { task: "stop" });
   draw();
 }
 
@@ -159,7 +174,8 @@ function chosenMap() {
   if (view() === "rollout") return { values: shown.rolled, grid: sizes.grid };
   if (view() !== "attention") return null;
   const heads = shown.attention[get("block").value - 1], head = get("head").value;
-  const values = head ? heads[head] : heads[0].map((_, i) => heads.reduce((sum, a) => sum + a[i] / heads.length, 0));
+  const mean = (_, i) => heads.reduce((sum, a) => sum + a[i] / heads.length, 0);
+  const values = head ? heads[head] : heads[0].map(mean);
   return { values, grid: sizes.grid };
 }
 
@@ -185,22 +201,28 @@ function draw() {
   get("caption").textContent = map ? describe(map) : shown.name;
 }
 
-const cellOf = (pixel, width, height, [rows, columns]) => {
-  return Math.floor((Math.floor(pixel / width) * rows) / height) * columns + Math.floor(((pixel % width) * columns) / width);
-};
+/** Returns the number of the cell that has a pixel in it. */
+function cellOf(pixel, width, height, [rows, columns]) {
+  const row = Math.floor((Math.floor(pixel / width) * rows) / height);
+  return row * columns + Math.floor(((pixel % width) * columns) / width);
+}
 
 /** Says where a map is highest. */
 function describe({ values, grid, signed }) {
   const best = values.reduce((top, v, i) => (v > (values[top] ?? -Infinity) ? i : top), -1);
   if (best < 0) return "";
   const value = signed ? `${(100 * values[best]).toFixed(1)} points` : percent(values[best]);
-  return `highest: ${value}, row ${Math.floor(best / grid[1]) + 1} of ${grid[0]}, column ${(best % grid[1]) + 1} of ${grid[1]}`;
+  const [row, column] = [Math.floor(best / grid[1]) + 1, (best % grid[1]) + 1];
+  return `highest: ${value}, row ${row} of ${grid[0]}, column ${column} of ${grid[1]}`;
 }
 
 const SEQUENTIAL = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
 const SIGNED = [[45, 0, 75], [153, 142, 195], [247, 247, 247], [241, 163, 64], [127, 59, 8]];
 
-/** Returns a color for each value, null for one that is not known yet. A few high values do not darken all others. */
+/**
+ * Returns a color for each value, null for one that is not known yet. The highest 3 % have the same
+ * color, so that a few do not darken all others.
+ */
 function colorsOf({ values, signed }) {
   const sorted = Array.from(values).filter((v) => !Number.isNaN(v)).sort((a, b) => a - b);
   const far = Math.max(0.01, ...sorted.map(Math.abs));
@@ -208,7 +230,8 @@ function colorsOf({ values, signed }) {
   const scale = signed ? SIGNED : SEQUENTIAL;
   return Array.from(values, (v) => {
     if (Number.isNaN(v)) return null;
-    const place = 4 * Math.max(0, Math.min(1, (v - low) / (high - low || 1))), i = Math.min(3, Math.floor(place));
+    const place = 4 * Math.max(0, Math.min(1, (v - low) / (high - low || 1)));
+    const i = Math.min(3, Math.floor(place));
     return scale[i].map((a, c) => a + (place - i) * (scale[i + 1][c] - a));
   });
 }
@@ -216,7 +239,7 @@ function colorsOf({ values, signed }) {
 // --- The page ------------------------------------------------------------------------------------
 function fillPage() {
   get("facts").append(...content.facts.flatMap(([name, value]) => [make("dt", name), make("dd", value)]));
-  get("classes-title").textContent = `Its ${content.classes.length} classes`;
+  get("classes-title").textContent = `Its ${content.classes.length.toLocaleString("en")} classes`;
   get("all-classes").textContent = content.classes.join(", ");
   get("examples-part").hidden = !content.examples.length;
   get("examples").append(...content.examples.map(showExample));
@@ -228,7 +251,7 @@ function fillPage() {
 
 function listen() {
   get("file").onchange = (event) => takeFirst(event.target.files);
-  get("invert").onchange = () => waiting && classify(...waiting);
+  get("invert").onchange = () => last && classify(...last);
   get("views").onchange = choose;
   get("head").onchange = draw;
   get("block").oninput = () => {

@@ -103,9 +103,11 @@ function extremes(values) {
 function prepare({ data, height, width }, { image_size: [rows, columns], channels, resize: way, ratio }, invert) {
   const pixels = new Uint8Array(height * width * channels);
   for (let i = 0; i < height * width; i++) {
-    const [r, g, b] = data.subarray(4 * i, 4 * i + 3);
-    if (channels === 1) pixels[i] = (r * 19595 + g * 38470 + b * 7471 + 32768) >> 16;
-    else pixels.set([r, g, b], 3 * i);
+    if (channels === 1) {
+      pixels[i] = (data[4 * i] * 19595 + data[4 * i + 1] * 38470 + data[4 * i + 2] * 7471 + 32768) >> 16;
+    } else {
+      for (let c = 0; c < 3; c++) pixels[3 * i + c] = data[4 * i + c];
+    }
   }
   if (invert) pixels.forEach((v, i) => (pixels[i] = 255 - v));
   const image = { data: pixels, height, width, channels };

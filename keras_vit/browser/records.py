@@ -62,11 +62,7 @@ def describe(model):
             record["number"] = next(blocks)
         records.append(record)
     found = {record["class"]: record for record in records}
-    if (
-        len(model.output_shape) != 2
-        or model.output_shape[-1] < 2
-        or not {"Patches", "PatchEncoder"} <= set(found)
-    ):
+    if not {"Patches", "PatchEncoder"} <= set(found) or not _is_classifier(model, records):
         advice = "keras-vit train gives a model a head."
         want = "a page needs a classifier of two or more classes"
         arguments.refuse(want, {**received, "output": model.output_shape}, advice)
@@ -93,6 +89,12 @@ def _is_chain(model, layers):
         return layers[-1].output is model.output and all(b.input is a.output for a, b in pairs)
     except (AttributeError, IndexError, ValueError):
         return False
+
+
+def _is_classifier(model, records):
+    """Returns whether a model ends in a linear layer for its classes."""
+    has_head = getattr(model, "num_classes", 0) is not None  # CLIP's projection is no head
+    return has_head and records[-1].get("activation") == "linear" and model.output_shape[-1] > 1
 
 
 def _describe(layer, model):

@@ -1,5 +1,6 @@
 "use strict";
-// Weights as text: Base64 of float16 numbers, or of a scale and int8 numbers for each output.
+// Weights as text: Base64 of compressed bytes, which are float16 numbers, or a scale and int8 numbers
+// for each output.
 
 /** Returns the value of each of the 65,536 float16 numbers. */
 function halves() {
@@ -10,12 +11,17 @@ function halves() {
   });
 }
 
+async function inflate(bytes) {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Response(stream).arrayBuffer();
+}
+
 /** Returns {name: {data, shape}} of `entries`, each of which is a piece of the text. */
-function readTensors(entries, text, progress = () => {}) {
+async function readTensors(entries, text, progress = () => {}) {
   const table = halves(), tensors = {};
   for (const { name, shape, kind, start, end } of entries) {
     const bytes = Uint8Array.from(atob(text.slice(start, end)), (letter) => letter.charCodeAt(0));
-    tensors[name] = { shape, data: READERS[kind](bytes.buffer, shape, table) };
+    tensors[name] = { shape, data: READERS[kind](await inflate(bytes), shape, table) };
     progress(end / text.length);
   }
   return tensors;

@@ -1,6 +1,7 @@
 """Weights as text: what weights.js reads."""
 
 import base64
+import zlib
 
 import numpy as np
 
@@ -12,10 +13,11 @@ OUTPUT = "attention_output/kernel"  # (heads, d, D), of Keras's attention
 
 
 def pack(model, precision):
-    """Returns (entries, text): the name, shape and place of each tensor, and all of them in Base64.
+    """Returns (entries, text): the name, shape and place of each tensor, and all of them.
 
     A kernel is transposed, one row for each output. With int8, each row has its own scale, so that
-    its largest number is 127; everything else is float16.
+    its largest number is 127; everything else is float16. Each tensor is compressed and written in
+    Base64.
 
     Raises:
         ValueError: a weight is not finite, or too large for float16.
@@ -29,7 +31,7 @@ def pack(model, precision):
         value = _arrange(path, value)
         kind = precision if value.ndim == 2 else "float16"
         data = (_int8 if kind == "int8" else _float16)(path, value)
-        text = base64.b64encode(data).decode()
+        text = base64.b64encode(zlib.compress(data)).decode()
         place = {"start": start, "end": start + len(text)}
         entries.append({"name": path, "shape": value.shape, "kind": kind, **place})
         texts.append(text)

@@ -2,11 +2,12 @@
 // What runs beside the page, so that it stays awake. It gets {task, ...} and answers {task, ...}.
 
 let model, vit; // what the page says of the model, and the model
+let turn = 0; // number of tasks
 
 const TASKS = {
-  load({ content, weights }) {
+  async load({ content, weights }) {
     model = content;
-    vit = new ViT(model.layers, readTensors(model.tensors, weights, progressOf("load")));
+    vit = new ViT(model.layers, await readTensors(model.tensors, weights, progressOf("load")));
     self.postMessage({ task: "ready" });
   },
 
@@ -18,29 +19,28 @@ const TASKS = {
     const attention = trace.attention.map((maps) => tokenAttention(maps, sizes));
     const rolled = attention.length ? rollout(trace.attention, sizes) : null;
     const seconds = (performance.now() - started) / 1000;
-    self.postMessage({ task: "classified", number, image, shares: probabilities(logits), attention, rolled, seconds });
+    const shares = probabilities(logits);
+    self.postMessage({ task: "classified", number, image, shares, attention, rolled, seconds });
   },
 
   /** Covers one cell after the other, and answers after each; a new task stops it. */
   async occlude({ number, image, label }) {
-    const grid = coarsen(model.sizes.grid);
-    stopped = false;
+    const grid = coarsen(model.sizes.grid), mine = turn;
     await occlude(vit, image, label, grid, (cell, fall) => {
       self.postMessage({ task: "occluded", number, grid, cell, fall });
-      return new Promise((resume) => setTimeout(() => resume(!stopped))); // messages come in between
+      return new Promise((resume) => setTimeout(() => resume(mine === turn))); // messages come between
     });
   },
 
   stop() {},
 };
-let stopped = true;
 
 function progressOf(task, more = {}) {
   return (share) => self.postMessage({ task: "progress", of: task, share, ...more });
 }
 
 self.onmessage = async ({ data }) => {
-  stopped = true;
+  turn += 1;
   try {
     await TASKS[data.task](data);
   } catch (error) {

@@ -53,12 +53,13 @@ def write_page(
     found = facts.find_examples(examples) if examples else []
     entries, text = weights.pack(model, precision)
     resize = "digits" if metrics.get("data") == "digits" else metrics.get("resize", "squash")
+    title = title or metrics.get("model") or model.name
     content = {
-        "title": title or metrics.get("model") or model.name,
+        "title": title,
         "layers": layers,
         "sizes": {**sizes, "resize": resize, "ratio": CROP_RATIO},
         "classes": [str(name) for name in names],
-        "facts": facts.describe_model(model, metrics, precision),
+        "facts": facts.describe_model(model, metrics, precision, title),
         "examples": [facts.read_example(*row, sizes["channels"]) for row in found],
         "tensors": entries,
     }

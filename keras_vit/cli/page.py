@@ -15,6 +15,7 @@ from keras_vit.cli.common import (
     load_model,
 )
 from keras_vit.io import writing
+from keras_vit.training.evaluation.class_names import read_names
 
 EXAMPLE = "example.png"  # a test image that every run has in its folder
 
@@ -37,6 +38,8 @@ def add(commands):
     examples = "image, folder of images or folder of class folders: up to twelve are on the page; "
     option("--examples PATH", examples + "default: the test image in a run's folder")
     option("--title TEXT", "title of the page; default: the name of the model")
+    names = "text file with the name of each class on a line, in the order of the logits"
+    option("--classes FILE", names)
     precision = "of the weights; int8 makes the file half as large and costs a little accuracy; "
     option("--precision", precision + DEFAULT, default="float16", choices=weights.PRECISIONS)
     option("--resize", RESIZE, choices=("squash", "crop"))
@@ -45,6 +48,8 @@ def add(commands):
 def _check(options):
     check_model(options.model)
     writing.check_file(options.out, "Choose another file: --out FILE.")
+    if options.classes is not None:
+        read_names(options.classes)
     if options.examples is not None:
         facts.find_examples(options.examples)
 
@@ -65,10 +70,16 @@ def _page(options):
     browser.write_page(
         model,
         options.out,
-        examples=examples,
+        options.classes and read_names(options.classes),
+        examples,
         metrics=metrics,
         precision=options.precision,
-        title=options.title,
+        title=options.title or metrics.get("model") or _name(options.model),
     )
     size = os.path.getsize(options.out) / 1e6
     print(f"Written: {options.out}, {size:.1f} MB. Open it in a browser.")
+
+
+def _name(model):
+    """Returns the name of published weights, or the last part of a path."""
+    return pathlib.Path(model).name if os.path.exists(model) else model

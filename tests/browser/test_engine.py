@@ -19,17 +19,20 @@ pytestmark = pytest.mark.skipif(
 )
 DRIVER = """
 const { jobs, models, images } = JSON.parse(require("fs").readFileSync(0));
-const vits = models.map(({ layers, tensors, text }) => new ViT(layers, readTensors(tensors, text)));
 const ways = ({ without, heads, blocks, ...others }) => ({
   ...others, without: new Set(without), heads: new Set(heads), blocks: new Set(blocks),
 });
 const numbers = (list) => [...list].map(Number);
+const build = async ({ layers, tensors, text }) => {
+  return new ViT(layers, await readTensors(tensors, text));
+};
+Promise.all(models.map(build)).then((vits) => {
 """
 
 
 def run_node(code, **values):
     """Runs the page's scripts and then `code` in Node; returns the JSON that it prints."""
-    script = writing.read(*writing.ENGINE) + DRIVER + code
+    script = writing.read(*writing.ENGINE) + DRIVER + code + "});"
     given = json.dumps({"jobs": [], "models": [], "images": [], **values})
     done = subprocess.run([NODE, "-e", script], input=given, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -1,0 +1,156 @@
+"""The page around the engine: what it refuses, what it says, and how it works in a browser."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from helpers import outputs, random_images, wide_vit
+from PIL import Image
+
+import keras_vit
+from keras_vit import browser, cli
+from keras_vit.browser import facts
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+MARKUP = "</script><img src=x onerror=\"document.title='run'\"> & more"
+
+
+class DoubledBlock(keras_vit.TransformerBlock):
+    def call(self, x, training=None):
+        return 2 * super().call(x)
+
+
+class DoubledViT(keras_vit.ViT):
+    block = DoubledBlock
+
+
+OTHERS = {
+    "DoubledBlock": DoubledViT,
+    "EVABlock": keras_vit.descendants.EVAViT,
+    "BiasedBlock": keras_vit.descendants.BiasedViT,
+}
+
+
+def read_page(path):
+    """The text of a page, and the JSON in it."""
+    text = path.read_text(encoding="utf-8")
+    found = re.search(r'<script type="application/json" id="content">(.*?)</script>', text, re.S)
+    return text, json.loads(found[1])
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_the_engine_does_not_compute_is_refused_by_its_class(name, tmp_path):
+    model = wide_vit(OTHERS[name])
+    with pytest.raises(ValueError, match=f"layer='block_0', class='{name}'"):
+        browser.write_page(model, tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())
+
+
+def test_models_that_are_no_classifier_are_refused(tmp_path):
+    for options in ({"num_classes": None}, {"num_classes": 1}, {"pooling": None}):
+        model = wide_vit(**{"num_classes": None, **options})
+        with pytest.raises(ValueError, match="classifier of two or more classes"):
+            browser.write_page(model, tmp_path / "page.html")
+    model = wide_vit()
+    with pytest.raises(ValueError, match="a name for each of the logits"):
+        browser.write_page(model, tmp_path / "page.html", ["cat", "dog"])
+    model.get_layer("head").bias.assign([0, 1e6, 0])
+    with pytest.raises(ValueError, match="below 65,504.*head/bias"):
+        browser.write_page(model, tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_with_markup_are_text(tmp_path):
+    path = tmp_path / "page.html"
+    metrics = {"model": MARKUP, "data": MARKUP, "resize": "crop"}
+    Image.new("RGB", (9, 9)).save(tmp_path / "<b>.png")
+    browser.write_page(
+        wide_vit(), path, [MARKUP, "b", "c"], tmp_path / "<b>.png", metrics=metrics, title=MARKUP
+    )
+    text, content = read_page(path)
+    assert "<img src=x" not in text and "<b>.png" not in text
+    assert (content["title"], content["classes"][0]) == (MARKUP, MARKUP)
+    assert content["examples"][0]["name"] == "<b>.png"
+    assert content["sizes"]["resize"] == "crop"
+
+
+def test_facts_come_from_the_run_and_name_no_folder(tmp_path):
+    metrics = {
+        "model": "ViT-Mini/4",
+        "data": "/home/me/secret/pets",
+        "train_images": 2590,
+        "epochs": 3,
+        "options": {"weights": "/home/me/ViT-Ti_16.npz"},
+        "test_accuracy": 0.5,
+        "test_interval": [0.4, 0.61],
+        "test_images": 80,
+        "baselines": {"logistic regression": 0.25},
+    }
+    rows = dict(facts.describe_model(wide_vit(), metrics, "int8", "mine"))
+    assert rows["Trained on"] == "pets, 2,590 images, 3 epochs"
+    assert rows["Started from"] == "ViT-Ti_16.npz"
+    assert rows["Accuracy"].startswith("50.0 % of 80 test images")
+    assert "95 % interval 40.0 to 61.0 %" in rows["Accuracy"]
+    assert rows["For comparison: logistic regression"] == "25.0 %"
+    assert "me" not in str(rows).replace("Parameters", "").split("/")
+    assert dict(facts.describe_model(wide_vit(), {}, "int8", "mine"))["Model"] == "mine"
+
+
+def test_examples_take_turns_among_class_folders(tmp_path):
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        for i in range(9):
+            Image.new("RGB", (600, 300)).save(tmp_path / name / f"{i}.jpg")
+    found = facts.find_examples(tmp_path)
+    assert [(path.name, name) for path, name in found[:3]] == [
+        ("0.jpg", "a"), ("0.jpg", "b"), ("1.jpg", "a"),
+    ]  # fmt: skip
+    assert len(found) == facts.MOST
+    example = facts.read_example(*found[0], channels=1)
+    assert example["address"].startswith("data:image/jpeg;base64,")
+
+
+def test_the_command_writes_a_page_and_refuses_in_one_line(tmp_path, capsys):
+    out = tmp_path / "page.html"
+    assert cli.main(["page", "ViT-Mini/4", "--out", str(out), "--precision", "int8"]) == 0
+    _, content = read_page(out)
+    assert content["title"] == "ViT-Mini/4" and len(content["classes"]) == 10
+    assert "Written: " in capsys.readouterr().out
+    for words in (["none"], ["ViT-Mini/4", "--examples", str(tmp_path / "none")]):
+        assert cli.main(["page", *words, "--out", str(tmp_path / "other.html")]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / "other.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_in_a_browser_it_answers_as_keras_does(tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs: pip install playwright")
+    model, faults, path = wide_vit(), [], tmp_path / "page.html"
+    pixels = random_images(8, 15, 3).astype("uint8")
+    Image.fromarray(pixels).save(tmp_path / "one.png")
+    browser.write_page(model, path, [MARKUP, "b", "c"], tmp_path / "one.png", title=MARKUP)
+    with playwright.sync_playwright() as tools:
+        chromium = tools.chromium.launch(executable_path=CHROMIUM)
+        tab = chromium.new_page()
+        tab.on("pageerror", lambda error: faults.append(str(error)))
+        tab.on("console", lambda said: faults.append(said.text))
+        local = ("file:", "data:", "blob:")
+        tab.on("request", lambda r: r.url.startswith(local) or faults.append(r.url[:80]))
+        tab.goto(path.as_uri())
+        tab.wait_for_selector("#result:not([hidden])", timeout=60_000)
+        listed = tab.locator("#classes li").all_inner_texts()
+        for view in ("attention", "rollout", "occlusion"):
+            tab.check(f"input[value={view}]", force=True)
+        tab.get_by_text("All 6 parts are covered").wait_for(timeout=60_000)
+        assert tab.title() == MARKUP
+        chromium.close()
+    x = outputs(model, pixels[None].astype("float32"))[0]
+    shares = np.exp(x) / np.exp(x).sum()
+    order = np.argsort(-shares)
+    names = [MARKUP, "b", "c"]
+    expected = [f"{names[i]} {100 * shares[i]:.1f} %" for i in order]
+    assert [" ".join(text.split()) for text in listed] == expected
+    assert not faults
