@@ -60,8 +60,7 @@ def add(commands):
 def _check(options):
     arguments.positive_integer("top", options.top)
     arguments.positive_integer("batch_size", options.batch_size)
-    if options.threshold != 0:
-        arguments.at_most_one("threshold", options.threshold)
+    arguments.probability("threshold", options.threshold)
     check_model(options.model)
     if options.out is not None:
         table.check_path(options.out)

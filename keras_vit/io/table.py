@@ -104,8 +104,13 @@ class Table:
         for line in file:
             if not line.endswith(b"\n"):
                 return
+            try:
+                row = json.loads(line)
+                cells = [row[name] for name in self.columns]
+            except (ValueError, TypeError, KeyError):
+                self._refuse_changed()
             self._end += len(line)
-            yield [*json.loads(line).values()]
+            yield cells
 
     def _read_csv(self, file):
         position, line = 0, b""
@@ -117,11 +122,20 @@ class Table:
                 yield line.decode("utf-8", "replace")  # the last one may end within a letter
 
         for number, row in enumerate(csv.reader(lines())):
-            if not line.endswith(b"\n") or len(row) != len(self.columns):
+            is_whole = line.endswith(b"\n")
+            if not is_whole or len(row) != len(self.columns):
+                if next(file, None) is not None or (is_whole and not number):
+                    self._refuse_changed()
                 return
             self._end = position
             if number:  # the first row has the names of the columns
                 yield [_unescape(cell) if cell else None for cell in row]
+
+    def _refuse_changed(self):
+        """Only the last row of a table may be incomplete: after an interruption."""
+        expected = "the table must be as it was written"
+        advice = f"It was changed since, perhaps by a spreadsheet. Nothing is replaced. {OTHER}"
+        arguments.refuse(expected, {"path": str(self.path)}, advice)
 
     def __enter__(self):
         if not self.is_whole:

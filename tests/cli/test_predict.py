@@ -1,7 +1,9 @@
 """`keras-vit predict`: tables that are continued, files that are skipped, what stands where."""
 
 import csv
+import errno
 import json
+import os
 
 import keras
 import numpy as np
@@ -218,6 +220,53 @@ def test_a_table_cut_at_any_byte_keeps_its_whole_rows(tmp_path):
         assert (tmp_path / "x.csv").read_bytes() == whole[
             : max(e for e in ends if e <= cut or e == ends[0])
         ]
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize(
+    "kind, change",
+    [
+        (".csv", lambda text: text.replace(",", ";")),
+        (".csv", lambda text: text.replace("a,", "a,b,", 1)),
+        (".jsonl", lambda text: text.replace("{", "[", 1)),
+        (".jsonl", lambda text: text.replace('"file"', '"path"', 1)),
+    ],
+)
+def test_a_table_that_was_changed_is_refused_and_left_alone(kind, change, tmp_path):
+    path = tmp_path / f"x{kind}"
+    with table.Table(path, COLUMNS, {}, ["a", "b"]) as written:
+        for key in written.keys:
+            written.append([key, "cat", 0.5, None])
+    changed = change(path.read_text())
+    assert changed != path.read_text()
+    path.write_text(changed)
+    with pytest.raises(ValueError, match="as it was written.* Nothing is replaced"):
+        table.Table(path, COLUMNS, {}, ["a", "b"])
+    assert path.read_text() == changed
+
+
+@pytest.mark.backend_free
+def test_a_full_disk_leaves_whole_rows(tmp_path):
+    """A disk takes the first bytes of a row, and then no more."""
+
+    class Full:
+        def __init__(self, file):
+            self.file, self.truncate = file, file.truncate
+
+        def write(self, line):
+            if os.fstat(self.file.fileno()).st_size > whole:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return self.file.write(line[:5])
+
+    with table.Table(tmp_path / "x.csv", COLUMNS, {}, ["a", "b"]) as written:
+        written.append(["a", "cat", 0.5, None])
+        real, whole = written._file, written._end
+        written._file = Full(real)
+        with pytest.raises(OSError, match="No space left on device; the rows before are complete"):
+            written.append(["b", "cat", 0.5, None])
+        written._file = real
+    assert (tmp_path / "x.csv").stat().st_size == whole
+    assert table.Table(tmp_path / "x.csv", COLUMNS, {}, ["a", "b"]).rows == 1
 
 
 @pytest.mark.backend_free

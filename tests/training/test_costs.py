@@ -145,9 +145,10 @@ def test_the_time_left_counts_steps_and_what_follows_them():
     assert pace.describe(0, 4) == "  40 s left, 2.5 images/s, 50 % waiting for data"
     assert pace.announce(0, 4).startswith("Time: about 40 s for 2 epochs of 10 steps, 2 s for")
     assert pace.announce(0, 5) == ""
+    pace.end_epoch(70.0)  # it compiles, too
+    assert pace.seconds_left(0, 10) == pytest.approx(20 + 4)
     pace.end_epoch(7.0)
     assert pace.seconds_left(0, 10) == pytest.approx(20 + 7)
-    pace.end_epoch(7.0)
     assert pace.seconds_left(1, 10) == 0 and "left" not in pace.describe(1, 10)
 
 

@@ -35,8 +35,8 @@ class Pace:
             self.mean += (seconds - self.mean) / min(self.count, WINDOW)
 
     def end_epoch(self, seconds):
-        """Counts what follows the last step of an epoch."""
-        self.between = seconds
+        """Counts what follows the last step of an epoch; the first time, validation compiles."""
+        self.between = min(seconds, self._guess()) if self.between is None else seconds
 
     @property
     def is_known(self):
@@ -46,11 +46,13 @@ class Pace:
     def seconds_left(self, epoch, step):
         """Returns the seconds that the run needs after a step (from 1) of an epoch (from 0)."""
         steps, epochs = self.params["steps"], self.params["epochs"] - epoch
-        between = self.between
-        if between is None:
-            between = FORWARD * self.evaluated * steps * self.mean
+        between = self._guess() if self.between is None else self.between
         ends = epochs - (step == steps and self.between is not None)
         return (epochs * steps - step) * self.mean + ends * between
+
+    def _guess(self):
+        """Returns the seconds that validation takes if nothing else is known."""
+        return FORWARD * self.evaluated * self.params["steps"] * self.mean
 
     def describe(self, epoch, step):
         """Returns a text such as "  12 min left, 820 images/s, 3 % waiting for data", or ""."""

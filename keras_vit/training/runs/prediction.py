@@ -88,7 +88,7 @@ def predict_files(
     """
     arguments.positive_integer("top", top)
     arguments.positive_integer("batch_size", batch_size)
-    check_threshold(threshold)
+    arguments.probability("threshold", threshold)
     arguments.one_of("stop", "skip")("on_error", on_error)
     arguments.natural_number("start", start)
     run = run if isinstance(run, saved_run.Run) else saved_run.load(run)
@@ -97,12 +97,6 @@ def predict_files(
         return iter(())
     batches = _Files(files, run.metrics, invert, batch_size, start)
     return _predict(run, batches, top, threshold, on_error)
-
-
-def check_threshold(threshold):
-    """Raises `ValueError` unless a threshold is a probability."""
-    if threshold != 0:
-        arguments.at_most_one("threshold", threshold)
 
 
 class _Files(FixedBatches):
@@ -129,30 +123,34 @@ class _Files(FixedBatches):
 
 
 def _predict(run, batches, top, threshold, on_error):
-    names, is_digits = run.metrics["class_names"], run.metrics["data"] == "digits"
     compute, loader = by_batch(run.model, batches.batch_size), Loader(batches)
     surplus = batches.start % batches.batch_size  # files of the first batch that are left out
     try:
         for files, pixels in loader:
-            images = [image for image in pixels if isinstance(image, np.ndarray)]
+            images = [image for image in pixels if not isinstance(image, Exception)]
             rows = iter(_softmax(compute(np.stack(images))) if images else ())
-            for file, image in zip(files, pixels, strict=True):
-                is_error = isinstance(image, Exception)
-                row = None if is_error else next(rows)
-                if surplus:
-                    surplus -= 1
-                    continue
-                if is_error:
-                    if on_error == "stop":
-                        raise image
+            pairs = [(x, None if isinstance(x, Exception) else next(rows)) for x in pixels]
+            for file, (image, row) in list(zip(files, pairs, strict=True))[surplus:]:
+                if row is not None:
+                    yield Prediction(file, _best(run, row, top, threshold), _hint(batches, image))
+                elif on_error == "skip":
                     yield Prediction(file, (), "", " ".join(str(image).split()))
-                    continue
-                best = [(names[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]]
-                bright = is_digits and not batches.invert and image.mean() > 127
-                hint = messages.INVERT_HINT if bright else ""
-                yield Prediction(file, tuple(x for x in best if x[1] >= threshold), hint)
+                else:
+                    raise image
+            surplus = 0
     finally:
         loader.on_epoch_end()  # what was read ahead is not needed any more
+
+
+def _best(run, row, top, threshold):
+    """Returns the most probable classes of an image as pairs (name, probability)."""
+    order = [i for i in np.argsort(-row, kind="stable")[:top] if row[i] >= threshold]
+    return tuple((run.metrics["class_names"][i], float(row[i])) for i in order)
+
+
+def _hint(batches, image):
+    bright = batches.metrics["data"] == "digits" and not batches.invert and image.mean() > 127
+    return messages.INVERT_HINT if bright else ""
 
 
 def _softmax(logits):
