@@ -82,13 +82,6 @@ def at_most_one(name, value):
     return value
 
 
-def probability(name, value):
-    """Returns `value` as a `float`, or raises `ValueError` unless 0 <= value <= 1."""
-    if not _is_real(value) or not 0 <= value <= 1:
-        refuse(f"`{name}` must be a number from 0 to 1", {name: value})
-    return float(value)
-
-
 def number(name, value, advice=""):
     """Returns `value` as a `float`, or raises `ValueError` unless it is finite."""
     if not _is_real(value) or not math.isfinite(value):

@@ -21,7 +21,7 @@ from keras_vit.data.images import check_file
 from keras_vit.data.sources.folders import find_images
 from keras_vit.doctor.file_tree import printable
 from keras_vit.io import table
-from keras_vit.training.evaluation.class_names import read_names
+from keras_vit.training.evaluation.class_names import check_threshold, read_names
 
 MOST_SHOWN = 50  # skipped files that are listed
 
@@ -60,7 +60,7 @@ def add(commands):
 def _check(options):
     arguments.positive_integer("top", options.top)
     arguments.positive_integer("batch_size", options.batch_size)
-    arguments.probability("threshold", options.threshold)
+    check_threshold(options.threshold)
     check_model(options.model)
     if options.out is not None:
         table.check_path(options.out)

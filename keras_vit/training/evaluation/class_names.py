@@ -20,6 +20,12 @@ def number_classes(count):
     return [f"class {i}" for i in range(count)]
 
 
+def check_threshold(value):
+    """Raises `ValueError` unless a value is a number from 0 to 1."""
+    if not 0 <= arguments.number("threshold", value) <= 1:
+        arguments.refuse("`threshold` must be a probability from 0 to 1", {"threshold": value})
+
+
 def read_names(path):
     """Returns the names in a text file, one line for each class in the order of the logits.
 

@@ -12,6 +12,7 @@ from keras_vit.data.images import open_image
 from keras_vit.data.pipelines import Loader
 from keras_vit.data.sources.folders import list_images
 from keras_vit.data.sources.source import FileSource
+from keras_vit.training.evaluation.class_names import check_threshold
 from keras_vit.training.evaluation.representation import by_batch
 from keras_vit.training.runs import messages, saved_run
 
@@ -88,7 +89,7 @@ def predict_files(
     """
     arguments.positive_integer("top", top)
     arguments.positive_integer("batch_size", batch_size)
-    arguments.probability("threshold", threshold)
+    check_threshold(threshold)
     arguments.one_of("stop", "skip")("on_error", on_error)
     arguments.natural_number("start", start)
     run = run if isinstance(run, saved_run.Run) else saved_run.load(run)
