@@ -99,7 +99,7 @@ async function take(file, name, truth = null) {
     const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
     classify({ data, height: canvas.height, width: canvas.width }, name, truth);
   } catch {
-    fail(`“${name}” cannot be read as an image.`);
+    fail(`“${name}” cannot be read as an image. Choose a JPEG, PNG, WebP or GIF file.`);
   }
 }
 

@@ -6,7 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from helpers import numpy, outputs, random_images, wide_vit
+from helpers import numpy, outputs, random_images, slow, wide_vit
 
 import keras_vit
 from keras_vit import explain
@@ -216,7 +216,7 @@ def test_digits_are_cropped_to_their_ink_as_in_python(invert, tmp_path):
     np.testing.assert_array_equal(run_node(code, jobs=[job]), truth.ravel())
 
 
-@pytest.mark.parametrize("pooling", ["token", "gap"])
+@pytest.mark.parametrize("pooling", ["token", slow("gap")])
 def test_maps_equal_those_of_explain(pooling):
     model, images = round_weights(wide_vit(pooling=pooling)), random_images(1, 8, 15, 3).round()
     sizes = records.describe(model)[1]
