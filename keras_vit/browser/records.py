@@ -44,7 +44,7 @@ def describe(model):
     """Returns (records of the layers, sizes of the model).
 
     Raises:
-        ValueError: the model has a layer that engine.js does not compute, or is no classifier.
+        ValueError: the model is not a classifier, or has a layer that engine.js does not compute.
     """
     received = {"model": type(model).__name__}
     layers = getattr(model, "operations", [])  # layers, and what stands between them
@@ -93,7 +93,7 @@ def _is_chain(model, layers):
 
 def _is_classifier(model, records):
     """Returns whether a model ends in a linear layer for its classes."""
-    has_head = getattr(model, "num_classes", 0) is not None  # CLIP's projection is no head
+    has_head = getattr(model, "num_classes", 0) is not None  # CLIP's projection is not a head
     return has_head and records[-1].get("activation") == "linear" and model.output_shape[-1] > 1
 
 

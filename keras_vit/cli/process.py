@@ -41,7 +41,7 @@ def prepare(trains):
 
 
 def add_huge_pages(environ):
-    """Returns an environment in which glibc requests huge pages, or None if it is no use."""
+    """Returns an environment in which glibc requests huge pages, or None if that would not help."""
     if environ.get(SWITCH) == "0" or PAGES in environ.get(TUNABLES, "") or not _has_huge_pages():
         return None
     if environ.get("JAX_PLATFORMS") != "cpu" and any(map(backend.is_installed, ACCELERATORS)):

@@ -26,7 +26,7 @@ def read_cifar(name, num_channels=3, seed=0, validation_share=None):
 
     Raises:
         ValueError: the folder has another number of classes.
-        ConnectionError: there is no copy, and none could be downloaded.
+        ConnectionError: there is no copy on this machine, and the download failed.
     """
     found = _read_folder(name, num_channels) or _read_archive(name)
     if found is None or found.validation is not None:
