@@ -122,7 +122,7 @@ def train(
 
 
 def start(options, out):
-    """Returns the new folder of a run, its completed options, and what `build` returns."""
+    """Returns the new folder of a run, its options, and [text about costs, *what `build` makes]."""
     started = perf_counter()
     options = run_folder.complete(options)
     name = "digits" if options["data"] is None else pathlib.Path(options["data"]).stem
@@ -183,6 +183,11 @@ def build(options, data=None):
     return data, model, recipe
 
 
+def model_name(options, model, recipe):
+    """Returns the name of the variant that a run trains, or of its weights."""
+    return model.name if options["weights"] else recipe.model
+
+
 def _build_within_memory(options):
     """Divides the recipe's batch if a step does not fit into the memory.
 
@@ -204,7 +209,7 @@ def _build_within_memory(options):
 def _run(target, options, cost, data, model, recipe):
     """Trains, tests and writes the results; resumes where an earlier call stopped."""
     started = perf_counter()
-    name = model.name if options["weights"] else recipe.model
+    name = model_name(options, model, recipe)
     introduction = messages.introduction(name, data, model, recipe, options["seed"], target)
     print(introduction, cost, sep="\n", flush=True)
     references = baselines(data)

@@ -118,7 +118,7 @@ def search(out=None, **options):
     Prints the suggestion, and returns `LearningRates`.
     """
     target, options, (_, data, model, recipe) = execution.start(options, out)
-    name = model.name if options["weights"] else recipe.model
+    name = execution.model_name(options, model, recipe)
     print(messages.introduction(name, data, model, recipe, options["seed"], target))
     print(f"Trying learning rates from {LOWEST:g} to {HIGHEST:g} ...", flush=True)
     found = find_learning_rate(model, data, recipe)
