@@ -27,8 +27,9 @@ def main(weights="ViT-Ti/16"):
     model = keras_vit.load_pretrained(weights, image_size=SIZE)
     image = keras_vit.data.example_image(SIZE)[None]
     shares = keras.ops.convert_to_numpy(keras.ops.softmax(model.predict(image, verbose=0)))[0]
+    names = keras_vit.checkpoints.class_names("ViT-Ti/16")
     for number in np.argsort(-shares)[:3]:
-        print(f"{number}: {shares[number]:.1%}")
+        print(f"{names[number]}: {shares[number]:.1%}")
     photograph = keras_vit.data.example_image((300, 451))
     lit = light(photograph, keras_vit.explain.relevance(model, image)[0])
     for name, pixels in (("cat", photograph), ("cat-relevance", lit)):
