@@ -171,7 +171,7 @@ SHOWN = """name => document.body.dataset.mdColorScheme == name
 def test_site_in_a_browser(site):
     faults, formulas = [], 0
     pages = sorted(str(p.parent.relative_to(site)) for p in site.rglob("index.html"))
-    assert {".", "api", "changelog", "faq", "tutorials", "tutorials/01_patches", "zoo"} <= {*pages}
+    assert {".", "api", "changelog", "faq", "tutorials", "tutorials/02_sequence", "zoo"} <= {*pages}
     with served(site) as home, browsing(home, faults) as tab:
         for size, page in itertools.product((DESKTOP, PHONE), pages):
             tab.set_viewport_size(size)
