@@ -96,7 +96,7 @@ def embed(content):
     return json.dumps(content).replace("<", "\\u003c")
 
 
-def fill_page(template, content, text, style, script, worker):
+def fill_page(template, content, text, style, script, worker, **values):
     """Returns a page; `style`, `script` and `worker` are the texts of its files."""
     return fill(
         template,
@@ -107,4 +107,5 @@ def fill_page(template, content, text, style, script, worker):
         weights=Html(text),
         worker=Html(worker),
         script=Html(script),
+        **values,
     )

@@ -50,7 +50,7 @@ Object.assign(TASKS, {
 
   /** Makes the model's input of pixels of any size. */
   prepare({ canvas, ...more }) {
-    self.postMessage({ task: "prepared", image: prepare(canvas, model.sizes, false), ...more });
+    self.postMessage({ ...more, task: "prepared", image: prepare(canvas, model.sizes, false) });
   },
 
   /** Computes an image and answers with everything that a screen may show. */
@@ -68,7 +68,7 @@ Object.assign(TASKS, {
     few.forEach((v, i) => (rolled[kept[i + sizes.prefix_tokens] - sizes.prefix_tokens] = v));
     const patches = vit.layers.slice(0, 2).reduce((x, layer) => layer.call(x, {}), image);
     self.postMessage({
-      task: "explored", ...more, seconds, logits, shares: probabilities(logits), rolled,
+      ...more, task: "explored", seconds, logits, shares: probabilities(logits), rolled,
       patches: patches.data.slice(),
       tokens: trace.tokens.map(fill(dim)),
       between: alignBlocks(trace.between, ways).map(fill(dim)),

@@ -82,7 +82,7 @@ function board() {
   };
   map.element.onpointerdown = pointer;
   map.element.onpointermove = (event) => event.buttons && pointer(event);
-  const shuffle = make("button", "Shuffle all patches", { type: "button", className: "button" });
+  const shuffle = make("button", "Shuffle", { type: "button", className: "button" });
   shuffle.onclick = () => change({}, rearrange(state.image, shuffled(PATCHES)));
   const bar = make("div", null, { className: "choices" });
   bar.append(choose.element, label, shuffle);
@@ -187,9 +187,9 @@ SCREENS.play = (figure) => {
   const list = make("ol", null, { className: "classes" });
   const [looks, rolled] = [make("canvas", null, { className: "picture" }), make("canvas", null, { className: "picture" })];
   const maps = make("div", null, { className: "pair" });
-  maps.append(panel("Attention, last block", looks), panel("Rollout, all blocks", rolled));
+  maps.append(panel("Attention", looks), panel("Rollout", rolled));
   const time = caption();
-  figure.append(image.element, parts_.element, panel("The prediction now; a mark is before", list, lines.element, maps, time));
+  figure.append(image.element, parts_.element, panel("Prediction", list, lines.element, maps, time));
   return () => {
     image.draw();
     parts_.draw();
@@ -198,7 +198,8 @@ SCREENS.play = (figure) => {
     const last = found.attention.findLastIndex((maps_) => maps_);
     paint(looks, overlayPatches(last < 0 ? null : attentionRow(last, null, 0)));
     paint(rolled, overlayPatches(found.rolled));
-    time.textContent = `Computed here in ${Math.max(1, Math.round(1000 * found.seconds))} ms.`;
+    const marks = listChanges().length ? "The marks are from before your changes. " : "";
+    time.textContent = `${marks}Computed here in ${Math.max(1, Math.round(1000 * found.seconds))} ms.`;
   };
 };
 
@@ -227,14 +228,14 @@ SCREENS.matters = (figure) => {
   const covered = map("Falls when a patch is covered", (i) => ({ value: `${named(i)} covered: ${fallAt(i)}`, shape: `${PATCHES} runs of the model`, line: "Eq. 1" }));
   const rolled = map("Rollout", (i) => ({ value: `${named(i)}: rollout ${percent(found.rolled[i])}`, shape: `${PATCHES} shares`, line: "Eq. 6" }));
   const differ = map("Where they disagree", (i) => ({ value: `${named(i)}: ${fallAt(i)}, rollout ${percent(found.rolled[i])}`, shape: `${PATCHES} ranks`, line: "Eq. 6" }));
-  const table = make("table", null, { className: "ablation" }), text = make("p", "", { className: "verdict wide" });
+  const table = make("table", null, { className: "ablation" }), text = make("p", "", { className: "verdict" });
   figure.append(
     panel("What matters: each patch covered", covered.element, caption("Orange: without it, the probability falls.")),
     panel("What is attended to: rollout", rolled.element, caption("Yellow: most attention reaches the class token.")),
     panel("Where they disagree", differ.element, caption("Orange: matters more than attention shows. Violet: less.")),
     text, panel("Each head switched off, and each block", table),
   );
-  figure.lastChild.classList.add("wide");
+  figure.lastChild.classList.add("grow");
   ANSWERS.occluded = (answer) => {
     if (answer.number !== number) return;
     falls[answer.cell] = answer.fall;

@@ -117,7 +117,7 @@ function openScreen() {
   get("next").hidden = place === ids.length - 1;
   get("previous").href = `#${ids[place - 1] ?? id}`;
   get("next").href = `#${ids[place + 1] ?? id}`;
-  show({ value: "Point at a number, or move there with the Tab and arrow keys: its value, shape and line of code appear here." });
+  show({ value: "Point at a number, or use Tab and the arrow keys: its value, shape and line of code appear here." });
   window.scrollTo(0, 0);
   render();
 }

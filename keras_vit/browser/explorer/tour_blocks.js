@@ -30,7 +30,9 @@ SCREENS["step-5"] = (figure) => {
     return list;
   };
   box.append(labels(heads, "head", "top"), labels(blocks, "block", "side"), all.element);
-  figure.append(panel(null, title, large.element, text), panel("Every head of every block", box));
+  const panels = [panel(null, title, large.element, text), panel("Every head of every block", box)];
+  for (const each of panels) each.classList.add("big");
+  figure.append(...panels);
   return () => {
     const row = attentionRow(state.block, state.head), own = found.attention[state.block]?.[state.head];
     title.textContent = `Block ${state.block + 1}, head ${state.head + 1}`;
@@ -108,7 +110,7 @@ SCREENS["step-7"] = (figure) => {
     }));
   });
   const sum = panel(null, title, ...list.map(({ element }) => element), text);
-  figure.append(sum, panel("Every class: its logit, and after the softmax its probability", table));
+  figure.append(sum, panel("Logit and probability of every class", table));
   sum.classList.add("grow");
   return () => {
     if (image !== state.whole) [chosen, image] = [argmax(found.shares), state.whole];
@@ -138,14 +140,15 @@ SCREENS["step-7"] = (figure) => {
 SCREENS["step-8"] = (figure) => {
   const { dim, hidden } = parts, { heads, blocks } = sizes, tokens = FIRST + PATCHES, { height, width, channels } = state.image;
   const size = found.patches.length / PATCHES, params = (...shapes) => shapes.reduce((sum, [a, b = 1]) => sum + a * b, 0);
-  const matrix = (data, rows, columns) => data && numbersToPixels(data, rows, columns);
+  const usual = (data) => Float32Array.from(data, Math.abs).sort()[Math.floor(0.97 * (data.length - 1))] || 1; // few are larger
+  const matrix = (data, rows, columns) => data && numbersToPixels(data, rows, columns, { far: usual(data) });
   const minus = (a, b) => a && a.map((v, i) => v - b[i]);
   const b = () => state.block;
   const boxes = [
     ["Image", `${height} × ${width} × ${channels}`, 0, () => overlay(state.image), "normalize"],
     ["Patches", `${PATCHES} × ${size}`, 0, () => matrix(found.patches, PATCHES, size), "patches"],
     ["Tokens z₀", `${tokens} × ${dim}`, params([size, dim], [dim], [tokens, dim], [dim]), () => matrix(found.tokens[0], tokens, dim), "Eq. 1"],
-    ["Queries, keys, values", `${tokens} × 3 · ${dim}`, params([2 * dim], [dim, 3 * dim], [3 * dim]), () => matrix(found.qkv[b()], tokens, 3 * dim), "Eq. 5", true],
+    ["Query, key, value", `${tokens} × 3 · ${dim}`, params([2 * dim], [dim, 3 * dim], [3 * dim]), () => matrix(found.qkv[b()], tokens, 3 * dim), "Eq. 5", true],
     ["Attention A", `${heads} × ${tokens} × ${tokens}`, 0, () => found.attention[b()] && join(found.attention[b()].map((a) => {
       return toPixels(colorsOf({ values: a }), tokens, tokens);
     }), 2, 3), "Eq. 6", true],
@@ -160,25 +163,27 @@ SCREENS["step-8"] = (figure) => {
     element.setAttribute("aria-label", `${name}: ${shape}`);
     const total = count_ * (isRepeated ? blocks : 1);
     element.append(make("b", name), canvas, make("span", shape, { className: "shape" }));
-    element.append(make("span", total ? `${total.toLocaleString("en")} weights` : "no weights", { className: "soft" }));
+    if (total) element.append(make("span", `${total.toLocaleString("en")} weights`, { className: "soft" }));
     explain(element, () => ({ value: `${name}: ${total.toLocaleString("en")} weights${isRepeated ? ` in ${blocks} blocks` : ""}`, shape, line }));
     return { element, canvas, pixels, isRepeated };
   });
-  const block = chooseBlock(), inside = make("div", null, { className: "block" }), flow = (isRepeated, from, to) => {
+  const block = chooseBlock(), inside = make("div", null, { className: "block" }), flow = (from, to) => {
     const row = make("div", null, { className: "flow" });
     row.append(...boxes.slice(from, to).map(({ element }) => element));
     return row;
   };
   const title = make("div", null, { className: "choices" });
   title.append(make("h3", `${blocks} blocks, one after the other`), block.element);
-  inside.append(title, flow(true, 3, 8));
-  figure.append(flow(false, 0, 3), inside, flow(false, 8, 10));
+  inside.append(title, flow(3, 8));
+  const down = () => make("span", "↓", { className: "down" });
+  figure.append(flow(0, 3), down(), inside, down(), flow(8, 10));
   return () => {
     block.draw(state.block);
     for (const { canvas, pixels } of boxes) {
       const image = pixels();
       canvas.hidden = !image;
       if (image) paint(canvas, image);
+      canvas.style.imageRendering = canvas.width > 110 ? "auto" : "pixelated"; // not shrunk
     }
   };
 };

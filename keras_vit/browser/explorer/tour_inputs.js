@@ -196,6 +196,7 @@ SCREENS["step-4"] = (figure) => {
   const sum = caption(), result = caption(), title = make("h3", "");
   const steps = panel(null, title, ...list.slice(0, 3).map(({ element }) => element), sum, list[3].element, result);
   const block = chooseBlock(), head = chooseHead();
+  steps.style.setProperty("--names", "3.5rem");
   const bar = make("div", null, { className: "choices wide" });
   bar.append(block.element, head.element);
   figure.append(bar, panel("1. Scores: query · key", before_.element), panel("2. Attention: softmax of the scores", after.element), steps);
