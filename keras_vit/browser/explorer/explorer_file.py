@@ -58,6 +58,7 @@ def write_explorer(path, images=None):
     entry, model = catalogue.find(MODEL), loading.load_pretrained(MODEL, verbose=False)
     names = loading.class_names(MODEL, model.output_shape[-1])
     content, text = writing.pack(model, names, {"resize": "crop"}, "int8", "ViT Explorer")
+    content["sizes"]["ratio"] = 1  # the whole image, as far as it is square
     content["code"] = find_lines()
     content["examples"] = _read(found) if found else _default_examples()
     files.write_text(path, _fill(content, text, model, entry))

@@ -276,7 +276,7 @@ SCREENS.matters = (figure) => {
       for (const v of [...row, byBlock[i]]) {
         const cell = make("td", points(v)), [rgb] = colorsOf({ values: [v], signed: true, far });
         cell.style.background = `rgb(${rgb.map(Math.round)})`;
-        cell.style.color = Math.abs(v) > 0.6 * far ? "#fff" : "#1b1f24";
+        cell.style.color = Math.abs(v) > 0.75 * far ? "#fff" : "#000";
         line.append(cell);
       }
       return line;

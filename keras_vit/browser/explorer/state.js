@@ -118,6 +118,7 @@ function openScreen() {
   get("previous").href = `#${ids[place - 1] ?? id}`;
   get("next").href = `#${ids[place + 1] ?? id}`;
   show({ value: "Point at a number, or use Tab and the arrow keys: its value, shape and line of code appear here." });
+  get("numbers").classList.add("idle");
   window.scrollTo(0, 0);
   render();
 }

@@ -74,11 +74,12 @@ SCREENS["step-2"] = (figure) => {
   const title = make("h3", "");
   const first = panel(null, title, patch);
   first.classList.add("narrow");
-  figure.append(
+  const product = make("div", null, { className: "product" });
+  product.append(
     first, make("span", "×", { className: "sign" }),
-    panel(`${dim} learned filters`, filters.element), make("span", "=", { className: "sign" }),
-    panel(`${dim} numbers`, answers.element), sum,
+    panel(`${dim} filters`, filters.element), make("span", "=", { className: "sign" }), panel(`${dim} numbers`, answers.element),
   );
+  figure.append(product, sum);
   filters.draw(Array.from({ length: dim }, (_, i) => filterPixels(filterOf(i))));
   return () => {
     title.textContent = `Patch ${state.patch + 1}`;
