@@ -8,8 +8,8 @@ docs/tutorials/ gets a page (NN_name.md, its figures in figures/), a notebook wi
 (NN_name.ipynb) and the script (NN_name.py); all of them get index.md. That folder
 is made anew each time, from runs that are kept in build/tutorials/<backend>/. A tutorial runs again
 only if its code, a module of keras_vit that it depends on, or a version of what it computes with
-has changed; its text may change freely. Parts of two more pages are made too, in build/: see
-zoo.py and studies.py.
+has changed; its text may change freely. Parts of more pages are made too, in build/: see zoo.py,
+studies.py and reference.py.
 
 What the script asks of a tutorial:
 
@@ -38,6 +38,7 @@ import textwrap
 from concurrent import futures
 
 import nbformat
+import reference
 import running
 import studies
 import yaml
@@ -148,11 +149,12 @@ def write_all(made, folder, repository):
 
 
 def write_parts(folder):
-    """Writes what docs/zoo.md and docs/studies.md include, where they include it from."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for module in (zoo, studies):
-        text = module.text()
-        (folder / f"{module.__name__}.md").write_text(text, encoding="utf-8")
+    """Writes what pages include from build/: the zoo, the studies, the tables of the API."""
+    parts = {"zoo": zoo.text(), "studies": studies.text()}
+    parts |= {f"api/{name}": table for name, table in reference.parts().items()}
+    (folder / "api").mkdir(parents=True, exist_ok=True)
+    for name, text in parts.items():
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 def files_of(tutorial, run, repository=None):
