@@ -225,7 +225,7 @@ axes[1].set_xlabel("confidence")
 plt.show()
 
 # %% [markdown]
-# **You should see** TEXT
+# **You should see** the bars move towards the diagonal.
 #
 # The temperature needs no place of its own in the model: dividing the
 # weights and the bias of the head by $T$ divides the logits.
