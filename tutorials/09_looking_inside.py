@@ -26,6 +26,7 @@
 # > section 4.5, Appendix D.8, Figures 6 and 14.
 
 # %%
+import csv
 import os
 import pathlib
 
@@ -42,9 +43,11 @@ names = keras_vit.checkpoints.class_names("ViT-Ti/16")
 cat = keras_vit.data.example_image()
 
 folder = pathlib.Path(os.environ.get("KERAS_VIT_DATA", "."))
-files = sorted((folder / "photographs").glob("*.png"))
+folder = folder / "photographs"
+files = sorted([*folder.glob("*.png"), *folder.glob("*.jpg")])
+files = files[:: max(1, len(files) // 12)]  # a dozen of them
 if files:
-    images = [keras_vit.data.read(f, 224) for f in files[::8]]
+    images = [keras_vit.data.read(file, 224) for file in files]
 else:
     from sklearn.datasets import load_sample_images
 
@@ -141,8 +144,8 @@ def lit(image, values):
     return (image * light).astype("uint8")
 
 
-shown = [0, 9, 12] if files else [0, 1, 2]
-figure, axes = plt.subplots(3, 3, figsize=(5, 5.6))
+shown = [0, 9, 12] if len(images) > 12 else [0, 1]
+figure, axes = plt.subplots(len(shown), 3, figsize=(5, 5.6))
 for row, i in zip(axes, shown, strict=True):
     row[0].imshow(images[i])
     row[0].set_title(names[said[i]].split(",")[0], loc="left")
@@ -154,6 +157,13 @@ for row, i in zip(axes, shown, strict=True):
 for axis in axes.flat:
     axis.set_axis_off()
 plt.show()
+
+if (folder / "labels.csv").exists():
+    with open(folder / "labels.csv", newline="") as table:
+        known = {row["file"]: row for row in csv.DictReader(table)}
+    for i in shown[1:]:
+        row = known.get(files[i - 1].name, {})
+        print("photograph:", row.get("author"), row.get("license"))
 
 # %% [markdown]
 # **You should see** that the two maps disagree. Rollout spreads over
