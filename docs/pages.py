@@ -1,23 +1,26 @@
-"""Makes the tutorials' pages of the site: runs tutorials/NN_name.py and writes what it showed.
+"""Makes the tutorials' pages of the site: runs tutorials/**/*.py and writes what they showed.
 
-    python docs/pages.py               # all of them
-    python docs/pages.py 03 05_mae     # some, by name or its beginning
+    python docs/pages.py                 # all of them
+    python docs/pages.py 03 deeper/hyb   # some, by name or its beginning
 
-For each tutorial docs/tutorials/ gets a page (NN_name.md, its figures in figures/), a notebook
-without outputs (NN_name.ipynb) and the script (NN_name.py); all of them get index.md. That folder
+Chapters are tutorials/NN_name.py; deep dives, outside the count, are in tutorials/deeper/. For each
+docs/tutorials/ gets a page (NN_name.md, its figures in figures/), a notebook without outputs
+(NN_name.ipynb) and the script (NN_name.py); all of them get index.md. That folder
 is made anew each time, from runs that are kept in build/tutorials/<backend>/. A tutorial runs again
 only if its code, a module of keras_vit that it depends on, or a version of what it computes with
-has changed; its text may change freely. Parts of two more pages are made too, in build/: see
-zoo.py and studies.py.
+has changed; its text may change freely. Parts of more pages are made too, in build/: see zoo.py,
+studies.py and reference.py.
 
 What the script asks of a tutorial:
 
 - The first cell has a title, `# 1. An image is a sentence`, and in its box the paragraphs
   `> **You will be able to** ...`, for the index, and `> **Time** {time}`, for the measured time.
+- `> **Downloads** ...` stands in that box if the tutorial needs published weights or data: what
+  $KERAS_VIT_TEST_DATA has of them is used instead.
 - A cell that draws says what is to be seen: `# %% alt="A cat"`; for two figures `alt=["A", "B"]`.
 - A solution is tagged, `# %% tags=["solution"]`: it is folded on the page and in the notebook.
 - A blank line stands before a list and before a formula of its own.
-- Links are true in the repository: `02_attention.py`, `../docs/weights.md`.
+- Links are true in the repository: `03_attention.py`, `../docs/weights.md`.
 
 What a cell writes to stderr goes to the terminal, not on the page.
 """
@@ -33,6 +36,7 @@ import textwrap
 from concurrent import futures
 
 import nbformat
+import reference
 import running
 import studies
 import yaml
@@ -48,9 +52,9 @@ INDEX = """# Tutorials
 Each tutorial is a page, a notebook and a Python script. It needs no GPU and no network. The time is
 that of the run that made its page.
 
-| Tutorial | You will be able to | Time |
-|---|---|---|
 """
+TABLE = "| {title} | You will be able to | Time |\n|---|---|---|\n{rows}\n"
+DEEPER = "deeper/"
 
 GITHUB = "https://github.com/"
 COLAB = "https://colab.research.google.com/github/{path}/blob/gh-pages/tutorials/{name}.ipynb"
@@ -63,7 +67,7 @@ def main(arguments=None):
     os.environ.setdefault("KERAS_BACKEND", "jax")
     cache = options.cache / os.environ["KERAS_BACKEND"]
     try:
-        tutorials = [running.read(path) for path in sorted(options.source.glob("[0-9][0-9]_*.py"))]
+        tutorials = [running.read(path) for path in running.paths(options.source)]
         names = [tutorial.name for tutorial in chosen(tutorials, options.names)]
         with futures.ThreadPoolExecutor(options.at_once) as pool:
             runs = list(pool.map(lambda t: run_of(t, cache, t.name in names), tutorials))
@@ -124,31 +128,36 @@ def run_of(tutorial, cache, may_run):
 
 def write_all(made, folder, repository):
     """Writes the pages of all (tutorial, run) that have a run, and the index: all or nothing."""
-    files, rows = {}, []
+    files, rows = {}, {"Chapter": [], "Deep dive": []}
     for tutorial, run in made:
         if run:
             files |= files_of(tutorial, run, repository)
             title = f"[{tutorial.title}]({tutorial.name}.md)"
-            rows.append(f"| {title} | {tutorial.goal} | {_time(run)} |\n")
-    files["index.md"] = INDEX + "".join(rows)
+            kind = "Deep dive" if tutorial.name.startswith(DEEPER) else "Chapter"
+            rows[kind].append(f"| {title} | {tutorial.goal} | {_time(run)} |\n")
+    tables = [TABLE.format(title=kind, rows="".join(of)) for kind, of in rows.items() if of]
+    files["index.md"] = INDEX + "\n".join(tables)
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / "figures").mkdir(parents=True)
     for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         content = content if isinstance(content, bytes) else content.encode()
         (folder / name).write_bytes(content)
 
 
 def write_parts(folder):
-    """Writes what docs/zoo.md and docs/studies.md include, where they include it from."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for module in (zoo, studies):
-        text = module.text()
-        (folder / f"{module.__name__}.md").write_text(text, encoding="utf-8")
+    """Writes what pages include from build/: the zoo, the studies, the tables of the API."""
+    parts = {"zoo": zoo.text(), "studies": studies.text()}
+    parts |= {f"api/{name}": table for name, table in reference.parts().items()}
+    (folder / "api").mkdir(parents=True, exist_ok=True)
+    for name, text in parts.items():
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 def files_of(tutorial, run, repository=None):
     """Returns page, figures, notebook and script of one tutorial, {name: str or bytes}."""
     text, figures = page(tutorial, run, repository)
+    folder, slash, _ = tutorial.name.rpartition("/")
+    figures = {f"{folder}{slash}{name}": figure for name, figure in figures.items()}
     return figures | {
         f"{tutorial.name}.md": text,
         f"{tutorial.name}.ipynb": notebook(tutorial, run, repository),
@@ -198,20 +207,22 @@ def _time(run):
 
 
 def _downloads(name, repository):
+    folder, _, file = name.rpartition("/")
     links = [
-        f'[{label}]({name}.{ending}){{ .md-button download="{name}.{ending}" }}'
+        f'[{label}]({file}.{ending}){{ .md-button download="{file}.{ending}" }}'
         for label, ending in (("Notebook", "ipynb"), ("Python script", "py"))
     ]
     if repository:
         colab = COLAB.format(path=repository.removeprefix(GITHUB), name=name)
-        links.append(f"[![Open in Colab](../figures/colab.svg)]({colab})")
+        badge = "../../figures/colab.svg" if folder else "../figures/colab.svg"
+        links.append(f"[![Open in Colab]({badge})]({colab})")
     return "\n".join([*links, "{ .downloads }", ""])
 
 
 def _prose(text, ending):
     """A text cell whose links between tutorials end as the files do, and go to the site's docs."""
-    text = re.sub(r"\]\((\d\d_\w+)\.py(?=[#)])", rf"](\1{ending}", text)
-    return text.replace("](../docs/", "](../")
+    text = re.sub(r"\]\(((?:\w+/|\.\./)?\w+)\.py(?=[#)])", rf"](\1{ending}", text)
+    return re.sub(r"\]\(((?:\.\./)+)docs/", r"](\1", text)
 
 
 def _is_solution(cell):
@@ -250,7 +261,7 @@ def _alts(tutorial, cell, drawn):
 
 
 def _figure(tutorial, output, alt, figures):
-    name = f"figures/{tutorial.name}-{len(figures) + 1}.png"
+    name = f"figures/{tutorial.name.rpartition('/')[2]}-{len(figures) + 1}.png"
     figures[name] = base64.b64decode(output["data"][PNG])
     width = output["metadata"].get(PNG, {}).get("width")  # the file may have twice as many pixels
     alt = re.sub(r"([][])", r"\\\1", alt)

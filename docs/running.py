@@ -7,8 +7,10 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import pathlib
 import platform
 import re
+import tarfile
 import tempfile
 import time
 
@@ -22,6 +24,17 @@ CELL_LIMIT = 600  # seconds
 # What decides how a tutorial runs, besides its code and the files of keras_vit that it uses.
 SETTINGS = ("KERAS_BACKEND", "KERAS_VIT_FULL", "KERAS_VIT_DATA", "KERAS_VIT_WEIGHTS")
 PACKAGES = ("keras", "jax", "tensorflow", "torch", "numpy", "matplotlib", "scikit-learn")
+
+# What a tutorial downloads, and the files of $KERAS_VIT_TEST_DATA that stand in for it.
+DOWNLOADS = {
+    "keras/keras_vit/ViT-Ti_16-augreg-i21k-ft-224.npz": (
+        "weights/ViT-Ti_16.augreg.imagenet2012.224.npz"
+    ),
+    "keras/datasets/fashion-mnist": "fashion-mnist",
+    "data/pets": "photos/pets370",
+    "data/photographs": "photos/nips17",
+}
+CIFAR = "cifar10/cifar10-images.tar.xz"
 
 KERNEL = {"TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
 
@@ -51,6 +64,7 @@ class Tutorial:
     notebook: nbformat.NotebookNode
     title: str
     goal: str
+    downloads: bool  # whether its box has a paragraph **Downloads**
 
     def where(self, cell):
         """The file and line of a cell, for messages."""
@@ -68,6 +82,11 @@ class Tutorial:
         return [cell for cell in self.notebook.cells if cell.cell_type == "code"]
 
 
+def paths(folder):
+    """Returns the files of all tutorials in order: the chapters, then the deep dives."""
+    return [*sorted(folder.glob("[0-9][0-9]_*.py")), *sorted(folder.glob("deeper/*.py"))]
+
+
 def read(path):
     """Reads a tutorial and checks what can be checked before it runs."""
     text = path.read_text(encoding="utf-8")
@@ -75,7 +94,8 @@ def read(path):
     notebook.cells = [cell for cell in notebook.cells if cell.source.strip()]
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"  # else random: the notebook would differ each time
-    tutorial = Tutorial(path.stem, text, notebook, *_title_and_goal(path, notebook))
+    folder = "deeper/" if path.parent.name == "deeper" else ""
+    tutorial = Tutorial(f"{folder}{path.stem}", text, notebook, *_title_and_goal(path, notebook))
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             _check_blank_lines(tutorial, cell)
@@ -91,7 +111,7 @@ def _title_and_goal(path, notebook):
             f"{path.name}: the first cell needs a title, '# 1. ...', and a box with the "
             "paragraphs '> **You will be able to** ...' and '> **Time** {time}'."
         )
-    return title[1], goal[1].replace("\n> ", " ")
+    return title[1], goal[1].replace("\n> ", " "), "> **Downloads**" in first
 
 
 def _check_blank_lines(tutorial, cell):
@@ -134,8 +154,8 @@ def run_and_keep(tutorial, folder):
     """Runs a tutorial and writes what came of it where `recall` finds it. Returns it."""
     before = key(tutorial)  # who edits keras_vit while it runs, runs it again
     came = {"key": before, **run(tutorial)}
-    folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{tutorial.name}.part"
+    part.parent.mkdir(parents=True, exist_ok=True)
     part.write_text(json.dumps(came), encoding="utf-8")
     part.replace(folder / f"{tutorial.name}.json")  # whole or not at all
     return came
@@ -158,7 +178,7 @@ def run(tutorial):
         coalesce_streams=True,
         extra_arguments=["--InlineBackend.figure_formats=retina", "--log-level=ERROR"],
     )
-    with _kernel(client) as log:
+    with tempfile.TemporaryDirectory() as home, _kernel(client, _at_hand(tutorial, home)) as log:
         begin = time.perf_counter()
         for index, cell in enumerate(cells[:-1]):
             _run_cell(client, index, tutorial.where(cell), log)
@@ -169,11 +189,26 @@ def run(tutorial):
     return {"outputs": outputs, "seconds": seconds, "date": date, **json.loads(machine.text)}
 
 
+def _at_hand(tutorial, home):
+    """Puts the files of $KERAS_VIT_TEST_DATA where a download would; returns the environment."""
+    data = os.environ.get("KERAS_VIT_TEST_DATA")
+    code = "\n".join(cell.source for cell in tutorial.code())
+    if not data or "KERAS_VIT_DATA" in code:  # that tutorial is told where its data are
+        return {}
+    for place, file in DOWNLOADS.items():
+        (pathlib.Path(home) / place).parent.mkdir(parents=True, exist_ok=True)
+        (pathlib.Path(home) / place).symlink_to(pathlib.Path(data) / file)
+    if "cifar10" in code:
+        with tarfile.open(pathlib.Path(data) / CIFAR) as archive:
+            archive.extractall(f"{home}/data/cifar10", filter="data")
+    return {"KERAS_HOME": f"{home}/keras", "KERAS_VIT_DATA": f"{home}/data"}
+
+
 @contextlib.contextmanager
-def _kernel(client):
+def _kernel(client, downloads):
     """Starts a kernel in an empty folder; gives the file that its own messages go to."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as log:
-        environment = {**os.environ, **KERNEL, "IPYTHONDIR": f"{folder}/.ipython"}
+        environment = {**os.environ, **KERNEL, **downloads, "IPYTHONDIR": f"{folder}/.ipython"}
         with client.setup_kernel(cwd=folder, env=environment, stderr=log):
             yield log
 

@@ -6,7 +6,7 @@
 dataset.py                  `load`, and the `ImageDataset` that it returns
 sources/                    images in folders, tables, arrays and files, as `Splits`
 tfds/                       datasets of TensorFlow Datasets, by name
-images.py                   reads one image file
+images.py                   reads one image file; an example of one
 transforms/                 augmentation and resizing
 sampler.py                  the order of the images
 batching.py, pipelines.py   batches as NumPy arrays, as tf.data, as `keras.utils.PyDataset`
@@ -18,7 +18,7 @@ from keras_vit import startup
 if not startup.postpone(__name__):
     from keras_vit.data import real_labels, tfds, transforms
     from keras_vit.data.dataset import ImageDataset, load
-    from keras_vit.data.images import read
+    from keras_vit.data.images import example_image, read
     from keras_vit.data.pipelines import Batches
     from keras_vit.data.sampler import Sampler
     from keras_vit.data.sources.folders import scan
@@ -39,6 +39,7 @@ __all__ = [
     "augment",
     "check",
     "digits",
+    "example_image",
     "get_augmentation",
     "load",
     "quarantine",

@@ -1,6 +1,7 @@
 """Reads image files into pixels."""
 
 import os
+import pathlib
 import struct
 import zlib
 
@@ -15,6 +16,7 @@ DECODING_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError,
     struct.error, zlib.error,
 )  # fmt: skip
+EXAMPLE = pathlib.Path(__file__).parent / "photographs" / "cat.jpg"
 
 
 def read(path, image_size, num_channels=3, invert=False):
@@ -42,6 +44,24 @@ def read(path, image_size, num_channels=3, invert=False):
     """
     height, width = arguments.height_width("image_size", image_size)
     return resize(open_image(path, num_channels, invert), height, width)
+
+
+def example_image(image_size=224):
+    """Returns the photograph that is included in the package: a cat that looks at the camera.
+
+    It is "Chelsea" by Stéfan van der Walt, from scikit-image, in the public domain (CC0).
+
+    Args:
+        image_size: side in pixels, or (height, width). The file has 300 x 451 pixels.
+
+    Returns:
+        uint8 array (height, width, 3), pixels 0 to 255.
+
+    Example:
+    >>> keras_vit.data.example_image().shape
+    (224, 224, 3)
+    """
+    return read(EXAMPLE, image_size)
 
 
 def open_image(path, num_channels=3, invert=False, smallest=None):

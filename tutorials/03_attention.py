@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 2. Attention from scratch
+# # 3. Attention from scratch
 #
 # In a sentence, the meaning of a word depends on the others. In an
 # image, too: a blue patch is sky or water, depending on what is
@@ -9,7 +9,7 @@
 # > **You will be able to** compute attention by hand, draw what a
 # > token looks at, and say what queries, keys, values and heads are.
 # >
-# > **You need** tutorial 1.
+# > **You need** tutorial 2.
 # >
 # > **Time** {time}
 # >
@@ -247,4 +247,4 @@ print(f"and {np.median(sharp):.2f} after")
 # ## Next
 #
 # Attention mixes tokens. The block around it adds a small network for
-# each token, and a way for the signal to pass. That is tutorial 3.
+# each token, and a way for the signal to pass. That is tutorial 4.

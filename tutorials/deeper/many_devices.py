@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 9. Bigger
+# # Bigger
 #
 # The paper's models are a thousand times larger than those of our
 # tutorials. They fit no laptop, and the largest fit no single
@@ -12,7 +12,7 @@
 # > train in bfloat16, accumulate gradients, and train on several
 # > devices with a program that also runs on a TPU pod.
 # >
-# > **You need** tutorial 3. No GPU: one CPU plays eight devices.
+# > **You need** tutorial 4. No GPU: one CPU plays eight devices.
 # >
 # > **Time** {time}
 # >
@@ -299,7 +299,7 @@ assert steps[0] == steps[1] == 6 * 20  # updates, not batches
 # is `keras.distribution`, on TensorFlow `tf.distribute`. The model is
 # made in the scope, and nothing else changes. (PyTorch wants one
 # process for each device:
-# [devices](../docs/howto/devices.md) has the program.)
+# [devices](../../docs/howto/devices.md) has the program.)
 
 # %%
 parallel = None
@@ -438,7 +438,7 @@ for name, test in tests.items():
 #
 # Then `list_devices()` names the devices of all machines, and the
 # rest stays as it is. We have not run it on a pod.
-# [Devices](../docs/howto/devices.md) says what we have run.
+# [Devices](../../docs/howto/devices.md) says what we have run.
 #
 # ## Exercises
 #
@@ -537,5 +537,5 @@ if BACKEND == "jax":
 #
 # ## Next
 #
-# A trained model should be used. [Tutorial 10](10_use.py) evaluates
-# one, exports it, and lets it answer in a web page.
+# A trained model should be used. [Tutorial 10](../10_shipping.py)
+# evaluates one, exports it, and lets it answer in a web page.

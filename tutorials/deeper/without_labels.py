@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 8. Learning without labels
+# # Learning without labels
 #
 # Labels are expensive, images are not. A model that must guess what
 # is hidden behind a hole in an image has to learn what images look
@@ -12,7 +12,7 @@
 # > **You will be able to** pre-train a ViT on images without labels,
 # > look at what it fills in, and fine-tune it with few labels.
 # >
-# > **You need** tutorials 1 to 3. No GPU and no download.
+# > **You need** tutorials 2 to 4. No GPU and no download.
 # >
 # > **Time** {time}
 # >
@@ -47,7 +47,7 @@ assert images.shape == (1438, 8, 8, 1)
 # The paper hides patches and asks for their mean color. Not the exact
 # one: each channel is cut into 8 levels, which is 3 bits. A red,
 # green and blue patch has one of $8^3 = 512$ colors, ours is grey and
-# has one of 8. So the task is to name a class, as in tutorial 3, but
+# has one of 8. So the task is to name a class, as in tutorial 4, but
 # the image itself says which one is right. By hand:
 
 # %%
@@ -363,9 +363,9 @@ np.testing.assert_array_equal(before, after)  # none
 #
 # One seed says little. Three seeds, with SimMIM and the pixel target
 # beside these two, stand in
-# [Learning without labels](../docs/pretraining.md), with the command
+# [Learning without labels](../../docs/pretraining.md), with the command
 # that makes them.
 #
 # ## Next
 #
-# Larger models, larger images, more devices: tutorial 9.
+# Larger models, larger images, more devices: "Many devices".

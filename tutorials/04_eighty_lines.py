@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 3. The block and the whole Vision Transformer
+# # 4. The block and the whole Vision Transformer
 #
 # Attention lets tokens talk. Around it the Transformer puts three
 # plain things: a normalization, a small network for each token, and
@@ -10,7 +10,7 @@
 # > **You will be able to** write a ViT from the paper's equations,
 # > train it with `model.fit`, and judge what its accuracy is worth.
 # >
-# > **You need** tutorials 1 and 2.
+# > **You need** tutorials 2 and 3.
 # >
 # > **Time** {time}
 # >
@@ -63,7 +63,7 @@ def LN(x):
 
 
 def MSA(x):
-    return to_numpy(block.attention(x))  # tutorial 2
+    return to_numpy(block.attention(x))  # tutorial 3
 
 
 def MLP(x):
@@ -286,4 +286,4 @@ assert in_blocks > 10 * rest
 # ## Next
 #
 # Real images in color, from scratch: CIFAR-10, and why small data
-# is hard. That is tutorial 4.
+# is hard. That is tutorial 7.

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 1. An image is a sentence
+# # 2. An image is a sentence
 #
 # A Transformer reads a sequence of vectors. An image is a grid of
 # pixels. This tutorial turns the one into the other, step by step,

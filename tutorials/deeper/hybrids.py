@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 6. Hybrids and BiT ResNets
+# # Hybrids and BiT ResNets
 #
 # A ViT cuts the image itself. A hybrid lets a ResNet look first and
 # cuts the ResNet's feature map: its words know their neighbors. This
@@ -10,7 +10,7 @@
 # > groups, read names such as R50+ViT-B/16, and compare models at
 # > equal cost.
 # >
-# > **You need** tutorials 1 to 3, and what a convolution is.
+# > **You need** tutorials 2 to 4, and what a convolution is.
 # >
 # > **Time** {time}
 # >
@@ -381,7 +381,7 @@ for name, theirs in exaflops.items():
 #
 # ## Three small models of like cost
 #
-# The task is the digits of tutorial 3, at 16 × 16 pixels. (Set
+# The task is the digits of tutorial 4, at 16 × 16 pixels. (Set
 # `KERAS_VIT_DATA` to a folder of class folders to use your own
 # images, at 32 × 32 pixels.) All three see the image in steps of
 # 4 pixels.
@@ -486,10 +486,10 @@ for name, runs in results.items():
 # cannot rank them. Can five seeds and more epochs?
 #
 # **Stored results of the full run**, `KERAS_VIT_FULL=1
-# KERAS_BACKEND=tensorflow python tutorials/06_hybrids.py`: 20 epochs,
-# seeds 0 to 4 (of weights and order; the division into parts stays),
-# 359 test images, two shared CPU cores (AMD EPYC), Keras 3.15.1,
-# TensorFlow 2.21.0, 2026-11-21.
+# KERAS_BACKEND=tensorflow python tutorials/deeper/hybrids.py`: 20
+# epochs, seeds 0 to 4 (of weights and order; the division into splits
+# stays), 359 test images, two shared CPU cores (AMD EPYC), Keras
+# 3.15.1, TensorFlow 2.21.0, 2026-11-21.
 #
 # | model | test accuracy, mean | by seed |
 # |---|---|---|
@@ -619,4 +619,4 @@ plt.show()
 # ## Next
 #
 # What has a trained model learned, and where does it look? That is
-# [tutorial 7](07_looking_inside.py).
+# [tutorial 9](../09_looking_inside.py).

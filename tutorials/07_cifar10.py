@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 4. From scratch on few images: CIFAR-10
+# # 7. From scratch on few images: CIFAR-10
 #
 # The paper says it plainly: trained on small sets, a Vision
 # Transformer is worse than a convolutional network of its size. With
@@ -9,7 +9,7 @@
 # > **You will be able to** train a ViT from scratch as well as few
 # > images allow, compare it fairly, and say what it lacks.
 # >
-# > **You need** tutorial 3.
+# > **You need** tutorial 4.
 # >
 # > **Time** {time}
 # >
@@ -46,7 +46,7 @@ FOLDER = os.environ.get("KERAS_VIT_DATA")
 # `test/cat/...`) the same program runs on it:
 #
 # ```
-# KERAS_VIT_DATA=cifar10/ python 04_cifar10.py
+# KERAS_VIT_DATA=cifar10/ python 07_cifar10.py
 # ```
 #
 # (`keras_vit.data.load("cifar10")` downloads the set by TensorFlow
@@ -464,4 +464,4 @@ np.testing.assert_allclose(
 # ## Next
 #
 # If images are few, begin with a model that has seen many:
-# fine-tuning, tutorial 5.
+# fine-tuning, tutorial 8.

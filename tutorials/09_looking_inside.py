@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 7. Looking inside
+# # 9. Looking inside
 #
 # A trained ViT is a few million numbers. What have they become? The
 # paper looks at four things: the filters that see the pixels, the
@@ -10,7 +10,7 @@
 # > **You will be able to** make the paper's images of any ViT, and
 # > test whether a map shows what the model uses.
 # >
-# > **You need** tutorials 1 to 3.
+# > **You need** tutorials 2 to 4.
 # >
 # > **Time** {time}
 # >
@@ -411,7 +411,7 @@ assert max(means["row"], means["column"]) > means["elsewhere"]
 # (AugReg: ImageNet-21k, then ImageNet, 224 pixels) and 100 photographs
 # with ImageNet labels (development set of the NIPS 2017 competition,
 # squashed to 224 pixels), `KERAS_VIT_FULL=1 KERAS_VIT_WEIGHTS=...
-# KERAS_VIT_DATA=... python tutorials/07_looking_inside.py`: two shared
+# KERAS_VIT_DATA=... python tutorials/09_looking_inside.py`: two shared
 # CPU cores (AMD EPYC), Keras 3.15.1, JAX 0.10.2, seed 0, 2026-11-21.
 #
 # Mean attention distance in pixels, of 3 heads in each block; equal

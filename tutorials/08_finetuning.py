@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 5. Fine-tuning on your own images
+# # 8. Fine-tuning on your own images
 #
 # Few people have millions of images. But a model that has seen many
 # of any kind has learned to see, and needs few of yours to name what
@@ -11,7 +11,7 @@
 # > what to train and how fast, and use another image size than the
 # > weights were trained for.
 # >
-# > **You need** tutorial 3. No GPU and no download: weights come with
+# > **You need** tutorial 4. No GPU and no download: weights come with
 # > the package, a small ViT that we trained on CIFAR-10.
 # >
 # > **Time** {time}
@@ -42,7 +42,7 @@
 #
 # ```
 # KERAS_VIT_DATA=my_images/ KERAS_VIT_WEIGHTS=ViT-Ti/16 \
-#     python 05_finetuning.py
+#     python 08_finetuning.py
 # ```
 #
 # It trains eight models: with photographs of 224 pixels that is work
@@ -479,5 +479,5 @@ for i in range(before.num_layers):
 #
 # ## Next
 #
-# Vision Transformers need not begin with raw pixels: tutorial 6 puts a
-# convolutional network in front.
+# Vision Transformers need not begin with raw pixels: "Hybrids and BiT"
+# puts a convolutional network in front.

@@ -10,7 +10,7 @@
 # > **You will be able to** judge a classifier by its interval and its
 # > calibration, save and export it, and put it behind a web page.
 # >
-# > **You need** tutorial 3.
+# > **You need** tutorial 4.
 # >
 # > **Time** {time}
 # >
