@@ -175,9 +175,8 @@ print(f"{among_5.sum()} have their class among the first five")
 # true share is ([chapter 10](10_shipping.py) computes it by hand):
 
 # %%
-low, high = keras_vit.training.evaluate(
-    model, (images, labels), class_names=names
-).interval
+wilson = keras_vit.training.evaluation.metrics.wilson
+low, high = wilson(right.sum(), len(right))
 print(f"95 % interval: {low:.0%} to {high:.0%}")
 
 # %% [markdown]
