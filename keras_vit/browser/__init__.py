@@ -1,4 +1,4 @@
-"""A model as one web page: classified in the browser, without a server or a library.
+"""Models as web pages: they compute in the browser, without a server or a library.
 
 records.py    the layers of a model as data, and what a page cannot compute
 weights.py    float16 or int8 numbers as text
@@ -17,6 +17,7 @@ page.html     with page.css and page.js: what a reader sees
 from keras_vit import startup
 
 if not startup.postpone(__name__):
+    from keras_vit.browser.explorer.explorer_file import write_explorer
     from keras_vit.browser.writing import write_page
 
-__all__ = ["write_page"]
+__all__ = ["write_explorer", "write_page"]

@@ -17,7 +17,9 @@
 //     heads         Set of heads that are switched off, "block head", for example "0 2"
 //     blocks        Set of blocks that are left out
 //     temperature   divides what the softmax of Eq. 6 is taken of
-//     trace         {tokens: [], attention: []} gets z_0 ... z_L and A of every block, in order
+//     positions     false: E_pos is left out
+//     trace         its lists get what is computed, in order: tokens z_0 ... z_L, and of every block
+//                   attention (A of each head), qkv (of Eq. 5) and between (z'_l)
 
 // --- Layers --------------------------------------------------------------------------------------
 // Each is made of its record and of a function that returns one of its tensors by name, or null.
@@ -80,12 +82,12 @@ class PatchEncoder {
     this.positionEmbedding = tensor("position_embedding")?.data;
   }
 
-  call(patches, { without }) {
+  call(patches, { without, positions }) {
     const first = this.prefixTokens, embedded = this.projection.call(patches), dim = embedded.columns;
     const x = new Matrix(first + patches.rows, dim); // (N + 1, D)
     if (first) x.data.set(this.classToken);
     x.data.set(embedded.data, first * dim);
-    if (this.positionEmbedding) add(x, { data: this.positionEmbedding });
+    if (this.positionEmbedding && positions !== false) add(x, { data: this.positionEmbedding });
     if (!without?.size) return x;
     const kept = [...Array(x.rows).keys()].filter((i) => !without.has(i - first));
     const fewer = new Matrix(kept.length, dim);
@@ -147,6 +149,7 @@ class SelfAttention {
       if (heads.has(`${this.number} ${head}`)) for (let i = 0; i < x.rows; i++) mine.row(i).fill(0);
     }
     trace?.attention.push(maps);
+    trace?.qkv?.push(qkv.data.slice());
     return this.projection.call(out); // Eq. 8
   }
 }
@@ -181,6 +184,7 @@ class TransformerBlock {
   call(x, ways) {
     if (ways.blocks?.has(this.number)) return x;
     add(x, this.attention.call(this.norm1.call(x), ways)); // Eq. 2
+    ways.trace?.between?.push(x.data.slice());
     add(x, this.mlp.call(this.norm2.call(x))); // Eq. 3
     return x;
   }

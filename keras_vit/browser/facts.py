@@ -64,10 +64,10 @@ def _last(path):
     return pathlib.Path(path).name if path else ""
 
 
-def find_examples(source):
+def find_examples(source, most=MOST):
     """Returns [(file, its class or None)] of a file or a folder of images or of class folders.
 
-    Of class folders the first image of each comes first, then the second, up to twelve.
+    Of class folders the first image of each comes first, then the second, up to `most` images.
     """
     source = pathlib.Path(source)
     if source.is_file():
@@ -81,21 +81,26 @@ def find_examples(source):
     ranked.sort(key=lambda row: row[0])
     if not ranked:
         arguments.refuse("`examples` must have images in it", {"examples": str(source)})
-    return [(path, name) for _, path, name in ranked[:MOST]]
+    return [(path, name) for _, path, name in ranked[:most]]
 
 
 def _images(folder):
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in images.SUFFIXES)
 
 
-def read_example(path, label, channels):
-    """Returns an example as the page has it: name, class and the image as text."""
+def read_example(path, label, channels, largest=LARGEST):
+    """Returns an example of a file as the page has it, at most `largest` pixels large."""
     image = images.open_image(path, channels)
-    image.thumbnail((LARGEST, LARGEST))
+    return encode_example(image, os.path.basename(path), label, largest)
+
+
+def encode_example(image, name, label, largest=LARGEST):
+    """Returns an example as the page has it: name, class and the Pillow image as text."""
+    image.thumbnail((largest, largest))
     small = max(image.size) <= 64  # JPEG would spoil it
     kind, options = ("PNG", {}) if small else ("JPEG", {"quality": QUALITY})
     file = io.BytesIO()
     image.save(file, kind, **options)
     data = base64.b64encode(file.getvalue()).decode()
     address = f"data:image/{kind.lower()};base64,{data}"
-    return {"name": os.path.basename(path), "label": label, "address": address}
+    return {"name": name, "label": label, "address": address}

@@ -31,20 +31,21 @@ function scratch(name, rows, columns) {
   return matrix;
 }
 
-const four = (i, rows) => [i, i + 1, i + 2, i + 3].map((n) => Math.min(n, rows - 1));
-
 /**
  * Writes a b^T + bias to `out`. Sixteen sums grow at a time: eight numbers read are sixteen products,
  * and four rows of `b` stay in the cache while all of `a` passes. At an edge the last row is taken
  * again, and its sums are written again.
  */
 function product(a, b, out, bias = null) {
-  const x = a.data, w = b.data, y = out.data, length = a.columns;
-  for (let j = 0; j < b.rows; j += 4) {
-    const [j0, j1, j2, j3] = four(j, b.rows), [w0, w1, w2, w3] = four(j, b.rows).map(b.start, b);
-    const [c0, c1, c2, c3] = bias ? [bias[j0], bias[j1], bias[j2], bias[j3]] : [0, 0, 0, 0];
-    for (let i = 0; i < a.rows; i += 4) {
-      const rows = four(i, a.rows), [x0, x1, x2, x3] = rows.map(a.start, a);
+  const x = a.data, w = b.data, y = out.data, length = a.columns, { min } = Math;
+  const lastI = a.rows - 1, lastJ = b.rows - 1;
+  for (let j = 0; j <= lastJ; j += 4) {
+    const j1 = min(j + 1, lastJ), j2 = min(j + 2, lastJ), j3 = min(j + 3, lastJ);
+    const w0 = b.start(j), w1 = b.start(j1), w2 = b.start(j2), w3 = b.start(j3);
+    const c0 = bias ? bias[j] : 0, c1 = bias ? bias[j1] : 0, c2 = bias ? bias[j2] : 0, c3 = bias ? bias[j3] : 0;
+    for (let i = 0; i <= lastI; i += 4) {
+      const i1 = min(i + 1, lastI), i2 = min(i + 2, lastI), i3 = min(i + 3, lastI);
+      const x0 = a.start(i), x1 = a.start(i1), x2 = a.start(i2), x3 = a.start(i3);
       let s00 = c0, s01 = c1, s02 = c2, s03 = c3, s10 = c0, s11 = c1, s12 = c2, s13 = c3;
       let s20 = c0, s21 = c1, s22 = c2, s23 = c3, s30 = c0, s31 = c1, s32 = c2, s33 = c3;
       for (let k = 0; k < length; k++) {
@@ -55,11 +56,11 @@ function product(a, b, out, bias = null) {
         s20 += v * p; s21 += v * q; s22 += v * r; s23 += v * s;
         s30 += z * p; s31 += z * q; s32 += z * r; s33 += z * s;
       }
-      const [y0, y1, y2, y3] = rows.map(out.start, out);
-      y[y0 + j0] = s00; y[y0 + j1] = s01; y[y0 + j2] = s02; y[y0 + j3] = s03;
-      y[y1 + j0] = s10; y[y1 + j1] = s11; y[y1 + j2] = s12; y[y1 + j3] = s13;
-      y[y2 + j0] = s20; y[y2 + j1] = s21; y[y2 + j2] = s22; y[y2 + j3] = s23;
-      y[y3 + j0] = s30; y[y3 + j1] = s31; y[y3 + j2] = s32; y[y3 + j3] = s33;
+      const y0 = out.start(i), y1 = out.start(i1), y2 = out.start(i2), y3 = out.start(i3);
+      y[y0 + j] = s00; y[y0 + j1] = s01; y[y0 + j2] = s02; y[y0 + j3] = s03;
+      y[y1 + j] = s10; y[y1 + j1] = s11; y[y1 + j2] = s12; y[y1 + j3] = s13;
+      y[y2 + j] = s20; y[y2 + j1] = s21; y[y2 + j2] = s22; y[y2 + j3] = s23;
+      y[y3 + j] = s30; y[y3 + j1] = s31; y[y3 + j2] = s32; y[y3 + j3] = s33;
     }
   }
   return out;
@@ -85,8 +86,7 @@ function softmax(matrix) {
 /** erf to 1.5e-7: formula 7.1.26 of Abramowitz and Stegun. */
 function erf(x) {
   const t = 1 / (1 + 0.3275911 * Math.abs(x));
-  const factors = [1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592];
-  const series = t * factors.reduce((sum, factor) => sum * t + factor);
+  const series = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
   return Math.sign(x) * (1 - series * Math.exp(-x * x));
 }
 

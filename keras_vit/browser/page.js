@@ -2,30 +2,10 @@
 // What a reader does and sees. Texts of the model are set as text, never as HTML.
 
 const TOP = 5; // classes shown
-const get = (id) => document.getElementById(id);
 const content = JSON.parse(get("content").textContent);
 const { sizes } = content;
-const worker = startWorker();
 let isReady = false, last = null; // the image that was chosen last, with its name and class
 let number = 0, shown = null; // of the image that is classified last, and the answer for it
-
-function startWorker() {
-  const code = new Blob([get("worker").textContent], { type: "text/javascript" });
-  const started = new Worker(URL.createObjectURL(code));
-  started.onmessage = ({ data }) => ANSWERS[data.task](data);
-  started.onerror = (event) => fail(event.message);
-  started.postMessage({ task: "load", content, weights: get("weights").textContent });
-  get("weights").remove(); // the worker has its own
-  return started;
-}
-
-function make(tag, text, attributes = {}) {
-  const element = Object.assign(document.createElement(tag), attributes);
-  if (text !== null) element.textContent = text;
-  return element;
-}
-
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 // --- What the worker answers ---------------------------------------------------------------------
 const ANSWERS = {
@@ -68,13 +48,7 @@ const ANSWERS = {
 
   failed: ({ message }) => fail(message),
 };
-
-function showClass(name, share) {
-  const row = make("li", null), bar = make("i", "");
-  bar.style.width = `${100 * share}%`;
-  row.append(bar, make("span", name), make("span", percent(share), { className: "share" }));
-  return row;
-}
+const worker = startWorker(content, ANSWERS);
 
 function say(text, share) {
   if (get("status").textContent !== text) get("status").textContent = text; // read aloud once
@@ -90,16 +64,9 @@ function fail(message) {
 /** Takes an image file, a Blob; `truth` is the name of its class, if that is known. */
 async function take(file, name, truth = null) {
   try {
-    // Pixels as they are in the file, upright; transparent ones become white.
-    const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
-    const canvas = new OffscreenCanvas(bitmap.width, bitmap.height), context = canvas.getContext("2d");
-    context.fillStyle = "#fff";
-    context.fillRect(0, 0, canvas.width, canvas.height);
-    context.drawImage(bitmap, 0, 0);
-    const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
-    classify({ data, height: canvas.height, width: canvas.width }, name, truth);
+    classify(await readPixels(file), name, truth);
   } catch {
-    fail(`“${name}” cannot be read as an image. Choose a JPEG, PNG, WebP or GIF file.`);
+    fail(unreadable(name));
   }
 }
 
@@ -111,33 +78,6 @@ function classify(canvas, name, truth) {
   get("result").hidden = true;
   say(`Looking at “${name}” …`, 0);
   worker.postMessage({ task: "classify", number, canvas, invert: get("invert").checked });
-}
-
-function takeFirst(files) {
-  const [file] = files;
-  if (!file) return;
-  press(null);
-  take(file, file.name);
-}
-
-function press(button) {
-  for (const other of get("examples").querySelectorAll("button")) {
-    other.setAttribute("aria-pressed", other === button);
-  }
-}
-
-function showExample({ name, label, address }) {
-  const button = make("button", null, { type: "button", title: label ?? name });
-  button.append(make("img", null, { src: address, alt: label ? name : "" }), make("span", label ?? name));
-  button.setAttribute("aria-pressed", false);
-  button.onclick = () => {
-    press(button);
-    const bytes = Uint8Array.from(atob(address.split(",")[1]), (letter) => letter.charCodeAt(0));
-    take(new Blob([bytes]), name, label);
-  };
-  const row = make("li", null);
-  row.append(button);
-  return row;
 }
 
 // --- Views ---------------------------------------------------------------------------------------
@@ -180,31 +120,16 @@ function chosenMap() {
 }
 
 function draw() {
-  const { height, width, channels, data } = shown.image, map = chosenMap(), canvas = get("view");
+  const { height, width } = shown.image, map = chosenMap(), canvas = get("view");
   const scale = Math.max(1, Math.ceil(448 / Math.max(height, width)));
   Object.assign(canvas, { height: height * scale, width: width * scale });
-  const colors = map && colorsOf(map), context = canvas.getContext("2d");
-  const pixels = context.createImageData(width, height);
-  for (let i = 0; i < height * width; i++) {
-    const [r, g, b] = [0, 1, 2].map((c) => data[i * channels + (c % channels)]);
-    const cell = map && cellOf(i, width, height, map.grid), color = colors?.[cell];
-    const gray = 0.299 * r + 0.587 * g + 0.114 * b;
-    const rgb = color ? color.map((v) => 0.6 * v + 0.4 * gray) : [r, g, b];
-    pixels.data.set([...rgb, 255], 4 * i);
-  }
-  const small = new OffscreenCanvas(width, height);
-  small.getContext("2d").putImageData(pixels, 0, 0);
+  const small = new OffscreenCanvas(width, height), context = canvas.getContext("2d");
+  small.getContext("2d").putImageData(overlay(shown.image, map), 0, 0);
   context.imageSmoothingEnabled = false;
   context.drawImage(small, 0, 0, canvas.width, canvas.height);
   const title = document.querySelector("input[name=view]:checked").parentElement.textContent.trim();
   canvas.setAttribute("aria-label", `${title}: ${shown.name}${map ? `, ${describe(map)}` : ""}`);
   get("caption").textContent = map ? describe(map) : shown.name;
-}
-
-/** Returns the number of the cell that has a pixel in it. */
-function cellOf(pixel, width, height, [rows, columns]) {
-  const row = Math.floor((Math.floor(pixel / width) * rows) / height);
-  return row * columns + Math.floor(((pixel % width) * columns) / width);
 }
 
 /** Says where a map is highest. */
@@ -216,33 +141,13 @@ function describe({ values, grid, signed }) {
   return `highest: ${value}, row ${row} of ${grid[0]}, column ${column} of ${grid[1]}`;
 }
 
-const SEQUENTIAL = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
-const SIGNED = [[45, 0, 75], [153, 142, 195], [247, 247, 247], [241, 163, 64], [127, 59, 8]];
-
-/**
- * Returns a color for each value, null for one that is not known yet. The highest 3 % have the same
- * color, so that a few do not darken all others.
- */
-function colorsOf({ values, signed }) {
-  const sorted = Array.from(values).filter((v) => !Number.isNaN(v)).sort((a, b) => a - b);
-  const far = Math.max(0.01, ...sorted.map(Math.abs));
-  const [low, high] = signed ? [-far, far] : [sorted[0], sorted[Math.floor(0.97 * (sorted.length - 1))]];
-  const scale = signed ? SIGNED : SEQUENTIAL;
-  return Array.from(values, (v) => {
-    if (Number.isNaN(v)) return null;
-    const place = 4 * Math.max(0, Math.min(1, (v - low) / (high - low || 1)));
-    const i = Math.min(3, Math.floor(place));
-    return scale[i].map((a, c) => a + (place - i) * (scale[i + 1][c] - a));
-  });
-}
-
 // --- The page ------------------------------------------------------------------------------------
 function fillPage() {
   get("facts").append(...content.facts.flatMap(([name, value]) => [make("dt", name), make("dd", value)]));
   get("classes-title").textContent = `Its ${content.classes.length.toLocaleString("en")} classes`;
   get("all-classes").textContent = content.classes.join(", ");
   get("examples-part").hidden = !content.examples.length;
-  get("examples").append(...content.examples.map(showExample));
+  get("examples").append(...content.examples.map((example) => showExample(example, take)));
   get("invert-label").hidden = sizes.channels !== 1;
   get("block").max = get("block").value = get("block-number").value = sizes.blocks;
   get("head").append(make("option", "mean of all", { value: "" }));
@@ -250,7 +155,10 @@ function fillPage() {
 }
 
 function listen() {
-  get("file").onchange = (event) => takeFirst(event.target.files);
+  receiveFiles(get("file"), get("drop"), (file) => {
+    press(null);
+    take(file, file.name);
+  });
   get("invert").onchange = () => last && classify(...last);
   get("views").onchange = choose;
   get("head").onchange = draw;
@@ -258,17 +166,6 @@ function listen() {
     get("block-number").value = get("block").value;
     draw();
   };
-  document.addEventListener("paste", (event) => takeFirst(event.clipboardData.files));
-  document.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    get("drop").classList.add("over");
-  });
-  document.addEventListener("dragleave", () => get("drop").classList.remove("over"));
-  document.addEventListener("drop", (event) => {
-    event.preventDefault();
-    get("drop").classList.remove("over");
-    takeFirst(event.dataTransfer.files);
-  });
 }
 
 fillPage();

@@ -24,12 +24,13 @@ const TASKS = {
   },
 
   /** Covers one cell after the other, and answers after each; a new task stops it. */
-  async occlude({ number, image, label }) {
+  async occlude({ number, image, label, ways }) {
     const grid = coarsen(model.sizes.grid), mine = turn;
-    await occlude(vit, image, label, grid, (cell, fall) => {
+    const show = (cell, fall) => {
       self.postMessage({ task: "occluded", number, grid, cell, fall });
       return new Promise((resume) => setTimeout(() => resume(mine === turn))); // messages come between
-    });
+    };
+    await occlude(vit, image, label, grid, show, ways);
   },
 
   stop() {},

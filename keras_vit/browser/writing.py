@@ -44,13 +44,28 @@ def write_page(
     """
     arguments.one_of(*weights.PRECISIONS)("precision", precision)
     writing.check_file(path, "Choose another file.")
+    found = facts.find_examples(examples) if examples else []
+    content, text = pack(model, class_names, metrics or {}, precision, title)
+    channels = content["sizes"]["channels"]
+    content["examples"] = [facts.read_example(*row, channels) for row in found]
+    page = fill_page(
+        read("page.html"),
+        content,
+        text,
+        style=read("base.css", "page.css"),
+        script=read("shared.js", "colors.js", "page.js"),
+        worker=read(*ENGINE, "worker.js"),
+    )
+    writing.write_text(path, page)
+
+
+def pack(model, class_names, metrics, precision, title):
+    """Returns (content, weights): all that a page says of a model, and its weights as text."""
     layers, sizes = records.describe(model)
-    metrics = metrics or {}
     names = list(class_names or metrics.get("class_names") or range(model.output_shape[-1]))
     if len(names) != model.output_shape[-1]:
         received = {"class names": len(names), "logits": model.output_shape[-1]}
         arguments.refuse("there must be a name for each of the logits", received)
-    found = facts.find_examples(examples) if examples else []
     entries, text = weights.pack(model, precision)
     resize = "digits" if metrics.get("data") == "digits" else metrics.get("resize", "squash")
     title = title or metrics.get("model") or model.name
@@ -60,15 +75,14 @@ def write_page(
         "sizes": {**sizes, "resize": resize, "ratio": CROP_RATIO},
         "classes": [str(name) for name in names],
         "facts": facts.describe_model(model, metrics, precision, title),
-        "examples": [facts.read_example(*row, sizes["channels"]) for row in found],
         "tensors": entries,
     }
-    writing.write_text(path, _fill(content, text))
+    return content, text
 
 
-def read(*names):
-    """Returns the text of files of this folder, one after the other."""
-    folder = importlib.resources.files(__package__)
+def read(*names, package=__package__):
+    """Returns the text of files of a package, one after the other; by default of this one."""
+    folder = importlib.resources.files(package)
     return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
 
 
@@ -82,14 +96,16 @@ def embed(content):
     return json.dumps(content).replace("<", "\\u003c")
 
 
-def _fill(content, text):
+def fill_page(template, content, text, style, script, worker, **values):
+    """Returns a page; `style`, `script` and `worker` are the texts of its files."""
     return fill(
-        read("page.html"),
+        template,
         title=content["title"],
         version=environment.__version__,
-        style=Html(read("page.css")),
+        style=Html(style),
         content=Html(embed(content)),
         weights=Html(text),
-        worker=Html(read(*ENGINE, "worker.js")),
-        script=Html(read("page.js")),
+        worker=Html(worker),
+        script=Html(script),
+        **values,
     )

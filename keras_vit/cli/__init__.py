@@ -84,6 +84,7 @@ def parser():
     models.add_lists(commands)
     models.add_convert(commands)
     page.add(commands)
+    page.add_explorer(commands)
     models.add_cost(commands)
     study.add(commands)
     return root

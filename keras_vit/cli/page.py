@@ -1,4 +1,4 @@
-"""`keras-vit page`: a trained model as one HTML file."""
+"""`keras-vit page` and `keras-vit explorer`: a model as one HTML file."""
 
 import os
 import pathlib
@@ -45,6 +45,25 @@ def add(commands):
     option("--resize", RESIZE, choices=("squash", "crop"))
 
 
+def add_explorer(commands):
+    """Adds `keras-vit explorer`."""
+    parser = command(
+        commands,
+        "explorer",
+        _check_explorer,
+        _explorer,
+        "write a web page that shows how a Vision Transformer works",
+        "Writes one HTML file that leads in eight steps from an image to a prediction, with a "
+        "small model that runs in it. Open it in a browser, also from a disk. It needs no server "
+        "and uses no network.",
+    )
+    option = adder(parser)
+    option("--out FILE", "HTML file to write; " + DEFAULT, default="explorer.html")
+    images = "image, folder of images or folder of class folders, up to twenty; default: test "
+    images += "images of CIFAR-10 if this machine has them, otherwise a photograph of a cat"
+    option("--images PATH", images)
+
+
 def _check(options):
     check_model(options.model)
     writing.check_file(options.out, "Choose another file: --out FILE.")
@@ -52,6 +71,19 @@ def _check(options):
         read_names(options.classes)
     if options.examples is not None:
         facts.find_examples(options.examples)
+
+
+def _check_explorer(options):
+    writing.check_file(options.out, "Choose another file: --out FILE.")
+    if options.images is not None:
+        facts.find_examples(options.images)
+
+
+def _explorer(options):
+    from keras_vit import browser
+
+    browser.write_explorer(options.out, options.images)
+    _report(options.out)
 
 
 def _page(options):
@@ -76,8 +108,11 @@ def _page(options):
         precision=options.precision,
         title=options.title or metrics.get("model") or _name(options.model),
     )
-    size = os.path.getsize(options.out) / 1e6
-    print(f"Written: {options.out}, {size:.1f} MB. Open it in a browser.")
+    _report(options.out)
+
+
+def _report(path):
+    print(f"Written: {path}, {os.path.getsize(path) / 1e6:.1f} MB. Open it in a browser.")
 
 
 def _name(model):

@@ -38,6 +38,15 @@ def read_cifar(name, num_channels=3, seed=0, validation_share=None):
     return found._replace(train=train, validation=validation)
 
 
+def is_here(name):
+    """Returns whether `read_cifar` finds its images on this machine, without a download."""
+    return bool(os.environ.get(FOLDER)) or _archive(name).exists()
+
+
+def _archive(name):
+    return environment.keras_home() / "datasets" / SETS[name][1]
+
+
 def _read_folder(name, num_channels):
     """Returns the images of $KERAS_VIT_DATA, or None if it is not set."""
     if not os.environ.get(FOLDER):
@@ -54,7 +63,7 @@ def _read_folder(name, num_channels):
 
 def _read_archive(name):
     """Returns the images of `keras.datasets`, or None if TFDS is installed and they are not."""
-    archive = environment.keras_home() / "datasets" / SETS[name][1]
+    archive = _archive(name)
     if not archive.exists() and backend.is_installed("tensorflow_datasets"):
         return None
     import keras

@@ -1,0 +1,13 @@
+"""The Explorer: a small Vision Transformer at work, step by step, as one HTML file.
+
+explorer_file.py   `write_explorer`
+
+explorer.html      the screens and their texts, with explorer.css
+state.js           what is shown, and what the worker computed of it
+widgets.js         maps, strips, tiles and choices
+tour_inputs.js     steps 1 to 4
+tour_blocks.js     steps 5 to 8
+play.js            Play, and What matters
+main.js            the image at hand, the camera
+explore.js         what the worker computes
+"""

@@ -1,0 +1,114 @@
+"""Writes the Explorer."""
+
+import functools
+import importlib.resources
+
+import numpy as np
+
+from keras_vit.browser import facts, writing
+from keras_vit.checkpoints import catalogue, loading
+from keras_vit.data import images as image_files
+from keras_vit.data.sources import cifar
+from keras_vit.io import writing as files
+
+MODEL = "ViT-Mini/4"  # shipped with the package
+MOST, LARGEST = 20, 96  # example images, and their longest side in pixels
+SCRIPTS = ("state.js", "widgets.js", "tour_inputs.js", "tour_blocks.js", "play.js", "main.js")
+# what a screen shows: where the code that computes it is, and how its line ends
+LINES = {
+    "normalize": ("pixel_range.py", "# (B, height, width, C)"),
+    "patches": ("layers.py", "# (B, N, PPC)"),
+    "Eq. 1": ("layers.py", "# (B, N + 1, D), Eq. 1"),
+    "positions": ("layers.py", "return x + ops.cast(self.position_embedding, x.dtype)"),
+    "Eq. 2": ("layers.py", "# Eq. 2"),
+    "Eq. 3": ("layers.py", "# Eq. 3"),
+    "Eq. 4": ("vit.py", "return x[:, 0]  # (B, D)"),
+    "Eq. 5": ("layers.py", "# Eq. 5"),
+    "scale": ("layers.py", "/ math.sqrt(query.shape[-1])  # (B, heads, tokens, d)"),
+    "Eq. 6": ("layers.py", "# Eq. 6"),
+    "Eq. 7": ("layers.py", "# Eq. 7"),
+    "Eq. 8": ("layers.py", "# Eq. 8"),
+    "head": ("vit.py", "# (B, num_classes)"),
+}
+
+
+def write_explorer(path, images=None):
+    """Writes the Explorer, one HTML file that shows how a Vision Transformer works.
+
+    A tour of eight steps leads from pixels to a prediction, on any image. Then one can mask
+    patches, switch off heads and blocks, and test what matters to the prediction. The model is the
+    `ViT-Mini/4` of the package, trained on CIFAR-10. It runs in the browser: the file needs no
+    server and no network.
+
+    Args:
+        path: file to write. One that exists is replaced once the new one is complete.
+        images: an image, a folder of images or one of class folders, of which up to twenty are
+            examples. None for test images of CIFAR-10, if `keras-vit train cifar10` finds them on
+            this machine without a download, and for the cat of `data.example_image` otherwise.
+
+    Raises:
+        FileNotFoundError: the folder of `path` does not exist.
+        ValueError: `images` has no images in it.
+
+    Example:
+    >>> keras_vit.browser.write_explorer("explorer.html")  # doctest: +SKIP
+    """
+    files.check_file(path, "Choose another file.")
+    found = facts.find_examples(images, MOST) if images else None
+    entry, model = catalogue.find(MODEL), loading.load_pretrained(MODEL, verbose=False)
+    names = loading.class_names(MODEL, model.output_shape[-1])
+    content, text = writing.pack(model, names, {"resize": "crop"}, "int8", "ViT Explorer")
+    content["sizes"]["ratio"] = 1  # the whole image, as far as it is square
+    content["code"] = find_lines()
+    content["examples"] = _read(found) if found else _default_examples()
+    files.write_text(path, _fill(content, text, model, entry))
+
+
+def find_lines():
+    """Returns {what: its file, the number of its line, the line} of `LINES`."""
+    return {what: _find_line(*place) for what, place in LINES.items()}
+
+
+def _find_line(file, ending):
+    lines = (importlib.resources.files("keras_vit") / file).read_text(encoding="utf-8").split("\n")
+    (number,) = (i for i, line in enumerate(lines) if line.endswith(ending))
+    return {"file": file, "number": number + 1, "text": lines[number].split("  #")[0].strip()}
+
+
+def _read(found):
+    return [facts.read_example(*row, channels=3, largest=LARGEST) for row in found]
+
+
+def _default_examples():
+    if not cifar.is_here("cifar10"):
+        return _read([(image_files.EXAMPLE, None)])
+    splits = cifar.read_cifar("cifar10")
+    test, names = splits.test, splits.class_names
+    each = MOST // len(names)
+    rows = np.stack([np.flatnonzero(test.labels == i)[:each] for i in range(len(names))], axis=1)
+    return [
+        facts.encode_example(test.image(row), f"Test image {row}", names[test.labels[row]])
+        for row in rows.ravel()
+    ]
+
+
+def _fill(content, weights, model, entry):
+    own = functools.partial(writing.read, package=__package__)
+    height, width = model.patch_size
+    rows, columns = model.grid
+    return writing.fill_page(
+        own("explorer.html"),
+        content,
+        weights,
+        style=writing.read("base.css") + own("explorer.css"),
+        script=writing.read("shared.js", "colors.js") + own(*SCRIPTS),
+        worker=writing.read(*writing.ENGINE, "worker.js") + own("explore.js"),
+        model=MODEL,
+        patches=rows * columns,
+        side=f"{height} \u00d7 {width}",
+        dim=model.hidden_dim,
+        heads=model.num_heads,
+        blocks=model.num_layers,
+        parameters=f"{model.count_params():,}",
+        accuracy=f"{entry.accuracy:.1f} %",
+    )

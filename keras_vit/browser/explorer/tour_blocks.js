@@ -1,0 +1,189 @@
+"use strict";
+// Steps 5 to 8: attention, the residual stream, the prediction, and all of it.
+
+const reader = () => nameToken(state.token).split(",")[0].toLowerCase(); // "class token", "patch 12"
+
+SCREENS["step-5"] = (figure) => {
+  const { blocks, heads } = sizes, tokens = FIRST + PATCHES;
+  const title = make("h3", ""), text = caption();
+  const tell = (i) => ({
+    value: `Block ${state.block + 1}, head ${state.head + 1}: ${reader()} gives ${percent(attentionRow(state.block, state.head)[i])} to ${named(i).toLowerCase()}`,
+    shape: `A: ${tokens} × ${tokens}`, line: "Eq. 6",
+  });
+  const large = tiles({ label: "Attention", rows: ROWS, columns: COLUMNS, ...PATCH_TILES, tell });
+  const all = tiles({
+    label: "Every head", rows: blocks, columns: heads, gap: 2, className: "heads",
+    name: (i) => `Block ${Math.floor(i / heads) + 1}, head ${(i % heads) + 1}`,
+    pick: (i) => select({ block: Math.floor(i / heads), head: i % heads }),
+    tell: (i) => {
+      const row = attentionRow(Math.floor(i / heads), i % heads), best = argmax(row);
+      return {
+        value: `Block ${Math.floor(i / heads) + 1}, head ${(i % heads) + 1}: most, ${percent(row[best])}, goes to patch ${best + 1}`,
+        shape: `A: ${heads} × ${tokens} × ${tokens}`, line: "Eq. 6",
+      };
+    },
+  });
+  const box = make("div", null, { className: "table" });
+  const labels = (n, word, side) => {
+    const list = make("div", null, { className: side });
+    list.append(...count(n).map((i) => make("span", `${word} ${i}`)));
+    return list;
+  };
+  box.append(labels(heads, "head", "top"), labels(blocks, "block", "side"), all.element);
+  const panels = [panel(null, title, large.element, text), panel("Every head of every block", box)];
+  for (const each of panels) each.classList.add("big");
+  figure.append(...panels);
+  return () => {
+    const row = attentionRow(state.block, state.head), own = found.attention[state.block]?.[state.head];
+    title.textContent = `Block ${state.block + 1}, head ${state.head + 1}`;
+    large.draw(overlayPatches(row), { selected: state.token ? state.patch : -1, off: state.ways.without });
+    const rest = own ? own[state.token * tokens] : 0;
+    text.textContent = `Where the ${reader()} looks: yellow is most. ${percent(rest)} goes to the class token, which is not in the image.`;
+    const maps = Array.from({ length: blocks * heads }, (_, i) => overlayPatches(attentionRow(Math.floor(i / heads), i % heads)));
+    all.draw(maps, { selected: state.block * heads + state.head });
+  };
+};
+
+/** Returns the classes that are shown in one color each: the highest at the end. */
+function mainClasses(shares, most = 3) {
+  return [...shares.keys()].sort((a, b) => shares[b] - shares[a]).slice(0, most);
+}
+
+SCREENS["step-6"] = (figure) => {
+  const { dim } = parts, list = make("div", null, { className: "ladder" });
+  const vector = (data) => (data ? rowOf(data, state.token, dim) : new Float32Array(dim));
+  const minus = (a, b) => (a && b ? vector(a).map((v, i) => v - vector(b)[i]) : new Float32Array(dim));
+  const rows = [{ name: "start: z₀", values: () => vector(found.tokens[0]), layer: 0, line: "Eq. 1" }];
+  for (let b = 0; b < sizes.blocks; b++) {
+    rows.push({ name: "+ attention", values: () => minus(found.between[b], found.tokens[b]), line: "Eq. 2" });
+    rows.push({ name: "+ MLP", values: () => minus(found.tokens[b + 1], found.between[b]), line: "Eq. 3" });
+    rows.push({ name: `= block ${b + 1}`, values: () => vector(found.tokens[b + 1]), layer: b + 1, line: "Eq. 3" });
+  }
+  for (const row of rows) {
+    const tell = (i) => ({ value: `${row.name}, number ${i + 1} of the ${reader()}: ${short(row.values()[i])}`, shape: `${dim} numbers`, line: row.line });
+    Object.assign(row, strip(row.name, dim, tell), { label: row.name });
+    row.note = make("span", "", { className: "note" });
+    row.element.classList.toggle("sum", row.layer !== undefined);
+    row.element.append(row.note);
+    list.append(row.element);
+  }
+  const heading = make("div", null, { className: "strip head" });
+  heading.append(make("span", ""), make("span", `the ${parts.dim} numbers of the token`), make("span", "read now", { className: "note" }));
+  list.prepend(heading);
+  figure.append(list);
+  return () => {
+    heading.children[1].textContent = `the ${dim} numbers of the ${reader()}`;
+    const values = rows.map((row) => row.values()), far = largest(...values) * 0.6;
+    rows.forEach((row, i) => {
+      row.draw(values[i], { far });
+      if (row.layer === undefined) {
+        const size = (v) => Math.hypot(...v);
+        row.note.textContent = `length ${short(size(values[i]))}`;
+        return;
+      }
+      const shares = found.read[row.layer][state.token], best = argmax(shares), bar = make("i", "");
+      bar.style.width = `${100 * shares[best]}%`;
+      row.note.replaceChildren(bar, make("b", classes[best]), make("span", percent(shares[best])));
+      explain(row.note, () => ({ value: `If ${reader()} were read after ${row.layer} blocks: ${classes[best]}, ${percent(shares[best])}`, shape: `${classes.length} logits`, line: "head" }));
+    });
+  };
+};
+
+SCREENS["step-7"] = (figure) => {
+  const { dim } = parts;
+  let chosen = null, image = null;
+  const weights = () => rowOf(parts.head, chosen, dim), product = () => weights().map((v, i) => v * found.y[i]);
+  const tell = (name, values, line) => (i) => ({ value: `${name()}, number ${i + 1}: ${short(values()[i])}`, shape: `${dim} numbers`, line });
+  const list = [
+    [() => "class token", () => found.y, "Eq. 4"], [() => `× ${classes[chosen]}`, weights, "head"], [() => "= evidence", product, "head"],
+  ].map(([name, values, line]) => ({ ...strip("", dim, tell(name, values, line), { label: "Class token to logit" }), values, label: name }));
+  const table = make("div", null, { className: "logits" }), text = caption(), title = make("h3", "");
+  const rows = classes.map((name, i) => {
+    const row = make("button", null, { type: "button" });
+    row.onclick = () => {
+      chosen = i;
+      render();
+    };
+    table.append(row);
+    return explain(row, () => ({
+      value: `${name}: logit ${short(found.logits[i])}, probability ${percent(found.shares[i])}`, shape: `logits: ${classes.length}`, line: "head",
+    }));
+  });
+  const sum = panel(null, title, ...list.map(({ element }) => element), text);
+  figure.append(sum, panel("Logit and probability of every class", table));
+  sum.classList.add("grow");
+  return () => {
+    if (image !== state.whole) [chosen, image] = [argmax(found.shares), state.whole];
+    title.textContent = `How much speaks for “${classes[chosen]}”`;
+    for (const each of list) {
+      each.name.textContent = each.label();
+      each.draw(each.values(), { far: largest(each.values()) });
+    }
+    const bias = parts.headBias?.[chosen] ?? 0, total = product().reduce((a, b) => a + b, 0);
+    text.textContent = `The ${dim} products add up to ${short(total)}; with the bias ${short(bias)} that is the logit ${short(total + bias)}.`;
+    const far = largest(found.logits);
+    rows.forEach((row, i) => {
+      const logit = make("span", null, { className: "logit" }), bar = make("i", ""), share = make("span", null, { className: "share" });
+      const size = (50 * Math.abs(found.logits[i])) / far;
+      bar.style.cssText = `width:${size}%;left:${found.logits[i] < 0 ? 50 - size : 50}%`;
+      bar.className = found.logits[i] < 0 ? "minus" : "plus";
+      logit.append(bar);
+      const fill = make("i", "");
+      fill.style.width = `${100 * found.shares[i]}%`;
+      share.append(fill, make("span", percent(found.shares[i])));
+      row.replaceChildren(make("span", classes[i], { className: "name" }), logit, share);
+      row.setAttribute("aria-pressed", i === chosen);
+    });
+  };
+};
+
+SCREENS["step-8"] = (figure) => {
+  const { dim, hidden } = parts, { heads, blocks } = sizes, tokens = FIRST + PATCHES, { height, width, channels } = state.image;
+  const size = found.patches.length / PATCHES, params = (...shapes) => shapes.reduce((sum, [a, b = 1]) => sum + a * b, 0);
+  const usual = (data) => Float32Array.from(data, Math.abs).sort()[Math.floor(0.97 * (data.length - 1))] || 1; // few are larger
+  const matrix = (data, rows, columns) => data && numbersToPixels(data, rows, columns, { far: usual(data) });
+  const minus = (a, b) => a && a.map((v, i) => v - b[i]);
+  const b = () => state.block;
+  const boxes = [
+    ["Image", `${height} × ${width} × ${channels}`, 0, () => overlay(state.image), "normalize"],
+    ["Patches", `${PATCHES} × ${size}`, 0, () => matrix(found.patches, PATCHES, size), "patches"],
+    ["Tokens z₀", `${tokens} × ${dim}`, params([size, dim], [dim], [tokens, dim], [dim]), () => matrix(found.tokens[0], tokens, dim), "Eq. 1"],
+    ["Query, key, value", `${tokens} × 3 · ${dim}`, params([2 * dim], [dim, 3 * dim], [3 * dim]), () => matrix(found.qkv[b()], tokens, 3 * dim), "Eq. 5", true],
+    ["Attention A", `${heads} × ${tokens} × ${tokens}`, 0, () => found.attention[b()] && join(found.attention[b()].map((a) => {
+      return toPixels(colorsOf({ values: a }), tokens, tokens);
+    }), 2, 3), "Eq. 6", true],
+    ["A v, projected", `${tokens} × ${dim}`, params([dim, dim], [dim]), () => matrix(minus(found.between[b()], found.tokens[b()]), tokens, dim), "Eq. 8", true],
+    [`MLP, ${hidden} wide`, `${tokens} × ${dim}`, params([2 * dim], [dim, hidden], [hidden], [hidden, dim], [dim]), () => matrix(minus(found.tokens[b() + 1], found.between[b()]), tokens, dim), "Eq. 3", true],
+    ["Tokens z_l", `${tokens} × ${dim}`, 0, () => matrix(found.tokens[b() + 1], tokens, dim), "Eq. 3", true],
+    ["Class token y", `${dim}`, params([2 * dim]), () => matrix(found.y, 8, dim / 8), "Eq. 4"],
+    ["Logits", `${classes.length}`, params([dim, classes.length], [classes.length]), () => matrix(found.logits, 1, classes.length), "head"],
+  ].map(([name, shape, count_, pixels, line, isRepeated]) => {
+    const element = make("div", null, { className: "box", tabIndex: 0 }), canvas = make("canvas", null);
+    element.setAttribute("role", "group");
+    element.setAttribute("aria-label", `${name}: ${shape}`);
+    const total = count_ * (isRepeated ? blocks : 1);
+    element.append(make("b", name), canvas, make("span", shape, { className: "shape" }));
+    if (total) element.append(make("span", `${total.toLocaleString("en")} weights`, { className: "soft" }));
+    explain(element, () => ({ value: `${name}: ${total.toLocaleString("en")} weights${isRepeated ? ` in ${blocks} blocks` : ""}`, shape, line }));
+    return { element, canvas, pixels, isRepeated };
+  });
+  const block = chooseBlock(), inside = make("div", null, { className: "block" }), flow = (from, to) => {
+    const row = make("div", null, { className: "flow" });
+    row.append(...boxes.slice(from, to).map(({ element }) => element));
+    return row;
+  };
+  const title = make("div", null, { className: "choices" });
+  title.append(make("h3", `${blocks} blocks, one after the other`), block.element);
+  inside.append(title, flow(3, 8));
+  const down = () => make("span", "↓", { className: "down" });
+  figure.append(flow(0, 3), down(), inside, down(), flow(8, 10));
+  return () => {
+    block.draw(state.block);
+    for (const { canvas, pixels } of boxes) {
+      const image = pixels();
+      canvas.hidden = !image;
+      if (image) paint(canvas, image);
+      canvas.style.imageRendering = canvas.width > 110 ? "auto" : "pixelated"; // not shrunk
+    }
+  };
+};

@@ -1,0 +1,91 @@
+"use strict";
+// What every page does: elements, the worker, image files. Texts are set as text, never as HTML.
+
+const get = (id) => document.getElementById(id);
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+function make(tag, text, attributes = {}) {
+  const element = Object.assign(document.createElement(tag), attributes);
+  if (text !== null) element.textContent = text;
+  return element;
+}
+
+/** Starts the worker, gives it the model and calls answers[task] with each of its answers. */
+function startWorker(content, answers) {
+  const code = new Blob([get("worker").textContent], { type: "text/javascript" });
+  const started = new Worker(URL.createObjectURL(code));
+  started.onmessage = ({ data }) => answers[data.task]?.(data);
+  started.onerror = (event) => answers.failed(event);
+  started.postMessage({ task: "load", content, weights: get("weights").textContent });
+  get("weights").remove(); // the worker has its own
+  return started;
+}
+
+/** Returns {data, height, width} of an image file: pixels as they are in it, upright, on white. */
+async function readPixels(file) {
+  const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
+  return takePixels(bitmap, bitmap.width, bitmap.height);
+}
+
+function takePixels(source, width, height) {
+  const context = new OffscreenCanvas(width, height).getContext("2d");
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(source, 0, 0);
+  return { data: context.getImageData(0, 0, width, height).data, height, width };
+}
+
+/** Returns the file of a data: address. */
+function readAddress(address) {
+  const bytes = Uint8Array.from(atob(address.split(",")[1]), (letter) => letter.charCodeAt(0));
+  return new Blob([bytes]);
+}
+
+/** Returns what a reader is told of a file that is not an image. */
+const unreadable = (name) => `“${name}” cannot be read as an image. Choose a JPEG, PNG, WebP or GIF file.`;
+
+/** Calls take(file) with a file that is chosen in `input`, pasted, or dropped; `drop` shows where. */
+function receiveFiles(input, drop, take) {
+  const first = ([file]) => file && take(file);
+  input.onchange = () => first(input.files);
+  document.addEventListener("paste", (event) => first(event.clipboardData.files));
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    drop.classList.add("over");
+  });
+  document.addEventListener("dragleave", () => drop.classList.remove("over"));
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    drop.classList.remove("over");
+    first(event.dataTransfer.files);
+  });
+}
+
+/** Returns the row of a class and its probability. */
+function showClass(name, share) {
+  const row = make("li", null), bar = make("i", "");
+  bar.style.width = `${100 * share}%`;
+  row.append(bar, make("span", name), make("span", percent(share), { className: "share" }));
+  return row;
+}
+
+/** Marks one of the examples as chosen, or with null none. */
+function press(button) {
+  for (const other of get("examples").querySelectorAll("button")) {
+    other.setAttribute("aria-pressed", other === button);
+  }
+}
+
+/** Returns the button of an example, which calls take(file, name, label). */
+function showExample({ name, label, address }, take) {
+  const button = make("button", null, { type: "button", title: label ?? name });
+  button.append(make("img", null, { src: address, alt: label ? name : "" }), make("span", label ?? name));
+  button.setAttribute("aria-pressed", false);
+  button.onclick = () => {
+    press(button);
+    take(readAddress(address), name, label);
+  };
+  const row = make("li", null);
+  row.append(button);
+  return row;
+}
