@@ -6,8 +6,9 @@ TESTS ?=
 MARKS ?= not slow and not weekly
 PAGES ?=
 BIN := .venv/bin
-# Python compiles what it imports; pip would compile ten times as much.
+# Python compiles what it imports, once; pip would compile ten times as much.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo dist test test-slow test-avx2 test-all mutants torch lint docs clean
 
@@ -78,8 +79,8 @@ clean:
 	@touch $@
 
 .venv/test.done: .venv/made.done pyproject.toml
-	$(PIP) --editable ".[jax,tensorflow,dev]"
-	@touch $@
+	$(PIP) --editable ".[jax,tensorflow,dev]"    # `dev` has what the other two need
+	@touch .venv/demo.done .venv/docs.done $@
 
 .venv/docs.done: .venv/made.done pyproject.toml
 	$(PIP) --editable ".[jax,docs]"

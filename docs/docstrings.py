@@ -1,5 +1,8 @@
 """Lets mkdocstrings show Keras's sections of docstrings, and values that have no types."""
 
+import ast
+import contextlib
+import pathlib
 import re
 import textwrap
 
@@ -10,6 +13,24 @@ EXAMPLE = re.compile(r"^Example:\n((?:.+\n?|\n(?=>>>))+)", re.MULTILINE)
 # What griffe knows not, or would search for a type.
 PROSE = re.compile(r"^(Call arguments|Returns|Yields):\n((?:    .*\n?|\n(?=    ))+)", re.MULTILINE)
 ARGUMENT = re.compile(r"^(\w+): ", re.MULTILINE)
+# A full name in code that has an entry of its own on a page of the API.
+NAME = re.compile(r"(?<![\[`])`(keras_vit(?:\.\w+)+)`(?!\])")
+ENTRIES = {
+    name
+    for page in (pathlib.Path(__file__).parent / "api").glob("*.md")
+    for name in re.findall(r"^::: (\S+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+}
+# The types of arguments, by the check that is their annotation, or by that of their default.
+TYPES = {
+    "positive_integer": "int > 0",
+    "natural_number": "int >= 0",
+    "fraction": "float, 0 to 1",
+    "positive_number": "float > 0",
+    "height_width": "int or (int, int)",
+    "boolean": "bool",
+    "units": "tuple of ints",
+    "some_units": "tuple of ints",
+}
 
 
 class HouseStyle(griffe.Extension):
@@ -27,7 +48,9 @@ def _restyle(obj):
     """
     if obj.docstring:
         text = EXAMPLE.sub(_example, obj.docstring.value)
-        obj.docstring.value = PROSE.sub(_prose, text)
+        obj.docstring.value = NAME.sub(_link, PROSE.sub(_prose, text))
+    for parameter in obj.parameters if obj.is_function else ():
+        parameter.annotation = _type(parameter)
     for name, member in list(obj.members.items()):
         if member.is_alias:
             continue
@@ -45,3 +68,23 @@ def _prose(match):
     if title == "Call arguments":
         body = ARGUMENT.sub(r"- **`\1`** – ", body)
     return f"**{title}:**\n\n{body}"
+
+
+def _link(match):
+    return f"[`{match[1]}`][{match[1]}]" if match[1] in ENTRIES else match[0]
+
+
+def _type(parameter):
+    """Returns what an argument may be, in words; None if only its description says so."""
+    check = re.match(r"(?:check|arguments)\.(?:optional\(check\.)?(\w+)", str(parameter.annotation))
+    if check and check[1] in TYPES:
+        return TYPES[check[1]]
+    if parameter.default in (None, "None"):
+        return "optional" if parameter.default else None
+    value = _literal(parameter.default)
+    return "optional" if value is None else type(value).__name__
+
+
+def _literal(text):
+    with contextlib.suppress(ValueError, SyntaxError):
+        return ast.literal_eval(text)

@@ -8,8 +8,8 @@ docs/tutorials/ gets a page (NN_name.md, its figures in figures/), a notebook wi
 (NN_name.ipynb) and the script (NN_name.py); all of them get index.md. That folder
 is made anew each time, from runs that are kept in build/tutorials/<backend>/. A tutorial runs again
 only if its code, a module of keras_vit that it depends on, or a version of what it computes with
-has changed; its text may change freely. Parts of two more pages are made too, in build/: see
-zoo.py and studies.py; and docs/explorer/explorer.html, which docs/explorer/index.md embeds.
+has changed; its text may change freely. Parts of more pages are made too, in build/: see zoo.py,
+studies.py and reference.py; and docs/explorer/explorer.html, which docs/explorer/index.md embeds.
 
 What the script asks of a tutorial:
 
@@ -19,6 +19,8 @@ What the script asks of a tutorial:
   $KERAS_VIT_TEST_DATA has of them is used instead.
 - A cell that draws says what is to be seen: `# %% alt="A cat"`; for two figures `alt=["A", "B"]`.
 - A solution is tagged, `# %% tags=["solution"]`: it is folded on the page and in the notebook.
+- `from check import check` imports tutorials/check.py; a notebook begins with cells that write
+  it and the checks of its chapter.
 - A blank line stands before a list and before a formula of its own.
 - Links are true in the repository: `03_attention.py`, `../docs/weights.md`.
 
@@ -27,6 +29,7 @@ What a cell writes to stderr goes to the terminal, not on the page.
 
 import argparse
 import base64
+import io
 import os
 import pathlib
 import re
@@ -36,13 +39,17 @@ import textwrap
 from concurrent import futures
 
 import nbformat
+import reference
 import running
 import studies
 import yaml
 import zoo
+from PIL import Image
 from running import PageError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+TUTORIALS = ROOT / "tutorials"
+FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}  # in JupyterLab, in Colab
 LONGEST, HEAD, TAIL = 60, 45, 10  # lines of output
 PNG = "image/png"
 
@@ -145,11 +152,12 @@ def write_all(made, folder, repository):
 
 
 def write_parts(folder):
-    """Writes what docs/zoo.md and docs/studies.md include, where they include it from."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for module in (zoo, studies):
-        text = module.text()
-        (folder / f"{module.__name__}.md").write_text(text, encoding="utf-8")
+    """Writes what pages include from build/: the zoo, the studies, the tables of the API."""
+    parts = {"zoo": zoo.text(), "studies": studies.text()}
+    parts |= {f"api/{name}": table for name, table in reference.parts().items()}
+    (folder / "api").mkdir(parents=True, exist_ok=True)
+    for name, text in parts.items():
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 def write_explorer(folder):
@@ -194,12 +202,28 @@ def notebook(tutorial, run, repository=None):
         if cell.cell_type == "markdown":
             cell.source = _prose(cell.source, ".ipynb")
         elif _is_solution(cell):
-            cell.metadata["jupyter"] = {"source_hidden": True}
+            cell.metadata |= FOLDED
     copy.cells[0].source = copy.cells[0].source.replace("{time}", _measured(run))
+    if any("from check import" in cell.source for cell in copy.cells):
+        copy.cells[1:1] = _checks(tutorial)
     if repository:
         install = INSTALL.format(repository=repository)
         copy.cells.insert(1, nbformat.v4.new_code_cell(install, id="install"))
     return nbformat.writes(copy) + "\n"
+
+
+def _checks(tutorial):
+    """Cells that write what `from check import check` needs beside the notebook."""
+    chapter = f"checks/chapter_{tutorial.name[:2]}.py"
+    files = [file for name in ("check.py", chapter) if (file := TUTORIALS / name).exists()]
+    return [
+        nbformat.v4.new_code_cell(
+            f"%%writefile {file.name}\n{file.read_text(encoding='utf-8')}",
+            id=file.stem.replace("_", "-"),
+            metadata=FOLDED,
+        )
+        for file in files
+    ]
 
 
 def _measured(run):
@@ -268,11 +292,18 @@ def _alts(tutorial, cell, drawn):
 
 
 def _figure(tutorial, output, alt, figures):
-    name = f"figures/{tutorial.name.rpartition('/')[2]}-{len(figures) + 1}.png"
-    figures[name] = base64.b64decode(output["data"][PNG])
+    name = f"figures/{tutorial.name.rpartition('/')[2]}-{len(figures) + 1}.webp"
+    figures[name] = _smaller(base64.b64decode(output["data"][PNG]))
     width = output["metadata"].get(PNG, {}).get("width")  # the file may have twice as many pixels
     alt = re.sub(r"([][])", r"\\\1", alt)
     return f"![{alt}]({name})" + (f'{{ width="{width}" }}' if width else "")
+
+
+def _smaller(png):
+    """The same figure as WebP: with photographs in it, a tenth of the bytes."""
+    with Image.open(io.BytesIO(png)) as figure, io.BytesIO() as file:
+        figure.save(file, "webp", quality=90)
+        return file.getvalue()
 
 
 def _printed(tutorial, cell, output):

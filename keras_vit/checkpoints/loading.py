@@ -8,7 +8,7 @@ from typing import NamedTuple
 from keras_vit import arguments, backend, families, hybrid, resizing, resnet, vit
 from keras_vit.ablations import positions
 from keras_vit.checkpoints import catalogue, keras_file, saved, transfer
-from keras_vit.checkpoints.catalogue import hub
+from keras_vit.checkpoints.catalogue import hub, imagenet
 from keras_vit.checkpoints.describe import class_names_beside, describe
 from keras_vit.checkpoints.maps import matching
 from keras_vit.checkpoints.maps.matching import HEAD, layer_of
@@ -149,8 +149,21 @@ def image_size(name, cache_dir=None):
     return arguments.height_width("image_size", known)
 
 
-def class_names(name, count):
-    """Returns the names of the `count` classes of published weights, None if they are unknown."""
+def class_names(name, count=imagenet.COUNT):
+    """Returns the names of the classes of published weights, in the order of the logits.
+
+    Args:
+        name: that of `load_pretrained`.
+        count: number of classes of the model.
+
+    Returns:
+        A list of `count` names, or None if they are unknown: a local file has names only if there
+        is a config.json beside it.
+
+    Example:
+    >>> keras_vit.checkpoints.class_names("ViT-Mini/4", 10)[3]
+    'cat'
+    """
     entry, path = _find(name, None)
     known = entry.class_names if entry else class_names_beside(path, count)
     return list(known) if known and len(known) == count else None

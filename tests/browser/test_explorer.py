@@ -278,7 +278,8 @@ def test_a_dropped_file_is_classified_and_its_name_is_text(opened, made):
 
 AUDIT = """async (rules) => { // of equal buttons, two
   const elements = { include: ["html"], exclude: [".tiles button:nth-of-type(n + 3)"] };
-  const found = await axe.run(elements, { resultTypes: ["violations"], ...(rules && { runOnly: rules }) });
+  const options = { resultTypes: ["violations"], ...(rules && { runOnly: rules }) };
+  const found = await axe.run(elements, options);
   return found.violations.map(({ id, nodes }) => `${id}: ${nodes[0].html.slice(0, 150)}`);
 }"""
 

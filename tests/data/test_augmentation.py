@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from keras_vit.data import AUGMENTATIONS, Augmentation, augment, get_augmentation
 from keras_vit.data.transforms import (
@@ -196,6 +196,23 @@ def test_an_array_is_augmented_like_its_images():
         assert np.array_equal(got[0], one) and np.array_equal(images, before)
 
 
+def test_three_augment_is_one_of_the_effects_of_pillow_with_equal_probability():
+    image = photo()
+    found = np.concatenate([train(image, (37, 50), seed, three_augment=True) for seed in range(60)])
+    found = found.reshape(60, 37, 50, 3)
+    gray = np.asarray(image.convert("L").convert("RGB"))
+    solarized = np.asarray(ImageOps.solarize(image, 128))
+    kinds = [(found == one).all((1, 2, 3)) for one in (gray, solarized)]
+    assert np.all(np.abs(np.sum(kinds, axis=1) - 20) < 12)  # three deviations of a third of 60
+    for one in found[~np.any(kinds, axis=0)]:  # blurred: smoother, the same mean
+        assert np.abs(one.mean((0, 1)) - np.asarray(image).mean((0, 1))).max() < 2
+    draws = np.array([[0.99, 0.0], [0.99, 0.5]])  # blurred by 0.1 and 1.05
+    batch = np.stack([np.asarray(image)] * 2)
+    blurred = batch_transforms.three_augment(batch.copy(), draws)
+    wanted = [image.filter(ImageFilter.GaussianBlur(radius)) for radius in (0.1, 1.05)]
+    assert np.array_equal(blurred, np.stack([np.asarray(one) for one in wanted]))
+
+
 def test_jitter_changes_brightness_contrast_and_color_around_one():
     color = Image.new("RGB", (4, 4), (100, 60, 40))
     drawn = np.array([train(color, 4, seed, jitter=0.4)[0, 0] for seed in range(500)], "int")
@@ -298,6 +315,9 @@ def test_presets_have_the_values_of_the_papers():
     deit = get_augmentation("deit")
     assert (deit.mixup, deit.cutmix, deit.erasing, deit.randaugment) == (0.8, 1.0, 0.25, (2, 9))
     assert (deit.randaugment_style, deit.interpolation, deit.jitter) == ("increasing", "bicubic", 0)
+    deit3 = get_augmentation("deit3")  # README_revenge.md and augment.py of its repository
+    assert (deit3.crop, deit3.jitter, deit3.mixup, deit3.cutmix) == ((0.08, 1.0), 0.3, 0.8, 1.0)
+    assert deit3.three_augment and deit3.flip and not deit3.erasing and not deit3.randaugment
     assert get_augmentation("cifar") == Augmentation(pad=0.125, flip=True)
     assert get_augmentation(None) == get_augmentation("none") == Augmentation()
 
@@ -328,6 +348,7 @@ MISTAKES = [
     (Augmentation(zoom=1), "`zoom` must be a finite number from 0 to 0.9"),
     (Augmentation(shift=1.5), "`shift` must be"),
     (Augmentation(flip=1), "`flip` must be True or False"),
+    (Augmentation(three_augment=1), "`three_augment` must be True or False"),
     (Augmentation(pad=4), "`pad` must be a finite number from 0 to 1"),
     (Augmentation(crop=0.05), "`crop` must be (smallest, largest) share of the area"),
     (Augmentation(crop=(0, 1)), "The paper's is crop=(0.05, 1.0)"),

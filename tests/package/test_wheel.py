@@ -17,7 +17,7 @@ import keras_vit
 
 pytestmark = [pytest.mark.backend_free, pytest.mark.slow]
 EXTRAS = "[jax,tutorials]"
-UNSET = ("PYTHONPATH", "KERAS_BACKEND", "KERAS_HOME")
+UNSET = ("PYTHONPATH", "KERAS_BACKEND", "KERAS_HOME", "PYTHONDONTWRITEBYTECODE")
 
 # Runs each file of code in a process of its own. What takes long to import is imported once.
 RUN_EACH = """

@@ -385,6 +385,12 @@ def test_classes_are_found_by_names_numbers_and_ids_of_imagenet():
     numbers, names = class_names.match(ids, thousand)
     assert numbers == [0, 281, 999] and [names[i] for i in numbers] == ids
     assert class_names.match(["7", "class 8"], thousand) == ([7, 8], thousand)
+    named = keras_vit.checkpoints.entries()["ViT-S/16-augreg-i21k-ft-224"].class_names
+    words = ["Tinca_tinca", "egyptian-cat", "999"]
+    assert class_names.match(words, named) == ([0, 285, 999], list(named))
+    assert class_names.match(ids, named)[0] == [0, 281, 999]
+    with pytest.raises(ValueError, match="classes=.'crane', 'crane'."):  # the bird, the machine
+        class_names.match(["crane"], named)
     for wrong in (["n00000000"], ["1000"]):
         with pytest.raises(ValueError, match=f"unknown={re.escape(str(wrong))}"):
             class_names.match(wrong, thousand)

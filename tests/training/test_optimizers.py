@@ -1,4 +1,4 @@
-"""AdamW and SGD with a rate for each layer, against NumPy; exceptions from weight decay."""
+"""AdamW, SGD and LAMB with a rate for each layer, against NumPy; exceptions from weight decay."""
 
 import keras
 import numpy as np
@@ -7,6 +7,7 @@ from helpers import numpy, random_images
 
 import keras_vit
 from keras_vit.training.recipes import optimizers, schedules
+from keras_vit.training.recipes.recipe import SLOTS
 
 # A model of three blocks: path, share of the rate with layer_decay 0.5 (3 blocks: 0.5^4 at the
 # bottom), whether it decays
@@ -94,6 +95,21 @@ def adam(gradient, state, rate, step):
     return -rate * corrected, (m, v)
 
 
+def lamb_by_hand(gradients, rate, weight_decay, clip, decayed):
+    """Algorithm 2 of arXiv 1904.00962; weights without decay have the factor 1."""
+    weights = {path: value.astype("float64") for path, value in start(0).items()}
+    state = {path: (0.0, 0.0) for path in WEIGHTS}
+    for step in range(STEPS):
+        for path, gradient in clipped(gradients[step], clip).items():
+            share, decays = WEIGHTS[path]
+            w, decays = weights[path], decays or decayed == ""
+            change, state[path] = adam(gradient, state[path], 1.0, step + 1)
+            u = weight_decay * w * decays - change
+            ratio = np.linalg.norm(w) / np.linalg.norm(u) if decays else 1.0
+            weights[path] = w - rate(step) * share * ratio * u
+    return weights
+
+
 def sgd(gradient, state, rate, step):
     momentum = 0.9 * state[0] - rate * gradient
     return momentum, (momentum, 0.0)
@@ -120,6 +136,36 @@ def test_three_steps_are_those_of_numpy(make, update, decayed):
     expected = by_hand(update, gradients, lambda s: (0.02, 0.06, 0.1)[s], 0.3, 1.0, decayed)
     for path, found in run(optimizer, gradients).items():
         np.testing.assert_allclose(found, expected[path], rtol=2e-5, atol=2e-6, err_msg=path)
+
+
+@pytest.mark.parametrize("decayed", ["kernel", ""])
+def test_three_steps_of_lamb_are_those_of_numpy(decayed):
+    gradients, schedule = [start(seed) for seed in (1, 2, 3)], (0.02, 0.06, 0.1)
+    rate = schedules.LinearDecay(0.1, total_steps=10, warmup_steps=2, start=0.02, end=0.0)
+    optimizer = optimizers.Lamb(
+        rate, 0.3, layer_decay=0.5, global_clipnorm=1.0, decayed=decayed, epsilon=1e-12
+    )
+    expected = lamb_by_hand(gradients, schedule.__getitem__, 0.3, 1.0, decayed)
+    for path, found in run(optimizer, gradients).items():
+        np.testing.assert_allclose(found, expected[path], rtol=2e-5, atol=2e-6, err_msg=path)
+
+
+def test_the_memory_of_every_optimizer_is_known():
+    assert SLOTS.keys() == optimizers.OPTIMIZERS.keys()
+    for name, slots in SLOTS.items():
+        optimizer, weights = optimizers.OPTIMIZERS[name](0.1), variables(start(0))
+        optimizer.build(weights)
+        kept = sum(np.prod(variable.shape) for variable in optimizer.variables)
+        own = 2  # its iterations and its learning rate
+        assert kept - own == slots * sum(np.prod(weight.shape) for weight in weights)
+
+
+def test_lamb_moves_a_weight_of_zeros():
+    weights = variables({"head/kernel": np.zeros((2, 3), "float32")})
+    optimizer = optimizers.Lamb(0.5, weight_decay=0.3)
+    optimizer.build(weights)
+    optimizer.apply([keras.ops.convert_to_tensor(np.full((2, 3), 4.0, "float32"))], weights)
+    np.testing.assert_allclose(numpy(weights[0]), -0.5, rtol=1e-5)  # Adam's first step: the rate
 
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])

@@ -116,6 +116,13 @@ def test_deit_and_the_plain_vit_are_as_published():
     assert float(rate(0)) == pytest.approx(1e-6) and float(rate(10**7)) == pytest.approx(1e-5)
     assert deit.augmentation == "deit"
 
+    revenge = recipe("deit3", describe_data(1_281_167, 1000, batch_size=2048))
+    assert plan(revenge) == (800, 800 * 626, 5 * 626, 2048, 4e-3)
+    optimizer = revenge.make_optimizer()
+    assert isinstance(optimizer, optimizers.Lamb) and optimizer.weight_decay == 0.05
+    assert isinstance(revenge.compile_arguments["loss"], losses.BinaryCrossEntropy)
+    assert (revenge.stochastic_depth, revenge.augmentation) == (0.05, "deit3")
+
     plain = recipe("vit-s16", describe_data(1_281_167, 1000, batch_size=1024))
     assert plan(plain)[1:] == (90 * 1252, 10_000, 1024, 1e-3)
     assert (plain.weight_decay, plain.clip) == (0.1, 1.0)
@@ -137,6 +144,13 @@ def test_beit_and_mae_are_fine_tuned_as_published():
         assert (*found, augmentation.erasing) == ((2, 9), 0.8, 1.0, 0.25)
     quarter = recipe("mae-finetune", describe_data(1_281_167, 1000, batch_size=256))
     assert quarter.learning_rate == pytest.approx(5e-4)  # 5e-4 batch / 256
+
+
+def test_the_linear_probe_of_dinov2_sees_as_many_images():
+    published = recipe("dinov2-linear", describe_data(1_281_167, 1000, batch_size=1024))
+    assert plan(published)[1:] == (10 * 1252, 0, 1024, 0.04)  # 10 epochs of 1,250 batches
+    small = recipe("dinov2-linear", describe_data(1_281_167, 1000, batch_size=128))
+    assert (small.epochs, small.learning_rate, small.adapt) == (10, 0.01 * 128 / 256, "linear")
 
 
 def test_pre_training_on_imagenet_is_table_3():
@@ -329,6 +343,9 @@ def test_losses_are_those_of_numpy_for_both_kinds_of_labels():
         given = labels.astype("float32"), logits.astype("float32")
         assert float(losses.SoftmaxCrossEntropy(0.1)(*given)) == pytest.approx(softmax, rel=1e-5)
         assert float(losses.SigmoidCrossEntropy()(*given)) == pytest.approx(sigmoid, rel=1e-5)
+        present = shares > 0
+        binary = -np.where(present, np.log(p), np.log(1 - p)).mean()
+        assert float(losses.BinaryCrossEntropy()(*given)) == pytest.approx(binary, rel=1e-5)
         hits = numpy(losses.accuracy(*given))
         np.testing.assert_array_equal(hits, shares.argmax(axis=1) == logits.argmax(axis=1))
 

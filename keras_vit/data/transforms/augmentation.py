@@ -21,6 +21,7 @@ class Augmentation(NamedTuple):
     | `rotation`, `zoom`, `shift` | degrees; shares of the side: 0.1 zooms or shifts by a tenth |
     | `randaugment` | (operations per image, magnitude on a scale of 10), or None |
     | `randaugment_style` | "tensorflow" (official code) or "increasing" (timm, DeiT) |
+    | `three_augment` | whether to turn every image gray, solarize it or blur it (3-Augment) |
     | `jitter` | factors of brightness, contrast and color are 1 - jitter to 1 + jitter |
     | `erasing` | probability that a rectangle becomes noise |
     | `interpolation` | "bilinear" or "bicubic", of crop and resize |
@@ -39,6 +40,7 @@ class Augmentation(NamedTuple):
     pad: float = 0.0
     randaugment: tuple | None = None
     randaugment_style: str = "tensorflow"
+    three_augment: bool = False
     jitter: float = 0.0
     erasing: float = 0.0
     mixup: float = 0.0
@@ -88,6 +90,16 @@ AUGMENTATIONS = {
         randaugment=(2, 9),
         randaugment_style="increasing",
         erasing=0.25,
+        mixup=0.8,
+        cutmix=1.0,
+        interpolation="bicubic",
+    ),
+    # Touvron et al., "DeiT III" (arXiv:2204.07118), section 3.2 and its code.
+    "deit3": Augmentation(
+        crop=(0.08, 1.0),
+        flip=True,
+        three_augment=True,
+        jitter=0.3,
         mixup=0.8,
         cutmix=1.0,
         interpolation="bicubic",
@@ -170,6 +182,7 @@ CHECKS = {
     "pad": _check_between(0, 1),
     "randaugment": _check_randaugment,
     "randaugment_style": arguments.one_of("tensorflow", "increasing"),
+    "three_augment": arguments.boolean,
     "jitter": _check_between(0, 1),
     "erasing": _check_between(0, 1),
     "mixup": _check_between(0, math.inf),

@@ -19,6 +19,10 @@ ERASED_ASPECT = 0.3  # smallest height : width; the largest is its inverse
 NOISE_MEAN, NOISE_DEVIATION = 127.5, 57.5  # of ordinary photographs
 NOISE_STARTS = 2**16
 
+# 3-Augment (Touvron et al., arXiv:2204.07118), with the settings of its code.
+SOLARIZED_FROM = 128  # the lowest value that is inverted
+BLUR = (0.1, 2.0)  # smallest and largest deviation, in pixels
+
 
 def count_draws(augmentation):
     """Returns {step: random numbers that it needs for an image}, in the order of the steps."""
@@ -30,6 +34,7 @@ def count_draws(augmentation):
         "pad": 2 if augmentation.pad else 0,
         "affine": 5 if affine else 0,
         "randaugment": DRAWS * layers,
+        "three_augment": 2 if augmentation.three_augment else 0,
         "jitter": 6 if augmentation.jitter else 0,
         "erasing": 6 if augmentation.erasing else 0,
     }
@@ -90,6 +95,8 @@ def apply(images, augmentation, draws):
     if augmentation.randaugment:
         settings = *augmentation.randaugment, draws["randaugment"], augmentation.randaugment_style
         images = randaugment(images, *settings)
+    if augmentation.three_augment:
+        images = three_augment(images, draws["three_augment"])
     if augmentation.jitter:
         images = jitter_colors(images, augmentation.jitter, draws["jitter"])
     return erase(images, augmentation.erasing, draws["erasing"]) if augmentation.erasing else images
@@ -153,6 +160,19 @@ def resample(images, matrices, shifts):
         lower = images[image, below, column] * (1 - right) + images[image, below, beside] * right
         result[some] = np.rint(upper * (1 - down) + lower * down)
     return result.reshape(images.shape)
+
+
+def three_augment(images, draws):
+    """Turns an image gray, solarizes or blurs it, with equal probability (DeiT-III, 3-Augment)."""
+    strengths = {
+        "Color": np.zeros(len(images)),  # gray
+        "Solarize": np.full(len(images), SOLARIZED_FROM),
+        "Blur": BLUR[0] + (BLUR[1] - BLUR[0]) * draws[:, 1],
+    }
+    chosen = (draws[:, 0] * len(strengths)).astype(int)
+    for number, (kind, strength) in enumerate(strengths.items()):
+        change(images, chosen == number, kind, strength)
+    return images
 
 
 def jitter_colors(images, strength, draws):

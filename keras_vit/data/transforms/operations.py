@@ -124,6 +124,18 @@ def sharpness(images, factors):
     return extrapolate(smooth, images, factors[:, None, None, None])
 
 
+def blur(images, deviations):
+    """Blurs with a Gaussian of a standard deviation in pixels, as Pillow approximates it."""
+    from PIL import Image, ImageFilter
+
+    result = np.empty_like(images)
+    for image, blurred, deviation in zip(images, result, deviations, strict=True):
+        pillow = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
+        pillow = pillow.filter(ImageFilter.GaussianBlur(float(deviation)))
+        blurred[:] = np.asarray(pillow).reshape(image.shape)
+    return result
+
+
 # --- Operations that move pixels -----------------------------------------------------------------
 
 
@@ -226,5 +238,6 @@ CHANGES = {
     "Contrast": contrast,
     "Brightness": map_values(lambda values, factor: extrapolate(0, values, factor)),
     "Sharpness": sharpness,
+    "Blur": blur,
     "Cutout": cutout,
 }

@@ -1,16 +1,12 @@
-"""Which class of a model a name means: names from config.json or a file, ids of ImageNet, numbers.
-
-`imagenet_ids.txt` lists the WordNet ids of ImageNet's 1,000 classes (ILSVRC 2012), as its folders
-are called, in the order of the logits.
-"""
+"""Which class of a model a name means: words, ids of ImageNet, numbers."""
 
 import csv
-import functools
 import itertools
 import pathlib
 import re
 
 from keras_vit import arguments
+from keras_vit.checkpoints.catalogue import imagenet
 
 MOST_SHOWN = 20
 
@@ -102,16 +98,18 @@ def match(names, known, source=None, mapping=None):
     [1]
     """
     known, mapping = list(known), mapping or {}
-    has_numbers = bool(mapping) or known == number_classes(len(known))
+    ids = imagenet.classes() if len(known) == imagenet.COUNT else {}
+    unnamed = (number_classes(len(known)), list(ids.values()))  # names that no user has given
+    has_numbers = bool(mapping) or known in unnamed
     words = [str(mapping.get(name, name)) for name in names]
-    if len(known) == len(_imagenet_ids()) and all(word in _imagenet_ids() for word in words):
-        known, has_numbers = [*_imagenet_ids()], False
+    if all(word in ids for word in words):
+        known, has_numbers = [*ids], False
     table = {}
     for number, name in enumerate(known):
         for word in {name, *name.split(",")}:
             table.setdefault(_plain(word), []).append(number)
     aliases = [map(str, range(len(known)))] if has_numbers else []
-    aliases += [_imagenet_ids()] if mapping and len(known) == len(_imagenet_ids()) else []
+    aliases += [ids] if mapping else []
     for number, alias in itertools.chain(*map(enumerate, aliases)):
         table.setdefault(alias, [number])  # unless a class is called so
     found = [table.get(_plain(word), []) for word in words]
@@ -139,9 +137,3 @@ def _check(names, found, known, source):
 
 def _plain(name):
     return " ".join(re.sub(r"[_\-]", " ", name).lower().split())
-
-
-@functools.cache
-def _imagenet_ids():
-    text = (pathlib.Path(__file__).parent / "imagenet_ids.txt").read_text()
-    return dict.fromkeys(text.split())

@@ -81,7 +81,44 @@ class SigmoidCrossEntropy(CrossEntropy):
         return -ops.sum(labels * ops.log_sigmoid(logits) + of_others, axis=-1)
 
 
-LOSSES = {"softmax": SoftmaxCrossEntropy, "sigmoid": SigmoidCrossEntropy}
+@register
+class BinaryCrossEntropy(SigmoidCrossEntropy):
+    """Mean over the classes of `SigmoidCrossEntropy`, where every class with a share is present.
+
+    An image that mixup made of two classes shows both. Label smoothing would make all present, so
+    there is none.
+
+    Args:
+        class_weights: as in `SoftmaxCrossEntropy`.
+
+    Raises:
+        ValueError: `label_smoothing` is not 0.
+
+    Example:
+    >>> loss = keras_vit.training.losses.BinaryCrossEntropy()
+    >>> mixed = np.array([[0.75, 0.25, 0.0, 0.0]])
+    >>> round(float(loss(mixed, np.zeros((1, 4), "float32"))), 4)  # log 2
+    0.6931
+
+    Reference: DeiT-III, https://arxiv.org/abs/2204.07118, and its code
+    """
+
+    def __init__(self, label_smoothing=0.0, class_weights=None, **kwargs):
+        if label_smoothing:
+            want = "the binary cross-entropy counts a class as present or not"
+            arguments.refuse(want, {"label_smoothing": label_smoothing}, "Use label_smoothing=0.")
+        super().__init__(0.0, class_weights, **kwargs)
+
+    def entropy(self, labels, logits):  # noqa: D102
+        present = ops.cast(labels > 0, logits.dtype)
+        return super().entropy(present, logits) / logits.shape[-1]
+
+
+LOSSES = {
+    "softmax": SoftmaxCrossEntropy,
+    "sigmoid": SigmoidCrossEntropy,
+    "binary": BinaryCrossEntropy,
+}
 
 
 @register

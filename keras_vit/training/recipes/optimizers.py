@@ -1,4 +1,4 @@
-"""Keras's AdamW and SGD with a learning rate for each layer, and saved weight decay exceptions."""
+"""AdamW, SGD and LAMB with a learning rate for each layer, and saved weight decay exceptions."""
 
 import re
 
@@ -138,7 +138,52 @@ class SGD(ByLayer, keras.optimizers.SGD):
         super().__init__(learning_rate, momentum=momentum, **kwargs)
 
 
-OPTIMIZERS = {"adamw": AdamW, "sgd": SGD}
+@register
+class Lamb(ByLayer, keras.optimizers.Lamb):
+    """Adam for large batches: a step is as long as the weight is, times the learning rate.
+
+        u = m / (sqrt(v) + epsilon) + weight_decay w,  w = w - r |w| / |u| u
+
+    with m, v and r as in `AdamW`. |w| is the norm of a weight, such as one kernel; a weight or u of
+    norm 0 has the factor 1. So have weights without decay, as in NVIDIA's FusedLAMB, which DeiT-III
+    used; the paper scales them too.
+
+    Args:
+        learning_rate: a number or a schedule.
+        weight_decay: relative to the learning rate.
+        **kwargs: `layer_decay` and `decayed` as in `AdamW`; arguments of `keras.optimizers.Lamb`:
+            `global_clipnorm`, `beta_2`, ...
+
+    Example:
+    >>> keras_vit.training.optimizers.Lamb(4e-3).weight_decay
+    0.05
+
+    Reference: Algorithm 2, https://arxiv.org/abs/1904.00962
+    """
+
+    def __init__(self, learning_rate=4e-3, weight_decay=0.05, **kwargs):
+        super().__init__(learning_rate, weight_decay=weight_decay, **kwargs)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Applies a gradient to a weight at its own rate; decay is part of the step."""
+        index = self._get_variable_index(variable)
+        m, v = self._momentums[index], self._velocities[index]
+        rate = ops.cast(learning_rate, variable.dtype) * self.rates[index]
+        step = ops.cast(self.iterations + 1, variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
+        self.assign_add(m, (gradient - m) * (1 - self.beta_1))
+        self.assign_add(v, (ops.square(gradient) - v) * (1 - self.beta_2))
+        deviation = ops.sqrt(v / (1 - self.beta_2**step))
+        u = m / (1 - self.beta_1**step) / (deviation + self.epsilon)
+        if self.weight_decay and self.decays[index]:
+            u = u + self.weight_decay * variable
+            lengths = ops.norm(variable), ops.norm(u)
+            known = ops.logical_and(lengths[0] > 0, lengths[1] > 0)
+            rate = rate * ops.where(known, lengths[0] / ops.where(known, lengths[1], 1.0), 1.0)
+        self.assign_sub(variable, rate * u)
+
+
+OPTIMIZERS = {"adamw": AdamW, "sgd": SGD, "lamb": Lamb}
 
 
 def layer_rates(paths, layer_decay):

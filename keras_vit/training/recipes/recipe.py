@@ -17,6 +17,7 @@ from keras_vit.training.recipes.class_weights import BALANCED, check_weights
 from keras_vit.variants import RESNETS, parse
 
 ADAPTATIONS = ("full", "linear", "lora")  # which weights are trained
+SLOTS = {"adamw": 2, "sgd": 1, "lamb": 2}  # numbers that an optimizer keeps for each weight
 KERNELS, ALL = "kernel", ""  # which weights decay: regular expressions of their names
 LONGEST_WARMUP = 0.2  # of all updates: published warm-ups would outlast a small training
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -65,7 +66,7 @@ class Recipe(NamedTuple):
     # epochs without a lower validation loss until `fit` ends, with the weights of the best epoch
     early_stopping: optional(positive_integer) = None
     # --- optimizer
-    optimizer: one_of("adamw", "sgd") = "adamw"
+    optimizer: one_of(*SLOTS) = "adamw"
     momentum: fraction = 0.9  # of SGD
     weight_decay: at_least_zero = 0.0  # relative to the learning rate
     decayed: str = KERNELS
@@ -75,7 +76,7 @@ class Recipe(NamedTuple):
     # momentum of the average of the weights (Polyak)
     moving_average: optional(lambda name, value, _: fraction(name, value)) = None
     # --- loss
-    loss: one_of("softmax", "sigmoid") = "softmax"
+    loss: one_of("softmax", "sigmoid", "binary") = "softmax"
     label_smoothing: fraction = 0.0
     # "balanced" or {class name: weight}; `recipe(name, data)` makes a tuple of it
     class_weights: check_weights = None
@@ -117,6 +118,10 @@ class Recipe(NamedTuple):
             want = "balanced sampling and balanced class weights correct the same imbalance"
             received = {"sampling": self.sampling, "class_weights": self.class_weights}
             arguments.refuse(want, received, "Leave one of them out.")
+        if self.loss == "binary" and self.label_smoothing:
+            received = {"loss": self.loss, "label_smoothing": self.label_smoothing}
+            want = "the binary loss counts a class as present or not, without label smoothing"
+            arguments.refuse(want, received, "Use label_smoothing=0, or loss='sigmoid'.")
         if self.early_stopping and self.moving_average is not None:
             received = {name: getattr(self, name) for name in ("early_stopping", "moving_average")}
             want = "early stopping and a moving average each choose the weights in the end"
@@ -303,7 +308,8 @@ class Recipe(NamedTuple):
         return f"from {min(self.class_weights):.3g} to {max(self.class_weights):.3g}"
 
     def _format_optimizer(self):
-        parts = ["AdamW"] if self.optimizer == "adamw" else [f"SGD, momentum {self.momentum:g}"]
+        names = {"adamw": "AdamW", "sgd": f"SGD, momentum {self.momentum:g}", "lamb": "LAMB"}
+        parts = [names[self.optimizer]]
         if self.weight_decay:
             where = "kernels" if self.decayed else "all weights"
             parts.append(f"weight decay {self.weight_decay:g} of {where}")

@@ -1,171 +1,11 @@
-"""The recipes as tables: ours for small datasets, and those of the published tables."""
+"""The recipes by name, and those that the published tables give for a model or a dataset."""
 
 from keras_vit import arguments
-from keras_vit.data.transforms.augmentation import Augmentation
 from keras_vit.training.recipes import class_weights, paper_tables
-from keras_vit.training.recipes.recipe import ALL, Recipe
+from keras_vit.training.recipes.recipe import Recipe
+from keras_vit.training.recipes.recipe_rows import FINE_TUNING, PRE_TRAINING, RECIPES
 from keras_vit.variants import RESNETS, parse
 
-# With pixels scaled to -1..1, patch tokens start 50 times larger than their positions, N(0, 0.02),
-# and a short training never learns to use the positions. With this scaling both start equal.
-SMALL_PIXELS = (75.0, 4000.0)
-# Mean and standard deviation of each channel of CIFAR-10's training images
-CIFAR_PIXELS = ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
-
-_SMALL = Recipe(
-    epochs=50,
-    learning_rate=2e-3,
-    weight_decay=0.05,
-    decayed=ALL,
-    pooling="token",
-    dropout=0.0,
-    normalize=SMALL_PIXELS,
-    source="ours: from scratch, a minute on a laptop",
-)
-_FINE_TUNING = Recipe(
-    epochs=10,
-    min_updates=100,
-    learning_rate=0.03,  # the official code's default; rows of Table 4 tried 0.001 to 0.06
-    reference_batch=paper_tables.FINE_TUNING_BATCH,
-    scaling="root",
-    batch_size=32,
-    optimizer="sgd",
-    momentum=paper_tables.MOMENTUM,
-    clip=paper_tables.CLIP,
-    # Gentler than the paper's crop, for few images and epochs. Images keep their proportions, as
-    # in pre-training.
-    augmentation=Augmentation(crop=(0.25, 1.0), flip=True),
-    resize="crop",
-    source="arXiv 2010.11929, Table 4, shortened for small datasets",
-)
-
-_PRE_TRAINING = Recipe(
-    epochs=300,
-    learning_rate=1e-3,
-    image_size=paper_tables.PRE_TRAINING_SIZE,
-    batch_size=paper_tables.PRE_TRAINING_BATCH,
-    reference_batch=paper_tables.PRE_TRAINING_BATCH,
-    scaling="root",
-    warmup_steps=paper_tables.PRE_TRAINING_WARMUP,
-)
-
-# For ViT-B; ViT-L has 50 epochs, 5 of them warm-up, layer_decay 0.75 and stochastic_depth 0.2.
-_BEIT = _FINE_TUNING._replace(
-    epochs=100,
-    min_updates=0,
-    learning_rate=4e-3,
-    image_size=224,
-    batch_size=1024,
-    reference_batch=1024,
-    warmup_share=20 / 100,
-    end=1e-6,
-    optimizer="adamw",
-    weight_decay=0.05,
-    clip=None,
-    layer_decay=0.65,
-    label_smoothing=0.1,
-    dropout=0.0,
-    stochastic_depth=0.1,
-    augmentation="deit",
-    source="arXiv 2106.08254, its code, ViT-B from self-supervised weights on ImageNet",
-)
-
-RECIPES = {
-    "digits": _SMALL._replace(
-        model="ViT-Mini/2",
-        image_size=8,
-        num_channels=1,
-        augmentation=Augmentation(10, 0.1, 0.06),
-    ),
-    "folder": _SMALL._replace(
-        model="ViT-Mini/8",
-        image_size=64,
-        epochs=40,
-        learning_rate=1e-3,
-        augmentation=Augmentation(10, 0.2, 0.1, flip=True),
-    ),
-    "cifar": Recipe(
-        model="ViT-Midi/4",
-        image_size=32,
-        epochs=60,
-        batch_size=128,
-        learning_rate=1e-3,
-        warmup_share=0.05,
-        weight_decay=0.05,
-        clip=1.0,
-        label_smoothing=0.1,
-        dropout=0.0,
-        stochastic_depth=0.05,
-        pooling="gap",
-        normalize=CIFAR_PIXELS,
-        augmentation=Augmentation(
-            pad=4 / 32, flip=True, randaugment=(2, 9), randaugment_style="increasing"
-        ),
-        source="ours: CIFAR's small images from scratch",
-    ),
-    "finetune": _FINE_TUNING,
-    "linear-probe": _FINE_TUNING._replace(
-        adapt="linear",
-        dropout=0.0,
-        stochastic_depth=0.0,
-        source="ours: only the head is trained, the features do not change",
-    ),
-    "lora": _FINE_TUNING._replace(
-        adapt="lora",
-        optimizer="adamw",
-        scaling="none",
-        reference_batch=None,
-        learning_rate=1e-3,
-        source="arXiv 2106.09685: low-rank updates of every dense layer of the blocks",
-    ),
-    "beit-finetune": _BEIT,
-    # For ViT-B; ViT-L and H have 50 epochs, twice the rate, layer_decay 0.75, stochastic_depth 0.2
-    # and 0.3. Table 9 of the paper has 4e-3 and 0.75, for another implementation.
-    "mae-finetune": _BEIT._replace(
-        learning_rate=2e-3,  # 5e-4 batch / 256
-        scaling="linear",
-        warmup_share=5 / 100,
-        source="arXiv 2111.06377, its PyTorch code, ViT-B on ImageNet",
-    ),
-    # Not implemented: DeiT's threefold repetition of each image and its average of the weights.
-    # Top-1 on ImageNet: 72.2 (Ti), 79.9 (S), 81.8 (B).
-    "deit": Recipe(
-        model="ViT-S/16",
-        image_size=224,
-        epochs=300,
-        batch_size=1024,
-        learning_rate=1e-3,  # 5e-4 batch / 512
-        reference_batch=1024,
-        scaling="linear",
-        warmup_share=5 / 300,
-        start=1e-6,
-        end=1e-5,
-        weight_decay=0.05,
-        dropout=0.0,
-        stochastic_depth=0.1,
-        label_smoothing=0.1,
-        moving_average=0.99996,
-        augmentation="deit",
-        resize="crop",
-        source="arXiv 2012.12877, Table 9",
-    ),
-    # 76.5 % after 90 epochs, about 80 % after 300. Weight decay is 1e-4 in its code, independent of
-    # the learning rate: 0.1 of 1e-3.
-    "plain-vit-s16": _PRE_TRAINING._replace(
-        model="ViT-S/16",
-        epochs=90,
-        batch_size=1024,
-        reference_batch=1024,
-        weight_decay=0.1,
-        clip=1.0,
-        pooling="gap",
-        representation=True,
-        augmentation="light2",
-        resize="crop",
-        source="arXiv 2205.01580; its positions are fixed sines, ours are learned",
-    ),
-}
-RECIPES = {name: row._replace(name=name) for name, row in RECIPES.items()}
 FINE_TUNED = {
     f"paper-finetune-{name}": row
     for name, row in zip(
@@ -200,13 +40,14 @@ def recipe(name, data=None, **overrides):
 
     - "digits", "folder" and "cifar": small models from scratch on a laptop
     - "finetune": published weights, own images; Table 4, shortened for small datasets
-    - "linear-probe": only the head is trained
+    - "linear-probe" and "dinov2-linear": only the head is trained; ours and arXiv 2304.07193
     - "lora": low-rank updates of the blocks, arXiv 2106.09685
     - "paper-imagenet", "paper-imagenet21k" and "paper-jft": pre-training by model, Table 3
     - "paper-finetune-pets", "-flowers", "-cifar10", "-cifar100", "-vtab", "-imagenet": Table 4
     - "beit-finetune" and "mae-finetune": with layer-wise decay, arXiv 2106.08254 and 2111.06377
     - "augreg": pre-training by model, arXiv 2106.10270
-    - "deit" and "plain-vit-s16": ImageNet from scratch, arXiv 2012.12877 and 2205.01580
+    - "deit", "deit3" and "plain-vit-s16": ImageNet from scratch, arXiv 2012.12877, 2204.07118 and
+      2205.01580
 
     Aliases are "fine-tune", "probe", "cifar10", "paper-pre-training" and "vit-s16".
     Published numbers are scaled to the batches and images of `data` by the rules of `Recipe.scale`;
@@ -283,7 +124,7 @@ def _pre_training(dataset, model):
         arguments.refuse(f"`model` must be one of Table 3 on {dataset}", {"model": model}, advice)
     row = matches[0]
     is_imagenet, is_resnet = dataset == "ImageNet", isinstance(parse(model), RESNETS)
-    return _PRE_TRAINING._replace(
+    return PRE_TRAINING._replace(
         model=model,
         epochs=max(row.epochs),
         learning_rate=row.learning_rate,
@@ -305,7 +146,7 @@ def _augreg(model):
     """Returns the recipe that the authors of AugReg recommend for a model."""
     _check_name("model", model, paper_tables.AUGREG_RECOMMENDED)
     level, weight_decay, dropout, depth, _ = paper_tables.AUGREG_RECOMMENDED[model]
-    return _PRE_TRAINING._replace(  # big_vision trains with a sigmoid, we with the softmax
+    return PRE_TRAINING._replace(  # big_vision trains with a sigmoid, we with the softmax
         model=model,
         weight_decay=weight_decay,
         clip=1.0,
@@ -319,7 +160,7 @@ def _augreg(model):
 
 def _fine_tuning(row):
     """Returns the recipe of a row of Table 4, with the rate 0.01 that all rows share."""
-    return _FINE_TUNING._replace(
+    return FINE_TUNING._replace(
         epochs=None,
         steps=row.steps,
         min_updates=0,

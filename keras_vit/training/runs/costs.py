@@ -11,11 +11,11 @@ import numpy as np
 from keras_vit import arguments, environment
 from keras_vit.accounting.counting import BYTES
 from keras_vit.accounting.layer_costs import count_layers
+from keras_vit.training.recipes.recipe import SLOTS
 from keras_vit.variants import parse
 
 # Backends keep activations more than once: JAX on a CPU takes 1.2 to 2.1 times what is counted.
 LEAST, MOST = 1.0, 2.1
-SLOTS = {"adamw": 2, "sgd": 1}  # numbers that an optimizer keeps for each weight
 LOOKED_AT = 8  # training images whose size is read
 SMALLEST_GRID = 4  # patches per side of a smaller image that is proposed
 RESNET_STRIDE = 32  # what a ResNet has instead of a patch
