@@ -9,7 +9,7 @@ docs/tutorials/ gets a page (NN_name.md, its figures in figures/), a notebook wi
 is made anew each time, from runs that are kept in build/tutorials/<backend>/. A tutorial runs again
 only if its code, a module of keras_vit that it depends on, or a version of what it computes with
 has changed; its text may change freely. Parts of more pages are made too, in build/: see zoo.py,
-studies.py and reference.py.
+studies.py and reference.py; and docs/explorer/explorer.html, which docs/explorer/index.md embeds.
 
 What the script asks of a tutorial:
 
@@ -90,6 +90,7 @@ def main(arguments=None):
             runs = list(pool.map(lambda t: run_of(t, cache, t.name in names), tutorials))
         write_all(zip(tutorials, runs, strict=True), options.pages, repo_url(ROOT / "mkdocs.yml"))
         write_parts(options.parts or options.cache.parent)
+        write_explorer(options.pages.parent / "explorer")
     except PageError as error:
         print(error, file=sys.stderr)
         return 1
@@ -168,6 +169,14 @@ def write_parts(folder):
     (folder / "api").mkdir(parents=True, exist_ok=True)
     for name, text in parts.items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
+
+
+def write_explorer(folder):
+    """Writes the page that docs/explorer/index.md embeds, with images that may be published."""
+    import keras_vit
+
+    folder.mkdir(parents=True, exist_ok=True)
+    keras_vit.browser.write_explorer(folder / "explorer.html", "drawings")
 
 
 def files_of(tutorial, run, repository=None):
