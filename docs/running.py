@@ -36,7 +36,13 @@ DOWNLOADS = {
 }
 CIFAR = "cifar10/cifar10-images.tar.xz"
 
-KERNEL = {"TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+STYLE = pathlib.Path(__file__).parent / "matplotlibrc"
+KERNEL = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "MATPLOTLIBRC": str(STYLE),
+    "OPENBLAS_NUM_THREADS": "1",  # several slow down small products on a busy machine
+}
 
 # TensorFlow's and absl's notes, whatever the level of logging.
 NOISE = re.compile(r"^(WARNING: All log messages before absl|[IW]\d{4} [\d.:]+ ).*\n?", re.M)
@@ -131,7 +137,7 @@ def key(tutorial):
     digest = hashlib.sha256(repr(cells).encode())
     digest.update(repr([platform.python_version(), *map(_version, PACKAGES)]).encode())
     digest.update(repr([os.environ.get(name) for name in SETTINGS]).encode())
-    for file in sorted(dependencies.files("\n".join(cells))):
+    for file in [STYLE, *sorted(dependencies.files("\n".join(cells)))]:
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
 
