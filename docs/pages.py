@@ -9,7 +9,7 @@ docs/tutorials/ gets a page (NN_name.md, its figures in figures/), a notebook wi
 is made anew each time, from runs that are kept in build/tutorials/<backend>/. A tutorial runs again
 only if its code, a module of keras_vit that it depends on, or a version of what it computes with
 has changed; its text may change freely. Parts of more pages are made too, in build/: see zoo.py,
-studies.py and reference.py.
+studies.py and reference.py; and docs/explorer/explorer.html, which docs/explorer/index.md embeds.
 
 What the script asks of a tutorial:
 
@@ -62,6 +62,17 @@ that of the run that made its page.
 TABLE = "| {title} | You will be able to | Time |\n|---|---|---|\n{rows}\n"
 DEEPER = "deeper/"
 
+UNCHECKED = """
+try:
+    from check import check  # tutorials/check.py of the repository
+except ImportError:
+
+    def check(chapter, answer):
+        print(f"{answer.__name__}: not checked, check.py is not here.")
+
+
+"""
+
 GITHUB = "https://github.com/"
 COLAB = "https://colab.research.google.com/github/{path}/blob/gh-pages/tutorials/{name}.ipynb"
 INSTALL = '%pip install --quiet "keras-vision-transformers[jax,tutorials] @ git+{repository}"'
@@ -79,6 +90,7 @@ def main(arguments=None):
             runs = list(pool.map(lambda t: run_of(t, cache, t.name in names), tutorials))
         write_all(zip(tutorials, runs, strict=True), options.pages, repo_url(ROOT / "mkdocs.yml"))
         write_parts(options.parts or options.cache.parent)
+        write_explorer(options.pages.parent / "explorer")
     except PageError as error:
         print(error, file=sys.stderr)
         return 1
@@ -159,6 +171,14 @@ def write_parts(folder):
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
 
 
+def write_explorer(folder):
+    """Writes the page that docs/explorer/index.md embeds, with images that may be published."""
+    import keras_vit
+
+    folder.mkdir(parents=True, exist_ok=True)
+    keras_vit.browser.write_explorer(folder / "explorer.html", "drawings")
+
+
 def files_of(tutorial, run, repository=None):
     """Returns page, figures, notebook and script of one tutorial, {name: str or bytes}."""
     text, figures = page(tutorial, run, repository)
@@ -167,7 +187,7 @@ def files_of(tutorial, run, repository=None):
     return figures | {
         f"{tutorial.name}.md": text,
         f"{tutorial.name}.ipynb": notebook(tutorial, run, repository),
-        f"{tutorial.name}.py": tutorial.text.replace("{time}", _measured(run), 1),
+        f"{tutorial.name}.py": _script(tutorial, run),
     }
 
 
@@ -201,6 +221,12 @@ def notebook(tutorial, run, repository=None):
         install = INSTALL.format(repository=repository)
         copy.cells.insert(1, nbformat.v4.new_code_cell(install, id="install"))
     return nbformat.writes(copy) + "\n"
+
+
+def _script(tutorial, run):
+    """The script to take home, which runs without check.py."""
+    text = tutorial.text.replace("{time}", _measured(run), 1)
+    return text.replace("from check import check\n", UNCHECKED)
 
 
 def _checks(tutorial):

@@ -230,9 +230,9 @@ SCREENS.matters = (figure) => {
   const differ = map("Where they disagree", (i) => ({ value: `${named(i)}: ${fallAt(i)}, rollout ${percent(found.rolled[i])}`, shape: `${PATCHES} ranks`, line: "Eq. 6" }));
   const table = make("table", null, { className: "ablation" }), text = make("p", "", { className: "verdict" });
   figure.append(
-    panel("What matters: each patch covered", covered.element, caption("Orange: without it, the probability falls.")),
-    panel("What is attended to: rollout", rolled.element, caption("Yellow: most attention reaches the class token.")),
-    panel("Where they disagree", differ.element, caption("Orange: matters more than attention shows. Violet: less.")),
+    panel("1. Cover each patch", covered.element, caption("Orange: without it, the probability falls.")),
+    panel("2. Attention rollout", rolled.element, caption("Yellow: most attention reaches the class token.")),
+    panel("Where the two disagree", differ.element, caption("Orange: matters more than attention shows. Violet: less.")),
     text, panel("Each head switched off, and each block", table),
   );
   figure.lastChild.classList.add("grow");

@@ -59,8 +59,9 @@ def add_explorer(commands):
     )
     option = adder(parser)
     option("--out FILE", "HTML file to write; " + DEFAULT, default="explorer.html")
-    images = "image, folder of images or folder of class folders, up to twenty; default: test "
-    images += "images of CIFAR-10 if this machine has them, otherwise a photograph of a cat"
+    images = "image, folder of images or folder of class folders, up to twenty; or: drawings, "
+    images += "which the package has; default: test images of CIFAR-10 if this machine has them, "
+    images += "otherwise the drawings"
     option("--images PATH", images)
 
 
@@ -75,7 +76,7 @@ def _check(options):
 
 def _check_explorer(options):
     writing.check_file(options.out, "Choose another file: --out FILE.")
-    if options.images is not None:
+    if options.images not in (None, "drawings"):
         facts.find_examples(options.images)
 
 
