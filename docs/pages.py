@@ -62,6 +62,17 @@ that of the run that made its page.
 TABLE = "| {title} | You will be able to | Time |\n|---|---|---|\n{rows}\n"
 DEEPER = "deeper/"
 
+UNCHECKED = """
+try:
+    from check import check  # tutorials/check.py of the repository
+except ImportError:
+
+    def check(chapter, answer):
+        print(f"{answer.__name__}: not checked, check.py is not here.")
+
+
+"""
+
 GITHUB = "https://github.com/"
 COLAB = "https://colab.research.google.com/github/{path}/blob/gh-pages/tutorials/{name}.ipynb"
 INSTALL = '%pip install --quiet "keras-vision-transformers[jax,tutorials] @ git+{repository}"'
@@ -176,7 +187,7 @@ def files_of(tutorial, run, repository=None):
     return figures | {
         f"{tutorial.name}.md": text,
         f"{tutorial.name}.ipynb": notebook(tutorial, run, repository),
-        f"{tutorial.name}.py": tutorial.text.replace("{time}", _measured(run), 1),
+        f"{tutorial.name}.py": _script(tutorial, run),
     }
 
 
@@ -210,6 +221,12 @@ def notebook(tutorial, run, repository=None):
         install = INSTALL.format(repository=repository)
         copy.cells.insert(1, nbformat.v4.new_code_cell(install, id="install"))
     return nbformat.writes(copy) + "\n"
+
+
+def _script(tutorial, run):
+    """The script to take home, which runs without check.py."""
+    text = tutorial.text.replace("{time}", _measured(run), 1)
+    return text.replace("from check import check\n", UNCHECKED)
 
 
 def _checks(tutorial):

@@ -162,12 +162,33 @@ if not rows:  # only the cat: let us say it is a tabby, class 281
     images, labels = [cat], [281]
 images, labels = np.stack(images), np.array(labels)
 
-answers = model.predict(images, verbose=0)
-right = answers.argmax(axis=1) == labels
-top_5 = np.argsort(-answers, axis=1)[:, :5]
-among_5 = (top_5 == labels[:, np.newaxis]).any(axis=1)
-print(f"{right.sum()} of {len(right)} are named correctly")
-print(f"{among_5.sum()} have their class among the first five")
+answers = model.predict(images, verbose=0)  # (images, 1000)
+
+# %% [markdown]
+# **Exercise 2.** Write the function that counts the images whose class
+# is among the `k` largest logits.
+
+
+# %%
+def count_right(logits, labels, k=1):
+    """(images, classes) and (images,) -> number of images"""
+
+
+check(1, count_right)
+
+
+# %% tags=["solution"]
+def count_right(logits, labels, k=1):
+    best = np.argsort(-logits, axis=1)[:, :k]  # (images, k)
+    return (best == labels[:, np.newaxis]).any(axis=1).sum()
+
+
+check(1, count_right)
+
+# %%
+for k in (1, 5):
+    count = count_right(answers, labels, k)
+    print(f"{count} of {len(labels)} right, k = {k}")
 
 # %% [markdown]
 # How sure can we be of such a number? With other photographs it
@@ -175,9 +196,8 @@ print(f"{among_5.sum()} have their class among the first five")
 # true share is ([chapter 10](10_shipping.py) computes it by hand):
 
 # %%
-low, high = keras_vit.training.evaluate(
-    model, (images, labels), class_names=names
-).interval
+wilson = keras_vit.training.evaluation.metrics.wilson
+low, high = wilson(count_right(answers, labels), len(labels))
 print(f"95 % interval: {low:.0%} to {high:.0%}")
 
 # %% [markdown]
@@ -218,18 +238,19 @@ plt.show()
 #
 # ## Exercises
 #
-# **Exercise 2.** When the model is wrong, how wrong is it? Print the
-# three most probable classes of the photographs in `~right`, with
-# the names of their true classes.
+# **Exercise 3.** When the model is wrong, how wrong is it? Print the
+# three most probable classes of five photographs that it gets wrong,
+# and their true classes.
 
 # %% tags=["solution"]
-for i in np.flatnonzero(~right)[:5]:
+wrong = np.flatnonzero(answers.argmax(axis=1) != labels)
+for i in wrong[:5]:
     print("true:", names[labels[i]])
     for name, share in most_probable(answers[i], names):
         print(f"    {share:4.0%}  {name}")
 
 # %% [markdown]
-# **Exercise 3.** Take a photograph of something in your room, read it
+# **Exercise 4.** Take a photograph of something in your room, read it
 # with `keras_vit.data.read("room.jpg", 224)`, and classify it. Can
 # you make the model fail? Try it from far away, upside down
 # (`image[::-1]`), half covered. Something that is not among the 1,000

@@ -16,7 +16,8 @@
 # > **Result** two functions of yours, 12 lines, that equal the first
 # > layers of a published model to 1e-5.
 # >
-# > **Downloads** the weights of ViT-Ti/16 (22 MB, once).
+# > **Downloads** the weights of ViT-Ti/16 (22 MB, once; where they go
+# > is in [chapter 1](01_see_first.py)).
 # >
 # > **Paper** [arXiv 2010.11929](https://arxiv.org/abs/2010.11929),
 # > section 3.1, Eq. 1, Figure 1 left.

@@ -17,7 +17,8 @@
 # > **Result** three functions of yours, 14 lines, that equal the
 # > attention of a published model to 1e-5.
 # >
-# > **Downloads** the weights of ViT-Ti/16 (22 MB, once).
+# > **Downloads** the weights of ViT-Ti/16 (22 MB, once; where they go
+# > is in [chapter 1](01_see_first.py)).
 # >
 # > **Paper** [arXiv 2010.11929](https://arxiv.org/abs/2010.11929),
 # > Appendix A, Eq. 5 to 8.

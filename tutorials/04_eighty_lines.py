@@ -19,7 +19,8 @@
 # > equal to those of the library's model to 1e-4. (Its tests compare
 # > that one with Google's code.)
 # >
-# > **Downloads** the weights of ViT-Ti/16 (22 MB, once).
+# > **Downloads** the weights of ViT-Ti/16 (22 MB, once; where they go
+# > is in [chapter 1](01_see_first.py)).
 # >
 # > **Paper** [arXiv 2010.11929](https://arxiv.org/abs/2010.11929),
 # > section 3.1, Eq. 1 to 8, Figure 1.

@@ -16,6 +16,7 @@ CHAPTERS = sorted(int(path.stem[-2:]) for path in (TUTORIALS / "checks").glob("c
 # {(chapter, answer): (a wrong definition, a part of what is said about it)}
 WRONG = {
     (1, "most_probable"): ("lambda logits, names, n: [(names[0], 1.0)] * n", "probable first"),
+    (1, "count_right"): ("lambda logits, y, k: (logits.argmax(1) == y).sum()", "2 largest logits"),
     (2, "cut"): ("lambda x, P: x.reshape(len(x), -1, P * P * 3)", "trade places"),
     (2, "embed"): ("lambda x, E, b, c, p: np.hstack([x @ E + b, [c[0]] * len(x)]) + p", "first"),
     (2, "as_kernel"): ("lambda E, P, C: E.reshape(C, P, P, -1).transpose(1, 2, 0, 3)", "filter j"),

@@ -1,4 +1,4 @@
-"""The Python of the pages that a newcomer reads first runs as it stands, and prints what they say."""
+"""The Python of the first pages runs as it stands, and prints what they say."""
 
 import contextlib
 import io

@@ -225,15 +225,17 @@ def test_colab_is_there_with_a_repository(modules, tmp_path):
     assert (SCRIPT.parent / "figures" / "colab.svg").exists()
 
 
-def test_a_notebook_brings_the_checks_of_its_chapter(modules, tmp_path):
+def test_a_notebook_brings_the_checks_and_a_script_does_without(modules, tmp_path, capsys):
     pages, running = modules
-    text = HEAD + "\n# %%\nfrom check import check\n"
+    text = f"{HEAD}\n# %%\nfrom check import check\ncheck(2, len)\n"
     tutorial = running.read(write(tmp_path, text, "02_count"))
-    cells = json.loads(pages.notebook(tutorial, shown([])))["cells"]
+    taken = pages.files_of(tutorial, shown([]))
     written = [pages.TUTORIALS / "check.py", pages.TUTORIALS / "checks" / "chapter_02.py"]
-    for cell, file in zip(cells[1:3], written, strict=True):
+    for cell, file in zip(json.loads(taken["02_count.ipynb"])["cells"][1:3], written, strict=True):
         assert "".join(cell["source"]) == f"%%writefile {file.name}\n{file.read_text()}"
         assert cell["metadata"]["jupyter"] == {"source_hidden": True}
+    exec(taken["02_count.py"], {})
+    assert capsys.readouterr().out == "len: not checked, check.py is not here.\n"
 
 
 def test_the_repository_is_that_of_the_sites_settings(modules, tmp_path):

@@ -16,3 +16,12 @@ def most_probable(answer):
     with np.errstate(all="ignore"):
         found = call(answer, np.array([999.0, 1000, 0, 0]), names, 1)
     close(found[0][1], 1 / (1 + np.exp(-1)), hint)
+
+
+def count_right(answer):
+    logits = np.array([[3.0, 1, 2], [1, 2, 3], [3, 2, 1], [1, 3, 2]])
+    labels = np.array([0, 0, 1, 0])
+    for k, expected in ((1, 1), (2, 2), (3, 4)):
+        found = call(answer, logits, labels, k)
+        hint = f"The classes of {expected} of 4 images are among the {k} largest logits."
+        expect(found == expected, f"{hint} Received: {found}.")
