@@ -78,7 +78,7 @@ def read_examples(images):
         yield from _read_cifar()
     elif images in (None, OWN):
         for name, shapes in drawings.DRAWINGS.items():
-            yield facts.encode_example(drawings.draw(*shapes), f"Drawing of {name}", name)
+            yield facts.encode_example(drawings.draw(*shapes), "Drawing", name)
         yield _read(image_files.EXAMPLE, "cat")
     else:
         yield from (_read(*row) for row in find_examples(images))
