@@ -38,14 +38,12 @@ def pytest_configure():
 
 
 def pytest_itemcollected(item):
-    """Marks examples in docstrings, and the rooms whose slow tests CI runs on TensorFlow too."""
+    """Marks the examples in docstrings that take long."""
     slow = tuple(f"keras_vit.{module}" for module in SLOW_EXAMPLES)
     if isinstance(item, pytest.DoctestItem) and item.name.startswith(slow):
         item.add_marker(pytest.mark.slow)
     if isinstance(item, pytest.DoctestItem) and item.name.startswith(WHOLE_RUNS):
         item.add_marker(pytest.mark.weekly)
-    if item.path.parent.name in ("guards", "training"):
-        item.add_marker(pytest.mark.both)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the fixtures of a test compile anything
