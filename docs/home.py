@@ -18,8 +18,8 @@ import keras
 
 FIGURES = pathlib.Path(__file__).parent / "figures"
 SIZE = (224, 336)  # 14 x 21 patches: the photograph keeps its shape
-PERCENTILE = 97  # of the map: fully lit from there on; a few patches are far above all others
-DARK = 0.2  # what remains of the light where nothing supports the class
+PERCENTILE = 95  # of the map: fully lit from there on; a few patches are far above all others
+DARK = 0.3  # what remains of the light where nothing supports the class
 
 
 def main(weights="ViT-Ti/16"):
@@ -39,7 +39,8 @@ def main(weights="ViT-Ti/16"):
 def light(image, values):
     """Returns an image that is dark where a map is low, as Figure 6 of the paper shows it."""
     low, high = values.min(), np.percentile(values, PERCENTILE)
-    mask = Image.fromarray(np.clip((values - low) / (high - low), 0, 1).astype("float32"))
+    mask = np.clip((values - low) / (high - low), 0, 1).astype("float32") ** 0.7
+    mask = Image.fromarray(mask)
     mask = np.asarray(mask.resize(image.shape[1::-1], Image.Resampling.BICUBIC)).clip(0, 1)
     return (image * (DARK + (1 - DARK) * mask[..., None])).astype("uint8")
 

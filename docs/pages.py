@@ -9,7 +9,7 @@ docs/tutorials/ gets a page (NN_name.md, its figures in figures/), a notebook wi
 is made anew each time, from runs that are kept in build/tutorials/<backend>/. A tutorial runs again
 only if its code, a module of keras_vit that it depends on, or a version of what it computes with
 has changed; its text may change freely. Parts of more pages are made too, in build/: see zoo.py,
-studies.py and reference.py.
+studies.py and reference.py; and docs/explorer/explorer.html, which docs/explorer/index.md embeds.
 
 What the script asks of a tutorial:
 
@@ -19,6 +19,8 @@ What the script asks of a tutorial:
   $KERAS_VIT_TEST_DATA has of them is used instead.
 - A cell that draws says what is to be seen: `# %% alt="A cat"`; for two figures `alt=["A", "B"]`.
 - A solution is tagged, `# %% tags=["solution"]`: it is folded on the page and in the notebook.
+- `from check import check` imports tutorials/check.py; a notebook begins with cells that write
+  it and the checks of its chapter.
 - A blank line stands before a list and before a formula of its own.
 - Links are true in the repository: `03_attention.py`, `../docs/weights.md`.
 
@@ -27,6 +29,7 @@ What a cell writes to stderr goes to the terminal, not on the page.
 
 import argparse
 import base64
+import io
 import os
 import pathlib
 import re
@@ -41,9 +44,12 @@ import running
 import studies
 import yaml
 import zoo
+from PIL import Image
 from running import PageError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+TUTORIALS = ROOT / "tutorials"
+FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}  # in JupyterLab, in Colab
 LONGEST, HEAD, TAIL = 60, 45, 10  # lines of output
 PNG = "image/png"
 
@@ -55,6 +61,17 @@ that of the run that made its page.
 """
 TABLE = "| {title} | You will be able to | Time |\n|---|---|---|\n{rows}\n"
 DEEPER = "deeper/"
+
+UNCHECKED = """
+try:
+    from check import check  # tutorials/check.py of the repository
+except ImportError:
+
+    def check(chapter, answer):
+        print(f"{answer.__name__}: not checked, check.py is not here.")
+
+
+"""
 
 GITHUB = "https://github.com/"
 COLAB = "https://colab.research.google.com/github/{path}/blob/gh-pages/tutorials/{name}.ipynb"
@@ -73,6 +90,7 @@ def main(arguments=None):
             runs = list(pool.map(lambda t: run_of(t, cache, t.name in names), tutorials))
         write_all(zip(tutorials, runs, strict=True), options.pages, repo_url(ROOT / "mkdocs.yml"))
         write_parts(options.parts or options.cache.parent)
+        write_explorer(options.pages.parent / "explorer")
     except PageError as error:
         print(error, file=sys.stderr)
         return 1
@@ -153,6 +171,14 @@ def write_parts(folder):
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
 
 
+def write_explorer(folder):
+    """Writes the page that docs/explorer/index.md embeds, with images that may be published."""
+    import keras_vit
+
+    folder.mkdir(parents=True, exist_ok=True)
+    keras_vit.browser.write_explorer(folder / "explorer.html", "drawings")
+
+
 def files_of(tutorial, run, repository=None):
     """Returns page, figures, notebook and script of one tutorial, {name: str or bytes}."""
     text, figures = page(tutorial, run, repository)
@@ -161,7 +187,7 @@ def files_of(tutorial, run, repository=None):
     return figures | {
         f"{tutorial.name}.md": text,
         f"{tutorial.name}.ipynb": notebook(tutorial, run, repository),
-        f"{tutorial.name}.py": tutorial.text.replace("{time}", _measured(run), 1),
+        f"{tutorial.name}.py": _script(tutorial, run),
     }
 
 
@@ -187,12 +213,34 @@ def notebook(tutorial, run, repository=None):
         if cell.cell_type == "markdown":
             cell.source = _prose(cell.source, ".ipynb")
         elif _is_solution(cell):
-            cell.metadata["jupyter"] = {"source_hidden": True}
+            cell.metadata |= FOLDED
     copy.cells[0].source = copy.cells[0].source.replace("{time}", _measured(run))
+    if any("from check import" in cell.source for cell in copy.cells):
+        copy.cells[1:1] = _checks(tutorial)
     if repository:
         install = INSTALL.format(repository=repository)
         copy.cells.insert(1, nbformat.v4.new_code_cell(install, id="install"))
     return nbformat.writes(copy) + "\n"
+
+
+def _script(tutorial, run):
+    """The script to take home, which runs without check.py."""
+    text = tutorial.text.replace("{time}", _measured(run), 1)
+    return text.replace("from check import check\n", UNCHECKED)
+
+
+def _checks(tutorial):
+    """Cells that write what `from check import check` needs beside the notebook."""
+    chapter = f"checks/chapter_{tutorial.name[:2]}.py"
+    files = [file for name in ("check.py", chapter) if (file := TUTORIALS / name).exists()]
+    return [
+        nbformat.v4.new_code_cell(
+            f"%%writefile {file.name}\n{file.read_text(encoding='utf-8')}",
+            id=file.stem.replace("_", "-"),
+            metadata=FOLDED,
+        )
+        for file in files
+    ]
 
 
 def _measured(run):
@@ -261,11 +309,18 @@ def _alts(tutorial, cell, drawn):
 
 
 def _figure(tutorial, output, alt, figures):
-    name = f"figures/{tutorial.name.rpartition('/')[2]}-{len(figures) + 1}.png"
-    figures[name] = base64.b64decode(output["data"][PNG])
+    name = f"figures/{tutorial.name.rpartition('/')[2]}-{len(figures) + 1}.webp"
+    figures[name] = _smaller(base64.b64decode(output["data"][PNG]))
     width = output["metadata"].get(PNG, {}).get("width")  # the file may have twice as many pixels
     alt = re.sub(r"([][])", r"\\\1", alt)
     return f"![{alt}]({name})" + (f'{{ width="{width}" }}' if width else "")
+
+
+def _smaller(png):
+    """The same figure as WebP: with photographs in it, a tenth of the bytes."""
+    with Image.open(io.BytesIO(png)) as figure, io.BytesIO() as file:
+        figure.save(file, "webp", quality=90)
+        return file.getvalue()
 
 
 def _printed(tutorial, cell, output):

@@ -9,6 +9,7 @@ import griffe
 
 PAGES = pathlib.Path(__file__).parent / "api"
 ENTRY = re.compile(r"^::: (\S+)", re.MULTILINE)
+TITLE = re.compile(r"^# (.+)", re.MULTILINE)
 
 
 def parts():
@@ -16,7 +17,7 @@ def parts():
     pages = {path.stem: path.read_text(encoding="utf-8") for path in sorted(PAGES.glob("*.md"))}
     tables = {name: _table(ENTRY.findall(text)) for name, text in pages.items()}
     order = re.findall(r"api/(\w+)\.md", (PAGES.parents[1] / "mkdocs.yml").read_text("utf-8"))
-    titles = {name: text.partition("\n")[0].removeprefix("# ") for name, text in pages.items()}
+    titles = {name: TITLE.search(text)[1] for name, text in pages.items()}
     shown = [name for name in order if name != "index"]
     tables["index"] = "\n".join(f"## [{titles[n]}]({n}.md)\n\n{tables[n]}" for n in shown)
     return tables

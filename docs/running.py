@@ -20,6 +20,8 @@ import nbclient
 import nbformat
 
 CELL_LIMIT = 600  # seconds
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+STYLE = ROOT / "docs" / "matplotlibrc"
 
 # What decides how a tutorial runs, besides its code and the files of keras_vit that it uses.
 SETTINGS = ("KERAS_BACKEND", "KERAS_VIT_FULL", "KERAS_VIT_DATA", "KERAS_VIT_WEIGHTS")
@@ -36,7 +38,12 @@ DOWNLOADS = {
 }
 CIFAR = "cifar10/cifar10-images.tar.xz"
 
-KERNEL = {"TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+KERNEL = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "MATPLOTLIBRC": str(STYLE),
+    "OPENBLAS_NUM_THREADS": "1",  # several slow down small products on a busy machine
+}
 
 # TensorFlow's and absl's notes, whatever the level of logging.
 NOISE = re.compile(r"^(WARNING: All log messages before absl|[IW]\d{4} [\d.:]+ ).*\n?", re.M)
@@ -130,7 +137,7 @@ def key(tutorial):
     cells = [cell.source for cell in tutorial.code()]
     digest = hashlib.sha256(repr(cells).encode())
     digest.update(repr([platform.python_version(), *map(_version, PACKAGES)]).encode())
-    digest.update(repr([os.environ.get(name) for name in SETTINGS]).encode())
+    digest.update(repr([os.environ.get(name) for name in SETTINGS]).encode() + STYLE.read_bytes())
     for file in sorted(dependencies.files("\n".join(cells))):
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
@@ -193,7 +200,7 @@ def _at_hand(tutorial, home):
     """Puts the files of $KERAS_VIT_TEST_DATA where a download would; returns the environment."""
     data = os.environ.get("KERAS_VIT_TEST_DATA")
     code = "\n".join(cell.source for cell in tutorial.code())
-    if not data or "KERAS_VIT_DATA" in code:  # that tutorial is told where its data are
+    if not data or not tutorial.downloads:
         return {}
     for place, file in DOWNLOADS.items():
         (pathlib.Path(home) / place).parent.mkdir(parents=True, exist_ok=True)
@@ -208,7 +215,9 @@ def _at_hand(tutorial, home):
 def _kernel(client, downloads):
     """Starts a kernel in an empty folder; gives the file that its own messages go to."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as log:
-        environment = {**os.environ, **KERNEL, **downloads, "IPYTHONDIR": f"{folder}/.ipython"}
+        path = [str(ROOT / "tutorials"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, **KERNEL, **downloads, "PYTHONPATH": os.pathsep.join(path)}
+        environment["IPYTHONDIR"] = f"{folder}/.ipython"
         with client.setup_kernel(cwd=folder, env=environment, stderr=log):
             yield log
 

@@ -1,248 +1,316 @@
 # %% [markdown]
-# # 2. An image is a sentence
+# # 2. An image as a sequence
 #
 # A Transformer reads a sequence of vectors. An image is a grid of
-# pixels. This tutorial turns the one into the other, step by step,
-# on a real photograph: that is all of Eq. 1 of the paper.
+# pixels. This chapter turns one into the other: that is all of Eq. 1
+# of the paper, and you write it yourself.
 #
-# > **You will be able to** cut an image into patches, turn them
-# > into tokens, and say why the class token and the position
-# > embeddings are there.
+# > **You will be able to** cut an image into patches, turn them into
+# > tokens, and explain the class token and the position embeddings.
 # >
-# > **You need** Python, NumPy, and what a matrix product is.
+# > **You need** [chapter 1](01_see_first.py), NumPy's `reshape`, and
+# > the matrix product.
 # >
 # > **Time** {time}
 # >
-# > **Result** `Patches` and `PatchEncoder`, built by hand first.
+# > **Result** two functions of yours, 12 lines, that equal the first
+# > layers of a published model to 1e-5.
+# >
+# > **Downloads** the weights of ViT-Ti/16 (22 MB, once; where they go
+# > is in [chapter 1](01_see_first.py)).
 # >
 # > **Paper** [arXiv 2010.11929](https://arxiv.org/abs/2010.11929),
 # > section 3.1, Eq. 1, Figure 1 left.
 
 # %%
-import keras_vit  # before keras: it picks an installed backend
+import keras_vit  # before keras: it selects an installed backend
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-from PIL import Image
-from sklearn.datasets import load_sample_image
+from check import check
 
-keras.utils.set_random_seed(0)
-print("Keras", keras.__version__, "on", keras.backend.backend())
-
-# %% [markdown]
-# ## The photograph
-#
-# A model takes a batch of images: an array of shape
-# (batch, height, width, channels) with pixels from 0 to 255. We
-# take one photograph, cut a square out of its middle, and shrink it
-# to 224 by 224 pixels, the size that the paper trains on.
-
-# %% alt="A photograph of a Chinese temple, 224 by 224 pixels"
-photo = Image.fromarray(load_sample_image("china.jpg"))
-photo = photo.crop((106, 0, 533, 427)).resize((224, 224))
-images = np.asarray(photo, "float32")[np.newaxis]
-assert images.shape == (1, 224, 224, 3)
-
-plt.imshow(photo)
-plt.title("The image: 224 × 224 pixels, 3 channels")
-plt.xlabel("column (pixels)")
-plt.ylabel("row (pixels)")
-plt.show()
+to_numpy = keras.ops.convert_to_numpy
+model = keras_vit.load_pretrained("ViT-Ti/16", verbose=False)
+cat = keras_vit.data.example_image()  # (224, 224, 3)
 
 # %% [markdown]
-# ## Cutting it into patches
+# ## Why patches?
 #
-# Why not let every pixel be a word? Attention compares every word
-# with every other. 224 × 224 pixels are 50,176 words and 2.5
-# billion pairs. So the paper takes squares of $P \times P$ pixels:
-# with $P = 16$ the image is a sentence of
+# Attention, the next chapter, compares every element of a sequence
+# with every other. With pixels as elements, 224 × 224 of them make
+# 2.5 billion pairs. So the paper takes squares of $P \times P$
+# pixels. With $P = 16$ the image becomes a sequence of
 #
 # $$ N = \frac{H W}{P^2} = \frac{224 \cdot 224}{16^2} = 196 $$
 #
-# words. By hand, row by row:
+# patches: 38,416 pairs.
+#
+# ## Your turn: cut
+#
+# Two calls of `reshape` and one of `transpose` do it. In a small
+# image of 4 × 4 pixels, with patches of 2 × 2, the first patch must
+# have the pixels 0, 1, 4, 5. One `reshape` separates the rows into
+# (row of patches, row in the patch), and the columns likewise:
 
 # %%
-P = 16
-by_hand = []
-for top in range(0, 224, P):
-    for left in range(0, 224, P):
-        square = images[0, top : top + P, left : left + P]
-        by_hand.append(square.flatten())  # (16, 16, 3) -> (768,)
-by_hand = np.array(by_hand)
-assert by_hand.shape == (196, 768)
+small = np.arange(16).reshape(4, 4)
+print(small)
+split = small.reshape(2, 2, 2, 2)
+print("split[0, :, 0, :] is the first patch:", split[0, :, 0, :])
 
-# %% alt="The photograph cut into 14 rows of 14 squares"
-figure, axes = plt.subplots(14, 14, figsize=(6, 6.4))
-for patch, axis in zip(by_hand, axes.flat, strict=True):
-    axis.imshow(patch.reshape(P, P, 3).astype("uint8"))
+# %% [markdown]
+# A patch must be contiguous before the second `reshape` flattens it:
+# the two axes *in* the patch have to become the last ones.
+#
+# **Exercise 1.** Write `cut` for a batch of images. Patches are in
+# reading order, and in each patch the order is row, column, channel.
+
+
+# %%
+def cut(images, P):
+    """(B, H, W, C) -> (B, N, P * P * C)"""
+
+
+check(2, cut)
+
+
+# %% tags=["solution"]
+def cut(images, P):
+    B, H, W, C = images.shape
+    x = images.reshape(B, H // P, P, W // P, P, C)
+    x = x.transpose(0, 1, 3, 2, 4, 5)  # (B, H/P, W/P, P, P, C)
+    return x.reshape(B, -1, P * P * C)
+
+
+check(2, cut)
+
+# %% [markdown]
+# The model scales pixels from 0..255 to -1..1 first. Then it cuts.
+
+# %% alt="The cat in 14 rows of 14 patches, and one row as a strip"
+pixels = cat[np.newaxis].astype("float32") / 127.5 - 1
+patches = cut(pixels, 16)
+print("image", pixels.shape, "-> patches", patches.shape)
+
+
+def with_gaps(patches, across):
+    squares = patches.reshape(-1, across, 16, 16, 3)
+    squares = np.pad(squares, [(0, 0)] * 2 + [(2, 2)] * 2 + [(0, 0)],
+                     constant_values=np.nan)  # fmt: skip
+    return np.hstack(np.hstack(squares)) / 2 + 0.5
+
+
+figure, axes = plt.subplots(
+    2, 1, figsize=(5, 5.6), height_ratios=(14, 1)
+)
+for axis, some in zip(
+    axes, (patches[0], patches[0, 28:42]), strict=True
+):
+    shown = np.nan_to_num(with_gaps(some, 14))
+    opaque = ~np.isnan(with_gaps(some, 14)[..., :1])
+    axis.imshow(np.concatenate([shown, opaque], axis=2))
     axis.set_axis_off()
-figure.suptitle("196 patches of 16 × 16 pixels")
+axes[0].set_title("196 patches of 16 × 16 pixels")
+axes[1].set_title("patches 28 to 41, as the sequence has them")
 plt.show()
 
 # %% [markdown]
-# **You should see** the temple through a lattice: 14 rows of 14
-# squares. Nothing is lost. Each square is one word of the sentence.
+# **You should see** the cat through a lattice. Nothing is lost: the
+# patches hold all pixels, in another order.
 #
-# The library's layer does the same for a whole batch:
-
-# %%
-patches = keras_vit.Patches(patch_size=16)(images)
-patches = keras.ops.convert_to_numpy(patches)
-assert patches.shape == (1, 196, 768)
-np.testing.assert_allclose(patches[0], by_hand)
-print("Patches:", images.shape, "->", patches.shape)
-
-# %% [markdown]
 # ## From patches to tokens
 #
-# A patch is 768 pixel values. The Transformer works with vectors of
-# length $D$, the same in all of its layers. One matrix $E$, learned,
-# takes every patch there: $x_p^1 E, x_p^2 E, \ldots, x_p^N E$. We
-# take $D = 192$, as the model ViT-Ti/16 does.
-
-# %%
-D = 192
-rng = np.random.default_rng(0)
-E = rng.normal(0, 1 / np.sqrt(768), (768, D)).astype("float32")
-tokens = by_hand @ E
-assert tokens.shape == (196, 192)
-
-# %% [markdown]
-# ## The class token and the positions
+# A patch has $16 \cdot 16 \cdot 3 = 768$ numbers. The Transformer
+# works with vectors of length $D$ in all of its layers, here 192. One
+# learned matrix $E$ with a bias maps every patch to such a vector, a
+# *token*. Then two things are added:
 #
-# Two things are missing.
-#
-# *Where is the answer read?* The paper puts one more token before
-# the others, $x_\text{class}$, learned and equal for every image.
-# It can collect what it needs from all patches; in the end the class
-# is read from it alone.
-#
-# *Where was each patch?* Attention does not know the order of its
-# input: shuffled patches give the same answer, shuffled. So a
-# learned vector for each position is added, $E_\text{pos}$. Together
-# this is the paper's first equation:
+# - A **class token** $x_\text{class}$ in front, learned and the same
+#   for every image. It has no patch of its own. It collects
+#   information from all patches, and at the end the classifier reads
+#   this token alone.
+# - A **position embedding** $E_\text{pos}$: one learned vector for
+#   each place in the sequence, added to the token there. Without it
+#   the model could not know where a patch was.
 #
 # $$ z_0 = [x_\text{class};\; x_p^1 E;\; x_p^2 E;\; \cdots;\;
 #    x_p^N E] + E_\text{pos} \tag{1} $$
-
-# %%
-x_class = np.zeros((1, D), "float32")
-E_pos = rng.normal(0, 0.02, (197, D)).astype("float32")
-z_0 = np.concatenate([x_class, tokens]) + E_pos
-assert z_0.shape == (197, 192)
-
-# %% [markdown]
-# `PatchEncoder` is that equation as a layer. We give it our weights
-# and compare.
-
-# %%
-encoder = keras_vit.PatchEncoder(hidden_dim=D)
-encoder.build(patches.shape)
-encoder.projection.kernel.assign(E)
-encoder.class_token.assign(x_class[np.newaxis])
-encoder.position_embedding.assign(E_pos[np.newaxis])
-
-encoded = keras.ops.convert_to_numpy(encoder(patches))
-assert encoded.shape == (1, 197, 192)
-np.testing.assert_allclose(encoded[0], z_0, rtol=1e-4, atol=1e-3)
-print("PatchEncoder:", patches.shape, "->", encoded.shape)
-
-# %% [markdown]
-# ## What the positions are good for
 #
-# Shuffle the patches. Without positions, the two images below are
-# the same 196 words: one is the other in a different order, and
-# attention does not look at the order.
-
-# %% alt="The photograph, and the same patches in random order"
-order = rng.permutation(196)
-shuffled = patches[:, order]
+# So 196 patches become 197 tokens.
+#
+# **Exercise 2.** Write `embed`. (The paper has no bias $b$; the
+# official code adds one to $x_p E$.)
 
 
-def image_of(patches):
-    grid = patches.reshape(14, 14, P, P, 3).swapaxes(1, 2)
-    return grid.reshape(224, 224, 3).astype("uint8")
+# %%
+def embed(patches, E, b, x_class, E_pos):
+    """(B, N, 768) -> (B, N + 1, D)
+
+    E is (768, D), b (D,), x_class (1, 1, D), E_pos (1, N + 1, D).
+    """
 
 
-figure, axes = plt.subplots(1, 2, figsize=(7, 3.8))
-axes[0].imshow(image_of(patches[0]))
-axes[0].set_title("in order")
-axes[1].imshow(image_of(shuffled[0]))
-axes[1].set_title("the same patches, shuffled")
-for axis in axes:
+check(2, embed)
+
+
+# %% tags=["solution"]
+def embed(patches, E, b, x_class, E_pos):
+    x = patches @ E + b  # (B, N, D)
+    first = np.repeat(x_class, len(x), axis=0)  # (B, 1, D)
+    return np.concatenate([first, x], axis=1) + E_pos
+
+
+check(2, embed)
+
+# %% [markdown]
+# ## Equal to the real model
+#
+# The four arrays are in the published weights. A Keras model that
+# ends after the layer `patch_encoder` gives the real $z_0$.
+
+# %%
+layer = model.get_layer("patch_encoder")
+E, b = map(to_numpy, layer.projection.weights)
+x_class = to_numpy(layer.class_token)
+E_pos = to_numpy(layer.position_embedding)
+z_0 = embed(patches, E, b, x_class, E_pos)
+
+first = keras.Model(model.input, layer.output)
+expected = to_numpy(first(cat[np.newaxis]))
+difference = np.abs(z_0 - expected).max()
+print(f"{z_0.shape}, largest difference {difference:.0e}")
+assert difference < 1e-5
+
+# %% [markdown]
+# ## How much is content, how much is position?
+#
+# Both are summed into one vector. How long are they?
+
+# %% alt="Two maps of lengths: tokens vary, positions are all alike"
+lengths = {
+    "patch $x_p E + b$": np.linalg.norm(patches[0] @ E + b, axis=1),
+    "position $E_{pos}$": np.linalg.norm(E_pos[0, 1:], axis=1),
+}
+figure, axes = plt.subplots(1, 2, figsize=(5, 3))
+for axis, (name, length) in zip(axes, lengths.items(), strict=True):
+    drawn = axis.imshow(length.reshape(14, 14), vmin=0, vmax=13)
+    axis.set_title(name)
     axis.set_axis_off()
+    print(f"{name:<20} mean length {length.mean():.1f}, "
+          f"{length.min():.1f} to {length.max():.1f}")  # fmt: skip
+figure.colorbar(
+    drawn, ax=axes, orientation="horizontal", label="length"
+)
 plt.show()
 
 # %% [markdown]
-# Sort the words and they are equal. With positions added, a patch
-# that has moved is another word.
+# **You should see** the eyes and the nose on the left: patches with
+# strong edges get long tokens. On the right all places are alike. On
+# average both are about equally long, 6.7 and 6.5: in this model,
+# *where* a patch is weighs as much as *what* it shows. That is a
+# result of training, and of the scale of the pixels. Had we fed
+# pixels from 0 to 255 to the same $E$:
 
 # %%
-words, words_shuffled = patches[0] @ E, shuffled[0] @ E
-np.testing.assert_allclose(
-    np.sort(words, axis=0),
-    np.sort(words_shuffled, axis=0),
-    rtol=1e-4,
-    atol=1e-2,
-)
-
-moved = order != np.arange(196)
-before = (words + E_pos[1:])[order]  # a patch at its old place
-after = words_shuffled + E_pos[1:]  # the same patch, moved
-change = np.linalg.norm(after - before, axis=1)
-assert (change[moved] > 0.1).all()
-print(f"{moved.sum()} patches moved, and as many words changed")
+raw = cut(cat[np.newaxis].astype("float32"), 16)[0] @ E + b
+print(f"mean length {np.linalg.norm(raw, axis=1).mean():.0f}")
 
 # %% [markdown]
+# A hundred times longer than the positions, which would hardly
+# matter. This is one reason why inputs are normalized.
+#
+# ## What positions are for
+#
+# Shuffle the 196 patches of the cat, as a jigsaw puzzle in its box.
+# We compare two ways. In the first, patches move and positions stay.
+# In the second, each patch takes its position along: the same tokens
+# enter the model in another order.
+
+# %%
+rest = keras.Model(layer.output, model.output)  # from z_0 on
+order = np.random.default_rng(0).permutation(196)
+tokens = patches @ E + b
+assert (tokens[:, order] == (patches[:, order] @ E + b)).all()
+
+puzzle = embed(patches[:, order], E, b, x_class, E_pos)
+places = np.concatenate([[0], 1 + order])  # the class token stays
+reordered = z_0[:, places]
+
+
+names = keras_vit.checkpoints.class_names("ViT-Ti/16")
+usual = to_numpy(rest(z_0))[0]
+for name, z in (
+    ("in order", z_0),
+    ("a puzzle", puzzle),
+    ("reordered with positions", reordered),
+):
+    logits = to_numpy(rest(z))[0]
+    change = np.abs(logits - usual).max()
+    answer = names[logits.argmax()]
+    print(f"{name}: {answer}, logits move by {change:.0e}")
+
+# %% [markdown]
+# **You should see** that the puzzle is no cat for the model any more,
+# while the reordered tokens give the same logits. For a Transformer
+# the tokens are a *set*: it knows the place of a patch from the
+# position embedding only, not from the order of the sequence.
+#
 # ## Exercises
 #
-# **Exercise 1.** A photograph has 160 × 320 pixels. How many tokens
-# does `PatchEncoder` make of it with patches of 16 pixels? Answer by
-# hand, then with the layers.
+# **Exercise 3.** Other code has no `cut` and no matrix, but one
+# convolution with a kernel of 16 × 16 and a stride of 16. It is the
+# same computation. Write `as_kernel`, which turns $E$ into the kernel
+# of that convolution, of shape (P, P, C, D).
+
+
+# %%
+def as_kernel(E, P, C):
+    """(P * P * C, D) -> (P, P, C, D)"""
+
+
+check(2, as_kernel)
+
 
 # %% tags=["solution"]
-wide = np.zeros((1, 160, 320, 3), "float32")
-tokens_of_wide = 160 // 16 * (320 // 16) + 1  # + the class token
-layers = [keras_vit.Patches(16), keras_vit.PatchEncoder(8)]
-assert layers[1](layers[0](wide)).shape[1] == tokens_of_wide == 201
+def as_kernel(E, P, C):
+    return E.reshape(P, P, C, -1)
+
+
+check(2, as_kernel)
+convolution = keras.layers.Conv2D(192, kernel_size=16, strides=16)
+convolution.build(pixels.shape)
+convolution.set_weights([as_kernel(E, 16, 3), b])
+map_ = to_numpy(convolution(pixels))  # (1, 14, 14, 192)
+difference = np.abs(map_.reshape(1, 196, 192) - tokens).max()
+print(f"{map_.shape}, largest difference {difference:.0e}")
+assert difference < 1e-4
 
 # %% [markdown]
-# **Exercise 2.** Attention compares every token with every other.
-# How many times more pairs are there with patches of 8 pixels than
-# with patches of 16, for 224 × 224 pixels and with a class token?
+# **Exercise 4.** A photograph has 160 × 320 pixels. How many tokens
+# are there with $P = 16$? And how many times more pairs of tokens are
+# there with $P = 8$ than with $P = 16$ at 224 × 224 pixels?
 
 # %% tags=["solution"]
-count = {P: (224 // P) ** 2 + 1 for P in (8, 16)}
-times = (count[8] / count[16]) ** 2
-assert count == {8: 785, 16: 197} and 15 < times < 16
-print(f"{count[8] ** 2:,} pairs are {times:.1f} times more")
+print(1 + 160 // 16 * (320 // 16), "tokens")
+pairs = {P: (1 + (224 // P) ** 2) ** 2 for P in (8, 16)}
+print(f"{pairs[8] / pairs[16]:.1f} times more pairs")
 
 # %% [markdown]
-# **Exercise 3.** Other code has no `Patches` layer but a convolution
-# whose kernel and step are both 16. Show that it is the same.
+# ## What could go wrong
 #
-# *Hint:* the kernel of a convolution has the shape (16, 16, 3, 192).
-
-# %% tags=["solution"]
-convolution = keras.layers.Conv2D(D, kernel_size=P, strides=P)
-convolution.build(images.shape)
-convolution.kernel.assign(E.reshape(P, P, 3, D))
-map_ = keras.ops.convert_to_numpy(convolution(images))
-assert map_.shape == (1, 14, 14, 192)
-np.testing.assert_allclose(
-    map_.reshape(196, D), tokens, rtol=1e-4, atol=1e-2
-)
-
-# %% [markdown]
-# ## What the paper reports, what we got, why they differ
+# - **Patches look like stripes.** `reshape` without `transpose` cuts
+#   rows, not squares. The shape is right all the same, so draw a few
+#   patches whenever you write such code.
+# - **The order in a patch is another.** PyTorch keeps channels first:
+#   its kernels are (D, C, P, P). Reshaped without `transpose` they
+#   load without an error and give a useless model.
+# - **The image does not divide into patches.** `keras_vit.Patches`
+#   raises an error then; `cut` fails in `reshape`.
 #
-# This tutorial trains nothing, so there is no accuracy to compare.
-# The shapes are those of ViT-Ti/16, a small relative of the paper's
-# models: 196 patches of 768 values, 197 tokens of length 192. The
-# official code uses the convolution of exercise 3, which computes
-# the same.
+# In the library these two functions are the layers `Patches` and
+# `PatchEncoder` in `keras_vit/layers.py`.
 #
 # ## Next
 #
-# The tokens are there. What does the Transformer do with them? The
-# next tutorial builds attention from scratch.
+# The tokens are ready. [Chapter 3](03_attention.py) lets them
+# exchange information.

@@ -1,250 +1,325 @@
 # %% [markdown]
-# # 3. Attention from scratch
+# # 3. Attention
 #
-# In a sentence, the meaning of a word depends on the others. In an
-# image, too: a blue patch is sky or water, depending on what is
-# around it. Attention is how every token takes what it needs from
-# all others. This tutorial builds it from four equations.
+# Whom should a patch listen to? A patch of orange fur may be part of
+# a cat, a fox or a rug; the patches around it decide. Attention lets
+# every token gather information from all the others. It is four
+# equations, and you write them.
 #
-# > **You will be able to** compute attention by hand, draw what a
-# > token looks at, and say what queries, keys, values and heads are.
+# > **You will be able to** write multi-head self-attention in NumPy,
+# > explain queries, keys, values and heads, and show what a patch of
+# > your choice attends to.
 # >
-# > **You need** tutorial 2.
+# > **You need** [chapter 2](02_sequence.py).
 # >
 # > **Time** {time}
 # >
-# > **Result** `SelfAttention`, built by hand first.
+# > **Result** three functions of yours, 14 lines, that equal the
+# > attention of a published model to 1e-5.
+# >
+# > **Downloads** the weights of ViT-Ti/16 (22 MB, once; where they go
+# > is in [chapter 1](01_see_first.py)).
 # >
 # > **Paper** [arXiv 2010.11929](https://arxiv.org/abs/2010.11929),
 # > Appendix A, Eq. 5 to 8.
 
 # %%
-import keras_vit
+import keras_vit  # before keras: it selects an installed backend
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-from PIL import Image
-from sklearn.datasets import load_sample_image
+from check import check
 
-keras.utils.set_random_seed(0)
-rng = np.random.default_rng(0)
-
-photo = Image.fromarray(load_sample_image("china.jpg"))
-photo = photo.crop((106, 0, 533, 427)).resize((224, 224))
-patches = keras_vit.Patches(16)(np.asarray(photo, "float32")[None])
-patches = keras.ops.convert_to_numpy(patches)[0]
-assert patches.shape == (196, 768)
+to_numpy = keras.ops.convert_to_numpy
+model = keras_vit.load_pretrained("ViT-Ti/16", verbose=False)
+cat = keras_vit.data.example_image()  # (224, 224, 3)
 
 # %% [markdown]
-# ## The idea, with colors
+# ## A dictionary that is not sure
 #
-# Let us begin without learning anything. A token is the mean color
-# of its patch: three numbers, scaled to a mean of 0 and a deviation
-# of 1. Two patches of like color have a large scalar product, two
-# of opposite color a negative one. The softmax turns the products
-# of one token with all others into shares that sum to 1.
+# A Python dictionary returns the value whose key *equals* the query.
+# Attention returns a mean of *all* values, weighted by how well their
+# keys match the query. A query, a key and a value are vectors, and
+# the dot product of query and key measures the match. The softmax
+# turns matches into weights that sum to 1.
+#
+# **Exercise 1.** Write the softmax along the last axis, for arrays of
+# any shape. Subtract the largest number of each row first, as in
+# chapter 1.
+
 
 # %%
-colors = patches.reshape(196, 256, 3).mean(axis=1)
-colors = (colors - colors.mean(0)) / colors.std(0)
-assert colors.shape == (196, 3)
+def softmax(x):
+    """(..., n) -> (..., n), each row sums to 1"""
 
 
+check(3, softmax)
+
+
+# %% tags=["solution"]
 def softmax(x):
     e = np.exp(x - x.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
 
-A = softmax(colors @ colors.T)
-assert A.shape == (196, 196)
-np.testing.assert_allclose(A.sum(axis=1), 1, rtol=1e-6)
+check(3, softmax)
 
 # %% [markdown]
-# Row $i$ of $A$ says how much token $i$ takes from each of the 196
-# patches. We draw two rows as images.
+# Three keys and the numbers that they stand for. The query matches
+# the first key best, the third not at all:
 
-
-# %% alt="A photograph with two patches marked, and what each looks at"
-def draw(scores, queries):
-    figure, axes = plt.subplots(1, 3, figsize=(8.4, 3.1))
-    axes[0].imshow(photo)
-    axes[0].set_title("two patches ask")
-    for axis, (row, column) in zip(axes[1:], queries, strict=True):
-        for where, side in ((axes[0], 16), (axis, 1)):
-            box = (column * side - 0.5, row * side - 0.5)
-            where.add_patch(
-                plt.Rectangle(
-                    box, side, side, fill=False, ec="white", lw=2
-                )
-            )
-        map_ = scores[row * 14 + column].reshape(14, 14)
-        axis.imshow(map_)
-        axis.set_title(f"row {row}, column {column} looks at")
-    for axis in axes:
-        axis.set_axis_off()
-    plt.tight_layout()
-    plt.show()
-
-
-draw(A, [(1, 3), (12, 6)])
+# %%
+keys = np.array([[4.0, 0.0], [3.0, 3.0], [0.0, 4.0]])
+values = np.array([[10.0], [20.0], [90.0]])
+query = np.array([[1.5, -0.5]])
+weights = softmax(query @ keys.T)
+print("matches", query @ keys.T)
+print("weights", weights.round(3))
+print("result ", (weights @ values).round(1))
 
 # %% [markdown]
-# **You should see** that a patch of the sky looks at the sky, and a
-# dark patch at dark ones. The answer to its question is the mean of
-# what it looks at, weighted by the shares: $A$ times the values.
+# ## Queries, keys and values of tokens
 #
-# ## Queries, keys and values
-#
-# In a Transformer, what a token asks, what it answers to, and what
-# it gives are three different vectors, all made from the token $z$
-# by one learned matrix (Eq. 5). $D$ is the length of a token, $d$
-# that of the three vectors:
+# Every token $z$ makes three vectors of length $d$: a query (what it
+# looks for), a key (what it can be found by) and a value (what it
+# passes on). Each is a learned matrix away (Eq. 5). All tokens do so
+# at once; there are $N + 1 = 197$ of them.
 #
 # $$ [q, k, v] = z\, U_{qkv}, \qquad
 #    U_{qkv} \in \mathbb{R}^{D \times 3 d} \tag{5} $$
 #
-# $$ A = \operatorname{softmax}\!\left(q k^\top / \sqrt{d}\right),
-#    \qquad A \in \mathbb{R}^{N \times N} \tag{6} $$
+# $$ A = \operatorname{softmax}\!\left(q k^\top / \sqrt{d}\right)
+#    \tag{6} $$
 #
 # $$ \operatorname{SA}(z) = A v \tag{7} $$
+#
+# Row $i$ of $A$ holds the weights with which token $i$ attends to
+# each of the 197 tokens. Why $\sqrt d$ is there, we see below.
+#
+# **Exercise 2.** Write Eq. 6 and 7. Return the output and $A$.
+
 
 # %%
-N, D, heads = 197, 192, 3
-d = D // heads
-z = rng.normal(size=(N, D)).astype("float32")
-U_qkv = rng.normal(0, D**-0.5, (D, 3 * d)).astype("float32")
+def attend(q, k, v):
+    """(n, d), (m, d), (m, e) -> (n, e) and A, (n, m)"""
 
-q, k, v = np.split(z @ U_qkv, 3, axis=1)
-assert q.shape == k.shape == v.shape == (N, d)
-A = softmax(q @ k.T / np.sqrt(d))
-assert A.shape == (N, N)
-assert (A @ v).shape == (N, d)
 
-# %% [markdown]
-# ## Why divide by $\sqrt{d}$?
-#
-# The product of two random vectors of length $d$ has a deviation of
-# $\sqrt{d}$. Without the division the largest of 197 products wins
-# everything: the softmax has a share near 1 for one token, and almost
-# no gradient. We measure how large the largest share of a row is.
+check(3, attend)
 
-# %% alt="Histograms of the largest share in a row of A"
-largest = {
-    "divided by the root of d (Eq. 6)": A.max(axis=1),
-    "not divided": softmax(q @ k.T).max(axis=1),
-}
-for name, shares in largest.items():
-    plt.hist(
-        shares, bins=np.linspace(0, 1, 41), alpha=0.7, label=name
-    )
-plt.title("What one token takes from its favourite")
-plt.xlabel("largest share in a row of A")
-plt.ylabel("tokens")
-plt.legend()
-plt.show()
-medians = [float(np.median(shares)) for shares in largest.values()]
-assert medians[0] < 0.1 < 0.5 < medians[1]
+
+# %% tags=["solution"]
+def attend(q, k, v):
+    A = softmax(q @ k.T / np.sqrt(k.shape[-1]))  # (n, m)
+    return A @ v, A
+
+
+check(3, attend)
 
 # %% [markdown]
 # ## Several heads
 #
-# One token may want to know several things at once. So attention is
-# done $k$ times side by side, each time with its own matrices: a
-# head. With $d = D / k$ all heads together cost as much as one large
-# one. One more matrix mixes what they found:
+# One token may need several things at once: patches that look alike,
+# patches nearby, the other eye. So attention runs several times side
+# by side, each time with its own matrices. Each run is a *head*. With
+# $h$ heads of length $d = D / h$ all of them together cost as much as
+# a single one of length $D$. One more matrix mixes their outputs:
 #
 # $$ \operatorname{MSA}(z) = [\operatorname{SA}_1(z);\;
-#    \operatorname{SA}_2(z);\; \cdots;\; \operatorname{SA}_k(z)]\,
+#    \operatorname{SA}_2(z);\; \cdots;\; \operatorname{SA}_h(z)]\,
 #    U_{msa} \tag{8} $$
 #
-# The library keeps the matrices of all heads in one: the queries of
-# all heads, then all keys, then all values.
+# One matrix product makes the queries of all heads, then all keys,
+# then all values: `z @ U_qkv + b_qkv` has $3 D$ columns. (The paper
+# has no biases here; the official code adds them.)
+#
+# **Exercise 3.** Write Eq. 5 and 8 with `attend`. `np.split(x, 3,
+# axis=1)` cuts columns into three equal parts.
+
 
 # %%
-attention = keras_vit.SelfAttention(num_heads=heads)
-attention.build((1, N, D))
-U_qkv, U_msa = (
-    keras.ops.convert_to_numpy(layer.kernel)
-    for layer in (attention.query_key_value, attention.projection)
-)
-assert U_qkv.shape == (D, 3 * D) and U_msa.shape == (D, D)
+def multi_head(z, U_qkv, b_qkv, U_msa, b_msa, heads):
+    """(n, D) -> (n, D)"""
 
-q, k, v = np.split(z @ U_qkv, 3, axis=1)
-found = []
-for head in range(heads):
-    part = slice(head * d, (head + 1) * d)
-    A = softmax(q[:, part] @ k[:, part].T / np.sqrt(d))  # (N, N)
-    found.append(A @ v[:, part])  # (N, d)
-by_hand = np.concatenate(found, axis=1) @ U_msa
-assert by_hand.shape == (N, D)
 
-by_layer = keras.ops.convert_to_numpy(attention(z[None]))[0]
-np.testing.assert_allclose(by_layer, by_hand, atol=1e-4)
-print("SelfAttention and Eq. 5 to 8 agree")
+check(3, multi_head)
 
-# %% [markdown]
-# ## Attention does not know where anything is
-#
-# Shuffle the tokens, and the output is shuffled, nothing else. That
-# is why Eq. 1 adds positions.
-
-# %%
-order = rng.permutation(N)
-shuffled = keras.ops.convert_to_numpy(attention(z[None, order]))[0]
-np.testing.assert_allclose(shuffled, by_layer[order], atol=1e-4)
-
-# %% [markdown]
-# ## Exercises
-#
-# **Exercise 1.** What does attention compute when all queries are
-# zero? Say it first, then set the weights so and look.
 
 # %% tags=["solution"]
-layer = keras_vit.SelfAttention(num_heads=1)
-layer.build((1, N, D))
-kernel = U_qkv.copy()
-kernel[:, :D] = 0  # the queries
-layer.query_key_value.kernel.assign(kernel)
-layer.projection.kernel.assign(np.eye(D))
-output = keras.ops.convert_to_numpy(layer(z[None]))[0]
-mean_value = (z @ kernel[:, 2 * D :]).mean(axis=0)
-# Every share is 1/N: every token gets the mean of all values.
-np.testing.assert_allclose(
-    output, np.tile(mean_value, (N, 1)), atol=1e-4
-)
+def multi_head(z, U_qkv, b_qkv, U_msa, b_msa, heads):
+    q, k, v = np.split(z @ U_qkv + b_qkv, 3, axis=1)  # (n, D)
+    of_heads = (np.split(x, heads, axis=1) for x in (q, k, v))
+    found = [attend(*one)[0] for one in zip(*of_heads, strict=True)]
+    return np.concatenate(found, axis=1) @ U_msa + b_msa
+
+
+check(3, multi_head)
 
 # %% [markdown]
-# **Exercise 2.** How many numbers are learned in one attention layer
+# ## Equal to the real model
+#
+# We take the tokens of the cat that enter the attention of block 0 of
+# ViT-Ti/16, and its weights.
+
+# %%
+z = keras.Model(model.input, model.get_layer("block_0").input)(
+    cat[np.newaxis]
+)  # z_0 of chapter 2
+block = model.get_layer("block_0")
+z = block.norm_1(z)  # LN, chapter 4
+attention = block.attention
+weights = [to_numpy(w) for w in attention.weights]
+print([w.shape for w in weights])
+
+ours = multi_head(to_numpy(z)[0], *weights, heads=3)
+difference = np.abs(ours - to_numpy(attention(z))[0]).max()
+print(f"{ours.shape}, largest difference {difference:.0e}")
+assert difference < 1e-5
+
+# %% [markdown]
+# ## What a patch attends to
+#
+# Now look. Choose a patch: row 4, column 4 is the left eye of the
+# cat. `explain.token_attention` computes the row of $A$ of that patch
+# in each of the 12 blocks and 3 heads, exactly as you did.
+
+# %% alt="The cat with a marked patch; what it attends to in 3 blocks"
+row, column = 4, 4  # choose another
+maps = keras_vit.explain.token_attention(
+    model, cat[np.newaxis], token=(row, column)
+)[:, 0]  # (12 blocks, 3 heads, 14, 14)
+panels = {
+    "the patch": None,
+    "block 0, head 2": (0, 2),
+    "block 6, head 0": (6, 0),
+    "block 11, head 0": (11, 0),
+}
+
+figure, axes = plt.subplots(2, 2, figsize=(5, 5.4))
+for axis, (title, place) in zip(
+    axes.flat, panels.items(), strict=True
+):
+    light = np.ones((14, 14)) if place is None else maps[place]
+    light = light / np.percentile(light, 98)
+    light = np.kron(light, np.ones((16, 16))).clip(0, 1)
+    shown = cat * (0.2 + 0.8 * light[..., np.newaxis])
+    axis.imshow(shown.astype("uint8"))
+    corner = (16 * column - 0.5, 16 * row - 0.5)
+    axis.add_patch(
+        plt.Rectangle(corner, 16, 16, fill=False, ec="C1", lw=2)
+    )
+    axis.set_title(title)
+    axis.set_axis_off()
+plt.show()
+
+# %% [markdown]
+# **You should see** three ways to listen. In block 0, this head looks
+# at the patches around: the rest of the same eye. In block 6, the
+# left eye attends to the right eye as well, 80 pixels away. Nobody
+# told the model what an eye is. In block 11, most of the attention
+# goes to the corners of the image, which show little. Such tokens
+# appear in many ViTs: [Darcet et al.](https://arxiv.org/abs/2309.16588)
+# find that models use background tokens to store information about
+# the whole image.
+#
+# These are three heads of 36, and one image. Other heads look
+# elsewhere: exercise 6.
+#
+# ## Why divide by $\sqrt d$?
+#
+# If the entries of $q$ and $k$ are independent, with mean 0 and
+# variance 1, then their dot product is a sum of $d$ terms: its
+# standard deviation is $\sqrt d$. Random weights at the beginning of
+# a training are such a case. The softmax of numbers that far apart is
+# nearly one-hot, and where it is, it hardly reacts to its input: the
+# derivative of a weight $a_i$ with respect to its own product is
+# $a_i (1 - a_i)$, zero at 0 and at 1. We add these derivatives up
+# over a row, $\sum_i a_i (1 - a_i)$, and take the mean of all rows.
+
+
+# %% alt="Gradient of the softmax over d: it falls without root d"
+def gradient(products):
+    A = softmax(products)
+    return (A * (1 - A)).sum(axis=-1).mean()
+
+
+rng = np.random.default_rng(0)
+lengths = 2 ** np.arange(2, 12)  # 4 ... 2048
+curves = {"with the division": [], "without": []}
+for d in lengths:
+    q, k = rng.normal(size=(2, 197, d))
+    curves["with the division"].append(
+        gradient(q @ k.T / np.sqrt(d))
+    )
+    curves["without"].append(gradient(q @ k.T))
+for (name, curve), mark in zip(curves.items(), "os", strict=True):
+    plt.semilogx(lengths, curve, marker=mark, base=2, label=name)
+    print(f"d = 64, {name}: {curve[4]:.3f}")
+    print(f"d = 512, {name}: {curve[7]:.3f}")
+plt.xlabel("d, length of a query")
+plt.ylabel("gradient of the softmax")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# **You should see** that with the division the gradient is the same
+# for every $d$. Without it, a third is left at $d = 64$, the length
+# in the paper's ViTs B and L, and a ninth at $d = 512$.
+#
+# And in the trained model? We take the queries and keys of the cat in
+# the first head of block 0, with the division and without:
+
+# %%
+q, k = (to_numpy(x)[0, :, 0] for x in attention.heads(z)[:2])
+print(f"with the division: {gradient(q @ k.T / np.sqrt(64)):.2f}")
+print(f"without:           {gradient(q @ k.T):.2f}")
+
+# %% [markdown]
+# These weights were learned *with* the division. Had it been absent,
+# training could have made them eight times smaller; but it would have
+# had to get there with the small gradients.
+#
+# ## Exercises
+#
+# **Exercise 4.** What does attention compute if all queries are zero?
+# Say it first, then check it with `attend`.
+
+# %% tags=["solution"]
+k, v = rng.normal(size=(197, 64)), rng.normal(size=(197, 64))
+output, A = attend(np.zeros((197, 64)), k, v)
+# Every weight is 1/197: each token gets the mean of all values.
+print(np.allclose(A, 1 / 197), np.allclose(output, v.mean(axis=0)))
+
+# %% [markdown]
+# **Exercise 5.** How many parameters has the attention of one block
 # with $D = 192$, biases included? Does it depend on the number of
 # heads?
 
 # %% tags=["solution"]
-count = D * 3 * D + 3 * D + D * D + D
-for heads in (1, 3, 6):
-    layer = keras_vit.SelfAttention(num_heads=heads)
-    layer.build((1, N, D))
-    assert layer.count_params() == count == 148_224
+D = 192
+count = (D * 3 * D + 3 * D) + (D * D + D)  # the same for any h
+print(f"{count:,}", count == attention.count_params())
 
 # %% [markdown]
-# **Exercise 3.** In the first figure, make the patches look only at
-# patches that are much more alike: multiply the products by 10 before
-# the softmax. What becomes of the largest share?
-
-# %% tags=["solution"]
-soft = softmax(colors @ colors.T).max(axis=1)
-sharp = softmax(10 * colors @ colors.T).max(axis=1)
-assert np.median(sharp) > 2 * np.median(soft)
-print(f"median of the largest share: {np.median(soft):.2f} before")
-print(f"and {np.median(sharp):.2f} after")
-
-# %% [markdown]
-# ## What the paper reports, what we got, why they differ
+# **Exercise 6.** Go back to the figure and choose the patch of the
+# nose (row 9, column 8), and one of the background. Which head of
+# which block would you call "near", which "alike", which "far"?
 #
-# The equations are those of Appendix A; nothing was trained. The paper
-# has no biases in Eq. 5 and 8, the official code has them, and so have
-# we: they start at zero, so they change nothing above.
+# ## What could go wrong
+#
+# - **The softmax runs over the wrong axis.** Then columns of $A$ sum
+#   to 1, not rows. The shapes do not show it; the sums do.
+# - **Heads are mixed up.** In some code, the columns of $U_{qkv}$ are
+#   $q, k, v$ of the first head, then of the second. Shapes fit, and
+#   the model is useless.
+# - **A dot product is not a similarity.** It grows with the lengths of
+#   both vectors: with pixel colors as queries and keys, every patch
+#   attends to the brightest ones, not to those of its own color. That
+#   is why models learn $U_{qkv}$.
+#
+# In the library this is the layer `SelfAttention` in
+# `keras_vit/layers.py`.
 #
 # ## Next
 #
-# Attention mixes tokens. The block around it adds a small network for
-# each token, and a way for the signal to pass. That is tutorial 4.
+# Attention mixes tokens. [Chapter 4](04_eighty_lines.py) puts a block
+# around it, and a whole model around 12 blocks.

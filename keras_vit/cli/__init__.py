@@ -10,13 +10,13 @@ import os
 import sys
 
 from keras_vit import startup
-from keras_vit.cli import (
+from keras_vit.cli import process
+from keras_vit.cli.commands import (
     check_data,
     explain_command,
     models,
     page,
     predict,
-    process,
     study,
     train,
     use,

@@ -6,7 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from helpers import numpy, outputs, random_images, slow, wide_vit
+from helpers import numpy, outputs, random_images, round_weights, slow, wide_vit
 
 import keras_vit
 from keras_vit import explain
@@ -49,21 +49,6 @@ def to_image(pixels):
     height, width, channels = pixels.shape
     data = np.asarray(pixels).ravel().tolist()
     return {"data": data, "height": height, "width": width, "channels": channels}
-
-
-def round_weights(model, precision="float16"):
-    """Rounds the weights of a model as the page does; written from the description alone."""
-    for weight in model.weights:
-        if "seed_generator" in weight.path:
-            continue
-        value = numpy(weight)
-        if precision == "int8" and weight.path.endswith("kernel"):
-            axes = (0, 1) if "attention_output" in weight.path else 0
-            scale = np.abs(value).max(axes, keepdims=True) / 127
-            weight.assign(np.round(value / scale) * scale)
-        else:
-            weight.assign(value.astype("float16"))
-    return model
 
 
 D = keras_vit.descendants
@@ -124,7 +109,7 @@ def test_its_ways_to_change_a_call_do_what_changed_weights_or_images_do():
     (page, images) = packed(model), random_images(1, 8, 15, 3).round()
     order, hidden = [3, 0, 5, 1, 2, 4], [1, 4]
     jobs = [{"permutation": order}, {"without": hidden}, {"heads": ["0 1"]}, {"blocks": [1]}]
-    jobs.append({"temperature": 2})
+    jobs += [{"temperature": 2}, {"positions": False}]
     code = """
     const calls = jobs.map((job) => numbers(vits[0].call(images[0], ways(job))));
     console.log(JSON.stringify(calls));
@@ -148,6 +133,7 @@ def test_its_ways_to_change_a_call_do_what_changed_weights_or_images_do():
         [(first.attention.projection.kernel, lambda k: np.where(columns[:8, None] < 4, k, 0))],
         [(weight, lambda k: 0 * k) for weight in silent],
         [(weight, lambda k: np.where(columns < 8, k / 2, k)) for weight in queries],
+        [(model.get_layer("patch_encoder").position_embedding, np.zeros_like)],
     ]
     expected += [with_weights(model, images, pairs) for pairs in changes]
     for job, got, truth in zip(jobs, results, expected, strict=True):

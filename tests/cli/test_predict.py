@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from keras_vit import cli, training
-from keras_vit.cli import predict, progress
+from keras_vit.cli import progress
+from keras_vit.cli.commands import predict
 from keras_vit.data import pipelines
 from keras_vit.data.sources import folders
 from keras_vit.io import table

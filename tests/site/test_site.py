@@ -164,6 +164,9 @@ def site(tmp_path_factory):
     return build(tmp_path_factory.mktemp("site"))
 
 
+# The bytes of the page and of all that it loaded, as they are on the disk.
+LOADED = """() => [...performance.getEntriesByType("navigation"),
+    ...performance.getEntriesByType("resource")].reduce((sum, e) => sum + e.decodedBodySize, 0)"""
 # Every formula has been drawn, or none will be.
 DRAWN = "() => [...document.querySelectorAll('.arithmatex')].every(f => f.querySelector('.katex'))"
 # The page has the colors of this scheme, and no transition from another one is under way.
@@ -190,17 +193,19 @@ def test_site_in_a_browser(site):
         check_home(tab, home)
         check_table(tab, home)
         check_search(tab, home)
+        check_answers(tab, home)
         check_dark(tab, home)
     assert not faults, "\n".join(faults)
     assert formulas > 0
 
 
 def check_home(tab, home):
-    """What it is and what it can do fits on one screen."""
+    """What it is, its code and its figure fit on one screen, in at most 600 kB in all."""
     tab.set_viewport_size(DESKTOP)
-    tab.goto(home)
-    box = tab.locator(".cards").bounding_box()
+    tab.goto(home, wait_until="networkidle")
+    box = tab.locator(".hero").bounding_box()
     assert box["y"] + box["height"] <= DESKTOP["height"]
+    assert 300_000 < tab.evaluate(LOADED) <= 600_000
 
 
 def check_table(tab, home):
@@ -222,6 +227,30 @@ def check_search(tab, home):
     found.first.click()
     tab.wait_for_url("**/*?h=*")
     assert "position embedding" in tab.locator(".md-content").inner_text().lower()
+
+
+# What people search for, and the page that should be the first answer.
+ANSWERS = {
+    "freeze layers": "howto/freezing.html",
+    "how to freeze layers": "howto/freezing.html",
+    "class weight": "training.html",
+    "attention map": "explain.html",
+    "attention": "explain.html",
+    "fine-tune": "quickstart.html",
+    "error label": "faq.html",
+    "out of memory": "faq.html",
+    "attention_rollout": "api/explain.html",
+}
+
+
+def check_answers(tab, home):
+    """The best page comes first."""
+    for question, page in ANSWERS.items():
+        tab.goto(home)
+        tab.locator(".md-search__input").fill(question)
+        found = tab.locator(".md-search-result__link")
+        found.first.wait_for()
+        assert found.first.get_attribute("href").startswith(f"{home}{page}"), question
 
 
 def check_dark(tab, home):

@@ -1,6 +1,8 @@
 """The script that makes the tutorials' pages, on a tutorial that fits on a screen."""
 
+import base64
 import importlib
+import io
 import json
 import os
 import pathlib
@@ -9,6 +11,7 @@ import sys
 
 import pytest
 from helpers import ROOT
+from PIL import Image
 
 import keras_vit
 
@@ -108,7 +111,10 @@ def printed(text):
 
 def drawn(width=None):
     size = {"image/png": {"width": width}} if width else {}
-    return {"output_type": "display_data", "data": {"image/png": "QUJD"}, "metadata": size}
+    file = io.BytesIO()
+    Image.new("RGB", (3, 2)).save(file, "png")
+    png = base64.b64encode(file.getvalue()).decode()
+    return {"output_type": "display_data", "data": {"image/png": png}, "metadata": size}
 
 
 @pytest.mark.slow
@@ -126,16 +132,16 @@ def test_page_of_a_tutorial_that_ran(tmp_path):
     assert "``` { .text .output .no-copy }\ntwo\n```" in page
     assert "noise" not in page.replace('print("noise"', "")
     assert "\n'{time}'\n" in page  # only the box has the time
-    assert r"![A line \[up\]](figures/01_count-1.png){ width=" in page
-    assert "![A line down](figures/01_count-2.png){ width=" in page
+    assert r"![A line \[up\]](figures/01_count-1.webp){ width=" in page
+    assert "![A line down](figures/01_count-2.webp){ width=" in page
     assert "line 44\n[45 lines are left out here]\nline 90\n" in page
     solution = page[page.index('??? success "Solution"') :]
     assert "\n    ````python\n    print(" in solution
     assert "\n    ```` { .text .output .no-copy }\n    ``` 3\n    ````\n" in solution
     assert "\n*Made on 20" in page
     for number in (1, 2):
-        figure = (tmp_path / "pages" / "figures" / f"01_count-{number}.png").read_bytes()
-        assert figure.startswith(b"\x89PNG")
+        figure = (tmp_path / "pages" / "figures" / f"01_count-{number}.webp").read_bytes()
+        assert figure[8:12] == b"WEBP"
 
     check_what_is_taken_home(tmp_path / "pages")
     index = (tmp_path / "pages" / "index.md").read_text(encoding="utf-8")
@@ -154,9 +160,8 @@ def check_what_is_taken_home(folder):
     assert "{time}" not in "".join(cells[0]["source"])
     assert "[the next](02_more.ipynb)" in "".join(cells[1]["source"])
     assert all(cell.get("outputs", []) == [] for cell in cells)
-    assert [cell["metadata"].get("jupyter") for cell in cells] == [None] * 6 + [
-        {"source_hidden": True}
-    ]
+    folded = {"jupyter": {"source_hidden": True}, "cellView": "form"}
+    assert [folded.items() <= cell["metadata"].items() for cell in cells] == [False] * 6 + [True]
     script = (folder / "01_count.py").read_text(encoding="utf-8")
     time = script.split("# > **Time** ")[1].split("\n")[0]
     assert script == TUTORIAL.replace("{time}", time, 1)
@@ -189,8 +194,10 @@ def test_figures_in_a_solution_are_folded(modules, tmp_path):
     cell = '\n# %% alt="A cat" tags=["solution"]\ndraw()\n'
     tutorial = running.read(write(tmp_path, HEAD + cell))
     text, figures = pages.page(tutorial, shown([printed("Look:\n"), drawn(320)]))
-    assert figures == {"figures/01_count-1.png": b"ABC"}
-    assert '\n\n    ![A cat](figures/01_count-1.png){ width="320" }' in text
+    [figure] = figures.items()
+    assert figure[0] == "figures/01_count-1.webp"
+    assert Image.open(io.BytesIO(figure[1])).size == (3, 2)
+    assert '\n\n    ![A cat](figures/01_count-1.webp){ width="320" }' in text
     assert "> **Time** 7 s on 2 CPU cores (Abacus), JAX, when this page was made" in text
     assert text.endswith("*Made on 2026-01-02 with keras_vit 1 on a table.*\n")
 
@@ -216,6 +223,19 @@ def test_colab_is_there_with_a_repository(modules, tmp_path):
     assert "".join(cells[1]["source"]) == f'%pip install --quiet "{project} @ git+{url}"'
     assert "%pip" not in pages.notebook(tutorial, shown())
     assert (SCRIPT.parent / "figures" / "colab.svg").exists()
+
+
+def test_a_notebook_brings_the_checks_and_a_script_does_without(modules, tmp_path, capsys):
+    pages, running = modules
+    text = f"{HEAD}\n# %%\nfrom check import check\ncheck(2, len)\n"
+    tutorial = running.read(write(tmp_path, text, "02_count"))
+    taken = pages.files_of(tutorial, shown([]))
+    written = [pages.TUTORIALS / "check.py", pages.TUTORIALS / "checks" / "chapter_02.py"]
+    for cell, file in zip(json.loads(taken["02_count.ipynb"])["cells"][1:3], written, strict=True):
+        assert "".join(cell["source"]) == f"%%writefile {file.name}\n{file.read_text()}"
+        assert cell["metadata"]["jupyter"] == {"source_hidden": True}
+    exec(taken["02_count.py"], {})
+    assert capsys.readouterr().out == "len: not checked, check.py is not here.\n"
 
 
 def test_the_repository_is_that_of_the_sites_settings(modules, tmp_path):

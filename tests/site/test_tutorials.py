@@ -3,6 +3,7 @@
 import importlib
 import os
 import pathlib
+import subprocess
 import sys
 
 import keras
@@ -45,6 +46,31 @@ def test_a_tutorial_runs(name, monkeypatch):
         ]
     )
     sys.modules.pop("running")
+
+
+FIRST = """
+import sys
+sys.modules["tensorflow"] = None  # as if it were not installed
+exec(sys.argv[1])
+print(keras.backend.backend())
+"""
+
+
+@pytest.mark.backend_free
+def test_first_cell_starts_keras_on_the_backend_that_is_installed(monkeypatch, tmp_path):
+    """All first cells import keras_vit before keras; one of them runs without TensorFlow."""
+    pytest.importorskip("jax")
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    running = importlib.import_module("running")
+    cells = [running.read(FOLDER / f"{name}.py").code()[0].source for name in TUTORIALS]
+    sys.modules.pop("running")
+    assert all(0 <= cell.find("import keras_vit") < cell.find("import keras\n") for cell in cells)
+    environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+    environment |= {"KERAS_HOME": str(tmp_path), "PYTHONPATH": f"{FOLDER}{os.pathsep}{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST, cells[0]], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout.endswith("\njax\n"), done.stderr
 
 
 CODE = """

@@ -39,6 +39,21 @@ def wide_vit(model=keras_vit.ViT, **options):
     return randomize(model(**{**sizes, **heads, **options}), scale=0.3)
 
 
+def round_weights(model, precision="float16"):
+    """Rounds the weights of a model as a web page does; written from the description alone."""
+    for weight in model.weights:
+        if "seed_generator" in weight.path:
+            continue
+        value = numpy(weight)
+        if precision == "int8" and weight.path.endswith("kernel"):
+            axes = (0, 1) if "attention_output" in weight.path else 0
+            scale = np.abs(value).max(axes, keepdims=True) / 127
+            weight.assign(np.round(value / scale) * scale)
+        else:
+            weight.assign(value.astype("float16"))
+    return model
+
+
 def outputs(layer, x):
     """Returns what a built layer or model computes, as an array; on JAX by one program."""
     return numpy(call(layer, x))

@@ -10,7 +10,7 @@ from PIL import Image
 
 import keras_vit
 from keras_vit import cli
-from keras_vit.cli import use as command
+from keras_vit.cli.commands import use as command
 from keras_vit.training.evaluation import class_names, evaluation_plots, representation
 from keras_vit.training.evaluation import metrics as scores
 from keras_vit.training.runs import saved_run

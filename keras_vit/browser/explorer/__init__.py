@@ -1,6 +1,7 @@
 """The Explorer: a small Vision Transformer at work, step by step, as one HTML file.
 
 explorer_file.py   `write_explorer`
+drawings.py        six example images
 
 explorer.html      the screens and their texts, with explorer.css
 state.js           what is shown, and what the worker computed of it

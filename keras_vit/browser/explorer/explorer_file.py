@@ -6,12 +6,14 @@ import importlib.resources
 import numpy as np
 
 from keras_vit.browser import facts, writing
+from keras_vit.browser.explorer import drawings
 from keras_vit.checkpoints import catalogue, loading
 from keras_vit.data import images as image_files
-from keras_vit.data.sources import cifar
+from keras_vit.data.sources import local
 from keras_vit.io import writing as files
 
 MODEL = "ViT-Mini/4"  # shipped with the package
+OWN = "drawings"
 MOST, LARGEST = 20, 96  # example images, and their longest side in pixels
 SCRIPTS = ("state.js", "widgets.js", "tour_inputs.js", "tour_blocks.js", "play.js", "main.js")
 # what a screen shows: where the code that computes it is, and how its line ends
@@ -43,8 +45,9 @@ def write_explorer(path, images=None):
     Args:
         path: file to write. One that exists is replaced once the new one is complete.
         images: an image, a folder of images or one of class folders, of which up to twenty are
-            examples. None for test images of CIFAR-10, if `keras-vit train cifar10` finds them on
-            this machine without a download, and for the cat of `data.example_image` otherwise.
+            examples; "drawings" for six drawings and the cat of `data.example_image`. None for test
+            images of CIFAR-10 if `keras-vit train cifar10` finds them on this machine without a
+            download, otherwise for the drawings.
 
     Raises:
         FileNotFoundError: the folder of `path` does not exist.
@@ -54,13 +57,31 @@ def write_explorer(path, images=None):
     >>> keras_vit.browser.write_explorer("explorer.html")  # doctest: +SKIP
     """
     files.check_file(path, "Choose another file.")
-    found = facts.find_examples(images, MOST) if images else None
+    find_examples(images)
     entry, model = catalogue.find(MODEL), loading.load_pretrained(MODEL, verbose=False)
     names = loading.class_names(MODEL, model.output_shape[-1])
     content, text = writing.pack(model, names, {"resize": "crop"}, "int8", "ViT Explorer")
+    content["sizes"]["ratio"] = 1  # the whole image, as far as it is square
     content["code"] = find_lines()
-    content["examples"] = _read(found) if found else _default_examples()
+    content["examples"] = list(read_examples(images))
     files.write_text(path, _fill(content, text, model, entry))
+
+
+def find_examples(images):
+    """Returns [(file, class or None)] of images in files, an empty list for others, or raises."""
+    return facts.find_examples(images, MOST) if images not in (None, OWN) else []
+
+
+def read_examples(images):
+    """Yields the examples of `write_explorer`."""
+    if images is None and local.is_here("cifar10"):
+        yield from _read_cifar()
+    elif images in (None, OWN):
+        for name, shapes in drawings.DRAWINGS.items():
+            yield facts.encode_example(drawings.draw(*shapes), "Drawing", name)
+        yield _read(image_files.EXAMPLE, "cat")
+    else:
+        yield from (_read(*row) for row in find_examples(images))
 
 
 def find_lines():
@@ -74,21 +95,19 @@ def _find_line(file, ending):
     return {"file": file, "number": number + 1, "text": lines[number].split("  #")[0].strip()}
 
 
-def _read(found):
-    return [facts.read_example(*row, channels=3, largest=LARGEST) for row in found]
+def _read(path, label):
+    return facts.read_example(path, label, channels=3, largest=LARGEST)
 
 
-def _default_examples():
-    if not cifar.is_here("cifar10"):
-        return _read([(image_files.EXAMPLE, None)])
-    splits = cifar.read_cifar("cifar10")
+def _read_cifar():
+    """Yields the first two test images of each class of CIFAR-10."""
+    splits = local.read_local("cifar10")
     test, names = splits.test, splits.class_names
     each = MOST // len(names)
     rows = np.stack([np.flatnonzero(test.labels == i)[:each] for i in range(len(names))], axis=1)
-    return [
-        facts.encode_example(test.image(row), f"Test image {row}", names[test.labels[row]])
-        for row in rows.ravel()
-    ]
+    for row in rows.ravel():
+        name = names[test.labels[row]]
+        yield facts.encode_example(test.image(row), f"Test image {row}", name)
 
 
 def _fill(content, weights, model, entry):

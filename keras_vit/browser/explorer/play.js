@@ -131,7 +131,8 @@ function switches() {
     slider.value = Math.log10(state.ways.temperature);
     output.textContent = state.ways.temperature.toFixed(2);
   };
-  return { element: panel("Blocks and their heads", table, label), draw };
+  const text = caption("Low: the best matches get all attention. High: every patch gets the same.");
+  return { element: panel("Blocks and their heads", table, label, text), draw };
 }
 
 /** Rows of classes: probability now, and before the changes. */
@@ -230,9 +231,9 @@ SCREENS.matters = (figure) => {
   const differ = map("Where they disagree", (i) => ({ value: `${named(i)}: ${fallAt(i)}, rollout ${percent(found.rolled[i])}`, shape: `${PATCHES} ranks`, line: "Eq. 6" }));
   const table = make("table", null, { className: "ablation" }), text = make("p", "", { className: "verdict" });
   figure.append(
-    panel("What matters: each patch covered", covered.element, caption("Orange: without it, the probability falls.")),
-    panel("What is attended to: rollout", rolled.element, caption("Yellow: most attention reaches the class token.")),
-    panel("Where they disagree", differ.element, caption("Orange: matters more than attention shows. Violet: less.")),
+    panel("1. Cover each patch", covered.element, caption("Orange: without it, the probability falls.")),
+    panel("2. Attention rollout", rolled.element, caption("Yellow: most attention reaches the class token.")),
+    panel("Where the two disagree", differ.element, caption("Orange: matters more than attention shows. Violet: less.")),
     text, panel("Each head switched off, and each block", table),
   );
   figure.lastChild.classList.add("grow");
@@ -276,7 +277,7 @@ SCREENS.matters = (figure) => {
       for (const v of [...row, byBlock[i]]) {
         const cell = make("td", points(v)), [rgb] = colorsOf({ values: [v], signed: true, far });
         cell.style.background = `rgb(${rgb.map(Math.round)})`;
-        cell.style.color = Math.abs(v) > 0.6 * far ? "#fff" : "#1b1f24";
+        cell.style.color = Math.abs(v) > 0.75 * far ? "#fff" : "#000";
         line.append(cell);
       }
       return line;

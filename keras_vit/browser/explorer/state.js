@@ -8,7 +8,7 @@ const state = {
   image: null, // as the model gets it, {data, height, width, channels}
   whole: null, // ... before it was changed
   name: "", truth: null, // of its file, and its class if that is known
-  patch: 0, token: 0, // that are chosen
+  patch: Math.floor(ROWS / 2) * COLUMNS + Math.floor(COLUMNS / 2), token: 0, // that are chosen
   block: sizes.blocks - 1, head: 0,
   ways: null, // see engine.js
 };
@@ -118,6 +118,7 @@ function openScreen() {
   get("previous").href = `#${ids[place - 1] ?? id}`;
   get("next").href = `#${ids[place + 1] ?? id}`;
   show({ value: "Point at a number, or use Tab and the arrow keys: its value, shape and line of code appear here." });
+  get("numbers").classList.add("idle");
   window.scrollTo(0, 0);
   render();
 }

@@ -1,7 +1,8 @@
 "use strict";
 // Steps 5 to 8: attention, the residual stream, the prediction, and all of it.
 
-const reader = () => nameToken(state.token).split(",")[0].toLowerCase(); // "class token", "patch 12"
+/** "the class token" or "patch 12": the chosen token in a sentence. */
+const reader = () => (state.token < FIRST ? "the class token" : `patch ${state.patch + 1}`);
 
 SCREENS["step-5"] = (figure) => {
   const { blocks, heads } = sizes, tokens = FIRST + PATCHES;
@@ -37,8 +38,8 @@ SCREENS["step-5"] = (figure) => {
     const row = attentionRow(state.block, state.head), own = found.attention[state.block]?.[state.head];
     title.textContent = `Block ${state.block + 1}, head ${state.head + 1}`;
     large.draw(overlayPatches(row), { selected: state.token ? state.patch : -1, off: state.ways.without });
-    const rest = own ? own[state.token * tokens] : 0;
-    text.textContent = `Where the ${reader()} looks: yellow is most. ${percent(rest)} goes to the class token, which is not in the image.`;
+    const rest = own ? own[state.token * tokens] : 0, isMasked = state.token && state.ways.without.has(state.patch);
+    text.textContent = isMasked ? `Masked: ${reader()} attends to nothing.` : `Attention of ${reader()} to each patch: yellow is most. ${percent(rest)} goes to the class token, which is not in the image.`;
     const maps = Array.from({ length: blocks * heads }, (_, i) => overlayPatches(attentionRow(Math.floor(i / heads), i % heads)));
     all.draw(maps, { selected: state.block * heads + state.head });
   };
@@ -60,7 +61,7 @@ SCREENS["step-6"] = (figure) => {
     rows.push({ name: `= block ${b + 1}`, values: () => vector(found.tokens[b + 1]), layer: b + 1, line: "Eq. 3" });
   }
   for (const row of rows) {
-    const tell = (i) => ({ value: `${row.name}, number ${i + 1} of the ${reader()}: ${short(row.values()[i])}`, shape: `${dim} numbers`, line: row.line });
+    const tell = (i) => ({ value: `${row.name}, number ${i + 1} of ${reader()}: ${short(row.values()[i])}`, shape: `${dim} numbers`, line: row.line });
     Object.assign(row, strip(row.name, dim, tell), { label: row.name });
     row.note = make("span", "", { className: "note" });
     row.element.classList.toggle("sum", row.layer !== undefined);
@@ -68,11 +69,11 @@ SCREENS["step-6"] = (figure) => {
     list.append(row.element);
   }
   const heading = make("div", null, { className: "strip head" });
-  heading.append(make("span", ""), make("span", `the ${parts.dim} numbers of the token`), make("span", "read now", { className: "note" }));
+  heading.append(make("span", ""), make("span", ""), make("span", "read now", { className: "note" }));
   list.prepend(heading);
   figure.append(list);
   return () => {
-    heading.children[1].textContent = `the ${dim} numbers of the ${reader()}`;
+    heading.children[1].textContent = `the ${dim} numbers of ${reader()}`;
     const values = rows.map((row) => row.values()), far = largest(...values) * 0.6;
     rows.forEach((row, i) => {
       row.draw(values[i], { far });
@@ -111,10 +112,10 @@ SCREENS["step-7"] = (figure) => {
   });
   const sum = panel(null, title, ...list.map(({ element }) => element), text);
   figure.append(sum, panel("Logit and probability of every class", table));
-  sum.classList.add("grow");
+  sum.classList.add("grow", "tall");
   return () => {
     if (image !== state.whole) [chosen, image] = [argmax(found.shares), state.whole];
-    title.textContent = `How much speaks for “${classes[chosen]}”`;
+    title.textContent = `Evidence for “${classes[chosen]}”`;
     for (const each of list) {
       each.name.textContent = each.label();
       each.draw(each.values(), { far: largest(each.values()) });

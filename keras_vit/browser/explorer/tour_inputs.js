@@ -74,11 +74,12 @@ SCREENS["step-2"] = (figure) => {
   const title = make("h3", "");
   const first = panel(null, title, patch);
   first.classList.add("narrow");
-  figure.append(
+  const product = make("div", null, { className: "product" });
+  product.append(
     first, make("span", "×", { className: "sign" }),
-    panel(`${dim} learned filters`, filters.element), make("span", "=", { className: "sign" }),
-    panel(`${dim} numbers`, answers.element), sum,
+    panel(`${dim} filters`, filters.element), make("span", "=", { className: "sign" }), panel(`${dim} numbers`, answers.element),
   );
+  figure.append(product, sum);
   filters.draw(Array.from({ length: dim }, (_, i) => filterPixels(filterOf(i))));
   return () => {
     title.textContent = `Patch ${state.patch + 1}`;
@@ -196,10 +197,11 @@ SCREENS["step-4"] = (figure) => {
   const sum = caption(), result = caption(), title = make("h3", "");
   const steps = panel(null, title, ...list.slice(0, 3).map(({ element }) => element), sum, list[3].element, result);
   const block = chooseBlock(), head = chooseHead();
+  steps.classList.add("tall");
   steps.style.setProperty("--names", "3.5rem");
   const bar = make("div", null, { className: "choices wide" });
   bar.append(block.element, head.element);
-  figure.append(bar, panel("1. Scores: query · key", before_.element), panel("2. Attention: softmax of the scores", after.element), steps);
+  figure.append(bar, panel("1. Query · key", before_.element), panel("2. Softmax: attention", after.element), steps);
   return () => {
     block.draw(state.block);
     head.draw(state.head);
@@ -209,12 +211,11 @@ SCREENS["step-4"] = (figure) => {
     scores = Float32Array.from({ length: PATCHES }, (_, i) => (mine ? dot(mine.query, headVectors(FIRST + i).key) : 0));
     before_.draw(overlayPatches(scores, { signed: true, far: largest(scores) }), { selected: other });
     after.draw(overlayPatches(row), { selected: other });
-    title.textContent = `${nameToken(state.token).split(",")[0]} meets patch ${other + 1}`;
-    list[0].name.textContent = "query";
+    title.textContent = `${reader()} and patch ${other + 1}`.replace(/^t/, "T").replace(/^p/, "P");
     const values = list.map((each) => each.values() ?? new Float32Array(d));
     values.forEach((each, i) => list[i].draw(each, { far: largest(each) }));
     const total = values[2].reduce((a, b) => a + b, 0);
     sum.textContent = `Sum of the products ${short(total)}, divided by √${d}: score ${short(scores[other])}.`;
-    result.textContent = `After the softmax: ${percent(row[other])} of this value goes to ${nameToken(state.token).split(",")[0].toLowerCase()}.`;
+    result.textContent = `After the softmax: ${percent(row[other])} of this value goes to ${reader()}.`;
   };
 };

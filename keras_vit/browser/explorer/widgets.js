@@ -10,6 +10,7 @@ const argmax = (values) => values.reduce((best, v, i) => (v > values[best] ? i :
 /** Shows numbers: what it is and its value, its shape, and the line of code that computes it. */
 function show({ value, shape = "", line = null }) {
   const place = code[line];
+  get("numbers").classList.remove("idle");
   get("value").textContent = value;
   get("shape").textContent = shape;
   get("line").textContent = place ? `${place.file}:${place.number}` : "";

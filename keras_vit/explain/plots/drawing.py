@@ -42,7 +42,7 @@ def overlay(axes, image, values, signed=False):
         image: (height, width, channels), pixels 0 to 255.
         values: (rows, columns), resize to the image.
         signed: False for colors from the lowest value to the highest 3 %, because a few tokens
-            that the model uses as memory can be far above all others. True for a scale around zero,
+            can be far above all others (arXiv 2309.16588). True for a scale around zero,
             orange above and violet below, at least 0.01 on each side.
 
     Returns:

@@ -147,7 +147,8 @@ IMAGE_VIEWS = (
         "Heads are averaged, the residual connection counts one half, and the layers are "
         "multiplied. 1 × even is the value of every patch in a uniform map.",
         "The map is the same for every class, and follows attention whatever its effect. Bright "
-        "spots in uniform corners are tokens that the model uses as memory.",
+        "spots in a plain background are tokens that attract attention without showing an object "
+        "(arXiv 2309.16588).",
         "Figures 6 and 14, Appendix D.8; Abnar and Zuidema 2020",
         "https://arxiv.org/abs/2005.00928",
         compute=lambda r: explain.attention_rollout(

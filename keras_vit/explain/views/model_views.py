@@ -97,8 +97,8 @@ MODEL_VIEWS = (
         "how far each head looks, over the depth of the network",
         "Each dot is a head. Low dots attend to neighbors, like a small convolution; high dots to "
         "the whole image. In trained models the first blocks have both kinds.",
-        "It is a mean: one distance can be an even spread or two places. Tokens used as memory, "
-        "often in corners, raise it in late blocks.",
+        "It is a mean: one distance can be an even spread or two places. In late blocks, "
+        "a few background tokens that attract most of the attention raise it.",
         "Figure 7, right; Figure 11, Appendix D.7",
         PAPER,
         compute=lambda r: explain.mean_attention_distance(r.model, r.images),

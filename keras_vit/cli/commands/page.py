@@ -53,14 +53,15 @@ def add_explorer(commands):
         _check_explorer,
         _explorer,
         "write a web page that shows how a Vision Transformer works",
-        "Writes one HTML file that leads in eight steps from an image to a prediction, with a small "
-        "model that runs in it. Open it in a browser, also from a disk. It needs no server and "
-        "uses no network.",
+        "Writes one HTML file that leads in eight steps from an image to a prediction, with a "
+        "small model that runs in it. Open it in a browser, also from a disk. It needs no server "
+        "and uses no network.",
     )
     option = adder(parser)
     option("--out FILE", "HTML file to write; " + DEFAULT, default="explorer.html")
-    images = "image, folder of images or folder of class folders, up to twenty; default: test "
-    images += "images of CIFAR-10 if this machine has them, otherwise a photograph of a cat"
+    images = "image, folder of images or folder of class folders, up to twenty; or: drawings, "
+    images += "which the package has; default: test images of CIFAR-10 if this machine has them, "
+    images += "otherwise the drawings"
     option("--images PATH", images)
 
 
@@ -75,7 +76,7 @@ def _check(options):
 
 def _check_explorer(options):
     writing.check_file(options.out, "Choose another file: --out FILE.")
-    if options.images is not None:
+    if options.images not in (None, "drawings"):
         facts.find_examples(options.images)
 
 

@@ -1,0 +1,1 @@
+"""What each command of `keras-vit` does: its arguments, their checks, and the call."""
