@@ -1,0 +1,427 @@
+# %% [markdown]
+# # 5. Training from scratch
+#
+# **How do I train it, and how do I know that it works?** A model that
+# runs without an error is not yet a model that learns. This chapter
+# trains a small ViT on Fashion-MNIST with AdamW and a learning rate
+# schedule that you write yourself. Before and after the training you
+# run the checks that show whether the result can be trusted.
+#
+# > **You will be able to** train a ViT from scratch, choose and plot a
+# > learning rate schedule, and judge an accuracy by its baselines and
+# > its interval.
+# >
+# > **You need** [chapter 4](04_eighty_lines.py): the whole model.
+# >
+# > **Time** {time}
+# >
+# > **Result** what warm-up is for, and an honest comparison with a
+# > convolutional network, a support vector machine and a linear model.
+# >
+# > **Downloads** Fashion-MNIST (30 MB).
+# >
+# > **Paper** [arXiv 2010.11929](https://arxiv.org/abs/2010.11929),
+# > section 4.1 and Table 3.
+
+# %%
+import warnings
+
+import keras_vit  # before keras: it selects an installed backend
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import SVC
+
+keras.utils.set_random_seed(0)
+rng = np.random.default_rng(0)
+to_numpy = keras.ops.convert_to_numpy
+
+FULL = False  # True: all 60,000 images, the stored results below
+IMAGES = 60_000 if FULL else 6_000
+TEST = 10_000 if FULL else 2_000
+STEPS = 3_000 if FULL else 200
+BATCH = 100
+
+# %% [markdown]
+# ## The images
+#
+# Fashion-MNIST has 60,000 training and 10,000 test images of clothes,
+# 28 × 28 gray pixels, in ten classes. (Zalando Research, MIT license.)
+# To keep this page short, we train on the first 6,000 images and test
+# on 2,000. Set `FULL` to use all of them.
+
+# %%
+(x, y), (x_test, y_test) = keras.datasets.fashion_mnist.load_data()
+x, y = x[:IMAGES, ..., None], y[:IMAGES].astype("int32")
+x_test, y_test = (
+    x_test[:TEST, ..., None],
+    y_test[:TEST].astype("int32"),
+)
+NAMES = "T-shirt trousers pullover dress coat".split()
+NAMES += "sandal shirt sneaker bag boot".split()
+print(f"{x.shape} to train on, {x_test.shape} to test")
+
+# %% alt="Ten small gray images of clothes, one of each class"
+figure, axes = plt.subplots(2, 5, figsize=(6, 3))
+for k, axis in enumerate(axes.flat):
+    axis.imshow(x[y == k][0], cmap="gray")
+    axis.set_title(NAMES[k], fontsize=12)
+    axis.set_axis_off()
+plt.tight_layout()
+plt.show()
+
+# %% [markdown]
+# ## The model and its loss
+#
+# ViT-Mini/7 cuts an image into 4 × 4 patches of 7 × 7 pixels, which
+# become 16 tokens and a class token of length 64. The loss is the
+# cross-entropy, the mean of $-\log p$ of the true class.
+
+
+# %%
+def make():
+    keras.utils.set_random_seed(0)  # the same weights every time
+    return keras_vit.create(
+        "ViT-Mini/7",
+        image_size=28,
+        num_channels=1,
+        num_classes=10,
+        normalize=(73, 90),  # mean and deviation of the pixels
+    )
+
+
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+model = make()
+print(f"{model.count_params():,} parameters")
+
+# %% [markdown]
+# **Check 1: the loss before training.** The head starts at zero, so
+# all ten classes are equally probable and the loss must be $\ln 10$.
+# If it is not, the labels or the head are wrong, and training would
+# hide that.
+
+# %%
+start = float(loss(y[:500], model(x[:500])))
+np.testing.assert_allclose(start, np.log(10), rtol=1e-5)
+print(f"loss before training: {start:.3f} = ln 10")
+
+# %% [markdown]
+# **Check 2: can it memorize one batch?** A model with 138,000
+# parameters must be able to learn 32 images by heart. If it cannot,
+# there is a bug: a wrong loss, a frozen layer, labels in another
+# order than the images.
+
+# %%
+model.compile(keras.optimizers.AdamW(1e-3), loss)
+few = np.tile(np.arange(32), 40)
+model.fit(x[few], y[few], batch_size=32, shuffle=False, verbose=0)
+logits = model.predict(x[:32], verbose=0)
+memorized = (logits.argmax(axis=1) == y[:32]).mean()
+print(f"after 40 steps on one batch: {memorized:.0%} of it")
+assert memorized > 0.9
+
+# %% [markdown]
+# ## A schedule
+#
+# AdamW divides each step by an estimate of the size of the gradients.
+# In the first steps this estimate comes from very few batches, and the
+# weights are still random. A large step now can do damage that takes
+# hundreds of steps to repair. So the rate rises linearly from zero
+# over $w$ steps, the **warm-up**, and then falls to zero along a
+# cosine until the last step $T$:
+#
+# $$ r(t) = r_\text{max} \cdot \min\Big(\frac{t}{w}, 1\Big) \cdot
+#    \begin{cases} 1 & t < w \\
+#    \frac{1}{2}\Big(1 + \cos \pi \frac{t - w}{T - w}\Big) &
+#    t \ge w \end{cases} $$
+#
+# **Your turn:** write it as a Keras schedule, a class with a method
+# `__call__(step)`. Use `keras.ops`, so that it runs on every backend.
+
+
+# %%
+class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
+    def __init__(self, peak, steps, warmup):
+        self.peak, self.steps, self.warmup = peak, steps, warmup
+
+    def __call__(self, step):
+        step = keras.ops.cast(step, "float32")
+        rise = step / max(self.warmup, 1)
+        after = (step - self.warmup) / (self.steps - self.warmup)
+        after = keras.ops.clip(after, 0.0, 1.0)
+        fall = 0.5 * (1 + keras.ops.cos(np.pi * after))
+        return self.peak * keras.ops.minimum(rise, 1.0) * fall
+
+    def get_config(self):
+        return dict(vars(self))
+
+
+ours = WarmupCosine(1e-3, 100, 20)
+library = keras_vit.training.schedules.cosine(1e-3, 100, 20)
+for step in (0, 5, 20, 60, 99):
+    np.testing.assert_allclose(
+        float(ours(step)), float(library(step)), atol=1e-8
+    )
+print("the same rates as keras_vit.training.schedules.cosine")
+
+# %% [markdown]
+# ## With and without warm-up
+#
+# Two short runs with the same weights, the same batches and the same
+# peak, which is ten times what we would choose for this model. Only
+# the warm-up differs. `train_on_batch` takes one step and returns
+# the loss of its batch, so that we see every step; `model.fit` does
+# the same in a loop and reports a mean per epoch.
+
+# %%
+rounds = STEPS * BATCH // IMAGES + 1
+order = [rng.permutation(IMAGES) for _ in range(rounds)]
+order = np.concatenate(order)[: STEPS * BATCH]
+batches = order.reshape(STEPS, BATCH)
+
+
+def train(model, schedule):
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=0.05)
+    model.compile(optimizer, loss)
+    used = batches[: schedule.steps]
+    losses = [model.train_on_batch(x[b], y[b]) for b in used]
+    return np.array(losses, "float32")
+
+
+runs = {}
+for warmup in (0, 15):
+    schedule = WarmupCosine(2e-2, 80, warmup)
+    runs[warmup] = schedule, train(make(), schedule)
+for warmup, (_, losses) in runs.items():
+    print(
+        f"warm-up {warmup:>2}: highest loss {losses.max():.2f}",
+        end="",
+    )
+    print(f", mean of the last 15 {losses[-15:].mean():.2f}")
+
+# %% alt="Loss and learning rate over the steps, two schedules"
+figure, axes = plt.subplots(2, 1, figsize=(6, 6), sharex=True)
+for (warmup, (schedule, losses)), style in zip(
+    runs.items(), ("--", "-"), strict=True
+):
+    name = f"warm-up {warmup} steps" if warmup else "no warm-up"
+    axes[0].plot(losses, style, label=name)
+    rates = [1000 * float(schedule(step)) for step in range(80)]
+    axes[1].plot(rates, style, label=name)
+axes[0].axhline(np.log(10), color="gray", linestyle=":")
+axes[0].set_ylabel("training loss")
+axes[0].legend(frameon=False)
+axes[1].set_ylabel("learning rate, 1/1000")
+axes[1].set_xlabel("step (dotted: loss of a blind guess)")
+plt.tight_layout()
+plt.show()
+
+# %% [markdown]
+# **You should see** the loss without warm-up jump above that of a
+# blind guess within the first ten steps: the model is worse than one
+# that has not been trained. A model this small repairs the damage
+# quickly, and both runs end at about the same loss. At a tenth of the
+# rate there is no jump at all.
+#
+# So warm-up is a margin. It forgives you a rate that is too large,
+# when the estimates of AdamW are at their worst. Larger models need it
+# more: the paper uses 10,000 steps of warm-up (Table 3).
+#
+# ## The training
+#
+# Now with a rate of 2e-3 and more steps.
+
+# %%
+model = make()
+losses = train(model, WarmupCosine(2e-3, STEPS, STEPS // 10))
+print(f"loss {losses[0]:.2f} -> {losses[-10:].mean():.2f}")
+assert losses[-10:].mean() < 1.0
+
+# %% [markdown]
+# ## What is it worth?
+#
+# **Check 3: baselines.** An accuracy means little without the
+# accuracy of something simpler on the same images: a linear model, a
+# support vector machine, and a small convolutional network that is
+# trained for as many steps as the ViT.
+
+
+# %%
+def convnet():
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            keras.layers.Rescaling(1 / 90, -73 / 90),
+            keras.layers.Conv2D(
+                16, 3, strides=2, activation="relu"
+            ),
+            keras.layers.Conv2D(
+                32, 3, strides=2, activation="relu"
+            ),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10),
+        ]
+    )
+
+
+def measure(model):
+    logits = model.predict(x_test, batch_size=500, verbose=0)
+    return (logits.argmax(axis=1) == y_test).mean()
+
+
+accuracy = {"ViT-Mini/7": measure(model)}
+network = convnet()
+train(network, WarmupCosine(2e-3, STEPS, STEPS // 10))
+accuracy["convolutional network"] = measure(network)
+
+few = min(IMAGES, 10_000)  # these two slow down with every image
+flat, flat_test = x[:few].reshape(few, -1), x_test.reshape(TEST, -1)
+methods = {
+    "linear model": LogisticRegression(max_iter=50),
+    "support vector machine": SVC(C=5),
+}
+with warnings.catch_warnings(
+    action="ignore"
+):  # 50 steps are enough
+    for name, method in methods.items():
+        method.fit(flat / 255, y[:few])
+        accuracy[name] = method.score(flat_test / 255, y_test)
+
+# %% [markdown]
+# **Check 4: an interval.** Another test set would give another
+# accuracy. For $k$ of $n$ images right and $p = k / n$, Wilson's
+# interval contains the true accuracy in 95 % of the cases
+# ($z = 1.96$):
+#
+# $$ \frac{p + \frac{z^2}{2n} \pm z \sqrt{\frac{p (1 - p)}{n}
+#    + \frac{z^2}{4 n^2}}}{1 + \frac{z^2}{n}} $$
+
+
+# %%
+def interval(p, n, z=1.96):
+    middle = p + z**2 / (2 * n)
+    half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    scale = 1 + z**2 / n
+    return (middle - half) / scale, (middle + half) / scale
+
+
+print(f"{'chance':<24}{0.1:6.1%}")
+for name, p in sorted(accuracy.items(), key=lambda item: item[1]):
+    low, high = interval(p, TEST)
+    print(f"{name:<24}{p:6.1%}  ({low:.1%} to {high:.1%})")
+assert accuracy["ViT-Mini/7"] > 0.6
+
+# %% [markdown]
+# The ViT is last. Do not look away: this is what the checks are for.
+# There are two reasons. The model has seen each image about three
+# times, which is far too little for a model that starts without
+# any knowledge of images. And with 6,000 centered images of the same
+# size, methods that compare pixel by pixel are hard to beat.
+#
+# What changes the order is more images and more steps. Set `FULL` for
+# 60,000 images and 3,000 steps, and compare again. Smaller patches help
+# too: `"ViT-Mini/4"` cuts an image into 49 patches instead of 16.
+#
+# **Check 5: the mistakes.** Which classes are confused? A mistake that
+# a person would make too is a good sign.
+
+# %% alt="Six wrongly classified images with the guess and the truth"
+logits = model.predict(x_test, batch_size=500, verbose=0)
+p = to_numpy(keras.ops.softmax(logits))
+guess, sure = p.argmax(axis=1), p.max(axis=1)
+wrong = np.flatnonzero(guess != y_test)
+wrong = wrong[sure[wrong].argsort()[::-1][:6]]
+figure, axes = plt.subplots(2, 3, figsize=(6, 5))
+for axis, i in zip(axes.flat, wrong, strict=True):
+    axis.imshow(x_test[i], cmap="gray")
+    title = f"{NAMES[guess[i]]} {sure[i]:.0%}"
+    axis.set_title(f"{title}\nis {NAMES[y_test[i]]}", fontsize=12)
+    axis.set_axis_off()
+plt.tight_layout()
+plt.show()
+
+# %% [markdown]
+# ## Exercises
+#
+# **Exercise 1.** Label smoothing replaces the target 1 of the true
+# class by 0.9 and shares 0.1 among all ten classes. What is the
+# smallest loss that a model can reach then? Compute it, and check it
+# with Keras's loss.
+
+# %% tags=["solution"]
+target = np.full(10, 0.01)
+target[3] += 0.9
+entropy = -(target * np.log(target)).sum()
+smooth = keras.losses.CategoricalCrossentropy(
+    from_logits=True, label_smoothing=0.1
+)
+smallest = float(smooth(np.eye(10)[[3]], np.log(target)[None]))
+np.testing.assert_allclose(smallest, entropy, rtol=1e-5)
+print(f"{entropy:.3f}, the entropy of the targets, not 0")
+
+# %% [markdown]
+# **Exercise 2.** The paper pretrains on ImageNet-21k with a *linear*
+# decay after the warm-up. Write `WarmupLinear` by changing one line of
+# your schedule. At which step of 100 with a warm-up of 20 is its rate
+# half of the peak, for the second time?
+
+# %% tags=["solution"]
+
+
+class WarmupLinear(WarmupCosine):
+    def __call__(self, step):
+        step = keras.ops.cast(step, "float32")
+        rise = keras.ops.minimum(step / max(self.warmup, 1), 1.0)
+        after = (step - self.warmup) / (self.steps - self.warmup)
+        return (
+            self.peak * rise * (1 - keras.ops.clip(after, 0.0, 1.0))
+        )
+
+
+linear = WarmupLinear(1.0, 100, 20)
+np.testing.assert_allclose(float(linear(10)), 0.5)
+np.testing.assert_allclose(float(linear(60)), 0.5)
+
+# %% [markdown]
+# **Exercise 3.** How many test images do you need to tell 88 % from
+# 89 %, so that the two intervals do not overlap? Use your `interval`.
+
+# %% tags=["solution"]
+n = 1000
+while interval(0.88, n)[1] > interval(0.89, n)[0]:
+    n += 1000
+print(f"about {n:,} images, and Fashion-MNIST has 10,000")
+assert 10_000 < n < 20_000
+
+# %% [markdown]
+# ## What could go wrong
+#
+# - **The loss stays at $\ln K$:** labels do not belong to the images,
+#   or the learning rate is far too small.
+# - **The loss jumps, or becomes `nan`:** the rate is too large. Lower
+#   the peak, lengthen the warm-up, or clip the gradients with
+#   `global_clipnorm=1.0`.
+# - **Training loss falls, test accuracy does not rise:** overfitting.
+#   Use more images, augmentation ([chapter 7](07_cifar10.py)) or
+#   weight decay.
+# - **The loss is far too large from the beginning:** softmax applied
+#   twice. `from_logits=True` belongs to a model that returns logits.
+# - **The result changes from run to run:** set the seed, and report
+#   more than one run.
+#
+# ## How this compares with the paper
+#
+# The paper pretrains with Adam ($\beta_1 = 0.9$, $\beta_2 = 0.999$), a
+# weight decay of 0.03 to 0.3, a warm-up of 10,000 steps, batches of
+# 4,096 images and a linear or cosine decay (Table 3). The recipes of
+# `keras_vit.training.recipe` have these numbers, scaled to your
+# dataset: [Recipes](../docs/training.md).
+#
+# ## Where to go on
+#
+# - [Chapter 6](06_data.py): why the convolutional network learns more
+#   from few images, and when that changes.
+# - [Chapter 8](08_finetuning.py): how to start from pretrained weights.
+# - An open task: beat the best model of the table above with a ViT.
+#   Patches of 4 pixels and more epochs are a good start.
