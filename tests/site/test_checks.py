@@ -55,7 +55,6 @@ def definitions(chapter):
     return "\n".join(map(ast.unparse, kept.values()))
 
 
-@pytest.mark.backend_free
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_solutions_are_correct(module, capsys, chapter):
     answers = {}
