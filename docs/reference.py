@@ -1,4 +1,4 @@
-"""Makes the tables of the API's pages: every name that they document, with its first sentence."""
+"""Makes tables that come from the code: names with their first sentences, lines of equations."""
 
 import functools
 import pathlib
@@ -9,6 +9,19 @@ import griffe
 
 PAGES = pathlib.Path(__file__).parent / "api"
 ENTRY = re.compile(r"^::: (\S+)", re.MULTILINE)
+# A line of code whose comment ends with the number of its equation.
+EQUATION = re.compile(r"^ +(\S.*?)  # .*?Eq\. (\d)(?:, (\d))?$")
+TRUNK = ("layers.py", "vit.py")
+FORMULAS = {
+    1: r"1: $z_0 = [x_{class};\, x_p^1 E; \ldots; x_p^N E] + E_{pos}$",
+    2: r"2: $z'_l = MSA(LN(z_{l-1})) + z_{l-1}$",
+    3: r"3: $z_l = MLP(LN(z'_l)) + z'_l$",
+    4: r"4: $y = LN(z_L^0)$",
+    5: r"5: $[q, k, v] = z\, U_{qkv}$",
+    6: r"6: $A = softmax(q k^\top / \sqrt{D_h})$",
+    7: r"7: $SA(z) = A v$",
+    8: r"8: $MSA(z) = [SA_1(z); \ldots; SA_k(z)]\, U_{msa}$",
+}
 TITLE = re.compile(r"^# (.+)", re.MULTILINE)
 
 
@@ -41,3 +54,16 @@ def _package():
     extensions = griffe.Extensions(docstrings.HouseStyle())
     search = [PAGES.parents[1]]
     return griffe.load("keras_vit", search_paths=search, extensions=extensions)
+
+
+def equations():
+    """Returns the table of Eq. 1-8: the line of the trunk that computes each, and its code."""
+    found = {}
+    for name in TRUNK:
+        text = (PAGES.parents[1] / "keras_vit" / name).read_text(encoding="utf-8")
+        for number, line in enumerate(text.splitlines(), start=1):
+            if match := EQUATION.match(line):
+                for equation in filter(None, match.groups()[1:]):
+                    found.setdefault(int(equation), (f"{name}:{number}", match[1]))
+    rows = [f"| {FORMULAS[i]} | `{found[i][0]}` | `{found[i][1]}` |\n" for i in sorted(FORMULAS)]
+    return "".join(["| Eq. | line | code |\n|---|---|---|\n", *rows])

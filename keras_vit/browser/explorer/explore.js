@@ -20,13 +20,12 @@ function fillRows(data, columns, kept, count) {
   return out;
 }
 
-/** Returns the probabilities if each token were read now: the layers after the blocks, for each. */
+/** Returns the probabilities if each token were read now: by the layers after the blocks, but the pooling. */
 function readTokens(z, dim) {
-  return Array.from({ length: z.length / dim }, (_, i) => {
-    let x = new Matrix(1, dim, z.slice(i * dim, (i + 1) * dim));
-    for (const layer of tail()) x = layer.call(x, {});
-    return probabilities(x.data);
-  });
+  let x = new Matrix(z.length / dim, dim, z.slice());
+  for (const layer of tail()) if (!(layer instanceof Pool)) x = layer.call(x, {});
+  softmax(x);
+  return Array.from({ length: x.rows }, (_, i) => x.row(i).slice());
 }
 
 /** Returns LN(z_L) of the class token. */

@@ -131,7 +131,8 @@ function switches() {
     slider.value = Math.log10(state.ways.temperature);
     output.textContent = state.ways.temperature.toFixed(2);
   };
-  return { element: panel("Blocks and their heads", table, label), draw };
+  const text = caption("Low: the best matches get all attention. High: every patch gets the same.");
+  return { element: panel("Blocks and their heads", table, label, text), draw };
 }
 
 /** Rows of classes: probability now, and before the changes. */

@@ -38,8 +38,8 @@ SCREENS["step-5"] = (figure) => {
     const row = attentionRow(state.block, state.head), own = found.attention[state.block]?.[state.head];
     title.textContent = `Block ${state.block + 1}, head ${state.head + 1}`;
     large.draw(overlayPatches(row), { selected: state.token ? state.patch : -1, off: state.ways.without });
-    const rest = own ? own[state.token * tokens] : 0;
-    text.textContent = `Attention of ${reader()} to each patch: yellow is most. ${percent(rest)} goes to the class token, which is not in the image.`;
+    const rest = own ? own[state.token * tokens] : 0, isMasked = state.token && state.ways.without.has(state.patch);
+    text.textContent = isMasked ? `Masked: ${reader()} attends to nothing.` : `Attention of ${reader()} to each patch: yellow is most. ${percent(rest)} goes to the class token, which is not in the image.`;
     const maps = Array.from({ length: blocks * heads }, (_, i) => overlayPatches(attentionRow(Math.floor(i / heads), i % heads)));
     all.draw(maps, { selected: state.block * heads + state.head });
   };
