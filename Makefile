@@ -19,6 +19,8 @@ demo: .venv/demo.done      ## train a small ViT on real handwritten digits: abou
 # Most of the tests' time on JAX is compiling: the programs are kept for the next run.
 test: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax
 test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+# Two processes run tests; with threads for every core each, those of PyTorch and NumPy only wait.
+test: export OMP_NUM_THREADS ?= 1
 
 test: .venv/test.done      ## the quick tests, on every backend of BACKENDS; all of them, or TESTS
 	@marks="$(MARKS)"; for backend in $(BACKENDS); do \
@@ -40,8 +42,8 @@ export ATEN_CPU_CAPABILITY = avx2
 export OPENBLAS_CORETYPE = Haswell
 endif
 
-test-avx2:                 ## the quick tests of numbers, computed without AVX-512
-	$(MAKE) test ISA=avx2 MARKS="($(MARKS)) and not backend_free" TESTS="tests/core keras_vit"
+test-avx2:                 ## the quick tests of the model's numbers, computed without AVX-512
+	$(MAKE) test ISA=avx2 MARKS="($(MARKS)) and not backend_free" TESTS="tests/core"
 
 test-all:                  ## every test: all tutorials on both backends, all combinations, all seeds
 	$(MAKE) test MARKS="slow or not slow"

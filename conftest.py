@@ -12,9 +12,14 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def doctest_names(doctest_namespace):
-    """Puts the names into every example and rounds arrays: last digits depend on the processor."""
+def doctest_names(request, doctest_namespace, monkeypatch):
+    """Puts the names into every example and rounds arrays: last digits depend on the processor.
+
+    An example may write files: it runs in an empty folder.
+    """
     doctest_namespace.update(keras_vit=keras_vit, keras=keras, np=np)
+    if isinstance(request.node, pytest.DoctestItem):
+        monkeypatch.chdir(request.getfixturevalue("tmp_path"))
     with np.printoptions(precision=4, suppress=True):
         yield
 
@@ -23,6 +28,7 @@ def doctest_names(doctest_namespace):
 SLOW_EXAMPLES = ["pretraining.", "ablations.axial.", "ablations.relative.", "resnet."]
 SLOW_EXAMPLES += ["explain.gradients.", "explain.masking.", "explain.representations."]
 SLOW_EXAMPLES += ["explain.tokens.logit_lens"]
+WHOLE_RUNS = "keras_vit.training.runs.execution."  # examples that train and evaluate: a minute
 
 
 def pytest_configure():
@@ -32,12 +38,12 @@ def pytest_configure():
 
 
 def pytest_itemcollected(item):
-    """Marks examples in docstrings, and the rooms whose slow tests CI runs on TensorFlow too."""
+    """Marks the examples in docstrings that take long."""
     slow = tuple(f"keras_vit.{module}" for module in SLOW_EXAMPLES)
     if isinstance(item, pytest.DoctestItem) and item.name.startswith(slow):
         item.add_marker(pytest.mark.slow)
-    if item.path.parent.name in ("guards", "training"):
-        item.add_marker(pytest.mark.both)
+    if isinstance(item, pytest.DoctestItem) and item.name.startswith(WHOLE_RUNS):
+        item.add_marker(pytest.mark.weekly)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the fixtures of a test compile anything

@@ -29,6 +29,7 @@ What a cell writes to stderr goes to the terminal, not on the page.
 
 import argparse
 import base64
+import html
 import io
 import os
 import pathlib
@@ -38,6 +39,7 @@ import sys
 import textwrap
 from concurrent import futures
 
+import contents
 import nbformat
 import reference
 import running
@@ -53,14 +55,6 @@ FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}  # in JupyterL
 LONGEST, HEAD, TAIL = 60, 45, 10  # lines of output
 PNG = "image/png"
 
-INDEX = """# Tutorials
-
-Each tutorial is a page, a notebook and a Python script. It needs no GPU and no network. The time is
-that of the run that made its page.
-
-"""
-TABLE = "| {title} | You will be able to | Time |\n|---|---|---|\n{rows}\n"
-DEEPER = "deeper/"
 
 UNCHECKED = """
 try:
@@ -146,15 +140,12 @@ def run_of(tutorial, cache, may_run):
 
 def write_all(made, folder, repository):
     """Writes the pages of all (tutorial, run) that have a run, and the index: all or nothing."""
-    files, rows = {}, {"Chapter": [], "Deep dive": []}
+    files, shown = {}, []
     for tutorial, run in made:
         if run:
             files |= files_of(tutorial, run, repository)
-            title = f"[{tutorial.title}]({tutorial.name}.md)"
-            kind = "Deep dive" if tutorial.name.startswith(DEEPER) else "Chapter"
-            rows[kind].append(f"| {title} | {tutorial.goal} | {_time(run)} |\n")
-    tables = [TABLE.format(title=kind, rows="".join(of)) for kind, of in rows.items() if of]
-    files["index.md"] = INDEX + "\n".join(tables)
+            shown.append((tutorial, _time(run)))
+    files |= contents.files(shown, files)
     shutil.rmtree(folder, ignore_errors=True)
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -166,6 +157,7 @@ def write_parts(folder):
     """Writes what pages include from build/: the zoo, the studies, the tables of the API."""
     parts = {"zoo": zoo.text(), "studies": studies.text()}
     parts |= {f"api/{name}": table for name, table in reference.parts().items()}
+    parts["equations"] = reference.equations()
     (folder / "api").mkdir(parents=True, exist_ok=True)
     for name, text in parts.items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
@@ -312,8 +304,10 @@ def _figure(tutorial, output, alt, figures):
     name = f"figures/{tutorial.name.rpartition('/')[2]}-{len(figures) + 1}.webp"
     figures[name] = _smaller(base64.b64decode(output["data"][PNG]))
     width = output["metadata"].get(PNG, {}).get("width")  # the file may have twice as many pixels
+    size = f'width="{width}" ' if width else ""
+    caption = f'<span class="caption" aria-hidden="true">{html.escape(alt)}</span>'
     alt = re.sub(r"([][])", r"\\\1", alt)
-    return f"![{alt}]({name})" + (f'{{ width="{width}" }}' if width else "")
+    return f'![{alt}]({name}){{ {size}loading="lazy" }}\n{caption}'
 
 
 def _smaller(png):

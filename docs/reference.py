@@ -1,4 +1,4 @@
-"""Makes the tables of the API's pages: every name that they document, with its first sentence."""
+"""Makes tables that come from the code: names with their first sentences, lines of equations."""
 
 import functools
 import pathlib
@@ -9,6 +9,19 @@ import griffe
 
 PAGES = pathlib.Path(__file__).parent / "api"
 ENTRY = re.compile(r"^::: (\S+)", re.MULTILINE)
+# A line of code whose comment ends with the number of its equation.
+EQUATION = re.compile(r"^ +(\S.*?)  # .*?Eq\. (\d)(?:, (\d))?$")
+TRUNK = ("layers.py", "vit.py")
+FORMULAS = {
+    1: r"1: $z_0 = [x_{\mathrm{class}};\, x_p^1 E; \ldots; x_p^N E] + E_{\mathrm{pos}}$",
+    2: r"2: $z'_l = \mathrm{MSA}(\mathrm{LN}(z_{l-1})) + z_{l-1}$",
+    3: r"3: $z_l = \mathrm{MLP}(\mathrm{LN}(z'_l)) + z'_l$",
+    4: r"4: $y = \mathrm{LN}(z_L^0)$",
+    5: r"5: $[q, k, v] = z\, U_{\mathrm{qkv}}$",
+    6: r"6: $A = \mathrm{softmax}(q k^\top / \sqrt{D_h})$",
+    7: r"7: $\mathrm{SA}(z) = A v$",
+    8: r"8: $\mathrm{MSA}(z) = [\mathrm{SA}_1(z); \ldots; \mathrm{SA}_k(z)]\, U_{\mathrm{msa}}$",
+}
 TITLE = re.compile(r"^# (.+)", re.MULTILINE)
 
 
@@ -41,3 +54,16 @@ def _package():
     extensions = griffe.Extensions(docstrings.HouseStyle())
     search = [PAGES.parents[1]]
     return griffe.load("keras_vit", search_paths=search, extensions=extensions)
+
+
+def equations():
+    """Returns the table of Eq. 1-8: the line of the trunk that computes each, and its code."""
+    found = {}
+    for name in TRUNK:
+        text = (PAGES.parents[1] / "keras_vit" / name).read_text(encoding="utf-8")
+        for number, line in enumerate(text.splitlines(), start=1):
+            if match := EQUATION.match(line):
+                for equation in filter(None, match.groups()[1:]):
+                    found.setdefault(int(equation), (f"{name}:{number}", match[1]))
+    rows = [f"| {FORMULAS[i]} | `{found[i][0]}` | `{found[i][1]}` |\n" for i in sorted(FORMULAS)]
+    return "".join(["| Eq. | line | code |\n|---|---|---|\n", *rows])

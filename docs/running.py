@@ -42,6 +42,7 @@ KERNEL = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "MATPLOTLIBRC": str(STYLE),
+    "OPENBLAS_NUM_THREADS": "1",  # several slow down small products on a busy machine
 }
 
 # TensorFlow's and absl's notes, whatever the level of logging.

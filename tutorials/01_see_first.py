@@ -56,38 +56,6 @@ print(f"{model.count_params():,} parameters")
 print("image", cat.shape, "-> logits", logits.shape)
 
 # %% [markdown]
-# ## Your turn: from logits to an answer
-#
-# The *softmax* turns logits $l_1, \ldots, l_K$ into probabilities,
-# which are positive and sum to 1:
-#
-# $$ p_i = \frac{e^{l_i}}{e^{l_1} + \cdots + e^{l_K}} $$
-#
-# **Exercise 1.** Write the function that returns the most probable
-# classes. Large logits overflow in `np.exp`; the result is the same
-# if you subtract the largest logit from all of them first. The last
-# line checks your answer. The solution is folded below.
-
-
-# %%
-def most_probable(logits, names, count=3):
-    """Returns `count` pairs (name, probability), the largest first."""
-
-
-check(1, most_probable)
-
-
-# %% tags=["solution"]
-def most_probable(logits, names, count=3):
-    p = np.exp(logits - logits.max())
-    p = p / p.sum()
-    best = np.argsort(-p)[:count]
-    return [(names[i], p[i]) for i in best]
-
-
-check(1, most_probable)
-
-# %% [markdown]
 # ## What it answers, and where it looked
 #
 # *Attention rollout* follows the attention of the model from its
@@ -119,9 +87,10 @@ axes["image"].imshow(cat)
 draw_map(axes["map"], cat, rollout(cat[np.newaxis])[0])
 for name in ("image", "map"):
     axes[name].set_axis_off()
-for name, share in most_probable(logits, names):
-    bar = axes["answer"].barh(name, share, color="C0")
-    axes["answer"].bar_label(bar, [f" {name}: {share:.0%}"])
+shares = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+for i in np.argsort(-shares)[:3]:
+    bar = axes["answer"].barh(names[i], shares[i], color="C0")
+    axes["answer"].bar_label(bar, [f" {names[i]}: {shares[i]:.0%}"])
 axes["answer"].set(xlim=(0, 1.7), yticks=[])
 axes["answer"].set_axis_off()
 axes["answer"].invert_yaxis()
@@ -131,14 +100,47 @@ plt.show()
 # **You should see** the eyes and the nose of the cat light up. The
 # model names three cats: ImageNet has separate classes for the
 # Egyptian cat, the tabby cat and the tiger cat, and people disagree
-# about them too. This cat is a tabby in the eyes of most; the model
-# says so with 11 %. *The probability is about ImageNet's classes, not
-# about the world.*
+# about them too. Most would call a striped coat like this one tabby;
+# the model gives that 11 %. *Its probabilities are about the labels of
+# ImageNet, not about the world.*
 #
 # The plain background in the upper right corner is bright as well.
 # Does the model use that corner? A map alone cannot answer this.
 # [Chapter 9](09_looking_inside.py) tests it.
 #
+# ## Your turn: from logits to an answer
+#
+# Where do the percentages come from? The *softmax* turns logits
+# $l_1, \ldots, l_K$ into probabilities, which are positive and sum
+# to 1:
+#
+# $$ p_i = \frac{e^{l_i}}{e^{l_1} + \cdots + e^{l_K}} $$
+#
+# **Exercise 1.** Write the function that returns the most probable
+# classes. Large logits overflow in `np.exp`; the result is the same
+# if you subtract the largest logit from all of them first. The last
+# line checks your answer. The solution is folded below.
+
+
+# %%
+def most_probable(logits, names, count=3):
+    """Returns `count` pairs (name, probability), the largest first."""
+
+
+check(1, most_probable)
+
+
+# %% tags=["solution"]
+def most_probable(logits, names, count=3):
+    p = np.exp(logits - logits.max())
+    p = p / p.sum()
+    best = np.argsort(-p)[:count]
+    return [(names[i], p[i]) for i in best]
+
+
+check(1, most_probable)
+
+# %% [markdown]
 # ## One hundred photographs
 #
 # One cat proves little. The next cell reads every image in the folder

@@ -167,9 +167,23 @@ check(10, calibration_error)
 # classes stays, and so does the accuracy. Which $T$? The one with the
 # smallest loss, the mean of $-\log p$ of the true class, on images
 # that the training has not seen: the calibration split.
-#
-# **Exercise 3.** Write the search. A hundred values between 0.1 and
-# 10, evenly spaced in the logarithm (`np.geomspace`), will do.
+
+
+# %%
+def softmax(x):
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def loss(logits, labels):
+    p = softmax(logits)
+    return -np.log(p[np.arange(len(p)), labels]).mean()
+
+
+# %% [markdown]
+# **Exercise 3.** Write the search. The smallest `loss(logits / T,
+# labels)` of 500 values between 0.1 and 10, evenly spaced in the
+# logarithm (`np.geomspace`), will do.
 
 
 # %%
@@ -181,16 +195,6 @@ check(10, best_temperature)
 
 
 # %% tags=["solution"]
-def softmax(x):
-    e = np.exp(x - x.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
-
-
-def loss(logits, labels):
-    p = softmax(logits)
-    return -np.log(p[np.arange(len(p)), labels]).mean()
-
-
 def best_temperature(logits, labels):
     candidates = np.geomspace(0.1, 10, 500)
     return min(candidates, key=lambda T: loss(logits / T, labels))

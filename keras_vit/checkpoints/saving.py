@@ -60,7 +60,10 @@ def save_weights(model, path, source=None, class_names=None):
 
     Example:
     >>> model = keras_vit.load_pretrained("ViT-Mini/4", verbose=False)
-    >>> keras_vit.save_weights(model, "folder", source="huggingface")  # doctest: +SKIP
+    >>> keras_vit.save_weights(model, "vit.safetensors")    # timm's names
+    >>> keras_vit.save_weights(model, "folder", source="huggingface")
+    >>> sorted(os.listdir("folder"))
+    ['config.json', 'model.safetensors', 'preprocessor_config.json']
     >>> transformers.AutoModelForImageClassification.from_pretrained("folder")  # doctest: +SKIP
     """
     stem, suffix = os.path.splitext(str(path))

@@ -52,8 +52,9 @@ def load(
             - a pair (images, labels) of arrays, a dict of such pairs by split, or an .npz file with
               the arrays images and labels, or x_train, y_train, x_test, y_test, or train_images,
               train_labels and so on;
-            - the name of a dataset of TensorFlow Datasets, such as "imagenet2012"; "cifar10" and
-              "cifar100" are also found in the folder $KERAS_VIT_DATA and in Keras's downloads;
+            - the name of a dataset of TensorFlow Datasets, such as "imagenet2012"; "cifar10",
+              "cifar100" and "pets" are also found in the folder $KERAS_VIT_DATA, and CIFAR in
+              Keras's downloads;
             - "digits", the handwritten digits of scikit-learn, 8 x 8 grayscale pixels.
         image_size: side in pixels to resize the images to, or (height, width).
         batch_size: images per batch.

@@ -67,9 +67,11 @@ def check(
         ValueError: an argument cannot be used.
 
     Example:
-    >>> report = keras_vit.data.check("images/")  # doctest: +SKIP
-    >>> report.ok, report.counts  # doctest: +SKIP
-    (False, {'truncated': 2, 'near-leak': 1})
+    >>> os.makedirs("images/cats")
+    >>> open("images/cats/1.jpg", "wb").close()    # an empty file
+    >>> report = keras_vit.data.check("images", processes=1)
+    >>> report.ok, report.counts
+    (False, {'empty-file': 1, 'one-class': 1, 'empty-class': 1})
     """
     processes = arguments.optional(arguments.positive_integer)("processes", processes)
     arguments.positive_integer("small_class", small_class)

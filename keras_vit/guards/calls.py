@@ -7,6 +7,7 @@ import math
 import threading
 
 import keras
+import numpy as np
 
 from keras_vit import arguments
 from keras_vit.guards import changes, image_checks, shares, streams
@@ -150,6 +151,24 @@ def checked_training(model, given, watches, training):
         if validation is not None:
             given["validation_data"] = _checked_validation(model, validation, watches, expects)
     given["x"] = _checked_data(model, given.get("x"), watches, expects, given.get("y"), training)
+    if keras.backend.backend() == "tensorflow":
+        _create_variables(model, expects, training)
+
+
+def _create_variables(model, expects, training):
+    """Creates the variables of the optimizer and the metrics; Keras resets metrics before a step.
+
+    TensorFlow traces a step twice if it creates variables, and tracing is most of the first step.
+    """
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        return  # Keras creates them
+    if training and model.optimizer is not None and not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    if expects.kind and expects.num_classes:
+        logits = np.zeros((1, expects.num_classes), "float32")
+        labels = np.zeros(1, "int32") if expects.kind == "number" else logits
+        with contextlib.suppress(Exception):  # the step raises it again
+            model.compute_metrics(None, labels, logits)
 
 
 def _check_callback(model, callback):

@@ -103,6 +103,9 @@ MODELS = {
 # Keras normalizes layers in float32 whatever the dtype is; on PyTorch that differs most.
 ROUNDING, OF_NORMS = (1e-5, 5e-5) if keras.backend.backend() == "torch" else (1e-6, 1e-5)
 QUICK = ("token", "positions 2d, every", "axial", "hybrid")
+# CI compares the others on TensorFlow: JAX compiles each of them, in seven times the time.
+IN_CI = [pytest.mark.slow, pytest.mark.both]
+REST = pytest.mark.weekly if keras.backend.backend() == "jax" else IN_CI
 
 
 @pytest.fixture
@@ -120,7 +123,7 @@ def float64():
 
 def cases():
     """Every kind of model; combinations of two kinds, whose names have a comma, run weekly."""
-    alone = quick([name for name in MODELS if "," not in name], *QUICK)
+    alone = quick([name for name in MODELS if "," not in name], *QUICK, rest=REST)
     return alone + quick([name for name in MODELS if "," in name], *QUICK, rest=pytest.mark.weekly)
 
 

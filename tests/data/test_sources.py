@@ -12,7 +12,7 @@ from PIL import Image
 
 from keras_vit import data
 from keras_vit.data import images
-from keras_vit.data.sources import arrays, cifar, csv_table, disk_cache, folders, groups
+from keras_vit.data.sources import arrays, csv_table, disk_cache, folders, groups, local
 from keras_vit.data.sources import source as sources
 
 pytestmark = pytest.mark.backend_free
@@ -628,7 +628,7 @@ def keras_archive(tmp_path, monkeypatch):
     """A home of Keras's; the function puts CIFAR-10's archive there, with 100 and 20 images."""
     import keras
 
-    monkeypatch.delenv(cifar.FOLDER, raising=False)
+    monkeypatch.delenv(local.FOLDER, raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
 
     def download():
@@ -638,7 +638,7 @@ def keras_archive(tmp_path, monkeypatch):
 
     def put():
         (tmp_path / "home" / "datasets").mkdir(parents=True)
-        (tmp_path / "home" / "datasets" / cifar.SETS["cifar10"][1]).touch()
+        (tmp_path / "home" / "datasets" / local.LOCAL["cifar10"][1]).touch()
         monkeypatch.setattr(keras.datasets.cifar10, "load_data", download)
 
     return put
@@ -647,22 +647,32 @@ def keras_archive(tmp_path, monkeypatch):
 @pytest.mark.parametrize("inner", ["", "cifar10"])
 def test_cifar_is_read_from_a_folder(inner, tmp_path, keras_archive, monkeypatch):
     keras_archive()  # comes after the folder
-    for part, name in itertools.product(("train", "test"), cifar.CIFAR10):
+    for part, name in itertools.product(("train", "test"), local.CIFAR10):
         save(tmp_path / "images" / inner / part / name / "1.png", blocks())
-    monkeypatch.setenv(cifar.FOLDER, str(tmp_path / "images"))
+    monkeypatch.setenv(local.FOLDER, str(tmp_path / "images"))
     loaded = data.load("cifar10", 32, validation_share=0)
     assert loaded.counts == {"train": 10, "validation": 0, "test": 10}
-    assert loaded.name == "cifar10" and loaded.class_names == cifar.CIFAR10
-    monkeypatch.setenv(cifar.FOLDER, str(tmp_path / "images" / inner))
+    assert loaded.name == "cifar10" and loaded.class_names == local.CIFAR10
+    monkeypatch.setenv(local.FOLDER, str(tmp_path / "images" / inner))
     with pytest.raises(ValueError, match=r"with 100 classes\. Received: .*classes=10\b"):
         data.load("cifar100", 32)
+
+
+def test_pets_are_read_from_their_folder_only(tmp_path, monkeypatch):
+    monkeypatch.setenv(local.FOLDER, str(tmp_path))  # may be the folder of another dataset
+    assert local.read_local("pets") is None
+    for breed, number in itertools.product(range(37), range(10)):
+        save(tmp_path / "pets" / f"breed_{breed}" / f"{number}.png", blocks())
+    loaded = data.load("pets", 16, validation_share=0.1, test_share=0.3)
+    assert loaded.name == "pets" and loaded.num_classes == 37
+    assert loaded.counts == data.load(tmp_path / "pets", 16, test_share=0.3).counts
 
 
 def test_cifar_is_read_from_what_keras_downloaded(keras_archive):
     keras_archive()
     loaded = data.load("cifar10", 32)
     # the paper holds out 2 % for validation: none of ten images of a class
-    assert loaded.class_names == cifar.CIFAR10 and loaded.counts["test"] == 20
+    assert loaded.class_names == local.CIFAR10 and loaded.counts["test"] == 20
     loaded = data.load("cifar10", 32, validation_share=0.1)
     assert loaded.counts == {"train": 90, "validation": 10, "test": 20}
     found = loaded.fixed_batches("test").image(3)
@@ -676,6 +686,6 @@ def test_cifar_that_is_nowhere_says_where_to_put_it(keras_archive, monkeypatch):
         raise Exception("URL fetch failure: no network")
 
     monkeypatch.setattr(keras.datasets.cifar10, "load_data", fail)
-    monkeypatch.setattr(cifar.backend, "is_installed", lambda name: False)
+    monkeypatch.setattr(local.backend, "is_installed", lambda name: False)
     with pytest.raises(ConnectionError, match=r"KERAS_VIT_DATA to a folder with train/CLASS/"):
         data.load("cifar10", 32)

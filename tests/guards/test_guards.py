@@ -215,10 +215,8 @@ def trained(request):
 # Only JAX takes weights away.
 SOME = ("fit, third batch", "predict, size")
 SOME = list(FAILURES)[::2] + list(SOME) if BACKEND == "jax" else SOME
-# A model that has been trained meets every failure; one around it and a fresh one meet half each,
-# on TensorFlow, which traces each call again for seconds, a quarter each.
-STEP = 4 if BACKEND == "tensorflow" else 2
-AROUND_MEETS, FRESH_MEETS = list(FAILURES)[::STEP], list(FAILURES)[1::STEP]
+# A model that has been trained meets every failure; one around it and a fresh one meet half each.
+AROUND_MEETS, FRESH_MEETS = list(FAILURES)[::2], list(FAILURES)[1::2]
 
 
 def marked(nested, chosen, mark, rest):
@@ -476,6 +474,7 @@ FLOWING = [case for case in MISTAKES if case != "1-based"]
 
 
 @pytest.mark.parametrize("flow, case", pairs(FLOWS, FLOWING, quick=len(FLOWS)))
+@pytest.mark.both
 def test_a_mistake_in_other_data_is_reported_before_the_first_step(flow, case):
     make, x, y, *words = MISTAKES[case]
     first = [2, 3, 0, 1]  # the wrong ones first
@@ -492,6 +491,7 @@ def test_a_mistake_in_other_data_is_reported_before_the_first_step(flow, case):
 
 
 @pytest.mark.parametrize("flow", quick([f for f in FLOWS if f is not as_threads], as_tf))
+@pytest.mark.both
 def test_labels_of_later_batches_are_checked_too(flow):
     """The third batch is the first with a label that the head does not have."""
     model = shared(small)
@@ -660,6 +660,7 @@ def test_pixels_that_may_be_right_are_not_warned_of(pixels):
 
 @pytest.mark.filterwarnings(ENDLESS)
 @pytest.mark.parametrize("flow", quick(FLOWS, as_tf, as_pydataset))
+@pytest.mark.both
 def test_fit_does_not_warn_of_shuffling(flow):
     """Warnings are errors here: Keras says that `shuffle=True` was passed, which it was not."""
     if BACKEND == "jax" and flow is as_torch:

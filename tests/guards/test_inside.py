@@ -153,6 +153,7 @@ def test_compiled_programs_have_no_callback():
     assert "callback" in str(jax.make_jaxpr(outer)(IMAGES))
 
 
+@pytest.mark.both
 @pytest.mark.slow
 def test_a_step_that_xla_compiles_for_tensorflow_is_not_checked():
     if keras.backend.backend() != "tensorflow":

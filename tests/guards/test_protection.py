@@ -1,6 +1,7 @@
 """Compiling, saving, copying, threads: mistakes are refused, and changes are kept."""
 
 import copy
+import functools
 import pickle
 import threading
 import warnings
@@ -215,6 +216,7 @@ def objective():
     return pretraining.MAE(small(num_classes=None))
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("make", [small, pytest.param(objective, marks=pytest.mark.slow)])
 def test_calls_from_many_threads_agree_with_one(make):
     model, found = make(), {}
@@ -238,9 +240,34 @@ def test_calls_from_many_threads_agree_with_one(make):
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
+# --- The first step on TensorFlow -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["fit", "evaluate"])
+def test_tensorflow_traces_a_step_once(call, monkeypatch):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("other backends trace otherwise")
+    traced, trace = [], keras_vit.MLP.call
+
+    @functools.wraps(trace)
+    def counted(layer, *args, **kwargs):
+        traced.append(layer)
+        return trace(layer, *args, **kwargs)
+
+    monkeypatch.setattr(keras_vit.MLP, "call", counted)
+    model = small()
+    model.compile("adam", SPARSE(from_logits=True), metrics=["accuracy"])
+    traced.clear()
+    getattr(model, call)(IMAGES, LABELS, batch_size=3, verbose=0)
+    assert len(traced) == len(set(traced)) == 2
+    right = (model.predict(IMAGES, verbose=0).argmax(1) == LABELS).mean()
+    assert model.evaluate(IMAGES, LABELS, verbose=0)[1] == pytest.approx(right)
+
+
 # --- Labels and weights of unknown rank -----------------------------------------------------------
 
 
+@pytest.mark.both
 @pytest.mark.parametrize(
     "loss, labels, weighted",
     [

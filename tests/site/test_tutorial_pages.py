@@ -197,7 +197,7 @@ def test_figures_in_a_solution_are_folded(modules, tmp_path):
     [figure] = figures.items()
     assert figure[0] == "figures/01_count-1.webp"
     assert Image.open(io.BytesIO(figure[1])).size == (3, 2)
-    assert '\n\n    ![A cat](figures/01_count-1.webp){ width="320" }' in text
+    assert '\n\n    ![A cat](figures/01_count-1.webp){ width="320" loading="lazy" }' in text
     assert "> **Time** 7 s on 2 CPU cores (Abacus), JAX, when this page was made" in text
     assert text.endswith("*Made on 2026-01-02 with keras_vit 1 on a table.*\n")
 

@@ -83,8 +83,8 @@ def slow(*values):
 
 
 def quick(names, *some, rest=pytest.mark.slow):
-    """All of `names` as parameters of a test, those that are not in `some` with the mark `rest`."""
-    return [pytest.param(n, marks=[] if n in some else [rest]) for n in names]
+    """All of `names` as parameters of a test; others than `some` have the marks `rest`."""
+    return [pytest.param(n, marks=[] if n in some else rest) for n in names]
 
 
 def pairs(first, second, quick):

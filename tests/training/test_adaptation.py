@@ -119,6 +119,7 @@ def test_merging_without_lora_is_a_copy(blank):
     np.testing.assert_equal(weights(merged), weights(model))
 
 
+@pytest.mark.both
 @pytest.mark.slow
 def test_lora_computes_in_mixed_precision_and_merges_in_float32():
     model = small(dtype="mixed_bfloat16")

@@ -176,7 +176,12 @@ MORE = [
 
 @pytest.mark.parametrize(
     ("every", "places"),
-    [(1, PLACES), slow(1, MORE), slow(4, PLACES + MORE), slow(None, PLACES + MORE)],
+    [
+        (1, PLACES),
+        pytest.param(1, MORE, marks=[pytest.mark.slow, pytest.mark.both]),
+        slow(4, PLACES + MORE),
+        slow(None, PLACES + MORE),
+    ],
 )
 def test_resume_is_exact_wherever_it_was_cut(trained, model, tmp_path, every, places):
     for place in places:
@@ -278,6 +283,7 @@ def test_without_data_whole_epochs_are_saved(trained, model, tmp_path):
     assert history.epoch == [0, 1]
 
 
+@pytest.mark.both
 @pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras has no such steps on PyTorch")
 def test_more_steps_at_once(tmp_path):

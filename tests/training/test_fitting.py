@@ -29,6 +29,7 @@ def interrupt(stop, batch, logs=None):
         raise KeyboardInterrupt
 
 
+@pytest.mark.both
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "precision", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.weekly)]

@@ -210,6 +210,7 @@ def interrupt(progress, batch, logs=None):
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.both
 @pytest.mark.slow
 def test_an_interrupted_run_resumes_exactly_and_equal_seeds_give_equal_weights(
     run, colors, tmp_path, monkeypatch, capsys
@@ -251,6 +252,7 @@ def test_seconds_are_those_of_the_work_in_all_sittings(monkeypatch):
     assert (callback.seconds, callback.epoch_seconds) == (6.0, 6.0)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_moving_average_keeps_and_tests_both(colors, tmp_path, monkeypatch, capsys):
     averaged = training.RECIPES["folder"]._replace(moving_average=0.5)
     monkeypatch.setitem(training.RECIPES, "folder", averaged)

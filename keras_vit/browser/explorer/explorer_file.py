@@ -9,7 +9,7 @@ from keras_vit.browser import facts, writing
 from keras_vit.browser.explorer import drawings
 from keras_vit.checkpoints import catalogue, loading
 from keras_vit.data import images as image_files
-from keras_vit.data.sources import cifar
+from keras_vit.data.sources import local
 from keras_vit.io import writing as files
 
 MODEL = "ViT-Mini/4"  # shipped with the package
@@ -74,7 +74,7 @@ def find_examples(images):
 
 def read_examples(images):
     """Yields the examples of `write_explorer`."""
-    if images is None and cifar.is_here("cifar10"):
+    if images is None and local.is_here("cifar10"):
         yield from _read_cifar()
     elif images in (None, OWN):
         for name, shapes in drawings.DRAWINGS.items():
@@ -101,7 +101,7 @@ def _read(path, label):
 
 def _read_cifar():
     """Yields the first two test images of each class of CIFAR-10."""
-    splits = cifar.read_cifar("cifar10")
+    splits = local.read_local("cifar10")
     test, names = splits.test, splits.class_names
     each = MOST // len(names)
     rows = np.stack([np.flatnonzero(test.labels == i)[:each] for i in range(len(names))], axis=1)

@@ -3,7 +3,7 @@
 source.py       `Source`: images, read one at a time; `Splits`: training, validation and test
 groups.py       images that must be in one split
 unreadable.py   images that cannot be read are skipped
-folders.py, csv_table.py, arrays.py, handwritten_digits.py, cifar.py      the kinds of sources
+folders.py, csv_table.py, arrays.py, handwritten_digits.py, local.py      the kinds of sources
 """
 
 import os
@@ -11,7 +11,7 @@ import pathlib
 import re
 
 from keras_vit import arguments, backend
-from keras_vit.data.sources import arrays, cifar, csv_table, folders, groups, handwritten_digits
+from keras_vit.data.sources import arrays, csv_table, folders, groups, handwritten_digits, local
 from keras_vit.doctor import image_table
 
 ADVICE = (
@@ -63,8 +63,8 @@ def _open(source, num_channels, named, columns, skip_empty):
     if source == "digits":
         return handwritten_digits.read_digits(seed)
     check_source(source)
-    if source in cifar.SETS and data_dir is None:
-        found = cifar.read_cifar(source, num_channels, seed, share)
+    if source in local.LOCAL and data_dir is None:
+        found = local.read_local(source, num_channels, seed, share)
         if found is not None:
             return found
     from keras_vit.data import tfds  # which imports this package

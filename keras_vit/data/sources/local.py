@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 from wherever this machine has them."""
+"""CIFAR-10, CIFAR-100 and the pets, if this machine already has them."""
 
 import os
 import pathlib
@@ -7,29 +7,31 @@ from keras_vit import arguments, backend, environment
 from keras_vit.data.sources import arrays, folders
 from keras_vit.data.sources.source import divide
 
-FOLDER = "KERAS_VIT_DATA"  # environment variable: a folder of class folders, or one that has it
+FOLDER = "KERAS_VIT_DATA"  # environment variable: a folder with one folder for each dataset
+
 # name: number of classes, archive of `keras.datasets`
-SETS = {
+LOCAL = {
     "cifar10": (10, "cifar-10-batches-py-target_archive"),
     "cifar100": (100, "cifar-100-python-target_archive"),
+    "pets": (37, None),
 }
-VALIDATION_SHARE = 0.02  # of the training images, as the paper holds out
+VALIDATION_SHARE = 0.02  # of CIFAR's training images, as the paper holds out
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def read_cifar(name, num_channels=3, seed=0, validation_share=None):
-    """Returns the `Splits` of "cifar10" or "cifar100", or None if TFDS should read it.
+def read_local(name, num_channels=3, seed=0, validation_share=None):
+    """Returns the `Splits` of a name in `LOCAL`, or None if TFDS should read it.
 
-    The first of these that exists: the folder $KERAS_VIT_DATA/cifar10, the folder $KERAS_VIT_DATA
-    itself, the archive that `keras.datasets` downloaded before, TensorFlow Datasets (None). If TFDS
-    is not installed, `keras.datasets` downloads it.
+    The first of these that exists: the folder $KERAS_VIT_DATA/NAME; for CIFAR the folder
+    $KERAS_VIT_DATA itself and the archive that `keras.datasets` downloaded before; TensorFlow
+    Datasets (None). If TFDS is not installed, `keras.datasets` downloads CIFAR.
 
     Raises:
         ValueError: the folder has another number of classes.
         ConnectionError: there is no copy on this machine, and the download failed.
     """
     found = _read_folder(name, num_channels) or _read_archive(name)
-    if found is None or found.validation is not None:
+    if found is None or found.validation is not None or name == "pets":
         return found
     share = VALIDATION_SHARE if validation_share is None else validation_share
     if not share:
@@ -39,21 +41,26 @@ def read_cifar(name, num_channels=3, seed=0, validation_share=None):
 
 
 def is_here(name):
-    """Returns whether `read_cifar` finds its images on this machine, without a download."""
-    return bool(os.environ.get(FOLDER)) or _archive(name).exists()
+    """Returns whether `read_local` finds its images on this machine, without a download."""
+    folder, archive = pathlib.Path(os.environ.get(FOLDER) or os.devnull), _archive(name)
+    is_itself = archive and (folder / "train").is_dir()
+    return bool((folder / name).is_dir() or is_itself or (archive and archive.exists()))
 
 
 def _archive(name):
-    return environment.keras_home() / "datasets" / SETS[name][1]
+    """Returns the path where `keras.datasets` keeps a dataset, None if it does not have it."""
+    archive = LOCAL[name][1]
+    return archive and environment.keras_home() / "datasets" / archive
 
 
 def _read_folder(name, num_channels):
     """Returns the images of $KERAS_VIT_DATA, or None if it is not set."""
-    if not os.environ.get(FOLDER):
+    (count, archive), outer = LOCAL[name], os.environ.get(FOLDER)
+    inner = pathlib.Path(outer or "", name)
+    if not outer or not (inner.is_dir() or archive):
         return None
-    folder = pathlib.Path(os.environ[FOLDER])
-    folder = folder / name if (folder / name).is_dir() else folder
-    splits, count = folders.read_folder(folder, num_channels), SETS[name][0]
+    folder = inner if inner.is_dir() else inner.parent
+    splits = folders.read_folder(folder, num_channels)
     if len(splits.class_names) != count:
         want = f"${FOLDER} must be the folder of {name}, with {count} classes"
         received = {FOLDER: str(folder), "classes": len(splits.class_names)}
@@ -62,8 +69,10 @@ def _read_folder(name, num_channels):
 
 
 def _read_archive(name):
-    """Returns the images of `keras.datasets`, or None if TFDS is installed and they are not."""
+    """Returns the images of `keras.datasets`, or None if TFDS should read them."""
     archive = _archive(name)
+    if archive is None:
+        return None
     if not archive.exists() and backend.is_installed("tensorflow_datasets"):
         return None
     import keras
