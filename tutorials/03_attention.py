@@ -124,9 +124,8 @@ check(3, attend)
 # $h$ heads of length $d = D / h$ all of them together cost as much as
 # a single one of length $D$. One more matrix mixes their outputs:
 #
-# $$ \operatorname{MSA}(z) = [\operatorname{SA}_1(z);\;
-#    \operatorname{SA}_2(z);\; \cdots;\; \operatorname{SA}_h(z)]\,
-#    U_{msa} \tag{8} $$
+# $$ \operatorname{MSA}(z) = [\operatorname{SA}_1(z);\, \cdots;\,
+#    \operatorname{SA}_h(z)]\, U_{msa} \tag{8} $$
 #
 # One matrix product makes the queries of all heads, then all keys,
 # then all values: `z @ U_qkv + b_qkv` has $3 D$ columns. (The paper

@@ -126,7 +126,10 @@ print(np.abs(maps["rollout"] - by_library).max() < 1e-6)
 #
 # $$ \bar A_\ell = \operatorname{mean}_h
 #    \max\!\left(\frac{\partial y}{\partial A_\ell}
-#    \odot A_\ell,\, 0\right), \qquad R \leftarrow R + \bar A_\ell R $$
+#    \odot A_\ell,\, 0\right) $$
+#
+# Then $R \leftarrow R + \bar A_\ell R$, from the first block to the
+# last, beginning with $R = I$.
 
 # %% alt="Three images, their rollout and their relevance, as light"
 maps["relevance"] = explain.relevance(model, images)
