@@ -145,7 +145,9 @@ def test_page_of_a_tutorial_that_ran(tmp_path):
 
     check_what_is_taken_home(tmp_path / "pages")
     index = (tmp_path / "pages" / "index.md").read_text(encoding="utf-8")
-    assert "| [1. Counting](01_count.md) | count to three. | " in index
+    assert "**[1. Counting](01_count.md)**<br>You will be able to count to three. | " in index
+    small = (tmp_path / "pages" / "figures" / "01_count-small.webp").read_bytes()
+    assert max(Image.open(io.BytesIO(small)).size) == 320
 
     write(tmp_path, TUTORIAL.replace("What is 1 + 2?", "What is 2 + 1?"))
     again = command(tmp_path)
