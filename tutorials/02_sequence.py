@@ -133,8 +133,8 @@ plt.show()
 #   each place in the sequence, added to the token there. Without it
 #   the model could not know where a patch was.
 #
-# $$ z_0 = [x_\text{class};\; x_p^1 E;\; x_p^2 E;\; \cdots;\;
-#    x_p^N E] + E_\text{pos} \tag{1} $$
+# $$ z_0 = [x_\text{class};\, x_p^1 E;\, \cdots;\, x_p^N E]
+#    + E_\text{pos} \tag{1} $$
 #
 # So 196 patches become 197 tokens.
 #
@@ -188,15 +188,15 @@ assert difference < 1e-5
 
 # %% alt="Two maps of lengths: tokens vary, positions are all alike"
 lengths = {
-    "patch $x_p E + b$": np.linalg.norm(patches[0] @ E + b, axis=1),
-    "position $E_{pos}$": np.linalg.norm(E_pos[0, 1:], axis=1),
+    "patches": np.linalg.norm(patches[0] @ E + b, axis=1),
+    "positions": np.linalg.norm(E_pos[0, 1:], axis=1),
 }
 figure, axes = plt.subplots(1, 2, figsize=(5, 3))
 for axis, (name, length) in zip(axes, lengths.items(), strict=True):
     drawn = axis.imshow(length.reshape(14, 14), vmin=0, vmax=13)
     axis.set_title(name)
     axis.set_axis_off()
-    print(f"{name:<20} mean length {length.mean():.1f}, "
+    print(f"{name:<9} mean length {length.mean():.1f}, "
           f"{length.min():.1f} to {length.max():.1f}")  # fmt: skip
 figure.colorbar(
     drawn, ax=axes, orientation="horizontal", label="length"
@@ -247,7 +247,7 @@ for name, z in (
     logits = to_numpy(rest(z))[0]
     change = np.abs(logits - usual).max()
     answer = names[logits.argmax()]
-    print(f"{name}: {answer}, logits move by {change:.0e}")
+    print(f"{name}: {answer}, logits move by {change:.2g}")
 
 # %% [markdown]
 # **You should see** that the puzzle is no cat for the model any more,
