@@ -35,7 +35,7 @@ model = keras_vit.load_pretrained("ViT-Ti/16", verbose=False)
 cat = keras_vit.data.example_image()  # (224, 224, 3)
 
 # %% [markdown]
-# ## A dictionary that is not sure
+# ## A soft dictionary
 #
 # A Python dictionary returns the value whose key *equals* the query.
 # Attention returns a mean of *all* values, weighted by how well their
@@ -211,14 +211,14 @@ for axis, (title, place) in zip(
 plt.show()
 
 # %% [markdown]
-# **You should see** three ways to listen. In block 0, this head looks
-# at the patches around: the rest of the same eye. In block 6, the
-# left eye attends to the right eye as well, 80 pixels away. Nobody
-# told the model what an eye is. In block 11, most of the attention
-# goes to the corners of the image, which show little. Such tokens
-# appear in many ViTs: [Darcet et al.](https://arxiv.org/abs/2309.16588)
-# find that models use background tokens to store information about
-# the whole image.
+# **You should see** three kinds of attention. In block 0, this head
+# looks at the patches around: the rest of the same eye. In block 6,
+# the left eye attends to the right eye as well, 80 pixels away.
+# Nobody told the model what an eye is. In block 11, most of the
+# attention goes to the corners of the image, which show little. Such
+# tokens appear in many ViTs:
+# [Darcet et al.](https://arxiv.org/abs/2309.16588) find that models
+# use background tokens to store information about the whole image.
 #
 # These are three heads of 36, and one image. Other heads look
 # elsewhere: exercise 6.

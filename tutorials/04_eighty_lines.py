@@ -266,8 +266,8 @@ assert difference < 1e-4
 
 # %% [markdown]
 # **You should see** the answer of chapter 1. The model that gives it
-# is yours: five and a half million numbers, all of them where the
-# equations want them.
+# is yours: more than five million numbers, each at its place in the
+# equations.
 #
 # ## What flows through it
 

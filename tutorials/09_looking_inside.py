@@ -340,10 +340,10 @@ with np.errstate(invalid="ignore"):
 #
 # - **The map explains another class.** `relevance` takes the most
 #   probable class; pass `classes=` to ask about another one.
-# - **The colors deceive.** A scale from lowest to highest makes every
+# - **Colors can mislead.** A scale from lowest to highest makes every
 #   map look decided. The first test above gives the range a unit:
 #   multiples of the mean.
-# - **One image proves anything.** Choose the images before you see
+# - **One image proves little.** Choose the images before you see
 #   their maps, and report all of them.
 #
 # ## Next
