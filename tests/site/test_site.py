@@ -244,7 +244,7 @@ ANSWERS = {
     "class weight": "training.html",
     "attention map": "explain.html",
     "attention": "explain.html",
-    "fine-tune": "quickstart.html",
+    "fine-tune": "tutorials/08_finetuning.html",
     "error label": "faq.html",
     "out of memory": "faq.html",
     "attention_rollout": "api/explain.html",
