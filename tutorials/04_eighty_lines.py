@@ -102,13 +102,14 @@ class Attention(Layer):
 # perceptron) works on each token alone: a linear layer to four times
 # the length, the function GELU on each number, and a linear layer back.
 #
-# $$ \operatorname{GELU}(x) = x\, \Phi(x) \approx \frac{x}{2} \left(
-#    1 + \tanh\!\left(\sqrt{2 / \pi}\, (x + 0.044715\, x^3)\right)
-#    \right) $$
+# $$ \operatorname{GELU}(x) = x\, \Phi(x) $$
+#
+# $$ \Phi(x) \approx
+#    \tfrac12 + \tfrac12 \tanh(0.798\, x + 0.0357\, x^3) $$
 #
 # $\Phi$ is the distribution function of the normal distribution, so
 # GELU lets large numbers pass and makes very negative ones zero. The
-# official code uses the approximate form on the right.
+# official code uses the approximation with tanh.
 
 
 # %%
