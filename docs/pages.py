@@ -29,6 +29,7 @@ What a cell writes to stderr goes to the terminal, not on the page.
 
 import argparse
 import base64
+import html
 import io
 import os
 import pathlib
@@ -303,8 +304,10 @@ def _figure(tutorial, output, alt, figures):
     name = f"figures/{tutorial.name.rpartition('/')[2]}-{len(figures) + 1}.webp"
     figures[name] = _smaller(base64.b64decode(output["data"][PNG]))
     width = output["metadata"].get(PNG, {}).get("width")  # the file may have twice as many pixels
+    size = f'width="{width}" ' if width else ""
+    caption = f'<span class="caption" aria-hidden="true">{html.escape(alt)}</span>'
     alt = re.sub(r"([][])", r"\\\1", alt)
-    return f"![{alt}]({name})" + (f'{{ width="{width}" loading="lazy" }}' if width else "")
+    return f'![{alt}]({name}){{ {size}loading="lazy" }}\n{caption}'
 
 
 def _smaller(png):

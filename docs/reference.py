@@ -13,14 +13,14 @@ ENTRY = re.compile(r"^::: (\S+)", re.MULTILINE)
 EQUATION = re.compile(r"^ +(\S.*?)  # .*?Eq\. (\d)(?:, (\d))?$")
 TRUNK = ("layers.py", "vit.py")
 FORMULAS = {
-    1: r"1: $z_0 = [x_{class};\, x_p^1 E; \ldots; x_p^N E] + E_{pos}$",
-    2: r"2: $z'_l = MSA(LN(z_{l-1})) + z_{l-1}$",
-    3: r"3: $z_l = MLP(LN(z'_l)) + z'_l$",
-    4: r"4: $y = LN(z_L^0)$",
-    5: r"5: $[q, k, v] = z\, U_{qkv}$",
-    6: r"6: $A = softmax(q k^\top / \sqrt{D_h})$",
-    7: r"7: $SA(z) = A v$",
-    8: r"8: $MSA(z) = [SA_1(z); \ldots; SA_k(z)]\, U_{msa}$",
+    1: r"1: $z_0 = [x_{\mathrm{class}};\, x_p^1 E; \ldots; x_p^N E] + E_{\mathrm{pos}}$",
+    2: r"2: $z'_l = \mathrm{MSA}(\mathrm{LN}(z_{l-1})) + z_{l-1}$",
+    3: r"3: $z_l = \mathrm{MLP}(\mathrm{LN}(z'_l)) + z'_l$",
+    4: r"4: $y = \mathrm{LN}(z_L^0)$",
+    5: r"5: $[q, k, v] = z\, U_{\mathrm{qkv}}$",
+    6: r"6: $A = \mathrm{softmax}(q k^\top / \sqrt{D_h})$",
+    7: r"7: $\mathrm{SA}(z) = A v$",
+    8: r"8: $\mathrm{MSA}(z) = [\mathrm{SA}_1(z); \ldots; \mathrm{SA}_k(z)]\, U_{\mathrm{msa}}$",
 }
 TITLE = re.compile(r"^# (.+)", re.MULTILINE)
 

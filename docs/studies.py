@@ -30,7 +30,7 @@ def _section(study):
         study.caution
         and f'!!! warning "Do not read this as evidence against the paper"\n\n    {study.caution}',
         f"```\nkeras-vit study {study.name}\n```",
-        rows and f"![{alt}](studies/{study.name}-{SCALE}.png)",
+        rows and f'![{alt}](studies/{study.name}-{SCALE}.png){{ loading="lazy" }}',
         f"*Here:* {study.conclusion(rows) if rows else 'not run yet.'}",
         f"*Paper:* {study.paper}",
         f'??? note "What the paper did, and what is done here"\n\n{about}',

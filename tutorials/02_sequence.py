@@ -127,8 +127,8 @@ plt.show()
 #   each place in the sequence, added to the token there. Without it the
 #   model could not know where a patch was.
 #
-# $$ z_0 = [x_\text{class};\; x_p^1 E;\; x_p^2 E;\; \cdots;\;
-#    x_p^N E] + E_\text{pos} \tag{1} $$
+# $$ z_0 = [x_\text{class};\, x_p^1 E;\, \cdots;\, x_p^N E]
+#    + E_\text{pos} \tag{1} $$
 #
 # Here $x_p^i$ is patch $i$ as a row of 768 numbers ($i$ counts, it is
 # no power), and the semicolons put one row below the other. So 196

@@ -35,7 +35,7 @@ model = keras_vit.load_pretrained("ViT-Ti/16", verbose=False)
 cat = keras_vit.data.example_image()  # (224, 224, 3)
 
 # %% [markdown]
-# ## A dictionary that is not sure
+# ## A soft dictionary
 #
 # A Python dictionary returns the value whose key *equals* the query.
 # Attention returns a mean of *all* values, weighted by how well their
@@ -124,9 +124,8 @@ check(3, attend)
 # $h$ heads of length $d = D / h$ all of them together cost as much as
 # a single one of length $D$. One more matrix mixes their outputs:
 #
-# $$ \operatorname{MSA}(z) = [\operatorname{SA}_1(z);\;
-#    \operatorname{SA}_2(z);\; \cdots;\; \operatorname{SA}_h(z)]\,
-#    U_{msa} \tag{8} $$
+# $$ \operatorname{MSA}(z) = [\operatorname{SA}_1(z);\, \cdots;\,
+#    \operatorname{SA}_h(z)]\, U_{msa} \tag{8} $$
 #
 # One matrix product makes the queries of all heads, then all keys,
 # then all values: `z @ U_qkv + b_qkv` has $3 D$ columns, $D$ for each
@@ -226,9 +225,9 @@ for place in heads:
           f"corners {light[::13, ::13].sum():4.0%}")  # fmt: skip
 
 # %% [markdown]
-# **You should see** three ways to listen. In block 1, this head looks
-# at the patches around, most of all at its neighbor on the right. In
-# block 4, the left eye attends to the right eye, 80 pixels away: its
+# **You should see** three kinds of attention. In block 1, this head
+# looks at the patches around, most of all at its neighbor on the right.
+# In block 4, the left eye attends to the right eye, 80 pixels away: its
 # six patches get 42 %, though they are 3 % of the image. Nobody told
 # the model what an eye is. In block 11, 77 % go to the four corners of
 # the image, which show little. Such tokens appear in many ViTs:

@@ -301,8 +301,7 @@ assert difference < 1e-4
 
 # %% [markdown]
 # **You should see** the answer of chapter 1. The model that gives it
-# is yours: 5.7 million numbers, all of them where the
-# equations want them.
+# is yours: 5.7 million numbers, each at its place in the equations.
 #
 # ## What flows through it
 

@@ -127,12 +127,13 @@ print(np.abs(maps["rollout"] - by_library).max() < 1e-6)
 #
 # $$ \bar A_\ell = \operatorname{mean}_h
 #    \max\!\left(\frac{\partial y}{\partial A_\ell}
-#    \odot A_\ell,\, 0\right), \qquad R \leftarrow R + \bar A_\ell R $$
+#    \odot A_\ell,\, 0\right) $$
 #
 # The gradient $\partial y / \partial A_\ell$ says how $y$ changes with
 # each attention weight of block $\ell$; $\odot$ multiplies entry by
-# entry. $R$ starts as the identity, goes through the blocks from the
-# first to the last, and its row of the class token is the map again.
+# entry. Then $R \leftarrow R + \bar A_\ell R$, from the first block to
+# the last, beginning with $R = I$. The row of the class token is the
+# map again.
 
 # %% alt="Three images, their rollout and their relevance, as light"
 maps["relevance"] = explain.relevance(model, images)
@@ -363,10 +364,10 @@ with np.errstate(invalid="ignore"):
 #
 # - **The map explains another class.** `relevance` takes the most
 #   probable class; pass `classes=` to ask about another one.
-# - **The colors deceive.** A scale from lowest to highest, as `lit`
+# - **Colors can mislead.** A scale from lowest to highest, as `lit`
 #   above has it, makes every map look decided. The first test gives the
 #   range a unit: multiples of the mean.
-# - **One image proves anything.** Choose the images before you see
+# - **One image proves little.** Choose the images before you see
 #   their maps, and report all of them.
 #
 # ## Next

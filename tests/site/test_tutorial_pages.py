@@ -145,7 +145,9 @@ def test_page_of_a_tutorial_that_ran(tmp_path):
 
     check_what_is_taken_home(tmp_path / "pages")
     index = (tmp_path / "pages" / "index.md").read_text(encoding="utf-8")
-    assert "| [1. Counting](01_count.md) | count to three. | " in index
+    assert "**[1. Counting](01_count.md)**<br>You will be able to count to three. | " in index
+    small = (tmp_path / "pages" / "figures" / "01_count-small.webp").read_bytes()
+    assert max(Image.open(io.BytesIO(small)).size) == 320
 
     write(tmp_path, TUTORIAL.replace("What is 1 + 2?", "What is 2 + 1?"))
     again = command(tmp_path)
@@ -197,7 +199,7 @@ def test_figures_in_a_solution_are_folded(modules, tmp_path):
     [figure] = figures.items()
     assert figure[0] == "figures/01_count-1.webp"
     assert Image.open(io.BytesIO(figure[1])).size == (3, 2)
-    assert '\n\n    ![A cat](figures/01_count-1.webp){ width="320" }' in text
+    assert '\n\n    ![A cat](figures/01_count-1.webp){ width="320" loading="lazy" }' in text
     assert "> **Time** 7 s on 2 CPU cores (Abacus), JAX, when this page was made" in text
     assert text.endswith("*Made on 2026-01-02 with keras_vit 1 on a table.*\n")
 

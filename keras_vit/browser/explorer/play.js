@@ -265,8 +265,8 @@ SCREENS.matters = (figure) => {
   function verdict(values) {
     const top = argmax(values), place = 1 + found.rolled.filter((v) => v > found.rolled[top]).length;
     const agreement = correlation(ranks(values), ranks(found.rolled)).toFixed(2).replace("-", "−");
-    return `The patch that matters most to “${classes[label]}” is number ${top + 1}, ${points(values[top])} points without it. ` +
-      `In rollout it is number ${place} of ${PATCHES}. Rank correlation of the two maps: ${agreement} (1 would be agreement, 0 none).`;
+    return `Covering patch ${top + 1} changes “${classes[label]}” most: ${points(values[top])} points. In rollout it ranks ${place} of ${PATCHES}. ` +
+      `Rank correlation of the two maps: ${agreement} (1: they agree, 0: they are unrelated).`;
   }
   function ablationRows({ byHead, byBlock }) {
     const head = make("tr", null), far = largest(byHead.flat(), byBlock);

@@ -201,7 +201,7 @@ SCREENS["step-4"] = (figure) => {
   steps.style.setProperty("--names", "3.5rem");
   const bar = make("div", null, { className: "choices wide" });
   bar.append(block.element, head.element);
-  figure.append(bar, panel("1. Query · key", before_.element), panel("2. Softmax: attention", after.element), steps);
+  figure.append(bar, panel("1. Query · key", before_.element), panel("2. Attention", after.element), steps);
   return () => {
     block.draw(state.block);
     head.draw(state.head);

@@ -109,8 +109,11 @@ class AdamW(ByLayer, keras.optimizers.AdamW):
     Reference: https://arxiv.org/abs/1711.05101 (decay), https://arxiv.org/abs/2106.08254 (layers)
     """
 
-    def __init__(self, learning_rate=1e-3, weight_decay=0.05, **kwargs):
-        super().__init__(learning_rate, weight_decay=weight_decay, **kwargs)
+    def __init__(
+        self, learning_rate=1e-3, weight_decay=0.05, *, layer_decay=1.0, decayed="kernel", **kwargs
+    ):
+        own = {"layer_decay": layer_decay, "decayed": decayed, "weight_decay": weight_decay}
+        super().__init__(learning_rate, **own, **kwargs)
 
 
 @register
