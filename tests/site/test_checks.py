@@ -12,7 +12,6 @@ from helpers import ROOT
 
 TUTORIALS = ROOT / "tutorials"
 CHAPTERS = sorted(int(path.stem[-2:]) for path in (TUTORIALS / "checks").glob("chapter_*.py"))
-LAYERS = [4]  # chapters in which the reader writes layers, which every backend must take
 
 # {(chapter, answer): (a wrong definition, a part of what is said about it)}
 WRONG = {
@@ -99,10 +98,8 @@ def definitions(chapter):
     return "\n".join(map(ast.unparse, kept.values()))
 
 
-@pytest.mark.parametrize(
-    "chapter",
-    [pytest.param(c, marks=[] if c in LAYERS else pytest.mark.backend_free) for c in CHAPTERS],
-)
+@pytest.mark.backend_free
+@pytest.mark.parametrize("chapter", CHAPTERS)
 def test_solutions_are_correct(module, capsys, chapter):
     answers = {}
     exec(definitions(chapter), answers)
