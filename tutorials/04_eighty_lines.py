@@ -312,9 +312,9 @@ for block in vit.blocks:
     z_L = block(z_L)
 y = vit.norm(z_L)[:, 0]
 
-corners = {1: "1", 14: "14", 183: "183", 196: "196"}
+corners = {i: i for i in (1, 14, 183, 196)}
 stages = [  # what flows, as an image, its ticks, and what comes next
-    ("image (224, 224, 3)", cat, {}, "patches, positions"),
+    ("image (224, 224, 3)", cat, {}, "Eq. 1: tokens and positions"),
     (
         "$z_0$ (197, 192)",
         z_0[0],
@@ -345,7 +345,7 @@ for axis, (title, values, ticks, step) in zip(
     else:
         axis.imshow(values)
     axis.set_title(title, loc="left")
-    axis.set_xticks([*ticks], ticks.values())
+    axis.set_xticks([*ticks], ticks.values(), fontsize=9)
     axis.set(yticks=[], xlabel=step and f"↓ {step}")
 plt.show()
 

@@ -67,7 +67,7 @@ print(len(images), "images")
 # first block a token is a mixture of patches. Rollout follows the
 # mixing back to the image. In each block it takes the mean $\bar A$
 # over the heads. (Chapter 1 took the maximum and dropped the smallest
-# 90 %, which makes maps clearer.) Half of it is replaced by the
+# 90 %, which gives clearer maps.) Half of it is replaced by the
 # identity, for the residual connection, which lets each token pass.
 # Then all blocks are multiplied, the last one on the left:
 #
@@ -245,7 +245,7 @@ for name, boxes in regions.items():
 # the control: the probability of the Egyptian cat falls from 80 % to
 # 76 % and 75 %. Without the eyes it is 52 %. So the answer to chapter
 # 1's question: the model attends to the corner, and hardly needs what
-# the corner shows. Relevance fails this test as well as rollout does.
+# the corner shows. Both maps fail this test.
 #
 # The last column limits what we may say about the eyes. All cats
 # together, classes 281 to 287, keep 99 %: the eyes decide *which* cat
