@@ -31,6 +31,7 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 from check import check
+from keras_vit.training.evaluation.metrics import wilson
 
 print("Keras", keras.__version__, "on", keras.backend.backend())
 
@@ -61,10 +62,11 @@ print("image", cat.shape, "-> logits", logits.shape)
 # *Attention rollout* follows the attention of the model from its
 # answer back to the patches of the image. One line computes it;
 # chapters [3](03_attention.py) and [9](09_looking_inside.py) explain
-# it. Bright patches contributed more.
+# it. Bright patches got more of the attention. The softmax, which the
+# first exercise explains, turns logits into probabilities.
 
 
-# %% alt="A cat, its brightest patches, and its three classes"
+# %% alt="A cat, its brightest patches, the map, three classes"
 def rollout(images):
     return keras_vit.explain.attention_rollout(
         model, images, heads="max", discard=0.9
@@ -79,13 +81,15 @@ def draw_map(axes, image, values):
 
 
 figure, axes = plt.subplot_mosaic(
-    [["image", "map"], ["answer", "answer"]],
-    figsize=(5, 4),
-    height_ratios=(2, 1),
+    [["image", "on it", "the map"], ["answer"] * 3],
+    figsize=(5, 3.2),
+    height_ratios=(4, 3),
 )
+values = rollout(cat[np.newaxis])[0]  # (14, 14)
 axes["image"].imshow(cat)
-draw_map(axes["map"], cat, rollout(cat[np.newaxis])[0])
-for name in ("image", "map"):
+draw_map(axes["on it"], cat, values)
+axes["the map"].imshow(values)
+for name in ("image", "on it", "the map"):
     axes[name].set_axis_off()
 shares = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
 for i in np.argsort(-shares)[:3]:
@@ -97,16 +101,17 @@ axes["answer"].invert_yaxis()
 plt.show()
 
 # %% [markdown]
-# **You should see** the eyes and the nose of the cat light up. The
-# model names three cats: ImageNet has separate classes for the
+# **You should see** the eyes and the nose of the cat light up, but the
+# brightest patches are in the upper right corner, where there is plain
+# background. The photograph is dark there and hides it; the map alone
+# shows it. Does the model use that corner? A map cannot answer this.
+# [Chapter 9](09_looking_inside.py) tests it.
+#
+# The model names three cats: ImageNet has separate classes for the
 # Egyptian cat, the tabby cat and the tiger cat, and people disagree
 # about them too. Most would call a striped coat like this one tabby;
 # the model gives that 11 %. *Its probabilities are about the labels of
 # ImageNet, not about the world.*
-#
-# The plain background in the upper right corner is bright as well.
-# Does the model use that corner? A map alone cannot answer this.
-# [Chapter 9](09_looking_inside.py) tests it.
 #
 # ## Your turn: from logits to an answer
 #
@@ -119,7 +124,8 @@ plt.show()
 # **Exercise 1.** Write the function that returns the most probable
 # classes. Large logits overflow in `np.exp`; the result is the same
 # if you subtract the largest logit from all of them first. The last
-# line checks your answer. The solution is folded below.
+# line checks your answer. The solution is folded below. If your
+# answer is correct, do not run the folded cell: it would replace it.
 
 
 # %%
@@ -146,8 +152,13 @@ check(1, most_probable)
 # One cat proves little. The next cell reads every image in the folder
 # `photographs` and the file `labels.csv` beside them, with a line
 # such as `beetle.png,305` for each image, below the line
-# `file,imagenet_class`. This page was made with 100 photographs of
-# the development set of a competition at NIPS 2017 (CC BY 2.0).
+# `file,imagenet_class`. To find the number of a class, search for its
+# name: `[(i, n) for i, n in enumerate(names) if "beetle" in n]`.
+#
+# This page was made with 100 photographs (CC BY 2.0) of the
+# [development images](https://github.com/cleverhans-lab/cleverhans/tree/master/cleverhans_v3.1.0/examples/nips17_adversarial_competition/dataset)
+# of the competition on adversarial attacks at NIPS 2017. Without a
+# folder, the cell uses the cat alone.
 
 # %%
 folder = pathlib.Path(os.environ.get("KERAS_VIT_DATA", "."))
@@ -194,18 +205,20 @@ for k in (1, 5):
 
 # %% [markdown]
 # How sure can we be of such a number? With other photographs it
-# would be another one. The 95 % interval says in which range the
-# true share is ([chapter 10](10_shipping.py) computes it by hand):
+# would be another one. A 95 % interval is computed so that it
+# contains the true share in 95 of 100 such experiments.
+# [Chapter 10](10_shipping.py) has the formula of this one, Wilson's.
 
 # %%
-wilson = keras_vit.training.evaluation.metrics.wilson
 low, high = wilson(count_right(answers, labels), len(labels))
 print(f"95 % interval: {low:.0%} to {high:.0%}")
 
 # %% [markdown]
-# The published accuracy on the 50,000 validation images of ImageNet
-# is 75.45 %, outside the interval: these 100 photographs are easier
-# than ImageNet's. An accuracy belongs to its test images.
+# On this page, with 100 photographs: the published accuracy on the
+# 50,000 validation images of ImageNet is 75.45 %, outside the
+# interval. These photographs are easier than ImageNet's: an accuracy
+# belongs to its test images. With the cat alone, the interval goes
+# from 0 % to 79 %: one image says next to nothing.
 #
 # ## Where it looks
 

@@ -13,7 +13,7 @@
 # >
 # > **Time** {time}
 # >
-# > **Result** two functions of yours, 12 lines, that equal the first
+# > **Result** two functions of yours, 9 lines, that equal the first
 # > layers of a published model to 1e-5.
 # >
 # > **Downloads** the weights of ViT-Ti/16 (22 MB, once; where they go
@@ -39,7 +39,8 @@ cat = keras_vit.data.example_image()  # (224, 224, 3)
 # Attention, the next chapter, compares every element of a sequence
 # with every other. With pixels as elements, 224 × 224 of them make
 # 2.5 billion pairs. So the paper takes squares of $P \times P$
-# pixels. With $P = 16$ the image becomes a sequence of
+# pixels. With $P = 16$ an image of height $H$ and width $W$ becomes a
+# sequence of
 #
 # $$ N = \frac{H W}{P^2} = \frac{224 \cdot 224}{16^2} = 196 $$
 #
@@ -49,8 +50,8 @@ cat = keras_vit.data.example_image()  # (224, 224, 3)
 #
 # Two calls of `reshape` and one of `transpose` do it. In a small
 # image of 4 × 4 pixels, with patches of 2 × 2, the first patch must
-# have the pixels 0, 1, 4, 5. One `reshape` separates the rows into
-# (row of patches, row in the patch), and the columns likewise:
+# have the pixels 0, 1, 4, 5. The first `reshape` splits axis H into
+# H/P and P, and axis W into W/P and P:
 
 # %%
 small = np.arange(16).reshape(4, 4)
@@ -59,8 +60,9 @@ split = small.reshape(2, 2, 2, 2)
 print("split[0, :, 0, :] is the first patch:", split[0, :, 0, :])
 
 # %% [markdown]
-# A patch must be contiguous before the second `reshape` flattens it:
-# the two axes *in* the patch have to become the last ones.
+# The numbers of a patch must lie next to each other before the second
+# `reshape` flattens them: the two axes *in* the patch have to become
+# the last ones.
 #
 # **Exercise 1.** Write `cut` for a batch of images. Patches are in
 # reading order, and in each patch the order is row, column, channel.
@@ -92,23 +94,15 @@ pixels = cat[np.newaxis].astype("float32") / 127.5 - 1
 patches = cut(pixels, 16)
 print("image", pixels.shape, "-> patches", patches.shape)
 
-
-def with_gaps(patches, across):
-    squares = patches.reshape(-1, across, 16, 16, 3)
-    squares = np.pad(squares, [(0, 0)] * 2 + [(2, 2)] * 2 + [(0, 0)],
-                     constant_values=np.nan)  # fmt: skip
-    return np.hstack(np.hstack(squares)) / 2 + 0.5
-
-
+squares = patches[0].reshape(14, 14, 16, 16, 3) / 2 + 0.5
+edges = [(0, 0), (0, 0), (1, 1), (1, 1), (0, 0)]
+squares = np.pad(squares, edges, constant_values=1)  # in white
 figure, axes = plt.subplots(
     2, 1, figsize=(5, 5.6), height_ratios=(14, 1)
 )
-for axis, some in zip(
-    axes, (patches[0], patches[0, 28:42]), strict=True
-):
-    shown = np.nan_to_num(with_gaps(some, 14))
-    opaque = ~np.isnan(with_gaps(some, 14)[..., :1])
-    axis.imshow(np.concatenate([shown, opaque], axis=2))
+axes[0].imshow(np.vstack([np.hstack(row) for row in squares]))
+axes[1].imshow(np.hstack(squares[2]))
+for axis in axes:
     axis.set_axis_off()
 axes[0].set_title("196 patches of 16 × 16 pixels")
 axes[1].set_title("patches 28 to 41, as the sequence has them")
@@ -123,20 +117,22 @@ plt.show()
 # A patch has $16 \cdot 16 \cdot 3 = 768$ numbers. The Transformer
 # works with vectors of length $D$ in all of its layers, here 192. One
 # learned matrix $E$ with a bias maps every patch to such a vector, a
-# *token*. Then two things are added:
+# *token*. Then one token is put in front, and positions are added:
 #
-# - A **class token** $x_\text{class}$ in front, learned and the same
-#   for every image. It has no patch of its own. It collects
-#   information from all patches, and at the end the classifier reads
-#   this token alone.
-# - A **position embedding** $E_\text{pos}$: one learned vector for
-#   each place in the sequence, added to the token there. Without it
-#   the model could not know where a patch was.
+# - The **class token** $x_\text{class}$ is the first of the sequence,
+#   learned and the same for every image. It has no patch of its own. It
+#   collects information from all patches, and at the end the classifier
+#   reads this token alone.
+# - The **position embedding** $E_\text{pos}$ has one learned vector for
+#   each place in the sequence, added to the token there. Without it the
+#   model could not know where a patch was.
 #
 # $$ z_0 = [x_\text{class};\, x_p^1 E;\, \cdots;\, x_p^N E]
 #    + E_\text{pos} \tag{1} $$
 #
-# So 196 patches become 197 tokens.
+# Here $x_p^i$ is patch $i$ as a row of 768 numbers ($i$ counts, it is
+# no power), and the semicolons put one row below the other. So 196
+# patches become 197 tokens.
 #
 # **Exercise 2.** Write `embed`. (The paper has no bias $b$; the
 # official code adds one to $x_p E$.)
@@ -178,7 +174,7 @@ z_0 = embed(patches, E, b, x_class, E_pos)
 first = keras.Model(model.input, layer.output)
 expected = to_numpy(first(cat[np.newaxis]))
 difference = np.abs(z_0 - expected).max()
-print(f"{z_0.shape}, largest difference {difference:.0e}")
+print(f"{z_0.shape}, largest difference {difference:.2g}")
 assert difference < 1e-5
 
 # %% [markdown]
@@ -186,18 +182,21 @@ assert difference < 1e-5
 #
 # Both are summed into one vector. How long are they?
 
+
 # %% alt="Two maps of lengths: tokens vary, positions are all alike"
-lengths = {
-    "patches": np.linalg.norm(patches[0] @ E + b, axis=1),
-    "positions": np.linalg.norm(E_pos[0, 1:], axis=1),
-}
+def length(x):
+    return np.linalg.norm(x, axis=1)
+
+
+vectors = {"patch": patches[0] @ E + b, "position": E_pos[0, 1:]}
 figure, axes = plt.subplots(1, 2, figsize=(5, 3))
-for axis, (name, length) in zip(axes, lengths.items(), strict=True):
-    drawn = axis.imshow(length.reshape(14, 14), vmin=0, vmax=13)
+for axis, (name, x) in zip(axes, vectors.items(), strict=True):
+    drawn = axis.imshow(length(x).reshape(14, 14), vmin=0, vmax=13)
     axis.set_title(name)
     axis.set_axis_off()
-    print(f"{name:<9} mean length {length.mean():.1f}, "
-          f"{length.min():.1f} to {length.max():.1f}")  # fmt: skip
+    around = length(x - x.mean(axis=0)).mean()
+    print(f"{name:<8} mean length {length(x).mean():.1f}, "
+          f"around the mean vector {around:.1f}")  # fmt: skip
 figure.colorbar(
     drawn, ax=axes, orientation="horizontal", label="length"
 )
@@ -206,17 +205,19 @@ plt.show()
 # %% [markdown]
 # **You should see** the eyes and the nose on the left: patches with
 # strong edges get long tokens. On the right all places are alike. On
-# average both are about equally long, 6.7 and 6.5: in this model,
-# *where* a patch is weighs as much as *what* it shows. That is a
-# result of training, and of the scale of the pixels. Had we fed
-# pixels from 0 to 255 to the same $E$:
+# average both are about equally long, 6.7 and 6.5. Lengths are only a
+# hint: what all patches have in common, their mean vector, tells the
+# model nothing about this image. Around it patches vary by 4.9,
+# positions by 6.5. Either way *where* a patch is counts for about as
+# much as *what* it shows. That is a result of training, and of the
+# scale of the pixels. Had we fed pixels from 0 to 255 to the same $E$:
 
 # %%
 raw = cut(cat[np.newaxis].astype("float32"), 16)[0] @ E + b
-print(f"mean length {np.linalg.norm(raw, axis=1).mean():.0f}")
+print(f"mean length {length(raw).mean():.0f}")
 
 # %% [markdown]
-# A hundred times longer than the positions, which would hardly
+# That is 145 times as long as the positions, which would hardly
 # matter. This is one reason why inputs are normalized.
 #
 # ## What positions are for
@@ -282,18 +283,18 @@ convolution.build(pixels.shape)
 convolution.set_weights([as_kernel(E, 16, 3), b])
 map_ = to_numpy(convolution(pixels))  # (1, 14, 14, 192)
 difference = np.abs(map_.reshape(1, 196, 192) - tokens).max()
-print(f"{map_.shape}, largest difference {difference:.0e}")
+print(f"{map_.shape}, largest difference {difference:.2g}")
 assert difference < 1e-4
 
 # %% [markdown]
 # **Exercise 4.** A photograph has 160 × 320 pixels. How many tokens
-# are there with $P = 16$? And how many times more pairs of tokens are
-# there with $P = 8$ than with $P = 16$ at 224 × 224 pixels?
+# are there with $P = 16$? And by what factor does the number of pairs
+# grow from $P = 16$ to $P = 8$ at 224 × 224 pixels?
 
 # %% tags=["solution"]
 print(1 + 160 // 16 * (320 // 16), "tokens")
 pairs = {P: (1 + (224 // P) ** 2) ** 2 for P in (8, 16)}
-print(f"{pairs[8] / pairs[16]:.1f} times more pairs")
+print(f"{pairs[8] / pairs[16]:.1f} times as many pairs")
 
 # %% [markdown]
 # ## What could go wrong

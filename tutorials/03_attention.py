@@ -14,7 +14,7 @@
 # >
 # > **Time** {time}
 # >
-# > **Result** three functions of yours, 14 lines, that equal the
+# > **Result** three functions of yours, 11 lines, that equal the
 # > attention of a published model to 1e-5.
 # >
 # > **Downloads** the weights of ViT-Ti/16 (22 MB, once; where they go
@@ -82,8 +82,8 @@ print("result ", (weights @ values).round(1))
 #
 # Every token $z$ makes three vectors of length $d$: a query (what it
 # looks for), a key (what it can be found by) and a value (what it
-# passes on). Each is a learned matrix away (Eq. 5). All tokens do so
-# at once; there are $N + 1 = 197$ of them.
+# passes on). Each is $z$ times a learned matrix (Eq. 5). All tokens do
+# so at once; there are $N + 1 = 197$ of them.
 #
 # $$ [q, k, v] = z\, U_{qkv}, \qquad
 #    U_{qkv} \in \mathbb{R}^{D \times 3 d} \tag{5} $$
@@ -128,8 +128,9 @@ check(3, attend)
 #    \operatorname{SA}_h(z)]\, U_{msa} \tag{8} $$
 #
 # One matrix product makes the queries of all heads, then all keys,
-# then all values: `z @ U_qkv + b_qkv` has $3 D$ columns. (The paper
-# has no biases here; the official code adds them.)
+# then all values: `z @ U_qkv + b_qkv` has $3 D$ columns, $D$ for each
+# of the three. Head 1 takes the first $d$ columns of each, head 2 the
+# next $d$. (The paper has no biases here; the official code adds them.)
 #
 # **Exercise 3.** Write Eq. 5 and 8 with `attend`. `np.split(x, 3,
 # axis=1)` cuts columns into three equal parts.
@@ -171,33 +172,34 @@ print([w.shape for w in weights])
 
 ours = multi_head(to_numpy(z)[0], *weights, heads=3)
 difference = np.abs(ours - to_numpy(attention(z))[0]).max()
-print(f"{ours.shape}, largest difference {difference:.0e}")
+print(f"{ours.shape}, largest difference {difference:.2g}")
 assert difference < 1e-5
 
 # %% [markdown]
 # ## What a patch attends to
 #
-# Now look. Choose a patch: row 4, column 4 is the left eye of the
-# cat. `explain.token_attention` computes the row of $A$ of that patch
-# in each of the 12 blocks and 3 heads, exactly as you did.
+# Now look. Choose a patch: row 4, column 4 is the upper left rim of
+# the cat's left eye as you see it. `explain.token_attention` computes
+# the row of $A$ of that patch in each of the 12 blocks and 3 heads,
+# exactly as you did, without the class token's column: a map that sums
+# to less than 1 gives the rest to the class token.
 
 # %% alt="The cat with a marked patch; what it attends to in 3 blocks"
 row, column = 4, 4  # choose another
 maps = keras_vit.explain.token_attention(
     model, cat[np.newaxis], token=(row, column)
 )[:, 0]  # (12 blocks, 3 heads, 14, 14)
-panels = {
-    "the patch": None,
-    "block 0, head 2": (0, 2),
-    "block 6, head 0": (6, 0),
-    "block 11, head 0": (11, 0),
-}
+heads = [(1, 2), (4, 2), (11, 0)]  # (block, head)
 
 figure, axes = plt.subplots(2, 2, figsize=(5, 5.4))
-for axis, (title, place) in zip(
-    axes.flat, panels.items(), strict=True
-):
-    light = np.ones((14, 14)) if place is None else maps[place]
+for axis, place in zip(axes.flat, [None, *heads], strict=True):
+    title, light = "the patch", np.ones((14, 14))
+    if place:
+        title = "block {}, head {}".format(*place)
+        title, light = (
+            f"{title}: {maps[place].sum():.0%}",
+            maps[place],
+        )
     light = light / np.percentile(light, 98)
     light = np.kron(light, np.ones((16, 16))).clip(0, 1)
     shown = cat * (0.2 + 0.8 * light[..., np.newaxis])
@@ -211,12 +213,24 @@ for axis, (title, place) in zip(
 plt.show()
 
 # %% [markdown]
-# **You should see** three kinds of attention. In block 0, this head
-# looks at the patches around: the rest of the same eye. In block 6,
-# the left eye attends to the right eye as well, 80 pixels away.
-# Nobody told the model what an eye is. In block 11, most of the
-# attention goes to the corners of the image, which show little. Such
-# tokens appear in many ViTs:
+# The percentages in the titles say how much goes to patches. Each
+# panel has its own scale, so compare numbers, not brightness:
+
+# %%
+for place in heads:
+    light = maps[place]
+    print("block {:2}, head {}:".format(*place),
+          f"right neighbor {light[row, column + 1]:4.0%},",
+          f"right eye {light[5:8, 9:11].sum():4.0%},",
+          f"corners {light[::13, ::13].sum():4.0%}")  # fmt: skip
+
+# %% [markdown]
+# **You should see** three kinds of attention. In block 1, this head
+# looks at the patches around, most of all at its neighbor on the right.
+# In block 4, the left eye attends to the right eye, 80 pixels away: its
+# six patches get 42 %, though they are 3 % of the image. Nobody told
+# the model what an eye is. In block 11, 77 % go to the four corners of
+# the image, which show little. Such tokens appear in many ViTs:
 # [Darcet et al.](https://arxiv.org/abs/2309.16588) find that models
 # use background tokens to store information about the whole image.
 #
@@ -231,8 +245,8 @@ plt.show()
 # a training are such a case. The softmax of numbers that far apart is
 # nearly one-hot, and where it is, it hardly reacts to its input: the
 # derivative of a weight $a_i$ with respect to its own product is
-# $a_i (1 - a_i)$, zero at 0 and at 1. We add these derivatives up
-# over a row, $\sum_i a_i (1 - a_i)$, and take the mean of all rows.
+# $a_i (1 - a_i)$, zero at 0 and at 1. We sum these derivatives over a
+# row, $\sum_i a_i (1 - a_i)$, and take the mean of all rows.
 
 
 # %% alt="Gradient of the softmax over d: it falls without root d"
@@ -273,9 +287,9 @@ print(f"with the division: {gradient(q @ k.T / np.sqrt(64)):.2f}")
 print(f"without:           {gradient(q @ k.T):.2f}")
 
 # %% [markdown]
-# These weights were learned *with* the division. Had it been absent,
-# training could have made them eight times smaller; but it would have
-# had to get there with the small gradients.
+# These weights were learned *with* the division. Without it, training
+# could have learned products that are eight times smaller, but only
+# through these small gradients.
 #
 # ## Exercises
 #
@@ -300,7 +314,7 @@ print(f"{count:,}", count == attention.count_params())
 
 # %% [markdown]
 # **Exercise 6.** Go back to the figure and choose the patch of the
-# nose (row 9, column 8), and one of the background. Which head of
+# nose (row 11, column 8), and one of the background. Which head of
 # which block would you call "near", which "alike", which "far"?
 #
 # ## What could go wrong
@@ -311,9 +325,8 @@ print(f"{count:,}", count == attention.count_params())
 #   $q, k, v$ of the first head, then of the second. Shapes fit, and
 #   the model is useless.
 # - **A dot product is not a similarity.** It grows with the lengths of
-#   both vectors: with pixel colors as queries and keys, every patch
-#   attends to the brightest ones, not to those of its own color. That
-#   is why models learn $U_{qkv}$.
+#   both vectors: with colors from 0 to 255 as queries and keys, every
+#   patch attends to the brightest ones, not to those of its own color.
 #
 # In the library this is the layer `SelfAttention` in
 # `keras_vit/layers.py`.

@@ -11,8 +11,8 @@ def rollout(answer):
     for mean in A.mean(axis=1):
         R = (mean + np.eye(5)) / 2 @ R
     expected = (R[0, 1:] / R[0, 1:].sum()).reshape(2, 2)
-    hint = "A later block multiplies from the left. The map is the row of the class token, without "
-    close(call(answer, A), expected, f"{hint}that token, scaled to sum to 1.")
+    hint = "Mean of the heads; later blocks multiply from the left. The map is the row of the class "
+    close(call(answer, A), expected, f"{hint}token, without that token, scaled to sum to 1.")
 
 
 def area(answer):
