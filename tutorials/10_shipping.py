@@ -225,7 +225,7 @@ for axis, (when, value) in zip(
             mean = confidence[bin_of == i].mean()
             axis.plot([mean, mean], [low, high], "C1")
             axis.plot(mean, inside.mean(), "oC0")
-            axis.text(mean, 0.02, len(inside), ha="center")
+            axis.text(mean + 0.02, inside.mean(), len(inside))
     axis.plot([0, 1], [0, 1], "--", color="gray")
     axis.set(title=f"{when}: ECE {error:.3f}", ylabel="accuracy")
     axis.set(xticks=np.linspace(0, 1, 6), ylim=(0, 1.05))
@@ -236,12 +236,12 @@ plt.show()
 # **You should see** points above the diagonal before: the head is
 # strongly regularized (`C=0.1`), so the model is less confident than
 # it should be. A network that was trained for long is usually the
-# opposite. One division by 0.58 moves the points to the diagonal and
-# changes no answer. The loss on the test images falls from 0.765 to
-# 0.662, and the ECE is 0.066; even a perfect model would have 0.065 on
-# so few images, as exercise 5 shows. The numbers at the bottom count
-# the images of each bin. The figure has five bins, so that each has
-# enough of them; the ECE has ten.
+# opposite. After one division by 0.58 every interval meets the
+# diagonal, and no answer has changed. The loss on the test images falls
+# from 0.765 to 0.662, and the ECE is 0.066; even a perfect model would
+# have 0.065 on so few images, as exercise 5 shows. The numbers beside
+# the points count the images of each bin. The figure has five bins, so
+# that each has enough of them; the ECE has ten.
 #
 # The temperature needs no layer of its own in the model: dividing the
 # weights and the bias of the head by $T$ divides the logits.
