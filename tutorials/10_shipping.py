@@ -225,7 +225,8 @@ for axis, (when, value) in zip(
             mean = confidence[bin_of == i].mean()
             axis.plot([mean, mean], [low, high], "C1")
             axis.plot(mean, inside.mean(), "oC0")
-            axis.text(mean + 0.02, inside.mean(), len(inside))
+            axis.text(mean + 0.02, inside.mean(), len(inside),
+                      va="center")  # fmt: skip
     axis.plot([0, 1], [0, 1], "--", color="gray")
     axis.set(title=f"{when}: ECE {error:.3f}", ylabel="accuracy")
     axis.set(xticks=np.linspace(0, 1, 6), ylim=(0, 1.05))
