@@ -210,21 +210,22 @@ print(f"correlation, other image: {alike[~same].mean():+.2f}")
 # Take the patches out and look at the probability. First by hand, for
 # the cat: we paint over the bright corner, then over the two eyes, in
 # the mean color of the image. Any gray box disturbs the model, so we
-# need a *control*: another corner, which is not bright on the map.
+# need a *control*: the lower left corner, not bright on the map. The
+# last two columns are the probability of the Egyptian cat and of all
+# cats together, classes 281 to 287.
 
 # %%
 regions = {  # rows and columns of patches
     "nothing": [],
-    "bright corner": [(slice(0, 4), slice(10, 14))],
-    "lower left corner": [(slice(10, 14), slice(0, 4))],
-    "both eyes": [
+    "corner": [(slice(0, 4), slice(10, 14))],
+    "control": [(slice(10, 14), slice(0, 4))],
+    "eyes": [
         (slice(4, 7), slice(4, 7)),
         (slice(5, 8), slice(9, 11)),
     ],
 }
 scaled = maps["relevance"][0] / maps["relevance"][0].sum()
-print("painted            rollout relevance"
-      "  Egyptian cat  all cats")  # fmt: skip
+print("painted  rollout relevance Egyptian   cats")
 for name, boxes in regions.items():
     inside = np.zeros((14, 14), bool)
     for rows, columns in boxes:
@@ -235,9 +236,9 @@ for name, boxes in regions.items():
     logits = model.predict(painted[np.newaxis], verbose=0)[0]
     q = np.exp(logits - logits.max())
     q = q / q.sum()
-    print(f"{name:<18} {maps['rollout'][0][inside].sum():7.0%} "
-          f"{scaled[inside].sum():9.0%} {q[285]:13.0%} "
-          f"{q[281:288].sum():9.1%}")  # fmt: skip
+    print(f"{name:<8} {maps['rollout'][0][inside].sum():7.0%} "
+          f"{scaled[inside].sum():9.0%} {q[285]:8.0%} "
+          f"{q[281:288].sum():6.1%}")  # fmt: skip
 
 # %% [markdown]
 # **You should see** that the bright corner (16 patches) has more of
@@ -248,8 +249,8 @@ for name, boxes in regions.items():
 # the corner shows. Both maps fail this test.
 #
 # The last column limits what we may say about the eyes. All cats
-# together, classes 281 to 287, keep 99 %: the eyes decide *which* cat
-# the model names, not whether it sees one.
+# together keep 99 %: the eyes decide *which* cat the model names, not
+# whether it sees one.
 #
 # ## The same test for every patch: deletion curves
 #
