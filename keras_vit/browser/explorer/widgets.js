@@ -3,7 +3,8 @@
 
 const named = (patch) => `Patch ${patch + 1}, row ${Math.floor(patch / COLUMNS) + 1}, column ${(patch % COLUMNS) + 1}`;
 const nameToken = (token) => (token < FIRST ? "Class token" : named(token - FIRST));
-const short = (v) => v.toFixed(Math.abs(v) < 10 ? 3 : 1).replace("-", "−");
+const plain = (v) => `${v}`.replace("-", "−");
+const short = (v) => plain(v.toFixed(Math.abs(v) < 10 ? 3 : 1));
 const largest = (...lists) => Math.max(1e-6, ...lists.flatMap((list) => Array.from(list, Math.abs)));
 const argmax = (values) => values.reduce((best, v, i) => (v > values[best] ? i : best), 0);
 
@@ -179,6 +180,23 @@ function overlayPatches(values, options = {}) {
     }
   }
   return pixels;
+}
+
+/** Returns the ImageData of a map, one color for each patch; masked patches are transparent. */
+function mapPatches(values, options = {}) {
+  const colors = colorsOf({ values, far: largest(values), ...options });
+  for (const patch of state.ways.without) colors[patch] = null;
+  return toPixels(colors, ROWS, COLUMNS);
+}
+
+/** The colors of a map with the numbers at both ends: {element, draw(far)}. */
+function colorBar({ signed = false, write = percent } = {}) {
+  const element = make("p", null, { className: "scale" }), ends = [make("span", ""), make("span", "")];
+  const colors = make("i", null), stops = (signed ? SIGNED : SEQUENTIAL).map((rgb) => `rgb(${rgb})`);
+  colors.style.background = `linear-gradient(to right, ${stops})`;
+  element.append(ends[0], colors, ends[1]);
+  const draw = (far) => [signed ? -far : 0, far].forEach((v, i) => (ends[i].textContent = v ? write(v) : "0"));
+  return { element, draw };
 }
 
 /** Choices of which one is taken: radio buttons. Returns {element, draw(value)}. */
