@@ -92,7 +92,7 @@ function board() {
     label.hidden = tool !== 1;
     const isWaiting = first !== null;
     text.textContent = [
-      "Click or drag: masked patches are taken out of the sequence.", "Draw on the image.",
+      "Click or drag: masked patches are removed from the sequence. On the next screen they are covered with a color instead.", "Draw on the image.",
       isWaiting ? "Now click the patch to swap it with." : "Click two patches.",
     ][tool];
     map.draw(overlayPatches(null), { selected: first ?? -1, off: state.ways.without });
@@ -227,7 +227,7 @@ function correlation(a, b) {
 
 /** A change of the lead, of how far it falls. */
 const writeChange = (fall) => `${fall > 0 ? "−" : "+"}${Math.abs(fall).toFixed(2)}`;
-const FEW = 0.5; // if no patch changes the lead by more, their order says little
+const SMALL = 0.1; // share of the lead: if no patch lowers it by more, their order says little
 
 SCREENS.matters = (figure) => {
   let of = null, number = 0, label = 0, falls = null, heads = null;
@@ -265,6 +265,7 @@ SCREENS.matters = (figure) => {
   return () => {
     if (of !== found) test();
     const isDone = !falls.some(Number.isNaN), difference = isDone && ranks(falls).map((v, i) => v - ranks(found.rolled)[i]);
+    differ.element.parentElement.hidden = isDone && isEven();
     const far = largest(falls.filter((v) => !Number.isNaN(v)));
     covered.draw(mapPatches(falls, { signed: true, far }));
     bars[0].draw(far);
@@ -274,10 +275,14 @@ SCREENS.matters = (figure) => {
     table.replaceChildren(...(heads ? ablationRows(heads) : []));
     text.textContent = isDone ? verdict(falls) : `Covering ${PATCHES} patches, one after the other …`;
   };
+  /** Whether no patch matters much. */
+  function isEven() {
+    return Math.max(...falls) < SMALL * heads.lead;
+  }
   function verdict(values) {
     const top = argmax(values), place = 1 + found.rolled.filter((v) => v > found.rolled[top]).length;
     const size = `The lead of “${classes[label]}” is ${plain(heads.lead.toFixed(2))}. `;
-    if (values[top] < FEW) return `${size}No single patch matters much: the largest fall is ${Math.max(0, values[top]).toFixed(2)}. Try an image with a less certain prediction.`;
+    if (isEven()) return `${size}No single patch matters much: the largest fall is ${Math.max(0, values[top]).toFixed(2)}. Try an image with a less certain prediction.`;
     const agreement = plain(correlation(ranks(values), ranks(found.rolled)).toFixed(2));
     return `${size}Covering patch ${top + 1} lowers it most: ${writeChange(values[top])}. In rollout it ranks ${place} of ${PATCHES}. ` +
       `Rank correlation of the two maps: ${agreement} (1: the same order, 0: unrelated, −1: reversed).`;

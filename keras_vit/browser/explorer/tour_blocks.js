@@ -3,6 +3,7 @@
 
 /** "the class token" or "patch 12": the chosen token in a sentence. */
 const reader = () => (state.token < FIRST ? "the class token" : `patch ${state.patch + 1}`);
+const subscript = (n) => `${n}`.replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]);
 const capitalize = (text) => text[0].toUpperCase() + text.slice(1);
 
 SCREENS["step-5"] = (figure) => {
@@ -32,7 +33,7 @@ SCREENS["step-5"] = (figure) => {
     return list;
   };
   box.append(labels(heads, "head", "top"), labels(blocks, "block", "side"), all.element);
-  const panels = [panel(null, title, large.element, bars[0].element, text), panel("Every head of every block", box, bars[1].element, caption("All small maps have one scale, the large map has its own."))];
+  const panels = [panel(null, title, large.element, bars[0].element, text), panel("Every head of every block", box, bars[1].element, caption("All small maps have one scale, the large map has its own. Point at it: the image shows the place."))];
   for (const each of panels) each.classList.add("big");
   figure.append(...panels);
   return () => {
@@ -103,7 +104,7 @@ SCREENS["step-7"] = (figure) => {
   const weights = () => rowOf(parts.head, chosen, dim), product = () => weights().map((v, i) => v * found.y[i]);
   const tell = (name, values, line) => (i) => ({ value: `${name()}, number ${i + 1}: ${short(values()[i])}`, shape: `${dim} numbers`, line });
   const list = [
-    [() => "y = LN(z)", () => found.y, "Eq. 4"], [() => `× ${classes[chosen]}`, weights, "head"], [() => "= evidence", product, "head"],
+    [() => `y = LN(z${subscript(sizes.blocks)})`, () => found.y, "Eq. 4"], [() => `× ${classes[chosen]}`, weights, "head"], [() => "= evidence", product, "head"],
   ].map(([name, values, line]) => ({ ...strip("", dim, tell(name, values, line), { label: "Class token to logit" }), values, label: name }));
   const table = make("div", null, { className: "logits" }), text = caption(), title = make("h3", "");
   const rows = classes.map((name, i) => {
@@ -144,9 +145,6 @@ SCREENS["step-7"] = (figure) => {
     });
   };
 };
-
-const SUBSCRIPTS = "₀₁₂₃₄₅₆₇₈₉";
-const subscript = (n) => `${n}`.replace(/\d/g, (digit) => SUBSCRIPTS[digit]);
 
 SCREENS["step-8"] = (figure) => {
   const { dim, hidden } = parts, { heads, blocks } = sizes, tokens = FIRST + PATCHES, { height, width, channels } = state.image;

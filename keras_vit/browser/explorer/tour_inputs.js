@@ -123,10 +123,8 @@ SCREENS["step-3"] = (figure) => {
   const experiment = panel("The same patches, shuffled", image, button);
   const cosine = colorBar({ signed: true, write: plain });
   cosine.draw(1);
-  const left = panel("Similarity of all positions", all.element), middle = panel(null, title, one.element, cosine.element, caption("Cosine similarity: 1 is the same direction, 0 is unrelated."));
-  const note = caption("The model was trained with positions: without them, the input is of a kind it has never seen.");
-  note.classList.add("wide");
-  figure.append(left, middle, experiment, table, note);
+  const left = panel("Similarity of all positions", all.element), middle = panel(null, title, one.element, cosine.element, caption("Cosine similarity"));
+  figure.append(left, middle, experiment, table);
   table.className = "wide compare";
   all.draw(Array.from({ length: PATCHES }, (_, i) => map(i)));
 
@@ -229,7 +227,8 @@ SCREENS["step-4"] = (figure) => {
     const values = list.map((each) => each.values() ?? new Float32Array(d));
     values.forEach((each, i) => list[i].draw(each, { far: largest(each) }));
     const total = values[2].reduce((a, b) => a + b, 0);
-    sum.textContent = `Sum of the products ${short(total)}, divided by √${d}: score ${short(scores[other])}.`;
+    const warm = state.ways.temperature === 1 ? "" : " and by the temperature";
+    sum.textContent = `Sum of the products ${short(total)}, divided by √${d}${warm}: score ${short(scores[other])}.`;
     result.textContent = `After the softmax, ${reader()} takes this value with weight ${short(row[other])}.`;
   };
 };

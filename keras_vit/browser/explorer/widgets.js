@@ -102,6 +102,11 @@ function strip(name, columns, tell, options = {}) {
   return { element: row, draw: map.draw, name: row.firstChild };
 }
 
+/** Marks a patch of the image, while a pointer is over its place in a map. */
+function pointOut(patch) {
+  subject.buttons.forEach((button, i) => button.classList.toggle("here", i === patch));
+}
+
 /** Buttons with a small image each, in rows: {element, draw(images, {selected, off})}. */
 function tiles({ label, rows, columns, gap = 0, name, tell, pick, className = "" }) {
   const element = make("div", null, { className: `tiles ${className}` }), canvas = make("canvas", null);
@@ -111,6 +116,7 @@ function tiles({ label, rows, columns, gap = 0, name, tell, pick, className = ""
     const button = make("button", null, { type: "button", tabIndex: i ? -1 : 0 });
     button.setAttribute("aria-label", name(i));
     button.onclick = (event) => pick?.(i, event);
+    if (name === named) for (const event of ["pointerenter", "focus"]) button.addEventListener(event, () => pointOut(i));
     return explain(button, () => tell(i));
   });
   element.onkeydown = (event) => {
@@ -120,6 +126,7 @@ function tiles({ label, rows, columns, gap = 0, name, tell, pick, className = ""
     buttons.forEach((button, i) => (button.tabIndex = i === next ? 0 : -1));
     buttons[next].focus();
   };
+  for (const event of ["pointerleave", "focusout"]) element.addEventListener(event, () => pointOut(null));
   element.append(canvas, ...buttons);
 
   /** `images`: ImageData of each tile, or one of all; `selected`: a tile; `off`: a Set. */
