@@ -190,8 +190,9 @@ SCREENS.play = (figure) => {
   const maps = make("div", null, { className: "pair" }), bars = [colorBar(), colorBar()];
   const title = make("h3", "");
   maps.append(panel(null, title, looks, bars[0].element), panel("Rollout of all blocks", rolled, bars[1].element));
+  parts_.element.append(maps, caption("From the class token, mean of all heads."));
   const time = caption();
-  figure.append(image.element, parts_.element, panel("Prediction", list, lines.element, maps, time));
+  figure.append(image.element, parts_.element, panel("Prediction", list, lines.element, caption("Probability that the head gives after each block; the start is the same for every image."), time));
   return () => {
     image.draw();
     parts_.draw();
@@ -205,7 +206,7 @@ SCREENS.play = (figure) => {
       bars[i].draw(largest(values));
     });
     const marks = listChanges().length ? "The marks are from before your changes. " : "";
-    time.textContent = `Maps: from the class token, mean of all heads. ${marks}Computed here in ${Math.max(1, Math.round(1000 * found.seconds))} ms.`;
+    time.textContent = `${marks}Computed here in ${Math.max(1, Math.round(1000 * found.seconds))} ms.`;
   };
 };
 

@@ -8,7 +8,7 @@ const state = {
   image: null, // as the model gets it, {data, height, width, channels}
   whole: null, // ... before it was changed
   name: "", truth: null, // of its file, and its class if that is known
-  patch: Math.floor(ROWS / 2) * COLUMNS + Math.floor(COLUMNS / 2), token: 0, // that are chosen
+  patch: Math.floor(0.75 * ROWS) * COLUMNS + Math.floor(COLUMNS / 4), token: 0, // that are chosen
   block: sizes.blocks - 1, head: 0,
   ways: null, // see engine.js
 };
