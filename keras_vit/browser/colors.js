@@ -5,13 +5,14 @@ const SEQUENTIAL = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [
 const SIGNED = [[45, 0, 75], [153, 142, 195], [247, 247, 247], [241, 163, 64], [127, 59, 8]];
 
 /**
- * Returns a color for each value, null for one that is not known yet. The highest 3 % have the same
- * color, so that a few do not darken all others. Signed values have their darkest color at `far`.
+ * Returns a color for each value, null for one that is not known yet. Without `far` the highest 3 %
+ * have the same color, so that a few do not darken all others; with it colors lead from 0 to `far`.
+ * Signed values have their darkest color at `far`.
  */
 function colorsOf({ values, signed, far }) {
   const sorted = Array.from(values).filter((v) => !Number.isNaN(v)).sort((a, b) => a - b);
-  far ??= Math.max(0.01, ...sorted.map(Math.abs));
-  const [low, high] = signed ? [-far, far] : [sorted[0], sorted[Math.floor(0.97 * (sorted.length - 1))]];
+  if (signed) far ??= Math.max(0.01, ...sorted.map(Math.abs));
+  const [low, high] = far ? [signed ? -far : 0, far] : [sorted[0], sorted[Math.floor(0.97 * (sorted.length - 1))]];
   const scale = signed ? SIGNED : SEQUENTIAL;
   return Array.from(values, (v) => {
     if (Number.isNaN(v)) return null;

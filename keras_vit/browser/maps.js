@@ -37,26 +37,32 @@ function rollout(attention, sizes) {
   return patches.map((v) => (sum > 0 ? v / sum : 0));
 }
 
+// How sure a prediction is: the probability of a class, or how far its logit is above the next one.
+const MEASURES = {
+  probability: (logits, label) => probabilities(logits)[label],
+  lead: (logits, label) => logits[label] - Math.max(...logits.filter((_, i) => i !== label)),
+};
+
 /**
  * Covers one cell of the image after the other with its mean color. Calls show(cell, fall) with how
- * far the probability of the class falls without it; stops when that returns false. `ways`: see
+ * far the measure of the class falls without it; stops when that returns false. `ways`: see
  * engine.js.
  */
-async function occlude(vit, image, label, [rows, columns], show, ways = {}) {
+async function occlude(vit, image, label, [rows, columns], show, ways = {}, measure = "probability") {
   const { data, height, width, channels } = image, size = height * width;
   const color = Array.from({ length: channels }, (_, c) => {
     let sum = 0;
     for (let i = 0; i < size; i++) sum += data[i * channels + c];
     return sum / size;
   });
-  const whole = probabilities(vit.call(image, ways))[label], h = height / rows, w = width / columns;
+  const sure = (input) => MEASURES[measure](vit.call(input, ways), label);
+  const whole = sure(image), h = height / rows, w = width / columns;
   for (let cell = 0; cell < rows * columns; cell++) {
     const covered = Float32Array.from(data), top = Math.floor(cell / columns) * h, left = (cell % columns) * w;
     for (let i = top; i < top + h; i++) {
       for (let j = left; j < left + w; j++) covered.set(color, (i * width + j) * channels);
     }
-    const fall = whole - probabilities(vit.call({ ...image, data: covered }, ways))[label];
-    if (!(await show(cell, fall))) return;
+    if (!(await show(cell, whole - sure({ ...image, data: covered })))) return;
   }
 }
 

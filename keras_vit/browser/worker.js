@@ -24,13 +24,13 @@ const TASKS = {
   },
 
   /** Covers one cell after the other, and answers after each; a new task stops it. */
-  async occlude({ number, image, label, ways }) {
+  async occlude({ number, image, label, ways, measure }) {
     const grid = coarsen(model.sizes.grid), mine = turn;
     const show = (cell, fall) => {
       self.postMessage({ task: "occluded", number, grid, cell, fall });
       return new Promise((resume) => setTimeout(() => resume(mine === turn))); // messages come between
     };
-    await occlude(vit, image, label, grid, show, ways);
+    await occlude(vit, image, label, grid, show, ways, measure);
   },
 
   stop() {},

@@ -92,6 +92,15 @@ def softmax(logits):
     return powers / powers.sum()
 
 
+def lead(logits, label):
+    return logits[label] - np.delete(logits, label).max()
+
+
+def ends(place):
+    """The number at the end of a text."""
+    return float(re.findall(r"[−\d.]+", place.inner_text())[-1].replace("−", "-"))
+
+
 def patches(image):
     return sorted(map(bytes, image.reshape(8, 4, 8, 4, 3).swapaxes(1, 2).reshape(64, 48)))
 
@@ -149,7 +158,7 @@ def test_examples_are_cifar_if_it_is_there_and_else_those_of_the_package(tmp_pat
     monkeypatch.delenv("KERAS_VIT_DATA", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     own = [each["label"] for each in explorer_file.read_examples(None)]
-    assert own == ["ship", "airplane", "frog", "truck", "automobile", "bird", "cat"]
+    assert own == ["truck", "ship", "airplane", "frog", "automobile", "bird", "cat"]
     for split, kind, i in np.ndindex(2, 10, 3):
         folder = tmp_path / ("train", "test")[split] / f"kind {kind}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -186,7 +195,8 @@ def test_its_numbers_are_those_of_keras(opened, made, model):
     tab, images = opened, made[1][None].astype("float32")
     undo(tab)
     shares = "[...found.shares]"
-    expected = softmax(outputs(model, images)[0])
+    logits = outputs(model, images)[0]
+    expected = softmax(logits)
     np.testing.assert_allclose(tab.evaluate(shares), expected, atol=1e-4)
 
     tokens = numpy(model.get_layer("patch_encoder")(model.get_layer("patches")(
@@ -214,18 +224,48 @@ def test_its_numbers_are_those_of_keras(opened, made, model):
     silent = before.copy()
     silent[2 * size : 3 * size] = 0
     kernel.assign(silent)
-    without_head = softmax(outputs(model, images)[0])
+    fewer_logits = outputs(model, images)[0]
+    without_head = softmax(fewer_logits)
     kernel.assign(before)
     np.testing.assert_allclose(tab.evaluate(shares), without_head, atol=1e-4)
     assert np.abs(without_head - expected).max() > 1e-3
     undo(tab)
 
     go(tab, "matters")
-    tab.get_by_text("Rank correlation").wait_for(timeout=60_000)
+    until(tab, "document.querySelector('.verdict').textContent.startsWith('The lead of')")
     label = expected.argmax()
-    fall = 100 * (expected[label] - without_head[label])
+    change = lead(fewer_logits, label) - lead(logits, label)
     shown = tab.locator(".ablation tr").nth(1).locator("td").nth(2).inner_text()
-    assert float(shown.replace("−", "-")) == pytest.approx(-fall, abs=0.06)
+    assert float(shown.replace("−", "-")) == pytest.approx(change, abs=0.006)
+
+    go(tab, "step-4")
+    block = model.get_layer("block_3")  # its first head, and the class token
+    query, key, value = (numpy(x)[0] for x in block.attention.heads(block.norm_1(
+        run(model, tokens, names[:3])[None])))  # fmt: skip
+    scores = key[1:, 0] @ query[0, 0] / np.sqrt(size)
+    weights = softmax(key[:, 0] @ query[0, 0] / np.sqrt(size))
+    tab.get_by_label("sum; arrow keys").focus()
+    assert ends(tab.locator("#value")) == pytest.approx(weights @ value[:, 0, 0], abs=6e-4)
+    high = [ends(tab.locator("#step-4 .scale").nth(i)) for i in range(2)]
+    assert high == pytest.approx([np.abs(scores).max(), weights[1:].max()], abs=6e-4)
+    go(tab, "step-5")
+    read = [ends(tab.locator("#step-5 .scale").nth(i)) for i in range(2)]
+    rows = "found.attention.map((maps) => maps.map((a) => [...a.slice(1, 65)]))"
+    maps = np.array(tab.evaluate(rows))
+    assert read == pytest.approx([100 * maps[3, 0].max(), 100 * maps.max()], abs=0.06)
+
+
+@pytest.mark.slow
+def test_the_weights_of_its_last_step_are_all_of_the_model(opened, model):
+    tab = opened
+    go(tab, "step-8")
+    inside, rest = (
+        [int(text.split()[0].replace(",", "")) for text in tab.locator(where).all_inner_texts()]
+        for where in ("#step-8 .block .soft", "#step-8 .figure > .flow .soft")
+    )
+    block = model.get_layer("block_0").count_params()
+    assert sum(inside) == block and f"{block:,} weights each" in tab.inner_text("#step-8 h3")
+    assert sum(rest) + model.num_layers * block == model.count_params()
 
 
 @pytest.mark.slow

@@ -9,6 +9,6 @@ widgets.js         maps, strips, tiles and choices
 tour_inputs.js     steps 1 to 4
 tour_blocks.js     steps 5 to 8
 play.js            Play, and What matters
-main.js            the image at hand, the camera
+main.js            the image, the prediction, the camera
 explore.js         what the worker computes
 """

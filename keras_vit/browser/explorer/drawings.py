@@ -3,6 +3,18 @@
 SIDE, SCALE = 32, 8  # pixels of a drawing, and how much larger it is drawn before it is reduced
 # class: color of the background, and shapes: what, its color, its corners in pixels
 DRAWINGS = {
+    "truck": (
+        "#bcd3e6",
+        ("rectangle", "#77797c", (0, 25, 32, 32)),
+        ("rectangle", "#f2f2f2", (1, 5, 20, 23)),
+        ("polygon", "#d9a400", (21, 11, 27, 11, 31, 17, 31, 24, 21, 24)),
+        ("polygon", "#9fc5dc", (23, 12.5, 26.5, 12.5, 29, 17, 23, 17)),
+        ("rectangle", "#444444", (1, 23, 31, 25)),
+        ("ellipse", "#111111", (3, 21, 10, 28)),
+        ("ellipse", "#111111", (22, 21, 29, 28)),
+        ("ellipse", "#bbbbbb", (5, 23, 8, 26)),
+        ("ellipse", "#bbbbbb", (24, 23, 27, 26)),
+    ),
     "ship": (
         "#9cc3e6",
         ("rectangle", "#2f6f9f", (0, 20, 32, 32)),
@@ -30,18 +42,6 @@ DRAWINGS = {
         ("polygon", "#3f7a26", (5, 20, 1, 28, 10, 29)),
         ("polygon", "#3f7a26", (27, 20, 31, 28, 22, 29)),
         ("ellipse", "#b9d48a", (10, 17, 22, 27)),
-    ),
-    "truck": (
-        "#bcd3e6",
-        ("rectangle", "#77797c", (0, 25, 32, 32)),
-        ("rectangle", "#f2f2f2", (1, 5, 20, 23)),
-        ("polygon", "#d9a400", (21, 11, 27, 11, 31, 17, 31, 24, 21, 24)),
-        ("polygon", "#9fc5dc", (23, 12.5, 26.5, 12.5, 29, 17, 23, 17)),
-        ("rectangle", "#444444", (1, 23, 31, 25)),
-        ("ellipse", "#111111", (3, 21, 10, 28)),
-        ("ellipse", "#111111", (22, 21, 29, 28)),
-        ("ellipse", "#bbbbbb", (5, 23, 8, 26)),
-        ("ellipse", "#bbbbbb", (24, 23, 27, 26)),
     ),
     "automobile": (
         "#c9cdd2",

@@ -39,9 +39,9 @@ Object.assign(TASKS, {
   parts() {
     const of = (kind) => vit.layers.find((layer) => layer instanceof kind);
     const encoder = of(PatchEncoder), head = vit.layers.at(-1);
-    const { projection, positionEmbedding: positions, classToken } = encoder;
+    const { projection, positionEmbedding: positions, classToken } = encoder, { mean, deviation } = of(Normalize);
     self.postMessage({
-      task: "parts", positions, classToken, filters: projection.kernel.data, bias: projection.bias,
+      task: "parts", positions, classToken, mean, deviation, filters: projection.kernel.data, bias: projection.bias,
       dim: projection.kernel.rows, head: head.kernel.data, headBias: head.bias,
       hidden: of(TransformerBlock).mlp.contract.kernel.columns,
     });
@@ -86,12 +86,12 @@ Object.assign(TASKS, {
     self.postMessage({ task: "compared", permutation, table });
   },
 
-  /** Switches off one head after the other, and one block; answers how far the probability falls. */
+  /** Switches off one head after the other, and one block; answers how far the lead of the class falls. */
   ablate({ number, image, label, ways }) {
-    const share = (more) => probabilities(vit.call(image, { ...ways, ...more }))[label], whole = share({});
+    const lead = (more) => MEASURES.lead(vit.call(image, { ...ways, ...more }), label), whole = lead({});
     const { blocks, heads } = model.sizes, list = (length, f) => Array.from({ length }, (_, i) => f(i));
-    const without = (kind, item) => whole - share({ [kind]: new Set([...(ways[kind] ?? []), item]) });
+    const without = (kind, item) => whole - lead({ [kind]: new Set([...(ways[kind] ?? []), item]) });
     const byHead = list(blocks, (i) => list(heads, (j) => without("heads", `${i} ${j}`)));
-    self.postMessage({ task: "ablated", number, byHead, byBlock: list(blocks, (i) => without("blocks", i)) });
+    self.postMessage({ task: "ablated", number, lead: whole, byHead, byBlock: list(blocks, (i) => without("blocks", i)) });
   },
 });

@@ -123,6 +123,7 @@ def _fill(content, weights, model, entry):
         worker=writing.read(*writing.ENGINE, "worker.js") + own("explore.js"),
         model=MODEL,
         patches=rows * columns,
+        values=height * width * model.input_shape[-1],
         side=f"{height} \u00d7 {width}",
         dim=model.hidden_dim,
         heads=model.num_heads,

@@ -1,12 +1,13 @@
 "use strict";
-// The image at hand, the prediction, and what a reader does.
+// The image, the prediction, and what a reader does.
 
 const ON_IMAGE = { label: "Patches of the image", rows: ROWS, columns: COLUMNS };
 const subject = tiles({ ...ON_IMAGE, ...PATCH_TILES, className: "subject" });
 
 function drawSubject() {
-  const { without } = state.ways, isPatch = state.token >= FIRST;
+  const { without } = state.ways, isPatch = state.token >= FIRST || choosesPatch();
   subject.draw(overlayPatches(null), { selected: isPatch ? state.patch : -1, off: without });
+  get("class-token").hidden = choosesPatch();
   get("class-token").setAttribute("aria-pressed", !isPatch);
   const rows = mainClasses(found.shares).map((i) => showClass(classes[i], found.shares[i]));
   get("classes").replaceChildren(...rows);

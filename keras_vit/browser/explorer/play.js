@@ -92,7 +92,7 @@ function board() {
     label.hidden = tool !== 1;
     const isWaiting = first !== null;
     text.textContent = [
-      "Click or drag: masked patches are taken out of the sequence.", "Draw on the image.",
+      "Click or drag: masked patches are removed from the sequence. On the next screen they are covered with a color instead.", "Draw on the image.",
       isWaiting ? "Now click the patch to swap it with." : "Click two patches.",
     ][tool];
     map.draw(overlayPatches(null), { selected: first ?? -1, off: state.ways.without });
@@ -187,8 +187,9 @@ SCREENS.play = (figure) => {
   const image = board(), parts_ = switches(), lines = layerLines();
   const list = make("ol", null, { className: "classes" });
   const [looks, rolled] = [make("canvas", null, { className: "picture" }), make("canvas", null, { className: "picture" })];
-  const maps = make("div", null, { className: "pair" });
-  maps.append(panel("Attention", looks), panel("Rollout", rolled));
+  const maps = make("div", null, { className: "pair" }), bars = [colorBar(), colorBar()];
+  const title = make("h3", "");
+  maps.append(panel(null, title, looks, bars[0].element), panel("Rollout of all blocks", rolled, bars[1].element));
   const time = caption();
   figure.append(image.element, parts_.element, panel("Prediction", list, lines.element, maps, time));
   return () => {
@@ -197,10 +198,14 @@ SCREENS.play = (figure) => {
     lines.draw();
     compareClasses(list);
     const last = found.attention.findLastIndex((maps_) => maps_);
-    paint(looks, overlayPatches(last < 0 ? null : attentionRow(last, null, 0)));
-    paint(rolled, overlayPatches(found.rolled));
+    const row = attentionRow(last, null, 0);
+    title.textContent = last < 0 ? "No attention" : `Attention, block ${last + 1}`;
+    [[looks, row], [rolled, found.rolled]].forEach(([canvas, values], i) => {
+      paint(canvas, mapPatches(values));
+      bars[i].draw(largest(values));
+    });
     const marks = listChanges().length ? "The marks are from before your changes. " : "";
-    time.textContent = `${marks}Computed here in ${Math.max(1, Math.round(1000 * found.seconds))} ms.`;
+    time.textContent = `Maps: from the class token, mean of all heads. ${marks}Computed here in ${Math.max(1, Math.round(1000 * found.seconds))} ms.`;
   };
 };
 
@@ -220,21 +225,25 @@ function correlation(a, b) {
   return dot(a, ma, b, mb) / Math.sqrt(dot(a, ma, a, ma) * dot(b, mb, b, mb) || 1);
 }
 
-const points = (v) => `${v > 0 ? "−" : "+"}${Math.abs(100 * v).toFixed(1)}`;
+/** A change of the lead, of how far it falls. */
+const writeChange = (fall) => `${fall > 0 ? "−" : "+"}${Math.abs(fall).toFixed(2)}`;
+const SMALL = 0.1; // share of the lead: if no patch lowers it by more, their order says little
 
 SCREENS.matters = (figure) => {
   let of = null, number = 0, label = 0, falls = null, heads = null;
-  const fallAt = (i) => `probability of “${classes[label]}” ${points(falls[i])} points`;
+  const fallAt = (i) => `lead of “${classes[label]}” ${writeChange(falls[i])}`;
   const map = (name, tell) => tiles({ ...ON_IMAGE, label: name, name: named, pick: selectPatch, tell });
   const covered = map("Falls when a patch is covered", (i) => ({ value: `${named(i)} covered: ${fallAt(i)}`, shape: `${PATCHES} runs of the model`, line: "Eq. 1" }));
   const rolled = map("Rollout", (i) => ({ value: `${named(i)}: rollout ${percent(found.rolled[i])}`, shape: `${PATCHES} shares`, line: "Eq. 6" }));
   const differ = map("Where they disagree", (i) => ({ value: `${named(i)}: ${fallAt(i)}, rollout ${percent(found.rolled[i])}`, shape: `${PATCHES} ranks`, line: "Eq. 6" }));
   const table = make("table", null, { className: "ablation" }), text = make("p", "", { className: "verdict" });
+  const bars = [colorBar({ signed: true, write: short }), colorBar(), colorBar({ signed: true, write: plain })];
+  bars[2].draw(1);
   figure.append(
-    panel("1. Cover each patch", covered.element, caption("Orange: without it, the probability falls.")),
-    panel("2. Attention rollout", rolled.element, caption("Yellow: most attention reaches the class token.")),
-    panel("Where the two disagree", differ.element, caption("Orange: matters more than attention shows. Violet: less.")),
-    text, panel("Each head switched off, and each block", table),
+    panel("1. Cover each patch", covered.element, bars[0].element, caption("Fall of the lead. Orange: it falls, the patch helps. Violet: it rises.")),
+    panel("2. Attention rollout", rolled.element, bars[1].element, caption("Share of the attention that reaches the class token.")),
+    panel("Where the two disagree", differ.element, bars[2].element, caption("Rank in 1 minus rank in 2. Orange: matters more than attention shows.")),
+    text, panel("Change of the lead without one head, or one block", table, caption("Effects do not add up: a block without one head can do more harm than no block at all.")),
   );
   figure.lastChild.classList.add("grow");
   ANSWERS.occluded = (answer) => {
@@ -251,31 +260,41 @@ SCREENS.matters = (figure) => {
     [of, number, label, heads] = [found, number + 1, argmax(found.shares), null];
     falls = new Float32Array(PATCHES).fill(NaN);
     const { image, ways } = state;
-    for (const task of ["ablate", "occlude"]) worker.postMessage({ task, number, image, label, ways });
+    for (const task of ["ablate", "occlude"]) worker.postMessage({ task, number, image, label, ways, measure: "lead" });
   };
   return () => {
     if (of !== found) test();
     const isDone = !falls.some(Number.isNaN), difference = isDone && ranks(falls).map((v, i) => v - ranks(found.rolled)[i]);
-    covered.draw(overlayPatches(falls, { signed: true }));
-    rolled.draw(overlayPatches(found.rolled));
-    differ.draw(overlayPatches(isDone ? difference : new Float32Array(PATCHES).fill(NaN), { signed: true, far: 1 }));
+    differ.element.parentElement.hidden = isDone && isEven();
+    const far = largest(falls.filter((v) => !Number.isNaN(v)));
+    covered.draw(mapPatches(falls, { signed: true, far }));
+    bars[0].draw(far);
+    rolled.draw(mapPatches(found.rolled));
+    bars[1].draw(largest(found.rolled));
+    differ.draw(mapPatches(isDone ? difference : new Float32Array(PATCHES).fill(NaN), { signed: true, far: 1 }));
     table.replaceChildren(...(heads ? ablationRows(heads) : []));
     text.textContent = isDone ? verdict(falls) : `Covering ${PATCHES} patches, one after the other …`;
   };
+  /** Whether no patch matters much. */
+  function isEven() {
+    return Math.max(...falls) < SMALL * heads.lead;
+  }
   function verdict(values) {
     const top = argmax(values), place = 1 + found.rolled.filter((v) => v > found.rolled[top]).length;
-    const agreement = correlation(ranks(values), ranks(found.rolled)).toFixed(2).replace("-", "−");
-    return `Covering patch ${top + 1} changes “${classes[label]}” most: ${points(values[top])} points. In rollout it ranks ${place} of ${PATCHES}. ` +
-      `Rank correlation of the two maps: ${agreement} (1: they agree, 0: they are unrelated).`;
+    const size = `The lead of “${classes[label]}” is ${plain(heads.lead.toFixed(2))}. `;
+    if (isEven()) return `${size}No single patch matters much: the largest fall is ${Math.max(0, values[top]).toFixed(2)}. Try an image with a less certain prediction.`;
+    const agreement = plain(correlation(ranks(values), ranks(found.rolled)).toFixed(2));
+    return `${size}Covering patch ${top + 1} lowers it most: ${writeChange(values[top])}. In rollout it ranks ${place} of ${PATCHES}. ` +
+      `Rank correlation of the two maps: ${agreement} (1: the same order, 0: unrelated, −1: reversed).`;
   }
   function ablationRows({ byHead, byBlock }) {
     const head = make("tr", null), far = largest(byHead.flat(), byBlock);
-    head.append(make("th", "points", { scope: "col" }), ...count(sizes.heads).map((i) => make("th", `head ${i}`, { scope: "col" })), make("th", "whole block", { scope: "col" }));
+    head.append(make("th", "lead", { scope: "col" }), ...count(sizes.heads).map((i) => make("th", `head ${i}`, { scope: "col" })), make("th", "whole block", { scope: "col" }));
     return [head, ...byHead.map((row, i) => {
       const line = make("tr", null);
       line.append(make("th", `block ${i + 1}`, { scope: "row" }));
       for (const v of [...row, byBlock[i]]) {
-        const cell = make("td", points(v)), [rgb] = colorsOf({ values: [v], signed: true, far });
+        const cell = make("td", writeChange(v)), [rgb] = colorsOf({ values: [v], signed: true, far });
         cell.style.background = `rgb(${rgb.map(Math.round)})`;
         cell.style.color = Math.abs(v) > 0.75 * far ? "#fff" : "#000";
         line.append(cell);

@@ -123,6 +123,9 @@ function openScreen() {
   render();
 }
 
+/** Returns if the open screen shows the chosen patch: others show the chosen token, also the class token. */
+const choosesPatch = () => get(current()).querySelector(".chosen")?.dataset.of === "patch";
+
 /** Draws the image, the prediction and the open screen, once a frame. */
 function render() {
   if (isAsked || !found || !parts) return;
@@ -132,6 +135,8 @@ function render() {
     const id = current();
     drawings[id] ??= SCREENS[id](get(id).querySelector(".figure"));
     drawSubject();
+    const chosen = get(id).querySelector(".chosen"), patch = `patch ${state.patch + 1}`;
+    if (chosen) chosen.textContent = `Chosen: ${choosesPatch() ? patch : reader()}`;
     drawings[id]();
     document.body.dataset.drawn = id; // for tests
   });

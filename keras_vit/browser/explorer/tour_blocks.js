@@ -3,10 +3,12 @@
 
 /** "the class token" or "patch 12": the chosen token in a sentence. */
 const reader = () => (state.token < FIRST ? "the class token" : `patch ${state.patch + 1}`);
+const subscript = (n) => `${n}`.replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]);
+const capitalize = (text) => text[0].toUpperCase() + text.slice(1);
 
 SCREENS["step-5"] = (figure) => {
   const { blocks, heads } = sizes, tokens = FIRST + PATCHES;
-  const title = make("h3", ""), text = caption();
+  const title = make("h3", ""), text = caption(), bars = [colorBar(), colorBar()];
   const tell = (i) => ({
     value: `Block ${state.block + 1}, head ${state.head + 1}: ${reader()} gives ${percent(attentionRow(state.block, state.head)[i])} to ${named(i).toLowerCase()}`,
     shape: `A: ${tokens} × ${tokens}`, line: "Eq. 6",
@@ -31,17 +33,19 @@ SCREENS["step-5"] = (figure) => {
     return list;
   };
   box.append(labels(heads, "head", "top"), labels(blocks, "block", "side"), all.element);
-  const panels = [panel(null, title, large.element, text), panel("Every head of every block", box)];
+  const panels = [panel(null, title, large.element, bars[0].element, text), panel("Every head of every block", box, bars[1].element, caption("All small maps have one scale, the large map has its own. Point at it: the image shows the place."))];
   for (const each of panels) each.classList.add("big");
   figure.append(...panels);
   return () => {
     const row = attentionRow(state.block, state.head), own = found.attention[state.block]?.[state.head];
     title.textContent = `Block ${state.block + 1}, head ${state.head + 1}`;
-    large.draw(overlayPatches(row), { selected: state.token ? state.patch : -1, off: state.ways.without });
+    large.draw(mapPatches(row), { selected: state.token ? state.patch : -1, off: state.ways.without });
     const rest = own ? own[state.token * tokens] : 0, isMasked = state.token && state.ways.without.has(state.patch);
-    text.textContent = isMasked ? `Masked: ${reader()} attends to nothing.` : `Attention of ${reader()} to each patch: yellow is most. ${percent(rest)} goes to the class token, which is not in the image.`;
-    const maps = Array.from({ length: blocks * heads }, (_, i) => overlayPatches(attentionRow(Math.floor(i / heads), i % heads)));
-    all.draw(maps, { selected: state.block * heads + state.head });
+    text.textContent = isMasked ? `Masked: ${reader()} attends to nothing.` : `Attention of ${reader()} to each patch. ${percent(rest)} goes to the class token, which is not in the image.`;
+    const weights = Array.from({ length: blocks * heads }, (_, i) => attentionRow(Math.floor(i / heads), i % heads)), far = largest(...weights);
+    bars[0].draw(largest(row));
+    bars[1].draw(far);
+    all.draw(weights.map((each) => mapPatches(each, { far })), { selected: state.block * heads + state.head });
   };
 };
 
@@ -69,10 +73,14 @@ SCREENS["step-6"] = (figure) => {
     list.append(row.element);
   }
   const heading = make("div", null, { className: "strip head" });
-  heading.append(make("span", ""), make("span", ""), make("span", "read now", { className: "note" }));
+  heading.append(make("span", ""), make("span", ""), make("span", "class predicted here", { className: "note" }));
   list.prepend(heading);
-  figure.append(list);
+  const text = caption();
+  figure.append(list, text);
+  text.classList.add("wide");
   return () => {
+    const start = state.token < FIRST ? "The start of the class token is the same for every image: it has not received anything from a patch yet. " : "";
+    text.textContent = `${start}The head was trained for the end of the class token only: elsewhere, read its class as a hint. The length of a vector is not its importance.`;
     heading.children[1].textContent = `the ${dim} numbers of ${reader()}`;
     const values = rows.map((row) => row.values()), far = largest(...values) * 0.6;
     rows.forEach((row, i) => {
@@ -96,7 +104,7 @@ SCREENS["step-7"] = (figure) => {
   const weights = () => rowOf(parts.head, chosen, dim), product = () => weights().map((v, i) => v * found.y[i]);
   const tell = (name, values, line) => (i) => ({ value: `${name()}, number ${i + 1}: ${short(values()[i])}`, shape: `${dim} numbers`, line });
   const list = [
-    [() => "class token", () => found.y, "Eq. 4"], [() => `× ${classes[chosen]}`, weights, "head"], [() => "= evidence", product, "head"],
+    [() => `y = LN(z${subscript(sizes.blocks)})`, () => found.y, "Eq. 4"], [() => `× ${classes[chosen]}`, weights, "head"], [() => "= evidence", product, "head"],
   ].map(([name, values, line]) => ({ ...strip("", dim, tell(name, values, line), { label: "Class token to logit" }), values, label: name }));
   const table = make("div", null, { className: "logits" }), text = caption(), title = make("h3", "");
   const rows = classes.map((name, i) => {
@@ -144,47 +152,53 @@ SCREENS["step-8"] = (figure) => {
   const usual = (data) => Float32Array.from(data, Math.abs).sort()[Math.floor(0.97 * (data.length - 1))] || 1; // few are larger
   const matrix = (data, rows, columns) => data && numbersToPixels(data, rows, columns, { far: usual(data) });
   const minus = (a, b) => a && a.map((v, i) => v - b[i]);
-  const b = () => state.block;
-  const boxes = [
+  const b = () => state.block, all = `${tokens} × ${dim}`;
+  const weights = {
+    qkv: params([2 * dim], [dim, 3 * dim], [3 * dim]), out: params([dim, dim], [dim]), mlp: params([2 * dim], [dim, hidden], [hidden], [hidden, dim], [dim]),
+  };
+  const boxes = [ // name, shape, number of weights, pixels, line of code, kind
     ["Image", `${height} × ${width} × ${channels}`, 0, () => overlay(state.image), "normalize"],
     ["Patches", `${PATCHES} × ${size}`, 0, () => matrix(found.patches, PATCHES, size), "patches"],
-    ["Tokens z₀", `${tokens} × ${dim}`, params([size, dim], [dim], [tokens, dim], [dim]), () => matrix(found.tokens[0], tokens, dim), "Eq. 1"],
-    ["Query, key, value", `${tokens} × 3 · ${dim}`, params([2 * dim], [dim, 3 * dim], [3 * dim]), () => matrix(found.qkv[b()], tokens, 3 * dim), "Eq. 5", true],
+    ["Tokens z₀", all, params([size, dim], [dim], [tokens, dim], [dim]), () => matrix(found.tokens[0], tokens, dim), "Eq. 1"],
+    ["LN → q, k, v", `${tokens} × 3 · ${dim}`, weights.qkv, () => matrix(found.qkv[b()], tokens, 3 * dim), "Eq. 5"],
     ["Attention A", `${heads} × ${tokens} × ${tokens}`, 0, () => found.attention[b()] && join(found.attention[b()].map((a) => {
       return toPixels(colorsOf({ values: a }), tokens, tokens);
-    }), 2, 3), "Eq. 6", true],
-    ["A v, projected", `${tokens} × ${dim}`, params([dim, dim], [dim]), () => matrix(minus(found.between[b()], found.tokens[b()]), tokens, dim), "Eq. 8", true],
-    [`MLP, ${hidden} wide`, `${tokens} × ${dim}`, params([2 * dim], [dim, hidden], [hidden], [hidden, dim], [dim]), () => matrix(minus(found.tokens[b() + 1], found.between[b()]), tokens, dim), "Eq. 3", true],
-    ["Tokens z_l", `${tokens} × ${dim}`, 0, () => matrix(found.tokens[b() + 1], tokens, dim), "Eq. 3", true],
-    ["Class token y", `${dim}`, params([2 * dim]), () => matrix(found.y, 8, dim / 8), "Eq. 4"],
+    }), 2, 3), "Eq. 6"],
+    ["A v, projected", all, weights.out, () => matrix(minus(found.between[b()], found.tokens[b()]), tokens, dim), "Eq. 8"],
+    [() => `+ z${subscript(b())} = z′${subscript(b() + 1)}`, all, 0, () => matrix(found.between[b()], tokens, dim), "Eq. 2", "sum three"],
+    [`LN → MLP, ${hidden}`, all, weights.mlp, () => matrix(minus(found.tokens[b() + 1], found.between[b()]), tokens, dim), "Eq. 3"],
+    [() => `+ z′${subscript(b() + 1)} = z${subscript(b() + 1)}`, all, 0, () => matrix(found.tokens[b() + 1], tokens, dim), "Eq. 3", "sum two"],
+    [`LN → y = LN(z${subscript(blocks)})`, `class token: ${dim}`, params([2 * dim]), () => matrix(found.y, 4, dim / 4), "Eq. 4"],
     ["Logits", `${classes.length}`, params([dim, classes.length], [classes.length]), () => matrix(found.logits, 1, classes.length), "head"],
-  ].map(([name, shape, count_, pixels, line, isRepeated]) => {
-    const element = make("div", null, { className: "box", tabIndex: 0 }), canvas = make("canvas", null);
+  ].map(([name, shape, total, pixels, line, kind = ""]) => {
+    const element = make("div", null, { className: `box ${kind}`, tabIndex: 0 }), canvas = make("canvas", null), title = make("b", "");
+    const called = () => (typeof name === "string" ? name : name()), written = total ? `${total.toLocaleString("en")} weights` : "";
     element.setAttribute("role", "group");
-    element.setAttribute("aria-label", `${name}: ${shape}`);
-    const total = count_ * (isRepeated ? blocks : 1);
-    element.append(make("b", name), canvas, make("span", shape, { className: "shape" }));
-    if (total) element.append(make("span", `${total.toLocaleString("en")} weights`, { className: "soft" }));
-    explain(element, () => ({ value: `${name}: ${total.toLocaleString("en")} weights${isRepeated ? ` in ${blocks} blocks` : ""}`, shape, line }));
-    return { element, canvas, pixels, isRepeated };
+    element.append(title, canvas, make("span", shape, { className: "shape" }));
+    if (total) element.append(make("span", written, { className: "soft" }));
+    explain(element, () => ({ value: `${called()}${total ? `: ${written}` : ""}`, shape, line }));
+    const draw = () => {
+      title.textContent = called();
+      element.setAttribute("aria-label", `${called()}: ${shape}`);
+      const image = pixels();
+      canvas.hidden = !image;
+      if (image) paint(canvas, image);
+      canvas.style.imageRendering = canvas.width > 110 ? "auto" : "pixelated"; // not shrunk
+    };
+    return { element, draw };
   });
   const block = chooseBlock(), inside = make("div", null, { className: "block" }), flow = (from, to) => {
     const row = make("div", null, { className: "flow" });
     row.append(...boxes.slice(from, to).map(({ element }) => element));
     return row;
   };
-  const title = make("div", null, { className: "choices" });
-  title.append(make("h3", `${blocks} blocks, one after the other`), block.element);
-  inside.append(title, flow(3, 8));
+  const title = make("div", null, { className: "choices" }), each = weights.qkv + weights.out + weights.mlp;
+  title.append(make("h3", `${blocks} blocks, one after the other, of ${each.toLocaleString("en")} weights each`), block.element);
+  inside.append(title, flow(3, 9));
   const down = () => make("span", "↓", { className: "down" });
-  figure.append(flow(0, 3), down(), inside, down(), flow(8, 10));
+  figure.append(flow(0, 3), down(), inside, down(), flow(9, 11));
   return () => {
     block.draw(state.block);
-    for (const { canvas, pixels } of boxes) {
-      const image = pixels();
-      canvas.hidden = !image;
-      if (image) paint(canvas, image);
-      canvas.style.imageRendering = canvas.width > 110 ? "auto" : "pixelated"; // not shrunk
-    }
+    for (const box of boxes) box.draw();
   };
 };

@@ -17,7 +17,7 @@ SCREENS["step-1"] = (figure) => {
   const columns = 2 * COLUMNS, rows = PATCHES / columns;
   const row = tiles({ label: "The sequence of patches", rows, columns, gap: 1, ...PATCH_TILES });
   const table = make("ol", null, { className: "pixels" }), title = make("h3", "");
-  const numbers = panel(null, title, table, caption("Red, green and blue of each pixel, row by row: from 0, dark, to 255, bright."));
+  const numbers = panel(null, title, table, caption("Red, green and blue of each pixel, row by row: 0 is dark, 255 bright."));
   const sequence = panel(`A sequence of ${PATCHES}`, row.element);
   const right = make("div", null, { className: "column" });
   right.append(sequence, numbers);
@@ -52,7 +52,7 @@ function filterPixels(filter) {
 }
 
 SCREENS["step-2"] = (figure) => {
-  const { dim } = parts, length = parts.filters.length / dim, columns = 8, rows = dim / columns;
+  const { dim } = parts, length = parts.filters.length / dim, columns = 16, rows = Math.ceil(dim / columns);
   const filterOf = (i) => rowOf(parts.filters, i, length);
   const embedded = () => rowOf(found.tokens[0], FIRST + state.patch, dim).map((v, i) => v - positions()[i]);
   const positions = () => rowOf(parts.positions, FIRST + state.patch, dim);
@@ -66,10 +66,11 @@ SCREENS["step-2"] = (figure) => {
   const tell = (values, name, line) => (i) => ({ value: `${name}, number ${i + 1}: ${short(values()[i])}`, shape: `${dim} numbers`, line });
   const token = () => rowOf(found.tokens[0], FIRST + state.patch, dim);
   const rowsOfSum = [
-    ["patch × E", embedded, "Eq. 1"], ["+ position", positions, "positions"], ["= token", token, "positions"],
+    ["patch × E + b", embedded, "Eq. 1"], ["+ position", positions, "positions"], ["= token", token, "positions"],
   ].map(([name, values, line]) => ({ ...strip(name, dim, tell(values, name, line)), values }));
   const sum = panel("Equation 1, for this patch", ...rowsOfSum.map(({ element }) => element));
-  sum.append(caption("Orange numbers are positive, violet ones negative. The position comes next, in step 3."));
+  const same = (list) => [...new Set(list)].join(", ");
+  sum.append(caption(`Before it is multiplied, each pixel p becomes (p − ${same(parts.mean)}) / ${same(parts.deviation)}; b is a bias for each filter. Orange numbers are positive, violet ones negative. The position comes next, in step 3.`));
   sum.classList.add("wide");
   const title = make("h3", "");
   const first = panel(null, title, patch);
@@ -77,7 +78,8 @@ SCREENS["step-2"] = (figure) => {
   const product = make("div", null, { className: "product" });
   product.append(
     first, make("span", "×", { className: "sign" }),
-    panel(`${dim} filters`, filters.element), make("span", "=", { className: "sign" }), panel(`${dim} numbers`, answers.element),
+    panel(`${dim} filters: gray is a weight of zero`, filters.element),
+    make("span", "=", { className: "sign" }), panel(`${dim} numbers, one for each filter`, answers.element),
   );
   figure.append(product, sum);
   filters.draw(Array.from({ length: dim }, (_, i) => filterPixels(filterOf(i))));
@@ -119,7 +121,9 @@ SCREENS["step-3"] = (figure) => {
   const title = make("h3", ""), image = make("canvas", null, { className: "picture" });
   const table = make("table", null), button = make("button", "Shuffle again", { type: "button", className: "button" });
   const experiment = panel("The same patches, shuffled", image, button);
-  const left = panel("Similarity of all positions", all.element), middle = panel(null, title, one.element);
+  const cosine = colorBar({ signed: true, write: plain });
+  cosine.draw(1);
+  const left = panel("Similarity of all positions", all.element), middle = panel(null, title, one.element, cosine.element, caption("Cosine similarity"));
   figure.append(left, middle, experiment, table);
   table.className = "wide compare";
   all.draw(Array.from({ length: PATCHES }, (_, i) => map(i)));
@@ -180,7 +184,7 @@ SCREENS["step-4"] = (figure) => {
     return mine ? mine.query.map((v, i) => v * its.key[i]) : new Float32Array(d);
   };
   const tellScore = (i) => ({
-    value: `${nameToken(state.token)} · ${named(i)}: score ${short(scores[i])}, attention ${percent(weights()[i])}`,
+    value: `${nameToken(state.token)} · ${named(i)}: score ${short(scores[i])}, attention weight ${short(weights()[i])}`,
     shape: `A: ${tokens} × ${tokens}, for each of ${sizes.heads} heads`, line: "Eq. 6",
   });
   const pick = (i) => {
@@ -188,20 +192,26 @@ SCREENS["step-4"] = (figure) => {
     render();
   };
   const options = { rows: ROWS, columns: COLUMNS, name: named, pick, tell: tellScore };
-  const before_ = tiles({ label: "Scores", ...options }), after = tiles({ label: "Attention", ...options });
+  const before_ = tiles({ label: "Scores", ...options }), after = tiles({ label: "Attention weights", ...options });
+  const bars = [colorBar({ signed: true, write: short }), colorBar({ write: short })];
   const tell = (name, values, line) => (i) => ({ value: `${name}, number ${i + 1}: ${short(values()?.[i] ?? 0)}`, shape: `d = ${d}`, line });
+  const output = () => { // A v of the token: the sum of all values with their weights
+    const map = found.attention[state.block]?.[state.head], sum = new Float32Array(d);
+    for (let t = 0; map && t < tokens; t++) headVectors(t).value.forEach((v, i) => (sum[i] += map[state.token * tokens + t] * v));
+    return sum;
+  };
   const list = [
     ["query", () => vectors()[0]?.query, "Eq. 5"], ["key", () => vectors()[1]?.key, "Eq. 5"],
-    ["product", products, "scale"], ["value", () => vectors()[1]?.value, "Eq. 5"],
+    ["product", products, "scale"], ["value", () => vectors()[1]?.value, "Eq. 5"], ["sum", output, "Eq. 7"],
   ].map(([name, values, line]) => ({ ...strip(name, d, tell(name, values, line)), values }));
   const sum = caption(), result = caption(), title = make("h3", "");
-  const steps = panel(null, title, ...list.slice(0, 3).map(({ element }) => element), sum, list[3].element, result);
+  const steps = panel(null, title, ...list.slice(0, 3).map(({ element }) => element), sum, list[3].element, result, list[4].element, caption(`3. This sum of all ${tokens} values, each times its weight, is what the head returns.`));
   const block = chooseBlock(), head = chooseHead();
   steps.classList.add("tall");
   steps.style.setProperty("--names", "3.5rem");
   const bar = make("div", null, { className: "choices wide" });
   bar.append(block.element, head.element);
-  figure.append(bar, panel("1. Query · key", before_.element), panel("2. Attention", after.element), steps);
+  figure.append(bar, panel("1. Scores: query · key / √d", before_.element, bars[0].element), panel("2. Attention weights: softmax", after.element, bars[1].element), steps);
   return () => {
     block.draw(state.block);
     head.draw(state.head);
@@ -209,13 +219,16 @@ SCREENS["step-4"] = (figure) => {
     if (other === null || state.ways.without.has(other)) other = argmax(row);
     const dot = (a, b) => a.reduce((total, v, i) => total + v * b[i], 0) / Math.sqrt(d) / state.ways.temperature;
     scores = Float32Array.from({ length: PATCHES }, (_, i) => (mine ? dot(mine.query, headVectors(FIRST + i).key) : 0));
-    before_.draw(overlayPatches(scores, { signed: true, far: largest(scores) }), { selected: other });
-    after.draw(overlayPatches(row), { selected: other });
-    title.textContent = `${reader()} and patch ${other + 1}`.replace(/^t/, "T").replace(/^p/, "P");
+    before_.draw(mapPatches(scores, { signed: true }), { selected: other });
+    after.draw(mapPatches(row), { selected: other });
+    bars[0].draw(largest(scores));
+    bars[1].draw(largest(row));
+    title.textContent = `${capitalize(reader())} and patch ${other + 1}`;
     const values = list.map((each) => each.values() ?? new Float32Array(d));
     values.forEach((each, i) => list[i].draw(each, { far: largest(each) }));
     const total = values[2].reduce((a, b) => a + b, 0);
-    sum.textContent = `Sum of the products ${short(total)}, divided by √${d}: score ${short(scores[other])}.`;
-    result.textContent = `After the softmax: ${percent(row[other])} of this value goes to ${reader()}.`;
+    const warm = state.ways.temperature === 1 ? "" : " and by the temperature";
+    sum.textContent = `Sum of the products ${short(total)}, divided by √${d}${warm}: score ${short(scores[other])}.`;
+    result.textContent = `After the softmax, ${reader()} takes this value with weight ${short(row[other])}.`;
   };
 };

@@ -3,7 +3,8 @@
 
 const named = (patch) => `Patch ${patch + 1}, row ${Math.floor(patch / COLUMNS) + 1}, column ${(patch % COLUMNS) + 1}`;
 const nameToken = (token) => (token < FIRST ? "Class token" : named(token - FIRST));
-const short = (v) => v.toFixed(Math.abs(v) < 10 ? 3 : 1).replace("-", "−");
+const plain = (v) => `${v}`.replace("-", "−");
+const short = (v) => plain(v.toFixed(Math.abs(v) < 10 ? 3 : 1));
 const largest = (...lists) => Math.max(1e-6, ...lists.flatMap((list) => Array.from(list, Math.abs)));
 const argmax = (values) => values.reduce((best, v, i) => (v > values[best] ? i : best), 0);
 
@@ -101,6 +102,11 @@ function strip(name, columns, tell, options = {}) {
   return { element: row, draw: map.draw, name: row.firstChild };
 }
 
+/** Marks a patch of the image, while a pointer is over its place in a map. */
+function pointOut(patch) {
+  subject.buttons.forEach((button, i) => button.classList.toggle("here", i === patch));
+}
+
 /** Buttons with a small image each, in rows: {element, draw(images, {selected, off})}. */
 function tiles({ label, rows, columns, gap = 0, name, tell, pick, className = "" }) {
   const element = make("div", null, { className: `tiles ${className}` }), canvas = make("canvas", null);
@@ -110,6 +116,7 @@ function tiles({ label, rows, columns, gap = 0, name, tell, pick, className = ""
     const button = make("button", null, { type: "button", tabIndex: i ? -1 : 0 });
     button.setAttribute("aria-label", name(i));
     button.onclick = (event) => pick?.(i, event);
+    if (name === named) for (const event of ["pointerenter", "focus"]) button.addEventListener(event, () => pointOut(i));
     return explain(button, () => tell(i));
   });
   element.onkeydown = (event) => {
@@ -119,6 +126,7 @@ function tiles({ label, rows, columns, gap = 0, name, tell, pick, className = ""
     buttons.forEach((button, i) => (button.tabIndex = i === next ? 0 : -1));
     buttons[next].focus();
   };
+  for (const event of ["pointerleave", "focusout"]) element.addEventListener(event, () => pointOut(null));
   element.append(canvas, ...buttons);
 
   /** `images`: ImageData of each tile, or one of all; `selected`: a tile; `off`: a Set. */
@@ -179,6 +187,23 @@ function overlayPatches(values, options = {}) {
     }
   }
   return pixels;
+}
+
+/** Returns the ImageData of a map, one color for each patch; masked patches are transparent. */
+function mapPatches(values, options = {}) {
+  const colors = colorsOf({ values, far: largest(values), ...options });
+  for (const patch of state.ways.without) colors[patch] = null;
+  return toPixels(colors, ROWS, COLUMNS);
+}
+
+/** The colors of a map with the numbers at both ends: {element, draw(far)}. */
+function colorBar({ signed = false, write = percent } = {}) {
+  const element = make("p", null, { className: "scale" }), ends = [make("span", ""), make("span", "")];
+  const colors = make("i", null), stops = (signed ? SIGNED : SEQUENTIAL).map((rgb) => `rgb(${rgb})`);
+  colors.style.background = `linear-gradient(to right, ${stops})`;
+  element.append(ends[0], colors, ends[1]);
+  const draw = (far) => [signed ? -far : 0, far].forEach((v, i) => (ends[i].textContent = v ? write(v) : "0"));
+  return { element, draw };
 }
 
 /** Choices of which one is taken: radio buttons. Returns {element, draw(value)}. */
