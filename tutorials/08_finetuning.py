@@ -177,7 +177,9 @@ assert right.mean() > 0.8
 # Chance would be 2.7 %, and a logistic regression on the pixels
 # reaches 5.4 % on the same photographs
 # ([results](../docs/results.md#fine-tuning-on-pets)). The difference
-# is what the pretrained model knows.
+# is what the pretrained model knows. It knows a lot about pets:
+# ImageNet has more than a hundred breeds of dogs and several of cats
+# among its classes. Images far from ImageNet's need more examples.
 #
 # ## Look at the answers
 #
@@ -279,8 +281,10 @@ np.testing.assert_allclose(
 #
 # Training more than the head means a forward and a backward pass for
 # every image in every epoch: minutes instead of seconds. We ran it
-# once on these photographs, 259 for training and 111 for the test,
-# and stored the results:
+# once on a sample of the dataset, ten photographs of each breed, 259
+# for training and 111 for the test, and stored the results. (This page
+# was made with the same sample. TensorFlow Datasets gives you all
+# photographs, and the numbers of this page will differ.)
 #
 # | what is trained | trainable parameters | test accuracy |
 # |---|---|---|
@@ -298,8 +302,7 @@ np.testing.assert_allclose(
 #
 # With 111 test images, one image is 0.9 points and the 95 % interval
 # is about seven points to either side. **The four rows cannot be told
-# apart.** That is the answer for few photographs: the cheapest way is
-# as good as the others. So:
+# apart.** So nothing speaks yet for the more expensive ways:
 #
 # - **Start with the head.** If your images are photographs of things,
 #   the features already separate your classes, and you have the
@@ -320,7 +323,8 @@ np.testing.assert_allclose(
 # ## Exercises
 #
 # **Exercise 1.** How many photographs does it take? Train the head on
-# 1, 3, 5 and 7 photographs of each breed.
+# 1, 3, 5 and 7 photographs of each breed. (`x` is on the scale of all
+# of them. That uses no labels.)
 
 # %% tags=["solution"]
 position = np.concatenate(
@@ -336,9 +340,9 @@ for shots in (1, 3, 5, 7):
 assert 0.4 < accuracy[1] < accuracy[3] < accuracy[7]
 
 # %% [markdown]
-# **Exercise 2.** The adapted model of LoRA has two matrices more for
-# each layer. Before you ship it, add each $AB$ to its $W$ with
-# `keras_vit.training.merge_lora`. Show that the logits stay the same,
+# **Exercise 2.** LoRA adds two matrices to each adapted layer. Before
+# you ship the model, add each $AB$ to its $W$ with
+# `keras_vit.training.merge_lora`. Show that the features stay the same,
 # and that the number of parameters is that of the original model.
 
 # %% tags=["solution"]

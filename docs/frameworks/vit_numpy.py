@@ -29,8 +29,8 @@ def attend(x, w, name, num_heads):
     qkv = dense(x, w, f"{name}/query_key_value")  # Eq. 5
     qkv = qkv.reshape(batch, tokens, 3, num_heads, dim // num_heads)
     q, k, v = qkv.transpose(2, 0, 3, 1, 4)  # each (B, heads, N + 1, d)
-    scores = softmax(q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1]))  # Eq. 6
-    x = (scores @ v).transpose(0, 2, 1, 3).reshape(batch, tokens, dim)  # Eq. 7
+    A = softmax(q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1]))  # Eq. 6
+    x = (A @ v).transpose(0, 2, 1, 3).reshape(batch, tokens, dim)  # Eq. 7
     return dense(x, w, f"{name}/projection")  # Eq. 8
 
 
