@@ -226,6 +226,9 @@ function correlation(a, b) {
   return dot(a, ma, b, mb) / Math.sqrt(dot(a, ma, a, ma) * dot(b, mb, b, mb) || 1);
 }
 
+/** Relative luminance of WCAG 2, almost. */
+const luminance = (rgb) => [0.2126, 0.7152, 0.0722].reduce((sum, share, i) => sum + share * (rgb[i] / 255) ** 2.2, 0);
+
 /** A change of the lead, of how far it falls. */
 const writeChange = (fall) => `${fall > 0 ? "−" : "+"}${Math.abs(fall).toFixed(2)}`;
 const SMALL = 0.1; // share of the lead: if no patch lowers it by more, their order says little
@@ -297,7 +300,7 @@ SCREENS.matters = (figure) => {
       for (const v of [...row, byBlock[i]]) {
         const cell = make("td", writeChange(v)), [rgb] = colorsOf({ values: [v], signed: true, far });
         cell.style.background = `rgb(${rgb.map(Math.round)})`;
-        cell.style.color = Math.abs(v) > 0.75 * far ? "#fff" : "#000";
+        cell.style.color = luminance(rgb) < 0.179 ? "#fff" : "#000"; // of both the higher contrast
         line.append(cell);
       }
       return line;
