@@ -22,9 +22,9 @@ class Text(NamedTuple):
 def texts():
     """Returns every text that a reader may see, except what `make docs` generates."""
     pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-    pages += [p for p in (ROOT / "docs").rglob("*.md") if p.parent.name != "tutorials"]
+    pages += [p for p in (ROOT / "docs").rglob("*.md") if "tutorials" not in p.parts]
     found = [Text(_where(path), path.read_text(encoding="utf-8")) for path in pages]
-    found += [Text(_where(p), tutorial(p)) for p in sorted((ROOT / "tutorials").glob("*.py"))]
+    found += [Text(_where(p), tutorial(p)) for p in sorted((ROOT / "tutorials").glob("**/*.py"))]
     found += [Text(_where(p), comments(p)) for p in sorted((ROOT / "keras_vit").rglob("*.py"))]
     return found
 
