@@ -247,9 +247,8 @@ for (left, right_), i, values in zip(
 plt.show()
 
 # %% [markdown]
-# **You should see** the object light up in each photograph. Nobody
-# told the model where it is: the training images had a class, and
-# no boxes.
+# **You should see** the object light up in each photograph. The
+# training images had a class, and no boxes that show where it is.
 #
 # ## Exercises
 #

@@ -206,8 +206,8 @@ plt.show()
 # **You should see** the eyes and the nose on the left: patches with
 # strong edges get long tokens. On the right all places are alike. On
 # average both are about equally long, 6.7 and 6.5. Lengths are only a
-# hint: what all patches have in common, their mean vector, tells the
-# model nothing about this image. Around it patches vary by 4.9,
+# hint: what all patches have in common, their mean vector, says
+# nothing about this image. Around it patches vary by 4.9,
 # positions by 6.5. Either way *where* a patch is counts for about as
 # much as *what* it shows. That is a result of training, and of the
 # scale of the pixels. Had we fed pixels from 0 to 255 to the same $E$:
@@ -251,8 +251,8 @@ for name, z in (
     print(f"{name}: {answer}, logits move by {change:.2g}")
 
 # %% [markdown]
-# **You should see** that the puzzle is no cat for the model any more,
-# while the reordered tokens give the same logits. For a Transformer
+# **You should see** that the model no longer recognizes a cat
+# in the puzzle, while the reordered tokens give the same logits. For a Transformer
 # the tokens are a *set*: it knows the place of a patch from the
 # position embedding only, not from the order of the sequence.
 #

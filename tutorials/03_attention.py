@@ -228,8 +228,8 @@ for place in heads:
 # **You should see** three kinds of attention. In block 1, this head
 # looks at the patches around, most of all at its neighbor on the right.
 # In block 4, the left eye attends to the right eye, 80 pixels away: its
-# six patches get 42 %, though they are 3 % of the image. Nobody told
-# the model what an eye is. In block 11, 77 % go to the four corners of
+# six patches get 42 %, though they are 3 % of the image. No label
+# says what an eye is. In block 11, 77 % go to the four corners of
 # the image, which show little. Such tokens appear in many ViTs:
 # [Darcet et al.](https://arxiv.org/abs/2309.16588) find that models
 # use background tokens to store information about the whole image.
