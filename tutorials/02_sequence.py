@@ -252,9 +252,10 @@ for name, z in (
 
 # %% [markdown]
 # **You should see** that the model no longer recognizes a cat
-# in the puzzle, while the reordered tokens give the same logits. For a Transformer
-# the tokens are a *set*: it knows the place of a patch from the
-# position embedding only, not from the order of the sequence.
+# in the puzzle, while the reordered tokens give the same logits.
+# For a Transformer the tokens are a *set*: it knows the place of a
+# patch from the position embedding only, not from the order of the
+# sequence.
 #
 # ## Exercises
 #
