@@ -35,8 +35,10 @@ class SkippingSource(Source):
             try:
                 return self.source.image(other, smallest)
             except ERRORS as error:
-                self.skipped[name] = str(error)
-                warnings.warn(f"{error} It is skipped.", stacklevel=2)
+                reason = str(error)
+                # Threads may meet the same file at once: the first one says so.
+                if self.skipped.setdefault(name, reason) is reason:
+                    warnings.warn(f"{error} It is skipped.", stacklevel=2)
         received = {"images": len(alike), "first": self.names[alike[0]]}
         arguments.refuse("a class must have an image that can be read", received, "Check the disk.")
 
