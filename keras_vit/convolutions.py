@@ -109,9 +109,24 @@ def _pad(x, rim):
     return ops.pad(x, ((0, 0), (rim, rim), (rim, rim), (0, 0))) if rim else x
 
 
+@register
+class GroupNorm(layers.GroupNormalization):
+    """Keras's group normalization over the last axis; on PyTorch its kernel, in one pass."""
+
+    def call(self, inputs):
+        if keras.backend.backend() != "torch":
+            return super().call(inputs)
+        import torch
+
+        x = ops.moveaxis(inputs, -1, 1)
+        gamma, beta = (ops.convert_to_tensor(w) for w in (self.gamma, self.beta))
+        x = torch.nn.functional.group_norm(x, self.groups, gamma, beta, self.epsilon)
+        return ops.moveaxis(x, 1, -1)
+
+
 def group_norm(epsilon, name, dtype, gamma="ones"):
     """Group normalization over the last axis, whatever Keras's global image format is."""
-    return layers.GroupNormalization(
+    return GroupNorm(
         GROUPS, axis=-1, epsilon=epsilon, gamma_initializer=gamma, name=name, dtype=dtype
     )
 
@@ -124,7 +139,9 @@ def _build(shape, *chain):
 
 
 class _Root(layers.Layer):
-    """What both roots share: 64 * `width` filters of 7 x 7, then a pool; a quarter of the size."""
+    """What all roots share: filters, then a pool that halves the size."""
+
+    kernel_size, strides = 7, 2
 
     def __init__(self, filters, **kwargs):
         super().__init__(**kwargs)
@@ -132,7 +149,7 @@ class _Root(layers.Layer):
         check.groups(type(self).__name__, self.filters, GROUPS)
 
     def compute_output_shape(self, input_shape):
-        return _halved(_halved((*input_shape[:-1], self.filters)))
+        return _halved(self.conv.compute_output_shape(input_shape))
 
     def get_config(self):
         return {**super().get_config(), "filters": self.filters}
@@ -169,16 +186,41 @@ class HybridRoot(_Root):
 
     def __init__(self, filters, **kwargs):
         super().__init__(filters, **kwargs)
-        self.conv = self.conv_layer(filters, 7, strides=2, name="conv", dtype=self.dtype_policy)
-        self.norm = group_norm(self.epsilon, "norm", self.dtype_policy)
+        kernel, dtype = (self.kernel_size, self.strides), self.dtype_policy
+        self.conv = self.conv_layer(filters, *kernel, name="conv", dtype=dtype)
+        self.norm = group_norm(self.epsilon, "norm", dtype)
 
     def build(self, input_shape):
-        check.feature_map("HybridRoot", input_shape)
+        check.feature_map(type(self).__name__, input_shape)
         _build(input_shape, self.conv, self.norm)
 
     def call(self, images):
         x = ops.relu(self.norm(self.conv(images)))  # (B, H / 2, W / 2, filters)
         return ops.max_pool(x, 3, 2, "same", data_format="channels_last")  # (B, H / 4, ...)
+
+
+@register
+class SmallRoot(HybridRoot):
+    """`HybridRoot` for images of 32 pixels: 3 x 3 filters at every pixel, so only the pool halves.
+
+    Args:
+        filters: number of output channels, a multiple of 32.
+
+    Call arguments:
+        images: (batch, height, width, channels), normalized.
+
+    Returns:
+        (batch, height / 2, width / 2, filters), rounded up.
+
+    Raises:
+        ValueError: the input is not a batch of images, or 32 does not divide `filters`.
+
+    Example:
+    >>> tuple(keras_vit.convolutions.SmallRoot(filters=64)(np.zeros((2, 32, 48, 3))).shape)
+    (2, 16, 24, 64)
+    """
+
+    kernel_size, strides = 3, 1
 
 
 @register

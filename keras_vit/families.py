@@ -3,16 +3,25 @@
 import re
 
 from keras_vit.ablations.axial import AxialResNet, AxialViT
-from keras_vit.hybrid import HybridViT
+from keras_vit.hybrid import HybridViT, SmallHybridViT
 from keras_vit.model import unique_name
 from keras_vit.resnet import ResNet
-from keras_vit.variants import AxialBiT, AxialVariant, BiT, HybridVariant, Variant, parse
+from keras_vit.variants import (
+    AxialBiT,
+    AxialVariant,
+    BiT,
+    HybridVariant,
+    SmallHybridVariant,
+    Variant,
+    parse,
+)
 from keras_vit.vit import ViT
 
 # Type of the row in `variants`: its model. A new family is a row type there and a line here.
 FAMILIES = {
     Variant: ViT,
     HybridVariant: HybridViT,
+    SmallHybridVariant: SmallHybridViT,
     BiT: ResNet,
     AxialVariant: AxialViT,
     AxialBiT: AxialResNet,

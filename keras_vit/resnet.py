@@ -74,7 +74,7 @@ class ResNet(ImageModel):
         images = keras.Input((*self.image_size, self.num_channels), name="images")
         x = Normalize(self.normalize, name="normalization")(images)
         x = self.part(BiTRoot, 64 * self.width, name="root")(x)
-        for unit in stages(self.unit, self.units, self.width):
+        for unit in stages(self.unit, self.units, 64 * self.width):
             x = self.part(unit)(x)  # (B, height / 4, width / 4, C), then half the size, twice C
         x = layers.ReLU(name="relu", dtype=self.policy)(group_norm(1e-5, "norm", self.policy)(x))
         x = self.part(layers.GlobalAveragePooling2D, "channels_last", name="pooling")(x)  # (B, C)
@@ -83,19 +83,19 @@ class ResNet(ImageModel):
         super().__init__(images, x, name=name or unique_name("resnet"), trainable=trainable)
 
 
-def stages(unit, units, width=1):
+def stages(unit, units, filters=64):
     """Yields what makes each unit of all stages; each stage has twice the channels of the last.
 
     Args:
         unit: a class of units.
         units: number of units in each stage.
-        width: factor of all channels, 64 in the first stage.
+        filters: channels of the 3 x 3 convolutions of the first stage.
     """
     for stage, count in enumerate(units):
         for number in range(count):
             yield functools.partial(
                 unit,
-                filters=64 * width * 2**stage,
+                filters=filters * 2**stage,
                 strides=2 if stage > 0 and number == 0 else 1,
                 name=f"stage_{stage + 1}_unit_{number + 1}",
             )

@@ -31,8 +31,6 @@ DEPTHS = {
 # Section 4.1: /32 are the positions of stage 4; for /16 its units are moved into stage 3.
 # name: size, patch in pixels, units in each stage
 HYBRIDS = {
-    "R+ViT-Midi/4": ("Midi", 4, (1,)),  # ours: the root and one unit, for images of 32 pixels
-    "R+ViT-Midi/8": ("Midi", 8, (1,)),
     # The root divides by 4 and 8 x 8 of its positions are a patch: 32 pixels, whatever the name.
     "R+ViT-Ti/16": ("Ti", 32, ()),  # this, R26 and R50+ViT-L/32: AugReg, arXiv 2106.10270
     "R26+ViT-S/32": ("S", 32, DEPTHS["26"]),
@@ -42,6 +40,8 @@ HYBRIDS = {
     "R50+ViT-L/16": ("L", 16, (3, 4, 9)),
     "R50+ViT-L/32": ("L", 32, DEPTHS["50"]),
 }
+# Ours, for images of 32 pixels: a smaller root, and two stages of half as many channels
+SMALL_HYBRIDS = {"R+ViT-Midi/4": ("Midi", 4, (2, 2)), "R+ViT-Midi/8": ("Midi", 8, (2, 2))}
 # BiT, arXiv 1912.11370, and the paper's Table 6
 BIT_NAMES = ("R50x1", "R50x2", "R50x3", "R101x1", "R101x3", "R152x1", "R152x2", "R152x4", "R200x3")
 
@@ -141,6 +141,18 @@ class HybridVariant(NamedTuple):
     parameters = _parameters
 
 
+class SmallHybridVariant(NamedTuple):
+    """The shape of a hybrid for images of 32 pixels."""
+
+    num_layers: int
+    hidden_dim: int
+    mlp_dim: int
+    num_heads: int
+    patch_size: int
+    resnet_units: tuple
+    parameters = _parameters
+
+
 class BiT(NamedTuple):
     """The shape of a BiT ResNet: residual units in each stage, and a factor of all channels."""
 
@@ -171,7 +183,11 @@ class AxialBiT(NamedTuple):
 RESNETS = (BiT, AxialBiT)
 # Rows that have a name of their own, not one made of a size: a new family adds its rows here, and
 # its model to `families.FAMILIES`.
-NAMED = {name: HybridVariant(*SIZES[size], *row) for name, (size, *row) in HYBRIDS.items()}
+NAMED = {
+    name: kind(*SIZES[size], *row)
+    for kind, table in ((SmallHybridVariant, SMALL_HYBRIDS), (HybridVariant, HYBRIDS))
+    for name, (size, *row) in table.items()
+}
 
 
 def list_variants():
