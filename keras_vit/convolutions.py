@@ -111,13 +111,15 @@ def _pad(x, rim):
 
 @register
 class GroupNorm(layers.GroupNormalization):
-    """Keras's group normalization over the last axis; on PyTorch its kernel, in one pass."""
+    """Keras's group normalization of the last axis; on PyTorch in one pass, by its own kernel."""
 
     def call(self, inputs):
         if keras.backend.backend() != "torch":
             return super().call(inputs)
         import torch
 
+        if torch.is_grad_enabled() and not inputs.requires_grad:
+            return super().call(inputs)  # torch 2.13 dies computing the gradient of gamma alone
         x = ops.moveaxis(inputs, -1, 1)
         gamma, beta = (ops.convert_to_tensor(w) for w in (self.gamma, self.beta))
         x = torch.nn.functional.group_norm(x, self.groups, gamma, beta, self.epsilon)

@@ -8,6 +8,7 @@ from keras_vit.checkpoints.catalogue import published
 from keras_vit.checkpoints.configurations import configuration, preset
 from keras_vit.checkpoints.maps import matching
 from keras_vit.checkpoints.maps.matching import POSITIONS
+from keras_vit.convolutions import HybridRoot, SmallRoot
 from keras_vit.io import files
 from keras_vit.variants import SIZES
 
@@ -127,9 +128,11 @@ def _describe_vit(table, shapes):
     *patch, channels, _ = _patch_kernel(shapes)
     stem, kind = {}, "ViT"
     if "root/conv/kernel" in shapes:
-        kind, stem = HYBRIDS.get(table.source, "HybridViT"), {"resnet_units": _units(shapes)}
-        patch = [side * hybrid.step(stem["resnet_units"]) for side in patch]
-        channels = shapes["root/conv/kernel"][2]
+        root, stem = shapes["root/conv/kernel"], {"resnet_units": _units(shapes)}
+        small = root[0] == SmallRoot.kernel_size
+        kind = "SmallHybridViT" if small else HYBRIDS.get(table.source, "HybridViT")
+        step = hybrid.step(stem["resnet_units"], SmallRoot if small else HybridRoot)
+        patch, channels = [side * step for side in patch], root[2]
     if name == "RegisterViT" and "ViT" in table.models and "second token" not in shapes:
         name = "ViT"  # a family with and without registers
     gated = gated == "gated" or shapes["block_0/mlp/expand/bias"][-1] == 2 * mlp_dim

@@ -18,6 +18,7 @@ KINDS = {
     "ViT": vit.ViT,
     **{kind.__name__: kind for kind in matching.DESCENDANTS},
     "HybridViT": hybrid.HybridViT,
+    "SmallHybridViT": hybrid.SmallHybridViT,
     "ResNet": resnet.ResNet,
 }
 MAX_PATCHES = 128 * 128  # 2,048 pixels in patches of 16

@@ -16,6 +16,7 @@ import keras_vit
 from keras_vit import checkpoints
 from keras_vit.checkpoints import saving
 from keras_vit.checkpoints.maps import google, hugging_face, kerashub, matching, pytorch
+from keras_vit.hybrid import SmallHybridViT
 from keras_vit.io import files
 
 SUFFIX = {"google": ".npz", "bit": ".npz", "timm": ".safetensors",
@@ -141,6 +142,7 @@ MODELS = {
     "rectangle": lambda: tiny(image_size=(32, 64), patch_size=(8, 16)),
     "gap": lambda: tiny(pooling="gap"),
     "hybrid": lambda: tiny(keras_vit.HybridViT, resnet_units=(1, 2), image_size=64, num_layers=1),
+    "small hybrid": lambda: tiny(SmallHybridViT, resnet_units=(1, 1), num_layers=1),
     "root": lambda: tiny(keras_vit.HybridViT, resnet_units=(), num_layers=1),
     "pre_logits": lambda: tiny(representation_size=192),
     "features": lambda: tiny(num_classes=None),
@@ -152,7 +154,7 @@ WRITTEN_BY = {
     "token": SOURCES, "rectangle": SOURCES, "gap": SOURCES[:4],
     "features": ("google", "timm", "kerashub", "torchvision"),  # DINOv2's names for Hugging Face
     "hybrid": SOURCES[:3], "root": SOURCES[:3], "pre_logits": (*SOURCES[:3], "torchvision"),
-    "map": ("google",),
+    "small hybrid": ("google",), "map": ("google",),
     "distilled": ("timm", "huggingface"), "resnet": ("bit", "timm"),
 }  # fmt: skip
 

@@ -7,9 +7,18 @@ import numpy as np
 import paper_resnet as reference
 import pytest
 from golden import seeded
-from helpers import GOLDEN, check_layer, numpy, quick, random_tokens, randomize, weights
+from helpers import GOLDEN, check_layer, gradients, numpy, quick, random_tokens, randomize, weights
 
-from keras_vit.convolutions import BiTConv, BiTRoot, BiTUnit, HybridConv, HybridRoot, HybridUnit
+from keras_vit.convolutions import (
+    BiTConv,
+    BiTRoot,
+    BiTUnit,
+    HybridConv,
+    HybridRoot,
+    HybridUnit,
+    SmallRoot,
+    group_norm,
+)
 
 pytestmark = pytest.mark.usefixtures("blank")
 HYBRIDS, BIT = np.load(GOLDEN / "hybrids.npz"), np.load(GOLDEN / "bit.npz")
@@ -17,6 +26,7 @@ KINDS = {
     "HybridConv": (lambda **k: HybridConv(7, 3, strides=2, **k), (2, 5, 8, 3), (2, 3, 4, 7), 1),
     "BiTConv": (lambda **k: BiTConv(7, 3, strides=2, **k), (2, 5, 8, 3), (2, 3, 4, 7), 1),
     "HybridRoot": (lambda **k: HybridRoot(32, **k), (2, 13, 18, 3), (2, 4, 5, 32), 3),
+    "SmallRoot": (lambda **k: SmallRoot(32, **k), (2, 7, 8, 3), (2, 4, 4, 32), 3),
     "BiTRoot": (lambda **k: BiTRoot(32, **k), (2, 13, 18, 3), (2, 4, 5, 32), 1),
     "HybridUnit": (lambda **k: HybridUnit(32, **k), (2, 5, 3, 128), (2, 5, 3, 128), 9),
     "HybridUnit, half": (lambda **k: HybridUnit(32, 2, **k), (2, 5, 6, 128), (2, 3, 3, 128), 12),
@@ -66,7 +76,12 @@ def test_a_kernel_standardised_by_hand():
 
 @pytest.mark.parametrize("shape", [(2, 13, 18, 3), (2, 16, 15, 3)])
 @pytest.mark.parametrize(
-    "root, by_hand", [(HybridRoot, reference.hybrid_root), (BiTRoot, reference.bit_root)]
+    "root, by_hand",
+    [
+        (HybridRoot, reference.hybrid_root),
+        (SmallRoot, reference.small_root),
+        (BiTRoot, reference.bit_root),
+    ],
 )
 def test_root_equals_numpy(root, by_hand, shape):
     x = random_tokens(*shape)
@@ -106,6 +121,18 @@ def test_unit_equals_numpy_where_epsilon_counts(unit, by_hand):
     layer = built(unit(32), x.shape)
     expected = by_hand(x.astype("float64"), weights(layer), 1)
     np.testing.assert_allclose(numpy(layer(x)), expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_the_first_weights_that_are_trained_may_be_those_of_a_norm():
+    """Below frozen layers; out = gamma x' + beta, so dL/dgamma is the mean of 2 (out - y) x'."""
+    x, y = random_tokens(2, 5, 3, 128), random_tokens(2, 5, 3, 128, seed=1)
+    inputs = keras.Input(x.shape[1:])
+    model = keras.Model(inputs, group_norm(1e-5, "norm", None)(inputs))
+    ones = {"norm/gamma": np.ones(128), "norm/beta": np.zeros(128)}
+    standard = reference.group_norm(x.astype("float64"), ones, "norm", 1e-5)
+    expected = (2 * (standard - y) * standard).sum((0, 1, 2)) / x.size
+    found = {path.split("/")[-1]: g for path, g in gradients(model, x, y).items()}
+    np.testing.assert_allclose(found["gamma"], expected, atol=1e-6)
 
 
 def test_a_hybrids_unit_begins_as_its_shortcut():

@@ -1,5 +1,6 @@
 """BiT and the hybrids against Google's code and timm, and all that users do with a model."""
 
+import math
 import re
 
 import keras
@@ -23,6 +24,7 @@ from helpers import (
 )
 
 import keras_vit
+from keras_vit.hybrid import SmallHybridViT
 from keras_vit.variants import HYBRIDS as HYBRID_NAMES
 
 pytestmark = pytest.mark.usefixtures("blank")
@@ -195,6 +197,19 @@ def test_a_patch_counts_pixels_whatever_the_stages(units, patch_size, kernel):
     tokens = 1 + (32 // patch_size[0]) * (48 // patch_size[1])
     assert model.get_layer("patch_encoder").output.shape == (None, tokens, 12)
     assert model.patch_size == patch_size
+
+
+@pytest.mark.parametrize(
+    "units, patch_size, kernel",
+    [((), 2, (1 * 1 * 32, 12)), ((1, 1), 4, (256, 12)), ((2, 2), (8, 4), (2 * 1 * 256, 12))],
+)
+def test_a_small_hybrid_keeps_twice_the_positions(units, patch_size, kernel):
+    model = SmallHybridViT(**{**HYBRID, "patch_size": patch_size, "resnet_units": units})
+    assert weights(model)["root/conv/kernel"].shape == (3, 3, 3, 32)
+    assert weights(model)["patch_encoder/projection/kernel"].shape == kernel
+    if units:
+        assert weights(model)["stage_1_unit_1/conv_2/kernel"].shape == (3, 3, 32, 32)
+    assert model.get_layer("patch_encoder").output.shape == (None, 1 + math.prod(model.grid), 12)
 
 
 @pytest.mark.slow

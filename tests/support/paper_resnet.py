@@ -81,8 +81,12 @@ def bit_unit(x, w, strides):
     )
 
 
-def hybrid_root(x, w):
-    x = convolve(x, hybrid_kernel(w["conv/kernel"]), 2, fewest)
+def small_root(x, w):
+    return hybrid_root(x, w, strides=1)
+
+
+def hybrid_root(x, w, strides=2):
+    x = convolve(x, hybrid_kernel(w["conv/kernel"]), strides, fewest)
     return windows(relu(group_norm(x, w, "norm", 1e-6)), 3, 2, fewest, -np.inf).max((3, 4))
 
 

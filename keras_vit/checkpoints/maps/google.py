@@ -95,7 +95,7 @@ def _canonical(specs):
 
 VIT = WeightMap(
     source="google",
-    models=("ViT", "root hybrid"),
+    models=("ViT", "root hybrid", "small hybrid"),
     rules=rules(FLAX, LAYERS),
     signature=r"(.*/)?Transformer/encoder_norm/scale",
     suffix=".npz",

@@ -20,7 +20,7 @@ from keras_vit.checkpoints.maps import (
 )
 from keras_vit.checkpoints.maps.weight_map import Dimensions, Place
 from keras_vit.descendants import DINOv3ViT, PEViT, RegisterViT, TimmHybridViT, beit
-from keras_vit.hybrid import HybridViT
+from keras_vit.hybrid import HybridViT, SmallHybridViT
 from keras_vit.resnet import ResNet
 from keras_vit.vit import ViT
 
@@ -114,6 +114,8 @@ def kind_of(model):
     """Returns the kind of a model as weight maps name it, or the name of its class."""
     if type(model) is ResNet:
         return "ResNet"
+    if type(model) is SmallHybridViT:
+        return "small hybrid"
     if type(model) in (HybridViT, TimmHybridViT):
         return "ViT" if model.resnet_units else "root hybrid"
     if isinstance(model, DINOv3ViT):
