@@ -26,8 +26,8 @@ FRESH = ("head/", "pre_logits/", "projection/", "pooling/", "patch_encoder/class
 def resize(model, image_size=None, patch_size=None, num_classes=..., *, method="bilinear"):
     """Makes a model for images, patches or classes of another size from a model of your own.
 
-    Everything else stays: weights, normalization, form of GELU, epsilon, dtype and which layers
-    are frozen. LoRA is merged into the weights.
+    Everything else stays: weights, normalization, form of GELU, epsilon, dtype, which layers are
+    frozen, and the names of the classes if the head stays. LoRA is merged into the weights.
 
     Args:
         model: a `ViT` or one of its relatives, or a `ResNet`; it is not changed.
@@ -76,6 +76,7 @@ def rebuild(model, method="bilinear", forget=(), **overrides):
     new_head = _has_new_head(config, overrides)
     if new_head:
         overrides = without_old_head(config) | overrides
+        config.pop("class_names", None)
     kept = {name: config.pop(name) for name in ("frozen", "changed") if name in config}
     is_random = any(overrides.get(name, config.get(name)) != config.get(name) for name in RANDOM)
     with contextlib.nullcontext() if is_random else backend.blank_weights():

@@ -42,22 +42,17 @@ def has_folders(source):
     return source in ("timm", "huggingface")
 
 
-def make(model, table, tensors, class_names=None):
+def make(model, table, tensors):
     """Returns {name of a JSON file: its content}.
 
     Args:
         model: a model.
         table: its weight map.
         tensors: {name: array}, what is written.
-        class_names: names of the classes, or None.
 
     Raises:
-        ValueError: no class of the library computes what the model computes, or there is another
-            number of names than of classes.
+        ValueError: no class of the library computes what the model computes.
     """
-    if class_names is not None and len(class_names) != model.num_classes:
-        want = f"`class_names` must have a name for each of {model.num_classes} classes"
-        arguments.refuse(want, {"names": len(class_names)}, "Give them in the order of the logits.")
     names = changes(model, table)
     if names:
         received = {name: getattr(model, name) for name in names if name == "pooling"}
@@ -69,10 +64,11 @@ def make(model, table, tensors, class_names=None):
         _refuse(table, "there must be no tanh layer before the head", received, advice)
     if table.source == "timm":
         config = _timm(model, table, tensors)
-        return {"config.json": config | ({"label_names": list(class_names)} if class_names else {})}
+        named = {"label_names": list(model.class_names)} if model.class_names else {}
+        return {"config.json": config | named}
     config = _hugging_face(model, table, tensors)
     if model.num_classes:
-        names = class_names or [f"LABEL_{i}" for i in range(model.num_classes)]
+        names = model.class_names or [f"LABEL_{i}" for i in range(model.num_classes)]
         config["id2label"] = {str(i): name for i, name in enumerate(names)}
         config["label2id"] = {name: i for i, name in enumerate(names)}
     return {"config.json": config, "preprocessor_config.json": _processor(model)}

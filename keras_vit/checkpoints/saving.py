@@ -33,7 +33,7 @@ OUTPUTS = ("head", "projection")  # layers whose names have no prefix
 UNSAVED = ("seed_generator", "lora_kernel")  # LoRA's product is in the kernel
 
 
-def save_weights(model, path, source=None, class_names=None):
+def save_weights(model, path, source=None):
     """Writes a model's weights as a source would: its names, its shapes, its file format.
 
     The outputs are kept, not each tensor: layer scale, which loading multiplies into the weights,
@@ -41,7 +41,8 @@ def save_weights(model, path, source=None, class_names=None):
 
     A folder gets config.json and, for Hugging Face, preprocessor_config.json beside
     model.safetensors, so that `transformers.AutoModel.from_pretrained(folder)` or
-    `timm.create_model("local-dir:" + folder, pretrained=True)` builds the model.
+    `timm.create_model("local-dir:" + folder, pretrained=True)` builds the model. They hold
+    `model.class_names` too, if these are known.
 
     Args:
         model: a `ViT` or `ResNet`.
@@ -51,8 +52,6 @@ def save_weights(model, path, source=None, class_names=None):
             folder are kept.
         source: "google", "bit", "timm", "huggingface", "torchvision" or "kerashub"; None chooses by
             `path`.
-        class_names: names of the classes in the order of the logits, for the config.json of a
-            folder; None if they have none.
 
     Raises:
         ValueError: that source has no name for one of the weights, or uses another file format;
@@ -77,7 +76,7 @@ def save_weights(model, path, source=None, class_names=None):
             source = "bit"
     table = find_map(model, source)
     if export_config.has_folders(source) and (os.path.isdir(path) or not suffix):
-        _write_folder(model, path, table, class_names)
+        _write_folder(model, path, table)
         return
     export_config.warn_of_changes(model, table)
     if not str(path).endswith(table.suffix):
@@ -105,11 +104,11 @@ def find_map(model, source):
     return next((table for table in fitting if table.export.fits(model)), fitting[-1])
 
 
-def _write_folder(model, folder, table, class_names):
+def _write_folder(model, folder, table):
     """Writes the weights and what the library needs to build the model."""
     tensors = tensors_of(table, model)
     writers = {files.WHOLE: lambda path: files.write_safetensors(path, tensors)}
-    for name, content in export_config.make(model, table, tensors, class_names).items():
+    for name, content in export_config.make(model, table, tensors).items():
         writers[name] = lambda path, content=content: writing.write_json(path, content)
     writing.write_folder(folder, writers)
 

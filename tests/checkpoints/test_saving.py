@@ -91,12 +91,27 @@ def test_json_files_for_transformers(tmp_path):
 
 @pytest.mark.parametrize("source", ["timm", "huggingface"])
 def test_names_of_classes_are_kept(source, tmp_path):
-    names = ["rose", "daisy", "tulip, Tulipa"]
-    keras_vit.save_weights(tiny(), tmp_path / "a", source, class_names=names)
-    assert loading.class_names(tmp_path / "a", 3) == names
-    with pytest.raises(ValueError, match="a name for each of 3 classes. Received: names=2"):
-        keras_vit.save_weights(tiny(), tmp_path / "b", source, class_names=names[:2])
-    assert not (tmp_path / "b").exists()
+    model, names = tiny(), ("rose", "daisy", "tulip, Tulipa")
+    model.class_names = names
+    model.save(tmp_path / "model.keras")
+    saved = keras_vit.load_pretrained(tmp_path / "model.keras", image_size=16, verbose=False)
+    assert saved.class_names == names
+    keras_vit.save_weights(saved, tmp_path / "a", source)
+    assert loading.class_names(tmp_path / "a", 3) == list(names)
+    again = keras_vit.load_pretrained(tmp_path / "a", verbose=False)
+    assert again.class_names == names and keras_vit.resize(again, patch_size=8).class_names == names
+    new = keras_vit.load_pretrained(tmp_path / "a", num_classes=2, verbose=False)
+    assert new.class_names is None and keras_vit.resize(again, num_classes=2).class_names is None
+
+
+def test_there_is_a_name_for_each_class():
+    model = tiny()
+    for names in (["rose", "daisy"], [1, 2, 3], "ab"):
+        with pytest.raises(ValueError, match=f"a name for each of 3 .* names={len(names)}, first="):
+            model.class_names = names
+    assert model.class_names is None
+    with pytest.raises(ValueError, match="a name for each of 0 classes"):
+        tiny(num_classes=None).class_names = ["rose"]
 
 
 # --- Values, by hand ------------------------------------------------------------------------------
