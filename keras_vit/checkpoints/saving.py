@@ -6,6 +6,7 @@ is added to what has one.
 
     E x + b + p = E x + (p + b)     a bias of patches that files do not have
     t + p = (t + p) + 0             a position of a token that files do not have
+    softmax(q (k + b)) = softmax(q k)    a bias of keys, which adds q b to all scores of q
 """
 
 import os
@@ -15,8 +16,8 @@ import keras
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.checkpoints import export_config
 from keras_vit.checkpoints.catalogue.published import SOURCES
+from keras_vit.checkpoints.export import config_files
 from keras_vit.checkpoints.maps import matching
 from keras_vit.checkpoints.maps.matching import POSITIONS, layer_of
 from keras_vit.checkpoints.maps.weight_map import join_fused
@@ -75,10 +76,10 @@ def save_weights(model, path, source=None):
         if source == "google" and not hasattr(model, "num_heads"):
             source = "bit"
     table = find_map(model, source)
-    if export_config.has_folders(source) and (os.path.isdir(path) or not suffix):
+    if config_files.has_folders(source) and (os.path.isdir(path) or not suffix):
         _write_folder(model, path, table)
         return
-    export_config.warn_of_changes(model, table)
+    config_files.warn_of_changes(model, table)
     if not str(path).endswith(table.suffix):
         advice = f"Call it {stem}{table.suffix}, or name another source."
         want = f"the file of source={table.source!r} must end in {table.suffix}"
@@ -108,7 +109,7 @@ def _write_folder(model, folder, table):
     """Writes the weights and what the library needs to build the model."""
     tensors = tensors_of(table, model)
     writers = {files.WHOLE: lambda path: files.write_safetensors(path, tensors)}
-    for name, content in export_config.make(model, table, tensors).items():
+    for name, content in config_files.make(model, table, tensors).items():
         writers[name] = lambda path, content=content: writing.write_json(path, content)
     writing.write_folder(folder, writers)
 
@@ -122,7 +123,8 @@ def tensors_of(table, model):
     for weight, rule, numbers in named:
         parts = rule.split(values[weight.path], matching.dimensions(model))
         found = zip(rule.names(numbers), map(np.ascontiguousarray, parts), strict=True)
-        found = {name: part for name, part in found if part.size}
+        is_idle = re.compile(table.export.idle).fullmatch
+        found = {name: part for name, part in found if part.size and not is_idle(name)}
         if tensors.keys() & found.keys():
             want = f"the names of {table.source!r} must be different for every weight"
             arguments.refuse(want, {"twice": sorted(found)}, "Use another source.")
