@@ -29,6 +29,9 @@ class ImageModel(Guarded, arguments.Checked, keras.Model):
     It checks images and labels before `fit`, `evaluate` and `predict` begin, and a call that fails
     leaves the weights of the last completed step (see `keras_vit.guards`).
 
+    `class_names`, names of the classes in the order of the logits, may be set at any time and are
+    saved with the model; None if they are unknown.
+
     The `__init__` of a subclass calls `self.keep(locals())`, builds its graph, and then calls
     `super().__init__`.
 
@@ -58,9 +61,24 @@ class ImageModel(Guarded, arguments.Checked, keras.Model):
             pair, channels = self.normalize, self.num_channels
             self.normalize = arguments.mean_and_deviation(pair, channels)
 
+    @property
+    def class_names(self):
+        """Names of the classes in the order of the logits; None if they are unknown."""
+        return getattr(self, "_class_names", None)
+
+    @class_names.setter
+    def class_names(self, names):
+        given, count = tuple(names or ()), self.num_classes or 0
+        if names and (len(given) != count or not all(isinstance(name, str) for name in given)):
+            want = f"`class_names` must have a name for each of {count} classes"
+            received = {"names": len(given), "first": given[:3]}
+            arguments.refuse(want, received, "Give them in the order of the logits.")
+        self._class_names = given or None
+
     def get_config(self):
         """Returns the arguments and what has changed since; Keras would add the graph."""
         kept = {name: getattr(self, name) for name in self.argument_names}
+        kept |= {"class_names": list(self.class_names)} if self.class_names else {}
         return {**layers.Layer.get_config(self), **kept, **changes(self, self.made)}
 
     @classmethod
@@ -68,6 +86,7 @@ class ImageModel(Guarded, arguments.Checked, keras.Model):
         """Makes a model from what `get_config` returned, in version 0.1 too."""
         config = dict(config)
         changed = {name: config.pop(name) for name in ("frozen", "changed") if name in config}
+        class_names = config.pop("class_names", None)
         for name, defaults in FORMER.items():
             if name in config and name not in cls.checks:
                 value = config.pop(name)
@@ -79,6 +98,7 @@ class ImageModel(Guarded, arguments.Checked, keras.Model):
                     arguments.refuse(want, {name: value}, advice)
         model = cls(**config)
         apply(model, **changed)
+        model.class_names = class_names
         return model
 
     def part(self, kind, *args, **kwargs):

@@ -7,6 +7,7 @@ resized by a row of `RESIZED`; a layer whose weights do has its row there.
 import contextlib
 import re
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -15,6 +16,7 @@ from keras_vit.ablations import positions
 from keras_vit.ablations.relative import resize_offsets
 from keras_vit.descendants.beit import resize_table
 from keras_vit.descendants.flexivit import resize_kernel
+from keras_vit.descendants.zero_shot import ZeroShotClassifier
 from keras_vit.guards import changes
 
 # Arguments that decide on layers with random weights, which another model may have.
@@ -26,8 +28,8 @@ FRESH = ("head/", "pre_logits/", "projection/", "pooling/", "patch_encoder/class
 def resize(model, image_size=None, patch_size=None, num_classes=..., *, method="bilinear"):
     """Makes a model for images, patches or classes of another size from a model of your own.
 
-    Everything else stays: weights, normalization, form of GELU, epsilon, dtype and which layers
-    are frozen. LoRA is merged into the weights.
+    Everything else stays: weights, normalization, form of GELU, epsilon, dtype, which layers are
+    frozen, and the names of the classes if the head stays. LoRA is merged into the weights.
 
     Args:
         model: a `ViT` or one of its relatives, or a `ResNet`; it is not changed.
@@ -36,7 +38,8 @@ def resize(model, image_size=None, patch_size=None, num_classes=..., *, method="
         patch_size: side of a patch in pixels, or (height, width); None for the model's own. The
             kernel of the patch embedding is resized as FlexiViT does it.
         num_classes: length of the logits, None for no head; `...` for the model's own head. If it
-            differs, the new head starts at zero and the tanh layer before it is removed.
+            differs, the new head starts at zero and the tanh layer before it is removed. The
+            classes of a `ZeroShotClassifier` stay.
         method: how positions and patches are resized, see `keras_vit.load_weights`.
 
     Returns:
@@ -72,10 +75,13 @@ def rebuild(model, method="bilinear", forget=(), **overrides):
     Raises:
         ValueError: the model has no such argument, or it needs weights that the model lacks.
     """
+    if isinstance(model, ZeroShotClassifier):
+        return _rebuild_zero_shot(model, method, overrides)
     config = _check(model, method, overrides)
     new_head = _has_new_head(config, overrides)
     if new_head:
         overrides = without_old_head(config) | overrides
+        config.pop("class_names", None)
     kept = {name: config.pop(name) for name in ("frozen", "changed") if name in config}
     is_random = any(overrides.get(name, config.get(name)) != config.get(name) for name in RANDOM)
     with contextlib.nullcontext() if is_random else backend.blank_weights():
@@ -91,11 +97,35 @@ def rebuild(model, method="bilinear", forget=(), **overrides):
     for weight in new.weights:
         if weight.path in values:
             weight.assign(values[weight.path])
-    layers = {path for path, _ in changes.walk(new) if not (new_head and path == "head")}
+    return _apply_changes(new, kept, new_head)
+
+
+def _rebuild_zero_shot(model, method, overrides):
+    """Rebuilds the encoder of a `ZeroShotClassifier`; the texts of its head stay."""
+    own = {name: overrides.pop(name) for name in ("name", "trainable") if name in overrides}
+    if overrides.pop("num_classes", model.num_classes) != model.num_classes:
+        want = f"the number of classes must be that of the texts, {model.num_classes}"
+        advice = "Make another classifier with keras_vit.zero_shot_head(encoder, texts)."
+        arguments.refuse(want, {"model": type(model).__name__, **overrides}, advice)
+    config, values = _check(model, method, own), read_weights(model)
+    kept = {name: config.pop(name) for name in ("frozen", "changed") if name in config}
+    encoder = keras.saving.deserialize_keras_object(config["encoder"])
+    for weight in encoder.weights:
+        weight.assign(values[weight.path])
+    changed = {"encoder": rebuild(encoder, method, **overrides)}
+    changed |= {name: overrides[name] for name in ("dtype",) if name in overrides}
+    new = type(model).from_config(config | own | changed)
+    new.get_layer("head").set_weights([values["head/kernel"], values["head/bias"]])
+    return _apply_changes(new, kept)
+
+
+def _apply_changes(model, kept, new_head=False):
+    """Makes the changes that `get_config` of a model has returned, in layers that are the same."""
+    layers = {path for path, _ in changes.walk(model) if not (new_head and path == "head")}
     frozen = [path for path in kept.get("frozen", ()) if path in layers]
     changed = {path: values for path, values in kept.get("changed", {}).items() if path in layers}
-    changes.apply(new, frozen, changed)
-    return new
+    changes.apply(model, frozen, changed)
+    return model
 
 
 def without_old_head(known):

@@ -4,14 +4,15 @@
 
 Every case gives the same outputs in all three, or is refused with the reason. The models that
 `golden/record_descendants.py` recorded are then read, written and loaded by their own library:
-their outputs are those that were recorded. `--only NAME` runs the cases whose name contains NAME.
-Each line has the largest difference of the outputs.
+their outputs are those that were recorded. `--only PATTERN` runs the cases whose name has it. Each
+line has the largest difference of the outputs.
 """
 
 import argparse
 import json
 import logging
 import pathlib
+import re
 import sys
 import tempfile
 import warnings
@@ -41,8 +42,12 @@ IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 TINY = {"image_size": 32, "patch_size": 8, "num_layers": 2, "hidden_dim": 24, "mlp_dim": 96}
 TINY |= {"num_heads": 3, "num_classes": 5, "normalize": ((120.0, 110.0, 100.0), (60.0, 55.0, 50.0))}
 NO_HEAD, WIDE = {"num_classes": None}, {"image_size": (32, 48)}
+MEAN = {"epsilon": 1e-6, "pooling": "patch mean"}
 PLAIN, REGISTERS, DINOV3 = keras_vit.ViT, descendants.RegisterViT, descendants.DINOv3ViT
 CLIP, HYBRID = descendants.CLIPViT, descendants.TimmHybridViT
+BEIT, BIASED, RADIO = descendants.BEiTViT, descendants.BiasedViT, descendants.UnnormalizedViT
+EVA, EVA_MEAN = descendants.EVAViT, descendants.EVAMeanViT
+PE, SPATIAL = descendants.PEViT, descendants.PESpatialViT
 BOTH, HERE, THERE = ("timm", "huggingface"), ("timm",), ("huggingface",)
 # name: (class, arguments, the libraries that have such a model)
 CASES = {
@@ -95,6 +100,34 @@ CASES = {
     "clip, features": (CLIP, NO_HEAD | {"epsilon": 1e-5}, BOTH),
     "clip, head": (CLIP, {"epsilon": 1e-5}, HERE),
     "clip, projection and head": (CLIP, {"projection_dim": 7}, ()),
+    "beit": (BEIT, MEAN, BOTH),
+    "beit, features": (BEIT, NO_HEAD | MEAN, BOTH),
+    "beit, wide": (BEIT, WIDE | MEAN, HERE),
+    "beit, class token after the norm": (BEIT, {"epsilon": 1e-6}, HERE),
+    "beit, tanh": (BEIT, MEAN | {"approximate": True}, THERE),
+    "beit of the class token": (BIASED, {"epsilon": 1e-6, "positions": True}, BOTH),
+    "beit, tokens": (BIASED, NO_HEAD | {"epsilon": 1e-6, "pooling": None}, BOTH),
+    "beit, mean before the norm": (BIASED, MEAN, HERE),
+    "eva02": (EVA_MEAN, MEAN | {"mlp_norm": True}, HERE),
+    "eva02, no norms, wide": (EVA_MEAN, MEAN | WIDE | {"mlp_dim": 50}, HERE),
+    "eva02, bias of keys": (EVA_MEAN, MEAN | {"mlp_norm": True, "reference": 3}, HERE),
+    "eva02, no class token": (EVA_MEAN, {"epsilon": 1e-6, "pooling": "gap"}, HERE),
+    "eva02 clip": (EVA, {"epsilon": 1e-6, "attention_norm": True, "mlp_norm": True}, HERE),
+    "eva02 clip, bias of keys": (EVA, {"epsilon": 1e-6, "attention_norm": True}, HERE),
+    "eva02, tokens": (EVA, NO_HEAD | {"epsilon": 1e-6, "pooling": None}, HERE),
+    "pe core": (PE, {"epsilon": 1e-5, "pooling": "map", "reference": (3, 5)}, HERE),
+    "pe core, features, wide": (PE, NO_HEAD | WIDE | {"epsilon": 1e-5, "pooling": "map"}, HERE),
+    "pe core G": (
+        PE, NO_HEAD | {"epsilon": 1e-5, "pooling": "map", "has_class_token": False}, HERE,
+    ),
+    "pe spatial": (SPATIAL, {"epsilon": 1e-5}, HERE),
+    "pe spatial, tokens": (SPATIAL, NO_HEAD | {"epsilon": 1e-5, "pooling": None}, HERE),
+    "pe spatial, mean": (SPATIAL, {"epsilon": 1e-5, "pooling": "patch mean"}, HERE),
+    "pe spatial G": (SPATIAL, {"epsilon": 1e-5, "pooling": "gap", "mlp_dim": 50}, HERE),
+    "radio": (RADIO, NO_HEAD | WIDE | {"num_registers": 3}, HERE),
+    "radio, mean": (RADIO, {"num_registers": 3, "pooling": "patch mean"}, HERE),
+    "intern": (RADIO, {}, HERE),
+    "intern, tokens": (RADIO, NO_HEAD | {"pooling": None}, HERE),
     "hybrid": (
         HYBRID, {"image_size": 64, "patch_size": 32, "resnet_units": (2, 2, 2, 2)}, HERE,
     ),
@@ -125,8 +158,8 @@ def build(name):
             width = 4
         one = weight.name == "gamma"
         weight.assign(1 + 0.2 * noise if one else noise * max(1, width) ** -0.5)
-    if name.startswith("dinov3") and "gated" not in name:
-        first = "biases" in name  # none, as published, or all but those of the keys
+    if name.startswith(("dinov3", "eva02")) and not re.search("gated|bias of keys", name):
+        first = bool(re.search("biases|eva02", name))  # none, or all but those of the keys
         for i in range(model.num_layers):
             bias = model.get_layer(f"block_{i}").attention.query_key_value.bias
             bias.assign(keras.ops.convert_to_numpy(bias) * np.repeat([first, 0, first], 24))
@@ -245,7 +278,7 @@ def run_recorded(case, source):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="a part of the name of a case")
+    parser.add_argument("--only", default="", help="regular expression of the name of a case")
     only = parser.parse_args().only
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
@@ -255,7 +288,7 @@ def main():
     verdicts = set()
     recorded = [name.removesuffix("/file") for name in RECORDED if name.endswith("/file")]
     for name in (*CASES, *recorded):
-        for source in BOTH if only in name else ():
+        for source in BOTH if re.search(only, name) else ():
             run = run_case if name in CASES else run_recorded
             with torch.no_grad():
                 try:

@@ -24,8 +24,8 @@ def write_page(
     Args:
         model: a `ViT` or a relative with plain attention: DeiT, CLIP, DINOv2 and others.
         path: file to write. One that exists is replaced once the new one is complete.
-        class_names: names of the classes in the order of the logits; None for those of `metrics`,
-            or numbers.
+        class_names: names of the classes in the order of the logits; None for those of `metrics`
+            or of the model, or numbers.
         examples: an image, a folder of images or one of class folders, of which the page shows up
             to twelve; None for no examples.
         metrics: metrics.json of a run, a dictionary: how images are resized, and what the page
@@ -62,7 +62,8 @@ def write_page(
 def pack(model, class_names, metrics, precision, title):
     """Returns (content, weights): all that a page says of a model, and its weights as text."""
     layers, sizes = records.describe(model)
-    names = list(class_names or metrics.get("class_names") or range(model.output_shape[-1]))
+    names = class_names or metrics.get("class_names") or getattr(model, "class_names", None)
+    names = list(names or range(model.output_shape[-1]))
     if len(names) != model.output_shape[-1]:
         received = {"class names": len(names), "logits": model.output_shape[-1]}
         arguments.refuse("there must be a name for each of the logits", received)

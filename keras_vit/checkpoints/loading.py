@@ -83,7 +83,7 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
 
     Returns:
         A `ViT` or one of its subclasses, as the file needs it, or a `ResNet`. A saved model keeps
-        its class.
+        its class. `class_names` of the model are the names of its classes, if they are known.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -133,6 +133,8 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
         old, model = model, resizing.rebuild(model, report.method, **new_sizes)
         grids = (old.grid, model.grid) if old.grid != model.grid else None
         report = report._replace(grids=grids, patches=model.patch_size)
+    if not skip and model.num_classes:
+        model.class_names = _class_names(entry, path, model.num_classes)
     if verbose:
         print(" ".join([str(report), *_remarks(description, known, skip, model)]))
     return model
@@ -165,7 +167,10 @@ def class_names(name, count=imagenet.COUNT):
     >>> keras_vit.checkpoints.class_names("ViT-Mini/4", 10)[3]
     'cat'
     """
-    entry, path = _find(name, None)
+    return _class_names(*_find(name, None), count)
+
+
+def _class_names(entry, path, count):
     known = entry.class_names if entry else class_names_beside(path, count)
     return list(known) if known and len(known) == count else None
 

@@ -6,6 +6,7 @@ is added to what has one.
 
     E x + b + p = E x + (p + b)     a bias of patches that files do not have
     t + p = (t + p) + 0             a position of a token that files do not have
+    softmax(q (k + b)) = softmax(q k)    a bias of keys, which adds q b to all scores of q
 """
 
 import os
@@ -15,8 +16,8 @@ import keras
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.checkpoints import export_config
 from keras_vit.checkpoints.catalogue.published import SOURCES
+from keras_vit.checkpoints.export import config_files
 from keras_vit.checkpoints.maps import matching
 from keras_vit.checkpoints.maps.matching import POSITIONS, layer_of
 from keras_vit.checkpoints.maps.weight_map import join_fused
@@ -33,7 +34,7 @@ OUTPUTS = ("head", "projection")  # layers whose names have no prefix
 UNSAVED = ("seed_generator", "lora_kernel")  # LoRA's product is in the kernel
 
 
-def save_weights(model, path, source=None, class_names=None):
+def save_weights(model, path, source=None):
     """Writes a model's weights as a source would: its names, its shapes, its file format.
 
     The outputs are kept, not each tensor: layer scale, which loading multiplies into the weights,
@@ -41,7 +42,8 @@ def save_weights(model, path, source=None, class_names=None):
 
     A folder gets config.json and, for Hugging Face, preprocessor_config.json beside
     model.safetensors, so that `transformers.AutoModel.from_pretrained(folder)` or
-    `timm.create_model("local-dir:" + folder, pretrained=True)` builds the model.
+    `timm.create_model("local-dir:" + folder, pretrained=True)` builds the model. They hold
+    `model.class_names` too, if these are known.
 
     Args:
         model: a `ViT` or `ResNet`.
@@ -51,8 +53,6 @@ def save_weights(model, path, source=None, class_names=None):
             folder are kept.
         source: "google", "bit", "timm", "huggingface", "torchvision" or "kerashub"; None chooses by
             `path`.
-        class_names: names of the classes in the order of the logits, for the config.json of a
-            folder; None if they have none.
 
     Raises:
         ValueError: that source has no name for one of the weights, or uses another file format;
@@ -76,10 +76,10 @@ def save_weights(model, path, source=None, class_names=None):
         if source == "google" and not hasattr(model, "num_heads"):
             source = "bit"
     table = find_map(model, source)
-    if export_config.has_folders(source) and (os.path.isdir(path) or not suffix):
-        _write_folder(model, path, table, class_names)
+    if config_files.has_folders(source) and (os.path.isdir(path) or not suffix):
+        _write_folder(model, path, table)
         return
-    export_config.warn_of_changes(model, table)
+    config_files.warn_of_changes(model, table)
     if not str(path).endswith(table.suffix):
         advice = f"Call it {stem}{table.suffix}, or name another source."
         want = f"the file of source={table.source!r} must end in {table.suffix}"
@@ -105,11 +105,11 @@ def find_map(model, source):
     return next((table for table in fitting if table.export.fits(model)), fitting[-1])
 
 
-def _write_folder(model, folder, table, class_names):
+def _write_folder(model, folder, table):
     """Writes the weights and what the library needs to build the model."""
     tensors = tensors_of(table, model)
     writers = {files.WHOLE: lambda path: files.write_safetensors(path, tensors)}
-    for name, content in export_config.make(model, table, tensors, class_names).items():
+    for name, content in config_files.make(model, table, tensors).items():
         writers[name] = lambda path, content=content: writing.write_json(path, content)
     writing.write_folder(folder, writers)
 
@@ -123,7 +123,8 @@ def tensors_of(table, model):
     for weight, rule, numbers in named:
         parts = rule.split(values[weight.path], matching.dimensions(model))
         found = zip(rule.names(numbers), map(np.ascontiguousarray, parts), strict=True)
-        found = {name: part for name, part in found if part.size}
+        is_idle = re.compile(table.export.idle).fullmatch
+        found = {name: part for name, part in found if part.size and not is_idle(name)}
         if tensors.keys() & found.keys():
             want = f"the names of {table.source!r} must be different for every weight"
             arguments.refuse(want, {"twice": sorted(found)}, "Use another source.")

@@ -89,19 +89,18 @@ def load_model(name, image_size=None):
 
     `image_size`, a side or (height, width), is for published weights; None for their own. Returns
     (model, metrics of its run). If the model is not from a run, the metrics are
-    `saved_run.default_metrics` if the names of its classes are known, otherwise None. Raises
+    `saved_run.default_metrics` if it has the names of its classes, otherwise None. Raises
     `FileNotFoundError` or `ValueError` if the model cannot be read or has another resolution.
     """
     from keras_vit import load_pretrained
-    from keras_vit.checkpoints import keras_file, loading
+    from keras_vit.checkpoints import keras_file
     from keras_vit.training.runs import saved_run
 
     path = pathlib.Path(name)
     if hub.is_address(name) or not (is_run(path) or path.suffix == ".keras"):
         model = load_pretrained(name, **({} if image_size is None else {"image_size": image_size}))
-        names = loading.class_names(name, model.output_shape[-1])
-        return model, names and saved_run.default_metrics(model, names)
-    if is_run(path):
+        metrics = image_size = None
+    elif is_run(path):
         _, model, metrics = saved_run.load(path)
     else:
         model, metrics = keras_file.load(path), None
@@ -111,6 +110,8 @@ def load_model(name, image_size=None):
             advice = f"Leave --image-size out: it has {own}."
             want = "a saved model has its own resolution"
             arguments.refuse(want, {"image_size": image_size}, advice)
+    if metrics is None and getattr(model, "class_names", None):
+        metrics = saved_run.default_metrics(model)
     return model, metrics
 
 

@@ -32,7 +32,7 @@ def made(tmp_path_factory):
     )
     names = [MARKUP, *"bcdefghij"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loading, "class_names", lambda *_: names)
+        patch.setattr(loading, "_class_names", lambda *_: names)
         browser.write_explorer(folder / "explorer.html", folder / "images")
     return folder / "explorer.html", pixels
 

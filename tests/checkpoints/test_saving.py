@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import warnings
 
 import numpy as np
@@ -17,11 +18,14 @@ from keras_vit.io import files, writing
 HUGGING_FACE = [
     "dinov2", "dinov2 classifier", "dinov2 registers", "dinov2 registers classifier", "dinov3",
     "dinov3 gated", "siglip", "clip", "clip, exact GELU", "dinov2 g registers classifier",
+    "beit classifier", "beit classifier of the class token",
 ]  # fmt: skip
 TIMM = ["dinov2 registers", "siglip", "clip", "clip, quick GELU", "dinov3", "dinov3 gated", "sbb"]
-TIMM += ["dinov2 g registers"]
+TIMM += ["dinov2 g registers", "beit", "eva02 classifier", "eva02 clip", "pe core", "pe core G"]
+TIMM += ["pe spatial", "radio"]
 CASES = [f"huggingface {name}" for name in HUGGING_FACE] + [f"timm {name}" for name in TIMM]
 QUICK = ("huggingface dinov2 registers classifier", "huggingface siglip", "timm dinov3")
+QUICK += ("huggingface beit classifier", "timm eva02 classifier", "timm radio")
 TINY = {"image_size": 8, "patch_size": 4, "num_layers": 1, "hidden_dim": 16, "mlp_dim": 32}
 TINY |= {"num_heads": 2, "num_classes": 3}
 
@@ -91,12 +95,27 @@ def test_json_files_for_transformers(tmp_path):
 
 @pytest.mark.parametrize("source", ["timm", "huggingface"])
 def test_names_of_classes_are_kept(source, tmp_path):
-    names = ["rose", "daisy", "tulip, Tulipa"]
-    keras_vit.save_weights(tiny(), tmp_path / "a", source, class_names=names)
-    assert loading.class_names(tmp_path / "a", 3) == names
-    with pytest.raises(ValueError, match="a name for each of 3 classes. Received: names=2"):
-        keras_vit.save_weights(tiny(), tmp_path / "b", source, class_names=names[:2])
-    assert not (tmp_path / "b").exists()
+    model, names = tiny(), ("rose", "daisy", "tulip, Tulipa")
+    model.class_names = names
+    model.save(tmp_path / "model.keras")
+    saved = keras_vit.load_pretrained(tmp_path / "model.keras", image_size=16, verbose=False)
+    assert saved.class_names == names
+    keras_vit.save_weights(saved, tmp_path / "a", source)
+    assert loading.class_names(tmp_path / "a", 3) == list(names)
+    again = keras_vit.load_pretrained(tmp_path / "a", verbose=False)
+    assert again.class_names == names and keras_vit.resize(again, patch_size=8).class_names == names
+    new = keras_vit.load_pretrained(tmp_path / "a", num_classes=2, verbose=False)
+    assert new.class_names is None and keras_vit.resize(again, num_classes=2).class_names is None
+
+
+def test_there_is_a_name_for_each_class():
+    model = tiny()
+    for names in (["rose", "daisy"], [1, 2, 3], "ab"):
+        with pytest.raises(ValueError, match=f"a name for each of 3 .* names={len(names)}, first="):
+            model.class_names = names
+    assert model.class_names is None
+    with pytest.raises(ValueError, match="a name for each of 0 classes"):
+        tiny(num_classes=None).class_names = ["rose"]
 
 
 # --- Values, by hand ------------------------------------------------------------------------------
@@ -174,6 +193,32 @@ def test_biases_of_dinov3_are_written_if_they_were_trained(tmp_path):
         np.testing.assert_array_equal(weight_of(again, path), values)
 
 
+@pytest.mark.parametrize("source", ["timm", "huggingface"])
+def test_beit_is_written_without_the_bias_of_keys_that_softmax_ignores(source, tmp_path):
+    model, images = tiny(descendants.BEiTViT, pooling="patch mean"), random_images(2, 8, 8, 3)
+    assert numpy(model.get_layer("block_0").attention.query_key_value.bias)[16:32].any()
+    keras_vit.save_weights(model, tmp_path / "a", source)
+    assert not [name for name in read_all(tmp_path / "a") if re.search(r"k_bias|key\.bias", name)]
+    again = keras_vit.load_pretrained(tmp_path / "a", verbose=False)
+    assert not numpy(again.get_layer("block_0").attention.query_key_value.bias)[16:32].any()
+    np.testing.assert_allclose(outputs(again, images), outputs(model, images), atol=1e-5)
+
+
+def test_eva02_keeps_the_bias_of_keys_that_are_rotated(tmp_path):
+    model = tiny(descendants.EVAViT)
+    bias = model.get_layer("block_0").attention.query_key_value.bias
+    for values in (numpy(bias).copy(), numpy(bias) * np.repeat([1, 0, 1], 16)):
+        bias.assign(values)
+        keras_vit.save_weights(model, tmp_path / "a", "timm")
+        trained, tensors = values[16:32].any(), read_all(tmp_path / "a")
+        assert ("blocks.0.attn.k_proj.bias" in tensors) == trained
+        attention = json_of(tmp_path / "a")["model_args"].get("attn_type")
+        assert attention == ("rope" if trained else None)  # timm's other type has no such bias
+        again = keras_vit.load_pretrained(tmp_path / "a", verbose=False)
+        path = "block_0/attention/query_key_value/bias"
+        np.testing.assert_array_equal(weight_of(again, path), values)
+
+
 def test_updates_of_lora_are_added_to_their_kernels(tmp_path):
     model = tiny()
     training.freeze(model, "lora", rank=2)
@@ -223,6 +268,13 @@ class OwnPooling(descendants.RegisterViT):
             descendants.DINOv3ViT, "timm", {"approximate": True, "epsilon": 1e-5},
             "must have the exact GELU",
         ),
+        (
+            descendants.BEiTViT, "timm", {"approximate": True, "pooling": "patch mean"},
+            "must have the exact GELU",
+        ),
+        (descendants.BEiTViT, "huggingface", {}, "own. Received: pooling='token'"),
+        (descendants.EVAViT, "huggingface", {}, "names for a EVAViT.*Use 'timm'"),
+        (descendants.PEViT, "timm", {"pooling": "map", "hidden_dim": 32}, "epsilon must be 1e-05"),
         (keras_vit.HybridViT, "huggingface", {"resnet_units": ()}, "a class for the model"),
         (OwnPooling, "timm", {}, r"one of its own. Received: changed=\['pool'\]"),
         (keras_vit.ResNet, "timm", {"units": (1, 1)}, "units, width must be"),

@@ -75,6 +75,13 @@ def test_predict_with_what_is_shipped_or_saved(folder, tmp_path, capsys):
     assert cli.main(["predict", str(tmp_path), image]) == 0  # a folder, as it is published
     assert "class 0 50.0 %" in capsys.readouterr().out.splitlines()[-1]
 
+    model.class_names = ("dark", "light")
+    model.save(tmp_path / "named.keras")
+    folder = str(tmp_path / "named")
+    assert cli.main(["convert", str(tmp_path / "named.keras"), folder, "--to", "huggingface"]) == 0
+    assert cli.main(["predict", folder, image]) == 0
+    assert "dark 50.0 %, light 50.0 %" in capsys.readouterr().out.splitlines()[-1]
+
 
 def test_variants_lists_the_table(capsys):
     assert cli.main(["variants"]) == 0

@@ -31,6 +31,26 @@ def test_logits_are_scaled_cosines(kind, options, scale, bias, tmp_path, blank):
     np.testing.assert_allclose(again.predict(images, verbose=0), found, atol=1e-5)
 
 
+def test_its_images_may_have_another_size(tmp_path, blank):
+    """As if the encoder had been resized first."""
+    encoder, texts = wide_vit(CLIP[0], **CLIP[1]), random_tokens(4, 6)
+    model, images = keras_vit.zero_shot_head(encoder, texts, 20, -1), random_images(2, 12, 10, 3)
+    model.class_names = ["cat", "dog", "parrot", "fox"]
+    training.freeze(model, "linear")
+    sizes = {"image_size": (12, 10), "patch_size": (4, 5)}
+    expected = outputs(
+        keras_vit.zero_shot_head(keras_vit.resize(encoder, **sizes), texts, 20, -1), images
+    )
+    model.save(tmp_path / "model.keras")
+    found = keras_vit.load_pretrained(tmp_path / "model.keras", **sizes, verbose=False)
+    for resized in (keras_vit.resize(model, **sizes), found):
+        np.testing.assert_allclose(outputs(resized, images), expected, atol=1e-5)
+        assert resized.class_names == model.class_names
+        assert [w.path for w in resized.trainable_weights] == ["head/kernel", "head/bias"]
+    with pytest.raises(ValueError, match="that of the texts, 4.*zero_shot_head"):
+        keras_vit.resize(model, num_classes=3)
+
+
 @pytest.mark.slow
 def test_it_is_explained_and_trained_as_other_models(blank):
     encoder, images = wide_vit(CLIP[0], **CLIP[1]), random_images(2, 8, 15, 3)

@@ -59,8 +59,7 @@ def write_explorer(path, images=None):
     files.check_file(path, "Choose another file.")
     find_examples(images)
     entry, model = catalogue.find(MODEL), loading.load_pretrained(MODEL, verbose=False)
-    names = loading.class_names(MODEL, model.output_shape[-1])
-    content, text = writing.pack(model, names, {"resize": "crop"}, "int8", "ViT Explorer")
+    content, text = writing.pack(model, None, {"resize": "crop"}, "int8", "ViT Explorer")
     content["sizes"]["ratio"] = 1  # the whole image, as far as it is square
     content["code"] = find_lines()
     content["examples"] = list(read_examples(images))

@@ -312,11 +312,18 @@ BEIT = HUGGING_FACE._replace(
         "block_{i}/attention/projection": "encoder.layer.{i}.lambda_1",
         "block_{i}/mlp/contract": "encoder.layer.{i}.lambda_2",
     },
-    is_written=False,
     zeros=r"encoder\.layer\.\d+\.attention\.attention\.key\.bias",
+    export=Export(
+        ("beit", "BeitModel", "BeitForImageClassification"),
+        pools("patch mean"),
+        prefix="beit.",
+        layer_scale=True,
+        idle=r"encoder\.layer\.\d+\.attention\.attention\.key\.bias",
+    ),
 )
 BIASED = BEIT._replace(
     models=("BiasedViT",),
     rules=rules(FORMS, BIASED_LAYERS),
     lacks=r"(beit\.)?pooler\.layernorm\.weight",
+    export=BEIT.export._replace(fits=pools("token", None)),
 )

@@ -16,6 +16,7 @@ from keras_vit.checkpoints.maps import (
     hugging_face,
     kerashub,
     pytorch,
+    timm_eva,
     torchvision,
 )
 from keras_vit.checkpoints.maps.weight_map import Dimensions, Place
@@ -32,11 +33,11 @@ WEIGHT_MAPS = (
     pytorch.TIMM_ROOT,
     pytorch.TIMM_BIASED,
     pytorch.TIMM_BEIT,
-    pytorch.TIMM_EVA,
-    pytorch.TIMM_EVA_MEAN,
+    timm_eva.TIMM_EVA,
+    timm_eva.TIMM_EVA_MEAN,
     pytorch.TIMM_SIGLIP,
-    pytorch.TIMM_PE,
-    pytorch.TIMM_PE_SPATIAL,
+    timm_eva.TIMM_PE,
+    timm_eva.TIMM_PE_SPATIAL,
     pytorch.TIMM_DINOV3_GATED,
     pytorch.TIMM_DINOV3,
     pytorch.TIMM_CLIP,

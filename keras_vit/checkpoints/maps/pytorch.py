@@ -6,7 +6,6 @@ Names of https://github.com/huggingface/pytorch-image-models.
 import functools
 import re
 
-from keras_vit import arguments as check
 from keras_vit.checkpoints.catalogue.published import CLIP_PIXELS, IMAGENET
 from keras_vit.checkpoints.maps.weight_map import (
     FLAT,
@@ -24,6 +23,7 @@ from keras_vit.checkpoints.maps.weight_map import (
     rules,
     split_fused,
 )
+from keras_vit.descendants import UnnormalizedViT
 
 FORMS = {
     "tensor": (Rule("", ""),),
@@ -115,14 +115,6 @@ TIMM_BIASES = (
     Rule(QUERY_KEY_VALUE + "/kernel", ("blocks.{i}.attn.qkv.weight",), TORCH),
     Rule(QUERY_KEY_VALUE + "/bias", tuple(f"blocks.{{i}}.attn.{part}_bias" for part in "qkv")),
 )
-TIMM_EVA_LAYERS = TIMM_GATED_LAYERS | {
-    "patch_encoder/class_token": ("tensor", "cls_token"),
-    "block_{i}/attention/query_key_value": (
-        "dense", *(f"blocks.{{i}}.attn.{part}_proj" for part in "qkv"),
-    ),
-    "block_{i}/attention/projection/norm": ("norm", "blocks.{i}.attn.norm"),
-    "block_{i}/mlp/contract/norm": ("norm", "blocks.{i}.mlp.norm"),
-}  # fmt: skip
 TIMM_BIT_LAYERS = {
     "root/conv": ("conv", "stem.conv"),
     UNIT + "/conv_{k}": ("conv", "stages.{s0}.blocks.{u0}.conv{k}"),
@@ -145,7 +137,7 @@ def _split(fused):
     return lambda specs: split_fused(fused, as_stored(specs))
 
 
-def _pools(*poolings):
+def pools(*poolings):
     """Returns an `Export.fits`; "patch mean" is timm's "avg" of a model with a class token."""
     return lambda model: model.pooling in poolings
 
@@ -160,7 +152,7 @@ def share_table(specs, shared, own):
     return places
 
 
-TIMM_FITS = _pools("token", "gap", "patch mean", None)
+TIMM_FITS = pools("token", "gap", "patch mean", None)
 TIMM = WeightMap(
     source="timm",
     models=("ViT", "gated ViT"),
@@ -198,7 +190,7 @@ TIMM_REGISTERS = TIMM._replace(
     canonical=_split(TIMM_FUSED),
     fused=TIMM_FUSED,
     export=Export(
-        fits=_pools("token", "gap", "patch mean", "map", None), layer_scale=True, placed=0
+        fits=pools("token", "gap", "patch mean", "map", None), layer_scale=True, placed=0
     ),
 )
 TIMM_POOLED_NORM = TIMM_REGISTERS._replace(
@@ -206,14 +198,16 @@ TIMM_POOLED_NORM = TIMM_REGISTERS._replace(
     rules=rules(FORMS, TIMM_POOLED_NORM_LAYERS),
     signature=r"fc_norm\.weight",
     unsupported={k: words for k, words in TIMM.unsupported.items() if "fc_norm" not in k},
-    export=TIMM_REGISTERS.export._replace(fits=_pools("token", "gap", "patch mean")),
+    export=TIMM_REGISTERS.export._replace(fits=pools("token", "gap", "patch mean")),
 )
 # Files of other models that lost their normalization look so too: config.json must state it.
 TIMM_UNNORMALIZED = TIMM_REGISTERS._replace(
     models=("UnnormalizedViT", "RegisterViT", "ViT"),
     signature=r"patch_embed\.proj\.weight",
     lacks=r"norm\.weight",
-    is_written=False,
+    export=TIMM_REGISTERS.export._replace(
+        fits=lambda model: isinstance(model, UnnormalizedViT) and TIMM_FITS(model)
+    ),
 )
 TIMM_CLIP = TIMM._replace(
     models=("CLIPViT",),
@@ -237,7 +231,7 @@ TIMM_DINOV3 = TIMM_REGISTERS._replace(
     scales=TIMM_GAMMAS,
     zeros=r"blocks\.\d+\.attn\.[qkv]_bias",
     export=Export(
-        fits=_pools("token", "patch mean", None),
+        fits=pools("token", "patch mean", None),
         layer_scale=True,
         left_out=r"blocks\.\d+\.attn\.(?:[qv]|(k))_bias",
     ),
@@ -261,7 +255,7 @@ TIMM_SIGLIP = TIMM._replace(
     lacks=r"norm_pre\.weight|reg_token|fc_norm\.weight",
     canonical=_split(TIMM_FUSED),
     fused=TIMM_FUSED,
-    export=Export(fits=_pools("map")),
+    export=Export(fits=pools("map")),
 )
 TIMM_BEIT = TIMM._replace(
     models=("BEiTViT",),
@@ -276,75 +270,14 @@ TIMM_BEIT = TIMM._replace(
     unsupported={r".*\.mlp\.(norm|fc1_g)\..*": "another MLP"},
     scales=TIMM_GAMMAS,
     architectures=r"beit(v2)?_.*",
-    is_written=False,
     zeros=TIMM_DINOV3.zeros,
+    export=Export(
+        fits=pools("token", "patch mean"), layer_scale=True, idle=r"blocks\.\d+\.attn\.k_bias"
+    ),
 )
 TIMM_BIASED = TIMM_BEIT._replace(
     models=("BiasedViT",),
     rules=TIMM_BIASES + rules(FORMS, TIMM_BIASED_LAYERS),
     lacks=r"fc_norm\.weight",
-)
-
-# --- EVA-02 and the Perception Encoder ----------------------------------------------------------
-CAT_ROTARY = {  # how timm's class `Eva` makes these positions
-    "rope_type": ("cat",),
-    "rope_rotate_half": (False,),
-    "rope_temperature": (10000,),
-}
-
-
-def _split_queries_and_gates(specs):
-    """Queries, keys and values, or gates and values, may be one tensor; biases have other names."""
-    places = {}
-    for name in specs:
-        found = re.fullmatch(r"(blocks\.\d+\.)(attn\.qkv|mlp\.fc1)\.(weight|bias)", name)
-        parts = () if found is None else ("attn.q_proj", "attn.k_proj", "attn.v_proj")
-        if found and found[2] == "mlp.fc1":
-            wide, narrow = (specs.get(f"{found[1]}mlp.{fc}.weight") for fc in ("fc1", "fc2"))
-            is_gated = wide and narrow and wide.shape[0] == 2 * narrow.shape[-1]
-            parts = ("mlp.fc1_g", "mlp.fc1_x") if is_gated else ()
-        for number, part in enumerate(parts):
-            places[f"{found[1]}{part}.{found[3]}"] = Place(name, number, len(parts))
-        if not parts:
-            places[re.sub(r"\.([qv])_bias$", r".\1_proj.bias", name)] = Place(name)
-    return places
-
-
-TIMM_EVA = TIMM._replace(
-    models=("EVAViT",),
-    rules=rules(FORMS, TIMM_EVA_LAYERS),
-    signature=r"blocks\.0\.attn\.(q_bias|q_proj\.weight)",
-    lacks=r"reg_token|fc_norm\.weight|.*relative_position_bias_table",
-    canonical=_split_queries_and_gates,
-    unsupported={r".*\.(q_norm|k_norm)\..*": "normalized queries and keys"},
-    scales=TIMM_GAMMAS,
-    is_written=False,
-    zeros=r"blocks\.\d+\.attn\.[qkv]_proj\.bias",
-    defaults={"normalize": CLIP_PIXELS, "reference": (16, 16)},
-    architectures=r"eva02_(tiny|small|base|large)_.*",
-    only=CAT_ROTARY | {"rope_grid_indexing": ("ij",), "rope_grid_offset": (0,)},
-    fields={"ref_feat_shape": ("reference", check.height_width)},
-)
-TIMM_EVA_MEAN = TIMM_EVA._replace(
-    models=("EVAMeanViT",),
-    rules=rules(FORMS, TIMM_EVA_LAYERS | {"encoder_norm": ("norm", "fc_norm")}),
-    lacks=r"reg_token|.*relative_position_bias_table",
-)
-TIMM_PE = TIMM_SIGLIP._replace(
-    models=("PEViT",),
-    is_written=False,
-    rules=rules(FORMS, TIMM_SIGLIP_LAYERS | TIMM_CLIP_LAYERS),
-    lacks=r"reg_token|fc_norm\.weight",
-    scales=TIMM_GAMMAS,
-    zeros=TIMM_CLIP.zeros,
-    defaults={"epsilon": 1e-5},
-    architectures=r"vit_pe_.*",
-    fields=TIMM_EVA.fields,
-    only=CAT_ROTARY
-    | {"rope_grid_indexing": ("xy",), "attn_pool_num_heads": (8,), "attn_pool_mlp_ratio": (4,)},
-)
-TIMM_PE_SPATIAL = TIMM_PE._replace(
-    models=("PESpatialViT",),
-    signature=r"norm_pre\.weight",
-    lacks=r"(fc_)?norm\.weight",
+    export=TIMM_BEIT.export._replace(fits=pools("token", "patch mean", None)),
 )

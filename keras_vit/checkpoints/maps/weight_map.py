@@ -173,6 +173,7 @@ class Export(NamedTuple):
         left_out: regular expression of tensors that are left out if they are zero, all those
             together that have the same groups.
         zeros: returns {name: shape} of tensors that the loader asks for, and that do nothing.
+        idle: regular expression of tensors that change no output, and have no place in the files.
     """
 
     classes: tuple = (None, None, None)
@@ -183,6 +184,7 @@ class Export(NamedTuple):
     placed: int | None = None
     left_out: str = ""
     zeros: Callable = lambda model: {}
+    idle: str = ""
 
 
 PLAIN_POOLINGS = ("token", "gap", "map", "distilled", None)

@@ -108,9 +108,8 @@ def _check_convert(options):
 def _convert(options):
     from keras_vit import save_weights
 
-    model, metrics = load_model(options.source_file)
-    names = metrics and metrics["class_names"]
-    save_weights(model, options.target_file, options.to, class_names=names)
+    model, _ = load_model(options.source_file)
+    save_weights(model, options.target_file, options.to)
     print(f"Written: {options.target_file}, {model.count_params():,} parameters.")
 
 

@@ -35,7 +35,7 @@ def report(model, images, names=None, class_names=None, progress=None):
             lists those that do not apply.
         images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
         names: names of the images; None for numbers.
-        class_names: names of the classes; None for numbers.
+        class_names: names of the classes; None for those of the model, or their numbers.
         progress: function called with the name of each view before it is computed; None for none.
 
     Returns:
@@ -51,7 +51,7 @@ def report(model, images, names=None, class_names=None, progress=None):
     """
     images = batched.check_images(model, images)
     names = fill_names(names, len(images)) if names else _number(len(images))
-    request = Request(model, images, names, class_names)
+    request = Request(model, images, names, class_names or getattr(model, "class_names", None))
     missing = compute_views(request, progress or (lambda name: None))
     return build_page(request, missing)
 

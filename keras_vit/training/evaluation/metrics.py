@@ -100,7 +100,8 @@ def evaluate(
         data: labeled images: a `keras_vit.data.ImageDataset`, a pair of arrays (images, labels), a
             `keras.utils.PyDataset`, a `tf.data.Dataset` or another iterable of such pairs.
         split: "train", "validation" or "test" of an `ImageDataset`.
-        class_names: names of the classes; None for those of `data`, or their numbers.
+        class_names: names of the classes; None for those of `data` or
+            `model`, or their numbers.
         names: names of the images, in order; None for those of `data`, or their numbers.
         bins: number of bins of the reliability table.
         mistakes: number of mistakes to list.
@@ -123,7 +124,8 @@ def evaluate(
     https://arxiv.org/abs/1706.04599; E. B. Wilson's score interval, 1927
     """
     model = getattr(model, "model", model)  # of a `Run`
-    class_names = tuple(class_names or getattr(data, "class_names", None) or ())
+    known = (class_names, *(getattr(one, "class_names", None) for one in (data, model)))
+    class_names = next((tuple(names) for names in known if names), ())
     if class_names:
         check_names(class_names, model)
     batches = []

@@ -182,6 +182,7 @@ def build(options, data=None):
     else:
         shape["num_channels"] = data.num_channels
         model = families.create(recipe.model, **shape, **recipe.model_arguments)
+    model.class_names = data.class_names
     recipe.initialize(model)
     adaptation.freeze(model, recipe.adapt, recipe.rank)
     model.compile(**recipe.compile_arguments)

@@ -50,16 +50,17 @@ def load(path):
     return Run(target, model, metrics)
 
 
-def default_metrics(model, class_names=None):
+def default_metrics(model):
     """Returns the metrics that `predict` needs, for a model with logits that is not from a run."""
     if getattr(model, "num_classes", 0) is None:
         want = "a classifier was expected"
         advice = "Its features work with keras-vit few-shot; keras-vit train gives it a head."
         arguments.refuse(want, {"model": model.name, "num_classes": None}, advice)
     *size, channels = model.input_shape[1:]
+    names = getattr(model, "class_names", None)
     return {
         "data": None,
-        "class_names": class_names or naming.number_classes(model.output_shape[-1]),
+        "class_names": list(names or naming.number_classes(model.output_shape[-1])),
         "image_size": size,
         "num_channels": channels,
         "resize": "squash",

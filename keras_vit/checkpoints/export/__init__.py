@@ -1,0 +1,9 @@
+"""The JSON files beside weights, by which another library builds the model that they are for.
+
+This is `configurations` backwards: each field is an argument of the model.
+
+config_files.py    which class computes what a model computes, and the files for it
+for_timm.py        config.json of timm
+for_hugging_face.py    config.json of transformers
+plain.py           what these have in common
+"""

@@ -1,0 +1,61 @@
+"""The class of timm or transformers that computes what a model computes, in their JSON files."""
+
+from keras_vit import arguments
+from keras_vit.checkpoints.export import for_hugging_face, for_timm
+from keras_vit.checkpoints.export.plain import refuse
+from keras_vit.descendants import TimmHybridViT
+
+# Modules with the classes that published models have.
+PUBLISHED = tuple(f"keras_vit.{name}" for name in ("vit", "hybrid", "resnet", "descendants"))
+# Attributes of a model that a subclass may override.
+COMPUTES = ("block", "encoder_layer", "stem", "embed", "encode", "norm", "pool", "head", "unit")
+MAKERS = {"timm": for_timm.make, "huggingface": for_hugging_face.make}
+
+
+def has_folders(source):
+    """Returns whether models of a source are folders with a config.json."""
+    return source in MAKERS
+
+
+def make(model, table, tensors):
+    """Returns {name of a JSON file: its content}.
+
+    Args:
+        model: a model.
+        table: its weight map.
+        tensors: {name: array}, what is written.
+
+    Raises:
+        ValueError: no class of the library computes what the model computes.
+    """
+    names = changes(model, table)
+    if names:
+        received = {name: getattr(model, name) for name in names if name == "pooling"}
+        refuse(table, "the model must be one of its own", received or {"changed": names})
+    has_pooler = table.source == "huggingface" and model.num_classes is None
+    if getattr(model, "representation_size", None) and not has_pooler:
+        advice = "Load it with another `num_classes`, or write a file of weights."
+        received = {"representation_size": model.representation_size}
+        refuse(table, "there must be no tanh layer before the head", received, advice)
+    return MAKERS[table.source](model, table, tensors)
+
+
+def changes(model, table):
+    """Returns what a model computes in another way than the models of a source, as names."""
+    plain = next(kind for kind in type(model).__mro__ if kind.__module__.startswith(PUBLISHED))
+    names = [
+        name for name in COMPUTES if getattr(type(model), name, 0) is not getattr(plain, name, 0)
+    ]
+    if isinstance(model, TimmHybridViT) and table.source != "timm":
+        names.append("stem")
+    return names if table.export.fits(model) else [*names, "pooling"]
+
+
+def warn_of_changes(model, table):
+    """Warns if a program that reads a model's weights by these names computes something else."""
+    names = changes(model, table)
+    if names:
+        arguments.warn(
+            f"{type(model).__name__} has its own {', '.join(names)}. A program that reads these "
+            f"weights by the names of {table.source!r} computes something else."
+        )
