@@ -9,7 +9,8 @@ docs/tutorials/ gets a page (NN_name.md, its figures in figures/), a notebook wi
 is made anew each time, from runs that are kept in build/tutorials/<backend>/. A tutorial runs again
 only if its code, a module of keras_vit that it depends on, or a version of what it computes with
 has changed; its text may change freely. Parts of more pages are made too, in build/: see zoo.py,
-studies.py and reference.py; and docs/explorer/explorer.html, which docs/explorer/index.md embeds.
+studies.py and reference.py; docs/explorer/explorer.html, which docs/explorer/index.md embeds; and
+docs/slides/slides.html, see slides.py.
 
 What the script asks of a tutorial:
 
@@ -43,6 +44,7 @@ import contents
 import nbformat
 import reference
 import running
+import slides
 import studies
 import yaml
 import zoo
@@ -85,6 +87,7 @@ def main(arguments=None):
         write_all(zip(tutorials, runs, strict=True), options.pages, repo_url(ROOT / "mkdocs.yml"))
         write_parts(options.parts or options.cache.parent)
         write_explorer(options.pages.parent / "explorer")
+        slides.write(options.pages.parent / "slides" / "slides.html", options.pages)
     except PageError as error:
         print(error, file=sys.stderr)
         return 1

@@ -56,8 +56,8 @@ def _package():
     return griffe.load("keras_vit", search_paths=search, extensions=extensions)
 
 
-def equations():
-    """Returns the table of Eq. 1-8: the line of the trunk that computes each, and its code."""
+def find_equations():
+    """Returns {number of the equation: (file and line of the trunk, the code there)}."""
     found = {}
     for name in TRUNK:
         text = (PAGES.parents[1] / "keras_vit" / name).read_text(encoding="utf-8")
@@ -65,5 +65,11 @@ def equations():
             if match := EQUATION.match(line):
                 for equation in filter(None, match.groups()[1:]):
                     found.setdefault(int(equation), (f"{name}:{number}", match[1]))
+    return found
+
+
+def equations():
+    """Returns the table of Eq. 1-8: the line of the trunk that computes each, and its code."""
+    found = find_equations()
     rows = [f"| {FORMULAS[i]} | `{found[i][0]}` | `{found[i][1]}` |\n" for i in sorted(FORMULAS)]
     return "".join(["| Eq. | line | code |\n|---|---|---|\n", *rows])

@@ -340,6 +340,7 @@ print(f"95 % of draws are below {np.percentile(errors, 95):.3f}")
 # ## Next
 #
 # This was the course. The deep dives go on:
-# [hybrids](deeper/hybrids.py), [many devices](deeper/many_devices.py)
-# and [training without labels](deeper/without_labels.py). For your own
-# images, start with [Your own images](../docs/images.md).
+# [hybrids](deeper/hybrids.py), [many devices](deeper/many_devices.py),
+# [training without labels](deeper/without_labels.py) and
+# [descendants](deeper/descendants.py), the models of today. For your
+# own images, start with [Your own images](../docs/images.md).
