@@ -76,16 +76,20 @@ def leave_the_gpu():
             tensorflow.config.set_visible_devices([], "GPU")
 
 
-def has_attention_kernel():
+def has_attention_kernel(query):
     """Whether one fused attention kernel beats matmul, softmax, matmul (docs/speed.md).
 
-    PyTorch has one for every device, JAX for GPU and TPU, TensorFlow none.
+    PyTorch has one for every device, JAX for GPU and TPU, TensorFlow none. On a CPU, the gradient
+    of PyTorch's is slow in 16 bits.
     """
     import keras
 
     if keras.backend.backend() == "jax":
         return not keras.distribution.list_devices()[0].startswith("cpu")
-    return keras.backend.backend() == "torch"
+    if keras.backend.backend() == "torch":
+        is_slow = query.device.type == "cpu" and query.dtype.itemsize == 2 and query.requires_grad
+        return not is_slow
+    return False
 
 
 def values(tensor, count):

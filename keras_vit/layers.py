@@ -198,7 +198,7 @@ class SelfAttention(Layer):
 
     def call(self, x, training=None):
         query, key, value = self.heads(x)
-        if backend.has_attention_kernel() and type(self).scores is SelfAttention.scores:
+        if backend.has_attention_kernel(query) and type(self).scores is SelfAttention.scores:
             x_heads = backend.attention(query, key, value)  # Eq. 6 and 7 in one kernel
         else:
             x_heads = weighted_sum(self.scores(query, key), value)  # (B, tokens, heads, d)

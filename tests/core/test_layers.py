@@ -126,7 +126,7 @@ def test_self_attention_equals_equations_5_to_8():
 
 @pytest.mark.parametrize("kernel", [True, False])
 def test_the_fused_kernel_and_the_equations_give_the_same_numbers(kernel, monkeypatch):
-    monkeypatch.setattr(keras_vit.backend, "has_attention_kernel", lambda: kernel)
+    monkeypatch.setattr(keras_vit.backend, "has_attention_kernel", lambda _: kernel)
     fused, called = keras_vit.backend.attention, []
     watch = lambda *args: called.append(1) or fused(*args)  # noqa: E731
     monkeypatch.setattr(keras_vit.backend, "attention", watch)
@@ -137,6 +137,28 @@ def test_the_fused_kernel_and_the_equations_give_the_same_numbers(kernel, monkey
     expected = [paper.msa(z.astype("float64"), w, 3)[0] for z in x]
     np.testing.assert_allclose(numpy(attention(x)), expected, atol=1e-5)
     assert bool(called) is kernel
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="about PyTorch's kernel")
+def test_the_fused_kernel_is_not_differentiated_in_16_bits_on_a_cpu(monkeypatch):
+    """Its gradient takes several times as long as the equations'; outputs alone do not."""
+    import torch
+
+    called, fused = [], keras_vit.backend.attention
+    watch = lambda *args: called.append(1) or fused(*args)  # noqa: E731
+    monkeypatch.setattr(keras_vit.backend, "attention", watch)
+    uses = {}
+    for dtype in ("float32", "mixed_bfloat16"):
+        attention, x = keras_vit.SelfAttention(3, dtype=dtype), torch.zeros(2, 7, 15, device="cpu")
+        attention.build(x.shape)
+        attention.to("cpu")
+        for grad in (True, False):
+            called.clear()
+            with torch.set_grad_enabled(grad):
+                attention(x)
+            uses[dtype, grad] = bool(called)
+    assert uses.pop(("mixed_bfloat16", True)) is False
+    assert all(uses.values())
 
 
 def test_attention_to_equal_keys_is_the_mean():

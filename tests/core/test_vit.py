@@ -336,7 +336,7 @@ def test_a_foreign_attention_trains_saves_and_can_be_seen(tmp_path):
 @pytest.mark.parametrize("kernel", [True, False])
 def test_a_foreign_attention_equals_numpy(kernel, monkeypatch):
     """Also where a fused kernel would compute attention: it knows nothing of other scores."""
-    monkeypatch.setattr(keras_vit.backend, "has_attention_kernel", lambda: kernel)
+    monkeypatch.setattr(keras_vit.backend, "has_attention_kernel", lambda _: kernel)
     layer, x = TopAttention(3), random_tokens(2, 7, 15)
     layer.build(x.shape)
     w = weights(randomize(layer, scale=0.5))

@@ -8,7 +8,7 @@ import time
 import keras
 
 from keras_vit import backend, environment
-from keras_vit.training.evaluation.classifiers import LARGEST_SIDE
+from keras_vit.training.evaluation.classifiers import LARGEST_SIDE, MOST
 from keras_vit.training.evaluation.metrics import percent
 from keras_vit.training.runs.pace import Pace
 from keras_vit.training.runs.run_folder import check_tensorboard, command_line
@@ -47,7 +47,9 @@ def introduction(name, data, model, recipe, seed, target):
 def references(accuracies, image_size):
     """Reports the accuracy of the baselines."""
     if not accuracies:
-        return "Baselines: none (they need scikit-learn, a test split, and at most 5,000 images)"
+        return (
+            f"Baselines: none (they need scikit-learn, a test split, and at most {MOST:,} images)"
+        )
     listed = ", ".join(f"{name} {percent(value)}" for name, value in accuracies.items())
     shrunk = f" (images shrunk to {LARGEST_SIDE} pixels)" if max(image_size) > LARGEST_SIDE else ""
     return f"Baselines, test accuracy on the same split: {listed}{shrunk}"
