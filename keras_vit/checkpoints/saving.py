@@ -80,12 +80,13 @@ def save_weights(model, path, source=None):
     if config_files.has_folders(source) and (os.path.isdir(path) or not suffix):
         _write_folder(model, path, table)
         return
-    config_files.warn_of_changes(model, table)
     if not str(path).endswith(table.suffix):
         advice = f"Call it {stem}{table.suffix}, or name another source."
         want = f"the file of source={table.source!r} must end in {table.suffix}"
         arguments.refuse(want, {"path": str(path)}, advice)
-    WRITERS[table.suffix](path, tensors_of(table, model))
+    tensors = tensors_of(table, model)
+    config_files.warn_of_changes(model, table)
+    WRITERS[table.suffix](path, tensors)
 
 
 def find_map(model, source):
