@@ -11,8 +11,8 @@ from helpers import DESCENDANTS
 
 from keras_vit.io import files
 
-# Scripts, which need timm and transformers
-collect_ignore = ["trial_checkpoints.py", "trial_round_trip.py"]
+# Scripts, which need timm and transformers, or KerasHub
+collect_ignore = ["trial_checkpoints.py", "trial_presets.py", "trial_round_trip.py"]
 
 
 @pytest.hookimpl(trylast=True)  # when the tests that are not run have been taken out

@@ -9,6 +9,7 @@ is added to what has one.
     softmax(q (k + b)) = softmax(q k)    a bias of keys, which adds q b to all scores of q
 """
 
+import functools
 import os
 import re
 
@@ -43,14 +44,14 @@ def save_weights(model, path, source=None):
     A folder gets config.json and, for Hugging Face, preprocessor_config.json beside
     model.safetensors, so that `transformers.AutoModel.from_pretrained(folder)` or
     `timm.create_model("local-dir:" + folder, pretrained=True)` builds the model. They hold
-    `model.class_names` too, if these are known.
+    `model.class_names` too, if these are known. For KerasHub, a folder is a preset.
 
     Args:
         model: a `ViT` or `ResNet`.
         path: file to write: .npz for Google and BiT, .weights.h5 for KerasHub, .safetensors for the
-            others. Or, for timm and Hugging Face, a folder: one that exists or a path without a
-            suffix. A file that exists is replaced once the new one is complete; other files in a
-            folder are kept.
+            others. Or, for timm, Hugging Face and KerasHub, a folder: one that exists or a path
+            without a suffix. A file that exists is replaced once the new one is complete; other
+            files in a folder are kept.
         source: "google", "bit", "timm", "huggingface", "torchvision" or "kerashub"; None chooses by
             `path`.
 
@@ -70,8 +71,8 @@ def save_weights(model, path, source=None):
     if source is None:
         source = DEFAULT_SOURCE.get(suffix)
         if source is None:
-            advice = 'Call it .npz, .safetensors or .weights.h5, or give source="timm" or '
-            advice += '"huggingface" for a folder.'
+            advice = 'Call it .npz, .safetensors or .weights.h5, or give source="timm", '
+            advice += '"huggingface" or "kerashub" for a folder.'
             arguments.refuse("`path` must have a known suffix", {"path": str(path)}, advice)
         if source == "google" and not hasattr(model, "num_heads"):
             source = "bit"
@@ -79,12 +80,13 @@ def save_weights(model, path, source=None):
     if config_files.has_folders(source) and (os.path.isdir(path) or not suffix):
         _write_folder(model, path, table)
         return
-    config_files.warn_of_changes(model, table)
     if not str(path).endswith(table.suffix):
         advice = f"Call it {stem}{table.suffix}, or name another source."
         want = f"the file of source={table.source!r} must end in {table.suffix}"
         arguments.refuse(want, {"path": str(path)}, advice)
-    WRITERS[table.suffix](path, tensors_of(table, model))
+    tensors = tensors_of(table, model)
+    config_files.warn_of_changes(model, table)
+    WRITERS[table.suffix](path, tensors)
 
 
 def find_map(model, source):
@@ -95,7 +97,7 @@ def find_map(model, source):
     """
     arguments.one_of(*SOURCES)("source", source)
     kind = matching.kind_of(model)
-    written = [table for table in matching.WEIGHT_MAPS if table.is_written and kind in table.models]
+    written = [table for table in matching.WEIGHT_MAPS if table.export and kind in table.models]
     fitting = [table for table in written if table.source == source]
     if not fitting:
         possible = ", ".join(map(repr, sorted({table.source for table in written})))
@@ -108,7 +110,10 @@ def find_map(model, source):
 def _write_folder(model, folder, table):
     """Writes the weights and what the library needs to build the model."""
     tensors = tensors_of(table, model)
-    writers = {files.WHOLE: lambda path: files.write_safetensors(path, tensors)}
+    writers = {
+        name: functools.partial(WRITERS[table.suffix], tensors=part)
+        for name, part in config_files.split(table, tensors).items()
+    }
     for name, content in config_files.make(model, table, tensors).items():
         writers[name] = lambda path, content=content: writing.write_json(path, content)
     writing.write_folder(folder, writers)
@@ -138,7 +143,8 @@ def tensors_of(table, model):
         tensors[name] = np.zeros(shape, "float32")
     tensors = join_fused(table.fused, tensors)
     prefix = table.export.prefix if outputs else ""
-    return {_rename(name, prefix, outputs, model, table): x for name, x in tensors.items()}
+    tensors = {_rename(name, prefix, outputs, model, table): x for name, x in tensors.items()}
+    return table.export.number(tensors)
 
 
 def _rename(name, prefix, outputs, model, table):

@@ -13,6 +13,8 @@ from keras_vit.io import files
 
 RECORDED = np.load(GOLDEN / "kerashub.npz")
 CASES = [name.removesuffix("/file") for name in RECORDED if name.endswith("/file")]
+# Of the others one is written without its text, and one as the plain ViT that it is.
+WRITTEN = [case for case in CASES if case not in ("siglip, with text", "dinov2")]
 PRESET, TASK = "model.weights.h5", "task.weights.h5"
 
 
@@ -60,6 +62,65 @@ def test_a_preset_gives_the_outputs_of_kerashub(case, publish):
     if case == "vit classifier":  # whose outputs are probabilities
         found = np.exp(found) / np.exp(found).sum(1, keepdims=True)
     np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("case", quick(WRITTEN, "vit classifier", "dinov2 registers"))
+def test_a_preset_is_written_as_kerashub_writes_it(case, publish, tmp_path):
+    recorded = json.loads(str(RECORDED[f"{case}/file"]))
+    model = keras_vit.load_pretrained(publish(case), verbose=False)
+    keras_vit.save_weights(model, tmp_path / "again", "kerashub")
+    whole = json.loads((tmp_path / "again" / "config.json").read_text())
+    theirs = recorded["texts"]["config.json"]
+    assert {key: theirs[key] for key in whole} | {"config": 0} == whole | {"config": 0}
+    other = {"use_mask_token", "antialias_in_interpolation"}  # which change no output
+    if theirs["config"].get("use_swiglu_ffn"):
+        other.add("intermediate_dim")  # of which several give the same width
+    fields = whole["config"].keys() - other
+    assert {k: theirs["config"][k] for k in fields} == {k: whole["config"][k] for k in fields}
+    for name, shapes in recorded["shapes"].items():
+        with files.open_tensors(tmp_path / "again" / name) as file:
+            specs = {name: spec for name, spec in file.specs.items() if spec.dtype == "float32"}
+            found = {name: list(spec.shape) for name, spec in specs.items()}
+        if theirs["config"].get("use_mask_token", True):
+            assert found == shapes
+        else:  # ours always have one, which takes a number
+            assert sorted(found.values()) == sorted([*shapes.values(), [1, 24]])
+    again = keras_vit.load_pretrained(tmp_path / "again", verbose=False)
+    assert {**again.get_config(), "name": 0} == {**model.get_config(), "name": 0}
+    for ours, value in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, value)
+
+
+def test_names_of_classes_are_in_a_preset(publish, tmp_path):
+    model = keras_vit.load_pretrained(publish("vit classifier"), verbose=False)
+    model.class_names = names = ("a", "b", "c", "d", "e")
+    keras_vit.save_weights(model, tmp_path / "again", "kerashub")
+    assert keras_vit.load_pretrained(tmp_path / "again", verbose=False).class_names == names
+
+
+@pytest.mark.parametrize(
+    "kind, options, words",
+    [
+        (keras_vit.ViT, {"approximate": True}, "approximate must be False"),
+        (keras_vit.ViT, {"pooling": "map"}, "cover every weight.*pooling/probe"),
+        (descendants.RegisterViT, {}, "cover every weight.*head/kernel"),
+        (keras_vit.ViT, {"pooling": "map", "num_classes": None, "epsilon": 1e-5}, "must be 1e-06"),
+        (
+            keras_vit.ViT, {"pooling": "map", "num_classes": None, "image_size": (8, 12)},
+            "must be square",
+        ),
+        (
+            descendants.RegisterViT, {"num_classes": None, "gated": True, "mlp_dim": 9},
+            "mlp_dim must be 16",
+        ),
+    ],
+)  # fmt: skip
+def test_a_model_that_no_backbone_computes_is_refused(kind, options, words, blank, tmp_path):
+    sizes = {"image_size": 8, "patch_size": 4, "num_layers": 1, "hidden_dim": 8, "mlp_dim": 8}
+    model = kind(**sizes | {"num_heads": 2, "num_classes": 3} | options)
+    with pytest.raises(ValueError, match=words):
+        keras_vit.save_weights(model, tmp_path / "a", "kerashub")
+    assert not (tmp_path / "a").exists()
 
 
 def test_what_the_files_of_a_preset_say_is_in_the_description(publish):

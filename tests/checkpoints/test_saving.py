@@ -18,7 +18,7 @@ from keras_vit.io import files, writing
 HUGGING_FACE = [
     "dinov2", "dinov2 classifier", "dinov2 registers", "dinov2 registers classifier", "dinov3",
     "dinov3 gated", "siglip", "clip", "clip, exact GELU", "dinov2 g registers classifier",
-    "beit classifier", "beit classifier of the class token",
+    "beit classifier",
 ]  # fmt: skip
 TIMM = ["dinov2 registers", "siglip", "clip", "clip, quick GELU", "dinov3", "dinov3 gated", "sbb"]
 TIMM += ["dinov2 g registers", "beit", "eva02 classifier", "eva02 clip", "pe core", "pe core G"]

@@ -142,7 +142,7 @@ def test_metrics_record_data_settings_and_versions(run, colors):
     metrics = json.loads((run.folder / "metrics.json").read_text())
     assert metrics == json.loads(json.dumps(run.metrics))
     assert metrics["data"] == str(colors.resolve())
-    assert metrics["class_names"] == ["blue", "red"]
+    assert metrics["class_names"] == list(run.model.class_names) == ["blue", "red"]
     parts = ("train", "validation", "test")
     assert [metrics[f"{part}_images"] for part in parts] == [8, 2, 2]
     assert metrics["options"]["batch_size"] == 5 and metrics["seed"] == 0

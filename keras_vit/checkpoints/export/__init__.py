@@ -5,5 +5,6 @@ This is `configurations` backwards: each field is an argument of the model.
 config_files.py    which class computes what a model computes, and the files for it
 for_timm.py        config.json of timm
 for_hugging_face.py    config.json of transformers
+for_kerashub.py    a preset of KerasHub
 plain.py           what these have in common
 """

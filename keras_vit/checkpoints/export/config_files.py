@@ -1,15 +1,20 @@
-"""The class of timm or transformers that computes what a model computes, in their JSON files."""
+"""The class of another library that computes what a model computes, in its JSON files."""
 
 from keras_vit import arguments
-from keras_vit.checkpoints.export import for_hugging_face, for_timm
+from keras_vit.checkpoints.export import for_hugging_face, for_kerashub, for_timm
 from keras_vit.checkpoints.export.plain import refuse
 from keras_vit.descendants import TimmHybridViT
+from keras_vit.io import files
 
 # Modules with the classes that published models have.
 PUBLISHED = tuple(f"keras_vit.{name}" for name in ("vit", "hybrid", "resnet", "descendants"))
 # Attributes of a model that a subclass may override.
 COMPUTES = ("block", "encoder_layer", "stem", "embed", "encode", "norm", "pool", "head", "unit")
-MAKERS = {"timm": for_timm.make, "huggingface": for_hugging_face.make}
+MAKERS = {
+    "timm": for_timm.make,
+    "huggingface": for_hugging_face.make,
+    "kerashub": for_kerashub.make,
+}
 
 
 def has_folders(source):
@@ -32,12 +37,17 @@ def make(model, table, tensors):
     if names:
         received = {name: getattr(model, name) for name in names if name == "pooling"}
         refuse(table, "the model must be one of its own", received or {"changed": names})
-    has_pooler = table.source == "huggingface" and model.num_classes is None
-    if getattr(model, "representation_size", None) and not has_pooler:
+    has_tanh = table.source == ("kerashub" if model.num_classes else "huggingface")
+    if getattr(model, "representation_size", None) and not has_tanh:
         advice = "Load it with another `num_classes`, or write a file of weights."
         received = {"representation_size": model.representation_size}
         refuse(table, "there must be no tanh layer before the head", received, advice)
     return MAKERS[table.source](model, table, tensors)
+
+
+def split(table, tensors):
+    """Returns {name of a file of weights in a folder: its tensors}."""
+    return for_kerashub.split(tensors) if table.source == "kerashub" else {files.WHOLE: tensors}
 
 
 def changes(model, table):

@@ -121,7 +121,7 @@ HUGGING_FACE_ONE_HEAD = HUGGING_FACE_DISTILLED._replace(
     models=("RegisterViT",),
     rules=rules(FORMS, HUGGING_FACE_DISTILLED_LAYERS | {"head": ("dense", "classifier")}),
     lacks="",
-    is_written=False,
+    export=None,
     defaults={"normalize": IMAGENET},
 )
 
@@ -272,7 +272,7 @@ TIPSV2 = TIMM_REGISTERS._replace(
     zeros="",
     method="antialiased-bilinear",
     defaults={"epsilon": 1e-6, "normalize": (0.0, 255.0)},
-    is_written=False,
+    export=None,
 )
 TIPSV2_GATED = TIPSV2._replace(
     rules=rules(FORMS, TIPSV2_GATED_LAYERS),

@@ -7,17 +7,21 @@ alone and in a preset, whose classifier has a file of its own.
 import functools
 import re
 
+import numpy as np
+
 from keras_vit.checkpoints.catalogue.published import IMAGENET
 from keras_vit.checkpoints.maps.weight_map import (
     HEADS,
     HEADS_FIRST,
     PATCH,
     WITHOUT_BATCH,
+    Export,
     Place,
     Rule,
     WeightMap,
     rules,
 )
+from keras_vit.descendants import RegisterViT
 
 FORMS = {
     "tensor": (Rule("", "/vars/0"),),
@@ -69,6 +73,20 @@ def _canonical_tanh(specs):
     }
 
 
+def _number_tanh(tensors):
+    """Undoes `_canonical_tanh`."""
+    names = {"pre_logits/": "layers/dense/", "layers/dense/": "layers/dense_1/"}
+    pattern = re.compile(f"^({'|'.join(names)})")
+    return {pattern.sub(lambda found: names[found[0]], n): x for n, x in tensors.items()}
+
+
+def _pools(*poolings, head=True):
+    """Returns an `Export.fits` for models with one of these poolings."""
+    return lambda model: model.pooling in poolings and (head or model.num_classes is None)
+
+
+TASK_LAYERS = r"layers/dense(_1)?/"  # which a preset has in a file of their own
+VIT_CLASSES = ("vit", "ViTBackbone", "ViTImageClassifier")
 KERAS_HUB = WeightMap(
     source="kerashub",
     models=("ViT",),
@@ -77,12 +95,17 @@ KERAS_HUB = WeightMap(
     suffix=".weights.h5",
     canonical=_canonical,
     ignored=(r"optimizer/.*", r"seed_generator/.*", r".*seed_generator.*"),
+    export=Export(VIT_CLASSES, _pools("token", "gap", None)),
 )
 KERAS_HUB_TANH = KERAS_HUB._replace(
     rules=rules(FORMS, LAYERS | {"pre_logits": ("dense", "pre_logits")}),
     signature=r"layers/dense_1/vars/0",
     canonical=_canonical_tanh,
-    is_written=False,
+    export=Export(
+        VIT_CLASSES,
+        lambda model: bool(model.representation_size and model.num_classes),
+        number=_number_tanh,
+    ),
 )
 
 
@@ -113,16 +136,17 @@ def _without_backbone(specs):
     return {re.sub(prefix, "", name): Place(name) for name in specs}
 
 
+DINOV2_GATED = (("/mlp/fc1/", "/mlp/weights_in/"), ("/mlp/fc2/", "/mlp/weights_out/"))  # size g
+
+
 def _numbered(tables, specs):
     """The variables of DINO's embedding: class token, mask token, registers, tables of positions.
 
     There may be no mask token and no registers. The first of the `tables` is the trained one.
     """
-    gated = {"/mlp/weights_in/": "/mlp/fc1/", "/mlp/weights_out/": "/mlp/fc2/"}  # of DINOv2 g
-    places = {
-        re.sub("|".join(gated), lambda found: gated[found[0]], name): place
-        for name, place in _without_backbone(specs).items()
-    }
+    places = _without_backbone(specs)
+    for ours, theirs in DINOV2_GATED:
+        places = {name.replace(theirs, ours): place for name, place in places.items()}
     found = [name for name in places if re.fullmatch(VARIABLE, name)]
     found.sort(key=lambda name: int(name.rpartition("/")[2]))
     tokens = found[1 : len(found) - tables]
@@ -130,6 +154,18 @@ def _numbered(tables, specs):
     chosen = {"class token": found[:1], "positions": found[len(found) - tables :]}
     chosen["registers"] = [] if one_token == [True] else tokens[-1:]
     return places | {name: places[names[0]] for name, names in chosen.items() if names}
+
+
+def _number(stem, tables):
+    """Returns an `Export.number` that undoes `_numbered`; all tables of positions are the same."""
+
+    def number(tensors):
+        order = ("class token", "mask token", "registers", *["positions"] * tables)
+        names = [name for name in order if name in tensors]
+        numbered = {f"{stem}/vars/{i}": tensors[name] for i, name in enumerate(names)}
+        return {name: x for name, x in tensors.items() if name not in names} | numbered
+
+    return number
 
 
 VARIABLE = r"layers/dinov[23]_embedding/vars/\d+"
@@ -190,13 +226,25 @@ DINOV3_GATED_LAYERS = DINOV3_LAYERS | {
     ),
 }  # fmt: skip
 
+
+def _add_places(tensors):
+    """Adds the places of SigLIP's patches, which its files have beside the positions."""
+    positions = tensors[f"{SIGLIP_EMBEDDING}/position_embedding/vars/0"]
+    return tensors | {f"{SIGLIP_EMBEDDING}/vars/0": np.arange(len(positions), dtype="int32")[None]}
+
+
+DINO_POOLS = _pools("token", None, head=False)
 DEIT = KERAS_HUB._replace(
     models=("RegisterViT",),
     rules=rules(FORMS, DEIT_LAYERS),
     signature=r"(layers/dei_t_backbone/)?layers/dei_t_encoder/layer_norm/vars/0",
     canonical=_without_backbone,
-    is_written=False,
     defaults={"normalize": IMAGENET},
+    export=Export(
+        ("deit", "DeiTBackbone", "DeiTImageClassifier"),
+        lambda model: (model.num_registers, model.gated, model.pooling) == (1, False, "token"),
+        prefix="layers/dei_t_backbone/",
+    ),
 )
 SIGLIP = DEIT._replace(
     models=("ViT",),
@@ -204,6 +252,9 @@ SIGLIP = DEIT._replace(
     signature=r"(layers/sig_lip_vision_encoder/)?" + POOLING + "/vars/0",
     ignored=(r"layers/sig_lip_(text_encoder|head)/.*", SIGLIP_EMBEDDING + "/vars/0"),
     defaults={"approximate": True},
+    export=Export(
+        ("siglip", "SigLIPVisionEncoder", None), _pools("map", head=False), number=_add_places
+    ),
 )
 DINOV2 = DEIT._replace(
     models=("RegisterViT", "ViT", "gated ViT"),
@@ -213,6 +264,15 @@ DINOV2 = DEIT._replace(
     ignored=(VARIABLE,),
     scales=_scales(DINOV2_BLOCK),
     zeros="registers",
+    export=Export(
+        ("dinov2", "DINOV2Backbone", None),
+        lambda model: isinstance(model, RegisterViT) and DINO_POOLS(model),
+        gated=DINOV2_GATED,
+        layer_scale=True,
+        placed=1,
+        zeros=lambda model: {"mask token": (1, model.hidden_dim)},
+        number=_number("layers/dinov2_embedding", 2),
+    ),
 )
 DINOV3 = DINOV2._replace(
     models=("DINOv3ViT",),
@@ -221,6 +281,14 @@ DINOV3 = DINOV2._replace(
     canonical=functools.partial(_numbered, 0),
     scales=_scales(DINOV3_BLOCK),
     zeros=r"registers|.*/(query|key|value)_dense/vars/1",
+    export=Export(
+        ("dinov3", "DINOV3Backbone", None),
+        DINO_POOLS,
+        layer_scale=True,
+        left_out=r".*/(query|key|value)_dense/vars/1",
+        zeros=lambda model: {"mask token": (1, 1, model.hidden_dim)},
+        number=_number("layers/dinov3_embedding", 0),
+    ),
     defaults={"epsilon": 1e-5, "normalize": IMAGENET, "image_size": 224},
 )
 DINOV3_GATED = DINOV3._replace(

@@ -162,8 +162,8 @@ class Export(NamedTuple):
     """What the loader of a kind of file expects beside the weights.
 
     Attributes:
-        classes: (`model_type`, class without a head, class with a head) of transformers; None in
-            the place of a class that it does not have.
+        classes: (`model_type` or folder, class without a head, class with a head) of transformers
+            or KerasHub; None in the place of a class that it does not have.
         fits: returns whether one of these classes computes what a model computes.
         prefix: what names begin with if the model has a head, whose own names do not have it.
         gated: ((name of a layer, its name in a gated MLP), ...).
@@ -173,6 +173,7 @@ class Export(NamedTuple):
         left_out: regular expression of tensors that are left out if they are zero, all those
             together that have the same groups.
         zeros: returns {name: shape} of tensors that the loader asks for, and that do nothing.
+        number: returns tensors under their names in files that number some of them.
         idle: regular expression of tensors that change no output, and have no place in the files.
     """
 
@@ -184,6 +185,7 @@ class Export(NamedTuple):
     placed: int | None = None
     left_out: str = ""
     zeros: Callable = lambda model: {}
+    number: Callable = lambda tensors: tensors
     idle: str = ""
 
 
@@ -205,7 +207,6 @@ class WeightMap(NamedTuple):
         unsupported: {regular expression: description} of tensors that no layer here has.
         scales: {our layer: name of a vector} of layer scale, which multiplies what that layer
             returns; if a file has it, it becomes a part of the layer's weights.
-        is_written: whether files are written by it.
         zeros: regular expression of tensors that files leave out if they are zero.
         defaults: arguments of the model if no file states them.
         method: how the code that such files are from resizes positions.
@@ -214,7 +215,7 @@ class WeightMap(NamedTuple):
         only: {field of a configuration: the values of which such models have one}.
         fields: {field of a configuration: (our argument, how it is checked)}.
         fused: {name of a tensor: canonical names of those that it holds, one behind the other}.
-        export: what is written beside the weights.
+        export: what is written beside the weights; None if files are only read.
     """
 
     source: str
@@ -226,7 +227,6 @@ class WeightMap(NamedTuple):
     ignored: tuple = ()
     unsupported: dict = {}
     scales: dict = {}
-    is_written: bool = True
     zeros: str = ""
     defaults: dict = {}
     method: str = "bilinear"
@@ -235,7 +235,7 @@ class WeightMap(NamedTuple):
     only: dict = {}
     fields: dict = {}
     fused: dict = {}
-    export: Export = Export()
+    export: Export | None = Export()
 
     def is_for(self, names):
         """Returns whether a file with tensors of these names may be read by it."""

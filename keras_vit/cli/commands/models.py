@@ -44,8 +44,8 @@ def add_convert(commands):
         "write weights under the names of another library",
         "Reads published weights and writes them as another library would: .npz for Google's code, "
         ".safetensors for timm, Hugging Face or torchvision, .weights.h5 for KerasHub. OUT without "
-        "a suffix is a folder for timm or Hugging Face, with the config.json that they build the "
-        "model by.",
+        "a suffix is a folder for timm, Hugging Face or KerasHub, with the config.json that they "
+        "build the model by.",
     )
     add = adder(parser)
     add("source_file IN", MODEL)
