@@ -35,6 +35,7 @@ DOWNLOADS = {
     "keras/datasets/fashion-mnist": "fashion-mnist",
     "data/pets": "photos/pets370",
     "data/photographs": "photos/nips17",
+    "data/camvid": "camvid",
 }
 CIFAR = "cifar10/cifar10-images.tar.xz"
 FEW = "0200"  # all 60,000 files take longer than the tutorial

@@ -341,6 +341,7 @@ print(f"95 % of draws are below {np.percentile(errors, 95):.3f}")
 #
 # This was the course. The deep dives go on:
 # [hybrids](deeper/hybrids.py), [many devices](deeper/many_devices.py),
-# [training without labels](deeper/without_labels.py) and
+# [training without labels](deeper/without_labels.py),
+# [every pixel](deeper/every_pixel.py), a segmentation, and
 # [descendants](deeper/descendants.py), the models of today. For your
 # own images, start with [Your own images](../docs/images.md).

@@ -256,7 +256,8 @@ gammas = rng.uniform(0.5, 1.5, (12, 2, 192)).astype("float32")
 scaled = ScaledViT.from_config(model.get_config())
 scaled.set_weights(model.get_weights())
 for i in range(12):
-    scaled.get_layer(f"block_{i}").gammas = gammas[i]
+    block = scaled.get_layer(f"block_{i}")
+    block.gammas = keras.ops.convert_to_tensor(gammas[i])
 by_gamma = scaled.predict(cat, verbose=0)
 
 
@@ -374,10 +375,17 @@ layer = descendants.dinov3.RotarySelfAttention(
     num_heads=3, grid=(14, 14), prefix_tokens=0
 )
 layer.build((1, 196, 192))
+
+
+def rotate(vector):
+    """A vector of 64 numbers at each of the 196 places."""
+    everywhere = np.tile(vector, (1, 196, 1, 1))
+    everywhere = keras.ops.convert_to_tensor(everywhere)
+    return to_numpy(layer.rotate(everywhere))[0, :, 0]
+
+
 q, k = rng.normal(size=(2, 64)).astype("float32")
-rotated_q = to_numpy(layer.rotate(np.tile(q, (1, 196, 1, 1))))
-rotated_k = to_numpy(layer.rotate(np.tile(k, (1, 196, 1, 1))))
-products = rotated_q[0, :, 0] @ rotated_k[0, :, 0].T  # (196, 196)
+products = rotate(q) @ rotate(k).T  # (196, 196)
 one, other = products[0, 16], products[100, 116]  # 1 row, 2 columns
 print(f"same offset: {one:.4f} and {other:.4f}")
 print(f"all offsets: {products.min():.1f} to {products.max():.1f}")
@@ -404,8 +412,7 @@ apart = ~np.eye(196, dtype=bool)
 rest = ((S - B)[apart] ** 2).mean() / S[apart].var()
 print(f"{len(bias)} offsets explain {1 - rest:.0%} of the variance")
 
-same = np.tile(np.ones(64, "float32"), (1, 196, 1, 1))
-turned = to_numpy(layer.rotate(same))[0, :, 0]
+turned = rotate(np.ones(64, "float32"))
 rotary = turned @ turned.T / 64
 maps = {"learned": S, "by offset": B, "rotary": rotary}
 figure, axes = plt.subplots(2, 3, figsize=(6.4, 4.2))
@@ -430,8 +437,8 @@ plt.show()
 #
 # ## Exercises
 #
-# **Exercise 1.** CaiT starts $\gamma$ at $10^{-5}$ in its deepest
-# models. How far is the output of a fresh model's last block from
+# **Exercise 1.** With 24 blocks, CaiT starts $\gamma$ at $10^{-5}$.
+# How far is the output of a fresh model's last block from
 # $z_0$, with $\gamma = 1$ and with $\gamma = 10^{-5}$? Use `fold`, and
 # a `keras.Model` with two outputs.
 
@@ -485,4 +492,5 @@ for kind in (
 #
 # Weights of all these models, from timm, Hugging Face and KerasHub:
 # [published weights](../../docs/weights.md). A change of your own, in a
-# few lines: [change or extend the model](../../docs/extend.md).
+# few lines: [change or extend the model](../../docs/extend.md). What
+# tokens of patches are good for: [Every pixel](every_pixel.py).
