@@ -11,7 +11,7 @@ weights.js    reads what weights.py wrote
 pixels.js     images resized as in Python
 maps.js       attention, rollout, occlusion
 worker.js     computes without blocking the page
-page.html     with page.css and page.js: what a reader sees
+page.html     with page.css and page.js: what a reader sees; end.html closes it and the Explorer
 """
 
 from keras_vit import startup

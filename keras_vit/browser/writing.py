@@ -100,7 +100,7 @@ def embed(content):
 def fill_page(template, content, text, style, script, worker, **values):
     """Returns a page; `style`, `script` and `worker` are the texts of its files."""
     return fill(
-        template,
+        template + read("end.html"),
         title=content["title"],
         version=environment.__version__,
         style=Html(style),

@@ -3,10 +3,10 @@
 import base64
 import inspect
 import re
-import shutil
 
 import numpy as np
 import pytest
+from chromium import browsing
 from firefox import FIREFOX, evaluate
 from helpers import numpy, outputs, round_weights
 from PIL import Image
@@ -16,7 +16,6 @@ from keras_vit import browser, cli
 from keras_vit.browser.explorer import explorer_file
 from keras_vit.checkpoints import loading
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 MARKUP = "<img src=x onerror=\"document.title='run'\">"
 SCREENS = [*(f"step-{i}" for i in range(1, 9)), "play", "matters"]
 
@@ -40,22 +39,9 @@ def made(tmp_path_factory):
 @pytest.fixture(scope="module")
 def opened(made):
     """A tab with the Explorer; anything that goes wrong in it fails the last test."""
-    if CHROMIUM is None:
-        pytest.skip("needs the browser Chromium")
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs: pip install playwright")
-    faults = []
-    with playwright.sync_playwright() as tools:
-        chromium = tools.chromium.launch(executable_path=CHROMIUM)
-        tab = chromium.new_page()
-        tab.on("pageerror", lambda error: faults.append(str(error)))
-        tab.on("console", lambda said: faults.append(said.text))
-        local = ("file:", "data:", "blob:")
-        tab.on("request", lambda r: r.url.startswith(local) or faults.append(r.url[:80]))
-        tab.goto(made[0].as_uri())
+    with browsing(made[0]) as tab:
         wait(tab, "step-1")
         yield tab
-        chromium.close()
-    assert not faults
 
 
 def until(tab, condition):

@@ -2,10 +2,10 @@
 
 import json
 import re
-import shutil
 
 import numpy as np
 import pytest
+from chromium import browsing
 from helpers import outputs, random_images, wide_vit
 from PIL import Image
 
@@ -13,7 +13,6 @@ import keras_vit
 from keras_vit import browser, cli
 from keras_vit.browser import facts
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 MARKUP = "</script><img src=x onerror=\"document.title='run'\"> & more"
 
 
@@ -125,32 +124,21 @@ def test_the_command_writes_a_page_and_refuses_in_one_line(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_in_a_browser_it_answers_as_keras_does(tmp_path):
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs: pip install playwright")
-    model, faults, path = wide_vit(), [], tmp_path / "page.html"
+    model, path = wide_vit(), tmp_path / "page.html"
     pixels = random_images(8, 15, 3).astype("uint8")
     Image.fromarray(pixels).save(tmp_path / "one.png")
     browser.write_page(model, path, [MARKUP, "b", "c"], tmp_path / "one.png", title=MARKUP)
-    with playwright.sync_playwright() as tools:
-        chromium = tools.chromium.launch(executable_path=CHROMIUM)
-        tab = chromium.new_page()
-        tab.on("pageerror", lambda error: faults.append(str(error)))
-        tab.on("console", lambda said: faults.append(said.text))
-        local = ("file:", "data:", "blob:")
-        tab.on("request", lambda r: r.url.startswith(local) or faults.append(r.url[:80]))
-        tab.goto(path.as_uri())
+    with browsing(path) as tab:
         tab.wait_for_selector("#result:not([hidden])", timeout=60_000)
         listed = tab.locator("#classes li").all_inner_texts()
         for view in ("attention", "rollout", "occlusion"):
             tab.check(f"input[value={view}]", force=True)
         tab.get_by_text("All 6 parts are covered").wait_for(timeout=60_000)
         assert tab.title() == MARKUP
-        chromium.close()
     x = outputs(model, pixels[None].astype("float32"))[0]
     shares = np.exp(x) / np.exp(x).sum()
     order = np.argsort(-shares)
     names = [MARKUP, "b", "c"]
     expected = [f"{names[i]} {100 * shares[i]:.1f} %" for i in order]
     assert [" ".join(text.split()) for text in listed] == expected
-    assert not faults

@@ -357,7 +357,7 @@ def test_the_command_measures_a_file_of_weights(image_folder, tmp_path, capsys, 
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
     assert rows["4"][1:3] == ["100.0", "%"] and len(rows["1"]) == 7
     assert rows["9"][1:] == "- class 0 has 4 images".split()
-    assert "logistic regression on all 8: 100.0 %" in text
+    assert "all 8: 100.0 % (95 % interval 51.0 to 100.0 %)" in text  # 4 / (4 + 1.96 ** 2)
     assert common.load_model(str(tmp_path / "weights.npz"), 48)[0].image_size == (48, 48)
     with pytest.raises(ValueError, match="images to test on.*test-share=0.0"):
         keras_vit_few_shot(*words[:2], "--test-share", "0")

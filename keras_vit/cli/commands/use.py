@@ -158,6 +158,7 @@ def _check_few_shot(options):
 def _few_shot(options):
     from keras_vit import data, environment, training
     from keras_vit.data.pipelines import Loader
+    from keras_vit.training.evaluation import metrics
     from keras_vit.training.evaluation.representation import predict_all, submodel
 
     model, _ = load_model(options.model, options.image_size)
@@ -177,7 +178,8 @@ def _few_shot(options):
         received = {"data": options.data, "--test-share": options.test_share}
         arguments.refuse(want, received, "Give a share above 0.")
     print(environment.description())
-    print(f"{loaded}\nFew shots of the training images, tested on the test images", flush=True)
+    print(repr(loaded).strip("<>"))
+    print("Few shots of the training images, tested on the test images", flush=True)
     representation = submodel(model, options.layer)
     splits = []
     for split in ("train", "test"):
@@ -185,5 +187,7 @@ def _few_shot(options):
         splits += predict_all(representation, progress.over(batches, loaded.counts[split]))
     print(training.few_shot(*splits, shots=options.shots, seeds=options.seeds))
     if options.linear_probe:
-        accuracy = training.linear_probe(*splits)
-        print(f"logistic regression on all {len(splits[0]):,}: {100 * accuracy:.1f} %")
+        accuracy, tested = training.linear_probe(*splits), len(splits[-1])
+        low, high = (100 * share for share in metrics.wilson(round(accuracy * tested), tested))
+        interval = f"95 % interval {low:.1f} to {high:.1f} %"
+        print(f"logistic regression on all {len(splits[0]):,}: {100 * accuracy:.1f} % ({interval})")
