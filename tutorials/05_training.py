@@ -69,7 +69,6 @@ for k, axis in enumerate(axes.flat):
     axis.imshow(x[y == k][0], cmap="gray")
     axis.set_title(NAMES[k], fontsize=12)
     axis.set_axis_off()
-plt.tight_layout()
 plt.show()
 
 # %% [markdown]
@@ -216,7 +215,6 @@ axes[0].set_ylabel("training loss")
 axes[0].legend(frameon=False)
 axes[1].set_ylabel("learning rate, 1/1000")
 axes[1].set_xlabel("step (dotted: loss of a blind guess)")
-plt.tight_layout()
 plt.show()
 
 # %% [markdown]
@@ -341,7 +339,6 @@ for axis, i in zip(axes.flat, wrong, strict=True):
     title = f"{NAMES[guess[i]]} {sure[i]:.0%}"
     axis.set_title(f"{title}\nis {NAMES[y_test[i]]}", fontsize=12)
     axis.set_axis_off()
-plt.tight_layout()
 plt.show()
 
 # %% [markdown]

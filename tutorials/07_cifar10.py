@@ -73,7 +73,6 @@ for axis, image, k in zip(axes.flat, images, labels, strict=False):
     axis.imshow(image)
     axis.set_title(data.class_names[k], fontsize=12)
     axis.set_axis_off()
-plt.tight_layout()
 plt.show()
 
 # %% [markdown]
@@ -216,7 +215,6 @@ axis.set_xlabel("labeled images (dotted: chance)")
 axis.set_ylabel("test accuracy, %")
 axis.set_ylim(0, 100)
 axis.legend(loc="lower right", frameon=False)
-plt.tight_layout()
 plt.show()
 
 # %% [markdown]

@@ -208,7 +208,6 @@ for axis, i in zip(axes.flat, [*worst, *good], strict=True):
     color = "tab:blue" if right[i] else "tab:red"
     axis.set_title(title, color=color, fontsize=12)
     axis.set_axis_off()
-plt.tight_layout()
 plt.show()
 
 # %% [markdown]
