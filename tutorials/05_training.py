@@ -31,6 +31,7 @@ import keras_vit  # before keras: it selects an installed backend
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
+from check import check
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
@@ -69,7 +70,6 @@ for k, axis in enumerate(axes.flat):
     axis.imshow(x[y == k][0], cmap="gray")
     axis.set_title(NAMES[k], fontsize=12)
     axis.set_axis_off()
-plt.tight_layout()
 plt.show()
 
 # %% [markdown]
@@ -137,11 +137,27 @@ assert memorized > 0.9
 #    \frac{1}{2}\Big(1 + \cos \pi \frac{t - w}{T - w}\Big) &
 #    t \ge w \end{cases} $$
 #
-# **Your turn:** write it as a Keras schedule, a class with a method
-# `__call__(step)`. Use `keras.ops`, so that it runs on every backend.
+# **Exercise 1.** Write `WarmupCosine` as a Keras schedule, a class with
+# a method `__call__(step)`. Use `keras.ops`, so that it runs on every
+# backend. A warm-up of 0 steps starts at the peak.
 
 
 # %%
+class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
+    def __init__(self, peak, steps, warmup):
+        self.peak, self.steps, self.warmup = peak, steps, warmup
+
+    def __call__(self, step):
+        """number of steps taken -> learning rate"""
+
+    def get_config(self):
+        return dict(vars(self))
+
+
+check(5, WarmupCosine)
+
+
+# %% tags=["solution"]
 class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self, peak, steps, warmup):
         self.peak, self.steps, self.warmup = peak, steps, warmup
@@ -158,6 +174,9 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         return dict(vars(self))
 
 
+check(5, WarmupCosine)
+
+# %%
 for warmup in (0, 20):
     ours = WarmupCosine(1e-3, 100, warmup)
     library = keras_vit.training.schedules.cosine(1e-3, 100, warmup)
@@ -216,7 +235,6 @@ axes[0].set_ylabel("training loss")
 axes[0].legend(frameon=False)
 axes[1].set_ylabel("learning rate, 1/1000")
 axes[1].set_xlabel("step (dotted: loss of a blind guess)")
-plt.tight_layout()
 plt.show()
 
 # %% [markdown]
@@ -341,37 +359,59 @@ for axis, i in zip(axes.flat, wrong, strict=True):
     title = f"{NAMES[guess[i]]} {sure[i]:.0%}"
     axis.set_title(f"{title}\nis {NAMES[y_test[i]]}", fontsize=12)
     axis.set_axis_off()
-plt.tight_layout()
 plt.show()
 
 # %% [markdown]
 # ## Exercises
 #
-# **Exercise 1.** Label smoothing replaces the target 1 of the true
+# **Exercise 2.** Label smoothing replaces the target 1 of the true
 # class by 0.9 and shares 0.1 among all ten classes. What is the
-# smallest loss that a model can reach then? Compute it, and check it
-# with Keras's loss.
+# smallest loss that a model can reach then? Write `smallest_loss` for
+# any number of classes, and compare with Keras's loss.
+
+
+# %%
+def smallest_loss(classes, smoothing):
+    """number of classes, 0 < smoothing < 1 -> loss"""
+
+
+check(5, smallest_loss)
+
 
 # %% tags=["solution"]
-target = np.full(10, 0.01)
-target[3] += 0.9
-entropy = -(target * np.log(target)).sum()
+def smallest_loss(classes, smoothing):
+    share = smoothing / classes
+    target = np.full(classes, share)
+    target[0] += 1 - smoothing
+    return -(target * np.log(target)).sum()  # their entropy
+
+
+check(5, smallest_loss)
 smooth = keras.losses.CategoricalCrossentropy(
     from_logits=True, label_smoothing=0.1
 )
-smallest = float(smooth(np.eye(10)[[3]], np.log(target)[None]))
-np.testing.assert_allclose(smallest, entropy, rtol=1e-5)
-print(f"{entropy:.3f}, the entropy of the targets, not 0")
+best = np.log(np.full(10, 0.01) + 0.9 * np.eye(10)[0])
+smallest = float(smooth(np.eye(10)[[0]], best[None]))
+np.testing.assert_allclose(smallest, smallest_loss(10, 0.1), 1e-5)
+print(f"{smallest:.3f}, the entropy of the targets, not 0")
 
 # %% [markdown]
-# **Exercise 2.** The paper pretrains on ImageNet-21k with a *linear*
+# **Exercise 3.** The paper pretrains on ImageNet-21k with a *linear*
 # decay after the warm-up. Write `WarmupLinear` by changing one line of
 # your schedule. At which step of 100 with a warm-up of 20 is its rate
 # half of the peak, for the second time?
 
+
+# %%
+class WarmupLinear(WarmupCosine):
+    def __call__(self, step):
+        """number of steps taken -> learning rate"""
+
+
+check(5, WarmupLinear)
+
+
 # %% tags=["solution"]
-
-
 class WarmupLinear(WarmupCosine):
     def __call__(self, step):
         step = keras.ops.cast(step, "float32")
@@ -382,20 +422,36 @@ class WarmupLinear(WarmupCosine):
         )
 
 
+check(5, WarmupLinear)
 linear = WarmupLinear(1.0, 100, 20)
 np.testing.assert_allclose(float(linear(10)), 0.5)
 np.testing.assert_allclose(float(linear(60)), 0.5)
 
 # %% [markdown]
-# **Exercise 3.** How many test images must there be until the intervals
-# of 88 % and 89 % no longer overlap? Use your `interval`. (This is a
-# strict demand. On the same images, compare the two models image by
-# image: that takes far fewer.)
+# **Exercise 4.** How many test images must there be until the intervals
+# of 88 % and 89 % no longer overlap? Write `images_needed`, which
+# counts up with your `interval`. (This is a strict demand. On the same
+# images, compare the two models image by image: that takes far fewer.)
+
+
+# %%
+def images_needed(p, q):
+    """two accuracies, p < q -> number of images"""
+
+
+check(5, images_needed)
+
 
 # %% tags=["solution"]
-n = 1000
-while interval(0.88, n)[1] > interval(0.89, n)[0]:
-    n += 1000
+def images_needed(p, q):
+    n = 1
+    while interval(p, n)[1] >= interval(q, n)[0]:
+        n += 1
+    return n
+
+
+check(5, images_needed)
+n = images_needed(0.88, 0.89)
 print(f"about {n:,} images, and Fashion-MNIST has 10,000")
 assert 10_000 < n < 20_000
 

@@ -28,6 +28,7 @@ import keras_vit  # before keras: it selects an installed backend
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
+from check import check
 
 rng = np.random.default_rng(0)
 
@@ -73,7 +74,6 @@ for axis, image, k in zip(axes.flat, images, labels, strict=False):
     axis.imshow(image)
     axis.set_title(data.class_names[k], fontsize=12)
     axis.set_axis_off()
-plt.tight_layout()
 plt.show()
 
 # %% [markdown]
@@ -85,12 +85,20 @@ plt.show()
 # pixels is still a cat. A convolutional network has this knowledge
 # built in; a ViT learns it from such examples.
 #
-# **Your turn:** write `shift_and_flip` for a batch of images. Pad each
-# image by four pixels of black, cut out a window at a random place,
-# and mirror the window with probability 1/2.
+# **Exercise 1.** Write `shift_and_flip` for a batch of images. Pad each
+# image by four pixels of black, cut out a window of 32 × 32 pixels at a
+# random place, and mirror the window with probability 1/2.
 
 
 # %%
+def shift_and_flip(images, rng):
+    """(B, 32, 32, 3) -> (B, 32, 32, 3), each image changed anew"""
+
+
+check(7, shift_and_flip)
+
+
+# %% tags=["solution"]
 def shift_and_flip(images, rng):
     padded = np.pad(images, [(0, 0), (4, 4), (4, 4), (0, 0)])
     out = np.empty_like(images)
@@ -101,6 +109,9 @@ def shift_and_flip(images, rng):
     return out
 
 
+check(7, shift_and_flip)
+
+# %%
 moved = shift_and_flip(np.tile(images[:1], (400, 1, 1, 1)), rng)
 assert moved.shape == (400, 32, 32, 3) and moved.dtype == np.uint8
 different = len(np.unique(moved.reshape(400, -1), axis=0))
@@ -204,19 +215,27 @@ curves = {
     "frozen, 224 px": (frozen[224], "s-"),
     "frozen, 112 px": (frozen[112], "^:"),
     "from scratch": (scratch, "o--"),
-    "from scratch, 30 epochs (stored)": ({49_000: 0.725}, "D"),
+    "from scratch,\n30 epochs (stored)": ({49_000: 0.725}, "D"),
 }
 figure, axis = plt.subplots(figsize=(6, 4.8))
 for name, (found, style) in curves.items():
     percent = [100 * accuracy for accuracy in found.values()]
-    axis.plot(list(found), percent, style, label=name)
+    [line] = axis.plot(list(found), percent, style)
+    last = max(found)  # the name is beside the last point
+    axis.annotate(
+        name,
+        (last, found[last] * 100),
+        xytext=(10, 0) if last < 10_000 else (-10, 0),
+        textcoords="offset points",
+        ha="left" if last < 10_000 else "right",
+        va="center",
+        color=line.get_color(),
+    )
 axis.axhline(10, color="gray", linestyle=":")
 axis.set_xscale("log")
 axis.set_xlabel("labeled images (dotted: chance)")
 axis.set_ylabel("test accuracy, %")
 axis.set_ylim(0, 100)
-axis.legend(loc="lower right", frameon=False)
-plt.tight_layout()
 plt.show()
 
 # %% [markdown]
@@ -243,7 +262,7 @@ plt.show()
 # again. The 95 % interval is about four points to either side. Four
 # hundred updates are few: with more of them, the first column rises.
 # With so few images, training from scratch is no better than a linear
-# model on the pixels (exercise 1).
+# model on the pixels (exercise 2).
 #
 # **Resolution matters.** At 112 pixels the image is the same, since
 # CIFAR-10 has only 32 × 32 pixels to begin with. But it is cut into
@@ -258,7 +277,7 @@ plt.show()
 #
 # ## Exercises
 #
-# **Exercise 1.** Is it the ViT, or is CIFAR-10 easy? Train the same
+# **Exercise 2.** Is it the ViT, or is CIFAR-10 easy? Train the same
 # logistic regression on the pixels of the images.
 
 # %% tags=["solution"]
@@ -272,19 +291,27 @@ print(f"{n} labels, pixels: {accuracy:.1%}")
 assert accuracy < frozen[224][n] - 0.2
 
 # %% [markdown]
-# **Exercise 2.** How far can chance move these numbers? Write a
-# function for the 95 % interval of an accuracy $p$ on $n$ test
+# **Exercise 3.** How far can chance move these numbers? Write
+# `interval`, the 95 % interval of an accuracy $p$ on $n$ test
 # images, $p \pm 1.96 \sqrt{p (1 - p) / n}$. Do the intervals of the
 # two ways overlap on this page?
 
+
+# %%
+def interval(p, n):
+    """accuracy, number of images -> lower and upper end"""
+
+
+check(7, interval)
+
+
 # %% tags=["solution"]
-
-
 def interval(p, n):
     half = 1.96 * np.sqrt(p * (1 - p) / n)
     return p - half, p + half
 
 
+check(7, interval)
 n = LABELS[-1]
 low, _ = interval(frozen[224][n], TEST)
 _, high = interval(scratch[n], TEST)
@@ -292,17 +319,32 @@ print(f"frozen: above {low:.1%}; from scratch: below {high:.1%}")
 assert low > high
 
 # %% [markdown]
-# **Exercise 3.** Mixup is another augmentation: it mixes two images,
-# and their one-hot labels in the same proportions. Write it for a
-# share of 0.7, and compare with
-# `keras_vit.data.transforms.mixing.blend`, which mixes each image of a
-# batch with the one before and rounds the pixels.
+# **Exercise 4.** Mixup is another augmentation: it mixes two images,
+# and their one-hot labels in the same proportions. Write `mixup` for a
+# batch: each image keeps the share `share`, the rest is the image
+# before it, and for the first image the last one. The library's
+# `keras_vit.data.transforms.mixing.blend` also rounds the pixels.
+
+
+# %%
+def mixup(images, targets, share):
+    """images, one-hot labels -> mixed images, mixed labels"""
+
+
+check(7, mixup)
+
 
 # %% tags=["solution"]
+def mixup(images, targets, share):
+    return tuple(
+        share * pure + (1 - share) * np.roll(pure, 1, axis=0)
+        for pure in (images, targets)
+    )
+
+
+check(7, mixup)
 four = images[:4]
-mixed = 0.7 * four + 0.3 * np.roll(four, 1, axis=0)
-targets = np.eye(10)[labels[:4]]
-targets = 0.7 * targets + 0.3 * np.roll(targets, 1, axis=0)
+mixed, targets = mixup(four, np.eye(10)[labels[:4]], 0.7)
 np.testing.assert_allclose(targets.sum(axis=1), 1)
 np.testing.assert_allclose(
     keras_vit.data.transforms.mixing.blend(four, 0.7), mixed, atol=1

@@ -46,6 +46,7 @@ import keras_vit  # before keras: it selects an installed backend
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
+from check import check
 
 keras.utils.set_random_seed(0)
 rng = np.random.default_rng(0)
@@ -138,9 +139,9 @@ x_test = (y_test - mean) / deviation
 # $$ \nabla_W = \frac{1}{n}\, x^\top (p - t), \qquad
 #    \nabla_b = \frac{1}{n} \sum (p - t) $$
 #
-# **Your turn:** write `train_head`. Start from zeros, and take 300
-# steps of gradient descent with all images at once. Compare with the
-# version below.
+# **Exercise 1.** Write `train_head`: start from zeros, and take steps
+# of gradient descent with all images at once. Return $W$, $b$, and
+# the list of the losses, each computed before its step.
 
 
 # %%
@@ -149,8 +150,16 @@ def softmax(logits):
     return e / e.sum(axis=1, keepdims=True)
 
 
-def train_head(x, labels, rate=0.1, steps=300):
-    W, b, t = np.zeros((D, K)), np.zeros(K), np.eye(K)[labels]
+def train_head(x, t, rate=0.1, steps=300):
+    """features (n, D), one-hot labels (n, K) -> W, b, losses"""
+
+
+check(8, train_head)
+
+
+# %% tags=["solution"]
+def train_head(x, t, rate=0.1, steps=300):
+    W, b = np.zeros((x.shape[1], t.shape[1])), np.zeros(t.shape[1])
     losses = []
     for _ in range(steps):
         p = softmax(x @ W + b)
@@ -160,7 +169,11 @@ def train_head(x, labels, rate=0.1, steps=300):
     return W, b, losses
 
 
-W, b, losses = train_head(x, labels)
+check(8, train_head)
+
+# %%
+one_hot = np.eye(K)[labels]
+W, b, losses = train_head(x, one_hot)
 np.testing.assert_allclose(
     losses[0], np.log(K)
 )  # as computed above
@@ -208,7 +221,6 @@ for axis, i in zip(axes.flat, [*worst, *good], strict=True):
     color = "tab:blue" if right[i] else "tab:red"
     axis.set_title(title, color=color, fontsize=12)
     axis.set_axis_off()
-plt.tight_layout()
 plt.show()
 
 # %% [markdown]
@@ -228,10 +240,30 @@ plt.show()
 # The head was trained on standardized features, $(y - m) / s$. The
 # division can move into the weights, so that the Keras model takes
 # photographs and returns the same logits.
+#
+# **Exercise 2.** Write `fold`. It returns the kernel and the bias of a
+# head that takes $y$ itself.
+
 
 # %%
-head.kernel.assign(W / deviation[:, None])
-head.bias.assign(b - (mean / deviation) @ W)
+def fold(W, b, mean, deviation):
+    """W, b for (y - mean) / deviation -> kernel, bias for y"""
+
+
+check(8, fold)
+
+
+# %% tags=["solution"]
+def fold(W, b, mean, deviation):
+    return W / deviation[:, None], b - (mean / deviation) @ W
+
+
+check(8, fold)
+
+# %%
+kernel, bias = fold(W, b, mean, deviation)
+head.kernel.assign(kernel)
+head.bias.assign(bias)
 logits = to_numpy(model(test_images[:4]))
 np.testing.assert_allclose(softmax(logits), p[:4], atol=1e-3)
 model.save("pets.keras")
@@ -322,7 +354,7 @@ np.testing.assert_allclose(
 #
 # ## Exercises
 #
-# **Exercise 1.** How many photographs does it take? Train the head on
+# **Exercise 3.** How many photographs does it take? Train the head on
 # 1, 3, 5 and 7 photographs of each breed. (`x` is on the scale of all
 # of them. That uses no labels.)
 
@@ -333,14 +365,14 @@ position = np.concatenate(
 accuracy = {}
 for shots in (1, 3, 5, 7):
     few = position < shots
-    W_few, b_few, _ = train_head(x[few], labels[few])
+    W_few, b_few, _ = train_head(x[few], one_hot[few])
     hits = (x_test @ W_few + b_few).argmax(axis=1) == test_labels
     accuracy[shots] = hits.mean()
     print(f"{shots} of each breed: {hits.mean():.1%}")
 assert 0.4 < accuracy[1] < accuracy[3] < accuracy[7]
 
 # %% [markdown]
-# **Exercise 2.** LoRA adds two matrices to each adapted layer. Before
+# **Exercise 4.** LoRA adds two matrices to each adapted layer. Before
 # you ship the model, add each $AB$ to its $W$ with
 # `keras_vit.training.merge_lora`. Show that the features stay the same,
 # and that the number of parameters is that of the original model.
@@ -356,14 +388,33 @@ np.testing.assert_allclose(
 )
 
 # %% [markdown]
-# **Exercise 3.** Which breeds does the model find most alike? Take
-# the mean of the features `x` of each breed, and the cosine of each
-# pair of breeds. Are the mistakes above among the similar pairs?
+# **Exercise 5.** Which breeds does the model find most alike? Write
+# `class_cosines`: take the mean of the features of each breed, and the
+# cosine of each pair of means. Are the mistakes above among the similar
+# pairs?
+
+
+# %%
+def class_cosines(x, labels):
+    """(n, D), (n,) -> (K, K), the cosine of each pair of classes"""
+
+
+check(8, class_cosines)
+
 
 # %% tags=["solution"]
-center = np.stack([x[labels == k].mean(axis=0) for k in range(K)])
-center /= np.linalg.norm(center, axis=1, keepdims=True)
-cosine = center @ center.T - 2 * np.eye(K)  # without the diagonal
+def class_cosines(x, labels):
+    classes = range(labels.max() + 1)
+    center = np.stack(
+        [x[labels == k].mean(axis=0) for k in classes]
+    )
+    center /= np.linalg.norm(center, axis=1, keepdims=True)
+    return center @ center.T
+
+
+check(8, class_cosines)
+cosine = class_cosines(x, labels)
+cosine -= 2 * np.eye(K)  # without the diagonal
 for pair in cosine.ravel().argsort()[::-1][:10:2]:
     i, j = divmod(pair, K)
     print(f"{short(i):>14} and {short(j):<14} {cosine[i, j]:.2f}")

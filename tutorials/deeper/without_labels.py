@@ -71,7 +71,6 @@ for i in range(4):
     axes[1, i].set_title("3-bit colors")
 for axis in axes.flat:
     axis.set_axis_off()
-plt.tight_layout()
 plt.show()
 
 # %% [markdown]
