@@ -336,7 +336,7 @@ for axis, (task, classes) in zip(axes, TASKS.items(), strict=True):
     axis.set_ylim(0, 103)
 axes[1].set_xscale("log")
 axes[1].set_xlabel("training images (dotted: chance; +: this page)")
-axes[1].legend(loc="lower right", frameon=False)
+axes[1].legend(loc="center right", frameon=False)
 plt.show()
 
 # %% [markdown]
@@ -511,12 +511,11 @@ print(f"moved {100 * measure(model, 'digit'):.1f} %")
 #
 # ## How this compares with the paper
 #
-# The paper measures the amount of data, on photographs (section 4.3),
-# for a task that suits both. In Figure 3,
-# BiT's ResNets are ahead of the ViTs after pretraining on ImageNet's
-# 1.3 million images, and behind after 300 million. In Figure 4, after
-# 9 million images ViT-B/32 is much worse than a ResNet50, which is
-# slightly slower, and after 90 million it is better.
+# The paper measures the amount of data, on photographs (section 4.3).
+# In Figure 3, BiT's ResNets are ahead of the ViTs after pretraining on
+# ImageNet's 1.3 million images, and behind after 300 million. In Figure
+# 4, after 9 million images ViT-B/32 is much worse than a ResNet50,
+# which is slightly slower, and after 90 million it is better.
 #
 # ## Where to go on
 #
