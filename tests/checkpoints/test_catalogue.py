@@ -53,7 +53,7 @@ def test_shipped_files_exist_and_are_small(entry):
 
 @rows
 def test_normalization_is_for_pixels_0_to_255(entry):
-    if entry.shipped:  # a deviation of 4000: see the recipe of digits
+    if entry.variant == "ViT-Mini/4":  # a deviation of 4000: see the recipe of digits
         assert entry.normalize == (75, 4000)
         return
     for value in entry.normalize:
@@ -82,7 +82,8 @@ def test_published_sizes_are_those_of_the_weights(entry):
     published = float(number) * {"MB": 1e6, "MiB": 2**20, "GiB": 2**30}[unit]
     digits = len(number.partition(".")[2])
     rounding = 0.5 * 10**-digits / float(number)
-    assert math.isclose(published, 4 * weights(entry), rel_tol=rounding + 1e-3)
+    size = entry.shipped.stat().st_size if entry.shipped else 4 * weights(entry)
+    assert math.isclose(published, size, rel_tol=rounding + 1e-3)
 
 
 def weights(entry):

@@ -13,7 +13,9 @@ from PIL import Image
 import keras_vit
 from keras_vit import backend
 from keras_vit.checkpoints import catalogue
+from keras_vit.hybrid import SmallHybridViT
 from keras_vit.io import download
+from keras_vit.training.recipes.recipe_rows import RECIPES
 
 CIFAR = pathlib.Path(os.environ.get("KERAS_VIT_TEST_DATA", "not set"), "cifar10")
 
@@ -88,20 +90,24 @@ def test_shipped_weights_need_no_network(monkeypatch):
     assert (model.normalize, model.approximate) == ((75, 4000), False)
     larger = keras_vit.load_pretrained("ViT-Mini/4", image_size=48, num_classes=3, verbose=False)
     assert larger.get_layer("block_0").input.shape == (None, 1 + 12 * 12, 64)
+    hybrid = keras_vit.load_pretrained("R+ViT-Midi/8", verbose=False)
+    assert type(hybrid) is SmallHybridViT and (hybrid.pooling, hybrid.grid) == ("gap", (4, 4))
+    assert hybrid.normalize == RECIPES["cifar"].normalize and hybrid.output_shape == (None, 10)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not CIFAR.exists(), reason="KERAS_VIT_TEST_DATA names no folder with CIFAR-10")
-def test_shipped_weights_have_the_published_accuracy():
+@pytest.mark.parametrize("name", ["ViT-Mini/4", "R+ViT-Midi/8"])
+def test_shipped_weights_have_the_published_accuracy(name):
     """The 10,000 test images of CIFAR-10, in the copy that it was trained on."""
-    entry = catalogue.find("ViT-Mini/4")
+    entry = catalogue.find(name)
     images, labels = [], []
     with tarfile.open(CIFAR / "cifar10-images.tar.xz") as files:
         for member in files:
-            part, name = ("", "", *pathlib.PurePath(member.name).parts)[-3:-1]
+            part, label = ("", "", *pathlib.PurePath(member.name).parts)[-3:-1]
             if part == "test" and member.isfile():
                 images.append(np.asarray(Image.open(files.extractfile(member))))
-                labels.append(entry.class_names.index(name))
+                labels.append(entry.class_names.index(label))
     assert len(images) == 10_000
     model = keras_vit.load_pretrained(entry.name, verbose=False)
     logits = model.predict(np.stack(images), batch_size=500, verbose=0)
