@@ -8,6 +8,7 @@ import tarfile
 
 import numpy as np
 import pytest
+from helpers import quick
 from PIL import Image
 
 import keras_vit
@@ -97,7 +98,9 @@ def test_shipped_weights_need_no_network(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not CIFAR.exists(), reason="KERAS_VIT_TEST_DATA names no folder with CIFAR-10")
-@pytest.mark.parametrize("name", ["ViT-Mini/4", "R+ViT-Midi/8"])
+@pytest.mark.parametrize(
+    "name", quick(["ViT-Mini/4", "R+ViT-Midi/8"], "ViT-Mini/4", rest=pytest.mark.weekly)
+)
 def test_shipped_weights_have_the_published_accuracy(name):
     """The 10,000 test images of CIFAR-10, in the copy that it was trained on."""
     entry = catalogue.find(name)

@@ -116,7 +116,7 @@ def test_mistakes_of_the_caller(tmp_path):
     keras_vit.save_weights(model, tmp_path / "a.npz")
     bit = keras_vit.ResNet(image_size=32, units=(1,), num_classes=5)
     cases = {
-        r"a ViT or root hybrid. Received: the model 'resnet\w*', a ResNet": lambda: (
+        r"or small hybrid. Received: the model 'resnet\w*', a ResNet": lambda: (
             keras_vit.load_weights(bit, tmp_path / "a.npz")
         ),
         "`skip` must name layers": lambda: keras_vit.load_weights(
