@@ -106,6 +106,7 @@ def build(folder):
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=ignored)
     for name in ("mkdocs.yml", "CHANGELOG.md"):
         shutil.copy(ROOT / name, folder)
+    (folder / "keras_vit").symlink_to(ROOT / "keras_vit")  # a page shows a file of it
     script = [ROOT / "docs" / "pages.py", "--pages", folder / "docs" / "tutorials"]
     script += ["--parts", folder / "build"]
     for command in (script, ["-m", "mkdocs", "build", "--strict"]):
