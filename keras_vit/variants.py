@@ -141,16 +141,8 @@ class HybridVariant(NamedTuple):
     parameters = _parameters
 
 
-class SmallHybridVariant(NamedTuple):
-    """The shape of a hybrid for images of 32 pixels."""
-
-    num_layers: int
-    hidden_dim: int
-    mlp_dim: int
-    num_heads: int
-    patch_size: int
-    resnet_units: tuple
-    parameters = _parameters
+class SmallHybridVariant(HybridVariant):
+    """The same for images of 32 pixels."""
 
 
 class BiT(NamedTuple):

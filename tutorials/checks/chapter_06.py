@@ -57,6 +57,6 @@ def move(answer):
         whole = row <= 9 and column <= 11 and (image == expected).all()
         expect(whole, "A digit is whole after the move, and the rest of its canvas is black.")
         places.add((int(row), int(column)))
-    hint = "Draw rows and columns of each image by itself. A digit whose pixels cover 7 rows and 5 "
+    hint = "Draw a row and a column for each image. A digit whose pixels cover 7 rows and 5 "
     received = f"Received {len(places)}."
     expect(len(places) == 120, f"{hint}columns has 120 places, and all occur. {received}")
