@@ -1,20 +1,23 @@
 # %% [markdown]
 # # Hybrids and BiT ResNets
 #
-# A ViT cuts the image itself. A hybrid lets a ResNet look first and
-# cuts the ResNet's feature map: its words know their neighbors. This
-# tutorial builds that ResNet from its three parts, turns its map into
-# tokens, and trains a ViT, a hybrid and a ResNet side by side.
+# A ViT cuts the image into patches. A hybrid first runs a ResNet and
+# cuts its feature map, so each token already contains information
+# about its surroundings. This page builds that ResNet from its three
+# parts, turns its feature map into tokens, and trains a ViT, a hybrid
+# and a ResNet of the same cost.
 #
 # > **You will be able to** standardize a convolution, normalize in
 # > groups, read names such as R50+ViT-B/16, and compare models at
 # > equal cost.
 # >
-# > **You need** tutorials 2 to 4, and what a convolution is.
+# > **You need** chapters [2](../02_sequence.py) to
+# > [5](../05_training.py), and what a convolution is.
 # >
 # > **Time** {time}
 # >
-# > **Result** three models of like cost on the same digits.
+# > **Result** three models of similar cost on the same digits: 95 to
+# > 98 %, with intervals that overlap.
 # >
 # > **Paper** [arXiv 2010.11929](https://arxiv.org/abs/2010.11929),
 # > sections 3.1 and 4.1, Table 6, Figure 5.
@@ -39,20 +42,20 @@ full = bool(os.environ.get("KERAS_VIT_FULL"))
 # %% [markdown]
 # ## A convolution whose kernel is standardized
 #
-# The paper's ResNet is BiT, "Big Transfer". It was made for transfer:
-# train once on much data, fine-tune on anything, with any batch size.
-# Two parts of an ordinary ResNet were replaced for that.
+# The paper's ResNet is BiT, "Big Transfer": train once on much data,
+# then fine-tune on any task, with any batch size. For this purpose,
+# two parts of an ordinary ResNet were replaced.
 #
-# The first is the convolution. Before a kernel is used, the mean of
-# each of its filters is taken away and the rest is divided by its
-# deviation:
+# The first is the convolution. Before a kernel is used, each of its
+# filters is standardized: subtract the mean, divide by the standard
+# deviation.
 #
 # $$ \hat w = \frac{w - \operatorname{mean}(w)}
 #    {\operatorname{deviation}(w) + 10^{-5}} $$
 #
-# over height, width and channels. So a filter has no size and no
-# offset that could drift in training; it is a direction. A filter of
-# 3 × 3 by hand: cut out every window, multiply, sum.
+# Mean and deviation are taken over height, width and channels. So the
+# scale and the offset of a filter do not matter, only its pattern. A
+# filter of 3 × 3 by hand: cut out every window, multiply, sum.
 
 # %%
 x = rng.normal(size=(2, 8, 8, 16)).astype("float32")
@@ -68,9 +71,9 @@ by_hand = np.einsum("bhwcij,ijcn->bhwn", windows, w_hat)
 assert by_hand.shape == (2, 8, 8, 32)
 
 # %% [markdown]
-# The library has it twice: `HybridConv` for hybrids and `BiTConv` for
-# BiT. They keep the small constant in different places, and published
-# weights fit only the one that they were trained with.
+# The library has two versions, `HybridConv` for hybrids and `BiTConv`
+# for BiT. They add the small constant at different places, and
+# published weights fit only the version that they were trained with.
 
 # %%
 layers = [
@@ -84,19 +87,19 @@ for layer in layers:
         to_numpy(layer(x)), by_hand, rtol=1e-3, atol=1e-3
     )
     before = to_numpy(layer(x))
-    layer.kernel.assign(10 * w + 7)  # another size, another offset
+    layer.kernel.assign(10 * w + 7)  # another scale and offset
     np.testing.assert_allclose(
         to_numpy(layer(x)), before, rtol=1e-2, atol=1e-2
     )
-print("Both agree, and the kernel's size and offset do not matter")
+print("both agree; scale and offset of the kernel do not matter")
 
 # %% [markdown]
 # ## Group normalization, and why not batch normalization
 #
-# The second part is the normalization. Batch normalization takes mean
-# and deviation of a channel over all images of the batch. Group
-# normalization cuts the channels of *one* image into 32 groups and
-# takes mean and deviation of each group, over all its places:
+# The second part is the normalization. Batch normalization takes the
+# mean and deviation of a channel over all images of the batch. Group
+# normalization splits the channels of *one* image into 32 groups, and
+# takes the mean and deviation of each group over all positions:
 
 # %%
 maps = rng.normal(1, 2, (64, 4, 4, 64)).astype("float32")
@@ -117,9 +120,9 @@ np.testing.assert_allclose(
 )
 
 # %% [markdown]
-# Why does it matter? We normalize the same image 200 times, each
-# time in a batch with other, random companions, and watch how much
-# its output changes.
+# Why does it matter? We normalize the same image 200 times, each time
+# in a batch with other random images, and measure how much its output
+# changes.
 
 # %% alt="Batch normalization changes with the batch, group norm not"
 sizes = (2, 4, 8, 16, 32)
@@ -142,27 +145,27 @@ group = [change(group_norm, size) for size in sizes]
 plt.plot(sizes, batch, "-o", label="batch normalization")
 plt.plot(sizes, group, "--s", label="group normalization")
 plt.xscale("log", base=2)
-plt.title("How much an image's output hangs on its companions")
+plt.title("How much an output depends on the rest of the batch")
 plt.xlabel("images in the batch")
-plt.ylabel("deviation of the output")
+plt.ylabel("standard deviation of the output")
 plt.legend()
 plt.show()
 assert max(group) < 1e-6 < batch[-1] < batch[0]
 
 # %% [markdown]
 # **You should see** one line that falls and one at zero. In a small
-# batch, batch normalization gives every image a different output
-# for reasons that are not in the image. And large images leave
-# room for small batches only. In use, it takes averages that were
-# kept from training, perhaps those of another task. Group
-# normalization has neither trouble: that is why BiT, which is made to
-# be fine-tuned, has it.
+# batch, batch normalization changes the output of an image for reasons
+# that are not in the image, and large images leave room only for small
+# batches. In inference it uses averages from training, which may
+# belong to another dataset. Group normalization avoids both problems,
+# which is why BiT, designed for fine-tuning, uses it.
 #
 # ## A residual unit
 #
-# Three convolutions: 1 × 1 to few channels, 3 × 3 there, 1 × 1 back
-# to four times as many. Around them runs the same "$+\,x$" as in a
-# Transformer block. We take the parts of a unit and follow them:
+# A unit has three convolutions: 1 × 1 to fewer channels, 3 × 3 on
+# these, and 1 × 1 back to four times as many. Around them is the same
+# residual connection as in a Transformer block. We take the parts of a
+# unit and compute it step by step:
 
 # %%
 unit = convolutions.HybridUnit(filters=32)
@@ -188,11 +191,11 @@ np.testing.assert_allclose(
 )
 
 # %% [markdown]
-# Did you notice the first assertion? A fresh unit changes nothing:
-# the last scale, gamma, starts at zero, so a deep ResNet starts as a
-# shallow one. BiT's unit has the same parts in another order: it
-# normalizes *before* each convolution, so the path of "$+\,x$" stays
-# free from one end to the other, as it does in a ViT.
+# The first assertion says that a new unit changes nothing: its last
+# scale, gamma, starts at zero, so a deep ResNet starts as a shallow
+# one. BiT's unit has the same parts in another order. It normalizes
+# *before* each convolution, so nothing interrupts the residual path,
+# as in a ViT.
 
 # %%
 bit = convolutions.BiTUnit(filters=32)
@@ -203,13 +206,14 @@ y = to_numpy(bit.conv_3(relu(bit.norm_3(y))))
 np.testing.assert_allclose(to_numpy(bit(x)), x + y, atol=1e-4)
 
 # %% [markdown]
-# ## From an image to a map, from a map to words
+# ## From an image to a feature map, from there to tokens
 #
-# A root makes a quarter of the sides. Then come stages of units; each
-# stage after the first halves the sides and doubles the channels. The
-# shapes can be asked for without making a single weight. Here are
-# both ways of section 4.1: the whole ResNet-50, and the one whose
-# stage 4 is left out, its units moved into stage 3.
+# The stem, here called root, divides height and width by four. Then
+# come stages of units. Each stage after the first halves height and
+# width and doubles the channels. Keras computes these shapes without
+# creating any weight. Here are the two forms of section 4.1: the whole
+# ResNet-50, and the one without stage 4, whose units are moved into
+# stage 3.
 
 
 # %%
@@ -234,17 +238,17 @@ for name in ("R50+ViT-B/32", "R50+ViT-B/16"):
     map_ = shapes(units)
     patch = keras_vit.list_variants()[name].patch_size
     assert map_[0] == map_[1] == 224 // patch
-    assert hybrid.step(units) == patch  # pixels between two places
+    assert hybrid.step(units) == patch  # pixels between two cells
 
 # %% [markdown]
-# So a place of the map stands for 32 × 32 or 16 × 16 pixels: as large
-# as the patches of ViT-B/32 and ViT-B/16. Each place is one word, a
-# patch of 1 × 1. From here on a hybrid is a ViT: project, add the
-# class token and positions, go through the blocks.
+# So each cell of the feature map stands for 32 × 32 or 16 × 16 pixels,
+# as many as the patches of ViT-B/32 and ViT-B/16. Each cell becomes one
+# token, a patch of 1 × 1. From here on a hybrid is a ViT: project, add
+# the class token and positions, apply the blocks.
 
 # %%
-# R+ViT-Ti/16 is the smallest hybrid with a name. It has a root and no
-# stage, and 8 x 8 places of its map are a patch.
+# R+ViT-Ti/16 is the smallest named hybrid. It has a root and no stage,
+# and its patches are 8 x 8 cells of the feature map.
 small = keras_vit.create("R+ViT-Ti/16")
 output = {
     name: tuple(small.get_layer(name).output.shape[1:])
@@ -255,12 +259,12 @@ assert output["patches"] == (49, 8 * 8 * 64)
 assert output["patch_encoder"] == (50, 192)
 
 # %% [markdown]
-# ## What a word sees
+# ## What a token sees
 #
-# A patch of a ViT sees its own 16 × 16 pixels. A place of the map sees
-# the windows of all convolutions before it. A layer whose windows are
-# $k$ places wide, with $s$ pixels from place to place, widens the
-# field by $(k - 1)\, s$ pixels:
+# A patch of a ViT contains 16 × 16 pixels. A cell of the feature map
+# depends on the windows of all convolutions before it: its *receptive
+# field*. A layer with windows of $k$ cells, whose cells are $s$ pixels
+# apart, widens the field by $(k - 1)\, s$ pixels:
 
 
 # %%
@@ -282,8 +286,8 @@ fields = {
     "stage 3 of R50+ViT-B/16": field((3, 4, 9)),
 }
 
-# Seen, not reckoned: one bright pixel at a time, and windows that
-# keep the brightest. Which pixels reach the middle of stage 2?
+# The same by experiment: images with one bright pixel each, and
+# windows that keep the maximum. Which pixels reach the middle?
 seen = np.eye(255, dtype="float32")[..., None]  # (255, 255, 1)
 windows = [(7, 2), (3, 2)] + [(3, 1)] * 3 + [(3, 2)] + [(3, 1)] * 3
 for k, s in windows:
@@ -291,7 +295,7 @@ for k, s in windows:
 middle = to_numpy(seen)[:, 16, 0]
 assert middle.sum() == fields["stage 2"] == 91
 
-# %% alt="A photograph with frames: what one word of each map sees"
+# %% alt="A photograph with frames: the receptive field of one token"
 photo = Image.fromarray(load_sample_image("china.jpg"))
 photo = photo.crop((106, 0, 533, 427)).resize((224, 224))
 figure, axis = plt.subplots(figsize=(7, 4.2), layout="constrained")
@@ -305,22 +309,22 @@ for (name, side), color in zip(fields.items(), colors, strict=True):
 axis.set(xlim=(-76, 300), ylim=(300, -76))
 axis.set(xticks=(0, 224), yticks=(0, 224))
 axis.set(xlabel="pixels", ylabel="pixels")
-axis.set_title("What one word sees")
+axis.set_title("Receptive field of one token")
 figure.legend(loc="outside right center", facecolor="0.6")
 plt.show()
 assert fields["stage 3 of R50+ViT-B/16"] > 224
 
 # %% [markdown]
-# **You should see** that a word of R50+ViT-B/16 can see more than the
-# whole image before any attention. (Strictly even a word of the
-# root does: group normalization takes its mean over all places.) A
-# ViT must learn in its first blocks what a hybrid brings along: that
-# near pixels belong together.
+# **You should see** that a token of R50+ViT-B/16 can depend on more
+# than the whole image, before any attention. (Strictly, even a cell of
+# the root does: group normalization takes its mean over all cells.)
+# What a ViT must learn in its first blocks, that near pixels belong
+# together, is built into a hybrid.
 #
 # ## What it costs
 #
-# To be fair, models are compared at equal cost. We count numbers to
-# learn, and multiplications for one image.
+# A comparison is fair if all models use the same amount of compute. We
+# count parameters, and multiplications for one image.
 
 
 # %%
@@ -375,16 +379,16 @@ for name, theirs in exaflops.items():
 # The last lines compare our count with the compute that the paper
 # reports in Table 6: the ratios agree within 6 %.
 #
-# **You should see** that the ResNet in front adds a fifth to
-# ViT-B/16, and that R50+ViT-B/32 costs less than half of it: only a
-# quarter of the words go through the blocks.
+# **You should see** that the ResNet adds a fifth to the cost of
+# ViT-B/16, and that R50+ViT-B/32 costs less than half of it, because
+# its blocks process only a quarter of the tokens.
 #
-# ## Three small models of like cost
+# ## Three small models of similar cost
 #
-# The task is the digits of tutorial 4, at 16 × 16 pixels. (Set
-# `KERAS_VIT_DATA` to a folder of class folders to use your own
-# images, at 32 × 32 pixels.) All three see the image in steps of
-# 4 pixels.
+# The dataset is the handwritten digits of scikit-learn, at 16 × 16
+# pixels. (To use your own images, at 32 × 32 pixels, set
+# `KERAS_VIT_DATA` to a folder with a subfolder for each class.) In all
+# three models, cells or patches are 4 pixels apart.
 
 # %%
 source = os.environ.get("KERAS_VIT_DATA", "digits")
@@ -460,7 +464,7 @@ for name, runs in results.items():
     losses = np.mean([losses for losses, _ in runs], axis=0)
     plt.plot(range(1, epochs + 1), losses, styles[name], label=name)
 plt.yscale("log")
-plt.title("Three models of like cost")
+plt.title("Three models of similar cost")
 plt.xlabel("epoch")
 plt.ylabel("validation loss")
 plt.legend()
@@ -482,8 +486,8 @@ for name, runs in results.items():
 # %% [markdown]
 # **You should see** in the figure that the models with convolutions
 # learn faster at first, and here that the intervals of all three
-# overlap. With a few hundred test images and one seed, this run
-# cannot rank them. Can five seeds and more epochs?
+# overlap. With a few hundred test images and one seed, this run cannot
+# rank them. Can five seeds and more epochs?
 #
 # **Stored results of the full run**, `KERAS_VIT_FULL=1
 # KERAS_BACKEND=tensorflow python tutorials/deeper/hybrids.py`: 20
@@ -500,13 +504,13 @@ for name, runs in results.items():
 # | logistic regression | 95.3 % | |
 #
 # No. The means differ by less than half a point, the seeds of one model
-# by two. All three have learned the task; none beats the support
-# vector machine by more than chance allows.
+# by up to two. All three have learned the task, and none of them beats
+# the support vector machine by more than chance explains.
 #
 # ## Exercises
 #
-# **Exercise 1.** How many words does R50+ViT-L/16 read at 384 × 384
-# pixels, with the class token?
+# **Exercise 1.** How many tokens has R50+ViT-L/16 at 384 × 384 pixels,
+# with the class token?
 
 # %% tags=["solution"]
 shape = (1, 384, 384, 3)
@@ -516,9 +520,9 @@ for layer in resnet(units):
 assert shape[1] * shape[2] + 1 == 24 * 24 + 1 == 577
 
 # %% [markdown]
-# **Exercise 2.** A ResNet takes images of any size, a ViT needs its
-# positions resized (section 3.2). Which of the two is a hybrid? Say
-# it first, then look at what is learned.
+# **Exercise 2.** A ResNet takes images of any size; a ViT needs its
+# positions resized (section 3.2). And a hybrid? Answer first, then
+# compare the shapes of the weights at two image sizes.
 
 # %% tags=["solution"]
 other = {**image, "image_size": 2 * side}
@@ -534,12 +538,12 @@ for kind, same in (
         for size in (image, other)
     )
     assert (here == there) == same
-# A hybrid is a ViT in this: only its position table differs.
+# A hybrid is like a ViT here: only its position table differs.
 
 # %% [markdown]
-# **Exercise 3.** Swap the 64 channels of a group normalization at
-# random and swap them back after it. Is the output the same? And if
-# only the two channels of each group change places?
+# **Exercise 3.** Permute the 64 channels before a group normalization
+# at random, and undo the permutation after it. Is the output the same?
+# And if only the two channels of each group are swapped?
 
 # %% tags=["solution"]
 anywhere = rng.permutation(64)
@@ -548,13 +552,24 @@ for order, same in ((anywhere, False), (inside, True)):
     back = np.argsort(order)
     swapped = group_norm(maps[..., order])[..., back]
     assert np.allclose(swapped, group_norm(maps), atol=1e-4) == same
-# Which channels share a group matters; their order in it does not.
+# It matters which channels share a group, not their order in it.
 
 # %% [markdown]
-# ## What the paper reports, what we got, why they differ
+# ## What could go wrong
+#
+# - **Published weights give slightly wrong logits:** the layers have
+#   the other constant, epsilon or padding. `load_pretrained` chooses
+#   the right ones.
+# - **A number of channels is refused:** 32 groups need a multiple of
+#   32 channels.
+# - **The hybrid is ahead, at twice the cost:** compare multiplications
+#   or time, not parameters. A stem has few parameters and many
+#   multiplications.
+#
+# ## How this compares with the paper
 #
 # Figure 5 compares the three families by the compute of their
-# training on JFT-300M. Table 6 has its numbers. We draw them for
+# training on JFT-300M. Table 6 has the numbers; here are those for
 # ImageNet:
 
 # %% alt="ImageNet accuracy over compute, from Table 6 of the paper"
@@ -603,20 +618,23 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# **You should see** hybrids above ViTs at small compute, and the two
-# lines meeting at the large end: at about 1,600 exaFLOPs both reach
-# 87.12 %. ResNets need two to four times the compute for the same
-# accuracy, says the paper. It calls the other thing somewhat
-# surprising: one would expect that looking at neighbors first helps
-# a ViT of any size.
+# **You should see** hybrids above ViTs at small compute, and both lines
+# meeting at large compute: at about 1,600 exaFLOPs, both reach 87.12 %.
+# According to the paper, ResNets need two to four times the compute for
+# the same accuracy. That hybrids lose their lead at large scale
+# surprised its authors: one might expect convolutional features to help
+# ViTs of every size.
 #
-# Ours says less. The task is easy, ViT-B/16 multiplies seven thousand
-# times as often for an image as our ViT, and all three are near the
-# best that the test can show. What agrees is the beginning: with
-# little compute and little data, what a convolution knows beforehand
-# helps.
+# Our comparison says less. The task is easy, ViT-B/16 needs seven
+# thousand times as many multiplications for an image as our ViT, and
+# all three models are near the best that this test can show. What
+# agrees is the beginning: with little compute and little data, the
+# prior knowledge of a convolution helps.
 #
-# ## Next
+# ## Where to go on
 #
-# What has a trained model learned, and where does it look? That is
-# [tutorial 9](../09_looking_inside.py).
+# - [Chapter 6](../06_data.py): what a convolution knows before it has
+#   seen an image, and what that is worth.
+# - [Many devices](many_devices.py): training models that are larger.
+# - [Chapter 9](../09_looking_inside.py): what has a trained model
+#   learned, and where does it look?

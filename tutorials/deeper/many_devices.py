@@ -1,32 +1,34 @@
 # %% [markdown]
-# # Bigger
+# # Many devices
 #
-# The paper's models are a thousand times larger than those of our
-# tutorials. They fit no laptop, and the largest fit no single
-# device. Three tools help: numbers of half the size, small batches
-# that act as a large one, and several devices that act as one. Each
-# is a few lines. This tutorial shows that none of them changes what
-# is computed, and what each of them saves.
+# The paper's largest model has 632 million parameters, ViT-Mini of
+# this course 139,000. Such models do not fit on a laptop, and training
+# the largest does not fit on a single device. Three tools help: 16-bit
+# numbers, gradient accumulation, and several devices. Each of them
+# takes a few lines. This page shows what each of them saves, and that
+# the training stays the same.
 #
-# > **You will be able to** say what a training needs memory for,
+# > **You will be able to** estimate the memory that a training needs,
 # > train in bfloat16, accumulate gradients, and train on several
 # > devices with a program that also runs on a TPU pod.
 # >
-# > **You need** tutorial 4. No GPU: one CPU plays eight devices.
+# > **You need** [chapter 5](../05_training.py). No GPU: one CPU acts
+# > as eight devices.
 # >
 # > **Time** {time}
 # >
-# > **Result** one training in five ways, with equal curves.
+# > **Result** the same training in five ways: the losses differ by two
+# > millionths, and by 0.005 in bfloat16.
 # >
 # > **Paper** [arXiv 2010.11929](https://arxiv.org/abs/2010.11929),
 # > sections 3.2 and 4.1, Tables 1 and 3, Appendix D.5.
 
 # %% [markdown]
-# JAX makes eight devices of one CPU if it is told so before it first
-# computes, TensorFlow two (more would be slow). It is not faster, but
-# it is the program of eight real devices, and on those one leaves
-# these lines out. In a notebook that has computed already, restart
-# the kernel first.
+# JAX can present one CPU as eight devices, TensorFlow here as two. That
+# is not faster, but it is the program that runs on eight real devices,
+# except for the lines that set it up. They must come before the first
+# computation: in a notebook that has computed already, restart the
+# kernel.
 
 # %%
 import contextlib
@@ -61,15 +63,15 @@ plt.style.use("tableau-colorblind10")
 # %% [markdown]
 # ## What fills the memory
 #
-# While it trains, a model with $P$ parameters keeps four numbers for
-# each: the weight, its gradient, and the two moving averages of
-# Adam. A number of type float32 takes 4 bytes. Then there are the
-# activations: all that the backward pass will need of the forward
-# pass. A block keeps for each token, in units of $D$ numbers, at
-# least: two inputs and two normalized ones (4), queries, keys and
-# values (3), the heads' output (1), and the MLP's hidden layer before
-# and after GELU ($2 \cdot 4$): 16. And for each pair of tokens one
-# attention score per head.
+# For each of its $P$ parameters, training keeps four numbers: the
+# weight, its gradient, and the two moving averages of Adam. A float32
+# takes 4 bytes. Then there are the **activations**, everything of the
+# forward pass that the backward pass needs again. For each token, a
+# block keeps at least 16 vectors of $D$ numbers: two inputs and two
+# normalized ones (4), queries, keys and values (3), the output of the
+# heads (1), and the hidden layer of the MLP before and after GELU
+# ($2 \cdot 4$). For each pair of tokens it also keeps one attention
+# score per head.
 
 
 # %%
@@ -116,19 +118,19 @@ axis.set_title("Training in float32, 64 images in a batch")
 plt.show()
 
 # %% [markdown]
-# **You should see** that the activations take the most, except that
-# they shrink with the batch. So there are three ways out. Smaller
-# numbers: mixed precision. Fewer images at a time: accumulation.
-# And more devices: one for some of the images, or for some of the
-# weights.
+# **You should see** that activations take most of the memory. They are
+# also the only part that shrinks with the batch. So there are three
+# ways to save memory: smaller numbers (mixed precision), fewer images
+# at a time (accumulation), and more devices, each with some of the
+# images or some of the weights.
 #
 # ## A number in 16 bits
 #
-# A float32 has 1 bit for the sign, 8 for the exponent (how large?)
-# and 23 for the digits. bfloat16 is the first 16 of these bits: the
-# same range, and only 7 bits of digits. So a float32 is rounded to
-# bfloat16 with integers alone: add half of what will be cut off (a
-# tie goes to the even neighbor), and cut.
+# A float32 has 1 bit for the sign, 8 for the exponent (the order of
+# magnitude) and 23 for the digits. A bfloat16 is the first 16 of these
+# bits: the same range, and only 7 bits for the digits. So a float32
+# can be rounded to bfloat16 with integers: add half of the part that
+# will be cut off (a tie goes to the even neighbor), and cut.
 
 
 # %%
@@ -147,8 +149,8 @@ np.testing.assert_array_equal(to_bfloat16(x), to_numpy(by_keras))
 print("3.14159265 becomes", to_bfloat16([3.14159265])[0])
 
 # %% [markdown]
-# The other 16-bit number, float16, has 5 bits of exponent and 10 of
-# digits. We compare how wrong a number becomes when it is rounded.
+# The other 16-bit format, float16, has 5 bits for the exponent and 10
+# for the digits. We compare the rounding errors of both.
 
 # %% alt="Relative error of rounding over the size of the number"
 x = np.logspace(-10, 10, 20_000, dtype="float32")
@@ -161,8 +163,8 @@ for name, rounded, style in (
     error = np.minimum(np.abs(rounded / x - 1), 1)
     worst = error.reshape(-1, 100).max(axis=1)  # of 100 neighbors
     plt.loglog(x[50::100], worst, style, label=name)
-plt.title("What rounding costs (1: all is lost)")
-plt.xlabel("the number")
+plt.title("Rounding error of 16-bit numbers")
+plt.xlabel("number before rounding")
 plt.ylabel("largest relative error")
 plt.legend()
 plt.show()
@@ -170,11 +172,12 @@ assert np.isinf(as_float16[-1]) and as_float16[0] == 0
 assert np.abs(to_bfloat16(x) / x - 1).max() <= 2.0**-8
 
 # %% [markdown]
-# **You should see** that float16 is the more exact one where it
-# works, and that it works in the middle alone: above 65,504 it
-# says infinity, and small numbers become 0. Gradients are small
-# numbers. bfloat16 is coarse everywhere, to two or three digits, and
-# fails nowhere. That is why no scaling of the loss is needed.
+# **You should see** that float16 is more precise, but only in the
+# middle of the range: above 65,504 it overflows to infinity, and
+# numbers below $3 \cdot 10^{-8}$ become 0. Gradients are often that
+# small, so training in float16 multiplies the loss by a large factor
+# first. bfloat16 has two or three digits everywhere, and needs no such
+# factor.
 #
 # ## Mixed precision
 #
@@ -184,9 +187,9 @@ assert np.abs(to_bfloat16(x) / x - 1).max() <= 2.0**-8
 assert to_bfloat16(1.0 + 0.001) == 1.0
 
 # %% [markdown]
-# So the weights stay float32, and so do the logits, on which the loss
-# depends. All between is computed in bfloat16. In Keras that is one
-# word, for any model of the library:
+# So the weights stay in float32, and so do the logits, on which the
+# loss depends. Everything between them is computed in bfloat16. In
+# Keras this is one argument, for any model of the library:
 
 # %%
 small = {
@@ -208,9 +211,10 @@ kinds = [
 assert kinds == ["float32", "bfloat16", "float32"]
 
 # %% [markdown]
-# Now we train. One function trains a ViT of two blocks on digits, the
-# same way each time: same start, same order, same recipe. In float32
-# on one device it is the baseline of all that follows.
+# Now we train. One function trains a ViT of two blocks on digits, with
+# the same initial weights, the same order of the images and the same
+# recipe every time. Training in float32 on one device is the baseline
+# for everything that follows.
 
 # %%
 digits = load_digits()
@@ -250,14 +254,14 @@ for name, test in tests.items():
     print(f"{name:<20} {test.accuracy:.1%} of the test digits")
 
 # %% [markdown]
-# ## Small batches that act as a large one
+# ## Gradient accumulation
 #
-# The loss of a batch is the mean over its images. So its gradient
-# is the mean of the gradients of its halves:
+# The loss of a batch is the mean over its images. So the gradient of a
+# batch is the mean of the gradients of its halves:
 #
 # $$ \nabla L = \tfrac{1}{2} \left( \nabla L_1 + \nabla L_2 \right) $$
 #
-# To see it, take the simplest model, a softmax of $x W$, whose
+# We check this with the simplest model, a softmax of $x W$, whose
 # gradient is $x^\top (p - y) / B$.
 
 # %%
@@ -276,10 +280,10 @@ halves = gradient(x[:32], y[:32]) + gradient(x[32:], y[32:])
 np.testing.assert_allclose(gradient(x, y), halves / 2)
 
 # %% [markdown]
-# So we can take a batch in four parts, one after the other, add up
-# the gradients, and update the weights once. Only a quarter of the
-# activations is there at a time; the sums take the memory of one more
-# gradient. A recipe does it with `accumulate=4`.
+# So a batch can be processed in four parts, one after the other: add
+# up the gradients, and update the weights once. Only a quarter of the
+# activations are in memory at a time; the sums take as much memory as
+# one more gradient. In a recipe, this is `accumulate=4`.
 
 # %%
 accumulated = train("4 × 16 images", batch_size=16, accumulate=4)
@@ -292,14 +296,15 @@ assert steps[0] == steps[1] == 6 * 20  # updates, not batches
 # %% [markdown]
 # ## Several devices, each with some of the images
 #
-# If the parts of a batch can be taken one after the other, they can
-# be taken side by side, each on a device of its own. All have the
-# same weights. Each computes the gradient of its images, the mean
-# is taken over all devices, and all make the same update. On JAX that
-# is `keras.distribution`, on TensorFlow `tf.distribute`. The model is
-# made in the scope, and nothing else changes. (PyTorch wants one
-# process for each device:
-# [devices](../../docs/howto/devices.md) has the program.)
+# If the parts of a batch can be processed one after the other, they
+# can also be processed at the same time, each on its own device. All
+# devices have the same weights. Each computes the gradient of its own
+# images, the gradients are averaged over the devices, and every device
+# makes the same update. On JAX this is `keras.distribution`, on
+# TensorFlow `tf.distribute`. The model is created in the scope, and
+# the rest of the program stays the same. (PyTorch needs one process
+# for each device: [devices](../../docs/howto/devices.md) has the
+# program.)
 
 # %%
 parallel = None
@@ -314,11 +319,11 @@ with parallel.scope() if parallel else contextlib.nullcontext():
 # %% [markdown]
 # ## Several devices, each with some of the weights
 #
-# A model that is too large for one device must be cut itself. Where?
-# An MLP is two matrices with a function between that looks at each
-# number alone. Cut the first one by columns and the second one by
-# rows. Then each device computes with its two pieces, and asks no
-# other, until in the end there is one sum.
+# A model that is too large for one device must itself be split. Where?
+# An MLP is two matrices with a GELU between them, which acts on each
+# number alone. Split the first matrix by columns and the second one by
+# rows. Then each device computes with its two pieces and needs nothing
+# from the others, until one sum over the devices at the end.
 
 # %%
 z = rng.normal(size=(17, 64)).astype("float32")  # (tokens, D)
@@ -333,7 +338,7 @@ def gelu(x):
 results = []
 for column_piece, row_piece in zip(
     np.split(W_1, 4, axis=1), np.split(W_2, 4, axis=0), strict=True
-):  # each turn of the loop is a device
+):  # each iteration is the work of one device
     assert column_piece.shape == (64, 32)
     assert row_piece.shape == (32, 64)
     results.append(gelu(z @ column_piece) @ row_piece)  # (17, 64)
@@ -362,11 +367,11 @@ figure.colorbar(drawn, ax=axes, label="device", ticks=range(4))
 plt.show()
 
 # %% [markdown]
-# A layout map says so of a ViT: for the names of some weights, which
-# of their axes is cut. Attention goes the same way, a head being some
-# columns. The devices stand in a table of 2 × 4: each row has a whole
-# model in four pieces, and gets half of the images. On other
-# numbers of devices the table is another one, and the program stays.
+# A `LayoutMap` states this for a ViT: it maps the names of weights to
+# the axis that is split. Attention is split in the same way, since a
+# head is a group of columns. The devices form a table of 2 × 4. Each
+# row holds a whole model in four pieces and processes half of the
+# images. With another number of devices, only the table changes.
 
 # %%
 if BACKEND == "jax":
@@ -388,7 +393,7 @@ if BACKEND == "jax":
     assert held == {(64, 128 // cuts)}
     print("each device holds", held, "of", kernel.shape)
 else:
-    print(f"Keras on {BACKEND} does not cut weights: use JAX.")
+    print(f"Keras on {BACKEND} does not split weights: use JAX.")
 
 # %% [markdown]
 # ## Five ways, one training
@@ -405,8 +410,8 @@ axis.legend()
 plt.show()
 
 # %% [markdown]
-# **You should see** one line: the widest is drawn first, and the
-# others lie in it. In numbers, beside the baseline:
+# **You should see** a single line: the widest curve is drawn first,
+# and all others lie on it. The same in numbers:
 
 # %%
 reference = curves["float32, one device"]
@@ -422,28 +427,30 @@ for name, test in tests.items():
     assert low < tests["float32, one device"].accuracy < high
 
 # %% [markdown]
-# **You should see** changes of a millionth: the sums are the same, in
-# another order. Only bfloat16 computes something else, and its
-# accuracy is within the interval. On one CPU none of these ways is
-# faster. What they save is memory, and on real devices time.
+# **You should see** differences of a millionth: the sums are the same,
+# in another order. Only bfloat16 computes something else, and its
+# accuracy lies within the interval of the baseline. On one CPU, none
+# of these ways is faster. They save memory, and on real devices they
+# save time too.
 #
 # ## From a laptop to a pod
 #
-# A TPU pod is many machines with some devices each. The same file is
-# started on each of them, with one more line before all others:
+# A TPU pod is many machines with several devices each. Start the same
+# program on each of them, with one more line at the beginning:
 #
 # ```python
 # keras.distribution.initialize()
 # ```
 #
-# Then `list_devices()` names the devices of all machines, and the
-# rest stays as it is. We have not run it on a pod.
-# [Devices](../../docs/howto/devices.md) says what we have run.
+# Then `list_devices()` returns the devices of all machines, and the
+# rest stays as it is. We have not run this on a pod;
+# [devices](../../docs/howto/devices.md) lists what we have run.
 #
 # ## Exercises
 #
-# **Exercise 1.** How many images at a time can train ViT-B/16 in 16
-# GiB, by the count above? How many if the activations take half?
+# **Exercise 1.** By the count above, with how many images at a time can
+# ViT-B/16 be trained in 16 GiB? And if each activation takes half as
+# many bytes?
 
 # %% tags=["solution"]
 variant = keras_vit.list_variants()["ViT-B/16"]
@@ -456,9 +463,9 @@ assert training_memory(variant, most[0])["activations"] <= free
 assert most[1] in (2 * most[0], 2 * most[0] + 1)
 
 # %% [markdown]
-# **Exercise 2.** Add 0.001 a thousand times to a weight of 1, once in
-# float32 and once in bfloat16, as many small updates would. Where
-# does it end?
+# **Exercise 2.** Add 0.001 to a weight of 1 a thousand times, once in
+# float32 and once in bfloat16, as many small updates would. What is
+# the weight in the end?
 
 # %% tags=["solution"]
 weight_32, weight_16 = np.float32(1), np.float32(1)
@@ -471,7 +478,7 @@ assert abs(weight_32 - 2) < 1e-3 and weight_16 == 1
 # That is why the weights are kept in float32.
 
 # %% [markdown]
-# **Exercise 3.** Cut the first matrix by rows and the second one by
+# **Exercise 3.** Split the first matrix by rows and the second one by
 # columns instead. What must the devices exchange now, and when?
 
 # %% tags=["solution"]
@@ -494,8 +501,8 @@ assert np.abs(too_early - hidden).max() > 0.1  # GELU is not linear
 
 # %% [markdown]
 # **Exercise 4.** The count of activations above is a lower bound. JAX
-# plans the memory of a program before it runs. How much does one
-# block take in its plan? (On JAX only.)
+# plans the memory of a program before it runs. How much memory does
+# one block take in this plan? (On JAX only.)
 
 
 # %% tags=["solution"]
@@ -525,17 +532,31 @@ if BACKEND == "jax":
     assert count < plan < 3 * count
 
 # %% [markdown]
-# ## What the paper reports, what we got, why they differ
+# ## What could go wrong
 #
-# The paper trains its largest model, ViT-H/14, on TPUv3 cores: 2,500
-# core-days, that is a month on 83 of them (Table 2), with batches of
-# 4,096 images (Table 3). That is this tutorial's program with
-# another mesh. It also measures how many images fit on one core
-# (Appendix D.5, Figure 12) and finds that large ViTs need less
-# memory than ResNets of the same cost. We measured neither: we had
-# one CPU. What we did show is that the ways are equal.
+# - **`list_devices()` finds one device:** the flag was set after JAX
+#   had started. Set it before the first computation.
+# - **`fit` refuses the batch size:** every device gets the same number
+#   of images, so it must be a multiple of the number of devices.
+# - **The loss is `nan` in float16:** a gradient or an activation
+#   overflowed. Use bfloat16.
+# - **Out of memory in the first step:** the activations. Halve the
+#   batch and double `accumulate`; the updates stay the same.
+# - **More devices, same speed:** the batch of each device is too small
+#   to keep it busy, or the images arrive too slowly.
 #
-# ## Next
+# ## How this compares with the paper
 #
-# A trained model should be used. [Tutorial 10](../10_shipping.py)
-# evaluates one, exports it, and lets it answer in a web page.
+# The paper trains its largest model, ViT-H/14, for 2,500 TPUv3
+# core-days (Table 2), which is a month on 83 cores, with batches of
+# 4,096 images (Table 3). It also measures how many images fit on one
+# core (Appendix D.5, Figure 12), and finds that large ViTs need less
+# memory than ResNets of the same cost. We had one CPU and measured
+# neither. What this page shows is that all five ways compute the same.
+#
+# ## Where to go on
+#
+# - [Devices](../../docs/howto/devices.md): the programs for JAX,
+#   TensorFlow and PyTorch.
+# - [Chapter 10](../10_shipping.py): evaluate a trained model, export
+#   it, and use it in a web page.
