@@ -4,10 +4,10 @@
 # **When does a ViT beat a convolutional network?** The paper says that
 # a ViT trained on little data is worse than a convolutional network,
 # and that with enough data it is better. This chapter asks two
-# questions about the same small images, from 100 to 20,000 of them.
-# Which network is ahead depends on the question. On one, the ViT leads
-# with few images, and the curves cross; on the other, the ResNet leads
-# throughout, and they do not meet.
+# questions about the same small images, and trains a ViT and a ResNet
+# on 100 to 20,000 of them. On one question, the ViT is ahead with few
+# images, and the curves cross; on the other, the ResNet is ahead
+# throughout.
 #
 # > **You will be able to** explain what a convolution knows before it
 # > has seen an image, measure what that knowledge is worth in images,
@@ -48,12 +48,15 @@ STEPS = 400  # of 32 images each
 # - **digit:** which digit is it? Ten classes. The place does not
 #   matter.
 # - **region:** in which ninth of the canvas is it? Nine classes. Only
-#   the place matters.
+#   the place matters. The upper left corner of a digit can be in rows
+#   and columns 0 to 8. Rows and columns 0 to 2 are region 0, the same
+#   rows and columns 3 to 5 are region 1, and so on, row by row.
 #
 # The digits of the test images do not appear in training.
 #
-# **Exercise 1.** Write `scatter`. Draw a digit and a place for each
-# image; the region follows from the place.
+# **Exercise 1.** Write `scatter`. Draw one of the digits of `pool` and
+# a place for each image, with `rng.integers`; the region follows from
+# the place.
 
 # %%
 data = keras_vit.data.digits()
@@ -125,8 +128,8 @@ plt.show()
 # have to be learned from scratch" (section 3.1). Which patches are
 # neighbors is something it finds out from data.
 #
-# Measure it: shift an image by one pixel, and compare what the first
-# layer returns with its shifted output.
+# Measure it: shift an image by one pixel, and compare the output of
+# the first layer with its output for the original, shifted.
 
 # %%
 rng = np.random.default_rng(0)

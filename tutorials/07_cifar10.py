@@ -15,8 +15,8 @@
 # >
 # > **Time** {time}
 # >
-# > **Result** 200 labels and a ViT that was pretrained on 14 million
-# > others reach what 49,000 labels reach from scratch.
+# > **Result** with 200 labels, a ViT that was pretrained on 14 million
+# > images is about as good as one trained from scratch with 49,000.
 # >
 # > **Downloads** ViT-Ti/16 (22 MB) and CIFAR-10 (170 MB).
 # >
@@ -40,9 +40,9 @@ UPDATES = 400 if FULL else 150
 # %% [markdown]
 # ## The images
 #
-# CIFAR-10 has 50,000 training images of 32 × 32 pixels. We read only
-# what we need: the first images of each class. The smaller training
-# sets are contained in the larger ones.
+# CIFAR-10 has 50,000 training images of 32 × 32 pixels in ten classes.
+# We read only what we need: the first images of each class. The smaller
+# training sets are contained in the larger ones.
 
 # %%
 data = keras_vit.data.load(
@@ -79,11 +79,11 @@ plt.show()
 # %% [markdown]
 # ## From scratch
 #
-# With few images, a ViT can memorize them. Augmentation makes that
-# harder: every time an image is shown, it is shifted by up to four
-# pixels, and mirrored in half of the cases. A cat that is moved by two
-# pixels is still a cat. A convolutional network has this knowledge
-# built in; a ViT learns it from such examples.
+# A ViT can memorize a few images. Augmentation makes that harder: every
+# time an image is shown, it is shifted by up to four pixels, and
+# mirrored in half of the cases. A cat that is moved by two pixels is
+# still a cat. A convolutional network has this knowledge built in; a
+# ViT learns it from such examples.
 #
 # **Exercise 1.** Write `shift_and_flip` for a batch of images. Pad each
 # image by four pixels of black, cut out a window of 32 × 32 pixels at a
@@ -132,8 +132,8 @@ def from_scratch(images, labels):
         "ViT-Midi/8",
         image_size=32,
         num_classes=10,
-        pooling="gap",
-        normalize=(120, 64),  # mean and deviation of the pixels
+        pooling="gap",  # the mean of the patch tokens
+        normalize=(120, 64),  # mean and standard deviation
     )
     model.compile(
         keras.optimizers.AdamW(
@@ -161,10 +161,10 @@ for n, accuracy in scratch.items():
 # %% [markdown]
 # ## Pretrained and frozen
 #
-# ViT-Ti/16 was pretrained on ImageNet-21k and ImageNet at 224 × 224
-# pixels. We enlarge each small image to that size, take the features
-# that the head would see, and train a logistic regression on them.
-# The ViT itself is not trained at all.
+# ViT-Ti/16 was pretrained on ImageNet-21k and then on ImageNet, at
+# 224 × 224 pixels. We enlarge each small image to that size, take the
+# features that the head would see, and train a logistic regression on
+# them, a *linear probe*. The ViT itself is not trained at all.
 
 
 # %%
@@ -264,11 +264,11 @@ plt.show()
 # With so few images, training from scratch is no better than a linear
 # model on the pixels (exercise 2).
 #
-# **Resolution matters.** At 112 pixels the image is the same, since
-# CIFAR-10 has only 32 × 32 pixels to begin with. But it is cut into
-# 49 patches instead of 196, and the objects are half as large as those
-# that the ViT was trained on. Give a model images at the size
-# that it knows.
+# **Resolution matters.** At 112 pixels nothing is lost, since CIFAR-10
+# has only 32 × 32 pixels to begin with. But the image is cut into 49
+# patches instead of 196, and the objects are half as large as those
+# that the ViT was trained on. Show a pretrained model images of the
+# size that it was trained on.
 #
 # **So when do you train from scratch?** If there are no pretrained
 # weights for your kind of image, if the model must be far smaller than
@@ -292,9 +292,10 @@ assert accuracy < frozen[224][n] - 0.2
 
 # %% [markdown]
 # **Exercise 3.** How far can chance move these numbers? Write
-# `interval`, the 95 % interval of an accuracy $p$ on $n$ test
-# images, $p \pm 1.96 \sqrt{p (1 - p) / n}$. Do the intervals of the
-# two ways overlap on this page?
+# `interval`, the 95 % interval of an accuracy $p$ on $n$ test images,
+# $p \pm 1.96 \sqrt{p (1 - p) / n}$. (It is simpler than Wilson's of
+# [chapter 5](05_training.py), and nearly the same unless $p$ is close
+# to 0 or 1.) Do the intervals of the two ways overlap on this page?
 
 
 # %%
@@ -321,9 +322,10 @@ assert low > high
 # %% [markdown]
 # **Exercise 4.** Mixup is another augmentation: it mixes two images,
 # and their one-hot labels in the same proportions. Write `mixup` for a
-# batch: each image keeps the share `share`, the rest is the image
-# before it, and for the first image the last one. The library's
-# `keras_vit.data.transforms.mixing.blend` also rounds the pixels.
+# batch: each result is `share` times an image plus `1 - share` times
+# the image before it in the batch; before the first comes the last.
+# The library's `keras_vit.data.transforms.mixing.blend` also rounds the
+# pixels.
 
 
 # %%
@@ -360,9 +362,9 @@ np.testing.assert_allclose(
 #   size, or pixels from 0 to 1 where 0 to 255 is expected.
 # - **A number that is too good:** test images were used to choose the
 #   model, or are among the training images.
-# - **A comparison with someone else's number:** our CIFAR-10 is a copy
-#   that was encoded as JPEG again, so it is slightly harder than the
-#   original.
+# - **A comparison with someone else's number:** the numbers of this
+#   page come from a copy of CIFAR-10 that was encoded as JPEG again,
+#   so it is slightly harder than the original.
 #
 # ## How this compares with the paper
 #

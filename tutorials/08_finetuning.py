@@ -3,10 +3,10 @@
 #
 # **Head, LoRA or everything?** A Vision Transformer that was
 # pretrained on millions of images already turns a photograph into
-# good features. In this chapter seven photographs of each of 37
-# breeds of cats and dogs are enough for a useful classifier, and it
-# is trained in seconds. Then you will know when it pays to train
-# more than the last layer.
+# good features. In this chapter, seven photographs of each of 37
+# breeds of cats and dogs are enough for a useful classifier, which is
+# trained in seconds. Then you will see when it pays to train more
+# than the last layer.
 #
 # > **You will be able to** classify your own photographs with a
 # > pretrained ViT, and decide which of its weights to train.
@@ -117,8 +117,8 @@ print(f"a head of {D} × {K} zeros: the loss is {np.log(K):.3f}")
 # %% [markdown]
 # If only the head is trained, everything below it stays frozen, and
 # a photograph has the same features in every epoch. So we compute
-# them once. This is the slow part of the chapter; each further epoch
-# costs almost nothing.
+# them once, and call them $y$, as the paper does in Eq. 4. This is the
+# slow part of the chapter; each further epoch costs almost nothing.
 
 # %%
 y = keras_vit.features(model, images, verbose=0)
@@ -315,8 +315,8 @@ np.testing.assert_allclose(
 # every image in every epoch: minutes instead of seconds. We ran it
 # once on a sample of the dataset, ten photographs of each breed, 259
 # for training and 111 for the test, and stored the results. (This page
-# was made with the same sample. TensorFlow Datasets gives you all
-# photographs, and the numbers of this page will differ.)
+# was made with the same sample. TensorFlow Datasets has all 7,349
+# photographs; with them, the numbers of this page will differ.)
 #
 # | what is trained | trainable parameters | test accuracy |
 # |---|---|---|
