@@ -19,6 +19,7 @@ import textwrap
 import markdown
 import reference
 from matplotlib import font_manager, path, textpath
+from PIL import Image
 
 FOLDER = pathlib.Path(__file__).parent / "slides"
 SIZES = ("Ti/16", "S/16", "B/16", "L/16", "H/14")
@@ -68,7 +69,9 @@ def _slide(number, text, tutorials):
     heading, _, text = text.strip().partition("\n")
     figures = "".join(_figure(*found, tutorials) for found in FIGURE.findall(text))
     kind = "title" if heading.startswith("# ") else "slide"
-    text = FIGURE.sub("", text)
+    names, text = [name for _, name in FIGURE.findall(text)], FIGURE.sub("", text).strip()
+    if text and any(_is_wide(_file(name, tutorials)) for name in names):
+        kind += " wide"
     return (
         f'<section id="{number}" class="{kind}" aria-label="Slide {number}">\n{_html(heading)}\n'
         f'<div class="body"><div class="text">{_html(text)}</div>{figures}</div>\n'
@@ -141,11 +144,23 @@ def _size(name, row):
     return f"| ViT-{name} | {' | '.join(cells)} |\n"
 
 
+def _file(name, tutorials):
+    """Returns the file of a figure: of docs/, or of the tutorials' pages."""
+    made = name.removeprefix("../tutorials/")
+    return FOLDER / name if made == name else tutorials / made
+
+
+def _is_wide(file):
+    """Returns whether an image is so wide that beside a text it would be small."""
+    if file.suffix == ".svg" or not file.exists():
+        return False
+    with Image.open(file) as image:
+        return image.width >= 2 * image.height
+
+
 def _figure(alt, name, tutorials):
     """Returns a figure with its bytes in it; without its file, what it would show."""
-    made = name.removeprefix("../tutorials/")
-    file = FOLDER / name if made == name else tutorials / made
-    alt = html.escape(alt)
+    file, alt = _file(name, tutorials), html.escape(alt)
     if not file.exists():
         return f'<figure><p class="absent">{alt}</p></figure>'
     if file.suffix == ".svg":

@@ -221,7 +221,7 @@ def blank_weights(limit=None):
 
 
 class _Blanks:
-    """What initializers give in one thread: zeros instead of random values, within a limit.
+    """The values of initializers in one thread: zeros instead of random ones, within a limit.
 
     Weights of one shape share them until they are loaded: JAX and TensorFlow change no array that
     is in use elsewhere. PyTorch does, and it draws fast.

@@ -211,7 +211,7 @@ def parse(name):
     arguments of the model.
 
     Raises:
-        ValueError: no variant is called so; the message suggests the nearest names.
+        ValueError: no variant has this name; the message suggests the nearest ones.
     """
     text = name if isinstance(name, str) else ""
     if text in NAMED:

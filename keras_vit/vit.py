@@ -109,7 +109,7 @@ class ViT(ImageModel):
         normalization, (batch, 1 + N, hidden_dim).
 
     Raises:
-        ValueError: an argument cannot be used, or images have another shape than the model.
+        ValueError: an argument is invalid, or images have another shape than the model.
 
     Example:
     >>> model = keras_vit.ViT(image_size=32, patch_size=8, num_layers=2, hidden_dim=48,

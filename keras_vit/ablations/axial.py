@@ -211,7 +211,7 @@ class AxialViT(PositionViT):
     """A `ViT` whose blocks attend within rows, then within columns of patches.
 
     It has no class token, which would belong to no row: `pooling` is "gap" or "map". Positions are
-    added to the tokens, as `PositionViT` has them.
+    added to the tokens, as in `PositionViT`.
 
     Args:
         *args: arguments of `PositionViT`.
@@ -219,7 +219,7 @@ class AxialViT(PositionViT):
         **kwargs: arguments of `PositionViT`.
 
     Raises:
-        ValueError: an argument cannot be used, or the pooling needs a class token.
+        ValueError: an argument is invalid, or the pooling needs a class token.
 
     Example:
     >>> model = keras_vit.create("Axial-ViT-Mini/8", image_size=(16, 24), num_classes=10)
@@ -237,7 +237,7 @@ class AxialViT(PositionViT):
 
     @property
     def block(self):
-        """What makes a block of this model's grid."""
+        """The function that creates a block for this model's grid."""
         return functools.partial(AxialBlock, self.grid)
 
 

@@ -53,7 +53,7 @@ class PositionViT(ViT):
         **kwargs: arguments of `ViT`.
 
     Raises:
-        ValueError: an argument cannot be used, or there is a placement for no positions.
+        ValueError: an argument is invalid, or there is a placement for no positions.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", keras_vit.ablations.PositionViT, image_size=16,
@@ -80,7 +80,7 @@ class PositionViT(ViT):
 
     @property
     def encoder_layer(self):
-        """The paper's own choice are the positions of `PatchEncoder`."""
+        """The paper's own choice is that of `PatchEncoder`."""
         paper = (self.position_embedding, self.position_placement) == ("1d", "stem")
         return PatchEncoder if paper else UnplacedPatchEncoder
 

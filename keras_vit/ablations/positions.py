@@ -267,7 +267,7 @@ def bilinear(old, new):
 
 
 def average(kernel, old, new):
-    """Returns the (new, old) matrix of antialiased interpolation, pixels seen as areas.
+    """Returns the (new, old) matrix of antialiased interpolation, with pixels as areas.
 
     A new pixel is a mean of old ones, weighted by `kernel` of their distance, which is stretched by
     the scale where the grid shrinks.
@@ -280,7 +280,7 @@ def average(kernel, old, new):
 
 
 def sample(kernel, old, new):
-    """Returns the (new, old) matrix of interpolation without antialiasing, pixels seen as areas.
+    """Returns the (new, old) matrix of interpolation without antialiasing, with pixels as areas.
 
     A new pixel is the mean of the four nearest, weighted by `kernel` of their distance; beyond the
     edge, the outermost pixel repeats.

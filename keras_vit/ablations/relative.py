@@ -96,7 +96,7 @@ def resize_offsets(table, grid, new_grid, method="bilinear"):
     """Resizes the embeddings of offsets to another grid of patches.
 
     An offset in the sequence is some rows and columns, or one row more and some columns back. So
-    offsets are laid out by rows and columns and resized as a table of positions is, and each new
+    offsets are laid out by rows and columns and resized like a position table, and each new
     one is the mean over its pairs of patches. Those of prefix tokens alone stay as they are.
 
     Args:

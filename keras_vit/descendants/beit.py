@@ -126,7 +126,7 @@ class BiasedViT(ViT):
         **kwargs: arguments of `ViT`; `pooling` must be one with a class token, or None.
 
     Raises:
-        ValueError: an argument cannot be used.
+        ValueError: an argument is invalid.
 
     Example:
     >>> model = keras_vit.create("ViT-Ti/16", keras_vit.descendants.beit.BiasedViT, image_size=32,
@@ -151,7 +151,7 @@ class BiasedViT(ViT):
 
     @property
     def block(self):
-        """What makes a block of this model's grid."""
+        """The function that creates a block for this model's grid."""
         return functools.partial(BiasedBlock, grid=self.grid)
 
 

@@ -57,7 +57,7 @@ class CLIPViT(ViT):
         **kwargs: arguments of `ViT`.
 
     Raises:
-        ValueError: an argument cannot be used.
+        ValueError: an argument is invalid.
 
     Example:
     >>> model = keras_vit.create("ViT-Ti/16", keras_vit.descendants.CLIPViT, image_size=32,

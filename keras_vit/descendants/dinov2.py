@@ -68,7 +68,7 @@ class RegisterViT(ViT):
         **kwargs: arguments of `ViT`.
 
     Raises:
-        ValueError: an argument cannot be used.
+        ValueError: an argument is invalid.
 
     Example:
     >>> model = keras_vit.create("ViT-Ti/16", keras_vit.descendants.RegisterViT, image_size=32,

@@ -134,7 +134,7 @@ class DINOv3ViT(RegisterViT):
         **kwargs: arguments of `RegisterViT`; MLPs are `gated` in the sizes S+, H+ and 7B.
 
     Raises:
-        ValueError: an argument cannot be used.
+        ValueError: an argument is invalid.
 
     Example:
     >>> model = keras_vit.create("ViT-Ti/16", keras_vit.descendants.DINOv3ViT, image_size=(32, 48),
@@ -153,6 +153,6 @@ class DINOv3ViT(RegisterViT):
 
     @property
     def block(self):
-        """What makes a block of this model's grid."""
+        """The function that creates a block for this model's grid."""
         rotary = {"grid": self.grid, "prefix_tokens": self.prefix_tokens, "theta": self.theta}
         return functools.partial(RotaryBlock, **rotary, gated=self.gated)

@@ -156,7 +156,7 @@ class EVAViT(ViT):
         **kwargs: arguments of `ViT`.
 
     Raises:
-        ValueError: an argument cannot be used.
+        ValueError: an argument is invalid.
 
     Example:
     >>> model = keras_vit.create("ViT-Ti/16", keras_vit.descendants.EVAViT, image_size=(32, 48),
@@ -180,7 +180,7 @@ class EVAViT(ViT):
 
     @property
     def block(self):
-        """What makes a block of this model's grid."""
+        """The function that creates a block for this model's grid."""
         rotary = {"grid": self.grid, "prefix_tokens": self.prefix_tokens}
         names = ("reference", "attention_norm", "mlp_norm")
         return functools.partial(EVABlock, **rotary, **{n: getattr(self, n) for n in names})

@@ -64,7 +64,7 @@ class PEViT(ViT):
         **kwargs: arguments of `ViT`. "map" pools the class token too.
 
     Raises:
-        ValueError: an argument cannot be used.
+        ValueError: an argument is invalid.
 
     Example:
     >>> model = keras_vit.create("ViT-Ti/16", keras_vit.descendants.PEViT, image_size=(32, 48),
@@ -91,7 +91,7 @@ class PEViT(ViT):
 
     @property
     def block(self):
-        """What makes a block of this model's grid."""
+        """The function that creates a block for this model's grid."""
         rotary = {"grid": self.grid, "prefix_tokens": self.prefix_tokens}
         return functools.partial(PEBlock, **rotary, reference=self.reference)
 

@@ -64,7 +64,7 @@ def check(
 
     Raises:
         FileNotFoundError: the folder does not exist.
-        ValueError: an argument cannot be used.
+        ValueError: an argument is invalid.
 
     Example:
     >>> os.makedirs("images/cats")

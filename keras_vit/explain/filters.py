@@ -61,7 +61,7 @@ def position_similarity(model, grid=None):
         Prefix tokens are left out.
 
     Raises:
-        ValueError: the model has no Transformer encoder, or adds no single table of positions.
+        ValueError: the model has no Transformer encoder, or not exactly one position table.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=(16, 24))
@@ -92,7 +92,7 @@ def _positions(model, patch_encoder):
         if isinstance(layer, positions.PositionEmbedding)
     ]
     if len(added) != 1:
-        want = "this view needs a model that adds one table of positions to its tokens"
+        want = "this view needs a model that adds one position table to its tokens"
         received = {"model": model.name, "layers that add positions": len(added)}
         advice = "Relative positions, and positions of each block, have no single table."
         arguments.refuse(want, received, advice)

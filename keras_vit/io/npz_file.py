@@ -114,7 +114,7 @@ class Reader(io.BufferedReader):
         super().__init__(io.FileIO(path))
 
     def read(self, size=-1):
-        """Returns the next bytes; raises `ValueError` for more than `MAX_HEADER`."""
+        """Returns the next bytes; raises `ValueError` if these are more than `MAX_HEADER`."""
         if size is not None and size > MAX_HEADER:
             raise ValueError(f"its table of contents has more than {MAX_HEADER:,} bytes")
         whole = size is None or size < 0  # how zipfile reads the last 64 kB

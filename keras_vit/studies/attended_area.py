@@ -41,7 +41,7 @@ def train(data, seed, units, images, steps, batch_size, rate, **shape):
 
 
 def load_images(size, seed):
-    """Returns test images of CIFAR-10, or of $KERAS_VIT_DATA, drawn from a seed."""
+    """Returns test images of CIFAR-10, or of $KERAS_VIT_DATA, chosen at random with `seed`."""
     loaded = data.load(os.environ.get(tasks.FOLDER) or "cifar10", size, validation_share=0)
     drawn = np.random.default_rng(seed).permutation(loaded.counts["test"])[:SEEN]
     return tasks.to_arrays(loaded, "test", drawn)[0]

@@ -64,7 +64,7 @@ def build(family, units, num_layers, hidden_dim, num_heads, patch_size, **fixed)
 
 
 def paper_points(family):
-    """Returns [(exaFLOPs, mean accuracy of the tasks in per cent)] of the paper's Table 6."""
+    """Returns [(exaFLOPs, mean accuracy of the tasks in percent)] of the paper's Table 6."""
     return sorted(
         (exaflops, round(statistics.fmean(accuracies), 3))
         for (kind, _, _), (*accuracies, exaflops) in TABLE_6.items()

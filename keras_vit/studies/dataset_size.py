@@ -138,9 +138,9 @@ class Figure3(Tuned):
     JFT ahead. Regularization is tuned for each dataset.
 
     Here models are pre-trained on 250, 2500 and 25,000 images of the known classes and fine-tuned
-    on 100 images (500 of CIFAR-10) of the new classes. The datasets differ only in size, in the
-    paper also in kind and in classes. All models take the same number of steps, with one learning
-    rate for fine-tuning, and nothing is tuned for a dataset.
+    on 100 images (500 of CIFAR-10) of the new classes. The datasets differ only in size; in
+    the paper, they also differ in content and classes. All models take the same number of steps,
+    with one learning rate for fine-tuning, and nothing is tuned for a dataset.
 
     The learning rate of fine-tuning at "tiny" is the best of 3e-4, 1e-3 and 3e-3 for a ViT of 4 x
     64 and nearly the best for the ResNet, tried after 2500 images with a seed that is not used

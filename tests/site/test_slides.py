@@ -19,10 +19,12 @@ SLIDES = SOURCE.split("\n---\n")
 # What of the slide that is shown lies outside of it, or does not fit its box.
 OUTSIDE = """() => {
     const slide = document.querySelector("section.now"), box = slide.getBoundingClientRect();
+    const heading = slide.querySelector("h1, h2").getBoundingClientRect();
     return [...slide.querySelectorAll("h1, h2, .text, .text > *, li, figure, figure img")]
         .filter((e) => {
-            const { left, right, bottom } = e.getBoundingClientRect();
+            const { left, right, top, bottom } = e.getBoundingClientRect();
             return left < box.left || right > box.right + 1 || bottom > box.bottom - 16
+                || !e.matches("h1, h2") && top < heading.bottom - 1
                 || e.scrollWidth > e.clientWidth + 2 && e.matches("pre, table");
         })
         .map((e) => `slide ${slide.id}: ${e.tagName} ${e.textContent.slice(0, 40)}`);

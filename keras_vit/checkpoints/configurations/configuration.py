@@ -219,7 +219,7 @@ def refuse_contradictions(path, config, fields, found):
 
 
 def read_activation(path, table, config, found, field, known):
-    """Returns the arguments for an activation, which the model must have."""
+    """Returns the arguments for an activation, or raises `ValueError` if no layer here has it."""
     name = _text(path, config, field, None)
     if name is None:
         return {}

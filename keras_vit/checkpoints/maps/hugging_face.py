@@ -151,7 +151,7 @@ def _without_prefix(specs):
 
 
 def dinov2_ratio(model):
-    """Returns the integer `mlp_ratio` that gives a model's width of the MLP there, or None."""
+    """Returns the integer `mlp_ratio` that gives the width of a model's MLP, or None."""
     for ratio in range(1, 33):
         width = ratio * model.hidden_dim
         if getattr(model, "gated", False):

@@ -140,7 +140,7 @@ DINOV2_GATED = (("/mlp/fc1/", "/mlp/weights_in/"), ("/mlp/fc2/", "/mlp/weights_o
 
 
 def _numbered(tables, specs):
-    """The variables of DINO's embedding: class token, mask token, registers, tables of positions.
+    """The variables of DINO's embedding: class token, mask token, registers, position tables.
 
     There may be no mask token and no registers. The first of the `tables` is the trained one.
     """
@@ -157,7 +157,7 @@ def _numbered(tables, specs):
 
 
 def _number(stem, tables):
-    """Returns an `Export.number` that undoes `_numbered`; all tables of positions are the same."""
+    """Returns an `Export.number` that undoes `_numbered`; all position tables are the same."""
 
     def number(tensors):
         order = ("class token", "mask token", "registers", *["positions"] * tables)

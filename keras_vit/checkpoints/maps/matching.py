@@ -231,7 +231,7 @@ def dimensions(model):
 
 
 def grid_of(tokens, prefixes, grid=None, own=None):
-    """Returns (prefix tokens, rows, columns) of a table of positions, or None if it is not a grid.
+    """Returns (prefix tokens, rows, columns) of a position table, or None if it is not a grid.
 
     The grid is `grid` if that is given, otherwise a square of patches, or the model's `own` grid.
     """

@@ -139,13 +139,13 @@ class Place(NamedTuple):
     parts: int | None = None
 
     def shape(self, shape):
-        """Returns the shape of this tensor, from that of the one that holds it."""
+        """Returns the shape of this tensor, from that of the one that contains it."""
         if self.slice is None:
             return shape
         return shape[1:] if self.parts is None else (shape[0] // self.parts, *shape[1:])
 
     def cut(self, array):
-        """Returns this tensor, from the one that holds it."""
+        """Returns this tensor, cut out of the one that contains it."""
         if self.slice is None:
             return array
         if self.parts is not None:
@@ -273,7 +273,7 @@ class WeightMap(NamedTuple):
 
 
 def split_fused(fused, places):
-    """Replaces tensors that hold several, see `WeightMap.fused`, by the places of these."""
+    """Replaces each tensor that contains several (`WeightMap.fused`) by their places in it."""
     found = {}
     for name, place in places.items():
         for whole, parts in fused.items():

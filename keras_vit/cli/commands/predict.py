@@ -168,7 +168,7 @@ def _write(options, run, stream):
 
 
 def _settings(options, run):
-    """Returns what decides the content of a row: the model's numbers, and how it is asked."""
+    """Returns everything that a row depends on: weights, class names and options."""
     import keras
 
     digest = hashlib.sha256()

@@ -58,7 +58,7 @@ class Source:
 class FileSource(Source):
     """Images in files, which are opened each time.
 
-    `names` are names that do not change if the folder is moved; None for the paths.
+    `names` identify the images even if the folder is moved; None for the paths.
     """
 
     def __init__(self, files, labels, num_channels=3, names=None):

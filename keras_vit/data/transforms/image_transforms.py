@@ -34,7 +34,7 @@ def augment_image(image, image_size, augmentation, rng):
         uint8 array (height, width, channels).
 
     Raises:
-        ValueError: an argument cannot be used.
+        ValueError: an argument is invalid.
 
     Example:
     >>> from PIL import Image
@@ -76,7 +76,7 @@ def resize_image(image, image_size, resize="squash", interpolation="bilinear", r
         uint8 array (height, width, channels).
 
     Raises:
-        ValueError: an argument cannot be used.
+        ValueError: an argument is invalid.
 
     Example:
     >>> from PIL import Image

@@ -14,7 +14,7 @@ TABLE_8 = {
     ("relative", "stem"): 0.64032,
 }
 
-# Table 5: accuracy in per cent after fine-tuning, by pre-training set and ViT. Its values are those
+# Table 5: accuracy in percent after fine-tuning, by pre-training set and ViT. Its values are those
 # of Figure 3 too.
 TABLE_5_TASKS = ("CIFAR-10", "CIFAR-100", "ImageNet", "ImageNet ReaL", "Flowers", "Pets")
 TABLE_5 = {
@@ -34,7 +34,7 @@ TABLE_5 = {
     ("JFT-300M", "H/14"): (99.50, 94.55, 88.04, 90.33, 99.68, 97.56),
 }
 
-# Table 6: (family, name, epochs of JFT): accuracy in per cent after fine-tuning, then exaFLOPs,
+# Table 6: (family, name, epochs of JFT): accuracy in percent after fine-tuning, then exaFLOPs,
 # which are in the table of costs, in the same order.
 TABLE_6_TASKS = ("ImageNet", "ImageNet ReaL", "CIFAR-10", "CIFAR-100", "Pets", "Flowers")
 TABLE_6_ACCURACY = (
@@ -64,7 +64,7 @@ TABLE_6 = {
     )
 }
 
-# Table 7: (ResNet, optimizer of the pre-training on JFT): accuracy in per cent after fine-tuning
+# Table 7: (ResNet, optimizer of the pre-training on JFT): accuracy in percent after fine-tuning
 TABLE_7_TASKS = ("ImageNet", "CIFAR-10", "CIFAR-100", "Pets", "Flowers")
 TABLE_7 = {
     ("ResNet50", "adam"): (77.54, 97.67, 86.07, 91.11, 94.26),
@@ -73,7 +73,7 @@ TABLE_7 = {
     ("ResNet152x2", "sgd"): (84.37, 99.07, 91.06, 94.79, 99.32),
 }
 
-# Table 9: VTAB-1k, accuracy in per cent by task. The values of Figure 2's ViT-H/14 are their means.
+# Table 9: VTAB-1k, accuracy in percent by task. The values of Figure 2's ViT-H/14 are their means.
 TABLE_9_TASKS = (
     *(("natural", n) for n in ("caltech101", "cifar100", "dtd", "flowers102", "pets", "sun397")),
     ("natural", "svhn"),

@@ -33,7 +33,7 @@ def curves(rows, names, x, value):
 
 
 def spell(values, form=".1f", unit=100):
-    """Formats values in per cent: their mean, and the lowest and highest seed.
+    """Formats values in percent: their mean, and the lowest and highest seed.
 
     Example:
     >>> keras_vit.studies.lab.seeds.spell([0.5, 0.52])
@@ -93,7 +93,7 @@ def _ranks(values):
 
 
 def draw_means(axes, points, **style):
-    """Plots means of {x: [each seed]} in per cent, with bars from the lowest to the highest."""
+    """Plots means of {x: [each seed]} in percent, with bars from the lowest to the highest."""
     means, low, high = (
         [100 * f(values) for values in points.values()] for f in (statistics.fmean, min, max)
     )

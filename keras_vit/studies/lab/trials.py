@@ -22,13 +22,13 @@ OPTIMIZERS = {
 
 
 def build(seed, make):
-    """Returns the model that `make()` returns, with weights drawn from a seed."""
+    """Returns the model that `make()` returns, with random weights from a seed."""
     keras.utils.set_random_seed(seed)
     return make()
 
 
 def build_named(name, data, num_classes, seed, patch_size, num_heads, dtype):
-    """Returns a model with weights drawn from a seed.
+    """Returns a model with random weights from a seed.
 
     Its name is "ViT LAYERS x LENGTH", with the length of a token, or "ResNet UNITS + UNITS ...";
     a ResNet ignores `patch_size` and `num_heads`.
@@ -108,7 +108,7 @@ def refit(model, weights, images, labels, steps, batch_size, rate, seed):
 
 
 class TrialBatches(keras.utils.PyDataset):
-    """The images of each step, in an order drawn from a seed, selected when they are needed."""
+    """The images of each step, in a random order from a seed, selected when they are needed."""
 
     def __init__(self, images, labels, steps, batch_size, seed):
         super().__init__()

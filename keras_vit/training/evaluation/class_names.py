@@ -111,7 +111,7 @@ def match(names, known, source=None, mapping=None):
     aliases = [map(str, range(len(known)))] if has_numbers else []
     aliases += [ids] if mapping else []
     for number, alias in itertools.chain(*map(enumerate, aliases)):
-        table.setdefault(alias, [number])  # unless a class is called so
+        table.setdefault(alias, [number])  # unless a class has this name
     found = [table.get(_plain(word), []) for word in words]
     pairs = zip(names, words, strict=True)
     shown = [f"{name} -> {word}" if name in mapping else name for name, word in pairs]

@@ -41,7 +41,7 @@ def resolve(value, class_names, labels):
         labels: class of every training image, (images,).
 
     Raises:
-        ValueError: a name is not that of a class.
+        ValueError: a class name is unknown.
 
     Example:
     >>> from keras_vit.training.recipes import class_weights

@@ -115,7 +115,7 @@ def _check_name(kind, name, names):
 
 
 def _pre_training(dataset, model):
-    """Returns the recipe of Table 3, or raises `ValueError` if the paper did not train this."""
+    """Returns the recipe of Table 3, or raises `ValueError` if it has no such model."""
     rows = [row for row in paper_tables.PRE_TRAINING if row.dataset == dataset]
     matches = [row for row in rows if model in row.models or row.models == ("ViT-*",)]
     if not matches:

@@ -1,4 +1,4 @@
-"""What a training costs, before its first step: the memory of a step, and what images to enlarge.
+"""The cost of a training before its first step: memory, and whether images should be enlarged.
 
 The time is measured in the first steps of the run itself (`pace`).
 """

@@ -159,7 +159,7 @@ class ProgressLine(keras.callbacks.Callback):
 
 
 def rename_column(name, split):
-    """Returns a name of Keras's logs, which say "val_" even if the split is the test split."""
+    """Returns a name of Keras's logs with its split, for which Keras always writes "val_"."""
     return name.replace("val_", f"{split}_") if name.startswith("val_") else name
 
 
