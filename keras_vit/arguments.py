@@ -165,7 +165,7 @@ def some_units(name, value):
 
 
 def divisible_patch(patch_size, resnet_units, step):
-    """Raises `ValueError` unless a patch is whole positions of a map that is `step` times smaller.
+    """Raises `ValueError` unless a patch covers whole positions of a map, `step` pixels apart.
 
     `patch_size` is (height, width) in pixels of the image.
     """

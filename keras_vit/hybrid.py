@@ -24,7 +24,7 @@ class HybridViT(ViT):
         **kwargs: arguments of `ViT`.
 
     Raises:
-        ValueError: an argument is invalid, or a patch is not whole positions of the map.
+        ValueError: an argument is invalid, or a patch does not cover whole positions.
 
     Example:
     >>> model = keras_vit.hybrid.HybridViT(
@@ -71,7 +71,7 @@ class SmallHybridViT(HybridViT):
         **kwargs: arguments of `HybridViT`.
 
     Raises:
-        ValueError: an argument is invalid, or a patch is not whole positions of the map.
+        ValueError: an argument is invalid, or a patch does not cover whole positions.
 
     Example:
     >>> model = keras_vit.hybrid.SmallHybridViT(

@@ -13,7 +13,7 @@
 # >
 # > **Time** {time}
 # >
-# > **Result** two functions of yours, 9 lines, that equal the first
+# > **Result** two functions of 9 lines in all, which equal the first
 # > layers of a published model to 1e-5.
 # >
 # > **Downloads** the weights of ViT-Ti/16 (22 MB, once; where they go
@@ -312,7 +312,7 @@ print(f"{pairs[8] / pairs[16]:.1f} times as many pairs")
 # In the library these two functions are the layers `Patches` and
 # `PatchEncoder` in `keras_vit/layers.py`.
 #
-# ## Next
+# ## Where to go on
 #
 # The tokens are ready. [Chapter 3](03_attention.py) lets them
 # exchange information.

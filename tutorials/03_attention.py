@@ -14,7 +14,7 @@
 # >
 # > **Time** {time}
 # >
-# > **Result** three functions of yours, 11 lines, that equal the
+# > **Result** three functions that you write, 11 lines, that equal the
 # > attention of a published model to 1e-5.
 # >
 # > **Downloads** the weights of ViT-Ti/16 (22 MB, once; where they go
@@ -331,7 +331,7 @@ print(f"{count:,}", count == attention.count_params())
 # In the library this is the layer `SelfAttention` in
 # `keras_vit/layers.py`.
 #
-# ## Next
+# ## Where to go on
 #
 # Attention mixes tokens. [Chapter 4](04_eighty_lines.py) puts a block
 # around it, and a whole model around 12 blocks.

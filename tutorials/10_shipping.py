@@ -20,7 +20,7 @@
 # >
 # > **Downloads** the weights of ViT-Ti/16 (22 MB, once). The images
 # > are in a folder `pets`, with a folder for each class: any such
-# > folder of yours with ten or more images for each class will do.
+# > folder of your own with ten or more images for each class will do.
 # > Without it, the chapter uses scikit-learn's handwritten digits.
 # >
 # > **Paper** none: the paper ends before this. Calibration is from
@@ -337,9 +337,9 @@ print(f"95 % of draws are below {np.percentile(errors, 95):.3f}")
 #   resize images as `data.read` does. A program of yours must do the
 #   same: [Your own images](../docs/images.md) has the ways to resize.
 #
-# ## Next
+# ## Where to go on
 #
-# This was the course. The deep dives go on:
+# This was the course. The deep dives continue it:
 # [hybrids](deeper/hybrids.py), [many devices](deeper/many_devices.py),
 # [training without labels](deeper/without_labels.py),
 # [every pixel](deeper/every_pixel.py), a segmentation, and

@@ -1,4 +1,4 @@
-"""After a call of Keras has failed: the model keeps its weights, and the error is plain."""
+"""After a call of Keras has failed: the model keeps its weights, and the error is clear."""
 
 import contextlib
 import os

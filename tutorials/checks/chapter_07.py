@@ -20,7 +20,7 @@ def shift_and_flip(answer):
         known = 0 <= top <= 8 and 0 <= left <= 8
         same = known and (padded[top : top + 32, left : left + 32] == window).all()
         hint = "An image is one window of 32 x 32 pixels of the image padded with zeros, and "
-        expect(same, f"{hint}perhaps mirrored from left to right. One of yours is not.")
+        expect(same, f"{hint}perhaps mirrored from left to right. One of your images is not.")
         found.append((top, left, flipped))
     hint = "A window can start at 9 rows and 9 columns, 0 to 8, and all occur. Does each image "
     places = {axis: len({place[axis] for place in found}) for axis in (0, 1)}

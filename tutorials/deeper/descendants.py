@@ -92,15 +92,15 @@ plt.show()
 # ## DeiT: a second token that learns from a teacher
 #
 # [DeiT](https://arxiv.org/abs/2012.12877) trains on ImageNet alone. It
-# needs a teacher, a convolutional network. A *distillation token*
-# stands beside the class token, and its head is trained to give the
-# teacher's answer while the other learns the label:
+# needs a teacher, a convolutional network. A *distillation token* is
+# added beside the class token. Its head learns the answer of the
+# teacher, while the head of the class token learns the label:
 #
 # $$ z_0 = [x_\text{class};\, x_\text{distill};\, x_p^1 E;\, \ldots;\,
 #    x_p^N E] + E_\text{pos} $$
 #
-# In use, the logits of both heads are averaged. That is one linear
-# layer on both vectors, side by side, with half of each kernel:
+# In inference, the logits of both heads are averaged. That equals one
+# linear layer on both vectors, side by side, with half of each kernel:
 #
 # $$ \tfrac12 (y_1 W_1 + y_2 W_2) = [y_1; y_2]
 #    \begin{bmatrix} W_1 / 2 \\ W_2 / 2 \end{bmatrix} $$
@@ -146,12 +146,12 @@ plt.show()
 
 # %% [markdown]
 # **You should see** that four tokens are more than ten times as long
-# as any other: those of the four corners. The model writes notes
-# there. It needs some memory for the whole image, and a corner rarely
-# shows anything that would be missed.
+# as any other: those of the four corners. The model uses them as
+# memory: it needs some for the whole image, and a corner rarely shows
+# anything that matters.
 #
-# [Registers](https://arxiv.org/abs/2309.16588) are learned tokens for
-# these notes, so that the patches need not serve:
+# [Registers](https://arxiv.org/abs/2309.16588) are learned tokens that
+# serve as this memory instead of patches:
 #
 # $$ z_0 = [x_\text{class} + p_0;\, r_1;\, \ldots;\, r_R;\,
 #    x_p^1 E + p_1;\, \ldots] $$
@@ -216,8 +216,8 @@ print(
 )
 
 # %% [markdown]
-# They disturb the logits a little and do not help: the notes are still
-# in the corners.
+# They disturb the logits a little and do not help: the long tokens are
+# still in the corners.
 #
 # ## Layer scale: a factor for each branch
 #
@@ -341,9 +341,9 @@ print(f"zero:  weights {even.min():.4f} to {even.max():.4f}")
 assert np.allclose(even, 1 / 196)
 
 # %% [markdown]
-# A class token asks in every block and takes part in all of them. The
-# probe asks once, at the end: a block's worth of weights more, and one
-# token fewer in each of the twelve blocks.
+# A class token has a query in every block and takes part in all of
+# them. The probe has one query, at the end. It costs one more block's
+# worth of weights, and saves one token in each of the twelve blocks.
 #
 # ## Positions: learned, by offset, by rotation
 #
@@ -360,10 +360,10 @@ assert np.allclose(even, 1 / 196)
 #    \text{column}_i - \text{column}_j} $$
 #
 # Rotary positions ([RoFormer](https://arxiv.org/abs/2104.09864); in
-# EVA-02 and DINOv3 with rows and columns) turn each query and key.
-# Pairs of their numbers are points in a plane, which turn by an angle
-# proportional to the place, some fast, some slowly. With $R_i$ for the
-# rotation at place $i$,
+# EVA-02 and DINOv3 with rows and columns) rotate each query and key.
+# Their numbers, taken in pairs, are points in a plane. Each pair is
+# rotated by an angle proportional to the place, some fast, some slowly.
+# With $R_i$ for the rotation at place $i$,
 #
 # $$ (R_i q)^\top (R_j k) = q^\top R_i^\top R_j\, k
 #    = q^\top R_{j-i}\, k, $$
@@ -392,10 +392,10 @@ print(f"all offsets: {products.min():.1f} to {products.max():.1f}")
 assert abs(one - other) < 1e-4
 
 # %% [markdown]
-# Do learned positions know offsets? We take the cosine similarity $S$
-# of ViT-Ti/16's positions and put the mean of each offset into BEiT's
-# table. What it gives back is the best that a function of the offset
-# can do.
+# Do learned positions depend on the offset alone? We take the cosine
+# similarity $S$ of ViT-Ti/16's positions, put the mean of each offset
+# into BEiT's table, and read the table back. This is the best that a
+# function of the offset can do.
 
 # %% alt="Similarity to two patches: learned, by offset, rotary"
 p = E_pos[0, 1:]
@@ -432,8 +432,8 @@ plt.show()
 # the patch with itself.) The learned map shows that the model
 # discovered rows and columns, with irregularities of its own. The
 # table of offsets smooths them. Rotary attention, here for a query
-# that equals the key, is high near the patch and along its row and
-# column too, before any training.
+# that equals the key, is also high near the patch and along its row
+# and column, before any training.
 #
 # ## Exercises
 #
@@ -484,13 +484,25 @@ for kind in (
     print(kind.__name__, changed or "nothing")
 
 # %% [markdown]
-# DINOv3 alone takes any size as it is. That does not make it right at
+# Only DINOv3 takes any size as it is. That does not make it right at
 # any size: places are scaled to the image, so at a larger size the
 # angles between neighbors are smaller than any in training.
 #
-# ## Next
+# ## What could go wrong
 #
-# Weights of all these models, from timm, Hugging Face and KerasHub:
-# [published weights](../../docs/weights.md). A change of your own, in a
-# few lines: [change or extend the model](../../docs/extend.md). What
-# tokens of patches are good for: [Every pixel](every_pixel.py).
+# - **Features are nearly right, but not equal:** another epsilon of
+#   layer normalization, another GELU, or another mean and standard
+#   deviation of the pixels. `load_pretrained` takes them from the file
+#   beside the weights.
+# - **A map of attention has bright spots in the background:** a model
+#   without registers. Compare it with the lengths of the tokens.
+# - **`tokens[:, 1:]` with registers:** the patches begin later. Ask
+#   the model: `prefix_tokens`.
+#
+# ## Where to go on
+#
+# - [Published weights](../../docs/weights.md): those of all these
+#   models, from timm, Hugging Face and KerasHub.
+# - [Change or extend the model](../../docs/extend.md): a change of your
+#   own, in a few lines.
+# - [Every pixel](every_pixel.py): what tokens of patches are good for.

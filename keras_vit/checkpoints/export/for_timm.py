@@ -65,7 +65,7 @@ def _config(model, table, tensors):
 
 
 def _one_of(table, architectures, name, value):
-    """Returns the architecture of timm for a value that is not an argument there."""
+    """Returns timm's architecture for a value that is not an argument in timm."""
     if value not in architectures:
         known = " or ".join(map(str, architectures))
         refuse(table, f"{name} must be {known}", {name: value})

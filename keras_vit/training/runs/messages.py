@@ -123,14 +123,14 @@ class ProgressLine(keras.callbacks.Callback):
         self._print(line + pace.describe(epoch, self.params["steps"]))
 
     def _find_pace(self):
-        """Returns the `Pace` of this sitting, which starts at its first step."""
+        """Returns the `Pace` since the run was started or resumed."""
         if self.pace is None:
             waits = keras.backend.backend() != "tensorflow"
             self.pace = Pace(self.data, self.params, self.split, waits)
         return self.pace
 
     def _first_step(self):
-        """Returns how many steps of the epoch an earlier sitting has made."""
+        """Returns how many steps of the epoch were made before the run was resumed."""
         begun = getattr(getattr(self.data, "sampler", None), "begun", (None, 0))
         return begun[1] if begun[0] == self.epoch else 0
 

@@ -7,7 +7,7 @@ UNITS = ((48 * 3600, 86400, "days"), (90 * 60, 3600, "h"), (90, 60, "min"), (0, 
 
 
 class Pace:
-    """The pace of one sitting, from its second step on: the first one compiles.
+    """The pace of a run since it was started or resumed, without the first step, which compiles.
 
     Args:
         data: an `ImageDataset`; None if the size of the batches is not known.
