@@ -46,8 +46,8 @@ assert images.shape == (1438, 8, 8, 1)
 #
 # The paper hides patches and asks for their mean color, roughly: each
 # channel is cut into 8 levels, which is 3 bits. A patch in red, green
-# and blue has one of $8^3 = 512$ colors; ours is gray and has one of
-# 8. So the task is a classification, as in chapter 5, but the label
+# and blue has one of $8^3 = 512$ colors, a gray patch one of eight. So
+# the task is a classification, as in chapter 5, but the label
 # comes from the image itself. By hand:
 
 # %%
