@@ -20,7 +20,8 @@ SLIDES = SOURCE.split("\n---\n")
 OUTSIDE = """() => {
     const slide = document.querySelector("section.now"), box = slide.getBoundingClientRect();
     const heading = slide.querySelector("h1, h2").getBoundingClientRect();
-    return [...slide.querySelectorAll("h1, h2, .text, .text > *, li, figure, figure img")]
+    const parts = "h1, h2, .text:not(:empty), .text > *, li, figure, figure img";
+    return [...slide.querySelectorAll(parts)]
         .filter((e) => {
             const { left, right, top, bottom } = e.getBoundingClientRect();
             return left < box.left || right > box.right + 1 || bottom > box.bottom - 16
