@@ -11,7 +11,7 @@ A weight map is a table that is read in both directions: files become weights, a
         "dense": (Rule("/kernel", ".weight", TORCH), Rule("/bias", ".bias")),
     }
 
-If a row has several names of theirs, their tensors are the parts of ours, as `Rule` describes.
+If a row has several of their names, our weight consists of these tensors, as `Rule` describes.
 """
 
 import functools

@@ -54,7 +54,7 @@ class ByLayer:
         """
         if not self.use_ema:
             return
-        earlier = ops.cast(self._iterations, "float32")  # batches, also if they are accumulated
+        earlier = ops.cast(self._iterations, "float32")  # batches, even if they are accumulated
         momentum = ops.minimum(self.ema_momentum, earlier / (earlier + 9))
         averages = self._model_variables_moving_average
         for variable, average in zip(trainable_variables, averages, strict=True):

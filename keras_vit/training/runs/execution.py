@@ -71,7 +71,7 @@ def train(
             timed, and as many epochs are planned as end in time. The plan is fixed then; a resumed
             run completes it.
         early_stopping: epochs without a lower validation loss after which the training ends; the
-            result has the weights of the best epoch, also if no epoch is left out. None: the
+            result has the weights of the best epoch, even if no epoch is left out. None: the
             result has the weights of the last epoch.
         batch_size: images per step. If None, a batch of the recipe that does not fit into the
             memory is divided into several, whose gradients make one update.

@@ -193,7 +193,7 @@ def planned_time(seconds, epoch, epochs):
     """Reports how many epochs fit into the time."""
     return (
         f"Time: {seconds:.0f} s. An epoch takes about {epoch:.1f} s, measured on a few steps, so "
-        f"the learning rate decays over {epochs} epochs. The plan is fixed, also if the run is "
+        f"the learning rate decays over {epochs} epochs. The plan is fixed, even if the run is "
         "resumed."
     )
 
