@@ -306,7 +306,7 @@ prediction = np.pad(prediction, ((0, 0), (4, 0), (4, 0)), "edge")
 prediction = prediction[:, :H, :W]
 report("three depths, shifted", prediction)
 
-# %% alt="Three test images, their true classes, and the prediction"
+# %% alt="Three street scenes: the true classes, and the prediction"
 palette = [
     "#8ecae6", "#9a8c98", "#ffd166", "#6c757d", "#e5989b", "#2a9d4b",
     "#f3722c", "#7f5539", "#3a56d4", "#d00000", "#b5179e", "#000000",
