@@ -12,6 +12,7 @@ import keras_vit
 from keras_vit import explain
 from keras_vit.browser import records, weights, writing
 from keras_vit.data.transforms import resize_image
+from keras_vit.hybrid import HybridViT, SmallHybridViT
 
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(
@@ -52,6 +53,7 @@ def to_image(pixels):
 
 
 D = keras_vit.descendants
+MAP = {"image_size": (16, 48), "patch_size": (8, 16)}  # of a ResNet
 MODELS = {
     "token": {},
     "tanh form": {"approximate": True, "representation_size": 6, "num_channels": 1},
@@ -64,8 +66,20 @@ MODELS = {
     "mean, then norm": {"model": D.PooledNormViT, "pooling": "patch mean"},
     "no norm": {"model": D.UnnormalizedViT},
     "clip": {"model": D.CLIPViT, "projection_dim": 5},
+    "beit": {"model": D.BEiTViT, "pooling": "patch mean"},
+    "beit, placed": {"model": D.BiasedViT, "positions": True},
+    "dinov3": {"model": D.DINOv3ViT, "gated": True},
+    "dinov3, gap": {"model": D.DINOv3ViT, "pooling": "gap", "theta": 50.0},
+    "eva": {"model": D.EVAMeanViT, "pooling": "patch mean", "mlp_norm": True},
+    "eva, clip": {"model": D.EVAViT, "attention_norm": True},
+    "pe": {"model": D.PEViT, "pooling": "map", "num_heads": 2, "hidden_dim": 16},
+    "pe, spatial": {"model": D.PESpatialViT},
+    "hybrid": {"model": HybridViT, **MAP, "resnet_units": (2, 1)},
+    "small hybrid": {"model": SmallHybridViT, **MAP, "resnet_units": (1, 1)},
+    "root alone": {"model": HybridViT, **MAP, "resnet_units": ()},
+    "timm hybrid": {"model": D.TimmHybridViT, **MAP, "resnet_units": (1, 1)},
 }
-SOME = ("token", "tanh form", "map", "clip")
+SOME = ("token", "tanh form", "map", "clip", "beit", "dinov3", "pe", "small hybrid")
 
 
 def check_models(names, precision="float16"):

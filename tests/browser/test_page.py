@@ -27,8 +27,7 @@ class DoubledViT(keras_vit.ViT):
 
 OTHERS = {
     "DoubledBlock": DoubledViT,
-    "EVABlock": keras_vit.descendants.EVAViT,
-    "BiasedBlock": keras_vit.descendants.BiasedViT,
+    "RelativeTransformerBlock": keras_vit.ablations.RelativeViT,
 }
 
 
