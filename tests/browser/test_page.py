@@ -46,6 +46,12 @@ def test_what_the_engine_does_not_compute_is_refused_by_its_class(name, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+def test_a_resnet_is_refused_by_its_first_layer(tmp_path):
+    model = keras_vit.ResNet(image_size=32, units=(1,), num_classes=3)
+    with pytest.raises(ValueError, match="layer='root', class='BiTRoot'"):
+        browser.write_page(model, tmp_path / "page.html")
+
+
 def test_models_that_are_no_classifier_are_refused(tmp_path):
     for options in ({"num_classes": None}, {"num_classes": 1}, {"pooling": None}):
         model = wide_vit(**{"num_classes": None, **options})
