@@ -121,6 +121,9 @@ def test_the_command_writes_a_page_and_refuses_in_one_line(tmp_path, capsys):
     assert cli.main(["page", "ViT-Mini/4", "--out", str(out), "--precision", "int8"]) == 0
     _, content = read_page(out)
     assert content["title"] == "ViT-Mini/4" and len(content["classes"]) == 10
+    entry = keras_vit.checkpoints.catalogue.find("ViT-Mini/4")
+    about = dict(content["facts"])["Weights"]
+    assert about.startswith(f"{entry.name}, {entry.licence}, {entry.accuracy:.1f} % of test images")
     assert "Written: " in capsys.readouterr().out
     for words in (["none"], ["ViT-Mini/4", "--examples", str(tmp_path / "none")]):
         assert cli.main(["page", *words, "--out", str(tmp_path / "other.html")]) == 2
