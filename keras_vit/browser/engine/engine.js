@@ -133,7 +133,7 @@ function logits(query, key, out) {
   return a;
 }
 
-/** Writes A v to `out`, Eq. 7. */
+/** Writes A v to `out`. */
 function weightedSum(a, value, out) {
   const transposed = scratch("transposed", value.columns, value.rows);
   for (let i = 0; i < value.rows; i++) {
