@@ -248,9 +248,9 @@ SCREENS.matters = (figure) => {
   const bars = [colorBar({ signed: true, write: short }), colorBar(), colorBar({ signed: true, write: plain })];
   bars[2].draw(1);
   figure.append(
-    panel("1. Cover each patch", covered.element, bars[0].element, caption("Orange: the lead falls. Violet: it rises.")),
-    panel("2. Attention rollout", rolled.element, bars[1].element, caption("Share of the attention that reaches the class token.")),
-    panel("Where the two disagree", differ.element, bars[2].element, caption("Orange: its rank in 1 is higher than in 2.")),
+    panel("1. Cover each patch", covered.element, bars[0].element, caption("Orange: the lead falls.")),
+    panel("2. Attention rollout", rolled.element, bars[1].element, caption("Share in the class token.")),
+    panel("Where the two disagree", differ.element, bars[2].element, caption("Orange: 1 ranks it higher.")),
     text, panel("Change of the lead without one head, or one block", table, caption("Effects do not add up: one head can matter more than its block.")),
   );
   figure.lastChild.classList.add("grow");
