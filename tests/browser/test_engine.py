@@ -85,7 +85,7 @@ MODELS = {
     "timm hybrid": {"model": D.TimmHybridViT, **MAP, "resnet_units": (1, 1)},
 }
 SOME = {
-    "float16": ("token", "tanh form", "clip", "beit", "dinov3", "pe"),
+    "float16": ("token", "tanh form", "clip", "beit", "pe"),
     "int8": ("token", "map", "small hybrid"),
 }
 QUICK = {name for names in SOME.values() for name in names}
