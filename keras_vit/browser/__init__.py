@@ -1,17 +1,24 @@
 """Models as web pages: they compute in the browser, without a server or a library.
 
-records.py    the layers of a model as data, and what a page cannot compute
-weights.py    float16 or int8 numbers as text
-facts.py      how a model was trained, and example images
-writing.py    `write_page`
+records.py        the layers of a model as data, and what a page cannot compute
+weights.py        float16 or int8 numbers as text
+facts.py          how a model was trained, and example images
+writing.py        `write_page`
+explorer/         `write_explorer`
 
-matrices.js   the product of matrices, softmax, activations
-engine.js     layers.py and vit.py in JavaScript
-weights.js    reads what weights.py wrote
-pixels.js     images resized as in Python
-maps.js       attention, rollout, occlusion
-worker.js     computes without blocking the page
-page.html     with page.css and page.js: what a reader sees; end.html closes it and the Explorer
+engine/
+matrices.js       the product of matrices, softmax, activations
+engine.js         layers.py and vit.py in JavaScript
+descendants.js    what the models after the paper changed
+convolutions.js   the ResNet of a hybrid
+weights.js        reads what weights.py wrote
+pixels.js         images resized as in Python
+maps.js           attention, rollout, occlusion
+worker.js         computes without blocking the page
+
+page/
+page.html         with page.css and page.js: what a reader sees
+end.html          closes it and the Explorer, which share base.css, shared.js and colors.js
 """
 
 from keras_vit import startup

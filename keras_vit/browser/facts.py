@@ -22,6 +22,7 @@ def describe_model(model, metrics, precision, title):
         "Parameters": f"{model.count_params():,}, here as {precision}",
         "Images": f"{height} \u00d7 {width} pixels, {colors}",
         "Classes": f"{model.output_shape[-1]:,}",
+        "Weights": metrics.get("weights"),
         **_accuracy(metrics),
         **_training(metrics),
     }

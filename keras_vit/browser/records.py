@@ -1,4 +1,4 @@
-"""A model as a list of records, one for each layer, which engine.js builds its layers of.
+"""A model as a list of records, one for each layer, which the engine builds its layers of.
 
 Layers are looked up by their exact class, so a subclass that computes something else is refused.
 """
@@ -10,6 +10,8 @@ import numpy as np
 
 from keras_vit import arguments
 from keras_vit.ablations.placement import UnplacedPatchEncoder
+from keras_vit.convolutions import HybridConv, HybridRoot, HybridUnit, SmallRoot
+from keras_vit.descendants.beit import BiasedBlock, BiasedSelfAttention
 from keras_vit.descendants.clip import QuickBlock, QuickMLP
 from keras_vit.descendants.deit import ClassAndDistillationToken
 from keras_vit.descendants.dinov2 import (
@@ -19,7 +21,11 @@ from keras_vit.descendants.dinov2 import (
     PatchMean,
     RegisterViT,
 )
+from keras_vit.descendants.dinov3 import RotaryBlock, RotarySelfAttention
+from keras_vit.descendants.eva import EVABlock, EVASelfAttention, NormGatedMLP
+from keras_vit.descendants.pe import PEBlock, PESelfAttention
 from keras_vit.descendants.pooling import AttentionPooling
+from keras_vit.descendants.timm_hybrid import TimmConv, TimmRoot, TimmUnit
 from keras_vit.layers import (
     MLP,
     LayerNorm,
@@ -32,19 +38,19 @@ from keras_vit.pixel_range import Normalize
 from keras_vit.vit import ClassToken, Head
 
 ACTIVATIONS = ("linear", "tanh")  # of dense layers
-ADVICE = "Pages hold the paper's ViT and relatives with plain attention, such as DeiT, CLIP and "
-ADVICE += "DINOv2. For others: docs/howto/export.md."
+ADVICE = "Pages hold the paper's ViT, its hybrids and the models of keras_vit.descendants. For "
+ADVICE += "others: docs/howto/export.md."
 
 
 class Unknown(Exception):
-    """A layer that engine.js does not have."""
+    """A layer that the engine does not have."""
 
 
 def describe(model):
     """Returns (records of the layers, sizes of the model).
 
     Raises:
-        ValueError: the model is not a classifier, or has a layer that engine.js does not compute.
+        ValueError: the model is not a classifier, or has a layer that the engine does not compute.
     """
     received = {"model": type(model).__name__}
     layers = getattr(model, "operations", [])  # layers, and what stands between them
@@ -70,11 +76,10 @@ def describe(model):
     if channels not in (1, 3):
         want = "a page needs a model of grayscale (1) or color (3) images"
         arguments.refuse(want, {**received, "channels": channels})
-    grid = arguments.grid((height, width), found["Patches"]["patch_size"])
     return records, {
         "image_size": (height, width),
         "channels": channels,
-        "grid": grid,
+        "grid": found["Patches"]["grid"],
         "prefix_tokens": found["PatchEncoder"]["prefix_tokens"],
         "pools_patches": found.get("Pool", {"tokens": 0})["tokens"] == 0,
         "blocks": next(blocks),
@@ -130,12 +135,14 @@ def _norm(layer, model):
 
 
 def _mlp(layer):
-    """Returns what engine.js needs of an MLP."""
+    """Returns what the engine needs of an MLP."""
     plain = {"activation": "approximate" if layer.approximate else "gelu", "gated": False}
+    gated = {"activation": "silu", "gated": True}
     kinds = {
         MLP: plain,
         QuickMLP: {"activation": "quick", "gated": False},
-        GatedMLP: {"activation": "silu", "gated": True},
+        GatedMLP: gated,
+        NormGatedMLP: gated,
     }
     if type(layer) not in kinds:
         raise Unknown(type(layer).__name__)
@@ -143,15 +150,71 @@ def _mlp(layer):
 
 
 def _block(layer, model):
-    if type(layer.attention) is not SelfAttention:
-        raise Unknown(type(layer.attention).__name__)
     sizes = {"num_heads": layer.num_heads, "epsilon": layer.epsilon}
-    return {"class": "TransformerBlock", **sizes, **_mlp(layer.mlp)}
+    return {
+        "class": "TransformerBlock",
+        **sizes,
+        **_attention(layer.attention),
+        **_mlp(layer.mlp),
+    }
+
+
+def _attention(layer):
+    """Returns what the engine needs of an attention."""
+    kinds = {
+        SelfAttention: lambda layer: {"attention": "SelfAttention"},
+        BiasedSelfAttention: lambda layer: {
+            "attention": "BiasedSelfAttention",
+            "grid": layer.grid,
+        },
+        RotarySelfAttention: _rotary,
+        EVASelfAttention: _rotary,
+        PESelfAttention: _rotary,
+    }
+    if type(layer) not in kinds:
+        raise Unknown(type(layer).__name__)
+    return kinds[type(layer)](layer)
+
+
+def _rotary(layer):
+    """Describes rotary positions: a patch's place is `first` + row * `down` + column * `right`."""
+    places = layer.places().reshape(*layer.grid, 2)
+    first, below, beside = places[0, 0], places[:2, 0][-1], places[0, :2][-1]
+    return {
+        "attention": "RotarySelfAttention",
+        "grid": layer.grid,
+        "prefix_tokens": layer.prefix_tokens,
+        "first": first.tolist(),
+        "down": (below - first).tolist(),
+        "right": (beside - first).tolist(),
+        "theta": layer.theta,
+        "neighbors": isinstance(layer, EVASelfAttention),
+    }
 
 
 def _attention_pooling(layer, model):
     sizes = {"num_heads": layer.num_heads, "epsilon": layer.epsilon}
     return {"class": "AttentionPooling", **sizes, **_mlp(layer.mlp)}
+
+
+def _patches(layer, model):
+    return {"class": "Patches", "patch_size": layer.patch_size, "grid": layer.grid}
+
+
+def _convolutions(kind):
+    """Returns a function that describes a root or a unit of a hybrid's ResNet."""
+    epsilons = {HybridConv: (0, 1e-5), TimmConv: (1e-8, 0)}  # under the root, and beside it
+
+    def describe_convolutions(layer, model):
+        sizes = {"size": getattr(layer, "kernel_size", None), "strides": layer.strides}
+        return {
+            "class": kind,
+            **sizes,
+            "epsilon": layer.epsilon,
+            "epsilons": epsilons[layer.conv_layer],
+        }
+
+    return describe_convolutions
 
 
 def _dense(layer, model):
@@ -179,12 +242,18 @@ def _skip(layer, model):
 
 KINDS = {
     Normalize: _normalize,
-    Patches: lambda layer, model: {"class": "Patches", "patch_size": layer.patch_size},
+    **dict.fromkeys((HybridRoot, SmallRoot, TimmRoot), _convolutions("HybridRoot")),
+    **dict.fromkeys((HybridUnit, TimmUnit), _convolutions("HybridUnit")),
+    Patches: _patches,
     PatchEncoder: _encoder,
     UnplacedPatchEncoder: _encoder,
     TransformerBlock: _block,
     GatedBlock: _block,
     QuickBlock: _block,
+    BiasedBlock: _block,
+    RotaryBlock: _block,
+    EVABlock: _block,
+    PEBlock: _block,
     LayerNorm: _norm,
     ClassToken: _pool(1),
     ClassAndDistillationToken: _pool(2),
@@ -192,6 +261,7 @@ KINDS = {
     PatchMean: _pool(0, lambda layer: layer.prefix_tokens),
     keras.layers.GlobalAveragePooling1D: _pool(0, lambda layer: 0),
     AttentionPooling: _attention_pooling,
+    keras.layers.UnitNormalization: lambda layer, model: {"class": "UnitLength"},
     keras.layers.Dense: _dense,
     Head: _dense,
 }

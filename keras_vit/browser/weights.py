@@ -9,7 +9,7 @@ from keras_vit import arguments
 
 PRECISIONS = ("float16", "int8")
 UNSAVED = "seed_generator"
-OUTPUT = "attention_output/kernel"  # (heads, d, D), of Keras's attention
+OUTPUT = "attention_output/kernel"  # (heads, d, D)
 
 
 def pack(model, precision):
@@ -43,7 +43,8 @@ def _arrange(path, value):
     """Returns a kernel as (outputs, inputs), and everything else as a vector."""
     if not path.endswith("kernel"):
         return value.astype("float32").ravel()
-    inputs = (-1, value.shape[-1]) if path.endswith(OUTPUT) else (len(value), -1)
+    is_split = value.ndim == 3 and not path.endswith(OUTPUT)  # (D, heads, d), of Keras's attention
+    inputs = (len(value), -1) if is_split else (-1, value.shape[-1])
     return value.astype("float32").reshape(inputs).T
 
 

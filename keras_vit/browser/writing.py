@@ -9,7 +9,8 @@ from keras_vit.data.transforms.image_transforms import CROP_RATIO
 from keras_vit.io import writing
 from keras_vit.io.html_page import Html, fill
 
-ENGINE = ("matrices.js", "engine.js", "weights.js", "pixels.js", "maps.js")
+MODEL = ("matrices", "engine", "descendants", "convolutions")
+ENGINE = [f"engine/{name}.js" for name in (*MODEL, "weights", "pixels", "maps")]
 
 
 def write_page(
@@ -22,7 +23,7 @@ def write_page(
     occlusion, and says how the model was trained.
 
     Args:
-        model: a `ViT` or a relative with plain attention: DeiT, CLIP, DINOv2 and others.
+        model: a `ViT`, a hybrid or a model of `keras_vit.descendants`, with a head.
         path: file to write. One that exists is replaced once the new one is complete.
         class_names: names of the classes in the order of the logits; None for those of `metrics`
             or of the model, or numbers.
@@ -49,12 +50,12 @@ def write_page(
     channels = content["sizes"]["channels"]
     content["examples"] = [facts.read_example(*row, channels) for row in found]
     page = fill_page(
-        read("page.html"),
+        read("page/page.html"),
         content,
         text,
-        style=read("base.css", "page.css"),
-        script=read("shared.js", "colors.js", "page.js"),
-        worker=read(*ENGINE, "worker.js"),
+        style=read("page/base.css", "page/page.css"),
+        script=read("page/shared.js", "page/colors.js", "page/page.js"),
+        worker=read(*ENGINE, "engine/worker.js"),
     )
     writing.write_text(path, page)
 
@@ -100,7 +101,7 @@ def embed(content):
 def fill_page(template, content, text, style, script, worker, **values):
     """Returns a page; `style`, `script` and `worker` are the texts of its files."""
     return fill(
-        template + read("end.html"),
+        template + read("page/end.html"),
         title=content["title"],
         version=environment.__version__,
         style=Html(style),

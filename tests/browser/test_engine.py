@@ -12,6 +12,7 @@ import keras_vit
 from keras_vit import explain
 from keras_vit.browser import records, weights, writing
 from keras_vit.data.transforms import resize_image
+from keras_vit.hybrid import HybridViT, SmallHybridViT
 
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(
@@ -51,7 +52,12 @@ def to_image(pixels):
     return {"data": data, "height": height, "width": width, "channels": channels}
 
 
+def zero_shot(num_classes, **options):
+    return D.ZeroShotClassifier(keras_vit.ViT(num_classes=None, **options), num_classes)
+
+
 D = keras_vit.descendants
+MAP = {"image_size": (16, 48), "patch_size": (8, 16)}  # of a ResNet
 MODELS = {
     "token": {},
     "tanh form": {"approximate": True, "representation_size": 6, "num_channels": 1},
@@ -64,8 +70,25 @@ MODELS = {
     "mean, then norm": {"model": D.PooledNormViT, "pooling": "patch mean"},
     "no norm": {"model": D.UnnormalizedViT},
     "clip": {"model": D.CLIPViT, "projection_dim": 5},
+    "beit": {"model": D.BEiTViT, "pooling": "patch mean"},
+    "beit, placed": {"model": D.BiasedViT, "positions": True},
+    "dinov3": {"model": D.DINOv3ViT, "gated": True},
+    "dinov3, gap": {"model": D.DINOv3ViT, "pooling": "gap", "theta": 50.0},
+    "eva": {"model": D.EVAMeanViT, "pooling": "patch mean", "mlp_norm": True},
+    "eva, clip": {"model": D.EVAViT, "attention_norm": True},
+    "pe": {"model": D.PEViT, "pooling": "map", "num_heads": 2, "hidden_dim": 16},
+    "pe, spatial": {"model": D.PESpatialViT},
+    "zero shot": {"model": zero_shot},
+    "hybrid": {"model": HybridViT, **MAP, "resnet_units": (2, 1)},
+    "small hybrid": {"model": SmallHybridViT, **MAP, "resnet_units": (1, 1)},
+    "root alone": {"model": HybridViT, **MAP, "resnet_units": ()},
+    "timm hybrid": {"model": D.TimmHybridViT, **MAP, "resnet_units": (1, 1)},
 }
-SOME = ("token", "tanh form", "map", "clip")
+SOME = {
+    "float16": ("token", "tanh form", "clip", "beit", "pe"),
+    "int8": ("token", "map", "small hybrid"),
+}
+QUICK = {name for names in SOME.values() for name in names}
 
 
 def check_models(names, precision="float16"):
@@ -90,17 +113,17 @@ def check_models(names, precision="float16"):
         expected = np.stack([numpy(layer)[0] for layer in scores.values()])
         got = np.reshape(result["attention"], expected.shape)
         np.testing.assert_allclose(got, expected, atol=1e-4)
-        assert len(result["tokens"]) == model.num_layers + 1  # z_0 to z_L
+        assert len(result["tokens"]) == len(scores) + 1  # z_0 to z_L
 
 
-@pytest.mark.parametrize("precision", ["float16", "int8"])
+@pytest.mark.parametrize("precision", SOME)
 def test_logits_and_attention_equal_keras(precision):
-    check_models(SOME, precision)
+    check_models(SOME[precision], precision)
 
 
 @pytest.mark.slow
 def test_logits_and_attention_of_every_kind_of_model_equal_keras():
-    check_models([name for name in MODELS if name not in SOME])
+    check_models([name for name in MODELS if name not in QUICK])
 
 
 def test_its_ways_to_change_a_call_do_what_changed_weights_or_images_do():
@@ -140,6 +163,29 @@ def test_its_ways_to_change_a_call_do_what_changed_weights_or_images_do():
         np.testing.assert_allclose(got, truth[0], atol=1e-4, err_msg=str(job))
     whole = outputs(model, images)
     assert all(np.abs(truth - whole).max() > 1e-3 for truth in expected)  # each changes something
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [D.BiasedViT, D.EVAViT])
+def test_patches_that_are_left_out_leave_the_places_of_others_as_they_are(kind):
+    """Truth: a model of two columns of patches, for an image without its third column."""
+    more = {"reference": (2, 3)} if kind is D.EVAViT else {"positions": True}
+    model = round_weights(wide_vit(kind, **more))
+    less = {"reference": (2, 2)} if kind is D.EVAViT else {"positions": True}
+    small = wide_vit(kind, image_size=(8, 10), **less)
+    for weight, given in zip(small.weights, model.weights, strict=True):
+        value = numpy(given)
+        if weight.name == "position_embedding":
+            value = np.delete(value, [3, 6], axis=1)
+        if weight.name == "bias_table":  # five offsets of columns, of which three remain
+            offsets = value[:-3].reshape(3, 5, -1)[:, 1:4]
+            value = np.concatenate([offsets.reshape(9, -1), value[-3:]])
+        weight.assign(value)
+    images = random_images(1, 8, 15, 3).round()
+    code = "console.log(JSON.stringify(numbers(vits[0].call(images[0], ways(jobs[0])))));"
+    given = {"models": [packed(model)], "images": [to_image(images[0])]}
+    found = run_node(code, jobs=[{"without": [2, 5]}], **given)
+    np.testing.assert_allclose(found, outputs(small, images[:, :, :10])[0], atol=1e-4)
 
 
 def with_weights(model, images, changes):

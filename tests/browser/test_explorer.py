@@ -310,6 +310,7 @@ AUDIT = """async (rules) => { // of equal buttons, two
 }"""
 
 
+END = "document.querySelector('footer').getBoundingClientRect().bottom + scrollY"
 CLEAR = """Object.keys(drawings).forEach((id) => {
   get(id).querySelector(".figure").replaceChildren();
   delete drawings[id];
@@ -317,7 +318,7 @@ CLEAR = """Object.keys(drawings).forEach((id) => {
 
 
 @pytest.mark.slow
-def test_it_fits_a_phone_and_has_no_axe_violation(opened):
+def test_it_fits_a_phone_or_a_screen_and_has_no_axe_violation(opened):
     axe = pytest.importorskip(
         "axe_playwright_python.base", reason="needs: pip install axe-playwright-python"
     )
@@ -332,6 +333,8 @@ def test_it_fits_a_phone_and_has_no_axe_violation(opened):
             tab.emulate_media(color_scheme=scheme)
             wide = tab.evaluate("document.documentElement.scrollWidth - innerWidth")
             found += [f"{screen}: {wide} px too wide"] if wide > 0 else []
+            end = tab.evaluate(END)
+            found += [f"{screen}: ends at {end} px"] if width == 1280 and end > 800 else []
             found += [f"{screen}, {width} px, {said}" for said in tab.evaluate(AUDIT, rules)]
     assert not found, "\n".join(found)
 

@@ -27,8 +27,7 @@ class DoubledViT(keras_vit.ViT):
 
 OTHERS = {
     "DoubledBlock": DoubledViT,
-    "EVABlock": keras_vit.descendants.EVAViT,
-    "BiasedBlock": keras_vit.descendants.BiasedViT,
+    "RelativeTransformerBlock": keras_vit.ablations.RelativeViT,
 }
 
 
@@ -45,6 +44,12 @@ def test_what_the_engine_does_not_compute_is_refused_by_its_class(name, tmp_path
     with pytest.raises(ValueError, match=f"layer='block_0', class='{name}'"):
         browser.write_page(model, tmp_path / "page.html")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_resnet_is_refused_by_its_first_layer(tmp_path):
+    model = keras_vit.ResNet(image_size=32, units=(1,), num_classes=3)
+    with pytest.raises(ValueError, match="layer='root', class='BiTRoot'"):
+        browser.write_page(model, tmp_path / "page.html")
 
 
 def test_models_that_are_no_classifier_are_refused(tmp_path):
@@ -116,6 +121,9 @@ def test_the_command_writes_a_page_and_refuses_in_one_line(tmp_path, capsys):
     assert cli.main(["page", "ViT-Mini/4", "--out", str(out), "--precision", "int8"]) == 0
     _, content = read_page(out)
     assert content["title"] == "ViT-Mini/4" and len(content["classes"]) == 10
+    entry = keras_vit.checkpoints.catalogue.find("ViT-Mini/4")
+    about = dict(content["facts"])["Weights"]
+    assert about.startswith(f"{entry.name}, {entry.licence}, {entry.accuracy:.1f} % of test images")
     assert "Written: " in capsys.readouterr().out
     for words in (["none"], ["ViT-Mini/4", "--examples", str(tmp_path / "none")]):
         assert cli.main(["page", *words, "--out", str(tmp_path / "other.html")]) == 2

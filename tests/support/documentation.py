@@ -94,7 +94,7 @@ def short_names(text, packages):
     `data` is left out: by that name texts call what `keras_vit.data.load` returns.
     """
     found = filter(None, map(SHORT.match, spans(text)))
-    files = (".py", ".md", ".csv", ".keras", ".png", ".npz")
+    files = (".py", ".md", ".js", ".csv", ".keras", ".png", ".npz")
     return {
         f"keras_vit.{match[0]}"
         for match in found

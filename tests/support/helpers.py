@@ -46,7 +46,8 @@ def round_weights(model, precision="float16"):
             continue
         value = numpy(weight)
         if precision == "int8" and weight.path.endswith("kernel"):
-            axes = (0, 1) if "attention_output" in weight.path else 0
+            is_split = value.ndim == 3 and "attention_output" not in weight.path
+            axes = 0 if is_split else tuple(range(value.ndim - 1))
             scale = np.abs(value).max(axes, keepdims=True) / 127
             weight.assign(np.round(value / scale) * scale)
         else:

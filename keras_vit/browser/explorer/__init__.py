@@ -4,6 +4,8 @@ explorer_file.py   `write_explorer`
 drawings.py        six example images
 
 explorer.html      the screens and their texts, with explorer.css
+
+scripts/
 state.js           what is shown, and what the worker computed of it
 widgets.js         maps, strips, tiles and choices
 tour_inputs.js     steps 1 to 4

@@ -15,7 +15,8 @@ from keras_vit.io import writing as files
 MODEL = "ViT-Mini/4"  # shipped with the package
 OWN = "drawings"
 MOST, LARGEST = 20, 96  # example images, and their longest side in pixels
-SCRIPTS = ("state.js", "widgets.js", "tour_inputs.js", "tour_blocks.js", "play.js", "main.js")
+NAMES = ("state", "widgets", "tour_inputs", "tour_blocks", "play", "main")
+SCRIPTS = [f"scripts/{name}.js" for name in NAMES]
 # what a screen shows: where the code that computes it is, and how its line ends
 LINES = {
     "normalize": ("pixel_range.py", "# (B, height, width, C)"),
@@ -117,9 +118,9 @@ def _fill(content, weights, model, entry):
         own("explorer.html"),
         content,
         weights,
-        style=writing.read("base.css") + own("explorer.css"),
-        script=writing.read("shared.js", "colors.js") + own(*SCRIPTS),
-        worker=writing.read(*writing.ENGINE, "worker.js") + own("explore.js"),
+        style=writing.read("page/base.css") + own("explorer.css"),
+        script=writing.read("page/shared.js", "page/colors.js") + own(*SCRIPTS),
+        worker=writing.read(*writing.ENGINE, "engine/worker.js") + own("scripts/explore.js"),
         model=MODEL,
         patches=rows * columns,
         values=height * width * model.input_shape[-1],

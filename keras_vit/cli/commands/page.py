@@ -4,6 +4,7 @@ import os
 import pathlib
 
 from keras_vit.browser import facts, weights
+from keras_vit.checkpoints import catalogue
 from keras_vit.cli.common import (
     DEFAULT,
     MODEL,
@@ -92,7 +93,7 @@ def _page(options):
     from keras_vit.training.runs.saved_run import default_metrics
 
     model, metrics = load_model(options.model)
-    metrics = metrics or default_metrics(model)
+    metrics = {**_published(options.model), **(metrics or default_metrics(model))}
     if options.resize:
         metrics = {**metrics, "resize": options.resize}
     examples = options.examples
@@ -110,6 +111,16 @@ def _page(options):
         title=options.title or metrics.get("model") or _name(options.model),
     )
     _report(options.out)
+
+
+def _published(name):
+    """Returns what the catalog says of published weights, as `facts` takes it; {} for others."""
+    entry = catalogue.entries().get(catalogue.published.RECOMMENDED.get(name, name))
+    if entry is None or os.path.exists(name):
+        return {}
+    share = f", {entry.accuracy:.1f} % of test images right" if entry.accuracy else ""
+    text = f"{entry.name}, {entry.licence}{share}, as published"
+    return {"model": entry.variant, "weights": text}
 
 
 def _report(path):

@@ -82,15 +82,16 @@ function classify(canvas, name, truth) {
 
 // --- Views ---------------------------------------------------------------------------------------
 const view = () => document.querySelector("input[name=view]:checked").value;
-const reader = sizes.pools_patches ? "the patches on average" : "the class token";
+const [attends, pooled] = sizes.pools_patches
+  ? ["the patches attend to on average", "the mean of all patches"]
+  : ["the class token attends to", "the class token"];
 
 const EXPLANATIONS = {
   image: () => "The image as the model sees it, at the size of its input.",
   attention: () =>
-    `Where ${reader} looked in this block, Eq. 6 of the paper. ` +
-    "It may look at many things that do not decide.",
+    `What ${attends} in this block, Eq. 6 of the paper. Much of it may not matter to the class.`,
   rollout: () =>
-    `How much of each patch reached ${reader} through all blocks (Appendix D.8). ` +
+    `How much of each patch reaches ${pooled} through all blocks (Appendix D.8). ` +
     "It follows attention, not its effect on the class.",
   occlusion: () =>
     `How far the probability of “${content.classes[shown.label]}” falls when a part is covered: ` +
@@ -138,7 +139,7 @@ function describe({ values, grid, signed }) {
   if (best < 0) return "";
   const value = signed ? `${(100 * values[best]).toFixed(1)} points` : percent(values[best]);
   const [row, column] = [Math.floor(best / grid[1]) + 1, (best % grid[1]) + 1];
-  return `highest: ${value}, row ${row} of ${grid[0]}, column ${column} of ${grid[1]}`;
+  return `highest: ${value}, row ${row}, column ${column}`;
 }
 
 // --- The page ------------------------------------------------------------------------------------

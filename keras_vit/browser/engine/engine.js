@@ -1,6 +1,6 @@
 "use strict";
 // The Vision Transformer in plain JavaScript: keras_vit/layers.py and vit.py, with their names and
-// in their order.
+// in their order. Its relatives are in descendants.js and convolutions.js.
 //
 //     z_0  = [x_class; x_1 E; ...; x_N E] + E_pos                    Eq. 1    Patches, PatchEncoder
 //     z'_l = MSA(LN(z_l-1)) + z_l-1                                  Eq. 2    TransformerBlock
@@ -17,7 +17,7 @@
 //     heads         Set of heads that are switched off, "block head", for example "0 2"
 //     blocks        Set of blocks that are left out
 //     temperature   divides what the softmax of Eq. 6 is taken of
-//     positions     false: E_pos is left out
+//     positions     false: E_pos is left out, and so are biases and rotations
 //     trace         its lists get what is computed, in order: tokens z_0 ... z_L, and of every block
 //                   attention (A of each head), qkv (of Eq. 5) and between (z'_l)
 
@@ -25,15 +25,19 @@
 // Each is made of its record and of a function that returns one of its tensors by name, or null.
 const inside = (part, tensor) => (name) => tensor(`${part}/${name}`);
 
+/** x W + b; of LN(x), if the layer has a norm: the relative EVA-02. */
 class Dense {
   constructor({ name, activation = "linear" }, tensor) {
     const { shape, data } = tensor("kernel"); // W^T: a row for each output
     this.kernel = new Matrix(...shape, data);
     this.bias = tensor("bias")?.data;
+    const norm = { name: `norm of ${name}`, epsilon: 1e-6 };
+    if (tensor("norm/gamma")) this.norm = new LayerNorm(norm, inside("norm", tensor));
     Object.assign(this, { name, activation });
   }
 
   call(x) {
+    x = this.norm?.call(x) ?? x;
     const out = product(x, this.kernel, scratch(this.name, x.rows, this.kernel.rows), this.bias);
     if (this.activation !== "linear") out.data.set(out.data.map(ACTIVATIONS[this.activation]));
     return out;
@@ -73,6 +77,11 @@ class Patches {
   }
 }
 
+/** Returns the places of the tokens that stay if patches are left out. */
+function keep(tokens, first, without) {
+  return [...Array(tokens).keys()].filter((i) => !without?.has(i - first));
+}
+
 /** Makes z_0 = [x_class; x_1 E; x_2 E; ...; x_N E] + E_pos, Eq. 1. */
 class PatchEncoder {
   constructor({ prefix_tokens }, tensor) {
@@ -89,7 +98,7 @@ class PatchEncoder {
     x.data.set(embedded.data, first * dim);
     if (this.positionEmbedding && positions !== false) add(x, { data: this.positionEmbedding });
     if (!without?.size) return x;
-    const kept = [...Array(x.rows).keys()].filter((i) => !without.has(i - first));
+    const kept = keep(x.rows, first, without);
     const fewer = new Matrix(kept.length, dim);
     kept.forEach((i, j) => fewer.row(j).set(x.row(i)));
     return fewer;
@@ -117,19 +126,23 @@ class LayerNorm {
   }
 }
 
-/** A v of one head, to its columns of `out`. Returns A = softmax(q k^T / sqrt(d)). */
-function attend(query, key, value, scores, out, temperature = 1) {
-  const a = product(query, key, scores), scale = 1 / Math.sqrt(query.columns) / temperature;
+/** Returns q k^T / sqrt(d), what the softmax of Eq. 6 is taken of. */
+function logits(query, key, out) {
+  const a = product(query, key, out), scale = 1 / Math.sqrt(query.columns);
   for (let i = 0; i < a.data.length; i++) a.data[i] *= scale;
-  softmax(a); // Eq. 6
+  return a;
+}
+
+/** Writes A v to `out`. */
+function weightedSum(a, value, out) {
   const transposed = scratch("transposed", value.columns, value.rows);
   for (let i = 0; i < value.rows; i++) {
     value.row(i).forEach((v, j) => (transposed.data[j * value.rows + i] = v));
   }
-  product(a, transposed, out); // Eq. 7
-  return a;
+  return product(a, transposed, out); // Eq. 7
 }
 
+/** A subclass that overrides `logits` or `place` is another attention. */
 class SelfAttention {
   constructor({ num_heads, number }, tensor) {
     Object.assign(this, { heads: num_heads, number });
@@ -137,20 +150,31 @@ class SelfAttention {
     this.projection = new Dense({ name: "attention" }, inside("projection", tensor));
   }
 
-  call(x, { heads = new Set(), temperature, trace }) {
+  call(x, ways) {
+    const { heads = new Set(), temperature = 1, trace } = ways;
     const dim = x.columns, d = dim / this.heads, maps = [];
     const qkv = this.queryKeyValue.call(x); // Eq. 5
     const out = scratch("heads", x.rows, dim);
     for (let head = 0; head < this.heads; head++) {
       const [query, key, value] = [0, dim, 2 * dim].map((start) => qkv.view(start + head * d, d));
       const scores = trace ? new Matrix(x.rows, x.rows) : scratch("scores", x.rows, x.rows);
-      const mine = out.view(head * d, d);
-      maps.push(attend(query, key, value, scores, mine, temperature));
+      this.place(query, key, ways);
+      const a = this.logits(query, key, scores, head, ways);
+      if (temperature !== 1) a.data.forEach((v, i) => (a.data[i] = v / temperature));
+      maps.push(softmax(a)); // Eq. 6
+      const mine = weightedSum(a, value, out.view(head * d, d));
       if (heads.has(`${this.number} ${head}`)) for (let i = 0; i < x.rows; i++) mine.row(i).fill(0);
     }
     trace?.attention.push(maps);
     trace?.qkv?.push(qkv.data.slice());
     return this.projection.call(out); // Eq. 8
+  }
+
+  /** Changes queries and keys by their places; here it does not. */
+  place() {}
+
+  logits(query, key, out) {
+    return logits(query, key, out);
   }
 }
 
@@ -176,7 +200,7 @@ class TransformerBlock {
   constructor(record, tensor) {
     this.number = record.number;
     this.norm1 = new LayerNorm({ ...record, name: "norm" }, inside("norm_1", tensor));
-    this.attention = new SelfAttention(record, inside("attention", tensor));
+    this.attention = new LAYERS[record.attention](record, inside("attention", tensor));
     this.norm2 = new LayerNorm({ ...record, name: "norm" }, inside("norm_2", tensor));
     this.mlp = new MLP(record, inside("mlp", tensor));
   }
@@ -187,17 +211,6 @@ class TransformerBlock {
     ways.trace?.between?.push(x.data.slice());
     add(x, this.mlp.call(this.norm2.call(x))); // Eq. 3
     return x;
-  }
-}
-
-/** Leaves out the first tokens: registers of a model that pools the patches. */
-class Skip {
-  constructor({ tokens }) {
-    this.tokens = tokens;
-  }
-
-  call(x) {
-    return new Matrix(x.rows - this.tokens, x.columns, x.data, this.tokens * x.stride, x.stride);
   }
 }
 
@@ -220,35 +233,7 @@ class Pool {
   }
 }
 
-/** Attention from a learned query to all tokens, then a residual MLP (arXiv 2106.04560). */
-class AttentionPooling {
-  constructor(record, tensor) {
-    const part = (name) => new Dense({ name }, inside(`attention/${name}`, tensor));
-    [this.query, this.key, this.value] = ["query", "key", "value"].map(part);
-    this.output = part("attention_output");
-    this.heads = record.num_heads;
-    this.probe = new Matrix(1, tensor("probe").data.length, tensor("probe").data);
-    this.norm = new LayerNorm({ ...record, name: "norm" }, inside("norm", tensor));
-    this.mlp = new MLP(record, inside("mlp", tensor));
-  }
-
-  call(x) {
-    const query = this.query.call(this.probe), d = query.columns / this.heads;
-    const key = this.key.call(x), value = this.value.call(x);
-    const out = new Matrix(1, query.columns), scores = new Matrix(1, x.rows);
-    for (let head = 0; head < this.heads; head++) {
-      const [q, k, v] = [query, key, value].map((matrix) => matrix.view(head * d, d));
-      attend(q, k, v, scores, out.view(head * d, d));
-    }
-    const y = this.output.call(out);
-    add(y, this.mlp.call(this.norm.call(y)));
-    return y;
-  }
-}
-
-const LAYERS = {
-  Normalize, Patches, PatchEncoder, TransformerBlock, LayerNorm, Skip, Pool, AttentionPooling, Dense,
-};
+const LAYERS = { Normalize, Patches, PatchEncoder, SelfAttention, TransformerBlock, LayerNorm, Pool, Dense };
 
 // --- The model -----------------------------------------------------------------------------------
 class ViT {

@@ -168,7 +168,7 @@ SCREENS["step-8"] = (figure) => {
     [() => `+ z${subscript(b())} = z′${subscript(b() + 1)}`, all, 0, () => matrix(found.between[b()], tokens, dim), "Eq. 2", "sum three"],
     [`LN → MLP, ${hidden}`, all, weights.mlp, () => matrix(minus(found.tokens[b() + 1], found.between[b()]), tokens, dim), "Eq. 3"],
     [() => `+ z′${subscript(b() + 1)} = z${subscript(b() + 1)}`, all, 0, () => matrix(found.tokens[b() + 1], tokens, dim), "Eq. 3", "sum two"],
-    [`LN → y = LN(z${subscript(blocks)})`, `class token: ${dim}`, params([2 * dim]), () => matrix(found.y, 4, dim / 4), "Eq. 4"],
+    [`y = LN(z${subscript(blocks)})`, `class token: ${dim}`, params([2 * dim]), () => matrix(found.y, 4, dim / 4), "Eq. 4"],
     ["Logits", `${classes.length}`, params([dim, classes.length], [classes.length]), () => matrix(found.logits, 1, classes.length), "head"],
   ].map(([name, shape, total, pixels, line, kind = ""]) => {
     const element = make("div", null, { className: `box ${kind}`, tabIndex: 0 }), canvas = make("canvas", null), title = make("b", "");

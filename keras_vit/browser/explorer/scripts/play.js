@@ -189,7 +189,7 @@ SCREENS.play = (figure) => {
   const [looks, rolled] = [make("canvas", null, { className: "picture" }), make("canvas", null, { className: "picture" })];
   const maps = make("div", null, { className: "pair" }), bars = [colorBar(), colorBar()];
   const title = make("h3", "");
-  maps.append(panel(null, title, looks, bars[0].element), panel("Rollout of all blocks", rolled, bars[1].element));
+  maps.append(panel(null, title, looks, bars[0].element), panel("Rollout, all blocks", rolled, bars[1].element));
   parts_.element.append(maps, caption("From the class token, mean of all heads."));
   const time = caption();
   figure.append(image.element, parts_.element, panel("Prediction", list, lines.element, caption("Probability that the head gives after each block; the start is the same for every image."), time));
@@ -230,7 +230,11 @@ function correlation(a, b) {
 const luminance = (rgb) => [0.2126, 0.7152, 0.0722].reduce((sum, share, i) => sum + share * (rgb[i] / 255) ** 2.2, 0);
 
 /** A change of the lead, of how far it falls. */
-const writeChange = (fall) => `${fall > 0 ? "−" : "+"}${Math.abs(fall).toFixed(2)}`;
+function writeChange(fall) {
+  const size = Math.abs(fall).toFixed(2);
+  return size === "0.00" ? size : `${fall > 0 ? "−" : "+"}${size}`;
+}
+
 const SMALL = 0.1; // share of the lead: if no patch lowers it by more, their order says little
 
 SCREENS.matters = (figure) => {
@@ -244,10 +248,10 @@ SCREENS.matters = (figure) => {
   const bars = [colorBar({ signed: true, write: short }), colorBar(), colorBar({ signed: true, write: plain })];
   bars[2].draw(1);
   figure.append(
-    panel("1. Cover each patch", covered.element, bars[0].element, caption("Fall of the lead. Orange: it falls, the patch helps. Violet: it rises.")),
-    panel("2. Attention rollout", rolled.element, bars[1].element, caption("Share of the attention that reaches the class token.")),
-    panel("Where the two disagree", differ.element, bars[2].element, caption("Rank in 1 minus rank in 2. Orange: matters more than attention shows.")),
-    text, panel("Change of the lead without one head, or one block", table, caption("Effects do not add up: a block without one head can do more harm than no block at all.")),
+    panel("1. Cover each patch", covered.element, bars[0].element, caption("Orange: the lead falls.")),
+    panel("2. Attention rollout", rolled.element, bars[1].element, caption("Share in the class token.")),
+    panel("Where the two disagree", differ.element, bars[2].element, caption("Orange: 1 ranks it higher.")),
+    text, panel("Change of the lead without one head, or one block", table, caption("Effects do not add up: one head can matter more than its block.")),
   );
   figure.lastChild.classList.add("grow");
   ANSWERS.occluded = (answer) => {
