@@ -120,26 +120,14 @@ def _describe_resnet(table, shapes):
 
 
 def _describe_vit(table, shapes):
-    hidden_dim, mlp_dim = (
-        shapes["block_0/norm_1/gamma"][-1],
-        shapes["block_0/mlp/contract/kernel"][-2],
-    )
-    gated, _, name = table.models[0].rpartition(" ")
+    hidden_dim = shapes["block_0/norm_1/gamma"][-1]
+    mlp_dim = shapes["block_0/mlp/contract/kernel"][-2]
     *patch, channels, _ = _patch_kernel(shapes)
-    stem, kind = {}, "ViT"
     if "root/conv/kernel" in shapes:
-        root, stem = shapes["root/conv/kernel"], {"resnet_units": _units(shapes)}
-        small = root[0] == SmallRoot.kernel_size
-        kind = "SmallHybridViT" if small else HYBRIDS.get(table.source, "HybridViT")
-        step = hybrid.step(stem["resnet_units"], SmallRoot if small else HybridRoot)
-        patch, channels = [side * step for side in patch], root[2]
-    if name == "RegisterViT" and "ViT" in table.models and "second token" not in shapes:
-        name = "ViT"  # a family with and without registers
-    gated = gated == "gated" or shapes["block_0/mlp/expand/bias"][-1] == 2 * mlp_dim
-    if gated and name == "ViT":
-        name = "RegisterViT"
-    if hasattr(descendants, name):
-        kind, stem = name, _describe_descendant(name, shapes, gated)
+        kind, own, step = _describe_hybrid(table, shapes)
+        patch, channels = [side * step for side in patch], shapes["root/conv/kernel"][2]
+    else:
+        kind, own = _describe_descendant(table, shapes, mlp_dim)
     found = {
         "patch_size": tuple(patch),
         "num_layers": sum(bool(re.fullmatch(r"block_\d+/norm_1/gamma", name)) for name in shapes),
@@ -150,7 +138,7 @@ def _describe_vit(table, shapes):
         "pooling": _pooling(table, shapes),
         "representation_size": shapes.get("pre_logits/bias", (None,))[-1],
         "num_classes": shapes.get("head/kernel", (None,))[-1],
-        **stem,
+        **own,
     }
     read = preset.read if table.source == "kerashub" else configuration.read
     facts, preprocessing = read(table, shapes.path, found)
@@ -188,8 +176,26 @@ def _assumed(table, pooling):
     }
 
 
-def _describe_descendant(name, shapes, gated):
-    """Returns the arguments that only a class of `descendants` has."""
+def _describe_hybrid(table, shapes):
+    """Returns a hybrid's class, its own arguments, and the pixels between two positions."""
+    units = _units(shapes)
+    if shapes["root/conv/kernel"][0] == SmallRoot.kernel_size:
+        kind, root = "SmallHybridViT", SmallRoot
+    else:
+        kind, root = HYBRIDS.get(table.source, "HybridViT"), HybridRoot
+    return kind, {"resnet_units": units}, hybrid.step(units, root)
+
+
+def _describe_descendant(table, shapes, mlp_dim):
+    """Returns the class of a model without a ResNet, and its arguments that a `ViT` lacks."""
+    gated, _, name = table.models[0].rpartition(" ")
+    gated = gated == "gated" or shapes["block_0/mlp/expand/bias"][-1] == 2 * mlp_dim
+    if name == "RegisterViT" and "ViT" in table.models and "second token" not in shapes:
+        name = "ViT"  # a family with and without registers
+    if gated and name == "ViT":
+        name = "RegisterViT"
+    if not hasattr(descendants, name):
+        return "ViT", {}
     found = {}
     if issubclass(getattr(descendants, name), descendants.RegisterViT):
         found = {"gated": gated, "num_registers": shapes.get("second token", (0, 0))[-2]}
@@ -202,7 +208,7 @@ def _describe_descendant(name, shapes, gated):
         found["has_class_token"] = CLASS_TOKEN in shapes
     if "projection/kernel" in shapes:
         found["projection_dim"] = shapes["projection/kernel"][-1]
-    return found
+    return name, found
 
 
 def _units(shapes):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from keras_vit import arguments, backend, families, hybrid, resizing, resnet, vit
 from keras_vit.ablations import positions
-from keras_vit.checkpoints import catalogue, keras_file, saved, transfer
+from keras_vit.checkpoints import catalogue, keras_file, transfer
 from keras_vit.checkpoints.catalogue import hub, imagenet
 from keras_vit.checkpoints.describe import class_names_beside, describe
 from keras_vit.checkpoints.maps import matching
@@ -21,6 +21,7 @@ KINDS = {
     "SmallHybridViT": hybrid.SmallHybridViT,
     "ResNet": resnet.ResNet,
 }
+KERAS = ".keras"  # suffix of a model that was saved as a whole
 MAX_PATCHES = 128 * 128  # 2,048 pixels in patches of 16
 
 
@@ -96,8 +97,8 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
     >>> model.output_shape
     (None, 5)
     """
-    if str(name).endswith(saved.SUFFIX) and not hub.is_address(name):
-        return saved.load_resized(name, method, verbose, overrides)
+    if str(name).endswith(KERAS) and not hub.is_address(name):
+        return _load_saved(name, method, verbose, overrides)
     entry, path = _find(name, cache_dir)
     description = describe(path)
     known = _known_facts(entry, description.kind) if entry else {}
@@ -110,17 +111,9 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
         wanted |= {"num_classes": None, "representation_size": None}
     wanted |= overrides
     wanted["name"] = wanted.get("name") or _graph_name(name)
-    if wanted.get("num_heads", 1) is None:
-        advice = "Put config.json beside the file, or pass num_heads=."
-        received = {"name": str(name), "hidden_dim": wanted["hidden_dim"]}
-        arguments.refuse("the number of attention heads must be known", received, advice)
     grid = _grid(description.arguments)
-    if grid and math.prod(grid) > MAX_PATCHES and "image_size" not in overrides:
-        want = f"images must have at most {MAX_PATCHES:,} patches, unless you ask for more"
-        received = {"name": str(name), "image_size": wanted["image_size"], "patches": grid}
-        advice = "Attention compares each with each. Pass image_size=, which resizes the positions."
-        arguments.refuse(want, received, advice)
-    new_sizes = saved.find_new_patches(description.arguments, wanted)
+    _check(name, wanted, () if "image_size" in overrides else grid)
+    new_sizes = _find_new_patches(description.arguments, wanted)
     if new_sizes:  # first the model as it is in the file
         wanted |= {name: description.arguments[name] for name in new_sizes}
     is_random = "pre_logits" in skip and wanted.get("representation_size")  # a new head is zero
@@ -146,7 +139,7 @@ def image_size(name, cache_dir=None):
     `name` and `cache_dir` are those of `load_pretrained`.
     """
     entry, path = _find(name, cache_dir)
-    if str(path).endswith(saved.SUFFIX):
+    if str(path).endswith(KERAS):
         return keras_file.load(path).input_shape[1:3]
     known = (entry and entry.image_size) or describe(path).arguments.get("image_size") or 224
     return arguments.height_width("image_size", known)
@@ -183,6 +176,41 @@ def _find(name, cache_dir):
         return None, name
     entry = catalogue.find(name)
     return entry, download.fetch(entry, cache_dir)
+
+
+def _load_saved(path, method, verbose, overrides):
+    """Does what `load_pretrained` does for a model that was saved as a whole."""
+    catalogue.check_source(path)
+    old = keras_file.load(path)
+    model = resizing.rebuild(old, method or "bilinear", **overrides)
+    if verbose:
+        sizes = (f"{one.input_shape[1:]} to {one.output_shape[1:]}" for one in (old, model))
+        print(f"{path}: a {type(model).__name__}, {' resized to '.join(dict.fromkeys(sizes))}.")
+    return model
+
+
+def _check(name, wanted, grid):
+    """Refuses to build a model with an unknown number of heads, or with too many patches."""
+    if wanted.get("num_heads", 1) is None:
+        advice = "Put config.json beside the file, or pass num_heads=."
+        received = {"name": str(name), "hidden_dim": wanted["hidden_dim"]}
+        arguments.refuse("the number of attention heads must be known", received, advice)
+    if grid and math.prod(grid) > MAX_PATCHES:
+        want = f"images must have at most {MAX_PATCHES:,} patches, unless you ask for more"
+        received = {"name": str(name), "image_size": wanted["image_size"], "patches": grid}
+        advice = "Attention compares each with each. Pass image_size=, which resizes the positions."
+        arguments.refuse(want, received, advice)
+
+
+def _find_new_patches(own, wanted):
+    """Returns the sizes of images and patches if patches are to have another one, otherwise {}."""
+    names = ("image_size", "patch_size")
+    if not all(name in own for name in names):
+        return {}
+    sizes = {name: arguments.height_width(name, wanted[name]) for name in names}
+    arguments.divisible_image(*sizes.values())
+    changed = sizes["patch_size"] != arguments.height_width("patch_size", own["patch_size"])
+    return sizes if changed else {}
 
 
 def _grid(known):

@@ -2,7 +2,7 @@
 
 from keras_vit import arguments
 from keras_vit.checkpoints.export import for_hugging_face, for_kerashub, for_timm
-from keras_vit.checkpoints.export.plain import refuse
+from keras_vit.checkpoints.export.json_values import refuse
 from keras_vit.descendants import TimmHybridViT
 from keras_vit.io import files
 
@@ -51,7 +51,7 @@ def split(table, tensors):
 
 
 def changes(model, table):
-    """Returns what a model computes in another way than the models of a source, as names."""
+    """Returns the names of what a model computes unlike the models of a source."""
     plain = next(kind for kind in type(model).__mro__ if kind.__module__.startswith(PUBLISHED))
     names = [
         name for name in COMPUTES if getattr(type(model), name, 0) is not getattr(plain, name, 0)

@@ -2,7 +2,7 @@
 
 import re
 
-from keras_vit.checkpoints.export.plain import pixels, refuse
+from keras_vit.checkpoints.export.json_values import refuse, scale_pixels
 from keras_vit.checkpoints.maps.kerashub import TASK_LAYERS
 from keras_vit.io import files
 
@@ -54,7 +54,7 @@ def _serialize(family, part, name, config):
 
 def _converter(model):
     """Returns how images are prepared: resized to the model's size, as here."""
-    mean, deviation = pixels(model)
+    mean, deviation = scale_pixels(model)
     return {
         "image_size": list(model.image_size),
         "scale": [1 / (255 * d) for d in deviation],

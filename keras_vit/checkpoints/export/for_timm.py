@@ -2,7 +2,12 @@
 
 from keras_vit import arguments
 from keras_vit.checkpoints.configurations.configuration import TIMM_FIELDS, TIMM_SHAPES
-from keras_vit.checkpoints.export.plain import activation, pixels, plain, refuse
+from keras_vit.checkpoints.export.json_values import (
+    name_activation,
+    refuse,
+    scale_pixels,
+    shorten,
+)
 from keras_vit.checkpoints.maps import matching
 
 # Architectures of timm for what no argument of its classes says.
@@ -44,7 +49,7 @@ def _config(model, table, tensors):
     classes, channels = model.num_classes or 0, model.num_channels
     if kind == "CLIPViT" and not classes:
         classes = model.projection_dim or 0
-    mean, deviation = pixels(model)
+    mean, deviation = scale_pixels(model)
     return {
         "architecture": architecture,
         "num_classes": classes,
@@ -74,7 +79,7 @@ def _one_of(table, architectures, name, value):
 
 def _sizes(model, mlp_dim):
     names = TIMM_SHAPES | {theirs: ours for theirs, (ours, _) in TIMM_FIELDS.items()}
-    sizes = {theirs: plain(getattr(model, ours)) for theirs, ours in names.items()}
+    sizes = {theirs: shorten(getattr(model, ours)) for theirs, ours in names.items()}
     ratio = mlp_dim / model.hidden_dim  # timm rounds width times ratio down
     if int(model.hidden_dim * ratio) != mlp_dim:
         ratio = (mlp_dim + 0.5) / model.hidden_dim
@@ -84,7 +89,7 @@ def _sizes(model, mlp_dim):
 def _vit(model, table, _):
     gated, pooling, kind = getattr(model, "gated", False), model.pooling, matching.kind_of(model)
     options = _sizes(model, 2 * model.mlp_dim if gated else model.mlp_dim)
-    options["act_layer"] = activation(model, "gelu_tanh")
+    options["act_layer"] = name_activation(model, "gelu_tanh")
     architectures = {1e-6: "vit_giant_patch14_dinov2"} if gated else TIMM_EPSILON
     if pooling == "distilled":
         architectures = {1e-6: "deit_base_distilled_patch16_224"}
@@ -105,7 +110,7 @@ def _vit(model, table, _):
     if table.export.layer_scale:
         options["init_values"] = 1.0
     if hasattr(model, "resnet_units"):
-        options["patch_size"] = plain(model.get_layer("patches").patch_size)
+        options["patch_size"] = shorten(model.get_layer("patches").patch_size)
         architectures = {1e-6: _one_of(table, TIMM_HYBRIDS, "resnet_units", model.resnet_units)}
     return _find_by_epsilon(model, table, architectures), options
 
@@ -114,8 +119,8 @@ def _find_by_epsilon(model, table, architectures):
     """Returns the architecture for the epsilon of a model, which timm has from 1e-6 on."""
     epsilon = max(model.epsilon, 1e-6)
     if epsilon > model.epsilon:  # 1e-12 in many files of Hugging Face
-        words = f"timm computes with epsilon={epsilon}, which the model's {model.epsilon} differs "
-        arguments.warn(f"{words}from: outputs change slightly.")
+        words = f"timm computes with epsilon={epsilon}, this model with {model.epsilon}:"
+        arguments.warn(f"{words} outputs change slightly.")
     return _one_of(table, architectures, "epsilon", epsilon)
 
 
@@ -159,7 +164,7 @@ def _rotary(model, pooled_norm, last_norm):
     """Returns the options of EVA-02 and PE, from which norms come after the last block."""
     return _sizes(model, model.mlp_dim) | {
         "global_pool": TIMM_POOLINGS.get(model.pooling, model.pooling),
-        "ref_feat_shape": plain(model.reference),
+        "ref_feat_shape": shorten(model.reference),
         "use_fc_norm": pooled_norm,
         "use_post_transformer_norm": last_norm,
     }
@@ -190,6 +195,7 @@ def _pe(model, table, _):
 
 
 PE_SIDES = {("core", 1): 224, ("core", 0): 448, ("spatial", 1): 512, ("spatial", 0): 448}
+# Kind of a model: what finds its architecture and options; `_vit` does for all others
 OTHERS = {
     "DINOv3ViT": _dinov3,
     "gated DINOv3ViT": _dinov3,
