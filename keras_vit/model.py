@@ -71,8 +71,8 @@ class ImageModel(Guarded, arguments.Checked, keras.Model):
         given, count = () if names is None else tuple(names), self.num_classes or 0
         is_text = not isinstance(names, str) and all(isinstance(name, str) for name in given)
         if given and (len(given) != count or not is_text):
-            want = f"`class_names` must have a name for each of {count} classes"
-            received = {"names": len(given), "first": given[:3]}
+            want = f"`class_names` must be a list with a name for each of {count} classes"
+            received = {"type": type(names).__name__, "names": len(given), "first": given[:3]}
             arguments.refuse(want, received, "Give them in the order of the logits.")
         self._class_names = tuple(map(str, given)) or None
 

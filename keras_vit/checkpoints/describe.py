@@ -110,7 +110,7 @@ def _describe_resnet(table, shapes):
     root = shapes["root/conv/kernel"]
     found = {
         "image_size": 224,
-        "units": _units(shapes),
+        "units": _count_units(shapes),
         "width": root[-1] // 64,
         "num_channels": root[2],
         "normalize": MINUS_ONE_TO_ONE,
@@ -122,7 +122,7 @@ def _describe_resnet(table, shapes):
 def _describe_vit(table, shapes):
     hidden_dim = shapes["block_0/norm_1/gamma"][-1]
     mlp_dim = shapes["block_0/mlp/contract/kernel"][-2]
-    *patch, channels, _ = _patch_kernel(shapes)
+    *patch, channels, _ = _find_patch_kernel(shapes)
     if "root/conv/kernel" in shapes:
         kind, own, step = _describe_hybrid(table, shapes)
         patch, channels = [side * step for side in patch], shapes["root/conv/kernel"][2]
@@ -133,22 +133,22 @@ def _describe_vit(table, shapes):
         "num_layers": sum(bool(re.fullmatch(r"block_\d+/norm_1/gamma", name)) for name in shapes),
         "hidden_dim": hidden_dim,
         "mlp_dim": mlp_dim,
-        "num_heads": _heads(shapes, hidden_dim, mlp_dim),
+        "num_heads": _find_heads(shapes, hidden_dim, mlp_dim),
         "num_channels": channels,
-        "pooling": _pooling(table, shapes),
+        "pooling": _find_pooling(table, shapes),
         "representation_size": shapes.get("pre_logits/bias", (None,))[-1],
         "num_classes": shapes.get("head/kernel", (None,))[-1],
         **own,
     }
     read = preset.read if table.source == "kerashub" else configuration.read
     facts, preprocessing = read(table, shapes.path, found)
-    found = {**_assumed(table, found["pooling"]), **table.defaults, **found, **facts}
+    found = {**_assume(table, found["pooling"]), **table.defaults, **found, **facts}
     if channels != 3 and "normalize" not in facts:  # what a family assumes is for three
         found["normalize"] = MINUS_ONE_TO_ONE
     if POSITIONS in shapes:
-        found["image_size"] = _image_size(shapes, found)
+        found["image_size"] = _find_image_size(shapes, found)
     elif BIASES in shapes:
-        found["image_size"] = _image_size_of_biases(shapes, found)
+        found["image_size"] = _find_size_by_biases(shapes, found)
     if found.get("has_class_token") is not None and "reference" not in found:
         found["reference"] = arguments.grid(found["image_size"], found["patch_size"])
     assumed = () if table.source == "google" else ("normalize", "epsilon")
@@ -156,7 +156,7 @@ def _describe_vit(table, shapes):
     return Description(table.source, kind, found, preprocessing, assumed)
 
 
-def _patch_kernel(shapes):
+def _find_patch_kernel(shapes):
     """Returns the shape of E as a convolution, (height, width, in, out)."""
     shape = shapes["patch_encoder/projection/kernel"]
     if len(shape) != 4:
@@ -167,7 +167,7 @@ def _patch_kernel(shapes):
     return shape
 
 
-def _assumed(table, pooling):
+def _assume(table, pooling):
     """Returns the arguments that no tensor shows."""
     return {
         "approximate": table.source == "google",
@@ -178,7 +178,7 @@ def _assumed(table, pooling):
 
 def _describe_hybrid(table, shapes):
     """Returns a hybrid's class, its own arguments, and the pixels between two positions."""
-    units = _units(shapes)
+    units = _count_units(shapes)
     if shapes["root/conv/kernel"][0] == SmallRoot.kernel_size:
         kind, root = "SmallHybridViT", SmallRoot
     else:
@@ -211,7 +211,7 @@ def _describe_descendant(table, shapes, mlp_dim):
     return name, found
 
 
-def _units(shapes):
+def _count_units(shapes):
     """Returns (3, 4, 9) from the names of the units."""
     found = [re.match(r"stage_(\d+)_unit_(\d+)/", name) for name in shapes]
     pairs = {(int(match[1]), int(match[2])) for match in found if match}
@@ -219,7 +219,7 @@ def _units(shapes):
     return tuple(max((u for s, u in pairs if s == stage), default=0) for stage in stages)
 
 
-def _pooling(table, shapes):
+def _find_pooling(table, shapes):
     if table.models == ("distilled ViT",):
         return "distilled"
     if table.models == ("PEViT",):
@@ -236,7 +236,7 @@ def _pooling(table, shapes):
     return "map" if "pooling/probe" in shapes else "gap"
 
 
-def _heads(shapes, hidden_dim, mlp_dim):
+def _find_heads(shapes, hidden_dim, mlp_dim):
     """Returns the number of heads from a tensor that separates them, else from `SIZES`."""
     bias = shapes.get("block_0/attention/query_key_value/bias", ())
     if len(bias) == 2:
@@ -247,7 +247,7 @@ def _heads(shapes, hidden_dim, mlp_dim):
     return widths.get((hidden_dim, mlp_dim))
 
 
-def _image_size(shapes, found):
+def _find_image_size(shapes, found):
     """Returns the size of the images whose patches the positions are for: a square if unstated."""
     tokens, patch = shapes[POSITIONS][-2], found["patch_size"]
     registers, has_class_token = found.get("num_registers", 0), found.get("has_class_token")
@@ -269,7 +269,7 @@ def _image_size(shapes, found):
     return given or tuple(count * side for count, side in zip(grid[1:], patch, strict=True))
 
 
-def _image_size_of_biases(shapes, found):
+def _find_size_by_biases(shapes, found):
     """Returns the size of the images whose pairs of patches the biases are for, as above."""
     (length, _), patch = shapes[BIASES], found["patch_size"]
     given = found.get("image_size")

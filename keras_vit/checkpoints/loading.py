@@ -101,7 +101,7 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
         return _load_saved(name, method, verbose, overrides)
     entry, path = _find(name, cache_dir)
     description = describe(path)
-    known = _known_facts(entry, description.kind) if entry else {}
+    known = _list_known_facts(entry, description.kind) if entry else {}
     wanted = {**description.arguments, **known}
     skip = ()
     if overrides.get("num_classes", wanted["num_classes"]) != wanted["num_classes"]:
@@ -110,8 +110,8 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
     if overrides.get("pooling", "") is None:  # tokens have no head
         wanted |= {"num_classes": None, "representation_size": None}
     wanted |= overrides
-    wanted["name"] = wanted.get("name") or _graph_name(name)
-    grid = _grid(description.arguments)
+    wanted["name"] = wanted.get("name") or _make_name(name)
+    grid = _find_grid(description.arguments)
     _check(name, wanted, () if "image_size" in overrides else grid)
     new_sizes = _find_new_patches(description.arguments, wanted)
     if new_sizes:  # first the model as it is in the file
@@ -129,16 +129,13 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
     if not skip and model.num_classes:
         model.class_names = _class_names(entry, path, model.num_classes)
     if verbose:
-        print(" ".join([str(report), *_remarks(description, known, skip, model)]))
+        print(" ".join([str(report), *_make_remarks(description, known, skip, model)]))
     return model
 
 
-def image_size(name, cache_dir=None):
-    """Returns the resolution, (height, width), of the last training of published weights.
-
-    `name` and `cache_dir` are those of `load_pretrained`.
-    """
-    entry, path = _find(name, cache_dir)
+def find_image_size(name):
+    """Returns (height, width) of the last training of published weights, as `load_pretrained`."""
+    entry, path = _find(name, None)
     if str(path).endswith(KERAS):
         return keras_file.load(path).input_shape[1:3]
     known = (entry and entry.image_size) or describe(path).arguments.get("image_size") or 224
@@ -213,7 +210,7 @@ def _find_new_patches(own, wanted):
     return sizes if changed else {}
 
 
-def _grid(known):
+def _find_grid(known):
     """Returns (rows, columns) of the positions in the file, None for a model without patches."""
     if "patch_size" not in known:
         return None
@@ -221,7 +218,7 @@ def _grid(known):
     return arguments.grid(*sizes)
 
 
-def _known_facts(entry, kind):
+def _list_known_facts(entry, kind):
     """Returns the arguments that the catalog knows better than the file."""
     fields = ("normalize", "approximate", "epsilon")
     if kind == "ResNet":  # its weights fit any resolution
@@ -229,7 +226,7 @@ def _known_facts(entry, kind):
     return {key: getattr(entry, key) for key in fields if getattr(entry, key) is not None}
 
 
-def _graph_name(name):
+def _make_name(name):
     """Returns the name of the model: that of the entry, or of the file without its suffix."""
     base = str(name)
     if hub.is_address(name):
@@ -241,7 +238,7 @@ def _graph_name(name):
     return families.graph_name(base)
 
 
-def _remarks(description, known, skip, model):
+def _make_remarks(description, known, skip, model):
     """Yields what to know about a model besides the `Report`."""
     if skip and model.num_classes:
         yield f"The head for {model.num_classes} classes is new and starts at zero."

@@ -16,15 +16,15 @@ from keras_vit.checkpoints.maps import hugging_face
 
 def make(model, table, tensors):
     """Returns {name of a JSON file: its content}, as `config_files.make`."""
-    config = _config(model, table, tensors)
+    config = _make_config(model, table, tensors)
     if model.num_classes:
         names = model.class_names or [f"LABEL_{i}" for i in range(model.num_classes)]
         config["id2label"] = {str(i): name for i, name in enumerate(names)}
         config["label2id"] = {name: i for i, name in enumerate(names)}
-    return {"config.json": config, "preprocessor_config.json": _processor(model)}
+    return {"config.json": config, "preprocessor_config.json": _make_processor(model)}
 
 
-def _config(model, table, tensors):
+def _make_config(model, table, tensors):
     model_type, *classes = table.export.classes
     name = classes[bool(model.num_classes or getattr(model, "projection_dim", None))]
     if name is None or hasattr(model, "resnet_units"):
@@ -90,7 +90,7 @@ MORE_FIELDS = {
 }
 
 
-def _processor(model):
+def _make_processor(model):
     """Returns preprocessor_config.json: images are resized to the model's size, as here."""
     height, width = model.image_size
     mean, deviation = scale_pixels(model)

@@ -111,7 +111,7 @@ def complete(options):
         if options["weights"] is not None:
             from keras_vit.checkpoints import loading
 
-            options["image_size"] = loading.image_size(options["weights"])
+            options["image_size"] = loading.find_image_size(options["weights"])
     return options
 
 
