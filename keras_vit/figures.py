@@ -74,8 +74,6 @@ def _figure_class():
 
 def spread(number, most=14):
     """Returns at most `most` of the indices 0 to `number` - 1, evenly from first to last."""
-    import numpy as np
-
     return np.unique(np.linspace(0, number - 1, min(number, most)).round().astype(int))
 
 

@@ -112,9 +112,9 @@ def _rebuild_zero_shot(model, method, overrides):
     encoder = keras.saving.deserialize_keras_object(config["encoder"])
     for weight in encoder.weights:
         weight.assign(values[weight.path])
-    changed = {"encoder": rebuild(encoder, method, **overrides)}
-    changed |= {name: overrides[name] for name in ("dtype",) if name in overrides}
-    new = type(model).from_config(config | own | changed)
+    own |= {name: overrides[name] for name in ("dtype",) if name in overrides}
+    own["encoder"] = rebuild(encoder, method, **overrides)
+    new = type(model).from_config(config | own)
     new.get_layer("head").set_weights([values["head/kernel"], values["head/bias"]])
     return _apply_changes(new, kept)
 

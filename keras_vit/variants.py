@@ -153,26 +153,14 @@ class BiT(NamedTuple):
     parameters = _parameters
 
 
-class AxialVariant(NamedTuple):
+class AxialVariant(Variant):
     """The shape of an Axial-ViT, whose blocks attend in rows and columns: Appendix D.6."""
 
-    num_layers: int
-    hidden_dim: int
-    mlp_dim: int
-    num_heads: int
-    patch_size: int
-    parameters = _parameters
 
-
-class AxialBiT(NamedTuple):
+class AxialBiT(BiT):
     """The shape of an AxialResNet: `BiT` with attention in place of 3 x 3 filters, App. D.6."""
 
-    units: tuple
-    width: int
-    parameters = _parameters
 
-
-RESNETS = (BiT, AxialBiT)
 # Rows that have a name of their own, not one made of a size: a new family adds its rows here, and
 # its model to `families.FAMILIES`.
 NAMED = {

@@ -7,7 +7,7 @@ import keras
 
 from keras_vit import arguments, families
 from keras_vit.accounting.layer_costs import count_layers
-from keras_vit.variants import RESNETS, parse
+from keras_vit.variants import BiT, parse
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
 
@@ -52,7 +52,7 @@ def count_name(name, image_size=None, padding=True):
     """Returns the `Cost` of a name for one image; see `count` and `count_layers`."""
     variant = parse(name)
     size = arguments.height_width("image_size", 224 if image_size is None else image_size)
-    if not isinstance(variant, RESNETS):
+    if not isinstance(variant, BiT):
         arguments.divisible_image(size, (variant.patch_size, variant.patch_size))
     return _count_without_values(name, size, padding)
 

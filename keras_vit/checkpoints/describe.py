@@ -110,7 +110,7 @@ def _describe_resnet(table, shapes):
     root = shapes["root/conv/kernel"]
     found = {
         "image_size": 224,
-        "units": _units(shapes),
+        "units": _count_units(shapes),
         "width": root[-1] // 64,
         "num_channels": root[2],
         "normalize": MINUS_ONE_TO_ONE,
@@ -120,47 +120,35 @@ def _describe_resnet(table, shapes):
 
 
 def _describe_vit(table, shapes):
-    hidden_dim, mlp_dim = (
-        shapes["block_0/norm_1/gamma"][-1],
-        shapes["block_0/mlp/contract/kernel"][-2],
-    )
-    gated, _, name = table.models[0].rpartition(" ")
-    *patch, channels, _ = _patch_kernel(shapes)
-    stem, kind = {}, "ViT"
+    hidden_dim = shapes["block_0/norm_1/gamma"][-1]
+    mlp_dim = shapes["block_0/mlp/contract/kernel"][-2]
+    *patch, channels, _ = _find_patch_kernel(shapes)
     if "root/conv/kernel" in shapes:
-        root, stem = shapes["root/conv/kernel"], {"resnet_units": _units(shapes)}
-        small = root[0] == SmallRoot.kernel_size
-        kind = "SmallHybridViT" if small else HYBRIDS.get(table.source, "HybridViT")
-        step = hybrid.step(stem["resnet_units"], SmallRoot if small else HybridRoot)
-        patch, channels = [side * step for side in patch], root[2]
-    if name == "RegisterViT" and "ViT" in table.models and "second token" not in shapes:
-        name = "ViT"  # a family with and without registers
-    gated = gated == "gated" or shapes["block_0/mlp/expand/bias"][-1] == 2 * mlp_dim
-    if gated and name == "ViT":
-        name = "RegisterViT"
-    if hasattr(descendants, name):
-        kind, stem = name, _describe_descendant(name, shapes, gated)
+        kind, own, step = _describe_hybrid(table, shapes)
+        patch, channels = [side * step for side in patch], shapes["root/conv/kernel"][2]
+    else:
+        kind, own = _describe_descendant(table, shapes, mlp_dim)
     found = {
         "patch_size": tuple(patch),
         "num_layers": sum(bool(re.fullmatch(r"block_\d+/norm_1/gamma", name)) for name in shapes),
         "hidden_dim": hidden_dim,
         "mlp_dim": mlp_dim,
-        "num_heads": _heads(shapes, hidden_dim, mlp_dim),
+        "num_heads": _find_heads(shapes, hidden_dim, mlp_dim),
         "num_channels": channels,
-        "pooling": _pooling(table, shapes),
+        "pooling": _find_pooling(table, shapes),
         "representation_size": shapes.get("pre_logits/bias", (None,))[-1],
         "num_classes": shapes.get("head/kernel", (None,))[-1],
-        **stem,
+        **own,
     }
     read = preset.read if table.source == "kerashub" else configuration.read
     facts, preprocessing = read(table, shapes.path, found)
-    found = {**_assumed(table, found["pooling"]), **table.defaults, **found, **facts}
+    found = {**_assume(table, found["pooling"]), **table.defaults, **found, **facts}
     if channels != 3 and "normalize" not in facts:  # what a family assumes is for three
         found["normalize"] = MINUS_ONE_TO_ONE
     if POSITIONS in shapes:
-        found["image_size"] = _image_size(shapes, found)
+        found["image_size"] = _find_image_size(shapes, found)
     elif BIASES in shapes:
-        found["image_size"] = _image_size_of_biases(shapes, found)
+        found["image_size"] = _find_size_by_biases(shapes, found)
     if found.get("has_class_token") is not None and "reference" not in found:
         found["reference"] = arguments.grid(found["image_size"], found["patch_size"])
     assumed = () if table.source == "google" else ("normalize", "epsilon")
@@ -168,7 +156,7 @@ def _describe_vit(table, shapes):
     return Description(table.source, kind, found, preprocessing, assumed)
 
 
-def _patch_kernel(shapes):
+def _find_patch_kernel(shapes):
     """Returns the shape of E as a convolution, (height, width, in, out)."""
     shape = shapes["patch_encoder/projection/kernel"]
     if len(shape) != 4:
@@ -179,7 +167,7 @@ def _patch_kernel(shapes):
     return shape
 
 
-def _assumed(table, pooling):
+def _assume(table, pooling):
     """Returns the arguments that no tensor shows."""
     return {
         "approximate": table.source == "google",
@@ -188,8 +176,26 @@ def _assumed(table, pooling):
     }
 
 
-def _describe_descendant(name, shapes, gated):
-    """Returns the arguments that only a class of `descendants` has."""
+def _describe_hybrid(table, shapes):
+    """Returns a hybrid's class, its own arguments, and the pixels between two positions."""
+    units = _count_units(shapes)
+    if shapes["root/conv/kernel"][0] == SmallRoot.kernel_size:
+        kind, root = "SmallHybridViT", SmallRoot
+    else:
+        kind, root = HYBRIDS.get(table.source, "HybridViT"), HybridRoot
+    return kind, {"resnet_units": units}, hybrid.step(units, root)
+
+
+def _describe_descendant(table, shapes, mlp_dim):
+    """Returns the class of a model without a ResNet, and its arguments that a `ViT` lacks."""
+    gated, _, name = table.models[0].rpartition(" ")
+    gated = gated == "gated" or shapes["block_0/mlp/expand/bias"][-1] == 2 * mlp_dim
+    if name == "RegisterViT" and "ViT" in table.models and "second token" not in shapes:
+        name = "ViT"  # a family with and without registers
+    if gated and name == "ViT":
+        name = "RegisterViT"
+    if not hasattr(descendants, name):
+        return "ViT", {}
     found = {}
     if issubclass(getattr(descendants, name), descendants.RegisterViT):
         found = {"gated": gated, "num_registers": shapes.get("second token", (0, 0))[-2]}
@@ -202,10 +208,10 @@ def _describe_descendant(name, shapes, gated):
         found["has_class_token"] = CLASS_TOKEN in shapes
     if "projection/kernel" in shapes:
         found["projection_dim"] = shapes["projection/kernel"][-1]
-    return found
+    return name, found
 
 
-def _units(shapes):
+def _count_units(shapes):
     """Returns (3, 4, 9) from the names of the units."""
     found = [re.match(r"stage_(\d+)_unit_(\d+)/", name) for name in shapes]
     pairs = {(int(match[1]), int(match[2])) for match in found if match}
@@ -213,7 +219,7 @@ def _units(shapes):
     return tuple(max((u for s, u in pairs if s == stage), default=0) for stage in stages)
 
 
-def _pooling(table, shapes):
+def _find_pooling(table, shapes):
     if table.models == ("distilled ViT",):
         return "distilled"
     if table.models == ("PEViT",):
@@ -230,7 +236,7 @@ def _pooling(table, shapes):
     return "map" if "pooling/probe" in shapes else "gap"
 
 
-def _heads(shapes, hidden_dim, mlp_dim):
+def _find_heads(shapes, hidden_dim, mlp_dim):
     """Returns the number of heads from a tensor that separates them, else from `SIZES`."""
     bias = shapes.get("block_0/attention/query_key_value/bias", ())
     if len(bias) == 2:
@@ -241,7 +247,7 @@ def _heads(shapes, hidden_dim, mlp_dim):
     return widths.get((hidden_dim, mlp_dim))
 
 
-def _image_size(shapes, found):
+def _find_image_size(shapes, found):
     """Returns the size of the images whose patches the positions are for: a square if unstated."""
     tokens, patch = shapes[POSITIONS][-2], found["patch_size"]
     registers, has_class_token = found.get("num_registers", 0), found.get("has_class_token")
@@ -263,7 +269,7 @@ def _image_size(shapes, found):
     return given or tuple(count * side for count, side in zip(grid[1:], patch, strict=True))
 
 
-def _image_size_of_biases(shapes, found):
+def _find_size_by_biases(shapes, found):
     """Returns the size of the images whose pairs of patches the biases are for, as above."""
     (length, _), patch = shapes[BIASES], found["patch_size"]
     given = found.get("image_size")

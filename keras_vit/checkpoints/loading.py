@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from keras_vit import arguments, backend, families, hybrid, resizing, resnet, vit
 from keras_vit.ablations import positions
-from keras_vit.checkpoints import catalogue, keras_file, saved, transfer
+from keras_vit.checkpoints import catalogue, keras_file, transfer
 from keras_vit.checkpoints.catalogue import hub, imagenet
 from keras_vit.checkpoints.describe import class_names_beside, describe
 from keras_vit.checkpoints.maps import matching
@@ -21,6 +21,7 @@ KINDS = {
     "SmallHybridViT": hybrid.SmallHybridViT,
     "ResNet": resnet.ResNet,
 }
+KERAS = ".keras"  # suffix of a model that was saved as a whole
 MAX_PATCHES = 128 * 128  # 2,048 pixels in patches of 16
 
 
@@ -96,11 +97,11 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
     >>> model.output_shape
     (None, 5)
     """
-    if str(name).endswith(saved.SUFFIX) and not hub.is_address(name):
-        return saved.load_resized(name, method, verbose, overrides)
+    if str(name).endswith(KERAS) and not hub.is_address(name):
+        return _load_saved(name, method, verbose, overrides)
     entry, path = _find(name, cache_dir)
     description = describe(path)
-    known = _known_facts(entry, description.kind) if entry else {}
+    known = _list_known_facts(entry, description.kind) if entry else {}
     wanted = {**description.arguments, **known}
     skip = ()
     if overrides.get("num_classes", wanted["num_classes"]) != wanted["num_classes"]:
@@ -109,18 +110,10 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
     if overrides.get("pooling", "") is None:  # tokens have no head
         wanted |= {"num_classes": None, "representation_size": None}
     wanted |= overrides
-    wanted["name"] = wanted.get("name") or _graph_name(name)
-    if wanted.get("num_heads", 1) is None:
-        advice = "Put config.json beside the file, or pass num_heads=."
-        received = {"name": str(name), "hidden_dim": wanted["hidden_dim"]}
-        arguments.refuse("the number of attention heads must be known", received, advice)
-    grid = _grid(description.arguments)
-    if grid and math.prod(grid) > MAX_PATCHES and "image_size" not in overrides:
-        want = f"images must have at most {MAX_PATCHES:,} patches, unless you ask for more"
-        received = {"name": str(name), "image_size": wanted["image_size"], "patches": grid}
-        advice = "Attention compares each with each. Pass image_size=, which resizes the positions."
-        arguments.refuse(want, received, advice)
-    new_sizes = saved.find_new_patches(description.arguments, wanted)
+    wanted["name"] = wanted.get("name") or _make_name(name)
+    grid = _find_grid(description.arguments)
+    _check(name, wanted, () if "image_size" in overrides else grid)
+    new_sizes = _find_new_patches(description.arguments, wanted)
     if new_sizes:  # first the model as it is in the file
         wanted |= {name: description.arguments[name] for name in new_sizes}
     is_random = "pre_logits" in skip and wanted.get("representation_size")  # a new head is zero
@@ -136,17 +129,14 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
     if not skip and model.num_classes:
         model.class_names = _class_names(entry, path, model.num_classes)
     if verbose:
-        print(" ".join([str(report), *_remarks(description, known, skip, model)]))
+        print(" ".join([str(report), *_make_remarks(description, known, skip, model)]))
     return model
 
 
-def image_size(name, cache_dir=None):
-    """Returns the resolution, (height, width), of the last training of published weights.
-
-    `name` and `cache_dir` are those of `load_pretrained`.
-    """
-    entry, path = _find(name, cache_dir)
-    if str(path).endswith(saved.SUFFIX):
+def find_image_size(name):
+    """Returns (height, width) of the last training of published weights, as `load_pretrained`."""
+    entry, path = _find(name, None)
+    if str(path).endswith(KERAS):
         return keras_file.load(path).input_shape[1:3]
     known = (entry and entry.image_size) or describe(path).arguments.get("image_size") or 224
     return arguments.height_width("image_size", known)
@@ -185,7 +175,42 @@ def _find(name, cache_dir):
     return entry, download.fetch(entry, cache_dir)
 
 
-def _grid(known):
+def _load_saved(path, method, verbose, overrides):
+    """Does what `load_pretrained` does for a model that was saved as a whole."""
+    catalogue.check_source(path)
+    old = keras_file.load(path)
+    model = resizing.rebuild(old, method or "bilinear", **overrides)
+    if verbose:
+        sizes = (f"{one.input_shape[1:]} to {one.output_shape[1:]}" for one in (old, model))
+        print(f"{path}: a {type(model).__name__}, {' resized to '.join(dict.fromkeys(sizes))}.")
+    return model
+
+
+def _check(name, wanted, grid):
+    """Refuses to build a model with an unknown number of heads, or with too many patches."""
+    if wanted.get("num_heads", 1) is None:
+        advice = "Put config.json beside the file, or pass num_heads=."
+        received = {"name": str(name), "hidden_dim": wanted["hidden_dim"]}
+        arguments.refuse("the number of attention heads must be known", received, advice)
+    if grid and math.prod(grid) > MAX_PATCHES:
+        want = f"images must have at most {MAX_PATCHES:,} patches, unless you ask for more"
+        received = {"name": str(name), "image_size": wanted["image_size"], "patches": grid}
+        advice = "Attention compares each with each. Pass image_size=, which resizes the positions."
+        arguments.refuse(want, received, advice)
+
+
+def _find_new_patches(own, wanted):
+    """Returns the sizes of images and patches if patches are to have another one, otherwise {}."""
+    names = ("image_size", "patch_size")
+    if not all(name in own for name in names):
+        return {}
+    sizes = {name: arguments.height_width(name, wanted[name]) for name in names}
+    arguments.divisible_image(*sizes.values())
+    changed = sizes["patch_size"] != arguments.height_width("patch_size", own["patch_size"])
+    return sizes if changed else {}
+
+
+def _find_grid(known):
     """Returns (rows, columns) of the positions in the file, None for a model without patches."""
     if "patch_size" not in known:
         return None
@@ -193,7 +218,7 @@ def _grid(known):
     return arguments.grid(*sizes)
 
 
-def _known_facts(entry, kind):
+def _list_known_facts(entry, kind):
     """Returns the arguments that the catalog knows better than the file."""
     fields = ("normalize", "approximate", "epsilon")
     if kind == "ResNet":  # its weights fit any resolution
@@ -201,7 +226,7 @@ def _known_facts(entry, kind):
     return {key: getattr(entry, key) for key in fields if getattr(entry, key) is not None}
 
 
-def _graph_name(name):
+def _make_name(name):
     """Returns the name of the model: that of the entry, or of the file without its suffix."""
     base = str(name)
     if hub.is_address(name):
@@ -213,7 +238,7 @@ def _graph_name(name):
     return families.graph_name(base)
 
 
-def _remarks(description, known, skip, model):
+def _make_remarks(description, known, skip, model):
     """Yields what to know about a model besides the `Report`."""
     if skip and model.num_classes:
         yield f"The head for {model.num_classes} classes is new and starts at zero."

@@ -125,10 +125,10 @@ def tensors_of(table, model):
     values = _values(model, [weight for weight, _, _ in named])
     _fold(values, model, table)
     tensors, outputs = {}, set()
+    is_idle = re.compile(table.export.idle).fullmatch
     for weight, rule, numbers in named:
         parts = rule.split(values[weight.path], matching.dimensions(model))
         found = zip(rule.names(numbers), map(np.ascontiguousarray, parts), strict=True)
-        is_idle = re.compile(table.export.idle).fullmatch
         found = {name: part for name, part in found if part.size and not is_idle(name)}
         if tensors.keys() & found.keys():
             want = f"the names of {table.source!r} must be different for every weight"

@@ -96,23 +96,26 @@ def load_model(name, image_size=None):
     from keras_vit.checkpoints import keras_file
     from keras_vit.training.runs import saved_run
 
-    path = pathlib.Path(name)
+    path, metrics = pathlib.Path(name), None
     if hub.is_address(name) or not (is_run(path) or path.suffix == ".keras"):
         model = load_pretrained(name, **({} if image_size is None else {"image_size": image_size}))
-        metrics = image_size = None
     elif is_run(path):
         _, model, metrics = saved_run.load(path)
+        _check_size(model, image_size)
     else:
-        model, metrics = keras_file.load(path), None
-    if image_size is not None:
-        own = tuple(model.input_shape[1:3])
-        if own != arguments.height_width("image_size", image_size):
-            advice = f"Leave --image-size out: it has {own}."
-            want = "a saved model has its own resolution"
-            arguments.refuse(want, {"image_size": image_size}, advice)
+        model = keras_file.load(path)
+        _check_size(model, image_size)
     if metrics is None and getattr(model, "class_names", None):
         metrics = saved_run.default_metrics(model)
     return model, metrics
+
+
+def _check_size(model, image_size):
+    own = tuple(model.input_shape[1:3])
+    if image_size is not None and own != arguments.height_width("image_size", image_size):
+        advice = f"Leave --image-size out: it has {own}."
+        want = "a saved model has its own resolution"
+        arguments.refuse(want, {"image_size": image_size}, advice)
 
 
 def load_run(name, **changes):

@@ -21,12 +21,11 @@ class Progress:
     Args:
         total: number of images, None if it is unknown.
         done: number of images that are done already.
-        stream: file to write to; None for standard error.
     """
 
-    def __init__(self, total, done=0, stream=None):
+    def __init__(self, total, done=0):
         self.total, self.done, self.first = total, done, done
-        self.stream = stream or sys.stderr
+        self.stream = sys.stderr
         self.is_live = self.stream.isatty()
 
     def __enter__(self):

@@ -15,6 +15,20 @@ from keras_vit.data.transforms.augmentation import get_augmentation
 
 PIPELINES = ("tf.data", "keras")
 COLUMNS = 8  # images in a row of a figure
+CHECKS = {  # of the arguments of `load`
+    "image_size": arguments.height_width,
+    "batch_size": arguments.positive_integer,
+    "seed": arguments.natural_number,
+    "test_share": check_share,
+    "num_channels": arguments.one_of(1, 3),
+    "resize": arguments.one_of("squash", "crop"),
+    "split_seed": arguments.natural_number,
+    "cache": arguments.one_of(None, True, False, "disk"),
+    "pipeline": arguments.one_of(None, *PIPELINES),
+    "skip_empty": arguments.boolean,
+    "on_error": arguments.one_of("stop", "skip"),
+    "sampling": arguments.one_of(*SAMPLINGS),
+}
 
 
 def load(
@@ -104,21 +118,7 @@ def load(
     >>> data.counts
     {'train': 72, 'validation': 8, 'test': 20}
     """
-    checks = {
-        "image_size": arguments.height_width,
-        "batch_size": arguments.positive_integer,
-        "seed": arguments.natural_number,
-        "test_share": check_share,
-        "num_channels": arguments.one_of(1, 3),
-        "resize": arguments.one_of("squash", "crop"),
-        "split_seed": arguments.natural_number,
-        "cache": arguments.one_of(None, True, False, "disk"),
-        "pipeline": arguments.one_of(None, *PIPELINES),
-        "skip_empty": arguments.boolean,
-        "on_error": arguments.one_of("stop", "skip"),
-        "sampling": arguments.one_of(*SAMPLINGS),
-    }
-    checks |= {} if validation_share is None else {"validation_share": check_share}
+    checks = CHECKS if validation_share is None else CHECKS | {"validation_share": check_share}
     options = arguments.checked(checks, locals())
     augmentation = get_augmentation(augment)
     splits = open_source(
@@ -138,24 +138,28 @@ def load(
         splits = unreadable.skip(splits)
     skipped = getattr(splits.train, "skipped", {})
     _warn_of_empty_classes(splits)
-    if cache == "disk":
-        kept = disk_cache.cache_on_disk(
-            splits.train, splits.name, options["image_size"], num_channels
-        )
-        splits = splits._replace(train=kept)
-    elif cache is not False:
-        limits = {} if cache is None else {"largest": math.inf, "limit": math.inf}
-        decoded = {name: decode_all(each, **limits) for name, each in splits.sources.items()}
-        splits = splits._replace(**decoded)
+    splits = _keep_decoded(splits, cache, options["image_size"], num_channels)
     names = ("image_size", "batch_size", "seed", "num_channels", "resize", "sampling")
     loaded = ImageDataset(
         splits,
         augmentation=augmentation,
-        pipeline=pipeline or ("tf.data" if _has_tensorflow() else "keras"),
+        pipeline=pipeline or ("tf.data" if backend.is_installed("tensorflow") else "keras"),
         **{name: options[name] for name in names},
     )
     loaded.skipped = skipped
     return loaded
+
+
+def _keep_decoded(splits, cache, image_size, num_channels):
+    """Returns splits whose images are decoded once if `cache` says so, on disk or in memory."""
+    if cache is False:
+        return splits
+    if cache == "disk":
+        kept = disk_cache.cache_on_disk(splits.train, splits.name, image_size, num_channels)
+        return splits._replace(train=kept)
+    limits = {} if cache is None else {"largest": math.inf, "limit": math.inf}
+    decoded = {name: decode_all(each, **limits) for name, each in splits.sources.items()}
+    return splits._replace(**decoded)
 
 
 class ImageDataset:
@@ -301,10 +305,6 @@ class ImageDataset:
 
         make = pipelines.tf_dataset if self.pipeline == "tf.data" else pipelines.Loader
         return batches and make(batches)
-
-
-def _has_tensorflow():
-    return backend.is_installed("tensorflow")
 
 
 def _warn_of_empty_classes(splits):

@@ -9,7 +9,8 @@ timm's files hold the weights of the official code unchanged, or were fine-tuned
 import keras
 from keras import ops
 
-from keras_vit.convolutions import HybridConv, HybridRoot, HybridUnit, center_kernel
+from keras_vit.convolutions import HybridConv, HybridRoot, HybridUnit
+from keras_vit.convolutions.shared import center_kernel
 from keras_vit.hybrid import HybridViT
 
 register = keras.saving.register_keras_serializable(package="keras_vit")

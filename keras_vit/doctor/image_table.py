@@ -33,7 +33,7 @@ class Row(NamedTuple):
     group: str
 
 
-class Table(NamedTuple):
+class ImageTable(NamedTuple):
     """The rows of a table, and {role: column} that was chosen."""
 
     rows: list
@@ -50,7 +50,7 @@ def read(path, columns=None):
             is the folder of the image.
 
     Returns:
-        A `Table`, with cells stripped and canonical names of splits.
+        An `ImageTable`, with cells stripped and canonical names of splits.
 
     Raises:
         FileNotFoundError: the CSV file does not exist.
@@ -61,7 +61,7 @@ def read(path, columns=None):
         chosen = _find_columns(path, columns, reader)
         rows = [_make_row(path, reader.line_num, row, chosen) for row in reader]
     _refuse_copies(path, rows)
-    return Table(rows, chosen)
+    return ImageTable(rows, chosen)
 
 
 def is_table(path):

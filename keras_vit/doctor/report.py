@@ -8,7 +8,7 @@ from typing import NamedTuple
 from keras_vit.doctor import workers
 from keras_vit.doctor.file_tree import printable
 from keras_vit.doctor.near_duplicates import LATER
-from keras_vit.doctor.problems import KINDS, SEVERITIES, Problem
+from keras_vit.doctor.problems import KINDS, SEVERITIES
 from keras_vit.io import html_page
 from keras_vit.io.writing import write_text
 
@@ -89,24 +89,6 @@ class DatasetReport(NamedTuple):
             },
             indent=1,
         )
-
-    @classmethod
-    def from_json(cls, text):
-        """Reads the text that `to_json` wrote; raises `ValueError` for any other."""
-        found = json.loads(text)
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
-            received = found.get("format") if isinstance(found, dict) else type(found).__name__
-            raise ValueError(
-                f"A report of the format {FORMAT!r} was expected. Received: {received!r}. Give the "
-                "text that `to_json` returned."
-            )
-        problems = [
-            Problem(*(each[field.removesuffix("_name")] for field in Problem._fields))
-            for each in found["problems"]
-        ]
-        problems = tuple(each._replace(others=tuple(each.others)) for each in problems)
-        rest = (found[name] for name in ("folder", "images", "classes"))
-        return cls(*rest, problems, found["seconds"])
 
     def write_json(self, path):
         """Writes `to_json` to a file, atomically."""

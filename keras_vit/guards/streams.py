@@ -127,24 +127,14 @@ def _watch_tensorflow(dataset, watch):
             good = good & _all_good(labels, watch.labels)
             arrays.append(labels)
 
-        def ask():
-            def check(*arrays):
-                watch(arrays)
-                return np.True_
-
-            return tf.numpy_function(check, arrays, tf.bool)
-
-        checked = tf.cond(good, lambda: tf.constant(True), ask)
+        checked = tf.cond(good, lambda: tf.constant(True), lambda: _ask(watch, arrays))
 
         def passed(tensor):
             same = tf.identity(tensor)
             if unknown and tensor is images:  # TensorFlow builds no model for an unknown shape
                 same.set_shape(watch.spec.input_shape)
-            elif len(arrays) == 2 and tensor is labels and labels.shape.rank == 2:
-                same.set_shape((None, watch.labels.width))
-            elif len(arrays) == 2 and tensor is labels and labels.shape.rank is None:
-                numbered = watch.labels.kind == "number"
-                same = tf.reshape(same, (-1,) if numbered else (-1, watch.labels.width))
+            elif len(arrays) == 2 and tensor is labels:
+                same = _shape_labels(same, watch.labels)
             elif tensor is weights and weights.shape.rank is None:
                 same = tf.reshape(same, (-1,))  # one for each image
             return same
@@ -155,6 +145,28 @@ def _watch_tensorflow(dataset, watch):
     watched = dataset.enumerate().map(look)
     watched.cardinality = dataset.cardinality  # `map` may not know it
     return watched
+
+
+def _ask(watch, arrays):
+    """Shows a batch to `watch`, in Python; returns a tensor."""
+    import tensorflow as tf
+
+    def check(*arrays):
+        watch(arrays)
+        return np.True_
+
+    return tf.numpy_function(check, arrays, tf.bool)
+
+
+def _shape_labels(labels, expects):
+    """Returns labels that were checked, with the shape that they therefore have."""
+    import tensorflow as tf
+
+    if labels.shape.rank is None:
+        return tf.reshape(labels, (-1,) if expects.kind == "number" else (-1, expects.width))
+    if labels.shape.rank == 2:
+        labels.set_shape((None, expects.width))
+    return labels
 
 
 def _all_good(labels, expects):

@@ -7,7 +7,7 @@ import statistics
 import numpy as np
 
 from keras_vit import HybridViT, ViT, data, figures, load_pretrained
-from keras_vit.checkpoints.loading import image_size
+from keras_vit.checkpoints.loading import find_image_size
 from keras_vit.explain import mean_attention_distance
 from keras_vit.explain.inside import find_encoder
 from keras_vit.studies.lab import seeds, tasks, trials
@@ -181,7 +181,7 @@ class Figure11(Study):
         if data in (PUBLISHED, PIECES):
             made = load_pretrained(model, verbose=False)
             images = (load_images if data == PUBLISHED else cut_photographs)(
-                image_size(model), seed
+                find_image_size(model), seed
             )
         else:
             made = train(data, seed, **training)

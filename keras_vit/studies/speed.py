@@ -198,7 +198,7 @@ def _memory(models):
 
 
 def _is_vit(model):
-    return isinstance(parse(model), Variant)
+    return type(parse(model)) is Variant
 
 
 class Figure12(Study):

@@ -110,10 +110,12 @@ def test_names_of_classes_are_kept(source, tmp_path):
 
 def test_there_is_a_name_for_each_class():
     model = tiny()
-    for names in (["rose", "daisy"], [1, 2, 3], "ab"):
+    for names in (["rose", "daisy"], [1, 2, 3], "abc"):
         with pytest.raises(ValueError, match=f"a name for each of 3 .* names={len(names)}, first="):
             model.class_names = names
     assert model.class_names is None
+    model.class_names = np.array(["a", "b", "c"])
+    assert repr(model.class_names) == "('a', 'b', 'c')"
     with pytest.raises(ValueError, match="a name for each of 0 classes"):
         tiny(num_classes=None).class_names = ["rose"]
 

@@ -211,7 +211,7 @@ def test_names_of_datasets_are_distinguished_from_paths(monkeypatch, tmp_path):
 
 
 def test_without_tensorflow_pipelines_are_keras_datasets(monkeypatch):
-    monkeypatch.setattr(dataset, "_has_tensorflow", lambda: False)
+    monkeypatch.setattr(dataset.backend, "is_installed", lambda _: False)
     loaded = data.load(drawn(20), 8)
     assert isinstance(loaded.train, keras.utils.PyDataset) and loaded.pipeline == "keras"
     assert data.load(drawn(20), 8, validation_share=0, test_share=0).validation is None

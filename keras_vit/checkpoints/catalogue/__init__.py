@@ -143,23 +143,15 @@ def suggestion(name):
     return arguments.suggest(name, [*published.RECOMMENDED, *_all()], number=3)
 
 
-def listing(chosen=None):
+def listing():
     """Returns the catalog as text, one line for each entry; recommended ones have a star.
 
-    Args:
-        chosen: entries to list; None for all.
-
     Example:
-    >>> print(keras_vit.checkpoints.catalogue.listing(
-    ...     [keras_vit.checkpoints.catalogue.find("ViT-Ti/16")]
-    ... ))
-      name                                     pixels classes       size  top-1         sha256
-    * ViT-Ti/16-augreg-i21k-ft-224                224    1000          -  75.45  not published
-    * selected by the name of the variant
+    >>> keras_vit.checkpoints.catalogue.listing().splitlines()[0].split()
+    ['name', 'pixels', 'classes', 'size', 'top-1', 'sha256']
     """
-    chosen = _all().values() if chosen is None else chosen
     head = f"  {'name':<41}{'pixels':>6}{'classes':>8}{'size':>11}{'top-1':>7}{'sha256':>15}"
-    return "\n".join([head, *map(_line, chosen), "* selected by the name of the variant"])
+    return "\n".join([head, *map(_line, _all().values()), "* selected by the name of the variant"])
 
 
 def _line(entry):

@@ -6,5 +6,5 @@ config_files.py    which class computes what a model computes, and the files for
 for_timm.py        config.json of timm
 for_hugging_face.py    config.json of transformers
 for_kerashub.py    a preset of KerasHub
-plain.py           what these have in common
+json_values.py     values of a model as JSON has them
 """

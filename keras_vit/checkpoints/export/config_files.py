@@ -2,7 +2,7 @@
 
 from keras_vit import arguments
 from keras_vit.checkpoints.export import for_hugging_face, for_kerashub, for_timm
-from keras_vit.checkpoints.export.plain import refuse
+from keras_vit.checkpoints.export.json_values import refuse
 from keras_vit.descendants import TimmHybridViT
 from keras_vit.io import files
 
@@ -33,7 +33,7 @@ def make(model, table, tensors):
     Raises:
         ValueError: no class of the library computes what the model computes.
     """
-    names = changes(model, table)
+    names = find_changes(model, table)
     if names:
         received = {name: getattr(model, name) for name in names if name == "pooling"}
         refuse(table, "the model must be one of its own", received or {"changed": names})
@@ -50,8 +50,8 @@ def split(table, tensors):
     return for_kerashub.split(tensors) if table.source == "kerashub" else {files.WHOLE: tensors}
 
 
-def changes(model, table):
-    """Returns what a model computes in another way than the models of a source, as names."""
+def find_changes(model, table):
+    """Returns the names of what a model computes unlike the models of a source."""
     plain = next(kind for kind in type(model).__mro__ if kind.__module__.startswith(PUBLISHED))
     names = [
         name for name in COMPUTES if getattr(type(model), name, 0) is not getattr(plain, name, 0)
@@ -63,7 +63,7 @@ def changes(model, table):
 
 def warn_of_changes(model, table):
     """Warns if a program that reads a model's weights by these names computes something else."""
-    names = changes(model, table)
+    names = find_changes(model, table)
     if names:
         arguments.warn(
             f"{type(model).__name__} has its own {', '.join(names)}. A program that reads these "

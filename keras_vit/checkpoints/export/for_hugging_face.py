@@ -5,21 +5,26 @@ from keras_vit.checkpoints.configurations.configuration import (
     HUGGING_FACE_SHAPES,
     RESAMPLING,
 )
-from keras_vit.checkpoints.export.plain import activation, pixels, plain, refuse
+from keras_vit.checkpoints.export.json_values import (
+    name_activation,
+    refuse,
+    scale_pixels,
+    shorten,
+)
 from keras_vit.checkpoints.maps import hugging_face
 
 
 def make(model, table, tensors):
     """Returns {name of a JSON file: its content}, as `config_files.make`."""
-    config = _config(model, table, tensors)
+    config = _make_config(model, table, tensors)
     if model.num_classes:
         names = model.class_names or [f"LABEL_{i}" for i in range(model.num_classes)]
         config["id2label"] = {str(i): name for i, name in enumerate(names)}
         config["label2id"] = {name: i for i, name in enumerate(names)}
-    return {"config.json": config, "preprocessor_config.json": _processor(model)}
+    return {"config.json": config, "preprocessor_config.json": _make_processor(model)}
 
 
-def _config(model, table, tensors):
+def _make_config(model, table, tensors):
     model_type, *classes = table.export.classes
     name = classes[bool(model.num_classes or getattr(model, "projection_dim", None))]
     if name is None or hasattr(model, "resnet_units"):
@@ -36,15 +41,19 @@ def _config(model, table, tensors):
     fields = {theirs: ours for theirs, (ours, _) in HUGGING_FACE_FIELDS.items()}
     for theirs, ours in (HUGGING_FACE_SHAPES | fields).items():
         if hasattr(model, ours) and theirs not in OWN_FIELDS:
-            config[theirs] = plain(getattr(model, ours))
-    config["hidden_act"] = activation(model, "gelu_pytorch_tanh")
+            config[theirs] = shorten(getattr(model, ours))
+    config["hidden_act"] = name_activation(model, "gelu_pytorch_tanh")
     config |= MORE_FIELDS.get(model_type, lambda *_: {})(model, tensors)
-    if "mlp_ratio" in config:  # it stands for the other
+    if "mlp_ratio" in config:  # DINOv2 states this instead
         del config["intermediate_size"]
     return config
 
 
-OWN_FIELDS = ("num_register_tokens", "use_gated_mlp", "use_swiglu_ffn")  # of some types alone
+OWN_FIELDS = (
+    "num_register_tokens",
+    "use_gated_mlp",
+    "use_swiglu_ffn",
+)  # only some types have these
 SQUARE = ("dinov2", "dinov2_with_registers", "siglip_vision_model", "clip_vision_model", "beit")
 
 
@@ -81,10 +90,10 @@ MORE_FIELDS = {
 }
 
 
-def _processor(model):
+def _make_processor(model):
     """Returns preprocessor_config.json: images are resized to the model's size, as here."""
     height, width = model.image_size
-    mean, deviation = pixels(model)
+    mean, deviation = scale_pixels(model)
     return {
         "image_processor_type": "ViTImageProcessor",
         "do_resize": True,

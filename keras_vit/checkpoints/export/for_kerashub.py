@@ -2,7 +2,7 @@
 
 import re
 
-from keras_vit.checkpoints.export.plain import pixels, refuse
+from keras_vit.checkpoints.export.json_values import refuse, scale_pixels
 from keras_vit.checkpoints.maps.kerashub import TASK_LAYERS
 from keras_vit.io import files
 
@@ -19,7 +19,8 @@ def make(model, table, tensors):
     name = backbone.removesuffix("Backbone").removesuffix("VisionEncoder")
     part = "vision_encoder" if backbone.endswith("Encoder") else "backbone"
     config = _serialize(family, part, backbone, FIELDS[family](model, table, tensors))
-    converter = _serialize(family, "image_converter", f"{name}ImageConverter", _converter(model))
+    kind, images = f"{name}ImageConverter", _make_converter(model)
+    converter = _serialize(family, "image_converter", kind, images)
     named = {"label_names": list(model.class_names)} if model.class_names else {}
     found = {"config.json": config | named, "image_converter.json": converter}
     if model.num_classes:
@@ -52,9 +53,9 @@ def _serialize(family, part, name, config):
     }
 
 
-def _converter(model):
+def _make_converter(model):
     """Returns how images are prepared: resized to the model's size, as here."""
-    mean, deviation = pixels(model)
+    mean, deviation = scale_pixels(model)
     return {
         "image_size": list(model.image_size),
         "scale": [1 / (255 * d) for d in deviation],
@@ -66,7 +67,7 @@ def _converter(model):
 
 
 # --- The arguments of each backbone ---------------------------------------------------------------
-def _sizes(model, mlp="intermediate_dim"):
+def _list_sizes(model, mlp="intermediate_dim"):
     return {
         "image_shape": [*model.image_size, model.num_channels],
         "patch_size": list(model.patch_size),
@@ -77,13 +78,13 @@ def _sizes(model, mlp="intermediate_dim"):
     }
 
 
-def _square_sizes(model, table, images=True):
+def _list_square_sizes(model, table, images=True):
     """Returns the sizes of a backbone whose patches are square, and `images` too."""
     sizes = {name: getattr(model, name) for name in ("image_size", "patch_size")}
     wanted = sizes if images else {"patch_size": model.patch_size}
     if any(height != width for height, width in wanted.values()):
         refuse(table, f"{' and '.join(wanted)} must be square", wanted)
-    return _sizes(model) | {"patch_size": model.patch_size[0]}
+    return _list_sizes(model) | {"patch_size": model.patch_size[0]}
 
 
 def _check(model, table, **wanted):
@@ -96,23 +97,23 @@ def _check(model, table, **wanted):
 def _vit(model, table, _):
     _check(model, table, approximate=False)
     tokens = {"use_class_token": model.prefix_tokens > 0}
-    return _sizes(model, "mlp_dim") | {"layer_norm_epsilon": model.epsilon} | tokens
+    return _list_sizes(model, "mlp_dim") | {"layer_norm_epsilon": model.epsilon} | tokens
 
 
 def _deit(model, table, _):
     _check(model, table, approximate=False)
-    return _sizes(model) | {"layer_norm_epsilon": model.epsilon}
+    return _list_sizes(model) | {"layer_norm_epsilon": model.epsilon}
 
 
 def _siglip(model, table, _):
     _check(model, table, epsilon=1e-6)
     activation = "gelu_approximate" if model.approximate else "gelu"
-    return _square_sizes(model, table) | {"intermediate_activation": activation}
+    return _list_square_sizes(model, table) | {"intermediate_activation": activation}
 
 
 def _dinov2(model, table, _):
     _check(model, table, epsilon=1e-6, **({} if model.gated else {"approximate": False}))
-    sizes = _square_sizes(model, table)
+    sizes = _list_square_sizes(model, table)
     if model.gated:  # of which the MLP has two thirds, rounded up to a multiple of 8
         _check(model, table, mlp_dim=-(-model.mlp_dim // 8) * 8)
         sizes["intermediate_dim"] = model.mlp_dim * 3 // 2
@@ -129,7 +130,7 @@ def _dinov2(model, table, _):
 def _dinov3(model, table, tensors):
     _check(model, table, **({} if model.gated else {"approximate": False}))
     biased = {re.search(r"(query|key|value)_dense/vars/1|$", name)[1] for name in tensors}
-    return _square_sizes(model, table, images=False) | {
+    return _list_square_sizes(model, table, images=False) | {
         "num_register_tokens": model.num_registers,
         "use_gated_mlp": model.gated,
         "hidden_activation": "silu" if model.gated else "gelu",

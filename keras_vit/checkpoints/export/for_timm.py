@@ -2,7 +2,12 @@
 
 from keras_vit import arguments
 from keras_vit.checkpoints.configurations.configuration import TIMM_FIELDS, TIMM_SHAPES
-from keras_vit.checkpoints.export.plain import activation, pixels, plain, refuse
+from keras_vit.checkpoints.export.json_values import (
+    name_activation,
+    refuse,
+    scale_pixels,
+    shorten,
+)
 from keras_vit.checkpoints.maps import matching
 
 # Architectures of timm for what no argument of its classes says.
@@ -27,14 +32,14 @@ TIMM_POOLINGS = {"gap": "avg", "patch mean": "avg", None: ""}  # others have the
 def make(model, table, tensors):
     """Returns {name of a JSON file: its content}, as `config_files.make`."""
     named = {"label_names": list(model.class_names)} if model.class_names else {}
-    return {"config.json": _config(model, table, tensors) | named}
+    return {"config.json": _make_config(model, table, tensors) | named}
 
 
-def _config(model, table, tensors):
+def _make_config(model, table, tensors):
     kind = matching.kind_of(model)
     if kind == "ResNet":
         size = (model.units, model.width)
-        architecture, options = _one_of(table, TIMM_BITS, "units, width", size), {}
+        architecture, options = _choose(table, TIMM_BITS, "units, width", size), {}
         layers = ("stem.conv", "head.fc")
     else:
         architecture, options = OTHERS.get(kind, _vit)(model, table, tensors)
@@ -44,7 +49,7 @@ def _config(model, table, tensors):
     classes, channels = model.num_classes or 0, model.num_channels
     if kind == "CLIPViT" and not classes:
         classes = model.projection_dim or 0
-    mean, deviation = pixels(model)
+    mean, deviation = scale_pixels(model)
     return {
         "architecture": architecture,
         "num_classes": classes,
@@ -64,7 +69,7 @@ def _config(model, table, tensors):
     }
 
 
-def _one_of(table, architectures, name, value):
+def _choose(table, architectures, name, value):
     """Returns timm's architecture for a value that is not an argument in timm."""
     if value not in architectures:
         known = " or ".join(map(str, architectures))
@@ -72,9 +77,9 @@ def _one_of(table, architectures, name, value):
     return architectures[value]
 
 
-def _sizes(model, mlp_dim):
+def _list_sizes(model, mlp_dim):
     names = TIMM_SHAPES | {theirs: ours for theirs, (ours, _) in TIMM_FIELDS.items()}
-    sizes = {theirs: plain(getattr(model, ours)) for theirs, ours in names.items()}
+    sizes = {theirs: shorten(getattr(model, ours)) for theirs, ours in names.items()}
     ratio = mlp_dim / model.hidden_dim  # timm rounds width times ratio down
     if int(model.hidden_dim * ratio) != mlp_dim:
         ratio = (mlp_dim + 0.5) / model.hidden_dim
@@ -83,8 +88,8 @@ def _sizes(model, mlp_dim):
 
 def _vit(model, table, _):
     gated, pooling, kind = getattr(model, "gated", False), model.pooling, matching.kind_of(model)
-    options = _sizes(model, 2 * model.mlp_dim if gated else model.mlp_dim)
-    options["act_layer"] = activation(model, "gelu_tanh")
+    options = _list_sizes(model, 2 * model.mlp_dim if gated else model.mlp_dim)
+    options["act_layer"] = name_activation(model, "gelu_tanh")
     architectures = {1e-6: "vit_giant_patch14_dinov2"} if gated else TIMM_EPSILON
     if pooling == "distilled":
         architectures = {1e-6: "deit_base_distilled_patch16_224"}
@@ -105,8 +110,8 @@ def _vit(model, table, _):
     if table.export.layer_scale:
         options["init_values"] = 1.0
     if hasattr(model, "resnet_units"):
-        options["patch_size"] = plain(model.get_layer("patches").patch_size)
-        architectures = {1e-6: _one_of(table, TIMM_HYBRIDS, "resnet_units", model.resnet_units)}
+        options["patch_size"] = shorten(model.get_layer("patches").patch_size)
+        architectures = {1e-6: _choose(table, TIMM_HYBRIDS, "resnet_units", model.resnet_units)}
     return _find_by_epsilon(model, table, architectures), options
 
 
@@ -114,9 +119,9 @@ def _find_by_epsilon(model, table, architectures):
     """Returns the architecture for the epsilon of a model, which timm has from 1e-6 on."""
     epsilon = max(model.epsilon, 1e-6)
     if epsilon > model.epsilon:  # 1e-12 in many files of Hugging Face
-        words = f"timm computes with epsilon={epsilon}, which the model's {model.epsilon} differs "
-        arguments.warn(f"{words}from: outputs change slightly.")
-    return _one_of(table, architectures, "epsilon", epsilon)
+        words = f"timm computes with epsilon={epsilon}, this model with {model.epsilon}:"
+        arguments.warn(f"{words} outputs change slightly.")
+    return _choose(table, architectures, "epsilon", epsilon)
 
 
 def _check_gelu(model, table):
@@ -127,10 +132,10 @@ def _check_gelu(model, table):
 def _dinov3(model, table, tensors):
     kind = "small_plus" if model.gated else "small"
     architectures = {1e-5: f"vit_{kind}_patch16_dinov3"}
-    architecture = _one_of(table, architectures, "epsilon", model.epsilon)
+    architecture = _choose(table, architectures, "epsilon", model.epsilon)
     if not model.gated:
         _check_gelu(model, table)
-    options = _sizes(model, model.mlp_dim) | {
+    options = _list_sizes(model, model.mlp_dim) | {
         "num_reg_tokens": model.num_registers,
         "rope_temperature": float(model.theta),
         "global_pool": TIMM_POOLINGS.get(model.pooling, model.pooling),
@@ -151,15 +156,15 @@ def _beit(model, table, _):
         "use_abs_pos_emb": model.positions,
         "use_fc_norm": matching.kind_of(model) == "BEiTViT",
     }
-    architectures = {1e-6: "beit_base_patch16_224"}
-    return _find_by_epsilon(model, table, architectures), _sizes(model, model.mlp_dim) | options
+    architecture = _find_by_epsilon(model, table, {1e-6: "beit_base_patch16_224"})
+    return architecture, _list_sizes(model, model.mlp_dim) | options
 
 
-def _rotary(model, pooled_norm, last_norm):
+def _list_rotary(model, pooled_norm, last_norm):
     """Returns the options of EVA-02 and PE, from which norms come after the last block."""
-    return _sizes(model, model.mlp_dim) | {
+    return _list_sizes(model, model.mlp_dim) | {
         "global_pool": TIMM_POOLINGS.get(model.pooling, model.pooling),
-        "ref_feat_shape": plain(model.reference),
+        "ref_feat_shape": shorten(model.reference),
         "use_fc_norm": pooled_norm,
         "use_post_transformer_norm": last_norm,
     }
@@ -167,7 +172,7 @@ def _rotary(model, pooled_norm, last_norm):
 
 def _eva(model, table, tensors):
     is_mean = matching.kind_of(model) == "EVAMeanViT"
-    options = _rotary(model, is_mean, not is_mean) | {
+    options = _list_rotary(model, is_mean, not is_mean) | {
         "class_token": model.prefix_tokens > 0,
         "qkv_fused": False,
         "scale_attn_inner": model.attention_norm,
@@ -182,14 +187,15 @@ def _eva(model, table, tensors):
 def _pe(model, table, _):
     is_core = matching.kind_of(model) == "PEViT"
     _check_gelu(model, table)
-    options = _rotary(model, False, is_core) | {"init_values": None}  # G has layer scale
+    options = _list_rotary(model, False, is_core) | {"init_values": None}  # G has layer scale
     kind = "core" if is_core else "spatial"
     size = "base_patch16" if model.prefix_tokens else "gigantic_patch14"  # where places begin
     name = f"vit_pe_{kind}_{size}_{PE_SIDES[kind, model.prefix_tokens]}"
-    return _one_of(table, {1e-5: name}, "epsilon", model.epsilon), options
+    return _choose(table, {1e-5: name}, "epsilon", model.epsilon), options
 
 
 PE_SIDES = {("core", 1): 224, ("core", 0): 448, ("spatial", 1): 512, ("spatial", 0): 448}
+# Kind of a model: what finds its architecture and options; `_vit` does for all others
 OTHERS = {
     "DINOv3ViT": _dinov3,
     "gated DINOv3ViT": _dinov3,

@@ -4,7 +4,7 @@ Names of https://github.com/huggingface/transformers.
 """
 
 from keras_vit.checkpoints.catalogue.published import CLIP_PIXELS
-from keras_vit.checkpoints.maps.hugging_face import pools
+from keras_vit.checkpoints.maps.hugging_face import vit_pools
 from keras_vit.checkpoints.maps.pytorch import FORMS
 from keras_vit.checkpoints.maps.weight_map import (
     FLAT,
@@ -78,7 +78,7 @@ SIGLIP = WeightMap(
     ignored=(r"text_model\..*", r"logit_(scale|bias)", r".*\.position_ids"),
     unsupported={r"classifier\..*": "a classifier of the mean of all tokens"},
     fused=TOWER_FUSED,
-    export=Export(("siglip_vision_model", "SiglipVisionModel", None), pools("map")),
+    export=Export(("siglip_vision_model", "SiglipVisionModel", None), vit_pools("map")),
     defaults={"epsilon": 1e-6, "approximate": True},
 )
 CLIP = SIGLIP._replace(
@@ -89,7 +89,7 @@ CLIP = SIGLIP._replace(
     zeros=r"embeddings\.patch_embedding\.bias",
     export=Export(
         ("clip_vision_model", "CLIPVisionModel", "CLIPVisionModelWithProjection"),
-        pools("token"),
+        vit_pools("token"),
         prefix="vision_model.",
         left_out=r"embeddings\.patch_embedding\.bias",
     ),

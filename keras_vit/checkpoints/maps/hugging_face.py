@@ -12,6 +12,7 @@ from keras_vit.checkpoints.maps.pytorch import (
     TIMM_REGISTERS,
     TIMM_REGISTERS_LAYERS,
     UNIT,
+    pools,
     share_table,
 )
 from keras_vit.checkpoints.maps.weight_map import (
@@ -22,9 +23,9 @@ from keras_vit.checkpoints.maps.weight_map import (
 )
 
 
-def pools(*poolings):
-    """Returns an `Export.fits` for models with one of these poolings, and no ResNet."""
-    return lambda model: model.pooling in poolings and not hasattr(model, "resnet_units")
+def vit_pools(*poolings):
+    """Returns an `Export.fits` for models with one of these poolings, and without a ResNet."""
+    return lambda model: pools(*poolings)(model) and not hasattr(model, "resnet_units")
 
 
 def _hugging_face_layers(prefix):
@@ -114,7 +115,7 @@ IJEPA = HUGGING_FACE._replace(
     rules=rules(FORMS, _hugging_face_layers("ijepa.")),
     signature=r"ijepa\.embeddings\.patch_embeddings\.projection\.weight",
     canonical=functools.partial(_canonical, "ijepa."),
-    export=Export(("ijepa", "IJepaModel", "IJepaForImageClassification"), pools("gap")),
+    export=Export(("ijepa", "IJepaModel", "IJepaForImageClassification"), vit_pools("gap")),
 )
 # Fine-tuned with one head, on the class token: the distillation token is a register.
 HUGGING_FACE_ONE_HEAD = HUGGING_FACE_DISTILLED._replace(
@@ -165,7 +166,7 @@ def _is_dinov2(model):
     """A classifier there has two vectors, and a model without a head has no untrained pooler."""
     poolings = ("token and mean",) if model.num_classes else ("token", None)
     whole = dinov2_ratio(model) and model.representation_size is None
-    return bool(whole) and pools(*poolings)(model)
+    return bool(whole) and vit_pools(*poolings)(model)
 
 
 DINOV2 = WeightMap(
@@ -239,7 +240,7 @@ DINOV3 = DINOV2._replace(
     zeros=r"layer\.\d+\.attention\.[qkv]_proj\.bias",
     export=Export(
         ("dinov3_vit", "DINOv3ViTModel", None),
-        pools("token", None),
+        vit_pools("token", None),
         layer_scale=True,
         left_out=r"layer\.\d+\.attention\.([qkv])_proj\.bias",
         zeros=lambda model: {"embeddings.mask_token": (1, 1, model.hidden_dim)},
@@ -315,7 +316,7 @@ BEIT = HUGGING_FACE._replace(
     zeros=r"encoder\.layer\.\d+\.attention\.attention\.key\.bias",
     export=Export(
         ("beit", "BeitModel", "BeitForImageClassification"),
-        pools("patch mean"),
+        vit_pools("patch mean"),
         prefix="beit.",
         layer_scale=True,
         idle=r"encoder\.layer\.\d+\.attention\.attention\.key\.bias",
@@ -325,5 +326,5 @@ BIASED = BEIT._replace(
     models=("BiasedViT",),
     rules=rules(FORMS, BIASED_LAYERS),
     lacks=r"(beit\.)?pooler\.layernorm\.weight",
-    export=BEIT.export._replace(fits=pools("token", None)),
+    export=BEIT.export._replace(fits=vit_pools("token", None)),
 )

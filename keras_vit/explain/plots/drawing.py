@@ -7,6 +7,7 @@ from keras_vit.figures import ORANGE, remove_axes, short_name, show, to_pixels
 
 WIDTH, DPI = 6, 140  # inches: on a page of 700 pixels, letters of 8 points are 13 pixels high
 MOST = 16  # images in one figure
+HEAD = 0.5  # inches for the title of a figure
 SMALL, MEDIUM = 8, 9  # points
 # Ordered by lightness and distinct for color-blind readers. Orange is positive, violet negative.
 SEQUENTIAL, SIGNED = "viridis", "PuOr_r"
@@ -110,7 +111,7 @@ def create_figure(height):
     return figures.figure(WIDTH, height, DPI)
 
 
-def create_cells(count, across, aspect, extra=0.35, head=0.5):
+def create_cells(count, across, aspect, extra=0.35):
     """Creates a figure with cells for images.
 
     Args:
@@ -118,14 +119,13 @@ def create_cells(count, across, aspect, extra=0.35, head=0.5):
         across: number of cells in a row.
         aspect: height / width of an image.
         extra: inches for the text of each row.
-        head: inches for the title.
 
     Returns:
         (figure, array of `Axes` (rows, across)).
     """
     rows = -(-count // across)
     cell = min(WIDTH / across * aspect, 5) + extra
-    figure = create_figure(head + rows * cell)
+    figure = create_figure(HEAD + rows * cell)
     return figure, figure.subplots(rows, across, squeeze=False)
 
 

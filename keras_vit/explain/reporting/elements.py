@@ -11,6 +11,7 @@ from keras_vit.figures import show, to_pixels
 from keras_vit.io import html_page
 
 INCHES, DPI = 2.4, 140  # 336 pixels: sharp at 168 on a screen of double density
+THUMBNAIL = 96  # pixels
 COLORS = 256  # a palette takes a third of the bytes of full colors
 
 
@@ -43,12 +44,12 @@ def show_panel(image, values, panel, words):
     return _draw(image, lambda axes: panel(axes, image, values), words)
 
 
-def show_thumbnail(image, side=96):
+def show_thumbnail(image):
     """A small image beside words that say the same."""
     from PIL import Image
 
     small = Image.fromarray(to_pixels(image))
-    small.thumbnail((side, side), Image.Resampling.BOX)
+    small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     return _embed(small, "")
 
 

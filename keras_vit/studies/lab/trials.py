@@ -135,11 +135,11 @@ def accuracy(model, images, labels):
     return float(np.mean(outputs.argmax(axis=-1) == labels))
 
 
-def few_shot_accuracy(model, train, test, shots=5, seeds=DRAWS):
+def few_shot_accuracy(model, train, test, shots):
     """Returns the accuracy from `shots` images of each class in `train`, averaged over draws."""
     representation = submodel(model)
     splits = [predict_all(representation, split, batch_size=TEST_BATCH) for split in (train, test)]
-    return float(few_shot(*splits[0], *splits[1], shots=shots, seeds=seeds).mean(shots))
+    return float(few_shot(*splits[0], *splits[1], shots=shots, seeds=DRAWS).mean(shots))
 
 
 def pretrain(

@@ -117,8 +117,8 @@ def curves(history, baselines=None):
     return plot
 
 
-def predictions(image, labels, probabilities, class_names, number=24):
-    """Plots test images with true and predicted class, mistakes first.
+def predictions(image, labels, probabilities, class_names):
+    """Plots 24 test images with true and predicted class, mistakes first.
 
     Mistakes are in descending order of the probability of the predicted class; correct images keep
     their order.
@@ -128,11 +128,10 @@ def predictions(image, labels, probabilities, class_names, number=24):
         labels: (images,).
         probabilities: (images, classes).
         class_names: names of the classes.
-        number: maximum number of images.
     """
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = predicted != labels
-    order = np.lexsort((np.where(wrong, -confidence, 0.0), ~wrong))[:number]
+    order = np.lexsort((np.where(wrong, -confidence, 0.0), ~wrong))[:24]
     rows = -(-len(order) // 6)
     plot = figure(8, 0.5 + 1.6 * rows)
     plot.suptitle(

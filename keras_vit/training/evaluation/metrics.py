@@ -100,8 +100,7 @@ def evaluate(
         data: labeled images: a `keras_vit.data.ImageDataset`, a pair of arrays (images, labels), a
             `keras.utils.PyDataset`, a `tf.data.Dataset` or another iterable of such pairs.
         split: "train", "validation" or "test" of an `ImageDataset`.
-        class_names: names of the classes; None for those of `data` or
-            `model`, or their numbers.
+        class_names: names of the classes; None for those of `data` or `model`, or their numbers.
         names: names of the images, in order; None for those of `data`, or their numbers.
         bins: number of bins of the reliability table.
         mistakes: number of mistakes to list.

@@ -14,7 +14,7 @@ from keras_vit.arguments import fraction, one_of, optional, positive_integer, po
 from keras_vit.data.sampler import SAMPLINGS
 from keras_vit.data.transforms.augmentation import Augmentation
 from keras_vit.training.recipes.class_weights import BALANCED, check_weights
-from keras_vit.variants import RESNETS, parse
+from keras_vit.variants import BiT, parse
 
 ADAPTATIONS = ("full", "linear", "lora")  # which weights are trained
 SLOTS = {"adamw": 2, "sgd": 1, "lamb": 2}  # numbers that an optimizer keeps for each weight
@@ -127,11 +127,11 @@ class Recipe(NamedTuple):
             want = "early stopping and a moving average each choose the weights in the end"
             arguments.refuse(want, received, "Leave one of them out.")
         variant = None if self.model is None else parse(self.model)
-        if plotted and isinstance(variant, RESNETS):
+        if plotted and isinstance(variant, BiT):
             want = "`model` must be a Vision Transformer or a hybrid, whose patches are plotted"
             advice = "Build a ResNet with keras_vit.create and train it with its `fit`."
             arguments.refuse(want, {"model": self.model}, advice)
-        if variant and self.image_size is not None and not isinstance(variant, RESNETS):
+        if variant and self.image_size is not None and not isinstance(variant, BiT):
             size = arguments.height_width("image_size", self.image_size)
             arguments.divisible_image(size, (variant.patch_size,) * 2)
 

@@ -4,7 +4,7 @@ from keras_vit import arguments
 from keras_vit.training.recipes import class_weights, paper_tables
 from keras_vit.training.recipes.recipe import Recipe
 from keras_vit.training.recipes.recipe_rows import FINE_TUNING, PRE_TRAINING, RECIPES
-from keras_vit.variants import RESNETS, parse
+from keras_vit.variants import BiT, parse
 
 FINE_TUNED = {
     f"paper-finetune-{name}": row
@@ -123,7 +123,7 @@ def _pre_training(dataset, model):
         advice = f"Table 3 has {models}. Use one of these and override what differs."
         arguments.refuse(f"`model` must be one of Table 3 on {dataset}", {"model": model}, advice)
     row = matches[0]
-    is_imagenet, is_resnet = dataset == "ImageNet", isinstance(parse(model), RESNETS)
+    is_imagenet, is_resnet = dataset == "ImageNet", isinstance(parse(model), BiT)
     return PRE_TRAINING._replace(
         model=model,
         epochs=max(row.epochs),

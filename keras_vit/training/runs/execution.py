@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_vit import environment, families
 from keras_vit.checkpoints import loading
+from keras_vit.io import writing
 from keras_vit.training import adaptation
 from keras_vit.training.evaluation import metrics
 from keras_vit.training.evaluation.classifiers import baselines
@@ -119,7 +120,7 @@ def train(
     options = dict(locals())
     del options["out"]
     target, options, parts = start(options, out)
-    run_folder.write_settings(target, options)
+    writing.write_json(target / run_folder.SETTINGS, options)
     return _run(target, options, *parts)
 
 
@@ -215,11 +216,7 @@ def _build_within_memory(options):
 def _run(target, options, cost, data, model, recipe):
     """Trains, tests and writes the results; resumes where an earlier call stopped."""
     started = perf_counter()
-    name = model_name(options, model, recipe)
-    introduction = messages.introduction(name, data, model, recipe, options["seed"], target)
-    print(introduction, cost, sep="\n", flush=True)
-    references = baselines(data)
-    print(messages.references(references, data.image_size), messages.START, sep="\n", flush=True)
+    references = _introduce(target, options, cost, data, model, recipe)
     try:
         history, earlier = _fit(target, options, data, model, recipe)
     except (KeyboardInterrupt, SystemExit):
@@ -247,10 +244,31 @@ def _run(target, options, cost, data, model, recipe):
         "baselines": references,
         **{f"{part}_images": count for part, count in data.counts.items()},
         "skipped_images": sorted(data.skipped),
-        # what was trained, on what and with what, to repeat the run and to predict with it
+        **_describe(options, data, model, recipe),
+        "seconds": round(earlier + perf_counter() - started, 1),
+    }
+    run = saved_run.Run(target, model, numbers)
+    saved_run.write(run, history, data, evaluation, logits, labels)
+    print(messages.conclusion(target, numbers, options), flush=True)
+    return run
+
+
+def _introduce(target, options, cost, data, model, recipe):
+    """Prints what is about to be trained; returns the accuracies of the baselines."""
+    name = model_name(options, model, recipe)
+    introduction = messages.introduction(name, data, model, recipe, options["seed"], target)
+    print(introduction, cost, sep="\n", flush=True)
+    references = baselines(data)
+    print(messages.references(references, data.image_size), messages.START, sep="\n", flush=True)
+    return references
+
+
+def _describe(options, data, model, recipe):
+    """Returns what was trained, on what and with what, to repeat a run and to predict with it."""
+    return {
         "data": "digits" if options["data"] is None else options["data"],
         "class_names": list(data.class_names),
-        "model": name,
+        "model": model_name(options, model, recipe),
         "parameters": model.count_params(),
         "image_size": list(data.image_size),
         "num_channels": data.num_channels,
@@ -263,12 +281,7 @@ def _run(target, options, cost, data, model, recipe):
         "versions": environment.versions(),
         "hardware": environment.hardware(),
         "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "seconds": round(earlier + perf_counter() - started, 1),
     }
-    run = saved_run.Run(target, model, numbers)
-    saved_run.write(run, history, data, evaluation, logits, labels)
-    print(messages.conclusion(target, numbers, options), flush=True)
-    return run
 
 
 def _test_unaveraged(target, model, data, split):

@@ -1,7 +1,6 @@
 """A run before Keras is imported: its options, checked, and its folder."""
 
 import datetime
-import json
 import os
 import pathlib
 import re
@@ -43,34 +42,21 @@ def check(options):
         ImportError: TensorBoard is requested and not installed.
         ValueError: a value is invalid.
     """
-    data, weights, seed = options["data"], options["weights"], options["seed"]
+    data, seed = options["data"], options["seed"]
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
         arguments.refuse(f"`seed` must be an integer from 0 to {LARGEST_SEED}", {"seed": seed})
     if data is None and options["image_size"] not in (None, 8):
         received = {"image_size": options["image_size"]}
         advice = "Leave image_size out, or give a folder of images."
         arguments.refuse("the digits are 8 x 8 pixels", received, advice)
-    if weights is not None and options["model"] is not None:
-        received = {"weights": weights, "model": options["model"]}
-        arguments.refuse("weights bring their own model", received, "Leave one of them out.")
-    if weights is not None:
-        catalogue.check_source(weights)
-    if options["patch_size"] is not None:
-        arguments.height_width("patch_size", options["patch_size"])
-        if weights is None:
-            received = {"patch_size": options["patch_size"], "weights": None}
-            advice = "Without weights, write the patch into the name: --model ViT-Midi/8."
-            arguments.refuse("`patch_size` changes the patches of weights", received, advice)
+    _check_weights(options)
     if options["time"] is not None:
         seconds("time", options["time"])
-        if options["epochs"] is not None:
-            received = {"time": options["time"], "epochs": options["epochs"]}
-            want = "either the time or the number of epochs can be given"
-            arguments.refuse(want, received, "Leave one of them out.")
-    if options["early_stopping"] is not None and options["validation_share"] == 0:
-        received = {"early_stopping": options["early_stopping"], "validation_share": 0}
-        advice = "Leave one of them out."
-        arguments.refuse("early stopping needs validation images", received, advice)
+    _refuse_both(options, "time", "epochs", "either the time or the number of epochs can be given")
+    if options["validation_share"] == 0:
+        _refuse_both(
+            options, "early_stopping", "validation_share", "early stopping needs validation images"
+        )
     for name in ("validation_share", "test_share"):
         if options[name] is not None:
             check_share(name, options[name])
@@ -93,6 +79,26 @@ def check(options):
         groups.check_pattern(options["group_pattern"])
 
 
+def _check_weights(options):
+    weights, patch_size = options["weights"], options["patch_size"]
+    _refuse_both(options, "weights", "model", "weights bring their own model")
+    if weights is not None:
+        catalogue.check_source(weights)
+    if patch_size is not None:
+        arguments.height_width("patch_size", patch_size)
+    if patch_size is not None and weights is None:
+        received = {"patch_size": patch_size, "weights": None}
+        advice = "Without weights, write the patch into the name: --model ViT-Midi/8."
+        arguments.refuse("`patch_size` changes the patches of weights", received, advice)
+
+
+def _refuse_both(options, one, other, want):
+    """Raises `ValueError` if both of two options are given."""
+    received = {name: options[name] for name in (one, other)}
+    if None not in received.values():
+        arguments.refuse(want, received, "Leave one of them out.")
+
+
 def complete(options):
     """Returns checked options with every path and default written out."""
     check(options)
@@ -105,7 +111,7 @@ def complete(options):
         if options["weights"] is not None:
             from keras_vit.checkpoints import loading
 
-            options["image_size"] = loading.image_size(options["weights"])
+            options["image_size"] = loading.find_image_size(options["weights"])
     return options
 
 
@@ -238,11 +244,6 @@ def read_settings(folder):
     except (ValueError, TypeError) as error:
         raise ValueError(f"{str(path)!r} cannot be read: {error}. Train again.") from error
     return target, options
-
-
-def write_settings(target, options):
-    """Writes the options of a run."""
-    writing.write_text(target / SETTINGS, json.dumps(options, indent=2) + "\n")
 
 
 def check_out(out):

@@ -1,7 +1,6 @@
 """A finished run: its folder written, loaded and evaluated."""
 
 import csv
-import json
 import os
 import pathlib
 import shutil
@@ -150,8 +149,7 @@ def write(run, history, data, evaluation, logits, labels):
             writer.writerow(["epoch", *history])
             epochs = range(1, len(history["loss"]) + 1)
             writer.writerows(zip(epochs, *history.values(), strict=True))
-    text = json.dumps(run.metrics, indent=2) + "\n"
-    writing.write_text(run.folder / run_folder.METRICS, text)
+    writing.write_json(run.folder / run_folder.METRICS, run.metrics)
     _write_figures(run, history, data, evaluation, logits, labels)
     shutil.rmtree(run.folder / run_folder.STATES)  # the model has their weights
 

@@ -8,14 +8,14 @@ def refuse(table, want, received, advice="Write a file of weights, which needs n
     arguments.refuse(f"in a folder for {table.source}, {want}", received, advice)
 
 
-def plain(value):
+def shorten(value):
     """Returns one integer for a square, a list for another pair, anything else as it is."""
     if not isinstance(value, tuple):
         return value
     return value[0] if len(set(value)) == 1 else list(value)
 
 
-def activation(model, tanh):
+def name_activation(model, tanh):
     """Returns the name of a model's activation; `tanh` is that of the approximate GELU."""
     if getattr(model, "gated", False):
         return "silu"
@@ -24,7 +24,7 @@ def activation(model, tanh):
     return tanh if model.approximate else "gelu"
 
 
-def pixels(model):
+def scale_pixels(model):
     """Returns (mean, deviation) for pixels 0 to 1, a list with a number for each channel."""
     pair = model.normalize or (0.0, 1.0)
     return [
