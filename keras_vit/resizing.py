@@ -158,7 +158,8 @@ def _check(model, method, overrides):
     known = (*model.argument_names, "dtype", "name", "trainable")
     lacking = [name for name in overrides if name not in known]
     if lacking:
-        want = f"a {type(model).__name__} has no argument {', '.join(lacking)}"
+        kind = arguments.with_article(type(model).__name__)
+        want = f"{kind} has no argument {', '.join(lacking)}"
         arguments.refuse(want, received, f"It has {', '.join(model.argument_names)}.")
     if any(getattr(layer, "quantization_mode", None) for _, layer in changes.walk(model)):
         advice = "Resize the model before you quantize it."

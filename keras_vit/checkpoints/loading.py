@@ -163,6 +163,9 @@ def class_names(name, count=imagenet.COUNT):
         A list of `count` names, or None if they are unknown: a local file has names only if there
         is a config.json beside it.
 
+    Raises:
+        ValueError: the name is unknown, or the file is damaged.
+
     Example:
     >>> keras_vit.checkpoints.class_names("ViT-Mini/4", 10)[3]
     'cat'

@@ -13,7 +13,8 @@ def load_resized(path, method, verbose, overrides):
     model = resizing.rebuild(saved, method or "bilinear", **overrides)
     if verbose:
         sizes = (f"{one.input_shape[1:]} to {one.output_shape[1:]}" for one in (saved, model))
-        print(f"{path}: a {type(model).__name__}, {' resized to '.join(dict.fromkeys(sizes))}.")
+        kind = arguments.with_article(type(model).__name__)
+        print(f"{path}: {kind}, {' resized to '.join(dict.fromkeys(sizes))}.")
     return model
 
 

@@ -102,7 +102,7 @@ def find_map(model, source):
     if not fitting:
         possible = ", ".join(map(repr, sorted({table.source for table in written})))
         possible = possible or "Keras's model.save_weights"
-        want = f"`source` must have names for a {kind}"
+        want = f"`source` must have names for {arguments.with_article(kind)}"
         arguments.refuse(want, {"source": source}, f"Use {possible}.")
     return next((table for table in fitting if table.export.fits(model)), fitting[-1])
 

@@ -151,8 +151,17 @@ def checked_training(model, given, watches, training):
         if validation is not None:
             given["validation_data"] = _checked_validation(model, validation, watches, expects)
     given["x"] = _checked_data(model, given.get("x"), watches, expects, given.get("y"), training)
+    if training:
+        _take_class_names(model, x)
     if keras.backend.backend() == "tensorflow":
         _create_variables(model, expects, training)
+
+
+def _take_class_names(model, data):
+    """Names the classes as data of `keras_vit.data` do: the earlier names may be of other data."""
+    names = getattr(_sampler(data), "class_names", None)
+    if names and len(names) == model.num_classes and hasattr(model, "class_names"):
+        model.class_names = names
 
 
 def _create_variables(model, expects, training):
@@ -228,7 +237,7 @@ def _check_known(data, spec, expects):
         numbers = expects._replace(kind=expects.kind and "number", ignored=None)
         label_checks.warn_of_one_class(numbers.check(_sampler(data).labels), numbers)
     images = getattr(getattr(data, "batches", None), "images", None)
-    if images is not None:
+    if hasattr(images, "shape"):
         spec.check(images)
 
 

@@ -689,6 +689,22 @@ def test_data_with_known_labels_are_checked_first_and_not_advanced():
         model.fit(keras_vit.data.Batches(x[:, :6], y, batch_size=2), verbose=0)
 
 
+@pytest.mark.parametrize("pipeline", ["keras", "tf.data"])
+def test_a_loaded_dataset_keeps_its_order_and_names_the_classes(pipeline):
+    if pipeline == "tf.data":
+        pytest.importorskip("tensorflow")
+    options = {"batch_size": 2, "validation_share": 0, "test_share": 0, "pipeline": pipeline}
+    images, labels = labelled(8)
+    loaded = keras_vit.data.load((images.astype("uint8"), labels), 8, **options)
+    model, given = small(), {"x": loaded.train}
+    model.class_names = ["another", "dataset"]
+    guards.calls.checked_training(model, given, [], training=False)
+    assert "shuffle" not in given and model.class_names == ("another", "dataset")
+    guards.calls.checked_training(model, given, [], training=True)
+    assert given == {"x": loaded.train, "shuffle": False}
+    assert model.class_names == loaded.class_names
+
+
 def test_the_error_of_a_reader_inside_tf_data_is_plain(tmp_path):
     tf = pytest.importorskip("tensorflow")
     path = tmp_path / "cat.jpg"

@@ -219,7 +219,8 @@ def _run(target, options, cost, data, model, recipe):
     introduction = messages.introduction(name, data, model, recipe, options["seed"], target)
     print(introduction, cost, sep="\n", flush=True)
     references = baselines(data)
-    print(messages.references(references, data.image_size), messages.START, sep="\n", flush=True)
+    lines = messages.references(references, data.image_size), *messages.start()
+    print(*lines, sep="\n", flush=True)
     try:
         history, earlier = _fit(target, options, data, model, recipe)
     except (KeyboardInterrupt, SystemExit):

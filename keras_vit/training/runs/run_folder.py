@@ -112,6 +112,9 @@ def complete(options):
 def seconds(name, value):
     """Returns a time in seconds: a number, or a text such as "2h", "1h30m" or "3600s".
 
+    Raises:
+        ValueError: it is another text, or not above 0.
+
     Example:
     >>> keras_vit.training.runs.run_folder.seconds("time", "1h30m")
     5400.0
