@@ -14,6 +14,7 @@ from keras_vit import data
 from keras_vit.data import images
 from keras_vit.data.sources import arrays, csv_table, disk_cache, folders, groups, local
 from keras_vit.data.sources import source as sources
+from keras_vit.doctor import examine
 
 pytestmark = pytest.mark.backend_free
 
@@ -101,6 +102,14 @@ def test_rare_modes_are_converted(tmp_path):
     ppm = tmp_path / "deep.ppm"
     ppm.write_bytes(b"P6 1 1 65535\n" + (np.array([1, 99, 255]) * 257).astype(">u2").tobytes())
     assert np.asarray(images.open_image(ppm)).ravel().tolist() == [1, 99, 255]
+
+
+@pytest.mark.parametrize("pixel", [-1, 65536])
+def test_pixels_of_32_bits_are_refused(pixel, tmp_path):
+    path = save(tmp_path / "deepest.tif", Image.new("I", (4, 4), pixel))
+    with pytest.raises(ValueError, match=f"deepest.tif' must have .*{pixel}"):
+        images.open_image(path)
+    assert examine.examine(path)["problems"][0][0] == "float-pixels"
 
 
 def test_cmyk_16_bits_and_transparency_are_converted(tmp_path):

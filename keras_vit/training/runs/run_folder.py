@@ -40,7 +40,7 @@ def check(options):
 
     Raises:
         FileNotFoundError: the data or the weights do not exist.
-        ImportError: TensorBoard is requested and not installed.
+        ImportError: TensorBoard, or scikit-learn for the digits, is needed and not installed.
         ValueError: a value is invalid.
     """
     data, weights, seed = options["data"], options["weights"], options["seed"]
@@ -86,8 +86,7 @@ def check(options):
         factor = max(arguments.height_width("image_size", chosen.image_size)) / 8
         advice = f"It enlarges them {factor:.0f}-fold. Leave --recipe out, or give images."
         arguments.refuse("the digits are 8 x 8 pixels", received, advice)
-    if data is not None:
-        check_source(data)
+    check_source("digits" if data is None else data)
     image_table.check_header(data, options["columns"])
     if options["group_pattern"] is not None:
         groups.check_pattern(options["group_pattern"])
