@@ -72,12 +72,12 @@ class ImageModel(Guarded, arguments.Checked, keras.Model):
 
     @class_names.setter
     def class_names(self, names):
-        given, count = tuple(names or ()), self.num_classes or 0
-        if names and (len(given) != count or not all(isinstance(name, str) for name in given)):
+        given, count = () if names is None else tuple(names), self.num_classes or 0
+        if given and (len(given) != count or not all(isinstance(name, str) for name in given)):
             want = f"`class_names` must have a name for each of {count} classes"
             received = {"names": len(given), "first": given[:3]}
             arguments.refuse(want, received, "Give them in the order of the logits.")
-        self._class_names = given or None
+        self._class_names = tuple(map(str, given)) or None
 
     def get_config(self):
         """Returns the arguments and what has changed since; Keras would add the graph."""

@@ -86,6 +86,7 @@ def check_file(path):
     """Raises `FileNotFoundError` unless a path is a file, without opening it."""
     if not os.path.isfile(path):
         reason = "a folder" if os.path.isdir(path) else "which does not exist"
+        reason = "a broken link" if os.path.islink(path) and not os.path.exists(path) else reason
         raise FileNotFoundError(f"An image file was expected. Received: {str(path)!r}, {reason}.")
 
 

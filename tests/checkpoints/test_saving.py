@@ -273,6 +273,10 @@ class OwnPooling(descendants.RegisterViT):
             "must have the exact GELU",
         ),
         (descendants.BEiTViT, "huggingface", {}, "own. Received: pooling='token'"),
+        (
+            descendants.BEiTViT, "timm", {"pooling": None, "num_classes": None},
+            "tokens must be normalized.*Save the model with its pooling",
+        ),
         (descendants.EVAViT, "huggingface", {}, "names for an EVAViT.*Use 'timm'"),
         (descendants.PEViT, "timm", {"pooling": "map", "hidden_dim": 32}, "epsilon must be 1e-05"),
         (keras_vit.HybridViT, "huggingface", {"resnet_units": ()}, "a class for the model"),

@@ -104,6 +104,18 @@ def test_rare_modes_are_converted(tmp_path):
     assert np.asarray(images.open_image(ppm)).ravel().tolist() == [1, 99, 255]
 
 
+@pytest.mark.parametrize(
+    "pixels, words",
+    [
+        ([np.zeros((3, 4, 3)), np.zeros((3, 5, 3))], "one array of numbers.*to one size"),
+        (np.full((2, 4, 4, 3), 65535, "uint16"), r"\(images / 257\).round"),
+    ],
+)
+def test_arrays_that_are_not_images_are_refused(pixels, words):
+    with pytest.raises(ValueError, match=words):
+        arrays.read_arrays((pixels, np.arange(2)))
+
+
 @pytest.mark.parametrize("pixel", [-1, 65536])
 def test_pixels_of_32_bits_are_refused(pixel, tmp_path):
     path = save(tmp_path / "deepest.tif", Image.new("I", (4, 4), pixel))
