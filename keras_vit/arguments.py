@@ -63,7 +63,7 @@ def natural_number(name, value, advice=""):
 def fraction(name, value):
     """Returns `value` as a `float`, or raises `ValueError` unless 0 <= value < 1."""
     if not _is_real(value) or not 0 <= value < 1:
-        advice = f"It is a probability: {name}=0.1 drops one in ten, {name}=0.0 turns it off."
+        advice = f"{name}=0.1 is one in ten, {name}=0.0 turns it off."
         refuse(f"`{name}` must be a number of at least 0 and less than 1", {name: value}, advice)
     return float(value)
 

@@ -528,7 +528,7 @@ def test_arrays_are_accepted_in_every_form(tmp_path):
         ({"x": IMAGES, "y": LABELS, "x_train": IMAGES, "y_train": LABELS}, "Images and labels"),
         ((IMAGES.transpose(0, 3, 1, 2), LABELS), "channels last"),
         ((IMAGES[0, 0], LABELS), "Images must have the shape"),
-        ((IMAGES[:0], LABELS[:0]), "Images must have the shape"),
+        ((IMAGES[:0], LABELS[:0]), "At least one image was expected"),
         ((IMAGES, LABELS[:5]), "one label for each of 6 images"),
         ((IMAGES, np.eye(3)[LABELS]), "one label.*argmax"),
         ((IMAGES, LABELS + 0.5), "must be integers.*such as=0.5"),

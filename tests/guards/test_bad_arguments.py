@@ -125,7 +125,7 @@ CASES = {
         lambda: PatchEncoder(8, dropout=1),
         f"`dropout` {FRACTION}",
         "dropout=1",
-        "dropout=0.1 drops one in ten",
+        "dropout=0.1 is one in ten",
     ),
     "encoder on images": (
         lambda: PatchEncoder(8)(zeros(1, 32, 32, 3)),
