@@ -243,7 +243,16 @@ def read_settings(folder):
 
 
 def write_settings(target, options):
-    """Writes the options of a run."""
+    """Writes the options of a new run; refuses a folder in which another one has begun meanwhile.
+
+    Raises:
+        ValueError: there are settings already.
+    """
+    try:
+        open(target / SETTINGS, "x").close()
+    except FileExistsError:
+        advice = "Another run has begun there. Choose another folder."
+        arguments.refuse("`out` must be a new or an empty folder", {"out": str(target)}, advice)
     writing.write_text(target / SETTINGS, json.dumps(options, indent=2) + "\n")
 
 
