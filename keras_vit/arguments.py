@@ -63,7 +63,7 @@ def natural_number(name, value, advice=""):
 def fraction(name, value):
     """Returns `value` as a `float`, or raises `ValueError` unless 0 <= value < 1."""
     if not _is_real(value) or not 0 <= value < 1:
-        advice = f"It is a probability: {name}=0.1 drops one in ten, {name}=0.0 turns it off."
+        advice = f"{name}=0.1 is one in ten, {name}=0.0 turns it off."
         refuse(f"`{name}` must be a number of at least 0 and less than 1", {name: value}, advice)
     return float(value)
 
@@ -286,10 +286,8 @@ def whole_patches(shape, patch_size):
 def patches(shape, num_patches=None):
     """Returns N, or raises `ValueError` unless `shape` is (batch, `num_patches`, patch length)."""
     if len(shape) != 3 or None in shape[1:]:
-        want = (
-            "`PatchEncoder` expects patches of shape (batch, patches, patch length), all but the "
-        )
-        want += "batch known"
+        want = "`PatchEncoder` expects patches of shape (batch, patches, patch length), all but "
+        want += "the batch known"
         refuse(want, {"input shape": tuple(shape)}, "Put `Patches(patch_size)` before it.")
     if num_patches not in (None, shape[1]):
         want = f"this `PatchEncoder` has positions for {num_patches} patches"
@@ -327,6 +325,11 @@ def refuse(expected, received, advice=""):
     """Raises `ValueError` in the words that all messages of the package share."""
     values = ", ".join(f"{name}={value!r}" for name, value in received.items())
     raise ValueError(f"{expected[0].upper()}{expected[1:]}. Received: {values}. {advice}".rstrip())
+
+
+def with_article(noun):
+    """Returns "a ViT" or "an EVAViT" for the name of a class or of a kind."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
 def suggest(name, names, number=1):

@@ -78,5 +78,7 @@ def spread(number, most=14):
 
 
 def short_name(name, longest=18):
-    """Returns a name that fits above a small image: at most `longest` characters."""
+    """Returns a name on one line, of at most `longest` characters: it fits above a small image."""
+    if not name.isprintable():  # names of folders may have line breaks
+        name = "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
     return name if len(name) <= longest else name[: longest - 1] + "…"

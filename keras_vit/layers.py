@@ -90,8 +90,7 @@ class PatchEncoder(Layer):
         (batch, prefix_tokens + N, D).
 
     Raises:
-        ValueError: the input is not a sequence of patches, or has more or fewer of them than
-            there are positions.
+        ValueError: the input is not patches, or there are more or fewer than positions.
 
     Example:
     >>> patches = keras_vit.Patches(16)(np.zeros((2, 224, 224, 3)))
@@ -144,6 +143,9 @@ class PatchEncoder(Layer):
 @register
 class LayerNorm(inner.Inner, layers.LayerNormalization):
     """LN of Eq. 2-4: Keras's layer with the official epsilon, and fast to train on JAX too.
+
+    Raises:
+        ValueError: `epsilon` is not a finite number above 0.
 
     Example:
     >>> tuple(keras_vit.LayerNorm()(np.ones((2, 5, 8))).shape)
@@ -245,6 +247,9 @@ class MLP(Layer):
 
     Returns:
         (batch, tokens, D).
+
+    Raises:
+        ValueError: an argument cannot be used, or the input is not tokens.
 
     Example:
     >>> tuple(keras_vit.MLP(mlp_dim=768)(np.zeros((2, 197, 192))).shape)

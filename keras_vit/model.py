@@ -30,7 +30,8 @@ class ImageModel(Guarded, arguments.Checked, keras.Model):
     leaves the weights of the last completed step (see `keras_vit.guards`).
 
     `class_names`, names of the classes in the order of the logits, may be set at any time and are
-    saved with the model; None if they are unknown.
+    saved with the model; None if they are unknown. `fit` sets them if it trains on a dataset of
+    `keras_vit.data.load`; set them yourself after training on other data.
 
     The `__init__` of a subclass calls `self.keep(locals())`, builds its graph, and then calls
     `super().__init__`.
@@ -39,6 +40,9 @@ class ImageModel(Guarded, arguments.Checked, keras.Model):
         images: the graph's input.
         outputs: the graph's output.
         **kwargs: `name`, `trainable`.
+
+    Raises:
+        ValueError: an argument or a name of a class cannot be used; images or labels do not fit.
     """
 
     def __new__(cls, *args, **kwargs):
@@ -93,7 +97,8 @@ class ImageModel(Guarded, arguments.Checked, keras.Model):
                 value = config.pop(name)
                 kept = name == "head_bias" and value is not None  # it is part of the weights
                 if not kept and value not in defaults:
-                    want = f"a {cls.__name__} has no argument `{name}` since version 0.2"
+                    kind = arguments.with_article(cls.__name__)
+                    want = f"{kind} has no argument `{name}` since version 0.2"
                     advice = "Build the model with the class for it (see CHANGELOG.md), then read "
                     advice += "the file's weights with model.load_weights(path)."
                     arguments.refuse(want, {name: value}, advice)

@@ -50,6 +50,9 @@ class Normalize(check.Checked, layers.Layer):
     Returns:
         The same shape.
 
+    Raises:
+        ValueError: `normalize` is not a pair.
+
     Example:
     >>> x = keras_vit.pixel_range.Normalize(((50, 100), 10))(np.full((1, 1, 1, 2), 70))
     >>> keras.ops.convert_to_numpy(x)

@@ -148,17 +148,24 @@ def read_weights(model):
 
 
 # --- Checks --------------------------------------------------------------------------------------
-def _check(model, method, overrides):
-    """Returns the configuration of a model that has all arguments to be changed."""
-    arguments.one_of(*positions.MATRICES)("method", method)
+def check_model(model, **overrides):
+    """Raises `ValueError` unless a model is of this package; returns what was received."""
     received = {"model": type(model).__name__, **overrides}
     if not hasattr(model, "argument_names"):
         want = "the model must be a ViT, a relative of it or a ResNet of this package"
         arguments.refuse(want, received, "Pass the model inside yours: model.get_layer(...).")
+    return received
+
+
+def _check(model, method, overrides):
+    """Returns the configuration of a model that has all arguments to be changed."""
+    arguments.one_of(*positions.MATRICES)("method", method)
+    received = check_model(model, **overrides)
     known = (*model.argument_names, "dtype", "name", "trainable")
     lacking = [name for name in overrides if name not in known]
     if lacking:
-        want = f"a {type(model).__name__} has no argument {', '.join(lacking)}"
+        kind = arguments.with_article(type(model).__name__)
+        want = f"{kind} has no argument {', '.join(lacking)}"
         arguments.refuse(want, received, f"It has {', '.join(model.argument_names)}.")
     if any(getattr(layer, "quantization_mode", None) for _, layer in changes.walk(model)):
         advice = "Resize the model before you quantize it."

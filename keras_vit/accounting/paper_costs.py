@@ -97,6 +97,9 @@ def core_days(exaflops, utilization, peak=TPU_V3_CORE):
         utilization: fraction of the peak that is reached; 0.3 to 0.4 is common.
         peak: FLOPs per second; by default those of a TPU v3 core in bfloat16.
 
+    Raises:
+        ValueError: a number is not above 0.
+
     Example:
     >>> round(keras_vit.accounting.core_days(4258, utilization=0.32))  # ViT-H/14: 2500
     2504

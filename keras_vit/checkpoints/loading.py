@@ -153,6 +153,9 @@ def class_names(name, count=imagenet.COUNT):
         A list of `count` names, or None if they are unknown: a local file has names only if there
         is a config.json beside it.
 
+    Raises:
+        ValueError: the name is unknown, or the file is damaged.
+
     Example:
     >>> keras_vit.checkpoints.class_names("ViT-Mini/4", 10)[3]
     'cat'
@@ -182,7 +185,8 @@ def _load_saved(path, method, verbose, overrides):
     model = resizing.rebuild(old, method or "bilinear", **overrides)
     if verbose:
         sizes = (f"{one.input_shape[1:]} to {one.output_shape[1:]}" for one in (old, model))
-        print(f"{path}: a {type(model).__name__}, {' resized to '.join(dict.fromkeys(sizes))}.")
+        kind = arguments.with_article(type(model).__name__)
+        print(f"{path}: {kind}, {' resized to '.join(dict.fromkeys(sizes))}.")
     return model
 
 

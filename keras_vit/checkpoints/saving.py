@@ -16,7 +16,7 @@ import re
 import keras
 import numpy as np
 
-from keras_vit import arguments
+from keras_vit import arguments, resizing
 from keras_vit.checkpoints.catalogue.published import SOURCES
 from keras_vit.checkpoints.export import config_files
 from keras_vit.checkpoints.maps import matching
@@ -97,12 +97,13 @@ def find_map(model, source):
     """
     arguments.one_of(*SOURCES)("source", source)
     kind = matching.kind_of(model)
+    resizing.check_model(model)
     written = [table for table in matching.WEIGHT_MAPS if table.export and kind in table.models]
     fitting = [table for table in written if table.source == source]
     if not fitting:
         possible = ", ".join(map(repr, sorted({table.source for table in written})))
         possible = possible or "Keras's model.save_weights"
-        want = f"`source` must have names for a {kind}"
+        want = f"`source` must have names for {arguments.with_article(kind)}"
         arguments.refuse(want, {"source": source}, f"Use {possible}.")
     return next((table for table in fitting if table.export.fits(model)), fitting[-1])
 

@@ -8,6 +8,7 @@ only within functions.
 import argparse
 import os
 import sys
+import warnings
 
 from keras_vit import startup
 from keras_vit.cli import process
@@ -60,6 +61,7 @@ def carry_out(options):
     code = options.start(options)
     if code is None and options.run is not None:
         if startup.IN_COMMAND:
+            warnings.formatwarning = lambda message, *_, **__: f"keras-vit: {message}\n"
             process.prepare(trains=options.command == "train")
         startup.load()
         code = options.run(options)

@@ -84,27 +84,34 @@ def check_model(name):
         _entry(name)
 
 
-def load_model(name, image_size=None):
+def load_model(name, image_size=None, precision=None):
     """Loads a `MODEL`.
 
-    `image_size`, a side or (height, width), is for published weights; None for their own. Returns
-    (model, metrics of its run). If the model is not from a run, the metrics are
+    `image_size`, a side or (height, width), is for published weights; None for their own. The model
+    computes in `precision`, a policy of Keras; None for its own.
+
+    Returns (model, metrics of its run). If the model is not from a run, the metrics are
     `saved_run.default_metrics` if it has the names of its classes, otherwise None. Raises
     `FileNotFoundError` or `ValueError` if the model cannot be read or has another resolution.
     """
-    from keras_vit import load_pretrained
+    from keras_vit import load_pretrained, resizing
     from keras_vit.checkpoints import keras_file
     from keras_vit.training.runs import saved_run
 
     path, metrics = pathlib.Path(name), None
     if hub.is_address(name) or not (is_run(path) or path.suffix == ".keras"):
-        model = load_pretrained(name, **({} if image_size is None else {"image_size": image_size}))
+        wanted = {"image_size": image_size, "dtype": precision}
+        wanted = {field: value for field, value in wanted.items() if value is not None}
+        model = load_pretrained(name, **wanted)
+        precision = None
     elif is_run(path):
         _, model, metrics = saved_run.load(path)
         _check_size(model, image_size)
     else:
         model = keras_file.load(path)
         _check_size(model, image_size)
+    if precision is not None:
+        model = resizing.rebuild(model, dtype=precision)
     if metrics is None and getattr(model, "class_names", None):
         metrics = saved_run.default_metrics(model)
     return model, metrics

@@ -27,6 +27,9 @@ class HybridConv(layers.Conv2D):
     Returns:
         (batch, height / strides, width / strides, filters), rounded up.
 
+    Raises:
+        ValueError: an argument is not an integer of 1 or more, or the input is not a map.
+
     Example:
     >>> conv = keras_vit.convolutions.HybridConv(filters=64, kernel_size=7, strides=2)
     >>> tuple(conv(np.zeros((2, 15, 16, 3))).shape)

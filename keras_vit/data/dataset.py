@@ -214,6 +214,7 @@ class ImageDataset:
         if isinstance(train, disk_cache.DiskSource):
             settings["shorter_side"] = train.side
         self.sampler = Sampler(train.labels, batch_size, seed, train.names, settings, sampling)
+        self.sampler.class_names = self.class_names  # for `fit`, which receives only the pipeline
         self.batch_size = self.sampler.batch_size
         self.steps_per_epoch = self.sampler.steps_per_epoch
         # Batches without gradients can be larger: up to 512 images of 4 MiB in total.

@@ -11,6 +11,7 @@ from keras_vit import arguments
 from keras_vit.doctor import formats
 
 SUFFIXES, ORIENTATION = formats.IMAGE_SUFFIXES, formats.ORIENTATION
+DEEPEST = formats.DEEPEST
 # Pillow's decoders raise many kinds of errors on damaged files.
 DECODING_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError,
@@ -85,6 +86,7 @@ def check_file(path):
     """Raises `FileNotFoundError` unless a path is a file, without opening it."""
     if not os.path.isfile(path):
         reason = "a folder" if os.path.isdir(path) else "which does not exist"
+        reason = "a broken link" if os.path.islink(path) and not os.path.exists(path) else reason
         raise FileNotFoundError(f"An image file was expected. Received: {str(path)!r}, {reason}.")
 
 
@@ -121,7 +123,15 @@ def _flatten(image, name):
             "Floating-point pixels have no fixed range: save it as an 8-bit PNG.",
         )
     if image.mode.startswith("I"):  # Pillow's own conversion would clip 16 bits at 255
-        return Image.fromarray((np.clip(image, 0, 65535) / 257).round().astype("uint8"))
+        pixels = np.asarray(image)
+        low, high = int(pixels.min()), int(pixels.max())
+        if low < 0 or high > DEEPEST:
+            arguments.refuse(
+                f"{str(name)!r} must have pixels of 8 or 16 bits",
+                {"lowest": low, "highest": high},
+                "Pixels of 32 bits have no fixed range: save it as an 8-bit PNG.",
+            )
+        return Image.fromarray((pixels / (DEEPEST / 255)).round().astype("uint8"))
     return image
 
 

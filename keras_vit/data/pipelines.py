@@ -65,12 +65,13 @@ def tf_dataset(batches):
 class Loader(keras.utils.PyDataset):
     """Batches as a `keras.utils.PyDataset`, which does not need TensorFlow.
 
-    `waited` is the time in seconds that was spent in waiting for batches.
+    `sampler` is that of training batches, None for others; `waited` is the time in seconds that was
+    spent in waiting for batches.
     """
 
     def __init__(self, batches):
         super().__init__()
-        self.batches = batches
+        self.batches, self.sampler = batches, getattr(batches, "sampler", None)
         self._ahead = count_threads(batches) + AHEAD
         self._threads = concurrent.futures.ThreadPoolExecutor(self._ahead - AHEAD)
         self._iteration = 0, 0, {}  # its epoch, its first batch, and {step: future}
@@ -133,9 +134,7 @@ class Batches(Loader):
     """
 
     def __init__(self, images, labels, batch_size, seed=0, augmentation=None):
-        batches = ArrayBatches(images, labels, batch_size, seed, augmentation)
-        super().__init__(batches)
-        self.sampler = batches.sampler
+        super().__init__(ArrayBatches(images, labels, batch_size, seed, augmentation))
 
     @property
     def epoch(self):

@@ -37,6 +37,9 @@ class Sampler:
         sampling: "shuffled", every image once in an epoch, or "balanced", every class equally
             often.
 
+    Raises:
+        ValueError: `sampling` is unknown.
+
     Example:
     >>> sampler = keras_vit.data.Sampler(labels=[0, 1, 0, 1, 0], batch_size=2, seed=7)
     >>> sampler.steps_per_epoch, sampler.begin(), sampler.begin()

@@ -104,6 +104,9 @@ class BiasedBlock(TransformerBlock):
         grid: (rows, columns) of patches.
         **kwargs: arguments of `TransformerBlock`.
 
+    Raises:
+        ValueError: as in `BiasedSelfAttention` and `TransformerBlock`.
+
     Example:
     >>> block = keras_vit.descendants.beit.BiasedBlock(num_heads=3, mlp_dim=64, grid=(2, 3))
     >>> tuple(block(np.zeros((2, 7, 24))).shape)

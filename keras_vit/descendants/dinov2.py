@@ -116,6 +116,9 @@ class PatchMean(Layer):
     Returns:
         (batch, D).
 
+    Raises:
+        ValueError: `prefix_tokens` is not an integer of 1 or more, or the input is not tokens.
+
     Example:
     >>> layer = keras_vit.descendants.PatchMean(prefix_tokens=5)
     >>> tuple(layer(np.zeros((2, 201, 192))).shape)

@@ -102,6 +102,9 @@ class RotaryBlock(TransformerBlock):
         gated: whether the MLP is gated.
         **kwargs: arguments of `TransformerBlock`.
 
+    Raises:
+        ValueError: as in `RotarySelfAttention` and `TransformerBlock`.
+
     Example:
     >>> block = keras_vit.descendants.dinov3.RotaryBlock(num_heads=3, mlp_dim=64, grid=(2, 3))
     >>> tuple(block(np.zeros((2, 7, 24))).shape)

@@ -60,6 +60,9 @@ class EVASelfAttention(RotarySelfAttention):
         sub_ln: whether a normalization comes before U_msa.
         **kwargs: arguments of `RotarySelfAttention`; the default of theta is 10,000.
 
+    Raises:
+        ValueError: as in `RotarySelfAttention`.
+
     Example:
     >>> layer = keras_vit.descendants.eva.EVASelfAttention(num_heads=3, grid=(2, 3))
     >>> tuple(layer(np.zeros((2, 7, 24))).shape)
@@ -118,6 +121,9 @@ class EVABlock(TransformerBlock):
         attention_norm: whether a normalization comes before U_msa.
         mlp_norm: whether a normalization comes before W_down.
         **kwargs: arguments of `TransformerBlock`.
+
+    Raises:
+        ValueError: as in `EVASelfAttention` and `TransformerBlock`.
 
     Example:
     >>> block = keras_vit.descendants.eva.EVABlock(num_heads=3, mlp_dim=64, grid=(2, 3))

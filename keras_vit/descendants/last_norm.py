@@ -27,6 +27,9 @@ class PooledNormViT(NormAfterPooling, RegisterViT):
         **kwargs: arguments of `RegisterViT`. `pooling` is "patch mean" in fine-tuned MAE, and "gap"
             in models without a class token.
 
+    Raises:
+        ValueError: an argument cannot be used, as in `RegisterViT`.
+
     Example:
     >>> model = keras_vit.create("ViT-Ti/16", keras_vit.descendants.PooledNormViT, image_size=32,
     ...                          num_layers=1, pooling="gap", num_registers=4, num_classes=10)
@@ -48,6 +51,9 @@ class UnnormalizedViT(RegisterViT):
         *args: arguments of `RegisterViT`.
         num_registers: number of registers; RADIO has several, InternViT none.
         **kwargs: arguments of `RegisterViT`.
+
+    Raises:
+        ValueError: an argument cannot be used, as in `RegisterViT`.
 
     Example:
     >>> model = keras_vit.create("ViT-Ti/16", keras_vit.descendants.UnnormalizedViT, image_size=32,

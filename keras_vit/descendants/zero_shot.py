@@ -91,7 +91,7 @@ def zero_shot_head(model, text_embeddings, scale=100.0, bias=None):
     Reference: https://arxiv.org/abs/2103.00020, section 3.1.2
     """
     _check_encoder(model)
-    texts, dim = np.asarray(text_embeddings, "float32"), model.output_shape[-1]
+    texts, dim = _to_numbers(text_embeddings), model.output_shape[-1]
     if texts.ndim != 2 or texts.shape[-1] != dim or not np.isfinite(texts).all():
         want = f"`text_embeddings` must be finite numbers (classes, {dim})"
         advice = "Take those of the text encoder that was trained with this model."
@@ -105,6 +105,14 @@ def zero_shot_head(model, text_embeddings, scale=100.0, bias=None):
     head.kernel.assign(scale * (texts / lengths).T)
     head.bias.assign(np.full(len(texts), bias))
     return classifier
+
+
+def _to_numbers(values):
+    """Returns float32, or a single NaN for what is not an array of numbers, such as the texts."""
+    try:
+        return np.asarray(values, "float32")
+    except (TypeError, ValueError):
+        return np.array(np.nan)
 
 
 def _check_encoder(model):

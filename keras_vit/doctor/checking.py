@@ -245,5 +245,6 @@ def _show_progress(results, total):
     finally:
         seconds = time.perf_counter() - start
         rate = done / max(seconds, 1e-9)
-        line = f"{done:,} images examined in {seconds:.1f} s, {rate:,.0f} per second"
+        images = "image" if done == 1 else "images"
+        line = f"{done:,} {images} examined in {seconds:.1f} s, {rate:,.0f} per second"
         print(("\r\x1b[K" if terminal else "") + line, file=sys.stderr, flush=True)

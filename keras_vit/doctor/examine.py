@@ -112,8 +112,9 @@ def decode(data):
         raise UnusableFile("bomb", "decoding needs more memory than allowed") from None
     except Exception as error:  # decoders raise all kinds of errors on damaged data
         raise UnusableFile(*_describe_damage(data, error)) from None
-    if image.mode == "F":
-        raise UnusableFile("float-pixels", "Pillow mode F")
+    low, high = image.getextrema() if image.mode in ("F", "I") else (0, 0)
+    if image.mode == "F" or low < 0 or high > formats.DEEPEST:
+        raise UnusableFile("float-pixels", f"Pillow mode {image.mode}, from {low} to {high}")
     return image, size
 
 
@@ -181,7 +182,7 @@ def _check_file(data, image, family, suffix):
     elif family == "JPEG" and _loses_its_place(data, image):
         yield "suspect-data", "its data end before the last rows, which decoders fill silently"
     if suffix not in formats.SUFFIXES.get(family, ()):
-        yield "wrong-suffix", f"a {family} file named {suffix}"
+        yield "wrong-suffix", f"the name ends in {suffix}, the format is {family}"
 
 
 def _loses_its_place(data, image):

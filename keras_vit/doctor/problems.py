@@ -36,7 +36,7 @@ _ERRORS = {
         "Download the image again, or remove the file."),
     "text": ("the file is text instead of an image", "Remove it."),
     "not-an-image": ("the file is not an image that can be read, despite its name", _CONVERT),
-    "float-pixels": ("the pixels are floating-point numbers, which have no fixed range",
+    "float-pixels": ("the pixels are fractions or 32-bit integers, which have no fixed range",
         "Save it as an 8-bit PNG."),
     "bomb": ("the image is too large to decode: it is larger than Pillow accepts",
         "Remove it, or save it at a smaller size."),

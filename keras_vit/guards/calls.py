@@ -137,13 +137,17 @@ def checked_training(model, given, watches, training):
     """Checks the arguments of `fit` or `evaluate`, and replaces data by watched data in `given`."""
     label_checks.check_compiled(model, model.loss)
     expects = label_checks.expected(model)
+    x = given.get("x")
     if training:
+        share = given.get("validation_split") or 0.0
+        if not 0 <= share < 1:
+            want = "`validation_split` must be at least 0 and less than 1"
+            arguments.refuse(want, {"validation_split": share})
         shares.check_fit(given)
         _check_learning_rate(model)
         for callback in keras.tree.flatten(given.get("callbacks")):
             _check_callback(model, callback)
         # Data with an order of their own; Keras shuffles the batches of a plain `PyDataset`.
-        x = given.get("x")
         ordered = streams.kind(x) not in (None, "keras") or _sampler(x) is not None
         if "shuffle" not in given and ordered:
             given["shuffle"] = False  # otherwise Keras warns that it ignores it
@@ -151,8 +155,19 @@ def checked_training(model, given, watches, training):
         if validation is not None:
             given["validation_data"] = _checked_validation(model, validation, watches, expects)
     given["x"] = _checked_data(model, given.get("x"), watches, expects, given.get("y"), training)
+    if streams.kind(given["x"]) is None:
+        label_checks.check_weights(given, x, expects.num_classes)
+    if training:
+        _take_class_names(model, x)
     if keras.backend.backend() == "tensorflow":
         _create_variables(model, expects, training)
+
+
+def _take_class_names(model, data):
+    """Names the classes as data of `keras_vit.data` do: the earlier names may be of other data."""
+    names = getattr(_sampler(data), "class_names", None)
+    if names and len(names) == model.num_classes and hasattr(model, "class_names"):
+        model.class_names = names
 
 
 def _create_variables(model, expects, training):
@@ -189,7 +204,8 @@ def _check_callback(model, callback):
 def _checked_validation(model, data, watches, expects):
     """Returns checked validation data: arrays, or data whose first batch is checked."""
     if isinstance(data, (tuple, list)):
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+        label_checks.check_weights({"sample_weight": weights}, x, expects.num_classes)
         return (_checked_data(model, x, watches, expects, y), *data[1:])
     if streams.kind(data) is not None and not _sampler(data):
         batch, data = streams.first_batch(data)
@@ -228,7 +244,7 @@ def _check_known(data, spec, expects):
         numbers = expects._replace(kind=expects.kind and "number", ignored=None)
         label_checks.warn_of_one_class(numbers.check(_sampler(data).labels), numbers)
     images = getattr(getattr(data, "batches", None), "images", None)
-    if images is not None:
+    if hasattr(images, "shape"):
         spec.check(images)
 
 
@@ -244,6 +260,7 @@ def _check_arrays(spec, x, expects, y, training):
     if y is None:
         advice = "Write model.fit(images, labels), model.evaluate(images, labels)."
         arguments.refuse("labels are needed with the images", {"labels": None}, advice)
+    label_checks.check_list("labels", y)
     labels = expects.check(y)
     image_checks.check_count(images, labels)
     if training:

@@ -6,6 +6,8 @@ import re
 
 import keras
 
+from keras_vit import arguments
+
 # The parts of a model's state, in the order in which Keras on JAX passes them to a step.
 PARTS = {
     "trainable_variables": lambda model: model.trainable_variables,
@@ -43,6 +45,7 @@ def keeping_weights(model):
         yield
         return
     model.jax_state_sync()  # a call within another one begins with its latest weights
+    _check_present(model)
     attributes = vars(model)
     outer = attributes.get("_get_jax_state")
     attributes["_get_jax_state"] = taken = _Taken(model)
@@ -55,6 +58,19 @@ def keeping_weights(model):
         del attributes["_get_jax_state"]
         if outer is not None:
             attributes["_get_jax_state"] = outer
+
+
+def _check_present(model):
+    """Raises `ValueError` if a step of another model has used up values of this model's variables.
+
+    On JAX, `variable.assign(other)` lets two variables share an array, which a step gives away.
+    """
+    lost = [v.path for v in model.variables if v._value is not None and _is_lost(v._value)]
+    if lost:
+        advice = "Load them again. To copy weights, write model.set_weights(other.get_weights()), "
+        advice += "not variable.assign(other_variable)."
+        want = "the weights must be the model's own; training another model has used them up"
+        arguments.refuse(want, {"lost": lost[:3]}, advice)
 
 
 class _Taken:

@@ -1,5 +1,6 @@
 """Images must have the model's shape, and pixels that its normalization takes."""
 
+import os
 from typing import NamedTuple
 
 import keras
@@ -30,7 +31,11 @@ class ImageSpec(NamedTuple):
         self.check_shape(images.shape)
         if len(images) == 0:
             refuse_nothing()
-        check_pixels(as_numpy(images[:SAMPLE]), self.normalize)
+        pixels = as_numpy(images[:SAMPLE])
+        if pixels.dtype.kind not in "biuf":
+            advice = "Write np.stack(images).astype('uint8'), for example."
+            arguments.refuse("pixels must be numbers", {"images": pixels.dtype.name}, advice)
+        check_pixels(pixels, self.normalize)
 
     def check_shape(self, shape):
         """Raises `ValueError` unless such images can have this shape; None is unknown."""
@@ -61,7 +66,10 @@ def get_single(x):
 
 
 def check_kind(x):
-    """Raises `ValueError` for a list of images, and for images of several sizes."""
+    """Raises `ValueError` for a list of images, for images of several sizes, and for no array."""
+    if x is None or isinstance(x, (str, os.PathLike)):
+        advice = "Read a file with keras_vit.data.read, a folder with keras_vit.data.load."
+        arguments.refuse("images must be an array or a dataset", {"images": x}, advice)
     is_list = isinstance(x, (list, tuple)) and len(x) > 0
     if is_list and (len(x) > 1 or not hasattr(x[0], "shape")):
         received, advice = f"a {type(x).__name__} of {len(x)}", "Write np.stack(images)."

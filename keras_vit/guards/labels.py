@@ -141,6 +141,40 @@ def expected(model):
     return Labels(kind, model.num_classes, settings.get("ignore_class"))
 
 
+def check_list(name, values):
+    """Raises `ValueError` for a list of values: Keras takes it for the labels of many outputs."""
+    if isinstance(values, (list, tuple)) and not (len(values) == 1 and np.ndim(values[0])):
+        received = {name: f"a {type(values).__name__} of {len(values)}"}
+        arguments.refuse(f"`{name}` must be one array", received, f"Write np.array({name}).")
+
+
+def check_weights(given, images, num_classes):
+    """Raises `ValueError` unless the weights in the arguments of `fit` or `evaluate` are valid.
+
+    Keras ignores weights of classes that do not exist, and one that is not finite spoils a model.
+    """
+    weights = given.get("sample_weight")
+    if weights is not None:
+        check_list("sample_weight", weights)
+        weights = as_numpy(weights)
+        if hasattr(images, "shape") and weights.shape[:1] != images.shape[:1]:
+            received = {"images": len(images), "sample_weight": weights.shape}
+            arguments.refuse("there must be one weight for each image", received)
+        _check_finite("sample_weight", weights)
+    classes = given.get("class_weight") or {}
+    unknown = [key for key in classes if key not in range(num_classes or 0)]
+    if unknown and num_classes:
+        want = f"`class_weight` must have class numbers from 0 to {num_classes - 1} as keys"
+        arguments.refuse(want, {"keys": unknown[:5]}, "Number the classes as the labels do.")
+    _check_finite("class_weight", np.array([*classes.values()], "float64"))
+
+
+def _check_finite(name, weights):
+    bad = weights[~np.isfinite(weights)]
+    if bad.size:
+        arguments.refuse(f"`{name}` must be finite numbers", {"weight": float(bad.flat[0])})
+
+
 def warn_of_one_class(labels, expects):
     """Warns if all class numbers of a training set, `labels`, are equal."""
     if expects.kind == "number" and expects.num_classes > 1 and labels.size > 1:

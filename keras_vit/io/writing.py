@@ -24,7 +24,10 @@ def replacing(path):
     path = os.path.realpath(os.fspath(path))
     folder, name = os.path.split(path)
     if not os.path.isdir(folder):
-        raise FileNotFoundError(f"A file in a folder that exists was expected. Received: {path!r}.")
+        raise FileNotFoundError(
+            f"A file in a folder that exists was expected. Received: {path!r}. "
+            f"Create {folder!r} first."
+        )
     temporary = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(4)}.partial")
     try:
         open(temporary, "xb").close()

@@ -49,6 +49,9 @@ class Objective(Guarded, arguments.Checked, keras.Model):
 
     Returns:
         {"prediction": (batch, N, ...), "mask": bool (batch, N), True for hidden patches}.
+
+    Raises:
+        ValueError: the encoder is not such a `ViT`, `seed` is negative, or images do not fit.
     """
 
     num_classes = None  # labels are not used
@@ -149,7 +152,8 @@ class Objective(Guarded, arguments.Checked, keras.Model):
         """Fixes the seed of what is hidden within the `with` block; training is not affected."""
         with keeping_weights(self):  # during `fit` on JAX, variables have no values
             state = np.array(ops.convert_to_numpy(self.random.state))
-            self.random.state.assign(keras.random.SeedGenerator(seed).state)
+            fixed = ops.convert_to_numpy(keras.random.SeedGenerator(seed).state)
+            self.random.state.assign(fixed)  # a copy: on JAX, two variables would share an array
             try:
                 yield
             finally:

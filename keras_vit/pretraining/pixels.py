@@ -193,6 +193,9 @@ def find_palette(images, colors=512, seed=0):
     Returns:
         float32 array (colors, channels), sorted, with fewer rows if the images have fewer colors.
 
+    Raises:
+        ValueError: `colors` is not an integer of 1 or more.
+
     Example:
     >>> images = np.zeros((1, 2, 2, 1))
     >>> images[0, 0, :, 0] = 100, 104

@@ -275,7 +275,11 @@ class OwnPooling(descendants.RegisterViT):
             "must have the exact GELU",
         ),
         (descendants.BEiTViT, "huggingface", {}, "own. Received: pooling='token'"),
-        (descendants.EVAViT, "huggingface", {}, "names for a EVAViT.*Use 'timm'"),
+        (
+            descendants.BEiTViT, "timm", {"pooling": None, "num_classes": None},
+            "tokens must be normalized.*Save the model with its pooling",
+        ),
+        (descendants.EVAViT, "huggingface", {}, "names for an EVAViT.*Use 'timm'"),
         (descendants.PEViT, "timm", {"pooling": "map", "hidden_dim": 32}, "epsilon must be 1e-05"),
         (keras_vit.HybridViT, "huggingface", {"resnet_units": ()}, "a class for the model"),
         (OwnPooling, "timm", {}, r"one of its own. Received: changed=\['pool'\]"),

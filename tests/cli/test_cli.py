@@ -14,6 +14,7 @@ from PIL import Image
 
 import keras_vit
 from keras_vit import cli, training
+from keras_vit.cli import common
 
 
 @pytest.fixture
@@ -81,6 +82,17 @@ def test_predict_with_what_is_shipped_or_saved(folder, tmp_path, capsys):
     assert cli.main(["convert", str(tmp_path / "named.keras"), folder, "--to", "huggingface"]) == 0
     assert cli.main(["predict", folder, image]) == 0
     assert "dark 50.0 %, light 50.0 %" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_a_saved_model_is_loaded_in_another_precision(tmp_path):
+    model = keras_vit.create("ViT-Mini/4", image_size=8, num_classes=2)
+    model.class_names = "ab"
+    model.save(tmp_path / "mine.keras")
+    loaded, metrics = common.load_model(tmp_path / "mine.keras", precision="mixed_bfloat16")
+    assert loaded.get_layer("block_0").compute_dtype == "bfloat16"
+    assert metrics["class_names"] == ["a", "b"]
+    for ours, saved in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, saved)
 
 
 def test_variants_lists_the_table(capsys):

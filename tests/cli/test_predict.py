@@ -59,7 +59,7 @@ def test_a_table_has_a_row_for_each_file_and_the_softmax_of_its_logits(
 ):
     assert call(model, images, "--out", tmp_path / "x.csv", "--batch-size", "3") == 1
     out, messages = capsys.readouterr()
-    assert out == "" and "1 files were skipped:" in messages and "a/2.png' cannot be" in messages
+    assert out == "" and "1 file was skipped:" in messages and "a/2.png' cannot be" in messages
     files = [str(file) for file in sorted(images.rglob("*.png"))]
     rows = read(tmp_path / "x.csv")
     assert [row["file"] for row in rows] == files

@@ -14,6 +14,7 @@ from keras_vit import data
 from keras_vit.data import images
 from keras_vit.data.sources import arrays, csv_table, disk_cache, folders, groups, local
 from keras_vit.data.sources import source as sources
+from keras_vit.doctor import examine
 
 pytestmark = pytest.mark.backend_free
 
@@ -101,6 +102,26 @@ def test_rare_modes_are_converted(tmp_path):
     ppm = tmp_path / "deep.ppm"
     ppm.write_bytes(b"P6 1 1 65535\n" + (np.array([1, 99, 255]) * 257).astype(">u2").tobytes())
     assert np.asarray(images.open_image(ppm)).ravel().tolist() == [1, 99, 255]
+
+
+@pytest.mark.parametrize(
+    "pixels, words",
+    [
+        ([np.zeros((3, 4, 3)), np.zeros((3, 5, 3))], "one array of numbers.*to one size"),
+        (np.full((2, 4, 4, 3), 65535, "uint16"), r"\(images / 257\).round"),
+    ],
+)
+def test_arrays_that_are_not_images_are_refused(pixels, words):
+    with pytest.raises(ValueError, match=words):
+        arrays.read_arrays((pixels, np.arange(2)))
+
+
+@pytest.mark.parametrize("pixel", [-1, 65536])
+def test_pixels_of_32_bits_are_refused(pixel, tmp_path):
+    path = save(tmp_path / "deepest.tif", Image.new("I", (4, 4), pixel))
+    with pytest.raises(ValueError, match=f"deepest.tif' must have .*{pixel}"):
+        images.open_image(path)
+    assert examine.examine(path)["problems"][0][0] == "float-pixels"
 
 
 def test_cmyk_16_bits_and_transparency_are_converted(tmp_path):
@@ -507,7 +528,7 @@ def test_arrays_are_accepted_in_every_form(tmp_path):
         ({"x": IMAGES, "y": LABELS, "x_train": IMAGES, "y_train": LABELS}, "Images and labels"),
         ((IMAGES.transpose(0, 3, 1, 2), LABELS), "channels last"),
         ((IMAGES[0, 0], LABELS), "Images must have the shape"),
-        ((IMAGES[:0], LABELS[:0]), "Images must have the shape"),
+        ((IMAGES[:0], LABELS[:0]), "At least one image was expected"),
         ((IMAGES, LABELS[:5]), "one label for each of 6 images"),
         ((IMAGES, np.eye(3)[LABELS]), "one label.*argmax"),
         ((IMAGES, LABELS + 0.5), "must be integers.*such as=0.5"),

@@ -125,7 +125,7 @@ CASES = {
         lambda: PatchEncoder(8, dropout=1),
         f"`dropout` {FRACTION}",
         "dropout=1",
-        "dropout=0.1 drops one in ten",
+        "dropout=0.1 is one in ten",
     ),
     "encoder on images": (
         lambda: PatchEncoder(8)(zeros(1, 32, 32, 3)),
@@ -397,6 +397,20 @@ CASES = {
     "model, vectors": (lambda: vit()(zeros(2, 192)), "images shape=(2, 192)"),
     "model, symbolic": (
         lambda: vit()(keras.Input((12, 12, 3))), "images shape=(None, 12, 12, 3)", "Resize",
+    ),
+    # Models and names of other kinds
+    "save a Sequential": (
+        lambda: keras_vit.save_weights(keras.Sequential(), "x.npz"), "model='Sequential'",
+    ),
+    "load None": (lambda: keras_vit.load_pretrained(None), "name=None", "entries()"),
+    "load a number": (lambda: keras_vit.load_pretrained(0), "name=0", "entries()"),
+    "texts": (
+        lambda: keras_vit.zero_shot_head(vit(num_classes=None), ["cat", "dog"]),
+        "finite numbers (classes, 6)",
+    ),
+    "features of None": (lambda: keras_vit.features(vit(), None), "images=None"),
+    "recipe for arrays": (
+        lambda: keras_vit.training.recipe("finetune", zeros(2, 8, 8, 3)), "data='ndarray'",
     ),
     # Names
     "name unknown": (lambda: create("ViT-XL/16"), "name='ViT-XL/16'", "Did you mean"),

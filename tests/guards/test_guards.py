@@ -151,6 +151,16 @@ def run(model, call, data, kwargs):
         return getattr(model, call)(data, **quiet)
 
 
+@pytest.mark.skipif(BACKEND != "jax", reason="other backends copy")
+def test_weights_that_another_model_shared_and_used_up_are_reported():
+    model, other = small(), small()
+    for ours, theirs in zip(other.weights, model.weights, strict=True):
+        ours.assign(theirs)
+    other.train_on_batch(*labelled(8))
+    with pytest.raises(ValueError, match="lost=.*model.set_weights"):
+        model.predict(images(), verbose=0)
+
+
 class Trained:
     """A model that has been trained, with its state after each of the next steps.
 
@@ -378,6 +388,25 @@ MISTAKES = {
 }  # fmt: skip
 
 
+# Arguments of `fit`, and words of the error.
+MISUSES = {
+    "no images": ({"x": None}, "an array or a dataset", "images=None"),
+    "a path": ({"x": "cat.jpg"}, "an array or a dataset", "keras_vit.data.read"),
+    "objects": ({"x": images().astype(object)}, "must be numbers", "images='object'"),
+    "complex pixels": ({"x": images().astype("complex64")}, "must be numbers", "'complex64'"),
+    "a list of labels": ({"y": [0, 1, 0, 1]}, "a list of 4", "np.array(labels)"),
+    "a list of weights": ({"sample_weight": [1, 1, 1, 1]}, "a list of 4"),
+    "three weights": ({"sample_weight": np.ones(3)}, "one weight for each image", "(3,)"),
+    "weight NaN": ({"sample_weight": np.array([1, 1, NAN, 1])}, "finite numbers", "weight=nan"),
+    "weight NaN in validation": (
+        {"validation_data": (images(), np.zeros(4), np.full(4, NAN))}, "`sample_weight` must be",
+    ),
+    "class by name": ({"class_weight": {"cat": 2}}, "from 0 to 1 as keys", "keys=['cat']"),
+    "class weight NaN": ({"class_weight": {1: NAN}}, "`class_weight` must be finite"),
+    "validation 1.5": ({"validation_split": 1.5}, "less than 1", "validation_split=1.5"),
+}  # fmt: skip
+
+
 def as_arrays(x, y):
     return {"x": x, "y": y}
 
@@ -460,6 +489,16 @@ def check_error(case, call):
     assert str(error.value).count("\n") == 0 and "Received: " in str(error.value)
     for kept, value in zip(weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(kept, value)
+
+
+@pytest.mark.parametrize("case", MISUSES)
+def test_arguments_of_fit_that_keras_misreads_are_refused(case):
+    given, *words = MISUSES[case]
+    model = shared(small)
+    with pytest.raises(ValueError) as error:
+        model.fit(**{"x": images(), "y": np.array([0, 1, 0, 1]), "verbose": 0, **given})
+    for word in (*words, "Received: "):
+        assert word in str(error.value)
 
 
 @pytest.mark.parametrize("case", MISTAKES)
@@ -687,6 +726,22 @@ def test_data_with_known_labels_are_checked_first_and_not_advanced():
         model.fit(keras_vit.data.Batches(x, y + (np.arange(6) == 5), batch_size=2), verbose=0)
     with pytest.raises(ValueError, match="expects images of shape"):
         model.fit(keras_vit.data.Batches(x[:, :6], y, batch_size=2), verbose=0)
+
+
+@pytest.mark.parametrize("pipeline", ["keras", "tf.data"])
+def test_a_loaded_dataset_keeps_its_order_and_names_the_classes(pipeline):
+    if pipeline == "tf.data":
+        pytest.importorskip("tensorflow")
+    options = {"batch_size": 2, "validation_share": 0, "test_share": 0, "pipeline": pipeline}
+    images, labels = labelled(8)
+    loaded = keras_vit.data.load((images.astype("uint8"), labels), 8, **options)
+    model, given = small(), {"x": loaded.train}
+    model.class_names = ["another", "dataset"]
+    guards.calls.checked_training(model, given, [], training=False)
+    assert "shuffle" not in given and model.class_names == ("another", "dataset")
+    guards.calls.checked_training(model, given, [], training=True)
+    assert given == {"x": loaded.train, "shuffle": False}
+    assert model.class_names == loaded.class_names
 
 
 def test_the_error_of_a_reader_inside_tf_data_is_plain(tmp_path):

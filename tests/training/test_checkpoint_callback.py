@@ -217,7 +217,6 @@ def test_mixed_balanced_accumulated_batches_resume_exactly(cuts, tmp_path):
     images = IMAGES, np.repeat([0, 1, 2], [15, 5, 2])
     sizes = {"num_channels": 1, "sampling": "balanced", "pipeline": "keras", **shares}
     loaded = load(images, 8, 4, augmentation, 5, **sizes)
-    loaded.train.sampler = loaded.sampler
     optimizer = keras.optimizers.AdamW(
         0.02, use_ema=True, ema_momentum=0.9, gradient_accumulation_steps=4
     )

@@ -579,3 +579,13 @@ def test_tensorboard_says_what_is_missing(monkeypatch):
     words = "not installed: tensorflow, tensorboard. Run: pip install tensorflow tensorboard"
     with pytest.raises(ImportError, match=words):
         keras_vit.training.tensorboard("logs")
+
+
+@pytest.mark.backend_free
+def test_names_of_folders_fit_into_the_text():
+    logits, labels = np.array([[2.0, 1, 0], [2, 1, 0], [0, 2, 1]]), np.array([0, 1, 2])
+    names = ("new\nline", "x" * 200, "🐈 with space")
+    text = str(scores.summarize(scores.compute_outcomes(logits, labels), names, list("abc")))
+    (row,) = [line for line in text.splitlines() if line.startswith(r"  new\nline ")]
+    assert row.split()[1:] == ["1", "100.0", "%", "50.0", "%", "66.7", "%"]
+    assert max(map(len, text.splitlines())) < 120

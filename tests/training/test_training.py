@@ -13,7 +13,7 @@ from helpers import numpy
 from PIL import Image
 
 import keras_vit
-from keras_vit import data, training
+from keras_vit import backend, data, training
 from keras_vit.training.evaluation import classifiers, evaluation_plots
 from keras_vit.training.evaluation.classifiers import read_pixels
 from keras_vit.training.evaluation.representation import predict_all
@@ -312,6 +312,21 @@ def test_missing_tensorboard_is_reported_before_any_work(colors, tmp_path):
     with pytest.raises(ImportError, match="pip install.*tensorboard"):
         training.train(colors, tensorboard=True, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.backend_free
+def test_of_two_runs_that_begin_in_one_folder_the_first_keeps_it(tmp_path):
+    run_folder.write_settings(tmp_path, run_folder.OPTIONS | {"epochs": 7})
+    with pytest.raises(ValueError, match="Another run has begun there"):
+        run_folder.write_settings(tmp_path, run_folder.OPTIONS)
+    assert run_folder.read_settings(tmp_path)[1]["epochs"] == 7
+
+
+@pytest.mark.backend_free
+def test_missing_scikit_learn_is_reported_before_any_work(monkeypatch):
+    monkeypatch.setattr(backend, "is_installed", lambda package: package != "sklearn")
+    with pytest.raises(ImportError, match="Run: pip install scikit-learn"):
+        run_folder.check(run_folder.OPTIONS)
 
 
 @pytest.mark.parametrize(

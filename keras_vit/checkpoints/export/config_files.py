@@ -4,6 +4,7 @@ from keras_vit import arguments
 from keras_vit.checkpoints.export import for_hugging_face, for_kerashub, for_timm
 from keras_vit.checkpoints.export.json_values import refuse
 from keras_vit.descendants import TimmHybridViT
+from keras_vit.descendants.pooling import NormAfterPooling
 from keras_vit.io import files
 
 # Modules with the classes that published models have.
@@ -34,6 +35,10 @@ def make(model, table, tensors):
         ValueError: no class of the library computes what the model computes.
     """
     names = find_changes(model, table)
+    if "pooling" in names and isinstance(model, NormAfterPooling) and model.pooling is None:
+        want = "tokens must be normalized; this model normalizes after pooling"
+        advice = "Save the model with its pooling: there, these are its tokens before the pooling."
+        refuse(table, want, {"pooling": None}, advice)
     if names:
         received = {name: getattr(model, name) for name in names if name == "pooling"}
         refuse(table, "the model must be one of its own", received or {"changed": names})

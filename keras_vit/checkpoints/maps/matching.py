@@ -103,10 +103,12 @@ def map_of_file(path, specs, source=None):
 
 def check_fit(path, table, model):
     """Raises `ValueError` unless a file with this weight map is for models of this kind."""
-    if kind_of(model) not in table.models:
+    kind = kind_of(model)
+    if kind not in table.models:
+        fitting = arguments.with_article(" or ".join(table.models))
         raise ValueError(
-            f"{str(path)!r} holds the weights of a {' or '.join(table.models)}. Received: the "
-            f"model {model.name!r}, a {kind_of(model)}. Build the model with "
+            f"{str(path)!r} holds the weights of {fitting}. Received: the model {model.name!r}, "
+            f"{arguments.with_article(kind)}. Build the model with "
             "keras_vit.load_pretrained(path), which reads its shape."
         )
 

@@ -109,7 +109,8 @@ class _Skipped:
         """Returns what is reported at the end."""
         if not self.count:
             return []
-        lines = [f"{self.count:,} files were skipped:", *(f"  {error}" for error in self.shown)]
+        files = "file was" if self.count == 1 else "files were"
+        lines = [f"{self.count:,} {files} skipped:", *(f"  {error}" for error in self.shown)]
         more = self.count - len(self.shown)
         return lines + [f"  and {more:,} more"] * (more > 0)
 

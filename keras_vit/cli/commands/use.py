@@ -23,6 +23,7 @@ from keras_vit.data.sources.source import check_share
 from keras_vit.doctor import image_table
 from keras_vit.io import writing
 from keras_vit.training.evaluation.class_names import read_mapping, read_names
+from keras_vit.training.recipes.recipe import PRECISIONS
 from keras_vit.training.runs import run_folder
 
 FIGURES = ("confusion", "reliability", "classes")  # functions of `evaluation_plots`
@@ -83,6 +84,8 @@ def add_few_shot(commands):
         default="squash",
         choices=("squash", "crop"),
     )
+    precision = "float32, or mixed_bfloat16 and mixed_float16, which are faster on a GPU or TPU; "
+    add("--precision POLICY", precision + "default: the model's", choices=PRECISIONS)
     add("--layer NAME", "layer whose output is used; default: the head's input")
     probe = "also train a logistic regression on all images outside the test split"
     add("--linear-probe", probe)
@@ -161,7 +164,7 @@ def _few_shot(options):
     from keras_vit.training.evaluation import metrics
     from keras_vit.training.evaluation.representation import predict_all, submodel
 
-    model, _ = load_model(options.model, options.image_size)
+    model, _ = load_model(options.model, options.image_size, options.precision)
     _, *size, channels = model.input_shape
     loaded = data.load(
         options.data,

@@ -79,10 +79,16 @@ def _open(source, num_channels, named, columns, skip_empty):
 
 
 def check_source(source):
-    """Raises `FileNotFoundError` unless a string is a path that exists or the name of a dataset."""
+    """Raises `FileNotFoundError` unless a string is a path that exists or the name of a dataset.
+
+    The digits need scikit-learn (`ImportError`).
+    """
     from keras_vit.data.tfds import is_listed
 
-    known = source == "digits" or os.path.exists(source) or is_listed(source)
+    if source == "digits":
+        handwritten_digits.check_installed()
+        return
+    known = os.path.exists(source) or is_listed(source)
     if not known and not (backend.is_installed("tensorflow_datasets") and _may_be_name(source)):
         raise FileNotFoundError(
             f"A dataset was expected. Received: {str(source)!r}, which does not exist. {ADVICE}"

@@ -105,18 +105,34 @@ def _parse(name):
     return (others, roles[0]) if len(roles) == 1 else None
 
 
+def _to_array(values):
+    """Returns an array; one of objects for images of several sizes."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        return np.empty(len(values), object)
+
+
 def _check_images(split, images):
     """Returns uint8 (images, height, width, 1 or 3)."""
-    images = np.asarray(images)
+    images = _to_array(images)
     received = {"split": split, "images": f"{images.dtype} of shape {images.shape}"}
     if images.dtype != "uint8":
-        scaled = images.dtype.kind == "f" and images.size and images.max() <= 1
-        pixels = "(images * 255)" if scaled else "images"
+        if images.dtype.kind not in "biuf":
+            advice = "Resize them to one size, or load a folder of image files."
+            arguments.refuse("images must be one array of numbers", received, advice)
+        highest, pixels = images.max(initial=0), "images"
+        if highest <= 1:
+            pixels = "(images * 255)"
+        elif highest > 255:
+            pixels = "(images / 257)"  # of 16 bits
         advice = f"Pixels are 0 to 255. From these: {pixels}.round().astype('uint8')."
         arguments.refuse("images must be uint8", received, advice)
+    if images.size == 0:
+        arguments.refuse("at least one image was expected", received)
     if images.ndim == 3:
         images = images[..., None]
-    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
         expected = "images must have the shape (images, height, width, channels), channels 1 or 3"
         arguments.refuse(expected, received, "Put channels last: images.transpose(0, 2, 3, 1).")
     return images

@@ -56,7 +56,11 @@ def scan(path, skip_empty=False):
 
 def list_images(path):
     """Returns all image files in a folder, at any depth, in alphabetical order."""
-    check_folder(pathlib.Path(path))
+    if not os.path.isdir(path):
+        reason = "a file" if os.path.exists(path) else "which does not exist"
+        raise FileNotFoundError(
+            f"A folder of images was expected. Received: {str(path)!r}, {reason}."
+        )
     return [file for file in _list_files(path) if _is_image(file)]
 
 

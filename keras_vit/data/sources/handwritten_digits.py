@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_vit import backend
 from keras_vit.data import images
 from keras_vit.data.sources.source import ArraySource, Splits, split
 
@@ -41,18 +42,23 @@ def digits(seed=0):
     >>> keras_vit.data.digits().train_images.shape
     (1438, 8, 8, 1)
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ImportError(
-            "The digits come with scikit-learn, which is not installed. "
-            "Run: pip install scikit-learn"
-        ) from error
+    check_installed()
+    from sklearn.datasets import load_digits
+
     ink, labels = load_digits(return_X_y=True)  # (1797, 64), 0 to 16
     pixels = np.round(ink * (255 / 16)).astype("uint8").reshape(-1, 8, 8, 1)
     labels = labels.astype("int32")
     train, test = split(labels, seed)
     return Digits("digits", NAMES, pixels[train], labels[train], pixels[test], labels[test])
+
+
+def check_installed():
+    """Raises `ImportError` unless scikit-learn is installed."""
+    if not backend.is_installed("sklearn"):
+        raise ImportError(
+            "The digits come with scikit-learn, which is not installed. "
+            "Run: pip install scikit-learn"
+        )
 
 
 def read_digits(seed=0):

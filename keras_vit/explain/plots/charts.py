@@ -222,6 +222,9 @@ def logit_lens(logits, images=None, names=None, class_names=None, top=5):
 
     Returns:
         A `matplotlib.figure.Figure`: one row for each image.
+
+    Raises:
+        ValueError: the logits have another shape, or there are not as many images.
     """
     logits = check_array("logit_lens", logits, ("layers + 1", "batch", "classes"))
     shares = to_probabilities(logits)

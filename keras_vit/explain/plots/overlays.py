@@ -190,6 +190,9 @@ def token_colors(colors, images, names=None):
 
     Returns:
         A `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: the colors have another shape, or there are not as many images.
     """
     colors = check_array("token_colors", colors, ("batch", "rows", "columns", "3"))
     images = check_images(images)
@@ -253,6 +256,9 @@ def nearest(found, images, gallery, names=None, gallery_names=None):
 
     Returns:
         A `matplotlib.figure.Figure`: one row for each image, the most similar first.
+
+    Raises:
+        ValueError: the neighbors have another shape, or there are not as many images.
     """
     indices, similarity = (np.asarray(part) for part in found)
     images, gallery = check_images(images), check_images(gallery)

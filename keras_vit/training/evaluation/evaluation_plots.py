@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_vit.figures import BLUE, GREY, ORANGE, SKY, figure, short_name
-from keras_vit.training.evaluation.metrics import most_confused, percent, wilson
+from keras_vit.training.evaluation.metrics import LONGEST_NAME, most_confused, percent, wilson
 
 MOST_NUMBERS = 15  # classes up to which every field of the matrix shows its number
 MOST_BARS = 40
@@ -82,7 +82,11 @@ def classes(evaluation):
     axes.plot(precision, places, "D", color=ORANGE, ms=4.5, label="precision")
     overall = {"color": GREY, "linestyle": "--", "linewidth": 1, "label": "overall accuracy"}
     axes.axvline(evaluation.accuracy, **overall)
-    axes.set_yticks(places, [f"{row.name} ({row.support:,})" for row in rows], fontsize=8)
+    axes.set_yticks(
+        places,
+        [f"{short_name(row.name, LONGEST_NAME)} ({row.support:,})" for row in rows],
+        fontsize=8,
+    )
     limits = {"xlim": (0, 1.02), "ylim": (len(rows) - 0.4, -0.6)}
     axes.set(xlabel="share (images in parentheses)", **limits)
     axes.set_title(title, fontsize=11)
@@ -160,8 +164,9 @@ def _plot_matrix(axes, evaluation, power):
     mesh = axes.imshow(shares, cmap="Blues", norm=PowerNorm(power, 0, 1))
     if number <= MOST_BARS:  # more names would be illegible
         size = 9 if number <= MOST_NUMBERS else 6
-        axes.set_xticks(range(number), evaluation.class_names, rotation=90, fontsize=size)
-        axes.set_yticks(range(number), evaluation.class_names, fontsize=size)
+        names = [short_name(name, LONGEST_NAME) for name in evaluation.class_names]
+        axes.set_xticks(range(number), names, rotation=90, fontsize=size)
+        axes.set_yticks(range(number), names, fontsize=size)
     if number <= MOST_NUMBERS:
         for (row, column), count in np.ndenumerate(counts):
             if count:

@@ -75,6 +75,9 @@ def unlabeled(model, images, batch_size, split="test", resize="squash"):
     """Returns batches of images alone, and their number, None if it is unknown."""
     arguments.one_of("train", "validation", "test")("split", split)
     step = arguments.positive_integer("batch_size", batch_size)
+    if images is None:
+        advice = "Pass an array, image files, a folder or a dataset."
+        arguments.refuse("images were expected", {"images": None}, advice)
     if isinstance(images, (str, os.PathLike)):
         images = [images] if os.path.isfile(images) else list_images(images)
     if isinstance(images, (list, tuple)) and all(isinstance(x, (str, os.PathLike)) for x in images):

@@ -7,9 +7,11 @@ import numpy as np
 
 from keras_vit import arguments
 from keras_vit.data import ImageDataset
+from keras_vit.figures import short_name
 from keras_vit.training.evaluation.representation import predict_batches
 
 NORMAL_95 = 1.959963984540054  # 95 % of a normal distribution are within so many deviations
+LONGEST_NAME = 60  # characters of a class in texts and figures
 MOST_ROWS = 20  # of a printed table: a terminal's height
 
 
@@ -297,23 +299,29 @@ def _format_classes(evaluation):
     if len(rows) > MOST_ROWS:
         rows = sorted((row for row in rows if row.support), key=lambda row: row.f1)[:MOST_ROWS]
         title = f"Classes with images, at most {MOST_ROWS}, the lowest F1 first"
-    width = max(len("name"), *(len(row.name) for row in rows))
+    names = [short_name(row.name, LONGEST_NAME) for row in rows]
+    width = max(len("name"), *map(len, names))
     lines = [title, f"  {'name':<{width}}{'images':>10}{'recall':>10}{'precision':>11}{'F1':>10}"]
-    for row in rows:
+    for name, row in zip(names, rows, strict=True):
         shares = f"{percent(row.recall):>10}{percent(row.precision):>11}{percent(row.f1):>10}"
-        lines.append(f"  {row.name:<{width}}{row.support:>10,}{shares}")
+        lines.append(f"  {name:<{width}}{row.support:>10,}{shares}")
     return "\n".join(lines)
 
 
 def _format_confused(evaluation):
     pairs = most_confused(evaluation, number=5)
-    lines = [f"  {count:>6,}  {true} predicted as {said}" for true, said, count in pairs]
+    lines = [
+        f"  {count:>6,}  {short_name(true, LONGEST_NAME)} predicted as "
+        f"{short_name(said, LONGEST_NAME)}"
+        for true, said, count in pairs
+    ]
     return "\n".join(["Most frequent mistakes", *lines]) if pairs else "No mistakes."
 
 
 def _format_mistakes(evaluation):
     lines = [
-        f"  {percent(one.probability):>8}  {one.image}: predicted {one.said}, true {one.true}"
+        f"  {percent(one.probability):>8}  {short_name(one.image, 2 * LONGEST_NAME)}: predicted "
+        f"{short_name(one.said, LONGEST_NAME)}, true {short_name(one.true, LONGEST_NAME)}"
         for one in evaluation.mistakes[:10]
     ]
     return "\n".join(["Most confident mistakes", *lines]) if lines else ""

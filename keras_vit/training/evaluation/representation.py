@@ -31,6 +31,9 @@ class ImageFiles(Loader):
         num_channels: 1 for gray, 3 for colors.
         batch_size: images per batch; the last batch has the rest.
         resize: "squash" or "crop", see `keras_vit.data.transforms.resize_image`.
+
+    Raises:
+        ValueError: `image_size` is not one integer of 1 or more, or two.
     """
 
     def __init__(self, files, labels, image_size, num_channels=3, batch_size=64, resize="squash"):

@@ -192,6 +192,9 @@ OPTIMIZERS = {"adamw": AdamW, "sgd": SGD, "lamb": Lamb}
 def layer_rates(paths, layer_decay):
     """Returns each weight's factor of the learning rate; the highest block counts as the last.
 
+    Raises:
+        ValueError: no weight is in a block.
+
     Example:
     >>> paths = ["patch_encoder/class_token", "block_0/norm_1/gamma", "block_1/mlp/expand/kernel",
     ...          "head/kernel"]

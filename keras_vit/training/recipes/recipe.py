@@ -279,7 +279,8 @@ class Recipe(NamedTuple):
         lines = [f"Recipe {self.name!r}: {self.source}."]
         if self.images is not None:
             several = f", {self.accumulate} batches per update" if self.accumulate > 1 else ""
-            counts = f"{self.epochs} epochs, {self.updates:,} updates, warm-up {self.warmup:,}"
+            epochs = "epoch" if self.epochs == 1 else "epochs"
+            counts = f"{self.epochs} {epochs}, {self.updates:,} updates, warm-up {self.warmup:,}"
             lines.append(f"Images: {self.images:,} in batches of {self.batch_size}{several}.")
             if self.early_stopping is not None:
                 counts += f"; ends after {self.early_stopping} without a lower validation loss"

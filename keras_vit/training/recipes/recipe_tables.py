@@ -89,6 +89,9 @@ def recipe(name, data=None, **overrides):
     chosen.check(plotted=name in PLOTTED)
     if data is None:
         return chosen
+    if not hasattr(data, "counts"):
+        advice = "Load images with keras_vit.data.load, or call .scale of the recipe."
+        arguments.refuse("`data` must be an `ImageDataset`", {"data": type(data).__name__}, advice)
     if chosen.early_stopping and not data.counts["validation"]:
         want, received = "early stopping needs validation images", {"validation": 0}
         arguments.refuse(want, received, "Load the data with validation_share=0.1.")

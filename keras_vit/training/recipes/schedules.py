@@ -70,6 +70,9 @@ class Updates(keras.optimizers.schedules.LearningRateSchedule):
         schedule: a schedule whose steps are updates.
         batches: batches per update, the optimizer's `gradient_accumulation_steps`.
 
+    Raises:
+        ValueError: `batches` is not an integer of 1 or more.
+
     Example:
     >>> rate = keras_vit.training.schedules.LinearDecay(0.1, total_steps=10, end=0.0)
     >>> accumulated = keras_vit.training.schedules.Updates(rate, batches=4)
@@ -127,6 +130,9 @@ def schedule(decay, learning_rate, total_steps, warmup_steps=0, start=0.0, end=0
     """Returns a schedule with a "cosine", "linear" or no ("constant") decay after the warm-up.
 
     The other arguments are those of `LinearDecay`; "constant" has no `end`.
+
+    Raises:
+        ValueError: `decay` is unknown, or as in `LinearDecay`.
 
     Example:
     >>> rate = keras_vit.training.schedules.schedule("constant", 0.1, 100, warmup_steps=10)

@@ -10,7 +10,6 @@ import numpy as np
 
 from keras_vit import environment, families
 from keras_vit.checkpoints import loading
-from keras_vit.io import writing
 from keras_vit.training import adaptation
 from keras_vit.training.evaluation import metrics
 from keras_vit.training.evaluation.classifiers import baselines
@@ -120,7 +119,7 @@ def train(
     options = dict(locals())
     del options["out"]
     target, options, parts = start(options, out)
-    writing.write_json(target / run_folder.SETTINGS, options)
+    run_folder.write_settings(target, options)
     return _run(target, options, *parts)
 
 
@@ -259,7 +258,8 @@ def _introduce(target, options, cost, data, model, recipe):
     introduction = messages.introduction(name, data, model, recipe, options["seed"], target)
     print(introduction, cost, sep="\n", flush=True)
     references = baselines(data)
-    print(messages.references(references, data.image_size), messages.START, sep="\n", flush=True)
+    lines = messages.references(references, data.image_size), *messages.start()
+    print(*lines, sep="\n", flush=True)
     return references
 
 

@@ -14,7 +14,6 @@ from keras_vit.training.runs.pace import Pace
 from keras_vit.training.runs.run_folder import check_tensorboard, command_line
 
 INVERT_HINT = "The image is mostly bright; digits are light ink on black. Try --invert."
-START = "The first step takes longest: it compiles the model."
 CLEAR = "\x1b[K"  # clears the rest of a terminal's line
 SILENCE = 60  # seconds after which a line is printed within an epoch, without a terminal
 FILES = {
@@ -55,6 +54,12 @@ def references(accuracies, image_size):
     return f"Baselines, test accuracy on the same split: {listed}{shrunk}"
 
 
+def start():
+    """Yields what to know before the first step, which PyTorch does not compile."""
+    if keras.backend.backend() != "torch":
+        yield "The first step takes longest: it compiles the model."
+
+
 def stopwatch():
     """Returns a function that returns the seconds since its last call.
 
@@ -80,6 +85,9 @@ class ProgressLine(keras.callbacks.Callback):
         live: whether to update a line during the epoch, as a terminal can; otherwise a new line is
             printed every minute.
         data: the `ImageDataset` that is trained on; None if there is none.
+
+    Raises:
+        ArithmeticError: in `fit`: the loss of an epoch is not finite.
 
     Attributes:
         seconds: of training so far, in all sittings of a run.

@@ -39,7 +39,7 @@ def check(options):
 
     Raises:
         FileNotFoundError: the data or the weights do not exist.
-        ImportError: TensorBoard is requested and not installed.
+        ImportError: TensorBoard, or scikit-learn for the digits, is needed and not installed.
         ValueError: a value is invalid.
     """
     data, seed = options["data"], options["seed"]
@@ -72,8 +72,7 @@ def check(options):
         factor = max(arguments.height_width("image_size", chosen.image_size)) / 8
         advice = f"It enlarges them {factor:.0f}-fold. Leave --recipe out, or give images."
         arguments.refuse("the digits are 8 x 8 pixels", received, advice)
-    if data is not None:
-        check_source(data)
+    check_source("digits" if data is None else data)
     image_table.check_header(data, options["columns"])
     if options["group_pattern"] is not None:
         groups.check_pattern(options["group_pattern"])
@@ -117,6 +116,9 @@ def complete(options):
 
 def seconds(name, value):
     """Returns a time in seconds: a number, or a text such as "2h", "1h30m" or "3600s".
+
+    Raises:
+        ValueError: it is another text, or not above 0.
 
     Example:
     >>> keras_vit.training.runs.run_folder.seconds("time", "1h30m")
@@ -244,6 +246,20 @@ def read_settings(folder):
     except (ValueError, TypeError) as error:
         raise ValueError(f"{str(path)!r} cannot be read: {error}. Train again.") from error
     return target, options
+
+
+def write_settings(target, options):
+    """Writes the options of a new run; refuses a folder in which another one has begun meanwhile.
+
+    Raises:
+        ValueError: there are settings already.
+    """
+    try:
+        open(target / SETTINGS, "x").close()
+    except FileExistsError:
+        advice = "Another run has begun there. Choose another folder."
+        arguments.refuse("`out` must be a new or an empty folder", {"out": str(target)}, advice)
+    writing.write_json(target / SETTINGS, options)
 
 
 def check_out(out):
