@@ -154,11 +154,9 @@ def attention(query, key, value):
 
 def linear(x, kernel, bias):
     """Returns x W + b by the one operation that PyTorch has for both; `bias` may be None."""
-    import keras
     import torch
 
-    kernel = keras.ops.convert_to_tensor(kernel)
-    bias = None if bias is None else keras.ops.convert_to_tensor(bias)
+    kernel, bias = (getattr(weight, "value", weight) for weight in (kernel, bias))
     return torch.nn.functional.linear(x, kernel.T, bias)
 
 

@@ -22,6 +22,13 @@ class Inner:
             return super().__call__(x, *args, **kwargs)
         return super(keras.Layer, self).__call__(x)
 
+    def forward(self, x, *args, **kwargs):
+        """Computes between PyTorch's hooks; Keras would also prepare the text of an error."""
+        is_changed = self.quantization_mode or getattr(self, "_remat_mode", True)
+        if is_changed or args or kwargs or not ops.is_tensor(x):
+            return super().forward(x, *args, **kwargs)
+        return self.call(x)
+
     def _is_ready_for(self, x):
         if not (backend.is_eager() and self.built and ops.is_tensor(x)):
             return False

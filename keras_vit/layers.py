@@ -209,9 +209,8 @@ class SelfAttention(Layer):
     def heads(self, x):
         """Returns q, k and v of all heads, each (batch, tokens, heads, d)."""
         _, tokens, dim = ops.shape(x)
-        shape = (-1, tokens, self.num_heads, dim // self.num_heads)
-        query_key_value = ops.split(self.query_key_value(x), 3, axis=-1)  # Eq. 5
-        return [ops.reshape(part, shape) for part in query_key_value]
+        shape = (-1, tokens, 3 * self.num_heads, dim // self.num_heads)
+        return ops.split(ops.reshape(self.query_key_value(x), shape), 3, axis=2)  # Eq. 5
 
     def scores(self, query, key):
         """Returns A = softmax(q k^T / sqrt(d)): how much each token takes from each other.
