@@ -101,13 +101,13 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 def build(folder):
-    """Builds the site below `folder`, as `make docs` does, from a copy of its sources."""
+    """Builds the site below `folder` as CI does, from a copy of its sources."""
     ignored = shutil.ignore_patterns("tutorials")
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=ignored)
     for name in ("mkdocs.yml", "CHANGELOG.md"):
         shutil.copy(ROOT / name, folder)
     (folder / "keras_vit").symlink_to(ROOT / "keras_vit")  # a page shows a file of it
-    script = [ROOT / "docs" / "pages.py", "--pages", folder / "docs" / "tutorials"]
+    script = [ROOT / "docs" / "pages.py", "0", "1", "--pages", folder / "docs" / "tutorials"]
     script += ["--parts", folder / "build"]
     for command in (script, ["-m", "mkdocs", "build", "--strict"]):
         made = subprocess.run(
