@@ -83,6 +83,21 @@ MUTANTS = (
         "ablations/positions.py", "positions[0, :before], table", "positions[0, :0], table",
         "core checkpoints",
     ),
+    Mutant(
+        "the small hybrid is as wide as the large one",
+        "hybrid.py", "root, filters = SmallRoot, 32", "root, filters = SmallRoot, 64",
+        "core/test_resnet.py",
+    ),
+    Mutant(
+        "a saved model forgets the names of its classes",
+        "model.py", "model.class_names = class_names", "model.class_names = None",
+        "core/test_zero_shot.py checkpoints/test_saving.py",
+    ),
+    Mutant(
+        "a folder for timm norms the tokens in the wrong place",
+        "checkpoints/export/for_timm.py", '"fc_norm": kind == "PooledNormViT"',
+        '"fc_norm": kind != "PooledNormViT"', "checkpoints/test_saving.py",
+    ),
 )  # fmt: skip
 
 
