@@ -116,7 +116,7 @@ def catch(mutant):
     """Returns the first quick test that fails on a mutant, None if all pass."""
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        for name in ("keras_vit", "tests"):
+        for name in ("keras_vit", "tests", "docs"):  # a test reads a page
             shutil.copytree(ROOT / name, folder / name)
         for name in ("conftest.py", "pyproject.toml"):
             shutil.copy(ROOT / name, folder)
@@ -125,6 +125,8 @@ def catch(mutant):
         command = [sys.executable, "-m", "pytest", "-x", "-m", QUICK, *rooms]
         environment = {"KERAS_BACKEND": "jax", **os.environ, "PYTHONPATH": str(folder)}
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"{mutant.name}: the tests cannot be run.\n{done.stdout[-2000:]}")
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     return failed[0].split(" - ")[0] if failed else None
 
