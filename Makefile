@@ -42,13 +42,15 @@ export ATEN_CPU_CAPABILITY = avx2
 export OPENBLAS_CORETYPE = Haswell
 endif
 
+NUMBERS := $(patsubst %,tests/core/test_%.py,vit layers convolutions version_0_1)
+
 test-avx2:                 ## the quick tests of the model's numbers, computed without AVX-512
-	$(MAKE) test ISA=avx2 MARKS="($(MARKS)) and not backend_free" TESTS="tests/core"
+	$(MAKE) test ISA=avx2 MARKS="($(MARKS)) and not backend_free" TESTS="$(NUMBERS)"
 
 test-all:                  ## every test: all tutorials on both backends, all combinations, all seeds
 	$(MAKE) test MARKS="slow or not slow"
 
-mutants: .venv/test.done   ## break the package at eleven places and show that the quick tests notice
+mutants: .venv/test.done   ## break the package at one place after another and show that the quick tests notice
 	$(BIN)/python tests/mutants.py
 
 torch: .venv/test.done     ## PyTorch, for `make test BACKENDS=torch`

@@ -31,10 +31,21 @@ SLOW_EXAMPLES += ["explain.tokens.logit_lens"]
 WHOLE_RUNS = "keras_vit.training.runs.execution."  # examples that train and evaluate: a minute
 
 
+# XLA compiles in a fraction of the time: simple kernels, all of a program's in one module.
+QUICK_KERNELS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+
+
 def pytest_configure():
-    """Prepares tests on JAX to draw first weights by NumPy."""
+    """Prepares tests to spend their time on what they test, and little on compiling it."""
     if keras.backend.backend() == "jax":
         drawing.replace_samplers()
+        os.environ["XLA_FLAGS"] = f"{QUICK_KERNELS} {os.environ.get('XLA_FLAGS', '')}"
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Functions are traced as ever; their graphs run as they are. A step of `fit` is tested in
+        # three quarters of the time.
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 def pytest_itemcollected(item):

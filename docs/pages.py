@@ -2,15 +2,17 @@
 
     python docs/pages.py                 # all of them
     python docs/pages.py 03 deeper/hyb   # some, by name or its beginning
+    python docs/pages.py 0 1             # the chapters, as in CI: the deep dives take longer
 
 Chapters are tutorials/NN_name.py; deep dives, outside the count, are in tutorials/deeper/. For each
 docs/tutorials/ gets a page (NN_name.md, its figures in figures/), a notebook without outputs
 (NN_name.ipynb) and the script (NN_name.py); all of them get index.md. That folder
 is made anew each time, from runs that are kept in build/tutorials/<backend>/. A tutorial runs again
 only if its code, a module of keras_vit that it depends on, or a version of what it computes with
-has changed; its text may change freely. Parts of more pages are made too, in build/: see zoo.py,
-studies.py and reference.py; docs/explorer/explorer.html, which docs/explorer/index.md embeds; and
-docs/slides/slides.html, see slides.py.
+has changed; its text may change freely. Without a run, a page shows the code and no outputs, and
+says so. Parts of more pages are made too, in build/: see zoo.py, studies.py and reference.py;
+docs/explorer/explorer.html, which docs/explorer/index.md embeds; and docs/slides/slides.html, see
+slides.py.
 
 What the script asks of a tutorial:
 
@@ -56,7 +58,7 @@ TUTORIALS = ROOT / "tutorials"
 FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}  # in JupyterLab, in Colab
 LONGEST, HEAD, TAIL = 60, 45, 10  # lines of output
 PNG = "image/png"
-
+NOT_RUN = "This page shows the code without its outputs: it was not run"
 
 UNCHECKED = """
 try:
@@ -142,12 +144,11 @@ def run_of(tutorial, cache, may_run):
 
 
 def write_all(made, folder, repository):
-    """Writes the pages of all (tutorial, run) that have a run, and the index: all or nothing."""
+    """Writes the pages of all (tutorial, run or None), and the index: all or nothing."""
     files, shown = {}, []
     for tutorial, run in made:
-        if run:
-            files |= files_of(tutorial, run, repository)
-            shown.append((tutorial, _time(run)))
+        files |= files_of(tutorial, run, repository)
+        shown.append((tutorial, _time(run)))
     files |= contents.files(shown, files)
     shutil.rmtree(folder, ignore_errors=True)
     for name, content in files.items():
@@ -188,15 +189,16 @@ def files_of(tutorial, run, repository=None):
 
 def page(tutorial, run, repository=None):
     """Returns the Markdown of a page and its figures, {file name: bytes}."""
-    blocks, figures, outputs = [], {}, iter(run["outputs"])
+    blocks, figures, outputs = [], {}, iter(run["outputs"] if run else [])
     for cell in tutorial.notebook.cells:
         if cell.cell_type == "markdown":
             blocks.append(_prose(cell.source, ".md"))
         else:
-            blocks.append(_code(tutorial, cell, next(outputs), figures))
+            blocks.append(_code(tutorial, cell, next(outputs, None), figures))
     title, _, rest = blocks[0].replace("{time}", _measured(run)).partition("\n")
     blocks[0] = f"{title}\n\n{_downloads(tutorial.name, repository)}\n{rest}"
-    blocks.append(f"*Made on {run['date']} with {run['description']}.*\n")
+    made = f"Made on {run['date']} with {run['description']}" if run else NOT_RUN
+    blocks.append(f"*{made}.*\n")
     return "\n\n".join(blocks), figures
 
 
@@ -239,12 +241,16 @@ def _checks(tutorial):
 
 
 def _measured(run):
+    if not run:
+        return _time(run)
     cores = f"{run['cores']} CPU core{'s' if run['cores'] > 1 else ''} ({run['processor']})"
     hardware = " and ".join([*run["accelerators"], cores])
     return f"{_time(run)} on {hardware}, {run['backend']}, when this page was made"
 
 
 def _time(run):
+    if not run:
+        return "not measured"
     seconds = run["seconds"]
     return f"{max(seconds, 1):.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
 
@@ -274,17 +280,22 @@ def _is_solution(cell):
 
 def _code(tutorial, cell, outputs, figures):
     """A code cell and what it showed, as Markdown; adds its figures to `figures`."""
+    shown = [] if outputs is None else _shown(tutorial, cell, outputs, figures)
+    text = "\n\n".join([_fenced(cell.source, "python"), *shown])
+    if _is_solution(cell):
+        return '??? success "Solution"\n\n' + textwrap.indent(text, "    ")
+    return text
+
+
+def _shown(tutorial, cell, outputs, figures):
     alts = _alts(tutorial, cell, sum(_is_figure(output) for output in outputs))
-    blocks = [_fenced(cell.source, "python")]
+    blocks = []
     for output in outputs:
         if _is_figure(output):
             blocks.append(_figure(tutorial, output, next(alts), figures))
         elif text := _printed(tutorial, cell, output):
             blocks.append(_fenced(_trimmed(text), " { .text .output .no-copy }"))
-    text = "\n\n".join(blocks)
-    if _is_solution(cell):
-        return '??? success "Solution"\n\n' + textwrap.indent(text, "    ")
-    return text
+    return blocks
 
 
 def _is_figure(output):

@@ -49,7 +49,7 @@ class ResNet(ImageModel):
 
     Example:
     >>> model = keras_vit.ResNet(image_size=(33, 64), units=(1, 1), num_classes=10)
-    >>> tuple(model(np.zeros((2, 33, 64, 3))).shape)
+    >>> model.predict(np.zeros((2, 33, 64, 3)), verbose=0).shape
     (2, 10)
 
     Reference: section 4.1; "Big Transfer", https://arxiv.org/abs/1912.11370

@@ -26,6 +26,11 @@ def pytest_collection_modifyitems(items):
     items[:] = [*one, *rest[:middle], *two, *rest[middle:]]
 
 
+def pytest_collection_finish():
+    """Lets the garbage collector pass over what has been imported: it stays to the end."""
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def check_backend_free(request, monkeypatch):
     """A test marked `backend_free` calls no layer: it would be checked on one backend alone.

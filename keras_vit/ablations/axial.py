@@ -247,7 +247,7 @@ class AxialResNet(ResNet):
 
     Example:
     >>> model = keras_vit.ablations.AxialResNet(image_size=(33, 64), units=(1, 1), num_classes=10)
-    >>> tuple(model(np.zeros((2, 33, 64, 3))).shape)
+    >>> model.predict(np.zeros((2, 33, 64, 3)), verbose=0).shape
     (2, 10)
 
     Reference: Appendix D.6

@@ -156,7 +156,7 @@ def _at_last_block(model, images, classes):
     """Features and gradients before the last block, from the programs that other views share."""
     features, encoder = forward.run(model, images)["inputs"][-1], find_encoder.find(model)
     if features.shape[1] != encoder.prefix_tokens + math.prod(encoder.grid):  # a layer adds tokens
-        return _at_layer(model, images, classes, None)
+        return batched.program(_at_layer, model, layer=None)(images, classes)
     return features, batched.program(differentiate, model)(images, classes)[1]
 
 

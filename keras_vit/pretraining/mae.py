@@ -41,9 +41,10 @@ class MAE(Objective):
         ValueError: the encoder is not a ViT on pixels, or an argument is invalid.
 
     Example:
-    >>> encoder = keras_vit.create("ViT-Mini/8", image_size=32, num_classes=None)
+    >>> sizes = {"image_size": 32, "num_layers": 2, "num_classes": None}
+    >>> encoder = keras_vit.create("ViT-Mini/8", **sizes)
     >>> model = keras_vit.pretraining.MAE(
-    ...     encoder, decoder_layers=2, decoder_dim=32, decoder_heads=4
+    ...     encoder, decoder_layers=1, decoder_dim=32, decoder_heads=4
     ... )
     >>> model.compile("adam")
     >>> images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), "uint8")

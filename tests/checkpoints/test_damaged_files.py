@@ -93,7 +93,7 @@ def test_a_flipped_bit_in_an_npz_is_found(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "count", [250, pytest.param(20_000, marks=pytest.mark.slow)], ids=["quick", "thorough"]
+    "count", [250, pytest.param(20_000, marks=pytest.mark.weekly)], ids=["quick", "thorough"]
 )
 def test_mutated_safetensors_headers(count, tmp_path):
     files.write_safetensors(tmp_path / "whole", damage.TENSORS)
@@ -104,7 +104,7 @@ def test_mutated_safetensors_headers(count, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "count", [250, pytest.param(5_000, marks=pytest.mark.slow)], ids=["quick", "thorough"]
+    "count", [250, pytest.param(5_000, marks=pytest.mark.weekly)], ids=["quick", "thorough"]
 )
 def test_mutated_npz_files(count, tmp_path):
     rng = np.random.default_rng(4)

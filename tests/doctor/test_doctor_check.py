@@ -178,14 +178,15 @@ CIFAR_NEAR = 14
 
 
 @pytest.mark.slow
-def test_ten_thousand_images_give_no_false_alarm(tmp_path):
+@pytest.mark.parametrize("count", [2_000, pytest.param(10_000, marks=pytest.mark.weekly)])
+def test_cifar_gives_no_false_alarm(count, tmp_path):
     with tarfile.open(_shared("cifar10", "cifar10-images.tar.xz")) as archive:
-        for member in archive:
-            if "test/" in member.name:
+        for member in itertools.takewhile(lambda m: "train" not in m.name, archive):
+            if "test/" in member.name and member.name[-8:-4] < f"{count // 10:04}":  # 0123.jpg
                 archive.extract(member, tmp_path, filter="data")
     (folder,) = tmp_path.rglob("test")
     report = doctor.check(folder)
-    assert report.images == 10_000 and severe(report) == []
+    assert report.images == count and severe(report) == []
     assert report.counts.get("near-duplicate", 0) <= CIFAR_NEAR + 3
     assert set(report.counts) <= {"near-duplicate", "mixed-color"}
 

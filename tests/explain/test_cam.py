@@ -198,7 +198,9 @@ def expected(image, w, pooling, label, step=1e-5):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pooling", quick(["token", "distilled", "gap", "map"], "token"))
+@pytest.mark.parametrize(
+    "pooling", quick(["token", "distilled", "gap", "map"], "token", "map", rest=pytest.mark.weekly)
+)
 def test_a_vit_is_seen_before_its_last_block(pooling):
     model, images, classes = small(pooling), random_images(3, 4, 9, 3), [1, 3, 0]
     w = weights(model)

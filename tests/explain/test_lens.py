@@ -6,7 +6,7 @@ import pathlib
 import keras
 import numpy as np
 import pytest
-from helpers import numpy, random_images, randomize, wide_vit
+from helpers import numpy, outputs, random_images, randomize, wide_vit
 
 import keras_vit
 from keras_vit.explain.tokens import logit_lens
@@ -40,7 +40,7 @@ def test_first_row_in_numpy_and_last_row_the_models_own(pooling):
     model, images = wide_vit(pooling=pooling), random_images(4, 8, 15, 3)
     found = logit_lens(model, images)
     assert found.shape == (3, 4, 3) and found.dtype == "float32"
-    np.testing.assert_allclose(found[-1], numpy(model(images)), atol=1e-5)
+    np.testing.assert_allclose(found[-1], outputs(model, images), atol=1e-5)
     encoder, norm, head = map(model.get_layer, ("patch_encoder", "encoder_norm", "head"))
     pixels = (images.astype("float64") - 127.5) / 127.5
     patches = pixels.reshape(4, 2, 4, 3, 5, 3).swapaxes(2, 3).reshape(4, 6, 60)
@@ -69,7 +69,7 @@ def test_a_row_is_that_of_a_model_with_fewer_blocks(options):
     fewer = wide_vit(num_layers=1, **options)
     for layer in fewer.layers:
         layer.set_weights(model.get_layer(layer.name).get_weights())
-    np.testing.assert_allclose(found[1], numpy(fewer(images)), atol=1e-5)
+    np.testing.assert_allclose(found[1], outputs(fewer, images), atol=1e-5)
 
 
 def test_blocks_that_do_nothing_change_nothing():
@@ -115,17 +115,17 @@ def test_hybrids():
     model = wide_vit(keras_vit.HybridViT, image_size=(16, 24), patch_size=8, resnet_units=(1,))
     images = random_images(4, 16, 24, 3)
     found = logit_lens(model, images)
-    np.testing.assert_allclose(found[-1], numpy(model(images)), atol=1e-5)
+    np.testing.assert_allclose(found[-1], outputs(model, images), atol=1e-5)
     for i in range(2):
         silence(model.get_layer(f"block_{i}"))
-    np.testing.assert_allclose(found[0], numpy(model(images)), atol=1e-5)
+    np.testing.assert_allclose(found[0], outputs(model, images), atol=1e-5)
 
 
 def test_a_model_without_classes_gives_representations():
     model, images = wide_vit(num_classes=None), random_images(4, 8, 15, 3)
     found = logit_lens(model, images)
     assert found.shape == (3, 4, 8)
-    np.testing.assert_allclose(found[-1], numpy(model(images)), atol=1e-5)
+    np.testing.assert_allclose(found[-1], outputs(model, images), atol=1e-5)
 
 
 def test_the_saved_model_says_the_same(tmp_path):

@@ -204,6 +204,22 @@ def test_figures_in_a_solution_are_folded(modules, tmp_path):
     assert text.endswith("*Made on 2026-01-02 with keras_vit 1 on a table.*\n")
 
 
+def test_a_tutorial_without_a_run_has_a_page_with_its_code_alone(modules, tmp_path):
+    pages, running = modules
+    one = running.read(write(tmp_path, TUTORIAL))
+    two = running.read(write(tmp_path, f"{HEAD}\n# %%\nprint(2)\n", "02_two"))
+    assert pages.run_of(one, tmp_path / "cache", may_run=False) is None
+    pages.write_all([(one, None), (two, shown([printed("2\n")]))], tmp_path / "pages", None)
+    page, other, index = (
+        (tmp_path / "pages" / f"{name}.md").read_text() for name in ("01_count", "02_two", "index")
+    )
+    assert "> **Time** not measured" in page and 'print("line", line)' in page
+    assert ".output" not in page and "![" not in page
+    assert page.endswith("\n*This page shows the code without its outputs: it was not run.*\n")
+    assert "```python\nprint(2)\n```\n\n``` { .text .output .no-copy }\n2\n```" in other
+    assert "| not measured |" in index and "| 7 s |" in index
+
+
 def test_accelerators_and_minutes_are_said(modules, tmp_path):
     pages, running = modules
     tutorial = running.read(write(tmp_path, HEAD))

@@ -82,7 +82,7 @@ def copy(run, to):
 
 
 @pytest.mark.backend_free
-@pytest.mark.parametrize("kills", [25, pytest.param(300, marks=pytest.mark.weekly)])
+@pytest.mark.parametrize("kills", [10, pytest.param(300, marks=pytest.mark.weekly)])
 def test_writers_killed_at_any_moment_leave_a_whole_state(kills, tmp_path):
     command = [sys.executable, SUPPORT / "kill_writer.py", tmp_path, str(kills)]
     env = {**os.environ, "KERAS_BACKEND": "numpy"}  # no threads, which a fork would lose
