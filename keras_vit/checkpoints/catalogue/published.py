@@ -10,7 +10,7 @@ Sources of the facts, read in November 2026:
 - the pages of the repositories on huggingface.co (sizes and sha256).
 
 The sizes of the `imagenet21k/` files show which of them have the tanh layer before the head. None
-of Google's files has a published sha256. Two files are ours, see docs/results.md.
+of Google's files has a published sha256. Three files are ours, see docs/results.md.
 """
 
 GOOGLE = "https://storage.googleapis.com/vit_models"
@@ -36,7 +36,7 @@ FAMILIES = {
     "huggingface": ("huggingface", (127.5, 127.5), False, 1e-12),
     "bit": ("bit", (127.5, 127.5), None, 1e-5),
     "keras-vit": ("google", (75, 4000), False, 1e-6),
-    "keras-vit-hybrid": ("google", CIFAR_PIXELS, False, 1e-6),
+    "keras-vit-midi": ("google", CIFAR_PIXELS, False, 1e-6),
 }
 # According to vision_transformer's LICENSE, timm's default_cfgs and the pages on huggingface.co.
 LICENCE = "Apache-2.0"
@@ -154,18 +154,22 @@ GROUPS = (
     # Trained by us from scratch, part of the package.
     ("keras-vit", SHIPPED + "{}.npz", "cifar10", 10, (
         ("ViT-Mini/4", "ViT-Mini_4-cifar10", 32, None, "0.6 MB", 64.68, "ours"),)),
-    ("keras-vit-hybrid", SHIPPED + "{}.npz", "cifar10", 10, (
+    ("keras-vit-midi", SHIPPED + "{}.npz", "cifar10", 10, (
+        ("ViT-Midi/4", "ViT-Midi_4-cifar10", 32, None, "1.7 MB", 78.48, "ours"),
         ("R+ViT-Midi/8", "R_ViT-Midi_8-cifar10", 32, None, "2.3 MB", 78.94, "ours"),)),
 )  # fmt: skip
 # These trainings have one resolution, so their names omit it.
 WITHOUT_RESOLUTION = ("original-i21k", "augreg-i21k", "sam-i1k", "huggingface-i21k", "bit-m-i21k",
-                      "bit-s-i1k", "keras-vit-cifar10", "keras-vit-hybrid-cifar10")  # fmt: skip
+                      "bit-s-i1k", "keras-vit-cifar10", "keras-vit-midi-cifar10")  # fmt: skip
 
 SHA256 = {
     "ViT-Mini/4-keras-vit-cifar10": (
         "05c29515ada449610f59d7b6be987f3ff7e2a0b9769f694ecacec3b7ec4b70be"
     ),
-    "R+ViT-Midi/8-keras-vit-hybrid-cifar10": (
+    "ViT-Midi/4-keras-vit-midi-cifar10": (
+        "373b82712867c9a3baaad834b22c47cf324873c5700b8d99d876a87f690e856b"
+    ),
+    "R+ViT-Midi/8-keras-vit-midi-cifar10": (
         "15a3c4e4a3e531af89d3cab896d13494d26266bd580b7f235ff329c9beab5754"
     ),
     "ViT-Ti/16-deit-i1k-224": "21d4764d94f6c3ffdb6da3581115a0a1ee2d505537d96883b540e54766407c9e",
@@ -179,7 +183,7 @@ RECOMMENDED = {
     "original-i21k-ft-384": "ViT-L/32 R50+ViT-B/16",
     "original-i21k": "ViT-H/14 R26+ViT-B/32",  # 21,843 classes; not fine-tuned
     "keras-vit-cifar10": "ViT-Mini/4",  # 10 classes
-    "keras-vit-hybrid-cifar10": "R+ViT-Midi/8",
+    "keras-vit-midi-cifar10": "ViT-Midi/4 R+ViT-Midi/8",
     "bit-m-i21k-ft-448": "R50x1 R50x3 R101x1 R101x3 R152x2",
     "bit-m-i21k-ft-480": "R152x4",
 }  # fmt: skip
@@ -192,5 +196,6 @@ RECOMMENDED = {
 _CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CLASS_NAMES = {
     "ViT-Mini/4-keras-vit-cifar10": _CIFAR,
-    "R+ViT-Midi/8-keras-vit-hybrid-cifar10": _CIFAR,
+    "ViT-Midi/4-keras-vit-midi-cifar10": _CIFAR,
+    "R+ViT-Midi/8-keras-vit-midi-cifar10": _CIFAR,
 }
