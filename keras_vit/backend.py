@@ -170,8 +170,8 @@ def gelu(x, approximate):
 def recomputed(function, x):
     """Returns `function(x)`; JAX keeps only x for the gradient, and computes the rest again.
 
-    To keep it costs more: a training step on a CPU spends a third of its time on memory that it
-    touches for the first time (docs/speed.md).
+    Keeping the rest would cost more: a training step on a CPU spends a third of its time on memory
+    that it touches for the first time (docs/speed.md).
     """
     import keras
 
@@ -191,7 +191,7 @@ def is_eager():
 
 
 class TooLargeError(ValueError):
-    """The weights of a model need more memory than they may."""
+    """The weights of a model need more memory than allowed."""
 
 
 @contextlib.contextmanager

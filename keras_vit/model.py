@@ -81,7 +81,7 @@ class ImageModel(Guarded, arguments.Checked, keras.Model):
         self._class_names = tuple(map(str, given)) or None
 
     def get_config(self):
-        """Returns the arguments and what has changed since; Keras would add the graph."""
+        """Returns the arguments and later changes; Keras would add the graph."""
         kept = {name: getattr(self, name) for name in self.argument_names}
         kept |= {"class_names": list(self.class_names)} if self.class_names else {}
         return {**layers.Layer.get_config(self), **kept, **changes(self, self.made)}

@@ -1,7 +1,7 @@
 """A model's own weights for images, patches or classes of another size (section 3.2).
 
-`rebuild` builds a model again with other arguments. What depends on the number of patches is
-resized by a row of `RESIZED`; a layer whose weights do has its row there.
+`rebuild` builds a model again with other arguments. Weights that depend on the number of patches
+are resized by their row in `RESIZED`.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from keras_vit.descendants.flexivit import resize_kernel
 from keras_vit.descendants.zero_shot import ZeroShotClassifier
 from keras_vit.guards import changes
 
-# Arguments that decide on layers with random weights, which another model may have.
+# Arguments that may add layers with new random weights.
 RANDOM = ("pooling", "representation_size", "projection_dim")
 # Weights that may be new: the head, and those that depend on `pooling`
 FRESH = ("head/", "pre_logits/", "projection/", "pooling/", "patch_encoder/class_token")
@@ -101,7 +101,7 @@ def rebuild(model, method="bilinear", forget=(), **overrides):
 
 
 def _rebuild_zero_shot(model, method, overrides):
-    """Rebuilds the encoder of a `ZeroShotClassifier`; the texts of its head stay."""
+    """Rebuilds the encoder of a `ZeroShotClassifier`; its head keeps its text embeddings."""
     own = {name: overrides.pop(name) for name in ("name", "trainable") if name in overrides}
     if overrides.pop("num_classes", model.num_classes) != model.num_classes:
         want = f"the number of classes must be that of the texts, {model.num_classes}"

@@ -1,4 +1,4 @@
-"""Imports at once, or in the command `keras-vit` only when something is used.
+"""Imports everything at once or, in the command `keras-vit`, only when it is used.
 
 `import keras_vit` imports Keras and registers every class that a saved model may contain, for
 `keras.saving.load_model`. This takes seconds, and `keras-vit --help` or a mistyped option needs

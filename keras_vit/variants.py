@@ -192,7 +192,7 @@ def list_variants():
 
 
 def parse(name):
-    """Returns the row of the table that a name stands for.
+    """Returns the row of the table for a name.
 
     It is the `Variant` of "ViT-B/16", the `HybridVariant` of "R50+ViT-B/16", the `BiT` of "R50x1",
     the `AxialVariant` of "Axial-ViT-B/16", the `AxialBiT` of "Axial-R50x1". Its fields are

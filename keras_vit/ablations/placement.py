@@ -53,7 +53,7 @@ class PositionViT(ViT):
         **kwargs: arguments of `ViT`.
 
     Raises:
-        ValueError: an argument is invalid, or there is a placement for no positions.
+        ValueError: an argument is invalid, or a placement is given without positions.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", keras_vit.ablations.PositionViT, image_size=16,

@@ -143,7 +143,7 @@ KINDS = {"1d": Positions1D, "2d": Positions2D, "sincos": SinCosPositions}
 
 
 def sincos(grid, dim, before=0):
-    """Returns fixed positions of a grid of patches: half of each vector tells the column.
+    """Returns fixed positions of a grid of patches: half of each vector encodes the column.
 
     With d = `dim` / 4 wavelengths, a column c has sin(c w_k), then cos(c w_k) for k = 0 ... d - 1
     and w_k = 10000^(-k / d); then follow those of the row.
@@ -254,7 +254,7 @@ def similarity(vectors, grid):
 
 
 def bilinear(old, new):
-    """Returns the (new, old) matrix of linear interpolation whose ends lie on each other.
+    """Returns the (new, old) matrix of linear interpolation with aligned ends.
 
     Example:
     >>> keras_vit.ablations.positions.bilinear(2, 3)

@@ -25,8 +25,8 @@ class RelativeSelfAttention(SelfAttention):
 
         A = softmax((q_i k_j + q_i r_(i - j)) / sqrt(d)),   i - j = T - 1 ... 1 - T
 
-    Offsets are those in the sequence of T tokens, the class token being the first. Each head has
-    its own d numbers of an embedding, as it has of a key.
+    Offsets are those in the sequence of T tokens, the class token being the first. An embedding,
+    like a key, is split among the heads, d numbers each.
 
     Args:
         num_heads: number of heads; it divides D.
@@ -77,8 +77,8 @@ class RelativeSelfAttention(SelfAttention):
 def by_pairs(x):
     """Takes what belongs to each pair: y[i, j] = x[i, T - 1 - (i - j)].
 
-    Row i begins one place before row i - 1 does. Rows that are one place longer than they are read
-    shift by one place each, so nothing is gathered.
+    Row i begins one place before row i - 1. The array is read again with rows one place shorter,
+    which shifts each row by one more place, so no gather is needed.
 
     Args:
         x: (batch, heads, T, 2 T - 1), a number for every query and offset T - 1 ... 1 - T.

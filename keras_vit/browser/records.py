@@ -53,7 +53,7 @@ def describe(model):
         ValueError: the model is not a classifier, or has a layer that the engine does not compute.
     """
     received = {"model": type(model).__name__}
-    layers = getattr(model, "operations", [])  # layers, and what stands between them
+    layers = getattr(model, "operations", [])  # layers, and the operations between them
     if not _is_chain(model, layers):
         want = "a page needs a model whose layers follow one another"
         arguments.refuse(want, received, ADVICE)
@@ -225,7 +225,7 @@ def _dense(layer, model):
 
 
 def _pool(tokens, mean_from=lambda layer: None):
-    """Returns a function that describes a layer which takes tokens and a mean of others."""
+    """Returns a function that describes a pooling of some tokens and the mean of the others."""
     return lambda layer, model: {
         "class": "Pool",
         "tokens": tokens,

@@ -223,7 +223,7 @@ def _find_grid(known):
 
 
 def _list_known_facts(entry, kind):
-    """Returns the arguments that the catalog knows better than the file."""
+    """Returns the arguments for which the catalog overrides the file."""
     fields = ("normalize", "approximate", "epsilon")
     if kind == "ResNet":  # its weights fit any resolution
         fields = ("normalize", "image_size")

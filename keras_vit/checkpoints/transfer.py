@@ -1,4 +1,4 @@
-"""The tensors of a file on their way into a model: read, checked, resized, joined to weights."""
+"""Moves the tensors of a file into a model: reads, checks, resizes and joins them."""
 
 import collections
 import itertools

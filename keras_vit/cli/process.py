@@ -1,7 +1,7 @@
 """The process of a command before Keras is imported: quiet libraries, kept programs, huge pages.
 
-These are variables of the environment, so a library call can set none of them: it is too late then,
-and they are the user's.
+These are environment variables, which a library call should not set: by then it is too late, and
+they belong to the user.
 """
 
 import contextlib

@@ -115,7 +115,7 @@ def as_scores(source, images=None, grid=None):
 
 
 def iterate_scores(source, images=None, grid=None, batch_size=8):
-    """Yields what `as_scores` returns, a few images of a model at a time: memory stays bounded.
+    """Yields what `as_scores` returns, for a few images at a time, so memory stays bounded.
 
     `Scores` and arrays are in memory already and are yielded whole.
     """

@@ -1,4 +1,4 @@
-"""`fit`, `evaluate` and `predict` of a model that checks what they are given before step one."""
+"""`fit`, `evaluate` and `predict` of a model that checks its data before the first step."""
 
 import contextlib
 import functools

@@ -1,4 +1,4 @@
-"""After a call of Keras has failed: the model keeps its weights, and the error is clear."""
+"""Recovery from a failed call of Keras: the model keeps its weights, and the error is clear."""
 
 import contextlib
 import os

@@ -105,7 +105,7 @@ class Labels(NamedTuple):
         broken = labels[labels != np.floor(labels)]
         if len(broken):
             want = "labels must be whole numbers, one class each"
-            advice = "Give the number of each image's class, from 0, as integer."
+            advice = "Give each image's class as an integer, counted from 0."
             arguments.refuse(want, {"label": float(broken[0])}, advice)
         classes, lowest, highest = self.num_classes, int(labels.min()), int(labels.max())
         if 0 <= lowest and highest < classes:

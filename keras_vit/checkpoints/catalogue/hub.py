@@ -226,7 +226,7 @@ def _verify(address, folder):
 
 
 def _explain(address, error, was_reached, shown):
-    """Returns the error to raise: what happened and what to do, in our words."""
+    """Returns the error to raise: what happened and what to do, in the package's own words."""
     names = [kind.__name__ for kind in type(error).__mro__]
     row = next((FAILURES[name] for name in names if name in FAILURES), None)
     status = getattr(getattr(error, "response", None), "status_code", None)

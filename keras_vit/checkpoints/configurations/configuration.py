@@ -1,4 +1,4 @@
-"""What the JSON files beside weights say: each field is obeyed, or refused by its name."""
+"""Reads the JSON files beside weights: each field is either applied or refused by name."""
 
 import functools
 import os
@@ -69,7 +69,7 @@ def _hugging_face(table, path, found):
 
 
 def _resizing(images):
-    """Returns how a preprocessor_config.json resizes images, as far as it says so."""
+    """Returns how images are resized according to a preprocessor_config.json."""
     found, number = _select(images, resize="size"), images.get("resample")
     if number in range(len(RESAMPLING)):
         found["resampling"] = RESAMPLING[number]

@@ -86,7 +86,7 @@ ARCHITECTURES = {
     r".*quickgelu.*": {"quick_gelu": True},
     r".*(_patch32_siglip|_giantopt_|_so400m_patch16_siglip).*|.*_large_patch16_siglip.*_512": TANH,
     r".*_clip_.*|.*_dinov3.*": {"epsilon": 1e-5},
-    # Heads where the width of a token does not tell them.
+    # Number of heads if it does not follow from the width of a token.
     r"vit_(wee|xsmall)_.*": {"num_heads": 4},
     r"vit_little_.*": {"num_heads": 5},
     r"(vit|deit3)_mediumd?_.*": {"num_heads": 8},

@@ -1,4 +1,4 @@
-"""What the JSON files of a KerasHub preset say: each field is obeyed, or refused by its name."""
+"""Reads the JSON files of a KerasHub preset: each field is either applied or refused by name."""
 
 from keras_vit import arguments as check
 from keras_vit.checkpoints.configurations import configuration
@@ -95,7 +95,7 @@ def _check_task(path, found):
 
 
 def _converter(path):
-    """Returns the configuration of what prepares images."""
+    """Returns the configuration of the layer that prepares images."""
     whole = configuration.read_beside(path, "image_converter.json")
     return configuration.read_object(path, whole, "config", {})
 

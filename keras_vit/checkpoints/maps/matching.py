@@ -247,7 +247,7 @@ def grid_of(tokens, prefixes, grid=None, own=None):
 
 
 def prefixes(pooling, registers=0, has_class_token=None):
-    """Returns how many of a file's positions may be for the tokens before the patches.
+    """Returns the possible numbers of positions in a file for tokens before the patches.
 
     big_vision leaves the class token out, most files with registers leave these out.
     """

@@ -1,4 +1,4 @@
-"""`keras-vit evaluate` and `few-shot`: how good a model is."""
+"""`keras-vit evaluate` and `few-shot`: how well a model performs."""
 
 import contextlib
 import json

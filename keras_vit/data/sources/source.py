@@ -136,7 +136,7 @@ class Subset(Source):
 def decode_all(source, largest=SMALL, limit=LIMIT):
     """Decodes the images of a source and keeps them in memory, if they are small.
 
-    Opening and decoding a file takes longer than all augmentation of an image of 32 x 32.
+    Opening and decoding a file takes longer than augmenting an image of 32 x 32 pixels.
 
     Returns an `ArraySource`; `source` itself if an image is larger than `largest` pixels, if all
     images need more than `limit` bytes, or if they are in memory already.

@@ -1,4 +1,4 @@
-"""`on_error="skip"`: images that cannot be read do not stop a training."""
+"""`on_error="skip"`: images that cannot be read do not stop the training."""
 
 import concurrent.futures
 import warnings

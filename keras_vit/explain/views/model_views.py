@@ -97,8 +97,9 @@ MODEL_VIEWS = (
         "how far each head looks, over the depth of the network",
         "Each dot is a head. Low dots attend to neighbors, like a small convolution; high dots to "
         "the whole image. In trained models the first blocks have both kinds.",
-        "It is a mean: one distance can be an even spread or two places. In late blocks, "
-        "a few background tokens that attract most of the attention raise it.",
+        "The distance is a mean: an even spread and a mix of near and far places can give the "
+        "same value. In late blocks, a few background tokens that attract most of the attention "
+        "raise it.",
         "Figure 7, right; Figure 11, Appendix D.7",
         PAPER,
         compute=lambda r: explain.mean_attention_distance(r.model, r.images),
@@ -140,8 +141,8 @@ MODEL_VIEWS = (
         "cka",
         "Similarity of layers",
         "how similar the representations of layers are, of one model or of two",
-        "Bright fields are layers that distinguish images in the same way. Within one model, "
-        "bright blocks off the diagonal are layers that add little.",
+        "Bright cells are pairs of layers that distinguish images in the same way. Within one "
+        "model, bright blocks off the diagonal are layers that add little.",
         "It needs many images, preferably hundreds: with few the values are rough.",
         "Kornblith et al. 2019; Raghu et al. 2021 for Vision Transformers",
         "https://arxiv.org/abs/2108.08810",

@@ -1,4 +1,4 @@
-"""The figures of a training and its evaluation: functions that return a Matplotlib `Figure`."""
+"""Plots a training run and its evaluation; each function returns a Matplotlib `Figure`."""
 
 import numpy as np
 

@@ -93,7 +93,7 @@ def output_of(model, layer=None, pool=None):
 
 
 def _pooled(model, layer, x, pool):
-    """Returns the class token, the mean of the patches or their grid, of what a layer returns."""
+    """Returns the class token, the mean of the patches or their grid, from a layer's output."""
     prefix, grid = 0, x.shape[1:3]  # of the map of a ResNet
     if len(x.shape) == 3:
         encoder = find_encoder.find(model)

@@ -1,4 +1,4 @@
-"""A recipe: the numbers of a training, from which the arguments of `compile` and `fit` follow.
+"""A recipe: the settings of a training run, which determine the arguments of `compile` and `fit`.
 
 Importing it needs no Keras: `keras-vit train --help` shows recipes.
 """
@@ -36,7 +36,7 @@ def at_least_zero(name, value):
 
 
 class Recipe(NamedTuple):
-    """The numbers of a training. `print` shows a summary.
+    """The settings of a training run. `print` shows a summary.
 
     `recipe(name)` returns them as published, `recipe(name, data)` scaled to a dataset, with
     `images`, `updates` and `warmup`. A field is None if the model or the data decide. Durations

@@ -1,4 +1,4 @@
-"""The cost of a training before its first step: memory, and whether images should be enlarged.
+"""The cost of a training run before its first step: memory, and whether images should be enlarged.
 
 The time is measured in the first steps of the run itself (`pace`).
 """

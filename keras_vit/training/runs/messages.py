@@ -90,7 +90,7 @@ class ProgressLine(keras.callbacks.Callback):
         ArithmeticError: in `fit`: the loss of an epoch is not finite.
 
     Attributes:
-        seconds: of training so far, in all sittings of a run.
+        seconds: of training so far, including earlier parts of a resumed run.
     """
 
     def __init__(self, split="validation", live=False, data=None):

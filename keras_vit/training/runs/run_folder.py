@@ -249,7 +249,7 @@ def read_settings(folder):
 
 
 def write_settings(target, options):
-    """Writes the options of a new run; refuses a folder in which another one has begun meanwhile.
+    """Writes the options of a new run; refuses a folder in which another run has just begun.
 
     Raises:
         ValueError: there are settings already.
@@ -275,7 +275,7 @@ def check_out(out):
 
 
 def check_resumable(folder):
-    """Raises unless the folder of a run allows to resume it; see `read_settings`."""
+    """Raises unless the folder of a run can be written, to resume it; see `read_settings`."""
     target, _ = read_settings(folder)
     if not is_complete(target):
         writing.check_folder(target, "Make it writable, or copy the run to another disk.")
