@@ -121,7 +121,7 @@ def can_report(model):
 
 
 def report_if(condition, function, arguments):
-    """Makes a program that is being traced call a Python function where a condition holds."""
+    """Makes a program that is being traced call a Python function if a condition holds."""
     import keras
 
     if keras.backend.backend() == "jax":
@@ -196,7 +196,7 @@ class TooLargeError(ValueError):
 
 @contextlib.contextmanager
 def blank_weights(limit=None):
-    """Makes weights zero that would be random, in this thread: all of them are about to be loaded.
+    """Initializes weights with zeros, not random numbers, in this thread: they are about to be loaded.
 
     With a `limit` in bytes, `TooLargeError` is raised before all of them take more than that.
 

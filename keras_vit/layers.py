@@ -164,7 +164,7 @@ class SelfAttention(Layer):
     """Multi-head self-attention: MSA of Appendix A, Eq. 5-8.
 
     U_qkv's columns are the queries of all heads, then keys, then values; d = D / `num_heads`.
-    A subclass that overrides `scores` is another attention; everything else follows.
+    A subclass that overrides `scores` computes a different attention; everything else follows.
 
     Args:
         num_heads: number of heads; it divides D.

@@ -1,4 +1,4 @@
-"""A model's own weights for images, patches or classes of another size (section 3.2).
+"""Adapts a model's weights to other sizes of images and patches, or other classes (section 3.2).
 
 `rebuild` builds a model again with other arguments. Weights that depend on the number of patches
 are resized by their row in `RESIZED`.
@@ -26,7 +26,7 @@ FRESH = ("head/", "pre_logits/", "projection/", "pooling/", "patch_encoder/class
 
 
 def resize(model, image_size=None, patch_size=None, num_classes=..., *, method="bilinear"):
-    """Makes a model for images, patches or classes of another size from a model of your own.
+    """Adapts a model of your own to another size of images or patches, or to other classes.
 
     Everything else stays: weights, normalization, form of GELU, epsilon, dtype, which layers are
     frozen, and the names of the classes if the head stays. LoRA is merged into the weights.
@@ -120,7 +120,7 @@ def _rebuild_zero_shot(model, method, overrides):
 
 
 def _apply_changes(model, kept, new_head=False):
-    """Makes the changes that `get_config` of a model has returned, in layers that are the same."""
+    """Applies the changes that `get_config` of a model returned, to layers that are the same."""
     layers = {path for path, _ in changes.walk(model) if not (new_head and path == "head")}
     frozen = [path for path in kept.get("frozen", ()) if path in layers]
     changed = {path: values for path, values in kept.get("changed", {}).items() if path in layers}

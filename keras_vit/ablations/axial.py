@@ -30,7 +30,7 @@ def within_rows(layer, x):
     """Applies a layer of tokens to each row of a map separately, as if it were an image.
 
     Args:
-        layer: takes (batch, tokens, D), gives the same shape.
+        layer: takes (batch, tokens, D) and returns the same shape.
         x: (batch, rows, columns, D).
 
     Returns:

@@ -1,4 +1,4 @@
-"""Other positions than E_pos: Appendix D.4 of the paper.
+"""Positions that differ from E_pos: Appendix D.4 of the paper.
 
     z_0 = [x_class; x_1 E; ...; x_N E]                      Eq. 1 without E_pos
     z_l = TransformerBlock(z_l-1 + P_l)                     P_1 alone, or one before every block
@@ -42,7 +42,7 @@ class UnplacedPatchEncoder(PatchEncoder):
 
 @register
 class PositionViT(ViT):
-    """A `ViT` with another kind of position embedding, or the same at other places.
+    """A `ViT` with a different kind of position embedding, or with positions added elsewhere.
 
     Args:
         *args: arguments of `ViT`.

@@ -39,7 +39,7 @@ class RelativeSelfAttention(SelfAttention):
         (batch, T, D).
 
     Raises:
-        ValueError: `num_heads` does not divide D, or T is not known or another.
+        ValueError: `num_heads` does not divide D, or T is unknown or not the one it was built for.
 
     Example:
     >>> layer = keras_vit.ablations.relative.RelativeSelfAttention(num_heads=3)
@@ -93,11 +93,11 @@ def by_pairs(x):
 
 
 def resize_offsets(table, grid, new_grid, method="bilinear"):
-    """Resizes the embeddings of offsets to another grid of patches.
+    """Resizes the embeddings of offsets to a different grid of patches.
 
-    An offset in the sequence is some rows and columns, or one row more and some columns back. So
-    offsets are laid out by rows and columns and resized like a position table, and each new
-    one is the mean over its pairs of patches. Those of prefix tokens alone stay as they are.
+    An offset in the sequence stands for some rows and columns, or for one row more and fewer
+    columns. So offsets are arranged by rows and columns and resized like a position table, and each
+    new one is the mean over its pairs of patches. Those of prefix tokens alone stay as they are.
 
     Args:
         table: (2 T - 1, D) for T tokens, from offset T - 1 to 1 - T.
@@ -135,7 +135,7 @@ def _steps(grid):
 
 @register
 class RelativeTransformerBlock(TransformerBlock):
-    """`TransformerBlock` with `RelativeSelfAttention`; it takes the same check.
+    """`TransformerBlock` with `RelativeSelfAttention`; it raises the same errors.
 
     Example:
     >>> block = keras_vit.ablations.relative.RelativeTransformerBlock(num_heads=3, mlp_dim=768)
@@ -150,7 +150,7 @@ class RelativeTransformerBlock(TransformerBlock):
 
 @register
 class RelativeViT(ViT):
-    """A `ViT` with relative positions in every block in place of E_pos; the same check.
+    """A `ViT` with relative positions in every block in place of E_pos; it raises the same errors.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", keras_vit.ablations.RelativeViT, image_size=16)

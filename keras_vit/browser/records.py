@@ -135,7 +135,7 @@ def _norm(layer, model):
 
 
 def _mlp(layer):
-    """Returns what the engine needs of an MLP."""
+    """Returns what the engine needs to know about an MLP."""
     plain = {"activation": "approximate" if layer.approximate else "gelu", "gated": False}
     gated = {"activation": "silu", "gated": True}
     kinds = {
@@ -160,7 +160,7 @@ def _block(layer, model):
 
 
 def _attention(layer):
-    """Returns what the engine needs of an attention."""
+    """Returns what the engine needs to know about an attention layer."""
     kinds = {
         SelfAttention: lambda layer: {"attention": "SelfAttention"},
         BiasedSelfAttention: lambda layer: {

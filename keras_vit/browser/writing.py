@@ -18,8 +18,8 @@ def write_page(
 ):
     """Writes a model as one HTML file that classifies images in a browser.
 
-    The file needs no server and no network: it has the weights, the classes, example images and
-    the engine in it, and computes what the model computes. It shows attention, rollout and
+    The file needs no server and no network: it contains the weights, the classes, example images
+    and the engine, and computes what the model computes. It shows attention, rollout and
     occlusion, and says how the model was trained.
 
     Args:

@@ -165,7 +165,7 @@ def _values(model, weights):
 
 
 def _fold(values, model, table):
-    """Adds what the files have no place for to what they have a place for, in `values`."""
+    """Adds what the format cannot store to weights that it can store, in `values`."""
     if POSITIONS not in values:
         return
     rows, before, placed = values[POSITIONS], model.prefix_tokens, table.export.placed

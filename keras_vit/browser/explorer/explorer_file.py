@@ -52,7 +52,7 @@ def write_explorer(path, images=None):
 
     Raises:
         FileNotFoundError: the folder of `path` does not exist.
-        ValueError: `images` has no images in it.
+        ValueError: `images` contains no images.
 
     Example:
     >>> keras_vit.browser.write_explorer("explorer.html")  # doctest: +SKIP

@@ -67,7 +67,7 @@ _fetched = {}  # {(address, cache): folder}: a process sees one revision of a br
 
 
 def is_address(name):
-    """Returns whether a name is the address of a repository, right or wrong.
+    """Returns whether a name is the address of a repository, valid or not.
 
     Example:
     >>> keras_vit.checkpoints.catalogue.hub.is_address("hf://facebook/dinov2-small")

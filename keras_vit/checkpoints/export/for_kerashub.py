@@ -88,7 +88,7 @@ def _list_square_sizes(model, table, images=True):
 
 
 def _check(model, table, **wanted):
-    """Refuses other values than those that a backbone computes with."""
+    """Refuses values that differ from those of the backbone."""
     for name, value in wanted.items():
         if getattr(model, name) != value:
             refuse(table, f"{name} must be {value}", {name: getattr(model, name)})

@@ -84,7 +84,7 @@ def map_of_file(path, specs, source=None):
     """Returns the weight map whose names a file holds.
 
     Raises:
-        ValueError: the file holds other names than those of any source, or than those of `source`;
+        ValueError: the names in the file are not those of any source, or not those of `source`;
             or it is of a family that is refused by name.
     """
     if source is not None:

@@ -55,7 +55,7 @@ def add_explorer(commands):
         _explorer,
         "write a web page that shows how a Vision Transformer works",
         "Writes one HTML file that leads in eight steps from an image to a prediction, with a "
-        "small model that runs in it. Open it in a browser, also from a disk. It needs no server "
+        "small model that runs in it. Open it in a browser, directly from disk. It needs no server "
         "and uses no network.",
     )
     option = adder(parser)

@@ -27,7 +27,7 @@ def read_local(name, num_channels=3, seed=0, validation_share=None):
     Datasets (None). If TFDS is not installed, `keras.datasets` downloads CIFAR.
 
     Raises:
-        ValueError: the folder has another number of classes.
+        ValueError: the folder has a different number of classes.
         ConnectionError: there is no copy on this machine, and the download failed.
     """
     found = _read_folder(name, num_channels) or _read_archive(name)

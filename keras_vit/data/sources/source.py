@@ -51,7 +51,7 @@ class Source:
         return None
 
     def version(self, index):
-        """Returns a plain value that changes with the image, as far as can be seen from outside."""
+        """Returns a plain value that changes with the image, if this shows without reading the image."""
         return self.names[index]
 
 

@@ -224,7 +224,7 @@ def logit_lens(logits, images=None, names=None, class_names=None, top=5):
         A `matplotlib.figure.Figure`: one row for each image.
 
     Raises:
-        ValueError: the logits have another shape, or there are not as many images.
+        ValueError: the logits have the wrong shape, or the number of images differs.
     """
     logits = check_array("logit_lens", logits, ("layers + 1", "batch", "classes"))
     shares = to_probabilities(logits)

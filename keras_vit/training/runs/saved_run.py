@@ -128,7 +128,7 @@ def evaluate_run(run, data=None, split="test", progress=None, columns=None, **op
 
 
 def _read_batches(run, data, known, mapping, columns):
-    """Returns other images than the run's own, in batches, and the names of all classes."""
+    """Returns images that are not the run's own, in batches, and the names of all classes."""
     _, *size, channels = run.model.input_shape
     splits = open_source(data, channels, columns=columns)
     numbers, known = naming.match(splits.class_names, known, data, mapping)
