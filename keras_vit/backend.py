@@ -196,7 +196,7 @@ class TooLargeError(ValueError):
 
 @contextlib.contextmanager
 def blank_weights(limit=None):
-    """Initializes weights with zeros, not random numbers, in this thread: they are about to be loaded.
+    """Initializes weights with zeros in this thread, because all of them are about to be loaded.
 
     With a `limit` in bytes, `TooLargeError` is raised before all of them take more than that.
 

@@ -88,7 +88,7 @@ class ImageModel(Guarded, arguments.Checked, keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        """Makes a model from what `get_config` returned, in version 0.1 too."""
+        """Makes a model from the result of `get_config`, also from that of version 0.1."""
         config = dict(config)
         changed = {name: config.pop(name) for name in ("frozen", "changed") if name in config}
         class_names = config.pop("class_names", None)

@@ -98,7 +98,7 @@ def attend_relatively(tokens, hidden_dim, num_heads):
 
 
 def store(numbers):
-    """Counts what the backward pass needs from a layer without weights: its input, for GELU or a pool."""
+    """Counts what the backward pass needs of a layer without weights: its input, for GELU or a pool."""
     return Cost(kept=numbers)
 
 

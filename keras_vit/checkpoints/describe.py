@@ -248,7 +248,7 @@ def _find_heads(shapes, hidden_dim, mlp_dim):
 
 
 def _find_image_size(shapes, found):
-    """Returns the size of the images whose patches the positions are for: a square if unstated."""
+    """Returns the image size that the positions belong to; a square if it is not specified."""
     tokens, patch = shapes[POSITIONS][-2], found["patch_size"]
     registers, has_class_token = found.get("num_registers", 0), found.get("has_class_token")
     prefixes = matching.prefixes(found["pooling"], registers, has_class_token)
@@ -270,7 +270,7 @@ def _find_image_size(shapes, found):
 
 
 def _find_size_by_biases(shapes, found):
-    """Returns the size of the images whose pairs of patches the biases are for, as above."""
+    """Returns the image size that the table of biases belongs to, as above."""
     (length, _), patch = shapes[BIASES], found["patch_size"]
     given = found.get("image_size")
     grid = descendants.beit.grid_of_table(length, given and arguments.grid(given, patch))

@@ -52,7 +52,7 @@ class Labels(NamedTuple):
         return 1 if self.kind == "number" else self.num_classes
 
     def check(self, labels):
-        """Raises `ValueError` unless `labels` are such labels; returns them as NumPy array."""
+        """Raises `ValueError` unless `labels` are such labels; returns them as a NumPy array."""
         labels = as_numpy(labels)
         if self.kind is None or labels.size == 0:
             return labels
@@ -187,7 +187,7 @@ def warn_of_one_class(labels, expects):
 
 
 def as_numpy(values):
-    """Returns labels or images of any kind of array as NumPy array."""
+    """Returns labels or images of any kind of array as a NumPy array."""
     if not isinstance(values, np.ndarray):
         try:
             values = keras.ops.convert_to_numpy(values)

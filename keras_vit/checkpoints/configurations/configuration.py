@@ -199,7 +199,7 @@ def read_facts(path, config, fields, found):
 
 
 def refuse_others(path, config, fields):
-    """Refuses fields whose value is not one that the models here have."""
+    """Refuses fields with a value that no model here has."""
     for name, values in fields.items():
         if name in config and config[name] not in values:
             known = " or ".join(map(repr, values)) or "absent"

@@ -36,7 +36,7 @@ def add_evaluate(commands):
         "evaluate",
         _check_evaluate,
         _evaluate,
-        "measure how accurate a trained model is, and where it errs",
+        "measure how accurate a trained model is, and where it makes mistakes",
         "Evaluates a model on labeled images: accuracy with its 95 % interval, every class, the "
         "most confused classes, calibration, and the most confident mistakes. Without DATA these "
         "are the images that a run held out from training. The accuracy counts all classes of the "

@@ -169,7 +169,7 @@ def read_labels(data, split="test", batch_size=64):
 
 
 def iterate_pairs(data, split, step):
-    """Returns an iterable of (images, labels) of the data of `evaluate`, as they are there."""
+    """Returns an iterable of (images, labels) of the data of `evaluate`, unconverted."""
     if isinstance(data, ImageDataset):  # iterating over `data.train` would advance its position
         data = Loader(data.fixed_batches(split)) if split in data.sources else ()
     if isinstance(data, keras.utils.PyDataset):  # Python's own iteration may not end
