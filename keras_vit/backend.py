@@ -222,7 +222,7 @@ class _Blanks:
     """The values of initializers in one thread: zeros instead of random ones, within a limit.
 
     Weights of one shape share them until they are loaded: JAX and TensorFlow change no array that
-    is in use elsewhere. PyTorch does, and it draws fast.
+    is in use elsewhere. PyTorch does, but it draws random numbers fast.
     """
 
     def __init__(self, limit):

@@ -221,7 +221,7 @@ class SelfAttention(Layer):
 
 
 def logits(query, key):
-    """Returns q k^T / sqrt(d), what the softmax of Eq. 6 is taken of."""
+    """Returns q k^T / sqrt(d), the argument of the softmax in Eq. 6."""
     query = ops.transpose(query, (0, 2, 1, 3)) / math.sqrt(query.shape[-1])  # (B, heads, tokens, d)
     return ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))  # (B, heads, tokens, tokens)
 

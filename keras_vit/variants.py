@@ -161,7 +161,8 @@ class AxialBiT(BiT):
     """The shape of an AxialResNet: `BiT` with attention in place of 3 x 3 filters, App. D.6."""
 
 
-# Rows that have a name of their own, not one made of a size: a new family adds its rows here, and
+# Rows that have a name of their own, not one composed of a size: a new family adds its rows here,
+# and
 # its model to `families.FAMILIES`.
 NAMED = {
     name: kind(*SIZES[size], *row)

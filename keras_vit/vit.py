@@ -54,7 +54,7 @@ class ClassToken(Layer):
 
 
 def known_pooling(name, value):
-    """Checks that a pooling is one of `ViT.poolings`, which other modules add theirs to."""
+    """Checks that a pooling is one of `ViT.poolings`, to which other modules add their own."""
     return check.one_of(*ViT.poolings)(name, value)
 
 
@@ -121,7 +121,7 @@ class ViT(ImageModel):
     """
 
     block, encoder_layer = TransformerBlock, PatchEncoder
-    # name: (number of prefix tokens, what makes the layer that turns all tokens into one vector)
+    # name: (number of prefix tokens, function that returns the layer from tokens to one vector)
     poolings = {
         "token": (1, lambda vit, **options: ClassToken(**options)),
         "gap": (0, lambda vit, **o: layers.GlobalAveragePooling1D("channels_last", **o)),

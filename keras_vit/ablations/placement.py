@@ -47,7 +47,7 @@ class PositionViT(ViT):
     Args:
         *args: arguments of `ViT`.
         position_embedding: "1d" a learned vector for each place in the sequence, the paper's
-            choice; "2d" learned halves for row and column; "sincos" fixed ones; None for none.
+            choice; "2d" learned halves for row and column; "sincos" fixed ones; None no positions.
         position_placement: "stem" adds positions once, before the first block; "every" adds others
             before every block; "shared" the same ones before every block.
         **kwargs: arguments of `ViT`.

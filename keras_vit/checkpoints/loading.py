@@ -204,7 +204,7 @@ def _check(name, wanted, grid):
 
 
 def _find_new_patches(own, wanted):
-    """Returns the sizes of images and patches if patches are to have another one, otherwise {}."""
+    """Returns the sizes of images and patches if the patch size changes, otherwise {}."""
     names = ("image_size", "patch_size")
     if not all(name in own for name in names):
         return {}

@@ -91,7 +91,7 @@ def remove_oldest(folder, largest=LARGEST_CACHE):
 
 
 class QuietFinder:
-    """Finds TensorFlow as Python does, and lets its import be `quiet`."""
+    """Finds TensorFlow as Python does, and makes its import `quiet`."""
 
     def find_spec(self, name, path=None, target=None):
         """Returns the specification of the package; None for another, which others find."""

@@ -125,7 +125,7 @@ class Batches(Loader):
         labels: (images,).
         batch_size: images per batch; all of them if there are fewer.
         seed: integer of 0 or more.
-        augmentation: an `Augmentation` that is applied anew in each epoch; None for none.
+        augmentation: an `Augmentation` that is applied anew in each epoch, or None.
 
     Example:
     >>> batches = keras_vit.data.Batches(np.zeros((10, 8, 8, 1)), np.arange(10), batch_size=4)

@@ -78,7 +78,7 @@ def pooling_attention(model, images, batch_size=8):
         sums to less than 1, the rest is attention to prefix tokens.
 
     Raises:
-        ValueError: the model pools in another way, or does not take these images.
+        ValueError: the model does not pool with attention, or does not take these images.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2, pooling="map")

@@ -131,7 +131,7 @@ class Place(NamedTuple):
     Attributes:
         name: its name there, or that of the tensor that holds it.
         slice: its number if that tensor holds several; None if it holds one.
-        parts: how many lie one behind the other on the first axis; None if they are stacked on it.
+        parts: how many are concatenated on the first axis; None if they are stacked on it.
     """
 
     name: str
@@ -214,7 +214,7 @@ class WeightMap(NamedTuple):
             are the paper's.
         only: {field of a configuration: the values of which such models have one}.
         fields: {field of a configuration: (our argument, how it is checked)}.
-        fused: {name of a tensor: canonical names of those that it holds, one behind the other}.
+        fused: {name of a tensor: canonical names of those concatenated in it}.
         export: what is written beside the weights; None if files are only read.
     """
 

@@ -39,7 +39,8 @@ class Recipe(NamedTuple):
     """The settings of a training run. `print` shows a summary.
 
     `recipe(name)` returns them as published, `recipe(name, data)` scaled to a dataset, with
-    `images`, `updates` and `warmup`. A field is None if the model or the data decide. Durations
+    `images`, `updates` and `warmup`. A field is None if it depends on the model or the data.
+    Durations
     are in epochs, shares are of all updates, sizes are in pixels. The functions in the annotations
     check the values.
     """

@@ -68,7 +68,7 @@ def train(
             the weights.
         epochs: passes over the training images.
         time: instead of `epochs`, seconds or a text such as "2h", "90m" or "1h30m": some steps are
-            timed, and as many epochs are planned as end in time. The plan is fixed then; a resumed
+            timed, and as many epochs are planned as fit into it. Then the plan is fixed: a resumed
             run completes it.
         early_stopping: epochs without a lower validation loss after which the training ends; the
             result has the weights of the best epoch, even if no epoch is left out. None: the

@@ -55,7 +55,7 @@ def references(accuracies, image_size):
 
 
 def start():
-    """Yields what to know before the first step, which PyTorch does not compile."""
+    """Yields notes before the first step, which is slow unless PyTorch runs it uncompiled."""
     if keras.backend.backend() != "torch":
         yield "The first step takes longest: it compiles the model."
 

@@ -13,7 +13,7 @@ RESERVE = 0.05  # of the time, for saves, figures and a slower hour
 
 
 def plan_epochs(seconds, started, data, model, recipe):
-    """Returns how many epochs end `seconds` after `started`, of `time.perf_counter`.
+    """Returns how many epochs fit into `seconds` from `started`, a time of `time.perf_counter`.
 
     The model and its optimizer are trained for some steps: use new ones for the training. The
     position in the data is as before.
