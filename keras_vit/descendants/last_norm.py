@@ -1,4 +1,4 @@
-"""The last normalization moved behind the pooling, or left out.
+"""The last normalization moved after the pooling, or left out.
 
 y = LN(mean of z_L over the patches)   MAE, fine-tuned (https://arxiv.org/abs/2111.06377); sbb
 y = z_L^0                              RADIO (https://arxiv.org/abs/2312.06709), InternViT

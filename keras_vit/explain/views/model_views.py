@@ -143,7 +143,7 @@ MODEL_VIEWS = (
         "how similar the representations of layers are, of one model or of two",
         "Bright cells are pairs of layers that distinguish images in the same way. Within one "
         "model, bright blocks off the diagonal are layers that add little.",
-        "It needs many images, preferably hundreds: with few the values are rough.",
+        "It needs many images, preferably hundreds: with few, the values are rough estimates.",
         "Kornblith et al. 2019; Raghu et al. 2021 for Vision Transformers",
         "https://arxiv.org/abs/2108.08810",
         compute=_compare_layers,

@@ -55,7 +55,7 @@ def references(accuracies, image_size):
 
 
 def start():
-    """Yields notes before the first step, which is slow unless PyTorch runs it uncompiled."""
+    """Yields a note that the first step compiles the model, unless PyTorch runs it."""
     if keras.backend.backend() != "torch":
         yield "The first step takes longest: it compiles the model."
 
