@@ -200,7 +200,7 @@ def grid(image_size, patch_size):
 def divisible_heads(hidden_dim, num_heads):
     """Raises `ValueError` unless every attention head gets the same share of `hidden_dim`."""
     if hidden_dim % num_heads:
-        candidates = range(1, min(hidden_dim, 10_000) + 1)  # a file may state any number
+        candidates = range(1, min(hidden_dim, 10_000) + 1)  # a file may contain any number
         divisors = [n for n in candidates if hidden_dim % n == 0]
         below = [n for n in divisors if n < num_heads][-1:]
         closest = below + [n for n in divisors if n > num_heads][:1]

@@ -72,7 +72,7 @@ def leave_the_gpu():
     import tensorflow
 
     if keras.backend.backend() != "tensorflow":
-        with contextlib.suppress(RuntimeError):  # its devices are fixed once it computes
+        with contextlib.suppress(RuntimeError):  # its devices are fixed after the first computation
             tensorflow.config.set_visible_devices([], "GPU")
 
 
@@ -207,7 +207,7 @@ def blank_weights(limit=None):
 
     names = RANDOM_INITIALIZERS if limit is None else RANDOM_INITIALIZERS + PLAIN_INITIALIZERS
     kinds = [getattr(keras.initializers, name) for name in names]
-    with _blanking:  # one thread at a time: each gives back what it found
+    with _blanking:  # one thread at a time: each restores what it found
         calls, blanks = {kind: kind.__call__ for kind in kinds}, _Blanks(limit)
         try:
             for kind, call in calls.items():

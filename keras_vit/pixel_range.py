@@ -80,7 +80,7 @@ class Normalize(check.Checked, layers.Layer):
             return
         model = _running()
         if getattr(model, "checks_pixels", False):
-            return  # its `fit`, `evaluate` and `predict` have checked already
+            return  # already checked by its `fit`, `evaluate` and `predict`
         values = backend.values(images, SAMPLE)
         if values is not None:
             self.warn(*figures(values))

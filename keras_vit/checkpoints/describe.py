@@ -88,7 +88,7 @@ def class_names_beside(path, count):
     names = [table.get(str(i)) for i in range(count)]
     if len(table) != count or not all(isinstance(name, str) for name in names):
         return None
-    return None if names[0] == "LABEL_0" else names  # which transformers writes by default
+    return None if names[0] == "LABEL_0" else names  # transformers writes it by default
 
 
 class _Shapes(dict):
@@ -143,7 +143,7 @@ def _describe_vit(table, shapes):
     read = preset.read if table.source == "kerashub" else configuration.read
     facts, preprocessing = read(table, shapes.path, found)
     found = {**_assume(table, found["pooling"]), **table.defaults, **found, **facts}
-    if channels != 3 and "normalize" not in facts:  # what a family assumes is for three
+    if channels != 3 and "normalize" not in facts:  # a family's default is for three channels
         found["normalize"] = MINUS_ONE_TO_ONE
     if POSITIONS in shapes:
         found["image_size"] = _find_image_size(shapes, found)

@@ -121,7 +121,7 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
         model = KINDS[description.kind](**wanted)
     report = load_weights(model, path, skip=skip, method=method, grid=grid)
     if hub.is_address(name) or (entry and entry.shipped):
-        report = report._replace(path=entry.name if entry else name)  # no path helps there
+        report = report._replace(path=entry.name if entry else name)  # there, a path does not help
     if new_sizes:
         old, model = model, resizing.rebuild(model, report.method, **new_sizes)
         grids = (old.grid, model.grid) if old.grid != model.grid else None

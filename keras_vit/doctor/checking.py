@@ -18,7 +18,7 @@ from keras_vit.doctor.report import DatasetReport
 
 IMBALANCE, MILD_IMBALANCE = 10, 3  # largest class : smallest class
 ODD_SIZE = 8  # times the median side
-NEARLY_ALL, HARDLY_ANY = 0.95, 0.05  # of a class and of all others: this makes a shortcut
+NEARLY_ALL, HARDLY_ANY = 0.95, 0.05  # shares in a class and in all others that make a shortcut
 SHORTCUTS = {  # a property that the images of a class may share, and its description
     "format": "{} files".format,
     "size": "{0[0]} x {0[1]} pixels".format,

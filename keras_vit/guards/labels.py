@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_vit import arguments
 
-ROUNDING = 0.01  # by which shares in half precision may miss a sum of 1
+ROUNDING = 0.01  # tolerance of the sum of shares in half precision
 
 # name of a loss: kind of its labels
 KINDS = {

@@ -112,7 +112,7 @@ def _watch_tensorflow(dataset, watch):
     import tensorflow as tf
 
     if not isinstance(dataset, tf.data.Dataset):
-        return dataset  # one that is distributed already cannot be mapped
+        return dataset  # an already distributed dataset cannot be mapped
 
     def look(index, batch):
         images, labels, weights = unpack(batch)

@@ -101,7 +101,7 @@ def find(name):
 
 def is_path(name):
     """Returns whether `load_pretrained` takes a name as the path of a file."""
-    is_text = isinstance(name, (str, os.PathLike))  # a number would be an open file
+    is_text = isinstance(name, (str, os.PathLike))  # `os.path` takes a number for an open file
     return is_text and (os.path.exists(name) or str(name).endswith(SUFFIXES))
 
 

@@ -158,7 +158,7 @@ GROUPS = (
         ("ViT-Midi/4", "ViT-Midi_4-cifar10", 32, None, "1.7 MB", 78.48, "ours"),
         ("R+ViT-Midi/8", "R_ViT-Midi_8-cifar10", 32, None, "2.3 MB", 78.94, "ours"),)),
 )  # fmt: skip
-# These trainings have one resolution, so their names omit it.
+# These weights exist at one resolution only, so their names omit it.
 WITHOUT_RESOLUTION = ("original-i21k", "augreg-i21k", "sam-i1k", "huggingface-i21k", "bit-m-i21k",
                       "bit-s-i1k", "keras-vit-cifar10", "keras-vit-midi-cifar10")  # fmt: skip
 

@@ -61,7 +61,7 @@ def _hugging_face(table, path, found):
         want = "`image_size` of BEiT must be a square: transformers mixes the offsets of others up"
         received = {"path": str(path), "image_size": config["image_size"]}
         check.refuse(want, received, "Use a square, or a file of timm.")
-    if not config.get("use_swiglu_ffn"):  # where it ignores the other
+    if not config.get("use_swiglu_ffn"):  # the other field is ignored there
         facts |= read_activation(path, table, config, found, "hidden_act", HUGGING_FACE_ACTIVATIONS)
     images = read_beside(path, "preprocessor_config.json")
     facts |= _hugging_face_pixels(path, images, found)

@@ -8,13 +8,13 @@ BACKBONES = (
     "ViTBackbone", "DeiTBackbone", "SigLIPBackbone", "SigLIPVisionEncoder", "DINOV2Backbone",
     "DINOV3Backbone",
 )  # fmt: skip
-FIELDS = {  # theirs: ours, and how it is checked
+FIELDS = {  # their name: our name, and how it is checked
     "num_heads": ("num_heads", check.positive_integer),
     "layer_norm_epsilon": ("epsilon", check.positive_number),
     "layer_norm_eps": ("epsilon", check.positive_number),
     "rope_theta": ("theta", check.positive_number),
 }
-SHAPES = {  # what the tensors have too
+SHAPES = {  # what the tensors also show
     "hidden_dim": "hidden_dim",
     "num_layers": "num_layers",
     "mlp_dim": "mlp_dim",
@@ -60,7 +60,7 @@ def read(table, path, found):
         only["layer_norm_epsilon"] = (1e-6,)
     configuration.refuse_others(path, config, only)
     shapes = dict(SHAPES)
-    if config.get("use_swiglu_ffn"):  # of which a gated MLP has two thirds
+    if config.get("use_swiglu_ffn"):  # a gated MLP has two thirds of it
         del shapes["intermediate_dim"]
     configuration.refuse_contradictions(
         path, config, shapes, {"num_registers": 0, "gated": False} | found
@@ -89,7 +89,7 @@ def _check_task(path, found):
     """Refuses classifiers that no model here is."""
     task = configuration.read_beside(path, "task.json")
     config = configuration.read_object(path, task, "config", {})
-    pooling = "gap" if found["pooling"] == "gap" else "token"  # theirs has the class token in it
+    pooling = "gap" if found["pooling"] == "gap" else "token"  # their mean includes the class token
     configuration.refuse_others(path, {**config, **task}, TASK_ONLY | {"pooling": (pooling,)})
     configuration.refuse_contradictions(path, config, {"num_classes": "num_classes"}, found)
 

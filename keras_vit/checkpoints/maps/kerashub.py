@@ -85,7 +85,7 @@ def _pools(*poolings, head=True):
     return lambda model: model.pooling in poolings and (head or model.num_classes is None)
 
 
-TASK_LAYERS = r"layers/dense(_1)?/"  # which a preset has in a file of their own
+TASK_LAYERS = r"layers/dense(_1)?/"  # a preset has these in a separate file
 VIT_CLASSES = ("vit", "ViTBackbone", "ViTImageClassifier")
 KERAS_HUB = WeightMap(
     source="kerashub",

@@ -74,8 +74,8 @@ WEIGHT_MAPS = (
 )
 POSITIONS = "patch_encoder/position_embedding"
 BIASES = re.compile(r"block_\d+/attention/bias_table")
-HEAD = ("head", "pre_logits")  # what section 3.1 replaces for fine-tuning
-AFTER_TOKENS = (*HEAD, "pooling", "projection", "encoder_norm")  # what may come after z_L
+HEAD = ("head", "pre_logits")  # replaced for fine-tuning (section 3.1)
+AFTER_TOKENS = (*HEAD, "pooling", "projection", "encoder_norm")  # layers that may follow z_L
 FLOATS = ("float32", "float16", "bfloat16")
 
 

@@ -15,7 +15,7 @@ LOCAL = {
     "cifar100": (100, "cifar-100-python-target_archive"),
     "pets": (37, None),
 }
-VALIDATION_SHARE = 0.02  # of CIFAR's training images, as the paper holds out
+VALIDATION_SHARE = 0.02  # share of CIFAR's training images that the paper holds out
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 

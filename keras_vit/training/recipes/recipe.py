@@ -19,7 +19,7 @@ from keras_vit.variants import BiT, parse
 ADAPTATIONS = ("full", "linear", "lora")  # which weights are trained
 SLOTS = {"adamw": 2, "sgd": 1, "lamb": 2}  # numbers that an optimizer keeps for each weight
 KERNELS, ALL = "kernel", ""  # which weights decay: regular expressions of their names
-LONGEST_WARMUP = 0.2  # of all updates: published warm-ups would outlast a small training
+LONGEST_WARMUP = 0.2  # of all updates: published warm-ups would outlast a short training run
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 MODEL_ARGUMENTS = ("pooling", "dropout", "stochastic_depth", "normalize")
 TRAINED = {

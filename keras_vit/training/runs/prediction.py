@@ -140,7 +140,7 @@ def _predict(run, batches, top, threshold, on_error):
                     raise image
             surplus = 0
     finally:
-        loader.on_epoch_end()  # what was read ahead is not needed any more
+        loader.on_epoch_end()  # batches that were read ahead are no longer needed
 
 
 def _best(run, row, top, threshold):

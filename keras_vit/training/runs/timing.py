@@ -9,7 +9,7 @@ from keras_vit import arguments
 from keras_vit.training.runs import messages
 
 COMPILED, TIMED = 3, 20  # steps before the clock starts, and steps that are timed
-RESERVE = 0.05  # of the time, for saves, figures and a slower hour
+RESERVE = 0.05  # share of the time for saves, figures and slow phases
 
 
 def plan_epochs(seconds, started, data, model, recipe):
