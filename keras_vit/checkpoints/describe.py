@@ -21,12 +21,12 @@ class Description(NamedTuple):
     """What a file of weights is for.
 
     Attributes:
-        source: whose names its tensors have.
+        source: the project whose naming scheme its tensors follow.
         kind: the name of the model's class.
         arguments: what builds the model. `num_heads` is None if it is unknown.
         preprocessing: how its publisher resized images, {"resize": ..., "resampling": ...}, if a
             JSON file beside it has this.
-        assumed: names of arguments that no file has.
+        assumed: names of arguments that no file specifies.
     """
 
     source: str

@@ -30,7 +30,7 @@ class Report(NamedTuple):
 
     Attributes:
         path: the file.
-        source: whose names its tensors have.
+        source: the project whose naming scheme its tensors follow.
         loaded: number of tensors that were read.
         grids: (rows, columns) of the positions before and after resizing; None if they fitted.
         method: how they were resized.

@@ -111,7 +111,7 @@ class Labels(NamedTuple):
         if 0 <= lowest and highest < classes:
             return
         if lowest < 0:
-            advice = "Leave out images without a class, or give the loss the mark that they have: "
+            advice = "Leave out images without a class, or pass their label to the loss: "
             advice += f"ignore_class={lowest}."
         elif lowest >= 1 and highest == classes:
             advice = "Do your labels begin at 1? Subtract 1 from them."

@@ -18,7 +18,7 @@ class Entry(NamedTuple):
 
     Attributes:
         name: short, stable name, such as "ViT-B/16-augreg-i21k-ft-384".
-        source: "google", "timm", "huggingface" or "bit": whose names its tensors have.
+        source: the naming scheme of its tensors: "google", "timm", "huggingface" or "bit".
         address: URL, or a path in the package for a file that is part of it.
         size: its size as published, such as "391 MiB", rounded.
         sha256: checksum as published, in hexadecimal.

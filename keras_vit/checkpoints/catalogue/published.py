@@ -23,7 +23,7 @@ CIFAR_PIXELS = ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
 CLIP_PIXELS = (tuple(round(255 * x, 6) for x in (0.48145466, 0.4578275, 0.40821073)),
                tuple(round(255 * x, 6) for x in (0.26862954, 0.26130258, 0.27577711)))  # fmt: skip
 
-# The projects whose names tensors can have.
+# The projects whose naming schemes the tensors follow.
 SOURCES = ("google", "bit", "timm", "huggingface", "torchvision", "kerashub")
 
 # Family: source, normalize, whether GELU is the tanh form, epsilon.

@@ -196,7 +196,7 @@ class WeightMap(NamedTuple):
     """The weight map of one kind of file.
 
     Attributes:
-        source: whose names they are.
+        source: the project whose naming scheme they follow.
         models: kinds of models, see `matching.kind_of`, that it has names for.
         rules: what `rules` returns.
         signature: regular expression of a name that only such files have.

@@ -44,7 +44,7 @@ def add_evaluate(commands):
     )
     add = adder(parser)
     add("model MODEL", MODEL)
-    data = "folder of class folders, named as the classes of the model, by their numbers, or by "
+    data = "folder of class folders, named like the classes of the model, by their numbers, or by "
     add("data DATA", data + "ImageNet's ids; only a run has images of its own", nargs="?")
     add_columns(add)
     names = "text file with the name of each class on a line, in the order of the logits; several "

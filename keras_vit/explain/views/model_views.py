@@ -5,7 +5,7 @@ import numpy as np
 from keras_vit import explain
 from keras_vit.explain.views.record import PAPER, View
 
-FEW = 64  # images; CKA of fewer is rough
+FEW = 64  # images; with fewer, CKA is a rough estimate
 
 
 def _describe_heads(unit, digits):

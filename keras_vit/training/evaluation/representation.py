@@ -104,7 +104,7 @@ def _pooled(model, layer, x, pool):
             pool == "token"
         )
         received = {"layer": layer, "shape": x.shape, "tokens before the patches": prefix}
-        arguments.refuse(want, received, "Use pool='mean', or pool=None for what it returns.")
+        arguments.refuse(want, received, "Use pool='mean', or pool=None for its output.")
     if pool == "patches":
         return keras.ops.reshape(x, (-1, *grid, x.shape[-1]))  # (B, rows, columns, D)
     return keras.ops.mean(x, axis=tuple(range(1, len(x.shape) - 1)))  # (B, D)
