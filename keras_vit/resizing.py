@@ -137,7 +137,7 @@ def without_old_head(known):
 
 
 def read_weights(model):
-    """Returns {path: array} of a model's weights; those of LoRA are added to what they adapt."""
+    """Returns {path: array} of a model's weights, including the updates of LoRA."""
     values = {weight.path: ops.convert_to_numpy(weight) for weight in model.weights}
     for _, layer in changes.walk(model):
         if getattr(layer, "lora_enabled", False):

@@ -30,7 +30,7 @@ _postpones = IN_COMMAND
 
 
 def postpone(package):
-    """Returns whether a package should postpone its imports; `load` makes them by a reload."""
+    """Returns whether a package should postpone its imports; `load` then reloads it."""
     if not _postpones:
         return False
     module = sys.modules[package]

@@ -129,7 +129,7 @@ def _reading(path):
 
 
 def _find_columns(path, columns, reader):
-    """Returns {role: column}, or raises with the options that could be meant."""
+    """Returns {role: column}, or raises an error that suggests options."""
     check_columns(path, columns)
     names = [*(reader.fieldnames or ())]
     received, chosen = {"path": str(path), "columns": names}, dict(columns or {})

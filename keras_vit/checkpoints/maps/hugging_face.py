@@ -163,7 +163,7 @@ def dinov2_ratio(model):
 
 
 def _is_dinov2(model):
-    """A classifier there has two vectors, and a model without a head has no untrained pooler."""
+    """Their classifiers pool two vectors; their models without a head have no untrained pooler."""
     poolings = ("token and mean",) if model.num_classes else ("token", None)
     whole = dinov2_ratio(model) and model.representation_size is None
     return bool(whole) and vit_pools(*poolings)(model)
