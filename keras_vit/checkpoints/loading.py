@@ -134,7 +134,7 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
 
 
 def find_image_size(name):
-    """Returns (height, width) of the last training of published weights, as `load_pretrained`."""
+    """Returns the (height, width) that published weights were last trained with."""
     entry, path = _find(name, None)
     if str(path).endswith(KERAS):
         return keras_file.load(path).input_shape[1:3]
@@ -243,7 +243,7 @@ def _make_name(name):
 
 
 def _make_remarks(description, known, skip, model):
-    """Yields what to know about a model besides the `Report`."""
+    """Yields further notes about a model, besides the `Report`."""
     if skip and model.num_classes:
         yield f"The head for {model.num_classes} classes is new and starts at zero."
     assumed = [name for name in description.assumed if name not in known]
