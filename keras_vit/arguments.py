@@ -1,4 +1,4 @@
-"""Checks of arguments: what was expected, what came, and what to do.
+"""Checks of arguments: what was expected, what was received, and what to do.
 
 Every check returns the value in its plain Python form, so that a configuration
 written to JSON reads the same as one that was typed.
@@ -15,11 +15,11 @@ INSIDE = ("keras_vit", "keras", "contextlib")  # a warning points to the line th
 
 
 class Checked:
-    """What keeps the arguments it was made with: as attributes, and in its configuration.
+    """An object that keeps its constructor arguments, as attributes and in its configuration.
 
-    Layers and models derive from it. In the signature of their `__init__` each argument stands with
-    its check, a function of this module: `dropout: fraction = 0.0`. A subclass with further
-    arguments has those of its parents too.
+    Layers and models derive from it. In the signature of their `__init__`, each argument is
+    annotated with its check, a function of this module: `dropout: fraction = 0.0`. A subclass with
+    further arguments has those of its parents too.
     """
 
     checks = {}  # {argument: its check}
@@ -106,7 +106,7 @@ def _each(check, name, value):
 
 
 def optional(check):
-    """Returns a check that lets None pass and else does what `check` does."""
+    """Returns a check that accepts None and otherwise does what `check` does."""
 
     def check_unless_none(name, value):
         advice = f"Use {name}=None to leave it out."
@@ -157,7 +157,7 @@ def units(name, value, advice=""):
 
 
 def some_units(name, value):
-    """Returns what `units` does, or raises `ValueError` where there is no stage at all."""
+    """Returns what `units` does, or raises `ValueError` if there is no stage at all."""
     if value in ((), []):
         advice = f"A ResNet-50 is {name}=(3, 4, 6, 3)."
         refuse(f"`{name}` must name at least one stage", {name: value}, advice)
@@ -180,7 +180,7 @@ def divisible_patch(patch_size, resnet_units, step):
 def divisible_image(image_size, patch_size):
     """Raises `ValueError` unless whole patches cover the image; both are (height, width).
 
-    An image that is cut to fit would lose pixels in silence, so it is refused.
+    Cropping an image to fit would silently lose pixels, so it is refused.
     """
     for side, image, patch in zip(("height", "width"), image_size, patch_size, strict=True):
         if image % patch:
@@ -200,7 +200,7 @@ def grid(image_size, patch_size):
 def divisible_heads(hidden_dim, num_heads):
     """Raises `ValueError` unless every attention head gets the same share of `hidden_dim`."""
     if hidden_dim % num_heads:
-        candidates = range(1, min(hidden_dim, 10_000) + 1)  # a file may state any number
+        candidates = range(1, min(hidden_dim, 10_000) + 1)  # a file may contain any number
         divisors = [n for n in candidates if hidden_dim % n == 0]
         below = [n for n in divisors if n < num_heads][-1:]
         closest = below + [n for n in divisors if n > num_heads][:1]
@@ -322,7 +322,7 @@ def tokens(layer, shape):
 
 
 def refuse(expected, received, advice=""):
-    """Raises `ValueError` in the words that all messages of the package share."""
+    """Raises `ValueError` with a message in the format that the whole package shares."""
     values = ", ".join(f"{name}={value!r}" for name, value in received.items())
     raise ValueError(f"{expected[0].upper()}{expected[1:]}. Received: {values}. {advice}".rstrip())
 
@@ -339,7 +339,7 @@ def suggest(name, names, number=1):
 
 
 def warn(message):
-    """Warns of what may be meant but seldom is, at the caller's line outside of the package."""
+    """Warns of a probable mistake; the warning points to the caller's line outside the package."""
     frame, level = sys._getframe(1), 2
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in INSIDE:
         frame, level = frame.f_back, level + 1

@@ -72,7 +72,7 @@ def leave_the_gpu():
     import tensorflow
 
     if keras.backend.backend() != "tensorflow":
-        with contextlib.suppress(RuntimeError):  # its devices are fixed once it computes
+        with contextlib.suppress(RuntimeError):  # its devices are fixed after the first computation
             tensorflow.config.set_visible_devices([], "GPU")
 
 
@@ -121,7 +121,7 @@ def can_report(model):
 
 
 def report_if(condition, function, arguments):
-    """Makes a program that is being traced call a Python function where a condition holds."""
+    """Makes a program that is being traced call a Python function if a condition holds."""
     import keras
 
     if keras.backend.backend() == "jax":
@@ -170,8 +170,8 @@ def gelu(x, approximate):
 def recomputed(function, x):
     """Returns `function(x)`; JAX keeps only x for the gradient, and computes the rest again.
 
-    To keep it costs more: a training step on a CPU spends a third of its time on memory that it
-    touches for the first time (docs/speed.md).
+    Keeping the rest would cost more: a training step on a CPU spends a third of its time on memory
+    that it touches for the first time (docs/speed.md).
     """
     import keras
 
@@ -191,12 +191,12 @@ def is_eager():
 
 
 class TooLargeError(ValueError):
-    """The weights of a model need more memory than they may."""
+    """The weights of a model need more memory than allowed."""
 
 
 @contextlib.contextmanager
 def blank_weights(limit=None):
-    """Makes weights zero that would be random, in this thread: all of them are about to be loaded.
+    """Initializes weights with zeros in this thread, because all of them are about to be loaded.
 
     With a `limit` in bytes, `TooLargeError` is raised before all of them take more than that.
 
@@ -207,7 +207,7 @@ def blank_weights(limit=None):
 
     names = RANDOM_INITIALIZERS if limit is None else RANDOM_INITIALIZERS + PLAIN_INITIALIZERS
     kinds = [getattr(keras.initializers, name) for name in names]
-    with _blanking:  # one thread at a time: each gives back what it found
+    with _blanking:  # one thread at a time: each restores what it found
         calls, blanks = {kind: kind.__call__ for kind in kinds}, _Blanks(limit)
         try:
             for kind, call in calls.items():
@@ -222,7 +222,7 @@ class _Blanks:
     """The values of initializers in one thread: zeros instead of random ones, within a limit.
 
     Weights of one shape share them until they are loaded: JAX and TensorFlow change no array that
-    is in use elsewhere. PyTorch does, and it draws fast.
+    is in use elsewhere. PyTorch does, but it draws random numbers fast.
     """
 
     def __init__(self, limit):

@@ -157,7 +157,7 @@ def check_installation():
     >>> keras_vit.environment.check_installation()
     """
     for folder in sys.path:
-        # An editable installation of ours that still has the old name lists no file of keras_vit.
+        # An editable installation of this package under its old name lists no file of keras_vit.
         for record in pathlib.Path(folder).glob("keras_vit-*.dist-info/RECORD"):
             if "\nkeras_vit/" in "\n" + record.read_text(encoding="utf-8"):
                 return _message(record.parents[1])

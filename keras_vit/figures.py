@@ -19,7 +19,7 @@ def figure(width, height, dpi=120, layout="constrained"):
         width: in inches.
         height: in inches.
         dpi: pixels per inch.
-        layout: Matplotlib's layout engine; None for none.
+        layout: Matplotlib's layout engine, or None.
 
     Example:
     >>> keras_vit.figures.figure(3, 2)._repr_png_()[1:4]
@@ -31,7 +31,7 @@ def figure(width, height, dpi=120, layout="constrained"):
 def to_pixels(image):
     """Converts an image to what is drawn: uint8, (height, width) if it is gray, RGB otherwise.
 
-    Of more than three channels the first three are drawn, of two the first.
+    If there are more than three channels, the first three are drawn; if there are two, the first.
 
     Args:
         image: (height, width, channels), pixels 0 to 255, integers or floats.

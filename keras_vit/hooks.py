@@ -1,6 +1,6 @@
 """Hooks: watch or replace what a layer computes, without changing the model.
 
-Keras has no hooks. Within a `with` block, an attribute of the instance shadows the method `call` of
+Keras has no hooks. Within a `with` block, an attribute of the layer shadows the method `call` of
 its class, however deeply the layer is nested in models. Afterwards the attribute is removed, and no
 graph has gained a node.
 """

@@ -1,4 +1,4 @@
-"""Keras's layers for use inside the Transformer's: the same numbers in fewer steps.
+"""Keras's layers for use inside the Transformer's layers: the same results in fewer steps.
 
 PyTorch runs a model line by line, so what Keras does around each layer takes time: a tenth of a
 forward pass (docs/speed.md). TensorFlow and JAX compile a model, and nothing changes there.

@@ -6,8 +6,8 @@
     y    = LN(z_L)^0                                               Eq. 4    LayerNorm, vit.ViT
     MSA: q, k, v from z U_qkv, softmax(q k^T / sqrt(d)) v, U_msa   Eq. 5-8  SelfAttention
 
-Each line that changes a shape ends with the shape it makes. B is the batch, N the number of
-patches, P the patch side, C the channels, D `hidden_dim`. https://arxiv.org/abs/2010.11929
+Each line that changes a shape ends with the new shape. B is the batch, N the number of patches, P
+the patch side, C the channels, D `hidden_dim`. https://arxiv.org/abs/2010.11929
 """
 
 import math
@@ -164,7 +164,7 @@ class SelfAttention(Layer):
     """Multi-head self-attention: MSA of Appendix A, Eq. 5-8.
 
     U_qkv's columns are the queries of all heads, then keys, then values; d = D / `num_heads`.
-    A subclass that overrides `scores` is another attention; everything else follows.
+    A subclass that overrides `scores` computes a different attention; everything else follows.
 
     Args:
         num_heads: number of heads; it divides D.
@@ -221,7 +221,7 @@ class SelfAttention(Layer):
 
 
 def logits(query, key):
-    """Returns q k^T / sqrt(d), what the softmax of Eq. 6 is taken of."""
+    """Returns q k^T / sqrt(d), the argument of the softmax in Eq. 6."""
     query = ops.transpose(query, (0, 2, 1, 3)) / math.sqrt(query.shape[-1])  # (B, heads, tokens, d)
     return ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))  # (B, heads, tokens, tokens)
 
@@ -286,8 +286,8 @@ class MLP(Layer):
 class TransformerBlock(Layer):
     """One layer of the Transformer encoder: Eq. 2, Eq. 3 and Figure 1, right.
 
-    A subclass may have another `attention_layer` or `mlp_layer`, which are made of the same
-    arguments as `SelfAttention` and `MLP`.
+    A subclass may have another `attention_layer` or `mlp_layer`, which take the same arguments as
+    `SelfAttention` and `MLP`.
 
     Args:
         num_heads: number of attention heads; it divides D.

@@ -81,14 +81,14 @@ class ImageModel(Guarded, arguments.Checked, keras.Model):
         self._class_names = tuple(map(str, given)) or None
 
     def get_config(self):
-        """Returns the arguments and what has changed since; Keras would add the graph."""
+        """Returns the arguments and later changes; Keras would add the graph."""
         kept = {name: getattr(self, name) for name in self.argument_names}
         kept |= {"class_names": list(self.class_names)} if self.class_names else {}
         return {**layers.Layer.get_config(self), **kept, **changes(self, self.made)}
 
     @classmethod
     def from_config(cls, config):
-        """Makes a model from what `get_config` returned, in version 0.1 too."""
+        """Makes a model from the result of `get_config`, also from that of version 0.1."""
         config = dict(config)
         changed = {name: config.pop(name) for name in ("frozen", "changed") if name in config}
         class_names = config.pop("class_names", None)

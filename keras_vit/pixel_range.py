@@ -21,7 +21,7 @@ LARGEST = 260.0  # bicubic resizing overshoots 255 a little
 ODD = {
     "like those of 16 bits (divide them by 257)": lambda low, high, whole: high > LARGEST,
     "as if a mean had been subtracted already": lambda low, high, whole: low < -LARGEST_SCALED,
-    "like a mask, or divided by 255 and cut to whole numbers": lambda low, high, whole: (
+    "like a mask, or divided by 255 and truncated to whole numbers": lambda low, high, whole: (
         whole & (low < high) & (high <= LARGEST_SCALED)
     ),
     "scaled already": lambda low, high, whole: (low < high) & (high <= LARGEST_SCALED),
@@ -80,7 +80,7 @@ class Normalize(check.Checked, layers.Layer):
             return
         model = _running()
         if getattr(model, "checks_pixels", False):
-            return  # its `fit`, `evaluate` and `predict` have checked already
+            return  # already checked by its `fit`, `evaluate` and `predict`
         values = backend.values(images, SAMPLE)
         if values is not None:
             self.warn(*figures(values))

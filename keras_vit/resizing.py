@@ -1,7 +1,7 @@
-"""A model's own weights for images, patches or classes of another size (section 3.2).
+"""Adapts a model's weights to other sizes of images and patches, or other classes (section 3.2).
 
-`rebuild` builds a model again with other arguments. What depends on the number of patches is
-resized by a row of `RESIZED`; a layer whose weights do has its row there.
+`rebuild` builds a model again with other arguments. Weights that depend on the number of patches
+are resized by their row in `RESIZED`.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ from keras_vit.descendants.flexivit import resize_kernel
 from keras_vit.descendants.zero_shot import ZeroShotClassifier
 from keras_vit.guards import changes
 
-# Arguments that decide on layers with random weights, which another model may have.
+# Arguments that may add layers with new random weights.
 RANDOM = ("pooling", "representation_size", "projection_dim")
 # Weights that may be new: the head, and those that depend on `pooling`
 FRESH = ("head/", "pre_logits/", "projection/", "pooling/", "patch_encoder/class_token")
 
 
 def resize(model, image_size=None, patch_size=None, num_classes=..., *, method="bilinear"):
-    """Makes a model for images, patches or classes of another size from a model of your own.
+    """Adapts a model of your own to another size of images or patches, or to other classes.
 
     Everything else stays: weights, normalization, form of GELU, epsilon, dtype, which layers are
     frozen, and the names of the classes if the head stays. LoRA is merged into the weights.
@@ -101,7 +101,7 @@ def rebuild(model, method="bilinear", forget=(), **overrides):
 
 
 def _rebuild_zero_shot(model, method, overrides):
-    """Rebuilds the encoder of a `ZeroShotClassifier`; the texts of its head stay."""
+    """Rebuilds the encoder of a `ZeroShotClassifier`; its head keeps its text embeddings."""
     own = {name: overrides.pop(name) for name in ("name", "trainable") if name in overrides}
     if overrides.pop("num_classes", model.num_classes) != model.num_classes:
         want = f"the number of classes must be that of the texts, {model.num_classes}"
@@ -120,7 +120,7 @@ def _rebuild_zero_shot(model, method, overrides):
 
 
 def _apply_changes(model, kept, new_head=False):
-    """Makes the changes that `get_config` of a model has returned, in layers that are the same."""
+    """Applies the changes that `get_config` of a model returned, to layers that are the same."""
     layers = {path for path, _ in changes.walk(model) if not (new_head and path == "head")}
     frozen = [path for path in kept.get("frozen", ()) if path in layers]
     changed = {path: values for path, values in kept.get("changed", {}).items() if path in layers}
@@ -137,7 +137,7 @@ def without_old_head(known):
 
 
 def read_weights(model):
-    """Returns {path: array} of a model's weights; those of LoRA are added to what they adapt."""
+    """Returns {path: array} of a model's weights, including the updates of LoRA."""
     values = {weight.path: ops.convert_to_numpy(weight) for weight in model.weights}
     for _, layer in changes.walk(model):
         if getattr(layer, "lora_enabled", False):

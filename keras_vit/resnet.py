@@ -45,7 +45,7 @@ class ResNet(ImageModel):
         (batch, 2048 * width) where there are four stages.
 
     Raises:
-        ValueError: an argument is invalid, or images have another shape than the model.
+        ValueError: an argument is invalid, or the shape of images is not that of the model.
 
     Example:
     >>> model = keras_vit.ResNet(image_size=(33, 64), units=(1, 1), num_classes=10)

@@ -1,4 +1,4 @@
-"""Imports at once, or in the command `keras-vit` only when something is used.
+"""Imports everything at once or, in the command `keras-vit`, only when it is used.
 
 `import keras_vit` imports Keras and registers every class that a saved model may contain, for
 `keras.saving.load_model`. This takes seconds, and `keras-vit --help` or a mistyped option needs
@@ -30,7 +30,7 @@ _postpones = IN_COMMAND
 
 
 def postpone(package):
-    """Returns whether a package should postpone its imports; `load` makes them by a reload."""
+    """Returns whether a package should postpone its imports; `load` then reloads it."""
     if not _postpones:
         return False
     module = sys.modules[package]

@@ -161,7 +161,8 @@ class AxialBiT(BiT):
     """The shape of an AxialResNet: `BiT` with attention in place of 3 x 3 filters, App. D.6."""
 
 
-# Rows that have a name of their own, not one made of a size: a new family adds its rows here, and
+# Rows that have a name of their own, not one composed of a size: a new family adds its rows here,
+# and
 # its model to `families.FAMILIES`.
 NAMED = {
     name: kind(*SIZES[size], *row)
@@ -192,7 +193,7 @@ def list_variants():
 
 
 def parse(name):
-    """Returns the row of the table that a name stands for.
+    """Returns the row of the table for a name.
 
     It is the `Variant` of "ViT-B/16", the `HybridVariant` of "R50+ViT-B/16", the `BiT` of "R50x1",
     the `AxialVariant` of "Axial-ViT-B/16", the `AxialBiT` of "Axial-R50x1". Its fields are

@@ -5,7 +5,7 @@
            -> pool                                y, Eq. 4
            -> head                                logits
 
-A relative of the model overrides one of these methods, or has another `block`.
+A related model overrides one of these methods, or uses another `block`.
 """
 
 from keras import Input, dtype_policies, layers
@@ -33,7 +33,7 @@ class Head(layers.Dense):
 
 @register
 class ClassToken(Layer):
-    """Takes the class token, the first of all: y = z^0 of Eq. 4.
+    """Takes the class token, which is the first token: y = z^0 of Eq. 4.
 
     Call arguments:
         x: tokens (batch, tokens, D).
@@ -54,7 +54,7 @@ class ClassToken(Layer):
 
 
 def known_pooling(name, value):
-    """Checks that a pooling is one of `ViT.poolings`, which other modules add theirs to."""
+    """Checks that a pooling is one of `ViT.poolings`, to which other modules add their own."""
     return check.one_of(*ViT.poolings)(name, value)
 
 
@@ -86,8 +86,8 @@ class ViT(ImageModel):
             token; "distilled" takes the class and the distillation token of DeiT side by side,
             "token and mean" the class token and the mean of the patches, as DINOv2's classifiers.
             None returns all tokens, the class token first: there is no head then.
-        representation_size: width of the tanh layer before the head, which the paper has in
-            pre-training and takes away for fine-tuning; None for no such layer.
+        representation_size: width of the tanh layer before the head, which the paper uses in
+        pre-training and removes for fine-tuning; None for no such layer.
         dropout: rate after every dense layer but query-key-value, and after adding positions.
         stochastic_depth: probability of skipping a branch of the last block; earlier blocks skip
             in proportion to their depth.
@@ -121,7 +121,7 @@ class ViT(ImageModel):
     """
 
     block, encoder_layer = TransformerBlock, PatchEncoder
-    # name: (number of prefix tokens, what makes the layer that turns all tokens into one vector)
+    # name: (number of prefix tokens, function that returns the layer from tokens to one vector)
     poolings = {
         "token": (1, lambda vit, **options: ClassToken(**options)),
         "gap": (0, lambda vit, **o: layers.GlobalAveragePooling1D("channels_last", **o)),

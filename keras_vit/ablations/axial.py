@@ -30,7 +30,7 @@ def within_rows(layer, x):
     """Applies a layer of tokens to each row of a map separately, as if it were an image.
 
     Args:
-        layer: takes (batch, tokens, D), gives the same shape.
+        layer: takes (batch, tokens, D) and returns the same shape.
         x: (batch, rows, columns, D).
 
     Returns:
@@ -106,7 +106,9 @@ class AxialBlock(Layer):
         rows, columns = self.grid
         if shape[1] != rows * columns:
             want = f"this `AxialBlock` expects {rows * columns} tokens, {rows} rows of {columns}"
-            advice = "Give it the grid of your patches, and no class token: it has no row."
+            advice = (
+                "Give it the grid of your patches, and no class token, which belongs to no row."
+            )
             check.refuse(want, {"tokens": shape[1], "grid": self.grid}, advice)
 
     def get_config(self):
@@ -119,7 +121,7 @@ class AxialAttention(Layer):
     """Attention in each row of a map, then in each column, with relative positions.
 
     Both are `RelativeSelfAttention`, one after the other with nothing between them. (The layer of
-    Wang et al. has offsets for keys and values too, and batch normalization in it; Appendix D.6
+    Wang et al. also has offsets for keys and values, and contains batch normalization; Appendix D.6
     says only "a row and column attention, augmented by relative positional encoding".)
 
     Args:

@@ -1,4 +1,4 @@
-"""Other positions than E_pos: Appendix D.4 of the paper.
+"""Positions that differ from E_pos: Appendix D.4 of the paper.
 
     z_0 = [x_class; x_1 E; ...; x_N E]                      Eq. 1 without E_pos
     z_l = TransformerBlock(z_l-1 + P_l)                     P_1 alone, or one before every block
@@ -42,18 +42,18 @@ class UnplacedPatchEncoder(PatchEncoder):
 
 @register
 class PositionViT(ViT):
-    """A `ViT` with another kind of position embedding, or the same at other places.
+    """A `ViT` with a different kind of position embedding, or with positions added elsewhere.
 
     Args:
         *args: arguments of `ViT`.
         position_embedding: "1d" a learned vector for each place in the sequence, the paper's
-            choice; "2d" learned halves for row and column; "sincos" fixed ones; None for none.
+            choice; "2d" learned halves for row and column; "sincos" fixed ones; None no positions.
         position_placement: "stem" adds positions once, before the first block; "every" adds others
             before every block; "shared" the same ones before every block.
         **kwargs: arguments of `ViT`.
 
     Raises:
-        ValueError: an argument is invalid, or there is a placement for no positions.
+        ValueError: an argument is invalid, or a placement is given without positions.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", keras_vit.ablations.PositionViT, image_size=16,

@@ -4,9 +4,9 @@ The paper's default, a learned vector for each place in the sequence, is E_pos o
 The layers here replace it, before the first block or before every block. (Relative
 positions are part of the attention: `keras_vit.ablations.relative`.)
 
-An image of another size has another grid of patches. Its positions are the trained ones, resized
-as an image of D channels would be. Every way of doing so is linear and treats rows and columns
-apart, so it is one matrix per axis: new = A_rows old A_columns^T.
+An image of a different size has a different grid of patches. Its positions are the trained ones,
+resized as an image of D channels would be. Every way of doing so is linear and treats rows and
+columns apart, so it is one matrix per axis: new = A_rows old A_columns^T.
 """
 
 import functools
@@ -143,7 +143,7 @@ KINDS = {"1d": Positions1D, "2d": Positions2D, "sincos": SinCosPositions}
 
 
 def sincos(grid, dim, before=0):
-    """Returns fixed positions of a grid of patches: half of each vector tells the column.
+    """Returns fixed positions of a grid of patches: half of each vector encodes the column.
 
     With d = `dim` / 4 wavelengths, a column c has sin(c w_k), then cos(c w_k) for k = 0 ... d - 1
     and w_k = 10000^(-k / d); then follow those of the row.
@@ -187,7 +187,7 @@ def check_length(dim, divisor):
 
 
 def resize(positions, grid, new_grid, method="bilinear"):
-    """Resizes a table of position embeddings to another grid of patches.
+    """Resizes a table of position embeddings to a different grid of patches.
 
     Args:
         positions: (1, tokens, D). Tokens before the patches (the class token) stay as they are.
@@ -254,7 +254,7 @@ def similarity(vectors, grid):
 
 
 def bilinear(old, new):
-    """Returns the (new, old) matrix of linear interpolation whose ends lie on each other.
+    """Returns the (new, old) matrix of linear interpolation with aligned ends.
 
     Example:
     >>> keras_vit.ablations.positions.bilinear(2, 3)

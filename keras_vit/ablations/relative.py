@@ -25,8 +25,8 @@ class RelativeSelfAttention(SelfAttention):
 
         A = softmax((q_i k_j + q_i r_(i - j)) / sqrt(d)),   i - j = T - 1 ... 1 - T
 
-    Offsets are those in the sequence of T tokens, the class token being the first. Each head has
-    its own d numbers of an embedding, as it has of a key.
+    Offsets are those in the sequence of T tokens, the class token being the first. An embedding,
+    like a key, is split among the heads, d numbers each.
 
     Args:
         num_heads: number of heads; it divides D.
@@ -39,7 +39,7 @@ class RelativeSelfAttention(SelfAttention):
         (batch, T, D).
 
     Raises:
-        ValueError: `num_heads` does not divide D, or T is not known or another.
+        ValueError: `num_heads` does not divide D, or T is unknown or not the one it was built for.
 
     Example:
     >>> layer = keras_vit.ablations.relative.RelativeSelfAttention(num_heads=3)
@@ -77,8 +77,8 @@ class RelativeSelfAttention(SelfAttention):
 def by_pairs(x):
     """Takes what belongs to each pair: y[i, j] = x[i, T - 1 - (i - j)].
 
-    Row i begins one place before row i - 1 does. Rows that are one place longer than they are read
-    shift by one place each, so nothing is gathered.
+    Row i begins one place before row i - 1. The array is read again with rows one place shorter,
+    which shifts each row by one more place, so no gather is needed.
 
     Args:
         x: (batch, heads, T, 2 T - 1), a number for every query and offset T - 1 ... 1 - T.
@@ -93,11 +93,11 @@ def by_pairs(x):
 
 
 def resize_offsets(table, grid, new_grid, method="bilinear"):
-    """Resizes the embeddings of offsets to another grid of patches.
+    """Resizes the embeddings of offsets to a different grid of patches.
 
-    An offset in the sequence is some rows and columns, or one row more and some columns back. So
-    offsets are laid out by rows and columns and resized like a position table, and each new
-    one is the mean over its pairs of patches. Those of prefix tokens alone stay as they are.
+    An offset in the sequence stands for some rows and columns, or for one row more and fewer
+    columns. So offsets are arranged by rows and columns and resized like a position table, and each
+    new one is the mean over its pairs of patches. Those of prefix tokens alone stay as they are.
 
     Args:
         table: (2 T - 1, D) for T tokens, from offset T - 1 to 1 - T.
@@ -135,7 +135,7 @@ def _steps(grid):
 
 @register
 class RelativeTransformerBlock(TransformerBlock):
-    """`TransformerBlock` with `RelativeSelfAttention`; it takes the same check.
+    """`TransformerBlock` with `RelativeSelfAttention`; it raises the same errors.
 
     Example:
     >>> block = keras_vit.ablations.relative.RelativeTransformerBlock(num_heads=3, mlp_dim=768)
@@ -150,7 +150,7 @@ class RelativeTransformerBlock(TransformerBlock):
 
 @register
 class RelativeViT(ViT):
-    """A `ViT` with relative positions in every block in place of E_pos; the same check.
+    """A `ViT` with relative positions in every block in place of E_pos; it raises the same errors.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", keras_vit.ablations.RelativeViT, image_size=16)

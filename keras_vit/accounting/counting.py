@@ -1,4 +1,4 @@
-"""Counts the cost of a model, built or by name."""
+"""Counts the cost of a model, given by name or already built."""
 
 import functools
 from concurrent import futures
@@ -72,10 +72,10 @@ def _count_without_values(name, size, padding):
 def activation_memory(model_or_name, batch_size, image_size=None, dtype="float32"):
     """Estimates the memory that a training step keeps for the backward pass.
 
-    Counted are the inputs of layers with weights, of GELU and of pooling, and queries, keys, values
-    and attention scores, each once, as the equations need them. A backend may store values more
-    than once: JAX on a CPU takes 1.2 to 2.1 times as much in float32. Weights, gradients and the
-    optimizer's state are not included: 16 bytes per parameter for Adam in float32.
+    The count includes the inputs of layers with weights, of GELU and of pooling, and queries, keys,
+    values and attention scores, each once, as the equations need them. A backend may store values
+    more than once: JAX on a CPU takes 1.2 to 2.1 times as much in float32. Weights, gradients and
+    the optimizer's state are not included: 16 bytes per parameter for Adam in float32.
 
     Args:
         model_or_name: as for `count`.

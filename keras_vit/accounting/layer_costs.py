@@ -98,7 +98,7 @@ def attend_relatively(tokens, hidden_dim, num_heads):
 
 
 def store(numbers):
-    """What the backward pass needs of a layer without weights: the input of GELU, of a pool."""
+    """Counts the input of GELU or of a pool, which the backward pass needs."""
     return Cost(kept=numbers)
 
 

@@ -1,4 +1,4 @@
-"""What a page says of a model beside its predictions: how it was made, and example images."""
+"""What a page shows besides predictions: facts about the model, and example images."""
 
 import base64
 import io
@@ -14,7 +14,7 @@ QUALITY = 90  # of JPEG
 
 
 def describe_model(model, metrics, precision, title):
-    """Returns pairs (what, how much), all of them texts, of what is known of a model."""
+    """Returns the known facts about a model as pairs of texts, (name, value)."""
     height, width, channels = model.input_shape[1:]
     colors = "color" if channels == 3 else "grayscale"
     rows = {

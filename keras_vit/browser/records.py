@@ -53,7 +53,7 @@ def describe(model):
         ValueError: the model is not a classifier, or has a layer that the engine does not compute.
     """
     received = {"model": type(model).__name__}
-    layers = getattr(model, "operations", [])  # layers, and what stands between them
+    layers = getattr(model, "operations", [])  # layers, and the operations between them
     if not _is_chain(model, layers):
         want = "a page needs a model whose layers follow one another"
         arguments.refuse(want, received, ADVICE)
@@ -135,7 +135,7 @@ def _norm(layer, model):
 
 
 def _mlp(layer):
-    """Returns what the engine needs of an MLP."""
+    """Returns what the engine needs to know about an MLP."""
     plain = {"activation": "approximate" if layer.approximate else "gelu", "gated": False}
     gated = {"activation": "silu", "gated": True}
     kinds = {
@@ -160,7 +160,7 @@ def _block(layer, model):
 
 
 def _attention(layer):
-    """Returns what the engine needs of an attention."""
+    """Returns what the engine needs to know about an attention layer."""
     kinds = {
         SelfAttention: lambda layer: {"attention": "SelfAttention"},
         BiasedSelfAttention: lambda layer: {
@@ -225,7 +225,7 @@ def _dense(layer, model):
 
 
 def _pool(tokens, mean_from=lambda layer: None):
-    """Returns a function that describes a layer which takes tokens and a mean of others."""
+    """Returns a function that describes a pooling of some tokens and the mean of the others."""
     return lambda layer, model: {
         "class": "Pool",
         "tokens": tokens,

@@ -18,8 +18,8 @@ def write_page(
 ):
     """Writes a model as one HTML file that classifies images in a browser.
 
-    The file needs no server and no network: it has the weights, the classes, example images and
-    the engine in it, and computes what the model computes. It shows attention, rollout and
+    The file needs no server and no network: it contains the weights, the classes, example images
+    and the engine, and computes what the model computes. It shows attention, rollout and
     occlusion, and says how the model was trained.
 
     Args:
@@ -61,7 +61,7 @@ def write_page(
 
 
 def pack(model, class_names, metrics, precision, title):
-    """Returns (content, weights): all that a page says of a model, and its weights as text."""
+    """Returns (content, weights): what a page shows of a model, and its weights as text."""
     layers, sizes = records.describe(model)
     names = class_names or metrics.get("class_names") or getattr(model, "class_names", None)
     names = list(names or range(model.output_shape[-1]))
@@ -89,7 +89,7 @@ def read(*names, package=__package__):
 
 
 def embed(content):
-    """Returns JSON that can stand inside a <script>: no "<" in it, so nothing ends or opens a tag.
+    """Returns JSON that is safe inside a <script>: no "<" in it, so nothing ends or opens a tag.
 
     Example:
     >>> keras_vit.browser.writing.embed(["</script>"])

@@ -21,12 +21,12 @@ class Description(NamedTuple):
     """What a file of weights is for.
 
     Attributes:
-        source: whose names its tensors have.
+        source: the project whose naming scheme its tensors follow.
         kind: the name of the model's class.
         arguments: what builds the model. `num_heads` is None if it is unknown.
         preprocessing: how its publisher resized images, {"resize": ..., "resampling": ...}, if a
             JSON file beside it has this.
-        assumed: names of arguments that no file has.
+        assumed: names of arguments that no file specifies.
     """
 
     source: str
@@ -88,7 +88,7 @@ def class_names_beside(path, count):
     names = [table.get(str(i)) for i in range(count)]
     if len(table) != count or not all(isinstance(name, str) for name in names):
         return None
-    return None if names[0] == "LABEL_0" else names  # which transformers writes by default
+    return None if names[0] == "LABEL_0" else names  # transformers writes it by default
 
 
 class _Shapes(dict):
@@ -143,7 +143,7 @@ def _describe_vit(table, shapes):
     read = preset.read if table.source == "kerashub" else configuration.read
     facts, preprocessing = read(table, shapes.path, found)
     found = {**_assume(table, found["pooling"]), **table.defaults, **found, **facts}
-    if channels != 3 and "normalize" not in facts:  # what a family assumes is for three
+    if channels != 3 and "normalize" not in facts:  # a family's default is for three channels
         found["normalize"] = MINUS_ONE_TO_ONE
     if POSITIONS in shapes:
         found["image_size"] = _find_image_size(shapes, found)
@@ -248,7 +248,7 @@ def _find_heads(shapes, hidden_dim, mlp_dim):
 
 
 def _find_image_size(shapes, found):
-    """Returns the size of the images whose patches the positions are for: a square if unstated."""
+    """Returns the image size that the positions belong to; a square if it is not specified."""
     tokens, patch = shapes[POSITIONS][-2], found["patch_size"]
     registers, has_class_token = found.get("num_registers", 0), found.get("has_class_token")
     prefixes = matching.prefixes(found["pooling"], registers, has_class_token)
@@ -270,7 +270,7 @@ def _find_image_size(shapes, found):
 
 
 def _find_size_by_biases(shapes, found):
-    """Returns the size of the images whose pairs of patches the biases are for, as above."""
+    """Returns the image size that the table of biases belongs to, as above."""
     (length, _), patch = shapes[BIASES], found["patch_size"]
     given = found.get("image_size")
     grid = descendants.beit.grid_of_table(length, given and arguments.grid(given, patch))

@@ -1,8 +1,8 @@
 """Whole models saved by Keras (.keras): checked first, then loaded by Keras in its safe mode.
 
 Keras builds what config.json says before it opens the weights. Here the file is compared with
-itself: the weights of the model must not need far more memory than the file has for them. What is
-refused is said in our words: Keras advises to switch its safe mode off.
+itself: the weights of the model must not need far more memory than the file has for them. Errors
+are reworded, because those of Keras advise switching off its safe mode.
 """
 
 import json
@@ -36,8 +36,8 @@ def load(path):
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it is not a whole .keras file, has code or unknown classes in it, or its config
-            asks for far more memory than its weights take.
+        ValueError: it is not a complete .keras file, contains code or unknown classes, or its
+        config asks for far more memory than its weights take.
     """
     path = os.fspath(path)
     tensor_file.check_regular(path)
@@ -109,7 +109,7 @@ def _check_class(path, found):
 
 
 def _reason(error):
-    """Returns what an error says itself, without the advice of Keras that surrounds it."""
+    """Returns the reason in an error of Keras, without the advice around it."""
     text = str(error).rpartition("Exception encountered: ")[2]
     return " ".join(text.split())[:300] or type(error).__name__
 

@@ -30,7 +30,7 @@ class Report(NamedTuple):
 
     Attributes:
         path: the file.
-        source: whose names its tensors have.
+        source: the project whose naming scheme its tensors follow.
         loaded: number of tensors that were read.
         grids: (rows, columns) of the positions before and after resizing; None if they fitted.
         method: how they were resized.
@@ -121,7 +121,7 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
         model = KINDS[description.kind](**wanted)
     report = load_weights(model, path, skip=skip, method=method, grid=grid)
     if hub.is_address(name) or (entry and entry.shipped):
-        report = report._replace(path=entry.name if entry else name)  # no path helps there
+        report = report._replace(path=entry.name if entry else name)  # there, a path does not help
     if new_sizes:
         old, model = model, resizing.rebuild(model, report.method, **new_sizes)
         grids = (old.grid, model.grid) if old.grid != model.grid else None
@@ -134,7 +134,7 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
 
 
 def find_image_size(name):
-    """Returns (height, width) of the last training of published weights, as `load_pretrained`."""
+    """Returns the (height, width) that published weights were last trained with."""
     entry, path = _find(name, None)
     if str(path).endswith(KERAS):
         return keras_file.load(path).input_shape[1:3]
@@ -204,7 +204,7 @@ def _check(name, wanted, grid):
 
 
 def _find_new_patches(own, wanted):
-    """Returns the sizes of images and patches if patches are to have another one, otherwise {}."""
+    """Returns the sizes of images and patches if the patch size changes, otherwise {}."""
     names = ("image_size", "patch_size")
     if not all(name in own for name in names):
         return {}
@@ -223,7 +223,7 @@ def _find_grid(known):
 
 
 def _list_known_facts(entry, kind):
-    """Returns the arguments that the catalog knows better than the file."""
+    """Returns the arguments for which the catalog overrides the file."""
     fields = ("normalize", "approximate", "epsilon")
     if kind == "ResNet":  # its weights fit any resolution
         fields = ("normalize", "image_size")
@@ -243,7 +243,7 @@ def _make_name(name):
 
 
 def _make_remarks(description, known, skip, model):
-    """Yields what to know about a model besides the `Report`."""
+    """Yields further notes about a model, besides the `Report`."""
     if skip and model.num_classes:
         yield f"The head for {model.num_classes} classes is new and starts at zero."
     assumed = [name for name in description.assumed if name not in known]

@@ -1,8 +1,8 @@
 """Writes the weights of a model under the names of a source, and the JSON files beside them.
 
 Loading multiplies layer scale into the weights and fills in what files leave out as zeros. Here it
-is undone by a file of the same function: layer scale is one, and what has no place in the format
-is added to what has one.
+is undone by a file of the same function: layer scale is written as ones, and what the format cannot
+store is added to something that it can.
 
     E x + b + p = E x + (p + b)     a bias of patches that files do not have
     t + p = (t + p) + 0             a position of a token that files do not have
@@ -165,7 +165,7 @@ def _values(model, weights):
 
 
 def _fold(values, model, table):
-    """Adds what the files have no place for to what they have a place for, in `values`."""
+    """Adds what the format cannot store to weights that it can store, in `values`."""
     if POSITIONS not in values:
         return
     rows, before, placed = values[POSITIONS], model.prefix_tokens, table.export.placed

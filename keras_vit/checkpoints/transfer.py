@@ -1,4 +1,4 @@
-"""The tensors of a file on their way into a model: read, checked, resized, joined to weights."""
+"""Moves the tensors of a file into a model: reads, checks, resizes and joins them."""
 
 import collections
 import itertools
@@ -86,7 +86,7 @@ def _resize_positions(array, model, method, grid, new):
 
 
 def join(table, weight, arrays):
-    """Returns the value of a weight of ours from its parts."""
+    """Returns the value of one of our weights from its parts."""
     scale = arrays.pop(table.scale_of(weight.path), None)
     rule, _ = table.rule_of(weight.path)
     value = np.asarray(rule.join([*arrays.values()], tuple(weight.shape)), "float32")

@@ -57,7 +57,7 @@ def main(arguments=None):
 
 
 def carry_out(options):
-    """Runs a command and returns its exit code; imports Keras after the arguments were checked."""
+    """Runs a command and returns its exit code; imports Keras only after checking arguments."""
     code = options.start(options)
     if code is None and options.run is not None:
         if startup.IN_COMMAND:

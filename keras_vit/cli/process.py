@@ -1,7 +1,7 @@
 """The process of a command before Keras is imported: quiet libraries, kept programs, huge pages.
 
-These are variables of the environment, so a library call can set none of them: it is too late then,
-and they are the user's.
+These are environment variables, which a library call should not set: by then it is too late, and
+they belong to the user.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ SWITCH = "KERAS_VIT_HUGEPAGES"
 OLDEST_GLIBC = 2, 35
 TRANSPARENT = "/sys/kernel/mm/transparent_hugepage/enabled"
 ACCELERATORS = ("jax_plugins", "libtpu")  # packages with which JAX has a GPU or TPU
-# What TensorFlow's libraries print while they are imported, whatever is set. Keras imports them on
+# What TensorFlow's libraries print during import, regardless of all settings. Keras imports them on
 # every backend, for example to save a model.
 NOISE = re.compile(rb"WARNING: All log messages before absl::|[IW]\d{4} |To enable the following")
 
@@ -91,7 +91,7 @@ def remove_oldest(folder, largest=LARGEST_CACHE):
 
 
 class QuietFinder:
-    """Finds TensorFlow as Python does, and lets its import be `quiet`."""
+    """Finds TensorFlow as Python does, and makes its import `quiet`."""
 
     def find_spec(self, name, path=None, target=None):
         """Returns the specification of the package; None for another, which others find."""

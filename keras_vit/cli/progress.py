@@ -1,4 +1,4 @@
-"""How far a command is, on standard error: a rewritten line at a terminal, else a line a minute."""
+"""Shows progress on standard error: one updated line on a terminal, otherwise a line a minute."""
 
 import sys
 import time

@@ -47,7 +47,7 @@ class HybridConv(layers.Conv2D):
             kernel_initializer="lecun_normal",
             **kwargs,
         )
-        self.input_spec = None  # `build` refuses other shapes first, in the words of the package
+        self.input_spec = None  # `build` refuses other shapes first, with the package's own message
 
     def build(self, input_shape):
         check.feature_map(type(self).__name__, input_shape)

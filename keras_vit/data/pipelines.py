@@ -65,8 +65,8 @@ def tf_dataset(batches):
 class Loader(keras.utils.PyDataset):
     """Batches as a `keras.utils.PyDataset`, which does not need TensorFlow.
 
-    `sampler` is that of training batches, None for others; `waited` is the time in seconds that was
-    spent in waiting for batches.
+    `sampler` is that of training batches, None for others; `waited` is the time in seconds spent
+    waiting for batches.
     """
 
     def __init__(self, batches):
@@ -107,7 +107,7 @@ class Loader(keras.utils.PyDataset):
         self._iteration, self._entered = (*self.batches.begin(), {}), True
 
     def on_epoch_end(self):
-        """Cancels batches that nobody asked for; Keras calls this after every epoch."""
+        """Cancels batches that are no longer needed; Keras calls this after every epoch."""
         for future in self._iteration[2].values():
             future.cancel()
 
@@ -125,7 +125,7 @@ class Batches(Loader):
         labels: (images,).
         batch_size: images per batch; all of them if there are fewer.
         seed: integer of 0 or more.
-        augmentation: an `Augmentation` that is applied anew in each epoch; None for none.
+        augmentation: an `Augmentation` that is applied anew in each epoch, or None.
 
     Example:
     >>> batches = keras_vit.data.Batches(np.zeros((10, 8, 8, 1)), np.arange(10), batch_size=4)

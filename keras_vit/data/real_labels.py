@@ -27,7 +27,7 @@ def read(path):
 
     Raises:
         FileNotFoundError: the file does not exist; the message contains its address.
-        ValueError: the file has another content.
+        ValueError: the content of the file is not as expected.
 
     Example:
     >>> keras_vit.data.real_labels.read("real.json")[0]  # doctest: +SKIP

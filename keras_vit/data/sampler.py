@@ -76,7 +76,7 @@ class Sampler:
             advice = "A later step belongs to the next epoch."
             arguments.refuse(expected, {"epoch": epoch, "step": step}, advice)
         self.epoch, self.step = int(epoch), int(step)
-        self._unfinished = None  # where an iteration began that has not ended
+        self._unfinished = None  # where the unfinished iteration began
 
     def begin(self):
         """Returns (epoch, step) where an iteration begins; the next one begins an epoch later."""

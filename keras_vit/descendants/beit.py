@@ -67,7 +67,7 @@ class BiasedSelfAttention(SelfAttention):
         (batch, tokens, D).
 
     Raises:
-        ValueError: the number of tokens is another.
+        ValueError: the number of tokens is not that of `grid`.
 
     Example:
     >>> layer = keras_vit.descendants.beit.BiasedSelfAttention(num_heads=3, grid=(2, 3))
@@ -175,7 +175,7 @@ class BEiTViT(NormAfterPooling, BiasedViT):
 
 
 def resize_table(table, grid, new_grid):
-    """Resizes a table of biases to another grid of patches, as BEiT's code does it.
+    """Resizes a table of biases to a different grid of patches, as BEiT's code does.
 
     The offsets of the old grid are placed on the new one at 0, 1, 1 + q, 1 + q + q^2, ..., with the
     q for which the last is at the edge, so that near offsets keep their numbers. Between them it is

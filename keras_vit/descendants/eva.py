@@ -6,8 +6,8 @@
     MLP   = LN(silu(z W_gate) * (z W_up)) W_down        LN in the sizes B and L alone
     y     = LN(mean of z_L over the patches)            Eq. 4 of its classifiers
 
-y and x are the row and the column of a patch; on another grid than that of pre-training they are
-scaled to its size. Numbers 2 j and 2 j + 1 of a query or key are the pair that is rotated.
+y and x are the row and the column of a patch; if the grid differs from that of pre-training, they
+are scaled to its size. Numbers 2 j and 2 j + 1 of a query or key are the pair that is rotated.
 """
 
 import functools
@@ -81,9 +81,9 @@ class EVASelfAttention(RotarySelfAttention):
         return np.indices(self.grid).reshape(2, -1).T * np.divide(self.reference, self.grid)
 
     def rotate(self, x):
-        """Rotates vectors (batch, tokens, heads, d), whose numbers it puts in another order.
+        """Rotates vectors (batch, tokens, heads, d), and reorders their numbers.
 
-        The product of queries and keys does not depend on an order that both have.
+        The product of queries and keys does not depend on the order, which is the same in both.
         """
         return super().rotate(ops.concatenate([x[..., ::2], x[..., 1::2]], axis=-1))
 

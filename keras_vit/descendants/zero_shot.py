@@ -3,7 +3,8 @@
 logits = scale (y / |y|) (t / |t|)^T + bias      y: embedding of the image, t: of each class's text
 
 CLIP takes a softmax of them, with a scale of 100 and no bias; SigLIP a sigmoid of each, with a
-scale and a bias that are learned (https://arxiv.org/abs/2103.00020, https://arxiv.org/abs/2303.15343).
+scale and a bias that are learned (https://arxiv.org/abs/2103.00020,
+https://arxiv.org/abs/2303.15343).
 The texts and `scale` are the weights of the head.
 """
 
@@ -80,7 +81,8 @@ def zero_shot_head(model, text_embeddings, scale=100.0, bias=None):
         loaded as other models.
 
     Raises:
-        ValueError: the model does not return embeddings, or of another length than the texts.
+        ValueError: the model does not return embeddings, or their length differs from that of the
+        texts.
 
     Example:
     >>> encoder = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=None)

@@ -18,8 +18,8 @@ from keras_vit.doctor.report import DatasetReport
 
 IMBALANCE, MILD_IMBALANCE = 10, 3  # largest class : smallest class
 ODD_SIZE = 8  # times the median side
-NEARLY_ALL, HARDLY_ANY = 0.95, 0.05  # of a class and of all others: this makes a shortcut
-SHORTCUTS = {  # what a class may share, and its words
+NEARLY_ALL, HARDLY_ANY = 0.95, 0.05  # shares in a class and in all others that make a shortcut
+SHORTCUTS = {  # a property that the images of a class may share, and its description
     "format": "{} files".format,
     "size": "{0[0]} x {0[1]} pixels".format,
     "gray": lambda gray: "grayscale" if gray else "in color",

@@ -34,7 +34,7 @@ class Row(NamedTuple):
 
 
 class ImageTable(NamedTuple):
-    """The rows of a table, and {role: column} that was chosen."""
+    """The rows of a table, and the {role: column} in use."""
 
     rows: list
     columns: dict
@@ -71,7 +71,7 @@ def is_table(path):
 
 
 def list_files(path, columns=None):
-    """Lists the images of a table as a `Tree`, with what is wrong with their places."""
+    """Lists the images of a table as a `Tree`, with the problems of their paths."""
     rows, _ = read(path, columns)
     folder, name = os.path.split(path)
     inside, homes = os.path.join(os.path.realpath(folder), ""), {}
@@ -129,7 +129,7 @@ def _reading(path):
 
 
 def _find_columns(path, columns, reader):
-    """Returns {role: column}, or raises with the options that could be meant."""
+    """Returns {role: column}, or raises an error that suggests options."""
     check_columns(path, columns)
     names = [*(reader.fieldnames or ())]
     received, chosen = {"path": str(path), "columns": names}, dict(columns or {})

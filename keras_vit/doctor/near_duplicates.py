@@ -19,7 +19,7 @@ LATER = {"": 0, "train": 0, "validation": 1, "test": 2}
 # CIFAR-10 about 500 are as similar. All 143 of them between training and test were inspected and
 # show the same scene; the most similar pair that does not (a ship, an airplane) differs in 10 bits.
 MOST_BITS, LEAST_CORRELATION = 9, 0.95
-MOST_TINT = 25.0  # root mean square of color differences above which it is another image
+MOST_TINT = 25.0  # root mean square of color differences above which two images are different
 LEAST_CONTRAST = 4.0  # standard deviation below which a thumbnail is too flat to compare
 _FREQUENCIES = 8
 _SLICE = 8192  # thumbnails to convert to floats at once

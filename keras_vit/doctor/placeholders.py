@@ -1,9 +1,9 @@
 """Finds images that websites send instead of a photograph, such as "image not available".
 
-They are text or a logo on a ground of one color, alone among photographs. Measured: of 14,000
-photographs (CIFAR-10's test images, Imagenette, Oxford pets) none of 48 pixels or more has
-`ONE_COLOR` of its pixels in a single color and 99 % of them in `COLORS` coarse colors; the nearest
-needs 15. Banners with text need 3 to 6, also as JPEG of quality 30.
+They show text or a logo on a background of one color, unlike the photographs around them. Measured:
+of 14,000 photographs (CIFAR-10's test images, Imagenette, Oxford pets) none of 48 pixels or more
+has `ONE_COLOR` of its pixels in a single color and 99 % of them in `COLORS` coarse colors; the
+nearest needs 15. Banners with text need 3 to 6, also as JPEG of quality 30.
 """
 
 from collections import Counter, defaultdict

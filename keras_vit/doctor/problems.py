@@ -9,8 +9,8 @@ class Kind(NamedTuple):
     """A row of the table.
 
     An error stops training or invalidates its result, a warning may cost accuracy and should be
-    checked, a note is for information. `--fix quarantine` may move a `movable` file, one without
-    any use.
+    checked, a note is for information. `--fix quarantine` may move a `movable` file, which is of no
+    use.
     """
 
     severity: str

@@ -78,7 +78,7 @@ def pooling_attention(model, images, batch_size=8):
         sums to less than 1, the rest is attention to prefix tokens.
 
     Raises:
-        ValueError: the model pools in another way, or does not take these images.
+        ValueError: the model does not pool with attention, or does not take these images.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2, pooling="map")
@@ -115,7 +115,7 @@ def as_scores(source, images=None, grid=None):
 
 
 def iterate_scores(source, images=None, grid=None, batch_size=8):
-    """Yields what `as_scores` returns, a few images of a model at a time: memory stays bounded.
+    """Yields what `as_scores` returns, for a few images at a time, so memory stays bounded.
 
     `Scores` and arrays are in memory already and are yielded whole.
     """

@@ -1,4 +1,4 @@
-"""The numbers of maps and curves as words."""
+"""Describes the numbers of maps and curves in words."""
 
 import numpy as np
 

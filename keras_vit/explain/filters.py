@@ -61,7 +61,7 @@ def position_similarity(model, grid=None):
         Prefix tokens are left out.
 
     Raises:
-        ValueError: the model has no Transformer encoder, or not exactly one position table.
+        ValueError: the model has no Transformer encoder, or more or fewer than one position table.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=(16, 24))

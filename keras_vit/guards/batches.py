@@ -26,7 +26,8 @@ def check_batch(model, images, labels=None):
         The number of models of this package in `model`.
 
     Raises:
-        ValueError: there is no such model, images have another shape, labels do not fit the loss or
+        ValueError: there is no such model, images have the wrong shape, labels do not fit the loss
+        or
             are out of range, or the loss expects probabilities and the model returns logits, or
             vice versa.
 

@@ -1,4 +1,4 @@
-"""`fit`, `evaluate` and `predict` of a model that checks what they are given before step one."""
+"""`fit`, `evaluate` and `predict` of a model that checks its data before the first step."""
 
 import contextlib
 import functools
@@ -107,7 +107,7 @@ class Guarded:
 
 @contextlib.contextmanager
 def guarded(model, call, args, kwargs):
-    """Gives the checked arguments of "fit", "evaluate" or "predict", and guards what runs then."""
+    """Yields the checked arguments of "fit", "evaluate" or "predict", and guards the call."""
     given = bind_arguments(call, args, kwargs)
     watches = []
     with plain_errors(watches), keeping_weights(model):
@@ -164,7 +164,7 @@ def checked_training(model, given, watches, training):
 
 
 def _take_class_names(model, data):
-    """Names the classes as data of `keras_vit.data` do: the earlier names may be of other data."""
+    """Takes the class names from data of `keras_vit.data`; old names may belong to other data."""
     names = getattr(_sampler(data), "class_names", None)
     if names and len(names) == model.num_classes and hasattr(model, "class_names"):
         model.class_names = names

@@ -39,7 +39,7 @@ def changes(model, made):
 
 
 def apply(model, frozen=(), changed=None):
-    """Makes the changes that `changes` has returned.
+    """Applies the changes that `changes` returned.
 
     Raises:
         ValueError: the model has no such layer.

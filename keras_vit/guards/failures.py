@@ -1,4 +1,4 @@
-"""After a call of Keras has failed: the model keeps its weights, and the error is clear."""
+"""Recovery from a failed call of Keras: the model keeps its weights, and the error is clear."""
 
 import contextlib
 import os
@@ -114,7 +114,7 @@ FROM_TORCH = re.compile(r"\n(ValueError|FileNotFoundError): (.*)\s*\Z", re.DOTAL
 
 @contextlib.contextmanager
 def plain_errors(watches=()):
-    """Raises the error of a reader of this package or of a `Watch` without what is around it.
+    """Raises the error of a reader of this package or of a `Watch` without the surrounding errors.
 
     Other errors pass unchanged.
     """

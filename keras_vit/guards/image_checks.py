@@ -66,7 +66,7 @@ def get_single(x):
 
 
 def check_kind(x):
-    """Raises `ValueError` for a list of images, for images of several sizes, and for no array."""
+    """Raises `ValueError` for a list, images of several sizes, and anything but an array."""
     if x is None or isinstance(x, (str, os.PathLike)):
         advice = "Read a file with keras_vit.data.read, a folder with keras_vit.data.load."
         arguments.refuse("images must be an array or a dataset", {"images": x}, advice)

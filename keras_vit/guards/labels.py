@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_vit import arguments
 
-ROUNDING = 0.01  # by which shares in half precision may miss a sum of 1
+ROUNDING = 0.01  # tolerance of the sum of shares in half precision
 
 # name of a loss: kind of its labels
 KINDS = {
@@ -52,7 +52,7 @@ class Labels(NamedTuple):
         return 1 if self.kind == "number" else self.num_classes
 
     def check(self, labels):
-        """Raises `ValueError` unless `labels` are such labels; returns them as NumPy array."""
+        """Raises `ValueError` unless `labels` are such labels; returns them as a NumPy array."""
         labels = as_numpy(labels)
         if self.kind is None or labels.size == 0:
             return labels
@@ -105,13 +105,13 @@ class Labels(NamedTuple):
         broken = labels[labels != np.floor(labels)]
         if len(broken):
             want = "labels must be whole numbers, one class each"
-            advice = "Give the number of each image's class, from 0, as integer."
+            advice = "Give each image's class as an integer, counted from 0."
             arguments.refuse(want, {"label": float(broken[0])}, advice)
         classes, lowest, highest = self.num_classes, int(labels.min()), int(labels.max())
         if 0 <= lowest and highest < classes:
             return
         if lowest < 0:
-            advice = "Leave out images without a class, or give the loss the mark that they have: "
+            advice = "Leave out images without a class, or pass their label to the loss: "
             advice += f"ignore_class={lowest}."
         elif lowest >= 1 and highest == classes:
             advice = "Do your labels begin at 1? Subtract 1 from them."
@@ -187,7 +187,7 @@ def warn_of_one_class(labels, expects):
 
 
 def as_numpy(values):
-    """Returns labels or images of any kind of array as NumPy array."""
+    """Returns labels or images of any kind of array as a NumPy array."""
     if not isinstance(values, np.ndarray):
         try:
             values = keras.ops.convert_to_numpy(values)

@@ -48,7 +48,7 @@ def check_fit(given):
 
 
 def run_divided(model, name, call, given):
-    """Calls `evaluate` or `predict` with what devices can share, then one device with the rest.
+    """Calls `evaluate` or `predict` on all devices, then on one device with the remaining images.
 
     `call` is Keras's method with this name, `given` its checked arguments. `fit` gets everything.
     """
@@ -76,7 +76,7 @@ def run_divided(model, name, call, given):
 
 @contextlib.contextmanager
 def _explained(shares):
-    """Replaces JAX's error of a batch without equal shares."""
+    """Replaces JAX's error for a batch that cannot be shared equally."""
     try:
         yield
     except ValueError as error:

@@ -55,7 +55,7 @@ def unpack(batch):
 
 
 def kind(data):
-    """Returns which row of `KINDS` `data` are; None for arrays and what Keras itself refuses."""
+    """Returns the row of `KINDS` for `data`; None for arrays and data that Keras itself refuses."""
     if isinstance(data, types.GeneratorType):
         return "generator"
     for parent in type(data).__mro__:
@@ -112,7 +112,7 @@ def _watch_tensorflow(dataset, watch):
     import tensorflow as tf
 
     if not isinstance(dataset, tf.data.Dataset):
-        return dataset  # one that is distributed already cannot be mapped
+        return dataset  # an already distributed dataset cannot be mapped
 
     def look(index, batch):
         images, labels, weights = unpack(batch)
@@ -159,7 +159,7 @@ def _ask(watch, arrays):
 
 
 def _shape_labels(labels, expects):
-    """Returns labels that were checked, with the shape that they therefore have."""
+    """Returns checked labels, with the shape that the check guarantees."""
     import tensorflow as tf
 
     if labels.shape.rank is None:
@@ -170,7 +170,7 @@ def _shape_labels(labels, expects):
 
 
 def _all_good(labels, expects):
-    """Returns, as a tensor, whether a batch of labels is right beyond doubt."""
+    """Returns, as a tensor, whether a batch of labels is certainly valid."""
     import tensorflow as tf
 
     if labels.shape.rank is None or not (labels.dtype.is_integer or labels.dtype.is_floating):

@@ -22,7 +22,7 @@ OTHER = "Choose another file."
 
 
 def check_path(path):
-    """Raises unless a table can be written to `path`; imports nothing that is slow.
+    """Raises unless a table can be written to `path`; avoids slow imports.
 
     Raises:
         FileNotFoundError: its folder does not exist.
@@ -227,5 +227,5 @@ def _unescape(cell):
 
 
 def _text(cell):
-    """Returns a cell without what is no text: the name of a file may contain any bytes."""
+    """Returns a cell without invalid characters: the name of a file may contain any bytes."""
     return cell.encode("utf-8", "backslashreplace").decode() if isinstance(cell, str) else cell

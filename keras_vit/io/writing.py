@@ -15,8 +15,8 @@ def replacing(path):
     """Yields the path of a temporary file that replaces `path` at the end.
 
     The bytes are on the disk before the name changes, and the name changes in one step. Whatever
-    fails (a full disk, Ctrl-C, a power cut), `path` is the old file or the new one. If it is a
-    link, the file it points to is replaced.
+    fails (a full disk, Ctrl-C, a power cut), `path` contains either the old file or the new one. If
+    it is a link, the file it points to is replaced.
 
     Raises:
         OSError: the folder does not exist, or the file cannot be written; the error names `path`.

@@ -65,7 +65,7 @@ def to_color(classes, channels):
 
 
 def standardize(patches):
-    """Scales patches (batch, N, length) to mean 0 and deviation 1; returns both as well.
+    """Standardizes patches (batch, N, length); returns their means and deviations too.
 
     As in MAE's `norm_pix_loss`, the variance is divided by n - 1, and 1e-6 is added to it.
     """

@@ -167,7 +167,7 @@ def attend_causally(attention, x):
 
 
 def _check_own_attention(encoder):
-    """Raises `ValueError` for attention of another kind, which has no causal form here."""
+    """Raises `ValueError` for other kinds of attention, which have no causal form here."""
     for block in stages.blocks(encoder):
         for kind, plain, methods in (
             (type(block), TransformerBlock, ["call"]),

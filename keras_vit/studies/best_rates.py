@@ -12,7 +12,7 @@ from keras_vit.studies.lab.runner import Study, by_scale, need_images
 
 
 def find_best(rates):
-    """Returns the best of {rate: [each seed]}, and its words; a better one may be out of range.
+    """Returns the best of {rate: [each seed]} and a description; a better one may be out of range.
 
     Example:
     >>> keras_vit.studies.best_rates.find_best({0.1: [0.5, 0.6], 0.3: [0.4]})

@@ -58,7 +58,7 @@ def after(sizes, models):
 
 
 def find_vits(rows):
-    """Returns the names of the ViTs, the cheaper first."""
+    """Returns the names of the ViTs, the cheapest first."""
     costs = {row["model"]: row["multiply_adds"] for row in rows if row["model"][:3] == "ViT"}
     return sorted(costs, key=costs.get)
 

@@ -210,8 +210,8 @@ class Figure10(Study):
 
     - "nearness": the rank correlation, over all pairs of patches, of similarity with nearness.
     - "row + column": the fraction of the embeddings, each scaled to length 1, that is a component
-      of its row plus a component of its column, after removing what all patches share. By chance
-      it is 14 of 63 components in 8 x 8 patches, 22 %.
+      of its row plus a component of its column, after removing what all patches share. For random
+      embeddings of 8 x 8 patches it is 14 of 63 components, 22 %.
 
     Two of the three pairs of recipes do not separate learning rate, weight decay and length. After
     few steps at a low learning rate the embeddings are close to their random initialization, so at

@@ -38,7 +38,7 @@ LINES = {
 def write_explorer(path, images=None):
     """Writes the Explorer, one HTML file that shows how a Vision Transformer works.
 
-    A tour of eight steps leads from pixels to a prediction, on any image. Then one can mask
+    A tour of eight steps leads from pixels to a prediction, on any image. Then the reader can mask
     patches, switch off heads and blocks, and test what matters to the prediction. The model is the
     `ViT-Mini/4` of the package, trained on CIFAR-10. It runs in the browser: the file needs no
     server and no network.
@@ -52,7 +52,7 @@ def write_explorer(path, images=None):
 
     Raises:
         FileNotFoundError: the folder of `path` does not exist.
-        ValueError: `images` has no images in it.
+        ValueError: `images` contains no images.
 
     Example:
     >>> keras_vit.browser.write_explorer("explorer.html")  # doctest: +SKIP

@@ -18,7 +18,7 @@ class Entry(NamedTuple):
 
     Attributes:
         name: short, stable name, such as "ViT-B/16-augreg-i21k-ft-384".
-        source: "google", "timm", "huggingface" or "bit": whose names its tensors have.
+        source: the naming scheme of its tensors: "google", "timm", "huggingface" or "bit".
         address: URL, or a path in the package for a file that is part of it.
         size: its size as published, such as "391 MiB", rounded.
         sha256: checksum as published, in hexadecimal.
@@ -101,7 +101,7 @@ def find(name):
 
 def is_path(name):
     """Returns whether `load_pretrained` takes a name as the path of a file."""
-    is_text = isinstance(name, (str, os.PathLike))  # a number would be an open file
+    is_text = isinstance(name, (str, os.PathLike))  # `os.path` takes a number for an open file
     return is_text and (os.path.exists(name) or str(name).endswith(SUFFIXES))
 
 

@@ -67,7 +67,7 @@ _fetched = {}  # {(address, cache): folder}: a process sees one revision of a br
 
 
 def is_address(name):
-    """Returns whether a name is the address of a repository, right or wrong.
+    """Returns whether a name is the address of a repository, valid or not.
 
     Example:
     >>> keras_vit.checkpoints.catalogue.hub.is_address("hf://facebook/dinov2-small")
@@ -226,7 +226,7 @@ def _verify(address, folder):
 
 
 def _explain(address, error, was_reached, shown):
-    """Returns the error to raise: what happened and what to do, in our words."""
+    """Returns the error to raise: what happened and what to do, in the package's own words."""
     names = [kind.__name__ for kind in type(error).__mro__]
     row = next((FAILURES[name] for name in names if name in FAILURES), None)
     status = getattr(getattr(error, "response", None), "status_code", None)

@@ -23,7 +23,7 @@ CIFAR_PIXELS = ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
 CLIP_PIXELS = (tuple(round(255 * x, 6) for x in (0.48145466, 0.4578275, 0.40821073)),
                tuple(round(255 * x, 6) for x in (0.26862954, 0.26130258, 0.27577711)))  # fmt: skip
 
-# The projects whose names tensors can have.
+# The projects whose naming schemes the tensors follow.
 SOURCES = ("google", "bit", "timm", "huggingface", "torchvision", "kerashub")
 
 # Family: source, normalize, whether GELU is the tanh form, epsilon.
@@ -158,7 +158,7 @@ GROUPS = (
         ("ViT-Midi/4", "ViT-Midi_4-cifar10", 32, None, "1.7 MB", 78.48, "ours"),
         ("R+ViT-Midi/8", "R_ViT-Midi_8-cifar10", 32, None, "2.3 MB", 78.94, "ours"),)),
 )  # fmt: skip
-# These trainings have one resolution, so their names omit it.
+# These weights exist at one resolution only, so their names omit it.
 WITHOUT_RESOLUTION = ("original-i21k", "augreg-i21k", "sam-i1k", "huggingface-i21k", "bit-m-i21k",
                       "bit-s-i1k", "keras-vit-cifar10", "keras-vit-midi-cifar10")  # fmt: skip
 

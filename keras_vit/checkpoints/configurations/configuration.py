@@ -1,4 +1,4 @@
-"""What the JSON files beside weights say: each field is obeyed, or refused by its name."""
+"""Reads the JSON files beside weights: each field is either applied or refused by name."""
 
 import functools
 import os
@@ -61,7 +61,7 @@ def _hugging_face(table, path, found):
         want = "`image_size` of BEiT must be a square: transformers mixes the offsets of others up"
         received = {"path": str(path), "image_size": config["image_size"]}
         check.refuse(want, received, "Use a square, or a file of timm.")
-    if not config.get("use_swiglu_ffn"):  # where it ignores the other
+    if not config.get("use_swiglu_ffn"):  # the other field is ignored there
         facts |= read_activation(path, table, config, found, "hidden_act", HUGGING_FACE_ACTIVATIONS)
     images = read_beside(path, "preprocessor_config.json")
     facts |= _hugging_face_pixels(path, images, found)
@@ -69,7 +69,7 @@ def _hugging_face(table, path, found):
 
 
 def _resizing(images):
-    """Returns how a preprocessor_config.json resizes images, as far as it says so."""
+    """Returns how images are resized according to a preprocessor_config.json."""
     found, number = _select(images, resize="size"), images.get("resample")
     if number in range(len(RESAMPLING)):
         found["resampling"] = RESAMPLING[number]
@@ -199,7 +199,7 @@ def read_facts(path, config, fields, found):
 
 
 def refuse_others(path, config, fields):
-    """Refuses fields whose value is not one that the models here have."""
+    """Refuses fields with a value that no model here has."""
     for name, values in fields.items():
         if name in config and config[name] not in values:
             known = " or ".join(map(repr, values)) or "absent"

@@ -11,12 +11,12 @@ HUGGING_FACE_ACTIVATIONS = {
     **dict.fromkeys(("gelu_new", "gelu_pytorch_tanh", "gelu_fast"), TANH),
     "quick_gelu": {"quick_gelu": True},
 }
-HUGGING_FACE_FIELDS = {  # theirs: ours, and how it is checked
+HUGGING_FACE_FIELDS = {  # their name: our name, and how it is checked
     "num_attention_heads": ("num_heads", check.positive_integer),
     "layer_norm_eps": ("epsilon", check.positive_number),
     "image_size": ("image_size", check.height_width),
 }
-HUGGING_FACE_SHAPES = {  # what the tensors have too
+HUGGING_FACE_SHAPES = {  # what the tensors also show
     "hidden_size": "hidden_dim",
     "num_hidden_layers": "num_layers",
     "intermediate_size": "mlp_dim",
@@ -43,7 +43,7 @@ HUGGING_FACE_ONLY = {  # fields of which the models here have one value
     "rope_parameters": (None,),
     "rope_scaling": (None,),
 }
-# What transformers takes for a field that a configuration leaves out.
+# The defaults of transformers for fields that a configuration leaves out.
 HUGGING_FACE_DEFAULTS = {"num_attention_heads": 12}
 DINOV3_DEFAULTS = {"num_attention_heads": 6, "hidden_act": "gelu"}
 
@@ -81,12 +81,12 @@ TIMM_VISIBLE = (
     "swiglu_mlp", "use_abs_pos_emb", "use_fc_norm", "use_post_transformer_norm",
     "use_pre_transformer_norm", "use_rel_pos_bias", "use_shared_rel_pos_bias", "weight_init",
 )  # fmt: skip
-# What an architecture of timm has, beside what its tensors and `model_args` show.
+# What the name of an architecture of timm adds to its tensors and `model_args`.
 ARCHITECTURES = {
     r".*quickgelu.*": {"quick_gelu": True},
     r".*(_patch32_siglip|_giantopt_|_so400m_patch16_siglip).*|.*_large_patch16_siglip.*_512": TANH,
     r".*_clip_.*|.*_dinov3.*": {"epsilon": 1e-5},
-    # Heads where the width of a token does not tell them.
+    # Number of heads if it does not follow from the width of a token.
     r"vit_(wee|xsmall)_.*": {"num_heads": 4},
     r"vit_little_.*": {"num_heads": 5},
     r"(vit|deit3)_mediumd?_.*": {"num_heads": 8},

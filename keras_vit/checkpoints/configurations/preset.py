@@ -1,4 +1,4 @@
-"""What the JSON files of a KerasHub preset say: each field is obeyed, or refused by its name."""
+"""Reads the JSON files of a KerasHub preset: each field is either applied or refused by name."""
 
 from keras_vit import arguments as check
 from keras_vit.checkpoints.configurations import configuration
@@ -8,13 +8,13 @@ BACKBONES = (
     "ViTBackbone", "DeiTBackbone", "SigLIPBackbone", "SigLIPVisionEncoder", "DINOV2Backbone",
     "DINOV3Backbone",
 )  # fmt: skip
-FIELDS = {  # theirs: ours, and how it is checked
+FIELDS = {  # their name: our name, and how it is checked
     "num_heads": ("num_heads", check.positive_integer),
     "layer_norm_epsilon": ("epsilon", check.positive_number),
     "layer_norm_eps": ("epsilon", check.positive_number),
     "rope_theta": ("theta", check.positive_number),
 }
-SHAPES = {  # what the tensors have too
+SHAPES = {  # what the tensors also show
     "hidden_dim": "hidden_dim",
     "num_layers": "num_layers",
     "mlp_dim": "mlp_dim",
@@ -60,7 +60,7 @@ def read(table, path, found):
         only["layer_norm_epsilon"] = (1e-6,)
     configuration.refuse_others(path, config, only)
     shapes = dict(SHAPES)
-    if config.get("use_swiglu_ffn"):  # of which a gated MLP has two thirds
+    if config.get("use_swiglu_ffn"):  # a gated MLP has two thirds of it
         del shapes["intermediate_dim"]
     configuration.refuse_contradictions(
         path, config, shapes, {"num_registers": 0, "gated": False} | found
@@ -89,13 +89,13 @@ def _check_task(path, found):
     """Refuses classifiers that no model here is."""
     task = configuration.read_beside(path, "task.json")
     config = configuration.read_object(path, task, "config", {})
-    pooling = "gap" if found["pooling"] == "gap" else "token"  # theirs has the class token in it
+    pooling = "gap" if found["pooling"] == "gap" else "token"  # their mean includes the class token
     configuration.refuse_others(path, {**config, **task}, TASK_ONLY | {"pooling": (pooling,)})
     configuration.refuse_contradictions(path, config, {"num_classes": "num_classes"}, found)
 
 
 def _converter(path):
-    """Returns the configuration of what prepares images."""
+    """Returns the configuration of the layer that prepares images."""
     whole = configuration.read_beside(path, "image_converter.json")
     return configuration.read_object(path, whole, "config", {})
 

@@ -43,7 +43,7 @@ FAMILIES = {
         r"\.rms_norm1\.weight$|^blocks\.0\.mlp\.fc1_g.*^patch_embed\.norm\.weight$",
     ),
     "NaFlex": Family(
-        "images of any shape, in sequences that are filled up",
+        "images of any shape, in padded sequences",
         "siglip2(_vision_model)?", "naflexvit_.*", r"^embeds\.proj\.weight$",
     ),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The JSON files beside weights, by which another library builds the model that they are for.
+"""The JSON files beside weights, from which another library builds the model.
 
 This is `configurations` backwards: each field is an argument of the model.
 

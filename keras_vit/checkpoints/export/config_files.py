@@ -56,7 +56,7 @@ def split(table, tensors):
 
 
 def find_changes(model, table):
-    """Returns the names of what a model computes unlike the models of a source."""
+    """Returns the names of methods that a model computes differently from those of a source."""
     plain = next(kind for kind in type(model).__mro__ if kind.__module__.startswith(PUBLISHED))
     names = [
         name for name in COMPUTES if getattr(type(model), name, 0) is not getattr(plain, name, 0)

@@ -60,7 +60,7 @@ SQUARE = ("dinov2", "dinov2_with_registers", "siglip_vision_model", "clip_vision
 def _dinov2_fields(model, _):
     gated = getattr(model, "gated", False)
     fields = {"mlp_ratio": hugging_face.dinov2_ratio(model), "use_swiglu_ffn": gated}
-    return fields | ({"hidden_act": "gelu"} if gated else {})  # which the gated MLP does not read
+    return fields | ({"hidden_act": "gelu"} if gated else {})  # the gated MLP does not read it
 
 
 def _dinov3_fields(model, tensors):

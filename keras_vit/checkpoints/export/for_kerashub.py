@@ -88,7 +88,7 @@ def _list_square_sizes(model, table, images=True):
 
 
 def _check(model, table, **wanted):
-    """Refuses other values than those that a backbone computes with."""
+    """Refuses values that differ from those of the backbone."""
     for name, value in wanted.items():
         if getattr(model, name) != value:
             refuse(table, f"{name} must be {value}", {name: getattr(model, name)})
@@ -114,7 +114,7 @@ def _siglip(model, table, _):
 def _dinov2(model, table, _):
     _check(model, table, epsilon=1e-6, **({} if model.gated else {"approximate": False}))
     sizes = _list_square_sizes(model, table)
-    if model.gated:  # of which the MLP has two thirds, rounded up to a multiple of 8
+    if model.gated:  # the MLP has two thirds of it, rounded up to a multiple of 8
         _check(model, table, mlp_dim=-(-model.mlp_dim // 8) * 8)
         sizes["intermediate_dim"] = model.mlp_dim * 3 // 2
     return sizes | {

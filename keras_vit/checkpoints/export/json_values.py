@@ -1,4 +1,4 @@
-"""Numbers and words of a model as JSON has them, and how a model is refused."""
+"""Converts numbers and names of a model for JSON, and refuses models."""
 
 from keras_vit import arguments
 

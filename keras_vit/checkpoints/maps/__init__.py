@@ -7,5 +7,5 @@ timm_eva.py        timm's EVA-02 and Perception Encoder
 hugging_face.py    transformers
 contrastive.py     towers of CLIP and SigLIP, in both of the above
 torchvision.py, kerashub.py
-matching.py        finds the table that a file follows, and what of the model it has
+matching.py        finds the table for a file, and compares the file with a model
 """

@@ -29,7 +29,7 @@ def vit_pools(*poolings):
 
 
 def _hugging_face_layers(prefix):
-    """The table of "vit." or "deit."; the classifier has no such prefix."""
+    """Returns the table for names that begin with "vit." or "deit."; a head has no prefix."""
     layer = prefix + "encoder.layer.{i}."
     stem = prefix + "embeddings.patch_embeddings.backbone.bit."
     unit = stem + "encoder.stages.{s0}.layers.{u0}."
@@ -144,7 +144,7 @@ DINOV2_PREFIX = r"(?:dinov2(?:_with_registers)?\.)?"
 
 
 def _without_prefix(specs):
-    """The size g has a gated MLP, whose names are then those of the other sizes."""
+    """The size g has a gated MLP; its layers are renamed to those of the other sizes."""
     places = {re.sub("^" + DINOV2_PREFIX, "", name): Place(name) for name in specs}
     for ours, theirs in DINOV2_GATED:
         places = {name.replace(theirs, ours): place for name, place in places.items()}
@@ -163,7 +163,7 @@ def dinov2_ratio(model):
 
 
 def _is_dinov2(model):
-    """A classifier there has two vectors, and a model without a head has no untrained pooler."""
+    """Their classifiers pool two vectors; their models without a head have no untrained pooler."""
     poolings = ("token and mean",) if model.num_classes else ("token", None)
     whole = dinov2_ratio(model) and model.representation_size is None
     return bool(whole) and vit_pools(*poolings)(model)
@@ -292,7 +292,7 @@ BEIT_LAYERS = BIASED_LAYERS | {"encoder_norm": ("norm", "pooler.layernorm")}
 
 
 def _beit(specs):
-    """What is not below "beit." is the head of a classifier, or of pre-training and its norm."""
+    """Names without "beit." belong to a classifier, or to the head and norm of pre-training."""
     names = {}
     for name in sorted(specs):
         names.setdefault(name.removeprefix("beit."), name)

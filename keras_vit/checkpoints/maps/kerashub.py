@@ -85,7 +85,7 @@ def _pools(*poolings, head=True):
     return lambda model: model.pooling in poolings and (head or model.num_classes is None)
 
 
-TASK_LAYERS = r"layers/dense(_1)?/"  # which a preset has in a file of their own
+TASK_LAYERS = r"layers/dense(_1)?/"  # a preset has these in a separate file
 VIT_CLASSES = ("vit", "ViTBackbone", "ViTImageClassifier")
 KERAS_HUB = WeightMap(
     source="kerashub",
@@ -111,7 +111,7 @@ KERAS_HUB_TANH = KERAS_HUB._replace(
 
 # --- Later families -------------------------------------------------------------------------------
 def _block_layers(block, norms, heads, attention, *mlp):
-    """The table of a block whose path is `block`: the names of its parts, `{}` is 1 or 2."""
+    """Returns the table of the block at the path `block`; `{}` in a name is 1 or 2."""
     parts = (f"{attention}/{part}_dense" for part in ("query", "key", "value"))
     return {
         "block_{i}/norm_1": ("norm", block + norms.format(1)),

@@ -74,8 +74,8 @@ WEIGHT_MAPS = (
 )
 POSITIONS = "patch_encoder/position_embedding"
 BIASES = re.compile(r"block_\d+/attention/bias_table")
-HEAD = ("head", "pre_logits")  # what section 3.1 replaces for fine-tuning
-AFTER_TOKENS = (*HEAD, "pooling", "projection", "encoder_norm")  # what may come after z_L
+HEAD = ("head", "pre_logits")  # replaced for fine-tuning (section 3.1)
+AFTER_TOKENS = (*HEAD, "pooling", "projection", "encoder_norm")  # layers that may follow z_L
 FLOATS = ("float32", "float16", "bfloat16")
 
 
@@ -84,7 +84,7 @@ def map_of_file(path, specs, source=None):
     """Returns the weight map whose names a file holds.
 
     Raises:
-        ValueError: the file holds other names than those of any source, or than those of `source`;
+        ValueError: the names in the file are not those of any source, or not those of `source`;
             or it is of a family that is refused by name.
     """
     if source is not None:
@@ -247,7 +247,7 @@ def grid_of(tokens, prefixes, grid=None, own=None):
 
 
 def prefixes(pooling, registers=0, has_class_token=None):
-    """Returns how many of a file's positions may be for the tokens before the patches.
+    """Returns the possible numbers of positions in a file for tokens before the patches.
 
     big_vision leaves the class token out, most files with registers leave these out.
     """

@@ -110,7 +110,7 @@ TIMM_BIASED_LAYERS = TIMM_LAYERS | {
 }
 TIMM_BEIT_LAYERS = TIMM_BIASED_LAYERS | {"encoder_norm": ("norm", "fc_norm")}
 QUERY_KEY_VALUE = "block_{i}/attention/query_key_value"
-# One weight for queries, keys and values, and a bias for each, of which some files have none.
+# One weight for queries, keys and values, and a bias for each; some files have no biases.
 TIMM_BIASES = (
     Rule(QUERY_KEY_VALUE + "/kernel", ("blocks.{i}.attn.qkv.weight",), TORCH),
     Rule(QUERY_KEY_VALUE + "/bias", tuple(f"blocks.{{i}}.attn.{part}_bias" for part in "qkv")),
@@ -129,7 +129,7 @@ TIMM_FUSED = {
     f"attn_pool.kv.{end}": (f"attn_pool.k.{end}", f"attn_pool.v.{end}")
     for end in ("weight", "bias")
 }
-# With a bias of keys the three are one, in timm's attention type "rope".
+# If keys have a bias, the three biases are one tensor (timm's attention type "rope").
 TIMM_FUSED_BIASES = TIMM_FUSED | {"blocks.{i}.attn.qkv.bias": TIMM_BIASES[1].theirs}
 
 

@@ -44,14 +44,14 @@ class Layout(NamedTuple):
     factor: int = 1
 
     def store(self, ours, dimensions):
-        """Returns the tensor in the file for a weight of ours."""
+        """Returns the tensor in the file for one of our weights."""
         array = self.reshape(ours, dimensions)
         if self.is_torch:
             array = array.transpose(-1, -2, *range(array.ndim - 2))
         return array if self.factor == 1 else self.factor * array
 
     def load(self, theirs, shape):
-        """Returns the weight of ours, of this shape, for a tensor in the file."""
+        """Returns our weight, of this shape, for a tensor in the file."""
         if self.is_torch:
             theirs = theirs.transpose(*range(2, theirs.ndim), 1, 0)
         return (theirs if self.factor == 1 else theirs / self.factor).reshape(shape)
@@ -81,7 +81,7 @@ TORCH_MERGED = Layout(lambda ours, _: ours.reshape(-1, ours.shape[-1]), is_torch
 
 
 class Rule(NamedTuple):
-    """Which tensors in a file are one weight of ours.
+    """Which tensors in a file form one of our weights.
 
     Attributes:
         ours: path of the weight. {i} is the number of a block, {s}, {u} and {k} those of a stage, a
@@ -106,7 +106,7 @@ class Rule(NamedTuple):
         return [_fill(template, numbers) for template in self.theirs]
 
     def split(self, array, dimensions):
-        """Returns the tensors in the file that make a weight of ours."""
+        """Returns the tensors in the file that form one of our weights."""
         count = len(self.theirs)
         places = count
         if self.first is not None:
@@ -115,7 +115,7 @@ class Rule(NamedTuple):
         return [self.layout.store(part, dimensions) for part in parts]
 
     def join(self, arrays, shape):
-        """Returns a weight of ours, of this shape, from its tensors in the file."""
+        """Returns one of our weights, of this shape, from its tensors in the file."""
         if self.axis is None:
             return np.mean([self.layout.load(array, shape) for array in arrays], axis=0)
         shape = list(shape)
@@ -131,7 +131,7 @@ class Place(NamedTuple):
     Attributes:
         name: its name there, or that of the tensor that holds it.
         slice: its number if that tensor holds several; None if it holds one.
-        parts: how many lie one behind the other on the first axis; None if they are stacked on it.
+        parts: how many are concatenated on the first axis; None if they are stacked on it.
     """
 
     name: str
@@ -196,7 +196,7 @@ class WeightMap(NamedTuple):
     """The weight map of one kind of file.
 
     Attributes:
-        source: whose names they are.
+        source: the project whose naming scheme they follow.
         models: kinds of models, see `matching.kind_of`, that it has names for.
         rules: what `rules` returns.
         signature: regular expression of a name that only such files have.
@@ -214,7 +214,7 @@ class WeightMap(NamedTuple):
             are the paper's.
         only: {field of a configuration: the values of which such models have one}.
         fields: {field of a configuration: (our argument, how it is checked)}.
-        fused: {name of a tensor: canonical names of those that it holds, one behind the other}.
+        fused: {name of a tensor: canonical names of those concatenated in it}.
         export: what is written beside the weights; None if files are only read.
     """
 
@@ -243,7 +243,7 @@ class WeightMap(NamedTuple):
         return has and not any(re.fullmatch(self.lacks, name) for name in names)
 
     def scale_of(self, path):
-        """Returns the name of the layer scale of a weight of ours, or None."""
+        """Returns the name of the layer scale of one of our weights, or None."""
         for layer, name in self.scales.items():
             numbers = _match(layer, path.rpartition("/")[0])
             if numbers is not None:
@@ -251,7 +251,7 @@ class WeightMap(NamedTuple):
         return None
 
     def rule_of(self, path):
-        """Returns (rule, numbers) of a weight of ours, or None."""
+        """Returns (rule, numbers) of one of our weights, or None."""
         for rule in self.rules:
             numbers = _match(rule.ours, path)
             if numbers is not None:
@@ -337,7 +337,7 @@ def _fill(template, numbers):
 
 
 def _match(template, name):
-    """Returns the numbers in a name of this template, or None if it is another name."""
+    """Returns the numbers in a name of this template, or None if the name does not match."""
     found = _pattern(template).fullmatch(name)
     return found and {f[0]: NUMBERS[f].read(text) for f, text in found.groupdict().items()}
 

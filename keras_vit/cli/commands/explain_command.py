@@ -196,7 +196,7 @@ def name_images(files):
 
 
 def read_images(files, model, metrics=None, resize=None, invert=False):
-    """Returns images as a model takes them, uint8 (images, height, width, channels); None for none.
+    """Returns images as a model takes them, uint8 (images, height, width, channels), or None.
 
     With the metrics of a run they are read as `keras-vit predict` does. `resize` is "squash" or
     "crop"; None for that of the run, "squash" without a run.
@@ -221,7 +221,7 @@ def read_images(files, model, metrics=None, resize=None, invert=False):
 
 
 def _find_classes(words, class_names):
-    """Returns the number of a class, or a list of numbers, by names or numbers; None for None."""
+    """Returns a class number or a list of them, given as names or numbers; None stays None."""
     numbers = []
     for word in words or ():
         if class_names and word in class_names:

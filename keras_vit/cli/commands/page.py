@@ -29,7 +29,7 @@ def add(commands):
         _check,
         _page,
         "write a model as one web page that classifies images",
-        "Writes one HTML file with the model in it. Open it in a browser, also from a disk: it "
+        "Writes one HTML file with the model in it. Open it in a browser, directly from disk: it "
         "classifies images that you drop on it, shows attention, rollout and which parts matter, "
         "and says how the model was trained. It needs no server and uses no network.",
     )
@@ -55,7 +55,7 @@ def add_explorer(commands):
         _explorer,
         "write a web page that shows how a Vision Transformer works",
         "Writes one HTML file that leads in eight steps from an image to a prediction, with a "
-        "small model that runs in it. Open it in a browser, also from a disk. It needs no server "
+        "small model that runs in it. Open it in a browser, directly from disk. It needs no server "
         "and uses no network.",
     )
     option = adder(parser)
@@ -114,7 +114,7 @@ def _page(options):
 
 
 def _published(name):
-    """Returns what the catalog says of published weights, as `facts` takes it; {} for others."""
+    """Returns facts from the catalog about published weights, for `facts`; {} for others."""
     entry = catalogue.entries().get(catalogue.published.RECOMMENDED.get(name, name))
     if entry is None or os.path.exists(name):
         return {}

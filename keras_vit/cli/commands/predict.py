@@ -116,7 +116,7 @@ class _Skipped:
 
 
 def _print(options, run, stream):
-    """Prints a line for each image; the lines are the progress, if they are seen."""
+    """Prints a line for each image; on a terminal, these lines replace the progress bar."""
     from keras_vit.training.evaluation.metrics import percent
 
     skipped = _Skipped()

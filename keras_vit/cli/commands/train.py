@@ -72,7 +72,8 @@ def _add_training(add):
     add("--adapt", adapt, choices=ADAPTATIONS)
     add("--epochs N", f"passes over the images; {_default('epochs')}", int)
     add(
-        "--time TIME", "train as many epochs as end in 2h, 90m, 1h30m or 3600s, instead of --epochs"
+        "--time TIME",
+        "train as many epochs as fit into 2h, 90m, 1h30m or 3600s, instead of --epochs",
     )
     add(
         "--early-stopping N",

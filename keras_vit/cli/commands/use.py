@@ -1,4 +1,4 @@
-"""`keras-vit evaluate` and `few-shot`: how good a model is."""
+"""`keras-vit evaluate` and `few-shot`: how well a model performs."""
 
 import contextlib
 import json
@@ -36,7 +36,7 @@ def add_evaluate(commands):
         "evaluate",
         _check_evaluate,
         _evaluate,
-        "measure how accurate a trained model is, and where it errs",
+        "measure how accurate a trained model is, and where it makes mistakes",
         "Evaluates a model on labeled images: accuracy with its 95 % interval, every class, the "
         "most confused classes, calibration, and the most confident mistakes. Without DATA these "
         "are the images that a run held out from training. The accuracy counts all classes of the "
@@ -44,7 +44,7 @@ def add_evaluate(commands):
     )
     add = adder(parser)
     add("model MODEL", MODEL)
-    data = "folder of class folders, named as the classes of the model, by their numbers, or by "
+    data = "folder of class folders, named like the classes of the model, by their numbers, or by "
     add("data DATA", data + "ImageNet's ids; only a run has images of its own", nargs="?")
     add_columns(add)
     names = "text file with the name of each class on a line, in the order of the logits; several "

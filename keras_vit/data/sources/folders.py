@@ -65,7 +65,7 @@ def list_images(path):
 
 
 def find_images(words):
-    """Returns the image files that words of a command line name.
+    """Returns the image files given by command-line arguments.
 
     Args:
         words: image files; folders, searched at any depth; patterns such as `"images/*.jpg"`; or

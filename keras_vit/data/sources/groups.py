@@ -35,8 +35,8 @@ def find(names, pattern):
 def hold_out(labels, groups, seed, share):
     """Divides images into two parts like `source.hold_out`, but never a group.
 
-    The held part is the one that comes nearest to the share of every class when groups, in random
-    order, are moved as long as this brings it nearer. A class always keeps an image in the first
+    Groups are moved to the held part in random order, as long as this brings the share of every
+    class closer to the target. A class always keeps an image in the first
     part.
 
     Args:
@@ -62,7 +62,7 @@ def hold_out(labels, groups, seed, share):
     order = np.random.default_rng(seed).permutation(len(names))
 
     def change(group):
-        """By how much the distance changes if a group is moved."""
+        """Returns how much the distance changes if a group is moved."""
         step = -counts[group] if held[group] else counts[group]
         keeps_all = ((1 - share + missing - step) * total > 0.5).all()
         return np.sum(step * (step - 2 * missing)) if keeps_all else np.inf

@@ -15,7 +15,7 @@ LOCAL = {
     "cifar100": (100, "cifar-100-python-target_archive"),
     "pets": (37, None),
 }
-VALIDATION_SHARE = 0.02  # of CIFAR's training images, as the paper holds out
+VALIDATION_SHARE = 0.02  # share of CIFAR's training images that the paper holds out
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -27,7 +27,7 @@ def read_local(name, num_channels=3, seed=0, validation_share=None):
     Datasets (None). If TFDS is not installed, `keras.datasets` downloads CIFAR.
 
     Raises:
-        ValueError: the folder has another number of classes.
+        ValueError: the folder has a different number of classes.
         ConnectionError: there is no copy on this machine, and the download failed.
     """
     found = _read_folder(name, num_channels) or _read_archive(name)

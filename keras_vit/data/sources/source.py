@@ -51,7 +51,7 @@ class Source:
         return None
 
     def version(self, index):
-        """Returns a plain value that changes with the image, as far as can be seen from outside."""
+        """Returns a plain value that changes with the image, if this shows without reading it."""
         return self.names[index]
 
 
@@ -136,7 +136,7 @@ class Subset(Source):
 def decode_all(source, largest=SMALL, limit=LIMIT):
     """Decodes the images of a source and keeps them in memory, if they are small.
 
-    Opening and decoding a file takes longer than all augmentation of an image of 32 x 32.
+    Opening and decoding a file takes longer than augmenting an image of 32 x 32 pixels.
 
     Returns an `ArraySource`; `source` itself if an image is larger than `largest` pixels, if all
     images need more than `limit` bytes, or if they are in memory already.
@@ -248,7 +248,7 @@ def draw_missing(splits, seed=0, validation_share=None, test_share=0.2):
 
 
 def check_share(name, value):
-    """Returns a share of the images as a `float`, or raises `ValueError` unless 0 <= it < 1."""
+    """Returns a share of the images as a `float`; raises `ValueError` unless 0 <= share < 1."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or not 0 <= value < 1:
         advice = f"{name}=0.1 holds out a tenth, {name}=0 nothing."

@@ -1,4 +1,4 @@
-"""`on_error="skip"`: images that cannot be read do not stop a training."""
+"""`on_error="skip"`: images that cannot be read do not stop the training."""
 
 import concurrent.futures
 import warnings
@@ -36,7 +36,7 @@ class SkippingSource(Source):
                 return self.source.image(other, smallest)
             except ERRORS as error:
                 reason = str(error)
-                # Threads may meet the same file at once: the first one says so.
+                # Threads may meet the same file at once: only the first one reports it.
                 if self.skipped.setdefault(name, reason) is reason:
                     warnings.warn(f"{error} It is skipped.", stacklevel=2)
         received = {"images": len(alike), "first": self.names[alike[0]]}

@@ -12,7 +12,7 @@ from keras_vit import arguments, backend
 from keras_vit.data.tfds.paper_datasets import ALIASES, DATASETS, TASKS
 
 SECONDS = 5  # to wait for each server
-# A proxy answers these if it denies access or reaches nobody.
+# A proxy answers with these if it denies access or cannot reach the server.
 BLOCKED = (407, 502, 503, 504)
 NEEDED = ("tensorflow", "importlib_resources", "tensorflow_datasets")
 PACKAGES = ("tensorflow", "tensorflow-datasets", "importlib_resources")

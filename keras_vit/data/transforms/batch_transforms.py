@@ -1,8 +1,8 @@
 """Random transforms of a whole batch of images: functions of the pixels and of random numbers.
 
 Images are uint8 (images, height, width, channels); a transform may change them in place. Random
-numbers are uniform in [0, 1), one row for each image, so that an image is transformed in the same
-way in whichever batch it is.
+numbers are uniform in [0, 1), one row for each image, so an image is transformed in the same way
+regardless of its batch.
 """
 
 import functools

@@ -142,8 +142,8 @@ def blur(images, deviations):
 def slide(shift, vertical=False):
     """Returns an operation that shifts every row of pixels, or every column, along itself.
 
-    `shift` of a strength, the length of a row and the places of all rows is how much further a
-    pixel is read, in pixels.
+    `shift(strength, length of a row, places of all rows)` returns how many pixels further along a
+    pixel is read.
     """
 
     def operation(images, strengths, interpolation):

@@ -98,7 +98,7 @@ STYLES = {
 
 
 def randaugment(images, layers, magnitude, draws, style="tensorflow"):
-    """Changes images, in place, by `layers` operations drawn at random for each, in turn.
+    """Changes images, in place, by `layers` operations, drawn at random for each of them.
 
     Two things differ from both sources. Empty areas are filled with gray, 128; DeiT uses ImageNet's
     mean color. Contrast 0 is the image's mean gray, as in Pillow and timm; the official code uses

@@ -130,10 +130,10 @@ def find_token_layers(model):
 
 
 def _takes_tokens(layer):
-    """Returns whether a layer is called with tokens, as it is if that cannot be seen."""
+    """Returns whether a layer is called with tokens; True if that is unknown."""
     try:
         return len(layer.input.shape) == 3
-    except (AttributeError, ValueError):  # it is in no graph
+    except (AttributeError, ValueError):  # not part of a graph
         return True
 
 

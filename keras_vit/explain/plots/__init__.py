@@ -1,4 +1,4 @@
-"""The figures of what is inside: one function for each view, named as the view.
+"""The figures of the views: one function for each view, with the same name.
 
 Each takes what the function of the same name in `keras_vit.explain` returns, and the images, and
 returns a Matplotlib `Figure` to save or show.

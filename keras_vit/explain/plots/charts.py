@@ -116,8 +116,8 @@ def embedding_filters(filters):
         filters: (components, height, width, channels), what `embedding_filters` returns.
 
     Returns:
-        A `matplotlib.figure.Figure`. Middle gray is 0; each filter has its own scale. Of more than
-        3 channels the first three are drawn, of two the first.
+        A `matplotlib.figure.Figure`. Middle gray is 0; each filter has its own scale. If there are
+        more than 3 channels, the first three are drawn; if there are two, the first.
     """
     filters = check_array(
         "embedding_filters", filters, ("components", "height", "width", "channels")
@@ -215,7 +215,7 @@ def logit_lens(logits, images=None, names=None, class_names=None, top=5):
 
     Args:
         logits: (layers + 1, batch, classes), what `logit_lens` returns.
-        images: (batch, height, width, channels), drawn on the left; None for none.
+        images: (batch, height, width, channels), drawn on the left, or None.
         names: titles of the images.
         class_names: names of the classes.
         top: number of classes, the most probable at the end.
@@ -224,7 +224,7 @@ def logit_lens(logits, images=None, names=None, class_names=None, top=5):
         A `matplotlib.figure.Figure`: one row for each image.
 
     Raises:
-        ValueError: the logits have another shape, or there are not as many images.
+        ValueError: the logits have the wrong shape, or the number of images differs.
     """
     logits = check_array("logit_lens", logits, ("layers + 1", "batch", "classes"))
     shares = to_probabilities(logits)
@@ -263,7 +263,7 @@ def deletion_curve(curves, names=None):
     Args:
         curves: (steps + 1, batch), what `deletion_curve` returns; or {name: such an array} to
             compare the mean curves of several kinds of map.
-        names: names of the images for a legend; None for none.
+        names: names of the images for a legend, or None.
 
     Returns:
         A `matplotlib.figure.Figure`. The legend has the area under the mean curve: the smaller, the

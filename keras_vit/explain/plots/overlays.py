@@ -192,7 +192,7 @@ def token_colors(colors, images, names=None):
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: the colors have another shape, or there are not as many images.
+        ValueError: the colors have the wrong shape, or the number of images differs.
     """
     colors = check_array("token_colors", colors, ("batch", "rows", "columns", "3"))
     images = check_images(images)
@@ -258,7 +258,7 @@ def nearest(found, images, gallery, names=None, gallery_names=None):
         A `matplotlib.figure.Figure`: one row for each image, the most similar first.
 
     Raises:
-        ValueError: the neighbors have another shape, or there are not as many images.
+        ValueError: the neighbors have the wrong shape, or the number of images differs.
     """
     indices, similarity = (np.asarray(part) for part in found)
     images, gallery = check_images(images), check_images(gallery)

@@ -36,7 +36,7 @@ def report(model, images, names=None, class_names=None, progress=None):
         images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
         names: names of the images; None for numbers.
         class_names: names of the classes; None for those of the model, or their numbers.
-        progress: function called with the name of each view before it is computed; None for none.
+        progress: function called with the name of each view before it is computed, or None.
 
     Returns:
         The page as HTML, a string.

@@ -45,7 +45,7 @@ def show_panel(image, values, panel, words):
 
 
 def show_thumbnail(image):
-    """A small image beside words that say the same."""
+    """A small image beside text that describes it."""
     from PIL import Image
 
     small = Image.fromarray(to_pixels(image))

@@ -194,9 +194,9 @@ IMAGE_VIEWS = (
         "Occlusion",
         "how far the probability of the class falls if a patch is covered",
         "Orange: without this patch the model is less sure of the class; violet: more sure. The "
-        "model is tested from outside, by trying.",
-        "One patch is covered at a time, so evidence that appears twice is not missed. A covered "
-        "patch is itself something that the model did not see in training.",
+        "model is tested from the outside, as a black box.",
+        "Only one patch is covered at a time: if evidence appears in two places, the other one "
+        "remains. A covered patch is itself something that the model did not see in training.",
         "Zeiler and Fergus 2013",
         "https://arxiv.org/abs/1311.2901",
         compute=lambda r: explain.occlusion(r.model, r.images, r.classes, **r.batch),
@@ -264,7 +264,7 @@ IMAGE_VIEWS = (
         "Logit lens",
         "what the model would predict if it stopped after fewer blocks",
         "Each line is a class. The model decides at the depth at which a line rises.",
-        "The head was trained for the last block only; early blocks do not write for it.",
+        "The head was trained for the last block only; earlier blocks were not trained to feed it.",
         "Vilas et al. 2023, for Vision Transformers",
         "https://arxiv.org/abs/2310.18969",
         compute=lambda r: explain.logit_lens(r.model, r.images, **r.batch),

@@ -5,7 +5,7 @@ import numpy as np
 from keras_vit import explain
 from keras_vit.explain.views.record import PAPER, View
 
-FEW = 64  # images; CKA of fewer is rough
+FEW = 64  # images; with fewer, CKA is a rough estimate
 
 
 def _describe_heads(unit, digits):
@@ -97,8 +97,9 @@ MODEL_VIEWS = (
         "how far each head looks, over the depth of the network",
         "Each dot is a head. Low dots attend to neighbors, like a small convolution; high dots to "
         "the whole image. In trained models the first blocks have both kinds.",
-        "It is a mean: one distance can be an even spread or two places. In late blocks, "
-        "a few background tokens that attract most of the attention raise it.",
+        "The distance is a mean: an even spread and a mix of near and far places can give the "
+        "same value. In late blocks, a few background tokens that attract most of the attention "
+        "raise it.",
         "Figure 7, right; Figure 11, Appendix D.7",
         PAPER,
         compute=lambda r: explain.mean_attention_distance(r.model, r.images),
@@ -140,9 +141,9 @@ MODEL_VIEWS = (
         "cka",
         "Similarity of layers",
         "how similar the representations of layers are, of one model or of two",
-        "Bright fields are layers that distinguish images in the same way. Within one model, "
-        "bright blocks off the diagonal are layers that add little.",
-        "It needs many images, preferably hundreds: with few the values are rough.",
+        "Bright cells are pairs of layers that distinguish images in the same way. Within one "
+        "model, bright blocks off the diagonal are layers that add little.",
+        "It needs many images, preferably hundreds: with few, the values are rough estimates.",
         "Kornblith et al. 2019; Raghu et al. 2021 for Vision Transformers",
         "https://arxiv.org/abs/2108.08810",
         compute=_compare_layers,

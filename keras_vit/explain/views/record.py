@@ -18,7 +18,7 @@ class Request:
 
     Attributes:
         model: a Keras model.
-        images: (batch, height, width, channels) as the model takes them; None for none.
+        images: (batch, height, width, channels) as the model takes them, or None.
         names: names of the images.
         class_names: names of the classes; None if they are unknown.
         options: options of the view, {name: value}: token, block, classes, heads, discard, grid,

@@ -44,7 +44,7 @@ def spell(values, form=".1f", unit=100):
 
 
 def differ(first, second):
-    """Returns whether two groups of seeds differ clearly: at least two each, ranges apart.
+    """Returns whether two groups of two or more seeds differ clearly: their ranges are disjoint.
 
     With three seeds each, this happens by chance once in ten times.
 
@@ -117,7 +117,7 @@ def set_log_ticks(axes, ticks, labels):
 
 
 def finish(axes, title="", xlabel="", ylabel="", legend=True):
-    """Names axes, and adds a grid and a legend of what has a label."""
+    """Names the axes, and adds a grid and a legend of everything with a label."""
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.3)

@@ -13,7 +13,7 @@ from keras_vit.training.recipes import schedules
 # as long as a step of a tiny model; on TensorFlow it made no difference.
 STEPS_PER_CALL = 10
 TEST_BATCH = 500
-DRAWS = 10  # of few-shot images: with few of each class, the choice matters
+DRAWS = 10  # draws of few-shot images: with few per class, the choice matters
 OPTIMIZERS = {
     "adamw": keras.optimizers.AdamW,
     "adam": keras.optimizers.Adam,

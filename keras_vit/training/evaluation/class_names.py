@@ -1,4 +1,4 @@
-"""Which class of a model a name means: words, ids of ImageNet, numbers."""
+"""Finds the class of a model that a name refers to: by words, ImageNet id or number."""
 
 import csv
 import itertools
@@ -88,7 +88,7 @@ def match(names, known, source=None, mapping=None):
         mapping: {name: the class that it means, by name or number}; other names mean themselves.
 
     Raises:
-        ValueError: a name means none of these classes, or several.
+        ValueError: a name matches none of these classes, or several.
 
     Example:
     >>> from keras_vit.training.evaluation import class_names
@@ -99,7 +99,7 @@ def match(names, known, source=None, mapping=None):
     """
     known, mapping = list(known), mapping or {}
     ids = imagenet.classes() if len(known) == imagenet.COUNT else {}
-    unnamed = (number_classes(len(known)), list(ids.values()))  # names that no user has given
+    unnamed = (number_classes(len(known)), list(ids.values()))  # not from a user
     has_numbers = bool(mapping) or known in unnamed
     words = [str(mapping.get(name, name)) for name in names]
     if all(word in ids for word in words):

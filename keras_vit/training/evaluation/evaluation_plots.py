@@ -1,4 +1,4 @@
-"""The figures of a training and its evaluation: functions that return a Matplotlib `Figure`."""
+"""Plots a training run and its evaluation; each function returns a Matplotlib `Figure`."""
 
 import numpy as np
 
@@ -100,7 +100,7 @@ def curves(history, baselines=None):
     Args:
         history: {"loss": [one per epoch], "accuracy": ..., and the same with the prefix
             "validation_" or "test_"}.
-        baselines: {name: test accuracy}, plotted as horizontal lines; None for none.
+        baselines: {name: test accuracy}, plotted as horizontal lines, or None.
     """
     split = "validation" if "validation_loss" in history else "test"
     plot = figure(8, 3.6)

@@ -93,7 +93,7 @@ def output_of(model, layer=None, pool=None):
 
 
 def _pooled(model, layer, x, pool):
-    """Returns the class token, the mean of the patches or their grid, of what a layer returns."""
+    """Returns the class token, the mean of the patches or their grid, from a layer's output."""
     prefix, grid = 0, x.shape[1:3]  # of the map of a ResNet
     if len(x.shape) == 3:
         encoder = find_encoder.find(model)
@@ -104,7 +104,7 @@ def _pooled(model, layer, x, pool):
             pool == "token"
         )
         received = {"layer": layer, "shape": x.shape, "tokens before the patches": prefix}
-        arguments.refuse(want, received, "Use pool='mean', or pool=None for what it returns.")
+        arguments.refuse(want, received, "Use pool='mean', or pool=None for its output.")
     if pool == "patches":
         return keras.ops.reshape(x, (-1, *grid, x.shape[-1]))  # (B, rows, columns, D)
     return keras.ops.mean(x, axis=tuple(range(1, len(x.shape) - 1)))  # (B, D)
@@ -169,7 +169,7 @@ def read_labels(data, split="test", batch_size=64):
 
 
 def iterate_pairs(data, split, step):
-    """Returns an iterable of (images, labels) of the data of `evaluate`, as they are there."""
+    """Returns an iterable of (images, labels) of the data of `evaluate`, unconverted."""
     if isinstance(data, ImageDataset):  # iterating over `data.train` would advance its position
         data = Loader(data.fixed_batches(split)) if split in data.sources else ()
     if isinstance(data, keras.utils.PyDataset):  # Python's own iteration may not end

@@ -1,1 +1,1 @@
-"""Recipes: published settings of a training, and what they give for the images at hand."""
+"""Recipes: published training settings, and what follows from them for a given dataset."""

@@ -1,6 +1,6 @@
 """Published recipes as data: the paper's Tables 3 and 4, and AugReg's recommendations.
 
-The numbers are as printed; `Recipe.scale` scales them to the images at hand. Weight decay is
+The numbers are as printed; `Recipe.scale` scales them to a dataset. Weight decay is
 relative to the learning rate, as in Keras's AdamW.
 """
 

@@ -1,4 +1,4 @@
-"""A recipe: the numbers of a training, from which the arguments of `compile` and `fit` follow.
+"""A recipe: the settings of a training run, which determine the arguments of `compile` and `fit`.
 
 Importing it needs no Keras: `keras-vit train --help` shows recipes.
 """
@@ -19,7 +19,7 @@ from keras_vit.variants import BiT, parse
 ADAPTATIONS = ("full", "linear", "lora")  # which weights are trained
 SLOTS = {"adamw": 2, "sgd": 1, "lamb": 2}  # numbers that an optimizer keeps for each weight
 KERNELS, ALL = "kernel", ""  # which weights decay: regular expressions of their names
-LONGEST_WARMUP = 0.2  # of all updates: published warm-ups would outlast a small training
+LONGEST_WARMUP = 0.2  # of all updates: published warm-ups would outlast a short training run
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 MODEL_ARGUMENTS = ("pooling", "dropout", "stochastic_depth", "normalize")
 TRAINED = {
@@ -36,10 +36,11 @@ def at_least_zero(name, value):
 
 
 class Recipe(NamedTuple):
-    """The numbers of a training. `print` shows a summary.
+    """The settings of a training run. `print` shows a summary.
 
     `recipe(name)` returns them as published, `recipe(name, data)` scaled to a dataset, with
-    `images`, `updates` and `warmup`. A field is None if the model or the data decide. Durations
+    `images`, `updates` and `warmup`. A field is None if it depends on the model or the data.
+    Durations
     are in epochs, shares are of all updates, sizes are in pixels. The functions in the annotations
     check the values.
     """

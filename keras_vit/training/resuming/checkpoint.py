@@ -44,7 +44,7 @@ class Checkpoint(keras.callbacks.Callback):
             `keras_vit.data.Batches`. With None only whole epochs are saved, and the order of the
             images is up to you.
         every: steps between saves within an epoch; "auto" for once a minute, or less often if
-            writing would take more than a hundredth of the time; None for none.
+            writing would take more than a hundredth of the time; None for no saves there.
         verbose: 1 to print where a run resumes or ends, 0 for silence.
 
     Raises:

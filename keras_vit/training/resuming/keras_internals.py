@@ -1,4 +1,4 @@
-"""Everything private of Keras that an exact resume needs, in one place.
+"""All private parts of Keras that an exact resume needs, in one place.
 
 `fit` does not give a callback the other callbacks, the number of batches in the running epoch and
 the shared random generator. They are read from the call stack and the module of a public class.

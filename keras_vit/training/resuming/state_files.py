@@ -21,7 +21,7 @@ from keras_vit.io.npz_file import NpzFile, write_npz
 FORMAT = 1
 KEPT = 2
 NAME = re.compile(r"epoch-(\d+)-step-(\d+)\.npz")
-UNFINISHED = ".epoch-*.partial"  # what `writing.replacing` leaves if the process is killed
+UNFINISHED = ".epoch-*.partial"  # left by `writing.replacing` if the process is killed
 LOCK = ".lock"
 _locks = {}
 

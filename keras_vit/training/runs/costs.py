@@ -1,4 +1,4 @@
-"""The cost of a training before its first step: memory, and whether images should be enlarged.
+"""The cost of a training run before its first step: memory, and whether images should be enlarged.
 
 The time is measured in the first steps of the run itself (`pace`).
 """
@@ -18,7 +18,7 @@ from keras_vit.variants import parse
 LEAST, MOST = 1.0, 2.1
 LOOKED_AT = 8  # training images whose size is read
 SMALLEST_GRID = 4  # patches per side of a smaller image that is proposed
-RESNET_STRIDE = 32  # what a ResNet has instead of a patch
+RESNET_STRIDE = 32  # used instead of a patch for a ResNet
 
 
 class Memory(NamedTuple):

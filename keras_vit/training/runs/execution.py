@@ -52,9 +52,9 @@ def train(
 ):
     """Trains a Vision Transformer and writes the model, its numbers and figures to a folder.
 
-    Arguments that are None come from the recipe. The test images are used only once, for the
-    weights in the end. Progress and result are printed. The run may be killed at any
-    moment: `resume` continues it exactly.
+    Arguments that are None come from the recipe. The test images are used only once, to measure the
+    final weights. Progress and result are printed. The run may be killed at any moment: `resume`
+    continues it exactly.
 
     Args:
         data: a name or path that `keras_vit.data.load` accepts: a folder of class folders, a
@@ -68,7 +68,7 @@ def train(
             the weights.
         epochs: passes over the training images.
         time: instead of `epochs`, seconds or a text such as "2h", "90m" or "1h30m": some steps are
-            timed, and as many epochs are planned as end in time. The plan is fixed then; a resumed
+            timed, and as many epochs are planned as fit into it. Then the plan is fixed: a resumed
             run completes it.
         early_stopping: epochs without a lower validation loss after which the training ends; the
             result has the weights of the best epoch, even if no epoch is left out. None: the
@@ -264,7 +264,7 @@ def _introduce(target, options, cost, data, model, recipe):
 
 
 def _describe(options, data, model, recipe):
-    """Returns what was trained, on what and with what, to repeat a run and to predict with it."""
+    """Returns the model, data and settings of a run, to repeat it and to predict with it."""
     return {
         "data": "digits" if options["data"] is None else options["data"],
         "class_names": list(data.class_names),
@@ -299,7 +299,7 @@ def _fit(target, options, data, model, recipe):
     """Trains with `model.fit`, whose states are saved in the folder of the run.
 
     Returns the history by the names of the splits, such as "test_loss" for Keras's "val_loss", and
-    the seconds of earlier sittings.
+    the seconds of earlier parts of the run.
     """
     # This split is evaluated after each epoch; only early stopping selects by it.
     split = "validation" if data.counts["validation"] else "test"

@@ -1,4 +1,4 @@
-"""A learning rate finder: a short training whose rate rises until the loss diverges."""
+"""A learning rate finder: a short run whose learning rate rises until the loss diverges."""
 
 import math
 from typing import NamedTuple

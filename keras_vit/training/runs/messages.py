@@ -55,7 +55,7 @@ def references(accuracies, image_size):
 
 
 def start():
-    """Yields what to know before the first step, which PyTorch does not compile."""
+    """Yields a note that the first step compiles the model, unless PyTorch runs it."""
     if keras.backend.backend() != "torch":
         yield "The first step takes longest: it compiles the model."
 
@@ -90,7 +90,7 @@ class ProgressLine(keras.callbacks.Callback):
         ArithmeticError: in `fit`: the loss of an epoch is not finite.
 
     Attributes:
-        seconds: of training so far, in all sittings of a run.
+        seconds: of training so far, including earlier parts of a resumed run.
     """
 
     def __init__(self, split="validation", live=False, data=None):

@@ -125,7 +125,7 @@ class _Files(FixedBatches):
 
 def _predict(run, batches, top, threshold, on_error):
     compute, loader = by_batch(run.model, batches.batch_size), Loader(batches)
-    surplus = batches.start % batches.batch_size  # files of the first batch that are left out
+    surplus = batches.start % batches.batch_size  # files of the first batch to leave out
     try:
         for files, pixels in loader:
             images = [image for image in pixels if not isinstance(image, Exception)]
@@ -140,7 +140,7 @@ def _predict(run, batches, top, threshold, on_error):
                     raise image
             surplus = 0
     finally:
-        loader.on_epoch_end()  # what was read ahead is not needed any more
+        loader.on_epoch_end()  # batches that were read ahead are no longer needed
 
 
 def _best(run, row, top, threshold):

@@ -118,7 +118,7 @@ def seconds(name, value):
     """Returns a time in seconds: a number, or a text such as "2h", "1h30m" or "3600s".
 
     Raises:
-        ValueError: it is another text, or not above 0.
+        ValueError: the text has a different form, or the time is not above 0.
 
     Example:
     >>> keras_vit.training.runs.run_folder.seconds("time", "1h30m")
@@ -170,7 +170,7 @@ def load_images(options):
         seed=options["seed"],
         split_seed=split_seed,
         num_channels=chosen.num_channels,
-        # TensorFlow takes seconds to import, and only its own backend gains by tf.data.
+        # TensorFlow takes seconds to import, and only its own backend benefits from tf.data.
         pipeline=None if keras.backend.backend() == "tensorflow" and not is_digits else "keras",
         **{name: options[name] for name in ("columns", "group_pattern", "skip_empty", "on_error")},
         **{name: share for name, share in shares.items() if share is not None},
@@ -249,7 +249,7 @@ def read_settings(folder):
 
 
 def write_settings(target, options):
-    """Writes the options of a new run; refuses a folder in which another one has begun meanwhile.
+    """Writes the options of a new run; refuses a folder in which another run has just begun.
 
     Raises:
         ValueError: there are settings already.
@@ -275,7 +275,7 @@ def check_out(out):
 
 
 def check_resumable(folder):
-    """Raises unless the folder of a run allows to resume it; see `read_settings`."""
+    """Raises unless the folder of a run can be written, to resume it; see `read_settings`."""
     target, _ = read_settings(folder)
     if not is_complete(target):
         writing.check_folder(target, "Make it writable, or copy the run to another disk.")

@@ -84,7 +84,7 @@ def evaluate_run(run, data=None, split="test", progress=None, columns=None, **op
             folders (n01440764, ...) are recognized for 1,000 classes.
         split: "test" or "validation" of the run's own images.
         progress: function of the batches and the number of images that returns the batches, and
-            may show how many were taken; None for none.
+            may show how many were taken, or None.
         columns: columns of a table, as in `keras_vit.data.load`.
         **options: arguments of `evaluate`, such as class_names for a model that has none. It may
             also be a dictionary {class of `data`: class of the model, by name or number}.
@@ -128,7 +128,7 @@ def evaluate_run(run, data=None, split="test", progress=None, columns=None, **op
 
 
 def _read_batches(run, data, known, mapping, columns):
-    """Returns other images than the run's own, in batches, and the names of all classes."""
+    """Returns images that are not the run's own, in batches, and the names of all classes."""
     _, *size, channels = run.model.input_shape
     splits = open_source(data, channels, columns=columns)
     numbers, known = naming.match(splits.class_names, known, data, mapping)

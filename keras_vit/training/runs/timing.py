@@ -9,11 +9,11 @@ from keras_vit import arguments
 from keras_vit.training.runs import messages
 
 COMPILED, TIMED = 3, 20  # steps before the clock starts, and steps that are timed
-RESERVE = 0.05  # of the time, for saves, figures and a slower hour
+RESERVE = 0.05  # share of the time for saves, figures and slow phases
 
 
 def plan_epochs(seconds, started, data, model, recipe):
-    """Returns how many epochs end `seconds` after `started`, of `time.perf_counter`.
+    """Returns how many epochs fit into `seconds` from `started`, a time of `time.perf_counter`.
 
     The model and its optimizer are trained for some steps: use new ones for the training. The
     position in the data is as before.
