@@ -275,9 +275,9 @@ for i in wrong[:5]:
 # - **The answer is confident nonsense.** Are the pixels from 0 to
 #   255? The model scales them itself. An image that was divided by
 #   255 before looks black to it; keras_vit warns of that.
-# - **Another number of correct photographs.** How a photograph becomes
-#   a square matters. `keras_vit.data.read` squashes it; cropping its
-#   center gives other pixels and other answers.
+# - **A different number of correct photographs.** How a photograph
+#   becomes a square matters. `keras_vit.data.read` squashes it;
+#   cropping its center gives other pixels and other answers.
 # - **The download fails.** The message says where to put the file
 #   yourself.
 #

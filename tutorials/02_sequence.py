@@ -130,9 +130,9 @@ plt.show()
 # $$ z_0 = [x_\text{class};\, x_p^1 E;\, \cdots;\, x_p^N E]
 #    + E_\text{pos} \tag{1} $$
 #
-# Here $x_p^i$ is patch $i$ as a row of 768 numbers ($i$ counts, it is
-# no power), and the semicolons put one row below the other. So 196
-# patches become 197 tokens.
+# Here $x_p^i$ is patch $i$ as a row of 768 numbers ($i$ is an index,
+# not an exponent), and the semicolons put one row below the other. So
+# 196 patches become 197 tokens.
 #
 # **Exercise 2.** Write `embed`. (The paper has no bias $b$; the
 # official code adds one to $x_p E$.)
@@ -207,7 +207,7 @@ plt.show()
 # strong edges get long tokens. On the right all places are alike. On
 # average both are about equally long, 6.7 and 6.5. Lengths are only a
 # hint: what all patches have in common, their mean vector, says
-# nothing about this image. Around it patches vary by 4.9,
+# nothing about this image. Around this mean, patches vary by 4.9,
 # positions by 6.5. Either way *where* a patch is counts for about as
 # much as *what* it shows. That is a result of training, and of the
 # scale of the pixels. Had we fed pixels from 0 to 255 to the same $E$:

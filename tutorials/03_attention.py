@@ -226,7 +226,7 @@ for place in heads:
 
 # %% [markdown]
 # **You should see** three kinds of attention. In block 1, this head
-# looks at the patches around, most of all at its neighbor on the right.
+# looks at the patches around, and most at its neighbor on the right.
 # In block 4, the left eye attends to the right eye, 80 pixels away: its
 # six patches get 42 %, though they are 3 % of the image. No label
 # says what an eye is. In block 11, 77 % go to the four corners of

@@ -109,7 +109,7 @@ print(f"loss before training: {start:.3f} = ln 10")
 
 # %% [markdown]
 # **Check 2: can it memorize one batch?** A model with 139,000
-# parameters must be able to learn 32 images by heart. If it cannot,
+# parameters must be able to memorize 32 images. If it cannot,
 # there is a bug: a wrong loss, a frozen layer, labels in another
 # order than the images.
 
@@ -312,9 +312,9 @@ with warnings.catch_warnings(
         accuracy[name] = method.score(flat_test / 255, y_test)
 
 # %% [markdown]
-# **Check 4: an interval.** Another test set would give another
-# accuracy. For $k$ of $n$ images right and $p = k / n$, Wilson's
-# interval contains the true accuracy in 95 % of the cases
+# **Check 4: an interval.** Another test set would give a
+# different accuracy. For $k$ of $n$ images right and $p = k / n$,
+# Wilson's interval contains the true accuracy in 95 % of the cases
 # ($z = 1.96$):
 #
 # $$ \frac{p + \frac{z^2}{2n} \pm z \sqrt{\frac{p (1 - p)}{n}

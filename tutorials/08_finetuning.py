@@ -100,7 +100,7 @@ print(f"images for the test: {test_images.shape}")
 # "We remove the whole pre-trained prediction head and attach a
 # zero-initialized D × K feedforward layer, where K is the number of
 # downstream classes" (section 3.2). `load_pretrained` does this if
-# you give it another number of classes. With a head of zeros, all
+# you give it a different number of classes. With a head of zeros, all
 # breeds are equally probable at first, and the loss is $\ln K$.
 
 # %%
@@ -334,7 +334,7 @@ np.testing.assert_allclose(
 #
 # With 111 test images, one image is 0.9 points and the 95 % interval
 # is about seven points to either side. **The four rows cannot be told
-# apart.** So nothing speaks yet for the more expensive ways:
+# apart.** So far, nothing favors the more expensive ways:
 #
 # - **Start with the head.** If your images are photographs of things,
 #   the features already separate your classes, and you have the

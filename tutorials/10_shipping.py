@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 10. Ship it
 #
-# A model in a notebook helps nobody yet. How good is it really, how
-# far can its probabilities be trusted, and how does it get to people
-# who have no Python? This chapter answers the three questions for one
-# classifier, and ends with a file that runs in a browser.
+# A model in a notebook is of no use to anyone else yet. How good is it
+# really, how far can its probabilities be trusted, and how does it get
+# to people who have no Python? This chapter answers the three questions
+# for one classifier, and ends with a file that runs in a browser.
 #
 # > **You will be able to** report an accuracy with its interval,
 # > measure and repair calibration, and publish a model as one web
@@ -325,7 +325,7 @@ print(f"95 % of draws are below {np.percentile(errors, 95):.3f}")
 # %% [markdown]
 # **Exercise 6** (open). Drop your own photographs on `pets.html`, some
 # of them without any pet. How confident is it then? Calibration holds
-# for images like those it was measured on, and for no others.
+# for images like those it was measured on, not for others.
 #
 # ## What could go wrong
 #

@@ -509,8 +509,8 @@ for name, runs in results.items():
 #
 # ## Exercises
 #
-# **Exercise 1.** How many tokens has R50+ViT-L/16 at 384 × 384 pixels,
-# with the class token?
+# **Exercise 1.** How many tokens does R50+ViT-L/16 have at 384 × 384
+# pixels, with the class token?
 
 # %% tags=["solution"]
 shape = (1, 384, 384, 3)
@@ -557,9 +557,9 @@ for order, same in ((anywhere, False), (inside, True)):
 # %% [markdown]
 # ## What could go wrong
 #
-# - **Published weights give slightly wrong logits:** the layers have
-#   the other constant, epsilon or padding. `load_pretrained` chooses
-#   the right ones.
+# - **Published weights give slightly wrong logits:** the layers use
+#   the constant, epsilon or padding of another model.
+#   `load_pretrained` chooses the right ones.
 # - **A number of channels is refused:** 32 groups need a multiple of
 #   32 channels.
 # - **The hybrid is ahead, at twice the cost:** compare multiplications

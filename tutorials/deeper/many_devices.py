@@ -371,7 +371,7 @@ plt.show()
 # the axis that is split. Attention is split in the same way, since a
 # head is a group of columns. The devices form a table of 2 × 4. Each
 # row holds a whole model in four pieces and processes half of the
-# images. With another number of devices, only the table changes.
+# images. With a different number of devices, only the table changes.
 
 # %%
 if BACKEND == "jax":
