@@ -268,7 +268,7 @@ class Checkpoint(keras.callbacks.Callback):
         if self._kept is not None:
             self._write(self._kept)
         newest = state_files.describe_newest(self.folder)
-        self._say(f"{received.name}: run the same command again to resume after {newest}.")
+        self._say(f"{received.name}: saved. The run resumes after {newest}.")
         self._close()
         raise self._signals.make_exception()
 
