@@ -40,7 +40,11 @@ class Spec(NamedTuple):
 
 
 class InvalidFileError(ValueError):
-    """A file is not a valid file of tensors."""
+    """A file is not a valid file of tensors; `what` is a clause such as "which is empty"."""
+
+    def __init__(self, message, what=""):
+        super().__init__(message)
+        self.what = what
 
 
 class TensorFile:
@@ -164,7 +168,8 @@ def refuse(path, what, advice=""):
     """Raises `InvalidFileError`: `what` is a clause about the file, such as "which is empty"."""
     expected = "A file of tensors (npz, safetensors or .weights.h5) was expected."
     advice = advice.replace("{path!r}", repr(str(path)))
-    raise InvalidFileError(f"{expected} Received: {str(path)!r}, {what}. {advice}".rstrip())
+    message = f"{expected} Received: {str(path)!r}, {what}. {advice}".rstrip()
+    raise InvalidFileError(message, what)
 
 
 def summarize(names):

@@ -325,6 +325,7 @@ def test_presets_have_the_values_of_the_papers():
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_presets_pass_their_own_checks_unchanged(name):
     assert get_augmentation(get_augmentation(name)) == AUGMENTATIONS[name]
+    assert eval(repr(AUGMENTATIONS[name])) == AUGMENTATIONS[name]
 
 
 def test_fields_become_plain_numbers():

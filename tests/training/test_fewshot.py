@@ -130,6 +130,8 @@ def test_a_class_with_too_few_images_is_named_and_the_rest_computed():
     without = y != 3  # class 3 is tested, never shown
     found = linear.few_shot(x[without], y[without], x, y, shots=1)
     assert found == ({}, {1: "class 3 has no images"})
+    found = linear.few_shot(x[without], y[without], x, y, shots=1, class_names="abcdefghij")
+    assert found.refused == {1: "class d has no images"}
 
 
 @pytest.mark.backend_free
@@ -356,7 +358,7 @@ def test_the_command_measures_a_file_of_weights(image_folder, tmp_path, capsys, 
     assert "8 train, 0 validation, 4 test" in text and "32 x 32 pixels" in text
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
     assert rows["4"][1:3] == ["100.0", "%"] and len(rows["1"]) == 7
-    assert rows["9"][1:] == "- class 0 has 4 images".split()
+    assert rows["9"][1:] == "- class dark has 4 images".split()
     assert "all 8: 100.0 % (95 % interval 51.0 to 100.0 %)" in text  # 4 / (4 + 1.96 ** 2)
     assert common.load_model(str(tmp_path / "weights.npz"), 48)[0].image_size == (48, 48)
     with pytest.raises(ValueError, match="images to test on.*test-share=0.0"):

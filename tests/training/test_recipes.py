@@ -276,6 +276,7 @@ def test_a_recipe_prints_its_settings():
     assert "0.0075 (0.03 for batches of 512, scaled by the square root to 32); cosine decay" in text
     assert "SGD, momentum 0.9, gradients clipped to norm 1, learning rate times 0.75" in text
     assert "low-rank" in str(recipe("lora", PETS))
+    assert "Load the data with resize='crop', augment='gentle'." in text
 
 
 @pytest.mark.backend_free

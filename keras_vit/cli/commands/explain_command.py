@@ -253,7 +253,7 @@ def _write_view(view, request, sources, png, npz):
     for line in view.lines(values, request):
         print(line)
     print(f"Written: {png}, the figure")
-    print(f"Written: {npz}, {', '.join(arrays)}")
+    print(f"Written: {npz}, the arrays {', '.join(arrays)}")
 
 
 def _write_page(request, path):

@@ -112,8 +112,8 @@ def _add_optimizer(add):
 def _add_images(add):
     add(
         "--augment NAME",
-        "augmentation of the training images: none, flip, inception, cifar, light1 ... "
-        "strong2, deit, small; default: the recipe's",
+        "augmentation of the training images: none, flip, gentle, inception, cifar, "
+        "light1 ... strong2, deit, deit3, small; default: the recipe's",
     )
     sampling = "balanced: rare classes are drawn more often, all equally often in an epoch; "
     sampling += "default: shuffled, every image once"

@@ -188,7 +188,8 @@ def _few_shot(options):
     for split in ("train", "test"):
         batches = Loader(loaded.fixed_batches(split))
         splits += predict_all(representation, progress.over(batches, loaded.counts[split]))
-    print(training.few_shot(*splits, shots=options.shots, seeds=options.seeds))
+    given = {"shots": options.shots, "seeds": options.seeds, "class_names": loaded.class_names}
+    print(training.few_shot(*splits, **given))
     if options.linear_probe:
         accuracy, tested = training.linear_probe(*splits), len(splits[-1])
         low, high = (100 * share for share in metrics.wilson(round(accuracy * tested), tested))

@@ -28,6 +28,8 @@ class Augmentation(NamedTuple):
     | `mixup`, `cutmix` | alpha of their Beta(alpha, alpha) distribution, or 0 |
 
     Example:
+    >>> keras_vit.data.Augmentation(rotation=10, flip=True)
+    Augmentation(rotation=10, flip=True)
     >>> keras_vit.data.Augmentation(rotation=10, flip=True).mixes
     False
     """
@@ -52,6 +54,10 @@ class Augmentation(NamedTuple):
         """Whether the images of a batch are mixed, so that labels are shares of classes."""
         return self.mixup > 0 or self.cutmix > 0
 
+    def __repr__(self):
+        changed = ", ".join(f"{name}={value!r}" for name, value in self.changed_fields().items())
+        return f"Augmentation({changed})"
+
     def changed_fields(self):
         """Returns {field: value} of the fields that differ from their defaults."""
         default = self._field_defaults
@@ -73,6 +79,8 @@ AUGMENTATIONS = {
     "small": Augmentation(rotation=10, zoom=0.2, shift=0.1, flip=True),
     # He et al., "Deep Residual Learning" (arXiv:1512.03385), 4.2: 4 of 32 pixels on each side.
     "cifar": Augmentation(pad=4 / 32, flip=True),
+    # Gentler than the paper's crop, for fine-tuning on few images and in few epochs.
+    "gentle": Augmentation(crop=(0.25, 1.0), flip=True),
     # Dosovitskiy et al. (arXiv:2010.11929), official code; also the level "none" of AugReg.
     "inception": INCEPTION,
     # Steiner et al., "How to train your ViT?" (AugReg, arXiv:2106.10270), 3.3.

@@ -43,7 +43,14 @@ class FewShotResult(NamedTuple):
 
 
 def few_shot(
-    features_train, labels_train, features_test, labels_test, shots=(1, 5, 10, 25), seeds=3, l2=L2
+    features_train,
+    labels_train,
+    features_test,
+    labels_test,
+    shots=(1, 5, 10, 25),
+    seeds=3,
+    l2=L2,
+    class_names=None,
 ):
     """Evaluates a representation with a linear classifier on a few images per class.
 
@@ -60,6 +67,7 @@ def few_shot(
         shots: images per class, one number or several.
         seeds: number of random samples, with seeds 0, 1, 2, ...
         l2: penalty on the squared weights.
+        class_names: names of the classes in the result; None for their numbers.
 
     Returns:
         A `FewShotResult`. If a class has too few images for some shots, these are in `refused`.
@@ -86,7 +94,7 @@ def few_shot(
         received = {"train": x.shape, "test": x_test.shape}
         arguments.refuse("both splits must have features of one length", received)
     classes = np.union1d(y, y_test)
-    refused = find_too_few(y, classes, shots)
+    refused = find_too_few(y, classes, shots, class_names)
     accuracies = {number: [] for number in shots if number not in refused}
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
@@ -260,12 +268,13 @@ class FewShot(keras.callbacks.Callback):
             logs[f"few_shot_{number}"] = result.mean(number)
 
 
-def find_too_few(labels, classes, shots):
+def find_too_few(labels, classes, shots, class_names=None):
     """Returns {shots: reason} for each of `shots` for which a class has too few images."""
     counts = [int(np.sum(labels == label)) for label in classes]
     smallest, label = min(zip(counts, map(int, classes), strict=True))
     images = "image" if smallest == 1 else "images"
-    reason = f"class {label} has {smallest or 'no'} {images}"
+    name = class_names[label] if class_names else label
+    reason = f"class {name} has {smallest or 'no'} {images}"
     return {number: reason for number in shots if number > smallest}
 
 

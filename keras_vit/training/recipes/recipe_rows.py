@@ -30,10 +30,8 @@ FINE_TUNING = Recipe(
     optimizer="sgd",
     momentum=paper_tables.MOMENTUM,
     clip=paper_tables.CLIP,
-    # Gentler than the paper's crop, for few images and epochs. Images keep their proportions, as
-    # in pre-training.
-    augmentation=Augmentation(crop=(0.25, 1.0), flip=True),
-    resize="crop",
+    augmentation="gentle",
+    resize="crop",  # images keep their proportions, as in pre-training
     source="arXiv 2010.11929, Table 4, shortened for small datasets",
 )
 

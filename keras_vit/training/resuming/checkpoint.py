@@ -156,8 +156,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         """Restores the signal handlers and releases the folder."""
         if self._resumed is not None:
-            newest = state_files.describe_newest(self.folder)
-            self._say(f"Nothing to do: the run is complete ({newest}).")
+            self._say("Nothing to train: the run is complete.")
         self._close()
         if self._signals.received:
             raise self._signals.make_exception()
@@ -268,7 +267,7 @@ class Checkpoint(keras.callbacks.Callback):
         if self._kept is not None:
             self._write(self._kept)
         newest = state_files.describe_newest(self.folder)
-        self._say(f"{received.name}: run the same command again to resume after {newest}.")
+        self._say(f"{received.name}: saved. The run resumes after {newest}.")
         self._close()
         raise self._signals.make_exception()
 

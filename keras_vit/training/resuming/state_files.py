@@ -17,12 +17,14 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_vit.io.npz_file import NpzFile, write_npz
+from keras_vit.io.tensor_file import InvalidFileError
 
 FORMAT = 1
 KEPT = 2
 NAME = re.compile(r"epoch-(\d+)-step-(\d+)\.npz")
 UNFINISHED = ".epoch-*.partial"  # left by `writing.replacing` if the process is killed
 LOCK = ".lock"
+EXPECTED = "A complete state of a training run was expected."
 _locks = {}
 
 
@@ -84,8 +86,7 @@ def write(folder, state):
         left = "it was the first" if before == "none" else f"that of {before} is complete"
         what = (
             f"{error.strerror or error}. The state of epoch {state.epoch + 1}, step {state.step} "
-            f"was not written; {left}. Free space or repair the disk, then run the same command "
-            "again to resume"
+            f"was not written; {left}. Free space or repair the disk, then resume the run"
         )
         raise type(error)(error.errno, what, str(folder)) from error
     for old in paths(folder)[:-KEPT]:
@@ -97,13 +98,14 @@ def write(folder, state):
 def read(path):
     """Reads a state; raises `ValueError` if it is damaged, or from another version."""
     with NpzFile(path) as file:
-        facts = json.loads(file.read("facts").tobytes())
+        with file.wrap_errors("its facts cannot be read"):
+            facts = json.loads(file.read("facts").tobytes())
         if facts["format"] != FORMAT:
-            raise ValueError(f"{str(path)!r} has format {facts['format']}, not {FORMAT}.")
+            file.refuse(f"whose format is {facts['format']}, not {FORMAT}")
         arrays = {name: file.read(name) for name in file.specs if name != "facts"}
-    # Only the table of contents of the archive has no checksum.
-    if sorted(arrays) != sorted(facts["arrays"]):
-        raise ValueError(f"{str(path)!r} does not contain the arrays that it lists.")
+        # Only the table of contents of the archive has no checksum.
+        if sorted(arrays) != sorted(facts["arrays"]):
+            file.refuse("which does not contain the arrays that it lists")
     return State(facts["epoch"], facts["step"], facts, arrays)
 
 
@@ -117,19 +119,16 @@ def read_newest(folder):
     for path in reversed(paths(folder)):
         try:
             state = read(path)
-        except ValueError as error:
-            damaged.append((path, error))
+        except InvalidFileError as error:  # its advice is for a download
+            damaged.append((path, f"{EXPECTED} Received: {str(path)!r}, {error.what}"))
             continue
-        for bad, error in damaged:
+        for bad, problem in damaged:
             bad.replace(bad.with_name(bad.name + ".damaged"))
-            warnings.warn(f"{bad} is damaged ({error}); {path} is used instead.", stacklevel=2)
+            warnings.warn(f"{problem}. {path} is used instead.", stacklevel=2)
         return state
     if damaged:
-        path, error = damaged[0]
-        raise ValueError(
-            f"A complete state of a training run was expected. Received: {str(path)!r}, which is "
-            f"damaged ({error}), and no earlier one. Remove the folder to train from the start."
-        )
+        advice = "Remove the folder to train from the start."
+        raise ValueError(f"{damaged[0][1]}, and no earlier one. {advice}")
     return None
 
 
