@@ -86,7 +86,7 @@ def test_predict_with_what_is_shipped_or_saved(folder, tmp_path, capsys):
 
 def test_a_saved_model_is_loaded_in_another_precision(tmp_path):
     model = keras_vit.create("ViT-Mini/4", image_size=8, num_classes=2)
-    model.class_names = "ab"
+    model.class_names = ["a", "b"]
     model.save(tmp_path / "mine.keras")
     loaded, metrics = common.load_model(tmp_path / "mine.keras", precision="mixed_bfloat16")
     assert loaded.get_layer("block_0").compute_dtype == "bfloat16"

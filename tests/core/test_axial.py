@@ -514,7 +514,7 @@ def test_layer_decay_counts_axial_blocks():
 @pytest.mark.parametrize("make", [vit, resnet])
 def test_published_files_have_no_names_for_them(make, tmp_path):
     kind = "AxialViT" if make is vit else "AxialResNet"
-    with pytest.raises(ValueError, match=f"names for a {kind}.*model.save_weights"):
+    with pytest.raises(ValueError, match=f"names for an {kind}.*model.save_weights"):
         keras_vit.save_weights(make(), tmp_path / "model.npz")
     plain = wide_vit(pooling="gap") if make is vit else resnet(keras_vit.ResNet)
     keras_vit.save_weights(plain, tmp_path / "model.npz")

@@ -333,7 +333,7 @@ def test_ragged_images_are_refused_with_advice():
 def test_weights_of_a_model_around_a_vit_are_refused_with_advice(tmp_path):
     around = keras.Sequential([small(), keras.layers.Softmax()])
     for model, kind in ((around, "Sequential"), (keras.models.clone_model(small()), "Functional")):
-        with pytest.raises(ValueError, match=f"names for a {kind}.*Use Keras's model.save_weights"):
+        with pytest.raises(ValueError, match=f"must be a ViT.*model='{kind}'.*model.get_layer"):
             keras_vit.save_weights(model, tmp_path / "a.safetensors")
         keras_vit.save_weights(small(), tmp_path / "b.safetensors")
         with pytest.raises(ValueError, match=f"a {kind}"):
