@@ -518,7 +518,7 @@ def test_published_files_have_no_names_for_them(make, tmp_path):
         keras_vit.save_weights(make(), tmp_path / "model.npz")
     plain = wide_vit(pooling="gap") if make is vit else resnet(keras_vit.ResNet)
     keras_vit.save_weights(plain, tmp_path / "model.npz")
-    with pytest.raises(ValueError, match=f"a {kind}"):
+    with pytest.raises(ValueError, match=f"an {kind}"):
         keras_vit.load_weights(make(), tmp_path / "model.npz")
 
 
