@@ -87,7 +87,7 @@ class ViT(ImageModel):
             "token and mean" the class token and the mean of the patches, as DINOv2's classifiers.
             None returns all tokens, the class token first: there is no head then.
         representation_size: width of the tanh layer before the head, which the paper uses in
-        pre-training and removes for fine-tuning; None for no such layer.
+            pre-training and removes for fine-tuning; None for no such layer.
         dropout: rate after every dense layer but query-key-value, and after adding positions.
         stochastic_depth: probability of skipping a branch of the last block; earlier blocks skip
             in proportion to their depth.

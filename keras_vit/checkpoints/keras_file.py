@@ -37,7 +37,7 @@ def load(path):
     Raises:
         FileNotFoundError: the file does not exist.
         ValueError: it is not a complete .keras file, contains code or unknown classes, or its
-        config asks for far more memory than its weights take.
+            config asks for far more memory than its weights take.
     """
     path = os.fspath(path)
     tensor_file.check_regular(path)

@@ -81,8 +81,8 @@ def zero_shot_head(model, text_embeddings, scale=100.0, bias=None):
         loaded as other models.
 
     Raises:
-        ValueError: the model does not return embeddings, or their length differs from that of the
-        texts.
+        ValueError: the model does not return embeddings, or their length differs from that of
+            the texts.
 
     Example:
     >>> encoder = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=None)

@@ -27,8 +27,7 @@ def check_batch(model, images, labels=None):
 
     Raises:
         ValueError: there is no such model, images have the wrong shape, labels do not fit the loss
-        or
-            are out of range, or the loss expects probabilities and the model returns logits, or
+            or are out of range, or the loss expects probabilities and the model returns logits, or
             vice versa.
 
     Example:
