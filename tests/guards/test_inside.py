@@ -61,7 +61,7 @@ ODD = {
     "scaled": (lambda x: x / 255, "scaled already"),
     "16 bits": (lambda x: (x * 257).astype("uint16"), "like those of 16 bits"),
     "without a mean": (lambda x: x - [123.68, 116.78, 103.94], "a mean had been subtracted"),
-    "cut": (lambda x: (x / 255).round().astype("uint8"), "divided by 255 and cut"),
+    "cut": (lambda x: (x / 255).round().astype("uint8"), "divided by 255 and truncated"),
     "booleans": (lambda x: x > 128, "like a mask"),
 }
 KINDS = [kind for kind in ODD if kind != "booleans"]  # as float they look like those that were cut
