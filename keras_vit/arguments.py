@@ -157,7 +157,7 @@ def units(name, value, advice=""):
 
 
 def some_units(name, value):
-    """Returns what `units` does, or raises `ValueError` if there is no stage at all."""
+    """Returns what `units` does, or raises `ValueError` if there are no stages."""
     if value in ((), []):
         advice = f"A ResNet-50 is {name}=(3, 4, 6, 3)."
         refuse(f"`{name}` must name at least one stage", {name: value}, advice)
