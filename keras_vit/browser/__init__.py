@@ -3,7 +3,7 @@
 records.py        the layers of a model as data, and what a page cannot compute
 weights.py        float16 or int8 numbers as text
 facts.py          how a model was trained, and example images
-writing.py        `write_page`
+page_file.py      `write_page`
 explorer/         `write_explorer`
 
 engine/
@@ -25,6 +25,6 @@ from keras_vit import startup
 
 if not startup.postpone(__name__):
     from keras_vit.browser.explorer.explorer_file import write_explorer
-    from keras_vit.browser.writing import write_page
+    from keras_vit.browser.page_file import write_page
 
 __all__ = ["write_explorer", "write_page"]

@@ -10,7 +10,7 @@ from helpers import numpy, outputs, random_images, round_weights, slow, wide_vit
 
 import keras_vit
 from keras_vit import explain
-from keras_vit.browser import records, weights, writing
+from keras_vit.browser import page_file, records, weights
 from keras_vit.data.transforms import resize_image
 from keras_vit.hybrid import HybridViT, SmallHybridViT
 
@@ -33,7 +33,7 @@ Promise.all(models.map(build)).then((vits) => {
 
 def run_node(code, **values):
     """Runs the page's scripts and then `code` in Node; returns the JSON that it prints."""
-    script = writing.read(*writing.ENGINE) + DRIVER + code + "});"
+    script = page_file.read(*page_file.ENGINE) + DRIVER + code + "});"
     given = json.dumps({"jobs": [], "models": [], "images": [], **values})
     done = subprocess.run([NODE, "-e", script], input=given, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

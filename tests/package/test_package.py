@@ -1,6 +1,7 @@
 """The package as a whole: what it imports, what it exports, and on which backends."""
 
 import ast
+import collections
 import os
 import pathlib
 import subprocess
@@ -58,6 +59,13 @@ def test_modules_import_only_from_those_above():
 def test_every_module_has_its_place_in_the_order():
     modules = {path.name.removesuffix(".py") for path in PACKAGE.iterdir()}
     assert modules - {"__init__", "__pycache__"} == set(ORDER)
+
+
+def test_no_two_modules_share_a_name():
+    modules = [path.stem for path in PACKAGE.rglob("*.py") if path.stem != "__init__"]
+    folders = [path.parent.name for path in PACKAGE.rglob("__init__.py")]
+    counts = collections.Counter(modules + folders)
+    assert {name: count for name, count in counts.items() if count > 1} == {}
 
 
 def test_nobody_imports_private_keras():

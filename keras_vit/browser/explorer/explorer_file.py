@@ -5,12 +5,12 @@ import importlib.resources
 
 import numpy as np
 
-from keras_vit.browser import facts, writing
+from keras_vit.browser import facts, page_file
 from keras_vit.browser.explorer import drawings
 from keras_vit.checkpoints import catalogue, loading
 from keras_vit.data import images as image_files
 from keras_vit.data.sources import local
-from keras_vit.io import writing as files
+from keras_vit.io import writing
 
 MODEL = "ViT-Mini/4"  # shipped with the package
 OWN = "drawings"
@@ -57,14 +57,14 @@ def write_explorer(path, images=None):
     Example:
     >>> keras_vit.browser.write_explorer("explorer.html")  # doctest: +SKIP
     """
-    files.check_file(path, "Choose another file.")
+    writing.check_file(path, "Choose another file.")
     find_examples(images)
     entry, model = catalogue.find(MODEL), loading.load_pretrained(MODEL, verbose=False)
-    content, text = writing.pack(model, None, {"resize": "crop"}, "int8", "ViT Explorer")
+    content, text = page_file.pack(model, None, {"resize": "crop"}, "int8", "ViT Explorer")
     content["sizes"]["ratio"] = 1  # the whole image, as far as it is square
     content["code"] = find_lines()
     content["examples"] = list(read_examples(images))
-    files.write_text(path, _fill(content, text, model, entry))
+    writing.write_text(path, _fill(content, text, model, entry))
 
 
 def find_examples(images):
@@ -111,16 +111,16 @@ def _read_cifar():
 
 
 def _fill(content, weights, model, entry):
-    own = functools.partial(writing.read, package=__package__)
+    own = functools.partial(page_file.read, package=__package__)
     height, width = model.patch_size
     rows, columns = model.grid
-    return writing.fill_page(
+    return page_file.fill_page(
         own("explorer.html"),
         content,
         weights,
-        style=writing.read("page/base.css") + own("explorer.css"),
-        script=writing.read("page/shared.js", "page/colors.js") + own(*SCRIPTS),
-        worker=writing.read(*writing.ENGINE, "engine/worker.js") + own("scripts/explore.js"),
+        style=page_file.read("page/base.css") + own("explorer.css"),
+        script=page_file.read("page/shared.js", "page/colors.js") + own(*SCRIPTS),
+        worker=page_file.read(*page_file.ENGINE, "engine/worker.js") + own("scripts/explore.js"),
         model=MODEL,
         patches=rows * columns,
         values=height * width * model.input_shape[-1],

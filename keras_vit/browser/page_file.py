@@ -92,7 +92,7 @@ def embed(content):
     """Returns JSON that is safe inside a <script>: no "<" in it, so nothing ends or opens a tag.
 
     Example:
-    >>> keras_vit.browser.writing.embed(["</script>"])
+    >>> keras_vit.browser.page_file.embed(["</script>"])
     '["\\\\u003c/script>"]'
     """
     return json.dumps(content).replace("<", "\\u003c")
