@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BACKENDS ?= jax tensorflow
 TESTS ?=
+# What the quick run repeats on the second backend: the model and what protects it. CI repeats everything.
+AGAIN ?= tests/core tests/guards
 MARKS ?= not slow and not weekly
 PAGES ?=
 BIN := .venv/bin
@@ -22,16 +24,16 @@ test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 # Two processes run tests; with threads for every core each, those of PyTorch and NumPy only wait.
 test: export OMP_NUM_THREADS ?= 1
 
-test: .venv/test.done      ## the quick tests, on every backend of BACKENDS; all of them, or TESTS
-	@marks="$(MARKS)"; for backend in $(BACKENDS); do \
-		echo "== tests on $$backend: $$marks"; \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n 2 --dist worksteal -m "$$marks" $(TESTS) || \
+test: .venv/test.done      ## the quick tests on the first of BACKENDS, those of the model on the others too; or TESTS
+	@marks="$(MARKS)"; again=; for backend in $(BACKENDS); do \
+		echo "== tests on $$backend: $$marks" $$again; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -n 2 --dist worksteal -m "$$marks" $(TESTS) $$again || \
 			[ $$? = 5 -a "$$marks" != "$(MARKS)" ] || exit 1; \
-		marks="($(MARKS)) and not backend_free"; \
+		marks="($(MARKS)) and not backend_free"; again="$(if $(TESTS),,$(AGAIN))"; \
 	done
 
 test-slow:                 ## quick and slow tests: large models, whole training runs; CI runs these
-	$(MAKE) test MARKS="not weekly"
+	$(MAKE) test MARKS="not weekly" AGAIN=
 
 # What each library offers to compute as on a processor without AVX-512; TensorFlow leaves oneDNN out there.
 ifeq ($(ISA),avx2)
@@ -48,7 +50,7 @@ test-avx2:                 ## the quick tests of the model's numbers, computed w
 	$(MAKE) test ISA=avx2 MARKS="($(MARKS)) and not backend_free" TESTS="$(NUMBERS)"
 
 test-all:                  ## every test: all tutorials on both backends, all combinations, all seeds
-	$(MAKE) test MARKS="slow or not slow"
+	$(MAKE) test MARKS="slow or not slow" AGAIN=
 
 mutants: .venv/test.done   ## break the package at one place after another and show that the quick tests notice
 	$(BIN)/python tests/mutants.py

@@ -52,6 +52,7 @@ def test_vit_b_16_equals_a_count_by_hand():
     assert cost.kept == 196 * 768 + 12 * kept + 197 * 768 + 768
 
 
+@pytest.mark.slow
 def test_r50x1_equals_a_count_by_hand():
     """Root, four stages with a projection each, head: about 4.1 billion."""
     root = 112**2 * 7 * 7 * 3 * 64
@@ -289,6 +290,7 @@ def test_tensorflow_counts_the_same_and_a_little_more(blank, recwarn):
     assert 1 < counted / accounting.count(model).flops < 1.01
 
 
+@pytest.mark.slow
 def test_memory_follows_the_type_and_the_batch():
     memory = accounting.activation_memory
     one = memory("ViT-Mini/8", 1)

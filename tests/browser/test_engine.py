@@ -6,7 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from helpers import numpy, outputs, random_images, round_weights, slow, wide_vit
+from helpers import numpy, outputs, quick, random_images, round_weights, slow, wide_vit
 
 import keras_vit
 from keras_vit import explain
@@ -116,7 +116,7 @@ def check_models(names, precision="float16"):
         assert len(result["tokens"]) == len(scores) + 1  # z_0 to z_L
 
 
-@pytest.mark.parametrize("precision", SOME)
+@pytest.mark.parametrize("precision", quick(SOME, "float16"))
 def test_logits_and_attention_equal_keras(precision):
     check_models(SOME[precision], precision)
 

@@ -32,6 +32,7 @@ def test_the_error_describes_what_a_bad_file_is(name, tmp_path):
     assert all(word in message for word in words), message
 
 
+@pytest.mark.slow
 def test_refusing_them_all_takes_no_memory(tmp_path):
     pytest.importorskip("resource")
     paths = []
@@ -59,6 +60,7 @@ print(refused, peak() - before)
     assert refused == len(paths) and grown * unit < 300e6, done.stdout
 
 
+@pytest.mark.slow
 def test_advice_for_pytorch_files_does_what_it_says(tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)

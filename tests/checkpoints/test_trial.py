@@ -11,13 +11,14 @@ from keras_vit.io import files
 
 RECORDED = np.load(GOLDEN / "trial.npz")
 CASES = [name.removesuffix("/case") for name in RECORDED if name.endswith("/case")]
-QUICK = CASES[::10]
+BOTH = CASES[::10]  # on every backend in CI
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:(?s).*Pixels from")  # of a normal distribution
 @pytest.mark.parametrize(
     "case",
-    [pytest.param(case, marks=[] if case in QUICK else pytest.mark.slow) for case in CASES],
+    [pytest.param(case, marks=pytest.mark.both if case in BOTH else ()) for case in CASES],
 )
 def test_a_random_model_gives_the_outputs_of_its_library_or_is_refused_by_name(case, tmp_path):
     facts = json.loads(str(RECORDED[f"{case}/case"]))

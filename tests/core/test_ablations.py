@@ -249,6 +249,8 @@ class RelativeHybrid(keras_vit.HybridViT, RelativeViT):
     """Both at once."""
 
 
+@pytest.mark.slow
+@pytest.mark.both
 def test_two_relatives_of_the_model_make_a_third():
     options = {"image_size": (8, 16), "patch_size": 4, "resnet_units": ()}
     model = wide_vit(RelativeHybrid, **options)

@@ -167,6 +167,8 @@ def test_the_tanh_layer_and_the_projection_go_with_the_head(blank):
     assert keras_vit.resize(model, image_size=(12, 15)).output_shape == (None, 6)
 
 
+@pytest.mark.slow
+@pytest.mark.both
 def test_a_saved_model_is_resized_as_it_is_loaded(tmp_path, blank, capsys):
     model = wide_vit(normalize=None, approximate=True)
     model.save(tmp_path / "own.keras")

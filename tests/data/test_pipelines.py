@@ -369,6 +369,7 @@ def test_a_model_is_trained_and_evaluated(pipeline):
     assert model.evaluate(loaded.test, verbose=0, return_dict=True)["accuracy"] == 1.0
 
 
+@pytest.mark.slow
 @TENSORFLOW
 def test_the_pipelines_benchmark_lists_every_contender(tmp_path, monkeypatch, capsys):
     import pipeline

@@ -72,6 +72,7 @@ def opened(name, num_examples=40, **more):
         return load_splits(name, **more)
 
 
+@pytest.mark.slow
 @needs_tfds
 @pytest.mark.parametrize("name", CLASSES)
 def test_every_named_dataset_opens(name, obtainable):

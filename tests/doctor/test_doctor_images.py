@@ -78,6 +78,7 @@ def test_flat_images_are_not_copies():
     assert len(near_duplicates.find_near(none)) == 0
 
 
+@pytest.mark.slow
 def test_many_equal_thumbnails_take_linear_time():
     many = np.repeat(thumbs([faults.scene(1, (64, 64))]), 10_000, axis=0)
     start = time.perf_counter()
@@ -188,6 +189,7 @@ def test_an_image_that_crashes_the_process_is_reported_and_the_others_are_read(
     assert report.classes["cat"] == {"": 11}
 
 
+@pytest.mark.slow
 def test_an_image_that_never_ends_is_reported(good, tmp_path, monkeypatch):
     _waits(monkeypatch, tmp_path, "if path.endswith('cat/03.jpg'): import time; time.sleep(99)")
     start = time.perf_counter()

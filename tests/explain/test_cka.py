@@ -150,6 +150,8 @@ def layer_norm(x):
     return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
 
 
+@pytest.mark.slow
+@pytest.mark.both
 def test_a_model_is_like_itself_and_stays_as_it_is():
     model, images = vit(), random_images(4, 8, 15, 3)
     before = numpy(model(images))

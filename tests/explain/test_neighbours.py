@@ -36,6 +36,8 @@ def test_features_by_hand():
     assert found.similarity.dtype == "float32"
 
 
+@pytest.mark.slow
+@pytest.mark.both
 def test_an_image_finds_itself_and_then_by_what_the_head_sees():
     model, gallery = vit(), random_images(4, 8, 15, 3)
     order = [2, 0, 3, 1]

@@ -151,6 +151,7 @@ def run(model, call, data, kwargs):
         return getattr(model, call)(data, **quiet)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "jax", reason="other backends copy")
 def test_weights_that_another_model_shared_and_used_up_are_reported():
     model, other = small(), small()

@@ -216,6 +216,7 @@ def objective():
     return pretraining.MAE(small(num_classes=None))
 
 
+@pytest.mark.slow
 @pytest.mark.both
 @pytest.mark.parametrize("make", [small, pytest.param(objective, marks=pytest.mark.slow)])
 def test_calls_from_many_threads_agree_with_one(make):

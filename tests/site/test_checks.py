@@ -167,6 +167,7 @@ def test_wrong_answers_get_a_hint(module, chapter, name):
         module.check(chapter, answer)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Mean of empty slice")
 @pytest.mark.parametrize("chapter, name, solution, mistake, hint", cases(MISTAKES))
 def test_mistakes_in_the_solutions_are_found(module, chapter, name, solution, mistake, hint):

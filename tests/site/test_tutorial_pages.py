@@ -317,6 +317,7 @@ def test_modules_that_a_tutorial_uses_are_part_of_its_key(modules, tmp_path, mon
     assert running.key(tutorial) != first
 
 
+@pytest.mark.slow
 def test_dependencies_are_the_files_of_what_is_named(modules):
     _, running = modules
     package = pathlib.Path(keras_vit.__file__).parent

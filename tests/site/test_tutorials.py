@@ -58,6 +58,7 @@ print(keras.backend.backend())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.backend_free
 def test_first_cell_starts_keras_on_the_backend_that_is_installed(monkeypatch, tmp_path):
     """All first cells import keras_vit before keras; one of them runs without TensorFlow."""
@@ -86,6 +87,7 @@ keras_vit.data.split(np.arange(8) % 2)
 """
 
 
+@pytest.mark.slow
 def test_dependencies_hold_every_file_that_runs(monkeypatch):
     """Against the interpreter: files of the package in which a function of `CODE` is called."""
     monkeypatch.syspath_prepend(ROOT / "docs")

@@ -270,6 +270,7 @@ def documented_rows(study):
     return runner.open_ledger(study, "tiny", ROOT / "docs" / "studies").done(study.runs("tiny"))
 
 
+@pytest.mark.slow
 @pytest.mark.backend_free
 @pytest.mark.parametrize("name", studies.names())
 def test_few_rows_are_drawn_and_one_is_not_concluded_from(name):

@@ -325,6 +325,7 @@ def test_a_miniature_runs(study):
     keras.utils.clear_session()
 
 
+@pytest.mark.slow
 def test_the_optimizer_is_that_of_the_row(monkeypatch):
     taken = []
 

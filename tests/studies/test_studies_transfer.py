@@ -100,6 +100,7 @@ def test_vit_of_tiny_costs_what_the_resnet_costs():
     assert max(costs) < 1.05 * min(costs)
 
 
+@pytest.mark.slow
 def test_a_new_head_is_zero_and_the_rest_is_shared():
     model = trials.build_named("ViT 1 x 8", "wandering digits", 5, 1, 8, 2, "float32")
     tuned = trials.replace_head(model, 3)

@@ -193,6 +193,8 @@ def test_resume_is_exact_wherever_it_was_cut(trained, model, tmp_path, every, pl
         assert_same(fit(model, folder, every=every), trained[2])
 
 
+@pytest.mark.slow
+@pytest.mark.both
 def test_a_new_model_resumes_exactly(trained, model, tmp_path):
     with pytest.raises(Power):
         fit(model, tmp_path, ("batch", 9))
@@ -209,6 +211,8 @@ def test_many_cuts_of_one_run(trained, model, tmp_path):
     assert_same(fit(model, tmp_path), trained[2])
 
 
+@pytest.mark.slow
+@pytest.mark.both
 @pytest.mark.parametrize("cuts", [2, pytest.param(50, marks=pytest.mark.weekly)])
 def test_mixed_balanced_accumulated_batches_resume_exactly(cuts, tmp_path):
     """Cuts at random places; with four batches for each update, updates reach over epochs."""

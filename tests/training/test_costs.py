@@ -80,6 +80,8 @@ def test_images_that_are_much_enlarged_are_reported(images):
     assert costs.describe_enlargement(images, training.recipe("folder", image_size=32)) == []
 
 
+@pytest.mark.slow
+@pytest.mark.both
 def test_a_run_divides_its_recipes_batch_and_refuses_that_of_the_user(tmp_path, monkeypatch):
     arrays = {"images": np.zeros((40, 16, 16, 3), "uint8"), "labels": np.arange(40) % 2}
     np.savez(tmp_path / "images.npz", **arrays)

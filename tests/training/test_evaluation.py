@@ -441,6 +441,8 @@ def test_a_file_of_class_names(tmp_path):
         class_names.read_names(tmp_path / "none")
 
 
+@pytest.mark.slow
+@pytest.mark.both
 def test_published_weights_are_evaluated_by_the_names_of_config_json(run, tmp_path, capsys):
     model = keras_vit.create("ViT-Mini/4", image_size=8, num_classes=4, num_layers=1)
     model.get_layer("head").bias.assign([0, 0, 2, 1])

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import numpy, random_images, slow, wide_vit
+from helpers import numpy, random_images, wide_vit
 from PIL import Image
 
 import keras_vit
@@ -17,6 +17,8 @@ def tokens_of(model, layer, images):
     return numpy(keras.Model(model.input, model.get_layer(layer).output)(images))
 
 
+@pytest.mark.slow
+@pytest.mark.both
 def test_blocks_by_number_and_name_are_what_the_layers_return(blank, capsys):
     model, images = wide_vit(), random_images(5, 8, 15, 3)
     found = keras_vit.features(model, images, [0, -1, "encoder_norm"], batch_size=2)
@@ -30,12 +32,13 @@ def test_blocks_by_number_and_name_are_what_the_layers_return(blank, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind, options, prefix",
     [
-        (descendants.DINOv3ViT, {"pooling": "patch mean"}, 5),
-        slow(descendants.RegisterViT, {"pooling": None}, 5),
-        slow(keras_vit.ViT, {"pooling": "map"}, 0),
+        pytest.param(descendants.DINOv3ViT, {"pooling": "patch mean"}, 5, marks=pytest.mark.both),
+        (descendants.RegisterViT, {"pooling": None}, 5),
+        (keras_vit.ViT, {"pooling": "map"}, 0),
     ],
 )
 def test_registers_are_no_patches(kind, options, prefix, blank):

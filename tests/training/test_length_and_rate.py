@@ -115,6 +115,8 @@ def test_the_loss_of_a_batch_is_recovered_and_divergence_ends_the_sweep():
     assert record.model.stop_training and len(record.losses) == 16
 
 
+@pytest.mark.slow
+@pytest.mark.both
 def test_the_sweep_changes_nothing(monkeypatch):
     monkeypatch.setattr(learning_rates, "UPDATES", 6)
     rng = np.random.default_rng(0)

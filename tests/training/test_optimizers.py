@@ -251,7 +251,9 @@ def test_unusable_arguments_are_refused():
         optimizers.layer_rates(["head/kernel"], 0.5)
 
 
-@pytest.mark.parametrize("accumulate", [None, 2])
+@pytest.mark.parametrize(
+    "accumulate", [None, pytest.param(2, marks=[pytest.mark.slow, pytest.mark.both])]
+)
 def test_a_moving_average_forgets_the_first_weights_of_a_short_training(accumulate):
     options = {"use_ema": True, "ema_momentum": 0.8, "weight_decay": 0.0}
     optimizer = optimizers.SGD(0.1, momentum=0.0, gradient_accumulation_steps=accumulate, **options)
