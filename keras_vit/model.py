@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from keras_vit import arguments
+from keras_vit import arguments, inner
 from keras_vit.guards import Guarded
 from keras_vit.guards.changes import apply, changes, settings
 
@@ -23,7 +23,7 @@ def unique_name(word):
     return word if count == 1 else f"{word}_{count - 1}"
 
 
-class ImageModel(Guarded, arguments.Checked, keras.Model):
+class ImageModel(Guarded, arguments.Checked, inner.Graph, keras.Model):
     """A functional model of images that keeps its constructor arguments.
 
     It checks images and labels before `fit`, `evaluate` and `predict` begin, and a call that fails
