@@ -27,13 +27,13 @@ def write_page(
         path: file to write. One that exists is replaced once the new one is complete.
         class_names: names of the classes in the order of the logits; None for those of `metrics`
             or of the model, or numbers.
-        examples: an image, a folder of images or one of class folders, of which the page shows up
-            to twelve; None for no examples.
-        metrics: metrics.json of a run, a dictionary: how images are resized, and what the page
-            says of training and accuracy; None for nothing.
-        precision: of the weights: "float16", or "int8" for half the size and a little less
-            accuracy, where each output of a dense layer has its own scale.
-        title: of the page; None for the name of the model.
+        examples: an image, a folder of images or a folder of class folders, up to twelve of which
+            the page shows; None for no examples.
+        metrics: metrics.json of a run, a dictionary: how images are resized, and what the page says
+            about training and accuracy; None for nothing.
+        precision: format of the weights: "float16", or "int8" for half the size and slightly lower
+            accuracy; with "int8", each output of a dense layer has its own scale.
+        title: title of the page; None for the name of the model.
 
     Raises:
         FileNotFoundError: an example or the folder of `path` does not exist.

@@ -6,7 +6,7 @@ drawings.py        six example images
 explorer.html      the screens and their texts, with explorer.css
 
 scripts/
-state.js           what is shown, and what the worker computed of it
+state.js           what is shown, and what the worker computed for it
 widgets.js         maps, strips, tiles and choices
 tour_inputs.js     steps 1 to 4
 tour_blocks.js     steps 5 to 8
