@@ -15,7 +15,7 @@ from keras_vit.data.transforms.augmentation import get_augmentation
 
 PIPELINES = ("tf.data", "keras")
 COLUMNS = 8  # images in a row of a figure
-CHECKS = {  # of the arguments of `load`
+CHECKS = {  # checks of the arguments of `load`
     "image_size": arguments.height_width,
     "batch_size": arguments.positive_integer,
     "seed": arguments.natural_number,
@@ -151,7 +151,7 @@ def load(
 
 
 def _keep_decoded(splits, cache, image_size, num_channels):
-    """Returns splits whose images are decoded once if `cache` says so, on disk or in memory."""
+    """Returns splits whose images are decoded only once if `cache` requires it."""
     if cache is False:
         return splits
     if cache == "disk":
@@ -185,7 +185,7 @@ class ImageDataset:
         validation: validation images in their own order, not augmented, uint8 and int32, in batches
             of `batch_size` or, if images are small, more; the last one may be smaller. None if
             there are none.
-        test: test images, likewise.
+        test: test images, in the same form.
     """
 
     def __init__(
@@ -302,14 +302,14 @@ class ImageDataset:
         )
 
     def _make_pipeline(self, batches):
-        from keras_vit.data import pipelines  # imports Keras, which `keras-vit train` does late
+        from keras_vit.data import pipelines  # imports Keras, which `keras-vit train` postpones
 
         make = pipelines.tf_dataset if self.pipeline == "tf.data" else pipelines.Loader
         return batches and make(batches)
 
 
 def _warn_of_empty_classes(splits):
-    """A class without images is valid, but rarely intended."""
+    """Warns of classes without images, which are valid, but rarely intended."""
     for name, source in splits.sources.items():
         present = set(source.labels.tolist())
         missing = [repr(c) for label, c in enumerate(splits.class_names) if label not in present]
@@ -338,7 +338,7 @@ def _draw_grid(images, labels, class_names):
 
 
 def _title(label, class_names):
-    """The class name; for a mixed image, the two classes with the largest shares."""
+    """Returns the class name; for a mixed image, the two classes with the largest shares."""
     if np.ndim(label) == 0:
         return figures.short_name(class_names[label])
     largest = np.argsort(-label, kind="stable")[: min(2, np.count_nonzero(label))]
