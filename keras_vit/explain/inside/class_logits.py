@@ -68,7 +68,7 @@ def _log(x):
 def _sums_to_one(x):
     """Returns whether the outputs for an image are probabilities, (batch, 1)."""
     total = ops.sum(x, axis=-1, keepdims=True)
-    tolerance = 0.02  # the rounding of a thousand probabilities in bfloat16
+    tolerance = 0.02  # rounding error of a thousand probabilities in bfloat16
     positive = ops.min(x, axis=-1, keepdims=True) >= 0
     return ops.logical_and(positive, ops.abs(total - 1) < tolerance)
 

@@ -1,4 +1,4 @@
-"""Builds one page of all views: no script, no other file, readable on a phone and on paper."""
+"""Builds one page of all views, without scripts or other files, for screens and for paper."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from keras_vit.explain.reporting.elements import (
 from keras_vit.explain.views import VIEWS
 from keras_vit.explain.views.record import Request
 
-MOST = 12  # images on the page, some 250 kB each
+MOST = 12  # images on the page, about 250 kB each
 TOP = 3  # classes listed for each image
 PER_IMAGE = [view for view in VIEWS.values() if view.caption or view.detail]
 PER_MODEL = [view for view in VIEWS.values() if view.summary]
