@@ -10,8 +10,8 @@ from keras_vit.studies.lab import seeds, tasks, trials
 from keras_vit.studies.lab.paper_numbers import TABLE_6
 from keras_vit.studies.lab.runner import Study, by_scale, need_images
 
-FAMILIES = {"ViT": "o", "ResNet": "s", "hybrid": "D"}  # and their marks
-# Units are those of the ResNet's stages, "root" for its first layers alone.
+FAMILIES = {"ViT": "o", "ResNet": "s", "hybrid": "D"}  # and their markers
+# Units are those of the ResNet's stages; "root" is for its first layers only.
 COLUMNS = ("family", "units", "num_layers", "hidden_dim", "num_heads", "rate")
 MODELS = {
     "tiny": [
@@ -73,7 +73,7 @@ def paper_points(family):
 
 
 def compute_for(points, accuracy):
-    """Returns the compute at which a family reaches an accuracy; None beyond what it reached.
+    """Returns the compute at which a family reaches an accuracy; None outside the range it reached.
 
     Of its points [(compute, accuracy)], those better than all cheaper ones are interpolated over
     the logarithm of compute.

@@ -138,7 +138,7 @@ def group_by_model(rows):
 
 
 def _growth(models):
-    """States the powers of an image's pixels that its time and its multiply-adds grow with."""
+    """States the powers of the number of pixels with which time and multiply-adds grow."""
     grown = []
     for name, points in models.items():
         if len(points) > 1:
