@@ -60,7 +60,7 @@ def test_train_and_predict_from_end_to_end(folder, tmp_path, capsys):
 
 
 def test_predict_with_what_is_shipped_or_saved(folder, tmp_path, capsys):
-    """Weights that know their classes name them; a model of no run has numbers."""
+    """Weights with class names print them; a model that is not from a run has numbers."""
     image = str(folder / "dark" / "0.png")
     assert cli.main(["predict", "ViT-Mini/4", image]) == 0
     names = keras_vit.checkpoints.entries()["ViT-Mini/4-keras-vit-cifar10"].class_names

@@ -35,7 +35,7 @@ from keras_vit.training.recipes import optimizers
 from keras_vit.variants import AxialBiT, AxialVariant, parse
 
 pytestmark = pytest.mark.usefixtures("blank")
-# Keras warns where a line has one token, which looks at itself alone.
+# Keras warns if a row or column has one token, which attends only to itself.
 one_token = pytest.mark.filterwarnings("ignore:.*You are using a softmax")
 KINDS = {
     "block": (
@@ -210,7 +210,7 @@ def test_a_row_of_an_image_skips_its_branch_as_a_whole():
     for part in (layer.row.mlp.contract, layer.column.mlp.contract, layer.column.attention):
         for weight in part.trainable_variables:
             weight.assign(np.zeros(weight.shape))
-    branch = (outputs(layer, x) - x).reshape(40, -1)  # the attention of rows alone
+    branch = (outputs(layer, x) - x).reshape(40, -1)  # the attention of rows only
     kept = (numpy(layer(x, training=True)) - x).reshape(40, -1) / branch
     np.testing.assert_allclose(kept, np.round(kept[:, :1]).repeat(18, 1), atol=1e-3)
     assert set(np.round(kept[:, 0])) == {0, 2}

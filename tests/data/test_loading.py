@@ -206,7 +206,7 @@ def test_names_of_datasets_are_distinguished_from_paths(monkeypatch, tmp_path):
     assert data.load("vtab/pets", 8, pipeline="keras").name == "vtab/pets"
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cifar10").mkdir()
-    with pytest.raises(ValueError, match="two class folders"):  # what is there wins
+    with pytest.raises(ValueError, match="two class folders"):  # existing folders win
         data.load("cifar10")
 
 

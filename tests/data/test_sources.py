@@ -85,7 +85,7 @@ def test_the_first_frame_of_an_animation_is_read(tmp_path, suffix):
 
 
 def test_rare_modes_are_converted(tmp_path):
-    """Values by hand: CMYK without its key, BT.601 of YCbCr, white behind what is transparent."""
+    """Values by hand: CMYK without its key, BT.601 of YCbCr, white behind transparent pixels."""
     one, alpha = Image.new("L", (4, 4), 200), Image.new("L", (4, 4), 51)
     cases = {
         "cmyk.tif": (Image.new("CMYK", (4, 4), (255, 0, 55, 0)), (0, 255, 200)),

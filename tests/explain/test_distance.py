@@ -10,7 +10,7 @@ from keras_vit.explain.per_head import mean_attention_distance
 
 
 def one_hot(targets, prefix_tokens=0):
-    """(1, 1, 1, tokens, tokens): token i attends to targets[i] alone."""
+    """(1, 1, 1, tokens, tokens): token i attends only to targets[i]."""
     return np.eye(len(targets) + prefix_tokens)[[*range(prefix_tokens), *targets]][None, None, None]
 
 
@@ -20,7 +20,7 @@ def test_identity_has_distance_zero():
 
 
 def there(places, step):
-    """Every other `step` places go ahead, the next back."""
+    """Groups of `step` places point ahead and back in alternation."""
     return np.where(places // max(step, 1) % 2 == 0, places + step, places - step)
 
 

@@ -1,4 +1,4 @@
-"""The figures of what is inside: what is drawn, where, and under which words."""
+"""The figures of the views: what is drawn, where, and with which text."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def drawn(axes):
 
 
 def words(figure):
-    """Everything that is written in a figure."""
+    """Returns all text in a figure."""
     import matplotlib.text
 
     return "\n".join(text.get_text() for text in figure.findobj(matplotlib.text.Text))

@@ -77,7 +77,7 @@ def test_uniform_attention_gives_a_uniform_map():
 
 
 def two_layers():
-    """1 + 2 x 2 tokens; the class token looks at patch 3 in the last layer, all at patch 0 before.
+    """1 + 2 x 2 tokens; in the last layer the class token attends to patch 3; before, all to 0.
 
     In both layers every other token looks at itself.
     """
@@ -95,7 +95,7 @@ def test_two_layers_by_hand():
     # With the residual, half of the class token comes from patch 3: of this, half from patch 0.
     found = attention_rollout(array)
     np.testing.assert_allclose(found, [[[0.5, 0], [0, 0.5]]])
-    # The layers do not commute: in the other order the class token never hears of patch 0.
+    # The layers do not commute: in the other order, nothing of patch 0 reaches the class token.
     np.testing.assert_allclose(attention_rollout(array[::-1]), [[[0, 0], [0, 1]]])
 
 
@@ -118,7 +118,7 @@ def two_heads():
 )
 def test_heads_become_one_by_hand(heads, expected):
     expected = np.reshape(expected, (1, 2, 2)) / np.sum(expected)
-    for residual in (True, False):  # what stays in the class token is no part of the map
+    for residual in (True, False):  # the share of the class token itself is not part of the map
         found = attention_rollout(two_heads(), heads=heads, residual=residual)
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
@@ -141,7 +141,7 @@ def test_the_smallest_scores_of_patches_are_forgotten(discard, expected):
 
 @pytest.mark.backend_free
 def test_the_class_token_is_never_forgotten():
-    """Patch 0 hears of patch 3 through the class token alone, of which it takes the least."""
+    """Patch 3 reaches patch 0 only through the class token, to which patch 0 attends least."""
     last, first = np.eye(5), np.eye(5)
     last[1] = [0.1, 0.2, 0.3, 0.4, 0]
     first[0] = [0, 0, 0, 0, 1]

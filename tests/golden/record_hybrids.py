@@ -3,8 +3,8 @@
 Needs jax, flax, ml_collections and https://github.com/google-research/vision_transformer
 (commit c6de1e5) on PYTHONPATH; run: python tests/golden/record_hybrids.py
 The file holds, for each hybrid, the logits at SIZE pixels with LAYERS blocks of the Transformer,
-and the number of weights of the whole model at 224 pixels and 1000 classes. All is computed in
-float64, so that the difference that a test finds is that of the model under test.
+and the number of weights of the whole model at 224 pixels and 1000 classes. Everything is computed
+in float64, so any difference that a test finds comes from the model under test.
 """
 
 import math

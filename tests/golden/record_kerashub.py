@@ -1,4 +1,4 @@
-"""Records `kerashub.npz`: what KerasHub's own code computes of seeded weights.
+"""Records `kerashub.npz`: outputs of KerasHub's own code with seeded weights.
 
 Needs keras-hub (0.32.0) and jax; run:
 
@@ -88,7 +88,7 @@ ROWS = {
 
 
 def fill(path):
-    """Gives the tensors of a .weights.h5 file seeded values; returns their shapes."""
+    """Fills the tensors of a .weights.h5 file with seeded values; returns their shapes."""
     shapes = {}
     with h5py.File(path, "r+") as file:
         file.visititems(lambda name, item: shapes.update({name: getattr(item, "shape", None)}))

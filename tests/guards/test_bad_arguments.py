@@ -47,7 +47,7 @@ def bit(**arguments):
 
 
 def second_call(layer, first, second):
-    """The input was right at first; the check must not only be made when weights are."""
+    """The first input was valid, so the check must not only run when weights are created."""
     layer(first)
     return layer(second)
 

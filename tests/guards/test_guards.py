@@ -57,9 +57,9 @@ class Batches(keras.utils.PyDataset):
 
 
 class Spoil(keras.callbacks.Callback):
-    """Spoils data once a call is under way: at the begin of an epoch, or of a test or prediction.
+    """Spoils data during a call: at the beginning of an epoch, a test or a prediction.
 
-    Until then Keras has read the first batches well, to learn their shapes.
+    By then, Keras has read the first batches to learn their shapes.
     """
 
     def __init__(self, data, epoch=0):
@@ -77,7 +77,7 @@ class Spoil(keras.callbacks.Callback):
 
 
 def raising(hook, number=0, error=Broken):
-    """A callback that raises at the call of `hook` after `number` others."""
+    """A callback that raises in `hook` after `number` calls."""
     calls = []
 
     def strike(self, *args, **kwargs):
@@ -183,7 +183,7 @@ class Trained:
             self.after[step + 1] = self.state()
 
     def variables(self):
-        """Weights, all that the optimizer keeps, and last the counters of steps and dropouts."""
+        """Weights, the optimizer's state, and last the counters of steps and dropouts."""
         count = self.model.optimizer.iterations
         kept = [v for v in self.model.optimizer.variables if v is not count]
         return [*self.model.weights, *kept, count, *self.model.non_trainable_variables]
@@ -222,7 +222,7 @@ def trained(request):
     return trained_model(request.param)
 
 
-# Only JAX takes weights away.
+# Weights are lost only on JAX.
 SOME = ("fit, third batch", "predict, size")
 SOME = list(FAILURES)[::2] + list(SOME) if BACKEND == "jax" else SOME
 # A model that has been trained meets every failure; one around it and a fresh one meet half each.
@@ -253,7 +253,7 @@ def test_a_failed_call_leaves_the_last_finished_step(case, trained):
 
 def fail(model, failure):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # JAX says that it found a later batch of another shape
+        warnings.simplefilter("ignore")  # JAX reports a later batch with a different shape
         with pytest.raises((Exception, KeyboardInterrupt, SystemExit)) as error:
             run(model, *failure)
     assert "is not callable" not in str(error.value)
@@ -541,7 +541,7 @@ def test_labels_of_later_batches_are_checked_too(flow):
     assert OUT_OF_RANGE in str(error.value) and "highest label=2" in str(error.value)
 
 
-ENDLESS = "ignore:Your input ran out of data"  # Keras says so of generators and of Grain
+ENDLESS = "ignore:Your input ran out of data"  # Keras warns of this for generators and Grain
 
 
 @pytest.mark.filterwarnings(ENDLESS)

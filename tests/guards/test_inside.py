@@ -64,7 +64,7 @@ ODD = {
     "cut": (lambda x: (x / 255).round().astype("uint8"), "divided by 255 and truncated"),
     "booleans": (lambda x: x > 128, "like a mask"),
 }
-KINDS = [kind for kind in ODD if kind != "booleans"]  # as float they look like those that were cut
+KINDS = [kind for kind in ODD if kind != "booleans"]  # as floats they look like truncated ones
 
 
 @pytest.mark.parametrize("name", ODD)

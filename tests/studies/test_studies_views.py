@@ -1,4 +1,4 @@
-"""Figures 2, 10 and 11, Table 9: little tasks are what they ask, conclusions follow rows."""
+"""Figures 2, 10 and 11, Table 9: small tasks are as described, and conclusions follow from rows."""
 
 import functools
 
@@ -175,7 +175,7 @@ def test_figure_11_draws_what_there_is(count):
 
 
 def test_reach_is_relative_to_attention_to_all_alike():
-    """Without query and key all scores are equal, in an image that is no square too."""
+    """Without query and key, all scores are equal, even in an image that is not square."""
     model = keras_vit.ViT((8, 12), 4, 2, 8, 8, 2, num_classes=2, num_channels=1, pooling="gap")
     for layer in ("block_0", "block_1"):
         dense = model.get_layer(layer).attention.query_key_value
@@ -240,7 +240,7 @@ def real_digits(part):
 
 
 def places(image, part="train"):
-    """Returns [(row, column, label)] of the real digits that stand on a canvas (16, 16)."""
+    """Returns [(row, column, label)] of the real digits on a canvas (16, 16)."""
     real = real_digits(part)
     windows = np.lib.stride_tricks.sliding_window_view(image, (8, 8))
     return [

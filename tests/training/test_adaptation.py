@@ -23,7 +23,7 @@ def images(count=3, seed=0):
 
 
 def trained(model):
-    """Trains with large steps, so that whatever may move has moved."""
+    """Trains with large steps, so that every trainable weight changes."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizers.SGD(0.1), loss)
     for step in range(2):

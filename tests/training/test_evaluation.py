@@ -1,4 +1,4 @@
-"""Evaluation: every number beside scikit-learn's or a hand computation, every input it takes."""
+"""Evaluation: every number against scikit-learn or a hand computation, and every kind of input."""
 
 import json
 import re
@@ -213,7 +213,7 @@ def some_data(**options):
 
 
 def pixel_model():
-    """Says class 1 where the first pixel is above 127.5: right but for pixels 100 to 127."""
+    """Predicts class 1 if the first pixel is above 127.5: correct except for pixels 100 to 127."""
     images = keras.Input((2, 2, 1))
     logits = keras.layers.Dense(2)(keras.layers.Flatten()(images))
     model = keras.Model(images, logits)

@@ -1,4 +1,4 @@
-"""Features and few-shot accuracy: beside plain NumPy and scikit-learn, and on real weights."""
+"""Features and few-shot accuracy against plain NumPy and scikit-learn, and on real weights."""
 
 import os
 import pathlib
@@ -40,7 +40,7 @@ def augmented(x, like):
 @pytest.mark.backend_free
 @pytest.mark.parametrize("number", [3, 11, 12, 13, 40])
 def test_scores_are_those_of_a_direct_solution(number):
-    """Both forms, at and around their border: 12 columns with the constant."""
+    """Both forms, at and around the boundary between them: 12 columns with the constant."""
     rng = np.random.default_rng(1)
     x, x_test = rng.normal(size=(number, 11)), rng.normal(size=(9, 11))
     targets = np.sign(rng.normal(size=(number, 4)))

@@ -1,4 +1,4 @@
-"""Recipes: the published tables, how they are scaled, and what `compile` and `fit` get."""
+"""Recipes: the published tables, their scaling, and the arguments of `compile` and `fit`."""
 
 import itertools
 import types
@@ -364,7 +364,7 @@ class Mixed(keras.utils.PyDataset):
 
 @pytest.mark.slow
 def test_a_recipe_trains_on_shares_and_validates_on_classes(tmp_path):
-    """From `recipe` through `fit` with everything on, and the result can be saved."""
+    """Trains with `recipe` and `fit` with everything enabled; the result can be saved."""
     data = describe_data(images=8, num_classes=2, batch_size=4)
     made = recipe(
         "finetune", data, epochs=2, moving_average=0.5, accumulate=2, layer_decay=0.7,
