@@ -106,7 +106,7 @@ def _each(check, name, value):
 
 
 def optional(check):
-    """Returns a check that accepts None and otherwise does what `check` does."""
+    """Returns a check that accepts None and otherwise behaves like `check`."""
 
     def check_unless_none(name, value):
         advice = f"Use {name}=None to leave it out."
@@ -157,7 +157,7 @@ def units(name, value, advice=""):
 
 
 def some_units(name, value):
-    """Returns what `units` does, or raises `ValueError` if there are no stages."""
+    """Returns the result of `units`, or raises `ValueError` if there are no stages."""
     if value in ((), []):
         advice = f"A ResNet-50 is {name}=(3, 4, 6, 3)."
         refuse(f"`{name}` must name at least one stage", {name: value}, advice)

@@ -208,7 +208,7 @@ def blank_weights(limit=None):
 
     names = RANDOM_INITIALIZERS if limit is None else RANDOM_INITIALIZERS + PLAIN_INITIALIZERS
     kinds = [getattr(keras.initializers, name) for name in names]
-    with _blanking:  # one thread at a time: each restores what it found
+    with _blanking:  # one thread at a time: each restores the original methods
         calls, blanks = {kind: kind.__call__ for kind in kinds}, _Blanks(limit)
         try:
             for kind, call in calls.items():
@@ -232,7 +232,7 @@ class _Blanks:
         self.thread = threading.get_ident()
 
     def replace(self, call, is_random):
-        """Returns what replaces an initializer's `__call__`."""
+        """Returns the replacement of an initializer's `__call__`."""
 
         def blank(initializer, shape, dtype=None, **kwargs):
             if threading.get_ident() != self.thread:

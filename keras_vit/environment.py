@@ -145,7 +145,7 @@ def _cpuinfo(name):
 
 
 def check_installation():
-    """Returns what is wrong with the installation and how to repair it.
+    """Returns a message about a problem of the installation and how to repair it.
 
     On PyPI, keras-vit is another project whose module is `keras_vit` too. In one environment, the
     package installed last overwrites files of the other. The check looks for a folder of that

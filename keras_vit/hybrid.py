@@ -20,7 +20,7 @@ class HybridViT(ViT):
         *args: arguments of `ViT`. `patch_size` is in pixels of the image. A patch must cover whole
             positions of the feature map, which are 4 pixels apart; each stage after the first
             doubles the distance.
-        resnet_units: number of residual units in each stage: (3, 4, 9), or () for the root alone.
+        resnet_units: number of residual units in each stage: (3, 4, 9), or () for only the root.
         **kwargs: arguments of `ViT`.
 
     Raises:

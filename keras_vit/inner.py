@@ -1,6 +1,6 @@
 """Keras's layers for use inside the Transformer's layers: the same results in fewer steps.
 
-PyTorch runs a model line by line, so what Keras does around each layer takes time: a tenth of a
+PyTorch runs a model line by line, so Keras's work around each layer takes time: a tenth of a
 forward pass (docs/speed.md). TensorFlow and JAX compile a model, and nothing changes there.
 """
 

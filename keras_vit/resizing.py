@@ -64,7 +64,7 @@ def resize(model, image_size=None, patch_size=None, num_classes=..., *, method="
 
 
 def rebuild(model, method="bilinear", forget=(), **overrides):
-    """Returns a model with other arguments and the same weights, resized where they have to be.
+    """Returns a model with other arguments and the same weights, resized if necessary.
 
     Args:
         model: a model of this package.
@@ -149,7 +149,7 @@ def read_weights(model):
 
 # --- Checks --------------------------------------------------------------------------------------
 def check_model(model, **overrides):
-    """Raises `ValueError` unless a model is one of this package; returns what was received."""
+    """Raises `ValueError` unless a model is one of this package; returns the received values."""
     received = {"model": type(model).__name__, **overrides}
     if not hasattr(model, "argument_names"):
         want = "the model must be a ViT, a relative of it or a ResNet of this package"
@@ -194,7 +194,7 @@ def _sizes(model):
     return [getattr(model, name, None) for name in ("image_size", "patch_size", "prefix_tokens")]
 
 
-# --- What depends on the number or the size of patches -------------------------------------------
+# --- Weights that depend on the number or the size of patches ------------------------------------
 # Functions of (old value, new value that would be random, old model, new model, method)
 def _positions(value, fresh, old, new, method):
     """Resizes E_pos; prefix tokens keep theirs if the new model has as many."""
@@ -229,7 +229,7 @@ def _biases(value, fresh, old, new, method):
     return resize_table(value, old.grid, new.grid)
 
 
-RESIZED = {  # path of a weight: what resizes it
+RESIZED = {  # path of a weight: function that resizes it
     r"patch_encoder/position_embedding|positions(_\d+)?/embedding": _positions,
     r"patch_encoder/projection/kernel": _kernel,
     r"positions(_\d+)?/[xy]_embedding": _axis,

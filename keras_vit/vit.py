@@ -175,7 +175,7 @@ class ViT(ImageModel):
         return self.poolings[self.pooling][0]
 
     def stem(self, x):
-        """What happens to normalized images before they are cut: nothing, in the paper."""
+        """Processes normalized images before they are cut; the paper's model does nothing."""
         return x
 
     def embed(self, x):

@@ -69,7 +69,7 @@ class PositionEmbedding(Layer):
 
 @register
 class Positions1D(PositionEmbedding):
-    """A learned vector for each place in the sequence: what `PatchEncoder` adds, as a layer.
+    """A learned vector for each place in the sequence: the positions of `PatchEncoder` as a layer.
 
     Example:
     >>> layer = keras_vit.ablations.positions.Positions1D(grid=(2, 3), prefix_tokens=1)
@@ -126,7 +126,7 @@ class Positions2D(PositionEmbedding):
 class SinCosPositions(PositionEmbedding):
     """Fixed sines and cosines of column and row, see `sincos`; zeros for prefix tokens.
 
-    Not in the paper: what MAE and other successors use. Nothing is learned. 4 must divide D.
+    Not in the paper, but in MAE and other successors. Nothing is learned. 4 must divide D.
 
     Example:
     >>> layer = keras_vit.ablations.positions.SinCosPositions(grid=(2, 3), prefix_tokens=1)

@@ -1,4 +1,4 @@
-"""The cost of a model, and what each of its layers adds while an image passes through."""
+"""The cost of a model, added up over its layers as the shapes of an image pass through."""
 
 import math
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from keras_vit.descendants.pooling import AttentionPooling
 
 
 class Cost(NamedTuple):
-    """The cost of a model: its parameters, and what one forward pass computes.
+    """The cost of a model: its parameters, and the work of one forward pass.
 
     A multiply-add is a product that is added to a sum. Many authors count it as one FLOP (timm,
     fvcore, the papers of ResNet, EfficientNet and CoAtNet), others as two (this paper, XLA):

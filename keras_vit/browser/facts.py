@@ -1,4 +1,4 @@
-"""What a page shows besides predictions: facts about the model, and example images."""
+"""Content of a page besides predictions: facts about the model, and example images."""
 
 import base64
 import io

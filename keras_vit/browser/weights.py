@@ -1,4 +1,4 @@
-"""Weights as text: what weights.js reads."""
+"""Weights as text, which weights.js reads."""
 
 import base64
 import zlib

@@ -18,7 +18,7 @@ MINUS_ONE_TO_ONE = (127.5, 127.5)
 
 
 class Description(NamedTuple):
-    """What a file of weights is for.
+    """The model that a file of weights is for.
 
     Attributes:
         source: the project whose naming scheme its tensors follow.

@@ -1,4 +1,4 @@
-"""Builds models with published weights, and loads weights from files, all or none."""
+"""Builds models with published weights, and loads weights from files, all or nothing."""
 
 import contextlib
 import math
@@ -26,7 +26,7 @@ MAX_PATCHES = 128 * 128  # 2,048 pixels in patches of 16
 
 
 class Report(NamedTuple):
-    """What loading did; print it for a summary.
+    """The result of loading; print it for a summary.
 
     Attributes:
         path: the file.
@@ -78,7 +78,7 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
             repository of the Hugging Face Hub. Named files are downloaded once.
         method: how positions and patches are resized, see `load_weights`.
         cache_dir: folder for downloads; None for Keras's own, or Hugging Face's for hf:// names.
-        verbose: whether to print what was done.
+        verbose: whether to print a summary.
         **overrides: arguments of the model that replace those of the file, such as num_classes,
             image_size, dropout, dtype.
 

@@ -57,7 +57,7 @@ def save_weights(model, path, source=None):
 
     Raises:
         ValueError: that source has no name for one of the weights, or uses another file format;
-            for a folder, that library has no class that computes what the model computes.
+            for a folder, that library has no class that computes the same.
 
     Example:
     >>> model = keras_vit.load_pretrained("ViT-Mini/4", verbose=False)
@@ -109,7 +109,7 @@ def find_map(model, source):
 
 
 def _write_folder(model, folder, table):
-    """Writes the weights and what the library needs to build the model."""
+    """Writes the weights and the files that the library needs to build the model."""
     tensors = tensors_of(table, model)
     writers = {
         name: functools.partial(WRITERS[table.suffix], tensors=part)

@@ -23,8 +23,8 @@ SWITCH = "KERAS_VIT_HUGEPAGES"
 OLDEST_GLIBC = 2, 35
 TRANSPARENT = "/sys/kernel/mm/transparent_hugepage/enabled"
 ACCELERATORS = ("jax_plugins", "libtpu")  # packages that give JAX a GPU or TPU
-# What TensorFlow's libraries print during import, regardless of all settings. Keras imports them on
-# every backend, for example to save a model.
+# Lines that TensorFlow's libraries print during import, regardless of all settings. Keras imports
+# them on every backend, for example to save a model.
 NOISE = re.compile(rb"WARNING: All log messages before absl::|[IW]\d{4} |To enable the following")
 
 

@@ -42,7 +42,7 @@ class Progress:
             print(f"{begin}{self.line()}", end=end, file=self.stream, flush=True)
 
     def line(self):
-        """Returns what is shown: "640 of 2,000 images, 33.1 images/s, 0:41 left"."""
+        """Returns the displayed line: "640 of 2,000 images, 33.1 images/s, 0:41 left"."""
         seconds, made = time.monotonic() - self.start, self.done - self.first
         rate = made / seconds if seconds else 0.0
         text = f"{self.done:,}" + (f" of {self.total:,}" if self.total else "")

@@ -9,7 +9,7 @@
 
 The two differ in constants as well as in order, and published weights fit only the one that they
 were trained with, so each layer has two versions, in `hybrid_layers.py` and `bit_layers.py`,
-instead of a switch. `shared.py` contains what both compute in the same way.
+instead of a switch. `shared.py` contains the operations that both have in common.
 """
 
 from keras_vit.convolutions.bit_layers import BiTConv, BiTRoot, BiTUnit

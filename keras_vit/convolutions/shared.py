@@ -20,7 +20,7 @@ class GroupNorm(layers.GroupNormalization):
         import torch
 
         if torch.is_grad_enabled() and not inputs.requires_grad:
-            return super().call(inputs)  # torch 2.13 crashes on the gradient of gamma alone
+            return super().call(inputs)  # torch 2.13 crashes if only gamma needs a gradient
         x = ops.moveaxis(inputs, -1, 1)
         gamma, beta = (ops.convert_to_tensor(w) for w in (self.gamma, self.beta))
         x = torch.nn.functional.group_norm(x, self.groups, gamma, beta, self.epsilon)

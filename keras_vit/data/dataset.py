@@ -76,8 +76,8 @@ def load(
             `keras_vit.data.Augmentation`, or None.
         seed: seed of the order and of the augmentation, an integer of 0 or more.
         validation_share: share of the training images to hold out if the source has no validation
-            split; 0 for none; None for a tenth, or for what the paper held out of a named dataset
-            (see `keras_vit.data.tfds.load_splits`).
+            split; 0 for none; None for a tenth, or for the share that the paper held out of a named
+            dataset (see `keras_vit.data.tfds.load_splits`).
         test_share: share of all images to hold out if the source has no test split; 0 for none.
         num_channels: 1 for grayscale, 3 for RGB; images are converted if needed.
         data_dir: folder of TensorFlow Datasets; None for its default.

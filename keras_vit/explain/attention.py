@@ -115,7 +115,7 @@ def as_scores(source, images=None, grid=None):
 
 
 def iterate_scores(source, images=None, grid=None, batch_size=8):
-    """Yields what `as_scores` returns, for a few images at a time, so memory stays bounded.
+    """Yields the result of `as_scores` for a few images at a time, so memory stays bounded.
 
     `Scores` and arrays are in memory already and are yielded whole.
     """
@@ -132,7 +132,7 @@ def _iterate_model(model, images, batch_size):
 
 
 def _compute_scores(model, images):
-    """Returns the scores of all blocks; the compiler drops what follows the last scores."""
+    """Returns the scores of all blocks; the compiler drops all later operations."""
     blocks = find_encoder.find(model).blocks
     with hooks.record(blocks, "input") as inputs:
         model(images, training=False)

@@ -1,4 +1,4 @@
-"""What the first layer has learned, its filters and positions: Figures 7 (left, center) and 10."""
+"""Filters and positions that the first layer has learned: Figures 7 (left, center) and 10."""
 
 import math
 

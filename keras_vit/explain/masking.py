@@ -71,7 +71,7 @@ def deletion_curve(model, images, maps, classes=None, steps=14, fill="mean", bat
         classes: None for the most probable class of each image, one number for all images, or one
             number for each.
         steps: number of steps from the whole image to an empty one.
-        fill: what replaces a patch: "mean", the mean color of the image, or "blur", the image
+        fill: replacement of a patch: "mean", the mean color of the image, or "blur", the image
             blurred with a standard deviation of one patch.
         batch_size: number of images computed at once.
 

@@ -70,7 +70,7 @@ def attention_rollout(
 
 
 def token_attention(source, images=None, *, token=None, grid=None):
-    """Returns what one token attends to, in every layer and head.
+    """Returns the attention of one token, in every layer and head.
 
     Args:
         source: a model with a Transformer encoder, `Scores`, or an array (layers, batch, heads,

@@ -1,4 +1,4 @@
-"""What tokens hold: patches, similarities, colors, lengths, and the logits of every depth."""
+"""Views of tokens: patches, similarities, colors, lengths, and the logits at every depth."""
 
 import math
 

@@ -13,7 +13,7 @@ SAMPLE = 32  # images whose pixels are checked
 
 
 class ImageSpec(NamedTuple):
-    """What a model takes as images.
+    """The images that a model takes.
 
     Attributes:
         input_shape: (None, height, width, channels).

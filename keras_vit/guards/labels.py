@@ -33,7 +33,7 @@ SHORT = {"auc": "AUC", "ce": "CategoricalCrossentropy", "bce": "BinaryCrossentro
 
 
 class Labels(NamedTuple):
-    """What a compiled model takes as labels.
+    """The labels that a compiled model takes.
 
     Attributes:
         kind: "number" of the class, (batch,); "shares" of the classes, which sum to 1, or a value

@@ -47,7 +47,7 @@ class Table:
     Args:
         path: .csv, .jsonl or .parquet file. If it exists, it must be a table of these settings.
         columns: {name of a column: str or float}.
-        settings: JSON content that decides what the rows contain.
+        settings: JSON content that determines the rows.
         keys: the first cells of all rows, in order.
         remarks: JSON content that is written beside the settings but not compared.
 

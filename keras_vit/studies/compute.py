@@ -150,7 +150,7 @@ def _apart(rows, measure, paper):
 
 
 def _above(rows, family):
-    """States what each model of a family gains over the ViTs at its compute."""
+    """States the gain of each model of a family over the ViTs at its compute."""
     gains = {}
     for vits, others in _each_seed(rows, "ViT", family):
         for compute, accuracy in others:
@@ -165,7 +165,7 @@ def _above(rows, family):
 
 
 def _longer(rows):
-    """States what the largest model of each family gains from twice the steps."""
+    """States the gain of the largest model of each family from twice the steps."""
     gains = []
     for family in FAMILIES:
         chosen = [row for row in rows if row["family"] == family]

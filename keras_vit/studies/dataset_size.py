@@ -1,4 +1,4 @@
-"""What larger pre-training sets give after fine-tuning: Figure 3, Table 5.
+"""The effect of larger pre-training sets after fine-tuning: Figure 3, Table 5.
 
 Models are pre-trained on the known classes, the digits 0 to 4 or the first five classes of
 CIFAR-10, and transferred to the others, which are new to them.

@@ -79,7 +79,7 @@ class Table8(Study):
         }
 
     def plot(self, rows):
-        """Plots what each kind gains over learned 1-D positions: ours by seeds, and the paper's."""
+        """Plots the gain of each kind over learned 1-D positions, ours and the paper's."""
         groups = _by_kind(rows)
         default = groups.get(("1d", "stem")) or [row["accuracy"] for row in rows]
         center = statistics.fmean(default)

@@ -247,7 +247,7 @@ class Figure12(Study):
         batches = [int(size) for size in str(batch_sizes).split()]
         found = measure_speed(network, batches, rounds, matrix)
         work = accounting.count(model, image_size).multiply_adds
-        # What share of the product's multiply-adds per second the model reaches
+        # The share of the product's multiply-adds per second that the model reaches
         share = found.pop("images_per_product") * work / matrix**3
         if memory_gib == "tried":
             largest = find_batch(network)

@@ -17,7 +17,7 @@ OWN = "drawings"
 MOST, LARGEST = 20, 96  # example images, and their longest side in pixels
 NAMES = ("state", "widgets", "tour_inputs", "tour_blocks", "play", "main")
 SCRIPTS = [f"scripts/{name}.js" for name in NAMES]
-# what a screen shows: the file of the code that computes it, and the end of the line
+# value on a screen: the file of the code that computes it, and the end of the line
 LINES = {
     "normalize": ("pixel_range.py", "# (B, height, width, C)"),
     "patches": ("layers.py", "# (B, N, PPC)"),
@@ -85,7 +85,7 @@ def read_examples(images):
 
 
 def find_lines():
-    """Returns {what: its file, the number of its line, the line} of `LINES`."""
+    """Returns {value: (file, line number, line)} for `LINES`."""
     return {what: _find_line(*place) for what, place in LINES.items()}
 
 

@@ -104,8 +104,8 @@ def parse(address):
 def fetch(address, cache_dir=None):
     """Downloads the weights of a repository and the JSON files beside them, unless they exist.
 
-    Files get their names only when they are complete. If the Hub cannot be reached, what was
-    downloaded before is used. A file whose checksum differs from the Hub's is removed.
+    Files get their names only when they are complete. If the Hub cannot be reached, files
+    downloaded earlier are used. A file whose checksum differs from the Hub's is removed.
 
     Args:
         address: "hf://owner/name" or "hf://owner/name@revision", where a revision is a branch, a

@@ -143,7 +143,7 @@ def _check_places(path, name, config, found):
 
 
 def _architecture(path, table, name, config, found):
-    """Returns the arguments that the name of an architecture implies, or what replaces them."""
+    """Returns the arguments that the name of an architecture implies, or their replacement."""
     facts = {"epsilon": 1e-6} if name else {}
     for pattern, row in ARCHITECTURES.items():
         facts |= row if re.fullmatch(pattern, name) else {}

@@ -1,4 +1,4 @@
-"""Fields of the JSON files beside weights, as tables: what they mean, and which are refused."""
+"""Fields of the JSON files beside weights, as tables: their meaning, and which are refused."""
 
 from keras_vit import arguments as check
 
@@ -16,7 +16,7 @@ HUGGING_FACE_FIELDS = {  # their name: our name, and how it is checked
     "layer_norm_eps": ("epsilon", check.positive_number),
     "image_size": ("image_size", check.height_width),
 }
-HUGGING_FACE_SHAPES = {  # what the tensors also show
+HUGGING_FACE_SHAPES = {  # values that the tensors also show
     "hidden_size": "hidden_dim",
     "num_hidden_layers": "num_layers",
     "intermediate_size": "mlp_dim",

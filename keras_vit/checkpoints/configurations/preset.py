@@ -14,7 +14,7 @@ FIELDS = {  # their name: our name, and how it is checked
     "layer_norm_eps": ("epsilon", check.positive_number),
     "rope_theta": ("theta", check.positive_number),
 }
-SHAPES = {  # what the tensors also show
+SHAPES = {  # values that the tensors also show
     "hidden_dim": "hidden_dim",
     "num_layers": "num_layers",
     "mlp_dim": "mlp_dim",

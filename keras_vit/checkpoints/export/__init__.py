@@ -2,7 +2,7 @@
 
 This is the inverse of `configurations`: each field is an argument of the model.
 
-config_files.py    the class that computes what a model computes, and its files
+config_files.py    the equivalent class in another library, and its files
 for_timm.py        config.json of timm
 for_hugging_face.py    config.json of transformers
 for_kerashub.py    a preset of KerasHub

@@ -1,4 +1,4 @@
-"""The class of another library that computes what a model computes, in its JSON files."""
+"""JSON files that specify the class of another library that is equivalent to a model."""
 
 from keras_vit import arguments
 from keras_vit.checkpoints.export import for_hugging_face, for_kerashub, for_timm
@@ -32,7 +32,7 @@ def make(model, table, tensors):
         tensors: {name: array} to be written.
 
     Raises:
-        ValueError: no class of the library computes what the model computes.
+        ValueError: the library has no class that computes the same.
     """
     names = find_changes(model, table)
     if "pooling" in names and isinstance(model, NormAfterPooling) and model.pooling is None:

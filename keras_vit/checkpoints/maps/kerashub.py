@@ -1,7 +1,7 @@
-"""KerasHub's .weights.h5, alone or in the folder of a preset: ViT, DeiT, SigLIP, DINOv2, DINOv3.
+"""KerasHub's .weights.h5 files, also in presets: ViT, DeiT, SigLIP, DINOv2, DINOv3.
 
-A name is a path of attributes and classes. The path of a backbone is left out in a file of the
-backbone alone and in a preset, which has a separate file for the classifier.
+A name is a path of attributes and classes. The path of a backbone is left out in files that contain
+only the backbone, and in presets, which have a separate file for the classifier.
 """
 
 import functools

@@ -151,10 +151,11 @@ class Mismatch(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What to read from a file.
+    """The tensors to read from a file.
 
     Attributes:
-        parts: {canonical name: `Part`} of what fits, the parts of each weight in their order.
+        parts: {canonical name: `Part`} of the tensors that fit, the parts of each weight in their
+            order.
         fresh: paths of our weights that are not loaded.
         ignored: names of tensors in the file that are not needed.
         problems: a list of `Mismatch`.

@@ -1,4 +1,4 @@
-"""What each weight of a model is called, and how it is stored, in the files of one source.
+"""The name of each weight of a model, and how it is stored, in the files of one source.
 
 A weight map is a table that is read in both directions: files become weights, and weights files.
 
@@ -23,7 +23,7 @@ import numpy as np
 
 
 class Dimensions(NamedTuple):
-    """What layouts need to know about a model besides the shape of a weight."""
+    """Sizes of a model that layouts need besides the shape of a weight."""
 
     patch_size: tuple = ()  # in positions of the map that is cut into patches
     num_heads: int = 1
@@ -160,12 +160,12 @@ def as_stored(specs):
 
 
 class Export(NamedTuple):
-    """What the loader of a kind of file expects besides the weights.
+    """The requirements of a file's loader besides the weights.
 
     Attributes:
         classes: (`model_type` or folder, class without a head, class with a head) of transformers
             or KerasHub; None for a class that does not exist.
-        fits: returns whether one of these classes computes what a model computes.
+        fits: returns whether one of these classes computes the same as a model.
         prefix: beginning of all names but those of the head, if the model has a head.
         gated: ((name of a layer, its name in a gated MLP), ...).
         layer_scale: whether files have layer scale. It is written as ones, since weights contain
@@ -207,8 +207,8 @@ class WeightMap(NamedTuple):
         canonical: maps the specs of a file to {name in the rules: `Place`}.
         ignored: regular expressions of tensors that are not weights of the model.
         unsupported: {regular expression: description} of tensors that no layer here has.
-        scales: {our layer: name of a vector} of layer scale, which multiplies what that layer
-            returns; if a file has it, it becomes a part of the layer's weights.
+        scales: {our layer: name of a vector} of layer scale, which multiplies the output of that
+            layer; if a file has it, it becomes a part of the layer's weights.
         zeros: regular expression of tensors that files leave out if they are zero.
         defaults: arguments of the model if no file states them.
         method: how the code that such files come from resizes positions.
@@ -217,7 +217,7 @@ class WeightMap(NamedTuple):
         only: {field of a configuration: the values that such models may have}.
         fields: {field of a configuration: (our argument, how it is checked)}.
         fused: {name of a tensor: canonical names of those concatenated in it}.
-        export: what is written beside the weights; None if files are only read.
+        export: the `Export` of such files; None if files are only read.
     """
 
     source: str

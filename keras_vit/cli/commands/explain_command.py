@@ -114,7 +114,7 @@ def _explain(options):
 
 
 def _request(options, files, gallery):
-    """Reads the options for what a view shows."""
+    """Reads the options of a view."""
     reading = options.resize, options.invert
     model, metrics = load_model(options.model, _image_size(options.image_size))
     images = read_images(files, model, metrics, *reading)

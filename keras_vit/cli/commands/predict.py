@@ -106,7 +106,7 @@ class _Skipped:
             self.shown.append(error)
 
     def lines(self):
-        """Returns what is reported at the end."""
+        """Returns the lines of the final report."""
         if not self.count:
             return []
         files = "file was" if self.count == 1 else "files were"

@@ -30,7 +30,7 @@ def run(function, model, images, *more, batch_size=32, compiled=True, **settings
         **settings: hashable arguments of the function that are not arrays.
 
     Returns:
-        What the function returns, as NumPy arrays over all images.
+        The function's results, as NumPy arrays over all images.
 
     Raises:
         ValueError: the images do not have the shape that the model takes, or there are none.
@@ -41,7 +41,7 @@ def run(function, model, images, *more, batch_size=32, compiled=True, **settings
 
 
 def batches(function, model, images, *more, batch_size=32, compiled=True, **settings):
-    """Yields what `run` returns, one batch at a time, so that memory stays bounded."""
+    """Yields the results of `run` one batch at a time, so that memory stays bounded."""
     arrays = [check_images(model, images), *map(np.asarray, more)]
     if not model.built:  # weights created in a compiled function would be lost
         model(keras.KerasTensor(arrays[0].shape))

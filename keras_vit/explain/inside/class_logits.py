@@ -21,7 +21,7 @@ SMALLEST = 1e-37  # so that a probability rounded to 0 has a logarithm
 
 
 def logits(model, images):
-    """Returns what is differentiated, (batch, classes), in float32 or wider."""
+    """Returns the values to differentiate, (batch, classes), in float32 or wider."""
     return _logits(model, model(images, training=False))[0]
 
 

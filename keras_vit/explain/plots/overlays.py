@@ -33,7 +33,7 @@ HEADS_ACROSS = 6
 
 
 def attention_scores(scores, images, blocks=None, token=None, grid=None, names=None):
-    """Plots what one token attends to, a map for every head of some blocks.
+    """Plots the attention of one token, a map for every head of some blocks.
 
     Args:
         scores: the result of `attention_scores`, or an array (layers, batch, heads, tokens,

@@ -24,7 +24,7 @@ PER_MODEL = [view for view in VIEWS.values() if view.summary]
 
 
 def report(model, images, names=None, class_names=None, progress=None):
-    """Builds one page of all views: what a model predicts for images, and what is inside it.
+    """Builds one page of all views: a model's predictions for images, and its inner workings.
 
     The page is a single file without scripts that needs no network. It shows at most twelve images;
     the charts of the model as a whole are computed from all images. Occlusion needs as many forward

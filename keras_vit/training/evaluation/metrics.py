@@ -27,7 +27,7 @@ class ClassScore(NamedTuple):
 
 
 class Mistake(NamedTuple):
-    """A misclassified image, with the probability of the predicted class `said`."""
+    """A misclassified image, with the probability of the predicted class, `said`."""
 
     image: str
     true: str

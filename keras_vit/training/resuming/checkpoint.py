@@ -88,7 +88,7 @@ class Checkpoint(keras.callbacks.Callback):
         run_state.restore_weights(model, state.arrays)
 
     def set_model(self, model):
-        """Moves to the end of the callbacks, so that each hook sees what the others did."""
+        """Moves to the end of the callbacks, so that each hook runs after those of the others."""
         super().set_model(model)
         calling = keras_internals.callback_list(self)
         self._others = {}

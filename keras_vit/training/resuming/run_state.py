@@ -25,7 +25,8 @@ _configs = weakref.WeakKeyDictionary()
 def collect_variables(model):
     """Returns `{name: variable}` of everything that a step changes.
 
-    Keras numbers automatic names anew in each model, so a name also contains its index.
+    Keras restarts the numbering of automatic names in each model, so a name also contains its
+    index.
     """
     weights = {id(w) for w in model.weights}
     seeds = [v for v in model.non_trainable_variables if id(v) not in weights]

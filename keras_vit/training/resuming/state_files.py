@@ -38,7 +38,7 @@ class State(NamedTuple):
 
 
 def prepare(folder):
-    """Creates and locks the folder, and removes what killed processes left in it.
+    """Creates and locks the folder, and removes files that killed processes left in it.
 
     Raises:
         OSError: the folder cannot be written, or another process trains in it.

@@ -253,7 +253,7 @@ def _run(target, options, cost, data, model, recipe):
 
 
 def _introduce(target, options, cost, data, model, recipe):
-    """Prints what is about to be trained; returns the accuracies of the baselines."""
+    """Prints a description of the run; returns the accuracies of the baselines."""
     name = model_name(options, model, recipe)
     introduction = messages.introduction(name, data, model, recipe, options["seed"], target)
     print(introduction, cost, sep="\n", flush=True)

@@ -220,7 +220,7 @@ def interrupted(target):
 
 
 def conclusion(target, metrics, options):
-    """Reports the result, the files and what to try next."""
+    """Reports the result, the files and suggested next steps."""
     parts = [_result(metrics), _contents(target), _next_steps(target, metrics, options)]
     return "\n" + "\n\n".join(parts)
 
