@@ -19,7 +19,7 @@ LARGEST = 260.0  # bicubic resizing overshoots 255 a little
 # What was done to pixels that are not 0 to 255, and how to tell from their lowest and highest value
 # and from whether they are whole numbers. The first match counts.
 ODD = {
-    "like those of 16 bits (divide them by 257)": lambda low, high, whole: high > LARGEST,
+    "like 16-bit values (divide them by 257)": lambda low, high, whole: high > LARGEST,
     "as if a mean had been subtracted already": lambda low, high, whole: low < -LARGEST_SCALED,
     "like a mask, or divided by 255 and truncated to whole numbers": lambda low, high, whole: (
         whole & (low < high) & (high <= LARGEST_SCALED)

@@ -81,7 +81,7 @@ def find_examples(source, most=MOST):
     ranked = [(i, path, name) for paths, name in found for i, path in enumerate(paths)]
     ranked.sort(key=lambda row: row[0])
     if not ranked:
-        arguments.refuse("`examples` must have images in it", {"examples": str(source)})
+        arguments.refuse("`examples` must contain images", {"examples": str(source)})
     return [(path, name) for _, path, name in ranked[:most]]
 
 

@@ -100,8 +100,9 @@ def load(
         on_error: "stop" to raise an error if an image cannot be read, "skip" to warn. A training
             image is then replaced by the next one of its class, which leaves order and labels as
             they are; validation and test images are read once before, and bad ones left out.
-        sampling: "shuffled", every training image once in an epoch, or "balanced": as many images,
-            drawn so that all classes are equally frequent, for classes of very different sizes.
+        sampling: "shuffled", every training image once in an epoch, or "balanced": the same number
+            of images, drawn so that all classes are equally frequent, for classes of very different
+            sizes.
 
     Returns:
         An `ImageDataset`.

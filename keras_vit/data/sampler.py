@@ -24,9 +24,9 @@ class Sampler:
     All batches have the same size, so that the training step is compiled once: the last batch is
     filled with the first images of the epoch.
 
-    With `sampling="balanced"` an epoch has as many images, drawn so that all classes are equally
-    frequent, to one image. Over the epochs, the images of a class take turns: none is repeated
-    before all of its class have been drawn. A class without images is left out.
+    With `sampling="balanced"` an epoch has the same number of images, drawn so that all classes are
+    equally frequent, to one image. Over the epochs, the images of a class take turns: none is
+    repeated before all of its class have been drawn. A class without images is left out.
 
     Args:
         labels: class of every image, (images,).

@@ -49,7 +49,7 @@ SUFFIXES = {
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
 }
 IMAGE_SUFFIXES = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
-DEEPEST = 65535  # the largest pixel of 16 bits
+DEEPEST = 65535  # the largest 16-bit pixel value
 ORIENTATION = 0x0112  # the EXIF tag; values of 5 or more exchange height and width
 IMAGES = (*SUFFIXES, "HEIC", "HEIF", "AVIF", "JPEG 2000", "SVG", "Photoshop (PSD)")
 # Suffixes of images that this package does not read.

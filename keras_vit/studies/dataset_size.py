@@ -48,7 +48,7 @@ SETS = {"ImageNet": 1.3e6, "ImageNet-21k": 14e6, "JFT-300M": 303e6}  # images, s
 
 
 def after(sizes, models):
-    """Returns each model after each number of images."""
+    """Returns the settings of each model for each number of images."""
     names = ("model", "rate", "patch_size", "num_heads", "images")
     return [
         dict(zip(names, (model, *shape, images), strict=True))

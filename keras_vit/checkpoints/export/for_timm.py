@@ -116,7 +116,7 @@ def _vit(model, table, _):
 
 
 def _find_by_epsilon(model, table, architectures):
-    """Returns the architecture for the epsilon of a model; the least that timm has is 1e-6."""
+    """Returns the architecture for the epsilon of a model; timm's smallest one is 1e-6."""
     epsilon = max(model.epsilon, 1e-6)
     if epsilon > model.epsilon:  # 1e-12 in many files of Hugging Face
         words = f"timm computes with epsilon={epsilon}, this model with {model.epsilon}:"

@@ -96,7 +96,7 @@ def cut(images, share, rng):
 
 
 def draw_box(height, width, share, rng):
-    """Draws CutMix's rectangle, of the image's proportions with a random center, as two slices."""
+    """Draws CutMix's rectangle, of the image's proportions, at a random place, as slices."""
     box = []
     for side in (height, width):
         length = int(side * math.sqrt(1 - share))

@@ -139,12 +139,13 @@ class Recipe(NamedTuple):
         """Returns the recipe for a number of images, batches of a size and batches per epoch.
 
         - An update sees `batch_size` times `accumulate` images.
-        - A published number of `steps` becomes the number of epochs that show as many images.
+        - A published number of `steps` becomes epochs that show the same number of images.
         - Epochs are added to reach `min_updates`, up to ten times as many.
         - The learning rate for batches of `reference_batch` is multiplied by batch /
           reference_batch ("linear": SGD, arXiv 1706.02677, and DeiT) or by its square root
           ("root": Adam, arXiv 2205.10287).
-        - A published number of `warmup_steps` is scaled to show as many images, up to a fifth of
+        - A published number of `warmup_steps` is scaled to show the same number of images, up to a
+        fifth of
           all updates. Otherwise the warm-up is `warmup_share` of them, at least one update.
 
         Example:
