@@ -128,7 +128,7 @@ def test_attention_pooling_and_mixed_precision(blank):
 
 
 class Counting(np.ndarray):
-    """An array that counts the products of its matrix multiplications."""
+    """An array that counts the products in its matrix multiplications."""
 
     products = 0
 

@@ -70,10 +70,10 @@ def test_predict_with_what_is_shipped_or_saved(folder, tmp_path, capsys):
     model = keras_vit.create("ViT-Mini/4", image_size=8, num_classes=2)
     model.save(tmp_path / "mine.keras")
     assert cli.main(["predict", str(tmp_path / "mine.keras"), image]) == 0
-    assert "class 0 50.0 %" in capsys.readouterr().out.splitlines()[-1]  # the head begins at zero
+    assert "class 0 50.0 %" in capsys.readouterr().out.splitlines()[-1]  # the head starts at zero
 
     keras_vit.save_weights(model, tmp_path / "model.safetensors")
-    assert cli.main(["predict", str(tmp_path), image]) == 0  # a folder, as it is published
+    assert cli.main(["predict", str(tmp_path), image]) == 0  # a folder as published
     assert "class 0 50.0 %" in capsys.readouterr().out.splitlines()[-1]
 
     model.class_names = ("dark", "light")

@@ -73,7 +73,7 @@ def test_layer_keeps_its_promises(kind, tmp_path):
 
 
 def masked_block(z, w, num_heads, approximate, mask):
-    """`paper.block` among all N tokens, where token i may look at token j only if mask[i, j]."""
+    """`paper.block` among all N tokens, where token i may attend to token j only if mask[i, j]."""
     x = paper.norm(z, w, "norm_1") @ w["attention/query_key_value/kernel"]
     x = x + w["attention/query_key_value/bias"]
     dim = z.shape[-1]
@@ -290,7 +290,7 @@ def test_multiply_adds_of_axial_vit_b_32_by_hand():
     cost = accounting.count("Axial-ViT-B/32")
     one = 49 * (768 * 2304 + 768 * 768 + 2 * 768 * 3072)
     assert cost.dense == 49 * 3072 * 768 + 24 * one + 768 * 1000
-    assert cost.attention == 24 * 2 * 49 * 7 * 768  # each of 49 tokens looks at 7
+    assert cost.attention == 24 * 2 * 49 * 7 * 768  # each of 49 tokens attends to 7
     assert cost.activations == 49 * 768 + 24 * (49 * 7 * 12 + 49 * 10 * 768) + 1000
     assert cost.kept == 49 * 3072 + 24 * (49 * (8 * 768 + 2 * 3072) + 12 * 49 * 7) + 50 * 768
 
@@ -309,7 +309,7 @@ def test_axial_resnet_costs_what_a_unit_by_hand_does():
 @pytest.mark.parametrize("make", [vit, resnet])
 def test_a_built_model_costs_what_its_weights_and_images_say(make, hollow):
     model = make()
-    if make is vit:  # patches of a name are square
+    if make is vit:  # named models have square patches
         model = keras_vit.create("Axial-ViT-Mini/8", image_size=(16, 24))
         assert accounting.count(model) == accounting.count("Axial-ViT-Mini/8", (16, 24))
     assert accounting.count(model).parameters == model.count_params()

@@ -45,7 +45,7 @@ def test_a_kind_of_positions(monkeypatch):
 
 
 class Shallow(NamedTuple):
-    """The row of a family."""
+    """A row of a new family."""
 
     hidden_dim: int
     num_registers: int

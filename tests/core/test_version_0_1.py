@@ -19,7 +19,7 @@ RECORDED = np.load(GOLDEN / "version_0_1.npz")
 
 
 class WithoutBias(keras_vit.ViT):
-    """Its head has no bias, as an argument of version 0.1 had it."""
+    """Its head has no bias, as with an argument of version 0.1."""
 
     def head(self, x):
         return keras.layers.Dense(5, use_bias=False, name="head", dtype="float64")(x)

@@ -80,7 +80,7 @@ def expected_counts(sampler, epoch, first=0):
 
 @every_pipeline
 def test_fit_receives_the_epochs_in_order(pipeline):
-    loaded = load_numbered(18, 4, pipeline)  # 5 batches, two images of the first come again
+    loaded = load_numbered(18, 4, pipeline)  # 5 batches; two images of the first are repeated
     left, counts = record(loaded), Counts()
     counter(18, 4).fit(loaded.train, epochs=3, shuffle=False, verbose=0, callbacks=[counts])
     order = loaded.sampler.order
@@ -139,7 +139,7 @@ def test_a_sampler_counts_only_whole_iterations():
     sampler = data.Sampler(np.zeros(6), batch_size=2)
     assert sampler.begin() == (0, 0) and (sampler.epoch, sampler.step) == (1, 0)
     sampler.mark_delivered(0, 0)
-    assert sampler.begin() == (0, 0)  # that was a look
+    assert sampler.begin() == (0, 0)  # it was only a look
     sampler.mark_delivered(0, 2)
     assert sampler.begin() == (1, 0)
     sampler.go_to(2)  # abandons the epoch that was begun

@@ -192,7 +192,7 @@ def test_cifar_gives_no_false_alarm(count, tmp_path):
 
 
 def test_placeholders_are_found_among_photographs(good):
-    """Text on a background of one color is found in any format, a logo in a format of its own."""
+    """Text on a background of one color is found in any format, a logo only in a rare format."""
     logo = faults.banner((90, 70), "white").quantize(16)
     logo.paste(logo.getpixel((45, 35)), (5, 5, 55, 30))
     faults.save(good / "cat" / "logo.gif", logo)

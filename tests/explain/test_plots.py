@@ -23,7 +23,7 @@ NAMES = ["a.png", "b.png", "c.png"]
 
 
 def drawn(axes):
-    """The arrays of the images in an `Axes`."""
+    """Returns the arrays of the images in an `Axes`."""
     return [np.asarray(image.get_array()) for image in axes.get_images()]
 
 
@@ -35,7 +35,7 @@ def words(figure):
 
 
 def rendered(figure):
-    """The pixels of a figure, (height, width, 4)."""
+    """Returns the pixels of a figure, (height, width, 4)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)

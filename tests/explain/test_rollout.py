@@ -20,7 +20,7 @@ def random_scores(*shape, seed=0):
 
 
 def written_out(array, residual=True, fuse=np.mean):
-    """All of A_L ... A_2 A_1, in float64, image by image."""
+    """The whole product A_L ... A_2 A_1, in float64, image by image."""
     images = []
     for b in range(array.shape[1]):
         product = np.eye(array.shape[-1])
@@ -79,7 +79,7 @@ def test_uniform_attention_gives_a_uniform_map():
 def two_layers():
     """1 + 2 x 2 tokens; in the last layer the class token attends to patch 3; before, all to 0.
 
-    In both layers every other token looks at itself.
+    In both layers, every other token attends to itself.
     """
     first, last = np.eye(5), np.eye(5)
     first[4] = [0, 1, 0, 0, 0]
@@ -127,7 +127,7 @@ def test_heads_become_one_by_hand(heads, expected):
 @pytest.mark.parametrize(
     "discard, expected",
     [
-        (0.2, [0.4, 0.3, 0.15, 0.05]),  # less than one patch of four
+        (0.2, [0.4, 0.3, 0.15, 0.05]),  # less than one of four patches
         (0.25, [0.4, 0.3, 0.15, 0]),
         (0.5, [0.4, 0.3, 0, 0]),
         (0.99, [0.4, 0, 0, 0]),  # the largest always stays
@@ -231,7 +231,7 @@ def test_of_a_model_it_is_that_of_its_scores(pooling):
 
 
 def test_only_a_few_images_are_in_memory_at_once(monkeypatch):
-    """Each batch's scores are gone when those of the next but one are computed."""
+    """The scores of a batch are released before those two batches later are computed."""
     alive, most, made = weakref.WeakSet(), [], attention._in_order
 
     class Watched(attention.Scores):

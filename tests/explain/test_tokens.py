@@ -80,7 +80,7 @@ def test_patches_of_other_images_are_refused():
 
 @pytest.fixture(scope="module")
 def shared():
-    """One model for many tests: each would be compiled anew."""
+    """One model for many tests, since each model would be compiled separately."""
     keras.utils.set_random_seed(3)
     return wide_vit()
 

@@ -21,7 +21,7 @@ SIZE, LAYERS, CLASSES = (64, 96), 2, 7
 
 
 def configurations():
-    """The five official hybrids, and the paper's other two made of official parts."""
+    """The five official hybrids, and the paper's other two, built from official parts."""
     b32, l16 = models.get_r50_b16_config(), models.get_l16_config()
     b32.resnet.num_layers = (3, 4, 6, 3)
     l16.patches.size = (1, 1)
@@ -38,7 +38,7 @@ def configurations():
 
 
 def shapes(model, images):
-    """{name: shape} of a model's weights, none of which is made."""
+    """Returns {name: shape} of a model's weights without allocating them."""
     tree = jax.eval_shape(lambda: model.init(jax.random.PRNGKey(0), images, train=False))
     flat = flax.traverse_util.flatten_dict(tree["params"], sep="/")
     return {name: leaf.shape for name, leaf in flat.items()}

@@ -28,7 +28,7 @@ PIXELS = {"image_size": (56, 56), "scale": [1 / 50, 1 / 60, 1 / 70], "offset": [
 
 
 def classifier(kind, backbone, converter, **options):
-    """A classifier with what prepares its images."""
+    """Returns a classifier with its preprocessor."""
     preprocessor = kind.preprocessor_cls(image_converter=converter)
     return kind(backbone, 5, preprocessor=preprocessor, **options)
 

@@ -516,7 +516,7 @@ FLOWING = [case for case in MISTAKES if case != "1-based"]
 @pytest.mark.both
 def test_a_mistake_in_other_data_is_reported_before_the_first_step(flow, case):
     make, x, y, *words = MISTAKES[case]
-    first = [2, 3, 0, 1]  # the wrong ones first
+    first = [2, 3, 0, 1]  # wrong ones first
     words = [word.replace("(4, 3)", "3)").replace("image=2", "image=0") for word in words]
     model = shared(make)
     weights = model.get_weights()
@@ -547,7 +547,7 @@ ENDLESS = "ignore:Your input ran out of data"  # Keras warns of this for generat
 @pytest.mark.filterwarnings(ENDLESS)
 @pytest.mark.parametrize("flow", FLOWS)
 def test_good_data_are_not_changed(flow):
-    """The model gets all of the data, once, in their order."""
+    """The model gets all data once, in order."""
     x, y = labelled(8)
     plain = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
     watch = guards.streams.Watch(SPEC, SPARSE_OF_TWO)
@@ -701,7 +701,7 @@ def test_pixels_that_may_be_right_are_not_warned_of(pixels):
 @pytest.mark.parametrize("flow", quick(FLOWS, as_tf, as_pydataset))
 @pytest.mark.both
 def test_fit_does_not_warn_of_shuffling(flow):
-    """Warnings are errors here: Keras says that `shuffle=True` was passed, which it was not."""
+    """Warnings are errors: Keras reports that `shuffle=True` was passed, although it was not."""
     if BACKEND == "jax" and flow is as_torch:
         pytest.skip("Keras warns of torch's read-only arrays")
     history = shared(small).fit(**flow(*labelled(8)), verbose=0)
@@ -717,7 +717,7 @@ def test_data_with_known_labels_are_checked_first_and_not_advanced():
     model = shared(small)
     given = {"x": batches}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches.sampler, "begin", None)  # a check must not begin an epoch
+        patch.setattr(batches.sampler, "begin", None)  # a check must not start an epoch
         patch.setattr(type(batches), "__getitem__", None)  # nor take a batch
         guards.calls.checked_training(model, given, [], training=True)
     assert given == {"x": batches, "shuffle": False}

@@ -252,7 +252,7 @@ def test_causal_attention_equals_numpy():
     attention.build(x.shape)
     w = weights(randomize(attention, scale=0.5))
     found = numpy(pretraining.pixels.attend_causally(attention, x))[0]
-    for last in range(7):  # a token is as it would be if it were the last one
+    for last in range(7):  # a token is the same as if it were the last one
         expected = paper.msa(x[0, : last + 1].astype("float64"), w, 3)[0][-1]
         np.testing.assert_allclose(found[last], expected, atol=1e-5)
 

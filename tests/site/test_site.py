@@ -197,7 +197,7 @@ def test_site_in_a_browser(site):
             if tab.evaluate(LOADED) > 1_000_000:
                 faults.append(f"{page}: more than 1 MB")
             said = tab.evaluate(FAULTS)
-            said += faint_texts(tab) if size is DESKTOP else []  # at any width they are the same
+            said += faint_texts(tab) if size is DESKTOP else []  # equal at any width
             faults += [f"{page}, {size['width']} px: {fault}" for fault in said]
         check_home(tab, home)
         check_table(tab, home)

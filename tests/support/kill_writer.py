@@ -1,8 +1,8 @@
 """Writers of states that are killed: `kill_writer.py FOLDER KILLS`, run by test_kill.
 
 Forks writers that save one state after another, kills each by SIGKILL at a random moment, and
-reads what is left. Prints JSON: how many were killed in a write, how many states could not be
-read, how many were older than the newest or the one before it.
+reads what is left. Prints JSON: the number of writers killed in a write, of unreadable states, and
+of states older than the two newest.
 """
 
 import json

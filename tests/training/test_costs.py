@@ -1,4 +1,4 @@
-"""What a run costs: its memory before the first step, and its time while it runs."""
+"""The cost of a run: its memory before the first step, and its time while it runs."""
 
 import types
 
@@ -125,7 +125,7 @@ def test_the_memory_of_a_container_counts(version, tmp_path):
     outer = tmp_path / folder / "run"
     for name, text in ((limit, "3000000"), (used, "2500000"), ("memory.stat", f"{cached} 400000")):
         (outer / name).write_text(text)
-    assert environment.free_host_memory(tmp_path) == 900_000  # of the group around it
+    assert environment.free_host_memory(tmp_path) == 900_000  # the limit of the enclosing group
     assert environment.free_host_memory() > 0
 
 

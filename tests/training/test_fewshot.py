@@ -127,7 +127,7 @@ def test_a_class_with_too_few_images_is_named_and_the_rest_computed():
     assert list(found.accuracies) == [4]
     assert found.refused == dict.fromkeys((5, 25), "class 3 has 4 images")
     assert np.isnan(found.mean(25)) and "25          -   class 3 has 4 images" in str(found)
-    without = y != 3  # class 3 is tested, never shown
+    without = y != 3  # class 3 is tested but not in the training images
     found = linear.few_shot(x[without], y[without], x, y, shots=1)
     assert found == ({}, {1: "class 3 has no images"})
     found = linear.few_shot(x[without], y[without], x, y, shots=1, class_names="abcdefghij")
@@ -275,7 +275,7 @@ def train(make, callbacks):
 
 
 def probes():
-    """Twenty images in two classes that are hard to tell apart."""
+    """Twenty images in two classes that are hard to distinguish."""
     labels = np.arange(20) % 2
     return 0.9 * random_images(20, 4, 4, 1) + 25 * labels[:, None, None, None], labels
 

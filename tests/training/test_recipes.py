@@ -197,7 +197,7 @@ def test_fine_tuning_as_published_is_table_4():
     made = recipe("paper-finetune-pets", data)
     assert made.epochs == 78  # 500 steps of 512 are 77.3 times 3312 images
     assert made.learning_rate == 0.01
-    assert made.warmup == 78 * 7 // 5  # the official 500 would be all of it
+    assert made.warmup == 78 * 7 // 5  # the official 500 would be the whole training
     optimizer = made.make_optimizer()
     assert (optimizer.momentum, optimizer.weight_decay, optimizer.global_clipnorm) == (0.9, 0, 1)
     assert made.image_size == 384
@@ -264,7 +264,7 @@ def test_what_fit_gets():
     optimizer = averaged.make_optimizer()
     assert optimizer.use_ema and optimizer.ema_momentum**2 == pytest.approx(0.9999)
     assert optimizer.gradient_accumulation_steps == 2
-    # Keras asks by batches: batch 5 belongs to update 2
+    # Keras counts batches: batch 5 belongs to update 2
     assert float(averaged.schedule()(5)) == float(averaged.schedule()(4))
 
 
