@@ -41,7 +41,7 @@ def files(shown, figures):
 
 
 def _thumbnail(tutorial, files):
-    """Returns the first figure of a tutorial at the size that the index shows, {name: bytes}."""
+    """Returns the first figure of a tutorial at the size used in the index, {name: bytes}."""
     folder, _, name = tutorial.name.rpartition("/")
     first = f"{folder}/figures/{name}-1.webp".removeprefix("/")
     if first not in files:

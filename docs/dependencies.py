@@ -1,4 +1,4 @@
-"""Finds the files of keras_vit that code depends on: the ones it names, and what those import."""
+"""Finds the files of keras_vit that code depends on: those that it names, and their imports."""
 
 import ast
 import importlib
@@ -11,7 +11,7 @@ _parsing = threading.Lock()  # Python 3.11 cannot parse in two threads at once
 
 
 def files(code):
-    """Returns the files of the package that decide what `code` does.
+    """Returns the files of the package that determine the behavior of `code`.
 
     A name such as `keras_vit.explain.attention_rollout` stands for the module that defines it, a
     package used as a value (`tools = keras_vit.explain`) for all of its files.

@@ -8,9 +8,9 @@ import textwrap
 
 import griffe
 
-# An example stands at the margin, up to a blank line after which none goes on.
+# An example starts at the margin and ends at a blank line that no further example follows.
 EXAMPLE = re.compile(r"^Example:\n((?:.+\n?|\n(?=>>>))+)", re.MULTILINE)
-# What griffe knows not, or would search for a type.
+# Names that griffe does not know, or would search for types.
 PROSE = re.compile(r"^(Call arguments|Returns|Yields):\n((?:    .*\n?|\n(?=    ))+)", re.MULTILINE)
 ARGUMENT = re.compile(r"^(\w+): ", re.MULTILINE)
 # A full name in code that has an entry of its own on a page of the API.
@@ -20,7 +20,7 @@ ENTRIES = {
     for page in (pathlib.Path(__file__).parent / "api").glob("*.md")
     for name in re.findall(r"^::: (\S+)", page.read_text(encoding="utf-8"), re.MULTILINE)
 }
-# The types of arguments, by the check that is their annotation, or by that of their default.
+# The types of arguments, by the check in their annotation or by the type of their default.
 TYPES = {
     "positive_integer": "int > 0",
     "natural_number": "int >= 0",

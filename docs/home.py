@@ -1,4 +1,4 @@
-"""Draws the figures of the home page: the example image, and the patches that its class rests on.
+"""Draws the figures of the home page: the example image, and the patches that support its class.
 
     python docs/home.py [WEIGHTS]    # of ViT-Ti/16; default: the published file, downloaded once
 
@@ -17,9 +17,9 @@ import keras_vit
 import keras
 
 FIGURES = pathlib.Path(__file__).parent / "figures"
-SIZE = (224, 336)  # 14 x 21 patches: the photograph keeps its shape
-PERCENTILE = 95  # of the map: fully lit from there on; a few patches are far above all others
-DARK = 0.3  # what remains of the light where nothing supports the class
+SIZE = (224, 336)  # 14 x 21 patches, which keep the photograph's proportions
+PERCENTILE = 95  # of the map, fully lit above it; a few patches are far above all others
+DARK = 0.3  # brightness that remains where nothing supports the class
 
 
 def main(weights="ViT-Ti/16"):

@@ -1,4 +1,4 @@
-"""Makes the tutorials' pages of the site: runs tutorials/**/*.py and writes what they showed.
+"""Makes the site's pages of the tutorials: runs tutorials/**/*.py and writes their outputs.
 
     python docs/pages.py                 # all of them
     python docs/pages.py 03 deeper/hyb   # some, by name or its beginning
@@ -6,28 +6,28 @@
 
 Chapters are tutorials/NN_name.py; deep dives, outside the count, are in tutorials/deeper/. For each
 docs/tutorials/ gets a page (NN_name.md, its figures in figures/), a notebook without outputs
-(NN_name.ipynb) and the script (NN_name.py); all of them get index.md. That folder
-is made anew each time, from runs that are kept in build/tutorials/<backend>/. A tutorial runs again
-only if its code, a module of keras_vit that it depends on, or a version of what it computes with
-has changed; its text may change freely. Without a run, a page shows the code and no outputs, and
-says so. Parts of more pages are made too, in build/: see zoo.py, studies.py and reference.py;
+(NN_name.ipynb) and the script (NN_name.py); all of them get index.md. That folder is rebuilt each
+time, from runs that are kept in build/tutorials/<backend>/. A tutorial runs again only if its code,
+a module of keras_vit that it depends on, or the version of a library that it uses has changed; its
+text may change freely. Without a run, a page shows the code and no outputs, and says so. Parts of
+other pages are also made, in build/: see zoo.py, studies.py and reference.py;
 docs/explorer/explorer.html, which docs/explorer/index.md embeds; and docs/slides/slides.html, see
 slides.py.
 
-What the script asks of a tutorial:
+Requirements for a tutorial:
 
 - The first cell has a title, `# 1. An image is a sentence`, and in its box the paragraphs
   `> **You will be able to** ...`, for the index, and `> **Time** {time}`, for the measured time.
-- `> **Downloads** ...` stands in that box if the tutorial needs published weights or data: what
-  $KERAS_VIT_TEST_DATA has of them is used instead.
-- A cell that draws says what is to be seen: `# %% alt="A cat"`; for two figures `alt=["A", "B"]`.
+- `> **Downloads** ...` is in that box if the tutorial needs published weights or data; files in
+$KERAS_VIT_TEST_DATA are used instead of downloads.
+- A cell that draws describes its figure: `# %% alt="A cat"`; for two figures `alt=["A", "B"]`.
 - A solution is tagged, `# %% tags=["solution"]`: it is folded on the page and in the notebook.
 - `from check import check` imports tutorials/check.py; a notebook begins with cells that write
   it and the checks of its chapter.
-- A blank line stands before a list and before a formula of its own.
-- Links are true in the repository: `03_attention.py`, `../docs/weights.md`.
+- A blank line comes before a list and before a displayed formula.
+- Links are valid in the repository: `03_attention.py`, `../docs/weights.md`.
 
-What a cell writes to stderr goes to the terminal, not on the page.
+Anything that a cell writes to stderr goes to the terminal, not to the page.
 """
 
 import argparse
@@ -77,7 +77,7 @@ INSTALL = '%pip install --quiet "keras-vision-transformers[jax,tutorials] @ git+
 
 
 def main(arguments=None):
-    """Runs what has changed and writes all pages. Returns the exit status."""
+    """Runs the tutorials that have changed and writes all pages. Returns the exit status."""
     options = _options(arguments)
     os.environ.setdefault("KERAS_BACKEND", "jax")
     cache = options.cache / os.environ["KERAS_BACKEND"]
@@ -116,13 +116,13 @@ def _options(arguments):
 
 
 def repo_url(settings):
-    """Returns the address of the repository, if the site's settings have one, else None."""
+    """Returns the address of the repository from the site's settings, or None."""
     url = yaml.safe_load(settings.read_text(encoding="utf-8")).get("repo_url")
     return url and url.rstrip("/")
 
 
 def chosen(tutorials, names):
-    """The tutorials whose names begin with one of `names`; all of them without names."""
+    """Returns the tutorials whose names begin with one of `names`; all of them without names."""
     for name in names:
         if not any(tutorial.name.startswith(name) for tutorial in tutorials):
             known = ", ".join(tutorial.name for tutorial in tutorials)
@@ -131,7 +131,7 @@ def chosen(tutorials, names):
 
 
 def run_of(tutorial, cache, may_run):
-    """Returns what a tutorial showed: the kept run, else a new one, else None."""
+    """Returns the outputs of a tutorial: a kept run, otherwise a new one, or None."""
     if kept := running.recall(tutorial, cache):
         print(f"{tutorial.name}: unchanged")
         return kept
@@ -158,7 +158,7 @@ def write_all(made, folder, repository):
 
 
 def write_parts(folder):
-    """Writes what pages include from build/: the zoo, the studies, the tables of the API."""
+    """Writes the parts that pages include from build/: zoo, studies, tables of the API."""
     parts = {"zoo": zoo.text(), "studies": studies.text()}
     parts |= {f"api/{name}": table for name, table in reference.parts().items()}
     parts["equations"] = reference.equations()
@@ -203,7 +203,7 @@ def page(tutorial, run, repository=None):
 
 
 def notebook(tutorial, run, repository=None):
-    """Returns the notebook to take home: without outputs, solutions folded."""
+    """Returns the notebook to download, without outputs and with folded solutions."""
     copy = nbformat.from_dict(tutorial.notebook)
     copy.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     for cell in copy.cells:
@@ -221,13 +221,13 @@ def notebook(tutorial, run, repository=None):
 
 
 def _script(tutorial, run):
-    """The script to take home, which runs without check.py."""
+    """Returns the script to download, which runs without check.py."""
     text = tutorial.text.replace("{time}", _measured(run), 1)
     return text.replace("from check import check\n", UNCHECKED)
 
 
 def _checks(tutorial):
-    """Cells that write what `from check import check` needs beside the notebook."""
+    """Returns cells that write the files that `from check import check` needs."""
     chapter = f"checks/chapter_{tutorial.name[:2]}.py"
     files = [file for name in ("check.py", chapter) if (file := TUTORIALS / name).exists()]
     return [
@@ -269,7 +269,7 @@ def _downloads(name, repository):
 
 
 def _prose(text, ending):
-    """A text cell whose links between tutorials end as the files do, and go to the site's docs."""
+    """Returns a text cell with its links adapted to the format of the file and to the site."""
     text = re.sub(r"\]\(((?:\w+/|\.\./)?\w+)\.py(?=[#)])", rf"](\1{ending}", text)
     return re.sub(r"\]\(((?:\.\./)+)docs/", r"](\1", text)
 
@@ -279,7 +279,7 @@ def _is_solution(cell):
 
 
 def _code(tutorial, cell, outputs, figures):
-    """A code cell and what it showed, as Markdown; adds its figures to `figures`."""
+    """Returns a code cell and its outputs as Markdown; adds its figures to `figures`."""
     shown = [] if outputs is None else _shown(tutorial, cell, outputs, figures)
     text = "\n\n".join([_fenced(cell.source, "python"), *shown])
     if _is_solution(cell):
@@ -317,7 +317,7 @@ def _alts(tutorial, cell, drawn):
 def _figure(tutorial, output, alt, figures):
     name = f"figures/{tutorial.name.rpartition('/')[2]}-{len(figures) + 1}.webp"
     figures[name] = _smaller(base64.b64decode(output["data"][PNG]))
-    width = output["metadata"].get(PNG, {}).get("width")  # the file may have twice as many pixels
+    width = output["metadata"].get(PNG, {}).get("width")  # the file may have twice that many pixels
     size = f'width="{width}" ' if width else ""
     caption = f'<span class="caption" aria-hidden="true">{html.escape(alt)}</span>'
     alt = re.sub(r"([][])", r"\\\1", alt)
@@ -325,7 +325,7 @@ def _figure(tutorial, output, alt, figures):
 
 
 def _smaller(png):
-    """The same figure as WebP: with photographs in it, a tenth of the bytes."""
+    """Returns a figure as WebP, which takes a tenth of the bytes if it contains photographs."""
     with Image.open(io.BytesIO(png)) as figure, io.BytesIO() as file:
         figure.save(file, "webp", quality=90)
         return file.getvalue()

@@ -1,4 +1,4 @@
-"""Reads a tutorial, runs it in a fresh kernel, and keeps what it showed until its code changes."""
+"""Reads a tutorial, runs it in a fresh kernel, and keeps its outputs until its code changes."""
 
 import contextlib
 import dataclasses
@@ -23,11 +23,11 @@ CELL_LIMIT = 600  # seconds
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 STYLE = ROOT / "docs" / "matplotlibrc"
 
-# What decides how a tutorial runs, besides its code and the files of keras_vit that it uses.
+# What affects a run of a tutorial, besides its code and the files of keras_vit that it uses.
 SETTINGS = ("KERAS_BACKEND", "KERAS_VIT_FULL", "KERAS_VIT_DATA", "KERAS_VIT_WEIGHTS")
 PACKAGES = ("keras", "jax", "tensorflow", "torch", "numpy", "matplotlib", "scikit-learn")
 
-# What a tutorial downloads, and the files of $KERAS_VIT_TEST_DATA that stand in for it.
+# Downloads of tutorials, and the files of $KERAS_VIT_TEST_DATA that replace them.
 DOWNLOADS = {
     "keras/keras_vit/ViT-Ti_16-augreg-i21k-ft-224.npz": (
         "weights/ViT-Ti_16.augreg.imagenet2012.224.npz"
@@ -44,13 +44,13 @@ KERNEL = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "MATPLOTLIBRC": str(STYLE),
-    "OPENBLAS_NUM_THREADS": "1",  # several slow down small products on a busy machine
+    "OPENBLAS_NUM_THREADS": "1",  # more threads slow down small products on a busy machine
 }
 
-# TensorFlow's and absl's notes, whatever the level of logging.
+# TensorFlow's and absl's notes, which appear at every logging level.
 NOISE = re.compile(r"^(WARNING: All log messages before absl|[IW]\d{4} [\d.:]+ ).*\n?", re.M)
 
-# The kernel itself tells where it ran: only it may open the backend and its accelerator.
+# The kernel itself reports where it ran, since only it may open the backend and accelerator.
 MACHINE = """
 import json
 from keras_vit import environment as here
@@ -61,12 +61,12 @@ print(json.dumps(here.hardware() | {"backend": backend, "description": here.desc
 
 
 class PageError(Exception):
-    """A tutorial that cannot become a page: which, where and why."""
+    """A tutorial that cannot become a page; the message has its name, the line and the reason."""
 
 
 @dataclasses.dataclass
 class Tutorial:
-    """A tutorial as it was read."""
+    """A tutorial as read from its file."""
 
     name: str
     text: str
@@ -76,7 +76,7 @@ class Tutorial:
     downloads: bool  # whether its box has a paragraph **Downloads**
 
     def where(self, cell):
-        """The file and line of a cell, for messages."""
+        """Returns the file and line of a cell, for messages."""
         line = self.text[: self._start(cell)].count("\n") + 1
         return f"{self.name}.py, line {line}"
 
@@ -87,7 +87,7 @@ class Tutorial:
         return self.text.find("\n".join(lines))
 
     def code(self):
-        """The cells that run."""
+        """Returns the cells that run."""
         return [cell for cell in self.notebook.cells if cell.cell_type == "code"]
 
 
@@ -102,7 +102,7 @@ def read(path):
     notebook = jupytext.reads(text, fmt="py:percent")
     notebook.cells = [cell for cell in notebook.cells if cell.source.strip()]
     for number, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{number}"  # else random: the notebook would differ each time
+        cell.id = f"cell-{number}"  # otherwise random, and the notebook would differ each time
     folder = "deeper/" if path.parent.name == "deeper" else ""
     tutorial = Tutorial(f"{folder}{path.stem}", text, notebook, *_title_and_goal(path, notebook))
     for cell in notebook.cells:
@@ -135,7 +135,7 @@ def _check_blank_lines(tutorial, cell):
 
 
 def key(tutorial):
-    """Returns a hash of everything that decides what a tutorial shows."""
+    """Returns a hash of everything that affects the outputs of a tutorial."""
     cells = [cell.source for cell in tutorial.code()]
     digest = hashlib.sha256(repr(cells).encode())
     digest.update(repr([platform.python_version(), *map(_version, PACKAGES)]).encode())
@@ -160,8 +160,8 @@ def recall(tutorial, folder):
 
 
 def run_and_keep(tutorial, folder):
-    """Runs a tutorial and writes what came of it where `recall` finds it. Returns it."""
-    before = key(tutorial)  # who edits keras_vit while it runs, runs it again
+    """Runs a tutorial, stores the outputs for `recall`, and returns them."""
+    before = key(tutorial)  # if keras_vit is edited during the run, it runs again
     came = {"key": before, **run(tutorial)}
     part = folder / f"{tutorial.name}.part"
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -199,7 +199,7 @@ def run(tutorial):
 
 
 def _at_hand(tutorial, home):
-    """Puts the files of $KERAS_VIT_TEST_DATA where a download would; returns the environment."""
+    """Copies files of $KERAS_VIT_TEST_DATA to where downloads go; returns the environment."""
     data = os.environ.get("KERAS_VIT_TEST_DATA")
     code = "\n".join(cell.source for cell in tutorial.code())
     if not data or not tutorial.downloads:
@@ -216,7 +216,7 @@ def _at_hand(tutorial, home):
 
 @contextlib.contextmanager
 def _kernel(client, downloads):
-    """Starts a kernel in an empty folder; gives the file that its own messages go to."""
+    """Starts a kernel in an empty folder; yields the file for its own messages."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as log:
         path = [str(ROOT / "tutorials"), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, **KERNEL, **downloads, "PYTHONPATH": os.pathsep.join(path)}
@@ -239,7 +239,7 @@ def _run_cell(client, index, where, log):
 
 
 def plain(text):
-    """Text as a terminal shows it in the end: no colors, the last state of a progress bar."""
+    """Returns text as a terminal shows it in the end, without colors or old progress bars."""
     text = NOISE.sub("", text)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\b", "")
     lines = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n")]

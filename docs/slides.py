@@ -1,10 +1,10 @@
-"""Makes the lecture: docs/slides/lecture.md becomes one HTML file without an address in it.
+"""Makes the lecture: docs/slides/lecture.md becomes one HTML file that loads nothing.
 
-In lecture.md a line `---` ends a slide, and what follows `Notes:` is for the speaker. A line with
+In lecture.md, a line `---` ends a slide, and text after `Notes:` is for the speaker. A line with
 one image is a figure: a file of docs/, or of the tutorials' pages if they have been made. Formulas
-are written between dollar signs, in the part of TeX that matplotlib knows. `{{ Eq. 1 }}` is the
-equation with its line of the trunk, `{{ sizes }}` the table of sizes, and any other name in such
-braces the code of that function of keras_vit.
+are written between dollar signs, in the subset of TeX that Matplotlib supports. `{{ Eq. 1 }}` is
+the equation with its line of the trunk, `{{ sizes }}` the table of sizes, and any other name in
+such braces the code of that function of keras_vit.
 """
 
 import base64
@@ -30,7 +30,7 @@ LOOKED_UP = re.compile(r"\{\{ (.+?) \}\}")
 FORMULA = re.compile(r"(\$\$?)(?=\S)(.+?)(?<=\S)\1", re.DOTALL)
 LETTERS = {path.Path.MOVETO: "M", path.Path.LINETO: "L", path.Path.CURVE3: "Q"}
 LETTERS |= {path.Path.CURVE4: "C", path.Path.CLOSEPOLY: "Z"}
-UNITS = 1000  # of an em, in the paths of formulas
+UNITS = 1000  # units per em in the paths of formulas
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -93,7 +93,7 @@ def _html(text):
 
 
 def _only(keep):
-    """Leaves code alone, in which a dollar is a dollar."""
+    """Leaves code unchanged, in which a dollar sign has no special meaning."""
     return lambda match: keep(match) if match[1] else match[0]
 
 
@@ -120,7 +120,7 @@ def _formula(tex, display=False):
 
 
 def _look_up(match):
-    """Returns as Markdown what a pair of braces asks for."""
+    """Returns the Markdown that replaces a pair of braces."""
     import keras_vit
 
     name = match[1]
@@ -151,7 +151,7 @@ def _file(name, tutorials):
 
 
 def _is_wide(file):
-    """Returns whether an image is so wide that beside a text it would be small."""
+    """Returns whether an image is too wide to be placed beside text."""
     if file.suffix == ".svg" or not file.exists():
         return False
     with Image.open(file) as image:
@@ -159,13 +159,13 @@ def _is_wide(file):
 
 
 def _figure(alt, name, tutorials):
-    """Returns a figure with its bytes in it; without its file, what it would show."""
+    """Returns a figure with its bytes embedded; without its file, its description."""
     file, alt = _file(name, tutorials), html.escape(alt)
     if not file.exists():
         return f'<figure><p class="absent">{alt}</p></figure>'
     if file.suffix == ".svg":
         return f"<figure>{file.read_text(encoding='utf-8')}</figure>"
     data = base64.b64encode(file.read_bytes()).decode()
-    kind = "plain" if file.suffix == ".webp" else "white"  # a tutorial's has no ground of its own
+    kind = "plain" if file.suffix == ".webp" else "white"  # a tutorial's figure has no background
     source = f"data:image/{KINDS[file.suffix]};base64,{data}"
     return f'<figure><img class="{kind}" alt="{alt}" src="{source}"></figure>'

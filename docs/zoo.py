@@ -1,11 +1,11 @@
-"""Makes the tables of the model zoo's page from the catalogue: they never go stale."""
+"""Makes the tables of the model zoo's page from the catalog, so they are always current."""
 
 import collections
 
 HEAD = "| {} |\n|---|--:|--:|--:|--:|---|---|\n"
 COLUMNS = ("name", "pixels", "classes", "parameters", "top-1, %", "file", "licence")
 
-# family: title, what it is
+# family: title, description
 FAMILIES = {
     "augreg": (
         "AugReg",
@@ -103,7 +103,7 @@ def _row(entry, name, star):
 
 
 def _parameters(entry):
-    """Counts the weights of the model that a file makes, with its head."""
+    """Counts the weights of the model in a file, including its head."""
     from keras_vit import accounting
     from keras_vit.variants import parse
 

@@ -5,7 +5,7 @@ from keras_vit.environment import __version__
 from keras_vit.variants import list_variants
 
 environment.warn_of_namesake()
-if not startup.postpone(__name__):  # in the command `keras-vit`, until a name is used
+if not startup.postpone(__name__):  # the command `keras-vit` imports on first use
     backend.ensure_installed()
 
     from keras_vit import (

@@ -19,7 +19,7 @@ class Checked:
 
     Layers and models derive from it. In the signature of their `__init__`, each argument is
     annotated with its check, a function of this module: `dropout: fraction = 0.0`. A subclass with
-    further arguments has those of its parents too.
+    additional arguments also has those of its parents.
     """
 
     checks = {}  # {argument: its check}
@@ -42,7 +42,7 @@ class Checked:
         return tuple(self.checks)
 
     def get_config(self):
-        """Returns the configuration that `from_config` makes the same layer or model of."""
+        """Returns the configuration from which `from_config` makes the same layer or model."""
         return {**super().get_config(), **{name: getattr(self, name) for name in self.checks}}
 
 
@@ -106,7 +106,7 @@ def _each(check, name, value):
 
 
 def optional(check):
-    """Returns a check that accepts None and otherwise does what `check` does."""
+    """Returns a check that accepts None and otherwise behaves like `check`."""
 
     def check_unless_none(name, value):
         advice = f"Use {name}=None to leave it out."
@@ -123,7 +123,7 @@ def boolean(name, value):
 
 
 def one_of(*choices):
-    """Returns a check that lets only `choices` pass."""
+    """Returns a check that accepts only `choices`."""
 
     def check_choice(name, value):
         if not any(type(value) is type(choice) and value == choice for choice in choices):
@@ -157,7 +157,7 @@ def units(name, value, advice=""):
 
 
 def some_units(name, value):
-    """Returns what `units` does, or raises `ValueError` if there are no stages."""
+    """Returns the result of `units`, or raises `ValueError` if there are no stages."""
     if value in ((), []):
         advice = f"A ResNet-50 is {name}=(3, 4, 6, 3)."
         refuse(f"`{name}` must name at least one stage", {name: value}, advice)
@@ -219,7 +219,7 @@ def nearest_multiples(value, step):
 
 
 def pair(name, value, advice=""):
-    """Returns `value` as a tuple, or raises `ValueError` unless it holds two things."""
+    """Returns `value` as a tuple, or raises `ValueError` unless it holds two values."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         want = f"`{name}` must be two values, (mean, standard deviation) of the pixels"
         refuse(want, {name: value}, f"The default is {name}=(127.5, 127.5). {advice}")
@@ -227,9 +227,9 @@ def pair(name, value, advice=""):
 
 
 def no_head(num_classes, representation_size):
-    """Raises `ValueError` if a head was asked for in a model that returns tokens.
+    """Raises `ValueError` if a head was requested for a model that returns tokens.
 
-    1000 classes are the default, which asks for none.
+    The default of 1000 classes does not count as a request.
     """
     if num_classes not in (None, 1000) or representation_size is not None:
         want = "a model without pooling returns tokens and has no head"
@@ -297,7 +297,7 @@ def patches(shape, num_patches=None):
 
 
 def feature_map(layer, shape):
-    """Raises `ValueError` unless `shape` is (batch, height, width, channels), channels known."""
+    """Raises `ValueError` unless `shape` is that of a map with known channels."""
     if len(shape) != 4 or shape[-1] is None:
         advice = "Add a batch axis to a single image with image[None]; channels come last."
         want = f"`{layer}` expects a map of shape (batch, height, width, channels)"

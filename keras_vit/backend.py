@@ -21,7 +21,7 @@ _blanking = threading.RLock()
 def ensure_installed():
     """Makes Keras use a backend that is installed.
 
-    Keras chooses by `KERAS_BACKEND`, then `keras.json`, and otherwise takes TensorFlow. If that
+    Keras reads `KERAS_BACKEND`, then `keras.json`, and otherwise uses TensorFlow. If that
     backend is not installed and `KERAS_BACKEND` is not set, the first one that is installed is
     used instead.
 
@@ -43,7 +43,7 @@ def ensure_installed():
 
 
 def _replacement(wanted):
-    """The first backend that is installed, unless the user asked for another by `wanted`."""
+    """Returns the first backend that is installed, unless the user requested `wanted`."""
     installed = [backend for backend in BACKENDS if is_installed(backend)]
     if wanted and installed:
         raise ImportError(
@@ -66,7 +66,7 @@ def is_installed(package):
 def leave_the_gpu():
     """Hides GPUs from TensorFlow if it only reads or writes for another backend.
 
-    It would take all of their memory.
+    TensorFlow would allocate all of their memory.
     """
     import keras
     import tensorflow
@@ -79,8 +79,8 @@ def leave_the_gpu():
 def has_attention_kernel(query):
     """Whether one fused attention kernel beats matmul, softmax, matmul (docs/speed.md).
 
-    PyTorch has one for every device, JAX for GPU and TPU, TensorFlow none. On a CPU, the gradient
-    of PyTorch's is slow in 16 bits.
+    PyTorch has one for every device, JAX for GPU and TPU, TensorFlow has none. On a CPU, the
+    gradient of PyTorch's kernel is slow in 16 bits.
     """
     import keras
 
@@ -95,7 +95,7 @@ def has_attention_kernel(query):
 def values(tensor, count):
     """Returns the first `count` rows of a tensor as a NumPy array, or None if it has no values.
 
-    A tensor has none while a program is traced or exported, or if another process holds a part.
+    A tensor has none while a program is traced or exported, or if another process holds part of it.
     """
     import keras
     import numpy as np
@@ -109,12 +109,12 @@ def values(tensor, count):
         if keras.backend.backend() == "jax":  # without a copy, and without compiling a slice
             return np.asarray(tensor)[:count]
         return keras.ops.convert_to_numpy(tensor[:count])
-    except Exception:  # each backend has its own for a tensor without values
+    except Exception:  # each backend raises its own error for a tensor without values
         return None
 
 
 def can_report(model):
-    """Whether the steps of a model can call Python: on JAX always, else unless compiled."""
+    """Whether the steps of a model can call Python: always on JAX, elsewhere without XLA."""
     import keras
 
     return keras.backend.backend() == "jax" or not model.jit_compile
@@ -147,7 +147,8 @@ def attention(query, key, value):
         return keras.ops.dot_product_attention(query, key, value)
     import torch
 
-    # Keras would first copy each of the three into contiguous memory, which the kernel can spare.
+    # Keras would first copy each of the three into contiguous memory, which the kernel does not
+    # need.
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))
     return torch.nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2)
 
@@ -168,7 +169,7 @@ def gelu(x, approximate):
 
 
 def recomputed(function, x):
-    """Returns `function(x)`; JAX keeps only x for the gradient, and computes the rest again.
+    """Returns `function(x)`; JAX keeps only x for the gradient, and recomputes the rest.
 
     Keeping the rest would cost more: a training step on a CPU spends a third of its time on memory
     that it touches for the first time (docs/speed.md).
@@ -184,7 +185,7 @@ def recomputed(function, x):
 
 
 def is_eager():
-    """Whether a model runs line by line: on PyTorch. The other backends compile it."""
+    """Whether a model runs line by line, as on PyTorch; the other backends compile it."""
     import keras
 
     return keras.backend.backend() == "torch"
@@ -198,16 +199,16 @@ class TooLargeError(ValueError):
 def blank_weights(limit=None):
     """Initializes weights with zeros in this thread, because all of them are about to be loaded.
 
-    With a `limit` in bytes, `TooLargeError` is raised before all of them take more than that.
+    With a `limit` in bytes, `TooLargeError` is raised before the weights exceed it.
 
     JAX and TensorFlow run a generator for every shape, which takes longer than loading a small
-    model, and the values would need memory beside those that are loaded.
+    model, and the random values would need memory in addition to the loaded ones.
     """
     import keras
 
     names = RANDOM_INITIALIZERS if limit is None else RANDOM_INITIALIZERS + PLAIN_INITIALIZERS
     kinds = [getattr(keras.initializers, name) for name in names]
-    with _blanking:  # one thread at a time: each restores what it found
+    with _blanking:  # one thread at a time: each restores the original methods
         calls, blanks = {kind: kind.__call__ for kind in kinds}, _Blanks(limit)
         try:
             for kind, call in calls.items():
@@ -221,8 +222,9 @@ def blank_weights(limit=None):
 class _Blanks:
     """The values of initializers in one thread: zeros instead of random ones, within a limit.
 
-    Weights of one shape share them until they are loaded: JAX and TensorFlow change no array that
-    is in use elsewhere. PyTorch does, but it draws random numbers fast.
+    Weights of the same shape share one array until they are loaded. This is safe on JAX and
+    TensorFlow, which change no array that is in use elsewhere. PyTorch does, so there weights are
+    initialized as usual, which is fast.
     """
 
     def __init__(self, limit):
@@ -230,7 +232,7 @@ class _Blanks:
         self.thread = threading.get_ident()
 
     def replace(self, call, is_random):
-        """Returns what replaces an initializer's `__call__`."""
+        """Returns the replacement of an initializer's `__call__`."""
 
         def blank(initializer, shape, dtype=None, **kwargs):
             if threading.get_ident() != self.thread:

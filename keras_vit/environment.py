@@ -11,8 +11,9 @@ import warnings
 __version__ = "0.1.0"
 
 TITLES = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
-# Linux's groups of processes, version 2 and 1: the line of /proc/self/cgroup, their folder, the
-# files of the limit and of what is in use, and what of it is a cache, which the system takes back
+# Linux control groups, versions 2 and 1: the line of /proc/self/cgroup, the folder, the files of
+# the limit and of the usage, and the part of the usage that is a cache, which the system can
+# reclaim
 GROUPS = (
     (r"^0::(.*)$", "", "memory.max", "memory.current", "inactive_file"),
     (
@@ -71,7 +72,7 @@ def keras_home():
 
 
 def free_memory():
-    """Returns how many bytes this process may still take, or None if that is unknown.
+    """Returns how many bytes this process may still allocate, or None if that is unknown.
 
     These are the bytes of the first GPU or TPU if the backend computes there, else those of the
     machine or, if that is less, of the container.
@@ -114,7 +115,7 @@ def free_host_memory(root="/"):
 
 
 def _group_memory(folder, limit, used, cached):
-    """Returns the free bytes of a group of processes; None if it has no limit."""
+    """Returns the free bytes of a control group; None if it has no limit."""
     try:
         free = int((folder / limit).read_text()) - int((folder / used).read_text())
         cache = re.search(rf"^{cached} (\d+)$", (folder / "memory.stat").read_text(), re.MULTILINE)
@@ -134,7 +135,7 @@ def instructions():
 
 
 def _cpuinfo(name):
-    """Returns the first value of a name in Linux's description of the processor, or None."""
+    """Returns the first value of a field in Linux's description of the processor, or None."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -144,7 +145,7 @@ def _cpuinfo(name):
 
 
 def check_installation():
-    """Returns what is wrong with the installation and how to repair it.
+    """Returns a message about a problem of the installation and how to repair it.
 
     On PyPI, keras-vit is another project whose module is `keras_vit` too. In one environment, the
     package installed last overwrites files of the other. The check looks for a folder of that

@@ -1,11 +1,11 @@
-"""Figures that need no window and show themselves in a notebook, and images in them."""
+"""Figures that need no window and display themselves in notebooks, and images in them."""
 
 import functools
 import io
 
 import numpy as np
 
-# Okabe and Ito's colors, which color-blind readers can tell apart.
+# Okabe and Ito's colors, which color-blind readers can distinguish.
 BLUE, SKY, ORANGE, GREY = "#0072B2", "#56B4E9", "#D55E00", "#666666"
 
 
@@ -29,7 +29,7 @@ def figure(width, height, dpi=120, layout="constrained"):
 
 
 def to_pixels(image):
-    """Converts an image to what is drawn: uint8, (height, width) if it is gray, RGB otherwise.
+    """Converts an image to the pixels to draw: uint8, (height, width) if it is gray, RGB otherwise.
 
     If there are more than three channels, the first three are drawn; if there are two, the first.
 

@@ -1,6 +1,6 @@
 """The hybrid: patches of a ResNet's feature map in place of patches of the image (section 3.1).
 
-x_p = patches of units(root(images))     Eq. 1 with a ResNet v1 before it; everything else stays
+x_p = patches of units(root(images))     Eq. 1 with a ResNet v1 before it; the rest is the same
 """
 
 import keras
@@ -17,10 +17,10 @@ class HybridViT(ViT):
     """A `ViT` with a ResNet before its patches.
 
     Args:
-        *args: arguments of `ViT`. `patch_size` is in pixels of the image. A patch must be whole
-            positions of the feature map, which are 4 pixels apart, and twice as far with each
-            stage after the first.
-        resnet_units: number of residual units in each stage: (3, 4, 9), or () for the root alone.
+        *args: arguments of `ViT`. `patch_size` is in pixels of the image. A patch must cover whole
+            positions of the feature map, which are 4 pixels apart; each stage after the first
+            doubles the distance.
+        resnet_units: number of residual units in each stage: (3, 4, 9), or () for only the root.
         **kwargs: arguments of `ViT`.
 
     Raises:
@@ -60,11 +60,11 @@ class HybridViT(ViT):
 
 @keras.saving.register_keras_serializable(package="keras_vit")
 class SmallHybridViT(HybridViT):
-    """A `HybridViT` for images of 32 pixels, such as CIFAR's: the root keeps twice the positions.
+    """A `HybridViT` for images of 32 pixels, such as CIFAR's: its root halves the size once.
 
     The root of an ImageNet ResNet leaves 8 x 8 positions of such an image before the first unit;
-    3 x 3 filters at every pixel, as in the ResNets for CIFAR, leave 16 x 16. All channels of the
-    ResNet are half as many.
+    3 x 3 filters at every pixel, as in the ResNets for CIFAR, leave 16 x 16. The ResNet has half as
+    many channels throughout.
 
     Args:
         *args: arguments of `HybridViT`. Positions of the map of the first stage are 2 pixels apart.
@@ -89,7 +89,7 @@ class SmallHybridViT(HybridViT):
 def step(units, root=HybridRoot):
     """Returns how many pixels of the image lie between two positions of the last stage's map.
 
-    The root makes 4 of 1 (`SmallRoot` 2), and every stage after the first doubles it.
+    The step of the root is 4 (of `SmallRoot` 2), and every stage after the first doubles it.
 
     Example:
     >>> keras_vit.hybrid.step(()), keras_vit.hybrid.step((3, 4, 9))

@@ -1,6 +1,6 @@
 """Keras's layers for use inside the Transformer's layers: the same results in fewer steps.
 
-PyTorch runs a model line by line, so what Keras does around each layer takes time: a tenth of a
+PyTorch runs a model line by line, so Keras's work around each layer takes time: a tenth of a
 forward pass (docs/speed.md). TensorFlow and JAX compile a model, and nothing changes there.
 """
 
@@ -13,7 +13,7 @@ from keras_vit import backend
 
 
 class Inner:
-    """A layer that on PyTorch leaves out the preparations of a call that would change nothing.
+    """A layer that, on PyTorch, skips the preparations of a call that would change nothing.
 
     If the layer is built and the input has its dtype, nothing has to be built, converted or cast.
     What remains is `call`, with quantization, rematerialization and the hooks of PyTorch.
@@ -25,7 +25,7 @@ class Inner:
         return super(keras.Layer, self).__call__(x)
 
     def forward(self, x, *args, **kwargs):
-        """Computes between PyTorch's hooks; Keras would also prepare the text of an error."""
+        """Computes between PyTorch's hooks; Keras would also prepare an error message."""
         is_changed = self.quantization_mode or getattr(self, "_remat_mode", True)
         if is_changed or args or kwargs or not ops.is_tensor(x):
             return super().forward(x, *args, **kwargs)
@@ -85,7 +85,7 @@ class Dense(Inner, layers.Dense):
         return self.activation(backend.linear(x, self.kernel, self.bias))
 
     def quantize(self, mode, type_check=False, **kwargs):
-        """Quantizes the layer as Keras does its own; a subclass would be left out."""
+        """Quantizes the layer as Keras quantizes its own; Keras would skip a subclass."""
         super().quantize(mode, type_check=False, **kwargs)
 
 

@@ -90,7 +90,7 @@ class PatchEncoder(Layer):
         (batch, prefix_tokens + N, D).
 
     Raises:
-        ValueError: the input is not patches, or there are more or fewer than positions.
+        ValueError: the input is not patches, or their number differs from that of the positions.
 
     Example:
     >>> patches = keras_vit.Patches(16)(np.zeros((2, 224, 224, 3)))
@@ -128,7 +128,7 @@ class PatchEncoder(Layer):
         return self.assemble(self.projection(patches))  # (B, N + 1, D), Eq. 1
 
     def assemble(self, x):
-        """Makes z_0 of embedded patches x_p E: (batch, N, D)."""
+        """Makes z_0 from embedded patches x_p E: (batch, N, D)."""
         if self.prefix_tokens:
             shape = (ops.shape(x)[0], self.prefix_tokens, self.hidden_dim)
             x_class = ops.cast(self.class_token, x.dtype)
@@ -213,7 +213,7 @@ class SelfAttention(Layer):
         return ops.split(ops.reshape(self.query_key_value(x), shape), 3, axis=2)  # Eq. 5
 
     def scores(self, query, key):
-        """Returns A = softmax(q k^T / sqrt(d)): how much each token takes from each other.
+        """Returns A = softmax(q k^T / sqrt(d)): how much each token takes from every other.
 
         `query` and `key` are (batch, tokens, heads, d), A is (batch, heads, tokens, tokens).
         """

@@ -1,4 +1,4 @@
-"""What all models share: pixels in, logits out."""
+"""The base class of all models: pixels in, logits out."""
 
 import keras
 from keras import layers
@@ -46,7 +46,7 @@ class ImageModel(Guarded, arguments.Checked, inner.Graph, keras.Model):
     """
 
     def __new__(cls, *args, **kwargs):
-        """Makes a model; a plain `keras.Model` of a graph that `clone_model` has copied."""
+        """Makes a model; from a graph that `clone_model` has copied, a plain `keras.Model`."""
         if args and keras.backend.is_keras_tensor(args[0]):
             return keras.Model(*args, **kwargs)
         return super().__new__(cls, *args, **kwargs)

@@ -19,7 +19,7 @@ LARGEST = 260.0  # bicubic resizing overshoots 255 a little
 # What was done to pixels that are not 0 to 255, and how to tell from their lowest and highest value
 # and from whether they are whole numbers. The first match counts.
 ODD = {
-    "like those of 16 bits (divide them by 257)": lambda low, high, whole: high > LARGEST,
+    "like 16-bit values (divide them by 257)": lambda low, high, whole: high > LARGEST,
     "as if a mean had been subtracted already": lambda low, high, whole: low < -LARGEST_SCALED,
     "like a mask, or divided by 255 and truncated to whole numbers": lambda low, high, whole: (
         whole & (low < high) & (high <= LARGEST_SCALED)
@@ -72,7 +72,7 @@ class Normalize(check.Checked, layers.Layer):
         return ops.cast(images, self.compute_dtype) * scale + offset  # (B, height, width, C)
 
     def look(self, images):
-        """Warns of odd pixels: now, or when Keras runs the program that is being traced."""
+        """Warns about odd pixels: now, or when Keras runs the program that is being traced."""
         if SEEN.get() is not None:
             SEEN.get().append((self, images))
             return
@@ -90,7 +90,7 @@ class Normalize(check.Checked, layers.Layer):
             backend.report_if(odd, self.warn, seen)
 
     def warn(self, low, high, whole):
-        """Warns of pixels with these figures, unless it has warned of their kind before."""
+        """Warns about pixels with these figures, unless it has warned about their kind before."""
         looks = looks_odd(low, high, whole)
         if looks and looks not in self.named:
             self.named.add(looks)
@@ -163,7 +163,7 @@ def _is_scaling(layer):
 
 
 def _is_odd(layer):
-    """Returns whether a layer maps no usual range to 0 to 255, and 0 to 255 to odd pixels."""
+    """Returns whether a layer makes pixels 0 to 255 odd and maps no usual range to 0 to 255."""
     if isinstance(layer, layers.Normalization):
         return not layer.invert
     made = [np.multiply.outer(ends, layer.scale) + layer.offset for ends in np.array(USUAL)]

@@ -1,7 +1,7 @@
 """Adapts a model's weights to other sizes of images and patches, or other classes (section 3.2).
 
 `rebuild` builds a model again with other arguments. Weights that depend on the number of patches
-are resized by their row in `RESIZED`.
+are resized by a function that `RESIZED` lists.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ FRESH = ("head/", "pre_logits/", "projection/", "pooling/", "patch_encoder/class
 
 
 def resize(model, image_size=None, patch_size=None, num_classes=..., *, method="bilinear"):
-    """Adapts a model of your own to another size of images or patches, or to other classes.
+    """Adapts your model to another size of images or patches, or to other classes.
 
     Everything else stays: weights, normalization, form of GELU, epsilon, dtype, which layers are
     frozen, and the names of the classes if the head stays. LoRA is merged into the weights.
@@ -64,12 +64,12 @@ def resize(model, image_size=None, patch_size=None, num_classes=..., *, method="
 
 
 def rebuild(model, method="bilinear", forget=(), **overrides):
-    """Returns a model with other arguments and the same weights, resized where they have to be.
+    """Returns a model with other arguments and the same weights, resized if necessary.
 
     Args:
         model: a model of this package.
         method: as in `resize`.
-        forget: beginnings of paths of weights that are new in any case, such as "head/".
+        forget: prefixes of the paths of weights that are always new, such as "head/".
         **overrides: arguments that change.
 
     Raises:
@@ -131,7 +131,7 @@ def _apply_changes(model, kept, new_head=False):
 def without_old_head(known):
     """Returns the arguments that change with the number of classes (section 3.1).
 
-    The tanh layer before the head is removed, and CLIP's projection, which is in its place.
+    The tanh layer before the head is removed, as is CLIP's projection, which takes its place.
     """
     return {name: None for name in ("representation_size", "projection_dim") if name in known}
 
@@ -149,7 +149,7 @@ def read_weights(model):
 
 # --- Checks --------------------------------------------------------------------------------------
 def check_model(model, **overrides):
-    """Raises `ValueError` unless a model is of this package; returns what was received."""
+    """Raises `ValueError` unless a model is one of this package; returns the received values."""
     received = {"model": type(model).__name__, **overrides}
     if not hasattr(model, "argument_names"):
         want = "the model must be a ViT, a relative of it or a ResNet of this package"
@@ -158,7 +158,7 @@ def check_model(model, **overrides):
 
 
 def _check(model, method, overrides):
-    """Returns the configuration of a model that has all arguments to be changed."""
+    """Returns the configuration of a model, which must have every argument that changes."""
     arguments.one_of(*positions.MATRICES)("method", method)
     received = check_model(model, **overrides)
     known = (*model.argument_names, "dtype", "name", "trainable")
@@ -178,7 +178,7 @@ def _has_new_head(config, overrides):
 
 
 def _fit(values, new, old, method, forget):
-    """Returns the old values that the new model has, resized."""
+    """Returns the old values that the new model needs, resized."""
     wanted = {weight.path: ops.convert_to_numpy(weight) for weight in new.weights}
     fitting = {}
     for path, value in values.items():
@@ -194,7 +194,7 @@ def _sizes(model):
     return [getattr(model, name, None) for name in ("image_size", "patch_size", "prefix_tokens")]
 
 
-# --- What depends on the number or the size of patches -------------------------------------------
+# --- Weights that depend on the number or the size of patches ------------------------------------
 # Functions of (old value, new value that would be random, old model, new model, method)
 def _positions(value, fresh, old, new, method):
     """Resizes E_pos; prefix tokens keep theirs if the new model has as many."""
@@ -229,7 +229,7 @@ def _biases(value, fresh, old, new, method):
     return resize_table(value, old.grid, new.grid)
 
 
-RESIZED = {  # path of a weight: what resizes it
+RESIZED = {  # path of a weight: function that resizes it
     r"patch_encoder/position_embedding|positions(_\d+)?/embedding": _positions,
     r"patch_encoder/projection/kernel": _kernel,
     r"positions(_\d+)?/[xy]_embedding": _axis,

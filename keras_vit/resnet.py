@@ -29,7 +29,7 @@ class ResNet(ImageModel):
     Args:
         image_size: side of the images in pixels, or (height, width): any size.
         units: number of residual units in each stage; each stage after the first halves the map.
-        width: factor of all channels.
+        width: factor that multiplies all channels.
         num_classes: length of the logits; None for a feature extractor without a head.
         num_channels: channels of the images.
         normalize: (mean, standard deviation) of the pixels, one number each or one per channel:
@@ -42,7 +42,7 @@ class ResNet(ImageModel):
 
     Returns:
         Logits (batch, num_classes); with `num_classes=None` the mean of the last map,
-        (batch, 2048 * width) where there are four stages.
+        (batch, 2048 * width) for four stages.
 
     Raises:
         ValueError: an argument is invalid, or the shape of images is not that of the model.
@@ -84,7 +84,7 @@ class ResNet(ImageModel):
 
 
 def stages(unit, units, filters=64):
-    """Yields what makes each unit of all stages; each stage has twice the channels of the last.
+    """Yields a function that makes each unit; each stage has twice the channels of the last.
 
     Args:
         unit: a class of units.

@@ -31,7 +31,7 @@ DEPTHS = {
 # Section 4.1: /32 are the positions of stage 4; for /16 its units are moved into stage 3.
 # name: size, patch in pixels, units in each stage
 HYBRIDS = {
-    # The root divides by 4 and 8 x 8 of its positions are a patch: 32 pixels, whatever the name.
+    # The root divides the size by 4, and a patch is 8 x 8 positions: 32 pixels, despite the name.
     "R+ViT-Ti/16": ("Ti", 32, ()),  # this, R26 and R50+ViT-L/32: AugReg, arXiv 2106.10270
     "R26+ViT-S/32": ("S", 32, DEPTHS["26"]),
     "R26+ViT-B/32": ("B", 32, DEPTHS["26"]),
@@ -142,11 +142,11 @@ class HybridVariant(NamedTuple):
 
 
 class SmallHybridVariant(HybridVariant):
-    """The same for images of 32 pixels."""
+    """The shape of a hybrid for images of 32 pixels."""
 
 
 class BiT(NamedTuple):
-    """The shape of a BiT ResNet: residual units in each stage, and a factor of all channels."""
+    """The shape of a BiT ResNet: residual units in each stage, and a factor for all channels."""
 
     units: tuple
     width: int
@@ -161,9 +161,8 @@ class AxialBiT(BiT):
     """The shape of an AxialResNet: `BiT` with attention in place of 3 x 3 filters, App. D.6."""
 
 
-# Rows that have a name of their own, not one composed of a size: a new family adds its rows here,
-# and
-# its model to `families.FAMILIES`.
+# Rows that have a name of their own, not one composed of a size: a new family adds its rows here
+# and its model to `families.FAMILIES`.
 NAMED = {
     name: kind(*SIZES[size], *row)
     for kind, table in ((SmallHybridVariant, SMALL_HYBRIDS), (HybridVariant, HYBRIDS))

@@ -98,7 +98,7 @@ class ViT(ImageModel):
             for the exact one (timm, Hugging Face).
         epsilon: of the layer normalizations.
         dtype: a dtype or policy, for example "mixed_bfloat16"; logits are float32 all the same.
-        name: None for one that no other model has: "vit", "vit_1", ...
+        name: a name for the model; None for a unique one, "vit", "vit_1", ...
 
     Call arguments:
         images: (batch, height, width, num_channels), pixels 0 to 255, integers or floats.
@@ -121,7 +121,7 @@ class ViT(ImageModel):
     """
 
     block, encoder_layer = TransformerBlock, PatchEncoder
-    # name: (number of prefix tokens, function that returns the layer from tokens to one vector)
+    # name: (number of prefix tokens, function that returns the layer that pools tokens)
     poolings = {
         "token": (1, lambda vit, **options: ClassToken(**options)),
         "gap": (0, lambda vit, **o: layers.GlobalAveragePooling1D("channels_last", **o)),
@@ -175,41 +175,41 @@ class ViT(ImageModel):
         return self.poolings[self.pooling][0]
 
     def stem(self, x):
-        """What happens to normalized images before they are cut: nothing, in the paper."""
+        """Processes normalized images before they are cut; the paper's model does nothing."""
         return x
 
     def embed(self, x):
-        """Makes z_0 of what `stem` returns: (B, N + 1, D), Eq. 1."""
+        """Makes z_0 from the output of `stem`: (B, N + 1, D), Eq. 1."""
         x = self.patches()(x)  # (B, N, PPC)
         sizes = (self.hidden_dim, self.prefix_tokens, self.dropout)
         return self.part(self.encoder_layer, *sizes, name="patch_encoder")(x)
 
     def patches(self):
-        """Makes the layer that cuts what `stem` returns."""
+        """Makes the layer that cuts the output of `stem` into patches."""
         return self.part(Patches, self.patch_size, name="patches")
 
     def encode(self, x):
-        """Makes z_L of z_0: the blocks, one after the other."""
+        """Makes z_L from z_0: the blocks, one after the other."""
         for i in range(self.num_layers):
             x = self.make_block(i)(x)  # Eq. 2, 3
         return x
 
     def make_block(self, i):
-        """Makes the block after `i` others."""
+        """Makes the block that follows `i` others."""
         skip = self.stochastic_depth * i / max(self.num_layers - 1, 1)
         sizes = (self.num_heads, self.mlp_dim, self.dropout, skip, self.approximate, self.epsilon)
         return self.part(self.block, *sizes, name=f"block_{i}")
 
     def norm(self, x):
-        """Makes LN(z_L) of z_L."""
+        """Makes LN(z_L) from z_L."""
         return self.part(LayerNorm, self.epsilon, name="encoder_norm")(x)
 
     def pool(self, x):
-        """Makes one vector of all tokens: y of Eq. 4, (B, D)."""
+        """Makes one vector from all tokens: y of Eq. 4, (B, D)."""
         return self.part(self.poolings[self.pooling][1], self, name="pooling")(x)
 
     def head(self, x):
-        """Makes logits of y; before the linear layer pre-training has one with a tanh (3.1)."""
+        """Makes logits from y; in pre-training, a tanh layer precedes the linear one (3.1)."""
         if self.representation_size is not None:
             tanh = {"activation": "tanh", "kernel_initializer": "lecun_normal"}
             x = self.part(layers.Dense, self.representation_size, **tanh, name="pre_logits")(x)

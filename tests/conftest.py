@@ -1,4 +1,4 @@
-"""What all tests share: their order, a fresh seed for each, the memory that they leave."""
+"""Shared by all tests: their order, a seed for each, and the memory that they leave."""
 
 import gc
 import json
@@ -15,9 +15,9 @@ from keras_vit.io import files
 collect_ignore = ["trial_checkpoints.py", "trial_presets.py", "trial_round_trip.py"]
 
 
-@pytest.hookimpl(trylast=True)  # when the tests that are not run have been taken out
+@pytest.hookimpl(trylast=True)  # after deselected tests have been removed
 def pytest_collection_modifyitems(items):
-    """Each of two workers gets half: the files that take minutes go to their heads, in turn."""
+    """Each of two workers gets half; the files that take minutes come first on both, in turn."""
     longest = [item for item in items if item.get_closest_marker("first")]
     files = sorted({item.path for item in longest})
     one, two = ([item for item in longest if item.path in files[i::2]] for i in range(2))
@@ -27,15 +27,15 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Lets the garbage collector pass over what has been imported: it stays to the end."""
+    """Makes the garbage collector skip imported objects, which live until the end."""
     gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def check_backend_free(request, monkeypatch):
-    """A test marked `backend_free` calls no layer: it would be checked on one backend alone.
+    """Checks that a `backend_free` test calls no layer, since it runs on one backend only.
 
-    This sees most mistakes in marking, not a call of `keras.ops`.
+    This detects most wrong marks, but not calls of `keras.ops`.
     """
     if request.node.get_closest_marker("backend_free"):
 
@@ -47,7 +47,7 @@ def check_backend_free(request, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def seed_and_policy():
-    """Seeds every test alike and undoes a dtype policy that a test may have set."""
+    """Seeds every test in the same way, and resets a dtype policy that a test may have set."""
     keras.utils.set_random_seed(7)
     policy = keras.config.dtype_policy()
     yield
@@ -56,7 +56,7 @@ def seed_and_policy():
 
 @pytest.fixture(autouse=True, scope="module")
 def memory():
-    """Lets go of what a file compiled: the programs of all files would fill gigabytes on JAX."""
+    """Releases the programs that a file compiled; all of them would fill gigabytes on JAX."""
     yield
     if keras.backend.backend() == "jax":  # on TensorFlow, taking graphs apart would take a minute
         import jax
@@ -67,17 +67,17 @@ def memory():
 
 @pytest.fixture
 def blank(monkeypatch):
-    """Kernels begin at zero: JAX would compile a generator for each shape, and all are replaced."""
+    """Kernels start at zero: JAX would compile a generator for each shape, and all are replaced."""
     zeros = keras.initializers.Zeros.__call__
     monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", zeros)
 
 
 @pytest.fixture
 def hollow():
-    """Weights have shapes and no values: enough to count with, where a model fills gigabytes."""
+    """Weights have shapes but no values, which is enough for counting models of gigabytes."""
     with keras.StatelessScope(initialize_variables=False):
         yield
-    keras.utils.clear_session(free_memory=False)  # or the next scope would give them values
+    keras.utils.clear_session(free_memory=False)  # otherwise the next scope would give them values
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
-"""Breaks the package at one place after another and shows that the quick tests notice.
+"""Breaks the package at one place after another and shows that the quick tests detect it.
 
     python tests/mutants.py            # all of them, on the backend of KERAS_BACKEND
     python tests/mutants.py attention  # those whose name contains a word
 
-Each mutant is a copy of the package with one change, tested by the quick tests of the rooms that
-its name gives, which stop at their first failure. Prints the test that caught it, or SURVIVED; the
-exit code is the number of survivors.
+Each mutant is a copy of the package with one change, tested by the quick tests of the folders in
+its name, which stop at their first failure. Prints the test that caught it, or SURVIVED; the exit
+code is the number of survivors.
 """
 
 import os
@@ -21,7 +21,7 @@ QUICK = "not slow and not weekly"
 
 
 class Mutant(typing.NamedTuple):
-    """A change of one line: `old`, which is in the file once, becomes `new`."""
+    """A change of one line: `old`, which occurs once in the file, becomes `new`."""
 
     name: str
     file: str

@@ -92,7 +92,7 @@ TEXT |= {"intermediate_size": 8, "max_position_embeddings": 7}
 
 
 def maybe(rng, chance, options):
-    """Returns a random choice of each option with this chance, and nothing of the others."""
+    """Returns a random choice for each option with this probability, and omits the others."""
     return {key: rng.choice(values) for key, values in options.items() if rng.random() < chance}
 
 
@@ -193,7 +193,7 @@ def change_config(rng, folder):
 
 
 def compute_hugging_face(kind, images, folder):
-    """Returns what the folder's model computes of normalized images."""
+    """Returns the outputs of the folder's model for normalized images."""
     kind = hf.Dinov2Model if kind is hf.Dinov2Backbone else kind
     model = kind.from_pretrained(folder).eval()
     model = model.vit if isinstance(model, hf.ViTMAEForPreTraining) else model
@@ -204,7 +204,7 @@ def compute_hugging_face(kind, images, folder):
         tokens = model.beit(images).last_hidden_state
         is_double = (
             not model.config.use_mean_pooling
-        )  # it normalizes twice: ours is the model below
+        )  # it normalizes twice; ours corresponds to the model below
         return (tokens if is_double else model.layernorm(tokens))[:, 0]
     compute = getattr(model, "get_image_features", model)
     found = compute(images)
@@ -356,7 +356,7 @@ def record(folder, label, size, channels, expected):
 
 
 def write_records(records, number):
-    """Writes the first of the records: three equal ones to a refused one."""
+    """Writes the first records: three with equal outputs for each refused one."""
     equal = [one for one in records if one[1] is not None and one[1].size < 5_000]
     refused = [one for one in records if one[1] is None]
     chosen, arrays = [*equal[: number - number // 4], *refused[: number // 4]], {}

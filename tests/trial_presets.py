@@ -3,7 +3,7 @@
     python tests/trial_presets.py
 
 Every case gives the same outputs in all three, or is refused with the reason. `--only PATTERN` runs
-the cases whose name has it. Each line has the largest difference of the outputs.
+the cases whose name has it. Each line shows the largest difference of the outputs.
 """
 
 import argparse
@@ -88,7 +88,7 @@ def run_case(name):
             again = keras_vit.load_pretrained(path, verbose=False, **again)
             gaps.append(np.abs(trial.compute(again, images.astype("float32")) - expected).max())
     equal = max(gaps) < trial.CLOSE and is_known
-    sizes = (expected.std(), np.std(expected[0] - expected[1]))  # 0 would be no trial
+    sizes = (expected.std(), np.std(expected[0] - expected[1]))  # 0 would make the test meaningless
     return "equal" if equal and min(sizes) else "DIFFERENT", f"{max(gaps):.1e} of {sizes[1]:.1e}"
 
 

@@ -5,7 +5,7 @@
 Every case gives the same outputs in all three, or is refused with the reason. The models that
 `golden/record_descendants.py` recorded are then read, written and loaded by their own library:
 their outputs are those that were recorded. `--only PATTERN` runs the cases whose name has it. Each
-line has the largest difference of the outputs.
+line shows the largest difference of the outputs.
 """
 
 import argparse
@@ -142,7 +142,7 @@ CASES = {
 
 
 def build(name):
-    """Returns a model with random weights, large enough for a change to be seen."""
+    """Returns a model with random weights, large enough for a change to be visible."""
     kind, options, _ = CASES[name]
     if kind is keras_vit.ResNet:
         model = kind(**options, num_classes=5, normalize=TINY["normalize"])
@@ -171,7 +171,7 @@ def compute(model, images):
 
 
 def open_transformers(model, folder, again):
-    """Returns (what the folder's model computes of images, ...) and saves it into `again`."""
+    """Returns (outputs of the folder's model for images, ...) and saves the model into `again`."""
     kind = hf.AutoModelForImageClassification if model.num_classes else hf.AutoModel
     if getattr(model, "projection_dim", None):
         kind = hf.CLIPVisionModelWithProjection

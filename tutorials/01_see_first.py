@@ -281,7 +281,7 @@ for i in wrong[:5]:
 # - **The download fails.** The message says where to put the file
 #   yourself.
 #
-# ## Where to go on
+# ## Where to go next
 #
 # How does an image get into the model? [Chapter 2](02_sequence.py)
 # turns it into a sequence of vectors.

@@ -312,7 +312,7 @@ print(f"{pairs[8] / pairs[16]:.1f} times as many pairs")
 # In the library these two functions are the layers `Patches` and
 # `PatchEncoder` in `keras_vit/layers.py`.
 #
-# ## Where to go on
+# ## Where to go next
 #
 # The tokens are ready. [Chapter 3](03_attention.py) lets them
 # exchange information.

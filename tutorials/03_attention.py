@@ -331,7 +331,7 @@ print(f"{count:,}", count == attention.count_params())
 # In the library this is the layer `SelfAttention` in
 # `keras_vit/layers.py`.
 #
-# ## Where to go on
+# ## Where to go next
 #
 # Attention mixes tokens. [Chapter 4](04_eighty_lines.py) puts a block
 # around it, and a whole model around 12 blocks.

@@ -446,7 +446,7 @@ print(f"GELU: {said}, by {np.abs(moved - logits).max():.3f}")
 # checks, initializers and documentation. Read them now: you know what
 # they do.
 #
-# ## Where to go on
+# ## Where to go next
 #
 # The weights came from a file. Where do weights come from? Chapter 5
 # trains a ViT from nothing; [chapter 9](09_looking_inside.py) looks

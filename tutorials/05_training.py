@@ -516,7 +516,7 @@ assert 10_000 < n < 20_000
 # `keras_vit.training.recipe` have these numbers, scaled to your
 # dataset: [Recipes](../docs/training.md).
 #
-# ## Where to go on
+# ## Where to go next
 #
 # - [Chapter 6](06_data.py): why the convolutional network learns more
 #   from few images, and when that changes.

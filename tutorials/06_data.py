@@ -520,7 +520,7 @@ print(f"moved {100 * measure(model, 'digit'):.1f} %")
 # 4, after 9 million images ViT-B/32 is much worse than a ResNet50,
 # which is slightly slower, and after 90 million it is better.
 #
-# ## Where to go on
+# ## Where to go next
 #
 # - [Chapter 7](07_cifar10.py): photographs, from scratch and
 #   pretrained.

@@ -377,7 +377,7 @@ np.testing.assert_allclose(
 # with hundreds of epochs on a GPU; our 78.5 % come from a small model
 # and 32 epochs on a CPU.
 #
-# ## Where to go on
+# ## Where to go next
 #
 # - [Chapter 8](08_finetuning.py): the same idea for your own
 #   photographs, and what to train beyond the head.

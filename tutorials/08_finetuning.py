@@ -444,7 +444,7 @@ assert confused.mean() > cosine[cosine > -1].mean() + 0.1
 # 94.4 % (Table 5). Our model has a fifteenth of its parameters, and
 # our training set is a thirteenth of theirs.
 #
-# ## Where to go on
+# ## Where to go next
 #
 # - [Your own images](../docs/images.md): tables, groups,
 #   augmentation, unreadable files.

@@ -371,7 +371,7 @@ with np.errstate(invalid="ignore"):
 # - **One image proves little.** Choose the images before you see
 #   their maps, and report all of them.
 #
-# ## Where to go on
+# ## Where to go next
 #
 # The paper looks at more: filters, position embeddings, how far heads
 # look. [Look inside](../docs/explain.md) shows them for this model,

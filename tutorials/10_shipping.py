@@ -270,7 +270,7 @@ print((same == model.predict(images[:8], verbose=0)).all())
 # %% [markdown]
 # **In a browser.** `write_page` puts the model, class names and some
 # example images into one HTML file, with a ViT in JavaScript that
-# computes what Keras computes. Open it with a double click, mail it,
+# computes the same as Keras. Open it with a double click, mail it,
 # or put it on any web server. Images that a visitor drops on it stay
 # on the visitor's device. At a terminal:
 #
@@ -337,7 +337,7 @@ print(f"95 % of draws are below {np.percentile(errors, 95):.3f}")
 #   resize images as `data.read` does. A program of yours must do the
 #   same: [Your own images](../docs/images.md) has the ways to resize.
 #
-# ## Where to go on
+# ## Where to go next
 #
 # This was the course. The deep dives continue it:
 # [hybrids](deeper/hybrids.py), [many devices](deeper/many_devices.py),

@@ -1,4 +1,4 @@
-"""A Vision Transformer of keras_vit's layers, which are Keras layers."""
+"""A Vision Transformer made of keras_vit's layers, which are Keras layers."""
 
 import keras_vit
 

@@ -5,7 +5,8 @@
                    AxialAttention   attention in rows, then in columns, with relative positions
 
 Two steps connect any two patches: a token looks at the `columns` tokens of its row, then at the
-`rows` tokens of its column, and never at all N. But each block of Axial-ViT is two, MLPs and all.
+`rows` tokens of its column, and never at all N. But each block of Axial-ViT consists of two
+Transformer blocks, each with its own MLP.
 https://arxiv.org/abs/1912.12180
 """
 
@@ -23,14 +24,14 @@ from keras_vit.resnet import ResNet
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
-HEADS = 8  # of a unit's attention: Wang et al., arXiv 2003.07853, section 4
+HEADS = 8  # of the attention in a unit: Wang et al., arXiv 2003.07853, section 4
 
 
 def within_rows(layer, x):
-    """Applies a layer of tokens to each row of a map separately, as if it were an image.
+    """Applies a layer to each row of a map separately, as if the row were an image.
 
     Args:
-        layer: takes (batch, tokens, D) and returns the same shape.
+        layer: takes tokens (batch, tokens, D) and returns the same shape.
         x: (batch, rows, columns, D).
 
     Returns:
@@ -42,7 +43,7 @@ def within_rows(layer, x):
 
 
 def within_columns(layer, x):
-    """Applies a layer of tokens to each column of a map; see `within_rows`."""
+    """Applies a layer to each column of a map; see `within_rows`."""
     turned = ops.swapaxes(x, 1, 2)  # (B, columns, rows, D)
     return ops.swapaxes(within_rows(layer, turned), 1, 2)  # (B, rows, columns, D)
 
@@ -51,14 +52,14 @@ def within_columns(layer, x):
 class AxialBlock(Layer):
     """One layer of Axial-ViT: a Transformer block in each row of patches, then in each column.
 
-        x = row(x):     MSA and MLP, Eq. 2 and 3, each row by itself
-        x = column(x):  the same with weights of its own, each column by itself
+        x = row(x):     MSA and MLP, Eq. 2 and 3, within each row
+        x = column(x):  the same with its own weights, within each column
 
     Args:
         grid: (rows, columns) of patches, or one integer for a square.
         *args: arguments of `TransformerBlock`. `stochastic_depth` is the probability that a row
-            (a column) of an image skips a branch: to its block, each row is an image.
-        **kwargs: likewise.
+            (a column) of an image skips a branch, because a block treats each row as an image.
+        **kwargs: arguments of `TransformerBlock`.
 
     Call arguments:
         x: tokens (batch, rows * columns, D), row by row, without a class token.
@@ -67,7 +68,7 @@ class AxialBlock(Layer):
         (batch, rows * columns, D).
 
     Raises:
-        ValueError: the tokens are not those of the grid, or `num_heads` does not divide D.
+        ValueError: the number of tokens does not match the grid, or `num_heads` does not divide D.
 
     Example:
     >>> block = keras_vit.ablations.axial.AxialBlock(grid=(10, 20), num_heads=3, mlp_dim=768)
@@ -126,17 +127,17 @@ class AxialAttention(Layer):
 
     Args:
         num_heads: number of attention heads; it divides the channels.
-        strides: side of the squares whose mean is taken afterwards; 1 for none.
+        strides: side of the average pool after the attention; 1 for no pool.
 
     Call arguments:
-        x: (batch, height, width, channels), all but the batch as it was built for.
+        x: (batch, height, width, channels), with the sizes that the layer was built for.
 
     Returns:
         (batch, height / strides, width / strides, channels), rounded up.
 
     Raises:
-        ValueError: the input is not a map of known or of that size, or `num_heads` does not divide
-            its channels.
+        ValueError: the input is not a map, its size is unknown or has changed, or `num_heads` does
+            not divide its channels.
 
     Example:
     >>> attention = keras_vit.ablations.axial.AxialAttention(num_heads=8, strides=2)
@@ -179,15 +180,16 @@ class AxialAttention(Layer):
 
 @register
 class AxialUnit(BiTUnit):
-    """Residual unit of AxialResNet: BiT's, with 8 heads of axial attention for 3 x 3 filters.
+    """Residual unit of AxialResNet: 8 heads of axial attention replace BiT's 3 x 3 filters.
 
     Args:
-        filters: channels of the attention, a multiple of 32; the unit gives 4 times these.
-        strides: side of the squares whose mean is taken after the attention: 2 where a stage
-            begins with half the size.
+        filters: channels of the attention, a multiple of 32; the unit outputs 4 times as many.
+        strides: side of the average pool after the attention: 2 in the unit that begins a stage of
+            half the size.
 
     Call arguments:
-        x: (batch, height, width, channels), the channels a multiple of 32, as it was built for.
+        x: (batch, height, width, channels), with the sizes that the layer was built for and a
+            multiple of 32 channels.
 
     Returns:
         (batch, height / strides, width / strides, 4 * filters), rounded up.

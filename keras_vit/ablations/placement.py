@@ -48,8 +48,8 @@ class PositionViT(ViT):
         *args: arguments of `ViT`.
         position_embedding: "1d" a learned vector for each place in the sequence, the paper's
             choice; "2d" learned halves for row and column; "sincos" fixed ones; None no positions.
-        position_placement: "stem" adds positions once, before the first block; "every" adds others
-            before every block; "shared" the same ones before every block.
+        position_placement: "stem" adds positions once, before the first block; "every" adds
+            different ones before every block, "shared" the same ones.
         **kwargs: arguments of `ViT`.
 
     Raises:
@@ -80,7 +80,7 @@ class PositionViT(ViT):
 
     @property
     def encoder_layer(self):
-        """The paper's own choice is that of `PatchEncoder`."""
+        """The encoder's class; `PatchEncoder` itself has the positions that the paper chose."""
         paper = (self.position_embedding, self.position_placement) == ("1d", "stem")
         return PatchEncoder if paper else UnplacedPatchEncoder
 

@@ -5,8 +5,8 @@ The layers here replace it, before the first block or before every block. (Relat
 positions are part of the attention: `keras_vit.ablations.relative`.)
 
 An image of a different size has a different grid of patches. Its positions are the trained ones,
-resized as an image of D channels would be. Every way of doing so is linear and treats rows and
-columns apart, so it is one matrix per axis: new = A_rows old A_columns^T.
+resized as an image of D channels would be. Every method is linear and treats rows and columns
+separately, so it is one matrix per axis: new = A_rows old A_columns^T.
 """
 
 import functools
@@ -23,7 +23,7 @@ LONGEST = 10_000  # ratio of sin-cos wavelengths, arXiv 1706.03762
 
 
 class PositionEmbedding(Layer):
-    """Adds to every token a vector that depends on its place: x + E_pos. What all kinds share.
+    """Adds to every token a vector that depends on its place, x + E_pos: base of all kinds.
 
     Args:
         grid: (rows, columns) of patches.
@@ -36,10 +36,11 @@ class PositionEmbedding(Layer):
         The same shape.
 
     Raises:
-        ValueError: the tokens are not those of the grid, or D cannot be divided as the kind needs.
+        ValueError: the number of tokens does not match the grid, or D is not divisible as the kind
+            requires.
     """
 
-    divides = 1  # D must be a multiple of it
+    divides = 1  # D must be a multiple of this
 
     def __init__(self, grid: check.height_width, prefix_tokens: check.natural_number = 0, **kwargs):
         super().__init__(**kwargs)
@@ -68,7 +69,7 @@ class PositionEmbedding(Layer):
 
 @register
 class Positions1D(PositionEmbedding):
-    """A learned vector for each place in the sequence: what `PatchEncoder` adds, as a layer.
+    """A learned vector for each place in the sequence: the positions of `PatchEncoder` as a layer.
 
     Example:
     >>> layer = keras_vit.ablations.positions.Positions1D(grid=(2, 3), prefix_tokens=1)
@@ -125,7 +126,7 @@ class Positions2D(PositionEmbedding):
 class SinCosPositions(PositionEmbedding):
     """Fixed sines and cosines of column and row, see `sincos`; zeros for prefix tokens.
 
-    Not in the paper: what MAE and other successors use. Nothing is learned. 4 must divide D.
+    Not in the paper, but in MAE and other successors. Nothing is learned. 4 must divide D.
 
     Example:
     >>> layer = keras_vit.ablations.positions.SinCosPositions(grid=(2, 3), prefix_tokens=1)
@@ -145,13 +146,13 @@ KINDS = {"1d": Positions1D, "2d": Positions2D, "sincos": SinCosPositions}
 def sincos(grid, dim, before=0):
     """Returns fixed positions of a grid of patches: half of each vector encodes the column.
 
-    With d = `dim` / 4 wavelengths, a column c has sin(c w_k), then cos(c w_k) for k = 0 ... d - 1
-    and w_k = 10000^(-k / d); then follow those of the row.
+    With d = `dim` / 4 wavelengths, column c is encoded as sin(c w_k), then cos(c w_k), for k from 0
+    to d - 1 and w_k = 10000^(-k / d); the row follows in the same form.
 
     Args:
         grid: (rows, columns).
         dim: length of a vector, divisible by 4.
-        before: tokens before the patches; theirs are zeros.
+        before: number of tokens before the patches; their vectors are zeros.
 
     Returns:
         float32 array (1, before + rows * columns, dim).
@@ -173,13 +174,13 @@ def sincos(grid, dim, before=0):
 
 
 def _waves(places, number):
-    """(patches, 2 number)."""
+    """Returns the sines, then the cosines, of places: (patches, 2 number)."""
     angles = places[:, None] * LONGEST ** (-np.arange(number) / number)
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
 
 
 def check_length(dim, divisor):
-    """Raises `ValueError` unless a vector can be divided as a kind of positions needs it."""
+    """Raises `ValueError` unless the length of a vector suits a kind of positions."""
     if dim % divisor:
         advice = f"Use {check.nearest_multiples(dim, divisor)}."
         want = f"positions of this kind need a length divisible by {divisor}"
@@ -193,9 +194,10 @@ def resize(positions, grid, new_grid, method="bilinear"):
         positions: (1, tokens, D). Tokens before the patches (the class token) stay as they are.
         grid: (rows, columns) of patches that the table was trained for.
         new_grid: (rows, columns) wanted; need not be square.
-        method: "bilinear" as in the official code, where the corners of both grids meet; "bicubic"
-            with antialiasing, as timm does it, and "antialiased-bilinear"; "torch-bilinear" or
-            "torch-bicubic" without antialiasing, as PyTorch and Hugging Face do it.
+        method: "bilinear" as in the official code, which aligns the corners of both grids;
+            "bicubic" with antialiasing, as timm does it, and "antialiased-bilinear";
+            "torch-bilinear" or "torch-bicubic" without antialiasing, as PyTorch and Hugging Face do
+            it.
 
     Returns:
         float32 array (1, new tokens, D).
@@ -238,8 +240,8 @@ def similarity(vectors, grid):
         grid: (rows, columns) of patches.
 
     Returns:
-        float64 array (rows, columns, rows, columns): at (r, c) the map of cosine similarities of
-        that patch with all, -1 to 1; a vector of zeros is similar to none.
+        float64 array (rows, columns, rows, columns): at (r, c) the map of cosine similarities, -1
+        to 1, of that patch with every patch; those of a zero vector are 0.
 
     Example:
     >>> keras_vit.ablations.positions.similarity([[2.0, 0.0], [0.0, 3.0]], grid=(1, 2))
@@ -269,8 +271,8 @@ def bilinear(old, new):
 def average(kernel, old, new):
     """Returns the (new, old) matrix of antialiased interpolation, with pixels as areas.
 
-    A new pixel is a mean of old ones, weighted by `kernel` of their distance, which is stretched by
-    the scale where the grid shrinks.
+    A new pixel is a mean of old ones, weighted by `kernel` at their distances. If the grid shrinks,
+    the kernel is stretched by the scale.
     """
     scale = old / new
     centers = (np.arange(new) + 0.5) * scale
@@ -282,7 +284,7 @@ def average(kernel, old, new):
 def sample(kernel, old, new):
     """Returns the (new, old) matrix of interpolation without antialiasing, with pixels as areas.
 
-    A new pixel is the mean of the four nearest, weighted by `kernel` of their distance; beyond the
+    A new pixel is the mean of the four nearest, weighted by `kernel` at their distances; beyond the
     edge, the outermost pixel repeats.
     """
     centers = (np.arange(new)[:, None] + 0.5) * old / new - 0.5
@@ -298,7 +300,7 @@ def _linear(x):
 
 
 def _keys(x, a=-0.5):
-    """Returns the cubic of R. G. Keys."""
+    """Returns the cubic kernel of R. G. Keys at distances x."""
     near = (a + 2) * x**3 - (a + 3) * x**2 + 1
     far = a * (x**3 - 5 * x**2 + 8 * x - 4)
     return np.where(x < 1, near, np.where(x < 2, far, 0.0))

@@ -25,15 +25,15 @@ class RelativeSelfAttention(SelfAttention):
 
         A = softmax((q_i k_j + q_i r_(i - j)) / sqrt(d)),   i - j = T - 1 ... 1 - T
 
-    Offsets are those in the sequence of T tokens, the class token being the first. An embedding,
-    like a key, is split among the heads, d numbers each.
+    Offsets are counted along the sequence of T tokens, which starts with the class token. Like a
+    key, an embedding is split among the heads, d numbers each.
 
     Args:
         num_heads: number of heads; it divides D.
         dropout: rate after U_msa.
 
     Call arguments:
-        x: tokens (batch, T, D), as many as it was built for.
+        x: tokens (batch, T, D), with the T that the layer was built for.
 
     Returns:
         (batch, T, D).
@@ -75,7 +75,7 @@ class RelativeSelfAttention(SelfAttention):
 
 
 def by_pairs(x):
-    """Takes what belongs to each pair: y[i, j] = x[i, T - 1 - (i - j)].
+    """Selects the value of each pair: y[i, j] = x[i, T - 1 - (i - j)].
 
     Row i begins one place before row i - 1. The array is read again with rows one place shorter,
     which shifts each row by one more place, so no gather is needed.
@@ -95,9 +95,10 @@ def by_pairs(x):
 def resize_offsets(table, grid, new_grid, method="bilinear"):
     """Resizes the embeddings of offsets to a different grid of patches.
 
-    An offset in the sequence stands for some rows and columns, or for one row more and fewer
-    columns. So offsets are arranged by rows and columns and resized like a position table, and each
-    new one is the mean over its pairs of patches. Those of prefix tokens alone stay as they are.
+    An offset in the sequence corresponds to a step of some rows and columns, or to one more row and
+    fewer columns. Offsets are therefore arranged by rows and columns and resized like a position
+    table; each new one is the mean over its pairs of patches. Offsets that only prefix tokens have
+    stay as they are.
 
     Args:
         table: (2 T - 1, D) for T tokens, from offset T - 1 to 1 - T.

@@ -15,8 +15,8 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
 def count(model_or_name, image_size=None, batch_size=1):
     """Counts the cost of a forward pass.
 
-    The products of a model's layers are counted. A name is counted as the model that `create`
-    builds, with 1000 classes; its weights have no values, so "ViT-G/14" fits any memory.
+    The products of a model's layers are counted. A name stands for the model that `create` builds,
+    with 1000 classes. Its weights are not allocated, so "ViT-G/14" fits in any memory.
 
     Args:
         model_or_name: a name, such as "ViT-B/16" or "R50x1", or a Keras model.
@@ -59,7 +59,7 @@ def count_name(name, image_size=None, padding=True):
 
 @functools.cache
 def _count_without_values(name, size, padding):
-    """Builds a model without values, in a thread, which has its own global state of Keras."""
+    """Builds a model without values, in a thread with its own global Keras state."""
 
     def build_and_count():
         with keras.StatelessScope(initialize_variables=False):

@@ -1,4 +1,4 @@
-"""The cost of a model, and what each of its layers adds while an image passes through."""
+"""The cost of a model, added up over its layers as the shapes of an image pass through."""
 
 import math
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from keras_vit.descendants.pooling import AttentionPooling
 
 
 class Cost(NamedTuple):
-    """The cost of a model: its parameters, and what one forward pass computes.
+    """The cost of a model: its parameters, and the work of one forward pass.
 
     A multiply-add is a product that is added to a sum. Many authors count it as one FLOP (timm,
     fvcore, the papers of ResNet, EfficientNet and CoAtNet), others as two (this paper, XLA):
@@ -27,7 +27,7 @@ class Cost(NamedTuple):
     dense: int = 0  # multiply-adds, like the next two
     convolutions: int = 0
     attention: int = 0  # q k^T and A v, Eq. 6 and 7
-    activations: int = 0  # numbers that these products output, as timm counts them
+    activations: int = 0  # outputs of these products, as timm counts them
     kept: int = 0  # numbers that a training step keeps for the backward pass
 
     @property
@@ -143,7 +143,7 @@ class _Counter:
         self.costs, self.tensors, self.padding = [], {}, padding
 
     def clear(self):
-        """Forgets everything."""
+        """Clears all costs and tensors."""
         self.costs.clear()
         self.tensors.clear()
 
@@ -168,7 +168,7 @@ class _Counter:
 
 
 def _kernel(layer, x, y, keep):
-    """A kernel is applied at every position, of the tokens or of the map."""
+    """Counts a kernel that is applied at every token or at every position of a map."""
     depthwise = isinstance(layer, layers.DepthwiseConv2D)
     filters = math.prod(layer.kernel.shape[-2:] if depthwise else layer.kernel.shape[-1:])
     products = _numbers(y) // filters * math.prod(layer.kernel.shape)
@@ -193,7 +193,7 @@ def _einsum(layer, x, y, keep):
 
 
 def _self_attention(layer, x, y, keep):
-    sequences, tokens, dim = x.shape  # one, or the rows or columns of an image
+    sequences, tokens, dim = x.shape  # one sequence per image, or one per row or column
     return attend(tokens, tokens, dim, layer.num_heads).multiply(sequences)
 
 
@@ -233,7 +233,7 @@ def _numbers(x):
 
 
 NORMS = (layers.LayerNormalization, layers.GroupNormalization, layers.BatchNormalization)
-# What layers cost: the first kind that matches, in addition to the cost of sublayers.
+# The cost of each kind of layer, without its sublayers. The first kind that matches counts.
 CLASSES = {
     (layers.EinsumDense,): _einsum,
     (layers.Dense, layers.Conv2D, layers.DepthwiseConv2D): _kernel,

@@ -1,6 +1,6 @@
 """Models as web pages: they compute in the browser, without a server or a library.
 
-records.py        the layers of a model as data, and what a page cannot compute
+records.py        the layers of a model as data; refuses unsupported layers
 weights.py        float16 or int8 numbers as text
 facts.py          how a model was trained, and example images
 page_file.py      `write_page`
@@ -9,15 +9,15 @@ explorer/         `write_explorer`
 engine/
 matrices.js       the product of matrices, softmax, activations
 engine.js         layers.py and vit.py in JavaScript
-descendants.js    what the models after the paper changed
+descendants.js    the changes of later models
 convolutions.js   the ResNet of a hybrid
-weights.js        reads what weights.py wrote
+weights.js        reads the output of weights.py
 pixels.js         images resized as in Python
 maps.js           attention, rollout, occlusion
 worker.js         computes without blocking the page
 
 page/
-page.html         with page.css and page.js: what a reader sees
+page.html         the visible page, with page.css and page.js
 end.html          closes it and the Explorer, which share base.css, shared.js and colors.js
 """
 

@@ -1,4 +1,4 @@
-"""What a page shows besides predictions: facts about the model, and example images."""
+"""Content of a page besides predictions: facts about the model, and example images."""
 
 import base64
 import io
@@ -9,7 +9,7 @@ from keras_vit import arguments
 from keras_vit.data import images
 
 MOST = 12  # example images
-LARGEST = 512  # longest side of an example in pixels; smaller than in its file, it takes less room
+LARGEST = 512  # longest side of an example in pixels; saves space in the page
 QUALITY = 90  # of JPEG
 
 
@@ -66,9 +66,9 @@ def _last(path):
 
 
 def find_examples(source, most=MOST):
-    """Returns [(file, its class or None)] of a file or a folder of images or of class folders.
+    """Returns [(file, its class or None)] of an image, a folder of images or one of class folders.
 
-    Of class folders the first image of each comes first, then the second, up to `most` images.
+    With class folders, the first image of each comes first, then the second, up to `most` images.
     """
     source = pathlib.Path(source)
     if source.is_file():
@@ -81,7 +81,7 @@ def find_examples(source, most=MOST):
     ranked = [(i, path, name) for paths, name in found for i, path in enumerate(paths)]
     ranked.sort(key=lambda row: row[0])
     if not ranked:
-        arguments.refuse("`examples` must have images in it", {"examples": str(source)})
+        arguments.refuse("`examples` must contain images", {"examples": str(source)})
     return [(path, name) for _, path, name in ranked[:most]]
 
 
@@ -90,15 +90,15 @@ def _images(folder):
 
 
 def read_example(path, label, channels, largest=LARGEST):
-    """Returns an example of a file as the page has it, at most `largest` pixels large."""
+    """Reads an image file as an example for a page, at most `largest` pixels wide and high."""
     image = images.open_image(path, channels)
     return encode_example(image, os.path.basename(path), label, largest)
 
 
 def encode_example(image, name, label, largest=LARGEST):
-    """Returns an example as the page has it: name, class and the Pillow image as text."""
+    """Returns an example for a page: its name, its class and the Pillow image as text."""
     image.thumbnail((largest, largest))
-    small = max(image.size) <= 64  # JPEG would spoil it
+    small = max(image.size) <= 64  # JPEG would blur it
     kind, options = ("PNG", {}) if small else ("JPEG", {"quality": QUALITY})
     file = io.BytesIO()
     image.save(file, kind, **options)

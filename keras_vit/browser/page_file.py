@@ -19,21 +19,21 @@ def write_page(
     """Writes a model as one HTML file that classifies images in a browser.
 
     The file needs no server and no network: it contains the weights, the classes, example images
-    and the engine, and computes what the model computes. It shows attention, rollout and
-    occlusion, and says how the model was trained.
+    and the engine, and gives the same predictions as the model. It shows attention, rollout and
+    occlusion, and states how the model was trained.
 
     Args:
         model: a `ViT`, a hybrid or a model of `keras_vit.descendants`, with a head.
         path: file to write. One that exists is replaced once the new one is complete.
         class_names: names of the classes in the order of the logits; None for those of `metrics`
             or of the model, or numbers.
-        examples: an image, a folder of images or one of class folders, of which the page shows up
-            to twelve; None for no examples.
-        metrics: metrics.json of a run, a dictionary: how images are resized, and what the page
-            says of training and accuracy; None for nothing.
-        precision: of the weights: "float16", or "int8" for half the size and a little less
-            accuracy, where each output of a dense layer has its own scale.
-        title: of the page; None for the name of the model.
+        examples: an image, a folder of images or a folder of class folders, up to twelve of which
+            the page shows; None for no examples.
+        metrics: metrics.json of a run, a dictionary: how images are resized, and the page's
+            statements about training and accuracy; None for no statements.
+        precision: format of the weights: "float16", or "int8" for half the size and slightly lower
+            accuracy; with "int8", each output of a dense layer has its own scale.
+        title: title of the page; None for the name of the model.
 
     Raises:
         FileNotFoundError: an example or the folder of `path` does not exist.
@@ -61,7 +61,7 @@ def write_page(
 
 
 def pack(model, class_names, metrics, precision, title):
-    """Returns (content, weights): what a page shows of a model, and its weights as text."""
+    """Returns (content, weights): the content of a model's page, and its weights as text."""
     layers, sizes = records.describe(model)
     names = class_names or metrics.get("class_names") or getattr(model, "class_names", None)
     names = list(names or range(model.output_shape[-1]))

@@ -1,4 +1,4 @@
-"""A model as a list of records, one for each layer, which the engine builds its layers of.
+"""A model as a list of records, one for each layer, from which the engine builds its own.
 
 Layers are looked up by their exact class, so a subclass that computes something else is refused.
 """
@@ -88,7 +88,7 @@ def describe(model):
 
 
 def _is_chain(model, layers):
-    """Returns whether each layer takes what the one before it returns, and nothing else."""
+    """Returns whether the only input of each layer is the output of the one before it."""
     try:
         pairs = itertools.pairwise(layers)
         return layers[-1].output is model.output and all(b.input is a.output for a, b in pairs)
@@ -203,7 +203,7 @@ def _patches(layer, model):
 
 def _convolutions(kind):
     """Returns a function that describes a root or a unit of a hybrid's ResNet."""
-    epsilons = {HybridConv: (0, 1e-5), TimmConv: (1e-8, 0)}  # under the root, and beside it
+    epsilons = {HybridConv: (0, 1e-5), TimmConv: (1e-8, 0)}  # inside and outside the square root
 
     def describe_convolutions(layer, model):
         sizes = {"size": getattr(layer, "kernel_size", None), "strides": layer.strides}

@@ -1,4 +1,4 @@
-"""Weights as text: what weights.js reads."""
+"""Weights as text, which weights.js reads."""
 
 import base64
 import zlib
@@ -13,7 +13,7 @@ OUTPUT = "attention_output/kernel"  # (heads, d, D)
 
 
 def pack(model, precision):
-    """Returns (entries, text): the name, shape and place of each tensor, and all of them.
+    """Returns (entries, text): each tensor's name, shape and place, and the tensors as text.
 
     A kernel is transposed, one row for each output. With int8, each row has its own scale, so that
     its largest number is 127; everything else is float16. Each tensor is compressed and written in

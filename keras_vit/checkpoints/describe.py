@@ -18,14 +18,14 @@ MINUS_ONE_TO_ONE = (127.5, 127.5)
 
 
 class Description(NamedTuple):
-    """What a file of weights is for.
+    """The model that a file of weights is for.
 
     Attributes:
         source: the project whose naming scheme its tensors follow.
         kind: the name of the model's class.
-        arguments: what builds the model. `num_heads` is None if it is unknown.
+        arguments: arguments that build the model. `num_heads` is None if it is unknown.
         preprocessing: how its publisher resized images, {"resize": ..., "resampling": ...}, if a
-            JSON file beside it has this.
+            JSON file beside it states this.
         assumed: names of arguments that no file specifies.
     """
 
@@ -39,8 +39,9 @@ class Description(NamedTuple):
 def describe(path):
     """Returns which model a file of weights is for, from its tensors and the JSON files beside it.
 
-    Hugging Face's config.json has the number of heads, epsilon and the form of GELU, its
-    preprocessor_config.json the mean and standard deviation of pixels; so has timm's config.json.
+    Hugging Face's config.json has the number of heads, epsilon and the form of GELU, and its
+    preprocessor_config.json the mean and standard deviation of pixels. timm's config.json has all
+    of these.
 
     Args:
         path: as in `load_weights`.
@@ -78,7 +79,7 @@ def describe(path):
 
 
 def class_names_beside(path, count):
-    """Returns the names of `count` classes in the config.json beside weights, None without them."""
+    """Returns the names of `count` classes from the config.json beside the weights, or None."""
     config = configuration.read_beside(path, "config.json")
     found = config.get("id2label", config.get("label_names"))  # transformers, timm
     table = dict(enumerate(found)) if isinstance(found, list) else found
@@ -92,7 +93,7 @@ def class_names_beside(path, count):
 
 
 class _Shapes(dict):
-    """{path of our weight: shape in the file, in Flax's order} of the first part of each weight."""
+    """{path of our weight: shape in the file, in Flax's order}, from the first part of each."""
 
     def __init__(self, path, table, specs):
         super().__init__()
@@ -143,7 +144,7 @@ def _describe_vit(table, shapes):
     read = preset.read if table.source == "kerashub" else configuration.read
     facts, preprocessing = read(table, shapes.path, found)
     found = {**_assume(table, found["pooling"]), **table.defaults, **found, **facts}
-    if channels != 3 and "normalize" not in facts:  # a family's default is for three channels
+    if channels != 3 and "normalize" not in facts:  # the default of a family is for three channels
         found["normalize"] = MINUS_ONE_TO_ONE
     if POSITIONS in shapes:
         found["image_size"] = _find_image_size(shapes, found)
@@ -177,7 +178,7 @@ def _assume(table, pooling):
 
 
 def _describe_hybrid(table, shapes):
-    """Returns a hybrid's class, its own arguments, and the pixels between two positions."""
+    """Returns a hybrid's class, its additional arguments, and the pixels between two positions."""
     units = _count_units(shapes)
     if shapes["root/conv/kernel"][0] == SmallRoot.kernel_size:
         kind, root = "SmallHybridViT", SmallRoot
@@ -187,11 +188,11 @@ def _describe_hybrid(table, shapes):
 
 
 def _describe_descendant(table, shapes, mlp_dim):
-    """Returns the class of a model without a ResNet, and its arguments that a `ViT` lacks."""
+    """Returns the class of a model without a ResNet, and the arguments that `ViT` lacks."""
     gated, _, name = table.models[0].rpartition(" ")
     gated = gated == "gated" or shapes["block_0/mlp/expand/bias"][-1] == 2 * mlp_dim
     if name == "RegisterViT" and "ViT" in table.models and "second token" not in shapes:
-        name = "ViT"  # a family with and without registers
+        name = "ViT"  # this family exists with and without registers
     if gated and name == "ViT":
         name = "RegisterViT"
     if not hasattr(descendants, name):
@@ -212,7 +213,7 @@ def _describe_descendant(table, shapes, mlp_dim):
 
 
 def _count_units(shapes):
-    """Returns (3, 4, 9) from the names of the units."""
+    """Returns the number of units in each stage, such as (3, 4, 9), from their names."""
     found = [re.match(r"stage_(\d+)_unit_(\d+)/", name) for name in shapes]
     pairs = {(int(match[1]), int(match[2])) for match in found if match}
     stages = range(1, max((stage for stage, _ in pairs), default=0) + 1)
@@ -237,7 +238,7 @@ def _find_pooling(table, shapes):
 
 
 def _find_heads(shapes, hidden_dim, mlp_dim):
-    """Returns the number of heads from a tensor that separates them, else from `SIZES`."""
+    """Returns the number of heads from a tensor with an axis for them, otherwise from `SIZES`."""
     bias = shapes.get("block_0/attention/query_key_value/bias", ())
     if len(bias) == 2:
         return bias[0]
@@ -270,7 +271,7 @@ def _find_image_size(shapes, found):
 
 
 def _find_size_by_biases(shapes, found):
-    """Returns the image size that the table of biases belongs to, as above."""
+    """Returns the image size that the table of biases belongs to, as `_find_image_size` does."""
     (length, _), patch = shapes[BIASES], found["patch_size"]
     given = found.get("image_size")
     grid = descendants.beit.grid_of_table(length, given and arguments.grid(given, patch))

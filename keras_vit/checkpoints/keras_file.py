@@ -1,8 +1,8 @@
 """Whole models saved by Keras (.keras): checked first, then loaded by Keras in its safe mode.
 
-Keras builds what config.json says before it opens the weights. Here the file is compared with
-itself: the weights of the model must not need far more memory than the file has for them. Errors
-are reworded, because those of Keras advise switching off its safe mode.
+Keras builds the model in config.json before it opens the weights. Here the two are compared first:
+the model's weights must not need far more memory than the weights in the file. Errors are reworded,
+because those of Keras advise switching off its safe mode.
 """
 
 import json
@@ -18,7 +18,7 @@ from keras_vit.io.tensor_file import DOWNLOAD, MEGABYTE
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 MAX_CONFIG, MAX_ENTRIES = 16 * MEGABYTE, 1000
-# The weights may be half precision in the file; the allowance is for tiny models.
+# The weights in the file may be half precision; the allowance is for tiny models.
 FACTOR, ALLOWANCE = 2, 16 * MEGABYTE
 KNOWN = ("keras", "keras_vit", "keras_hub", "builtins")  # where Keras looks for a class
 CODE = ("Lambda", "__lambda__")

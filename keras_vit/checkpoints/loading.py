@@ -1,4 +1,4 @@
-"""Models with published weights; weights from files into models, all or none."""
+"""Builds models with published weights, and loads weights from files, all or nothing."""
 
 import contextlib
 import math
@@ -26,17 +26,17 @@ MAX_PATCHES = 128 * 128  # 2,048 pixels in patches of 16
 
 
 class Report(NamedTuple):
-    """What loading did; print it for a summary.
+    """The result of loading; print it for a summary.
 
     Attributes:
         path: the file.
         source: the project whose naming scheme its tensors follow.
         loaded: number of tensors that were read.
-        grids: (rows, columns) of the positions before and after resizing; None if they fitted.
+        grids: (rows, columns) of the positions before and after resizing; None if they fit.
         method: how they were resized.
         fresh: paths of the model's weights that were left unchanged.
         ignored: names of the file's tensors that were not used.
-        patches: (height, width) in pixels of patches for which the kernel was resized, or None.
+        patches: (height, width) in pixels of the patches that the kernel was resized to, or None.
     """
 
     path: str
@@ -68,8 +68,8 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
     """Builds a model with published weights, for your resolution and your classes.
 
     If `num_classes` differs from the file's, the new head starts at zero and the tanh layer before
-    it is removed (section 3.1). If `image_size` differs, the positions are resized (section 3.2),
-    if `patch_size` differs, the kernel of the patch embedding too, as FlexiViT does it.
+    it is removed (section 3.1). If `image_size` differs, the positions are resized (section 3.2);
+    if `patch_size` differs, so is the kernel of the patch embedding, as in FlexiViT.
 
     Args:
         name: a name of `keras_vit.checkpoints.entries()`, a variant such as "ViT-S/16" for its
@@ -77,13 +77,13 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
             was saved as `.keras`, or "hf://owner/name" or "hf://owner/name@revision" for a
             repository of the Hugging Face Hub. Named files are downloaded once.
         method: how positions and patches are resized, see `load_weights`.
-        cache_dir: folder for downloads; None for Keras's own, with hf:// for Hugging Face's.
-        verbose: whether to print what was done.
+        cache_dir: folder for downloads; None for Keras's own, or Hugging Face's for hf:// names.
+        verbose: whether to print a summary.
         **overrides: arguments of the model that replace those of the file, such as num_classes,
             image_size, dropout, dtype.
 
     Returns:
-        A `ViT` or one of its subclasses, as the file needs it, or a `ResNet`. A saved model keeps
+        A `ViT`, the subclass of it that the file needs, or a `ResNet`. A saved model keeps
         its class. `class_names` of the model are the names of its classes, if they are known.
 
     Raises:
@@ -114,14 +114,14 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
     grid = _find_grid(description.arguments)
     _check(name, wanted, () if "image_size" in overrides else grid)
     new_sizes = _find_new_patches(description.arguments, wanted)
-    if new_sizes:  # first the model as it is in the file
+    if new_sizes:  # first build the model as it is in the file
         wanted |= {name: description.arguments[name] for name in new_sizes}
     is_random = "pre_logits" in skip and wanted.get("representation_size")  # a new head is zero
     with contextlib.nullcontext() if is_random else backend.blank_weights():
         model = KINDS[description.kind](**wanted)
     report = load_weights(model, path, skip=skip, method=method, grid=grid)
     if hub.is_address(name) or (entry and entry.shipped):
-        report = report._replace(path=entry.name if entry else name)  # there, a path does not help
+        report = report._replace(path=entry.name if entry else name)  # not the path in the cache
     if new_sizes:
         old, model = model, resizing.rebuild(model, report.method, **new_sizes)
         grids = (old.grid, model.grid) if old.grid != model.grid else None
@@ -179,7 +179,7 @@ def _find(name, cache_dir):
 
 
 def _load_saved(path, method, verbose, overrides):
-    """Does what `load_pretrained` does for a model that was saved as a whole."""
+    """Does the work of `load_pretrained` for a model that was saved as a whole."""
     catalogue.check_source(path)
     old = keras_file.load(path)
     model = resizing.rebuild(old, method or "bilinear", **overrides)
@@ -270,10 +270,10 @@ def load_weights(model, path, source=None, skip=(), method=None, grid=None):
             it.
         skip: layers that keep their weights, such as ("head", "pre_logits") for another task.
         method: how positions are resized for another image size. None does it as the code that the
-            file is from: "bilinear", with the corners of both grids on each other, for Google's
+            file comes from does: "bilinear", which aligns the corners of both grids, for Google's
             files; "bicubic" with antialiasing for timm's and for Hugging Face's DINOv2 with
             registers; "torch-bicubic" without antialiasing for other files of Hugging Face.
-            "torch-bilinear" is PyTorch's too.
+            "torch-bilinear" is PyTorch's bilinear form.
         grid: (rows, columns) of patches that the file's positions are for; None for a square.
 
     Returns:
@@ -302,8 +302,8 @@ def load_weights(model, path, source=None, skip=(), method=None, grid=None):
         method = method or table.method
         matching.check_fit(path, table, model)
         plan = matching.match(table, model, file.specs, skip, grid)
-        # Twice, so that no more than a few tensors are in memory beside the model: to check
-        # everything before anything changes, and to assign.
+        # The file is read twice, to check everything before anything changes and to assign, so that
+        # only a few tensors are in memory beside the model.
         read = transfer.read(file, table, model, plan)
         bad = dict.fromkeys(one for _, x in read for one in transfer.not_finite(x, plan))
         problems = [*plan.problems, *bad]

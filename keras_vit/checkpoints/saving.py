@@ -1,8 +1,8 @@
 """Writes the weights of a model under the names of a source, and the JSON files beside them.
 
-Loading multiplies layer scale into the weights and fills in what files leave out as zeros. Here it
-is undone by a file of the same function: layer scale is written as ones, and what the format cannot
-store is added to something that it can.
+Loading multiplies layer scale into the weights and fills in what files leave out as zeros. Saving
+undoes this with a file that computes the same: layer scale is written as ones, and what the format
+cannot store is added to something that it can.
 
     E x + b + p = E x + (p + b)     a bias of patches that files do not have
     t + p = (t + p) + 0             a position of a token that files do not have
@@ -38,8 +38,8 @@ UNSAVED = ("seed_generator", "lora_kernel")  # LoRA's product is in the kernel
 def save_weights(model, path, source=None):
     """Writes a model's weights as a source would: its names, its shapes, its file format.
 
-    The outputs are kept, not each tensor: layer scale, which loading multiplies into the weights,
-    is written as one, and the updates of LoRA are added to their kernels.
+    The outputs stay the same, but not every tensor: layer scale, which loading multiplies into the
+    weights, is written as ones, and the updates of LoRA are added to their kernels.
 
     A folder gets config.json and, for Hugging Face, preprocessor_config.json beside
     model.safetensors, so that `transformers.AutoModel.from_pretrained(folder)` or
@@ -57,7 +57,7 @@ def save_weights(model, path, source=None):
 
     Raises:
         ValueError: that source has no name for one of the weights, or uses another file format;
-            for a folder, that library has no class that computes what the model computes.
+            for a folder, that library has no class that computes the same.
 
     Example:
     >>> model = keras_vit.load_pretrained("ViT-Mini/4", verbose=False)
@@ -109,7 +109,7 @@ def find_map(model, source):
 
 
 def _write_folder(model, folder, table):
-    """Writes the weights and what the library needs to build the model."""
+    """Writes the weights and the files that the library needs to build the model."""
     tensors = tensors_of(table, model)
     writers = {
         name: functools.partial(WRITERS[table.suffix], tensors=part)
@@ -149,7 +149,7 @@ def tensors_of(table, model):
 
 
 def _rename(name, prefix, outputs, model, table):
-    """Returns the name in the file of a canonical one."""
+    """Returns the name in the file of a canonical name."""
     for plain, gated in table.export.gated if getattr(model, "gated", False) else ():
         name = name.replace(plain, gated)
     return name if name in outputs else prefix + name
@@ -183,7 +183,7 @@ def _fold(values, model, table):
 
 
 def _without_zeros(tensors, table):
-    """Leaves out what may be left out if it is zero, in all blocks together."""
+    """Removes tensors that may be left out if they are zero in all blocks."""
     found = ((name, re.fullmatch(table.export.left_out, name)) for name in tensors)
     groups = {name: match.groups() for name, match in found if match}
     needed = {group for name, group in groups.items() if tensors[name].any()}

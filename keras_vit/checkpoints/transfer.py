@@ -12,7 +12,7 @@ from keras_vit.descendants import beit
 
 
 def read(file, table, model, plan):
-    """Yields (weight, {canonical name: array} of its parts) of what fits.
+    """Yields (weight, {canonical name: array} of its parts) for every weight that fits.
 
     Weights that share a tensor, such as the blocks of big_vision, follow each other: it is read
     once for all of them.
@@ -42,7 +42,7 @@ def _cut(tensors, part):
     if part.place is None:
         return np.zeros(part.shape, "float32")
     piece = part.place.cut(tensors[part.place.name])
-    # Axes of length 1 may be missing in the file, or more than we expect.
+    # The file may have fewer or more axes of length 1 than we expect.
     is_resized = part.ours == POSITIONS or matching.BIASES.fullmatch(part.ours)
     return piece if is_resized else piece.reshape(part.shape)
 
@@ -58,7 +58,7 @@ def not_finite(arrays, plan):
 
 
 def resize(weight, arrays, model, method, grid):
-    """Resizes positions, or BEiT's table of biases, to the model's grid; returns both if so."""
+    """Resizes positions or BEiT's biases to the model's grid; returns both grids if they differ."""
     is_positions = weight.path == POSITIONS
     if not is_positions and not matching.BIASES.fullmatch(weight.path):
         return None

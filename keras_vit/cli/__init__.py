@@ -36,7 +36,7 @@ def main(arguments=None):
     Returns:
         Exit code: 0, 2 if an argument is invalid, 1 for other failures, 130 after Ctrl-C.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its errors are raised as well
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors are also raised
     options = parser().parse_args(arguments)
     if options.command is None:
         parser().print_help()

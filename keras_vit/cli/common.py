@@ -1,4 +1,4 @@
-"""What several commands need: their parser, and the model that a user names."""
+"""Shared by several commands: adding a parser, and loading the model that a user names."""
 
 import argparse
 import pathlib

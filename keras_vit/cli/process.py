@@ -1,7 +1,7 @@
-"""The process of a command before Keras is imported: quiet libraries, kept programs, huge pages.
+"""Prepares a command's process before Keras is imported: quiet libraries, caches, huge pages.
 
-These are environment variables, which a library call should not set: by then it is too late, and
-they belong to the user.
+All of this is set by environment variables. A library call should not set them: they belong to the
+user, and by then it is too late.
 """
 
 import contextlib
@@ -17,19 +17,19 @@ import zlib
 from keras_vit import backend, environment
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"
-LARGEST_CACHE = 2**30  # bytes; the programs that were used longest ago are removed
+LARGEST_CACHE = 2**30  # bytes; the least recently used programs are removed
 TUNABLES, PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb"
 SWITCH = "KERAS_VIT_HUGEPAGES"
 OLDEST_GLIBC = 2, 35
 TRANSPARENT = "/sys/kernel/mm/transparent_hugepage/enabled"
-ACCELERATORS = ("jax_plugins", "libtpu")  # packages with which JAX has a GPU or TPU
-# What TensorFlow's libraries print during import, regardless of all settings. Keras imports them on
-# every backend, for example to save a model.
+ACCELERATORS = ("jax_plugins", "libtpu")  # packages that give JAX a GPU or TPU
+# Lines that TensorFlow's libraries print during import, regardless of all settings. Keras imports
+# them on every backend, for example to save a model.
 NOISE = re.compile(rb"WARNING: All log messages before absl::|[IW]\d{4} |To enable the following")
 
 
 def prepare(trains):
-    """Sets what libraries read when they are imported; a training starts again with huge pages."""
+    """Sets the variables that libraries read on import; training restarts with huge pages."""
     sys.meta_path.insert(0, QuietFinder())
     backend.ensure_installed()
     if backend.find_name() != "jax":
@@ -62,7 +62,7 @@ def _has_huge_pages():
 
 
 def keep_programs(environ):
-    """Lets JAX keep what it compiles in a folder of Keras's, unless the user chose one."""
+    """Makes JAX cache compiled programs in Keras's folder, unless the user chose another one."""
     if CACHE in environ:
         return
     # A program uses the instructions of the processor that it was compiled for.
@@ -80,7 +80,7 @@ def keep_programs(environ):
 
 
 def remove_oldest(folder, largest=LARGEST_CACHE):
-    """Removes the files that were read longest ago until a folder has at most `largest` bytes."""
+    """Removes the least recently read files until a folder has at most `largest` bytes."""
     files = [(path, path.stat()) for path in folder.iterdir()]
     total = sum(status.st_size for _, status in files)
     for path, status in sorted(files, key=lambda file: max(file[1].st_atime, file[1].st_mtime)):
@@ -94,7 +94,7 @@ class QuietFinder:
     """Finds TensorFlow as Python does, and makes its import `quiet`."""
 
     def find_spec(self, name, path=None, target=None):
-        """Returns the specification of the package; None for another, which others find."""
+        """Returns the specification of TensorFlow; None for other packages."""
         spec = name == "tensorflow" and importlib.machinery.PathFinder.find_spec(name)
         if spec and spec.loader:
             spec.loader.exec_module = quiet()(spec.loader.exec_module)
@@ -103,7 +103,7 @@ class QuietFinder:
 
 @contextlib.contextmanager
 def quiet():
-    """Holds back what is printed to stderr, by C++ too; afterwards prints all but `NOISE`.
+    """Holds back all output to stderr, including that of C++; then prints all but `NOISE`.
 
     If an error was raised, everything is printed.
     """

@@ -4,11 +4,11 @@ import sys
 import time
 
 CLEAR = "\r\x1b[K"  # clears a terminal's line
-SECONDS = {True: 0.2, False: 60.0}  # between two lines, at a terminal and without one
+SECONDS = {True: 0.2, False: 60.0}  # between two lines, on a terminal and elsewhere
 
 
 def over(batches, total):
-    """Yields batches (images, labels), and shows how many of `total` images were taken."""
+    """Yields batches (images, labels), and shows how many of `total` images have been yielded."""
     with Progress(total) as progress:
         for images, labels in batches:
             yield images, labels
@@ -33,7 +33,7 @@ class Progress:
         return self
 
     def advance(self, count=1):
-        """Counts images, and shows them if it is time to."""
+        """Counts images, and updates the line if it is due."""
         self.done += count
         now = time.monotonic()
         if now - self.shown >= SECONDS[self.is_live]:
@@ -42,7 +42,7 @@ class Progress:
             print(f"{begin}{self.line()}", end=end, file=self.stream, flush=True)
 
     def line(self):
-        """Returns what is shown: "640 of 2,000 images, 33.1 images/s, 0:41 left"."""
+        """Returns the displayed line: "640 of 2,000 images, 33.1 images/s, 0:41 left"."""
         seconds, made = time.monotonic() - self.start, self.done - self.first
         rate = made / seconds if seconds else 0.0
         text = f"{self.done:,}" + (f" of {self.total:,}" if self.total else "")

@@ -8,8 +8,8 @@
     norm        32 groups, epsilon 1e-6                32 groups, epsilon 1e-5
 
 The two differ in constants as well as in order, and published weights fit only the one that they
-were trained with, so there are two versions of each layer, `hybrid_layers.py` and `bit_layers.py`,
-and no switch between them. `shared.py` has what both compute in the same way.
+were trained with, so each layer has two versions, in `hybrid_layers.py` and `bit_layers.py`,
+instead of a switch. `shared.py` contains the operations that both have in common.
 """
 
 from keras_vit.convolutions.bit_layers import BiTConv, BiTRoot, BiTUnit

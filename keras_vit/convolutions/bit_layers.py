@@ -1,4 +1,4 @@
-"""The layers of BiT, a ResNet of version 2: each convolution is normalized before it."""
+"""The layers of BiT, a ResNet of version 2, which normalizes before each convolution."""
 
 import keras
 from keras import ops
@@ -36,10 +36,10 @@ def _pad(x, rim):
 
 @register
 class BiTRoot(Root):
-    """The first layers of BiT: convolution and max-pool; its units normalize before they compute.
+    """The first layers of BiT: a convolution and a max-pool, without a normalization.
 
     The pool sees zeros around the map, as in BiT's own releases and in timm. (big_vision's
-    `bit_paper.py` pads with minus infinity, which differs where a whole window is negative.)
+    `bit_paper.py` pads with minus infinity, which differs if a whole window is negative.)
 
     Args:
         filters: number of output channels, a multiple of 32.
@@ -71,14 +71,15 @@ class BiTRoot(Root):
 
 @register
 class BiTUnit(Unit):
-    """Residual unit of BiT: each convolution is normalized before it, and so is the projection.
+    """Residual unit of BiT, which normalizes before each convolution and before the projection.
 
     Args:
-        filters: channels of the 3 x 3 convolution, a multiple of 32; the unit gives 4 times these.
-        strides: step of the 3 x 3 convolution: 2 where a stage begins with half the size.
+        filters: channels of the 3 x 3 convolution, a multiple of 32; the unit outputs 4 times as
+            many.
+        strides: step of the 3 x 3 convolution: 2 in the unit that begins a stage of half the size.
 
     Call arguments:
-        x: (batch, height, width, channels), the channels a multiple of 32.
+        x: (batch, height, width, channels), with a multiple of 32 channels.
 
     Returns:
         (batch, height / strides, width / strides, 4 * filters), rounded up.
@@ -104,7 +105,7 @@ class BiTUnit(Unit):
         self.conv_3 = self.conv("conv_3", 4 * filters)
 
     def middle_layer(self):
-        """Returns the layer between the 1 x 1 filters; a relative of this unit has another."""
+        """Returns the layer between the 1 x 1 filters, which a subclass may replace."""
         return self.conv("conv_2", self.filters, 3, self.strides)
 
     def build(self, input_shape):

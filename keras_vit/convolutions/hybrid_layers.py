@@ -1,4 +1,4 @@
-"""The layers of the hybrids' ResNet, version 1: each convolution is normalized after it."""
+"""The layers of the hybrids' ResNet, version 1, which normalizes after each convolution."""
 
 import keras
 from keras import layers, ops
@@ -13,8 +13,8 @@ register = keras.saving.register_keras_serializable(package="keras_vit")
 class HybridConv(layers.Conv2D):
     """Convolution whose kernel is standardized for each filter; it has no bias.
 
-    w' = (w - mean) / (deviation + 1e-5) over height, width and channels, in float32 whatever the
-    layer computes in (weight standardization, arXiv 1903.10520). "same" padding.
+    w' = (w - mean) / (deviation + 1e-5) over height, width and channels, always in float32 (weight
+    standardization, arXiv 1903.10520). "same" padding.
 
     Args:
         filters: number of output channels.
@@ -54,7 +54,7 @@ class HybridConv(layers.Conv2D):
         super().build(input_shape)
 
     def add_weight(self, *args, **kwargs):
-        # Half precision would round the kernel before its mean is taken away.
+        # Half precision would round the kernel before its mean is subtracted.
         return super().add_weight(*args, **{**kwargs, "autocast": False})
 
     def convolution_op(self, inputs, kernel):
@@ -123,11 +123,12 @@ class SmallRoot(HybridRoot):
 
 @register
 class HybridUnit(Unit):
-    """Residual unit of a hybrid: each convolution is normalized after it.
+    """Residual unit of a hybrid, which normalizes after each convolution.
 
     Args:
-        filters: channels of the 3 x 3 convolution, a multiple of 32; the unit gives 4 times these.
-        strides: step of the 3 x 3 convolution: 2 where a stage begins with half the size.
+        filters: channels of the 3 x 3 convolution, a multiple of 32; the unit outputs 4 times as
+            many.
+        strides: step of the 3 x 3 convolution: 2 in the unit that begins a stage of half the size.
 
     Call arguments:
         x: (batch, height, width, channels).
@@ -153,7 +154,7 @@ class HybridUnit(Unit):
         self.conv_2 = self.conv("conv_2", filters, 3, strides)
         self.norm_2 = self.norm("norm_2")
         self.conv_3 = self.conv("conv_3", 4 * filters)
-        # At first the branch adds nothing: the unit begins as its shortcut.
+        # At first the branch adds nothing, so the unit equals its shortcut.
         self.norm_3 = self.norm("norm_3", gamma="zeros")
 
     def build(self, input_shape):
@@ -169,5 +170,5 @@ class HybridUnit(Unit):
         y = ops.relu(self.norm_2(self.conv_2(y)))  # (B, H / strides, W / strides, filters)
         y = self.norm_3(self.conv_3(y))  # (B, H / strides, W / strides, 4 filters)
         if self.projection is not None:
-            x = self.norm_projection(self.projection(x))  # the same
+            x = self.norm_projection(self.projection(x))  # same shape
         return ops.relu(x + y)

@@ -1,4 +1,4 @@
-"""What the layers of hybrids and of BiT share: group normalization, bases of root and unit."""
+"""Shared by the layers of hybrids and BiT: group normalization, base classes of root and unit."""
 
 import keras
 from keras import layers, ops
@@ -12,7 +12,7 @@ GROUPS = 32  # of the group normalization, arXiv 1803.08494
 
 @register
 class GroupNorm(layers.GroupNormalization):
-    """Keras's group normalization of the last axis; on PyTorch in one pass, by its own kernel."""
+    """Keras's group normalization of the last axis; on PyTorch, PyTorch's own kernel."""
 
     def call(self, inputs):
         if keras.backend.backend() != "torch":
@@ -20,7 +20,7 @@ class GroupNorm(layers.GroupNormalization):
         import torch
 
         if torch.is_grad_enabled() and not inputs.requires_grad:
-            return super().call(inputs)  # torch 2.13 dies computing the gradient of gamma alone
+            return super().call(inputs)  # torch 2.13 crashes if only gamma needs a gradient
         x = ops.moveaxis(inputs, -1, 1)
         gamma, beta = (ops.convert_to_tensor(w) for w in (self.gamma, self.beta))
         x = torch.nn.functional.group_norm(x, self.groups, gamma, beta, self.epsilon)
@@ -28,27 +28,27 @@ class GroupNorm(layers.GroupNormalization):
 
 
 def group_norm(epsilon, name, dtype, gamma="ones"):
-    """Group normalization over the last axis, whatever Keras's global image format is."""
+    """Returns group normalization over the last axis, even if Keras's images are channels first."""
     return GroupNorm(
         GROUPS, axis=-1, epsilon=epsilon, gamma_initializer=gamma, name=name, dtype=dtype
     )
 
 
 def build_chain(shape, *chain):
-    """Builds layers, each on what the one before it makes."""
+    """Builds layers, each on the output shape of the one before it."""
     for layer in chain:
         layer.build(shape)
         shape = layer.compute_output_shape(shape)
 
 
 def center_kernel(kernel):
-    """Returns a kernel less its mean, and its variance, for each filter."""
+    """Returns a kernel minus its mean, and its variance, for each filter."""
     kernel = kernel - ops.mean(kernel, (0, 1, 2))
     return kernel, ops.mean(ops.square(kernel), (0, 1, 2))
 
 
 class Root(layers.Layer):
-    """What all roots share: filters, of class `conv_layer`, then a pool that halves the size."""
+    """Base class of roots: filters, of class `conv_layer`, then a pool that halves the size."""
 
     kernel_size, strides = 7, 2
 
@@ -73,9 +73,9 @@ def _halve(shape):
 
 
 class Unit(layers.Layer):
-    """What all units share: 1 x 1, 3 x 3 and 1 x 1 filters beside a shortcut; a bottleneck.
+    """Base class of units, bottlenecks: 1 x 1, 3 x 3 and 1 x 1 filters beside a shortcut.
 
-    A subclass has the class `conv_layer` of its filters and the `epsilon` of its norms.
+    A subclass sets `conv_layer`, the class of its filters, and `epsilon`, that of its norms.
     """
 
     def __init__(self, filters, strides=1, **kwargs):
@@ -86,7 +86,7 @@ class Unit(layers.Layer):
         self.projection = None
 
     def conv(self, name, filters, kernel_size=1, strides=1):
-        """Returns new filters."""
+        """Returns a new convolution."""
         sizes = (filters, kernel_size, strides)
         return self.conv_layer(*sizes, name=name, dtype=self.dtype_policy)
 

@@ -6,7 +6,7 @@
 dataset.py                  `load`, and the `ImageDataset` that it returns
 sources/                    images in folders, tables, arrays and files, as `Splits`
 tfds/                       datasets of TensorFlow Datasets, by name
-images.py                   reads one image file; an example of one
+images.py                   reads one image file; `example_image`
 transforms/                 augmentation and resizing
 sampler.py                  the order of the images
 batching.py, pipelines.py   batches as NumPy arrays, as tf.data, as `keras.utils.PyDataset`

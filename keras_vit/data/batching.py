@@ -8,7 +8,7 @@ from keras_vit.data.images import convert
 from keras_vit.data.sampler import Sampler
 from keras_vit.data.transforms import batch_transforms, image_transforms, mixing
 
-# An image is decoded at three times the size it is resized to, or more. The mean pixel is then
+# An image is decoded at three times the size that it is resized to, or more. The mean pixel is then
 # within 0.5 of 255 of a full decoding; another filter of the resize changes it by 2.5.
 OVERSAMPLING = 3.0
 MIXING = 1  # separates the random numbers of a batch's mixing from those of its images
@@ -17,8 +17,8 @@ MIXING = 1  # separates the random numbers of a batch's mixing from those of its
 class TrainingBatches:
     """Batches of a `Source` in random order, every image augmented anew in each epoch.
 
-    The random numbers of an image are its row of a table that depends on (seed, epoch), so they
-    depend neither on earlier batches nor on the number of threads.
+    The random numbers of an image are its row in a table that depends on (seed, epoch), so they do
+    not depend on earlier batches or on the number of threads.
     """
 
     def __init__(self, source, num_classes, num_channels, image_size, augmentation, sampler):
@@ -134,7 +134,7 @@ class FixedBatches:
 
 
 def decoding_size(image_size):
-    """Returns the smallest (height, width) to decode an image at that is then resized."""
+    """Returns the smallest (height, width) at which to decode an image before it is resized."""
     return scale(image_size, OVERSAMPLING * image_transforms.CROP_RATIO)
 
 

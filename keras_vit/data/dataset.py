@@ -15,7 +15,7 @@ from keras_vit.data.transforms.augmentation import get_augmentation
 
 PIPELINES = ("tf.data", "keras")
 COLUMNS = 8  # images in a row of a figure
-CHECKS = {  # of the arguments of `load`
+CHECKS = {  # checks of the arguments of `load`
     "image_size": arguments.height_width,
     "batch_size": arguments.positive_integer,
     "seed": arguments.natural_number,
@@ -76,8 +76,8 @@ def load(
             `keras_vit.data.Augmentation`, or None.
         seed: seed of the order and of the augmentation, an integer of 0 or more.
         validation_share: share of the training images to hold out if the source has no validation
-            split; 0 for none; None for a tenth, or for what the paper held out of a named dataset
-            (see `keras_vit.data.tfds.load_splits`).
+            split; 0 for none; None for a tenth, or for the share that the paper held out of a named
+            dataset (see `keras_vit.data.tfds.load_splits`).
         test_share: share of all images to hold out if the source has no test split; 0 for none.
         num_channels: 1 for grayscale, 3 for RGB; images are converted if needed.
         data_dir: folder of TensorFlow Datasets; None for its default.
@@ -100,8 +100,9 @@ def load(
         on_error: "stop" to raise an error if an image cannot be read, "skip" to warn. A training
             image is then replaced by the next one of its class, which leaves order and labels as
             they are; validation and test images are read once before, and bad ones left out.
-        sampling: "shuffled", every training image once in an epoch, or "balanced": as many images,
-            drawn so that all classes are equally frequent, for classes of very different sizes.
+        sampling: "shuffled", every training image once in an epoch, or "balanced": the same number
+            of images, drawn so that all classes are equally frequent, for classes of very different
+            sizes.
 
     Returns:
         An `ImageDataset`.
@@ -151,7 +152,7 @@ def load(
 
 
 def _keep_decoded(splits, cache, image_size, num_channels):
-    """Returns splits whose images are decoded once if `cache` says so, on disk or in memory."""
+    """Returns splits whose images are decoded only once if `cache` requires it."""
     if cache is False:
         return splits
     if cache == "disk":
@@ -185,7 +186,7 @@ class ImageDataset:
         validation: validation images in their own order, not augmented, uint8 and int32, in batches
             of `batch_size` or, if images are small, more; the last one may be smaller. None if
             there are none.
-        test: test images, likewise.
+        test: test images, in the same form.
     """
 
     def __init__(
@@ -302,14 +303,14 @@ class ImageDataset:
         )
 
     def _make_pipeline(self, batches):
-        from keras_vit.data import pipelines  # imports Keras, which `keras-vit train` does late
+        from keras_vit.data import pipelines  # imports Keras, which `keras-vit train` postpones
 
         make = pipelines.tf_dataset if self.pipeline == "tf.data" else pipelines.Loader
         return batches and make(batches)
 
 
 def _warn_of_empty_classes(splits):
-    """A class without images is valid, but rarely intended."""
+    """Warns of classes without images, which are valid, but rarely intended."""
     for name, source in splits.sources.items():
         present = set(source.labels.tolist())
         missing = [repr(c) for label, c in enumerate(splits.class_names) if label not in present]
@@ -338,7 +339,7 @@ def _draw_grid(images, labels, class_names):
 
 
 def _title(label, class_names):
-    """The class name; for a mixed image, the two classes with the largest shares."""
+    """Returns the class name; for a mixed image, the two classes with the largest shares."""
     if np.ndim(label) == 0:
         return figures.short_name(class_names[label])
     largest = np.argsort(-label, kind="stable")[: min(2, np.count_nonzero(label))]

@@ -91,7 +91,7 @@ def check_file(path):
 
 
 def decode(file, name, num_channels=3, smallest=None):
-    """Does what `open_image` does for a path or an open file; errors contain `name`."""
+    """Decodes a path or an open file as `open_image` does; errors contain `name`."""
     from PIL import Image, ImageOps
 
     arguments.one_of(1, 3)("num_channels", num_channels)

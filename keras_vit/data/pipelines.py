@@ -21,7 +21,7 @@ MEMORY = 2**30  # largest number of bytes of all batches that are computed at th
 
 
 def count_threads(batches):
-    """Returns how many batches to compute at once: one per core, as far as `MEMORY` allows."""
+    """Returns how many batches to compute at once: one per core if `MEMORY` allows."""
     shape, dtype = batches.specification[0]
     size = math.prod(shape[1:]) * (shape[0] or batches.batch_size) * np.dtype(dtype).itemsize
     return max(1, min(cores(), batches.steps, MEMORY // size - AHEAD))
@@ -65,8 +65,8 @@ def tf_dataset(batches):
 class Loader(keras.utils.PyDataset):
     """Batches as a `keras.utils.PyDataset`, which does not need TensorFlow.
 
-    `sampler` is that of training batches, None for others; `waited` is the time in seconds spent
-    waiting for batches.
+    `sampler` is the one of training batches, None for other batches; `waited` is the time in
+    seconds spent waiting for batches.
     """
 
     def __init__(self, batches):
@@ -74,13 +74,13 @@ class Loader(keras.utils.PyDataset):
         self.batches, self.sampler = batches, getattr(batches, "sampler", None)
         self._ahead = count_threads(batches) + AHEAD
         self._threads = concurrent.futures.ThreadPoolExecutor(self._ahead - AHEAD)
-        self._iteration = 0, 0, {}  # its epoch, its first batch, and {step: future}
+        self._iteration = 0, 0, {}  # epoch, first batch, and {step: future}
         self._entered = False
         self.waited = 0.0
 
     def __len__(self):
         # Keras calls this before an epoch, for all epochs, and at its start, for this epoch. Only
-        # then is an epoch that is resumed in the middle shorter.
+        # the second call returns the shorter length of an epoch that is resumed in the middle.
         return self.batches.steps - (self._iteration[1] if self._entered else 0)
 
     def __getitem__(self, index):

@@ -43,7 +43,7 @@ def read(path):
         lists = json.loads(path.read_bytes())
         right = len(lists) == IMAGES and all(isinstance(classes, list) for classes in lists)
         right = right and all(type(c) is int and 0 <= c < CLASSES for row in lists for c in row)
-    except (ValueError, TypeError, RecursionError):  # not JSON, not even text, or a number
+    except (ValueError, TypeError, RecursionError):  # not JSON, not text, or a number
         right = False
     if not right:
         expected = "the file of the ReaL labels must contain 50,000 lists of classes, 0 to 999"

@@ -1,4 +1,4 @@
-"""The order of the training images, and how far an iteration over them has come."""
+"""The order of the training images, and the progress of an iteration over them."""
 
 import functools
 import hashlib
@@ -8,7 +8,7 @@ import numpy as np
 from keras_vit import arguments
 
 SAMPLINGS = ("shuffled", "balanced")
-TURNS = 2  # separates the random numbers of a class's turns from those of an epoch
+TURNS = 2  # separates the random numbers of a class from those of an epoch
 
 
 class Sampler:
@@ -24,9 +24,9 @@ class Sampler:
     All batches have the same size, so that the training step is compiled once: the last batch is
     filled with the first images of the epoch.
 
-    With `sampling="balanced"` an epoch has as many images, drawn so that all classes are equally
-    frequent, to one image. Over the epochs, the images of a class take turns: none is repeated
-    before all of its class were drawn. A class without images is left out.
+    With `sampling="balanced"` an epoch has the same number of images, drawn so that all classes are
+    equally frequent, to one image. Over the epochs, the images of a class take turns: none is
+    repeated before all of its class have been drawn. A class without images is left out.
 
     Args:
         labels: class of every image, (images,).
@@ -67,19 +67,19 @@ class Sampler:
         self.order = functools.lru_cache(maxsize=2)(self.order)  # called for every batch
         self.draw = functools.lru_cache(maxsize=2)(self.draw)
         self.go_to(0)
-        self.begun = 0, 0  # epoch and step where the present iteration began
+        self.begun = 0, 0  # epoch and step at which the current iteration began
 
     def go_to(self, epoch, step=0):
-        """Lets the next iteration over the images begin at batch `step` of `epoch`."""
+        """Makes the next iteration over the images begin at batch `step` of `epoch`."""
         if not 0 <= step <= self.steps_per_epoch or epoch < 0:
             expected = f"the epoch must be 0 or more, and the step 0 to {self.steps_per_epoch}"
             advice = "A later step belongs to the next epoch."
             arguments.refuse(expected, {"epoch": epoch, "step": step}, advice)
         self.epoch, self.step = int(epoch), int(step)
-        self._unfinished = None  # where the unfinished iteration began
+        self._unfinished = None  # start of the unfinished iteration
 
     def begin(self):
-        """Returns (epoch, step) where an iteration begins; the next one begins an epoch later."""
+        """Returns the first (epoch, step) of an iteration; the next one begins an epoch later."""
         self.begun = self._unfinished or (self.epoch, self.step)
         self.go_to(self.begun[0] + 1)
         self._unfinished = self.begun
@@ -98,10 +98,10 @@ class Sampler:
         if self.sampling == "balanced":
             return self._balanced_order(epoch, count, rng)
         order = rng.permutation(len(self.labels))
-        return np.resize(order, count)  # repeats its beginning
+        return np.resize(order, count)  # repeats the beginning of the order
 
     def _balanced_order(self, epoch, count, rng):
-        """Returns `count` indices: every class takes as many of its own, then they are shuffled."""
+        """Returns `count` indices: equally many from every class, then shuffled."""
         classes = np.unique(self.labels)
         each = -(-count // len(classes))
         drawn = np.stack([self._turns(c, epoch * each, each) for c in classes], axis=1)

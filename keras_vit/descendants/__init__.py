@@ -1,4 +1,4 @@
-"""Models that came after the paper: one module each, what its paper changed.
+"""Models published after the paper: each module shows what one family changed.
 
 deit.py         DeiT's distillation token
 dinov2.py       DINOv2: registers, layer scale, gated MLP, the classifier's two vectors
@@ -8,7 +8,7 @@ clip.py         CLIP: a norm before the blocks, a quick GELU, a projection
 eva.py          EVA-02: rotary positions besides E_pos, gated MLP, more normalizations
 pe.py           the Perception Encoder: CLIP with rotary positions and attention pooling
 pooling.py      attention pooling, of "Scaling Vision Transformers" and SigLIP
-last_norm.py    fine-tuned MAE and sbb: the last norm after pooling; RADIO: none
+last_norm.py    fine-tuned MAE and sbb: the last norm after pooling; RADIO: no last norm
 timm_hybrid.py  hybrids with timm's epsilons
 flexivit.py     FlexiViT: the kernel of the patch embedding for patches of another size
 zero_shot.py    CLIP's and SigLIP's classifier, whose classes are texts

@@ -4,9 +4,10 @@
     A   = softmax(q k^T / sqrt(d) + B)                     Eq. 6, with a number for each pair
     y   = LN(mean of z_L over the patches)                 Eq. 4 after fine-tuning
 
-B_ij is a number of a table that each block and head has: one for every offset (rows, columns) of
-two patches, and three more: from the class token to a patch, from a patch to it, and to itself.
-Keys have no bias, and each branch has a layer scale; both are part of the weights, as in DINOv2.
+B_ij comes from a table that each block and head has, with one number for every offset (rows,
+columns) of two patches, and three more: from the class token to a patch, from a patch to it, and to
+itself. Keys have no bias, and each branch has a layer scale; both are part of the weights, as in
+DINOv2.
 """
 
 import functools
@@ -37,14 +38,14 @@ def rows_of_pairs(grid):
 
 
 def table_length(grid):
-    """Returns the number of rows of the table: that of offsets, and three."""
+    """Returns the number of rows of the table: one for each offset, and three."""
     return (2 * grid[0] - 1) * (2 * grid[1] - 1) + 3
 
 
 def grid_of_table(length, grid=None, own=None):
     """Returns (rows, columns) of the patches that a table is for, or None if there is none.
 
-    That is `grid` if that is given, otherwise a square, or a model's `own` grid.
+    The result is `grid` if it is given, otherwise a square, or a model's `own` grid.
     """
     side = (math.isqrt(max(length - 3, 0)) + 1) // 2
     grids = [grid] if grid else [(side, side), own]
@@ -125,7 +126,7 @@ class BiasedViT(ViT):
 
     Args:
         *args: arguments of `ViT`.
-        positions: whether there is E_pos too.
+        positions: whether the model has E_pos too.
         **kwargs: arguments of `ViT`; `pooling` must be one with a class token, or None.
 
     Raises:
@@ -146,7 +147,7 @@ class BiasedViT(ViT):
 
     @property
     def encoder_layer(self):
-        """The kind of patch encoder."""
+        """The class of the patch encoder."""
         if self.prefix_tokens != 1:
             want = "`pooling` must be one with a class token, or None"
             check.refuse(want, {"pooling": self.pooling}, "Use 'patch mean' for the mean.")
@@ -177,10 +178,10 @@ class BEiTViT(NormAfterPooling, BiasedViT):
 def resize_table(table, grid, new_grid):
     """Resizes a table of biases to a different grid of patches, as BEiT's code does.
 
-    The offsets of the old grid are placed on the new one at 0, 1, 1 + q, 1 + q + q^2, ..., with the
-    q for which the last is at the edge, so that near offsets keep their numbers. Between them it is
-    linear, as in timm; BEiT's own code has a cubic spline there. The numbers of the class token
-    stay as they are.
+    The offsets of the old grid are placed on the new one at 0, 1, 1 + q, 1 + q + q^2, ..., with q
+    chosen so that the last is at the edge, so near offsets keep their numbers. Interpolation
+    between them is linear, as in timm; BEiT's own code uses a cubic spline. The numbers of the
+    class token stay as they are.
 
     Args:
         table: (offsets + 3, heads).

@@ -19,7 +19,7 @@ register = keras.saving.register_keras_serializable(package="keras_vit")
 
 @register
 class QuickMLP(MLP):
-    """`MLP` with x sigmoid(1.702 x) between its two layers, an approximation of the GELU.
+    """`MLP` with x sigmoid(1.702 x) between its two layers, an approximation of GELU.
 
     Example:
     >>> tuple(keras_vit.descendants.clip.QuickMLP(mlp_dim=768)(np.zeros((2, 197, 192))).shape)
@@ -52,8 +52,8 @@ class CLIPViT(ViT):
     Args:
         *args: arguments of `ViT`.
         quick_gelu: whether blocks have a `QuickMLP`, as in OpenAI's models.
-        projection_dim: length of the embedding in the space of images and texts, which replaces y
-            before the head; None for no projection.
+        projection_dim: length of the embedding in the space that images and texts share, which
+            replaces y before the head; None for no projection.
         **kwargs: arguments of `ViT`.
 
     Raises:
@@ -80,7 +80,7 @@ class CLIPViT(ViT):
 
     @property
     def block(self):
-        """The kind of block."""
+        """The class of the blocks."""
         return QuickBlock if self.quick_gelu else TransformerBlock
 
     def embed(self, x):

@@ -3,8 +3,8 @@
     z_0 = [x_class; x_distill; x_1 E; ...; x_N E] + E_pos      Eq. 1 with two prefix tokens
     y   = [LN(z_L)^0; LN(z_L)^1]                               Eq. 4 takes both, side by side
 
-The published models have a linear head for each token and average their logits: one head of the
-two vectors side by side, with half of each kernel.
+The published models have a linear head for each token and average their logits. This equals one
+head on the two vectors side by side, with half of each kernel.
 """
 
 import keras

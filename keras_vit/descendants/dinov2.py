@@ -6,9 +6,9 @@
     MLP  = (silu(z W_gate) * (z W_up)) W_down                       in the size g
     y    = [LN(z_L)^0; mean of LN(z_L) over the patches]            Eq. 4 of its classifiers
 
-A vector gamma multiplies what a dense layer returns, so the same model has it in the weights:
-x W gamma + b gamma. Loading a file does this; no layer here has a gamma. Registers are tokens whose
-rows of E_pos are zero. Without registers, the sizes S, B and L are plain `ViT`s. TIPSv2
+A vector gamma multiplies the output of a dense layer, so it can be part of the weights: x W gamma +
+b gamma. Loading a file multiplies it in; no layer here has a gamma. Registers are tokens whose rows
+of E_pos are zero. Without registers, the sizes S, B and L are plain `ViT`s. TIPSv2
 (https://arxiv.org/abs/2604.12012) is the same model with one register.
 """
 
@@ -58,12 +58,12 @@ class GatedBlock(TransformerBlock):
 class RegisterViT(ViT):
     """A `ViT` with registers: learned tokens between the class token and the patches.
 
-    If `pooling` has no class token, "gap" or "map", the registers come first, and it takes the
-    patches alone.
+    If `pooling` has no class token, "gap" or "map", the registers come first, and only the patches
+    are pooled.
 
     Args:
         *args: arguments of `ViT`.
-        num_registers: R, their number; DINOv2 has 4, or 0.
+        num_registers: R, the number of registers; 4 or 0 in DINOv2.
         gated: whether blocks have a `GatedMLP`, as in the size g.
         **kwargs: arguments of `ViT`.
 
@@ -91,7 +91,7 @@ class RegisterViT(ViT):
 
     @property
     def block(self):
-        """The kind of block."""
+        """The class of the blocks."""
         return GatedBlock if self.gated else TransformerBlock
 
     @property

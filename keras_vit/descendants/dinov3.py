@@ -6,8 +6,9 @@
     MLP  = (silu(z W_gate) * (z W_up)) W_down                in the sizes S+, H+ and 7B
     layer scale as in DINOv2, in the weights
 
-y and x are the centers of a patch, -1 to 1 from one edge of the image to the other. Only the
-difference of two patches acts on their attention, so a model takes images of any size.
+y and x are the centers of a patch, -1 to 1 from one edge of the image to the other. Attention
+between two patches depends only on the difference of their positions, so a model takes images of
+any size.
 """
 
 import functools
@@ -33,7 +34,7 @@ class RotarySelfAttention(SelfAttention):
         *args: arguments of `SelfAttention`.
         grid: (rows, columns) of patches.
         prefix_tokens: number of tokens before the patches, which are not rotated.
-        theta: the longest wave is about this many times the shortest.
+        theta: approximate ratio of the longest wavelength to the shortest.
         **kwargs: arguments of `SelfAttention`.
 
     Call arguments:

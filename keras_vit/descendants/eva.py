@@ -2,8 +2,8 @@
 
     q, k  = rotate(q, angle), rotate(k, angle)          Eq. 5, then for each patch and head:
     angle = [y w; x w],  w_j = theta^(-4 j / d),  j = 0 ... d / 4 - 1
-    MSA   = LN([SA_1(z); ...; SA_k(z)]) U_msa           Eq. 8, LN in the CLIP towers alone
-    MLP   = LN(silu(z W_gate) * (z W_up)) W_down        LN in the sizes B and L alone
+    MSA   = LN([SA_1(z); ...; SA_k(z)]) U_msa           Eq. 8, LN in the CLIP towers only
+    MLP   = LN(silu(z W_gate) * (z W_up)) W_down        LN in the sizes B and L only
     y     = LN(mean of z_L over the patches)            Eq. 4 of its classifiers
 
 y and x are the row and the column of a patch; if the grid differs from that of pre-training, they
@@ -28,7 +28,7 @@ register = keras.saving.register_keras_serializable(package="keras_vit")
 
 @register
 class NormDense(inner.Dense):
-    """A dense layer that normalizes its input first: LN(x) W + b, the epsilon of LN is 1e-6.
+    """A dense layer that normalizes its input first: LN(x) W + b, with an epsilon of 1e-6.
 
     Example:
     >>> tuple(keras_vit.descendants.eva.NormDense(3)(np.ones((2, 5, 8))).shape)
@@ -152,7 +152,7 @@ class EVABlock(TransformerBlock):
 
 @register
 class EVAViT(ViT):
-    """EVA-02: a `ViT` with rotary positions too, and gated MLPs. So are its CLIP towers.
+    """EVA-02 and its CLIP towers: a `ViT` that also has rotary positions, with gated MLPs.
 
     Args:
         *args: arguments of `ViT`.
@@ -196,7 +196,7 @@ class EVAViT(ViT):
 class EVAMeanViT(NormAfterPooling, EVAViT):
     """`EVAViT` whose last normalization comes after pooling, as in EVA-02's classifiers.
 
-    The arguments are those of `EVAViT`; its own pooling is "patch mean".
+    The arguments are those of `EVAViT`; the default pooling is "patch mean".
 
     Example:
     >>> model = keras_vit.create("ViT-Ti/16", keras_vit.descendants.EVAMeanViT, image_size=32,

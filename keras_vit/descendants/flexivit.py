@@ -1,11 +1,12 @@
 """FlexiViT (https://arxiv.org/abs/2212.08013): the same weights for patches of another size.
 
     x'_p = B x_p                      a patch resized by a linear map B
-    x'_p E' = x_p E  for all x_p      what a token should be, so
+    x'_p E' = x_p E  for all x_p      the required token, so
     E' = (B^T)^+ E                    the pseudo-inverse; exact if patches grow
 
-B treats rows and columns apart, and the pseudo-inverse of a Kronecker product is that of its
-factors: one matrix per axis, as positions have. The model itself is a plain `ViT`.
+B treats rows and columns separately, and the pseudo-inverse of a Kronecker product is the product
+of the pseudo-inverses of its factors: one matrix per axis, as for positions. The model itself is a
+plain `ViT`.
 """
 
 import numpy as np
@@ -13,19 +14,19 @@ import numpy as np
 from keras_vit import arguments as check
 from keras_vit.ablations import positions
 
-# Patches are pieces of an image, whose corners do not meet when it is resized.
+# Patches are parts of an image, so their corners are not aligned when it is resized.
 MATRICES = positions.MATRICES | {"bilinear": positions.MATRICES["torch-bilinear"]}
 
 
 def resize_kernel(kernel, patch_size, new_patch_size, method="bilinear"):
-    """Resizes the kernel E of the patch embedding, so that resized patches have the same tokens.
+    """Resizes the kernel E of the patch embedding, so that resized patches give the same tokens.
 
     Args:
         kernel: (height * width * channels, D), as `PatchEncoder` has it.
         patch_size: its (height, width) in pixels, or an integer.
         new_patch_size: (height, width) wanted, or an integer.
-        method: of resizing patches: "bilinear" as in the paper, where pixels are areas, "bicubic"
-            with antialiasing as in timm, or another of `positions.resize`.
+        method: how patches are resized: "bilinear" as in the paper, where pixels are areas,
+            "bicubic" with antialiasing as in timm, or another of `positions.resize`.
 
     Returns:
         array (new height * new width * channels, D).

@@ -21,12 +21,12 @@ from keras_vit.layers import MLP, LayerNorm
 from keras_vit.vit import ViT
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
-POOLING_HEADS, POOLING_RATIO = 8, 4  # of the attention that pools, in every size
+POOLING_HEADS, POOLING_RATIO = 8, 4  # heads and MLP ratio of attention pooling, in every size
 
 
 @register
 class PESelfAttention(EVASelfAttention):
-    """`EVASelfAttention` whose places are columns before rows, after that of the class token.
+    """`EVASelfAttention` whose places are (column, row), counted after the class token.
 
     Example:
     >>> layer = keras_vit.descendants.pe.PESelfAttention(num_heads=3, grid=(2, 3))
@@ -54,7 +54,7 @@ class PEBlock(EVABlock):
 
 @register
 class PEViT(ViT):
-    """The Perception Encoder: a `ViT` with a norm before the blocks and rotary positions too.
+    """The Perception Encoder: a `ViT` that also has rotary positions, and a norm before the blocks.
 
     Args:
         *args: arguments of `ViT`.

@@ -1,4 +1,4 @@
-"""Attention pooling, "MAP", of the paper's successor, arXiv 2106.04560; a mean, then LN.
+"""Attention pooling, "MAP", from the paper's successor, arXiv 2106.04560; LN after a mean.
 
 y = u + MLP(LN(u)),  u = MSA with the learned query q_probe and the tokens as keys and values
 y = LN(mean of z_L over the patches)      BEiT, EVA-02, fine-tuned MAE: LN after the mean
@@ -73,7 +73,7 @@ class AttentionPooling(Layer):
         return x[:, 0]  # (B, D)
 
     def attention_scores(self, x):
-        """Returns how much the probe takes from each token, in float32: (batch, heads, tokens)."""
+        """Returns how much the probe attends to each token, in float32: (batch, heads, tokens)."""
         probe = ops.broadcast_to(self.probe, (ops.shape(x)[0], 1, x.shape[-1]))
         scores = self.attention(probe, x, return_attention_scores=True)[1]  # (B, heads, 1, tokens)
         return ops.cast(scores[:, :, 0], "float32")
@@ -90,7 +90,7 @@ ViT.poolings["map"] = (0, _pooling)
 class NormAfterPooling:
     """A base class before `ViT`, whose last normalization then comes after pooling.
 
-    The order makes a difference for a mean, and none for the class token. With `pooling=None` the
+    The order matters for a mean, but not for the class token. With `pooling=None` the
     tokens are those after the last block, without a normalization.
     """
 

@@ -1,11 +1,10 @@
-"""Zero-shot classification, of CLIP and SigLIP: each class is a text.
+"""Zero-shot classification with CLIP and SigLIP: each class is a text.
 
 logits = scale (y / |y|) (t / |t|)^T + bias      y: embedding of the image, t: of each class's text
 
-CLIP takes a softmax of them, with a scale of 100 and no bias; SigLIP a sigmoid of each, with a
-scale and a bias that are learned (https://arxiv.org/abs/2103.00020,
-https://arxiv.org/abs/2303.15343).
-The texts and `scale` are the weights of the head.
+CLIP takes their softmax, with a scale of 100 and no bias; SigLIP takes the sigmoid of each, with a
+learned scale and bias (https://arxiv.org/abs/2103.00020, https://arxiv.org/abs/2303.15343). The
+texts and `scale` are the weights of the head.
 """
 
 import keras
@@ -19,7 +18,7 @@ from keras_vit.vit import Head
 
 @keras.saving.register_keras_serializable(package="keras_vit")
 class ZeroShotClassifier(ImageModel):
-    """A model of images with a head on its embedding, divided by its length.
+    """An image model with a head on its embedding, which is normalized to length 1.
 
     `keras_vit.zero_shot_head` makes one with the weights for your classes.
 
@@ -27,9 +26,9 @@ class ZeroShotClassifier(ImageModel):
         encoder: a model of this package that returns embeddings, whose layers it shares; or its
             serialized configuration.
         num_classes: length of the logits.
-        name: None for one that no other model has.
-        trainable: whether its weights are.
-        dtype: as of other models; logits are float32 all the same.
+        name: a name for the model; None for a unique one.
+        trainable: whether its weights are trainable.
+        dtype: as for other models; logits are float32 all the same.
 
     Raises:
         ValueError: the encoder does not return a vector for each image.
@@ -73,12 +72,12 @@ def zero_shot_head(model, text_embeddings, scale=100.0, bias=None):
             or SigLIP's `ViT`, without a head. Its weights are shared, not copied.
         text_embeddings: (classes, D), of one text for each class, or of the mean of several; made
             by the text encoder that belongs to the model. Each is divided by its length.
-        scale: what cosines are multiplied with, exp(logit_scale) of CLIP and SigLIP.
-        bias: what is added to each logit, logit_bias of SigLIP; None for nothing.
+        scale: factor of the cosines, exp(logit_scale) of CLIP and SigLIP.
+        bias: number added to each logit, logit_bias of SigLIP; None for no bias.
 
     Returns:
-        A `descendants.ZeroShotClassifier`: it predicts, can be explained, trained, saved and
-        loaded as other models.
+        A `descendants.ZeroShotClassifier`: it predicts and can be explained, trained, saved and
+        loaded like other models.
 
     Raises:
         ValueError: the model does not return embeddings, or their length differs from that of
@@ -110,7 +109,7 @@ def zero_shot_head(model, text_embeddings, scale=100.0, bias=None):
 
 
 def _to_numbers(values):
-    """Returns float32, or a single NaN for what is not an array of numbers, such as the texts."""
+    """Returns float32, or a single NaN if the values are not numbers, such as the texts."""
     try:
         return np.asarray(values, "float32")
     except (TypeError, ValueError):
@@ -118,7 +117,7 @@ def _to_numbers(values):
 
 
 def _check_encoder(model):
-    """Raises unless a model is of this package and returns one embedding for each image."""
+    """Raises unless a model is one of this package and returns one embedding for each image."""
     received = {"model": type(model).__name__, "output": getattr(model, "output_shape", None)}
     vector = isinstance(model, ImageModel) and len(model.output_shape) == 2
     if not vector or getattr(model, "num_classes", None) is not None:

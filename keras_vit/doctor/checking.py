@@ -17,9 +17,9 @@ from keras_vit.doctor.problems import KINDS, Problem
 from keras_vit.doctor.report import DatasetReport
 
 IMBALANCE, MILD_IMBALANCE = 10, 3  # largest class : smallest class
-ODD_SIZE = 8  # times the median side
-NEARLY_ALL, HARDLY_ANY = 0.95, 0.05  # shares in a class and in all others that make a shortcut
-SHORTCUTS = {  # a property that the images of a class may share, and its description
+ODD_SIZE = 8  # ratio of a side to the median side
+NEARLY_ALL, HARDLY_ANY = 0.95, 0.05  # shares, in a class and in all others, that make a shortcut
+SHORTCUTS = {  # a property that the images of a class may share, and how to describe it
     "format": "{} files".format,
     "size": "{0[0]} x {0[1]} pixels".format,
     "gray": lambda gray: "grayscale" if gray else "in color",
@@ -111,7 +111,7 @@ def _examine_all(folder, tree, processes, seconds, progress):
         file = tree.files[index]
         kinds = record["problems"]
         for kind, reason in kinds:
-            # The file belongs to somebody else: a report that is passed on must not quote it.
+            # The file is outside the dataset: a report that is passed on must not quote it.
             reason = "what the link points to" if file.path in outside else reason
             found.append(Problem(kind, file.path, reason, *file[1:]))
         refused = any(KINDS[kind].severity == "error" for kind, _ in kinds)
@@ -130,7 +130,7 @@ def _make_image(file, record):
 
 
 def check_classes(tree, counts, images, small_class):
-    """Returns the problems of whole classes: how many images, where, and how they were saved.
+    """Returns problems of whole classes: number of images, places, and how they were saved.
 
     `counts` is a `Counter` of the readable images of each (split, class).
     """
@@ -207,7 +207,7 @@ def _mixed_colors(images):
 
 
 def _shortcuts(images):
-    """Finds classes that nearly all share a format, size or lack of color that others lack."""
+    """Finds classes that nearly all share a format, size or lack of color, unlike the others."""
     sizes = Counter(image.class_name for image in images)
     for what, describe in SHORTCUTS.items():
         of_class = Counter((image.class_name, getattr(image, what)) for image in images)

@@ -16,7 +16,7 @@ from keras_vit.doctor import formats
 LARGEST_FILE = 256 << 20  # bytes; a larger file is not read
 LARGEST_IMAGE = 50_000_000  # pixels; a larger image is not decoded
 TINY = 8  # pixels
-EXTREME = 8  # times the shorter side
+EXTREME = 8  # ratio of the longer side to the shorter
 THUMB, TINT = 16, 4  # sides in pixels of the gray and color thumbnails that identify copies
 THUMB_BYTES = THUMB * THUMB + 2 * TINT * TINT
 ENOUGH = 512  # pixels; JPEGs with twice this side or more are decoded at a fraction of it
@@ -24,7 +24,7 @@ _SAMPLE = 96  # side in pixels of the sample in which colors are counted
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF orientation: Pillow's Transpose
 _MODES = {"CMYK": "cmyk", "P": "palette", "PA": "palette"}
 _FAMILY = {"MPO": "JPEG", "DIB": "BMP"}
-# Not all of Pillow's formats: it would start Ghostscript for an EPS file.
+# Not all formats that Pillow reads: for an EPS file it would start Ghostscript.
 _DECODED = ["JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO"]
 
 
@@ -68,7 +68,8 @@ def read_file(path):
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise UnusableFile("special-file", "it is a pipe, socket, device or folder")
-        # The file may have become a pipe by now: opening it without O_NONBLOCK could block.
+        # The file may have become a pipe in the meantime; without O_NONBLOCK, opening it could
+        # block.
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         with open(os.open(path, flags), "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -162,7 +163,7 @@ def _make_thumb(image):
 
 
 def _count_colors(image):
-    """Counts colors in a sample of the pixels, which are not averaged: a ground keeps its color."""
+    """Counts colors in a sample of pixels, without averaging, so a background keeps its color."""
     from PIL import Image
 
     size = [min(side, _SAMPLE) for side in image.size]
@@ -215,7 +216,7 @@ def _describe_mode(image):
     if _orientation(image) in _TURNS:
         yield "rotated", f"EXIF orientation {_orientation(image)}"
     kind = "sixteen-bit" if image.mode.startswith("I") else _MODES.get(image.mode)
-    if kind == "sixteen-bit":  # images of 12 bits, for example, look black
+    if kind == "sixteen-bit":  # 12-bit images, for example, look black
         yield kind, "values {} to {} of 65535".format(*image.getextrema())
     elif kind:
         yield kind, f"Pillow mode {image.mode}"

@@ -1,4 +1,4 @@
-"""Lists the images in a folder of class folders, and problems of their names and places.
+"""Lists the images in a folder of class folders, and problems with their names and places.
 
 Only files without an image suffix are opened, to recognize their format by their first bytes.
 """
@@ -89,7 +89,7 @@ def quote_distinctly(name, other):
 
 
 def normalize(name):
-    """Returns a name without case and encoding of accents, which some systems ignore."""
+    """Returns a name in lower case and with accents in one encoding: some systems ignore these."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
@@ -142,7 +142,7 @@ class _Walker:
                         self._add_file(entry, path, place)
 
     def _list(self, folder, place):
-        """Returns (entry, path) of what a folder contains, except hidden and system files."""
+        """Returns (entry, path) of everything in a folder except hidden and system files."""
         try:
             with os.scandir(os.path.join(self.root, folder)) as entries:
                 listed = sorted(entries, key=lambda entry: os.fsencode(entry.name))
@@ -174,7 +174,7 @@ class _Walker:
             self.add("name-spaces", path, f"the name is {shown!r}", place)
 
     def _add_file(self, entry, path, place):
-        """Lists anything that is not a folder."""
+        """Adds an entry that is not a folder."""
         is_link, full = entry.is_symlink(), os.path.join(self.root, path)
         target = f"it points to {printable(os.readlink(full))}" if is_link else ""
         try:

@@ -49,7 +49,7 @@ SUFFIXES = {
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
 }
 IMAGE_SUFFIXES = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
-DEEPEST = 65535  # the largest pixel of 16 bits
+DEEPEST = 65535  # the largest 16-bit pixel value
 ORIENTATION = 0x0112  # the EXIF tag; values of 5 or more exchange height and width
 IMAGES = (*SUFFIXES, "HEIC", "HEIF", "AVIF", "JPEG 2000", "SVG", "Photoshop (PSD)")
 # Suffixes of images that this package does not read.
@@ -71,7 +71,7 @@ _PAGE = re.compile(_BEFORE + rb"<(?:!doctype html|html|head|body)", re.I | re.S)
 _DRAWING = re.compile(_BEFORE + rb"<svg", re.I | re.S)
 _PADDING = bytes([0xA5, 0x5A, 0x36]) * 20  # arbitrary codes without a marker
 _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.S)  # 00 is data, D0 to D7 are restarts
-# What may follow a scan: tables, further scans, comments, the number of lines.
+# Segments that may follow a scan: tables, further scans, comments, the number of lines.
 _AFTER_SCAN = frozenset([0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)])
 
 
@@ -97,7 +97,7 @@ def find_fault(data):
     """Returns ("truncated" or "suspect-data", reason) for a damaged JPEG or PNG file, or None.
 
     Decoders often read damaged data without an error. This follows the markers of JPEG and computes
-    the checksums of PNG. It cannot detect wrong bits in a JPEG that are valid codes.
+    the checksums of PNG. It cannot detect wrong bits in a JPEG if they form valid codes.
     """
     if data.startswith(b"\xff\xd8"):
         return _jpeg_scans(data)[1]
@@ -135,8 +135,8 @@ def _find_png_fault(data):
 def pad_scans(data):
     """Returns a JPEG file with additional bytes at the end of each scan.
 
-    If the data are intact, a decoder has all its blocks before it reaches them. If the decoded
-    image changes, wrong bits made the decoder lose its place in the data.
+    If the data are intact, the decoder has read all blocks before it reaches these bytes. If the
+    decoded image changes, wrong bits made the decoder lose its place in the data.
     """
     ends, _ = _jpeg_scans(data)
     for end in reversed(ends):

@@ -1,4 +1,4 @@
-"""Reads a table of images, a CSV file with a row for each: which column is what, and the rows."""
+"""Reads a table of images, a CSV file with one row per image: its columns and its rows."""
 
 import contextlib
 import csv
@@ -12,7 +12,7 @@ from keras_vit.doctor.file_tree import SPLIT_NAMES, ImageFile, Tree, printable
 from keras_vit.doctor.problems import Problem
 
 SUFFIXES = (".csv", ".tsv")
-# {role: usual names of its column}; the columns of other names must be given.
+# {role: usual names of its column}; columns with other names must be given.
 NAMES = {
     "image": ("file", "image", "filename", "file_name", "filepath", "file_path", "path",
         "image_path", "image_name", "image_file", "img", "img_path"),
@@ -24,7 +24,7 @@ ADVICE = 'Tables have a first line such as "file,label" or "file,label,split".'
 
 
 class Row(NamedTuple):
-    """An image of a table: its line number, file as written, class, split and group, "" if none."""
+    """An image in a table: its line number, file as written, class, split and group, or ""."""
 
     line: int
     file: str
@@ -65,13 +65,13 @@ def read(path, columns=None):
 
 
 def is_table(path):
-    """Returns whether a path is that of a table."""
+    """Returns whether a path is the path of a table."""
     named = isinstance(path, (str, os.PathLike)) and not os.path.isdir(path)
     return named and os.fspath(path).lower().endswith(SUFFIXES)
 
 
 def list_files(path, columns=None):
-    """Lists the images of a table as a `Tree`, with the problems of their paths."""
+    """Lists the images of a table as a `Tree`, with the problems in their paths."""
     rows, _ = read(path, columns)
     folder, name = os.path.split(path)
     inside, homes = os.path.join(os.path.realpath(folder), ""), {}
@@ -93,7 +93,7 @@ def list_files(path, columns=None):
 
 
 def check_header(source, columns=None):
-    """Raises as `read` does if the first line of a table does not fit, or no table has columns."""
+    """Raises the errors of `read` for the first line of a table, or for columns without one."""
     check_columns(source, columns)
     if is_table(source):
         with _reading(source) as reader:
@@ -101,7 +101,7 @@ def check_header(source, columns=None):
 
 
 def check_columns(source, columns):
-    """Raises `ValueError` unless `columns` are None, or names by role and the source a table."""
+    """Raises `ValueError` unless `columns` is None, or names by role and the source a table."""
     valid = isinstance(columns, dict) and all(isinstance(name, str) for name in columns.values())
     if columns is not None and not (valid and columns.keys() <= NAMES.keys()):
         expected = f"`columns` must be a dictionary with some of {', '.join(NAMES)}"
@@ -152,7 +152,7 @@ def _find_columns(path, columns, reader):
 
 
 def _suggest(chosen, others, row):
-    """The options for the columns that look like files and labels."""
+    """Returns the options for the columns that look like files and labels."""
     files = [name for name in others if _suffix(row.get(name)) in formats.IMAGE_SUFFIXES]
     guess = dict(chosen)
     if "image" not in guess and others:
@@ -188,7 +188,7 @@ def _make_row(path, line, row, columns):
 
 
 def _refuse_copies(path, rows):
-    """Refuses a file that is listed twice, which would leak between splits."""
+    """Refuses a file that is listed twice, since it could leak between splits."""
     first = {}
     for row in rows:
         earlier = first.setdefault(os.path.normpath(row.file), row.line)

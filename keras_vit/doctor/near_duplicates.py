@@ -16,16 +16,17 @@ from keras_vit.doctor.problems import Problem
 LATER = {"": 0, "train": 0, "validation": 1, "test": 2}
 # Measured: a photograph saved again at JPEG quality 30, halved, rotated by a degree or brightened
 # by a fifth changes at most 7 bits and keeps a correlation above 0.97. Of the 1.8 billion pairs of
-# CIFAR-10 about 500 are as similar. All 143 of them between training and test were inspected and
-# show the same scene; the most similar pair that does not (a ship, an airplane) differs in 10 bits.
+# CIFAR-10 about 500 are as similar. All 143 of these between training and test were inspected and
+# show the same scene; the most similar pair that does not (a ship and an airplane) differs in 10
+# bits.
 MOST_BITS, LEAST_CORRELATION = 9, 0.95
 MOST_TINT = 25.0  # root mean square of color differences above which two images are different
 LEAST_CONTRAST = 4.0  # standard deviation below which a thumbnail is too flat to compare
 _FREQUENCIES = 8
 _SLICE = 8192  # thumbnails to convert to floats at once
 _BANDS, _BAND_BITS = 24, 16
-# Comparisons within a bucket, and near copies to find of one image: these limits keep the time
-# linear for thousands of nearly equal images, such as the frames of a video.
+# Limits on comparisons within a bucket and on near copies per image, which keep the time linear for
+# thousands of nearly equal images, such as the frames of a video.
 _NEIGHBORS, _PARTNERS = 24, 8
 
 
@@ -51,7 +52,7 @@ def find_copies(images, thumbs):
 def find_near(thumbs):
     """Returns pairs of nearly equal thumbnails, integers (pairs, 2), the smaller index first.
 
-    There are about 8 pairs of each image at most.
+    Each image is in about 8 pairs at most.
     """
     if len(thumbs) < 2:
         return np.zeros((0, 2), "int64")

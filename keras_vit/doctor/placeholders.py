@@ -1,9 +1,9 @@
 """Finds images that websites send instead of a photograph, such as "image not available".
 
-They show text or a logo on a background of one color, unlike the photographs around them. Measured:
-of 14,000 photographs (CIFAR-10's test images, Imagenette, Oxford pets) none of 48 pixels or more
+They show text or a logo on a background of one color, unlike the photographs around them. Measured
+on 14,000 photographs (CIFAR-10's test images, Imagenette, Oxford pets): none of 48 pixels or more
 has `ONE_COLOR` of its pixels in a single color and 99 % of them in `COLORS` coarse colors; the
-nearest needs 15. Banners with text need 3 to 6, also as JPEG of quality 30.
+closest one needs 15. Banners with text need 3 to 6, even as JPEG of quality 30.
 """
 
 from collections import Counter, defaultdict
@@ -13,14 +13,14 @@ from keras_vit.doctor.problems import Problem
 
 ONE_COLOR, COLORS = 0.65, 10
 SIDE = 48  # pixels; smaller photographs of a plane in the sky may look the same
-DRAWINGS = 0.1  # share of such images above which a dataset consists of drawings
-# In a format that hardly any other image has, less is enough.
-RARE, FEWEST = 0.01, 50  # share of the images in a rare format, and images for which there is one
+DRAWINGS = 0.1  # share of such images above which a dataset is taken to consist of drawings
+# For a format that hardly any other image has, lower thresholds are enough.
+RARE, FEWEST = 0.01, 50  # largest share of a rare format, fewest images to judge it
 ONE_COLOR_RARE, SHADES_RARE = 0.3, 128
 
 
 class Ground(NamedTuple):
-    """How much of an image has one color, and its numbers of coarse colors and of all colors."""
+    """The share of an image with one color, and its numbers of coarse colors and of all colors."""
 
     share: float
     colors: int
@@ -28,7 +28,7 @@ class Ground(NamedTuple):
 
     @property
     def is_plain(self):
-        """Whether this is enough in any format."""
+        """Whether this indicates a placeholder in any format."""
         return self.share >= ONE_COLOR and self.colors <= COLORS
 
 

@@ -9,8 +9,8 @@ class Kind(NamedTuple):
     """A row of the table.
 
     An error stops training or invalidates its result, a warning may cost accuracy and should be
-    checked, a note is for information. `--fix quarantine` may move a `movable` file, which is of no
-    use.
+    checked, a note is for information. `--fix quarantine` may move `movable` files, which are
+    useless for training.
     """
 
     severity: str
@@ -155,7 +155,7 @@ class Problem(NamedTuple):
     """A problem of a file, a folder or a class.
 
     Attributes:
-        kind: a key of `KINDS`, which explains it and says what to do.
+        kind: a key of `KINDS`, which explains the problem and says what to do.
         path: path of the file or folder, relative to the dataset, with forward slashes.
         reason: what is wrong with this file or folder.
         class_name: its class, or "".
@@ -177,5 +177,5 @@ class Problem(NamedTuple):
 
     @property
     def advice(self):
-        """What to do about it."""
+        """What to do about the problem."""
         return KINDS[self.kind].advice

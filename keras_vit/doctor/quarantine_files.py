@@ -1,7 +1,7 @@
 """Moves bad files aside, and back.
 
 Files are renamed, never copied. Each move is written to the manifest, and to disk, before it
-happens: `undo` knows where every file was, even if the program was interrupted.
+happens, so `undo` knows where every file was even if the program was interrupted.
 """
 
 import contextlib
@@ -23,11 +23,11 @@ MANIFEST = "manifest.jsonl"
 def quarantine(report, to=None):
     """Moves the useless files of a report into a folder next to the dataset.
 
-    Moves files that cannot be read as images; if an image is in two classes, all its copies; if it
-    is in two splits, the copy in the earlier one (train before validation before test). Then it
-    moves class folders that training would refuse: without images, or with a single one if there
-    are no splits. Two classes are always left. Files with warnings or without read permission are
-    not moved.
+    It moves files that cannot be read as images, all copies of an image that is in two classes,
+    and, of an image in two splits, the copy in the earlier split (train before validation before
+    test). Then it moves class folders that training would refuse: those without images or, if there
+    are no splits, with a single image. At least two classes always remain. Files with warnings or
+    without read permission are not moved.
 
     Args:
         report: a `DatasetReport` of `check`.
@@ -38,7 +38,7 @@ def quarantine(report, to=None):
 
     Raises:
         ValueError: `to` is inside the dataset.
-        OSError: a file cannot be moved. Files before it were moved; `undo` moves them back.
+        OSError: a file cannot be moved. Earlier files have been moved; `undo` moves them back.
 
     Example:
     >>> keras_vit.data.quarantine(keras_vit.data.check("images/"))  # doctest: +SKIP
@@ -125,7 +125,7 @@ def _find_refused_classes(folder):
 
 
 def _move_all(source, target, problems):
-    """Moves the files or folders of problems, and returns the problems that had one."""
+    """Moves the files or folders of problems, and returns the problems whose file was moved."""
     todo = {}
     for problem in problems:
         todo.setdefault(problem.path, problem)

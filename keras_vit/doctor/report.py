@@ -160,7 +160,7 @@ def _make_thumbnails(folder, groups):
 
 
 def _fill_kind(kind, problems, thumbnails):
-    """All problems of a kind: the first ones on cards, the others in a list."""
+    """Returns all problems of a kind: the first ones on cards, the others in a list."""
     severity, meaning, advice, _ = KINDS[kind]
     return _fill(
         "kind",
@@ -205,7 +205,7 @@ def _fill_more(problems):
 
 
 def _fill_classes(classes):
-    """The heads and rows of a table: images in each split, and a bar for their sum."""
+    """Returns the heads and rows of a table: images in each split, and a bar for their sum."""
     splits = [s for s in LATER if any(s in counts for counts in classes.values())]
     most = max([1, *(sum(counts.values()) for counts in classes.values())])
     rows = []

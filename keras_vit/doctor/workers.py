@@ -1,7 +1,7 @@
 """Processes that open images: an image may crash or block one of them, but never the program.
 
-A worker imports only the modules it needs, neither Keras nor a backend, so it starts in a
-tenth of a second and uses 30 MB. Requests and results are lines of JSON.
+A worker imports only the modules that it needs, not Keras or a backend, so it starts in a tenth of
+a second and uses 30 MB. Requests and results are lines of JSON.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from keras_vit.environment import cores
 
 SECONDS = 60  # time limit of an image
 MEMORY = 2 << 30  # bytes of address space of a worker, if the system can limit it
-_AHEAD = 8  # images to send to a worker at once, so that it does not wait for the next
+_AHEAD = 8  # images to send to a worker at once, so that it never waits
 _THREAD = "keras_vit images"
 _PACKAGE = pathlib.Path(__file__).parents[1]
 # Empty packages replace the real ones, whose __init__ would import Keras.
@@ -58,7 +58,7 @@ def run(job, paths, processes=None, seconds=SECONDS):
 
 
 def serve():
-    """Runs in a worker: reads lines [job, path] and writes a line with the result of each."""
+    """Runs in a worker: reads lines [job, path] and writes one line per result."""
     import signal
 
     from keras_vit.doctor import examine
@@ -153,7 +153,7 @@ class _Pool:
         worker.close()
 
     def _request(self, worker, chunk):
-        """Returns the part of `chunk` that is left, since the worker may crash before its end."""
+        """Sends a chunk and returns the part of it that is left, since the worker may crash."""
         worker.send([[self.job, self.paths[index]] for index in chunk])
         for number, index in enumerate(chunk):
             result = worker.receive()
@@ -171,7 +171,7 @@ class _Pool:
 
 
 class _Worker:
-    """A process with pipes to it."""
+    """A worker process and the pipes to it."""
 
     def __init__(self, seconds):
         packages = {"keras_vit": str(_PACKAGE), "keras_vit.doctor": str(_PACKAGE / "doctor")}

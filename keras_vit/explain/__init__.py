@@ -2,7 +2,7 @@
 
 Functions take and return arrays; `keras_vit.explain.plots` draws them.
 
-inside/              how a view reads a model: its encoder, one forward pass, gradients
+inside/              how views read a model: its encoder, one forward pass, gradients
 attention.py         attention scores
 rollout.py           attention rollout, the attention of one token
 per_head.py          attention distance and entropy of each head
@@ -11,7 +11,7 @@ masking.py           occlusion and deletion curves
 tokens.py            patches, similarities, colors and lengths of tokens, logit lens
 representations.py   nearest neighbors, linear CKA
 filters.py           filters of the first layer, position embeddings
-captions.py          numbers of maps as words
+captions.py          the numbers of maps in words
 views/               one record per view
 plots/               one plot per view
 reporting/           all views on one page

@@ -20,7 +20,7 @@ class Scores(dict):
         grid: (rows, columns) of patches.
         prefix_tokens: number of tokens before the patch tokens.
         patch_size: (height, width) of a patch in pixels; None if it is unknown.
-        pools_patches: whether the model pools the patches' tokens, and no prefix token.
+        pools_patches: whether the model pools the patches' tokens instead of a prefix token.
     """
 
     def __init__(self, scores, grid, prefix_tokens, patch_size=None, pools_patches=False):
@@ -66,7 +66,7 @@ def attention_scores(model, images, batch_size=8):
 
 
 def pooling_attention(model, images, batch_size=8):
-    """Computes what attention pooling ("map") takes from each patch.
+    """Computes how much attention pooling ("map") attends to each patch.
 
     Args:
         model: a model with `AttentionPooling`, such as SigLIP or the Perception Encoder.
@@ -115,7 +115,7 @@ def as_scores(source, images=None, grid=None):
 
 
 def iterate_scores(source, images=None, grid=None, batch_size=8):
-    """Yields what `as_scores` returns, for a few images at a time, so memory stays bounded.
+    """Yields the result of `as_scores` for a few images at a time, so memory stays bounded.
 
     `Scores` and arrays are in memory already and are yielded whole.
     """
@@ -132,7 +132,7 @@ def _iterate_model(model, images, batch_size):
 
 
 def _compute_scores(model, images):
-    """Scores of all blocks; the compiler drops what follows the last block's scores."""
+    """Returns the scores of all blocks; the compiler drops all later operations."""
     blocks = find_encoder.find(model).blocks
     with hooks.record(blocks, "input") as inputs:
         model(images, training=False)
@@ -140,7 +140,7 @@ def _compute_scores(model, images):
 
 
 def _compute_pooling(model, images):
-    """Scores of the layer that pools with attention."""
+    """Returns the scores of the layer that pools with attention."""
     layer = _find_pooling(model)
     with hooks.record([layer], "input") as inputs:
         model(images, training=False)

@@ -1,4 +1,4 @@
-"""What the first layer has learned, its filters and positions: Figures 7 (left, center) and 10."""
+"""Filters and positions that the first layer has learned: Figures 7 (left, center) and 10."""
 
 import math
 
@@ -61,7 +61,7 @@ def position_similarity(model, grid=None):
         Prefix tokens are left out.
 
     Raises:
-        ValueError: the model has no Transformer encoder, or more or fewer than one position table.
+        ValueError: the model does not have one Transformer encoder with one position table.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=(16, 24))
@@ -83,7 +83,7 @@ def position_similarity(model, grid=None):
 
 
 def _positions(model, patch_encoder):
-    """The positions that a model adds to its tokens: (1, tokens, D)."""
+    """Returns the positions that a model adds to its tokens: (1, tokens, D)."""
     if hasattr(patch_encoder, "position_embedding"):
         return _numpy(patch_encoder.position_embedding)
     added = [
@@ -100,7 +100,7 @@ def _positions(model, patch_encoder):
 
 
 def _filters(model):
-    """The filters that see the pixels: (filters, height, width, channels)."""
+    """Returns the filters that see the pixels: (filters, height, width, channels)."""
     for layer, _ in find_encoder.walk(model):
         if isinstance(layer, (HybridRoot, BiTRoot)):
             return _standardize(np.moveaxis(_numpy(layer.conv.kernel), -1, 0))
@@ -117,7 +117,7 @@ def _filters(model):
 
 
 def _channels(model, patches):
-    """Channels of the images; None if the input shape is unknown, as in a subclassed model."""
+    """Returns the number of channels; None if it is unknown, as in a subclassed model."""
     owner = next(owner for layer, owner in find_encoder.walk(model) if layer is patches)
     shape = getattr(owner, "input_shape", None)
     return shape[-1] if isinstance(shape, tuple) else None

@@ -20,7 +20,7 @@ def relevance(model, images, classes=None, batch_size=8):
     are probabilities). The map is the row of the class token, or the mean of both rows with DeiT's
     distillation token. Without a class token it is the mean of the patches' rows minus I, which
     carries no information. Paths from a patch to the head that bypass attention are not included.
-    Scores and gradients are float32, whatever the model computes in.
+    Scores and gradients are float32, even if the model computes in another dtype.
 
     Args:
         model: a model that contains a Transformer encoder with attention among all tokens.
@@ -56,7 +56,7 @@ def relevance(model, images, classes=None, batch_size=8):
 
 
 def grad_cam(model, images, classes=None, layer=None, batch_size=8):
-    """Computes where the features are that raise the logit of a class.
+    """Computes which positions have features that raise the logit of a class.
 
         w_k = mean over positions of dy / dF_k,   map = max(sum over k of w_k F_k, 0)
 
@@ -142,26 +142,26 @@ def _multiply_scores(layer, factor):
 
 
 def _roll_out(weighted, encoder):
-    """The maps (batch, patches) of A_1 ... A_L, each (batch, tokens, tokens)."""
+    """Returns the maps (batch, patches) of A_1 ... A_L, each (batch, tokens, tokens)."""
     tokens = weighted[0].shape[-1]
-    is_read = np.arange(tokens) < encoder.prefix_tokens  # by the head
+    is_read = np.arange(tokens) < encoder.prefix_tokens  # whether the head reads the token
     is_read = ~is_read if encoder.pools_patches or not is_read.any() else is_read
     start = row = (is_read / is_read.sum()).astype(weighted[0].dtype)[None, None]
-    for scores in reversed(weighted):  # the row times (I + A_L) ... (I + A_1), from the left
+    for scores in reversed(weighted):  # the row times (I + A_L) ... (I + A_1)
         row = row + row @ scores  # (B, 1, tokens)
     return (row - start)[:, 0, encoder.prefix_tokens :]  # (B, N)
 
 
 def _at_last_block(model, images, classes):
-    """Features and gradients before the last block, from the programs that other views share."""
+    """Returns features and gradients before the last block, from programs that views share."""
     features, encoder = forward.run(model, images)["inputs"][-1], find_encoder.find(model)
-    if features.shape[1] != encoder.prefix_tokens + math.prod(encoder.grid):  # a layer adds tokens
+    if features.shape[1] != encoder.prefix_tokens + math.prod(encoder.grid):  # a layer adds some
         return batched.program(_at_layer, model, layer=None)(images, classes)
     return features, batched.program(differentiate, model)(images, classes)[1]
 
 
 def _at_layer(model, images, classes, layer):
-    """Features and gradients of a layer."""
+    """Returns the features and gradients of a layer."""
     target, what = _find_target(model, layer)
     with hooks.record([target], what) as tensors:
         model(images, training=False)
@@ -219,7 +219,7 @@ def _outputs_map(layer):
 
 
 def _output_shape(layer):
-    """The shape of a layer's output; () if it is unknown, as outside a graph."""
+    """Returns the shape of a layer's output; () if it is unknown, as outside a graph."""
     return tuple(getattr(getattr(layer, "output", None), "shape", ()))
 
 

@@ -1,6 +1,6 @@
 """Masking patches of the image: occlusion, and the deletion curve that compares maps.
 
-Both use nothing but the model's output, so they check the views that look inside.
+Both use only the model's output, so they can check the views that look inside.
 """
 
 import math
@@ -34,7 +34,8 @@ def occlusion(model, images, classes=None, patch_size=None, batch_size=32):
 
     Returns:
         (batch, rows, columns), float32: the probability of the class for the whole image, minus
-        the probability without the patch. Negative values are evidence against the class.
+        the probability without the patch. Patches with negative values are evidence against the
+        class.
 
     Raises:
         ValueError: the patch does not divide the image, the model does not take these images, or a
@@ -70,7 +71,7 @@ def deletion_curve(model, images, maps, classes=None, steps=14, fill="mean", bat
         classes: None for the most probable class of each image, one number for all images, or one
             number for each.
         steps: number of steps from the whole image to an empty one.
-        fill: what replaces a patch: "mean", the mean color of the image, or "blur", the image
+        fill: replacement of a patch: "mean", the mean color of the image, or "blur", the image
             blurred with a standard deviation of one patch.
         batch_size: number of images computed at once.
 
@@ -141,7 +142,7 @@ def blur(images, deviation):
 
 
 def _occlude(model, image, label, grid, batch_size):
-    """The map of one image."""
+    """Returns the map of one image."""
     numbers = np.arange(-1, grid[0] * grid[1], dtype="int32")  # -1 masks nothing
     batches = math.ceil(len(numbers) / batch_size)
     color = average_color(image[None])[0]
@@ -176,13 +177,13 @@ def _choose_grid(model, size, patch_size):
 
 
 def _rank(maps):
-    """0 for the patch that is deleted first, of (batch, patches)."""
+    """Returns the order of deletion, (batch, patches): 0 for the patch that is deleted first."""
     order = np.argsort(-maps, axis=1, kind="stable")
     return np.argsort(order, axis=1, kind="stable").astype("int32")
 
 
 def _delete(model, images, classes, ranks, grid, steps, fill, batch_size):
-    """The curves of a batch of images, (steps + 1, batch)."""
+    """Returns the curves of a batch of images, (steps + 1, batch)."""
     size, patches = images.shape[1:3], ranks.shape[1]
     rank = ranks[:, number_patches(size, grid), None]  # (B, height, width, 1)
     if fill == "mean":
@@ -209,7 +210,7 @@ def _check_maps(maps, images):
 
 
 def _blur(side, deviation):
-    """The matrix that blurs a line of pixels; at the borders the weights inside sum to 1."""
+    """Returns the matrix that blurs a line of pixels; at the borders, weights inside sum to 1."""
     distance = np.arange(side)[:, None] - np.arange(side)
     weights = np.exp(-(distance**2) / (2 * deviation**2))
     return (weights / weights.sum(axis=1, keepdims=True)).astype("float32")

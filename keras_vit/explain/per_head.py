@@ -73,7 +73,7 @@ def attention_entropy(source, images=None):
     True
     """
     total = count = 0
-    for scores in attention.iterate_scores(source, images, grid=(1, 1)):  # any grid will do
+    for scores in attention.iterate_scores(source, images, grid=(1, 1)):  # any grid works
         layers = [_entropy(layer).mean(-1) for layer in scores.values()]  # (B, heads) each
         total = total + np.sum(layers, axis=1, dtype="float64")
         count += len(layers[0])
@@ -81,7 +81,7 @@ def attention_entropy(source, images=None):
 
 
 def _average(scores, distances, renormalize):
-    """(batch, heads) of (batch, heads, tokens, tokens), prefix tokens first."""
+    """Returns (batch, heads) from (batch, heads, tokens, tokens), prefix tokens first."""
     first = scores.shape[-1] - len(distances)
     scores = scores[..., first:, first:]
     means = np.einsum("bhqk,qk->bhq", scores, distances)
@@ -93,7 +93,7 @@ def _average(scores, distances, renormalize):
 
 
 def _distances(grid, patch_size):
-    """(patches, patches) between the centers, in pixels."""
+    """Returns the distances between the centers in pixels, (patches, patches)."""
     rows, columns = np.indices(grid).reshape(2, -1)
     y, x = rows * patch_size[0], columns * patch_size[1]
     return np.hypot(y[:, None] - y, x[:, None] - x)

@@ -88,7 +88,7 @@ def cka(a, b, images=None, layers_a=None, layers_b=None, batch_size=32, normaliz
     Models are compared batch by batch, so that only batch x batch products of images are kept. The
     unbiased estimator HSIC_1 of Nguyen et al., eq. 3, is averaged over the batches, weighted by
     their size. It does not grow with the number of features, can be slightly below 0, and needs 4
-    images: a smaller last batch is left out.
+    images, so a smaller last batch is left out.
 
     Args:
         a: array (images, ...), or a Keras model.
@@ -98,7 +98,7 @@ def cka(a, b, images=None, layers_a=None, layers_b=None, batch_size=32, normaliz
         layers_a: names of the layers of `a` whose outputs are compared, including layers of nested
             models. None for root and residual units, `PatchEncoder`, blocks and `LayerNorm` of our
             models, or for all layers with weights if a model has none of these.
-        layers_b: the same for `b`.
+        layers_b: as `layers_a`, for `b`.
         batch_size: number of images computed at once, 4 or more.
         normalize_tokens: whether the outputs of `PatchEncoder` and blocks are compared as the next
             block sees them, after layer normalization (without its learned scale). Otherwise a few
@@ -151,7 +151,7 @@ def _check_neighbors(model, k, count, layer):
 
 
 def _directions(model, images, layer, batch_size):
-    """Representations scaled to length 1, (images, D)."""
+    """Returns the representations, scaled to length 1, (images, D)."""
     images = np.asarray(images)
     if images.ndim != 2:
         run = batched.run
@@ -169,7 +169,7 @@ def _representation(model, images, layer):
 
 
 def _compare_arrays(a, b):
-    """CKA of two arrays of the same images."""
+    """Returns the CKA of two arrays of the same images."""
     if a.ndim < 2 or b.ndim < 2 or len(a) != len(b) or len(a) < 2:
         want = "features must be two arrays (images, ...) of the same images, at least two"
         arguments.refuse(want, {"a shape": a.shape, "b shape": b.shape})
@@ -185,14 +185,14 @@ def _center_features(name, array):
 
 
 def _hsic(x, y):
-    """||Y^T X||^2, also the sum of X X^T * Y Y^T: computed from the smaller matrices."""
+    """Returns ||Y^T X||^2, which equals the sum of X X^T * Y Y^T, from the smaller matrices."""
     if x.shape[1] * y.shape[1] <= len(x) ** 2:
         return np.sum((x.T @ y) ** 2)
     return np.sum((x @ x.T) * (y @ y.T))
 
 
 def _choose_layers(model, names, argument):
-    """Returns the names of the layers to compare, each of which is the name of one layer."""
+    """Returns the names of the layers to compare; each must belong to exactly one layer."""
     layers = [layer for layer, _ in find_encoder.walk(model)]
     known = [layer.name for layer in layers]
     advice = f"The layers are {', '.join(known)}."
@@ -210,7 +210,7 @@ def _choose_layers(model, names, argument):
 
 
 def _pair(images, batch_size):
-    """The images for each of two models."""
+    """Returns the images for each of two models."""
     pair = images if isinstance(images, (tuple, list)) and len(images) == 2 else (images, images)
     counts = [len(array) for array in pair]
     if counts[0] != counts[1]:
@@ -222,7 +222,7 @@ def _pair(images, batch_size):
 
 
 def _compute_grams(model, images, names, **options):
-    """The Gram matrices of all batches: [for each batch, (layers, images, images)]."""
+    """Returns a Gram matrix for each layer of each batch: [(layers, images, images), ...]."""
     grams = batched.run(_grams, model, images, names=names, **options)
     grams = np.stack(grams).astype("float64")  # (layers, all images, batch)
     step = grams.shape[-1]
@@ -239,27 +239,27 @@ def _grams(model, images, names, normalize_tokens):
 
 
 def _gram(x, normalize):
-    """The dot products of the features of all images, (batch, batch), in float32."""
+    """Returns the dot products of the features of all images, (batch, batch), in float32."""
     x = ops.cast(x, "float32")
     if normalize:
         mean, variance = ops.moments(x, -1, keepdims=True)
         x = (x - mean) / ops.sqrt(variance + 1e-6)
     x = ops.reshape(x, (ops.shape(x)[0], -1))
-    # Subtracting what all images share, such as the positions, leaves HSIC_1 unchanged and avoids
-    # rounding in float32.
+    # Subtracting the part that all images share, such as the positions, leaves HSIC_1 unchanged and
+    # avoids rounding in float32.
     x = x - x[:1]
     return ops.matmul(x, ops.transpose(x))
 
 
 def _align(first, second):
-    """Minibatch CKA, eq. 2 of Nguyen et al., from the Gram matrices of two models."""
+    """Returns minibatch CKA, eq. 2 of Nguyen et al., from the Gram matrices of two models."""
     across, within_a, within_b = 0, 0, 0
     for a, b in zip(first, second, strict=True):
         count = a.shape[-1]
         if count < 4:
             continue
         a, b = _center(a), _center(b)
-        weight = 1 / (count - 3)  # HSIC_1 is the sum / (count (count - 3)); times its images
+        weight = 1 / (count - 3)  # HSIC_1 is the sum / (count (count - 3)), times count
         across = across + weight * np.einsum("iab,jab->ij", a, b)
         within_a = within_a + weight * np.einsum("iab,iab->i", a, a)
         within_b = within_b + weight * np.einsum("jab,jab->j", b, b)

@@ -35,15 +35,14 @@ def attention_rollout(
             `int(discard * patches)` smallest scores of patches are set to 0. Columns of prefix
             tokens are never discarded and do not count as patches. (The widely used implementation
             ranks all rows together and may leave some rows empty.)
-        token: None for what the model pools: the class token, the first of two; in a model that
-            pools patches their mean, even if it pools with attention ("map"). Or (row, column) of
-            one patch.
+        token: None for the tokens that the model pools: the class token (the first of two), or the
+            mean of the patches in a model that pools patches, even if it pools with attention
+            ("map"). Or (row, column) of one patch.
         grid: (rows, columns) of patches for an array; None for a square.
         batch_size: number of images of a model computed at once.
 
     Returns:
-        (batch, rows, columns), float32. Each map sums to 1, or is 0 if nothing of any patch reaches
-        the token.
+        (batch, rows, columns), float32. Each map sums to 1, or is 0 if no patch reaches the token.
 
     Raises:
         ValueError: the model has no attention, or an argument is invalid.
@@ -71,14 +70,14 @@ def attention_rollout(
 
 
 def token_attention(source, images=None, *, token=None, grid=None):
-    """Returns what one token attends to, in every layer and head.
+    """Returns the attention of one token, in every layer and head.
 
     Args:
         source: a model with a Transformer encoder, `Scores`, or an array (layers, batch, heads,
             tokens, tokens).
         images: (batch, height, width, channels) as the model takes them, pixels 0 to 255.
-        token: None for the class token, the first of two; in a model that pools patches, their
-            mean. Or (row, column) of one patch.
+        token: None for the class token (the first of two), or for the mean of the patches in a
+            model that pools patches. Or (row, column) of one patch.
         grid: (rows, columns) of patches for an array; None for a square.
 
     Returns:
@@ -104,7 +103,7 @@ def token_attention(source, images=None, *, token=None, grid=None):
 
 
 def _query_weights(scores, token):
-    """The weights (tokens,) with which the rows of queries are averaged."""
+    """Returns the weights (tokens,) with which the rows of queries are averaged."""
     rows, columns = scores.grid
     first = scores.prefix_tokens
     weights = np.zeros(first + rows * columns, "float32")

@@ -1,4 +1,4 @@
-"""What tokens hold: patches, similarities, colors, lengths, and the logits of every depth."""
+"""Views of tokens: patches, similarities, colors, lengths, and the logits at every depth."""
 
 import math
 
@@ -43,8 +43,8 @@ def token_similarity(model, images, token=None, layer=None, batch_size=8):
     Args:
         model: a model that contains a Transformer encoder.
         images: (batch, height, width, channels) as the model takes them.
-        token: (row, column) of a patch. None for the class token, or for the mean of all patches if
-            the model has no class token, which is what it pools.
+        token: (row, column) of a patch. None for the class token or, if the model has none, for the
+            mean of all patches.
         layer: name of the `PatchEncoder`, of a block, or "encoder_norm", whose output is compared.
             None for "encoder_norm", or for the last block if no layer has that name.
         batch_size: number of images computed at once.
@@ -138,7 +138,7 @@ def token_norms(model, images, batch_size=8):
 
 
 def logit_lens(model, images, batch_size=8):
-    """Computes the logits of every depth, as if the blocks after it were left out.
+    """Computes the logits at every depth, as if the later blocks were left out.
 
     The tokens z_l after l blocks go through everything that follows the last block: the final norm,
     the pooling, the head, and whatever an outer model adds.
@@ -168,7 +168,7 @@ def logit_lens(model, images, batch_size=8):
 
 
 def _position(encoder, token):
-    """The position of a token in the sequence; None for the mean of the patches."""
+    """Returns the position of a token in the sequence; None for the mean of the patches."""
     if token is None:
         return 0 if encoder.prefix_tokens else None
     rows, columns = encoder.grid
@@ -180,9 +180,9 @@ def _position(encoder, token):
 
 
 def _compute_tokens(model, images, layer, batch_size):
-    """The tokens of all images after a layer, (batch, tokens, D)."""
+    """Returns the tokens of all images after a layer, (batch, tokens, D)."""
     names = tuple(find_encoder.find_token_layers(model))
-    name = names[-1] if layer is None else layer  # the last is the norm, if there is one
+    name = names[-1] if layer is None else layer  # the last one is the norm, if there is one
     if name not in names:
         want = "`layer` must be the name of a layer that outputs all tokens"
         arguments.refuse(want, {"layer": name}, f"These layers are {', '.join(names)}.")
@@ -195,19 +195,19 @@ def _after(model, images, name):
 
 
 def _all_depths(model, images):
-    """The tokens z_0 ... z_L."""
+    """Returns the tokens z_0 ... z_L."""
     results, blocks = forward.run(model, images), find_encoder.find(model).blocks
     return [results["inputs"][0], *(results["outputs"][block.name] for block in blocks)]
 
 
 def _lens(model, images):
-    """The logits of all depths, a list of (batch, classes)."""
+    """Returns the logits of all depths, a list of (batch, classes)."""
     results, rest = forward.run(model, images), batched.program(_rest, model)
     return [*(rest(images, z) for z in results["inputs"]), results["output"]]  # of z_0 ... z_L
 
 
 def _rest(model, images, z):
-    """The model's output if the blocks return the tokens z."""
+    """Returns the model's output if the blocks return the tokens z."""
     blocks = find_encoder.find(model).blocks
     with hooks.replace(dict.fromkeys(blocks, lambda call, x: z)):
         return model(images, training=False)

@@ -6,7 +6,7 @@ from keras_vit import arguments, backend, pixel_range
 from keras_vit.guards import image_checks
 from keras_vit.guards import labels as label_checks
 
-SHOWN = 8  # images that are computed
+SHOWN = 8  # number of images to compute
 PROBABILITIES = ("softmax", "sigmoid")
 
 
@@ -14,8 +14,8 @@ def check_batch(model, images, labels=None):
     """Checks one batch against a model that contains a `ViT` or `ResNet` of this package.
 
     `fit` of a `ViT` or `ResNet` checks its data itself. If the model is a layer of another one,
-    such as a `keras.Sequential`, Keras does not call its `fit`. This function then checks what
-    reaches it. It warns of pixels that look scaled, shifted or of 16 bits.
+    such as a `keras.Sequential`, Keras does not call its `fit`. This function then checks the data
+    that reach it. It warns of pixels that look scaled, shifted or 16-bit.
 
     Args:
         model: any Keras model: a `ViT`, or one that has a `ViT` as a layer.

@@ -24,7 +24,7 @@ KEPT = ("train_on_batch", "test_on_batch", "predict_on_batch")
 
 
 def _around(name):
-    """Returns Keras's method of this name with the protection around it."""
+    """Returns Keras's method of this name, wrapped in the protection."""
 
     @functools.wraps(getattr(keras.Model, name))
     def method(self, *args, **kwargs):
@@ -45,18 +45,18 @@ class Guarded:
     A mixin for a subclass of `keras.Model` with `input_shape`, `normalize` and `num_classes`.
 
     - Images and labels are checked before `fit`, `evaluate` and `predict` begin.
-    - A call that fails leaves the weights of the last finished step.
+    - If a call fails, the weights of the last finished step remain.
     - Calls from several threads wait for each other: on JAX, two at once would lose the weights.
     - `compile` refuses a loss that takes logits for probabilities, and warns of such metrics.
     - Frozen layers remain frozen in a saved file and in a copy.
     """
 
-    checks_pixels = True  # so that no layer checks them again
+    checks_pixels = True  # so no layer checks them again
     fit, evaluate, predict = (_around(name) for name in CHECKED)
     train_on_batch, test_on_batch, predict_on_batch = (_around(name) for name in KEPT)
 
     def checked_call(self, name, args, kwargs):
-        """Returns a context that gives the checked arguments of a call."""
+        """Returns a context that yields the checked arguments of a call."""
         return guarded(self, name, args, kwargs)
 
     def exclusive(self, name):
@@ -75,7 +75,7 @@ class Guarded:
 
     @contextlib.contextmanager
     def keeping_metrics(self, keep):
-        """If `keep`, a batch within this context is added to what the metrics have counted."""
+        """If `keep`, the metrics add batches within this context to the earlier ones."""
         vars(self)["_keeps_metrics"] = keep
         try:
             yield
@@ -90,14 +90,14 @@ class Guarded:
         super().compile(*args, **kwargs)
 
     def compile_from_config(self, config):
-        """Compiles a loaded model, or only loads it if it could not be trained."""
+        """Compiles a loaded model, or warns and leaves it uncompiled if it could not be trained."""
         try:
             self.compile(**keras.saving.deserialize_keras_object(config))
         except ValueError as error:
             arguments.warn(f"The model is loaded, but not compiled. {error}")
             return
         if self.optimizer is not None and self.built:
-            self.optimizer.build(self.trainable_variables)  # a file has its state too
+            self.optimizer.build(self.trainable_variables)  # a file also contains its state
 
     @functools.wraps(keras.Model.save)
     def save(self, filepath, *args, **kwargs):
@@ -147,7 +147,7 @@ def checked_training(model, given, watches, training):
         _check_learning_rate(model)
         for callback in keras.tree.flatten(given.get("callbacks")):
             _check_callback(model, callback)
-        # Data with an order of their own; Keras shuffles the batches of a plain `PyDataset`.
+        # The data have their own order; Keras would shuffle the batches of a plain `PyDataset`.
         ordered = streams.kind(x) not in (None, "keras") or _sampler(x) is not None
         if "shuffle" not in given and ordered:
             given["shuffle"] = False  # otherwise Keras warns that it ignores it
@@ -182,7 +182,7 @@ def _create_variables(model, expects, training):
     if expects.kind and expects.num_classes:
         logits = np.zeros((1, expects.num_classes), "float32")
         labels = np.zeros(1, "int32") if expects.kind == "number" else logits
-        with contextlib.suppress(Exception):  # the step raises it again
+        with contextlib.suppress(Exception):  # the step will raise the error again
             model.compute_metrics(None, labels, logits)
 
 
@@ -214,7 +214,7 @@ def _checked_validation(model, data, watches, expects):
 
 
 def _checked_data(model, x, watches, expects=None, y=None, training=False):
-    """Returns `x`, checked if it is known in advance, otherwise watched by a new one of `watches`.
+    """Returns `x`, checked if it is known in advance, otherwise watched by a new `Watch`.
 
     `expects` are the `Labels` that the model takes, None for prediction.
     """
@@ -239,7 +239,7 @@ def _checked_data(model, x, watches, expects=None, y=None, training=False):
 
 
 def _check_known(data, spec, expects):
-    """Checks data of `keras_vit.data` without taking a batch, which would move their position."""
+    """Checks data of `keras_vit.data` without taking a batch, which would advance them."""
     if expects:
         numbers = expects._replace(kind=expects.kind and "number", ignored=None)
         label_checks.warn_of_one_class(numbers.check(_sampler(data).labels), numbers)
@@ -253,7 +253,7 @@ def _check_arrays(spec, x, expects, y, training):
     image_checks.check_kind(x)
     images = image_checks.get_single(x)
     if not hasattr(images, "shape"):
-        return  # Keras reports which kinds of data it takes
+        return  # Keras reports the kinds of data that it takes
     spec.check(images)
     if expects is None or expects.kind is None:
         return
@@ -276,6 +276,6 @@ def _check_learning_rate(model):
 
 
 def _sampler(data):
-    """Returns the sampler of data of `keras_vit.data`, which knows all labels, or None."""
+    """Returns the sampler of data of `keras_vit.data`, or None; it knows all labels."""
     sampler = getattr(data, "sampler", None)
     return sampler if hasattr(sampler, "labels") else None

@@ -4,7 +4,7 @@ import os
 
 from keras_vit import arguments
 
-# Settings of a layer that users change in place; the others follow from the model's arguments.
+# Layer settings that users change in place; all others follow from the model's arguments.
 SETTINGS = ("activation", "rate", "kernel_regularizer", "bias_regularizer", "kernel_constraint")
 
 
@@ -17,11 +17,11 @@ def settings(model):
 
 
 def changes(model, made):
-    """Returns how a model differs from when it was built; what is empty is left out.
+    """Returns how a model differs from when it was built; empty entries are left out.
 
     Args:
         model: a model.
-        made: its `settings` when it was built.
+        made: the model's `settings` when it was built.
 
     Returns:
         A dictionary: "frozen" are the paths of the outermost frozen layers, such as `["block_0",

@@ -8,7 +8,7 @@ import keras
 
 from keras_vit import arguments
 
-# The parts of a model's state, in the order in which Keras on JAX passes them to a step.
+# The parts of a model's state, in the order in which Keras passes them to a step on JAX.
 PARTS = {
     "trainable_variables": lambda model: model.trainable_variables,
     "non_trainable_variables": lambda model: model.non_trainable_variables,
@@ -21,16 +21,16 @@ PARTS = {
 def keeping_weights(model):
     """Keeps the weights of a model if `fit`, `evaluate` or `predict` fails on JAX.
 
-    While its steps run, Keras on JAX takes the values out of a model's variables. If a call fails
-    (an unreadable image, a wrong shape, Ctrl-C), they may not be put back, and all weights are
-    lost. After any exception inside this context, the variables of the model, its optimizer and
-    its metrics have the values of the last finished step.
+    On JAX, Keras takes the values out of a model's variables while its steps run. If a call fails
+    (because of an unreadable image, a wrong shape or Ctrl-C), they may not be put back, and all
+    weights are lost. After any exception inside this context, the variables of the model, its
+    optimizer and its metrics have the values of the last finished step.
 
     `ViT` and `ResNet` do this themselves. Use it for other models, such as a `keras.Sequential`
     with a ViT. On TensorFlow and PyTorch weights are not lost, so it does nothing; TensorFlow may
     have counted the failed step (`optimizer.iterations`, seeds of dropout).
 
-    Weights are lost only if the device runs out of memory in a step, which has taken its inputs.
+    Weights can still be lost if the device runs out of memory in a step, which consumes its inputs.
 
     Args:
         model: a `keras.Model`.
@@ -61,9 +61,9 @@ def keeping_weights(model):
 
 
 def _check_present(model):
-    """Raises `ValueError` if a step of another model has used up values of this model's variables.
+    """Raises `ValueError` if a step of another model has consumed values of this model's variables.
 
-    On JAX, `variable.assign(other)` lets two variables share an array, which a step gives away.
+    On JAX, `variable.assign(other)` makes two variables share an array, which a step consumes.
     """
     lost = [v.path for v in model.variables if v._value is not None and _is_lost(v._value)]
     if lost:
@@ -76,7 +76,7 @@ def _check_present(model):
 class _Taken:
     """Replaces the method with which Keras takes a model's values, and remembers them.
 
-    This needs no memory: a step gives the buffers away, and an empty reference remains.
+    This needs no memory: a step consumes the buffers, and only an empty reference remains.
     """
 
     def __init__(self, model):
@@ -86,7 +86,7 @@ class _Taken:
     def __call__(self, **parts):
         self.values = self.take(**parts)
         self.parts = [name for name in PARTS if parts.get(name)]
-        self.model._jax_state = None  # from an earlier epoch or call, older than these values
+        self.model._jax_state = None  # the state of an earlier epoch or call
         return self.values
 
     def put_back(self):
@@ -105,7 +105,7 @@ def _is_lost(value):
 
 # --- Errors --------------------------------------------------------------------------------------
 
-# The errors of an image reader, which libraries pass on as text inside their own errors.
+# Errors of an image reader, which libraries pass on as text inside their own errors.
 RAISED = {"ValueError": ValueError, "FileNotFoundError": FileNotFoundError}
 OURS = f"{os.sep}keras_vit{os.sep}"
 FROM_TENSORFLOW = re.compile(r"(ValueError|FileNotFoundError): (.*?)\n+Traceback ", re.DOTALL)
@@ -114,7 +114,7 @@ FROM_TORCH = re.compile(r"\n(ValueError|FileNotFoundError): (.*)\s*\Z", re.DOTAL
 
 @contextlib.contextmanager
 def plain_errors(watches=()):
-    """Raises the error of a reader of this package or of a `Watch` without the surrounding errors.
+    """Raises an error of this package's readers or of a `Watch` without the errors around it.
 
     Other errors pass unchanged.
     """

@@ -1,4 +1,4 @@
-"""Images must have the model's shape, and pixels that its normalization takes."""
+"""Checks that images have the model's shape, and pixels that fit its normalization."""
 
 import os
 from typing import NamedTuple
@@ -13,7 +13,7 @@ SAMPLE = 32  # images whose pixels are checked
 
 
 class ImageSpec(NamedTuple):
-    """What a model takes as images.
+    """The images that a model takes.
 
     Attributes:
         input_shape: (None, height, width, channels).
@@ -24,9 +24,9 @@ class ImageSpec(NamedTuple):
     normalize: tuple | None
 
     def check(self, images):
-        """Raises `ValueError` unless `images` are such images, warns if their pixels are odd.
+        """Raises `ValueError` unless the model takes `images`; warns if their pixels look odd.
 
-        Only the first 32 images of an array are checked for their pixels.
+        Only the pixels of the first 32 images of an array are checked.
         """
         self.check_shape(images.shape)
         if len(images) == 0:
@@ -38,12 +38,12 @@ class ImageSpec(NamedTuple):
         check_pixels(pixels, self.normalize)
 
     def check_shape(self, shape):
-        """Raises `ValueError` unless such images can have this shape; None is unknown."""
+        """Raises `ValueError` unless such images can have this shape; None means unknown."""
         arguments.images(shape, self.input_shape)
 
 
 def check_pixels(values, normalize):
-    """Raises `ValueError` for pixels that are not finite, warns of odd ones."""
+    """Raises `ValueError` for pixels that are not finite; warns of odd ones."""
     low, high, whole = pixel_range.figures(values)
     if not np.isfinite([low, high]).all():  # the minimum of an array with NaN is NaN
         index = np.argwhere(~np.isfinite(values))[0]
@@ -60,7 +60,7 @@ def expected(model):
 
 
 def get_single(x):
-    """Returns the single array in what Keras takes as input of a model, or None."""
+    """Returns the single array in an input of a Keras model, or None."""
     leaves = keras.tree.flatten(x)
     return leaves[0] if len(leaves) == 1 else None
 

@@ -1,4 +1,4 @@
-"""Labels, loss and metrics must fit the head of a model, which is checked before the first step."""
+"""Checks, before the first step, that labels, loss and metrics fit the head of a model."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ KINDS = {
     "binary_crossentropy": "each",
     "binary_focal_crossentropy": "each",
 }
-# class of a metric: what is right for logits, and which settings make it wrong
+# class of a metric: the right one for logits, and the settings that make it wrong
 METRICS = {
     "BinaryAccuracy": ("BinaryAccuracy(threshold=0.0)", {"threshold": 0.5}),
     "Precision": ("Precision(thresholds=0.0)", {"thresholds": None}),
@@ -33,7 +33,7 @@ SHORT = {"auc": "AUC", "ce": "CategoricalCrossentropy", "bce": "BinaryCrossentro
 
 
 class Labels(NamedTuple):
-    """What a compiled model takes as labels.
+    """The labels that a compiled model takes.
 
     Attributes:
         kind: "number" of the class, (batch,); "shares" of the classes, which sum to 1, or a value
@@ -52,7 +52,7 @@ class Labels(NamedTuple):
         return 1 if self.kind == "number" else self.num_classes
 
     def check(self, labels):
-        """Raises `ValueError` unless `labels` are such labels; returns them as a NumPy array."""
+        """Raises `ValueError` unless the model takes `labels`; returns them as a NumPy array."""
         labels = as_numpy(labels)
         if self.kind is None or labels.size == 0:
             return labels
@@ -71,7 +71,7 @@ class Labels(NamedTuple):
         return labels
 
     def check_shape(self, shape):
-        """Raises `ValueError` unless such labels can have this shape; None is unknown."""
+        """Raises `ValueError` unless such labels can have this shape; None means unknown."""
         shape, classes = tuple(shape), self.num_classes
         if self.kind is None:
             return
@@ -142,7 +142,7 @@ def expected(model):
 
 
 def check_list(name, values):
-    """Raises `ValueError` for a list of values: Keras takes it for the labels of many outputs."""
+    """Raises `ValueError` for a list, which Keras would treat as the labels of several outputs."""
     if isinstance(values, (list, tuple)) and not (len(values) == 1 and np.ndim(values[0])):
         received = {name: f"a {type(values).__name__} of {len(values)}"}
         arguments.refuse(f"`{name}` must be one array", received, f"Write np.array({name}).")
@@ -151,7 +151,8 @@ def check_list(name, values):
 def check_weights(given, images, num_classes):
     """Raises `ValueError` unless the weights in the arguments of `fit` or `evaluate` are valid.
 
-    Keras ignores weights of classes that do not exist, and one that is not finite spoils a model.
+    Keras ignores weights of classes that do not exist, and a weight that is not finite ruins a
+    model.
     """
     weights = given.get("sample_weight")
     if weights is not None:
@@ -191,7 +192,7 @@ def as_numpy(values):
     if not isinstance(values, np.ndarray):
         try:
             values = keras.ops.convert_to_numpy(values)
-        except (TypeError, ValueError, AttributeError):  # such as a column of a table, or text
+        except (TypeError, ValueError, AttributeError):  # for example, a column of a table, or text
             values = np.asarray(values)
     return values.astype("float32") if values.dtype.name == "bfloat16" else values
 
@@ -214,7 +215,7 @@ def identify_loss(loss):
 
 
 def check_compiled(model, loss, metrics=()):
-    """Raises `ValueError` for a loss, and warns of metrics, that take logits for probabilities."""
+    """Raises `ValueError` for a loss, and warns of metrics, that treat logits as probabilities."""
     layers = getattr(model, "layers", None)
     if not layers or getattr(layers[-1], "activation", 0) is not keras.activations.linear:
         return

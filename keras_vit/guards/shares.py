@@ -1,7 +1,7 @@
-"""Several devices on JAX, each of which must get an equal share of every batch.
+"""Several devices on JAX: each must get an equal share of every batch.
 
-`predict` and `evaluate` compute the images that cannot be shared equally, fewer than there are
-devices, on one device. `fit` cannot do this and refuses such a batch.
+`predict` and `evaluate` compute the remaining images, fewer than there are devices, on one device.
+`fit` cannot do this and refuses such a batch.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import numpy as np
 from keras_vit import arguments
 from keras_vit.guards import streams
 
-BATCH_SIZE = 32  # Keras's own
+BATCH_SIZE = 32  # Keras's default
 FIT = "every training batch must give each device an equal share"
 
 
@@ -29,7 +29,7 @@ def number():
 
 
 def check_fit(given):
-    """Raises `ValueError` if batches of `fit` are known to have no equal shares."""
+    """Raises `ValueError` if batches of `fit` are known to have unequal shares."""
     shares = number()
     if shares == 1:
         return
@@ -62,7 +62,7 @@ def run_divided(model, name, call, given):
     cut = _cut_arrays if streams.kind(given["x"]) is None else _cut_batches
     main, rest = cut(given, shares)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Your input ran out of data")  # of unknown length
+        warnings.filterwarnings("ignore", "Your input ran out of data")  # its length is unknown
         result = call(**main) if main else None
     if not rest:
         return result
@@ -106,7 +106,7 @@ def _cut_arrays(given, shares):
 
 
 def _cut_batches(given, shares):
-    """Returns the same for other data; the list is filled when the last batch has been taken."""
+    """Does the same for other data; the list is filled when the last batch has been taken."""
     rest = []
     batches = _share(streams.batches(given["x"]), shares, rest)
     first = next(batches, None)
@@ -115,7 +115,7 @@ def _cut_batches(given, shares):
 
 
 def _share(batches, shares, rest):
-    """Yields batches that can be shared; what is left of one is added to the next."""
+    """Yields batches that can be shared; the rest of each is added to the next."""
     left = None
     for batch in batches:
         batch = [None if part is None else np.asarray(part) for part in streams.unpack(batch)]

@@ -1,7 +1,7 @@
-"""Every kind of data that Keras takes, and how to check what flows out of it.
+"""Every kind of data that Keras takes, and how to check its batches.
 
 A `Watch` is called with every batch on its way to the model. It checks the first one completely and
-the labels of the others. The data are neither used up nor reordered.
+the labels of the others. The data are neither consumed nor reordered.
 """
 
 import copy
@@ -16,11 +16,11 @@ from keras_vit.guards.labels import ROUNDING
 
 
 class Watch:
-    """Checks batches `(images, labels)` as they come; `failure` is the error that it raised.
+    """Checks batches `(images, labels)` as they arrive; `failure` is the error that it raised.
 
     Args:
         spec: the `ImageSpec` that the model takes.
-        labels: the `Labels` that it takes; None for prediction, which has none.
+        labels: the `Labels` that the model takes; None for prediction.
     """
 
     def __init__(self, spec, labels=None):
@@ -131,19 +131,19 @@ def _watch_tensorflow(dataset, watch):
 
         def passed(tensor):
             same = tf.identity(tensor)
-            if unknown and tensor is images:  # TensorFlow builds no model for an unknown shape
+            if unknown and tensor is images:  # TensorFlow cannot build a model for an unknown shape
                 same.set_shape(watch.spec.input_shape)
             elif len(arrays) == 2 and tensor is labels:
                 same = _shape_labels(same, watch.labels)
             elif tensor is weights and weights.shape.rank is None:
-                same = tf.reshape(same, (-1,))  # one for each image
+                same = tf.reshape(same, (-1,))  # one label for each image
             return same
 
         with tf.control_dependencies([checked]):
             return tf.nest.map_structure(passed, batch)
 
     watched = dataset.enumerate().map(look)
-    watched.cardinality = dataset.cardinality  # `map` may not know it
+    watched.cardinality = dataset.cardinality  # `map` may lose it
     return watched
 
 
@@ -175,7 +175,7 @@ def _all_good(labels, expects):
 
     if labels.shape.rank is None or not (labels.dtype.is_integer or labels.dtype.is_floating):
         return tf.constant(False)
-    if labels.dtype.is_integer:  # a byte cannot be compared with 1000 classes
+    if labels.dtype.is_integer:  # a byte cannot hold a number such as 1000
         labels = tf.cast(labels, "int64")
     shaped = tf.shape(labels)[1] == expects.width if labels.shape.rank == 2 else True
     if expects.kind == "number":
@@ -237,14 +237,14 @@ def _watch_torch(loader, watch):
 
 
 def _torch_first(loader):
-    """Takes the first images of the dataset: an iteration would draw from torch's generator."""
+    """Takes the first images of the dataset itself; iterating would draw from torch's generator."""
     if hasattr(loader.dataset, "__getitem__") and loader.batch_size is not None:
         count = min(loader.batch_size, len(loader.dataset))
         return loader.collate_fn([loader.dataset[i] for i in range(count)]), loader
     return next(iter(loader)), loader
 
 
-UNORDERED = ("keras", "grain")  # threads may make several batches at once, in any order
+UNORDERED = ("keras", "grain")  # threads may prepare several batches at once, in any order
 
 # name: (class names, package, a watched copy, its first batch)
 KINDS = {

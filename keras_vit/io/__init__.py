@@ -1,4 +1,4 @@
-"""Files: written completely or not at all, read without trust, downloaded once; pages of HTML.
+"""Files: written completely or not at all, never trusted, downloaded once; and HTML pages.
 
 This package does not interpret the tensors in a file; see `keras_vit.checkpoints`.
 """

@@ -1,7 +1,8 @@
 """Downloads a file of weights once, into Keras's cache folder.
 
-`keras.utils.get_file` writes to the final name from the start, so that an interrupted download
-counts as complete the next time; it accepts file://, and may use a folder that all users share.
+`keras.utils.get_file` is not used: it writes to the final name from the start, so an interrupted
+download counts as complete the next time; it accepts file://, and may use a folder that all users
+share.
 """
 
 import contextlib
@@ -31,10 +32,10 @@ MAX_BYTES = 16 * 2**30  # the largest file of the catalog, BiT's R152x4, has les
 def fetch(entry, cache_dir=None):
     """Downloads the file of an `Entry`, unless it exists or is shipped with the package.
 
-    A file gets its name only when it is complete: it must have the sha256 of the catalog. If that
-    is unknown, it must open as a file of tensors, and all checksums of an npz are compared. An
-    interrupted download is resumed if the server supports it and the result can be checked, by its
-    sha256 or because it is an npz.
+    A file gets its name only when it is complete: it must have the sha256 of the catalog. If no
+    sha256 is published, the file must open as a file of tensors, and all checksums of an npz are
+    compared. An interrupted download is resumed if the server supports it and the result can be
+    checked, by its sha256 or because it is an npz.
 
     Args:
         entry: a `keras_vit.checkpoints.Entry`.
@@ -68,7 +69,7 @@ def fetch(entry, cache_dir=None):
             _check(file, entry)
         except (_Failure, OSError, http.client.HTTPException, ValueError) as error:
             raise OSError(_explain(error, entry, path, file)) from error
-        if os.name == "nt":  # there, an open file cannot be renamed
+        if os.name == "nt":  # Windows cannot rename an open file
             file.close()
         os.replace(file.name, path)
         writing.flush_folder(path.parent)
@@ -113,23 +114,24 @@ def _explain(error, entry, path, file):
 
 @contextlib.contextmanager
 def _partial(path, resumable):
-    """Opens the file of a partial download; it is kept only if the next try can resume it."""
+    """Opens the file of a partial download; it is kept only if a later call can resume it."""
     file = _open_locked(f"{path}.partial") if resumable else None
     if file:
         with file:
             try:
                 yield file
             finally:
-                # While it is locked: afterwards another process may use the name.
+                # Rename it while it is locked; afterwards another process may use the name.
                 if os.fstat(file.fileno()).st_size == 0:
                     os.unlink(file.name)
         return
     try:
-        # Unbuffered: on a full disk, a buffer would be written again when the file is closed.
+        # Unbuffered, because on a full disk a buffer would be written again when the file is
+        # closed.
         with open(f"{path}.{secrets.token_hex(4)}.partial", "xb", buffering=0) as file:
             yield file
     finally:
-        with contextlib.suppress(FileNotFoundError):  # it has its final name
+        with contextlib.suppress(FileNotFoundError):  # it was renamed to its final name
             os.unlink(file.name)
 
 
@@ -176,7 +178,7 @@ def _download(entry, file):
 
 
 def _request(address, start):
-    """Returns (response, its first byte in the file, length of the whole file or None)."""
+    """Returns (response, the position of its first byte, length of the whole file or None)."""
     headers = {"User-Agent": f"keras-vit/{environment.__version__}", "Accept-Encoding": "identity"}
     wanted = {"Range": f"bytes={start}-"} if start else {}
     request = urllib.request.Request(address, headers={**headers, **wanted})
@@ -223,7 +225,7 @@ def _check_response(response, start, total, folder):
 
 
 def _check(file, entry):
-    """Raises and empties a downloaded file unless it is that of `entry`."""
+    """Raises and empties a downloaded file unless it is the file of `entry`."""
     try:
         if entry.sha256 and _sha256(file.name) != entry.sha256:
             raise _Failure(f"its sha256 differs from the published {entry.sha256}")
@@ -237,7 +239,7 @@ def _check(file, entry):
 
 
 def _is_good(path, entry):
-    """Returns whether an existing file is that of `entry`, by its sha256 or its header."""
+    """Returns whether an existing file is the file of `entry`, by its sha256 or its header."""
     if entry.sha256:
         return _sha256(path) == entry.sha256
     try:

@@ -28,8 +28,8 @@ from keras_vit.io.tensor_file import (
 __all__ = ["open_tensors", "read_json", "write_h5", "write_npz", "write_safetensors"]
 
 WHOLE, INDEX = "model.safetensors", ".index.json"  # names that Hugging Face gives its files
-PRESET, TASK = "model.weights.h5", "task.weights.h5"  # of KerasHub: the backbone, and a classifier
-PRESET_INDEX = "model.weights.json"  # of a backbone in several files
+PRESET, TASK = "model.weights.h5", "task.weights.h5"  # KerasHub's backbone and classifier
+PRESET_INDEX = "model.weights.json"  # index of a backbone in several files
 IN_FOLDER = (WHOLE, WHOLE + INDEX, PRESET, PRESET_INDEX)
 MAX_SHARDS = 100
 TYPES = {
@@ -37,7 +37,7 @@ TYPES = {
     **{f"{sign}{bits}": f"{kind}{bits}" for sign, kind in (("I", "int"), ("U", "uint"))
        for bits in (8, 16, 32, 64)},
 }  # fmt: skip
-# File in a folder: what the folder is, what to do.
+# File in a folder: the kind of folder, and what to do.
 FOLDERS = {
     "saved_model.pb": ("a TensorFlow SavedModel", tensor_file.TENSORFLOW),
     "checkpoint": ("a folder of TensorFlow or Flax checkpoints", tensor_file.TENSORFLOW),
@@ -109,7 +109,7 @@ class SafetensorsFile(TensorFile):
             with safe_open(self.path, framework="np") as file:
                 names = set(file.keys())
             self._file = self.open_files.enter_context(open(self.path, "rb", buffering=0))
-            length = int.from_bytes(self._file.read(8), "little")  # which was checked
+            length = int.from_bytes(self._file.read(8), "little")  # the library has checked it
             header = _parse(self._file.read(length))
             header.pop("__metadata__", None)
             if names != set(header):
@@ -121,7 +121,7 @@ class SafetensorsFile(TensorFile):
                 self._starts[name] = 8 + length + entry["data_offsets"][0]
 
     def _read(self, name):
-        """Not by a map of the file into memory, whose pages would count as memory in use."""
+        """Reads a tensor without memory-mapping, whose pages would count as memory in use."""
         spec = self.specs[name]
         data = np.empty(spec.nbytes, "uint8")
         self._file.seek(self._starts[name])
@@ -164,7 +164,7 @@ class ShardedFile(TensorFile):
             what = f"which lists {shorten(shard)}, not the plain name of a {self.suffix} file"
             self.refuse(what, "Do not use it: an index must not refer to other folders.")
         path = os.path.join(os.path.dirname(self.path), shard)
-        if _folder_of(path) != _folder_of(self.path):  # in a cache, all of them are links
+        if _folder_of(path) != _folder_of(self.path):  # in a cache, all files are links
             what = f"which lists {shard!r}, a link that leads elsewhere"
             self.refuse(what, "Copy the folder with its files: cp -rL.")
         tensor_file.check_regular(path)
@@ -177,7 +177,7 @@ class ShardedFile(TensorFile):
 
 
 class PresetFile(ShardedFile):
-    """The .weights.h5 files of a KerasHub preset, as one: of the backbone and of a classifier."""
+    """The .weights.h5 files of a KerasHub preset, backbone and classifier, as one."""
 
     format, suffix = "h5", ".weights.h5"
 

@@ -29,7 +29,7 @@ class H5File(TensorFile):
                 self.refuse("which is a whole Keras model in the old format (.h5)", KERAS)
             for name, dataset in self._datasets():
                 self._add(name, dataset)
-        # Nothing is compressed, so tensors larger than the file must share bytes.
+        # Nothing is compressed, so if tensors are larger than the file, they share bytes.
         total = sum(spec.nbytes for spec in self.specs.values())
         size = os.path.getsize(self.path)
         if total > size:
@@ -46,7 +46,7 @@ class H5File(TensorFile):
             self.check_count(count or 1, MAX_OBJECTS)
             for key in group:
                 name = prefix + key
-                if type(group.get(key, getlink=True)) is not h5py.HardLink:  # to any other file
+                if type(group.get(key, getlink=True)) is not h5py.HardLink:  # may lead anywhere
                     self.refuse(f"in which {shorten(name)} is a link to another place", REWRITE)
                 entry = group[key]
                 address = h5py.h5o.get_info(entry.id).addr
@@ -71,7 +71,7 @@ class H5File(TensorFile):
             reject("is stored in another file")
         if dataset.id.get_create_plist().get_nfilters():
             reject("is compressed")
-        # HDF5 has no bfloat16: Keras stores it as 2 bytes without a type.
+        # HDF5 has no bfloat16, so Keras stores it as 2 bytes without a type.
         is_bfloat16 = dataset.dtype.itemsize == 2 and dataset.dtype.kind == "V"
         kind = "bfloat16" if is_bfloat16 else dataset.dtype.name
         spec = self.add(name, tuple(map(int, dataset.shape)), kind)

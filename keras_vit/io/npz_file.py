@@ -1,4 +1,4 @@
-"""npz: zip archives of arrays, as Google publishes weights. Arrays are never unpickled."""
+"""npz: zip archives of arrays, the format of Google's weights. Arrays are never unpickled."""
 
 import io
 import math
@@ -43,7 +43,7 @@ class NpzFile(TensorFile):
             self._add(member)
 
     def _check_members(self):
-        """Raises `ValueError` for what NumPy would not write, before anything is decompressed."""
+        """Raises `ValueError` for anything that NumPy would not write; decompresses nothing."""
         members = self._archive.infolist()
         names = [member.filename for member in members]
         if any(name.rsplit("/", 1)[-1] == "data.pkl" for name in names):
@@ -76,7 +76,7 @@ class NpzFile(TensorFile):
             advice = "Opening it could run a program. Ask for an npz of plain arrays or "
             advice += "safetensors."
             self.refuse(f"whose array {shorten(name)} contains pickled Python objects", advice)
-        # NumPy has no bfloat16: in an npz it is 2 bytes without a type.
+        # NumPy has no bfloat16, so an npz has 2 bytes without a type.
         spec = self.add(name, shape, "bfloat16" if dtype.str == "|V2" else dtype.name)
         held = member.file_size - start
         if held != spec.nbytes:
@@ -114,10 +114,10 @@ class Reader(io.BufferedReader):
         super().__init__(io.FileIO(path))
 
     def read(self, size=-1):
-        """Returns the next bytes; raises `ValueError` if these are more than `MAX_HEADER`."""
+        """Returns the next bytes; raises `ValueError` if there are more than `MAX_HEADER`."""
         if size is not None and size > MAX_HEADER:
             raise ValueError(f"its table of contents has more than {MAX_HEADER:,} bytes")
-        whole = size is None or size < 0  # how zipfile reads the last 64 kB
+        whole = size is None or size < 0  # zipfile reads the last 64 kB this way
         return super().read(MAX_HEADER if whole else size)
 
 

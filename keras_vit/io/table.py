@@ -16,8 +16,8 @@ from keras_vit.io import files, writing
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 SETTINGS, PARTIAL = ".settings.json", ".partial.jsonl"
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets compute a cell that begins so
-ROWS = 10_000  # of a Parquet file that are in memory at a time
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet evaluates cells that begin with these
+ROWS = 10_000  # rows of a Parquet file in memory at a time
 OTHER = "Choose another file."
 
 
@@ -47,9 +47,9 @@ class Table:
     Args:
         path: .csv, .jsonl or .parquet file. If it exists, it must be a table of these settings.
         columns: {name of a column: str or float}.
-        settings: JSON content that decides what the rows contain.
-        keys: the first cell of every row, in order.
-        remarks: JSON content that is written beside the settings and not compared.
+        settings: JSON content that determines the rows.
+        keys: the first cells of all rows, in order.
+        remarks: JSON content that is written beside the settings but not compared.
 
     Attributes:
         rows: number of rows; an incomplete row at the end of the file is removed.
@@ -115,11 +115,11 @@ class Table:
     def _read_csv(self, file):
         position, line = 0, b""
 
-        def lines():  # a cell may contain the end of a line
+        def lines():  # a cell may contain line breaks
             nonlocal position, line
             for line in file:
                 position += len(line)
-                yield line.decode("utf-8", "replace")  # the last one may end within a letter
+                yield line.decode("utf-8", "replace")  # the last line may end within a character
 
         for number, row in enumerate(csv.reader(lines())):
             is_whole = line.endswith(b"\n")
@@ -128,11 +128,11 @@ class Table:
                     self._refuse_changed()
                 return
             self._end = position
-            if number:  # the first row has the names of the columns
+            if number:  # the first row contains the column names
                 yield [_unescape(cell) if cell else None for cell in row]
 
     def _refuse_changed(self):
-        """Only the last row of a table may be incomplete: after an interruption."""
+        """Refuses a changed table: only its last row may be incomplete, after an interruption."""
         expected = "the table must be as it was written"
         advice = f"It was changed since, perhaps by a spreadsheet. Nothing is replaced. {OTHER}"
         arguments.refuse(expected, {"path": str(self.path)}, advice)
@@ -155,10 +155,10 @@ class Table:
         self.rows += 1
 
     def _write(self, line):
-        """Writes a line wholly, or raises and leaves the file as it was."""
+        """Writes a complete line, or raises and leaves the file as it was."""
         try:
             written = self._file.write(line)
-            if written < len(line):  # the disk is full, which the next call says
+            if written < len(line):  # the disk is full; the next call reports it
                 self._file.write(line[written:])
         except OSError as error:
             self._file.truncate(self._end)
@@ -172,7 +172,7 @@ class Table:
             self._file.close()
 
     def finish(self):
-        """Makes the Parquet file, when all rows are written; other tables are finished already."""
+        """Writes the Parquet file once all rows are there; other tables are complete already."""
         if self.kind != ".parquet" or self.is_whole:
             return
         import pyarrow

@@ -1,4 +1,4 @@
-"""What the files of all formats share: interface, limits, and refusal of everything else."""
+"""Shared by files of all formats: interface, limits, and refusal of everything else."""
 
 import contextlib
 import math
@@ -11,7 +11,7 @@ import numpy as np
 from keras_vit import arguments
 
 MEGABYTE = 2**20
-MAX_TENSORS = 5_000  # ViT-G has 790, the state of its optimizer twice as many
+MAX_TENSORS = 5_000  # ViT-G has 790; the state of its optimizer has twice as many
 MAX_RANK = 8
 MAX_HEADER = 2 * MEGABYTE  # table of contents of a file: 5,000 long names take half of it
 START = 4096  # bytes at the start of a file that identify the format
@@ -51,7 +51,7 @@ class TensorFile:
     """Named tensors in a file: `specs` describes all of them, `read` loads one.
 
     A subclass implements `_open`, which checks the headers and calls `add` for each tensor, and
-    `_read`. What must be closed is entered into the context stack `open_files`.
+    `_read`. Anything that must be closed is entered into the context stack `open_files`.
 
     Attributes:
         path: the file.
@@ -66,7 +66,7 @@ class TensorFile:
         with contextlib.ExitStack() as self.open_files:
             self._open()
             self.check_count(len(self.specs))
-            self.open_files = self.open_files.pop_all()  # closed at once only after an error
+            self.open_files = self.open_files.pop_all()  # closes everything only after an error
 
     def read(self, name):
         """Returns the tensor `name` as an array; bfloat16 is converted to float32.
@@ -116,7 +116,8 @@ class TensorFile:
             yield
         except (InvalidFileError, MemoryError):
             raise
-        # zipfile raises eight kinds of errors, NumPy's header parser SyntaxError, RecursionError.
+        # zipfile raises eight kinds of errors, NumPy's header parser SyntaxError and
+        # RecursionError.
         except Exception as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             self.refuse(f"which is damaged: {what} ({reason})", DOWNLOAD)
@@ -206,7 +207,7 @@ TENSORFLOW = """Load it with TensorFlow, then save the arrays:
 numpy.savez("weights.npz", **{v.name: v.numpy() for v in model.variables})"""
 
 PLAIN_PICKLES = (b"(dp0", b"(lp0", b"cnumpy", b"ccollections", b"}q\x00", b"]q\x00")
-# First bytes of a file: what it is, what to do.
+# First bytes of a file: the kind of file, and what to do.
 MAGIC = (
     (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19", "a PyTorch file in the old format", TORCH),
     *((bytes([0x80, n]), "a Python pickle", PICKLE) for n in (2, 3, 4, 5)),
@@ -227,7 +228,7 @@ PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<error", b"<!--")
 
 
 def check_regular(path):
-    """Raises unless `path` is an ordinary file: reading a pipe or a device might never end."""
+    """Raises unless `path` is an ordinary file, since reading a pipe or device might never end."""
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError) as error:

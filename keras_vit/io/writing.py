@@ -14,9 +14,9 @@ OUT = "Choose another one: --out DIR, in Python `out`."
 def replacing(path):
     """Yields the path of a temporary file that replaces `path` at the end.
 
-    The bytes are on the disk before the name changes, and the name changes in one step. Whatever
+    The bytes are on the disk before the name changes, and the name changes in one step. If anything
     fails (a full disk, Ctrl-C, a power cut), `path` contains either the old file or the new one. If
-    it is a link, the file it points to is replaced.
+    `path` is a link, the file that it points to is replaced.
 
     Raises:
         OSError: the folder does not exist, or the file cannot be written; the error names `path`.
@@ -63,8 +63,8 @@ def write_folder(folder, writers):
 
     Args:
         folder: the folder.
-        writers: {name of a file: what writes it to the path that it is given}. No file gets its
-            name before all are complete.
+        writers: {name of a file: function that writes it to a given path}. No file gets its name
+            before all are complete.
     """
     is_new = not os.path.isdir(folder)
     make_folder(folder, "Choose another one.")
@@ -97,7 +97,7 @@ def flush_folder(folder):
 
 
 def check_folder(folder, advice=OUT):
-    """Raises `ValueError` with `advice` unless a folder, which need not exist, can be written to.
+    """Raises `ValueError` with `advice` unless a folder can be written to; it need not exist.
 
     Creates a temporary file in the nearest existing folder and removes it at once: permissions
     alone are not enough, because root may write anywhere except on a read-only disk.

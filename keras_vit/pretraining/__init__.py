@@ -3,13 +3,13 @@
 Each objective is a Keras model around a `ViT`. `compile(optimizer)` and `fit(images)` train the
 ViT in place; `build_classifier` builds a model with a head from it, to be fine-tuned.
 
-objective.py       what all objectives share: hide, predict, compare, plot
+objective.py       base class of all objectives: hide, predict, compare, plot
 masked_patches.py  masked patch prediction, the paper's objective
 mae.py             masked autoencoder
 simmim.py          SimMIM
 pixels.py          prediction of pixels, as in Image GPT
 vit_stages.py      the stages of a ViT, and masks that hide patches between them
-patch_targets.py   what is predicted for a patch
+patch_targets.py   the targets that are predicted for a patch
 fine_tuning.py     `build_classifier`
 """
 

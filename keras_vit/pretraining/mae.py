@@ -28,7 +28,7 @@ class MAE(Objective):
         decoder_layers: number of decoder blocks.
         decoder_dim: length of the decoder's tokens, divisible by 4; its MLPs are 4 times as wide.
         decoder_heads: number of the decoder's attention heads, a divisor of `decoder_dim`.
-        mask: fraction of the patches that is hidden.
+        mask: fraction of the patches to hide.
         normalize_targets: whether the pixels of each patch are scaled to mean 0 and deviation 1
             before they are predicted.
         seed: seed of the masks.
@@ -128,7 +128,8 @@ class MAE(Objective):
     def render(self, prediction, images):
         """Returns pixels of patches, (batch, N, PPC).
 
-        If targets are normalized, mean and deviation are not predicted, but those of the original.
+        If targets are normalized, the mean and deviation are taken from the original, not
+        predicted.
         """
         if self.normalize_targets:
             _, mean, deviation = standardize(super().truth(images))

@@ -10,7 +10,7 @@ from keras_vit.pretraining import patch_targets
 from keras_vit.pretraining import vit_stages as stages
 from keras_vit.pretraining.objective import Objective
 
-# A patch is left alone, or corrupted in one of three ways.
+# A patch is left unchanged, or corrupted in one of three ways.
 LEFT, MASK_TOKEN, OTHER_PATCH, KEPT = range(4)
 SHARES = {MASK_TOKEN: 0.8, OTHER_PATCH: 0.1, KEPT: 0.1}
 # {target: (function of patches in pixels, number of predictions for each patch)}
@@ -33,7 +33,7 @@ class MaskedPatchPrediction(Objective):
         target: "mean-color", the mean color with 3 bits per channel (512 classes for RGB);
             "downsized", the patch downsized to 4 x 4 such colors, 16 predictions in parallel;
             "pixels", all normalized pixels, with the squared error (L2).
-        corrupt: fraction of the patches that is corrupted; the paper also tried 0.15.
+        corrupt: fraction of the patches to corrupt; the paper also tried 0.15.
         seed: seed of the corruption.
 
     Returns:

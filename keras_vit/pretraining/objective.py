@@ -1,4 +1,4 @@
-"""What all objectives share: some patches of each image are hidden, predicted and compared."""
+"""Base class of all objectives: some patches of each image are hidden, predicted and compared."""
 
 import contextlib
 from typing import NamedTuple
@@ -20,7 +20,7 @@ MOST = 8  # images side by side in a plot
 
 
 class Reconstruction(NamedTuple):
-    """What a model reconstructs of images, as arrays.
+    """A model's reconstruction of images, as arrays.
 
     `masked` has the images with hidden patches in gray, float32 (batch, height, width, channels),
     pixels 0 to 255; `predicted` has the predictions in their place; `mask` is True for hidden
@@ -41,7 +41,7 @@ class Objective(Guarded, arguments.Checked, keras.Model):
 
     Args:
         encoder: a `ViT`, whose weights are trained in place.
-        seed: seed of what is hidden.
+        seed: seed of the choice of hidden patches.
         **kwargs: `name`.
 
     Call arguments:
@@ -58,7 +58,7 @@ class Objective(Guarded, arguments.Checked, keras.Model):
     has_mask_token = True  # learned, in place of the embeddings of hidden patches
 
     def __init__(self, encoder, seed=0, **kwargs):
-        super().__init__(dtype="float32", **kwargs)  # for the pixels; layers have their own dtype
+        super().__init__(dtype="float32", **kwargs)  # the dtype of pixels; layers have their own
         self.encoder = stages.check(encoder)
         self.seed = arguments.natural_number("seed", seed)
         self.random = keras.random.SeedGenerator(self.seed)
@@ -75,7 +75,7 @@ class Objective(Guarded, arguments.Checked, keras.Model):
 
     @property
     def trainable_variables(self):
-        """Without the encoder's pooling and head: an optimizer would warn about or decay them."""
+        """All weights except pooling and head, which an optimizer would warn about or decay."""
         return self._select_used(super().trainable_variables)
 
     @property
@@ -133,7 +133,8 @@ class Objective(Guarded, arguments.Checked, keras.Model):
 
         Args:
             images: array (batch, height, width, channels), pixels 0 to 255.
-            seed: seed of what is hidden. The generator used in training is not changed.
+            seed: seed of the choice of hidden patches. The generator used in training is not
+                changed.
 
         Returns:
             A `Reconstruction`.
@@ -149,11 +150,11 @@ class Objective(Guarded, arguments.Checked, keras.Model):
 
     @contextlib.contextmanager
     def fix_seed(self, seed):
-        """Fixes the seed of what is hidden within the `with` block; training is not affected."""
+        """Fixes the seed of hidden patches within the `with` block; training is not affected."""
         with keeping_weights(self):  # during `fit` on JAX, variables have no values
             state = np.array(ops.convert_to_numpy(self.random.state))
             fixed = ops.convert_to_numpy(keras.random.SeedGenerator(seed).state)
-            self.random.state.assign(fixed)  # a copy: on JAX, two variables would share an array
+            self.random.state.assign(fixed)  # a copy: JAX variables would share an array
             try:
                 yield
             finally:
@@ -238,7 +239,7 @@ def check_range(x):
     """
     if streams.kind(x) is None:
         images = image_checks.get_single(x) if x is not None else None
-    elif hasattr(x, "sampler"):  # of `keras_vit.data`, always 0 to 255; reading would advance it
+    elif hasattr(x, "sampler"):  # `keras_vit.data` is always 0 to 255; reading would advance it
         images = None
     else:
         first, x = streams.first_batch(x)

@@ -1,4 +1,4 @@
-"""What is predicted for a patch: its colors in 3 bits, or its pixels."""
+"""The targets that are predicted for a patch: its colors in 3 bits, or its pixels."""
 
 import math
 
@@ -10,7 +10,7 @@ from keras_vit import arguments
 BITS = 3
 LEVELS = 2**BITS  # of each channel
 STEP = 256 // LEVELS  # pixel values in a level
-SIDE = 4  # of a downsized patch (Appendix B.1.2)
+SIDE = 4  # side of a downsized patch (Appendix B.1.2)
 
 
 def quantize_mean(patches, patch_size, channels):
@@ -65,7 +65,7 @@ def to_color(classes, channels):
 
 
 def standardize(patches):
-    """Standardizes patches (batch, N, length); returns their means and deviations too.
+    """Standardizes patches (batch, N, length); also returns their means and deviations.
 
     As in MAE's `norm_pix_loss`, the variance is divided by n - 1, and 1e-6 is added to it.
     """
@@ -87,7 +87,7 @@ def to_images(patches, grid, patch_size):
 
 def _class(sums, pixels):
     """Returns the number of each color (...), from sums over `pixels` pixels (..., channels)."""
-    # In integers: a compiler may replace the division by a product, so that 32 becomes 31.999.
+    # In integers, because a compiler may replace division by multiplication: 32 becomes 31.999.
     levels = ops.cast(ops.round(sums), "int32") // (STEP * pixels)
     levels = ops.clip(levels, 0, LEVELS - 1)
     places = LEVELS ** np.arange(sums.shape[-1])[::-1]

@@ -28,9 +28,9 @@ class PixelPrediction(Objective):
     hidden and all others visible, as in BERT.
 
     Differences from the article: tokens are embedded by the ViT's projection of their color, not
-    by a table; and after order="next", the classifier's attention looks in all directions, which it
-    never did in training. The cost of a step grows with the square of the number of pixels: use
-    images of 32 pixels or less.
+    by a table; and after order="next", the classifier attends in all directions, which it never did
+    in training. The cost of a step grows with the square of the number of pixels: use images of 32
+    pixels or less.
 
     Args:
         encoder: a `ViT` with `patch_size=1`, whose weights are trained in place.
@@ -101,7 +101,7 @@ class PixelPrediction(Objective):
         return {"prediction": self.head(x), "mask": mask}  # (B, N, colors), (B, N)
 
     def _shift(self, x):
-        """Returns the token before each pixel, (B, N, D); the first may have only itself."""
+        """Returns the token before each pixel, (B, N, D); the first may get itself."""
         before = self.encoder.prefix_tokens
         return x[:, before - 1 : -1] if before else ops.concatenate([x[:, :1], x[:, :-1]], axis=1)
 
@@ -182,7 +182,7 @@ def _check_own_attention(encoder):
 
 
 def find_palette(images, colors=512, seed=0):
-    """Finds the colors that approximate those of images best, by k-means.
+    """Finds the colors that best approximate those of images, by k-means.
 
     Args:
         images: array (batch, height, width, channels), pixels 0 to 255. At most 20,000 pixels are

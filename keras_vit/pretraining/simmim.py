@@ -17,7 +17,7 @@ class SimMIM(Objective):
 
     Args:
         encoder: a `ViT`, whose weights are trained in place.
-        mask: fraction of the squares that is masked.
+        mask: fraction of the squares to mask.
         mask_unit: side of a masked square in patches, a divisor of the grid of patches. The article
             masks 32 x 32 pixels, 2 patches of 16: smaller squares are too easy to fill from their
             neighbors.

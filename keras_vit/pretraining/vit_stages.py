@@ -15,7 +15,7 @@ from keras_vit.ablations.positions import PositionEmbedding
 from keras_vit.ablations.relative import RelativeViT
 from keras_vit.vit import ViT
 
-TRAINED = ("patch_encoder", "encoder_norm")  # and the blocks, but not pooling and head
+TRAINED = ("patch_encoder", "encoder_norm")  # along with the blocks, but not pooling and head
 
 
 def check(encoder):
@@ -86,8 +86,8 @@ def project(encoder, images):
 
 
 def add_positions(encoder, embeddings):
-    """Returns z_0 of embeddings (B, N, D): prepends the class token, adds positions, Eq. 1."""
-    x = ops.cast(embeddings, "float32")  # as the weights, since no layer casts them here
+    """Returns z_0 of embeddings (B, N, D): prepends the class token and adds positions, Eq. 1."""
+    x = ops.cast(embeddings, "float32")  # the dtype of the weights; no layer casts them here
     x = encoder.get_layer("patch_encoder").assemble(x)  # (B, N + 1, D)
     added = [layer for layer in encoder.layers if isinstance(layer, PositionEmbedding)]
     return added[0](x) if added else x  # Appendix D.4
@@ -107,12 +107,12 @@ def encode(encoder, tokens):
 
 
 def encode_patches(encoder, embeddings):
-    """Returns LN(z_L) of the patches alone, from their embeddings: (B, N, D)."""
+    """Returns LN(z_L) of the patches only, from their embeddings: (B, N, D)."""
     return encode(encoder, add_positions(encoder, embeddings))[:, encoder.prefix_tokens :]
 
 
 def find_unused_weights(encoder):
-    """Returns the weights after the tokens, those of pooling and head."""
+    """Returns the weights that come after the tokens, those of pooling and head."""
     trained = [encoder.get_layer(name) for name in TRAINED] + blocks(encoder)
     used = {id(weight) for layer in trained for weight in layer.weights}
     return [weight for weight in encoder.weights if id(weight) not in used]

@@ -1,7 +1,8 @@
 """The paper's tables and figures at a scale that runs on a laptop: `keras-vit study NAME`.
 
-Each module has one or two studies: what a run computes, its settings at each scale, a figure, a
-conclusion. What all share is in `lab/`. `import keras_vit` does not import this package.
+Each module has one or two studies: the computation of a run, its settings at each scale, a figure
+and a conclusion. Code that all studies share is in `lab/`. `import keras_vit` does not import this
+package.
 """
 
 import importlib

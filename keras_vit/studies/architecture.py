@@ -37,7 +37,7 @@ SHAPES = {
         "all": [(4, 512, 1024, 4), (16, 2048, 4096, 4)],
     },
 }
-# Learning rates were tried on the base alone, with a seed that is not among these.
+# Learning rates were tried on the base only, with a seed that is not used here.
 SHAPE_TRAINING = by_scale(
     "data images num_heads dtype steps batch_size rate",
     tiny=("wandering digits", 8000, 4, "float32", 1500, 16, 2e-3),
@@ -169,8 +169,8 @@ SIZES = {
     "gpu": ((384, 1536, 6), 12, (4, 2), (3, 4, 6, 3)),
 }
 FAMILIES = {"ViT": ViT, "Axial-ViT": AxialViT, "AxialResNet": AxialResNet, "ResNet": ResNet}
-PAIRS = {"Axial-ViT": "ViT", "AxialResNet": "ResNet"}  # family: the one that it is compared with
-STEPS = 5  # timed after training
+PAIRS = {"Axial-ViT": "ViT", "AxialResNet": "ResNet"}  # family: its counterpart
+STEPS = 5  # number of steps timed after training
 
 
 def build(family, size, scale, arguments):

@@ -14,7 +14,7 @@ from keras_vit.studies.lab import seeds, tasks, trials
 from keras_vit.studies.lab.runner import Study, need_images
 
 PUBLISHED, PIECES = "published weights", "published weights, pieces of photographs"
-# Of the models that are trained here; `units` are those of the hybrid's ResNet
+# Settings of the models that are trained here; `units` are those of the hybrid's ResNet
 TRAINED = {"ViT": 0, "hybrid": 1}
 TRAINING = {
     **{"num_layers": 6, "hidden_dim": 32, "mlp_dim": 64, "num_heads": 4, "patch_size": 4},
@@ -69,7 +69,7 @@ def cut_photographs(size, seed):
 def measure_reach(model, images):
     """Returns distances (layers, heads) relative to those of uniform attention.
 
-    A patch's distance to itself is 0 and counts in both.
+    The distance of a patch to itself is 0, and counts in both.
     """
     grid, side = find_encoder.find(model).grid, model.get_config()["patch_size"]
     tokens = grid[0] * grid[1]

@@ -210,7 +210,7 @@ class Table7(Study):
         }
 
     def plot(self, rows):
-        """Plots what Adam gains over SGD: ours in each measure, the paper's in each task."""
+        """Plots Adam's gain over SGD: ours in each measure, the paper's in each task."""
         figure = figures.figure(8.5, 3.8)
         ours, papers = figure.subplots(1, 2)
         for number, (model, found) in enumerate(choose_rates(rows).items()):

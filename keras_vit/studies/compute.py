@@ -10,8 +10,8 @@ from keras_vit.studies.lab import seeds, tasks, trials
 from keras_vit.studies.lab.paper_numbers import TABLE_6
 from keras_vit.studies.lab.runner import Study, by_scale, need_images
 
-FAMILIES = {"ViT": "o", "ResNet": "s", "hybrid": "D"}  # and their marks
-# Units are those of the ResNet's stages, "root" for its first layers alone.
+FAMILIES = {"ViT": "o", "ResNet": "s", "hybrid": "D"}  # and their markers
+# Units are those of the ResNet's stages; "root" is for its first layers only.
 COLUMNS = ("family", "units", "num_layers", "hidden_dim", "num_heads", "rate")
 MODELS = {
     "tiny": [
@@ -73,7 +73,7 @@ def paper_points(family):
 
 
 def compute_for(points, accuracy):
-    """Returns the compute at which a family reaches an accuracy; None beyond what it reached.
+    """Returns the compute at which a family reaches an accuracy; None outside the range it reached.
 
     Of its points [(compute, accuracy)], those better than all cheaper ones are interpolated over
     the logarithm of compute.
@@ -150,7 +150,7 @@ def _apart(rows, measure, paper):
 
 
 def _above(rows, family):
-    """States what each model of a family gains over the ViTs at its compute."""
+    """States the gain of each model of a family over the ViTs at its compute."""
     gains = {}
     for vits, others in _each_seed(rows, "ViT", family):
         for compute, accuracy in others:
@@ -165,7 +165,7 @@ def _above(rows, family):
 
 
 def _longer(rows):
-    """States what the largest model of each family gains from twice the steps."""
+    """States the gain of the largest model of each family from twice the steps."""
     gains = []
     for family in FAMILIES:
         chosen = [row for row in rows if row["family"] == family]

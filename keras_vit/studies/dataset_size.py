@@ -1,4 +1,4 @@
-"""What larger pre-training sets give after fine-tuning: Figure 3, Table 5.
+"""The effect of larger pre-training sets after fine-tuning: Figure 3, Table 5.
 
 Models are pre-trained on the known classes, the digits 0 to 4 or the first five classes of
 CIFAR-10, and transferred to the others, which are new to them.
@@ -48,7 +48,7 @@ SETS = {"ImageNet": 1.3e6, "ImageNet-21k": 14e6, "JFT-300M": 303e6}  # images, s
 
 
 def after(sizes, models):
-    """Returns each model after each number of images."""
+    """Returns the settings of each model for each number of images."""
     names = ("model", "rate", "patch_size", "num_heads", "images")
     return [
         dict(zip(names, (model, *shape, images), strict=True))

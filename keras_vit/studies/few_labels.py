@@ -43,9 +43,9 @@ TRAINING = {
 }
 
 
-@functools.lru_cache(maxsize=1)  # its tasks follow each other: pre-trained, and compiled, once
+@functools.lru_cache(maxsize=1)  # consecutive tasks share the model
 def _little_model(model, start, seed, images, **settings):
-    """A model with a new head of zeros, pre-trained on the digits 0 to 4 or fresh; its weights."""
+    """Returns a model with a head of zeros, pre-trained or not, and its weights."""
     _, patch_size, num_heads = LITTLE_MODELS["tiny"][model]
     settings |= {"patch_size": patch_size, "num_heads": num_heads, "seed": seed}
     settings |= {"data": "wandering digits", "images": images if start == PRETRAINED else 0}
@@ -54,7 +54,7 @@ def _little_model(model, start, seed, images, **settings):
 
 
 def _published_model(model, start, classes, seed, image_size, dtype):
-    """A named model for a number of classes, with published weights or fresh ones."""
+    """Returns a named model for a number of classes, with published weights or random ones."""
     keras.utils.set_random_seed(seed)
     more = {"num_classes": classes, "image_size": image_size, "dtype": dtype}
     if start == PRETRAINED:
@@ -63,7 +63,7 @@ def _published_model(model, start, classes, seed, image_size, dtype):
 
 
 def name_of(row):
-    """Returns the name of a row's model with how it started."""
+    """Returns the name of a row's model and how it started, pre-trained or not."""
     return f"{row['model']}, {row['start']}"
 
 

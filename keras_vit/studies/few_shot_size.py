@@ -21,7 +21,7 @@ def _leader(models, mean, size):
 
 
 def _gains(models, mean, sizes):
-    """States what each model gains from the smallest set to the largest, and by the last step."""
+    """States the gain of each model from the smallest set to the largest, and in the last step."""
     first, before, last = sizes[0], sizes[-2], sizes[-1]
     gains = {
         name: [b - a for a, b in zip(found[first], found[last], strict=False)]
@@ -38,7 +38,7 @@ def _gains(models, mean, sizes):
 
 
 def _overtaking(mean, sizes):
-    """States from how many images on the best ViT is ahead of the ResNet."""
+    """States the number of images from which the best ViT is ahead of the ResNet."""
     vits, resnets = (
         [found for name, found in mean.items() if name.startswith(kind)]
         for kind in ("ViT", "ResNet")

@@ -1,4 +1,4 @@
-"""Position embeddings: Table 8 compares their kinds, Figure 10 what three recipes make of them."""
+"""Position embeddings: Table 8 compares kinds, Figure 10 the results of three recipes."""
 
 import statistics
 
@@ -79,7 +79,7 @@ class Table8(Study):
         }
 
     def plot(self, rows):
-        """Plots what each kind gains over learned 1-D positions: ours by seeds, and the paper's."""
+        """Plots the gain of each kind over learned 1-D positions, ours and the paper's."""
         groups = _by_kind(rows)
         default = groups.get(("1d", "stem")) or [row["accuracy"] for row in rows]
         center = statistics.fmean(default)
@@ -149,7 +149,7 @@ def nearness(maps):
 
 
 def row_column(maps):
-    """Returns the share, 0 to 1, of the embeddings that is a row's part plus a column's part.
+    """Returns the share, 0 to 1, of the embeddings that is a row part plus a column part.
 
     This is a two-way analysis of variance of the embeddings at length 1; it needs only their
     products, which are the maps.
@@ -163,7 +163,7 @@ def row_column(maps):
 
 
 def encode(maps):
-    """Returns maps of 4 x 4 patches as text: two digits a number, 00 for -1 and 99 for 1."""
+    """Returns maps of 4 x 4 patches as text: two digits for each number, 00 for -1 and 99 for 1."""
     chosen = (np.linspace(0, side - 1, SHOWN).round().astype(int) for side in maps.shape[:2])
     numbers = ((maps[np.ix_(*chosen)].clip(-1, 1) + 1) * 49.5).round().astype(int)
     return " ".join("".join(f"{n:02d}" for n in one) for one in numbers.reshape(SHOWN**2, -1))
@@ -176,7 +176,7 @@ def decode(text):
 
 
 def _mosaic(text):
-    """The maps, arranged as the patches, with gaps."""
+    """Returns the maps arranged like the patches, with gaps."""
     maps = decode(text)
     side = round(maps.shape[1] ** 0.5)
     cells = maps.reshape(SHOWN, SHOWN, side, side)

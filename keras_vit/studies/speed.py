@@ -138,7 +138,7 @@ def group_by_model(rows):
 
 
 def _growth(models):
-    """States the powers of an image's pixels that its time and its multiply-adds grow with."""
+    """States the powers of the number of pixels with which time and multiply-adds grow."""
     grown = []
     for name, points in models.items():
         if len(points) > 1:
@@ -247,7 +247,7 @@ class Figure12(Study):
         batches = [int(size) for size in str(batch_sizes).split()]
         found = measure_speed(network, batches, rounds, matrix)
         work = accounting.count(model, image_size).multiply_adds
-        # What share of the product's multiply-adds per second the model reaches
+        # The share of the product's multiply-adds per second that the model reaches
         share = found.pop("images_per_product") * work / matrix**3
         if memory_gib == "tried":
             largest = find_batch(network)

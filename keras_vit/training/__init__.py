@@ -1,8 +1,8 @@
 """Training: from images to a folder with a model, its numbers and its figures.
 
-`train` does what the command `keras-vit train` does, and `resume` continues an interrupted run;
-`load`, `predict_files` and `evaluate_run` use its result. `recipe`, `freeze` and `Checkpoint`
-serve your own `model.fit`. `evaluate` and `few_shot` measure any model.
+`train` does the same as the command `keras-vit train`, and `resume` continues an interrupted run;
+`load`, `predict_files` and `evaluate_run` use the result. `recipe`, `freeze` and `Checkpoint` are
+for your own `model.fit`. `evaluate` and `few_shot` measure any model.
 """
 
 from keras_vit import startup

@@ -10,7 +10,7 @@ from keras_vit.ablations.axial import AxialBlock
 
 # The dense layers of a block, which have most of the weights. LoRA updates all of them.
 DENSE = ("attention.query_key_value", "attention.projection", "mlp.expand", "mlp.contract")
-# Layers that drop in training, and the attribute of their owner that has the rate
+# Layers that drop units in training, and the attribute of their owner that holds the rate
 DROPPING = {
     "drop": "dropout",
     "attention.drop": "attention.dropout",
@@ -78,7 +78,7 @@ def freeze(model, mode, rank=8):
 
 
 def merge_lora(model):
-    """Returns a copy of a model in which W + A B replaces W, A and B of LoRA.
+    """Returns a copy of a model in which W + A B replaces LoRA's W, A and B.
 
     It can be exported and written as a checkpoint, like any model without LoRA; it is trainable and
     not compiled.
@@ -108,7 +108,7 @@ def _layers(model, prefix=""):
 
 
 def _set_dropout(layer, active):
-    """Turns a layer's dropout on or off: Keras drops in frozen layers as well."""
+    """Turns a layer's dropout on or off, since Keras also applies it in frozen layers."""
     for path, argument in DROPPING.items():
         try:
             dropout, rate = operator.attrgetter(path, argument)(layer)

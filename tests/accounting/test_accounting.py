@@ -1,4 +1,4 @@
-"""Costs: by hand, by name, by layers, and as the backends' own counters see them."""
+"""Costs: by hand, by name, by layers, and compared with the backends' own counters."""
 
 import math
 
@@ -13,7 +13,7 @@ from keras_vit import accounting, cli
 from keras_vit.accounting import layer_costs, paper_costs
 
 BACKEND = keras.backend.backend()
-# GMACs that timm publishes: it counts 5 operations for each number that is normalized besides.
+# GMACs that timm publishes, which include 5 operations for each normalized value.
 TIMM = {
     ("ViT-Ti/16", 224): 1.26,
     ("ViT-S/16", 224): 4.61,
@@ -23,9 +23,9 @@ TIMM = {
     ("ViT-L/16", 224): 61.6,
     ("ViT-H/14", 224): 167.4,
 }
-# In hybrids also each standardized weight of a convolution: 0.6 to 2.8 % more.
+# In hybrids, they also include each standardized weight of a convolution: 0.6 to 2.8 % more.
 TIMM_HYBRIDS = {"R26+ViT-S/32": 3.56, "R50+ViT-B/16": 21.66, "R50+ViT-L/32": 19.58}
-# Models of every kind, with sides that are odd or not equal.
+# Models of every kind, with odd or unequal sides.
 BUILT = {
     "token": ("ViT-Mini/8", {"image_size": (32, 48)}),
     "no stages": ("R+ViT-Ti/16", {"image_size": (32, 64)}),
@@ -61,7 +61,7 @@ def test_r50x1_equals_a_count_by_hand():
         (14, 512, 256, 6),
         (7, 1024, 512, 3),
     ]:
-        before = side if side == 56 else 2 * side  # the 3 x 3 kernel carries the step
+        before = side if side == 56 else 2 * side  # the 3 x 3 kernel has the stride
         first = before**2 * channels * filters + side**2 * channels * 4 * filters
         rest = (units - 1) * side**2 * 4 * filters * filters
         stages += first + rest + units * side**2 * (9 + 4) * filters * filters
@@ -96,7 +96,7 @@ def test_multiply_adds_of_hybrids_are_a_little_fewer_than_timms(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", BUILT)
 def test_a_name_costs_what_its_model_does(kind, blank):
-    """The model of a name has no values; counting leaves nothing behind in a model."""
+    """A named model is built without values, and counting leaves a model unchanged."""
     name, size, model = build(kind)
     cost = accounting.count(model)
     assert cost == accounting.count(name, size)
@@ -129,7 +129,7 @@ def test_attention_pooling_and_mixed_precision(blank):
 
 
 class Counting(np.ndarray):
-    """An array that counts the products of its matrix multiplications."""
+    """An array that counts the products in its matrix multiplications."""
 
     products = 0
 
@@ -167,7 +167,7 @@ def test_a_block_costs_what_the_equations_multiply():
 
 
 def stateless(model):
-    """(function of weights and images, their shapes) of a model on JAX."""
+    """Returns (function of weights and images, their shapes) of a model on JAX."""
     import jax
 
     def logits(trainable, other, images):
@@ -185,7 +185,7 @@ def stateless(model):
     [("ViT-S/16", {"num_layers": 2}, 1.03), ("R26x1", {}, 1.04)],
 )
 def test_xla_counts_the_same_and_a_little_more(name, options, most, blank):
-    """XLA also counts biases, normalizations, softmax and GELU; its step is three forwards."""
+    """XLA also counts biases, normalizations, softmax, GELU; its step costs three forwards."""
     import jax
 
     model = keras_vit.create(name, **options)
@@ -225,7 +225,7 @@ def test_torch_counts_the_same(kind, blank):
     from torch.utils.flop_counter import FlopCounterMode
 
     _, _, model = build(kind)
-    # The CPU's attention kernel is not known to its counter: plain products are.
+    # Its counter does not know the CPU's attention kernel, but it counts plain products.
     with (
         FlopCounterMode(display=False) as counter,
         attention.sdpa_kernel([attention.SDPBackend.MATH]),
@@ -246,7 +246,7 @@ def test_torch_keeps_what_we_say():
     def pack(tensor):
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            stored[storage.data_ptr()] = (storage.nbytes(), tensor)  # held: no address comes twice
+            stored[storage.data_ptr()] = (storage.nbytes(), tensor)  # kept: no address is reused
         return tensor
 
     hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
@@ -259,7 +259,7 @@ def test_torch_keeps_what_we_say():
 @pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "jax", reason="XLA tells how much memory a program takes")
 def test_jax_needs_up_to_two_and_a_half_times_as_much():
-    """It keeps four values of each exact GELU where two would do, and two of each softmax."""
+    """JAX keeps four values for each exact GELU although two would do, and two for each softmax."""
     import jax
 
     model = keras_vit.create("ViT-Mini/8", image_size=64, num_classes=10)
@@ -309,10 +309,10 @@ def test_training_is_three_forward_passes():
 
 @pytest.mark.weekly
 def test_table_6_is_what_our_counts_make():
-    """Transformers to 0.2 %; convolutions to 1 % where zeros around the maps are not counted."""
+    """Transformers agree to 0.2 %, convolutions to 1 % if the padding is not counted."""
     rows = {(row.name, row.epochs): row for row in accounting.table_6()}
     assert len(rows) == len(paper_costs.TABLE_6) == 18
-    # What we cannot explain: B/32 is 2 % above; the paper's 859 is not half of its 1668.
+    # Unexplained: B/32 is 2 % above; the paper's 859 is not half of its 1668.
     odd = rows.pop(("ViT-B/32", 7)), rows.pop(("R50+ViT-L/16", 7))
     assert [round(row.ratio, 2) for row in odd] == [1.02, 0.97]
     assert rows["R50+ViT-L/16", 14].exaflops == pytest.approx(2 * odd[1].exaflops)

@@ -109,7 +109,7 @@ def test_a_peer_names_the_backend_and_the_dtype_that_it_needs(name, needed, monk
 
 
 def test_timm_has_the_same_parameters_and_trains():
-    """Its weights are random at first, ours zero in the head: only the sizes are comparable."""
+    """Its head starts at random and ours at zero, so only the sizes are comparable."""
     pytest.importorskip("timm", reason="needs: pip install timm")
     if peers.keras.backend.backend() != "torch":
         pytest.skip("timm computes with PyTorch")

@@ -3,7 +3,7 @@
     python tests/benchmark/backbones.py --rounds 5
     python tests/benchmark/backbones.py --only DINO
 
-Weights are random: they do not change the speed. All models take turns in every round.
+Weights are random, which does not affect the speed. All models take turns in every round.
 """
 
 import argparse

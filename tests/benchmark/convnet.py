@@ -1,9 +1,9 @@
-"""A convolutional network of like compute beside the small ViT on CIFAR-10 (docs/results.md).
+"""A convolutional network with similar compute, beside the small ViT on CIFAR-10 (docs/results.md).
 
     python tests/benchmark/convnet.py images/
 
 Images, order, augmentation, optimizer and length are those of the recipe "cifar". For 32 x 32
-pixels it multiplies 9.9 million times an image, ViT-Mini/4 10.8 million times.
+pixels it computes 9.9 million multiply-adds per image, ViT-Mini/4 10.8 million.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from keras_vit import data, environment, training
 
 
 def convnet(image_size, num_classes, width=16, stages=3):
-    """Builds pairs of 3 x 3 convolutions, each pair at half the size and twice the width before it.
+    """Builds pairs of 3 x 3 convolutions; each has half the size and twice the width of the last.
 
     Args:
         image_size: (height, width) in pixels.
@@ -39,7 +39,7 @@ def convnet(image_size, num_classes, width=16, stages=3):
 
 
 def main():
-    """Trains it and prints what it reaches."""
+    """Trains the network and prints its accuracy."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder")
     parser.add_argument("--epochs", type=int)

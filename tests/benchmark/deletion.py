@@ -1,11 +1,11 @@
-"""Which map of importance knows best what a model needs? Deletion curves on labelled photographs.
+"""Which map best finds the patches that a model needs? Deletion curves on labeled photographs.
 
     python tests/benchmark/deletion.py MODEL FOLDER --out deletion.png
 
 FOLDER holds images and `labels.csv` with the columns `file` and `imagenet_class`, the number of
-the class among the model's outputs. Only images that the model names right count: of others no
-map can say why. The patches of each are removed in the order of each map, and the probability of
-the class is watched; the smaller the area under that curve, the better the map.
+the class among the model's outputs. Only images that the model classifies correctly count. The
+patches of each are removed in the order of each map, and the probability of the class is recorded;
+the smaller the area under this curve, the better the map.
 """
 
 import argparse
@@ -55,7 +55,7 @@ RESAMPLES = 10_000
 
 
 def main(given=None):
-    """Measures, prints the table, draws the figure."""
+    """Measures all methods, prints the table and draws the figure."""
     options = _parser().parse_args(given)
     print(header(sys.argv[1:] if given is None else given), flush=True)
     model = keras_vit.load_pretrained(options.model, verbose=False)
@@ -97,7 +97,7 @@ def interval(values, rng):
 
 
 def table(curves, rng):
-    """Areas of all methods, and how far they are below random order on the same images."""
+    """Returns the areas of all methods, and their distance below random order."""
     lines = [
         "| order of the patches | area under the curve | 95 % | below random order by | 95 % |",
         "| --- | --- | --- | --- | --- |",
@@ -136,7 +136,7 @@ def figure(curves):
 
 
 def header(given):
-    """What the numbers depend on."""
+    """Returns everything that the numbers depend on."""
     hardware = environment.hardware()
     return "\n".join(
         [

@@ -1,7 +1,7 @@
 """The first training step and the memory: `python tests/benchmark/fresh.py ours`.
 
-A model compiles at its first step, once per process. So each contender gets a process of its own,
-and `measure` starts such processes in turns.
+A model compiles at its first step, once per process. Each contender therefore gets its own process,
+and `measure` starts these processes in turns.
 """
 
 import importlib

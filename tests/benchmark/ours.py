@@ -1,4 +1,4 @@
-"""This package's model, and the same with one thing changed to show what that thing is worth."""
+"""This package's model, and the same with one change, to show the effect of that change."""
 
 import functools
 import math
@@ -11,7 +11,7 @@ from keras_vit.layers import LayerNorm, SelfAttention, logits, weighted_sum
 
 
 def model(setup, approximate=False):
-    """The model itself; it gets images already normalized, as the peers do."""
+    """The model itself; its images are already normalized, as for the peers."""
     return keras_vit.create(
         setup.model,
         image_size=setup.image_size,

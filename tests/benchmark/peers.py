@@ -1,4 +1,4 @@
-"""The contenders: the same Vision Transformer by different hands.
+"""The contenders: the same Vision Transformer in different implementations.
 
 ours, ours-tanh            this package, with the exact or with the tanh form of GELU
 keras                      ours with Keras's own layer normalization
@@ -7,11 +7,11 @@ kerashub, flax, timm       KerasHub, the official code in Flax, and timm in eage
 
 Each has the same sizes, no dropout, the same loss and the same optimizer, and gets the same arrays
 in memory. `build` returns an object with two methods that return when the work is done:
-`train(images, labels)`, one forward and backward pass with an update, gives the loss;
-`predict(images)` gives logits as a NumPy array.
+`train(images, labels)`, one forward and backward pass with an update, returns the loss;
+`predict(images)` returns logits as a NumPy array.
 
-What differs and stays:
-- Flax has the tanh form of GELU written into it, the others the exact one: see `ours-tanh`.
+Differences that remain:
+- Flax always computes the tanh form of GELU, the others the exact one; see `ours-tanh`.
 - This package multiplies by one matrix for queries, keys and values, the others by three.
 """
 
@@ -43,7 +43,7 @@ LEARNING_RATE = 1e-3
 
 
 class Setup(NamedTuple):
-    """What is measured, the same for every contender."""
+    """The settings of a measurement, the same for every contender."""
 
     model: str = "ViT-Ti/16"
     image_size: int = 224
@@ -55,7 +55,7 @@ class Setup(NamedTuple):
 
     @property
     def variant(self):
-        """The model's sizes, with `num_layers` in place of the table's where it is given."""
+        """Returns the model's sizes, with `num_layers` in place of the table's if it is given."""
         variant = parse(self.model)
         return variant._replace(num_layers=self.num_layers or variant.num_layers)
 
@@ -68,7 +68,7 @@ class Setup(NamedTuple):
 
 
 def check(name, setup):
-    """Raises unless contender `name` can run here, with the command that would help.
+    """Raises an error with the command that helps, unless contender `name` can run here.
 
     Raises:
         ValueError: there is no such contender, or it does not run on this backend or dtype.
@@ -109,7 +109,7 @@ def kerashub_model(setup):
         mlp_dim=size.mlp_dim,
         dtype=setup.dtype,
     )
-    # Logits in float32 whatever the model computes in, as ours.
+    # Logits are float32 for every dtype of the model, as ours are.
     classifier = keras_hub.models.ViTImageClassifier(
         backbone, setup.num_classes, head_dtype="float32"
     )

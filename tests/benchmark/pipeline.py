@@ -1,14 +1,13 @@
 """Training images per second of a core: `python tests/benchmark/pipeline.py FOLDER`.
 
 Ours, as tf.data and as a `keras.utils.PyDataset` ("Keras"), against tf.data's own operations, in
-turns. Photographs of a folder of class folders are decoded, cut as the Inception crop does, resized
-to 224 pixels and mirrored; images of 32 x 32 in an array are moved by up to 4 pixels and mirrored.
-"deit" adds RandAugment, random erasing, mixup and CutMix. Nothing waits for a model. What counts is
-the time of the processor, all threads together: other programs take no part of it, but on a shared
-core they slow it down.
+turns. Photographs of a folder of class folders are decoded, cropped (Inception), resized to 224
+pixels and flipped; images of 32 x 32 in an array are shifted by up to 4 pixels and flipped. "deit"
+adds RandAugment, random erasing, mixup and CutMix. No model is involved. The processor time of all
+threads is measured: it does not include other programs, although they slow down a shared core.
 
 `tf.data` resizes as the official code does, each pixel from four. Ours resizes with antialiasing,
-each from all that it covers; `tf.data, antialiased` does the same work.
+each from all pixels that it covers; `tf.data, antialiased` does the same work.
 """
 
 import argparse
@@ -26,11 +25,11 @@ from keras_vit.studies.lab import paired
 BATCH = 64
 SMALL = 32
 MARGIN = 4
-COUNT = 4096  # images of 32 x 32 in a turn
+COUNT = 4096  # images of 32 x 32 in each turn
 
 
 def photographs(folder, image_size):
-    """{name: function that runs through all photographs once}, and how many those are."""
+    """Returns {name: function that runs through all photographs once}, and their number."""
     source = folders.read_folder(folder).train
     turns = ours(folder, image_size, {"": "inception", ", deit": "deit"}, cache=False)
     turns |= ours(folder, image_size, {", cache on disk": "inception"}, ("tf.data",), cache="disk")
@@ -63,7 +62,7 @@ def ours(source, image_size, settings, shells=("tf.data", "keras"), **options):
 
 
 def official(files, labels, image_size, antialias):
-    """Photographs by the operations that the official ViT code calls, one call an image."""
+    """Photographs through the operations that the official ViT code calls, one call per image."""
     import tensorflow as tf
 
     def prepared(file, label):
@@ -84,7 +83,7 @@ def official(files, labels, image_size, antialias):
 
 
 def official_small(pixels, labels):
-    """Small images by TensorFlow's own operations: padded, cut at random, mirrored."""
+    """Small images through TensorFlow's own operations: padded, cropped at random, flipped."""
     import tensorflow as tf
 
     def prepared(image, label):
@@ -96,7 +95,7 @@ def official_small(pixels, labels):
 
 
 def batched(images, labels, prepare):
-    """Batches of all images in random order, by tf.data's own means."""
+    """Batches of all images in random order, with tf.data's own operations."""
     import tensorflow as tf
 
     dataset = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(len(labels))
@@ -111,7 +110,7 @@ def exhaust(batches):
 
 
 def measure(turns, rounds):
-    """{name: seconds of the processor in each round}, all contenders in turns."""
+    """Returns {name: processor seconds of each round}; all contenders take turns."""
     seconds = {name: [] for name in turns}
     for index in range(1 + rounds):
         for name, turn in turns.items():

@@ -1,8 +1,9 @@
 """Does learning without labels help? `python tests/benchmark/pretraining.py`.
 
-All training digits are looked at without labels, then a few labelled ones fine-tune the encoder:
-beside the same ViT from scratch on the same labels, and a logistic regression on their pixels. A
-seed draws the split, the labelled digits, the first weights, and what is hidden.
+The encoder is trained on all training digits without labels, then fine-tuned on a few labeled ones.
+It is compared with the same ViT trained from scratch on these labels, and with a logistic
+regression on their pixels. A seed determines the split, the labeled digits, the initial weights and
+the masks.
 """
 
 import argparse
@@ -37,7 +38,7 @@ def encoder(seed):
 
 
 def optimizer(rate, steps):
-    """Returns AdamW with a warm-up and a cosine."""
+    """Returns AdamW with a warm-up and a cosine decay."""
     rate = schedules.cosine(rate, steps, steps // 10)
     return keras.optimizers.AdamW(rate, weight_decay=0.05, global_clipnorm=1.0)
 
@@ -60,7 +61,7 @@ def pretrained(make, images, seed, epochs):
 
 
 def accuracy(trained, few, data, epochs):
-    """Returns the share of test images that are named right after fine-tuning."""
+    """Returns the share of test images that are classified correctly after fine-tuning."""
     images, labels = few
     model = pretraining.build_classifier(trained, num_classes=len(data.class_names))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

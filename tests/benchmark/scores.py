@@ -1,7 +1,7 @@
-"""What attention scores cost: `python tests/benchmark/scores.py`.
+"""The cost of attention scores: `python tests/benchmark/scores.py`.
 
 `attention_scores` of some images against `predict_on_batch` of the same model, both compiled
-before, in turns. Both end with NumPy arrays; those of ViT-B/16 at 224 pixels are 22 MB an image.
+before, in turns. Both end with NumPy arrays; those of ViT-B/16 at 224 pixels are 22 MB per image.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from keras_vit.studies.lab import paired
 
 
 def turns(name, image_size, batch_size):
-    """{name: function that computes it once}."""
+    """Returns {name: function that computes it once}."""
     model = keras_vit.create(name, image_size=image_size)
     shape = (batch_size, image_size, image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape).astype("float32")

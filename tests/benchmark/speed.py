@@ -2,7 +2,7 @@
 
     KERAS_BACKEND=jax python tests/benchmark/speed.py --peers kerashub flax keras
 
-The tables that this command made are in docs/speed.md, together with what they mean.
+The tables made by this command are in docs/speed.md, with explanations.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def main(arguments=None):
 
 
 def parser():
-    """The command line."""
+    """Returns the parser of the command line."""
     defaults = peers.Setup()
     parser = argparse.ArgumentParser(
         "python tests/benchmark/speed.py", description=__doc__.split("\n")[0]
@@ -98,7 +98,7 @@ def _turn(method, batch, steps):
 
 
 def speed_table(mode, results, images):
-    """Rates of one mode, and how many times as fast as each contender `ours` is."""
+    """Returns the rates of one mode, and how many times as fast as each contender `ours` is."""
     seconds = results[mode]
     lines = [
         f"| {mode} | parameters | images/s | ours is faster by | quartiles |",
@@ -114,7 +114,7 @@ def speed_table(mode, results, images):
 
 
 def fresh_table(results):
-    """Medians over the new processes."""
+    """Returns the medians over the new processes."""
     lines = [
         "| new process | create, s | first training step, s | second step, s | peak memory, MiB |",
         "| --- | --- | --- | --- | --- |",
@@ -129,7 +129,7 @@ def fresh_table(results):
 
 
 def environment(arguments=None):
-    """What the numbers depend on: command, date, processor, versions."""
+    """Returns everything that the numbers depend on: command, date, processor, versions."""
     given = sys.argv[1:] if arguments is None else arguments
     variables = ("KERAS_BACKEND", "GLIBC_TUNABLES", "OMP_WAIT_POLICY", "XLA_FLAGS")
     settings = [f"{name}={os.environ[name]}" for name in variables if name in os.environ]
@@ -146,7 +146,7 @@ def environment(arguments=None):
 
 
 def processor():
-    """Returns the processor's model, as far as the system tells it."""
+    """Returns the processor's model, if the system reports it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             facts = dict(line.split(":", 1) for line in file if ":" in line)

@@ -41,7 +41,7 @@ def run_node(code, **values):
 
 
 def packed(model, precision="float16"):
-    """A model as the page has it."""
+    """Returns a model as a page stores it."""
     tensors, text = weights.pack(model, precision)
     return {"layers": records.describe(model)[0], "tensors": tensors, "text": text}
 
@@ -189,7 +189,7 @@ def test_patches_that_are_left_out_leave_the_places_of_others_as_they_are(kind):
 
 
 def with_weights(model, images, changes):
-    """What a model computes while some of its weights are others."""
+    """Returns the outputs of a model while some of its weights are replaced."""
     before = model.get_weights()
     for weight, change in changes:
         weight.assign(change(numpy(weight)))

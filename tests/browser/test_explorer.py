@@ -1,4 +1,4 @@
-"""The Explorer in a browser: its screens, what it lets one change, and its numbers."""
+"""The Explorer in a browser: its screens, the changes it allows, and its numbers."""
 
 import base64
 import inspect
@@ -38,7 +38,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def opened(made):
-    """A tab with the Explorer; anything that goes wrong in it fails the last test."""
+    """A tab with the Explorer; any error in it fails the last test."""
     with browsing(made[0]) as tab:
         wait(tab, "step-1")
         yield tab
@@ -83,7 +83,7 @@ def lead(logits, label):
 
 
 def ends(place):
-    """The number at the end of a text."""
+    """Returns the number at the end of a text."""
     return float(re.findall(r"[−\d.]+", place.inner_text())[-1].replace("−", "-"))
 
 
@@ -92,7 +92,7 @@ def patches(image):
 
 
 def run(model, x, names):
-    """What some layers of a model make of x, of its first image."""
+    """Returns the output of some layers of a model for the first image of x."""
     for name in names:
         x = model.get_layer(name)(x)
     return numpy(x)[0]

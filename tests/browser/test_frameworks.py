@@ -22,7 +22,7 @@ def model():
 
 
 def forward(name, model):
-    """Returns the logits that a version in Python computes of the model's weights."""
+    """Returns the logits that a Python version computes from the model's weights."""
     if name == "jax":
         pytest.importorskip("jax", reason="needs JAX")
     version = importlib.import_module(f"vit_{name}")

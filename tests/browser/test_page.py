@@ -1,4 +1,4 @@
-"""The page around the engine: what it refuses, what it says, and how it works in a browser."""
+"""The page around the engine: what it refuses, its messages, and its behavior in a browser."""
 
 import json
 import re

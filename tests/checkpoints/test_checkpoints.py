@@ -82,7 +82,7 @@ def published():
 
 
 def small_variant(name, size=64, **options):
-    """What `record_published.py` recorded: a named model with 2 blocks and 7 classes."""
+    """A model as recorded by `record_published.py`: a named one with 2 blocks and 7 classes."""
     return keras_vit.create(name, image_size=size, num_layers=2, num_classes=7, **options)
 
 

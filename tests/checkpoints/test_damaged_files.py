@@ -16,7 +16,7 @@ pytestmark = pytest.mark.backend_free
 
 
 def make(name, folder):
-    """Makes the file of a case; returns the path to open."""
+    """Creates the file of a case; returns the path to open."""
     return CASES[name][0](folder / "weights.npz")
 
 

@@ -1,4 +1,4 @@
-"""Files of later families, against what the code of their publishers computes."""
+"""Files of later families, against the outputs of their publishers' code."""
 
 import json
 import re
@@ -94,7 +94,7 @@ def test_a_method_that_is_given_is_obeyed(publish):
 
 @pytest.mark.parametrize("case", ["timm eva02", "timm pe core"])
 def test_tokens_of_a_model_that_pools_them_otherwise(case, publish):
-    """What comes after the tokens is left out."""
+    """Weights of layers after the tokens are left out."""
     folder = publish(case)
     model = keras_vit.load_pretrained(folder, pooling=None, verbose=False)
     whole = keras_vit.load_pretrained(folder, num_classes=None, verbose=False)

@@ -128,7 +128,7 @@ def test_a_server_that_cannot_resume_starts_again(kind, entry, tmp_path):
 
 def test_a_partial_file_longer_than_the_file_starts_again(entry, server, tmp_path):
     (tmp_path / "ViT-Ti_16-test.npz.partial").write_bytes(CONTENT + b"more")
-    with pytest.raises(OSError, match="interrupted after 123,456"):  # its first answer is cut
+    with pytest.raises(OSError, match="interrupted after 123,456"):  # its first response is cut
         download.fetch(entry("resume"), tmp_path)
     assert server.asked == [f"bytes={LENGTH + 4}-", None]
 
@@ -142,7 +142,7 @@ def test_the_end_of_another_file_is_detected(facts, entry, tmp_path):
 
 
 def test_without_a_checksum_a_safetensors_file_starts_again(entry, server, tmp_path):
-    """Nothing could verify that both parts are of the same file."""
+    """It could not be verified that both parts come from the same file."""
     for _ in range(2):
         with pytest.raises(OSError, match="Check the network and the disk, and run it again"):
             download.fetch(entry("resume", ".safetensors"), tmp_path)

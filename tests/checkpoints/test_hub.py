@@ -72,7 +72,7 @@ def cached(tmp_path):
 
 
 def fetch(address=ADDRESS):
-    """Fetches as a new process does."""
+    """Fetches a repository as a new process would."""
     hub._fetched.clear()
     return hub.fetch(address)
 

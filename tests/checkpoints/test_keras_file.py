@@ -45,7 +45,7 @@ def as_class(module, name, registered=None):
 
 
 def within(layer):
-    """Puts a layer where a model may have any."""
+    """Puts a layer at a place where a model may have any layer."""
     return lambda config: {**config, "config": {**config["config"], "dtype": [{"a": layer}]}}
 
 
@@ -82,7 +82,7 @@ def refused(path, words):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_config_that_does_not_fit_its_file(name, whole, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(keras_file, "ALLOWANCE", 2**20)  # what is deep is found sooner
+    monkeypatch.setattr(keras_file, "ALLOWANCE", 2**20)  # deep nesting is found sooner
     change, words = CONFIGS[name]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     refused(changed(whole, tmp_path / "bad.keras", change), words)

@@ -1,4 +1,4 @@
-"""Presets of KerasHub, against what its own code computes."""
+"""Presets of KerasHub, against the outputs of its own code."""
 
 import json
 
@@ -155,7 +155,7 @@ def test_the_second_token_of_deit_is_a_register(publish):
 
 
 def in_shards(folder, count=2):
-    """Writes the backbone of a preset as Keras does if it is large."""
+    """Writes the backbone of a preset as Keras writes large ones."""
     with files.open_tensors(folder / PRESET) as file:
         tensors = {name: file.read(name) for name in file.specs}
     table = {}

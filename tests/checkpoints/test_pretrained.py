@@ -48,7 +48,7 @@ def test_a_variant_loads_its_recommended_weights(served):
 
 
 def test_the_catalog_has_the_normalization_that_the_file_lacks(served, capsys):
-    """DeiT takes ImageNet's mean and deviation, in 0..1: 0.485 ..., 0.229 ..."""
+    """DeiT uses ImageNet's mean and deviation, in 0..1: 0.485 ..., 0.229 ..."""
     served(small(pooling="distilled"), "timm")
     model = keras_vit.load_pretrained("ViT-Ti/16-deit-distilled-i1k-224", num_classes=9)
     mean, deviation = model.normalize
@@ -107,7 +107,7 @@ def test_shipped_weights_need_no_network(monkeypatch):
     quick(["ViT-Mini/4", "ViT-Midi/4", "R+ViT-Midi/8"], "ViT-Mini/4", rest=pytest.mark.weekly),
 )
 def test_shipped_weights_have_the_published_accuracy(name):
-    """The 10,000 test images of CIFAR-10, in the copy that it was trained on."""
+    """The 10,000 test images of CIFAR-10, from the copy that the model was trained on."""
     entry = catalogue.find(name)
     images, labels = [], []
     with tarfile.open(CIFAR / "cifar10-images.tar.xz") as files:
@@ -126,7 +126,7 @@ def test_shipped_weights_have_the_published_accuracy(name):
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="it measures memory by /proc")
 def test_loading_takes_little_more_memory_than_the_model(tmp_path):
-    """Of the paper's base size; measured in a process of its own, from when Keras is imported."""
+    """For the paper's base size, measured in a separate process after Keras is imported."""
     with backend.blank_weights():
         model = keras_vit.create("ViT-B/16")
     keras_vit.save_weights(model, tmp_path / "model.safetensors", "huggingface")

@@ -1,4 +1,4 @@
-"""Files and folders for timm and transformers: what those libraries' own loaders ask for."""
+"""Files and folders for timm and transformers meet the requirements of those libraries' loaders."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def json_of(folder, name="config.json"):
 
 @pytest.mark.parametrize("case", quick(CASES, *QUICK))
 def test_a_folder_has_the_tensors_and_the_fields_of_the_library(case, publish, tmp_path):
-    """The libraries' own: what they wrote when the model was recorded."""
+    """The libraries' own files, written when the model was recorded."""
     recorded = json.loads(str(DESCENDANTS[f"{case}/file"]))
     model = keras_vit.load_pretrained(publish(case), verbose=False)
     source, folder = case.split()[0], tmp_path / "again"

@@ -60,7 +60,7 @@ def test_train_and_predict_from_end_to_end(folder, tmp_path, capsys):
 
 
 def test_predict_with_what_is_shipped_or_saved(folder, tmp_path, capsys):
-    """Weights that know their classes name them; a model of no run has numbers."""
+    """Weights with class names print them; a model that is not from a run has numbers."""
     image = str(folder / "dark" / "0.png")
     assert cli.main(["predict", "ViT-Mini/4", image]) == 0
     names = keras_vit.checkpoints.entries()["ViT-Mini/4-keras-vit-cifar10"].class_names
@@ -70,10 +70,10 @@ def test_predict_with_what_is_shipped_or_saved(folder, tmp_path, capsys):
     model = keras_vit.create("ViT-Mini/4", image_size=8, num_classes=2)
     model.save(tmp_path / "mine.keras")
     assert cli.main(["predict", str(tmp_path / "mine.keras"), image]) == 0
-    assert "class 0 50.0 %" in capsys.readouterr().out.splitlines()[-1]  # the head begins at zero
+    assert "class 0 50.0 %" in capsys.readouterr().out.splitlines()[-1]  # the head starts at zero
 
     keras_vit.save_weights(model, tmp_path / "model.safetensors")
-    assert cli.main(["predict", str(tmp_path), image]) == 0  # a folder, as it is published
+    assert cli.main(["predict", str(tmp_path), image]) == 0  # a folder as published
     assert "class 0 50.0 %" in capsys.readouterr().out.splitlines()[-1]
 
     model.class_names = ("dark", "light")

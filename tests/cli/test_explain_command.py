@@ -32,7 +32,7 @@ def model():
 
 @pytest.fixture
 def folder(tmp_path):
-    """Four images, of other sizes than the model's."""
+    """Four images whose sizes differ from the model's."""
     folder = tmp_path / "images"
     folder.mkdir()
     for i, pixels in enumerate(random_images(4, 40, 50, 3).astype("uint8")):
@@ -64,7 +64,7 @@ def pixels_of(folder, count=4):
     return np.stack([reading.read(file, (16, 24)) for file in files])
 
 
-# What each view's file holds, by the functions themselves.
+# The content of each view's file, computed with the functions themselves.
 ARRAYS = {
     "patch_grid": lambda m, x: {"patch_grid": explain.patch_grid(m, x)},
     "attention_scores": lambda m, x: dict(explain.attention_scores(m, x)),

@@ -1,4 +1,4 @@
-"""`keras-vit predict`: tables that are continued, files that are skipped, what stands where."""
+"""`keras-vit predict`: tables that are continued, files that are skipped, output streams."""
 
 import csv
 import errno
@@ -248,7 +248,7 @@ def test_a_table_that_was_changed_is_refused_and_left_alone(kind, change, tmp_pa
 
 @pytest.mark.backend_free
 def test_a_full_disk_leaves_whole_rows(tmp_path):
-    """A disk takes the first bytes of a row, and then no more."""
+    """The disk becomes full after the first bytes of a row."""
 
     class Full:
         def __init__(self, file):

@@ -1,4 +1,4 @@
-"""`keras-vit` reports mistakes and lists before it imports Keras; `import keras_vit` has it all."""
+"""`keras-vit` reports mistakes and lists without Keras; `import keras_vit` imports everything."""
 
 import json
 import os

@@ -35,7 +35,7 @@ CHOICES = [*ADDED, ("relative", "stem"), (None, "stem")]
 
 
 def vit(kind="1d", placement="stem", **options):
-    """`wide_vit` with any positions; of relative ones there is but one placement."""
+    """`wide_vit` with any positions; relative ones have only one placement."""
     if kind == "relative":
         return wide_vit(RelativeViT, **options)
     return wide_vit(PositionViT, position_embedding=kind, position_placement=placement, **options)
@@ -87,7 +87,7 @@ def test_two_dimensional_positions_are_two_tables_side_by_side(prefix_tokens):
 def test_fixed_positions_are_sines_and_cosines_of_column_and_row():
     x = random_tokens(2, 16, 12)
     added = numpy(positions.SinCosPositions((3, 5), 1)(x)) - x
-    assert np.abs(added[:, 0]).max() == 0  # the class token has no place
+    assert np.abs(added[:, 0]).max() == 0  # the class token has no position
     row, column = 2, 4
     angles = [place / 10_000 ** (k / 3) for place in (column, row) for k in range(3)]
     waves = [[math.sin(a) for a in part] + [math.cos(a) for a in part]
@@ -199,7 +199,7 @@ def test_every_choice_computes_something_else():
     assert len(found) == len(CHOICES) - 1  # fixed positions of every block are the same ones
 
 
-# What each choice learns for 1 + 2 x 3 tokens of 8 numbers and 2 blocks
+# Learned parameters of each choice for 1 + 2 x 3 tokens of 8 numbers and 2 blocks
 TABLES = {
     ("1d", "stem"): 7 * 8,
     ("1d", "every"): 2 * 7 * 8,
@@ -246,7 +246,7 @@ def test_the_default_is_the_papers_model():
 
 
 class RelativeHybrid(keras_vit.HybridViT, RelativeViT):
-    """Both at once."""
+    """Applies both at once."""
 
 
 @pytest.mark.slow
@@ -285,7 +285,7 @@ def test_a_configuration_of_version_0_1_of_another_model_is_refused(name, value)
 
 @pytest.mark.slow
 def test_without_positions_patches_may_change_places():
-    """The encoder sees a set: only position embeddings tell it where a patch was."""
+    """The encoder sees a set: only position embeddings encode where a patch was."""
     images = random_images(1, 8, 15, 3)
     halves = np.concatenate([images[:, 4:], images[:, :4]], axis=1)
     for kind, same in ((None, True), ("1d", False), ("2d", False), ("relative", False)):

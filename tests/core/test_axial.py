@@ -35,7 +35,7 @@ from keras_vit.training.recipes import optimizers
 from keras_vit.variants import AxialBiT, AxialVariant, parse
 
 pytestmark = pytest.mark.usefixtures("blank")
-# Keras warns where a line has one token, which looks at itself alone.
+# Keras warns if a row or column has one token, which attends only to itself.
 one_token = pytest.mark.filterwarnings("ignore:.*You are using a softmax")
 KINDS = {
     "block": (
@@ -73,7 +73,7 @@ def test_layer_keeps_its_promises(kind, tmp_path):
 
 
 def masked_block(z, w, num_heads, approximate, mask):
-    """`paper.block` among all N tokens, where token i may look at token j only if mask[i, j]."""
+    """`paper.block` among all N tokens, where token i may attend to token j only if mask[i, j]."""
     x = paper.norm(z, w, "norm_1") @ w["attention/query_key_value/kernel"]
     x = x + w["attention/query_key_value/bias"]
     dim = z.shape[-1]
@@ -210,7 +210,7 @@ def test_a_row_of_an_image_skips_its_branch_as_a_whole():
     for part in (layer.row.mlp.contract, layer.column.mlp.contract, layer.column.attention):
         for weight in part.trainable_variables:
             weight.assign(np.zeros(weight.shape))
-    branch = (outputs(layer, x) - x).reshape(40, -1)  # the attention of rows alone
+    branch = (outputs(layer, x) - x).reshape(40, -1)  # the attention of rows only
     kept = (numpy(layer(x, training=True)) - x).reshape(40, -1) / branch
     np.testing.assert_allclose(kept, np.round(kept[:, :1]).repeat(18, 1), atol=1e-3)
     assert set(np.round(kept[:, 0])) == {0, 2}
@@ -290,7 +290,7 @@ def test_multiply_adds_of_axial_vit_b_32_by_hand():
     cost = accounting.count("Axial-ViT-B/32")
     one = 49 * (768 * 2304 + 768 * 768 + 2 * 768 * 3072)
     assert cost.dense == 49 * 3072 * 768 + 24 * one + 768 * 1000
-    assert cost.attention == 24 * 2 * 49 * 7 * 768  # each of 49 tokens looks at 7
+    assert cost.attention == 24 * 2 * 49 * 7 * 768  # each of 49 tokens attends to 7
     assert cost.activations == 49 * 768 + 24 * (49 * 7 * 12 + 49 * 10 * 768) + 1000
     assert cost.kept == 49 * 3072 + 24 * (49 * (8 * 768 + 2 * 3072) + 12 * 49 * 7) + 50 * 768
 
@@ -309,7 +309,7 @@ def test_axial_resnet_costs_what_a_unit_by_hand_does():
 @pytest.mark.parametrize("make", [vit, resnet])
 def test_a_built_model_costs_what_its_weights_and_images_say(make, hollow):
     model = make()
-    if make is vit:  # patches of a name are square
+    if make is vit:  # named models have square patches
         model = keras_vit.create("Axial-ViT-Mini/8", image_size=(16, 24))
         assert accounting.count(model) == accounting.count("Axial-ViT-Mini/8", (16, 24))
     assert accounting.count(model).parameters == model.count_params()

@@ -1,4 +1,4 @@
-"""What one module outside of the package adds, without a change in it; and takes away again."""
+"""A module outside the package adds and removes extensions without changing the package."""
 
 from typing import NamedTuple
 
@@ -45,14 +45,14 @@ def test_a_kind_of_positions(monkeypatch):
 
 
 class Shallow(NamedTuple):
-    """The row of a family."""
+    """A row of a new family."""
 
     hidden_dim: int
     num_registers: int
 
 
 class ShallowViT(keras_vit.ViT):
-    """One block, and more prefix tokens than the class token."""
+    """One block, and other prefix tokens in addition to the class token."""
 
     def __init__(self, *args, num_registers: keras_vit.arguments.natural_number = 2, **kwargs):
         self.keep(locals())

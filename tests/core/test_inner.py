@@ -1,4 +1,4 @@
-"""Layers inside of layers: the same numbers as Keras's own, in fewer steps; no time is measured."""
+"""Layers inside layers: the same numbers as Keras's own, in fewer steps; no time is measured."""
 
 import collections
 import contextlib
@@ -62,7 +62,7 @@ def test_dense_is_quantized_as_keras_dense():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 def test_a_quantized_model_has_no_dense_layer_left_out():
-    """Keras leaves out a subclass of `Dense` in silence."""
+    """Keras silently skips a subclass of `Dense`."""
     model = keras_vit.ViT(**SMALL, num_classes=2)
     model.quantize("int8")
     modes = [x.quantization_mode for x in model._flatten_layers() if isinstance(x, inner.Dense)]
@@ -90,7 +90,7 @@ def test_gelu_equals_its_formula(approximate):
 
 @contextlib.contextmanager
 def counted(owner, name, monkeypatch):
-    """Within it, calls of a method are counted, by the class of the object."""
+    """A context that counts the calls of a method by the class of the object."""
     calls, method = collections.Counter(), getattr(owner, name)
 
     def count(self, *args, **kwargs):
@@ -198,7 +198,7 @@ def test_training_on_jax_stores_less_and_computes_the_same(monkeypatch):
 
 
 def stored_bytes(model, images):
-    """Bytes of what the forward pass keeps for the gradient."""
+    """Returns the number of bytes that the forward pass keeps for the gradient."""
     import jax
 
     weights = [w.value for w in model.trainable_variables]

@@ -267,7 +267,7 @@ def test_stochastic_depth_skips_whole_branches():
     assert 0.6 < moved.mean() < 0.9  # both branches are skipped by a quarter of the images
     branch = keras_vit.TransformerBlock(3, 17, stochastic_depth=0.5).skip_1
     kept = numpy(branch(np.ones((64, 7, 15), "float32"), training=True))
-    assert set(np.unique(kept)) == {0.0, 2.0}  # what is kept is doubled: the mean stays
+    assert set(np.unique(kept)) == {0.0, 2.0}  # kept values are doubled, so the mean stays the same
     assert (kept == kept[:, :1, :1]).all()
 
 

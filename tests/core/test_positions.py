@@ -35,7 +35,7 @@ def test_other_methods_are_interpolations_of_pytorch(grid, new_grid, method):
 
 
 def test_hand_computed_middle():
-    """From 2 x 2 to 3 x 3 the corners stay, edges are means of two, the middle is that of four."""
+    """From 2 x 2 to 3 x 3, corners stay, edges are means of two, the center is the mean of four."""
     table = np.array([1.0, 3.0, 5.0, 11.0]).reshape(1, 4, 1)
     resized = positions.resize(table, (2, 2), (3, 3)).reshape(3, 3)
     np.testing.assert_array_equal(resized, [[1, 2, 3], [3, 5, 7], [5, 8, 11]])

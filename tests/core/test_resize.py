@@ -27,7 +27,7 @@ DEEP = {"num_layers": 1, "hidden_dim": 16}
 
 
 def features(model):
-    """A model up to what its head sees."""
+    """Returns a model up to the input of its head."""
     return keras.Model(model.input, model.get_layer("head").input)
 
 
@@ -73,7 +73,7 @@ def test_halves_of_positions_are_resized_along_their_axis(blank):
 
 @pytest.mark.parametrize("prefix", [0, 1])
 def test_an_offset_is_the_mean_of_the_pairs_that_have_it(prefix):
-    """Pair by pair; two patches are as far apart as the image says, not the sequence."""
+    """Pair by pair; the distance of two patches is that in the image, not in the sequence."""
     (rows, columns), (new_rows, new_columns) = grid, new_grid = (2, 3), (4, 2)
     table = random_tokens(2 * (prefix + 6) - 1, 4)
     middle, number, found = prefix + 5, new_rows * new_columns, {}

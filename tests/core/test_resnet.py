@@ -1,4 +1,4 @@
-"""BiT and the hybrids against Google's code and timm, and all that users do with a model."""
+"""BiT and the hybrids against Google's code and timm, and everything that users do with a model."""
 
 import math
 import re
@@ -67,7 +67,7 @@ BIG_VISION = {
 
 
 def google_weight(path, shape, names):
-    """The seeded array of one weight; its values stand in the same order whatever its shape."""
+    """The seeded array of one weight; its values are in the same order for any shape."""
     if path.endswith("class_token"):
         return seeded.weight("cls", shape)
     if "position_embedding" in path:

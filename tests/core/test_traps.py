@@ -1,4 +1,4 @@
-"""Keras's own traps, each shut by a test: what goes wrong elsewhere must not go wrong here."""
+"""Pitfalls of Keras, each covered by a test: mistakes made elsewhere must not happen here."""
 
 import re
 import warnings
@@ -35,7 +35,7 @@ def test_a_sublayer_follows_its_parents_policy():
 
 
 def test_build_makes_every_weight_without_a_warning():
-    """Without `build` a layer builds 0 weights with a warning, and loads none in silence."""
+    """Without `build`, a layer warns that it builds 0 weights, and silently loads none."""
     for layer, shape, count in every_layer():
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -65,7 +65,7 @@ def test_a_subclassed_model_restores_its_weights(tmp_path):
 
 
 def test_every_call_has_one_output():
-    """A second output behind a flag is cut out of the batch by a symbolic call."""
+    """A second output behind a flag is sliced from the batch in a symbolic call."""
     for layer, shape, _ in every_layer():
         assert isinstance(layer(keras.Input(shape[1:])), keras.KerasTensor)
         assert len(layer(random_tokens(2, *shape[1:])).shape) in (2, 3)
@@ -144,7 +144,7 @@ def test_config_is_what_the_constructor_takes():
 def test_a_cloned_model_computes_the_same(kind):
     """`clone_model` gives a plain functional model; its graph must still be complete.
 
-    Of a class whose `__init__` takes `*args, **kwargs` Keras believes that it takes a graph.
+    If `__init__` takes `*args, **kwargs`, Keras assumes that the class takes a graph.
     """
     model = randomize(small(kind))
     clone = keras.models.clone_model(model)

@@ -1,4 +1,4 @@
-"""Every kind of model computes what it did in version 0.1: logits and the gradient of each weight.
+"""Every kind of model computes the same as in version 0.1: logits and the gradient of each weight.
 
 `golden/record_version_0_1.py` recorded them in float64, in which these tests compute too.
 """
@@ -19,7 +19,7 @@ RECORDED = np.load(GOLDEN / "version_0_1.npz")
 
 
 class WithoutBias(keras_vit.ViT):
-    """Its head has no bias, as an argument of version 0.1 had it."""
+    """Its head has no bias, as with an argument of version 0.1."""
 
     def head(self, x):
         return keras.layers.Dense(5, use_bias=False, name="head", dtype="float64")(x)
@@ -100,7 +100,7 @@ MODELS = {
     "R+ViT-Ti/16": lambda: create("R+ViT-Ti/16", image_size=64, **CUT),
     "Axial-ViT-Ti/8": lambda: create("Axial-ViT-Ti/8", image_size=(16, 24), **CUT),
 }
-# Keras normalizes layers in float32 whatever the dtype is; on PyTorch that differs most.
+# Keras computes layer normalization in float32 for every dtype; PyTorch differs most.
 ROUNDING, OF_NORMS = (1e-5, 5e-5) if keras.backend.backend() == "torch" else (1e-6, 1e-5)
 QUICK = ("token", "positions 2d, every", "axial", "hybrid")
 # CI compares the others on TensorFlow: JAX compiles each of them, in seven times the time.
@@ -110,7 +110,7 @@ REST = pytest.mark.weekly if keras.backend.backend() == "jax" else IN_CI
 
 @pytest.fixture
 def float64():
-    """JAX computes in float64 only if it is told to."""
+    """JAX computes in float64 only if configured to."""
     if keras.backend.backend() != "jax":
         yield
         return

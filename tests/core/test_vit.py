@@ -239,7 +239,7 @@ def test_stochastic_depth_grows_with_depth():
 
 
 def images_and_labels():
-    """Two classes that differ by brightness: a model that learns at all tells them apart."""
+    """Two classes that differ by brightness: any model that learns can distinguish them."""
     labels = np.arange(32) % 2
     images = random_images(32, 10, 21, 3) / 4 + 190 * labels[:, None, None, None]
     return images.astype("float32"), labels.astype("int32")
@@ -269,7 +269,7 @@ def grain_dataset(x, y):
     grain = pytest.importorskip("grain")
     pairs = [(x[i], y[i]) for i in range(len(x))]
     batches = grain.MapDataset.source(pairs).repeat().batch(8).to_iter_dataset()
-    return dict(x=batches, steps_per_epoch=4, shuffle=False)  # Keras cannot ask Grain for a length
+    return dict(x=batches, steps_per_epoch=4, shuffle=False)  # Grain's data have no length
 
 
 SOURCES = (numpy_arrays, tf_data, py_dataset, grain_dataset)
@@ -303,7 +303,7 @@ def test_same_seed_same_model():
 
 @register
 class TopAttention(keras_vit.SelfAttention):
-    """Each token looks at two tokens alone, those with the highest scores."""
+    """Each token attends only to the two tokens with the highest scores."""
 
     def scores(self, query, key):
         x = logits(query, key)
@@ -335,7 +335,7 @@ def test_a_foreign_attention_trains_saves_and_can_be_seen(tmp_path):
 
 @pytest.mark.parametrize("kernel", [True, False])
 def test_a_foreign_attention_equals_numpy(kernel, monkeypatch):
-    """Also where a fused kernel would compute attention: it knows nothing of other scores."""
+    """Also if a fused kernel would compute attention, which ignores overridden scores."""
     monkeypatch.setattr(keras_vit.backend, "has_attention_kernel", lambda _: kernel)
     layer, x = TopAttention(3), random_tokens(2, 7, 15)
     layer.build(x.shape)

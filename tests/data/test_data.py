@@ -67,7 +67,7 @@ def test_batches_contain_every_image_once_per_epoch_in_a_new_order():
     batches.on_epoch_begin()
     second = np.concatenate([labels for _, labels in batches])
     assert sorted(first[:7]) == sorted(second[:7]) == list(range(7))
-    assert first[7:].tolist() == first[:2].tolist()  # they fill the last batch
+    assert first[7:].tolist() == first[:2].tolist()  # the first images fill the last batch
     assert first.tolist() != second.tolist()
     again = data.Batches(np.zeros((7, 2, 2, 1)), np.arange(7), batch_size=3, seed=5)
     assert np.concatenate([labels for _, labels in again]).tolist() == first.tolist()
@@ -94,7 +94,7 @@ def test_fit_receives_another_order_in_each_epoch():
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     batches = Recorded(np.zeros((12, 1, 1, 1), "float32"), np.arange(12), batch_size=12)
     model.fit(batches, epochs=3, shuffle=False, verbose=0)
-    orders = {epoch: labels for epoch, labels in drawn}  # TensorFlow draws one more to see shapes
+    orders = {epoch: labels for epoch, labels in drawn}  # TensorFlow draws one more to infer shapes
     assert all(sorted(orders[epoch]) == list(range(12)) for epoch in range(3))
     assert orders[0] != orders[1] != orders[2] != orders[0]
 
@@ -201,7 +201,7 @@ def test_an_error_contains_the_name_of_a_damaged_image(folder):
         ("RGB", (255, 0, 0), (255, 0, 0), 76),  # grey is 0.299 R + 0.587 G + 0.114 B
         ("L", 90, (90, 90, 90), 90),
         ("1", 1, (255, 255, 255), 255),
-        ("LA", (0, 0), (255, 255, 255), 255),  # wholly transparent: white
+        ("LA", (0, 0), (255, 255, 255), 255),  # fully transparent: white
         ("RGBA", (0, 0, 255, 255), (0, 0, 255), 29),
         ("RGBA", (0, 0, 0, 51), (204, 204, 204), 204),  # one fifth black on white
         ("I;16", 257 * 130, (130, 130, 130), 130),
@@ -228,7 +228,7 @@ def test_palettes_and_cmyk_are_converted(tmp_path):
 def test_the_exif_orientation_is_applied(tmp_path):
     image = Image.fromarray(np.array([[10, 20, 30], [40, 50, 60]], "uint8"))
     exif = Image.Exif()
-    exif[0x0112] = 6  # the image's top is on its right side: turn it by 90 degrees clockwise
+    exif[0x0112] = 6  # the top is on the right side, so turn it by 90 degrees clockwise
     image.save(tmp_path / "turned.png", exif=exif)
     upright = data.read(tmp_path / "turned.png", (3, 2), num_channels=1)
     assert upright[:, :, 0].tolist() == [[40, 10], [50, 20], [60, 30]]

@@ -43,7 +43,7 @@ def test_missing_splits_are_drawn_stratified_by_class():
     assert np.bincount(labels[sorted(test)]).tolist() == [10, 6, 4]
     assert np.bincount(labels[sorted(validation)]).tolist() == [4, 2, 2]  # a tenth of 40, 24, 16
     assert numbers() == [train, validation, test] != numbers(seed=1)
-    assert numbers(validation_share=0.5)[2] == test  # the test part depends on nothing else
+    assert numbers(validation_share=0.5)[2] == test  # depends on its own share only
     assert numbers(validation_share=0, test_share=0) == [set(range(100)), None, None]
 
 
@@ -72,7 +72,7 @@ def test_classes_without_images_in_a_split_are_warned_of():
         "The test split of 'arrays' has no image of class '0', '1'.",
     ]
     assert loaded.num_classes == 3 and warned[0].filename == __file__
-    with pytest.warns(UserWarning, match="test.*class '1', '2'"):  # a single image is trained on
+    with pytest.warns(UserWarning, match="test.*class '1', '2'"):  # one image is trained on
         loaded = data.load((images, [0, 0, 1, 2]), 2, pipeline="keras")
     assert loaded.counts == {"train": 3, "validation": 0, "test": 1}
     assert loaded.validation is None and len(loaded.labels("validation")) == 0
@@ -206,7 +206,7 @@ def test_names_of_datasets_are_distinguished_from_paths(monkeypatch, tmp_path):
     assert data.load("vtab/pets", 8, pipeline="keras").name == "vtab/pets"
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cifar10").mkdir()
-    with pytest.raises(ValueError, match="two class folders"):  # what is there wins
+    with pytest.raises(ValueError, match="two class folders"):  # existing folders win
         data.load("cifar10")
 
 

@@ -80,7 +80,7 @@ def expected_counts(sampler, epoch, first=0):
 
 @every_pipeline
 def test_fit_receives_the_epochs_in_order(pipeline):
-    loaded = load_numbered(18, 4, pipeline)  # 5 batches, two images of the first come again
+    loaded = load_numbered(18, 4, pipeline)  # 5 batches; two images of the first are repeated
     left, counts = record(loaded), Counts()
     counter(18, 4).fit(loaded.train, epochs=3, shuffle=False, verbose=0, callbacks=[counts])
     order = loaded.sampler.order
@@ -130,7 +130,7 @@ def test_taking_one_batch_does_not_move_the_sampler(pipeline):
     other = [labels.tolist() for _, labels in arrays_of(loaded.train)]
     assert other == loaded.sampler.order(1).reshape(5, 4).tolist() != order
     loaded.sampler.go_to(0, 3)
-    iter(loaded.train)  # an iterator of which nothing is taken
+    iter(loaded.train)  # an iterator that yields nothing
     assert [labels.tolist() for _, labels in arrays_of(loaded.train)] == order[3:]
 
 
@@ -139,12 +139,12 @@ def test_a_sampler_counts_only_whole_iterations():
     sampler = data.Sampler(np.zeros(6), batch_size=2)
     assert sampler.begin() == (0, 0) and (sampler.epoch, sampler.step) == (1, 0)
     sampler.mark_delivered(0, 0)
-    assert sampler.begin() == (0, 0)  # that was a look
+    assert sampler.begin() == (0, 0)  # it was only a look
     sampler.mark_delivered(0, 2)
     assert sampler.begin() == (1, 0)
-    sampler.go_to(2)  # the epoch that was begun is given up
+    sampler.go_to(2)  # abandons the epoch that was begun
     assert sampler.begin() == (2, 0)
-    sampler.mark_delivered(1, 2)  # a straggler of another epoch
+    sampler.mark_delivered(1, 2)  # a late batch of another epoch
     assert sampler.begin() == (2, 0)
 
 
@@ -226,7 +226,7 @@ def test_pixels_in_memory_are_augmented_like_images(channels, settings, monkeypa
 
 @pytest.mark.backend_free
 def test_no_random_generator_is_made_for_an_image(monkeypatch):
-    """One costs more than all other work on an image of 32 x 32: there are some for each epoch."""
+    """A generator costs more than all other work on a small image; an epoch has only a few."""
     made = []
 
     def counted(maker):

@@ -85,7 +85,7 @@ def test_the_first_frame_of_an_animation_is_read(tmp_path, suffix):
 
 
 def test_rare_modes_are_converted(tmp_path):
-    """Values by hand: CMYK without its key, BT.601 of YCbCr, white behind what is transparent."""
+    """Values by hand: CMYK without its key, BT.601 of YCbCr, white behind transparent pixels."""
     one, alpha = Image.new("L", (4, 4), 200), Image.new("L", (4, 4), 51)
     cases = {
         "cmyk.tif": (Image.new("CMYK", (4, 4), (255, 0, 55, 0)), (0, 255, 200)),
@@ -155,7 +155,7 @@ def test_images_are_upright_with_every_orientation(tmp_path, suffix, orientation
     options = {"quality": 95, "subsampling": 0} if suffix == "jpg" else {}
     path = save(tmp_path / f"x.{suffix}", Image.fromarray(stored), exif=exif, **options)
     upright = np.asarray(images.open_image(path, smallest=smallest)).astype(int)
-    assert upright.shape == turned.shape  # 20 of 24 pixels are asked for: no half is enough
+    assert upright.shape == turned.shape  # 20 of 24 pixels: half is too small
     assert np.abs(upright - turned).max() <= 6
 
 
@@ -510,7 +510,7 @@ def test_arrays_are_accepted_in_every_form(tmp_path):
         np.savez(
             tmp_path / "x.npz", **{x: IMAGES, y: LABELS, "class_names": np.array(["a", 1], "O")}
         )
-        parts = arrays.read_npz(tmp_path / "x.npz")  # an array that is not read may be of any kind
+        parts = arrays.read_npz(tmp_path / "x.npz")  # arrays that are not read may have any type
         assert len(parts.train) == 6 and parts.test is None
         assert parts.notes == ("arrays that were not read: class_names",)
     grey = arrays.read_arrays({"train": (IMAGES[..., 0], LABELS), "val": (IMAGES[:1, ..., 0], [2])})
@@ -646,7 +646,7 @@ def test_a_disk_cache_belongs_to_what_a_resumed_run_must_share(photos):
 
 @pytest.fixture
 def keras_archive(tmp_path, monkeypatch):
-    """A home of Keras's; the function puts CIFAR-10's archive there, with 100 and 20 images."""
+    """A Keras home folder; the function puts CIFAR-10's archive there, with 100 and 20 images."""
     import keras
 
     monkeypatch.delenv(local.FOLDER, raising=False)
@@ -667,7 +667,7 @@ def keras_archive(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("inner", ["", "cifar10"])
 def test_cifar_is_read_from_a_folder(inner, tmp_path, keras_archive, monkeypatch):
-    keras_archive()  # comes after the folder
+    keras_archive()  # is used after the folder
     for part, name in itertools.product(("train", "test"), local.CIFAR10):
         save(tmp_path / "images" / inner / part / name / "1.png", blocks())
     monkeypatch.setenv(local.FOLDER, str(tmp_path / "images"))
@@ -680,7 +680,7 @@ def test_cifar_is_read_from_a_folder(inner, tmp_path, keras_archive, monkeypatch
 
 
 def test_pets_are_read_from_their_folder_only(tmp_path, monkeypatch):
-    monkeypatch.setenv(local.FOLDER, str(tmp_path))  # may be the folder of another dataset
+    monkeypatch.setenv(local.FOLDER, str(tmp_path))  # it may be the folder of another dataset
     assert local.read_local("pets") is None
     for breed, number in itertools.product(range(37), range(10)):
         save(tmp_path / "pets" / f"breed_{breed}" / f"{number}.png", blocks())

@@ -156,7 +156,7 @@ def test_without_permission_to_read():
     assert problem == doctor.Problem("unreadable-folder", "owl", "Permission denied", "owl")
     ((kind, reason),) = record["problems"]
     assert kind == "unreadable-file" and "Permission denied" in reason
-    # A right that is missing is no reason to move a file.
+    # A missing permission is not a reason to move a file.
     assert not any(doctor.KINDS[kind].movable for kind in ("unreadable-file", "unreadable-folder"))
 
 
@@ -173,7 +173,7 @@ def test_photographs_give_no_false_alarm():
     assert report.images == 370 and severe(report) == []
 
 
-# Looked at one by one: each pair shows one scene, in other colors or a little moved.
+# Inspected one by one: each pair shows the same scene, in other colors or slightly shifted.
 CIFAR_NEAR = 14
 
 
@@ -192,7 +192,7 @@ def test_cifar_gives_no_false_alarm(count, tmp_path):
 
 
 def test_placeholders_are_found_among_photographs(good):
-    """Text on a background of one color is found in any format, a logo in a format of its own."""
+    """Text on a background of one color is found in any format, a logo only in a rare format."""
     logo = faults.banner((90, 70), "white").quantize(16)
     logo.paste(logo.getpixel((45, 35)), (5, 5, 55, 30))
     faults.save(good / "cat" / "logo.gif", logo)

@@ -115,7 +115,7 @@ def test_every_flipped_byte_of_a_png_is_found():
 
 
 def test_bytes_of_every_kind_never_raise():
-    """Files that are cut and filled with noise: there is always a record."""
+    """Files that are truncated and filled with noise always give a record."""
     rng = np.random.default_rng(0)
     kinds = {"JPEG": {}, "PNG": {}, "GIF": {}, "BMP": {}, "WEBP": {}, "TIFF": {}}
     with tempfile.TemporaryDirectory() as folder:

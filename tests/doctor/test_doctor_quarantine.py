@@ -1,4 +1,4 @@
-"""Moving bad files aside and back, exactly, whatever goes wrong in between."""
+"""Moves bad files aside and back exactly, even if something fails in between."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""The scores that every view of attention is made of, and the encoder that they come from."""
+"""The scores behind every view of attention, and the encoder that they come from."""
 
 import gc
 import os
@@ -69,7 +69,7 @@ def test_scores_equal_the_equation_for_every_pooling(pooling):
 
 
 def test_the_model_computes_with_these_scores():
-    """Eq. 7 and 8 from them make what its own attention, perhaps a fused kernel, puts out."""
+    """With these scores, Eq. 7 and 8 give the output of its attention, perhaps a fused kernel."""
     model, x = vit(), random_images(2, *SIZE, 3)
     scores = attention.attention_scores(model, x)
     for block in find_encoder.find(model).blocks:
@@ -195,7 +195,7 @@ def test_blocks_stay_in_order_also_where_their_names_do_not():
     np.testing.assert_array_equal(scores.stack()[10], scores["block_10"])
 
 
-# --- What a look leaves behind: nothing -----------------------------------------------------------
+# --- Looking changes nothing ----------------------------------------------------------------------
 
 
 def test_weights_are_those_of_the_moment():
@@ -260,7 +260,7 @@ def test_an_error_on_the_way_leaves_nothing_behind(monkeypatch):
 
 
 def test_a_model_that_was_looked_into_can_be_forgotten():
-    def look():  # what has called it is over: TensorFlow notes the variables of its caller
+    def look():  # its caller has returned: TensorFlow records the variables of a caller
         model = vit(num_layers=1)
         attention.attention_scores(model, random_images(2, *SIZE, 3))
         return weakref.ref(model), weakref.ref(next(iter(batched._COMPILED[model].values())))
@@ -351,7 +351,7 @@ def test_the_encoder_is_found_with_what_its_tokens_stand_for():
 
 
 def test_images_of_any_size_before_a_resizing_layer():
-    """The inner model says what a patch is in pixels."""
+    """The inner model determines the size of a patch in pixels."""
     inner = vit()
     inputs = keras.Input((None, None, 3))
     model = keras.Model(
@@ -386,7 +386,7 @@ def test_real_activations_are_those_of_timm():
 
 
 def test_pooling_attention_is_what_the_probe_takes_from_each_token():
-    """By hand, from the weights of the pooling; a class token has a part of it too."""
+    """By hand, from the weights of the pooling; part of the attention goes to a class token."""
     shape = {"image_size": (8, 12), "num_layers": 1, "num_classes": None, "pooling": "map"}
     model = randomize(keras_vit.create("ViT-Mini/4", keras_vit.descendants.PEViT, **shape))
     images = random_images(2, 8, 12, 3)

@@ -30,7 +30,7 @@ def convnet(activation=None, classes=4):
 
 
 def shares(maps):
-    """Positive parts over their sum; a map without any is 0."""
+    """Returns positive parts over their sum; a map without any is 0."""
     maps = np.maximum(maps, 0)
     total = maps.sum((1, 2), keepdims=True)
     assert total.any()
@@ -257,7 +257,7 @@ class Register(keras.layers.Layer):
 
 @pytest.mark.slow
 def test_a_token_behind_the_patches_is_no_obstacle():
-    """The last block's input is what the layer before it gives, which can be named."""
+    """The last block's input is the output of the layer before it, which can be named."""
     inputs = keras.Input((8, 8, 3))
     x = keras_vit.PatchEncoder(8)(keras_vit.Patches(4)(inputs))
     x = keras_vit.TransformerBlock(2, 8, name="first")(Register()(x))

@@ -36,12 +36,12 @@ def dense(*units, image_size=(2, 3), seed=1):
 
 def outputs(model, names, images):
     found = keras.Model(model.inputs[0], [model.get_layer(name).output for name in names])(images)
-    found = keras.tree.flatten(found)  # one output comes without a list
+    found = keras.tree.flatten(found)  # a single output is not in a list
     return [numpy(keras.ops.cast(x, "float32")).astype("float64") for x in found]
 
 
 def hsic_1(x, y):
-    """Eq. 3 of Nguyen, Raghu and Kornblith, as it stands there."""
+    """Eq. 3 of Nguyen, Raghu and Kornblith, as printed."""
     x, y = (array.reshape(len(array), -1) for array in (x, y))
     n, one = len(x), np.ones(len(x))
     k, m = (array @ array.T for array in (x, y))
@@ -143,7 +143,7 @@ def test_tokens_are_compared_as_the_next_block_sees_them():
         x, y = map(layer_norm, raw) if normalize else raw
         assert found.values[0, 1] == pytest.approx(minibatch_cka([x], [y]), abs=1e-4)
     found = cka(model, model, images, *[["encoder_norm", "block_1"]] * 2)
-    assert found.values[0, 1] > 0.8  # the same but for the learned scale
+    assert found.values[0, 1] > 0.8  # the same except for the learned scale
 
 
 def layer_norm(x):

@@ -14,12 +14,12 @@ from keras_vit.explain.masking import deletion_curve
 
 pytestmark = pytest.mark.usefixtures("blank")
 
-# Patches are 0 1 / 2 3. Of the equal ones the first goes first: 1, 2, 0, 3.
+# Patches are 0 1 / 2 3. Equal ones are deleted in order: 1, 2, 0, 3.
 MAP, ORDER = np.array([[0.2, 0.9], [0.9, 0.1]]), [1, 2, 0, 3]
 
 
 def after(model, image, label, gone, instead):
-    """The probability once the patches in `gone` are those of the image `instead`."""
+    """The probability after the patches in `gone` are replaced by those of `instead`."""
     image = image.copy()
     for patch in gone:
         row, column = divmod(patch, 2)
@@ -47,7 +47,7 @@ def test_patches_go_in_the_order_of_the_map(steps, gone):
 
 
 def gaussian_blur(image, down, across):
-    """Pixel by pixel: the mean of all others with the weights of a Gaussian."""
+    """Pixel by pixel: the mean of all pixels, weighted by a Gaussian."""
     height, width, _ = image.shape
     result = np.zeros(image.shape)
     for i, j in np.ndindex(height, width):
@@ -132,5 +132,5 @@ def test_the_benchmarks_area_and_its_interval():
     np.testing.assert_array_equal(deletion.interval(np.ones(5), np.random.default_rng(0)), [1, 1])
     values = np.random.default_rng(1).normal(size=400)
     low, high = deletion.interval(values, np.random.default_rng(0))
-    expected = 1.96 * values.std() / 20  # of the normal distribution that a mean nears
+    expected = 1.96 * values.std() / 20  # a mean is approximately normal
     np.testing.assert_allclose([low, high], values.mean() + np.array([-1, 1]) * expected, atol=0.01)

@@ -10,7 +10,7 @@ from keras_vit.explain.per_head import mean_attention_distance
 
 
 def one_hot(targets, prefix_tokens=0):
-    """(1, 1, 1, tokens, tokens): token i attends to targets[i] alone."""
+    """(1, 1, 1, tokens, tokens): token i attends only to targets[i]."""
     return np.eye(len(targets) + prefix_tokens)[[*range(prefix_tokens), *targets]][None, None, None]
 
 
@@ -20,7 +20,7 @@ def test_identity_has_distance_zero():
 
 
 def there(places, step):
-    """Every other `step` places go ahead, the next back."""
+    """Groups of `step` places point ahead and back in alternation."""
     return np.where(places // max(step, 1) % 2 == 0, places + step, places - step)
 
 
@@ -37,7 +37,7 @@ def there(places, step):
     ],
 )
 def test_a_shift_has_its_length_in_pixels(rows, columns, distance):
-    """Patches of 5 x 7 pixels on a grid of 4 x 12: half of them look so far ahead, half back."""
+    """Patches of 5 x 7 pixels on a grid of 4 x 12: half of them attend so far ahead, half back."""
     y, x = np.indices((4, 12))
     places = np.arange(48).reshape(4, 12)[there(y, rows), there(x, columns)]
     found = mean_attention_distance(one_hot(places.ravel()), patch_size=(5, 7), grid=(4, 12))
@@ -64,7 +64,7 @@ def test_attention_to_the_class_token_has_no_distance():
 @pytest.mark.backend_free
 def test_the_prefix_tokens_own_row_is_left_out():
     array = np.eye(6)[None, None, None]
-    array[..., 0, :] = array[..., 1, :] = [0, 0, 0, 0, 0, 1]  # two of them, both look at the last
+    array[..., 0, :] = array[..., 1, :] = [0, 0, 0, 0, 0, 1]  # two of them, both attend to the last
     assert mean_attention_distance(array, patch_size=16, grid=2) == [[0]]
 
 
@@ -72,7 +72,7 @@ def test_the_prefix_tokens_own_row_is_left_out():
 def test_a_patch_that_looks_at_prefix_tokens_alone_counts_as_zero():
     array = np.zeros((1, 1, 1, 3, 3))
     array[..., 0] = [1, 1, 0]
-    array[..., 2, 1] = 1  # only the second patch looks at a patch, 8 pixels away
+    array[..., 2, 1] = 1  # only the second patch attends to a patch, 8 pixels away
     for renormalize in (True, False):
         found = mean_attention_distance(array, patch_size=8, grid=(1, 2), renormalize=renormalize)
         np.testing.assert_allclose(found, [[4]])
@@ -80,7 +80,7 @@ def test_a_patch_that_looks_at_prefix_tokens_alone_counts_as_zero():
 
 @pytest.mark.backend_free
 def test_layers_heads_and_images():
-    """Each layer and head for itself, the mean over images; a loop over pairs of patches."""
+    """Each layer and head separately, averaged over images; a loop over pairs of patches."""
     array = np.exp(random_tokens(2, 3, 4, 7, 7))
     array /= array.sum(-1, keepdims=True)
     expected = np.zeros((2, 4))

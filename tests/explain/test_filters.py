@@ -57,7 +57,7 @@ def test_components_of_an_embedding_made_of_two(wrap):
 
 
 def test_components_see_pixels_in_the_order_of_patches():
-    """A filter that is a patch of an image comes back as that patch."""
+    """A filter that is a patch of an image is returned as that patch."""
     image = np.abs(random_tokens(1, 4, 6, 3)) + 0.1
     model = vit()
     patches = keras.ops.convert_to_numpy(keras_vit.Patches((2, 3))(image))
@@ -98,7 +98,7 @@ def test_a_hybrid_shows_the_standardized_filters_of_its_root(make):
     products = np.sum(found.reshape(5, -1) * expected, axis=1)
     np.testing.assert_allclose(np.abs(products), 1, atol=1e-6)
     assert (found.reshape(5, -1).max(1) == np.abs(found.reshape(5, -1)).max(1)).all()
-    kernel.assign(3 * kernel + 1)  # standardizing takes both away
+    kernel.assign(3 * kernel + 1)  # standardizing removes both
     np.testing.assert_allclose(embedding_filters(model, 5), found, atol=1e-4)
 
 
@@ -119,7 +119,7 @@ def test_a_number_of_components_that_is_none_is_refused():
 
 @pytest.mark.parametrize("pooling, before", [("token", 1), ("gap", 0), ("distilled", 2)])
 def test_similarity_of_positions_by_hand(pooling, before):
-    """Four patches at 0, 90, 45 and 180 degrees; class tokens lie elsewhere."""
+    """Four patches at 0, 90, 45 and 180 degrees; class tokens have other directions."""
     model = vit(image_size=(4, 6), pooling=pooling)
     table = np.full((1, before + 4, 8), 7.0)
     table[0, before:] = 0

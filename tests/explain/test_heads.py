@@ -31,7 +31,7 @@ def test_entropy_by_hand():
 
 @pytest.mark.backend_free
 def test_entropy_of_each_layer_and_head():
-    array = np.exp(random_tokens(3, 2, 4, 12, 12))  # of no square: the grid does not matter
+    array = np.exp(random_tokens(3, 2, 4, 12, 12))  # not a square; the grid does not matter
     array /= array.sum(-1, keepdims=True)
     expected = -(array * np.log(array)).sum(-1).mean((1, 3))
     found = attention_entropy(array)
@@ -66,7 +66,7 @@ def test_norms_are_those_of_the_graphs_own_tokens(pooling):
 
 @pytest.mark.slow
 def test_norms_are_computed_in_single_precision():
-    """In bfloat16 the squares of many numbers add up to too little."""
+    """In bfloat16, the sum of many squares is too small."""
     model = keras_vit.ViT(8, 4, 1, 384, 5, 1, num_classes=2, dtype="mixed_bfloat16")
     randomize(model, scale=0.7)
     x = random_images(2, 8, 8, 3)

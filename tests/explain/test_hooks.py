@@ -103,7 +103,7 @@ TRACED = []
 
 
 def several(model, images, shift, power=1):
-    """What a view may return: a tree of tensors, batch first."""
+    """A possible result of a view: a tree of tensors, batch first."""
     TRACED.append(power)
     with hooks.record([model.get_layer("flat")]) as outputs:
         y = model(images, training=False)
@@ -167,7 +167,7 @@ def test_gradients_are_those_of_mathematics():
 
 
 def test_nothing_is_trained():
-    """A batch normalization and a dropout's seed stay what they were."""
+    """A batch normalization and the seed of a dropout do not change."""
     inputs = keras.Input((4, 4, 3))
     x = layers.Dropout(0.5)(layers.BatchNormalization()(inputs))
     model = keras.Model(inputs, layers.Flatten(name="flat")(x))

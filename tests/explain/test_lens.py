@@ -29,7 +29,7 @@ class Wrapped(keras.Model):
 
 
 def silence(block):
-    """Makes both branches of a block give zero."""
+    """Makes both branches of a block return zero."""
     for dense in (block.attention.projection, block.mlp.contract):
         for weight in dense.weights:
             weight.assign(np.zeros(weight.shape))

@@ -30,7 +30,7 @@ def test_features_by_hand():
     """Directions at 0, 90, 45, 180 and 0 degrees; lengths do not matter."""
     gallery = np.array([[1, 0], [0, 7], [2, 2], [-1, 0], [5, 0]])
     found = nearest(None, np.array([[3.0, 0], [0, 1]]), gallery, k=3)
-    assert found.indices.tolist() == [[0, 4, 2], [1, 2, 0]]  # of equals the first comes first
+    assert found.indices.tolist() == [[0, 4, 2], [1, 2, 0]]  # ties keep their order
     half = np.sqrt(0.5)
     np.testing.assert_allclose(found.similarity, [[1, 1, half], [1, half, 0]], atol=1e-6)
     assert found.similarity.dtype == "float32"

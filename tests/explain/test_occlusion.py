@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("blank")
 
 @functools.cache
 def linear(shape, classes, activation=None):
-    """Logits that are sums of the pixels with weights."""
+    """A model whose logits are weighted sums of the pixels."""
     layers = [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(classes, activation)]
     return randomize(keras.Sequential(layers), scale=0.0007)
 
@@ -90,7 +90,7 @@ def test_patches_must_divide_the_image():
 
 
 def test_no_more_than_a_batch_of_covered_images_is_in_memory(monkeypatch):
-    """The images go in as views of the user's own; only their batches are copied."""
+    """The images are views of the user's array; only their batches are copied."""
     model, images, seen = linear((6, 10, 3), 4, None), random_images(2, 6, 10, 3), []
     run = batched.run
 

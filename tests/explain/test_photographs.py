@@ -1,4 +1,4 @@
-"""Rollout on photographs: most of it lies on the thing that the image shows."""
+"""Rollout on photographs: most of it is on the object that the image shows."""
 
 import os
 import pathlib
@@ -46,7 +46,7 @@ def images(names):
 
 
 def covered(box):
-    """The share of each of the 14 x 14 patches that lies in the box."""
+    """Returns the share of each of the 14 x 14 patches that is inside the box."""
     left, top, right, bottom = np.array(box) * 14 / 299
     patch = np.arange(14)
 
@@ -60,7 +60,7 @@ def covered(box):
     "options, better, ratio", [({}, 9, 1.5), (dict(heads="max", discard=0.9), 9, 2.2)]
 )
 def test_rollout_lies_on_the_thing(model, options, better, ratio):
-    """Measured: all ten lie above their box's share of the area, by 1.64 and 2.41 on average."""
+    """Measured: all ten are above their box's share of the area, by 1.64 and 2.41 on average."""
     boxes = np.stack([covered(box) for box in BOXES.values()])
     area = boxes.mean((1, 2))
     maps = attention_rollout(model, images(BOXES), **options)

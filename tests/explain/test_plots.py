@@ -1,4 +1,4 @@
-"""The figures of what is inside: what is drawn, where, and under which words."""
+"""The figures of the views: what is drawn, where, and with which text."""
 
 import numpy as np
 import pytest
@@ -23,19 +23,19 @@ NAMES = ["a.png", "b.png", "c.png"]
 
 
 def drawn(axes):
-    """The arrays of the images in an `Axes`."""
+    """Returns the arrays of the images in an `Axes`."""
     return [np.asarray(image.get_array()) for image in axes.get_images()]
 
 
 def words(figure):
-    """Everything that is written in a figure."""
+    """Returns all text in a figure."""
     import matplotlib.text
 
     return "\n".join(text.get_text() for text in figure.findobj(matplotlib.text.Text))
 
 
 def rendered(figure):
-    """The pixels of a figure, (height, width, 4)."""
+    """Returns the pixels of a figure, (height, width, 4)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)

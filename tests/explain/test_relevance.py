@@ -63,7 +63,7 @@ def attention(x, w, factors):
 
 
 def expected(image, w, pooling, label, step=1e-5):
-    """Chefer et al., Eq. 5 and 6, as they stand: score times slope of the logit, layer by layer."""
+    """Chefer et al., Eq. 5 and 6, as printed: score times slope of the logit, layer by layer."""
     tokens = CLASS_TOKENS[pooling] + math.prod(GRID)
     factors = np.ones((NUM_LAYERS, NUM_HEADS, tokens, tokens))
     slopes = np.zeros_like(factors)

@@ -1,4 +1,4 @@
-"""The page of all views: what is on it, read as a browser reads it."""
+"""The page of all views and its content, parsed as a browser parses it."""
 
 import base64
 import html.parser

@@ -20,7 +20,7 @@ def random_scores(*shape, seed=0):
 
 
 def written_out(array, residual=True, fuse=np.mean):
-    """All of A_L ... A_2 A_1, in float64, image by image."""
+    """The whole product A_L ... A_2 A_1, in float64, image by image."""
     images = []
     for b in range(array.shape[1]):
         product = np.eye(array.shape[-1])
@@ -77,9 +77,9 @@ def test_uniform_attention_gives_a_uniform_map():
 
 
 def two_layers():
-    """1 + 2 x 2 tokens; the class token looks at patch 3 in the last layer, all at patch 0 before.
+    """1 + 2 x 2 tokens; in the last layer the class token attends to patch 3; before, all to 0.
 
-    In both layers every other token looks at itself.
+    In both layers, every other token attends to itself.
     """
     first, last = np.eye(5), np.eye(5)
     first[4] = [0, 1, 0, 0, 0]
@@ -95,7 +95,7 @@ def test_two_layers_by_hand():
     # With the residual, half of the class token comes from patch 3: of this, half from patch 0.
     found = attention_rollout(array)
     np.testing.assert_allclose(found, [[[0.5, 0], [0, 0.5]]])
-    # The layers do not commute: in the other order the class token never hears of patch 0.
+    # The layers do not commute: in the other order, nothing of patch 0 reaches the class token.
     np.testing.assert_allclose(attention_rollout(array[::-1]), [[[0, 0], [0, 1]]])
 
 
@@ -118,7 +118,7 @@ def two_heads():
 )
 def test_heads_become_one_by_hand(heads, expected):
     expected = np.reshape(expected, (1, 2, 2)) / np.sum(expected)
-    for residual in (True, False):  # what stays in the class token is no part of the map
+    for residual in (True, False):  # the share of the class token itself is not part of the map
         found = attention_rollout(two_heads(), heads=heads, residual=residual)
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
@@ -127,7 +127,7 @@ def test_heads_become_one_by_hand(heads, expected):
 @pytest.mark.parametrize(
     "discard, expected",
     [
-        (0.2, [0.4, 0.3, 0.15, 0.05]),  # less than one patch of four
+        (0.2, [0.4, 0.3, 0.15, 0.05]),  # less than one of four patches
         (0.25, [0.4, 0.3, 0.15, 0]),
         (0.5, [0.4, 0.3, 0, 0]),
         (0.99, [0.4, 0, 0, 0]),  # the largest always stays
@@ -141,7 +141,7 @@ def test_the_smallest_scores_of_patches_are_forgotten(discard, expected):
 
 @pytest.mark.backend_free
 def test_the_class_token_is_never_forgotten():
-    """Patch 0 hears of patch 3 through the class token alone, of which it takes the least."""
+    """Patch 3 reaches patch 0 only through the class token, to which patch 0 attends least."""
     last, first = np.eye(5), np.eye(5)
     last[1] = [0.1, 0.2, 0.3, 0.4, 0]
     first[0] = [0, 0, 0, 0, 1]
@@ -231,7 +231,7 @@ def test_of_a_model_it_is_that_of_its_scores(pooling):
 
 
 def test_only_a_few_images_are_in_memory_at_once(monkeypatch):
-    """Each batch's scores are gone when those of the next but one are computed."""
+    """The scores of a batch are released before those two batches later are computed."""
     alive, most, made = weakref.WeakSet(), [], attention._in_order
 
     class Watched(attention.Scores):

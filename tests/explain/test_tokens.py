@@ -32,7 +32,7 @@ def hand_built(final_norm=None):
 
 
 def tokens(model, name, images):
-    """What a layer puts out, by a model of its own."""
+    """Returns the output of a layer, from a model of its own."""
     found = keras.Model(model.inputs[0], model.get_layer(name).output)(images)
     return numpy(keras.ops.cast(found, "float32")).astype("float64")
 
@@ -80,7 +80,7 @@ def test_patches_of_other_images_are_refused():
 
 @pytest.fixture(scope="module")
 def shared():
-    """One model for many tests: each would be compiled anew."""
+    """One model for many tests, since each model would be compiled separately."""
     keras.utils.set_random_seed(3)
     return wide_vit()
 
@@ -104,7 +104,7 @@ def test_similarity_by_hand(layer, token, shared):
 
 @pytest.mark.parametrize("pooling", ["gap", pytest.param("distilled", marks=pytest.mark.slow)])
 def test_similarity_where_there_is_no_class_token_or_more_than_one(pooling):
-    """Without a class token the mean of the patches stands in; of two, the first is meant."""
+    """Without a class token, the mean of the patches replaces it; of two, the first is used."""
     model, images = wide_vit(pooling=pooling), random_images(4, 8, 15, 3)
     x = tokens(model, "encoder_norm", images)
     patches = x[:, {"gap": 0, "distilled": 2}[pooling] :]

@@ -4,7 +4,7 @@ Needs torch, torchvision, timm (1.0.31), jax, flax and https://github.com/google
 (commit 0127fb6) on PYTHONPATH; run: python tests/golden/record_bit.py
 timm's images are random to the edge. big_vision pads the first pool with minus infinity, BiT's
 releases and timm with zero: its images have a frame of the mean colour, where both are the same.
-All is computed in float64, so that the difference that a test finds is that of the model under
+Everything is computed in float64, so any difference that a test finds comes from the model under
 test; timm's epsilon of the kernel's variance, 1e-8, is not BiT's, and hidden by the norms.
 """
 

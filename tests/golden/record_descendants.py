@@ -1,4 +1,4 @@
-"""Records `descendants.npz`: what timm, Hugging Face and torchvision compute, seeded weights.
+"""Records `descendants.npz`: outputs of timm, Hugging Face and torchvision with seeded weights.
 
 Needs torch, torchvision (0.28), timm (1.0.31) and transformers (5.24.0); run:
 
@@ -126,7 +126,7 @@ CLASSIFIERS = {
     "root hybrid": ("vit_tiny_r_s16_p8_224", CLASSES),
     "hybrid": ("vit_small_r26_s32_224", CLASSES),
 }
-# What must be larger, or smaller, than the seeded weights are for a mistake to be seen.
+# Weights that must be larger or smaller than the seeded ones for a mistake to be visible.
 FACTORS = {"beit|sbb|so150m": {"bias_table": 20, "gamma|lambda": 10}}
 FACTORS |= {"hybrid": {"backbone.*conv": 0.0001}}
 SIZES = {14: ((42, 70), (84, 84)), 16: ((48, 80), (96, 96))}  # by patch: rows fewer, columns more
@@ -153,7 +153,7 @@ def seeded_state(shapes, factors):
 
 
 def compute(model, images, **options):
-    """What is recorded of a model: logits, or the image's embedding, or its tokens."""
+    """Returns the recorded output of a model: logits, the embedding of the image, or its tokens."""
     if hasattr(model, "get_image_features"):
         found = model.get_image_features(images, **options)
         return getattr(found, "pooler_output", found)
@@ -187,7 +187,7 @@ def hugging_face(case, kind, config, options=()):
         model = kind.from_pretrained(folder).double().eval()
         facts = json.loads(pathlib.Path(folder, "config.json").read_text())
     found = {"output": compute(model, images_of(56, 56))}
-    by_itself = re.search("dinov|tips", config.model_type)  # it resizes without being asked
+    by_itself = re.search("dinov|tips", config.model_type)  # it resizes automatically
     asked = {} if by_itself else {"interpolate_pos_encoding": True}
     for size in () if "beit" in case else SIZES[14]:
         found["{} x {}".format(*size)] = compute(model, images_of(*size), **asked)

@@ -3,8 +3,8 @@
 Needs jax, flax, ml_collections and https://github.com/google-research/vision_transformer
 (commit c6de1e5) on PYTHONPATH; run: python tests/golden/record_hybrids.py
 The file holds, for each hybrid, the logits at SIZE pixels with LAYERS blocks of the Transformer,
-and the number of weights of the whole model at 224 pixels and 1000 classes. All is computed in
-float64, so that the difference that a test finds is that of the model under test.
+and the number of weights of the whole model at 224 pixels and 1000 classes. Everything is computed
+in float64, so any difference that a test finds comes from the model under test.
 """
 
 import math
@@ -21,7 +21,7 @@ SIZE, LAYERS, CLASSES = (64, 96), 2, 7
 
 
 def configurations():
-    """The five official hybrids, and the paper's other two made of official parts."""
+    """The five official hybrids, and the paper's other two, built from official parts."""
     b32, l16 = models.get_r50_b16_config(), models.get_l16_config()
     b32.resnet.num_layers = (3, 4, 6, 3)
     l16.patches.size = (1, 1)
@@ -38,7 +38,7 @@ def configurations():
 
 
 def shapes(model, images):
-    """{name: shape} of a model's weights, none of which is made."""
+    """Returns {name: shape} of a model's weights without allocating them."""
     tree = jax.eval_shape(lambda: model.init(jax.random.PRNGKey(0), images, train=False))
     flat = flax.traverse_util.flatten_dict(tree["params"], sep="/")
     return {name: leaf.shape for name, leaf in flat.items()}

@@ -1,4 +1,4 @@
-"""Records `kerashub.npz`: what KerasHub's own code computes of seeded weights.
+"""Records `kerashub.npz`: outputs of KerasHub's own code with seeded weights.
 
 Needs keras-hub (0.32.0) and jax; run:
 
@@ -28,7 +28,7 @@ PIXELS = {"image_size": (56, 56), "scale": [1 / 50, 1 / 60, 1 / 70], "offset": [
 
 
 def classifier(kind, backbone, converter, **options):
-    """A classifier with what prepares its images."""
+    """Returns a classifier with its preprocessor."""
     preprocessor = kind.preprocessor_cls(image_converter=converter)
     return kind(backbone, 5, preprocessor=preprocessor, **options)
 
@@ -88,7 +88,7 @@ ROWS = {
 
 
 def fill(path):
-    """Gives the tensors of a .weights.h5 file seeded values; returns their shapes."""
+    """Fills the tensors of a .weights.h5 file with seeded values; returns their shapes."""
     shapes = {}
     with h5py.File(path, "r+") as file:
         file.visititems(lambda name, item: shapes.update({name: getattr(item, "shape", None)}))

@@ -4,7 +4,7 @@ Needs torch, torchvision, timm (1.0.31), transformers (5.23.0), jax, flax, ml_co
 and https://github.com/google-research/vision_transformer (commit c6de1e5) on PYTHONPATH;
 run: python tests/golden/record_published.py
 Models keep the width of their names; DEPTH blocks and SIZE pixels keep the test quick. PyTorch
-computes in float64, so that differences are ours alone. "resized" are models for LARGER pixels
+computes in float64, so that all differences are ours. "resized" are models for LARGER pixels
 whose positions come from those of SIZE by the source's own code.
 """
 
@@ -63,7 +63,7 @@ def timm_resized(name):
 
 
 def hugging_face_logits(config, kind):
-    """The names that its files carry are those of `save_pretrained`, not those in memory."""
+    """The names in its files are those of `save_pretrained`, not those in memory."""
     model = kind(config)
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)

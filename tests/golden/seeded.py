@@ -1,4 +1,4 @@
-"""Weights that a script and a test can both make from a name, so that no file must hold them."""
+"""Weights that a script and a test can both make from a name, so they need not be stored."""
 
 import re
 import zlib
@@ -16,14 +16,14 @@ CUT = {"num_layers": 2, "num_classes": 5, **EXACT}
 
 
 def weight(name, shape):
-    """The same random float32 array for the same name and shape, anywhere.
+    """Returns the same random float32 array for the same name and shape, anywhere.
 
     Scales are around 1, kernels small: activations stay near 1, and no zero hides a mistake.
     """
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     noise = rng.standard_normal(shape, dtype="float32")
     if name.endswith("gn3/scale"):
-        return 0.2 + noise / 10  # a branch adds a little, as in training: else rounding grows
+        return 0.2 + noise / 10  # a branch adds a little, as in training; rounding stays small
     if name.endswith("/scale"):
         return 1 + noise / 10
     return noise / (20 if name.endswith("/kernel") else 10)
@@ -47,10 +47,10 @@ def normalized(images):
 def torch_weight(name, shape, factors=()):
     """`weight` for PyTorch's names, where a norm's scale and a kernel are both called weight.
 
-    `factors` maps regular expressions to what the weights that they find are multiplied with.
+    `factors` maps regular expressions to factors of the matching weights.
 
-    Kernels of a hybrid's ResNet are large: timm standardises them with another epsilon than the
-    official code, which large kernels do not feel.
+    Kernels of a hybrid's ResNet are large: timm standardizes them with a different epsilon than the
+    official code, which hardly affects large kernels.
     """
     scale = "norm" in name and name.endswith("weight")
     value = weight(name + ("/scale" if scale else "/kernel" if len(shape) in (2, 4) else ""), shape)

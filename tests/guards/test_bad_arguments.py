@@ -47,7 +47,7 @@ def bit(**arguments):
 
 
 def second_call(layer, first, second):
-    """The input was right at first; the check must not only be made when weights are."""
+    """The first input was valid, so the check must not only run when weights are created."""
     layer(first)
     return layer(second)
 
@@ -445,7 +445,7 @@ def test_a_misspelt_argument_is_not_swallowed():
 
 
 def test_nothing_was_built_when_an_argument_is_refused(monkeypatch):
-    """The last argument that is checked is refused before the first weight is made."""
+    """The last argument to be checked is refused before the first weight is created."""
     made = []
     monkeypatch.setattr(keras.layers.Layer, "add_weight", lambda self, *a, **k: made.append(self))
     for wrong in (dict(epsilon=NAN), dict(normalize=3), dict(pooling="mean"), dict(mlp_dim=0)):

@@ -57,9 +57,9 @@ class Batches(keras.utils.PyDataset):
 
 
 class Spoil(keras.callbacks.Callback):
-    """Spoils data once a call is under way: at the begin of an epoch, or of a test or prediction.
+    """Spoils data during a call: at the beginning of an epoch, a test or a prediction.
 
-    Until then Keras has read the first batches well, to learn their shapes.
+    By then, Keras has read the first batches to learn their shapes.
     """
 
     def __init__(self, data, epoch=0):
@@ -77,7 +77,7 @@ class Spoil(keras.callbacks.Callback):
 
 
 def raising(hook, number=0, error=Broken):
-    """A callback that raises at the call of `hook` after `number` others."""
+    """A callback that raises in `hook` after `number` calls."""
     calls = []
 
     def strike(self, *args, **kwargs):
@@ -184,7 +184,7 @@ class Trained:
             self.after[step + 1] = self.state()
 
     def variables(self):
-        """Weights, all that the optimizer keeps, and last the counters of steps and dropouts."""
+        """Weights, the optimizer's state, and last the counters of steps and dropouts."""
         count = self.model.optimizer.iterations
         kept = [v for v in self.model.optimizer.variables if v is not count]
         return [*self.model.weights, *kept, count, *self.model.non_trainable_variables]
@@ -223,7 +223,7 @@ def trained(request):
     return trained_model(request.param)
 
 
-# Only JAX takes weights away.
+# Weights are lost only on JAX.
 SOME = ("fit, third batch", "predict, size")
 SOME = list(FAILURES)[::2] + list(SOME) if BACKEND == "jax" else SOME
 # A model that has been trained meets every failure; one around it and a fresh one meet half each.
@@ -254,7 +254,7 @@ def test_a_failed_call_leaves_the_last_finished_step(case, trained):
 
 def fail(model, failure):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # JAX says that it found a later batch of another shape
+        warnings.simplefilter("ignore")  # JAX reports a later batch with a different shape
         with pytest.raises((Exception, KeyboardInterrupt, SystemExit)) as error:
             run(model, *failure)
     assert "is not callable" not in str(error.value)
@@ -517,7 +517,7 @@ FLOWING = [case for case in MISTAKES if case != "1-based"]
 @pytest.mark.both
 def test_a_mistake_in_other_data_is_reported_before_the_first_step(flow, case):
     make, x, y, *words = MISTAKES[case]
-    first = [2, 3, 0, 1]  # the wrong ones first
+    first = [2, 3, 0, 1]  # wrong ones first
     words = [word.replace("(4, 3)", "3)").replace("image=2", "image=0") for word in words]
     model = shared(make)
     weights = model.get_weights()
@@ -542,13 +542,13 @@ def test_labels_of_later_batches_are_checked_too(flow):
     assert OUT_OF_RANGE in str(error.value) and "highest label=2" in str(error.value)
 
 
-ENDLESS = "ignore:Your input ran out of data"  # Keras says so of generators and of Grain
+ENDLESS = "ignore:Your input ran out of data"  # Keras warns of this for generators and Grain
 
 
 @pytest.mark.filterwarnings(ENDLESS)
 @pytest.mark.parametrize("flow", FLOWS)
 def test_good_data_are_not_changed(flow):
-    """The model gets all of the data, once, in their order."""
+    """The model gets all data once, in order."""
     x, y = labelled(8)
     plain = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
     watch = guards.streams.Watch(SPEC, SPARSE_OF_TWO)
@@ -702,7 +702,7 @@ def test_pixels_that_may_be_right_are_not_warned_of(pixels):
 @pytest.mark.parametrize("flow", quick(FLOWS, as_tf, as_pydataset))
 @pytest.mark.both
 def test_fit_does_not_warn_of_shuffling(flow):
-    """Warnings are errors here: Keras says that `shuffle=True` was passed, which it was not."""
+    """Warnings are errors: Keras reports that `shuffle=True` was passed, although it was not."""
     if BACKEND == "jax" and flow is as_torch:
         pytest.skip("Keras warns of torch's read-only arrays")
     history = shared(small).fit(**flow(*labelled(8)), verbose=0)
@@ -718,7 +718,7 @@ def test_data_with_known_labels_are_checked_first_and_not_advanced():
     model = shared(small)
     given = {"x": batches}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches.sampler, "begin", None)  # a check must not begin an epoch
+        patch.setattr(batches.sampler, "begin", None)  # a check must not start an epoch
         patch.setattr(type(batches), "__getitem__", None)  # nor take a batch
         guards.calls.checked_training(model, given, [], training=True)
     assert given == {"x": batches, "shuffle": False}

@@ -59,12 +59,12 @@ def pixel_warnings(call):
 
 ODD = {
     "scaled": (lambda x: x / 255, "scaled already"),
-    "16 bits": (lambda x: (x * 257).astype("uint16"), "like those of 16 bits"),
+    "16 bits": (lambda x: (x * 257).astype("uint16"), "like 16-bit values"),
     "without a mean": (lambda x: x - [123.68, 116.78, 103.94], "a mean had been subtracted"),
     "cut": (lambda x: (x / 255).round().astype("uint8"), "divided by 255 and truncated"),
     "booleans": (lambda x: x > 128, "like a mask"),
 }
-KINDS = [kind for kind in ODD if kind != "booleans"]  # as float they look like those that were cut
+KINDS = [kind for kind in ODD if kind != "booleans"]  # as floats they look like truncated ones
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -1,4 +1,4 @@
-"""The other project called keras-vit: it is noticed, and only it."""
+"""The other project called keras-vit is detected, and nothing else."""
 
 import os
 import pathlib

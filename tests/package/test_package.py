@@ -14,8 +14,8 @@ import keras_vit
 from keras_vit import backend
 
 PACKAGE = pathlib.Path(keras_vit.__file__).parent
-# The order of reading: a module imports only from those before it. The paper's model is `layers`
-# and `vit`; what varies it stands after them.
+# The reading order: a module imports only from those before it. The paper's model is `layers` and
+# `vit`; its variations come after them.
 ORDER = [
     "environment", "arguments", "io", "startup", "backend", "inner", "hooks", "figures",
     "variants", "pixel_range", "guards", "model", "layers", "vit",
@@ -114,7 +114,7 @@ print(keras.backend.backend(), keras_vit.create("ViT-Mini/8", image_size=16).cou
 
 @pytest.mark.weekly
 def test_works_with_this_backend_alone_installed(tmp_path):
-    """Keras alone would ask for TensorFlow, which is not there."""
+    """Keras itself would look for TensorFlow, which is not installed."""
     name = keras.backend.backend()
     hidden = [other for other in backend.BACKENDS if other != name]
     printed = run(ONLY.format(hidden=hidden), KERAS_BACKEND=None, KERAS_HOME=str(tmp_path))

@@ -1,7 +1,7 @@
 """Everything public of version 0.1 is still there, renamed, or gone for a stated reason.
 
 Each line of surface_0_1.txt is a name or an option of 0.1; `-> new` if it is renamed, `removed:
-reason` if nobody needs it.
+reason` if it is gone.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def test_nothing_of_0_1_is_lost(line):
         assert reason and not exists(name)
     else:
         assert exists(now)
-    assert now == name or not exists(name)  # a renamed one does not linger
+    assert now == name or not exists(name)  # the old name of a renamed object is gone
 
 
 def test_a_missing_name_is_noticed():

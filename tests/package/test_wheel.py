@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.backend_free, pytest.mark.slow]
 EXTRAS = "[jax,tutorials]"
 UNSET = ("PYTHONPATH", "KERAS_BACKEND", "KERAS_HOME", "PYTHONDONTWRITEBYTECODE")
 
-# Runs each file of code in a process of its own. What takes long to import is imported once.
+# Runs each file of code in its own process. Modules that are slow to import are imported once.
 RUN_EACH = """
 import os, pathlib, sys, traceback
 import jax, matplotlib.pyplot, sklearn.datasets, sklearn.linear_model
@@ -39,7 +39,7 @@ for path in map(pathlib.Path, sys.argv[1:]):
 
 
 def run(*words, cwd, **environment):
-    """Runs a command outside of this environment and returns what it printed."""
+    """Runs a command outside this environment and returns its output."""
     env = {name: value for name, value in os.environ.items() if name not in UNSET} | environment
     result = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
@@ -86,7 +86,7 @@ def wheel(dist):
 
 @pytest.fixture(scope="module")
 def bin(wheel, tmp_path_factory):
-    """The programs of an environment that holds the wheel and what it asks for, nothing else."""
+    """The programs of an environment that contains only the wheel and its dependencies."""
     folder = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", folder, cwd=folder)
     install = (folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-compile")
@@ -143,7 +143,7 @@ print(keras_vit.load_pretrained("ViT-Mini/4").count_params())
 
 @pytest.mark.parametrize("configured", [None, pytest.param("tensorflow", marks=pytest.mark.weekly)])
 def test_tutorials_begin_with_jax_alone(configured, bin, tmp_path):
-    """Keras alone would look for TensorFlow; an import of it that failed leaves that in a file."""
+    """Keras itself would look for TensorFlow; a failed import of it is recorded in a file."""
     home = tmp_path / "home"
     home.mkdir()
     if configured:

@@ -1,4 +1,4 @@
-"""Results that cannot be written are refused before the work, whoever asks."""
+"""Results that cannot be written are refused before any work, in every command and function."""
 
 import ctypes
 import os
@@ -58,7 +58,7 @@ def test_a_file_needs_a_folder_and_is_none(tmp_path):
 
 
 def test_folders_without_permission_are_refused(tmp_path, monkeypatch):
-    """As another user than root would find them."""
+    """Folders as a user other than root sees them."""
 
     def denied(**_):
         raise PermissionError(13, "Permission denied")

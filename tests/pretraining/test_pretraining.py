@@ -1,4 +1,4 @@
-"""The objectives as models: their numbers against NumPy, and what every Keras model owes."""
+"""The objectives as models: their numbers against NumPy, and the behavior of every Keras model."""
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ def pixel_vit(model=keras_vit.ViT, **options):
 
 
 class UniformAttention(keras_vit.SelfAttention):
-    """Every token takes as much from each other."""
+    """Every token attends to all others equally."""
 
     def scores(self, query, key):
         scores = super().scores(query, key)
@@ -82,7 +82,7 @@ def images_of(model, number=6):
 
 
 def compiled(model, optimizer=None):
-    on_jax = keras.backend.backend() == "jax"  # else one small operation is compiled after another
+    on_jax = keras.backend.backend() == "jax"  # otherwise many small operations are compiled
     model.compile(optimizer or keras.optimizers.SGD(0.1), jit_compile=on_jax)
     return model
 
@@ -105,7 +105,7 @@ def pieces(model):
 
 
 def solved(model, images=IMAGES):
-    """What `solve` hides and predicts with the seed 3, computed as `predict` does."""
+    """Returns what `solve` hides and predicts with the seed 3, computed as in `predict`."""
     with model.fix_seed(3):
         return model.predict_on_batch(images)
 
@@ -252,7 +252,7 @@ def test_causal_attention_equals_numpy():
     attention.build(x.shape)
     w = weights(randomize(attention, scale=0.5))
     found = numpy(pretraining.pixels.attend_causally(attention, x))[0]
-    for last in range(7):  # a token is as it would be if it were the last one
+    for last in range(7):  # a token is the same as if it were the last one
         expected = paper.msa(x[0, : last + 1].astype("float64"), w, 3)[0][-1]
         np.testing.assert_allclose(found[last], expected, atol=1e-5)
 
@@ -303,7 +303,7 @@ def test_what_was_not_hidden_is_the_image(name):
 
 
 def test_a_perfect_prediction_is_the_image():
-    """What makes pixels of a prediction undoes what makes targets of pixels."""
+    """The conversion of predictions to pixels is the inverse of that of pixels to targets."""
     for model in (mae(), mae(normalize_targets=False), OBJECTIVES["simmim"]()):
         shown = model.render(numpy(model.truth(IMAGES)), IMAGES)
         whole = numpy(stages.cut_patches(model.encoder, IMAGES))

@@ -206,7 +206,7 @@ def test_sincos_positions_equal_a_transcription():
 @pytest.mark.parametrize("pooling", ["token", "gap"])
 @pytest.mark.parametrize("kind", ["1d", "2d", "sincos", None])
 def test_first_tokens_are_those_of_the_model(kind, pooling):
-    """Whole, as MAE takes them, and in two steps, as SimMIM does."""
+    """In one step, as MAE does it, and in two steps, as SimMIM does it."""
     encoder = wide_vit(PositionViT, position_embedding=kind, pooling=pooling)
     images = random_images(2, 8, 15, 3)
     first = keras.Model(encoder.input, encoder.get_layer("block_0").input)

@@ -1,4 +1,4 @@
-"""The checks of the reader's answers: they accept the solutions and no wrong answer below."""
+"""The checks of the reader's answers accept the solutions and none of the wrong answers below."""
 
 import ast
 import importlib

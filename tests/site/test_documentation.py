@@ -1,4 +1,4 @@
-"""The documentation does not lie: its names, commands, paths and measured tables are checked."""
+"""The documentation is correct: its names, commands, paths and measured tables are checked."""
 
 import json
 import operator

@@ -1,4 +1,4 @@
-"""The site as a reader meets it: built strictly, served, and opened in a browser."""
+"""The site as a reader sees it: built strictly, served, and opened in a browser."""
 
 import contextlib
 import functools
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.first, pytest.mark.backend_free]  # 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
-# What is wrong with the page that is open, as texts.
+# Problems of the open page, as texts.
 FAULTS = """() => {
     const all = (selector) => [...document.querySelectorAll(selector)];
     const wide = document.documentElement.scrollWidth - window.innerWidth;
@@ -49,7 +49,7 @@ FAULTS = """() => {
     ];
 }"""
 
-# Texts with less contrast to what lies behind them than WCAG 2.2, 1.4.3 asks for.
+# Texts with less contrast to their background than WCAG 2.2, 1.4.3 requires.
 FAINT = """() => {
     const numbers = (color) => {
         const [r, g, b, a = 1] = color.match(/[\\d.]+/g).map(Number);
@@ -94,7 +94,7 @@ FAINT = """() => {
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves files and keeps quiet about it."""
+    """Serves files without logging."""
 
     def log_message(self, *arguments):
         pass
@@ -123,7 +123,7 @@ def build(folder):
 
 @contextlib.contextmanager
 def served(folder):
-    """Serves a folder on this machine; gives its address."""
+    """Serves a folder on this machine; yields its address."""
     handler = functools.partial(Handler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -133,7 +133,7 @@ def served(folder):
 
 @contextlib.contextmanager
 def browsing(home, faults):
-    """Opens a browser's tab; what its pages complain of or fetch elsewhere goes into `faults`."""
+    """Opens a browser tab; errors and external requests of its pages are added to `faults`."""
     with playwright.sync_playwright() as tools:
         browser = tools.chromium.launch(executable_path=CHROMIUM)
         tab = browser.new_page()
@@ -152,7 +152,7 @@ def check_address(url, home, faults):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The site that `make docs` built, if nothing has changed since; else it is built here."""
+    """The site that `make docs` built if nothing has changed since, otherwise a new build."""
     built = ROOT / "site"
     sources = [ROOT / "mkdocs.yml", ROOT / "CHANGELOG.md"]
     for folder in ("docs", "keras_vit", "tutorials"):
@@ -165,7 +165,7 @@ def site(tmp_path_factory):
     return build(tmp_path_factory.mktemp("site"))
 
 
-# The bytes of the page and of all that it loaded, as they are on the disk.
+# The bytes of the page and of everything that it loaded, as on the disk.
 LOADED = """() => [...performance.getEntriesByType("navigation"),
     ...performance.getEntriesByType("resource")].reduce((sum, e) => sum + e.decodedBodySize, 0)"""
 # Every formula has been drawn and every image is there, or none will be.
@@ -197,7 +197,7 @@ def test_site_in_a_browser(site):
             if tab.evaluate(LOADED) > 1_000_000:
                 faults.append(f"{page}: more than 1 MB")
             said = tab.evaluate(FAULTS)
-            said += faint_texts(tab) if size is DESKTOP else []  # at any width they are the same
+            said += faint_texts(tab) if size is DESKTOP else []  # equal at any width
             faults += [f"{page}, {size['width']} px: {fault}" for fault in said]
         check_home(tab, home)
         check_table(tab, home)
@@ -219,7 +219,7 @@ def faint_texts(tab):
 
 
 def check_home(tab, home):
-    """What it is, its code and its figure fit on one screen, in at most 600 kB in all."""
+    """The introduction, the code and the figure fit on one screen, in at most 600 kB in all."""
     tab.set_viewport_size(DESKTOP)
     tab.goto(home, wait_until="networkidle")
     box = tab.locator(".hero").bounding_box()
@@ -231,7 +231,7 @@ def check_home(tab, home):
 
 
 def check_table(tab, home):
-    """On a phone the zoo's tables scroll, and the page does not."""
+    """On a phone, the zoo's tables scroll, but the page does not."""
     tab.set_viewport_size(PHONE)
     tab.goto(f"{home}zoo.html")
     scrolls = "box => box.scrollWidth > box.clientWidth && getComputedStyle(box).overflowX"
@@ -239,7 +239,7 @@ def check_table(tab, home):
 
 
 def check_search(tab, home):
-    """What one searches for is found, and leads there. The index is loaded for this alone."""
+    """A search finds the page and leads there. The index is loaded only for searches."""
     tab.set_viewport_size(DESKTOP)
     tab.goto(home)
     with tab.expect_response("**/search_index.json"):
@@ -276,7 +276,7 @@ def check_answers(tab, home):
 
 
 def check_dark(tab, home):
-    """The site is dark where the system is, and light again at a click."""
+    """The site is dark if the system is, and light again after a click."""
     body = tab.locator("body")
     tab.emulate_media(color_scheme="dark")
     tab.goto(home)
@@ -302,7 +302,7 @@ def test_site_from_a_disk(site):
 
 
 class Page(html.parser.HTMLParser):
-    """What a page can be asked for, and what it asks for: its anchors, links and code."""
+    """The anchors, links and code of a page."""
 
     def __init__(self, file):
         super().__init__()
@@ -332,7 +332,7 @@ def test_every_link_within_the_site_leads_somewhere(site):
 
 
 def leads(file, link, pages):
-    """Whether the file and the anchor of a link are there; other sites are not asked."""
+    """Whether the file and the anchor of a link exist; other sites are not contacted."""
     parts = urllib.parse.urlsplit(link)
     if parts.scheme or parts.netloc:
         return True

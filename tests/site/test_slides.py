@@ -16,7 +16,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SOURCE = (ROOT / "docs" / "slides" / "lecture.md").read_text(encoding="utf-8")
 SLIDES = SOURCE.split("\n---\n")
 
-# What of the slide that is shown lies outside of it, or does not fit its box.
+# Parts of the current slide that are outside it or do not fit their box.
 OUTSIDE = """() => {
     const slide = document.querySelector("section.now"), box = slide.getBoundingClientRect();
     const heading = slide.querySelector("h1, h2").getBoundingClientRect();

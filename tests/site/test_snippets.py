@@ -1,4 +1,4 @@
-"""The Python of the first pages runs as it stands, and prints what they say."""
+"""The Python code on the first pages runs unchanged and prints the output shown there."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""The studies: their table loses nothing, their runs are what they say, conclusions follow rows."""
+"""The studies: tables lose nothing, runs are as stated, and conclusions follow from rows."""
 
 import csv
 import inspect
@@ -60,7 +60,7 @@ def test_a_run_that_is_done_is_not_run_again(tmp_path, capsys):
     outcome = runner.carry_out(study(RUNS[:3], run), "tiny", tmp_path / "new" / "folder")
     assert ran == [(4, 1), (8, 1), (4, 2)] and outcome.conclusion == "the sum is 20"
     printed = capsys.readouterr().out
-    assert "rate 0.1" in printed.splitlines()[2]  # what all runs share is told once
+    assert "rate 0.1" in printed.splitlines()[2]  # settings that all runs share are printed once
     assert "1/3  depth 4, seed 1: result 4, " in printed and "left" in printed
     assert "the paper found 7" in printed and str(outcome.table) in printed
 
@@ -154,7 +154,7 @@ def test_a_foreign_table_is_refused_before_any_run(tmp_path, kind):
 @pytest.mark.backend_free
 def test_results_of_another_name_are_refused(tmp_path):
     runner.carry_out(study(RUNS[:1], lambda **_: {"result": 1}), "tiny", tmp_path)
-    with pytest.raises(ValueError, match="'other': 5"):  # the row is told, so not lost
+    with pytest.raises(ValueError, match="'other': 5"):  # the row is in the message
         runner.carry_out(study(RUNS, lambda **_: {"other": 5}), "tiny", tmp_path)
     assert len(Ledger(tmp_path / "table-8-tiny.csv", RUNS[0]).read()) == 1
 
@@ -163,7 +163,7 @@ def test_results_of_another_name_are_refused(tmp_path):
 def test_time_left_is_that_of_the_runs_most_alike():
     done = [{**RUNS[0], "seconds": 10.0}, {**RUNS[1], "seconds": 30.0}]
     assert runner._seconds_left(RUNS[2:], done, ["depth", "seed"]) == 40.0
-    assert runner._seconds_left(RUNS, done, ["depth", "seed"]) == 40.0  # what is done takes none
+    assert runner._seconds_left(RUNS, done, ["depth", "seed"]) == 40.0  # finished runs take no time
 
 
 @pytest.mark.backend_free
@@ -187,7 +187,7 @@ def test_programs_are_kept_for_the_study_alone(configured, tmp_path):
         assert folder.exists() is configured
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
-        compilation_cache.reset_cache()  # else JAX stays with the folder of this test
+        compilation_cache.reset_cache()  # otherwise JAX keeps using the folder of this test
 
 
 # --- Names and the command ------------------------------------------------------------------------
@@ -400,7 +400,8 @@ def test_a_loss_that_is_not_finite_is_an_error():
         trials.fit(tiny_vit(), images, np.zeros(8), steps=3, batch_size=4, rate=1e30)
 
 
-# --- What numbers say -----------------------------------------------------------------------------
+# --- Statements about numbers
+# ---------------------------------------------------------------------------------
 
 
 @pytest.mark.backend_free
@@ -425,7 +426,7 @@ def miniature(scale):
 
 
 def shapes_8(gain_by_depth, gain_by_width, seed_noise=0.001):
-    """Made-up rows of Figure 8: accuracies that grow by so much with each doubling."""
+    """Made-up rows of Figure 8: accuracies that grow by a given amount with each doubling."""
     rows = []
     for seed in (1, 2, 3):
         for varied, gain in (("base", 0), ("depth", gain_by_depth), ("width", gain_by_width)):

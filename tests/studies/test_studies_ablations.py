@@ -1,4 +1,4 @@
-"""Table 8 and Figure 13: what is built, what is said of made-up rows, what is drawn."""
+"""Table 8 and Figure 13: models, conclusions from made-up rows, and drawings."""
 
 import numpy as np
 import pytest

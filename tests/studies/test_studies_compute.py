@@ -1,4 +1,4 @@
-"""Figures 5 and 9, Tables 6 and 7: what compute buys is read as in the paper, rates are fair."""
+"""Figures 5 and 9, Tables 6 and 7: compute is compared as in the paper, rates are chosen fairly."""
 
 import math
 import statistics
@@ -45,7 +45,7 @@ def test_compute_for_an_accuracy_lies_between_the_points():
     assert compute.compute_for(VITS, 0.5) == pytest.approx(10)
     assert compute.compute_for(VITS, 0.55) == pytest.approx(10**1.5)
     assert compute.compute_for(VITS, 0.39) is compute.compute_for(VITS, 0.61) is None
-    # A dearer model that is worse changes nothing: the cheaper one reached that already.
+    # A costlier model that is worse changes nothing: the cheaper one already reached that.
     worse = [(1, 0.4), (10, 0.5), (50, 0.45), (100, 0.6)]
     assert compute.compute_for(worse, 0.5) == pytest.approx(10)
     assert compute.compute_for(worse, 0.55) == pytest.approx(10**1.5)

@@ -1,4 +1,4 @@
-"""Figures 3 and 4, Table 5: what is known stays apart from what is new; conclusions follow rows."""
+"""Figures 3 and 4, Table 5: known and new classes stay separate, conclusions follow from rows."""
 
 import keras
 import numpy as np
@@ -38,7 +38,7 @@ def rows_of(accuracies, value, noise=0.0, **more):
 @pytest.mark.backend_free
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_halves_are_the_digits_below_and_from_5(part):
-    """A digit's ink does not depend on its place: it must be that of a digit of the right half."""
+    """The ink of a digit does not depend on its place; it must match a digit of the right half."""
     digits = keras_vit.data.digits()
     images, labels = getattr(digits, f"{part}_images"), getattr(digits, f"{part}_labels")
     ink = images.astype(int).sum(axis=(1, 2, 3))
@@ -117,7 +117,7 @@ def test_fine_tuning_learns_and_leaves_the_model_as_it_was():
     found = trials.fine_tune(
         model, (images, labels), (images, labels), steps=30, rate=3e-3, batch_size=20, seed=1
     )
-    assert found > 0.9  # 20 images by heart
+    assert found > 0.9  # memorizes 20 images
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 

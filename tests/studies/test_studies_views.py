@@ -1,4 +1,4 @@
-"""Figures 2, 10 and 11, Table 9: little tasks are what they ask, conclusions follow rows."""
+"""Figures 2, 10 and 11, Table 9: small tasks are as described, and conclusions follow from rows."""
 
 import functools
 
@@ -159,7 +159,7 @@ def test_figure_11_says_what_depth_does_and_who_is_local():
     rows = attention_rows((0.2, 0.4), (0.5, 0.5))
     assert said.count("changes no more with depth than untrained") == 0
     assert figure_11.conclusion(rows).count("changes no more with depth than untrained") == 1
-    rows[2]["heads"] = "60 60 / 30 30"  # the ViT's other seed goes the other way
+    rows[2]["heads"] = "60 60 / 30 30"  # the ViT's other seed changes in the other direction
     assert figure_11.conclusion(rows).count("changes no more with depth than untrained") == 2
     assert "A ViT and a hybrid are needed" in figure_11.conclusion(rows[:1])
 
@@ -175,7 +175,7 @@ def test_figure_11_draws_what_there_is(count):
 
 
 def test_reach_is_relative_to_attention_to_all_alike():
-    """Without query and key all scores are equal, in an image that is no square too."""
+    """Without query and key, all scores are equal, even in an image that is not square."""
     model = keras_vit.ViT((8, 12), 4, 2, 8, 8, 2, num_classes=2, num_channels=1, pooling="gap")
     for layer in ("block_0", "block_1"):
         dense = model.get_layer(layer).attention.query_key_value
@@ -208,7 +208,7 @@ def test_figure_11_takes_published_weights(tmp_path, monkeypatch):
                 Image.fromarray(pixels).save(tmp_path / part / label / f"{number}.png")
     monkeypatch.setenv(tasks.FOLDER, str(tmp_path))
     settings = figure_11.runs("small")[0]
-    assert settings["model"] == "ViT-Mini/4"  # comes with the package
+    assert settings["model"] == "ViT-Mini/4"  # included in the package
     found = figure_11.run(**settings)
     heads, fresh = (attended_area.decode(found[key]) for key in ("heads", "untrained_heads"))
     model = keras_vit.load_pretrained("ViT-Mini/4", verbose=False)
@@ -225,7 +225,7 @@ def test_pieces_are_of_both_photographs_and_of_the_seed():
     assert found.shape == (128, 16, 24, 3) and found.dtype == np.uint8
     assert np.array_equal(found, attended_area.cut_photographs((16, 24), 1))
     assert not np.array_equal(found, attended_area.cut_photographs((16, 24), 2))
-    means = found.mean((1, 2))  # china has a bright sky, the flower a dark ground
+    means = found.mean((1, 2))  # china has a bright sky, the flower a dark background
     assert means[::2, 2].mean() > means[1::2, 2].mean() + 20
 
 
@@ -240,7 +240,7 @@ def real_digits(part):
 
 
 def places(image, part="train"):
-    """Returns [(row, column, label)] of the real digits that stand on a canvas (16, 16)."""
+    """Returns [(row, column, label)] of the real digits on a canvas (16, 16)."""
     real = real_digits(part)
     windows = np.lib.stride_tricks.sliding_window_view(image, (8, 8))
     return [
@@ -285,7 +285,7 @@ def test_structured_tasks_ask_for_geometry():
     quarters = images[..., 0].reshape(200, 2, 8, 2, 8).any((2, 4)).sum((1, 2))
     np.testing.assert_array_equal(quarters, labels + 1)
     one = images[labels == 0][..., 0].reshape(-1, 2, 8, 2, 8).any((2, 4))
-    assert one.any(0).all()  # a single digit does not always stand in the same quarter
+    assert one.any(0).all()  # a single digit is not always in the same quarter
 
     images, labels = tasks.load_little("turn", 40, 1)
     for image, label in zip(images[..., 0], labels, strict=True):

@@ -16,7 +16,7 @@ PAGE = b"<!doctype html><title>Sign in</title>"
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers by the first part of the path; `server.asked` notes what was asked for."""
+    """Answers according to the first part of the path; `server.asked` records the requests."""
 
     def do_GET(self):
         self.server.asked.append(self.headers.get("Range"))
@@ -106,11 +106,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(CONTENT[start:])
 
     def answer_stubborn(self):
-        """Cut at first; then the whole file, though a part is asked for."""
+        """Cut at first; then the whole file, although only a part is requested."""
         self.answer_whole() if self.headers["Range"] else self.answer_cut()
 
     def answer_other_part(self):
-        """Cut at first; then a part that was not asked for; then the whole file."""
+        """Cut at first; then a part that was not requested; then the whole file."""
         if len(self.server.asked) == 1:
             self.answer_cut()
         elif self.headers["Range"]:

@@ -86,7 +86,7 @@ def encrypted(path):
 
 
 def lying_directory(path):
-    """The table of contents says 140 bytes of an array that inflates to 32 MB."""
+    """The table of contents lists 140 bytes for an array that inflates to 32 MB."""
     content = bytearray(npz(array_bytes(np.zeros(2**23, "f4")), method=8)(path).read_bytes())
     at = content.index(b"PK\x01\x02") + 24
     content[at : at + 4] = struct.pack("<I", 140)
@@ -261,7 +261,7 @@ def run_alone(code, *arguments, input=None):
 
 
 def cuts(size, count=50):
-    """`count` places at which a file of `size` bytes may break off, its last byte among them."""
+    """Returns `count` places at which a file of `size` bytes may end, including its last byte."""
     return sorted({*np.linspace(0, size - 1, count).astype(int).tolist()})
 
 

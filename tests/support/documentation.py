@@ -1,4 +1,4 @@
-"""Reads what the documentation claims, so that a test can check it: names, commands, paths."""
+"""Reads the claims of the documentation for a test to check: names, commands, paths."""
 
 import ast
 import contextlib
@@ -66,7 +66,7 @@ def spans(text):
 
 
 def lines(text):
-    """Returns what a reader may type: code spans and the lines of blocks that are not Python."""
+    """Returns all that a reader may type: code spans and lines of blocks other than Python."""
     code = [block for language, block in blocks(text) if language != "python"]
     return spans(text) + "\n".join(code).replace("\\\n", " ").splitlines()
 
@@ -91,7 +91,7 @@ def names(text):
 def short_names(text, packages):
     """Returns names that leave out `keras_vit.`, in full: `layers.MLP`.
 
-    `data` is left out: by that name texts call what `keras_vit.data.load` returns.
+    `data` is left out, because texts use that name for the result of `keras_vit.data.load`.
     """
     found = filter(None, map(SHORT.match, spans(text)))
     files = (".py", ".md", ".js", ".csv", ".keras", ".png", ".npz")
@@ -142,7 +142,7 @@ def _filled(words):
 
 
 def refusal(words):
-    """Returns why the command line does not take these words, or None."""
+    """Returns the reason why the command line does not accept these words, or None."""
     with _quiet() as printed:
         try:
             options = _parser().parse_args(words)
@@ -213,14 +213,14 @@ TEST = re.compile(r"([\w/]*test_\w+\.py)?(?:::)?(test_\w+)?")
 
 
 def lost_paths(page):
-    """Returns the paths and tests that a text mentions and that are not there."""
+    """Returns the paths and tests that a text mentions but that do not exist."""
     text = LINK.sub("]", page.text) if page.where.startswith("docs/") else page.text
     paths = {path for path in PATH.findall(text) if not _exists(path)}
     return sorted(paths | lost_tests(text))
 
 
 def _exists(path):
-    """Whether it is there, or is made: `*`, `NN` and `name` stand for any part of a name."""
+    """Whether a path exists or is generated: `*`, `NN` and `name` stand for any part of a name."""
     made = [line.lstrip("/") for line in (ROOT / ".gitignore").read_text().split()]
     pattern = re.sub(r"NN|\bname\b|(?<=_)name\b", "*", path)
     return path.startswith(tuple(made)) or any(ROOT.glob(pattern.rstrip("/")))
@@ -250,7 +250,7 @@ def make_targets(text):
 
 
 def wrong_installs(text, extras):
-    """Returns commands that install a stranger's package, or extras that we have not."""
+    """Returns commands that install another project's package, or extras that do not exist."""
     installs = [line for line in lines(text) if re.search(r"\bpip install ", line)]
     foreign = [x for x in installs if re.search(r"keras-vi(t|sion-transformers)\b(?!.*git\+)", x)]
     asked = {line: re.findall(r"\.\[([\w,]+)\]", line) for line in installs}

@@ -1,7 +1,7 @@
-"""First weights by NumPy in quick tests on JAX, which compiles a generator for every shape.
+"""Initial weights from NumPy in quick tests on JAX, which compiles a generator for every shape.
 
-Only Keras's three samplers are replaced, and only for a seed that is a number, as initializers have
-it. Which of them an initializer calls, and with which limits, is still Keras's.
+Only Keras's three samplers are replaced, and only for a seed that is a number, as in initializers.
+Keras still determines the sampler of an initializer and its limits.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""A corpus of everything that may be wrong with a folder of images, generated from scratch.
+"""A generated corpus of everything that may be wrong with a folder of images.
 
 Each fault is a row: its kind, the reported path, and a function that creates it.
 """
@@ -87,7 +87,7 @@ def png_of(width, height):
 
 
 def banner(size=(160, 120), color=(200, 200, 200), text="Sorry, this image\nis not available"):
-    """What a website sends instead of an image."""
+    """Returns a placeholder that a website sends instead of an image."""
     image = Image.new("RGB", size, color)
     middle = size[0] // 2, size[1] // 2
     style = {"fill": (90, 90, 90), "anchor": "mm", "align": "center"}
@@ -202,7 +202,7 @@ def _at(path, other):
     return path.parents[1] / other
 
 
-# Kind, path in a folder of good class folders, what makes it.
+# Kind, path in a folder of good class folders, function that makes it.
 FILES = [
     ("empty-file", "cat/empty.jpg", _bytes(b"")),
     ("truncated", "cat/cut.jpg", _bytes(jpeg(800)[:-200])),
@@ -292,7 +292,7 @@ FILES = [
     ("single-image", "one", lambda path: write(path / "1.jpg", jpeg(880))),
     ("small-class", "few", lambda path: make_good(path.parent, ("few",), 2, 890)),
 ]  # fmt: skip
-# More that the rows above bring with them.
+# Additional problems that the rows above cause.
 BESIDES = {
     ("palette", "owl/film.gif"), ("palette", "owl/banner.gif"), ("transparent", "owl/clear.png"),
     ("imbalance", "."),

@@ -1,4 +1,4 @@
-"""Harnesses that every layer and model goes through."""
+"""Checks that every layer and model must pass."""
 
 import pathlib
 
@@ -10,7 +10,7 @@ import keras_vit
 
 ROOT = pathlib.Path(__file__).parents[2]
 SUPPORT, GOLDEN = ROOT / "tests" / "support", ROOT / "tests" / "golden"
-DESCENDANTS = np.load(GOLDEN / "descendants.npz")  # of `record_descendants.py`
+DESCENDANTS = np.load(GOLDEN / "descendants.npz")  # from `record_descendants.py`
 numpy = keras.ops.convert_to_numpy
 
 
@@ -56,21 +56,21 @@ def round_weights(model, precision="float16"):
 
 
 def outputs(layer, x):
-    """Returns what a built layer or model computes, as an array; on JAX by one program."""
+    """Returns the output of a built layer or model as an array; on JAX from one program."""
     return numpy(call(layer, x))
 
 
 def call(layer, x):
-    """Returns what a built layer or model computes, as a tensor.
+    """Returns the output of a built layer or model as a tensor.
 
-    On JAX it is compiled as a whole: an eager call compiles each of its operations alone, which
-    takes several times as long.
+    On JAX it is compiled as a whole: an eager call compiles each operation separately, which takes
+    several times as long.
     """
     if keras.backend.backend() != "jax":
         return layer(x)
     import jax
 
-    @jax.jit  # a function of this call alone: settings may have changed since the last one
+    @jax.jit  # a new function for each call, because settings may have changed
     def program(trainable, non_trainable, x):
         return layer.stateless_call(trainable, non_trainable, x)[0]
 
@@ -84,15 +84,15 @@ def slow(*values):
 
 
 def quick(names, *some, rest=pytest.mark.slow):
-    """All of `names` as parameters of a test; others than `some` have the marks `rest`."""
+    """Returns `names` as parameters of a test; all except `some` have the marks `rest`."""
     return [pytest.param(n, marks=[] if n in some else rest) for n in names]
 
 
 def pairs(first, second, quick):
-    """All pairs of two lists as parameters of a test; most of them run weekly.
+    """Returns all pairs of two lists as parameters of a test; most of them run weekly.
 
-    Every value is in a pair that CI runs: the two lists run beside each other, the shorter one
-    again and again. The first `quick` of these pairs are in the quick suite.
+    Every value is in a pair that CI runs: the two lists are paired in order, and the shorter one
+    repeats. The first `quick` of these pairs are in the quick suite.
     """
     longer = max(len(first), len(second))
     chosen = [(i % len(first), i % len(second)) for i in range(longer)]
@@ -158,7 +158,7 @@ def _differentiated(model, x, loss):
 
 
 def check_layer(make, shape, output_shape, num_weights, tmp_path):
-    """Checks what every layer owes its users; `make(**kwargs)` builds it, `shape` has a batch.
+    """Checks a layer's contract; `make(**kwargs)` builds it, and `shape` includes the batch.
 
     from_config(get_config()), build from a shape, symbolic and eager shapes, `.keras` round trip
     with equal outputs, one step of fit, a finite gradient for every weight, mixed precision.
@@ -186,7 +186,7 @@ def _model(layer, shape):
 
 
 def check_saving(model, x, tmp_path):
-    """A saved model comes back as what it was, with identical outputs."""
+    """A saved model is loaded as the same class, with identical outputs."""
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert type(loaded) is type(model)
@@ -200,7 +200,7 @@ def check_training(model, x):
     y = random_tokens(len(x), *model.output_shape[1:], seed=2)
     for path, gradient in gradients(model, x, y).items():
         assert np.isfinite(gradient).all(), path
-        # Softmax does not see what all its inputs share: the keys' bias gets no gradient.
+        # Softmax ignores a constant added to all its inputs, so the keys' bias has no gradient.
         assert np.abs(gradient).max() > 1e-6 or "key/bias" in path, path
     if model.weights:
         before = weights(model)

@@ -13,7 +13,7 @@ BIG = 1000  # bytes from which a file is stored by its sha256
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Repositories are {name: {file: content}}; how a file is served, `faults` changes.
+    """Repositories are {name: {file: content}}; `faults` changes how a file is served.
 
     Attributes:
         repositories: {"owner/name": {file: content}}.
@@ -21,9 +21,9 @@ class Server(http.server.ThreadingHTTPServer):
             "wrong" for other bytes, "short" for too few of them, or (status, headers)}.
         refusals: {"owner/name": (status, headers)} for everything in a repository.
         served: {file: bytes sent}.
-        requests: how many there were.
-        ranges: first bytes of the parts that were asked for.
-        tokens: what the requests for a repository had as their authorization.
+        requests: number of requests.
+        ranges: first bytes of the requested parts.
+        tokens: authorization headers of the requests for a repository.
     """
 
     daemon_threads = True
@@ -104,7 +104,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(206 if begin else 200, headers, body)
 
     def break_off(self, file, headers, body):
-        """Announces all of a body, and sends half of it; nothing of what was resumed."""
+        """Announces the whole body but sends half of it, or nothing if the download was resumed."""
         half = body[: len(body) // 2] if "Range" not in self.headers else b""
         self.send_response(206 if "Range" in self.headers else 200)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():

@@ -1,10 +1,10 @@
-"""A training that kills itself, run by test_kill.
+"""Training runs that kill themselves, run by test_kill.
 
 Every line of the input, FOLDER RESULT PLACE NUMBER, is a training in a process of its own, forked
 from one that has imported everything and done nothing; its exit code is printed. PLACE is `batch`,
-`validation`, `end` (of an epoch), `write` (in the middle of saving) or `never`; it ends at the
-NUMBER-th one of this process, by SIGKILL, which nothing can catch. A training that ends writes all
-that must be equal to RESULT.
+`validation`, `end` (of an epoch), `write` (in the middle of saving) or `never`; the process ends at
+its NUMBER-th one, by SIGKILL, which cannot be caught. A training that ends normally writes
+everything that must be equal to RESULT.
 """
 
 import json
@@ -22,7 +22,7 @@ from keras_vit.data import Augmentation
 from keras_vit.training.resuming import run_state
 from keras_vit.training.resuming.checkpoint import Checkpoint
 
-EPOCHS = 24  # of 6 steps: more than 50 kills let it take
+EPOCHS = 24  # of 6 steps, so that there is room for 50 kills
 keras.utils.set_random_seed(0)  # imports TensorFlow, on JAX too: here, not in every process
 rng = np.random.default_rng(0)
 IMAGES = rng.integers(0, 255, (22, 8, 8, 1)).astype("uint8")
@@ -67,7 +67,7 @@ def build():
 
 
 def main(folder, result, place, number):
-    keras.utils.set_random_seed(os.getpid())  # the first state is saved: seeds need not be told
+    keras.utils.set_random_seed(os.getpid())  # the first state is saved, so seeds may differ
     augmentation = Augmentation(10, 0.1, 0.1, flip=True, mixup=0.4)
     shares = {"validation_share": 0, "test_share": 0}
     sizes = {"num_channels": 1, "sampling": "balanced", **shares}

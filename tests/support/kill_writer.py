@@ -1,8 +1,8 @@
 """Writers of states that are killed: `kill_writer.py FOLDER KILLS`, run by test_kill.
 
 Forks writers that save one state after another, kills each by SIGKILL at a random moment, and
-reads what is left. Prints JSON: how many were killed in a write, how many states could not be
-read, how many were older than the newest or the one before it.
+reads what is left. Prints JSON: the number of writers killed in a write, of unreadable states, and
+of states older than the two newest.
 """
 
 import json
@@ -21,7 +21,7 @@ NAMES = [f"weight/{i}/kernel" for i in range(20)]
 
 
 def write_for_ever(folder, step, pipe):
-    """Saves states whose every number is their step, and tells the step before and after."""
+    """Saves states filled with the number of their step, and reports the step before and after."""
     while True:
         step += 1
         arrays = {name: np.full((100, 50), step, "float32") for name in NAMES}
@@ -31,7 +31,7 @@ def write_for_ever(folder, step, pipe):
 
 
 def kill_one(folder, step, wait):
-    """Returns what the writer told until it was killed: [(b"b" or b"e", step), ...]."""
+    """Returns the reports of the writer until it was killed: [(b"b" or b"e", step), ...]."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -40,7 +40,7 @@ def kill_one(folder, step, wait):
         finally:
             os._exit(1)
     os.close(writing)
-    begun = os.read(reading, 9)  # on a busy machine a writer may take long to start
+    begun = os.read(reading, 9)  # on a busy machine, a writer may start slowly
     time.sleep(wait)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)

@@ -1,13 +1,13 @@
-"""Finds tables of measured numbers in Markdown, and what their sections do not say of them.
+"""Finds tables of measured numbers in Markdown, and the facts that their sections omit.
 
 A table holds measured numbers if a cell below its head is a number with a unit, such as `97.8 %`,
 `1.51 x` or `4.07 s`, or a number below a head that names the unit, such as `create, s`.
 Counts (parameters, multiply-adds), and shares within a sentence, are not. Neither is a table whose
 head cites a publication, such as `Table 2`: its numbers are that table's or follow from them.
 
-The section of such a table says by which command it was made, with which versions, on which
-hardware and when, and if it holds percentages, by which seed; or a section that it links to does.
-What nobody knows any more may be confessed: "The date was not recorded."
+The section of such a table, or a section that it links to, states the command, the versions, the
+hardware, the date and, for percentages, the seed. Unknown facts may be stated as such: "The date
+was not recorded."
 """
 
 import re
@@ -56,7 +56,7 @@ def _anchor(heading):
 
 
 def silent(pages):
-    """Returns (page, heading, fact) of each table of measured numbers that does not say it.
+    """Returns (page, heading, fact) of each table of measured numbers whose section omits the fact.
 
     Args:
         pages: {path: Markdown}; a link leads from one to another, `(speed.md#the-machine)`.

@@ -1,6 +1,6 @@
 """The paper's equations in plain NumPy and float64: the independent truth for the layers.
 
-Nothing here knows of Keras. Weights are dictionaries of arrays.
+Nothing here uses Keras. Weights are dictionaries of arrays.
 """
 
 import math
@@ -75,7 +75,7 @@ def norm(z, w, name):
 
 
 def under(w, prefix):
-    """The weights whose names begin with `prefix/`, without it."""
+    """Returns the weights whose names begin with `prefix/`, without this prefix."""
     return {k[len(prefix) + 1 :]: v for k, v in w.items() if k.startswith(prefix + "/")}
 
 

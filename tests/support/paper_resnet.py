@@ -17,7 +17,7 @@ def bit_kernel(kernel):
 
 
 def fewest(size, window, strides):
-    """Padding before and after, as little as gives size / strides positions, rounded up."""
+    """Returns the least padding before and after for size / strides positions, rounded up."""
     total = max((math.ceil(size / strides) - 1) * strides + window - size, 0)
     return total // 2, total - total // 2
 

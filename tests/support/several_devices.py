@@ -1,4 +1,4 @@
-"""Run by a test in a process with four devices, which must agree with one.
+"""Runs in a process with four devices, whose results must agree with those of one.
 
 22 images cannot be shared equally: neither in batches of 8 or 5, nor as a whole.
 """
@@ -54,7 +54,7 @@ def results(model):
 
 
 def refusal(**arguments):
-    """Returns the error of `fit`, which leaves the weights as they were."""
+    """Returns the error of `fit`, which leaves the weights unchanged."""
     model = small()
     before = model.get_weights()
     try:

@@ -1,7 +1,7 @@
-"""Random models of other libraries in folders: their weights, their pixels, and what is compared.
+"""Random models of other libraries in folders: their weights, pixels and outputs.
 
 `tests/trial_checkpoints.py` builds them with those libraries and records some of them for the
-tests, which have no such library.
+tests, which do not use these libraries.
 """
 
 import json
@@ -19,7 +19,7 @@ CLOSE = 1e-4
 
 
 def weight(name, shape, seed):
-    """The same random array anywhere, large enough for a change to be seen."""
+    """Returns the same random array anywhere, large enough for a change to be visible."""
     rng = np.random.default_rng(zlib.crc32(f"{seed} {name}".encode()))
     noise = rng.standard_normal(shape, dtype="float32")
     if re.search("norm.*weight|lambda|gamma", name):
@@ -34,7 +34,7 @@ def normalized_images(size, channels):
 
 
 def raw_pixels(images, folder, model):
-    """Returns the pixels that the file's own preparation turns into these images."""
+    """Returns the pixels that the preparation described in the file turns into these images."""
     path = pathlib.Path(folder, "preprocessor_config.json")
     config = json.loads(pathlib.Path(folder, "config.json").read_text()).get("pretrained_cfg", {})
     if not path.exists() and "mean" not in config:  # assumed
@@ -69,7 +69,7 @@ def load(folder):
 
 
 def compute(model, images, folder):
-    """Returns what a model computes of images that a library's model would get."""
+    """Returns the outputs of a model for the images that a library's model would get."""
     found = keras.ops.convert_to_numpy(model(raw_pixels(images, folder, model).astype("float32")))
     if model.pooling == "distilled" and model.num_classes is None:
         found = (found[:, : model.hidden_dim] + found[:, model.hidden_dim :]) / 2  # timm's mean

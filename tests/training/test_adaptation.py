@@ -23,7 +23,7 @@ def images(count=3, seed=0):
 
 
 def trained(model):
-    """Trains with large steps, so that whatever may move has moved."""
+    """Trains with large steps, so that every trainable weight changes."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizers.SGD(0.1), loss)
     for step in range(2):
@@ -100,7 +100,7 @@ def test_merged_lora_gives_the_same_logits_in_a_plain_model(lora):
     a, b = (values[path.replace("kernel", f"lora_kernel_{c}")] for c in "ab")
     assert np.abs(a @ b).max() > 1e-6
     np.testing.assert_allclose(weights(merged)[path], original[path] + a @ b, atol=1e-6)
-    np.testing.assert_array_equal(numpy(model(images())), logits)  # the first is as it was
+    np.testing.assert_array_equal(numpy(model(images())), logits)  # the original model is unchanged
 
 
 def test_a_model_with_lora_is_saved_with_its_changes(lora, tmp_path):

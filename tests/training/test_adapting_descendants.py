@@ -1,4 +1,4 @@
-"""Fine-tuning of later families: what is frozen, what LoRA reaches, which rate a layer has."""
+"""Fine-tuning of later families: frozen weights, the reach of LoRA, the rate of each layer."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""A run that was interrupted ends bit for bit as one that was not."""
+"""An interrupted run ends bit for bit like an uninterrupted one."""
 
 import contextlib
 import errno
@@ -41,7 +41,7 @@ class Mixed(Batches):
 
 
 class Interrupt(keras.callbacks.Callback):
-    """Does something at a place, such as ("batch", 3): the third of its kind."""
+    """Calls a function at a place, such as ("batch", 3), the third batch."""
 
     def __init__(self, place=None, act=None):
         super().__init__()
@@ -101,7 +101,7 @@ def everything(model):
 
 
 def begun(**arguments):
-    """Returns a model that Keras has built all of, and the state from which it trains."""
+    """Returns a model that Keras has fully built, and the state from which it trains."""
     model = build(**arguments)
     first = everything(model)
     fit(model, None, epochs=1)
@@ -117,7 +117,7 @@ def scramble(model):
 
 
 def fit(model, folder, place=None, act=cut, every=1, data=None, epochs=EPOCHS, **arguments):
-    """Trains with what changes over time; returns what must be equal in the end."""
+    """Trains with settings that change over time; returns all that must be equal at the end."""
     data = data if data is not None else batches()
     stop = keras.callbacks.EarlyStopping("accuracy", patience=2, restore_best_weights=True)
     slower = keras.callbacks.ReduceLROnPlateau("val_accuracy", patience=1, factor=0.7)
@@ -145,7 +145,7 @@ def assert_same(one, two):
 
 @pytest.fixture(scope="module")
 def trained():
-    """A model, compiled once, its first state, and where an unbroken run without saves ends."""
+    """A model, compiled once, its first state, and the result of an unbroken run without saves."""
     keras.utils.set_random_seed(7)
     model, first = begun()
     end = fit(model, None)
@@ -376,7 +376,7 @@ def test_a_second_signal_acts_at_once(model, tmp_path):
 
 
 def test_a_signal_after_an_error_elsewhere_is_not_swallowed(model, tmp_path):
-    # A shell starts what runs in its background with SIGINT ignored.
+    # A shell starts background processes with SIGINT ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(Power):
@@ -545,7 +545,7 @@ def test_weights_alone_go_into_another_run(trained, model, tmp_path):
 
 
 def test_generators_are_resumed(model):
-    keras.random.normal((1,))  # makes the generator of those who bring none
+    keras.random.normal((1,))  # creates the generator of functions that have none
     taken = everything(model)
     drawn = [np.asarray(keras.random.normal((3,))) for _ in range(2)]
     run_state.restore(model, taken)

@@ -1,4 +1,4 @@
-"""What a run costs: its memory before the first step, and its time while it runs."""
+"""The cost of a run: its memory before the first step, and its time while it runs."""
 
 import types
 
@@ -123,11 +123,11 @@ def test_the_memory_of_a_container_counts(version, tmp_path):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert environment.free_host_memory(tmp_path) == 4096 * 1024  # the machine's
+    assert environment.free_host_memory(tmp_path) == 4096 * 1024  # the free memory of the machine
     outer = tmp_path / folder / "run"
     for name, text in ((limit, "3000000"), (used, "2500000"), ("memory.stat", f"{cached} 400000")):
         (outer / name).write_text(text)
-    assert environment.free_host_memory(tmp_path) == 900_000  # of the group around it
+    assert environment.free_host_memory(tmp_path) == 900_000  # the limit of the enclosing group
     assert environment.free_host_memory() > 0
 
 
@@ -147,7 +147,7 @@ def test_the_time_left_counts_steps_and_what_follows_them():
     assert pace.describe(0, 4) == "  40 s left, 2.5 images/s, 50 % waiting for data"
     assert pace.announce(0, 4).startswith("Time: about 40 s for 2 epochs of 10 steps, 2 s for")
     assert pace.announce(0, 5) == ""
-    pace.end_epoch(70.0)  # it compiles, too
+    pace.end_epoch(70.0)  # validation compiles, too
     assert pace.seconds_left(0, 10) == pytest.approx(20 + 4)
     pace.end_epoch(7.0)
     assert pace.seconds_left(0, 10) == pytest.approx(20 + 7)

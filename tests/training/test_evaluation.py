@@ -1,4 +1,4 @@
-"""Evaluation: every number beside scikit-learn's or a hand computation, every input it takes."""
+"""Evaluation: every number against scikit-learn or a hand computation, and every kind of input."""
 
 import json
 import re
@@ -77,7 +77,7 @@ def test_a_class_without_predictions_or_images_has_nan_scores():
     rows = [(row.precision, row.recall, row.f1, row.support) for row in found.classes]
     np.testing.assert_array_equal(np.array(rows).T, np.array(expected))
     assert np.isnan(found.classes[2].recall) and np.isnan(found.classes[3].precision)
-    np.testing.assert_allclose(found.class_accuracy, (1 / 2 + 1 + 0) / 3)  # of classes that are
+    np.testing.assert_allclose(found.class_accuracy, (1 / 2 + 1 + 0) / 3)  # of classes that occur
     np.testing.assert_equal(found.classes[2].interval, (np.nan, np.nan))
 
 
@@ -213,7 +213,7 @@ def some_data(**options):
 
 
 def pixel_model():
-    """Says class 1 where the first pixel is above 127.5: right but for pixels 100 to 127."""
+    """Predicts class 1 if the first pixel is above 127.5: correct except for pixels 100 to 127."""
     images = keras.Input((2, 2, 1))
     logits = keras.layers.Dense(2)(keras.layers.Flatten()(images))
     model = keras.Model(images, logits)
@@ -286,7 +286,7 @@ def test_a_missing_part_and_a_wrong_part_are_refused():
 def test_names_of_other_classes_are_refused():
     data = np.zeros((2, 1, 3, 1)), np.array([0, 1])
     model = fixed(3)
-    model.predict_on_batch = None  # it is refused before anything is predicted
+    model.predict_on_batch = None  # refused before anything is predicted
     with pytest.raises(ValueError, match="class_names=2, logits=3"):
         scores.evaluate(model, data, class_names=("a", "b"))
 
@@ -334,7 +334,7 @@ def run(tmp_path_factory):
 
 
 def test_a_folder_is_matched_by_the_names_of_its_classes(run):
-    """A fresh head names class 0: "light" in the run, though "dark" comes first in the folder."""
+    """A new head predicts class 0: "light" in the run, although "dark" is first in the folder."""
     found = saved_run.evaluate_run(run / "run", str(run / "data"))
     assert found.class_names == ("light", "dark", "middle")
     assert found.confusion.tolist() == [[5, 0, 0]] * 3
@@ -394,7 +394,7 @@ def test_classes_are_found_by_names_numbers_and_ids_of_imagenet():
     for wrong in (["n00000000"], ["1000"]):
         with pytest.raises(ValueError, match=f"unknown={re.escape(str(wrong))}"):
             class_names.match(wrong, thousand)
-    with pytest.raises(ValueError, match="unknown"):  # names, though they are numbers
+    with pytest.raises(ValueError, match="unknown"):  # names that look like numbers
         class_names.match(["0"], ["3", "7"])
 
 
@@ -488,7 +488,7 @@ def test_the_command_prints_a_text_and_writes_numbers_and_figures(run, tmp_path,
     assert "5  dark predicted as light" in text and f"predicted light, true {'dark'}" in text
     numbers = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert numbers["accuracy"] == 1 / 3 and numbers["confusion"] == [[5, 0, 0]] * 3
-    assert numbers["classes"][1]["precision"] is None  # NaN is no JSON
+    assert numbers["classes"][1]["precision"] is None  # JSON has no NaN
     for name in command.FIGURES:
         with Image.open(tmp_path / "out" / f"{name}.png") as image:
             assert image.width > 500

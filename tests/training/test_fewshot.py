@@ -1,4 +1,4 @@
-"""Features and few-shot accuracy: beside plain NumPy and scikit-learn, and on real weights."""
+"""Features and few-shot accuracy against plain NumPy and scikit-learn, and on real weights."""
 
 import os
 import pathlib
@@ -40,7 +40,7 @@ def augmented(x, like):
 @pytest.mark.backend_free
 @pytest.mark.parametrize("number", [3, 11, 12, 13, 40])
 def test_scores_are_those_of_a_direct_solution(number):
-    """Both forms, at and around their border: 12 columns with the constant."""
+    """Both forms, at and around the boundary between them: 12 columns with the constant."""
     rng = np.random.default_rng(1)
     x, x_test = rng.normal(size=(number, 11)), rng.normal(size=(9, 11))
     targets = np.sign(rng.normal(size=(number, 4)))
@@ -127,7 +127,7 @@ def test_a_class_with_too_few_images_is_named_and_the_rest_computed():
     assert list(found.accuracies) == [4]
     assert found.refused == dict.fromkeys((5, 25), "class 3 has 4 images")
     assert np.isnan(found.mean(25)) and "25          -   class 3 has 4 images" in str(found)
-    without = y != 3  # class 3 is tested, never shown
+    without = y != 3  # class 3 is tested but not in the training images
     found = linear.few_shot(x[without], y[without], x, y, shots=1)
     assert found == ({}, {1: "class 3 has no images"})
     found = linear.few_shot(x[without], y[without], x, y, shots=1, class_names="abcdefghij")
@@ -275,7 +275,7 @@ def train(make, callbacks):
 
 
 def probes():
-    """Twenty images in two classes that are hard to tell apart."""
+    """Twenty images in two classes that are hard to distinguish."""
     labels = np.arange(20) % 2
     return 0.9 * random_images(20, 4, 4, 1) + 25 * labels[:, None, None, None], labels
 

@@ -89,7 +89,7 @@ def test_balanced_epochs_have_every_class_equally_often_and_all_images_in_turn()
         assert len(order) == 20 and sorted(counts) == [6, 7, 7]
     assert len({tuple(order) for order in orders}) == 12
     # In 12 epochs, 72 to 84 images of each class: the 12 of class 0 were drawn 6 or 7 times each,
-    # but for the one of each epoch that did not fit in.
+    # except for the one of each epoch that did not fit.
     drawn = np.bincount(np.concatenate(orders), minlength=20)
     for label in range(3):
         times, images = drawn[label == LABELS], np.count_nonzero(label == LABELS)

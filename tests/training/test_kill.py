@@ -1,4 +1,4 @@
-"""Processes that are killed without warning: nothing is lost, nothing is different."""
+"""Processes that are killed without warning lose nothing and give the same results."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def train(tmp_path):
     """A function that trains in a new process and returns its exit code."""
     log = tmp_path / "log"
     command = [sys.executable, str(SUPPORT / "kill_training.py")]
-    cache = {  # of compiled steps: JAX would compile them anew in every process
+    cache = {  # cache of compiled steps, which JAX would otherwise compile in every process
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
@@ -74,7 +74,7 @@ def test_a_training_killed_again_and_again_ends_as_one_that_was_not(kills, train
 
 
 def copy(run, to):
-    """Gives the unbroken run the first state, that of no step, from which the other one began."""
+    """Gives the unbroken run the initial state from which the other one began."""
     to.mkdir()
     (first,) = run.glob("*.npz")
     assert first.name == "epoch-0001-step-000000.npz"

@@ -1,4 +1,4 @@
-"""What is measured before a training: its length in a given time, and its learning rate."""
+"""Measurements before training: the number of epochs for a given time, and the learning rate."""
 
 import types
 

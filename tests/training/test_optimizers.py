@@ -37,7 +37,7 @@ def vit(model=keras_vit.ViT, **options):
 
 
 class Weight(keras.Variable):
-    """A variable that stands at a path of our choice."""
+    """A variable with a path of our choice."""
 
     @property
     def path(self):

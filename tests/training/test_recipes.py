@@ -1,4 +1,4 @@
-"""Recipes: the published tables, how they are scaled, and what `compile` and `fit` get."""
+"""Recipes: the published tables, their scaling, and the arguments of `compile` and `fit`."""
 
 import itertools
 import types
@@ -197,7 +197,7 @@ def test_fine_tuning_as_published_is_table_4():
     made = recipe("paper-finetune-pets", data)
     assert made.epochs == 78  # 500 steps of 512 are 77.3 times 3312 images
     assert made.learning_rate == 0.01
-    assert made.warmup == 78 * 7 // 5  # the official 500 would be all of it
+    assert made.warmup == 78 * 7 // 5  # the official 500 would be the whole training
     optimizer = made.make_optimizer()
     assert (optimizer.momentum, optimizer.weight_decay, optimizer.global_clipnorm) == (0.9, 0, 1)
     assert made.image_size == 384
@@ -264,7 +264,7 @@ def test_what_fit_gets():
     optimizer = averaged.make_optimizer()
     assert optimizer.use_ema and optimizer.ema_momentum**2 == pytest.approx(0.9999)
     assert optimizer.gradient_accumulation_steps == 2
-    # Keras asks by batches: batch 5 belongs to update 2
+    # Keras counts batches: batch 5 belongs to update 2
     assert float(averaged.schedule()(5)) == float(averaged.schedule()(4))
 
 
@@ -364,7 +364,7 @@ class Mixed(keras.utils.PyDataset):
 
 @pytest.mark.slow
 def test_a_recipe_trains_on_shares_and_validates_on_classes(tmp_path):
-    """From `recipe` through `fit` with everything on, and the result can be saved."""
+    """Trains with `recipe` and `fit` with everything enabled; the result can be saved."""
     data = describe_data(images=8, num_classes=2, batch_size=4)
     made = recipe(
         "finetune", data, epochs=2, moving_average=0.5, accumulate=2, layer_decay=0.7,

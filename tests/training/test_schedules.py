@@ -10,7 +10,7 @@ LENGTHS = [(1000, 100), (1000, 0), (37, 5), (2, 1)]  # total, warm-up
 
 
 def official(step, base, total, warmup, decay, linear_end=1e-5):
-    """The learning rate as the paper's code computes it, in float64."""
+    """Returns the learning rate as in the paper's code, in float64."""
     progress = np.clip((step - warmup) / (total - warmup), 0.0, 1.0)
     if decay == "linear":
         rate = linear_end + (base - linear_end) * (1.0 - progress)
@@ -44,7 +44,7 @@ def test_warm_up_from_a_start_to_an_end_as_deit(decay):
 
 @pytest.mark.backend_free
 def test_keras_counts_decay_steps_from_the_end_of_the_warm_up():
-    """What the official code calls total is `warmup_steps + decay_steps` of Keras."""
+    """The official code's total is Keras's `warmup_steps + decay_steps`."""
     config = schedules.cosine(0.5, total_steps=100, warmup_steps=10).get_config()
     assert (config["warmup_steps"], config["decay_steps"]) == (10, 90)
 
@@ -69,7 +69,7 @@ def test_schedules_come_back_from_their_configuration(rate):
 
 
 def test_keras_asks_by_batches_and_updates_turn_them_into_updates():
-    """Three batches to an update: the weight falls by the rates of steps 0, 1, 2, 3."""
+    """Three batches per update: the weight falls by the rates of steps 0, 1, 2, 3."""
     rate = schedules.LinearDecay(0.5, total_steps=5, end=0.0)
     weight = keras.Variable(np.zeros(1, "float32"), name="kernel")
     optimizer = keras.optimizers.SGD(schedules.Updates(rate, 3), gradient_accumulation_steps=3)

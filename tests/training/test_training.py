@@ -25,7 +25,7 @@ pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
 
 @pytest.fixture(scope="module")
 def colors(tmp_path_factory):
-    """Six dark red and six dark blue images: easy to tell apart."""
+    """Six dark red and six dark blue images, easy to distinguish."""
     path = tmp_path_factory.mktemp("colors")
     rng = np.random.default_rng(0)
     for name, channel in (("blue", 2), ("red", 0)):
@@ -302,7 +302,7 @@ def test_a_run_from_published_weights_takes_their_resolution(colors, tmp_path, c
     assert run.metrics["image_size"] == [24, 24] and run.model.num_classes == 2
     assert run.metrics["options"]["recipe"] == "finetune"
     assert "new and starts at zero" in capsys.readouterr().out
-    # Merged: no matrices of LoRA are left, and what the saved model says is what was tested.
+    # Merged: no matrices of LoRA remain, and the saved model predicts as in the test.
     assert len(run.model.weights) == len(model.weights)
     assert training.evaluate_run(run).accuracy == run.metrics["test_accuracy"]
 
@@ -411,9 +411,9 @@ def test_digits_are_validated_on_only_if_asked(share, counts):
     ids=str,
 )
 def test_digits_reach_97_5_percent(seeds, tmp_path):
-    """The same seed moves by almost a percent from one processor to another: seed 2 has that room.
+    """The result of a seed differs by almost a point between processors; seed 2 has that margin.
 
-    Seed 0, whose split is the hardest for every model, has it in the mean of the three alone.
+    Seed 0, whose split is the hardest for every model, has it only in the mean of the three.
     """
     runs = [training.train(seed=seed, out=tmp_path / str(seed)).metrics for seed in seeds]
     assert np.mean([metrics["test_accuracy"] for metrics in runs]) >= 0.975

@@ -499,7 +499,7 @@ for kind in (
 # - **`tokens[:, 1:]` with registers:** the patches begin later. Ask
 #   the model: `prefix_tokens`.
 #
-# ## Where to go on
+# ## Where to go next
 #
 # - [Published weights](../../docs/weights.md): those of all these
 #   models, from timm, Hugging Face and KerasHub.

@@ -417,7 +417,7 @@ for count in (5, 20, 60, 180):
 #   classes are found. Look at the table class by class.
 # - **Too good to be true:** frames of one video in both splits.
 #
-# ## Where to go on
+# ## Where to go next
 #
 # - [FAQ](../../docs/faq.md): the first lines of a decoder of your own,
 #   which is any Keras model on these tokens.

@@ -631,7 +631,7 @@ plt.show()
 # agrees is the beginning: with little compute and little data, the
 # prior knowledge of a convolution helps.
 #
-# ## Where to go on
+# ## Where to go next
 #
 # - [Chapter 6](../06_data.py): what a convolution knows before it has
 #   seen an image, and what that is worth.

@@ -554,7 +554,7 @@ if BACKEND == "jax":
 # memory than ResNets of the same cost. We had one CPU and measured
 # neither. What this page shows is that all five ways compute the same.
 #
-# ## Where to go on
+# ## Where to go next
 #
 # - [Devices](../../docs/howto/devices.md): the programs for JAX,
 #   TensorFlow and PyTorch.

@@ -381,7 +381,7 @@ np.testing.assert_array_equal(before, after)  # none
 # labels](../../docs/pretraining.md) has three, with SimMIM and the
 # pixel target beside these two, and the command that measures them.
 #
-# ## Where to go on
+# ## Where to go next
 #
 # - [Learning without labels](../../docs/pretraining.md): pretraining
 #   on images of your own.

@@ -1,17 +1,17 @@
 "use strict";
-// The ResNet before the patches of a hybrid, section 3.1: keras_vit/convolutions.py. A map is what an
-// image is, {data, height, width, channels}, with more channels.
+// The ResNet before the patches of a hybrid, section 3.1: keras_vit/convolutions/. A map is like an
+// image, {data, height, width, channels}, with more channels.
 //
 //     root    pool(relu(norm(conv(x))))                 the pool takes the largest of 3 x 3
 //     unit    relu(x + norm(conv(relu(norm(...)))))     x has a projection if the sizes differ
-//     conv    (w - mean) / sqrt(variance)               of each filter; with two epsilons
+//     conv    (w - mean) / sqrt(variance)               for each filter; with two epsilons
 //     norm    32 groups of channels
 
 const GROUPS = 32;
 
 /**
- * Copies what windows see, a row each: row, column, channel; `beyond` the map. There are as many
- * windows as fit with little padding, more of it at the end.
+ * Copies each window to a row, in the order row, column, channel, with `beyond` outside the map.
+ * There are as many windows as fit with little padding, most of it at the end.
  */
 function windows({ data, height, width, channels }, size, stride, beyond = 0) {
   const [rows, columns] = [height, width].map((side) => Math.ceil(side / stride));
@@ -49,7 +49,7 @@ class HybridConv {
   }
 }
 
-/** Normalizes a map in its place. */
+/** Normalizes a map in place. */
 class GroupNorm {
   constructor({ epsilon }, tensor) {
     Object.assign(this, { epsilon, gamma: tensor("gamma").data, beta: tensor("beta").data });

@@ -6,7 +6,7 @@
 //     y    = MAP(LN(z_L))                        Eq. 4 with a learned query           SigLIP, PE
 //     y    = the mean of LN(z_L) without z^0     Eq. 4 without registers              DINOv2
 
-/** Scores get a number for the offset of two patches, another in each head. */
+/** Adds a number to the scores, which depends on the offset of two patches and on the head. */
 class BiasedSelfAttention extends SelfAttention {
   constructor(record, tensor) {
     super(record, tensor);
@@ -39,8 +39,8 @@ function rowsOfPairs([rows, columns]) {
 
 /**
  * Queries and keys are rotated by the place of their patch, first + row * down + column * right: two
- * numbers, times d / 4 frequencies each, are the angles of d / 2 pairs of numbers. A pair are
- * neighbors, 2 j and 2 j + 1, or j and j + d / 2.
+ * numbers, times d / 4 frequencies each, are the angles of d / 2 pairs of numbers. A pair is 2 j
+ * and 2 j + 1, or j and j + d / 2.
  */
 class RotarySelfAttention extends SelfAttention {
   constructor(record, tensor) {
@@ -74,7 +74,7 @@ class RotarySelfAttention extends SelfAttention {
   }
 }
 
-/** Leaves out the first tokens: registers of a model that pools the patches. */
+/** Removes the first tokens, the registers of a model that pools the patches. */
 class Skip {
   constructor({ tokens }) {
     this.tokens = tokens;
@@ -111,7 +111,7 @@ class AttentionPooling {
   }
 }
 
-/** Divides a vector by its length: y of a zero-shot classifier. */
+/** Divides a vector, y of a zero-shot classifier, by its length. */
 class UnitLength {
   call(y) {
     const length = Math.hypot(...y.data);

@@ -1,6 +1,6 @@
 "use strict";
-// The Vision Transformer in plain JavaScript: keras_vit/layers.py and vit.py, with their names and
-// in their order. Its relatives are in descendants.js and convolutions.js.
+// The Vision Transformer in plain JavaScript: keras_vit/layers.py and vit.py, with the same names
+// in the same order. Its relatives are in descendants.js and convolutions.js.
 //
 //     z_0  = [x_class; x_1 E; ...; x_N E] + E_pos                    Eq. 1    Patches, PatchEncoder
 //     z'_l = MSA(LN(z_l-1)) + z_l-1                                  Eq. 2    TransformerBlock
@@ -9,23 +9,23 @@
 //     MSA: q, k, v from z U_qkv, softmax(q k^T / sqrt(d)) v, U_msa   Eq. 5-8  SelfAttention
 //
 // A model is a list of layers, each a record {class, name, ...its sizes}, and tensors by name. All
-// sequences of vectors are matrices with one row for each token: N patches, D numbers a token.
-// What a call may change is in one object, `ways`:
+// sequences of vectors are matrices with one row for each token: N patches, D numbers per token.
+// One object, `ways`, holds everything that a call may change:
 //
-//     permutation   at place i stands patch permutation[i]
-//     without       Set of patches that are left out, after they got their positions
+//     permutation   patch permutation[i] is at place i
+//     without       Set of patches that are left out, after positions were added
 //     heads         Set of heads that are switched off, "block head", for example "0 2"
 //     blocks        Set of blocks that are left out
-//     temperature   divides what the softmax of Eq. 6 is taken of
-//     positions     false: E_pos is left out, and so are biases and rotations
-//     trace         its lists get what is computed, in order: tokens z_0 ... z_L, and of every block
+//     temperature   divides the argument of the softmax in Eq. 6
+//     positions     false leaves out E_pos, biases and rotations
+//     trace         lists that collect, in order, the tokens z_0 ... z_L and, for every block,
 //                   attention (A of each head), qkv (of Eq. 5) and between (z'_l)
 
 // --- Layers --------------------------------------------------------------------------------------
-// Each is made of its record and of a function that returns one of its tensors by name, or null.
+// Each is made from its record and a function that returns one of its tensors by name, or null.
 const inside = (part, tensor) => (name) => tensor(`${part}/${name}`);
 
-/** x W + b; of LN(x), if the layer has a norm: the relative EVA-02. */
+/** x W + b, or LN(x) W + b if the layer has a norm, as in EVA-02. */
 class Dense {
   constructor({ name, activation = "linear" }, tensor) {
     const { shape, data } = tensor("kernel"); // W^T: a row for each output
@@ -56,7 +56,7 @@ class Normalize {
   }
 }
 
-/** Cuts an image into patches, row by row: x_p of Eq. 1. In a patch: row, column, channel. */
+/** Cuts an image into patches, row by row: x_p of Eq. 1. Order in a patch: row, column, channel. */
 class Patches {
   constructor({ patch_size }) {
     this.patchSize = patch_size;
@@ -77,7 +77,7 @@ class Patches {
   }
 }
 
-/** Returns the places of the tokens that stay if patches are left out. */
+/** Returns the places of the tokens that remain if patches are left out. */
 function keep(tokens, first, without) {
   return [...Array(tokens).keys()].filter((i) => !without?.has(i - first));
 }
@@ -126,7 +126,7 @@ class LayerNorm {
   }
 }
 
-/** Returns q k^T / sqrt(d), what the softmax of Eq. 6 is taken of. */
+/** Returns q k^T / sqrt(d), the argument of the softmax in Eq. 6. */
 function logits(query, key, out) {
   const a = product(query, key, out), scale = 1 / Math.sqrt(query.columns);
   for (let i = 0; i < a.data.length; i++) a.data[i] *= scale;
@@ -142,7 +142,7 @@ function weightedSum(a, value, out) {
   return product(a, transposed, out); // Eq. 7
 }
 
-/** A subclass that overrides `logits` or `place` is another attention. */
+/** A subclass that overrides `logits` or `place` computes a different attention. */
 class SelfAttention {
   constructor({ num_heads, number }, tensor) {
     Object.assign(this, { heads: num_heads, number });
@@ -170,7 +170,7 @@ class SelfAttention {
     return this.projection.call(out); // Eq. 8
   }
 
-  /** Changes queries and keys by their places; here it does not. */
+  /** Changes queries and keys by their places; the paper's attention does not. */
   place() {}
 
   logits(query, key, out) {

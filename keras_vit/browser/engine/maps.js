@@ -1,5 +1,5 @@
 "use strict";
-// What the page shows of an image beside its class: keras_vit.explain's maps, rows of patches.
+// The maps that the page shows for an image, those of keras_vit.explain: rows of patches.
 
 /** Returns e^x / sum e^x. */
 function probabilities(logits) {
@@ -12,7 +12,7 @@ function queries(tokens, { prefix_tokens, pools_patches }) {
   return Float32Array.from({ length: tokens }, (_, i) => (i >= first && i < first + count ? 1 / count : 0));
 }
 
-/** Returns row A of a row vector and a matrix. */
+/** Returns the product row A of a row vector and a matrix. */
 function through(row, a) {
   const out = new Float32Array(a.columns);
   for (let i = 0; i < a.rows; i++) {
@@ -21,7 +21,7 @@ function through(row, a) {
   return out;
 }
 
-/** What the class token attends to (if patches are pooled: their mean), a map for each head. */
+/** Returns the attention of the class token or of pooled patches, a map for each head. */
 function tokenAttention(maps, sizes) {
   return maps.map((a) => through(queries(a.rows, sizes), a).subarray(sizes.prefix_tokens));
 }
@@ -37,15 +37,15 @@ function rollout(attention, sizes) {
   return patches.map((v) => (sum > 0 ? v / sum : 0));
 }
 
-// How sure a prediction is: the probability of a class, or how far its logit is above the next one.
+// Measures of a prediction: the probability of a class, or the lead of its logit over the next one.
 const MEASURES = {
   probability: (logits, label) => probabilities(logits)[label],
   lead: (logits, label) => logits[label] - Math.max(...logits.filter((_, i) => i !== label)),
 };
 
 /**
- * Covers one cell of the image after the other with its mean color. Calls show(cell, fall) with how
- * far the measure of the class falls without it; stops when that returns false. `ways`: see
+ * Covers one cell after the other with the mean color of the image. Calls show(cell, fall) with the
+ * fall of the class's measure without the cell; stops when show returns false. `ways`: see
  * engine.js.
  */
 async function occlude(vit, image, label, [rows, columns], show, ways = {}, measure = "probability") {

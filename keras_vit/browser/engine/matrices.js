@@ -1,7 +1,7 @@
 "use strict";
-// What the engine computes with: matrices, their product, the softmax, activations.
+// The operations of the engine: matrices, their product, softmax, activations.
 
-/** Rows of numbers, or the columns of another matrix from `offset` on: nothing is copied then. */
+/** Rows of numbers, or a view of the columns of another matrix from `offset` on. */
 class Matrix {
   constructor(rows, columns, data = new Float32Array(rows * columns), offset = 0, stride = columns) {
     Object.assign(this, { rows, columns, data, offset, stride });
@@ -32,9 +32,9 @@ function scratch(name, rows, columns) {
 }
 
 /**
- * Writes a b^T + bias to `out`. Sixteen sums grow at a time: eight numbers read are sixteen products,
- * and four rows of `b` stay in the cache while all of `a` passes. At an edge the last row is taken
- * again, and its sums are written again.
+ * Writes a b^T + bias to `out`. Sixteen sums are computed at a time, so eight numbers that are read
+ * give sixteen products, and four rows of `b` stay in the cache for all of `a`. At an edge, the
+ * last row is used again, and its sums are written again.
  */
 function product(a, b, out, bias = null) {
   const x = a.data, w = b.data, y = out.data, length = a.columns, { min } = Math;

@@ -1,11 +1,11 @@
 "use strict";
-// Brings an image to the size of the model exactly as Pillow does it in Python: antialiased, with
-// whole numbers in between. An image is {data, height, width, channels}.
+// Resizes an image to the size of the model exactly as Pillow does in Python: antialiased, with
+// integers in between. An image is {data, height, width, channels}.
 
 const clip = (v) => Math.max(0, Math.min(255, v));
-const SHARE = 2 ** 22; // weights are whole numbers of this share
+const SHARE = 2 ** 22; // weights are integers, in units of 1 / SHARE
 
-/** Returns which old pixels make each new one, and their weights: a triangle as wide as a new pixel. */
+/** Returns the old pixels of each new one and their weights, a triangle as wide as a new pixel. */
 function triangles(old, size) {
   const scale = old / size, reach = Math.max(scale, 1);
   return Array.from({ length: size }, (_, i) => {
@@ -34,7 +34,7 @@ function resizeLines(from, to, lines, channels, weighted) {
   return to.data;
 }
 
-/** Returns the image with other sides, regardless of its proportions: first all rows, then all columns. */
+/** Resizes an image regardless of its proportions, first all rows, then all columns. */
 function resize(image, height, width) {
   const c = image.channels, across = (data, columns) => ({ data, line: columns * c, pixel: c });
   const down = (data) => ({ data, line: c, pixel: width * c });
@@ -61,7 +61,7 @@ function round(x) {
   return up - x === 0.5 && up % 2 ? up - 1 : up;
 }
 
-/** Keeps the proportions, resizes to `ratio` times the size and takes the center. */
+/** Resizes to `ratio` times the size with the same proportions, and crops the center. */
 function resizeAndCrop(image, height, width, ratio) {
   const factor = ratio * Math.max(width / image.width, height / image.height);
   const larger = (side, least) => Math.max(round(side * factor), least);
@@ -99,7 +99,7 @@ function extremes(values) {
   return [low, high];
 }
 
-/** Returns the pixels that a model takes, of those of a canvas (red, green, blue, opacity). */
+/** Returns the pixels that a model takes from those of a canvas (red, green, blue, opacity). */
 function prepare({ data, height, width }, { image_size: [rows, columns], channels, resize: way, ratio }, invert) {
   const pixels = new Uint8Array(height * width * channels);
   for (let i = 0; i < height * width; i++) {

@@ -1,6 +1,6 @@
 "use strict";
-// Weights as text: Base64 of compressed bytes, which are float16 numbers, or a scale and int8 numbers
-// for each output.
+// Weights as text: Base64 of compressed bytes, which are float16 numbers or, for each output, a
+// scale and int8 numbers.
 
 /** Returns the value of each of the 65,536 float16 numbers. */
 function halves() {

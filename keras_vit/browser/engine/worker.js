@@ -1,7 +1,7 @@
 "use strict";
-// What runs beside the page, so that it stays awake. It gets {task, ...} and answers {task, ...}.
+// Runs beside the page, so that the page stays responsive. Receives and sends {task, ...}.
 
-let model, vit; // what the page says of the model, and the model
+let model, vit; // the page's data about the model, and the model
 let turn = 0; // number of tasks
 
 const TASKS = {
@@ -11,7 +11,7 @@ const TASKS = {
     self.postMessage({ task: "ready" });
   },
 
-  /** Classifies an image and answers with its maps too. */
+  /** Classifies an image and answers with the result and its maps. */
   classify({ number, canvas, invert }) {
     const { sizes } = model, started = performance.now();
     const image = prepare(canvas, sizes, invert), trace = { tokens: [], attention: [] };
@@ -28,7 +28,7 @@ const TASKS = {
     const grid = coarsen(model.sizes.grid), mine = turn;
     const show = (cell, fall) => {
       self.postMessage({ task: "occluded", number, grid, cell, fall });
-      return new Promise((resume) => setTimeout(() => resume(mine === turn))); // messages come between
+      return new Promise((resume) => setTimeout(() => resume(mine === turn))); // lets messages in
     };
     await occlude(vit, image, label, grid, show, ways, measure);
   },

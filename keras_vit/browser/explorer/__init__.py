@@ -6,11 +6,11 @@ drawings.py        six example images
 explorer.html      the screens and their texts, with explorer.css
 
 scripts/
-state.js           what is shown, and what the worker computed of it
+state.js           the state of the page, and the worker's results
 widgets.js         maps, strips, tiles and choices
 tour_inputs.js     steps 1 to 4
 tour_blocks.js     steps 5 to 8
 play.js            Play, and What matters
 main.js            the image, the prediction, the camera
-explore.js         what the worker computes
+explore.js         the worker's computations
 """

@@ -1,7 +1,7 @@
 """Drawings of six of CIFAR-10's classes, for a machine that does not have its images."""
 
-SIDE, SCALE = 32, 8  # pixels of a drawing, and how much larger it is drawn before it is reduced
-# class: color of the background, and shapes: what, its color, its corners in pixels
+SIDE, SCALE = 32, 8  # side in pixels, and how many times larger it is drawn before it is reduced
+# class: color of the background, and shapes, each with its kind, color and corners in pixels
 DRAWINGS = {
     "truck": (
         "#bcd3e6",

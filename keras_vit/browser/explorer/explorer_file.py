@@ -17,7 +17,7 @@ OWN = "drawings"
 MOST, LARGEST = 20, 96  # example images, and their longest side in pixels
 NAMES = ("state", "widgets", "tour_inputs", "tour_blocks", "play", "main")
 SCRIPTS = [f"scripts/{name}.js" for name in NAMES]
-# what a screen shows: where the code that computes it is, and how its line ends
+# value on a screen: the file of the code that computes it, and the end of the line
 LINES = {
     "normalize": ("pixel_range.py", "# (B, height, width, C)"),
     "patches": ("layers.py", "# (B, N, PPC)"),
@@ -45,10 +45,10 @@ def write_explorer(path, images=None):
 
     Args:
         path: file to write. One that exists is replaced once the new one is complete.
-        images: an image, a folder of images or one of class folders, of which up to twenty are
-            examples; "drawings" for six drawings and the cat of `data.example_image`. None for test
-            images of CIFAR-10 if `keras-vit train cifar10` finds them on this machine without a
-            download, otherwise for the drawings.
+        images: an image, a folder of images or a folder of class folders, up to twenty of which
+            become examples; "drawings" for six drawings and the cat of `data.example_image`. None
+            for test images of CIFAR-10 if `keras-vit train cifar10` finds them on this machine
+            without a download, otherwise for the drawings.
 
     Raises:
         FileNotFoundError: the folder of `path` does not exist.
@@ -61,14 +61,14 @@ def write_explorer(path, images=None):
     find_examples(images)
     entry, model = catalogue.find(MODEL), loading.load_pretrained(MODEL, verbose=False)
     content, text = page_file.pack(model, None, {"resize": "crop"}, "int8", "ViT Explorer")
-    content["sizes"]["ratio"] = 1  # the whole image, as far as it is square
+    content["sizes"]["ratio"] = 1  # the largest central square
     content["code"] = find_lines()
     content["examples"] = list(read_examples(images))
     writing.write_text(path, _fill(content, text, model, entry))
 
 
 def find_examples(images):
-    """Returns [(file, class or None)] of images in files, an empty list for others, or raises."""
+    """Returns [(file, class or None)] of image files; an empty list for CIFAR-10 or drawings."""
     return facts.find_examples(images, MOST) if images not in (None, OWN) else []
 
 
@@ -85,7 +85,7 @@ def read_examples(images):
 
 
 def find_lines():
-    """Returns {what: its file, the number of its line, the line} of `LINES`."""
+    """Returns {value: (file, line number, line)} for `LINES`."""
     return {what: _find_line(*place) for what, place in LINES.items()}
 
 

@@ -5,9 +5,9 @@ const SEQUENTIAL = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [
 const SIGNED = [[45, 0, 75], [153, 142, 195], [247, 247, 247], [241, 163, 64], [127, 59, 8]];
 
 /**
- * Returns a color for each value, null for one that is not known yet. Without `far` the highest 3 %
- * have the same color, so that a few do not darken all others; with it colors lead from 0 to `far`.
- * Signed values have their darkest color at `far`.
+ * Returns a color for each value, null for one that is not known yet. Without `far`, the highest 3
+ * % have the same color, so that a few do not darken all others; with it, colors go from 0 to
+ * `far`. Signed values have their darkest color at `far`.
  */
 function colorsOf({ values, signed, far }) {
   const sorted = Array.from(values).filter((v) => !Number.isNaN(v)).sort((a, b) => a - b);
@@ -22,7 +22,7 @@ function colorsOf({ values, signed, far }) {
   });
 }
 
-/** Returns the number of the cell that has a pixel in it. */
+/** Returns the number of the cell that contains a pixel. */
 function cellOf(pixel, width, height, [rows, columns]) {
   const row = Math.floor((Math.floor(pixel / width) * rows) / height);
   return row * columns + Math.floor(((pixel % width) * columns) / width);

@@ -1,13 +1,13 @@
 "use strict";
-// What a reader does and sees. Texts of the model are set as text, never as HTML.
+// The page's actions and views. Texts from the model are set as text, never as HTML.
 
 const TOP = 5; // classes shown
 const content = JSON.parse(get("content").textContent);
 const { sizes } = content;
-let isReady = false, last = null; // the image that was chosen last, with its name and class
-let number = 0, shown = null; // of the image that is classified last, and the answer for it
+let isReady = false, last = null; // the last chosen image, with its name and class
+let number = 0, shown = null; // number of the image that was classified last, and its answer
 
-// --- What the worker answers ---------------------------------------------------------------------
+// --- The worker's answers ------------------------------------------------------------------------
 const ANSWERS = {
   ready() {
     isReady = true;
@@ -133,7 +133,7 @@ function draw() {
   get("caption").textContent = map ? describe(map) : shown.name;
 }
 
-/** Says where a map is highest. */
+/** Describes where a map is highest. */
 function describe({ values, grid, signed }) {
   const best = values.reduce((top, v, i) => (v > (values[top] ?? -Infinity) ? i : top), -1);
   if (best < 0) return "";

@@ -1,5 +1,5 @@
 "use strict";
-// What every page does: elements, the worker, image files. Texts are set as text, never as HTML.
+// Shared by all pages: elements, the worker, image files. Texts are set as text, never as HTML.
 
 const get = (id) => document.getElementById(id);
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
@@ -10,7 +10,7 @@ function make(tag, text, attributes = {}) {
   return element;
 }
 
-/** Starts the worker, gives it the model and calls answers[task] with each of its answers. */
+/** Starts the worker, sends it the model and calls answers[task] with each of its answers. */
 function startWorker(content, answers) {
   const code = new Blob([get("worker").textContent], { type: "text/javascript" });
   const started = new Worker(URL.createObjectURL(code));
@@ -21,7 +21,7 @@ function startWorker(content, answers) {
   return started;
 }
 
-/** Returns {data, height, width} of an image file: pixels as they are in it, upright, on white. */
+/** Returns {data, height, width} of an image file: its own pixels, upright, on white. */
 async function readPixels(file) {
   const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
   return takePixels(bitmap, bitmap.width, bitmap.height);
@@ -41,7 +41,7 @@ function readAddress(address) {
   return new Blob([bytes]);
 }
 
-/** Returns what a reader is told of a file that is not an image. */
+/** Returns the message for a file that is not an image. */
 const unreadable = (name) => `“${name}” cannot be read as an image. Choose a JPEG, PNG, WebP or GIF file.`;
 
 /** Calls take(file) with a file that is chosen in `input`, pasted, or dropped; `drop` shows where. */

@@ -23,12 +23,12 @@ class Entry(NamedTuple):
         size: its size as published, such as "391 MiB", rounded.
         sha256: checksum as published, in hexadecimal.
         variant: name of the model for `keras_vit.create`.
-        image_size: resolution of its last training, in pixels.
+        image_size: resolution that it was last trained at, in pixels.
         num_classes: 21843 (ImageNet-21k), 1000 (ImageNet), 0 without a head.
         representation_size: width of the tanh layer before the head; None without it.
         normalize: (mean, standard deviation) of pixels 0 to 255.
         approximate: whether its GELU is the tanh form; None for a ResNet, which has none.
-        epsilon: of the normalization layers.
+        epsilon: epsilon of the normalization layers.
         accuracy: published top-1 accuracy in percent, on ImageNet or, for the file that we trained,
             on the test split of its own dataset.
         accuracy_source: "README", "BiT README", "timm" or "ours": who published it.
@@ -101,7 +101,7 @@ def find(name):
 
 def is_path(name):
     """Returns whether `load_pretrained` takes a name as the path of a file."""
-    is_text = isinstance(name, (str, os.PathLike))  # `os.path` takes a number for an open file
+    is_text = isinstance(name, (str, os.PathLike))  # `os.path` treats a number as an open file
     return is_text and (os.path.exists(name) or str(name).endswith(SUFFIXES))
 
 

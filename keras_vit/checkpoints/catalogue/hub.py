@@ -1,8 +1,8 @@
 """Folders of weights from the Hugging Face Hub: `hf://owner/name`, or `hf://owner/name@revision`.
 
 The package huggingface_hub downloads them into its own cache, with its own settings (HF_HOME,
-HF_TOKEN, HF_HUB_OFFLINE, HF_ENDPOINT). Of a repository only weights in safe formats and the JSON
-files beside them are downloaded, and their checksums are compared.
+HF_TOKEN, HF_HUB_OFFLINE, HF_ENDPOINT). From a repository, only weights in safe formats and the JSON
+files beside them are downloaded, and their checksums are verified.
 """
 
 import errno
@@ -22,7 +22,8 @@ SETTINGS = (
     "config.json", "preprocessor_config.json",  # transformers, timm
     "task.json", "preprocessor.json", "image_converter.json", "metadata.json",  # KerasHub
 )  # fmt: skip
-# The first name says that a repository has such weights; the first of these is downloaded.
+# The first name of a group shows that a repository has such weights; the first group found is
+# downloaded.
 WEIGHTS = (
     ("model.safetensors",),
     ("model.safetensors.index.json", "model-*-of-*.safetensors"),
@@ -63,7 +64,7 @@ INTERRUPTED = (
     ConnectionError, "the download was interrupted ({reason})",
     "Run it again: complete files are in the cache, and only the rest is downloaded.",
 )  # fmt: skip
-_fetched = {}  # {(address, cache): folder}: a process sees one revision of a branch
+_fetched = {}  # {(address, cache): folder}: one process uses one revision of a branch
 
 
 def is_address(name):
@@ -103,12 +104,12 @@ def parse(address):
 def fetch(address, cache_dir=None):
     """Downloads the weights of a repository and the JSON files beside them, unless they exist.
 
-    Files get their names only when they are complete. If the Hub cannot be reached, what was
-    downloaded before is used. A file whose checksum differs from the Hub's is removed.
+    Files get their names only when they are complete. If the Hub cannot be reached, files
+    downloaded earlier are used. A file whose checksum differs from the Hub's is removed.
 
     Args:
         address: "hf://owner/name" or "hf://owner/name@revision", where a revision is a branch, a
-            tag or a commit; without it, that is main.
+            tag or a commit; main if it is left out.
         cache_dir: folder for downloads; None for that of huggingface_hub.
 
     Returns:
@@ -129,7 +130,7 @@ def fetch(address, cache_dir=None):
     failure, last = None, FileNotFoundError("a file of its list is missing")
     try:
         info = HfApi(**agent).model_info(repository, revision=revision, files_metadata=True)
-    except Exception as error:  # of the network, or the Hub's refusal
+    except Exception as error:  # a network error, or a refusal by the Hub
         groups, failure = WEIGHTS, error
     else:
         sizes = {file.rfilename: file.size or 0 for file in info.siblings}
@@ -205,7 +206,8 @@ def _check_space(address, size, cache):
 def _verify(address, folder):
     """Removes a file of the cache whose checksum is not the one in the name of its blob.
 
-    A file in a snapshot is a link to its blob. Blobs are named by sha256, small ones as in Git.
+    A file in a snapshot is a link to its blob. Blobs are named by their sha256, small ones by their
+    Git hash.
     """
     for path in pathlib.Path(folder).iterdir():
         blob = pathlib.Path(os.readlink(path)).name if path.is_symlink() else ""

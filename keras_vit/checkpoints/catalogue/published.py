@@ -79,7 +79,7 @@ AUGREG = (
 # Groups of files: (family, address, training, classes, files), where a file is
 # variant, name at that address, resolution, representation size, size, accuracy, source.
 GROUPS = (
-    # The paper's own.
+    # The paper's own files.
     ("original", GOOGLE + "/imagenet21k/{}.npz", "i21k", 21843, (
         ("ViT-B/8", "ViT-B_8", 224, 768, "393.72 MiB", None, None),
         ("ViT-B/16", "ViT-B_16", 224, 768, "393.69 MiB", None, None),
@@ -99,15 +99,15 @@ GROUPS = (
         ("ViT-L/16", "ViT-L_16-224", 224, None, "1.13 GiB", 82.7, "README"),
         ("ViT-L/32", "ViT-L_32", 384, None, "1.14 GiB", 81.508, "timm"),
         ("R50+ViT-B/16", "R50+ViT-B_16", 384, None, "377.57 MiB", 84.988, "timm"))),
-    # Trained on ImageNet only, with SAM, arXiv 2106.01548. ViT-S/16's file is three times as large
-    # as its weights, so it must hold something else too.
+    # Trained on ImageNet only, with SAM, arXiv 2106.01548. The file of ViT-S/16 is three times as
+    # large as its weights, so it must contain something else too.
     ("sam", GOOGLE + "/sam/{}.npz", "i1k", 1000, (
         ("ViT-B/16", "ViT-B_16", 224, None, "330.3 MiB", 80.246, "timm"),
         ("ViT-B/32", "ViT-B_32", 224, None, "336.61 MiB", 73.704, "timm"),
         ("ViT-L/16", "ViT-L_16", 224, None, "1.13 GiB", None, None),
         ("ViT-L/32", "ViT-L_32", 224, None, "1.14 GiB", None, None),
         ("ViT-S/16", "ViT-S_16", 224, None, "252.57 MiB", None, None))),
-    # AugReg's, fine-tuned again by timm's author.
+    # AugReg's weights, fine-tuned again by timm's author.
     ("augreg2", TIMM.format("{}.augreg2_in21k_ft_in1k"), "i21k-ft", 1000, (
         ("ViT-B/16", "vit_base_patch16_224", 224, None, "346 MB", 85.108, "timm"),
         ("ViT-B/8", "vit_base_patch8_224", 224, None, "346 MB", 86.252, "timm"))),
@@ -192,7 +192,8 @@ RECOMMENDED = {
     for training, variants in RECOMMENDED.items() for variant in variants.split()
 }  # fmt: skip
 
-# No file of weights has those of ImageNet; a run of `keras-vit train` keeps its own.
+# No file of weights holds the names of ImageNet's classes; a run of `keras-vit train` keeps its
+# own.
 _CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CLASS_NAMES = {
     "ViT-Mini/4-keras-vit-cifar10": _CIFAR,

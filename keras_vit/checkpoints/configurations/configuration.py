@@ -50,7 +50,7 @@ def _hugging_face(table, path, found):
     only(config=config)
     only(config=whole)
     shapes = dict(HUGGING_FACE_SHAPES)
-    if "mlp_ratio" in config:  # DINOv2, which ignores the other
+    if "mlp_ratio" in config:  # DINOv2, which ignores `intermediate_size`
         del shapes["intermediate_size"]
     refuse_contradictions(path, config, shapes, {"gated": False} | found)
     if table.models == ("BEiTViT",):
@@ -69,7 +69,7 @@ def _hugging_face(table, path, found):
 
 
 def _resizing(images):
-    """Returns how images are resized according to a preprocessor_config.json."""
+    """Returns how images are resized, according to preprocessor_config.json."""
     found, number = _select(images, resize="size"), images.get("resample")
     if number in range(len(RESAMPLING)):
         found["resampling"] = RESAMPLING[number]
@@ -115,7 +115,7 @@ def _timm(table, path, found):
 
 
 def check_architecture(path, table):
-    """Refuses models of timm that compute something else with tensors of the same names."""
+    """Refuses timm models that compute something else with tensors of the same names."""
     name = _text(path, read_beside(path, "config.json"), "architecture")
     own = table.architectures
     if name and not re.fullmatch(own, name) if own else re.fullmatch(OTHER_BLOCKS, name):
@@ -134,7 +134,7 @@ def _check_last_norm(path, table, name, config):
 
 
 def _check_places(path, name, config, found):
-    """Refuses places of the Perception Encoder that are not counted from its class token's."""
+    """Refuses a Perception Encoder whose places are not counted from its class token."""
     offset = config.get("rope_grid_offset", 0 if "gigantic" in name else 1)
     if name and offset != found.get("has_class_token", offset):
         want = "places must be counted from 1 with a class token, and from 0 without one"
@@ -143,7 +143,7 @@ def _check_places(path, name, config, found):
 
 
 def _architecture(path, table, name, config, found):
-    """Returns the arguments that the name of an architecture implies, or what replaces them."""
+    """Returns the arguments that the name of an architecture implies, or their replacement."""
     facts = {"epsilon": 1e-6} if name else {}
     for pattern, row in ARCHITECTURES.items():
         facts |= row if re.fullmatch(pattern, name) else {}
@@ -180,7 +180,7 @@ def _global_pool(path, table, config, found):
 
 # --- Both -----------------------------------------------------------------------------------------
 def _rotary(table, name):
-    """Returns the field of the longest wave of rotary positions, if the model has them."""
+    """Returns the field with the longest wavelength of rotary positions, if the model has them."""
     has_it = table.models[0].endswith("DINOv3ViT")
     return {name: ("theta", check.positive_number)} if has_it else {}
 
@@ -244,7 +244,7 @@ def read_beside(path, name):
 
 
 def read_object(path, config, name, default=None):
-    """Returns the object `name` of a configuration, `default` or all of it if there is none."""
+    """Returns the object `name` of a configuration; if it is missing, `default` or all of it."""
     return _object(path, name, config.get(name, config if default is None else default))
 
 

@@ -1,4 +1,4 @@
-"""Fields of the JSON files beside weights, as tables: what they mean, and which are refused."""
+"""Fields of the JSON files beside weights, as tables: their meaning, and which are refused."""
 
 from keras_vit import arguments as check
 
@@ -16,7 +16,7 @@ HUGGING_FACE_FIELDS = {  # their name: our name, and how it is checked
     "layer_norm_eps": ("epsilon", check.positive_number),
     "image_size": ("image_size", check.height_width),
 }
-HUGGING_FACE_SHAPES = {  # what the tensors also show
+HUGGING_FACE_SHAPES = {  # values that the tensors also show
     "hidden_size": "hidden_dim",
     "num_hidden_layers": "num_layers",
     "intermediate_size": "mlp_dim",
@@ -32,7 +32,7 @@ MODEL_TYPES = (
     "dinov3_vit", "siglip", "siglip_vision_model", "clip", "clip_vision_model", "beit", "tipsv2",
     "tipsv2_vision_model",
 )  # fmt: skip
-HUGGING_FACE_ONLY = {  # fields of which the models here have one value
+HUGGING_FACE_ONLY = {  # fields for which the models here have one value
     "model_type": MODEL_TYPES,
     "qkv_bias": (True,),
     "proj_bias": (True,),
@@ -69,7 +69,7 @@ TIMM_ONLY = {
     "use_rot_pos_emb": (True,),
     "use_post_norm": (False,),
 }
-# What the tensors show, or what changes no output of a trained model.
+# Fields that the tensors show, or that change no output of a trained model.
 TIMM_VISIBLE = (
     "act_layer", "attn_drop_rate", "attn_only_layer_scale", "attn_type", "class_token",
     "drop_path_rate", "drop_rate", "dynamic_img_pad", "dynamic_img_size", "fc_norm", "final_norm",
@@ -81,7 +81,7 @@ TIMM_VISIBLE = (
     "swiglu_mlp", "use_abs_pos_emb", "use_fc_norm", "use_post_transformer_norm",
     "use_pre_transformer_norm", "use_rel_pos_bias", "use_shared_rel_pos_bias", "weight_init",
 )  # fmt: skip
-# What the name of an architecture of timm adds to its tensors and `model_args`.
+# What the name of a timm architecture implies beyond its tensors and `model_args`.
 ARCHITECTURES = {
     r".*quickgelu.*": {"quick_gelu": True},
     r".*(_patch32_siglip|_giantopt_|_so400m_patch16_siglip).*|.*_large_patch16_siglip.*_512": TANH,

@@ -14,7 +14,7 @@ FIELDS = {  # their name: our name, and how it is checked
     "layer_norm_eps": ("epsilon", check.positive_number),
     "rope_theta": ("theta", check.positive_number),
 }
-SHAPES = {  # what the tensors also show
+SHAPES = {  # values that the tensors also show
     "hidden_dim": "hidden_dim",
     "num_layers": "num_layers",
     "mlp_dim": "mlp_dim",
@@ -26,7 +26,7 @@ SHAPES = {  # what the tensors also show
 }
 ACTIVATIONS = {"gelu": EXACT, "gelu_approximate": TANH}
 ONLY = {"data_format": (None, "channels_last")}
-# What the tensors show, or what changes no output of a trained model.
+# Fields that the tensors show, or that change no output of a trained model.
 VISIBLE = (
     "antialias_in_interpolation", "apply_layernorm", "attention_dropout", "drop_path_rate",
     "dropout_rate", "dtype", "hidden_activation", "image_shape", "intermediate_activation",
@@ -41,13 +41,13 @@ TASK_ONLY = {
 
 
 def read(table, path, found):
-    """Returns (arguments, preprocessing) that the files of a preset state, as `configuration.read`.
+    """Returns (arguments, preprocessing) from the files of a preset, as `configuration.read` does.
 
     Raises:
         ValueError: a field has a value that no model here has, or contradicts the tensors.
     """
     whole = configuration.read_beside(path, "config.json")
-    if "class_name" not in whole:  # no preset
+    if "class_name" not in whole:  # not a preset
         return {}, {}
     configuration.refuse_others(path, whole, {"class_name": BACKBONES})
     config = configuration.read_object(path, whole, "config")
@@ -56,11 +56,11 @@ def read(table, path, found):
         config = configuration.read_object(path, encoder, "config")
     known = {*VISIBLE, *SHAPES, *FIELDS}
     only = dict.fromkeys(config.keys() - known, ()) | ONLY
-    if "intermediate_activation" in config:  # SigLIP's last norm has this one in any case
+    if "intermediate_activation" in config:  # SigLIP's last norm always has this value
         only["layer_norm_epsilon"] = (1e-6,)
     configuration.refuse_others(path, config, only)
     shapes = dict(SHAPES)
-    if config.get("use_swiglu_ffn"):  # a gated MLP has two thirds of it
+    if config.get("use_swiglu_ffn"):  # a gated MLP has two thirds of that width
         del shapes["intermediate_dim"]
     configuration.refuse_contradictions(
         path, config, shapes, {"num_registers": 0, "gated": False} | found
@@ -77,7 +77,7 @@ def read(table, path, found):
 
 
 def _image_size(path, value, found):
-    """Returns (height, width) of (height, width, channels)."""
+    """Returns (height, width) from (height, width, channels)."""
     if not isinstance(value, list) or value[2:] != [found["num_channels"]]:
         want = f"`image_shape` must be (height, width, {found['num_channels']})"
         advice = "Use the config.json that came with the weights."
@@ -86,10 +86,10 @@ def _image_size(path, value, found):
 
 
 def _check_task(path, found):
-    """Refuses classifiers that no model here is."""
+    """Refuses classifiers that no model here can be."""
     task = configuration.read_beside(path, "task.json")
     config = configuration.read_object(path, task, "config", {})
-    pooling = "gap" if found["pooling"] == "gap" else "token"  # their mean includes the class token
+    pooling = "gap" if found["pooling"] == "gap" else "token"  # its mean has the class token
     configuration.refuse_others(path, {**config, **task}, TASK_ONLY | {"pooling": (pooling,)})
     configuration.refuse_contradictions(path, config, {"num_classes": "num_classes"}, found)
 
@@ -106,7 +106,7 @@ def _resizing(images):
 
 
 def _pixels(path, images, found):
-    """Returns {"normalize": ...} of pixels that are multiplied by `scale`, then `offset` added."""
+    """Returns {"normalize": ...} for pixels times `scale` plus `offset`."""
     if images.get("scale") is None and images.get("offset") is None:
         return {}
     count = found["num_channels"]

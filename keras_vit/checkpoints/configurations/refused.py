@@ -1,4 +1,4 @@
-"""Models that are not this one, by their names in a configuration or by those of their tensors."""
+"""Families of models that are refused, by their names in a configuration or by their tensors."""
 
 import re
 from typing import NamedTuple
@@ -8,13 +8,13 @@ from keras_vit.checkpoints.configurations import configuration
 
 
 class Family(NamedTuple):
-    """A family of models: what it has that no layer here has, and patterns of its names.
+    """A family of models: the feature that no layer here has, and patterns of its names.
 
     Attributes:
-        reason: what it has.
-        model_type: of transformers.
-        architecture: of timm.
-        tensors: what only the sorted names of its tensors hold, one name per line.
+        reason: that feature.
+        model_type: pattern of the `model_type` in transformers.
+        architecture: pattern of the architecture in timm.
+        tensors: pattern that matches only its sorted tensor names, one per line.
     """
 
     reason: str
@@ -50,7 +50,7 @@ FAMILIES = {
 
 
 def check_family(path, specs):
-    """Raises `ValueError` if a file is of one of these families."""
+    """Raises `ValueError` if a file belongs to one of these families."""
     config = configuration.read_beside(path, "config.json")
     names = "\n".join(sorted(specs))
     for name, family in FAMILIES.items():

@@ -1,10 +1,10 @@
 """The JSON files beside weights, from which another library builds the model.
 
-This is `configurations` backwards: each field is an argument of the model.
+This is the inverse of `configurations`: each field is an argument of the model.
 
-config_files.py    which class computes what a model computes, and the files for it
+config_files.py    the equivalent class in another library, and its files
 for_timm.py        config.json of timm
 for_hugging_face.py    config.json of transformers
 for_kerashub.py    a preset of KerasHub
-json_values.py     values of a model as JSON has them
+json_values.py     values of a model in the form that JSON needs
 """

@@ -1,4 +1,4 @@
-"""The class of another library that computes what a model computes, in its JSON files."""
+"""JSON files that specify the class of another library that is equivalent to a model."""
 
 from keras_vit import arguments
 from keras_vit.checkpoints.export import for_hugging_face, for_kerashub, for_timm
@@ -7,7 +7,7 @@ from keras_vit.descendants import TimmHybridViT
 from keras_vit.descendants.pooling import NormAfterPooling
 from keras_vit.io import files
 
-# Modules with the classes that published models have.
+# Modules with the classes of published models.
 PUBLISHED = tuple(f"keras_vit.{name}" for name in ("vit", "hybrid", "resnet", "descendants"))
 # Attributes of a model that a subclass may override.
 COMPUTES = ("block", "encoder_layer", "stem", "embed", "encode", "norm", "pool", "head", "unit")
@@ -29,10 +29,10 @@ def make(model, table, tensors):
     Args:
         model: a model.
         table: its weight map.
-        tensors: {name: array}, what is written.
+        tensors: {name: array} to be written.
 
     Raises:
-        ValueError: no class of the library computes what the model computes.
+        ValueError: the library has no class that computes the same.
     """
     names = find_changes(model, table)
     if "pooling" in names and isinstance(model, NormAfterPooling) and model.pooling is None:

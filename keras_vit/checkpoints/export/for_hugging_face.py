@@ -15,7 +15,7 @@ from keras_vit.checkpoints.maps import hugging_face
 
 
 def make(model, table, tensors):
-    """Returns {name of a JSON file: its content}, as `config_files.make`."""
+    """Returns {name of a JSON file: its content}, as `config_files.make` does."""
     config = _make_config(model, table, tensors)
     if model.num_classes:
         names = model.class_names or [f"LABEL_{i}" for i in range(model.num_classes)]
@@ -44,7 +44,7 @@ def _make_config(model, table, tensors):
             config[theirs] = shorten(getattr(model, ours))
     config["hidden_act"] = name_activation(model, "gelu_pytorch_tanh")
     config |= MORE_FIELDS.get(model_type, lambda *_: {})(model, tensors)
-    if "mlp_ratio" in config:  # DINOv2 states this instead
+    if "mlp_ratio" in config:  # DINOv2 has this field instead
         del config["intermediate_size"]
     return config
 
@@ -79,7 +79,7 @@ def _register_fields(model, _):
     return {"num_register_tokens": model.num_registers}
 
 
-# model_type: what its config.json has beside the fields of all
+# model_type: what its config.json has in addition to the fields that all have
 MORE_FIELDS = {
     "vit": lambda model, _: {"pooler_output_size": model.representation_size},
     "dinov2": _dinov2_fields,

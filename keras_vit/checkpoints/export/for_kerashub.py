@@ -1,4 +1,4 @@
-"""The JSON files of a KerasHub preset for a model, and what each of its .weights.h5 files has."""
+"""The JSON files of a KerasHub preset for a model, and the content of its .weights.h5 files."""
 
 import re
 
@@ -11,7 +11,7 @@ TASK = "task.weights.h5"
 
 
 def make(model, table, tensors):
-    """Returns {name of a JSON file: its content}, as `config_files.make`."""
+    """Returns {name of a JSON file: its content}, as `config_files.make` does."""
     family, backbone, classifier = table.export.classes
     if model.num_classes and classifier is None:
         received = {"model": type(model).__name__, "num_classes": model.num_classes}
@@ -54,7 +54,7 @@ def _serialize(family, part, name, config):
 
 
 def _make_converter(model):
-    """Returns how images are prepared: resized to the model's size, as here."""
+    """Returns how images are prepared: they are resized to the model's size, as here."""
     mean, deviation = scale_pixels(model)
     return {
         "image_size": list(model.image_size),
@@ -114,7 +114,7 @@ def _siglip(model, table, _):
 def _dinov2(model, table, _):
     _check(model, table, epsilon=1e-6, **({} if model.gated else {"approximate": False}))
     sizes = _list_square_sizes(model, table)
-    if model.gated:  # the MLP has two thirds of it, rounded up to a multiple of 8
+    if model.gated:  # the MLP has two thirds of this width, rounded up to a multiple of 8
         _check(model, table, mlp_dim=-(-model.mlp_dim // 8) * 8)
         sizes["intermediate_dim"] = model.mlp_dim * 3 // 2
     return sizes | {

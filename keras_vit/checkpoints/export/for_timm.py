@@ -10,7 +10,7 @@ from keras_vit.checkpoints.export.json_values import (
 )
 from keras_vit.checkpoints.maps import matching
 
-# Architectures of timm for what no argument of its classes says.
+# timm architectures for values that no argument of timm's classes can express.
 TIMM_EPSILON = {1e-6: "vit_base_patch16_224", 1e-5: "vit_base_patch16_clip_224"}
 TIMM_HYBRIDS = {
     (): "vit_tiny_r_s16_p8_224",
@@ -26,11 +26,11 @@ TIMM_BITS = {
     ((3, 8, 36, 3), 2): "resnetv2_152x2_bit",
     ((3, 8, 36, 3), 4): "resnetv2_152x4_bit",
 }
-TIMM_POOLINGS = {"gap": "avg", "patch mean": "avg", None: ""}  # others have the same name
+TIMM_POOLINGS = {"gap": "avg", "patch mean": "avg", None: ""}  # the others have the same names
 
 
 def make(model, table, tensors):
-    """Returns {name of a JSON file: its content}, as `config_files.make`."""
+    """Returns {name of a JSON file: its content}, as `config_files.make` does."""
     named = {"label_names": list(model.class_names)} if model.class_names else {}
     return {"config.json": _make_config(model, table, tensors) | named}
 
@@ -116,7 +116,7 @@ def _vit(model, table, _):
 
 
 def _find_by_epsilon(model, table, architectures):
-    """Returns the architecture for the epsilon of a model, which timm has from 1e-6 on."""
+    """Returns the architecture for the epsilon of a model; timm's smallest one is 1e-6."""
     epsilon = max(model.epsilon, 1e-6)
     if epsilon > model.epsilon:  # 1e-12 in many files of Hugging Face
         words = f"timm computes with epsilon={epsilon}, this model with {model.epsilon}:"
@@ -161,7 +161,7 @@ def _beit(model, table, _):
 
 
 def _list_rotary(model, pooled_norm, last_norm):
-    """Returns the options of EVA-02 and PE, from which norms come after the last block."""
+    """Returns the options of EVA-02 and PE, based on the norms that follow the last block."""
     return _list_sizes(model, model.mlp_dim) | {
         "global_pool": TIMM_POOLINGS.get(model.pooling, model.pooling),
         "ref_feat_shape": shorten(model.reference),
@@ -177,7 +177,7 @@ def _eva(model, table, tensors):
         "qkv_fused": False,
         "scale_attn_inner": model.attention_norm,
         "scale_mlp": model.mlp_norm,
-        "swiglu_align_to": 1,  # two layers for gates and values, also without a norm
+        "swiglu_align_to": 1,  # separate layers for gates and values, even without a norm
     }
     if "blocks.0.attn.k_proj.bias" in tensors:
         options["attn_type"] = "rope"  # the other type has no bias of keys
@@ -195,7 +195,7 @@ def _pe(model, table, _):
 
 
 PE_SIDES = {("core", 1): 224, ("core", 0): 448, ("spatial", 1): 512, ("spatial", 0): 448}
-# Kind of a model: what finds its architecture and options; `_vit` does for all others
+# Kind of a model: function that finds its architecture and options; all others use `_vit`
 OTHERS = {
     "DINOv3ViT": _dinov3,
     "gated DINOv3ViT": _dinov3,

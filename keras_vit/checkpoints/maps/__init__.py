@@ -1,4 +1,4 @@
-"""What the tensors are called: one table for each project whose files are read and written.
+"""Names of tensors: one table for each project whose files are read and written.
 
 weight_map.py      `WeightMap`: rules from the weights of a model to names of tensors
 google.py          the paper's own code

@@ -1,4 +1,4 @@
-"""SigLIP and CLIP in Hugging Face's safetensors: the image encoder, with or without the text's.
+"""SigLIP and CLIP in Hugging Face's safetensors: image encoders, with or without text encoders.
 
 Names of https://github.com/huggingface/transformers.
 """
@@ -48,7 +48,7 @@ SIGLIP_LAYERS = TOWER_LAYERS | {
 }
 CLIP_LAYERS = TOWER_LAYERS | {
     "patch_encoder/class_token": ("vector", "embeddings.class_embedding"),
-    "embedding_norm": ("norm", "pre_layrnorm"),  # so misspelled
+    "embedding_norm": ("norm", "pre_layrnorm"),  # misspelled in the files
     "projection": ("kernel", "visual_projection"),
 }
 
@@ -62,7 +62,7 @@ TOWER_FUSED = {
 
 
 def _tower(specs):
-    """The names of the image encoder, without its prefix; `in_proj` is three tensors in one."""
+    """Returns the names of the image encoder without its prefix, and `in_proj` as three tensors."""
     places = {name.removeprefix("vision_model."): Place(name) for name in specs}
     return split_fused(TOWER_FUSED, places)
 

@@ -119,7 +119,7 @@ BIT_LAYERS = {
 
 
 def _bit_canonical(specs):
-    """Some files number the convolutions of the whole model."""
+    """Renames tensors of files that number the convolutions throughout the model."""
     return {
         re.sub(r"/standardized_conv2d_\d+/", "/standardized_conv2d/", name): Place(name)
         for name in specs

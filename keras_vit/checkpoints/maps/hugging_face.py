@@ -76,7 +76,7 @@ BACKBONE = ("embeddings.", "encoder.", "layernorm.", "pooler.")
 
 
 def _canonical(prefix, specs):
-    """A bare model has no prefix, and DeiT without a distillation token may have ViT's."""
+    """Adds the prefix that a bare model lacks; DeiT without a distillation token may have ViT's."""
     places = {}
     for name in specs:
         plain = re.sub(r"^(vit|deit|ijepa)\.", "", name)
@@ -126,7 +126,7 @@ HUGGING_FACE_ONE_HEAD = HUGGING_FACE_DISTILLED._replace(
     defaults={"normalize": IMAGENET},
 )
 
-# DINOv2, whose names are not quite ViT's.
+# DINOv2, whose names differ slightly from ViT's.
 DINOV2_LAYER = "encoder.layer.{i}."
 DINOV2_LAYERS = _hugging_face_layers("") | {
     "block_{i}/norm_1": ("norm", DINOV2_LAYER + "norm1"),
@@ -144,7 +144,7 @@ DINOV2_PREFIX = r"(?:dinov2(?:_with_registers)?\.)?"
 
 
 def _without_prefix(specs):
-    """The size g has a gated MLP; its layers are renamed to those of the other sizes."""
+    """Removes the prefix, and renames the gated MLP of size g to that of the other sizes."""
     places = {re.sub("^" + DINOV2_PREFIX, "", name): Place(name) for name in specs}
     for ours, theirs in DINOV2_GATED:
         places = {name.replace(theirs, ours): place for name, place in places.items()}
@@ -163,7 +163,7 @@ def dinov2_ratio(model):
 
 
 def _is_dinov2(model):
-    """Their classifiers pool two vectors; their models without a head have no untrained pooler."""
+    """Whether DINOv2 has such a model: classifiers pool two vectors, others have no pooler."""
     poolings = ("token and mean",) if model.num_classes else ("token", None)
     whole = dinov2_ratio(model) and model.representation_size is None
     return bool(whole) and vit_pools(*poolings)(model)
@@ -292,7 +292,7 @@ BEIT_LAYERS = BIASED_LAYERS | {"encoder_norm": ("norm", "pooler.layernorm")}
 
 
 def _beit(specs):
-    """Names without "beit." belong to a classifier, or to the head and norm of pre-training."""
+    """Removes "beit.", the prefix of every tensor of the encoder if the file has a head."""
     names = {}
     for name in sorted(specs):
         names.setdefault(name.removeprefix("beit."), name)

@@ -1,7 +1,7 @@
-"""KerasHub's .weights.h5, alone or in the folder of a preset: ViT, DeiT, SigLIP, DINOv2, DINOv3.
+"""KerasHub's .weights.h5 files, also in presets: ViT, DeiT, SigLIP, DINOv2, DINOv3.
 
-A name is a path of attributes and classes. That of a backbone is left out in a file of the backbone
-alone and in a preset, whose classifier has a file of its own.
+A name is a path of attributes and classes. The path of a backbone is left out in files that contain
+only the backbone, and in presets, which have a separate file for the classifier.
 """
 
 import functools
@@ -65,7 +65,7 @@ def _canonical(specs):
 
 
 def _canonical_tanh(specs):
-    """With a tanh layer, that is the first dense layer and the head the second."""
+    """Renames the two dense layers of a model with a tanh layer, which precedes the head."""
     names = {"layers/dense/": "pre_logits/", "layers/dense_1/": "layers/dense/"}
     return {
         re.sub(r"^layers/dense(_1)?/", lambda found: names[found[0]], name): place
@@ -126,7 +126,7 @@ def _block_layers(block, norms, heads, attention, *mlp):
 
 
 def _scales(block):
-    """The names of layer scale in a block."""
+    """Returns the names of layer scale in a block."""
     names = {"attention/projection": "layer_scale1", "mlp/contract": "layer_scale2"}
     return {f"block_{{i}}/{ours}": f"{block}{theirs}/vars/0" for ours, theirs in names.items()}
 
@@ -140,9 +140,9 @@ DINOV2_GATED = (("/mlp/fc1/", "/mlp/weights_in/"), ("/mlp/fc2/", "/mlp/weights_o
 
 
 def _numbered(tables, specs):
-    """The variables of DINO's embedding: class token, mask token, registers, position tables.
+    """Names the variables of DINO's embedding: class and mask token, registers, position tables.
 
-    There may be no mask token and no registers. The first of the `tables` is the trained one.
+    The mask token and the registers may be missing. The first of the `tables` is the trained one.
     """
     places = _without_backbone(specs)
     for ours, theirs in DINOV2_GATED:
@@ -228,7 +228,7 @@ DINOV3_GATED_LAYERS = DINOV3_LAYERS | {
 
 
 def _add_places(tensors):
-    """Adds the places of SigLIP's patches, which its files have beside the positions."""
+    """Adds the indices of SigLIP's patches, which its files store beside the positions."""
     positions = tensors[f"{SIGLIP_EMBEDDING}/position_embedding/vars/0"]
     return tensors | {f"{SIGLIP_EMBEDDING}/vars/0": np.arange(len(positions), dtype="int32")[None]}
 

@@ -27,7 +27,7 @@ from keras_vit.vit import ViT
 
 DESCENDANTS = [getattr(descendants, name) for name in descendants.__all__ if name.endswith("ViT")]
 DESCENDANTS.sort(key=lambda kind: -len(kind.mro()))  # subclasses before their bases
-# In the order in which a file is compared with them: the rarer names first.
+# A file is compared with them in this order, the rarer names first.
 WEIGHT_MAPS = (
     pytorch.TIMM_DISTILLED,
     pytorch.TIMM_ROOT,
@@ -85,7 +85,7 @@ def map_of_file(path, specs, source=None):
 
     Raises:
         ValueError: the names in the file are not those of any source, or not those of `source`;
-            or it is of a family that is refused by name.
+            or the file belongs to a family that is refused by name.
     """
     if source is not None:
         arguments.one_of(*SOURCES)("source", source)
@@ -135,7 +135,7 @@ def kind_of(model):
 
 # --- Tensor by tensor ----------------------------------------------------------------------------
 class Part(NamedTuple):
-    """A tensor that a file must hold: all or a part of the weight `ours`, and where it is."""
+    """A tensor that a file must hold: its place, and the weight `ours` that it is or is part of."""
 
     ours: str
     shape: tuple
@@ -151,10 +151,11 @@ class Mismatch(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What to read from a file.
+    """The tensors to read from a file.
 
     Attributes:
-        parts: {canonical name: `Part`} of what fits, the parts of each weight in their order.
+        parts: {canonical name: `Part`} of the tensors that fit, the parts of each weight in their
+            order.
         fresh: paths of our weights that are not loaded.
         ignored: names of tensors in the file that are not needed.
         problems: a list of `Mismatch`.
@@ -201,7 +202,7 @@ def match(table, model, specs, skip=(), grid=None):
 
 
 def _sort(table, name):
-    """Returns what a tensor is in every block: the path of our weight, and which part of it."""
+    """Returns the role of a tensor in any block: the path of our weight, and the part of it."""
     ours, part = table.path_of(name) or (name, 0)
     return re.sub(r"\d+", "#", ours), part
 
@@ -249,7 +250,7 @@ def grid_of(tokens, prefixes, grid=None, own=None):
 def prefixes(pooling, registers=0, has_class_token=None):
     """Returns the possible numbers of positions in a file for tokens before the patches.
 
-    big_vision leaves the class token out, most files with registers leave these out.
+    big_vision leaves out the class token, and most files with registers leave those out.
     """
     before = ViT.poolings[pooling][0] if has_class_token is None else int(has_class_token)
     return tuple(dict.fromkeys((before, 0, before + registers)))
@@ -278,7 +279,7 @@ def spec_at(specs, place):
 
 
 def refusal(path, model, table, problems, specs):
-    """Returns one message with every problem, by the file's name and by ours."""
+    """Returns one message with every problem, under the file's name and under ours."""
     counts = collections.Counter(problem.kind for problem in problems)
     summary = ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items()))
     advice = (
@@ -304,7 +305,7 @@ def unsupported(table, specs):
 
 
 def _problem(model, name, part, specs, grid):
-    """Returns why a part of a weight cannot be read, or None."""
+    """Returns the reason why a part of a weight cannot be read, or None."""
     if part.place is None:
         return Mismatch("missing", name, f"{part.shape}, for {part.ours}")
     (shape, dtype), stored = spec_at(specs, part.place), part.place.name
@@ -312,14 +313,14 @@ def _problem(model, name, part, specs, grid):
         return Mismatch("wrongly typed", stored, f"{dtype}; float32 was expected, {part.ours}")
     words = f"{shape}; {part.shape} was expected, {part.ours}"
     fits = _squeeze(shape) == _squeeze(part.shape)
-    if part.ours == POSITIONS:  # may be for another number of patches, if these are a grid
+    if part.ours == POSITIONS:  # may be for another number of patches if they form a grid
         fits = shape[-1:] == part.shape[-1:] and len(shape) > 1 and math.prod(shape[:-2]) == 1
         words = words.replace(" was", " or another number of tokens was", 1)
         if fits and grid_of(shape[-2], model_prefixes(model), grid, model_grid(model)) is None:
             given = f"not grid={grid}" if grid else "not a square of patches"
             words = f"{shape}: {shape[-2]} tokens are {given}; give grid=(rows, columns), "
             fits, words = False, words + part.ours
-    if BIASES.fullmatch(part.ours):  # for another number of patches too
+    if BIASES.fullmatch(part.ours):  # may be for another number of patches too
         grid = beit.grid_of_table(shape[0], grid, model_grid(model))
         fits = grid is not None and shape[1:] == part.shape[1:]
     return None if fits else Mismatch("misshapen", stored, words)

@@ -36,7 +36,7 @@ FORMS = {
     "merged heads": (Rule("/kernel", ".weight", TORCH_MERGED), Rule("/bias", ".bias")),
     "conv head": (Rule("/kernel", ".weight", TORCH_POINTWISE), Rule("/bias", ".bias")),
     # DeiT with a distillation token: two tokens and two heads, whose outputs are averaged. Ours is
-    # one head of half their weights on both tokens.
+    # one head on both tokens, with half their weights.
     "two tokens": (Rule("", "", axis=1, first=lambda length, dimensions: 1),),
     "prefix tokens": (Rule("", "", axis=1, first=lambda length, d: length - d.registers),),
     "two heads": (
@@ -67,7 +67,7 @@ TIMM_LAYERS = {
     "pre_logits": ("dense", "pre_logits.fc"),
     "head": ("dense", "head"),
 }
-# A hybrid with a root and no stages: R+ViT-Ti/16.
+# A hybrid with a root but no stages: R+ViT-Ti/16.
 TIMM_ROOT_LAYERS = TIMM_LAYERS | {
     "root/conv": ("conv", STEM + "conv"),
     "root/norm": ("norm", STEM + "norm"),
@@ -138,12 +138,12 @@ def _split(fused):
 
 
 def pools(*poolings):
-    """Returns an `Export.fits`; "patch mean" is timm's "avg" of a model with a class token."""
+    """Returns an `Export.fits`; "patch mean" is timm's "avg" for a model with a class token."""
     return lambda model: model.pooling in poolings
 
 
 def share_table(specs, shared, own):
-    """One table of relative positions for all blocks is that of each."""
+    """Gives each block the table of relative positions that all blocks share."""
     places = {name: Place(name) for name in specs}
     blocks = {re.search(r"\d+", name)[0] for name in specs if re.match(own.split("{i}")[0], name)}
     if shared in specs and own.format(i=0) not in specs:
@@ -200,7 +200,7 @@ TIMM_POOLED_NORM = TIMM_REGISTERS._replace(
     unsupported={k: words for k, words in TIMM.unsupported.items() if "fc_norm" not in k},
     export=TIMM_REGISTERS.export._replace(fits=pools("token", "gap", "patch mean")),
 )
-# Files of other models that lost their normalization look so too: config.json must state it.
+# Files of other models that lost their normalization look the same, so config.json must state it.
 TIMM_UNNORMALIZED = TIMM_REGISTERS._replace(
     models=("UnnormalizedViT", "RegisterViT", "ViT"),
     signature=r"patch_embed\.proj\.weight",

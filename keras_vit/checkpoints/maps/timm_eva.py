@@ -28,7 +28,7 @@ TIMM_EVA_LAYERS = TIMM_GATED_LAYERS | {
     "block_{i}/attention/projection/norm": ("norm", "blocks.{i}.attn.norm"),
     "block_{i}/mlp/contract/norm": ("norm", "blocks.{i}.mlp.norm"),
 }  # fmt: skip
-CAT_ROTARY = {  # how timm's class `Eva` makes these positions
+CAT_ROTARY = {  # how timm's class `Eva` computes these positions
     "rope_type": ("cat",),
     "rope_rotate_half": (False,),
     "rope_temperature": (10000,),
@@ -36,7 +36,7 @@ CAT_ROTARY = {  # how timm's class `Eva` makes these positions
 
 
 def _split_queries_and_gates(specs):
-    """Queries, keys and values, or gates and values, may be one tensor; biases have other names."""
+    """Splits fused queries, keys and values, or gates and values, whose biases have other names."""
     places = {}
     for name in specs:
         found = re.fullmatch(r"(blocks\.\d+\.)(attn\.qkv|mlp\.fc1)\.(weight|bias)", name)

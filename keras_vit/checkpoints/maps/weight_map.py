@@ -1,4 +1,4 @@
-"""What each weight of a model is called, and how it is stored, in the files of one source.
+"""The name of each weight of a model, and how it is stored, in the files of one source.
 
 A weight map is a table that is read in both directions: files become weights, and weights files.
 
@@ -23,9 +23,9 @@ import numpy as np
 
 
 class Dimensions(NamedTuple):
-    """What layouts need to know about a model besides the shape of a weight."""
+    """Sizes of a model that layouts need besides the shape of a weight."""
 
-    patch_size: tuple = ()  # on the map that is cut into patches
+    patch_size: tuple = ()  # in positions of the map that is cut into patches
     num_heads: int = 1
     registers: int = 0
 
@@ -34,9 +34,10 @@ class Layout(NamedTuple):
     """How a weight is stored in a file.
 
     Attributes:
-        reshape: gives a weight its shape in Flax, (height, width, in, out) or (in, out).
+        reshape: function that gives a weight its shape in Flax, (height, width, in, out) or (in,
+            out).
         is_torch: whether the last two axes come first, as in PyTorch: (out, in, height, width).
-        factor: what values are multiplied with.
+        factor: number that values are multiplied by.
     """
 
     reshape: Callable = lambda ours, dimensions: ours
@@ -131,7 +132,7 @@ class Place(NamedTuple):
     Attributes:
         name: its name there, or that of the tensor that holds it.
         slice: its number if that tensor holds several; None if it holds one.
-        parts: how many are concatenated on the first axis; None if they are stacked on it.
+        parts: number of tensors concatenated on the first axis; None if they are stacked on it.
     """
 
     name: str
@@ -139,7 +140,7 @@ class Place(NamedTuple):
     parts: int | None = None
 
     def shape(self, shape):
-        """Returns the shape of this tensor, from that of the one that contains it."""
+        """Returns the shape of this tensor, from the shape of the one that contains it."""
         if self.slice is None:
             return shape
         return shape[1:] if self.parts is None else (shape[0] // self.parts, *shape[1:])
@@ -154,27 +155,28 @@ class Place(NamedTuple):
 
 
 def as_stored(specs):
-    """The `canonical` of files whose names are those in the rules."""
+    """`WeightMap.canonical` for files whose names are those in the rules."""
     return {name: Place(name) for name in specs}
 
 
 class Export(NamedTuple):
-    """What the loader of a kind of file expects beside the weights.
+    """The requirements of a file's loader besides the weights.
 
     Attributes:
         classes: (`model_type` or folder, class without a head, class with a head) of transformers
-            or KerasHub; None in the place of a class that it does not have.
-        fits: returns whether one of these classes computes what a model computes.
-        prefix: what names begin with if the model has a head, whose own names do not have it.
+            or KerasHub; None for a class that does not exist.
+        fits: returns whether one of these classes computes the same as a model.
+        prefix: beginning of all names but those of the head, if the model has a head.
         gated: ((name of a layer, its name in a gated MLP), ...).
-        layer_scale: whether files have layer scale: the weights contain it, so it is one.
+        layer_scale: whether files have layer scale. It is written as ones, since weights contain
+            it.
         placed: number of tokens before the patches that have a position; None for all of them.
             The positions of the others are added to these tokens.
-        left_out: regular expression of tensors that are left out if they are zero, all those
-            together that have the same groups.
-        zeros: returns {name: shape} of tensors that the loader asks for, and that do nothing.
+        left_out: regular expression of tensors that are left out if they are zero; tensors with the
+            same groups are left out together.
+        zeros: returns {name: shape} of tensors that the loader requires but that have no effect.
         number: returns tensors under their names in files that number some of them.
-        idle: regular expression of tensors that change no output, and have no place in the files.
+        idle: regular expression of tensors that change no output and that files do not have.
     """
 
     classes: tuple = (None, None, None)
@@ -196,26 +198,26 @@ class WeightMap(NamedTuple):
     """The weight map of one kind of file.
 
     Attributes:
-        source: the project whose naming scheme they follow.
-        models: kinds of models, see `matching.kind_of`, that it has names for.
-        rules: what `rules` returns.
+        source: the project whose naming scheme the files follow.
+        models: kinds of models (see `matching.kind_of`) that the map has names for.
+        rules: result of the function `rules`.
         signature: regular expression of a name that only such files have.
         lacks: regular expression of a name that such files do not have, "" for none.
-        suffix: of the files that are written.
+        suffix: suffix of the files that are written.
         canonical: maps the specs of a file to {name in the rules: `Place`}.
         ignored: regular expressions of tensors that are not weights of the model.
         unsupported: {regular expression: description} of tensors that no layer here has.
-        scales: {our layer: name of a vector} of layer scale, which multiplies what that layer
-            returns; if a file has it, it becomes a part of the layer's weights.
+        scales: {our layer: name of a vector} of layer scale, which multiplies the output of that
+            layer; if a file has it, it becomes a part of the layer's weights.
         zeros: regular expression of tensors that files leave out if they are zero.
         defaults: arguments of the model if no file states them.
-        method: how the code that such files are from resizes positions.
+        method: how the code that such files come from resizes positions.
         architectures: regular expression of timm's names for such models; "" for any whose blocks
             are the paper's.
-        only: {field of a configuration: the values of which such models have one}.
+        only: {field of a configuration: the values that such models may have}.
         fields: {field of a configuration: (our argument, how it is checked)}.
         fused: {name of a tensor: canonical names of those concatenated in it}.
-        export: what is written beside the weights; None if files are only read.
+        export: the `Export` of such files; None if files are only read.
     """
 
     source: str
@@ -238,7 +240,7 @@ class WeightMap(NamedTuple):
     export: Export | None = Export()
 
     def is_for(self, names):
-        """Returns whether a file with tensors of these names may be read by it."""
+        """Returns whether this map can read a file with tensors of these names."""
         has = any(re.fullmatch(self.signature, name) for name in names)
         return has and not any(re.fullmatch(self.lacks, name) for name in names)
 
@@ -288,7 +290,7 @@ def split_fused(fused, places):
 
 
 def join_fused(fused, tensors):
-    """Puts tensors together that `split_fused` takes apart, if the second of them is there."""
+    """Joins the tensors that `split_fused` splits, if the second of them is present."""
     for whole, parts in fused.items():
         for name in list(tensors):
             numbers = _match(parts[1], name)
@@ -319,7 +321,7 @@ class _Number(NamedTuple):
 
 
 _from_0 = _Number(write=lambda n: str(n - 1), read=lambda text: int(text) + 1)
-# The first letter is the number's name; all but blocks count from 1.
+# The first letter names the number; blocks count from 0, all others from 1.
 NUMBERS = {
     **dict.fromkeys(("i", "s", "u", "k"), _Number()),
     **dict.fromkeys(("s0", "u0"), _from_0),

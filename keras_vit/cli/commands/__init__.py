@@ -1,1 +1,1 @@
-"""What each command of `keras-vit` does: its arguments, their checks, and the call."""
+"""The commands of `keras-vit`: their arguments, the checks of these, and the calls."""

@@ -92,7 +92,7 @@ def _count_left(report, options):
 
 
 def _check_writable(options):
-    """Raises before the work if its result cannot be written."""
+    """Raises before any work if the result cannot be written."""
     if options.fix and image_table.is_table(options.folder):
         received = {"FOLDER": options.folder, "--fix": options.fix}
         advice = "Remove the rows of the table whose files have errors."
@@ -106,7 +106,7 @@ def _check_writable(options):
 
 
 def _report_moved(moved, options):
-    # On stderr: another program may read the report on stdout.
+    # On stderr, because another program may read the report on stdout.
     if not moved:
         print("Nothing to move.", file=sys.stderr)
         return

@@ -114,7 +114,7 @@ def _explain(options):
 
 
 def _request(options, files, gallery):
-    """Reads what a view is asked to show."""
+    """Reads the options of a view."""
     reading = options.resize, options.invert
     model, metrics = load_model(options.model, _image_size(options.image_size))
     images = read_images(files, model, metrics, *reading)
@@ -196,10 +196,10 @@ def name_images(files):
 
 
 def read_images(files, model, metrics=None, resize=None, invert=False):
-    """Returns images as a model takes them, uint8 (images, height, width, channels), or None.
+    """Returns images as the model takes them, uint8 (images, height, width, channels), or None.
 
-    With the metrics of a run they are read as `keras-vit predict` does. `resize` is "squash" or
-    "crop"; None for that of the run, "squash" without a run.
+    With the metrics of a run, they are read as `keras-vit predict` reads them. `resize` is "squash"
+    or "crop"; None for the run's own, or "squash" without a run.
     """
     if not files:
         return None

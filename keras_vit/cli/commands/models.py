@@ -9,7 +9,7 @@ from keras_vit.cli.common import DEFAULT, MODEL, adder, check_model, command, lo
 from keras_vit.io import writing
 from keras_vit.variants import list_variants, parse
 
-SHARE = 0.35  # of a core's peak; the paper's runs reached 0.25 to 0.43
+SHARE = 0.35  # fraction of a core's peak; the paper's runs reached 0.25 to 0.43
 COST_COLUMNS = ("parameters", "GMAC", "GFLOPs", "activations, M", "training, MiB")
 
 
@@ -45,7 +45,7 @@ def add_convert(commands):
         "Reads published weights and writes them as another library would: .npz for Google's code, "
         ".safetensors for timm, Hugging Face or torchvision, .weights.h5 for KerasHub. OUT without "
         "a suffix is a folder for timm, Hugging Face or KerasHub, with the config.json that they "
-        "build the model by.",
+        "build the model from.",
     )
     add = adder(parser)
     add("source_file IN", MODEL)
@@ -166,7 +166,7 @@ def _print_paper():
         numbers = (row.published, f"{row.exaflops:.1f}", f"{row.ratio:.3f}")
         more = (f"{inside:.1f}", f"{inside / row.published:.3f}")
         print(_columns(row.name, row.epochs, *numbers, *more))
-    print("\nTable 2: the share of the cores' peak that the paper's core-days mean")
+    print("\nTable 2: the share of the cores' peak that the paper's core-days imply")
     print(_columns("name", "images", "epochs", "core-days", "exaFLOPs", "share"))
     for row in accounting.table_2():
         numbers = (f"{row.images:,}", row.epochs, f"{row.core_days:,}", f"{row.exaflops:,.0f}")

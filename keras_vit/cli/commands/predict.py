@@ -1,4 +1,4 @@
-"""`keras-vit predict`: classifies images of any number, into a table or on standard output."""
+"""`keras-vit predict`: classifies any number of images, into a table or to standard output."""
 
 import contextlib
 import hashlib
@@ -76,7 +76,7 @@ def _predict(options):
     from keras_vit import environment, training
     from keras_vit.training.evaluation.metrics import check_names
 
-    with contextlib.redirect_stdout(sys.stderr):  # results are alone on standard output
+    with contextlib.redirect_stdout(sys.stderr):  # standard output is for results only
         names = options.classes and read_names(options.classes)
         run = load_run(options.model, resize=options.resize, class_names=names)
         print(environment.description())
@@ -95,7 +95,7 @@ def _predict(options):
 
 
 class _Skipped:
-    """The files that could not be read: their number, and the first ones."""
+    """The files that could not be read: how many, and the first ones."""
 
     def __init__(self):
         self.count, self.shown = 0, []
@@ -106,7 +106,7 @@ class _Skipped:
             self.shown.append(error)
 
     def lines(self):
-        """Returns what is reported at the end."""
+        """Returns the lines of the final report."""
         if not self.count:
             return []
         files = "file was" if self.count == 1 else "files were"

@@ -43,13 +43,13 @@ def _add_model(add):
     add(
         "--image-size PIXELS",
         "side to which images are resized, divisible by the patch; "
-        f"{_default('image_size')}, with --weights theirs",
+        f"{_default('image_size')}, with --weights those of the weights",
         int,
     )
     add(
         "--patch-size PIXELS",
         "side of a patch, with --weights that have another: the kernel of the patch embedding is "
-        "resized; default: theirs",
+        "resized; default: that of the weights",
         int,
     )
     validation = "share of the training images for validation while training; default: 0.1"

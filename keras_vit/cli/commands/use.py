@@ -114,7 +114,7 @@ def _evaluate(options):
     from keras_vit import environment, training
     from keras_vit.training.evaluation import metrics
 
-    with contextlib.redirect_stdout(sys.stderr):  # what loading did: --json is alone on stdout
+    with contextlib.redirect_stdout(sys.stderr):  # loading prints; stdout is for the JSON only
         run = load_run(options.model, resize=options.resize)
     names = options.classes and _read_classes(options.classes)
     target = run_folder.make(options.out, "evaluation") if options.out else None

@@ -1,8 +1,8 @@
-"""Where labeled images come from: `open_source` finds out what a source is and opens it.
+"""Where labeled images come from: `open_source` identifies a source and opens it.
 
 source.py       `Source`: images, read one at a time; `Splits`: training, validation and test
 groups.py       images that must be in one split
-unreadable.py   images that cannot be read are skipped
+unreadable.py   skips images that cannot be read
 folders.py, csv_table.py, arrays.py, handwritten_digits.py, local.py      the kinds of sources
 """
 
@@ -45,7 +45,7 @@ def open_source(
 
 
 def _open(source, num_channels, named, columns, skip_empty):
-    data_dir, seed, share = named  # for datasets with a name
+    data_dir, seed, share = named  # for named datasets
     if isinstance(source, (tuple, list, dict)):
         return arrays.read_arrays(source)
     if not isinstance(source, (str, os.PathLike)):
@@ -67,7 +67,7 @@ def _open(source, num_channels, named, columns, skip_empty):
         found = local.read_local(source, num_channels, seed, share)
         if found is not None:
             return found
-    from keras_vit.data import tfds  # which imports this package
+    from keras_vit.data import tfds  # `tfds` imports this package
 
     return tfds.load_splits(
         source,
@@ -96,7 +96,7 @@ def check_source(source):
 
 
 def _may_be_name(source):
-    """Whether something can be the name of a dataset: "mnist", "eurosat/rgb:2.0.0"."""
+    """Whether a value can be the name of a dataset: "mnist", "eurosat/rgb:2.0.0"."""
     from keras_vit.data.tfds import builders
 
     found = re.fullmatch(r"([A-Za-z0-9_]+)(/[\w.-]+)?(:[\d.*]+)?", str(source))

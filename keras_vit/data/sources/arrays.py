@@ -74,7 +74,7 @@ def read_npz(path):
 
 
 def _to_pairs(source):
-    """Returns {split: (images, labels)} of all forms of `read_arrays`, and names not read."""
+    """Returns {split: (images, labels)} from any form of `read_arrays`, and the names not read."""
     unread = []
     if isinstance(source, (tuple, list)):
         pairs = {"train": source}
@@ -106,7 +106,7 @@ def _parse(name):
 
 
 def _to_array(values):
-    """Returns an array; one of objects for images of several sizes."""
+    """Returns an array, which holds objects if the images differ in size."""
     try:
         return np.asarray(values)
     except ValueError:
@@ -114,7 +114,7 @@ def _to_array(values):
 
 
 def _check_images(split, images):
-    """Returns uint8 (images, height, width, 1 or 3)."""
+    """Returns images as uint8 (images, height, width, 1 or 3), or raises `ValueError`."""
     images = _to_array(images)
     received = {"split": split, "images": f"{images.dtype} of shape {images.shape}"}
     if images.dtype != "uint8":
@@ -125,7 +125,7 @@ def _check_images(split, images):
         if highest <= 1:
             pixels = "(images * 255)"
         elif highest > 255:
-            pixels = "(images / 257)"  # of 16 bits
+            pixels = "(images / 257)"  # 16-bit pixels
         advice = f"Pixels are 0 to 255. From these: {pixels}.round().astype('uint8')."
         arguments.refuse("images must be uint8", received, advice)
     if images.size == 0:
@@ -139,7 +139,7 @@ def _check_images(split, images):
 
 
 def _check_labels(split, labels, count):
-    """Returns int32 (images,)."""
+    """Returns labels as int32 (images,), or raises `ValueError`."""
     labels = np.asarray(labels)
     received = {"split": split, "labels": f"{labels.dtype} of shape {labels.shape}"}
     if labels.ndim == 2 and labels.shape[1] == 1:

@@ -1,7 +1,7 @@
-"""Images decoded and shrunk once, into one file that is read like memory: `cache="disk"`.
+"""Images decoded and shrunk once, into one memory-mapped file: `cache="disk"`.
 
-The file has the pixels of all images, one after another, a description in JSON, and the length of
-that in 8 bytes. It is written again if the images, the settings or a checksum differ.
+The file contains the pixels of all images, one after another, a description in JSON, and the length
+of the description in 8 bytes. It is rewritten if the images, the settings or a checksum differ.
 """
 
 import concurrent.futures
@@ -20,7 +20,7 @@ from keras_vit.data import images
 from keras_vit.data.sources.source import ArraySource
 from keras_vit.io import writing
 
-MARGIN = 256 / 224  # shorter side of a kept image : longer side of the model's input
+MARGIN = 256 / 224  # shorter side of a stored image : longer side of the model's input
 PIECE = 2**24  # bytes that are checked at once
 READ = 256  # images that are decoded before they are written
 

@@ -114,12 +114,12 @@ def _read_list(path):
 
 
 def read_folder(path, num_channels=3, skip_empty=False):
-    """Returns the `Splits` of a folder as in `scan`, which may be within folders for the splits.
+    """Returns the `Splits` of a folder as in `scan`, or of one that contains folders for splits.
 
-    Split folders are called train, validation (val, valid) and test. A class may be missing in some
-    of them. Raises `ValueError` if the folder does not contain classes with images, or if some of
-    its folders are splits and others are not. With `skip_empty` a class without any image is left
-    out.
+    Split folders are called train, validation (val, valid) and test. A class may be missing from
+    some of them. Raises `ValueError` if the folder does not contain classes with images, or if some
+    of its folders are splits and others are not. With `skip_empty` a class without any image is
+    left out.
     """
     path = pathlib.Path(path)
     folders = _find_splits(path) if path.is_dir() else {}
@@ -144,7 +144,7 @@ def read_folder(path, num_channels=3, skip_empty=False):
 
 
 def _describe_skipped(homes, class_names):
-    """A note on the class folders that are not among the classes."""
+    """Yields a note on the class folders that are not among the classes."""
     names = {folder.name for home in homes for folder in _list_folders(home)}
     skipped = sorted(names.difference(class_names))
     if skipped:
@@ -167,7 +167,7 @@ def _find_splits(path):
 
 
 def _list_classes(path):
-    """{class: image files} of a split; some classes may be empty, but not all."""
+    """Returns {class: image files} of a split; some classes may be empty, but not all."""
     classes = {
         folder.name: list(filter(_is_image, _list_files(folder))) for folder in _list_folders(path)
     }
@@ -186,7 +186,7 @@ def _list_folders(path):
 
 
 def _list_files(folder):
-    """Files in `folder` at any depth, in alphabetical order, without hidden files and folders."""
+    """Returns the files in a folder, at any depth and in alphabetical order, but no hidden ones."""
     found = []
     for path, folders, files in os.walk(folder):
         folders[:] = filter(_is_visible, folders)  # `walk` descends into those that remain

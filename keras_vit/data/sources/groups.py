@@ -21,7 +21,7 @@ def check_pattern(pattern):
 
 
 def find(names, pattern):
-    """Returns the group of every name: what the pattern, or its parentheses, match in it."""
+    """Returns the group of every name: the text that the pattern, or its parentheses, match."""
     compiled = check_pattern(pattern)
     matches = [compiled.search(name) for name in names]
     missing = [name for name, match in zip(names, matches, strict=True) if match is None]
@@ -33,11 +33,10 @@ def find(names, pattern):
 
 
 def hold_out(labels, groups, seed, share):
-    """Divides images into two parts like `source.hold_out`, but never a group.
+    """Divides images into two parts like `source.hold_out`, but keeps each group whole.
 
     Groups are moved to the held part in random order, as long as this brings the share of every
-    class closer to the target. A class always keeps an image in the first
-    part.
+    class closer to the target. Every class keeps an image in the first part.
 
     Args:
         labels: class of every image, (images,).

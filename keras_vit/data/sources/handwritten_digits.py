@@ -26,8 +26,8 @@ def digits(seed=0):
     """Loads 1,797 handwritten digits of 8 x 8 grayscale pixels, four fifths for training.
 
     They are the test split of "Optical Recognition of Handwritten Digits" (E. Alpaydin and C.
-    Kaynak, UCI, 1998): a 32 x 32 bitmap as tall as the digit, reduced to 8 x 8 pixels that count
-    the ink in squares of 4 x 4 points. Here 16 points become 255, white ink on black.
+    Kaynak, UCI, 1998): a 32 x 32 bitmap as tall as the digit, reduced to 8 x 8 pixels, each the
+    number of ink points in a square of 4 x 4. Here 16 points become 255, white ink on black.
 
     Args:
         seed: seed of the division into training and test images.
@@ -88,7 +88,7 @@ def read_digit(path, invert=False):
 
     image = images.open_image(path, 1, invert)
     darkest, brightest = image.getextrema()
-    # Paper is never quite even: whatever is below half of the strongest ink is background.
+    # Paper is never quite even: anything below half of the strongest ink is background.
     ink = image.crop(image.point(lambda pixel: 255 * (pixel > brightest // 2)).getbbox())
     square = Image.new("L", (max(ink.size),) * 2, color=darkest)
     square.paste(ink, ((square.width - ink.width) // 2, (square.height - ink.height) // 2))

@@ -22,9 +22,9 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 def read_local(name, num_channels=3, seed=0, validation_share=None):
     """Returns the `Splits` of a name in `LOCAL`, or None if TFDS should read it.
 
-    The first of these that exists: the folder $KERAS_VIT_DATA/NAME; for CIFAR the folder
+    It reads the first of these that exists: the folder $KERAS_VIT_DATA/NAME; for CIFAR the folder
     $KERAS_VIT_DATA itself and the archive that `keras.datasets` downloaded before; TensorFlow
-    Datasets (None). If TFDS is not installed, `keras.datasets` downloads CIFAR.
+    Datasets (then it returns None). If TFDS is not installed, `keras.datasets` downloads CIFAR.
 
     Raises:
         ValueError: the folder has a different number of classes.
@@ -41,7 +41,7 @@ def read_local(name, num_channels=3, seed=0, validation_share=None):
 
 
 def is_here(name):
-    """Returns whether `read_local` finds its images on this machine, without a download."""
+    """Returns whether `read_local` finds the images on this machine, without a download."""
     folder, archive = pathlib.Path(os.environ.get(FOLDER) or os.devnull), _archive(name)
     is_itself = archive and (folder / "train").is_dir()
     return bool((folder / name).is_dir() or is_itself or (archive and archive.exists()))
@@ -79,7 +79,7 @@ def _read_archive(name):
 
     try:
         (x, y), (x_test, y_test) = getattr(keras.datasets, name).load_data()
-    except Exception as error:  # Keras raises a plain one if it cannot download
+    except Exception as error:  # Keras raises a plain `Exception` if it cannot download
         raise ConnectionError(
             f"{name!r} is not on this machine and cannot be downloaded ({error}). Set ${FOLDER} to "
             f"a folder with train/CLASS/ and test/CLASS/, or copy the archive to {archive}"

@@ -26,7 +26,7 @@ class Source:
         labels: int32, (images,).
         names: name of every image, such as its file; by default its index.
         in_memory: whether the images are decoded already.
-        groups: group of every image, whose images must be in one split; None if there are none.
+        groups: group of every image, or None; all images of a group must be in one split.
     """
 
     in_memory, groups = False, None
@@ -51,7 +51,7 @@ class Source:
         return None
 
     def version(self, index):
-        """Returns a plain value that changes with the image, if this shows without reading it."""
+        """Returns a plain value that changes with the image, found without reading it."""
         return self.names[index]
 
 
@@ -70,7 +70,7 @@ class FileSource(Source):
         return images.open_image(self.files[index], self.num_channels, smallest=smallest)
 
     def version(self, index):
-        """Returns the path, size and time of a file."""
+        """Returns the path, size and modification time of a file."""
         images.check_file(self.files[index])
         status = os.stat(self.files[index])
         return os.path.abspath(self.files[index]), status.st_size, status.st_mtime_ns
@@ -129,7 +129,7 @@ class Subset(Source):
         return self.source.pixels(self.indices[indices])
 
     def version(self, index):
-        """Asks the other source."""
+        """Returns the version from the other source."""
         return self.source.version(self.indices[index])
 
 
@@ -150,7 +150,7 @@ def decode_all(source, largest=SMALL, limit=LIMIT):
         return images.to_array(source.image(index))
 
     with concurrent.futures.ThreadPoolExecutor() as threads:
-        # The first image alone, since it usually decides.
+        # The first image is tried alone, since it usually decides.
         for start, end in itertools.pairwise([0, 1, *range(1000, count, 1000), count]):
             decoded += threads.map(decode, range(start, end))
             size = sum(image.nbytes for image in decoded)
@@ -164,7 +164,7 @@ def decode_all(source, largest=SMALL, limit=LIMIT):
 class Splits(NamedTuple):
     """A dataset: its name, the names of its classes, and a `Source` or None for each split.
 
-    `notes` are sentences about how it was read, for the user.
+    `notes` are sentences for the user about how it was read.
     """
 
     name: str

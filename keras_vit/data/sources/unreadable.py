@@ -1,4 +1,4 @@
-"""`on_error="skip"`: images that cannot be read do not stop the training."""
+"""`on_error="skip"`: images that cannot be read do not stop training."""
 
 import concurrent.futures
 import warnings
@@ -8,7 +8,7 @@ import numpy as np
 from keras_vit import arguments
 from keras_vit.data.sources.source import Source, Subset
 
-ERRORS = (ValueError, FileNotFoundError)  # of `Source.image`
+ERRORS = (ValueError, FileNotFoundError)  # errors that `Source.image` raises
 
 
 class SkippingSource(Source):
@@ -36,14 +36,14 @@ class SkippingSource(Source):
                 return self.source.image(other, smallest)
             except ERRORS as error:
                 reason = str(error)
-                # Threads may meet the same file at once: only the first one reports it.
+                # Several threads may reach the same file at once; only the first one reports it.
                 if self.skipped.setdefault(name, reason) is reason:
                     warnings.warn(f"{error} It is skipped.", stacklevel=2)
         received = {"images": len(alike), "first": self.names[alike[0]]}
         arguments.refuse("a class must have an image that can be read", received, "Check the disk.")
 
     def version(self, index):
-        """Asks the other source."""
+        """Returns the version from the other source."""
         try:
             return self.source.version(index)
         except FileNotFoundError:
@@ -51,7 +51,7 @@ class SkippingSource(Source):
 
 
 def skip(splits):
-    """Returns `Splits` that skip what cannot be read.
+    """Returns `Splits` that skip images that cannot be read.
 
     Training images are replaced when they are needed. Validation and test images are read once
     here, and those that cannot be read are left out, so that no image counts twice.

@@ -1,6 +1,6 @@
 """Named datasets from TensorFlow Datasets (TFDS): those of the paper, VTAB-1k, and all others.
 
-paper_datasets.py               which images the paper and VTAB train, validate and test on
+paper_datasets.py               the images that the paper and VTAB train, validate and test on
 builders.py, tfds_reader.py     finds or downloads a dataset, reads its images and labels
 """
 
@@ -43,7 +43,8 @@ def load_splits(
         seed: seed of the validation split, an integer of 0 or more.
         num_channels: 1 for grayscale, 3 for RGB.
         validation_share: share of the training images to hold out for validation if TFDS has no
-            such split; 0 to train on all of them (for VTAB: on all 1,000); None as above.
+            such split; 0 to train on all of them (for VTAB: on all 1,000); None for the shares
+            above.
         max_bytes: memory that each split may use, in bytes. Only a dataset that is not stored as
             array_record is read into memory.
 
@@ -83,7 +84,7 @@ def load_splits(
 
 
 def is_listed(name):
-    """Whether a name is in the tables of this package, or begins like those of VTAB."""
+    """Whether a name is in the tables of this package, or begins with VTAB's prefix."""
     return isinstance(name, str) and (
         name in DATASETS or name in ALIASES or name.startswith("vtab/")
     )
@@ -102,7 +103,7 @@ def _check(name, row, share):
 
 
 def _make_row(builder):
-    """Makes the row of a dataset that is in no table from its description in TFDS."""
+    """Makes the row of a dataset that is not in the tables from its description in TFDS."""
     info = builder.info
     if "train" not in info.splits:
         received = {"dataset": info.full_name, "splits": sorted(info.splits)}
@@ -123,7 +124,7 @@ def _make_row(builder):
 
 
 def _class_names(builder, row):
-    """Names of the classes, if the dataset consists of images with one class each."""
+    """Returns the names of the classes, if the dataset consists of images with one class each."""
     features = dict(builder.info.features.items())
     image, names = features.get(row.image), getattr(features.get(row.label), "names", None)
     shape, dtype = getattr(image, "shape", None), getattr(image, "np_dtype", None)

@@ -11,7 +11,7 @@ import urllib.request
 from keras_vit import arguments, backend
 from keras_vit.data.tfds.paper_datasets import ALIASES, DATASETS, TASKS
 
-SECONDS = 5  # to wait for each server
+SECONDS = 5  # time to wait for each server
 # A proxy answers with these if it denies access or cannot reach the server.
 BLOCKED = (407, 502, 503, 504)
 NEEDED = ("tensorflow", "importlib_resources", "tensorflow_datasets")
@@ -63,7 +63,7 @@ def _find(name, data_dir, **file_format):
         listed = {*DATASETS, *ALIASES, *TASKS, *tfds.list_builders()}
         advice = arguments.suggest(name, listed, 3)
         advice += "See https://www.tensorflow.org/datasets/catalog, or give a folder of images."
-    except (AssertionError, ValueError) as error:  # a version or a configuration
+    except (AssertionError, ValueError) as error:  # an unknown version or configuration
         advice = f"TFDS says: {' '.join(str(error).split())[:500]}"
     expected = "a path that exists or the name of a dataset of TensorFlow Datasets was expected"
     return arguments.refuse(expected, {"name": name}, advice)
@@ -101,7 +101,7 @@ def find_network_problem(addresses):
     """Returns why no server of `addresses` can be reached, or None if one can.
 
     TFDS retries for minutes and then reports only its last error, so each server gets one request
-    first. Any answer of a server is enough, unless it is a proxy that denies access.
+    first. Any answer is enough, unless it comes from a proxy that denies access.
     """
     servers = {urllib.parse.urlsplit(address).netloc: address for address in addresses}
     reasons = []

@@ -1,4 +1,4 @@
-"""The datasets of the paper and VTAB-1k, as tables: which splits and features of TFDS are used."""
+"""The datasets of the paper and VTAB-1k, as tables of the TFDS splits and features used."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -41,8 +41,8 @@ DATASETS = {
     "cifar100": NamedDataset("cifar100", "train", 0.02, "test"),
     "oxford_flowers102": NamedDataset("oxford_flowers102", "train", 0.1, "test"),
     "oxford_iiit_pet": NamedDataset("oxford_iiit_pet", "train", 0.1, "test"),
-    # Its test images have no public labels: the paper reports the validation split. The file names
-    # identify the ReaL labels.
+    # ImageNet's test images have no public labels, so the paper reports the validation split. The
+    # file names identify the ReaL labels.
     "imagenet2012": NamedDataset(
         "imagenet2012", "train", 0.01, "validation", file_name="file_name"
     ),
@@ -56,25 +56,25 @@ ALIASES = {
 
 
 def _clevr_distance(objects):
-    """The distance of the closest object, in 6 intervals."""
+    """Returns the distance of the closest object, in 6 intervals."""
     return _interval((0.0, 8.0, 8.5, 9.0, 9.5, 10.0, 100.0), objects["pixel_coords"])
 
 
 def _kitti_distance(objects):
-    """The distance of the closest car, van or truck (types 0 to 2), in meters."""
+    """Returns the distance of the closest car, van or truck (types 0 to 2), in meters."""
     pairs = zip(objects["type"], objects["location"], strict=True)
     vehicles = [location for kind, location in pairs if kind < 3]
     return _interval((-100.0, 8.0, 20.0, 999.0), vehicles)
 
 
 def _interval(edges, places):
-    """The interval (lower, upper] of the smallest third coordinate; the last if there is none."""
+    """Returns the interval (lower, upper] of the smallest third coordinate, or the last."""
     nearest = min((np.asarray(place)[2] for place in places), default=1000.0)
     return int(np.searchsorted(edges, nearest, side="left")) - 1
 
 
 def _vtab(tfds, validation="validation[:200]", test="test", **more):
-    """A task of VTAB; `validation` may be the index of its first image in the training split."""
+    """Makes a VTAB task; `validation` may be the index of its first image in the training split."""
     if isinstance(validation, int):
         validation = f"train[{validation}:{validation + 200}]"
     return NamedDataset(tfds, "train[:800]", validation, test, **more)
@@ -99,11 +99,11 @@ def _dsprites(feature, what, steps):
     )
 
 
-# VTAB-1k (arXiv 1910.04867) in the order of Table 9: natural, specialized, structured. Of every
-# dataset 800 fixed images are for training, 200 for validation, and the whole test split for
-# testing. The numbers are those of the benchmark's own code: without a validation split,
-# validation images begin after nine tenths of the training split (four fifths of the pets, three
-# fifths of the satellite images).
+# VTAB-1k (arXiv 1910.04867) in the order of Table 9: natural, specialized, structured. In every
+# dataset, 800 fixed images are for training, 200 for validation, and the whole test split is for
+# testing. The numbers are those of the benchmark's own code: without a validation split, validation
+# images begin after nine tenths of the training split (four fifths of the pets, three fifths of the
+# satellite images).
 TASKS = {
     "vtab/caltech101": _vtab("caltech101", 2754),
     "vtab/cifar100": _vtab("cifar100", 45_000),

@@ -15,7 +15,7 @@ from keras_vit.data.tfds import builders
 from keras_vit.environment import __version__
 from keras_vit.io import writing
 
-MAX_BYTES = 4 * 2**30  # of a split in memory
+MAX_BYTES = 4 * 2**30  # largest split in memory
 MANY = 50_000  # reading the labels of this many images takes a while
 
 
@@ -67,7 +67,7 @@ def read(dataset, split, num_channels=3, max_bytes=MAX_BYTES):
 
 
 def encode(image, white=255):
-    """Returns the bytes of an image file, or of uint8 pixels, scaled so that `white` is 255."""
+    """Returns an image as the bytes of a file, with pixels scaled so that `white` becomes 255."""
     from PIL import Image
 
     is_file = isinstance(image, bytes)
@@ -94,7 +94,7 @@ def remove_exif(image):
 
 
 def _read_into_memory(builder, row, split, decoders, max_bytes):
-    """Reads the features that are needed of every example of a split."""
+    """Reads the required features of every example in a split."""
     _check_size(builder, split, _expected_bytes(builder, split), max_bytes)
     examples, total = [], 0
     for example in builder.as_dataset(split=split, decoders=decoders).as_numpy_iterator():

@@ -1,10 +1,10 @@
 """What happens to an image between its file and the model.
 
 augmentation.py         `Augmentation`: the settings, by name as in the papers
-image_transforms.py     `augment_image` and `resize_image`: one image, which is cropped and resized
+image_transforms.py     `augment_image` and `resize_image`: crop and resize one image
 batch_transforms.py     `augment`: all that follows, for a batch of images at once
 randaugment.py          RandAugment, called by `augment`
-operations.py           what RandAugment and color jitter do to images
+operations.py           the operations of RandAugment and color jitter
 mixing.py               mixup and CutMix of a batch and its labels
 """
 

@@ -16,7 +16,7 @@ from keras_vit.data.transforms.randaugment import DRAWS, randaugment
 # Random erasing (Zhong et al., arXiv:1708.04896), with the settings of DeiT's code.
 ERASED_AREA = (0.02, 1 / 3)  # share of the image
 ERASED_ASPECT = 0.3  # smallest height : width; the largest is its inverse
-NOISE_MEAN, NOISE_DEVIATION = 127.5, 57.5  # of ordinary photographs
+NOISE_MEAN, NOISE_DEVIATION = 127.5, 57.5  # those of ordinary photographs
 NOISE_STARTS = 2**16
 
 # 3-Augment (Touvron et al., arXiv:2204.07118), with the settings of its code.
@@ -43,7 +43,7 @@ def count_draws(augmentation):
 def augment(images, augmentation, rng):
     """Augments every image of an array at random.
 
-    The same as `keras_vit.data.transforms.augment_image` for images that already have their size.
+    This is `keras_vit.data.transforms.augment_image` for images that already have their size.
 
     Args:
         images: uint8, (images, height, width, 1 or 3).
@@ -113,7 +113,7 @@ def flip(images, draws):
 def translate(images, share, draws):
     """Translates images by whole pixels, up to `share` of their sides, and fills with gray.
 
-    This is a random crop from a padded image; gray is what zeros are after normalization.
+    This is a random crop from a padded image; gray corresponds to zeros after normalization.
     """
     number, height, width, channels = images.shape
     down, across = round(share * height), round(share * width)
@@ -153,7 +153,7 @@ def resample(images, matrices, shifts):
         points = np.clip(points, 0, limits)  # (some, pixels, 2)
         corner = np.clip(points.astype("int32"), 0, np.maximum(limits - 1, 0))
         down, right = np.moveaxis((points - corner).astype("float32"), -1, 0)[..., None]
-        row, column = np.moveaxis(corner, -1, 0)  # (some, pixels) each
+        row, column = np.moveaxis(corner, -1, 0)  # (images in the chunk, pixels) each
         image = np.arange(len(images))[some, None]
         below, beside = np.minimum(row + 1, limits[0]), np.minimum(column + 1, limits[1])
         upper = images[image, row, column] * (1 - right) + images[image, row, beside] * right
@@ -187,9 +187,10 @@ def jitter_colors(images, strength, draws):
 def erase(images, probability, draws):
     """Replaces a rectangle of each image with noise, with a probability.
 
-    Its area is uniform between `ERASED_AREA`, its height : width uniform in the logarithm as far as
-    it fits. The noise is normal with the mean and deviation of photographs, like DeiT's after
-    normalization; here it is clipped to 0..255. It begins anywhere in a fixed table of noise.
+    Its area is uniform within `ERASED_AREA`, and the logarithm of its height : width is uniform as
+    far as the image allows. The noise is normal with the mean and deviation of photographs, like
+    DeiT's after normalization, but clipped to 0..255. It is read from a random place in a fixed
+    table of noise.
     """
     _, height, width, channels = images.shape
     chosen = np.flatnonzero(draws[:, 0] < probability)

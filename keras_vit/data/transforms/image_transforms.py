@@ -61,7 +61,7 @@ def crop_image(image, image_size, augmentation, draws):
 
 
 def resize_image(image, image_size, resize="squash", interpolation="bilinear", ratio=CROP_RATIO):
-    """Returns the pixels of an image, resized and not augmented.
+    """Returns the pixels of an image, resized but not augmented.
 
     Args:
         image: Pillow image of mode RGB or L.
@@ -105,8 +105,9 @@ def place_crop(width, height, shares, draws, aspect=1.0):
 
     Its area is uniform between `shares` of the image's, its width : height is between 3/4 and 4/3
     of `aspect`, uniform in the logarithm as far as the image's sides allow, and its place is
-    uniform: `draws` are these four numbers. If no such crop fits into a very long image, it is the
-    largest one that does. Returns (left, top, right, bottom) in pixels, not rounded.
+    uniform. `draws` are the random numbers for these four. If no such crop fits into a very long
+    image, the largest one that does is used. Returns (left, top, right, bottom) in pixels, not
+    rounded.
 
     TensorFlow's operation, which the official code calls, draws the height instead of the area. Its
     crops are smaller: on a square image 37 percent of the area on average instead of 52.

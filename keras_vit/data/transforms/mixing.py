@@ -14,8 +14,8 @@ def mix(images, labels, num_classes, augmentation, rng):
     """Mixes every image of a batch with the one before it, the first with the last.
 
     One share is drawn for the whole batch, as in the official code and in DeiT. Mixup
-    (arXiv:1710.09412) adds two images in this share, drawn from Beta(alpha, alpha) and rounded to
-    1/256, with the larger part for the image itself. CutMix (arXiv:1905.04899) replaces a
+    (arXiv:1710.09412) adds two images in this proportion, drawn from Beta(alpha, alpha) and rounded
+    to 1/256; the image itself gets the larger share. CutMix (arXiv:1905.04899) replaces a
     rectangle, and labels follow the area it covers after clipping. If both are on, each batch gets
     one of them at random.
 
@@ -96,7 +96,7 @@ def cut(images, share, rng):
 
 
 def draw_box(height, width, share, rng):
-    """Draws CutMix's rectangle as two slices: the image's proportions, its center anywhere."""
+    """Draws CutMix's rectangle, of the image's proportions, at a random place, as slices."""
     box = []
     for side in (height, width):
         length = int(side * math.sqrt(1 - share))

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-GRAY = 128  # Pillow's "gray": fills what a rotation, translation or cutout leaves empty
+GRAY = 128  # Pillow's "gray", which fills what a rotation, translation or cutout leaves empty
 VALUES = np.arange(256, dtype="int16")
 CHUNK = 2**16  # pixels that are computed at once, to stay within the processor's cache
 
@@ -55,7 +55,7 @@ def extrapolate(base, values, factors):
 
 
 def to_pixels(values):
-    """Returns uint8, without the fractions of values; overwrites them."""
+    """Truncates values to uint8; overwrites them."""
     np.maximum(values, 0, out=values)
     return np.minimum(values, 255, out=values).astype("uint8")
 
@@ -100,7 +100,7 @@ def to_gray(images):
     if images.shape[-1] == 1:
         return images
     red, green, blue = (images[..., channel].astype("uint32") for channel in range(3))
-    # Parts of 65,536, as in Pillow.
+    # In units of 1/65,536, as in Pillow.
     return (19595 * red + 38470 * green + 7471 * blue + 32768 >> 16).astype("uint8")[..., None]
 
 
@@ -142,8 +142,8 @@ def blur(images, deviations):
 def slide(shift, vertical=False):
     """Returns an operation that shifts every row of pixels, or every column, along itself.
 
-    `shift(strength, length of a row, places of all rows)` returns how many pixels further along a
-    pixel is read.
+    `shift(strength, length of a row, places of all rows)` returns the distance, in pixels along the
+    row, from which a pixel is read.
     """
 
     def operation(images, strengths, interpolation):
@@ -162,7 +162,7 @@ def shift_rows(images, shifts, interpolation):
     cubic = interpolation == "bicubic"
     nearest = np.clip(np.floor(shifts + 0.5), -width, width).astype(int) + width
     whole = np.clip(np.floor(shifts), -width, width)
-    # Beyond an edge only two pixels matter, to the interpolation: what is further away is gray.
+    # Beyond an edge, the interpolation reads at most two pixels; everything further away is gray.
     padded = np.empty((number, height, 3 * width + 3, channels), "uint8")
     padded[:, :, width - 1 : width + 1] = images[:, :, :1]
     padded[:, :, width + 1 : 2 * width + 1] = images

@@ -30,7 +30,7 @@ def either_sign(largest):
 
 
 def whole(function):
-    """Returns a strength that is a whole number, without its fraction, between two limits."""
+    """Returns a strength truncated to a whole number, between two limits."""
     return lambda levels, draws: function(levels).astype(int)
 
 
@@ -62,14 +62,14 @@ TENSORFLOW = {
     "ShearY": either_sign(0.3),
     "TranslateX": either_sign(100 / 224),
     "TranslateY": either_sign(100 / 224),
-    # A square of 80 pixels of 224 at level 10, its center anywhere.
+    # A square of 80 of 224 pixels at level 10, with a random center.
     "Cutout": lambda levels, draws: np.column_stack([levels / 10 * 40 / 224, draws[:, 1:]]),
     "SolarizeAdd": whole(lambda levels: levels / 10 * 110),
 }
 
 # timm's "inc1": a higher level always changes more; without Cutout.
 INCREASING = {name: strength for name, strength in TENSORFLOW.items() if name != "Cutout"} | {
-    # 0 bits would be black.
+    # 0 bits would make the image black.
     "Posterize": whole(lambda levels: np.maximum(4 - (levels / 10 * 4).astype(int), 1)),
     "Solarize": whole(lambda levels: 256 - (levels / 10 * 256).astype(int)),
     "Color": factor_around_one,

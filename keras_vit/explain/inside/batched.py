@@ -26,11 +26,11 @@ def run(function, model, images, *more, batch_size=32, compiled=True, **settings
         images: array (batch, height, width, channels) as the model takes them.
         *more: further arrays of the same length.
         batch_size: number of images computed at once. A smaller last batch is padded.
-        compiled: False for a function that does little but call programs, see `program`.
+        compiled: False for a function that does little more than call programs, see `program`.
         **settings: hashable arguments of the function that are not arrays.
 
     Returns:
-        What the function returns, as NumPy arrays over all images.
+        The function's results, as NumPy arrays over all images.
 
     Raises:
         ValueError: the images do not have the shape that the model takes, or there are none.
@@ -41,7 +41,7 @@ def run(function, model, images, *more, batch_size=32, compiled=True, **settings
 
 
 def batches(function, model, images, *more, batch_size=32, compiled=True, **settings):
-    """Yields what `run` returns, one batch at a time, so that memory stays bounded."""
+    """Yields the results of `run` one batch at a time, so that memory stays bounded."""
     arrays = [check_images(model, images), *map(np.asarray, more)]
     if not model.built:  # weights created in a compiled function would be lost
         model(keras.KerasTensor(arrays[0].shape))
@@ -107,7 +107,7 @@ def gradients(function, tensors):
 
 
 def _compile(function, model, settings):
-    """`model` is a weak reference, so that the compiled function does not keep the model alive."""
+    """Compiles a function; `model` is a weak reference, so it does not keep the model alive."""
 
     def compute(*arrays):
         return function(model(), *arrays, **settings)
@@ -118,8 +118,8 @@ def _compile(function, model, settings):
     if backend == "tensorflow":
         import tensorflow as tf
 
-        # TensorFlow warns about retracing per code object, which all functions here share; a
-        # partial has none.
+        # TensorFlow counts retracing for each code object, which all functions here share, and
+        # warns. A partial has no code object.
         return tf.function(functools.partial(compute), reduce_retracing=True)
     return _without_gradients(compute)
 

@@ -21,7 +21,7 @@ SMALLEST = 1e-37  # so that a probability rounded to 0 has a logarithm
 
 
 def logits(model, images):
-    """Returns what is differentiated, (batch, classes), in float32 or wider."""
+    """Returns the values to differentiate, (batch, classes), in float32 or wider."""
     return _logits(model, model(images, training=False))[0]
 
 
@@ -68,7 +68,7 @@ def _log(x):
 def _sums_to_one(x):
     """Returns whether the outputs for an image are probabilities, (batch, 1)."""
     total = ops.sum(x, axis=-1, keepdims=True)
-    tolerance = 0.02  # the rounding of a thousand probabilities in bfloat16
+    tolerance = 0.02  # rounding error of a thousand probabilities in bfloat16
     positive = ops.min(x, axis=-1, keepdims=True) >= 0
     return ops.logical_and(positive, ops.abs(total - 1) < tolerance)
 

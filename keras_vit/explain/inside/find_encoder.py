@@ -26,7 +26,7 @@ class Encoder(NamedTuple):
         grid: (rows, columns) of patches.
         patch_size: (height, width) of a patch, in pixels of the image.
         prefix_tokens: number of tokens before the patch tokens.
-        pools_patches: whether the model pools the patches' tokens, and no prefix token.
+        pools_patches: whether the model pools the patches' tokens instead of a prefix token.
     """
 
     blocks: tuple
@@ -147,7 +147,7 @@ def walk(model):
 
 
 def _patch_size(patches, owner):
-    """In pixels of the image: the `Patches` of a hybrid counts positions of its feature map."""
+    """Returns the patch size in image pixels; a hybrid's `Patches` counts positions of its map."""
     shape = getattr(owner, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:3]:
         return patches.patch_size  # the input shape of a subclassed model is unknown

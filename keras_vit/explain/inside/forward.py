@@ -1,7 +1,7 @@
 """One forward pass, in one compiled program that all views without gradients share.
 
-Compiling takes longer than computing a few images, so views do not compile their own pass: each
-reads what it needs from this one.
+Compiling takes longer than computing a few images, so views do not compile passes of their own but
+share the results of this one.
 """
 
 import keras
@@ -12,7 +12,7 @@ from keras_vit.explain.inside import batched, class_logits, find_encoder
 
 
 def run(model, images):
-    """Returns what a model computes for a batch, as tensors.
+    """Returns the results of a model for a batch, as tensors.
 
     Args:
         model: a Keras model.

@@ -36,7 +36,7 @@ def find_principal(rows, count):
     rows = np.asarray(rows, "float64")
     count = min(count, *rows.shape)
     if len(rows) > rows.shape[1]:
-        rows = rows.T @ rows  # the same directions in a D x D matrix
+        rows = rows.T @ rows  # a D x D matrix with the same directions
     directions = np.linalg.svd(rows, full_matrices=False)[2][:count]
     largest = np.abs(directions).argmax(axis=1)[:, None]
     return directions * np.sign(np.take_along_axis(directions, largest, axis=1))

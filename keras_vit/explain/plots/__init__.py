@@ -1,6 +1,6 @@
 """The figures of the views: one function for each view, with the same name.
 
-Each takes what the function of the same name in `keras_vit.explain` returns, and the images, and
+Each takes the result of the function of the same name in `keras_vit.explain`, and the images, and
 returns a Matplotlib `Figure` to save or show.
 """
 

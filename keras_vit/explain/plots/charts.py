@@ -22,14 +22,14 @@ from keras_vit.figures import BLUE, GREY, ORANGE, remove_axes, short_name, show,
 # Okabe and Ito's colors; markers and dashes distinguish lines in gray print.
 LINES = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#009E73", "^", "-."),
          ("#CC79A7", "D", ":"), ("#56B4E9", "v", "-"))  # fmt: skip
-MOST_LAYERS = 30  # names that fit beside a matrix
+MOST_LAYERS = 30  # number of names that fit beside a matrix
 
 
 def mean_attention_distance(distances):
     """Plots how far heads look over the depth of the network: Figures 7 (right) and 11.
 
     Args:
-        distances: (layers, heads) in pixels, what `mean_attention_distance` returns.
+        distances: (layers, heads) in pixels, the result of `mean_attention_distance`.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -44,7 +44,7 @@ def attention_entropy(entropies, tokens=None):
     """Plots how widely heads spread their attention over the depth of the network.
 
     Args:
-        entropies: (layers, heads) in nats, what `attention_entropy` returns.
+        entropies: (layers, heads) in nats, the result of `attention_entropy`.
         tokens: number of tokens of an image, for a line at the maximum entropy, the logarithm of
             this number. None for no line.
 
@@ -63,7 +63,7 @@ def attention_entropy(entropies, tokens=None):
 
 
 def _over_depth(values, label):
-    """A dot for each head and a line through the mean of each layer; blocks count from 0."""
+    """Plots a dot for each head and a line through the mean of each layer, counted from 0."""
     figure = create_figure(3.8)
     axes = figure.subplots()
     depth = np.arange(len(values))
@@ -81,7 +81,7 @@ def token_norms(norms, prefix_tokens=1):
     """Plots how long tokens are after each block.
 
     Args:
-        norms: (layers + 1, batch, tokens), what `token_norms` returns.
+        norms: (layers + 1, batch, tokens), the result of `token_norms`.
         prefix_tokens: number of tokens before the patch tokens.
 
     Returns:
@@ -113,7 +113,7 @@ def embedding_filters(filters):
     """Plots the principal components of the first layer's filters: Figure 7 (left) of the paper.
 
     Args:
-        filters: (components, height, width, channels), what `embedding_filters` returns.
+        filters: (components, height, width, channels), the result of `embedding_filters`.
 
     Returns:
         A `matplotlib.figure.Figure`. Middle gray is 0; each filter has its own scale. If there are
@@ -147,7 +147,7 @@ def position_similarity(maps):
     patch at (r, c) and those of all patches. At most 14 rows and columns are drawn, evenly spread.
 
     Args:
-        maps: (rows, columns, rows, columns), what `position_similarity` returns.
+        maps: (rows, columns, rows, columns), the result of `position_similarity`.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -177,7 +177,7 @@ def cka(found, layers_a=None, layers_b=None, models=("", "")):
     """Plots how similar the representations of layers are.
 
     Args:
-        found: what `cka` returns, or an array (layers a, layers b).
+        found: the result of `cka`, or an array (layers a, layers b).
         layers_a: names of the layers of the rows, for an array; None for numbers.
         layers_b: names of the layers of the columns.
         models: names of the two models.
@@ -214,11 +214,11 @@ def logit_lens(logits, images=None, names=None, class_names=None, top=5):
     """Plots what the model would predict after each block: probabilities of the final top classes.
 
     Args:
-        logits: (layers + 1, batch, classes), what `logit_lens` returns.
+        logits: (layers + 1, batch, classes), the result of `logit_lens`.
         images: (batch, height, width, channels), drawn on the left, or None.
         names: titles of the images.
         class_names: names of the classes.
-        top: number of classes, the most probable at the end.
+        top: number of classes, those that are most probable at the end.
 
     Returns:
         A `matplotlib.figure.Figure`: one row for each image.
@@ -261,13 +261,13 @@ def deletion_curve(curves, names=None):
     """Plots how the probability of a class falls as patches are deleted, the highest-ranked first.
 
     Args:
-        curves: (steps + 1, batch), what `deletion_curve` returns; or {name: such an array} to
+        curves: (steps + 1, batch), the result of `deletion_curve`; or {name: such an array} to
             compare the mean curves of several kinds of map.
         names: names of the images for a legend, or None.
 
     Returns:
-        A `matplotlib.figure.Figure`. The legend has the area under the mean curve: the smaller, the
-        better the map found what the prediction depends on.
+        A `matplotlib.figure.Figure`. The legend lists the area under the mean curve: the smaller it
+        is, the better the map found what the prediction depends on.
     """
     kinds = curves if isinstance(curves, dict) else {"mean": curves}
     figure = create_figure(3.8)

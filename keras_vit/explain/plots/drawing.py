@@ -1,18 +1,18 @@
-"""What all plots share: images, maps over images, rows of cells, checks of the values."""
+"""Shared by all plots: images, maps over images, rows of cells, checks of the values."""
 
 import numpy as np
 
 from keras_vit import arguments, figures
 from keras_vit.figures import ORANGE, remove_axes, short_name, show, to_pixels
 
-WIDTH, DPI = 6, 140  # inches: on a page of 700 pixels, letters of 8 points are 13 pixels high
+WIDTH, DPI = 6, 140  # inches; on a page 700 pixels wide, 8-point letters are 13 pixels high
 MOST = 16  # images in one figure
 HEAD = 0.5  # inches for the title of a figure
 SMALL, MEDIUM = 8, 9  # points
 # Ordered by lightness and distinct for color-blind readers. Orange is positive, violet negative.
 SEQUENTIAL, SIGNED = "viridis", "PuOr_r"
 OPACITY = 0.6  # of a map over its image
-PERCENTILE = 97  # of a map: the upper end of its colors
+PERCENTILE = 97  # of the values of a map: the upper end of its colors
 LEAST = 0.01  # the smallest end of a scale around zero: noise below one point stays white
 QUERY = ORANGE
 SHARP = {"interpolation": "nearest"}  # each value fills its own cell
@@ -41,7 +41,7 @@ def overlay(axes, image, values, signed=False):
     Args:
         axes: where to draw, a Matplotlib `Axes`.
         image: (height, width, channels), pixels 0 to 255.
-        values: (rows, columns), resize to the image.
+        values: (rows, columns), resized to the image.
         signed: False for colors from the lowest value to the highest 3 %, because a few tokens
             can be far above all others (arXiv 2309.16588). True for a scale around zero,
             orange above and violet below, at least 0.01 on each side.
@@ -87,14 +87,14 @@ def to_gray(shown):
 
 
 def draw_colors(axes, image, colors):
-    """Plots a color for each patch, (rows, columns, 3), at the size of the image."""
+    """Plots a color for each patch, (rows, columns, 3), enlarged to the size of the image."""
     height, width = image.shape[:2]
     axes.imshow(colors, extent=(-0.5, width - 0.5, height - 0.5, -0.5), **SHARP)
     remove_axes(axes)
 
 
 def frame_patch(axes, image, grid, token):
-    """Plots a frame around the patch of a token; nothing if it is None, the class token."""
+    """Plots a frame around the patch of a token, or nothing for None, the class token."""
     from matplotlib.patches import Rectangle
 
     if token is None:
@@ -161,7 +161,7 @@ def draw_pairs(images, names, title, draw):
 
 
 def add_color_bar(figure, drawn, label, ends=("lowest", "highest 3 %")):
-    """Plots the color scale below the figure; its values differ from image to image."""
+    """Plots the color scale below the figure; its range differs from image to image."""
     low, high = drawn.norm.vmin, drawn.norm.vmax
     bar = figure.colorbar(
         drawn, ax=figure.axes, location="bottom", shrink=0.45, aspect=28, pad=0.02, fraction=0.06

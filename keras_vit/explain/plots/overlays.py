@@ -33,10 +33,11 @@ HEADS_ACROSS = 6
 
 
 def attention_scores(scores, images, blocks=None, token=None, grid=None, names=None):
-    """Plots what one token attends to, a map for every head of some blocks.
+    """Plots the attention of one token, a map for every head of some blocks.
 
     Args:
-        scores: what `attention_scores` returns, or an array (layers, batch, heads, tokens, tokens).
+        scores: the result of `attention_scores`, or an array (layers, batch, heads, tokens,
+            tokens).
         images: (batch, height, width, channels), pixels 0 to 255.
         blocks: numbers of the blocks to draw, negative numbers from the end; None for the last.
         token: (row, column) of the patch that attends; None for the class token.
@@ -91,7 +92,7 @@ def attention_rollout(maps, images, names=None):
     """Plots from which patches the output came: Figures 6 and 14 of the paper.
 
     Args:
-        maps: (batch, rows, columns), what `attention_rollout` returns.
+        maps: (batch, rows, columns), the result of `attention_rollout`.
         images: (batch, height, width, channels), pixels 0 to 255.
         names: titles of the images.
 
@@ -106,7 +107,7 @@ def relevance(maps, images, classes=None, names=None, class_names=None):
     """Plots which patches support a class, by attention and its gradients.
 
     Args:
-        maps: (batch, rows, columns), what `relevance` returns.
+        maps: (batch, rows, columns), the result of `relevance`.
         images: (batch, height, width, channels), pixels 0 to 255.
         classes: the class that each map explains, (batch,) numbers or one for all; None for no
             titles.
@@ -122,7 +123,7 @@ def relevance(maps, images, classes=None, names=None, class_names=None):
 
 
 def grad_cam(maps, images, classes=None, names=None, class_names=None):
-    """Plots where the features are that raise a class; arguments as in `relevance`."""
+    """Plots which positions have features that raise a class; arguments as in `relevance`."""
     titles = name_classes(classes, class_names, len(maps))
     title = "Grad-CAM: where the features are that raise the class"
     return _maps(maps, images, names, title, "weight", titles, format_times_mean)
@@ -132,7 +133,7 @@ def occlusion(maps, images, classes=None, names=None, class_names=None):
     """Plots how far the probability of a class falls if a patch is covered.
 
     Args:
-        maps: (batch, rows, columns), what `occlusion` returns.
+        maps: (batch, rows, columns), the result of `occlusion`.
         images: (batch, height, width, channels), pixels 0 to 255.
         classes: as in `relevance`.
         names: titles of the images.
@@ -151,7 +152,7 @@ def token_similarity(maps, images, token=None, names=None):
     """Plots how similar all patch tokens are to one token.
 
     Args:
-        maps: (batch, rows, columns), what `token_similarity` returns.
+        maps: (batch, rows, columns), the result of `token_similarity`.
         images: (batch, height, width, channels), pixels 0 to 255.
         token: (row, column) of the token's patch, which gets a frame; None for the class token.
         names: titles of the images.
@@ -184,7 +185,7 @@ def token_colors(colors, images, names=None):
     """Plots the tokens of all patches as colors: similar tokens have similar colors.
 
     Args:
-        colors: (batch, rows, columns, 3) in 0..1, what `token_colors` returns.
+        colors: (batch, rows, columns, 3) in 0..1, the result of `token_colors`.
         images: (batch, height, width, channels), pixels 0 to 255.
         names: titles of the images.
 
@@ -207,7 +208,7 @@ def patch_grid(patches, names=None):
     """Plots images cut into patches, as in Figure 1 of the paper, bottom left.
 
     Args:
-        patches: (batch, rows, columns, height, width, channels), what `patch_grid` returns.
+        patches: (batch, rows, columns, height, width, channels), the result of `patch_grid`.
         names: titles of the images.
 
     Returns:
@@ -248,7 +249,7 @@ def nearest(found, images, gallery, names=None, gallery_names=None):
     """Plots each image beside the images of a gallery that are most similar to it.
 
     Args:
-        found: (indices, similarity), each (batch, k), what `nearest` returns.
+        found: (indices, similarity), each (batch, k), the result of `nearest`.
         images: (batch, height, width, channels), pixels 0 to 255.
         gallery: (images, height, width, channels).
         names: titles of the images.

@@ -1,4 +1,4 @@
-"""Builds one page of all views: no script, no other file, readable on a phone and on paper."""
+"""Builds one page of all views, without scripts or other files, for screens and for paper."""
 
 import numpy as np
 
@@ -17,14 +17,14 @@ from keras_vit.explain.reporting.elements import (
 from keras_vit.explain.views import VIEWS
 from keras_vit.explain.views.record import Request
 
-MOST = 12  # images on the page, some 250 kB each
+MOST = 12  # images on the page, about 250 kB each
 TOP = 3  # classes listed for each image
 PER_IMAGE = [view for view in VIEWS.values() if view.caption or view.detail]
 PER_MODEL = [view for view in VIEWS.values() if view.summary]
 
 
 def report(model, images, names=None, class_names=None, progress=None):
-    """Builds one page of all views: what a model predicts for images, and what is inside it.
+    """Builds one page of all views: a model's predictions for images, and its inner workings.
 
     The page is a single file without scripts that needs no network. It shows at most twelve images;
     the charts of the model as a whole are computed from all images. Occlusion needs as many forward

@@ -35,17 +35,17 @@ def fill_page(**values):
 
 
 def show_image(image, name):
-    """An image, unchanged."""
+    """Returns an image, unchanged."""
     return _draw(image, lambda axes: show(axes, image), name)
 
 
 def show_panel(image, values, panel, words):
-    """What a view shows of one image, drawn by `panel(axes, image, values)`."""
+    """Returns the panel of a view for one image, drawn by `panel(axes, image, values)`."""
     return _draw(image, lambda axes: panel(axes, image, values), words)
 
 
 def show_thumbnail(image):
-    """A small image beside text that describes it."""
+    """Returns a small image to show beside the text that describes it."""
     from PIL import Image
 
     small = Image.fromarray(to_pixels(image))
@@ -54,7 +54,7 @@ def show_thumbnail(image):
 
 
 def show_chart(figure, words):
-    """A Matplotlib figure."""
+    """Returns a Matplotlib figure as an element."""
     return _embed(_render(figure), words)
 
 
@@ -67,7 +67,7 @@ def _draw(image, draw, words):
 
 
 def _render(figure):
-    """The pixels of a figure; `savefig` would write a PNG to be read again."""
+    """Returns the pixels of a figure; `savefig` would write a PNG that has to be read again."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 

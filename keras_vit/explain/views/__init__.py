@@ -3,7 +3,7 @@
 A new view needs its function, its plot, a record here, a test and a row in the docs. Records call
 functions as attributes of `explain`, so that listing the views does not import Keras.
 
-record.py       what a record holds, and what a view is asked to show
+record.py       the fields of a record, and the request for a view
 image_views.py  views of images: maps, tokens, predictions
 model_views.py  views of a model as a whole: charts over many images
 """

@@ -6,7 +6,7 @@ from keras_vit import explain
 from keras_vit.explain import captions
 from keras_vit.explain.views.record import PAPER, View, draw_signed_map
 
-MAPS = ("attention_rollout", "relevance", "grad_cam", "occlusion")  # that deletion compares
+MAPS = ("attention_rollout", "relevance", "grad_cam", "occlusion")  # for the deletion curve
 ORDERS = {  # {name in the file of deletion curves: title}
     "rollout": "Attention rollout",
     "relevance": "Relevance",
@@ -47,7 +47,7 @@ def _plot_classes(name):
 
 
 def _delete(r):
-    """{name of the order: curves}, by the maps that are computed and by a random order."""
+    """Returns {name of the order: curves} for the computed maps and for a random order."""
     maps = {name: r.results[name] for name in MAPS if name in r.results} or _compute_maps(r)
     maps = {name.removeprefix("attention_"): values for name, values in maps.items()}
     shape = next(iter(maps.values())).shape
@@ -57,7 +57,7 @@ def _delete(r):
 
 
 def _compute_maps(r):
-    """The maps to compare, without occlusion, which takes longest."""
+    """Returns the maps to compare, without occlusion, which takes longest."""
     maps = {"grad_cam": explain.grad_cam(r.model, r.images, r.classes, **r.batch)}
     if explain.inside.find_encoder.has_attention(r.model):
         maps["relevance"] = explain.relevance(r.model, r.images, r.classes, **r.batch)
@@ -71,7 +71,7 @@ def _list_areas(curves, request):
 
 
 def _settle(logits):
-    """The top class of each image at the end, and the depth from which it stays on top."""
+    """Returns the final top class of each image, and the depth from which it stays on top."""
     top = explain.plots.to_probabilities(logits).argmax(-1)  # (layers + 1, batch)
     return top[-1], [captions.find_settling_depth(classes) for classes in top.T]
 
@@ -85,7 +85,7 @@ def _describe_depths(logits, request):
 
 
 def _plot_depths(logits, i, request):
-    """The logit lens of one image."""
+    """Plots the logit lens of one image."""
     logits = logits[:, i : i + 1]
     _, (depth,) = _settle(logits)
     figure = explain.plots.logit_lens(logits, class_names=request.class_names)

@@ -46,7 +46,7 @@ def _summarize_norms(norms, request):
 
 
 def _second(r):
-    """The second model of CKA and its images: by default the same."""
+    """Returns the second model of CKA and its images, by default those of the first."""
     return r.options.get("other") or (r.model, r.images)
 
 

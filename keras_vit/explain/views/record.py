@@ -1,4 +1,4 @@
-"""What the record of a view holds, and what a view is asked to show."""
+"""The fields of a view's record, and the request for a view."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ PAPER = "https://arxiv.org/abs/2010.11929"
 
 @dataclasses.dataclass
 class Request:
-    """What a view is asked to show.
+    """The request for a view: a model, images and options.
 
     Attributes:
         model: a Keras model.
@@ -23,7 +23,7 @@ class Request:
         class_names: names of the classes; None if they are unknown.
         options: options of the view, {name: value}: token, block, classes, heads, discard, grid,
             batch_size, other (model, images), gallery (names, images).
-        results: {view: values} of views that are computed already.
+        results: {view: values} of the views computed so far.
     """
 
     model: object
@@ -53,7 +53,7 @@ class Request:
 
     @property
     def batch(self):
-        """{"batch_size": N} if one was chosen."""
+        """{"batch_size": N} if a batch size was chosen."""
         return self.select("batch_size")
 
     @property
@@ -93,7 +93,7 @@ class View(NamedTuple):
     Attributes:
         name: name of its function in `explain` and of its plot in `explain.plots`.
         title: its name for readers.
-        shows: what it shows, in one line.
+        shows: what the view shows, in one line.
         reading: how to read it.
         limits: what it does not show.
         source: who described it.
@@ -130,7 +130,7 @@ class View(NamedTuple):
     summary: Callable | None = None
 
     def save(self, values, request):
-        """Returns what the view's file contains, {name: array}."""
+        """Returns the content of the view's file, {name: array}."""
         arrays = values._asdict() if hasattr(values, "_asdict") else values
         arrays = dict(arrays) if isinstance(arrays, dict) else {self.name: arrays}
         classes = {"classes": request.classes} if "classes" in self.options else {}

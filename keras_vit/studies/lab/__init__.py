@@ -1,4 +1,4 @@
-"""What the studies share: a study and its runs, images, training, seeds, time.
+"""Shared by the studies: a study and its runs, images, training, seeds, timing.
 
 runner.py          a study, its CSV file and its runs
 tasks.py           images: handwritten digits on a canvas, CIFAR-10, the tasks of VTAB-1k

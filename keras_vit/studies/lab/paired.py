@@ -1,7 +1,7 @@
-"""Compares the speed of functions on a machine with other load.
+"""Compares the speed of functions on a machine that has other load.
 
-If A and B are timed in alternation, A B A B, other programs slow both alike: each round gives one
-ratio, and the median of these ratios is stable even if the times are not.
+If A and B are timed in alternation, A B A B, other programs slow down both equally: each round
+gives one ratio, and the median of these ratios is stable even if the times are not.
 """
 
 import statistics

@@ -14,8 +14,8 @@ TABLE_8 = {
     ("relative", "stem"): 0.64032,
 }
 
-# Table 5: accuracy in percent after fine-tuning, by pre-training set and ViT. Its values are those
-# of Figure 3 too.
+# Table 5: accuracy in percent after fine-tuning, by pre-training set and ViT. Its values are also
+# those of Figure 3.
 TABLE_5_TASKS = ("CIFAR-10", "CIFAR-100", "ImageNet", "ImageNet ReaL", "Flowers", "Pets")
 TABLE_5 = {
     ("ImageNet", "B/16"): (98.13, 87.13, 77.91, 83.57, 89.49, 93.81),
@@ -35,7 +35,7 @@ TABLE_5 = {
 }
 
 # Table 6: (family, name, epochs of JFT): accuracy in percent after fine-tuning, then exaFLOPs,
-# which are in the table of costs, in the same order.
+# which `accounting.paper_costs` lists in the same order.
 TABLE_6_TASKS = ("ImageNet", "ImageNet ReaL", "CIFAR-10", "CIFAR-100", "Pets", "Flowers")
 TABLE_6_ACCURACY = (
     ("ViT", 80.73, 86.27, 98.61, 90.49, 93.40, 99.27),

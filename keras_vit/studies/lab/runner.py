@@ -35,8 +35,8 @@ class Study:
     """
 
     paper = ""  # the paper's result, in one line
-    caution = ""  # why results at "tiny" may mislead, and what would be needed
-    rows_of = ""  # name of another study whose runs these are
+    caution = ""  # why results at "tiny" may mislead, and what a better study needs
+    rows_of = ""  # name of another study that has the same runs
     needs = need_images("a day on a CPU", "hours on one large GPU")
     num_seeds = {"tiny": 2, "small": 3, "gpu": 2}  # None if runs have no seed
     training = {}  # {scale: settings that all runs share}
@@ -81,7 +81,7 @@ class Outcome(NamedTuple):
 
 
 def carry_out(study, scale, folder="studies", plot_only=False):
-    """Does the runs that are missing in the table of a study, then draws and concludes.
+    """Does the runs that are missing from the table of a study, then draws and concludes.
 
     The arguments are those of `keras_vit.studies.run`, with a `Study` instead of its name.
     """
@@ -107,7 +107,7 @@ def carry_out(study, scale, folder="studies", plot_only=False):
 
 
 def open_ledger(study, scale, folder):
-    """Returns the `Ledger` of a study; it may be that of the study whose runs it shares."""
+    """Returns the `Ledger` of a study, or of the study whose runs it shares."""
     path = pathlib.Path(folder) / f"{study.rows_of or study.name}-{scale}.csv"
     return Ledger(path, study.runs(scale)[0])
 
@@ -140,7 +140,7 @@ class Ledger:
     """The table of finished runs, a CSV file with columns for settings, results, `PROVENANCE`.
 
     A run is done if a row has its settings, compared as text. `path` need not exist; `settings` are
-    their names in the order of the columns.
+    the names of settings in the order of the columns.
 
     Raises:
         ValueError: the file cannot be read, or belongs to another study.
@@ -211,7 +211,7 @@ class Ledger:
 
 
 def _number(text):
-    """Converts text to a number, if it is one."""
+    """Converts text to a number if possible."""
     for kind in (int, float):
         with contextlib.suppress(ValueError):
             return kind(text)
@@ -220,7 +220,7 @@ def _number(text):
 
 @contextlib.contextmanager
 def cache_programs():
-    """Caches compiled programs of JAX: those of a setting are the same for all seeds.
+    """Caches compiled programs of JAX, which all seeds of a setting share.
 
     Compiling takes longer than a few hundred steps of a tiny model. On other backends, or if a
     cache is configured already, nothing changes.

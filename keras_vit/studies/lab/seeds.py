@@ -1,6 +1,6 @@
 """Means and spreads over seeds, in words and in figures.
 
-A difference is called clear if it is larger than those between seeds, see `differ`.
+A difference is called clear if it is larger than the differences between seeds; see `differ`.
 """
 
 import math
@@ -87,7 +87,7 @@ def rank_correlation(first, second):
 
 
 def _ranks(values):
-    """Ranks of values; equal values share the mean of their ranks."""
+    """Returns the ranks of values; equal values share the mean of their ranks."""
     values, ordered = np.asarray(values), np.sort(values)
     return sum(np.searchsorted(ordered, values, side) for side in ("left", "right"))
 

@@ -1,9 +1,9 @@
 """The images of the studies, as arrays: digits on a canvas, CIFAR-10, eight small tasks.
 
-`load` returns whole datasets, `load_half` half of the classes, for pre-training on known and
-transfer to new ones, and `load_little` eight small tasks in the groups of VTAB-1k: natural images
-show a digit anywhere on a canvas, specialized ones simulate another instrument, and structured
-tasks ask where digits are, how many there are, or how they are rotated.
+`load` returns whole datasets, `load_half` half of the classes, for pre-training on known classes
+and transfer to new ones, and `load_little` eight small tasks in the groups of VTAB-1k: natural
+images show a digit anywhere on a canvas, specialized ones simulate another instrument, and
+structured tasks ask where digits are, how many there are, or how they are rotated.
 """
 
 import functools
@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_vit import arguments, data
 
-SIDE, DIGIT = 16, 8  # pixels of a canvas, and of the digit on it
+SIDE, DIGIT = 16, 8  # sides in pixels of a canvas and of the digit on it
 PLACES = SIDE - DIGIT + 1  # rows (or columns) at which a digit can start
 FOLDER = "KERAS_VIT_DATA"  # environment variable: a folder with train/CLASS/ and test/CLASS/
 TEST = 2000  # test images at most
@@ -172,9 +172,9 @@ def _canvas(layers, dtype=int):
 
 
 def load_vtab(name, image_size, most):
-    """Returns `data.load("vtab/NAME")` as (images, labels) of 1,000 and of the test, and classes.
+    """Returns (images, labels) of 1,000 images and of the test split, and the classes.
 
-    At most `most` test images are drawn evenly from all.
+    They come from `data.load("vtab/NAME")`. At most `most` test images are selected, evenly spaced.
     """
     loaded = data.load(f"vtab/{name}", image_size)
     known = [to_arrays(loaded, part) for part in ("train", "validation")]
@@ -193,7 +193,7 @@ def to_arrays(loaded, part, chosen=None):
 
 # --- Eight small tasks ----------------------------------------------------------------------------
 
-FIRST = 5  # the tasks use the digits FIRST to 9, pre-training those before
+FIRST = 5  # the tasks use the digits FIRST to 9, pre-training the lower ones
 OUTPUTS = 9  # classes of the largest task: one head, and one compiled program, for all tasks
 FAINTEST = 0.1  # brightness: if it were equal, the sum of pixels would reveal the number of digits
 NOISE = 60.0  # standard deviation of the noise, for pixels 0 to 255
@@ -258,7 +258,7 @@ def _region(rng, count, part):
 
 
 def _count(rng, count, part):
-    """One to four digits, each in its own quarter and with its own brightness."""
+    """Draws one to four digits, each in its own quarter and with its own brightness."""
     labels = rng.integers(4, size=count)
     order = rng.permuted(np.tile(np.arange(4), (count, 1)), axis=1)
     layers = []
@@ -277,7 +277,7 @@ def _turned(rng, count, part):
 
 
 def _higher(rng, count, part):
-    """A digit on the left and one on the right: class 0 if the left one is higher."""
+    """Draws a digit on the left and one on the right: class 0 if the left one is higher."""
     left, right = (_draw_digits(rng, count, part)[0] for _ in range(2))
     rows = np.stack([rng.permutation(PLACES)[:2] for _ in range(count)], axis=1)
     columns = np.zeros(count, int)

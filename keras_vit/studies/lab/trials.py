@@ -9,8 +9,8 @@ from keras_vit.training import few_shot
 from keras_vit.training.evaluation.representation import predict_all, submodel
 from keras_vit.training.recipes import schedules
 
-# Steps per call, if they divide the training: the overhead between two calls is some 5 ms on JAX,
-# as long as a step of a tiny model; on TensorFlow it made no difference.
+# Steps per call, if they divide the training: the overhead between two calls is about 5 ms on JAX,
+# as long as a step of a tiny model. On TensorFlow it made no difference.
 STEPS_PER_CALL = 10
 TEST_BATCH = 500
 DRAWS = 10  # draws of few-shot images: with few per class, the choice matters
@@ -101,7 +101,7 @@ def refit(model, weights, images, labels, steps, batch_size, rate, seed):
     if not model.compiled:
         fit(model, images, labels, steps, batch_size, rate, seed, weight_decay=0.0)
         return
-    for variable in model.optimizer.variables:  # the number of steps, and moments: all begin at 0
+    for variable in model.optimizer.variables:  # step count and moments, which begin at 0
         variable.assign(np.zeros(variable.shape))
     batches = TrialBatches(images, labels, steps, batch_size, seed)
     model.fit(batches, shuffle=False, verbose=0)
@@ -123,7 +123,7 @@ class TrialBatches(keras.utils.PyDataset):
 
 
 def shuffle(number, count, seed):
-    """Returns `count` positions below `number`: all in random order, then all in another order."""
+    """Returns `count` positions below `number`: all in random order, then all again in another."""
     rng = np.random.default_rng(seed)
     rounds = [rng.permutation(number) for _ in range(-(-count // number))]
     return np.concatenate(rounds)[:count]
@@ -148,8 +148,8 @@ def pretrain(
 ):  # fmt: skip
     """Returns a model trained on `images` of the known classes; untrained for 0 images.
 
-    All models take the same number of steps, whatever the number of images, and regularization
-    does not depend on it: as in Figure 4 of the paper, but without early stopping.
+    All models take the same number of steps for any number of images, and regularization does not
+    depend on this number: as in Figure 4 of the paper, but without early stopping.
     """
     known = tasks.known_classes(data)
     made = build_named(model, data, known, seed, patch_size, num_heads, dtype)
@@ -170,7 +170,7 @@ def fine_tune(model, train, test, steps, rate, batch_size, seed):
     """Fine-tunes a model with a new head on another task; returns the accuracy on `test`.
 
     All weights are trained by AdamW without weight decay; the paper uses SGD, and the best of four
-    learning rates. Afterwards the model is as it was. The other arguments are those of `fit`.
+    learning rates. Afterwards the model is restored. The other arguments are those of `fit`.
     """
     before = model.get_weights()
     tuned = replace_head(model, int(test[1].max()) + 1)

@@ -1,4 +1,4 @@
-"""Finds the class of a model that a name refers to: by words, ImageNet id or number."""
+"""Finds the class of a model that a name refers to: by name, ImageNet id or number."""
 
 import csv
 import itertools
@@ -85,7 +85,8 @@ def match(names, known, source=None, mapping=None):
         names: names of the classes of a dataset, such as those of its folders.
         known: names of the classes of a model, in the order of its logits.
         source: the dataset, for messages.
-        mapping: {name: the class that it means, by name or number}; other names mean themselves.
+        mapping: {name: the class that it means, by name or number}; other names are taken as they
+            are.
 
     Raises:
         ValueError: a name matches none of these classes, or several.
@@ -99,7 +100,7 @@ def match(names, known, source=None, mapping=None):
     """
     known, mapping = list(known), mapping or {}
     ids = imagenet.classes() if len(known) == imagenet.COUNT else {}
-    unnamed = (number_classes(len(known)), list(ids.values()))  # not from a user
+    unnamed = (number_classes(len(known)), list(ids.values()))  # not given by a user
     has_numbers = bool(mapping) or known in unnamed
     words = [str(mapping.get(name, name)) for name in names]
     if all(word in ids for word in words):

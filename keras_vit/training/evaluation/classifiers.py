@@ -13,8 +13,8 @@ from keras_vit.training.evaluation.representation import predict_all, read_label
 
 BIAS = 100.0  # constant feature, so large that the penalty hardly affects its weights
 L2 = 2.0**10
-# Both baselines slow down with every pixel and every image: 3,000 photographs take a minute.
-LARGEST_SIDE = 32  # images are shrunk to it
+# Both baselines take longer with more pixels and more images: 3,000 photographs take a minute.
+LARGEST_SIDE = 32  # larger images are shrunk to this side
 MOST = 2_000  # training images
 
 
@@ -54,10 +54,10 @@ def few_shot(
 ):
     """Evaluates a representation with a linear classifier on a few images per class.
 
-    Regularized least squares from the features of the sampled images to {-1, 1}^K, in closed form
-    (section 4.1). As in the authors' code, features are standardized to mean 0 and deviation 1 over
-    the sampled images, a constant feature of 100 provides the bias, and the penalty is 1024. The
-    image of a class in 1 shot is among those in 5 shots.
+    The classifier is regularized least squares from the features of the sampled images to {-1,
+    1}^K, in closed form (section 4.1). As in the authors' code, features are standardized to mean 0
+    and deviation 1 over the sampled images, a constant feature of 100 provides the bias, and the
+    penalty is 1024. The image of a class in 1 shot is among those in 5 shots.
 
     Args:
         features_train: (images, D), from which the shots are sampled.
@@ -110,7 +110,8 @@ def few_shot(
 def regress(x, targets, x_test, l2=L2):
     """Returns the scores (images, K) of `x_test` from least squares of `x` to `targets` (N, K).
 
-    Computed in float64: in float32 a nearly constant feature would be rounding error only.
+    They are computed in float64: in float32, a nearly constant feature would be only rounding
+    error.
     """
     x, x_test = np.asarray(x, "float64"), np.asarray(x_test, "float64")
     mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-5
@@ -121,7 +122,7 @@ def regress(x, targets, x_test, l2=L2):
     number, length = x.shape
     if number >= length:
         weights = np.linalg.solve(x.T @ x + l2 * np.eye(length), x.T @ targets)
-    else:  # the same weights by a smaller system
+    else:  # a smaller system with the same weights
         weights = x.T @ np.linalg.solve(x @ x.T + l2 * np.eye(number), targets)
     return x_test @ weights  # (images, K)
 
@@ -134,7 +135,7 @@ def linear_probe(features_train, labels_train, features_test, labels_test, penal
         labels_train: (images,).
         features_test: (images, D).
         labels_test: (images,).
-        penalty: on half the squared weights, 1 / C in scikit-learn.
+        penalty: penalty on half the squared weights, 1 / C in scikit-learn.
 
     Raises:
         ImportError: scikit-learn is not installed.
@@ -211,9 +212,9 @@ class FewShot(keras.callbacks.Callback):
     unaffected: the weights are the same to the last bit with and without the callback.
 
     Args:
-        train: a `keras_vit.data.ImageDataset`, from whose training images the shots are sampled
-            without augmentation; or labeled images as in `features`, other than the batches that
-            the model is trained on, whose order changes.
+        train: a `keras_vit.data.ImageDataset`, whose training images the shots are sampled from,
+            without augmentation; or labeled images as in `features`, but not the batches that the
+            model is trained on, because their order changes.
         test: an `ImageDataset`, whose validation images are classified; or labeled images. None
             for `train`, if that is an `ImageDataset`.
         shots: one number or several.
@@ -247,8 +248,8 @@ class FewShot(keras.callbacks.Callback):
         self.options = {"shots": _check_shots(shots), "seeds": seeds, "l2": l2}
 
     def on_train_begin(self, logs=None):
-        """Checks the layer and the number of images now, not after an epoch."""
-        self.representation = submodel(self.model, self.layer)  # once, so that it is compiled once
+        """Checks the layer and the number of images before the first epoch."""
+        self.representation = submodel(self.model, self.layer)  # only here, so it is compiled once
         train, test = (read_labels(*split, self.batch_size) for split in self.splits)
         refused = find_too_few(train, np.union1d(train, test), self.options["shots"])
         if refused:

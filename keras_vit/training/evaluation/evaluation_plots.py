@@ -5,7 +5,7 @@ import numpy as np
 from keras_vit.figures import BLUE, GREY, ORANGE, SKY, figure, short_name
 from keras_vit.training.evaluation.metrics import LONGEST_NAME, most_confused, percent, wilson
 
-MOST_NUMBERS = 15  # classes up to which every field of the matrix shows its number
+MOST_NUMBERS = 15  # largest number of classes for which the matrix shows numbers
 MOST_BARS = 40
 
 
@@ -162,7 +162,7 @@ def _plot_matrix(axes, evaluation, power):
     counts, number = evaluation.confusion, len(evaluation.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     mesh = axes.imshow(shares, cmap="Blues", norm=PowerNorm(power, 0, 1))
-    if number <= MOST_BARS:  # more names would be illegible
+    if number <= MOST_BARS:  # with more, the names would be illegible
         size = 9 if number <= MOST_NUMBERS else 6
         names = [short_name(name, LONGEST_NAME) for name in evaluation.class_names]
         axes.set_xticks(range(number), names, rotation=90, fontsize=size)

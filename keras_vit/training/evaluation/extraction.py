@@ -19,7 +19,7 @@ def features(
     model, images, layers=None, pool=None, batch_size=32, split="test", resize="squash",
     verbose="auto",
 ):  # fmt: skip
-    """Computes features of images, which need no labels: what layers of a model return.
+    """Computes features of images, the outputs of a model's layers; no labels are needed.
 
     Args:
         model: a `ViT`, a `ResNet` or another functional model.
@@ -27,13 +27,13 @@ def features(
             depth are read in alphabetical order; an image file or a list of them; or a dataset, as
             in `keras_vit.training.evaluate`, whose labels are not used.
         layers: name of a layer, such as "encoder_norm", or number of a block, -1 for the last; or
-            a list of these. None for what the head sees or, with `pool`, for the last tokens.
+            a list of these. None for the input of the head or, with `pool`, for the last tokens.
         pool: "token" for the class token, "mean" for the mean of the patches, "patches" for the
-            patches in their grid; registers are never among them. None for all that a layer
-            returns.
+            patches in their grid; registers are never among them. None for the whole output of a
+            layer.
         batch_size: images per batch.
         split: split of an `ImageDataset`.
-        resize: "squash" or "crop", how files are brought to the size of the model.
+        resize: "squash" or "crop", how files are resized to the size of the model.
         verbose: 0 for no progress bar, 1 for one, 2 for a line at the end; "auto" for one.
 
     Returns:
@@ -72,7 +72,7 @@ def features(
 
 
 def unlabeled(model, images, batch_size, split="test", resize="squash"):
-    """Returns batches of images alone, and their number, None if it is unknown."""
+    """Returns batches of images only, and their number, None if it is unknown."""
     arguments.one_of("train", "validation", "test")("split", split)
     step = arguments.positive_integer("batch_size", batch_size)
     if images is None:

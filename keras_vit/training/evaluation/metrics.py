@@ -10,16 +10,16 @@ from keras_vit.data import ImageDataset
 from keras_vit.figures import short_name
 from keras_vit.training.evaluation.representation import predict_batches
 
-NORMAL_95 = 1.959963984540054  # 95 % of a normal distribution are within so many deviations
-LONGEST_NAME = 60  # characters of a class in texts and figures
-MOST_ROWS = 20  # of a printed table: a terminal's height
+NORMAL_95 = 1.959963984540054  # 95 % of a normal distribution are within this many deviations
+LONGEST_NAME = 60  # characters of a class name in texts and figures
+MOST_ROWS = 20  # rows of a printed table: the height of a terminal
 
 
 class ClassScore(NamedTuple):
     """The scores of one class, from 0 to 1, or NaN if undefined."""
 
     name: str
-    support: int  # number of its images
+    support: int  # number of images of the class
     recall: float  # share of them that was classified correctly
     interval: tuple  # 95 % interval of the recall
     precision: float  # share of correct images among those predicted as the class
@@ -27,7 +27,7 @@ class ClassScore(NamedTuple):
 
 
 class Mistake(NamedTuple):
-    """A misclassified image, with the probability of the predicted class `said`."""
+    """A misclassified image, with the probability of the predicted class, `said`."""
 
     image: str
     true: str
@@ -124,7 +124,7 @@ def evaluate(
     Reference: Guo et al., "On Calibration of Modern Neural Networks",
     https://arxiv.org/abs/1706.04599; E. B. Wilson's score interval, 1927
     """
-    model = getattr(model, "model", model)  # of a `Run`
+    model = getattr(model, "model", model)  # the model of a `Run`
     known = (class_names, *(getattr(one, "class_names", None) for one in (data, model)))
     class_names = next((tuple(names) for names in known if names), ())
     if class_names:

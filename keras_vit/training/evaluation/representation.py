@@ -28,8 +28,8 @@ class ImageFiles(Loader):
         files: paths of the images.
         labels: class of every image.
         image_size: side in pixels, or (height, width), to which they are resized.
-        num_channels: 1 for gray, 3 for colors.
-        batch_size: images per batch; the last batch has the rest.
+        num_channels: 1 for grayscale, 3 for RGB.
+        batch_size: images per batch; the last batch may be smaller.
         resize: "squash" or "crop", see `keras_vit.data.transforms.resize_image`.
 
     Raises:
@@ -75,7 +75,7 @@ def submodel(model, layer=None):
 
 
 def output_of(model, layer=None, pool=None):
-    """Returns what a layer of a model returns, pooled as `keras_vit.features` describes it."""
+    """Returns the output of a model's layer, pooled as described in `keras_vit.features`."""
     names = [member.name for member in model.layers]
     blocks = [name for name in names if name.startswith("block_")]
     if isinstance(layer, int) and -len(blocks) <= layer < len(blocks):
@@ -86,7 +86,7 @@ def output_of(model, layer=None, pool=None):
     if layer is not None:
         x = model.get_layer(layer).output
     elif pool is not None and "pooling" in names:
-        x = model.get_layer("pooling").input  # the tokens that it pools
+        x = model.get_layer("pooling").input  # the tokens that are pooled
     else:
         x = model.get_layer("head").input if "head" in names else model.outputs[0]
     return x if pool is None else _pooled(model, layer, x, pool)
@@ -94,7 +94,7 @@ def output_of(model, layer=None, pool=None):
 
 def _pooled(model, layer, x, pool):
     """Returns the class token, the mean of the patches or their grid, from a layer's output."""
-    prefix, grid = 0, x.shape[1:3]  # of the map of a ResNet
+    prefix, grid = 0, x.shape[1:3]  # the map of a ResNet
     if len(x.shape) == 3:
         encoder = find_encoder.find(model)
         grid, prefix = encoder.grid, encoder.prefix_tokens
@@ -126,7 +126,7 @@ def predict_batches(model, data, split="test", batch_size=64):
 def by_batch(model, batch_size=0):
     """Returns a function that computes a model's outputs for a batch, in float32.
 
-    A batch smaller than `batch_size` or than the earlier ones is padded: the model would be
+    A batch smaller than `batch_size` or than the earlier ones is padded, because the model would be
     compiled again for it.
     """
     largest, is_checked = batch_size, False

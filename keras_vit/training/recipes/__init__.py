@@ -1,1 +1,1 @@
-"""Recipes: published training settings, and what follows from them for a given dataset."""
+"""Recipes: published training settings, and how they are scaled to a dataset."""

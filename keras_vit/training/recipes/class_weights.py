@@ -35,8 +35,8 @@ def resolve(value, class_names, labels):
     """Returns the weight of every class as a tuple; 1 for classes that are not given.
 
     Args:
-        value: what `check_weights` accepts. "balanced" is images / (classes * images of the
-            class): every class contributes equally, and the mean over the images is 1.
+        value: any value that `check_weights` accepts. "balanced" is images / (classes * images of
+            the class): every class contributes equally, and the mean over the images is 1.
         class_names: names of the classes.
         labels: class of every training image, (images,).
 

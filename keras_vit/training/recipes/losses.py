@@ -41,8 +41,8 @@ class SoftmaxCrossEntropy(CrossEntropy):
 
     Args:
         label_smoothing: share of every label that is distributed evenly over the classes.
-        class_weights: weight of every class in their order, or None. An image has that of its
-            class; with soft labels, the sum of share * weight, before smoothing. As in Keras, the
+        class_weights: weight of every class in their order, or None. An image has the weight of its
+            class or, with soft labels, the sum of share * weight before smoothing. As in Keras, the
             loss of a batch is divided by the number of images, not by their weights.
 
     Call arguments:
@@ -63,10 +63,11 @@ class SoftmaxCrossEntropy(CrossEntropy):
 class SigmoidCrossEntropy(CrossEntropy):
     """-sum_c y_c log s_c + (1 - y_c) log (1 - s_c), with s = sigmoid(logits).
 
-    Used for ImageNet-21k, where an image may show several classes. The sum over the classes follows
-    the official code; Keras's `BinaryCrossentropy` takes the mean and would need a different
-    learning rate for each number of classes. Initialize the bias of the head to a low value, such
-    as -10 for 21,843 classes; otherwise the first steps only learn that every class is rare.
+    This is the loss for ImageNet-21k, where an image may show several classes. The sum over the
+    classes follows the official code; Keras's `BinaryCrossentropy` takes the mean and would need a
+    different learning rate for each number of classes. Initialize the bias of the head to a low
+    value, such as -10 for 21,843 classes; otherwise the first steps only learn that every class is
+    rare.
 
     Arguments are those of `SoftmaxCrossEntropy`.
 
@@ -83,10 +84,10 @@ class SigmoidCrossEntropy(CrossEntropy):
 
 @register
 class BinaryCrossEntropy(SigmoidCrossEntropy):
-    """Mean over the classes of `SigmoidCrossEntropy`, where every class with a share is present.
+    """Mean over the classes of `SigmoidCrossEntropy`; every class with a share counts as present.
 
-    An image that mixup made of two classes shows both. Label smoothing would make all present, so
-    there is none.
+    An image that mixup made of two classes shows both. Label smoothing would make all classes
+    present, so there is none.
 
     Args:
         class_weights: as in `SoftmaxCrossEntropy`.

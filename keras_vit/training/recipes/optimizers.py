@@ -1,4 +1,4 @@
-"""AdamW, SGD and LAMB with a learning rate for each layer, and saved weight decay exceptions."""
+"""AdamW, SGD and LAMB with a rate for each layer, and saved exceptions from weight decay."""
 
 import re
 
@@ -34,7 +34,7 @@ class ByLayer:
         self.decays = tuple(bool(re.search(self.decayed, v.name)) for v in variables)
 
     def _apply_weight_decay(self, variables):
-        """Does nothing: `update_step` applies it, at the rate of each weight."""
+        """Does nothing: `update_step` applies weight decay, at the rate of each weight."""
 
     def update_step(self, gradient, variable, learning_rate):
         """Applies weight decay and gradient to a weight, both at its own rate."""
@@ -49,12 +49,12 @@ class ByLayer:
 
             average = m average + (1 - m) w,  m = min(ema_momentum, t / (t + 9))
 
-        after t earlier updates. Keras's own average has `ema_momentum` from the first update on, so
-        that after a short training it still consists of the initial weights.
+        after t earlier updates. Keras's own average uses `ema_momentum` from the first update on,
+        so after a short training it still consists mostly of the initial weights.
         """
         if not self.use_ema:
             return
-        earlier = ops.cast(self._iterations, "float32")  # batches, even if they are accumulated
+        earlier = ops.cast(self._iterations, "float32")  # batches, even if they accumulate
         momentum = ops.minimum(self.ema_momentum, earlier / (earlier + 9))
         averages = self._model_variables_moving_average
         for variable, average in zip(trainable_variables, averages, strict=True):
@@ -147,9 +147,9 @@ class Lamb(ByLayer, keras.optimizers.Lamb):
 
         u = m / (sqrt(v) + epsilon) + weight_decay w,  w = w - r |w| / |u| u
 
-    with m, v and r as in `AdamW`. |w| is the norm of a weight, such as one kernel; a weight or u of
-    norm 0 has the factor 1. So have weights without decay, as in NVIDIA's FusedLAMB, which DeiT-III
-    used; the paper scales them too.
+    with m, v and r as in `AdamW`. |w| is the norm of a weight, such as one kernel; if a weight or u
+    has norm 0, the factor is 1. It is also 1 for weights without decay, as in NVIDIA's FusedLAMB,
+    which DeiT-III used; the paper scales these too.
 
     Args:
         learning_rate: a number or a schedule.
@@ -211,7 +211,7 @@ def layer_rates(paths, layer_decay):
     number = max(blocks) + 1
 
     def distance(path):
-        """Returns the blocks from a weight to the end: 0 after the last, L + 1 before the first."""
+        """Returns k of `AdamW`: 0 after the last block, L in the first, L + 1 before it."""
         if match := BLOCK.search(path):
             return number - int(match[1])
         return 0 if AFTER_THE_BLOCKS.search(path) else number + 1

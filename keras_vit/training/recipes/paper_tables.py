@@ -53,7 +53,7 @@ class FineTuning(NamedTuple):
 
     dataset: str
     steps: int
-    learning_rates: tuple  # the best on a part of the training images was chosen
+    learning_rates: tuple  # the best on held-out training images was chosen
 
 
 # Table 4, https://arxiv.org/abs/2010.11929. "All models are fine-tuned with cosine learning rate

@@ -1,6 +1,6 @@
 """A recipe: the settings of a training run, which determine the arguments of `compile` and `fit`.
 
-Importing it needs no Keras: `keras-vit train --help` shows recipes.
+This module does not import Keras, because `keras-vit train --help` lists recipes.
 """
 
 import inspect
@@ -18,8 +18,8 @@ from keras_vit.variants import BiT, parse
 
 ADAPTATIONS = ("full", "linear", "lora")  # which weights are trained
 SLOTS = {"adamw": 2, "sgd": 1, "lamb": 2}  # numbers that an optimizer keeps for each weight
-KERNELS, ALL = "kernel", ""  # which weights decay: regular expressions of their names
-LONGEST_WARMUP = 0.2  # of all updates: published warm-ups would outlast a short training run
+KERNELS, ALL = "kernel", ""  # weights that decay: regular expressions of their names
+LONGEST_WARMUP = 0.2  # share of all updates: published warm-ups would outlast a short training run
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 MODEL_ARGUMENTS = ("pooling", "dropout", "stochastic_depth", "normalize")
 TRAINED = {
@@ -40,9 +40,8 @@ class Recipe(NamedTuple):
 
     `recipe(name)` returns them as published, `recipe(name, data)` scaled to a dataset, with
     `images`, `updates` and `warmup`. A field is None if it depends on the model or the data.
-    Durations
-    are in epochs, shares are of all updates, sizes are in pixels. The functions in the annotations
-    check the values.
+    Durations are in epochs, shares are relative to all updates, and sizes are in pixels. The
+    functions in the annotations check the values.
     """
 
     epochs: optional(positive_integer)  # None: as many as `steps` take
@@ -56,7 +55,7 @@ class Recipe(NamedTuple):
     sampling: one_of(*SAMPLINGS) = "shuffled"  # see `keras_vit.data.load`
     # --- duration and learning rate
     steps: optional(positive_integer) = None  # published, with batches of `reference_batch`
-    min_updates: at_least_zero = 0  # epochs are added to reach it
+    min_updates: at_least_zero = 0  # epochs are added to reach this number
     reference_batch: optional(positive_integer) = None
     scaling: one_of("linear", "root", "none") = "none"  # of the learning rate with the batch
     decay: one_of("cosine", "linear", "constant") = "cosine"  # after the warm-up
@@ -64,7 +63,7 @@ class Recipe(NamedTuple):
     warmup_steps: optional(positive_integer) = None  # published, for batches of `reference_batch`
     start: at_least_zero = 0.0  # learning rate of the first step
     end: at_least_zero = 0.0  # learning rate after the last step
-    # epochs without a lower validation loss until `fit` ends, with the weights of the best epoch
+    # epochs without a lower validation loss after which `fit` ends, with the best epoch's weights
     early_stopping: optional(positive_integer) = None
     # --- optimizer
     optimizer: one_of(*SLOTS) = "adamw"
@@ -140,12 +139,13 @@ class Recipe(NamedTuple):
         """Returns the recipe for a number of images, batches of a size and batches per epoch.
 
         - An update sees `batch_size` times `accumulate` images.
-        - A published number of `steps` becomes the number of epochs that show as many images.
+        - A published number of `steps` becomes epochs that show the same number of images.
         - Epochs are added to reach `min_updates`, up to ten times as many.
         - The learning rate for batches of `reference_batch` is multiplied by batch /
           reference_batch ("linear": SGD, arXiv 1706.02677, and DeiT) or by its square root
           ("root": Adam, arXiv 2205.10287).
-        - A published number of `warmup_steps` is scaled to show as many images, up to a fifth of
+        - A published number of `warmup_steps` is scaled to show the same number of images, up to a
+        fifth of
           all updates. Otherwise the warm-up is `warmup_share` of them, at least one update.
 
         Example:
@@ -241,12 +241,13 @@ class Recipe(NamedTuple):
         return rate if self.accumulate == 1 else schedules.Updates(rate, self.accumulate)
 
     def make_optimizer(self, rate=None):
-        """Returns a new optimizer; with None for a learning rate, it has that of `schedule`."""
+        """Returns a new optimizer; None for a learning rate means that of `schedule`."""
         from keras_vit.training.recipes.optimizers import OPTIMIZERS
 
         options = {"momentum": self.momentum} if self.optimizer == "sgd" else {}
         if self.moving_average is not None:
-            # Keras averages after every batch, so the momentum is the root for batches per update.
+            # Keras averages after every batch, so the momentum is taken to the power 1 / batches
+            # per update.
             momentum = self.moving_average ** (1 / self.accumulate)
             options |= {"use_ema": True, "ema_momentum": momentum}
         return OPTIMIZERS[self.optimizer](

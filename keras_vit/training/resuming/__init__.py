@@ -1,1 +1,1 @@
-"""Exact resumption of an interrupted `fit`: the callback `Checkpoint` and what it saves."""
+"""Exact resumption of an interrupted `fit`: the callback `Checkpoint` and its files."""

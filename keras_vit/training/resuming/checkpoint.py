@@ -13,8 +13,8 @@ import keras
 from keras_vit import arguments
 from keras_vit.training.resuming import keras_internals, run_state, state_files
 
-SECONDS = 60  # between saves with every="auto", and
-SHARE = 0.01  # of the time at most is spent on them
+SECONDS = 60  # between saves with every="auto"
+SHARE = 0.01  # largest share of the time that is spent on saves
 NAMES = 3  # variables or images that an error lists
 
 
@@ -32,20 +32,21 @@ class Checkpoint(keras.callbacks.Callback):
     that is not finite ends the run and is never saved.
 
     SIGTERM and Ctrl-C stop the run after the current step: its state is saved, then the run ends
-    as the signal would have ended it (exit code 143, `KeyboardInterrupt`). In the last step of an
-    epoch and in validation, the state before that last step is saved, and the step is repeated.
+    as the signal would have ended it (exit code 143, `KeyboardInterrupt`). If a signal arrives in
+    the last step of an epoch or in validation, the state before that step is saved, and the step is
+    repeated.
 
-    Other callbacks are restored from those of their attributes that are numbers, strings, arrays,
-    or lists and dictionaries of these. The generators of Python and NumPy are not saved.
+    Other callbacks are restored from their attributes, if these are numbers, strings, arrays, or
+    lists and dictionaries of these. The generators of Python and NumPy are not saved.
 
     Args:
         folder: folder of the states, one for each run.
-        data: what `fit` trains on, or anything else with a `sampler`: `keras_vit.data.load`,
-            `keras_vit.data.Batches`. With None only whole epochs are saved, and the order of the
-            images is up to you.
+        data: the data that `fit` trains on, or anything else with a `sampler`:
+            `keras_vit.data.load`, `keras_vit.data.Batches`. With None only whole epochs are saved,
+            and the order of the images is up to you.
         every: steps between saves within an epoch; "auto" for once a minute, or less often if
-            writing would take more than a hundredth of the time; None for no saves there.
-        verbose: 1 to print where a run resumes or ends, 0 for silence.
+            writing would take more than a hundredth of the time; None for no saves within an epoch.
+        verbose: 1 to print at which step a run resumes or ends, 0 for no output.
 
     Raises:
         ValueError: an argument is invalid. In `fit`, before the first step: the folder contains a
@@ -87,14 +88,14 @@ class Checkpoint(keras.callbacks.Callback):
         run_state.restore_weights(model, state.arrays)
 
     def set_model(self, model):
-        """Moves to the end of the callbacks, so that each hook sees what the others did."""
+        """Moves to the end of the callbacks, so that each hook runs after those of the others."""
         super().set_model(model)
         calling = keras_internals.callback_list(self)
         self._others = {}
         if calling is None:
             return
         others = [c for c in calling.callbacks if c is not self]
-        calling.callbacks = [*others, self]  # a new list: Keras is iterating over the old one
+        calling.callbacks = [*others, self]  # a new list: Keras iterates over the old one
         for callback in others:
             if not isinstance(callback, keras.callbacks.ProgbarLogger):
                 kind = type(callback).__name__
@@ -118,12 +119,12 @@ class Checkpoint(keras.callbacks.Callback):
             self._first, self._repeated = self._resumed.step - self._stride, self._resumed
         self._resumed = None
         if self.sampler is not None:
-            # Even if nothing was resumed: Keras reads from the data before it trains.
+            # Even if nothing was resumed, because Keras reads from the data before it trains.
             self.sampler.go_to(epoch, self._first)
             keras_internals.epoch_iterator()._num_batches = self._steps - self._first
 
     def on_train_batch_end(self, batch, logs=None):
-        """Saves if it is time, and ends the run after a signal."""
+        """Saves if a save is due, and ends the run after a signal."""
         step = self._first + batch + 1
         if self._repeated is not None:
             # Metrics and some variables exist only after the first step. Restoring the state now
@@ -131,7 +132,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._restore(self._repeated)
             self._repeated = None
         else:
-            loss = (logs or {}).get("loss", 0.0)  # mean of the epoch: one bad step is enough
+            loss = (logs or {}).get("loss", 0.0)  # mean of the epoch: shows any bad step
             if not math.isfinite(loss):
                 self._refuse_numbers(f"the loss ({loss})", self.epoch, step)
         model = self._model  # unlike `self.model`, does not copy JAX's state back
@@ -181,7 +182,7 @@ class Checkpoint(keras.callbacks.Callback):
         if self.sampler is None:
             return
         given, whole = self._steps, self.sampler.steps_per_epoch
-        # Fewer steps are the rest of an epoch in which the same data were interrupted.
+        # Fewer steps are the rest of an epoch in which training on the same data was interrupted.
         if keras_internals.epoch_iterator().steps_per_epoch is not None or (given or 0) > whole:
             want = f"an epoch must be one pass through `data`, {whole} steps"
             advice = "Leave steps_per_epoch out; pass the same data to `fit` and to Checkpoint."
@@ -189,7 +190,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._steps = whole
 
     def _resume(self, state):
-        """Makes `fit` begin where a state ends."""
+        """Makes `fit` begin at the end of a state."""
         self._resumed = state
         self._restore(state)
         self._saved_at, self._cost = time.monotonic(), 0.0
@@ -256,7 +257,7 @@ class Checkpoint(keras.callbacks.Callback):
         )
 
     def _end_if_signalled(self):
-        """Ends the run as the received signal would have done.
+        """Ends the run as the received signal would have ended it.
 
         Keras cannot begin an epoch after its last step. If that step is done, the state before it
         is saved, and the step, the validation and the end of the epoch are repeated.
@@ -304,7 +305,7 @@ class Signals:
         """Restores the earlier handlers."""
         for number, handler in self._earlier.items():
             if signal.getsignal(number) == self._record:
-                # None: the handler was not set from Python and cannot be restored.
+                # None means that the handler was not set from Python and cannot be restored.
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._earlier = {}
 
@@ -317,11 +318,11 @@ class Signals:
     def _record(self, number, frame):
         while frame is not None and frame.f_code is not self._fit:
             frame = frame.f_back
-        # Without a frame of `fit`, an error ended it without a call of its callbacks.
+        # If there is no frame of `fit`, an error ended it before it could call its callbacks.
         if self.received is not None or frame is None:
             self.stop()
             signal.raise_signal(number)
             return
         self.received = signal.Signals(number)
         text = f"\n{self.received.name}: stopping after this step. Send it again to stop at once.\n"
-        os.write(2, text.encode())  # unlike `print`, safe inside of a signal handler
+        os.write(2, text.encode())  # unlike `print`, safe inside a signal handler

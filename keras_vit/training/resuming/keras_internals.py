@@ -1,7 +1,8 @@
-"""All private parts of Keras that an exact resume needs, in one place.
+"""All private parts of Keras that exact resumption needs, in one place.
 
-`fit` does not give a callback the other callbacks, the number of batches in the running epoch and
-the shared random generator. They are read from the call stack and the module of a public class.
+`fit` does not give a callback access to the other callbacks, the number of batches in the running
+epoch or the shared random generator. They are read from the call stack and the module of a public
+class.
 """
 
 import inspect
@@ -23,7 +24,7 @@ def epoch_iterator():
 
     Keras counts `_num_batches` before the first epoch. If an epoch runs out of batches early,
     Keras warns, and on TensorFlow the step without a batch still advances the random generators.
-    An epoch that begins in its middle therefore needs the correct number.
+    An epoch that is resumed in the middle therefore needs the correct number.
     """
     for values in _frames():
         found = values.get("epoch_iterator")
@@ -37,7 +38,7 @@ def epoch_iterator():
 
 
 def set_initial_epoch(model, epoch):
-    """Makes `fit` begin at an epoch; None for the epoch that its argument gives."""
+    """Makes `fit` begin at an epoch; None for the epoch in its argument."""
     model._initial_epoch = epoch
 
 
@@ -48,7 +49,7 @@ def shared_generator():
 
 
 def make_shared_generator():
-    """Creates that generator, as its first use would."""
+    """Creates the shared generator, as its first use would."""
     _generators().global_seed_generator()
 
 

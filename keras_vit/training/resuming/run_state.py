@@ -1,4 +1,4 @@
-"""The state of a run: what training changes in a compiled model and in the other callbacks."""
+"""The state of a run: everything that training changes in a model and its other callbacks."""
 
 import inspect
 import json
@@ -25,7 +25,8 @@ _configs = weakref.WeakKeyDictionary()
 def collect_variables(model):
     """Returns `{name: variable}` of everything that a step changes.
 
-    Keras numbers automatic names anew in each model, so a name also contains its index.
+    Keras restarts the numbering of automatic names in each model, so a name also contains its
+    index.
     """
     weights = {id(w) for w in model.weights}
     seeds = [v for v in model.non_trainable_variables if id(v) not in weights]
@@ -48,9 +49,9 @@ def copy_arrays(model):
 
 
 def restore(model, values):
-    """Assigns what `copy_arrays` returned; skips metrics that Keras has not created yet."""
+    """Assigns the result of `copy_arrays`; skips metrics that Keras has not created yet."""
     if SHARED in values:
-        keras_internals.make_shared_generator()  # Keras creates it when it is first used
+        keras_internals.make_shared_generator()  # otherwise, Keras creates it on first use
     _assign(collect_variables(model), values)
     for name, generator in _torch_generators().items():
         if name in values:
@@ -77,7 +78,7 @@ def find_nonfinite(values):
 
 
 def describe_run(model, sampler):
-    """Returns plain values that must be equal in a run and in the one that resumes it."""
+    """Returns plain values that must be equal in a run and in the run that resumes it."""
     options = {name: getattr(model, name) for name in getattr(model, "argument_names", ())}
     options |= {"dtype": model.dtype_policy.name, "trainable_weights": len(model.trainable_weights)}
     compiled = _attempt(model.get_compile_config) or {}
@@ -121,8 +122,8 @@ def check_built(model):
 
 
 # --- Other callbacks -----------------------------------------------------------------------------
-# Keras's callbacks cannot save themselves: their plain attributes are saved. Those named like an
-# argument of the constructor are not, so that a new `patience` takes effect.
+# Keras's callbacks cannot save themselves, so their plain attributes are saved, except those named
+# like a constructor argument: a new `patience` takes effect.
 
 
 def copy_attributes(callbacks):
@@ -137,7 +138,7 @@ def copy_attributes(callbacks):
                 path = f"callback/{name}/{attribute}"
                 state[attribute] = _encode(getattr(callback, attribute), own, path)
             except TypeError:
-                continue  # such as an open file, or a function that is created again
+                continue  # for example, an open file, or a function that is created again
             arrays.update(own)
         if isinstance(callback, keras.callbacks.CSVLogger):
             state["csv_file"] = _read_table(callback.csv_file)
@@ -219,7 +220,7 @@ def _assign(variables, values):
     values = {_strip_numbers(name): value for name, value in values.items()}
     for name, variable in variables.items():
         if _strip_numbers(name) in values:
-            # A copy: a backend may use the array's memory.
+            # A copy, because a backend may use the memory of the array.
             variable.assign(np.array(values[_strip_numbers(name)]))
 
 
@@ -264,7 +265,7 @@ def _optimizer_config(optimizer):
 
 
 def _attempt(serialize):
-    """Returns None if a custom object has no configuration."""
+    """Serializes a custom object; returns None if it has no configuration."""
     try:
         return serialize()
     except (NotImplementedError, TypeError, ValueError):

@@ -2,7 +2,7 @@
 
 A file is an npz archive of `facts`, JSON as bytes, and the arrays. Each member has a checksum that
 is compared when it is read. A new file gets its name when all of it is on the disk, and only then
-the oldest is removed, so that the folder contains a complete state at every moment.
+is the oldest removed, so the folder contains a complete state at every moment.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ _locks = {}
 
 
 class State(NamedTuple):
-    """Where training resumes (0-based; `step` batches of `epoch` are done), and all it needs."""
+    """Where training resumes (from 0; `step` batches of `epoch` are done), and all it needs."""
 
     epoch: int
     step: int
@@ -38,7 +38,7 @@ class State(NamedTuple):
 
 
 def prepare(folder):
-    """Creates and locks the folder, and removes what killed processes left in it.
+    """Creates and locks the folder, and removes files that killed processes left in it.
 
     Raises:
         OSError: the folder cannot be written, or another process trains in it.
@@ -112,8 +112,8 @@ def read(path):
 def read_newest(folder):
     """Reads the newest complete state, or returns None if there is none yet.
 
-    Newer files that are damaged are renamed to end in `.damaged`, with a warning; it is an error
-    (`ValueError`) if all of them are.
+    Newer files that are damaged are renamed to end in `.damaged`, with a warning; if all of them
+    are damaged, a `ValueError` is raised.
     """
     damaged = []
     for path in reversed(paths(folder)):

@@ -14,9 +14,9 @@ from keras_vit.accounting.layer_costs import count_layers
 from keras_vit.training.recipes.recipe import SLOTS
 from keras_vit.variants import parse
 
-# Backends keep activations more than once: JAX on a CPU takes 1.2 to 2.1 times what is counted.
+# Backends keep activations more than once: JAX on a CPU takes 1.2 to 2.1 times the count.
 LEAST, MOST = 1.0, 2.1
-LOOKED_AT = 8  # training images whose size is read
+LOOKED_AT = 8  # number of training images whose size is read
 SMALLEST_GRID = 4  # patches per side of a smaller image that is proposed
 RESNET_STRIDE = 32  # used instead of a patch for a ResNet
 
@@ -25,15 +25,15 @@ class Memory(NamedTuple):
     """The memory of a training step, in bytes."""
 
     fixed: int  # weights, gradients, their sum over batches, and the optimizer's state
-    image: int  # what the backward pass needs of an image, counted once
-    free: int | None  # for the run, with its weights; None if unknown
+    image: int  # memory that the backward pass needs for an image, counted once
+    free: int | None  # available to the run, including its weights; None if unknown
 
     def least(self, batch_size):
-        """Returns what a step certainly takes."""
+        """Returns the least that a step takes."""
         return self.fixed + LEAST * self.image * batch_size
 
     def most(self, batch_size):
-        """Returns what a step takes at most."""
+        """Returns the most that a step takes."""
         return self.fixed + MOST * self.image * batch_size
 
     @property
@@ -43,13 +43,13 @@ class Memory(NamedTuple):
 
 
 def measure_memory(model, recipe):
-    """Returns the `Memory` that training a built model by a recipe takes.
+    """Returns the `Memory` that training a built model with a recipe takes.
 
     The sum of gradients over several batches is included, so that the numbers stay valid if a batch
     is divided.
     """
     kept = count_layers(model).kept
-    if recipe.adapt == "linear":  # nothing is kept behind frozen blocks
+    if recipe.adapt == "linear":  # frozen blocks keep nothing
         kept //= max(1, sum(layer.name.startswith("block_") for layer in model.layers))
     weights = _bytes(model.weights)
     averages = recipe.moving_average is not None
@@ -116,7 +116,7 @@ def describe_division(recipe, published):
 
 
 def describe_enlargement(data, recipe):
-    """Returns a line, in a list, if the images are much smaller than what they are resized to."""
+    """Returns a list with a line if images are resized to a much larger size, otherwise empty."""
     source = data.sources["train"]
     chosen = np.unique(np.linspace(0, len(source) - 1, LOOKED_AT, dtype=int))
     own = int(np.median([min(source.image(index).size) for index in chosen]))
@@ -132,7 +132,7 @@ def describe_enlargement(data, recipe):
 
 
 def _divide(batch, size, accumulate):
-    """Divides a batch into equal ones of at most `size` images, if that takes few enough."""
+    """Divides a batch into equal ones of at most `size` images, if not too many are needed."""
     number = math.ceil(batch / size)
     equal = (n for n in range(number, 2 * number + 1) if batch % n == 0)
     number = next(equal, number)

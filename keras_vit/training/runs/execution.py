@@ -68,8 +68,8 @@ def train(
             the weights.
         epochs: passes over the training images.
         time: instead of `epochs`, seconds or a text such as "2h", "90m" or "1h30m": some steps are
-            timed, and as many epochs are planned as fit into it. Then the plan is fixed: a resumed
-            run completes it.
+            timed, and as many epochs as fit into this time are planned. The plan is then fixed: a
+            resumed run completes it.
         early_stopping: epochs without a lower validation loss after which the training ends; the
             result has the weights of the best epoch, even if no epoch is left out. None: the
             result has the weights of the last epoch.
@@ -86,8 +86,8 @@ def train(
         sampling: "balanced" to draw every class equally often, see `keras_vit.data.load`.
         precision: "float32", "mixed_bfloat16" or "mixed_float16"; logits and loss are float32 in
             all of them. None for Keras's global policy.
-        seed: of the weights, the order, the augmentation and dropout.
-        split_seed: of the division into splits; None for 0, with digits for `seed`.
+        seed: seed of the weights, the order, the augmentation and dropout.
+        split_seed: seed of the division into splits; None for 0 or, with digits, for `seed`.
         validation_share: see `keras_vit.data.load`.
         test_share: see `keras_vit.data.load`.
         columns: see `keras_vit.data.load`.
@@ -124,7 +124,7 @@ def train(
 
 
 def start(options, out):
-    """Returns the new folder of a run, its options, and [text about costs, *what `build` makes]."""
+    """Returns the new folder of a run, its options, and [text about costs, *result of `build`]."""
     started = perf_counter()
     options = run_folder.complete(options)
     name = "digits" if options["data"] is None else pathlib.Path(options["data"]).stem
@@ -197,7 +197,7 @@ def model_name(options, model, recipe):
 def _build_within_memory(options):
     """Divides the recipe's batch if a step does not fit into the memory.
 
-    Returns the options, a text about the costs, and what `build` makes of these options.
+    Returns the options, a text about the costs, and the result of `build` for these options.
     """
     data, model, recipe = build(options)
     memory = costs.measure_memory(model, recipe)
@@ -253,7 +253,7 @@ def _run(target, options, cost, data, model, recipe):
 
 
 def _introduce(target, options, cost, data, model, recipe):
-    """Prints what is about to be trained; returns the accuracies of the baselines."""
+    """Prints a description of the run; returns the accuracies of the baselines."""
     name = model_name(options, model, recipe)
     introduction = messages.introduction(name, data, model, recipe, options["seed"], target)
     print(introduction, cost, sep="\n", flush=True)
@@ -264,7 +264,7 @@ def _introduce(target, options, cost, data, model, recipe):
 
 
 def _describe(options, data, model, recipe):
-    """Returns the model, data and settings of a run, to repeat it and to predict with it."""
+    """Returns the model, data and settings of a run, with which to repeat it and to predict."""
     return {
         "data": "digits" if options["data"] is None else options["data"],
         "class_names": list(data.class_names),
@@ -301,7 +301,7 @@ def _fit(target, options, data, model, recipe):
     Returns the history by the names of the splits, such as "test_loss" for Keras's "val_loss", and
     the seconds of earlier parts of the run.
     """
-    # This split is evaluated after each epoch; only early stopping selects by it.
+    # This split is evaluated after each epoch; only early stopping uses it for selection.
     split = "validation" if data.counts["validation"] else "test"
     arguments = recipe.fit_arguments
     progress = messages.ProgressLine(split, sys.stdout.isatty(), data)

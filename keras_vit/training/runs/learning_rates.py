@@ -12,19 +12,19 @@ from keras_vit.training.resuming import run_state
 from keras_vit.training.runs import execution, messages
 
 LOWEST, HIGHEST, UPDATES = 1e-6, 10.0, 140  # 20 updates for each factor of ten
-WINDOW = 10  # updates on each side of one over which its loss is averaged
-DIVERGED = 4.0  # times the lowest loss: the sweep ends
+WINDOW = 10  # updates on each side over which a loss is averaged
+DIVERGED = 4.0  # ratio to the lowest loss at which the sweep ends
 
 
 class LearningRates(NamedTuple):
-    """What `find_learning_rate` found. `print` shows the suggestion, `plot` the curve.
+    """The result of `find_learning_rate`. `print` shows the suggestion, `plot` the curve.
 
     Attributes:
         rates: learning rate of every step, ascending.
-        losses: loss of every step, on its own batch before its update.
+        losses: loss of every step, on its batch, before its update.
         smoothed: the losses, averaged over neighboring steps.
-        suggestion: where the smoothed loss falls most steeply over the logarithm of the rate; None
-            if it does not fall.
+        suggestion: rate at which the smoothed loss falls most steeply over the logarithm of the
+            rate; None if it does not fall.
     """
 
     rates: np.ndarray
@@ -67,12 +67,12 @@ def find_learning_rate(model, data, recipe):
     """Tries learning rates from 1e-6 to 10 in one short training, and suggests one.
 
     The rate rises exponentially over 140 updates, or until the loss diverges. Optimizer, loss,
-    batch size and augmentation are those of the recipe, so the suggestion holds for them; it is
-    where to start, not the best rate. Afterwards weights, random generators and the position in
-    the data are as before, and the model is compiled for the recipe.
+    batch size and augmentation are those of the recipe, so the suggestion is for these; it is a
+    starting point, not the best rate. Afterwards weights, random generators and the position in the
+    data are as before, and the model is compiled for the recipe.
 
     Args:
-        model: the model to be trained; call `keras_vit.training.freeze` before, if at all.
+        model: the model to be trained; if you use `keras_vit.training.freeze`, call it before.
         data: a `keras_vit.data.ImageDataset`.
         recipe: a `Recipe` for these data.
 
@@ -140,7 +140,7 @@ class Record(keras.callbacks.Callback):
         self.steps, self.losses, self.mean = steps, [], None
 
     def on_train_batch_end(self, batch, logs):
-        """Recovers the loss of a batch from the mean over the epoch, which Keras gives."""
+        """Recovers the loss of a batch from the mean over the epoch that Keras reports."""
         total = 0.0 if batch == 0 else self.total
         self.total = float(logs["loss"]) * (batch + 1)
         loss = self.total - total
@@ -155,7 +155,7 @@ class Record(keras.callbacks.Callback):
 
 
 def evaluate_sweep(losses, accumulate=1):
-    """Returns the `LearningRates` of the losses of a sweep, `accumulate` for each update."""
+    """Returns the `LearningRates` from the losses of a sweep, `accumulate` losses per update."""
     whole = max(1, len(losses) // accumulate)
     losses = losses[: whole * accumulate].reshape(whole, -1).mean(axis=1)
     rates = LOWEST * (HIGHEST / LOWEST) ** (np.arange(whole) / UPDATES)

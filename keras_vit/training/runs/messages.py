@@ -1,4 +1,4 @@
-"""What a run reports: lines before, during and after the training, and logs for TensorBoard."""
+"""The messages of a run: before, during and after training, and logs for TensorBoard."""
 
 import math
 import os
@@ -32,7 +32,7 @@ FILES = {
 
 
 def introduction(name, data, model, recipe, seed, target):
-    """Describes what is about to be trained."""
+    """Describes the training that is about to start."""
     lines = [
         environment.description(),
         repr(data).strip("<>"),
@@ -76,14 +76,14 @@ def stopwatch():
 
 
 class ProgressLine(keras.callbacks.Callback):
-    """Prints a line per epoch and, once a pace is known, the time that the run takes.
+    """Prints a line per epoch and, once the pace is known, the time that the run takes.
 
     It stops the run if the loss is not finite.
 
     Args:
         split: split that is evaluated after each epoch, "validation" or "test".
-        live: whether to update a line during the epoch, as a terminal can; otherwise a new line is
-            printed every minute.
+        live: whether to update a line during the epoch, which requires a terminal; otherwise a new
+            line is printed every minute.
         data: the `ImageDataset` that is trained on; None if there is none.
 
     Raises:
@@ -138,13 +138,13 @@ class ProgressLine(keras.callbacks.Callback):
         return self.pace
 
     def _first_step(self):
-        """Returns how many steps of the epoch were made before the run was resumed."""
+        """Returns how many steps of the epoch were done before the run was resumed."""
         begun = getattr(getattr(self.data, "sampler", None), "begun", (None, 0))
         return begun[1] if begun[0] == self.epoch else 0
 
     def _print(self, line, passing=False):
         """Prints a line, which the next one replaces if it is `passing`."""
-        if passing:  # a line of more than the terminal's width could not be replaced
+        if passing:  # a line wider than the terminal could not be replaced
             line = line[: shutil.get_terminal_size().columns - 1]
         print(f"{line}{CLEAR if self.live else ''}", end="\r" if passing else "\n", flush=True)
         self.silence = 0.0
@@ -167,7 +167,7 @@ class ProgressLine(keras.callbacks.Callback):
 
 
 def rename_column(name, split):
-    """Returns a name of Keras's logs with its split, for which Keras always writes "val_"."""
+    """Replaces "val_", which Keras writes for any split, by the name of the split."""
     return name.replace("val_", f"{split}_") if name.startswith("val_") else name
 
 
@@ -207,7 +207,7 @@ def planned_time(seconds, epoch, epochs):
 
 
 def early_stopping(best_epoch, trained_epochs, patience):
-    """Reports which weights are the result."""
+    """Reports which epoch's weights are the result."""
     best = f"the result has the weights of epoch {best_epoch}, whose validation loss is lowest"
     if trained_epochs - best_epoch < patience:
         return f"All epochs were trained; {best}."
@@ -220,7 +220,7 @@ def interrupted(target):
 
 
 def conclusion(target, metrics, options):
-    """Reports the result, the files and what to try next."""
+    """Reports the result, the files and suggested next steps."""
     parts = [_result(metrics), _contents(target), _next_steps(target, metrics, options)]
     return "\n" + "\n\n".join(parts)
 

@@ -1,8 +1,8 @@
 """How fast a run trains: images per second, the share of time without data, the time left."""
 
-WINDOW = 100  # steps over which a mean forgets; the first ones count alike
-ENOUGH = 3, 2.0  # steps and seconds after which a pace is known
-FORWARD = 1 / 3  # of a training step: validation, until it was timed
+WINDOW = 100  # steps in the memory of a running mean; the first ones count equally
+ENOUGH = 3, 2.0  # steps and seconds after which the pace is known
+FORWARD = 1 / 3  # time of a validation step over a training step, until it has been timed
 UNITS = ((48 * 3600, 86400, "days"), (90 * 60, 3600, "h"), (90, 60, "min"), (0, 1, "s"))
 
 
@@ -11,7 +11,7 @@ class Pace:
 
     Args:
         data: an `ImageDataset`; None if the size of the batches is not known.
-        params: those of a callback, with the steps per epoch and the epochs of the run.
+        params: the `params` of a callback, with the steps per epoch and the epochs of the run.
         split: split that is evaluated after each epoch.
         waits: whether the trainer itself takes each batch from `data.train`. TensorFlow takes them
             within its compiled step.
@@ -35,7 +35,7 @@ class Pace:
             self.mean += (seconds - self.mean) / min(self.count, WINDOW)
 
     def end_epoch(self, seconds):
-        """Counts what follows the last step of an epoch; the first time, validation compiles."""
+        """Counts the time after the last step of an epoch; the first time, validation compiles."""
         self.between = min(seconds, self._guess()) if self.between is None else seconds
 
     @property
@@ -51,7 +51,7 @@ class Pace:
         return (epochs * steps - step) * self.mean + ends * between
 
     def _guess(self):
-        """Returns the seconds that validation takes if nothing else is known."""
+        """Returns the estimated seconds of validation, before it has been timed."""
         return FORWARD * self.evaluated * self.params["steps"] * self.mean
 
     def describe(self, epoch, step):

@@ -1,4 +1,4 @@
-"""Predictions for image files, which threads read ahead of the model, a few batches at a time."""
+"""Predictions for image files; threads read a few batches ahead of the model."""
 
 import os
 from typing import NamedTuple
@@ -70,10 +70,10 @@ def predict_files(
         top: number of classes to return, in descending order of probability.
         threshold: probability from 0 to 1; classes that are less probable are left out.
         batch_size: images per batch.
-        on_error: "stop" raises at the first file that cannot be read, after the predictions before
-            it; "skip" yields a `Prediction` with an `error` for it.
+        on_error: "stop" raises at the first file that cannot be read, after the earlier
+            predictions; "skip" yields a `Prediction` with an `error` for this file.
         start: number of files at the beginning to leave out, to continue earlier predictions. The
-            others are in the same batches as without it, so they have the same probabilities.
+            others stay in the same batches, so they have the same probabilities.
 
     Returns:
         A generator of a `Prediction` for each file, in order.
@@ -163,7 +163,7 @@ def _softmax(logits):
 
 
 def read_pixels(file, metrics, invert=False):
-    """Reads an image as the model of a run takes it, uint8 (height, width, channels)."""
+    """Reads an image in the form that the model of a run takes, uint8 (height, width, channels)."""
     if metrics["data"] == "digits":
         return read_digit(file, invert)
     size = metrics["image_size"]

@@ -1,4 +1,4 @@
-"""A run before Keras is imported: its options, checked, and its folder."""
+"""A run before Keras is imported: the checks of its options, and its folder."""
 
 import datetime
 import os
@@ -18,7 +18,7 @@ from keras_vit.training.recipes.recipe_tables import FIELDS, recipe
 
 SETTINGS, MODEL, METRICS, STATES = "settings.json", "model.keras", "metrics.json", "states"
 UNAVERAGED = "unaveraged.weights.h5"
-# The arguments of `train` but `out`: settings.json, from which an interrupted run is built again
+# The arguments of `train` without `out`: settings.json, from which a run is resumed
 OPTIONS = {
     **dict.fromkeys(("data", "model", "weights", "recipe", "adapt", "image_size", "epochs")),
     **dict.fromkeys(("time", "early_stopping", "batch_size", "accumulate", "learning_rate")),
@@ -35,7 +35,7 @@ LARGEST_SEED = 2**32 - 1  # NumPy's and Keras's limit
 
 
 def check(options):
-    """Raises if the options of a run are invalid; neither imports Keras nor reads an image.
+    """Raises if the options of a run are invalid, without importing Keras or reading an image.
 
     Raises:
         FileNotFoundError: the data or the weights do not exist.
@@ -106,7 +106,7 @@ def complete(options):
         if options[name] is not None and os.path.exists(options[name]):
             options[name] = os.path.abspath(options[name])
     if options["data"] is not None and find_recipe(options).image_size is None:
-        options["image_size"] = 224  # of the paper's pre-training
+        options["image_size"] = 224  # image size of the paper's pre-training
         if options["weights"] is not None:
             from keras_vit.checkpoints import loading
 
@@ -159,7 +159,7 @@ def load_images(options):
         split_seed = options["seed"] if is_digits else 0
     shares = {name: options[name] for name in ("validation_share", "test_share")}
     if is_digits and shares["validation_share"] is None and chosen.early_stopping is None:
-        shares["validation_share"] = 0.0  # nothing is selected by it, so all images can train
+        shares["validation_share"] = 0.0  # not used for selection, so all images can be trained on
     return dataset.load(
         "digits" if is_digits else options["data"],
         image_size=chosen.image_size,
@@ -201,7 +201,7 @@ def command_line(*words):
 
 
 def find(path):
-    """Returns the folder of a complete run from its path, or from that of its model.keras.
+    """Returns the folder of a complete run from its path or from the path of its model.keras.
 
     Raises:
         FileNotFoundError: model.keras or metrics.json does not exist.
@@ -225,7 +225,7 @@ def find(path):
 
 
 def is_complete(target):
-    """Returns whether a run is complete: its states are removed last."""
+    """Returns whether a run is complete; its states are removed at the very end."""
     return (target / METRICS).is_file() and not (target / STATES).exists()
 
 
@@ -249,7 +249,7 @@ def read_settings(folder):
 
 
 def write_settings(target, options):
-    """Writes the options of a new run; refuses a folder in which another run has just begun.
+    """Writes the options of a new run; refuses a folder in which another run has begun.
 
     Raises:
         ValueError: there are settings already.
@@ -275,7 +275,7 @@ def check_out(out):
 
 
 def check_resumable(folder):
-    """Raises unless the folder of a run can be written, to resume it; see `read_settings`."""
+    """Raises unless the folder of a run is writable, so it can be resumed; see `read_settings`."""
     target, _ = read_settings(folder)
     if not is_complete(target):
         writing.check_folder(target, "Make it writable, or copy the run to another disk.")

@@ -1,4 +1,4 @@
-"""A finished run: its folder written, loaded and evaluated."""
+"""Writes, loads and evaluates a finished run."""
 
 import csv
 import os
@@ -78,16 +78,16 @@ def evaluate_run(run, data=None, split="test", progress=None, columns=None, **op
         run: a `Run`, or the path of one. For a model without a folder: `Run(None, model, metrics)`
             with `default_metrics(model)`.
         data: None for images that the run did not train on; or a source of `keras_vit.data.load`,
-            such as a folder of class folders: its test split, else its validation split, or all
-            of it if it has no splits.
-            Its class names must be class names of the run; classes may be missing. ImageNet's
-            folders (n01440764, ...) are recognized for 1,000 classes.
+            such as a folder of class folders: its test split, otherwise its validation split, or
+            all of it if it has no splits. Its class names must be class names of the run; classes
+            may be missing. ImageNet's folders (n01440764, ...) are recognized for 1,000 classes.
         split: "test" or "validation" of the run's own images.
-        progress: function of the batches and the number of images that returns the batches, and
-            may show how many were taken, or None.
+        progress: function of the batches and the number of images that returns the batches and may
+            show how many have been taken; None for no progress.
         columns: columns of a table, as in `keras_vit.data.load`.
-        **options: arguments of `evaluate`, such as class_names for a model that has none. It may
-            also be a dictionary {class of `data`: class of the model, by name or number}.
+        **options: arguments of `evaluate`, such as class_names for a model that has none.
+            class_names may also be a dictionary {class of `data`: class of the model, by name or
+            number}.
 
     Returns:
         An `Evaluation`.

@@ -1,4 +1,4 @@
-"""How many epochs fit into a given time: steps and validation are timed before the training."""
+"""How many epochs fit into a given time: steps and validation are timed before training."""
 
 import math
 import time

@@ -1,14 +1,14 @@
 "use strict";
-// What the Explorer's worker computes beside the page's tasks (worker.js).
+// The tasks of the Explorer's worker, in addition to those in worker.js.
 
 const tail = () => vit.layers.slice(1 + vit.layers.findLastIndex((x) => x instanceof TransformerBlock));
 
-/** Returns a list with an entry for each block; blocks that are left out have none: null. */
+/** Returns a list with an entry for each block; null for blocks that are left out. */
 function alignBlocks(list, { blocks }) {
   return Array.from({ length: model.sizes.blocks }, (_, i) => (blocks?.has(i) ? null : list.shift()));
 }
 
-/** Puts rows of tokens that are left out back, as zeros; of A also their columns. */
+/** Restores the rows of tokens that were left out, and their columns in A, as zeros. */
 function fillRows(data, columns, kept, count) {
   const isSquare = columns === null, width = isSquare ? count : columns;
   const old = isSquare ? kept.length : columns, out = new Float32Array(count * width);
@@ -20,7 +20,7 @@ function fillRows(data, columns, kept, count) {
   return out;
 }
 
-/** Returns the probabilities if each token were read now: by the layers after the blocks, but the pooling. */
+/** Returns the probabilities that the layers after the blocks give for each token. */
 function readTokens(z, dim) {
   let x = new Matrix(z.length / dim, dim, z.slice());
   for (const layer of tail()) if (!(layer instanceof Pool)) x = layer.call(x, {});
@@ -47,7 +47,7 @@ Object.assign(TASKS, {
     });
   },
 
-  /** Makes the model's input of pixels of any size. */
+  /** Makes the model's input from pixels of any size. */
   prepare({ canvas, ...more }) {
     self.postMessage({ ...more, task: "prepared", image: prepare(canvas, model.sizes, false) });
   },
@@ -86,7 +86,7 @@ Object.assign(TASKS, {
     self.postMessage({ task: "compared", permutation, table });
   },
 
-  /** Switches off one head after the other, and one block; answers how far the lead of the class falls. */
+  /** Switches off one head after the other, and one block; answers with the fall of the class's lead. */
   ablate({ number, image, label, ways }) {
     const lead = (more) => MEASURES.lead(vit.call(image, { ...ways, ...more }), label), whole = lead({});
     const { blocks, heads } = model.sizes, list = (length, f) => Array.from({ length }, (_, i) => f(i));

@@ -1,5 +1,5 @@
 "use strict";
-// The image, the prediction, and what a reader does.
+// The image, the prediction, and the actions of the reader.
 
 const ON_IMAGE = { label: "Patches of the image", rows: ROWS, columns: COLUMNS };
 const subject = tiles({ ...ON_IMAGE, ...PATCH_TILES, className: "subject" });
@@ -22,7 +22,7 @@ function undo() {
   compute();
 }
 
-/** Takes an image from the camera: shows it, and a click on the button takes it. */
+/** Shows the camera; a click on the button takes the image. */
 async function photograph() {
   const video = get("video"), box = get("camera-box");
   try {

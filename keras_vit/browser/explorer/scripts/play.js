@@ -1,8 +1,8 @@
 "use strict";
-// Play with the model, and test what matters to it.
+// The screens "Play" and "What matters".
 
-// --- Images that are changed ---------------------------------------------------------------------
-/** Returns an image with other patches: at place i is patch order[i]. */
+// --- Changed images --------------------------------------------------------------------------
+/** Returns an image with reordered patches: patch order[i] is at place i. */
 function rearrange(image, order) {
   const { width, height, channels } = image, data = image.data.slice();
   const [p, q] = [height / ROWS, width / COLUMNS], line = q * channels;
@@ -22,7 +22,7 @@ function swap(image, a, b) {
   return rearrange(image, order);
 }
 
-/** Returns an image with pixels in a color: those that isIn(row, column). */
+/** Returns an image with one color at the pixels for which isIn(row, column) is true. */
 function color(image, rgb, isIn) {
   const data = image.data.slice(), { width, channels } = image;
   const gray = Math.round(0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]);
@@ -36,7 +36,7 @@ function color(image, rgb, isIn) {
 /** The image to mask, draw on and swap patches of. Returns {element, draw}. */
 function board() {
   const tools = ["Mask", "Draw", "Swap"];
-  let tool = 0, first = null, hides = null; // of Swap, the first patch; of Mask, what the stroke does
+  let tool = 0, first = null, hides = null; // first patch of Swap; whether Mask hides
   const ink = make("input", null, { type: "color", value: "#ff7a1a" });
   const label = make("label", "Color ", { className: "ink" });
   label.append(ink);
@@ -135,7 +135,7 @@ function switches() {
   return { element: panel("Blocks and their heads", table, label, text), draw };
 }
 
-/** Rows of classes: probability now, and before the changes. */
+/** Rows of classes with the probability now and before the changes. */
 function compareClasses(list) {
   const chosen = [...new Set([...mainClasses(found.shares), ...mainClasses(before?.shares ?? found.shares, 2)])].slice(0, 4);
   list.replaceChildren(...chosen.map((i) => {
@@ -226,16 +226,16 @@ function correlation(a, b) {
   return dot(a, ma, b, mb) / Math.sqrt(dot(a, ma, a, ma) * dot(b, mb, b, mb) || 1);
 }
 
-/** Relative luminance of WCAG 2, almost. */
+/** Approximate relative luminance of WCAG 2. */
 const luminance = (rgb) => [0.2126, 0.7152, 0.0722].reduce((sum, share, i) => sum + share * (rgb[i] / 255) ** 2.2, 0);
 
-/** A change of the lead, of how far it falls. */
+/** Writes a fall of the lead as a change. */
 function writeChange(fall) {
   const size = Math.abs(fall).toFixed(2);
   return size === "0.00" ? size : `${fall > 0 ? "−" : "+"}${size}`;
 }
 
-const SMALL = 0.1; // share of the lead: if no patch lowers it by more, their order says little
+const SMALL = 0.1; // share of the lead; if no patch lowers it by more, their order means little
 
 SCREENS.matters = (figure) => {
   let of = null, number = 0, label = 0, falls = null, heads = null;
@@ -304,7 +304,7 @@ SCREENS.matters = (figure) => {
       for (const v of [...row, byBlock[i]]) {
         const cell = make("td", writeChange(v)), [rgb] = colorsOf({ values: [v], signed: true, far });
         cell.style.background = `rgb(${rgb.map(Math.round)})`;
-        cell.style.color = luminance(rgb) < 0.179 ? "#fff" : "#000"; // of both the higher contrast
+        cell.style.color = luminance(rgb) < 0.179 ? "#fff" : "#000"; // the color with the higher contrast
         line.append(cell);
       }
       return line;

@@ -1,5 +1,5 @@
 "use strict";
-// What is shown, and what the worker computed of it. Screens are in the files that follow.
+// The state: what is shown, and the worker's results for it. The screens are in other files.
 
 const content = JSON.parse(get("content").textContent), { sizes, classes, code } = content;
 const [ROWS, COLUMNS] = sizes.grid, FIRST = sizes.prefix_tokens, PATCHES = ROWS * COLUMNS;
@@ -7,20 +7,20 @@ const [ROWS, COLUMNS] = sizes.grid, FIRST = sizes.prefix_tokens, PATCHES = ROWS 
 const state = {
   image: null, // as the model gets it, {data, height, width, channels}
   whole: null, // ... before it was changed
-  name: "", truth: null, // of its file, and its class if that is known
-  patch: Math.floor(0.75 * ROWS) * COLUMNS + Math.floor(COLUMNS / 4), token: 0, // that are chosen
+  name: "", truth: null, // name of its file, and its class if known
+  patch: Math.floor(0.75 * ROWS) * COLUMNS + Math.floor(COLUMNS / 4), token: 0, // chosen patch and token
   block: sizes.blocks - 1, head: 0,
   ways: null, // see engine.js
 };
 let parts = null; // weights
-let found = null, before = null; // what the worker computed of the image, and before it was changed
-let isBusy = false, isStale = false; // the worker computes; what it computes is out of date
+let found = null, before = null; // results for the image, and before it was changed
+let isBusy = false, isStale = false; // the worker is computing; its result is out of date
 
 function unchanged() {
   return { without: new Set(), heads: new Set(), blocks: new Set(), temperature: 1 };
 }
 
-/** Returns in words what was changed. */
+/** Returns the changes in words. */
 function listChanges() {
   const { without, heads, blocks, temperature } = state.ways;
   const count = (n, one, many = `${one}s`) => n && `${n} ${n === 1 ? one : many}`;
@@ -98,8 +98,8 @@ function say(text) {
 
 // --- The screens ---------------------------------------------------------------------------------
 const SCREENS = {}; // id: function that fills a figure and returns a function that draws it
-const drawings = {}; // ... of those that were opened
-let isAsked = false; // the next frame draws
+const drawings = {}; // ... for screens that were opened
+let isAsked = false; // whether the next frame draws
 
 const current = () => (SCREENS[location.hash.slice(1)] ? location.hash.slice(1) : "step-1");
 
@@ -123,7 +123,7 @@ function openScreen() {
   render();
 }
 
-/** Returns if the open screen shows the chosen patch: others show the chosen token, also the class token. */
+/** Returns whether the open screen shows the chosen patch; others show the chosen token. */
 const choosesPatch = () => get(current()).querySelector(".chosen")?.dataset.of === "patch";
 
 /** Draws the image, the prediction and the open screen, once a frame. */

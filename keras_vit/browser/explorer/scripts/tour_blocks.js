@@ -1,5 +1,5 @@
 "use strict";
-// Steps 5 to 8: attention, the residual stream, the prediction, and all of it.
+// Steps 5 to 8: attention, the residual stream, the prediction, and the whole model.
 
 /** "the class token" or "patch 12": the chosen token in a sentence. */
 const reader = () => (state.token < FIRST ? "the class token" : `patch ${state.patch + 1}`);
@@ -49,7 +49,7 @@ SCREENS["step-5"] = (figure) => {
   };
 };
 
-/** Returns the classes that are shown in one color each: the highest at the end. */
+/** Returns the classes that have a color of their own, those that are highest at the end. */
 function mainClasses(shares, most = 3) {
   return [...shares.keys()].sort((a, b) => shares[b] - shares[a]).slice(0, most);
 }

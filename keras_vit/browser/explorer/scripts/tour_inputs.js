@@ -92,7 +92,7 @@ SCREENS["step-2"] = (figure) => {
   };
 };
 
-/** Returns the cosine similarity of the position of each patch with that of one. */
+/** Returns the cosine similarities of the position of one patch with all positions. */
 function similarPositions(patch) {
   const row = (i) => rowOf(parts.positions, FIRST + i, parts.dim);
   const dot = (a, b) => a.reduce((sum, v, i) => sum + v * b[i], 0);
@@ -150,7 +150,7 @@ SCREENS["step-3"] = (figure) => {
   };
 };
 
-/** Returns the rows of a table: what is predicted in two orders, with and without positions. */
+/** Returns the rows of a table of predictions in two orders, with and without positions. */
 function compareRows(shares) {
   const head = make("tr", null);
   head.append(...["Prediction", "patches in order", "patches shuffled"].map((text) => make("th", text, { scope: "col" })));
@@ -176,7 +176,7 @@ function headVectors(token) {
 
 SCREENS["step-4"] = (figure) => {
   const d = parts.dim / sizes.heads, tokens = FIRST + PATCHES;
-  let other = null, scores = new Float32Array(PATCHES); // patch that is compared with; before the softmax
+  let other = null, scores = new Float32Array(PATCHES); // patch to compare with; its scores
   const weights = () => attentionRow(state.block, state.head);
   const vectors = () => [headVectors(state.token), headVectors(FIRST + other)];
   const products = () => {

@@ -8,7 +8,7 @@ const short = (v) => plain(v.toFixed(Math.abs(v) < 10 ? 3 : 1));
 const largest = (...lists) => Math.max(1e-6, ...lists.flatMap((list) => Array.from(list, Math.abs)));
 const argmax = (values) => values.reduce((best, v, i) => (v > values[best] ? i : best), 0);
 
-/** Shows numbers: what it is and its value, its shape, and the line of code that computes it. */
+/** Shows a number: its meaning and value, its shape, and the line of code that computes it. */
 function show({ value, shape = "", line = null }) {
   const place = code[line];
   get("numbers").classList.remove("idle");
@@ -32,7 +32,7 @@ function panel(title, ...children) {
   return box;
 }
 
-/** Returns a paragraph, and sets its text later: caption.textContent. */
+/** Returns a paragraph, whose textContent can be set later. */
 const caption = (text = "") => make("p", text, { className: "caption" });
 
 function paint(canvas, pixels) {
@@ -41,7 +41,7 @@ function paint(canvas, pixels) {
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
-/** Returns the ImageData of colors, row by row; null is transparent. */
+/** Returns the ImageData of colors given row by row; null is transparent. */
 function toPixels(colors, rows, columns) {
   const pixels = new ImageData(columns, rows);
   colors.forEach((color, i) => color && pixels.data.set([...color, 255], 4 * i));
@@ -51,7 +51,7 @@ function toPixels(colors, rows, columns) {
 const numbersToPixels = (values, rows, columns, options) =>
   toPixels(colorsOf({ values, signed: true, ...options }), rows, columns);
 
-/** Returns which cell an arrow key leads to. */
+/** Returns the cell that an arrow key leads to. */
 function step(key, cell, rows, columns) {
   const row = Math.floor(cell / columns), column = cell % columns;
   const moves = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
@@ -94,7 +94,7 @@ function heat({ label, rows, columns, tell, pick, className = "" }) {
   return { element, draw };
 }
 
-/** A heat map of one row, after its name and before its use. */
+/** A heat map of one row between its name and its use. */
 function strip(name, columns, tell, options = {}) {
   const map = heat({ label: options.label ?? name, rows: 1, columns, tell });
   const row = make("div", null, { className: "strip" });
@@ -129,7 +129,7 @@ function tiles({ label, rows, columns, gap = 0, name, tell, pick, className = ""
   for (const event of ["pointerleave", "focusout"]) element.addEventListener(event, () => pointOut(null));
   element.append(canvas, ...buttons);
 
-  /** `images`: ImageData of each tile, or one of all; `selected`: a tile; `off`: a Set. */
+  /** `images`: ImageData of each tile, or one for all; `selected`: a tile; `off`: a Set. */
   const draw = (images, { selected = -1, off = new Set() } = {}) => {
     const all = Array.isArray(images) ? join(images, columns, gap) : images;
     paint(canvas, all);
@@ -150,7 +150,7 @@ function tiles({ label, rows, columns, gap = 0, name, tell, pick, className = ""
   return { element, draw, buttons };
 }
 
-/** Returns one ImageData of many of one size, in rows, with transparent gaps. */
+/** Combines many ImageData of one size into one, in rows with transparent gaps. */
 function join(images, columns, gap) {
   const [{ width, height }] = images, rows = Math.ceil(images.length / columns);
   const all = new ImageData(columns * (width + gap) - gap, rows * (height + gap) - gap);
@@ -206,7 +206,7 @@ function colorBar({ signed = false, write = percent } = {}) {
   return { element, draw };
 }
 
-/** Choices of which one is taken: radio buttons. Returns {element, draw(value)}. */
+/** Radio buttons. Returns {element, draw(value)}. */
 function choice(label, names, pick) {
   const element = make("fieldset", null, { className: "choice" }), box = make("div", null, { className: "views" });
   element.append(make("legend", label), box);
@@ -226,7 +226,7 @@ const count = (length) => Array.from({ length }, (_, i) => i + 1);
 const chooseBlock = () => choice("Block", count(sizes.blocks), (block) => select({ block }));
 const chooseHead = () => choice("Head", count(sizes.heads), (head) => select({ head }));
 
-/** What a tile of a patch is called, does and says. */
+/** The name, the action and the description of a patch's tile. */
 const PATCH_TILES = {
   name: named,
   pick: selectPatch,
