@@ -80,7 +80,7 @@ def _slide(number, text, tutorials):
 
 
 def _html(text):
-    """Returns Markdown as HTML; formulas are drawings, which Markdown does not see."""
+    """Returns Markdown as HTML; formulas become drawings, which are hidden from Markdown."""
     drawn = []
 
     def keep(match):

@@ -52,7 +52,7 @@ def labelled(data, shots, seed):
 
 
 def pretrained(make, images, seed, epochs):
-    """Returns an encoder that an objective has trained."""
+    """Returns an encoder trained with an objective."""
     trained = encoder(seed)
     model = make(trained, seed)
     model.compile(optimizer(2e-3, epochs * -(-len(images) // BATCH)))

@@ -458,7 +458,7 @@ def test_each_pair_of_tokens_has_its_row_of_the_table():
 
 
 def test_near_offsets_keep_their_biases():
-    """A table of distances, in columns: on a wider grid still 0, 1, ..., in a narrower one cut."""
+    """A table of column distances: a wider grid keeps 0, 1, ..., a narrower one cuts the ends."""
     table = np.array([3.0, 2, 1, 0, 1, 2, 3, 7, 8, 9])[:, None]
     wide = descendants.beit.resize_table(table, (1, 4), (1, 6))[:, 0]
     assert wide[5] == 0 and wide[4] == wide[6] == 1 and wide[0] == wide[10] == pytest.approx(3)

@@ -157,7 +157,7 @@ def test_the_kernel_is_standardised_in_float32():
 
 @pytest.mark.parametrize("conv, golden", [(HybridConv, HYBRIDS), (BiTConv, BIT)])
 def test_convolution_equals_googles(conv, golden):
-    """Alone and with a tiny kernel: a norm behind it would hide which epsilon it has."""
+    """The layer alone, with a tiny kernel: a norm after it would hide its epsilon."""
     layer = conv(11, 3, strides=2)
     layer.build((2, 8, 9, 5))
     layer.set_weights([seeded.weight("convolution/kernel", (3, 3, 5, 11)) / 2000])

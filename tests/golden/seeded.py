@@ -78,9 +78,9 @@ def images_of(model):
 
 
 def kerashub_weights(shapes):
-    """`weight` for the names of KerasHub's files, which are numbers in the end.
+    """`weight` for the names of KerasHub's files, which end in numbers.
 
-    DINOv2 has its positions twice, for the images that it is used with and for its first ones.
+    DINOv2 stores its positions twice: for its current image size and for its original one.
     """
     values = {name: _kerashub_weight(name, tuple(shape)) for name, shape in shapes.items()}
     positions = [name for name in shapes if "dinov2_embedding/vars/" in name]

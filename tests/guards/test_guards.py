@@ -226,7 +226,7 @@ def trained(request):
 # Weights are lost only on JAX.
 SOME = ("fit, third batch", "predict, size")
 SOME = list(FAILURES)[::2] + list(SOME) if BACKEND == "jax" else SOME
-# A model that has been trained meets every failure; one around it and a fresh one meet half each.
+# A trained model is tested with every failure; a model around it and a new one with half each.
 AROUND_MEETS, FRESH_MEETS = list(FAILURES)[::2], list(FAILURES)[1::2]
 
 

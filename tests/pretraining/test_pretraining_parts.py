@@ -169,7 +169,7 @@ def test_orders_and_places_undo_each_other():
 )
 def test_hidden_patches_are_rounded_up(value, patches, number):
     assert encoders.count_hidden("mask", value, patches) == number
-    assert patches - number == int(patches * (1 - value) + 1e-9)  # MAE's count of visible ones
+    assert patches - number == int(patches * (1 - value) + 1e-9)  # the visible patches, as in MAE
 
 
 def test_simmim_masks_squares():

@@ -120,7 +120,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer_whole()
 
     def answer_changed(self):
-        """Cut at first; then the end of another file of the same length."""
+        """The first response is cut; the next is the end of another file of the same length."""
         if not self.headers["Range"]:
             return self.answer_cut()
         start = int(self.headers["Range"][6:-1])
