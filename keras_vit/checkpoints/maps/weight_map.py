@@ -34,8 +34,7 @@ class Layout(NamedTuple):
     """How a weight is stored in a file.
 
     Attributes:
-        reshape: function that gives a weight its shape in Flax, (height, width, in, out) or (in,
-            out).
+        reshape: gives a weight its shape in Flax: (height, width, in, out) or (in, out).
         is_torch: whether the last two axes come first, as in PyTorch: (out, in, height, width).
         factor: number that values are multiplied by.
     """
