@@ -105,9 +105,10 @@ def complete(options):
     for name in ("data", "weights"):  # a run can be resumed from any folder
         if options[name] is not None and os.path.exists(options[name]):
             options[name] = os.path.abspath(options[name])
-    if options["data"] is not None and find_recipe(options).image_size is None:
-        options["image_size"] = 224  # of the paper's pre-training
-        if options["weights"] is not None:
+    if find_recipe(options).image_size is None:
+        # The digits have one size; 224 is that of the paper's pre-training.
+        options["image_size"] = 8 if options["data"] is None else 224
+        if options["data"] is not None and options["weights"] is not None:
             from keras_vit.checkpoints import loading
 
             options["image_size"] = loading.find_image_size(options["weights"])
