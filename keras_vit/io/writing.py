@@ -62,6 +62,12 @@ def write_json(path, content):
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
+def remove_partial(folder):
+    """Removes what a killed process left in a folder to which no other process writes."""
+    for path in pathlib.Path(folder).glob(f".*{PARTIAL}*"):
+        path.unlink(missing_ok=True)
+
+
 def write_folder(folder, writers):
     """Writes several files into a folder, which need not exist; other files there are kept.
 

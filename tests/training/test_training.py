@@ -5,6 +5,8 @@ import importlib.util
 import inspect
 import json
 import signal
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -18,7 +20,7 @@ from keras_vit.training.evaluation import classifiers, evaluation_plots
 from keras_vit.training.evaluation.classifiers import read_pixels
 from keras_vit.training.evaluation.representation import predict_all
 from keras_vit.training.resuming import run_state
-from keras_vit.training.runs import messages, run_folder, saved_run
+from keras_vit.training.runs import execution, messages, run_folder, saved_run
 
 pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
 
@@ -323,6 +325,20 @@ def test_of_two_runs_that_begin_in_one_folder_the_first_keeps_it(tmp_path):
 
 
 @pytest.mark.backend_free
+def test_a_run_that_is_running_is_not_resumed(tmp_path, monkeypatch):
+    pytest.importorskip("fcntl")
+    run_folder.write_settings(tmp_path, run_folder.OPTIONS)
+    (tmp_path / "states").mkdir()
+    monkeypatch.setattr(execution, "build", None)  # not reached
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'wb'); fcntl.lockf(f, 6); print(flush=True)"
+    command = [sys.executable, "-c", hold + "; input()", str(tmp_path / "states" / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(OSError, match="Another process trains in this folder. Wait"):
+            training.resume(tmp_path)
+        other.stdin.close()
+
+
 def test_missing_scikit_learn_is_reported_before_any_work(monkeypatch):
     monkeypatch.setattr(backend, "is_installed", lambda package: package != "sklearn")
     with pytest.raises(ImportError, match="Run: pip install scikit-learn"):

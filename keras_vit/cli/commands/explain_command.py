@@ -246,8 +246,7 @@ def _write_view(view, request, sources, png, npz):
     arrays = {name: np.array([*map(str, paths)]) for name, paths in given.items()}
     arrays |= view.save(values, request)
     png.parent.mkdir(parents=True, exist_ok=True)
-    with writing.replacing(png) as partial:
-        view.plot(values, request).savefig(partial, format="png")
+    view.plot(values, request).savefig(png)
     with writing.replacing(npz) as partial, open(partial, "wb") as file:
         np.savez(file, **arrays)
     for line in view.lines(values, request):

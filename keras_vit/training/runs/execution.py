@@ -10,10 +10,12 @@ import numpy as np
 
 from keras_vit import environment, families
 from keras_vit.checkpoints import loading
+from keras_vit.io import writing
 from keras_vit.training import adaptation
 from keras_vit.training.evaluation import metrics
 from keras_vit.training.evaluation.classifiers import baselines
 from keras_vit.training.evaluation.representation import predict_all
+from keras_vit.training.resuming import state_files
 from keras_vit.training.resuming.checkpoint import Checkpoint
 from keras_vit.training.runs import costs, messages, run_folder, saved_run, timing
 
@@ -120,7 +122,8 @@ def train(
     del options["out"]
     target, options, parts = start(options, out)
     run_folder.write_settings(target, options)
-    return _run(target, options, *parts)
+    with state_files.holding(target / run_folder.STATES):
+        return _run(target, options, *parts)
 
 
 def start(options, out):
@@ -163,10 +166,11 @@ def resume(folder):
         evaluate = run_folder.command_line("evaluate", target)
         print(f"Nothing to do: {target} is complete. Run: {evaluate}")
         return saved_run.load(target)
-    data, model, recipe = build(options)
-    memory = costs.measure_memory(model, recipe)
-    cost = costs.describe_memory(memory, recipe.batch_size)
-    return _run(target, options, cost, data, model, recipe)
+    with state_files.holding(target / run_folder.STATES):
+        data, model, recipe = build(options)
+        memory = costs.measure_memory(model, recipe)
+        cost = costs.describe_memory(memory, recipe.batch_size)
+        return _run(target, options, cost, data, model, recipe)
 
 
 def build(options, data=None):
@@ -215,6 +219,7 @@ def _build_within_memory(options):
 def _run(target, options, cost, data, model, recipe):
     """Trains, tests and writes the results; resumes where an earlier call stopped."""
     started = perf_counter()
+    writing.remove_partial(target)
     references = _introduce(target, options, cost, data, model, recipe)
     try:
         history, earlier = _fit(target, options, data, model, recipe)
