@@ -325,6 +325,19 @@ def test_of_two_runs_that_begin_in_one_folder_the_first_keeps_it(tmp_path):
 
 
 @pytest.mark.backend_free
+def test_a_full_disk_at_the_begin_leaves_no_folder(tmp_path, monkeypatch):
+    def fill(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(execution, "start", lambda options, out: (out, options, ()))
+    monkeypatch.setattr(run_folder.writing, "write_json", fill)
+    (tmp_path / "run").mkdir()
+    with pytest.raises(OSError, match="No space left"):
+        training.train(out=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.backend_free
 def test_a_run_that_is_running_is_not_resumed(tmp_path, monkeypatch):
     pytest.importorskip("fcntl")
     run_folder.write_settings(tmp_path, run_folder.OPTIONS)
@@ -339,6 +352,7 @@ def test_a_run_that_is_running_is_not_resumed(tmp_path, monkeypatch):
         other.stdin.close()
 
 
+@pytest.mark.backend_free
 def test_missing_scikit_learn_is_reported_before_any_work(monkeypatch):
     monkeypatch.setattr(backend, "is_installed", lambda package: package != "sklearn")
     with pytest.raises(ImportError, match="Run: pip install scikit-learn"):

@@ -2,6 +2,7 @@
 
 import datetime
 import pathlib
+import shutil
 import sys
 from time import perf_counter
 
@@ -121,8 +122,9 @@ def train(
     options = dict(locals())
     del options["out"]
     target, options, parts = start(options, out)
-    run_folder.write_settings(target, options)
+    run_folder.check_unused(target)
     with state_files.holding(target / run_folder.STATES):
+        _write_settings(target, options)
         return _run(target, options, *parts)
 
 
@@ -142,6 +144,16 @@ def start(options, out):
         run_folder.remove_if_empty(target)
         raise
     return target, options, parts
+
+
+def _write_settings(target, options):
+    """Writes the settings of a run, or leaves no folder that looks like a run."""
+    try:
+        run_folder.write_settings(target, options)
+    except OSError:
+        shutil.rmtree(target / run_folder.STATES)
+        run_folder.remove_if_empty(target)
+        raise
 
 
 def resume(folder):

@@ -250,17 +250,16 @@ def read_settings(folder):
 
 
 def write_settings(target, options):
-    """Writes the options of a new run; refuses a folder in which another run has just begun.
+    """Writes the options of a new run, whose folder this process holds; see `check_unused`."""
+    check_unused(target)
+    writing.write_json(target / SETTINGS, options)
 
-    Raises:
-        ValueError: there are settings already.
-    """
-    try:
-        open(target / SETTINGS, "x").close()
-    except FileExistsError:
+
+def check_unused(target):
+    """Raises `ValueError` if another run has just begun in a folder."""
+    if (target / SETTINGS).exists():
         advice = "Another run has begun there. Choose another folder."
         arguments.refuse("`out` must be a new or an empty folder", {"out": str(target)}, advice)
-    writing.write_json(target / SETTINGS, options)
 
 
 def check_out(out):
