@@ -2,8 +2,11 @@
 
 import functools
 import io
+import os
 
 import numpy as np
+
+from keras_vit.io import writing
 
 # Okabe and Ito's colors, which color-blind readers can distinguish.
 BLUE, SKY, ORANGE, GREY = "#0072B2", "#56B4E9", "#D55E00", "#666666"
@@ -62,7 +65,14 @@ def _figure_class():
     from matplotlib.figure import Figure
 
     class NotebookFigure(Figure):
-        """A figure that a notebook can display."""
+        """A figure that a notebook can display, and whose files are complete or not there."""
+
+        def savefig(self, fname, **kwargs):
+            suffix = os.path.splitext(fname)[1] if isinstance(fname, (str, os.PathLike)) else ""
+            if not suffix:  # a file object, or a name that Matplotlib completes
+                return super().savefig(fname, **kwargs)
+            with writing.replacing(fname, suffix) as partial:
+                return super().savefig(partial, **kwargs)
 
         def _repr_png_(self):
             file = io.BytesIO()

@@ -67,7 +67,8 @@ def pack(model, class_names, metrics, precision, title):
     names = list(names or range(model.output_shape[-1]))
     if len(names) != model.output_shape[-1]:
         received = {"class names": len(names), "logits": model.output_shape[-1]}
-        arguments.refuse("there must be a name for each of the logits", received)
+        advice = "Give them in the order of the logits."
+        arguments.refuse("there must be a name for each of the logits", received, advice)
     entries, text = weights.pack(model, precision)
     resize = "digits" if metrics.get("data") == "digits" else metrics.get("resize", "squash")
     title = title or metrics.get("model") or model.name

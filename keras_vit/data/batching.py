@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from keras_vit import arguments
 from keras_vit.data.images import convert
 from keras_vit.data.sampler import Sampler
 from keras_vit.data.transforms import batch_transforms, image_transforms, mixing
@@ -73,6 +74,9 @@ class ArrayBatches:
 
     def __init__(self, images, labels, batch_size, seed, augmentation):
         self.images, self.labels, self.augmentation = images, labels, augmentation
+        if np.shape(images)[:1] != np.shape(labels)[:1]:
+            received = {"images": np.shape(images), "labels": np.shape(labels)}
+            arguments.refuse("there must be one label for each image", received, "Count them.")
         fields = None
         if augmentation is not None:
             batch_transforms.check_array(images, augmentation)

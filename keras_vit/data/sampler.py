@@ -38,7 +38,7 @@ class Sampler:
             often.
 
     Raises:
-        ValueError: `sampling` is unknown.
+        ValueError: an argument is invalid.
 
     Example:
     >>> sampler = keras_vit.data.Sampler(labels=[0, 1, 0, 1, 0], batch_size=2, seed=7)
@@ -58,7 +58,13 @@ class Sampler:
     def __init__(self, labels, batch_size, seed=0, names=None, settings=None, sampling="shuffled"):
         arguments.one_of(*SAMPLINGS)("sampling", sampling)
         self.labels, self.seed, self.sampling = np.asarray(labels), seed, sampling
-        self.batch_size = min(batch_size, len(self.labels))
+        if self.labels.ndim != 1 or not len(self.labels):
+            received = {"labels shape": self.labels.shape}
+            advice = "Convert one-hot labels with labels.argmax(axis=1)."
+            arguments.refuse("there must be one label for each image", received, advice)
+        arguments.natural_number("seed", seed)
+        size = arguments.positive_integer("batch_size", batch_size)
+        self.batch_size = min(size, len(self.labels))
         self.steps_per_epoch = -(-len(self.labels) // self.batch_size)
         self.settings = dict(settings or {})
         if sampling != "shuffled":  # states of earlier runs do not have the setting

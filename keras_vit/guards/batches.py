@@ -37,6 +37,9 @@ def check_batch(model, images, labels=None):
     >>> keras_vit.check_batch(model, np.full((2, 16, 16, 3), 200.0), labels=[0, 2])
     1
     """
+    if not isinstance(model, keras.Model):
+        received = {"model": type(model).__name__}
+        arguments.refuse("the model must be a Keras model", received, "Pass (model, images).")
     image_checks.check_kind(images)
     token = pixel_range.SEEN.set([])
     try:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.guards import changes, image_checks, shares, streams
+from keras_vit.guards import changes, image_checks, model_files, shares, streams
 from keras_vit.guards import labels as label_checks
 from keras_vit.guards.failures import keeping_weights, plain_errors
 
@@ -32,6 +32,7 @@ def _around(name):
         with self.exclusive(name):
             if name in KEPT:
                 with keeping_weights(self):
+                    _check_batch(self, name, bind_arguments(name, args, kwargs))
                     return call(*args, **kwargs)
             with self.checked_call(name, args, kwargs) as given:
                 return shares.run_divided(self, name, call, given)
@@ -49,6 +50,7 @@ class Guarded:
     - Calls from several threads wait for each other: on JAX, two at once would lose the weights.
     - `compile` refuses a loss that takes logits for probabilities, and warns of such metrics.
     - Frozen layers remain frozen in a saved file and in a copy.
+    - A file is replaced once the new one is complete; weights are all loaded, or none.
     """
 
     checks_pixels = True  # so no layer checks them again
@@ -100,9 +102,22 @@ class Guarded:
             self.optimizer.build(self.trainable_variables)  # a file also contains its state
 
     @functools.wraps(keras.Model.save)
-    def save(self, filepath, *args, **kwargs):
+    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
         changes.check_path(filepath)
-        super().save(filepath, *args, **kwargs)
+        kind = model_files.KERAS, overwrite, zipped is not False
+        with model_files.replacing(self, filepath, *kind) as path:
+            super().save(path, overwrite or path != filepath, zipped, **kwargs)
+
+    @functools.wraps(keras.Model.save_weights)
+    def save_weights(self, filepath, overwrite=True, max_shard_size=None):
+        kind = model_files.WEIGHTS, overwrite, max_shard_size is None
+        with model_files.replacing(self, filepath, *kind) as path:
+            super().save_weights(path, overwrite or path != filepath, max_shard_size)
+
+    @functools.wraps(keras.Model.load_weights)
+    def load_weights(self, filepath, *args, **kwargs):
+        with model_files.all_or_nothing(self, filepath):
+            super().load_weights(filepath, *args, **kwargs)
 
 
 @contextlib.contextmanager
@@ -119,7 +134,8 @@ def guarded(model, call, args, kwargs):
                 arguments.natural_number(name, given.get(name, 0))
             if call == "predict":
                 given["x"] = _checked_data(model, given["x"], watches)
-            elif model.compiled:
+            else:
+                _check_compiled(model)
                 checked_training(model, given, watches, training=call == "fit")
         yield given
 
@@ -139,10 +155,7 @@ def checked_training(model, given, watches, training):
     expects = label_checks.expected(model)
     x = given.get("x")
     if training:
-        share = given.get("validation_split") or 0.0
-        if not 0 <= share < 1:
-            want = "`validation_split` must be at least 0 and less than 1"
-            arguments.refuse(want, {"validation_split": share})
+        arguments.fraction("validation_split", given.get("validation_split") or 0.0)
         shares.check_fit(given)
         _check_learning_rate(model)
         for callback in keras.tree.flatten(given.get("callbacks")):
@@ -186,8 +199,18 @@ def _create_variables(model, expects, training):
             model.compute_metrics(None, labels, logits)
 
 
+def _check_compiled(model):
+    if not model.compiled:
+        advice = "Call model.compile first, with an optimizer and, for labels, a loss."
+        arguments.refuse("the model must be compiled", {"compiled": False}, advice)
+
+
 def _check_callback(model, callback):
     """Refuses a callback that would fail after an epoch, or hours later."""
+    if callback is not None and not isinstance(callback, keras.callbacks.Callback):
+        advice = "Write keras.callbacks.EarlyStopping(), for example, with brackets."
+        received = {"callback": getattr(callback, "__name__", callback)}
+        arguments.refuse("callbacks must be objects of keras.callbacks", received, advice)
     is_checkpoint = isinstance(callback, keras.callbacks.ModelCheckpoint)
     if is_checkpoint and not callback.save_weights_only:
         changes.check_path(callback.filepath)
@@ -246,6 +269,16 @@ def _check_known(data, spec, expects):
     images = getattr(getattr(data, "batches", None), "images", None)
     if hasattr(images, "shape"):
         spec.check(images)
+
+
+def _check_batch(model, name, given):
+    """Checks the arguments of `train_on_batch`, `test_on_batch` or `predict_on_batch`."""
+    expects = None
+    if name != "predict_on_batch":
+        _check_compiled(model)
+        expects = label_checks.expected(model)
+        label_checks.check_weights(given, given["x"], expects.num_classes)
+    _check_arrays(image_checks.expected(model), given["x"], expects, given.get("y"), False)
 
 
 def _check_arrays(spec, x, expects, y, training):

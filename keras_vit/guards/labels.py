@@ -216,6 +216,9 @@ def identify_loss(loss):
 
 def check_compiled(model, loss, metrics=()):
     """Raises `ValueError` for a loss, and warns of metrics, that treat logits as probabilities."""
+    if isinstance(loss, type):
+        advice = f"Write keras.losses.{loss.__name__}(from_logits=True), with brackets."
+        arguments.refuse("`loss` must be an object", {"loss": loss.__name__}, advice)
     layers = getattr(model, "layers", None)
     if not layers or getattr(layers[-1], "activation", 0) is not keras.activations.linear:
         return

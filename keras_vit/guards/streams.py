@@ -11,6 +11,7 @@ import types
 import keras
 import numpy as np
 
+from keras_vit import arguments
 from keras_vit.guards import image_checks
 from keras_vit.guards.labels import ROUNDING
 
@@ -44,6 +45,9 @@ class Watch:
             if self.is_first:
                 self.spec.check(images)
         self.is_first = False
+        if self.labels is not None and self.labels.kind and labels is None:
+            advice = "Make the data yield pairs (images, labels)."
+            arguments.refuse("labels are needed with the images", {"labels": None}, advice)
         if self.labels is not None and labels is not None:
             self.labels.check(labels)
 
@@ -208,6 +212,11 @@ class _WatchedPyDataset(keras.utils.PyDataset):
         return self.data.num_batches
 
 
+def as_tuple(batch):
+    """Returns what a generator yields as the tuple that Keras needs, also images alone."""
+    return (batch,) if hasattr(batch, "shape") else batch
+
+
 def _random_access_first(data):
     return data[0] if hasattr(data, "__getitem__") else next(iter(data)), data
 
@@ -263,6 +272,6 @@ KINDS = {
         _random_access_first,
     ),
     "generator": (
-        (), "", lambda batches, watch: (watch(batch) for batch in batches), _generator_first,
+        (), "", lambda batches, watch: (as_tuple(watch(x)) for x in batches), _generator_first,
     ),
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """Writes files completely or not at all, and checks beforehand that they can be written."""
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -8,15 +9,18 @@ import secrets
 import tempfile
 
 OUT = "Choose another one: --out DIR, in Python `out`."
+PARTIAL = ".partial"  # in the name of a file that is being written
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path, suffix=""):
     """Yields the path of a temporary file that replaces `path` at the end.
 
     The bytes are on the disk before the name changes, and the name changes in one step. If anything
     fails (a full disk, Ctrl-C, a power cut), `path` contains either the old file or the new one. If
-    `path` is a link, the file that it points to is replaced.
+    `path` is a link, the file it points to is replaced. The temporary path ends in `suffix`, by which
+    some libraries choose a format.
 
     Raises:
         OSError: the folder does not exist, or the file cannot be written; the error names `path`.
@@ -28,7 +32,7 @@ def replacing(path):
             f"A file in a folder that exists was expected. Received: {path!r}. "
             f"Create {folder!r} first."
         )
-    temporary = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(4)}.partial")
+    temporary = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(4)}{PARTIAL}{suffix}")
     try:
         open(temporary, "xb").close()
         mode = os.stat(temporary).st_mode
@@ -58,6 +62,12 @@ def write_json(path, content):
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
+def remove_partial(folder):
+    """Removes what a killed process left in a folder to which no other process writes."""
+    for path in pathlib.Path(folder).glob(f".*{PARTIAL}*"):
+        path.unlink(missing_ok=True)
+
+
 def write_folder(folder, writers):
     """Writes several files into a folder, which need not exist; other files there are kept.
 
@@ -77,6 +87,20 @@ def write_folder(folder, writers):
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
         raise
+
+
+def reserve(path, size):
+    """Raises `OSError` unless an empty file can grow to `size` bytes, on systems that know it."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with open(path, "rb+") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:  # some file systems cannot reserve
+            if error.errno in NO_ROOM:
+                raise
+        finally:
+            file.truncate(0)
 
 
 def flush(path):

@@ -118,6 +118,7 @@ def _set_dropout(layer, active):
 
 
 def _check(model, mode):
+    resizing.check_model(model)
     names = [layer.name for layer in model.layers]
     if mode != "full" and "head" not in names:
         advice = "Create it with num_classes=..."

@@ -409,6 +409,34 @@ CASES = {
         "finite numbers (classes, 6)",
     ),
     "features of None": (lambda: keras_vit.features(vit(), None), "images=None"),
+    "check None": (lambda: keras_vit.check_batch(None, zeros(2, 8, 8, 3)), "model='NoneType'"),
+    "explain None": (
+        lambda: keras_vit.explain.attention_scores(None, zeros(2, 8, 8, 3)), "model='NoneType'",
+    ),
+    "freeze None": (lambda: keras_vit.training.freeze(None, "linear"), "model='NoneType'"),
+    "evaluate nothing": (lambda: keras_vit.training.evaluate(vit(), None), "data='NoneType'"),
+    "evaluate features": (
+        lambda: keras_vit.training.evaluate(vit(num_classes=None), None),
+        "A classifier was expected", "num_classes=None",
+    ),
+    "report names": (
+        lambda: keras_vit.explain.report(vit(), zeros(2, 8, 8, 3), class_names=["a"]),
+        "class_names=1, logits=2", "in the order of the logits",
+    ),
+    "probe one class": (
+        lambda: keras_vit.training.linear_probe(zeros(2, 3), [0, 0], zeros(2, 3), [0, 1]),
+        "two classes or more", "classes=1",
+    ),
+    "batches of none": (
+        lambda: keras_vit.data.Batches(zeros(4, 8, 8, 3), np.zeros(4), 0), "`batch_size`", "size=0",
+    ),
+    "batches of unequal": (
+        lambda: keras_vit.data.Batches(zeros(4, 8, 8, 3), np.zeros(3), 2),
+        "one label for each image", "images=(4, 8, 8, 3), labels=(3,)",
+    ),
+    "batches of one-hot": (
+        lambda: keras_vit.data.Batches(zeros(4, 8, 8, 3), zeros(4, 2), 2), "labels.argmax(axis=1)",
+    ),
     "recipe for arrays": (
         lambda: keras_vit.training.recipe("finetune", zeros(2, 8, 8, 3)), "data='ndarray'",
     ),

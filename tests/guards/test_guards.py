@@ -404,6 +404,15 @@ MISUSES = {
     ),
     "class by name": ({"class_weight": {"cat": 2}}, "from 0 to 1 as keys", "keys=['cat']"),
     "class weight NaN": ({"class_weight": {1: NAN}}, "`class_weight` must be finite"),
+    "a class of callbacks": (
+        {"callbacks": [keras.callbacks.EarlyStopping]}, "must be objects", "'EarlyStopping'",
+        "with brackets",
+    ),
+    "a callback by name": ({"callbacks": "early"}, "must be objects", "callback='early'"),
+    "images alone": (
+        {"x": (images() for _ in range(2)), "y": None}, "Labels are needed", "(images, labels)",
+    ),
+    "validation as text": ({"validation_split": "0.2"}, "less than 1", "validation_split='0.2'"),
     "validation 1.5": ({"validation_split": 1.5}, "less than 1", "validation_split=1.5"),
 }  # fmt: skip
 
@@ -507,6 +516,28 @@ def test_a_mistake_in_arrays_is_reported_by_fit_and_evaluate(case):
     check_error(case, lambda model, x, y: model.fit(x, y, verbose=0))
     check_error(case, lambda model, x, y: model.evaluate(x, y, verbose=0))
     check_error(case, lambda model, x, y: model.fit(**as_tensors(x, y), verbose=0))
+
+
+@pytest.mark.parametrize("case", ["label 1000", "size", "pixel NaN", "three classes"])
+def test_a_mistake_in_a_single_batch_is_reported(case):
+    check_error(case, lambda model, x, y: model.train_on_batch(x, y))
+    check_error(case, lambda model, x, y: model.test_on_batch(x, y))
+    if "label" not in case and "classes" not in case:
+        check_error(case, lambda model, x, y: model.predict_on_batch(x))
+
+
+def test_what_is_not_compiled_is_reported():
+    model = keras_vit.ViT(8, 4, 1, 6, 5, 3, 2)
+    for call in (model.fit, model.evaluate, model.train_on_batch):
+        with pytest.raises(ValueError, match="must be compiled. Received: compiled=False. Call"):
+            call(*labelled(4))
+    with pytest.raises(ValueError, match=r"loss='SparseCategoricalCrossentropy'.*with brackets"):
+        model.compile("sgd", SPARSE)
+
+
+def test_a_generator_of_images_alone_is_predicted():
+    batches = (images(2, 8, 8, 3) for _ in range(3))
+    assert shared(small).predict(batches, steps=2, verbose=0).shape == (4, 2)
 
 
 # A batch of two has too few labels to show that they begin at 1.

@@ -2,11 +2,12 @@
 
 import ctypes
 import os
+import pathlib
 import sys
 
 import pytest
 
-from keras_vit import cli, doctor, training
+from keras_vit import cli, doctor, figures, training
 from keras_vit.io import writing
 from keras_vit.training.runs import run_folder
 
@@ -48,6 +49,30 @@ def test_what_is_there_is_never_touched(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "gone")
     with pytest.raises(ValueError, match="can be written"):
         writing.check_folder(tmp_path / "link")
+
+
+def test_what_killed_processes_left_is_removed(tmp_path):
+    for name in (".a.keras.0123abcd.partial.keras", ".b.csv.0123abcd.partial", "c.partial", ".d"):
+        (tmp_path / name).write_text("half")
+    writing.remove_partial(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".d", "c.partial"]
+
+
+def test_a_figure_that_cannot_be_written_keeps_the_file_that_is_there(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    path.write_text("old")
+
+    def fill(self, path, **_):
+        pathlib.Path(path).write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure.savefig", fill)
+        with pytest.raises(OSError, match="No space left on device; nothing was changed: .*a.png"):
+            figures.figure(1, 1).savefig(path)
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+    figures.figure(1, 1).savefig(path)
+    assert path.read_bytes()[1:4] == b"PNG" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_file_needs_a_folder_and_is_none(tmp_path):

@@ -620,6 +620,16 @@ def test_two_processes_do_not_train_into_one_folder(model, tmp_path):
     fit(model, tmp_path, epochs=1)
 
 
+def test_a_folder_is_held_before_and_after_training(model, tmp_path):
+    pytest.importorskip("fcntl")
+    attempt = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'wb'), 6)"
+    command = [sys.executable, "-c", attempt, str(tmp_path / state_files.LOCK)]
+    with state_files.holding(tmp_path):
+        fit(model, tmp_path, epochs=1)
+        assert subprocess.run(command, capture_output=True).returncode
+    assert not subprocess.run(command, capture_output=True).returncode
+
+
 @pytest.mark.backend_free
 def test_auto_saves_once_a_minute_or_less_often_if_writing_is_slow(monkeypatch, tmp_path):
     checkpoint = Checkpoint(tmp_path)

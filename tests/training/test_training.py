@@ -5,6 +5,8 @@ import importlib.util
 import inspect
 import json
 import signal
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -18,7 +20,7 @@ from keras_vit.training.evaluation import classifiers, evaluation_plots
 from keras_vit.training.evaluation.classifiers import read_pixels
 from keras_vit.training.evaluation.representation import predict_all
 from keras_vit.training.resuming import run_state
-from keras_vit.training.runs import messages, run_folder, saved_run
+from keras_vit.training.runs import execution, messages, run_folder, saved_run
 
 pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
 
@@ -320,6 +322,34 @@ def test_of_two_runs_that_begin_in_one_folder_the_first_keeps_it(tmp_path):
     with pytest.raises(ValueError, match="Another run has begun there"):
         run_folder.write_settings(tmp_path, run_folder.OPTIONS)
     assert run_folder.read_settings(tmp_path)[1]["epochs"] == 7
+
+
+@pytest.mark.backend_free
+def test_a_full_disk_at_the_begin_leaves_no_folder(tmp_path, monkeypatch):
+    def fill(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(execution, "start", lambda options, out: (out, options, ()))
+    monkeypatch.setattr(run_folder.writing, "write_json", fill)
+    (tmp_path / "run").mkdir()
+    with pytest.raises(OSError, match="No space left"):
+        training.train(out=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.backend_free
+def test_a_run_that_is_running_is_not_resumed(tmp_path, monkeypatch):
+    pytest.importorskip("fcntl")
+    run_folder.write_settings(tmp_path, run_folder.OPTIONS)
+    (tmp_path / "states").mkdir()
+    monkeypatch.setattr(execution, "build", None)  # not reached
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'wb'); fcntl.lockf(f, 6); print(flush=True)"
+    command = [sys.executable, "-c", hold + "; input()", str(tmp_path / "states" / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(OSError, match="Another process trains in this folder. Wait"):
+            training.resume(tmp_path)
+        other.stdin.close()
 
 
 @pytest.mark.backend_free

@@ -1,6 +1,7 @@
 """`keras-vit explain`."""
 
 import datetime
+import functools
 import os
 import pathlib
 import sys
@@ -245,11 +246,14 @@ def _write_view(view, request, sources, png, npz):
     given = {name: paths for name, paths in sources.items() if paths is not None}
     arrays = {name: np.array([*map(str, paths)]) for name, paths in given.items()}
     arrays |= view.save(values, request)
-    png.parent.mkdir(parents=True, exist_ok=True)
-    with writing.replacing(png) as partial:
-        view.plot(values, request).savefig(partial, format="png")
-    with writing.replacing(npz) as partial, open(partial, "wb") as file:
-        np.savez(file, **arrays)
+    figure = view.plot(values, request)
+
+    def write_arrays(path):
+        with open(path, "wb") as file:  # to a path, NumPy would add the suffix
+            np.savez(file, **arrays)
+
+    draw = functools.partial(figure.savefig, format="png")
+    writing.write_folder(png.parent, {png.name: draw, npz.name: write_arrays})
     for line in view.lines(values, request):
         print(line)
     print(f"Written: {png}, the figure")

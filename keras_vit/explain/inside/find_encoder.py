@@ -58,6 +58,9 @@ def find(model):
     >>> len(encoder.blocks), encoder.grid, encoder.prefix_tokens
     (4, (2, 4), 1)
     """
+    if not hasattr(model, "layers"):
+        want, advice = "this view needs a Keras model", "Pass the model first, then the images."
+        arguments.refuse(want, {"model": type(model).__name__}, advice)
     pairs = list(walk(model))
     patches = _find_one(Patches, pairs, model)
     patch_encoder = _find_one(PatchEncoder, pairs, model)

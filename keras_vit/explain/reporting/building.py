@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_vit import environment
+from keras_vit import arguments, environment
 from keras_vit.explain.captions import locate_highest
 from keras_vit.explain.inside import batched
 from keras_vit.explain.plots.drawing import fill_names
@@ -51,7 +51,12 @@ def report(model, images, names=None, class_names=None, progress=None):
     """
     images = batched.check_images(model, images)
     names = fill_names(names, len(images)) if names else _number(len(images))
-    request = Request(model, images, names, class_names or getattr(model, "class_names", None))
+    class_names = class_names or getattr(model, "class_names", None)
+    if class_names and len(class_names) != model.output_shape[-1]:
+        received = {"class_names": len(class_names), "logits": model.output_shape[-1]}
+        advice = "Give them in the order of the logits."
+        arguments.refuse("there must be a name for each of the logits", received, advice)
+    request = Request(model, images, names, class_names)
     missing = compute_views(request, progress or (lambda name: None))
     return build_page(request, missing)
 

@@ -154,6 +154,9 @@ def linear_probe(features_train, labels_train, features_test, labels_test, penal
         what = "The linear probe needs scikit-learn, which is not installed."
         raise ImportError(f"{what} Run: pip install scikit-learn") from error
     inverse = 1.0 / arguments.positive_number("penalty", penalty)
+    if len(np.unique(labels_train)) < 2:
+        received, advice = {"classes": len(np.unique(labels_train))}, "Add images of another class."
+        arguments.refuse("there must be two classes or more to train on", received, advice)
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=inverse, max_iter=2000))
     probe.fit(*_check(features_train, labels_train))
     return float(probe.score(*_check(features_test, labels_test)))

@@ -125,6 +125,10 @@ def evaluate(
     https://arxiv.org/abs/1706.04599; E. B. Wilson's score interval, 1927
     """
     model = getattr(model, "model", model)  # the model of a `Run`
+    if getattr(model, "num_classes", 0) is None:
+        advice = "Build it with num_classes=..., or use few_shot on its features."
+        received = {"model": model.name, "num_classes": None}
+        arguments.refuse("a classifier was expected", received, advice)
     known = (class_names, *(getattr(one, "class_names", None) for one in (data, model)))
     class_names = next((tuple(names) for names in known if names), ())
     if class_names:

@@ -178,6 +178,9 @@ def iterate_pairs(data, split, step):
         images, labels = data
         starts = range(0, len(images), step)
         return ((images[i : i + step], labels[i : i + step]) for i in starts)
+    if not hasattr(data, "__iter__"):
+        advice = "Pass (images, labels), data of keras_vit.data.load or other batches of pairs."
+        arguments.refuse("labeled images were expected", {"data": type(data).__name__}, advice)
     return data
 
 

@@ -26,6 +26,7 @@ UNFINISHED = ".epoch-*.partial"  # left by `writing.replacing` if the process is
 LOCK = ".lock"
 EXPECTED = "A complete state of a training run was expected."
 _locks = {}
+_held = set()  # paths of the folders of `holding`
 
 
 class State(NamedTuple):
@@ -56,8 +57,29 @@ def prepare(folder):
         partial.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def holding(folder):
+    """Keeps other processes out of the folder, also before and after training.
+
+    Raises:
+        OSError: as `prepare`.
+    """
+    path = os.path.realpath(folder)
+    is_outer = path not in _held
+    prepare(folder)
+    _held.add(path)
+    try:
+        yield
+    finally:
+        if is_outer:
+            _held.remove(path)
+            release(folder)
+
+
 def release(folder):
-    """Lets other processes train in the folder again."""
+    """Lets other processes train in the folder again, unless this one is `holding` it."""
+    if os.path.realpath(folder) in _held:
+        return
     held = _locks.pop(os.path.realpath(folder), None)
     if held is not None:
         os.close(held)

@@ -2,6 +2,7 @@
 
 import datetime
 import pathlib
+import shutil
 import sys
 from time import perf_counter
 
@@ -10,10 +11,12 @@ import numpy as np
 
 from keras_vit import environment, families
 from keras_vit.checkpoints import loading
+from keras_vit.io import writing
 from keras_vit.training import adaptation
 from keras_vit.training.evaluation import metrics
 from keras_vit.training.evaluation.classifiers import baselines
 from keras_vit.training.evaluation.representation import predict_all
+from keras_vit.training.resuming import state_files
 from keras_vit.training.resuming.checkpoint import Checkpoint
 from keras_vit.training.runs import costs, messages, run_folder, saved_run, timing
 
@@ -119,8 +122,10 @@ def train(
     options = dict(locals())
     del options["out"]
     target, options, parts = start(options, out)
-    run_folder.write_settings(target, options)
-    return _run(target, options, *parts)
+    run_folder.check_unused(target)
+    with state_files.holding(target / run_folder.STATES):
+        _write_settings(target, options)
+        return _run(target, options, *parts)
 
 
 def start(options, out):
@@ -139,6 +144,16 @@ def start(options, out):
         run_folder.remove_if_empty(target)
         raise
     return target, options, parts
+
+
+def _write_settings(target, options):
+    """Writes the settings of a run, or leaves no folder that looks like a run."""
+    try:
+        run_folder.write_settings(target, options)
+    except OSError:
+        shutil.rmtree(target / run_folder.STATES)
+        run_folder.remove_if_empty(target)
+        raise
 
 
 def resume(folder):
@@ -163,10 +178,11 @@ def resume(folder):
         evaluate = run_folder.command_line("evaluate", target)
         print(f"Nothing to do: {target} is complete. Run: {evaluate}")
         return saved_run.load(target)
-    data, model, recipe = build(options)
-    memory = costs.measure_memory(model, recipe)
-    cost = costs.describe_memory(memory, recipe.batch_size)
-    return _run(target, options, cost, data, model, recipe)
+    with state_files.holding(target / run_folder.STATES):
+        data, model, recipe = build(options)
+        memory = costs.measure_memory(model, recipe)
+        cost = costs.describe_memory(memory, recipe.batch_size)
+        return _run(target, options, cost, data, model, recipe)
 
 
 def build(options, data=None):
@@ -215,6 +231,7 @@ def _build_within_memory(options):
 def _run(target, options, cost, data, model, recipe):
     """Trains, tests and writes the results; resumes where an earlier call stopped."""
     started = perf_counter()
+    writing.remove_partial(target)
     references = _introduce(target, options, cost, data, model, recipe)
     try:
         history, earlier = _fit(target, options, data, model, recipe)

@@ -91,9 +91,9 @@ def find_learning_rate(model, data, recipe):
 
     Reference: section 3.3 of https://arxiv.org/abs/1506.01186 (the range test)
     """
-    if recipe.images is None:
+    if getattr(recipe, "images", None) is None:
         advice = "Use recipe(name, data)."
-        arguments.refuse("`recipe` must be scaled to data", {"recipe": recipe.name}, advice)
+        arguments.refuse("`recipe` must be scaled to data", {"recipe": str(recipe)}, advice)
     steps = UPDATES * recipe.accumulate
     rising = keras.optimizers.schedules.ExponentialDecay(LOWEST, steps, HIGHEST / LOWEST)
     plain = recipe._replace(moving_average=None)

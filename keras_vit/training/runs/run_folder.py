@@ -105,9 +105,10 @@ def complete(options):
     for name in ("data", "weights"):  # a run can be resumed from any folder
         if options[name] is not None and os.path.exists(options[name]):
             options[name] = os.path.abspath(options[name])
-    if options["data"] is not None and find_recipe(options).image_size is None:
-        options["image_size"] = 224  # image size of the paper's pre-training
-        if options["weights"] is not None:
+    if find_recipe(options).image_size is None:
+        # The digits have one size; 224 is that of the paper's pre-training.
+        options["image_size"] = 8 if options["data"] is None else 224
+        if options["data"] is not None and options["weights"] is not None:
             from keras_vit.checkpoints import loading
 
             options["image_size"] = loading.find_image_size(options["weights"])
@@ -249,17 +250,16 @@ def read_settings(folder):
 
 
 def write_settings(target, options):
-    """Writes the options of a new run; refuses a folder in which another run has begun.
+    """Writes the options of a new run, whose folder this process holds; see `check_unused`."""
+    check_unused(target)
+    writing.write_json(target / SETTINGS, options)
 
-    Raises:
-        ValueError: there are settings already.
-    """
-    try:
-        open(target / SETTINGS, "x").close()
-    except FileExistsError:
+
+def check_unused(target):
+    """Raises `ValueError` if another run has just begun in a folder."""
+    if (target / SETTINGS).exists():
         advice = "Another run has begun there. Choose another folder."
         arguments.refuse("`out` must be a new or an empty folder", {"out": str(target)}, advice)
-    writing.write_json(target / SETTINGS, options)
 
 
 def check_out(out):

@@ -1,7 +1,6 @@
 """Writes, loads and evaluates a finished run."""
 
 import csv
-import os
 import pathlib
 import shutil
 from typing import NamedTuple
@@ -142,7 +141,7 @@ def _read_batches(run, data, known, mapping, columns):
 
 def write(run, history, data, evaluation, logits, labels):
     """Writes the files of a complete run, then removes its states."""
-    _save_model(run.model, run.folder / run_folder.MODEL)
+    run.model.save(run.folder / run_folder.MODEL)
     with writing.replacing(run.folder / "history.csv") as partial:
         with open(partial, "w", newline="") as file:
             writer = csv.writer(file)
@@ -152,17 +151,6 @@ def write(run, history, data, evaluation, logits, labels):
     writing.write_json(run.folder / run_folder.METRICS, run.metrics)
     _write_figures(run, history, data, evaluation, logits, labels)
     shutil.rmtree(run.folder / run_folder.STATES)  # the model has their weights
-
-
-def _save_model(model, path):
-    """Saves a model so that the file with this name is always complete."""
-    partial = path.with_name(f".partial-{path.name}")  # Keras requires the suffix
-    try:
-        model.save(partial)
-        writing.flush(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write_figures(run, history, data, evaluation, logits, labels):
@@ -186,4 +174,5 @@ def _write_figures(run, history, data, evaluation, logits, labels):
     example = Image.fromarray(batches.image(0).squeeze())
     larger = max(1, 128 // max(example.size))  # a digit of 8 x 8 pixels is hard to see
     size = example.width * larger, example.height * larger
-    example.resize(size, Image.Resampling.NEAREST).save(run.folder / "example.png")
+    with writing.replacing(run.folder / "example.png", ".png") as partial:
+        example.resize(size, Image.Resampling.NEAREST).save(partial)
