@@ -19,8 +19,8 @@ def replacing(path, suffix=""):
 
     The bytes are on the disk before the name changes, and the name changes in one step. If anything
     fails (a full disk, Ctrl-C, a power cut), `path` contains either the old file or the new one. If
-    `path` is a link, the file it points to is replaced. The temporary path ends in `suffix`, by which
-    some libraries choose a format.
+    `path` is a link, the file it points to is replaced. The temporary path ends in `suffix`: some
+    libraries choose a format by it.
 
     Raises:
         OSError: the folder does not exist, or the file cannot be written; the error names `path`.
