@@ -282,8 +282,12 @@ def test_resume_reports_a_folder_that_is_not_a_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="settings.json.*does not exist"):
         training.resume(tmp_path / "nowhere")
     (tmp_path / "settings.json").write_text('{"color": 1}')
-    with pytest.raises(ValueError, match="settings.json.*cannot be read"):
+    with pytest.raises(ValueError, match="settings.json.*cannot be read.* Train again.$"):
         training.resume(tmp_path)
+    (tmp_path / "settings.json").write_text("")
+    with pytest.raises(ValueError, match="settings.json.*cannot be read") as error:
+        training.resume(tmp_path)
+    assert "download" not in str(error.value)
 
 
 @pytest.mark.slow

@@ -97,7 +97,9 @@ def check_same_run(folder, state, model, now):
     """Raises `ValueError` unless a state belongs to this model, trained in this way."""
     before = state.facts["settings"]
     differences = [
-        f"{name}: {_show(before, name)} in the checkpoint, {_show(now, name)} here"
+        "data.names_and_labels: the files or the labels of the images differ"
+        if name == "data.names_and_labels"
+        else f"{name}: {_show(before, name)} in the checkpoint, {_show(now, name)} here"
         for name in {**before, **now}
         if before.get(name) != now.get(name)
     ]

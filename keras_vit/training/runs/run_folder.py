@@ -13,7 +13,7 @@ from keras_vit.data.sources import check_source, groups
 from keras_vit.data.sources.source import check_share
 from keras_vit.data.transforms.augmentation import get_augmentation
 from keras_vit.doctor import image_table
-from keras_vit.io import files, writing
+from keras_vit.io import files, tensor_file, writing
 from keras_vit.training.recipes.recipe_tables import FIELDS, recipe
 
 SETTINGS, MODEL, METRICS, STATES = "settings.json", "model.keras", "metrics.json", "states"
@@ -245,7 +245,8 @@ def read_settings(folder):
         if unknown := options.keys() - OPTIONS:
             raise ValueError(f"{', '.join(sorted(unknown))} is not an argument of `train`")
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {error}. Train again.") from error
+        reason = str(error).removesuffix(tensor_file.DOWNLOAD).rstrip(". ")
+        raise ValueError(f"{str(path)!r} cannot be read: {reason}. Train again.") from error
     return target, options
 
 

@@ -14,7 +14,7 @@ from keras_vit.data.batching import FixedBatches
 from keras_vit.data.pipelines import Loader
 from keras_vit.data.sources import open_source
 from keras_vit.data.sources.source import SPLITS, Subset
-from keras_vit.io import files, writing
+from keras_vit.io import files, tensor_file, writing
 from keras_vit.training.evaluation import class_names as naming
 from keras_vit.training.evaluation.metrics import check_names, evaluate
 from keras_vit.training.runs import run_folder
@@ -42,7 +42,7 @@ def load(path):
             raise ValueError(f"{run_folder.METRICS} has no object, {{...}}")
         model = keras_file.load(target / run_folder.MODEL)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).rstrip(".")
+        reason = str(error).removesuffix(tensor_file.DOWNLOAD).rstrip(". ")
         problem = f"The run {str(target)!r} cannot be read: {reason}. Train again."
         raise ValueError(problem) from error
     return Run(target, model, metrics)
