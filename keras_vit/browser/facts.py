@@ -60,9 +60,12 @@ def _accuracy(metrics):
     return rows
 
 
-def _last(path):
-    """Returns the last part of a path: a page does not show its author's folders."""
-    return pathlib.Path(path).name if path else ""
+def _last(source):
+    """Returns the last part of a path, because a page does not show its author's folders.
+
+    A run stores paths from the root, so everything else is a name: "ViT-Ti/16".
+    """
+    return os.path.basename(source) if os.path.isabs(source or "") else source or ""
 
 
 def find_examples(source, most=MOST):

@@ -100,6 +100,9 @@ def test_facts_come_from_the_run_and_name_no_folder(tmp_path):
     assert rows["For comparison: logistic regression"] == "25.0 %"
     assert "me" not in str(rows).replace("Parameters", "").split("/")
     assert dict(facts.describe_model(wide_vit(), {}, "int8", "mine"))["Model"] == "mine"
+    named = {"data": "vtab/caltech101", "options": {"weights": "ViT-Ti/16"}}
+    rows = dict(facts.describe_model(wide_vit(), named, "int8", "mine"))
+    assert (rows["Trained on"], rows["Started from"]) == ("vtab/caltech101", "ViT-Ti/16")
 
 
 def test_examples_take_turns_among_class_folders(tmp_path):

@@ -94,7 +94,10 @@ def find(name):
     found = _all().get(published.RECOMMENDED.get(name, name)) if isinstance(name, str) else None
     if found is None:
         want = "`name` must be a checkpoint of the catalog or a variant that has one, such as "
-        advice = f"{suggestion(name)}keras_vit.checkpoints.entries() lists all."
+        advice = (
+            f"{suggestion(name)}keras_vit.checkpoints.entries() lists all. "
+            "If it is the path of a file or folder, nothing is there."
+        )
         arguments.refuse(f"{want}'ViT-S/16'", {"name": name}, advice)
     return found
 

@@ -115,9 +115,8 @@ def curves(history, baselines=None):
     for (name, value), style in zip((baselines or {}).items(), (":", "-."), strict=False):
         label = f"{name}, test: {100 * value:.1f} %"
         accuracy.axhline(value, color=GREY, linestyle=style, linewidth=1, label=label)
-    for axes in (loss, accuracy):
-        axes.legend(fontsize=8)
-    loss.set_ylim(bottom=0)
+    loss.set_ylim(0, 1.05 * loss.get_ylim()[1])
+    _add_legend(plot, accuracy)
     return plot
 
 
