@@ -4,8 +4,6 @@ PyTorch runs a model line by line, so Keras's work around each layer takes time:
 forward pass (docs/speed.md). TensorFlow and JAX compile a model, and nothing changes there.
 """
 
-import functools
-
 import keras
 from keras import layers, ops, tree
 
@@ -49,7 +47,7 @@ class Graph:
         if call_fn or not backend.is_eager():
             return super()._run_through_graph(inputs, operation_fn, call_fn)
         values = dict(zip(map(id, self.inputs), tree.flatten(inputs), strict=True))
-        for node, last in self._steps:
+        for node, last in self._find_last_uses():
             args, kwargs = node.arguments.fill_in(values)
             outputs = tree.flatten(operation_fn(node.operation)(*args, **kwargs))
             del args, kwargs
@@ -58,9 +56,8 @@ class Graph:
                 del values[used]
         return tree.pack_sequence_as(self._outputs_struct, [values[id(x)] for x in self.outputs])
 
-    @functools.cached_property
-    def _steps(self):
-        """Each node in the order of computation, and the tensors that are not used after it."""
+    def _find_last_uses(self):
+        """Returns each node in the order of computation, with the tensors that are last used there."""
         depths = sorted(self._nodes_by_depth, reverse=True)
         nodes = [node for depth in depths for node in self._nodes_by_depth[depth]]
         seen, steps = {id(x) for x in self.outputs}, []
