@@ -57,7 +57,7 @@ class Graph:
         return tree.pack_sequence_as(self._outputs_struct, [values[id(x)] for x in self.outputs])
 
     def _find_last_uses(self):
-        """Returns each node in the order of computation, with the tensors that are last used there."""
+        """Returns the nodes in the order of computation, each with the tensors last used there."""
         depths = sorted(self._nodes_by_depth, reverse=True)
         nodes = [node for depth in depths for node in self._nodes_by_depth[depth]]
         seen, steps = {id(x) for x in self.outputs}, []
