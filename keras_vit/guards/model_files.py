@@ -84,9 +84,8 @@ def _check_format(path):
         arguments.refuse(want, {"path": path}, advice)
     if path.endswith(KERAS) and not zipfile.is_zipfile(path):
         received = {"path": path, "problem": "damaged or truncated"}
-        arguments.refuse(
-            "a file that Keras saved was expected", received, "Use another copy of it."
-        )
+        advice = "Use another copy of it."
+        arguments.refuse("a file that Keras saved was expected", received, advice)
     if path.endswith(WEIGHTS):
         with files.open_tensors(path):
             pass  # it is whole

@@ -140,7 +140,7 @@ def _watch_tensorflow(dataset, watch):
             elif len(arrays) == 2 and tensor is labels:
                 same = _shape_labels(same, watch.labels)
             elif tensor is weights and weights.shape.rank is None:
-                same = tf.reshape(same, (-1,))  # one label for each image
+                same = tf.reshape(same, (-1,))  # one weight for each image
             return same
 
         with tf.control_dependencies([checked]):

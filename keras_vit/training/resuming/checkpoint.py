@@ -318,7 +318,7 @@ class Signals:
     def _record(self, number, frame):
         while frame is not None and frame.f_code is not self._fit:
             frame = frame.f_back
-        # If there is no frame of `fit`, an error ended it before it could call its callbacks.
+        # Without a frame of `fit`, an error ended it before its callbacks were called.
         if self.received is not None or frame is None:
             self.stop()
             signal.raise_signal(number)
