@@ -1,12 +1,12 @@
 """The Explorer in a browser: its screens, the changes it allows, and its numbers."""
 
-import base64
 import inspect
+import json
 import re
 
 import numpy as np
 import pytest
-from chromium import browsing
+from chromium import browsing, drop, until
 from firefox import FIREFOX, evaluate
 from helpers import numpy, outputs, round_weights
 from PIL import Image
@@ -42,15 +42,6 @@ def opened(made):
     with browsing(made[0]) as tab:
         wait(tab, "step-1")
         yield tab
-
-
-def until(tab, condition):
-    """Waits; the page's security policy forbids `wait_for_function`."""
-    for _ in range(1000):
-        if tab.evaluate(condition):
-            return
-        tab.wait_for_timeout(30)
-    raise TimeoutError(condition)
 
 
 def wait(tab, screen):
@@ -283,21 +274,16 @@ def test_patches_are_swapped_shuffled_and_drawn_on(opened, made):
 def test_a_dropped_file_is_classified_and_its_name_is_text(opened, made):
     tab = opened
     file = next((made[0].parent / "images").rglob("*.png"))
-    drop = """([data, name]) => {
-      const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-      const given = new DataTransfer();
-      given.items.add(new File([bytes], name));
-      document.dispatchEvent(new DragEvent("drop", { dataTransfer: given, cancelable: true }));
-    }"""
     go(tab, "step-7")
-    tab.evaluate(drop, [base64.b64encode(file.read_bytes()).decode(), MARKUP])
-    tab.get_by_text(MARKUP, exact=True).first.wait_for()
-    tab.evaluate(drop, [base64.b64encode(b"no image").decode(), "notes.txt"])
-    tab.get_by_text("“notes.txt” cannot be read as an image").wait_for()
+    drop(tab, (file.read_bytes(), MARKUP), (b"no image", "notes.txt"))
+    until(tab, f"state.name === {json.dumps(MARKUP)} && !isBusy && !isAsked")
+    refused = "“notes.txt” cannot be read as an image"
+    assert refused in tab.inner_text("#status")  # the result, which came later, left it there
     assert MARKUP in tab.locator(".logits button").first.inner_text()  # the name of a class
     tab.locator("#examples button").first.click()
     until(tab, "state.truth === '<b>kind<b>' && !isBusy && !isAsked")
     assert "labeled “<b>kind<b>”" in tab.inner_text("#name")
+    assert refused not in tab.inner_text("#status")
     assert tab.title() == "ViT Explorer"
     assert tab.locator("img[src=x], main b > b").count() == 0
 

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from chromium import browsing
+from chromium import browsing, drop, until
 from helpers import outputs, random_images, wide_vit
 from PIL import Image
 
@@ -146,6 +146,11 @@ def test_in_a_browser_it_answers_as_keras_does(tmp_path):
         for view in ("attention", "rollout", "occlusion"):
             tab.check(f"input[value={view}]", force=True)
         tab.get_by_text("All 6 parts are covered").wait_for(timeout=60_000)
+        drop(tab, ((tmp_path / "one.png").read_bytes(), "two"), (b"no image", "notes.txt"))
+        until(tab, "shown.name === 'two' && shown.falls?.values.every((v) => !Number.isNaN(v))")
+        assert "“notes.txt” cannot be read as an image" in tab.inner_text("#status")
+        tab.check("input[value=rollout]", force=True)
+        assert "cannot be read" not in tab.inner_text("#status")
         assert tab.title() == MARKUP
     x = outputs(model, pixels[None].astype("float32"))[0]
     shares = np.exp(x) / np.exp(x).sum()

@@ -1,5 +1,6 @@
 """Chromium by Playwright: opens a page of one file."""
 
+import base64
 import contextlib
 import shutil
 
@@ -7,6 +8,14 @@ import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 LOCAL = ("file:", "data:", "blob:")
+DROP = """(files) => {
+  for (const [data, name] of files) {
+    const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+    const given = new DataTransfer();
+    given.items.add(new File([bytes], name));
+    document.dispatchEvent(new DragEvent("drop", { dataTransfer: given, cancelable: true }));
+  }
+}"""
 
 
 @contextlib.contextmanager
@@ -26,3 +35,17 @@ def browsing(path):
         yield tab
         chromium.close()
     assert not faults
+
+
+def until(tab, condition):
+    """Waits; the page's security policy forbids `wait_for_function`."""
+    for _ in range(1000):
+        if tab.evaluate(condition):
+            return
+        tab.wait_for_timeout(30)
+    raise TimeoutError(condition)
+
+
+def drop(tab, *files):
+    """Drops files on the page, one after the other, at once; each is (bytes, name)."""
+    tab.evaluate(DROP, [(base64.b64encode(data).decode(), name) for data, name in files])

@@ -11,7 +11,7 @@ let number = 0, shown = null; // number of the image that was classified last, a
 const ANSWERS = {
   ready() {
     isReady = true;
-    say("Choose an image, or one of the examples.", null);
+    report("Choose an image, or one of the examples.", null);
     if (last) classify(...last);
     else get("examples").querySelector("button")?.click();
   },
@@ -41,8 +41,8 @@ const ANSWERS = {
     shown.falls ??= { grid, values: new Float32Array(grid[0] * grid[1]).fill(NaN) };
     shown.falls.values[cell] = fall;
     const count = shown.falls.values.length, isDone = cell + 1 === count;
-    if (isDone) say(`${shown.sentence} All ${count} parts are covered.`, null);
-    else say(`Covering ${count} parts of the image, one after the other …`, (cell + 1) / count);
+    if (isDone) report(`${shown.sentence} All ${count} parts are covered.`, null);
+    else report(`Covering ${count} parts of the image, one after the other …`, (cell + 1) / count);
     draw();
   },
 
@@ -50,23 +50,25 @@ const ANSWERS = {
 };
 const worker = startWorker(content, ANSWERS);
 
-function say(text, share) {
-  if (get("status").textContent !== text) get("status").textContent = text; // read aloud once
+/** Says what is done, and the share of it that is ready, null for no bar. */
+function report(text, share) {
+  say(text);
   get("progress").classList.toggle("idle", share === null);
   get("progress").value = share ?? 0;
 }
 
 function fail(message) {
-  say(`This did not work: ${message}`, null);
+  report(`This did not work: ${message}`, null);
 }
 
 // --- Images --------------------------------------------------------------------------------------
 /** Takes an image file, a Blob; `truth` is the name of its class, if that is known. */
 async function take(file, name, truth = null) {
+  refusal = "";
   try {
     classify(await readPixels(file), name, truth);
   } catch {
-    fail(unreadable(name));
+    refuseFile(name);
   }
 }
 
@@ -76,7 +78,7 @@ function classify(canvas, name, truth) {
   number += 1;
   shown = { name, truth };
   get("result").hidden = true;
-  say(`Looking at “${name}” …`, 0);
+  report(`Looking at “${name}” …`, 0);
   worker.postMessage({ task: "classify", number, canvas, invert: get("invert").checked });
 }
 
@@ -102,7 +104,7 @@ const EXPLANATIONS = {
 function choose() {
   get("attention-part").hidden = view() !== "attention";
   get("explanation").textContent = EXPLANATIONS[view()]();
-  say(shown.sentence, null);
+  report(shown.sentence, null);
   const isMissing = view() === "occlusion" && !shown.falls?.values.every((v) => !Number.isNaN(v));
   const { image, label } = shown;
   worker.postMessage(isMissing ? { task: "occlude", number, image, label } : { task: "stop" });
@@ -160,8 +162,14 @@ function listen() {
     press(null);
     take(file, file.name);
   });
-  get("invert").onchange = () => last && classify(...last);
-  get("views").onchange = choose;
+  get("invert").onchange = () => {
+    refusal = "";
+    if (last) classify(...last);
+  };
+  get("views").onchange = () => {
+    refusal = "";
+    choose();
+  };
   get("head").onchange = draw;
   get("block").oninput = () => {
     get("block-number").value = get("block").value;

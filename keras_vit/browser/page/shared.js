@@ -41,8 +41,23 @@ function readAddress(address) {
   return new Blob([bytes]);
 }
 
-/** Returns the message for a file that is not an image. */
-const unreadable = (name) => `“${name}” cannot be read as an image. Choose a JPEG, PNG, WebP or GIF file.`;
+let refusal = ""; // why the last image was refused; stays on the page until the user chooses again
+
+/** Shows a message, unless a refusal is to be read. The same message is read aloud once. */
+function say(text) {
+  const message = refusal || text;
+  if (get("status").textContent !== message) get("status").textContent = message;
+}
+
+/** Says why an image was refused. Results of an earlier image, which may be on their way, leave it there. */
+function refuse(message) {
+  refusal = message;
+  say(message);
+}
+
+/** Refuses a file that is not an image. */
+const refuseFile = (name) =>
+  refuse(`“${name}” cannot be read as an image. Choose a JPEG, PNG, WebP or GIF file.`);
 
 /** Calls take(file) with a file that is chosen in `input`, pasted, or dropped; `drop` shows where. */
 function receiveFiles(input, drop, take) {

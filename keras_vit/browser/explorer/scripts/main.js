@@ -18,6 +18,7 @@ function drawSubject() {
 }
 
 function undo() {
+  refusal = "";
   Object.assign(state, { image: state.whole, ways: unchanged() });
   compute();
 }
@@ -30,7 +31,7 @@ async function photograph() {
     box.showModal();
     await video.play();
   } catch {
-    say("The camera cannot be used: it is missing, or not allowed for this page.");
+    refuse("The camera cannot be used: it is missing, or not allowed for this page.");
   }
 }
 
@@ -44,6 +45,7 @@ function shoot() {
   const video = get("video"), { videoWidth: width, videoHeight: height } = video;
   const canvas = takePixels(video, width, height);
   press(null);
+  refusal = "";
   worker.postMessage({ task: "prepare", canvas, name: "Photograph", truth: null });
   get("camera-box").close();
 }

@@ -72,6 +72,7 @@ function compute() {
 
 /** Changes the image or how it is computed. */
 function change(ways, image = state.image) {
+  refusal = "";
   Object.assign(state, { image, ways: { ...state.ways, ...ways } });
   compute();
 }
@@ -85,15 +86,12 @@ function select(chosen) {
 const selectPatch = (patch) => select({ patch, token: FIRST + patch });
 
 async function take(file, name, truth = null) {
+  refusal = "";
   try {
     worker.postMessage({ task: "prepare", canvas: await readPixels(file), name, truth });
   } catch {
-    say(unreadable(name));
+    refuseFile(name);
   }
-}
-
-function say(text) {
-  if (get("status").textContent !== text) get("status").textContent = text;
 }
 
 // --- The screens ---------------------------------------------------------------------------------
