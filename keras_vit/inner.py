@@ -1,7 +1,7 @@
 """Keras's layers for use inside the Transformer's layers: the same results in fewer steps.
 
 PyTorch runs a model line by line, so Keras's work around each layer takes time: a tenth of a
-forward pass (docs/speed.md). TensorFlow and JAX compile a model, and nothing changes there.
+forward pass (docs/speed.md). TensorFlow and JAX compile a model, so there little changes.
 """
 
 import keras
@@ -69,7 +69,7 @@ class Graph:
 
 
 class Dense(Inner, layers.Dense):
-    """x W + b, in one operation on PyTorch.
+    """x W + b, in one operation on PyTorch, and for all rows of a batch at once on JAX.
 
     Example:
     >>> tuple(keras_vit.inner.Dense(3)(np.ones((2, 5, 8))).shape)
@@ -77,9 +77,9 @@ class Dense(Inner, layers.Dense):
     """
 
     def call(self, x):
-        if not backend.is_eager():
-            return super().call(x)
-        return self.activation(backend.linear(x, self.kernel, self.bias))
+        if backend.is_eager():
+            return self.activation(backend.linear(x, self.kernel, self.bias))
+        return backend.by_rows(super().call, x)
 
     def quantize(self, mode, type_check=False, **kwargs):
         """Quantizes the layer as Keras quantizes its own; Keras would skip a subclass."""

@@ -32,12 +32,13 @@ def pair(kind, *args, shape=(2, 5, 8), **kwargs):
 @pytest.mark.parametrize("options", [{}, {"use_bias": False}, {"activation": "tanh"}])
 def test_dense_equals_keras_dense(options, dtype):
     ours, keras_own = pair("Dense", 7, dtype=dtype, **options)
-    x = random_tokens(2, 5, 8)
-    found, expected = ours(x), keras_own(x)
-    assert found.dtype == expected.dtype
-    tolerance = {"float16": 1e-2, "mixed_bfloat16": 5e-2}.get(dtype, 1e-6)
-    as_floats = [numpy(keras.ops.cast(y, "float32")) for y in (found, expected)]
-    np.testing.assert_allclose(*as_floats, atol=tolerance, rtol=tolerance)
+    for shape in [(2, 8), (2, 5, 8), (2, 3, 5, 8)]:
+        x = random_tokens(*shape)
+        found, expected = ours(x), keras_own(x)
+        assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+        tolerance = {"float16": 1e-2, "mixed_bfloat16": 5e-2}.get(dtype, 1e-6)
+        as_floats = [numpy(keras.ops.cast(y, "float32")) for y in (found, expected)]
+        np.testing.assert_allclose(*as_floats, atol=tolerance, rtol=tolerance)
 
 
 def test_dense_with_lora_equals_keras_dense():
@@ -182,6 +183,22 @@ def test_layers_inside_of_layers_are_rematerialized(monkeypatch):
 
 
 # ----------------------------------------------------------------------------------------- JAX
+
+
+@on_jax
+def test_a_dense_layer_and_its_gradients_multiply_matrices():
+    """The compiler for CPUs takes twice as long for a batch of matrices."""
+    import jax
+
+    layer, x = inner.Dense(7), random_tokens(2, 5, 8)
+    layer.build(x.shape)
+    weights = [w.value for w in layer.trainable_variables]
+    compute = lambda weights, x: layer.stateless_call(weights, [], x)[0].sum()  # noqa: E731
+    program = jax.make_jaxpr(jax.grad(compute, argnums=(0, 1)))(weights, x)
+    ranks = [
+        [x.aval.ndim for x in e.invars] for e in program.eqns if e.primitive.name == "dot_general"
+    ]
+    assert ranks == [[2, 2]] * 3  # x W, and the gradients of x and of W
 
 
 @on_jax
