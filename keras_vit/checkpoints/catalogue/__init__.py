@@ -96,7 +96,7 @@ def find(name):
         want = "`name` must be a checkpoint of the catalog or a variant that has one, such as "
         advice = (
             f"{suggestion(name)}keras_vit.checkpoints.entries() lists all. "
-            "If it is the path of a file or folder, nothing is there."
+            "If it is a path, no file or folder exists there."
         )
         arguments.refuse(f"{want}'ViT-S/16'", {"name": name}, advice)
     return found

@@ -91,7 +91,7 @@ def parse(address):
     match = ADDRESS.fullmatch(str(address))
     if match is None:
         want = "an address must be hf://owner/name or hf://owner/name@revision"
-        advice = "Such as hf://facebook/dinov2-small; a file within it cannot be named."
+        advice = "For example, hf://facebook/dinov2-small; an address cannot name a file."
         arguments.refuse(want, {"address": str(address)}, advice)
     if not backend.is_installed("huggingface_hub"):
         raise ImportError(
