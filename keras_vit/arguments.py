@@ -213,7 +213,7 @@ def divisible_heads(hidden_dim, num_heads):
 
 
 def nearest_multiples(value, step):
-    """Names the multiples of `step` on both sides of `value`: '208 or 224'."""
+    """Returns the multiples of `step` on both sides of `value` as text: '208 or 224'."""
     below = value // step * step
     return " or ".join(str(multiple) for multiple in (below, below + step) if multiple)
 

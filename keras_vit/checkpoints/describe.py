@@ -40,8 +40,8 @@ def describe(path):
     """Returns which model a file of weights is for, from its tensors and the JSON files beside it.
 
     Hugging Face's config.json has the number of heads, epsilon and the form of GELU, and its
-    preprocessor_config.json the mean and standard deviation of pixels. timm's config.json has all
-    of these.
+    preprocessor_config.json the mean and standard deviation of pixels. timm's config.json has the
+    mean and standard deviation; the other three follow from its `architecture` and `model_args`.
 
     Args:
         path: as in `load_weights`.
@@ -258,7 +258,7 @@ def _find_image_size(shapes, found):
     if grid is None and given:
         names = {"timm": "img_size", "kerashub": "image_shape"}
         field = names.get(shapes.table.source, "image_size")
-        want = f"`{field}` of config.json must be that of the positions, {tokens} tokens"
+        want = f"`{field}` of config.json must match the positions, {tokens} tokens"
         received = {"path": str(shapes.path), field: given, "patch_size": patch}
         arguments.refuse(want, received, "Use the config.json that came with the weights.")
     if grid is None:

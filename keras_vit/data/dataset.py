@@ -152,7 +152,7 @@ def load(
 
 
 def _keep_decoded(splits, cache, image_size, num_channels):
-    """Returns splits whose images are decoded only once if `cache` requires it."""
+    """Returns splits whose images are decoded once and kept in memory or on disk, see `load`."""
     if cache is False:
         return splits
     if cache == "disk":

@@ -25,8 +25,8 @@ class Sampler:
     filled with the first images of the epoch.
 
     With `sampling="balanced"` an epoch has the same number of images, drawn so that all classes are
-    equally frequent, to one image. Over the epochs, the images of a class take turns: none is
-    repeated before all of its class have been drawn. A class without images is left out.
+    equally frequent, to within one image. Over the epochs, the images of a class take turns: none
+    is repeated before all of its class have been drawn. A class without images is left out.
 
     Args:
         labels: class of every image, (images,).

@@ -121,7 +121,7 @@ def _partial(path, resumable):
             try:
                 yield file
             finally:
-                # Rename it while it is locked; afterwards another process may use the name.
+                # Remove it while it is locked; afterwards another process may use the name.
                 if os.fstat(file.fileno()).st_size == 0:
                     os.unlink(file.name)
         return

@@ -37,7 +37,7 @@ def make(model, table, tensors):
     names = find_changes(model, table)
     if "pooling" in names and isinstance(model, NormAfterPooling) and model.pooling is None:
         want = "tokens must be normalized; this model normalizes after pooling"
-        advice = "Save the model with its pooling: there, these are its tokens before the pooling."
+        advice = "Save the model with its pooling; there, these tokens come before the pooling."
         refuse(table, want, {"pooling": None}, advice)
     if names:
         received = {name: getattr(model, name) for name in names if name == "pooling"}

@@ -40,7 +40,7 @@ def add_evaluate(commands):
         "Evaluates a model on labeled images: accuracy with its 95 % interval, every class, the "
         "most confused classes, calibration, and the most confident mistakes. Without DATA these "
         "are the images that a run held out from training. The accuracy counts all classes of the "
-        "model, also those that DATA lacks.",
+        "model, even those that DATA lacks.",
     )
     add = adder(parser)
     add("model MODEL", MODEL)

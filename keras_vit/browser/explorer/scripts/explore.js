@@ -20,7 +20,7 @@ function fillRows(data, columns, kept, count) {
   return out;
 }
 
-/** Returns the probabilities that the layers after the blocks give for each token. */
+/** Returns the probabilities that the layers after the blocks, without the pooling, give for each token. */
 function readTokens(z, dim) {
   let x = new Matrix(z.length / dim, dim, z.slice());
   for (const layer of tail()) if (!(layer instanceof Pool)) x = layer.call(x, {});
