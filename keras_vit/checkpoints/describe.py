@@ -18,7 +18,7 @@ MINUS_ONE_TO_ONE = (127.5, 127.5)
 
 
 class Description(NamedTuple):
-    """The model that a file of weights is for.
+    """The model that a weight file is for.
 
     Attributes:
         source: the project whose naming scheme its tensors follow.
@@ -37,7 +37,7 @@ class Description(NamedTuple):
 
 
 def describe(path):
-    """Returns which model a file of weights is for, from its tensors and the JSON files beside it.
+    """Returns which model a weight file is for, from its tensors and the JSON files beside it.
 
     Hugging Face's config.json has the number of heads, epsilon and the form of GELU, and its
     preprocessor_config.json the mean and standard deviation of pixels. timm's config.json has the
@@ -51,7 +51,7 @@ def describe(path):
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it is not a file of weights of a known kind.
+        ValueError: it is not a weight file of a known kind.
 
     Example:
     >>> path = keras_vit.checkpoints.entries()["ViT-Mini/4-keras-vit-cifar10"].shipped

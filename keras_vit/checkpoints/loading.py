@@ -281,7 +281,7 @@ def load_weights(model, path, source=None, skip=(), method=None, grid=None):
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it is not a file of weights, or some do not fit; the message lists every
+        ValueError: it is not a weight file, or some weights do not fit; the message lists every
             missing, unexpected, misshapen, wrongly typed and non-finite tensor. The model is
             unchanged.
 

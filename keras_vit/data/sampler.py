@@ -31,7 +31,7 @@ class Sampler:
     Args:
         labels: class of every image, (images,).
         batch_size: images per batch; all of them if there are fewer.
-        seed: integer of 0 or more.
+        seed: non-negative integer.
         names: name of every image, such as its file; None for the indices.
         settings: plain values that a resumed run must share, such as the augmentation.
         sampling: "shuffled", every image once in an epoch, or "balanced", every class equally

@@ -117,7 +117,7 @@ class PatchMean(Layer):
         (batch, D).
 
     Raises:
-        ValueError: `prefix_tokens` is not an integer of 1 or more, or the input is not tokens.
+        ValueError: `prefix_tokens` is not a positive integer, or the input is not tokens.
 
     Example:
     >>> layer = keras_vit.descendants.PatchMean(prefix_tokens=5)

@@ -45,7 +45,7 @@ const MEASURES = {
 
 /**
  * Covers one cell after the other with the mean color of the image. Calls show(cell, fall) with the
- * fall of the class's measure without the cell; stops when show returns false. `ways`: see
+ * drop in the class's measure without the cell; stops when show returns false. `ways`: see
  * engine.js.
  */
 async function occlude(vit, image, label, [rows, columns], show, ways = {}, measure = "probability") {

@@ -234,7 +234,7 @@ def _explain(address, error, was_reached, shown):
     status = getattr(getattr(error, "response", None), "status_code", None)
     reason = " ".join(str(error).split()) or names[0]
     if "Consistency check failed" in reason:
-        reason = "the server sent another number of bytes than it announced"
+        reason = "the server sent a different number of bytes than it announced"
     elif status is not None:
         reason = f"the server answers {status}"
     if row is None and status in (401, 403):

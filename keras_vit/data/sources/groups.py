@@ -41,7 +41,7 @@ def hold_out(labels, groups, seed, share):
     Args:
         labels: class of every image, (images,).
         groups: group of every image, (images,).
-        seed: integer of 0 or more, or a list of them.
+        seed: non-negative integer, or a list of them.
         share: share of the images to hold out.
 
     Returns:

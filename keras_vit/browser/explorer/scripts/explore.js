@@ -86,7 +86,7 @@ Object.assign(TASKS, {
     self.postMessage({ task: "compared", permutation, table });
   },
 
-  /** Switches off one head after the other, and one block; answers with the fall of the class's lead. */
+  /** Switches off one head after the other, and one block; answers with the drop in the class's lead. */
   ablate({ number, image, label, ways }) {
     const lead = (more) => MEASURES.lead(vit.call(image, { ...ways, ...more }), label), whole = lead({});
     const { blocks, heads } = model.sizes, list = (length, f) => Array.from({ length }, (_, i) => f(i));
