@@ -20,7 +20,7 @@ def files(code):
         code: source text that imports keras_vit.
 
     Returns:
-        Set of absolute paths. The `__init__` files on the way are in it, but are not followed:
+        Set of absolute paths. The `__init__` files along the way are included but are not followed:
         they import everything.
     """
     found, waiting = set(), _names(code)

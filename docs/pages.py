@@ -19,7 +19,7 @@ Requirements for a tutorial:
 - The first cell has a title, `# 1. An image is a sentence`, and in its box the paragraphs
   `> **You will be able to** ...`, for the index, and `> **Time** {time}`, for the measured time.
 - `> **Downloads** ...` is in that box if the tutorial needs published weights or data; files in
-$KERAS_VIT_TEST_DATA are used instead of downloads.
+  $KERAS_VIT_TEST_DATA are used instead of downloads.
 - A cell that draws describes its figure: `# %% alt="A cat"`; for two figures `alt=["A", "B"]`.
 - A solution is tagged, `# %% tags=["solution"]`: it is folded on the page and in the notebook.
 - `from check import check` imports tutorials/check.py; a notebook begins with cells that write
@@ -103,7 +103,7 @@ def _options(arguments):
     )
     parser.add_argument(
         "--at-once", type=int, default=1, metavar="N",
-        help="tutorials that run at the same time; the time that each page tells is then longer",
+        help="tutorials to run at the same time; the times on the pages are then longer",
     )  # fmt: skip
     for name, default in (
         ("source", "tutorials"),
@@ -307,7 +307,7 @@ def _alts(tutorial, cell, drawn):
     alts = [alts] if isinstance(alts, str) else alts
     if len(alts) != drawn:
         raise PageError(
-            f"{tutorial.where(cell)}: every figure needs a text that says what is to be seen. "
+            f"{tutorial.where(cell)}: every figure needs a text that describes it. "
             f'Received: {drawn} figures, {len(alts)} texts. Write # %% alt="..." above the cell, '
             'or alt=["...", "..."] for several figures.'
         )

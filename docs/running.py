@@ -199,7 +199,7 @@ def run(tutorial):
 
 
 def _at_hand(tutorial, home):
-    """Copies files of $KERAS_VIT_TEST_DATA to where downloads go; returns the environment."""
+    """Links or unpacks files of $KERAS_VIT_TEST_DATA where downloads go; returns the variables."""
     data = os.environ.get("KERAS_VIT_TEST_DATA")
     code = "\n".join(cell.source for cell in tutorial.code())
     if not data or not tutorial.downloads:

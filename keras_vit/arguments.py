@@ -49,14 +49,14 @@ class Checked:
 def positive_integer(name, value, advice=""):
     """Returns `value` as an `int`, or raises `ValueError` unless it is 1 or more."""
     if isinstance(value, bool) or not isinstance(value, kinds_of_numbers.Integral) or value < 1:
-        refuse(f"`{name}` must be an integer of 1 or more", {name: value}, advice)
+        refuse(f"`{name}` must be a positive integer", {name: value}, advice)
     return int(value)
 
 
 def natural_number(name, value, advice=""):
     """Returns `value` as an `int`, or raises `ValueError` unless it is 0 or more."""
     if isinstance(value, bool) or not isinstance(value, kinds_of_numbers.Integral) or value < 0:
-        refuse(f"`{name}` must be an integer of 0 or more", {name: value}, advice)
+        refuse(f"`{name}` must be a non-negative integer", {name: value}, advice)
     return int(value)
 
 
@@ -213,7 +213,7 @@ def divisible_heads(hidden_dim, num_heads):
 
 
 def nearest_multiples(value, step):
-    """Names the multiples of `step` on both sides of `value`: '208 or 224'."""
+    """Returns the multiples of `step` on both sides of `value` as text: '208 or 224'."""
     below = value // step * step
     return " or ".join(str(multiple) for multiple in (below, below + step) if multiple)
 

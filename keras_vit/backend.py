@@ -43,7 +43,7 @@ def ensure_installed():
 
 
 def _replacement(wanted):
-    """Returns the first backend that is installed, unless the user requested `wanted`."""
+    """Returns the first installed backend; raises if there is none, or if the user set `wanted`."""
     installed = [backend for backend in BACKENDS if is_installed(backend)]
     if wanted and installed:
         raise ImportError(

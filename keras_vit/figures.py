@@ -65,7 +65,7 @@ def _figure_class():
     from matplotlib.figure import Figure
 
     class NotebookFigure(Figure):
-        """A figure that a notebook can display, and whose files are complete or not there."""
+        """A figure that a notebook can display; it writes files completely or not at all."""
 
         def savefig(self, fname, **kwargs):
             suffix = os.path.splitext(fname)[1] if isinstance(fname, (str, os.PathLike)) else ""

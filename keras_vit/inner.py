@@ -37,10 +37,10 @@ class Inner:
 
 
 class Graph:
-    """A model that on PyTorch lets go of each layer's output after its last use.
+    """A model that, on PyTorch, releases each layer's output after its last use.
 
     Keras would keep all of them until the model returns: 465 MB for 64 images and ViT-B/16. The
-    compilers of TensorFlow and JAX decide that on their own.
+    compilers of TensorFlow and JAX decide this on their own.
     """
 
     def _run_through_graph(self, inputs, operation_fn=lambda operation: operation, call_fn=None):

@@ -10,8 +10,6 @@ Each line that changes a shape ends with the new shape. B is the batch, N the nu
 the patch side, C the channels, D `hidden_dim`. https://arxiv.org/abs/2010.11929
 """
 
-import math
-
 import keras
 from keras import initializers, layers, ops
 
@@ -222,7 +220,7 @@ class SelfAttention(Layer):
 
 def logits(query, key):
     """Returns q k^T / sqrt(d), the argument of the softmax in Eq. 6."""
-    query = ops.transpose(query, (0, 2, 1, 3)) / math.sqrt(query.shape[-1])  # (B, heads, tokens, d)
+    query = ops.transpose(query, (0, 2, 1, 3)) / query.shape[-1] ** 0.5  # (B, heads, tokens, d)
     return ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))  # (B, heads, tokens, tokens)
 
 
@@ -286,8 +284,7 @@ class MLP(Layer):
 class TransformerBlock(Layer):
     """One layer of the Transformer encoder: Eq. 2, Eq. 3 and Figure 1, right.
 
-    A subclass may have another `attention_layer` or `mlp_layer`, which take the same arguments as
-    `SelfAttention` and `MLP`.
+    A subclass may have another `attention_layer` or `mlp_layer` with the same arguments.
 
     Args:
         num_heads: number of attention heads; it divides D.

@@ -35,7 +35,7 @@ class ResNet(ImageModel):
         normalize: (mean, standard deviation) of the pixels, one number each or one per channel:
             the model's first node. The default maps 0..255 to -1..1; None takes images as they
             are.
-        dtype: a dtype or policy, for example "mixed_bfloat16"; logits are float32 all the same.
+        dtype: a dtype or policy, for example "mixed_bfloat16"; logits are float32 even then.
 
     Call arguments:
         images: (batch, height, width, num_channels), pixels 0 to 255, integers or floats.

@@ -97,7 +97,7 @@ class ViT(ImageModel):
         approximate: True for the tanh form of GELU (the official code and its checkpoints), False
             for the exact one (timm, Hugging Face).
         epsilon: of the layer normalizations.
-        dtype: a dtype or policy, for example "mixed_bfloat16"; logits are float32 all the same.
+        dtype: a dtype or policy, for example "mixed_bfloat16"; logits are float32 even then.
         name: a name for the model; None for a unique one, "vit", "vit_1", ...
 
     Call arguments:
@@ -109,7 +109,7 @@ class ViT(ImageModel):
         normalization, (batch, 1 + N, hidden_dim).
 
     Raises:
-        ValueError: an argument is invalid, or images have another shape than the model.
+        ValueError: an argument is invalid, or images do not have the shape that the model takes.
 
     Example:
     >>> model = keras_vit.ViT(image_size=32, patch_size=8, num_layers=2, hidden_dim=48,

@@ -33,7 +33,7 @@ class Mutant(typing.NamedTuple):
 MUTANTS = (
     Mutant(
         "attention has the wrong sign",
-        "layers.py", ") / math.sqrt(query.shape[-1])", ") / -math.sqrt(query.shape[-1])", "core",
+        "layers.py", ") / query.shape[-1] ** 0.5", ") / -(query.shape[-1] ** 0.5)", "core",
     ),
     Mutant(
         "layer norm has Keras's epsilon",

@@ -272,7 +272,7 @@ print((same == model.predict(images[:8], verbose=0)).all())
 # example images into one HTML file, with a ViT in JavaScript that
 # computes the same as Keras. Open it with a double click, mail it,
 # or put it on any web server. Images that a visitor drops on it stay
-# on the visitor's device. At a terminal:
+# on the visitor's device. In a terminal:
 #
 # `keras-vit page pets.keras --classes pets.txt --out pets.html`
 

@@ -1,4 +1,4 @@
-"""The forward pass of a Vision Transformer in JAX, for one image; `vmap` makes it one for many."""
+"""The forward pass of a Vision Transformer in JAX, for one image; `vmap` extends it to many."""
 
 import functools
 

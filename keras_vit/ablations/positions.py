@@ -52,7 +52,7 @@ class PositionEmbedding(Layer):
         tokens, self.hidden_dim = input_shape[1:]
         if tokens != self.prefix_tokens + rows * columns:
             received = {"tokens": tokens, "grid": self.grid, "prefix_tokens": self.prefix_tokens}
-            check.refuse("positions are one for each token", received)
+            check.refuse("there must be one position for each token", received)
         check_length(self.hidden_dim, self.divides)
 
     def call(self, x):
@@ -284,8 +284,8 @@ def average(kernel, old, new):
 def sample(kernel, old, new):
     """Returns the (new, old) matrix of interpolation without antialiasing, with pixels as areas.
 
-    A new pixel is the mean of the four nearest, weighted by `kernel` at their distances; beyond the
-    edge, the outermost pixel repeats.
+    A new pixel is the mean of the four nearest old ones, weighted by `kernel` at their distances;
+    beyond the edge, the outermost pixel repeats.
     """
     centers = (np.arange(new)[:, None] + 0.5) * old / new - 0.5
     places = np.floor(centers).astype(int) + np.arange(-1, 3)  # (new, 4)

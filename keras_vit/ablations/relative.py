@@ -21,7 +21,7 @@ register = keras.saving.register_keras_serializable(package="keras_vit")
 class RelativeSelfAttention(SelfAttention):
     """Self-attention with a learned key for every offset between two tokens.
 
-    An extra attention of the same queries to `offset_embedding` is added to the logits:
+    The logits of the same queries with `offset_embedding` as keys are added to the usual ones:
 
         A = softmax((q_i k_j + q_i r_(i - j)) / sqrt(d)),   i - j = T - 1 ... 1 - T
 
@@ -65,7 +65,7 @@ class RelativeSelfAttention(SelfAttention):
         _, tokens, heads, dim = query.shape
         offsets = self.offset_embedding.shape[0]
         if tokens != (offsets + 1) // 2:
-            want = f"this attention has offsets between {(offsets + 1) // 2} tokens"
+            want = f"this attention was built for {(offsets + 1) // 2} tokens"
             advice = "Give it images of the size that it was built for."
             check.refuse(want, {"tokens": tokens}, advice)
         relative = ops.reshape(self.offset_embedding, (offsets, heads, dim))

@@ -1,6 +1,6 @@
 """The cost of models: multiply-adds, parameters, memory, and the compute of the paper's training.
 
-layer_costs.py  a cost, and the share of each layer as shapes pass through
+layer_costs.py  `Cost`, and the cost of each kind of layer
 counting.py     `count` and `activation_memory`, of a model or a name
 paper_costs.py  `training`, `core_days`, and Tables 2 and 6 beside our counts
 """

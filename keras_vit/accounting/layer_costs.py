@@ -1,4 +1,4 @@
-"""The cost of a model, added up over its layers as the shapes of an image pass through."""
+"""The cost of a model: the sum over its layers, found by running it on shapes."""
 
 import math
 from typing import NamedTuple
@@ -64,7 +64,7 @@ def count_layers(model, padding=True):
 
 
 def count_parameters(model):
-    """Returns the number of trainable numbers; moving means and variances are not counted."""
+    """Returns the number of trainable parameters; moving means and variances are not counted."""
     learned = [weight for weight in model.weights if not weight.name.startswith("moving_")]
     return sum(math.prod(weight.shape) for weight in learned)
 
@@ -81,7 +81,7 @@ def add(costs):
 
 
 def attend(queries, keys, hidden_dim, num_heads):
-    """The two products of Eq. 6 and 7; the backward pass needs q, k, v and the scores A."""
+    """Counts the two products of Eq. 6 and 7; the backward pass needs q, k, v and the scores A."""
     products, scores = queries * keys * hidden_dim, num_heads * queries * keys
     return Cost(
         attention=2 * products,
@@ -91,7 +91,7 @@ def attend(queries, keys, hidden_dim, num_heads):
 
 
 def attend_relatively(tokens, hidden_dim, num_heads):
-    """Attention whose queries also multiply a learned key for each of 2 `tokens` - 1 offsets."""
+    """Counts attention whose queries also multiply a key for each of 2 `tokens` - 1 offsets."""
     offsets = 2 * tokens - 1
     extra = Cost(attention=tokens * offsets * hidden_dim, activations=num_heads * tokens * offsets)
     return add([attend(tokens, tokens, hidden_dim, num_heads), extra])
@@ -177,7 +177,7 @@ def _kernel(layer, x, y, keep):
 
 
 def _count_inside(layer, x, y):
-    """The multiply-adds of a convolution without the padding."""
+    """Counts the multiply-adds of a convolution without the padding."""
     sides = zip(x.shape[1:3], y.shape[1:3], layer.kernel_size, strict=True)
     return math.prod(count_taps(*side, padding=False) for side in sides) * math.prod(
         layer.kernel.shape[2:]
@@ -185,7 +185,7 @@ def _count_inside(layer, x, y):
 
 
 def _einsum(layer, x, y, keep):
-    """The dense layers of Keras's own attention: one kernel for all heads."""
+    """Counts the dense layers of Keras's own attention, with one kernel for all heads."""
     _, axes, made = layer.equation.replace("->", ",").split(",")
     sizes = zip(axes, layer.kernel.shape, strict=True)
     products = _numbers(y) * math.prod(size for axis, size in sizes if axis not in made)
@@ -233,7 +233,7 @@ def _numbers(x):
 
 
 NORMS = (layers.LayerNormalization, layers.GroupNormalization, layers.BatchNormalization)
-# The cost of each kind of layer, without its sublayers. The first kind that matches counts.
+# The cost of each kind of layer, without its sublayers. The first kind that matches is used.
 CLASSES = {
     (layers.EinsumDense,): _einsum,
     (layers.Dense, layers.Conv2D, layers.DepthwiseConv2D): _kernel,

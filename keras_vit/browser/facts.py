@@ -63,15 +63,15 @@ def _accuracy(metrics):
 def _last(source):
     """Returns the last part of a path, because a page does not show its author's folders.
 
-    A run stores paths from the root, so everything else is a name: "ViT-Ti/16".
+    A run stores absolute paths, so everything else is a name: "ViT-Ti/16".
     """
     return os.path.basename(source) if os.path.isabs(source or "") else source or ""
 
 
 def find_examples(source, most=MOST):
-    """Returns [(file, its class or None)] of an image, a folder of images or one of class folders.
+    """Returns [(file, class or None)] of an image, a folder of images or a folder of class folders.
 
-    With class folders, the first image of each comes first, then the second, up to `most` images.
+    With class folders, the first image of each comes first, then the second of each, up to `most`.
     """
     source = pathlib.Path(source)
     if source.is_file():

@@ -19,8 +19,8 @@ def write_page(
     """Writes a model as one HTML file that classifies images in a browser.
 
     The file needs no server and no network: it contains the weights, the classes, example images
-    and the engine, and gives the same predictions as the model. It shows attention, rollout and
-    occlusion, and states how the model was trained.
+    and the engine, which computes the same as the model, except for the rounding of the weights. It
+    shows attention, rollout and occlusion, and states how the model was trained.
 
     Args:
         model: a `ViT`, a hybrid or a model of `keras_vit.descendants`, with a head.

@@ -18,7 +18,7 @@ MINUS_ONE_TO_ONE = (127.5, 127.5)
 
 
 class Description(NamedTuple):
-    """The model that a file of weights is for.
+    """The model that a weight file is for.
 
     Attributes:
         source: the project whose naming scheme its tensors follow.
@@ -37,11 +37,11 @@ class Description(NamedTuple):
 
 
 def describe(path):
-    """Returns which model a file of weights is for, from its tensors and the JSON files beside it.
+    """Returns which model a weight file is for, from its tensors and the JSON files beside it.
 
     Hugging Face's config.json has the number of heads, epsilon and the form of GELU, and its
-    preprocessor_config.json the mean and standard deviation of pixels. timm's config.json has all
-    of these.
+    preprocessor_config.json the mean and standard deviation of pixels. timm's config.json has the
+    mean and standard deviation; the other three follow from its `architecture` and `model_args`.
 
     Args:
         path: as in `load_weights`.
@@ -51,7 +51,7 @@ def describe(path):
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it is not a file of weights of a known kind.
+        ValueError: it is not a weight file of a known kind.
 
     Example:
     >>> path = keras_vit.checkpoints.entries()["ViT-Mini/4-keras-vit-cifar10"].shipped
@@ -258,7 +258,7 @@ def _find_image_size(shapes, found):
     if grid is None and given:
         names = {"timm": "img_size", "kerashub": "image_shape"}
         field = names.get(shapes.table.source, "image_size")
-        want = f"`{field}` of config.json must be that of the positions, {tokens} tokens"
+        want = f"`{field}` of config.json must match the positions, {tokens} tokens"
         received = {"path": str(shapes.path), field: given, "patch_size": patch}
         arguments.refuse(want, received, "Use the config.json that came with the weights.")
     if grid is None:

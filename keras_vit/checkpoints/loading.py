@@ -67,9 +67,9 @@ class Report(NamedTuple):
 def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overrides):
     """Builds a model with published weights, for your resolution and your classes.
 
-    If `num_classes` differs from the file's, the new head starts at zero and the tanh layer before
-    it is removed (section 3.1). If `image_size` differs, the positions are resized (section 3.2);
-    if `patch_size` differs, so is the kernel of the patch embedding, as in FlexiViT.
+    If `num_classes` differs from the file's, the new head starts at zero (section 3.2) and the tanh
+    layer before it is removed (section 3.1). If `image_size` differs, the positions are resized
+    (section 3.2); if `patch_size` differs, so is the kernel of the patch embedding, as in FlexiViT.
 
     Args:
         name: a name of `keras_vit.checkpoints.entries()`, a variant such as "ViT-S/16" for its
@@ -199,7 +199,7 @@ def _check(name, wanted, grid):
     if grid and math.prod(grid) > MAX_PATCHES:
         want = f"images must have at most {MAX_PATCHES:,} patches, unless you ask for more"
         received = {"name": str(name), "image_size": wanted["image_size"], "patches": grid}
-        advice = "Attention compares each with each. Pass image_size=, which resizes the positions."
+        advice = "Attention compares all pairs. Pass image_size=, which resizes the positions."
         arguments.refuse(want, received, advice)
 
 
@@ -269,10 +269,10 @@ def load_weights(model, path, source=None, skip=(), method=None, grid=None):
         source: "google", "bit", "timm", "huggingface", "torchvision" or "kerashub"; None detects
             it.
         skip: layers that keep their weights, such as ("head", "pre_logits") for another task.
-        method: how positions are resized for another image size. None does it as the code that the
-            file comes from does: "bilinear", which aligns the corners of both grids, for Google's
-            files; "bicubic" with antialiasing for timm's and for Hugging Face's DINOv2 with
-            registers; "torch-bicubic" without antialiasing for other files of Hugging Face.
+        method: how positions are resized for another image size. None for the method of the code
+            that the file comes from: "bilinear", which aligns the corners of both grids, for
+            Google's files; "bicubic" with antialiasing for timm's and for Hugging Face's DINOv2
+            with registers; "torch-bicubic" without antialiasing for other files of Hugging Face.
             "torch-bilinear" is PyTorch's bilinear form.
         grid: (rows, columns) of patches that the file's positions are for; None for a square.
 
@@ -281,7 +281,7 @@ def load_weights(model, path, source=None, skip=(), method=None, grid=None):
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it is not a file of weights, or some do not fit; the message lists every
+        ValueError: it is not a weight file, or some weights do not fit; the message lists every
             missing, unexpected, misshapen, wrongly typed and non-finite tensor. The model is
             unchanged.
 

@@ -6,7 +6,7 @@ cannot store is added to something that it can.
 
     E x + b + p = E x + (p + b)     a bias of patches that files do not have
     t + p = (t + p) + 0             a position of a token that files do not have
-    softmax(q (k + b)) = softmax(q k)    a bias of keys, which adds q b to all scores of q
+    softmax(q (k + b)) = softmax(q k)    a key bias, which adds q b to all scores of q
 """
 
 import functools

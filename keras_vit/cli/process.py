@@ -1,7 +1,7 @@
 """Prepares a command's process before Keras is imported: quiet libraries, caches, huge pages.
 
-All of this is set by environment variables. A library call should not set them: they belong to the
-user, and by then it is too late.
+Caches and huge pages are set by environment variables. A library call should not set them: they
+belong to the user, and by then it is too late.
 """
 
 import contextlib

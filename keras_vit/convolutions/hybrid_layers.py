@@ -28,7 +28,7 @@ class HybridConv(layers.Conv2D):
         (batch, height / strides, width / strides, filters), rounded up.
 
     Raises:
-        ValueError: an argument is not an integer of 1 or more, or the input is not a map.
+        ValueError: an argument is not a positive integer, or the input is not a map.
 
     Example:
     >>> conv = keras_vit.convolutions.HybridConv(filters=64, kernel_size=7, strides=2)

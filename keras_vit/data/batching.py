@@ -76,7 +76,8 @@ class ArrayBatches:
         self.images, self.labels, self.augmentation = images, labels, augmentation
         if np.shape(images)[:1] != np.shape(labels)[:1]:
             received = {"images": np.shape(images), "labels": np.shape(labels)}
-            arguments.refuse("there must be one label for each image", received, "Count them.")
+            advice = "Pass labels in the order of the images."
+            arguments.refuse("there must be one label for each image", received, advice)
         fields = None
         if augmentation is not None:
             batch_transforms.check_array(images, augmentation)

@@ -74,7 +74,7 @@ def load(
         batch_size: images per batch.
         augment: augmentation of the training images: a name in `keras_vit.data.AUGMENTATIONS`, a
             `keras_vit.data.Augmentation`, or None.
-        seed: seed of the order and of the augmentation, an integer of 0 or more.
+        seed: seed of the order and of the augmentation, a non-negative integer.
         validation_share: share of the training images to hold out if the source has no validation
             split; 0 for none; None for a tenth, or for the share that the paper held out of a named
             dataset (see `keras_vit.data.tfds.load_splits`).
@@ -152,7 +152,7 @@ def load(
 
 
 def _keep_decoded(splits, cache, image_size, num_channels):
-    """Returns splits whose images are decoded only once if `cache` requires it."""
+    """Returns splits whose images are decoded once and kept in memory or on disk, see `load`."""
     if cache is False:
         return splits
     if cache == "disk":

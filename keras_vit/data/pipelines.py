@@ -124,7 +124,7 @@ class Batches(Loader):
         images: (images, height, width, channels).
         labels: (images,).
         batch_size: images per batch; all of them if there are fewer.
-        seed: integer of 0 or more.
+        seed: non-negative integer.
         augmentation: an `Augmentation` that is applied anew in each epoch, or None.
 
     Example:

@@ -25,13 +25,13 @@ class Sampler:
     filled with the first images of the epoch.
 
     With `sampling="balanced"` an epoch has the same number of images, drawn so that all classes are
-    equally frequent, to one image. Over the epochs, the images of a class take turns: none is
-    repeated before all of its class have been drawn. A class without images is left out.
+    equally frequent, to within one image. Over the epochs, the images of a class take turns: none
+    is repeated before all of its class have been drawn. A class without images is left out.
 
     Args:
         labels: class of every image, (images,).
         batch_size: images per batch; all of them if there are fewer.
-        seed: integer of 0 or more.
+        seed: non-negative integer.
         names: name of every image, such as its file; None for the indices.
         settings: plain values that a resumed run must share, such as the augmentation.
         sampling: "shuffled", every image once in an epoch, or "balanced", every class equally

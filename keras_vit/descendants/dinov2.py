@@ -6,10 +6,10 @@
     MLP  = (silu(z W_gate) * (z W_up)) W_down                       in the size g
     y    = [LN(z_L)^0; mean of LN(z_L) over the patches]            Eq. 4 of its classifiers
 
-A vector gamma multiplies the output of a dense layer, so it can be part of the weights: x W gamma +
-b gamma. Loading a file multiplies it in; no layer here has a gamma. Registers are tokens whose rows
-of E_pos are zero. Without registers, the sizes S, B and L are plain `ViT`s. TIPSv2
-(https://arxiv.org/abs/2604.12012) is the same model with one register.
+A vector gamma multiplies the output of a dense layer, so it can be part of the weights:
+(x W + b) gamma = x (W gamma) + b gamma. Loading a file multiplies it in; no layer here has a gamma.
+Registers are tokens whose rows of E_pos are zero. Without registers, the sizes S, B and L are plain
+`ViT`s. TIPSv2 (https://arxiv.org/abs/2604.12012) is the same model with one register.
 """
 
 import keras
@@ -117,7 +117,7 @@ class PatchMean(Layer):
         (batch, D).
 
     Raises:
-        ValueError: `prefix_tokens` is not an integer of 1 or more, or the input is not tokens.
+        ValueError: `prefix_tokens` is not a positive integer, or the input is not tokens.
 
     Example:
     >>> layer = keras_vit.descendants.PatchMean(prefix_tokens=5)

@@ -6,7 +6,7 @@
     MLP  = (silu(z W_gate) * (z W_up)) W_down                in the sizes S+, H+ and 7B
     layer scale as in DINOv2, in the weights
 
-y and x are the centers of a patch, -1 to 1 from one edge of the image to the other. Attention
+y and x are the center of a patch, -1 to 1 from one edge of the image to the other. Attention
 between two patches depends only on the difference of their positions, so a model takes images of
 any size.
 """

@@ -7,7 +7,7 @@
     y     = LN(mean of z_L over the patches)            Eq. 4 of its classifiers
 
 y and x are the row and the column of a patch; if the grid differs from that of pre-training, they
-are scaled to its size. Numbers 2 j and 2 j + 1 of a query or key are the pair that is rotated.
+are scaled to its size. Numbers 2 j and 2 j + 1 of a query or key are rotated as a pair.
 """
 
 import functools
@@ -196,7 +196,7 @@ class EVAViT(ViT):
 class EVAMeanViT(NormAfterPooling, EVAViT):
     """`EVAViT` whose last normalization comes after pooling, as in EVA-02's classifiers.
 
-    The arguments are those of `EVAViT`; the default pooling is "patch mean".
+    The arguments are those of `EVAViT`. The published classifiers have `pooling="patch mean"`.
 
     Example:
     >>> model = keras_vit.create("ViT-Ti/16", keras_vit.descendants.EVAMeanViT, image_size=32,

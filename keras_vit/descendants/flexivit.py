@@ -24,7 +24,7 @@ def resize_kernel(kernel, patch_size, new_patch_size, method="bilinear"):
     Args:
         kernel: (height * width * channels, D), as `PatchEncoder` has it.
         patch_size: its (height, width) in pixels, or an integer.
-        new_patch_size: (height, width) wanted, or an integer.
+        new_patch_size: the new (height, width), or an integer for both.
         method: how patches are resized: "bilinear" as in the paper, where pixels are areas,
             "bicubic" with antialiasing as in timm, or another of `positions.resize`.
 

@@ -26,7 +26,7 @@ POOLING_HEADS, POOLING_RATIO = 8, 4  # heads and MLP ratio of attention pooling,
 
 @register
 class PESelfAttention(EVASelfAttention):
-    """`EVASelfAttention` whose places are (column, row), counted after the class token.
+    """`EVASelfAttention` whose places are (column, row), from 1 on if there is a class token.
 
     Example:
     >>> layer = keras_vit.descendants.pe.PESelfAttention(num_heads=3, grid=(2, 3))

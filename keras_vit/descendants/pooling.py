@@ -88,7 +88,7 @@ ViT.poolings["map"] = (0, _pooling)
 
 
 class NormAfterPooling:
-    """A base class before `ViT`, whose last normalization then comes after pooling.
+    """A mixin for `ViT`, whose last normalization then comes after pooling.
 
     The order matters for a mean, but not for the class token. With `pooling=None` the
     tokens are those after the last block, without a normalization.

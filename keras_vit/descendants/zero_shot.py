@@ -28,7 +28,7 @@ class ZeroShotClassifier(ImageModel):
         num_classes: length of the logits.
         name: a name for the model; None for a unique one.
         trainable: whether its weights are trainable.
-        dtype: as for other models; logits are float32 all the same.
+        dtype: as for `ViT`.
 
     Raises:
         ValueError: the encoder does not return a vector for each image.

@@ -89,7 +89,7 @@ def quote_distinctly(name, other):
 
 
 def normalize(name):
-    """Returns a name in lower case and with accents in one encoding: some systems ignore these."""
+    """Returns a name without the differences of case and Unicode form that some systems ignore."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

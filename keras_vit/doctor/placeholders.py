@@ -20,7 +20,7 @@ ONE_COLOR_RARE, SHADES_RARE = 0.3, 128
 
 
 class Ground(NamedTuple):
-    """The share of an image with one color, and its numbers of coarse colors and of all colors."""
+    """The share of the most frequent color, and the numbers of coarse colors and of all colors."""
 
     share: float
     colors: int

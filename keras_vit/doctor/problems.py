@@ -55,7 +55,7 @@ _ERRORS = {
     "empty-class": ("no image of the class can be read", "Add images, or remove the folder."),
     "single-image": ("the class has only one image to train on",
         "Add images, or remove the class."),
-    "class-untrained": ("a class of the validation or test split is missing in the training split",
+    "class-untrained": ("a class of a validation or test split is missing from the training split",
         "Add training images of it, or remove it."),
     "label-clash": ("the same image is in two classes", "Keep the copy in the right class."),
     "missing-file": ("the table lists a file that does not exist",
@@ -94,7 +94,7 @@ _WARNINGS = {
     "classes-alike": (
         "names of classes differ only by case, spaces, - and _, or encoding of accents",
         "Merge the folders if they are the same class."),
-    "class-missing": ("a training class is missing in another split, so it is not evaluated there",
+    "class-missing": ("a training class is missing from another split and so not evaluated there",
         "Move some of its images there."),
     "shortcut": ("a model can recognize the class by how its files were saved",
         "Save the images of all classes in the same way."),

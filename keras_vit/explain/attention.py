@@ -151,7 +151,7 @@ def _find_pooling(model):
     layers = [layer for layer, _ in find_encoder.walk(model) if isinstance(layer, AttentionPooling)]
     if not layers:
         want = "the model must pool with attention"
-        advice = "`attention_rollout` shows what reaches the token that others pool."
+        advice = "For other models, use `attention_rollout` or `token_attention`."
         arguments.refuse(want, {"model": model.name}, advice)
     return layers[0]
 

@@ -27,7 +27,7 @@ def _format_range(values, unit):
 
 
 def format_points(values):
-    """Formats the range of a fall in probability, in percentage points.
+    """Formats the range of a drop in probability, in percentage points.
 
     Example:
     >>> keras_vit.explain.captions.format_points(np.array([-0.021, 0.5]))

@@ -210,7 +210,7 @@ def _check_maps(maps, images):
 
 
 def _blur(side, deviation):
-    """Returns the matrix that blurs a line of pixels; at the borders, weights inside sum to 1."""
+    """Returns the matrix that blurs a line of pixels; the weights inside the image sum to 1."""
     distance = np.arange(side)[:, None] - np.arange(side)
     weights = np.exp(-(distance**2) / (2 * deviation**2))
     return (weights / weights.sum(axis=1, keepdims=True)).astype("float32")

@@ -245,8 +245,8 @@ def _gram(x, normalize):
         mean, variance = ops.moments(x, -1, keepdims=True)
         x = (x - mean) / ops.sqrt(variance + 1e-6)
     x = ops.reshape(x, (ops.shape(x)[0], -1))
-    # Subtracting the part that all images share, such as the positions, leaves HSIC_1 unchanged and
-    # avoids rounding in float32.
+    # Subtracting one image from all removes what they share, such as the positions. This leaves
+    # HSIC_1 unchanged and reduces rounding errors in float32.
     x = x - x[:1]
     return ops.matmul(x, ops.transpose(x))
 

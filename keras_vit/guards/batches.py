@@ -26,9 +26,9 @@ def check_batch(model, images, labels=None):
         The number of models of this package in `model`.
 
     Raises:
-        ValueError: there is no such model, images have the wrong shape, labels do not fit the loss
-            or are out of range, or the loss expects probabilities and the model returns logits, or
-            vice versa.
+        ValueError: `model` contains no such model, images have the wrong shape, labels do not fit
+            the loss or are out of range, or the loss expects probabilities and the model returns
+            logits, or vice versa.
 
     Example:
     >>> vit = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=None)

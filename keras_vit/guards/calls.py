@@ -208,9 +208,10 @@ def _check_compiled(model):
 def _check_callback(model, callback):
     """Refuses a callback that would fail after an epoch, or hours later."""
     if callback is not None and not isinstance(callback, keras.callbacks.Callback):
-        advice = "Write keras.callbacks.EarlyStopping(), for example, with brackets."
+        advice = "Write keras.callbacks.EarlyStopping(), for example, with parentheses."
         received = {"callback": getattr(callback, "__name__", callback)}
-        arguments.refuse("callbacks must be objects of keras.callbacks", received, advice)
+        want = "callbacks must be instances of keras.callbacks.Callback"
+        arguments.refuse(want, received, advice)
     is_checkpoint = isinstance(callback, keras.callbacks.ModelCheckpoint)
     if is_checkpoint and not callback.save_weights_only:
         changes.check_path(callback.filepath)
@@ -278,7 +279,7 @@ def _check_batch(model, name, given):
         _check_compiled(model)
         expects = label_checks.expected(model)
         label_checks.check_weights(given, given["x"], expects.num_classes)
-    spec = image_checks.expected(model)._replace(normalize=None)  # or each batch would be warned of
+    spec = image_checks.expected(model)._replace(normalize=None)  # otherwise each batch warns
     _check_arrays(spec, given["x"], expects, given.get("y"), False)
 
 

@@ -182,8 +182,8 @@ def warn_of_one_class(labels, expects):
         first = labels.reshape(-1)[0]
         if (labels == first).all():
             arguments.warn(
-                f"All {labels.size} training labels are class {int(first)}: a model learns from "
-                "them to predict this class always. Check how the labels were made."
+                f"All {labels.size} training labels are class {int(first)}: a model trained on "
+                "them always predicts this class. Check how the labels were made."
             )
 
 
@@ -217,8 +217,8 @@ def identify_loss(loss):
 def check_compiled(model, loss, metrics=()):
     """Raises `ValueError` for a loss, and warns of metrics, that treat logits as probabilities."""
     if isinstance(loss, type):
-        advice = f"Write keras.losses.{loss.__name__}(from_logits=True), with brackets."
-        arguments.refuse("`loss` must be an object", {"loss": loss.__name__}, advice)
+        advice = f"Write keras.losses.{loss.__name__}(from_logits=True), with parentheses."
+        arguments.refuse("`loss` must be an instance, not a class", {"loss": loss.__name__}, advice)
     layers = getattr(model, "layers", None)
     if not layers or getattr(layers[-1], "activation", 0) is not keras.activations.linear:
         return
@@ -231,8 +231,8 @@ def check_compiled(model, loss, metrics=()):
         if right:
             shown = repr(metric) if isinstance(metric, str) else type(metric).__name__
             arguments.warn(
-                f"This model returns logits, but its metric {shown} takes them for "
-                f"probabilities, so its value means nothing. Compile with keras.metrics.{right}."
+                f"This model returns logits, but its metric {shown} treats them as "
+                f"probabilities, so its value is meaningless. Compile with keras.metrics.{right}."
             )
 
 

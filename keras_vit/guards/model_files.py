@@ -24,7 +24,7 @@ def replacing(model, path, suffix, overwrite, is_file):
 
     Args:
         model: the model.
-        path: what the user passed. Keras takes or refuses what does not end in `suffix`.
+        path: the path that the user passed. Keras itself handles one that does not end in `suffix`.
         suffix: KERAS or WEIGHTS.
         overwrite: if not, Keras asks the user before it replaces a file.
         is_file: whether one file is written, not a folder or several files.
@@ -44,7 +44,7 @@ def replacing(model, path, suffix, overwrite, is_file):
 
 @contextlib.contextmanager
 def all_or_nothing(model, path):
-    """Gives a model its weights back if Keras cannot load all of `path`, and says what to do.
+    """Restores the weights of a model if Keras cannot load all of `path`, and explains the error.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -58,7 +58,7 @@ def all_or_nothing(model, path):
     kept = [(v, v.value if is_fixed else np.array(keras.ops.convert_to_numpy(v)))
             for v in _variables(model)]  # fmt: skip
     try:
-        with warnings.catch_warnings():  # the error of this weight says it better
+        with warnings.catch_warnings():  # the error about this weight is clearer
             warnings.filterwarnings("ignore", "Skipping nested container")
             yield
     except Exception as error:
@@ -69,7 +69,7 @@ def all_or_nothing(model, path):
         raise ValueError(
             f"{str(path)!r} must fit the model {model.name!r}, weight by weight. Received: "
             f"{_shorten(error)} Nothing was loaded. Build the model as it was when it was saved, "
-            "or pass skip_mismatch=True to keep the weights that do not fit."
+            "or pass skip_mismatch=True to skip the weights that do not fit."
         ) from error
 
 

@@ -213,7 +213,7 @@ class _WatchedPyDataset(keras.utils.PyDataset):
 
 
 def as_tuple(batch):
-    """Returns what a generator yields as the tuple that Keras needs, also images alone."""
+    """Returns an item of a generator as the tuple that Keras needs, even if it is only images."""
     return (batch,) if hasattr(batch, "shape") else batch
 
 

@@ -1,4 +1,4 @@
-"""Downloads a file of weights once, into Keras's cache folder.
+"""Downloads a weight file once, into Keras's cache folder.
 
 `keras.utils.get_file` is not used: it writes to the final name from the start, so an interrupted
 download counts as complete the next time; it accepts file://, and may use a folder that all users
@@ -121,7 +121,7 @@ def _partial(path, resumable):
             try:
                 yield file
             finally:
-                # Rename it while it is locked; afterwards another process may use the name.
+                # Remove it while it is locked; afterwards another process may use the name.
                 if os.fstat(file.fileno()).st_size == 0:
                     os.unlink(file.name)
         return

@@ -85,7 +85,7 @@ class Table:
                 arguments.refuse("the table must be about the same images", received, advice)
             yield row
         if self.is_whole and number + 1 < len(self.keys):
-            expected = "a finished Parquet file has no more rows appended"
+            expected = "no rows can be appended to a finished Parquet file"
             received = {"path": str(self.path), "rows": number + 1, "images": len(self.keys)}
             arguments.refuse(expected, received, OTHER)
 

@@ -66,7 +66,7 @@ class TensorFile:
         with contextlib.ExitStack() as self.open_files:
             self._open()
             self.check_count(len(self.specs))
-            self.open_files = self.open_files.pop_all()  # closes everything only after an error
+            self.open_files = self.open_files.pop_all()  # without an error, nothing is closed yet
 
     def read(self, name):
         """Returns the tensor `name` as an array; bfloat16 is converted to float32.

@@ -63,7 +63,7 @@ def write_json(path, content):
 
 
 def remove_partial(folder):
-    """Removes what a killed process left in a folder to which no other process writes."""
+    """Removes the files that a killed process left in a folder that no other process uses."""
     for path in pathlib.Path(folder).glob(f".*{PARTIAL}*"):
         path.unlink(missing_ok=True)
 
@@ -90,7 +90,7 @@ def write_folder(folder, writers):
 
 
 def reserve(path, size):
-    """Raises `OSError` unless an empty file can grow to `size` bytes, on systems that know it."""
+    """Raises `OSError` if the disk has no room for `size` bytes, if the system can reserve them."""
     if not hasattr(os, "posix_fallocate"):
         return
     with open(path, "rb+") as file:

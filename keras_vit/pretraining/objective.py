@@ -75,7 +75,7 @@ class Objective(Guarded, arguments.Checked, keras.Model):
 
     @property
     def trainable_variables(self):
-        """All weights except pooling and head, which an optimizer would warn about or decay."""
+        """All of them except pooling and head, which an optimizer would warn about or decay."""
         return self._select_used(super().trainable_variables)
 
     @property

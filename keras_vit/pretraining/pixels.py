@@ -194,7 +194,7 @@ def find_palette(images, colors=512, seed=0):
         float32 array (colors, channels), sorted, with fewer rows if the images have fewer colors.
 
     Raises:
-        ValueError: `colors` is not an integer of 1 or more.
+        ValueError: `colors` is not a positive integer.
 
     Example:
     >>> images = np.zeros((1, 2, 2, 1))

@@ -28,7 +28,7 @@ STUDIES = {
     "figure-10": ("position_kinds", "Positions by training recipe",
         "Does the pattern of the learned positions depend on rate, weight decay and epochs?"),
     "figure-11": ("attended_area", "Attended area by head and depth",
-        "Do some heads look far in the lowest layers, and does it reach farther with depth?"),
+        "Do some heads look far in the lowest layers, and do heads look farther with depth?"),
     "figure-12": ("speed", "Speed and memory",
         "How do speed and memory change with the size of images, for ViTs and ResNets?"),
     "figure-13": ("architecture", "Axial attention",

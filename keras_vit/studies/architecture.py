@@ -224,7 +224,7 @@ class Figure13(Study):
     At "tiny", models of 4 layers (ResNets of 2 units) are trained on wandering digits, otherwise
     on CIFAR-10. All ViTs use mean pooling, because a class token is in no row. A ViT of 8 layers
     is one more row: an axial block has the weights of two blocks. The time of a step is measured
-    right after training, whatever else the machine does, so it is only an order of magnitude.
+    right after training, regardless of other load, so it is only an order of magnitude.
     """
 
     paper = (

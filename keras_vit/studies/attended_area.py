@@ -207,7 +207,7 @@ class Figure11(Study):
             axes.axhline(100 * LOCAL, color="gray", linewidth=0.5)
             axes.xaxis.get_major_locator().set_params(integer=True)
             seeds.finish(axes, name, "layer", legend=axes is panels[-1])
-        panels[0].set_ylabel("attention distance,\n% of attention to all alike")
+        panels[0].set_ylabel("attention distance,\n% of uniform attention")
         panels[0].set_ylim(bottom=0)
         return figure
 

@@ -85,7 +85,7 @@ def compute_for(points, accuracy):
 
 
 def accuracy_at(points, compute):
-    """Returns the best accuracy of a family at some compute; None outside its range."""
+    """Returns the best accuracy of a family at a given compute; None outside its range."""
     computes, best = _frontier(points)
     if not computes[0] <= compute <= max(points)[0]:
         return None

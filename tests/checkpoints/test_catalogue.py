@@ -130,7 +130,7 @@ def test_an_unknown_name(name):
     with pytest.raises(ValueError, match="must be a checkpoint of the catalog") as caught:
         catalogue.find(name)
     assert f"Received: name={name!r}" in str(caught.value)
-    assert str(caught.value).endswith("If it is the path of a file or folder, nothing is there.")
+    assert str(caught.value).endswith("If it is a path, no file or folder exists there.")
     if name == "ViT-B/17":
         assert "Did you mean 'ViT-B/16'" in str(caught.value)
 

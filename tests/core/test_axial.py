@@ -542,8 +542,8 @@ ERRORS = {
         "`AxialBlock` expects tokens of shape (batch, tokens, hidden_dim)",
     ),
     "grid": (lambda: AxialBlock((2, 3, 4), 2, 8), "`grid` must be one integer or two"),
-    "grid of nothing": (lambda: AxialBlock((0, 3), 2, 8), "`grid` must be an integer of 1 or more"),
-    "heads": (lambda: AxialBlock(2, 0, 8), "`num_heads` must be an integer of 1 or more"),
+    "grid of nothing": (lambda: AxialBlock((0, 3), 2, 8), "`grid` must be a positive integer"),
+    "heads": (lambda: AxialBlock(2, 0, 8), "`num_heads` must be a positive integer"),
     "rate": (lambda: AxialBlock(2, 1, 8, dropout=1.0), "`dropout` must be a number of at least 0"),
     "heads of a block": (
         lambda: AxialBlock(2, 3, 8).build((None, 4, 8)),

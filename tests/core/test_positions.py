@@ -53,7 +53,7 @@ def test_refusals():
         positions.resize(table, (4, 4), (8, 8))
     with pytest.raises(ValueError, match="`method` must be one of 'bilinear', 'bicubic'"):
         positions.resize(table, (3, 3), (8, 8), "nearest")
-    with pytest.raises(ValueError, match="`new_grid` must be an integer of 1 or more"):
+    with pytest.raises(ValueError, match="`new_grid` must be a positive integer"):
         positions.resize(table, (3, 3), (8, 0))
 
 

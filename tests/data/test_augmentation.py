@@ -386,7 +386,7 @@ def test_invalid_images_and_sizes_are_refused():
         augment_image(Image.new("RGBA", (4, 4)), 4, None, rng)
     with pytest.raises(ValueError, match="Received: image='ndarray'. Convert it"):
         resize_image(np.zeros((4, 4, 3), "uint8"), 4)
-    with pytest.raises(ValueError, match="`image_size` must be an integer of 1 or more"):
+    with pytest.raises(ValueError, match="`image_size` must be a positive integer"):
         augment_image(photo(), 0, None, rng)
     with pytest.raises(ValueError, match="`resize` must be one of 'squash', 'crop'"):
         resize_image(photo(), 8, "pad")

@@ -297,7 +297,7 @@ def test_wrong_images_are_refused_before_any_work():
         attention.attention_scores(model, random_images(*SIZE, 3))
     with pytest.raises(ValueError, match=r"At least one image.*\(0, 12, 10, 3\)"):
         attention.attention_scores(model, random_images(0, *SIZE, 3))
-    with pytest.raises(ValueError, match="`batch_size` must be an integer of 1 or more"):
+    with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
         attention.attention_scores(model, random_images(2, *SIZE, 3), batch_size=0)
     assert model not in batched._COMPILED
 

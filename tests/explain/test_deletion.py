@@ -115,7 +115,7 @@ def test_a_vit_under_mixed_precision():
         (np.zeros((2, 5, 2)), {}, "no finer than it"),
         (np.zeros((2, 0, 2)), {}, "one map for each image"),
         (np.full((2, 2, 2), math.nan), {}, "`maps` must be finite. Received: not finite=8"),
-        (np.zeros((2, 2, 2)), {"steps": 0}, "`steps` must be an integer of 1 or more"),
+        (np.zeros((2, 2, 2)), {"steps": 0}, "`steps` must be a positive integer"),
         (np.zeros((2, 2, 2)), {"fill": "black"}, "`fill` must be one of 'mean', 'blur'"),
         (np.zeros((2, 2, 2)), {"classes": 3}, "The model has 3 classes, 0 to 2"),
     ],

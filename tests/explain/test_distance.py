@@ -125,7 +125,7 @@ def test_what_is_refused():
     array = np.full((1, 1, 1, 5, 5), 0.2)
     with pytest.raises(ValueError, match="Received: patch_size=None. Write patch_size=16, or"):
         mean_attention_distance(array)
-    with pytest.raises(ValueError, match="`patch_size` must be an integer of 1 or more"):
+    with pytest.raises(ValueError, match="`patch_size` must be a positive integer"):
         mean_attention_distance(array, patch_size=0)
     with pytest.raises(ValueError, match="`renormalize` must be True or False"):
         mean_attention_distance(array, patch_size=16, renormalize="yes")

@@ -107,7 +107,7 @@ def test_what_cannot_be_compared_is_refused():
     model, gallery = vit(), random_images(3, 8, 15, 3)
     with pytest.raises(ValueError, match="`k` must not exceed .*k=5, images in the gallery=3"):
         nearest(model, gallery, gallery)
-    with pytest.raises(ValueError, match="`k` must be an integer of 1 or more"):
+    with pytest.raises(ValueError, match="`k` must be a positive integer"):
         nearest(model, gallery, gallery, k=0)
     with pytest.raises(ValueError, match="layer='block_3'. The layers are .*block_0"):
         nearest(model, gallery, gallery, k=1, layer="block_3")

@@ -52,7 +52,7 @@ def second_call(layer, first, second):
     return layer(second)
 
 
-INTEGER = "must be an integer of 1 or more"
+INTEGER = "must be a positive integer"
 FRACTION = "must be a number of at least 0 and less than 1"
 BOOLEAN = "must be True or False"
 
@@ -113,12 +113,12 @@ CASES = {
     "hidden pair": (lambda: PatchEncoder((8, 8)), f"`hidden_dim` {INTEGER}", "hidden_dim=(8, 8)"),
     "class token number": (
         lambda: PatchEncoder(8, prefix_tokens=True),
-        "`prefix_tokens` must be an integer of 0 or more",
+        "`prefix_tokens` must be a non-negative integer",
         "prefix_tokens=True",
     ),
     "negative number of tokens": (
         lambda: PatchEncoder(8, prefix_tokens=-1),
-        "`prefix_tokens` must be an integer of 0 or more",
+        "`prefix_tokens` must be a non-negative integer",
         "prefix_tokens=-1",
     ),
     "encoder dropout 1": (

@@ -405,10 +405,10 @@ MISUSES = {
     "class by name": ({"class_weight": {"cat": 2}}, "from 0 to 1 as keys", "keys=['cat']"),
     "class weight NaN": ({"class_weight": {1: NAN}}, "`class_weight` must be finite"),
     "a class of callbacks": (
-        {"callbacks": [keras.callbacks.EarlyStopping]}, "must be objects", "'EarlyStopping'",
-        "with brackets",
+        {"callbacks": [keras.callbacks.EarlyStopping]}, "must be instances", "'EarlyStopping'",
+        "with parentheses",
     ),
-    "a callback by name": ({"callbacks": "early"}, "must be objects", "callback='early'"),
+    "a callback by name": ({"callbacks": "early"}, "must be instances", "callback='early'"),
     "images alone": (
         {"x": (images() for _ in range(2)), "y": None}, "Labels are needed", "(images, labels)",
     ),
@@ -531,7 +531,7 @@ def test_what_is_not_compiled_is_reported():
     for call in (model.fit, model.evaluate, model.train_on_batch):
         with pytest.raises(ValueError, match="must be compiled. Received: compiled=False. Call"):
             call(*labelled(4))
-    with pytest.raises(ValueError, match=r"loss='SparseCategoricalCrossentropy'.*with brackets"):
+    with pytest.raises(ValueError, match=r"loss='SparseCategoricalCrossentropy'.*with parentheses"):
         model.compile("sgd", SPARSE)
 
 

@@ -86,7 +86,7 @@ def test_the_warning_of_a_metric_that_misreads_logits_names_the_right_one(loss, 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         small().compile("sgd", loss(from_logits=True), metrics=[metric])
-    found = [w for w in caught if "takes them for probabilities" in str(w.message)]
+    found = [w for w in caught if "treats them as probabilities" in str(w.message)]
     assert len(found) == (right is not None)
     if right:
         assert f"keras.metrics.{right}" in str(found[0].message)

@@ -136,7 +136,7 @@ def test_lora_computes_in_mixed_precision_and_merges_in_float32():
     "make, arguments, words",
     [
         (small, {"mode": "all"}, "`mode` must be one of 'full', 'linear', 'lora'"),
-        (small, {"mode": "lora", "rank": 0}, "`rank` must be an integer of 1 or more"),
+        (small, {"mode": "lora", "rank": 0}, "`rank` must be a positive integer"),
         (lambda: small(num_classes=None), {"mode": "linear"}, "must have a head to train"),
         (
             lambda: keras_vit.ResNet(units=(1,), image_size=16, num_classes=2),

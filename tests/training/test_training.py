@@ -366,7 +366,7 @@ def test_missing_scikit_learn_is_reported_before_any_work(monkeypatch):
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"weights": "x.npz", "model": "ViT-S/16"}, "Weights bring their own model"),
+        ({"weights": "x.npz", "model": "ViT-S/16"}, "Weights determine the model"),
         ({"patch_size": 4}, "`patch_size` changes the patches of weights"),
         ({"recipe": "finetune"}, "starts from weights"),
         ({"recipe": "finetun"}, "finetune"),

@@ -11,7 +11,7 @@ const GROUPS = 32;
 
 /**
  * Copies each window to a row, in the order row, column, channel, with `beyond` outside the map.
- * There are as many windows as fit with little padding, most of it at the end.
+ * The padding is "same": ceil(side / stride) windows, and an odd line of padding at the end.
  */
 function windows({ data, height, width, channels }, size, stride, beyond = 0) {
   const [rows, columns] = [height, width].map((side) => Math.ceil(side / stride));

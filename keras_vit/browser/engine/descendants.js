@@ -6,7 +6,7 @@
 //     y    = MAP(LN(z_L))                        Eq. 4 with a learned query           SigLIP, PE
 //     y    = the mean of LN(z_L) without z^0     Eq. 4 without registers              DINOv2
 
-/** Adds a number to the scores, which depends on the offset of two patches and on the head. */
+/** Adds a number to each logit, which depends on the offset of two patches and on the head. */
 class BiasedSelfAttention extends SelfAttention {
   constructor(record, tensor) {
     super(record, tensor);

@@ -6,7 +6,7 @@ function probabilities(logits) {
   return softmax(new Matrix(1, logits.length, Float32Array.from(logits))).data;
 }
 
-/** Returns the weights with which rows of A are averaged: the class token's, or those of all patches. */
+/** Returns the weights that average rows of A: the class token's row, or the mean of the patches' rows. */
 function queries(tokens, { prefix_tokens, pools_patches }) {
   const first = pools_patches ? prefix_tokens : 0, count = pools_patches ? tokens - prefix_tokens : 1;
   return Float32Array.from({ length: tokens }, (_, i) => (i >= first && i < first + count ? 1 / count : 0));
@@ -21,7 +21,7 @@ function through(row, a) {
   return out;
 }
 
-/** Returns the attention of the class token or of pooled patches, a map for each head. */
+/** Returns the attention of the class token, or the mean over pooled patches, a map for each head. */
 function tokenAttention(maps, sizes) {
   return maps.map((a) => through(queries(a.rows, sizes), a).subarray(sizes.prefix_tokens));
 }
@@ -45,7 +45,7 @@ const MEASURES = {
 
 /**
  * Covers one cell after the other with the mean color of the image. Calls show(cell, fall) with the
- * fall of the class's measure without the cell; stops when show returns false. `ways`: see
+ * drop in the class's measure without the cell; stops when show returns false. `ways`: see
  * engine.js.
  */
 async function occlude(vit, image, label, [rows, columns], show, ways = {}, measure = "probability") {

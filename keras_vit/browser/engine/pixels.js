@@ -5,7 +5,7 @@
 const clip = (v) => Math.max(0, Math.min(255, v));
 const SHARE = 2 ** 22; // weights are integers, in units of 1 / SHARE
 
-/** Returns the old pixels of each new one and their weights, a triangle as wide as a new pixel. */
+/** Returns the old pixels of each new one and their weights: a triangle, as far as one pixel of the coarser grid. */
 function triangles(old, size) {
   const scale = old / size, reach = Math.max(scale, 1);
   return Array.from({ length: size }, (_, i) => {

@@ -27,7 +27,7 @@ LINES = {
     "Eq. 3": ("layers.py", "# Eq. 3"),
     "Eq. 4": ("vit.py", "return x[:, 0]  # (B, D)"),
     "Eq. 5": ("layers.py", "# Eq. 5"),
-    "scale": ("layers.py", "/ math.sqrt(query.shape[-1])  # (B, heads, tokens, d)"),
+    "scale": ("layers.py", "/ query.shape[-1] ** 0.5  # (B, heads, tokens, d)"),
     "Eq. 6": ("layers.py", "# Eq. 6"),
     "Eq. 7": ("layers.py", "# Eq. 7"),
     "Eq. 8": ("layers.py", "# Eq. 8"),

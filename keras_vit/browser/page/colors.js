@@ -5,9 +5,9 @@ const SEQUENTIAL = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [
 const SIGNED = [[45, 0, 75], [153, 142, 195], [247, 247, 247], [241, 163, 64], [127, 59, 8]];
 
 /**
- * Returns a color for each value, null for one that is not known yet. Without `far`, the highest 3
- * % have the same color, so that a few do not darken all others; with it, colors go from 0 to
- * `far`. Signed values have their darkest color at `far`.
+ * Returns a color for each value, null for one that is not known yet. With `far`, colors go from 0
+ * to `far`. Without it, they start at the lowest value, and the highest 3 % share one color, so that
+ * a few do not darken all others. Signed values go from -far to far, by default the largest magnitude.
  */
 function colorsOf({ values, signed, far }) {
   const sorted = Array.from(values).filter((v) => !Number.isNaN(v)).sort((a, b) => a - b);

@@ -84,7 +84,7 @@ function showClass(name, share) {
   return row;
 }
 
-/** Marks one of the examples as chosen, or with null none. */
+/** Marks one of the examples as chosen, or none for null. */
 function press(button) {
   for (const other of get("examples").querySelectorAll("button")) {
     other.setAttribute("aria-pressed", other === button);

@@ -14,7 +14,7 @@ SUFFIXES = (".npz", ".safetensors", ".weights.h5", ".h5", ".json", ".keras")
 
 
 class Entry(NamedTuple):
-    """One public file of weights. Unpublished facts are None.
+    """One public weight file. Unpublished facts are None.
 
     Attributes:
         name: short, stable name, such as "ViT-B/16-augreg-i21k-ft-384".
@@ -96,7 +96,7 @@ def find(name):
         want = "`name` must be a checkpoint of the catalog or a variant that has one, such as "
         advice = (
             f"{suggestion(name)}keras_vit.checkpoints.entries() lists all. "
-            "If it is the path of a file or folder, nothing is there."
+            "If it is a path, no file or folder exists there."
         )
         arguments.refuse(f"{want}'ViT-S/16'", {"name": name}, advice)
     return found
@@ -123,7 +123,7 @@ def check_source(name):
     >>> keras_vit.checkpoints.catalogue.check_source("weights.npz")
     Traceback (most recent call last):
     ...
-    FileNotFoundError: A file of weights was expected. Received: 'weights.npz', which does not
+    FileNotFoundError: A weight file was expected. Received: 'weights.npz', which does not
     exist. Give another path, hf://owner/name, or a name of `keras-vit weights`.
     """
     if hub.is_address(name):
@@ -132,7 +132,7 @@ def check_source(name):
         find(name)
     elif not os.path.exists(name):
         raise FileNotFoundError(
-            f"A file of weights was expected. Received: {str(name)!r}, which does not exist. "
+            f"A weight file was expected. Received: {str(name)!r}, which does not exist. "
             "Give another path, hf://owner/name, or a name of `keras-vit weights`."
         )
 

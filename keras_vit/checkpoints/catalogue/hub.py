@@ -91,7 +91,7 @@ def parse(address):
     match = ADDRESS.fullmatch(str(address))
     if match is None:
         want = "an address must be hf://owner/name or hf://owner/name@revision"
-        advice = "Such as hf://facebook/dinov2-small; a file within it cannot be named."
+        advice = "For example, hf://facebook/dinov2-small; an address cannot name a file."
         arguments.refuse(want, {"address": str(address)}, advice)
     if not backend.is_installed("huggingface_hub"):
         raise ImportError(
@@ -234,7 +234,7 @@ def _explain(address, error, was_reached, shown):
     status = getattr(getattr(error, "response", None), "status_code", None)
     reason = " ".join(str(error).split()) or names[0]
     if "Consistency check failed" in reason:
-        reason = "the server sent another number of bytes than it announced"
+        reason = "the server sent a different number of bytes than it announced"
     elif status is not None:
         reason = f"the server answers {status}"
     if row is None and status in (401, 403):

@@ -122,7 +122,7 @@ GROUPS = (
         ("ViT-S/16", "deit_small_distilled_patch16_224", 224, None, "89.8 MB", 81.204, "timm"),
         ("ViT-B/16", "deit_base_distilled_patch16_224", 224, None, None, 83.384, "timm"),
         ("ViT-B/16", "deit_base_distilled_patch16_384", 384, None, "351 MB", 85.438, "timm"))),
-    # Google's originals under Hugging Face's names. We found no safetensors of ViT-L and ViT-H.
+    # Google's originals under Hugging Face's names; we found none of ViT-L and ViT-H.
     ("huggingface", HUGGING_FACE, "i21k", 0, (
         ("ViT-B/16", "google/vit-base-patch16-224-in21k", 224, 768, "346 MB", None, None),)),
     ("huggingface", HUGGING_FACE, "i21k-ft", 1000, (
@@ -192,7 +192,7 @@ RECOMMENDED = {
     for training, variants in RECOMMENDED.items() for variant in variants.split()
 }  # fmt: skip
 
-# No file of weights holds the names of ImageNet's classes; a run of `keras-vit train` keeps its
+# No weight file holds the names of ImageNet's classes; a run of `keras-vit train` keeps its
 # own.
 _CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CLASS_NAMES = {

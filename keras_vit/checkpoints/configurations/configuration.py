@@ -58,7 +58,7 @@ def _hugging_face(table, path, found):
     facts = read_facts(path, config, HUGGING_FACE_FIELDS | _rotary(table, "rope_theta"), found)
     rows, columns = facts.get("image_size", (0, 0))
     if "positions" in found and rows != columns:
-        want = "`image_size` of BEiT must be a square: transformers mixes the offsets of others up"
+        want = "`image_size` of BEiT must be a square: transformers mixes up the offsets otherwise"
         received = {"path": str(path), "image_size": config["image_size"]}
         check.refuse(want, received, "Use a square, or a file of timm.")
     if not config.get("use_swiglu_ffn"):  # the other field is ignored there
@@ -134,12 +134,12 @@ def _check_last_norm(path, table, name, config):
 
 
 def _check_places(path, name, config, found):
-    """Refuses a Perception Encoder whose places are not counted from its class token."""
+    """Refuses a Perception Encoder that counts places from an unexpected number."""
     offset = config.get("rope_grid_offset", 0 if "gigantic" in name else 1)
     if name and offset != found.get("has_class_token", offset):
         want = "places must be counted from 1 with a class token, and from 0 without one"
         received = {"path": str(path), "architecture": name, "rope_grid_offset": offset}
-        check.refuse(want, received, "No layer here has others.")
+        check.refuse(want, received, "No layer here counts otherwise.")
 
 
 def _architecture(path, table, name, config, found):
@@ -152,7 +152,7 @@ def _architecture(path, table, name, config, found):
     if facts.pop("quick_gelu", False) and config.get("act_layer") is None:
         if table.models != ("CLIPViT",):
             want = "an architecture with a quick GELU must have a normalization before its blocks"
-            check.refuse(want, {"path": str(path), "architecture": name}, "Its blocks are others.")
+            check.refuse(want, {"path": str(path), "architecture": name}, "Its blocks differ.")
         return facts | {"quick_gelu": True}
     return facts | read_activation(path, table, config, found, "act_layer", TIMM_ACTIVATIONS)
 
@@ -180,7 +180,7 @@ def _global_pool(path, table, config, found):
 
 # --- Both -----------------------------------------------------------------------------------------
 def _rotary(table, name):
-    """Returns the field with the longest wavelength of rotary positions, if the model has them."""
+    """Returns the field of `theta`, the base of rotary wavelengths, if the model has it."""
     has_it = table.models[0].endswith("DINOv3ViT")
     return {name: ("theta", check.positive_number)} if has_it else {}
 
@@ -244,7 +244,7 @@ def read_beside(path, name):
 
 
 def read_object(path, config, name, default=None):
-    """Returns the object `name` of a configuration; if it is missing, `default` or all of it."""
+    """Returns the object `name` of a configuration, or else `default` or the configuration."""
     return _object(path, name, config.get(name, config if default is None else default))
 
 

@@ -86,10 +86,11 @@ def _image_size(path, value, found):
 
 
 def _check_task(path, found):
-    """Refuses classifiers that no model here can be."""
+    """Refuses classifiers that no model here is equivalent to."""
     task = configuration.read_beside(path, "task.json")
     config = configuration.read_object(path, task, "config", {})
-    pooling = "gap" if found["pooling"] == "gap" else "token"  # its mean has the class token
+    # KerasHub's "gap" includes a class token in the mean, which no model here does.
+    pooling = "gap" if found["pooling"] == "gap" else "token"
     configuration.refuse_others(path, {**config, **task}, TASK_ONLY | {"pooling": (pooling,)})
     configuration.refuse_contradictions(path, config, {"num_classes": "num_classes"}, found)
 

@@ -1,6 +1,6 @@
 """The JSON files beside weights, from which another library builds the model.
 
-This is the inverse of `configurations`: each field is an argument of the model.
+This is the inverse of `configurations`: arguments of the model become fields.
 
 config_files.py    the equivalent class in another library, and its files
 for_timm.py        config.json of timm

@@ -37,21 +37,21 @@ def make(model, table, tensors):
     names = find_changes(model, table)
     if "pooling" in names and isinstance(model, NormAfterPooling) and model.pooling is None:
         want = "tokens must be normalized; this model normalizes after pooling"
-        advice = "Save the model with its pooling: there, these are its tokens before the pooling."
+        advice = "Save the model with its pooling; there, these tokens come before the pooling."
         refuse(table, want, {"pooling": None}, advice)
     if names:
         received = {name: getattr(model, name) for name in names if name == "pooling"}
         refuse(table, "the model must be one of its own", received or {"changed": names})
     has_tanh = table.source == ("kerashub" if model.num_classes else "huggingface")
     if getattr(model, "representation_size", None) and not has_tanh:
-        advice = "Load it with another `num_classes`, or write a file of weights."
+        advice = "Load it with another `num_classes`, or write a weight file."
         received = {"representation_size": model.representation_size}
         refuse(table, "there must be no tanh layer before the head", received, advice)
     return MAKERS[table.source](model, table, tensors)
 
 
 def split(table, tensors):
-    """Returns {name of a file of weights in a folder: its tensors}."""
+    """Returns {name of a weight file in a folder: its tensors}."""
     return for_kerashub.split(tensors) if table.source == "kerashub" else {files.WHOLE: tensors}
 
 

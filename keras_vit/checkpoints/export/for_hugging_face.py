@@ -32,7 +32,7 @@ def _make_config(model, table, tensors):
         refuse(table, "there must be a class for the model", received)
     if name == "ViTModel" and model.pooling == "token" and not model.representation_size:
         received = {"pooling": "token", "num_classes": None}
-        advice = "Load it with pooling=None for all tokens, or write a file of weights."
+        advice = "Load it with pooling=None for all tokens, or write a weight file."
         refuse(table, "a ViT has a tanh layer after its pooling", received, advice)
     sizes = {name: getattr(model, name) for name in ("image_size", "patch_size")}
     if model_type in SQUARE and any(height != width for height, width in sizes.values()):

@@ -114,7 +114,7 @@ def _siglip(model, table, _):
 def _dinov2(model, table, _):
     _check(model, table, epsilon=1e-6, **({} if model.gated else {"approximate": False}))
     sizes = _list_square_sizes(model, table)
-    if model.gated:  # the MLP has two thirds of this width, rounded up to a multiple of 8
+    if model.gated:  # the MLP has 2/3 of `intermediate_dim`, rounded up to a multiple of 8
         _check(model, table, mlp_dim=-(-model.mlp_dim // 8) * 8)
         sizes["intermediate_dim"] = model.mlp_dim * 3 // 2
     return sizes | {

@@ -143,7 +143,7 @@ def _dinov3(model, table, tensors):
     if model.gated:
         options["swiglu_align_to"] = 1
     if "blocks.0.attn.qkv.bias" in tensors:
-        options |= {"qkv_bias": True, "attn_type": "rope"}  # the other type has no bias of keys
+        options |= {"qkv_bias": True, "attn_type": "rope"}  # the other type has no key bias
     elif "blocks.0.attn.q_bias" in tensors or "blocks.0.attn.v_bias" in tensors:
         options["qkv_bias"] = True
     return architecture, options
@@ -180,7 +180,7 @@ def _eva(model, table, tensors):
         "swiglu_align_to": 1,  # separate layers for gates and values, even without a norm
     }
     if "blocks.0.attn.k_proj.bias" in tensors:
-        options["attn_type"] = "rope"  # the other type has no bias of keys
+        options["attn_type"] = "rope"  # the other type has no key bias
     return _find_by_epsilon(model, table, {1e-6: "eva02_base_patch14_448"}), options
 
 

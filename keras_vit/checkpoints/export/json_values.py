@@ -3,7 +3,7 @@
 from keras_vit import arguments
 
 
-def refuse(table, want, received, advice="Write a file of weights, which needs no config.json."):
+def refuse(table, want, received, advice="Write a weight file, which needs no config.json."):
     """Raises `ValueError` for a model for which the library has no class."""
     arguments.refuse(f"in a folder for {table.source}, {want}", received, advice)
 

@@ -250,7 +250,7 @@ def grid_of(tokens, prefixes, grid=None, own=None):
 def prefixes(pooling, registers=0, has_class_token=None):
     """Returns the possible numbers of positions in a file for tokens before the patches.
 
-    big_vision leaves out the class token, and most files with registers leave those out.
+    big_vision has no position for its class token, and most files have none for registers.
     """
     before = ViT.poolings[pooling][0] if has_class_token is None else int(has_class_token)
     return tuple(dict.fromkeys((before, 0, before + registers)))

@@ -167,7 +167,7 @@ TIMM = WeightMap(
         r".*\.(q_norm|k_norm)\..*": "normalized queries and keys",
         r"fc_norm\..*": "a normalization after pooling",
         r".*\.(attn|mlp)\.norm\..*": "a normalization inside the attention or the MLP",
-        r".*\.attn\.[qv]_bias": "biases of queries and values apart",
+        r".*\.attn\.[qv]_bias": "separate biases of queries and values",
     },
 )
 # The only classes of timm with a gated MLP have layer scale.

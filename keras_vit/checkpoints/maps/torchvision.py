@@ -1,4 +1,4 @@
-"""torchvision's ViT in safetensors, of all versions.
+"""torchvision's ViT in safetensors, saved with any version.
 
 Names of https://github.com/pytorch/vision.
 """

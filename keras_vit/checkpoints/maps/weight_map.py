@@ -167,8 +167,7 @@ class Export(NamedTuple):
         fits: returns whether one of these classes computes the same as a model.
         prefix: beginning of all names but those of the head, if the model has a head.
         gated: ((name of a layer, its name in a gated MLP), ...).
-        layer_scale: whether files have layer scale. It is written as ones, since weights contain
-            it.
+        layer_scale: whether files have layer scale; it is in our weights, so ones are written.
         placed: number of tokens before the patches that have a position; None for all of them.
             The positions of the others are added to these tokens.
         left_out: regular expression of tensors that are left out if they are zero; tensors with the

@@ -39,7 +39,7 @@ def add(commands):
     examples = "image, folder of images or folder of class folders: up to twelve are on the page; "
     option("--examples PATH", examples + "default: the test image in a run's folder")
     option("--title TEXT", "title of the page; default: the name of the model")
-    names = "text file with the name of each class on a line, in the order of the logits"
+    names = "text file with the class names, one per line, in the order of the logits"
     option("--classes FILE", names)
     precision = "of the weights; int8 makes the file half as large and costs a little accuracy; "
     option("--precision", precision + DEFAULT, default="float16", choices=weights.PRECISIONS)

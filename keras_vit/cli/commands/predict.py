@@ -41,7 +41,7 @@ def add(commands):
     add = adder(parser)
     add("model MODEL", MODEL)
     paths = "image file in any format; folder, searched at any depth; pattern in quotes, such as "
-    paths += '"images/*.jpg"; @FILE, a text file with a path on each line'
+    paths += '"images/*.jpg"; @FILE, a text file with one path per line'
     add("files IMAGE", paths, nargs="+")
     out = "table to write, .csv, .jsonl or .parquet; an interrupted one is continued by the same "
     add("--out FILE", out + "command")
@@ -51,7 +51,7 @@ def add(commands):
     add("--batch-size N", f"images per batch; {DEFAULT}", int, default=32)
     failure = f"what to do if a file cannot be read; {DEFAULT}"
     add("--on-error", failure, default="skip", choices=("skip", "stop"))
-    names = "text file with the name of each class on a line, in the order of the logits"
+    names = "text file with the class names, one per line, in the order of the logits"
     add("--classes FILE", names)
     add("--resize", RESIZE, choices=("squash", "crop"))
     add("--invert", INVERT)

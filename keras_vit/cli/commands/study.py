@@ -18,7 +18,7 @@ def add(commands):
     )
     add = adder(parser)
     add("name NAME", "such as figure-8; without it all are listed", nargs="?")
-    scales = "tiny: minutes of a processor; small: CIFAR-10, hours; gpu: one GPU; "
+    scales = "tiny: minutes on a CPU; small: CIFAR-10, hours; gpu: one GPU; "
     add("--scale", scales + DEFAULT, default="tiny", choices=SCALES)
     add("--folder DIR", f"folder of the tables and figures; {DEFAULT}", default="studies")
     add("--list", "list all studies")

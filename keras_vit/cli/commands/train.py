@@ -43,7 +43,7 @@ def _add_model(add):
     add(
         "--image-size PIXELS",
         "side to which images are resized, divisible by the patch; "
-        f"{_default('image_size')}, with --weights those of the weights",
+        f"{_default('image_size')}, with --weights their size",
         int,
     )
     add(
@@ -95,7 +95,7 @@ def _add_training(add):
 
 def _add_optimizer(add):
     add("--learning-rate RATE", f"peak of the schedule; {_default('learning_rate')}", float)
-    add("--find-learning-rate", "train a moment with a rising rate, plot the loss, suggest a rate")
+    add("--find-learning-rate", "train briefly with a rising rate, plot the loss, suggest a rate")
     decay = "relative to the learning rate; default: the recipe's"
     add("--weight-decay RATE", decay, float)
     layers = "factor of the learning rate from each block to the one before it; default: 1.0"

@@ -40,14 +40,14 @@ def add_evaluate(commands):
         "Evaluates a model on labeled images: accuracy with its 95 % interval, every class, the "
         "most confused classes, calibration, and the most confident mistakes. Without DATA these "
         "are the images that a run held out from training. The accuracy counts all classes of the "
-        "model, also those that DATA lacks.",
+        "model, even those that DATA lacks.",
     )
     add = adder(parser)
     add("model MODEL", MODEL)
     data = "folder of class folders, named like the classes of the model, by their numbers, or by "
     add("data DATA", data + "ImageNet's ids; only a run has images of its own", nargs="?")
     add_columns(add)
-    names = "text file with the name of each class on a line, in the order of the logits; several "
+    names = "text file with the class names, one per line, in the order of the logits; several "
     names += "names of one class are separated by commas. Or a .csv file with the columns folder "
     add("--classes FILE", names + "and class, a name or a number from 0")
     add("--resize", RESIZE, choices=("squash", "crop"))

@@ -105,7 +105,7 @@ def _read_list(path):
     """Returns the image files that are listed in a text file, one path a line."""
     if not os.path.exists(path):
         raise FileNotFoundError(
-            f"A text file with a path on each line was expected. Received: {path!r}, which does "
+            f"A text file with one path per line was expected. Received: {path!r}, which does "
             "not exist."
         )
     with open(path, encoding="utf-8", errors="surrogateescape") as file:

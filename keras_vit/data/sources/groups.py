@@ -41,7 +41,7 @@ def hold_out(labels, groups, seed, share):
     Args:
         labels: class of every image, (images,).
         groups: group of every image, (images,).
-        seed: integer of 0 or more, or a list of them.
+        seed: non-negative integer, or a list of them.
         share: share of the images to hold out.
 
     Returns:
@@ -81,7 +81,7 @@ def hold_out(labels, groups, seed, share):
     if not held.any():  # every group is larger than the share: take the one that fits best
         best = min(order, key=change)
         if change(best) == np.inf:
-            expected = "there must be groups enough for every split, each class in two or more"
+            expected = "there must be enough groups for every split, each class in two or more"
             received = {"groups": len(names), "such as": names[:5].tolist()}
             advice = "Set test_share and validation_share to 0, or group the images otherwise."
             arguments.refuse(expected, received, advice)

@@ -187,7 +187,7 @@ def split(labels, seed=0, test_share=0.2):
 
     Args:
         labels: class of every image, (images,).
-        seed: integer of 0 or more; another seed draws another test split.
+        seed: non-negative integer; another seed draws another test split.
         test_share: share of every class in the test split; both splits contain at least one
             image of each class.
 

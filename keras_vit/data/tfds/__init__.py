@@ -40,7 +40,7 @@ def load_splits(
         name: a name above, "flowers102", "pets", "imagenet", or any dataset of TFDS.
         data_dir: folder of TFDS; None for $TFDS_DATA_DIR or ~/tensorflow_datasets. Archives that
             must be downloaded manually belong in its folder downloads/manual.
-        seed: seed of the validation split, an integer of 0 or more.
+        seed: seed of the validation split, a non-negative integer.
         num_channels: 1 for grayscale, 3 for RGB.
         validation_share: share of the training images to hold out for validation if TFDS has no
             such split; 0 to train on all of them (for VTAB: on all 1,000); None for the shares

@@ -56,19 +56,19 @@ ALIASES = {
 
 
 def _clevr_distance(objects):
-    """Returns the distance of the closest object, in 6 intervals."""
+    """Returns the interval of the distance of the closest object, one of 6."""
     return _interval((0.0, 8.0, 8.5, 9.0, 9.5, 10.0, 100.0), objects["pixel_coords"])
 
 
 def _kitti_distance(objects):
-    """Returns the distance of the closest car, van or truck (types 0 to 2), in meters."""
+    """Returns the interval of the distance of the closest car, van or truck, types 0 to 2."""
     pairs = zip(objects["type"], objects["location"], strict=True)
     vehicles = [location for kind, location in pairs if kind < 3]
     return _interval((-100.0, 8.0, 20.0, 999.0), vehicles)
 
 
 def _interval(edges, places):
-    """Returns the interval (lower, upper] of the smallest third coordinate, or the last."""
+    """Returns the interval (lower, upper] of the smallest third coordinate; the last if none."""
     nearest = min((np.asarray(place)[2] for place in places), default=1000.0)
     return int(np.searchsorted(edges, nearest, side="left")) - 1
 

@@ -151,7 +151,7 @@ def _cache_labels(dataset, split, examples):
             if len(cached["labels"]) == len(examples):
                 return cached["labels"], cached["files"]
     if len(examples) >= MANY:
-        print(f"Reading the labels of {len(examples):,} images of {dataset.name!r}, only once")
+        print(f"Reading the labels of {len(examples):,} images of {dataset.name!r}, once only")
     labels, files = _read_labels(examples, dataset.row)
     with contextlib.suppress(OSError), writing.replacing(path) as temporary:
         with open(temporary, "wb") as file:

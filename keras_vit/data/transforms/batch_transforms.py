@@ -150,7 +150,7 @@ def resample(images, matrices, shifts):
     step = max(1, CHUNK // len(pixels))
     for some in (slice(start, start + step) for start in range(0, len(images), step)):
         points = pixels @ matrices[some].transpose(0, 2, 1) + shifts[some, None] + middle
-        points = np.clip(points, 0, limits)  # (some, pixels, 2)
+        points = np.clip(points, 0, limits)  # (images in the chunk, pixels, 2)
         corner = np.clip(points.astype("int32"), 0, np.maximum(limits - 1, 0))
         down, right = np.moveaxis((points - corner).astype("float32"), -1, 0)[..., None]
         row, column = np.moveaxis(corner, -1, 0)  # (images in the chunk, pixels) each

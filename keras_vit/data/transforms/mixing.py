@@ -7,7 +7,7 @@ import numpy as np
 from keras_vit import arguments
 
 SWITCH = 0.5  # probability of CutMix if both are on (DeiT, arXiv:2012.12877, table 9)
-PARTS = 256  # mixup adds multiples of 1/256 of two images, so that whole numbers suffice
+PARTS = 256  # mixup adds multiples of 1/256 of two images, so that integers suffice
 
 
 def mix(images, labels, num_classes, augmentation, rng):
@@ -96,7 +96,7 @@ def cut(images, share, rng):
 
 
 def draw_box(height, width, share, rng):
-    """Draws CutMix's rectangle, of the image's proportions, at a random place, as slices."""
+    """Draws CutMix's rectangle as two slices: the image's proportions, a random center, clipped."""
     box = []
     for side in (height, width):
         length = int(side * math.sqrt(1 - share))

@@ -47,7 +47,7 @@ def map_values(function):
 
 
 def extrapolate(base, values, factors):
-    """Returns `base` for a factor of 0, `values` for 1, and continues the line beyond them."""
+    """Returns `base` for a factor of 0, `values` for 1, and extrapolates beyond them."""
     base = np.asarray(base, "float32")
     result = (values - base) * factors.astype("float32")
     result += base
@@ -142,8 +142,8 @@ def blur(images, deviations):
 def slide(shift, vertical=False):
     """Returns an operation that shifts every row of pixels, or every column, along itself.
 
-    `shift(strength, length of a row, places of all rows)` returns the distance, in pixels along the
-    row, from which a pixel is read.
+    `shift(strength, length of a row, places of all rows)` returns how many pixels further along the
+    row each pixel is read.
     """
 
     def operation(images, strengths, interpolation):

@@ -30,7 +30,7 @@ def either_sign(largest):
 
 
 def whole(function):
-    """Returns a strength truncated to a whole number, between two limits."""
+    """Returns a strength: `function` of the levels, truncated to whole numbers."""
     return lambda levels, draws: function(levels).astype(int)
 
 

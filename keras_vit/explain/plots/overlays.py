@@ -144,8 +144,8 @@ def occlusion(maps, images, classes=None, names=None, class_names=None):
         patch; violet: more sure. The range below each map is in percentage points.
     """
     titles = name_classes(classes, class_names, len(maps))
-    title = "Occlusion: fall of the class's probability if a patch is covered"
-    return _maps(maps, images, names, title, "fall of the probability", titles, format_points, True)
+    title = "Occlusion: drop in the class's probability if a patch is covered"
+    return _maps(maps, images, names, title, "drop in probability", titles, format_points, True)
 
 
 def token_similarity(maps, images, token=None, names=None):

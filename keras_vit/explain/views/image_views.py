@@ -146,9 +146,9 @@ IMAGE_VIEWS = (
         "from which patches the output came, through all layers",
         "Heads are averaged, the residual connection counts one half, and the layers are "
         "multiplied. 1 × even is the value of every patch in a uniform map.",
-        "The map is the same for every class, and follows attention whatever its effect. Bright "
-        "spots in a plain background are tokens that attract attention without showing an object "
-        "(arXiv 2309.16588).",
+        "The map is the same for every class, and follows attention regardless of its effect. "
+        "Bright spots in a plain background are tokens that attract attention without showing an "
+        "object (arXiv 2309.16588).",
         "Figures 6 and 14, Appendix D.8; Abnar and Zuidema 2020",
         "https://arxiv.org/abs/2005.00928",
         compute=lambda r: explain.attention_rollout(
@@ -249,7 +249,7 @@ IMAGE_VIEWS = (
         "patches whose tokens are similar have the same color",
         "Red, green and blue are the three directions in which the tokens differ most. Parts of an "
         "object should share a color.",
-        "Three of some hundred directions. Colors are comparable within one call only, and "
+        "Only three of hundreds of directions. Colors are comparable within one call only, and "
         "color-blind readers cannot distinguish some of them.",
         "as in the figures of DINOv2, Oquab et al. 2023",
         "https://arxiv.org/abs/2304.07193",

@@ -81,7 +81,7 @@ class Outcome(NamedTuple):
 
 
 def carry_out(study, scale, folder="studies", plot_only=False):
-    """Does the runs that are missing from the table of a study, then draws and concludes.
+    """Performs the runs that are missing from the table of a study, then plots and concludes.
 
     The arguments are those of `keras_vit.studies.run`, with a `Study` instead of its name.
     """

@@ -1,4 +1,4 @@
-"""Finds the class of a model that a name refers to: by name, ImageNet id or number."""
+"""Finds the class of a model from a name, an ImageNet id or a number."""
 
 import csv
 import itertools

@@ -54,10 +54,10 @@ def few_shot(
 ):
     """Evaluates a representation with a linear classifier on a few images per class.
 
-    The classifier is regularized least squares from the features of the sampled images to {-1,
-    1}^K, in closed form (section 4.1). As in the authors' code, features are standardized to mean 0
-    and deviation 1 over the sampled images, a constant feature of 100 provides the bias, and the
-    penalty is 1024. The image of a class in 1 shot is among those in 5 shots.
+    The classifier is regularized least squares from the features of the sampled images to
+    {-1, 1}^K, in closed form (section 4.1). As in the authors' code, features are standardized to
+    mean 0 and deviation 1 over the sampled images, a constant feature of 100 provides the bias, and
+    the penalty is 1024. The image of a class in 1 shot is among those in 5 shots.
 
     Args:
         features_train: (images, D), from which the shots are sampled.

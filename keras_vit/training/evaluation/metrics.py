@@ -125,14 +125,9 @@ def evaluate(
     https://arxiv.org/abs/1706.04599; E. B. Wilson's score interval, 1927
     """
     model = getattr(model, "model", model)  # the model of a `Run`
-    if getattr(model, "num_classes", 0) is None:
-        advice = "Build it with num_classes=..., or use few_shot on its features."
-        received = {"model": model.name, "num_classes": None}
-        arguments.refuse("a classifier was expected", received, advice)
     known = (class_names, *(getattr(one, "class_names", None) for one in (data, model)))
-    class_names = next((tuple(names) for names in known if names), ())
-    if class_names:
-        check_names(class_names, model)
+    class_names = next((tuple(names) for names in known if names), None)
+    check_names(class_names, model)
     batches = []
     for logits, labels in predict_batches(model, data, split, batch_size):
         batches.append(compute_outcomes(logits, labels))
@@ -145,9 +140,13 @@ def evaluate(
 
 
 def check_names(class_names, model):
-    """Raises `ValueError` unless there is a name for each logit, before anything is predicted."""
+    """Raises `ValueError` unless a model has a head and each logit a name, before predictions."""
+    if getattr(model, "num_classes", 0) is None:
+        advice = "Build it with num_classes=..., or use few_shot on its features."
+        received = {"model": model.name, "num_classes": None}
+        arguments.refuse("a classifier was expected", received, advice)
     shape = getattr(model, "output_shape", None)
-    if isinstance(shape, tuple):
+    if class_names is not None and isinstance(shape, tuple):
         _check_count(class_names, shape[-1])
 
 
@@ -230,8 +229,9 @@ def reliability(confidence, right, bins=15):
     table = []
     for i in range(bins):
         lower, upper, inside = float(edges[i]), float(edges[i + 1]), index == i
-        means = _mean(confidence[inside]), _mean(right[inside])
-        table.append(Bin(lower, upper, int(inside.sum()), *means))
+        count = int(inside.sum())
+        means = (_share(values[inside].sum(), count) for values in (confidence, right))
+        table.append(Bin(lower, upper, count, *means))
     return tuple(table)
 
 
@@ -347,7 +347,3 @@ def _check(logits, labels):
 
 def _share(part, whole):
     return float(part / whole) if whole else math.nan
-
-
-def _mean(values):
-    return float(values.mean()) if len(values) else math.nan

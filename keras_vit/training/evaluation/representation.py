@@ -33,7 +33,7 @@ class ImageFiles(Loader):
         resize: "squash" or "crop", see `keras_vit.data.transforms.resize_image`.
 
     Raises:
-        ValueError: `image_size` is not one integer of 1 or more, or two.
+        ValueError: `image_size` is not one positive integer, or two.
     """
 
     def __init__(self, files, labels, image_size, num_channels=3, batch_size=64, resize="squash"):

@@ -143,7 +143,7 @@ class SGD(ByLayer, keras.optimizers.SGD):
 
 @register
 class Lamb(ByLayer, keras.optimizers.Lamb):
-    """Adam for large batches: the length of a step is the learning rate times that of the weight.
+    """Adam for large batches: a step is as long as the weight times the learning rate.
 
         u = m / (sqrt(v) + epsilon) + weight_decay w,  w = w - r |w| / |u| u
 

@@ -124,7 +124,7 @@ class Recipe(NamedTuple):
             arguments.refuse(want, received, "Use label_smoothing=0, or loss='sigmoid'.")
         if self.early_stopping and self.moving_average is not None:
             received = {name: getattr(self, name) for name in ("early_stopping", "moving_average")}
-            want = "early stopping and a moving average each choose the weights in the end"
+            want = "early stopping and a moving average both determine the final weights"
             arguments.refuse(want, received, "Leave one of them out.")
         variant = None if self.model is None else parse(self.model)
         if plotted and isinstance(variant, BiT):
@@ -145,8 +145,8 @@ class Recipe(NamedTuple):
           reference_batch ("linear": SGD, arXiv 1706.02677, and DeiT) or by its square root
           ("root": Adam, arXiv 2205.10287).
         - A published number of `warmup_steps` is scaled to show the same number of images, up to a
-        fifth of
-          all updates. Otherwise the warm-up is `warmup_share` of them, at least one update.
+          fifth of all updates. Otherwise the warm-up is `warmup_share` of them, at least one
+          update.
 
         Example:
         >>> pets = keras_vit.training.recipe("paper-finetune-pets")

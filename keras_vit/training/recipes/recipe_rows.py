@@ -166,7 +166,7 @@ RECIPES = {
         source="arXiv 2012.12877, Table 9",
     ),
     # ViT-B and L have 192 pixels, 3e-3 and stochastic_depth 0.2 and 0.45, and 20 epochs at 224
-    # pixels in the end. Not implemented: three augmented copies of each image. Its models have
+    # pixels at the end. Not implemented: three augmented copies of each image. Its models have
     # layer scale. Top-1 on ImageNet: 81.4 (S), 83.8 (B), 84.9 (L).
     "deit3": Recipe(
         model="ViT-S/16",

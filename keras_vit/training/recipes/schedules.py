@@ -71,7 +71,7 @@ class Updates(keras.optimizers.schedules.LearningRateSchedule):
         batches: batches per update, the optimizer's `gradient_accumulation_steps`.
 
     Raises:
-        ValueError: `batches` is not an integer of 1 or more.
+        ValueError: `batches` is not a positive integer.
 
     Example:
     >>> rate = keras_vit.training.schedules.LinearDecay(0.1, total_steps=10, end=0.0)

@@ -190,7 +190,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._steps = whole
 
     def _resume(self, state):
-        """Makes `fit` begin at the end of a state."""
+        """Makes `fit` continue from a state."""
         self._resumed = state
         self._restore(state)
         self._saved_at, self._cost = time.monotonic(), 0.0
@@ -318,7 +318,7 @@ class Signals:
     def _record(self, number, frame):
         while frame is not None and frame.f_code is not self._fit:
             frame = frame.f_back
-        # Without a frame of `fit`, an error ended it before its callbacks were called.
+        # Without a frame of `fit`, an error has ended it and skipped `on_train_end`.
         if self.received is not None or frame is None:
             self.stop()
             signal.raise_signal(number)

@@ -1,4 +1,4 @@
-"""The state of a run: everything that training changes in a model and its other callbacks."""
+"""The state of a run: everything that training changes in a model and in other callbacks."""
 
 import inspect
 import json

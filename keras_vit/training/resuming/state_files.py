@@ -30,7 +30,7 @@ _held = set()  # paths of the folders of `holding`
 
 
 class State(NamedTuple):
-    """Where training resumes (from 0; `step` batches of `epoch` are done), and all it needs."""
+    """Where training resumes, `step` batches into `epoch`, counted from 0, and all it needs."""
 
     epoch: int
     step: int
@@ -62,7 +62,7 @@ def holding(folder):
     """Keeps other processes out of the folder, also before and after training.
 
     Raises:
-        OSError: as `prepare`.
+        OSError: as in `prepare`.
     """
     path = os.path.realpath(folder)
     is_outer = path not in _held

@@ -2,7 +2,7 @@
 
 WINDOW = 100  # steps in the memory of a running mean; the first ones count equally
 ENOUGH = 3, 2.0  # steps and seconds after which the pace is known
-FORWARD = 1 / 3  # time of a validation step over a training step, until it has been timed
+FORWARD = 1 / 3  # estimated time of a validation step, in training steps, before it is timed
 UNITS = ((48 * 3600, 86400, "days"), (90 * 60, 3600, "h"), (90, 60, "min"), (0, 1, "s"))
 
 

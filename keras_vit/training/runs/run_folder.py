@@ -80,7 +80,7 @@ def check(options):
 
 def _check_weights(options):
     weights, patch_size = options["weights"], options["patch_size"]
-    _refuse_both(options, "weights", "model", "weights bring their own model")
+    _refuse_both(options, "weights", "model", "weights determine the model")
     if weights is not None:
         catalogue.check_source(weights)
     if patch_size is not None:

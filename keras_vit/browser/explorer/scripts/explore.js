@@ -20,7 +20,7 @@ function fillRows(data, columns, kept, count) {
   return out;
 }
 
-/** Returns the probabilities that the layers after the blocks give for each token. */
+/** Returns the probabilities that the layers after the blocks, without the pooling, give for each token. */
 function readTokens(z, dim) {
   let x = new Matrix(z.length / dim, dim, z.slice());
   for (const layer of tail()) if (!(layer instanceof Pool)) x = layer.call(x, {});
@@ -86,7 +86,7 @@ Object.assign(TASKS, {
     self.postMessage({ task: "compared", permutation, table });
   },
 
-  /** Switches off one head after the other, and one block; answers with the fall of the class's lead. */
+  /** Switches off one head after the other, and one block; answers with the drop in the class's lead. */
   ablate({ number, image, label, ways }) {
     const lead = (more) => MEASURES.lead(vit.call(image, { ...ways, ...more }), label), whole = lead({});
     const { blocks, heads } = model.sizes, list = (length, f) => Array.from({ length }, (_, i) => f(i));

@@ -229,7 +229,7 @@ function correlation(a, b) {
 /** Approximate relative luminance of WCAG 2. */
 const luminance = (rgb) => [0.2126, 0.7152, 0.0722].reduce((sum, share, i) => sum + share * (rgb[i] / 255) ** 2.2, 0);
 
-/** Writes a fall of the lead as a change. */
+/** Writes a drop in the lead as a change. */
 function writeChange(fall) {
   const size = Math.abs(fall).toFixed(2);
   return size === "0.00" ? size : `${fall > 0 ? "−" : "+"}${size}`;
@@ -290,7 +290,7 @@ SCREENS.matters = (figure) => {
   function verdict(values) {
     const top = argmax(values), place = 1 + found.rolled.filter((v) => v > found.rolled[top]).length;
     const size = `The lead of “${classes[label]}” is ${plain(heads.lead.toFixed(2))}. `;
-    if (isEven()) return `${size}No single patch matters much: the largest fall is ${Math.max(0, values[top]).toFixed(2)}. Try an image with a less certain prediction.`;
+    if (isEven()) return `${size}No single patch matters much: the largest drop is ${Math.max(0, values[top]).toFixed(2)}. Try an image with a less certain prediction.`;
     const agreement = plain(correlation(ranks(values), ranks(found.rolled)).toFixed(2));
     return `${size}Covering patch ${top + 1} lowers it most: ${writeChange(values[top])}. In rollout it ranks ${place} of ${PATCHES}. ` +
       `Rank correlation of the two maps: ${agreement} (1: the same order, 0: unrelated, −1: reversed).`;

@@ -92,7 +92,7 @@ SCREENS["step-2"] = (figure) => {
   };
 };
 
-/** Returns the cosine similarities of the position of one patch with all positions. */
+/** Returns the cosine similarities between the position embedding of one patch and those of all patches. */
 function similarPositions(patch) {
   const row = (i) => rowOf(parts.positions, FIRST + i, parts.dim);
   const dot = (a, b) => a.reduce((sum, v, i) => sum + v * b[i], 0);
@@ -176,7 +176,7 @@ function headVectors(token) {
 
 SCREENS["step-4"] = (figure) => {
   const d = parts.dim / sizes.heads, tokens = FIRST + PATCHES;
-  let other = null, scores = new Float32Array(PATCHES); // patch to compare with; its scores
+  let other = null, scores = new Float32Array(PATCHES); // patch to compare with; scores of all patches
   const weights = () => attentionRow(state.block, state.head);
   const vectors = () => [headVectors(state.token), headVectors(FIRST + other)];
   const products = () => {

@@ -94,7 +94,7 @@ function heat({ label, rows, columns, tell, pick, className = "" }) {
   return { element, draw };
 }
 
-/** A heat map of one row between its name and its use. */
+/** A heat map of one row, after its name. */
 function strip(name, columns, tell, options = {}) {
   const map = heat({ label: options.label ?? name, rows: 1, columns, tell });
   const row = make("div", null, { className: "strip" });
@@ -129,7 +129,7 @@ function tiles({ label, rows, columns, gap = 0, name, tell, pick, className = ""
   for (const event of ["pointerleave", "focusout"]) element.addEventListener(event, () => pointOut(null));
   element.append(canvas, ...buttons);
 
-  /** `images`: ImageData of each tile, or one for all; `selected`: a tile; `off`: a Set. */
+  /** `images`: a list with the ImageData of each tile, or one ImageData of all; `selected`: a tile; `off`: a Set. */
   const draw = (images, { selected = -1, off = new Set() } = {}) => {
     const all = Array.isArray(images) ? join(images, columns, gap) : images;
     paint(canvas, all);
