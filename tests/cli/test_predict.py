@@ -282,7 +282,7 @@ def test_a_parquet_file_appears_when_all_rows_are_there(tmp_path):
                 written.finish()
     assert parquet.read_table(path).to_pydict()["file"] == keys
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.parquet", "x.parquet.settings.json"]
-    with pytest.raises(ValueError, match="no more rows appended. Received: .*rows=2, images=3"):
+    with pytest.raises(ValueError, match="finished Parquet file. Received: .*rows=2, images=3"):
         table.Table(path, COLUMNS, {}, ["a", "b", "c"])
 
 

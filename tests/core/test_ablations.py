@@ -315,11 +315,11 @@ def test_what_cannot_be_is_told(options, words):
 
 
 def test_positions_of_another_number_of_tokens_are_refused():
-    with pytest.raises(ValueError, match=r"one for each token.*tokens=7, grid=\(3, 5\)"):
+    with pytest.raises(ValueError, match=r"one position for each token.*tokens=7, grid=\(3, 5\)"):
         positions.Positions1D((3, 5), 1)(random_tokens(2, 7, 12))
     layer = RelativeSelfAttention(3)
     layer(random_tokens(2, 7, 12))
-    with pytest.raises(ValueError, match="offsets between 7 tokens.*tokens=8"):
+    with pytest.raises(ValueError, match="built for 7 tokens.*tokens=8"):
         layer(random_tokens(2, 8, 12))
 
 

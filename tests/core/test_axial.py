@@ -553,8 +553,8 @@ ERRORS = {
         lambda: AxialAttention(3).build((None, 2, 2, 8)),
         "divisible by `num_heads`",
     ),
-    "attention heads": (lambda: AxialAttention(1.5), "`num_heads` must be an integer"),
-    "strides": (lambda: AxialAttention(2, strides=0), "`strides` must be an integer"),
+    "attention heads": (lambda: AxialAttention(1.5), "`num_heads` must be a positive integer"),
+    "strides": (lambda: AxialAttention(2, strides=0), "`strides` must be a positive integer"),
     "tokens for a map": (
         lambda: AxialAttention(2)(np.zeros((1, 6, 4))),
         "`AxialAttention` expects a map",

@@ -65,7 +65,7 @@ def test_balanced_weights_give_every_class_the_same_share():
         ({"class_weights": "balanced", "sampling": "balanced"}, "the same imbalance"),
         ({"sampling": "even"}, "`sampling` must be one of 'shuffled', 'balanced'"),
         ({"early_stopping": 3}, "needs validation images"),
-        ({"early_stopping": 3, "moving_average": 0.9}, "each choose the weights"),
+        ({"early_stopping": 3, "moving_average": 0.9}, "both determine the final weights"),
         ({"precision": "float16"}, "`precision` must be one of None, 'float32'"),
     ],
 )

@@ -87,7 +87,7 @@ def test_keras_asks_by_batches_and_updates_turn_them_into_updates():
     [
         ({"total_steps": 0}, "`total_steps` must be a positive integer"),
         ({"total_steps": 10, "warmup_steps": 10}, "warm-up must be shorter than the training"),
-        ({"total_steps": 10, "warmup_steps": -1}, "`warmup_steps` must be an integer"),
+        ({"total_steps": 10, "warmup_steps": -1}, "`warmup_steps` must be a non-negative integer"),
         ({"total_steps": 10, "learning_rate": 0.0}, "`learning_rate` must be a finite number"),
     ],
 )

@@ -151,7 +151,7 @@ def _check_lengths(total_steps, warmup_steps):
     arguments.positive_integer("total_steps", total_steps)
     if warmup_steps == 0:
         return
-    arguments.positive_integer("warmup_steps", warmup_steps)
+    arguments.natural_number("warmup_steps", warmup_steps)
     if warmup_steps >= total_steps:
         received = {"warmup_steps": warmup_steps, "total_steps": total_steps}
         advice = "Train for longer, or warm up for less."
