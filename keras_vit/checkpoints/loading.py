@@ -100,7 +100,7 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
     if str(name).endswith(KERAS) and not hub.is_address(name):
         return _load_saved(name, method, verbose, overrides)
     entry, path = _find(name, cache_dir)
-    description = describe(path)
+    description = describe(path, overrides.get("image_size"))
     known = _list_known_facts(entry, description.kind) if entry else {}
     wanted = {**description.arguments, **known}
     skip = ()
@@ -253,6 +253,8 @@ def _make_remarks(description, known, skip, model):
     if description.preprocessing:
         values = ", ".join(f"{key} {value}" for key, value in description.preprocessing.items())
         yield f"Its publisher prepared images with: {values}."
+    if "crop" in description.preprocessing:
+        yield 'Images are not squashed then: read yours with resize="crop" (--resize crop).'
 
 
 # --- Weights -------------------------------------------------------------------------------------

@@ -77,6 +77,29 @@ def test_config_json_for_timm(tmp_path):
     assert images["mean"] == [0.2, 0.4, 0.0] and images["std"] == [0.5, 0.5, 0.5]
 
 
+def test_a_folder_has_the_resizing_of_the_training(tmp_path, capsys):
+    """A crop keeps 224 of 256 pixels; squashed images have other proportions than in training."""
+    model = tiny(image_size=56)
+    for source in ("timm", "huggingface", "kerashub"):
+        for resize in ("squash", "crop"):
+            folder = tmp_path / f"{source} {resize}"
+            keras_vit.save_weights(model, folder, source, resize)
+            keras_vit.load_pretrained(folder, num_heads=2)
+            assert ("--resize crop" in capsys.readouterr().out) == (resize == "crop")
+    timm = json_of(tmp_path / "timm crop")["pretrained_cfg"]
+    assert (timm["crop_mode"], timm["crop_pct"]) == ("center", 224 / 256)
+    images = json_of(tmp_path / "huggingface crop", "preprocessor_config.json")
+    assert images["size"] == {"shortest_edge": 64} and images["do_center_crop"]
+    assert images["crop_size"] == {"height": 56, "width": 56}
+    assert json_of(tmp_path / "kerashub crop", "image_converter.json")["config"][
+        "crop_to_aspect_ratio"
+    ]
+    with pytest.warns(UserWarning, match=r"squashes images to \(8, 12\)"):
+        keras_vit.save_weights(tiny(image_size=(8, 12)), tmp_path / "wide", "huggingface", "crop")
+    with pytest.raises(ValueError, match="resize"):
+        keras_vit.save_weights(model, tmp_path / "other", "timm", "pad")
+
+
 def test_json_files_for_transformers(tmp_path):
     model = tiny(image_size=(8, 12), epsilon=1e-5, approximate=True, normalize=None)
     keras_vit.save_weights(model, tmp_path / "a", "huggingface")
