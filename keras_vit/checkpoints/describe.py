@@ -24,8 +24,8 @@ class Description(NamedTuple):
         source: the project whose naming scheme its tensors follow.
         kind: the name of the model's class.
         arguments: arguments that build the model. `num_heads` is None if it is unknown.
-        preprocessing: how its publisher resized images, {"resize": ..., "resampling": ...}, if a
-            JSON file beside it states this.
+        preprocessing: how its publisher resized images, {"resize": ..., "crop": ...,
+            "resampling": ...}, if a JSON file beside it states this; "crop" only if it crops.
         assumed: names of arguments that no file specifies.
     """
 
@@ -36,7 +36,7 @@ class Description(NamedTuple):
     assumed: tuple
 
 
-def describe(path):
+def describe(path, image_size=None):
     """Returns which model a weight file is for, from its tensors and the JSON files beside it.
 
     Hugging Face's config.json has the number of heads, epsilon and the form of GELU, and its
@@ -45,6 +45,8 @@ def describe(path):
 
     Args:
         path: as in `load_weights`.
+        image_size: (height, width) that the positions belong to if they do not form a square and
+            no JSON file has the size.
 
     Returns:
         A `Description`.
@@ -74,8 +76,9 @@ def describe(path):
         if part == 0 and not ours.endswith("/scale"):
             rule, _ = table.rule_of(ours)
             shapes[ours] = rule.layout.flax_shape(matching.spec_at(specs, place).shape)
-    describe_kind = _describe_resnet if table.models == ("ResNet",) else _describe_vit
-    return describe_kind(table, shapes)
+    if table.models == ("ResNet",):
+        return _describe_resnet(table, shapes)
+    return _describe_vit(table, shapes, image_size)
 
 
 def class_names_beside(path, count):
@@ -120,7 +123,7 @@ def _describe_resnet(table, shapes):
     return Description(table.source, "ResNet", found, {}, ())
 
 
-def _describe_vit(table, shapes):
+def _describe_vit(table, shapes, image_size):
     hidden_dim = shapes["block_0/norm_1/gamma"][-1]
     mlp_dim = shapes["block_0/mlp/contract/kernel"][-2]
     *patch, channels, _ = _find_patch_kernel(shapes)
@@ -147,12 +150,14 @@ def _describe_vit(table, shapes):
     if channels != 3 and "normalize" not in facts:  # the default of a family is for three channels
         found["normalize"] = MINUS_ONE_TO_ONE
     if POSITIONS in shapes:
-        found["image_size"] = _find_image_size(shapes, found)
+        found["image_size"] = _find_image_size(shapes, found, image_size)
     elif BIASES in shapes:
         found["image_size"] = _find_size_by_biases(shapes, found)
     if found.get("has_class_token") is not None and "reference" not in found:
         found["reference"] = arguments.grid(found["image_size"], found["patch_size"])
     assumed = () if table.source == "google" else ("normalize", "epsilon")
+    if table.source in ("timm", "huggingface") and not facts and not found.get("gated"):
+        assumed += ("quick_gelu" if kind == "CLIPViT" else "approximate",)
     assumed = tuple(name for name in assumed if name not in facts)
     return Description(table.source, kind, found, preprocessing, assumed)
 
@@ -248,13 +253,20 @@ def _find_heads(shapes, hidden_dim, mlp_dim):
     return widths.get((hidden_dim, mlp_dim))
 
 
-def _find_image_size(shapes, found):
-    """Returns the image size that the positions belong to; a square if it is not specified."""
+def _find_image_size(shapes, found, wanted):
+    """Returns the image size that the positions belong to; a square or `wanted` if no file has it.
+
+    A square comes first: published weights are resized to the size that is wanted.
+    """
     tokens, patch = shapes[POSITIONS][-2], found["patch_size"]
     registers, has_class_token = found.get("num_registers", 0), found.get("has_class_token")
     prefixes = matching.prefixes(found["pooling"], registers, has_class_token)
     given = found.get("image_size")
     grid = matching.grid_of(tokens, prefixes, given and arguments.grid(given, patch))
+    if grid is None and not given and wanted is not None:
+        given = arguments.height_width("image_size", wanted)
+        grid = matching.grid_of(tokens, prefixes, arguments.grid(given, patch))
+        given = grid and given
     if grid is None and given:
         names = {"timm": "img_size", "kerashub": "image_shape"}
         field = names.get(shapes.table.source, "image_size")
@@ -263,9 +275,8 @@ def _find_image_size(shapes, found):
         arguments.refuse(want, received, "Use the config.json that came with the weights.")
     if grid is None:
         received = {"path": str(shapes.path), "tokens": tokens}
-        advice = "Build the model with keras_vit.ViT(...), then load_weights(..., grid=(rows, "
-        advice += "columns))."
-        want = "the positions must be those of a square of patches"
+        advice = "Pass image_size=(height, width) of the file, then `keras_vit.resize` the model."
+        want = "the positions must be those of a square of patches, or of `image_size`"
         arguments.refuse(want, received, advice)
     return given or tuple(count * side for count, side in zip(grid[1:], patch, strict=True))
 

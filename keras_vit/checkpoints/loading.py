@@ -57,9 +57,9 @@ class Report(NamedTuple):
             height, width = self.patches
             sentences.append(f"Kernel resized for patches of {height} x {width} pixels.")
         if self.fresh:
-            sentences.append(f"Left unchanged: {', '.join(self.fresh)}.")
+            sentences.append(f"Not loaded: {', '.join(self.fresh)}.")
         if self.ignored:
-            sentences.append(f"Not used: {', '.join(self.ignored)}.")
+            sentences.append(f"In the file, but not used: {', '.join(self.ignored)}.")
         return " ".join(sentences)
 
 
@@ -100,7 +100,7 @@ def load_pretrained(name, *, method=None, cache_dir=None, verbose=True, **overri
     if str(name).endswith(KERAS) and not hub.is_address(name):
         return _load_saved(name, method, verbose, overrides)
     entry, path = _find(name, cache_dir)
-    description = describe(path)
+    description = describe(path, overrides.get("image_size"))
     known = _list_known_facts(entry, description.kind) if entry else {}
     wanted = {**description.arguments, **known}
     skip = ()
@@ -145,6 +145,8 @@ def find_image_size(name):
 def class_names(name, count=imagenet.COUNT):
     """Returns the names of the classes of published weights, in the order of the logits.
 
+    Named weights are not downloaded for this.
+
     Args:
         name: that of `load_pretrained`.
         count: number of classes of the model.
@@ -160,7 +162,9 @@ def class_names(name, count=imagenet.COUNT):
     >>> keras_vit.checkpoints.class_names("ViT-Mini/4", 10)[3]
     'cat'
     """
-    return _class_names(*_find(name, None), count)
+    is_local = hub.is_address(name) or catalogue.is_path(name)
+    entry, path = _find(name, None) if is_local else (catalogue.find(name), None)
+    return _class_names(entry, path, count)
 
 
 def _class_names(entry, path, count):
@@ -253,6 +257,8 @@ def _make_remarks(description, known, skip, model):
     if description.preprocessing:
         values = ", ".join(f"{key} {value}" for key, value in description.preprocessing.items())
         yield f"Its publisher prepared images with: {values}."
+    if "crop" in description.preprocessing:
+        yield 'Images are not squashed then: read yours with resize="crop" (--resize crop).'
 
 
 # --- Weights -------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ OUTPUTS = ("head", "projection")  # layers whose names have no prefix
 UNSAVED = ("seed_generator", "lora_kernel")  # LoRA's product is in the kernel
 
 
-def save_weights(model, path, source=None):
+def save_weights(model, path, source=None, resize="squash"):
     """Writes a model's weights as a source would: its names, its shapes, its file format.
 
     The outputs stay the same, but not every tensor: layer scale, which loading multiplies into the
@@ -54,6 +54,8 @@ def save_weights(model, path, source=None):
             files in a folder are kept.
         source: "google", "bit", "timm", "huggingface", "torchvision" or "kerashub"; None chooses by
             `path`.
+        resize: "squash" or "crop", how the library should resize images. Give the `resize` of the
+            images that the model was trained on. Only a folder has a place for it.
 
     Raises:
         ValueError: that source has no name for one of the weights, or uses another file format;
@@ -67,6 +69,7 @@ def save_weights(model, path, source=None):
     ['config.json', 'model.safetensors', 'preprocessor_config.json']
     >>> transformers.AutoModelForImageClassification.from_pretrained("folder")  # doctest: +SKIP
     """
+    arguments.one_of("squash", "crop")("resize", resize)
     stem, suffix = os.path.splitext(str(path))
     if source is None:
         source = DEFAULT_SOURCE.get(suffix)
@@ -78,7 +81,7 @@ def save_weights(model, path, source=None):
             source = "bit"
     table = find_map(model, source)
     if config_files.has_folders(source) and (os.path.isdir(path) or not suffix):
-        _write_folder(model, path, table)
+        _write_folder(model, path, table, resize)
         return
     if not str(path).endswith(table.suffix):
         advice = f"Call it {stem}{table.suffix}, or name another source."
@@ -108,14 +111,14 @@ def find_map(model, source):
     return next((table for table in fitting if table.export.fits(model)), fitting[-1])
 
 
-def _write_folder(model, folder, table):
+def _write_folder(model, folder, table, resize):
     """Writes the weights and the files that the library needs to build the model."""
     tensors = tensors_of(table, model)
     writers = {
         name: functools.partial(WRITERS[table.suffix], tensors=part)
         for name, part in config_files.split(table, tensors).items()
     }
-    for name, content in config_files.make(model, table, tensors).items():
+    for name, content in config_files.make(model, table, tensors, resize).items():
         writers[name] = lambda path, content=content: writing.write_json(path, content)
     writing.write_folder(folder, writers)
 

@@ -332,7 +332,7 @@ def _draw_grid(images, labels, class_names):
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for place, image, label in zip(axes, images, labels, strict=False):
         figures.show(place, image)
-        place.set_title(_title(label, class_names), fontsize=10)
+        place.set_title(_title(label, class_names), fontsize=7)
     for place in axes[len(images) :]:
         place.remove()
     return figure

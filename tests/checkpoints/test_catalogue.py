@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from keras_vit.checkpoints import catalogue
+from keras_vit.checkpoints import catalogue, loading
 from keras_vit.io import download
 from keras_vit.variants import BiT, parse
 
@@ -49,6 +49,11 @@ def test_shipped_files_exist_and_are_small(entry):
     content = entry.shipped.read_bytes()
     assert hashlib.sha256(content).hexdigest() == entry.sha256
     assert len(content) < 10**7 and len(entry.class_names) == entry.num_classes
+
+
+def test_names_of_classes_need_no_download(monkeypatch):
+    monkeypatch.setattr(download, "fetch", lambda *_: pytest.fail("downloaded"))
+    assert loading.class_names("ViT-S/16")[285] == "Egyptian cat"
 
 
 @rows

@@ -366,6 +366,12 @@ def test_a_given_image_size_need_not_be_square(tmp_path):
         ValueError, match="must be those of a square of patches.*tokens=13"
     ):  # 2 x 6 + 1
         checkpoints.describe(tmp_path)
+    again = keras_vit.load_pretrained(tmp_path, image_size=(32, 96), verbose=False)
+    assert equal_weights(model, again)
+    with pytest.raises(
+        ValueError, match="must be those of a square of patches, or of `image_size`"
+    ):
+        keras_vit.load_pretrained(tmp_path, image_size=(32, 80))
     (tmp_path / "config.json").write_text(json.dumps({"image_size": [32, 96]}))
     assert equal_weights(model, keras_vit.load_pretrained(tmp_path, verbose=False))
 

@@ -8,11 +8,11 @@ import warnings
 import numpy as np
 import pytest
 from damage import read_all
-from helpers import DESCENDANTS, numpy, outputs, quick, random_images, randomize
+from helpers import DESCENDANTS, ROOT, numpy, outputs, quick, random_images, randomize
 
 import keras_vit
 from keras_vit import descendants, training
-from keras_vit.checkpoints import loading
+from keras_vit.checkpoints import loading, saving
 from keras_vit.io import files, writing
 
 HUGGING_FACE = [
@@ -75,6 +75,42 @@ def test_config_json_for_timm(tmp_path):
     images = config["pretrained_cfg"]
     assert images["input_size"] == [3, 8, 12] and images["crop_pct"] == 1
     assert images["mean"] == [0.2, 0.4, 0.0] and images["std"] == [0.5, 0.5, 0.5]
+
+
+def test_the_guide_to_moving_has_the_names_of_the_files():
+    """The maps, which the libraries' own files confirm, read every name of the table."""
+    page = (ROOT / "docs" / "howto" / "moving.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\S+/\S+)` \| `(\S+)` \| (.+) \|$", page.split("## Names of")[1], re.M)
+    assert len(rows) == 11
+    timm, hugging_face = (saving.find_map(tiny(), name) for name in ("timm", "huggingface"))
+    for ours, theirs, others in rows:
+        assert timm.path_of(theirs) == (ours, 0)
+        for part, name in enumerate(re.findall("`([^`]+[^.])`", others)):
+            prefix = "" if name.startswith("classifier") else "vit."
+            assert hugging_face.path_of(prefix + name) == (ours, part)
+
+
+def test_a_folder_has_the_resizing_of_the_training(tmp_path, capsys):
+    """A crop keeps 224 of 256 pixels; squashed images have other proportions than in training."""
+    model = tiny(image_size=56)
+    for source in ("timm", "huggingface", "kerashub"):
+        for resize in ("squash", "crop"):
+            folder = tmp_path / f"{source} {resize}"
+            keras_vit.save_weights(model, folder, source, resize)
+            keras_vit.load_pretrained(folder, num_heads=2)
+            assert ("--resize crop" in capsys.readouterr().out) == (resize == "crop")
+    timm = json_of(tmp_path / "timm crop")["pretrained_cfg"]
+    assert (timm["crop_mode"], timm["crop_pct"]) == ("center", 224 / 256)
+    images = json_of(tmp_path / "huggingface crop", "preprocessor_config.json")
+    assert images["size"] == {"shortest_edge": 64} and images["do_center_crop"]
+    assert images["crop_size"] == {"height": 56, "width": 56}
+    assert json_of(tmp_path / "kerashub crop", "image_converter.json")["config"][
+        "crop_to_aspect_ratio"
+    ]
+    with pytest.warns(UserWarning, match=r"squashes images to \(8, 12\)"):
+        keras_vit.save_weights(tiny(image_size=(8, 12)), tmp_path / "wide", "huggingface", "crop")
+    with pytest.raises(ValueError, match="resize"):
+        keras_vit.save_weights(model, tmp_path / "other", "timm", "pad")
 
 
 def test_json_files_for_transformers(tmp_path):

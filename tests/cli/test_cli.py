@@ -116,6 +116,9 @@ def test_convert_round_trip(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "names of google" in said and f"Written: {second}" in said
     assert cli.main(["convert", second, third]) == 0
+    assert "assumed: normalize=(127.5, 127.5), epsilon=1e-12, approximate=False" in (
+        capsys.readouterr().out
+    )
     with np.load(first) as before, np.load(third) as after:
         assert set(before) == set(after)
         assert all(np.array_equal(before[name], after[name]) for name in before)

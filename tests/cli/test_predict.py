@@ -86,7 +86,8 @@ def test_an_interrupted_table_is_continued_to_the_same_bytes(kind, images, model
         (tmp_path / f"cut.{kind}.settings.json").write_bytes(settings)
         assert call(*words, path) == 1  # also the file that was skipped in the first sitting
         assert path.read_bytes() == whole, cut
-    assert "has 7 of 7 images" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "has 7 of 7 images" in said and "Nothing was left to do." in said
 
 
 def test_a_table_of_another_model_other_options_or_other_images_is_refused(

@@ -335,7 +335,8 @@ def run(tmp_path_factory):
 
 def test_a_folder_is_matched_by_the_names_of_its_classes(run):
     """A new head predicts class 0: "light" in the run, although "dark" is first in the folder."""
-    found = saved_run.evaluate_run(run / "run", str(run / "data"))
+    with pytest.warns(UserWarning, match="contains the images that the run was trained on"):
+        found = saved_run.evaluate_run(run / "run", str(run / "data"))
     assert found.class_names == ("light", "dark", "middle")
     assert found.confusion.tolist() == [[5, 0, 0]] * 3
     files = {f"{name}/{i}.png" for name in ("dark", "middle") for i in range(5)}

@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import inspect
+import itertools
 import json
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from PIL import Image
 
 import keras_vit
 from keras_vit import backend, data, training
+from keras_vit.data import dataset
 from keras_vit.training.evaluation import classifiers, evaluation_plots
 from keras_vit.training.evaluation.classifiers import read_pixels
 from keras_vit.training.evaluation.representation import predict_all
@@ -89,6 +91,21 @@ def test_predictions_put_the_surest_mistake_first_and_mark_it_in_words():
     assert titles[:2] == ["\u2717 no (80 %)\ntrue: yes", "\u2717 yes (60 %)\ntrue: no"]
     assert titles[2:] == ["\u2713 no (90 %)", "\u2713 yes (70 %)"]
     assert "4 test images, 2 mistakes" in figure.get_suptitle()
+
+
+@pytest.mark.backend_free
+def test_names_above_images_do_not_overlap():
+    images, names = np.zeros((16, 8, 8, 3), "uint8"), ("american_bulldog_x", "staffordshire_terr")
+    shares = np.tile([0.99, 0.01], (16, 1))
+    labels = np.ones(16, int)
+    for figure in (
+        evaluation_plots.predictions(images.__getitem__, labels, shares, names),
+        dataset._draw_grid(images, labels, names),
+    ):
+        figure.draw_without_rendering()
+        boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.get_title()]
+        assert len(boxes) == 16 and boxes[0].x0 >= 0
+        assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes))
 
 
 @pytest.mark.backend_free

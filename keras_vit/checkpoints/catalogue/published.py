@@ -22,6 +22,7 @@ IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # 255 (0.485, 0
 CIFAR_PIXELS = ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
 CLIP_PIXELS = (tuple(round(255 * x, 6) for x in (0.48145466, 0.4578275, 0.40821073)),
                tuple(round(255 * x, 6) for x in (0.26862954, 0.26130258, 0.27577711)))  # fmt: skip
+CROP_RATIO = 256 / 224  # resized size : crop size, as in the official evaluations
 
 # The projects whose naming schemes the tensors follow.
 SOURCES = ("google", "bit", "timm", "huggingface", "torchvision", "kerashub")

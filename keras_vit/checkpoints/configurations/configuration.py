@@ -71,6 +71,8 @@ def _hugging_face(table, path, found):
 def _resizing(images):
     """Returns how images are resized, according to preprocessor_config.json."""
     found, number = _select(images, resize="size"), images.get("resample")
+    if images.get("do_center_crop"):
+        found |= _select(images, crop="crop_size")
     if number in range(len(RESAMPLING)):
         found["resampling"] = RESAMPLING[number]
     return found
@@ -111,7 +113,8 @@ def _timm(table, path, found):
         facts["image_size"] = _input_size(path, inner["input_size"])
     facts |= _global_pool(path, table, {**whole, **config}, found)
     facts |= read_pixels(path, inner, ("mean", "std"), 255, found)
-    return facts, _select(inner, resize="input_size", resampling="interpolation")
+    crop = {} if inner.get("crop_mode") == "squash" else {"crop": "crop_pct"}
+    return facts, _select(inner, resize="input_size", **crop, resampling="interpolation")
 
 
 def check_architecture(path, table):

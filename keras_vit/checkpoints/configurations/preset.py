@@ -103,6 +103,8 @@ def _converter(path):
 
 def _resizing(images):
     found = {"resize": images.get("image_size"), "resampling": images.get("interpolation")}
+    if images.get("crop_to_aspect_ratio"):
+        found["crop"] = images["image_size"]
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -23,13 +23,14 @@ def has_folders(source):
     return source in MAKERS
 
 
-def make(model, table, tensors):
+def make(model, table, tensors, resize):
     """Returns {name of a JSON file: its content}.
 
     Args:
         model: a model.
         table: its weight map.
         tensors: {name: array} to be written.
+        resize: "squash" or "crop", as in `keras_vit.save_weights`.
 
     Raises:
         ValueError: the library has no class that computes the same.
@@ -47,7 +48,7 @@ def make(model, table, tensors):
         advice = "Load it with another `num_classes`, or write a weight file."
         received = {"representation_size": model.representation_size}
         refuse(table, "there must be no tanh layer before the head", received, advice)
-    return MAKERS[table.source](model, table, tensors)
+    return MAKERS[table.source](model, table, tensors, resize)
 
 
 def split(table, tensors):

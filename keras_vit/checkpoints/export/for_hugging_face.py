@@ -1,5 +1,7 @@
 """config.json and preprocessor_config.json of transformers for a model."""
 
+from keras_vit import arguments
+from keras_vit.checkpoints.catalogue.published import CROP_RATIO
 from keras_vit.checkpoints.configurations.configuration import (
     HUGGING_FACE_FIELDS,
     HUGGING_FACE_SHAPES,
@@ -14,14 +16,14 @@ from keras_vit.checkpoints.export.json_values import (
 from keras_vit.checkpoints.maps import hugging_face
 
 
-def make(model, table, tensors):
+def make(model, table, tensors, resize):
     """Returns {name of a JSON file: its content}, as `config_files.make` does."""
     config = _make_config(model, table, tensors)
     if model.num_classes:
         names = model.class_names or [f"LABEL_{i}" for i in range(model.num_classes)]
         config["id2label"] = {str(i): name for i, name in enumerate(names)}
         config["label2id"] = {name: i for i, name in enumerate(names)}
-    return {"config.json": config, "preprocessor_config.json": _make_processor(model)}
+    return {"config.json": config, "preprocessor_config.json": _make_processor(model, resize)}
 
 
 def _make_config(model, table, tensors):
@@ -90,14 +92,21 @@ MORE_FIELDS = {
 }
 
 
-def _make_processor(model):
-    """Returns preprocessor_config.json: images are resized to the model's size, as here."""
-    height, width = model.image_size
+def _make_processor(model, resize):
+    """Returns preprocessor_config.json: images are resized as here, and cropped as for DINOv2."""
+    height, width = size = model.image_size
+    kind, steps = "ViTImageProcessor", {"size": {"height": height, "width": width}}
+    if resize == "crop" and height != width:
+        words = "transformers crops images only to squares, so preprocessor_config.json squashes"
+        arguments.warn(f"{words} images to {size}. Crop them yourself.")
+    elif resize == "crop":
+        kind, steps["crop_size"] = "BitImageProcessor", steps["size"]
+        steps |= {"size": {"shortest_edge": round(CROP_RATIO * height)}, "do_center_crop": True}
     mean, deviation = scale_pixels(model)
     return {
-        "image_processor_type": "ViTImageProcessor",
+        "image_processor_type": kind,
         "do_resize": True,
-        "size": {"height": height, "width": width},
+        **steps,
         "resample": RESAMPLING.index("bilinear"),
         "do_rescale": True,
         "rescale_factor": 1 / 255,

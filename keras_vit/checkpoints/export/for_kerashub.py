@@ -8,9 +8,13 @@ from keras_vit.io import files
 
 BACKBONE = re.compile(r"layers/(vi_t|dei_t)_backbone/(?=layers/)")
 TASK = "task.weights.h5"
+EXACT_GELU = (
+    "KerasHub computes the exact GELU. keras_vit.load_pretrained(..., approximate=False) loads a "
+    "model that does too; the logits of published weights change by up to 0.03."
+)
 
 
-def make(model, table, tensors):
+def make(model, table, tensors, resize):
     """Returns {name of a JSON file: its content}, as `config_files.make` does."""
     family, backbone, classifier = table.export.classes
     if model.num_classes and classifier is None:
@@ -19,7 +23,7 @@ def make(model, table, tensors):
     name = backbone.removesuffix("Backbone").removesuffix("VisionEncoder")
     part = "vision_encoder" if backbone.endswith("Encoder") else "backbone"
     config = _serialize(family, part, backbone, FIELDS[family](model, table, tensors))
-    kind, images = f"{name}ImageConverter", _make_converter(model)
+    kind, images = f"{name}ImageConverter", _make_converter(model, resize)
     converter = _serialize(family, "image_converter", kind, images)
     named = {"label_names": list(model.class_names)} if model.class_names else {}
     found = {"config.json": config | named, "image_converter.json": converter}
@@ -53,8 +57,8 @@ def _serialize(family, part, name, config):
     }
 
 
-def _make_converter(model):
-    """Returns how images are prepared: they are resized to the model's size, as here."""
+def _make_converter(model, resize):
+    """Returns how images are prepared: resized as here, but KerasHub crops without a margin."""
     mean, deviation = scale_pixels(model)
     return {
         "image_size": list(model.image_size),
@@ -62,7 +66,7 @@ def _make_converter(model):
         "offset": [-m / d for m, d in zip(mean, deviation, strict=True)],
         "interpolation": "bilinear",
         "antialias": True,
-        "crop_to_aspect_ratio": False,
+        "crop_to_aspect_ratio": resize == "crop",
     }
 
 
@@ -91,7 +95,8 @@ def _check(model, table, **wanted):
     """Refuses values that differ from those of the backbone."""
     for name, value in wanted.items():
         if getattr(model, name) != value:
-            refuse(table, f"{name} must be {value}", {name: getattr(model, name)})
+            advice = (EXACT_GELU,) if name == "approximate" else ()
+            refuse(table, f"{name} must be {value}", {name: getattr(model, name)}, *advice)
 
 
 def _vit(model, table, _):

@@ -1,6 +1,7 @@
 """config.json of timm for a model."""
 
 from keras_vit import arguments
+from keras_vit.checkpoints.catalogue.published import CROP_RATIO
 from keras_vit.checkpoints.configurations.configuration import TIMM_FIELDS, TIMM_SHAPES
 from keras_vit.checkpoints.export.json_values import (
     name_activation,
@@ -26,16 +27,17 @@ TIMM_BITS = {
     ((3, 8, 36, 3), 2): "resnetv2_152x2_bit",
     ((3, 8, 36, 3), 4): "resnetv2_152x4_bit",
 }
+CROP_MODES = {"squash": "squash", "crop": "center"}
 TIMM_POOLINGS = {"gap": "avg", "patch mean": "avg", None: ""}  # the others have the same names
 
 
-def make(model, table, tensors):
+def make(model, table, tensors, resize):
     """Returns {name of a JSON file: its content}, as `config_files.make` does."""
     named = {"label_names": list(model.class_names)} if model.class_names else {}
-    return {"config.json": _make_config(model, table, tensors) | named}
+    return {"config.json": _make_config(model, table, tensors, resize) | named}
 
 
-def _make_config(model, table, tensors):
+def _make_config(model, table, tensors, resize):
     kind = matching.kind_of(model)
     if kind == "ResNet":
         size = (model.units, model.width)
@@ -58,8 +60,8 @@ def _make_config(model, table, tensors):
             "input_size": [channels, *model.image_size],
             "fixed_input_size": kind != "ResNet",
             "interpolation": "bilinear",
-            "crop_pct": 1.0,
-            "crop_mode": "squash",  # to the model's size, as here
+            "crop_pct": 1 / CROP_RATIO if resize == "crop" else 1.0,
+            "crop_mode": CROP_MODES[resize],
             "mean": mean,
             "std": deviation,
             "num_classes": classes,

@@ -108,8 +108,9 @@ def _check_convert(options):
 def _convert(options):
     from keras_vit import save_weights
 
-    model, _ = load_model(options.source_file)
-    save_weights(model, options.target_file, options.to)
+    model, metrics = load_model(options.source_file)
+    resize = (metrics or {}).get("resize", "squash")
+    save_weights(model, options.target_file, options.to, resize)
     print(f"Written: {options.target_file}, {model.count_params():,} parameters.")
 
 

@@ -164,7 +164,10 @@ def _write(options, run, stream):
         done = f"{rows.rows:,} of {len(files):,} images are in {shlex.quote(options.out)}"
         print(f"{done}; the same command continues.", file=sys.stderr)
         raise
-    print(f"{progress.line()}, written to {options.out}", file=sys.stderr)
+    if progress.done > progress.first:
+        print(f"{progress.line()}, written to {options.out}", file=sys.stderr)
+    else:
+        print("Nothing was left to do.", file=sys.stderr)
     return skipped
 
 

@@ -78,12 +78,7 @@ def add_few_shot(commands):
     add("--image-size PIXELS", "side to which images are resized; default: the model's", int)
     share = f"share of every class to test on, if DATA has no test split; {DEFAULT}"
     add("--test-share SHARE", share, float, default=0.3)
-    add(
-        "--resize",
-        "how images are resized: squash as in the paper's code, crop as in AugReg; " + DEFAULT,
-        default="squash",
-        choices=("squash", "crop"),
-    )
+    add("--resize", RESIZE, choices=("squash", "crop"))
     precision = "float32, or mixed_bfloat16 and mixed_float16, which are faster on a GPU or TPU; "
     add("--precision POLICY", precision + "default: the model's", choices=PRECISIONS)
     add("--layer NAME", "layer whose output is used; default: the head's input")
@@ -163,8 +158,11 @@ def _few_shot(options):
     from keras_vit.data.pipelines import Loader
     from keras_vit.training.evaluation import metrics
     from keras_vit.training.evaluation.representation import predict_all, submodel
+    from keras_vit.training.runs import saved_run
 
-    model, _ = load_model(options.model, options.image_size, options.precision)
+    model, found = load_model(options.model, options.image_size, options.precision)
+    facts = found or {}  # of a run
+    saved_run.warn_of_own_images(facts, options.data)
     _, *size, channels = model.input_shape
     loaded = data.load(
         options.data,
@@ -172,7 +170,7 @@ def _few_shot(options):
         num_channels=channels,
         validation_share=0,
         test_share=options.test_share,
-        resize=options.resize,
+        resize=options.resize or facts.get("resize", "squash"),
         cache=False,  # every image is used once
         columns=options.columns,
     )

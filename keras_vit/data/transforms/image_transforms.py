@@ -9,12 +9,12 @@ import math
 import numpy as np
 
 from keras_vit import arguments
+from keras_vit.checkpoints.catalogue.published import CROP_RATIO
 from keras_vit.data.images import to_array
 from keras_vit.data.transforms.augmentation import Augmentation, get_augmentation
 from keras_vit.data.transforms.batch_transforms import apply, count_draws
 
 ASPECTS = (3 / 4, 4 / 3)  # width : height of an Inception crop of a square image
-CROP_RATIO = 256 / 224  # resized size : crop size, as in the official evaluations
 
 
 def augment_image(image, image_size, augmentation, rng):

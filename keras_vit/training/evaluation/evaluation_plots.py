@@ -149,7 +149,7 @@ def predictions(image, labels, probabilities, class_names):
         title = f"\u2713 {prediction}"
         if wrong[i]:
             title = f"\u2717 {prediction}\ntrue: {short_name(class_names[labels[i]])}"
-        axes.set_title(title, fontsize=7, color=ORANGE if wrong[i] else "black")
+        axes.set_title(title, fontsize=6, color=ORANGE if wrong[i] else "black")
     for axes in plot.axes[len(order) :]:
         axes.axis("off")
     return plot

@@ -198,7 +198,7 @@ class Checkpoint(keras.callbacks.Callback):
         complete = state.facts["stopped"] or state.epoch >= epochs
         keras_internals.set_initial_epoch(self._model, epochs if complete else state.epoch)
         if not complete:
-            self._say(f"Resuming after {state_files.describe_newest(self.folder)}.")
+            self._say(f"Resuming at {state_files.describe_newest(self.folder)}.")
 
     def _restore(self, state):
         run_state.restore(self.model, state.arrays)

@@ -1,6 +1,7 @@
 """Writes, loads and evaluates a finished run."""
 
 import csv
+import os
 import pathlib
 import shutil
 from typing import NamedTuple
@@ -131,12 +132,25 @@ def _read_batches(run, data, known, mapping, columns):
     _, *size, channels = run.model.input_shape
     splits = open_source(data, channels, columns=columns)
     numbers, known = naming.match(splits.class_names, known, data, mapping)
+    if splits.test is None and splits.validation is None:
+        warn_of_own_images(run.metrics, data)
     held_out = (splits.test, splits.validation, splits.train)
     whole = next(each for each in held_out if each is not None)
     source = Subset(whole, np.arange(len(whole)))
     source.labels = np.array(numbers)[whole.labels]
     batches = FixedBatches(source, channels, size, 64, run.metrics["resize"], "bilinear")
     return batches, known
+
+
+def warn_of_own_images(metrics, data):
+    """Warns if `data` is the folder that a run was trained on: its accuracy there is too high."""
+    own = metrics.get("data")
+    if own and isinstance(data, str | os.PathLike) and os.path.exists(data):
+        if os.path.realpath(data) == os.path.realpath(own):
+            arguments.warn(
+                f"{str(data)!r} contains the images that the run was trained on, so accuracies are "
+                "too high. keras-vit evaluate without DATA takes the images that it held out."
+            )
 
 
 def write(run, history, data, evaluation, logits, labels):
