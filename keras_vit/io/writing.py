@@ -150,7 +150,7 @@ def make_folder(folder, advice=OUT):
 def check_file(path, advice):
     """Raises `ValueError` or `FileNotFoundError` unless a file can be written to `path`."""
     folder = pathlib.Path(path).absolute().parent
-    if not folder.is_dir():
+    if not os.path.lexists(folder):
         raise FileNotFoundError(
             f"A file in a folder that exists was expected. Received: {str(path)!r}. "
             f"Create {str(folder)!r} first."
@@ -158,14 +158,16 @@ def check_file(path, advice):
     if os.path.isdir(path):
         raise ValueError(f"A file was expected. Received: the folder {str(path)!r}. {advice}")
     check_folder(folder, advice)
+    with _refusing(path, advice, "file"), contextlib.suppress(FileNotFoundError):
+        os.stat(path)  # a name may be too long
 
 
 @contextlib.contextmanager
-def _refusing(folder, advice):
+def _refusing(path, advice, kind="folder"):
     try:
         yield
     except OSError as error:
         raise ValueError(
-            f"A folder that can be written was expected. Received: {str(folder)!r} "
+            f"A {kind} that can be written was expected. Received: {str(path)!r} "
             f"({error.strerror}). {advice}"
         ) from error

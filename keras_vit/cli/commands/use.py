@@ -95,6 +95,10 @@ def _check_evaluate(options):
     check_model(options.model)
     if options.data is not None:
         check_source(options.data)
+        if options.part != "test":
+            received = {"DATA": options.data, "--part": options.part}
+            want = "--part chooses among the run's own images"
+            arguments.refuse(want, received, "Leave one of them out.")
     elif not is_run(options.model):
         want = "a model that is not a run has no images of its own, so evaluate needs DATA"
         advice = f"Write: keras-vit evaluate {options.model} images/"

@@ -7,6 +7,7 @@ import re
 
 from keras_vit import arguments
 from keras_vit.checkpoints.catalogue import imagenet
+from keras_vit.io import paths
 
 MOST_SHOWN = 20
 
@@ -64,8 +65,8 @@ def _read(path):
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"A text file with a line for each class was expected. Received: {str(path)!r}, which "
-            "does not exist."
+            f"A text file with a line for each class was expected. Received: {str(path)!r}, "
+            f"{paths.describe(path)}."
         )
     try:
         return path.read_text("utf-8-sig")
