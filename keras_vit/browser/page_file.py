@@ -44,7 +44,7 @@ def write_page(
     >>> keras_vit.browser.write_page(model, "page.html", precision="int8")  # doctest: +SKIP
     """
     arguments.one_of(*weights.PRECISIONS)("precision", precision)
-    writing.check_file(path, "Choose another file.")
+    writing.check_file(path, "Choose another file.", ".html")
     found = facts.find_examples(examples) if examples else []
     content, text = pack(model, class_names, metrics or {}, precision, title)
     channels = content["sizes"]["channels"]

@@ -147,8 +147,11 @@ def make_folder(folder, advice=OUT):
         os.makedirs(folder, exist_ok=True)
 
 
-def check_file(path, advice):
-    """Raises `ValueError` or `FileNotFoundError` unless a file can be written to `path`."""
+def check_file(path, advice, replaced=None):
+    """Raises `ValueError` or `FileNotFoundError` unless a file can be written to `path`.
+
+    `replaced` is the suffix of files that may be replaced; None if the caller decides.
+    """
     folder = pathlib.Path(path).absolute().parent
     if not os.path.lexists(folder):
         raise FileNotFoundError(
@@ -157,6 +160,11 @@ def check_file(path, advice):
         )
     if os.path.isdir(path):
         raise ValueError(f"A file was expected. Received: the folder {str(path)!r}. {advice}")
+    if replaced and os.path.exists(path) and not str(path).lower().endswith(replaced):
+        raise ValueError(
+            f"A new file, or one to replace that ends in {replaced}, was expected. Received: "
+            f"{str(path)!r}, which exists. {advice}"
+        )
     check_folder(folder, advice)
     with _refusing(path, advice, "file"), contextlib.suppress(FileNotFoundError):
         os.stat(path)  # a name may be too long

@@ -57,7 +57,7 @@ def write_explorer(path, images=None):
     Example:
     >>> keras_vit.browser.write_explorer("explorer.html")  # doctest: +SKIP
     """
-    writing.check_file(path, "Choose another file.")
+    writing.check_file(path, "Choose another file.", ".html")
     find_examples(images)
     entry, model = catalogue.find(MODEL), loading.load_pretrained(MODEL, verbose=False)
     content, text = page_file.pack(model, None, {"resize": "crop"}, "int8", "ViT Explorer")

@@ -88,8 +88,7 @@ def find_images(words):
             inside = [file for files in folders for file in files if _is_image(file)]
         else:
             raise FileNotFoundError(
-                f"An image file or folder was expected. Received: {word!r}, "
-                f"{paths.describe(word)}."
+                f"An image file or folder was expected. Received: {word!r}, {paths.describe(word)}."
             )
         if not inside:
             what = (

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_vit import arguments
+from keras_vit.guards import image_checks
 
 # {model: {(function, settings): compiled function}}; an entry is dropped with its model.
 _COMPILED = weakref.WeakKeyDictionary()
@@ -73,13 +74,18 @@ def program(function, model, **settings):
 
 
 def check_images(model, images):
-    """Returns images as an array, or raises `ValueError` if the model cannot take them."""
+    """Returns images as an array, or raises `ValueError` if the model cannot take them.
+
+    Warns of pixels that look scaled, shifted or 16-bit.
+    """
     images = np.asarray(images)
     expected = getattr(model, "input_shape", None)
     if isinstance(expected, tuple) and len(expected) == 4 and None not in expected[1:]:
         arguments.images(images.shape, expected)
     if not len(images):
         arguments.refuse("at least one image was expected", {"images shape": images.shape})
+    image_checks.check_numbers(images)
+    image_checks.check_pixels(images, getattr(model, "normalize", None))
     return images
 
 
