@@ -45,7 +45,9 @@ def main(arguments=None):
         parser().print_help()
         return 0
     try:
-        return carry_out(options)
+        code = carry_out(options)
+        print(end="", flush=True)  # a full disk or a closed pipe behind the last lines
+        return code
     except KeyboardInterrupt:
         print("keras-vit: stopped.", file=sys.stderr)
         return INTERRUPTED
@@ -99,8 +101,9 @@ def parser():
 def _one_line(error):
     """Returns the message of an error on one line, with its type if it is unexpected."""
     message = " ".join(str(error).split())
-    if _number(error) is not None and error.filename is not None:  # without "[Errno 28]"
-        message = " ".join(f"{error.strerror}: {os.fspath(error.filename)!r}".split())
+    if _number(error) is not None:  # without "[Errno 28]"
+        place = "" if error.filename is None else f": {os.fspath(error.filename)!r}"
+        message = " ".join(f"{error.strerror}{place}".split())
     known = (ValueError, OSError, ImportError, ArithmeticError)
     return message if isinstance(error, known) and message else f"{type(error).__name__}: {message}"
 

@@ -28,9 +28,12 @@ def read_names(path):
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it is not text, or a line is empty.
+        ValueError: it is not text, it has no line, or a line is empty.
     """
     lines = [" ".join(line.split()) for line in _read(path).splitlines()]
+    if not lines:
+        want = "the file must have a line for each class"
+        arguments.refuse(want, {"path": str(path), "lines": 0})
     if not all(lines):
         want = "every line must be the name of a class"
         received = {"path": str(path), "empty line": lines.index("") + 1}
