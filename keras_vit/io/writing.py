@@ -68,13 +68,15 @@ def remove_partial(folder):
         path.unlink(missing_ok=True)
 
 
-def write_folder(folder, writers):
+def write_folder(folder, writers, are_new=False):
     """Writes several files into a folder, which need not exist; other files there are kept.
 
     Args:
         folder: the folder.
         writers: {name of a file: function that writes it to a given path}. No file gets its name
             before all are complete.
+        are_new: whether to raise `FileExistsError` if there is such a file by then, which another
+            process has written; otherwise it is replaced.
     """
     is_new = not os.path.isdir(folder)
     make_folder(folder, "Choose another one.")
@@ -82,6 +84,10 @@ def write_folder(folder, writers):
         with contextlib.ExitStack() as stack:
             for name, write in writers.items():
                 write(stack.enter_context(replacing(os.path.join(folder, name))))
+            for path in (os.path.join(folder, name) for name in writers):
+                if are_new and os.path.lexists(path):
+                    what = "Another process has written this file; nothing was replaced"
+                    raise FileExistsError(errno.EEXIST, what, path)
     except BaseException:
         if is_new:
             with contextlib.suppress(OSError):

@@ -342,6 +342,17 @@ def test_a_full_disk_at_the_begin_leaves_no_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.backend_free
+def test_a_full_disk_later_says_how_to_resume(tmp_path, monkeypatch, capsys):
+    def fill(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(execution, "_train_and_test", fill)
+    with pytest.raises(OSError, match="No space left"):
+        execution._run(tmp_path, {}, "", None, None, None)
+    assert f"keras-vit train --resume {tmp_path}" in capsys.readouterr().out
+
+
+@pytest.mark.backend_free
 def test_a_run_that_is_running_is_not_resumed(tmp_path, monkeypatch):
     pytest.importorskip("fcntl")
     run_folder.write_settings(tmp_path, run_folder.OPTIONS)

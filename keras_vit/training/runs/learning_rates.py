@@ -127,7 +127,8 @@ def search(out=None, **options):
         found = find_learning_rate(model, data, recipe)
         draw = functools.partial(found.plot().savefig, format="png")
         table = functools.partial(_write_table, found)
-        writing.write_folder(target, {"learning_rate.csv": table, "learning_rate.png": draw})
+        writers = {"learning_rate.csv": table, "learning_rate.png": draw}
+        writing.write_folder(target, writers, are_new=True)
     except BaseException:
         run_folder.remove_if_empty(target)
         raise
