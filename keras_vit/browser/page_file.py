@@ -24,7 +24,8 @@ def write_page(
 
     Args:
         model: a `ViT`, a hybrid or a model of `keras_vit.descendants`, with a head.
-        path: file to write. One that exists is replaced once the new one is complete.
+        path: file to write. One that exists and ends in .html is replaced once the new one is
+            complete.
         class_names: names of the classes in the order of the logits; None for those of `metrics`
             or of the model, or numbers.
         examples: an image, a folder of images or a folder of class folders, up to twelve of which
