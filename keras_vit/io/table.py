@@ -151,17 +151,17 @@ class Table:
 
     def _hold(self):
         """Raises `OSError` if another process writes the table, on systems that have locks."""
-        is_changed = os.fstat(self._file.fileno()).st_size != self._size
+        is_held = False
         with contextlib.suppress(ImportError):
             import fcntl
 
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                is_changed = True
+                is_held = True
             except OSError:  # some network file systems
                 pass
-        if is_changed:
+        if is_held or os.fstat(self._file.fileno()).st_size != self._size:
             self._file.close()
             what = "Another process writes this table. Wait until it ends, or choose another file"
             raise BlockingIOError(errno.EAGAIN, what, str(self.path))
