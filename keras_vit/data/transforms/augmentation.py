@@ -105,7 +105,7 @@ class Augmentation(NamedTuple):
 
     Example:
     >>> keras_vit.data.Augmentation(rotation=10, flip=True)
-    Augmentation(rotation=10, flip=True)
+    Augmentation(rotation=10.0, flip=True)
     >>> keras_vit.data.Augmentation(rotation=10, flip=True).mixes
     False
     """
