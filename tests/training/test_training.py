@@ -278,6 +278,15 @@ def test_the_options_of_a_run_are_the_arguments_of_train():
 
 
 @pytest.mark.backend_free
+def test_a_run_without_the_fields_of_its_metrics_is_reported(tmp_path):
+    (tmp_path / "model.keras").touch()
+    (tmp_path / "metrics.json").write_text('{"data": "digits"}')
+    words = "cannot be read: metrics.json has no class_names, image_size, num_channels, resize. "
+    with pytest.raises(ValueError, match=words + "Train again"):
+        training.load(tmp_path)
+
+
+@pytest.mark.backend_free
 def test_resume_reports_a_folder_that_is_not_a_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="settings.json.*does not exist"):
         training.resume(tmp_path / "nowhere")
