@@ -14,6 +14,7 @@ def main():
         return 1
     from keras_vit import cli
 
+    cli.process.escape_output()
     return cli.main()
 
 

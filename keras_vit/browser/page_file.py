@@ -24,7 +24,8 @@ def write_page(
 
     Args:
         model: a `ViT`, a hybrid or a model of `keras_vit.descendants`, with a head.
-        path: file to write. One that exists is replaced once the new one is complete.
+        path: file to write. One that exists and ends in .html is replaced once the new one is
+            complete.
         class_names: names of the classes in the order of the logits; None for those of `metrics`
             or of the model, or numbers.
         examples: an image, a folder of images or a folder of class folders, up to twelve of which
@@ -44,7 +45,7 @@ def write_page(
     >>> keras_vit.browser.write_page(model, "page.html", precision="int8")  # doctest: +SKIP
     """
     arguments.one_of(*weights.PRECISIONS)("precision", precision)
-    writing.check_file(path, "Choose another file.")
+    writing.check_file(path, "Choose another file.", ".html")
     found = facts.find_examples(examples) if examples else []
     content, text = pack(model, class_names, metrics or {}, precision, title)
     channels = content["sizes"]["channels"]

@@ -6,6 +6,7 @@ only within functions.
 """
 
 import argparse
+import errno
 import os
 import sys
 import warnings
@@ -25,6 +26,8 @@ from keras_vit.cli.commands import (
 from keras_vit.environment import __version__
 
 USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
+# What the system says of a path that cannot be the one that was meant.
+WRONG_PATHS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.ENAMETOOLONG)
 
 
 def main(arguments=None):
@@ -42,7 +45,9 @@ def main(arguments=None):
         parser().print_help()
         return 0
     try:
-        return carry_out(options)
+        code = carry_out(options)
+        print(end="", flush=True)  # a full disk or a closed pipe behind the last lines
+        return code
     except KeyboardInterrupt:
         print("keras-vit: stopped.", file=sys.stderr)
         return INTERRUPTED
@@ -53,7 +58,8 @@ def main(arguments=None):
         if options.debug:
             raise
         print(f"keras-vit: {_one_line(error)}", file=sys.stderr)
-        return USAGE_ERROR if isinstance(error, (ValueError, FileNotFoundError)) else FAILURE
+        is_usage = isinstance(error, (ValueError, FileNotFoundError))
+        return USAGE_ERROR if is_usage or _number(error) in WRONG_PATHS else FAILURE
 
 
 def carry_out(options):
@@ -95,5 +101,13 @@ def parser():
 def _one_line(error):
     """Returns the message of an error on one line, with its type if it is unexpected."""
     message = " ".join(str(error).split())
+    if _number(error) is not None:  # without "[Errno 28]"
+        place = "" if error.filename is None else f": {os.fspath(error.filename)!r}"
+        message = " ".join(f"{error.strerror}{place}".split())
     known = (ValueError, OSError, ImportError, ArithmeticError)
     return message if isinstance(error, known) and message else f"{type(error).__name__}: {message}"
+
+
+def _number(error):
+    """Returns the number of an error of the operating system, None for other errors."""
+    return error.errno if isinstance(error, OSError) else None

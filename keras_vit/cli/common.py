@@ -50,11 +50,18 @@ def adder(parser):
             more["metavar"] = metavar
         if not (metavar or kind or "choices" in more):
             more["action"] = "store_true"
-        elif kind:
-            more["type"] = kind
+        else:
+            more["type"] = kind or _check_text
         parser.add_argument(name, help=text, **more)
 
     return add
+
+
+def _check_text(value):
+    """Refuses an empty text, which a shell makes of a variable that is not set."""
+    if not value:
+        raise argparse.ArgumentTypeError("expected a value, received an empty text: ''")
+    return value
 
 
 def add_columns(add):

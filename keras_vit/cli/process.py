@@ -28,6 +28,16 @@ ACCELERATORS = ("jax_plugins", "libtpu")  # packages that give JAX a GPU or TPU
 NOISE = re.compile(rb"WARNING: All log messages before absl::|[IW]\d{4} |To enable the following")
 
 
+def escape_output():
+    """Makes Python print characters that the encoding of its output lacks as escapes.
+
+    Otherwise a name of a file with an accent would end the command, where LANG is C.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a closed stream is None
+            stream.reconfigure(errors="backslashreplace")
+
+
 def prepare(trains):
     """Sets the variables that libraries read on import; training restarts with huge pages."""
     sys.meta_path.insert(0, QuietFinder())

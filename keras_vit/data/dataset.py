@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_vit import arguments, backend, figures
 from keras_vit.data.batching import FixedBatches, TrainingBatches
-from keras_vit.data.sampler import SAMPLINGS, Sampler
+from keras_vit.data.sampler import SAMPLINGS, Sampler, digest
 from keras_vit.data.sources import disk_cache, groups, open_source, unreadable
 from keras_vit.data.sources.source import SPLITS, check_share, decode_all, draw_missing
 from keras_vit.data.transforms.augmentation import get_augmentation
@@ -206,11 +206,9 @@ class ImageDataset:
         self.image_size, self.num_channels, self.seed = image_size, num_channels, seed
         self.augmentation, self.resize, self.pipeline = augmentation, resize, pipeline
         self.sources = splits.sources
-        settings = {
-            "augmentation": augmentation._asdict(),
-            "image_size": list(image_size),
-            "num_channels": num_channels,
-        }
+        held = {n: digest(s.labels, s.names) for n, s in self.sources.items() if n != "train"}
+        settings = {"augmentation": augmentation._asdict(), "image_size": list(image_size)}
+        settings |= {"num_channels": num_channels, "held_out": held}
         train = self.sources["train"]
         if isinstance(train, disk_cache.DiskSource):
             settings["shorter_side"] = train.side

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_vit import arguments
 from keras_vit.doctor import formats
+from keras_vit.io import paths
 
 SUFFIXES, ORIENTATION = formats.IMAGE_SUFFIXES, formats.ORIENTATION
 DEEPEST = formats.DEEPEST
@@ -85,9 +86,8 @@ def open_image(path, num_channels=3, invert=False, smallest=None):
 def check_file(path):
     """Raises `FileNotFoundError` unless a path is a file, without opening it."""
     if not os.path.isfile(path):
-        reason = "a folder" if os.path.isdir(path) else "which does not exist"
-        reason = "a broken link" if os.path.islink(path) and not os.path.exists(path) else reason
-        raise FileNotFoundError(f"An image file was expected. Received: {str(path)!r}, {reason}.")
+        received = f"{str(path)!r}, {paths.describe(path)}"
+        raise FileNotFoundError(f"An image file was expected. Received: {received}.")
 
 
 def decode(file, name, num_channels=3, smallest=None):

@@ -156,13 +156,18 @@ class Sampler:
 
     def fingerprint(self):
         """Returns plain values that a resumed run must share with the interrupted one."""
-        images = hashlib.sha256(np.ascontiguousarray(self.labels, "int64").tobytes())
-        for name in self._names if self._names is not None else ():
-            images.update(str(name).encode("utf-8", "surrogateescape") + b"\0")
         return {
             "images": len(self.labels),
             "batch_size": self.batch_size,
             "seed": self.seed,
-            "names_and_labels": images.hexdigest(),
+            "names_and_labels": digest(self.labels, self._names),
             **self.settings,
         }
+
+
+def digest(labels, names=None):
+    """Returns a short text that changes with the labels and the names of images."""
+    images = hashlib.sha256(np.ascontiguousarray(labels, "int64").tobytes())
+    for name in names if names is not None else ():
+        images.update(str(name).encode("utf-8", "surrogateescape") + b"\0")
+    return images.hexdigest()

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from keras_vit.doctor import formats
 from keras_vit.doctor.problems import Problem
+from keras_vit.io import paths
 
 SPLIT_NAMES = {
     "train": "train",
@@ -70,9 +71,9 @@ def check_folder(path):
     """Raises `FileNotFoundError` unless `path` is a folder."""
     if not os.path.isdir(path):
         raise FileNotFoundError(
-            f"A folder of class folders was expected. Received: {os.fspath(path)!r}, which "
-            f"{'is a file' if os.path.exists(path) else 'does not exist'}. Give a folder such as "
-            "images/ with images/cat/1.jpg and images/dog/2.jpg."
+            f"A folder of class folders was expected. Received: {os.fspath(path)!r}, "
+            f"{paths.describe(path)}. Give a folder such as images/ with images/cat/1.jpg and "
+            "images/dog/2.jpg."
         )
 
 

@@ -45,7 +45,8 @@ class Guarded:
 
     A mixin for a subclass of `keras.Model` with `input_shape`, `normalize` and `num_classes`.
 
-    - Images and labels are checked before `fit`, `evaluate` and `predict` begin.
+    - Images and labels are checked before `fit`, `evaluate` and `predict` begin, and the kind of
+      images in a call.
     - If a call fails, the weights of the last finished step remain.
     - Calls from several threads wait for each other: on JAX, two at once would lose the weights.
     - `compile` refuses a loss that takes logits for probabilities, and warns of such metrics.
@@ -54,6 +55,13 @@ class Guarded:
     """
 
     checks_pixels = True  # so no layer checks them again
+
+    @functools.wraps(keras.Model.__call__)
+    def __call__(self, *args, **kwargs):
+        if args:  # the backends would convert texts to numbers, or fail in words of their own
+            image_checks.check_input(args[0])
+        return super().__call__(*args, **kwargs)
+
     fit, evaluate, predict = (_around(name) for name in CHECKED)
     train_on_batch, test_on_batch, predict_on_batch = (_around(name) for name in KEPT)
 

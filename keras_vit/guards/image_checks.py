@@ -32,14 +32,19 @@ class ImageSpec(NamedTuple):
         if len(images) == 0:
             refuse_nothing()
         pixels = as_numpy(images[:SAMPLE])
-        if pixels.dtype.kind not in "biuf":
-            advice = "Write np.stack(images).astype('uint8'), for example."
-            arguments.refuse("pixels must be numbers", {"images": pixels.dtype.name}, advice)
+        check_numbers(pixels)
         check_pixels(pixels, self.normalize)
 
     def check_shape(self, shape):
         """Raises `ValueError` unless such images can have this shape; None means unknown."""
         arguments.images(shape, self.input_shape)
+
+
+def check_numbers(images):
+    """Raises `ValueError` for an array of texts, objects or complex numbers."""
+    if images.dtype.kind not in "biuf":
+        advice = "Write np.stack(images).astype('uint8'), for example."
+        arguments.refuse("pixels must be numbers", {"images": images.dtype.name}, advice)
 
 
 def check_pixels(values, normalize):
@@ -79,6 +84,15 @@ def check_kind(x):
         return
     want = "images must be one array of shape (batch, height, width, channels), all of one size"
     arguments.refuse(want, {"images": received}, f"Resize them to the model's size. {advice}")
+
+
+def check_input(x):
+    """Raises `ValueError` for an input of a call that is not an array of numbers."""
+    images = x if hasattr(x, "shape") else get_single(x)
+    if not isinstance(x, dict):
+        check_kind(x)
+    if isinstance(images, np.ndarray) and images.dtype.kind in "OSUcmM":
+        check_numbers(images)
 
 
 def check_count(images, labels):

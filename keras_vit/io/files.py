@@ -29,6 +29,7 @@ __all__ = ["open_tensors", "read_json", "write_h5", "write_npz", "write_safetens
 
 WHOLE, INDEX = "model.safetensors", ".index.json"  # names that Hugging Face gives its files
 PRESET, TASK = "model.weights.h5", "task.weights.h5"  # KerasHub's backbone and classifier
+RUN = "model.keras"  # in the folder of `keras-vit train`
 PRESET_INDEX = "model.weights.json"  # index of a backbone in several files
 IN_FOLDER = (WHOLE, WHOLE + INDEX, PRESET, PRESET_INDEX)
 MAX_SHARDS = 100
@@ -93,6 +94,8 @@ def _find_in_folder(folder):
         if os.path.exists(path):
             refuse(folder, f"which is {what}", advice.replace("{path!r}", repr(path)))
     advice = f"Pass a file, or a folder with {WHOLE}, {WHOLE}{INDEX} or {PRESET}."
+    if os.path.isfile(model := os.path.join(folder, RUN)):
+        advice = f"For the model of this run pass {model!r}."
     refuse(folder, "which is a folder without weights", advice)
 
 

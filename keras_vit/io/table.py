@@ -4,7 +4,9 @@ Beside a table is a JSON file with the settings that it was written with. A Parq
 continued, so its rows are collected in a file of JSON lines until all are there.
 """
 
+import contextlib
 import csv
+import errno
 import io
 import itertools
 import json
@@ -71,12 +73,13 @@ class Table:
             _compare(self._target, beside, settings)
         else:
             writing.write_json(beside, {**settings, **(remarks or {})})
-        self._file, self._end = None, 0
+        self._file, self._end, self._size = None, 0, 0
         self.rows = sum(1 for _ in self.read())
 
     def read(self):
         """Yields the complete rows as lists, each compared with its key."""
         self._end = 0
+        self._size = self._target.stat().st_size if self._target.exists() else 0
         number = -1
         for number, row in enumerate(self._read()):
             if number >= len(self.keys) or row[0] != _text(self.keys[number]):
@@ -140,10 +143,28 @@ class Table:
     def __enter__(self):
         if not self.is_whole:
             self._file = open(self._target, "ab", buffering=0)
+            self._hold()
             self._file.truncate(self._end)
             if self.kind == ".csv" and not self._end:
                 self._write(_csv_line(self.columns))
         return self
+
+    def _hold(self):
+        """Raises `OSError` if another process writes the table, on systems that have locks."""
+        is_held = False
+        with contextlib.suppress(ImportError):
+            import fcntl
+
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                is_held = True
+            except OSError:  # some network file systems
+                pass
+        if is_held or os.fstat(self._file.fileno()).st_size != self._size:
+            self._file.close()
+            what = "Another process writes this table. Wait until it ends, or choose another file"
+            raise BlockingIOError(errno.EAGAIN, what, str(self.path))
 
     def append(self, row):
         """Appends a row, a list of cells; None for an empty one."""

@@ -68,13 +68,15 @@ def remove_partial(folder):
         path.unlink(missing_ok=True)
 
 
-def write_folder(folder, writers):
+def write_folder(folder, writers, are_new=False):
     """Writes several files into a folder, which need not exist; other files there are kept.
 
     Args:
         folder: the folder.
         writers: {name of a file: function that writes it to a given path}. No file gets its name
             before all are complete.
+        are_new: whether to raise `FileExistsError` if there is such a file by then, which another
+            process has written; otherwise it is replaced.
     """
     is_new = not os.path.isdir(folder)
     make_folder(folder, "Choose another one.")
@@ -82,6 +84,10 @@ def write_folder(folder, writers):
         with contextlib.ExitStack() as stack:
             for name, write in writers.items():
                 write(stack.enter_context(replacing(os.path.join(folder, name))))
+            for path in (os.path.join(folder, name) for name in writers):
+                if are_new and os.path.lexists(path):
+                    what = "Another process has written this file; nothing was replaced"
+                    raise FileExistsError(errno.EEXIST, what, path)
     except BaseException:
         if is_new:
             with contextlib.suppress(OSError):
@@ -147,25 +153,35 @@ def make_folder(folder, advice=OUT):
         os.makedirs(folder, exist_ok=True)
 
 
-def check_file(path, advice):
-    """Raises `ValueError` or `FileNotFoundError` unless a file can be written to `path`."""
+def check_file(path, advice, replaced=None):
+    """Raises `ValueError` or `FileNotFoundError` unless a file can be written to `path`.
+
+    `replaced` is the suffix of files that may be replaced; None if the caller decides.
+    """
     folder = pathlib.Path(path).absolute().parent
-    if not folder.is_dir():
+    if not os.path.lexists(folder):
         raise FileNotFoundError(
             f"A file in a folder that exists was expected. Received: {str(path)!r}. "
             f"Create {str(folder)!r} first."
         )
     if os.path.isdir(path):
         raise ValueError(f"A file was expected. Received: the folder {str(path)!r}. {advice}")
+    if replaced and os.path.exists(path) and not str(path).lower().endswith(replaced):
+        raise ValueError(
+            f"A new file, or one to replace that ends in {replaced}, was expected. Received: "
+            f"{str(path)!r}, which exists. {advice}"
+        )
     check_folder(folder, advice)
+    with _refusing(path, advice, "file"), contextlib.suppress(FileNotFoundError):
+        os.stat(path)  # a name may be too long
 
 
 @contextlib.contextmanager
-def _refusing(folder, advice):
+def _refusing(path, advice, kind="folder"):
     try:
         yield
     except OSError as error:
         raise ValueError(
-            f"A folder that can be written was expected. Received: {str(folder)!r} "
+            f"A {kind} that can be written was expected. Received: {str(path)!r} "
             f"({error.strerror}). {advice}"
         ) from error

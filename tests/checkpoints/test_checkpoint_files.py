@@ -182,6 +182,13 @@ def test_a_missing_file(path, tmp_path):
 
 
 @pytest.mark.backend_free
+def test_the_folder_of_a_run_names_its_model(tmp_path):
+    (tmp_path / "model.keras").touch()
+    with pytest.raises(ValueError, match="without weights. For the model of this run pass .*keras"):
+        files.open_tensors(tmp_path)
+
+
+@pytest.mark.backend_free
 def test_a_missing_tensor(tmp_path):
     files.write_npz(tmp_path / "a.npz", damage.TENSORS)
     with files.open_tensors(tmp_path / "a.npz") as file:

@@ -364,3 +364,7 @@ def test_a_folder_is_written_as_a_whole_or_not_at_all(exists, tmp_path):
     writing.write_folder(folder, writers)
     found = {path.name: path.read_text() for path in folder.iterdir()}
     assert found == old | {"one": "1\n", "two": "1\n"}
+    writers["one"] = lambda path: writing.write_json(path, 2)
+    with pytest.raises(FileExistsError, match="Another process has written this file; nothing"):
+        writing.write_folder(folder, writers, are_new=True)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == found

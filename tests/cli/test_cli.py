@@ -201,6 +201,9 @@ def test_debug_shows_the_error_itself():
         (KeyboardInterrupt(), 130, "stopped"),
         (ImportError("Run: pip install scikit-learn"), 1, "pip install scikit-learn"),
         (RuntimeError("a\nb"), 1, "RuntimeError: a b"),
+        (OSError(28, "No space left on device"), 1, "keras-vit: No space left on device\n"),
+        (OSError(28, "No space", "a.npz"), 1, "keras-vit: No space: 'a.npz'\n"),
+        (PermissionError(13, "Permission denied", "a.npz"), 2, ": Permission denied: 'a.npz'\n"),
     ],
 )
 def test_failures_have_their_exit_codes(error, code, text, capsys, monkeypatch):

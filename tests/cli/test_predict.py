@@ -272,6 +272,21 @@ def test_a_full_disk_leaves_whole_rows(tmp_path):
 
 
 @pytest.mark.backend_free
+def test_two_processes_do_not_write_one_table(tmp_path):
+    path, keys = tmp_path / "x.csv", ["a", "b"]
+    first, second = (table.Table(path, COLUMNS, {}, keys) for _ in range(2))
+    with first:
+        first.append(["a", "cat", 0.5, None])
+        with pytest.raises(BlockingIOError, match="Another process writes this table. Wait"):
+            second.__enter__()
+        third = table.Table(path, COLUMNS, {}, keys)  # knows the row, but the lock is held
+        with pytest.raises(BlockingIOError, match="Another process"):
+            third.__enter__()
+        first.append(["b", "cat", 0.5, None])
+    assert table.Table(path, COLUMNS, {}, keys).rows == 2
+
+
+@pytest.mark.backend_free
 def test_a_parquet_file_appears_when_all_rows_are_there(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     path, keys = tmp_path / "x.parquet", ["a", "b"]

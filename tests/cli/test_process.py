@@ -1,11 +1,12 @@
 """The process of the command before Keras is imported: its variables, and its quiet imports."""
 
+import io
 import os
 import sys
 
 import pytest
 
-from keras_vit import environment
+from keras_vit import cli, environment
 from keras_vit.cli import process
 
 pytestmark = pytest.mark.backend_free
@@ -97,3 +98,28 @@ def test_the_import_of_tensorflow_hides_noise_and_nothing_else(fails, tmp_path, 
         spec.loader.exec_module(type(sys)("tensorflow"))
     assert capfd.readouterr().err == noise * fails + "E0000 broken\n"
     assert process.QuietFinder().find_spec("json") is None
+
+
+def test_names_are_escaped_where_the_output_has_no_such_characters(monkeypatch):
+    output = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setattr(sys, "stderr", None)  # closed
+    process.escape_output()
+    print("n\u00f6pe", flush=True)
+    assert output.buffer.getvalue() == b"n\\xf6pe\n"
+
+
+@pytest.mark.parametrize(("number", "words"), [(28, "keras-vit: No space"), (32, "")])
+def test_output_that_cannot_be_written_ends_the_command(number, words, monkeypatch, capsys):
+    """A full disk, and a pipe that its reader has closed, behind the last lines."""
+
+    def fail():
+        raise OSError(number, "No space")  # 32 makes a BrokenPipeError
+
+    output = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr(output, "flush", fail, raising=False)
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    monkeypatch.setattr(output, "fileno", lambda: 1, raising=False)
+    assert cli.main(["variants"]) == 1
+    assert capsys.readouterr().err.startswith(words)

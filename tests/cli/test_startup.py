@@ -67,6 +67,16 @@ REFUSED = {
     "train --resume gone --epochs 3": "takes no other argument",
     "train --out images": "a new or an empty folder",
     "train --out /dev/null/run": "'/dev/null/run' (Not a directory)",
+    "train --out ''": "argument --out: expected a value, received an empty text: ''",
+    f"train --out {'x' * 300}": "keras-vit: File name too long: 'xxx",
+    "predict '' images": "argument MODEL: expected a value, received an empty text",
+    f"predict {'x' * 300} images": "keras-vit: File name too long: 'xxx",
+    f"predict ViT-Mini/4 images --out {'x' * 300}.csv": "(File name too long)",
+    "predict ViT-Mini/4 @images": "'images', which is a folder",
+    "predict ViT-Mini/4 images --out images/1.png/x.csv": "images/1.png' (Not a directory)",
+    "predict ViT-Mini/4 images --classes images": "'images', which is a folder",
+    "predict ViT-Mini/4 /dev/null --on-error stop": "'/dev/null', which is not an ordinary file",
+    "evaluate ViT-Mini/4 images --part validation": "--part chooses among the run's own images",
     "predict gone images/1.png": "'gone', which does not exist",
     "predict images images/1.png": "without model.keras",
     "predict ViT-Mini/4 gone.png": "'gone.png', which does not exist",
@@ -90,6 +100,14 @@ REFUSED = {
     "check-data gone": "Received: 'gone'",
     "check-data images --json gone/x.json": "first",
     "check-data images --html images": "the folder 'images'",
+    "check-data images --html images/1.png": "one to replace that ends in .html, was expected",
+    "check-data images --json images/1.png": "one to replace that ends in .json, was expected",
+    "check-data images --json x --html x": "need two files",
+    "check-data images --quarantine x": "--quarantine is for --fix",
+    "check-data images --fix undo --json x.json": "without a check",
+    "check-data images/1.png": "'images/1.png', which is a file",
+    "page ViT-Mini/4 --out images/1.png": "one to replace that ends in .html, was expected",
+    "explorer --out images/1.png": "one to replace that ends in .html, was expected",
     "convert gone.npz new.npz": "'gone.npz', which does not exist",
     "convert ViT-Mini/4 images": "must not exist yet",
     "convert ViT-Mini/4 gone/new.npz": "first",
@@ -103,7 +121,7 @@ REFUSED = {
 
 # The command in one process: each call in turn, and which heavy modules there are after it.
 CALLS = """
-import contextlib, io, json, pathlib, sys
+import contextlib, io, json, pathlib, shlex, sys
 sys.argv = ["keras-vit"]
 from keras_vit import cli
 
@@ -111,7 +129,7 @@ def call(words):
     before, out, messages = files(), io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(messages):
         try:
-            code = cli.main(words.split())
+            code = cli.main(shlex.split(words))
         except SystemExit as end:
             code = end.code
     heavy = sorted(HEAVY & set(sys.modules))

@@ -186,7 +186,7 @@ def test_erased_rectangles_are_placed_by_their_draws():
 
 def test_an_array_is_augmented_like_its_images():
     images, _ = references(np.random.default_rng(5), 1)
-    settings = Augmentation(10, 0.2, 0.1, True, None, 0.1, (2, 9), "increasing", 0.3, 0.5)
+    settings = Augmentation(10, 0.2, 0.1, True, None, 0.1, (2, 9), "increasing", True, 0.3, 0.5)
     before = images.copy()
     for seed in range(20):
         got = augment(images, settings, np.random.default_rng(seed))
@@ -329,8 +329,7 @@ def test_presets_pass_their_own_checks_unchanged(name):
 
 
 def test_fields_become_plain_numbers():
-    mixed = Augmentation(rotation=np.float32(5), crop=[np.float64(0.1), 1], randaugment=[2, 9.0])
-    plain = get_augmentation(mixed)
+    plain = Augmentation(rotation=np.float32(5), crop=[np.float64(0.1), 1], randaugment=[2, 9.0])
     assert plain == Augmentation(rotation=5.0, crop=(0.1, 1.0), randaugment=(2, 9))
     kinds = [type(plain.rotation), type(plain.crop[0]), type(plain.randaugment[1])]
     assert kinds == [float, float, int]
@@ -342,41 +341,51 @@ MISTAKES = [
     (3, "Received: augmentation=3."),
     (True, "Received: augmentation=True."),
     ({"rotation": 10}, "must be a name, an `Augmentation` or None"),
-    (Augmentation(rotation=-1), "`rotation` must be a finite number from 0 to 180"),
-    (Augmentation(rotation=math.nan), "Received: rotation=nan. rotation=0 turns it off."),
-    (Augmentation(rotation="10"), "Received: rotation='10'"),
-    (Augmentation(rotation=True), "`rotation` must be"),
-    (Augmentation(zoom=1), "`zoom` must be a finite number from 0 to 0.9"),
-    (Augmentation(shift=1.5), "`shift` must be"),
-    (Augmentation(flip=1), "`flip` must be True or False"),
-    (Augmentation(three_augment=1), "`three_augment` must be True or False"),
-    (Augmentation(pad=4), "`pad` must be a finite number from 0 to 1"),
-    (Augmentation(crop=0.05), "`crop` must be (smallest, largest) share of the area"),
-    (Augmentation(crop=(0, 1)), "The paper's is crop=(0.05, 1.0)"),
-    (Augmentation(crop=(5, 100)), "`crop` must be"),
-    (Augmentation(crop=(1.0, 0.05)), "`crop` must be"),
-    (Augmentation(crop=(math.nan, 1.0)), "`crop` must be"),
-    (Augmentation(crop=("a", 1.0)), "`crop` must be"),
-    (Augmentation(crop=(0.1, 0.5, 1.0)), "`crop` must be"),
-    (Augmentation(randaugment=2), "`randaugment` must be two numbers"),
-    (Augmentation(randaugment=(0, 10)), "`operations of randaugment` must be a positive integer"),
-    (Augmentation(randaugment=(2.0, 10)), "`operations of randaugment` must be a positive integer"),
-    (Augmentation(randaugment=(2, 31)), "`magnitude of randaugment` must be"),
-    (Augmentation(randaugment=(2, -1)), "`magnitude of randaugment` must be"),
-    (Augmentation(randaugment_style="timm"), "must be one of 'tensorflow', 'increasing'"),
-    (Augmentation(jitter=1.1), "`jitter` must be"),
-    (Augmentation(erasing=25), "`erasing` must be a finite number from 0 to 1"),
-    (Augmentation(mixup=-0.2), "`mixup` must be"),
-    (Augmentation(mixup=math.inf), "`mixup` must be a finite number"),
-    (Augmentation(cutmix=None), "Received: cutmix=None. cutmix=0 turns it off."),
-    (Augmentation(interpolation="nearest"), "must be one of 'bilinear', 'bicubic'"),
+    (Augmentation()._replace(rotation=-1), "`rotation` must be a finite number from 0 to 180"),
+]
+FIELDS = [
+    (dict(rotation=-1), "`rotation` must be a finite number from 0 to 180"),
+    (dict(rotation=math.nan), "Received: rotation=nan. rotation=0 turns it off."),
+    (dict(rotation="10"), "Received: rotation='10'"),
+    (dict(rotation=True), "`rotation` must be"),
+    (dict(zoom=1), "`zoom` must be a finite number from 0 to 0.9"),
+    (dict(shift=1.5), "`shift` must be"),
+    (dict(flip=1), "`flip` must be True or False"),
+    (dict(three_augment=1), "`three_augment` must be True or False"),
+    (dict(pad=4), "`pad` must be a finite number from 0 to 1"),
+    (dict(crop=0.05), "`crop` must be (smallest, largest) share of the area"),
+    (dict(crop=(0, 1)), "The paper's is crop=(0.05, 1.0)"),
+    (dict(crop=(5, 100)), "`crop` must be"),
+    (dict(crop=(1.0, 0.05)), "`crop` must be"),
+    (dict(crop=(math.nan, 1.0)), "`crop` must be"),
+    (dict(crop=("a", 1.0)), "`crop` must be"),
+    (dict(crop=(0.1, 0.5, 1.0)), "`crop` must be"),
+    (dict(randaugment=2), "`randaugment` must be two numbers"),
+    (dict(randaugment=(0, 10)), "`operations of randaugment` must be a positive integer"),
+    (dict(randaugment=(2.0, 10)), "`operations of randaugment` must be a positive integer"),
+    (dict(randaugment=(2, 31)), "`magnitude of randaugment` must be"),
+    (dict(randaugment=(2, -1)), "`magnitude of randaugment` must be"),
+    (dict(randaugment_style="timm"), "must be one of 'tensorflow', 'increasing'"),
+    (dict(jitter=1.1), "`jitter` must be"),
+    (dict(erasing=25), "`erasing` must be a finite number from 0 to 1"),
+    (dict(mixup=-0.2), "`mixup` must be"),
+    (dict(mixup=math.inf), "`mixup` must be a finite number"),
+    (dict(cutmix=None), "Received: cutmix=None. cutmix=0 turns it off."),
+    (dict(interpolation="nearest"), "must be one of 'bilinear', 'bicubic'"),
 ]
 
 
 @pytest.mark.parametrize("value, words", MISTAKES, ids=lambda value: str(value)[-40:])
-def test_invalid_augmentations_are_refused_with_advice(value, words):
+def test_unknown_augmentations_are_refused_with_advice(value, words):
     with pytest.raises(ValueError) as error:
         get_augmentation(value)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("fields, words", FIELDS, ids=lambda value: str(value)[-40:])
+def test_fields_outside_their_range_are_refused_with_advice(fields, words):
+    with pytest.raises(ValueError) as error:
+        Augmentation(**fields)
     assert words in str(error.value)
 
 

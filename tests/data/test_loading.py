@@ -126,6 +126,12 @@ def test_fingerprint_changes_with_everything_a_resumed_run_must_share(image_fold
     others += [{"split_seed": 1}, {"num_channels": 1}, {"validation_share": 0.5}]
     for options in others:
         assert fingerprint(**options).fingerprint() != same, options
+    pairs = dict.fromkeys(("train", "validation", "test"), drawn(20))
+    prints = [
+        data.load({**pairs, **changed}, 8, pipeline="keras").sampler.fingerprint()
+        for changed in ({}, {"validation": drawn(19)}, {"test": drawn(19)})
+    ]
+    assert prints[0] != prints[1] != prints[2] != prints[0]
     moved = image_folder.parent / "elsewhere" / "photos"
     moved.parent.mkdir()
     image_folder.rename(moved)

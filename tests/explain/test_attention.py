@@ -299,6 +299,12 @@ def test_wrong_images_are_refused_before_any_work():
         attention.attention_scores(model, random_images(0, *SIZE, 3))
     with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
         attention.attention_scores(model, random_images(2, *SIZE, 3), batch_size=0)
+    damaged = random_images(2, *SIZE, 3)
+    damaged[1, 3] = np.nan
+    with pytest.raises(ValueError, match="finite numbers. Received: image=1, pixel=nan"):
+        attention.attention_scores(keras.Sequential([keras.Input((*SIZE, 3)), model]), damaged)
+    with pytest.raises(ValueError, match="Pixels must be numbers. Received: images='object'"):
+        attention.attention_scores(model, damaged.astype("object"))
     assert model not in batched._COMPILED
 
 

@@ -437,6 +437,35 @@ CASES = {
     "batches of one-hot": (
         lambda: keras_vit.data.Batches(zeros(4, 8, 8, 3), zeros(4, 2), 2), "labels.argmax(axis=1)",
     ),
+    "split more than all": (
+        lambda: keras_vit.data.split([0, 0, 1, 1], test_share=2), "`test_share`", "test_share=2",
+    ),
+    "split seed": (lambda: keras_vit.data.split([0, 0, 1, 1], seed=-1), "`seed`", "seed=-1"),
+    "checkpoint nowhere": (
+        lambda: keras_vit.training.Checkpoint(None), "`folder` must be the path", "='NoneType'",
+    ),
+    "checkpoint without a name": (lambda: keras_vit.training.Checkpoint(""), "folder=''"),
+    "predict without a run": (
+        lambda: keras_vit.training.predict(None, ["a.png"]), "`run`", "Run(None, model, metrics)",
+    ),
+    "predict with a model": (
+        lambda: keras_vit.training.predict(vit(), ["a.png"]), "run='ViT'", "Run(None, model",
+    ),
+    "predict without files": (
+        lambda: keras_vit.training.predict(keras_vit.training.Run(None, vit(), {}), None),
+        "`files` must be paths", "files=None",
+    ),
+    "resume nothing": (lambda: keras_vit.training.resume(None), "`folder`", "folder='NoneType'"),
+    "train into a number": (lambda: keras_vit.training.train(out=3), "`out`", "out='int'"),
+    "call with text": (lambda: vit()(zeros(1, 8, 8, 3).astype("U")), "Pixels must be numbers"),
+    "call with objects": (lambda: vit()(zeros(1, 8, 8, 3).astype("O")), "images='object'"),
+    "call with complex": (lambda: vit()(zeros(1, 8, 8, 3).astype("c8")), "images='complex64'"),
+    "call with dates": (lambda: vit()(zeros(1, 8, 8, 3).astype("M8[s]")), "Pixels must be numbers"),
+    "call with lists": (lambda: vit()(zeros(2, 8, 8, 3).tolist()), "a list of 2", "np.stack"),
+    "call with a path": (lambda: vit()("cat.jpg"), "images='cat.jpg'", "keras_vit.data.read"),
+    "call with text in a dictionary": (
+        lambda: bit()({"images": zeros(1, 8, 8, 3).astype("U")}), "Pixels must be numbers",
+    ),
     "recipe for arrays": (
         lambda: keras_vit.training.recipe("finetune", zeros(2, 8, 8, 3)), "data='ndarray'",
     ),

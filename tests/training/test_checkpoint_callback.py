@@ -80,7 +80,10 @@ def send(number):
 
 def batches(**changes):
     given = {"images": IMAGES, "labels": LABELS, "batch_size": 4, "seed": 5}
-    return Mixed(**{**given, "augmentation": Augmentation(10, 0.1, 0.1), **changes})
+    held_out = {name: changes.pop(name, "a") for name in ("validation", "test")}  # digests
+    made = Mixed(**{**given, "augmentation": Augmentation(10, 0.1, 0.1), **changes})
+    made.sampler.settings["held_out"] = held_out
+    return made
 
 
 def build(units=8, optimizer=None, loss="categorical_crossentropy", **compiled):
@@ -501,6 +504,8 @@ CHANGES = {
     "data.images: 22 in": {"images": IMAGES[1:], "labels": LABELS[1:]},
     "data.names_and_labels": {"labels": LABELS[::-1]},
     "data.augmentation": {"augmentation": Augmentation(20, 0.1, 0.1)},
+    "data.held_out.test: the files or the labels": {"test": "b"},
+    "data.held_out.validation: the files or the labels": {"validation": "b"},
 }
 
 
@@ -519,6 +524,16 @@ def test_another_run_is_refused_and_nothing_is_changed(model, tmp_path):
         told = [name for name in before if not name.startswith("generator/")]
         assert all(np.array_equal(before[name], after[name]) for name in told)
     assert files == {p: p.read_bytes() for p in state_files.paths(tmp_path)}
+
+
+def test_a_state_of_an_earlier_version_does_not_know_the_held_out_images(model, tmp_path):
+    fit(model, tmp_path, epochs=1)
+    found = state_files.read_newest(tmp_path)
+    known = found.facts["settings"]
+    for name in [name for name in known if name.startswith("data.held_out")]:
+        del known[name]
+    state_files.write(tmp_path, found)
+    assert fit(model, tmp_path, epochs=1)[2] == [0]
 
 
 def test_another_backend_is_refused(model, tmp_path):

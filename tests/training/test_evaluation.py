@@ -435,6 +435,9 @@ def test_a_file_of_class_names(tmp_path):
     path.write_text("light\n\ndark\n")
     with pytest.raises(ValueError, match="empty line=2. Lines are in the order"):
         class_names.read_names(path)
+    path.write_text("")
+    with pytest.raises(ValueError, match="a line for each class.*lines=0"):
+        class_names.read_names(path)
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match="text file in UTF-8"):
         class_names.read_names(path)

@@ -93,6 +93,10 @@ def test_what_cannot_be_computed_is_refused(tmp_path, blank):
         keras_vit.features(model, images[:, :, :10])
     with pytest.raises(ValueError, match="At least one image"):
         keras_vit.features(model, images[:0])
+    images[1, 2] = np.inf
+    for call in (keras_vit.features, lambda *given: training.features(model, (images, [0, 1]))):
+        with pytest.raises(ValueError, match="finite numbers. Received: image=1, pixel=inf"):
+            call(model, images)
     with pytest.raises(ValueError, match="At least one image"):
         keras_vit.features(model, tmp_path)
     with pytest.raises(FileNotFoundError, match="does not exist"):

@@ -295,6 +295,15 @@ def test_the_options_of_a_run_are_the_arguments_of_train():
 
 
 @pytest.mark.backend_free
+def test_a_run_without_the_fields_of_its_metrics_is_reported(tmp_path):
+    (tmp_path / "model.keras").touch()
+    (tmp_path / "metrics.json").write_text('{"data": "digits"}')
+    words = "cannot be read: metrics.json has no class_names, image_size, num_channels, resize. "
+    with pytest.raises(ValueError, match=words + "Train again"):
+        training.load(tmp_path)
+
+
+@pytest.mark.backend_free
 def test_resume_reports_a_folder_that_is_not_a_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="settings.json.*does not exist"):
         training.resume(tmp_path / "nowhere")
@@ -356,6 +365,17 @@ def test_a_full_disk_at_the_begin_leaves_no_folder(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         training.train(out=tmp_path / "run")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.backend_free
+def test_a_full_disk_later_says_how_to_resume(tmp_path, monkeypatch, capsys):
+    def fill(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(execution, "_train_and_test", fill)
+    with pytest.raises(OSError, match="No space left"):
+        execution._run(tmp_path, {}, "", None, None, None)
+    assert f"keras-vit train --resume {tmp_path}" in capsys.readouterr().out
 
 
 @pytest.mark.backend_free

@@ -44,7 +44,8 @@ def write_explorer(path, images=None):
     server and no network.
 
     Args:
-        path: file to write. One that exists is replaced once the new one is complete.
+        path: file to write. One that exists and ends in .html is replaced once the new one is
+            complete.
         images: an image, a folder of images or a folder of class folders, up to twenty of which
             become examples; "drawings" for six drawings and the cat of `data.example_image`. None
             for test images of CIFAR-10 if `keras-vit train cifar10` finds them on this machine
@@ -52,12 +53,12 @@ def write_explorer(path, images=None):
 
     Raises:
         FileNotFoundError: the folder of `path` does not exist.
-        ValueError: `images` contains no images.
+        ValueError: `images` contains no images, or `path` is another file that exists.
 
     Example:
     >>> keras_vit.browser.write_explorer("explorer.html")  # doctest: +SKIP
     """
-    writing.check_file(path, "Choose another file.")
+    writing.check_file(path, "Choose another file.", ".html")
     find_examples(images)
     entry, model = catalogue.find(MODEL), loading.load_pretrained(MODEL, verbose=False)
     content, text = page_file.pack(model, None, {"resize": "crop"}, "int8", "ViT Explorer")

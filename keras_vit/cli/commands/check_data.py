@@ -46,6 +46,7 @@ def add(commands):
 
 
 def _check_data(options):
+    _check_options(options)
     if options.fix == "undo":
         back = doctor.undo(options.folder, options.quarantine)
         print(f"Moved back: {len(back):,} files.")
@@ -91,14 +92,32 @@ def _count_left(report, options):
     )
 
 
+def _check_options(options):
+    """Raises if an option would have no effect."""
+    if options.fix is None and options.quarantine is not None:
+        received = {"--quarantine": options.quarantine, "--fix": None}
+        arguments.refuse(
+            "--quarantine is for --fix", received, "Add --fix quarantine or --fix undo."
+        )
+    written = {"--json": options.json, "--html": options.html}
+    if options.fix == "undo" and any(written.values()):
+        arguments.refuse(
+            "--fix undo moves files back without a check, so it has no report", written
+        )
+
+
 def _check_writable(options):
     """Raises before any work if the result cannot be written."""
     if options.fix and image_table.is_table(options.folder):
         received = {"FOLDER": options.folder, "--fix": options.fix}
         advice = "Remove the rows of the table whose files have errors."
         arguments.refuse("only files of a folder can be moved", received, advice)
-    for path in filter(None, (options.json, options.html)):
-        writing.check_file(path, "Choose another FILE.")
+    for path, suffix in ((options.json, ".json"), (options.html, ".html")):
+        if path is not None:
+            writing.check_file(path, "Choose another FILE.", suffix)
+    if options.json is not None and options.json == options.html:
+        want = "the report as JSON and the page need two files"
+        arguments.refuse(want, {"--json": options.json, "--html": options.html})
     if options.fix and os.path.isdir(options.folder):
         target = quarantine_folder(options.folder, options.quarantine)
         writing.check_folder(target, "Choose another one: --quarantine DIR.")

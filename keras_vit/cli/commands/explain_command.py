@@ -253,7 +253,7 @@ def _write_view(view, request, sources, png, npz):
             np.savez(file, **arrays)
 
     draw = functools.partial(figure.savefig, format="png")
-    writing.write_folder(png.parent, {png.name: draw, npz.name: write_arrays})
+    writing.write_folder(png.parent, {png.name: draw, npz.name: write_arrays}, are_new=True)
     for line in view.lines(values, request):
         print(line)
     print(f"Written: {png}, the figure")
@@ -268,6 +268,9 @@ def _write_page(request, path):
 
     shown = request.model, request.images, request.names, request.class_names
     page = explain.report(*shown, report_progress)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writing.write_text(path, page)
+
+    def write(partial):
+        pathlib.Path(partial).write_text(page, encoding="utf-8")
+
+    writing.write_folder(path.parent, {path.name: write}, are_new=True)
     print(f"Written: {path}, {len(page) / 1e6:.1f} MB, open it in a browser")

@@ -68,7 +68,7 @@ def add_explorer(commands):
 
 def _check(options):
     check_model(options.model)
-    writing.check_file(options.out, "Choose another file: --out FILE.")
+    writing.check_file(options.out, "Choose another file: --out FILE.", ".html")
     if options.classes is not None:
         read_names(options.classes)
     if options.examples is not None:
@@ -76,7 +76,7 @@ def _check(options):
 
 
 def _check_explorer(options):
-    writing.check_file(options.out, "Choose another file: --out FILE.")
+    writing.check_file(options.out, "Choose another file: --out FILE.", ".html")
     if options.images not in (None, "drawings"):
         facts.find_examples(options.images)
 

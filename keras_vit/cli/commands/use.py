@@ -1,7 +1,9 @@
 """`keras-vit evaluate` and `few-shot`: how well a model performs."""
 
 import contextlib
+import functools
 import json
+import pathlib
 import sys
 
 from keras_vit import arguments
@@ -90,6 +92,10 @@ def _check_evaluate(options):
     check_model(options.model)
     if options.data is not None:
         check_source(options.data)
+        if options.part != "test":
+            received = {"DATA": options.data, "--part": options.part}
+            want = "--part chooses among the run's own images"
+            arguments.refuse(want, received, "Leave one of them out.")
     elif not is_run(options.model):
         want = "a model that is not a run has no images of its own, so evaluate needs DATA"
         advice = f"Write: keras-vit evaluate {options.model} images/"
@@ -117,13 +123,13 @@ def _evaluate(options):
         evaluation = training.evaluate_run(
             run, options.data, options.part, progress.over, options.columns, class_names=names
         )
+        numbers = json.dumps(metrics.to_plain(evaluation), indent=2)
+        if target:
+            _write_evaluation(target, evaluation, numbers)
     except BaseException:
         if target:
             run_folder.remove_if_empty(target)
         raise
-    numbers = json.dumps(metrics.to_plain(evaluation), indent=2)
-    if target:
-        _write_evaluation(target, evaluation, numbers)
     if options.json:
         print(numbers)
         return
@@ -136,9 +142,14 @@ def _evaluate(options):
 def _write_evaluation(target, evaluation, numbers):
     from keras_vit.training import evaluation_plots
 
-    writing.write_text(target / "evaluation.json", numbers + "\n")
+    def write_numbers(path):
+        pathlib.Path(path).write_text(numbers + "\n", encoding="utf-8")
+
+    writers = {"evaluation.json": write_numbers}
     for name in FIGURES:
-        getattr(evaluation_plots, name)(evaluation).savefig(target / f"{name}.png")
+        figure = getattr(evaluation_plots, name)(evaluation)
+        writers[f"{name}.png"] = functools.partial(figure.savefig, format="png")
+    writing.write_folder(target, writers, are_new=True)
 
 
 def _check_few_shot(options):

@@ -11,6 +11,7 @@ from keras_vit import arguments
 from keras_vit.data import images
 from keras_vit.data.sources.source import FileSource, Splits
 from keras_vit.doctor.file_tree import SPLIT_NAMES, check_folder, match_splits
+from keras_vit.io import paths
 
 
 class Listing(NamedTuple):
@@ -57,10 +58,8 @@ def scan(path, skip_empty=False):
 def list_images(path):
     """Returns all image files in a folder, at any depth, in alphabetical order."""
     if not os.path.isdir(path):
-        reason = "a file" if os.path.exists(path) else "which does not exist"
-        raise FileNotFoundError(
-            f"A folder of images was expected. Received: {str(path)!r}, {reason}."
-        )
+        received = f"{str(path)!r}, {paths.describe(path)}"
+        raise FileNotFoundError(f"A folder of images was expected. Received: {received}.")
     return [file for file in _list_files(path) if _is_image(file)]
 
 
@@ -89,7 +88,7 @@ def find_images(words):
             inside = [file for files in folders for file in files if _is_image(file)]
         else:
             raise FileNotFoundError(
-                f"An image file or folder was expected. Received: {word!r}, which does not exist."
+                f"An image file or folder was expected. Received: {word!r}, {paths.describe(word)}."
             )
         if not inside:
             what = (
@@ -103,10 +102,10 @@ def find_images(words):
 
 def _read_list(path):
     """Returns the image files that are listed in a text file, one path a line."""
-    if not os.path.exists(path):
+    if os.path.isdir(path) or not os.path.exists(path):
+        received = f"{path!r}, {paths.describe(path)}"
         raise FileNotFoundError(
-            f"A text file with one path per line was expected. Received: {path!r}, which does "
-            "not exist."
+            f"A text file with one path per line was expected. Received: {received}."
         )
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
         lines = [line for line in file.read().splitlines() if line.strip()]

@@ -195,13 +195,15 @@ def split(labels, seed=0, test_share=0.2):
         Two arrays of indices into `labels`, training and test, each in ascending order.
 
     Raises:
-        ValueError: a class has a single image.
+        ValueError: the share is not at least 0 and less than 1, or a class has a single image.
 
     Example:
     >>> train, test = keras_vit.data.split([0, 0, 0, 0, 0, 1, 1, 1, 1, 1], seed=0)
     >>> len(train), len(test)
     (8, 2)
     """
+    check_share("test_share", test_share)
+    arguments.natural_number("seed", seed)
     for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
         if count < 2:
             advice = "Add an image to this class, or remove the class."

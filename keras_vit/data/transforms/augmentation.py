@@ -1,5 +1,6 @@
 """Augmentation of training images: the settings as data, and those that papers use by name."""
 
+import functools
 import math
 import numbers
 from typing import NamedTuple
@@ -7,11 +8,86 @@ from typing import NamedTuple
 from keras_vit import arguments
 
 
+def _check_between(smallest, largest):
+    """Returns a check that a number is in a closed range."""
+
+    def check(name, value):
+        if not _is_real(value) or not smallest <= value <= largest or math.isinf(value):
+            expected = f"`{name}` must be a finite number from {smallest} to {largest}"
+            arguments.refuse(expected, {name: value}, f"{name}=0 turns it off.")
+        return float(value)
+
+    return check
+
+
+def _check_crop(name, value):
+    if value is None:
+        return None
+    if not (_is_pair(value) and all(map(_is_real, value)) and 0 < value[0] <= value[1] <= 1):
+        expected = f"`{name}` must be (smallest, largest) share of the area, above 0 and up to 1"
+        advice = f"The paper's is {name}=(0.05, 1.0), {name}=None turns it off."
+        arguments.refuse(expected, {name: value}, advice)
+    return tuple(map(float, value))
+
+
+def _check_randaugment(name, value):
+    if value is None:
+        return None
+    advice = f"A usual choice is {name}=(2, 10), {name}=None turns it off."
+    if not _is_pair(value):
+        expected = f"`{name}` must be two numbers, (operations per image, magnitude)"
+        arguments.refuse(expected, {name: value}, advice)
+    layers = arguments.positive_integer(f"operations of {name}", value[0], advice)
+    magnitude = _check_between(0, 30)(f"magnitude of {name}", value[1])
+    return layers, int(magnitude) if magnitude.is_integer() else magnitude
+
+
+def _is_pair(value):
+    return isinstance(value, (tuple, list)) and len(value) == 2
+
+
+def _is_real(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+CHECKS = {
+    "rotation": _check_between(0, 180),
+    "zoom": _check_between(0, 0.9),
+    "shift": _check_between(0, 1),
+    "flip": arguments.boolean,
+    "crop": _check_crop,
+    "pad": _check_between(0, 1),
+    "randaugment": _check_randaugment,
+    "randaugment_style": arguments.one_of("tensorflow", "increasing"),
+    "three_augment": arguments.boolean,
+    "jitter": _check_between(0, 1),
+    "erasing": _check_between(0, 1),
+    "mixup": _check_between(0, math.inf),
+    "cutmix": _check_between(0, math.inf),
+    "interpolation": arguments.one_of("bilinear", "bicubic"),
+}
+
+
+def _check_fields(kind):
+    """Makes a named tuple check the fields that it is given."""
+    make = kind.__new__
+
+    @functools.wraps(make)
+    def make_checked(cls, *values, **fields):
+        given = make(cls, *values, **fields)._asdict()
+        return make(cls, **arguments.checked(CHECKS, given))
+
+    kind.__new__ = make_checked
+    return kind
+
+
+@_check_fields
 class Augmentation(NamedTuple):
     """Settings of the random augmentation of training images. The default changes nothing.
 
     `keras_vit.data.transforms.augment_image` and `keras_vit.data.augment` apply the fields in the
     order of this table, `keras_vit.data.transforms.mixing.mix` applies the last two to a batch.
+    Raises `ValueError` for a field outside its range.
 
     | field | meaning |
     |---|---|
@@ -29,7 +105,7 @@ class Augmentation(NamedTuple):
 
     Example:
     >>> keras_vit.data.Augmentation(rotation=10, flip=True)
-    Augmentation(rotation=10, flip=True)
+    Augmentation(rotation=10.0, flip=True)
     >>> keras_vit.data.Augmentation(rotation=10, flip=True).mixes
     False
     """
@@ -116,7 +192,7 @@ AUGMENTATIONS = {
 
 
 def get_augmentation(value):
-    """Returns the `Augmentation` of a name, with every field checked, as plain Python numbers.
+    """Returns the `Augmentation` of a name.
 
     Args:
         value: a name in `AUGMENTATIONS`, an `Augmentation`, or None for no augmentation.
@@ -129,7 +205,7 @@ def get_augmentation(value):
     (2, 20)
     """
     if isinstance(value, Augmentation):
-        return Augmentation(**arguments.checked(CHECKS, value._asdict()))
+        return Augmentation(*value)  # checks what `_replace` has changed
     if value is None:
         return Augmentation()
     if isinstance(value, str) and value in AUGMENTATIONS:
@@ -137,63 +213,3 @@ def get_augmentation(value):
     advice = f"{arguments.suggest(value, AUGMENTATIONS)}Names are {', '.join(AUGMENTATIONS)}."
     expected = "`augmentation` must be a name, an `Augmentation` or None"
     return arguments.refuse(expected, {"augmentation": value}, advice)
-
-
-def _check_between(smallest, largest):
-    """Returns a check that a number is in a closed range."""
-
-    def check(name, value):
-        if not _is_real(value) or not smallest <= value <= largest or math.isinf(value):
-            expected = f"`{name}` must be a finite number from {smallest} to {largest}"
-            arguments.refuse(expected, {name: value}, f"{name}=0 turns it off.")
-        return float(value)
-
-    return check
-
-
-def _check_crop(name, value):
-    if value is None:
-        return None
-    if not (_is_pair(value) and all(map(_is_real, value)) and 0 < value[0] <= value[1] <= 1):
-        expected = f"`{name}` must be (smallest, largest) share of the area, above 0 and up to 1"
-        advice = f"The paper's is {name}=(0.05, 1.0), {name}=None turns it off."
-        arguments.refuse(expected, {name: value}, advice)
-    return tuple(map(float, value))
-
-
-def _check_randaugment(name, value):
-    if value is None:
-        return None
-    advice = f"A usual choice is {name}=(2, 10), {name}=None turns it off."
-    if not _is_pair(value):
-        expected = f"`{name}` must be two numbers, (operations per image, magnitude)"
-        arguments.refuse(expected, {name: value}, advice)
-    layers = arguments.positive_integer(f"operations of {name}", value[0], advice)
-    magnitude = _check_between(0, 30)(f"magnitude of {name}", value[1])
-    return layers, int(magnitude) if magnitude.is_integer() else magnitude
-
-
-def _is_pair(value):
-    return isinstance(value, (tuple, list)) and len(value) == 2
-
-
-def _is_real(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-CHECKS = {
-    "rotation": _check_between(0, 180),
-    "zoom": _check_between(0, 0.9),
-    "shift": _check_between(0, 1),
-    "flip": arguments.boolean,
-    "crop": _check_crop,
-    "pad": _check_between(0, 1),
-    "randaugment": _check_randaugment,
-    "randaugment_style": arguments.one_of("tensorflow", "increasing"),
-    "three_augment": arguments.boolean,
-    "jitter": _check_between(0, 1),
-    "erasing": _check_between(0, 1),
-    "mixup": _check_between(0, math.inf),
-    "cutmix": _check_between(0, math.inf),
-    "interpolation": arguments.one_of("bilinear", "bicubic"),
-}

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_vit import arguments
+from keras_vit.guards import image_checks
 
 # {model: {(function, settings): compiled function}}; an entry is dropped with its model.
 _COMPILED = weakref.WeakKeyDictionary()
@@ -80,6 +81,8 @@ def check_images(model, images):
         arguments.images(images.shape, expected)
     if not len(images):
         arguments.refuse("at least one image was expected", {"images shape": images.shape})
+    image_checks.check_numbers(images)
+    image_checks.check_pixels(images, None)
     return images
 
 

@@ -85,7 +85,8 @@ def carry_out(study, scale, folder="studies", plot_only=False):
 
     The arguments are those of `keras_vit.studies.run`, with a `Study` instead of its name.
     """
-    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    if not plot_only:
+        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     runs, ledger = study.runs(scale), open_ledger(study, scale, folder)
     print(f"{study.name}: {study.title}\n{study.question}", flush=True)
     if not plot_only:

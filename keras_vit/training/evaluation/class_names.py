@@ -7,6 +7,7 @@ import re
 
 from keras_vit import arguments
 from keras_vit.checkpoints.catalogue import imagenet
+from keras_vit.io import paths
 
 MOST_SHOWN = 20
 
@@ -27,9 +28,12 @@ def read_names(path):
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it is not text, or a line is empty.
+        ValueError: it is not text, it has no line, or a line is empty.
     """
     lines = [" ".join(line.split()) for line in _read(path).splitlines()]
+    if not lines:
+        want = "the file must have a line for each class"
+        arguments.refuse(want, {"path": str(path), "lines": 0})
     if not all(lines):
         want = "every line must be the name of a class"
         received = {"path": str(path), "empty line": lines.index("") + 1}
@@ -64,8 +68,8 @@ def _read(path):
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"A text file with a line for each class was expected. Received: {str(path)!r}, which "
-            "does not exist."
+            f"A text file with a line for each class was expected. Received: {str(path)!r}, "
+            f"{paths.describe(path)}."
         )
     try:
         return path.read_text("utf-8-sig")

@@ -12,6 +12,7 @@ from keras_vit.training.evaluation.representation import (
     by_batch,
     iterate_pairs,
     output_of,
+    part_of,
 )
 
 
@@ -56,7 +57,7 @@ def features(
     arguments.one_of(None, "token", "mean", "patches")("pool", pool)
     wanted = layers if isinstance(layers, (list, tuple)) else [layers]
     outputs = [output_of(model, layer, pool) for layer in wanted]
-    compute = by_batch(keras.Model(model.inputs[0], outputs, name="representation"))
+    compute = by_batch(part_of(model, outputs))
     batches, count = unlabeled(model, images, batch_size, split, resize)
     progress = keras.utils.Progbar(count, verbose=1 if verbose == "auto" else verbose)
     parts = []

@@ -71,7 +71,15 @@ def features(model, data, layer=None, split="test", batch_size=64):
 
 def submodel(model, layer=None):
     """Returns the model up to the layer of `features`; it shares all weights."""
-    return keras.Model(model.inputs[0], output_of(model, layer), name="representation")
+    return part_of(model, output_of(model, layer))
+
+
+def part_of(model, outputs):
+    """Returns the model that computes some outputs of a model, which checks images as it does."""
+    part = keras.Model(model.inputs[0], outputs, name="representation")
+    if getattr(model, "checks_pixels", False):
+        part.checks_pixels, part.normalize = True, model.normalize
+    return part
 
 
 def output_of(model, layer=None, pool=None):

@@ -3,7 +3,6 @@
 import inspect
 import math
 import os
-import pathlib
 import signal
 import threading
 import time
@@ -11,6 +10,7 @@ import time
 import keras
 
 from keras_vit import arguments
+from keras_vit.io import paths
 from keras_vit.training.resuming import keras_internals, run_state, state_files
 
 SECONDS = 60  # between saves with every="auto"
@@ -63,7 +63,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def __init__(self, folder, data=None, every="auto", verbose=1):
         super().__init__()
-        self.folder = pathlib.Path(folder)
+        self.folder = paths.check("folder", folder, "Each run needs one of its own.")
         self.sampler = getattr(data, "sampler", data)
         if self.sampler is not None and not hasattr(self.sampler, "go_to"):
             want = "`data` must have a sampler, or be one"

@@ -16,6 +16,7 @@ from keras_vit.training.resuming import keras_internals
 
 COMPARED = ("loss", "loss_weights", "metrics", "weighted_metrics", "jit_compile")
 SHARED = "seed/shared"
+TRAINED_ON, HELD_OUT = "data.names_and_labels", "data.held_out."  # settings: digests of images
 SHOWN = 8  # differences that an error lists
 SET_BY_KERAS = {"_model", "model", "params", "validation_data"}  # attributes of every callback
 # The learning rate changes during training, so the optimizer's configuration is kept as it was.
@@ -96,9 +97,11 @@ def describe_run(model, sampler):
 def check_same_run(folder, state, model, now):
     """Raises `ValueError` unless a state belongs to this model, trained in this way."""
     before = state.facts["settings"]
+    if not any(name.startswith(HELD_OUT) for name in before):  # the state of an earlier version
+        now = {name: value for name, value in now.items() if not name.startswith(HELD_OUT)}
     differences = [
-        "data.names_and_labels: the files or the labels of the images differ"
-        if name == "data.names_and_labels"
+        f"{name}: the files or the labels of the images differ"
+        if name.startswith((TRAINED_ON, HELD_OUT))
         else f"{name}: {_show(before, name)} in the checkpoint, {_show(now, name)} here"
         for name in {**before, **now}
         if before.get(name) != now.get(name)

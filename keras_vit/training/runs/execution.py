@@ -230,14 +230,18 @@ def _build_within_memory(options):
 
 def _run(target, options, cost, data, model, recipe):
     """Trains, tests and writes the results; resumes where an earlier call stopped."""
-    started = perf_counter()
     writing.remove_partial(target)
-    references = _introduce(target, options, cost, data, model, recipe)
     try:
-        history, earlier = _fit(target, options, data, model, recipe)
-    except (KeyboardInterrupt, SystemExit):
+        return _train_and_test(target, options, cost, data, model, recipe)
+    except (KeyboardInterrupt, SystemExit, OSError):  # a signal, or a full disk
         print(messages.interrupted(target), flush=True)
         raise
+
+
+def _train_and_test(target, options, cost, data, model, recipe):
+    started = perf_counter()
+    references = _introduce(target, options, cost, data, model, recipe)
+    history, earlier = _fit(target, options, data, model, recipe)
     split = "test" if data.counts["test"] else "validation"
     own, best = {}, -1
     if recipe.early_stopping is not None:

@@ -1,6 +1,8 @@
 """A learning rate finder: a short run whose learning rate rises until the loss diverges."""
 
+import functools
 import math
+import pathlib
 from typing import NamedTuple
 
 import keras
@@ -9,7 +11,7 @@ import numpy as np
 from keras_vit import arguments, figures
 from keras_vit.io import writing
 from keras_vit.training.resuming import run_state
-from keras_vit.training.runs import execution, messages
+from keras_vit.training.runs import execution, messages, run_folder
 
 LOWEST, HIGHEST, UPDATES = 1e-6, 10.0, 140  # 20 updates for each factor of ten
 WINDOW = 10  # updates on each side over which a loss is averaged
@@ -121,15 +123,25 @@ def search(out=None, **options):
     name = execution.model_name(options, model, recipe)
     print(messages.introduction(name, data, model, recipe, options["seed"], target))
     print(f"Trying learning rates from {LOWEST:g} to {HIGHEST:g} ...", flush=True)
-    found = find_learning_rate(model, data, recipe)
-    rows = zip(*found[:3], strict=True)
-    lines = ["learning_rate,loss,smoothed", *(",".join(map(repr, map(float, r))) for r in rows)]
-    writing.write_text(target / "learning_rate.csv", "\n".join(lines) + "\n")
-    found.plot().savefig(target / "learning_rate.png")
+    try:
+        found = find_learning_rate(model, data, recipe)
+        draw = functools.partial(found.plot().savefig, format="png")
+        table = functools.partial(_write_table, found)
+        writers = {"learning_rate.csv": table, "learning_rate.png": draw}
+        writing.write_folder(target, writers, are_new=True)
+    except BaseException:
+        run_folder.remove_if_empty(target)
+        raise
     print(found, f"Plot: {target / 'learning_rate.png'}", sep="\n")
     if found.suggestion is not None:
         print(f"Train with it: --learning-rate {found.suggestion:.1e}")
     return found
+
+
+def _write_table(found, path):
+    rows = (",".join(map(repr, map(float, row))) for row in zip(*found[:3], strict=True))
+    lines = ["learning_rate,loss,smoothed", *rows]
+    pathlib.Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 class Record(keras.callbacks.Callback):

@@ -93,6 +93,8 @@ def predict_files(
     arguments.one_of("stop", "skip")("on_error", on_error)
     arguments.natural_number("start", start)
     run = run if isinstance(run, saved_run.Run) else saved_run.load(run)
+    if not hasattr(files, "__iter__") and not isinstance(files, os.PathLike):
+        arguments.refuse("`files` must be paths of images, or a folder", {"files": files})
     files = list_images(files) if isinstance(files, (str, os.PathLike)) else list(files)
     if start >= len(files):
         return iter(())

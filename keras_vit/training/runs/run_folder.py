@@ -13,7 +13,7 @@ from keras_vit.data.sources import check_source, groups
 from keras_vit.data.sources.source import check_share
 from keras_vit.data.transforms.augmentation import get_augmentation
 from keras_vit.doctor import image_table
-from keras_vit.io import files, tensor_file, writing
+from keras_vit.io import files, paths, tensor_file, writing
 from keras_vit.training.recipes.recipe_tables import FIELDS, recipe
 
 SETTINGS, MODEL, METRICS, STATES = "settings.json", "model.keras", "metrics.json", "states"
@@ -207,7 +207,8 @@ def find(path):
     Raises:
         FileNotFoundError: model.keras or metrics.json does not exist.
     """
-    path = pathlib.Path(path)
+    advice = "Give the folder of a run, or for a model Run(None, model, metrics)."
+    path = paths.check("run", path, advice)
     target = path if path.is_dir() else path.parent
     complete = (target / METRICS).is_file() and (target / MODEL).is_file()
     if (target / SETTINGS).is_file() and not complete:
@@ -232,7 +233,7 @@ def is_complete(target):
 
 def read_settings(folder):
     """Returns (folder, options) of a run, complete or not."""
-    target = pathlib.Path(folder)
+    target = paths.check("folder", folder, "Give the folder of a run.")
     path = target / SETTINGS
     if not path.is_file():
         problem = "which has none" if target.exists() else "which does not exist"
@@ -265,7 +266,7 @@ def check_unused(target):
 
 def check_out(out):
     """Raises `ValueError` unless `out`, None for runs/, is a new or empty folder."""
-    target = pathlib.Path("runs" if out is None else out)
+    target = pathlib.Path("runs") if out is None else paths.check("out", out)
     if out is not None and target.exists() and (not target.is_dir() or any(target.iterdir())):
         advice = "Choose another, or remove it."
         if (target / SETTINGS).is_file() and not is_complete(target):

@@ -20,6 +20,8 @@ from keras_vit.training.evaluation import class_names as naming
 from keras_vit.training.evaluation.metrics import check_names, evaluate
 from keras_vit.training.runs import run_folder
 
+NEEDED = ("data", "class_names", "image_size", "num_channels", "resize")  # to predict
+
 
 class Run(NamedTuple):
     """A finished training: its folder, the trained model, and metrics.json as a dictionary."""
@@ -41,6 +43,8 @@ def load(path):
         metrics = files.read_json(target / run_folder.METRICS)
         if not isinstance(metrics, dict):
             raise ValueError(f"{run_folder.METRICS} has no object, {{...}}")
+        if missing := [name for name in NEEDED if name not in metrics]:
+            raise ValueError(f"{run_folder.METRICS} has no {', '.join(missing)}")
         model = keras_file.load(target / run_folder.MODEL)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error).removesuffix(tensor_file.DOWNLOAD).rstrip(". ")
