@@ -102,10 +102,11 @@ def decode(file, name, num_channels=3, smallest=None):
                 image.draft(None, smallest if rotated else smallest[::-1])
             ImageOps.exif_transpose(image, in_place=True)
     except (*DECODING_ERRORS, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"{str(name)!r} cannot be read as an image ({error}). Save it again as PNG or JPEG, "
-            "or remove it."
-        ) from error
+        reason, advice = error, "Save it again as PNG or JPEG, or remove it."
+        if isinstance(error, PermissionError):
+            reason, advice = error.strerror, "Change its permissions."
+        problem = f"{str(name)!r} cannot be read as an image ({reason}). {advice}"
+        raise ValueError(problem) from error
     return convert(_flatten(image, name), "L" if num_channels == 1 else "RGB")
 
 

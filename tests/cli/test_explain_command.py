@@ -16,6 +16,7 @@ from keras_vit.cli.commands import explain_command as command
 from keras_vit.data import images as reading
 from keras_vit.data import read_digit
 from keras_vit.explain.views import VIEWS
+from keras_vit.training.runs import saved_run
 
 NAMES = ("ape", "bat", "cat")
 
@@ -265,7 +266,8 @@ def test_a_saved_model_without_a_run_is_loaded(tmp_path):
 def test_the_model_of_a_run_comes_with_its_class_names(tmp_path):
     inputs = keras.Input((8, 8, 1))
     keras.Model(inputs, keras.layers.Flatten()(inputs)).save(tmp_path / "model.keras")
-    (tmp_path / "metrics.json").write_text(json.dumps({"class_names": NAMES}))
+    saved = dict.fromkeys(saved_run.NEEDED) | {"class_names": NAMES}
+    (tmp_path / "metrics.json").write_text(json.dumps(saved))
     for name in (tmp_path, tmp_path / "model.keras"):
         _, metrics = common.load_model(str(name))
         assert metrics["class_names"] == list(NAMES)

@@ -80,3 +80,13 @@ def test_by_default_the_training_stops(folder):
         path.unlink()
     with pytest.raises(FileNotFoundError, match="train/cat/.*does not exist"):
         batches(loaded)
+
+
+def test_a_file_without_permission_says_so(folder, monkeypatch):
+    def deny(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(Image, "open", deny)
+    words = r"cat.0.png' cannot be read as an image \(Permission denied\). Change its permissions"
+    with pytest.raises(ValueError, match=words):
+        data.read(folder / "train" / "cat" / "0.png", 4)
