@@ -327,7 +327,7 @@ def run(tmp_path_factory):
     (root / "run").mkdir()
     model = keras_vit.create("ViT-Mini/4", image_size=8, num_classes=3, num_layers=1)
     model.save(root / "run" / "model.keras")
-    metrics = {"data": str(root / "data"), "class_names": ["light", "dark", "middle"]}
+    metrics = {"data": "photos", "class_names": ["light", "dark", "middle"]}
     metrics |= {"image_size": 8, "num_channels": 3, "resize": "squash"}
     (root / "run" / "metrics.json").write_text(json.dumps(metrics))
     return root
@@ -335,12 +335,18 @@ def run(tmp_path_factory):
 
 def test_a_folder_is_matched_by_the_names_of_its_classes(run):
     """A new head predicts class 0: "light" in the run, although "dark" is first in the folder."""
-    with pytest.warns(UserWarning, match="contains the images that the run was trained on"):
-        found = saved_run.evaluate_run(run / "run", str(run / "data"))
+    found = saved_run.evaluate_run(run / "run", str(run / "data"))
     assert found.class_names == ("light", "dark", "middle")
     assert found.confusion.tolist() == [[5, 0, 0]] * 3
     files = {f"{name}/{i}.png" for name in ("dark", "middle") for i in range(5)}
     assert {one.image for one in found.mistakes} == files
+
+
+def test_images_of_the_training_are_evaluated_with_a_warning(run):
+    trained = saved_run.load(run / "run")
+    trained.metrics["data"] = str(run / "data")
+    with pytest.warns(UserWarning, match="contains the images that the run was trained on"):
+        saved_run.evaluate_run(trained, run / "run" / ".." / "data")
 
 
 def test_progress_sees_every_batch_and_the_validation_split_stands_in_for_a_test_split(

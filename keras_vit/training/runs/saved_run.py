@@ -152,8 +152,8 @@ def warn_of_own_images(metrics, data):
     if own and isinstance(data, str | os.PathLike) and os.path.exists(data):
         if os.path.realpath(data) == os.path.realpath(own):
             arguments.warn(
-                f"{str(data)!r} contains the images that the run was trained on, so accuracies are "
-                "too high. keras-vit evaluate without DATA takes the images that it held out."
+                f"{str(data)!r} contains the images that the run was trained on, and accuracy on "
+                "these is too high. keras-vit evaluate without DATA takes those that it held out."
             )
 
 
