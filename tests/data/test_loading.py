@@ -165,8 +165,8 @@ def test_the_grid_contains_the_models_input(image_folder):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"image_size": 0}, "image_size.*1 or more.*image_size=0"),
-        ({"batch_size": 0}, "batch_size.*1 or more"),
+        ({"image_size": 0}, "image_size.*a positive integer.*image_size=0"),
+        ({"batch_size": 0}, "batch_size.*a positive integer"),
         ({"seed": -1}, "seed.*seed=-1"),
         ({"seed": True}, "seed"),
         ({"split_seed": 0.5}, "split_seed"),
