@@ -158,6 +158,8 @@ def linear(x, kernel, bias):
     import torch
 
     kernel, bias = (getattr(weight, "value", weight) for weight in (kernel, bias))
+    if not x.is_floating_point():  # pixels as they are read, which Keras converts too
+        x = x.to(kernel.dtype)
     return torch.nn.functional.linear(x, kernel.T, bias)
 
 

@@ -127,7 +127,8 @@ def test_what_the_files_of_a_preset_say_is_in_the_description(publish):
     folder = publish("vit classifier with a tanh layer")
     description = keras_vit.checkpoints.describe(folder)
     assert description.source == "kerashub" and not description.assumed
-    assert description.preprocessing == {"resize": [56, 56], "resampling": "bilinear"}
+    images = {"resize": [56, 56], "crop": [56, 56], "resampling": "bilinear"}
+    assert description.preprocessing == images
     known = {"normalize": (100.0, 50.0), "epsilon": 1e-5, "representation_size": 7}
     assert known.items() <= description.arguments.items()
 

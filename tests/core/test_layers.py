@@ -61,6 +61,13 @@ def test_patches_of_an_image_counted_by_hand():
     np.testing.assert_array_equal(x[0, :, 1::2], -x[0, :, ::2])
 
 
+def test_the_patch_encoder_takes_pixels_as_they_are_read():
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 12, 3)).astype("uint8")
+    encoder = keras_vit.PatchEncoder(11)
+    expected = numpy(encoder(keras_vit.Patches(4)(pixels.astype("float32"))))
+    np.testing.assert_allclose(numpy(encoder(keras_vit.Patches(4)(pixels))), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_patches_and_encoder_are_a_strided_convolution(channels):
     images = random_images(2, 15, 21, channels)
