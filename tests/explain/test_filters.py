@@ -113,7 +113,9 @@ def test_filters_behind_another_stem_are_refused(strides, channels):
 
 
 def test_a_number_of_components_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="`components` must be a positive integer. Received: comp.*=0"):
+    with pytest.raises(
+        ValueError, match="`components` must be a positive integer. Received: comp.*=0"
+    ):
         embedding_filters(vit(), 0)
 
 
