@@ -114,6 +114,7 @@ REFUSED = {
     "convert ViT-Mini/4 new.npz --to flax": "invalid choice: 'flax'",
     "cost ViT-X/16": "Did you mean",
     "cost --batch-size 0": "batch_size=0",
+    "cost ViT-B/16 --paper": "Leave out the names, or --paper",
     "study figure-88": "Did you mean 'figure-8'",
     "study figure-8 --folder /dev/null/x": "'/dev/null/x' (Not a directory)",
 }

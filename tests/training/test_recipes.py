@@ -235,6 +235,14 @@ def test_small_datasets_get_just_enough_epochs():
 
 
 @pytest.mark.backend_free
+def test_a_training_without_an_update_is_refused():
+    data = describe_data(images=20, num_classes=2, batch_size=10)
+    assert recipe("cifar", data, epochs=3, accumulate=6).updates == 1
+    with pytest.raises(ValueError, match="accumulate=7, epochs=3, batches=6. Use accumulate=2"):
+        recipe("cifar", data, epochs=3, accumulate=7)
+
+
+@pytest.mark.backend_free
 @pytest.mark.parametrize("name", recipe_tables.names())
 def test_every_recipe_fits_every_size(name):
     sizes = [(1, 1), (5, 4), (64, 64), (1000, 8)]
@@ -242,7 +250,7 @@ def test_every_recipe_fits_every_size(name):
         data = describe_data(images, num_classes=2, batch_size=batch)
         made = recipe(name, data, accumulate=accumulate)
         assert made.updates >= 1 and 0 <= made.warmup < made.updates
-        assert made.updates == max(1, made.epochs * data.steps_per_epoch // accumulate)
+        assert made.updates == made.epochs * data.steps_per_epoch // accumulate
         assert 0 < made.learning_rate < 1
 
 

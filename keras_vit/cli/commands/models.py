@@ -115,6 +115,9 @@ def _convert(options):
 
 
 def _check_cost(options):
+    if options.paper and options.names:
+        want = "--paper prints the models of the paper's tables"
+        arguments.refuse(want, {"names": options.names}, "Leave out the names, or --paper.")
     for name in options.names:
         parse(name)
     arguments.positive_integer("batch_size", options.batch_size)

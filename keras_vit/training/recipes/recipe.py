@@ -148,6 +148,9 @@ class Recipe(NamedTuple):
           fifth of all updates. Otherwise the warm-up is `warmup_share` of them, at least one
           update.
 
+        Raises:
+            ValueError: an update needs more batches than there are in all epochs.
+
         Example:
         >>> pets = keras_vit.training.recipe("paper-finetune-pets")
         >>> pets = pets.scale(3312, batch_size=32, steps_per_epoch=104)
@@ -160,7 +163,12 @@ class Recipe(NamedTuple):
         else:
             needed = math.ceil(self.min_updates * self.accumulate / steps_per_epoch)
             epochs = max(self.epochs, min(needed, 10 * self.epochs))
-        updates = max(1, epochs * steps_per_epoch // self.accumulate)
+        batches = epochs * steps_per_epoch
+        if batches < self.accumulate:
+            received = {"accumulate": self.accumulate, "epochs": epochs, "batches": batches}
+            advice = f"Use accumulate={steps_per_epoch}, or train more epochs."
+            arguments.refuse("the weights must be updated at least once", received, advice)
+        updates = batches // self.accumulate
         ratio = batch / (self.reference_batch or batch)
         factor = {"none": 1.0, "linear": ratio, "root": math.sqrt(ratio)}[self.scaling]
         if self.warmup_steps is not None:
