@@ -261,12 +261,10 @@ def _find_image_size(shapes, found, wanted):
     tokens, patch = shapes[POSITIONS][-2], found["patch_size"]
     registers, has_class_token = found.get("num_registers", 0), found.get("has_class_token")
     prefixes = matching.prefixes(found["pooling"], registers, has_class_token)
-    given = found.get("image_size")
-    grid = matching.grid_of(tokens, prefixes, given and arguments.grid(given, patch))
-    if grid is None and not given and wanted is not None:
-        given = arguments.height_width("image_size", wanted)
-        grid = matching.grid_of(tokens, prefixes, arguments.grid(given, patch))
-        given = grid and given
+    given, own = found.get("image_size"), None
+    if wanted is not None:
+        own = arguments.grid(arguments.height_width("image_size", wanted), patch)
+    grid = matching.grid_of(tokens, prefixes, given and arguments.grid(given, patch), own)
     if grid is None and given:
         names = {"timm": "img_size", "kerashub": "image_shape"}
         field = names.get(shapes.table.source, "image_size")

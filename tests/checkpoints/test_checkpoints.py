@@ -376,6 +376,13 @@ def test_a_given_image_size_need_not_be_square(tmp_path):
     assert equal_weights(model, keras_vit.load_pretrained(tmp_path, verbose=False))
 
 
+def test_a_grid_with_a_class_token_comes_before_a_square_without_one(tmp_path):
+    model = randomized(tiny(image_size=(64, 96)))  # 4 x 6 + 1 positions, as many as 5 x 5
+    keras_vit.save_weights(model, tmp_path / "wide.npz", "google")
+    again = keras_vit.load_pretrained(tmp_path / "wide.npz", image_size=(64, 96), verbose=False)
+    assert equal_weights(model, again)
+
+
 def test_hugging_face_files_beside_the_weights_are_read(tmp_path):
     keras_vit.save_weights(randomized(tiny()), tmp_path / "model.safetensors", "huggingface")
     config = {"num_attention_heads": 6, "layer_norm_eps": 1e-5, "hidden_act": "gelu_new"}
