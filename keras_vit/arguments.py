@@ -157,7 +157,7 @@ def units(name, value, advice=""):
 
 
 def some_units(name, value):
-    """Returns the result of `units`, or raises `ValueError` if there are no stages."""
+    """Returns `units(name, value)`; raises `ValueError` for an empty list, which has no stages."""
     if value in ((), []):
         advice = f"A ResNet-50 is {name}=(3, 4, 6, 3)."
         refuse(f"`{name}` must name at least one stage", {name: value}, advice)

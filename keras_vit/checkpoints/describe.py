@@ -256,7 +256,8 @@ def _find_heads(shapes, hidden_dim, mlp_dim):
 def _find_image_size(shapes, found, wanted):
     """Returns the image size that the positions belong to; a square or `wanted` if no file has it.
 
-    A square comes first: published weights are resized to the size that is wanted.
+    For each number of tokens before the patches, a square comes first: published weights are
+    resized to the size that is wanted.
     """
     tokens, patch = shapes[POSITIONS][-2], found["patch_size"]
     registers, has_class_token = found.get("num_registers", 0), found.get("has_class_token")

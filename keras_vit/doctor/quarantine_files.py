@@ -25,9 +25,9 @@ def quarantine(report, to=None):
 
     It moves files that cannot be read as images, all copies of an image that is in two classes,
     and, of an image in two splits, the copy in the earlier split (train before validation before
-    test). Then it moves class folders that training would refuse: those without images or, if there
-    are no splits, with a single image. At least two classes always remain. Files with warnings or
-    without read permission are not moved.
+    test). Then it moves class folders that training would refuse: those without images and, in a
+    folder without splits, those with a single image. At least two classes always remain.
+    Files with warnings or without read permission are not moved.
 
     Args:
         report: a `DatasetReport` of `check`.

@@ -16,7 +16,7 @@ from keras_vit.doctor import image_table
 from keras_vit.io import files, paths, tensor_file, writing
 from keras_vit.training.recipes.recipe_tables import FIELDS, recipe
 
-SETTINGS, MODEL, METRICS, STATES = "settings.json", "model.keras", "metrics.json", "states"
+SETTINGS, MODEL, METRICS, STATES = "settings.json", files.RUN, "metrics.json", "states"
 UNAVERAGED = "unaveraged.weights.h5"
 # The arguments of `train` without `out`: settings.json, from which a run is resumed
 OPTIONS = {
