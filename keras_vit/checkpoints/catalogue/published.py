@@ -19,6 +19,11 @@ SHIPPED = "keras_vit/checkpoints/shipped/"  # in the package itself
 HUGGING_FACE = "https://huggingface.co/{}/resolve/main/model.safetensors"
 TIMM = HUGGING_FACE.format("timm/{}")
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # 255 (0.485, 0.456, 0.406) ...
+# (mean, standard deviation) of the pixels in our recipes. With pixels scaled to -1..1, patch tokens
+# start 50 times larger than their positions, N(0, 0.02), and a short training never learns to use
+# the positions. With the first scale, both start equally large; the second is that of each channel
+# of CIFAR-10's training images.
+SMALL_PIXELS = (75.0, 4000.0)
 CIFAR_PIXELS = ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
 CLIP_PIXELS = (tuple(round(255 * x, 6) for x in (0.48145466, 0.4578275, 0.40821073)),
                tuple(round(255 * x, 6) for x in (0.26862954, 0.26130258, 0.27577711)))  # fmt: skip
@@ -36,7 +41,7 @@ FAMILIES = {
     "deit": ("timm", IMAGENET, False, 1e-6),
     "huggingface": ("huggingface", (127.5, 127.5), False, 1e-12),
     "bit": ("bit", (127.5, 127.5), None, 1e-5),
-    "keras-vit": ("google", (75, 4000), False, 1e-6),
+    "keras-vit": ("google", SMALL_PIXELS, False, 1e-6),
     "keras-vit-midi": ("google", CIFAR_PIXELS, False, 1e-6),
 }
 # According to vision_transformer's LICENSE, timm's default_cfgs and the pages on huggingface.co.

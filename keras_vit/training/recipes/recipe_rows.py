@@ -1,15 +1,9 @@
 """The numbers of every recipe: ours for small datasets, and those of published code."""
 
+from keras_vit.checkpoints.catalogue.published import CIFAR_PIXELS, SMALL_PIXELS
 from keras_vit.data.transforms.augmentation import Augmentation
 from keras_vit.training.recipes import paper_tables
 from keras_vit.training.recipes.recipe import ALL, Recipe
-
-# With pixels scaled to -1..1, patch tokens start 50 times larger than their positions, N(0, 0.02),
-# and a short training never learns to use the positions. With this scaling, both start equally
-# large.
-SMALL_PIXELS = (75.0, 4000.0)
-# Mean and standard deviation of each channel of CIFAR-10's training images
-CIFAR_PIXELS = ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
 
 _SMALL = Recipe(
     epochs=50,
