@@ -1,7 +1,10 @@
 """Shared by all tests: their order, a seed for each, and the memory that they leave."""
 
+import ctypes
 import gc
 import json
+import os
+import pathlib
 
 import keras
 import numpy as np
@@ -54,15 +57,39 @@ def seed_and_policy():
     keras.config.set_dtype_policy(policy)
 
 
+ROOM = 1 << 30  # bytes that compiled programs may fill
+RESIDENT = pathlib.Path("/proc/self/statm")  # on Linux
+
+
+def resident():
+    """Returns how many bytes of memory this process occupies, on Linux."""
+    return int(RESIDENT.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture(scope="session")
+def occupied():
+    """A list of what `resident` returned when `memory` last released programs."""
+    return [resident() if RESIDENT.exists() else 0]
+
+
 @pytest.fixture(autouse=True, scope="module")
-def memory():
-    """Releases the programs that a file compiled; all of them would fill gigabytes on JAX."""
+def memory(occupied):
+    """Releases the programs of the files so far when they fill a gigabyte, on JAX.
+
+    Many are needed again by the next files, so releasing them after each would take a quarter of
+    the time of all quick tests. On TensorFlow, taking graphs apart takes a minute.
+    """
     yield
-    if keras.backend.backend() == "jax":  # on TensorFlow, taking graphs apart would take a minute
+    if keras.backend.backend() != "jax":
+        return
+    if not RESIDENT.exists() or resident() > occupied[0] + ROOM:
         import jax
 
         jax.clear_caches()
         gc.collect()
+        if RESIDENT.exists():
+            ctypes.CDLL(None).malloc_trim(0)  # otherwise the C library keeps what was freed
+            occupied[0] = resident()
 
 
 @pytest.fixture
