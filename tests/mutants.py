@@ -81,7 +81,7 @@ MUTANTS = (
     Mutant(
         "positions are resized without their class token",
         "ablations/positions.py", "positions[0, :before], table", "positions[0, :0], table",
-        "core checkpoints",
+        "core ablations checkpoints",
     ),
     Mutant(
         "the small hybrid is as wide as the large one",

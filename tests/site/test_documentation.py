@@ -11,14 +11,12 @@ import types
 import documentation
 import measured
 import pytest
-from documentation import Text
+from documentation import Text, texts
 from helpers import ROOT
 
 import keras_vit.studies
 
 pytestmark = pytest.mark.backend_free
-TEXTS = documentation.texts()
-MARKDOWN = [page for page in TEXTS if page.where.endswith(".md")]
 TARGETS = set(re.findall(r"^([a-z][\w-]*):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE))
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 PACKAGES = {n for n in keras_vit.__all__ if isinstance(getattr(keras_vit, n), types.ModuleType)}
@@ -52,15 +50,15 @@ from keras_vit.gone import x
 @pytest.fixture(scope="module")
 def lost():
     """Returns {name: texts} of the names that cannot be reached, those of `LIES` among them."""
-    return lost_names([*TEXTS, LIES])  # one process for both
+    return lost_names([*texts(), LIES])  # one process for both
 
 
-def lost_names(texts):
-    names = {page.where: documentation.names(page.text) for page in texts}
-    for page in texts:
+def lost_names(pages):
+    names = {page.where: documentation.names(page.text) for page in pages}
+    for page in pages:
         if page.where.endswith(".md"):
             names[page.where] |= documentation.short_names(page.text, PACKAGES)
-    modules = {page.where: documentation.modules(page.text) for page in texts}
+    modules = {page.where: documentation.modules(page.text) for page in pages}
     asked = json.dumps([sorted(set().union(*each.values())) for each in (names, modules)])
     command = [sys.executable, "-c", RESOLVE]
     done = subprocess.run(command, input=asked, capture_output=True, text=True, check=True)
@@ -70,13 +68,17 @@ def lost_names(texts):
     }
 
 
-def faults(find, texts=TEXTS):
-    """Returns a line for each fault that `find` sees in a text."""
-    return [f"{page.where}: {fault}" for page in texts for fault in find(page)]
+def markdown():
+    return [page for page in texts() if page.where.endswith(".md")]
+
+
+def faults(find, pages=None):
+    """Returns a line for each fault that `find` sees in one of `pages`, or of all texts."""
+    return [f"{page.where}: {fault}" for page in pages or texts() for fault in find(page)]
 
 
 def test_every_name_can_be_reached(lost):
-    assert len(set().union(*(documentation.names(page.text) for page in TEXTS))) > 100
+    assert len(set().union(*(documentation.names(page.text) for page in texts()))) > 100
     assert not [(name, pages) for name, pages in lost.items() if pages != [LIES.where]]
 
 
@@ -94,7 +96,7 @@ def test_api_pages_show_what_python_has():
 
 
 def test_every_command_is_accepted():
-    used = {words[0] for page in TEXTS for words in documentation.commands(page.text) if words}
+    used = {words[0] for page in texts() for words in documentation.commands(page.text) if words}
     assert {"train", "predict", "evaluate", "explain", "convert", "study", "cost"} <= used
     refused = faults(lambda page: filter(None, map(refusal, documentation.commands(page.text))))
     assert not refused, "\n".join(refused)
@@ -106,7 +108,7 @@ def refusal(words):
 
 
 def test_commands_that_only_print_run():
-    used = [words for page in TEXTS for words in documentation.commands(page.text)]
+    used = [words for page in texts() for words in documentation.commands(page.text)]
     quick = {tuple(words) for words in used if documentation.is_quick(words)}
     assert {("variants",), ("weights",), ("study", "--list")} <= quick
     for words in sorted(quick | {("--help",), ("--version",)}):
@@ -120,7 +122,7 @@ def test_every_path_and_test_is_there():
 
 def test_links_outside_the_site_lead_somewhere():
     """MkDocs checks those of docs/."""
-    pages = [page for page in MARKDOWN if not page.where.startswith("docs/")]
+    pages = [page for page in markdown() if not page.where.startswith("docs/")]
     targets = {t.partition("#")[0] for p in pages for t in documentation.LINK.findall(p.text)}
     lost = [t for t in targets if "://" not in t and not (ROOT / t).exists()]
     assert targets and not lost
@@ -137,12 +139,12 @@ def test_install_commands_install_this_package():
 
 
 def test_examples_import_keras_vit_before_keras():
-    wrong = faults(lambda page: documentation.early_keras(page.text), MARKDOWN)
+    wrong = faults(lambda page: documentation.early_keras(page.text), markdown())
     assert not wrong, "\n".join(wrong)
 
 
 def test_tables_of_measured_numbers_say_how_they_were_made():
-    silent = measured.silent(dict(MARKDOWN))
+    silent = measured.silent(dict(markdown()))
     assert not silent, "\n".join(map(str, silent))
 
 

@@ -6,7 +6,6 @@ import functools
 import io
 import re
 import shlex
-import tokenize
 from typing import NamedTuple
 
 import keras
@@ -20,6 +19,7 @@ class Text(NamedTuple):
     text: str
 
 
+@functools.cache
 def texts():
     """Returns every text that a reader may see, except what `make docs` generates."""
     pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -39,15 +39,16 @@ def tutorial(path):
     return re.sub(r"^# ?", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
+REMARK = re.compile(r"^(?:.*  | *)# ?(.*)$", re.MULTILINE)
+
+
 def comments(path):
     """Returns the docstrings and comments of a module."""
     source = path.read_text(encoding="utf-8")
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
     nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, documented)]
     docstrings = [ast.get_docstring(node) or "" for node in nodes]
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    remarks = [token.string[1:].strip() for token in tokens if token.type == tokenize.COMMENT]
-    return "\n\n".join([*docstrings, *remarks])
+    return "\n\n".join([*docstrings, *REMARK.findall(source)])
 
 
 # ------------------------------------------------------------------------------------- code

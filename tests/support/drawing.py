@@ -1,11 +1,12 @@
 """Initial weights from NumPy in quick tests on JAX, which compiles a generator for every shape.
 
-Only Keras's three samplers are replaced, and only for a seed that is a number, as in initializers.
-Keras still determines the sampler of an initializer and its limits.
+Only Keras's three samplers are replaced, and only for a seed that is a number, as in initializers;
+and zeros and ones. Keras still determines the sampler of an initializer and its limits.
 """
 
 import functools
 
+import keras
 import numpy as np
 
 active = False
@@ -35,6 +36,11 @@ def replace_samplers():
 
     for name, sampler in SAMPLERS.items():
         setattr(random, name, _replaced(getattr(random, name), sampler))
+    for initializer, fill in (
+        (keras.initializers.Zeros, np.zeros),
+        (keras.initializers.Ones, np.ones),
+    ):
+        initializer.__call__ = _filled(initializer.__call__, fill)
 
 
 def _replaced(original, sampler):
@@ -46,5 +52,17 @@ def _replaced(original, sampler):
             return original(shape, *args, dtype=dtype, seed=seed, **kwargs)
         sample = sampler(np.random.default_rng(seed), shape, *args, **kwargs)
         return jnp.asarray(sample, dtype or "float32")
+
+    return draw
+
+
+def _filled(original, fill):
+    import jax.numpy as jnp
+
+    @functools.wraps(original)
+    def draw(initializer, shape, dtype=None, **kwargs):
+        if not active:
+            return original(initializer, shape, dtype=dtype, **kwargs)
+        return jnp.asarray(fill(shape, keras.backend.standardize_dtype(dtype)))
 
     return draw
