@@ -196,7 +196,9 @@ def recomputed(function, x):
         import jax
 
         if isinstance(x, jax.core.Tracer):  # an eager call has no gradient
-            return keras.remat(function)(x)
+            # A new function for each call: for an equal one, such as the same method of a layer,
+            # JAX would use what it traced before, with the weights of a program that has ended.
+            return keras.remat(lambda x: function(x))(x)
     return function(x)
 
 

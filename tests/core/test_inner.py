@@ -2,13 +2,14 @@
 
 import collections
 import contextlib
+import gc
 import math
 import weakref
 
 import keras
 import numpy as np
 import pytest
-from helpers import gradients, numpy, random_images, random_tokens, randomize
+from helpers import gradients, numpy, outputs, random_images, random_tokens, randomize
 
 import keras_vit
 from keras_vit import backend, inner
@@ -199,6 +200,21 @@ def test_a_dense_layer_and_its_gradients_multiply_matrices():
         [x.aval.ndim for x in e.invars] for e in program.eqns if e.primitive.name == "dot_general"
     ]
     assert ranks == [[2, 2]] * 3  # x W, and the gradients of x and of W
+
+
+@on_jax
+def test_a_norm_is_traced_anew_while_its_last_trace_is_not_yet_collected():
+    layer = keras_vit.AttentionPooling(3, 17)
+    x = random_tokens(2, 7, 15)
+    model = keras.Sequential([keras.Input((7, 15)), layer])
+    gc.disable()
+    try:
+        outputs(model, x)
+        found = gradients(model, x, np.zeros((2, 15)))
+    finally:
+        gc.enable()
+    bias = found[layer.mlp.weights[-1].path]
+    np.testing.assert_allclose(bias, 2 * outputs(model, x).sum(axis=0) / 30, rtol=1e-5)
 
 
 @on_jax
