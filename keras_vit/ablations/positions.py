@@ -196,8 +196,9 @@ def resize(positions, grid, new_grid, method="bilinear"):
         new_grid: (rows, columns) wanted; need not be square.
         method: "bilinear" as in the official code, which aligns the corners of both grids;
             "bicubic" with antialiasing, as timm does it, and "antialiased-bilinear";
-            "torch-bilinear" or "torch-bicubic" without antialiasing, as PyTorch and Hugging Face do
-            it.
+            without antialiasing "torch-bilinear" or "torch-bicubic" as PyTorch and Hugging Face do
+            it, "aligned-bicubic" with the corners of both grids aligned as torchvision does it, and
+            "keras-bicubic" as Keras and KerasHub do it.
 
     Returns:
         float32 array (1, new tokens, D).
@@ -268,26 +269,30 @@ def bilinear(old, new):
     return np.maximum(0, 1 - np.abs(points[:, None] - np.arange(old)))
 
 
-def average(kernel, old, new):
-    """Returns the (new, old) matrix of antialiased interpolation, with pixels as areas.
+def average(kernel, old, new, antialias=True):
+    """Returns the (new, old) matrix of interpolation by a mean, with pixels as areas.
 
     A new pixel is a mean of old ones, weighted by `kernel` at their distances. If the grid shrinks,
-    the kernel is stretched by the scale.
+    antialiasing stretches the kernel by the scale.
     """
     scale = old / new
     centers = (np.arange(new) + 0.5) * scale
-    distances = np.abs((np.arange(old) + 0.5 - centers[:, None]) / max(scale, 1.0))
+    distances = np.abs(np.arange(old) + 0.5 - centers[:, None])
+    if antialias:
+        distances /= max(scale, 1.0)
     weights = kernel(distances)
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def sample(kernel, old, new):
-    """Returns the (new, old) matrix of interpolation without antialiasing, with pixels as areas.
+def sample(kernel, old, new, aligned=False):
+    """Returns the (new, old) matrix of interpolation without antialiasing.
 
     A new pixel is the mean of the four nearest old ones, weighted by `kernel` at their distances;
-    beyond the edge, the outermost pixel repeats.
+    beyond the edge, the outermost pixel repeats. Pixels are areas, or points whose first and last
+    ones are `aligned`.
     """
-    centers = (np.arange(new)[:, None] + 0.5) * old / new - 0.5
+    areas = (np.arange(new) + 0.5) * old / new - 0.5
+    centers = (np.linspace(0, old - 1, new) if aligned else areas)[:, None]
     places = np.floor(centers).astype(int) + np.arange(-1, 3)  # (new, 4)
     matrix = np.zeros((new, old))
     target = np.arange(new)[:, None], places.clip(0, old - 1)
@@ -306,10 +311,13 @@ def _keys(x, a=-0.5):
     return np.where(x < 1, near, np.where(x < 2, far, 0.0))
 
 
+_KEYS_OF_PYTORCH = functools.partial(_keys, a=-0.75)
 MATRICES = {
     "bilinear": bilinear,
     "bicubic": functools.partial(average, _keys),
     "antialiased-bilinear": functools.partial(average, _linear),
     "torch-bilinear": functools.partial(sample, _linear),
-    "torch-bicubic": functools.partial(sample, functools.partial(_keys, a=-0.75)),
+    "torch-bicubic": functools.partial(sample, _KEYS_OF_PYTORCH),
+    "aligned-bicubic": functools.partial(sample, _KEYS_OF_PYTORCH, aligned=True),
+    "keras-bicubic": functools.partial(average, _keys, antialias=False),
 }

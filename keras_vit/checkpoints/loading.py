@@ -275,11 +275,9 @@ def load_weights(model, path, source=None, skip=(), method=None, grid=None):
         source: "google", "bit", "timm", "huggingface", "torchvision" or "kerashub"; None detects
             it.
         skip: layers that keep their weights, such as ("head", "pre_logits") for another task.
-        method: how positions are resized for another image size. None for the method of the code
-            that the file comes from: "bilinear", which aligns the corners of both grids, for
-            Google's files; "bicubic" with antialiasing for timm's and for Hugging Face's DINOv2
-            with registers; "torch-bicubic" without antialiasing for other files of Hugging Face.
-            "torch-bilinear" is PyTorch's bilinear form.
+        method: how positions are resized for another image size, one of
+            `ablations.positions.resize`. None for the method of the code that the file comes from,
+            such as "bilinear" for Google's files and "bicubic" for timm's (docs/weights.md).
         grid: (rows, columns) of patches that the file's positions are for; None for a square.
 
     Returns:

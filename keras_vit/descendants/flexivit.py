@@ -15,7 +15,10 @@ from keras_vit import arguments as check
 from keras_vit.ablations import positions
 
 # Patches are parts of an image, so their corners are not aligned when it is resized.
-MATRICES = positions.MATRICES | {"bilinear": positions.MATRICES["torch-bilinear"]}
+MATRICES = positions.MATRICES | {
+    "bilinear": positions.MATRICES["torch-bilinear"],
+    "aligned-bicubic": positions.MATRICES["torch-bicubic"],
+}
 
 
 def resize_kernel(kernel, patch_size, new_patch_size, method="bilinear"):

@@ -9,6 +9,7 @@ from helpers import GOLDEN, numpy, outputs, quick
 
 import keras_vit
 from keras_vit import descendants
+from keras_vit.ablations import positions
 from keras_vit.io import files
 
 RECORDED = np.load(GOLDEN / "kerashub.npz")
@@ -62,6 +63,15 @@ def test_a_preset_gives_the_outputs_of_kerashub(case, publish):
     if case == "vit classifier":  # whose outputs are probabilities
         found = np.exp(found) / np.exp(found).sum(1, keepdims=True)
     np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_dinov2_is_resized_as_kerashub_does(publish):
+    folder, tables = publish("dinov2 registers"), []
+    for side in (56, 84):
+        model = keras_vit.load_pretrained(folder, image_size=side, pooling=None, verbose=False)
+        tables.append(numpy(model.get_layer("patch_encoder").position_embedding))
+    expected = positions.resize(tables[0], (4, 4), (6, 6), "keras-bicubic")
+    np.testing.assert_allclose(tables[1], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", quick(WRITTEN, "vit classifier", "dinov2 registers"))

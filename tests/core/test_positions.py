@@ -1,8 +1,9 @@
 """Positions for another image size, against the libraries that the official codes call."""
 
+import keras
 import numpy as np
 import pytest
-from helpers import random_tokens
+from helpers import numpy, random_tokens
 from scipy import ndimage
 
 from keras_vit.ablations import positions
@@ -21,17 +22,28 @@ def test_bilinear_is_the_zoom_of_the_official_code(grid, new_grid):
     assert resized.dtype == "float32"
 
 
-@pytest.mark.parametrize("method", [m for m in positions.MATRICES if m != "bilinear"])
+@pytest.mark.parametrize("method", sorted({*positions.MATRICES} - {"bilinear", "keras-bicubic"}))
 @pytest.mark.parametrize("grid, new_grid", GRIDS)
 def test_other_methods_are_interpolations_of_pytorch(grid, new_grid, method):
     torch = pytest.importorskip("torch")
     table = random_tokens(1, grid[0] * grid[1], 5)
     image = torch.tensor(table.reshape(1, *grid, 5)).permute(0, 3, 1, 2)
-    options = {"mode": method.split("-")[-1], "antialias": not method.startswith("torch")}
-    expected = torch.nn.functional.interpolate(image, new_grid, **options)
+    way, _, mode = method.rpartition("-")
+    options = {"antialias": way in ("", "antialiased"), "align_corners": way == "aligned"}
+    expected = torch.nn.functional.interpolate(image, new_grid, mode=mode, **options)
     expected = expected.permute(0, 2, 3, 1).reshape(1, -1, 5).numpy()
     resized = positions.resize(table, grid, new_grid, method)
     np.testing.assert_allclose(resized, expected, atol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras calls PyTorch's there")
+@pytest.mark.parametrize("grid, new_grid", GRIDS)
+def test_bicubic_of_keras_is_that_of_keras(grid, new_grid):
+    table = random_tokens(1, grid[0] * grid[1], 5)
+    options = {"interpolation": "bicubic", "antialias": False, "data_format": "channels_last"}
+    expected = keras.ops.image.resize(table.reshape(1, *grid, 5), new_grid, **options)
+    resized = positions.resize(table, grid, new_grid, "keras-bicubic")
+    np.testing.assert_allclose(resized.reshape(1, *new_grid, 5), numpy(expected), atol=1e-5)
 
 
 def test_hand_computed_middle():

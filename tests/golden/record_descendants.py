@@ -22,6 +22,7 @@ import timm
 import torch
 import torchvision
 import transformers
+from torchvision.models.vision_transformer import interpolate_embeddings
 
 SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
 SMALL |= {"image_size": 56, "patch_size": 14, "num_labels": 5, "intermediate_size": 64}
@@ -225,11 +226,16 @@ def timm_model(case, name, options):
 
 def torchvision_model(options):
     sizes = {"patch_size": 16, "num_layers": 2, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 768}
-    model = torchvision.models.VisionTransformer(**sizes, **options)
+    sizes |= options
+    model = torchvision.models.VisionTransformer(**sizes)
     shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    model.load_state_dict(seeded_state(shapes, {}))
-    images = images_of(*2 * [options["image_size"]])
-    return shapes, {}, {"output": model.double().eval()(images).numpy()}
+    state, found = seeded_state(shapes, {}), {}
+    for side in (options["image_size"], 80):
+        model = torchvision.models.VisionTransformer(**sizes | {"image_size": side})
+        model.load_state_dict(interpolate_embeddings(side, 16, dict(state)))
+        key = "output" if side == options["image_size"] else f"{side} x {side}"
+        found[key] = model.double().eval()(images_of(side, side)).numpy()
+    return shapes, {}, found
 
 
 @torch.no_grad()

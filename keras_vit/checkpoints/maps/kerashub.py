@@ -261,6 +261,7 @@ DINOV2 = DEIT._replace(
     rules=rules(FORMS, DINOV2_LAYERS),
     signature=r"(.*/)?layers/dinov2_encoder/layers/dinov2_layer/norm1/vars/0",
     canonical=functools.partial(_numbered, 2),
+    method="keras-bicubic",
     ignored=(VARIABLE,),
     scales=_scales(DINOV2_BLOCK),
     zeros="registers",

@@ -44,4 +44,5 @@ TORCHVISION = WeightMap(
     canonical=_canonical,
     unsupported={r"conv_proj\..*\..*": "a stem of several convolutions"},
     defaults={"normalize": IMAGENET},
+    method="aligned-bicubic",
 )
