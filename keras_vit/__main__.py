@@ -15,6 +15,7 @@ def main():
     from keras_vit import cli
 
     cli.process.escape_output()
+    cli.process.end_on_sigterm()
     return cli.main()
 
 

@@ -67,8 +67,14 @@ def cores():
 
 
 def keras_home():
-    """Returns Keras's folder for configuration and files: $KERAS_HOME, or ~/.keras."""
-    return pathlib.Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    """Returns Keras's folder for files: $KERAS_HOME, or .keras in the home folder.
+
+    As in Keras, /tmp is used if the home folder does not exist or cannot be written.
+    """
+    if os.environ.get("KERAS_HOME"):
+        return pathlib.Path(os.environ["KERAS_HOME"]).expanduser()
+    home = os.path.expanduser("~")
+    return pathlib.Path(home if os.access(home, os.W_OK) else "/tmp", ".keras")
 
 
 def free_memory():

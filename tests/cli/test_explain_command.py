@@ -253,7 +253,7 @@ def test_a_saved_model_without_a_run_is_loaded(tmp_path):
     model = keras.Model(inputs, keras.layers.Flatten()(inputs))
     model.save(tmp_path / "any.keras")
     found, metrics = common.load_model(str(tmp_path / "any.keras"))
-    assert found.input_shape == (None, 8, 8, 1) and metrics is None
+    assert found.input_shape == (None, 8, 8, 1) and metrics == {"resize": "squash"}
     with pytest.raises(ValueError, match="own resolution.*image_size=16.*Leave --image-size out"):
         common.load_model(str(tmp_path / "any.keras"), 16)
     (tmp_path / "broken.keras").write_bytes(b"PK nothing")

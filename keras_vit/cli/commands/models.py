@@ -3,7 +3,7 @@
 import os
 
 from keras_vit import arguments
-from keras_vit.checkpoints.catalogue import listing
+from keras_vit.checkpoints.catalogue import check_target, listing
 from keras_vit.checkpoints.catalogue.published import SOURCES
 from keras_vit.cli.common import DEFAULT, MODEL, adder, check_model, command, load_model
 from keras_vit.io import writing
@@ -102,6 +102,7 @@ def _check_convert(options):
     if os.path.exists(options.target_file):
         raise ValueError(f"OUT must not exist yet. Received: {options.target_file!r}. Remove it.")
     writing.check_file(options.target_file, "Choose another OUT.")
+    check_target(options.target_file, options.to)
     check_model(options.source_file)
 
 
@@ -109,8 +110,7 @@ def _convert(options):
     from keras_vit import save_weights
 
     model, metrics = load_model(options.source_file)
-    resize = (metrics or {}).get("resize", "squash")
-    save_weights(model, options.target_file, options.to, resize)
+    save_weights(model, options.target_file, options.to, metrics.get("resize", "squash"))
     print(f"Written: {options.target_file}, {model.count_params():,} parameters.")
 
 
