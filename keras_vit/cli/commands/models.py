@@ -98,9 +98,13 @@ def _variants(options):
         print(row(name, *sizes, shown, f"{count:,}" if count else ""))
 
 
+def _check_new(path):
+    if os.path.exists(path):
+        raise ValueError(f"OUT must not exist yet. Received: {path!r}. Remove it.")
+
+
 def _check_convert(options):
-    if os.path.exists(options.target_file):
-        raise ValueError(f"OUT must not exist yet. Received: {options.target_file!r}. Remove it.")
+    _check_new(options.target_file)
     writing.check_file(options.target_file, "Choose another OUT.")
     check_target(options.target_file, options.to)
     check_model(options.source_file)
@@ -110,6 +114,7 @@ def _convert(options):
     from keras_vit import save_weights
 
     model, metrics = load_model(options.source_file)
+    _check_new(options.target_file)  # another process may have written it by now
     save_weights(model, options.target_file, options.to, metrics.get("resize", "squash"))
     print(f"Written: {options.target_file}, {model.count_params():,} parameters.")
 
