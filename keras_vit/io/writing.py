@@ -97,6 +97,22 @@ def write_folder(folder, writers, are_new=False):
         raise
 
 
+@contextlib.contextmanager
+def excluding_others(folder):
+    """Waits until no other process is in this context for a folder, on systems with such locks."""
+    held = None
+    with contextlib.suppress(ImportError, OSError):  # Windows, and some network file systems
+        import fcntl
+
+        held = os.open(folder, os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if held is not None:
+            os.close(held)
+
+
 def reserve(path, size):
     """Raises `OSError` if the disk has no room for `size` bytes, if the system can reserve them."""
     if not hasattr(os, "posix_fallocate"):

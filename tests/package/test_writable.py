@@ -51,6 +51,16 @@ def test_what_is_there_is_never_touched(tmp_path):
         writing.check_folder(tmp_path / "link")
 
 
+def test_one_process_at_a_time_writes_what_must_be_new(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    other = os.open(tmp_path, os.O_RDONLY)
+    with writing.excluding_others(tmp_path), pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(other)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_killed_processes_left_is_removed(tmp_path):
     for name in (".a.keras.0123abcd.partial.keras", ".b.csv.0123abcd.partial", "c.partial", ".d"):
         (tmp_path / name).write_text("half")

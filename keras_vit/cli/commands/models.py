@@ -114,8 +114,9 @@ def _convert(options):
     from keras_vit import save_weights
 
     model, metrics = load_model(options.source_file)
-    _check_new(options.target_file)  # another process may have written it by now
-    save_weights(model, options.target_file, options.to, metrics.get("resize", "squash"))
+    with writing.excluding_others(os.path.dirname(os.path.abspath(options.target_file))):
+        _check_new(options.target_file)  # another process may have written it by now
+        save_weights(model, options.target_file, options.to, metrics.get("resize", "squash"))
     print(f"Written: {options.target_file}, {model.count_params():,} parameters.")
 
 
