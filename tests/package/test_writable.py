@@ -51,6 +51,12 @@ def test_what_is_there_is_never_touched(tmp_path):
         writing.check_folder(tmp_path / "link")
 
 
+def test_runs_that_begin_in_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = {run_folder.make(None, "digits") for _ in range(5)}
+    assert len(made) == 5 and all(folder.is_dir() for folder in made)
+
+
 def test_one_process_at_a_time_writes_what_must_be_new(tmp_path):
     fcntl = pytest.importorskip("fcntl")
     other = os.open(tmp_path, os.O_RDONLY)
