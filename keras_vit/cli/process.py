@@ -83,15 +83,16 @@ def keep_programs(environ):
         return
     # A program uses the instructions of the processor that it was compiled for.
     key = zlib.crc32(environment.instructions().encode())
-    folder = environment.keras_home() / "keras_vit" / "jax" / f"{key:08x}"
+    home = environment.keras_home()
+    folder = home / "keras_vit" / "jax" / f"{key:08x}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         remove_oldest(folder)
-        # Keras's folder may be in /tmp; programs of another user must not run here.
-        is_own = folder.stat().st_uid == getattr(os, "geteuid", lambda: 0)()
+        # Programs of another user must not run here.
+        is_safe = str(home.parent) != environment.SHARED or folder.stat().st_uid == os.geteuid()
     except OSError:
         return
-    if is_own and os.access(folder, os.W_OK):
+    if is_safe and os.access(folder, os.W_OK):
         environ[CACHE] = str(folder)
         # Hundreds of small programs take longer to compile than the large one.
         environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

@@ -29,6 +29,7 @@ METRICS = {
         )
     },
 }  # fmt: skip
+TOP_K = "TopKCategoricalAccuracy"  # ends the names of two metrics
 SHORT = {"auc": "AUC", "ce": "CategoricalCrossentropy", "bce": "BinaryCrossentropy"}
 
 
@@ -248,7 +249,7 @@ def _check_metric(metric, kind, num_classes):
     shown = repr(metric) if isinstance(metric, str) else type(metric).__name__
     name, settings = _identify_metric(metric)
     k = settings.get("k", 5)
-    if kind and name.endswith("TopKCategoricalAccuracy") and k > num_classes:
+    if kind and name.endswith(TOP_K) and k > num_classes:
         advice = f"Compile with keras.metrics.{name}(k=2), for example."
         received = {"k": k, "num_classes": num_classes}
         arguments.refuse("a top-k metric needs at least k classes", received, advice)
@@ -266,7 +267,8 @@ def _identify_metric(metric):
     """Returns the name of a metric's class, and its settings if it is not given by name."""
     if isinstance(metric, str):
         return SHORT.get(metric.lower(), _class_name(metric)), {}
-    return type(metric).__name__, metric.get_config() if hasattr(metric, "get_config") else {}
+    name = type(metric).__name__
+    return name, metric.get_config() if name in METRICS or name.endswith(TOP_K) else {}
 
 
 def _find_right_metric(name, settings, kind):

@@ -70,6 +70,9 @@ def test_programs_are_kept_in_a_folder_of_the_processor_unless_the_user_chose(
     mine = {process.CACHE: ""}
     process.keep_programs(mine)
     assert mine == {process.CACHE: ""}
+    monkeypatch.setattr(environment, "SHARED", str(tmp_path.parent))
+    process.keep_programs(own := {})
+    assert own
     monkeypatch.setattr(os, "geteuid", lambda: os.stat(tmp_path).st_uid + 1)
     process.keep_programs(of_another_user := {})
     monkeypatch.undo()
