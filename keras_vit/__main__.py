@@ -12,9 +12,12 @@ def main():
     if replaced and (message := check_installation()):
         print(f"keras-vit: {message}", file=sys.stderr)
         return 1
-    from keras_vit import cli
-
+    try:
+        from keras_vit import cli
+    except KeyboardInterrupt:  # the command has not begun
+        return 130
     cli.process.escape_output()
+    cli.process.end_on_sigterm()
     return cli.main()
 
 

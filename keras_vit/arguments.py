@@ -321,6 +321,16 @@ def tokens(layer, shape):
     return shape[-1]
 
 
+def floats(name, value):
+    """Returns `value` as a float32 array, or raises `ValueError` unless it holds numbers."""
+    import numpy as np
+
+    try:
+        return np.asarray(value, "float32")
+    except (TypeError, ValueError):
+        return refuse(f"`{name}` must be an array of numbers", {name: value})
+
+
 def refuse(expected, received, advice=""):
     """Raises `ValueError` with a message in the format that the whole package shares."""
     values = ", ".join(f"{name}={value!r}" for name, value in received.items())

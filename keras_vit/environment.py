@@ -10,6 +10,7 @@ import warnings
 
 __version__ = "0.1.0"
 
+SHARED = "/tmp"  # where Keras keeps files without a home folder; all users may write there
 TITLES = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
 # Linux control groups, versions 2 and 1: the line of /proc/self/cgroup, the folder, the files of
 # the limit and of the usage, and the part of the usage that is a cache, which the system can
@@ -67,8 +68,14 @@ def cores():
 
 
 def keras_home():
-    """Returns Keras's folder for configuration and files: $KERAS_HOME, or ~/.keras."""
-    return pathlib.Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    """Returns Keras's folder for files: $KERAS_HOME, or .keras in the home folder.
+
+    As in Keras, `SHARED` is used if the home folder does not exist or cannot be written.
+    """
+    if os.environ.get("KERAS_HOME"):
+        return pathlib.Path(os.environ["KERAS_HOME"]).expanduser()
+    home = os.path.expanduser("~")
+    return pathlib.Path(home if os.access(home, os.W_OK) else SHARED, ".keras")
 
 
 def free_memory():

@@ -142,6 +142,13 @@ def find_image_size(name):
     return arguments.height_width("image_size", known)
 
 
+def find_resize(name, image_size=None):
+    """Returns "crop" if a JSON file beside published weights states a crop, otherwise "squash"."""
+    entry, path = _find(name, None)
+    is_stated = entry is None and "crop" in describe(path, image_size).preprocessing
+    return "crop" if is_stated else "squash"
+
+
 def class_names(name, count=imagenet.COUNT):
     """Returns the names of the classes of published weights, in the order of the logits.
 
@@ -258,7 +265,7 @@ def _make_remarks(description, known, skip, model):
         values = ", ".join(f"{key} {value}" for key, value in description.preprocessing.items())
         yield f"Its publisher prepared images with: {values}."
     if "crop" in description.preprocessing:
-        yield 'Images are not squashed then: read yours with resize="crop" (--resize crop).'
+        yield 'Read yours with resize="crop", as the commands of keras-vit do.'
 
 
 # --- Weights -------------------------------------------------------------------------------------

@@ -10,13 +10,13 @@ cannot store is added to something that it can.
 """
 
 import functools
-import os
 import re
 
 import keras
 import numpy as np
 
 from keras_vit import arguments, resizing
+from keras_vit.checkpoints import catalogue
 from keras_vit.checkpoints.catalogue.published import SOURCES
 from keras_vit.checkpoints.export import config_files
 from keras_vit.checkpoints.maps import matching
@@ -29,7 +29,6 @@ WRITERS = {
     ".safetensors": files.write_safetensors,
     ".weights.h5": files.write_h5,
 }
-DEFAULT_SOURCE = {".npz": "google", ".safetensors": "timm", ".h5": "kerashub"}
 PATCH_BIAS, CLASS_TOKEN = "patch_encoder/projection/bias", "patch_encoder/class_token"
 OUTPUTS = ("head", "projection")  # layers whose names have no prefix
 UNSAVED = ("seed_generator", "lora_kernel")  # LoRA's product is in the kernel
@@ -70,26 +69,16 @@ def save_weights(model, path, source=None, resize="squash"):
     >>> transformers.AutoModelForImageClassification.from_pretrained("folder")  # doctest: +SKIP
     """
     arguments.one_of("squash", "crop")("resize", resize)
-    stem, suffix = os.path.splitext(str(path))
-    if source is None:
-        source = DEFAULT_SOURCE.get(suffix)
-        if source is None:
-            advice = 'Call it .npz, .safetensors or .weights.h5, or give source="timm", '
-            advice += '"huggingface" or "kerashub" for a folder.'
-            arguments.refuse("`path` must have a known suffix", {"path": str(path)}, advice)
-        if source == "google" and not hasattr(model, "num_heads"):
-            source = "bit"
-    table = find_map(model, source)
-    if config_files.has_folders(source) and (os.path.isdir(path) or not suffix):
+    chosen, is_folder = catalogue.check_target(path, source)
+    if source is None and chosen == "google" and not hasattr(model, "num_heads"):
+        chosen = "bit"
+    table = find_map(model, chosen)
+    if is_folder:
         _write_folder(model, path, table, resize)
         return
-    if not str(path).endswith(table.suffix):
-        advice = f"Call it {stem}{table.suffix}, or name another source."
-        want = f"the file of source={table.source!r} must end in {table.suffix}"
-        arguments.refuse(want, {"path": str(path)}, advice)
     tensors = tensors_of(table, model)
     config_files.warn_of_changes(model, table)
-    WRITERS[table.suffix](path, tensors)
+    WRITERS[SOURCES[table.source]](path, tensors)
 
 
 def find_map(model, source):
@@ -115,7 +104,7 @@ def _write_folder(model, folder, table, resize):
     """Writes the weights and the files that the library needs to build the model."""
     tensors = tensors_of(table, model)
     writers = {
-        name: functools.partial(WRITERS[table.suffix], tensors=part)
+        name: functools.partial(WRITERS[SOURCES[table.source]], tensors=part)
         for name, part in config_files.split(table, tensors).items()
     }
     for name, content in config_files.make(model, table, tensors, resize).items():

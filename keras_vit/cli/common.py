@@ -13,7 +13,7 @@ from keras_vit.training.runs import run_folder
 MODEL = "run of `keras-vit train`, .keras file, file or folder of weights, hf://owner/name, "
 MODEL += "or a name of `keras-vit weights`"
 RESIZE = "how images are resized: squash ignores their proportions, crop keeps the center; "
-RESIZE += "default: as in the run, squash for published weights"
+RESIZE += "default: as in the run, or in a JSON file beside the weights; otherwise squash"
 INVERT = "invert the colors first, for dark ink on paper"
 DEFAULT = "default: %(default)s"
 
@@ -98,18 +98,18 @@ def load_model(name, image_size=None, precision=None):
     computes in `precision`, a policy of Keras; None for its own.
 
     Returns (model, metrics of its run). If the model is not from a run, the metrics are
-    `saved_run.default_metrics` if it has the names of its classes, otherwise None. Raises
+    `saved_run.default_metrics` if it has the names of its classes, otherwise only "resize". Raises
     `FileNotFoundError` or `ValueError` if the model cannot be read or has another resolution.
     """
     from keras_vit import load_pretrained, resizing
-    from keras_vit.checkpoints import keras_file
+    from keras_vit.checkpoints import keras_file, loading
     from keras_vit.training.runs import saved_run
 
-    path, metrics = pathlib.Path(name), None
+    path, metrics, resize = pathlib.Path(name), None, "squash"
     if hub.is_address(name) or not (is_run(path) or path.suffix == ".keras"):
         wanted = {"image_size": image_size, "dtype": precision}
         wanted = {field: value for field, value in wanted.items() if value is not None}
-        model = load_pretrained(name, **wanted)
+        model, resize = load_pretrained(name, **wanted), loading.find_resize(name, image_size)
         precision = None
     elif is_run(path):
         _, model, metrics = saved_run.load(path)
@@ -119,8 +119,9 @@ def load_model(name, image_size=None, precision=None):
         _check_size(model, image_size)
     if precision is not None:
         model = resizing.rebuild(model, dtype=precision)
-    if metrics is None and getattr(model, "class_names", None):
-        metrics = saved_run.default_metrics(model)
+    if metrics is None:
+        named = getattr(model, "class_names", None)
+        metrics = {**(saved_run.default_metrics(model) if named else {}), "resize": resize}
     return model, metrics
 
 
@@ -144,7 +145,7 @@ def load_run(name, **changes):
         run = training.load(name)
     else:
         model, metrics = load_model(name)
-        run = training.Run(None, model, metrics or default_metrics(model))
+        run = training.Run(None, model, {**default_metrics(model), **metrics})
     changes = {field: value for field, value in changes.items() if value is not None}
     return run._replace(metrics={**run.metrics, **changes})
 

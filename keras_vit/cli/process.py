@@ -10,6 +10,7 @@ import os
 import pathlib
 import platform
 import re
+import signal
 import sys
 import tempfile
 import zlib
@@ -36,6 +37,11 @@ def escape_output():
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a closed stream is None
             stream.reconfigure(errors="backslashreplace")
+
+
+def end_on_sigterm():
+    """Makes SIGTERM end the command as Ctrl-C does, so that no unfinished file is left behind."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def prepare(trains):
@@ -77,13 +83,16 @@ def keep_programs(environ):
         return
     # A program uses the instructions of the processor that it was compiled for.
     key = zlib.crc32(environment.instructions().encode())
-    folder = environment.keras_home() / "keras_vit" / "jax" / f"{key:08x}"
+    home = environment.keras_home()
+    folder = home / "keras_vit" / "jax" / f"{key:08x}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         remove_oldest(folder)
+        # Programs of another user must not run here.
+        is_safe = str(home.parent) != environment.SHARED or folder.stat().st_uid == os.geteuid()
     except OSError:
         return
-    if os.access(folder, os.W_OK):
+    if is_safe and os.access(folder, os.W_OK):
         environ[CACHE] = str(folder)
         # Hundreds of small programs take longer to compile than the large one.
         environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -115,11 +124,17 @@ class QuietFinder:
 def quiet():
     """Holds back all output to stderr, including that of C++; then prints all but `NOISE`.
 
-    If an error was raised, everything is printed.
+    If an error was raised, everything is printed. Without a place for temporary files, nothing is
+    held back.
     """
+    try:
+        file = tempfile.TemporaryFile()
+    except OSError:
+        yield
+        return
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as file:
+    with file:
         os.dup2(file.fileno(), 2)
         is_noise = lambda line: False  # noqa: E731
         try:

@@ -6,6 +6,7 @@ Only files without an image suffix are opened, to recognize their format by thei
 import errno
 import os
 import stat
+import sys
 import unicodedata
 from typing import NamedTuple
 
@@ -78,8 +79,12 @@ def check_folder(path):
 
 
 def printable(path):
-    """Returns a path with invalid bytes and invisible characters escaped."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    """Returns a path with invalid bytes and invisible characters escaped; text that is stays as is.
+
+    The encoding of the system does not matter: where LANG is C, it has no accents.
+    """
+    named = os.fsdecode(path).encode("utf-8", sys.getfilesystemencodeerrors())
+    text = named.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -132,9 +132,16 @@ def _move_all(source, target, problems):
     todo = [p for path, p in todo.items() if os.path.lexists(os.path.join(source, path))]
     if todo:
         os.makedirs(target, exist_ok=True)
-        with _open_manifest(os.path.join(target, MANIFEST)) as manifest:
-            for problem in todo:
-                _move(source, target, problem, manifest)
+        path = os.path.join(target, MANIFEST)
+        try:
+            with _open_manifest(path) as manifest:
+                for problem in todo:
+                    _move(source, target, problem, manifest)
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            reason = f"{error.strerror}. Files are moved only once their line is written here"
+            raise OSError(error.errno, reason, path) from error
     return todo
 
 

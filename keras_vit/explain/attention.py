@@ -111,7 +111,7 @@ def as_scores(source, images=None, grid=None):
         if images is None:
             arguments.refuse("a model needs images", {"images": None}, "Pass images as well.")
         return attention_scores(source, images)
-    return _from_array(np.asarray(source, "float32"), grid)
+    return _from_array(arguments.floats("source", source), grid)
 
 
 def iterate_scores(source, images=None, grid=None, batch_size=8):

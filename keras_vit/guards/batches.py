@@ -40,7 +40,7 @@ def check_batch(model, images, labels=None):
     if not isinstance(model, keras.Model):
         received = {"model": type(model).__name__}
         arguments.refuse("the model must be a Keras model", received, "Pass (model, images).")
-    image_checks.check_kind(images)
+    image_checks.check_input(images)
     token = pixel_range.SEEN.set([])
     try:
         model(label_checks.as_numpy(images[:SHOWN]), training=False)

@@ -236,6 +236,9 @@ def _check_callback(model, callback):
 def _checked_validation(model, data, watches, expects):
     """Returns checked validation data: arrays, or data whose first batch is checked."""
     if isinstance(data, (tuple, list)):
+        if not 1 <= len(data) <= 3:
+            want = "`validation_data` must be (images, labels) or (images, labels, sample_weight)"
+            arguments.refuse(want, {"validation_data": f"a {type(data).__name__} of {len(data)}"})
         x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
         label_checks.check_weights({"sample_weight": weights}, x, expects.num_classes)
         return (_checked_data(model, x, watches, expects, y), *data[1:])

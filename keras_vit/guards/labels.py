@@ -29,6 +29,7 @@ METRICS = {
         )
     },
 }  # fmt: skip
+TOP_K = "TopKCategoricalAccuracy"  # ends the names of two metrics
 SHORT = {"auc": "AUC", "ce": "CategoricalCrossentropy", "bce": "BinaryCrossentropy"}
 
 
@@ -167,7 +168,11 @@ def check_weights(given, images, num_classes):
     if unknown and num_classes:
         want = f"`class_weight` must have class numbers from 0 to {num_classes - 1} as keys"
         arguments.refuse(want, {"keys": unknown[:5]}, "Number the classes as the labels do.")
-    _check_finite("class_weight", np.array([*classes.values()], "float64"))
+    values = np.array([*classes.values()], "float64")
+    _check_finite("class_weight", values)
+    if (values < 0).any():
+        want, advice = "`class_weight` must be 0 or more", "Use 0 to ignore a class."
+        arguments.refuse(want, {"weight": float(values.min())}, advice)
 
 
 def _check_finite(name, weights):
@@ -227,13 +232,7 @@ def check_compiled(model, loss, metrics=()):
     if kind is not None:
         refuse_probabilities(name, settings)
     for metric in keras.tree.flatten(metrics):
-        right = _find_right_metric(metric, kind)
-        if right:
-            shown = repr(metric) if isinstance(metric, str) else type(metric).__name__
-            arguments.warn(
-                f"This model returns logits, but its metric {shown} treats them as "
-                f"probabilities, so its value is meaningless. Compile with keras.metrics.{right}."
-            )
+        _check_metric(metric, kind, model.num_classes)
 
 
 def refuse_probabilities(name, settings):
@@ -245,22 +244,55 @@ def refuse_probabilities(name, settings):
         arguments.refuse(want, {"loss": name}, f"Compile with {write}.")
 
 
-def _find_right_metric(metric, kind):
-    """Returns the replacement of a metric that misreads logits, or None."""
-    if metric in ("accuracy", "acc"):
-        return METRICS["BinaryAccuracy"][0] if kind == "each" else None
-    if isinstance(metric, str):
-        return METRICS.get(SHORT.get(metric.lower(), _class_name(metric)), (None,))[0]
-    right, wrong = METRICS.get(type(metric).__name__, (None, {}))
+def _check_metric(metric, kind, num_classes):
+    """Raises `ValueError` for a metric that cannot be computed, warns of one that misleads."""
+    shown = repr(metric) if isinstance(metric, str) else type(metric).__name__
+    name, settings = _identify_metric(metric)
+    k = settings.get("k", 5)
+    if kind and name.endswith(TOP_K) and k > num_classes:
+        advice = f"Compile with keras.metrics.{name}(k=2), for example."
+        received = {"k": k, "num_classes": num_classes}
+        arguments.refuse("a top-k metric needs at least k classes", received, advice)
+    right = _find_right_metric(name, settings, kind)
+    problem = f"returns logits, but its metric {shown} treats them as probabilities"
     if right is None:
-        return None
-    config = metric.get_config()
-    return right if all(config.get(name, value) == value for name, value in wrong.items()) else None
+        right = _find_twin(name, kind)
+        problem = f"is trained on labels that its metric {shown} misreads"
+    if right:
+        advice = f"Compile with keras.metrics.{right}."
+        arguments.warn(f"This model {problem}, so its value is meaningless. {advice}")
+
+
+def _identify_metric(metric):
+    """Returns the name of a metric's class, and its settings if it is not given by name."""
+    if isinstance(metric, str):
+        return SHORT.get(metric.lower(), _class_name(metric)), {}
+    name = type(metric).__name__
+    return name, metric.get_config() if name in METRICS or name.endswith(TOP_K) else {}
+
+
+def _find_right_metric(name, settings, kind):
+    """Returns the replacement of a metric that misreads logits, or None."""
+    if name in ("Accuracy", "Acc"):  # Keras chooses by the shape of the labels
+        return METRICS["BinaryAccuracy"][0] if kind == "each" else None
+    right, wrong = METRICS.get(name, (None, {}))
+    return right if all(settings.get(key, value) == value for key, value in wrong.items()) else None
+
+
+def _find_twin(name, kind):
+    """Returns the replacement of a metric for labels of another form than the loss takes, or None.
+
+    A metric for one value per class reads class numbers as images of class 0.
+    """
+    plain = name.removeprefix("Sparse")
+    twin = {"number": f"Sparse{plain}", "shares": plain}.get(kind, name)
+    is_pair = all(hasattr(keras.metrics, each) for each in (plain, f"Sparse{plain}"))
+    return twin if is_pair and twin != name else None
 
 
 def _class_name(name):
     """Returns "BinaryCrossentropy" for "binary_crossentropy"."""
-    return "".join(word.capitalize() for word in name.split("_"))
+    return "".join(word[:1].upper() + word[1:] for word in name.split("_"))
 
 
 def _is_custom(model):

@@ -106,4 +106,5 @@ def _shorten(error):
     """Returns Keras's message on one line, without its lists of layers and values."""
     text = re.split("List of objects|Target variable", str(error))[0]
     text = text.split("Example error message")[-1]
+    text = re.sub(r"torch\.Size\(\[(.*?)\]\)", r"(\1)", text)
     return " ".join(text.removeprefix(" for object ").split()).rstrip(".") + "."

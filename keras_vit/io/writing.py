@@ -10,6 +10,7 @@ import tempfile
 
 OUT = "Choose another one: --out DIR, in Python `out`."
 PARTIAL = ".partial"  # in the name of a file that is being written
+UNCHANGED = "; nothing was changed"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -43,8 +44,9 @@ def replacing(path, suffix=""):
         flush_folder(folder)
     except OSError as error:
         if error.filename == temporary or error.filename is None:
-            reason = error.strerror or str(error)
-            raise OSError(error.errno, f"{reason}; nothing was changed", path) from error
+            # An inner `replacing` has added the same words.
+            reason = (error.strerror or str(error)).removesuffix(UNCHANGED)
+            raise OSError(error.errno, reason + UNCHANGED, path) from error
         raise
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -93,6 +95,22 @@ def write_folder(folder, writers, are_new=False):
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
         raise
+
+
+@contextlib.contextmanager
+def excluding_others(folder):
+    """Waits until no other process is in this context for a folder, on systems with such locks."""
+    held = None
+    with contextlib.suppress(ImportError, OSError):  # Windows, and some network file systems
+        import fcntl
+
+        held = os.open(folder, os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if held is not None:
+            os.close(held)
 
 
 def reserve(path, size):

@@ -15,7 +15,7 @@ ROUNDS = 20  # of k-means
 
 def to_lists(name, value):
     """Returns a palette as lists of numbers, for the configuration."""
-    return np.asarray(value, "float32").tolist()
+    return arguments.floats(name, value).tolist()
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")

@@ -109,8 +109,8 @@ QUICK = ("timm ViT-S/16", "huggingface ViT-Ti/16 distilled", "google ViT-S/16")
 def test_logits_are_those_of_the_source(case, published, tmp_path):
     table, name, options = CASES[case]
     model = small_variant(name, **options)
-    path = tmp_path / f"weights{table.suffix}"
-    saving.WRITERS[table.suffix](path, tensors_of(table, model, seeded_like(table)))
+    path = tmp_path / f"weights{saving.SOURCES[table.source]}"
+    saving.WRITERS[saving.SOURCES[table.source]](path, tensors_of(table, model, seeded_like(table)))
     report = keras_vit.load_weights(model, path)
     assert report.source == table.source and not report.ignored
     logits = outputs(model, seeded.make_images(64, 64))
@@ -126,8 +126,8 @@ def test_resized_positions_give_the_logits_of_the_source(
     table, method, options, published, tmp_path
 ):
     model = small_variant("ViT-S/16", **options)
-    path = tmp_path / f"weights{table.suffix}"
-    saving.WRITERS[table.suffix](path, tensors_of(table, model, seeded_like(table)))
+    path = tmp_path / f"weights{saving.SOURCES[table.source]}"
+    saving.WRITERS[saving.SOURCES[table.source]](path, tensors_of(table, model, seeded_like(table)))
     larger = small_variant("ViT-S/16", size=96, **options)
     report = keras_vit.load_weights(larger, path, method=method)
     assert report.grids == ((4, 4), (6, 6))

@@ -98,7 +98,8 @@ def test_a_folder_has_the_resizing_of_the_training(tmp_path, capsys):
             folder = tmp_path / f"{source} {resize}"
             keras_vit.save_weights(model, folder, source, resize)
             keras_vit.load_pretrained(folder, num_heads=2)
-            assert ("--resize crop" in capsys.readouterr().out) == (resize == "crop")
+            assert ('resize="crop"' in capsys.readouterr().out) == (resize == "crop")
+            assert loading.find_resize(folder) == resize
     timm = json_of(tmp_path / "timm crop")["pretrained_cfg"]
     assert (timm["crop_mode"], timm["crop_pct"]) == ("center", 224 / 256)
     images = json_of(tmp_path / "huggingface crop", "preprocessor_config.json")

@@ -15,6 +15,7 @@ from PIL import Image
 import keras_vit
 from keras_vit import cli, training
 from keras_vit.cli import common
+from keras_vit.cli.commands import models
 
 
 @pytest.fixture
@@ -125,11 +126,21 @@ def test_convert_round_trip(tmp_path, capsys):
     folder = str(tmp_path / "folder")
     assert cli.main(["convert", first, folder, "--to", "timm"]) == 0
     assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors"]
+    keras_vit.save_weights(model, folder, "timm", resize="crop")  # the crop is stated and kept
+    assert cli.main(["convert", folder, str(tmp_path / "crop"), "--to", "huggingface"]) == 0
+    assert common.load_model(str(tmp_path / "crop"))[1] == {"resize": "crop"}
     assert cli.main(["convert", first, third]) == cli.USAGE_ERROR
     assert "OUT must not exist yet" in capsys.readouterr().err
     assert cli.main(["convert", str(tmp_path / "none.npz"), str(tmp_path / "d.npz")]) == 2
     assert cli.main(["convert", first, str(tmp_path / "d.npz"), "--to", "timm"]) == 2
     assert not (tmp_path / "d.npz").exists()
+
+
+def test_convert_replaces_nothing_that_another_process_has_written(tmp_path, monkeypatch, capsys):
+    target = tmp_path / "new.npz"
+    monkeypatch.setattr(models, "load_model", lambda name: (target.write_text("theirs"), {}))
+    assert cli.main(["convert", "ViT-Mini/4", str(target)]) == cli.USAGE_ERROR
+    assert "OUT must not exist yet" in capsys.readouterr().err and target.read_text() == "theirs"
 
 
 def test_version_and_help(capsys):

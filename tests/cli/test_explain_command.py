@@ -47,7 +47,7 @@ def explained(model, monkeypatch, tmp_path, folder, capsys):
     """Runs the command with the model; returns (exit code, npz, what it printed)."""
 
     def run(name, *words, images=True, metrics=None, other=None):
-        models = iter([(model, metrics), (other, None)])
+        models = iter([(model, metrics or {}), (other, {})])
         monkeypatch.setattr(command, "load_model", lambda *_: next(models))
         out = tmp_path / "out"
         given = ["explain", name, "ViT-Mini/4", *([str(folder)] if images else [])]
@@ -182,7 +182,7 @@ def test_several_views_share_a_folder_and_nothing_is_replaced(explained, tmp_pat
 
 def test_without_out_a_new_folder_in_runs_is_made(model, monkeypatch, tmp_path, folder, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "load_model", lambda *_: (model, None))
+    monkeypatch.setattr(command, "load_model", lambda *_: (model, {}))
     assert cli.main(["explain", "patch_grid", "ViT-Mini/4", str(folder / "0.png")]) == 0
     (made,) = (tmp_path / "runs").iterdir()
     assert made.name.endswith("-explain-patch-grid")
@@ -253,7 +253,7 @@ def test_a_saved_model_without_a_run_is_loaded(tmp_path):
     model = keras.Model(inputs, keras.layers.Flatten()(inputs))
     model.save(tmp_path / "any.keras")
     found, metrics = common.load_model(str(tmp_path / "any.keras"))
-    assert found.input_shape == (None, 8, 8, 1) and metrics is None
+    assert found.input_shape == (None, 8, 8, 1) and metrics == {"resize": "squash"}
     with pytest.raises(ValueError, match="own resolution.*image_size=16.*Leave --image-size out"):
         common.load_model(str(tmp_path / "any.keras"), 16)
     (tmp_path / "broken.keras").write_bytes(b"PK nothing")
@@ -323,7 +323,7 @@ def test_unknown_classes_and_blocks_are_refused(explained):
 
 def test_a_resnet_has_no_attention_to_draw(monkeypatch, folder, tmp_path, capsys, blank):
     resnet = keras_vit.ResNet(image_size=32, units=(1,), num_classes=3)
-    monkeypatch.setattr(command, "load_model", lambda *_: (resnet, None))
+    monkeypatch.setattr(command, "load_model", lambda *_: (resnet, {}))
     words = ["explain", "attention-rollout", "ViT-Mini/4", str(folder)]
     words += ["--out", str(tmp_path / "o")]
     assert cli.main(words) == 2

@@ -2,12 +2,15 @@
 
 import io
 import os
+import pathlib
+import signal
 import sys
 
 import pytest
 
 from keras_vit import cli, environment
 from keras_vit.cli import process
+from keras_vit.io import writing
 
 pytestmark = pytest.mark.backend_free
 
@@ -67,9 +70,23 @@ def test_programs_are_kept_in_a_folder_of_the_processor_unless_the_user_chose(
     mine = {process.CACHE: ""}
     process.keep_programs(mine)
     assert mine == {process.CACHE: ""}
+    monkeypatch.setattr(environment, "SHARED", str(tmp_path.parent))
+    process.keep_programs(own := {})
+    assert own
+    monkeypatch.setattr(os, "geteuid", lambda: os.stat(tmp_path).st_uid + 1)
+    process.keep_programs(of_another_user := {})
+    monkeypatch.undo()
     monkeypatch.setenv("KERAS_HOME", "/dev/null")
     process.keep_programs(nowhere := {})
-    assert nowhere == {}
+    assert of_another_user == nowhere == {}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="/tmp is of Unix")
+def test_without_a_home_keras_files_are_in_tmp(monkeypatch, tmp_path):
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    for home, expected in ((tmp_path, tmp_path), ("/dev/null/home", "/tmp")):
+        monkeypatch.setenv("HOME", str(home))
+        assert environment.keras_home() == pathlib.Path(expected, ".keras")
 
 
 def test_the_programs_that_were_used_longest_ago_are_removed(tmp_path):
@@ -98,6 +115,27 @@ def test_the_import_of_tensorflow_hides_noise_and_nothing_else(fails, tmp_path, 
         spec.loader.exec_module(type(sys)("tensorflow"))
     assert capfd.readouterr().err == noise * fails + "E0000 broken\n"
     assert process.QuietFinder().find_spec("json") is None
+
+
+def test_without_a_place_for_temporary_files_nothing_is_held_back(monkeypatch, capfd):
+    def fail():
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(process.tempfile, "TemporaryFile", fail)
+    with process.quiet():
+        os.write(2, b"I0000 noise\n")
+    assert capfd.readouterr().err == "I0000 noise\n"
+
+
+def test_sigterm_ends_the_command_without_an_unfinished_file(tmp_path):
+    earlier = signal.getsignal(signal.SIGTERM)
+    try:
+        process.end_on_sigterm()
+        with pytest.raises(SystemExit) as end, writing.replacing(tmp_path / "a.npz"):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+    assert end.value.code == 143 and not list(tmp_path.iterdir())
 
 
 def test_names_are_escaped_where_the_output_has_no_such_characters(monkeypatch):

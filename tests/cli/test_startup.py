@@ -112,6 +112,8 @@ REFUSED = {
     "convert ViT-Mini/4 images": "must not exist yet",
     "convert ViT-Mini/4 gone/new.npz": "first",
     "convert ViT-Mini/4 new.npz --to flax": "invalid choice: 'flax'",
+    "convert ViT-Mini/4 new.txt": "must have a known suffix",
+    "convert ViT-Mini/4 new.npz --to timm": "must end in .safetensors",
     "cost ViT-X/16": "Did you mean",
     "cost --batch-size 0": "batch_size=0",
     "cost ViT-B/16 --paper": "Leave out the names, or --paper",

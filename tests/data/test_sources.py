@@ -628,6 +628,18 @@ def test_a_damaged_disk_cache_is_written_again(photos, damage):
     assert path.read_bytes() == before
 
 
+def test_a_disk_cache_that_another_process_replaces_is_written_again(photos, monkeypatch):
+    """The other process has just written smaller images into the same file."""
+    writes, write = [], disk_cache._write
+
+    def race(path, source, settings):
+        writes.append(settings)
+        write(path, source, settings if writes[1:] else {**settings, "side": 12})
+
+    monkeypatch.setattr(disk_cache, "_write", race)
+    assert photos().sources["train"].image(0).size == (24, 36) and len(writes) == 2
+
+
 def test_a_full_disk_leaves_nothing_behind(photos, monkeypatch):
     def full(path, source, settings):
         pathlib.Path(path).write_bytes(b"half")

@@ -55,6 +55,15 @@ def test_names_are_escaped_in_the_page(good, tmp_path):
     assert "<script" not in text and "<i>" not in text and html.escape(evil) in text
 
 
+def test_names_are_printed_in_utf_8_where_the_system_has_ascii_only(monkeypatch):
+    def fail(path):
+        raise UnicodeEncodeError("ascii", path, 0, 1, "ordinal not in range(128)")
+
+    monkeypatch.setattr(file_tree.os, "fsencode", fail)  # as in Python where LANG is C
+    for name, expected in (("c\udcc3\udca4t", "c\u00e4t"), ("a\udcff\n", "a\\xff\\n")):
+        assert file_tree.printable(name) == file_tree.printable(expected) == expected
+
+
 def test_a_page_has_few_thumbnails_and_lines(good, monkeypatch):
     monkeypatch.setattr(report_module, "CARDS", 2)
     monkeypatch.setattr(report_module, "LINES", 3)

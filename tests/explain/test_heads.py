@@ -86,3 +86,7 @@ def test_what_is_refused():
             view(vit(), random_images(1, 12, 8, 3))
     with pytest.raises(ValueError, match="A model needs images"):
         attention_entropy(vit())
+    with pytest.raises(ValueError, match="an array of numbers. Received: source='x'"):
+        attention_entropy("x")
+    with pytest.warns(UserWarning, match="from 0 to 1 look scaled already"):  # as `predict` warns
+        token_norms(vit(), np.linspace(0, 1, 288).reshape(1, 8, 12, 3))

@@ -402,7 +402,11 @@ MISUSES = {
     "weight NaN in validation": (
         {"validation_data": (images(), np.zeros(4), np.full(4, NAN))}, "`sample_weight` must be",
     ),
+    "validation of four": (
+        {"validation_data": (images(), np.zeros(4), np.ones(4), 0)}, "a tuple of 4",
+    ),
     "class by name": ({"class_weight": {"cat": 2}}, "from 0 to 1 as keys", "keys=['cat']"),
+    "class weight below 0": ({"class_weight": {1: -2}}, "must be 0 or more", "weight=-2.0"),
     "class weight NaN": ({"class_weight": {1: NAN}}, "`class_weight` must be finite"),
     "a class of callbacks": (
         {"callbacks": [keras.callbacks.EarlyStopping]}, "must be instances", "'EarlyStopping'",

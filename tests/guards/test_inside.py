@@ -239,3 +239,8 @@ def test_a_good_batch_of_a_nested_model_passes():
 def test_a_bad_batch_of_a_nested_model_is_refused(make, labels, words):
     with pytest.raises(ValueError, match=words):
         keras_vit.check_batch(make(), IMAGES, np.asarray(labels))
+
+
+def test_a_batch_of_texts_is_refused():
+    with pytest.raises(ValueError, match="Pixels must be numbers. Received: images='str1024'"):
+        keras_vit.check_batch(around(), IMAGES.astype("U"))

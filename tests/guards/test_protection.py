@@ -15,6 +15,7 @@ import keras_vit
 from keras_vit import pretraining
 
 SPARSE = keras.losses.SparseCategoricalCrossentropy
+SHARES = keras.losses.CategoricalCrossentropy
 EACH = keras.losses.BinaryCrossentropy
 IMAGES, LABELS = random_images(6, 8, 8, 3), np.arange(6) % 3
 
@@ -77,6 +78,8 @@ def test_fit_refuses_a_loss_that_became_wrong():
         (EACH, keras.metrics.Precision(), "Precision(thresholds=0.0)"),
         (SPARSE, "sparse_categorical_crossentropy", "SparseCategoricalCrossentropy(from_logits"),
         (SPARSE, "accuracy", None),
+        (SPARSE, "categorical_accuracy", "SparseCategoricalAccuracy"),
+        (SHARES, "sparse_categorical_accuracy", "CategoricalAccuracy"),
         (SPARSE, keras.metrics.SparseTopKCategoricalAccuracy(2), None),
         (EACH, keras.metrics.BinaryAccuracy(threshold=0.0), None),
         (EACH, keras.metrics.AUC(from_logits=True), None),
@@ -86,11 +89,18 @@ def test_the_warning_of_a_metric_that_misreads_logits_names_the_right_one(loss, 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         small().compile("sgd", loss(from_logits=True), metrics=[metric])
-    found = [w for w in caught if "treats them as probabilities" in str(w.message)]
+    found = [w for w in caught if "its value is meaningless" in str(w.message)]
     assert len(found) == (right is not None)
     if right:
         assert f"keras.metrics.{right}" in str(found[0].message)
         assert found[0].filename.endswith("test_protection.py")
+
+
+@pytest.mark.parametrize("kind", [str, keras.metrics.get])
+def test_a_metric_of_more_classes_than_there_are_is_refused(kind):
+    metric = kind("sparse_top_k_categorical_accuracy")
+    with pytest.raises(ValueError, match=r"at least k classes.*k=5, num_classes=3.*\(k=2\)"):
+        small().compile("sgd", SPARSE(from_logits=True), metrics=[metric])
 
 
 def test_the_right_metric_is_right():

@@ -51,6 +51,22 @@ def test_what_is_there_is_never_touched(tmp_path):
         writing.check_folder(tmp_path / "link")
 
 
+def test_runs_that_begin_in_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = {run_folder.make(None, "digits") for _ in range(5)}
+    assert len(made) == 5 and all(folder.is_dir() for folder in made)
+
+
+def test_one_process_at_a_time_writes_what_must_be_new(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    other = os.open(tmp_path, os.O_RDONLY)
+    with writing.excluding_others(tmp_path), pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(other)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_killed_processes_left_is_removed(tmp_path):
     for name in (".a.keras.0123abcd.partial.keras", ".b.csv.0123abcd.partial", "c.partial", ".d"):
         (tmp_path / name).write_text("half")

@@ -137,6 +137,37 @@ def check_source(name):
         )
 
 
+def check_target(path, source=None):
+    """Returns (source, whether `path` is a folder) of weights to write; writes nothing.
+
+    Args:
+        path: the file or folder.
+        source: a name of `published.SOURCES`; None chooses it by the suffix of `path`.
+
+    Raises:
+        ValueError: the suffix is unknown, or is not that of the source's files.
+
+    Example:
+    >>> keras_vit.checkpoints.catalogue.check_target("vit.safetensors")
+    ('timm', False)
+    """
+    arguments.one_of(None, *published.SOURCES)("source", source)
+    stem, suffix = os.path.splitext(str(path))
+    source = source or published.BY_SUFFIX.get(suffix)
+    if source is None:
+        advice = 'Call it .npz, .safetensors or .weights.h5, or give source="timm", '
+        advice += '"huggingface" or "kerashub" for a folder.'
+        arguments.refuse("`path` must have a known suffix", {"path": str(path)}, advice)
+    if source in published.WITH_FOLDERS and (os.path.isdir(path) or not suffix):
+        return source, True
+    right = published.SOURCES[source]
+    if not str(path).endswith(right):
+        advice = f"Call it {stem}{right}, or name another source."
+        want = f"the file of source={source!r} must end in {right}"
+        arguments.refuse(want, {"path": str(path)}, advice)
+    return source, False
+
+
 def suggestion(name):
     """Returns "Did you mean 'ViT-B/16'? " for a similar name, otherwise "".
 

@@ -29,8 +29,14 @@ CLIP_PIXELS = (tuple(round(255 * x, 6) for x in (0.48145466, 0.4578275, 0.408210
                tuple(round(255 * x, 6) for x in (0.26862954, 0.26130258, 0.27577711)))  # fmt: skip
 CROP_RATIO = 256 / 224  # resized size : crop size, as in the official evaluations
 
-# The projects whose naming schemes the tensors follow.
-SOURCES = ("google", "bit", "timm", "huggingface", "torchvision", "kerashub")
+# The projects whose naming schemes the tensors follow, and the suffix of their files.
+SOURCES = {
+    **dict.fromkeys(("google", "bit"), ".npz"),
+    **dict.fromkeys(("timm", "huggingface", "torchvision"), ".safetensors"),
+    "kerashub": ".weights.h5",
+}
+BY_SUFFIX = {".npz": "google", ".safetensors": "timm", ".h5": "kerashub"}  # the source by default
+WITH_FOLDERS = ("timm", "huggingface", "kerashub")  # whose models are folders with a config.json
 
 # Family: source, normalize, whether GELU is the tanh form, epsilon.
 FAMILIES = {

@@ -18,11 +18,6 @@ MAKERS = {
 }
 
 
-def has_folders(source):
-    """Returns whether models of a source are folders with a config.json."""
-    return source in MAKERS
-
-
 def make(model, table, tensors, resize):
     """Returns {name of a JSON file: its content}.
 

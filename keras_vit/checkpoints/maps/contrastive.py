@@ -72,7 +72,6 @@ SIGLIP = WeightMap(
     models=("ViT",),
     rules=rules(TOWER_FORMS, SIGLIP_LAYERS),
     signature=r"(vision_model\.)?head\.probe",
-    suffix=".safetensors",
     method="torch-bicubic",
     canonical=_tower,
     ignored=(r"text_model\..*", r"logit_(scale|bias)", r".*\.position_ids"),

@@ -98,7 +98,6 @@ VIT = WeightMap(
     models=("ViT", "root hybrid", "small hybrid"),
     rules=rules(FLAX, LAYERS),
     signature=r"(.*/)?Transformer/encoder_norm/scale",
-    suffix=".npz",
     canonical=_canonical,
 )
 
@@ -131,6 +130,5 @@ BIT = WeightMap(
     models=("ResNet",),
     rules=rules(BIT_FORMS, BIT_LAYERS),
     signature=r"resnet/root_block/standardized_conv2d(_\d+)?/kernel",
-    suffix=".npz",
     canonical=_bit_canonical,
 )

@@ -92,7 +92,6 @@ KERAS_HUB = WeightMap(
     models=("ViT",),
     rules=rules(FORMS, LAYERS),
     signature=r"(layers/vi_t_backbone/)?layers/vi_t_encoder/layer_norm/vars/0",
-    suffix=".weights.h5",
     canonical=_canonical,
     ignored=(r"optimizer/.*", r"seed_generator/.*", r".*seed_generator.*"),
     export=Export(VIT_CLASSES, _pools("token", "gap", None)),

@@ -158,7 +158,6 @@ TIMM = WeightMap(
     models=("ViT", "gated ViT"),
     rules=rules(FORMS, TIMM_LAYERS),
     signature=r"patch_embed\.proj\.weight",
-    suffix=".safetensors",
     method="bicubic",
     scales=TIMM_SCALES,
     export=Export(fits=lambda model: TIMM_FITS(model) and not getattr(model, "gated", False)),
@@ -247,7 +246,6 @@ TIMM_BIT = WeightMap(
     models=("ResNet",),
     rules=rules(FORMS, TIMM_BIT_LAYERS),
     signature=r"stages\.0\.blocks\.0\.conv1\.weight",
-    suffix=".safetensors",
 )
 TIMM_SIGLIP = TIMM._replace(
     rules=rules(FORMS, TIMM_SIGLIP_LAYERS),

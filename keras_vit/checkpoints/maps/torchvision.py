@@ -40,7 +40,6 @@ TORCHVISION = WeightMap(
     models=("ViT",),
     rules=rules(FORMS, LAYERS),
     signature=r"encoder\.layers\.encoder_layer_0\.ln_1\.weight",
-    suffix=".safetensors",
     canonical=_canonical,
     unsupported={r"conv_proj\..*\..*": "a stem of several convolutions"},
     defaults={"normalize": IMAGENET},

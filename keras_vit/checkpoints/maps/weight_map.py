@@ -201,7 +201,6 @@ class WeightMap(NamedTuple):
         rules: result of the function `rules`.
         signature: regular expression of a name that only such files have.
         lacks: regular expression of a name that such files do not have, "" for none.
-        suffix: suffix of the files that are written.
         canonical: maps the specs of a file to {name in the rules: `Place`}.
         ignored: regular expressions of tensors that are not weights of the model.
         unsupported: {regular expression: description} of tensors that no layer here has.
@@ -222,7 +221,6 @@ class WeightMap(NamedTuple):
     models: tuple
     rules: tuple
     signature: str
-    suffix: str
     canonical: Callable = as_stored
     ignored: tuple = ()
     unsupported: dict = {}

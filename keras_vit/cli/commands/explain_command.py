@@ -119,7 +119,7 @@ def _request(options, files, gallery):
     reading = options.resize, options.invert
     model, metrics = load_model(options.model, _image_size(options.image_size))
     images = read_images(files, model, metrics, *reading)
-    class_names = metrics and metrics["class_names"]
+    class_names = metrics.get("class_names")
     chosen = {option: getattr(options, option) for option in (*OPTIONS, "batch_size")}
     chosen["classes"] = _find_classes(options.classes, class_names)
     for option in ("token", "grid"):
@@ -200,7 +200,7 @@ def read_images(files, model, metrics=None, resize=None, invert=False):
     """Returns images as the model takes them, uint8 (images, height, width, channels), or None.
 
     With the metrics of a run, they are read as `keras-vit predict` reads them. `resize` is "squash"
-    or "crop"; None for the run's own, or "squash" without a run.
+    or "crop"; None for that of the metrics.
     """
     if not files:
         return None
@@ -209,8 +209,8 @@ def read_images(files, model, metrics=None, resize=None, invert=False):
     from keras_vit.data import transforms
     from keras_vit.training.runs import prediction
 
-    if metrics is not None:
-        settings = metrics if resize is None else {**metrics, "resize": resize}
+    settings = {"resize": "squash", **(metrics or {}), **({"resize": resize} if resize else {})}
+    if "data" in settings:
         return np.stack([prediction.read_pixels(path, settings, invert) for path in files])
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
@@ -218,7 +218,7 @@ def read_images(files, model, metrics=None, resize=None, invert=False):
         arguments.refuse(want, {"model": model.name, "input shape": shape})
     _, *size, channels = shape
     opened = (image_files.open_image(path, channels, invert) for path in files)
-    return np.stack([transforms.resize_image(x, size, resize or "squash") for x in opened])
+    return np.stack([transforms.resize_image(x, size, settings["resize"]) for x in opened])
 
 
 def _find_classes(words, class_names):

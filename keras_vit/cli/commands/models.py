@@ -3,7 +3,7 @@
 import os
 
 from keras_vit import arguments
-from keras_vit.checkpoints.catalogue import listing
+from keras_vit.checkpoints.catalogue import check_target, listing
 from keras_vit.checkpoints.catalogue.published import SOURCES
 from keras_vit.cli.common import DEFAULT, MODEL, adder, check_model, command, load_model
 from keras_vit.io import writing
@@ -98,10 +98,15 @@ def _variants(options):
         print(row(name, *sizes, shown, f"{count:,}" if count else ""))
 
 
+def _check_new(path):
+    if os.path.exists(path):
+        raise ValueError(f"OUT must not exist yet. Received: {path!r}. Remove it.")
+
+
 def _check_convert(options):
-    if os.path.exists(options.target_file):
-        raise ValueError(f"OUT must not exist yet. Received: {options.target_file!r}. Remove it.")
+    _check_new(options.target_file)
     writing.check_file(options.target_file, "Choose another OUT.")
+    check_target(options.target_file, options.to)
     check_model(options.source_file)
 
 
@@ -109,8 +114,9 @@ def _convert(options):
     from keras_vit import save_weights
 
     model, metrics = load_model(options.source_file)
-    resize = (metrics or {}).get("resize", "squash")
-    save_weights(model, options.target_file, options.to, resize)
+    with writing.excluding_others(os.path.dirname(os.path.abspath(options.target_file))):
+        _check_new(options.target_file)  # another process may have written it by now
+        save_weights(model, options.target_file, options.to, metrics.get("resize", "squash"))
     print(f"Written: {options.target_file}, {model.count_params():,} parameters.")
 
 

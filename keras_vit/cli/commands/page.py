@@ -93,7 +93,7 @@ def _page(options):
     from keras_vit.training.runs.saved_run import default_metrics
 
     model, metrics = load_model(options.model)
-    metrics = {**_published(options.model), **(metrics or default_metrics(model))}
+    metrics = {**_published(options.model), **default_metrics(model), **metrics}
     if options.resize:
         metrics = {**metrics, "resize": options.resize}
     examples = options.examples

@@ -171,8 +171,7 @@ def _few_shot(options):
     from keras_vit.training.evaluation.representation import predict_all, submodel
     from keras_vit.training.runs import saved_run
 
-    model, found = load_model(options.model, options.image_size, options.precision)
-    facts = found or {}  # of a run
+    model, facts = load_model(options.model, options.image_size, options.precision)
     saved_run.warn_of_own_images(facts, options.data)
     _, *size, channels = model.input_shape
     loaded = data.load(

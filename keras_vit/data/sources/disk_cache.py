@@ -28,18 +28,17 @@ READ = 256  # images that are decoded before they are written
 class DiskSource(ArraySource):
     """Images in a cache file, with the shorter side that they were shrunk to."""
 
-    def __init__(self, path, description, source):
+    def __init__(self, description, pixels, source):
         self.side = description["settings"]["side"]
-        super().__init__(_Pixels(path, description["shapes"]), source.labels, source.names)
+        super().__init__(_Pixels(pixels, description["shapes"]), source.labels, source.names)
 
 
 class _Pixels:
-    """A sequence of images in a file."""
+    """A sequence of images in one array of bytes."""
 
-    def __init__(self, path, shapes):
-        self.shapes = shapes
+    def __init__(self, pixels, shapes):
+        self.bytes, self.shapes = pixels, shapes
         self.starts = [0, *itertools.accumulate(map(math.prod, shapes))]
-        self.bytes = np.memmap(path, "uint8", "r", shape=self.starts[-1])
 
     def __getitem__(self, index):
         return self.bytes[self.starts[index] : self.starts[index + 1]].reshape(self.shapes[index])
@@ -63,14 +62,14 @@ def cache_on_disk(source, name, image_size, num_channels):
     folder = environment.keras_home() / "keras_vit" / "images"
     key = hashlib.sha256(repr([name, *source.names]).encode("utf-8", "surrogateescape")).hexdigest()
     path = folder / f"{key[:16]}.pixels"
+    description, pixels = {}, None
     try:
-        description = _read(path)
+        description, pixels = _read(path)
     except FileNotFoundError:
-        description = None
+        pass
     except (OSError, ValueError, KeyError, TypeError):
         warnings.warn(f"{path} is damaged. It is written again.", stacklevel=4)
-        description = None
-    if description is None or description["settings"] != settings:
+    while description.get("settings") != settings:  # another process may replace it in between
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with writing.replacing(path) as partial:
@@ -82,8 +81,8 @@ def cache_on_disk(source, name, image_size, num_channels):
                 'KERAS_HOME to a folder on another disk, or leave out cache="disk"',
                 str(path),
             ) from error
-        description = _read(path)
-    return DiskSource(path, description, source)
+        description, pixels = _read(path)
+    return DiskSource(description, pixels, source)
 
 
 def _write(path, source, settings):
@@ -107,7 +106,7 @@ def _write(path, source, settings):
 
 
 def _read(path):
-    """Returns the description in a file; raises `ValueError` unless its pixels are complete."""
+    """Returns the description in a file and its pixels; `ValueError` unless they are complete."""
     with open(path, "rb") as file:
         size = file.seek(-8, os.SEEK_END)
         length = int.from_bytes(file.read(8), "little")
@@ -117,6 +116,6 @@ def _read(path):
         checksum = 0
         for start in range(0, end, PIECE):
             checksum = zlib.crc32(file.read(min(PIECE, end - start)), checksum)
-    if sum(map(math.prod, description["shapes"])) != end or checksum != description["checksum"]:
-        raise ValueError("the pixels differ from their checksum")
-    return description
+        if sum(map(math.prod, description["shapes"])) != end or checksum != description["checksum"]:
+            raise ValueError("the pixels differ from their checksum")
+        return description, np.memmap(file, "uint8", "r", shape=end)

@@ -74,7 +74,10 @@ def program(function, model, **settings):
 
 
 def check_images(model, images):
-    """Returns images as an array, or raises `ValueError` if the model cannot take them."""
+    """Returns images as an array, or raises `ValueError` if the model cannot take them.
+
+    It warns of pixels that look scaled, shifted or 16-bit, as `predict` does.
+    """
     images = np.asarray(images)
     expected = getattr(model, "input_shape", None)
     if isinstance(expected, tuple) and len(expected) == 4 and None not in expected[1:]:
@@ -82,7 +85,8 @@ def check_images(model, images):
     if not len(images):
         arguments.refuse("at least one image was expected", {"images shape": images.shape})
     image_checks.check_numbers(images)
-    image_checks.check_pixels(images, None)
+    own = getattr(model, "checks_pixels", False)  # other models may have layers before the ViT
+    image_checks.check_pixels(images, model.normalize if own else None)
     return images
 
 

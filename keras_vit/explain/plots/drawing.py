@@ -183,7 +183,7 @@ def check_images(images):
 
 def check_maps(maps, images):
     """Returns (maps, images) as arrays, or raises `ValueError` unless there are equally many."""
-    maps, images = np.asarray(maps, "float32"), check_images(images)
+    maps, images = arguments.floats("maps", maps), check_images(images)
     if maps.ndim != 3 or len(maps) != len(images):
         want = "there must be one map (rows, columns) for each image"
         arguments.refuse(want, {"maps shape": maps.shape, "images shape": images.shape})
@@ -192,7 +192,7 @@ def check_maps(maps, images):
 
 def check_array(name, values, axes):
     """Returns an array of floats, or raises `ValueError` unless it has these axes."""
-    values = np.asarray(values, "float32")
+    values = arguments.floats(name, values)
     if values.ndim != len(axes) or not values.size:
         want = f"`{name}` must be an array ({', '.join(axes)})"
         arguments.refuse(want, {"shape": values.shape}, f"explain.{name} returns one.")

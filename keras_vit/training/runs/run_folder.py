@@ -1,6 +1,8 @@
 """A run before Keras is imported: the checks of its options, and its folder."""
 
+import contextlib
 import datetime
+import itertools
 import os
 import pathlib
 import re
@@ -284,12 +286,18 @@ def check_resumable(folder):
 
 
 def make(out, name):
-    """Creates the folder of a run and returns it; for None, runs/<time>-<name>."""
+    """Creates the folder of a run and returns it; for None a new one, runs/<time>-<name>."""
     check_out(out)
-    now = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    target = pathlib.Path("runs", f"{now}-{name}") if out is None else pathlib.Path(out)
+    target = pathlib.Path("runs" if out is None else out)
     writing.make_folder(target)
-    return target
+    if out is not None:
+        return target
+    now = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    for number in itertools.count(1):  # several runs may begin in the same second
+        new = target / (f"{now}-{name}" + (f"-{number}" if number > 1 else ""))
+        with contextlib.suppress(FileExistsError):
+            new.mkdir()
+            return new
 
 
 def remove_if_empty(target):
