@@ -333,7 +333,9 @@ def test_a_run_from_published_weights_takes_their_resolution(colors, tmp_path, c
     assert run.model.grid == (4, 4)
     assert run.metrics["image_size"] == [24, 24] and run.model.num_classes == 2
     assert run.metrics["options"]["recipe"] == "finetune"
-    assert "new and starts at zero" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "new and starts at zero" in printed
+    assert f"Evaluating the {run.metrics['test_images']} test images." in printed
     # Merged: no matrices of LoRA remain, and the saved model predicts as in the test.
     assert len(run.model.weights) == len(model.weights)
     assert training.evaluate_run(run).accuracy == run.metrics["test_accuracy"]

@@ -1,6 +1,7 @@
 """Training a run from its images to its folder: everything behind `keras-vit train`."""
 
 import datetime
+import os
 import pathlib
 import shutil
 import sys
@@ -207,7 +208,8 @@ def build(options, data=None):
 
 def model_name(options, model, recipe):
     """Returns the name of the variant that a run trains, or of its weights."""
-    return model.name if options["weights"] else recipe.model
+    weights = options["weights"] or recipe.model
+    return model.name if os.path.exists(weights) else weights
 
 
 def _build_within_memory(options):
@@ -243,6 +245,7 @@ def _train_and_test(target, options, cost, data, model, recipe):
     references = _introduce(target, options, cost, data, model, recipe)
     history, earlier = _fit(target, options, data, model, recipe)
     split = "test" if data.counts["test"] else "validation"
+    print(f"Evaluating the {data.counts[split]:,} {split} images.", flush=True)
     own, best = {}, -1
     if recipe.early_stopping is not None:
         best = int(np.nanargmin(history["validation_loss"]))
