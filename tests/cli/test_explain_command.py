@@ -124,7 +124,7 @@ def test_options_reach_their_functions(explained, model, folder):
     np.testing.assert_allclose(found["attention_rollout"], want, rtol=1e-4, atol=1e-6)
     row, column = np.unravel_index(want[2].argmax(), (2, 3))
     low, high = 6 * want[2].min(), 6 * want[2].max()
-    line = f"2.png: {low:.1f} to {high:.1f} × even, highest at row {row}, column {column}"
+    line = f"2.png: {low:.1f} to {high:.1f} × uniform, highest at row {row}, column {column}"
     assert line in text.splitlines()
     _, found, _ = explained("position-similarity", "--grid", 4, 5, images=False)
     assert found["position_similarity"].shape == (4, 5, 4, 5)
