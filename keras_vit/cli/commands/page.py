@@ -14,6 +14,7 @@ from keras_vit.cli.common import (
     command,
     is_run,
     load_model,
+    name_model,
 )
 from keras_vit.io import writing
 from keras_vit.training.evaluation.class_names import read_names
@@ -96,7 +97,7 @@ def _page(options):
     from keras_vit.training.runs.saved_run import default_metrics
 
     model, metrics = load_model(options.model)
-    known = {"model": _name(options.model), **_published(options.model)}
+    known = {"model": name_model(options.model), **_published(options.model)}
     metrics = {**known, **(metrics or default_metrics(model))}
     if options.resize:
         metrics = {**metrics, "resize": options.resize}
@@ -129,8 +130,3 @@ def _published(name):
 
 def _report(path):
     print(f"Written: {path}, {os.path.getsize(path) / 1e6:.1f} MB. Open it in a browser.")
-
-
-def _name(model):
-    """Returns the name of published weights, or the last part of a path."""
-    return pathlib.Path(model).name if os.path.exists(model) else model
