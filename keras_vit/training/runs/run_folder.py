@@ -201,6 +201,17 @@ def command_line(*words):
     return shlex.join(["keras-vit", *map(str, words)])
 
 
+def fine_tuning(data, columns=None):
+    """Returns the command that fine-tunes published weights on a folder or table, for the shell.
+
+    Example:
+    >>> keras_vit.training.runs.run_folder.fine_tuning("pets.csv", {"label": "breed"})
+    'keras-vit train pets.csv --label-column breed --weights ViT-Ti/16'
+    """
+    given = [word for role, name in (columns or {}).items() for word in (f"--{role}-column", name)]
+    return command_line("train", data, *given, "--weights", "ViT-Ti/16")
+
+
 def find(path):
     """Returns the folder of a complete run from its path or from the path of its model.keras.
 
