@@ -245,12 +245,12 @@ def _train_and_test(target, options, cost, data, model, recipe):
     references = _introduce(target, options, cost, data, model, recipe)
     history, earlier = _fit(target, options, data, model, recipe)
     split = "test" if data.counts["test"] else "validation"
-    print(f"Evaluating the {data.counts[split]:,} {split} images.", flush=True)
     own, best = {}, -1
     if recipe.early_stopping is not None:
         best = int(np.nanargmin(history["validation_loss"]))
         own = {"best_epoch": best + 1, "trained_epochs": len(history["loss"])}
         print(messages.early_stopping(**own, patience=recipe.early_stopping), flush=True)
+    print(f"Evaluating the {data.counts[split]:,} {split} images.", flush=True)
     if recipe.moving_average is not None:
         own["unaveraged_accuracy"] = _test_unaveraged(target, model, data, split)
     if recipe.adapt == "lora":

@@ -211,7 +211,8 @@ def early_stopping(best_epoch, trained_epochs, patience):
     best = f"the result has the weights of epoch {best_epoch}, whose validation loss is lowest"
     if trained_epochs - best_epoch < patience:
         return f"All epochs were trained; {best}."
-    return f"No lower validation loss for {patience} epochs: stopped; {best}."
+    epochs = f"{patience} epoch{'s' * (patience != 1)}"
+    return f"No lower validation loss for {epochs}: stopped; {best}."
 
 
 def interrupted(target):
