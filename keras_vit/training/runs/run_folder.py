@@ -232,9 +232,17 @@ def find(path):
             problem = f"without {name}" if path.exists() else "which does not exist"
             raise FileNotFoundError(
                 f"A run of `keras-vit train` with model.keras and metrics.json was expected. "
-                f"Received: {str(path)!r}, {problem}. Train one with: keras-vit train"
+                f"Received: {str(path)!r}, {problem}. "
+                f"{_name_newest(path) or 'Train one with: keras-vit train'}"
             )
     return target
+
+
+def _name_newest(path):
+    """Returns a sentence with the newest run in a folder of runs, or "" if it has none."""
+    folder = path if path.is_dir() else path.parent
+    runs = sorted(folder.glob(f"*/{SETTINGS}"), key=lambda file: file.stat().st_mtime)
+    return f"The newest run in {str(folder)!r} is {str(runs[-1].parent)!r}." if runs else ""
 
 
 def is_complete(target):
@@ -250,7 +258,7 @@ def read_settings(folder):
         problem = "which has none" if target.exists() else "which does not exist"
         raise FileNotFoundError(
             "A folder of `keras-vit train` with settings.json was expected. "
-            f"Received: {str(target)!r}, {problem}. Check the path."
+            f"Received: {str(target)!r}, {problem}. {_name_newest(target) or 'Check the path.'}"
         )
     try:
         options = {**OPTIONS, **files.read_json(path)}
