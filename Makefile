@@ -14,8 +14,10 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo dist test test-slow test-avx2 test-all mutants torch lint docs clean
 
-demo: .venv/demo.done      ## train a small ViT on real handwritten digits: about a minute
-	@$(BIN)/keras-vit train
+BACKEND := $(firstword $(BACKENDS))
+
+demo: .venv/demo-$(BACKEND).done    ## train a small ViT on real handwritten digits: about a minute
+	@KERAS_BACKEND=$(BACKEND) $(BIN)/keras-vit train
 	@echo "Before these commands, once in each terminal: source .venv/bin/activate"
 
 # Most of the tests' time on JAX is compiling: the programs are kept for the next run.
@@ -79,14 +81,14 @@ clean:
 	@$(PYTHON) -m venv .venv
 	@touch $@
 
-.venv/demo.done: .venv/made.done pyproject.toml
-	@echo "Installing Keras, JAX and scikit-learn into .venv: about half a minute."
-	@$(PIP) --editable ".[jax,tutorials]"
+.venv/demo-%.done: .venv/made.done pyproject.toml
+	@echo "Installing Keras, $* and scikit-learn into .venv: half a minute, or minutes for TensorFlow and PyTorch."
+	@$(PIP) --editable ".[$*,tutorials]"
 	@touch $@
 
 .venv/test.done: .venv/made.done pyproject.toml
 	$(PIP) --editable ".[jax,tensorflow,dev]"    # `dev` has what the other two need
-	@touch .venv/demo.done .venv/docs.done $@
+	@touch .venv/demo-jax.done .venv/demo-tensorflow.done .venv/docs.done $@
 
 .venv/docs.done: .venv/made.done pyproject.toml
 	$(PIP) --editable ".[jax,docs]"

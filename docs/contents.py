@@ -5,11 +5,12 @@ import re
 
 from PIL import Image
 
-INDEX = """# Tutorials
+INDEX = """# Course
 
-Each tutorial is a page, a notebook and a Python script that needs no GPU. The time is that of the
-run that made its page. Words that you do not know are in the [glossary](../glossary.md), and the
-paper is summed up [on two pages](../summary.md).
+The ten chapters build on each other; the deep dives can be read in any order. Each is a page, a
+notebook and a Python script that needs no GPU. The time is that of the run that made its page.
+Words that you do not know are in the [glossary](../glossary.md), and the paper is summed up
+[on two pages](../summary.md).
 
 """
 TABLE = """<div class="tutorials" markdown>

@@ -11,14 +11,29 @@ from keras_vit.data import images
 MOST = 12  # example images
 LARGEST = 512  # longest side of an example in pixels; saves space in the page
 QUALITY = 90  # of JPEG
+TITLE = 3  # classes in the title of a run's page
 
 
-def describe_model(model, metrics, precision, title):
+def make_title(metrics, names):
+    """Returns a title from a run's data and classes, None for a model that is not from a run.
+
+    Example:
+    >>> names = ["Abyssinian", "Bengal", "Birman", "Bombay", "Sphynx"]
+    >>> keras_vit.browser.facts.make_title({"data": "/home/me/pets"}, names)
+    'pets: Abyssinian, Bengal, Birman and 2 more'
+    """
+    if not metrics.get("data"):
+        return None
+    *first, last = [*map(str, names[:TITLE]), f"{len(names) - TITLE} more"][: len(names)]
+    return f"{pathlib.Path(metrics['data']).stem}: {', '.join(first)} and {last}"
+
+
+def describe_model(model, metrics, precision, name):
     """Returns the known facts about a model as pairs of texts, (name, value)."""
     height, width, channels = model.input_shape[1:]
     colors = "color" if channels == 3 else "grayscale"
     rows = {
-        "Model": metrics.get("model") or title,
+        "Model": name,
         "Parameters": f"{model.count_params():,}, here as {precision}",
         "Images": f"{height} \u00d7 {width} pixels, {colors}",
         "Classes": f"{model.output_shape[-1]:,}",

@@ -34,7 +34,7 @@ def write_page(
             statements about training and accuracy; None for no statements.
         precision: format of the weights: "float16", or "int8" for half the size and slightly lower
             accuracy; with "int8", each output of a dense layer has its own scale.
-        title: title of the page; None for the name of the model.
+        title: title of the page; None for the data and classes of a run, or the name of the model.
 
     Raises:
         FileNotFoundError: an example or the folder of `path` does not exist.
@@ -72,13 +72,14 @@ def pack(model, class_names, metrics, precision, title):
         arguments.refuse("there must be a name for each of the logits", received, advice)
     entries, text = weights.pack(model, precision)
     resize = "digits" if metrics.get("data") == "digits" else metrics.get("resize", "squash")
-    title = title or metrics.get("model") or model.name
+    model_name = metrics.get("model") or model.name
+    title = title or facts.make_title(metrics, names) or model_name
     content = {
         "title": title,
         "layers": layers,
         "sizes": {**sizes, "resize": resize, "ratio": CROP_RATIO},
         "classes": [str(name) for name in names],
-        "facts": facts.describe_model(model, metrics, precision, title),
+        "facts": facts.describe_model(model, metrics, precision, model_name),
         "tensors": entries,
     }
     return content, text

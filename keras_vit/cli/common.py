@@ -1,6 +1,7 @@
 """Shared by several commands: adding a parser, and loading the model that a user names."""
 
 import argparse
+import os
 import pathlib
 
 from keras_vit import arguments
@@ -148,6 +149,11 @@ def load_run(name, **changes):
         run = training.Run(None, model, {**default_metrics(model), **metrics})
     changes = {field: value for field, value in changes.items() if value is not None}
     return run._replace(metrics={**run.metrics, **changes})
+
+
+def name_model(name):
+    """Returns the last part of a `MODEL` that is a path; otherwise its name, such as "ViT-S/16"."""
+    return pathlib.Path(name).name if os.path.exists(name) else name
 
 
 def is_run(path):

@@ -47,7 +47,7 @@ class Progress:
         rate = made / seconds if seconds else 0.0
         text = f"{self.done:,}" + (f" of {self.total:,}" if self.total else "")
         text += f" images, {rate:.1f} images/s"
-        if self.total and made:
+        if self.total and made and self.done < self.total:
             minutes, rest = divmod(round((self.total - self.done) * seconds / made), 60)
             text += f", {minutes}:{rest:02} left"
         return text

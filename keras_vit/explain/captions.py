@@ -9,9 +9,9 @@ def format_times_even(values):
     Example:
     >>> captions = keras_vit.explain.captions
     >>> captions.format_times_even(np.array([[0.1, 0.4], [0.1, 0.4]]))
-    '0.4 to 1.6 × even'
+    '0.4 to 1.6 × uniform'
     """
-    return _format_range(values, "even")
+    return _format_range(values, "uniform")
 
 
 def format_times_mean(values):

@@ -198,13 +198,14 @@ def _create_variables(model, expects, training):
     """
     if model.distribute_strategy.num_replicas_in_sync > 1:
         return  # Keras creates them
-    if training and model.optimizer is not None and not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
-    if expects.kind and expects.num_classes:
-        logits = np.zeros((1, expects.num_classes), "float32")
-        labels = np.zeros(1, "int32") if expects.kind == "number" else logits
-        with contextlib.suppress(Exception):  # the step will raise the error again
-            model.compute_metrics(None, labels, logits)
+    with model.distribute_strategy.scope():  # Keras, too, creates them there
+        if training and model.optimizer is not None and not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        if expects.kind and expects.num_classes:
+            logits = np.zeros((1, expects.num_classes), "float32")
+            labels = np.zeros(1, "int32") if expects.kind == "number" else logits
+            with contextlib.suppress(Exception):  # the step will raise the error again
+                model.compute_metrics(None, labels, logits)
 
 
 def _check_compiled(model):

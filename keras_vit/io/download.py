@@ -62,7 +62,7 @@ def fetch(entry, cache_dir=None):
         )
     except ValueError as error:
         raise OSError(str(error)) from error
-    print(f"Downloading {entry.address} to {path}")
+    print(f"Downloading {entry.address} to {path}", flush=True)
     with _partial(path, resumable=bool(entry.sha256) or path.suffix == ".npz") as file:
         try:
             _download(entry, file)

@@ -100,6 +100,11 @@ def test_facts_come_from_the_run_and_name_no_folder(tmp_path):
     assert rows["For comparison: logistic regression"] == "25.0 %"
     assert "me" not in str(rows).replace("Parameters", "").split("/")
     assert dict(facts.describe_model(wide_vit(), {}, "int8", "mine"))["Model"] == "mine"
+    path = tmp_path / "page.html"
+    browser.write_page(wide_vit(), path, ["cat", "dog", "eel"], metrics=metrics)
+    content = read_page(path)[1]
+    assert content["title"] == "pets: cat, dog and eel"
+    assert dict(content["facts"])["Model"] == "ViT-Mini/4"
     named = {"data": "vtab/caltech101", "options": {"weights": "ViT-Ti/16"}}
     rows = dict(facts.describe_model(wide_vit(), named, "int8", "mine"))
     assert (rows["Trained on"], rows["Started from"]) == ("vtab/caltech101", "ViT-Ti/16")

@@ -57,7 +57,7 @@ def test_train_and_predict_from_end_to_end(folder, tmp_path, capsys):
     line = capsys.readouterr().out.splitlines()[-1]
     (found,) = training.predict(out, [image], invert=True)
     name, share = found.classes[0]
-    assert line.startswith(f"{image}: {name} {100 * share:.1f} %, ")
+    assert line.startswith(f"{image}: {name} ({100 * share:.1f} %), ")
 
 
 def test_predict_with_what_is_shipped_or_saved(folder, tmp_path, capsys):
@@ -71,18 +71,18 @@ def test_predict_with_what_is_shipped_or_saved(folder, tmp_path, capsys):
     model = keras_vit.create("ViT-Mini/4", image_size=8, num_classes=2)
     model.save(tmp_path / "mine.keras")
     assert cli.main(["predict", str(tmp_path / "mine.keras"), image]) == 0
-    assert "class 0 50.0 %" in capsys.readouterr().out.splitlines()[-1]  # the head starts at zero
+    assert "class 0 (50.0 %)" in capsys.readouterr().out.splitlines()[-1]  # the head starts at zero
 
     keras_vit.save_weights(model, tmp_path / "model.safetensors")
     assert cli.main(["predict", str(tmp_path), image]) == 0  # a folder as published
-    assert "class 0 50.0 %" in capsys.readouterr().out.splitlines()[-1]
+    assert "class 0 (50.0 %)" in capsys.readouterr().out.splitlines()[-1]
 
     model.class_names = ("dark", "light")
     model.save(tmp_path / "named.keras")
     folder = str(tmp_path / "named")
     assert cli.main(["convert", str(tmp_path / "named.keras"), folder, "--to", "huggingface"]) == 0
     assert cli.main(["predict", folder, image]) == 0
-    assert "dark 50.0 %, light 50.0 %" in capsys.readouterr().out.splitlines()[-1]
+    assert "dark (50.0 %), light (50.0 %)" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_a_saved_model_is_loaded_in_another_precision(tmp_path):

@@ -124,7 +124,7 @@ def test_options_reach_their_functions(explained, model, folder):
     np.testing.assert_allclose(found["attention_rollout"], want, rtol=1e-4, atol=1e-6)
     row, column = np.unravel_index(want[2].argmax(), (2, 3))
     low, high = 6 * want[2].min(), 6 * want[2].max()
-    line = f"2.png: {low:.1f} to {high:.1f} × even, highest at row {row}, column {column}"
+    line = f"2.png: {low:.1f} to {high:.1f} × uniform, highest at row {row}, column {column}"
     assert line in text.splitlines()
     _, found, _ = explained("position-similarity", "--grid", 4, 5, images=False)
     assert found["position_similarity"].shape == (4, 5, 4, 5)
@@ -190,18 +190,21 @@ def test_without_out_a_new_folder_in_runs_is_made(model, monkeypatch, tmp_path, 
 
 
 def test_the_report_is_a_page_in_the_folder_or_a_file(explained, tmp_path, monkeypatch):
-    monkeypatch.setattr(keras_vit.explain, "report", lambda *words: f"<p>{words[2]}</p>")
+    show = lambda *words: f"<p>{words[2]} {words[-1]}</p>"  # noqa: E731
+    monkeypatch.setattr(keras_vit.explain, "report", show)
     code, _, text = explained("report")
     page = tmp_path / "out" / "report.html"
-    assert code == 0 and page.read_text() == "<p>['0.png', '1.png', '2.png', '3.png']</p>"
+    assert (
+        code == 0 and page.read_text() == "<p>['0.png', '1.png', '2.png', '3.png'] ViT-Mini/4</p>"
+    )
     assert str(page) in text
     assert command._paths("report", "a/b.html")[0].name == "b.html"
 
 
 def test_the_report_names_each_view_while_it_runs(explained, monkeypatch):
     def report(*words):
-        words[-1]("grad_cam")
-        words[-1]("cka")
+        words[4]("grad_cam")
+        words[4]("cka")
         return ""
 
     monkeypatch.setattr(keras_vit.explain, "report", report)

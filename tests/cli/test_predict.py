@@ -304,11 +304,13 @@ def test_a_parquet_file_appears_when_all_rows_are_there(tmp_path):
 
 @pytest.mark.backend_free
 def test_progress_is_a_line_a_minute_without_a_terminal(monkeypatch, capsys):
-    clock = iter([0.0, 30.0, 60.0, 60.0, 90.0])
+    clock = iter([0.0, 30.0, 60.0, 60.0, 90.0, 200.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     with progress.Progress(300, 100) as shown:
         for _ in range(3):
             shown.advance(20)
+        shown.done = 300
+        assert shown.line() == "300 of 300 images, 1.0 images/s"
     assert capsys.readouterr().err == "140 of 300 images, 0.7 images/s, 4:00 left\n"
 
 

@@ -3,6 +3,7 @@
 import collections
 import html
 import json
+import shlex
 import shutil
 import sys
 
@@ -98,11 +99,14 @@ def test_progress_is_a_bar_at_a_terminal(monkeypatch, capsys):
 
 def test_exit_codes(good, tmp_path, capsys):
     assert run(good) == 0
+    train = f"keras-vit train {shlex.quote(str(good))} --weights ViT-Ti/16"
+    assert capsys.readouterr().err.endswith(f"To train on it: {train}\n")
     shutil.copy(good / "cat" / "01.jpg", good / "cat" / "copy.jpg")  # a warning
     assert run(good) == 0 and run(good, "--strict") == 1
     (good / "dog" / "empty.jpg").touch()
     assert run(good) == 1
-    assert "ERROR empty-file (1)" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "ERROR empty-file (1)" in printed.out and printed.err.count("To train on it") == 1
     with pytest.raises(FileNotFoundError):
         run(tmp_path / "nowhere")
     with pytest.raises(SystemExit) as caught:

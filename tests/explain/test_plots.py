@@ -129,7 +129,7 @@ def test_rollout_draws_the_input_at_the_left_and_the_map_at_the_right():
         np.testing.assert_array_equal(drawn(left[i])[0], figures.to_pixels(IMAGES[i]))
         assert left[i].get_title() == NAMES[i]
         low, high = maps[i].min() * 6, maps[i].max() * 6
-        assert right[i].get_xlabel() == f"{low:.1f} to {high:.1f} × even"
+        assert right[i].get_xlabel() == f"{low:.1f} to {high:.1f} × uniform"
         expected = axes_of()
         plots.overlay(expected, IMAGES[i], maps[i])
         np.testing.assert_array_equal(drawn(right[i])[1], drawn(expected)[1])

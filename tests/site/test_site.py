@@ -292,7 +292,7 @@ def test_site_from_a_disk(site):
     with browsing(home, faults) as tab:
         tab.set_viewport_size(DESKTOP)
         tab.goto(f"{home}/index.html")
-        tab.get_by_role("link", name="Tutorials", exact=True).first.click()
+        tab.get_by_role("link", name="Course", exact=True).first.click()
         assert tab.url == f"{home}/tutorials/index.html"
         tab.goto(f"{home}/paper.html")
         tab.wait_for_function(DRAWN)

@@ -207,7 +207,8 @@ def test_unknown_names_are_refused_with_the_nearest():
 @pytest.mark.slow
 def test_command_lists_runs_and_refuses(tmp_path, capsys, monkeypatch):
     assert cli.main(["study", "--list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert last.endswith("keras-vit study table-8")
     assert [line.split()[0] for line in lines[::2]] == list(studies.names())
     assert lines[2 * studies.names().index("figure-8") + 1].strip() == figure_8.question
     assert cli.main(["study", "figure-88"]) == 2

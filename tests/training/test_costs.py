@@ -142,6 +142,7 @@ def test_the_time_left_counts_steps_and_what_follows_them():
         assert pace.announce(0, 4) == ""
         pace.add_step(2.0)
     loader.waited = 10.0
+    assert pace.announce(1, 10) == ""  # only validation is left
     # 16 steps of 2 s, and twice the validation: a third of 0.6 of 20 s
     assert pace.seconds_left(0, 4) == pytest.approx(40)
     assert pace.describe(0, 4) == "  40 s left, 2.5 images/s, 50 % waiting for data"

@@ -67,7 +67,7 @@ def test_as_many_epochs_are_planned_as_fit_into_the_time(monkeypatch, capsys):
     seconds = (34 + 40 + 20 + 34 + 10 + 900) / 0.95
     assert timing.plan_epochs(seconds, 1000.0, images, model, None) == 15
     assert places == [0] and "over 15 epochs" in capsys.readouterr().out
-    with pytest.raises(ValueError, match=r"enough for one epoch.*=60.0. Give at least 209s"):
+    with pytest.raises(ValueError, match=r"one epoch and.*=60.0, .*=138.0. Give at least 209s"):
         timing.plan_epochs(150, model.now, images, model, None)
 
 
@@ -102,8 +102,9 @@ def test_the_suggestion_is_where_the_loss_falls_most_steeply():
 
 
 @pytest.mark.backend_free
-def test_the_loss_of_a_batch_is_recovered_and_divergence_ends_the_sweep():
-    record = learning_rates.Record(steps=30)
+def test_the_loss_of_a_batch_is_recovered_and_divergence_ends_the_sweep(monkeypatch, capsys):
+    monkeypatch.setattr(learning_rates.messages, "SILENCE", 0)
+    record = learning_rates.Record(steps=30, verbose=True)
     record.set_model(types.SimpleNamespace())
     losses = [2.0, 1.0, 3.0, 0.5, *[1.0] * 10, 90.0, 90.0]
     for i in range(len(losses)):  # epochs of four steps
@@ -111,6 +112,7 @@ def test_the_loss_of_a_batch_is_recovered_and_divergence_ends_the_sweep():
         record.on_train_batch_end(i % 4, {"loss": mean})
         assert record.model.stop_training == (i == 14 or i == 15)
     np.testing.assert_allclose(record.losses, losses)
+    assert capsys.readouterr().out.splitlines()[14] == "step 15/30  loss 90.000"
     record.on_train_batch_end(0, {"loss": float("nan")})
     assert record.model.stop_training and len(record.losses) == 16
 

@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -333,7 +334,9 @@ def test_a_run_from_published_weights_takes_their_resolution(colors, tmp_path, c
     assert run.model.grid == (4, 4)
     assert run.metrics["image_size"] == [24, 24] and run.model.num_classes == 2
     assert run.metrics["options"]["recipe"] == "finetune"
-    assert "new and starts at zero" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "new and starts at zero" in printed
+    assert f"Evaluating the {run.metrics['test_images']} test images." in printed
     # Merged: no matrices of LoRA remain, and the saved model predicts as in the test.
     assert len(run.model.weights) == len(model.weights)
     assert training.evaluate_run(run).accuracy == run.metrics["test_accuracy"]
@@ -462,6 +465,17 @@ def test_load_reports_what_is_missing(run, tmp_path):
     (tmp_path / "metrics.json").write_text("{}")
     with pytest.raises(ValueError, match="cannot be read"):
         training.load(tmp_path)
+
+
+@pytest.mark.backend_free
+def test_a_folder_of_runs_is_refused_with_the_newest(tmp_path):
+    for name, seconds in (("first", 3), ("last", 5), ("old", 4)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "settings.json").touch()
+        os.utime(tmp_path / name / "settings.json", (seconds, seconds))
+    for function, path in ((training.resume, tmp_path), (training.load, tmp_path / "typo")):
+        with pytest.raises(FileNotFoundError, match=r"The newest run in '.*' is '.*last'\.$"):
+            function(path)
 
 
 @pytest.mark.backend_free

@@ -186,7 +186,8 @@ def listing():
     ['name', 'pixels', 'classes', 'size', 'top-1', 'sha256']
     """
     head = f"  {'name':<41}{'pixels':>6}{'classes':>8}{'size':>11}{'top-1':>7}{'sha256':>15}"
-    return "\n".join([head, *map(_line, _all().values()), "* selected by the name of the variant"])
+    note = '* has a short name, that of its variant: "ViT-S/16"'
+    return "\n".join([head, *map(_line, _all().values()), note])
 
 
 def _line(entry):

@@ -10,10 +10,10 @@ from keras_vit.doctor import image_table
 from keras_vit.doctor.file_tree import printable
 from keras_vit.doctor.quarantine_files import quarantine_folder
 from keras_vit.io import writing
-from keras_vit.training.runs.run_folder import command_line
+from keras_vit.training.runs.run_folder import command_line, fine_tuning
 
 DESCRIPTION = """Finds what is wrong with a folder of images: files that cannot be read, the same
-image in two classes or in both training and test, missing classes, and some fifty other problems.
+image in two classes or in both training and test, missing classes, and many other problems.
 Exit code: 0 without errors (with --strict: without warnings either), 1 with errors, 2 if an
 argument cannot be used. No file is changed unless --fix is given."""
 
@@ -70,6 +70,8 @@ def _check_data(options):
     if options.fix and left:
         kinds = ", ".join(f"{kind} ({number:,})" for kind, number in left.items())
         print(f"Left for you to decide: {kinds}", file=sys.stderr)
+    if not left:
+        print(f"To train on it: {fine_tuning(options.folder, options.columns)}", file=sys.stderr)
     return int(bool(left))
 
 

@@ -7,7 +7,16 @@ import pathlib
 import sys
 
 from keras_vit import arguments
-from keras_vit.cli.common import INVERT, MODEL, RESIZE, adder, check_model, command, load_model
+from keras_vit.cli.common import (
+    INVERT,
+    MODEL,
+    RESIZE,
+    adder,
+    check_model,
+    command,
+    load_model,
+    name_model,
+)
 from keras_vit.data import images as image_files
 from keras_vit.data.sources.folders import find_images
 from keras_vit.explain.views import VIEWS
@@ -130,7 +139,8 @@ def _request(options, files, gallery):
     if gallery is not None:
         titles = [os.path.basename(path) for path in gallery]
         chosen["gallery"] = titles, read_images(gallery, model, metrics, *reading)
-    return Request(model, images, name_images(files), class_names, chosen)
+    model_name = (metrics or {}).get("model") or name_model(options.model)
+    return Request(model, images, name_images(files), class_names, chosen, model_name=model_name)
 
 
 def _view_name(word):
@@ -267,10 +277,10 @@ def _write_page(request, path):
         print(f"{_spell(name)} ...", file=sys.stderr, flush=True)
 
     shown = request.model, request.images, request.names, request.class_names
-    page = explain.report(*shown, report_progress)
+    page = explain.report(*shown, report_progress, request.model_name)
 
     def write(partial):
         pathlib.Path(partial).write_text(page, encoding="utf-8")
 
     writing.write_folder(path.parent, {path.name: write}, are_new=True)
-    print(f"Written: {path}, {len(page) / 1e6:.1f} MB, open it in a browser")
+    print(f"Written: {path}, {len(page) / 1e6:.1f} MB. Open it in a browser.")

@@ -14,6 +14,7 @@ from keras_vit.cli.common import (
     command,
     is_run,
     load_model,
+    name_model,
 )
 from keras_vit.io import writing
 from keras_vit.training.evaluation.class_names import read_names
@@ -38,7 +39,10 @@ def add(commands):
     option("--out FILE", "HTML file to write; " + DEFAULT, default="page.html")
     examples = "image, folder of images or folder of class folders: up to twelve are on the page; "
     option("--examples PATH", examples + "default: the test image in a run's folder")
-    option("--title TEXT", "title of the page; default: the name of the model")
+    option(
+        "--title TEXT",
+        "title of the page; default: a run's data and classes, else the name of the model",
+    )
     names = "text file with the class names, one per line, in the order of the logits"
     option("--classes FILE", names)
     precision = "of the weights; int8 makes the file half as large and costs a little accuracy; "
@@ -93,7 +97,8 @@ def _page(options):
     from keras_vit.training.runs.saved_run import default_metrics
 
     model, metrics = load_model(options.model)
-    metrics = {**_published(options.model), **default_metrics(model), **metrics}
+    known = {"model": name_model(options.model), **_published(options.model)}
+    metrics = {**known, **default_metrics(model), **metrics}
     if options.resize:
         metrics = {**metrics, "resize": options.resize}
     examples = options.examples
@@ -108,7 +113,7 @@ def _page(options):
         examples,
         metrics=metrics,
         precision=options.precision,
-        title=options.title or metrics.get("model") or _name(options.model),
+        title=options.title,
     )
     _report(options.out)
 
@@ -125,8 +130,3 @@ def _published(name):
 
 def _report(path):
     print(f"Written: {path}, {os.path.getsize(path) / 1e6:.1f} MB. Open it in a browser.")
-
-
-def _name(model):
-    """Returns the name of published weights, or the last part of a path."""
-    return pathlib.Path(model).name if os.path.exists(model) else model

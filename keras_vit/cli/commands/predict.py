@@ -125,8 +125,9 @@ def _print(options, run, stream):
             if prediction.error:
                 skipped.add(prediction.error)
             else:
-                listed = ", ".join(f"{name} {percent(share)}" for name, share in prediction.classes)
-                print(f"{printable(prediction.file)}: {listed}", flush=sys.stdout.isatty())
+                listed = [f"{name} ({percent(share)})" for name, share in prediction.classes]
+                line = f"{printable(prediction.file)}: {', '.join(listed)}"
+                print(line, flush=sys.stdout.isatty())
             if prediction.hint:
                 print(f"{printable(prediction.file)}: {prediction.hint}", file=sys.stderr)
             if not sys.stdout.isatty():

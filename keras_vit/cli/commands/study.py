@@ -30,6 +30,7 @@ def _check_study(options):
         for name in names():
             title, question = summary(name)
             print(f"{name:<12}{title}\n{'':<12}{question}")
+        print("To run one, in minutes: keras-vit study table-8")
         return 0
     check_name(options.name)
     writing.check_folder(options.folder, "Choose another one: --folder DIR.")

@@ -23,7 +23,7 @@ PER_IMAGE = [view for view in VIEWS.values() if view.caption or view.detail]
 PER_MODEL = [view for view in VIEWS.values() if view.summary]
 
 
-def report(model, images, names=None, class_names=None, progress=None):
+def report(model, images, names=None, class_names=None, progress=None, model_name=None):
     """Builds one page of all views: a model's predictions for images, and its inner workings.
 
     The page is a single file without scripts that needs no network. It shows at most twelve images;
@@ -37,6 +37,7 @@ def report(model, images, names=None, class_names=None, progress=None):
         names: names of the images; None for numbers.
         class_names: names of the classes; None for those of the model, or their numbers.
         progress: function called with the name of each view before it is computed, or None.
+        model_name: name of the model on the page; None for that of the Keras model.
 
     Returns:
         The page as HTML, a string.
@@ -56,7 +57,7 @@ def report(model, images, names=None, class_names=None, progress=None):
         received = {"class_names": len(class_names), "logits": model.output_shape[-1]}
         advice = "Give them in the order of the logits."
         arguments.refuse("there must be a name for each of the logits", received, advice)
-    request = Request(model, images, names, class_names)
+    request = Request(model, images, names, class_names, model_name=model_name)
     missing = compute_views(request, progress or (lambda name: None))
     return build_page(request, missing)
 
@@ -79,7 +80,7 @@ def build_page(request, missing):
     charts = [view for view in PER_MODEL if view.name in request.results]
     reading = [view for view in PER_IMAGE if view.name in request.results]
     return fill_page(
-        model=request.model.name,
+        model=request.model_name or request.model.name,
         summary=_summarize(request, len(shown)),
         image_links=_link([(_mark(i), request.names[i]) for i in shown]),
         view_links=_link([(view.name, view.title) for view in charts]),

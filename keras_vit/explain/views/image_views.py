@@ -145,7 +145,7 @@ IMAGE_VIEWS = (
         "Attention rollout",
         "from which patches the output came, through all layers",
         "Heads are averaged, the residual connection counts one half, and the layers are "
-        "multiplied. 1 × even is the value of every patch in a uniform map.",
+        "multiplied. 1 × uniform is the value of every patch in a uniform map.",
         "The map is the same for every class, and follows attention regardless of its effect. "
         "Bright spots in a plain background are tokens that attract attention without showing an "
         "object (arXiv 2309.16588).",

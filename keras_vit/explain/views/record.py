@@ -24,6 +24,7 @@ class Request:
         options: options of the view, {name: value}: token, block, classes, heads, discard, grid,
             batch_size, other (model, images), gallery (names, images).
         results: {view: values} of the views computed so far.
+        model_name: name of the model for readers; None for that in Keras.
     """
 
     model: object
@@ -32,6 +33,7 @@ class Request:
     class_names: list | None = None
     options: dict = dataclasses.field(default_factory=dict)
     results: dict = dataclasses.field(default_factory=dict)
+    model_name: str | None = None
 
     @functools.cached_property
     def classes(self):

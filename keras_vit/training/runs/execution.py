@@ -1,6 +1,7 @@
 """Training a run from its images to its folder: everything behind `keras-vit train`."""
 
 import datetime
+import os
 import pathlib
 import shutil
 import sys
@@ -207,7 +208,8 @@ def build(options, data=None):
 
 def model_name(options, model, recipe):
     """Returns the name of the variant that a run trains, or of its weights."""
-    return model.name if options["weights"] else recipe.model
+    weights = options["weights"] or recipe.model
+    return model.name if os.path.exists(weights) else weights
 
 
 def _build_within_memory(options):
@@ -248,6 +250,7 @@ def _train_and_test(target, options, cost, data, model, recipe):
         best = int(np.nanargmin(history["validation_loss"]))
         own = {"best_epoch": best + 1, "trained_epochs": len(history["loss"])}
         print(messages.early_stopping(**own, patience=recipe.early_stopping), flush=True)
+    print(f"Evaluating the {data.counts[split]:,} {split} images.", flush=True)
     if recipe.moving_average is not None:
         own["unaveraged_accuracy"] = _test_unaveraged(target, model, data, split)
     if recipe.adapt == "lora":

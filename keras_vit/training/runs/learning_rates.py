@@ -3,6 +3,7 @@
 import functools
 import math
 import pathlib
+import time
 from typing import NamedTuple
 
 import keras
@@ -65,7 +66,7 @@ class LearningRates(NamedTuple):
         return figure
 
 
-def find_learning_rate(model, data, recipe):
+def find_learning_rate(model, data, recipe, verbose=False):
     """Tries learning rates from 1e-6 to 10 in one short training, and suggests one.
 
     The rate rises exponentially over 140 updates, or until the loss diverges. Optimizer, loss,
@@ -77,6 +78,7 @@ def find_learning_rate(model, data, recipe):
         model: the model to be trained; if you use `keras_vit.training.freeze`, call it before.
         data: a `keras_vit.data.ImageDataset`.
         recipe: a `Recipe` for these data.
+        verbose: whether to print a line every minute.
 
     Returns:
         `LearningRates`.
@@ -101,7 +103,7 @@ def find_learning_rate(model, data, recipe):
     plain = recipe._replace(moving_average=None)
     optimizer = plain.make_optimizer(rising)
     model.compile(**{**recipe.compile_arguments, "optimizer": optimizer})
-    before, sampler, record = run_state.copy_arrays(model), data.sampler, Record(steps)
+    before, sampler, record = run_state.copy_arrays(model), data.sampler, Record(steps, verbose)
     place = sampler.epoch, sampler.step
     try:
         sampler.go_to(0)
@@ -122,9 +124,10 @@ def search(out=None, **options):
     target, options, (_, data, model, recipe) = execution.start(options, out)
     name = execution.model_name(options, model, recipe)
     print(messages.introduction(name, data, model, recipe, options["seed"], target))
-    print(f"Trying learning rates from {LOWEST:g} to {HIGHEST:g} ...", flush=True)
+    steps = UPDATES * recipe.accumulate
+    print(f"Trying rates from {LOWEST:g} to {HIGHEST:g} in {steps:,} steps ...", flush=True)
     try:
-        found = find_learning_rate(model, data, recipe)
+        found = find_learning_rate(model, data, recipe, verbose=True)
         draw = functools.partial(found.plot().savefig, format="png")
         table = functools.partial(_write_table, found)
         writers = {"learning_rate.csv": table, "learning_rate.png": draw}
@@ -145,11 +148,15 @@ def _write_table(found, path):
 
 
 class Record(keras.callbacks.Callback):
-    """Records the loss of every batch; ends `fit` after `steps`, or if the loss diverges."""
+    """Records the loss of every batch; ends `fit` after `steps`, or if the loss diverges.
 
-    def __init__(self, steps):
+    If `verbose`, it prints a line every minute.
+    """
+
+    def __init__(self, steps, verbose=False):
         super().__init__()
         self.steps, self.losses, self.mean = steps, [], None
+        self.verbose, self.printed = verbose, time.monotonic()
 
     def on_train_batch_end(self, batch, logs):
         """Recovers the loss of a batch from the mean over the epoch that Keras reports."""
@@ -164,6 +171,9 @@ class Record(keras.callbacks.Callback):
             self.losses.append(loss)
         diverged = not finite or self.mean > DIVERGED * self.lowest
         self.model.stop_training = diverged or len(self.losses) >= self.steps
+        if self.verbose and time.monotonic() - self.printed >= messages.SILENCE:
+            self.printed = time.monotonic()
+            print(f"step {len(self.losses)}/{self.steps}  loss {loss:.3f}", flush=True)
 
 
 def evaluate_sweep(losses, accumulate=1):

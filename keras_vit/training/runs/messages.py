@@ -11,7 +11,7 @@ from keras_vit import backend, environment
 from keras_vit.training.evaluation.classifiers import LARGEST_SIDE, MOST
 from keras_vit.training.evaluation.metrics import percent
 from keras_vit.training.runs.pace import Pace
-from keras_vit.training.runs.run_folder import check_tensorboard, command_line
+from keras_vit.training.runs.run_folder import check_tensorboard, command_line, fine_tuning
 
 INVERT_HINT = "The image is mostly bright; digits are light ink on black. Try --invert."
 CLEAR = "\x1b[K"  # clears the rest of a terminal's line
@@ -211,7 +211,8 @@ def early_stopping(best_epoch, trained_epochs, patience):
     best = f"the result has the weights of epoch {best_epoch}, whose validation loss is lowest"
     if trained_epochs - best_epoch < patience:
         return f"All epochs were trained; {best}."
-    return f"No lower validation loss for {patience} epochs: stopped; {best}."
+    epochs = f"{patience} epoch{'s' * (patience != 1)}"
+    return f"No lower validation loss for {epochs}: stopped; {best}."
 
 
 def interrupted(target):
@@ -253,20 +254,25 @@ def _contents(target):
 
 
 def _next_steps(target, metrics, options):
+    image = target / "example.png"
     steps = [
-        ("classify an image with the model", "predict", target, target / "example.png"),
-        ("accuracy of every class, and how far to trust a probability", "evaluate", target),
+        ("classify an image with the model", ("predict", target, image)),
+        ("accuracy of every class, and how far to trust a probability", ("evaluate", target)),
     ]
+    if (target / "positions.png").exists():  # it has patches
+        steps.append(
+            ("all views of what it looks at, on one page", ("explain", "report", target, image))
+        )
     if options["data"] is None:
         steps += [
-            ("your own digit, dark ink on paper", "predict", target, "photo.png", "--invert"),
-            ("how much the accuracy varies", "train", "--seed", options["seed"] + 1),
-            ("your own images, in one folder per class", "train", "images"),
+            ("your own digit, dark ink on paper", ("predict", target, "photo.png", "--invert")),
+            ("how much the accuracy varies", ("train", "--seed", options["seed"] + 1)),
         ]
+    lines = [f"  # {purpose}\n  {command_line(*words)}" for purpose, words in steps]
+    if options["data"] is None:
+        lines.append(f"  # your own images, in one folder per class\n  {fine_tuning('images')}")
     elif options["weights"] is None:
-        columns = [(f"--{role}-column", name) for role, name in (options["columns"] or {}).items()]
-        weights = ("train", options["data"], *sum(columns, ()), "--weights", "ViT-Ti/16")
         few = f"{metrics['train_images']:,} images are few to train a ViT from scratch"
-        steps.append((f"{few}: fine-tune published weights", *weights))
-    lines = [f"  # {purpose}\n  {command_line(*words)}" for purpose, *words in steps]
+        command = fine_tuning(options["data"], options["columns"])
+        lines.append(f"  # {few}: fine-tune published weights\n  {command}")
     return "\n".join(["Try next:", *lines])

@@ -71,11 +71,11 @@ class Pace:
 
     def announce(self, epoch, step):
         """Returns, once, a line about the time that the rest of the run takes; else ""."""
-        if self.announced or not self.is_known:
+        steps, epochs = self.params["steps"], self.params["epochs"] - epoch
+        if self.announced or not self.is_known or step == epochs * steps:  # no step is left
             return ""
         self.announced = True
         left = format_duration(self.seconds_left(epoch, step))
-        steps, epochs = self.params["steps"], self.params["epochs"] - epoch
         count = f"{epochs:,} epoch{'s' * (epochs != 1)} of {steps:,} steps"
         images = f" of {self.batch_size:,} images" if self.batch_size else ""
         return f"Time: about {left} for {count}, {self.mean:.3g} s for a step{images}."

@@ -203,6 +203,17 @@ def command_line(*words):
     return shlex.join(["keras-vit", *map(str, words)])
 
 
+def fine_tuning(data, columns=None):
+    """Returns the command that fine-tunes published weights on a folder or table, for the shell.
+
+    Example:
+    >>> keras_vit.training.runs.run_folder.fine_tuning("pets.csv", {"label": "breed"})
+    'keras-vit train pets.csv --label-column breed --weights ViT-Ti/16'
+    """
+    given = [word for role, name in (columns or {}).items() for word in (f"--{role}-column", name)]
+    return command_line("train", data, *given, "--weights", "ViT-Ti/16")
+
+
 def find(path):
     """Returns the folder of a complete run from its path or from the path of its model.keras.
 
@@ -223,9 +234,17 @@ def find(path):
             problem = f"without {name}" if path.exists() else "which does not exist"
             raise FileNotFoundError(
                 f"A run of `keras-vit train` with model.keras and metrics.json was expected. "
-                f"Received: {str(path)!r}, {problem}. Train one with: keras-vit train"
+                f"Received: {str(path)!r}, {problem}. "
+                f"{_name_newest(path) or 'Train one with: keras-vit train'}"
             )
     return target
+
+
+def _name_newest(path):
+    """Returns a sentence with the newest run in a folder of runs, or "" if it has none."""
+    folder = path if path.is_dir() else path.parent
+    runs = sorted(folder.glob(f"*/{SETTINGS}"), key=lambda file: file.stat().st_mtime)
+    return f"The newest run in {str(folder)!r} is {str(runs[-1].parent)!r}." if runs else ""
 
 
 def is_complete(target):
@@ -241,7 +260,7 @@ def read_settings(folder):
         problem = "which has none" if target.exists() else "which does not exist"
         raise FileNotFoundError(
             "A folder of `keras-vit train` with settings.json was expected. "
-            f"Received: {str(target)!r}, {problem}. Check the path."
+            f"Received: {str(target)!r}, {problem}. {_name_newest(target) or 'Check the path.'}"
         )
     try:
         options = {**OPTIONS, **files.read_json(path)}

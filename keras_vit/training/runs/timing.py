@@ -32,8 +32,9 @@ def plan_epochs(seconds, started, data, model, recipe):
     rest = timer.compilation + each * data.counts["test"] + time.perf_counter() - started
     epochs = int((seconds * (1 - RESERVE) - rest) / epoch)
     if epochs < 1:
-        want = "the time must be enough for one epoch"
+        want = "the time must be enough for compilation, one epoch and the test"
         received = {"time": f"{seconds:.0f}s", "seconds of an epoch": round(epoch, 1)}
+        received["seconds of the rest"] = round(rest, 1)
         shortest = math.ceil((rest + epoch) / (1 - RESERVE))
         arguments.refuse(want, received, f"Give at least {shortest}s, or fewer or smaller images.")
     print(messages.planned_time(seconds, epoch, epochs), flush=True)
