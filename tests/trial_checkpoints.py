@@ -201,11 +201,10 @@ def compute_hugging_face(kind, images, folder):
         model.config.mask_ratio = 0.0  # the tokens are shuffled, the class token is not
         return model(images).last_hidden_state[:, 0]
     if isinstance(model, hf.BeitForMaskedImageModeling):
-        tokens = model.beit(images).last_hidden_state
-        is_double = (
-            not model.config.use_mean_pooling
-        )  # it normalizes twice; ours corresponds to the model below
-        return (tokens if is_double else model.layernorm(tokens))[:, 0]
+        # With `use_mean_pooling=False` it has two norms, of which transformers 5.24 loads each from
+        # the tensors of the other. Both times, this one has the weights of the encoder's.
+        last = model.beit(images, output_hidden_states=True).hidden_states[-1]
+        return model.layernorm(last)[:, 0]
     compute = getattr(model, "get_image_features", model)
     found = compute(images)
     names = ("logits", "image_embeds", "pooler_output", "last_hidden_state")

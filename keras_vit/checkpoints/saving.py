@@ -61,10 +61,11 @@ def save_weights(model, path, source=None, resize="squash"):
             for a folder, that library has no class that computes the same.
 
     Example:
+    >>> import pathlib
     >>> model = keras_vit.load_pretrained("ViT-Mini/4", verbose=False)
     >>> keras_vit.save_weights(model, "vit.safetensors")    # timm's names
     >>> keras_vit.save_weights(model, "folder", source="huggingface")
-    >>> sorted(os.listdir("folder"))
+    >>> sorted(file.name for file in pathlib.Path("folder").iterdir())
     ['config.json', 'model.safetensors', 'preprocessor_config.json']
     >>> transformers.AutoModelForImageClassification.from_pretrained("folder")  # doctest: +SKIP
     """

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from damage import read_all
 from golden import seeded
-from helpers import GOLDEN, numpy, outputs, quick
+from helpers import GOLDEN, arrays, numpy, outputs, quick
 
 import keras_vit
 from keras_vit import checkpoints
@@ -78,7 +78,7 @@ def equal_weights(a, b):
 # --- The references' own logits ------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def published():
-    return np.load(GOLDEN / "published.npz")
+    return arrays(GOLDEN / "published.npz")
 
 
 def small_variant(name, size=64, **options):
@@ -415,7 +415,7 @@ needs_data = pytest.mark.skipif(
 @needs_data
 @pytest.mark.parametrize("source, logits", [("google", "google_flax"), ("timm", "timm")])
 def test_real_weights_give_the_official_logits(source, logits):
-    golden = np.load(DATA / "weights" / "golden_ViT-Ti_16.npz")
+    golden = arrays(DATA / "weights" / "golden_ViT-Ti_16.npz")
     model = keras_vit.load_pretrained(REAL[source], verbose=False)
     found = outputs(model, golden["x_uint8"])
     np.testing.assert_allclose(found, golden[f"logits_{logits}"], atol=1e-4)

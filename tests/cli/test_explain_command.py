@@ -6,7 +6,7 @@ import os
 import keras
 import numpy as np
 import pytest
-from helpers import quick, random_images, randomize
+from helpers import arrays, quick, random_images, randomize
 from PIL import Image
 
 import keras_vit
@@ -54,7 +54,7 @@ def explained(model, monkeypatch, tmp_path, folder, capsys):
         code = cli.main([*given, *map(str, words), "--out", str(out)])
         printed = capsys.readouterr()
         path = out / f"{name.replace('_', '-')}.npz"
-        found = dict(np.load(path)) if path.exists() else {}
+        found = arrays(path) if path.exists() else {}
         return code, found, printed.out + printed.err
 
     return run

@@ -9,7 +9,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from helpers import SUPPORT, gradients, numpy, random_images, random_tokens, randomize
+from helpers import SUPPORT, arrays, gradients, numpy, random_images, random_tokens, randomize
 
 import keras_vit
 from keras_vit.backend import BACKENDS, blank_weights, is_installed
@@ -41,7 +41,7 @@ def test_backends_agree_on_logits_and_gradients(tmp_path):
     for other in others:
         run_on(other, tmp_path)
         for pooling, (logits, model_gradients) in expected.items():
-            result = dict(np.load(tmp_path / pooling / f"{other}.npz"))
+            result = arrays(tmp_path / pooling / f"{other}.npz")
             np.testing.assert_allclose(result["logits"], logits, atol=1e-5)
             np.testing.assert_allclose(result["predicted"], logits, atol=1e-5)
             assert set(result) == {"logits", "predicted", *model_gradients}

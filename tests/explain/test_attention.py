@@ -9,7 +9,7 @@ import weakref
 import keras
 import numpy as np
 import pytest
-from helpers import numpy, outputs, quick, random_images, random_tokens, randomize, weights
+from helpers import arrays, numpy, outputs, quick, random_images, random_tokens, randomize, weights
 
 import keras_vit
 from keras_vit import hooks
@@ -375,7 +375,7 @@ def test_images_of_any_size_before_a_resizing_layer():
 @pytest.mark.slow
 @needs_data
 def test_real_activations_are_those_of_timm():
-    golden = np.load(DATA / "weights" / "golden_ViT-Ti_16.npz")
+    golden = arrays(DATA / "weights" / "golden_ViT-Ti_16.npz")
     model, x = keras_vit.load_pretrained(REAL, verbose=False), golden["x_uint8"][:1]
     found = find_encoder.find(model)
     names = {"patch_embed": found.patch_encoder.projection, "embeddings": found.patch_encoder}

@@ -6,7 +6,7 @@ import pathlib
 import keras
 import numpy as np
 import pytest
-from helpers import numpy, outputs, random_images, randomize, wide_vit
+from helpers import arrays, numpy, outputs, random_images, randomize, wide_vit
 
 import keras_vit
 from keras_vit.explain.tokens import logit_lens
@@ -148,7 +148,7 @@ def test_models_without_blocks_are_refused():
 @pytest.mark.slow
 def test_the_published_model_decides_late():
     """The last row is the official code's; the true class rises with depth."""
-    golden = np.load(DATA / "weights" / "golden_ViT-Ti_16.npz")
+    golden = arrays(DATA / "weights" / "golden_ViT-Ti_16.npz")
     file = DATA / "weights" / "ViT-Ti_16.augreg.imagenet2012.224.npz"
     model = keras_vit.load_pretrained(file, verbose=False)
     found = logit_lens(model, golden["x_uint8"])

@@ -78,6 +78,12 @@ def call(layer, x):
     return program(*([w.value for w in part] for part in parts), x)
 
 
+def arrays(path):
+    """Returns {name: array} of an .npz file, and closes it."""
+    with np.load(path) as file:
+        return dict(file)
+
+
 def slow(*values):
     """A parameter of a test, or several, that the quick suite leaves out."""
     return pytest.param(*values, marks=pytest.mark.slow)

@@ -71,8 +71,10 @@ class Pace:
 
     def announce(self, epoch, step):
         """Returns, once, a line about the time that the rest of the run takes; else ""."""
+        if self.announced or not self.is_known:
+            return ""
         steps, epochs = self.params["steps"], self.params["epochs"] - epoch
-        if self.announced or not self.is_known or step == epochs * steps:  # no step is left
+        if step == epochs * steps:  # none is left
             return ""
         self.announced = True
         left = format_duration(self.seconds_left(epoch, step))
