@@ -1,7 +1,6 @@
 """Names, and parameter counts to the last digit."""
 
 import keras
-import numpy as np
 import pytest
 from helpers import GOLDEN, arrays
 
