@@ -43,7 +43,9 @@ def test_bicubic_of_keras_is_that_of_keras(grid, new_grid):
     options = {"interpolation": "bicubic", "antialias": False, "data_format": "channels_last"}
     expected = keras.ops.image.resize(table.reshape(1, *grid, 5), new_grid, **options)
     resized = positions.resize(table, grid, new_grid, "keras-bicubic")
-    np.testing.assert_allclose(resized.reshape(1, *new_grid, 5), numpy(expected), atol=1e-5)
+    # TensorFlow reads the kernel from a table of 1,024 places.
+    error = 1e-5 if keras.backend.backend() == "jax" else 5e-3
+    np.testing.assert_allclose(resized.reshape(1, *new_grid, 5), numpy(expected), atol=error)
 
 
 def test_hand_computed_middle():
