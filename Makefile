@@ -23,8 +23,9 @@ demo: .venv/demo-$(BACKEND).done    ## train a small ViT on real handwritten dig
 # Most of the tests' time on JAX is compiling: the programs are kept for the next run.
 test: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax
 test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
-# Two processes run tests; with threads for every core each, those of PyTorch and NumPy only wait.
+# Two processes run tests; with threads for every core each, those of a library only wait.
 test: export OMP_NUM_THREADS ?= 1
+test: export TF_NUM_INTRAOP_THREADS ?= 1
 
 test: .venv/test.done      ## the quick tests on the first of BACKENDS, those of the model on the others too; or TESTS
 	@marks="$(MARKS)"; again=; for backend in $(BACKENDS); do \

@@ -30,9 +30,12 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Makes the garbage collector skip imported objects, which live until the end, and run less."""
+    """Makes the garbage collector skip imported objects, which live until the end, and run less.
+
+    On TensorFlow it leaves old objects alone: taking graphs apart takes a minute.
+    """
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(50_000, 20, 10**9 if keras.backend.backend() == "tensorflow" else 20)
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +81,7 @@ def memory(occupied):
     """Releases the programs of the files so far when they fill a gigabyte, on JAX.
 
     Many are needed again by the next files, so releasing them after each would take a quarter of
-    the time of all quick tests. On TensorFlow, taking graphs apart takes a minute.
+    the time of all quick tests.
     """
     yield
     if keras.backend.backend() != "jax":
