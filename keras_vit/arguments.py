@@ -62,7 +62,7 @@ def natural_number(name, value, advice=""):
 
 def fraction(name, value):
     """Returns `value` as a `float`, or raises `ValueError` unless 0 <= value < 1."""
-    if not _is_real(value) or not 0 <= value < 1:
+    if not is_real(value) or not 0 <= value < 1:
         advice = f"{name}=0.1 is one in ten, {name}=0.0 turns it off."
         refuse(f"`{name}` must be a number of at least 0 and less than 1", {name: value}, advice)
     return float(value)
@@ -70,7 +70,7 @@ def fraction(name, value):
 
 def positive_number(name, value, advice=""):
     """Returns `value` as a `float`, or raises `ValueError` unless it is finite and above 0."""
-    if not _is_real(value) or not 0 < value < math.inf:
+    if not is_real(value) or not 0 < value < math.inf:
         refuse(f"`{name}` must be a finite number above 0", {name: value}, advice)
     return float(value)
 
@@ -84,7 +84,7 @@ def at_most_one(name, value):
 
 def number(name, value, advice=""):
     """Returns `value` as a `float`, or raises `ValueError` unless it is finite."""
-    if not _is_real(value) or not math.isfinite(value):
+    if not is_real(value) or not math.isfinite(value):
         refuse(f"`{name}` must be a finite number", {name: value}, advice)
     return float(value)
 
@@ -239,11 +239,8 @@ def no_head(num_classes, representation_size):
 
 def mean_and_deviation(normalize, num_channels):
     """Returns (mean, standard deviation), each one number or a tuple of `num_channels`."""
-    found = []
-    for name, check, value in zip(
-        ("mean", "standard deviation"), (numbers, positive_numbers), normalize, strict=True
-    ):
-        name = f"{name} of normalize"
+    found, names = [], ("mean of normalize", "standard deviation of normalize")
+    for name, check, value in zip(names, (numbers, positive_numbers), normalize, strict=True):
         if isinstance(value, (tuple, list)) and len(value) != num_channels:
             want = f"the {name} must be one number or {num_channels}, one per channel"
             refuse(want, {name: value})
@@ -304,14 +301,6 @@ def feature_map(layer, shape):
         refuse(want, {"input shape": tuple(shape)}, advice)
 
 
-def groups(layer, channels, count):
-    """Raises `ValueError` unless group normalization can make `count` equal groups of channels."""
-    if channels % count:
-        advice = f"Use a multiple of {count}: {nearest_multiples(channels, count)}."
-        want = f"`{layer}` normalizes in {count} groups, which must divide its channels"
-        refuse(want, {"channels": channels}, advice)
-
-
 def tokens(layer, shape):
     """Returns D, or raises `ValueError` unless `shape` is (batch, tokens, hidden_dim)."""
     if len(shape) != 3 or shape[-1] is None:
@@ -356,5 +345,6 @@ def warn(message):
     warnings.warn(message, stacklevel=level)
 
 
-def _is_real(value):
+def is_real(value):
+    """Returns whether `value` is a real number, which a boolean is not taken for."""
     return isinstance(value, kinds_of_numbers.Real) and not isinstance(value, bool)

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_vit import arguments as check
 from keras_vit.convolutions.hybrid_layers import HybridConv
-from keras_vit.convolutions.shared import GROUPS, Root, Unit, build_chain, center_kernel
+from keras_vit.convolutions.shared import Root, Unit, build_chain, center_kernel, check_groups
 
 register = keras.saving.register_keras_serializable(package="keras_vit")
 
@@ -112,7 +112,7 @@ class BiTUnit(Unit):
         super().build(input_shape)
         if self.projection is not None:
             self.projection.build(input_shape)
-        check.groups(type(self).__name__, input_shape[-1], GROUPS)
+        check_groups(type(self).__name__, input_shape[-1])
         branch = (self.norm_1, self.conv_1, self.norm_2, self.conv_2, self.norm_3, self.conv_3)
         build_chain(input_shape, *branch)
 

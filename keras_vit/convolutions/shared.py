@@ -27,6 +27,14 @@ class GroupNorm(layers.GroupNormalization):
         return ops.moveaxis(x, 1, -1)
 
 
+def check_groups(layer, channels):
+    """Raises `ValueError` unless group normalization can make equal groups of `channels`."""
+    if channels % GROUPS:
+        advice = f"Use a multiple of {GROUPS}: {check.nearest_multiples(channels, GROUPS)}."
+        want = f"`{layer}` normalizes in {GROUPS} groups, which must divide its channels"
+        check.refuse(want, {"channels": channels}, advice)
+
+
 def group_norm(epsilon, name, dtype, gamma="ones"):
     """Returns group normalization over the last axis, even if Keras's images are channels first."""
     return GroupNorm(
@@ -55,7 +63,7 @@ class Root(layers.Layer):
     def __init__(self, filters, **kwargs):
         super().__init__(**kwargs)
         self.filters = check.positive_integer("filters", filters)
-        check.groups(type(self).__name__, self.filters, GROUPS)
+        check_groups(type(self).__name__, self.filters)
         sizes = (self.filters, self.kernel_size, self.strides)
         self.conv = self.conv_layer(*sizes, name="conv", dtype=self.dtype_policy)
 
@@ -82,7 +90,7 @@ class Unit(layers.Layer):
         super().__init__(**kwargs)
         self.filters = check.positive_integer("filters", filters)
         self.strides = check.positive_integer("strides", strides)
-        check.groups(type(self).__name__, self.filters, GROUPS)
+        check_groups(type(self).__name__, self.filters)
         self.projection = None
 
     def conv(self, name, filters, kernel_size=1, strides=1):

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import numbers
 from typing import NamedTuple
 
 from keras_vit import arguments
@@ -12,7 +11,7 @@ def _check_between(smallest, largest):
     """Returns a check that a number is in a closed range."""
 
     def check(name, value):
-        if not _is_real(value) or not smallest <= value <= largest or math.isinf(value):
+        if not arguments.is_real(value) or not smallest <= value <= largest or math.isinf(value):
             expected = f"`{name}` must be a finite number from {smallest} to {largest}"
             arguments.refuse(expected, {name: value}, f"{name}=0 turns it off.")
         return float(value)
@@ -23,7 +22,9 @@ def _check_between(smallest, largest):
 def _check_crop(name, value):
     if value is None:
         return None
-    if not (_is_pair(value) and all(map(_is_real, value)) and 0 < value[0] <= value[1] <= 1):
+    if not (
+        _is_pair(value) and all(map(arguments.is_real, value)) and 0 < value[0] <= value[1] <= 1
+    ):
         expected = f"`{name}` must be (smallest, largest) share of the area, above 0 and up to 1"
         advice = f"The paper's is {name}=(0.05, 1.0), {name}=None turns it off."
         arguments.refuse(expected, {name: value}, advice)
@@ -44,10 +45,6 @@ def _check_randaugment(name, value):
 
 def _is_pair(value):
     return isinstance(value, (tuple, list)) and len(value) == 2
-
-
-def _is_real(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 CHECKS = {
