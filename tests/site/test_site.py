@@ -238,15 +238,23 @@ def check_table(tab, home):
     assert tab.locator(".md-typeset__scrollwrap").first.evaluate(scrolls) == "auto"
 
 
+def search(tab, question):
+    """The first answer of the site's search."""
+    words = tab.locator(".md-search__input")
+    words.fill(question)
+    words.press("End")  # the search reads its input when a key is released
+    found = tab.locator(".md-search-result__link").first
+    found.wait_for()
+    return found
+
+
 def check_search(tab, home):
     """A search finds the page and leads there. The index is loaded only for searches."""
     tab.set_viewport_size(DESKTOP)
     tab.goto(home)
     with tab.expect_response("**/search_index.json"):
-        tab.locator(".md-search__input").fill("position embedding")
-    found = tab.locator(".md-search-result__link")
-    found.first.wait_for()
-    found.first.click()
+        found = search(tab, "position embedding")
+    found.click()
     tab.wait_for_url("**/*?h=*")
     assert "position embedding" in tab.locator(".md-content").inner_text().lower()
 
@@ -269,10 +277,7 @@ def check_answers(tab, home):
     """The best page comes first."""
     for question, page in ANSWERS.items():
         tab.goto(home)
-        tab.locator(".md-search__input").fill(question)
-        found = tab.locator(".md-search-result__link")
-        found.first.wait_for()
-        assert found.first.get_attribute("href").startswith(f"{home}{page}"), question
+        assert search(tab, question).get_attribute("href").startswith(f"{home}{page}"), question
 
 
 def check_dark(tab, home):
@@ -296,8 +301,7 @@ def test_site_from_a_disk(site):
         assert tab.url == f"{home}/tutorials/index.html"
         tab.goto(f"{home}/paper.html")
         tab.wait_for_function(DRAWN)
-        tab.locator(".md-search__input").fill("position embedding")
-        tab.locator(".md-search-result__link").first.wait_for()
+        search(tab, "position embedding")
     assert not faults, "\n".join(faults)
 
 
