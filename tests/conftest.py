@@ -30,12 +30,20 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Makes the garbage collector skip imported objects, which live until the end, and run less.
-
-    On TensorFlow it leaves old objects alone: taking graphs apart takes a minute.
-    """
+    """Makes the garbage collector skip imported objects, which live until the end, and run less."""
     gc.freeze()
-    gc.set_threshold(50_000, 20, 10**9 if keras.backend.backend() == "tensorflow" else 20)
+    gc.set_threshold(50_000, 20, 20)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def untuned():
+    """On TensorFlow, starts no thread that tunes a dataset: to end one takes up to a minute."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        options, iterate = tf.data.Options(), tf.data.Dataset.__iter__
+        options.autotune.enabled = False
+        tf.data.Dataset.__iter__ = lambda dataset: iterate(dataset.with_options(options))
 
 
 @pytest.fixture(autouse=True)

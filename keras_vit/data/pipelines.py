@@ -53,13 +53,24 @@ def tf_dataset(batches):
 
     dataset = tf.data.Dataset.from_tensors(0).flat_map(steps)
     dataset = dataset.map(batch, num_parallel_calls=count_threads(batches), deterministic=True)
-    dataset = dataset.prefetch(AHEAD).map(deliver)
+    dataset = dataset.prefetch(AHEAD).map(deliver).with_options(_untuned(tf))
     # Keras reads the number of batches once. An epoch that is resumed in the middle has fewer; if
     # the number were unknown, Keras would assume this smaller one for all later epochs.
     dataset.cardinality = lambda: tf.constant(batches.steps, tf.int64)
     # For callbacks that receive only the pipeline.
     dataset.sampler = getattr(batches, "sampler", None)
     return dataset
+
+
+def _untuned(tf):
+    """Returns options without the thread that tunes a pipeline: here it has nothing to tune.
+
+    TensorFlow 2.21 ends it with each iteration and sometimes waits until its next look, which
+    comes at ever longer intervals: up to a minute between two epochs.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 class Loader(keras.utils.PyDataset):

@@ -320,6 +320,7 @@ def test_tf_data_knows_its_shapes_and_its_length():
     images, labels = loaded.train.element_spec
     assert images.shape == (16, 8, 6, 3) and labels.shape == (16,) and images.dtype == "uint8"
     assert len(loaded.train) == loaded.steps_per_epoch == 2 and len(loaded.test) == 1
+    assert loaded.train.options().autotune.enabled is False
     loaded.sampler.go_to(0, 1)
     assert len(loaded.train) == 2 and len(arrays_of(loaded.train)) == 1
     mixed = data.load(drawn(40), 8, augment="deit", batch_size=64, pipeline="tf.data")
