@@ -103,7 +103,8 @@ def apply(images, augmentation, draws):
 
 
 def flip(images, draws):
-    """Flips half of the images left to right, in place."""
+    """Flips half of the images left to right, in place if they are in C order."""
+    images = np.ascontiguousarray(images)  # an array that was transposed keeps its order
     whole = images.view(f"V{images.shape[-1]}")  # NumPy would copy the channels one by one
     for index in np.flatnonzero(draws[:, 0] < 0.5):
         whole[index] = whole[index, :, ::-1].copy()
