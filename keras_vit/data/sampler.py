@@ -81,7 +81,8 @@ class Sampler:
             expected = f"the epoch must be 0 or more, and the step 0 to {self.steps_per_epoch}"
             advice = "A later step belongs to the next epoch."
             arguments.refuse(expected, {"epoch": epoch, "step": step}, advice)
-        self.epoch, self.step = int(epoch), int(step)
+        past, step = divmod(int(step), self.steps_per_epoch)  # after the last step, the next epoch
+        self.epoch, self.step = int(epoch) + past, step
         self._unfinished = None  # start of the unfinished iteration
 
     def begin(self):

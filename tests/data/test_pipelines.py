@@ -146,6 +146,8 @@ def test_a_sampler_counts_only_whole_iterations():
     assert sampler.begin() == (2, 0)
     sampler.mark_delivered(1, 2)  # a late batch of another epoch
     assert sampler.begin() == (2, 0)
+    sampler.go_to(4, 3)  # after the last of three batches
+    assert sampler.begin() == (5, 0)
 
 
 class Row:
