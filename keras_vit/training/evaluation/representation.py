@@ -184,6 +184,10 @@ def iterate_pairs(data, split, step):
         return (data[i] for i in range(len(data)))
     if isinstance(data, (tuple, list)) and len(data) == 2 and hasattr(data[0], "shape"):
         images, labels = data
+        if len(images) != len(labels):
+            received = {"images": len(images), "labels": len(labels)}
+            advice = "Pass labels in the order of the images."
+            arguments.refuse("there must be one label for each image", received, advice)
         starts = range(0, len(images), step)
         return ((images[i : i + step], labels[i : i + step]) for i in starts)
     if not hasattr(data, "__iter__"):
@@ -196,7 +200,8 @@ def _class_numbers(labels):
     """Returns the class of every image, (images,), from labels that may be one-hot."""
     if labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer):
         return labels
-    if labels.ndim == 2 and np.all((labels == 0) | (labels == 1)) and np.all(labels.sum(1) == 1):
+    several = labels.ndim == 2 and labels.shape[1] > 1  # one column has class numbers
+    if several and np.all((labels == 0) | (labels == 1)) and np.all(labels.sum(1) == 1):
         return labels.argmax(axis=1)
     arguments.refuse(
         "labels must be integers (images,) or one-hot (images, classes)",
