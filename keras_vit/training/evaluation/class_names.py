@@ -111,8 +111,8 @@ def match(names, known, source=None, mapping=None):
         known, has_numbers = [*ids], False
     table = {}
     for number, name in enumerate(known):
-        for word in {name, *name.split(",")}:
-            table.setdefault(_plain(word), []).append(number)
+        for word in {_plain(word) for word in (name, *name.split(","))}:  # "bow tie, bow-tie"
+            table.setdefault(word, []).append(number)
     aliases = [map(str, range(len(known)))] if has_numbers else []
     aliases += [ids] if mapping else []
     for number, alias in itertools.chain(*map(enumerate, aliases)):
