@@ -479,6 +479,14 @@ def test_a_folder_of_runs_is_refused_with_the_newest(tmp_path):
 
 
 @pytest.mark.backend_free
+def test_a_run_without_images_to_evaluate_is_refused_before_training(colors, tmp_path):
+    shares = {"validation_share": 0, "test_share": 0}
+    with pytest.raises(ValueError, match="does not train on.*test=0. Leave test_share out"):
+        training.train(colors, image_size=16, out=tmp_path / "run", **shares)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.backend_free
 @pytest.mark.parametrize("share, counts", [(None, (1438, 0, 359)), (0.1, (1295, 143, 359))])
 def test_digits_are_validated_on_only_if_asked(share, counts):
     asked = run_folder.complete({**run_folder.OPTIONS, "validation_share": share})
