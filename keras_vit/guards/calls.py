@@ -201,7 +201,8 @@ def _create_variables(model, expects, training):
     with model.distribute_strategy.scope():  # Keras, too, creates them there
         if training and model.optimizer is not None and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
-        if expects.kind and expects.num_classes:
+        # The shape of the labels decides which metric "accuracy" is.
+        if expects.kind in ("number", "shares", "each") and expects.num_classes:
             logits = np.zeros((1, expects.num_classes), "float32")
             labels = np.zeros(1, "int32") if expects.kind == "number" else logits
             with contextlib.suppress(Exception):  # the step will raise the error again
@@ -311,7 +312,7 @@ def _check_arrays(spec, x, expects, y, training):
     labels = expects.check(y)
     image_checks.check_count(images, labels)
     if training:
-        label_checks.warn_of_one_class(labels, expects)
+        label_checks.warn_of_one_class(labels, expects.of_shape(labels.shape))
 
 
 def _check_learning_rate(model):
