@@ -414,3 +414,5 @@ def test_arrays_refuse_fields_that_need_single_images():
         augment(images, settings, rng)
     with pytest.raises(ValueError, match="must be uint8. Received: images='float32'"):
         augment(images.astype("float32"), Augmentation(flip=True), rng)
+    with pytest.raises(ValueError, match="augmentation='fliip'. Did you mean 'flip'"):
+        augment(images, "fliip", rng)
