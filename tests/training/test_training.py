@@ -23,7 +23,7 @@ from keras_vit.training.evaluation import classifiers, evaluation_plots
 from keras_vit.training.evaluation.classifiers import read_pixels
 from keras_vit.training.evaluation.representation import predict_all
 from keras_vit.training.resuming import run_state
-from keras_vit.training.runs import execution, messages, run_folder, saved_run
+from keras_vit.training.runs import execution, messages, prediction, run_folder, saved_run
 
 pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
 
@@ -163,6 +163,7 @@ def test_metrics_record_data_settings_and_versions(run, colors):
     assert metrics == json.loads(json.dumps(run.metrics))
     assert metrics["data"] == str(colors.resolve())
     assert metrics["class_names"] == list(run.model.class_names) == ["blue", "red"]
+    assert (metrics["resize"], metrics["interpolation"]) == ("squash", "bilinear")
     parts = ("train", "validation", "test")
     assert [metrics[f"{part}_images"] for part in parts] == [8, 2, 2]
     assert metrics["options"]["batch_size"] == 5 and metrics["seed"] == 0
@@ -178,6 +179,17 @@ def test_the_reported_accuracy_is_that_of_the_saved_model(run):
     logits = training.load(run.folder).model.predict(images, verbose=0)
     assert (logits.argmax(axis=1) == labels).mean() == run.metrics["test_accuracy"]
     assert training.evaluate_run(run.folder).accuracy == run.metrics["test_accuracy"]
+
+
+@pytest.mark.backend_free
+def test_files_are_resized_like_the_images_of_the_run(colors):
+    loaded = data.load(colors, 16, 4, augment="deit3", pipeline="keras")
+    metrics = {"data": "colors", "image_size": (16, 16), "num_channels": 3, "resize": "squash"}
+    metrics["interpolation"] = loaded.augmentation.interpolation
+    batches = loaded.fixed_batches("test")
+    found = prediction.read_pixels(colors / batches.source.names[0], metrics)
+    assert np.array_equal(found, batches.image(0))
+    assert not np.array_equal(found, data.read(colors / batches.source.names[0], 16))
 
 
 def test_predict_gives_the_models_softmax_in_descending_order(run, colors):

@@ -142,8 +142,8 @@ def _read_batches(run, data, known, mapping, columns):
     whole = next(each for each in held_out if each is not None)
     source = Subset(whole, np.arange(len(whole)))
     source.labels = np.array(numbers)[whole.labels]
-    batches = FixedBatches(source, channels, size, 64, run.metrics["resize"], "bilinear")
-    return batches, known
+    how = run.metrics["resize"], run.metrics.get("interpolation", "bilinear")
+    return FixedBatches(source, channels, size, 64, *how), known
 
 
 def warn_of_own_images(metrics, data):
