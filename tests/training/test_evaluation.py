@@ -285,6 +285,14 @@ def test_a_missing_part_and_a_wrong_part_are_refused():
         scores.evaluate(fixed(2), data, split="trial")
 
 
+def test_classes_with_other_numbers_than_in_the_model_are_refused():
+    data = keras_vit.data.load((np.zeros((8, 1, 2, 3), "uint8"), np.arange(8) % 2), (1, 2))
+    model = fixed(2)
+    model.class_names = ("1", "0")
+    with pytest.raises(ValueError, match="class='1', in the model=0, in the data=1. .*by their"):
+        scores.evaluate(model, data)
+
+
 def test_names_of_other_classes_are_refused():
     data = np.zeros((2, 1, 3, 1)), np.array([0, 1])
     model = fixed(3)

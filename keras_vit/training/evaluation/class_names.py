@@ -124,6 +124,18 @@ def match(names, known, source=None, mapping=None):
     return [numbers[0] for numbers in found], known
 
 
+def check_order(model, data):
+    """Raises `ValueError` if a model and a dataset number a class of the same name differently."""
+    ours, theirs = (tuple(getattr(x, "class_names", None) or ()) for x in (model, data))
+    places = {name: number for number, name in enumerate(theirs)}
+    for number, name in enumerate(ours if ours != theirs else ()):
+        if places.get(name, number) != number:
+            want = "the classes of the data must have the numbers that they have in the model"
+            received = {"class": name, "in the model": number, "in the data": places[name]}
+            advice = "keras_vit.training.evaluate_run finds the classes of a folder by their names."
+            arguments.refuse(want, received, advice)
+
+
 def _check(names, found, known, source):
     received = {} if source is None else {"data": str(source)}
     if unknown := [name for name, numbers in zip(names, found, strict=True) if not numbers]:

@@ -12,6 +12,7 @@ from keras_vit.data.pipelines import Loader
 from keras_vit.data.sources.source import FileSource
 from keras_vit.explain.inside import find_encoder
 from keras_vit.guards.batches import check_first
+from keras_vit.training.evaluation.class_names import check_order
 
 
 class Features(NamedTuple):
@@ -126,6 +127,7 @@ def predict_all(model, data, split="test", batch_size=64):
 
 def predict_batches(model, data, split="test", batch_size=64):
     """Yields a model's outputs and the labels, both NumPy arrays, batch by batch."""
+    check_order(model, data)
     compute = by_batch(model)
     for images, labels in iterate_batches(data, split, batch_size):
         yield compute(images), labels
