@@ -184,7 +184,8 @@ def iterate_pairs(data, split, step):
         data = Loader(data.fixed_batches(split)) if split in data.sources else ()
     if isinstance(data, keras.utils.PyDataset):  # Python's own iteration may not end
         return (data[i] for i in range(len(data)))
-    if isinstance(data, (tuple, list)) and len(data) == 2 and hasattr(data[0], "shape"):
+    is_pair = isinstance(data, (tuple, list)) and len(data) == 2 and hasattr(data[0], "shape")
+    if is_pair and np.ndim(data[1]) < 3:  # not two batches of images
         images, labels = data
         if len(images) != len(labels):
             received = {"images": len(images), "labels": len(labels)}
