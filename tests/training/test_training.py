@@ -19,7 +19,7 @@ from PIL import Image
 import keras_vit
 from keras_vit import backend, data, training
 from keras_vit.data import dataset
-from keras_vit.training.evaluation import classifiers, evaluation_plots
+from keras_vit.training.evaluation import classifiers, evaluation_plots, metrics
 from keras_vit.training.evaluation.classifiers import read_pixels
 from keras_vit.training.evaluation.representation import predict_all
 from keras_vit.training.resuming import run_state
@@ -179,6 +179,17 @@ def test_the_reported_accuracy_is_that_of_the_saved_model(run):
     logits = training.load(run.folder).model.predict(images, verbose=0)
     assert (logits.argmax(axis=1) == labels).mean() == run.metrics["test_accuracy"]
     assert training.evaluate_run(run.folder).accuracy == run.metrics["test_accuracy"]
+
+
+def test_own_images_are_resized_as_asked(run, colors):
+    loaded = saved_run.load_data(run)
+    files = [Image.open(colors / name) for name in loaded.sources["test"].names]
+    images = np.stack([data.transforms.resize_image(file, 16, "crop") for file in files])
+    logits = run.model.predict(images, verbose=0)
+    loss = metrics.compute_outcomes(logits, loaded.labels("test")).loss.mean()
+    cropped = run._replace(metrics={**run.metrics, "resize": "crop"})
+    assert training.evaluate_run(cropped).loss == pytest.approx(loss, rel=1e-5)
+    assert training.evaluate_run(run).loss != pytest.approx(loss, rel=1e-5)
 
 
 @pytest.mark.backend_free

@@ -123,6 +123,7 @@ def evaluate_run(run, data=None, split="test", progress=None, columns=None, **op
         if arguments.one_of(*SPLITS)("split", split) not in own.sources:
             advice = "Choose another split, or give a folder of class folders."
             arguments.refuse("labeled images were expected", {"split": split, "images": 0}, advice)
+        own.resize = run.metrics["resize"]  # which the caller may have changed
         batches = own.fixed_batches(split)
     else:
         batches, known = _read_batches(run, data, known, mapping, columns)
