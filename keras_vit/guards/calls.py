@@ -245,6 +245,8 @@ def _checked_validation(model, data, watches, expects):
         label_checks.check_weights({"sample_weight": weights}, x, expects.num_classes)
         return (_checked_data(model, x, watches, expects, y), *data[1:])
     if streams.kind(data) is not None and not _sampler(data):
+        if streams.length(data) == 0:
+            image_checks.refuse_nothing()
         batch, data = streams.first_batch(data)
         streams.Watch(image_checks.expected(model), expects).look(batch)
     return _checked_data(model, data, watches, expects)

@@ -226,7 +226,9 @@ def _random_access_first(data):
 
 
 def _generator_first(generator):
-    first = next(generator)
+    first = next(generator, None)
+    if first is None:
+        image_checks.refuse_nothing()
     return first, (batch for batch in itertools.chain([first], generator))
 
 

@@ -616,6 +616,12 @@ def test_validation_data_are_checked_before_the_first_step():
         np.testing.assert_array_equal(kept, value)
 
 
+@pytest.mark.parametrize("nothing", [lambda: (x for x in ()), lambda: Pairs(*labelled(0))])
+def test_validation_data_without_a_batch_are_refused(nothing):
+    with pytest.raises(ValueError, match="At least one image is needed"):
+        shared(small).fit(*labelled(4), validation_data=nothing(), verbose=0)
+
+
 def test_a_generator_loses_no_batch_to_the_check_of_validation():
     first, data = guards.streams.first_batch(as_generator(*labelled(6))["x"])
     batches = list(data)
