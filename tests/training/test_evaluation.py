@@ -269,6 +269,8 @@ def test_the_batches_of_a_training_stay_where_they_are():
         ((np.zeros((0, 1, 3, 1)), np.zeros(0, "int32")), "images=0"),
         ((np.zeros((2, 1, 3, 1)), np.ones((2, 1), "int32")), "integers \\(images,\\) or one-hot"),
         ((np.zeros((64, 1, 3, 1)), np.zeros(66, "int32")), "images=64, labels=66"),
+        ([(np.zeros((2, 1, 3, 1)), np.zeros(2, "int32"), np.ones(2))], "pairs.*='tuple of 3'"),
+        ([np.zeros((2, 1, 3, 1))], "pairs .images, labels.*batch='ndarray'"),
         ((np.full((2, 1, 3, 1), np.nan), np.array([0, 1])), "logits must be finite"),
     ],
 )

@@ -163,8 +163,14 @@ def iterate_batches(data, split="test", batch_size=64):
     arguments.one_of("train", "validation", "test")("split", split)
     step = arguments.positive_integer("batch_size", batch_size)
     empty = True
-    for images, labels in iterate_pairs(data, split, step):
+    for batch in iterate_pairs(data, split, step):
         empty = False
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            parts = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
+            advice = "Leave out sample weights: every image counts once."
+            received = {"batch": f"{type(batch).__name__}{parts}"}
+            arguments.refuse("batches must be pairs (images, labels)", received, advice)
+        images, labels = batch
         yield np.asarray(images), _class_numbers(np.asarray(labels))
     if empty:
         advice = "Choose another split, or pass images."
