@@ -80,8 +80,8 @@ class ArrayBatches:
             arguments.refuse("there must be one label for each image", received, advice)
         fields = None
         if augmentation is not None:
-            batch_transforms.check_array(images, augmentation)
-            fields = augmentation._asdict()
+            self.augmentation = batch_transforms.check_array(images, augmentation)
+            fields = self.augmentation._asdict()
         self.sampler = Sampler(labels, batch_size, seed, settings={"augmentation": fields})
         self.steps, self.batch_size = self.sampler.steps_per_epoch, self.sampler.batch_size
         self.specification = [

@@ -123,6 +123,12 @@ def _flatten(image, name):
             {"Pillow mode": "F"},
             "Floating-point pixels have no fixed range: save it as an 8-bit PNG.",
         )
+    if image.mode in formats.UNCONVERTED:
+        arguments.refuse(
+            f"{str(name)!r} must have gray or RGB pixels, or some that become RGB",
+            {"Pillow mode": image.mode},
+            "Save it as PNG or JPEG.",
+        )
     if image.mode.startswith("I"):  # Pillow's own conversion would clip 16 bits at 255
         pixels = np.asarray(image)
         low, high = int(pixels.min()), int(pixels.max())

@@ -86,6 +86,7 @@ class Loader(keras.utils.PyDataset):
         self._ahead = count_threads(batches) + AHEAD
         self._threads = concurrent.futures.ThreadPoolExecutor(self._ahead - AHEAD)
         self._iteration = 0, 0, {}  # epoch, first batch, and {step: future}
+        self._due = 0  # index of the batch that follows the last one
         self._entered = False
         self.waited = 0.0
 
@@ -98,7 +99,9 @@ class Loader(keras.utils.PyDataset):
         self._entered = False
         epoch, first, pending = self._iteration
         step = first + index
-        for ahead in range(step, min(step + self._ahead, self.batches.steps)):
+        # Keras may take batches in any order; those read ahead would fill the memory.
+        count, self._due = self._ahead if index == self._due else 1, index + 1
+        for ahead in range(step, min(step + count, self.batches.steps)):
             if ahead not in pending:
                 pending[ahead] = self._threads.submit(self.batches.batch, epoch, ahead)
         begun = time.perf_counter()
@@ -116,6 +119,7 @@ class Loader(keras.utils.PyDataset):
         """Begins an iteration; Keras calls this at the start of every epoch."""
         self.on_epoch_end()
         self._iteration, self._entered = (*self.batches.begin(), {}), True
+        self._due = 0
 
     def on_epoch_end(self):
         """Cancels batches that are no longer needed; Keras calls this after every epoch."""
@@ -136,7 +140,8 @@ class Batches(Loader):
         labels: (images,).
         batch_size: images per batch; all of them if there are fewer.
         seed: non-negative integer.
-        augmentation: an `Augmentation` that is applied anew in each epoch, or None.
+        augmentation: an `Augmentation`, or the name of one, that is applied anew in each epoch;
+            None for none.
 
     Example:
     >>> batches = keras_vit.data.Batches(np.zeros((10, 8, 8, 1)), np.arange(10), batch_size=4)

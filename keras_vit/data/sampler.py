@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import threading
 
 import numpy as np
 
@@ -57,12 +58,12 @@ class Sampler:
 
     def __init__(self, labels, batch_size, seed=0, names=None, settings=None, sampling="shuffled"):
         arguments.one_of(*SAMPLINGS)("sampling", sampling)
-        self.labels, self.seed, self.sampling = np.asarray(labels), seed, sampling
+        self.labels, self.sampling = np.asarray(labels), sampling
         if self.labels.ndim != 1 or not len(self.labels):
             received = {"labels shape": self.labels.shape}
             advice = "Convert one-hot labels with labels.argmax(axis=1)."
             arguments.refuse("there must be one label for each image", received, advice)
-        arguments.natural_number("seed", seed)
+        self.seed = arguments.natural_number("seed", seed)
         size = arguments.positive_integer("batch_size", batch_size)
         self.batch_size = min(size, len(self.labels))
         self.steps_per_epoch = -(-len(self.labels) // self.batch_size)
@@ -70,8 +71,7 @@ class Sampler:
         if sampling != "shuffled":  # states of earlier runs do not have the setting
             self.settings["sampling"] = sampling
         self._names = names
-        self.order = functools.lru_cache(maxsize=2)(self.order)  # called for every batch
-        self.draw = functools.lru_cache(maxsize=2)(self.draw)
+        self.order, self.draw = _keep(self.order), _keep(self.draw)  # called for every batch
         self.go_to(0)
         self.begun = 0, 0  # epoch and step at which the current iteration began
 
@@ -81,12 +81,18 @@ class Sampler:
             expected = f"the epoch must be 0 or more, and the step 0 to {self.steps_per_epoch}"
             advice = "A later step belongs to the next epoch."
             arguments.refuse(expected, {"epoch": epoch, "step": step}, advice)
-        self.epoch, self.step = int(epoch), int(step)
+        past, step = divmod(int(step), self.steps_per_epoch)  # after the last step, the next epoch
+        self.epoch, self.step = int(epoch) + past, step
         self._unfinished = None  # start of the unfinished iteration
+
+    @property
+    def place(self):
+        """(epoch, step) at which the next iteration begins."""
+        return self._unfinished or (self.epoch, self.step)
 
     def begin(self):
         """Returns the first (epoch, step) of an iteration; the next one begins an epoch later."""
-        self.begun = self._unfinished or (self.epoch, self.step)
+        self.begun = self.place
         self.go_to(self.begun[0] + 1)
         self._unfinished = self.begun
         return self.begun
@@ -163,6 +169,19 @@ class Sampler:
             "names_and_labels": digest(self.labels, self._names),
             **self.settings,
         }
+
+
+def _keep(function):
+    """Returns a function that keeps its last two arrays; only one thread computes each of them."""
+    kept, lock = functools.lru_cache(maxsize=2)(function), threading.Lock()
+
+    def look_up(*arguments):
+        with lock:
+            array = kept(*arguments)
+        array.flags.writeable = False  # a change would be seen by all later batches
+        return array
+
+    return look_up
 
 
 def digest(labels, names=None):

@@ -116,6 +116,8 @@ def decode(data):
     low, high = image.getextrema() if image.mode in ("F", "I") else (0, 0)
     if image.mode == "F" or low < 0 or high > formats.DEEPEST:
         raise UnusableFile("float-pixels", f"Pillow mode {image.mode}, from {low} to {high}")
+    if image.mode in formats.UNCONVERTED:
+        raise UnusableFile("not-an-image", f"Pillow mode {image.mode}, which does not become RGB")
     return image, size
 
 

@@ -50,6 +50,7 @@ SUFFIXES = {
 }
 IMAGE_SUFFIXES = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 DEEPEST = 65535  # the largest 16-bit pixel value
+UNCONVERTED = ("LAB",)  # Pillow's modes that it does not convert to RGB
 ORIENTATION = 0x0112  # the EXIF tag; values of 5 or more exchange height and width
 IMAGES = (*SUFFIXES, "HEIC", "HEIF", "AVIF", "JPEG 2000", "SVG", "Photoshop (PSD)")
 # Suffixes of images that this package does not read.

@@ -68,14 +68,15 @@ def check_first(model, images):
 
 def _check_labels(model, images, labels):
     name, settings = label_checks.identify_loss(getattr(model, "loss", None))
-    kind = label_checks.KINDS.get(name)
+    kind = label_checks.find_kind(name)
     if kind is None:
         return
     activation = _last_activation(model)
     if activation in PROBABILITIES and settings.get("from_logits"):
         want = "the loss must take probabilities, which this model returns by its "
         want += f"{activation}; it takes logits"
-        arguments.refuse(want, {"loss": name}, "Compile it with from_logits=False.")
+        advice = f"Remove the {activation}, or use a loss of Keras with from_logits=False."
+        arguments.refuse(want, {"loss": name}, advice)
     if activation == "linear":
         label_checks.refuse_probabilities(name, settings)
     expected = label_checks.Labels(kind, model.output_shape[-1], settings.get("ignore_class"))

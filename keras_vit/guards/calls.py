@@ -201,7 +201,8 @@ def _create_variables(model, expects, training):
     with model.distribute_strategy.scope():  # Keras, too, creates them there
         if training and model.optimizer is not None and not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
-        if expects.kind and expects.num_classes:
+        # The shape of the labels decides which metric "accuracy" is.
+        if expects.kind in ("number", "shares", "each") and expects.num_classes:
             logits = np.zeros((1, expects.num_classes), "float32")
             labels = np.zeros(1, "int32") if expects.kind == "number" else logits
             with contextlib.suppress(Exception):  # the step will raise the error again
@@ -244,6 +245,8 @@ def _checked_validation(model, data, watches, expects):
         label_checks.check_weights({"sample_weight": weights}, x, expects.num_classes)
         return (_checked_data(model, x, watches, expects, y), *data[1:])
     if streams.kind(data) is not None and not _sampler(data):
+        if streams.length(data) == 0:
+            image_checks.refuse_nothing()
         batch, data = streams.first_batch(data)
         streams.Watch(image_checks.expected(model), expects).look(batch)
     return _checked_data(model, data, watches, expects)
@@ -311,7 +314,7 @@ def _check_arrays(spec, x, expects, y, training):
     labels = expects.check(y)
     image_checks.check_count(images, labels)
     if training:
-        label_checks.warn_of_one_class(labels, expects)
+        label_checks.warn_of_one_class(labels, expects.of_shape(labels.shape))
 
 
 def _check_learning_rate(model):

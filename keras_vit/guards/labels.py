@@ -17,6 +17,12 @@ KINDS = {
     "binary_crossentropy": "each",
     "binary_focal_crossentropy": "each",
 }
+# registered name of a loss of this package, which takes logits: kinds of its labels, by their shape
+OWN = {
+    "keras_vit>SoftmaxCrossEntropy": "number or shares",
+    "keras_vit>SigmoidCrossEntropy": "number or each",
+    "keras_vit>BinaryCrossEntropy": "number or each",
+}
 # class of a metric: the right one for logits, and the settings that make it wrong
 METRICS = {
     "BinaryAccuracy": ("BinaryAccuracy(threshold=0.0)", {"threshold": 0.5}),
@@ -38,7 +44,8 @@ class Labels(NamedTuple):
 
     Attributes:
         kind: "number" of the class, (batch,); "shares" of the classes, which sum to 1, or a value
-            from 0 to 1 for "each" class, (batch, num_classes). None for a custom loss.
+            from 0 to 1 for "each" class, (batch, num_classes). "number or shares" and "number or
+            each" for a loss that takes both. None for a custom loss.
         num_classes: length of the model's logits.
         ignored: a number that the loss ignores, or None.
     """
@@ -52,12 +59,21 @@ class Labels(NamedTuple):
         """Length of the second axis of labels that have one."""
         return 1 if self.kind == "number" else self.num_classes
 
+    def of_shape(self, shape):
+        """Returns the `Labels` of one kind that labels of this shape are."""
+        first, _, other = (self.kind or "").partition(" or ")
+        if not other:
+            return self
+        is_number = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1 != self.num_classes)
+        return self._replace(kind=first if is_number else other)
+
     def check(self, labels):
         """Raises `ValueError` unless the model takes `labels`; returns them as a NumPy array."""
         labels = as_numpy(labels)
         if self.kind is None or labels.size == 0:
             return labels
         self.check_shape(labels.shape)
+        self = self.of_shape(labels.shape)
         if labels.dtype.kind not in "biuf":
             advice = "Number the classes from 0: np.unique(labels, return_inverse=True)[1]."
             arguments.refuse("labels must be numbers", {"labels": labels.dtype.name}, advice)
@@ -74,6 +90,7 @@ class Labels(NamedTuple):
     def check_shape(self, shape):
         """Raises `ValueError` unless such labels can have this shape; None means unknown."""
         shape, classes = tuple(shape), self.num_classes
+        self = self.of_shape(shape)
         if self.kind is None:
             return
         good = len(shape) == 2 and shape[1] in (self.width, None)
@@ -112,7 +129,7 @@ class Labels(NamedTuple):
         if 0 <= lowest and highest < classes:
             return
         if lowest < 0:
-            advice = "Leave out images without a class, or pass their label to the loss: "
+            advice = "Leave out images without a class, or pass their label to a loss of Keras: "
             advice += f"ignore_class={lowest}."
         elif lowest >= 1 and highest == classes:
             advice = "Do your labels begin at 1? Subtract 1 from them."
@@ -138,7 +155,7 @@ class Labels(NamedTuple):
 def expected(model):
     """Returns the `Labels` that a compiled model takes."""
     name, settings = identify_loss(model.loss)
-    kind = None if _is_custom(model) else KINDS.get(name)
+    kind = None if _is_custom(model) else find_kind(name)
     return Labels(kind, model.num_classes, settings.get("ignore_class"))
 
 
@@ -205,10 +222,18 @@ def as_numpy(values):
 # --- Loss and metrics ----------------------------------------------------------------------------
 
 
+def find_kind(name):
+    """Returns the kind of the labels of a loss by its name of `identify_loss`, None if unknown."""
+    return KINDS.get(name) or OWN.get(name)
+
+
 def identify_loss(loss):
-    """Returns a loss's name in Keras and its settings, (None, {}) for a custom one."""
+    """Returns a loss's name, in Keras or in `OWN`, and its settings; (None, {}) for another one."""
     if isinstance(loss, (list, tuple)) and len(loss) == 1:
         loss = loss[0]
+    own = keras.saving.get_registered_name(type(loss))
+    if own in OWN:
+        return own, {"from_logits": True}
     if isinstance(loss, str):
         loss = keras.losses.get(loss)
     for name in KINDS:
@@ -228,7 +253,7 @@ def check_compiled(model, loss, metrics=()):
     if not layers or getattr(layers[-1], "activation", 0) is not keras.activations.linear:
         return
     name, settings = identify_loss(loss)
-    kind = None if _is_custom(model) else KINDS.get(name)
+    kind = None if _is_custom(model) else find_kind(name)
     if kind is not None:
         refuse_probabilities(name, settings)
     for metric in keras.tree.flatten(metrics):

@@ -61,7 +61,7 @@ def all_or_nothing(model, path):
         with warnings.catch_warnings():  # the error about this weight is clearer
             warnings.filterwarnings("ignore", "Skipping nested container")
             yield
-    except Exception as error:
+    except BaseException as error:  # Ctrl-C too
         for variable, value in kept:
             variable.assign(value)
         if not isinstance(error, (ValueError, KeyError)):

@@ -126,9 +126,11 @@ def _watch_tensorflow(dataset, watch):
         unknown = images.shape.rank is None or None in images.shape[1:]
         unknown = unknown and watch.spec.input_shape[-1] != 1
         good = tf.constant(False) if unknown else index > 0
-        arrays = [images]
-        if watch.labels is not None and watch.labels.kind and isinstance(labels, tf.Tensor):
-            good = good & _all_good(labels, watch.labels)
+        arrays, expects = [images], watch.labels
+        if expects is not None and expects.kind and isinstance(labels, tf.Tensor):
+            if labels.shape.rank is not None:
+                expects = expects.of_shape(labels.shape)
+            good = good & _all_good(labels, expects)
             arrays.append(labels)
 
         checked = tf.cond(good, lambda: tf.constant(True), lambda: _ask(watch, arrays))
@@ -138,7 +140,7 @@ def _watch_tensorflow(dataset, watch):
             if unknown and tensor is images:  # TensorFlow cannot build a model for an unknown shape
                 same.set_shape(watch.spec.input_shape)
             elif len(arrays) == 2 and tensor is labels:
-                same = _shape_labels(same, watch.labels)
+                same = _shape_labels(same, expects)
             elif tensor is weights and weights.shape.rank is None:
                 same = tf.reshape(same, (-1,))  # one weight for each image
             return same
@@ -166,6 +168,8 @@ def _shape_labels(labels, expects):
     """Returns checked labels, with the shape that the check guarantees."""
     import tensorflow as tf
 
+    if labels.shape.rank is None and " or " in expects.kind:
+        return labels
     if labels.shape.rank is None:
         return tf.reshape(labels, (-1,) if expects.kind == "number" else (-1, expects.width))
     if labels.shape.rank == 2:
@@ -222,7 +226,9 @@ def _random_access_first(data):
 
 
 def _generator_first(generator):
-    first = next(generator)
+    first = next(generator, None)
+    if first is None:
+        image_checks.refuse_nothing()
     return first, (batch for batch in itertools.chain([first], generator))
 
 

@@ -169,13 +169,13 @@ def test_words_of_the_command_line_name_images(tmp_path, monkeypatch):
     for name in ("b/2.JPG", "b/c/1.png", "b/.hidden.png", "b/x.txt", "a.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    (tmp_path / "list").write_text("b/c\n\na.png\ngone.png\n")
+    (tmp_path / "list").write_text("b/c\n\na.png\ngone\x0c\u2028.png\n", encoding="utf-8")
     for words, expected in (
         (["b"], ["b/2.JPG", "b/c/1.png"]),
         (["a.png", "b/x.txt"], ["a.png", "b/x.txt"]),
         (["b/*"], ["b/2.JPG", "b/c/1.png"]),
         (["**/*.png"], ["a.png", "b/c/1.png"]),
-        (["@list"], ["b/c/1.png", "a.png", "gone.png"]),
+        (["@list"], ["b/c/1.png", "a.png", "gone\x0c\u2028.png"]),
     ):
         assert folders.find_images(words) == expected
 

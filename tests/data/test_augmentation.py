@@ -130,6 +130,8 @@ def test_a_batch_is_flipped_and_translated_image_by_image(channels):
     flipped = batch_transforms.flip(images.copy(), draws[:, :1])
     for image, draw, got in zip(images, draws, flipped, strict=True):
         assert np.array_equal(got, np.fliplr(image) if draw[0] < 0.5 else image)
+    transposed = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
+    assert np.array_equal(batch_transforms.flip(transposed, draws[:, :1]), flipped)
     moved = batch_transforms.translate(images, 0.25, draws[:, :2])  # by up to 3 and 2 pixels
     for image, draw, got in zip(images, draws, moved, strict=True):
         down, right = 3 - int(draw[0] * 7), 2 - int(draw[1] * 5)
@@ -412,3 +414,5 @@ def test_arrays_refuse_fields_that_need_single_images():
         augment(images, settings, rng)
     with pytest.raises(ValueError, match="must be uint8. Received: images='float32'"):
         augment(images.astype("float32"), Augmentation(flip=True), rng)
+    with pytest.raises(ValueError, match="augmentation='fliip'. Did you mean 'flip'"):
+        augment(images, "fliip", rng)

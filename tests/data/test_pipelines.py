@@ -1,5 +1,6 @@
 """Which batches reach the model, and in which order, on tf.data and without TensorFlow."""
 
+import concurrent.futures
 import hashlib
 import itertools
 import re
@@ -139,13 +140,43 @@ def test_a_sampler_counts_only_whole_iterations():
     sampler = data.Sampler(np.zeros(6), batch_size=2)
     assert sampler.begin() == (0, 0) and (sampler.epoch, sampler.step) == (1, 0)
     sampler.mark_delivered(0, 0)
-    assert sampler.begin() == (0, 0)  # it was only a look
+    assert sampler.place == sampler.begin() == (0, 0)  # it was only a look
     sampler.mark_delivered(0, 2)
     assert sampler.begin() == (1, 0)
     sampler.go_to(2)  # abandons the epoch that was begun
     assert sampler.begin() == (2, 0)
     sampler.mark_delivered(1, 2)  # a late batch of another epoch
     assert sampler.begin() == (2, 0)
+    sampler.go_to(4, 3)  # after the last of three batches
+    assert sampler.begin() == (5, 0)
+    # A state is JSON, in which a number of NumPy would be a text.
+    assert type(data.Sampler(np.zeros(6), 2, seed=np.int64(3)).fingerprint()["seed"]) is int
+
+
+@pytest.mark.backend_free
+def test_threads_share_the_numbers_of_an_epoch_which_are_read_only(monkeypatch):
+    made, maker = [], np.random.Philox
+    monkeypatch.setattr(np.random, "Philox", lambda *seed: made.append(seed) or maker(*seed))
+    sampler = data.Sampler(np.zeros(100_000), 64)
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        tables = list(threads.map(lambda step: sampler.draws(0, step, 20), range(8)))
+    assert len(made) == 1 and not np.array_equal(tables[0], tables[1])
+    for kept in (sampler.order(0), sampler.draw(0, 20)):
+        with pytest.raises(ValueError, match="read-only"):
+            kept[0] = 0
+
+
+@pytest.mark.backend_free
+def test_batches_in_any_order_are_not_read_ahead():
+    """Keras shuffles them for a model around ours, unless `shuffle=False` is given."""
+    images = np.arange(40, dtype="uint8").reshape(40, 1, 1, 1)
+    batches = data.Batches(images, np.arange(40), 2, augmentation="flip")
+    ordered = [labels.tolist() for _, labels in batches]
+    batches.sampler.go_to(0)
+    batches.on_epoch_begin()
+    for index in reversed(range(20)):
+        assert batches[index][1].tolist() == ordered[index]
+        assert not batches._iteration[2]  # no batch is kept
 
 
 class Row:

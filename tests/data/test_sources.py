@@ -116,6 +116,13 @@ def test_arrays_that_are_not_images_are_refused(pixels, words):
         arrays.read_arrays((pixels, np.arange(2)))
 
 
+def test_pixels_that_do_not_become_rgb_are_refused(tmp_path):
+    path = save(tmp_path / "lab.tif", Image.new("LAB", (9, 9)))
+    with pytest.raises(ValueError, match="lab.tif' must have gray or RGB.*'LAB'. Save it as PNG"):
+        images.open_image(path)
+    assert examine.examine(path)["problems"][0][0] == "not-an-image"
+
+
 @pytest.mark.parametrize("pixel", [-1, 65536])
 def test_pixels_of_32_bits_are_refused(pixel, tmp_path):
     path = save(tmp_path / "deepest.tif", Image.new("I", (4, 4), pixel))
@@ -536,6 +543,9 @@ def test_arrays_are_accepted_in_every_form(tmp_path):
         ((IMAGES, np.array(list("abcabc"))), "must be integers.*such as='a'"),
         ((IMAGES, LABELS - 1), "0 or more.*smallest=-1"),
         ((IMAGES, LABELS * 2), r"labels without images=\[1, 3\]"),
+        ((IMAGES, LABELS * 10**9), r"0 to 2000000000. Received: labels without images=\[1, 2, 3,"),
+        ((IMAGES, LABELS * 2**32), "at most 2147483647. .*largest=8589934592"),
+        ((IMAGES, np.where(LABELS == 2, np.inf, LABELS)), "must be integers.*such as=inf"),
         ((IMAGES, LABELS * 0), "two classes or more"),
         ((IMAGES,), "Images and labels to train on"),
         ({"x_train": IMAGES}, "Images and labels.*x_train.*Give a pair"),
@@ -611,6 +621,16 @@ def test_a_disk_cache_of_other_images_or_settings_is_written_again(photos):
     Image.new("RGB", (40, 60), "red").save(photos.images / "dog" / "0.png")
     assert photos().sources["train"].image(4).getpixel((3, 3)) == (255, 0, 0)
     assert list(photos.folder.iterdir()) == [path]
+
+
+def test_a_disk_cache_of_other_bytes_with_the_same_names_is_written_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    for origin, color in ((1, "red"), (2, "blue")):
+        file = io.BytesIO()
+        Image.new("RGB", (9, 9), color).save(file, "PNG")
+        source = sources.EncodedSource([file.getvalue()] * 2, [0, 1], origin=origin)
+        kept = disk_cache.cache_on_disk(source, "same", (9, 9), 3)
+        assert np.array_equal(kept.image(1), source.image(1))
 
 
 @pytest.mark.parametrize("damage", ["byte", "end", "empty", "text"])

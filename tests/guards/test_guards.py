@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import warnings
 
 import keras
@@ -615,6 +616,12 @@ def test_validation_data_are_checked_before_the_first_step():
         np.testing.assert_array_equal(kept, value)
 
 
+@pytest.mark.parametrize("nothing", [lambda: (x for x in ()), lambda: Pairs(*labelled(0))])
+def test_validation_data_without_a_batch_are_refused(nothing):
+    with pytest.raises(ValueError, match="At least one image is needed"):
+        shared(small).fit(*labelled(4), validation_data=nothing(), verbose=0)
+
+
 def test_a_generator_loses_no_batch_to_the_check_of_validation():
     first, data = guards.streams.first_batch(as_generator(*labelled(6))["x"])
     batches = list(data)
@@ -638,6 +645,33 @@ def test_labels_that_keras_accepts_are_accepted(labels):
     guards.labels.Labels("shares", 2).check([[0.3, 0.7]])  # of mixed images
     guards.labels.Labels("each", 2).check([[0.0, 0.0], [1.0, 1.0]])
     guards.labels.Labels(None, 2).check(["anything"])
+
+
+@pytest.mark.parametrize("name", keras_vit.training.losses.LOSSES)
+def test_labels_of_the_losses_of_recipes_are_checked(name):
+    expects = guards.labels.expected(small(keras_vit.training.losses.LOSSES[name]()))
+    for labels in ([0, 1], [[0], [1]], one_hot(0, 1), [[0.3, 0.7]]):
+        expects.check(labels)
+    for labels in ([0, 2], [[2], [0]], [-1, 0], [0.5, 1], [[0.5, 1.5]], np.eye(3)):
+        with pytest.raises(ValueError, match="Received: "):
+            expects.check(labels)
+    x, y = labelled(8)
+    flows = [as_pydataset, *([as_tf] if keras_vit.backend.is_installed("tensorflow") else [])]
+    for flow, form in itertools.product(flows, (list, lambda y: one_hot(*y))):
+        data = guards.streams.attach(
+            flow(x, np.array(form(y)))["x"], guards.streams.Watch(SPEC, expects)
+        )
+        passed = [
+            labels for _, labels in (data if flow is as_tf else map(data.__getitem__, range(4)))
+        ]
+        np.testing.assert_array_equal(np.concatenate(passed), form(y))
+    y[5] = 2  # in the third batch
+    for flow in flows:
+        watch = guards.streams.Watch(SPEC, expects)
+        data = guards.streams.attach(flow(x, y)["x"], watch)
+        with contextlib.suppress(Exception):
+            list(data if flow is as_tf else map(data.__getitem__, range(4)))
+        assert "highest label=2" in str(watch.failure)
 
 
 @pytest.mark.parametrize("loss", ["mse", lambda y, p: keras.ops.mean(p, -1), None])

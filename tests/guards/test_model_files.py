@@ -79,6 +79,19 @@ def test_weights_that_cannot_all_be_loaded_change_none(name, words, folder):
         np.testing.assert_array_equal(kept, value)
 
 
+def test_ctrl_c_while_weights_are_loaded_changes_none(folder, monkeypatch):
+    def stop(store):
+        raise KeyboardInterrupt
+
+    model = small()
+    before = model.get_weights()
+    monkeypatch.setattr(model.get_layer("head"), "load_own_variables", stop)
+    with pytest.raises(KeyboardInterrupt):
+        model.load_weights(folder / "a.weights.h5")
+    for kept, value in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, value)
+
+
 def test_the_other_forms_of_saving_are_those_of_keras(tmp_path, monkeypatch):
     model = small()
     model.save(tmp_path / "folder", zipped=False)

@@ -267,6 +267,10 @@ def test_the_batches_of_a_training_stay_where_they_are():
         ((np.zeros((2, 1, 3, 1)), np.array([0.0, 1.0])), "labels must be integers"),
         ((np.zeros((2, 1, 3, 1)), np.full((2, 3), 1 / 3)), "mixed images have no single class"),
         ((np.zeros((0, 1, 3, 1)), np.zeros(0, "int32")), "images=0"),
+        ((np.zeros((2, 1, 3, 1)), np.ones((2, 1), "int32")), "integers \\(images,\\) or one-hot"),
+        ((np.zeros((64, 1, 3, 1)), np.zeros(66, "int32")), "images=64, labels=66"),
+        ([(np.zeros((2, 1, 3, 1)), np.zeros(2, "int32"), np.ones(2))], "pairs.*='tuple of 3'"),
+        ([np.zeros((2, 1, 3, 1))], "pairs .images, labels.*batch='ndarray'"),
         ((np.full((2, 1, 3, 1), np.nan), np.array([0, 1])), "logits must be finite"),
     ],
 )
@@ -281,6 +285,14 @@ def test_a_missing_part_and_a_wrong_part_are_refused():
         scores.evaluate(fixed(2), data)
     with pytest.raises(ValueError, match="split='trial'"):
         scores.evaluate(fixed(2), data, split="trial")
+
+
+def test_classes_with_other_numbers_than_in_the_model_are_refused():
+    data = keras_vit.data.load((np.zeros((8, 1, 2, 3), "uint8"), np.arange(8) % 2), (1, 2))
+    model = fixed(2)
+    model.class_names = ("1", "0")
+    with pytest.raises(ValueError, match="class='1', in the model=0, in the data=1. .*by their"):
+        scores.evaluate(model, data)
 
 
 def test_names_of_other_classes_are_refused():
@@ -385,6 +397,7 @@ def test_classes_are_found_by_names_numbers_and_ids_of_imagenet():
     known = ["tench, Tinca tinca", "crane", "crane, bird", "T-shirt"]
     assert class_names.match(["tinca_TINCA", "t shirt"], known) == ([0, 3], known)
     assert class_names.match(["crane, bird"], known)[0] == [2]
+    assert class_names.match(["bow_tie"], ["cat", "bow tie, bow-tie, bowtie"])[0] == [1]
     with pytest.raises(ValueError, match=r"one class. Received: data='d', name='crane', classes="):
         class_names.match(["crane"], known, "d")
     thousand = class_names.number_classes(1000)

@@ -77,6 +77,8 @@ def test_images_come_from_folders_lists_and_datasets(tmp_path, blank):
         batches, count = extraction.unlabeled(model, source, 2)
         assert count == (None if hasattr(source, "__next__") else 2)
         np.testing.assert_allclose(np.concatenate(list(batches)), images, atol=1e-5)
+    batches, _ = extraction.unlabeled(model, [images[:2], images[2:]], 2)  # not a pair with labels
+    np.testing.assert_array_equal(np.concatenate(list(batches)), images)
     found = keras_vit.features(model, tmp_path, verbose=0)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 

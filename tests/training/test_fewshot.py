@@ -314,6 +314,10 @@ def test_the_callback_refuses_before_the_first_step(wrong, words):
     assert not seen
     with pytest.raises(ValueError, match="every=0"):
         linear.FewShot(probes(), probes(), every=0)
+    with pytest.raises(ValueError, match="seeds=0"):
+        linear.FewShot(probes(), probes(), seeds=0)
+    with pytest.raises(ValueError, match="l2=-1"):
+        linear.FewShot(probes(), probes(), l2=-1)
     with pytest.raises(ValueError, match="only an ImageDataset contains both"):
         linear.FewShot(probes())
 

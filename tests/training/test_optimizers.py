@@ -225,6 +225,18 @@ def test_only_kernels_decay_in_every_kind_of_model():
         }
 
 
+def test_weights_that_keras_is_asked_to_exclude_do_not_decay():
+    weights = [keras.Variable(np.ones(2), name=name) for name in ("kernel", "kernel_2", "bias")]
+    for excluded, decays in (
+        ({"var_names": ["_2"]}, (True, False, False)),
+        ({"var_list": weights[:1]}, (False, True, False)),
+    ):
+        optimizer = optimizers.AdamW()
+        optimizer.exclude_from_weight_decay(**excluded)
+        optimizer.build(weights)
+        assert optimizer.decays == decays
+
+
 @pytest.mark.slow
 def test_a_saved_optimizer_keeps_its_layers_and_exceptions(tmp_path):
     model = vit()

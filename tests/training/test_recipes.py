@@ -357,6 +357,11 @@ def test_losses_are_those_of_numpy_for_both_kinds_of_labels():
         assert float(losses.BinaryCrossEntropy()(*given)) == pytest.approx(binary, rel=1e-5)
         hits = numpy(losses.accuracy(*given))
         np.testing.assert_array_equal(hits, shares.argmax(axis=1) == logits.argmax(axis=1))
+    column = classes[:, None], logits.astype("float32")  # as in `keras.datasets.cifar10`
+    expected = -log_softmax(logits)[np.arange(4), classes].mean()
+    assert float(losses.SoftmaxCrossEntropy()(*column)) == pytest.approx(expected, rel=1e-5)
+    hits = numpy(losses.accuracy(*column))
+    np.testing.assert_array_equal(hits, classes == logits.argmax(axis=1))
 
 
 class Mixed(keras.utils.PyDataset):

@@ -19,11 +19,11 @@ from PIL import Image
 import keras_vit
 from keras_vit import backend, data, training
 from keras_vit.data import dataset
-from keras_vit.training.evaluation import classifiers, evaluation_plots
+from keras_vit.training.evaluation import classifiers, evaluation_plots, metrics
 from keras_vit.training.evaluation.classifiers import read_pixels
 from keras_vit.training.evaluation.representation import predict_all
 from keras_vit.training.resuming import run_state
-from keras_vit.training.runs import execution, messages, run_folder, saved_run
+from keras_vit.training.runs import execution, messages, prediction, run_folder, saved_run
 
 pytest.importorskip("sklearn", reason="runs compare with scikit-learn")
 
@@ -163,6 +163,7 @@ def test_metrics_record_data_settings_and_versions(run, colors):
     assert metrics == json.loads(json.dumps(run.metrics))
     assert metrics["data"] == str(colors.resolve())
     assert metrics["class_names"] == list(run.model.class_names) == ["blue", "red"]
+    assert (metrics["resize"], metrics["interpolation"]) == ("squash", "bilinear")
     parts = ("train", "validation", "test")
     assert [metrics[f"{part}_images"] for part in parts] == [8, 2, 2]
     assert metrics["options"]["batch_size"] == 5 and metrics["seed"] == 0
@@ -178,6 +179,28 @@ def test_the_reported_accuracy_is_that_of_the_saved_model(run):
     logits = training.load(run.folder).model.predict(images, verbose=0)
     assert (logits.argmax(axis=1) == labels).mean() == run.metrics["test_accuracy"]
     assert training.evaluate_run(run.folder).accuracy == run.metrics["test_accuracy"]
+
+
+def test_own_images_are_resized_as_asked(run, colors):
+    loaded = saved_run.load_data(run)
+    files = [Image.open(colors / name) for name in loaded.sources["test"].names]
+    images = np.stack([data.transforms.resize_image(file, 16, "crop") for file in files])
+    logits = run.model.predict(images, verbose=0)
+    loss = metrics.compute_outcomes(logits, loaded.labels("test")).loss.mean()
+    cropped = run._replace(metrics={**run.metrics, "resize": "crop"})
+    assert training.evaluate_run(cropped).loss == pytest.approx(loss, rel=1e-5)
+    assert training.evaluate_run(run).loss != pytest.approx(loss, rel=1e-5)
+
+
+@pytest.mark.backend_free
+def test_files_are_resized_like_the_images_of_the_run(colors):
+    loaded = data.load(colors, 16, 4, augment="deit3", pipeline="keras")
+    metrics = {"data": "colors", "image_size": (16, 16), "num_channels": 3, "resize": "squash"}
+    metrics["interpolation"] = loaded.augmentation.interpolation
+    batches = loaded.fixed_batches("test")
+    found = prediction.read_pixels(colors / batches.source.names[0], metrics)
+    assert np.array_equal(found, batches.image(0))
+    assert not np.array_equal(found, data.read(colors / batches.source.names[0], 16))
 
 
 def test_predict_gives_the_models_softmax_in_descending_order(run, colors):
@@ -476,6 +499,14 @@ def test_a_folder_of_runs_is_refused_with_the_newest(tmp_path):
     for function, path in ((training.resume, tmp_path), (training.load, tmp_path / "typo")):
         with pytest.raises(FileNotFoundError, match=r"The newest run in '.*' is '.*last'\.$"):
             function(path)
+
+
+@pytest.mark.backend_free
+def test_a_run_without_images_to_evaluate_is_refused_before_training(colors, tmp_path):
+    shares = {"validation_share": 0, "test_share": 0}
+    with pytest.raises(ValueError, match="does not train on.*test=0. Leave test_share out"):
+        training.train(colors, image_size=16, out=tmp_path / "run", **shares)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.backend_free

@@ -20,6 +20,7 @@ ROLES = {
     **dict.fromkeys(("x", "images", "image", "imgs", "data"), 0),
     **dict.fromkeys(("y", "labels", "label", "targets", "target"), 1),
 }
+LARGEST = np.iinfo("int32").max  # a larger label would become another class
 ADVICE = (
     'Give a pair (images, labels), a dict {"train": (images, labels), "test": (images, labels)}, '
     'or arrays called "x_train", "y_train", "x_test", "y_test", or "images" and "labels".'
@@ -44,17 +45,19 @@ def read_arrays(source, name="arrays"):
     for split, (images, labels) in pairs.items():
         images = _check_images(split, images)
         sources[split] = ArraySource(images, _check_labels(split, labels, len(images)))
-    counts = np.bincount(np.concatenate([source.labels for source in sources.values()]))
-    missing = np.flatnonzero(counts == 0)
-    if len(missing):
+    present = np.unique(np.concatenate([source.labels for source in sources.values()]))
+    count = int(present[-1]) + 1
+    if len(present) < count:
+        # Among this many numbers ten are missing, if there are as many; labels may be huge.
+        missing = np.setdiff1d(np.arange(min(count, len(present) + 10)), present)
         advice = "Number the classes again: numpy.unique(labels, return_inverse=True)[1]."
-        expected = f"labels must be all integers from 0 to {len(counts) - 1}"
+        expected = f"labels must be all integers from 0 to {count - 1}"
         arguments.refuse(expected, {"labels without images": missing[:10].tolist()}, advice)
-    if len(counts) < 2:
+    if count < 2:
         advice = "Add images of another class."
-        arguments.refuse("there must be two classes or more", {"classes": len(counts)}, advice)
+        arguments.refuse("there must be two classes or more", {"classes": count}, advice)
     notes = (f"arrays that were not read: {', '.join(map(str, unread))}",) if unread else ()
-    return Splits(name, tuple(map(str, range(len(counts)))), **sources, notes=notes)
+    return Splits(name, tuple(map(str, range(count))), **sources, notes=notes)
 
 
 def read_npz(path):
@@ -148,7 +151,7 @@ def _check_labels(split, labels, count):
         advice = "Convert one-hot labels to classes with labels.argmax(axis=1)."
         arguments.refuse(f"there must be one label for each of {count} images", received, advice)
     is_number = labels.dtype.kind in "iuf"
-    invalid = labels[labels != np.rint(labels)] if is_number else labels
+    invalid = labels[~(np.isfinite(labels) & (labels == np.rint(labels)))] if is_number else labels
     if len(invalid):
         received |= {"such as": invalid[0].item() if is_number else str(invalid[0])}
         advice = "Number the classes: numpy.unique(labels, return_inverse=True)[1]."
@@ -156,4 +159,8 @@ def _check_labels(split, labels, count):
     if labels.min() < 0:
         received |= {"smallest": labels.min().item()}
         arguments.refuse("labels must be 0 or more", received, "Count classes from 0.")
+    if labels.max() > LARGEST:
+        received |= {"largest": labels.max().item()}
+        advice = "Number the classes: numpy.unique(labels, return_inverse=True)[1]."
+        arguments.refuse(f"labels must be at most {LARGEST}", received, advice)
     return labels.astype("int32")

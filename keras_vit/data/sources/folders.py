@@ -108,7 +108,8 @@ def _read_list(path):
             f"A text file with one path per line was expected. Received: {received}."
         )
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        lines = [line for line in file.read().splitlines() if line.strip()]
+        # `splitlines` would divide a line at characters that the name of a file may have.
+        lines = [line for line in file.read().split("\n") if line.strip()]
     return [file for x in lines for file in (list_images(x) if os.path.isdir(x) else [x])]
 
 

@@ -79,11 +79,13 @@ class FileSource(Source):
 class EncodedSource(Source):
     """Images as encoded bytes, such as JPEG or PNG.
 
-    `encoded` is a sequence of bytes, or a function from an index to bytes.
+    `encoded` is a sequence of bytes, or a function from an index to bytes. `origin` is a plain
+    value that changes with the bytes, such as the file that they are in and its time.
     """
 
-    def __init__(self, encoded, labels, names=None, num_channels=3):
+    def __init__(self, encoded, labels, names=None, num_channels=3, origin=None):
         super().__init__(labels, names)
+        self.origin = origin
         self.encoded = encoded if callable(encoded) else encoded.__getitem__
         self.num_channels = num_channels
 
@@ -91,6 +93,10 @@ class EncodedSource(Source):
         """Decodes the bytes."""
         file = io.BytesIO(self.encoded(index))
         return images.decode(file, self.names[index], self.num_channels, smallest)
+
+    def version(self, index):
+        """Returns the name of the image and the origin of all."""
+        return self.names[index], self.origin
 
 
 class ArraySource(Source):

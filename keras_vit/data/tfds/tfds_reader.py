@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import re
 import zipfile
 from typing import NamedTuple
@@ -62,8 +63,21 @@ def read(dataset, split, num_channels=3, max_bytes=MAX_BYTES):
         arguments.refuse(expected, received, "Correct `to_class` or `class_names` of the dataset.")
     names = [f"{dataset.name}/{split}/{file}" for file in files]
     return EncodedSource(
-        lambda index: encode(examples[index][row.image], row.white), labels, names, num_channels
+        lambda index: encode(examples[index][row.image], row.white),
+        labels,
+        names,
+        num_channels,
+        origin=_find_origin(builder),
     )
+
+
+def _find_origin(builder):
+    """Returns a value that differs for another version of a dataset, or one prepared again."""
+    described = os.path.join(builder.data_path, "dataset_info.json")  # TFDS writes it last
+    try:
+        return described, os.stat(described).st_mtime_ns
+    except OSError:  # it is not on this machine
+        return described, None
 
 
 def encode(image, white=255):

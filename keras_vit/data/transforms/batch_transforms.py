@@ -10,6 +10,7 @@ import functools
 import numpy as np
 
 from keras_vit import arguments
+from keras_vit.data.transforms.augmentation import get_augmentation
 from keras_vit.data.transforms.operations import CHUNK, GRAY, change
 from keras_vit.data.transforms.randaugment import DRAWS, randaugment
 
@@ -47,7 +48,7 @@ def augment(images, augmentation, rng):
 
     Args:
         images: uint8, (images, height, width, 1 or 3).
-        augmentation: an `Augmentation` without crop, mixup and CutMix.
+        augmentation: an `Augmentation`, or the name of one, without crop, mixup and CutMix.
         rng: a NumPy random generator; the same state gives the same images.
 
     Returns:
@@ -62,7 +63,7 @@ def augment(images, augmentation, rng):
     >>> keras_vit.data.augment(images, changes, np.random.default_rng(0)).shape
     (2, 8, 8, 1)
     """
-    check_array(images, augmentation)
+    augmentation = check_array(images, augmentation)
     counts = count_draws(augmentation)
     return apply(
         images.copy(), augmentation, rng.random((len(images), sum(counts.values())), "float32")
@@ -70,7 +71,8 @@ def augment(images, augmentation, rng):
 
 
 def check_array(images, augmentation):
-    """Raises `ValueError` unless an augmentation can be applied to an array of images."""
+    """Returns an `Augmentation`, or raises `ValueError` unless an array can be augmented so."""
+    augmentation = get_augmentation(augmentation)
     fields = augmentation.changed_fields().items()
     others = {name: x for name, x in fields if name in ("crop", "mixup", "cutmix")}
     if others:
@@ -79,6 +81,7 @@ def check_array(images, augmentation):
     if augmentation.changed_fields() and images.dtype != "uint8":
         advice = "From pixels 0 to 255: images.round().astype('uint8')."
         arguments.refuse("images must be uint8", {"images": str(images.dtype)}, advice)
+    return augmentation
 
 
 def apply(images, augmentation, draws):
@@ -103,7 +106,8 @@ def apply(images, augmentation, draws):
 
 
 def flip(images, draws):
-    """Flips half of the images left to right, in place."""
+    """Flips half of the images left to right, in place if they are in C order."""
+    images = np.ascontiguousarray(images)  # an array that was transposed keeps its order
     whole = images.view(f"V{images.shape[-1]}")  # NumPy would copy the channels one by one
     for index in np.flatnonzero(draws[:, 0] < 0.5):
         whole[index] = whole[index, :, ::-1].copy()

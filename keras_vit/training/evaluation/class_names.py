@@ -111,8 +111,8 @@ def match(names, known, source=None, mapping=None):
         known, has_numbers = [*ids], False
     table = {}
     for number, name in enumerate(known):
-        for word in {name, *name.split(",")}:
-            table.setdefault(_plain(word), []).append(number)
+        for word in {_plain(word) for word in (name, *name.split(","))}:  # "bow tie, bow-tie"
+            table.setdefault(word, []).append(number)
     aliases = [map(str, range(len(known)))] if has_numbers else []
     aliases += [ids] if mapping else []
     for number, alias in itertools.chain(*map(enumerate, aliases)):
@@ -122,6 +122,18 @@ def match(names, known, source=None, mapping=None):
     shown = [f"{name} -> {word}" if name in mapping else name for name, word in pairs]
     _check(shown, found, known, source)
     return [numbers[0] for numbers in found], known
+
+
+def check_order(model, data):
+    """Raises `ValueError` if a model and a dataset number a class of the same name differently."""
+    ours, theirs = (tuple(getattr(x, "class_names", None) or ()) for x in (model, data))
+    places = {name: number for number, name in enumerate(theirs)}
+    for number, name in enumerate(ours if ours != theirs else ()):
+        if places.get(name, number) != number:
+            want = "the classes of the data must have the numbers that they have in the model"
+            received = {"class": name, "in the model": number, "in the data": places[name]}
+            advice = "keras_vit.training.evaluate_run finds the classes of a folder by their names."
+            arguments.refuse(want, received, advice)
 
 
 def _check(names, found, known, source):

@@ -248,6 +248,8 @@ class FewShot(keras.callbacks.Callback):
         self.splits = ((train, "train"), (train if test is None else test, "validation"))
         self.layer, self.batch_size = layer, batch_size
         self.every = arguments.positive_integer("every", every)
+        arguments.positive_integer("seeds", seeds)
+        arguments.positive_number("l2", l2)
         self.options = {"shots": _check_shots(shots), "seeds": seeds, "l2": l2}
 
     def on_train_begin(self, logs=None):

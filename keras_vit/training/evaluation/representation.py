@@ -12,6 +12,7 @@ from keras_vit.data.pipelines import Loader
 from keras_vit.data.sources.source import FileSource
 from keras_vit.explain.inside import find_encoder
 from keras_vit.guards.batches import check_first
+from keras_vit.training.evaluation.class_names import check_order
 
 
 class Features(NamedTuple):
@@ -126,6 +127,7 @@ def predict_all(model, data, split="test", batch_size=64):
 
 def predict_batches(model, data, split="test", batch_size=64):
     """Yields a model's outputs and the labels, both NumPy arrays, batch by batch."""
+    check_order(model, data)
     compute = by_batch(model)
     for images, labels in iterate_batches(data, split, batch_size):
         yield compute(images), labels
@@ -161,8 +163,14 @@ def iterate_batches(data, split="test", batch_size=64):
     arguments.one_of("train", "validation", "test")("split", split)
     step = arguments.positive_integer("batch_size", batch_size)
     empty = True
-    for images, labels in iterate_pairs(data, split, step):
+    for batch in iterate_pairs(data, split, step):
         empty = False
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            parts = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
+            advice = "Leave out sample weights: every image counts once."
+            received = {"batch": f"{type(batch).__name__}{parts}"}
+            arguments.refuse("batches must be pairs (images, labels)", received, advice)
+        images, labels = batch
         yield np.asarray(images), _class_numbers(np.asarray(labels))
     if empty:
         advice = "Choose another split, or pass images."
@@ -182,8 +190,13 @@ def iterate_pairs(data, split, step):
         data = Loader(data.fixed_batches(split)) if split in data.sources else ()
     if isinstance(data, keras.utils.PyDataset):  # Python's own iteration may not end
         return (data[i] for i in range(len(data)))
-    if isinstance(data, (tuple, list)) and len(data) == 2 and hasattr(data[0], "shape"):
+    is_pair = isinstance(data, (tuple, list)) and len(data) == 2 and hasattr(data[0], "shape")
+    if is_pair and np.ndim(data[1]) < 3:  # not two batches of images
         images, labels = data
+        if len(images) != len(labels):
+            received = {"images": len(images), "labels": len(labels)}
+            advice = "Pass labels in the order of the images."
+            arguments.refuse("there must be one label for each image", received, advice)
         starts = range(0, len(images), step)
         return ((images[i : i + step], labels[i : i + step]) for i in starts)
     if not hasattr(data, "__iter__"):
@@ -196,7 +209,8 @@ def _class_numbers(labels):
     """Returns the class of every image, (images,), from labels that may be one-hot."""
     if labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer):
         return labels
-    if labels.ndim == 2 and np.all((labels == 0) | (labels == 1)) and np.all(labels.sum(1) == 1):
+    several = labels.ndim == 2 and labels.shape[1] > 1  # one column has class numbers
+    if several and np.all((labels == 0) | (labels == 1)) and np.all(labels.sum(1) == 1):
         return labels.argmax(axis=1)
     arguments.refuse(
         "labels must be integers (images,) or one-hot (images, classes)",

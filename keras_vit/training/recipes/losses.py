@@ -136,7 +136,9 @@ def accuracy(labels, logits):
 
 
 def to_soft(labels, classes):
-    """Returns soft labels (batch, classes) from class numbers or soft labels."""
+    """Returns soft labels (batch, classes) from class numbers, (batch,) or (batch, 1), or these."""
+    if len(labels.shape) == 2 and labels.shape[1] == 1 != classes:
+        labels = ops.squeeze(labels, axis=1)
     if len(labels.shape) == 1:
         return ops.one_hot(ops.cast(labels, "int32"), classes)
     return labels

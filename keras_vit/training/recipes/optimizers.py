@@ -31,7 +31,9 @@ class ByLayer:
             return
         super().build(variables)
         self.rates = layer_rates([v.path for v in variables], self.layer_decay)
-        self.decays = tuple(bool(re.search(self.decayed, v.name)) for v in variables)
+        self.decays = tuple(
+            bool(re.search(self.decayed, v.name)) and self._use_weight_decay(v) for v in variables
+        )
 
     def _apply_weight_decay(self, variables):
         """Does nothing: `update_step` applies weight decay, at the rate of each weight."""

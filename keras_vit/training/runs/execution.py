@@ -297,6 +297,7 @@ def _describe(options, data, model, recipe):
         "image_size": list(data.image_size),
         "num_channels": data.num_channels,
         "resize": data.resize,
+        "interpolation": data.augmentation.interpolation,
         "seed": options["seed"],
         "options": options,
         "recipe": str(recipe),

@@ -104,7 +104,7 @@ def find_learning_rate(model, data, recipe, verbose=False):
     optimizer = plain.make_optimizer(rising)
     model.compile(**{**recipe.compile_arguments, "optimizer": optimizer})
     before, sampler, record = run_state.copy_arrays(model), data.sampler, Record(steps, verbose)
-    place = sampler.epoch, sampler.step
+    place = sampler.place
     try:
         sampler.go_to(0)
         epochs = math.ceil(steps / data.steps_per_epoch)

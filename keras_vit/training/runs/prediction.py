@@ -170,4 +170,5 @@ def read_pixels(file, metrics, invert=False):
         return read_digit(file, invert)
     size = metrics["image_size"]
     image = open_image(file, metrics["num_channels"], invert, decoding_size(size))
-    return transforms.resize_image(image, size, metrics["resize"])
+    interpolation = metrics.get("interpolation", "bilinear")  # absent without a run
+    return transforms.resize_image(image, size, metrics["resize"], interpolation)

@@ -163,7 +163,7 @@ def load_images(options):
     shares = {name: options[name] for name in ("validation_share", "test_share")}
     if is_digits and shares["validation_share"] is None and chosen.early_stopping is None:
         shares["validation_share"] = 0.0  # not used for selection, so all images can be trained on
-    return dataset.load(
+    loaded = dataset.load(
         "digits" if is_digits else options["data"],
         image_size=chosen.image_size,
         batch_size=chosen.batch_size,
@@ -178,6 +178,10 @@ def load_images(options):
         **{name: options[name] for name in ("columns", "group_pattern", "skip_empty", "on_error")},
         **{name: share for name, share in shares.items() if share is not None},
     )
+    if not loaded.counts["test"] and not loaded.counts["validation"]:
+        want = "a run needs images that it does not train on, which it evaluates at the end"
+        arguments.refuse(want, loaded.counts, "Leave test_share out, or make it larger than 0.")
+    return loaded
 
 
 def check_tensorboard():

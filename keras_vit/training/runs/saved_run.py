@@ -123,6 +123,7 @@ def evaluate_run(run, data=None, split="test", progress=None, columns=None, **op
         if arguments.one_of(*SPLITS)("split", split) not in own.sources:
             advice = "Choose another split, or give a folder of class folders."
             arguments.refuse("labeled images were expected", {"split": split, "images": 0}, advice)
+        own.resize = run.metrics["resize"]  # which the caller may have changed
         batches = own.fixed_batches(split)
     else:
         batches, known = _read_batches(run, data, known, mapping, columns)
@@ -142,8 +143,8 @@ def _read_batches(run, data, known, mapping, columns):
     whole = next(each for each in held_out if each is not None)
     source = Subset(whole, np.arange(len(whole)))
     source.labels = np.array(numbers)[whole.labels]
-    batches = FixedBatches(source, channels, size, 64, run.metrics["resize"], "bilinear")
-    return batches, known
+    how = run.metrics["resize"], run.metrics.get("interpolation", "bilinear")
+    return FixedBatches(source, channels, size, 64, *how), known
 
 
 def warn_of_own_images(metrics, data):
