@@ -14,7 +14,7 @@ from helpers import arrays, numpy, outputs, quick, random_images, random_tokens,
 import keras_vit
 from keras_vit import hooks
 from keras_vit.explain import attention
-from keras_vit.explain.inside import batched, find_encoder
+from keras_vit.explain.inside import batched, find_encoder, forward
 from keras_vit.layers import weighted_sum
 
 DATA = pathlib.Path(os.environ.get("KERAS_VIT_TEST_DATA", "not set"))
@@ -241,6 +241,23 @@ def test_what_is_compiled_for_predicting_and_training_stays():
     assert all(map(np.array_equal, model.get_weights(), weights_now))
     model.fit(x, np.array([0, 1]), verbose=0)
     assert not all(map(np.array_equal, model.get_weights(), weights_now))
+
+
+def test_a_change_of_a_model_is_seen():
+    """LoRA adds weights, and an activation is a part of what was compiled."""
+    model, x = vit(num_layers=1), random_images(2, *SIZE, 3)
+    before = numpy(forward.run(model, x)["output"])
+    model.get_layer("head").activation = keras.activations.sigmoid
+    found = numpy(forward.run(model, x)["output"])
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-before)), rtol=1e-5)
+    plain = attention.attention_scores(model, x).stack()
+    layer = model.get_layer("block_0").attention.query_key_value
+    layer.enable_lora(2)
+    layer.lora_kernel_a.assign(random_tokens(6, 2))
+    layer.lora_kernel_b.assign(random_tokens(2, 18))
+    found = attention.attention_scores(model, x).stack()
+    np.testing.assert_allclose(found, scores_of_weights(keras_vit.resize(model), x), atol=1e-5)
+    assert abs(found - plain).max() > 0.01
 
 
 def test_an_error_on_the_way_leaves_nothing_behind(monkeypatch):
