@@ -135,7 +135,8 @@ def _multiply_scores(layer, factor):
     def attend(call, x):
         wide = keras.backend.result_type(x.dtype, "float32")
         query, key, value = (ops.cast(part, wide) for part in layer.heads(x))
-        scores = layer.scores(query, key) * factor
+        scores = layer.scores(query, key)
+        scores = scores * ops.cast(factor, scores.dtype)
         return layer.projection(ops.reshape(weighted_sum(scores, value), ops.shape(x)))
 
     return attend

@@ -91,6 +91,15 @@ def test_relevance_is_that_of_finite_differences(pooling):
     np.testing.assert_allclose(found, truth, atol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX computes in float32 by default")
+def test_a_model_in_float64_has_the_same_relevance():
+    model, double = small(), small(dtype="float64")
+    images = random_images(2, 4, 9, 3)
+    expected = relevance(model, images, 1)
+    np.testing.assert_allclose(relevance(double, images, 1), expected, atol=1e-5)
+
+
 def test_factors_on_scores_are_where_they_should_be():
     """The transcription with factors of 1 is the paper's, score by score."""
     w = paper.under(weights(small()), "block_0/attention")
