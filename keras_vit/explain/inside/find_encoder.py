@@ -1,11 +1,13 @@
 """Finds the Transformer encoder inside a model: its blocks, its grid and its prefix tokens."""
 
+import math
 from typing import NamedTuple
 
 import keras
 
 from keras_vit import arguments
 from keras_vit.ablations.axial import AxialBlock
+from keras_vit.descendants import AttentionPooling, ClassTokenAndMean, PatchMean
 from keras_vit.layers import PatchEncoder, Patches, TransformerBlock
 
 BLOCKS = (TransformerBlock, AxialBlock)
@@ -78,7 +80,7 @@ def find(model):
         grid=tuple(patches.grid),
         patch_size=_patch_size(patches, owner),
         prefix_tokens=patch_encoder.prefix_tokens,
-        pools_patches=getattr(owner, "pooling", None) in ("gap", "map", "patch mean"),
+        pools_patches=any(_pools_patches(layer, math.prod(patches.grid)) for layer, _ in pairs),
     )
 
 
@@ -132,12 +134,25 @@ def find_token_layers(model):
     return {layer.name: layer for layer in (encoder.patch_encoder, *encoder.blocks, *norms)}
 
 
+def _pools_patches(layer, count):
+    """Returns whether a layer pools the tokens of `count` patches, not only a prefix token."""
+    if isinstance(layer, keras.layers.GlobalAveragePooling1D):
+        return _find_input_shape(layer)[1:2] == (count,)
+    kinds = (AttentionPooling, PatchMean)
+    return isinstance(layer, kinds) and not isinstance(layer, ClassTokenAndMean)
+
+
 def _takes_tokens(layer):
     """Returns whether a layer is called with tokens; True if that is unknown."""
+    return len(_find_input_shape(layer)) in (0, 3)
+
+
+def _find_input_shape(layer):
+    """Returns the shape of a layer's input; () if the layer is not part of a graph."""
     try:
-        return len(layer.input.shape) == 3
-    except (AttributeError, ValueError):  # not part of a graph
-        return True
+        return tuple(layer.input.shape)
+    except (AttributeError, ValueError):
+        return ()
 
 
 def walk(model):
