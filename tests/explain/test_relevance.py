@@ -92,6 +92,7 @@ def test_relevance_is_that_of_finite_differences(pooling):
 
 
 @pytest.mark.slow
+@pytest.mark.both
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX computes in float32 by default")
 def test_a_model_in_float64_has_the_same_relevance():
     model, double = small(), small(dtype="float64")
