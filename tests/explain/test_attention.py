@@ -12,7 +12,7 @@ import pytest
 from helpers import arrays, numpy, outputs, quick, random_images, random_tokens, randomize, weights
 
 import keras_vit
-from keras_vit import hooks
+from keras_vit import descendants, hooks
 from keras_vit.explain import attention
 from keras_vit.explain.inside import batched, find_encoder, forward
 from keras_vit.layers import weighted_sum
@@ -422,6 +422,13 @@ def test_pooling_attention_is_what_the_probe_takes_from_each_token():
     scores = np.exp(np.einsum("hk,bthk->bht", q, k) / q.shape[-1] ** 0.5)
     scores = scores / scores.sum(-1, keepdims=True)
     np.testing.assert_allclose(found.reshape(2, 8, 6), scores[..., 1:], atol=1e-6)
+
+
+def test_attention_of_a_pooling_without_registers_is_that_of_all_patches():
+    model = vit(descendants.RegisterViT, pooling="map", num_registers=2, num_layers=1)
+    found = attention.pooling_attention(model, random_images(2, *SIZE, 3))
+    assert found.shape == (2, 3, 3, 5)
+    np.testing.assert_allclose(found.sum((2, 3)), 1, rtol=1e-5)
 
 
 def test_a_model_that_pools_in_another_way_has_no_pooling_attention():

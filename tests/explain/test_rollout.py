@@ -252,6 +252,19 @@ def test_the_perception_encoder_pools_patches_in_a_zero_shot_classifier(blank):
     assert find_encoder.find(model).pools_patches
 
 
+REGISTERS = {"token": 1, "gap": 0, "map": 0, "patch mean": 1, None: 1, "distilled": 2}
+
+
+@pytest.mark.parametrize("pooling", REGISTERS)
+def test_registers_are_no_class_tokens(pooling, blank):
+    options = {"num_classes": None} if pooling is None else {"num_classes": 2}
+    shape = {"image_size": (8, 12), "num_layers": 1, "pooling": pooling, "num_registers": 2}
+    model = keras_vit.create("ViT-Mini/4", descendants.RegisterViT, **shape, **options)
+    encoder = find_encoder.find(model)
+    assert encoder.class_tokens == REGISTERS[pooling]
+    assert encoder.prefix_tokens == REGISTERS[pooling] + 2
+
+
 def test_only_a_few_images_are_in_memory_at_once(monkeypatch):
     """The scores of a batch are released before those two batches later are computed."""
     alive, most, made = weakref.WeakSet(), [], attention._in_order
