@@ -208,7 +208,7 @@ def _probe(layer, x, y, keep):
 
 
 def _gelu(layer, x, y, keep):
-    return store(math.prod(x.shape[:-1]) * layer.mlp_dim)
+    return store(math.prod(x.shape[:-1]) * layer.expand.units)  # with gates, twice `mlp_dim`
 
 
 def _pool(layer, x, y, keep):

@@ -198,6 +198,8 @@ def resize_table(table, grid, new_grid):
 
     Reference: `run_class_finetuning.py` of https://github.com/microsoft/unilm
     """
+    if tuple(grid) == tuple(new_grid):
+        return table
     rows, columns = (_matrix(*pair) for pair in zip(grid, new_grid, strict=True))
     offsets = table[:-3].reshape(rows.shape[1], columns.shape[1], -1)
     offsets = np.einsum("ir,jc,rch->ijh", rows, columns, offsets)

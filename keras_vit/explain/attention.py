@@ -90,7 +90,8 @@ def pooling_attention(model, images, batch_size=8):
     """
     encoder = find_encoder.find(model)
     scores = batched.run(_compute_pooling, model, images, batch_size=batch_size)
-    return scores[..., encoder.prefix_tokens :].reshape(*scores.shape[:2], *encoder.grid)
+    patches = scores[..., -math.prod(encoder.grid) :]  # registers are not among the tokens
+    return patches.reshape(*scores.shape[:2], *encoder.grid)
 
 
 def as_scores(source, images=None, grid=None):

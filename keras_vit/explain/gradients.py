@@ -135,7 +135,8 @@ def _multiply_scores(layer, factor):
     def attend(call, x):
         wide = keras.backend.result_type(x.dtype, "float32")
         query, key, value = (ops.cast(part, wide) for part in layer.heads(x))
-        scores = layer.scores(query, key) * factor
+        scores = layer.scores(query, key)
+        scores = scores * ops.cast(factor, scores.dtype)
         return layer.projection(ops.reshape(weighted_sum(scores, value), ops.shape(x)))
 
     return attend
@@ -143,9 +144,10 @@ def _multiply_scores(layer, factor):
 
 def _roll_out(weighted, encoder):
     """Returns the maps (batch, patches) of A_1 ... A_L, each (batch, tokens, tokens)."""
-    tokens = weighted[0].shape[-1]
-    is_read = np.arange(tokens) < encoder.prefix_tokens  # whether the head reads the token
-    is_read = ~is_read if encoder.pools_patches or not is_read.any() else is_read
+    places = np.arange(weighted[0].shape[-1])
+    is_read = places < encoder.class_tokens  # whether the head reads the token
+    if encoder.pools_patches or not encoder.class_tokens:
+        is_read = places >= encoder.prefix_tokens
     start = row = (is_read / is_read.sum()).astype(weighted[0].dtype)[None, None]
     for scores in reversed(weighted):  # the row times (I + A_L) ... (I + A_1)
         row = row + row @ scores  # (B, 1, tokens)

@@ -43,8 +43,8 @@ def token_similarity(model, images, token=None, layer=None, batch_size=8):
     Args:
         model: a model that contains a Transformer encoder.
         images: (batch, height, width, channels) as the model takes them.
-        token: (row, column) of a patch. None for the class token or, if the model has none, for the
-            mean of all patches.
+        token: (row, column) of a patch. None for the class token, or for the mean of the patches in
+            a model that pools patches.
         layer: name of the `PatchEncoder`, of a block, or "encoder_norm", whose output is compared.
             None for "encoder_norm", or for the last block if no layer has that name.
         batch_size: number of images computed at once.
@@ -170,7 +170,7 @@ def logit_lens(model, images, batch_size=8):
 def _position(encoder, token):
     """Returns the position of a token in the sequence; None for the mean of the patches."""
     if token is None:
-        return 0 if encoder.prefix_tokens else None
+        return 0 if encoder.class_tokens and not encoder.pools_patches else None
     rows, columns = encoder.grid
     patches = [(r, c) for r in range(rows) for c in range(columns)]
     if not isinstance(token, (tuple, list)) or tuple(token) not in patches:

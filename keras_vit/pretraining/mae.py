@@ -68,9 +68,14 @@ class MAE(Objective):
     ):
         super().__init__(encoder, seed, **kwargs)
         self.keep(locals())
-        why = "the encoder of `MAE` must accept any subset of patches, not only whole rows"
-        stages.check_attention(encoder, why)
+        why = "the encoder of `MAE` must accept any subset of patches; axial attention needs whole "
+        why += "rows, and rotary positions and biases of offsets all patches"
+        stages.check_attention(encoder, why, any_subset=True)
         arguments.divisible_heads(decoder_dim, decoder_heads)
+        if normalize_targets and stages.patch_length(encoder) == 1:
+            want = "a patch must have two numbers or more, to be scaled to deviation 1"
+            received = {"patch_size": encoder.patch_size, "num_channels": encoder.num_channels}
+            arguments.refuse(want, received, "Use normalize_targets=False, or larger patches.")
         patches = stages.count_patches(encoder)
         self.visible = patches - stages.count_hidden("mask", mask, patches)
         self.positions = sincos(stages.grid(encoder), decoder_dim, encoder.prefix_tokens)

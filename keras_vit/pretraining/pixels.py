@@ -157,7 +157,7 @@ def encode_causally(encoder, tokens):
     for block in stages.blocks(encoder):
         x = x + block.skip_1(attend_causally(block.attention, block.norm_1(x)))  # Eq. 2
         x = x + block.skip_2(block.mlp(block.norm_2(x)))  # Eq. 3
-    return encoder.get_layer("encoder_norm")(x)
+    return stages.normalize(encoder, x)
 
 
 def attend_causally(attention, x):

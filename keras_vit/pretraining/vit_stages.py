@@ -11,11 +11,8 @@ from keras import ops
 
 from keras_vit import arguments
 from keras_vit.ablations.axial import AxialBlock
-from keras_vit.ablations.positions import PositionEmbedding
 from keras_vit.ablations.relative import RelativeViT
 from keras_vit.vit import ViT
-
-TRAINED = ("patch_encoder", "encoder_norm")  # along with the blocks, but not pooling and head
 
 
 def check(encoder):
@@ -41,9 +38,13 @@ def check(encoder):
     return encoder
 
 
-def check_attention(encoder, why):
-    """Raises `ValueError` with the reason `why` if the encoder's attention is axial."""
-    if any(isinstance(block, AxialBlock) for block in blocks(encoder)):
+def check_attention(encoder, why, any_subset=False):
+    """Raises `ValueError` with the reason `why` if the encoder's attention is axial.
+
+    With `any_subset`, it also does if the attention needs all patches of a grid, in their places.
+    """
+    needs_grid = any(hasattr(block, "grid") for block in blocks(encoder))
+    if any(isinstance(block, AxialBlock) for block in blocks(encoder)) or any_subset and needs_grid:
         advice = "Use a ViT, or SimMIM or MaskedPatchPrediction."
         arguments.refuse(why, {"encoder": type(encoder).__name__}, advice)
 
@@ -89,8 +90,15 @@ def add_positions(encoder, embeddings):
     """Returns z_0 of embeddings (B, N, D): prepends the class token and adds positions, Eq. 1."""
     x = ops.cast(embeddings, "float32")  # the dtype of the weights; no layer casts them here
     x = encoder.get_layer("patch_encoder").assemble(x)  # (B, N + 1, D)
-    added = [layer for layer in encoder.layers if isinstance(layer, PositionEmbedding)]
-    return added[0](x) if added else x  # Appendix D.4
+    for layer in _find_layers_before_blocks(encoder):
+        x = layer(x)
+    return x
+
+
+def _find_layers_before_blocks(encoder):
+    """Returns the layers between `PatchEncoder` and the blocks: positions of D.4, CLIP's norm."""
+    names = [layer.name for layer in encoder.layers]
+    return encoder.layers[names.index("patch_encoder") + 1 : names.index("block_0")]
 
 
 def blocks(encoder):
@@ -103,7 +111,19 @@ def encode(encoder, tokens):
     x = tokens
     for block in blocks(encoder):
         x = block(x)
-    return encoder.get_layer("encoder_norm")(x)
+    return normalize(encoder, x)
+
+
+def normalize(encoder, x):
+    """Returns LN(z_L) of z_L; z_L itself if the encoder has no last normalization."""
+    for norm in _find_last_norms(encoder):
+        x = norm(x)
+    return x
+
+
+def _find_last_norms(encoder):
+    """Returns the last normalization in a list, which is empty for RADIO and the like."""
+    return [layer for layer in encoder.layers if layer.name == "encoder_norm"]
 
 
 def encode_patches(encoder, embeddings):
@@ -113,7 +133,8 @@ def encode_patches(encoder, embeddings):
 
 def find_unused_weights(encoder):
     """Returns the weights that come after the tokens, those of pooling and head."""
-    trained = [encoder.get_layer(name) for name in TRAINED] + blocks(encoder)
+    first, last = _find_layers_before_blocks(encoder), _find_last_norms(encoder)
+    trained = [encoder.get_layer("patch_encoder"), *first, *blocks(encoder), *last]
     used = {id(weight) for layer in trained for weight in layer.weights}
     return [weight for weight in encoder.weights if id(weight) not in used]
 

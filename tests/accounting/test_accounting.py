@@ -11,6 +11,7 @@ from paper import block
 import keras_vit
 from keras_vit import accounting, cli
 from keras_vit.accounting import layer_costs, paper_costs
+from keras_vit.descendants import RegisterViT
 
 BACKEND = keras.backend.backend()
 # GMACs that timm publishes, which include 5 operations for each normalized value.
@@ -288,6 +289,16 @@ def test_tensorflow_counts_the_same_and_a_little_more(blank, recwarn):
     options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation())
     counted = profiler.profile(graph, options=options.with_empty_output().build()).total_float_ops
     assert 1 < counted / accounting.count(model).flops < 1.01
+
+
+def test_a_gated_mlp_keeps_gates_and_values(blank):
+    """In each of 2 blocks, for each of 21 tokens: `mlp_dim` numbers more than a plain MLP."""
+    shape = {"image_size": 32, "num_layers": 2, "num_classes": None}
+    plain, gated = (
+        keras_vit.create("ViT-Mini/8", RegisterViT, **shape, gated=gated) for gated in (False, True)
+    )
+    more = accounting.count(gated).kept - accounting.count(plain).kept
+    assert more == 2 * (1 + 4 + 16) * 128
 
 
 @pytest.mark.slow

@@ -248,6 +248,27 @@ def test_digits_are_cropped_to_their_ink_as_in_python(invert, tmp_path):
     np.testing.assert_array_equal(run_node(code, jobs=[job]), truth.ravel())
 
 
+def test_an_occlusion_goes_on_while_the_worker_compares():
+    """A screen of the Explorer that asks for a comparison leaves the map of another one whole."""
+    model, images = wide_vit(num_layers=1), random_images(1, 8, 15, 3).round()
+    code = """
+    const cells = [], self = { postMessage: ({ cell }) => cells.push(cell) };
+    """
+    code += page_file.read("engine/worker.js")
+    code += """
+    TASKS.compare = () => {};
+    [model, [vit]] = [{ sizes: jobs[0] }, vits];
+    const [image] = images;
+    image.data = Uint8Array.from(image.data);
+    const done = self.onmessage({ data: { task: "occlude", image, label: 0 } });
+    self.onmessage({ data: { task: "compare" } });
+    done.then(() => console.log(JSON.stringify(cells)));
+    """
+    sizes = records.describe(model)[1]
+    values = {"models": [packed(model)], "images": [to_image(images[0])], "jobs": [sizes]}
+    assert run_node(code, **values) == list(range(6))
+
+
 @pytest.mark.parametrize("pooling", ["token", slow("gap")])
 def test_maps_equal_those_of_explain(pooling):
     model, images = round_weights(wide_vit(pooling=pooling)), random_images(1, 8, 15, 3).round()

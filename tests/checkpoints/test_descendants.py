@@ -92,6 +92,24 @@ def test_a_method_that_is_given_is_obeyed(publish):
         np.testing.assert_allclose(table, expected, atol=1e-6)
 
 
+def test_a_pooler_of_deit_is_a_tanh_layer_on_the_class_token(publish):
+    """`DeiTModel` with its pooler: the distillation token is not pooled."""
+    folder = publish("huggingface deit with one head")
+    plain = keras_vit.load_pretrained(folder, num_classes=None, verbose=False)
+    pooler = {"weight": seeded.torch_weight("a", (24, 24)), "bias": seeded.torch_weight("b", (24,))}
+
+    def change(tensors):
+        own = {k.removeprefix("deit."): x for k, x in tensors.items() if "classifier" not in k}
+        return own | {f"pooler.dense.{name}": np.asarray(x) for name, x in pooler.items()}
+
+    change_tensors(folder, change)
+    model = keras_vit.load_pretrained(folder, verbose=False)
+    assert type(model) is descendants.RegisterViT and model.representation_size == 24
+    images = seeded.make_images(*model.image_size)
+    expected = np.tanh(outputs(plain, images) @ np.transpose(pooler["weight"]) + pooler["bias"])
+    np.testing.assert_allclose(outputs(model, images), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("case", ["timm eva02", "timm pe core"])
 def test_tokens_of_a_model_that_pools_them_otherwise(case, publish):
     """Weights of layers after the tokens are left out."""

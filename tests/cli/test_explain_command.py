@@ -142,6 +142,13 @@ def test_classes_are_given_by_name_or_number(explained, model, folder):
     assert "0.png: cat," in text and "3.png: bat," in text
 
 
+@pytest.mark.backend_free
+def test_a_single_name_is_that_of_class_1():
+    """Of a model with one logit: class 0 is not that."""
+    assert command._find_classes(["cat"], ["cat"]) == 1
+    assert command._find_classes(["cat"], ["ape", "bat", "cat"]) == 2
+
+
 @pytest.mark.slow
 def test_a_block_is_looked_at(explained, model, folder):
     _, found, _ = explained("token-similarity", "--block", 0, "--token", 1, 1)

@@ -109,6 +109,15 @@ def test_relative_positions_fit_another_grid(kind, name, resized, blank):
     np.testing.assert_array_equal(table, resized(old, (2, 3), (3, 2)))
 
 
+def test_biases_of_the_same_grid_stay(blank):
+    """Of larger images in larger patches."""
+    model = wide_vit(descendants.BEiTViT, pooling="patch mean", num_layers=1)
+    new = keras_vit.resize(model, image_size=(16, 30), patch_size=(8, 10))
+    assert new.grid == model.grid
+    old, table = (numpy(m.get_layer("block_0").attention.bias_table) for m in (model, new))
+    np.testing.assert_array_equal(table, old)
+
+
 # --- Patches -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("method", flexivit.MATRICES)
 def test_larger_patches_have_the_same_tokens(method):

@@ -12,9 +12,9 @@ import pytest
 from helpers import arrays, numpy, outputs, quick, random_images, random_tokens, randomize, weights
 
 import keras_vit
-from keras_vit import hooks
+from keras_vit import descendants, hooks
 from keras_vit.explain import attention
-from keras_vit.explain.inside import batched, find_encoder
+from keras_vit.explain.inside import batched, find_encoder, forward
 from keras_vit.layers import weighted_sum
 
 DATA = pathlib.Path(os.environ.get("KERAS_VIT_TEST_DATA", "not set"))
@@ -243,6 +243,23 @@ def test_what_is_compiled_for_predicting_and_training_stays():
     assert not all(map(np.array_equal, model.get_weights(), weights_now))
 
 
+def test_a_change_of_a_model_is_seen():
+    """LoRA adds weights, and an activation is a part of what was compiled."""
+    model, x = vit(num_layers=1), random_images(2, *SIZE, 3)
+    before = numpy(forward.run(model, x)["output"])
+    model.get_layer("head").activation = keras.activations.sigmoid
+    found = numpy(forward.run(model, x)["output"])
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-before)), rtol=1e-5)
+    plain = attention.attention_scores(model, x).stack()
+    layer = model.get_layer("block_0").attention.query_key_value
+    layer.enable_lora(2)
+    layer.lora_kernel_a.assign(random_tokens(6, 2))
+    layer.lora_kernel_b.assign(random_tokens(2, 18))
+    found = attention.attention_scores(model, x).stack()
+    np.testing.assert_allclose(found, scores_of_weights(keras_vit.resize(model), x), atol=1e-5)
+    assert abs(found - plain).max() > 0.01
+
+
 def test_an_error_on_the_way_leaves_nothing_behind(monkeypatch):
     model, x = vit(num_layers=1), random_images(2, *SIZE, 3)
     block = model.get_layer("block_0")
@@ -405,6 +422,13 @@ def test_pooling_attention_is_what_the_probe_takes_from_each_token():
     scores = np.exp(np.einsum("hk,bthk->bht", q, k) / q.shape[-1] ** 0.5)
     scores = scores / scores.sum(-1, keepdims=True)
     np.testing.assert_allclose(found.reshape(2, 8, 6), scores[..., 1:], atol=1e-6)
+
+
+def test_attention_of_a_pooling_without_registers_is_that_of_all_patches():
+    model = vit(descendants.RegisterViT, pooling="map", num_registers=2, num_layers=1)
+    found = attention.pooling_attention(model, random_images(2, *SIZE, 3))
+    assert found.shape == (2, 3, 3, 5)
+    np.testing.assert_allclose(found.sum((2, 3)), 1, rtol=1e-5)
 
 
 def test_a_model_that_pools_in_another_way_has_no_pooling_attention():

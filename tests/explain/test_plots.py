@@ -237,6 +237,12 @@ def test_every_head_of_the_chosen_blocks_is_drawn():
             assert row[1 + head].get_title() == f"head {head}"
 
 
+@pytest.mark.parametrize("prefix, words_of_it", [(1, "the class token"), (0, "the patches")])
+def test_the_title_names_the_tokens_that_attend(prefix, words_of_it):
+    scores = np.full((1, 3, 1, prefix + 4, prefix + 4), 0.2)
+    assert f"Attention of {words_of_it}" in words(plots.attention_scores(scores, IMAGES))
+
+
 def test_many_heads_go_on_in_further_rows_and_the_last_block_is_the_default():
     figure = plots.attention_scores(scores(heads=8), IMAGES[:2], token=(1, 1), grid=(2, 3))
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
@@ -276,6 +282,7 @@ def test_entropy_has_the_line_of_even_attention():
 def test_lengths_of_tokens_are_those_of_patches_and_of_prefix_tokens():
     norms = np.random.default_rng(0).uniform(1, 9, (4, 5, 7))
     (axes,) = plots.token_norms(norms, prefix_tokens=2).axes
+    assert axes.get_lines()[2].get_label() == "prefix tokens, mean"
     median, longest, first = (line.get_ydata() for line in axes.get_lines())
     patches = norms[:, :, 2:].reshape(4, -1)
     np.testing.assert_allclose(median, np.median(patches, axis=1), rtol=1e-6)
@@ -353,6 +360,13 @@ def test_probabilities_of_logits_of_one_logit_and_of_probabilities():
     np.testing.assert_array_equal(plots.to_probabilities([[0.3, 0.7]]), [[0.3, 0.7]])
 
 
+def test_a_single_name_is_that_of_class_1():
+    assert plots.drawing.name_class(1, ["cat"]) == "cat"
+    assert plots.drawing.name_class(0, ["cat"]) == "not cat"
+    figure = plots.logit_lens(np.array([[[0.0]], [[2.0]]]), class_names=["cat"])
+    assert {"cat", "not cat"} <= set(words(figure).split("\n"))
+
+
 def test_neighbors_stand_in_rows_with_their_cosines():
     found = Nearest(np.array([[2, 0], [1, 2]]), np.array([[0.9, 0.25], [1.0, -0.5]]))
     figure = plots.nearest(found, IMAGES[:2], IMAGES, NAMES[:2], ["x", "y", "z"])
@@ -376,6 +390,8 @@ def test_deletion_says_the_area_under_the_mean():
     several = plots.deletion_curve({"relevance": curves, "random": curves})
     labels = [line.get_label() for line in several.axes[0].get_lines()]
     assert labels == ["relevance, area 0.42", "random, area 0.42"]
+    many = plots.deletion_curve(dict.fromkeys("abcdef", curves))
+    assert len(many.axes[0].get_lines()) == 6
 
 
 @pytest.mark.parametrize(

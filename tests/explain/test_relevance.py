@@ -12,6 +12,7 @@ import pytest
 from helpers import quick, random_images, randomize, weights
 
 import keras_vit
+from keras_vit.descendants import RegisterViT
 from keras_vit.explain.gradients import relevance
 from keras_vit.explain.masking import deletion_curve
 
@@ -62,9 +63,10 @@ def attention(x, w, factors):
     return np.concatenate(heads, -1) @ w["projection/kernel"] + w["projection/bias"], scores
 
 
-def expected(image, w, pooling, label, step=1e-5):
+def expected(image, w, pooling, label, step=1e-5, registers=0):
     """Chefer et al., Eq. 5 and 6, as printed: score times slope of the logit, layer by layer."""
-    tokens = CLASS_TOKENS[pooling] + math.prod(GRID)
+    prefix = CLASS_TOKENS[pooling] + registers
+    tokens = prefix + math.prod(GRID)
     factors = np.ones((NUM_LAYERS, NUM_HEADS, tokens, tokens))
     slopes = np.zeros_like(factors)
     for place in np.ndindex(factors.shape):
@@ -76,7 +78,7 @@ def expected(image, w, pooling, label, step=1e-5):
     for layer in slopes:  # the slope in a factor of 1 is the score times the score's gradient
         total = total + np.maximum(layer, 0).mean(0) @ total
     readers = CLASS_TOKENS[pooling] or tokens
-    row = (total - np.eye(tokens))[:readers].mean(0)[CLASS_TOKENS[pooling] :]
+    row = (total - np.eye(tokens))[:readers].mean(0)[prefix:]
     return row.reshape(GRID) / row.sum()
 
 
@@ -89,6 +91,22 @@ def test_relevance_is_that_of_finite_differences(pooling):
     truth = [expected(images[i], w, pooling, classes[i]) for i in range(3)]
     assert found.dtype == "float32" and np.ptp(truth[0]) > 0.05
     np.testing.assert_allclose(found, truth, atol=1e-4)
+
+
+def test_the_head_reads_no_register():
+    model, images = small("token", RegisterViT, num_registers=2), random_images(1, 4, 9, 3)
+    truth = expected(images[0], weights(model), "token", 3, registers=2)
+    np.testing.assert_allclose(relevance(model, images, 3)[0], truth, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.both
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX computes in float32 by default")
+def test_a_model_in_float64_has_the_same_relevance():
+    model, double = small(), small(dtype="float64")
+    images = random_images(2, 4, 9, 3)
+    expected = relevance(model, images, 1)
+    np.testing.assert_allclose(relevance(double, images, 1), expected, atol=1e-5)
 
 
 def test_factors_on_scores_are_where_they_should_be():

@@ -8,7 +8,9 @@ import pytest
 from helpers import quick, random_images, random_tokens, randomize
 
 import keras_vit
+from keras_vit import descendants
 from keras_vit.explain import attention
+from keras_vit.explain.inside import find_encoder
 from keras_vit.explain.rollout import attention_rollout, token_attention
 
 pytestmark = pytest.mark.usefixtures("blank")
@@ -228,6 +230,39 @@ def test_of_a_model_it_is_that_of_its_scores(pooling):
         expected = attention_rollout(scores.stack(), grid=(2, 3), **options)
         np.testing.assert_allclose(found, expected, atol=1e-5)
     np.testing.assert_allclose(token_attention(outer, x), token_attention(scores), atol=1e-5)
+
+
+POOLS = {"token": False, "gap": True, "map": True, "patch mean": True, "token and mean": False}
+
+
+@pytest.mark.parametrize("pooling", POOLS)
+def test_a_part_of_a_model_pools_as_the_model(pooling, blank):
+    """A zero-shot classifier, like a part, has the layers of a ViT but no argument `pooling`."""
+    model = vit(pooling=pooling)
+    part = keras.Model(model.input, model.get_layer("pooling").output)
+    for one in (model, part, keras.Sequential([model])):
+        assert find_encoder.find(one).pools_patches is POOLS[pooling]
+
+
+def test_the_perception_encoder_pools_patches_in_a_zero_shot_classifier(blank):
+    shape = {"image_size": (8, 12), "num_layers": 1, "num_classes": None, "pooling": "map"}
+    encoder = keras_vit.create("ViT-Mini/4", descendants.PEViT, **shape)
+    model = keras_vit.zero_shot_head(encoder, random_tokens(3, 64))
+    assert find_encoder.find(encoder).prefix_tokens == 1
+    assert find_encoder.find(model).pools_patches
+
+
+REGISTERS = {"token": 1, "gap": 0, "map": 0, "patch mean": 1, None: 1, "distilled": 2}
+
+
+@pytest.mark.parametrize("pooling", REGISTERS)
+def test_registers_are_no_class_tokens(pooling, blank):
+    options = {"num_classes": None} if pooling is None else {"num_classes": 2}
+    shape = {"image_size": (8, 12), "num_layers": 1, "pooling": pooling, "num_registers": 2}
+    model = keras_vit.create("ViT-Mini/4", descendants.RegisterViT, **shape, **options)
+    encoder = find_encoder.find(model)
+    assert encoder.class_tokens == REGISTERS[pooling]
+    assert encoder.prefix_tokens == REGISTERS[pooling] + 2
 
 
 def test_only_a_few_images_are_in_memory_at_once(monkeypatch):

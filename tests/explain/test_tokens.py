@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import numpy, random_images, randomize, wide_vit
+from helpers import numpy, quick, random_images, randomize, wide_vit
 
 import keras_vit
 from keras_vit.explain.inside import find_encoder
@@ -102,13 +102,13 @@ def test_similarity_by_hand(layer, token, shared):
                 assert found[i, patch // 3, patch % 3] == pytest.approx(expected, abs=2e-5)
 
 
-@pytest.mark.parametrize("pooling", ["gap", pytest.param("distilled", marks=pytest.mark.slow)])
-def test_similarity_where_there_is_no_class_token_or_more_than_one(pooling):
-    """Without a class token, the mean of the patches replaces it; of two, the first is used."""
+@pytest.mark.parametrize("pooling", quick(["gap", "patch mean", "distilled"], "gap", "patch mean"))
+def test_similarity_where_the_class_token_is_not_pooled_or_not_the_only_one(pooling):
+    """If a model pools the patches, their mean replaces it; of two, the first is used."""
     model, images = wide_vit(pooling=pooling), random_images(4, 8, 15, 3)
     x = tokens(model, "encoder_norm", images)
-    patches = x[:, {"gap": 0, "distilled": 2}[pooling] :]
-    chosen = patches.mean(axis=1) if pooling == "gap" else x[:, 0]
+    patches = x[:, {"gap": 0, "patch mean": 1, "distilled": 2}[pooling] :]
+    chosen = x[:, 0] if pooling == "distilled" else patches.mean(axis=1)
     expected = [[cosine(c, p) for p in row] for c, row in zip(chosen, patches, strict=True)]
     found = token_similarity(model, images)
     np.testing.assert_allclose(found.reshape(4, 6), expected, atol=2e-5)

@@ -8,7 +8,7 @@ from helpers import numpy, quick, random_images, randomize, weights
 from helpers import wide_vit as two_blocks
 
 import keras_vit
-from keras_vit import pretraining
+from keras_vit import descendants, pretraining
 from keras_vit.ablations.positions import sincos
 from keras_vit.data import Batches
 from keras_vit.pretraining import masked_patches as mpp
@@ -445,6 +445,16 @@ MISTAKES = {
         "must cut its patches from the image",
         "encoder='HybridViT'",
     ),  # fmt: skip
+    "rotary positions": (
+        lambda: mae(wide_vit(descendants.DINOv3ViT)),
+        "must accept any subset of patches",
+        "encoder='DINOv3ViT'",
+    ),
+    "patches of one number": (
+        lambda: mae(pixel_vit(num_channels=1)),
+        "A patch must have two numbers or more",
+        "num_channels=1",
+    ),
     "one patch": (
         lambda: mae(wide_vit(image_size=(4, 5))),
         "There must be 2 patches or more",

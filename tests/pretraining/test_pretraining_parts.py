@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import paper
 import pytest
-from helpers import numpy, outputs, random_images, wide_vit
+from helpers import numpy, outputs, quick, random_images, wide_vit
 
 import keras_vit
-from keras_vit import pretraining
+from keras_vit import descendants, pretraining
 from keras_vit.ablations import PositionViT
 from keras_vit.ablations.positions import sincos
 from keras_vit.pretraining import masked_patches as mpp
@@ -214,6 +214,31 @@ def test_first_tokens_are_those_of_the_model(kind, pooling):
     np.testing.assert_allclose(numpy(encoders.embed(encoder, images)), expected, atol=1e-5)
     z = encoders.add_positions(encoder, encoders.project(encoder, images))
     np.testing.assert_allclose(numpy(z), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    quick(
+        [descendants.CLIPViT, descendants.PESpatialViT, descendants.PooledNormViT],
+        descendants.CLIPViT,
+    ),
+)
+def test_tokens_are_those_of_the_model(kind):
+    """With CLIP's norm before the blocks, and without a norm after them."""
+    encoder = wide_vit(kind, pooling=None, num_classes=None, num_layers=1)
+    images = random_images(2, 8, 15, 3)
+    found = encoders.encode(encoder, encoders.embed(encoder, images))
+    np.testing.assert_allclose(numpy(found), outputs(encoder, images), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "kind, name",
+    [(PositionViT, "positions/x_embedding"), (descendants.CLIPViT, "embedding_norm/gamma")],
+)
+def test_what_comes_before_the_blocks_is_trained(kind, name, blank):
+    options = {"position_embedding": "2d"} if kind is PositionViT else {}
+    model = pretraining.SimMIM(wide_vit(kind, num_layers=1, **options), mask_unit=1)
+    assert name in [weight.path for weight in model.trainable_variables]
 
 
 def test_palette_finds_clusters():

@@ -38,6 +38,7 @@ def test_blocks_by_number_and_name_are_what_the_layers_return(blank, capsys):
     [
         pytest.param(descendants.DINOv3ViT, {"pooling": "patch mean"}, 5, marks=pytest.mark.both),
         (descendants.RegisterViT, {"pooling": None}, 5),
+        (descendants.RegisterViT, {"pooling": "gap", "num_registers": 2}, 2),
         (keras_vit.ViT, {"pooling": "map"}, 0),
     ],
 )
@@ -49,6 +50,9 @@ def test_registers_are_no_patches(kind, options, prefix, blank):
     np.testing.assert_allclose(mean, tokens[:, prefix:].mean(1), atol=1e-5)
     grid = keras_vit.features(model, images, pool="patches", verbose=0)
     np.testing.assert_allclose(grid[:, 1, 2], tokens[:, prefix + 5], atol=1e-5)
+    if options["pooling"] in ("gap", "map"):
+        with pytest.raises(ValueError, match="returns tokens and a class token"):
+            keras_vit.features(model, images, "encoder_norm", pool="token")
 
 
 @pytest.mark.slow

@@ -2,7 +2,8 @@
 // Runs beside the page, so that the page stays responsive. Receives and sends {task, ...}.
 
 let model, vit; // the page's data about the model, and the model
-let turn = 0; // number of tasks
+let turn = 0; // number of tasks that stop an occlusion
+const STOPPING = ["classify", "explore", "occlude", "stop"];
 
 const TASKS = {
   async load({ content, weights }) {
@@ -23,7 +24,7 @@ const TASKS = {
     self.postMessage({ task: "classified", number, image, shares, attention, rolled, seconds });
   },
 
-  /** Covers one cell after the other, and answers after each; a new task stops it. */
+  /** Covers one cell after the other, and answers after each; tasks of `STOPPING` stop it. */
   async occlude({ number, image, label, ways, measure }) {
     const grid = coarsen(model.sizes.grid), mine = turn;
     const show = (cell, fall) => {
@@ -41,7 +42,7 @@ function progressOf(task, more = {}) {
 }
 
 self.onmessage = async ({ data }) => {
-  turn += 1;
+  if (STOPPING.includes(data.task)) turn += 1;
   try {
     await TASKS[data.task](data);
   } catch (error) {

@@ -106,7 +106,7 @@ HUGGING_FACE_DISTILLED = HUGGING_FACE._replace(
     models=("distilled ViT",),
     rules=rules(FORMS, HUGGING_FACE_DISTILLED_LAYERS),
     signature=r"(deit\.)?embeddings\.distillation_token",
-    lacks=r"classifier\.weight",
+    lacks=r"classifier\.weight|(deit\.)?pooler\.dense\.weight",
     canonical=functools.partial(_canonical, "deit."),
     export=Export(("deit", None, "DeiTForImageClassificationWithTeacher")),
 )
@@ -116,7 +116,7 @@ IJEPA = HUGGING_FACE._replace(
     canonical=functools.partial(_canonical, "ijepa."),
     export=Export(("ijepa", "IJepaModel", "IJepaForImageClassification"), vit_pools("gap")),
 )
-# Fine-tuned with one head, on the class token: the distillation token is a register.
+# With one head or a pooler, both of the class token: the distillation token is a register.
 HUGGING_FACE_ONE_HEAD = HUGGING_FACE_DISTILLED._replace(
     models=("RegisterViT",),
     rules=rules(FORMS, HUGGING_FACE_DISTILLED_LAYERS | {"head": ("dense", "classifier")}),

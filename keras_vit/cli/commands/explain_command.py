@@ -236,7 +236,8 @@ def _find_classes(words, class_names):
     numbers = []
     for word in words or ():
         if class_names and word in class_names:
-            numbers.append(list(class_names).index(word))
+            alone = len(class_names) == 1  # the name of class 1 of a model with one logit
+            numbers.append(1 if alone else list(class_names).index(word))
         elif word.isascii() and word.isdigit():
             numbers.append(int(word))
         else:

@@ -11,6 +11,7 @@ from keras_vit.guards import image_checks
 
 # {model: {(function, settings): compiled function}}; an entry is dropped with its model.
 _COMPILED = weakref.WeakKeyDictionary()
+_STATES = weakref.WeakKeyDictionary()  # {model: its state when its functions were compiled}
 
 
 def run(function, model, images, *more, batch_size=32, compiled=True, **settings):
@@ -66,11 +67,20 @@ def program(function, model, **settings):
         model: a Keras model.
         **settings: as in `run`.
     """
-    known = _COMPILED.setdefault(model, {})
+    state = _describe_state(model)
+    if _STATES.get(model) != state:
+        _COMPILED[model], _STATES[model] = {}, state
+    known = _COMPILED[model]
     key = (function, tuple(sorted(settings.items())))
     if key not in known:
         known[key] = _compile(function, weakref.ref(model), settings)
     return known[key]
+
+
+def _describe_state(model):
+    """Returns what a compiled function contains; LoRA, quantization or an activation change it."""
+    variables = [(v.path, tuple(v.shape), v.dtype) for v in model.variables]
+    return variables, [getattr(layer, "activation", None) for layer in model._flatten_layers()]
 
 
 def check_images(model, images):

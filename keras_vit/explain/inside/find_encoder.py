@@ -1,11 +1,18 @@
 """Finds the Transformer encoder inside a model: its blocks, its grid and its prefix tokens."""
 
+import math
 from typing import NamedTuple
 
 import keras
 
 from keras_vit import arguments
 from keras_vit.ablations.axial import AxialBlock
+from keras_vit.descendants import (
+    AttentionPooling,
+    ClassAndDistillationToken,
+    ClassTokenAndMean,
+    PatchMean,
+)
 from keras_vit.layers import PatchEncoder, Patches, TransformerBlock
 
 BLOCKS = (TransformerBlock, AxialBlock)
@@ -26,6 +33,8 @@ class Encoder(NamedTuple):
         grid: (rows, columns) of patches.
         patch_size: (height, width) of a patch, in pixels of the image.
         prefix_tokens: number of tokens before the patch tokens.
+        class_tokens: number of them that are not registers: 1, or 2 with DeiT's distillation token;
+            0 if there is no class token.
         pools_patches: whether the model pools the patches' tokens instead of a prefix token.
     """
 
@@ -35,6 +44,7 @@ class Encoder(NamedTuple):
     grid: tuple
     patch_size: tuple
     prefix_tokens: int
+    class_tokens: int
     pools_patches: bool
 
 
@@ -71,6 +81,7 @@ def find(model):
     if not patches.built:
         want = "the model must be built before its encoder is read"
         arguments.refuse(want, {"model": model.name}, "Call it once on an image.")
+    layers, count = [layer for layer, _ in pairs], math.prod(patches.grid)
     return Encoder(
         blocks=blocks,
         patches=patches,
@@ -78,7 +89,8 @@ def find(model):
         grid=tuple(patches.grid),
         patch_size=_patch_size(patches, owner),
         prefix_tokens=patch_encoder.prefix_tokens,
-        pools_patches=getattr(owner, "pooling", None) in ("gap", "map", "patch mean"),
+        class_tokens=min(patch_encoder.prefix_tokens, _count_class_tokens(layers, count)),
+        pools_patches=any(_pools_patches(layer, count) for layer in layers),
     )
 
 
@@ -132,12 +144,38 @@ def find_token_layers(model):
     return {layer.name: layer for layer in (encoder.patch_encoder, *encoder.blocks, *norms)}
 
 
+def _count_class_tokens(layers, count):
+    """Returns the number of class tokens of a model of `count` patches with prefix tokens."""
+    if any(isinstance(layer, ClassAndDistillationToken) for layer in layers):
+        return 2
+    return 0 if any(_takes_patches_alone(layer, count) for layer in layers) else 1
+
+
+def _takes_patches_alone(layer, count):
+    """Returns whether a layer pools the tokens of `count` patches and receives no others."""
+    pools = isinstance(layer, (keras.layers.GlobalAveragePooling1D, AttentionPooling))
+    return pools and _find_input_shape(layer)[1:2] == (count,)
+
+
+def _pools_patches(layer, count):
+    """Returns whether a layer pools the tokens of `count` patches, not only a prefix token."""
+    if isinstance(layer, keras.layers.GlobalAveragePooling1D):
+        return _takes_patches_alone(layer, count)
+    kinds = (AttentionPooling, PatchMean)
+    return isinstance(layer, kinds) and not isinstance(layer, ClassTokenAndMean)
+
+
 def _takes_tokens(layer):
     """Returns whether a layer is called with tokens; True if that is unknown."""
+    return len(_find_input_shape(layer)) in (0, 3)
+
+
+def _find_input_shape(layer):
+    """Returns the shape of a layer's input; () if the layer is not part of a graph."""
     try:
-        return len(layer.input.shape) == 3
-    except (AttributeError, ValueError):  # not part of a graph
-        return True
+        return tuple(layer.input.shape)
+    except (AttributeError, ValueError):
+        return ()
 
 
 def walk(model):

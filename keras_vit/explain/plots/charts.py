@@ -1,5 +1,7 @@
 """Plots that are charts: views of a model as a whole, and of classes over its depth."""
 
+import itertools
+
 import numpy as np
 
 from keras_vit import arguments
@@ -86,7 +88,7 @@ def token_norms(norms, prefix_tokens=1):
 
     Returns:
         A `matplotlib.figure.Figure`: the median and the middle 90 % of the patch tokens, the
-        longest patch token, and the class token.
+        longest patch token, and the mean of the prefix tokens.
     """
     norms = check_array("token_norms", norms, ("layers + 1", "batch", "tokens"))
     depth, patches = np.arange(len(norms)), norms[:, :, prefix_tokens:].reshape(len(norms), -1)
@@ -98,7 +100,8 @@ def token_norms(norms, prefix_tokens=1):
     axes.plot(depth, most, ":", color=GREY, label="longest patch")
     if prefix_tokens:
         first = norms[:, :, :prefix_tokens].mean(axis=(1, 2))
-        axes.plot(depth, first, "--s", color=ORANGE, ms=4, label="class token, mean")
+        kind = "class token" if prefix_tokens == 1 else "prefix tokens"
+        axes.plot(depth, first, "--s", color=ORANGE, ms=4, label=f"{kind}, mean")
     axes.set(xlabel="blocks passed (0: input of the first)", ylabel="length of a token (L2)")
     axes.set_yscale("log", subs=())  # a few tokens can be fifty times as long as the others
     axes.yaxis.get_major_locator().set_params(subs=(1, 2, 5))
@@ -272,7 +275,8 @@ def deletion_curve(curves, names=None):
     kinds = curves if isinstance(curves, dict) else {"mean": curves}
     figure = create_figure(3.8)
     axes = figure.subplots()
-    for (kind, values), (color, marker, dashes) in zip(kinds.items(), LINES, strict=False):
+    lines = itertools.cycle(LINES)
+    for (kind, values), (color, marker, dashes) in zip(kinds.items(), lines, strict=False):
         values = check_array("deletion_curve", values, ("steps + 1", "batch"))
         removed = np.linspace(0, 100, len(values))
         mean = values.mean(axis=1)

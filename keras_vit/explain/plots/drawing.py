@@ -225,8 +225,15 @@ def name_classes(classes, class_names, count):
 
 
 def name_class(number, class_names=None):
-    """Returns the name of a class: "tabby", or "class 281" if its name is unknown."""
-    return f"class {number}" if class_names is None else str(class_names[number])
+    """Returns the name of a class: "tabby", or "class 281" if its name is unknown.
+
+    A single name is that of class 1 of a model with one logit; class 0 is "not" that.
+    """
+    if class_names is None:
+        return f"class {number}"
+    if len(class_names) == 1:
+        return str(class_names[0]) if number else f"not {class_names[0]}"
+    return str(class_names[number])
 
 
 def to_probabilities(logits):

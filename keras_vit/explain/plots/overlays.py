@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_vit import arguments
+from keras_vit.explain.attention import as_scores
 from keras_vit.explain.captions import (
     format_cosines,
     format_points,
@@ -40,7 +41,7 @@ def attention_scores(scores, images, blocks=None, token=None, grid=None, names=N
             tokens).
         images: (batch, height, width, channels), pixels 0 to 255.
         blocks: numbers of the blocks to draw, negative numbers from the end; None for the last.
-        token: (row, column) of the patch that attends; None for the class token.
+        token: (row, column) of the patch that attends; None as in `token_attention`.
         grid: (rows, columns) of patches, if `scores` is an array and the grid is not square.
         names: titles of the images.
 
@@ -51,7 +52,9 @@ def attention_scores(scores, images, blocks=None, token=None, grid=None, names=N
         ValueError: an array has the wrong shape, or a block or the token does not exist.
     """
     images = check_images(images)
-    maps = token_attention(scores, token=token, grid=grid)  # (layers, batch, heads, rows, columns)
+    scores = as_scores(scores, grid=grid)
+    pools = scores.pools_patches or not scores.prefix_tokens
+    maps = token_attention(scores, token=token)  # (layers, batch, heads, rows, columns)
     if maps.shape[1] != len(images):
         received = {"scores of": maps.shape[1], "images": len(images)}
         arguments.refuse("there must be scores for each image", received)
@@ -67,7 +70,8 @@ def attention_scores(scores, images, blocks=None, token=None, grid=None, names=N
         drawn = _heads(group, images[i], maps[block, i], token)
         group[0, 0].set_title(short_name(names[i]), fontsize=SMALL)
         group[0, 0].set_xlabel(f"block {block}", fontsize=SMALL)
-    query = "the class token" if token is None else "the patch in row {}, column {}".format(*token)
+    pooled = "the patches, on average" if pools else "the class token"
+    query = pooled if token is None else "the patch in row {}, column {}".format(*token)
     figure.suptitle(f"Attention of {query}, by head", size=11)
     add_color_bar(figure, drawn, "attention, in each map")
     return figure

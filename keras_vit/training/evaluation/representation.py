@@ -1,5 +1,6 @@
 """Labeled images from any source, and a model's outputs and features for them."""
 
+import math
 from typing import NamedTuple
 
 import keras
@@ -103,12 +104,13 @@ def output_of(model, layer=None, pool=None):
 
 def _pooled(model, layer, x, pool):
     """Returns the class token, the mean of the patches or their grid, from a layer's output."""
-    prefix, grid = 0, x.shape[1:3]  # the map of a ResNet
+    prefix, grid, is_there = 0, x.shape[1:3], pool != "token"  # the map of a ResNet
     if len(x.shape) == 3:
         encoder = find_encoder.find(model)
-        grid, prefix = encoder.grid, encoder.prefix_tokens
+        grid, prefix = encoder.grid, x.shape[1] - math.prod(encoder.grid)  # 0 in front of a pooling
+        is_there = prefix >= 0 and (is_there or (prefix > 0 and encoder.class_tokens > 0))
         x = x[:, :1] if pool == "token" else x[:, prefix:]
-    if len(x.shape) not in (3, 4) or (pool == "token" and not prefix):
+    if len(x.shape) not in (3, 4) or not is_there:
         want = f"`pool={pool!r}` needs a layer that returns tokens" + " and a class token" * (
             pool == "token"
         )
