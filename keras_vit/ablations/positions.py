@@ -219,7 +219,7 @@ def resize(positions, grid, new_grid, method="bilinear"):
     before = positions.shape[1] - rows * columns
     if before < 0:
         received = {"tokens": positions.shape[1], "grid": (rows, columns)}
-        check.refuse("the positions must hold a whole grid", received, "Give its own grid.")
+        check.refuse("the positions must hold a whole grid", received, "Pass its own grid.")
     matrix = MATRICES[method]
     table = positions[0, before:].reshape(rows, columns, -1)
     table = transform(table, matrix(rows, new_rows), matrix(columns, new_columns))

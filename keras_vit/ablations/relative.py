@@ -66,7 +66,7 @@ class RelativeSelfAttention(SelfAttention):
         offsets = self.offset_embedding.shape[0]
         if tokens != (offsets + 1) // 2:
             want = f"this attention was built for {(offsets + 1) // 2} tokens"
-            advice = "Give it images of the size that it was built for."
+            advice = "Pass it images of the size that it was built for."
             check.refuse(want, {"tokens": tokens}, advice)
         relative = ops.reshape(self.offset_embedding, (offsets, heads, dim))
         relative = ops.transpose(ops.cast(relative, query.dtype), (1, 2, 0))  # (heads, d, 2T - 1)

@@ -37,7 +37,7 @@ def check(encoder):
     if count_patches(encoder) < 2:
         advice = "Use larger images or smaller patches."
         received = {"patches": count_patches(encoder)}
-        arguments.refuse("there must be 2 patches or more", received, advice)
+        arguments.refuse("there must be at least 2 patches", received, advice)
     return encoder
 
 

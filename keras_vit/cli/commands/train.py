@@ -43,7 +43,7 @@ def _add_model(add):
     add(
         "--image-size PIXELS",
         "side to which images are resized, divisible by the patch; "
-        f"{_default('image_size')}, with --weights their size",
+        f"{_default('image_size')}, or the size of the --weights",
         int,
     )
     add(
@@ -54,7 +54,7 @@ def _add_model(add):
     )
     validation = "share of the training images for validation while training; default: 0.1"
     add("--validation-share SHARE", validation, float)
-    test = "share of all images that is tested on once, at the end; default: 0.2"
+    test = "share of all images for the test, once, at the end; default: 0.2"
     add("--test-share SHARE", test, float)
     add("--split-seed N", "seed of these splits; default: 0", int)
     add_columns(add)
@@ -66,7 +66,7 @@ def _add_model(add):
 
 
 def _add_training(add):
-    recipes = f"{', '.join(names())}; default: digits, with DATA folder, with --weights finetune"
+    recipes = f"{', '.join(names())}; default: digits; folder with DATA; finetune with --weights"
     add("--recipe NAME", recipes)
     adapt = "which weights are trained; default: the recipe's, usually all"
     add("--adapt", adapt, choices=ADAPTATIONS)

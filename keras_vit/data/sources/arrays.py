@@ -21,7 +21,7 @@ ROLES = {
     **dict.fromkeys(("y", "labels", "label", "targets", "target"), 1),
 }
 ADVICE = (
-    'Give a pair (images, labels), a dict {"train": (images, labels), "test": (images, labels)}, '
+    'Pass a pair (images, labels), a dict {"train": (images, labels), "test": (images, labels)}, '
     'or arrays called "x_train", "y_train", "x_test", "y_test", or "images" and "labels".'
 )
 
@@ -52,7 +52,7 @@ def read_arrays(source, name="arrays"):
         arguments.refuse(expected, {"labels without images": missing[:10].tolist()}, advice)
     if len(counts) < 2:
         advice = "Add images of another class."
-        arguments.refuse("there must be two classes or more", {"classes": len(counts)}, advice)
+        arguments.refuse("there must be at least two classes", {"classes": len(counts)}, advice)
     notes = (f"arrays that were not read: {', '.join(map(str, unread))}",) if unread else ()
     return Splits(name, tuple(map(str, range(len(counts)))), **sources, notes=notes)
 

@@ -42,7 +42,11 @@ def mix(images, labels, num_classes, augmentation, rng):
     classes = one_hot(labels, num_classes)
     if len(images) != len(classes):
         received = {"images": len(images), "labels": len(classes)}
-        arguments.refuse("there must be one label for every image", received, "Give both in full.")
+        arguments.refuse(
+            "there must be one label for every image",
+            received,
+            "Pass all images and labels of a batch.",
+        )
     mixup, cutmix, share = augmentation.mixup, augmentation.cutmix, 1.0
     if cutmix and (not mixup or rng.random() < SWITCH):
         images, share = cut(images, rng.beta(cutmix, cutmix), rng)
@@ -59,7 +63,7 @@ def one_hot(labels, num_classes):
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         received = {"labels": f"{labels.dtype} of shape {labels.shape}"}
-        advice = "Give the class of each image as an integer."
+        advice = "Pass the class of each image as an integer."
         arguments.refuse("`labels` must be integers of shape (batch,)", received, advice)
     invalid = labels[(labels < 0) | (labels >= num_classes)]
     if len(invalid):

@@ -90,7 +90,7 @@ def recipe(name, data=None, **overrides):
     if data is None:
         return chosen
     if not hasattr(data, "counts"):
-        advice = "Load images with keras_vit.data.load, or call .scale of the recipe."
+        advice = "Load images with keras_vit.data.load, or call the recipe's `scale`."
         arguments.refuse("`data` must be an `ImageDataset`", {"data": type(data).__name__}, advice)
     if chosen.early_stopping and not data.counts["validation"]:
         want, received = "early stopping needs validation images", {"validation": 0}
