@@ -42,7 +42,7 @@ STUDIES = {
     "table-8": ("position_kinds", "Kinds of position embedding",
         "How much does a ViT gain by knowing where patches are, and does the kind matter?"),
     "table-9": ("few_labels", "Nineteen tasks with few labels (VTAB-1k)",
-        "What does pre-training give with few labels, task by task, and is a ViT behind a ResNet?"),
+        "What does pre-training gain with few labels, task by task, and is a ViT behind a ResNet?"),
 }
 # fmt: on
 
