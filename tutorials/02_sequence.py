@@ -105,7 +105,7 @@ axes[1].imshow(np.hstack(squares[2]))
 for axis in axes:
     axis.set_axis_off()
 axes[0].set_title("196 patches of 16 × 16 pixels")
-axes[1].set_title("patches 28 to 41, as the sequence has them")
+axes[1].set_title("patches 28 to 41, as in the sequence")
 plt.show()
 
 # %% [markdown]

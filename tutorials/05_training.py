@@ -523,4 +523,4 @@ assert 10_000 < n < 20_000
 # - [Chapter 8](08_finetuning.py): how to start from pretrained weights.
 # - An open task: beat the best model of the table above with a ViT.
 #   Start with `"ViT-Mini/4"`, which cuts an image into 49 patches
-#   instead of 16, and more epochs.
+#   instead of 16, and train for more epochs.

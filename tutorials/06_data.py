@@ -156,8 +156,8 @@ assert same == 0
 # ## Two models
 #
 # A ViT with four blocks, and a small ResNet of BiT's design, the
-# baseline of the paper. One image costs both about as many
-# multiplications. (One head with ten outputs serves both questions.)
+# baseline of the paper. Both need about as many multiplications per
+# image. (One head with ten outputs serves both questions.)
 
 # %%
 COMMON = {
@@ -495,7 +495,8 @@ run(model, vit().get_weights(), x, y, 0)
 before = results["digit", "ViT", 100][0]
 print(f"digit: {before:.1f} %", end=", ")
 print(f"moved {100 * measure(model, 'digit'):.1f} %")
-# The label stays for `digit`. For `region` it moves with the digit.
+# The label stays the same for `digit`. For `region` it moves with the
+# digit.
 
 # %% [markdown]
 # ## What could go wrong

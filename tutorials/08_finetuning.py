@@ -56,9 +56,9 @@ to_numpy = keras.ops.convert_to_numpy
 # ## The photographs
 #
 # `data.load` takes the name of a dataset or the path of a folder. To
-# use your own images, replace `"pets"` by the path of your folder.
-# (The name needs `pip install tensorflow tensorflow-datasets`; a
-# folder does not.)
+# use your own images, replace `"pets"` with the path of your folder.
+# (The name needs `pip install tensorflow tensorflow-datasets`; a folder
+# does not.)
 #
 # A photograph is rarely square, and the model expects 224 × 224
 # pixels. `resize="crop"` keeps the proportions and cuts out the

@@ -331,8 +331,8 @@ for one, other in (
 #
 # **Exercise 3.** A gray square is not what photographs look like, so
 # the model may react to the square itself. Repeat the test with
-# `fill="blur"`, which replaces a patch by a blurred one, on four of the
-# images. Is the order of the maps the same?
+# `fill="blur"`, which replaces a patch with a blurred one, on four of
+# the images. Is the order of the maps the same?
 
 # %% tags=["solution"]
 for name, of_all in maps.items():

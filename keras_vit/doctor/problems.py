@@ -85,7 +85,7 @@ _WARNINGS = {
     "name-bytes": ("the name is not valid UTF-8", _RENAME),
     "name-control": ("the name has control or invisible characters", _RENAME),
     "name-spaces": ("the name begins or ends with a space", _RENAME),
-    "linked-folder": ("a link to a folder, which is not followed", "Replace the link by a copy."),
+    "linked-folder": ("a link to a folder, which is not followed", "Replace the link with a copy."),
     "outside-class": ("an image outside the class folders, which is not read",
         "Move it into the folder of its class."),
     "small-class": ("the class has very few images", "Add images."),

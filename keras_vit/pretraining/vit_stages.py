@@ -165,7 +165,7 @@ def draw_mask(random, batch, patches, number):
 
 
 def cover(x, mask, token):
-    """Replaces x (batch, N, D) by a learned `token` (1, 1, D) where `mask` (batch, N) is True."""
+    """Replaces x (batch, N, D) with a learned `token` (1, 1, D) where `mask` (batch, N) is True."""
     return ops.where(mask[..., None], ops.convert_to_tensor(token), x)
 
 

@@ -17,8 +17,8 @@
 # >
 # > **Time** {time}
 # >
-# > **Result** the same training in five ways: the losses differ by two
-# > millionths, and by 0.005 in bfloat16.
+# > **Result** the same training run in five ways: the losses differ by
+# > two millionths, and by 0.005 in bfloat16.
 # >
 # > **Paper** [arXiv 2010.11929](https://arxiv.org/abs/2010.11929),
 # > sections 3.2 and 4.1, Tables 1 and 3, Appendix D.5.

@@ -54,7 +54,7 @@ def _add_model(add):
     )
     validation = "share of the training images for validation while training; default: 0.1"
     add("--validation-share SHARE", validation, float)
-    test = "share of all images for the test, once, at the end; default: 0.2"
+    test = "share of all images for testing, once, at the end; default: 0.2"
     add("--test-share SHARE", test, float)
     add("--split-seed N", "seed of these splits; default: 0", int)
     add_columns(add)

@@ -185,7 +185,7 @@ def _list_folders(path):
 
 
 def _list_files(folder):
-    """Returns the files in a folder, at any depth and in alphabetical order, but no hidden ones."""
+    """Returns the files in a folder, except hidden ones, at any depth and in alphabetical order."""
     found = []
     for path, folders, files in os.walk(folder):
         folders[:] = filter(_is_visible, folders)  # `walk` descends into those that remain

@@ -86,7 +86,7 @@ def blend(images, share):
 
 
 def cut(images, share, rng):
-    """Replaces one rectangle of every image by that of the image before it.
+    """Replaces one rectangle of every image with that of the image before it.
 
     Returns the images, and the share of the pixels that is kept: `share` unless the rectangle is
     clipped at the edges.

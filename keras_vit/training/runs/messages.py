@@ -167,7 +167,7 @@ class ProgressLine(keras.callbacks.Callback):
 
 
 def rename_column(name, split):
-    """Replaces "val_", which Keras writes for any split, by the name of the split."""
+    """Replaces "val_", which Keras writes for any split, with the name of the split."""
     return name.replace("val_", f"{split}_") if name.startswith("val_") else name
 
 

@@ -24,7 +24,7 @@ NEEDED = ("data", "class_names", "image_size", "num_channels", "resize")  # to p
 
 
 class Run(NamedTuple):
-    """A finished training: its folder, the trained model, and metrics.json as a dictionary."""
+    """A finished training run: its folder, the trained model, and metrics.json as a dictionary."""
 
     folder: pathlib.Path
     model: keras.Model
