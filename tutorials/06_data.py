@@ -424,7 +424,7 @@ np.testing.assert_allclose(
 # %% [markdown]
 # **Exercise 3.** How many images is the prior knowledge worth on
 # `region`? Write `images_for`, which reads from a curve how many images
-# give an accuracy: straight lines over the logarithm of the number of
+# give an accuracy: straight lines in the logarithm of the number of
 # images. How many does the model that is behind need for the accuracy
 # that the other has after 100? Use the means of the stored results for
 # the first two sizes.

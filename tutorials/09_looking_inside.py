@@ -119,7 +119,7 @@ print(np.abs(maps["rollout"] - by_library).max() < 1e-6)
 # %% [markdown]
 # ## A map for one class
 #
-# Rollout knows nothing of classes: it shows the same map for "cat"
+# Rollout knows nothing about classes: it shows the same map for "cat"
 # and for "blanket". *Relevance* weighs the attention of each head by
 # its effect on the logit $y$ of one class
 # ([Chefer et al.](https://arxiv.org/abs/2103.15679)), and keeps what

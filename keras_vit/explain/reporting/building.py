@@ -104,7 +104,7 @@ def _mark(i):
 def _summarize(request, count):
     height, width, channels = request.images.shape[1:]
     total = len(request.images)
-    shown = f"; the first {count} are shown, charts are of all" if count < total else ""
+    shown = f"; the first {count} are shown, charts cover all" if count < total else ""
     return (
         f"{request.model.count_params():,} parameters, images of {height} \u00d7 {width} pixels "
         f"and {channels} channel{'s' * (channels > 1)}. "
