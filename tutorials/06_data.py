@@ -120,8 +120,8 @@ plt.show()
 # moves by one pixel, its output moves by one pixel and is otherwise
 # unchanged. (With a stride of 1. The ResNet below has a stride of 4 in
 # all, so the whole network follows only shifts by 4 pixels.) It need
-# not learn that a digit at the left and the same digit at the right
-# are the same thing.
+# not learn that a digit on the left and the same digit on the right are
+# the same thing.
 #
 # A ViT knows this only for shifts by whole patches, and only as long as
 # no position is added: "all spatial relations between the patches have

@@ -56,8 +56,8 @@ print(len(images), "images of", len(classes), "classes")
 # ## A classifier, and three splits
 #
 # `keras_vit.features` returns the vector that the head gets, $y$ of
-# Eq. 4, for each image. The ViT is *frozen*: its weights stay as they
-# are. A logistic regression on these vectors is the new head. `C=0.1`
+# Eq. 4, for each image. The ViT is *frozen*: its weights do not change.
+# A logistic regression on these vectors is the new head. `C=0.1`
 # regularizes it strongly: its weights stay small, because there are few
 # images. Of every ten images of a class, four are for training, three
 # for *calibration*, and three for the test. Each split has one job.
@@ -167,9 +167,9 @@ check(10, calibration_error)
 #
 # Divide all logits by a *temperature* $T$ before the softmax. $T > 1$
 # makes every answer less confident, $T < 1$ more; the order of the
-# classes stays, and so does the accuracy. Which $T$? The one with the
-# smallest loss, the mean of $-\log p$ of the true class, on images
-# that the training has not seen: the calibration split.
+# classes stays the same, and so does the accuracy. Which $T$? The one
+# with the smallest loss, the mean of $-\log p$ of the true class, on
+# images that the training has not seen: the calibration split.
 
 
 # %%
@@ -258,7 +258,8 @@ assert np.abs(difference).max() < 1e-3
 #
 # **In Python.** A `.keras` file holds the model with its weights and
 # with the way pixels are normalized. It opens on TensorFlow, JAX and
-# PyTorch. Class names are not part of it; keep them beside it.
+# PyTorch. It also holds `model.class_names` if you set them; here a
+# text file beside it has the names.
 
 # %%
 model.save("pets.keras")

@@ -191,7 +191,7 @@ def resize(positions, grid, new_grid, method="bilinear"):
     """Resizes a table of position embeddings to a different grid of patches.
 
     Args:
-        positions: (1, tokens, D). Tokens before the patches (the class token) stay as they are.
+        positions: (1, tokens, D). Those of the tokens before the patches are unchanged.
         grid: (rows, columns) of patches that the table was trained for.
         new_grid: (rows, columns) wanted; need not be square.
         method: "bilinear" as in the official code, which aligns the corners of both grids;

@@ -98,7 +98,7 @@ def resize_offsets(table, grid, new_grid, method="bilinear"):
     An offset in the sequence corresponds to a step of some rows and columns, or to one more row and
     fewer columns. Offsets are therefore arranged by rows and columns and resized like a position
     table; each new one is the mean over its pairs of patches. Offsets that only prefix tokens have
-    stay as they are.
+    are unchanged.
 
     Args:
         table: (2 T - 1, D) for T tokens, from offset T - 1 to 1 - T.

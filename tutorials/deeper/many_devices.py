@@ -442,7 +442,7 @@ for name, test in tests.items():
 # ```
 #
 # Then `list_devices()` returns the devices of all machines, and the
-# rest stays as it is. We have not run this on a pod;
+# rest stays the same. We have not run this on a pod;
 # [devices](../../docs/howto/devices.md) lists what we have run.
 #
 # ## Exercises

@@ -113,7 +113,7 @@ def color(images, factors):
 
 
 def sharpness(images, factors):
-    """Moves every pixel away from the mean of its surroundings, or towards it; edges stay."""
+    """Moves every pixel away from the mean of its surroundings, or towards it, except at edges."""
     height, width = images.shape[1:3]
     smooth = images.copy()
     if height > 2 and width > 2:
