@@ -36,7 +36,7 @@ def add(commands):
         _start,
         _explain,
         "visualize what a model looks at",
-        "Visualizes what happens inside a model. Each view writes a figure and its numbers, "
+        "Visualizes what happens inside a model. Each view writes a figure and its values, "
         "DIR/NAME.png and DIR/NAME.npz; `report` writes one page with all views. Without NAME, the "
         "views are listed.",
     )

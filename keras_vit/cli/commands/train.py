@@ -7,7 +7,7 @@ from keras_vit.training.recipes.recipe import ADAPTATIONS, PRECISIONS
 from keras_vit.training.recipes.recipe_tables import RECIPES, names
 from keras_vit.training.runs import run_folder
 
-DESCRIPTION = """Trains a Vision Transformer and writes the model, its numbers and figures to a
+DESCRIPTION = """Trains a Vision Transformer and writes the model, its metrics and figures to a
 folder. Without DATA it trains a small one on the 1,797 handwritten digits of scikit-learn: no
 download, about a minute. With --weights it fine-tunes published weights. A run may be killed at any
 moment: --resume continues it exactly where it stopped."""

@@ -54,7 +54,7 @@ def train(
     patch_size=None,
     out=None,
 ):
-    """Trains a Vision Transformer and writes the model, its numbers and figures to a folder.
+    """Trains a Vision Transformer and writes the model, its metrics and figures to a folder.
 
     Arguments that are None come from the recipe. The test images are used only once, to measure the
     final weights. Progress and result are printed. The run may be killed at any moment: `resume`
