@@ -78,7 +78,7 @@ def check_name(name):
     """Returns a name as in `names`, or raises `ValueError` with similar names."""
     known = str(name).lower().replace("_", "-").replace(" ", "-")
     if known not in STUDIES:
-        advice = f"{arguments.suggest(known, STUDIES, number=3)}Names are {', '.join(STUDIES)}."
+        advice = f"{arguments.suggest(known, STUDIES, number=3)}Valid names: {', '.join(STUDIES)}."
         arguments.refuse("`name` must be the name of a study", {"name": name}, advice)
     return known
 

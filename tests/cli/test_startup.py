@@ -45,7 +45,7 @@ REFUSED = {
     "train --weights ViT-Ti/16 --model ViT-Ti/16": "Leave one of them out",
     "train --recipe finetune": "Pass --weights",
     "train --recipe deit": "enlarges them 28-fold",
-    "train --augment strong3": "Names are none, flip",
+    "train --augment strong3": "Valid names: none, flip",
     "train --epochs 0": "epochs=0",
     "train --learning-rate nan": "learning_rate=nan",
     "train --test-share 1": "test_share=1.0",

@@ -113,7 +113,7 @@ def _row(name, model):
 def _check_name(kind, name, names):
     """Raises `ValueError` unless `name` is one of `names`; suggests the nearest."""
     if name not in names:
-        advice = f"{arguments.suggest(name, names)}Names are {', '.join(names)}."
+        advice = f"{arguments.suggest(name, names)}Valid names: {', '.join(names)}."
         arguments.refuse(f"the name of a {kind} was expected", {kind: name}, advice)
 
 
