@@ -265,7 +265,7 @@ def detect_format(path):
         refuse(path, f"{what}{size:,}", DOWNLOAD)
     if length > MAX_HEADER:
         what = f"a safetensors file whose header has {length:,} bytes, more than {MAX_HEADER:,}"
-        refuse(path, what, "No known model needs as many.")
+        refuse(path, what, "No known model needs that many.")
     return "safetensors"
 
 

@@ -155,14 +155,14 @@ def check_target(path, source=None):
     stem, suffix = os.path.splitext(str(path))
     source = source or published.BY_SUFFIX.get(suffix)
     if source is None:
-        advice = 'Call it .npz, .safetensors or .weights.h5, or pass source="timm", '
+        advice = 'Use the suffix .npz, .safetensors or .weights.h5, or pass source="timm", '
         advice += '"huggingface" or "kerashub" for a folder.'
         arguments.refuse("`path` must have a known suffix", {"path": str(path)}, advice)
     if source in published.WITH_FOLDERS and (os.path.isdir(path) or not suffix):
         return source, True
     right = published.SOURCES[source]
     if not str(path).endswith(right):
-        advice = f"Call it {stem}{right}, or name another source."
+        advice = f"Call it {stem}{right}, or pass another source."
         want = f"the file of source={source!r} must end in {right}"
         arguments.refuse(want, {"path": str(path)}, advice)
     return source, False
