@@ -304,7 +304,7 @@ def feature_map(layer, shape):
 def tokens(layer, shape):
     """Returns D, or raises `ValueError` unless `shape` is (batch, tokens, hidden_dim)."""
     if len(shape) != 3 or shape[-1] is None:
-        advice = "Give it the output of `PatchEncoder` or of another `TransformerBlock`."
+        advice = "Pass it the output of `PatchEncoder` or of another `TransformerBlock`."
         received = {"input shape": tuple(shape)}
         refuse(f"`{layer}` expects tokens of shape (batch, tokens, hidden_dim)", received, advice)
     return shape[-1]

@@ -114,7 +114,7 @@ def values(tensor, count):
 
 
 def can_report(model):
-    """Whether the steps of a model can call Python: always on JAX, elsewhere without XLA."""
+    """Whether a model's steps can call Python: always on JAX, elsewhere only without XLA."""
     import keras
 
     return keras.backend.backend() == "jax" or not model.jit_compile

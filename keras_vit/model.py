@@ -77,7 +77,7 @@ class ImageModel(Guarded, arguments.Checked, inner.Graph, keras.Model):
         if given and (len(given) != count or not is_text):
             want = f"`class_names` must be a list with a name for each of {count} classes"
             received = {"type": type(names).__name__, "names": len(given), "first": given[:3]}
-            arguments.refuse(want, received, "Give them in the order of the logits.")
+            arguments.refuse(want, received, "Pass them in the order of the logits.")
         self._class_names = tuple(map(str, given)) or None
 
     def get_config(self):
@@ -88,7 +88,7 @@ class ImageModel(Guarded, arguments.Checked, inner.Graph, keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        """Makes a model from the result of `get_config`, also from that of version 0.1."""
+        """Makes a model from the result of `get_config`, including that of version 0.1."""
         config = dict(config)
         changed = {name: config.pop(name) for name in ("frozen", "changed") if name in config}
         class_names = config.pop("class_names", None)

@@ -131,8 +131,8 @@ def message(low, high, looks, normalize):
     mean, deviation = normalize
     return (
         f"Pixels from {float(low):.5g} to {float(high):.5g} look {looks}, but this model takes 0 "
-        f"to 255 and normalizes them itself: (pixels - {mean}) / {deviation}. Give it "
-        "pixels 0 to 255, or build it with normalize=None."
+        f"to 255 and normalizes them itself: (pixels - {mean}) / {deviation}. "
+        "Pass pixels 0 to 255, or build it with normalize=None."
     )
 
 

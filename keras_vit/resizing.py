@@ -28,8 +28,8 @@ FRESH = ("head/", "pre_logits/", "projection/", "pooling/", "patch_encoder/class
 def resize(model, image_size=None, patch_size=None, num_classes=..., *, method="bilinear"):
     """Adapts your model to another size of images or patches, or to other classes.
 
-    Everything else stays: weights, normalization, form of GELU, epsilon, dtype, which layers are
-    frozen, and the names of the classes if the head stays. LoRA is merged into the weights.
+    Everything else is kept: weights, normalization, form of GELU, epsilon, dtype, which layers are
+    frozen, and the names of the classes if the head is kept. LoRA is merged into the weights.
 
     Args:
         model: a `ViT` or one of its relatives, or a `ResNet`; it is not changed.
@@ -39,7 +39,7 @@ def resize(model, image_size=None, patch_size=None, num_classes=..., *, method="
             kernel of the patch embedding is resized as FlexiViT does it.
         num_classes: length of the logits, None for no head; `...` for the model's own head. If it
             differs, the new head starts at zero and the tanh layer before it is removed. The
-            classes of a `ZeroShotClassifier` stay.
+            classes of a `ZeroShotClassifier` are kept.
         method: how positions and patches are resized, see `keras_vit.load_weights`.
 
     Returns:

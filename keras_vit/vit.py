@@ -81,11 +81,11 @@ class ViT(ImageModel):
         num_heads: attention heads in each block; it divides D.
         num_classes: length of the logits; None for a feature extractor without a head.
         num_channels: channels of the images.
-        pooling: one of `ViT.poolings`. "token" takes the class token, as Eq. 4; "gap" the mean of
-            the patches' tokens (Appendix D.3) and "map" attention pooling, both without a class
+        pooling: one of `ViT.poolings`. "token" takes the class token, as in Eq. 4; "gap" the mean
+            of the patches' tokens (Appendix D.3) and "map" attention pooling, both without a class
             token; "distilled" takes the class and the distillation token of DeiT side by side,
-            "token and mean" the class token and the mean of the patches, as DINOv2's classifiers.
-            None returns all tokens, the class token first: there is no head then.
+            "token and mean" the class token and the mean of the patches, as in the classifiers of
+            DINOv2. None returns all tokens, the class token first; such a model has no head.
         representation_size: width of the tanh layer before the head, which the paper uses in
             pre-training and removes for fine-tuning; None for no such layer.
         dropout: rate after every dense layer but query-key-value, and after adding positions.
@@ -189,7 +189,7 @@ class ViT(ImageModel):
         return self.part(Patches, self.patch_size, name="patches")
 
     def encode(self, x):
-        """Makes z_L from z_0: the blocks, one after the other."""
+        """Makes z_L from z_0: the blocks, one after another."""
         for i in range(self.num_layers):
             x = self.make_block(i)(x)  # Eq. 2, 3
         return x

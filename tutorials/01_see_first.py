@@ -5,8 +5,8 @@
 # looks at photographs. You see what it answers, how sure it is, and
 # where it looked.
 #
-# > **You will be able to** classify a photograph with a pretrained
-# > ViT, draw its attention on top, and say how often it is right.
+# > **You will be able to** classify a photograph with a pretrained ViT,
+# > draw its attention on top, and report how often it is right.
 # >
 # > **You need** Python and NumPy. No deep learning yet.
 # >
@@ -204,10 +204,10 @@ for k in (1, 5):
     print(f"{count} of {len(labels)} right, k = {k}")
 
 # %% [markdown]
-# How sure can we be of such a number? With other photographs it
-# would be another one. A 95 % interval is computed so that it
-# contains the true share in 95 of 100 such experiments.
-# [Chapter 10](10_shipping.py) has the formula of this one, Wilson's.
+# How sure can we be of such a number? With other photographs it would
+# be different. A 95 % interval is computed so that it contains the true
+# share in 95 of 100 such experiments. [Chapter 10](10_shipping.py) has
+# the formula of this one, Wilson's.
 
 # %%
 low, high = wilson(count_right(answers, labels), len(labels))
@@ -272,12 +272,12 @@ for i in wrong[:5]:
 #
 # ## What could go wrong
 #
-# - **The answer is confident nonsense.** Are the pixels from 0 to
-#   255? The model scales them itself. An image that was divided by
-#   255 before looks black to it; keras_vit warns of that.
+# - **The answer is confident nonsense.** Are the pixels from 0 to 255?
+#   The model scales them itself. An image that was divided by 255
+#   before looks black to the model; keras_vit warns about that.
 # - **A different number of correct photographs.** How a photograph
 #   becomes a square matters. `keras_vit.data.read` squashes it;
-#   cropping its center gives other pixels and other answers.
+#   cropping its center gives different pixels and different answers.
 # - **The download fails.** The message says where to put the file
 #   yourself.
 #

@@ -105,12 +105,12 @@ axes[1].imshow(np.hstack(squares[2]))
 for axis in axes:
     axis.set_axis_off()
 axes[0].set_title("196 patches of 16 × 16 pixels")
-axes[1].set_title("patches 28 to 41, as the sequence has them")
+axes[1].set_title("patches 28 to 41, as in the sequence")
 plt.show()
 
 # %% [markdown]
 # **You should see** the cat through a lattice. Nothing is lost: the
-# patches hold all pixels, in another order.
+# patches hold all pixels, in a different order.
 #
 # ## From patches to tokens
 #
@@ -204,13 +204,13 @@ plt.show()
 
 # %% [markdown]
 # **You should see** the eyes and the nose on the left: patches with
-# strong edges get long tokens. On the right all places are alike. On
+# strong edges get long tokens. On the right all places look alike. On
 # average both are about equally long, 6.7 and 6.5. Lengths are only a
-# hint: what all patches have in common, their mean vector, says
-# nothing about this image. Around this mean, patches vary by 4.9,
-# positions by 6.5. Either way *where* a patch is counts for about as
-# much as *what* it shows. That is a result of training, and of the
-# scale of the pixels. Had we fed pixels from 0 to 255 to the same $E$:
+# hint: what all patches have in common, their mean vector, says nothing
+# about this image. Around this mean, patches vary by 4.9, positions by
+# 6.5. Either way *where* a patch is counts for about as much as *what*
+# it shows. That is a result of training, and of the scale of the
+# pixels. Had we fed pixels from 0 to 255 to the same $E$:
 
 # %%
 raw = cut(cat[np.newaxis].astype("float32"), 16)[0] @ E + b
@@ -222,10 +222,10 @@ print(f"mean length {length(raw).mean():.0f}")
 #
 # ## What positions are for
 #
-# Shuffle the 196 patches of the cat, as a jigsaw puzzle in its box.
-# We compare two ways. In the first, patches move and positions stay.
-# In the second, each patch takes its position along: the same tokens
-# enter the model in another order.
+# Shuffle the 196 patches of the cat, like a jigsaw puzzle in its box.
+# We compare two ways. In the first, patches move and positions stay. In
+# the second, each patch takes its position along: the same tokens enter
+# the model in a different order.
 
 # %%
 rest = keras.Model(layer.output, model.output)  # from z_0 on
@@ -303,9 +303,9 @@ print(f"{pairs[8] / pairs[16]:.1f} times as many pairs")
 # - **Patches look like stripes.** `reshape` without `transpose` cuts
 #   rows, not squares. The shape is right all the same, so draw a few
 #   patches whenever you write such code.
-# - **The order in a patch is another.** PyTorch keeps channels first:
-#   its kernels are (D, C, P, P). Reshaped without `transpose` they
-#   load without an error and give a useless model.
+# - **The order within a patch differs.** PyTorch keeps channels first:
+#   its kernels are (D, C, P, P). Reshaped without `transpose` they load
+#   without an error and give a useless model.
 # - **The image does not divide into patches.** `keras_vit.Patches`
 #   raises an error then; `cut` fails in `reshape`.
 #

@@ -93,8 +93,8 @@ print("result ", (weights @ values).round(1))
 #
 # $$ \operatorname{SA}(z) = A v \tag{7} $$
 #
-# Row $i$ of $A$ holds the weights with which token $i$ attends to
-# each of the 197 tokens. Why $\sqrt d$ is there, we see below.
+# Row $i$ of $A$ holds the weights with which token $i$ attends to each
+# of the 197 tokens. We will see below why $\sqrt d$ is there.
 #
 # **Exercise 2.** Write Eq. 6 and 7. Return the output and $A$.
 
@@ -240,10 +240,10 @@ for place in heads:
 # ## Why divide by $\sqrt d$?
 #
 # If the entries of $q$ and $k$ are independent, with mean 0 and
-# variance 1, then their dot product is a sum of $d$ terms: its
-# standard deviation is $\sqrt d$. Random weights at the beginning of
-# a training are such a case. The softmax of numbers that far apart is
-# nearly one-hot, and where it is, it hardly reacts to its input: the
+# variance 1, then their dot product is a sum of $d$ terms: its standard
+# deviation is $\sqrt d$. Random weights at the beginning of training
+# are such a case. The softmax of numbers that far apart is nearly
+# one-hot, and where it is, it hardly reacts to its input: the
 # derivative of a weight $a_i$ with respect to its own product is
 # $a_i (1 - a_i)$, zero at 0 and at 1. We sum these derivatives over a
 # row, $\sum_i a_i (1 - a_i)$, and take the mean of all rows.
@@ -294,7 +294,7 @@ print(f"without:           {gradient(q @ k.T):.2f}")
 # ## Exercises
 #
 # **Exercise 4.** What does attention compute if all queries are zero?
-# Say it first, then check it with `attend`.
+# Answer first, then check with `attend`.
 
 # %% tags=["solution"]
 k, v = rng.normal(size=(197, 64)), rng.normal(size=(197, 64))
@@ -303,8 +303,8 @@ output, A = attend(np.zeros((197, 64)), k, v)
 print(np.allclose(A, 1 / 197), np.allclose(output, v.mean(axis=0)))
 
 # %% [markdown]
-# **Exercise 5.** How many parameters has the attention of one block
-# with $D = 192$, biases included? Does it depend on the number of
+# **Exercise 5.** How many parameters does the attention of one block
+# have with $D = 192$, biases included? Does it depend on the number of
 # heads?
 
 # %% tags=["solution"]

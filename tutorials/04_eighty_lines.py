@@ -144,12 +144,12 @@ class MLP(Layer):
 # **Pre-norm or post-norm?** Here LN comes before attention and MLP:
 # *pre-norm*. The first Transformer normalized after the addition,
 # $\operatorname{LN}(z + f(z))$: *post-norm*. With pre-norm there is a
-# path from $z_0$ to $z_L$ on which nothing but additions happen, so
-# the gradient reaches the first block undisturbed. Deep post-norm
-# models are hard to train without a careful warm-up, first steps in
-# which the learning rate rises from zero
-# ([Xiong et al.](https://arxiv.org/abs/2002.04745)). The shapes of
-# the weights are the same in both.
+# path from $z_0$ to $z_L$ that consists of additions only, so the
+# gradient reaches the first block undisturbed. Deep post-norm models
+# are hard to train without a careful warm-up, the first steps, in which
+# the learning rate rises from zero
+# ([Xiong et al.](https://arxiv.org/abs/2002.04745)). The shapes of the
+# weights are the same in both.
 #
 # **Exercise 1.** Write `call`: Eq. 2 and 3.
 
@@ -387,9 +387,9 @@ check(4, count_parameters)
 
 # %% [markdown]
 # **Exercise 3.** Make a `PostNormBlock(Block)` with
-# $\operatorname{LN}(z + f(z))$, a subclass of `ViT` whose `block` it
-# is, and load the same weights. They fit. What does it say about the
-# cat?
+# $\operatorname{LN}(z + f(z))$, a subclass of `ViT` that uses it as its
+# `block`, and load the same weights. They fit. What does it say about
+# the cat?
 
 
 # %% tags=["solution"]
@@ -439,8 +439,8 @@ print(f"GELU: {said}, by {np.abs(moved - logits).max():.3f}")
 # - **The answer is a little off.** GELU's form, the epsilon of LN,
 #   the scale of the pixels, how the image was resized.
 # - **The model does not train well from random weights.** How weights
-#   are drawn before the training (*initializers*) matters. Keras's
-#   defaults are not those of the paper; the library's layers have them.
+#   are drawn before training (*initializers*) matters. Keras's defaults
+#   are not those of the paper; the library's layers have them.
 #
 # `keras_vit/layers.py` and `keras_vit/vit.py` are this chapter with
 # checks, initializers and documentation. Read them now: you know what

@@ -109,9 +109,9 @@ print(f"loss before training: {start:.3f} = ln 10")
 
 # %% [markdown]
 # **Check 2: can it memorize one batch?** A model with 139,000
-# parameters must be able to memorize 32 images. If it cannot,
-# there is a bug: a wrong loss, a frozen layer, labels in another
-# order than the images.
+# parameters must be able to memorize 32 images. If it cannot, there is
+# a bug: a wrong loss, a frozen layer, labels in a different order from
+# the images.
 
 # %%
 model.compile(keras.optimizers.AdamW(1e-3), loss)
@@ -247,9 +247,9 @@ plt.show()
 # quickly, and both runs end at about the same loss. In this run, the
 # jump did no lasting harm.
 #
-# So warm-up is a margin. It forgives you a rate that is too large,
-# when the estimates of AdamW are at their worst. The paper warms up
-# for 10,000 steps in all its trainings (Table 3).
+# So warm-up is a margin. It forgives you a rate that is too large, when
+# the estimates of AdamW are at their worst. The paper warms up for
+# 10,000 steps in all its training runs (Table 3).
 #
 # ## The training
 #
@@ -391,10 +391,10 @@ plt.show()
 
 # %% [markdown]
 # **You should see** few mistakes that a person would make: bags with a
-# thin outline are sandals, trousers are a dress. The model has learned
-# rough outlines. And it is too confident: it gives more than 90 % to
-# answers that are wrong. [Chapter 10](10_shipping.py) measures and
-# repairs this.
+# thin outline are taken for sandals, trousers for a dress. The model
+# has learned rough outlines. And it is too confident: it gives more
+# than 90 % to answers that are wrong. [Chapter 10](10_shipping.py)
+# measures and repairs this.
 #
 # ## Exercises
 #
@@ -493,7 +493,7 @@ assert 10_000 < n < 20_000
 # %% [markdown]
 # ## What could go wrong
 #
-# - **The loss stays at $\ln K$:** labels do not belong to the images,
+# - **The loss stays at $\ln K$:** the labels do not match the images,
 #   or the learning rate is far too small.
 # - **The loss jumps, or becomes `nan`:** the rate is too large. Lower
 #   the peak, lengthen the warm-up, or clip the gradients with
@@ -523,4 +523,4 @@ assert 10_000 < n < 20_000
 # - [Chapter 8](08_finetuning.py): how to start from pretrained weights.
 # - An open task: beat the best model of the table above with a ViT.
 #   Start with `"ViT-Mini/4"`, which cuts an image into 49 patches
-#   instead of 16, and more epochs.
+#   instead of 16, and train for more epochs.

@@ -120,13 +120,13 @@ plt.show()
 # moves by one pixel, its output moves by one pixel and is otherwise
 # unchanged. (With a stride of 1. The ResNet below has a stride of 4 in
 # all, so the whole network follows only shifts by 4 pixels.) It need
-# not learn that a digit at the left and the same digit at the right
-# are the same thing.
+# not learn that a digit on the left and the same digit on the right are
+# the same thing.
 #
-# A ViT knows this only for shifts by whole patches, and only as long
-# as no position is added: "all spatial relations between the patches
-# have to be learned from scratch" (section 3.1). Which patches are
-# neighbors is something it finds out from data.
+# A ViT knows this only for shifts by whole patches, and only as long as
+# no position is added: "all spatial relations between the patches have
+# to be learned from scratch" (section 3.1). It has to learn from data
+# which patches are neighbors.
 #
 # Measure it: shift an image by one pixel, and compare the output of
 # the first layer with its output for the original, shifted.
@@ -156,8 +156,8 @@ assert same == 0
 # ## Two models
 #
 # A ViT with four blocks, and a small ResNet of BiT's design, the
-# baseline of the paper. One image costs both about as many
-# multiplications. (One head with ten outputs serves both questions.)
+# baseline of the paper. Both need about as many multiplications per
+# image. (One head with ten outputs serves both questions.)
 
 # %%
 COMMON = {
@@ -348,10 +348,10 @@ plt.show()
 #
 # - **region:** with 100 images the ViT is ahead, 87 against 74 %. Each
 #   patch comes with its position, and which patches are not black is
-#   nearly the answer. The ResNet does the same everywhere; *where* a
-#   digit is, it probably learns from the padding at the border. With
-#   1,500 images the curves have crossed: 97.4 against 99.0 %. Both are
-#   near the end of the scale.
+#   nearly the answer. The ResNet does the same everywhere; it probably
+#   learns *where* a digit is from the padding at the border. With 1,500
+#   images the curves have crossed: 97.4 against 99.0 %. Both are close
+#   to 100 %.
 # - **digit:** with 100 images the ResNet is ahead, 48 against 25 %. It
 #   knows from the beginning that a digit is the same thing everywhere
 #   and that neighbors belong together. The ViT has to see each digit at
@@ -424,7 +424,7 @@ np.testing.assert_allclose(
 # %% [markdown]
 # **Exercise 3.** How many images is the prior knowledge worth on
 # `region`? Write `images_for`, which reads from a curve how many images
-# give an accuracy: straight lines over the logarithm of the number of
+# give an accuracy: straight lines in the logarithm of the number of
 # images. How many does the model that is behind need for the accuracy
 # that the other has after 100? Use the means of the stored results for
 # the first two sizes.
@@ -461,9 +461,10 @@ for task, ahead, behind in (
 # %% [markdown]
 # **Exercise 4.** Knowledge can also be given as data. Write `move`,
 # which moves the digit of each image to another place, drawn evenly
-# from all at which it is whole. (A digit's own border may be black, so
-# look for the pixels that are not.) For which of the two questions does
-# the label stay? Train the ViT on moved copies of 100 images.
+# from all places at which it is complete. (A digit's own border may be
+# black, so look for the pixels that are not.) For which of the two
+# questions does the label stay the same? Train the ViT on moved copies
+# of 100 images.
 
 
 # %%
@@ -494,20 +495,21 @@ run(model, vit().get_weights(), x, y, 0)
 before = results["digit", "ViT", 100][0]
 print(f"digit: {before:.1f} %", end=", ")
 print(f"moved {100 * measure(model, 'digit'):.1f} %")
-# The label stays for `digit`. For `region` it moves with the digit.
+# The label stays the same for `digit`. For `region` it moves with the
+# digit.
 
 # %% [markdown]
 # ## What could go wrong
 #
 # - **The comparison is unfair:** different numbers of updates, one
-#   model tuned and the other not, images of the test in the training.
+#   model tuned and the other not, test images in the training set.
 #   Change one thing at a time.
 # - **One seed:** with few images, the accuracy changes by several
 #   points from seed to seed, as the bands show. Repeat before you
 #   believe a small gap.
 # - **One setting for both models:** the same learning rate or pixel
 #   scale can suit one and starve the other. Look for a good one for
-#   each, on other images than the test's.
+#   each, on images other than the test images.
 # - **"ViTs need millions of images":** that depends on the task, and
 #   on where the weights come from. A pretrained ViT has seen its
 #   images already: that is the next chapter.

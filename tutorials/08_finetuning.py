@@ -56,9 +56,9 @@ to_numpy = keras.ops.convert_to_numpy
 # ## The photographs
 #
 # `data.load` takes the name of a dataset or the path of a folder. To
-# use your own images, replace `"pets"` by the path of your folder.
-# (The name needs `pip install tensorflow tensorflow-datasets`; a
-# folder does not.)
+# use your own images, replace `"pets"` with the path of your folder.
+# (The name needs `pip install tensorflow tensorflow-datasets`; a folder
+# does not.)
 #
 # A photograph is rarely square, and the model expects 224 × 224
 # pixels. `resize="crop"` keeps the proportions and cuts out the
@@ -99,9 +99,9 @@ print(f"images for the test: {test_images.shape}")
 #
 # "We remove the whole pre-trained prediction head and attach a
 # zero-initialized D × K feedforward layer, where K is the number of
-# downstream classes" (section 3.2). `load_pretrained` does this if
-# you give it a different number of classes. With a head of zeros, all
-# breeds are equally probable at first, and the loss is $\ln K$.
+# downstream classes" (section 3.2). `load_pretrained` does this if you
+# pass a different number of classes. With a head of zeros, all breeds
+# are equally probable at first, and the loss is $\ln K$.
 
 # %%
 model = keras_vit.load_pretrained(
@@ -271,7 +271,7 @@ print("pets.keras: photographs in, breeds out")
 
 # %% [markdown]
 # `keras.saving.load_model("pets.keras")` restores it. It scales pixels
-# itself: give it images with pixels from 0 to 255.
+# itself: pass images with pixels from 0 to 255.
 #
 # ## More than the head
 #
@@ -426,8 +426,8 @@ assert confused.mean() > cosine[cosine > -1].mean() + 0.1
 # %% [markdown]
 # ## What could go wrong
 #
-# - **Accuracy at chance:** the labels do not belong to the images.
-#   Look at `data.grid()`, and run `keras-vit check-data`.
+# - **Accuracy at chance:** the labels do not match the images. Look at
+#   `data.grid()`, and run `keras-vit check-data`.
 # - **Too good to be true:** the same animal is in both splits. Keep
 #   related images together with `group_pattern=` of `data.load`.
 # - **The loss jumps or is `nan`:** the learning rate is too large for

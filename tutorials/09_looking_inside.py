@@ -119,7 +119,7 @@ print(np.abs(maps["rollout"] - by_library).max() < 1e-6)
 # %% [markdown]
 # ## A map for one class
 #
-# Rollout knows nothing of classes: it shows the same map for "cat"
+# Rollout knows nothing about classes: it shows the same map for "cat"
 # and for "blanket". *Relevance* weighs the attention of each head by
 # its effect on the logit $y$ of one class
 # ([Chefer et al.](https://arxiv.org/abs/2103.15679)), and keeps what
@@ -242,11 +242,11 @@ for name, boxes in regions.items():
 
 # %% [markdown]
 # **You should see** that the bright corner (16 patches) has more of
-# both maps than the eyes (15 patches). Yet painted, it costs as much as
-# the control: the probability of the Egyptian cat falls from 80 % to
-# 76 % and 75 %. Without the eyes it is 52 %. So the answer to chapter
-# 1's question: the model attends to the corner, and hardly needs what
-# the corner shows. Both maps fail this test.
+# both maps than the eyes (15 patches). Yet painting over it costs as
+# much as the control: the probability of the Egyptian cat falls from
+# 80 % to 76 % and 75 %. Without the eyes it is 52 %. So the answer to
+# chapter 1's question: the model attends to the corner, and hardly
+# needs what the corner shows. Both maps fail this test.
 #
 # The last column limits what we may say about the eyes. All cats
 # together keep 99 %: the eyes decide *which* cat the model names, not
@@ -254,11 +254,11 @@ for name, boxes in regions.items():
 #
 # ## The same test for every patch: deletion curves
 #
-# Delete the patches of an image one after the other, the highest of
-# the map first, and record the probability of the class that the
-# model had named. The faster it falls, the better the map had found
-# what the answer depends on. A random order is the baseline. The area
-# below the curve sums it up: small is good.
+# Delete the patches of an image one after another, the highest of the
+# map first, and record the probability of the class that the model had
+# named. The faster it falls, the better the map had found what the
+# answer depends on. A random order is the baseline. The area below the
+# curve sums it up: small is good.
 #
 # **Exercise 2.** Write `area`. The points of a curve are equally far
 # apart, from nothing deleted (0) to everything (1), with straight
@@ -324,16 +324,15 @@ for one, other in (
 # ([Look inside](../docs/explain.md#which-map-is-right) has the
 # command, the intervals and four more maps).
 #
-# So: a map of attention shows where attention goes. Whether the
-# answer depends on it is a question that only an intervention
-# answers.
+# So an attention map shows where attention goes. Whether the answer
+# depends on it is a question that only an intervention answers.
 #
 # ## Exercises
 #
 # **Exercise 3.** A gray square is not what photographs look like, so
 # the model may react to the square itself. Repeat the test with
-# `fill="blur"`, which replaces a patch by a blurred one, on four of the
-# images. Is the order of the maps the same?
+# `fill="blur"`, which replaces a patch with a blurred one, on four of
+# the images. Is the order of the maps the same?
 
 # %% tags=["solution"]
 for name, of_all in maps.items():
@@ -345,7 +344,7 @@ for name, of_all in maps.items():
 # %% [markdown]
 # **Exercise 4.** What is the rollout if every head attends to all
 # tokens equally? And if every token attends only to itself? One of them
-# has no map. Say it first, then call your function.
+# has no map. Answer first, then call your function.
 
 # %% tags=["solution"]
 equal = np.full((12, 3, 5, 5), 1 / 5)
@@ -366,8 +365,8 @@ with np.errstate(invalid="ignore"):
 # - **The map explains another class.** `relevance` takes the most
 #   probable class; pass `classes=` to ask about another one.
 # - **Colors can mislead.** A scale from lowest to highest, as `lit`
-#   above has it, makes every map look decided. The first test gives the
-#   range a unit: multiples of the mean.
+#   above has it, makes every map look decisive. The first test gives
+#   the range a unit: multiples of the mean.
 # - **One image proves little.** Choose the images before you see
 #   their maps, and report all of them.
 #

@@ -56,13 +56,13 @@ print(len(images), "images of", len(classes), "classes")
 # ## A classifier, and three splits
 #
 # `keras_vit.features` returns the vector that the head gets, $y$ of
-# Eq. 4, for each image. The ViT is *frozen*: its weights stay as they
-# are. A logistic regression on these vectors is the new head. `C=0.1`
+# Eq. 4, for each image. The ViT is *frozen*: its weights do not change.
+# A logistic regression on these vectors is the new head. `C=0.1`
 # regularizes it strongly: its weights stay small, because there are few
-# images. Of every ten images of
-# a class, four are for training, three for *calibration*, and three
-# for the test. Each split has one job. What was used to choose
-# anything, be it weights or one number, cannot measure it any more.
+# images. Of every ten images of a class, four are for training, three
+# for *calibration*, and three for the test. Each split has one job.
+# Images that were used to choose anything, be it weights or one number,
+# can no longer measure the result.
 
 # %%
 name = "ViT-Ti/16"
@@ -86,9 +86,9 @@ print(f"{right[test].sum()} of {test.sum()} test images are right")
 # %% [markdown]
 # ## How good is it?
 #
-# With other test images the accuracy would be another one. If $k$ of
-# $n$ images are right, $p = k / n$, and $z = 1.96$ for 95 %, then
-# Wilson's interval for the true accuracy is
+# With other test images the accuracy would be different. If $k$ of $n$
+# images are right, $p = k / n$, and $z = 1.96$ for 95 %, then Wilson's
+# interval for the true accuracy is
 #
 # $$ \frac{p + \frac{z^2}{2n} \pm z \sqrt{\frac{p (1 - p)}{n}
 #    + \frac{z^2}{4 n^2}}}{1 + \frac{z^2}{n}} $$
@@ -167,9 +167,9 @@ check(10, calibration_error)
 #
 # Divide all logits by a *temperature* $T$ before the softmax. $T > 1$
 # makes every answer less confident, $T < 1$ more; the order of the
-# classes stays, and so does the accuracy. Which $T$? The one with the
-# smallest loss, the mean of $-\log p$ of the true class, on images
-# that the training has not seen: the calibration split.
+# classes stays the same, and so does the accuracy. Which $T$? The one
+# with the smallest loss, the mean of $-\log p$ of the true class, on
+# images that the training has not seen: the calibration split.
 
 
 # %%
@@ -235,8 +235,8 @@ plt.show()
 
 # %% [markdown]
 # **You should see** points above the diagonal before: the head is
-# strongly regularized (`C=0.1`), so the model is less confident than
-# it should be. A network that was trained for long is usually the
+# strongly regularized (`C=0.1`), so the model is less confident than it
+# should be. A network that was trained for a long time is usually the
 # opposite. After one division by 0.58 every interval meets the
 # diagonal, and no answer has changed. The loss on the test images falls
 # from 0.765 to 0.662, and the ECE is 0.066; even a perfect model would
@@ -258,7 +258,8 @@ assert np.abs(difference).max() < 1e-3
 #
 # **In Python.** A `.keras` file holds the model with its weights and
 # with the way pixels are normalized. It opens on TensorFlow, JAX and
-# PyTorch. Class names are not part of it; keep them beside it.
+# PyTorch. It also holds `model.class_names` if you set them; here a
+# text file beside it has the names.
 
 # %%
 model.save("pets.keras")

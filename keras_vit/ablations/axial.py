@@ -108,7 +108,7 @@ class AxialBlock(Layer):
         if shape[1] != rows * columns:
             want = f"this `AxialBlock` expects {rows * columns} tokens, {rows} rows of {columns}"
             advice = (
-                "Give it the grid of your patches, and no class token, which belongs to no row."
+                "Pass it the grid of your patches, without a class token, which belongs to no row."
             )
             check.refuse(want, {"tokens": shape[1], "grid": self.grid}, advice)
 

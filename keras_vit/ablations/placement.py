@@ -80,7 +80,7 @@ class PositionViT(ViT):
 
     @property
     def encoder_layer(self):
-        """The encoder's class; `PatchEncoder` itself has the positions that the paper chose."""
+        """The class of the encoder: `PatchEncoder` for the paper's positions, which it contains."""
         paper = (self.position_embedding, self.position_placement) == ("1d", "stem")
         return PatchEncoder if paper else UnplacedPatchEncoder
 

@@ -191,7 +191,7 @@ def resize(positions, grid, new_grid, method="bilinear"):
     """Resizes a table of position embeddings to a different grid of patches.
 
     Args:
-        positions: (1, tokens, D). Tokens before the patches (the class token) stay as they are.
+        positions: (1, tokens, D). Those of the tokens before the patches are unchanged.
         grid: (rows, columns) of patches that the table was trained for.
         new_grid: (rows, columns) wanted; need not be square.
         method: "bilinear" as in the official code, which aligns the corners of both grids;
@@ -219,7 +219,7 @@ def resize(positions, grid, new_grid, method="bilinear"):
     before = positions.shape[1] - rows * columns
     if before < 0:
         received = {"tokens": positions.shape[1], "grid": (rows, columns)}
-        check.refuse("the positions must hold a whole grid", received, "Give its own grid.")
+        check.refuse("the positions must hold a whole grid", received, "Pass its own grid.")
     matrix = MATRICES[method]
     table = positions[0, before:].reshape(rows, columns, -1)
     table = transform(table, matrix(rows, new_rows), matrix(columns, new_columns))

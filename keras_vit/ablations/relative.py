@@ -66,7 +66,7 @@ class RelativeSelfAttention(SelfAttention):
         offsets = self.offset_embedding.shape[0]
         if tokens != (offsets + 1) // 2:
             want = f"this attention was built for {(offsets + 1) // 2} tokens"
-            advice = "Give it images of the size that it was built for."
+            advice = "Pass it images of the size that it was built for."
             check.refuse(want, {"tokens": tokens}, advice)
         relative = ops.reshape(self.offset_embedding, (offsets, heads, dim))
         relative = ops.transpose(ops.cast(relative, query.dtype), (1, 2, 0))  # (heads, d, 2T - 1)
@@ -98,7 +98,7 @@ def resize_offsets(table, grid, new_grid, method="bilinear"):
     An offset in the sequence corresponds to a step of some rows and columns, or to one more row and
     fewer columns. Offsets are therefore arranged by rows and columns and resized like a position
     table; each new one is the mean over its pairs of patches. Offsets that only prefix tokens have
-    stay as they are.
+    are unchanged.
 
     Args:
         table: (2 T - 1, D) for T tokens, from offset T - 1 to 1 - T.

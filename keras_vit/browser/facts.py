@@ -29,7 +29,7 @@ def make_title(metrics, names):
 
 
 def describe_model(model, metrics, precision, name):
-    """Returns the known facts about a model as pairs of texts, (name, value)."""
+    """Returns the known facts about a model as pairs of strings, (name, value)."""
     height, width, channels = model.input_shape[1:]
     colors = "color" if channels == 3 else "grayscale"
     rows = {

@@ -68,7 +68,7 @@ def pack(model, class_names, metrics, precision, title):
     names = list(names or range(model.output_shape[-1]))
     if len(names) != model.output_shape[-1]:
         received = {"class names": len(names), "logits": model.output_shape[-1]}
-        advice = "Give them in the order of the logits."
+        advice = "Pass them in the order of the logits."
         arguments.refuse("there must be a name for each of the logits", received, advice)
     entries, text = weights.pack(model, precision)
     resize = "digits" if metrics.get("data") == "digits" else metrics.get("resize", "squash")
@@ -86,7 +86,7 @@ def pack(model, class_names, metrics, precision, title):
 
 
 def read(*names, package=__package__):
-    """Returns the text of files of a package, one after the other; by default of this one."""
+    """Returns the text of files of a package, one after another; by default of this one."""
     folder = importlib.resources.files(package)
     return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
 

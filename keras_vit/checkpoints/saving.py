@@ -53,7 +53,7 @@ def save_weights(model, path, source=None, resize="squash"):
             files in a folder are kept.
         source: "google", "bit", "timm", "huggingface", "torchvision" or "kerashub"; None chooses by
             `path`.
-        resize: "squash" or "crop", how the library should resize images. Give the `resize` of the
+        resize: "squash" or "crop", how the library should resize images. Pass the `resize` of the
             images that the model was trained on. Only a folder has a place for it.
 
     Raises:

@@ -26,7 +26,7 @@ from keras_vit.cli.commands import (
 from keras_vit.environment import __version__
 
 USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
-# What the system says of a path that cannot be the one that was meant.
+# Errors of the system for a path that the user must have mistyped.
 WRONG_PATHS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.ENAMETOOLONG)
 
 

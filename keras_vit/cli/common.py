@@ -59,9 +59,9 @@ def adder(parser):
 
 
 def _check_text(value):
-    """Refuses an empty text, which a shell makes of a variable that is not set."""
+    """Refuses an empty string, which a shell passes for a variable that is not set."""
     if not value:
-        raise argparse.ArgumentTypeError("expected a value, received an empty text: ''")
+        raise argparse.ArgumentTypeError("expected a value, received an empty string: ''")
     return value
 
 

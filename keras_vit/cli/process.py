@@ -32,7 +32,7 @@ NOISE = re.compile(rb"WARNING: All log messages before absl::|[IW]\d{4} |To enab
 def escape_output():
     """Makes Python print characters that the encoding of its output lacks as escapes.
 
-    Otherwise a name of a file with an accent would end the command, where LANG is C.
+    Otherwise, if LANG is C, a file name with an accent would end the command.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a closed stream is None

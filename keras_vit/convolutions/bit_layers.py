@@ -12,7 +12,7 @@ register = keras.saving.register_keras_serializable(package="keras_vit")
 
 @register
 class BiTConv(HybridConv):
-    """`HybridConv` with BiT's numbers: w' = (w - mean) / sqrt(variance + 1e-10), even padding.
+    """`HybridConv` with BiT's constants: w' = (w - mean) / sqrt(variance + 1e-10), even padding.
 
     Example:
     >>> conv = keras_vit.convolutions.BiTConv(filters=64, kernel_size=7, strides=2)

@@ -65,7 +65,7 @@ def tf_dataset(batches):
 def _untuned(tf):
     """Returns options without the thread that tunes a pipeline: here it has nothing to tune.
 
-    TensorFlow 2.21 ends it with each iteration and sometimes waits until its next look, which
+    TensorFlow 2.21 ends it with each iteration and sometimes waits until its next check, which
     comes at ever longer intervals: up to a minute between two epochs.
     """
     options = tf.data.Options()
@@ -91,8 +91,8 @@ class Loader(keras.utils.PyDataset):
         self.waited = 0.0
 
     def __len__(self):
-        # Keras calls this before an epoch, for all epochs, and at its start, for this epoch. Only
-        # the second call returns the shorter length of an epoch that is resumed in the middle.
+        # Keras calls this twice: before an epoch, for the length of all epochs, and at its start,
+        # for its own. Only the second call returns the shorter length of an epoch that is resumed.
         return self.batches.steps - (self._iteration[1] if self._entered else 0)
 
     def __getitem__(self, index):

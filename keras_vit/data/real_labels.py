@@ -99,7 +99,7 @@ def real_accuracy(predictions, labels):
     received = {"predictions shape": predictions.shape, "lists of labels": len(labels)}
     if predictions.ndim not in (1, 2) or len(predictions) != len(labels):
         expected = "predictions must be (images,) or (images, classes), with a list of labels each"
-        arguments.refuse(expected, received, "Give both for the same images.")
+        arguments.refuse(expected, received, "Pass both for the same images.")
     if not any(len(right) for right in labels):
         advice = "Look up the labels with `look_up`."
         arguments.refuse("at least one image must have a label", received, advice)

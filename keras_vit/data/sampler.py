@@ -146,8 +146,8 @@ class Sampler:
     def draws(self, epoch, step, count):
         """Returns the rows of `draw` for a batch, (batch_size, count).
 
-        An image has the row of its index. If classes are balanced, an image may be repeated in an
-        epoch and is augmented differently each time: it has the row of its place in the epoch.
+        An image uses the row at its index. If classes are balanced, an image may be repeated in an
+        epoch and is augmented differently each time: it uses the row at its place in the epoch.
         """
         if self.sampling == "balanced":
             rows = slice(step * self.batch_size, (step + 1) * self.batch_size)
@@ -185,7 +185,7 @@ def _keep(function):
 
 
 def digest(labels, names=None):
-    """Returns a short text that changes with the labels and the names of images."""
+    """Returns a short string that changes with the labels and the names of images."""
     images = hashlib.sha256(np.ascontiguousarray(labels, "int64").tobytes())
     for name in names if names is not None else ():
         images.update(str(name).encode("utf-8", "surrogateescape") + b"\0")

@@ -179,9 +179,9 @@ def resize_table(table, grid, new_grid):
     """Resizes a table of biases to a different grid of patches, as BEiT's code does.
 
     The offsets of the old grid are placed on the new one at 0, 1, 1 + q, 1 + q + q^2, ..., with q
-    chosen so that the last is at the edge, so near offsets keep their numbers. Interpolation
-    between them is linear, as in timm; BEiT's own code uses a cubic spline. The numbers of the
-    class token stay as they are.
+    chosen so that the last is at the edge, so near offsets keep their values. Interpolation
+    between them is linear, as in timm; BEiT's own code uses a cubic spline. The values of the
+    class token are unchanged.
 
     Args:
         table: (offsets + 3, heads).

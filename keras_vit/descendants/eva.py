@@ -7,7 +7,7 @@
     y     = LN(mean of z_L over the patches)            Eq. 4 of its classifiers
 
 y and x are the row and the column of a patch; if the grid differs from that of pre-training, they
-are scaled to its size. Numbers 2 j and 2 j + 1 of a query or key are rotated as a pair.
+are scaled to its size. Entries 2 j and 2 j + 1 of a query or key are rotated as a pair.
 """
 
 import functools
@@ -81,7 +81,7 @@ class EVASelfAttention(RotarySelfAttention):
         return np.indices(self.grid).reshape(2, -1).T * np.divide(self.reference, self.grid)
 
     def rotate(self, x):
-        """Rotates vectors (batch, tokens, heads, d), and reorders their numbers.
+        """Rotates vectors (batch, tokens, heads, d), and reorders their entries.
 
         The product of queries and keys does not depend on the order, which is the same in both.
         """

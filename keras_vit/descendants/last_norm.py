@@ -1,6 +1,6 @@
 """The last normalization moved after the pooling, or left out.
 
-y = LN(mean of z_L over the patches)   MAE, fine-tuned (https://arxiv.org/abs/2111.06377); sbb
+y = LN(mean of z_L over the patches)   fine-tuned MAE (https://arxiv.org/abs/2111.06377), timm's sbb
 y = z_L^0                              RADIO (https://arxiv.org/abs/2312.06709), InternViT
 
 Registers and gated MLPs are those of `RegisterViT`; by default a model here has none.

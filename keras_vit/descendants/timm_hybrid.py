@@ -3,7 +3,7 @@
 conv   (w - mean) / sqrt(variance + 1e-8)     in place of (w - mean) / (deviation + 1e-5)
 norm   32 groups, epsilon 1e-5                in place of 1e-6
 
-timm's files hold the weights of the official code unchanged, or were fine-tuned with these numbers.
+timm's files hold the weights of the official code unchanged, or were fine-tuned with these values.
 """
 
 import keras

@@ -53,7 +53,7 @@ def check(
         folder: class folders, optionally within train, validation and test, as in
             `keras_vit.data.load`; or a .csv table.
         processes: number of processes; None for one per core.
-        small_class: warn of classes with fewer training images.
+        small_class: warn about classes with fewer training images.
         seconds: time limit for one image.
         progress: whether to show progress on stderr.
         columns: columns of a table, as in `keras_vit.data.load`.

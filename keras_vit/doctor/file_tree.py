@@ -73,15 +73,15 @@ def check_folder(path):
     if not os.path.isdir(path):
         raise FileNotFoundError(
             f"A folder of class folders was expected. Received: {os.fspath(path)!r}, "
-            f"{paths.describe(path)}. Give a folder such as images/ with images/cat/1.jpg and "
+            f"{paths.describe(path)}. Pass a folder such as images/ with images/cat/1.jpg and "
             "images/dog/2.jpg."
         )
 
 
 def printable(path):
-    """Returns a path with invalid bytes and invisible characters escaped; text that is stays as is.
+    """Returns a path with invalid bytes and invisible characters escaped, and all others unchanged.
 
-    The encoding of the system does not matter: where LANG is C, it has no accents.
+    This ignores the encoding of the system, which has no accents if LANG is C.
     """
     named = os.fsdecode(path).encode("utf-8", sys.getfilesystemencodeerrors())
     text = named.decode("utf-8", "backslashreplace")

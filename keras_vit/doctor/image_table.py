@@ -105,7 +105,7 @@ def check_columns(source, columns):
     valid = isinstance(columns, dict) and all(isinstance(name, str) for name in columns.values())
     if columns is not None and not (valid and columns.keys() <= NAMES.keys()):
         expected = f"`columns` must be a dictionary with some of {', '.join(NAMES)}"
-        advice = 'Give the names of columns: {"image": "filename", "label": "breed"}.'
+        advice = 'Pass the names of columns: {"image": "filename", "label": "breed"}.'
         arguments.refuse(expected, {"columns": columns}, advice)
     if columns and not is_table(source):
         received = {"columns": columns, "source": str(source)[:100]}
@@ -135,7 +135,7 @@ def _find_columns(path, columns, reader):
     received, chosen = {"path": str(path), "columns": names}, dict(columns or {})
     for role, name in chosen.items():
         if name not in names:
-            advice = f"{arguments.suggest(name, names)}Give one of the columns."
+            advice = f"{arguments.suggest(name, names)}Use one of the columns."
             expected = f"the table must have the column {name!r} ({role})"
             arguments.refuse(expected, received, advice)
     for role, usual in NAMES.items():

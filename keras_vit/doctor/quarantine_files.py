@@ -71,7 +71,7 @@ def undo(folder, to=None):
     if not os.path.isfile(manifest):
         raise FileNotFoundError(
             f"A quarantine was expected. Received: {target!r}, which has no {MANIFEST}. If it is "
-            "in another folder, give that one with --quarantine."
+            "in another folder, pass that one with --quarantine."
         )
     moves = list(_plan_undo(folder, target, _read(manifest)))
     for source, here in moves:
@@ -113,7 +113,7 @@ def _find_refused_classes(folder):
     """Returns class folders that `keras_vit.data.load` refuses for lack of images, but not all."""
     tree = file_tree.walk(folder)
     images = Counter(file.class_name for file in tree.files)
-    needed = 1 if any(split for split, _ in tree.classes) else 2  # one to train on, one to test
+    needed = 1 if any(split for split, _ in tree.classes) else 2  # one to train on, one to test on
     refused = {name for _, name in tree.classes if images[name] < needed}
     if len({name for _, name in tree.classes} - refused) < 2:
         return []

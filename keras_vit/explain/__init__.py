@@ -11,7 +11,7 @@ masking.py           occlusion and deletion curves
 tokens.py            patches, similarities, colors and lengths of tokens, logit lens
 representations.py   nearest neighbors, linear CKA
 filters.py           filters of the first layer, position embeddings
-captions.py          the numbers of maps in words
+captions.py          the values of maps in words
 views/               one record per view
 plots/               one plot per view
 reporting/           all views on one page

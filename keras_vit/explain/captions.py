@@ -1,4 +1,4 @@
-"""Describes the numbers of maps and curves in words."""
+"""Describes the values of maps and curves in words."""
 
 import numpy as np
 

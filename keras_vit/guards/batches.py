@@ -15,7 +15,7 @@ def check_batch(model, images, labels=None):
 
     `fit` of a `ViT` or `ResNet` checks its data itself. If the model is a layer of another one,
     such as a `keras.Sequential`, Keras does not call its `fit`. This function then checks the data
-    that reach it. It warns of pixels that look scaled, shifted or 16-bit.
+    that reach it. It warns about pixels that look scaled, shifted or 16-bit.
 
     Args:
         model: any Keras model: a `ViT`, or one that has a `ViT` as a layer.
@@ -49,7 +49,9 @@ def check_batch(model, images, labels=None):
         pixel_range.SEEN.reset(token)
     if not seen:
         want = "the model must contain a ViT or ResNet of this package"
-        arguments.refuse(want, {"model": model.name}, "Give the model that has one as a layer.")
+        arguments.refuse(
+            want, {"model": model.name}, "Pass the model that contains one as a layer."
+        )
     for layer, x in seen:
         image_checks.check_pixels(label_checks.as_numpy(x), layer.normalize)
     if labels is not None:

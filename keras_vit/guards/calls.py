@@ -49,7 +49,7 @@ class Guarded:
       images in a call.
     - If a call fails, the weights of the last finished step remain.
     - Calls from several threads wait for each other: on JAX, two at once would lose the weights.
-    - `compile` refuses a loss that takes logits for probabilities, and warns of such metrics.
+    - `compile` refuses a loss that takes logits for probabilities, and warns about such metrics.
     - Frozen layers remain frozen in a saved file and in a copy.
     - A file is replaced once the new one is complete; weights are all loaded, or none.
     """
@@ -58,7 +58,7 @@ class Guarded:
 
     @functools.wraps(keras.Model.__call__)
     def __call__(self, *args, **kwargs):
-        if args:  # the backends would convert texts to numbers, or fail in words of their own
+        if args:  # the backends would convert strings to numbers, or fail in words of their own
             image_checks.check_input(args[0])
         return super().__call__(*args, **kwargs)
 

@@ -41,14 +41,14 @@ class ImageSpec(NamedTuple):
 
 
 def check_numbers(images):
-    """Raises `ValueError` for an array of texts, objects or complex numbers."""
+    """Raises `ValueError` for an array of strings, objects or complex numbers."""
     if images.dtype.kind not in "biuf":
         advice = "Write np.stack(images).astype('uint8'), for example."
         arguments.refuse("pixels must be numbers", {"images": images.dtype.name}, advice)
 
 
 def check_pixels(values, normalize):
-    """Raises `ValueError` for pixels that are not finite; warns of odd ones."""
+    """Raises `ValueError` for pixels that are not finite; warns about odd ones."""
     low, high, whole = pixel_range.figures(values)
     if not np.isfinite([low, high]).all():  # the minimum of an array with NaN is NaN
         index = np.argwhere(~np.isfinite(values))[0]

@@ -105,15 +105,15 @@ class Labels(NamedTuple):
         classes, loss = self.num_classes, "loss=keras.losses.{}(from_logits=True)".format
         if self.kind == "number" and len(shape) == 2:
             right = loss("CategoricalCrossentropy")
-            return f"Give class numbers, labels.argmax(-1), or compile with {right}."
+            return f"Pass class numbers, labels.argmax(-1), or compile with {right}."
         if self.kind != "number" and len(shape) == 2 and shape[1] != 1:
             return (
-                f"Give labels of {classes} classes, or build the model with num_classes={shape[1]}."
+                f"Pass labels of {classes} classes, or build the model with num_classes={shape[1]}."
             )
         one_hot = f"keras.utils.to_categorical(labels, {classes})"
         if self.kind == "shares":
-            return f"Compile with {loss('SparseCategoricalCrossentropy')}, or give {one_hot}."
-        return f"Give {one_hot}." if classes else ""
+            return f"Compile with {loss('SparseCategoricalCrossentropy')}, or pass {one_hot}."
+        return f"Pass {one_hot}." if classes else ""
 
     def _check_numbers(self, labels):
         if self.ignored is not None:
@@ -123,7 +123,7 @@ class Labels(NamedTuple):
         broken = labels[labels != np.floor(labels)]
         if len(broken):
             want = "labels must be whole numbers, one class each"
-            advice = "Give each image's class as an integer, counted from 0."
+            advice = "Pass each image's class as an integer, counted from 0."
             arguments.refuse(want, {"label": float(broken[0])}, advice)
         classes, lowest, highest = self.num_classes, int(labels.min()), int(labels.max())
         if 0 <= lowest and highest < classes:
@@ -245,7 +245,7 @@ def identify_loss(loss):
 
 
 def check_compiled(model, loss, metrics=()):
-    """Raises `ValueError` for a loss, and warns of metrics, that treat logits as probabilities."""
+    """Raises `ValueError` if the loss, or warns if a metric, misreads logits as probabilities."""
     if isinstance(loss, type):
         advice = f"Write keras.losses.{loss.__name__}(from_logits=True), with parentheses."
         arguments.refuse("`loss` must be an instance, not a class", {"loss": loss.__name__}, advice)
@@ -270,7 +270,7 @@ def refuse_probabilities(name, settings):
 
 
 def _check_metric(metric, kind, num_classes):
-    """Raises `ValueError` for a metric that cannot be computed, warns of one that misleads."""
+    """Raises `ValueError` for a metric that cannot be computed, warns about one that misleads."""
     shown = repr(metric) if isinstance(metric, str) else type(metric).__name__
     name, settings = _identify_metric(metric)
     k = settings.get("k", 5)
@@ -305,7 +305,7 @@ def _find_right_metric(name, settings, kind):
 
 
 def _find_twin(name, kind):
-    """Returns the replacement of a metric for labels of another form than the loss takes, or None.
+    """Returns the replacement of a metric for labels in a form other than the loss takes, or None.
 
     A metric for one value per class reads class numbers as images of class 0.
     """

@@ -20,7 +20,7 @@ FIT = "every training batch must give each device an equal share"
 
 
 def number():
-    """Returns into how many shares Keras splits a batch; 1 if there are several processes."""
+    """Returns how many shares Keras splits a batch into; 1 if there are several processes."""
     distribution = keras.distribution.distribution()
     if keras.backend.backend() != "jax" or distribution is None or distribution.num_processes > 1:
         return 1

@@ -225,7 +225,7 @@ def _check_response(response, start, total, folder):
 
 
 def _check(file, entry):
-    """Raises and empties a downloaded file unless it is the file of `entry`."""
+    """Raises, and empties a downloaded file, unless it is the file of `entry`."""
     try:
         if entry.sha256 and _sha256(file.name) != entry.sha256:
             raise _Failure(f"its sha256 differs from the published {entry.sha256}")

@@ -22,7 +22,7 @@ class H5File(TensorFile):
     def _open(self):
         import h5py
 
-        with self.wrap_errors("it is not a whole HDF5 file"):
+        with self.wrap_errors("it is not a complete HDF5 file"):
             self._file = self.open_files.enter_context(h5py.File(self.path, "r"))
         with self.wrap_errors("its table of contents cannot be read"):
             if "model_config" in self._file.attrs or "model_weights" in self._file:

@@ -35,7 +35,7 @@ class NpzFile(TensorFile):
 
     def _open(self):
         file = self.open_files.enter_context(Reader(self.path))
-        with self.wrap_errors("it is not a whole zip archive"):
+        with self.wrap_errors("it is not a complete zip archive"):
             self._archive = self.open_files.enter_context(zipfile.ZipFile(file))
         self._check_members()
         self._members = {}
@@ -128,7 +128,7 @@ def _array_header(start):
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"version {version} of the array format is for records")
     read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
-    with warnings.catch_warnings():  # the parser warns of odd text, but its result is checked
+    with warnings.catch_warnings():  # the parser warns about odd text, but its result is checked
         warnings.simplefilter("ignore")
         shape, fortran, dtype = read[version[0]](stream, max_header_size=ARRAY_HEADER)
     if math.prod(shape) < 0 or dtype.subdtype is not None:

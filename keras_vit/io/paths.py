@@ -24,7 +24,7 @@ def describe(path):
 
 
 def check(name, value, advice=""):
-    """Returns a path as a `pathlib.Path`, or raises `ValueError` unless it is a text or a path."""
+    """Returns a path as a `pathlib.Path`; raises `ValueError` unless it is a string or a path."""
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
         received = value if isinstance(value, str) else type(value).__name__
         arguments.refuse(f"`{name}` must be the path of a file or folder", {name: received}, advice)

@@ -1,7 +1,7 @@
 """Tables written row by row, and continued after an interruption: CSV, JSON lines and Parquet.
 
 Beside a table is a JSON file with the settings that it was written with. A Parquet file cannot be
-continued, so its rows are collected in a file of JSON lines until all are there.
+continued, so its rows are collected in a file of JSON lines until all are complete.
 """
 
 import contextlib
@@ -85,7 +85,7 @@ class Table:
             if number >= len(self.keys) or row[0] != _text(self.keys[number]):
                 received = {"path": str(self.path), "row": number + 1, "image": row[0]}
                 advice = f"Nothing is replaced. {OTHER}"
-                arguments.refuse("the table must be about the same images", received, advice)
+                arguments.refuse("the table must list the same images", received, advice)
             yield row
         if self.is_whole and number + 1 < len(self.keys):
             expected = "no rows can be appended to a finished Parquet file"
@@ -136,7 +136,7 @@ class Table:
 
     def _refuse_changed(self):
         """Refuses a changed table: only its last row may be incomplete, after an interruption."""
-        expected = "the table must be as it was written"
+        expected = "the table must be unchanged since it was written"
         advice = f"It was changed since, perhaps by a spreadsheet. Nothing is replaced. {OTHER}"
         arguments.refuse(expected, {"path": str(self.path)}, advice)
 
@@ -193,7 +193,7 @@ class Table:
             self._file.close()
 
     def finish(self):
-        """Writes the Parquet file once all rows are there; other tables are complete already."""
+        """Writes the Parquet file if all rows are complete; other tables need no last step."""
         if self.kind != ".parquet" or self.is_whole:
             return
         import pyarrow

@@ -238,7 +238,7 @@ def check_regular(path):
     except OSError as error:
         refuse(path, f"which cannot be opened ({error.strerror})")
     if not stat.S_ISREG(mode):
-        refuse(path, "which is not an ordinary file", "Give the path of a file.")
+        refuse(path, "which is not an ordinary file", "Pass the path of a file.")
     if not os.access(path, os.R_OK):
         refuse(path, "which is not readable (permission denied)", "Change its permissions.")
 
@@ -265,7 +265,7 @@ def detect_format(path):
         refuse(path, f"{what}{size:,}", DOWNLOAD)
     if length > MAX_HEADER:
         what = f"a safetensors file whose header has {length:,} bytes, more than {MAX_HEADER:,}"
-        refuse(path, what, "No known model needs as many.")
+        refuse(path, what, "No known model needs that many.")
     return "safetensors"
 
 

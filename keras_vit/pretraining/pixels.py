@@ -75,7 +75,7 @@ class PixelPrediction(Objective):
         shape, channels = np.shape(self.palette), encoder.num_channels
         if len(shape) != 2 or shape[0] < 2 or shape[1] != channels:
             advice = "keras_vit.pretraining.find_palette(images) finds one."
-            want = f"`palette` must be an array (2 colors or more, {channels} channels)"
+            want = f"`palette` must be an array (at least 2 colors, {channels} channels)"
             arguments.refuse(want, {"palette shape": shape}, advice)
         if order == "next":
             why = "a pixel must attend to all pixels before it for order='next'"

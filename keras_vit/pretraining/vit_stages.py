@@ -34,7 +34,7 @@ def check(encoder):
     if count_patches(encoder) < 2:
         advice = "Use larger images or smaller patches."
         received = {"patches": count_patches(encoder)}
-        arguments.refuse("there must be 2 patches or more", received, advice)
+        arguments.refuse("there must be at least 2 patches", received, advice)
     return encoder
 
 
@@ -186,7 +186,7 @@ def draw_mask(random, batch, patches, number):
 
 
 def cover(x, mask, token):
-    """Replaces x (batch, N, D) by a learned `token` (1, 1, D) where `mask` (batch, N) is True."""
+    """Replaces x (batch, N, D) with a learned `token` (1, 1, D) where `mask` (batch, N) is True."""
     return ops.where(mask[..., None], ops.convert_to_tensor(token), x)
 
 

@@ -42,7 +42,7 @@ STUDIES = {
     "table-8": ("position_kinds", "Kinds of position embedding",
         "How much does a ViT gain by knowing where patches are, and does the kind matter?"),
     "table-9": ("few_labels", "Nineteen tasks with few labels (VTAB-1k)",
-        "What does pre-training give with few labels, task by task, and is a ViT behind a ResNet?"),
+        "What does pre-training gain with few labels, task by task, and is a ViT behind a ResNet?"),
 }
 # fmt: on
 
@@ -78,7 +78,7 @@ def check_name(name):
     """Returns a name as in `names`, or raises `ValueError` with similar names."""
     known = str(name).lower().replace("_", "-").replace(" ", "-")
     if known not in STUDIES:
-        advice = f"{arguments.suggest(known, STUDIES, number=3)}Names are {', '.join(STUDIES)}."
+        advice = f"{arguments.suggest(known, STUDIES, number=3)}Valid names: {', '.join(STUDIES)}."
         arguments.refuse("`name` must be the name of a study", {"name": name}, advice)
     return known
 

@@ -47,7 +47,7 @@ SHAPE_TRAINING = by_scale(
 
 
 def _gains(rows, varied):
-    """Returns the slope of accuracy over log2 of the compute, for each seed that has the base."""
+    """Returns the slope of accuracy against log2 of compute, for each seed that has the base."""
     found = []
     for seed in sorted({row["seed"] for row in rows}):
         points = [r for r in rows if r["seed"] == seed and r["varied"] in (varied, "base")]

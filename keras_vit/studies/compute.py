@@ -254,7 +254,7 @@ class Figure5(Study):
 
 
 def _draw(axes, models, words):
-    """Plots a line of the table for each model: the words, each seed and the mean."""
+    """Plots a row for each model, named by the template `words`: each seed and the mean."""
     for color, (family, marker) in enumerate(FAMILIES.items()):
         style, label = {"color": f"C{color}", "marker": marker, "ls": ""}, family
         for place, (_, kind, _, _, accuracies) in enumerate(models):

@@ -70,7 +70,7 @@ def label(name, rows):
 
 
 def draw_lines(axes, rows, value, title, ylabel):
-    """Plots a line for each model over the number of images."""
+    """Plots a line for each model against the number of images."""
     found = seeds.curves(rows, "model", "images", value)
     for (name, sizes), marker in zip(found.items(), "osD^v", strict=False):
         seeds.draw_means(axes, sizes, label=label(name, rows), marker=marker, capsize=2)

@@ -136,9 +136,9 @@ class Table9(Study):
         "the ResNet."
     )
     needs = {
-        "small": "nine sets of TensorFlow Datasets, 4 GB of downloads; 140 MB of published "
+        "small": "nine datasets of TensorFlow Datasets, 4 GB of downloads; 140 MB of published "
         "weights; some days on a CPU",
-        "gpu": "19 sets of TensorFlow Datasets, about 90 GB of downloads, resisc45 and "
+        "gpu": "19 datasets of TensorFlow Datasets, about 90 GB of downloads, resisc45 and "
         "diabetic_retinopathy_detection by hand; 1 GB of published weights; days on one large GPU",
     }
     num_seeds = {"tiny": 2, "small": 2, "gpu": 3}

@@ -149,7 +149,7 @@ def nearness(maps):
 
 
 def row_column(maps):
-    """Returns the share, 0 to 1, of the embeddings that is a row part plus a column part.
+    """Returns the share, 0 to 1, of the embeddings' variance that rows and columns explain.
 
     This is a two-way analysis of variance of the embeddings at length 1; it needs only their
     products, which are the maps.

@@ -212,7 +212,7 @@ class Figure12(Study):
     counts. Images go through `predict_on_batch`, including their transfer to the device.
 
     A matrix product is timed in alternation with each batch. The speed of a model relative to the
-    product does not depend on the other load of the machine, whereas images per second do.
+    product does not depend on other load on the machine, whereas images per second do.
 
     The largest batch is that of a training step. At "tiny" and "small" it is estimated, not
     measured: what fits into the 16 GiB of a TPUv3 core if weights, gradients and Adam's two

@@ -1,4 +1,4 @@
-"""Training: from images to a folder with a model, its numbers and its figures.
+"""Training: from images to a folder with a model, its metrics and its figures.
 
 `train` does the same as the command `keras-vit train`, and `resume` continues an interrupted run;
 `load`, `predict_files` and `evaluate_run` use the result. `recipe`, `freeze` and `Checkpoint` are

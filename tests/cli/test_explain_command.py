@@ -113,7 +113,7 @@ def test_every_view_has_a_function_words_and_a_line(capsys):
     assert cli.main(["explain"]) == cli.main(["explain", "--list"]) == 0
     first, second = capsys.readouterr().out.split("keras-vit explain NAME")[1:]
     assert first == second and first.count("\n") == len(command.SHOWS) + 1
-    assert "attention-rollout " in first and "from which patches" in first
+    assert "attention-rollout " in first and "which patches the output comes from" in first
 
 
 def test_options_reach_their_functions(explained, model, folder):
@@ -324,7 +324,7 @@ def test_unknown_classes_and_blocks_are_refused(explained):
     code, _, text = explained("relevance", "--classes", "caat", metrics=metrics)
     assert code == 2 and "Did you mean 'cat'" in text
     code, _, text = explained("relevance", "--classes", "caat")
-    assert code == 2 and "Give its number" in text
+    assert code == 2 and "Pass its number" in text
     code, _, text = explained("token-colors", "--block", "5")
     assert code == 2 and "blocks 0 to 1. Received: block=5" in text
     code, _, text = explained("token-colors", "--block", "0", "1")

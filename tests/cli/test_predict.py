@@ -242,7 +242,7 @@ def test_a_table_that_was_changed_is_refused_and_left_alone(kind, change, tmp_pa
     changed = change(path.read_text())
     assert changed != path.read_text()
     path.write_text(changed)
-    with pytest.raises(ValueError, match="as it was written.* Nothing is replaced"):
+    with pytest.raises(ValueError, match="unchanged since it was written.* Nothing is replaced"):
         table.Table(path, COLUMNS, {}, ["a", "b"])
     assert path.read_text() == changed
 

@@ -339,7 +339,7 @@ def test_fields_become_plain_numbers():
 
 MISTAKES = [
     ("strong3", "Did you mean 'strong"),
-    ("cutmix", "Names are none, flip"),
+    ("cutmix", "Valid names: none, flip"),
     (3, "Received: augmentation=3."),
     (True, "Received: augmentation=True."),
     ({"rotation": 10}, "must be a name, an `Augmentation` or None"),

@@ -55,7 +55,7 @@ def test_split_is_complete_stratified_and_drawn_by_its_seed():
 
 @pytest.mark.backend_free
 def test_split_refuses_a_class_with_one_image():
-    with pytest.raises(ValueError, match="2 images or more.*class=1, images=1"):
+    with pytest.raises(ValueError, match="at least 2 images.*class=1, images=1"):
         data.split([0, 0, 1])
 
 
@@ -179,7 +179,7 @@ def test_invalid_folders_are_refused(folder, tmp_path):
         data.scan(folder / "nowhere")
     with pytest.raises(FileNotFoundError, match="is a file"):
         data.scan(folder / "cat" / "0.png")
-    with pytest.raises(ValueError, match="two class folders or more"):
+    with pytest.raises(ValueError, match="at least two class folders"):
         data.scan(folder / "cat")
     for i in range(1, 5):
         (folder / "dog" / f"{i}.png").unlink()

@@ -186,7 +186,7 @@ def test_invalid_arguments_are_refused(options, message):
 
 def test_invalid_sources_are_refused(tmp_path):
     for missing in (tmp_path / "none", "images/none", "none.csv", "no name", r"C:\none"):
-        with pytest.raises(FileNotFoundError, match="which does not exist. Give a folder"):
+        with pytest.raises(FileNotFoundError, match="which does not exist. Pass a folder"):
             data.load(missing)
     (tmp_path / "x.txt").write_text("x")
     with pytest.raises(ValueError, match="folder, a .csv or an .npz.*x.txt"):

@@ -473,7 +473,7 @@ def test_empty_classes_are_skipped_only_if_asked(divided):
     (divided / "train" / "owl").mkdir()
     (divided / "train" / "owl" / "notes.txt").write_text("later")
     settings = {"image_size": 4, "pipeline": "keras", "test_share": 0, "validation_share": 0}
-    with pytest.raises(ValueError, match="2 images or more.*owl.*images=0.*--skip-empty"):
+    with pytest.raises(ValueError, match="at least 2 images.*owl.*images=0.*--skip-empty"):
         data.load(divided / "train", **settings)
     with pytest.warns(UserWarning, match="no image of class 'owl'"):
         assert data.load(divided, **settings).num_classes == 3
@@ -546,9 +546,9 @@ def test_arrays_are_accepted_in_every_form(tmp_path):
         ((IMAGES, LABELS * 10**9), r"0 to 2000000000. Received: labels without images=\[1, 2, 3,"),
         ((IMAGES, LABELS * 2**32), "at most 2147483647. .*largest=8589934592"),
         ((IMAGES, np.where(LABELS == 2, np.inf, LABELS)), "must be integers.*such as=inf"),
-        ((IMAGES, LABELS * 0), "two classes or more"),
+        ((IMAGES, LABELS * 0), "at least two classes"),
         ((IMAGES,), "Images and labels to train on"),
-        ({"x_train": IMAGES}, "Images and labels.*x_train.*Give a pair"),
+        ({"x_train": IMAGES}, "Images and labels.*x_train.*Pass a pair"),
         ({"x_test": IMAGES, "y_test": LABELS}, "Images and labels to train on"),
         ({"train": (IMAGES, LABELS), "holdout": (IMAGES, LABELS)}, "Images and labels.*holdout"),
         ({"train": (IMAGES, LABELS), "training": (IMAGES, LABELS)}, "Images and labels"),

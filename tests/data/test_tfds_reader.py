@@ -96,7 +96,7 @@ def test_splits_follow_those_of_tfds(splits, share, sizes, tmp_path):
 def test_a_dataset_without_training_split_is_refused(tmp_path):
     pytest.importorskip("tensorflow_datasets")
     make_tiny(tmp_path, splits=("dev",))
-    with pytest.raises(ValueError, match=r"must have the split 'train'.*splits=\['dev'\]"):
+    with pytest.raises(ValueError, match=r"must have a split named 'train'.*splits=\['dev'\]"):
         load_splits("keras_vit_tiny", data_dir=tmp_path)
 
 

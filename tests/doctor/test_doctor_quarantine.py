@@ -180,7 +180,7 @@ def test_what_is_left_can_be_trained_on(good, capsys):
     (good / "__MACOSX").mkdir()
     folder = good.rename(good.with_name("my images"))
     before = read_tree(folder)
-    with pytest.raises(ValueError, match="2 images or more"):
+    with pytest.raises(ValueError, match="at least 2 images"):
         folders.read_folder(folder)
     assert run(folder, "--skip-empty") == 1
     assert run(folder, "--fix", "quarantine") == 0

@@ -204,7 +204,7 @@ CASES = {
     "block on images": (
         lambda: block()(zeros(1, 224, 224, 3)),
         "`TransformerBlock` expects tokens",
-        "Give it the output of `PatchEncoder`",
+        "Pass it the output of `PatchEncoder`",
     ),
     # Pooling
     "class token of vectors": (lambda: ClassToken()(zeros(2, 3)), "`ClassToken` expects tokens"),
@@ -425,7 +425,7 @@ CASES = {
     ),
     "probe one class": (
         lambda: keras_vit.training.linear_probe(zeros(2, 3), [0, 0], zeros(2, 3), [0, 1]),
-        "two classes or more", "classes=1",
+        "at least two classes", "classes=1",
     ),
     "batches of none": (
         lambda: keras_vit.data.Batches(zeros(4, 8, 8, 3), np.zeros(4), 0), "`batch_size`", "size=0",

@@ -756,7 +756,7 @@ def test_scaled_pixels_are_warned_of(scale, offset):
     scaled = images() / scale + offset
     (message,) = warnings_of(small, scaled, [0, 1, 0, 1])
     assert "look scaled already" in message and "(pixels - 127.5) / 127.5" in message
-    assert "Give it pixels 0 to 255, or build it with normalize=None" in message
+    assert "Pass pixels 0 to 255, or build it with normalize=None" in message
     raw = functools.partial(small, normalize=None)
     own = functools.partial(small, normalize=(0.5, 0.5))
     assert not warnings_of(raw, scaled, [0, 1, 0, 1]) and not warnings_of(own, scaled, [0, 1, 0, 1])

@@ -457,7 +457,7 @@ MISTAKES = {
     ),
     "one patch": (
         lambda: mae(wide_vit(image_size=(4, 5))),
-        "There must be 2 patches or more",
+        "There must be at least 2 patches",
         "patches=1",
     ),
     "target": (

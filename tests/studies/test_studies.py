@@ -197,7 +197,7 @@ def test_programs_are_kept_for_the_study_alone(configured, tmp_path):
 def test_unknown_names_are_refused_with_the_nearest():
     with pytest.raises(ValueError, match="Did you mean .*'figure-8'.*figure-12"):
         studies.load("figure 88")
-    with pytest.raises(ValueError, match="Names are figure-2, .*figure-8"):
+    with pytest.raises(ValueError, match="Valid names: figure-2, .*figure-8"):
         studies.load("x")
     with pytest.raises(ValueError, match="`scale` must be one of"):
         studies.run("figure-8", "large")

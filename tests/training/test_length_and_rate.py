@@ -67,7 +67,7 @@ def test_as_many_epochs_are_planned_as_fit_into_the_time(monkeypatch, capsys):
     seconds = (34 + 40 + 20 + 34 + 10 + 900) / 0.95
     assert timing.plan_epochs(seconds, 1000.0, images, model, None) == 15
     assert places == [0] and "over 15 epochs" in capsys.readouterr().out
-    with pytest.raises(ValueError, match=r"one epoch and.*=60.0, .*=138.0. Give at least 209s"):
+    with pytest.raises(ValueError, match=r"one epoch and.*=60.0, .*=138.0. Allow at least 209s"):
         timing.plan_epochs(150, model.now, images, model, None)
 
 

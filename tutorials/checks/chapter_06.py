@@ -39,7 +39,7 @@ def shuffle_patches(answer):
 
 def images_for(answer):
     for target, expected in ((0.6, np.sqrt(1e5)), (0.75, 10**3.25)):
-        hint = "Between two points the curve is a straight line over the logarithm of the images."
+        hint = "Between two points the curve is a straight line in the logarithm of the images."
         sizes, accuracies = np.array([100, 1000, 10000]), np.array([0.5, 0.7, 0.9])
         close(call(answer, target, sizes, accuracies), expected, hint, 1e-4)
 

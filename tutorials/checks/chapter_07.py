@@ -9,7 +9,7 @@ def shift_and_flip(answer):
     images[..., 0] += np.arange(32, dtype="uint8")[:, None]  # which row, which column
     images[..., 1] += np.arange(32, dtype="uint8")
     moved = np.asarray(call(answer, images, np.random.default_rng(0)))
-    hint = f"Shape {images.shape} and dtype uint8 stay. Received: {moved.shape}, {moved.dtype}."
+    hint = f"Shape {images.shape} and dtype uint8 stay the same. Received: {moved.shape}, {moved.dtype}."
     expect(moved.shape == images.shape and moved.dtype == np.uint8, hint)
     padded = np.pad(images[0], [(4, 4), (4, 4), (0, 0)])
     found = []

@@ -222,7 +222,7 @@ print(
 # ## Layer scale: a factor for each branch
 #
 # Deep ViTs are hard to start. [CaiT](https://arxiv.org/abs/2103.17239)
-# multiplies each branch with a learned vector $\gamma$ of $D$ numbers
+# multiplies each branch by a learned vector $\gamma$ of $D$ numbers
 # that begins near zero, so a fresh model is almost the identity. BEiT,
 # DINOv2 and DINOv3 have it too:
 #
@@ -235,9 +235,9 @@ print(
 # $$ \gamma \odot (x W + b) = x\, (W \operatorname{diag}(\gamma))
 #    + \gamma \odot b $$
 #
-# is a dense layer again, with column $j$ of $W$ and number $j$ of $b$
-# multiplied by $\gamma_j$. First the model with factors of its own,
-# for which we draw random ones:
+# is a dense layer again, with column $j$ of $W$ and entry $j$ of $b$
+# multiplied by $\gamma_j$. First the model with factors of its own, for
+# which we draw random ones:
 
 
 # %%
@@ -361,7 +361,7 @@ assert np.allclose(even, 1 / 196)
 #
 # Rotary positions ([RoFormer](https://arxiv.org/abs/2104.09864); in
 # EVA-02 and DINOv3 with rows and columns) rotate each query and key.
-# Their numbers, taken in pairs, are points in a plane. Each pair is
+# Their entries, taken in pairs, are points in a plane. Each pair is
 # rotated by an angle proportional to the place, some fast, some slowly.
 # With $R_i$ for the rotation at place $i$,
 #
@@ -494,7 +494,7 @@ for kind in (
 #   layer normalization, another GELU, or another mean and standard
 #   deviation of the pixels. `load_pretrained` takes them from the file
 #   beside the weights.
-# - **A map of attention has bright spots in the background:** a model
+# - **An attention map has bright spots in the background:** a model
 #   without registers. Compare it with the lengths of the tokens.
 # - **`tokens[:, 1:]` with registers:** the patches begin later. Ask
 #   the model: `prefix_tokens`.

@@ -284,7 +284,7 @@ report("three depths", to_pixels(logits))
 # Patches are 16 pixels apart. If the image is shifted by 8 pixels, the
 # same model looks at patches in between. Four shifts give a grid with
 # twice as many rows and columns, for four times the compute. The
-# classifier stays as it is.
+# classifier does not change.
 
 
 # %%

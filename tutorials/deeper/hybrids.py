@@ -42,9 +42,9 @@ full = bool(os.environ.get("KERAS_VIT_FULL"))
 # %% [markdown]
 # ## A convolution whose kernel is standardized
 #
-# The paper's ResNet is BiT, "Big Transfer": train once on much data,
-# then fine-tune on any task, with any batch size. For this purpose,
-# two parts of an ordinary ResNet were replaced.
+# The paper's ResNet is BiT, "Big Transfer": train once on a lot of
+# data, then fine-tune on any task, with any batch size. For this
+# purpose, two parts of an ordinary ResNet were replaced.
 #
 # The first is the convolution. Before a kernel is used, each of its
 # filters is standardized: subtract the mean, divide by the standard
@@ -193,9 +193,9 @@ np.testing.assert_allclose(
 # %% [markdown]
 # The first assertion says that a new unit changes nothing: its last
 # scale, gamma, starts at zero, so a deep ResNet starts as a shallow
-# one. BiT's unit has the same parts in another order. It normalizes
-# *before* each convolution, so nothing interrupts the residual path,
-# as in a ViT.
+# one. BiT's unit has the same parts in a different order. It normalizes
+# *before* each convolution, so nothing interrupts the residual path, as
+# in a ViT.
 
 # %%
 bit = convolutions.BiTUnit(filters=32)
@@ -318,7 +318,7 @@ assert fields["stage 3 of R50+ViT-B/16"] > 224
 # **You should see** that a token of R50+ViT-B/16 can depend on more
 # than the whole image, before any attention. (Strictly, even a cell of
 # the root does: group normalization takes its mean over all cells.)
-# What a ViT must learn in its first blocks, that near pixels belong
+# What a ViT must learn in its first blocks, that nearby pixels belong
 # together, is built into a hybrid.
 #
 # ## What it costs

@@ -1,14 +1,14 @@
 # %% [markdown]
 # # Many devices
 #
-# The paper's largest model has 632 million parameters, ViT-Mini of
-# this course 139,000. Such models do not fit on a laptop, and training
-# the largest does not fit on a single device. Three tools help: 16-bit
+# The paper's largest model has 632 million parameters, ViT-Mini of this
+# course 139,000. Such models do not fit on a laptop, and training the
+# largest does not fit on a single device. Three tools help: 16-bit
 # numbers, gradient accumulation, and several devices. Each of them
 # takes a few lines. This page shows what each of them saves, and that
-# the training stays the same.
+# training stays the same.
 #
-# > **You will be able to** estimate the memory that a training needs,
+# > **You will be able to** estimate the memory that training needs,
 # > train in bfloat16, accumulate gradients, and train on several
 # > devices with a program that also runs on a TPU pod.
 # >
@@ -17,8 +17,8 @@
 # >
 # > **Time** {time}
 # >
-# > **Result** the same training in five ways: the losses differ by two
-# > millionths, and by 0.005 in bfloat16.
+# > **Result** the same training run in five ways: the losses differ by
+# > two millionths, and by 0.005 in bfloat16.
 # >
 # > **Paper** [arXiv 2010.11929](https://arxiv.org/abs/2010.11929),
 # > sections 3.2 and 4.1, Tables 1 and 3, Appendix D.5.
@@ -27,8 +27,8 @@
 # JAX can present one CPU as eight devices, TensorFlow here as two. That
 # is not faster, but it is the program that runs on eight real devices,
 # except for the lines that set it up. They must come before the first
-# computation: in a notebook that has computed already, restart the
-# kernel.
+# computation: in a notebook in which something has run already, restart
+# the kernel.
 
 # %%
 import contextlib
@@ -280,8 +280,8 @@ halves = gradient(x[:32], y[:32]) + gradient(x[32:], y[32:])
 np.testing.assert_allclose(gradient(x, y), halves / 2)
 
 # %% [markdown]
-# So a batch can be processed in four parts, one after the other: add
-# up the gradients, and update the weights once. Only a quarter of the
+# So a batch can be processed in four parts, one after another: add up
+# the gradients, and update the weights once. Only a quarter of the
 # activations are in memory at a time; the sums take as much memory as
 # one more gradient. In a recipe, this is `accumulate=4`.
 
@@ -296,15 +296,14 @@ assert steps[0] == steps[1] == 6 * 20  # updates, not batches
 # %% [markdown]
 # ## Several devices, each with some of the images
 #
-# If the parts of a batch can be processed one after the other, they
-# can also be processed at the same time, each on its own device. All
+# If the parts of a batch can be processed one after another, they can
+# also be processed at the same time, each on its own device. All
 # devices have the same weights. Each computes the gradient of its own
 # images, the gradients are averaged over the devices, and every device
 # makes the same update. On JAX this is `keras.distribution`, on
-# TensorFlow `tf.distribute`. The model is created in the scope, and
-# the rest of the program stays the same. (PyTorch needs one process
-# for each device: [devices](../../docs/howto/devices.md) has the
-# program.)
+# TensorFlow `tf.distribute`. The model is created in the scope, and the
+# rest of the program stays the same. (PyTorch needs one process for
+# each device: [devices](../../docs/howto/devices.md) has the program.)
 
 # %%
 parallel = None
@@ -428,10 +427,10 @@ for name, test in tests.items():
 
 # %% [markdown]
 # **You should see** differences of a millionth: the sums are the same,
-# in another order. Only bfloat16 computes something else, and its
-# accuracy lies within the interval of the baseline. On one CPU, none
-# of these ways is faster. They save memory, and on real devices they
-# save time too.
+# in a different order. Only bfloat16 computes something else, and its
+# accuracy lies within the interval of the baseline. On one CPU, none of
+# these ways is faster. They save memory, and on real devices they save
+# time too.
 #
 # ## From a laptop to a pod
 #
@@ -443,7 +442,7 @@ for name, test in tests.items():
 # ```
 #
 # Then `list_devices()` returns the devices of all machines, and the
-# rest stays as it is. We have not run this on a pod;
+# rest stays the same. We have not run this on a pod;
 # [devices](../../docs/howto/devices.md) lists what we have run.
 #
 # ## Exercises

@@ -108,10 +108,10 @@ assert (others != np.arange(16)).all()  # never the patch itself
 #
 # ## Training it
 #
-# `MaskedPatchPrediction` is a Keras model around a ViT. It brings its
-# own loss, the cross-entropy of the colors of the corrupted patches,
-# so `compile` takes only an optimizer, and `fit` only images. The ViT
-# is trained in place: afterwards it is `colors.encoder`.
+# `MaskedPatchPrediction` is a Keras model around a ViT. It has its own
+# loss, the cross-entropy of the colors of the corrupted patches, so
+# `compile` takes only an optimizer, and `fit` only images. The ViT is
+# trained in place: afterwards it is `colors.encoder`.
 
 # %%
 EPOCHS = 40
@@ -198,7 +198,7 @@ pretraining.plot_reconstruction(some, colors.reconstruct(some))
 #   sees in training what it will see later: no `[mask]` tokens.
 # - It predicts pixels. A second, small Transformer, the *decoder*,
 #   draws them, so that the encoder can keep to the content. After
-#   training, the decoder is thrown away.
+#   training, the decoder is discarded.
 #
 # The visible patches are the first ones of a random order. The inverse
 # of that order puts all patches back in their places:

@@ -22,7 +22,7 @@ class Matrix {
 
 const spare = new Map();
 
-/** A matrix to write to. Layers of the same kind, which run one after the other, share it. */
+/** A matrix to write to. Layers of the same kind, which run one after another, share it. */
 function scratch(name, rows, columns) {
   let matrix = spare.get(name);
   if (matrix?.rows !== rows || matrix?.columns !== columns) {

@@ -42,7 +42,7 @@ const ANSWERS = {
     shown.falls.values[cell] = fall;
     const count = shown.falls.values.length, isDone = cell + 1 === count;
     if (isDone) report(`${shown.sentence} All ${count} parts are covered.`, null);
-    else report(`Covering ${count} parts of the image, one after the other …`, (cell + 1) / count);
+    else report(`Covering ${count} parts of the image, one after another …`, (cell + 1) / count);
     draw();
   },
 

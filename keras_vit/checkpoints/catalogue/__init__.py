@@ -124,7 +124,7 @@ def check_source(name):
     Traceback (most recent call last):
     ...
     FileNotFoundError: A weight file was expected. Received: 'weights.npz', which does not
-    exist. Give another path, hf://owner/name, or a name of `keras-vit weights`.
+    exist. Use another path, hf://owner/name, or a name of `keras-vit weights`.
     """
     if hub.is_address(name):
         hub.parse(name)
@@ -133,7 +133,7 @@ def check_source(name):
     elif not os.path.exists(name):
         raise FileNotFoundError(
             f"A weight file was expected. Received: {str(name)!r}, which does not exist. "
-            "Give another path, hf://owner/name, or a name of `keras-vit weights`."
+            "Use another path, hf://owner/name, or a name of `keras-vit weights`."
         )
 
 
@@ -155,14 +155,14 @@ def check_target(path, source=None):
     stem, suffix = os.path.splitext(str(path))
     source = source or published.BY_SUFFIX.get(suffix)
     if source is None:
-        advice = 'Call it .npz, .safetensors or .weights.h5, or give source="timm", '
+        advice = 'Use the suffix .npz, .safetensors or .weights.h5, or pass source="timm", '
         advice += '"huggingface" or "kerashub" for a folder.'
         arguments.refuse("`path` must have a known suffix", {"path": str(path)}, advice)
     if source in published.WITH_FOLDERS and (os.path.isdir(path) or not suffix):
         return source, True
     right = published.SOURCES[source]
     if not str(path).endswith(right):
-        advice = f"Call it {stem}{right}, or name another source."
+        advice = f"Call it {stem}{right}, or pass another source."
         want = f"the file of source={source!r} must end in {right}"
         arguments.refuse(want, {"path": str(path)}, advice)
     return source, False

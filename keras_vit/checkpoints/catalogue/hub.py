@@ -127,7 +127,7 @@ def fetch(address, cache_dir=None):
     cache = pathlib.Path(cache_dir or constants.HF_HUB_CACHE).expanduser()
     if os.path.isdir(_fetched.get((address, cache), "")):
         return _fetched[address, cache]
-    failure, last = None, FileNotFoundError("a file of its list is missing")
+    failure, last = None, FileNotFoundError("a file in its list is missing")
     try:
         info = HfApi(**agent).model_info(repository, revision=revision, files_metadata=True)
     except Exception as error:  # a network error, or a refusal by the Hub
@@ -170,7 +170,7 @@ def choose(address, names):
     advice = f"Its files are listed at {page}."
     if pickles:
         advice = (
-            "Files of PyTorch can contain a program and are not opened. Ask its publisher for "
+            "PyTorch files can contain a program and are not opened. Ask its publisher for "
             f"safetensors; a request to add them may be open at {page}/discussions: then add "
             "@refs/pr/ and its number to the address. Or convert them where you trust them: "
             "torch.load(path, weights_only=True), then safetensors.torch.save_file."

@@ -60,7 +60,7 @@ def _hugging_face(table, path, found):
     if "positions" in found and rows != columns:
         want = "`image_size` of BEiT must be a square: transformers mixes up the offsets otherwise"
         received = {"path": str(path), "image_size": config["image_size"]}
-        check.refuse(want, received, "Use a square, or a file of timm.")
+        check.refuse(want, received, "Use a square, or timm's file.")
     if not config.get("use_swiglu_ffn"):  # the other field is ignored there
         facts |= read_activation(path, table, config, found, "hidden_act", HUGGING_FACE_ACTIVATIONS)
     images = read_beside(path, "preprocessor_config.json")

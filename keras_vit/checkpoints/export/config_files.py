@@ -52,7 +52,7 @@ def split(table, tensors):
 
 
 def find_changes(model, table):
-    """Returns the names of methods that a model computes differently from those of a source."""
+    """Returns the names of the parts that a model computes differently from a source's models."""
     plain = next(kind for kind in type(model).__mro__ if kind.__module__.startswith(PUBLISHED))
     names = [
         name for name in COMPUTES if getattr(type(model), name, 0) is not getattr(plain, name, 0)

@@ -97,7 +97,7 @@ def map_of_file(path, specs, source=None):
     known = f"the names of {source}" if source else f"the names of one of {', '.join(SOURCES)}"
     raise ValueError(
         f"{str(path)!r} must hold {known}. Received: {len(specs)} tensors: {some} ... "
-        "Give the file of a Vision Transformer, a hybrid or a BiT ResNet."
+        "Pass the file of a Vision Transformer, a hybrid or a BiT ResNet."
     )
 
 
@@ -318,7 +318,7 @@ def _problem(model, name, part, specs, grid):
         words = words.replace(" was", " or another number of tokens was", 1)
         if fits and grid_of(shape[-2], model_prefixes(model), grid, model_grid(model)) is None:
             given = f"not grid={grid}" if grid else "not a square of patches"
-            words = f"{shape}: {shape[-2]} tokens are {given}; give grid=(rows, columns), "
+            words = f"{shape}: {shape[-2]} tokens are {given}; pass grid=(rows, columns), "
             fits, words = False, words + part.ours
     if BIASES.fullmatch(part.ours):  # may be for another number of patches too
         grid = beit.grid_of_table(shape[0], grid, model_grid(model))

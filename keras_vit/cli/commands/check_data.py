@@ -40,7 +40,7 @@ def add(commands):
     add("--skip-empty", "do not count empty classes as errors, for `train --skip-empty`")
     target = "folder on the same disk to move files to; default: FOLDER-quarantine"
     add("--quarantine DIR", target)
-    small = f"warn of classes with fewer training images; {DEFAULT}"
+    small = f"warn about classes with fewer training images; {DEFAULT}"
     add("--small-class N", small, int, default=10)
     add("--processes N", "number of processes; default: one per core", int)
 

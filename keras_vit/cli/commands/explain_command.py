@@ -36,7 +36,7 @@ def add(commands):
         _start,
         _explain,
         "visualize what a model looks at",
-        "Visualizes what happens inside a model. Each view writes a figure and its numbers, "
+        "Visualizes what happens inside a model. Each view writes a figure and its values, "
         "DIR/NAME.png and DIR/NAME.npz; `report` writes one page with all views. Without NAME, the "
         "views are listed.",
     )
@@ -169,7 +169,7 @@ def _check(name, options):
             advice = f"It belongs to {', '.join(map(_spell, views))}."
             arguments.refuse(want, {f"--{option}": value}, advice)
     if name == "nearest" and options.gallery is None:
-        advice = "Give a folder of images to search: --gallery images/"
+        advice = "Pass a folder of images to search: --gallery images/"
         arguments.refuse("nearest needs a gallery", {"--gallery": None}, advice)
 
 
@@ -196,7 +196,7 @@ def _image_size(sides):
         return sides and sides[0]
     if len(sides) != 2:
         want = "--image-size must be one side, or height and width"
-        arguments.refuse(want, {"--image-size": sides}, "Write the images before it.")
+        arguments.refuse(want, {"--image-size": sides}, "Put the images before this option.")
     return tuple(sides)
 
 
@@ -241,7 +241,7 @@ def _find_classes(words, class_names):
         elif word.isascii() and word.isdigit():
             numbers.append(int(word))
         else:
-            advice = "Give its number, from 0."
+            advice = "Pass its number, from 0."
             if class_names:
                 advice = f"The classes are {', '.join(class_names[:20])}."
                 advice = arguments.suggest(word, class_names, number=3) or advice

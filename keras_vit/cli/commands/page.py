@@ -32,7 +32,7 @@ def add(commands):
         "write a model as one web page that classifies images",
         "Writes one HTML file with the model in it. Open it in a browser, directly from disk: it "
         "classifies images that you drop on it, shows attention, rollout and which parts matter, "
-        "and says how the model was trained. It needs no server and uses no network.",
+        "and states how the model was trained. It needs no server and uses no network.",
     )
     option = adder(parser)
     option("model MODEL", MODEL)

@@ -7,7 +7,7 @@ from keras_vit.training.recipes.recipe import ADAPTATIONS, PRECISIONS
 from keras_vit.training.recipes.recipe_tables import RECIPES, names
 from keras_vit.training.runs import run_folder
 
-DESCRIPTION = """Trains a Vision Transformer and writes the model, its numbers and figures to a
+DESCRIPTION = """Trains a Vision Transformer and writes the model, its metrics and figures to a
 folder. Without DATA it trains a small one on the 1,797 handwritten digits of scikit-learn: no
 download, about a minute. With --weights it fine-tunes published weights. A run may be killed at any
 moment: --resume continues it exactly where it stopped."""
@@ -43,7 +43,7 @@ def _add_model(add):
     add(
         "--image-size PIXELS",
         "side to which images are resized, divisible by the patch; "
-        f"{_default('image_size')}, with --weights their size",
+        f"{_default('image_size')}, or the size of the --weights",
         int,
     )
     add(
@@ -54,7 +54,7 @@ def _add_model(add):
     )
     validation = "share of the training images for validation while training; default: 0.1"
     add("--validation-share SHARE", validation, float)
-    test = "share of all images that is tested on once, at the end; default: 0.2"
+    test = "share of all images for testing, once, at the end; default: 0.2"
     add("--test-share SHARE", test, float)
     add("--split-seed N", "seed of these splits; default: 0", int)
     add_columns(add)
@@ -66,7 +66,7 @@ def _add_model(add):
 
 
 def _add_training(add):
-    recipes = f"{', '.join(names())}; default: digits, with DATA folder, with --weights finetune"
+    recipes = f"{', '.join(names())}; default: digits; folder with DATA; finetune with --weights"
     add("--recipe NAME", recipes)
     adapt = "which weights are trained; default: the recipe's, usually all"
     add("--adapt", adapt, choices=ADAPTATIONS)

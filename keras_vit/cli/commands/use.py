@@ -56,7 +56,7 @@ def add_evaluate(commands):
     split = f"split of the run's own images; {DEFAULT}"
     add("--part", split, default="test", choices=("test", "validation"))
     add("--out DIR", "new or empty folder for evaluation.json and three figures")
-    add("--json", "print all numbers as JSON instead of a text")
+    add("--json", "print all numbers as JSON instead of text")
 
 
 def add_few_shot(commands):
@@ -187,10 +187,12 @@ def _few_shot(options):
     if "test" not in loaded.sources:
         want = "there must be images to test on"
         received = {"data": options.data, "--test-share": options.test_share}
-        arguments.refuse(want, received, "Give a share above 0.")
+        arguments.refuse(want, received, "Use a share above 0.")
     print(environment.description())
     print(repr(loaded).strip("<>"))
-    print("Few shots of the training images, tested on the test images", flush=True)
+    print(
+        "Few-shot accuracy: trained on a few training images, tested on the test images", flush=True
+    )
     representation = submodel(model, options.layer)
     splits = []
     for split in ("train", "test"):

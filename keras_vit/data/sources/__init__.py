@@ -15,7 +15,7 @@ from keras_vit.data.sources import arrays, csv_table, folders, groups, handwritt
 from keras_vit.doctor import image_table
 
 ADVICE = (
-    "Give a folder of class folders, a .csv table of files and labels, an .npz file, a pair "
+    "Pass a folder of class folders, a .csv table of files and labels, an .npz file, a pair "
     '(images, labels) of arrays, or the name of a dataset of TensorFlow Datasets such as "cifar10".'
 )
 

@@ -22,7 +22,7 @@ ROLES = {
 }
 LARGEST = np.iinfo("int32").max  # a larger label would become another class
 ADVICE = (
-    'Give a pair (images, labels), a dict {"train": (images, labels), "test": (images, labels)}, '
+    'Pass a pair (images, labels), a dict {"train": (images, labels), "test": (images, labels)}, '
     'or arrays called "x_train", "y_train", "x_test", "y_test", or "images" and "labels".'
 )
 
@@ -55,7 +55,7 @@ def read_arrays(source, name="arrays"):
         arguments.refuse(expected, {"labels without images": missing[:10].tolist()}, advice)
     if count < 2:
         advice = "Add images of another class."
-        arguments.refuse("there must be two classes or more", {"classes": count}, advice)
+        arguments.refuse("there must be at least two classes", {"classes": count}, advice)
     notes = (f"arrays that were not read: {', '.join(map(str, unread))}",) if unread else ()
     return Splits(name, tuple(map(str, range(count))), **sources, notes=notes)
 

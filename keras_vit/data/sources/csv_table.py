@@ -40,7 +40,7 @@ def read_table(path, num_channels=3, columns=None):
                 sources[split].groups = [row.group for row in own]
     if "train" not in sources or len(class_names) < 2:
         received = {"path": str(path), "rows": len(rows), "labels": class_names}
-        expected = "the table must have training images of two labels or more"
+        expected = "the table must have training images of at least two labels"
         arguments.refuse(expected, received, "Add rows.")
     roles = ", ".join(f"{role} {name!r}" for role, name in chosen.items())
     notes = () if "label" in chosen else (f"labels: the folder of each image of {path.name}",)

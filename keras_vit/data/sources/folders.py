@@ -173,7 +173,7 @@ def _list_classes(path):
     }
     if len(classes) < 2 or not any(classes.values()):
         arguments.refuse(
-            "every split must contain two class folders or more with images in them",
+            "every split must contain at least two class folders with images in them",
             {"folder": str(path), "class folders": len(classes)},
             "Put the images of each class into a folder of their own. Images without a class "
             "cannot be used for training or evaluation: move them elsewhere.",
@@ -186,7 +186,7 @@ def _list_folders(path):
 
 
 def _list_files(folder):
-    """Returns the files in a folder, at any depth and in alphabetical order, but no hidden ones."""
+    """Returns the files in a folder, except hidden ones, at any depth and in alphabetical order."""
     found = []
     for path, folders, files in os.walk(folder):
         folders[:] = filter(_is_visible, folders)  # `walk` descends into those that remain
@@ -206,11 +206,11 @@ def _check_classes(path, files):
     received = {"path": str(path), "class folders": len(files)}
     if len(files) < 2:
         advice = "Put the images of each class into a folder named after the class."
-        arguments.refuse("the folder must contain two class folders or more", received, advice)
+        arguments.refuse("the folder must contain at least two class folders", received, advice)
     for folder, group in files.items():
         if len(group) < 2:
             arguments.refuse(
-                "every class must have 2 images or more",
+                "every class must have at least 2 images",
                 {"class folder": str(folder), "images": len(group)},
                 f"Add images ({', '.join(images.SUFFIXES)}), or remove the folder."
                 + (" To leave out empty classes, pass --skip-empty." if not group else ""),

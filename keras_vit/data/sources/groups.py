@@ -81,9 +81,11 @@ def hold_out(labels, groups, seed, share):
     if not held.any():  # every group is larger than the share: take the one that fits best
         best = min(order, key=change)
         if change(best) == np.inf:
-            expected = "there must be enough groups for every split, each class in two or more"
+            expected = (
+                "there must be enough groups for every split, and at least two for each class"
+            )
             received = {"groups": len(names), "such as": names[:5].tolist()}
-            advice = "Set test_share and validation_share to 0, or group the images otherwise."
+            advice = "Set test_share and validation_share to 0, or group the images differently."
             arguments.refuse(expected, received, advice)
         move(best)
     images = held[numbers]

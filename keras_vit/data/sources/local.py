@@ -64,7 +64,7 @@ def _read_folder(name, num_channels):
     if len(splits.class_names) != count:
         want = f"${FOLDER} must be the folder of {name}, with {count} classes"
         received = {FOLDER: str(folder), "classes": len(splits.class_names)}
-        arguments.refuse(want, received, f"Unset it, or give the folder in place of {name!r}.")
+        arguments.refuse(want, received, f"Unset it, or pass the folder in place of {name!r}.")
     return splits._replace(name=name)
 
 

@@ -213,7 +213,7 @@ def split(labels, seed=0, test_share=0.2):
     for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
         if count < 2:
             advice = "Add an image to this class, or remove the class."
-            expected = "every class must have 2 images or more, one to train on and one to test"
+            expected = "every class must have at least 2 images, one to train on and one to test on"
             arguments.refuse(expected, {"class": int(label), "images": int(count)}, advice)
     return hold_out(labels, seed, test_share)
 

@@ -14,7 +14,7 @@ ERRORS = (ValueError, FileNotFoundError)  # errors that `Source.image` raises
 class SkippingSource(Source):
     """A source that returns the next image of the same class for one that cannot be read.
 
-    Number, order and labels of the images stay as they are, so a run resumes exactly.
+    Number, order and labels of the images are unchanged, so a run resumes exactly.
 
     Attributes:
         skipped: {name: reason} of the images that could not be read so far.

@@ -108,7 +108,7 @@ def _make_row(builder):
     if "train" not in info.splits:
         received = {"dataset": info.full_name, "splits": sorted(info.splits)}
         advice = "Choose another dataset of TensorFlow Datasets."
-        arguments.refuse("the dataset must have the split 'train'", received, advice)
+        arguments.refuse("the dataset must have a split named 'train'", received, advice)
     keys = info.supervised_keys or ()
     if len(keys) != 2 or not all(isinstance(key, str) for key in keys):
         keys = ("image", "label")

@@ -62,7 +62,7 @@ def _find(name, data_dir, **file_format):
     except tfds.core.DatasetNotFoundError:
         listed = {*DATASETS, *ALIASES, *TASKS, *tfds.list_builders()}
         advice = arguments.suggest(name, listed, 3)
-        advice += "See https://www.tensorflow.org/datasets/catalog, or give a folder of images."
+        advice += "See https://www.tensorflow.org/datasets/catalog, or pass a folder of images."
     except (AssertionError, ValueError) as error:  # an unknown version or configuration
         advice = f"TFDS says: {' '.join(str(error).split())[:500]}"
     expected = "a path that exists or the name of a dataset of TensorFlow Datasets was expected"

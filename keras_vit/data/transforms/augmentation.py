@@ -207,6 +207,6 @@ def get_augmentation(value):
         return Augmentation()
     if isinstance(value, str) and value in AUGMENTATIONS:
         return AUGMENTATIONS[value]
-    advice = f"{arguments.suggest(value, AUGMENTATIONS)}Names are {', '.join(AUGMENTATIONS)}."
+    advice = f"{arguments.suggest(value, AUGMENTATIONS)}Valid names: {', '.join(AUGMENTATIONS)}."
     expected = "`augmentation` must be a name, an `Augmentation` or None"
     return arguments.refuse(expected, {"augmentation": value}, advice)

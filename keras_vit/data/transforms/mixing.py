@@ -42,7 +42,11 @@ def mix(images, labels, num_classes, augmentation, rng):
     classes = one_hot(labels, num_classes)
     if len(images) != len(classes):
         received = {"images": len(images), "labels": len(classes)}
-        arguments.refuse("there must be one label for every image", received, "Give both in full.")
+        arguments.refuse(
+            "there must be one label for every image",
+            received,
+            "Pass all images and labels of a batch.",
+        )
     mixup, cutmix, share = augmentation.mixup, augmentation.cutmix, 1.0
     if cutmix and (not mixup or rng.random() < SWITCH):
         images, share = cut(images, rng.beta(cutmix, cutmix), rng)
@@ -59,7 +63,7 @@ def one_hot(labels, num_classes):
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         received = {"labels": f"{labels.dtype} of shape {labels.shape}"}
-        advice = "Give the class of each image as an integer."
+        advice = "Pass the class of each image as an integer."
         arguments.refuse("`labels` must be integers of shape (batch,)", received, advice)
     invalid = labels[(labels < 0) | (labels >= num_classes)]
     if len(invalid):
@@ -82,7 +86,7 @@ def blend(images, share):
 
 
 def cut(images, share, rng):
-    """Replaces one rectangle of every image by that of the image before it.
+    """Replaces one rectangle of every image with that of the image before it.
 
     Returns the images, and the share of the pixels that is kept: `share` unless the rectangle is
     clipped at the edges.

@@ -25,7 +25,7 @@ def change(images, chosen, name, strengths, interpolation="nearest"):
 
 
 def look_up(images, tables):
-    """Replaces every value by its entry in a table, (images, 1 or channels, 256)."""
+    """Replaces every value with its entry in a table, (images, 1 or channels, 256)."""
     tables, result = to_pixels(np.array(tables)), np.empty_like(images)
     for image, table, changed in zip(images, tables, result, strict=True):
         if len(table) == 1:
@@ -113,7 +113,7 @@ def color(images, factors):
 
 
 def sharpness(images, factors):
-    """Moves every pixel away from the mean of its surroundings, or towards it; edges stay."""
+    """Moves every pixel away from the mean of its surroundings, or towards it, except at edges."""
     height, width = images.shape[1:3]
     smooth = images.copy()
     if height > 2 and width > 2:

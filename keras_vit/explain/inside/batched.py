@@ -86,7 +86,7 @@ def _describe_state(model):
 def check_images(model, images):
     """Returns images as an array, or raises `ValueError` if the model cannot take them.
 
-    It warns of pixels that look scaled, shifted or 16-bit, as `predict` does.
+    It warns about pixels that look scaled, shifted or 16-bit, as `predict` does.
     """
     images = np.asarray(images)
     expected = getattr(model, "input_shape", None)

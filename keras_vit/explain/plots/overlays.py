@@ -93,7 +93,7 @@ def _heads(group, image, maps, token):
 
 
 def attention_rollout(maps, images, names=None):
-    """Plots from which patches the output came: Figures 6 and 14 of the paper.
+    """Plots which patches the output comes from: Figures 6 and 14 of the paper.
 
     Args:
         maps: (batch, rows, columns), the result of `attention_rollout`.
@@ -103,7 +103,7 @@ def attention_rollout(maps, images, names=None):
     Returns:
         A `matplotlib.figure.Figure`. The range below each map is relative to a uniform map.
     """
-    title = "Attention rollout: from which patches the output came"
+    title = "Attention rollout: which patches the output comes from"
     return _maps(maps, images, names, title, "attention", note=format_times_even)
 
 

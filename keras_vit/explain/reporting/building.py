@@ -55,7 +55,7 @@ def report(model, images, names=None, class_names=None, progress=None, model_nam
     class_names = class_names or getattr(model, "class_names", None)
     if class_names and len(class_names) != model.output_shape[-1]:
         received = {"class_names": len(class_names), "logits": model.output_shape[-1]}
-        advice = "Give them in the order of the logits."
+        advice = "Pass them in the order of the logits."
         arguments.refuse("there must be a name for each of the logits", received, advice)
     request = Request(model, images, names, class_names, model_name=model_name)
     missing = compute_views(request, progress or (lambda name: None))
@@ -104,7 +104,7 @@ def _mark(i):
 def _summarize(request, count):
     height, width, channels = request.images.shape[1:]
     total = len(request.images)
-    shown = f"; the first {count} are shown, charts are of all" if count < total else ""
+    shown = f"; the first {count} are shown, charts cover all" if count < total else ""
     return (
         f"{request.model.count_params():,} parameters, images of {height} \u00d7 {width} pixels "
         f"and {channels} channel{'s' * (channels > 1)}. "

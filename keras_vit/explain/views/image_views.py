@@ -143,7 +143,7 @@ IMAGE_VIEWS = (
     View(
         "attention_rollout",
         "Attention rollout",
-        "from which patches the output came, through all layers",
+        "which patches the output comes from, through all layers",
         "Heads are averaged, the residual connection counts one half, and the layers are "
         "multiplied. 1 × uniform is the value of every patch in a uniform map.",
         "The map is the same for every class, and follows attention regardless of its effect. "
@@ -164,7 +164,8 @@ IMAGE_VIEWS = (
         "Relevance",
         "which patches support the class, by attention and its gradients",
         "Like rollout, but attention counts only if more of it would raise the class.",
-        "Gradients hold for small changes. The map shows evidence for the class, not against it.",
+        "Gradients describe small changes only. The map shows evidence for the class, not "
+        "against it.",
         "Chefer, Gur and Wolf 2021",
         "https://arxiv.org/abs/2103.15679",
         compute=lambda r: explain.relevance(r.model, r.images, r.classes, **r.batch),

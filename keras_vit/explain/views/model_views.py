@@ -128,7 +128,7 @@ MODEL_VIEWS = (
         "Length of tokens",
         "how long tokens are after each block",
         "All tokens should grow slowly. A few that are many times longer store global information "
-        "of the image; they disturb maps of attention.",
+        "about the image; they disturb attention maps.",
         "Length is not importance: the last layer normalization removes it.",
         "Darcet et al. 2023",
         "https://arxiv.org/abs/2309.16588",

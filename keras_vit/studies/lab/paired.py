@@ -1,4 +1,4 @@
-"""Compares the speed of functions on a machine that has other load.
+"""Compares the speed of functions on a machine that runs other programs.
 
 If A and B are timed in alternation, A B A B, other programs slow down both equally: each round
 gives one ratio, and the median of these ratios is stable even if the times are not.

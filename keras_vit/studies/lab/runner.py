@@ -269,7 +269,7 @@ def _duration(seconds):
 
 
 def _results(row, settings):
-    """Returns results in words: numbers with four digits, long texts (encoded arrays) cut."""
+    """Returns results in words: numbers with four digits, long strings (encoded arrays) cut."""
     results = {name: v for name, v in row.items() if name not in (*settings, *PROVENANCE)}
     for name, value in results.items():
         if isinstance(value, float):

@@ -9,7 +9,7 @@ from keras_vit.training import few_shot
 from keras_vit.training.evaluation.representation import predict_all, submodel
 from keras_vit.training.recipes import schedules
 
-# Steps per call, if they divide the training: the overhead between two calls is about 5 ms on JAX,
+# Steps per call, if this divides their number: the overhead between two calls is about 5 ms on JAX,
 # as long as a step of a tiny model. On TensorFlow it made no difference.
 STEPS_PER_CALL = 10
 TEST_BATCH = 500

@@ -1,1 +1,1 @@
-"""Evaluation of models on labeled images, in numbers, words and figures."""
+"""Evaluation of models on labeled images, as metrics, text and figures."""

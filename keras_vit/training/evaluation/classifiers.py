@@ -57,7 +57,7 @@ def few_shot(
     The classifier is regularized least squares from the features of the sampled images to
     {-1, 1}^K, in closed form (section 4.1). As in the authors' code, features are standardized to
     mean 0 and deviation 1 over the sampled images, a constant feature of 100 provides the bias, and
-    the penalty is 1024. The image of a class in 1 shot is among those in 5 shots.
+    the penalty is 1024. The image of a class for 1 shot is also among those for 5 shots.
 
     Args:
         features_train: (images, D), from which the shots are sampled.
@@ -156,7 +156,7 @@ def linear_probe(features_train, labels_train, features_test, labels_test, penal
     inverse = 1.0 / arguments.positive_number("penalty", penalty)
     if len(np.unique(labels_train)) < 2:
         received, advice = {"classes": len(np.unique(labels_train))}, "Add images of another class."
-        arguments.refuse("there must be two classes or more to train on", received, advice)
+        arguments.refuse("there must be at least two classes to train on", received, advice)
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=inverse, max_iter=2000))
     probe.fit(*_check(features_train, labels_train))
     return float(probe.score(*_check(features_test, labels_test)))

@@ -12,8 +12,8 @@ MOST_BARS = 40
 def confusion(evaluation):
     """Plots the confusion matrix: rows are true classes, columns are predicted classes.
 
-    The color of a field is its share of the images of the true class. With more than 15 classes
-    the fields have no numbers, and a bar chart beside the matrix shows the most frequent mistakes.
+    The color of a cell is its share of the images of the true class. With more than 15 classes
+    the cells have no numbers, and a bar chart beside the matrix shows the most frequent mistakes.
 
     Args:
         evaluation: an `Evaluation`.

@@ -242,7 +242,7 @@ def calibration_error(table):
 
 
 def wilson(right, number):
-    """Returns the 95 % interval of a share by Wilson's score method; NaN if `number` is 0.
+    """Returns the 95 % interval of a proportion by Wilson's score method; NaN if `number` is 0.
 
     It stays within 0 and 1, and it is valid for few images, unlike the usual normal interval.
     """

@@ -1,4 +1,4 @@
-"""AdamW, SGD and LAMB with a rate for each layer, and saved exceptions from weight decay."""
+"""AdamW, SGD and LAMB with a rate for each layer; saving keeps which weights do not decay."""
 
 import re
 
@@ -79,7 +79,7 @@ class ByLayer:
 
 @register
 class AdamW(ByLayer, keras.optimizers.AdamW):
-    """Adam with decoupled weight decay, a learning rate for each layer and saved exceptions.
+    """Adam with decoupled weight decay on chosen weights, and a learning rate for each layer.
 
         w = w - r (m / (sqrt(v) + epsilon) + weight_decay w),  r = learning_rate layer_decay^k
 

@@ -90,7 +90,7 @@ def recipe(name, data=None, **overrides):
     if data is None:
         return chosen
     if not hasattr(data, "counts"):
-        advice = "Load images with keras_vit.data.load, or call .scale of the recipe."
+        advice = "Load images with keras_vit.data.load, or call the recipe's `scale`."
         arguments.refuse("`data` must be an `ImageDataset`", {"data": type(data).__name__}, advice)
     if chosen.early_stopping and not data.counts["validation"]:
         want, received = "early stopping needs validation images", {"validation": 0}
@@ -113,7 +113,7 @@ def _row(name, model):
 def _check_name(kind, name, names):
     """Raises `ValueError` unless `name` is one of `names`; suggests the nearest."""
     if name not in names:
-        advice = f"{arguments.suggest(name, names)}Names are {', '.join(names)}."
+        advice = f"{arguments.suggest(name, names)}Valid names: {', '.join(names)}."
         arguments.refuse(f"the name of a {kind} was expected", {kind: name}, advice)
 
 

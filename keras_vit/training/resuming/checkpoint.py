@@ -239,7 +239,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._cost = self._saved_at - begun
 
     def _refuse_numbers(self, what, epoch, step):
-        """Ends a run with a value that is not finite."""
+        """Ends a run because of a value that is not finite."""
         where = f"epoch {epoch + 1}, step {step}"
         if step == 0:
             where = f"the end of epoch {epoch}" if epoch else "the start"

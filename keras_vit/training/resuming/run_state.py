@@ -67,7 +67,7 @@ def restore_weights(model, values):
     differences = _compare_variables(values, weights)
     if differences:
         listed = "; ".join(differences[:SHOWN])
-        raise ValueError(f"The weights are of another model: {listed}.")
+        raise ValueError(f"The weights belong to another model: {listed}.")
     _assign(weights, values)
 
 

@@ -155,7 +155,7 @@ def read_newest(folder):
 
 
 def describe_newest(folder):
-    """Returns a text such as "epoch 3, step 20 (runs/a/epoch-0003-step-000020.npz)"."""
+    """Returns a string such as "epoch 3, step 20 (runs/a/epoch-0003-step-000020.npz)"."""
     files = paths(folder)
     if not files:
         return "none"

@@ -1,1 +1,1 @@
-"""Training runs: from the arguments of `train` to a folder with a model, numbers and figures."""
+"""Training runs: from the arguments of `train` to a folder with a model, metrics and figures."""

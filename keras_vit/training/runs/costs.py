@@ -29,11 +29,11 @@ class Memory(NamedTuple):
     free: int | None  # available to the run, including its weights; None if unknown
 
     def least(self, batch_size):
-        """Returns the least that a step takes."""
+        """Returns the least memory that a step may take."""
         return self.fixed + LEAST * self.image * batch_size
 
     def most(self, batch_size):
-        """Returns the most that a step takes."""
+        """Returns the most memory that a step may take."""
         return self.fixed + MOST * self.image * batch_size
 
     @property
@@ -78,7 +78,7 @@ def divide_batch(memory, recipe, given):
         return {}
     if memory.least(1) > memory.free:
         advice = "Use a smaller --model or --image-size, or --adapt lora."
-        _refuse("a step of one image must fit into the memory", memory, 1, advice)
+        _refuse("a step on one image must fit into memory", memory, 1, advice)
     size = min(batch, memory.largest_batch)
     divided = _divide(batch, size, recipe.accumulate)
     if not given:
@@ -86,7 +86,7 @@ def divide_batch(memory, recipe, given):
     if memory.least(batch) > memory.free:
         advice = f"Use --batch-size {divided['batch_size']} --accumulate {divided['accumulate']}"
         advice += ", or a smaller --model or --image-size."
-        _refuse("a training step must fit into the memory", memory, batch, advice)
+        _refuse("a training step must fit into memory", memory, batch, advice)
     return {}
 
 
@@ -110,7 +110,7 @@ def describe_memory(memory, batch_size):
 def describe_division(recipe, published):
     """Returns a line about a batch of `published` images that was divided."""
     return (
-        f"Batches: {published:,} images do not fit into the memory, so {recipe.accumulate} batches "
+        f"Batches: {published:,} images do not fit into memory, so {recipe.accumulate} batches "
         f"of {recipe.batch_size} make an update."
     )
 

@@ -54,7 +54,7 @@ def train(
     patch_size=None,
     out=None,
 ):
-    """Trains a Vision Transformer and writes the model, its numbers and figures to a folder.
+    """Trains a Vision Transformer and writes the model, its metrics and figures to a folder.
 
     Arguments that are None come from the recipe. The test images are used only once, to measure the
     final weights. Progress and result are printed. The run may be killed at any moment: `resume`
@@ -71,11 +71,11 @@ def train(
         image_size: side in pixels to which images are resized; None for that of the recipe or of
             the weights.
         epochs: passes over the training images.
-        time: instead of `epochs`, seconds or a text such as "2h", "90m" or "1h30m": some steps are
-            timed, and as many epochs as fit into this time are planned. The plan is then fixed: a
-            resumed run completes it.
+        time: instead of `epochs`, seconds or a string such as "2h", "90m" or "1h30m": some steps
+            are timed, and as many epochs as fit into this time are planned. The plan is then fixed:
+            a resumed run completes it.
         early_stopping: epochs without a lower validation loss after which the training ends; the
-            result has the weights of the best epoch, even if no epoch is left out. None: the
+            result has the weights of the best epoch, even if all epochs are trained. None: the
             result has the weights of the last epoch.
         batch_size: images per step. If None, a batch of the recipe that does not fit into the
             memory is divided into several, whose gradients make one update.
@@ -109,7 +109,7 @@ def train(
 
     Raises:
         ValueError: an argument is invalid, or a step of `batch_size` images certainly does not fit
-            into the memory; nothing was trained.
+            into memory; nothing was trained.
         FileNotFoundError: a folder or file does not exist.
         ImportError: something that was requested is not installed.
         ArithmeticError: the loss is not finite.
@@ -213,9 +213,9 @@ def model_name(options, model, recipe):
 
 
 def _build_within_memory(options):
-    """Divides the recipe's batch if a step does not fit into the memory.
+    """Divides the recipe's batch if a step does not fit into memory.
 
-    Returns the options, a text about the costs, and the result of `build` for these options.
+    Returns the options, lines about the costs, and the result of `build` for these options.
     """
     data, model, recipe = build(options)
     memory = costs.measure_memory(model, recipe)

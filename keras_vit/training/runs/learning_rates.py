@@ -47,7 +47,7 @@ class LearningRates(NamedTuple):
         )
 
     def plot(self):
-        """Plots the losses over the learning rate. Returns a Matplotlib figure."""
+        """Plots the losses against the learning rate. Returns a Matplotlib figure."""
         figure = figures.figure(6.4, 4)
         axes = figure.subplots()
         axes.plot(self.rates, self.losses, ".", color=figures.SKY, ms=3, label="loss of a batch")

@@ -167,7 +167,7 @@ class ProgressLine(keras.callbacks.Callback):
 
 
 def rename_column(name, split):
-    """Replaces "val_", which Keras writes for any split, by the name of the split."""
+    """Replaces "val_", which Keras writes for any split, with the name of the split."""
     return name.replace("val_", f"{split}_") if name.startswith("val_") else name
 
 
@@ -272,7 +272,7 @@ def _next_steps(target, metrics, options):
     if options["data"] is None:
         lines.append(f"  # your own images, in one folder per class\n  {fine_tuning('images')}")
     elif options["weights"] is None:
-        few = f"{metrics['train_images']:,} images are few to train a ViT from scratch"
+        few = f"{metrics['train_images']:,} images are few for training a ViT from scratch"
         command = fine_tuning(options["data"], options["columns"])
         lines.append(f"  # {few}: fine-tune published weights\n  {command}")
     return "\n".join(["Try next:", *lines])

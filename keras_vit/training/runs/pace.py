@@ -55,7 +55,7 @@ class Pace:
         return FORWARD * self.evaluated * self.params["steps"] * self.mean
 
     def describe(self, epoch, step):
-        """Returns a text such as "  12 min left, 820 images/s, 3 % waiting for data", or ""."""
+        """Returns a string such as "  12 min left, 820 images/s, 3 % waiting for data", or ""."""
         if not self.is_known:
             return ""
         left, parts = self.seconds_left(epoch, step), []

@@ -49,7 +49,7 @@ def check(options):
         arguments.refuse(f"`seed` must be an integer from 0 to {LARGEST_SEED}", {"seed": seed})
     if data is None and options["image_size"] not in (None, 8):
         received = {"image_size": options["image_size"]}
-        advice = "Leave image_size out, or give a folder of images."
+        advice = "Leave image_size out, or pass a folder of images."
         arguments.refuse("the digits are 8 x 8 pixels", received, advice)
     _check_weights(options)
     if options["time"] is not None:
@@ -72,7 +72,7 @@ def check(options):
     if data is None and chosen.image_size not in (None, 8):
         received = {"recipe": chosen.name, "image_size": chosen.image_size}
         factor = max(arguments.height_width("image_size", chosen.image_size)) / 8
-        advice = f"It enlarges them {factor:.0f}-fold. Leave --recipe out, or give images."
+        advice = f"It enlarges them {factor:.0f}-fold. Leave --recipe out, or pass images."
         arguments.refuse("the digits are 8 x 8 pixels", received, advice)
     check_source("digits" if data is None else data)
     image_table.check_header(data, options["columns"])
@@ -118,10 +118,10 @@ def complete(options):
 
 
 def seconds(name, value):
-    """Returns a time in seconds: a number, or a text such as "2h", "1h30m" or "3600s".
+    """Returns a time in seconds: a number, or a string such as "2h", "1h30m" or "3600s".
 
     Raises:
-        ValueError: the text has a different form, or the time is not above 0.
+        ValueError: the string has a different form, or the time is not above 0.
 
     Example:
     >>> keras_vit.training.runs.run_folder.seconds("time", "1h30m")
@@ -142,7 +142,7 @@ def find_recipe(options, data=None):
     name = _recipe_name(options)
     chosen = recipe(name, data, **{field: options[field] for field in OF_THE_RECIPE})
     if options["weights"] is None and chosen.model is None:
-        advice = "Give --weights, a file or a name of `keras-vit weights`, or --model."
+        advice = "Pass --weights, a file or a name of `keras-vit weights`, or --model."
         arguments.refuse(f"the recipe {name!r} starts from weights", {"weights": None}, advice)
     return chosen
 
@@ -224,7 +224,7 @@ def find(path):
     Raises:
         FileNotFoundError: model.keras or metrics.json does not exist.
     """
-    advice = "Give the folder of a run, or for a model Run(None, model, metrics)."
+    advice = "Pass the folder of a run, or Run(None, model, metrics) for a model."
     path = paths.check("run", path, advice)
     target = path if path.is_dir() else path.parent
     complete = (target / METRICS).is_file() and (target / MODEL).is_file()
@@ -258,7 +258,7 @@ def is_complete(target):
 
 def read_settings(folder):
     """Returns (folder, options) of a run, complete or not."""
-    target = paths.check("folder", folder, "Give the folder of a run.")
+    target = paths.check("folder", folder, "Pass the folder of a run.")
     path = target / SETTINGS
     if not path.is_file():
         problem = "which has none" if target.exists() else "which does not exist"

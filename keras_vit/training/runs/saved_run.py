@@ -24,7 +24,7 @@ NEEDED = ("data", "class_names", "image_size", "num_channels", "resize")  # to p
 
 
 class Run(NamedTuple):
-    """A finished training: its folder, the trained model, and metrics.json as a dictionary."""
+    """A finished training run: its folder, the trained model, and metrics.json as a dictionary."""
 
     folder: pathlib.Path
     model: keras.Model
@@ -109,11 +109,11 @@ def evaluate_run(run, data=None, split="test", progress=None, columns=None, **op
     known = list(run.metrics["class_names"] if mapping or names is None else names)
     check_names(known, run.model)
     if mapping and data is None:
-        want = "the classes of folders can be given for other images than the run's own"
-        arguments.refuse(want, {"data": None}, "Give a folder of class folders.")
+        want = "a dictionary of classes applies only to images other than the run's own"
+        arguments.refuse(want, {"data": None}, "Pass a folder of class folders.")
     if data is None and run.folder is None:
         want = "a model that is not a run has no images of its own"
-        arguments.refuse(want, {"data": None}, "Give a folder of class folders.")
+        arguments.refuse(want, {"data": None}, "Pass a folder of class folders.")
     if data is None:
         own = load_data(run)
         if list(own.class_names) != known:
@@ -121,7 +121,7 @@ def evaluate_run(run, data=None, split="test", progress=None, columns=None, **op
             received = {"classes": own.class_names[:20], "trained on": known[:20]}
             arguments.refuse(want, received, "Restore them, or evaluate on another folder.")
         if arguments.one_of(*SPLITS)("split", split) not in own.sources:
-            advice = "Choose another split, or give a folder of class folders."
+            advice = "Choose another split, or pass a folder of class folders."
             arguments.refuse("labeled images were expected", {"split": split, "images": 0}, advice)
         own.resize = run.metrics["resize"]  # which the caller may have changed
         batches = own.fixed_batches(split)

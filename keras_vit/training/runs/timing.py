@@ -36,7 +36,7 @@ def plan_epochs(seconds, started, data, model, recipe):
         received = {"time": f"{seconds:.0f}s", "seconds of an epoch": round(epoch, 1)}
         received["seconds of the rest"] = round(rest, 1)
         shortest = math.ceil((rest + epoch) / (1 - RESERVE))
-        arguments.refuse(want, received, f"Give at least {shortest}s, or fewer or smaller images.")
+        arguments.refuse(want, received, f"Allow at least {shortest}s, or fewer or smaller images.")
     print(messages.planned_time(seconds, epoch, epochs), flush=True)
     return epochs
 

@@ -281,7 +281,7 @@ SCREENS.matters = (figure) => {
     bars[1].draw(largest(found.rolled));
     differ.draw(mapPatches(isDone ? difference : new Float32Array(PATCHES).fill(NaN), { signed: true, far: 1 }));
     table.replaceChildren(...(heads ? ablationRows(heads) : []));
-    text.textContent = isDone ? verdict(falls) : `Covering ${PATCHES} patches, one after the other …`;
+    text.textContent = isDone ? verdict(falls) : `Covering ${PATCHES} patches, one after another …`;
   };
   /** Whether no patch matters much. */
   function isEven() {

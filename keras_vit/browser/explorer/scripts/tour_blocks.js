@@ -193,7 +193,7 @@ SCREENS["step-8"] = (figure) => {
     return row;
   };
   const title = make("div", null, { className: "choices" }), each = weights.qkv + weights.out + weights.mlp;
-  title.append(make("h3", `${blocks} blocks, one after the other, of ${each.toLocaleString("en")} weights each`), block.element);
+  title.append(make("h3", `${blocks} blocks, one after another, of ${each.toLocaleString("en")} weights each`), block.element);
   inside.append(title, flow(3, 9));
   const down = () => make("span", "↓", { className: "down" });
   figure.append(flow(0, 3), down(), inside, down(), flow(9, 11));
