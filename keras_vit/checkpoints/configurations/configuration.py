@@ -142,7 +142,7 @@ def _check_places(path, name, config, found):
     if name and offset != found.get("has_class_token", offset):
         want = "places must be counted from 1 with a class token, and from 0 without one"
         received = {"path": str(path), "architecture": name, "rope_grid_offset": offset}
-        check.refuse(want, received, "No layer here counts otherwise.")
+        check.refuse(want, received, "No layer here counts differently.")
 
 
 def _architecture(path, table, name, config, found):
