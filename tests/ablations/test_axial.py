@@ -529,7 +529,7 @@ ERRORS = {
         lambda: AxialBlock((2, 3), 2, 8)(np.zeros((1, 7, 4))),
         "expects 6 tokens, 2 rows of 3",
         "tokens=7, grid=(2, 3)",
-        "no class token",
+        "without a class token",
     ),
     "twice as many tokens": (
         lambda: built(AxialBlock((2, 3), 2, 8), (1, 6, 4))(np.zeros((1, 12, 4))),
