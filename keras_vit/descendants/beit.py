@@ -202,8 +202,7 @@ def resize_table(table, grid, new_grid):
         return table
     rows, columns = (_matrix(*pair) for pair in zip(grid, new_grid, strict=True))
     offsets = table[:-3].reshape(rows.shape[1], columns.shape[1], -1)
-    offsets = np.einsum("ir,jc,rch->ijh", rows, columns, offsets)
-    offsets = offsets.reshape(-1, table.shape[-1])
+    offsets = np.einsum("ir,jc,rch->ijh", rows, columns, offsets).reshape(-1, table.shape[-1])
     return np.concatenate([offsets, table[-3:]]).astype("float32")
 
 

@@ -187,9 +187,8 @@ class EVAViT(ViT):
     @property
     def block(self):
         """The function that creates a block for this model's grid."""
-        rotary = {"grid": self.grid, "prefix_tokens": self.prefix_tokens}
-        names = ("reference", "attention_norm", "mlp_norm")
-        return functools.partial(EVABlock, **rotary, **{n: getattr(self, n) for n in names})
+        names = ("grid", "prefix_tokens", "reference", "attention_norm", "mlp_norm")
+        return functools.partial(EVABlock, **{name: getattr(self, name) for name in names})
 
 
 @register
