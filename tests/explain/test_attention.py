@@ -280,7 +280,7 @@ def test_a_model_that_was_looked_into_can_be_forgotten():
     def look():  # its caller has returned: TensorFlow records the variables of a caller
         model = vit(num_layers=1)
         attention.attention_scores(model, random_images(2, *SIZE, 3))
-        return weakref.ref(model), weakref.ref(next(iter(batched._COMPILED[model].values())))
+        return weakref.ref(model), weakref.ref(next(iter(batched._COMPILED[model][1].values())))
 
     gone, compiled = look()
     gc.collect()

@@ -9,9 +9,9 @@ import numpy as np
 from keras_vit import arguments
 from keras_vit.guards import image_checks
 
-# {model: {(function, settings): compiled function}}; an entry is dropped with its model.
+# {model: (its state, {(function, settings): function compiled in that state})}; an entry is
+# dropped with its model.
 _COMPILED = weakref.WeakKeyDictionary()
-_STATES = weakref.WeakKeyDictionary()  # {model: its state when its functions were compiled}
 
 
 def run(function, model, images, *more, batch_size=32, compiled=True, **settings):
@@ -68,9 +68,9 @@ def program(function, model, **settings):
         **settings: as in `run`.
     """
     state = _describe_state(model)
-    if _STATES.get(model) != state:
-        _COMPILED[model], _STATES[model] = {}, state
-    known = _COMPILED[model]
+    if model not in _COMPILED or _COMPILED[model][0] != state:
+        _COMPILED[model] = state, {}
+    known = _COMPILED[model][1]
     key = (function, tuple(sorted(settings.items())))
     if key not in known:
         known[key] = _compile(function, weakref.ref(model), settings)

@@ -33,8 +33,8 @@ class Encoder(NamedTuple):
         grid: (rows, columns) of patches.
         patch_size: (height, width) of a patch, in pixels of the image.
         prefix_tokens: number of tokens before the patch tokens.
-        class_tokens: number of them that are not registers: 1, or 2 with DeiT's distillation token;
-            0 if there is no class token.
+        class_tokens: number of them that are not registers: 1, 2 with DeiT's distillation token, or
+            0 in a model without a class token.
         pools_patches: whether the model pools the patches' tokens instead of a prefix token.
     """
 
