@@ -1,6 +1,7 @@
 """The three backends: which ones are installed, and what each can do."""
 
 import contextlib
+import functools
 import importlib.util
 import json
 import math
@@ -157,10 +158,29 @@ def linear(x, kernel, bias):
     """Returns x W + b by the one operation that PyTorch has for both; `bias` may be None."""
     import torch
 
-    kernel, bias = (getattr(weight, "value", weight) for weight in (kernel, bias))
+    kernel, bias = _values(kernel, bias)
     if not x.is_floating_point():  # pixels as they are read, which Keras converts too
         x = x.to(kernel.dtype)
     return torch.nn.functional.linear(x, kernel.T, bias)
+
+
+def layer_norm(x, gamma, beta, epsilon):
+    """Returns LN(x) over the last axis by PyTorch's operation; `gamma` and `beta` may be None."""
+    import torch
+
+    return torch.nn.functional.layer_norm(x, x.shape[-1:], *_values(gamma, beta), epsilon)
+
+
+def _values(*weights):
+    """Returns the tensors of weights, and a tensor or None as it is."""
+    return [getattr(weight, "value", weight) for weight in weights]
+
+
+def reshape(x, shape):
+    """Returns x in another shape; on PyTorch, Keras would spend longer on checking `shape`."""
+    import keras
+
+    return x.reshape(shape) if is_eager() else keras.ops.reshape(x, shape)
 
 
 def by_rows(function, x):
@@ -181,6 +201,10 @@ def gelu(x, approximate):
     """Returns x Phi(x), or its tanh form if `approximate`."""
     import keras
 
+    if is_eager():
+        import torch
+
+        return torch.nn.functional.gelu(x, approximate="tanh" if approximate else "none")
     return recomputed(lambda x: keras.ops.gelu(x, approximate), x)
 
 
@@ -202,6 +226,7 @@ def recomputed(function, x):
     return function(x)
 
 
+@functools.cache
 def is_eager():
     """Whether a model runs line by line, as on PyTorch; the other backends compile it."""
     import keras

@@ -65,9 +65,9 @@ class Patches(Layer):
     def call(self, images):
         rows, columns = check.whole_patches(images.shape, self.patch_size)
         (p, q), channels = self.patch_size, images.shape[-1]
-        x = ops.reshape(images, (-1, rows, p, columns, q, channels))
+        x = backend.reshape(images, (-1, rows, p, columns, q, channels))
         x = ops.transpose(x, (0, 1, 3, 2, 4, 5))  # (B, rows, columns, P, P, C)
-        return ops.reshape(x, (-1, rows * columns, p * q * channels))  # (B, N, PPC)
+        return backend.reshape(x, (-1, rows * columns, p * q * channels))  # (B, N, PPC)
 
 
 @register
@@ -121,7 +121,7 @@ class PatchEncoder(Layer):
         normal = initializers.RandomNormal(stddev=0.02)
         self.position_embedding = self.add_weight(shape, normal, name="position_embedding")
 
-    def call(self, patches, training=None):
+    def call(self, patches):
         check.patches(patches.shape, self.num_patches)
         return self.assemble(self.projection(patches))  # (B, N + 1, D), Eq. 1
 
@@ -139,8 +139,8 @@ class PatchEncoder(Layer):
 
 
 @register
-class LayerNorm(inner.Inner, layers.LayerNormalization):
-    """LN of Eq. 2-4: Keras's layer with the official epsilon, and fast to train on JAX too.
+class LayerNorm(inner.LayerNormalization):
+    """LN of Eq. 2-4: Keras's layer with the official epsilon.
 
     Raises:
         ValueError: `epsilon` is not a finite number above 0.
@@ -152,9 +152,6 @@ class LayerNorm(inner.Inner, layers.LayerNormalization):
 
     def __init__(self, epsilon=1e-6, **kwargs):
         super().__init__(epsilon=check.positive_number("epsilon", epsilon), **kwargs)
-
-    def call(self, x):
-        return backend.recomputed(super().call, x)
 
 
 @register
@@ -196,19 +193,19 @@ class SelfAttention(Layer):
         self.query_key_value.build(input_shape)
         self.projection.build(input_shape)
 
-    def call(self, x, training=None):
+    def call(self, x):
         query, key, value = self.heads(x)
         if backend.has_attention_kernel(query) and type(self).scores is SelfAttention.scores:
             x_heads = backend.attention(query, key, value)  # Eq. 6 and 7 in one kernel
         else:
             x_heads = weighted_sum(self.scores(query, key), value)  # (B, tokens, heads, d)
-        return self.drop(self.projection(ops.reshape(x_heads, ops.shape(x))))  # Eq. 8
+        return self.drop(self.projection(backend.reshape(x_heads, ops.shape(x))))  # Eq. 8
 
     def heads(self, x):
         """Returns q, k and v of all heads, each (batch, tokens, heads, d)."""
         _, tokens, dim = ops.shape(x)
         shape = (-1, tokens, 3 * self.num_heads, dim // self.num_heads)
-        return ops.split(ops.reshape(self.query_key_value(x), shape), 3, axis=2)  # Eq. 5
+        return ops.split(backend.reshape(self.query_key_value(x), shape), 3, axis=2)  # Eq. 5
 
     def scores(self, query, key):
         """Returns A = softmax(q k^T / sqrt(d)): how much each token takes from every other.
@@ -275,7 +272,7 @@ class MLP(Layer):
         self.expand.build(input_shape)
         self.contract.build((*input_shape[:-1], self.mlp_dim))
 
-    def call(self, x, training=None):
+    def call(self, x):
         x = self.drop_1(backend.gelu(self.expand(x), self.approximate))  # (B, tokens, mlp_dim)
         return self.drop_2(self.contract(x))  # (B, tokens, D)
 
@@ -336,7 +333,7 @@ class TransformerBlock(Layer):
         for layer in (self.norm_1, self.attention, self.norm_2, self.mlp):
             layer.build(input_shape)
 
-    def call(self, x, training=None):
+    def call(self, x):
         x = x + self.skip_1(self.attention(self.norm_1(x)))  # Eq. 2
         x = x + self.skip_2(self.mlp(self.norm_2(x)))  # Eq. 3
         return x

@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_vit import arguments as check
-from keras_vit import backend
+from keras_vit import backend, inner
 
 SAMPLE = 8  # images of each batch to inspect
 # Pixels 0 to 255 divided by 255 or 127.5, or standardized with ImageNet's mean, stay below this.
@@ -33,7 +33,7 @@ SEEN = contextvars.ContextVar("inputs of the normalizing layers", default=None)
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
-class Normalize(check.Checked, layers.Layer):
+class Normalize(check.Checked, inner.Inner, layers.Layer):
     """Normalizes pixels: (pixels - mean) / deviation, in float32 by default.
 
     If the layer expects pixels 0 to 255, it inspects the first images of each batch and warns if
@@ -66,10 +66,13 @@ class Normalize(check.Checked, layers.Layer):
 
     def call(self, images):
         self.look(images)
-        mean, deviation = (np.reshape(x, (1, 1, -1)) for x in self.normalize or (0.0, 1.0))
+        images = ops.cast(images, self.compute_dtype)
+        if self.normalize is None:
+            return images
+        mean, deviation = (np.reshape(x, (1, 1, -1)) for x in self.normalize)
         scale = ops.cast(1 / deviation, self.compute_dtype)
         offset = ops.cast(-mean * (1 / deviation), self.compute_dtype)
-        return ops.cast(images, self.compute_dtype) * scale + offset  # (B, height, width, C)
+        return images * scale + offset  # (B, height, width, C)
 
     def look(self, images):
         """Warns about odd pixels: now, or when Keras runs the program that is being traced."""

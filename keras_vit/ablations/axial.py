@@ -92,7 +92,7 @@ class AxialBlock(Layer):
         self.row.build((None, columns, input_shape[-1]))
         self.column.build((None, rows, input_shape[-1]))
 
-    def call(self, x, training=None):
+    def call(self, x):
         self._check(x.shape)
         _, tokens, dim = x.shape
         x = ops.reshape(x, (-1, *self.grid, dim))  # (B, rows, columns, D)

@@ -26,7 +26,7 @@ class QuickMLP(MLP):
     (2, 197, 192)
     """
 
-    def call(self, x, training=None):
+    def call(self, x):
         x = self.expand(x)
         x = self.drop_1(x * ops.sigmoid(1.702 * x))  # (B, tokens, mlp_dim)
         return self.drop_2(self.contract(x))  # (B, tokens, D)

@@ -36,7 +36,7 @@ class GatedMLP(MLP):
     def dense(self, units, name):
         return super().dense(2 * units if name == "expand" else units, name)
 
-    def call(self, x, training=None):
+    def call(self, x):
         gate, x = ops.split(self.expand(x), 2, axis=-1)  # (B, tokens, mlp_dim) each
         return self.drop_2(self.contract(self.drop_1(ops.silu(gate) * x)))  # (B, tokens, D)
 

@@ -66,7 +66,7 @@ class AttentionPooling(Layer):
         self.norm.build(probe_shape)
         self.mlp.build(probe_shape)
 
-    def call(self, x, training=None):
+    def call(self, x):
         probe = ops.broadcast_to(self.probe, (ops.shape(x)[0], 1, x.shape[-1]))  # (B, 1, D)
         x = self.attention(probe, x)  # (B, 1, D)
         x = x + self.mlp(self.norm(x))

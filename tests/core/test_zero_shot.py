@@ -19,7 +19,7 @@ def test_logits_are_scaled_cosines(kind, options, scale, bias, tmp_path, blank):
     encoder, images = wide_vit(kind, **options), random_images(2, 8, 15, 3)
     texts = random_tokens(4, encoder.output_shape[-1])
     model = keras_vit.zero_shot_head(encoder, texts, scale, bias)
-    y = np.asarray(outputs(encoder, images), "float64")
+    y = np.asarray(encoder.predict(images, verbose=0), "float64")
     y, t = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (y, texts.astype("float64")))
     found = model.predict(images, verbose=0)
     np.testing.assert_allclose(found, scale * y @ t.T + (bias or 0), rtol=1e-4, atol=1e-4)
