@@ -31,7 +31,7 @@ def with_keras_norm(setup):
 def with_attention(form, setup):
     """Eq. 6 and 7 computed by `form(query, key, value)` on every backend."""
 
-    def call(layer, x, training=None):
+    def call(layer, x):
         x_heads = form(*layer.heads(x))  # (B, tokens, heads, d)
         return layer.drop(layer.projection(ops.reshape(x_heads, ops.shape(x))))
 

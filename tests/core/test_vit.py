@@ -352,7 +352,7 @@ def test_a_foreign_attention_equals_numpy(kernel, monkeypatch):
 
 @register
 class SquaredReLU(keras_vit.MLP):
-    def call(self, x, training=None):
+    def call(self, x):
         x = self.drop_1(keras.ops.square(keras.ops.relu(self.expand(x))))
         return self.drop_2(self.contract(x))
 

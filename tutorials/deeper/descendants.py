@@ -242,7 +242,7 @@ print(
 
 # %%
 class ScaledBlock(keras_vit.TransformerBlock):
-    def call(self, x, training=None):
+    def call(self, x):
         attended = self.attention(self.norm_1(x))
         x = x + self.gammas[0] * attended
         return x + self.gammas[1] * self.mlp(self.norm_2(x))
