@@ -17,7 +17,8 @@ class Inner:
     """A layer that, on PyTorch, skips the preparations of a call that would change nothing.
 
     If the layer is built and the input has its dtype, nothing has to be built, converted or cast.
-    What remains is `call`, with quantization, rematerialization and the hooks of PyTorch.
+    What remains is `call`, with rematerialization and the hooks of PyTorch. Keras still prepares
+    the calls of a quantized layer and of one with an activity regularizer.
     """
 
     def __call__(self, x, *args, **kwargs):
@@ -33,7 +34,9 @@ class Inner:
         return self.call(x)
 
     def _is_ready_for(self, x):
-        if not (backend.is_eager() and self.built and ops.is_tensor(x)) or self.quantization_mode:
+        if not (backend.is_eager() and self.built and ops.is_tensor(x)):
+            return False
+        if self.quantization_mode or self.activity_regularizer:
             return False
         return _name(x.dtype) == self.input_dtype == self.variable_dtype
 

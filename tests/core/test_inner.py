@@ -176,6 +176,20 @@ def test_the_blocks_of_a_model_know_that_it_is_trained(training):
     assert differs == bool(training)
 
 
+def test_activity_regularizers_inside_of_a_model_count():
+    class Penalized(keras_vit.TransformerBlock):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, activity_regularizer=lambda x: keras.ops.sum(x) * 0 + 2.0)
+
+    class PenalizedViT(keras_vit.ViT):
+        block = Penalized
+
+    model, x = PenalizedViT(**SMALL, num_classes=2), random_images(2, 8, 8, 3)
+    for training in (True, False, None):
+        model(x, training=training)
+        assert [float(numpy(loss)) for loss in model.losses] == [2.0 / len(x)] * 3
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}])
 def test_layer_normalization_equals_that_of_keras(options, dtype):
