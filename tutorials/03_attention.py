@@ -121,8 +121,9 @@ check(3, attend)
 # One token may need several things at once: patches that look alike,
 # patches nearby, the other eye. So attention runs several times side
 # by side, each time with its own matrices. Each run is a *head*. With
-# $h$ heads of length $d = D / h$ all of them together cost as much as
-# a single one of length $D$. One more matrix mixes their outputs:
+# $h$ heads of length $d = D / h$ all of them together need as many
+# multiplications as a single one of length $D$. One more matrix mixes
+# their outputs:
 #
 # $$ \operatorname{MSA}(z) = [\operatorname{SA}_1(z);\, \cdots;\,
 #    \operatorname{SA}_h(z)]\, U_{msa} \tag{8} $$

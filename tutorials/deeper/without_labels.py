@@ -17,7 +17,8 @@
 # > **Time** {time}
 # >
 # > **Result** with 100 labels, a ViT gains twenty points of accuracy
-# > if it was first trained on 1,438 digits without their labels.
+# > if MAE has first trained it on 1,438 digits without their labels
+# > (one seed).
 # >
 # > **Paper** [arXiv 2010.11929](https://arxiv.org/abs/2010.11929),
 # > section 4.6, appendix B.1.2; MAE:
