@@ -1,9 +1,10 @@
 # %% [markdown]
 # # 1. See first
 #
-# Before any theory: a Vision Transformer (ViT) with trained weights
-# looks at photographs. You see what it answers, how sure it is, and
-# where it looked.
+# Before any theory: a Vision Transformer (ViT) looks at photographs.
+# It has been trained: millions of numbers in it, its *weights*, were
+# adjusted on labeled images. You see what it answers, how sure it is,
+# and where it looked.
 #
 # > **You will be able to** classify a photograph with a pretrained ViT,
 # > draw its attention on top, and report how often it is right.
@@ -39,9 +40,9 @@ print("Keras", keras.__version__, "on", keras.backend.backend())
 # ## A model and a photograph
 #
 # ViT-Ti/16 is a small ViT: "Ti" is for tiny, 16 for the side of the
-# patches that it cuts an image into. It was trained on ImageNet-21k,
-# 14 million images of some 21,000 classes, then on the 1.3 million
-# images of ImageNet, which have 1,000 classes.
+# patches, the squares of pixels that it cuts an image into. It was
+# trained on ImageNet-21k, 14 million images of some 21,000 classes,
+# then on the 1.3 million images of ImageNet, which have 1,000 classes.
 #
 # An image is an array of shape (height, width, 3) with pixels from 0
 # to 255. A model takes a batch of them, so we add an axis in front.
@@ -59,11 +60,13 @@ print("image", cat.shape, "-> logits", logits.shape)
 # %% [markdown]
 # ## What it answers, and where it looked
 #
-# *Attention rollout* follows the attention of the model from its
-# answer back to the patches of the image. One line computes it;
-# chapters [3](03_attention.py) and [9](09_looking_inside.py) explain
-# it. Bright patches got more of the attention. The softmax, which the
-# first exercise explains, turns logits into probabilities.
+# Inside the model, patches exchange information; *attention* is the
+# weight with which one takes it from another. *Attention rollout*
+# follows these weights from the answer back to the patches of the
+# image. One line computes it; chapters [3](03_attention.py) and
+# [9](09_looking_inside.py) explain it. Bright patches got more of the
+# attention. The softmax, which the first exercise explains, turns
+# logits into probabilities.
 
 
 # %% alt="A cat, its brightest patches, the map, three classes"
@@ -122,10 +125,11 @@ plt.show()
 # $$ p_i = \frac{e^{l_i}}{e^{l_1} + \cdots + e^{l_K}} $$
 #
 # **Exercise 1.** Write the function that returns the most probable
-# classes. Large logits overflow in `np.exp`; the result is the same
-# if you subtract the largest logit from all of them first. The last
-# line checks your answer. The solution is folded below. If your
-# answer is correct, do not run the folded cell: it would replace it.
+# classes, as a list of pairs. Large logits overflow in `np.exp`; the
+# result is the same if you subtract the largest logit from all of them
+# first. The last line checks your answer. The solution is folded below.
+# If your answer is correct, do not run the folded cell: it would
+# replace it.
 
 
 # %%
@@ -205,9 +209,11 @@ for k in (1, 5):
 
 # %% [markdown]
 # How sure can we be of such a number? With other photographs it would
-# be different. A 95 % interval is computed so that it contains the true
-# share in 95 of 100 such experiments. [Chapter 10](10_shipping.py) has
-# the formula of this one, Wilson's.
+# be different. The *true share* is what we would get on endlessly many
+# photographs of this kind. A 95 % interval is computed so that it
+# contains the true share in 95 of 100 such experiments. Chapters
+# [5](05_training.py) and [10](10_shipping.py) have the formula of this
+# one, Wilson's.
 
 # %%
 low, high = wilson(count_right(answers, labels), len(labels))
@@ -216,9 +222,10 @@ print(f"95 % interval: {low:.0%} to {high:.0%}")
 # %% [markdown]
 # On this page, with 100 photographs: the published accuracy on the
 # 50,000 validation images of ImageNet is 75.45 %, outside the
-# interval. These photographs are easier than ImageNet's: an accuracy
-# belongs to its test images. With the cat alone, the interval goes
-# from 0 % to 79 %: one image says next to nothing.
+# interval. So these photographs are easier for the model than
+# ImageNet's: an accuracy belongs to its test images. With the cat
+# alone, which the model does not call a tabby, the interval goes from
+# 0 % to 79 %: one image says next to nothing.
 #
 # ## Where it looks
 

@@ -206,11 +206,11 @@ plt.show()
 # **You should see** the eyes and the nose on the left: patches with
 # strong edges get long tokens. On the right all places look alike. On
 # average both are about equally long, 6.7 and 6.5. Lengths are only a
-# hint: what all patches have in common, their mean vector, says nothing
-# about this image. Around this mean, patches vary by 4.9, positions by
-# 6.5. Either way *where* a patch is counts for about as much as *what*
-# it shows. That is a result of training, and of the scale of the
-# pixels. Had we fed pixels from 0 to 255 to the same $E$:
+# hint: what all patches have in common, their mean vector, does not
+# distinguish them. Around this mean, patches vary by 4.9, positions by
+# 6.5. Either way, *where* a patch is enters the model about as strongly
+# as *what* it shows. That is a result of training, and of the scale of
+# the pixels. Had we fed pixels from 0 to 255 to the same $E$:
 
 # %%
 raw = cut(cat[np.newaxis].astype("float32"), 16)[0] @ E + b
@@ -289,8 +289,9 @@ assert difference < 1e-4
 
 # %% [markdown]
 # **Exercise 4.** A photograph has 160 × 320 pixels. How many tokens
-# are there with $P = 16$? And by what factor does the number of pairs
-# grow from $P = 16$ to $P = 8$ at 224 × 224 pixels?
+# are there with $P = 16$, the class token included? And by what factor
+# does the number of pairs of tokens grow from $P = 16$ to $P = 8$ at
+# 224 × 224 pixels?
 
 # %% tags=["solution"]
 print(1 + 160 // 16 * (320 // 16), "tokens")

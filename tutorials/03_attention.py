@@ -121,8 +121,9 @@ check(3, attend)
 # One token may need several things at once: patches that look alike,
 # patches nearby, the other eye. So attention runs several times side
 # by side, each time with its own matrices. Each run is a *head*. With
-# $h$ heads of length $d = D / h$ all of them together cost as much as
-# a single one of length $D$. One more matrix mixes their outputs:
+# $h$ heads of length $d = D / h$ all of them together need as many
+# multiplications as a single one of length $D$. One more matrix mixes
+# their outputs:
 #
 # $$ \operatorname{MSA}(z) = [\operatorname{SA}_1(z);\, \cdots;\,
 #    \operatorname{SA}_h(z)]\, U_{msa} \tag{8} $$
@@ -231,8 +232,9 @@ for place in heads:
 # six patches get 42 %, though they are 3 % of the image. No label
 # says what an eye is. In block 11, 77 % go to the four corners of
 # the image, which show little. Such tokens appear in many ViTs:
-# [Darcet et al.](https://arxiv.org/abs/2309.16588) find that models
-# use background tokens to store information about the whole image.
+# [Darcet et al.](https://arxiv.org/abs/2309.16588) find, in models
+# larger than this one, that tokens of the background store information
+# about the whole image.
 #
 # These are three heads of 36, and one image. Other heads look
 # elsewhere: exercise 6.
@@ -242,11 +244,12 @@ for place in heads:
 # If the entries of $q$ and $k$ are independent, with mean 0 and
 # variance 1, then their dot product is a sum of $d$ terms: its standard
 # deviation is $\sqrt d$. Random weights at the beginning of training
-# are such a case. The softmax of numbers that far apart is nearly
-# one-hot, and where it is, it hardly reacts to its input: the
-# derivative of a weight $a_i$ with respect to its own product is
-# $a_i (1 - a_i)$, zero at 0 and at 1. We sum these derivatives over a
-# row, $\sum_i a_i (1 - a_i)$, and take the mean of all rows.
+# are roughly such a case. The softmax of numbers that far apart is
+# nearly one-hot: one weight is close to 1, the others to 0. There it
+# hardly reacts to its input: the derivative of a weight $a_i$ with
+# respect to its own product is $a_i (1 - a_i)$, zero at 0 and at 1. We
+# sum these derivatives over a row, $\sum_i a_i (1 - a_i)$, and take the
+# mean of all rows.
 
 
 # %% alt="Gradient of the softmax over d: it falls without root d"
@@ -276,7 +279,8 @@ plt.show()
 # %% [markdown]
 # **You should see** that with the division the gradient is the same
 # for every $d$. Without it, a third is left at $d = 64$, the length
-# in the paper's ViTs B and L, and a ninth at $d = 512$.
+# in the paper's ViTs B and L (and in this one), and a ninth at
+# $d = 512$.
 #
 # And in the trained model? We take the queries and keys of the cat in
 # the first head of block 0, with the division and without:
@@ -287,9 +291,10 @@ print(f"with the division: {gradient(q @ k.T / np.sqrt(64)):.2f}")
 print(f"without:           {gradient(q @ k.T):.2f}")
 
 # %% [markdown]
-# These weights were learned *with* the division. Without it, training
-# could have learned products that are eight times smaller, but only
-# through these small gradients.
+# These weights were learned *with* the division, so this comparison is
+# not quite fair. Trained without it, the model could have learned
+# products that are eight times smaller ($\sqrt{64}$), but only through
+# the small gradients at the beginning.
 #
 # ## Exercises
 #

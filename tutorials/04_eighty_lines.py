@@ -74,12 +74,8 @@ class Attention(Layer):
     def __init__(self, D, heads):
         super().__init__()
         self.heads, self.d = heads, D // heads
-        self.query, self.key, self.value = (
-            Dense(D),
-            Dense(D),
-            Dense(D),
-        )
-        self.out = Dense(D)
+        self.query, self.key = Dense(D), Dense(D)
+        self.value, self.out = Dense(D), Dense(D)
 
     def call(self, z):  # (B, N, D)
         q = self.split(self.query(z))  # Eq. 5
@@ -107,9 +103,10 @@ class Attention(Layer):
 # $$ \Phi(x) \approx
 #    \tfrac12 + \tfrac12 \tanh(0.798\, x + 0.0357\, x^3) $$
 #
-# $\Phi$ is the distribution function of the normal distribution, so
-# GELU lets large numbers pass and makes very negative ones zero. The
-# official code uses the approximation with tanh.
+# $\Phi$ is the distribution function of the normal distribution. It
+# rises from 0 to 1, so GELU lets large numbers pass and makes very
+# negative ones zero. The official code uses the approximation with
+# tanh.
 
 
 # %%
@@ -190,7 +187,9 @@ check(4, Block)
 # ## The whole model
 #
 # Eq. 1 from chapter 2 (as a convolution, its exercise 3), the blocks,
-# a last LN, and a linear layer on the class token, the *head*:
+# a last LN, and a linear layer on the class token, the *head* (not to
+# be confused with a head of attention). Here $z_L^0$ is row 0, the
+# class token, after the last block:
 #
 # $$ y = \operatorname{LN}(z_L^0) \tag{4} $$
 

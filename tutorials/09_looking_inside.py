@@ -131,9 +131,9 @@ print(np.abs(maps["rollout"] - by_library).max() < 1e-6)
 #
 # The gradient $\partial y / \partial A_\ell$ says how $y$ changes with
 # each attention weight of block $\ell$; $\odot$ multiplies entry by
-# entry. Then $R \leftarrow R + \bar A_\ell R$, from the first block to
-# the last, beginning with $R = I$. The row of the class token is the
-# map again.
+# entry, and $\operatorname{mean}_h$ is taken over the heads. Then
+# $R \leftarrow R + \bar A_\ell R$, from the first block to the last,
+# beginning with $R = I$. The row of the class token is the map again.
 
 # %% alt="Three images, their rollout and their relevance, as light"
 maps["relevance"] = explain.relevance(model, images)
@@ -209,10 +209,11 @@ print(f"correlation, other image: {alike[~same].mean():+.2f}")
 #
 # Take the patches out and look at the probability. First by hand, for
 # the cat: we paint over the bright corner, then over the two eyes, in
-# the mean color of the image. Any gray box disturbs the model, so we
-# need a *control*: the lower left corner, not bright on the map. The
-# last two columns are the probability of the Egyptian cat and of all
-# cats together, classes 281 to 287.
+# the mean color of the image. Any box of one color disturbs the model,
+# so we need a *control*: a box of the same size in the lower left
+# corner, which is not bright on the map. The columns are the share of
+# each map that falls into the box, and the probabilities of the
+# Egyptian cat and of all cats together, classes 281 to 287.
 
 # %%
 regions = {  # rows and columns of patches
@@ -315,9 +316,11 @@ for one, other in (
 # %% [markdown]
 # **You should see** that both maps beat a random order, and that
 # relevance beats rollout: no interval contains zero. Deleting the
-# first seventh of the patches in its order leaves a third of the
-# probability. One image could not show this: on the cat, both maps
-# failed.
+# first seventh of the patches in the order of relevance leaves less
+# than a third of the probability. One image could not show this: on the
+# cat, both maps failed. (The intervals are about the choice of images
+# only: this is one model, one fill color, and one random order for each
+# image.)
 #
 # On 91 photographs with twice as many steps, random order has an area
 # of 0.386, rollout 0.243 and relevance 0.139

@@ -88,7 +88,8 @@ print(f"{right[test].sum()} of {test.sum()} test images are right")
 #
 # With other test images the accuracy would be different. If $k$ of $n$
 # images are right, $p = k / n$, and $z = 1.96$ for 95 %, then Wilson's
-# interval for the true accuracy is
+# interval for the true accuracy is, as in
+# [chapter 5](05_training.py),
 #
 # $$ \frac{p + \frac{z^2}{2n} \pm z \sqrt{\frac{p (1 - p)}{n}
 #    + \frac{z^2}{4 n^2}}}{1 + \frac{z^2}{n}} $$
@@ -298,8 +299,8 @@ print(f"pets.html: {size / 1e6:.1f} MB")
 #
 # ## Exercises
 #
-# **Exercise 4.** How many times more test images make the interval
-# half as wide? Say it first.
+# **Exercise 4.** How many times as many test images make the interval
+# half as wide? Answer first, then call `wilson`.
 
 # %% tags=["solution"]
 for times in (1, 2, 4):

@@ -82,8 +82,10 @@ plt.show()
 # %% [markdown]
 # **You should see** mostly empty cells: where a cell is empty, the
 # model does what the ViT of 2020 does. (SwiGLU*: in the sizes S+, H+
-# and 7B. DINOv2 has it in the size g.) The last column is what their
-# classifiers take; DINOv2's and DINOv3's add the mean of the patches.
+# and 7B. DINOv2 has it in the size g. EVA-02 also has a layer
+# normalization inside the MLP in the sizes B and L.) The last column is
+# what their classifiers take; DINOv2's and DINOv3's add the mean of the
+# patches.
 #
 # Each of these is a small module of `keras_vit.descendants`, a
 # subclass or a pooling. The rest of the page reads the columns from
@@ -145,13 +147,14 @@ for axis in axes:
 plt.show()
 
 # %% [markdown]
-# **You should see** that four tokens are more than ten times as long
-# as any other: those of the four corners. The model uses them as
-# memory: it needs some for the whole image, and a corner rarely shows
-# anything that matters.
+# **You should see** that four patches have tokens more than ten times
+# as long as any other: the four corners. Darcet et al. found such
+# tokens in larger models, and explain them as memory: a model needs
+# some for the whole image, and takes patches that show little. We have
+# measured only the lengths.
 #
-# [Registers](https://arxiv.org/abs/2309.16588) are learned tokens that
-# serve as this memory instead of patches:
+# Their [registers](https://arxiv.org/abs/2309.16588) are learned tokens
+# that serve as this memory instead of patches:
 #
 # $$ z_0 = [x_\text{class} + p_0;\, r_1;\, \ldots;\, r_R;\,
 #    x_p^1 E + p_1;\, \ldots] $$
@@ -347,9 +350,10 @@ assert np.allclose(even, 1 / 196)
 #
 # ## Positions: learned, by offset, by rotation
 #
-# The paper adds a learned vector $p_i$ to each token. Two patches are
-# compared by their positions through $p_i^\top p_j$, a number for each
-# pair of places. Two later ideas use only the *offset* of $i$ and $j$.
+# The paper adds a learned vector $p_i$ to each token. Attention can
+# then compare two places by their $p_i$ and $p_j$, through learned
+# matrices, and can learn a number for each pair of places. Two later
+# ideas use only the *offset* of $i$ and $j$.
 #
 # [BEiT](https://arxiv.org/abs/2106.08254) adds to the scores a number
 # that each head learns for each offset of rows and columns, of which a
@@ -438,7 +442,8 @@ plt.show()
 # ## Exercises
 #
 # **Exercise 1.** With 24 blocks, CaiT starts $\gamma$ at $10^{-5}$.
-# How far is the output of a fresh model's last block from
+# Take a fresh ViT-Ti/16, with random weights and 12 blocks. How far is
+# the output of its last block from $z_0$, relative to the length of
 # $z_0$, with $\gamma = 1$ and with $\gamma = 10^{-5}$? Use `fold`, and
 # a `keras.Model` with two outputs.
 

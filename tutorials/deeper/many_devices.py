@@ -10,7 +10,7 @@
 #
 # > **You will be able to** estimate the memory that training needs,
 # > train in bfloat16, accumulate gradients, and train on several
-# > devices with a program that also runs on a TPU pod.
+# > devices with a program that is made for a TPU pod, too.
 # >
 # > **You need** [chapter 5](../05_training.py). No GPU: one CPU acts
 # > as eight devices.
@@ -500,8 +500,11 @@ assert np.abs(too_early - hidden).max() > 0.1  # GELU is not linear
 
 # %% [markdown]
 # **Exercise 4.** The count of activations above is a lower bound. JAX
-# plans the memory of a program before it runs. How much memory does
-# one block take in this plan? (On JAX only.)
+# plans the memory of a program before it runs: for a gradient, that is
+# `jax.jit(jax.grad(loss)).lower(weights, images).compile()`, whose
+# `memory_analysis()` has `temp_size_in_bytes`. How much memory does one
+# block of this page's ViT-Mini/2 take in this plan, with 64 images?
+# Compare two blocks with one. (On JAX only.)
 
 
 # %% tags=["solution"]

@@ -17,7 +17,8 @@
 # > **Time** {time}
 # >
 # > **Result** with 100 labels, a ViT gains twenty points of accuracy
-# > if it was first trained on 1,438 digits without their labels.
+# > if MAE has first trained it on 1,438 digits without their labels
+# > (one seed).
 # >
 # > **Paper** [arXiv 2010.11929](https://arxiv.org/abs/2010.11929),
 # > section 4.6, appendix B.1.2; MAE:
@@ -310,8 +311,8 @@ assert accuracies["ViT after masked patches"] > 0.3
 # digits are too few to learn attention from. Pretraining on unlabeled
 # digits helps, and MAE helps most. But the logistic regression is
 # ahead of all three: the task is easy, and a linear model needs few
-# labels for it. Pretraining pays for images on which a linear model
-# fails.
+# labels for it. Pretraining is meant for images on which a linear model
+# fails; digits cannot show what it is worth there.
 #
 # ## Exercises
 #
@@ -343,7 +344,8 @@ assert abs(share - probable) < 0.01
 # %% [markdown]
 # **Exercise 3.** Does anything of a hidden patch reach MAE's
 # predictions? Change the pixels of one hidden patch. Which
-# predictions change?
+# predictions change? (`with mae.fix_seed(0):` hides the same patches
+# each time.)
 
 # %% tags=["solution"]
 hidden = np.flatnonzero(answer["mask"][0])[0]
@@ -373,9 +375,9 @@ np.testing.assert_array_equal(before, after)  # none
 # reaches 79.9 % on ImageNet: 2 points above the same model from
 # scratch, and 4 below supervised pretraining (section 4.6). The mean
 # color was as good a target as 4 × 4 colors, and pixels a little worse.
-# Our gain is larger because 100 labels leave more to gain. Our order
-# of the targets may differ from the paper's: a patch of four pixels is
-# almost its mean color.
+# Our gain is larger, probably because 100 labels leave more to gain.
+# Which target is best may differ here: a patch of four pixels is almost
+# its mean color.
 #
 # This page has one seed. [Learning without
 # labels](../../docs/pretraining.md) has three, with SimMIM and the
