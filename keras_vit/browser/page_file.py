@@ -5,7 +5,7 @@ import json
 
 from keras_vit import arguments, environment
 from keras_vit.browser import facts, records, weights
-from keras_vit.data.transforms.image_transforms import CROP_RATIO
+from keras_vit.data.transforms.image_transforms import CROP_RATIO, find_resizing
 from keras_vit.io import writing
 from keras_vit.io.html_page import Html, fill
 
@@ -71,13 +71,13 @@ def pack(model, class_names, metrics, precision, title):
         advice = "Pass them in the order of the logits."
         arguments.refuse("there must be a name for each of the logits", received, advice)
     entries, text = weights.pack(model, precision)
-    resize = "digits" if metrics.get("data") == "digits" else metrics.get("resize", "squash")
+    how = {"resize": "digits"} if metrics.get("data") == "digits" else find_resizing(metrics)
     model_name = metrics.get("model") or model.name
     title = title or facts.make_title(metrics, names) or model_name
     content = {
         "title": title,
         "layers": layers,
-        "sizes": {**sizes, "resize": resize, "ratio": CROP_RATIO},
+        "sizes": {**sizes, **how, "ratio": CROP_RATIO},
         "classes": [str(name) for name in names],
         "facts": facts.describe_model(model, metrics, precision, model_name),
         "tensors": entries,

@@ -9,6 +9,7 @@ from keras_vit import arguments, backend, families, hybrid, resizing, resnet, vi
 from keras_vit.ablations import positions
 from keras_vit.checkpoints import catalogue, keras_file, transfer
 from keras_vit.checkpoints.catalogue import hub, imagenet
+from keras_vit.checkpoints.catalogue.published import RESIZING
 from keras_vit.checkpoints.describe import class_names_beside, describe
 from keras_vit.checkpoints.maps import matching
 from keras_vit.checkpoints.maps.matching import HEAD, layer_of
@@ -142,11 +143,14 @@ def find_image_size(name):
     return arguments.height_width("image_size", known)
 
 
-def find_resize(name, image_size=None):
-    """Returns "crop" if a JSON file beside published weights states a crop, otherwise "squash"."""
+def find_resizing(name, image_size=None):
+    """Returns how images are resized by a JSON file beside published weights, like `RESIZING`."""
     entry, path = _find(name, None)
-    is_stated = entry is None and "crop" in describe(path, image_size).preprocessing
-    return "crop" if is_stated else "squash"
+    stated = {} if entry is not None else describe(path, image_size).preprocessing
+    found = {"resize": "crop"} if "crop" in stated else {}
+    if stated.get("resampling") == "bicubic":
+        found["interpolation"] = "bicubic"
+    return RESIZING | found
 
 
 def class_names(name, count=imagenet.COUNT):

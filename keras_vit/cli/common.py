@@ -99,18 +99,20 @@ def load_model(name, image_size=None, precision=None):
     computes in `precision`, a policy of Keras; None for its own.
 
     Returns (model, metrics of its run). If the model is not from a run, the metrics are
-    `saved_run.default_metrics` if it has the names of its classes, otherwise only "resize". Raises
-    `FileNotFoundError` or `ValueError` if the model cannot be read or has another resolution.
+    `saved_run.default_metrics` if it has the names of its classes, otherwise only how images are
+    resized. Raises `FileNotFoundError` or `ValueError` if the model cannot be read or has another
+    resolution.
     """
     from keras_vit import load_pretrained, resizing
     from keras_vit.checkpoints import keras_file, loading
+    from keras_vit.checkpoints.catalogue.published import RESIZING
     from keras_vit.training.runs import saved_run
 
-    path, metrics, resize = pathlib.Path(name), None, "squash"
+    path, metrics, how = pathlib.Path(name), None, {}
     if hub.is_address(name) or not (is_run(path) or path.suffix == ".keras"):
         wanted = {"image_size": image_size, "dtype": precision}
         wanted = {field: value for field, value in wanted.items() if value is not None}
-        model, resize = load_pretrained(name, **wanted), loading.find_resize(name, image_size)
+        model, how = load_pretrained(name, **wanted), loading.find_resizing(name, image_size)
         precision = None
     elif is_run(path):
         _, model, metrics = saved_run.load(path)
@@ -122,7 +124,8 @@ def load_model(name, image_size=None, precision=None):
         model = resizing.rebuild(model, dtype=precision)
     if metrics is None:
         named = getattr(model, "class_names", None)
-        metrics = {**(saved_run.default_metrics(model) if named else {}), "resize": resize}
+        known = saved_run.default_metrics(model) if named else RESIZING
+        metrics = {**known, **how}
     return model, metrics
 
 

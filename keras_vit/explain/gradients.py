@@ -146,7 +146,7 @@ def _roll_out(weighted, encoder):
     """Returns the maps (batch, patches) of A_1 ... A_L, each (batch, tokens, tokens)."""
     places = np.arange(weighted[0].shape[-1])
     is_read = places < encoder.class_tokens  # whether the head reads the token
-    if encoder.pools_patches or not encoder.class_tokens:
+    if not encoder.reads_class_token:
         is_read = places >= encoder.prefix_tokens
     start = row = (is_read / is_read.sum()).astype(weighted[0].dtype)[None, None]
     for scores in reversed(weighted):  # the row times (I + A_L) ... (I + A_1)

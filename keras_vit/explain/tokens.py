@@ -170,7 +170,7 @@ def logit_lens(model, images, batch_size=8):
 def _position(encoder, token):
     """Returns the position of a token in the sequence; None for the mean of the patches."""
     if token is None:
-        return 0 if encoder.class_tokens and not encoder.pools_patches else None
+        return 0 if encoder.reads_class_token else None
     rows, columns = encoder.grid
     patches = [(r, c) for r in range(rows) for c in range(columns)]
     if not isinstance(token, (tuple, list)) or tuple(token) not in patches:

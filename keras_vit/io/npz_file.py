@@ -13,6 +13,7 @@ from keras_vit.io.tensor_file import (
     DOWNLOAD,
     KERAS,
     MAX_HEADER,
+    MAX_TENSORS,
     MEGABYTE,
     TORCH,
     TensorFile,
@@ -98,9 +99,9 @@ class NpzFile(TensorFile):
         return np.asarray(array, order="C")
 
 
-def write_npz(path, tensors):
+def write_npz(path, tensors, most=MAX_TENSORS):
     """Writes `{name: array}` as an npz file, completely or not at all; bfloat16 as float32."""
-    arrays = prepare_arrays(tensors, widen=True)
+    arrays = prepare_arrays(tensors, widen=True, most=most)
     with writing.replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:

@@ -11,7 +11,7 @@ import numpy as np
 from keras_vit import arguments
 
 MEGABYTE = 2**20
-MAX_TENSORS = 5_000  # ViT-G has 790; the state of its optimizer has twice as many
+MAX_TENSORS = 5_000  # ViT-G has 790
 MAX_RANK = 8
 MAX_HEADER = 2 * MEGABYTE  # table of contents of a file: 5,000 long names take half of it
 START = 4096  # bytes at the start of a file that identify the format
@@ -57,9 +57,10 @@ class TensorFile:
         path: the file.
         format: "npz", "safetensors" or "h5".
         specs: `{name: Spec}` in the order of the file, read from headers only.
+        most: number of tensors that a file may have.
     """
 
-    format = None
+    format, most = None, MAX_TENSORS
 
     def __init__(self, path):
         self.path, self.specs = path, {}
@@ -98,8 +99,9 @@ class TensorFile:
         self.specs[name] = Spec(tuple(shape), dtype)
         return self.specs[name]
 
-    def check_count(self, count, limit=MAX_TENSORS):
-        """Raises `ValueError` if a file has more than `limit` tensors, or none."""
+    def check_count(self, count, limit=None):
+        """Raises `ValueError` if a file has more than `limit` or `most` tensors, or none."""
+        limit = limit or self.most
         if count > limit:
             self.refuse(f"which has {count:,} entries, more than {limit:,}: no known model does")
         if not count:
@@ -142,11 +144,17 @@ def fill(stream, view):
         view = view[count:]
 
 
-def prepare_arrays(tensors, widen=False):
+def prepare_arrays(tensors, widen=False, most=MAX_TENSORS):
     """Returns `{name: C-contiguous array}` for writing, or raises `ValueError`.
 
-    If `widen`, bfloat16 is converted to float32, for formats without this type.
+    If `widen`, bfloat16 is converted to float32, for formats without this type. More than `most`
+    tensors, or names that fill a header, are refused: such a file could not be read.
     """
+    letters = sum(len(str(name).encode()) for name in tensors)
+    if len(tensors) > most or letters > MAX_HEADER // 2:
+        want = f"a file has at most {most:,} tensors, with {MAX_HEADER // 2:,} bytes of names"
+        received = {"tensors": len(tensors), "bytes": letters}
+        arguments.refuse(want, received, "Divide them among several files.")
     arrays = {}
     for name, value in tensors.items():
         array = _to_native(np.asarray(value, order="C"))

@@ -284,8 +284,21 @@ def test_a_dropped_file_is_classified_and_its_name_is_text(opened, made):
     until(tab, "state.truth === '<b>kind<b>' && !isBusy && !isAsked")
     assert "labeled “<b>kind<b>”" in tab.inner_text("#name")
     assert refused not in tab.inner_text("#status")
+    tab.evaluate(CHANGED)  # while the earlier image is computed
+    until(tab, "state.name === 'gray' && !isBusy && !isAsked")
+    assert tab.evaluate("before") is None  # the earlier image is not the one before the changes
+    undo(tab)
+    assert tab.evaluate("before.shares.join() === found.shares.join()")
     assert tab.title() == "ViT Explorer"
     assert tab.locator("img[src=x], main b > b").count() == 0
+
+
+CHANGED = """(() => {
+  compute();
+  const image = { ...state.whole, data: state.whole.data.map(() => 128) };
+  ANSWERS.prepared({ image, name: "gray", truth: null });
+  change({ blocks: new Set([0]) });
+})()"""
 
 
 AUDIT = """async (rules) => { // of equal buttons, two

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ from PIL import Image
 
 import keras_vit
 from keras_vit import browser, cli
-from keras_vit.browser import facts
+from keras_vit.browser import facts, page_file
 
+NODE = shutil.which("node")
 MARKUP = "</script><img src=x onerror=\"document.title='run'\"> & more"
 
 
@@ -68,7 +71,7 @@ def test_models_that_are_no_classifier_are_refused(tmp_path):
 
 def test_names_with_markup_are_text(tmp_path):
     path = tmp_path / "page.html"
-    metrics = {"model": MARKUP, "data": MARKUP, "resize": "crop"}
+    metrics = {"model": MARKUP, "data": MARKUP, "resize": "crop", "interpolation": "bicubic"}
     Image.new("RGB", (9, 9)).save(tmp_path / "<b>.png")
     browser.write_page(
         wide_vit(), path, [MARKUP, "b", "c"], tmp_path / "<b>.png", metrics=metrics, title=MARKUP
@@ -77,7 +80,7 @@ def test_names_with_markup_are_text(tmp_path):
     assert "<img src=x" not in text and "<b>.png" not in text
     assert (content["title"], content["classes"][0]) == (MARKUP, MARKUP)
     assert content["examples"][0]["name"] == "<b>.png"
-    assert content["sizes"]["resize"] == "crop"
+    assert [content["sizes"][name] for name in ("resize", "interpolation")] == ["crop", "bicubic"]
 
 
 def test_facts_come_from_the_run_and_name_no_folder(tmp_path):
@@ -139,6 +142,47 @@ def test_the_command_writes_a_page_and_refuses_in_one_line(tmp_path, capsys):
     assert not (tmp_path / "other.html").exists()
 
 
+CHOICES = """
+const status = { textContent: "" }, ends = {}, shown = [];
+globalThis.document = { getElementById: () => status };
+readPixels = (file) => new Promise((resolve, reject) => (ends[file] = { resolve, reject }));
+const choose = async (file) => {
+  const pixels = await readChoice(file, file);
+  if (pixels) shown.push(pixels);
+};
+(async () => {
+  const after = [];
+  for (const [chosen, ready, broken] of [["ab", "ba", ""], ["cd", "dc", "c"], ["ef", "fe", "f"]]) {
+    const chosenNow = [...chosen].map(choose);
+    for (const file of ready) ends[file][broken.includes(file) ? "reject" : "resolve"](file);
+    await Promise.all(chosenNow);
+    after.push([shown.splice(0).join(""), refusal.slice(0, 3)]);
+  }
+  console.log(JSON.stringify(after));
+})();
+"""
+
+
+@pytest.mark.backend_free
+@pytest.mark.skipif(NODE is None, reason="needs node (Node.js)")
+def test_of_images_chosen_quickly_the_last_is_shown_whichever_is_read_first():
+    script = page_file.read("page/shared.js") + CHOICES
+    done = subprocess.run([NODE, "-e", script], capture_output=True, text=True, check=True)
+    # The later one is shown, and an earlier one only if the later is refused.
+    assert json.loads(done.stdout) == [["b", ""], ["d", ""], ["e", "“f”"]]
+
+
+SLOW = """(() => { // the first image that is chosen takes longest
+  const read = readPixels;
+  let wait = 200;
+  readPixels = (file) => {
+    const [mine, pixels] = [wait, read(file)];
+    wait = 0;
+    return new Promise((resolve) => setTimeout(() => resolve(pixels), mine));
+  };
+})()"""
+
+
 @pytest.mark.slow
 def test_in_a_browser_it_answers_as_keras_does(tmp_path):
     model, path = wide_vit(), tmp_path / "page.html"
@@ -156,6 +200,11 @@ def test_in_a_browser_it_answers_as_keras_does(tmp_path):
         assert "“notes.txt” cannot be read as an image" in tab.inner_text("#status")
         tab.check("input[value=rollout]", force=True)
         assert "cannot be read" not in tab.inner_text("#status")
+        tab.evaluate(SLOW)
+        image = (tmp_path / "one.png").read_bytes()
+        drop(tab, (image, "slow"), (image, "quick"))
+        tab.wait_for_timeout(400)
+        until(tab, "last[1] === 'quick' && shown.name === 'quick' && shown.shares")
         assert tab.title() == MARKUP
     x = outputs(model, pixels[None].astype("float32"))[0]
     shares = np.exp(x) / np.exp(x).sum()

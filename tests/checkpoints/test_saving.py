@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from damage import read_all
 from helpers import DESCENDANTS, ROOT, numpy, outputs, quick, random_images, randomize
+from PIL import Image
 
 import keras_vit
 from keras_vit import descendants, training
@@ -94,17 +95,19 @@ def test_a_folder_has_the_resizing_of_the_training(tmp_path, capsys):
     """A crop keeps 224 of 256 pixels; squashed images have other proportions than in training."""
     model = tiny(image_size=56)
     for source in ("timm", "huggingface", "kerashub"):
-        for resize in ("squash", "crop"):
+        for resize, kernel in (("squash", "bilinear"), ("crop", "bicubic")):
             folder = tmp_path / f"{source} {resize}"
-            keras_vit.save_weights(model, folder, source, resize)
+            how = {"resize": resize, "interpolation": kernel}
+            keras_vit.save_weights(model, folder, source, **how)
             keras_vit.load_pretrained(folder, num_heads=2)
             assert ('resize="crop"' in capsys.readouterr().out) == (resize == "crop")
-            assert loading.find_resize(folder) == resize
+            assert loading.find_resizing(folder) == how
     timm = json_of(tmp_path / "timm crop")["pretrained_cfg"]
     assert (timm["crop_mode"], timm["crop_pct"]) == ("center", 224 / 256)
     images = json_of(tmp_path / "huggingface crop", "preprocessor_config.json")
     assert images["size"] == {"shortest_edge": 64} and images["do_center_crop"]
     assert images["crop_size"] == {"height": 56, "width": 56}
+    assert images["resample"] == Image.Resampling.BICUBIC
     assert json_of(tmp_path / "kerashub crop", "image_converter.json")["config"][
         "crop_to_aspect_ratio"
     ]
@@ -112,6 +115,8 @@ def test_a_folder_has_the_resizing_of_the_training(tmp_path, capsys):
         keras_vit.save_weights(tiny(image_size=(8, 12)), tmp_path / "wide", "huggingface", "crop")
     with pytest.raises(ValueError, match="resize"):
         keras_vit.save_weights(model, tmp_path / "other", "timm", "pad")
+    with pytest.raises(ValueError, match="interpolation"):
+        keras_vit.save_weights(model, tmp_path / "other", "timm", "crop", "box")
 
 
 def test_json_files_for_transformers(tmp_path):

@@ -126,9 +126,10 @@ def test_convert_round_trip(tmp_path, capsys):
     folder = str(tmp_path / "folder")
     assert cli.main(["convert", first, folder, "--to", "timm"]) == 0
     assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors"]
-    keras_vit.save_weights(model, folder, "timm", resize="crop")  # the crop is stated and kept
+    how = {"resize": "crop", "interpolation": "bicubic"}  # are stated and kept
+    keras_vit.save_weights(model, folder, "timm", **how)
     assert cli.main(["convert", folder, str(tmp_path / "crop"), "--to", "huggingface"]) == 0
-    assert common.load_model(str(tmp_path / "crop"))[1] == {"resize": "crop"}
+    assert common.load_model(str(tmp_path / "crop"))[1] == how
     assert cli.main(["convert", first, third]) == cli.USAGE_ERROR
     assert "OUT must not exist yet" in capsys.readouterr().err
     assert cli.main(["convert", str(tmp_path / "none.npz"), str(tmp_path / "d.npz")]) == 2

@@ -11,6 +11,7 @@ from PIL import Image
 
 import keras_vit
 from keras_vit import cli, explain
+from keras_vit.checkpoints.catalogue.published import RESIZING
 from keras_vit.cli import common
 from keras_vit.cli.commands import explain_command as command
 from keras_vit.data import images as reading
@@ -263,7 +264,7 @@ def test_a_saved_model_without_a_run_is_loaded(tmp_path):
     model = keras.Model(inputs, keras.layers.Flatten()(inputs))
     model.save(tmp_path / "any.keras")
     found, metrics = common.load_model(str(tmp_path / "any.keras"))
-    assert found.input_shape == (None, 8, 8, 1) and metrics == {"resize": "squash"}
+    assert found.input_shape == (None, 8, 8, 1) and metrics == RESIZING
     with pytest.raises(ValueError, match="own resolution.*image_size=16.*Leave --image-size out"):
         common.load_model(str(tmp_path / "any.keras"), 16)
     (tmp_path / "broken.keras").write_bytes(b"PK nothing")

@@ -352,6 +352,11 @@ def test_the_lens_follows_the_classes_that_are_first_at_the_end():
     assert alone.axes[0].get_lines()[0].get_label() == "class 2"
     with pytest.raises(ValueError, match="logits of=1, images=3"):
         plots.logit_lens(logits, IMAGES)
+    many = np.random.default_rng(0).normal(size=(3, 1, 9))
+    assert len(plots.logit_lens(many, top=5).axes[0].get_lines()) == 5
+    for top in (6, 0):
+        with pytest.raises(ValueError, match=rf"`top` must be.*Received: top={top}"):
+            plots.logit_lens(many, top=top)
 
 
 def test_probabilities_of_logits_of_one_logit_and_of_probabilities():

@@ -8,6 +8,8 @@ from helpers import numpy, quick, random_images, randomize, wide_vit
 import keras_vit
 from keras_vit.explain.inside import find_encoder
 from keras_vit.explain.tokens import patch_grid, token_colors, token_similarity
+from keras_vit.explain.views import VIEWS
+from keras_vit.explain.views.record import Request
 
 pytestmark = pytest.mark.usefixtures("blank")
 
@@ -217,3 +219,12 @@ def test_a_norm_after_pooling_is_not_one_of_tokens():
     model = keras_vit.create("ViT-Mini/4", keras_vit.descendants.EVAMeanViT, **shape)
     for each in (model, keras.models.clone_model(model)):
         assert list(find_encoder.find_token_layers(each)) == ["patch_encoder", "block_0"]
+
+
+@pytest.mark.parametrize(
+    "pooling, words", [("token", "the class token"), ("gap", "the mean of all")]
+)
+def test_similarity_is_to_what_the_model_pools(pooling, words):
+    request = Request(wide_vit(pooling=pooling), random_images(3, 8, 15, 3), list("abc"))
+    title = VIEWS["token_similarity"].plot(np.ones((3, 2, 3)), request).get_suptitle()
+    assert title.startswith(f"Similarity of each patch's token to {words}")

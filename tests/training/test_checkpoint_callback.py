@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from keras_vit.data import Augmentation, Batches, load
-from keras_vit.io import writing
+from keras_vit.io import files, writing
 from keras_vit.training.resuming import run_state, state_files
 from keras_vit.training.resuming.checkpoint import Checkpoint
 
@@ -613,6 +613,26 @@ def test_every_flipped_byte_is_found(tmp_path):
             found = state_files.read(path)
             assert found.facts == wanted.facts and list(found.arrays) == ["x"], place
             assert np.array_equal(found.arrays["x"], wanted.arrays["x"]), place
+
+
+@pytest.mark.slow
+@pytest.mark.backend_free
+def test_a_state_has_more_arrays_than_a_file_of_weights(tmp_path):
+    names = [f"optimizer/{i}/vit_block_59_attention_query_kernel_momentum" for i in range(5_001)]
+    arrays = {name: np.full(1, i) for i, name in enumerate(names)}
+    found = state_files.read(state_files.write(tmp_path, state_files.State(0, 1, {}, arrays)))
+    assert [*found.arrays] == names and all(found.arrays[n] == arrays[n] for n in names)
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize("count, length", [(10_001, 5), (50, 30_000)])
+def test_a_state_that_could_not_be_read_is_not_written(count, length, tmp_path):
+    arrays = {f"{i:0{length}}": np.zeros(1) for i in range(count)}
+    with pytest.raises(ValueError, match=r"at most 10,000 tensors.*Received: tensors="):
+        state_files.write(tmp_path, state_files.State(0, 1, {}, arrays))
+    with pytest.raises(ValueError, match=r"at most 5,000 tensors"):
+        files.write_safetensors(tmp_path / "a.safetensors", arrays)
+    assert not list(tmp_path.iterdir())
 
 
 def test_files_of_killed_writers_are_removed(model, tmp_path):

@@ -1,5 +1,7 @@
 """Features of any layer, for images from anywhere."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -85,6 +87,17 @@ def test_images_come_from_folders_lists_and_datasets(tmp_path, blank):
     np.testing.assert_array_equal(np.concatenate(list(batches)), images)
     found = keras_vit.features(model, tmp_path, verbose=0)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.backend_free
+def test_files_are_resized_as_asked(tmp_path):
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 40, 3), "uint8"))
+    photo.save(tmp_path / "a.png")
+    model = types.SimpleNamespace(input_shape=(None, 8, 15, 3))
+    how = ("crop", "bicubic")
+    batches, _ = extraction.unlabeled(model, [tmp_path / "a.png"], 2, "test", *how)
+    expected = keras_vit.data.transforms.resize_image(photo, (8, 15), *how)
+    np.testing.assert_array_equal(np.concatenate(list(batches)), expected[None])
 
 
 def test_what_cannot_be_computed_is_refused(tmp_path, blank):

@@ -11,8 +11,9 @@ from helpers import quick, random_images, randomize
 from PIL import Image
 
 import keras_vit
-from keras_vit import cli
+from keras_vit import cli, training
 from keras_vit.cli import common
+from keras_vit.cli.commands import use
 from keras_vit.training.evaluation import classifiers as linear
 from keras_vit.training.evaluation import representation
 from keras_vit.training.runs import saved_run
@@ -280,6 +281,18 @@ def probes():
     return 0.9 * random_images(20, 4, 4, 1) + 25 * labels[:, None, None, None], labels
 
 
+def test_the_epoch_after_which_another_callback_stops_is_evaluated():
+    """When the first of them is called, the training has not been stopped yet."""
+    stop = keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=1)
+    few, more = (linear.FewShot(probes(), probes(), shots=n, every=9) for n in (1, 5))
+    model, history, _ = train(small, [few, stop, more])
+    x, y = representation.features(model, probes())
+    expected = linear.few_shot(x, y, x, y, (1, 5))
+    for number in (1, 5):
+        first, last = history[f"few_shot_{number}"]
+        assert np.isnan(first) and last == expected.mean(number)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [small, pytest.param(vit, marks=pytest.mark.slow)])
 def test_the_callback_logs_the_accuracy_and_touches_nothing(tmp_path, make):
@@ -377,6 +390,21 @@ def test_a_run_is_measured_at_its_own_resolution(tmp_path, monkeypatch):
         assert common.load_model(str(tmp_path), size) == (model, {})
     with pytest.raises(ValueError, match="image_size=32. Leave --image-size out"):
         common.load_model(str(tmp_path), 32)
+
+
+def test_images_are_resized_as_those_of_the_run(image_folder, monkeypatch, capsys):
+    """Truth: Pillow's bicubic pixels, which are the features here."""
+    x = keras.Input((7, 9, 3))
+    model = keras.Model(x, keras.layers.Dense(2, name="head")(keras.layers.Flatten()(x)))
+    facts, seen = {"resize": "squash", "interpolation": "bicubic"}, []
+    monkeypatch.setattr(use, "load_model", lambda *_: (model, facts))
+    monkeypatch.setattr(training, "few_shot", lambda *splits, **_: seen.extend(splits))
+    keras_vit_few_shot("ViT-Mini/4", image_folder)  # its name is checked first
+    files = [Image.open(file) for file in image_folder.rglob("*.png")]
+    pixels = [np.array(x.resize((9, 7), Image.Resampling.BICUBIC), "float32") for x in files]
+    found = np.concatenate([seen[0], seen[2]])
+    expected = np.stack(pixels).reshape(12, -1)
+    np.testing.assert_array_equal(found[np.lexsort(found.T)], expected[np.lexsort(expected.T)])
 
 
 @needs_data

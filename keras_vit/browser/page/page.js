@@ -64,12 +64,8 @@ function fail(message) {
 // --- Images --------------------------------------------------------------------------------------
 /** Takes an image file, a Blob; `truth` is the name of its class, if that is known. */
 async function take(file, name, truth = null) {
-  refusal = "";
-  try {
-    classify(await readPixels(file), name, truth);
-  } catch {
-    refuseFile(name);
-  }
+  const canvas = await readChoice(file, name);
+  if (canvas) classify(canvas, name, truth);
 }
 
 function classify(canvas, name, truth) {

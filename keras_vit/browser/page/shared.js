@@ -55,9 +55,21 @@ function refuse(message) {
   say(message);
 }
 
-/** Refuses a file that is not an image. */
-const refuseFile = (name) =>
-  refuse(`“${name}” cannot be read as an image. Choose a JPEG, PNG, WebP or GIF file.`);
+let asked = 0, newest = 0; // number of the last chosen image, and of the last one that was read
+
+/** Returns the pixels of a chosen image; null if it cannot be read, or a later choice was read before it. */
+async function readChoice(file, name) {
+  const mine = ++asked;
+  refusal = "";
+  try {
+    const pixels = await readPixels(file);
+    newest = Math.max(newest, mine);
+    return mine === newest ? pixels : null;
+  } catch {
+    if (mine === asked) refuse(`“${name}” cannot be read as an image. Choose a JPEG, PNG, WebP or GIF file.`);
+    return null;
+  }
+}
 
 /** Calls take(file) with a file that is chosen in `input`, pasted, or dropped; `drop` shows where. */
 function receiveFiles(input, drop, take) {

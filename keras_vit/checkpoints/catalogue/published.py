@@ -27,6 +27,7 @@ SMALL_PIXELS = (75.0, 4000.0)
 CIFAR_PIXELS = ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
 CLIP_PIXELS = (tuple(round(255 * x, 6) for x in (0.48145466, 0.4578275, 0.40821073)),
                tuple(round(255 * x, 6) for x in (0.26862954, 0.26130258, 0.27577711)))  # fmt: skip
+RESIZING = {"resize": "squash", "interpolation": "bilinear"}  # of images, if nothing else is stated
 CROP_RATIO = 256 / 224  # resized size : crop size, as in the official evaluations
 
 # The projects whose naming schemes the tensors follow, and the suffix of their files.

@@ -217,9 +217,10 @@ def read_images(files, model, metrics=None, resize=None, invert=False):
     import numpy as np
 
     from keras_vit.data import transforms
+    from keras_vit.data.transforms.image_transforms import find_resizing
     from keras_vit.training.runs import prediction
 
-    settings = {"resize": "squash", **(metrics or {}), **({"resize": resize} if resize else {})}
+    settings = {**(metrics or {}), **({"resize": resize} if resize else {})}
     if "data" in settings:
         return np.stack([prediction.read_pixels(path, settings, invert) for path in files])
     shape = getattr(model, "input_shape", None)
@@ -228,7 +229,8 @@ def read_images(files, model, metrics=None, resize=None, invert=False):
         arguments.refuse(want, {"model": model.name, "input shape": shape})
     _, *size, channels = shape
     opened = (image_files.open_image(path, channels, invert) for path in files)
-    return np.stack([transforms.resize_image(x, size, settings["resize"]) for x in opened])
+    how = find_resizing(settings)
+    return np.stack([transforms.resize_image(x, size, **how) for x in opened])
 
 
 def _find_classes(words, class_names):

@@ -112,11 +112,12 @@ def _check_convert(options):
 
 def _convert(options):
     from keras_vit import save_weights
+    from keras_vit.data.transforms.image_transforms import find_resizing
 
     model, metrics = load_model(options.source_file)
     with writing.excluding_others(os.path.dirname(os.path.abspath(options.target_file))):
         _check_new(options.target_file)  # another process may have written it by now
-        save_weights(model, options.target_file, options.to, metrics.get("resize", "squash"))
+        save_weights(model, options.target_file, options.to, **find_resizing(metrics))
     print(f"Written: {options.target_file}, {model.count_params():,} parameters.")
 
 

@@ -167,6 +167,7 @@ def _check_few_shot(options):
 def _few_shot(options):
     from keras_vit import data, environment, training
     from keras_vit.data.pipelines import Loader
+    from keras_vit.data.transforms.image_transforms import find_resizing
     from keras_vit.training.evaluation import metrics
     from keras_vit.training.evaluation.representation import predict_all, submodel
     from keras_vit.training.runs import saved_run
@@ -174,13 +175,15 @@ def _few_shot(options):
     model, facts = load_model(options.model, options.image_size, options.precision)
     saved_run.warn_of_own_images(facts, options.data)
     _, *size, channels = model.input_shape
+    how = find_resizing({**facts, **({"resize": options.resize} if options.resize else {})})
     loaded = data.load(
         options.data,
         tuple(size),
         num_channels=channels,
         validation_share=0,
         test_share=options.test_share,
-        resize=options.resize or facts.get("resize", "squash"),
+        resize=how["resize"],
+        augment=data.Augmentation(interpolation=how["interpolation"]),
         cache=False,  # every image is used once
         columns=options.columns,
     )

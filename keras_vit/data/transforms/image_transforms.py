@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.checkpoints.catalogue.published import CROP_RATIO
+from keras_vit.checkpoints.catalogue.published import CROP_RATIO, RESIZING
 from keras_vit.data.images import to_array
 from keras_vit.data.transforms.augmentation import Augmentation, get_augmentation
 from keras_vit.data.transforms.batch_transforms import apply, count_draws
@@ -98,6 +98,16 @@ def resize_image(image, image_size, resize="squash", interpolation="bilinear", r
     image = image.resize(sides, _resampling(interpolation))
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return to_array(image.crop((left, top, left + width, top + height)))
+
+
+def find_resizing(metrics):
+    """Returns the arguments of `resize_image` from the metrics of a run, or of a model.
+
+    Example:
+    >>> keras_vit.data.transforms.image_transforms.find_resizing({"resize": "crop", "seed": 0})
+    {'resize': 'crop', 'interpolation': 'bilinear'}
+    """
+    return {name: metrics.get(name, usual) for name, usual in RESIZING.items()}
 
 
 def place_crop(width, height, shares, draws, aspect=1.0):

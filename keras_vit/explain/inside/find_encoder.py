@@ -47,6 +47,11 @@ class Encoder(NamedTuple):
     class_tokens: int
     pools_patches: bool
 
+    @property
+    def reads_class_token(self):
+        """Whether the head reads class tokens, not the mean of the patches."""
+        return self.class_tokens > 0 and not self.pools_patches
+
 
 def find(model):
     """Finds the Transformer encoder in a model.

@@ -221,14 +221,18 @@ def logit_lens(logits, images=None, names=None, class_names=None, top=5):
         images: (batch, height, width, channels), drawn on the left, or None.
         names: titles of the images.
         class_names: names of the classes.
-        top: number of classes, those that are most probable at the end.
+        top: number of classes, 1 to 5: those that are most probable at the end.
 
     Returns:
         A `matplotlib.figure.Figure`: one row for each image.
 
     Raises:
-        ValueError: the logits have the wrong shape, or the number of images differs.
+        ValueError: the logits have the wrong shape, `top` is not 1 to 5, or the number of images
+            differs.
     """
+    if arguments.positive_integer("top", top) > len(LINES):
+        want = f"`top` must be at most {len(LINES)}, as more lines could not be distinguished"
+        arguments.refuse(want, {"top": top}, "Pass top=5, or plot the others yourself.")
     logits = check_array("logit_lens", logits, ("layers + 1", "batch", "classes"))
     shares = to_probabilities(logits)
     total = shares.shape[1]
@@ -251,7 +255,7 @@ def logit_lens(logits, images=None, names=None, class_names=None, top=5):
 
 
 def _lens(axes, shares, class_names, top):
-    best = np.argsort(-shares[-1], kind="stable")[: min(top, len(LINES))]
+    best = np.argsort(-shares[-1], kind="stable")[:top]
     for number, (color, marker, dashes) in zip(best, LINES, strict=False):
         label = short_name(name_class(number, class_names), 22)
         axes.plot(shares[:, number], dashes, marker=marker, color=color, ms=4, label=label)

@@ -152,7 +152,7 @@ def occlusion(maps, images, classes=None, names=None, class_names=None):
     return _maps(maps, images, names, title, "drop in probability", titles, format_points, True)
 
 
-def token_similarity(maps, images, token=None, names=None):
+def token_similarity(maps, images, token=None, names=None, class_token=True):
     """Plots how similar all patch tokens are to one token.
 
     Args:
@@ -160,11 +160,13 @@ def token_similarity(maps, images, token=None, names=None):
         images: (batch, height, width, channels), pixels 0 to 255.
         token: (row, column) of the token's patch, which gets a frame; None for the class token.
         names: titles of the images.
+        class_token: False for a model that pools patches, whose mean is compared in its place.
 
     Returns:
         A `matplotlib.figure.Figure`. The range of cosines is below each map.
     """
-    to = "the class token" if token is None else "the framed patch"
+    pooled = "the class token" if class_token else "the mean of all patches"
+    to = pooled if token is None else "the framed patch"
     title = f"Similarity of each patch's token to {to}"
     return _maps(maps, images, names, title, "cosine", note=format_cosines, token=token)
 

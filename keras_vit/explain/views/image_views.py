@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_vit import explain
 from keras_vit.explain import captions
+from keras_vit.explain.inside import find_encoder
 from keras_vit.explain.views.record import PAPER, View, draw_signed_map
 
 MAPS = ("attention_rollout", "relevance", "grad_cam", "occlusion")  # for the deletion curve
@@ -90,6 +91,13 @@ def _plot_depths(logits, i, request):
     _, (depth,) = _settle(logits)
     figure = explain.plots.logit_lens(logits, class_names=request.class_names)
     return figure, f"The final class is on top from block {depth} of {len(logits) - 1} on."
+
+
+def _plot_similarity(maps, r):
+    is_token = find_encoder.find(r.model).reads_class_token
+    return explain.plots.token_similarity(
+        maps, r.images, r.options.get("token"), r.names, class_token=is_token
+    )
 
 
 def _find_nearest(r):
@@ -231,16 +239,15 @@ IMAGE_VIEWS = (
         "token_similarity",
         "Similarity to a token",
         "how similar all patch tokens are to one token",
-        "Tokens of bright patches are similar to that of the framed patch, or to the class token.",
+        "Tokens of bright patches are similar to that of the framed patch, to the class token, or "
+        "to the mean of all patches in a model that pools them.",
         "Cosines compare directions, not how much a direction matters to the class.",
         "cosine of the last tokens, Eq. 4",
         PAPER,
         compute=lambda r: explain.token_similarity(
             r.model, r.images, r.options.get("token"), **r.layer, **r.batch
         ),
-        plot=lambda maps, r: explain.plots.token_similarity(
-            maps, r.images, r.options.get("token"), r.names
-        ),
+        plot=_plot_similarity,
         lines=_describe_maps(captions.format_cosines),
         options=("token", "block"),
     ),

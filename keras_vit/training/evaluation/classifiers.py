@@ -221,8 +221,9 @@ class FewShot(keras.callbacks.Callback):
         test: an `ImageDataset`, whose validation images are classified; or labeled images. None
             for `train`, if that is an `ImageDataset`.
         shots: one number or several.
-        every: epochs between evaluations. The last epoch is evaluated too; epochs in between have
-            NaN in the logs.
+        every: epochs between evaluations. The last epoch is evaluated too, even if training stops
+            early; epochs in between have NaN in the logs. If the callback that stops is behind this
+            one, only `History` gets the last value.
         seeds: see `few_shot`.
         l2: see `few_shot`.
         layer: see `features`.
@@ -255,6 +256,7 @@ class FewShot(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Checks the layer and the number of images before the first epoch."""
         self.representation = submodel(self.model, self.layer)  # only here, so it is compiled once
+        self.is_evaluated = True  # the last epoch
         train, test = (read_labels(*split, self.batch_size) for split in self.splits)
         refused = find_too_few(train, np.union1d(train, test), self.options["shots"])
         if refused:
@@ -264,14 +266,25 @@ class FewShot(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Evaluates the model and adds the means to the logs."""
-        result = FewShotResult({}, {})
-        if (epoch + 1) % self.every == 0 or epoch + 1 == self.params["epochs"]:
-            train, test = (
-                predict_all(self.representation, *split, self.batch_size) for split in self.splits
-            )
-            result = few_shot(*train, *test, **self.options)
+        is_last = epoch + 1 == self.params["epochs"] or self.model.stop_training
+        self.is_evaluated = is_last or (epoch + 1) % self.every == 0
+        result = self._evaluate() if self.is_evaluated else FewShotResult({}, {})
         for number in self.options["shots"]:
             logs[f"few_shot_{number}"] = result.mean(number)
+
+    def on_train_end(self, logs=None):
+        """Evaluates the last epoch, if a callback behind this one has stopped the training."""
+        if self.is_evaluated:
+            return
+        result, history = self._evaluate(), self.model.history.history
+        for number in self.options["shots"]:
+            history[f"few_shot_{number}"][-1] = result.mean(number)
+
+    def _evaluate(self):
+        train, test = (
+            predict_all(self.representation, *split, self.batch_size) for split in self.splits
+        )
+        return few_shot(*train, *test, **self.options)
 
 
 def find_too_few(labels, classes, shots, class_names=None):

@@ -18,7 +18,7 @@ from keras_vit.training.evaluation.representation import (
 
 def features(
     model, images, layers=None, pool=None, batch_size=32, split="test", resize="squash",
-    verbose="auto",
+    verbose="auto", interpolation="bilinear",
 ):  # fmt: skip
     """Computes features of images, the outputs of a model's layers; no labels are needed.
 
@@ -36,6 +36,7 @@ def features(
         split: split of an `ImageDataset`.
         resize: "squash" or "crop", how files are resized to the size of the model.
         verbose: 0 for no progress bar, 1 for one, 2 for a line at the end; "auto" for one.
+        interpolation: "bilinear" or "bicubic", of files too. A run's metrics.json has both.
 
     Returns:
         float32 array (images, D), with `pool="patches"` (images, rows, columns, D); a dictionary
@@ -58,7 +59,7 @@ def features(
     wanted = layers if isinstance(layers, (list, tuple)) else [layers]
     outputs = [output_of(model, layer, pool) for layer in wanted]
     compute = by_batch(part_of(model, outputs))
-    batches, count = unlabeled(model, images, batch_size, split, resize)
+    batches, count = unlabeled(model, images, batch_size, split, resize, interpolation)
     progress = keras.utils.Progbar(count, verbose=1 if verbose == "auto" else verbose)
     parts = []
     for batch in batches:
@@ -72,7 +73,7 @@ def features(
     return dict(zip(wanted, arrays, strict=True)) if wanted is layers else arrays[0]
 
 
-def unlabeled(model, images, batch_size, split="test", resize="squash"):
+def unlabeled(model, images, batch_size, split="test", *resizing):
     """Returns batches of images only, and their number, None if it is unknown."""
     arguments.one_of("train", "validation", "test")("split", split)
     step = arguments.positive_integer("batch_size", batch_size)
@@ -86,7 +87,7 @@ def unlabeled(model, images, batch_size, split="test", resize="squash"):
         if not len(images):
             advice = "The folder has no images, or the list is empty."
             arguments.refuse("at least one image was expected", {"images": 0}, advice)
-        images = ImageFiles(images, [0] * len(images), size, channels, step, resize)
+        images = ImageFiles(images, [0] * len(images), size, channels, step, *resizing)
     if isinstance(images, (list, tuple)) and all(np.ndim(image) == 3 for image in images):
         images = np.stack(images)
     count = len(images) if isinstance(images, keras.utils.PyDataset) else None

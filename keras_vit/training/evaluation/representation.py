@@ -33,15 +33,20 @@ class ImageFiles(Loader):
         num_channels: 1 for grayscale, 3 for RGB.
         batch_size: images per batch; the last batch may be smaller.
         resize: "squash" or "crop", see `keras_vit.data.transforms.resize_image`.
+        interpolation: "bilinear" or "bicubic", see there.
 
     Raises:
         ValueError: `image_size` is not one positive integer, or two.
     """
 
-    def __init__(self, files, labels, image_size, num_channels=3, batch_size=64, resize="squash"):
+    def __init__(
+        self, files, labels, image_size, num_channels=3, batch_size=64, resize="squash",
+        interpolation="bilinear",
+    ):  # fmt: skip
         size = arguments.height_width("image_size", image_size)
         source = FileSource(files, labels, num_channels)
-        super().__init__(FixedBatches(source, num_channels, size, batch_size, resize, "bilinear"))
+        how = resize, interpolation
+        super().__init__(FixedBatches(source, num_channels, size, batch_size, *how))
         self.names = source.names
 
 

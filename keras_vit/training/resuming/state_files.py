@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_vit.io.npz_file import NpzFile, write_npz
-from keras_vit.io.tensor_file import InvalidFileError
+from keras_vit.io.tensor_file import MAX_TENSORS, InvalidFileError
 
 FORMAT = 1
 KEPT = 2
@@ -27,6 +27,12 @@ LOCK = ".lock"
 EXPECTED = "A complete state of a training run was expected."
 _locks = {}
 _held = set()  # paths of the folders of `holding`
+
+
+class StateFile(NpzFile):
+    """An open state, which has more tensors than weights: moments, averages, summed gradients."""
+
+    most = 2 * MAX_TENSORS  # 60 blocks have 4,900
 
 
 class State(NamedTuple):
@@ -95,14 +101,15 @@ def paths(folder):
 def write(folder, state):
     """Writes a state, removes all but the two newest, and returns the path of the new file.
 
-    If it cannot be written (`OSError`), the earlier states remain.
+    If it cannot be written (`OSError`), or has too many arrays to be read (`ValueError`), the
+    earlier states remain.
     """
     path = pathlib.Path(folder) / f"epoch-{state.epoch + 1:04d}-step-{state.step:06d}.npz"
     place = {"format": FORMAT, "epoch": state.epoch, "step": state.step}
     facts = {**state.facts, **place, "arrays": list(state.arrays)}
     text = np.frombuffer(json.dumps(facts).encode(), "uint8")
     try:
-        write_npz(path, {"facts": text, **state.arrays})
+        write_npz(path, {"facts": text, **state.arrays}, StateFile.most)
     except OSError as error:
         before = describe_newest(folder)
         left = "it was the first" if before == "none" else f"that of {before} is complete"
@@ -119,7 +126,7 @@ def write(folder, state):
 
 def read(path):
     """Reads a state; raises `ValueError` if it is damaged, or from another version."""
-    with NpzFile(path) as file:
+    with StateFile(path) as file:
         with file.wrap_errors("its facts cannot be read"):
             facts = json.loads(file.read("facts").tobytes())
         if facts["format"] != FORMAT:

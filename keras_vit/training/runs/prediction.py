@@ -12,6 +12,7 @@ from keras_vit.data.images import open_image
 from keras_vit.data.pipelines import Loader
 from keras_vit.data.sources.folders import list_images
 from keras_vit.data.sources.source import FileSource
+from keras_vit.data.transforms.image_transforms import find_resizing
 from keras_vit.training.evaluation.class_names import check_threshold
 from keras_vit.training.evaluation.representation import by_batch
 from keras_vit.training.runs import messages, saved_run
@@ -108,7 +109,7 @@ class _Files(FixedBatches):
     def __init__(self, files, metrics, invert, batch_size, start):
         channels, size = metrics["num_channels"], metrics["image_size"]
         source = FileSource(files, np.zeros(len(files), "uint8"), channels)
-        super().__init__(source, channels, size, batch_size, metrics["resize"], "bilinear")
+        super().__init__(source, channels, size, batch_size, **find_resizing(metrics))
         self.metrics, self.invert, self.start = metrics, invert, start
 
     def begin(self):
@@ -170,5 +171,4 @@ def read_pixels(file, metrics, invert=False):
         return read_digit(file, invert)
     size = metrics["image_size"]
     image = open_image(file, metrics["num_channels"], invert, decoding_size(size))
-    interpolation = metrics.get("interpolation", "bilinear")  # absent without a run
-    return transforms.resize_image(image, size, metrics["resize"], interpolation)
+    return transforms.resize_image(image, size, **find_resizing(metrics))

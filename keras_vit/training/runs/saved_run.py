@@ -15,6 +15,7 @@ from keras_vit.data.batching import FixedBatches
 from keras_vit.data.pipelines import Loader
 from keras_vit.data.sources import open_source
 from keras_vit.data.sources.source import SPLITS, Subset
+from keras_vit.data.transforms.image_transforms import RESIZING, find_resizing
 from keras_vit.io import files, tensor_file, writing
 from keras_vit.training.evaluation import class_names as naming
 from keras_vit.training.evaluation.metrics import check_names, evaluate
@@ -66,7 +67,7 @@ def default_metrics(model):
         "class_names": list(names or naming.number_classes(model.output_shape[-1])),
         "image_size": size,
         "num_channels": channels,
-        "resize": "squash",
+        **RESIZING,
     }
 
 
@@ -143,8 +144,7 @@ def _read_batches(run, data, known, mapping, columns):
     whole = next(each for each in held_out if each is not None)
     source = Subset(whole, np.arange(len(whole)))
     source.labels = np.array(numbers)[whole.labels]
-    how = run.metrics["resize"], run.metrics.get("interpolation", "bilinear")
-    return FixedBatches(source, channels, size, 64, *how), known
+    return FixedBatches(source, channels, size, 64, **find_resizing(run.metrics)), known
 
 
 def warn_of_own_images(metrics, data):

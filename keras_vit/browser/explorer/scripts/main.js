@@ -46,6 +46,7 @@ function shoot() {
   const canvas = takePixels(video, width, height);
   press(null);
   refusal = "";
+  newest = ++asked;
   worker.postMessage({ task: "prepare", canvas, name: "Photograph", truth: null });
   get("camera-box").close();
 }

@@ -8,6 +8,7 @@ const state = {
   image: null, // as the model gets it, {data, height, width, channels}
   whole: null, // ... before it was changed
   name: "", truth: null, // name of its file, and its class if known
+  number: 0, // of images so far
   patch: Math.floor(0.75 * ROWS) * COLUMNS + Math.floor(COLUMNS / 4), token: 0, // chosen patch and token
   block: sizes.blocks - 1, head: 0,
   ways: null, // see engine.js
@@ -43,14 +44,14 @@ const ANSWERS = {
   },
   parts: (answer) => (parts = answer),
   prepared({ image, name, truth }) {
-    Object.assign(state, { image, whole: image, name, truth, ways: unchanged() });
+    Object.assign(state, { image, whole: image, name, truth, number: state.number + 1, ways: unchanged() });
     before = null;
     compute();
   },
   explored(answer) {
     isBusy = false;
     found = answer;
-    if (answer.isWhole) before = answer;
+    if (answer.isWhole && answer.number === state.number) before = answer;
     say("");
     render();
     if (isStale) compute();
@@ -67,7 +68,8 @@ function compute() {
   isStale = isBusy;
   if (isBusy) return;
   isBusy = true;
-  worker.postMessage({ task: "explore", image: state.image, ways: state.ways, isWhole: !listChanges().length });
+  const { image, ways, number } = state;
+  worker.postMessage({ task: "explore", image, ways, number, isWhole: !listChanges().length });
 }
 
 /** Changes the image or how it is computed. */
@@ -86,12 +88,8 @@ function select(chosen) {
 const selectPatch = (patch) => select({ patch, token: FIRST + patch });
 
 async function take(file, name, truth = null) {
-  refusal = "";
-  try {
-    worker.postMessage({ task: "prepare", canvas: await readPixels(file), name, truth });
-  } catch {
-    refuseFile(name);
-  }
+  const canvas = await readChoice(file, name);
+  if (canvas) worker.postMessage({ task: "prepare", canvas, name, truth });
 }
 
 // --- The screens ---------------------------------------------------------------------------------
