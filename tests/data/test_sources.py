@@ -5,6 +5,7 @@ import io
 import itertools
 import os
 import pathlib
+import zlib
 
 import numpy as np
 import pytest
@@ -73,6 +74,20 @@ def test_gray_maps_of_8_and_16_bits_are_read(tmp_path):
         path = tmp_path / "x.pgm"
         path.write_bytes(b"P5\n3 2\n%d\n" % highest + values.astype(data_type).tobytes())
         assert np.asarray(images.open_image(path, 1)).tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_a_transparent_value_of_16_bits_becomes_white_and_the_others_8_bits(tmp_path):
+    def chunk(kind, content):
+        checksum = zlib.crc32(kind + content).to_bytes(4)
+        return len(content).to_bytes(4) + kind + content + checksum
+
+    values = np.array([[0, 257 * 6], [257 * 99, 65535]], ">u2")
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in values))
+    head = chunk(b"IHDR", bytes([0, 0, 0, 2, 0, 0, 0, 2, 16, 0, 0, 0, 0]))
+    body = chunk(b"tRNS", (257 * 6).to_bytes(2)) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + body)
+    pixels = np.asarray(images.open_image(tmp_path / "x.png", 1))
+    assert pixels.tolist() == [[0, 255], [99, 255]]
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "tif", "png"])
