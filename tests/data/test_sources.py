@@ -484,6 +484,23 @@ def test_a_group_in_two_splits_is_refused(divided):
         data.load(divided, image_size=4, group_pattern=r"\d.png")
 
 
+def test_a_folder_that_cannot_be_listed_is_refused(tmp_path, monkeypatch):
+    """`os.walk` leaves it out."""
+    for number in range(4):
+        save(tmp_path / f"{'abba'[number]}" / "inner" / f"{number}.png", blocks())
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("inner"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    for read in (folders.read_folder, folders.list_images):
+        with pytest.raises(PermissionError, match="must be readable: change its.*inner"):
+            read(tmp_path)
+
+
 def test_empty_classes_are_skipped_only_if_asked(divided):
     (divided / "train" / "owl").mkdir()
     (divided / "train" / "owl" / "notes.txt").write_text("later")
@@ -724,6 +741,13 @@ def test_cifar_is_read_from_a_folder(inner, tmp_path, keras_archive, monkeypatch
     monkeypatch.setenv(local.FOLDER, str(tmp_path / "images" / inner))
     with pytest.raises(ValueError, match=r"with 100 classes\. Received: .*classes=10\b"):
         data.load("cifar100", 32)
+
+
+def test_a_folder_of_other_datasets_is_not_cifar(tmp_path, keras_archive, monkeypatch):
+    keras_archive()
+    (tmp_path / "images" / "pets").mkdir(parents=True)
+    monkeypatch.setenv(local.FOLDER, str(tmp_path / "images"))
+    assert len(data.load("cifar10", 32, validation_share=0).sources["train"]) == 100
 
 
 def test_pets_are_read_from_their_folder_only(tmp_path, monkeypatch):

@@ -207,6 +207,11 @@ def test_an_image_that_never_ends_is_reported(good, tmp_path, monkeypatch):
     assert time.perf_counter() - start < 20
 
 
+def test_the_time_limit_of_an_image_is_not_one_for_the_start(good, monkeypatch):
+    monkeypatch.setattr(workers, "_START", f"import time; time.sleep(1)\n{workers._START}")
+    assert list(workers.run("examine", [str(good / "cat" / "00.jpg")], seconds=0.7))[0][1]["size"]
+
+
 def test_a_worker_killed_by_the_system_costs_nothing(good, tmp_path, monkeypatch):
     mark = tmp_path / "ended"
     body = f"if path.endswith('dog/03.jpg') and not __import__('os').path.exists({str(mark)!r}): "
