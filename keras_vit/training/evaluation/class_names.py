@@ -82,8 +82,8 @@ def match(names, known, source=None, mapping=None):
     """Returns (the class number of each name, the names of all classes).
 
     A name is compared with `known` without regard to case, "_" and "-"; "tench, Tinca tinca" has
-    two names. A class whose whole name is among `names` is not meant by another of them. Classes without names are found by their number, or by ImageNet's ids if there are
-    1,000.
+    two names. A class whose whole name is among `names` is not meant by another of them. Classes
+    without names are found by their number, or by ImageNet's ids if there are 1,000.
 
     Args:
         names: names of the classes of a dataset, such as those of its folders.
