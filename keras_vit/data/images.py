@@ -114,6 +114,18 @@ def _flatten(image, name):
     """Puts transparent images on white, and reduces 16 bits to 8."""
     from PIL import Image
 
+    if image.mode.startswith("I"):  # Pillow's own conversion would clip 16 bits at 255
+        pixels = np.asarray(image)
+        low, high = int(pixels.min()), int(pixels.max())
+        if low < 0 or high > DEEPEST:
+            arguments.refuse(
+                f"{str(name)!r} must have pixels of 8 or 16 bits",
+                {"lowest": low, "highest": high},
+                "Pixels of 32 bits have no fixed range: save it as an 8-bit PNG.",
+            )
+        shallow = (pixels / (DEEPEST / 255)).round().astype("uint8")
+        shallow[pixels == image.info.get("transparency")] = 255
+        return Image.fromarray(shallow)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -129,16 +141,6 @@ def _flatten(image, name):
             {"Pillow mode": image.mode},
             "Save it as PNG or JPEG.",
         )
-    if image.mode.startswith("I"):  # Pillow's own conversion would clip 16 bits at 255
-        pixels = np.asarray(image)
-        low, high = int(pixels.min()), int(pixels.max())
-        if low < 0 or high > DEEPEST:
-            arguments.refuse(
-                f"{str(name)!r} must have pixels of 8 or 16 bits",
-                {"lowest": low, "highest": high},
-                "Pixels of 32 bits have no fixed range: save it as an 8-bit PNG.",
-            )
-        return Image.fromarray((pixels / (DEEPEST / 255)).round().astype("uint8"))
     return image
 
 

@@ -204,11 +204,17 @@ def _check_shape(width, height, image):
         yield "one-pixel" if short == 1 else "tiny", f"{width} x {height} pixels"
     if long > EXTREME * short:
         yield "extreme-aspect", f"{width} x {height} pixels"
-    extrema = image.getextrema()
+    extrema = _find_extrema(image)
     extrema = extrema if isinstance(extrema[0], tuple) else (extrema,)
     clear = dict(zip(image.getbands(), extrema, strict=True)).get("A") == (0, 0)
     if short > 1 and (clear or all(low == high for low, high in extrema)):
         yield "blank", "transparent" if clear else "all pixels are equal"
+
+
+def _find_extrema(image):
+    """Returns the lowest and highest value, of images with several bands a pair for each."""
+    # Pillow finds none in big-endian pixels, as some microscopes write them.
+    return (image.convert("I") if image.mode == "I;16B" else image).getextrema()
 
 
 def _describe_mode(image):
@@ -219,7 +225,7 @@ def _describe_mode(image):
         yield "rotated", f"EXIF orientation {_orientation(image)}"
     kind = "sixteen-bit" if image.mode.startswith("I") else _MODES.get(image.mode)
     if kind == "sixteen-bit":  # 12-bit images, for example, look black
-        yield kind, "values {} to {} of 65535".format(*image.getextrema())
+        yield kind, "values {} to {} of 65535".format(*_find_extrema(image))
     elif kind:
         yield kind, f"Pillow mode {image.mode}"
     if image.has_transparency_data:

@@ -61,8 +61,11 @@ def serve():
     """Runs in a worker: reads lines [job, path] and writes one line per result."""
     import signal
 
+    from PIL import Image
+
     from keras_vit.doctor import examine
 
+    Image.preinit()  # imports decoders, which would count as time of the first image
     jobs = {"examine": examine.examine, "thumbnail": examine.thumbnail}
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     with contextlib.suppress(ImportError, OSError, ValueError):  # no such limit on Windows
@@ -135,7 +138,7 @@ class _Pool:
             return [] if self.stopped else list(itertools.islice(self.todo, _AHEAD))
 
     def _start(self):
-        worker = _Worker(self.seconds)
+        worker = _Worker(SECONDS)
         with self.lock:
             self.running.add(worker)
             if self.stopped:
@@ -145,6 +148,7 @@ class _Pool:
                 "A process that opens images was expected to start. Received: none from "
                 f"{sys.executable}, which must be a Python with Pillow. Run: pip install pillow"
             )
+        worker.seconds = self.seconds
         return worker
 
     def _end(self, worker):
@@ -171,7 +175,7 @@ class _Pool:
 
 
 class _Worker:
-    """A worker process and the pipes to it."""
+    """A worker process and the pipes to it; it has `seconds` to start or to examine an image."""
 
     def __init__(self, seconds):
         packages = {"keras_vit": str(_PACKAGE), "keras_vit.doctor": str(_PACKAGE / "doctor")}

@@ -233,10 +233,10 @@ def _compare(path, beside, settings):
 
 def _csv_line(cells):
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(
+    csv.writer(text, lineterminator="\r\n").writerow(  # quotes cells that contain one of these
         [_escape(cell) if isinstance(cell, str) else cell for cell in cells]
     )
-    return text.getvalue().encode()
+    return text.getvalue().removesuffix("\r\n").encode() + b"\n"
 
 
 def _escape(cell):

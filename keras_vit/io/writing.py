@@ -33,7 +33,8 @@ def replacing(path, suffix=""):
             f"A file in a folder that exists was expected. Received: {path!r}. "
             f"Create {folder!r} first."
         )
-    temporary = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(4)}{PARTIAL}{suffix}")
+    start = os.fsencode(name)[:100].decode("utf-8", "ignore")  # a name has at most 255 bytes
+    temporary = os.path.join(folder, f".{start}.{secrets.token_hex(4)}{PARTIAL}{suffix}")
     try:
         open(temporary, "xb").close()
         mode = os.stat(temporary).st_mode

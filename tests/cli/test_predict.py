@@ -169,13 +169,16 @@ def test_words_of_the_command_line_name_images(tmp_path, monkeypatch):
     for name in ("b/2.JPG", "b/c/1.png", "b/.hidden.png", "b/x.txt", "a.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    (tmp_path / "list").write_text("b/c\n\na.png\ngone\x0c\u2028.png\n", encoding="utf-8")
+    text = "b/c\n\na.png\ngone\x0c\u2028.png\n"
+    (tmp_path / "list").write_text(text, encoding="utf-8")
+    (tmp_path / "of_windows").write_text(text.replace("\n", "\r\n"), encoding="utf-8-sig")
     for words, expected in (
         (["b"], ["b/2.JPG", "b/c/1.png"]),
         (["a.png", "b/x.txt"], ["a.png", "b/x.txt"]),
         (["b/*"], ["b/2.JPG", "b/c/1.png"]),
         (["**/*.png"], ["a.png", "b/c/1.png"]),
         (["@list"], ["b/c/1.png", "a.png", "gone\x0c\u2028.png"]),
+        (["@of_windows"], ["b/c/1.png", "a.png", "gone\x0c\u2028.png"]),
     ):
         assert folders.find_images(words) == expected
 
@@ -186,6 +189,7 @@ def test_every_cell_comes_back_and_no_cell_is_a_formula(kind, tmp_path):
     if kind == ".parquet":
         pytest.importorskip("pyarrow")
     keys = ["=1+1", "'=1", "a,b", 'say "x"', "two\nlines", "-x", "@y", "\tz", "ü", "'", "w"]
+    keys += ["a\rb", "\r", "a\r\nb"]
     rows = [[key, "+cat", 0.25, None] for key in keys[:-1]] + [[keys[-1], None, None, "bad"]]
     with table.Table(tmp_path / f"x{kind}", COLUMNS, {}, keys) as written:
         for row in rows:

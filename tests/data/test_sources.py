@@ -5,6 +5,7 @@ import io
 import itertools
 import os
 import pathlib
+import zlib
 
 import numpy as np
 import pytest
@@ -73,6 +74,20 @@ def test_gray_maps_of_8_and_16_bits_are_read(tmp_path):
         path = tmp_path / "x.pgm"
         path.write_bytes(b"P5\n3 2\n%d\n" % highest + values.astype(data_type).tobytes())
         assert np.asarray(images.open_image(path, 1)).tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_a_transparent_value_of_16_bits_becomes_white_and_the_others_8_bits(tmp_path):
+    def chunk(kind, content):
+        checksum = zlib.crc32(kind + content).to_bytes(4)
+        return len(content).to_bytes(4) + kind + content + checksum
+
+    values = np.array([[0, 257 * 6], [257 * 99, 65535]], ">u2")
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in values))
+    head = chunk(b"IHDR", bytes([0, 0, 0, 2, 0, 0, 0, 2, 16, 0, 0, 0, 0]))
+    body = chunk(b"tRNS", (257 * 6).to_bytes(2)) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + body)
+    pixels = np.asarray(images.open_image(tmp_path / "x.png", 1))
+    assert pixels.tolist() == [[0, 255], [99, 255]]
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "tif", "png"])
@@ -469,6 +484,23 @@ def test_a_group_in_two_splits_is_refused(divided):
         data.load(divided, image_size=4, group_pattern=r"\d.png")
 
 
+def test_a_folder_that_cannot_be_listed_is_refused(tmp_path, monkeypatch):
+    """`os.walk` leaves it out."""
+    for number in range(4):
+        save(tmp_path / f"{'abba'[number]}" / "inner" / f"{number}.png", blocks())
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("inner"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    for read in (folders.read_folder, folders.list_images):
+        with pytest.raises(PermissionError, match="must be readable: change its.*inner"):
+            read(tmp_path)
+
+
 def test_empty_classes_are_skipped_only_if_asked(divided):
     (divided / "train" / "owl").mkdir()
     (divided / "train" / "owl" / "notes.txt").write_text("later")
@@ -709,6 +741,13 @@ def test_cifar_is_read_from_a_folder(inner, tmp_path, keras_archive, monkeypatch
     monkeypatch.setenv(local.FOLDER, str(tmp_path / "images" / inner))
     with pytest.raises(ValueError, match=r"with 100 classes\. Received: .*classes=10\b"):
         data.load("cifar100", 32)
+
+
+def test_a_folder_of_other_datasets_is_not_cifar(tmp_path, keras_archive, monkeypatch):
+    keras_archive()
+    (tmp_path / "images" / "pets").mkdir(parents=True)
+    monkeypatch.setenv(local.FOLDER, str(tmp_path / "images"))
+    assert len(data.load("cifar10", 32, validation_share=0).sources["train"]) == 100
 
 
 def test_pets_are_read_from_their_folder_only(tmp_path, monkeypatch):

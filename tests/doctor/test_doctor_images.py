@@ -131,6 +131,15 @@ def test_bytes_of_every_kind_never_raise():
                     assert kind in doctor.KINDS and reason
 
 
+def test_big_endian_pixels_of_16_bits_are_examined_like_little_endian_ones(tmp_path):
+    values = np.arange(64, dtype="uint16").reshape(8, 8) * 1000
+    for name, mode, kind in (("a.tif", "I;16", "<u2"), ("b.tif", "I;16B", ">u2")):
+        Image.frombytes(mode, (8, 8), values.astype(kind).tobytes()).save(tmp_path / name)
+    little, big = (examine.examine(tmp_path / name) for name in ("a.tif", "b.tif"))
+    assert big["problems"] == little["problems"] == [("sixteen-bit", "values 0 to 63000 of 65535")]
+    assert big["thumb"] == little["thumb"]
+
+
 def _in_a_worker(path):
     """Returns the record of a file, the seconds it took and the peak memory in MB."""
     worker = workers._Worker(60)
@@ -196,6 +205,11 @@ def test_an_image_that_never_ends_is_reported(good, tmp_path, monkeypatch):
     report = doctor.check(good, seconds=2)
     assert found(report) == {("slow", "cat/03.jpg")}
     assert time.perf_counter() - start < 20
+
+
+def test_the_time_limit_of_an_image_is_not_one_for_the_start(good, monkeypatch):
+    monkeypatch.setattr(workers, "_START", f"import time; time.sleep(1)\n{workers._START}")
+    assert list(workers.run("examine", [str(good / "cat" / "00.jpg")], seconds=0.7))[0][1]["size"]
 
 
 def test_a_worker_killed_by_the_system_costs_nothing(good, tmp_path, monkeypatch):

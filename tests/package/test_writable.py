@@ -51,6 +51,12 @@ def test_what_is_there_is_never_touched(tmp_path):
         writing.check_folder(tmp_path / "link")
 
 
+def test_a_file_may_have_the_longest_name(tmp_path):
+    path = tmp_path / ("x" + "\u732b" * 84 + "x")  # 254 bytes in UTF-8; systems allow 255
+    writing.write_text(path, "text")
+    assert path.read_text() == "text" and len(list(tmp_path.iterdir())) == 1
+
+
 def test_runs_that_begin_in_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = {run_folder.make(None, "digits") for _ in range(5)}

@@ -400,6 +400,10 @@ def test_classes_are_found_by_names_numbers_and_ids_of_imagenet():
     assert class_names.match(["bow_tie"], ["cat", "bow tie, bow-tie, bowtie"])[0] == [1]
     with pytest.raises(ValueError, match=r"one class. Received: data='d', name='crane', classes="):
         class_names.match(["crane"], known, "d")
+    # ... unless the other class is there under its whole name
+    assert class_names.match(["crane, bird", "crane"], known)[0] == [2, 1]
+    assert class_names.match(["cat", "Cat"], ["Cat", "cat"])[0] == [1, 0]
+    assert class_names.match(["cat", "Cat"], ["dog", "cat"])[0] == [1, 1]
     thousand = class_names.number_classes(1000)
     ids = ["n01440764", "n02123045", "n15075141"]  # tench, tabby, toilet tissue
     numbers, names = class_names.match(ids, thousand)

@@ -107,7 +107,8 @@ def _read_list(path):
         raise FileNotFoundError(
             f"A text file with one path per line was expected. Received: {received}."
         )
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+    # Windows begins text files with a byte order mark.
+    with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
         # `splitlines` would divide a line at characters that the name of a file may have.
         lines = [line for line in file.read().split("\n") if line.strip()]
     return [file for x in lines for file in (list_images(x) if os.path.isdir(x) else [x])]
@@ -188,10 +189,16 @@ def _list_folders(path):
 def _list_files(folder):
     """Returns the files in a folder, except hidden ones, at any depth and in alphabetical order."""
     found = []
-    for path, folders, files in os.walk(folder):
+    for path, folders, files in os.walk(folder, onerror=_refuse_unreadable):
         folders[:] = filter(_is_visible, folders)  # `walk` descends into those that remain
         found += [pathlib.Path(path, name) for name in files if _is_visible(name)]
     return sorted(found)
+
+
+def _refuse_unreadable(error):
+    """Raises a folder's `OSError`, with advice; `os.walk` would leave its images out."""
+    reason = f"{error.strerror}. Every folder must be readable: change its permissions"
+    raise type(error)(error.errno, reason, error.filename) from error
 
 
 def _is_visible(name):

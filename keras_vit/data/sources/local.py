@@ -57,7 +57,9 @@ def _read_folder(name, num_channels):
     """Returns the images of $KERAS_VIT_DATA, or None if it is not set."""
     (count, archive), outer = LOCAL[name], os.environ.get(FOLDER)
     inner = pathlib.Path(outer or "", name)
-    if not outer or not (inner.is_dir() or archive):
+    # The outer folder may be CIFAR itself, or have a folder for each dataset.
+    is_itself = archive and not any((inner.parent / other).is_dir() for other in LOCAL)
+    if not outer or not (inner.is_dir() or is_itself):
         return None
     folder = inner if inner.is_dir() else inner.parent
     splits = folders.read_folder(folder, num_channels)

@@ -82,8 +82,8 @@ def match(names, known, source=None, mapping=None):
     """Returns (the class number of each name, the names of all classes).
 
     A name is compared with `known` without regard to case, "_" and "-"; "tench, Tinca tinca" has
-    two names. Classes without names are found by their number, or by ImageNet's ids if there are
-    1,000.
+    two names. A class whose whole name is among `names` is not meant by another of them. Classes
+    without names are found by their number, or by ImageNet's ids if there are 1,000.
 
     Args:
         names: names of the classes of a dataset, such as those of its folders.
@@ -118,6 +118,10 @@ def match(names, known, source=None, mapping=None):
     for number, alias in itertools.chain(*map(enumerate, aliases)):
         table.setdefault(alias, [number])  # unless a class has this name
     found = [table.get(_plain(word), []) for word in words]
+    owners = {known.index(word): word for word in words if known.count(word) == 1}
+    pairs = zip(words, found, strict=True)
+    own = [[i for i in numbers if owners.get(i, word) == word] for word, numbers in pairs]
+    found = [few or numbers for few, numbers in zip(own, found, strict=True)]
     pairs = zip(names, words, strict=True)
     shown = [f"{name} -> {word}" if name in mapping else name for name, word in pairs]
     _check(shown, found, known, source)
