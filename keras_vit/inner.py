@@ -17,14 +17,22 @@ class Inner:
     """A layer that, on PyTorch, skips the preparations of a call that would change nothing.
 
     If the layer is built and the input has its dtype, nothing has to be built, converted or cast.
-    What remains is `call`, with rematerialization and the hooks of PyTorch. Keras still prepares
-    the calls of a quantized layer and of one with an activity regularizer.
+    What remains is `call`, with the hooks of PyTorch, and `training` for the layers inside. Keras
+    still prepares the calls of a quantized layer and of one with an activity regularizer.
     """
 
-    def __call__(self, x, *args, **kwargs):
+    def __call__(self, x, *args, training=None, **kwargs):
         if args or kwargs or not self._is_ready_for(x):
-            return super().__call__(x, *args, **kwargs)
-        return super(keras.Layer, self).__call__(x)
+            given = {} if training is None else {"training": training}
+            return super().__call__(x, *args, **given, **kwargs)
+        if training is None:
+            return super(keras.Layer, self).__call__(x)
+        context = self._get_call_context()  # where Keras's layers look for `training`
+        try:
+            context.set_value("training", training)
+            return super(keras.Layer, self).__call__(x)
+        finally:
+            self._maybe_reset_call_context()
 
     def forward(self, x, *args, **kwargs):
         """Computes between PyTorch's hooks; Keras would also prepare an error message."""
@@ -36,7 +44,7 @@ class Inner:
     def _is_ready_for(self, x):
         if not (backend.is_eager() and self.built and ops.is_tensor(x)):
             return False
-        if self.quantization_mode or self.activity_regularizer:
+        if self.quantization_mode or self.activity_regularizer or not _takes_only_x(type(self)):
             return False
         return _name(x.dtype) == self.input_dtype == self.variable_dtype
 
@@ -45,9 +53,9 @@ _name = functools.cache(keras.backend.standardize_dtype)
 
 
 @functools.cache
-def _takes_training(kind):
-    """Whether `call` of a class of layers has the argument `training`."""
-    return "training" in inspect.signature(kind.call).parameters
+def _takes_only_x(kind):
+    """Whether `call` of a class of layers has no argument such as `training`, which Keras sets."""
+    return len(inspect.signature(kind.call).parameters) == 2  # self, x
 
 
 class Graph:
@@ -64,11 +72,7 @@ class Graph:
         values = dict(zip(map(id, self.inputs), given, strict=True))
         for node, last in self._find_last_uses():
             args, kwargs = node.arguments.fill_in(values)
-            operation = node.operation
-            # Keras would pass `training` again, which a layer takes from the model's call anyway.
-            if not isinstance(operation, Inner) or _takes_training(type(operation)):
-                operation = operation_fn(operation)
-            outputs = operation(*args, **kwargs)
+            outputs = operation_fn(node.operation)(*args, **kwargs)
             outputs = [outputs] if ops.is_tensor(outputs) else tree.flatten(outputs)
             del args, kwargs
             values.update(zip(map(id, node.outputs), outputs, strict=True))

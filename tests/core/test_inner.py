@@ -176,20 +176,6 @@ def test_the_blocks_of_a_model_know_that_it_is_trained(training):
     assert differs == bool(training)
 
 
-def test_activity_regularizers_inside_of_a_model_count():
-    class Penalized(keras_vit.TransformerBlock):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, activity_regularizer=lambda x: keras.ops.sum(x) * 0 + 2.0)
-
-    class PenalizedViT(keras_vit.ViT):
-        block = Penalized
-
-    model, x = PenalizedViT(**SMALL, num_classes=2), random_images(2, 8, 8, 3)
-    for training in (True, False, None):
-        model(x, training=training)
-        assert [float(numpy(loss)) for loss in model.losses] == [2.0 / len(x)] * 3
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}])
 def test_layer_normalization_equals_that_of_keras(options, dtype):
@@ -199,6 +185,73 @@ def test_layer_normalization_equals_that_of_keras(options, dtype):
     assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
     as_floats = [numpy(keras.ops.cast(y, "float32")) for y in (found, expected)]
     np.testing.assert_allclose(*as_floats, atol=1e-6)
+
+
+class Offset(keras_vit.MLP):
+    """A layer inside a block that asks for `training`."""
+
+    def call(self, x, training=None):
+        return super().call(x) + (100.0 if training else 0.0)
+
+
+class OffsetBlock(keras_vit.TransformerBlock):
+    mlp_layer = Offset
+
+
+class Averaging(keras_vit.ViT):
+    """A ViT whose dropout is always active, as for an average over samples."""
+
+    def call(self, inputs, training=None, mask=None):
+        return super().call(inputs, training=True)
+
+
+class FrozenStatistics(keras_vit.layers.Layer):
+    """A stem that normalizes with fixed statistics, also in training."""
+
+    def build(self, input_shape):
+        self.norm = self.part(keras.layers.BatchNormalization, name="norm")
+        self.norm.build(input_shape)
+
+    def call(self, x):
+        return self.norm(x, training=False)
+
+
+class FrozenStemViT(keras_vit.ViT):
+    def stem(self, x):
+        return self.part(FrozenStatistics, name="stem")(x)
+
+
+@on_torch
+@pytest.mark.parametrize("training", [True, False, None])
+def test_layers_inside_of_layers_may_ask_whether_the_model_is_trained(training):
+    block, x = OffsetBlock(3, 24), keras.ops.convert_to_tensor(random_tokens(2, 5, 12))
+    randomize_after_build(block, x)
+    model = keras.Sequential([keras.Input((5, 12)), block])
+    for compute in (block, model):
+        added = numpy(compute(x, training=training)) - numpy(compute(x))
+        np.testing.assert_allclose(added, 100.0 if training else 0.0, atol=1e-4)
+
+
+@on_torch
+@pytest.mark.parametrize("kind, training", [(Averaging, False), (FrozenStemViT, True)])
+def test_one_value_of_training_does_not_displace_another(kind, training):
+    """A model may train its layers in inference, and a layer compute in training as if not."""
+    model, x = kind(**SMALL, num_classes=2, dropout=0.5), random_images(2, 8, 8, 3)
+    randomize(model, scale=0.3)
+    answers = [numpy(model(x, training=training)) for _ in range(2)]
+    assert np.abs(answers[0] - answers[1]).max() > 0.01
+
+
+@on_torch
+@pytest.mark.parametrize("name", ["block_1", "encoder_norm"])
+def test_an_activity_regularizer_adds_its_loss(name):
+    model, x = randomize(keras_vit.ViT(**SMALL, num_classes=2)), random_images(4, 8, 8, 3)
+    layer = model.get_layer(name)
+    layer.activity_regularizer = keras.regularizers.L2(0.5)
+    model(x)
+    (found,) = (float(numpy(loss)) for loss in model.losses)
+    made = numpy(keras.Model(model.input, layer.output)(x))
+    np.testing.assert_allclose(found, 0.5 * (made**2).sum() / 4, rtol=1e-5)
 
 
 def randomize_after_build(layer, x):
