@@ -35,6 +35,8 @@ class Inner:
     def _is_ready_for(self, x):
         if not (backend.is_eager() and self.built and ops.is_tensor(x)) or self.quantization_mode:
             return False
+        if self.activity_regularizer is not None:  # Keras adds its loss
+            return False
         return _name(x.dtype) == self.input_dtype == self.variable_dtype
 
 
