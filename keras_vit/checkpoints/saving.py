@@ -72,9 +72,7 @@ def save_weights(model, path, source=None, resize="squash", interpolation="bilin
     """
     arguments.one_of("squash", "crop")("resize", resize)
     arguments.one_of("bilinear", "bicubic")("interpolation", interpolation)
-    chosen, is_folder = catalogue.check_target(path, source)
-    if source is None and chosen == "google" and not hasattr(model, "num_heads"):
-        chosen = "bit"
+    chosen, is_folder = choose_source(model, path, source)
     table = find_map(model, chosen)
     if is_folder:
         _write_folder(model, path, table, resize, interpolation)
@@ -82,6 +80,14 @@ def save_weights(model, path, source=None, resize="squash", interpolation="bilin
     tensors = tensors_of(table, model)
     config_files.warn_of_changes(model, table)
     WRITERS[SOURCES[table.source]](path, tensors)
+
+
+def choose_source(model, path, source=None):
+    """Returns (source, whether `path` is a folder) as `catalogue.check_target`, for a model."""
+    chosen, is_folder = catalogue.check_target(path, source)
+    if source is None and chosen == "google" and not hasattr(model, "num_heads"):
+        chosen = "bit"
+    return chosen, is_folder
 
 
 def find_map(model, source):

@@ -37,7 +37,8 @@ class Objective(Guarded, arguments.Checked, keras.Model):
 
     A subclass implements `call`, which hides and predicts; `head`, its last layer; `error`, a
     Keras loss; and, unless it predicts normalized pixels, `truth`, the targets, and `render`, which
-    converts predictions to pixels. The training loss is the mean of `error` over hidden patches.
+    converts predictions to pixels. The training loss is the mean of `error` over hidden patches,
+    plus regularization and other losses of the layers.
 
     Args:
         encoder: a `ViT`, whose weights are trained in place.
@@ -113,12 +114,16 @@ class Objective(Guarded, arguments.Checked, keras.Model):
         return (x * np.asarray(deviation) + np.asarray(mean)).reshape(prediction.shape)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Returns the mean of `error` over hidden patches; labels are ignored."""
+        """Returns the mean of `error` over hidden patches, plus what layers and weights add to it.
+
+        Labels are ignored.
+        """
         prediction = y_pred["prediction"]
         weights = ops.cast(y_pred["mask"], "float32")  # (B, N)
         if len(prediction.shape) == 4:  # several predictions for each patch
             weights = ops.repeat(weights[..., None], prediction.shape[2], axis=2)
-        return self.error(self.truth(x), prediction, sample_weight=weights)
+        loss = self.error(self.truth(x), prediction, sample_weight=weights)
+        return sum((ops.sum(ops.cast(more, loss.dtype)) for more in self.losses), loss)
 
     def checked_call(self, name, args, kwargs):  # noqa: D102
         given = bind_arguments(name, args, kwargs)

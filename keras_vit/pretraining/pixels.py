@@ -207,7 +207,8 @@ def find_palette(images, colors=512, seed=0):
     arguments.positive_integer("colors", colors)
     rng = np.random.default_rng(seed)
     pixels = np.reshape(images, (-1, np.shape(images)[-1]))
-    pixels = pixels[rng.permutation(len(pixels))[:SAMPLE]].astype("float32")
+    count = min(SAMPLE, len(pixels))
+    pixels = pixels[rng.choice(len(pixels), count, replace=False)].astype("float32")
     distinct = np.unique(pixels, axis=0)
     if len(distinct) <= colors:
         return distinct

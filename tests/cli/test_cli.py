@@ -116,10 +116,11 @@ def test_convert_round_trip(tmp_path, capsys):
     assert cli.main(["convert", first, second, "--to", "huggingface"]) == 0
     said = capsys.readouterr().out
     assert "names of google" in said and f"Written: {second}" in said
+    assert said.endswith(f"{model.count_params():,} parameters with the names of huggingface.\n")
     assert cli.main(["convert", second, third]) == 0
-    assert "assumed: normalize=(127.5, 127.5), epsilon=1e-12, approximate=False" in (
-        capsys.readouterr().out
-    )
+    said = capsys.readouterr().out
+    assert "assumed: normalize=(127.5, 127.5), epsilon=1e-12, approximate=False" in said
+    assert said.endswith("with the names of google.\n")  # by its suffix
     with np.load(first) as before, np.load(third) as after:
         assert set(before) == set(after)
         assert all(np.array_equal(before[name], after[name]) for name in before)

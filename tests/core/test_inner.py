@@ -61,6 +61,14 @@ def test_dense_is_quantized_as_keras_dense():
     assert 0 < np.abs(numpy(ours(x)) - exact).max() < 0.5
 
 
+def test_an_activity_regularizer_adds_what_it_adds_in_keras():
+    ours, keras_own = pair("Dense", 7, activity_regularizer=keras.regularizers.L2(0.1))
+    for layer in (ours, keras_own):
+        layer(random_tokens(2, 5, 8))
+    (found,), (expected,) = ours.losses, keras_own.losses
+    np.testing.assert_allclose(numpy(found), numpy(expected), rtol=1e-6)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 def test_a_quantized_model_has_no_dense_layer_left_out():

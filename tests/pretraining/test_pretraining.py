@@ -316,6 +316,32 @@ def test_a_perfect_prediction_is_the_image():
 
 
 @pytest.mark.slow
+class CostlyBlock(keras_vit.TransformerBlock):
+    cost = 0.0
+
+    def call(self, x, training=None):
+        self.add_loss(keras.ops.zeros(()) + self.cost)
+        return super().call(x)
+
+
+class CostlyViT(keras_vit.ViT):
+    block = CostlyBlock
+
+
+def test_losses_of_the_encoder_are_added_to_that_of_the_patches(monkeypatch):
+    """Truth: the sum of squares of a kernel, and a constant. The head is not trained."""
+    model, found = pretraining.SimMIM(wide_vit(CostlyViT), mask_unit=1), []
+    kernel = model.encoder.get_layer("block_0").mlp.expand.kernel
+    for cost, rate in ((0.0, 0.0), (5.0, 0.5)):
+        monkeypatch.setattr(CostlyBlock, "cost", cost)
+        kernel.regularizer = keras.regularizers.L2(rate)
+        model.encoder.get_layer("head").kernel.regularizer = keras.regularizers.L2(1e6)
+        with compiled(model).fix_seed(3):
+            found.append(model.test_on_batch(IMAGES))
+    expected = found[0] + 5 + 0.5 * (numpy(kernel) ** 2).sum()
+    assert found[1] == pytest.approx(expected, rel=1e-5)
+
+
 def test_labels_are_ignored():
     model, losses, labels = compiled(mae()), [], np.array([7.5, -1, 0, 0, 0, 900])
     head = numpy(model.encoder.get_layer("head").kernel)

@@ -1,6 +1,7 @@
 """Targets, masks, positions and colors of pre-training: by hand, in NumPy, and by statistics."""
 
 import math
+import tracemalloc
 
 import keras
 import numpy as np
@@ -247,6 +248,17 @@ def test_palette_finds_clusters():
     pixels = (centers[:, None] + rng.normal(size=(3, 400, 3))).reshape(1, 30, 40, 3)
     found = pretraining.find_palette(pixels, colors=3, seed=1)
     np.testing.assert_allclose(found, centers[[0, 2, 1]], atol=0.3)  # sorted by the first channel
+
+
+@pytest.mark.backend_free
+def test_palette_of_many_images_takes_the_memory_of_its_pixels():
+    """A number for each pixel of these images would take 16 MB."""
+    images = np.repeat(np.array([7, 200], "uint8"), 2**20).reshape(512, 64, 64, 1)
+    tracemalloc.start()
+    found = pretraining.find_palette(images, colors=8)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+    assert found.tolist() == [[7], [200]]
 
 
 def test_palette_has_no_more_colors_than_the_images():

@@ -112,13 +112,16 @@ def _check_convert(options):
 
 def _convert(options):
     from keras_vit import save_weights
+    from keras_vit.checkpoints.saving import choose_source
     from keras_vit.data.transforms.image_transforms import find_resizing
 
     model, metrics = load_model(options.source_file)
     with writing.excluding_others(os.path.dirname(os.path.abspath(options.target_file))):
         _check_new(options.target_file)  # another process may have written it by now
         save_weights(model, options.target_file, options.to, **find_resizing(metrics))
-    print(f"Written: {options.target_file}, {model.count_params():,} parameters.")
+    source, _ = choose_source(model, options.target_file, options.to)
+    count = f"{model.count_params():,} parameters"
+    print(f"Written: {options.target_file}, {count} with the names of {source}.")
 
 
 def _check_cost(options):

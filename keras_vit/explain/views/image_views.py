@@ -4,7 +4,6 @@ import numpy as np
 
 from keras_vit import explain
 from keras_vit.explain import captions
-from keras_vit.explain.inside import find_encoder
 from keras_vit.explain.views.record import PAPER, View, draw_signed_map
 
 MAPS = ("attention_rollout", "relevance", "grad_cam", "occlusion")  # for the deletion curve
@@ -94,6 +93,8 @@ def _plot_depths(logits, i, request):
 
 
 def _plot_similarity(maps, r):
+    from keras_vit.explain.inside import find_encoder  # imports Keras
+
     is_token = find_encoder.find(r.model).reads_class_token
     return explain.plots.token_similarity(
         maps, r.images, r.options.get("token"), r.names, class_token=is_token
