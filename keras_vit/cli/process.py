@@ -51,7 +51,7 @@ def prepare(trains):
     if backend.find_name() != "jax":
         return
     if trains and (changed := add_huge_pages(os.environ)):
-        print(f"Memory: in huge pages, which is faster; {SWITCH}=0 turns them off.", flush=True)
+        print(f"Huge memory pages are used, for speed; {SWITCH}=0 turns them off.", flush=True)
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], changed)
     keep_programs(os.environ)
 

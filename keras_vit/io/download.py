@@ -68,7 +68,8 @@ def fetch(entry, cache_dir=None):
             _download(entry, file)
             _check(file, entry)
         except (_Failure, OSError, http.client.HTTPException, ValueError) as error:
-            raise OSError(_explain(error, entry, path, file)) from error
+            # The message has the reason; the traceback of urllib is 50 lines long.
+            raise OSError(_explain(error, entry, path, file)) from None
         if os.name == "nt":  # Windows cannot rename an open file
             file.close()
         os.replace(file.name, path)

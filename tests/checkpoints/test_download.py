@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 import time
+import traceback
 import types
 
 import pytest
@@ -85,6 +86,7 @@ def test_a_failure_leaves_no_bad_file(name, entry, tmp_path):
         download.fetch(wanted, tmp_path)
     message = str(caught.value)
     assert words in message and wanted.address in message
+    assert len(list(traceback.TracebackException.from_exception(caught.value).format())) < 8
     assert f"save it as {tmp_path / 'ViT-Ti_16-test.npz'}" in message
     partial = tmp_path / "ViT-Ti_16-test.npz.partial"
     assert names(tmp_path) == ([partial.name] if kept else [])

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -229,6 +230,21 @@ def test_a_digits_run_reads_digits_and_hints_at_bright_images(run, tmp_path):
     bright, dark = (training.predict(digits, [path], invert)[0] for invert in (False, True))
     assert "--invert" in bright.hint and bright.classes[0][0] == "red"
     assert not dark.hint and dark.classes[0][0] == "red"
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize(
+    ("train", "test", "reason"),
+    [
+        (2001, 9, "they take minutes with more than 2,000 training images."),
+        (2000, 0, "they need a test split"),
+        (2000, 9, "they need scikit-learn: pip install scikit-learn"),
+    ],
+)
+def test_missing_baselines_have_a_reason(train, test, reason, monkeypatch):
+    monkeypatch.setattr(backend, "is_installed", {"sklearn": False}.__getitem__)
+    data = SimpleNamespace(counts={"train": train, "test": test}, image_size=(32, 32))
+    assert messages.references(training.baselines(data), data) == f"Baselines: none; {reason}"
 
 
 @pytest.mark.backend_free

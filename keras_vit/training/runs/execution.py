@@ -282,7 +282,7 @@ def _introduce(target, options, cost, data, model, recipe):
     introduction = messages.introduction(name, data, model, recipe, options["seed"], target)
     print(introduction, cost, sep="\n", flush=True)
     references = baselines(data)
-    lines = messages.references(references, data.image_size), *messages.start()
+    lines = messages.references(references, data), *messages.start()
     print(*lines, sep="\n", flush=True)
     return references
 

@@ -43,14 +43,16 @@ def introduction(name, data, model, recipe, seed, target):
     return "\n".join(lines)
 
 
-def references(accuracies, image_size):
-    """Reports the accuracy of the baselines."""
+def references(accuracies, data):
+    """Reports the accuracy of the baselines, or why there are none."""
     if not accuracies:
-        return (
-            f"Baselines: none (they need scikit-learn, a test split, and at most {MOST:,} images)"
-        )
+        if data.counts["train"] > MOST:
+            return f"Baselines: none; they take minutes with more than {MOST:,} training images."
+        needed = "scikit-learn: pip install scikit-learn" if data.counts["test"] else "a test split"
+        return f"Baselines: none; they need {needed}"
     listed = ", ".join(f"{name} {percent(value)}" for name, value in accuracies.items())
-    shrunk = f" (images shrunk to {LARGEST_SIDE} pixels)" if max(image_size) > LARGEST_SIDE else ""
+    is_shrunk = max(data.image_size) > LARGEST_SIDE
+    shrunk = f" (images shrunk to {LARGEST_SIDE} pixels)" if is_shrunk else ""
     return f"Baselines, test accuracy on the same split: {listed}{shrunk}"
 
 

@@ -1,0 +1,12 @@
+// Code in a sentence or table does not break within a short word: `--epochs`, `ViT-Ti/16`.
+function keepWords() {
+  for (const code of document.querySelectorAll("article :not(pre) > code")) {
+    if (code.childElementCount) continue;
+    code.innerHTML = code.innerHTML.replace(/[^\s-]*-\S*/g, (word) =>
+      word.length > 24 ? word : `<span class="word">${word}</span>`,
+    );
+  }
+}
+
+if (typeof document$ === "undefined") document.addEventListener("DOMContentLoaded", keepWords);
+else document$.subscribe(keepWords);
