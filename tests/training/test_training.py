@@ -6,6 +6,7 @@ import inspect
 import itertools
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -434,12 +435,44 @@ def test_missing_scikit_learn_is_reported_before_any_work(monkeypatch):
         ({"recipe": "finetune"}, "starts from weights"),
         ({"recipe": "finetun"}, "finetune"),
         ({"augment": "inceptio"}, "inception"),
+        ({"data": (np.zeros((4, 8, 8, 3), "uint8"), [0] * 4)}, "path or the name.*numpy.savez"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(wrong, message, colors, tmp_path):
     with pytest.raises(ValueError, match=message):
-        training.train(colors, out=tmp_path / "run", **wrong)
+        training.train(**{"data": colors, "out": tmp_path / "run", **wrong})
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.backend_free
+def test_a_run_has_the_options_that_resuming_reads(colors):
+    """Augmentations and numbers of NumPy are written to settings.json, too."""
+    augment = data.Augmentation(flip=True, crop=(0.5, 1.0), randaugment=(2, 9))
+    numbers = {"epochs": np.int64(3), "learning_rate": np.float32(0.5), "image_size": (16, 24)}
+    given = {**run_folder.OPTIONS, "data": colors, "augment": augment, **numbers}
+    options = run_folder.complete(given)
+    assert json.loads(json.dumps(options)) == options
+    assert [options[name] for name in numbers] == [3, 0.5, [16, 24]]
+    loaded = run_folder.load_images(options)
+    assert loaded.augmentation == augment and loaded.image_size == (16, 24)
+
+
+@pytest.mark.backend_free
+def test_the_suggested_command_reads_the_same_images():
+    options = {"columns": {"label": "a b"}, "group_pattern": r"(p\d+)_", "skip_empty": True}
+    expected = ["keras-vit", "train", "x.csv", "--label-column", "a b", "--group-pattern"]
+    expected += [r"(p\d+)_", "--skip-empty", "--on-error", "skip", "--weights", "ViT-Ti/16"]
+    assert shlex.split(run_folder.fine_tuning("x.csv", **options, on_error="skip")) == expected
+
+
+def test_a_run_without_test_images_is_evaluated_on_validation_images(run, tmp_path):
+    settings = json.loads((run.folder / "settings.json").read_text())
+    (tmp_path / "settings.json").write_text(json.dumps({**settings, "test_share": 0}))
+    assert training.evaluate_run(run).images == 2
+    alone = run._replace(folder=tmp_path)
+    found = training.evaluate_run(alone)
+    assert found.images == training.load_data(alone).counts["validation"] > 0
+    assert found.loss == training.evaluate_run(alone, split="validation").loss
 
 
 def test_out_must_be_new_or_empty(colors, tmp_path):
