@@ -13,6 +13,7 @@ from PIL import Image
 import keras_vit
 from keras_vit import cli
 from keras_vit.cli import common
+from keras_vit.cli.commands import use
 from keras_vit.training.evaluation import classifiers as linear
 from keras_vit.training.evaluation import representation
 from keras_vit.training.runs import saved_run
@@ -377,6 +378,20 @@ def test_a_run_is_measured_at_its_own_resolution(tmp_path, monkeypatch):
         assert common.load_model(str(tmp_path), size) == (model, {})
     with pytest.raises(ValueError, match="image_size=32. Leave --image-size out"):
         common.load_model(str(tmp_path), 32)
+
+
+@pytest.mark.backend_free
+def test_images_are_resized_like_those_of_the_run(monkeypatch):
+    model, seen = types.SimpleNamespace(input_shape=(None, 16, 16, 3)), {}
+    facts = {"resize": "crop", "interpolation": "bicubic"}
+    monkeypatch.setattr(use, "load_model", lambda *_: (model, facts))
+    nothing = types.SimpleNamespace(sources={})
+    monkeypatch.setattr(keras_vit.data, "load", lambda *_, **given: seen.update(given) or nothing)
+    with pytest.raises(ValueError, match="images to test on"):
+        use._few_shot(cli.parser().parse_args(["few-shot", "run", "images"]))
+    assert seen["resize"] == "crop" and seen["augment"].changed_fields() == {
+        "interpolation": "bicubic"
+    }
 
 
 @needs_data

@@ -92,7 +92,7 @@ def test_predictions_put_the_surest_mistake_first_and_mark_it_in_words():
     titles = [axes.get_title() for axes in figure.axes[:4]]
     assert titles[:2] == ["\u2717 no (80 %)\ntrue: yes", "\u2717 yes (60 %)\ntrue: no"]
     assert titles[2:] == ["\u2713 no (90 %)", "\u2713 yes (70 %)"]
-    assert "4 test images, 2 mistakes" in figure.get_suptitle()
+    assert "4 images, 2 mistakes" in figure.get_suptitle()
 
 
 @pytest.mark.backend_free
@@ -108,6 +108,26 @@ def test_names_above_images_do_not_overlap():
         boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.get_title()]
         assert len(boxes) == 16 and boxes[0].x0 >= 0
         assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes))
+
+
+@pytest.mark.backend_free
+def test_dollar_signs_in_names_are_not_formulas(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a formula")
+
+    monkeypatch.setattr("matplotlib.mathtext.MathTextParser.parse", refuse)
+    images, names = np.zeros((2, 8, 8, 3), "uint8"), ("$1_$", r"\$5 and $10")
+    labels, logits = np.array([0, 1]), np.array([[0.0, 1.0], [0.0, 1.0]])
+    outcomes = metrics.compute_outcomes(logits, labels)
+    evaluation = metrics.summarize(outcomes, names)
+    for figure in (
+        evaluation_plots.predictions(images.__getitem__, labels, logits, names),
+        evaluation_plots.confusion(evaluation),
+        evaluation_plots.classes(evaluation),
+        dataset._draw_grid(images, labels, names),
+    ):
+        figure.draw_without_rendering()
+    assert "$1_$" in str(evaluation) and "\\$1" not in str(evaluation)
 
 
 @pytest.mark.backend_free

@@ -178,6 +178,7 @@ def _few_shot(options):
         options.data,
         tuple(size),
         num_channels=channels,
+        augment=data.Augmentation(interpolation=facts.get("interpolation", "bilinear")),
         validation_share=0,
         test_share=options.test_share,
         resize=options.resize or facts.get("resize", "squash"),

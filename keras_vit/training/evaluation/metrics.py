@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_vit import arguments
 from keras_vit.data import ImageDataset
-from keras_vit.figures import short_name
+from keras_vit.figures import one_line
 from keras_vit.training.evaluation.representation import predict_batches
 
 NORMAL_95 = 1.959963984540054  # 95 % of a normal distribution are within this many deviations
@@ -303,7 +303,7 @@ def _format_classes(evaluation):
     if len(rows) > MOST_ROWS:
         rows = sorted((row for row in rows if row.support), key=lambda row: row.f1)[:MOST_ROWS]
         title = f"Classes with images, at most {MOST_ROWS}, the lowest F1 first"
-    names = [short_name(row.name, LONGEST_NAME) for row in rows]
+    names = [one_line(row.name, LONGEST_NAME) for row in rows]
     width = max(len("name"), *map(len, names))
     lines = [title, f"  {'name':<{width}}{'images':>10}{'recall':>10}{'precision':>11}{'F1':>10}"]
     for name, row in zip(names, rows, strict=True):
@@ -315,8 +315,7 @@ def _format_classes(evaluation):
 def _format_confused(evaluation):
     pairs = most_confused(evaluation, number=5)
     lines = [
-        f"  {count:>6,}  {short_name(true, LONGEST_NAME)} predicted as "
-        f"{short_name(said, LONGEST_NAME)}"
+        f"  {count:>6,}  {one_line(true, LONGEST_NAME)} predicted as {one_line(said, LONGEST_NAME)}"
         for true, said, count in pairs
     ]
     return "\n".join(["Most frequent mistakes", *lines]) if pairs else "No mistakes."
@@ -324,8 +323,8 @@ def _format_confused(evaluation):
 
 def _format_mistakes(evaluation):
     lines = [
-        f"  {percent(one.probability):>8}  {short_name(one.image, 2 * LONGEST_NAME)}: predicted "
-        f"{short_name(one.said, LONGEST_NAME)}, true {short_name(one.true, LONGEST_NAME)}"
+        f"  {percent(one.probability):>8}  {one_line(one.image, 2 * LONGEST_NAME)}: predicted "
+        f"{one_line(one.said, LONGEST_NAME)}, true {one_line(one.true, LONGEST_NAME)}"
         for one in evaluation.mistakes[:10]
     ]
     return "\n".join(["Most confident mistakes", *lines]) if lines else ""

@@ -23,7 +23,7 @@ CLEAR = "\x1b[K"  # clears the rest of a terminal's line
 SILENCE = 60  # seconds after which a line is printed within an epoch, without a terminal
 FILES = {
     "curves.png": "loss and accuracy of every epoch",
-    "predictions.png": "test images with their predictions, mistakes first",
+    "predictions.png": "images with their predictions, mistakes first",
     "confusion.png": "which classes were confused with which",
     "positions.png": "similarity of the learned position embeddings (Figure 7 of the paper)",
     "images.png": "training images as the model sees them",
