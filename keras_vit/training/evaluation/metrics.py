@@ -8,6 +8,7 @@ import numpy as np
 from keras_vit import arguments
 from keras_vit.data import ImageDataset
 from keras_vit.figures import one_line
+from keras_vit.training.evaluation import class_names as naming
 from keras_vit.training.evaluation.representation import predict_batches
 
 NORMAL_95 = 1.959963984540054  # 95 % of a normal distribution are within this many deviations
@@ -98,7 +99,7 @@ def evaluate(
     width, weighted by the number of images in each bin. It is overestimated on few images.
 
     Args:
-        model: model with logits (images, classes), or a `Run`.
+        model: model with logits (images, classes), one of them if it has two classes; or a `Run`.
         data: labeled images: a `keras_vit.data.ImageDataset`, a pair of arrays (images, labels), a
             `keras.utils.PyDataset`, a `tf.data.Dataset` or another iterable of such pairs.
         split: "train", "validation" or "test" of an `ImageDataset`.
@@ -132,11 +133,11 @@ def evaluate(
     for logits, labels in predict_batches(model, data, split, batch_size):
         batches.append(compute_outcomes(logits, labels))
     outcomes = Outcomes(*(np.concatenate(arrays) for arrays in zip(*batches, strict=True)))
-    class_names = class_names or tuple(map(str, range(logits.shape[-1])))
+    class_names = class_names or tuple(map(str, range(max(2, logits.shape[-1]))))
     if names is None and isinstance(data, ImageDataset):
         names = data.sources[split].names
     _check_count(class_names, logits.shape[-1])
-    return summarize(outcomes, class_names, names, bins, mistakes)
+    return summarize(outcomes, naming.name_both(class_names), names, bins, mistakes)
 
 
 def check_names(class_names, model):
@@ -151,7 +152,7 @@ def check_names(class_names, model):
 
 
 def _check_count(class_names, logits):
-    if len(class_names) != logits:
+    if len(class_names) != logits and (len(class_names), logits) != (2, 1):
         received = {"class_names": len(class_names), "logits": logits}
         advice = "Pass `class_names` in the order of the logits."
         arguments.refuse("every class of the model must have one name", received, advice)
@@ -159,7 +160,7 @@ def _check_count(class_names, logits):
 
 def compute_outcomes(logits, labels):
     """Returns the `Outcomes` of logits (images, classes) and labels (images,)."""
-    logits, labels = np.asarray(logits, "float64"), np.asarray(labels)
+    logits, labels = naming.score_both(np.asarray(logits, "float64")), np.asarray(labels)
     _check(logits, labels)
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_likelihood = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

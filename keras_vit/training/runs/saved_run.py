@@ -139,7 +139,7 @@ def _read_batches(run, data, known, mapping, columns):
     """Returns images that are not the run's own, in batches, and the names of all classes."""
     _, *size, channels = run.model.input_shape
     splits = open_source(data, channels, columns=columns)
-    numbers, known = naming.match(splits.class_names, known, data, mapping)
+    numbers, known = naming.match(splits.class_names, naming.name_both(known), data, mapping)
     if splits.test is None and splits.validation is None:
         warn_of_own_images(run.metrics, data)
     held_out = (splits.test, splits.validation, splits.train)
