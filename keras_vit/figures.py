@@ -88,7 +88,15 @@ def spread(number, most=14):
 
 
 def short_name(name, longest=18):
-    """Returns a name on one line, of at most `longest` characters: it fits above a small image."""
+    """Returns a name for a figure, which fits above a small image, in the form of `one_line`.
+
+    Matplotlib would set what is between two dollar signs as a formula.
+    """
+    return one_line(name, longest).replace("$", r"\$")
+
+
+def one_line(name, longest=18):
+    """Returns a name on one line, of at most `longest` characters."""
     if not name.isprintable():  # names of folders may have line breaks
         name = "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
     return name if len(name) <= longest else name[: longest - 1] + "…"

@@ -73,11 +73,12 @@ class ArrayBatches:
     """
 
     def __init__(self, images, labels, batch_size, seed, augmentation):
-        self.images, self.labels, self.augmentation = images, labels, augmentation
         if np.shape(images)[:1] != np.shape(labels)[:1]:
             received = {"images": np.shape(images), "labels": np.shape(labels)}
             advice = "Pass labels in the order of the images."
             arguments.refuse("there must be one label for each image", received, advice)
+        images, labels = np.asarray(images), np.asarray(labels)
+        self.images, self.labels, self.augmentation = images, labels, augmentation
         fields = None
         if augmentation is not None:
             self.augmentation = batch_transforms.check_array(images, augmentation)
@@ -85,8 +86,7 @@ class ArrayBatches:
         self.sampler = Sampler(labels, batch_size, seed, settings={"augmentation": fields})
         self.steps, self.batch_size = self.sampler.steps_per_epoch, self.sampler.batch_size
         self.specification = [
-            ((self.batch_size, *array.shape[1:]), array.dtype)
-            for array in (np.asarray(images), np.asarray(labels))
+            ((self.batch_size, *array.shape[1:]), array.dtype) for array in (images, labels)
         ]
         self.begin, self.mark_delivered = self.sampler.begin, self.sampler.mark_delivered
 

@@ -280,6 +280,7 @@ class ImageDataset:
         Returns:
             A `matplotlib.figure.Figure`.
         """
+        number = arguments.positive_integer("number", number)
         images, labels = self.training_batches.batch(epoch, 0)
         return _draw_grid(images[:number], labels[:number], self.class_names)
 

@@ -172,7 +172,9 @@ def _make_row(path, line, row, columns):
     cells = {role: row[name] for role, name in columns.items()}
     cells = {role: (cell or "").strip() for role, cell in cells.items()}
     if None in row or not all(cells.values()):
-        advice = 'Put names that contain a comma in double quotes: "a,b.jpg",cat'
+        advice = "Fill in its empty cells, or remove the row."
+        if None in row:
+            advice = 'Put names that contain a comma in double quotes: "a,b.jpg",cat'
         arguments.refuse("every row must have one value for each column", received, advice)
     split = cells.get("split", "")
     if split and split.lower() not in SPLIT_NAMES:
@@ -191,7 +193,8 @@ def _refuse_copies(path, rows):
     """Refuses a file that is listed twice, since it could leak between splits."""
     first = {}
     for row in rows:
-        earlier = first.setdefault(os.path.normpath(row.file), row.line)
+        file = os.path.normpath(os.path.join(os.path.dirname(path), row.file))
+        earlier = first.setdefault(file, row.line)
         if earlier != row.line:
             received = {"path": str(path), "file": row.file, "lines": (earlier, row.line)}
             arguments.refuse("a file must be listed once", received, "Remove one of the rows.")

@@ -176,8 +176,10 @@ def checked_training(model, given, watches, training):
         if validation is not None:
             given["validation_data"] = _checked_validation(model, validation, watches, expects)
     given["x"] = _checked_data(model, given.get("x"), watches, expects, given.get("y"), training)
-    if streams.kind(given["x"]) is None:
-        label_checks.check_weights(given, x, expects.num_classes)
+    weights = dict(given)
+    if streams.kind(given["x"]) is not None:
+        weights.pop("sample_weight", None)  # Keras refuses them
+    label_checks.check_weights(weights, x, expects.num_classes)
     if training:
         _take_class_names(model, x)
     if keras.backend.backend() == "tensorflow":

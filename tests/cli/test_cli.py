@@ -172,6 +172,8 @@ HUB = (["train", "--weights"], ["evaluate"], ["explain", "embedding-filters"])
         (["train", "nowhere/"], 2, "'nowhere/', which does not exist"),
         (["train", "--resume", "nowhere"], 2, "'nowhere', which does not exist"),
         (["train", "--resume", "nowhere", "--epochs", "3"], 2, "takes no other argument"),
+        (["train", "--resume", "nowhere", "--weight-decay", "0"], 2, "takes no other argument"),
+        (["train", "--find-learning-rate", "--learning-rate", "1"], 2, "tries all rates"),
         (["evaluate", "nowhere"], 2, "'nowhere', which does not exist"),
         (["evaluate", "ViT-Mini/4"], 2, "evaluate needs DATA"),
         *(([*words, "hf://owner"], 2, "must be hf://owner/name") for words in HUB),

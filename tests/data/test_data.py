@@ -78,6 +78,10 @@ def test_batches_keep_images_and_labels_together():
     images = np.arange(11, dtype="uint8").reshape(11, 1, 1, 1)
     for found, labels in data.Batches(images, np.arange(11), batch_size=4):
         assert np.array_equal(found[:, 0, 0, 0], labels)
+    listed = data.Batches([*images], [*range(11)], batch_size=4)
+    assert [labels.tolist() for _, labels in listed] == [
+        labels.tolist() for _, labels in data.Batches(images, np.arange(11), batch_size=4)
+    ]
 
 
 def test_fit_receives_another_order_in_each_epoch():

@@ -360,7 +360,7 @@ def test_labels_that_are_numbers_are_ordered_as_numbers(divided):
         (["file,label"], "two labels.*rows=0"),
         (["file,label", "train/dog/4.png,dog"], "two labels.*'dog'"),
         (["file,label", "train/dog/4.png"], "one value for each column.*line=2"),
-        (["file,label", "train/dog/4.png,"], "one value for each column.*line=2"),
+        (["file,label", "train/dog/4.png,"], "one value for each column.*line=2.*empty cells"),
         (["file,label", "train/dog/4.png,a,b"], "one value for each column.*line=2.*quotes"),
         (["file,label,split", "train/dog/4.png,dog,all"], "train, .*line=2, split='all'"),
         (["file,label", '"train/dog/4.png'], "cannot be read as a table.*CSV in UTF-8"),
@@ -372,6 +372,12 @@ def test_labels_that_are_numbers_are_ordered_as_numbers(divided):
 def test_invalid_tables_are_refused(divided, rows, message):
     with pytest.raises(ValueError, match=message):
         csv_table.read_table(table(divided, "\n".join(rows)))
+
+
+def test_a_file_with_and_without_its_folder_is_listed_twice(divided):
+    rows = f"file,label\ntrain/dog/4.png,a\n{divided}/train/dog/4.png,b\n"
+    with pytest.raises(ValueError, match=r"once.*lines=\(2, 3\)"):
+        csv_table.read_table(table(divided, rows))
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])

@@ -202,6 +202,7 @@ def test_two_classes_are_always_left(tmp_path, capsys):
     assert run(tmp_path, "--skip-empty") == 1
     faults.make_good(tmp_path, ("owl",), first_seed=50)
     assert [run(tmp_path), run(tmp_path, "--skip-empty")] == [1, 0]
+    assert "--skip-empty --weights ViT-Ti/16" in capsys.readouterr().err
 
 
 def test_all_copies_of_a_clash_are_moved(good):

@@ -516,6 +516,13 @@ def test_arguments_of_fit_that_keras_misreads_are_refused(case):
         assert word in str(error.value)
 
 
+def test_class_weights_for_batches_are_checked():
+    batches = keras_vit.data.Batches(images(), np.arange(len(images())) % 2, batch_size=2)
+    for weights, words in (({0: NAN, 1: 1.0}, "finite"), ({7: 5.0}, r"from 0 to 1 as keys.*\[7\]")):
+        with pytest.raises(ValueError, match=words):
+            shared(small).fit(batches, class_weight=weights, verbose=0)
+
+
 @pytest.mark.parametrize("case", MISTAKES)
 def test_a_mistake_in_arrays_is_reported_by_fit_and_evaluate(case):
     check_error(case, lambda model, x, y: model.fit(x, y, verbose=0))

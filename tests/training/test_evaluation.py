@@ -392,6 +392,27 @@ def test_a_folder_may_lack_classes_but_not_bring_new_ones(run, tmp_path):
         saved_run.evaluate_run(run / "run", tmp_path)
 
 
+def test_one_logit_is_that_of_class_1_of_two(tmp_path):
+    model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=1)
+    model.get_layer("head").bias.assign([-2.0])  # the kernel is zero: the probability is 0.1192
+    images, labels = np.zeros((4, 16, 16, 3), "uint8"), np.array([0, 1, 0, 0])
+    found = scores.evaluate(model, (images, labels), class_names=("cat",))
+    assert found.class_names == ("not cat", "cat")
+    assert found.accuracy == 0.75 and found.confusion.tolist() == [[3, 0], [1, 0]]
+    expected = (3 * np.log(1 + np.exp(-2)) + np.log(1 + np.exp(2))) / 4
+    np.testing.assert_allclose(found.loss, expected, rtol=1e-6)
+    assert scores.evaluate(model, (images, labels)).class_names == ("0", "1")
+    pair = scores.evaluate(model, (images, labels), class_names=("dog", "cat"))
+    assert pair.class_names == ("dog", "cat")
+    Image.fromarray(images[0]).save(tmp_path / "x.png")
+    for names, first in ((None, "class 0"), (["cat"], "not cat")):
+        model.class_names = names
+        run = saved_run.Run(None, model, saved_run.default_metrics(model))
+        (best, other) = keras_vit.training.predict(run, [tmp_path / "x.png"])[0].classes
+        assert best[0] == first and other[0] == first.replace("not ", "").replace("0", "1")
+        np.testing.assert_allclose([best[1], other[1]], [0.880797, 0.119203], rtol=1e-4)
+
+
 @pytest.mark.backend_free
 def test_classes_are_found_by_names_numbers_and_ids_of_imagenet():
     known = ["tench, Tinca tinca", "crane", "crane, bird", "T-shirt"]

@@ -99,6 +99,8 @@ def test_the_suggestion_is_where_the_loss_falls_most_steeply():
     # Two steps for each update: their mean.
     pairs = learning_rates.evaluate_sweep(np.repeat(losses, 2) + np.tile([0.1, -0.1], 135), 2)
     np.testing.assert_allclose(pairs.losses, losses)
+    with pytest.raises(ArithmeticError, match="first step, at the learning rate 1e-06. Check"):
+        learning_rates.evaluate_sweep(np.array([]))
 
 
 @pytest.mark.backend_free

@@ -6,6 +6,7 @@ import inspect
 import itertools
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -92,7 +93,7 @@ def test_predictions_put_the_surest_mistake_first_and_mark_it_in_words():
     titles = [axes.get_title() for axes in figure.axes[:4]]
     assert titles[:2] == ["\u2717 no (80 %)\ntrue: yes", "\u2717 yes (60 %)\ntrue: no"]
     assert titles[2:] == ["\u2713 no (90 %)", "\u2713 yes (70 %)"]
-    assert "4 test images, 2 mistakes" in figure.get_suptitle()
+    assert "4 images, 2 mistakes" in figure.get_suptitle()
 
 
 @pytest.mark.backend_free
@@ -108,6 +109,26 @@ def test_names_above_images_do_not_overlap():
         boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.get_title()]
         assert len(boxes) == 16 and boxes[0].x0 >= 0
         assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes))
+
+
+@pytest.mark.backend_free
+def test_dollar_signs_in_names_are_not_formulas(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a formula")
+
+    monkeypatch.setattr("matplotlib.mathtext.MathTextParser.parse", refuse)
+    images, names = np.zeros((2, 8, 8, 3), "uint8"), ("$1_$", r"\$5 and $10")
+    labels, logits = np.array([0, 1]), np.array([[0.0, 1.0], [0.0, 1.0]])
+    outcomes = metrics.compute_outcomes(logits, labels)
+    evaluation = metrics.summarize(outcomes, names)
+    for figure in (
+        evaluation_plots.predictions(images.__getitem__, labels, logits, names),
+        evaluation_plots.confusion(evaluation),
+        evaluation_plots.classes(evaluation),
+        dataset._draw_grid(images, labels, names),
+    ):
+        figure.draw_without_rendering()
+    assert "$1_$" in str(evaluation) and "\\$1" not in str(evaluation)
 
 
 @pytest.mark.backend_free
@@ -450,12 +471,44 @@ def test_missing_scikit_learn_is_reported_before_any_work(monkeypatch):
         ({"recipe": "finetune"}, "starts from weights"),
         ({"recipe": "finetun"}, "finetune"),
         ({"augment": "inceptio"}, "inception"),
+        ({"data": (np.zeros((4, 8, 8, 3), "uint8"), [0] * 4)}, "path or the name.*numpy.savez"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(wrong, message, colors, tmp_path):
     with pytest.raises(ValueError, match=message):
-        training.train(colors, out=tmp_path / "run", **wrong)
+        training.train(**{"data": colors, "out": tmp_path / "run", **wrong})
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.backend_free
+def test_a_run_has_the_options_that_resuming_reads(colors):
+    """Augmentations and numbers of NumPy are written to settings.json, too."""
+    augment = data.Augmentation(flip=True, crop=(0.5, 1.0), randaugment=(2, 9))
+    numbers = {"epochs": np.int64(3), "learning_rate": np.float32(0.5), "image_size": (16, 24)}
+    given = {**run_folder.OPTIONS, "data": colors, "augment": augment, **numbers}
+    options = run_folder.complete(given)
+    assert json.loads(json.dumps(options)) == options
+    assert [options[name] for name in numbers] == [3, 0.5, [16, 24]]
+    loaded = run_folder.load_images(options)
+    assert loaded.augmentation == augment and loaded.image_size == (16, 24)
+
+
+@pytest.mark.backend_free
+def test_the_suggested_command_reads_the_same_images():
+    options = {"columns": {"label": "a b"}, "group_pattern": r"(p\d+)_", "skip_empty": True}
+    expected = ["keras-vit", "train", "x.csv", "--label-column", "a b", "--group-pattern"]
+    expected += [r"(p\d+)_", "--skip-empty", "--on-error", "skip", "--weights", "ViT-Ti/16"]
+    assert shlex.split(run_folder.fine_tuning("x.csv", **options, on_error="skip")) == expected
+
+
+def test_a_run_without_test_images_is_evaluated_on_validation_images(run, tmp_path):
+    settings = json.loads((run.folder / "settings.json").read_text())
+    (tmp_path / "settings.json").write_text(json.dumps({**settings, "test_share": 0}))
+    assert training.evaluate_run(run).images == 2
+    alone = run._replace(folder=tmp_path)
+    found = training.evaluate_run(alone)
+    assert found.images == training.load_data(alone).counts["validation"] > 0
+    assert found.loss == training.evaluate_run(alone, split="validation").loss
 
 
 def test_out_must_be_new_or_empty(colors, tmp_path):

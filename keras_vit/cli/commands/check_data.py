@@ -71,7 +71,8 @@ def _check_data(options):
         kinds = ", ".join(f"{kind} ({number:,})" for kind, number in left.items())
         print(f"Left for you to decide: {kinds}", file=sys.stderr)
     if not left:
-        print(f"To train on it: {fine_tuning(options.folder, options.columns)}", file=sys.stderr)
+        given = {"columns": options.columns, "skip_empty": options.skip_empty}
+        print(f"To train on it: {fine_tuning(options.folder, **given)}", file=sys.stderr)
     return int(bool(left))
 
 

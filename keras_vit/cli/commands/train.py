@@ -138,12 +138,15 @@ def _default(field):
 def _check_train(options):
     values = _values(options)
     if options.resume is None:
+        if options.find_learning_rate and options.learning_rate is not None:
+            received = {"--learning-rate": options.learning_rate}
+            arguments.refuse("--find-learning-rate tries all rates", received, "Leave one out.")
         run_folder.check({name: values[name] for name in run_folder.OPTIONS})
         run_folder.check_out(options.out)
         return
     values["find_learning_rate"] = options.find_learning_rate
-    usual = run_folder.OPTIONS
-    given = {name: value for name, value in values.items() if value and value != usual.get(name)}
+    usual = {**run_folder.OPTIONS, "out": None, "find_learning_rate": False}
+    given = {name: value for name, value in values.items() if value != usual[name]}
     if given:
         advice = f"Write: {run_folder.command_line('train', '--resume', options.resume)}"
         arguments.refuse("--resume takes no other argument", given, advice)

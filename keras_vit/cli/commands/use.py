@@ -53,8 +53,8 @@ def add_evaluate(commands):
     names += "names of one class are separated by commas. Or a .csv file with the columns folder "
     add("--classes FILE", names + "and class, a name or a number from 0")
     add("--resize", RESIZE, choices=("squash", "crop"))
-    split = f"split of the run's own images; {DEFAULT}"
-    add("--part", split, default="test", choices=("test", "validation"))
+    split = "split of the run's own images; default: test, or validation if it has no test images"
+    add("--part", split, choices=("test", "validation"))
     add("--out DIR", "new or empty folder for evaluation.json and three figures")
     add("--json", "print all numbers as JSON instead of text")
 
@@ -92,7 +92,7 @@ def _check_evaluate(options):
     check_model(options.model)
     if options.data is not None:
         check_source(options.data)
-        if options.part != "test":
+        if options.part is not None:
             received = {"DATA": options.data, "--part": options.part}
             want = "--part chooses among the run's own images"
             arguments.refuse(want, received, "Leave one of them out.")

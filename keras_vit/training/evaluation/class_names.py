@@ -5,6 +5,8 @@ import itertools
 import pathlib
 import re
 
+import numpy as np
+
 from keras_vit import arguments
 from keras_vit.checkpoints.catalogue import imagenet
 from keras_vit.io import paths
@@ -15,6 +17,25 @@ MOST_SHOWN = 20
 def number_classes(count):
     """Returns names for classes whose names are unknown: "class 0", "class 1", ..."""
     return [f"class {i}" for i in range(count)]
+
+
+def name_both(names):
+    """Returns the names of all classes. A single name is that of class 1 of a model with one logit.
+
+    Example:
+    >>> from keras_vit.training.evaluation import class_names
+    >>> class_names.name_both(["cat"]), class_names.name_both(["cat", "dog"])
+    (('not cat', 'cat'), ('cat', 'dog'))
+    """
+    if [*names] == number_classes(1):
+        return tuple(number_classes(2))
+    return (f"not {names[0]}", names[0]) if len(names) == 1 else tuple(names)
+
+
+def score_both(logits):
+    """Returns logits (images, classes); the sigmoid of one logit is the softmax of it and 0."""
+    is_one = logits.ndim == 2 and logits.shape[1] == 1
+    return np.concatenate([np.zeros_like(logits), logits], axis=1) if is_one else logits
 
 
 def check_threshold(value):

@@ -121,7 +121,7 @@ def curves(history, baselines=None):
 
 
 def predictions(image, labels, probabilities, class_names):
-    """Plots 24 test images with true and predicted class, mistakes first.
+    """Plots 24 images with true and predicted class, mistakes first.
 
     Mistakes are in descending order of the probability of the predicted class; correct images keep
     their order.
@@ -137,9 +137,7 @@ def predictions(image, labels, probabilities, class_names):
     order = np.lexsort((np.where(wrong, -confidence, 0.0), ~wrong))[:24]
     rows = -(-len(order) // 6)
     plot = figure(8, 0.5 + 1.6 * rows)
-    plot.suptitle(
-        f"{len(labels):,} test images, {wrong.sum():,} mistakes; mistakes first", fontsize=11
-    )
+    plot.suptitle(f"{len(labels):,} images, {wrong.sum():,} mistakes; mistakes first", fontsize=11)
     for axes, i in zip(plot.subplots(rows, 6, squeeze=False).flat, order, strict=False):
         axes.imshow(image(i).squeeze(), cmap="gray", vmin=0, vmax=255)
         axes.set(xticks=[], yticks=[])
@@ -186,7 +184,8 @@ def _plot_pairs(axes, pairs):
     places = range(len(pairs))
     bars = axes.barh(places, [count for *_, count in pairs], color=ORANGE)
     axes.bar_label(bars, padding=3, fontsize=8)
-    names = [f"{true} \u2192 {said}" for true, said, _ in pairs]
+    shown = [[short_name(name, LONGEST_NAME) for name in pair[:2]] for pair in pairs]
+    names = [f"{true} \u2192 {said}" for true, said in shown]
     axes.set_yticks(places, names, fontsize=8)
     axes.invert_yaxis()
     axes.set_title("Most frequent mistakes: true \u2192 predicted", fontsize=11)

@@ -7,7 +7,8 @@ import numpy as np
 
 from keras_vit import arguments
 from keras_vit.data import ImageDataset
-from keras_vit.figures import short_name
+from keras_vit.figures import one_line
+from keras_vit.training.evaluation import class_names as naming
 from keras_vit.training.evaluation.representation import predict_batches
 
 NORMAL_95 = 1.959963984540054  # 95 % of a normal distribution are within this many deviations
@@ -98,7 +99,7 @@ def evaluate(
     width, weighted by the number of images in each bin. It is overestimated on few images.
 
     Args:
-        model: model with logits (images, classes), or a `Run`.
+        model: model with logits (images, classes), one of them if it has two classes; or a `Run`.
         data: labeled images: a `keras_vit.data.ImageDataset`, a pair of arrays (images, labels), a
             `keras.utils.PyDataset`, a `tf.data.Dataset` or another iterable of such pairs.
         split: "train", "validation" or "test" of an `ImageDataset`.
@@ -132,11 +133,11 @@ def evaluate(
     for logits, labels in predict_batches(model, data, split, batch_size):
         batches.append(compute_outcomes(logits, labels))
     outcomes = Outcomes(*(np.concatenate(arrays) for arrays in zip(*batches, strict=True)))
-    class_names = class_names or tuple(map(str, range(logits.shape[-1])))
+    class_names = class_names or tuple(map(str, range(max(2, logits.shape[-1]))))
     if names is None and isinstance(data, ImageDataset):
         names = data.sources[split].names
     _check_count(class_names, logits.shape[-1])
-    return summarize(outcomes, class_names, names, bins, mistakes)
+    return summarize(outcomes, naming.name_both(class_names), names, bins, mistakes)
 
 
 def check_names(class_names, model):
@@ -151,7 +152,7 @@ def check_names(class_names, model):
 
 
 def _check_count(class_names, logits):
-    if len(class_names) != logits:
+    if len(class_names) != logits and (len(class_names), logits) != (2, 1):
         received = {"class_names": len(class_names), "logits": logits}
         advice = "Pass `class_names` in the order of the logits."
         arguments.refuse("every class of the model must have one name", received, advice)
@@ -159,7 +160,7 @@ def _check_count(class_names, logits):
 
 def compute_outcomes(logits, labels):
     """Returns the `Outcomes` of logits (images, classes) and labels (images,)."""
-    logits, labels = np.asarray(logits, "float64"), np.asarray(labels)
+    logits, labels = naming.score_both(np.asarray(logits, "float64")), np.asarray(labels)
     _check(logits, labels)
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_likelihood = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
@@ -303,7 +304,7 @@ def _format_classes(evaluation):
     if len(rows) > MOST_ROWS:
         rows = sorted((row for row in rows if row.support), key=lambda row: row.f1)[:MOST_ROWS]
         title = f"Classes with images, at most {MOST_ROWS}, the lowest F1 first"
-    names = [short_name(row.name, LONGEST_NAME) for row in rows]
+    names = [one_line(row.name, LONGEST_NAME) for row in rows]
     width = max(len("name"), *map(len, names))
     lines = [title, f"  {'name':<{width}}{'images':>10}{'recall':>10}{'precision':>11}{'F1':>10}"]
     for name, row in zip(names, rows, strict=True):
@@ -315,8 +316,7 @@ def _format_classes(evaluation):
 def _format_confused(evaluation):
     pairs = most_confused(evaluation, number=5)
     lines = [
-        f"  {count:>6,}  {short_name(true, LONGEST_NAME)} predicted as "
-        f"{short_name(said, LONGEST_NAME)}"
+        f"  {count:>6,}  {one_line(true, LONGEST_NAME)} predicted as {one_line(said, LONGEST_NAME)}"
         for true, said, count in pairs
     ]
     return "\n".join(["Most frequent mistakes", *lines]) if pairs else "No mistakes."
@@ -324,8 +324,8 @@ def _format_confused(evaluation):
 
 def _format_mistakes(evaluation):
     lines = [
-        f"  {percent(one.probability):>8}  {short_name(one.image, 2 * LONGEST_NAME)}: predicted "
-        f"{short_name(one.said, LONGEST_NAME)}, true {short_name(one.true, LONGEST_NAME)}"
+        f"  {percent(one.probability):>8}  {one_line(one.image, 2 * LONGEST_NAME)}: predicted "
+        f"{one_line(one.said, LONGEST_NAME)}, true {one_line(one.true, LONGEST_NAME)}"
         for one in evaluation.mistakes[:10]
     ]
     return "\n".join(["Most confident mistakes", *lines]) if lines else ""

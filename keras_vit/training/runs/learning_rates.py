@@ -85,6 +85,7 @@ def find_learning_rate(model, data, recipe, verbose=False):
 
     Raises:
         ValueError: the recipe is not scaled to data.
+        ArithmeticError: the first loss is not finite.
 
     Example:
     >>> data = keras_vit.data.load("digits", image_size=8, num_channels=1)
@@ -178,6 +179,11 @@ class Record(keras.callbacks.Callback):
 
 def evaluate_sweep(losses, accumulate=1):
     """Returns the `LearningRates` from the losses of a sweep, `accumulate` losses per update."""
+    if not len(losses):
+        raise ArithmeticError(
+            "Finite numbers were expected. Received: a loss that is not finite in the first step, "
+            f"at the learning rate {LOWEST:g}. Check the weights and the images."
+        )
     whole = max(1, len(losses) // accumulate)
     losses = losses[: whole * accumulate].reshape(whole, -1).mean(axis=1)
     rates = LOWEST * (HIGHEST / LOWEST) ** (np.arange(whole) / UPDATES)

@@ -11,14 +11,19 @@ from keras_vit import backend, environment
 from keras_vit.training.evaluation.classifiers import LARGEST_SIDE, MOST
 from keras_vit.training.evaluation.metrics import percent
 from keras_vit.training.runs.pace import Pace
-from keras_vit.training.runs.run_folder import check_tensorboard, command_line, fine_tuning
+from keras_vit.training.runs.run_folder import (
+    OF_THE_DATA,
+    check_tensorboard,
+    command_line,
+    fine_tuning,
+)
 
 INVERT_HINT = "The image is mostly bright; digits are light ink on black. Try --invert."
 CLEAR = "\x1b[K"  # clears the rest of a terminal's line
 SILENCE = 60  # seconds after which a line is printed within an epoch, without a terminal
 FILES = {
     "curves.png": "loss and accuracy of every epoch",
-    "predictions.png": "test images with their predictions, mistakes first",
+    "predictions.png": "images with their predictions, mistakes first",
     "confusion.png": "which classes were confused with which",
     "positions.png": "similarity of the learned position embeddings (Figure 7 of the paper)",
     "images.png": "training images as the model sees them",
@@ -275,6 +280,6 @@ def _next_steps(target, metrics, options):
         lines.append(f"  # your own images, in one folder per class\n  {fine_tuning('images')}")
     elif options["weights"] is None:
         few = f"{metrics['train_images']:,} images are few for training a ViT from scratch"
-        command = fine_tuning(options["data"], options["columns"])
+        command = fine_tuning(options["data"], **{name: options[name] for name in OF_THE_DATA})
         lines.append(f"  # {few}: fine-tune published weights\n  {command}")
     return "\n".join(["Try next:", *lines])

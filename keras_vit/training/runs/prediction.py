@@ -13,7 +13,7 @@ from keras_vit.data.pipelines import Loader
 from keras_vit.data.sources.folders import list_images
 from keras_vit.data.sources.source import FileSource
 from keras_vit.data.transforms.image_transforms import find_resizing
-from keras_vit.training.evaluation.class_names import check_threshold
+from keras_vit.training.evaluation.class_names import check_threshold, name_both, score_both
 from keras_vit.training.evaluation.representation import by_batch
 from keras_vit.training.runs import messages, saved_run
 
@@ -132,7 +132,7 @@ def _predict(run, batches, top, threshold, on_error):
     try:
         for files, pixels in loader:
             images = [image for image in pixels if not isinstance(image, Exception)]
-            rows = iter(_softmax(compute(np.stack(images))) if images else ())
+            rows = iter(_softmax(score_both(compute(np.stack(images)))) if images else ())
             pairs = [(x, None if isinstance(x, Exception) else next(rows)) for x in pixels]
             for file, (image, row) in list(zip(files, pairs, strict=True))[surplus:]:
                 if row is not None:
@@ -149,7 +149,8 @@ def _predict(run, batches, top, threshold, on_error):
 def _best(run, row, top, threshold):
     """Returns the most probable classes of an image as pairs (name, probability)."""
     order = [i for i in np.argsort(-row, kind="stable")[:top] if row[i] >= threshold]
-    return tuple((run.metrics["class_names"][i], float(row[i])) for i in order)
+    names = name_both(run.metrics["class_names"])
+    return tuple((names[i], float(row[i])) for i in order)
 
 
 def _hint(batches, image):

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import itertools
+import json
 import os
 import pathlib
 import re
@@ -13,7 +14,7 @@ from keras_vit.checkpoints import catalogue
 from keras_vit.data import dataset
 from keras_vit.data.sources import check_source, groups
 from keras_vit.data.sources.source import check_share
-from keras_vit.data.transforms.augmentation import get_augmentation
+from keras_vit.data.transforms.augmentation import Augmentation, get_augmentation
 from keras_vit.doctor import image_table
 from keras_vit.io import files, paths, tensor_file, writing
 from keras_vit.training.recipes.recipe_tables import FIELDS, recipe
@@ -32,6 +33,7 @@ OPTIONS = {
     "on_error": "stop",
     "tensorboard": False,
 }
+OF_THE_DATA = ("columns", "group_pattern", "skip_empty", "on_error")  # of `data.load`, too
 OF_THE_RECIPE = [name for name in OPTIONS if name in FIELDS]
 LARGEST_SEED = 2**32 - 1  # NumPy's and Keras's limit
 
@@ -47,6 +49,11 @@ def check(options):
     data, seed = options["data"], options["seed"]
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
         arguments.refuse(f"`seed` must be an integer from 0 to {LARGEST_SEED}", {"seed": seed})
+    if data is not None and not isinstance(data, (str, os.PathLike)):
+        advice = "Write arrays to a file, numpy.savez(path, images=images, labels=labels), and "
+        advice += "pass its path; or load them with keras_vit.data.load and use the model's `fit`."
+        received = {"data": type(data).__name__}
+        arguments.refuse("`data` must be the path or the name of a dataset", received, advice)
     if data is None and options["image_size"] not in (None, 8):
         received = {"image_size": options["image_size"]}
         advice = "Leave image_size out, or pass a folder of images."
@@ -101,7 +108,7 @@ def _refuse_both(options, one, other, want):
 
 
 def complete(options):
-    """Returns checked options with every path and default written out."""
+    """Returns checked options with every path and default written out, as `resume` reads them."""
     check(options)
     options = {**options, "recipe": _recipe_name(options)}
     for name in ("data", "weights"):  # a run can be resumed from any folder
@@ -114,7 +121,17 @@ def complete(options):
             from keras_vit.checkpoints import loading
 
             options["image_size"] = loading.find_image_size(options["weights"])
-    return options
+    if isinstance(options["augment"], Augmentation):
+        options["augment"] = options["augment"].changed_fields()
+    return json.loads(json.dumps(options, default=_to_plain))
+
+
+def _to_plain(value):
+    """Returns a number of NumPy as one of Python."""
+    if hasattr(value, "item"):
+        return value.item()
+    expected = "the arguments of a run must be texts, numbers, and dictionaries of these"
+    return arguments.refuse(expected, {"argument": type(value).__name__})
 
 
 def seconds(name, value):
@@ -158,6 +175,7 @@ def load_images(options):
 
     chosen, is_digits = find_recipe(options), options["data"] is None
     split_seed, augment = options["split_seed"], options["augment"]
+    augment = Augmentation(**augment) if isinstance(augment, dict) else augment
     if split_seed is None:
         split_seed = options["seed"] if is_digits else 0
     shares = {name: options[name] for name in ("validation_share", "test_share")}
@@ -175,7 +193,7 @@ def load_images(options):
         num_channels=chosen.num_channels,
         # TensorFlow takes seconds to import, and only its own backend benefits from tf.data.
         pipeline=None if keras.backend.backend() == "tensorflow" and not is_digits else "keras",
-        **{name: options[name] for name in ("columns", "group_pattern", "skip_empty", "on_error")},
+        **{name: options[name] for name in OF_THE_DATA},
         **{name: share for name, share in shares.items() if share is not None},
     )
     if not loaded.counts["test"] and not loaded.counts["validation"]:
@@ -207,14 +225,19 @@ def command_line(*words):
     return shlex.join(["keras-vit", *map(str, words)])
 
 
-def fine_tuning(data, columns=None):
+def fine_tuning(data, columns=None, group_pattern=None, skip_empty=False, on_error="stop"):
     """Returns the command that fine-tunes published weights on a folder or table, for the shell.
+
+    The arguments are those of `train` that determine which images are read.
 
     Example:
     >>> keras_vit.training.runs.run_folder.fine_tuning("pets.csv", {"label": "breed"})
     'keras-vit train pets.csv --label-column breed --weights ViT-Ti/16'
     """
     given = [word for role, name in (columns or {}).items() for word in (f"--{role}-column", name)]
+    given += [] if group_pattern is None else ["--group-pattern", group_pattern]
+    given += ["--skip-empty"] * skip_empty
+    given += [] if on_error == "stop" else ["--on-error", on_error]
     return command_line("train", data, *given, "--weights", "ViT-Ti/16")
 
 

@@ -76,7 +76,7 @@ def load_data(run):
     return run_folder.load_images(run_folder.read_settings(run.folder)[1])
 
 
-def evaluate_run(run, data=None, split="test", progress=None, columns=None, **options):
+def evaluate_run(run, data=None, split=None, progress=None, columns=None, **options):
     """Evaluates the model of a run on the run's own images or on others.
 
     Args:
@@ -86,7 +86,8 @@ def evaluate_run(run, data=None, split="test", progress=None, columns=None, **op
             such as a folder of class folders: its test split, otherwise its validation split, or
             all of it if it has no splits. Its class names must be class names of the run; classes
             may be missing. ImageNet's folders (n01440764, ...) are recognized for 1,000 classes.
-        split: "test" or "validation" of the run's own images.
+        split: "test" or "validation" of the run's own images; None for its test images or, if it
+            has none, its validation images.
         progress: function of the batches and the number of images that returns the batches and may
             show how many have been taken; None for no progress.
         columns: columns of a table, as in `keras_vit.data.load`.
@@ -121,6 +122,8 @@ def evaluate_run(run, data=None, split="test", progress=None, columns=None, **op
             want = "the run's own images must have the classes that it was trained on"
             received = {"classes": own.class_names[:20], "trained on": known[:20]}
             arguments.refuse(want, received, "Restore them, or evaluate on another folder.")
+        if split is None:
+            split = "test" if own.counts["test"] else "validation"
         if arguments.one_of(*SPLITS)("split", split) not in own.sources:
             advice = "Choose another split, or pass a folder of class folders."
             arguments.refuse("labeled images were expected", {"split": split, "images": 0}, advice)
@@ -137,7 +140,7 @@ def _read_batches(run, data, known, mapping, columns):
     """Returns images that are not the run's own, in batches, and the names of all classes."""
     _, *size, channels = run.model.input_shape
     splits = open_source(data, channels, columns=columns)
-    numbers, known = naming.match(splits.class_names, known, data, mapping)
+    numbers, known = naming.match(splits.class_names, naming.name_both(known), data, mapping)
     if splits.test is None and splits.validation is None:
         warn_of_own_images(run.metrics, data)
     held_out = (splits.test, splits.validation, splits.train)
