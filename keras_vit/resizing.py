@@ -197,12 +197,25 @@ def _sizes(model):
 # --- Weights that depend on the number or the size of patches ------------------------------------
 # Functions of (old value, new value that would be random, old model, new model, method)
 def _positions(value, fresh, old, new, method):
-    """Resizes E_pos; prefix tokens keep theirs if the new model has as many."""
-    before, after = old.prefix_tokens, new.prefix_tokens
+    """Resizes E_pos; prefix tokens keep theirs."""
     if old.grid != new.grid:
         value = positions.resize(value, old.grid, new.grid, method)
+    first = _prefix(value, fresh, old, new, method)
+    return np.concatenate([first, value[:, old.prefix_tokens :]], axis=1)
+
+
+def _prefix(value, fresh, old, new, method):
+    """Keeps the registers if the new model has as many, and so the class tokens before them."""
+    (last, before), (new_last, after) = map(_count_prefix, (old, new))
     first = value[:, :before] if before == after else fresh[:, :after]
-    return np.concatenate([first, value[:, before:]], axis=1)
+    source, start = (value, before) if last == new_last else (fresh, after)
+    return np.concatenate([first, source[:, start : start + new_last]], axis=1)
+
+
+def _count_prefix(model):
+    """Returns the numbers of registers and of the class tokens before them."""
+    registers = getattr(model, "num_registers", 0)
+    return registers, model.prefix_tokens - registers
 
 
 def _kernel(value, fresh, old, new, method):
@@ -230,6 +243,7 @@ def _biases(value, fresh, old, new, method):
 
 
 RESIZED = {  # path of a weight: function that resizes it
+    r"patch_encoder/class_token": _prefix,
     r"patch_encoder/position_embedding|positions(_\d+)?/embedding": _positions,
     r"patch_encoder/projection/kernel": _kernel,
     r"positions(_\d+)?/[xy]_embedding": _axis,

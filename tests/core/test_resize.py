@@ -6,7 +6,7 @@ import pytest
 from helpers import numpy, outputs, quick, random_images, random_tokens, wide_vit
 
 import keras_vit
-from keras_vit import ablations, descendants, training
+from keras_vit import ablations, descendants, resizing, training
 from keras_vit.ablations import positions, relative
 from keras_vit.descendants import beit, flexivit
 
@@ -116,6 +116,18 @@ def test_biases_of_the_same_grid_stay(blank):
     assert new.grid == model.grid
     old, table = (numpy(m.get_layer("block_0").attention.bias_table) for m in (model, new))
     np.testing.assert_array_equal(table, old)
+
+
+def test_registers_stay_when_the_class_token_is_removed_or_added(blank):
+    """They are the last of the prefix tokens, with or without a class token before them."""
+    model = wide_vit(descendants.RegisterViT, num_registers=2, num_layers=1)
+    pooled = resizing.rebuild(model, pooling="gap")
+    again = resizing.rebuild(pooled, pooling="token")
+    for name in ("class_token", "position_embedding"):
+        tables = (numpy(getattr(m.get_layer("patch_encoder"), name)) for m in (model, pooled, again))
+        old, without, new = tables
+        np.testing.assert_array_equal(without, old[:, 1:])
+        np.testing.assert_array_equal(new[:, 1:], old[:, 1:])
 
 
 # --- Patches -------------------------------------------------------------------------------------
