@@ -72,12 +72,13 @@ def pack(model, class_names, metrics, precision, title):
         arguments.refuse("there must be a name for each of the logits", received, advice)
     entries, text = weights.pack(model, precision)
     resize = "digits" if metrics.get("data") == "digits" else metrics.get("resize", "squash")
+    reading = {"resize": resize, "interpolation": metrics.get("interpolation", "bilinear")}
     model_name = metrics.get("model") or model.name
     title = title or facts.make_title(metrics, names) or model_name
     content = {
         "title": title,
         "layers": layers,
-        "sizes": {**sizes, "resize": resize, "ratio": CROP_RATIO},
+        "sizes": {**sizes, **reading, "ratio": CROP_RATIO},
         "classes": [str(name) for name in names],
         "facts": facts.describe_model(model, metrics, precision, model_name),
         "tensors": entries,

@@ -1,5 +1,6 @@
 """The engine of the page, run by Node, against Keras with the same rounded weights."""
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -210,12 +211,11 @@ def test_images_are_resized_as_in_python(channels, tmp_path):
         photo = rng.integers(0, 256, (height, width, 3), dtype="uint8")
         data = np.dstack([photo, np.full((height, width, 1), 255)]).ravel().tolist()
         image = Image.fromarray(photo).convert("RGB" if channels == 3 else "L")
-        for way in ("squash", "crop"):
-            sizes = {"image_size": [rows, columns], "channels": channels, "resize": way}
-            jobs.append(
-                [{"data": data, "height": height, "width": width}, {**sizes, "ratio": RATIO}]
-            )
-            expected.append(resize_image(image, (rows, columns), way).ravel())
+        for how in itertools.product(("squash", "crop"), ("bilinear", "bicubic")):
+            sizes = {"image_size": [rows, columns], "channels": channels, "ratio": RATIO}
+            sizes |= dict(zip(("resize", "interpolation"), how, strict=True))
+            jobs.append([{"data": data, "height": height, "width": width}, sizes])
+            expected.append(resize_image(image, (rows, columns), *how).ravel())
     code = """
     const prepared = jobs.map(([image, sizes]) => {
       return numbers(prepare({ ...image, data: Uint8Array.from(image.data) }, sizes, false).data);

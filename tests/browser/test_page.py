@@ -68,7 +68,7 @@ def test_models_that_are_no_classifier_are_refused(tmp_path):
 
 def test_names_with_markup_are_text(tmp_path):
     path = tmp_path / "page.html"
-    metrics = {"model": MARKUP, "data": MARKUP, "resize": "crop"}
+    metrics = {"model": MARKUP, "data": MARKUP, "resize": "crop", "interpolation": "bicubic"}
     Image.new("RGB", (9, 9)).save(tmp_path / "<b>.png")
     browser.write_page(
         wide_vit(), path, [MARKUP, "b", "c"], tmp_path / "<b>.png", metrics=metrics, title=MARKUP
@@ -77,7 +77,7 @@ def test_names_with_markup_are_text(tmp_path):
     assert "<img src=x" not in text and "<b>.png" not in text
     assert (content["title"], content["classes"][0]) == (MARKUP, MARKUP)
     assert content["examples"][0]["name"] == "<b>.png"
-    assert content["sizes"]["resize"] == "crop"
+    assert (content["sizes"]["resize"], content["sizes"]["interpolation"]) == ("crop", "bicubic")
 
 
 def test_facts_come_from_the_run_and_name_no_folder(tmp_path):

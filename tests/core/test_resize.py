@@ -124,8 +124,8 @@ def test_registers_stay_when_the_class_token_is_removed_or_added(blank):
     pooled = resizing.rebuild(model, pooling="gap")
     again = resizing.rebuild(pooled, pooling="token")
     for name in ("class_token", "position_embedding"):
-        tables = (numpy(getattr(m.get_layer("patch_encoder"), name)) for m in (model, pooled, again))
-        old, without, new = tables
+        encoders = (m.get_layer("patch_encoder") for m in (model, pooled, again))
+        old, without, new = (numpy(getattr(encoder, name)) for encoder in encoders)
         np.testing.assert_array_equal(without, old[:, 1:])
         np.testing.assert_array_equal(new[:, 1:], old[:, 1:])
 

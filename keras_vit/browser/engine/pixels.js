@@ -5,18 +5,25 @@
 const clip = (v) => Math.max(0, Math.min(255, v));
 const SHARE = 2 ** 22; // weights are integers, in units of 1 / SHARE
 
-/** Returns the old pixels of each new one and their weights: a triangle, as far as one pixel of the coarser grid. */
-function triangles(old, size) {
-  const scale = old / size, reach = Math.max(scale, 1);
+/** Weights by the distance, in pixels of the coarser grid, and the distance up to which they reach. */
+const WEIGHTS = {
+  bilinear: [1, (x) => Math.max(0, 1 - x)],
+  bicubic: [2, (x) => (x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? ((5 - x) * x - 8) * (x / 2) + 2 : 0)],
+};
+
+/** Returns the old pixels of each new one and their weights. */
+function weigh(old, size, interpolation) {
+  const [support, weight] = WEIGHTS[interpolation];
+  const scale = old / size, coarser = Math.max(scale, 1), reach = support * coarser;
   return Array.from({ length: size }, (_, i) => {
     const center = (i + 0.5) * scale;
     const first = Math.max(0, Math.trunc(center - reach + 0.5));
     const last = Math.min(old, Math.trunc(center + reach + 0.5));
     const weights = Array.from({ length: last - first }, (_, j) => {
-      return Math.max(0, 1 - Math.abs((first + j - center + 0.5) * (1 / reach)));
+      return weight(Math.abs((first + j - center + 0.5) * (1 / coarser)));
     });
     const sum = weights.reduce((a, b) => a + b, 0);
-    return { first, weights: weights.map((w) => Math.trunc((w / sum) * SHARE + 0.5)) };
+    return { first, weights: weights.map((w) => Math.trunc((w / sum) * SHARE + 0.5 * Math.sign(w))) };
   });
 }
 
@@ -35,13 +42,13 @@ function resizeLines(from, to, lines, channels, weighted) {
 }
 
 /** Resizes an image regardless of its proportions, first all rows, then all columns. */
-function resize(image, height, width) {
+function resize(image, height, width, interpolation = "bilinear") {
   const c = image.channels, across = (data, columns) => ({ data, line: columns * c, pixel: c });
   const down = (data) => ({ data, line: c, pixel: width * c });
   const wide = new Uint8Array(image.height * width * c), data = new Uint8Array(height * width * c);
   const rows = [across(image.data, image.width), across(wide, width)];
-  resizeLines(...rows, image.height, c, triangles(image.width, width));
-  resizeLines(down(wide), down(data), width, c, triangles(image.height, height));
+  resizeLines(...rows, image.height, c, weigh(image.width, width, interpolation));
+  resizeLines(down(wide), down(data), width, c, weigh(image.height, height, interpolation));
   return { data, height, width, channels: c };
 }
 
@@ -62,10 +69,10 @@ function round(x) {
 }
 
 /** Resizes to `ratio` times the size with the same proportions, and crops the center. */
-function resizeAndCrop(image, height, width, ratio) {
+function resizeAndCrop(image, height, width, interpolation, ratio) {
   const factor = ratio * Math.max(width / image.width, height / image.height);
   const larger = (side, least) => Math.max(round(side * factor), least);
-  const all = resize(image, larger(image.height, height), larger(image.width, width));
+  const all = resize(image, larger(image.height, height), larger(image.width, width), interpolation);
   return crop(all, (all.height - height) >> 1, (all.width - width) >> 1, height, width);
 }
 
@@ -100,7 +107,8 @@ function extremes(values) {
 }
 
 /** Returns the pixels that a model takes from those of a canvas (red, green, blue, opacity). */
-function prepare({ data, height, width }, { image_size: [rows, columns], channels, resize: way, ratio }, invert) {
+function prepare({ data, height, width }, sizes, invert) {
+  const { image_size: [rows, columns], channels, resize: way, interpolation, ratio } = sizes;
   const pixels = new Uint8Array(height * width * channels);
   for (let i = 0; i < height * width; i++) {
     if (channels === 1) {
@@ -111,5 +119,5 @@ function prepare({ data, height, width }, { image_size: [rows, columns], channel
   }
   if (invert) pixels.forEach((v, i) => (pixels[i] = 255 - v));
   const image = { data: pixels, height, width, channels };
-  return { squash: resize, crop: resizeAndCrop, digits: resizeDigit }[way](image, rows, columns, ratio);
+  return { squash: resize, crop: resizeAndCrop, digits: resizeDigit }[way](image, rows, columns, interpolation, ratio);
 }
