@@ -34,7 +34,7 @@ OUTPUTS = ("head", "projection")  # layers whose names have no prefix
 UNSAVED = ("seed_generator", "lora_kernel")  # LoRA's product is in the kernel
 
 
-def save_weights(model, path, source=None, resize="squash"):
+def save_weights(model, path, source=None, resize="squash", interpolation="bilinear"):
     """Writes a model's weights as a source would: its names, its shapes, its file format.
 
     The outputs stay the same, but not every tensor: layer scale, which loading multiplies into the
@@ -55,6 +55,7 @@ def save_weights(model, path, source=None, resize="squash"):
             `path`.
         resize: "squash" or "crop", how the library should resize images. Pass the `resize` of the
             images that the model was trained on. Only a folder has a place for it.
+        interpolation: "bilinear" or "bicubic", how the library should resize them, as `resize`.
 
     Raises:
         ValueError: that source has no name for one of the weights, or uses another file format;
@@ -70,12 +71,13 @@ def save_weights(model, path, source=None, resize="squash"):
     >>> transformers.AutoModelForImageClassification.from_pretrained("folder")  # doctest: +SKIP
     """
     arguments.one_of("squash", "crop")("resize", resize)
+    arguments.one_of("bilinear", "bicubic")("interpolation", interpolation)
     chosen, is_folder = catalogue.check_target(path, source)
     if source is None and chosen == "google" and not hasattr(model, "num_heads"):
         chosen = "bit"
     table = find_map(model, chosen)
     if is_folder:
-        _write_folder(model, path, table, resize)
+        _write_folder(model, path, table, resize, interpolation)
         return
     tensors = tensors_of(table, model)
     config_files.warn_of_changes(model, table)
@@ -101,14 +103,14 @@ def find_map(model, source):
     return next((table for table in fitting if table.export.fits(model)), fitting[-1])
 
 
-def _write_folder(model, folder, table, resize):
+def _write_folder(model, folder, table, *resizing):
     """Writes the weights and the files that the library needs to build the model."""
     tensors = tensors_of(table, model)
     writers = {
         name: functools.partial(WRITERS[SOURCES[table.source]], tensors=part)
         for name, part in config_files.split(table, tensors).items()
     }
-    for name, content in config_files.make(model, table, tensors, resize).items():
+    for name, content in config_files.make(model, table, tensors, *resizing).items():
         writers[name] = lambda path, content=content: writing.write_json(path, content)
     writing.write_folder(folder, writers)
 

@@ -90,6 +90,17 @@ def test_the_guide_to_moving_has_the_names_of_the_files():
             assert hugging_face.path_of(prefix + name) == (ours, part)
 
 
+def test_a_folder_has_the_interpolation_of_the_training(tmp_path):
+    model, found = tiny(), {}
+    for source in ("timm", "huggingface", "kerashub"):
+        keras_vit.save_weights(model, tmp_path / source, source, interpolation="bicubic")
+        stated = loading.describe(str(tmp_path / source)).preprocessing
+        found[source] = stated["resampling"]
+    assert set(found.values()) == {"bicubic"}
+    images = json_of(tmp_path / "huggingface", "preprocessor_config.json")
+    assert images["resample"] == 3  # Pillow's number
+
+
 def test_a_folder_has_the_resizing_of_the_training(tmp_path, capsys):
     """A crop keeps 224 of 256 pixels; squashed images have other proportions than in training."""
     model = tiny(image_size=56)

@@ -136,6 +136,17 @@ def test_convert_round_trip(tmp_path, capsys):
     assert not (tmp_path / "d.npz").exists()
 
 
+def test_convert_passes_how_a_run_resizes(tmp_path, monkeypatch):
+    model = keras_vit.create("ViT-Mini/8", image_size=16, num_layers=1, num_classes=2)
+    how = {"resize": "crop", "interpolation": "bicubic"}
+    monkeypatch.setattr("keras_vit.cli.commands.models.load_model", lambda name: (model, how))
+    source, target = tmp_path / "run.keras", tmp_path / "folder"
+    source.write_bytes(b"")
+    assert cli.main(["convert", str(source), str(target), "--to", "timm"]) == 0
+    found = json.loads((target / "config.json").read_text())["pretrained_cfg"]
+    assert (found["crop_mode"], found["interpolation"]) == ("center", "bicubic")
+
+
 def test_convert_replaces_nothing_that_another_process_has_written(tmp_path, monkeypatch, capsys):
     target = tmp_path / "new.npz"
     monkeypatch.setattr(models, "load_model", lambda name: (target.write_text("theirs"), {}))

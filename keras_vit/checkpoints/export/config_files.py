@@ -18,7 +18,7 @@ MAKERS = {
 }
 
 
-def make(model, table, tensors, resize):
+def make(model, table, tensors, resize, interpolation):
     """Returns {name of a JSON file: its content}.
 
     Args:
@@ -26,6 +26,7 @@ def make(model, table, tensors, resize):
         table: its weight map.
         tensors: {name: array} to be written.
         resize: "squash" or "crop", as in `keras_vit.save_weights`.
+        interpolation: "bilinear" or "bicubic", as there.
 
     Raises:
         ValueError: the library has no class that computes the same.
@@ -43,7 +44,7 @@ def make(model, table, tensors, resize):
         advice = "Load it with another `num_classes`, or write a weight file."
         received = {"representation_size": model.representation_size}
         refuse(table, "there must be no tanh layer before the head", received, advice)
-    return MAKERS[table.source](model, table, tensors, resize)
+    return MAKERS[table.source](model, table, tensors, resize, interpolation)
 
 
 def split(table, tensors):

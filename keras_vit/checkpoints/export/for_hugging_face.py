@@ -16,14 +16,14 @@ from keras_vit.checkpoints.export.json_values import (
 from keras_vit.checkpoints.maps import hugging_face
 
 
-def make(model, table, tensors, resize):
+def make(model, table, tensors, *resizing):
     """Returns {name of a JSON file: its content}, as `config_files.make` does."""
     config = _make_config(model, table, tensors)
     if model.num_classes:
         names = model.class_names or [f"LABEL_{i}" for i in range(model.num_classes)]
         config["id2label"] = {str(i): name for i, name in enumerate(names)}
         config["label2id"] = {name: i for i, name in enumerate(names)}
-    return {"config.json": config, "preprocessor_config.json": _make_processor(model, resize)}
+    return {"config.json": config, "preprocessor_config.json": _make_processor(model, *resizing)}
 
 
 def _make_config(model, table, tensors):
@@ -92,7 +92,7 @@ MORE_FIELDS = {
 }
 
 
-def _make_processor(model, resize):
+def _make_processor(model, resize, interpolation):
     """Returns preprocessor_config.json: images are resized as here, and cropped as for DINOv2."""
     height, width = size = model.image_size
     kind, steps = "ViTImageProcessor", {"size": {"height": height, "width": width}}
@@ -107,7 +107,7 @@ def _make_processor(model, resize):
         "image_processor_type": kind,
         "do_resize": True,
         **steps,
-        "resample": RESAMPLING.index("bilinear"),
+        "resample": RESAMPLING.index(interpolation),
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,

@@ -14,7 +14,7 @@ EXACT_GELU = (
 )
 
 
-def make(model, table, tensors, resize):
+def make(model, table, tensors, *resizing):
     """Returns {name of a JSON file: its content}, as `config_files.make` does."""
     family, backbone, classifier = table.export.classes
     if model.num_classes and classifier is None:
@@ -23,7 +23,7 @@ def make(model, table, tensors, resize):
     name = backbone.removesuffix("Backbone").removesuffix("VisionEncoder")
     part = "vision_encoder" if backbone.endswith("Encoder") else "backbone"
     config = _serialize(family, part, backbone, FIELDS[family](model, table, tensors))
-    kind, images = f"{name}ImageConverter", _make_converter(model, resize)
+    kind, images = f"{name}ImageConverter", _make_converter(model, *resizing)
     converter = _serialize(family, "image_converter", kind, images)
     named = {"label_names": list(model.class_names)} if model.class_names else {}
     found = {"config.json": config | named, "image_converter.json": converter}
@@ -57,14 +57,14 @@ def _serialize(family, part, name, config):
     }
 
 
-def _make_converter(model, resize):
+def _make_converter(model, resize, interpolation):
     """Returns how images are prepared: resized as here, but KerasHub crops without a margin."""
     mean, deviation = scale_pixels(model)
     return {
         "image_size": list(model.image_size),
         "scale": [1 / (255 * d) for d in deviation],
         "offset": [-m / d for m, d in zip(mean, deviation, strict=True)],
-        "interpolation": "bilinear",
+        "interpolation": interpolation,
         "antialias": True,
         "crop_to_aspect_ratio": resize == "crop",
     }

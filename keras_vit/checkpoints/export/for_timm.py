@@ -31,13 +31,13 @@ CROP_MODES = {"squash": "squash", "crop": "center"}
 TIMM_POOLINGS = {"gap": "avg", "patch mean": "avg", None: ""}  # the others have the same names
 
 
-def make(model, table, tensors, resize):
+def make(model, table, tensors, *resizing):
     """Returns {name of a JSON file: its content}, as `config_files.make` does."""
     named = {"label_names": list(model.class_names)} if model.class_names else {}
-    return {"config.json": _make_config(model, table, tensors, resize) | named}
+    return {"config.json": _make_config(model, table, tensors, *resizing) | named}
 
 
-def _make_config(model, table, tensors, resize):
+def _make_config(model, table, tensors, resize, interpolation):
     kind = matching.kind_of(model)
     if kind == "ResNet":
         size = (model.units, model.width)
@@ -59,7 +59,7 @@ def _make_config(model, table, tensors, resize):
         "pretrained_cfg": {
             "input_size": [channels, *model.image_size],
             "fixed_input_size": kind != "ResNet",
-            "interpolation": "bilinear",
+            "interpolation": interpolation,
             "crop_pct": 1 / CROP_RATIO if resize == "crop" else 1.0,
             "crop_mode": CROP_MODES[resize],
             "mean": mean,

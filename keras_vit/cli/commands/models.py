@@ -116,7 +116,8 @@ def _convert(options):
     model, metrics = load_model(options.source_file)
     with writing.excluding_others(os.path.dirname(os.path.abspath(options.target_file))):
         _check_new(options.target_file)  # another process may have written it by now
-        save_weights(model, options.target_file, options.to, metrics.get("resize", "squash"))
+        how = {name: metrics[name] for name in ("resize", "interpolation") if name in metrics}
+        save_weights(model, options.target_file, options.to, **how)
     print(f"Written: {options.target_file}, {model.count_params():,} parameters.")
 
 
