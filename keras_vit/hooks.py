@@ -1,8 +1,8 @@
 """Hooks: watch or replace what a layer computes, without changing the model.
 
 Keras has no hooks. Within a `with` block, an attribute of the layer shadows the method `call` of
-its class, however deeply the layer is nested in models. Afterwards the attribute is removed, and no
-graph has gained a node.
+its class (`quantized_call` if the layer is quantized), however deeply the layer is nested in
+models. Afterwards the attribute is removed, and no graph has gained a node.
 """
 
 import contextlib
@@ -25,16 +25,17 @@ def replace(calls):
     >>> float(layer(3))
     6.0
     """
-    before = {layer: vars(layer)["call"] for layer in calls if "call" in vars(layer)}
+    names = {layer: _name_method(layer) for layer in calls}
+    before = {layer: vars(layer)[name] for layer, name in names.items() if name in vars(layer)}
     try:
-        for layer, function in calls.items():
-            layer.call = _wrap(function, layer.call)
+        for layer, name in names.items():
+            setattr(layer, name, _wrap(calls[layer], getattr(layer, name)))
         yield
     finally:
-        for layer in calls:
-            vars(layer).pop("call", None)
+        for layer, name in names.items():
+            vars(layer).pop(name, None)
         for layer, call in before.items():  # nested blocks around the same layer
-            layer.call = call
+            setattr(layer, names[layer], call)
 
 
 @contextlib.contextmanager
@@ -68,6 +69,11 @@ def record(layers, what="output"):
 
     with replace({layer: watch(layer) for layer in layers}):
         yield tensors
+
+
+def _name_method(layer):
+    """Returns the name of the method by which Keras computes a layer."""
+    return "quantized_call" if getattr(layer, "quantization_mode", None) else "call"
 
 
 def _wrap(function, call):

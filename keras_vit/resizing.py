@@ -167,9 +167,7 @@ def _check(model, method, overrides):
         kind = arguments.with_article(type(model).__name__)
         want = f"{kind} has no argument {', '.join(lacking)}"
         arguments.refuse(want, received, f"It has {', '.join(model.argument_names)}.")
-    if any(getattr(layer, "quantization_mode", None) for _, layer in changes.walk(model)):
-        advice = "Resize the model before you quantize it."
-        arguments.refuse("the weights must not be quantized", received, advice)
+    changes.check_not_quantized(model, received, "Resize the model before you quantize it.")
     return model.get_config()
 
 

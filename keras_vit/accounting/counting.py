@@ -7,6 +7,7 @@ import keras
 
 from keras_vit import arguments, families
 from keras_vit.accounting.layer_costs import count_layers
+from keras_vit.guards import changes
 from keras_vit.variants import BiT, parse
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
@@ -103,6 +104,9 @@ def _check_size(model, image_size):
         advice = f"Leave image_size out, or build the model with image_size={image_size}."
         received = {"image_size": image_size, "the model's": own}
         arguments.refuse("`image_size` must be that of the built model", received, advice)
+    changes.check_not_quantized(
+        model, {"model": model.name}, "Count the model before you quantize it."
+    )
     if None in model.input_shape[1:]:
         want, received = "the input shape must be known", {"input shape": model.input_shape}
         arguments.refuse(want, received, "Build the model with a fixed image_size.")

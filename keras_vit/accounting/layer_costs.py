@@ -10,6 +10,7 @@ from keras_vit import hooks
 from keras_vit import layers as ours
 from keras_vit.ablations.relative import RelativeSelfAttention
 from keras_vit.convolutions import BiTRoot, HybridRoot
+from keras_vit.descendants.eva import NormDense
 from keras_vit.descendants.pooling import AttentionPooling
 
 
@@ -184,6 +185,11 @@ def _count_inside(layer, x, y):
     )
 
 
+def _norm_dense(layer, x, y, keep):
+    """Counts a dense layer whose input is normalized first: both inputs are kept."""
+    return add([_kernel(layer, x, y, keep), store(_numbers(x))])
+
+
 def _einsum(layer, x, y, keep):
     """Counts the dense layers of Keras's own attention, with one kernel for all heads."""
     _, axes, made = layer.equation.replace("->", ",").split(",")
@@ -236,6 +242,7 @@ NORMS = (layers.LayerNormalization, layers.GroupNormalization, layers.BatchNorma
 # The cost of each kind of layer, without its sublayers. The first kind that matches is used.
 CLASSES = {
     (layers.EinsumDense,): _einsum,
+    (NormDense,): _norm_dense,
     (layers.Dense, layers.Conv2D, layers.DepthwiseConv2D): _kernel,
     (*NORMS, layers.MaxPooling2D): _input,
     (RelativeSelfAttention,): _relative_self_attention,

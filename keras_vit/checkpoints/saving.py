@@ -22,6 +22,7 @@ from keras_vit.checkpoints.export import config_files
 from keras_vit.checkpoints.maps import matching
 from keras_vit.checkpoints.maps.matching import POSITIONS, layer_of
 from keras_vit.checkpoints.maps.weight_map import join_fused
+from keras_vit.guards import changes
 from keras_vit.io import files, writing
 
 WRITERS = {
@@ -92,7 +93,9 @@ def find_map(model, source):
     """
     arguments.one_of(*SOURCES)("source", source)
     kind = matching.kind_of(model)
-    resizing.check_model(model)
+    received = resizing.check_model(model)
+    advice = "Save it before you quantize it, or use model.save_weights."
+    changes.check_not_quantized(model, received, advice)
     written = [table for table in matching.WEIGHT_MAPS if table.export and kind in table.models]
     fitting = [table for table in written if table.source == source]
     if not fitting:

@@ -9,6 +9,7 @@ from keras_vit import arguments
 from keras_vit.ablations import positions
 from keras_vit.convolutions import BiTRoot, HybridRoot
 from keras_vit.explain.inside import find_encoder, vectors
+from keras_vit.guards import changes
 
 
 def embedding_filters(model, components=28):
@@ -32,7 +33,8 @@ def embedding_filters(model, components=28):
         flattened. The largest entry of each is positive, because the sign is arbitrary.
 
     Raises:
-        ValueError: no filters see the pixels, for example after a stem of other layers.
+        ValueError: no filters see the pixels, for example after a stem of other layers, or they
+            are quantized.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=16)
@@ -105,6 +107,8 @@ def _filters(model):
         if isinstance(layer, (HybridRoot, BiTRoot)):
             return _standardize(np.moveaxis(_numpy(layer.conv.kernel), -1, 0))
     encoder = find_encoder.find(model)
+    advice = "Look at its filters before you quantize it."
+    changes.check_not_quantized(encoder.patch_encoder, {"model": model.name}, advice)
     kernel = _numpy(encoder.patch_encoder.projection.kernel)  # (P P C, D)
     patch = encoder.patches.patch_size
     shape = (*patch, len(kernel) // math.prod(patch))

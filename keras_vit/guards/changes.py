@@ -56,6 +56,12 @@ def apply(model, frozen=(), changed=None):
             setattr(layers[path], name, getattr(like, name))
 
 
+def check_not_quantized(model, received, advice):
+    """Raises `ValueError` if Keras has quantized a layer of a model."""
+    if any(getattr(layer, "quantization_mode", None) for _, layer in walk(model)):
+        arguments.refuse("the weights must not be quantized", received, advice)
+
+
 def check_path(path):
     """Raises `ValueError` for a file of Keras 2, from which no such model can be loaded."""
     stem, suffix = os.path.splitext(str(path))

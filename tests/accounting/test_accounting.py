@@ -11,7 +11,7 @@ from paper import block
 import keras_vit
 from keras_vit import accounting, cli
 from keras_vit.accounting import layer_costs, paper_costs
-from keras_vit.descendants import RegisterViT
+from keras_vit.descendants import EVAViT, RegisterViT
 
 BACKEND = keras.backend.backend()
 # GMACs that timm publishes, which include 5 operations for each normalized value.
@@ -299,6 +299,24 @@ def test_a_gated_mlp_keeps_gates_and_values(blank):
     )
     more = accounting.count(gated).kept - accounting.count(plain).kept
     assert more == 2 * (1 + 4 + 16) * 128
+
+
+def test_a_dense_layer_with_a_norm_keeps_the_inputs_of_both(blank):
+    """In each of 2 blocks, for each of 5 tokens, LN(x) besides x: `mlp_dim` numbers."""
+    shape = {"image_size": 16, "num_layers": 2, "num_classes": None}
+    plain, normed = (
+        keras_vit.create("ViT-Mini/8", EVAViT, **shape, mlp_norm=norm) for norm in (False, True)
+    )
+    assert accounting.count(normed).kept - accounting.count(plain).kept == 2 * 5 * 128
+
+
+def test_a_quantized_model_is_not_counted(blank):
+    """Its products are not those of `call`, and int4 packs two weights into one number."""
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+    model.add(keras.layers.Dense(2))
+    model.layers[-1].quantize("int8")
+    with pytest.raises(ValueError, match=r"not be quantized.*before you quantize it"):
+        accounting.count(model)
 
 
 @pytest.mark.slow

@@ -90,6 +90,13 @@ def test_the_guide_to_moving_has_the_names_of_the_files():
             assert hugging_face.path_of(prefix + name) == (ours, part)
 
 
+def test_a_quantized_model_is_refused(tmp_path):
+    model = tiny()
+    model.get_layer("block_0").mlp.expand.quantize("int8")
+    with pytest.raises(ValueError, match=r"not be quantized.*model\.save_weights"):
+        keras_vit.save_weights(model, tmp_path / "vit.safetensors")
+
+
 def test_a_folder_has_the_interpolation_of_the_training(tmp_path):
     model, found = tiny(), {}
     for source in ("timm", "huggingface", "kerashub"):

@@ -74,6 +74,13 @@ def test_axes_of_the_token_space_mean_nothing():
     np.testing.assert_allclose(embedding_filters(model), before, atol=1e-5)
 
 
+def test_quantized_filters_are_not_shown_without_their_scales():
+    model = vit()
+    model.get_layer("patch_encoder").projection.quantize("int8")
+    with pytest.raises(ValueError, match="not be quantized"):
+        embedding_filters(model)
+
+
 def test_components_are_orthonormal_and_no_more_than_there_are():
     found = embedding_filters(vit())
     assert found.shape == (8, 2, 3, 3)

@@ -31,6 +31,19 @@ def test_inputs_and_outputs_are_recorded():
     assert not {"call"} & {*vars(first), *vars(second)}
 
 
+def test_a_quantized_layer_is_watched_and_replaced():
+    model, first, _ = two_layers()
+    x = random_tokens(2, 3)
+    expected = numpy(first(x))
+    first.quantize("int8")
+    with hooks.record([first]) as outputs:
+        model(x)
+    np.testing.assert_allclose(numpy(outputs["first"]), expected, atol=0.01)
+    with hooks.replace({first: lambda call, x: 2 * call(x)}):
+        np.testing.assert_allclose(numpy(first(x)), 2 * numpy(outputs["first"]), atol=1e-6)
+    np.testing.assert_array_equal(numpy(first(x)), numpy(outputs["first"]))
+
+
 def test_a_layer_that_is_called_twice_keeps_its_last_tensor():
     layer = layers.Rescaling(2.0, name="twice")
     with hooks.record([layer]) as outputs:
