@@ -68,12 +68,13 @@ def patch_length(encoder):
 
 def cut_patches(encoder, images):
     """Cuts images, pixels 0 to 255, into patches of pixels: (B, N, PPC), float32."""
-    return encoder.get_layer("patches")(ops.cast(images, "float32"))
+    # `call`, because the layer of a model in half precision would round targets.
+    return encoder.get_layer("patches").call(ops.cast(images, "float32"))
 
 
 def cut_normalized_patches(encoder, images):
     """Cuts images into patches of normalized pixels, x_p of Eq. 1: (B, N, PPC), float32."""
-    return ops.cast(cut_patches(encoder, encoder.get_layer("normalization")(images)), "float32")
+    return cut_patches(encoder, encoder.get_layer("normalization")(images))
 
 
 def embed(encoder, images):

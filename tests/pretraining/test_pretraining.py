@@ -402,6 +402,18 @@ def test_the_encoder_is_trained_in_place_and_makes_a_classifier():
 
 
 @pytest.mark.weekly
+def test_targets_are_not_rounded_to_half_precision():
+    """Pixels between whole numbers, as after augmentation, and what is predicted of them."""
+    images = random_images(2, 8, 15, 3) * 0.999
+    models = [
+        pretraining.SimMIM(two_blocks(dtype=d), mask_unit=1) for d in ("mixed_bfloat16", None)
+    ]
+    np.testing.assert_array_equal(*(numpy(model.truth(images)) for model in models))
+    found = models[0].reconstruct(images)
+    shown = ~np.repeat(np.repeat(found.mask, 4, axis=1), 5, axis=2)
+    np.testing.assert_array_equal(found.masked[shown], images[shown].astype("float32"))
+
+
 def test_mixed_precision():
     for make in (mae, pretraining.MaskedPatchPrediction):
         model = make(wide_vit(dtype="mixed_bfloat16"))
