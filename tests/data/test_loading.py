@@ -151,6 +151,8 @@ def test_repr_describes_the_dataset(image_folder):
 def test_the_grid_contains_the_models_input(image_folder):
     loaded = data.load(image_folder, 8, batch_size=10, augment="inception", pipeline="keras")
     images, labels = loaded.training_batches.batch(1, 0)
+    with pytest.raises(ValueError, match="number=0"):
+        loaded.grid(0)
     figure = loaded.grid(number=9, epoch=1)
     assert len(figure.axes) == 9
     for axes, image, label in zip(figure.axes, images, labels, strict=False):

@@ -23,8 +23,9 @@ def read_local(name, num_channels=3, seed=0, validation_share=None):
     """Returns the `Splits` of a name in `LOCAL`, or None if TFDS should read it.
 
     It reads the first of these that exists: the folder $KERAS_VIT_DATA/NAME; for CIFAR the folder
-    $KERAS_VIT_DATA itself and the archive that `keras.datasets` downloaded before; TensorFlow
-    Datasets (then it returns None). If TFDS is not installed, `keras.datasets` downloads CIFAR.
+    $KERAS_VIT_DATA itself, unless it has folders of other datasets, and the archive that
+    `keras.datasets` downloaded before; TensorFlow Datasets (then it returns None). If TFDS is not
+    installed, `keras.datasets` downloads CIFAR.
 
     Raises:
         ValueError: the folder has a different number of classes.
@@ -57,7 +58,6 @@ def _read_folder(name, num_channels):
     """Returns the images of $KERAS_VIT_DATA, or None if it is not set."""
     (count, archive), outer = LOCAL[name], os.environ.get(FOLDER)
     inner = pathlib.Path(outer or "", name)
-    # The outer folder may be CIFAR itself, or have a folder for each dataset.
     is_itself = archive and not any((inner.parent / other).is_dir() for other in LOCAL)
     if not outer or not (inner.is_dir() or is_itself):
         return None

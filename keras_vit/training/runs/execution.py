@@ -86,7 +86,7 @@ def train(
         label_smoothing: share of every label that is distributed evenly over the classes.
         class_weights: "balanced" for images / (classes * images of the class), or a dictionary of
             class names and weights; classes that are not in it weigh 1.
-        augment: name of an augmentation, see `keras_vit.data.load`.
+        augment: augmentation of the training images, see `keras_vit.data.load`.
         sampling: "balanced" to draw every class equally often, see `keras_vit.data.load`.
         precision: "float32", "mixed_bfloat16" or "mixed_float16"; logits and loss are float32 in
             all of them. None for Keras's global policy.
