@@ -64,6 +64,13 @@ def is_installed(package):
     return importlib.util.find_spec(package) is not None
 
 
+def check_sklearn(what):
+    """Raises `ImportError` that begins with what needs scikit-learn, unless it is installed."""
+    if not is_installed("sklearn"):
+        message = f"{what} scikit-learn, which is not installed. Run: pip install scikit-learn"
+        raise ImportError(message)
+
+
 def leave_the_gpu():
     """Hides GPUs from TensorFlow if it only reads or writes for another backend.
 

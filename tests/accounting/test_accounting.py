@@ -400,6 +400,7 @@ def run(capsys, *words):
 def test_command_prints_what_was_asked_for(capsys):
     head, line = run(capsys, "ViT-B/16", "--training", "303000000", "7", "--batch-size", "2")
     assert head.split()[:3] == ["name", "parameters", "GMAC"] and "exaFLOPs" in head
+    assert "backward, MiB" in head  # not the memory of all that training needs
     name, parameters, gmac, gflops, *_, exaflops, _ = line.split()
     assert (name, parameters, gmac, gflops) == ("ViT-B/16", "86,567,656", "35.13", "70.26")
     assert exaflops == "224"

@@ -100,7 +100,16 @@ def test_variants_lists_the_table(capsys):
     assert cli.main(["variants"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["ViT-B/16", "12", "768", "3072", "12", "86,567,656"] in rows
-    assert len(rows) == 1 + len(keras_vit.list_variants())
+    assert len(rows) == 2 + len(keras_vit.list_variants())
+    assert keras_vit.create(rows[-1][-1].strip('"'), image_size=8).patch_size == (4, 4)
+
+
+@pytest.mark.backend_free
+def test_a_linear_probe_without_sklearn_is_refused_before_any_work(monkeypatch, capsys):
+    monkeypatch.setattr(cli.commands.use.backend, "is_installed", lambda name: name != "sklearn")
+    assert cli.main(["few-shot", "gone.npz", "gone", "--linear-probe"]) == 1
+    message = "--linear-probe needs scikit-learn, which is not installed. Run: pip install scikit-"
+    assert message in capsys.readouterr().err
 
 
 def test_weights_lists_the_catalogue(capsys):

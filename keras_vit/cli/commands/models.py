@@ -10,7 +10,7 @@ from keras_vit.io import writing
 from keras_vit.variants import list_variants, parse
 
 SHARE = 0.35  # fraction of a core's peak; the paper's runs reached 0.25 to 0.43
-COST_COLUMNS = ("parameters", "GMAC", "GFLOPs", "activations, M", "training, MiB")
+COST_COLUMNS = ("parameters", "GMAC", "GFLOPs", "activations, M", "backward, MiB")
 
 
 def add_lists(commands):
@@ -96,6 +96,7 @@ def _variants(options):
         shown = "" if units is None else " ".join(map(str, units)) or "root alone"
         count = getattr(variant, "parameters", None)
         print(row(name, *sizes, shown, f"{count:,}" if count else ""))
+    print('A ViT may have any patch size: "ViT-Mini/4"')
 
 
 def _check_new(path):

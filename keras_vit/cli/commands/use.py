@@ -6,7 +6,7 @@ import json
 import pathlib
 import sys
 
-from keras_vit import arguments
+from keras_vit import arguments, backend
 from keras_vit.cli import progress
 from keras_vit.cli.common import (
     DEFAULT,
@@ -159,6 +159,8 @@ def _check_few_shot(options):
     if options.image_size is not None:
         arguments.positive_integer("image_size", options.image_size)
     check_share("test_share", options.test_share)
+    if options.linear_probe:
+        backend.check_sklearn("--linear-probe needs")
     check_model(options.model)
     check_source(options.data)
     image_table.check_header(options.data, options.columns)

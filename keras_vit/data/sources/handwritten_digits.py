@@ -54,11 +54,7 @@ def digits(seed=0):
 
 def check_installed():
     """Raises `ImportError` unless scikit-learn is installed."""
-    if not backend.is_installed("sklearn"):
-        raise ImportError(
-            "The digits come with scikit-learn, which is not installed. "
-            "Run: pip install scikit-learn"
-        )
+    backend.check_sklearn("The digits come with")
 
 
 def read_digits(seed=0):

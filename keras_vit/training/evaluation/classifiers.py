@@ -146,13 +146,11 @@ def linear_probe(features_train, labels_train, features_test, labels_test, penal
     >>> keras_vit.training.linear_probe(x, y, x, y)
     1.0
     """
-    try:
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-    except ImportError as error:
-        what = "The linear probe needs scikit-learn, which is not installed."
-        raise ImportError(f"{what} Run: pip install scikit-learn") from error
+    backend.check_sklearn("The linear probe needs")
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     inverse = 1.0 / arguments.positive_number("penalty", penalty)
     if len(np.unique(labels_train)) < 2:
         received, advice = {"classes": len(np.unique(labels_train))}, "Add images of another class."
