@@ -119,5 +119,5 @@ def test_what_cannot_be_compared_is_refused():
 
 def test_images_without_a_model_are_refused():
     images = np.zeros((3, 8, 8, 3))
-    with pytest.raises(ValueError, match="images need a model"):
+    with pytest.raises(ValueError, match="Images need a model"):
         nearest(None, images, images, k=2)
