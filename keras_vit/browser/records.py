@@ -110,11 +110,19 @@ def _describe(layer, model):
         raise Unknown(name)
     if any(getattr(part, "quantization_mode", None) for part in _parts(layer)):
         raise Unknown(f"{name}, quantized by Keras")
+    if any(_has_activation(part) for part in _parts(layer) if part is not layer):
+        raise Unknown(f"{name}, with an activation of its dense layers")
     return describe_kind(layer, model)
 
 
 def _parts(layer):
     return layer._flatten_layers() if isinstance(layer, keras.Layer) else ()
+
+
+def _has_activation(layer):
+    """Returns whether the activation of a dense layer has been changed."""
+    dense = isinstance(layer, (keras.layers.Dense, keras.layers.EinsumDense))
+    return dense and layer.activation is not keras.activations.linear
 
 
 def _normalize(layer, model):

@@ -153,6 +153,9 @@ def _check_neighbors(model, k, count, layer):
 def _directions(model, images, layer, batch_size):
     """Returns the representations, scaled to length 1, (images, D)."""
     images = np.asarray(images)
+    if images.ndim != 2 and model is None:
+        advice = "Pass the model, or features from keras_vit.training.features."
+        arguments.refuse("images need a model", {"model": None, "shape": images.shape}, advice)
     if images.ndim != 2:
         run = batched.run
         images = run(_representation, model, images, batch_size=batch_size, layer=layer)

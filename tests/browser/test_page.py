@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 
+import keras
 import numpy as np
 import pytest
 from chromium import browsing, drop, until
@@ -47,6 +48,13 @@ def test_what_the_engine_does_not_compute_is_refused_by_its_class(name, tmp_path
     with pytest.raises(ValueError, match=f"layer='block_0', class='{name}'"):
         browser.write_page(model, tmp_path / "page.html")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_activation_that_was_changed_is_refused(tmp_path):
+    model = keras_vit.create("ViT-Mini/8", image_size=16, num_layers=1, num_classes=2)
+    model.get_layer("block_0").mlp.expand.activation = keras.activations.relu
+    with pytest.raises(ValueError, match="with an activation of its dense layers"):
+        browser.write_page(model, tmp_path / "page.html")
 
 
 def test_a_resnet_is_refused_by_its_first_layer(tmp_path):

@@ -5,6 +5,7 @@ import os
 import re
 import warnings
 
+import keras
 import numpy as np
 import pytest
 from damage import read_all
@@ -194,6 +195,29 @@ def test_positions_without_a_place_are_added_to_their_tokens(source, rows, tmp_p
     kept = np.concatenate([position[:, :rows], position[:, 3:]], axis=1)
     np.testing.assert_array_equal(positions, kept)
     np.testing.assert_array_equal(gamma, np.ones(16))
+
+
+def test_a_head_or_nothing_replaces_the_projection_of_clip(tmp_path, capsys):
+    model, images = (
+        tiny(descendants.CLIPViT, num_classes=None, projection_dim=5),
+        random_images(2, 8, 8, 3),
+    )
+    keras_vit.save_weights(model, tmp_path / "clip", "huggingface")
+    pooled = outputs(keras.Model(model.input, model.get_layer("pooling").output), images)
+    for change, length in (({"num_classes": 3}, 3), ({"projection_dim": None}, 16)):
+        new = keras_vit.load_pretrained(tmp_path / "clip", num_heads=2, **change)
+        found = outputs(keras.Model(new.input, new.get_layer("pooling").output), images)
+        np.testing.assert_allclose(found, pooled, atol=1e-5)
+        assert new.output_shape == (None, length)
+        assert "not used: visual_projection.weight" in capsys.readouterr().out
+
+
+def test_a_mean_of_patches_keeps_the_class_token_of_the_file(tmp_path):
+    keras_vit.save_weights(tiny(), tmp_path / "vit", "timm")
+    with pytest.raises(ValueError, match="pooling='patch mean' takes"):
+        keras_vit.load_pretrained(tmp_path / "vit", pooling="gap", verbose=False)
+    new = keras_vit.load_pretrained(tmp_path / "vit", pooling="patch mean", verbose=False)
+    assert new.prefix_tokens == 1
 
 
 def test_a_bias_of_patches_is_added_to_their_positions(tmp_path):

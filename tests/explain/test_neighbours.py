@@ -115,3 +115,9 @@ def test_what_cannot_be_compared_is_refused():
         nearest(model, gallery, np.ones((3, 3)), k=1)
     with pytest.raises(ValueError, match="expects images of shape"):
         nearest(model, gallery[:, :, :8], gallery, k=1)
+
+
+def test_images_without_a_model_are_refused():
+    images = np.zeros((3, 8, 8, 3))
+    with pytest.raises(ValueError, match="Images need a model"):
+        nearest(None, images, images, k=2)

@@ -286,6 +286,9 @@ def refusal(path, model, table, problems, specs):
         "Build the model with keras_vit.load_pretrained(path), which reads the file's own shape, "
         'or leave layers out with skip=("head", ...).'
     )
+    if getattr(model, "pooling", None) == "gap" and any(POSITIONS in p.words for p in problems):
+        advice = "A model with pooling='gap' has no class token. If the file has one, "
+        advice += "pooling='patch mean' takes the mean of its patches."
     advice = unsupported(table, specs) or advice
     return "\n".join(
         [
@@ -332,7 +335,7 @@ def _is_left_out(table, model, name, skip):
     layer = layer_of(ours[0]) if ours else None
     no_head = model.num_classes is None or "head" in skip
     lacks_it = not any(layer_of(weight.path) == layer for weight in model.weights)
-    if layer in skip or (layer in HEAD and no_head and lacks_it):
+    if layer in skip or (layer in (*HEAD, "projection") and no_head and lacks_it):
         return True
     if layer in AFTER_TOKENS and lacks_it and getattr(model, "pooling", "") is None:
         return True
