@@ -1,8 +1,8 @@
-// Code in a sentence or table does not break within a short word: `--epochs`, `ViT-Ti/16`.
+// Code in a sentence or table does not break within a short word: `--epochs`, `token_attention`.
 function keepWords() {
   for (const code of document.querySelectorAll("article :not(pre) > code")) {
     if (code.childElementCount) continue;
-    code.innerHTML = code.innerHTML.replace(/[^\s-]*-\S*/g, (word) =>
+    code.innerHTML = code.innerHTML.replace(/\S+/g, (word) =>
       word.length > 24 ? word : `<span class="word">${word}</span>`,
     );
   }
