@@ -52,8 +52,8 @@ def check(options):
     if data is not None and not isinstance(data, (str, os.PathLike)):
         advice = "Write arrays to a file, numpy.savez(path, images=images, labels=labels), and "
         advice += "pass its path; or load them with keras_vit.data.load and use the model's `fit`."
-        received = {"data": type(data).__name__}
-        arguments.refuse("`data` must be the path or the name of a dataset", received, advice)
+        want = "`data` must be the path or the name of a dataset"
+        arguments.refuse(want, {"data": type(data).__name__}, advice)
     if data is None and options["image_size"] not in (None, 8):
         received = {"image_size": options["image_size"]}
         advice = "Leave image_size out, or pass a folder of images."
@@ -128,10 +128,10 @@ def complete(options):
 
 def _to_plain(value):
     """Returns a number of NumPy as one of Python."""
-    if hasattr(value, "item"):
-        return value.item()
-    expected = "the arguments of a run must be texts, numbers, and dictionaries of these"
-    return arguments.refuse(expected, {"argument": type(value).__name__})
+    if not hasattr(value, "item"):
+        expected = "the arguments of a run must be texts, numbers, and dictionaries of these"
+        arguments.refuse(expected, {"argument": type(value).__name__})
+    return value.item()
 
 
 def seconds(name, value):
@@ -174,7 +174,7 @@ def load_images(options):
     import keras
 
     chosen, is_digits = find_recipe(options), options["data"] is None
-    split_seed, augment = options["split_seed"], options["augment"]
+    augment, split_seed = options["augment"], options["split_seed"]
     augment = Augmentation(**augment) if isinstance(augment, dict) else augment
     if split_seed is None:
         split_seed = options["seed"] if is_digits else 0
@@ -226,18 +226,15 @@ def command_line(*words):
 
 
 def fine_tuning(data, columns=None, group_pattern=None, skip_empty=False, on_error="stop"):
-    """Returns the command that fine-tunes published weights on a folder or table, for the shell.
-
-    The arguments are those of `train` that determine which images are read.
+    """Returns the command that fine-tunes published weights on these images, for the shell.
 
     Example:
     >>> keras_vit.training.runs.run_folder.fine_tuning("pets.csv", {"label": "breed"})
     'keras-vit train pets.csv --label-column breed --weights ViT-Ti/16'
     """
     given = [word for role, name in (columns or {}).items() for word in (f"--{role}-column", name)]
-    given += [] if group_pattern is None else ["--group-pattern", group_pattern]
-    given += ["--skip-empty"] * skip_empty
-    given += [] if on_error == "stop" else ["--on-error", on_error]
+    given += ["--group-pattern", group_pattern] if group_pattern is not None else []
+    given += ["--skip-empty"] * skip_empty + ["--on-error", on_error] * (on_error != "stop")
     return command_line("train", data, *given, "--weights", "ViT-Ti/16")
 
 
