@@ -112,14 +112,15 @@ def find_map(model, source):
     return next((table for table in fitting if table.export.fits(model)), fitting[-1])
 
 
-def _write_folder(model, folder, table, *resizing):
+def _write_folder(model, folder, table, resize, interpolation):
     """Writes the weights and the files that the library needs to build the model."""
     tensors = tensors_of(table, model)
     writers = {
         name: functools.partial(WRITERS[SOURCES[table.source]], tensors=part)
         for name, part in config_files.split(table, tensors).items()
     }
-    for name, content in config_files.make(model, table, tensors, *resizing).items():
+    found = config_files.make(model, table, tensors, resize, interpolation)
+    for name, content in found.items():
         writers[name] = lambda path, content=content: writing.write_json(path, content)
     writing.write_folder(folder, writers)
 
