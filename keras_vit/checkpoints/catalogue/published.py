@@ -169,7 +169,7 @@ GROUPS = (
         ("ViT-Mini/4", "ViT-Mini_4-cifar10", 32, None, "0.6 MB", 64.68, "ours"),)),
     ("keras-vit-midi", SHIPPED + "{}.npz", "cifar10", 10, (
         ("ViT-Midi/4", "ViT-Midi_4-cifar10", 32, None, "1.7 MB", 81.28, "ours"),
-        ("R+ViT-Midi/8", "R_ViT-Midi_8-cifar10", 32, None, "2.3 MB", 81.38, "ours"),)),
+        ("R+ViT-Midi/4", "R_ViT-Midi_4-cifar10", 32, None, "2.1 MB", 83.53, "ours"),)),
 )  # fmt: skip
 # These weights exist at one resolution only, so their names omit it.
 WITHOUT_RESOLUTION = ("original-i21k", "augreg-i21k", "sam-i1k", "huggingface-i21k", "bit-m-i21k",
@@ -182,8 +182,8 @@ SHA256 = {
     "ViT-Midi/4-keras-vit-midi-cifar10": (
         "6300e2b9a4f07a2bf66bfd844f07203b868c97e8f2ebd4a90add5330b1a2d8d6"
     ),
-    "R+ViT-Midi/8-keras-vit-midi-cifar10": (
-        "be208b4a7811879902089de6a1ee8c0289d4546661e4715e5d2ddee11415e305"
+    "R+ViT-Midi/4-keras-vit-midi-cifar10": (
+        "c66cd1ca4cdb7fced1d63f23bf0d9311ca89527112e86147d27d7bc4b2237c14"
     ),
     "ViT-Ti/16-deit-i1k-224": "21d4764d94f6c3ffdb6da3581115a0a1ee2d505537d96883b540e54766407c9e",
 }
@@ -196,7 +196,7 @@ RECOMMENDED = {
     "original-i21k-ft-384": "ViT-L/32 R50+ViT-B/16",
     "original-i21k": "ViT-H/14 R26+ViT-B/32",  # 21,843 classes; not fine-tuned
     "keras-vit-cifar10": "ViT-Mini/4",  # 10 classes
-    "keras-vit-midi-cifar10": "ViT-Midi/4 R+ViT-Midi/8",
+    "keras-vit-midi-cifar10": "ViT-Midi/4 R+ViT-Midi/4",
     "bit-m-i21k-ft-448": "R50x1 R50x3 R101x1 R101x3 R152x2",
     "bit-m-i21k-ft-480": "R152x4",
 }  # fmt: skip
@@ -211,5 +211,5 @@ _CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse
 CLASS_NAMES = {
     "ViT-Mini/4-keras-vit-cifar10": _CIFAR,
     "ViT-Midi/4-keras-vit-midi-cifar10": _CIFAR,
-    "R+ViT-Midi/8-keras-vit-midi-cifar10": _CIFAR,
+    "R+ViT-Midi/4-keras-vit-midi-cifar10": _CIFAR,
 }
