@@ -46,8 +46,6 @@ class Inner:
             return False
         if self.quantization_mode or self.activity_regularizer or not _takes_only_x(type(self)):
             return False
-        if self.activity_regularizer is not None:  # Keras adds its loss
-            return False
         return _name(x.dtype) == self.input_dtype == self.variable_dtype
 
 
