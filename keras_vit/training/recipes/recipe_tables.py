@@ -26,7 +26,7 @@ ALIASES = {
     "paper-pre-training": "paper-imagenet",
     "vit-s16": "plain-vit-s16",
 }
-PLOTTED = ("digits", "folder", "cifar")  # their runs plot positions and patches
+PLOTTED = ("digits", "folder", "cifar", "cifar-gpu")  # their runs plot positions and patches
 FIELDS = Recipe._fields[: Recipe._fields.index("source") + 1]  # those that may be overridden
 
 
@@ -38,7 +38,7 @@ def names():
 def recipe(name, data=None, **overrides):
     """Returns how to train on `data`: the arguments of `model.compile` and `model.fit`.
 
-    - "digits", "folder" and "cifar": small models from scratch on a laptop
+    - "digits", "folder" and "cifar": small models from scratch on a laptop; "cifar-gpu": on a GPU
     - "finetune": published weights, own images; Table 4, shortened for small datasets
     - "linear-probe" and "dinov2-linear": only the head is trained; ours and arXiv 2304.07193
     - "lora": low-rank updates of the blocks, arXiv 2106.09685
