@@ -10,8 +10,8 @@
 # > measure and repair calibration, and publish a model as one web
 # > page.
 # >
-# > **You need** [chapter 4](04_eighty_lines.py) and the idea of a
-# > frozen model with a new head.
+# > **You need** [chapter 7](07_cifar10.py): a frozen model with a new
+# > head.
 # >
 # > **Time** {time}
 # >
@@ -57,9 +57,9 @@ print(len(images), "images of", len(classes), "classes")
 #
 # `keras_vit.features` returns the vector that the head gets, $y$ of
 # Eq. 4, for each image. The ViT is *frozen*: its weights do not change.
-# A logistic regression on these vectors is the new head. `C=0.1`
-# regularizes it strongly: its weights stay small, because there are few
-# images. Of every ten images of a class, four are for training, three
+# A logistic regression on these vectors is the new head. There are few
+# images, so `C=0.1` regularizes it strongly, which keeps its weights
+# small. Of every ten images of a class, four are for training, three
 # for *calibration*, and three for the test. Each split has one job.
 # Images that were used to choose anything, be it weights or one number,
 # can no longer measure the result.

@@ -77,8 +77,8 @@ plt.show()
 # %% [markdown]
 # ## Corrupting half of the patches
 #
-# Which patches must the model predict? As in BERT, half of them are
-# *corrupted*. Of these,
+# Which patches must the model predict? Half of them are *corrupted*,
+# much as BERT, a model of language, does with words. Of these,
 #
 # - 80 % are replaced by a learned `[mask]` token,
 # - 10 % are replaced by the embedding of another patch of the image,
