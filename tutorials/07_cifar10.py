@@ -170,8 +170,8 @@ for n, accuracy in scratch.items():
 # regression on them: a *linear probe*. The ViT itself is not trained at
 # all; it is *frozen*.
 #
-# At 112 × 112 pixels the same costs a quarter: 49 patches instead of
-# 196. (The grid of position embeddings is shrunk accordingly.) Is that
+# At 112 × 112 pixels, 49 patches instead of 196, the same costs a
+# quarter. (The grid of position embeddings is shrunk to fit.) Is that
 # good enough? We try both.
 
 
@@ -264,9 +264,9 @@ plt.show()
 # %% [markdown]
 # **You should see** the frozen ViT at 224 pixels far above the one from
 # scratch at every number of labels: 62 against 20 % with 50 labels, 75
-# against 25 % with 1,000. From scratch, it takes 49,000 labels and a
-# far longer training to get ahead of that: 81.3 %. With about as many
-# labels, fine-tuning is ahead again, by 12 points.
+# against 25 % with 1,000. From scratch, 49,000 labels and a far longer
+# training get ahead of that, with 81.3 %. With about as many labels,
+# fine-tuning is ahead again, by 12 points.
 #
 # **What makes the difference?** Mainly the images seen in pretraining,
 # 14 million with labels, among them cats, dogs, frogs, trucks,
@@ -278,11 +278,11 @@ plt.show()
 # ([Results](../docs/results.md#fine-tuning-at-96-pixels)).
 #
 # **What is chance?** With 500 test images, an interval is about four
-# points to either side, with the 200 of this page five to seven: that
-# is how far a cross may be from its curve. Another choice of 50
-# training images would move a point, too. And 400 steps are few: with
-# more of them, the ViT from scratch would be better. As it is, it is no
-# better than a linear model on the pixels (exercise 2).
+# points to either side, with the 200 of this page five to seven. So the
+# crosses may be some points off the curves. Another choice of 50
+# training images would move a point, too. And 400 steps are few (this
+# page takes only 150): from scratch, more of them might help. As it is,
+# that ViT is no better than a linear model on the pixels (exercise 2).
 #
 # **Why is 112 pixels worse?** Nothing is lost by it, since CIFAR-10 has
 # only 32 × 32 pixels to begin with. But the objects are half as large
