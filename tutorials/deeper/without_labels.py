@@ -176,7 +176,8 @@ print(f"the model            {losses[-1]:.2f}")
 assert losses[-1] < places < blind < np.log(8)
 
 # %% [markdown]
-# **You should see** the model below both. It knows something about a
+# **You should see** the model below all three. (A nat is the unit of
+# $-\log p$ with the natural logarithm.) It knows something about a
 # hidden patch that does not follow from its position, so it must come
 # from the patches around it.
 #
