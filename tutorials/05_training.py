@@ -401,7 +401,7 @@ assert accuracy["ViT-Mini/7"] > 0.6
 # **Stored results** with `FULL = True`: 60,000 images, 1,200 steps of
 # 100 (two epochs), and all 10,000 test images. `python 05_training.py`,
 # one of two shared cores of an Intel Xeon with AVX-512, keras 3.15.1,
-# jax 0.10.2, seed 0, 2026-11-29 and 2026-11-30.
+# jax 0.10.2, seed 0, 2026-11-29; the peaks above, 2026-11-30.
 
 # %%
 STORED = {
@@ -416,8 +416,8 @@ for name, p in sorted(STORED.items(), key=lambda item: item[1]):
 # With ten times the images and six times the steps, the ViT gains nine
 # points. It is 1.5 points behind the convolutional network, more than
 # the choice of test images explains; with one run each, the seed may
-# have a share in it. It is about as good as the support vector machine
-# above, which has a tenth of the images.
+# have a share in it. The ViT is now about as good as the support vector
+# machine above, which was trained on a tenth of the images.
 #
 # **Check 7: the mistakes.** A mistake that a person could make too is a
 # good sign. Here are the six wrong answers with the highest confidence,
