@@ -275,18 +275,19 @@ plt.show()
 #
 # | seed | no warm-up | warm-up of 15 steps |
 # |---|---|---|
-# | 0, as above | 1.09 | 1.06 |
+# | 0 | 1.09 | 1.06 |
 # | 1 | 1.21 | 0.99 |
 # | 2 | 1.24 | 0.98 |
 # | 3 | 1.12 | 0.96 |
 # | 4 | 1.60 | 1.07 |
 #
-# It is not. (On the machine of the stored results below.) Seed 0 is the
+# It is not. (On the machine of the stored results below; a repeated run
+# may differ by some hundredths.) Seed 0, that of this page, is the
 # mildest: one run can mislead. Without warm-up, all five runs end with
-# the higher loss, and with warm-up, no loss is ever above that of a
-# blind guess. So warm-up is a safety margin. It forgives a rate that is
-# too large while the averages of AdamW are at their worst. The paper
-# warms up for 10,000 steps whenever it pretrains (Table 3).
+# the higher loss; with warm-up, no loss is above that of a blind guess.
+# So warm-up is a safety margin. It forgives a rate that is too large
+# while the averages of AdamW are at their worst. The paper warms up for
+# 10,000 steps whenever it pretrains (Table 3).
 #
 # ## The training
 #
