@@ -83,6 +83,7 @@ MISTAKES = [
     (5, "WarmupCosine", "0.5 * (1 +", "(1 +", "Step 5 of"),
     (5, "WarmupCosine", "np.pi * after", "np.pi * after / 2", "half a cosine"),
     (5, "WarmupCosine", " if self.warmup else 1.0", "", "do not divide by zero"),
+    (5, "WarmupCosine", "step / self.warmup if", "min(step / self.warmup, 1) if", "no value yet"),
     (5, "WarmupLinear", "fall = 1 - after", "fall = 1 - 0.5 * after", "straight"),
     (5, "smallest_loss", "share = smoothing / classes", "share = smoothing / 9", "one included"),
     (5, "images_needed", "interval(q, n)[0]", "q", "88% and 89%"),

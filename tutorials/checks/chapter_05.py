@@ -1,8 +1,8 @@
 """Checks of chapter 5, Training from scratch."""
 
+import keras
 import numpy as np
 from check import call, close, expect
-from keras.ops import convert_to_tensor
 from keras.optimizers.schedules import LearningRateSchedule
 
 
@@ -28,10 +28,20 @@ def _rates(answer, falling, hint):
             close(_rate(schedule, step), share * peak, rise)
         for step, share in falling.items():
             close(_rate(schedule, step), share * peak, f"Step {step} of 100, warm-up 20. {hint}")
+    _without_value(schedule)
 
 
 def _rate(schedule, step):
-    return float(call(schedule, convert_to_tensor(step)))
+    return float(call(schedule, keras.ops.convert_to_tensor(step)))
+
+
+def _without_value(schedule):
+    try:
+        keras.ops.vectorized_map(schedule, keras.ops.convert_to_tensor([5, 60]))
+    except Exception as error:
+        hint = "The rates are right, but Keras compiles this method, when `step` has no value yet. "
+        hint += "Use keras.ops, and on `step` neither `if`, min, max, float nor NumPy."
+        expect(False, f"{hint} It stops with {type(error).__name__}.")
 
 
 def smallest_loss(answer):

@@ -315,9 +315,10 @@ plt.show()
 assert fields["stage 3 of R50+ViT-B/16"] > 224
 
 # %% [markdown]
-# **You should see** that a token of R50+ViT-B/16 can depend on more
-# than the whole image, before any attention. (Strictly, even a cell of
-# the root does: group normalization takes its mean over all cells.)
+# **You should see** that the receptive field of a token of R50+ViT-B/16
+# is larger than the image: before any attention, it can depend on all
+# of it. (Strictly, even a cell of the root does: group normalization
+# takes its mean over all cells.)
 # What a ViT must learn in its first blocks, that nearby pixels belong
 # together, is built into a hybrid.
 #
@@ -388,7 +389,9 @@ for name, theirs in exaflops.items():
 # The dataset is the handwritten digits of scikit-learn, at 16 × 16
 # pixels. (To use your own images, at 32 × 32 pixels, set
 # `KERAS_VIT_DATA` to a folder with a subfolder for each class.) In all
-# three models, cells or patches are 4 pixels apart.
+# three models, cells or patches are 4 pixels apart. The pixels are
+# divided by 4,000 so that they do not drown the positions of the ViT
+# ([chapter 6](../06_data.py)).
 
 # %%
 source = os.environ.get("KERAS_VIT_DATA", "digits")

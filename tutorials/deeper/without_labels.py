@@ -77,8 +77,8 @@ plt.show()
 # %% [markdown]
 # ## Corrupting half of the patches
 #
-# Which patches must the model predict? As in BERT, half of them are
-# *corrupted*. Of these,
+# Which patches must the model predict? Half of them are *corrupted*,
+# much as BERT, a model of language, does with words. Of these,
 #
 # - 80 % are replaced by a learned `[mask]` token,
 # - 10 % are replaced by the embedding of another patch of the image,
@@ -176,7 +176,8 @@ print(f"the model            {losses[-1]:.2f}")
 assert losses[-1] < places < blind < np.log(8)
 
 # %% [markdown]
-# **You should see** the model below both. It knows something about a
+# **You should see** the model below all three. (A nat is the unit of
+# $-\log p$ with the natural logarithm.) It knows something about a
 # hidden patch that does not follow from its position, so it must come
 # from the patches around it.
 #
