@@ -24,7 +24,7 @@ end.html          closes it and the Explorer, which share base.css, shared.js an
 from keras_vit import startup
 
 if not startup.postpone(__name__):
-    from keras_vit.browser.explorer.explorer_file import write_explorer
+    from keras_vit.browser.explorer import write_explorer
     from keras_vit.browser.page_file import write_page
 
 __all__ = ["write_explorer", "write_page"]

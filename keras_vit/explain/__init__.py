@@ -26,7 +26,7 @@ if not startup.postpone(__name__):
     from keras_vit.explain.gradients import grad_cam, relevance
     from keras_vit.explain.masking import deletion_curve, occlusion
     from keras_vit.explain.per_head import attention_entropy, mean_attention_distance
-    from keras_vit.explain.reporting.building import report
+    from keras_vit.explain.reporting import report
     from keras_vit.explain.representations import CKA, Nearest, cka, nearest
     from keras_vit.explain.rollout import attention_rollout, token_attention
     from keras_vit.explain.tokens import (
