@@ -10,13 +10,16 @@ simmim.py          SimMIM
 pixels.py          prediction of pixels, as in Image GPT
 vit_stages.py      the stages of a ViT, and masks that hide patches between them
 patch_targets.py   the targets that are predicted for a patch
-fine_tuning.py     `build_classifier`
 """
 
-from keras_vit.pretraining.fine_tuning import build_classifier
 from keras_vit.pretraining.mae import MAE
 from keras_vit.pretraining.masked_patches import MaskedPatchPrediction
-from keras_vit.pretraining.objective import Objective, Reconstruction, plot_reconstruction
+from keras_vit.pretraining.objective import (
+    Objective,
+    Reconstruction,
+    build_classifier,
+    plot_reconstruction,
+)
 from keras_vit.pretraining.pixels import PixelPrediction, find_palette
 from keras_vit.pretraining.simmim import SimMIM
 
