@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_vit import arguments, backend, environment
+from keras_vit.checkpoints.catalogue.published import CIFAR10
 from keras_vit.data import images
 from keras_vit.data.sources import arrays, folders
 from keras_vit.data.sources.source import ArraySource, Splits, divide, split
@@ -111,7 +112,6 @@ LOCAL = {
     "pets": (37, None),
 }
 VALIDATION_SHARE = 0.02  # share of CIFAR's training images that the paper holds out
-CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 def read_local(name, num_channels=3, seed=0, validation_share=None):
