@@ -181,7 +181,7 @@ def _check_labels(model, images, labels):
     kind = label_checks.find_kind(name)
     if kind is None:
         return
-    activation = _last_activation(model)
+    activation = find_last_activation(model)
     if activation in PROBABILITIES and settings.get("from_logits"):
         want = "the loss must take probabilities, which this model returns by its "
         want += f"{activation}; it takes logits"
@@ -193,7 +193,7 @@ def _check_labels(model, images, labels):
     check_count(images, expected.check(labels))
 
 
-def _last_activation(model):
+def find_last_activation(model):
     """Returns "linear", "softmax", ... of a model's last layer, which may be a model itself."""
     last = model
     while getattr(last, "layers", None):
