@@ -11,7 +11,7 @@ COMPILED, TIMED = 3, 20  # steps before the clock starts, and steps that are tim
 RESERVE = 0.05  # share of the time for saves, figures and slow phases
 
 
-def plan_epochs(seconds, started, data, model, recipe):
+def plan_epochs(seconds, started, data, model):
     """Returns how many epochs fit into `seconds` from `started`, a time of `time.perf_counter`.
 
     The model and its optimizer are trained for some steps: use new ones for the training. The
