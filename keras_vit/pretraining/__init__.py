@@ -3,7 +3,7 @@
 Each objective is a Keras model around a `ViT`. `compile(optimizer)` and `fit(images)` train the
 ViT in place; `build_classifier` builds a model with a head from it, to be fine-tuned.
 
-objective.py       base class of all objectives: hide, predict, compare, plot
+objective.py       base class of all objectives: hide, predict, compare, plot; `build_classifier`
 masked_patches.py  masked patch prediction, the paper's objective
 mae.py             masked autoencoder
 simmim.py          SimMIM

@@ -2,10 +2,10 @@
 
 This is the inverse of `configurations`: arguments of the model become fields.
 
-for_timm.py        config.json of timm
-for_hugging_face.py    config.json of transformers
-for_kerashub.py    a preset of KerasHub
-json_values.py     values of a model in the form that JSON needs
+for_timm.py           config.json of timm
+for_hugging_face.py   config.json of transformers
+for_kerashub.py       a preset of KerasHub
+json_values.py        values of a model in the form that JSON needs
 """
 
 from keras_vit import arguments

@@ -1,9 +1,12 @@
 """Where labeled images come from: `open_source` identifies a source and opens it.
 
 source.py       `Source`: images, read one at a time; `Splits`: training, validation and test
+folders.py      files in class folders, or in a table
+arrays.py       arrays, and .npz files
+local.py        the digits; CIFAR-10, CIFAR-100 and the pets on this machine
 groups.py       images that must be in one split
 unreadable.py   skips images that cannot be read
-folders.py, arrays.py, local.py      the kinds of sources
+disk_cache.py   images decoded once
 """
 
 import os

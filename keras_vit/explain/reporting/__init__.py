@@ -52,7 +52,9 @@ def report(model, images, names=None, class_names=None, progress=None, model_nam
     >>> pathlib.Path("report.html").write_text(page)  # doctest: +SKIP
     """
     images = batched.check_images(model, images)
-    names = fill_names(names, len(images)) if names else _number(len(images))
+    names = (
+        fill_names(names, len(images)) if names else [f"image {i + 1}" for i in range(len(images))]
+    )
     class_names = class_names or getattr(model, "class_names", None)
     if class_names and len(class_names) != model.output_shape[-1]:
         received = {"class_names": len(class_names), "logits": model.output_shape[-1]}
@@ -92,10 +94,6 @@ def build_page(request, missing):
         missing=_missing(missing),
         environment=environment.description(),
     )
-
-
-def _number(count):
-    return [f"image {i + 1}" for i in range(count)]
 
 
 def _mark(i):
