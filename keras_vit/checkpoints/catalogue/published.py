@@ -223,7 +223,8 @@ def imagenet_classes():
     """Returns ImageNet's classes (ILSVRC 2012) in the order of the logits, as {id: names}.
 
     `imagenet.txt` has a line for each: the WordNet id, as ImageNet's folders are called, and the
-    words of that synset in WordNet 3.0 (https://wordnet.princeton.edu/license).
+    words of that synset in WordNet 3.0 (Princeton University,
+    https://wordnet.princeton.edu/license).
     """
     text = (pathlib.Path(__file__).parent / "imagenet.txt").read_text("utf-8")
     return dict(line.split(" ", 1) for line in text.splitlines())
