@@ -78,7 +78,7 @@ def rebuild(model, method="bilinear", forget=(), **overrides):
     if isinstance(model, ZeroShotClassifier):
         return _rebuild_zero_shot(model, method, overrides)
     config = _check(model, method, overrides)
-    new_head = _has_new_head(config, overrides)
+    new_head = overrides.get("num_classes", config["num_classes"]) != config["num_classes"]
     if new_head:
         overrides = without_old_head(config) | overrides
         config.pop("class_names", None)
@@ -169,10 +169,6 @@ def _check(model, method, overrides):
         arguments.refuse(want, received, f"It has {', '.join(model.argument_names)}.")
     changes.check_not_quantized(model, received, "Resize the model before you quantize it.")
     return model.get_config()
-
-
-def _has_new_head(config, overrides):
-    return overrides.get("num_classes", config["num_classes"]) != config["num_classes"]
 
 
 def _fit(values, new, old, method, forget):

@@ -8,6 +8,7 @@ import pathlib
 from keras_vit import arguments
 from keras_vit.data import images
 
+PRECISIONS = ("float16", "int8")  # of the weights
 MOST = 12  # example images
 LARGEST = 512  # longest side of an example in pixels; saves space in the page
 QUALITY = 90  # of JPEG

@@ -1,13 +1,18 @@
 """Writes the page: one HTML file that holds the model, the code and the examples."""
 
+import base64
 import importlib.resources
 import json
+import zlib
+
+import numpy as np
 
 from keras_vit import arguments, environment
-from keras_vit.browser import facts, records, weights
+from keras_vit.browser import facts, records
 from keras_vit.data.transforms.image_transforms import CROP_RATIO, find_resizing
 from keras_vit.io import writing
 from keras_vit.io.html_page import Html, fill
+from keras_vit.resizing import read_weights
 
 MODEL = ("matrices", "engine", "descendants", "convolutions")
 ENGINE = [f"engine/{name}.js" for name in (*MODEL, "weights", "pixels", "maps")]
@@ -44,7 +49,7 @@ def write_page(
     >>> model = keras_vit.load_pretrained("ViT-Mini/4", verbose=False)
     >>> keras_vit.browser.write_page(model, "page.html", precision="int8")  # doctest: +SKIP
     """
-    arguments.one_of(*weights.PRECISIONS)("precision", precision)
+    arguments.one_of(*facts.PRECISIONS)("precision", precision)
     writing.check_file(path, "Choose another file.", ".html")
     found = facts.find_examples(examples) if examples else []
     content, text = pack(model, class_names, metrics or {}, precision, title)
@@ -70,7 +75,7 @@ def pack(model, class_names, metrics, precision, title):
         received = {"class names": len(names), "logits": model.output_shape[-1]}
         advice = "Pass them in the order of the logits."
         arguments.refuse("there must be a name for each of the logits", received, advice)
-    entries, text = weights.pack(model, precision)
+    entries, text = pack_weights(model, precision)
     how = {"resize": "digits"} if metrics.get("data") == "digits" else find_resizing(metrics)
     model_name = metrics.get("model") or model.name
     title = title or facts.make_title(metrics, names) or model_name
@@ -114,3 +119,59 @@ def fill_page(template, content, text, style, script, worker, **values):
         script=Html(script),
         **values,
     )
+
+
+# --- Weights as text, which weights.js reads ------------------------------------------------------
+
+UNSAVED = "seed_generator"
+OUTPUT = "attention_output/kernel"  # (heads, d, D)
+
+
+def pack_weights(model, precision):
+    """Returns (entries, text): each tensor's name, shape and place, and the tensors as text.
+
+    A kernel is transposed, one row for each output. With int8, each row has its own scale, so that
+    its largest number is 127; everything else is float16. Each tensor is compressed and written in
+    Base64.
+
+    Raises:
+        ValueError: a weight is not finite, or too large for float16.
+    """
+    entries, texts, start = [], [], 0
+    for path, value in read_weights(model).items():
+        if UNSAVED in path:
+            continue
+        value = _arrange(path, value)
+        kind = precision if value.ndim == 2 else "float16"
+        data = (_int8 if kind == "int8" else _float16)(path, value)
+        text = base64.b64encode(zlib.compress(data)).decode()
+        place = {"start": start, "end": start + len(text)}
+        entries.append({"name": path, "shape": value.shape, "kind": kind, **place})
+        texts.append(text)
+        start += len(text)
+    return entries, "".join(texts)
+
+
+def _arrange(path, value):
+    """Returns a kernel as (outputs, inputs), and everything else as a vector."""
+    if not path.endswith("kernel"):
+        return value.astype("float32").ravel()
+    is_split = value.ndim == 3 and not path.endswith(OUTPUT)  # (D, heads, d), of Keras's attention
+    inputs = (len(value), -1) if is_split else (-1, value.shape[-1])
+    return value.astype("float32").reshape(inputs).T
+
+
+def _float16(path, value):
+    with np.errstate(over="ignore"):
+        data = value.astype("<f2")
+    if not np.isfinite(data).all():
+        advice = "The model cannot be put on a page; was its training stable?"
+        arguments.refuse("weights must be finite and below 65,504", {"weight": path}, advice)
+    return data.tobytes()
+
+
+def _int8(path, value):
+    _float16(path, value)  # checks
+    scales = np.abs(value).max(axis=1, keepdims=True) / np.float32(127)
+    numbers = np.rint(value / np.where(scales > 0, scales, 1)).astype("int8")
+    return scales.astype("<f4").tobytes() + numbers.tobytes()

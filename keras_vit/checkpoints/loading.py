@@ -8,8 +8,8 @@ from typing import NamedTuple
 from keras_vit import arguments, backend, families, hybrid, resizing, resnet, vit
 from keras_vit.ablations import positions
 from keras_vit.checkpoints import catalogue, keras_file, transfer
-from keras_vit.checkpoints.catalogue import hub, imagenet
-from keras_vit.checkpoints.catalogue.published import RESIZING
+from keras_vit.checkpoints.catalogue import hub
+from keras_vit.checkpoints.catalogue.published import IMAGENET_CLASSES, RESIZING
 from keras_vit.checkpoints.describe import class_names_beside, describe
 from keras_vit.checkpoints.maps import matching
 from keras_vit.checkpoints.maps.matching import HEAD, layer_of
@@ -153,7 +153,7 @@ def find_resizing(name, image_size=None):
     return RESIZING | found
 
 
-def class_names(name, count=imagenet.COUNT):
+def class_names(name, count=IMAGENET_CLASSES):
     """Returns the names of the classes of published weights, in the order of the logits.
 
     Named weights are not downloaded for this.

@@ -16,9 +16,8 @@ import keras
 import numpy as np
 
 from keras_vit import arguments, resizing
-from keras_vit.checkpoints import catalogue
+from keras_vit.checkpoints import catalogue, export
 from keras_vit.checkpoints.catalogue.published import SOURCES
-from keras_vit.checkpoints.export import config_files
 from keras_vit.checkpoints.maps import matching
 from keras_vit.checkpoints.maps.matching import POSITIONS, layer_of
 from keras_vit.checkpoints.maps.weight_map import join_fused
@@ -79,7 +78,7 @@ def save_weights(model, path, source=None, resize="squash", interpolation="bilin
         _write_folder(model, path, table, resize, interpolation)
         return
     tensors = tensors_of(table, model)
-    config_files.warn_of_changes(model, table)
+    export.warn_of_changes(model, table)
     WRITERS[SOURCES[table.source]](path, tensors)
 
 
@@ -117,9 +116,9 @@ def _write_folder(model, folder, table, resize, interpolation):
     tensors = tensors_of(table, model)
     writers = {
         name: functools.partial(WRITERS[SOURCES[table.source]], tensors=part)
-        for name, part in config_files.split(table, tensors).items()
+        for name, part in export.split(table, tensors).items()
     }
-    found = config_files.make(model, table, tensors, resize, interpolation)
+    found = export.make(model, table, tensors, resize, interpolation)
     for name, content in found.items():
         writers[name] = lambda path, content=content: writing.write_json(path, content)
     writing.write_folder(folder, writers)

@@ -22,7 +22,7 @@ if not startup.postpone(__name__):
     from keras_vit.data.pipelines import Batches
     from keras_vit.data.sampler import Sampler
     from keras_vit.data.sources.folders import scan
-    from keras_vit.data.sources.handwritten_digits import Digits, digits, read_digit
+    from keras_vit.data.sources.local import Digits, digits, read_digit
     from keras_vit.data.sources.source import split
     from keras_vit.data.transforms import AUGMENTATIONS, Augmentation, augment, get_augmentation
     from keras_vit.doctor import DatasetReport, Problem, check, quarantine, undo

@@ -1,11 +1,10 @@
 """The dataset doctor: finds what is wrong with a folder of images before a model learns from it.
 
 problems.py                 every kind of problem, in one table
-checking.py                 `check`
+checking.py                 `check`: whole classes, and placeholders such as "image not available"
 file_tree.py                lists the files
 examine.py, formats.py      examine one image, in the processes of workers.py
 near_duplicates.py          finds images that exist more than once
-placeholders.py             finds "image not available"
 report.py, report.html      the result as text, JSON and a page
 quarantine_files.py         moves bad files aside, and back
 """

@@ -3,9 +3,8 @@
 Functions take and return arrays; `keras_vit.explain.plots` draws them.
 
 inside/              how views read a model: its encoder, one forward pass, gradients
-attention.py         attention scores
+attention.py         attention scores, attention distance and entropy of each head
 rollout.py           attention rollout, the attention of one token
-per_head.py          attention distance and entropy of each head
 gradients.py         relevance and Grad-CAM
 masking.py           occlusion and deletion curves
 tokens.py            patches, similarities, colors and lengths of tokens, logit lens
@@ -21,12 +20,17 @@ from keras_vit import startup
 
 if not startup.postpone(__name__):
     from keras_vit.explain import inside, plots
-    from keras_vit.explain.attention import Scores, attention_scores, pooling_attention
+    from keras_vit.explain.attention import (
+        Scores,
+        attention_entropy,
+        attention_scores,
+        mean_attention_distance,
+        pooling_attention,
+    )
     from keras_vit.explain.filters import embedding_filters, position_similarity
     from keras_vit.explain.gradients import grad_cam, relevance
     from keras_vit.explain.masking import deletion_curve, occlusion
-    from keras_vit.explain.per_head import attention_entropy, mean_attention_distance
-    from keras_vit.explain.reporting.building import report
+    from keras_vit.explain.reporting import report
     from keras_vit.explain.representations import CKA, Nearest, cka, nearest
     from keras_vit.explain.rollout import attention_rollout, token_attention
     from keras_vit.explain.tokens import (

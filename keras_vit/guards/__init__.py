@@ -3,8 +3,8 @@
 `ViT` and `ResNet` have them built in. `keeping_weights` is for other models.
 """
 
-from keras_vit.guards.batches import check_batch
 from keras_vit.guards.calls import Guarded
 from keras_vit.guards.failures import keeping_weights
+from keras_vit.guards.image_checks import check_batch
 
 __all__ = ["Guarded", "check_batch", "keeping_weights"]

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.guards import changes, image_checks, model_files, shares, streams
+from keras_vit.guards import image_checks, model_files, shares, streams
 from keras_vit.guards import labels as label_checks
 from keras_vit.guards.failures import keeping_weights, plain_errors
 
@@ -111,7 +111,7 @@ class Guarded:
 
     @functools.wraps(keras.Model.save)
     def save(self, filepath, overwrite=True, zipped=None, **kwargs):
-        changes.check_path(filepath)
+        model_files.check_path(filepath)
         kind = model_files.KERAS, overwrite, zipped is not False
         with model_files.replacing(self, filepath, *kind) as path:
             super().save(path, overwrite or path != filepath, zipped, **kwargs)
@@ -226,7 +226,7 @@ def _check_callback(model, callback):
         arguments.refuse(want, received, advice)
     is_checkpoint = isinstance(callback, keras.callbacks.ModelCheckpoint)
     if is_checkpoint and not callback.save_weights_only:
-        changes.check_path(callback.filepath)
+        model_files.check_path(callback.filepath)
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     rate = getattr(optimizer, "_learning_rate", None)
     if isinstance(callback, SETS_THE_RATE) and isinstance(rate, SCHEDULE):

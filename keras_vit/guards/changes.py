@@ -1,7 +1,5 @@
 """Changes to a model after it was built are kept in a saved file and in a copy."""
 
-import os
-
 from keras_vit import arguments
 
 # Layer settings that users change in place; all others follow from the model's arguments.
@@ -60,16 +58,6 @@ def check_not_quantized(model, received, advice):
     """Raises `ValueError` if Keras has quantized a layer of a model."""
     if any(getattr(layer, "quantization_mode", None) for _, layer in walk(model)):
         arguments.refuse("the weights must not be quantized", received, advice)
-
-
-def check_path(path):
-    """Raises `ValueError` for a file of Keras 2, from which no such model can be loaded."""
-    stem, suffix = os.path.splitext(str(path))
-    if suffix in (".h5", ".hdf5"):
-        want = "a whole model is saved as .keras; from .h5 it could not be loaded again"
-        advice = f"Call it {stem}.keras, or save only the weights: "
-        advice += "model.save_weights('model.weights.h5')."
-        arguments.refuse(want, {"path": str(path)}, advice)
 
 
 def walk(model, prefix=""):

@@ -73,6 +73,16 @@ def all_or_nothing(model, path):
         ) from error
 
 
+def check_path(path):
+    """Raises `ValueError` for a file of Keras 2, from which no such model can be loaded."""
+    stem, suffix = os.path.splitext(str(path))
+    if suffix in (".h5", ".hdf5"):
+        want = "a whole model is saved as .keras; from .h5 it could not be loaded again"
+        advice = f"Call it {stem}.keras, or save only the weights: "
+        advice += "model.save_weights('model.weights.h5')."
+        arguments.refuse(want, {"path": str(path)}, advice)
+
+
 def _is_local(path):
     return isinstance(path, (str, os.PathLike)) and "://" not in str(path)
 

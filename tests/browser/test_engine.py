@@ -11,7 +11,7 @@ from helpers import numpy, outputs, quick, random_images, round_weights, slow, w
 
 import keras_vit
 from keras_vit import explain
-from keras_vit.browser import page_file, records, weights
+from keras_vit.browser import page_file, records
 from keras_vit.data.transforms import resize_image
 from keras_vit.hybrid import HybridViT, SmallHybridViT
 
@@ -43,7 +43,7 @@ def run_node(code, **values):
 
 def packed(model, precision="float16"):
     """Returns a model as a page stores it."""
-    tensors, text = weights.pack(model, precision)
+    tensors, text = page_file.pack_weights(model, precision)
     return {"layers": records.describe(model)[0], "tensors": tensors, "text": text}
 
 

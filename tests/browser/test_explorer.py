@@ -13,7 +13,7 @@ from PIL import Image
 
 import keras_vit
 from keras_vit import browser, cli
-from keras_vit.browser.explorer import explorer_file
+from keras_vit.browser import explorer
 from keras_vit.checkpoints import loading
 
 MARKUP = "<img src=x onerror=\"document.title='run'\">"
@@ -116,7 +116,7 @@ def test_the_lines_it_shows_are_those_that_compute():
         "Eq. 8": layers.SelfAttention.call,
         "head": keras_vit.vit.ViT.head,
     }
-    found = explorer_file.find_lines()
+    found = explorer.find_lines()
     assert set(found) == set(truth)
     for what, place in found.items():
         lines, first = inspect.getsourcelines(truth[what])
@@ -134,16 +134,16 @@ def test_the_command_takes_images_or_refuses_in_one_line(tmp_path, capsys):
 def test_examples_are_cifar_if_it_is_there_and_else_those_of_the_package(tmp_path, monkeypatch):
     monkeypatch.delenv("KERAS_VIT_DATA", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    own = [each["label"] for each in explorer_file.read_examples(None)]
+    own = [each["label"] for each in explorer.read_examples(None)]
     assert own == ["truck", "ship", "airplane", "frog", "automobile", "bird", "cat"]
     for split, kind, i in np.ndindex(2, 10, 3):
         folder = tmp_path / ("train", "test")[split] / f"kind {kind}"
         folder.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (32, 32), (kind, split, i)).save(folder / f"{i}.png")
     monkeypatch.setenv("KERAS_VIT_DATA", str(tmp_path))
-    found = explorer_file.read_examples(None)
+    found = explorer.read_examples(None)
     assert [each["label"] for each in found] == [f"kind {i}" for i in range(10)] * 2
-    assert [each["label"] for each in explorer_file.read_examples("drawings")] == own
+    assert [each["label"] for each in explorer.read_examples("drawings")] == own
 
 
 # --- In a browser --------------------------------------------------------------------------------

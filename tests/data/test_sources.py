@@ -13,7 +13,7 @@ from PIL import Image
 
 from keras_vit import data
 from keras_vit.data import images
-from keras_vit.data.sources import arrays, csv_table, disk_cache, folders, groups, local
+from keras_vit.data.sources import arrays, disk_cache, folders, groups, local
 from keras_vit.data.sources import source as sources
 from keras_vit.doctor import examine
 
@@ -328,7 +328,7 @@ def table(folder, text, name="table.csv"):
 def test_a_table_lists_files_labels_and_splits(divided):
     rows = ["\ufefffile,label,split", "train/dog/4.png,dog,train", '"train/cat/2.png", cat ,train']
     rows += ["test/cat/0.png,cat,TEST", "Val/dog/1.png,dog,valid"]
-    parts = csv_table.read_table(table(divided, "\n".join(rows)))
+    parts = folders.read_table(table(divided, "\n".join(rows)))
     assert parts.name == "table" and parts.class_names == ("cat", "dog")
     assert parts.train.labels.tolist() == [1, 0] and parts.test.labels.tolist() == [0]
     assert parts.train.image(0).getpixel((0, 0)) == (5, 100, 4)
@@ -337,7 +337,7 @@ def test_a_table_lists_files_labels_and_splits(divided):
 
 def test_labels_that_are_numbers_are_ordered_as_numbers(divided):
     rows = ["train/dog/4.png,10", "train/dog/3.png,9", "train/dog/2.png,10"]
-    parts = csv_table.read_table(table(divided, "\n".join(["file,label", *rows])))
+    parts = folders.read_table(table(divided, "\n".join(["file,label", *rows])))
     assert parts.class_names == ("9", "10") and parts.train.labels.tolist() == [1, 0, 1]
     assert parts.validation is None and parts.test is None
 
@@ -371,13 +371,13 @@ def test_labels_that_are_numbers_are_ordered_as_numbers(divided):
 )
 def test_invalid_tables_are_refused(divided, rows, message):
     with pytest.raises(ValueError, match=message):
-        csv_table.read_table(table(divided, "\n".join(rows)))
+        folders.read_table(table(divided, "\n".join(rows)))
 
 
 def test_a_file_with_and_without_its_folder_is_listed_twice(divided):
     rows = f"file,label\ntrain/dog/4.png,a\n{divided}/train/dog/4.png,b\n"
     with pytest.raises(ValueError, match=r"once.*lines=\(2, 3\)"):
-        csv_table.read_table(table(divided, rows))
+        folders.read_table(table(divided, rows))
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -386,14 +386,14 @@ def test_columns_may_have_any_names_and_order(divided, separator):
     rows += [",tabby,train/cat/2.png,VAL,bob", "5,tabby,train/cat/3.png,train,cid"]
     path = table(divided, "\n".join(rows).replace(",", separator))
     columns = {"label": "breed", "image": "photo", "split": "fold", "group": "owner"}
-    parts = csv_table.read_table(path, columns=columns)
+    parts = folders.read_table(path, columns=columns)
     assert parts.class_names == ("beagle", "tabby") and parts.validation.labels.tolist() == [1]
     assert parts.train.groups == ["ann", "cid"] and parts.validation.groups == ["bob"]
     assert parts.train.names == ["train/dog/4.png", "train/cat/3.png"]
     said = "columns of table.csv: image 'photo', label 'breed', split 'fold', group 'owner'"
     assert parts.notes == (said,)
     with pytest.raises(ValueError, match="have the column 'bred'.*mean 'breed'"):
-        csv_table.read_table(path, columns={**columns, "label": "bred"})
+        folders.read_table(path, columns={**columns, "label": "bred"})
 
 
 def test_usual_names_of_columns_are_found(divided):
@@ -407,7 +407,7 @@ def test_a_table_without_labels_divides_a_folder(divided):
     rows = ["file,split,group"]
     for i, split in enumerate(("train", "train", "val", "test", "test")):
         rows += [f"train/{name}/{i}.png,{split},{name}{i}" for name in ("cat", "dog")]
-    parts = csv_table.read_table(table(divided, "\n".join(rows)))
+    parts = folders.read_table(table(divided, "\n".join(rows)))
     assert parts.class_names == ("cat", "dog") and [len(part) for part in parts[2:5]] == [4, 2, 4]
     assert parts.test.groups == ["cat3", "dog3", "cat4", "dog4"]
     assert "labels: the folder of each image" in parts.notes[1]
@@ -524,7 +524,7 @@ def test_empty_classes_are_skipped_only_if_asked(divided):
 def test_an_error_contains_the_name_of_a_missing_file_of_a_table(divided):
     path = table(divided, "file,label\ntrain/dog/4.png,dog\ntrain/dog/9.png,dog\n")
     with pytest.raises(FileNotFoundError, match="line 3, 'train/dog/9.png'"):
-        csv_table.read_table(path)
+        folders.read_table(path)
 
 
 IMAGES, LABELS = np.zeros((6, 4, 5, 3), "uint8"), np.arange(6) % 3

@@ -6,7 +6,7 @@ from helpers import random_images, random_tokens, randomize
 
 import keras_vit
 from keras_vit.explain import attention
-from keras_vit.explain.per_head import mean_attention_distance
+from keras_vit.explain.attention import mean_attention_distance
 
 
 def one_hot(targets, prefix_tokens=0):

@@ -7,7 +7,7 @@ from helpers import numpy, quick, random_images, random_tokens, randomize
 
 import keras_vit
 from keras_vit.explain import attention
-from keras_vit.explain.per_head import attention_entropy
+from keras_vit.explain.attention import attention_entropy
 from keras_vit.explain.tokens import token_norms
 
 pytestmark = pytest.mark.usefixtures("blank")

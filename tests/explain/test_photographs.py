@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_vit
-from keras_vit.explain.per_head import mean_attention_distance
+from keras_vit.explain.attention import mean_attention_distance
 from keras_vit.explain.rollout import attention_rollout
 
 DATA = pathlib.Path(os.environ.get("KERAS_VIT_TEST_DATA", "not set"))

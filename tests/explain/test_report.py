@@ -10,10 +10,9 @@ from helpers import random_images, randomize
 from PIL import Image
 
 import keras_vit
-from keras_vit.explain import attention_rollout, report
+from keras_vit.explain import attention_rollout, report, reporting
 from keras_vit.explain.plots import drawing
-from keras_vit.explain.reporting import building
-from keras_vit.explain.reporting.building import MOST, PER_IMAGE, PER_MODEL
+from keras_vit.explain.reporting import MOST, PER_IMAGE, PER_MODEL
 from keras_vit.explain.representations import CKA
 from keras_vit.explain.views import VIEWS
 from keras_vit.explain.views.record import Request
@@ -89,7 +88,7 @@ def request_(model, images):
 
 @pytest.fixture(scope="module")
 def text(request_):
-    return building.build_page(request_, {})
+    return reporting.build_page(request_, {})
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +208,7 @@ def test_a_view_that_is_refused_is_named_with_its_reason(request_):
     some = Request(request_.model, request_.images, request_.names, CLASSES)
     some.results["grad_cam"] = request_.results["grad_cam"]
     some.classes, some.probabilities = request_.classes, request_.probabilities
-    shown = Page(building.build_page(some, {"cka": "CKA needs 4 <images>."}))
+    shown = Page(reporting.build_page(some, {"cka": "CKA needs 4 <images>."}))
     missing = shown.text.split("Views that do not apply here")[1]
     assert "Similarity of layers : CKA needs 4 <images>." in missing
     assert len(shown.all("img")) == 2 + 2 * 2
@@ -217,10 +216,10 @@ def test_a_view_that_is_refused_is_named_with_its_reason(request_):
 
 
 def test_the_report_computes_each_view_and_reports_its_progress(model, images, monkeypatch):
-    monkeypatch.setattr(building, "PER_IMAGE", [VIEWS["attention_rollout"]])
-    monkeypatch.setattr(building, "PER_MODEL", [VIEWS["cka"]])
+    monkeypatch.setattr(reporting, "PER_IMAGE", [VIEWS["attention_rollout"]])
+    monkeypatch.setattr(reporting, "PER_MODEL", [VIEWS["cka"]])
     built, progress = [], []
-    monkeypatch.setattr(building, "build_page", lambda *words: built.append(words) or "page")
+    monkeypatch.setattr(reporting, "build_page", lambda *words: built.append(words) or "page")
     assert report(model, images[:3], NAMES[:3], CLASSES, progress.append) == "page"
     ((request, missing),) = built
     logits = model.predict(images[:3], verbose=0)

@@ -10,7 +10,7 @@ import keras_vit
 from keras_vit import accounting, data, environment, training
 from keras_vit.training.resuming import run_state
 from keras_vit.training.runs import costs, execution, messages, run_folder
-from keras_vit.training.runs.pace import Pace
+from keras_vit.training.runs.timing import Pace
 
 MEMORY = costs.Memory(fixed=100, image=10, free=1000)  # 42 images certainly fit: 100 + 21 x 42
 

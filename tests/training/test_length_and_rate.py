@@ -65,10 +65,10 @@ def test_as_many_epochs_are_planned_as_fit_into_the_time(monkeypatch, capsys):
     # An epoch takes 10 * 2 + 40 s. Compiling, 34 s, happens twice; then 20 steps and 20 batches are
     # timed, and the test in the end takes 10 s. 900 s are left of 95 % of the time.
     seconds = (34 + 40 + 20 + 34 + 10 + 900) / 0.95
-    assert timing.plan_epochs(seconds, 1000.0, images, model, None) == 15
+    assert timing.plan_epochs(seconds, 1000.0, images, model) == 15
     assert places == [0] and "over 15 epochs" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"one epoch and.*=60.0, .*=138.0. Allow at least 209s"):
-        timing.plan_epochs(150, model.now, images, model, None)
+        timing.plan_epochs(150, model.now, images, model)
 
 
 def test_the_plan_is_stored_and_the_schedule_ends_with_it(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import re
 from typing import NamedTuple
 
 from keras_vit import arguments
-from keras_vit.checkpoints.catalogue import hub, imagenet, published
+from keras_vit.checkpoints.catalogue import hub, published
 
 ROOT = pathlib.Path(__file__).parents[3]  # of the package
 SUFFIXES = (".npz", ".safetensors", ".weights.h5", ".h5", ".json", ".keras")
@@ -59,8 +59,9 @@ class Entry(NamedTuple):
     @property
     def class_names(self):
         """Names of its classes; None if they are unknown."""
-        words = imagenet.classes().values() if self.num_classes == imagenet.COUNT else None
-        return published.CLASS_NAMES.get(self.name) or words and tuple(words)
+        if self.num_classes == published.IMAGENET_CLASSES:
+            return tuple(published.imagenet_classes().values())
+        return published.CLASS_NAMES.get(self.name)
 
     @property
     def shipped(self):

@@ -13,6 +13,9 @@ The sizes of the `imagenet21k/` files show which of them have the tanh layer bef
 of Google's files has a published sha256. Three files are ours, see docs/results.md.
 """
 
+import functools
+import pathlib
+
 GOOGLE = "https://storage.googleapis.com/vit_models"
 BIT = "https://storage.googleapis.com/bit_models"
 SHIPPED = "keras_vit/checkpoints/shipped/"  # in the package itself
@@ -205,11 +208,23 @@ RECOMMENDED = {
     for training, variants in RECOMMENDED.items() for variant in variants.split()
 }  # fmt: skip
 
-# No weight file holds the names of ImageNet's classes; a run of `keras-vit train` keeps its
-# own.
-_CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+# No weight file holds the names of ImageNet's classes; a run of `keras-vit train` keeps its own.
+IMAGENET_CLASSES = 1000
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CLASS_NAMES = {
-    "ViT-Mini/4-keras-vit-cifar10": _CIFAR,
-    "ViT-Midi/4-keras-vit-midi-cifar10": _CIFAR,
-    "R+ViT-Midi/4-keras-vit-midi-cifar10": _CIFAR,
+    "ViT-Mini/4-keras-vit-cifar10": CIFAR10,
+    "ViT-Midi/4-keras-vit-midi-cifar10": CIFAR10,
+    "R+ViT-Midi/4-keras-vit-midi-cifar10": CIFAR10,
 }
+
+
+@functools.cache
+def imagenet_classes():
+    """Returns ImageNet's classes (ILSVRC 2012) in the order of the logits, as {id: names}.
+
+    `imagenet.txt` has a line for each: the WordNet id, as ImageNet's folders are called, and the
+    words of that synset in WordNet 3.0 (Princeton University,
+    https://wordnet.princeton.edu/license).
+    """
+    text = (pathlib.Path(__file__).parent / "imagenet.txt").read_text("utf-8")
+    return dict(line.split(" ", 1) for line in text.splitlines())

@@ -8,6 +8,7 @@ from keras_vit import arguments as check
 from keras_vit.checkpoints.configurations.fields import (
     ARCHITECTURES,
     DINOV3_DEFAULTS,
+    FAMILIES,
     HUGGING_FACE_ACTIVATIONS,
     HUGGING_FACE_DEFAULTS,
     HUGGING_FACE_FIELDS,
@@ -295,3 +296,21 @@ def _channels(path, config, name, scale, found):
         want = f"`{name}` must be one number, or one for each of {found['num_channels']} channels"
         check.refuse(want, {"path": str(path), name: given}, f"Correct {name} in the JSON file.")
     return values[0] if len(set(values)) == 1 else tuple(values)
+
+
+def check_family(path, specs):
+    """Raises `ValueError` if a file belongs to one of the `FAMILIES` that are refused."""
+    config = read_beside(path, "config.json")
+    names = "\n".join(sorted(specs))
+    for name, family in FAMILIES.items():
+        found = {}
+        for field in ("model_type", "architecture"):
+            if re.fullmatch(getattr(family, field), str(config.get(field))):
+                found[field] = config[field]
+        match = re.search(family.tensors, names, re.DOTALL | re.MULTILINE)
+        if match:
+            found["tensor"] = names[: match.end()].split("\n")[-1]
+        if found:
+            want = "the weights must be those of a Vision Transformer with blocks as in the paper"
+            advice = f"{name} has {family.reason}, so it is not supported."
+            check.refuse(want, {"path": str(path), **found}, advice)

@@ -1,5 +1,7 @@
 """Fields of the JSON files beside weights, as tables: their meaning, and which are refused."""
 
+from typing import NamedTuple
+
 from keras_vit import arguments as check
 
 RESAMPLING = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # of Pillow
@@ -104,3 +106,47 @@ ARCHITECTURES = {
 }
 OTHER_BLOCKS = r".*(_rpn_|_rope_|_pe_|beit|eva|lingbot).*"
 WITHOUT_LAST_NORM = r".*(_radio_|_intern300m_).*"
+
+# --- Models that this package has no layers for ---------------------------------------------------
+
+
+class Family(NamedTuple):
+    """A family of models: the feature that no layer here has, and patterns of its names.
+
+    Attributes:
+        reason: that feature.
+        model_type: pattern of the `model_type` in transformers.
+        architecture: pattern of the architecture in timm.
+        tensors: pattern that matches only its sorted tensor names, one per line.
+    """
+
+    reason: str
+    model_type: str
+    architecture: str
+    tensors: str
+
+
+FAMILIES = {
+    "SAM": Family(
+        "attention in windows, with relative positions for rows and for columns",
+        "sam[23]?(_.*)?", "samvit_.*", r"\.attn\.rel_pos_h$",
+    ),
+    "Swin": Family(
+        "attention in windows that shift, and stages of different widths",
+        "swin.*", "swin.*", r"(^|\.)layers\.\d+\.downsample\.reduction\.weight$",
+    ),
+    "Hiera": Family(
+        "stages of different widths",
+        "hiera", "(sam2_)?hiera_.*",
+        r"^(hiera\.)?encoder\.stages\.\d\.layers\.\d+\.attn\.qkv\.weight$|^blocks\.\d+\.proj\.weight$",
+    ),
+    "AIMv2": Family(
+        "RMS norms, and layers without biases",
+        "aimv2.*", "aimv2_.*",
+        r"\.rms_norm1\.weight$|^blocks\.0\.mlp\.fc1_g.*^patch_embed\.norm\.weight$",
+    ),
+    "NaFlex": Family(
+        "images of any shape, in padded sequences",
+        "siglip2(_vision_model)?", "naflexvit_.*", r"^embeds\.proj\.weight$",
+    ),
+}  # fmt: skip

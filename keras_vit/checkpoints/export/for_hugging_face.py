@@ -17,7 +17,7 @@ from keras_vit.checkpoints.maps import hugging_face
 
 
 def make(model, table, tensors, resize, interpolation):
-    """Returns {name of a JSON file: its content}, as `config_files.make` does."""
+    """Returns {name of a JSON file: its content}, as `export.make` does."""
     config = _make_config(model, table, tensors)
     if model.num_classes:
         names = model.class_names or [f"LABEL_{i}" for i in range(model.num_classes)]

@@ -15,7 +15,7 @@ EXACT_GELU = (
 
 
 def make(model, table, tensors, resize, interpolation):
-    """Returns {name of a JSON file: its content}, as `config_files.make` does."""
+    """Returns {name of a JSON file: its content}, as `export.make` does."""
     family, backbone, classifier = table.export.classes
     if model.num_classes and classifier is None:
         received = {"model": type(model).__name__, "num_classes": model.num_classes}

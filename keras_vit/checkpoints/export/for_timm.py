@@ -32,7 +32,7 @@ TIMM_POOLINGS = {"gap": "avg", "patch mean": "avg", None: ""}  # the others have
 
 
 def make(model, table, tensors, resize, interpolation):
-    """Returns {name of a JSON file: its content}, as `config_files.make` does."""
+    """Returns {name of a JSON file: its content}, as `export.make` does."""
     named = {"label_names": list(model.class_names)} if model.class_names else {}
     return {"config.json": _make_config(model, table, tensors, resize, interpolation) | named}
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_vit import arguments, descendants
 from keras_vit.checkpoints.catalogue.published import SOURCES
-from keras_vit.checkpoints.configurations import refused
+from keras_vit.checkpoints.configurations import configuration
 from keras_vit.checkpoints.maps import (
     contrastive,
     google,
@@ -89,7 +89,7 @@ def map_of_file(path, specs, source=None):
     """
     if source is not None:
         arguments.one_of(*SOURCES)("source", source)
-    refused.check_family(path, specs)
+    configuration.check_family(path, specs)
     for table in WEIGHT_MAPS:
         if source in (None, table.source) and table.is_for(specs):
             return table

@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from keras_vit.browser import facts, weights
+from keras_vit.browser import facts
 from keras_vit.checkpoints import catalogue
 from keras_vit.cli.common import (
     DEFAULT,
@@ -46,7 +46,7 @@ def add(commands):
     names = "text file with the class names, one per line, in the order of the logits"
     option("--classes FILE", names)
     precision = "of the weights; int8 makes the file half as large and costs a little accuracy; "
-    option("--precision", precision + DEFAULT, default="float16", choices=weights.PRECISIONS)
+    option("--precision", precision + DEFAULT, default="float16", choices=facts.PRECISIONS)
     option("--resize", RESIZE, choices=("squash", "crop"))
 
 

@@ -1,9 +1,12 @@
 """Where labeled images come from: `open_source` identifies a source and opens it.
 
 source.py       `Source`: images, read one at a time; `Splits`: training, validation and test
+folders.py      files in class folders, or in a table
+arrays.py       arrays, and .npz files
+local.py        the digits; CIFAR-10, CIFAR-100 and the pets on this machine
 groups.py       images that must be in one split
 unreadable.py   skips images that cannot be read
-folders.py, csv_table.py, arrays.py, handwritten_digits.py, local.py      the kinds of sources
+disk_cache.py   images decoded once
 """
 
 import os
@@ -11,7 +14,7 @@ import pathlib
 import re
 
 from keras_vit import arguments, backend
-from keras_vit.data.sources import arrays, csv_table, folders, groups, handwritten_digits, local
+from keras_vit.data.sources import arrays, folders, groups, local
 from keras_vit.doctor import image_table
 
 ADVICE = (
@@ -54,14 +57,14 @@ def _open(source, num_channels, named, columns, skip_empty):
     if path.is_dir():
         return folders.read_folder(path, num_channels, skip_empty)
     if image_table.is_table(path) and path.exists():
-        return csv_table.read_table(path, num_channels, columns)
+        return folders.read_table(path, num_channels, columns)
     if path.suffix.lower() == ".npz" and path.exists():
         return arrays.read_npz(path)
     if path.exists():
         expected = "a folder, a .csv or an .npz was expected"
         arguments.refuse(expected, {"source": str(path)}, ADVICE)
     if source == "digits":
-        return handwritten_digits.read_digits(seed)
+        return local.read_digits(seed)
     check_source(source)
     if source in local.LOCAL and data_dir is None:
         found = local.read_local(source, num_channels, seed, share)
@@ -86,7 +89,7 @@ def check_source(source):
     from keras_vit.data.tfds import is_listed
 
     if source == "digits":
-        handwritten_digits.check_installed()
+        local.check_installed()
         return
     known = os.path.exists(source) or is_listed(source)
     if not known and not (backend.is_installed("tensorflow_datasets") and _may_be_name(source)):

@@ -17,6 +17,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_vit.guards.image_checks import find_last_activation
+
 SMALLEST = 1e-37  # so that a probability rounded to 0 has a logarithm
 
 
@@ -50,7 +52,7 @@ def divide_by_sum(maps):
 def _logits(model, output):
     """Returns logits, and whether each class has its own sigmoid."""
     x = ops.cast(output, keras.backend.result_type(output.dtype, "float32"))
-    one, sigmoid = x.shape[-1] == 1, _ends_in_sigmoid(model)
+    one, sigmoid = x.shape[-1] == 1, find_last_activation(model) == "sigmoid"
     if sigmoid:
         x = _log(x) - _log(1 - x)
     elif not one:
@@ -71,10 +73,3 @@ def _sums_to_one(x):
     tolerance = 0.02  # rounding error of a thousand probabilities in bfloat16
     positive = ops.min(x, axis=-1, keepdims=True) >= 0
     return ops.logical_and(positive, ops.abs(total - 1) < tolerance)
-
-
-def _ends_in_sigmoid(model):
-    last = model
-    while getattr(last, "layers", None):
-        last = last.layers[-1]
-    return getattr(last, "activation", None) is keras.activations.sigmoid

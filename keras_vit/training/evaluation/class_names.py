@@ -8,7 +8,7 @@ import re
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.checkpoints.catalogue import imagenet
+from keras_vit.checkpoints.catalogue.published import IMAGENET_CLASSES, imagenet_classes
 from keras_vit.io import paths
 
 MOST_SHOWN = 20
@@ -124,7 +124,7 @@ def match(names, known, source=None, mapping=None):
     [1]
     """
     known, mapping = list(known), mapping or {}
-    ids = imagenet.classes() if len(known) == imagenet.COUNT else {}
+    ids = imagenet_classes() if len(known) == IMAGENET_CLASSES else {}
     unnamed = (number_classes(len(known)), list(ids.values()))  # not given by a user
     has_numbers = bool(mapping) or known in unnamed
     words = [str(mapping.get(name, name)) for name in names]

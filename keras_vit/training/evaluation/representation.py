@@ -12,7 +12,7 @@ from keras_vit.data.batching import FixedBatches
 from keras_vit.data.pipelines import Loader
 from keras_vit.data.sources.source import FileSource
 from keras_vit.explain.inside import find_encoder
-from keras_vit.guards.batches import check_first
+from keras_vit.guards.image_checks import check_first
 from keras_vit.training.evaluation.class_names import check_order
 
 

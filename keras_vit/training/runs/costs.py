@@ -1,6 +1,6 @@
 """The cost of a training run before its first step: memory, and whether images should be enlarged.
 
-The time is measured in the first steps of the run itself (`pace`).
+The time is measured in the first steps of the run itself (`timing`).
 """
 
 import math

@@ -139,7 +139,7 @@ def start(options, out):
         options, *parts = _build_within_memory(options)
         if options["time"] is not None:
             seconds = run_folder.seconds("time", options["time"])
-            options["epochs"] = timing.plan_epochs(seconds, started, *parts[1:])
+            options["epochs"] = timing.plan_epochs(seconds, started, *parts[1:3])
             parts[1:] = build(options, parts[1])
     except BaseException:
         run_folder.remove_if_empty(target)

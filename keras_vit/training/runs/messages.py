@@ -10,13 +10,13 @@ import keras
 from keras_vit import backend, environment
 from keras_vit.training.evaluation.classifiers import LARGEST_SIDE, MOST
 from keras_vit.training.evaluation.metrics import percent
-from keras_vit.training.runs.pace import Pace
 from keras_vit.training.runs.run_folder import (
     OF_THE_DATA,
     check_tensorboard,
     command_line,
     fine_tuning,
 )
+from keras_vit.training.runs.timing import Pace
 
 INVERT_HINT = "The image is mostly bright; digits are light ink on black. Try --invert."
 CLEAR = "\x1b[K"  # clears the rest of a terminal's line
@@ -202,15 +202,6 @@ def tensorboard(folder, histograms=0):
     check_tensorboard()
     backend.leave_the_gpu()
     return keras.callbacks.TensorBoard(folder, histogram_freq=histograms, write_graph=False)
-
-
-def planned_time(seconds, epoch, epochs):
-    """Reports how many epochs fit into the time."""
-    return (
-        f"Time: {seconds:.0f} s. An epoch takes about {epoch:.1f} s, measured on a few steps, so "
-        f"the learning rate decays over {epochs} epochs. The plan is fixed, even if the run is "
-        "resumed."
-    )
 
 
 def early_stopping(best_epoch, trained_epochs, patience):
