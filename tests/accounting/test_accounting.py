@@ -235,7 +235,6 @@ def test_torch_counts_the_same(kind, blank):
     assert counter.get_total_flops() == accounting.count(model, batch_size=2).flops
 
 
-@pytest.mark.backend_free
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch tells which tensors it keeps")
 def test_torch_keeps_what_we_say():
     import torch

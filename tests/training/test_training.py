@@ -332,6 +332,21 @@ def test_seconds_are_those_of_the_work_in_all_sittings(monkeypatch):
     assert (callback.seconds, callback.epoch_seconds) == (6.0, 6.0)
 
 
+@pytest.mark.backend_free
+def test_skipped_images_are_those_of_the_whole_run():
+    """A run that is resumed in its last epoch reads only some images again."""
+    states = {}, {}
+    for unreadable in (["cat/1.png", "owl/2.png"], ["cat/1.png", "bee/3.png"]):
+        progress = messages.ProgressLine(data=SimpleNamespace(skipped={}))
+        progress.on_train_begin()
+        progress.on_epoch_begin(0)
+        run_state.restore_attributes({"": progress}, *states)
+        progress.data.skipped.update(dict.fromkeys(unreadable, "cannot be read"))
+        progress._count()
+        states = run_state.copy_attributes({"": progress})
+    assert progress.skipped == ["bee/3.png", "cat/1.png", "owl/2.png"]
+
+
 @pytest.mark.slow
 def test_a_run_with_a_moving_average_keeps_and_tests_both(colors, tmp_path, monkeypatch, capsys):
     averaged = training.RECIPES["folder"]._replace(moving_average=0.5)
@@ -422,12 +437,19 @@ def test_a_full_disk_at_the_begin_leaves_no_folder(tmp_path, monkeypatch):
     def fill(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(execution, "start", lambda options, out: (out, options, ()))
+    monkeypatch.setattr(execution, "_build_within_memory", lambda options: (options,))
     monkeypatch.setattr(run_folder.writing, "write_json", fill)
-    (tmp_path / "run").mkdir()
-    with pytest.raises(OSError, match="No space left"):
-        training.train(out=tmp_path / "run")
-    assert not list(tmp_path.iterdir())
+    monkeypatch.chdir(tmp_path)
+    for out in ("new", "new/run", None):
+        with pytest.raises(OSError, match="No space left"):
+            training.train(out=out)
+        assert not list(tmp_path.iterdir())
+    for mine in ("empty", "runs"):  # folders that were there stay
+        (tmp_path / mine).mkdir()
+    for out in ("empty", "empty/new/run", None):
+        with pytest.raises(OSError, match="No space left"):
+            training.train(out=out)
+        assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty", "runs"]
 
 
 @pytest.mark.backend_free

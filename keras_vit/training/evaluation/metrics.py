@@ -14,6 +14,7 @@ from keras_vit.training.evaluation.representation import predict_batches
 NORMAL_95 = 1.959963984540054  # 95 % of a normal distribution are within this many deviations
 LONGEST_NAME = 60  # characters of a class name in texts and figures
 MOST_ROWS = 20  # rows of a printed table: the height of a terminal
+LENGTHS = {"bins": arguments.positive_integer, "mistakes": arguments.natural_number}
 
 
 class ClassScore(NamedTuple):
@@ -113,7 +114,8 @@ def evaluate(
         An `Evaluation`.
 
     Raises:
-        ValueError: labels and logits do not match, or a logit is not finite.
+        ValueError: an argument is invalid, labels and logits do not match, or a logit is not
+            finite.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2)
@@ -125,6 +127,7 @@ def evaluate(
     Reference: Guo et al., "On Calibration of Modern Neural Networks",
     https://arxiv.org/abs/1706.04599; E. B. Wilson's score interval, 1927
     """
+    arguments.checked(LENGTHS, locals())
     model = getattr(model, "model", model)  # the model of a `Run`
     known = (class_names, *(getattr(one, "class_names", None) for one in (data, model)))
     class_names = next((tuple(names) for names in known if names), None)
@@ -178,6 +181,9 @@ def compute_outcomes(logits, labels):
 def summarize(outcomes, class_names, names=None, bins=15, mistakes=25):
     """Returns the `Evaluation` of `Outcomes`; the arguments are those of `evaluate`."""
     number, images = len(class_names), len(outcomes.labels)
+    if names is not None and len(names) != images:
+        received = {"names": len(names), "images": images}
+        arguments.refuse("there must be one name for each image", received)
     right = outcomes.rank == 0
     confusion = np.zeros((number, number), "int64")
     np.add.at(confusion, (outcomes.labels, outcomes.predicted), 1)

@@ -93,7 +93,7 @@ def output_of(model, layer=None, pool=None):
     """Returns the output of a model's layer, pooled as described in `keras_vit.features`."""
     names = [member.name for member in model.layers]
     blocks = [name for name in names if name.startswith("block_")]
-    if isinstance(layer, int) and -len(blocks) <= layer < len(blocks):
+    if type(layer) is int and -len(blocks) <= layer < len(blocks):
         layer = blocks[layer]
     if layer is not None and layer not in names:
         advice = f"Its layers: {', '.join(names)}."

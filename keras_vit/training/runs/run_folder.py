@@ -343,8 +343,20 @@ def make(out, name):
             return new
 
 
-def remove_if_empty(target):
-    """Removes the folder of a run that ended before it wrote anything."""
-    for folder in (target, *(parent for parent in target.parents if parent.name == "runs")):
-        if not any(folder.iterdir()):
-            folder.rmdir()
+@contextlib.contextmanager
+def making(out, name):
+    """Yields the folder that `make` returns.
+
+    After an error it removes the folders that are new, as long as they are empty.
+    """
+    check_out(out)
+    outer = pathlib.Path("runs" if out is None else out)
+    new = [folder for folder in (outer, *outer.parents) if not folder.exists()]
+    target = make(out, name)
+    try:
+        yield target
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first that is not empty
+            for folder in dict.fromkeys([*([target] if out is None else []), *new]):
+                folder.rmdir()
+        raise
