@@ -69,13 +69,16 @@ class Normalize(check.Checked, inner.Inner, layers.Layer):
         images = ops.cast(images, self.compute_dtype)
         if self.normalize is None:
             return images
-        mean, deviation = (np.reshape(x, (1, 1, -1)) for x in self.normalize)
-        scale = ops.cast(1 / deviation, self.compute_dtype)
-        offset = ops.cast(-mean * (1 / deviation), self.compute_dtype)
+        mean, deviation = (_by_channel(x, images.shape[-1]) for x in self.normalize)
+        scale = [1 / d for d in deviation]
+        offset = [-m * s for m, s in zip(mean, scale, strict=True)]
+        scale, offset = (ops.convert_to_tensor(x, self.compute_dtype) for x in (scale, offset))
         return images * scale + offset  # (B, height, width, C)
 
     def look(self, images):
         """Warns about odd pixels: now, or when Keras runs the program that is being traced."""
+        if backend.is_compiling():
+            return
         if SEEN.get() is not None:
             SEEN.get().append((self, images))
             return
@@ -111,6 +114,11 @@ class Normalize(check.Checked, inner.Inner, layers.Layer):
                     f"(pixels - {mean}) / {deviation}. Leave out the layer, or build the model "
                     "with normalize=None."
                 )
+
+
+def _by_channel(value, channels):
+    """Returns a list with a number for each channel; plain numbers suit every compiler."""
+    return list(value) if isinstance(value, (tuple, list)) else [value] * channels
 
 
 def takes_bytes(normalize):

@@ -117,6 +117,14 @@ def test_counting_a_name_leaves_settings_and_values_alone():
     assert cost == accounting.count("ViT-Mini/8", 16)
 
 
+def test_statistics_are_not_parameters(blank):
+    inputs = keras.Input((2, 2, 3))
+    x = keras.layers.BatchNormalization()(keras.layers.Normalization()(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(5)(keras.layers.Flatten()(x)))
+    for model.trainable in (True, False):
+        assert layer_costs.count_parameters(model) == 2 * 3 + 12 * 5 + 5
+
+
 def test_attention_pooling_and_mixed_precision(blank):
     options = {"image_size": 16, "num_classes": 3, "pooling": "map"}
     model = keras_vit.create("ViT-Mini/8", dtype="mixed_bfloat16", **options)

@@ -180,6 +180,15 @@ def test_of_images_chosen_quickly_the_last_is_shown_whichever_is_read_first():
     assert json.loads(done.stdout) == [["b", ""], ["d", ""], ["e", "“f”"]]
 
 
+@pytest.mark.backend_free
+@pytest.mark.skipif(NODE is None, reason="needs node (Node.js)")
+def test_a_number_that_rounds_to_zero_has_no_sign():
+    values = "[-1e-6, -0.0006, 0.0004, -12.34].map((v) => fixed(v, 3))"
+    script = page_file.read("page/shared.js") + f"console.log(JSON.stringify({values}))"
+    done = subprocess.run([NODE, "-e", script], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == ["0.000", "\u22120.001", "0.000", "\u221212.340"]
+
+
 SLOW = """(() => { // the first image that is chosen takes longest
   const read = readPixels;
   let wait = 200;

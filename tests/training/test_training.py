@@ -254,6 +254,25 @@ def test_a_digits_run_reads_digits_and_hints_at_bright_images(run, tmp_path):
 
 
 @pytest.mark.backend_free
+def test_digits_are_evaluated_as_they_are_predicted(tmp_path):
+    """Cropped to their ink if they are files; arrays are digits already."""
+    for i in range(4):
+        ink = np.zeros((20, 30, 1), "uint8")
+        ink[4 + i : 16, 9 : 12 + 2 * i] = 200
+        path = tmp_path / str(i % 2) / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(ink[..., 0]).save(path)
+    metrics = {"data": "digits", "class_names": ["0", "1"]}
+    run = saved_run.Run(None, SimpleNamespace(input_shape=(None, 8, 8, 1)), metrics)
+    batches, _ = saved_run._read_batches(run, tmp_path, ["0", "1"], None, None)
+    for image, name in zip(batches.batch(0, 0)[0], batches.source.names, strict=True):
+        np.testing.assert_array_equal(image, data.read_digit(tmp_path / name))
+    arrays = np.full((4, 8, 8, 1), 7, "uint8"), np.array([0, 1, 0, 1])
+    batches, _ = saved_run._read_batches(run, {"train": arrays}, ["0", "1"], None, None)
+    np.testing.assert_array_equal(batches.batch(0, 0)[0], arrays[0])
+
+
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("train", "test", "reason"),
     [

@@ -14,6 +14,7 @@ from keras_vit.checkpoints import keras_file
 from keras_vit.data.batching import FixedBatches
 from keras_vit.data.pipelines import Loader
 from keras_vit.data.sources import open_source
+from keras_vit.data.sources.handwritten_digits import crop_to_ink
 from keras_vit.data.sources.source import SPLITS, Subset
 from keras_vit.data.transforms.image_transforms import RESIZING, find_resizing
 from keras_vit.io import files, tensor_file, writing
@@ -147,7 +148,17 @@ def _read_batches(run, data, known, mapping, columns):
     whole = next(each for each in held_out if each is not None)
     source = Subset(whole, np.arange(len(whole)))
     source.labels = np.array(numbers)[whole.labels]
-    return FixedBatches(source, channels, size, 64, **find_resizing(run.metrics)), known
+    is_digits = run.metrics["data"] == "digits" and not whole.in_memory
+    kind = DigitFiles if is_digits else FixedBatches
+    return kind(source, channels, size, 64, **find_resizing(run.metrics)), known
+
+
+class DigitFiles(FixedBatches):
+    """Batches of files of one digit each, read as `predict` reads them."""
+
+    def image(self, index):
+        """Returns a digit cropped to its ink, uint8 (8, 8, 1)."""
+        return crop_to_ink(self.source.image(index))
 
 
 def warn_of_own_images(metrics, data):
