@@ -64,9 +64,9 @@ def test_a_resnet_is_refused_by_its_first_layer(tmp_path):
 
 
 def test_models_that_are_no_classifier_are_refused(tmp_path):
-    for options in ({"num_classes": None}, {"num_classes": 1}, {"pooling": None}):
+    for options in ({"num_classes": None}, {"pooling": None}):
         model = wide_vit(**{"num_classes": None, **options})
-        with pytest.raises(ValueError, match="classifier of two or more classes"):
+        with pytest.raises(ValueError, match="a page needs a classifier"):
             browser.write_page(model, tmp_path / "page.html")
     model = wide_vit()
     with pytest.raises(ValueError, match="a name for each of the logits"):
@@ -75,6 +75,13 @@ def test_models_that_are_no_classifier_are_refused(tmp_path):
     with pytest.raises(ValueError, match="below 65,504.*head/bias"):
         browser.write_page(model, tmp_path / "page.html")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_classes_of_a_model_with_one_logit_are_two(tmp_path):
+    for names, expected in ((["cat"], ["not cat", "cat"]), (None, ["0", "1"])):
+        browser.write_page(wide_vit(num_classes=1), tmp_path / "page.html", names)
+        content = read_page(tmp_path / "page.html")[1]
+        assert content["classes"] == expected and dict(content["facts"])["Classes"] == "2"
 
 
 def test_names_with_markup_are_text(tmp_path):

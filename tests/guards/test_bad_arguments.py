@@ -487,6 +487,12 @@ CASES = {
     "predict with a model": (
         lambda: keras_vit.training.predict(vit(), ["a.png"]), "run='ViT'", "Run(None, model",
     ),
+    "predict with too few names": (
+        lambda: keras_vit.training.predict(
+            keras_vit.training.Run(None, vit(), {"class_names": ["a"]}), ["a.png"]
+        ),
+        "class_names=1, logits=2",
+    ),
     "predict without files": (
         lambda: keras_vit.training.predict(keras_vit.training.Run(None, vit(), {}), None),
         "`files` must be paths", "files=None",

@@ -20,6 +20,7 @@ from PIL import Image
 
 import keras_vit
 from keras_vit import backend, data, training
+from keras_vit.cli import common
 from keras_vit.data import dataset
 from keras_vit.training.evaluation import classifiers, evaluation_plots, metrics
 from keras_vit.training.evaluation.classifiers import read_pixels
@@ -352,6 +353,15 @@ def test_seconds_are_those_of_the_work_in_all_sittings(monkeypatch):
 
 
 @pytest.mark.backend_free
+def test_an_accuracy_on_the_images_that_chose_the_epoch_is_reported_as_such():
+    metrics = {"model": "ViT", "baselines": {}, "test_accuracy": 0.5, "test_interval": (0.4, 0.6)}
+    metrics |= {"test_images": 0, "validation_images": 10, "seconds": 1.0}
+    stopped = {**metrics, "best_epoch": 3}
+    reports = [messages._result(x) for x in (metrics, stopped, {**stopped, "test_images": 5})]
+    assert ["chose the epoch" in report for report in reports] == [False, True, False]
+
+
+@pytest.mark.backend_free
 def test_skipped_images_are_those_of_the_whole_run():
     """A run that is resumed in its last epoch reads only some images again."""
     states = {}, {}
@@ -396,6 +406,16 @@ def test_a_run_without_the_fields_of_its_metrics_is_reported(tmp_path):
     words = "cannot be read: metrics.json has no class_names, image_size, num_channels, resize. "
     with pytest.raises(ValueError, match=words + "Train again"):
         training.load(tmp_path)
+
+
+@pytest.mark.backend_free
+def test_another_model_in_the_folder_of_a_run_is_not_taken_for_the_run(tmp_path):
+    for name in ("model.keras", "metrics.json", "other.keras"):
+        (tmp_path / name).touch()
+    assert run_folder.find(tmp_path / "model.keras") == tmp_path
+    assert common.is_run(tmp_path / "model.keras") and not common.is_run(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match="or model.keras in it, was expected.*other.keras"):
+        training.load(tmp_path / "other.keras")
 
 
 @pytest.mark.backend_free

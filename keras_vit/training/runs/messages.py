@@ -253,6 +253,10 @@ def _result(metrics):
         f"On other images of the same kind, expect {low:.1f} to {high:.1f} % (95 % interval). "
         f"The run took {metrics['seconds']:.0f} s."
     )
+    if "best_epoch" in metrics and not metrics["test_images"]:
+        lines.append(
+            "They chose the epoch, so on other images expect less; --test-share keeps some apart."
+        )
     if skipped := metrics.get("skipped_images"):
         listed = ", ".join(skipped[:5]) + (", ..." if len(skipped) > 5 else "")
         lines.append(f"Skipped training images that could not be read: {len(skipped):,} ({listed})")

@@ -343,20 +343,8 @@ def make(out, name):
             return new
 
 
-@contextlib.contextmanager
 def making(out, name):
-    """Yields the folder that `make` returns.
-
-    After an error it removes the folders that are new, as long as they are empty.
-    """
+    """Returns a context with the folder of `make`, which is removed after an error if it is new."""
     check_out(out)
     outer = pathlib.Path("runs" if out is None else out)
-    new = [folder for folder in (outer, *outer.parents) if not folder.exists()]
-    target = make(out, name)
-    try:
-        yield target
-    except BaseException:
-        with contextlib.suppress(OSError):  # the first that is not empty
-            for folder in dict.fromkeys([*([target] if out is None else []), *new]):
-                folder.rmdir()
-        raise
+    return writing.making(outer, lambda: make(out, name))

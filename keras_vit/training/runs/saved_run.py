@@ -38,9 +38,12 @@ def load(path):
 
     Raises:
         FileNotFoundError: model.keras or metrics.json does not exist.
-        ValueError: one of them cannot be read.
+        ValueError: one of them cannot be read, or the path is that of another file.
     """
     target = run_folder.find(path)
+    if os.path.isfile(path) and os.path.basename(path) != run_folder.MODEL:
+        want = f"the folder of a run, or {run_folder.MODEL} in it, was expected"
+        arguments.refuse(want, {"run": str(path)}, "Load other models with keras.saving.")
     try:
         metrics = files.read_json(target / run_folder.METRICS)
         if not isinstance(metrics, dict):
