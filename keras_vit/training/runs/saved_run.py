@@ -89,7 +89,8 @@ def evaluate_run(run, data=None, split=None, progress=None, columns=None, **opti
         data: None for images that the run did not train on; or a source of `keras_vit.data.load`,
             such as a folder of class folders: its test split, otherwise its validation split, or
             all of it if it has no splits. Its class names must be class names of the run; classes
-            may be missing. ImageNet's folders (n01440764, ...) are recognized for 1,000 classes.
+            may be missing. ImageNet's folders (n01440764, ...) are recognized for 1,000 classes. A
+            run on digits crops files to their ink, as in `predict_files`.
         split: "test" or "validation" of the run's own images; None for its test images or, if it
             has none, its validation images.
         progress: function of the batches and the number of images that returns the batches and may
