@@ -66,7 +66,7 @@ def test_a_resnet_is_refused_by_its_first_layer(tmp_path):
 def test_models_that_are_no_classifier_are_refused(tmp_path):
     for options in ({"num_classes": None}, {"pooling": None}):
         model = wide_vit(**{"num_classes": None, **options})
-        with pytest.raises(ValueError, match="a page needs a classifier"):
+        with pytest.raises(ValueError, match="A page needs a classifier"):
             browser.write_page(model, tmp_path / "page.html")
     model = wide_vit()
     with pytest.raises(ValueError, match="a name for each of the logits"):
