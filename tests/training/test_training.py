@@ -545,11 +545,16 @@ def test_options_that_do_not_go_together_are_refused(wrong, message, colors, tmp
 def test_a_run_has_the_options_that_resuming_reads(colors):
     """Augmentations and numbers of NumPy are written to settings.json, too."""
     augment = data.Augmentation(flip=True, crop=(0.5, 1.0), randaugment=(2, 9))
-    numbers = {"epochs": np.int64(3), "learning_rate": np.float32(0.5), "image_size": (16, 24)}
+    numbers = {
+        "seed": np.int64(3),
+        "epochs": np.int64(3),
+        "learning_rate": np.float32(0.5),
+        "image_size": (16, 24),
+    }
     given = {**run_folder.OPTIONS, "data": colors, "augment": augment, **numbers}
     options = run_folder.complete(given)
     assert json.loads(json.dumps(options)) == options
-    assert [options[name] for name in numbers] == [3, 0.5, [16, 24]]
+    assert [options[name] for name in numbers] == [3, 3, 0.5, [16, 24]]
     loaded = run_folder.load_images(options)
     assert loaded.augmentation == augment and loaded.image_size == (16, 24)
 
