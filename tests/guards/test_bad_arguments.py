@@ -430,6 +430,10 @@ CASES = {
     "layer True": (
         lambda: keras_vit.training.features(vit(), None, layer=True), "name of a layer", "=True",
     ),
+    "files without labels": (
+        lambda: keras_vit.training.ImageFiles(["a.png"] * 3, [0, 1], 8),
+        "one label for each file", "files=3, labels=2",
+    ),
     "few-shot batches": (
         lambda: keras_vit.training.FewShot((), (), batch_size=0), "`batch_size`", "batch_size=0",
     ),

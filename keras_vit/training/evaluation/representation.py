@@ -36,7 +36,7 @@ class ImageFiles(Loader):
         interpolation: "bilinear" or "bicubic", see there.
 
     Raises:
-        ValueError: `image_size` is not one positive integer, or two.
+        ValueError: a size is not a positive integer, or files and labels differ in number.
     """
 
     def __init__(
@@ -44,6 +44,10 @@ class ImageFiles(Loader):
         interpolation="bilinear",
     ):  # fmt: skip
         size = arguments.height_width("image_size", image_size)
+        arguments.positive_integer("batch_size", batch_size)
+        if len(files) != len(labels):
+            received = {"files": len(files), "labels": len(labels)}
+            arguments.refuse("there must be one label for each file", received)
         source = FileSource(files, labels, num_channels)
         how = resize, interpolation
         super().__init__(FixedBatches(source, num_channels, size, batch_size, *how))
