@@ -69,7 +69,7 @@ class Normalize(check.Checked, inner.Inner, layers.Layer):
         images = ops.cast(images, self.compute_dtype)
         if self.normalize is None:
             return images
-        mean, deviation = (_by_channel(x, images.shape[-1]) for x in self.normalize)
+        mean, deviation = _by_channel(*self.normalize)
         scale = [1 / d for d in deviation]
         offset = [-m * s for m, s in zip(mean, scale, strict=True)]
         scale, offset = (ops.convert_to_tensor(x, self.compute_dtype) for x in (scale, offset))
@@ -116,9 +116,11 @@ class Normalize(check.Checked, inner.Inner, layers.Layer):
                 )
 
 
-def _by_channel(value, channels):
-    """Returns a list with a number for each channel; plain numbers suit every compiler."""
-    return list(value) if isinstance(value, (tuple, list)) else [value] * channels
+def _by_channel(*values):
+    """Returns lists of one length, 1 or the channels: plain numbers, which every compiler takes."""
+    listed = [list(value) if hasattr(value, "__len__") else [value] for value in values]
+    longest = max(map(len, listed))
+    return [value if len(value) == longest else value * longest for value in listed]
 
 
 def takes_bytes(normalize):
