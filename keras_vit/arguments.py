@@ -301,12 +301,12 @@ def feature_map(layer, shape):
         refuse(want, {"input shape": tuple(shape)}, advice)
 
 
-def tokens(layer, shape):
-    """Returns D, or raises `ValueError` unless `shape` is (batch, tokens, hidden_dim)."""
-    if len(shape) != 3 or shape[-1] is None:
+def tokens(layer, shape, dim=None):
+    """Returns D, or raises `ValueError` unless `shape` is (batch, tokens, D); `dim` is its D."""
+    if len(shape) != 3 or shape[-1] is None or dim not in (None, shape[-1]):
         advice = "Pass it the output of `PatchEncoder` or of another `TransformerBlock`."
-        received = {"input shape": tuple(shape)}
-        refuse(f"`{layer}` expects tokens of shape (batch, tokens, hidden_dim)", received, advice)
+        want = f"`{layer}` expects tokens of shape (batch, tokens, {dim or 'hidden_dim'})"
+        refuse(want, {"input shape": tuple(shape)}, advice)
     return shape[-1]
 
 

@@ -100,6 +100,15 @@ def has_attention_kernel(query):
     return False
 
 
+def is_compiling():
+    """Whether PyTorch compiles or exports a model, whose program cannot call Python."""
+    if not is_eager():
+        return False
+    import torch
+
+    return torch.compiler.is_compiling()
+
+
 def values(tensor, count):
     """Returns the first `count` rows of a tensor as a NumPy array, or None if it has no values.
 
@@ -111,7 +120,7 @@ def values(tensor, count):
     if keras.backend.backend() == "torch":
         import torch
 
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if torch.jit.is_tracing():
             return None
     try:
         if keras.backend.backend() == "jax":  # without a copy, and without compiling a slice

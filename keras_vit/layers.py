@@ -307,6 +307,7 @@ class TransformerBlock(Layer):
     """
 
     attention_layer, mlp_layer = SelfAttention, MLP
+    dim = None  # D, once it is built
 
     def __init__(
         self,
@@ -329,7 +330,7 @@ class TransformerBlock(Layer):
         self.skip_2 = self.part(inner.Dropout, stochastic_depth, (None, 1, 1), name="skip_2")
 
     def build(self, input_shape):
-        check.tokens("TransformerBlock", input_shape)
+        self.dim = check.tokens("TransformerBlock", input_shape)
         for layer in (self.norm_1, self.attention, self.norm_2, self.mlp):
             layer.build(input_shape)
 
@@ -339,6 +340,7 @@ class TransformerBlock(Layer):
         return x
 
     def compute_output_shape(self, input_shape):
+        check.tokens("TransformerBlock", input_shape, self.dim)
         return input_shape  # stated here, so that Keras need not trace every block
 
     def attention_scores(self, x):

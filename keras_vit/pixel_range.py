@@ -69,13 +69,16 @@ class Normalize(check.Checked, inner.Inner, layers.Layer):
         images = ops.cast(images, self.compute_dtype)
         if self.normalize is None:
             return images
-        mean, deviation = (np.reshape(x, (1, 1, -1)) for x in self.normalize)
-        scale = ops.cast(1 / deviation, self.compute_dtype)
-        offset = ops.cast(-mean * (1 / deviation), self.compute_dtype)
+        mean, deviation = _by_channel(*self.normalize)
+        scale = [1 / d for d in deviation]
+        offset = [-m * s for m, s in zip(mean, scale, strict=True)]
+        scale, offset = (ops.convert_to_tensor(x, self.compute_dtype) for x in (scale, offset))
         return images * scale + offset  # (B, height, width, C)
 
     def look(self, images):
         """Warns about odd pixels: now, or when Keras runs the program that is being traced."""
+        if backend.is_compiling():
+            return
         if SEEN.get() is not None:
             SEEN.get().append((self, images))
             return
@@ -111,6 +114,13 @@ class Normalize(check.Checked, inner.Inner, layers.Layer):
                     f"(pixels - {mean}) / {deviation}. Leave out the layer, or build the model "
                     "with normalize=None."
                 )
+
+
+def _by_channel(*values):
+    """Returns lists of one length, 1 or the channels: plain numbers, which every compiler takes."""
+    listed = [list(value) if hasattr(value, "__len__") else [value] for value in values]
+    longest = max(map(len, listed))
+    return [value if len(value) == longest else value * longest for value in listed]
 
 
 def takes_bytes(normalize):

@@ -100,10 +100,11 @@ class AxialBlock(Layer):
         return ops.reshape(x, (-1, tokens, dim))  # (B, rows * columns, D)
 
     def compute_output_shape(self, input_shape):
+        self._check(input_shape)
         return input_shape
 
     def _check(self, shape):
-        check.tokens("AxialBlock", shape)
+        check.tokens("AxialBlock", shape, self.row.dim)
         rows, columns = self.grid
         if shape[1] != rows * columns:
             want = f"this `AxialBlock` expects {rows * columns} tokens, {rows} rows of {columns}"

@@ -24,7 +24,7 @@ class Cost(NamedTuple):
     XLA's count, which includes them, is 1 to 3 % higher.
     """
 
-    parameters: int = 0  # trainable; without the moving statistics of batch normalization
+    parameters: int = 0  # those that can be learned; without statistics of images or batches
     dense: int = 0  # multiply-adds, like the next two
     convolutions: int = 0
     attention: int = 0  # q k^T and A v, Eq. 6 and 7
@@ -65,9 +65,14 @@ def count_layers(model, padding=True):
 
 
 def count_parameters(model):
-    """Returns the number of trainable parameters; moving means and variances are not counted."""
-    learned = [weight for weight in model.weights if not weight.name.startswith("moving_")]
-    return sum(math.prod(weight.shape) for weight in learned)
+    """Returns the number of parameters that can be learned, also if their layer is frozen.
+
+    Statistics are not counted: moving averages, and the mean and variance of a `Normalization`.
+    """
+    constant = [x for x in model._flatten_layers() if isinstance(x, layers.Normalization)]
+    left_out = {id(weight) for layer in constant for weight in layer.weights}
+    left_out |= {id(weight) for weight in model.weights if weight.name.startswith("moving_")}
+    return sum(math.prod(weight.shape) for weight in model.weights if id(weight) not in left_out)
 
 
 def add(costs):

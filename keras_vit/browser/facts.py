@@ -37,7 +37,7 @@ def describe_model(model, metrics, precision, name):
         "Model": name,
         "Parameters": f"{model.count_params():,}, here as {precision}",
         "Images": f"{height} \u00d7 {width} pixels, {colors}",
-        "Classes": f"{model.output_shape[-1]:,}",
+        "Classes": f"{max(2, model.output_shape[-1]):,}",
         "Weights": metrics.get("weights"),
         **_accuracy(metrics),
         **_training(metrics),

@@ -13,6 +13,7 @@ from keras_vit.data.transforms.image_transforms import CROP_RATIO, find_resizing
 from keras_vit.io import writing
 from keras_vit.io.html_page import Html, fill
 from keras_vit.resizing import read_weights
+from keras_vit.training.evaluation.class_names import name_both
 
 MODEL = ("matrices", "engine", "descendants", "convolutions")
 ENGINE = [f"engine/{name}.js" for name in (*MODEL, "weights", "pixels", "maps")]
@@ -70,8 +71,9 @@ def pack(model, class_names, metrics, precision, title):
     """Returns (content, weights): the content of a model's page, and its weights as text."""
     layers, sizes = records.describe(model)
     names = class_names or metrics.get("class_names") or getattr(model, "class_names", None)
-    names = list(names or range(model.output_shape[-1]))
-    if len(names) != model.output_shape[-1]:
+    count = max(2, model.output_shape[-1])  # one logit is that of class 1 of two
+    names = list(name_both(list(names or range(count))))
+    if len(names) != count:
         received = {"class names": len(names), "logits": model.output_shape[-1]}
         advice = "Pass them in the order of the logits."
         arguments.refuse("there must be a name for each of the logits", received, advice)

@@ -70,7 +70,7 @@ def describe(model):
     found = {record["class"]: record for record in records}
     if not {"Patches", "PatchEncoder"} <= set(found) or not _is_classifier(model, records):
         advice = "keras-vit train gives a model a head."
-        want = "a page needs a classifier of two or more classes"
+        want = "a page needs a classifier"
         arguments.refuse(want, {**received, "output": model.output_shape}, advice)
     _, height, width, channels = model.input_shape
     if channels not in (1, 3):
@@ -99,7 +99,7 @@ def _is_chain(model, layers):
 def _is_classifier(model, records):
     """Returns whether a model ends in a linear layer for its classes."""
     has_head = getattr(model, "num_classes", 0) is not None  # CLIP's projection is not a head
-    return has_head and records[-1].get("activation") == "linear" and model.output_shape[-1] > 1
+    return has_head and records[-1].get("activation") == "linear"
 
 
 def _describe(layer, model):

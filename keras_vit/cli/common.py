@@ -160,11 +160,12 @@ def name_model(name):
 
 
 def is_run(path):
-    """Returns whether `path` is a folder without weights, or a .keras file beside metrics.json."""
+    """Returns whether `path` is a folder without weights, or model.keras beside metrics.json."""
     path = pathlib.Path(path)
     if path.is_dir():
         return not files.is_folder_of_weights(path)
-    alone = path.is_file() and not (path.parent / run_folder.METRICS).is_file()
+    is_of_run = path.name == run_folder.MODEL and (path.parent / run_folder.METRICS).is_file()
+    alone = path.is_file() and not is_of_run
     return path.suffix == ".keras" and not alone
 
 

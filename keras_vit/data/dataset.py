@@ -285,19 +285,20 @@ class ImageDataset:
         return _draw_grid(images[:number], labels[:number], self.class_names)
 
     def __repr__(self):
-        height, width = self.image_size
         counts = ", ".join(f"{count:,} {name}" for name, count in self.counts.items())
         names = ", ".join(self.class_names[:5]) + (", ..." if self.num_classes > 5 else "")
         changed = self.augmentation.changed_fields()
+        resizing = {self.resize, changed.pop("interpolation", "bilinear")} - {"squash", "bilinear"}
+        how = [f"resizing: {', '.join(sorted(resizing))}"] if resizing else []
         augmented = ", ".join(f"{name}={value!r}" for name, value in changed.items())
         channels = "grayscale" if self.num_channels == 1 else f"{self.num_channels} channels"
         return (
             f"<ImageDataset {self.name!r}: {counts}\n"
             f" {self.num_classes} classes: {names}\n"
-            f" {height} x {width} pixels, {channels}, batches of "
+            f" {' x '.join(map(str, self.image_size))} pixels, {channels}, batches of "
             f"{self.batch_size}, {self.steps_per_epoch} per epoch, seed {self.seed}\n"
             f" augmentation of training images: {augmented or 'none'}"
-            + "".join(f"\n {note}" for note in self.notes)
+            + "".join(f"\n {note}" for note in (*how, *self.notes))
             + ">"
         )
 

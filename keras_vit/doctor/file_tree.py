@@ -51,7 +51,7 @@ def walk(folder):
     """
     walker = _Walker(os.fspath(folder))
     top = walker.folders_in("")
-    splits = match_splits(top)
+    splits = match_splits(top, walker.root)
     if not splits:
         walker.walk_classes(top)
     seen = set()
@@ -99,12 +99,27 @@ def normalize(name):
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def match_splits(names):
-    """Returns {folder: split} if the folders are splits, or {} if they are classes."""
+def match_splits(names, root):
+    """Returns {folder: split} if the folders in `root` are splits, or {} if they are classes.
+
+    Folders that are neither may be missing from the result.
+    """
     found = {name: SPLIT_NAMES[name.lower()] for name in names if name.lower() in SPLIT_NAMES}
-    if "train" not in found.values() or (len(found) == 1 and len(names) > 1):
+    if "train" not in found.values():
+        return {}
+    if len(found) == 1 and len(names) > 1 and not _has_classes(os.path.join(root, *found)):
         return {}  # a class may be called train
     return found
+
+
+def _has_classes(folder):
+    """Returns whether there are several folders in a folder, and no files."""
+    try:
+        inside = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    except OSError:
+        return False
+    files = [entry for entry in inside if not entry.is_dir()]
+    return len(inside) - len(files) > 1 and all(x.name.lower() in SYSTEM_FILES for x in files)
 
 
 class _Walker:

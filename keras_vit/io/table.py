@@ -124,7 +124,7 @@ class Table:
                 position += len(line)
                 yield line.decode("utf-8", "replace")  # the last line may end within a character
 
-        for number, row in enumerate(csv.reader(lines())):
+        for number, row in enumerate(self._parse_csv(lines())):
             is_whole = line.endswith(b"\n")
             if not is_whole or len(row) != len(self.columns):
                 if next(file, None) is not None or (is_whole and not number):
@@ -133,6 +133,12 @@ class Table:
             self._end = position
             if number:  # the first row contains the column names
                 yield [_unescape(cell) if cell else None for cell in row]
+
+    def _parse_csv(self, lines):
+        try:
+            yield from csv.reader(lines)
+        except csv.Error:  # a line break outside of quotes, as of an old spreadsheet
+            self._refuse_changed()
 
     def _refuse_changed(self):
         """Refuses a changed table: only its last row may be incomplete, after an interruption."""

@@ -172,6 +172,23 @@ def make_folder(folder, advice=OUT):
         os.makedirs(folder, exist_ok=True)
 
 
+@contextlib.contextmanager
+def making(outer, make):
+    """Yields the folder that `make()` creates: `outer`, which may exist, or a new one in it.
+
+    After an error, the folders that are new are removed as long as they are empty.
+    """
+    new = [folder for folder in (outer, *outer.parents) if not folder.exists()]
+    target = make()
+    try:
+        yield target
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first that is not empty
+            for folder in new if target == outer else [target, *new]:
+                folder.rmdir()
+        raise
+
+
 def check_file(path, advice, replaced=None):
     """Raises `ValueError` or `FileNotFoundError` unless a file can be written to `path`.
 

@@ -536,6 +536,14 @@ ERRORS = {
         "expects 6 tokens",
         "tokens=12",
     ),
+    "twice as many symbolic tokens": (
+        lambda: built(AxialBlock((2, 3), 2, 8), (1, 6, 4))(keras.Input((12, 4))),
+        "tokens=12",
+    ),
+    "longer symbolic tokens": (
+        lambda: built(AxialBlock((2, 3), 2, 8), (1, 6, 4))(keras.Input((6, 5))),
+        "tokens of shape (batch, tokens, 4)",
+    ),
     "unknown tokens": (lambda: AxialBlock(2, 2, 8).build((None, None, 4)), "tokens=None"),
     "map for tokens": (
         lambda: AxialBlock((2, 3), 2, 8)(np.zeros((1, 2, 3, 4))),

@@ -117,6 +117,14 @@ def test_counting_a_name_leaves_settings_and_values_alone():
     assert cost == accounting.count("ViT-Mini/8", 16)
 
 
+def test_statistics_are_not_parameters(blank):
+    inputs = keras.Input((2, 2, 3))
+    x = keras.layers.BatchNormalization()(keras.layers.Normalization()(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(5)(keras.layers.Flatten()(x)))
+    for model.trainable in (True, False):
+        assert layer_costs.count_parameters(model) == 2 * 3 + 12 * 5 + 5
+
+
 def test_attention_pooling_and_mixed_precision(blank):
     options = {"image_size": 16, "num_classes": 3, "pooling": "map"}
     model = keras_vit.create("ViT-Mini/8", dtype="mixed_bfloat16", **options)
@@ -235,7 +243,6 @@ def test_torch_counts_the_same(kind, blank):
     assert counter.get_total_flops() == accounting.count(model, batch_size=2).flops
 
 
-@pytest.mark.backend_free
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch tells which tensors it keeps")
 def test_torch_keeps_what_we_say():
     import torch

@@ -127,6 +127,15 @@ def test_logits_and_attention_of_every_kind_of_model_equal_keras():
     check_models([name for name in MODELS if name not in QUICK])
 
 
+def test_the_probability_of_one_logit_is_its_sigmoid():
+    model = round_weights(wide_vit(num_classes=1))
+    images = random_images(1, *model.input_shape[1:]).round()
+    code = "console.log(JSON.stringify(numbers(probabilities(vits[0].call(images[0])))));"
+    shares = run_node(code, models=[packed(model)], images=[to_image(images[0])])
+    expected = 1 / (1 + np.exp(-outputs(model, images)[0, 0]))
+    np.testing.assert_allclose(shares, [1 - expected, expected], atol=1e-5)
+
+
 def test_its_ways_to_change_a_call_do_what_changed_weights_or_images_do():
     """Truth: Keras with weights set to zero or divided, with moved patches, with fewer tokens."""
     model = round_weights(wide_vit(num_layers=2))

@@ -64,9 +64,9 @@ def test_a_resnet_is_refused_by_its_first_layer(tmp_path):
 
 
 def test_models_that_are_no_classifier_are_refused(tmp_path):
-    for options in ({"num_classes": None}, {"num_classes": 1}, {"pooling": None}):
+    for options in ({"num_classes": None}, {"pooling": None}):
         model = wide_vit(**{"num_classes": None, **options})
-        with pytest.raises(ValueError, match="classifier of two or more classes"):
+        with pytest.raises(ValueError, match="A page needs a classifier"):
             browser.write_page(model, tmp_path / "page.html")
     model = wide_vit()
     with pytest.raises(ValueError, match="a name for each of the logits"):
@@ -75,6 +75,13 @@ def test_models_that_are_no_classifier_are_refused(tmp_path):
     with pytest.raises(ValueError, match="below 65,504.*head/bias"):
         browser.write_page(model, tmp_path / "page.html")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_classes_of_a_model_with_one_logit_are_two(tmp_path):
+    for names, expected in ((["cat"], ["not cat", "cat"]), (None, ["0", "1"])):
+        browser.write_page(wide_vit(num_classes=1), tmp_path / "page.html", names)
+        content = read_page(tmp_path / "page.html")[1]
+        assert content["classes"] == expected and dict(content["facts"])["Classes"] == "2"
 
 
 def test_names_with_markup_are_text(tmp_path):
@@ -178,6 +185,15 @@ def test_of_images_chosen_quickly_the_last_is_shown_whichever_is_read_first():
     done = subprocess.run([NODE, "-e", script], capture_output=True, text=True, check=True)
     # The later one is shown, and an earlier one only if the later is refused.
     assert json.loads(done.stdout) == [["b", ""], ["d", ""], ["e", "“f”"]]
+
+
+@pytest.mark.backend_free
+@pytest.mark.skipif(NODE is None, reason="needs node (Node.js)")
+def test_a_number_that_rounds_to_zero_has_no_sign():
+    values = "[-1e-6, -0.0006, 0.0004, -12.34].map((v) => fixed(v, 3))"
+    script = page_file.read("page/shared.js") + f"console.log(JSON.stringify({values}))"
+    done = subprocess.run([NODE, "-e", script], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == ["0.000", "\u22120.001", "0.000", "\u221212.340"]
 
 
 SLOW = """(() => { // the first image that is chosen takes longest

@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -209,6 +210,18 @@ def test_every_cell_comes_back_and_no_cell_is_a_formula(kind, tmp_path):
 
 
 @pytest.mark.backend_free
+def test_a_table_is_not_continued_with_another_interpolation():
+    metrics = {"image_size": [8, 8], "num_channels": 3, "class_names": ["a"], "resize": "crop"}
+    run = SimpleNamespace(model=SimpleNamespace(weights=[]), metrics=metrics)
+    options = SimpleNamespace(invert=False, top=1, threshold=0.0)
+    before = predict._settings(options, run)
+    metrics["interpolation"] = "bicubic"
+    after = predict._settings(options, run)
+    changed = [name for name in before if before[name] != after[name]]
+    assert changed == ["interpolation"] and before["interpolation"] == "bilinear"
+
+
+@pytest.mark.backend_free
 def test_a_table_cut_at_any_byte_keeps_its_whole_rows(tmp_path):
     keys = ["a\nb", "c", "d"]
     with table.Table(tmp_path / "x.csv", COLUMNS, {}, keys) as written:
@@ -234,6 +247,7 @@ def test_a_table_cut_at_any_byte_keeps_its_whole_rows(tmp_path):
     [
         (".csv", lambda text: text.replace(",", ";")),
         (".csv", lambda text: text.replace("a,", "a,b,", 1)),
+        (".csv", lambda text: text.replace("\n", "\r")),
         (".jsonl", lambda text: text.replace("{", "[", 1)),
         (".jsonl", lambda text: text.replace('"file"', '"path"', 1)),
     ],
@@ -243,12 +257,12 @@ def test_a_table_that_was_changed_is_refused_and_left_alone(kind, change, tmp_pa
     with table.Table(path, COLUMNS, {}, ["a", "b"]) as written:
         for key in written.keys:
             written.append([key, "cat", 0.5, None])
-    changed = change(path.read_text())
-    assert changed != path.read_text()
-    path.write_text(changed)
+    changed = change(path.read_text()).encode()
+    assert changed != path.read_bytes()
+    path.write_bytes(changed)
     with pytest.raises(ValueError, match="unchanged since it was written.* Nothing is replaced"):
         table.Table(path, COLUMNS, {}, ["a", "b"])
-    assert path.read_text() == changed
+    assert path.read_bytes() == changed
 
 
 @pytest.mark.backend_free

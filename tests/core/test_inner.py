@@ -366,3 +366,15 @@ def test_a_model_lets_go_of_each_tensor_after_its_last_use(monkeypatch):
         expected = numpy(model(images))
     assert alive == [1, 2, 3]
     np.testing.assert_array_equal(found, expected)
+
+
+@on_torch
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Dynamo detected")
+def test_pytorch_compiles_the_whole_model():
+    import torch
+
+    model, images = keras_vit.ViT(**SMALL, num_classes=2), random_images(2, 8, 8, 3)
+    with torch.no_grad():
+        found = torch.compile(model, fullgraph=True, backend="eager")(torch.tensor(images))
+    np.testing.assert_allclose(numpy(found), numpy(model(images)), atol=1e-6)

@@ -146,6 +146,9 @@ def test_repr_describes_the_dataset(image_folder):
         " 8 x 16 pixels, 3 channels, batches of 5, 5 per epoch, seed 0\n"
         " augmentation of training images: flip=True, pad=0.125>"
     )
+    cubic = data.Augmentation(interpolation="bicubic")
+    loaded = data.load(image_folder, 8, augment=cubic, resize="crop", pipeline="keras")
+    assert repr(loaded).endswith(" images: none\n resizing: bicubic, crop>")
 
 
 def test_the_grid_contains_the_models_input(image_folder):

@@ -5,6 +5,7 @@ import io
 import itertools
 import os
 import pathlib
+import shutil
 import zlib
 
 import numpy as np
@@ -15,7 +16,7 @@ from keras_vit import data
 from keras_vit.data import images
 from keras_vit.data.sources import arrays, disk_cache, folders, groups, local
 from keras_vit.data.sources import source as sources
-from keras_vit.doctor import examine
+from keras_vit.doctor import examine, file_tree
 
 pytestmark = pytest.mark.backend_free
 
@@ -302,6 +303,19 @@ def test_a_class_may_have_the_name_of_a_split(tmp_path):
         for i in range(2):
             save(tmp_path / name / f"{i}.png", Image.new("L", (3, 3)))
     assert folders.read_folder(tmp_path).class_names == ("bus", "train")
+
+
+def test_a_training_split_beside_another_folder_is_no_class(divided):
+    """Before, its classes became one class called train."""
+    for name in ("Val", "test"):
+        shutil.rmtree(divided / name)
+    save(divided / "extra" / "1.png", Image.new("L", (3, 3)))
+    with pytest.raises(ValueError, match="one folder for each split.*extra.*A class 'train' must"):
+        folders.read_folder(divided)
+    assert [problem.path for problem in file_tree.walk(divided).problems] == ["extra"]
+    save(divided / "train" / "1.png", Image.new("L", (3, 3)))  # now it may be a class
+    save(divided / "extra" / "2.png", Image.new("L", (3, 3)))
+    assert folders.read_folder(divided).class_names == ("extra", "train")
 
 
 @pytest.mark.parametrize("extra", ["unlabelled", "valid"])

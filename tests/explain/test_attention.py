@@ -258,6 +258,13 @@ def test_a_change_of_a_model_is_seen():
     found = attention.attention_scores(model, x).stack()
     np.testing.assert_allclose(found, scores_of_weights(keras_vit.resize(model), x), atol=1e-5)
     assert abs(found - plain).max() > 0.01
+    block = model.get_layer("block_0")
+    block.norm_1.epsilon = 1e4
+    z_0 = keras.Model(model.inputs[0], model.get_layer("patch_encoder").output)(x)
+    expected = numpy(block.attention_scores(z_0))
+    found, before = attention.attention_scores(model, x).stack()[0], found[0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert abs(found - before).max() > 0.01
 
 
 def test_an_error_on_the_way_leaves_nothing_behind(monkeypatch):

@@ -149,6 +149,10 @@ CASES = {
         "patches=9",
         "Resize the images",
     ),
+    "block, other width": (
+        lambda: second_call(block(), keras.Input((5, 6)), keras.Input((5, 9))),
+        "expects tokens of shape (batch, tokens, 6)", "input shape=(None, 5, 9)",
+    ),
     # LayerNorm
     "epsilon 0": (lambda: LayerNorm(0), "`epsilon` must be a finite number above 0", "epsilon=0"),
     "epsilon negative": (lambda: LayerNorm(-1e-6), "`epsilon` must be", "epsilon=-1e-06"),
@@ -419,6 +423,42 @@ CASES = {
         lambda: keras_vit.training.evaluate(vit(num_classes=None), None),
         "A classifier was expected", "num_classes=None",
     ),
+    "mistakes -1": (
+        lambda: keras_vit.training.evaluate(None, None, mistakes=-1), "`mistakes`", "mistakes=-1",
+    ),
+    "bins half": (lambda: keras_vit.training.evaluate(None, None, bins=1.5), "`bins`", "bins=1.5"),
+    "layer True": (
+        lambda: keras_vit.training.features(vit(), None, layer=True), "name of a layer", "=True",
+    ),
+    "files without labels": (
+        lambda: keras_vit.training.ImageFiles(["a.png"] * 3, [0, 1], 8),
+        "one label for each file", "files=3, labels=2",
+    ),
+    "few-shot batches": (
+        lambda: keras_vit.training.FewShot((), (), batch_size=0), "`batch_size`", "batch_size=0",
+    ),
+    "histograms": (
+        lambda: keras_vit.training.tensorboard("logs", -1), "`histograms`", "histograms=-1",
+    ),
+    "prefix tokens": (
+        lambda: keras_vit.explain.plots.token_norms(zeros(2, 1, 5), 5), "patch tokens behind",
+    ),
+    "block True": (
+        lambda: keras_vit.explain.plots.attention_scores(
+            zeros(2, 1, 1, 5, 5), zeros(1, 8, 8, 3), blocks=[True]
+        ),
+        "blocks 0 to 1", "block=True",
+    ),
+    "class 1.7": (
+        lambda: keras_vit.explain.plots.grad_cam(zeros(1, 2, 2), zeros(1, 8, 8, 3), 1.7),
+        "number of a class", "classes=1.7",
+    ),
+    "class -1": (
+        lambda: keras_vit.explain.plots.grad_cam(
+            zeros(1, 2, 2), zeros(1, 8, 8, 3), -1, class_names=["cat", "dog"]
+        ),
+        "classes count from 0", "class=-1, class_names=2",
+    ),
     "report names": (
         lambda: keras_vit.explain.report(vit(), zeros(2, 8, 8, 3), class_names=["a"]),
         "class_names=1, logits=2", "in the order of the logits",
@@ -450,6 +490,12 @@ CASES = {
     ),
     "predict with a model": (
         lambda: keras_vit.training.predict(vit(), ["a.png"]), "run='ViT'", "Run(None, model",
+    ),
+    "predict with too few names": (
+        lambda: keras_vit.training.predict(
+            keras_vit.training.Run(None, vit(), {"class_names": ["a"]}), ["a.png"]
+        ),
+        "class_names=1, logits=2",
     ),
     "predict without files": (
         lambda: keras_vit.training.predict(keras_vit.training.Run(None, vit(), {}), None),

@@ -155,6 +155,8 @@ def test_surest_mistakes_come_first_with_their_files():
     assert [one.image for one in found.mistakes] == ["b.png", "d.png"]
     assert (found.mistakes[0].true, found.mistakes[0].said) == ("class 0", "class 1")
     np.testing.assert_allclose([one.probability for one in found.mistakes], [0.9, 0.7])
+    with pytest.raises(ValueError, match="one name for each image. Received: names=3, images=4"):
+        evaluated(logits, labels, names=["a.png", "b.png", "c.png"])
 
 
 @pytest.mark.backend_free

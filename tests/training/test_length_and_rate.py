@@ -74,7 +74,8 @@ def test_as_many_epochs_are_planned_as_fit_into_the_time(monkeypatch, capsys):
 def test_the_plan_is_stored_and_the_schedule_ends_with_it(tmp_path, monkeypatch):
     monkeypatch.setattr(timing, "plan_epochs", lambda seconds, *_: int(seconds / 1000))
     given = {**run_folder.OPTIONS, "time": "1h", "seed": 3}
-    _, options, (*_, model, recipe) = execution.start(given, tmp_path / "run")
+    with execution.starting(given, tmp_path / "run") as (_, options, (*_, model, recipe)):
+        pass
     assert options["epochs"] == recipe.epochs == 3
     assert recipe.updates == 3 * 23 and float(model.optimizer.learning_rate) == 0.0
     assert float(recipe.schedule()(3 * 23)) == pytest.approx(0, abs=1e-9)

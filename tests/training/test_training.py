@@ -20,6 +20,7 @@ from PIL import Image
 
 import keras_vit
 from keras_vit import backend, data, training
+from keras_vit.cli import common
 from keras_vit.data import dataset
 from keras_vit.training.evaluation import classifiers, evaluation_plots, metrics
 from keras_vit.training.evaluation.classifiers import read_pixels
@@ -254,6 +255,25 @@ def test_a_digits_run_reads_digits_and_hints_at_bright_images(run, tmp_path):
 
 
 @pytest.mark.backend_free
+def test_digits_are_evaluated_as_they_are_predicted(tmp_path):
+    """Cropped to their ink if they are files; arrays are digits already."""
+    for i in range(4):
+        ink = np.zeros((20, 30, 1), "uint8")
+        ink[4 + i : 16, 9 : 12 + 2 * i] = 200
+        path = tmp_path / str(i % 2) / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(ink[..., 0]).save(path)
+    metrics = {"data": "digits", "class_names": ["0", "1"]}
+    run = saved_run.Run(None, SimpleNamespace(input_shape=(None, 8, 8, 1)), metrics)
+    batches, _ = saved_run._read_batches(run, tmp_path, ["0", "1"], None, None)
+    for image, name in zip(batches.batch(0, 0)[0], batches.source.names, strict=True):
+        np.testing.assert_array_equal(image, data.read_digit(tmp_path / name))
+    arrays = np.full((4, 8, 8, 1), 7, "uint8"), np.array([0, 1, 0, 1])
+    batches, _ = saved_run._read_batches(run, {"train": arrays}, ["0", "1"], None, None)
+    np.testing.assert_array_equal(batches.batch(0, 0)[0], arrays[0])
+
+
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("train", "test", "reason"),
     [
@@ -332,6 +352,30 @@ def test_seconds_are_those_of_the_work_in_all_sittings(monkeypatch):
     assert (callback.seconds, callback.epoch_seconds) == (6.0, 6.0)
 
 
+@pytest.mark.backend_free
+def test_an_accuracy_on_the_images_that_chose_the_epoch_is_reported_as_such():
+    metrics = {"model": "ViT", "baselines": {}, "test_accuracy": 0.5, "test_interval": (0.4, 0.6)}
+    metrics |= {"test_images": 0, "validation_images": 10, "seconds": 1.0}
+    stopped = {**metrics, "best_epoch": 3}
+    reports = [messages._result(x) for x in (metrics, stopped, {**stopped, "test_images": 5})]
+    assert ["chose the epoch" in report for report in reports] == [False, True, False]
+
+
+@pytest.mark.backend_free
+def test_skipped_images_are_those_of_the_whole_run():
+    """A run that is resumed in its last epoch reads only some images again."""
+    states = {}, {}
+    for unreadable in (["cat/1.png", "owl/2.png"], ["cat/1.png", "bee/3.png"]):
+        progress = messages.ProgressLine(data=SimpleNamespace(skipped={}))
+        progress.on_train_begin()
+        progress.on_epoch_begin(0)
+        run_state.restore_attributes({"": progress}, *states)
+        progress.data.skipped.update(dict.fromkeys(unreadable, "cannot be read"))
+        progress._count()
+        states = run_state.copy_attributes({"": progress})
+    assert progress.skipped == ["bee/3.png", "cat/1.png", "owl/2.png"]
+
+
 @pytest.mark.slow
 def test_a_run_with_a_moving_average_keeps_and_tests_both(colors, tmp_path, monkeypatch, capsys):
     averaged = training.RECIPES["folder"]._replace(moving_average=0.5)
@@ -362,6 +406,16 @@ def test_a_run_without_the_fields_of_its_metrics_is_reported(tmp_path):
     words = "cannot be read: metrics.json has no class_names, image_size, num_channels, resize. "
     with pytest.raises(ValueError, match=words + "Train again"):
         training.load(tmp_path)
+
+
+@pytest.mark.backend_free
+def test_another_model_in_the_folder_of_a_run_is_not_taken_for_the_run(tmp_path):
+    for name in ("model.keras", "metrics.json", "other.keras"):
+        (tmp_path / name).touch()
+    assert run_folder.find(tmp_path / "model.keras") == tmp_path
+    assert common.is_run(tmp_path / "model.keras") and not common.is_run(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match="or model.keras in it, was expected.*other.keras"):
+        training.load(tmp_path / "other.keras")
 
 
 @pytest.mark.backend_free
@@ -422,12 +476,19 @@ def test_a_full_disk_at_the_begin_leaves_no_folder(tmp_path, monkeypatch):
     def fill(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(execution, "start", lambda options, out: (out, options, ()))
+    monkeypatch.setattr(execution, "_build_within_memory", lambda options: (options,))
     monkeypatch.setattr(run_folder.writing, "write_json", fill)
-    (tmp_path / "run").mkdir()
-    with pytest.raises(OSError, match="No space left"):
-        training.train(out=tmp_path / "run")
-    assert not list(tmp_path.iterdir())
+    monkeypatch.chdir(tmp_path)
+    for out in ("new", "new/run", None):
+        with pytest.raises(OSError, match="No space left"):
+            training.train(out=out)
+        assert not list(tmp_path.iterdir())
+    for mine in ("empty", "runs"):  # folders that were there stay
+        (tmp_path / mine).mkdir()
+    for out in ("empty", "empty/new/run", None):
+        with pytest.raises(OSError, match="No space left"):
+            training.train(out=out)
+        assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty", "runs"]
 
 
 @pytest.mark.backend_free
@@ -484,11 +545,16 @@ def test_options_that_do_not_go_together_are_refused(wrong, message, colors, tmp
 def test_a_run_has_the_options_that_resuming_reads(colors):
     """Augmentations and numbers of NumPy are written to settings.json, too."""
     augment = data.Augmentation(flip=True, crop=(0.5, 1.0), randaugment=(2, 9))
-    numbers = {"epochs": np.int64(3), "learning_rate": np.float32(0.5), "image_size": (16, 24)}
+    numbers = {
+        "seed": np.int64(3),
+        "epochs": np.int64(3),
+        "learning_rate": np.float32(0.5),
+        "image_size": (16, 24),
+    }
     given = {**run_folder.OPTIONS, "data": colors, "augment": augment, **numbers}
     options = run_folder.complete(given)
     assert json.loads(json.dumps(options)) == options
-    assert [options[name] for name in numbers] == [3, 0.5, [16, 24]]
+    assert [options[name] for name in numbers] == [3, 3, 0.5, [16, 24]]
     loaded = run_folder.load_images(options)
     assert loaded.augmentation == augment and loaded.image_size == (16, 24)
 

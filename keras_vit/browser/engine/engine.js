@@ -254,6 +254,7 @@ class ViT {
       if (isBlock) ways.trace?.tokens.push(x.data.slice());
       progress((i + 1) / this.layers.length);
     });
-    return x.data.slice();
+    // The sigmoid of a single logit is the softmax of 0 and this logit.
+    return x.data.length > 1 ? x.data.slice() : Float32Array.of(0, x.data[0]);
   }
 }

@@ -135,7 +135,7 @@ function draw() {
 function describe({ values, grid, signed }) {
   const best = values.reduce((top, v, i) => (v > (values[top] ?? -Infinity) ? i : top), -1);
   if (best < 0) return "";
-  const value = signed ? `${(100 * values[best]).toFixed(1)} points` : percent(values[best]);
+  const value = signed ? `${fixed(100 * values[best], 1)} points` : percent(values[best]);
   const [row, column] = [Math.floor(best / grid[1]) + 1, (best % grid[1]) + 1];
   return `highest: ${value}, row ${row}, column ${column}`;
 }

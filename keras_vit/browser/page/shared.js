@@ -2,6 +2,8 @@
 // Shared by all pages: elements, the worker, image files. Texts are set as text, never as HTML.
 
 const get = (id) => document.getElementById(id);
+/** Writes a number with some digits after the point, with a minus sign, and 0 without one. */
+const fixed = (v, digits) => v.toFixed(digits).replace(/^-(?=[0.]+$)/, "").replace("-", "−");
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 function make(tag, text, attributes = {}) {

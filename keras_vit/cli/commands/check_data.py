@@ -102,11 +102,11 @@ def _check_options(options):
         arguments.refuse(
             "--quarantine is for --fix", received, "Add --fix quarantine or --fix undo."
         )
-    written = {"--json": options.json, "--html": options.html}
-    if options.fix == "undo" and any(written.values()):
-        arguments.refuse(
-            "--fix undo moves files back without a check, so it has no report", written
-        )
+    of_the_check = ("json", "html", "columns", "strict", "skip_empty", "processes")
+    given = {name: getattr(options, name) for name in of_the_check if getattr(options, name)}
+    if options.fix == "undo" and given:
+        want = "--fix undo moves files back without a check, so it has no report"
+        arguments.refuse(want, given, "Leave them out.")
 
 
 def _check_writable(options):

@@ -161,6 +161,9 @@ def _check(name, options):
     if not options.images and (name == REPORT or VIEWS[name].needs_images):
         advice = f"keras-vit explain {shown} {options.model} cat.jpg"
         arguments.refuse(f"{shown} needs images", {"IMAGE": options.images}, advice)
+    if name == REPORT and options.batch_size is not None:
+        received = {"--batch-size": options.batch_size}
+        arguments.refuse("--batch-size is an option of single views", received, "Leave it out.")
     for option in OPTIONS:
         value = getattr(options, option)
         views = [view.name for view in VIEWS.values() if option in view.options]

@@ -129,6 +129,12 @@ def _check_cost(options):
     if options.paper and options.names:
         want = "--paper prints the models of the paper's tables"
         arguments.refuse(want, {"names": options.names}, "Leave out the names, or --paper.")
+    sizes = {"--image-size": options.image_size, "--training": options.training}
+    sizes["--batch-size"] = None if options.batch_size == 1 else options.batch_size
+    given = {name: value for name, value in sizes.items() if value is not None}
+    if options.paper and given:
+        want = "--paper counts with the paper's sizes and epochs"
+        arguments.refuse(want, given, "Leave them out, or --paper.")
     for name in options.names:
         parse(name)
     arguments.positive_integer("batch_size", options.batch_size)

@@ -176,10 +176,13 @@ def _settings(options, run):
     """Returns everything that a row depends on: weights, class names and options."""
     import keras
 
+    from keras_vit.data.transforms.image_transforms import find_resizing
+
     digest = hashlib.sha256()
     for weight in run.model.weights:
         digest.update(keras.ops.convert_to_numpy(weight).tobytes())
-    read = {name: run.metrics[name] for name in ("image_size", "num_channels", "resize")}
+    read = {name: run.metrics[name] for name in ("image_size", "num_channels")}
+    read |= find_resizing(run.metrics)
     asked = {name: getattr(options, name) for name in ("invert", "top", "threshold")}
     names = [*run.metrics["class_names"]]
     return {"weights": digest.hexdigest(), "class_names": names, **read, **asked}

@@ -11,6 +11,8 @@ DESCRIPTION = """Trains a Vision Transformer and writes the model, its metrics a
 folder. Without DATA it trains a small one on the 1,797 handwritten digits of scikit-learn: no
 download, about a minute. With --weights it fine-tunes published weights. A run may be killed at any
 moment: --resume continues it exactly where it stopped."""
+# Options without an effect on --find-learning-rate
+OF_A_TRAINING = ("epochs", "time", "early_stopping", "tensorboard")
 
 
 def add(commands):
@@ -138,9 +140,8 @@ def _default(field):
 def _check_train(options):
     values = _values(options)
     if options.resume is None:
-        if options.find_learning_rate and options.learning_rate is not None:
-            received = {"--learning-rate": options.learning_rate}
-            arguments.refuse("--find-learning-rate tries all rates", received, "Leave one out.")
+        if options.find_learning_rate:
+            _check_search(values)
         run_folder.check({name: values[name] for name in run_folder.OPTIONS})
         run_folder.check_out(options.out)
         return
@@ -151,6 +152,19 @@ def _check_train(options):
         advice = f"Write: {run_folder.command_line('train', '--resume', options.resume)}"
         arguments.refuse("--resume takes no other argument", given, advice)
     run_folder.check_resumable(options.resume)
+
+
+def _check_search(values):
+    """Raises if an option of a training would have no effect on the search for a rate."""
+    if values["learning_rate"] is not None:
+        received = {"--learning-rate": values["learning_rate"]}
+        arguments.refuse("--find-learning-rate tries all rates", received, "Leave one out.")
+    usual = {name: run_folder.OPTIONS[name] for name in OF_A_TRAINING}
+    given = {n: values[n] for n, value in usual.items() if values[n] != value}
+    received = {f"--{name.replace('_', '-')}": value for name, value in given.items()}
+    if received:
+        want = "--find-learning-rate trains for a fixed number of updates and evaluates nothing"
+        arguments.refuse(want, received, f"Leave out {' and '.join(received)}.")
 
 
 def _train(options):

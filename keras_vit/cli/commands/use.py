@@ -118,18 +118,16 @@ def _evaluate(options):
     with contextlib.redirect_stdout(sys.stderr):  # loading prints; stdout is for the JSON only
         run = load_run(options.model, resize=options.resize)
     names = options.classes and _read_classes(options.classes)
-    target = run_folder.make(options.out, "evaluation") if options.out else None
-    try:
+    making = contextlib.nullcontext()
+    if options.out is not None:
+        making = run_folder.making(options.out, "evaluation")
+    with making as target:
         evaluation = training.evaluate_run(
             run, options.data, options.part, progress.over, options.columns, class_names=names
         )
         numbers = json.dumps(metrics.to_plain(evaluation), indent=2)
         if target:
             _write_evaluation(target, evaluation, numbers)
-    except BaseException:
-        if target:
-            run_folder.remove_if_empty(target)
-        raise
     if options.json:
         print(numbers)
         return

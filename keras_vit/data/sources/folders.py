@@ -157,13 +157,15 @@ def _describe_skipped(homes, class_names):
 def _find_splits(path):
     """Returns {split: folder}; {} if the folders in `path` are classes."""
     folders = {folder.name: folder for folder in _list_folders(path)}
-    splits = match_splits(folders)
+    splits = match_splits(folders, path)
     if splits and len(set(splits.values())) < len(folders):
+        alone = f" A class {next(iter(splits))!r} must have its images directly in its folder."
         arguments.refuse(
             "the folder must contain one folder for each split and no others, or one for each "
             "class",
             {"path": str(path), "folders": list(folders)},
-            f"Splits are called {', '.join(SPLIT_NAMES)}. Move or rename the other folders.",
+            f"Splits are called {', '.join(SPLIT_NAMES)}. Move or rename the other folders."
+            + (alone if len(splits) == 1 else ""),
         )
     return {split: folders[name] for name, split in splits.items()}
 

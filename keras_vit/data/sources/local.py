@@ -88,9 +88,13 @@ def read_digit(path, invert=False):
     >>> keras_vit.data.read_digit("three.png", invert=True).shape  # doctest: +SKIP
     (8, 8, 1)
     """
+    return crop_to_ink(images.open_image(path, 1, invert))
+
+
+def crop_to_ink(image):
+    """Returns the pixels of a grayscale Pillow image of a digit, as `read_digit` does."""
     from PIL import Image
 
-    image = images.open_image(path, 1, invert)
     darkest, brightest = image.getextrema()
     # Paper is never quite even: anything below half of the strongest ink is background.
     ink = image.crop(image.point(lambda pixel: 255 * (pixel > brightest // 2)).getbbox())

@@ -12,6 +12,8 @@ from keras_vit.guards import image_checks
 # {model: (its state, {(function, settings): function compiled in that state})}; an entry is
 # dropped with its model.
 _COMPILED = weakref.WeakKeyDictionary()
+PLAIN = (bool, int, float, str, tuple, list, np.generic, type(None))
+WRAPPED = ("build", "quantize")  # methods that Keras wraps in each layer
 
 
 def run(function, model, images, *more, batch_size=32, compiled=True, **settings):
@@ -78,9 +80,28 @@ def program(function, model, **settings):
 
 
 def _describe_state(model):
-    """Returns what a compiled function contains; LoRA, quantization or an activation change it."""
+    """Returns what a compiled function contains: variables, and the attributes of all layers.
+
+    LoRA, quantization, another activation or a new number in a layer change it.
+    """
     variables = [(v.path, tuple(v.shape), v.dtype) for v in model.variables]
-    return variables, [getattr(layer, "activation", None) for layer in model._flatten_layers()]
+    layers = [x for x in model._flatten_layers() if not isinstance(x, keras.Model)]
+    return variables, [_describe_attributes(layer) for layer in layers]
+
+
+def _describe_attributes(layer):
+    """Returns the public attributes of a layer that are plain values, functions or layers."""
+    state = {}
+    for name, value in vars(layer).items():
+        if name.startswith("_") or name in WRAPPED:
+            continue
+        if isinstance(value, PLAIN):
+            state[name] = repr(value)
+        elif isinstance(value, keras.Layer):
+            state[name] = weakref.ref(value)  # a layer could keep the model alive
+        elif callable(value):
+            state[name] = value
+    return state
 
 
 def check_images(model, images):

@@ -56,6 +56,7 @@ def attention_entropy(entropies, tokens=None):
     entropies = check_array("attention_entropy", entropies, ("layers", "heads"))
     figure, axes = _over_depth(entropies, "entropy of the attention (nats)")
     if tokens is not None:
+        arguments.positive_integer("tokens", tokens)
         label = f"uniform attention to {tokens:,} tokens"
         axes.axhline(np.log(tokens), color=GREY, linestyle=":", label=label)
         axes.set_ylim(0, 1.08 * np.log(tokens))
@@ -91,6 +92,9 @@ def token_norms(norms, prefix_tokens=1):
         longest patch token, and the mean of the prefix tokens.
     """
     norms = check_array("token_norms", norms, ("layers + 1", "batch", "tokens"))
+    if arguments.natural_number("prefix_tokens", prefix_tokens) >= norms.shape[2]:
+        received = {"prefix_tokens": prefix_tokens, "tokens": norms.shape[2]}
+        arguments.refuse("there must be patch tokens behind the prefix tokens", received)
     depth, patches = np.arange(len(norms)), norms[:, :, prefix_tokens:].reshape(len(norms), -1)
     low, middle, high, most = np.percentile(patches, (5, 50, 95, 100), axis=1)
     figure = create_figure(3.8)

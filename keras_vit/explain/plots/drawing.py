@@ -211,7 +211,7 @@ def fill_names(names, count):
 
 def check_block(number, count):
     """Returns the number of one of `count` blocks, from 0; negative numbers count from the end."""
-    if not -count <= number < count:
+    if np.asarray(number).dtype.kind not in "iu" or not -count <= number < count:
         arguments.refuse(f"the model has blocks 0 to {count - 1}", {"block": number})
     return number % count
 
@@ -220,7 +220,11 @@ def name_classes(classes, class_names, count):
     """Returns the name of each image's class, empty names if there are no classes."""
     if classes is None:
         return [""] * count
-    classes = np.broadcast_to(np.asarray(classes, "int64"), count)
+    chosen = np.asarray(classes)
+    if chosen.dtype.kind not in "iu" or chosen.shape not in ((), (1,), (count,)):
+        want = "`classes` must be None, the number of a class, or one number for each image"
+        arguments.refuse(want, {"classes": classes, "images": count})
+    classes = np.broadcast_to(chosen, count)
     return [name_class(number, class_names) for number in classes]
 
 
@@ -233,6 +237,9 @@ def name_class(number, class_names=None):
         return f"class {number}"
     if len(class_names) == 1:
         return str(class_names[0]) if number else f"not {class_names[0]}"
+    if not 0 <= number < len(class_names):
+        received = {"class": int(number), "class_names": len(class_names)}
+        arguments.refuse("every class must have a name, and classes count from 0", received)
     return str(class_names[number])
 
 

@@ -38,6 +38,13 @@ def score_both(logits):
     return np.concatenate([np.zeros_like(logits), logits], axis=1) if is_one else logits
 
 
+def check_images(names, count):
+    """Raises `ValueError` unless `names` is None or has a name for each image."""
+    if names is not None and len(names) != count:
+        received = {"names": len(names), "images": count}
+        arguments.refuse("there must be one name for each image", received)
+
+
 def check_threshold(value):
     """Raises `ValueError` unless a value is a number from 0 to 1."""
     if not 0 <= arguments.number("threshold", value) <= 1:

@@ -245,7 +245,8 @@ class FewShot(keras.callbacks.Callback):
             advice = "Pass labeled images; only an ImageDataset contains both splits."
             arguments.refuse("`test` must be labeled images", received, advice)
         self.splits = ((train, "train"), (train if test is None else test, "validation"))
-        self.layer, self.batch_size = layer, batch_size
+        self.layer = layer
+        self.batch_size = arguments.positive_integer("batch_size", batch_size)
         self.every = arguments.positive_integer("every", every)
         arguments.positive_integer("seeds", seeds)
         arguments.positive_number("l2", l2)

@@ -14,6 +14,7 @@ from keras_vit.training.evaluation.representation import predict_batches
 NORMAL_95 = 1.959963984540054  # 95 % of a normal distribution are within this many deviations
 LONGEST_NAME = 60  # characters of a class name in texts and figures
 MOST_ROWS = 20  # rows of a printed table: the height of a terminal
+LENGTHS = {"bins": arguments.positive_integer, "mistakes": arguments.natural_number}
 
 
 class ClassScore(NamedTuple):
@@ -113,7 +114,7 @@ def evaluate(
         An `Evaluation`.
 
     Raises:
-        ValueError: labels and logits do not match, or a logit is not finite.
+        ValueError: an argument is invalid, labels and logits do not match, or one is not finite.
 
     Example:
     >>> model = keras_vit.create("ViT-Mini/8", image_size=16, num_classes=2)
@@ -125,6 +126,7 @@ def evaluate(
     Reference: Guo et al., "On Calibration of Modern Neural Networks",
     https://arxiv.org/abs/1706.04599; E. B. Wilson's score interval, 1927
     """
+    arguments.checked(LENGTHS, locals())
     model = getattr(model, "model", model)  # the model of a `Run`
     known = (class_names, *(getattr(one, "class_names", None) for one in (data, model)))
     class_names = next((tuple(names) for names in known if names), None)
@@ -177,8 +179,8 @@ def compute_outcomes(logits, labels):
 
 def summarize(outcomes, class_names, names=None, bins=15, mistakes=25):
     """Returns the `Evaluation` of `Outcomes`; the arguments are those of `evaluate`."""
-    number, images = len(class_names), len(outcomes.labels)
-    right = outcomes.rank == 0
+    number, images, right = len(class_names), len(outcomes.labels), outcomes.rank == 0
+    naming.check_images(names, images)
     confusion = np.zeros((number, number), "int64")
     np.add.at(confusion, (outcomes.labels, outcomes.predicted), 1)
     classes = tuple(
@@ -285,15 +287,14 @@ def _format_numbers(evaluation):
     low, high = map(percent, evaluation.interval)
     filled = [row for row in evaluation.reliability if row.images]
     confidence = sum(row.images * row.confidence for row in filled) / evaluation.images
-    bins = len(evaluation.reliability)
     rows = {
         "accuracy": f"{percent(evaluation.accuracy)}  (95 % interval: {low} to {high})",
         "top-5 accuracy": None if evaluation.top_5 is None else percent(evaluation.top_5),
         "mean class accuracy": percent(evaluation.class_accuracy),
         "loss": f"{evaluation.loss:.4f}  (mean negative log-likelihood)",
         "Brier score": f"{evaluation.brier:.4f}  (0 is best, 2 worst)",
-        "calibration error": f"{percent(evaluation.calibration_error)}  (ECE of {bins} bins; mean "
-        f"confidence {percent(confidence)})",
+        "calibration error": f"{percent(evaluation.calibration_error)}  (ECE of "
+        f"{len(evaluation.reliability)} bins; mean confidence {percent(confidence)})",
     }
     lines = [f"{evaluation.images:,} images, {len(evaluation.class_names):,} classes"]
     return "\n".join(lines + [f"  {name:<20}{value}" for name, value in rows.items() if value])

@@ -36,7 +36,7 @@ class ImageFiles(Loader):
         interpolation: "bilinear" or "bicubic", see there.
 
     Raises:
-        ValueError: `image_size` is not one positive integer, or two.
+        ValueError: a size is not a positive integer, or files and labels differ in number.
     """
 
     def __init__(
@@ -44,6 +44,10 @@ class ImageFiles(Loader):
         interpolation="bilinear",
     ):  # fmt: skip
         size = arguments.height_width("image_size", image_size)
+        arguments.positive_integer("batch_size", batch_size)
+        if len(files) != len(labels):
+            received = {"files": len(files), "labels": len(labels)}
+            arguments.refuse("there must be one label for each file", received)
         source = FileSource(files, labels, num_channels)
         how = resize, interpolation
         super().__init__(FixedBatches(source, num_channels, size, batch_size, *how))
@@ -93,7 +97,7 @@ def output_of(model, layer=None, pool=None):
     """Returns the output of a model's layer, pooled as described in `keras_vit.features`."""
     names = [member.name for member in model.layers]
     blocks = [name for name in names if name.startswith("block_")]
-    if isinstance(layer, int) and -len(blocks) <= layer < len(blocks):
+    if type(layer) is int and -len(blocks) <= layer < len(blocks):
         layer = blocks[layer]
     if layer is not None and layer not in names:
         advice = f"Its layers: {', '.join(names)}."

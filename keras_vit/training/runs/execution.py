@@ -1,5 +1,6 @@
 """Training a run from its images to its folder: everything behind `keras-vit train`."""
 
+import contextlib
 import datetime
 import os
 import pathlib
@@ -122,29 +123,29 @@ def train(
     """
     options = dict(locals())
     del options["out"]
-    target, options, parts = start(options, out)
-    run_folder.check_unused(target)
-    with state_files.holding(target / run_folder.STATES):
-        _write_settings(target, options)
-        return _run(target, options, *parts)
+    with starting(options, out) as (target, options, parts):
+        run_folder.check_unused(target)
+        with state_files.holding(target / run_folder.STATES):
+            _write_settings(target, options)
+            return _run(target, options, *parts)
 
 
-def start(options, out):
-    """Returns the new folder of a run, its options, and [text about costs, *result of `build`]."""
+@contextlib.contextmanager
+def starting(options, out):
+    """Yields the folder of a run, its options, and [text about costs, *result of `build`].
+
+    A new folder in which nothing was written is removed after an error.
+    """
     started = perf_counter()
     options = run_folder.complete(options)
     name = "digits" if options["data"] is None else pathlib.Path(options["data"]).stem
-    target = run_folder.make(out, name)
-    try:
+    with run_folder.making(out, name) as target:
         options, *parts = _build_within_memory(options)
         if options["time"] is not None:
             seconds = run_folder.seconds("time", options["time"])
             options["epochs"] = timing.plan_epochs(seconds, started, *parts[1:3])
             parts[1:] = build(options, parts[1])
-    except BaseException:
-        run_folder.remove_if_empty(target)
-        raise
-    return target, options, parts
+        yield target, options, parts
 
 
 def _write_settings(target, options):
@@ -153,7 +154,6 @@ def _write_settings(target, options):
         run_folder.write_settings(target, options)
     except OSError:
         shutil.rmtree(target / run_folder.STATES)
-        run_folder.remove_if_empty(target)
         raise
 
 
@@ -243,7 +243,7 @@ def _run(target, options, cost, data, model, recipe):
 def _train_and_test(target, options, cost, data, model, recipe):
     started = perf_counter()
     references = _introduce(target, options, cost, data, model, recipe)
-    history, earlier = _fit(target, options, data, model, recipe)
+    history, earlier, skipped = _fit(target, options, data, model, recipe)
     split = "test" if data.counts["test"] else "validation"
     own, best = {}, -1
     if recipe.early_stopping is not None:
@@ -266,7 +266,7 @@ def _train_and_test(target, options, cost, data, model, recipe):
         "train_accuracy": history["accuracy"][best],
         "baselines": references,
         **{f"{part}_images": count for part, count in data.counts.items()},
-        "skipped_images": sorted(data.skipped),
+        "skipped_images": skipped,
         **_describe(options, data, model, recipe),
         "seconds": round(earlier + perf_counter() - started, 1),
     }
@@ -323,8 +323,8 @@ def _test_unaveraged(target, model, data, split):
 def _fit(target, options, data, model, recipe):
     """Trains with `model.fit`, whose states are saved in the folder of the run.
 
-    Returns the history by the names of the splits, such as "test_loss" for Keras's "val_loss", and
-    the seconds of earlier parts of the run.
+    Returns the history by the names of the splits, such as "test_loss" for Keras's "val_loss", the
+    seconds of earlier parts of the run, and the names of images that could not be read in any part.
     """
     # This split is evaluated after each epoch; only early stopping uses it for selection.
     split = "validation" if data.counts["validation"] else "test"
@@ -337,5 +337,5 @@ def _fit(target, options, data, model, recipe):
     begun = perf_counter()
     fitted = model.fit(data.train, validation_data=getattr(data, split), verbose=0, **arguments)
     earlier = progress.seconds - (perf_counter() - begun)
-    columns = fitted.history.items()
-    return {messages.rename_column(name, split): values for name, values in columns}, earlier
+    history = {messages.rename_column(n, split): values for n, values in fitted.history.items()}
+    return history, earlier, progress.skipped

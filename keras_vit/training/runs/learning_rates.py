@@ -12,7 +12,7 @@ import numpy as np
 from keras_vit import arguments, figures
 from keras_vit.io import writing
 from keras_vit.training.resuming import run_state
-from keras_vit.training.runs import execution, messages, run_folder
+from keras_vit.training.runs import execution, messages
 
 LOWEST, HIGHEST, UPDATES = 1e-6, 10.0, 140  # 20 updates for each factor of ten
 WINDOW = 10  # updates on each side over which a loss is averaged
@@ -122,20 +122,16 @@ def search(out=None, **options):
 
     Prints the suggestion, and returns `LearningRates`.
     """
-    target, options, (_, data, model, recipe) = execution.start(options, out)
-    name = execution.model_name(options, model, recipe)
-    print(messages.introduction(name, data, model, recipe, options["seed"], target))
-    steps = UPDATES * recipe.accumulate
-    print(f"Trying rates from {LOWEST:g} to {HIGHEST:g} in {steps:,} steps ...", flush=True)
-    try:
+    with execution.starting(options, out) as (target, options, (_, data, model, recipe)):
+        name = execution.model_name(options, model, recipe)
+        print(messages.introduction(name, data, model, recipe, options["seed"], target))
+        steps = UPDATES * recipe.accumulate
+        print(f"Trying rates from {LOWEST:g} to {HIGHEST:g} in {steps:,} steps ...", flush=True)
         found = find_learning_rate(model, data, recipe, verbose=True)
         draw = functools.partial(found.plot().savefig, format="png")
         table = functools.partial(_write_table, found)
         writers = {"learning_rate.csv": table, "learning_rate.png": draw}
         writing.write_folder(target, writers, are_new=True)
-    except BaseException:
-        run_folder.remove_if_empty(target)
-        raise
     print(found, f"Plot: {target / 'learning_rate.png'}", sep="\n")
     if found.suggestion is not None:
         print(f"Train with it: --learning-rate {found.suggestion:.1e}")

@@ -7,7 +7,7 @@ import time
 
 import keras
 
-from keras_vit import backend, environment
+from keras_vit import arguments, backend, environment
 from keras_vit.training.evaluation.classifiers import LARGEST_SIDE, MOST
 from keras_vit.training.evaluation.metrics import percent
 from keras_vit.training.runs.run_folder import (
@@ -98,11 +98,14 @@ class ProgressLine(keras.callbacks.Callback):
 
     Attributes:
         seconds: of training so far, including earlier parts of a resumed run.
+        skipped: names of the training images that could not be read, including those of earlier
+            parts, which need not be read again.
     """
 
     def __init__(self, split="validation", live=False, data=None):
         super().__init__()
         self.split, self.live, self.data, self.pace = split, live, data, None
+        self.skipped = []
         self.seconds = self.epoch_seconds = self.silence = 0.0
         self.lap = stopwatch()
 
@@ -157,6 +160,7 @@ class ProgressLine(keras.callbacks.Callback):
         self.silence = 0.0
 
     def _count(self):
+        self.skipped = sorted({*self.skipped, *getattr(self.data, "skipped", ())})
         passed = self.lap()
         self.seconds += passed
         self.epoch_seconds += passed
@@ -194,11 +198,13 @@ def tensorboard(folder, histograms=0):
 
     Raises:
         ImportError: TensorFlow or TensorBoard is not installed.
+        ValueError: `histograms` is not a number of epochs.
 
     Example:
     >>> logs = keras_vit.training.tensorboard("runs/first/logs")  # doctest: +SKIP
     >>> model.fit(data.train, callbacks=[logs])  # doctest: +SKIP
     """
+    arguments.natural_number("histograms", histograms)
     check_tensorboard()
     backend.leave_the_gpu()
     return keras.callbacks.TensorBoard(folder, histogram_freq=histograms, write_graph=False)
@@ -238,6 +244,10 @@ def _result(metrics):
         f"On other images of the same kind, expect {low:.1f} to {high:.1f} % (95 % interval). "
         f"The run took {metrics['seconds']:.0f} s."
     )
+    if "best_epoch" in metrics and not metrics["test_images"]:
+        lines.append(
+            "They chose the epoch, so on other images expect less; --test-share keeps some apart."
+        )
     if skipped := metrics.get("skipped_images"):
         listed = ", ".join(skipped[:5]) + (", ..." if len(skipped) > 5 else "")
         lines.append(f"Skipped training images that could not be read: {len(skipped):,} ({listed})")

@@ -14,6 +14,7 @@ from keras_vit.data.sources.folders import list_images
 from keras_vit.data.sources.source import FileSource
 from keras_vit.data.transforms.image_transforms import find_resizing
 from keras_vit.training.evaluation.class_names import check_threshold, name_both, score_both
+from keras_vit.training.evaluation.metrics import check_names
 from keras_vit.training.evaluation.representation import by_batch
 from keras_vit.training.runs import messages, saved_run
 
@@ -81,7 +82,8 @@ def predict_files(
 
     Raises:
         FileNotFoundError: a file does not exist.
-        ValueError: an argument is invalid, a file is not an image, or a logit is not finite.
+        ValueError: an argument is invalid, a file is not an image, a logit is not finite, or the
+            model and `metrics` differ in the number of classes.
 
     Example:
     >>> for found in keras_vit.training.predict_files("runs/pets", "new/"):  # doctest: +SKIP
@@ -96,6 +98,7 @@ def predict_files(
     run = run if isinstance(run, saved_run.Run) else saved_run.load(run)
     if not hasattr(files, "__iter__") and not isinstance(files, os.PathLike):
         arguments.refuse("`files` must be paths of images, or a folder", {"files": files})
+    check_names(run.metrics["class_names"], run.model)
     files = list_images(files) if isinstance(files, (str, os.PathLike)) else list(files)
     if start >= len(files):
         return iter(())

@@ -47,8 +47,8 @@ def check(options):
         ValueError: a value is invalid.
     """
     data, seed = options["data"], options["seed"]
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
-        arguments.refuse(f"`seed` must be an integer from 0 to {LARGEST_SEED}", {"seed": seed})
+    if arguments.natural_number("seed", seed) > LARGEST_SEED:
+        arguments.refuse(f"`seed` must be at most {LARGEST_SEED}", {"seed": seed})
     if data is not None and not isinstance(data, (str, os.PathLike)):
         advice = "Write arrays to a file, numpy.savez(path, images=images, labels=labels), and "
         advice += "pass its path; or load them with keras_vit.data.load and use the model's `fit`."
@@ -343,8 +343,8 @@ def make(out, name):
             return new
 
 
-def remove_if_empty(target):
-    """Removes the folder of a run that ended before it wrote anything."""
-    for folder in (target, *(parent for parent in target.parents if parent.name == "runs")):
-        if not any(folder.iterdir()):
-            folder.rmdir()
+def making(out, name):
+    """Returns a context with the folder of `make`, which is removed after an error if it is new."""
+    check_out(out)
+    outer = pathlib.Path("runs" if out is None else out)
+    return writing.making(outer, lambda: make(out, name))

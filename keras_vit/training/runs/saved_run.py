@@ -14,6 +14,7 @@ from keras_vit.checkpoints import keras_file
 from keras_vit.data.batching import FixedBatches
 from keras_vit.data.pipelines import Loader
 from keras_vit.data.sources import open_source
+from keras_vit.data.sources.local import crop_to_ink
 from keras_vit.data.sources.source import SPLITS, Subset
 from keras_vit.data.transforms.image_transforms import RESIZING, find_resizing
 from keras_vit.io import files, tensor_file, writing
@@ -37,9 +38,12 @@ def load(path):
 
     Raises:
         FileNotFoundError: model.keras or metrics.json does not exist.
-        ValueError: one of them cannot be read.
+        ValueError: one of them cannot be read, or the path is that of another file.
     """
     target = run_folder.find(path)
+    if os.path.isfile(path) and os.path.basename(path) != run_folder.MODEL:
+        want = f"the folder of a run, or {run_folder.MODEL} in it, was expected"
+        arguments.refuse(want, {"run": str(path)}, "Load other models with keras.saving.")
     try:
         metrics = files.read_json(target / run_folder.METRICS)
         if not isinstance(metrics, dict):
@@ -85,7 +89,8 @@ def evaluate_run(run, data=None, split=None, progress=None, columns=None, **opti
         data: None for images that the run did not train on; or a source of `keras_vit.data.load`,
             such as a folder of class folders: its test split, otherwise its validation split, or
             all of it if it has no splits. Its class names must be class names of the run; classes
-            may be missing. ImageNet's folders (n01440764, ...) are recognized for 1,000 classes.
+            may be missing. ImageNet's folders (n01440764, ...) are recognized for 1,000 classes. A
+            run on digits crops files to their ink, as in `predict_files`.
         split: "test" or "validation" of the run's own images; None for its test images or, if it
             has none, its validation images.
         progress: function of the batches and the number of images that returns the batches and may
@@ -147,7 +152,17 @@ def _read_batches(run, data, known, mapping, columns):
     whole = next(each for each in held_out if each is not None)
     source = Subset(whole, np.arange(len(whole)))
     source.labels = np.array(numbers)[whole.labels]
-    return FixedBatches(source, channels, size, 64, **find_resizing(run.metrics)), known
+    is_digits = run.metrics["data"] == "digits" and not whole.in_memory
+    kind = DigitFiles if is_digits else FixedBatches
+    return kind(source, channels, size, 64, **find_resizing(run.metrics)), known
+
+
+class DigitFiles(FixedBatches):
+    """Batches of files of one digit each, read as `predict` reads them."""
+
+    def image(self, index):
+        """Returns a digit cropped to its ink, uint8 (8, 8, 1)."""
+        return crop_to_ink(self.source.image(index))
 
 
 def warn_of_own_images(metrics, data):

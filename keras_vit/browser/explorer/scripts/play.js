@@ -289,9 +289,9 @@ SCREENS.matters = (figure) => {
   }
   function verdict(values) {
     const top = argmax(values), place = 1 + found.rolled.filter((v) => v > found.rolled[top]).length;
-    const size = `The lead of “${classes[label]}” is ${plain(heads.lead.toFixed(2))}. `;
+    const size = `The lead of “${classes[label]}” is ${fixed(heads.lead, 2)}. `;
     if (isEven()) return `${size}No single patch matters much: the largest drop is ${Math.max(0, values[top]).toFixed(2)}. Try an image with a less certain prediction.`;
-    const agreement = plain(correlation(ranks(values), ranks(found.rolled)).toFixed(2));
+    const agreement = fixed(correlation(ranks(values), ranks(found.rolled)), 2);
     return `${size}Covering patch ${top + 1} lowers it most: ${writeChange(values[top])}. In rollout it ranks ${place} of ${PATCHES}. ` +
       `Rank correlation of the two maps: ${agreement} (1: the same order, 0: unrelated, −1: reversed).`;
   }

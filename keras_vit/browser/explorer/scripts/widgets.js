@@ -4,7 +4,7 @@
 const named = (patch) => `Patch ${patch + 1}, row ${Math.floor(patch / COLUMNS) + 1}, column ${(patch % COLUMNS) + 1}`;
 const nameToken = (token) => (token < FIRST ? "Class token" : named(token - FIRST));
 const plain = (v) => `${v}`.replace("-", "−");
-const short = (v) => plain(v.toFixed(Math.abs(v) < 10 ? 3 : 1));
+const short = (v) => fixed(v, Math.abs(v) < 10 ? 3 : 1);
 const largest = (...lists) => Math.max(1e-6, ...lists.flatMap((list) => Array.from(list, Math.abs)));
 const argmax = (values) => values.reduce((best, v, i) => (v > values[best] ? i : best), 0);
 
