@@ -9,7 +9,8 @@ import numpy as np
 
 from keras_vit import arguments, environment
 from keras_vit.browser import facts, records
-from keras_vit.data.transforms.image_transforms import CROP_RATIO, find_resizing
+from keras_vit.data.images import CROP_RATIO
+from keras_vit.data.transforms.image_transforms import find_resizing
 from keras_vit.io import writing
 from keras_vit.io.html_page import Html, fill
 from keras_vit.resizing import read_weights

@@ -9,10 +9,11 @@ from keras_vit import arguments, backend, families, hybrid, resizing, resnet, vi
 from keras_vit.ablations import positions
 from keras_vit.checkpoints import catalogue, keras_file, transfer
 from keras_vit.checkpoints.catalogue import hub
-from keras_vit.checkpoints.catalogue.published import IMAGENET_CLASSES, RESIZING
+from keras_vit.checkpoints.catalogue.published import IMAGENET_CLASSES
 from keras_vit.checkpoints.describe import class_names_beside, describe
 from keras_vit.checkpoints.maps import matching
 from keras_vit.checkpoints.maps.matching import HEAD, layer_of
+from keras_vit.data.images import RESIZING
 from keras_vit.io import download, files
 
 KINDS = {

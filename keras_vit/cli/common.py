@@ -105,7 +105,7 @@ def load_model(name, image_size=None, precision=None):
     """
     from keras_vit import load_pretrained, resizing
     from keras_vit.checkpoints import keras_file, loading
-    from keras_vit.checkpoints.catalogue.published import RESIZING
+    from keras_vit.data.images import RESIZING
     from keras_vit.training.runs import saved_run
 
     path, metrics, how = pathlib.Path(name), None, {}

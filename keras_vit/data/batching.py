@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.data.images import convert
+from keras_vit.data.images import CROP_RATIO, convert
 from keras_vit.data.sampler import Sampler
 from keras_vit.data.transforms import batch_transforms, image_transforms, mixing
 
@@ -140,7 +140,7 @@ class FixedBatches:
 
 def decoding_size(image_size):
     """Returns the smallest (height, width) at which to decode an image before it is resized."""
-    return scale(image_size, OVERSAMPLING * image_transforms.CROP_RATIO)
+    return scale(image_size, OVERSAMPLING * CROP_RATIO)
 
 
 def scale(size, factor):

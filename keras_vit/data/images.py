@@ -11,6 +11,8 @@ from keras_vit import arguments
 from keras_vit.doctor import formats
 from keras_vit.io import paths
 
+RESIZING = {"resize": "squash", "interpolation": "bilinear"}  # if nothing else is stated
+CROP_RATIO = 256 / 224  # resized size : crop size, as in the official evaluations
 SUFFIXES, ORIENTATION = formats.IMAGE_SUFFIXES, formats.ORIENTATION
 DEEPEST = formats.DEEPEST
 # Pillow's decoders raise many kinds of errors on damaged files.

@@ -11,11 +11,11 @@ from PIL import Image
 
 import keras_vit
 from keras_vit import cli, explain
-from keras_vit.checkpoints.catalogue.published import RESIZING
 from keras_vit.cli import common
 from keras_vit.cli.commands import explain_command as command
 from keras_vit.data import images as reading
 from keras_vit.data import read_digit
+from keras_vit.data.images import RESIZING
 from keras_vit.explain.views import VIEWS
 from keras_vit.training.runs import saved_run
 

@@ -20,7 +20,7 @@ ORDER = [
     "environment", "arguments", "io", "startup", "backend", "inner", "hooks", "figures",
     "variants", "pixel_range", "guards", "model", "layers", "vit",
     "convolutions", "resnet", "hybrid", "ablations", "descendants", "families", "resizing",
-    "accounting", "checkpoints", "doctor", "data", "explain", "training", "pretraining",
+    "accounting", "doctor", "data", "checkpoints", "explain", "training", "pretraining",
     "browser", "studies", "cli", "__main__",
 ]  # fmt: skip
 
@@ -54,6 +54,20 @@ def test_modules_import_only_from_those_above():
         for name in imports_of(path):
             if name in ORDER:
                 assert ORDER.index(name) <= ORDER.index(module), f"{path} imports {name}"
+
+
+def test_the_house_is_small_enough_to_find_ones_way():
+    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    below = {room: set() for room in ORDER}
+    for path in PACKAGE.rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 350, path
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if room in below:
+            below[room] |= set(imports_of(path)) & set(ORDER) - {room}
+    floors = {}
+    for room in ORDER:  # a file at the top level stands on the floor that it needs
+        floors[room] = (room in rooms) + max((floors[name] for name in below[room]), default=0)
+    assert len(rooms) <= 16 and max(floors.values()) <= 8
 
 
 def test_every_module_has_its_place_in_the_order():

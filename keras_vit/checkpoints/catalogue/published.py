@@ -16,6 +16,8 @@ of Google's files has a published sha256. Three files are ours, see docs/results
 import functools
 import pathlib
 
+from keras_vit.data.sources.local import CIFAR10
+
 GOOGLE = "https://storage.googleapis.com/vit_models"
 BIT = "https://storage.googleapis.com/bit_models"
 SHIPPED = "keras_vit/checkpoints/shipped/"  # in the package itself
@@ -30,8 +32,6 @@ SMALL_PIXELS = (75.0, 4000.0)
 CIFAR_PIXELS = ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
 CLIP_PIXELS = (tuple(round(255 * x, 6) for x in (0.48145466, 0.4578275, 0.40821073)),
                tuple(round(255 * x, 6) for x in (0.26862954, 0.26130258, 0.27577711)))  # fmt: skip
-RESIZING = {"resize": "squash", "interpolation": "bilinear"}  # of images, if nothing else is stated
-CROP_RATIO = 256 / 224  # resized size : crop size, as in the official evaluations
 
 # The projects whose naming schemes the tensors follow, and the suffix of their files.
 SOURCES = {
@@ -210,7 +210,6 @@ RECOMMENDED = {
 
 # No weight file holds the names of ImageNet's classes; a run of `keras-vit train` keeps its own.
 IMAGENET_CLASSES = 1000
-CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CLASS_NAMES = {
     "ViT-Mini/4-keras-vit-cifar10": CIFAR10,
     "ViT-Midi/4-keras-vit-midi-cifar10": CIFAR10,

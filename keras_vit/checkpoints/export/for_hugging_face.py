@@ -1,7 +1,6 @@
 """config.json and preprocessor_config.json of transformers for a model."""
 
 from keras_vit import arguments
-from keras_vit.checkpoints.catalogue.published import CROP_RATIO
 from keras_vit.checkpoints.configurations.configuration import (
     HUGGING_FACE_FIELDS,
     HUGGING_FACE_SHAPES,
@@ -14,6 +13,7 @@ from keras_vit.checkpoints.export.json_values import (
     shorten,
 )
 from keras_vit.checkpoints.maps import hugging_face
+from keras_vit.data.images import CROP_RATIO
 
 
 def make(model, table, tensors, resize, interpolation):

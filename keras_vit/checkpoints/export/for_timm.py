@@ -1,7 +1,6 @@
 """config.json of timm for a model."""
 
 from keras_vit import arguments
-from keras_vit.checkpoints.catalogue.published import CROP_RATIO
 from keras_vit.checkpoints.configurations.configuration import TIMM_FIELDS, TIMM_SHAPES
 from keras_vit.checkpoints.export.json_values import (
     name_activation,
@@ -10,6 +9,7 @@ from keras_vit.checkpoints.export.json_values import (
     shorten,
 )
 from keras_vit.checkpoints.maps import matching
+from keras_vit.data.images import CROP_RATIO
 
 # timm architectures for values that no argument of timm's classes can express.
 TIMM_EPSILON = {1e-6: "vit_base_patch16_224", 1e-5: "vit_base_patch16_clip_224"}

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_vit import arguments, backend, environment
-from keras_vit.checkpoints.catalogue.published import CIFAR10
 from keras_vit.data import images
 from keras_vit.data.sources import arrays, folders
 from keras_vit.data.sources.source import ArraySource, Splits, divide, split
@@ -115,6 +114,7 @@ LOCAL = {
     "cifar100": (100, "cifar-100-python-target_archive"),
     "pets": (37, None),
 }
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 VALIDATION_SHARE = 0.02  # share of CIFAR's training images that the paper holds out
 
 

@@ -9,8 +9,7 @@ import math
 import numpy as np
 
 from keras_vit import arguments
-from keras_vit.checkpoints.catalogue.published import CROP_RATIO, RESIZING
-from keras_vit.data.images import to_array
+from keras_vit.data.images import CROP_RATIO, RESIZING, to_array
 from keras_vit.data.transforms.augmentation import Augmentation, get_augmentation
 from keras_vit.data.transforms.batch_transforms import apply, count_draws
 

@@ -12,11 +12,12 @@ import numpy as np
 from keras_vit import arguments
 from keras_vit.checkpoints import keras_file
 from keras_vit.data.batching import FixedBatches
+from keras_vit.data.images import RESIZING
 from keras_vit.data.pipelines import Loader
 from keras_vit.data.sources import open_source
 from keras_vit.data.sources.local import crop_to_ink
 from keras_vit.data.sources.source import SPLITS, Subset
-from keras_vit.data.transforms.image_transforms import RESIZING, find_resizing
+from keras_vit.data.transforms.image_transforms import find_resizing
 from keras_vit.io import files, tensor_file, writing
 from keras_vit.training.evaluation import class_names as naming
 from keras_vit.training.evaluation.metrics import check_names, evaluate
