@@ -146,7 +146,7 @@ assert memorized > 0.9
 # average of the size of its gradients, so that in the first steps every
 # weight moves by about the learning rate, however small its gradient
 # is. (The W stands for weight decay: each step also shrinks the weights
-# a little, which counters the overfitting of check 4.)
+# a little, against overfitting, which check 4 explains.)
 #
 # At the beginning this average comes from very few batches, and the
 # weights are still random. A large step now can make the model worse
