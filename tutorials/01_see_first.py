@@ -220,9 +220,9 @@ low, high = wilson(count_right(answers, labels), len(labels))
 print(f"95 % interval: {low:.0%} to {high:.0%}")
 
 # %% [markdown]
-# On this page, with 100 photographs: the published accuracy on the
-# 50,000 validation images of ImageNet is 75.45 %, outside the
-# interval. So these photographs are easier for the model than
+# On this page, with 100 photographs: on the 50,000 validation images of
+# ImageNet, the library timm reports 75.45 % for these weights, below
+# the interval. So these photographs are easier for the model than
 # ImageNet's: an accuracy belongs to its test images. With the cat
 # alone, which the model does not call a tabby, the interval goes from
 # 0 % to 79 %: one image says next to nothing.
@@ -255,7 +255,8 @@ plt.show()
 
 # %% [markdown]
 # **You should see** the object light up in each photograph. The
-# training images had a class, and no boxes that show where it is.
+# training images had a class, and no boxes that show where it is. (We
+# chose these three; not every map is as clear, as the cat's showed.)
 #
 # ## Exercises
 #

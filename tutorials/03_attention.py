@@ -179,11 +179,12 @@ assert difference < 1e-5
 # %% [markdown]
 # ## What a patch attends to
 #
-# Now look. Choose a patch: row 4, column 4 is the upper left rim of
-# the cat's left eye as you see it. `explain.token_attention` computes
-# the row of $A$ of that patch in each of the 12 blocks and 3 heads,
-# exactly as you did, without the class token's column: a map that sums
-# to less than 1 gives the rest to the class token.
+# Now look. Choose a patch: row 4, column 4, counted from 0, is the
+# upper left rim of the cat's left eye as you see it.
+# `explain.token_attention` computes the row of $A$ of that patch in
+# each of the 12 blocks and 3 heads, exactly as you did, without the
+# class token's column: a map that sums to less than 1 gives the rest to
+# the class token.
 
 # %% alt="The cat with a marked patch; what it attends to in 3 blocks"
 row, column = 4, 4  # choose another

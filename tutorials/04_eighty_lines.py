@@ -5,7 +5,7 @@
 # it. Around it a Transformer block adds three simple parts: layer
 # normalization, a small network applied to each token, and residual
 # connections. Twelve blocks are a Vision Transformer. This chapter
-# writes it in Keras, 65 lines, and loads published weights into it, 22
+# writes it in Keras, 61 lines, and loads published weights into it, 22
 # more.
 #
 # > **You will be able to** write a Vision Transformer from the paper's

@@ -11,8 +11,8 @@
 # > **You will be able to** classify your own photographs with a
 # > pretrained ViT, and decide which of its weights to train.
 # >
-# > **You need** [chapter 4](04_eighty_lines.py), and what a gradient
-# > is.
+# > **You need** [chapter 5](05_training.py): loss, epoch, learning
+# > rate; and what a gradient is.
 # >
 # > **Time** {time}
 # >
@@ -232,9 +232,9 @@ plt.show()
 # cropped.*
 #
 # **You should see** mistakes that a person could make: related breeds
-# with similar coats, or an animal that is hardly visible. A wrong
-# label or a strange crop would show up here too. Always look at the
-# worst mistakes before you train longer.
+# with similar coats, or an animal whose head the crop cuts off. A wrong
+# label would show up here, too. Always look at the worst mistakes
+# before you train longer.
 #
 # ## Put the head into the model
 #
@@ -334,7 +334,7 @@ np.testing.assert_allclose(
 # minutes of CPU time.
 #
 # With 111 test images, one image is 0.9 points and the 95 % interval
-# is about seven points to either side. **The four rows cannot be told
+# is about six points to either side. **The four rows cannot be told
 # apart.** So far, nothing favors the more expensive ways:
 #
 # - **Start with the head.** If your images are photographs of things,

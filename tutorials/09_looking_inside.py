@@ -66,10 +66,11 @@ print(len(images), "images")
 # The attention of one block says where *tokens* look, but after the
 # first block a token is a mixture of patches. Rollout follows the
 # mixing back to the image. In each block it takes the mean $\bar A$
-# over the heads. (Chapter 1 took the maximum and dropped the smallest
-# 90 %, which gives clearer maps.) Half of it is replaced by the
-# identity, for the residual connection, which lets each token pass.
-# Then all blocks are multiplied, the last one on the left:
+# over the heads. To half of $\bar A$ it adds half of the identity, for
+# the residual connection, which lets each token pass. Then all blocks
+# are multiplied, the last one on the left. (Chapter 1 took the maximum
+# over the heads and dropped the smallest 90 %, which gives clearer
+# maps.)
 #
 # $$ R = \hat A_L \cdots \hat A_2 \hat A_1, \qquad
 #    \hat A_\ell = \tfrac{1}{2} \bar A_\ell + \tfrac{1}{2} I $$
@@ -256,10 +257,11 @@ for name, boxes in regions.items():
 # ## The same test for every patch: deletion curves
 #
 # Delete the patches of an image one after another, the highest of the
-# map first, and record the probability of the class that the model had
-# named. The faster it falls, the better the map had found what the
-# answer depends on. A random order is the baseline. The area below the
-# curve sums it up: small is good.
+# map first (paint them in the mean color, as above), and record the
+# probability of the class that the model had named. The faster it
+# falls, the better the map had found what the answer depends on. A
+# random order is the baseline. The area below the curve sums it up:
+# small is good.
 #
 # **Exercise 2.** Write `area`. The points of a curve are equally far
 # apart, from nothing deleted (0) to everything (1), with straight
@@ -332,10 +334,10 @@ for one, other in (
 #
 # ## Exercises
 #
-# **Exercise 3.** A gray square is not what photographs look like, so
-# the model may react to the square itself. Repeat the test with
-# `fill="blur"`, which replaces a patch with a blurred one, on four of
-# the images. Is the order of the maps the same?
+# **Exercise 3.** A square of one color is not what photographs look
+# like, so the model may react to the square itself. Repeat the test
+# with `fill="blur"`, which replaces a patch with a blurred one, on four
+# of the images. Is the order of the maps the same?
 
 # %% tags=["solution"]
 for name, of_all in maps.items():
