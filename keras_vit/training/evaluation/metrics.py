@@ -127,6 +127,7 @@ def evaluate(
     https://arxiv.org/abs/1706.04599; E. B. Wilson's score interval, 1927
     """
     arguments.checked(LENGTHS, locals())
+    names = names if names is None else list(names)
     model = getattr(model, "model", model)  # the model of a `Run`
     known = (class_names, *(getattr(one, "class_names", None) for one in (data, model)))
     class_names = next((tuple(names) for names in known if names), None)

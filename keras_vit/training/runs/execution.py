@@ -217,7 +217,9 @@ def _build_within_memory(options):
 
     Returns the options, lines about the costs, and the result of `build` for these options.
     """
-    data, model, recipe = build(options)
+    data = run_folder.load_images(options)
+    run_folder.check_shares(data, options)
+    data, model, recipe = build(options, data)
     memory = costs.measure_memory(model, recipe)
     lines, given = [], options["batch_size"] is not None
     if options["weights"] is None:
