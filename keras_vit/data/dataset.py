@@ -122,16 +122,8 @@ def load(
     checks = CHECKS if validation_share is None else CHECKS | {"validation_share": check_share}
     options = arguments.checked(checks, locals())
     augmentation = get_augmentation(augment)
-    splits = open_source(
-        source,
-        num_channels,
-        data_dir,
-        split_seed,
-        validation_share,
-        columns,
-        group_pattern,
-        skip_empty,
-    )
+    given = (split_seed, validation_share, columns, group_pattern, skip_empty)
+    splits = open_source(source, num_channels, data_dir, *given)
     # `draw_missing` and the readers of named datasets draw a `Subset`.
     own = [name for name, each in splits.sources.items() if not isinstance(each, Subset)]
     splits = draw_missing(splits, split_seed, validation_share, test_share)
@@ -206,10 +198,9 @@ class ImageDataset:
     ):
         self.name, self.class_names = splits.name, tuple(splits.class_names)
         self.num_classes, self.notes, self.skipped = len(self.class_names), splits.notes, {}
-        self.own_splits = [*splits.sources]
         self.image_size, self.num_channels, self.seed = image_size, num_channels, seed
         self.augmentation, self.resize, self.pipeline = augmentation, resize, pipeline
-        self.sources = splits.sources
+        self.sources, self.own_splits = splits.sources, [*splits.sources]
         held = {n: digest(s.labels, s.names) for n, s in self.sources.items() if n != "train"}
         settings = {"augmentation": augmentation._asdict(), "image_size": list(image_size)}
         settings |= {"num_channels": num_channels, "held_out": held}

@@ -21,7 +21,7 @@ from keras_vit.cli.common import (
     load_run,
 )
 from keras_vit.data.sources import check_source
-from keras_vit.data.sources.source import check_share
+from keras_vit.data.sources.source import check_share, check_shares
 from keras_vit.doctor import image_table
 from keras_vit.io import writing
 from keras_vit.training.evaluation.class_names import read_mapping, read_names
@@ -188,7 +188,7 @@ def _few_shot(options):
         cache=False,  # every image is used once
         columns=options.columns,
     )
-    run_folder.check_shares(loaded, {"test_share": options.test_share})
+    check_shares(loaded, {"test_share": options.test_share})
     if "test" not in loaded.sources:
         want = "there must be images to test on"
         received = {"data": options.data, "--test-share": options.test_share}

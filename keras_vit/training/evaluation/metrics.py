@@ -127,7 +127,6 @@ def evaluate(
     https://arxiv.org/abs/1706.04599; E. B. Wilson's score interval, 1927
     """
     arguments.checked(LENGTHS, locals())
-    names = names if names is None else list(names)
     model = getattr(model, "model", model)  # the model of a `Run`
     known = (class_names, *(getattr(one, "class_names", None) for one in (data, model)))
     class_names = next((tuple(names) for names in known if names), None)
@@ -181,7 +180,7 @@ def compute_outcomes(logits, labels):
 def summarize(outcomes, class_names, names=None, bins=15, mistakes=25):
     """Returns the `Evaluation` of `Outcomes`; the arguments are those of `evaluate`."""
     number, images, right = len(class_names), len(outcomes.labels), outcomes.rank == 0
-    naming.check_images(names, images)
+    names = naming.check_images(names, images)
     confusion = np.zeros((number, number), "int64")
     np.add.at(confusion, (outcomes.labels, outcomes.predicted), 1)
     classes = tuple(

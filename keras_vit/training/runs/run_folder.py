@@ -81,8 +81,7 @@ def check(options):
         factor = max(arguments.height_width("image_size", chosen.image_size)) / 8
         advice = f"It enlarges them {factor:.0f}-fold. Leave --recipe out, or pass images."
         arguments.refuse("the digits are 8 x 8 pixels", received, advice)
-    check_source("digits" if data is None else data)
-    _check_skipping("digits" if data is None else data, options)
+    check_source("digits" if data is None else data, options["skip_empty"], options["on_error"])
     image_table.check_header(data, options["columns"])
     if options["group_pattern"] is not None:
         groups.check_pattern(options["group_pattern"])
@@ -99,16 +98,6 @@ def _check_weights(options):
         received = {"patch_size": patch_size, "weights": None}
         advice = "Without weights, write the patch into the name: --model ViT-Midi/8."
         arguments.refuse("`patch_size` changes the patches of weights", received, advice)
-
-
-def _check_skipping(data, options):
-    """Raises `ValueError` if `skip_empty` or `on_error` has no effect on the data."""
-    if options["skip_empty"] and not os.path.isdir(data):
-        want = "`skip_empty` leaves out class folders, so the data must be a folder"
-        arguments.refuse(want, {"data": str(data), "skip_empty": True}, "Leave it out.")
-    if options["on_error"] == "skip" and (data == "digits" or str(data).lower().endswith(".npz")):
-        want = "`on_error` is for image files, and these images are arrays"
-        arguments.refuse(want, {"data": str(data), "on_error": "skip"}, "Leave it out.")
 
 
 def _refuse_both(options, one, other, want):
@@ -211,16 +200,6 @@ def load_images(options):
         want = "a run needs images that it does not train on, which it evaluates at the end"
         arguments.refuse(want, loaded.counts, "Leave test_share out, or make it larger than 0.")
     return loaded
-
-
-def check_shares(data, options):
-    """Raises `ValueError` if an `ImageDataset` has a split of its own, and a share to draw it."""
-    for split in ("validation", "test"):
-        name = f"{split}_share"
-        if options.get(name) and split in data.own_splits:
-            want = f"`{name}` is for data without a {split} split"
-            received = {name: options[name], f"{split} images of the data": data.counts[split]}
-            arguments.refuse(want, received, "Leave it out.")
 
 
 def check_tensorboard():
