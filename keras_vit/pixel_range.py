@@ -72,7 +72,9 @@ class Normalize(check.Checked, inner.Inner, layers.Layer):
         mean, deviation = _by_channel(*self.normalize)
         scale = [1 / d for d in deviation]
         offset = [-m * s for m, s in zip(mean, scale, strict=True)]
-        scale, offset = (ops.convert_to_tensor(x, self.compute_dtype) for x in (scale, offset))
+        make = list if backend.is_compiling() else np.array  # Keras converts an array faster
+        dtype = self.compute_dtype
+        scale, offset = (ops.convert_to_tensor(make(x), dtype) for x in (scale, offset))
         return images * scale + offset  # (B, height, width, C)
 
     def look(self, images):
@@ -117,7 +119,7 @@ class Normalize(check.Checked, inner.Inner, layers.Layer):
 
 
 def _by_channel(*values):
-    """Returns lists of one length, 1 or the channels: plain numbers, which every compiler takes."""
+    """Returns lists of one length, 1 or the channels: plain numbers, which PyTorch compiles."""
     listed = [list(value) if hasattr(value, "__len__") else [value] for value in values]
     longest = max(map(len, listed))
     return [value if len(value) == longest else value * longest for value in listed]

@@ -73,7 +73,9 @@ def pack(model, class_names, metrics, precision, title):
     layers, sizes = records.describe(model)
     names = class_names or metrics.get("class_names") or getattr(model, "class_names", None)
     count = max(2, model.output_shape[-1])  # one logit is that of class 1 of two
-    names = list(name_both(list(names or range(count))))
+    names = list(names or range(count))
+    if model.output_shape[-1] == 1:
+        names = list(name_both(names))
     if len(names) != count:
         received = {"class names": len(names), "logits": model.output_shape[-1]}
         advice = "Pass them in the order of the logits."

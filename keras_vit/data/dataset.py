@@ -10,7 +10,7 @@ from keras_vit import arguments, backend, figures
 from keras_vit.data.batching import FixedBatches, TrainingBatches
 from keras_vit.data.sampler import SAMPLINGS, Sampler, digest
 from keras_vit.data.sources import disk_cache, groups, open_source, unreadable
-from keras_vit.data.sources.source import SPLITS, check_share, decode_all, draw_missing
+from keras_vit.data.sources.source import SPLITS, Subset, check_share, decode_all, draw_missing
 from keras_vit.data.transforms.augmentation import get_augmentation
 
 PIPELINES = ("tf.data", "keras")
@@ -122,16 +122,10 @@ def load(
     checks = CHECKS if validation_share is None else CHECKS | {"validation_share": check_share}
     options = arguments.checked(checks, locals())
     augmentation = get_augmentation(augment)
-    splits = open_source(
-        source,
-        num_channels,
-        data_dir,
-        split_seed,
-        validation_share,
-        columns,
-        group_pattern,
-        skip_empty,
-    )
+    given = (split_seed, validation_share, columns, group_pattern, skip_empty)
+    splits = open_source(source, num_channels, data_dir, *given)
+    # `draw_missing` and the readers of named datasets draw a `Subset`.
+    own = [name for name, each in splits.sources.items() if not isinstance(each, Subset)]
     splits = draw_missing(splits, split_seed, validation_share, test_share)
     if splits.train.groups is not None:
         splits = splits._replace(notes=(*splits.notes, groups.describe(splits)))
@@ -147,7 +141,7 @@ def load(
         pipeline=pipeline or ("tf.data" if backend.is_installed("tensorflow") else "keras"),
         **{name: options[name] for name in names},
     )
-    loaded.skipped = skipped
+    loaded.skipped, loaded.own_splits = skipped, own
     return loaded
 
 
@@ -175,6 +169,7 @@ class ImageDataset:
         notes: tuple of str about how the source was read: its columns, groups, skipped classes.
         skipped: {name: reason} of the training images that could not be read so far, if they are
             skipped.
+        own_splits: names of the splits that the source has itself; the others were drawn.
         batch_size: images per training batch; all of them if there are fewer.
         seed: seed of order and augmentation.
         augmentation: the `Augmentation` of the training images.
@@ -205,7 +200,7 @@ class ImageDataset:
         self.num_classes, self.notes, self.skipped = len(self.class_names), splits.notes, {}
         self.image_size, self.num_channels, self.seed = image_size, num_channels, seed
         self.augmentation, self.resize, self.pipeline = augmentation, resize, pipeline
-        self.sources = splits.sources
+        self.sources, self.own_splits = splits.sources, [*splits.sources]
         held = {n: digest(s.labels, s.names) for n, s in self.sources.items() if n != "train"}
         settings = {"augmentation": augmentation._asdict(), "image_size": list(image_size)}
         settings |= {"num_channels": num_channels, "held_out": held}

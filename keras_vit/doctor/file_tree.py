@@ -102,12 +102,13 @@ def normalize(name):
 def match_splits(names, root):
     """Returns {folder: split} if the folders in `root` are splits, or {} if they are classes.
 
-    Folders that are neither may be missing from the result.
+    Folders that are neither may be missing from the result, and so may be the training split.
     """
     found = {name: SPLIT_NAMES[name.lower()] for name in names if name.lower() in SPLIT_NAMES}
+    hold_classes = (_has_classes(os.path.join(root, name)) for name in found)
     if "train" not in found.values():
-        return {}
-    if len(found) == 1 and len(names) > 1 and not _has_classes(os.path.join(root, *found)):
+        return found if len(found) == len(names) and all(hold_classes) else {}
+    if len(found) == 1 and len(names) > 1 and not all(hold_classes):
         return {}  # a class may be called train
     return found
 

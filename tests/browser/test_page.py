@@ -69,8 +69,9 @@ def test_models_that_are_no_classifier_are_refused(tmp_path):
         with pytest.raises(ValueError, match="A page needs a classifier"):
             browser.write_page(model, tmp_path / "page.html")
     model = wide_vit()
-    with pytest.raises(ValueError, match="a name for each of the logits"):
-        browser.write_page(model, tmp_path / "page.html", ["cat", "dog"])
+    for one, names in ((model, ["cat", "dog"]), (wide_vit(num_classes=2), ["cat"])):
+        with pytest.raises(ValueError, match="a name for each of the logits"):
+            browser.write_page(one, tmp_path / "page.html", names)
     model.get_layer("head").bias.assign([0, 1e6, 0])
     with pytest.raises(ValueError, match="below 65,504.*head/bias"):
         browser.write_page(model, tmp_path / "page.html")

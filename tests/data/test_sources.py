@@ -318,6 +318,23 @@ def test_a_training_split_beside_another_folder_is_no_class(divided):
     assert folders.read_folder(divided).class_names == ("extra", "train")
 
 
+def test_splits_without_training_images_are_no_classes(divided):
+    """Before, a folder of val and test had two classes of these names."""
+    shutil.rmtree(divided / "train")
+    with pytest.raises(ValueError, match="training images.*Add a folder train.*one split: .*Val"):
+        folders.read_folder(divided)
+    assert {split for split, _ in file_tree.walk(divided).classes} == {"validation", "test"}
+    for name in ("Val", "test"):
+        save(divided / name / "1.png", Image.new("L", (3, 3)))  # now they may be classes
+    assert folders.read_folder(divided).class_names == ("Val", "test")
+
+
+def test_the_splits_of_the_source_are_known(divided):
+    settings = {"image_size": 4, "pipeline": "keras"}
+    assert data.load(divided, **settings).own_splits == ["train", "validation", "test"]
+    assert data.load(divided / "train", **settings).own_splits == ["train"]
+
+
 @pytest.mark.parametrize("extra", ["unlabelled", "valid"])
 def test_folders_that_are_neither_splits_nor_classes_are_refused(divided, extra):
     (divided / extra).mkdir()

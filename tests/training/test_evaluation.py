@@ -151,7 +151,7 @@ def test_interval_is_wilsons(right, number):
 def test_surest_mistakes_come_first_with_their_files():
     logits = np.log([[0.6, 0.4], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7]])
     labels = np.array([1, 0, 1, 0])
-    found = evaluated(logits, labels, names=["a.png", "b.png", "c.png", "d.png"], mistakes=2)
+    found = evaluated(logits, labels, names=iter(["a.png", "b.png", "c.png", "d.png"]), mistakes=2)
     assert [one.image for one in found.mistakes] == ["b.png", "d.png"]
     assert (found.mistakes[0].true, found.mistakes[0].said) == ("class 0", "class 1")
     np.testing.assert_allclose([one.probability for one in found.mistakes], [0.9, 0.7])

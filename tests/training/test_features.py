@@ -78,7 +78,7 @@ def test_images_come_from_folders_lists_and_datasets(tmp_path, blank):
     for file, image in zip(files, images, strict=True):
         Image.fromarray(image.astype("uint8")).save(file)
     (tmp_path / "notes.txt").write_text("no image")
-    dataset = training.ImageFiles(files, [0, 1, 0], (8, 15), batch_size=2)
+    dataset = training.ImageFiles(iter(files), [0, 1, 0], (8, 15), batch_size=2)
     for source in (tmp_path, files, dataset, list(images), iter([images[:2], images[2:]])):
         batches, count = extraction.unlabeled(model, source, 2)
         assert count == (None if hasattr(source, "__next__") else 2)

@@ -407,6 +407,27 @@ def test_images_are_resized_as_those_of_the_run(image_folder, monkeypatch, capsy
     np.testing.assert_array_equal(found[np.lexsort(found.T)], expected[np.lexsort(expected.T)])
 
 
+def test_digits_are_read_as_they_are_predicted(tmp_path, monkeypatch, capsys):
+    files = []
+    for i in range(12):
+        ink = np.zeros((20, 30), "uint8")
+        ink[4 + i % 4 : 16, 9 : 12 + i] = 200
+        files.append(tmp_path / ("train", "test")[i % 2] / str(i % 4 // 2) / f"{i}.png")
+        files[-1].parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(ink).save(files[-1])
+    x = keras.Input((8, 8, 1))
+    model = keras.Model(x, keras.layers.Dense(2, name="head")(keras.layers.Flatten()(x)))
+    seen = []
+    monkeypatch.setattr(use, "load_model", lambda *_: (model, {"data": "digits"}))
+    monkeypatch.setattr(training, "few_shot", lambda *splits, **_: seen.extend(splits))
+    keras_vit_few_shot("ViT-Mini/4", tmp_path)
+    found = np.concatenate([seen[0], seen[2]])
+    expected = np.stack([keras_vit.data.read_digit(file).ravel() for file in files])
+    np.testing.assert_array_equal(found[np.lexsort(found.T)], expected[np.lexsort(expected.T)])
+    with pytest.raises(ValueError, match="without a test split.*test_share=0.3"):
+        keras_vit_few_shot("ViT-Mini/4", tmp_path, "--test-share", "0.3")
+
+
 @needs_data
 @pytest.mark.weekly
 def test_real_weights_tell_37_breeds_apart_from_five_images_each():

@@ -645,6 +645,13 @@ def test_a_run_without_images_to_evaluate_is_refused_before_training(colors, tmp
 
 
 @pytest.mark.backend_free
+def test_a_share_of_a_split_that_the_data_have_is_refused_before_training(tmp_path):
+    with pytest.raises(ValueError, match="without a test split.*test_share=0.5, test images.*=359"):
+        training.train(test_share=0.5, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.backend_free
 @pytest.mark.parametrize("share, counts", [(None, (1438, 0, 359)), (0.1, (1295, 143, 359))])
 def test_digits_are_validated_on_only_if_asked(share, counts):
     asked = run_folder.complete({**run_folder.OPTIONS, "validation_share": share})

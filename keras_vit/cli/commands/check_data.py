@@ -102,6 +102,9 @@ def _check_options(options):
         arguments.refuse(
             "--quarantine is for --fix", received, "Add --fix quarantine or --fix undo."
         )
+    if options.skip_empty and image_table.is_table(options.folder):
+        received = {"FOLDER": options.folder, "--skip-empty": True}
+        arguments.refuse("--skip-empty is about class folders", received, "Leave it out.")
     of_the_check = ("json", "html", "columns", "strict", "skip_empty", "processes")
     given = {name: getattr(options, name) for name in of_the_check if getattr(options, name)}
     if options.fix == "undo" and given:

@@ -161,6 +161,8 @@ def _check(name, options):
     if not options.images and (name == REPORT or VIEWS[name].needs_images):
         advice = f"keras-vit explain {shown} {options.model} cat.jpg"
         arguments.refuse(f"{shown} needs images", {"IMAGE": options.images}, advice)
+    if name != REPORT and not VIEWS[name].needs_images:
+        _check_no_images(shown, options)
     if name == REPORT and options.batch_size is not None:
         received = {"--batch-size": options.batch_size}
         arguments.refuse("--batch-size is an option of single views", received, "Leave it out.")
@@ -174,6 +176,16 @@ def _check(name, options):
     if name == "nearest" and options.gallery is None:
         advice = "Pass a folder of images to search: --gallery images/"
         arguments.refuse("nearest needs a gallery", {"--gallery": None}, advice)
+
+
+def _check_no_images(shown, options):
+    """Raises if images, or an option about them, are given to a view of the model alone."""
+    received = {"IMAGE": options.images, "--resize": options.resize, "--invert": options.invert}
+    received["--batch-size"] = options.batch_size
+    given = {name: value for name, value in received.items() if value}
+    if given:
+        want = f"{shown} is a view of the model alone, without images"
+        arguments.refuse(want, given, f"Leave out {' and '.join(given)}.")
 
 
 def _paths(name, out):

@@ -21,7 +21,7 @@ from keras_vit.cli.common import (
     load_run,
 )
 from keras_vit.data.sources import check_source
-from keras_vit.data.sources.source import check_share
+from keras_vit.data.sources.source import check_share, check_shares
 from keras_vit.doctor import image_table
 from keras_vit.io import writing
 from keras_vit.training.evaluation.class_names import read_mapping, read_names
@@ -78,8 +78,8 @@ def add_few_shot(commands):
     add("--shots N", shots, int, nargs="+", default=[1, 5, 10, 25])
     add("--seeds N", f"number of draws; {DEFAULT}", int, default=3)
     add("--image-size PIXELS", "side to which images are resized; default: the model's", int)
-    share = f"share of every class to test on, if DATA has no test split; {DEFAULT}"
-    add("--test-share SHARE", share, float, default=0.3)
+    share = "share of every class to test on, if DATA has no test split; default: 0.3"
+    add("--test-share SHARE", share, float)
     add("--resize", RESIZE, choices=("squash", "crop"))
     precision = "float32, or mixed_bfloat16 and mixed_float16, which are faster on a GPU or TPU; "
     add("--precision POLICY", precision + "default: the model's", choices=PRECISIONS)
@@ -156,7 +156,8 @@ def _check_few_shot(options):
     arguments.positive_integer("seeds", options.seeds)
     if options.image_size is not None:
         arguments.positive_integer("image_size", options.image_size)
-    check_share("test_share", options.test_share)
+    if options.test_share is not None:
+        check_share("test_share", options.test_share)
     if options.linear_probe:
         backend.check_sklearn("--linear-probe needs")
     check_model(options.model)
@@ -181,12 +182,13 @@ def _few_shot(options):
         tuple(size),
         num_channels=channels,
         validation_share=0,
-        test_share=options.test_share,
+        test_share=0.3 if options.test_share is None else options.test_share,
         resize=how["resize"],
         augment=data.Augmentation(interpolation=how["interpolation"]),
         cache=False,  # every image is used once
         columns=options.columns,
     )
+    check_shares(loaded, {"test_share": options.test_share})
     if "test" not in loaded.sources:
         want = "there must be images to test on"
         received = {"data": options.data, "--test-share": options.test_share}
@@ -199,7 +201,7 @@ def _few_shot(options):
     representation = submodel(model, options.layer)
     splits = []
     for split in ("train", "test"):
-        batches = Loader(loaded.fixed_batches(split))
+        batches = Loader(saved_run.read_as_predicted(loaded.fixed_batches(split), facts))
         splits += predict_all(representation, progress.over(batches, loaded.counts[split]))
     given = {"shots": options.shots, "seeds": options.seeds, "class_names": loaded.class_names}
     print(training.few_shot(*splits, **given))

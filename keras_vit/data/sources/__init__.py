@@ -81,21 +81,28 @@ def _open(source, num_channels, named, columns, skip_empty):
     )
 
 
-def check_source(source):
+def check_source(source, skip_empty=False, on_error="stop"):
     """Raises `FileNotFoundError` unless a string is a path that exists or the name of a dataset.
 
-    The digits need scikit-learn (`ImportError`).
+    The digits need scikit-learn (`ImportError`). Raises `ValueError` if one of the other arguments
+    has no effect on this source.
     """
     from keras_vit.data.tfds import is_listed
 
-    if source == "digits":
-        local.check_installed()
-        return
-    known = os.path.exists(source) or is_listed(source)
+    known = source == "digits" or os.path.exists(source) or is_listed(source)
     if not known and not (backend.is_installed("tensorflow_datasets") and _may_be_name(source)):
         raise FileNotFoundError(
             f"A dataset was expected. Received: {str(source)!r}, which does not exist. {ADVICE}"
         )
+    if source == "digits":
+        local.check_installed()
+    received = {"data": str(source)}
+    if skip_empty and not os.path.isdir(source):
+        want = "`skip_empty` leaves out class folders, so the data must be a folder"
+        arguments.refuse(want, received | {"skip_empty": True}, "Leave it out.")
+    if on_error == "skip" and (source == "digits" or str(source).lower().endswith(".npz")):
+        want = "`on_error` is for image files, and these images are arrays"
+        arguments.refuse(want, received | {"on_error": "skip"}, "Leave it out.")
 
 
 def _may_be_name(source):

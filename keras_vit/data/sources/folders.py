@@ -158,6 +158,14 @@ def _find_splits(path):
     """Returns {split: folder}; {} if the folders in `path` are classes."""
     folders = {folder.name: folder for folder in _list_folders(path)}
     splits = match_splits(folders, path)
+    if splits and "train" not in splits.values():
+        first = next(iter(splits))
+        arguments.refuse(
+            "a folder with splits must contain a folder of training images",
+            {"path": str(path), "folders": list(folders)},
+            f"Add a folder train. To evaluate a model, pass one split: {path / first}. A class "
+            f"{first!r} must have its images directly in its folder.",
+        )
     if splits and len(set(splits.values())) < len(folders):
         alone = f" A class {next(iter(splits))!r} must have its images directly in its folder."
         arguments.refuse(

@@ -263,3 +263,13 @@ def check_share(name, value):
         expected = f"`{name}` must be a number of at least 0 and less than 1"
         arguments.refuse(expected, {name: value}, advice)
     return float(value)
+
+
+def check_shares(data, options):
+    """Raises `ValueError` if an `ImageDataset` has a split of its own, and a share to draw it."""
+    for split in ("validation", "test"):
+        name = f"{split}_share"
+        if options.get(name) and split in data.own_splits:
+            want = f"`{name}` is for data without a {split} split"
+            received = {name: options[name], f"{split} images of the data": data.counts[split]}
+            arguments.refuse(want, received, "Leave it out.")

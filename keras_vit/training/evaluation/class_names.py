@@ -39,10 +39,12 @@ def score_both(logits):
 
 
 def check_images(names, count):
-    """Raises `ValueError` unless `names` is None or has a name for each image."""
+    """Returns a list of names, or None; raises `ValueError` unless there is one for each image."""
+    names = names if names is None else list(names)
     if names is not None and len(names) != count:
         received = {"names": len(names), "images": count}
         arguments.refuse("there must be one name for each image", received)
+    return names
 
 
 def check_threshold(value):

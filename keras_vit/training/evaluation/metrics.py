@@ -180,7 +180,7 @@ def compute_outcomes(logits, labels):
 def summarize(outcomes, class_names, names=None, bins=15, mistakes=25):
     """Returns the `Evaluation` of `Outcomes`; the arguments are those of `evaluate`."""
     number, images, right = len(class_names), len(outcomes.labels), outcomes.rank == 0
-    naming.check_images(names, images)
+    names = naming.check_images(names, images)
     confusion = np.zeros((number, number), "int64")
     np.add.at(confusion, (outcomes.labels, outcomes.predicted), 1)
     classes = tuple(

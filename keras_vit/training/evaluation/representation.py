@@ -45,6 +45,7 @@ class ImageFiles(Loader):
     ):  # fmt: skip
         size = arguments.height_width("image_size", image_size)
         arguments.positive_integer("batch_size", batch_size)
+        files, labels = list(files), list(labels)
         if len(files) != len(labels):
             received = {"files": len(files), "labels": len(labels)}
             arguments.refuse("there must be one label for each file", received)

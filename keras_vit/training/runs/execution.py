@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_vit import environment, families
 from keras_vit.checkpoints import loading
+from keras_vit.data.sources.source import check_shares
 from keras_vit.io import writing
 from keras_vit.training import adaptation
 from keras_vit.training.evaluation import metrics
@@ -217,7 +218,9 @@ def _build_within_memory(options):
 
     Returns the options, lines about the costs, and the result of `build` for these options.
     """
-    data, model, recipe = build(options)
+    data = run_folder.load_images(options)
+    check_shares(data, options)
+    data, model, recipe = build(options, data)
     memory = costs.measure_memory(model, recipe)
     lines, given = [], options["batch_size"] is not None
     if options["weights"] is None:

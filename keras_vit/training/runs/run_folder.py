@@ -81,7 +81,7 @@ def check(options):
         factor = max(arguments.height_width("image_size", chosen.image_size)) / 8
         advice = f"It enlarges them {factor:.0f}-fold. Leave --recipe out, or pass images."
         arguments.refuse("the digits are 8 x 8 pixels", received, advice)
-    check_source("digits" if data is None else data)
+    check_source("digits" if data is None else data, options["skip_empty"], options["on_error"])
     image_table.check_header(data, options["columns"])
     if options["group_pattern"] is not None:
         groups.check_pattern(options["group_pattern"])

@@ -153,17 +153,15 @@ def _read_batches(run, data, known, mapping, columns):
     whole = next(each for each in held_out if each is not None)
     source = Subset(whole, np.arange(len(whole)))
     source.labels = np.array(numbers)[whole.labels]
-    is_digits = run.metrics["data"] == "digits" and not whole.in_memory
-    kind = DigitFiles if is_digits else FixedBatches
-    return kind(source, channels, size, 64, **find_resizing(run.metrics)), known
+    batches = FixedBatches(source, channels, size, 64, **find_resizing(run.metrics))
+    return read_as_predicted(batches, run.metrics), known
 
 
-class DigitFiles(FixedBatches):
-    """Batches of files of one digit each, read as `predict` reads them."""
-
-    def image(self, index):
-        """Returns a digit cropped to its ink, uint8 (8, 8, 1)."""
-        return crop_to_ink(self.source.image(index))
+def read_as_predicted(batches, metrics):
+    """Returns `FixedBatches` that read the files of a run on digits cropped to their ink."""
+    if metrics.get("data") == "digits" and not batches.source.in_memory:
+        batches.image = lambda index: crop_to_ink(batches.source.image(index))
+    return batches
 
 
 def warn_of_own_images(metrics, data):
