@@ -244,7 +244,7 @@ CASES = {
     "classes float": (lambda: vit(num_classes=10.0), f"`num_classes` {INTEGER}", "=10.0"),
     "pooling unknown": (
         lambda: vit(pooling="mean"),
-        "must be one of 'token', 'gap', None, 'map', 'distilled', 'patch mean', 'token and mean'",
+        "must be one of 'token', 'gap', None, 'patch mean', 'token and mean', 'map', 'distilled'",
         "'mean'",
     ),
     "pooling 1": (lambda: vit(pooling=1), "`pooling` must be one of", "pooling=1"),

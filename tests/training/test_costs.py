@@ -185,4 +185,4 @@ def test_a_resumed_epoch_counts_its_earlier_steps_and_its_costs_are_new(images, 
     assert f"step 4/{images.steps_per_epoch}" in capsys.readouterr().out
     assert keras.backend.backend() == "tensorflow" or progress.pace.loader is images.train
     states, _ = run_state.copy_attributes({"progress": progress})
-    assert set(states["progress"]) == {"epoch", "epoch_seconds", "seconds", "silence"}
+    assert set(states["progress"]) == {"epoch", "epoch_seconds", "seconds", "silence", "skipped"}
