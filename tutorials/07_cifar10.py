@@ -287,7 +287,7 @@ plt.show()
 # seven. So the crosses may be some points off the curves. Another
 # choice of 50 training images would move a point, too. And 400 steps
 # are few (this page takes only 150): from scratch, more of them might
-# help. As it is, that ViT is no better than a linear model on the
+# help. As it is, that ViT does not beat a linear model on the
 # pixels (exercise 2).
 #
 # **Why is 112 pixels worse?** Nothing is lost by it, since CIFAR-10 has

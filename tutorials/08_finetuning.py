@@ -334,8 +334,8 @@ np.testing.assert_allclose(
 # minutes of CPU time.
 #
 # With 111 test images, one image is 0.9 points and the 95 % interval
-# is about six points to either side. **The four rows cannot be told
-# apart.** So far, nothing favors the more expensive ways:
+# is about six points to either side. **The four rows are within one
+# such interval.** So far, nothing favors the more expensive ways:
 #
 # - **Start with the head.** If your images are photographs of things,
 #   the features already separate your classes, and you have the

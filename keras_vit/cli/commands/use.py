@@ -28,6 +28,7 @@ from keras_vit.training.evaluation.class_names import read_mapping, read_names
 from keras_vit.training.recipes.recipe import PRECISIONS
 from keras_vit.training.runs import run_folder
 
+TEST_SHARE = 0.3  # of every class, for few-shot
 FIGURES = ("confusion", "reliability", "classes")  # functions of `evaluation_plots`
 
 
@@ -78,7 +79,7 @@ def add_few_shot(commands):
     add("--shots N", shots, int, nargs="+", default=[1, 5, 10, 25])
     add("--seeds N", f"number of draws; {DEFAULT}", int, default=3)
     add("--image-size PIXELS", "side to which images are resized; default: the model's", int)
-    share = "share of every class to test on, if DATA has no test split; default: 0.3"
+    share = f"share of every class to test on, if DATA has no test split; default: {TEST_SHARE}"
     add("--test-share SHARE", share, float)
     add("--resize", RESIZE, choices=("squash", "crop"))
     precision = "float32, or mixed_bfloat16 and mixed_float16, which are faster on a GPU or TPU; "
@@ -182,7 +183,7 @@ def _few_shot(options):
         tuple(size),
         num_channels=channels,
         validation_share=0,
-        test_share=0.3 if options.test_share is None else options.test_share,
+        test_share=TEST_SHARE if options.test_share is None else options.test_share,
         resize=how["resize"],
         augment=data.Augmentation(interpolation=how["interpolation"]),
         cache=False,  # every image is used once

@@ -15,7 +15,7 @@ from keras_vit.data import images
 from keras_vit.data.sources import arrays, folders
 from keras_vit.data.sources.source import ArraySource, Splits, divide, split
 
-NAMES = tuple("0123456789")
+DIGITS = tuple("0123456789")
 
 
 class Digits(NamedTuple):
@@ -56,7 +56,7 @@ def digits(seed=0):
     pixels = np.round(ink * (255 / 16)).astype("uint8").reshape(-1, 8, 8, 1)
     labels = labels.astype("int32")
     train, test = split(labels, seed)
-    return Digits("digits", NAMES, pixels[train], labels[train], pixels[test], labels[test])
+    return Digits("digits", DIGITS, pixels[train], labels[train], pixels[test], labels[test])
 
 
 def check_installed():
